@@ -1,0 +1,55 @@
+"""U-Net segmentation of microscopy images from a few annotated slices.
+
+Importing this package is cheap: names are loaded on first use, and torch only when
+a name needs it.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from napari_unet.core import metrics
+    from napari_unet.core.instances import segment_instances
+    from napari_unet.core.weights import border_weights
+    from napari_unet.engine.inference import predict
+    from napari_unet.engine.model import load_model, save_model
+    from napari_unet.engine.training import train
+    from napari_unet.engine.unet import UNet
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "UNet",
+    "__version__",
+    "border_weights",
+    "load_model",
+    "metrics",
+    "predict",
+    "save_model",
+    "segment_instances",
+    "train",
+]
+
+_HOME = {
+    "UNet": "engine.unet",
+    "border_weights": "core.weights",
+    "load_model": "engine.model",
+    "predict": "engine.inference",
+    "save_model": "engine.model",
+    "segment_instances": "core.instances",
+    "train": "engine.training",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "metrics":
+        return import_module("napari_unet.core.metrics")
+    if name in _HOME:
+        return getattr(import_module(f"napari_unet.{_HOME[name]}"), name)
+    raise AttributeError(f"module 'napari_unet' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

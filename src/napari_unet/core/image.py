@@ -1,0 +1,184 @@
+"""An image with named axes, read piece by piece whatever holds its pixels.
+
+This is the only place that knows the order of axis letters. Everything else sees
+*fields*: one plane (for a 2-D network) or one volume (for a 3-D network) of an image,
+always as (channel, [z,] y, x).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+AXES = "tczyx"
+
+
+class ArrayLike(Protocol):
+    """What an array must offer to be read block by block (numpy, dask, zarr)."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def dtype(self) -> np.dtype[Any]: ...
+
+    def __getitem__(self, key: Any, /) -> Any: ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Image:
+    """Pixels with named axes.
+
+    Attributes
+    ----------
+    data : array-like
+        Numpy, dask or zarr array; only the blocks asked for are read.
+    axes : str
+        A letter for each axis of `data`, in its order: t (time), c (channel), z, y, x.
+        y and x are required.
+    spacing_um : tuple of float or None
+        Pixel size along the spatial axes ([z,] y, x) in micrometres, None if unknown.
+    name : str
+        Shown to people and used for file names.
+    """
+
+    data: ArrayLike
+    axes: str
+    spacing_um: tuple[float, ...] | None = None
+    name: str = "image"
+
+    def __post_init__(self) -> None:
+        _check_axes(self.axes, self.data.shape, self.name)
+        spatial = len(self.spatial_axes)
+        if self.spacing_um is not None and (
+            len(self.spacing_um) != spatial or not all(s > 0 for s in self.spacing_um)
+        ):
+            raise ValueError(
+                f"{self.name}: the pixel size needs {spatial} positive values "
+                f"({', '.join(self.spatial_axes)}), found {self.spacing_um}."
+            )
+
+    @classmethod
+    def from_array(cls, data: ArrayLike, axes: str | None = None, **rest: Any) -> Image:
+        """Name the axes of a bare array: yx, zyx, czyx or tczyx unless given."""
+        if axes is None:
+            guesses = {2: "yx", 3: "zyx", 4: "czyx", 5: "tczyx"}
+            if len(data.shape) not in guesses:
+                raise ValueError(
+                    f"an image has 2 to 5 axes, found an array of shape {data.shape}."
+                )
+            axes = guesses[len(data.shape)]
+        return cls(data, axes, **rest)
+
+    @property
+    def spatial_axes(self) -> str:
+        """The axes z (if there), y, x in this order."""
+        return "".join(a for a in "zyx" if a in self.axes)
+
+    def size(self, axis: str) -> int:
+        """Length of an axis, 1 where the image does not have it."""
+        return self.data.shape[self.axes.index(axis)] if axis in self.axes else 1
+
+    @property
+    def channels(self) -> int:
+        """Number of channels."""
+        return self.size("c")
+
+    def field_shape(self, ndim: int) -> tuple[int, ...]:
+        """Shape in pixels of one field for a network of `ndim` spatial axes."""
+        return tuple(self.size(a) for a in "zyx"[3 - ndim :])
+
+    def field_spacing(self, ndim: int) -> tuple[float, ...]:
+        """Pixel size of a field relative to its finest axis, 1 where unknown."""
+        if self.spacing_um is None:
+            return (1.0,) * ndim
+        spacing = dict(zip(self.spatial_axes, self.spacing_um, strict=True))
+        lengths = [spacing.get(a, 0.0) for a in "zyx"[3 - ndim :]]
+        finest = min(length for length in lengths if length > 0)
+        return tuple(length / finest if length > 0 else 1.0 for length in lengths)
+
+    def fields(self, ndim: int) -> Iterator[Field]:
+        """Yield the planes (`ndim` 2) or volumes (`ndim` 3), time outermost."""
+        for t in range(self.size("t")):
+            if ndim == 3:
+                yield Field(self, t, None)
+            else:
+                for z in range(self.size("z")):
+                    yield Field(self, t, z)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Field:
+    """One plane or one volume of an image: what a network sees as a whole.
+
+    Attributes
+    ----------
+    image : Image
+        Where the pixels are.
+    t : int
+        Time point.
+    z : int or None
+        Slice of a plane; None for a volume.
+    """
+
+    image: Image
+    t: int = 0
+    z: int | None = 0
+
+    @property
+    def ndim(self) -> int:
+        """2 for a plane, 3 for a volume."""
+        return 3 if self.z is None else 2
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Size in pixels, ([z,] y, x)."""
+        return self.image.field_shape(self.ndim)
+
+    def read(self, box: tuple[slice, ...] | None = None) -> NDArray[Any]:
+        """Read a box of the field.
+
+        Parameters
+        ----------
+        box : tuple of slice, optional
+            A slice with start and stop inside the field for each spatial axis.
+
+        Returns
+        -------
+        ndarray, shape (channels, [z,] y, x)
+        """
+        spatial = box if box is not None else (slice(None),) * self.ndim
+        wanted: dict[str, Any] = dict(zip("zyx"[3 - self.ndim :], spatial, strict=True))
+        wanted["t"] = self.t
+        if self.z is not None:
+            wanted["z"] = self.z
+        elif "z" not in self.image.axes:
+            wanted.pop("z")
+        index = tuple(wanted.get(a, slice(None)) for a in self.image.axes)
+        block = np.asarray(self.image.data[index])
+        left = [a for a in self.image.axes if isinstance(wanted.get(a, slice(0)), slice)]
+        order = [a for a in "czyx" if a in left]
+        block = block.transpose([left.index(a) for a in order])
+        if self.z is None and "z" not in order:
+            block = np.expand_dims(block, order.index("y"))
+        return block if "c" in order else block[np.newaxis]
+
+
+def _check_axes(axes: str, shape: tuple[int, ...], name: str) -> None:
+    if len(set(axes)) != len(axes) or set(axes) - set(AXES) or not {"y", "x"} <= set(axes):
+        raise ValueError(
+            f"{name}: axes must be y and x with any of t, c, z, each once; found {axes!r}."
+        )
+    if len(axes) != len(shape):
+        raise ValueError(
+            f"{name}: axes {axes!r} name {len(axes)} axes, the array has shape {shape}."
+        )
+    if 0 in shape:
+        raise ValueError(f"{name}: the image is empty, its shape is {shape}.")

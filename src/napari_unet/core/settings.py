@@ -1,0 +1,78 @@
+"""Every setting, once: default, bounds, unit and help text.
+
+Forms, command-line options, validation and the JSON in a model file all come from
+these frozen models. A field's `description` is the help text shown to people.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Unit = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+NonNegative = Annotated[float, Field(ge=0)]
+
+
+class Settings(BaseModel):
+    """Base of all settings: immutable, complete, and strict about names."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False
+    )
+
+    def replace(self, **changes: Any) -> Self:
+        """Return a copy with some fields changed, validated again."""
+        return type(self).model_validate({**dict(self), **changes})
+
+
+class BorderWeights(Settings):
+    """Weight of the background between cells (Ronneberger et al. 2015, Eq. 2)."""
+
+    scheme: Literal["paper", "fiji"] = Field(
+        "paper",
+        description="Eq. 2 of the paper, or the four constants of the Fiji plugin.",
+    )
+    w0: NonNegative = Field(10.0, description="Weight of a gap of no width.")
+    sigma: Positive = Field(
+        5.0, description="How fast the weight falls with the gap's width, in pixels."
+    )
+    balance: Unit = Field(
+        0.1, description="Fiji plugin only: weight of background far from any cell."
+    )
+    near_sigma: Positive = Field(
+        10.0,
+        description="Fiji plugin only: reach of the weight around each cell, in pixels.",
+    )
+
+    @classmethod
+    def fiji(cls) -> BorderWeights:
+        """Return the Fiji plugin's constants (Falk et al. 2019)."""
+        return cls(scheme="fiji", w0=50.0, sigma=6.0)
+
+
+class Segmentation(Settings):
+    """From probabilities to cells."""
+
+    threshold: Unit = Field(0.5, description="Probability from which a pixel is cell.")
+    min_distance: NonNegative = Field(
+        4.0,
+        description="How deep a neck must be, in pixels, for a cell to be cut in two.",
+    )
+    min_size: int = Field(20, ge=0, description="Smaller cells are dropped, in pixels.")
+    fill_holes: bool = Field(True, description="Fill holes inside a cell.")
+    clear_border: bool = Field(
+        False, description="Drop cells that touch the image's edge."
+    )
+    ridge: NonNegative = Field(
+        2.0,
+        description="Gaps between cells up to this width, in pixels, go to the cells.",
+    )
+    link_z: Literal["overlap", "none"] = Field(
+        "overlap",
+        description="2-D networks on z-stacks: one id through the slices, or one a slice.",
+    )
+    link_iou: Unit = Field(
+        0.25, description="Overlap (IoU) from which two slices show the same cell."
+    )
