@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from napari_unet.core.instances import segment_instances
     from napari_unet.core.weights import border_weights
     from napari_unet.engine.inference import predict
-    from napari_unet.engine.model import load_model, save_model
     from napari_unet.engine.training import train
     from napari_unet.engine.unet import UNet
+    from napari_unet.io.model_file import load_model, save_model
 
 __version__ = "0.1.0"
 
@@ -35,9 +35,9 @@ __all__ = [
 _HOME = {
     "UNet": "engine.unet",
     "border_weights": "core.weights",
-    "load_model": "engine.model",
+    "load_model": "io.model_file",
     "predict": "engine.inference",
-    "save_model": "engine.model",
+    "save_model": "io.model_file",
     "segment_instances": "core.instances",
     "train": "engine.training",
 }

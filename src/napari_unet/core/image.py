@@ -24,10 +24,12 @@ class ArrayLike(Protocol):
     """What an array must offer to be read block by block (numpy, dask, zarr)."""
 
     @property
-    def shape(self) -> tuple[int, ...]: ...
+    def shape(self) -> tuple[int, ...]:  # noqa: D102
+        ...
 
     @property
-    def dtype(self) -> np.dtype[Any]: ...
+    def dtype(self) -> np.dtype[Any]:  # noqa: D102
+        ...
 
     def __getitem__(self, key: Any, /) -> Any: ...
 
@@ -163,7 +165,9 @@ class Field:
             wanted.pop("z")
         index = tuple(wanted.get(a, slice(None)) for a in self.image.axes)
         block = np.asarray(self.image.data[index])
-        left = [a for a in self.image.axes if isinstance(wanted.get(a, slice(0)), slice)]
+        left = [
+            a for a in self.image.axes if isinstance(wanted.get(a, slice(0)), slice)
+        ]
         order = [a for a in "czyx" if a in left]
         block = block.transpose([left.index(a) for a in order])
         if self.z is None and "z" not in order:
@@ -172,7 +176,11 @@ class Field:
 
 
 def _check_axes(axes: str, shape: tuple[int, ...], name: str) -> None:
-    if len(set(axes)) != len(axes) or set(axes) - set(AXES) or not {"y", "x"} <= set(axes):
+    if (
+        len(set(axes)) != len(axes)
+        or set(axes) - set(AXES)
+        or not {"y", "x"} <= set(axes)
+    ):
         raise ValueError(
             f"{name}: axes must be y and x with any of t, c, z, each once; found {axes!r}."
         )

@@ -55,10 +55,14 @@ class BorderWeights(Settings):
 class Segmentation(Settings):
     """From probabilities to cells."""
 
-    threshold: Unit = Field(0.5, description="Probability from which a pixel is cell.")
+    threshold: Unit = Field(0.5, description="Probability above which a pixel is cell.")
     min_distance: NonNegative = Field(
-        4.0,
-        description="How deep a neck must be, in pixels, for a cell to be cut in two.",
+        1.5,
+        description="Where a cell is cut, its half width must drop by this, in pixels.",
+    )
+    neck: Unit = Field(
+        0.4,
+        description="... and by this share of the half width of the smaller part.",
     )
     min_size: int = Field(20, ge=0, description="Smaller cells are dropped, in pixels.")
     fill_holes: bool = Field(True, description="Fill holes inside a cell.")
@@ -71,8 +75,26 @@ class Segmentation(Settings):
     )
     link_z: Literal["overlap", "none"] = Field(
         "overlap",
-        description="2-D networks on z-stacks: one id through the slices, or one a slice.",
+        description="2-D networks on z-stacks: one id through the slices, or per slice.",
     )
     link_iou: Unit = Field(
-        0.25, description="Overlap (IoU) from which two slices show the same cell."
+        0.1, description="Overlap (IoU) from which two slices show the same cell."
+    )
+
+
+class Prediction(Settings):
+    """How a network is run over an image. None of it changes the result's meaning."""
+
+    tile: int = Field(
+        0,
+        ge=0,
+        description="Output of one tile, in pixels; 0 chooses by the free memory.",
+    )
+    averaging: Literal["none", "dihedral"] = Field(
+        "none",
+        description="Average over the 8 mirrored and rotated views of each tile.",
+    )
+    device: str = Field("auto", description="auto, cpu, cuda, cuda:N or mps.")
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+        "auto", description="16 bits where the hardware has them natively."
     )

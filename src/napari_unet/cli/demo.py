@@ -1,0 +1,138 @@
+"""`napari-unet demo`: the main job on images that come with the package."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_unet.cli.evaluate import evaluate
+from napari_unet.cli.overview import Panel, draw_overview
+from napari_unet.cli.predict import KINDS, PredictionJob
+from napari_unet.cli.progress import ProgressLine
+from napari_unet.cli.train import follow
+from napari_unet.core.recipe import Training
+from napari_unet.core.settings import Prediction
+from napari_unet.core.weights import border_weights
+from napari_unet.io import samples
+from napari_unet.io.atomic import atomic
+from napari_unet.io.images import find, read_image, read_labels
+from napari_unet.io.model_file import save_model
+
+if TYPE_CHECKING:
+    import argparse
+
+_LEARNT, _SEED = 3, 0
+_MINUTES = 1.5
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument(
+        "--output",
+        metavar="DIR",
+        type=Path,
+        default=Path("demo-output"),
+        help="folder to write to (default: demo-output)",
+    )
+    parser.add_argument(
+        "--minutes",
+        type=float,
+        default=_MINUTES,
+        metavar="M",
+        help=f"budget of the training (default: {_MINUTES})",
+    )
+    parser.add_argument(
+        "--device", default="auto", help="auto, cpu, cuda, cuda:N or mps"
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Carry out the command."""
+    began = perf_counter()
+    learnt, tested = choose_images()
+    line = ProgressLine()
+    line.say(f"training on {', '.join(path.stem for path in learnt)}")
+    model_file = options.output / "nuclei.safetensors"
+    options.output.mkdir(parents=True, exist_ok=True)
+    from napari_unet.engine.network import prepare
+    from napari_unet.engine.training import train
+
+    finished = follow(
+        train(
+            [read_image(path) for path in learnt],
+            [read_labels(_labels(path)) for path in learnt],
+            Training.quick().replace(minutes=options.minutes, seed=_SEED),
+            kind="instances",
+            device=options.device,
+        ),
+        line,
+    )
+    save_model(finished.model, model_file)
+    job = PredictionJob(
+        finished.model,
+        prepare(finished.model, options.device),
+        Prediction(device=options.device),
+        finished.model.card.segmentation,
+        options.output,
+        KINDS,
+    )
+    for number, path in enumerate(tested, start=1):
+        job.one(path, None, KINDS, line, f"{number}/{len(tested)}")
+    results = measure(options.output, tested) | {
+        "seconds": round(perf_counter() - began, 1),
+        "steps": finished.steps,
+        "trained_on": [path.name for path in learnt],
+        "predicted": [path.name for path in tested],
+    }
+    with atomic(options.output / "metrics.json") as temporary:
+        temporary.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    draw_overview(panels(options.output, tested[:3]), options.output / "overview.png")
+    print(
+        f"AP@0.5  {results['ap50']:.3f}   tp/(tp+fp+fn), pooled over {len(tested)} images"
+    )
+    print(f"IoU     {results['iou']:.3f}   of all nuclei against background")
+    print(f"written to {options.output} in {results['seconds']:.0f} s")
+    return 0
+
+
+def choose_images() -> tuple[list[Path], list[Path]]:
+    """Part the nuclei images into those to learn from and those of other wells."""
+    images = find([samples.folder("nuclei") / "images"])
+    order = np.random.default_rng(_SEED).permutation(len(images))
+    chosen = [images[k] for k in order]
+    return chosen[:_LEARNT], chosen[_LEARNT:]
+
+
+def measure(output: Path, images: list[Path]) -> dict[str, Any]:
+    """Compare the cells with the truth."""
+    truth = [_labels(path) for path in images]
+    scores = evaluate(output, truth, ["ap", "iou"])
+    return {"ap50": scores["ap@0.5"], "iou": scores["iou"]}
+
+
+def panels(output: Path, images: list[Path]) -> list[Panel]:
+    """Gather the pictures of the overview."""
+    rows = []
+    for path in images:
+        probability = read_image(output / "probabilities" / path.name)
+        cells = read_labels(output / "instances" / path.name)
+        truth = np.asarray(read_labels(_labels(path)).data)
+        rows.append(
+            Panel(
+                name=path.stem,
+                image=np.asarray(read_image(path).data),
+                probability=np.asarray(probability.data)[1],
+                weights=border_weights(truth),
+                cells=np.asarray(cells.data),
+                truth=truth,
+            )
+        )
+    return rows
+
+
+def _labels(image: Path) -> Path:
+    return image.parent.parent / "labels" / image.name

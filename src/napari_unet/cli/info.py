@@ -1,0 +1,91 @@
+"""`napari-unet info`: this installation, or what a model is."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_unet import __version__
+from napari_unet.cli.options import json_option, write_json
+from napari_unet.io.model_file import read_card
+
+if TYPE_CHECKING:
+    import argparse
+
+    from napari_unet.core.model import ModelCard
+
+_PACKAGES = ("torch", "numpy", "scipy", "scikit-image", "numba", "zarr", "tifffile")
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("model", nargs="?", type=Path, help="model file to describe")
+    json_option(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Carry out the command."""
+    if options.model is None:
+        report = installation()
+    else:
+        card = read_card(options.model)
+        report = card.model_dump(mode="json") if options.json else summary(card)
+    if options.json != "-":
+        width = max(len(name) for name in report)
+        for name, value in report.items():
+            print(f"{name:{width}}  {value}")
+    write_json(report, options.json)
+    return 0
+
+
+def installation() -> dict[str, Any]:
+    """Return versions, devices and precision of this installation."""
+    from napari_unet.engine.device import (
+        choose_device,
+        choose_precision,
+        describe,
+        free_memory,
+        why_not_cuda,
+    )
+
+    device = choose_device()
+    return {
+        "napari-unet": __version__,
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        **{name: version(name) for name in _PACKAGES},
+        "device": describe(device),
+        "cuda": why_not_cuda(),
+        "precision": choose_precision(device),
+        "free memory": f"{free_memory(device) / 2**30:.1f} GiB",
+    }
+
+
+def summary(card: ModelCard) -> dict[str, Any]:
+    """Return the lines of a model card that people ask for."""
+    table, training = card.architecture, card.training
+    budget = (
+        f"{training.steps} steps" if training.steps else f"{training.minutes} minutes"
+    )
+    score = card.score
+    return {
+        "name": card.name,
+        "network": f"{table.ndim}-D, {len(table.levels) - 1} poolings, widths "
+        f"{', '.join(str(level.down[1]) for level in table.levels)}",
+        "channels": table.channels,
+        "classes": ", ".join(
+            ("background", *(f"{c.name} ({c.kind})" for c in card.classes))
+        ),
+        "pixel size": card.spacing_um or "unknown",
+        "normalisation": card.normalisation,
+        "trained": f"{card.steps} steps with preset {training.preset}, budget {budget}, "
+        f"seed {training.seed}, on {card.device} in {card.precision}",
+        "started from": card.parent or "scratch",
+        "validation": f"IoU {score.iou:.3f}, loss {score.loss:.3f} on {score.pixels} pixels"
+        if score
+        else "none",
+        "images": ", ".join(record.name for record in card.images),
+        "versions": ", ".join(card.versions),
+    }

@@ -1,0 +1,69 @@
+"""The command `napari-unet`: one subcommand for each thing a person wants done."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from napari_unet import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+# What each subcommand is for; its module is loaded only when it is called.
+_COMMANDS = {
+    "train": "learn from annotated images",
+    "predict": "segment images with a trained model",
+    "evaluate": "compare predictions with the truth",
+    "weights": "write the border weight map of labels",
+    "info": "tell about this installation, or about a model",
+    "demo": "train and predict on images that come with the package",
+}
+_INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        Those of the process by default.
+
+    Returns
+    -------
+    int
+        Exit status: 0 done, 1 bad input in one sentence, 2 wrong options, 130
+        interrupted.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    parser = argparse.ArgumentParser(
+        prog="napari-unet",
+        description="U-Net segmentation of microscopy images from a few annotated slices.",
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
+    wanted = next((a for a in given if a in _COMMANDS), None)
+    for name, purpose in _COMMANDS.items():
+        sub = subparsers.add_parser(
+            name, help=purpose, description=purpose.capitalize()
+        )
+        if name == wanted:
+            command = import_module(f"napari_unet.cli.{name}")
+            command.add_options(sub)
+            sub.set_defaults(run=command.run)
+    options = parser.parse_args(given)
+    try:
+        status: int = options.run(options)
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    except (ValueError, OSError, MemoryError) as error:
+        print(f"napari-unet: {error}", file=sys.stderr)
+        return 1
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

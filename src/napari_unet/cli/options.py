@@ -1,0 +1,103 @@
+"""Command-line options, made from the settings models or shared by commands."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
+
+from napari_unet.io.atomic import atomic
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from pydantic.fields import FieldInfo
+
+    from napari_unet.core.settings import Settings
+
+
+def add_settings(
+    parser: argparse.ArgumentParser | argparse._ArgumentGroup,
+    model: type[Settings],
+    names: Iterable[str] | None = None,
+    prefix: str = "",
+) -> None:
+    """Add an option for each simple field of a settings model.
+
+    Parameters
+    ----------
+    parser : argparse.ArgumentParser
+        Or one of its groups.
+    model : type of Settings
+    names : iterable of str, optional
+        Only these fields; all that hold a single value by default.
+    prefix : str
+        Put before the names of the options.
+    """
+    for name, field in model.model_fields.items():
+        if names is None or name in names:
+            _add(parser, prefix + name, field)
+
+
+def given_settings(
+    options: argparse.Namespace, model: type[Settings], prefix: str = ""
+) -> dict[str, Any]:
+    """Return the fields of a settings model that were given on the command line."""
+    given = {}
+    for name in model.model_fields:
+        value = getattr(options, prefix + name, None)
+        if value is not None:
+            given[name] = value
+    return given
+
+
+def axes_option(parser: argparse.ArgumentParser) -> None:
+    """Add the option that names the axes of files that do not say."""
+    parser.add_argument(
+        "--axes",
+        help="axes of the images where the files do not tell or are wrong, such as zyx, "
+        "tyx or cyx",
+    )
+
+
+def json_option(parser: argparse.ArgumentParser) -> None:
+    """Add the option for machine-readable results."""
+    parser.add_argument(
+        "--json",
+        metavar="FILE",
+        help="write the results as JSON; - writes them to standard output",
+    )
+
+
+def _add(
+    parser: argparse.ArgumentParser | argparse._ArgumentGroup,
+    name: str,
+    field: FieldInfo,
+) -> None:
+    kind = field.annotation
+    option = "--" + name.replace("_", "-")
+    text = f"{field.description} (default: {field.get_default()})".replace("%", "%%")
+    if kind is bool:
+        parser.add_argument(
+            option, action=argparse.BooleanOptionalAction, default=None, help=text
+        )
+    elif get_origin(kind) is Literal:
+        choices = get_args(kind)
+        parser.add_argument(option, type=type(choices[0]), choices=choices, help=text)
+    elif isinstance(kind, type) and kind in (int, float, str):
+        parser.add_argument(
+            option, type=kind, metavar="N" if kind is int else "X", help=text
+        )
+
+
+def write_json(report: Mapping[str, Any], path: str | None) -> None:
+    """Write a report where `--json` says, if it was given."""
+    if path is None:
+        return
+    text = json.dumps(report, indent=2) + "\n"
+    if path == "-":
+        sys.stdout.write(text)
+    else:
+        with atomic(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")

@@ -1,0 +1,249 @@
+"""`napari-unet train`: from images and labels to a model file."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psutil
+
+from napari_unet.cli.options import (
+    add_settings,
+    axes_option,
+    given_settings,
+    json_option,
+    write_json,
+)
+from napari_unet.cli.pairing import pair_files
+from napari_unet.cli.progress import ProgressLine, clock, interruptible
+from napari_unet.core.recipe import PRESETS, Augmentation, Training
+from napari_unet.core.settings import BorderWeights
+from napari_unet.io.atomic import check_writable
+from napari_unet.io.images import read_image, read_labels
+from napari_unet.io.model_file import SUFFIX, load_model, save_model
+
+if TYPE_CHECKING:
+    import argparse
+
+    from napari_unet.core.events import Event, TrainingFinished
+    from napari_unet.core.image import Image
+
+_OWN = (
+    "preset",
+    "border",
+    "augmentation",
+    "validation",
+    "steps",
+    "minutes",
+    "seed",
+    "precision",
+    "ndim",
+)
+# Time to write the model file and end the process, at the end of a budget in minutes.
+_RESERVE = 0.5
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("images", help="image file, folder or pattern in quotes")
+    parser.add_argument(
+        "labels", help="label file, folder or pattern, in the same order"
+    )
+    parser.add_argument(
+        "--output",
+        required=True,
+        metavar="MODEL",
+        type=Path,
+        help=f"model file to write, by custom ending in {SUFFIX}",
+    )
+    parser.add_argument(
+        "--labels",
+        dest="kind",
+        help="what label values mean: an id per "
+        "object, 0 and another, a class, or 0 not annotated, 1 "
+        "background, from 2 objects (default: guessed)",
+        choices=("instances", "binary", "semantic", "annotation"),
+    )
+    parser.add_argument(
+        "--validation",
+        metavar="F",
+        help="share of the annotation that is held out, or none (default: 0.15)",
+    )
+    parser.add_argument("--preset", choices=tuple(PRESETS), default="quick")
+    budget = parser.add_mutually_exclusive_group()
+    budget.add_argument("--steps", type=int, metavar="N", help="budget in steps")
+    budget.add_argument(
+        "--minutes",
+        type=float,
+        metavar="M",
+        help="budget in minutes, "
+        "from the start of the command to the model file (default: 5)",
+    )
+    start = parser.add_mutually_exclusive_group()
+    start.add_argument(
+        "--init",
+        metavar="MODEL",
+        type=Path,
+        help="model to start from, also with other classes or channels",
+    )
+    start.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on from the checkpoint of an earlier run",
+    )
+    parser.add_argument(
+        "--3d",
+        dest="ndim",
+        action="store_const",
+        const=3,
+        help="train a network for volumes instead of slices",
+    )
+    parser.add_argument(
+        "--device", default="auto", help="auto, cpu, cuda, cuda:N or mps"
+    )
+    parser.add_argument("--precision", choices=("auto", "fp32", "bf16", "fp16"))
+    parser.add_argument("--seed", type=int, metavar="N", help="start of random numbers")
+    axes_option(parser)
+    json_option(parser)
+    recipe = parser.add_argument_group("recipe", "Replace what the preset says.")
+    add_settings(recipe, Training, set(Training.model_fields) - set(_OWN))
+    add_settings(
+        parser.add_argument_group("border weights"), BorderWeights, prefix="border_"
+    )
+    add_settings(
+        parser.add_argument_group("augmentation"), Augmentation, prefix="augment_"
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Carry out the command."""
+    settings = training_settings(options)
+    check_writable(options.output)
+    images, labels = read_pairs(options.images, options.labels, options.axes)
+    checkpoint = checkpoint_of(options.output)
+    if options.resume and not checkpoint.exists():
+        raise FileNotFoundError(f"there is no checkpoint {checkpoint} to resume from.")
+    start = load_model(options.init) if options.init else None
+    line = ProgressLine()
+    # torch takes a second to load: only now that the input is known to be good
+    from napari_unet.engine.training import train
+
+    job = train(
+        images,
+        labels,
+        settings,
+        kind=options.kind,
+        start=start,
+        resume=checkpoint if options.resume else None,
+        checkpoint=checkpoint,
+        device=options.device,
+        head_start=time.time() - psutil.Process().create_time() + _RESERVE,
+    )
+    try:
+        finished = follow(job, line)
+    except KeyboardInterrupt:
+        line.say(f"interrupted; go on with --resume ({checkpoint}).")
+        raise
+    model = finished.model
+    card = model.card.replace(name=options.output.name.removesuffix(SUFFIX))
+    save_model(type(model)(card, model.weights), options.output)
+    report = summary(options.output, finished)
+    line.say(f"{options.output}: {report['verdict']}")
+    write_json(report, options.json)
+    return 0 if finished.problem is None else 1
+
+
+def training_settings(options: argparse.Namespace) -> Training:
+    """Return the preset with what was given on the command line."""
+    settings = PRESETS[options.preset]()
+    changes = given_settings(options, Training)
+    changes.pop("preset")
+    if options.validation is not None:
+        changes["validation"] = _share(options.validation)
+    if options.steps is not None:
+        changes["minutes"] = 0.0
+    elif options.minutes is not None:
+        changes["steps"] = 0
+    border = settings.border
+    if options.border_scheme == "fiji":
+        border = BorderWeights.fiji()
+    changes["border"] = border.replace(
+        **given_settings(options, BorderWeights, "border_")
+    )
+    changes["augmentation"] = settings.augmentation.replace(
+        **given_settings(options, Augmentation, "augment_")
+    )
+    return settings.replace(**changes)
+
+
+def read_pairs(
+    images: str, labels: str, axes: str | None
+) -> tuple[list[Image], list[Image]]:
+    """Read the images that have labels, and these."""
+    pairs = pair_files([images], [labels])
+    label_axes = axes.replace("c", "") if axes else None
+    return (
+        [read_image(image, axes) for image, _ in pairs],
+        [read_labels(file, label_axes) for _, file in pairs],
+    )
+
+
+def checkpoint_of(output: Path) -> Path:
+    """Return where the checkpoints of a model are written."""
+    return output.with_name(output.name.removesuffix(SUFFIX) + ".checkpoint" + SUFFIX)
+
+
+def follow(job: Any, line: ProgressLine) -> TrainingFinished:
+    """Run a training job to its end and show how it goes."""
+    from napari_unet.core import events
+
+    finished: Event | None = None
+    score = ""
+    with interruptible(job) as running:
+        for event in running:
+            if isinstance(event, events.TrainingStarted):
+                line.say(
+                    f"training on {event.device} in {event.precision}; "
+                    f"{event.validation}."
+                )
+            elif isinstance(event, events.StepDone):
+                text = f"step {event.step}  loss {event.loss:.3f}{score}"
+                line.show(text, event.progress, event.seconds_left)
+            elif isinstance(event, events.ValidationDone):
+                score = f"  validation IoU {event.score.iou:.3f}"
+            finished = event
+    if not isinstance(finished, events.TrainingFinished):
+        raise RuntimeError("training ended without a result")
+    return finished
+
+
+def summary(output: Path, finished: TrainingFinished) -> dict[str, Any]:
+    """Return what came out, for people and programs."""
+    card = finished.model.card
+    score = card.score
+    verdict = finished.problem or (
+        f"{finished.steps} steps in {clock(finished.seconds)}"
+        + (f", IoU {score.iou:.3f} on {score.pixels} held-out pixels" if score else "")
+    )
+    return {
+        "model": str(output),
+        "steps": finished.steps,
+        "seconds": round(finished.seconds, 2),
+        "device": card.device,
+        "precision": card.precision,
+        "validation": score.model_dump() if score else None,
+        "problem": finished.problem,
+        "verdict": verdict,
+    }
+
+
+def _share(text: str) -> float:
+    if text == "none":
+        return 0.0
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(
+            f"--validation is a share between 0 and 0.5, or none; found {text!r}."
+        ) from None

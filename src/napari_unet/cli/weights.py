@@ -1,0 +1,69 @@
+"""`napari-unet weights`: the border weight map of labels, to look at."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_unet.cli.options import add_settings, axes_option, given_settings
+from napari_unet.core.pairing import annotations_of
+from napari_unet.core.settings import BorderWeights
+from napari_unet.core.weights import border_weights
+from napari_unet.io.export import write_weights
+from napari_unet.io.images import read_labels
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("labels", type=Path, help="label file")
+    parser.add_argument(
+        "--output",
+        required=True,
+        metavar="FILE",
+        type=Path,
+        help="TIFF or OME-Zarr to write, float32",
+    )
+    parser.add_argument(
+        "--labels",
+        dest="kind",
+        help="what label values mean (default: guessed)",
+        choices=("instances", "binary", "semantic", "annotation"),
+    )
+    parser.add_argument(
+        "--3d",
+        dest="ndim",
+        action="store_const",
+        const=3,
+        default=2,
+        help="measure distances through the slices of a z-stack",
+    )
+    axes_option(parser)
+    add_settings(parser, BorderWeights)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Carry out the command."""
+    settings = BorderWeights.fiji() if options.scheme == "fiji" else BorderWeights()
+    settings = settings.replace(**given_settings(options, BorderWeights))
+    mask = read_labels(options.labels, options.axes)
+    maps = []
+    for annotation in annotations_of(mask, options.ndim, options.kind):
+        targets = annotation.targets()
+        maps.append(
+            border_weights(
+                targets.instances,
+                settings,
+                background=targets.classes == 0,
+                class_of=annotation.class_of,
+                spacing=mask.field_spacing(options.ndim),
+            )
+        )
+    axes = "".join(a for a in "tzyx" if a in mask.axes)
+    shape = tuple(mask.size(a) for a in axes)
+    write_weights(options.output, np.stack(maps).reshape(shape), axes, mask.spacing_um)
+    return 0

@@ -1,0 +1,161 @@
+"""What a running job says: small frozen records, picklable, the last with the result.
+
+Each record is also a tick of progress and a point where the job can be cancelled.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from napari_unet.core.model import Model, Score
+    from napari_unet.core.tiles import Box
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Base of all events."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingStarted(Event):
+    """Training is about to take its first step.
+
+    Attributes
+    ----------
+    step : int
+        Steps already done, above 0 when resumed.
+    device, precision : str
+        Where and how the network computes.
+    validation : str
+        What is held out for validation, or why nothing is, in words.
+    """
+
+    step: int
+    device: str
+    precision: str
+    validation: str
+
+
+@dataclass(frozen=True, slots=True)
+class StepDone(Event):
+    """One step of the optimiser.
+
+    Attributes
+    ----------
+    step : int
+        Steps done so far.
+    loss : float
+        Weighted cross-entropy of the batch.
+    progress : float
+        Share of the budget used, 0 to 1.
+    seconds_left : float
+        Estimate of the time to the end of the budget.
+    """
+
+    step: int
+    loss: float
+    progress: float
+    seconds_left: float
+
+
+@dataclass(frozen=True, slots=True)
+class ValidationTile(Event):
+    """One tile of the held-out pixels was predicted."""
+
+
+@dataclass(frozen=True, slots=True)
+class ValidationDone(Event):
+    """The held-out pixels were predicted with the current weights."""
+
+    step: int
+    score: Score
+    best: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointWritten(Event):
+    """All that is needed to go on from here is on disk."""
+
+    step: int
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingFinished(Event):
+    """Training ended.
+
+    Attributes
+    ----------
+    model : Model
+        The best weights on the held-out pixels, or the last without validation.
+    steps : int
+        Steps done in all.
+    seconds : float
+        Time spent in training, without what went before a resume.
+    problem : str or None
+        Why training stopped early and what to try; None when the budget was used up.
+    """
+
+    model: Model
+    steps: int
+    seconds: float
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TileDone(Event):
+    """Probabilities of one tile were written into the output array.
+
+    Attributes
+    ----------
+    t, z : int, int or None
+        Plane, or volume where z is None.
+    box : tuple of slice
+        Pixels of the plane or volume that are now final.
+    progress : float
+        Share of all pixels asked for that are done, 0 to 1.
+    field_done : bool
+        Whether the plane or volume is complete with this tile.
+    """
+
+    t: int
+    z: int | None
+    box: Box
+    progress: float
+    field_done: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TileHalved(Event):
+    """Memory ran out; the rest is done in smaller tiles with the same result."""
+
+    output: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PredictionFinished(Event):
+    """All that was asked for is in the output array.
+
+    Attributes
+    ----------
+    probabilities : array-like
+        The caller's array, or the one made for it.
+    axes : str
+        Its axes.
+    output : tuple of int
+        Output size of the tiles used last, in pixels.
+    device, precision : str
+        Where and how the network computed.
+    seconds : float
+    """
+
+    probabilities: Any
+    axes: str
+    output: tuple[int, ...]
+    device: str
+    precision: str
+    seconds: float

@@ -1,0 +1,212 @@
+"""Operations on an image of cell ids, each in one pass for any number of cells.
+
+An image of ids has 0 for the background and a positive id for the pixels of each cell.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numba
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+
+def sizes(cells: NDArray[np.integer]) -> NDArray[np.int64]:
+    """Count the pixels of each id.
+
+    Parameters
+    ----------
+    cells : ndarray of int, any shape
+
+    Returns
+    -------
+    ndarray of int64, shape (highest id + 1,)
+        In pixels; the first entry is the background's.
+    """
+    return np.bincount(cells.ravel(), minlength=1)
+
+
+def renumber(cells: NDArray[np.int32], keep: NDArray[np.bool_]) -> NDArray[np.int32]:
+    """Drop some ids and number the others 1, 2, … in the order of their first pixels.
+
+    Parameters
+    ----------
+    cells : ndarray of int32, any shape
+    keep : ndarray of bool, shape (highest id + 1,)
+        False for ids that become background. The first entry does not matter.
+
+    Returns
+    -------
+    ndarray of int32, shape of `cells`
+    """
+    numbers = np.where(keep, -1, 0).astype(np.int32)
+    numbers[0] = 0
+    return np.asarray(_scan(cells.reshape(-1), numbers), np.int32).reshape(cells.shape)
+
+
+def close_ridges(
+    cells: NDArray[np.int32], width: float, spacing: Sequence[float]
+) -> NDArray[np.int32]:
+    """Give narrow gaps between two cells to the nearer one.
+
+    Parameters
+    ----------
+    cells : ndarray of int32, shape ([z,] y, x)
+    width : float
+        Widest gap to close, in the unit of `spacing`.
+    spacing : sequence of float
+        Pixel size along each axis.
+
+    Returns
+    -------
+    ndarray of int32, shape of `cells`
+
+    Notes
+    -----
+    A pixel is in a gap if a straight line through it, along an axis or a diagonal,
+    meets two different cells on its two sides. Distances to the two nearest cells
+    would not do: they are as short beside the end of a border between cells, where
+    cells must not grow into the open. Of several lines the shortest counts; in the
+    middle of it the lower id gets the pixel. A gap's last pixel at the image's corner,
+    through which no such line goes, stays.
+    """
+    rim, around = _with_rim(cells)
+    around = around[len(around) // 2 :]  # each line once, from its forward half
+    lengths = np.linalg.norm(around * np.array(spacing), axis=1)
+    lines = around @ (np.array(rim.strides) // rim.itemsize)
+    closed = rim.copy()
+    _close(rim.reshape(-1), lines, lengths, width, closed.reshape(-1))
+    return closed[(slice(1, -1),) * cells.ndim]
+
+
+def fill_holes(cells: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Give each hole to the cell around it.
+
+    Parameters
+    ----------
+    cells : ndarray of int32, shape ([z,] y, x)
+
+    Returns
+    -------
+    ndarray of int32, shape of `cells`
+
+    Notes
+    -----
+    A hole is background, connected across corners, that borders on one cell only and
+    not on the image's edge. One with another cell in it is not a hole.
+    """
+    flat = cells.squeeze()  # an axis of one pixel has no edge to be open to
+    rim, around = _with_rim(flat)
+    _fill(rim.reshape(-1), around @ (np.array(rim.strides) // rim.itemsize))
+    return rim[(slice(1, -1),) * flat.ndim].reshape(cells.shape)
+
+
+def at_edge(cells: NDArray[np.int32]) -> NDArray[np.bool_]:
+    """Tell which ids touch the image's edge.
+
+    Parameters
+    ----------
+    cells : ndarray of int32, shape ([z,] y, x)
+
+    Returns
+    -------
+    ndarray of bool, shape (highest id + 1,)
+        Axes of one pixel have no edge: every cell would touch it.
+    """
+    touching = np.zeros(int(cells.max(initial=0)) + 1, bool)
+    for axis, size in enumerate(cells.shape):
+        if size > 1:
+            touching[np.take(cells, [0, size - 1], axis)] = True
+    return touching
+
+
+def _with_rim(cells: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.intp]]:
+    """Surround the image with -1; also return the offsets to all neighbours."""
+    around = np.indices((3,) * cells.ndim).reshape(cells.ndim, -1).T - 1
+    return np.pad(cells, 1, constant_values=-1), around[around.any(axis=1)]
+
+
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _scan(cells: NDArray[np.int32], numbers: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Replace ids by their numbers, giving out the next number where it is -1."""
+    result = np.empty_like(cells)
+    last = 0
+    for pixel in range(cells.size):
+        if numbers[cells[pixel]] < 0:
+            last += 1
+            numbers[cells[pixel]] = last
+        result[pixel] = numbers[cells[pixel]]
+    return result
+
+
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _fill(cells: NDArray[np.int32], neighbours: NDArray[np.intp]) -> None:
+    """Fill holes in place: cells > 0, background 0, beyond the image -1."""
+    seen = cells != 0
+    region = np.empty(cells.size - np.sum(seen), np.int64)
+    for start in range(cells.size):
+        if seen[start]:
+            continue
+        region[0], size, done = start, 1, 0
+        seen[start] = True
+        owner, alone = 0, True
+        while done < size:
+            for step in neighbours:
+                pixel = region[done] + step
+                label = cells[pixel]
+                if label != 0:
+                    alone = alone and label > 0 and (owner == 0 or owner == label)
+                    owner = label
+                elif not seen[pixel]:
+                    seen[pixel] = True
+                    region[size] = pixel
+                    size += 1
+            done += 1
+        if alone and owner > 0:
+            for at in range(size):
+                cells[region[at]] = owner
+
+
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _close(
+    cells: NDArray[np.int32],
+    lines: NDArray[np.intp],
+    lengths: NDArray[np.float64],
+    width: float,
+    closed: NDArray[np.int32],
+) -> None:
+    """Write the cells that get the pixels of gaps into `closed`."""
+    for pixel in range(cells.size):
+        if cells[pixel] != 0:
+            continue
+        narrowest = width
+        for line in range(lines.size):
+            most = int(narrowest / lengths[line])
+            one, ahead = _walk(cells, pixel, lines[line], most)
+            if one <= 0:
+                continue
+            other, back = _walk(cells, pixel, -lines[line], most + 1 - ahead)
+            if other <= 0 or other == one:
+                continue
+            gap = (ahead + back - 1) * lengths[line]
+            if gap < narrowest or closed[pixel] == 0:
+                narrowest = gap
+                closed[pixel] = min(one, other) if ahead == back else other
+                if ahead < back:
+                    closed[pixel] = one
+
+
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _walk(
+    cells: NDArray[np.int32], pixel: int, step: int, most: int
+) -> tuple[int, int]:
+    """Return the first that is not background within some steps, and its distance."""
+    for count in range(1, most + 1):
+        if cells[pixel + count * step] != 0:
+            return cells[pixel + count * step], count
+    return 0, most

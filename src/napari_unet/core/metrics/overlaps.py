@@ -1,0 +1,107 @@
+"""How many pixels each true and each predicted object share.
+
+Kept sparse: the memory grows with the number of pairs that touch, not with the number
+of all pairs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy import sparse
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Overlaps:
+    """The objects of two label images and the pairs that share a pixel.
+
+    Attributes
+    ----------
+    truth_ids, prediction_ids : ndarray of int, shape (objects,)
+        Labels found, ascending, without the background 0.
+    truth_sizes, prediction_sizes : ndarray of int, shape (objects,)
+        Size of each object in pixels.
+    truth, prediction : ndarray of int, shape (pairs,)
+        Which objects a pair joins, as indices into the ids.
+    pixels : ndarray of int, shape (pairs,)
+        Pixels shared.
+    """
+
+    truth_ids: NDArray[Any]
+    prediction_ids: NDArray[Any]
+    truth_sizes: NDArray[np.int64]
+    prediction_sizes: NDArray[np.int64]
+    truth: NDArray[np.int64]
+    prediction: NDArray[np.int64]
+    pixels: NDArray[np.int64]
+
+    @property
+    def iou(self) -> NDArray[np.float64]:
+        """Intersection over union of each pair, in (0, 1]."""
+        sizes = self.truth_sizes[self.truth] + self.prediction_sizes[self.prediction]
+        return np.asarray(self.pixels / (sizes - self.pixels), np.float64)
+
+
+def object_overlaps(prediction: NDArray[Any], truth: NDArray[Any]) -> Overlaps:
+    """Find which objects of two label images overlap, and by how much.
+
+    Parameters
+    ----------
+    prediction, truth : ndarray of int, same shape ([z,] y, x)
+        Labels, 0 is background; they need not be consecutive.
+
+    Returns
+    -------
+    Overlaps
+    """
+    truth_ids, rows = _consecutive(truth)
+    prediction_ids, columns = _consecutive(prediction)
+    table = contingency(columns, rows)
+    pairs = table[1:, 1:].tocoo()
+    return Overlaps(
+        truth_ids=truth_ids[1:],
+        prediction_ids=prediction_ids[1:],
+        # sizes count the pixels on the other image's background too
+        truth_sizes=table.sum(axis=1)[1:],
+        prediction_sizes=table.sum(axis=0)[1:],
+        truth=pairs.row.astype(np.int64),
+        prediction=pairs.col.astype(np.int64),
+        pixels=pairs.data,
+    )
+
+
+def contingency(
+    prediction: NDArray[Any], truth: NDArray[Any]
+) -> sparse.csr_array[np.int64, tuple[int, int]]:
+    """Count the pixels of each pair of labels.
+
+    Parameters
+    ----------
+    prediction, truth : ndarray of int, same shape
+        Labels from 0, consecutive or nearly so.
+
+    Returns
+    -------
+    csr_array of int, shape (largest truth + 1, largest prediction + 1)
+    """
+    # duplicates are summed when the table becomes csr, in time linear in pixels
+    ones = np.ones(truth.size, np.int64)
+    shape = int(truth.max()) + 1, int(prediction.max()) + 1
+    return sparse.coo_array((ones, (truth.ravel(), prediction.ravel())), shape).tocsr()
+
+
+def _consecutive(labels: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.intp]]:
+    """Return the labels found, 0 always first, and each pixel's index into them."""
+    if labels.max() > labels.size:
+        # a table over all values could outgrow the image: sort its pixels instead
+        ids, index = np.unique(np.append(labels.ravel(), 0), return_inverse=True)
+        return ids, index[:-1]
+    found = np.zeros(int(labels.max()) + 1, np.bool_)
+    found[labels.astype(np.intp)] = True
+    found[0] = True
+    return np.flatnonzero(found), (np.cumsum(found) - 1)[labels.astype(np.intp)].ravel()

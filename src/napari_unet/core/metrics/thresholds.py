@@ -1,0 +1,41 @@
+"""The threshold at which a probability map scores best, as the challenges search it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from napari_unet.core.metrics.pairs import Pair
+
+
+@dataclass(frozen=True, slots=True)
+class ThresholdedError:
+    """The lowest error and the threshold that gave it (the lowest of several).
+
+    Attributes
+    ----------
+    error : float
+        0 is perfect.
+    threshold : float
+        Objects are where the probability is above it, not equal.
+    """
+
+    error: float
+    threshold: float
+
+
+def candidates(
+    pairs: Iterable[Pair], thresholds: tuple[float, ...]
+) -> tuple[float, ...]:
+    """Return the thresholds worth trying: 0 alone if every prediction is a mask."""
+    binary = all(
+        predicted.dtype == np.bool_ or np.isin(predicted, (0, 1)).all()
+        for predicted, _ in pairs
+    )
+    # a mask is the same above every threshold below 1
+    return (0.0,) if binary else thresholds

@@ -1,0 +1,81 @@
+"""A trained model as plain data: a card that describes it, and its weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from napari_unet.core.annotations import ClassInfo
+from napari_unet.core.architecture import Architecture
+from napari_unet.core.recipe import Training
+from napari_unet.core.settings import Segmentation, Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+class Score(Settings):
+    """How well the network does on held-out pixels."""
+
+    loss: float = Field(description="Mean cross-entropy, all pixels alike.")
+    iou: float = Field(description="Intersection over union of the foreground classes.")
+    pixels: int = Field(description="Number of held-out pixels.")
+
+
+class Progress(Settings):
+    """One row of a model's history."""
+
+    step: int
+    seconds: float
+    loss: float
+    score: Score | None = None
+
+
+class ImageRecord(Settings):
+    """An image the model was trained on."""
+
+    name: str
+    sha256: str = Field(description="Of the pixels seen by the training.")
+    annotated: int = Field(description="Annotated pixels.")
+
+
+class ModelCard(Settings):
+    """What a model is, how it came about and what it was trained on."""
+
+    name: str = "model"
+    architecture: Architecture
+    classes: tuple[ClassInfo, ...] = Field(description="Without the background.")
+    normalisation: str = "clip 0.1 and 99.9 percentiles, mean 0, sd 1, per frame"
+    spacing_um: tuple[float, ...] | None = Field(
+        None, description="Pixel size of the training images in micrometres."
+    )
+    training: Training
+    segmentation: Segmentation = Segmentation()
+    images: tuple[ImageRecord, ...] = ()
+    history: tuple[Progress, ...] = ()
+    score: Score | None = None
+    steps: int = 0
+    device: str = "cpu"
+    precision: str = "fp32"
+    versions: tuple[str, ...] = Field((), description="Packages it was made with.")
+    parent: str | None = Field(None, description="Name of the model it started from.")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Model:
+    """A card and the weights it describes.
+
+    Attributes
+    ----------
+    card : ModelCard
+    weights : mapping of str to ndarray
+        Named as in `UNet.state_dict`, float32 (counters of norms int64).
+    """
+
+    card: ModelCard
+    weights: Mapping[str, NDArray[np.generic]]

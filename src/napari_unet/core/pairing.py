@@ -1,0 +1,119 @@
+"""Images and their labels, paired field by field."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from napari_unet.core.annotations import Annotation
+from napari_unet.core.conversion import convert, guess
+from napari_unet.core.image import Image
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari_unet.core.annotations import Kind
+    from napari_unet.core.image import ArrayLike, Field
+
+
+def annotated_fields(
+    images: Sequence[Image | ArrayLike],
+    labels: Sequence[Annotation | Image | ArrayLike],
+    ndim: int,
+    kind: Kind | None = None,
+) -> list[tuple[Field, Annotation]]:
+    """Pair the planes or volumes of images with what is known of them.
+
+    Parameters
+    ----------
+    images : sequence of Image or array-like
+    labels : sequence of Annotation, Image or array-like
+        One for each image.
+    ndim : {2, 3}
+        Planes or volumes.
+    kind : {"instances", "binary", "semantic", "annotation"}, optional
+        What the values of the labels mean; guessed if not given.
+
+    Returns
+    -------
+    list of (Field, Annotation)
+        Without fields of which nothing is known. All have the same classes.
+
+    Raises
+    ------
+    ValueError
+        If they do not go together, or nothing is annotated.
+    """
+    if not images or len(images) != len(labels):
+        raise ValueError(
+            "each image needs its labels, found "
+            f"{len(images)} image(s) and {len(labels)} label image(s)."
+        )
+    pairs: list[tuple[Field, Annotation]] = []
+    masks: list[tuple[Field, Field]] = []
+    for raw, known in zip(images, labels, strict=True):
+        image = raw if isinstance(raw, Image) else Image.from_array(raw)
+        if isinstance(known, Annotation):
+            pairs.append((_only_field(image, ndim), known))
+            continue
+        mask = known if isinstance(known, Image) else Image.from_array(known)
+        _check_sizes(image, mask)
+        masks += zip(image.fields(ndim), mask.fields(ndim), strict=True)
+    pairs += _convert(masks, kind)
+    known_pairs = [(f, a) for f, a in pairs if a.labels.any() or a.finished is not None]
+    if not known_pairs:
+        raise ValueError("nothing is annotated: the labels mark no pixel.")
+    names = {a.classes for _, a in known_pairs}
+    if len(names) > 1:
+        raise ValueError(f"all images must have the same classes, found {names}.")
+    return known_pairs
+
+
+def annotations_of(
+    mask: Image, ndim: int, kind: Kind | None = None
+) -> list[Annotation]:
+    """Return what each plane or volume of a label image says; as `annotated_fields`."""
+    fields = list(mask.fields(ndim))
+    return [a for _, a in _convert(list(zip(fields, fields, strict=True)), kind)]
+
+
+def _only_field(image: Image, ndim: int) -> Field:
+    fields = list(image.fields(ndim))
+    if len(fields) > 1:
+        raise ValueError(
+            f"{image.name}: an annotation belongs to one plane or volume, the image has "
+            f"{len(fields)}."
+        )
+    return fields[0]
+
+
+def _check_sizes(image: Image, mask: Image) -> None:
+    sizes = {a: (image.size(a), mask.size(a)) for a in "tzyx"}
+    if any(a != b for a, b in sizes.values()) or mask.channels > 1:
+        found = ", ".join(f"{axis} {a} and {b}" for axis, (a, b) in sizes.items())
+        raise ValueError(
+            f"{image.name} and its labels {mask.name} must have equal sizes and the "
+            f"labels one channel, found {found}; {mask.channels} channel(s)."
+        )
+
+
+def _convert(
+    masks: Sequence[tuple[Field, Field]], kind: Kind | None
+) -> list[tuple[Field, Annotation]]:
+    """Read the labels field by field and give their values their meaning."""
+    arrays = [(field, mask.image.name, mask.read()[0]) for field, mask in masks]
+    if kind is None and arrays:
+        kinds = {guess(array) for _, _, array in arrays}
+        # instance masks with a single cell look binary
+        kind = "instances" if "instances" in kinds else "binary"
+    names = None
+    if kind == "semantic":
+        # all have the same classes, also where a field lacks the last of them
+        highest = max(int(array.max()) for _, _, array in arrays)
+        names = [f"class {k}" for k in range(1, highest + 1)]
+    pairs = []
+    for field, name, array in arrays:
+        try:
+            pairs.append((field, convert(array, kind or "instances", names)))
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from error
+    return pairs

@@ -1,0 +1,181 @@
+"""Overlap-tile geometry: which windows to read, and where their outputs go.
+
+A U-Net commutes only with shifts by multiples of its step. The result is independent of
+the tile size exactly if all windows start at one residue modulo the step, counted from
+the image's origin, and if each window is cut from one mirrored extension of the whole
+image. Both are guaranteed here: targets start at multiples of the step, and windows are
+read through `read_window`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from napari_unet.core.image import Field
+
+Box = tuple[slice, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """One run of the network.
+
+    ::
+
+        window (read, mirrored beyond the image)
+        ┌───────────────────────┐
+        │ halo                  │
+        │    ┌── output ─────┐  │
+        │    │ target  ┊ not │  │    target: what is kept and written, clipped to the
+        │    │┈┈┈┈┈┈┈┈┈┘     │  │    image or region asked for. It starts where the
+        │    │          used │  │    output starts unless a region begins in between.
+        │    └───────────────┘  │
+        └───────────────────────┘
+
+    Attributes
+    ----------
+    start : tuple of int
+        First pixel of the window, in image pixels; negative beyond the edge.
+    size : tuple of int
+        Size of the window, in pixels.
+    target : tuple of slice
+        Pixels of the image that this tile decides.
+    inner : tuple of slice
+        The same pixels within the network's output.
+    """
+
+    start: tuple[int, ...]
+    size: tuple[int, ...]
+    target: Box
+    inner: Box
+
+
+def plan(
+    shape: Sequence[int],
+    output: Sequence[int],
+    *,
+    step: Sequence[int],
+    halo: Sequence[int],
+    region: Box | None = None,
+    focus: Sequence[float] | None = None,
+) -> list[Tile]:
+    """Cut a field, or a region of it, into tiles.
+
+    Parameters
+    ----------
+    shape : sequence of int
+        Size of the whole field in pixels, ([z,] y, x).
+    output : sequence of int
+        Size of the network's output for one tile, at least `step`.
+    step, halo : sequence of int
+        Of the network, in pixels.
+    region : tuple of slice, optional
+        Only these pixels; the whole field otherwise. Slices need start and stop.
+    focus : sequence of float, optional
+        A point in pixels. Tiles nearest to it come first; raster order otherwise.
+
+    Returns
+    -------
+    list of Tile
+        Their targets cover each pixel of the region exactly once.
+
+    Raises
+    ------
+    ValueError
+        If the output is smaller than the step, or the region is not in the field.
+    """
+    if any(o < s for o, s in zip(output, step, strict=True)):
+        raise ValueError(
+            f"a tile's output must be at least the network's step "
+            f"{tuple(step)}, found {tuple(output)}."
+        )
+    boxes = region if region is not None else tuple(slice(0, n) for n in shape)
+    if not all(0 <= b.start < b.stop <= n for b, n in zip(boxes, shape, strict=True)):
+        raise ValueError(
+            f"the region {_describe(boxes)} is not inside the image of "
+            f"size {tuple(shape)}."
+        )
+    rows = [_cut(box, o, s) for box, o, s in zip(boxes, output, step, strict=True)]
+    tiles = [
+        Tile(
+            start=tuple(o - h for (o, _), h in zip(cuts, halo, strict=True)),
+            size=tuple(o + 2 * h for o, h in zip(output, halo, strict=True)),
+            target=tuple(target for _, target in cuts),
+            inner=tuple(slice(t.start - o, t.stop - o) for o, t in cuts),
+        )
+        for cuts in product(*rows)
+    ]
+    if focus is not None:
+        tiles.sort(key=lambda tile: _distance(tile.target, focus))
+    return tiles
+
+
+def read_window(
+    field: Field, start: Sequence[int], size: Sequence[int]
+) -> NDArray[Any]:
+    """Read a window of a field's mirrored extension.
+
+    The extension mirrors about the edge pixel without repeating it, folds again where
+    the image is smaller than the window, and is constant along an axis of one pixel.
+    Only the pixels that appear in the window are read.
+
+    Parameters
+    ----------
+    field : Field
+    start : sequence of int
+        First pixel of the window, may be negative.
+    size : sequence of int
+        Size of the window, in pixels.
+
+    Returns
+    -------
+    ndarray, shape (channels, *size)
+    """
+    indices = [
+        mirrored(a, n, length)
+        for a, n, length in zip(start, size, field.shape, strict=True)
+    ]
+    box = tuple(slice(int(i.min()), int(i.max()) + 1) for i in indices)
+    block = field.read(box)
+    for axis, (index, part) in enumerate(zip(indices, box, strict=True), start=1):
+        if index[0] != part.start or not np.all(np.diff(index) == 1):
+            block = np.take(block, index - part.start, axis=axis)
+    return block
+
+
+def mirrored(start: int, size: int, length: int) -> NDArray[np.intp]:
+    """Return the pixel of an axis of `length` that stands at each place of a window."""
+    period = max(2 * (length - 1), 1)
+    index = np.arange(start, start + size) % period
+    return np.minimum(index, period - index) if length > 1 else index * 0
+
+
+def _cut(box: slice, output: int, step: int) -> list[tuple[int, slice]]:
+    """Cut one axis: (origin of the output, target) of each tile."""
+    stride = output // step * step
+    first = box.start // step * step
+    return [
+        (origin, slice(max(origin, box.start), min(origin + stride, box.stop)))
+        for origin in range(first, box.stop, stride)
+    ]
+
+
+def _distance(box: Box, focus: Sequence[float]) -> float:
+    """Squared distance from a point to the nearest pixel of a box."""
+    return sum(
+        float(max(b.start - f, 0.0, f - (b.stop - 1))) ** 2
+        for b, f in zip(box, focus, strict=True)
+    )
+
+
+def _describe(box: Box) -> str:
+    return "[" + ", ".join(f"{b.start}:{b.stop}" for b in box) + "]"

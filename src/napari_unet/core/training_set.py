@@ -1,0 +1,225 @@
+"""What a network learns from: fields with targets, and the part held out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import ceil, prod
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_unet.core.annotations import IGNORED
+from napari_unet.core.normalisation import measure
+from napari_unet.core.weights import border_weights
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from numpy.typing import NDArray
+
+    from napari_unet.core.annotations import Annotation
+    from napari_unet.core.image import Field
+    from napari_unet.core.normalisation import GreyScale
+    from napari_unet.core.settings import BorderWeights
+    from napari_unet.core.tiles import Box
+
+# Fewer held-out pixels of any class than this say nothing about a network.
+_ENOUGH_PIXELS = 200
+# From this many annotated fields on, whole fields are held out.
+_MANY_FIELDS = 6
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Example:
+    """An annotated plane or volume.
+
+    Attributes
+    ----------
+    field : Field
+        The image.
+    scale : GreyScale
+        Its normalisation.
+    classes : ndarray of uint8, shape of the field
+        Class of each pixel, `IGNORED` where nothing is known or to be learnt.
+    border : ndarray of float32, shape of the field
+        Border weight of each pixel (Eq. 2, second term).
+    """
+
+    field: Field
+    scale: GreyScale
+    classes: NDArray[np.uint8]
+    border: NDArray[np.float32]
+
+    @property
+    def spacing(self) -> tuple[float, ...]:
+        """Pixel size along each axis relative to the finest."""
+        return self.field.image.field_spacing(self.field.ndim)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HeldOut:
+    """A part of an example that is predicted to judge the network."""
+
+    example: Example
+    box: Box
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrainingSet:
+    """Examples to learn from, parts to judge by, and in words how they were parted."""
+
+    examples: tuple[Example, ...]
+    held_out: tuple[HeldOut, ...]
+    validation: str
+
+
+def make_example(
+    field: Field, annotation: Annotation, weights: BorderWeights
+) -> Example:
+    """Turn an annotated field into targets and weights.
+
+    Parameters
+    ----------
+    field : Field
+    annotation : Annotation
+        Of the field's shape.
+    weights : BorderWeights
+
+    Returns
+    -------
+    Example
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ or the image is not finite.
+    """
+    if annotation.labels.shape != field.shape:
+        raise ValueError(
+            f"{field.image.name}: the image has size {field.shape}, its labels "
+            f"{annotation.labels.shape}; they must be equal."
+        )
+    targets = annotation.targets()
+    border = border_weights(
+        targets.instances,
+        weights,
+        background=targets.classes == 0,
+        class_of=annotation.class_of,
+        spacing=field.image.field_spacing(field.ndim),
+    )
+    scale = measure(field.image, field.t)
+    return Example(field, scale, targets.classes, border)
+
+
+def count_classes(examples: Iterable[Example], classes: int) -> NDArray[np.int64]:
+    """Count the pixels of each class, background first, over all examples."""
+    total = np.zeros(256, np.int64)
+    for example in examples:
+        total += np.bincount(example.classes.ravel(), minlength=256)
+    return total[:classes]
+
+
+def hold_out(
+    examples: Sequence[Example],
+    share: float,
+    halo: Sequence[int],
+    classes: int,
+    rng: np.random.Generator,
+) -> TrainingSet:
+    """Part the examples into those to learn from and those to judge by.
+
+    With many fields, whole ones are held out. With few, a corner of each: pixels nearer
+    to it than the network sees are not learnt from, so that no image context leaks.
+
+    Parameters
+    ----------
+    examples : sequence of Example
+    share : float
+        Part of the annotated pixels to hold out; 0 for none.
+    halo : sequence of int
+        How far the network sees, in pixels.
+    classes : int
+        Number of classes, background included.
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    TrainingSet
+    """
+    whole = tuple(examples)
+    if share == 0:
+        return TrainingSet(whole, (), "nothing is held out, as asked for")
+    if len(whole) >= _MANY_FIELDS:
+        count = ceil(share * len(whole))
+        chosen = set(rng.choice(len(whole), count, replace=False).tolist())
+        held = tuple(
+            HeldOut(e, tuple(slice(0, n) for n in e.field.shape))
+            for k, e in enumerate(whole)
+            if k in chosen
+        )
+        rest = tuple(e for k, e in enumerate(whole) if k not in chosen)
+        words = f"{count} of {len(whole)} slices are held out"
+    else:
+        parts = [_hold_out_corner(e, share, halo, rng) for e in whole]
+        rest = tuple(e for e, _ in parts)
+        held = tuple(h for _, h in parts)
+        words = f"a corner of each of {len(whole)} slices is held out"
+    if _enough(held, rest, whole, classes):
+        return TrainingSet(rest, held, words)
+    return TrainingSet(
+        whole, (), "too few labels to validate: all of them are learnt from"
+    )
+
+
+def _hold_out_corner(
+    example: Example, share: float, halo: Sequence[int], rng: np.random.Generator
+) -> tuple[Example, HeldOut]:
+    """Cut the corner that holds most nearly the wanted share of the annotation.
+
+    Only y and x are cut: a stack is seldom thick enough to lose slices and a margin.
+    """
+    shape = example.field.shape
+    side = share**0.5
+    annotated = example.classes != IGNORED
+    corners = []
+    for low_y, low_x in rng.permutation([(0, 0), (0, 1), (1, 0), (1, 1)]):
+        box = [slice(0, n) for n in shape]
+        for axis, low in ((-2, low_y), (-1, low_x)):
+            n = shape[axis]
+            cut = max(round(n * side), 1)
+            box[axis] = slice(0, cut) if low else slice(n - cut, n)
+        corners.append(tuple(box))
+    wanted = share * annotated.sum()
+    best = min(corners, key=lambda b: abs(annotated[b].sum() - wanted))
+    near = tuple(
+        slice(max(b.start - h, 0), b.stop + h) for b, h in zip(best, halo, strict=True)
+    )
+    classes = example.classes.copy()
+    classes[near] = IGNORED
+    return replace(example, classes=classes), HeldOut(example, best)
+
+
+def _enough(
+    held: Sequence[HeldOut],
+    rest: Sequence[Example],
+    whole: Sequence[Example],
+    classes: int,
+) -> bool:
+    """Whether both parts know each class, and most of the labels are left to learn."""
+    judged = np.zeros(classes, np.int64)
+    for part in held:
+        labels = part.example.classes[part.box]
+        judged += np.bincount(labels.ravel(), minlength=256)[:classes]
+    learnt = count_classes(rest, classes)
+    known = count_classes(whole, classes)
+    asked = known > 0
+    return bool(
+        (judged[asked] >= _ENOUGH_PIXELS).all()
+        and (learnt[asked] >= _ENOUGH_PIXELS).all()
+        and learnt.sum() >= known.sum() / 2
+    )
+
+
+def pixels(box: Box) -> int:
+    """Return the number of pixels in a box."""
+    return prod(b.stop - b.start for b in box)

@@ -1,0 +1,214 @@
+"""Random deformations and grey-value changes, on the device that trains.
+
+The amounts are drawn by numpy from a generator that the caller owns; the pixels are
+moved by torch. Image, labels and weights go through one and the same map.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import cos, log, radians, sin
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from napari_unet.core.recipe import Augmentation
+
+_GRID = 3
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Deformation:
+    """Where each pixel of a patch comes from.
+
+    Attributes
+    ----------
+    matrix : ndarray of float64, shape (ndim, ndim)
+        Turn, mirror and scale, from patch to image.
+    displacements : ndarray of float64, shape (ndim, 3, ..., 3)
+        Shift of the 3 × 3 (× 3) grid points, in pixels.
+    """
+
+    matrix: NDArray[np.float64]
+    displacements: NDArray[np.float64]
+
+    def coordinates(
+        self, size: Sequence[int], centre: Sequence[float], device: torch.device
+    ) -> Tensor:
+        """Return image coordinates of each pixel of a patch.
+
+        Parameters
+        ----------
+        size : sequence of int
+            Size of the patch in pixels.
+        centre : sequence of float
+            Image coordinates of its centre.
+        device : torch.device
+
+        Returns
+        -------
+        Tensor of float32, shape (ndim, *size)
+        """
+        ndim = len(size)
+        axes = [torch.arange(n, device=device) - (n - 1) / 2 for n in size]
+        place = torch.stack(torch.meshgrid(*axes, indexing="ij"))
+        if self.displacements.any():
+            field = torch.as_tensor(self.displacements, device=device).float()
+            for axis, n in enumerate(size):
+                spread = _bicubic(n).to(device)
+                field = torch.movedim(
+                    torch.tensordot(field, spread, dims=([axis + 1], [1])), -1, axis + 1
+                )
+            place = place + field
+        matrix = torch.as_tensor(self.matrix, device=device).float()
+        origin = torch.as_tensor(centre, device=device).float()
+        moved: Tensor = torch.tensordot(matrix, place, dims=1)
+        return moved + origin.view(-1, *(1,) * ndim)
+
+
+def draw_deformation(
+    settings: Augmentation, spacing: Sequence[float], rng: np.random.Generator
+) -> Deformation:
+    """Draw turn, mirroring, scale and elastic displacements (paper, sec. 3.1).
+
+    Parameters
+    ----------
+    settings : Augmentation
+    spacing : sequence of float
+        Pixel size along each axis relative to the finest; thick slices are displaced
+        by as much less.
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    Deformation
+    """
+    ndim = len(spacing)
+    angle = radians(rng.uniform(-settings.rotation, settings.rotation))
+    zoom = np.exp(rng.uniform(-1, 1, size=2) * log(settings.scale))
+    matrix = np.eye(ndim)
+    matrix[-2:, -2:] = [[cos(angle), -sin(angle)], [sin(angle), cos(angle)]]
+    matrix *= zoom[0]
+    if ndim == 3:
+        # slices are seldom as fine as pixels: the z axis keeps its own, milder scale
+        matrix[0, 0] = zoom[1] ** 0.5
+    if settings.mirror:
+        matrix = matrix @ np.diag(rng.choice([-1.0, 1.0], size=ndim))
+    shape = (ndim, *(_GRID,) * ndim)
+    displacements = rng.normal(size=shape) * settings.elastic
+    displacements /= np.reshape(spacing, (-1, *(1,) * ndim))
+    return Deformation(matrix, displacements)
+
+
+def sample(pixels: Tensor, coordinates: Tensor, *, nearest: bool = False) -> Tensor:
+    """Take pixels at fractional coordinates.
+
+    Parameters
+    ----------
+    pixels : Tensor of float32, shape (channels, [z,] y, x)
+    coordinates : Tensor of float32, shape (ndim, *size)
+        In pixels; the first axis is ([z,] y, x).
+    nearest : bool
+        Nearest pixel, for labels; linear otherwise.
+
+    Returns
+    -------
+    Tensor of float32, shape (channels, *size)
+    """
+    size = torch.tensor(pixels.shape[1:], device=pixels.device)
+    scale = 2 / (size - 1).clamp_min(1)
+    ndim = coordinates.shape[0]
+    grid = coordinates * scale.view(-1, *(1,) * ndim) - 1
+    grid = grid.flip(0).movedim(0, -1)  # (*size, ndim) as x, y[, z]
+    return F.grid_sample(
+        pixels[None],
+        grid[None],
+        mode="nearest" if nearest else "bilinear",
+        padding_mode="border",
+        align_corners=True,
+    )[0]
+
+
+def change_greys(
+    image: Tensor, settings: Augmentation, rng: np.random.Generator
+) -> Tensor:
+    """Change brightness, contrast and gamma, blur, and add noise.
+
+    Parameters
+    ----------
+    image : Tensor of float32, shape (channels, [z,] y, x)
+        Normalised to sd 1.
+    settings : Augmentation
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    Tensor of float32, same shape
+    """
+    each = (image.shape[0], *(1,) * (image.ndim - 1))
+
+    def draw(low: float, high: float) -> Tensor:
+        amounts = rng.uniform(low, high, size=each)
+        return torch.as_tensor(amounts, device=image.device).float()
+
+    if settings.gamma > 1:
+        dims = tuple(range(1, image.ndim))
+        low = image.amin(dim=dims, keepdim=True)
+        span = (image.amax(dim=dims, keepdim=True) - low).clamp_min(1e-6)
+        exponent = torch.exp(draw(-log(settings.gamma), log(settings.gamma)))
+        image = ((image - low) / span).clamp_min(1e-6) ** exponent * span + low
+    contrast = torch.exp(draw(-log(settings.contrast), log(settings.contrast)))
+    image = image * contrast + draw(-settings.brightness, settings.brightness)
+    image = _blur(image, rng.uniform(0, settings.blur) if settings.blur else 0.0)
+    if settings.noise:
+        generator = torch.Generator(image.device)
+        generator.manual_seed(int(rng.integers(2**63)))
+        noise = torch.empty_like(image).normal_(generator=generator)
+        image = image + rng.uniform(0, settings.noise) * noise
+    return image
+
+
+def _bicubic(size: int) -> Tensor:
+    """Return weights that spread three grid points over `size` pixels.
+
+    Cubic convolution (Keys 1981, a = -0.75) with the outermost points repeated, the
+    points on the first, middle and last pixel.
+    """
+    at = torch.linspace(0, _GRID - 1, size)
+    weights = torch.zeros(size, _GRID)
+    for tap in range(-1, _GRID + 1):
+        distance = (at - tap).abs()
+        weights[:, min(max(tap, 0), _GRID - 1)] += _cubic(distance)
+    return weights
+
+
+def _cubic(d: Tensor, a: float = -0.75) -> Tensor:
+    near = ((a + 2) * d - (a + 3)) * d * d + 1
+    far = ((d - 5) * d + 8) * d * a - 4 * a
+    return torch.where(d <= 1, near, torch.where(d < 2, far, 0.0))
+
+
+def _blur(image: Tensor, sigma: float) -> Tensor:
+    """Blur y and x with a Gaussian; less than a third of a pixel is none."""
+    if sigma < 0.3:
+        return image
+    radius = int(3 * sigma + 0.5)
+    offset = torch.arange(-radius, radius + 1, device=image.device)
+    kernel = torch.exp(-(offset**2) / (2 * sigma**2))
+    kernel = (kernel / kernel.sum()).view(1, 1, -1)
+    for axis in (-2, -1):
+        rows = image.movedim(axis, -1)
+        flat = rows.reshape(-1, 1, rows.shape[-1])
+        pad = min(radius, rows.shape[-1] - 1)
+        flat = F.pad(flat, (pad, pad), mode="reflect")
+        flat = F.pad(flat, (radius - pad, radius - pad), mode="replicate")
+        image = F.conv1d(flat, kernel).reshape(rows.shape).movedim(-1, axis)
+    return image

@@ -1,0 +1,145 @@
+"""Which device computes, in which precision, and how much memory it has left."""
+
+from __future__ import annotations
+
+import gc
+from typing import Literal
+
+import psutil
+import torch
+
+Precision = Literal["fp32", "bf16", "fp16"]
+
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def choose_device(wanted: str = "auto") -> torch.device:
+    """Return the device to compute on.
+
+    Parameters
+    ----------
+    wanted : str
+        auto, cpu, cuda, cuda:N or mps. auto takes CUDA, then MPS, then the CPU.
+
+    Returns
+    -------
+    torch.device
+
+    Raises
+    ------
+    ValueError
+        If the device is not known or not there.
+    """
+    if wanted == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda", torch.cuda.current_device())
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    kind, _, index = wanted.partition(":")
+    if kind not in ("cpu", "cuda", "mps") or (index and not index.isdecimal()):
+        raise ValueError(
+            f"device must be auto, cpu, cuda, cuda:N or mps, found {wanted!r}."
+        )
+    if kind == "cuda" and int(index or 0) >= torch.cuda.device_count():
+        raise ValueError(f"device {wanted!r} is not there: {why_not_cuda()}.")
+    if kind == "mps" and not torch.backends.mps.is_available():
+        raise ValueError("device 'mps' is not there: this is not a Mac with Metal.")
+    return torch.device(wanted)
+
+
+def why_not_cuda() -> str:
+    """Say in words how many CUDA devices there are, and why none if none."""
+    if torch.cuda.is_available():
+        return f"{torch.cuda.device_count()} CUDA device(s) found"
+    if torch.version.cuda is None and getattr(torch.version, "hip", None) is None:
+        return "the installed torch is built for the CPU only"
+    return "torch finds no NVIDIA GPU or its driver is too old"
+
+
+def choose_precision(device: torch.device, wanted: str = "auto") -> Precision:
+    """Return the precision: 16 bits only where the hardware computes them natively.
+
+    Parameters
+    ----------
+    device : torch.device
+    wanted : {"auto", "fp32", "bf16", "fp16"}
+
+    Returns
+    -------
+    {"fp32", "bf16", "fp16"}
+
+    Raises
+    ------
+    ValueError
+        If the precision is not known, or fp16 is asked of a CPU.
+    """
+    if wanted == "auto":
+        return _native_precision(device)
+    if wanted not in _DTYPES:
+        raise ValueError(
+            f"precision must be auto, fp32, bf16 or fp16, found {wanted!r}."
+        )
+    if wanted == "fp16" and device.type == "cpu":
+        raise ValueError("precision fp16 is for GPUs; a CPU takes fp32 or bf16.")
+    precision: Precision = wanted  # type: ignore[assignment]
+    return precision
+
+
+def dtype(precision: Precision) -> torch.dtype:
+    """Return the torch type of a precision."""
+    return _DTYPES[precision]
+
+
+def free_memory(device: torch.device) -> int:
+    """Return the memory that can still be taken on a device, in bytes."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(
+            device
+        )
+        return free + cached
+    return int(psutil.virtual_memory().available)
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether an error says that memory ran out, on any device."""
+    return (
+        isinstance(error, torch.OutOfMemoryError)
+        or "out of memory" in str(error).lower()
+        or "can't allocate memory" in str(error)
+    )
+
+
+def release_memory(device: torch.device) -> None:
+    """Give cached memory back after an out-of-memory error."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    elif device.type == "mps":
+        torch.mps.empty_cache()
+
+
+def describe(device: torch.device) -> str:
+    """Name a device for people."""
+    if device.type == "cuda":
+        return f"{device} ({torch.cuda.get_device_name(device)})"
+    if device.type == "cpu":
+        return f"cpu ({torch.get_num_threads()} threads)"
+    return str(device)
+
+
+def _native_precision(device: torch.device) -> Precision:
+    if device.type == "cuda":
+        major, _ = torch.cuda.get_device_capability(device)
+        if major >= 8:
+            return "bf16"
+        return "fp16" if major == 7 else "fp32"
+    if device.type == "cpu" and _cpu_has_bf16():
+        return "bf16"
+    return "fp32"
+
+
+def _cpu_has_bf16() -> bool:
+    """Whether the CPU multiplies bfloat16 itself; emulating it is slower than fp32."""
+    # older torch versions cannot tell: fp32 is then the safe answer
+    capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
+    return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16"))

@@ -1,0 +1,161 @@
+"""A model made ready to compute: on its device, in its precision and memory layout."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from napari_unet.engine.device import Precision, choose_device, choose_precision, dtype
+from napari_unet.engine.unet import UNet
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from napari_unet.core.architecture import Architecture
+    from napari_unet.core.model import Model
+
+Averaging = Literal["none", "dihedral"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Network:
+    """A network in eval mode, with where and how it computes.
+
+    Attributes
+    ----------
+    module : UNet
+    device : torch.device
+    precision : {"fp32", "bf16", "fp16"}
+    """
+
+    module: UNet
+    device: torch.device
+    precision: Precision
+
+    @torch.inference_mode()
+    def probabilities(
+        self, window: NDArray[np.float32], averaging: Averaging = "none"
+    ) -> NDArray[np.float32]:
+        """Run the network on one window.
+
+        Parameters
+        ----------
+        window : ndarray of float32, shape (channels, [z,] y, x)
+            Normalised, of a valid input size.
+        averaging : {"none", "dihedral"}
+            dihedral: mean over the 8 mirrored and rotated views in the y-x plane. The
+            window is turned, not the plan of tiles, so the result does not depend on
+            the tile size.
+
+        Returns
+        -------
+        ndarray of float32, shape (classes, [z,] y, x), in [0, 1]
+        """
+        batch = torch.from_numpy(window)[None].to(self.device, dtype(self.precision))
+        if averaging == "none":
+            mean = self._softmax(batch)
+        else:
+            views = [
+                _undo(self._softmax(_view(batch, turns, flip)), turns, flip)
+                for turns in range(4)
+                for flip in (False, True)
+            ]
+            mean = torch.stack(views).mean(dim=0)
+        result: NDArray[np.float32] = mean[0].cpu().numpy()
+        return result
+
+    def _softmax(self, batch: Tensor) -> Tensor:
+        batch = batch.contiguous(memory_format=_layout(batch.ndim))
+        return torch.softmax(self.module(batch).float(), dim=1)
+
+
+def prepare(model: Model, device: str = "auto", precision: str = "auto") -> Network:
+    """Make a model ready to predict.
+
+    Parameters
+    ----------
+    model : Model
+    device, precision : str
+        As `choose_device` and `choose_precision` take them.
+
+    Returns
+    -------
+    Network
+
+    Raises
+    ------
+    ValueError
+        If device or precision cannot be had.
+    """
+    where = choose_device(device)
+    how = choose_precision(where, precision)
+    weights = {n: t.to(where) for n, t in to_tensors(model.weights).items()}
+    return _frozen(model.card.architecture, weights, how)
+
+
+def frozen_copy(
+    module: UNet, weights: Mapping[str, Tensor], precision: Precision
+) -> Network:
+    """Return a network that predicts with other weights than those being trained.
+
+    Parameters
+    ----------
+    module : UNet
+        In training; not changed.
+    weights : mapping of str to Tensor
+        Named as in its `state_dict`.
+    precision : {"fp32", "bf16", "fp16"}
+
+    Returns
+    -------
+    Network
+    """
+    copied = {name: tensor.clone() for name, tensor in weights.items()}
+    return _frozen(module.architecture, copied, precision)
+
+
+def layout_of(module: UNet) -> torch.memory_format:
+    """Return the memory layout in which convolutions of this network are fastest."""
+    return _layout(module.architecture.ndim + 2)
+
+
+def to_tensors(weights: Mapping[str, NDArray[np.generic]]) -> dict[str, Tensor]:
+    """Copy the weights of a model into tensors."""
+    return {name: torch.from_numpy(np.array(w)) for name, w in weights.items()}
+
+
+def to_arrays(state: Mapping[str, Tensor]) -> dict[str, NDArray[np.generic]]:
+    """Copy tensors into the weights of a model."""
+    return {name: t.detach().cpu().contiguous().numpy() for name, t in state.items()}
+
+
+def _frozen(
+    architecture: Architecture, weights: Mapping[str, Tensor], precision: Precision
+) -> Network:
+    # on no device first: drawing random weights only to replace them takes time
+    with torch.device("meta"):
+        module = UNet(architecture)
+    module.load_state_dict(weights, assign=True)
+    module.to(dtype(precision), memory_format=layout_of(module))  # type: ignore[call-overload]
+    # the last layer in full precision costs nothing and keeps the probabilities smooth
+    module.score.float()
+    return Network(module.eval(), module.score.weight.device, precision)
+
+
+def _layout(ndim: int) -> torch.memory_format:
+    return torch.channels_last if ndim == 4 else torch.channels_last_3d
+
+
+def _view(batch: Tensor, turns: int, flip: bool) -> Tensor:
+    turned = torch.rot90(batch, turns, (-2, -1))
+    return turned.flip(-1) if flip else turned
+
+
+def _undo(batch: Tensor, turns: int, flip: bool) -> Tensor:
+    return torch.rot90(batch.flip(-1) if flip else batch, -turns, (-2, -1))

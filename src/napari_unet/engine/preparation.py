@@ -1,0 +1,209 @@
+"""Everything a training run needs, made and checked before its first step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from napari_unet.core.annotations import IGNORED
+from napari_unet.core.memory import output_with_stride
+from napari_unet.core.model import ImageRecord, ModelCard
+from napari_unet.core.pairing import annotated_fields
+from napari_unet.core.training_set import count_classes, hold_out, make_example
+from napari_unet.core.weights import class_weights
+from napari_unet.engine.device import choose_device, choose_precision
+from napari_unet.engine.sampling import Sampler
+from napari_unet.engine.training_state import TrainingState
+from napari_unet.engine.transfer import take_over
+from napari_unet.engine.unet import UNet
+from napari_unet.io.model_file import load_checkpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from napari_unet.core.annotations import Annotation, Kind
+    from napari_unet.core.architecture import Architecture
+    from napari_unet.core.image import ArrayLike, Image
+    from napari_unet.core.model import Model
+    from napari_unet.core.recipe import Training
+    from napari_unet.core.training_set import Example, TrainingSet
+    from napari_unet.engine.device import Precision
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prepared:
+    """What a training run works with.
+
+    Attributes
+    ----------
+    state : TrainingState
+    sampler : Sampler
+    training_set : TrainingSet
+    table : ndarray of float32, shape (classes,)
+        Weight of each class (w_c of Eq. 2).
+    device : torch.device
+    precision : {"fp32", "bf16", "fp16"}
+    """
+
+    state: TrainingState
+    sampler: Sampler
+    training_set: TrainingSet
+    table: NDArray[np.float32]
+    device: torch.device
+    precision: Precision
+
+
+def prepare_training(
+    images: Sequence[Image | ArrayLike],
+    labels: Sequence[Annotation | Image | ArrayLike],
+    settings: Training,
+    *,
+    kind: Kind | None,
+    start: Model | None,
+    resume: str | Path | None,
+    device: str,
+) -> Prepared:
+    """Check the input and set everything up; the arguments are those of `train`."""
+    where = choose_device(device)
+    how = choose_precision(where, settings.precision)
+    pairs = annotated_fields(images, labels, settings.ndim, kind)
+    examples = [make_example(f, a, settings.border) for f, a in pairs]
+    classes = pairs[0][1].classes
+    architecture = _architecture(settings, examples, len(classes) + 1, start)
+    rng = np.random.default_rng([settings.seed, 2])
+    parted = hold_out(
+        examples, settings.validation, architecture.halo, architecture.classes, rng
+    )
+    counts = count_classes(parted.examples, architecture.classes)
+    _check_counts(counts, [c.name for c in classes])
+    card = ModelCard(
+        architecture=architecture,
+        classes=classes,
+        spacing_um=_common_spacing(examples),
+        training=settings,
+        images=_records(examples),
+        device=where.type,
+        precision=how,
+        parent=start.card.name if start else None,
+    )
+    state = TrainingState(card, _network(card, start, where))
+    if resume is not None:
+        _resume(state, resume)
+    return Prepared(
+        state=state,
+        sampler=Sampler(
+            parted.examples,
+            output=_patch(architecture, settings.patch),
+            halo=architecture.halo,
+            foreground=settings.foreground,
+            augmentation=settings.augmentation,
+            device=where,
+            seed=settings.seed,
+        ),
+        training_set=parted,
+        table=class_weights(counts, settings.border, settings.class_balance),
+        device=where,
+        precision=how,
+    )
+
+
+def _architecture(
+    settings: Training, examples: Sequence[Example], classes: int, start: Model | None
+) -> Architecture:
+    channels = {e.field.image.channels for e in examples}
+    if len(channels) > 1:
+        raise ValueError(
+            f"the images must have one number of channels, found {sorted(channels)}."
+        )
+    if start is None:
+        slices = min(e.field.image.size("z") for e in examples)
+        return settings.architecture(channels.pop(), classes, slices)
+    table = start.card.architecture
+    if table.ndim != settings.ndim:
+        raise ValueError(
+            f"the model to start from is {table.ndim}-D, the training {settings.ndim}-D."
+        )
+    return table.replace(channels=channels.pop(), classes=classes)
+
+
+def _network(card: ModelCard, start: Model | None, device: torch.device) -> UNet:
+    # a generator of its own would not reach torch's initialisers
+    with torch.random.fork_rng([]):
+        torch.manual_seed(card.training.seed)
+        module = UNet(card.architecture)
+    if start is not None:
+        take_over(module, start, [c.name for c in card.classes])
+    return module.to(device)
+
+
+def _resume(state: TrainingState, path: str | Path) -> None:
+    checkpoint = load_checkpoint(path)
+    card = checkpoint.model.card
+    if card.architecture != state.card.architecture:
+        raise ValueError(
+            f"{path} belongs to another network; resume with the settings, channels and "
+            "classes it was trained with, or start from it with --init."
+        )
+    if [r.sha256 for r in card.images] != [r.sha256 for r in state.card.images]:
+        raise ValueError(
+            f"{path} was trained on other images ({', '.join(r.name for r in card.images)})"
+            "; give the same, or start from it with --init."
+        )
+    state.restore(checkpoint)
+
+
+def _patch(architecture: Architecture, patch: int) -> tuple[int, ...]:
+    """Return the output size of a training patch.
+
+    In 3-D the number of voxels counts: the patch is a cube of as many as a square of
+    half the side asked for has pixels.
+    """
+    if architecture.ndim == 2:
+        return architecture.output_covering((patch, patch))
+    side = round((patch / 2) ** (2 / 3))
+    return output_with_stride(architecture, (side,) * 3)
+
+
+def _check_counts(counts: NDArray[np.int64], names: Sequence[str]) -> None:
+    if not counts.sum():
+        raise ValueError("nothing is annotated: the labels mark no pixel.")
+    there = [n for n, c in zip(("background", *names), counts, strict=True) if c]
+    if len(there) == 1:
+        raise ValueError(
+            f"only {there[0]} is annotated: the network needs at least two classes to "
+            "tell apart, such as cells and background."
+        )
+
+
+def _common_spacing(examples: Sequence[Example]) -> tuple[float, ...] | None:
+    """Return the pixel size if all images have the same."""
+    sizes = {e.field.image.spacing_um for e in examples}
+    return sizes.pop() if len(sizes) == 1 else None
+
+
+def _records(examples: Sequence[Example]) -> tuple[ImageRecord, ...]:
+    return tuple(
+        ImageRecord(
+            name=_title(e),
+            sha256=sha256(np.ascontiguousarray(e.field.read()).tobytes()).hexdigest(),
+            annotated=int(np.count_nonzero(e.classes != IGNORED)),
+        )
+        for e in examples
+    )
+
+
+def _title(example: Example) -> str:
+    field, image = example.field, example.field.image
+    title = image.name
+    if image.size("t") > 1:
+        title += f" t={field.t}"
+    if field.z is not None and image.size("z") > 1:
+        title += f" z={field.z}"
+    return title

@@ -1,0 +1,204 @@
+"""Batches of deformed patches, drawn from the examples on the device that trains.
+
+The random numbers of a step depend on the seed and the step alone, so a run that is
+resumed draws what an uninterrupted one would have drawn. Only the pixels under a patch
+are read from the image, whatever holds it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from napari_unet.core.annotations import IGNORED
+from napari_unet.core.tiles import read_window
+from napari_unet.engine.augment import change_greys, draw_deformation, sample
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from napari_unet.core.recipe import Augmentation
+    from napari_unet.core.training_set import Example
+
+# Enough places to choose from in one example; more would only take memory.
+_PLACES = 2**18
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Batch:
+    """Patches to learn from.
+
+    Attributes
+    ----------
+    image : Tensor of float32, shape (batch, channels, *input)
+    classes : Tensor of uint8, shape (batch, *output)
+    border : Tensor of float32, shape (batch, *output)
+    """
+
+    image: Tensor
+    classes: Tensor
+    border: Tensor
+
+
+class Sampler:
+    """Draws patches where there is something to learn.
+
+    Parameters
+    ----------
+    examples : sequence of Example
+    output, halo : sequence of int
+        Output size of the network for a patch, and what it loses on each side.
+    foreground : float
+        Share of patches placed on an object; the others on any annotated pixel.
+    augmentation : Augmentation
+    device : torch.device
+    seed : int
+
+    Raises
+    ------
+    ValueError
+        If no pixel is annotated.
+    """
+
+    def __init__(
+        self,
+        examples: Sequence[Example],
+        *,
+        output: Sequence[int],
+        halo: Sequence[int],
+        foreground: float,
+        augmentation: Augmentation,
+        device: torch.device,
+        seed: int,
+    ) -> None:
+        self._examples = examples
+        self._output = tuple(output)
+        self._halo = tuple(halo)
+        self._foreground = foreground
+        self._augmentation = augmentation
+        self._device = device
+        self._seed = seed
+        rng = np.random.default_rng([seed, 0])
+        known = [e.classes != IGNORED for e in examples]
+        objects = [k & (e.classes > 0) for k, e in zip(known, examples, strict=True)]
+        self._anywhere = _Places(known, rng)
+        self._on_objects = _Places(objects, rng)
+        if not self._anywhere.count:
+            raise ValueError("nothing is annotated: paint some cells and background.")
+
+    def draw(self, step: int, size: int) -> Batch:
+        """Draw the batch of a step.
+
+        Parameters
+        ----------
+        step : int
+            Number of the step; the same step draws the same batch.
+        size : int
+            Number of patches.
+
+        Returns
+        -------
+        Batch
+        """
+        rng = np.random.default_rng([self._seed, 1, step])
+        patches = [self._patch(rng) for _ in range(size)]
+        return Batch(*(torch.stack(parts) for parts in zip(*patches, strict=True)))
+
+    def _patch(self, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        wanted = self._on_objects if rng.random() < self._foreground else self._anywhere
+        places = wanted if wanted.count else self._anywhere
+        number, pixel = places.draw(rng)
+        example = self._examples[number]
+        centre = self._centre(pixel, example.field.shape, rng)
+        deformation = draw_deformation(self._augmentation, example.spacing, rng)
+        window = [o + 2 * h for o, h in zip(self._output, self._halo, strict=True)]
+        at = deformation.coordinates(window, centre, self._device)
+        image = change_greys(self._image(example, at), self._augmentation, rng)
+        inner = at[
+            (
+                slice(None),
+                *(
+                    slice(h, n - h or None)
+                    for h, n in zip(self._halo, window, strict=True)
+                ),
+            )
+        ]
+        return image, *self._labels(example, inner)
+
+    def _centre(
+        self, pixel: NDArray[np.intp], shape: Sequence[int], rng: np.random.Generator
+    ) -> list[float]:
+        """Place the output patch around a pixel, inside the field where it fits."""
+        centre = []
+        for p, n, o in zip(pixel, shape, self._output, strict=True):
+            shifted = p + rng.uniform(-0.5, 0.5) * (o - 1)
+            low, high = (o - 1) / 2, n - 1 - (o - 1) / 2
+            centre.append((n - 1) / 2 if low > high else min(max(shifted, low), high))
+        return centre
+
+    def _image(self, example: Example, at: Tensor) -> Tensor:
+        start, size, local = _frame(at)
+        window = example.scale.apply(read_window(example.field, start, size))
+        return sample(torch.from_numpy(window).to(self._device), local)
+
+    def _labels(self, example: Example, at: Tensor) -> tuple[Tensor, Tensor]:
+        start, size, local = _frame(at)
+        classes = _padded(example.classes, start, size, IGNORED).astype(np.float32)
+        border = _padded(example.border, start, size, 0)
+        moved = sample(
+            torch.from_numpy(classes[None]).to(self._device), local, nearest=True
+        )
+        weight = sample(torch.from_numpy(border[None]).to(self._device), local)
+        return moved[0].to(torch.uint8), weight[0]
+
+
+class _Places:
+    """Pixels of several fields to choose from, all alike."""
+
+    def __init__(
+        self, masks: Sequence[NDArray[np.bool_]], rng: np.random.Generator
+    ) -> None:
+        self._shapes = [m.shape for m in masks]
+        self._counts = np.array([np.count_nonzero(m) for m in masks], np.float64)
+        self.count = int(self._counts.sum())
+        self._pixels = []
+        for mask in masks:
+            found = np.flatnonzero(mask)
+            if len(found) > _PLACES:
+                found = rng.choice(found, _PLACES, replace=False)
+            self._pixels.append(found)
+
+    def draw(self, rng: np.random.Generator) -> tuple[int, NDArray[np.intp]]:
+        """Return the number of a field and a pixel ([z,] y, x) of it."""
+        number = int(rng.choice(len(self._counts), p=self._counts / self.count))
+        flat = rng.choice(self._pixels[number])
+        return number, np.array(np.unravel_index(flat, self._shapes[number]))
+
+
+def _frame(at: Tensor) -> tuple[list[int], list[int], Tensor]:
+    """Return start and size of the box around coordinates, and them relative to it."""
+    flat = at.flatten(1)
+    start = flat.amin(dim=1).floor()
+    size = flat.amax(dim=1).ceil() - start + 1
+    local = at - start.view(-1, *(1,) * (at.ndim - 1))
+    return [int(v) for v in start], [int(v) for v in size], local
+
+
+def _padded(
+    array: NDArray[Any], start: Sequence[int], size: Sequence[int], fill: int
+) -> NDArray[Any]:
+    """Cut a box out of an array, with a constant beyond its edges."""
+    out = np.full(size, fill, array.dtype)
+    source, target = [], []
+    for a, n, length in zip(start, size, array.shape, strict=True):
+        low, high = max(a, 0), max(min(a + n, length), max(a, 0))
+        source.append(slice(low, high))
+        target.append(slice(low - a, high - a))
+    out[tuple(target)] = array[tuple(source)]
+    return out

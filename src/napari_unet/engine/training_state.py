@@ -1,0 +1,138 @@
+"""All that changes while a network learns, and how it is written down and taken up."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+import torch
+from pydantic import TypeAdapter
+from torch import Tensor
+
+from napari_unet.core.model import Model, Progress, Score
+from napari_unet.core.settings import Settings
+from napari_unet.engine.network import layout_of, to_arrays
+from napari_unet.io.model_file import Checkpoint
+
+if TYPE_CHECKING:
+    from napari_unet.core.model import ModelCard
+    from napari_unet.core.recipe import Training
+    from napari_unet.engine.unet import UNet
+
+_PACKAGES = ("napari-unet", "torch", "numpy")
+# At this share of the steps that the mean remembers, it still forgets its start faster.
+_MEAN_WARM_UP = 10
+
+
+class Record(Settings):
+    """The part of the state that is not tensors."""
+
+    step: int = 0
+    seconds: float = 0.0
+    smoothed: float | None = None
+    lowest: float | None = None
+    best: Score | None = None
+    history: tuple[Progress, ...] = ()
+
+
+class TrainingState:
+    """The network, the running mean of its weights, the optimiser and the record.
+
+    Parameters
+    ----------
+    card : ModelCard
+        Describes the model that comes out, but for what is filled in at the end.
+    module : UNet
+        On its device, with the weights to begin with.
+    """
+
+    def __init__(self, card: ModelCard, module: UNet) -> None:
+        self.card = card
+        self.record = Record()
+        self.module = module.train()
+        self.module.to(memory_format=layout_of(module))  # type: ignore[call-overload]
+        self.mean = {n: t.detach().clone() for n, t in module.state_dict().items()}
+        self.best: dict[str, Tensor] | None = None
+        self.optimiser = _optimiser(module, card.training)
+
+    def average(self, memory: float) -> None:
+        """Move the running mean of the weights towards the current ones."""
+        step = self.record.step
+        memory = min(memory, (1 + step) / (_MEAN_WARM_UP + step))
+        for name, tensor in self.module.state_dict().items():
+            if tensor.is_floating_point() and memory > 0:
+                self.mean[name].lerp_(tensor, 1 - memory)
+            else:
+                self.mean[name].copy_(tensor)
+
+    def keep_best(self, score: Score) -> bool:
+        """Keep the mean weights if they are better than any before."""
+        best = self.record.best
+        better = best is None or (score.iou, -score.loss) > (best.iou, -best.loss)
+        if better:
+            self.record = self.record.replace(best=score)
+            self.best = {n: t.clone() for n, t in self.mean.items()}
+        return better
+
+    def model(self, weights: dict[str, Tensor] | None = None) -> Model:
+        """Return a model of some weights, the running mean if not given."""
+        record = self.record
+        card = self.card.replace(
+            steps=record.step,
+            history=record.history,
+            score=record.best,
+            versions=tuple(f"{p} {version(p)}" for p in _PACKAGES),
+        )
+        return Model(card, to_arrays(self.mean if weights is None else weights))
+
+    def checkpoint(self) -> Checkpoint:
+        """Write everything down."""
+        tensors = {f"module/{n}": t for n, t in self.module.state_dict().items()}
+        tensors |= {f"best/{n}": t for n, t in (self.best or {}).items()}
+        for number, values in self.optimiser.state_dict()["state"].items():
+            for name, value in values.items():
+                tensors[f"optimiser/{number}/{name}"] = torch.as_tensor(value)
+        return Checkpoint(
+            self.model(), to_arrays(tensors), self.record.model_dump_json()
+        )
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Take up what `checkpoint` wrote down."""
+        tensors = {n: torch.from_numpy(t.copy()) for n, t in checkpoint.tensors.items()}
+
+        def part(name: str) -> dict[str, Tensor]:
+            return {
+                n.removeprefix(name): t
+                for n, t in tensors.items()
+                if n.startswith(name)
+            }
+
+        self.record = TypeAdapter(Record).validate_json(checkpoint.progress)
+        self.module.load_state_dict(part("module/"))
+        device = next(self.module.parameters()).device
+        for name, weight in checkpoint.model.weights.items():
+            self.mean[name].copy_(torch.from_numpy(weight.copy()))
+        self.best = {n: t.to(device) for n, t in part("best/").items()} or None
+        state: dict[int, dict[str, Tensor]] = {}
+        for key, value in part("optimiser/").items():
+            number, name = key.split("/")
+            state.setdefault(int(number), {})[name] = value
+        groups = self.optimiser.state_dict()["param_groups"]
+        self.optimiser.load_state_dict({"state": state, "param_groups": groups})
+
+
+def _optimiser(module: UNet, settings: Training) -> torch.optim.Optimizer:
+    if settings.optimiser == "sgd":
+        return torch.optim.SGD(
+            module.parameters(),
+            lr=settings.learning_rate,
+            momentum=settings.momentum,
+            weight_decay=settings.weight_decay,
+        )
+    return torch.optim.AdamW(
+        module.parameters(),
+        lr=settings.learning_rate,
+        betas=(settings.momentum, 0.999),
+        weight_decay=settings.weight_decay,
+        fused=True,
+    )

@@ -1,0 +1,149 @@
+"""Files that appear complete or not at all.
+
+Every writer of the package writes under a temporary name in the folder of its target
+and renames at the end: after a crash, a full disk or a cancelled job the old file is
+still there and nothing half-written is.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_REASONS = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EFBIG: "the file is larger than the disk allows",
+    errno.EROFS: "the disk is read-only",
+    errno.EACCES: "writing there is not permitted",
+    errno.EPERM: "writing there is not permitted",
+    errno.ENOENT: "its folder does not exist",
+    errno.ENOTDIR: "its folder is a file",
+    errno.EISDIR: "a folder of this name exists",
+    errno.ENAMETOOLONG: "its name is too long",
+}
+
+
+@contextmanager
+def atomic(path: str | Path) -> Iterator[Path]:
+    """Give a temporary name beside `path`, renamed to it if the block succeeds.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file (or folder) to write; one that exists is replaced.
+
+    Yields
+    ------
+    Path
+        Where the block has to write, a file or a folder. It does not exist yet.
+
+    Raises
+    ------
+    OSError
+        The block, or the renaming, could not write; one sentence with the reason,
+        `errno` is kept. Then, as after any other exception, what was written is
+        removed and `path` is as before.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".napari-unet-{uuid4().hex}.part")
+    try:
+        yield temporary
+        _flush(temporary)
+        _rename(temporary, path)
+        _flush_folder(path.parent)
+    except OSError as error:
+        if not _came_from_writing(error, temporary):
+            raise
+        told = OSError(f"{path}: cannot be written, {_reason(error)}.")
+        told.errno = error.errno
+        raise told from error
+    finally:
+        _remove(temporary)
+
+
+def check_writable(path: str | Path) -> None:
+    """Find out before a long job whether its result can be written.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file that will be written; it is not touched.
+
+    Raises
+    ------
+    OSError
+        As `atomic`.
+    """
+    trial = Path(path).with_name(f".napari-unet-{uuid4().hex}.try")
+    try:
+        trial.touch()
+    except OSError as error:
+        told = OSError(f"{path}: cannot be written, {_reason(error)}.")
+        told.errno = error.errno
+        raise told from error
+    finally:
+        _remove(trial)
+
+
+def _came_from_writing(error: OSError, temporary: Path) -> bool:
+    """Tell a failed write from a block that failed to read something else."""
+    return error.filename is None or str(error.filename).startswith(str(temporary))
+
+
+def _reason(error: OSError) -> str:
+    if error.errno is None:
+        # numpy's tofile counts the bytes it lost and says nothing of the cause.
+        return f"perhaps the disk is full ({error})"
+    return _REASONS.get(error.errno, error.strerror or str(error))
+
+
+def _flush(written: Path) -> None:
+    """Bring the bytes to the disk, or a power cut leaves a renamed empty file."""
+    files = written.rglob("*") if written.is_dir() else [written]
+    for file in files:
+        if not file.is_dir():
+            with file.open("r+b") as handle:
+                os.fsync(handle.fileno())
+
+
+def _flush_folder(folder: Path) -> None:
+    # Windows cannot open a folder, and some network drives cannot flush one: the
+    # file itself is safe by now.
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _rename(temporary: Path, path: Path) -> None:
+    if not (temporary.is_dir() and path.exists()):
+        os.replace(temporary, path)
+        return
+    # No system replaces a folder that has content in one step.
+    aside = temporary.with_suffix(".old")
+    os.replace(path, aside)
+    try:
+        os.replace(temporary, path)
+    except OSError:
+        os.replace(aside, path)
+        raise
+    _remove(aside)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            path.unlink(missing_ok=True)

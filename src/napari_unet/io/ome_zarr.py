@@ -1,0 +1,200 @@
+"""OME-Zarr in and out (NGFF 0.5 on zarr 3 is written, 0.1 to 0.5 are read).
+
+Specification: https://ngff.openmicroscopy.org/0.5. Images are read at full resolution
+and block by block; what is written has one resolution level.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_unet.core.image import AXES, Image
+from napari_unet.io.atomic import atomic
+from napari_unet.io.pixels import Pixels
+from napari_unet.io.units import micrometres
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from numpy.typing import DTypeLike, NDArray
+
+_MARKERS = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
+
+# About a megabyte of float32: a plane opens quickly, and a volume is not a file a tile.
+_CHUNK = 512
+
+_TYPES = {"time": "t", "channel": "c"}
+
+
+def is_zarr(path: Path) -> bool:
+    """Whether a folder is one zarr image rather than a folder of images."""
+    return path.is_dir() and (
+        path.suffix == ".zarr" or any((path / marker).exists() for marker in _MARKERS)
+    )
+
+
+def read(path: Path) -> Pixels:
+    """Open an OME-Zarr image, or a bare zarr array, without reading its pixels.
+
+    Raises
+    ------
+    ValueError
+        The folder holds no image, or a plate with several.
+    """
+    import zarr
+
+    node = zarr.open(store=str(path), mode="r")
+    if isinstance(node, zarr.Array):
+        return Pixels(node, _bare_axes(node))
+    group, scales = _multiscales(node)
+    level = scales["datasets"][0]
+    array = group[level["path"]]
+    # NGFF 0.1 and 0.2 had no axes: they were always these five.
+    described = scales.get("axes") or list("tczyx"[-array.ndim :])
+    axes = [_letter(axis) for axis in described]
+    scale = _scale(level, array.ndim) * _scale(scales, array.ndim)
+    sizes = {}
+    for letter, axis, length in zip(axes, described, scale, strict=True):
+        unit = axis.get("unit") if isinstance(axis, dict) else None
+        # Without a unit a scale is a ratio or a default of one, not a length.
+        size = micrometres(float(length), unit) if unit else None
+        if letter in "zyx" and size is not None:
+            sizes[letter] = size
+    return Pixels(array, "".join(axes), sizes)
+
+
+@contextmanager
+def create_zarr(
+    path: str | Path,
+    shape: Sequence[int],
+    axes: str,
+    dtype: DTypeLike,
+    spacing_um: Sequence[float] | None = None,
+    chunks: Sequence[int] | None = None,
+) -> Iterator[Any]:
+    """Give an empty OME-Zarr image to be filled block by block.
+
+    The image appears under its name when the block ends, complete; it does not if the
+    block raises. An OME-Zarr image of that name is replaced.
+
+    Parameters
+    ----------
+    path : str or Path
+        Folder to create, usually ending in .zarr.
+    shape : sequence of int
+        Length of each axis in pixels.
+    axes : str
+        Letters out of t, c, z, y, x in this order, as NGFF wants them.
+    dtype : dtype-like
+        Type of the pixels.
+    spacing_um : sequence of float, optional
+        Pixel size along the spatial axes ([z,] y, x) in micrometres.
+    chunks : sequence of int, optional
+        Shape of a stored block; planes of 512 x 512 pixels unless given.
+
+    Yields
+    ------
+    zarr.Array
+        Filled with zeros.
+
+    Raises
+    ------
+    ValueError
+        The axes are not in NGFF's order or do not fit the shape or the pixel size.
+    FileExistsError
+        `path` is there and is no zarr image.
+    OSError
+        It cannot be written.
+    """
+    import zarr
+
+    path = Path(path)
+    spacing = None if spacing_um is None else tuple(spacing_um)
+    # Checks axes, shape and pixel size without a pixel of memory.
+    Image(np.broadcast_to(np.uint8(0), tuple(shape)), axes, spacing, path.name)
+    if axes != "".join(a for a in AXES if a in axes):
+        raise ValueError(
+            f"{path}: OME-Zarr has its axes in the order tczyx, not {axes}."
+        )
+    # A folder of something else, named .zarr by chance, is not ours to delete.
+    if path.exists() and not any((path / marker).exists() for marker in _MARKERS):
+        raise FileExistsError(
+            f"{path}: exists and is no OME-Zarr image, so it is not replaced."
+        )
+    with atomic(path) as temporary:
+        group = zarr.create_group(str(temporary), zarr_format=3)
+        group.attrs["ome"] = _metadata(axes, spacing, path.name.split(".")[0])
+        yield group.create_array(
+            "0",
+            shape=tuple(shape),
+            dtype=np.dtype(dtype),
+            chunks=_chunks(shape, axes) if chunks is None else tuple(chunks),
+            dimension_names=list(axes),  # NGFF 0.5: the same names as its axes
+            fill_value=0,
+        )
+
+
+def _multiscales(group: Any) -> tuple[Any, Mapping[str, Any]]:
+    """Return the group that is the (first) image, and what it says of itself."""
+    attributes = dict(group.attrs)
+    told = attributes.get("ome", attributes)  # NGFF 0.5 moved it into a field
+    if "multiscales" in told:
+        return group, told["multiscales"][0]
+    if "plate" in told or "well" in told:
+        raise ValueError("it is a plate with several images; name one of them")
+    # A converter's folder of one or more images, numbered from 0.
+    if "bioformats2raw.layout" in told:
+        return _multiscales(group["0"])
+    raise ValueError("it holds no OME-Zarr image")
+
+
+def _bare_axes(array: Any) -> str:
+    names = getattr(array.metadata, "dimension_names", None)
+    if names is not None and all(names):
+        return "".join(_letter(name) for name in names)
+    return Image.from_array(array).axes
+
+
+def _letter(axis: str | Mapping[str, str]) -> str:
+    """Return the axis letter of a name (NGFF 0.3) or a record (0.4 on)."""
+    if isinstance(axis, str):
+        return axis.lower() if axis.lower() in tuple(AXES) else "?"
+    return _TYPES.get(axis.get("type", ""), _letter(axis["name"]))
+
+
+def _scale(told: Mapping[str, Any], ndim: int) -> NDArray[np.float64]:
+    """Product of the scales of a level, or of all levels; ones where there are none."""
+    product = np.ones(ndim)
+    for step in told.get("coordinateTransformations", ()):
+        if step["type"] == "scale" and "scale" in step:
+            product = product * np.asarray(step["scale"], float)
+    return product
+
+
+def _chunks(shape: Sequence[int], axes: str) -> tuple[int, ...]:
+    longest = {"y": _CHUNK, "x": _CHUNK}
+    return tuple(min(n, longest.get(a, 1)) for n, a in zip(shape, axes, strict=True))
+
+
+def _metadata(
+    axes: str, spacing_um: tuple[float, ...] | None, name: str
+) -> dict[str, Any]:
+    types = {"t": "time", "c": "channel"}
+    described = [{"name": a, "type": types.get(a, "space")} for a in axes]
+    scale = [1.0] * len(axes)
+    if spacing_um is not None:
+        sizes = iter(spacing_um)
+        for i, axis in enumerate(described):
+            if axis["type"] == "space":
+                axis["unit"] = "micrometer"
+                scale[i] = float(next(sizes))
+    level = {
+        "path": "0",
+        "coordinateTransformations": [{"type": "scale", "scale": scale}],
+    }
+    image = {"name": name, "axes": described, "datasets": [level]}
+    return {"version": "0.5", "multiscales": [image]}

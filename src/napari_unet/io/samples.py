@@ -1,0 +1,59 @@
+"""Example images in the package; origin and licences are in samples/CREDITS.md."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_unet.io.images import find, read_image, read_labels
+
+if TYPE_CHECKING:
+    from napari_unet.core.image import Image
+
+KINDS = ("nuclei", "phase_contrast")
+
+
+def nuclei() -> list[tuple[Image, Image]]:
+    """Eight fluorescence images of U2OS nuclei with a label for each nucleus (BBBC039).
+
+    Returns
+    -------
+    list of (image, labels)
+        Both (520, 696), axes y, x, uint16; 0 is background. The pixel size is not
+        known. Each image is from another well.
+    """
+    return _pairs("nuclei")
+
+
+def phase_contrast() -> list[tuple[Image, Image]]:
+    """One phase-contrast image of fibroblasts with a label for each cell (Usiigaci).
+
+    Returns
+    -------
+    list of (image, labels)
+        Both (1022, 1024), axes y, x; uint16 and uint8, 0 is background. The pixel size
+        is not known; some dim cells have no label.
+    """
+    return _pairs("phase_contrast")
+
+
+def folder(kind: str) -> Path:
+    """Folder of one of the samples, with the folders images and labels in it.
+
+    Raises
+    ------
+    ValueError
+        There is no sample of this name.
+    """
+    if kind not in KINDS:
+        raise ValueError(f"samples are {' and '.join(KINDS)}, found {kind!r}.")
+    return Path(str(files("napari_unet"))) / "samples" / kind
+
+
+def _pairs(kind: str) -> list[tuple[Image, Image]]:
+    images = find([folder(kind) / "images"])
+    return [
+        (read_image(path), read_labels(folder(kind) / "labels" / path.name))
+        for path in images
+    ]

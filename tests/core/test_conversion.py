@@ -1,0 +1,221 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from napari_unet.core.annotations import Annotation
+from napari_unet.core.conversion import (
+    as_annotation,
+    convert,
+    from_binary,
+    from_instances,
+    from_polygons,
+    from_scribbles,
+    from_semantic,
+    guess,
+)
+
+
+def kinds_of(annotation: Annotation) -> list[tuple[str, str]]:
+    return [(c.name, c.kind) for c in annotation.classes]
+
+
+def test_instances_keep_their_ids_plus_one_and_zero_is_background() -> None:
+    annotation = from_instances(np.array([[0, 1, 7]], np.uint16))
+    assert annotation.labels.tolist() == [[1, 2, 8]]
+    assert kinds_of(annotation) == [("cells", "cells")]
+
+
+def test_areas_touching_at_a_corner_are_two_cells_unless_corners_connect() -> None:
+    mask = np.array([[255, 0], [0, 255]], np.uint8)
+    assert from_binary(mask).labels.tolist() == [[2, 1], [1, 3]]
+    assert from_binary(mask, connectivity=2).labels.tolist() == [[2, 1], [1, 2]]
+
+
+def test_voxels_touching_at_a_face_are_one_cell_and_at_an_edge_two() -> None:
+    mask = np.zeros((2, 2, 2), bool)
+    mask[0, 0, 0] = mask[1, 0, 0] = mask[0, 1, 1] = True
+    assert from_binary(mask).labels[mask].tolist() == [2, 3, 2]
+
+
+def test_classes_of_cells_are_split_into_areas_and_regions_are_not() -> None:
+    mask = np.array([[1, 0, 1, 2, 0, 2]])
+    annotation = from_semantic(mask, ["cell", "tissue"], ["cells", "regions"])
+    assert annotation.labels.tolist() == [[2, 1, 3, 4, 1, 4]]
+    assert annotation.class_of == {2: 1, 3: 1, 4: 2}
+    assert annotation.targets().classes.tolist() == mask.tolist()
+    assert annotation.targets().instances.tolist() == [[2, 0, 3, 0, 0, 0]]
+
+
+def test_classes_without_names_are_numbered_also_those_without_pixels() -> None:
+    annotation = from_semantic(np.array([[0, 2]]), kinds="regions")
+    assert kinds_of(annotation) == [("class 1", "regions"), ("class 2", "regions")]
+    assert annotation.targets().classes.tolist() == [[0, 2]]
+
+
+def test_254_classes_are_possible() -> None:
+    mask = np.arange(255).reshape(5, 51)
+    classes = from_semantic(mask, kinds="regions").targets().classes
+    assert classes.tolist() == mask.tolist()
+
+
+def test_scribbles_are_regions_and_zero_is_not_annotated() -> None:
+    annotation = from_scribbles(np.array([[0, 1, 2, 3]]), ["a", "b"])
+    assert kinds_of(annotation) == [("a", "regions"), ("b", "regions")]
+    assert annotation.targets().classes.tolist() == [[255, 0, 1, 2]]
+
+
+def test_scribbles_of_background_alone_are_an_annotation() -> None:
+    assert from_scribbles(np.array([[0, 1]])).targets().classes.tolist() == [[255, 0]]
+
+
+def test_an_annotation_is_taken_as_it_is() -> None:
+    labels = np.array([[0, 1, 2, 9]])
+    assert as_annotation(labels).labels.tolist() == labels.tolist()
+
+
+def test_whole_numbers_stored_as_floats_are_taken() -> None:
+    assert from_instances(np.array([[0.0, 3.0]])).labels.tolist() == [[1, 4]]
+
+
+def test_a_polygon_covers_the_pixels_whose_centres_it_covers() -> None:
+    square = np.array([(0.5, 0.5), (0.5, 3.5), (2.5, 3.5), (2.5, 0.5)])
+    annotation = from_polygons([square], ["cell"], (4, 5))
+    assert annotation.labels.tolist() == [
+        [1, 1, 1, 1, 1],
+        [1, 2, 2, 2, 1],
+        [1, 2, 2, 2, 1],
+        [1, 1, 1, 1, 1],
+    ]
+
+
+def test_later_polygons_lie_on_top_and_classes_come_in_order_of_appearance() -> None:
+    low = np.array([(-0.5, -0.5), (-0.5, 2.5), (0.5, 2.5), (0.5, -0.5)])
+    high = low + (0, 1)
+    annotation = from_polygons([low, high, low + (0, 4)], ["b", "a", "b"], (1, 6))
+    assert annotation.labels.tolist() == [[2, 3, 3, 3, 4, 4]]
+    assert [c.name for c in annotation.classes] == ["b", "a"]
+    assert annotation.class_of == {2: 1, 3: 2, 4: 1}
+
+
+def test_slices_without_polygons_are_not_annotated() -> None:
+    dot = np.array([(-0.5, -0.5), (-0.5, 0.5), (0.5, 0.5), (0.5, -0.5)])
+    annotation = from_polygons([dot], ["cell"], (3, 1, 2), z=[1])
+    assert annotation.labels.tolist() == [[[0, 0]], [[2, 1]], [[0, 0]]]
+
+
+SQUARE = np.array([(0, 0), (0, 2), (2, 2)])
+
+
+@pytest.mark.parametrize(
+    ("polygons", "classes", "shape", "z", "message"),
+    [
+        ([], [], (3, 3), None, "nothing is annotated"),
+        ([SQUARE], ["a"], (3, 3, 3), None, r"found \(3, 3, 3\) without slices"),
+        ([SQUARE], ["a"], (3, 3), [0], r"found \(3, 3\) with slices"),
+        ([SQUARE], ["a", "b"], (3, 3), None, "1 polygons .* found 2 and 1"),
+        ([SQUARE], ["a"], (3, 3, 3), [3], r"slices are 0 to 2, found \[3\]"),
+        ([SQUARE[:2]], ["a"], (3, 3), None, r"three vertices .* shape \(2, 2\)"),
+    ],
+)
+def test_what_is_no_polygon_is_refused(
+    polygons: list, classes: list, shape: tuple, z: list | None, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        from_polygons(polygons, classes, shape, z)
+
+
+@pytest.mark.parametrize(
+    ("mask", "message"),
+    [
+        (np.zeros((2, 2, 2, 2), int), r"found shape \(2, 2, 2, 2\)"),
+        (np.array([[-1, 0]]), r"0 to 2\^31 - 2, found -1 to 0"),
+        (np.array([[0, 2**31 - 1]]), r"found 0 to 2147483647"),
+        (np.array([[0, 1.5]]), r"whole numbers, found 1.5"),
+        (np.array([[0, np.nan]]), r"whole numbers, found nan"),
+        (np.array([[0, np.inf]]), r"found 0.0 to inf"),
+        (np.array([["a"]]), r"whole numbers, found <U1"),
+    ],
+)
+def test_what_is_no_mask_is_refused(mask: np.ndarray, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        convert(mask, "instances")
+
+
+def test_a_binary_mask_of_several_values_is_refused() -> None:
+    with pytest.raises(ValueError, match="found 3 others from 1 to 9"):
+        from_binary(np.array([[0, 1, 5, 9]]))
+
+
+@pytest.mark.parametrize(
+    ("mask", "names", "kinds", "message"),
+    [
+        ([[0, 255]], None, "cells", "at most 254 classes, found 255"),
+        ([[0, 2]], ["a"], "cells", "has class 2, but only 1 classes have names"),
+        ([[0, 1]], ["a"], ["cells", "cells"], "1 classes need .* found 2"),
+    ],
+)
+def test_classes_that_do_not_match_are_refused(
+    mask: list, names: list | None, kinds: object, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        from_semantic(np.array(mask), names, kinds)
+
+
+def test_scribbles_without_any_mark_are_refused() -> None:
+    with pytest.raises(ValueError, match="nothing is annotated"):
+        from_scribbles(np.zeros((2, 2), int))
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("instances", [[1, 3, 1, 3]]),
+        ("binary", [[1, 2, 1, 3]]),
+        ("semantic", [[1, 2, 1, 3]]),
+        ("annotation", [[0, 2, 0, 2]]),
+    ],
+)
+def test_each_kind_gives_the_same_mask_its_own_meaning(
+    kind: str, expected: list
+) -> None:
+    mask = np.array([[0, 2, 0, 2]])
+    assert convert(mask, kind).labels.tolist() == expected
+
+
+def test_names_of_classes_are_passed_on() -> None:
+    mask = np.array([[0, 1]])
+    for kind in ("instances", "binary", "annotation", "semantic"):
+        assert convert(mask, kind, ["glia"]).classes[0].name == "glia"
+
+
+def test_other_kinds_and_too_many_names_are_refused() -> None:
+    mask = np.array([[0, 1]])
+    with pytest.raises(ValueError, match="instances, binary, .* found 'labels'"):
+        convert(mask, "labels")
+    with pytest.raises(ValueError, match=r"binary have one class, found \['a', 'b'\]"):
+        convert(mask, "binary", ["a", "b"])
+
+
+@pytest.mark.parametrize("values", [[0, 0, 0], [0, 255, 0], [0, 1, 0], [3, 3, 3]])
+def test_one_value_is_guessed_to_be_binary(values: list) -> None:
+    assert guess(np.array([values], np.uint8)) == "binary"
+
+
+def test_a_value_for_each_area_is_guessed_to_be_instances() -> None:
+    assert guess(np.array([[1, 1, 0, 2, 3, 0, 4]])) == "instances"
+    # One cell in two pieces does not make the others classes.
+    assert guess(np.array([[1, 0, 1, 2, 3, 0, 4]])) == "instances"
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [1, 0, 2, 0, 1, 0, 2],  # two values, two areas each
+        [1, 1, 2, 2, 3, 3, 1],  # nothing is 0: background may be 1
+        [0, 2, 1, 1, 1, 1, 1, 1, 3, 0, 4, 1],  # 1 is more than all others
+    ],
+)
+def test_values_that_may_be_classes_or_background_are_asked_about(values: list) -> None:
+    with pytest.raises(ValueError, match="--labels instances, semantic or annotation"):
+        guess(np.array([values]))

@@ -1,0 +1,339 @@
+from __future__ import annotations
+
+import pickle
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import dask.array as da
+import numpy as np
+import pytest
+import torch
+import zarr
+
+from example_models import cropping_model, random_model
+from napari_unet.core.architecture import u_shape
+from napari_unet.core.events import PredictionFinished, TileDone, TileHalved
+from napari_unet.core.image import Image
+from napari_unet.core.normalisation import measure
+from napari_unet.core.settings import Prediction
+from napari_unet.engine.inference import predict
+from napari_unet.engine.unet import UNet
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from napari_unet.core.model import Model
+
+FP32 = Prediction(precision="fp32", device="cpu")
+
+
+def run(model: Model, image: Any, **options: Any) -> PredictionFinished:
+    options.setdefault("settings", FP32)
+    *_, last = predict(model, image, **options)
+    assert isinstance(last, PredictionFinished)
+    return last
+
+
+def tiled(model: Model, image: Any, tile: int, **options: Any) -> NDArray[np.float32]:
+    settings = FP32.replace(tile=tile)
+    return run(model, image, settings=settings, **options).probabilities
+
+
+def whole(model: Model, data: NDArray[np.float32]) -> NDArray[np.float32]:
+    """One run of the network on numpy's mirrored image, no code of ours but UNet."""
+    table = model.card.architecture
+    ndim = table.ndim
+    shape = data.shape[-ndim:]
+    output = table.output_covering(shape)
+    pad = [(h, o - n + h) for h, o, n in zip(table.halo, output, shape, strict=True)]
+    grey = measure(Image(data, "zyx"[3 - ndim :])).apply(data[None])
+    module = UNet(table)
+    module.load_state_dict({n: torch.from_numpy(w) for n, w in model.weights.items()})
+    with torch.no_grad():
+        scores = module.eval()(
+            torch.from_numpy(np.pad(grey, [(0, 0), *pad], mode="reflect"))[None]
+        )
+    inside = tuple(slice(0, n) for n in shape)
+    result = torch.softmax(scores, dim=1)[0].numpy()[(slice(None), *inside)]
+    return np.moveaxis(result, 0, 1) if ndim == 3 else result
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 50), (203, 77)])
+@pytest.mark.parametrize("tile", [4, 24])
+def test_a_cropping_network_returns_the_image(
+    shape: tuple[int, int], tile: int, rng: np.random.Generator
+) -> None:
+    data = rng.random((2, *shape), np.float32)
+    model = cropping_model()
+    image = Image(data, "cyx")
+    grey = measure(image).apply(data)
+    expected = np.exp(grey) / np.exp(grey).sum(axis=0)
+    result = tiled(model, image, tile)
+    np.testing.assert_allclose(result, expected, atol=1e-5)
+
+
+def test_a_cropping_network_returns_the_volume(rng: np.random.Generator) -> None:
+    data = rng.random((2, 9, 21, 14), np.float32)
+    image = Image(data, "czyx")
+    grey = measure(image).apply(data)
+    expected = np.exp(grey) / np.exp(grey).sum(axis=0)
+    result = tiled(cropping_model(ndim=3, depth=1), image, 6)
+    np.testing.assert_allclose(result, np.moveaxis(expected, 0, 1), atol=1e-5)
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3, 4])
+@pytest.mark.parametrize("shape", [(1, 1), (7, 203), (203, 64)])
+def test_tiled_equals_whole_in_2d(
+    depth: int, shape: tuple[int, int], rng: np.random.Generator
+) -> None:
+    model = random_model(u_shape(ndim=2, channels=1, classes=3, width=3, depth=depth))
+    data = rng.random(shape, np.float32)
+    expected = whole(model, data)
+    assert expected.std() > 1e-3 or data.size == 1
+    for tile in (2**depth, 5 * 2**depth, 999):
+        np.testing.assert_allclose(tiled(model, data, tile), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("depth", "flat", "shape"),
+    [
+        (1, (0, 0, 0), (7, 1, 30)),
+        (2, (0, 0, 0), (9, 20, 11)),
+        (2, (1, 0, 0), (14, 33, 20)),
+        (3, (3, 0, 0), (3, 30, 41)),
+    ],
+)
+def test_tiled_equals_whole_in_3d(
+    depth: int,
+    flat: tuple[int, ...],
+    shape: tuple[int, ...],
+    rng: np.random.Generator,
+) -> None:
+    table = u_shape(ndim=3, channels=1, classes=2, width=2, depth=depth, flat=flat)
+    model = random_model(table)
+    data = rng.random(shape, np.float32)
+    expected = whole(model, data)
+    for tile in (2**depth, 3 * 2**depth):
+        np.testing.assert_allclose(tiled(model, data, tile), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("averaging", ["none", "dihedral"])
+def test_the_tile_size_does_not_matter_with_averaging(
+    averaging: str, rng: np.random.Generator
+) -> None:
+    model = random_model(u_shape(ndim=2, channels=1, classes=2, width=3, depth=3))
+    data = rng.random((90, 61), np.float32)
+    settings = FP32.replace(averaging=averaging)
+    results = [
+        run(model, data, settings=settings.replace(tile=tile)).probabilities
+        for tile in (8, 40, 200)
+    ]
+    for a, b in pairwise(results):
+        np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+def test_averaging_is_symmetric_under_a_quarter_turn(rng: np.random.Generator) -> None:
+    model = random_model(u_shape(ndim=2, channels=1, classes=2, width=3, depth=1))
+    # one tile that just covers the image, so that its grid turns with it
+    size = model.card.architecture.output_covering((20, 20))
+    data = rng.random(size, np.float32)
+    settings = FP32.replace(averaging="dihedral", tile=20)
+    upright = run(model, data, settings=settings).probabilities
+    turned = run(model, np.rot90(data).copy(), settings=settings).probabilities
+    np.testing.assert_allclose(np.rot90(upright, axes=(1, 2)), turned, atol=1e-5)
+    plain = run(model, data, settings=FP32.replace(tile=20)).probabilities
+    assert np.abs(plain - upright).max() > 1e-3
+
+
+def test_a_region_equals_the_same_pixels_of_the_whole(rng: np.random.Generator) -> None:
+    model = random_model(u_shape(ndim=2, channels=1, classes=2, width=3, depth=3))
+    data = rng.random((120, 101), np.float32)
+    expected = tiled(model, data, 40)
+    region = (slice(13, 77), slice(50, 99))
+    out = np.full_like(expected, np.nan)
+    result = tiled(model, data, 24, region=region, out=out)
+    np.testing.assert_allclose(
+        result[(slice(None), *region)], expected[(slice(None), *region)], atol=1e-5
+    )
+    outside = np.isnan(result)
+    outside[(slice(None), *region)] = True
+    assert outside.all()
+
+
+def test_an_origin_off_the_grid_by_one_pixel_differs_by_more_than_a_thousandth(
+    rng: np.random.Generator,
+) -> None:
+    model = random_model(u_shape(ndim=2, channels=1, classes=2, width=4, depth=3))
+    data = np.tile(rng.random((40, 40), np.float32), (5, 5))
+    expected = tiled(model, data, 40)[0, 60:140, 60:140]
+    by_step = tiled(model, np.roll(data, 8, axis=0), 40)[0, 68:148, 60:140]
+    by_one = tiled(model, np.roll(data, 1, axis=0), 40)[0, 61:141, 60:140]
+    assert np.abs(by_step - expected).max() < 1e-5
+    assert np.abs(by_one - expected).max() > 1e-3
+
+
+def test_running_out_of_memory_halves_the_tile_and_keeps_the_result(
+    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = random_model(u_shape(ndim=2, channels=1, classes=2, width=3, depth=2))
+    data = rng.random((70, 90), np.float32)
+    expected = whole(model, data)
+    forward = UNet.forward
+
+    def limited(self: UNet, image: torch.Tensor) -> torch.Tensor:
+        if image.shape[-1] > 70:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return forward(self, image)
+
+    monkeypatch.setattr(UNet, "forward", limited)
+    events = list(predict(model, data, settings=FP32))
+    halved = [e for e in events if isinstance(e, TileHalved)]
+    assert halved
+    assert events[-1].output == halved[-1].output  # type: ignore[attr-defined]
+    np.testing.assert_allclose(
+        events[-1].probabilities,  # type: ignore[attr-defined]
+        expected,
+        atol=1e-5,
+    )
+    covered = np.zeros(data.shape, int)
+    for event in events:
+        if isinstance(event, TileDone):
+            covered[event.box] += 1
+    assert (covered == 1).all()
+
+
+def test_memory_that_no_tile_fits_into_is_told(
+    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: UNet, image: torch.Tensor) -> torch.Tensor:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr(UNet, "forward", full)
+    model = random_model(u_shape(ndim=2, channels=1, classes=2, width=2, depth=1))
+    with pytest.raises(MemoryError, match="smallest tile does not fit"):
+        run(model, rng.random((30, 30), np.float32))
+
+
+def test_other_errors_of_torch_are_not_taken_for_full_memory(
+    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(self: UNet, image: torch.Tensor) -> torch.Tensor:
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    monkeypatch.setattr(UNet, "forward", broken)
+    model = random_model(u_shape(ndim=2, channels=1, classes=2, width=2, depth=1))
+    with pytest.raises(RuntimeError, match="mat1"):
+        run(model, rng.random((30, 30), np.float32))
+
+
+def test_tiles_come_from_the_focus_outwards(rng: np.random.Generator) -> None:
+    model = random_model(u_shape(ndim=2, channels=1, classes=2, width=2, depth=1))
+    data = rng.random((40, 40), np.float32)
+    settings = FP32.replace(tile=10)
+    events = list(predict(model, data, settings=settings, focus=(35, 5)))
+    tiles = [e for e in events if isinstance(e, TileDone)]
+    assert tiles[0].box == (slice(30, 40), slice(0, 10))
+    assert [t.field_done for t in tiles] == [False] * 15 + [True]
+    assert tiles[-1].progress == 1.0
+    assert all(a.progress < b.progress for a, b in pairwise(tiles))
+
+
+def test_planes_are_predicted_in_the_order_asked_for(rng: np.random.Generator) -> None:
+    model = random_model(u_shape(ndim=2, channels=1, classes=2, width=2, depth=1))
+    data = rng.random((2, 3, 12, 12), np.float32)
+    image = Image(data, "tzyx")
+    events = predict(model, image, settings=FP32, planes=[(1, 2), (0, 0)])
+    *tiles, last = events
+    assert [(e.t, e.z) for e in tiles] == [(1, 2), (0, 0)]  # type: ignore[attr-defined]
+    done = last.probabilities.any(axis=(2, 3, 4))  # type: ignore[attr-defined]
+    assert done.tolist() == [[True, False, False], [False, False, True]]
+
+
+@pytest.mark.parametrize("kind", ["numpy", "dask", "zarr"])
+def test_arrays_of_all_kinds_give_the_same(kind: str, rng: np.random.Generator) -> None:
+    model = random_model(u_shape(ndim=2, channels=2, classes=2, width=2, depth=2))
+    data = rng.integers(0, 4000, (2, 3, 2, 30, 41)).astype(np.uint16)
+    expected = tiled(model, Image(data, "tzcyx"), 12)
+    arrays: dict[str, Any] = {"numpy": data, "dask": da.from_array(data, chunks=17)}
+    if kind == "zarr":
+        arrays["zarr"] = zarr.create_array({}, data=data, chunks=(1, 1, 1, 16, 16))
+    out: Any = np.zeros(expected.shape, np.float32)
+    if kind == "zarr":
+        out = zarr.create_array(
+            {}, shape=expected.shape, dtype="f4", chunks=(1, 1, 2, 16, 16)
+        )
+    result = run(model, Image(arrays[kind], "tzcyx"), out=out)
+    assert result.probabilities is out
+    assert result.axes == "tzcyx"
+    np.testing.assert_allclose(out[...], expected, atol=1e-5)
+
+
+def test_the_output_may_have_another_order_of_axes(rng: np.random.Generator) -> None:
+    data = rng.random((4, 9, 10), np.float32)
+    for ndim in (2, 3):
+        model = random_model(
+            u_shape(ndim=ndim, channels=1, classes=3, width=2, depth=1)
+        )
+        own = run(model, data).probabilities
+        out = np.zeros((3, 4, 9, 10), np.float32)
+        run(model, data, out=out, axes="czyx")
+        np.testing.assert_array_equal(np.moveaxis(own, 1, 0), out)
+
+
+def test_a_3d_network_takes_a_single_plane(rng: np.random.Generator) -> None:
+    model = random_model(u_shape(ndim=3, channels=1, classes=2, width=2, depth=1))
+    result = run(model, rng.random((20, 21), np.float32))
+    assert result.probabilities.shape == (2, 20, 21)
+    assert result.axes == "cyx"
+
+
+def test_probabilities_sum_to_one(rng: np.random.Generator) -> None:
+    model = random_model(u_shape(ndim=2, channels=1, classes=4, width=2, depth=2))
+    result = run(model, rng.random((33, 20), np.float32)).probabilities
+    assert result.dtype == np.float32
+    np.testing.assert_allclose(result.sum(axis=0), 1, atol=1e-5)
+
+
+def test_bf16_agrees_with_fp32(rng: np.random.Generator) -> None:
+    model = random_model(u_shape(ndim=2, channels=1, classes=2, width=8, depth=2))
+    data = rng.random((60, 60), np.float32)
+    low = run(model, data, settings=FP32.replace(precision="bf16"))
+    assert low.precision == "bf16"
+    assert np.abs(low.probabilities - run(model, data).probabilities).mean() < 0.01
+
+
+def test_a_network_that_sees_its_window_gets_one_fixed_tile(
+    rng: np.random.Generator,
+) -> None:
+    table = u_shape(ndim=2, channels=1, classes=2, width=2, depth=1, norm="instance")
+    result = run(random_model(table), rng.random((20, 20), np.float32))
+    assert result.output == (256, 256)
+
+
+def test_events_are_frozen_and_can_be_pickled(rng: np.random.Generator) -> None:
+    model = random_model(u_shape(ndim=2, channels=1, classes=2, width=2, depth=1))
+    first = next(predict(model, rng.random((20, 20), np.float32), settings=FP32))
+    assert pickle.loads(pickle.dumps(first)) == first
+    with pytest.raises(AttributeError):
+        first.progress = 2  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("data", "options", "message"),
+    [
+        (np.zeros((2, 8, 8)), {"axes_": "cyx"}, "trained on 1 channel.*has 2"),
+        (np.full((8, 8), np.nan), {}, "NaN or infinite"),
+        (np.full((8, 8), np.inf), {}, "NaN or infinite"),
+        (np.zeros((8, 8)), {"out": np.zeros((2, 8, 9))}, r"shape \(2, 8, 8\)"),
+        (np.zeros((8, 8)), {"axes": "zcyx"}, "the axes cyx in any order"),
+        (np.zeros((0, 8)), {}, "is empty"),
+        (np.zeros(8), {}, "2 to 5 axes"),
+    ],
+)
+def test_input_that_does_not_fit_is_refused(
+    data: NDArray[Any], options: dict[str, Any], message: str
+) -> None:
+    model = random_model(u_shape(ndim=2, channels=1, classes=2, width=2, depth=1))
+    named = options.pop("axes_", None)
+    with pytest.raises(ValueError, match=message):
+        run(model, Image(data, named) if named else data, **options)

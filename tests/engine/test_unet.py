@@ -1,0 +1,184 @@
+from __future__ import annotations
+
+from itertools import product
+
+import pytest
+import torch
+from torch import nn
+
+from napari_unet.core.architecture import Architecture, Level, paper, u_shape, unet3d
+from napari_unet.engine.unet import UNet
+
+
+def parameters(table: Architecture) -> int:
+    with torch.device("meta"):
+        return sum(p.numel() for p in UNet(table).parameters())
+
+
+def release_2015() -> Architecture:
+    """The network in the authors' release: dropout before the skip, wider last up."""
+    table = paper().replace(up_activation="relu")
+    levels = list(table.levels)
+    levels[0] = levels[0].replace(up_conv=128)
+    levels[3] = levels[3].replace(dropout=0.5)
+    return table.replace(levels=tuple(levels))
+
+
+def cell_net_2019() -> Architecture:
+    table = release_2015().replace(activation="leaky_relu", up_activation="leaky_relu")
+    top = table.levels[0].replace(up=(128, 128))
+    return table.replace(levels=(top, *table.levels[1:]))
+
+
+def plugin_default() -> Architecture:
+    table = paper().replace(activation="leaky_relu", up_activation="leaky_relu")
+    levels = tuple(level.replace(dropout=0.0) for level in table.levels)
+    return table.replace(levels=levels)
+
+
+@pytest.mark.parametrize(
+    ("table", "count"),
+    [
+        (paper(), 31_030_658),
+        (paper(channels=3), 31_031_810),
+        (paper(channels=2, classes=5), 31_029_952 + 576 * 2 + 65 * 5),
+        (release_2015(), 31_100_354),
+        (cell_net_2019(), 31_321_794),
+        (plugin_default(), 31_030_658),
+    ],
+)
+def test_published_parameter_counts(table: Architecture, count: int) -> None:
+    assert parameters(table) == count
+
+
+def test_the_3d_u_net_has_the_published_number_of_convolution_parameters() -> None:
+    with torch.device("meta"):
+        network = UNet(unet3d())
+    convolutions = [
+        m for m in network.modules() if isinstance(m, (nn.Conv3d, nn.ConvTranspose3d))
+    ]
+    assert sum(p.numel() for m in convolutions for p in m.parameters()) == 19_069_955
+    assert sum(p.numel() for p in network.parameters()) == 19_075_523 - 896
+
+
+def test_the_default_is_the_paper_and_gives_388_for_572() -> None:
+    with torch.device("meta"):
+        network = UNet()
+        scores = network(torch.empty(1, 1, 572, 572))
+    assert network.architecture == paper()
+    assert scores.shape == (1, 2, 388, 388)
+
+
+@pytest.mark.parametrize("table", [release_2015(), cell_net_2019(), plugin_default()])
+def test_the_original_networks_run(table: Architecture) -> None:
+    with torch.device("meta"):
+        assert UNet(table)(torch.empty(2, 1, 188, 204)).shape == (2, 2, 4, 20)
+
+
+def test_thin_stacks_pass() -> None:
+    table = u_shape(ndim=3, channels=2, classes=3, width=2, depth=3, flat=(3, 0, 0))
+    assert UNet(table)(torch.zeros(1, 2, 14, 92, 92)).shape[2:] == (10, 4, 4)
+
+
+def test_weights_have_the_he_deviation_and_biases_are_zero() -> None:
+    torch.manual_seed(0)
+    network = UNet(u_shape(ndim=2, channels=1, classes=2, width=64, depth=1))
+    conv = network.down[0][2]  # 64 channels, 3 x 3: 576 incoming values
+    assert conv.weight.std().item() == pytest.approx((2 / 576) ** 0.5, rel=0.02)
+    up = network.up_conv[0][0]  # 128 channels, one tap reaches each output pixel
+    assert up.weight.std().item() == pytest.approx((2 / 128) ** 0.5, rel=0.02)
+    assert not conv.bias.any()
+
+
+def test_a_relu_network_keeps_the_variance_of_its_input() -> None:
+    torch.manual_seed(0)
+    network = UNet(u_shape(ndim=2, channels=1, classes=8, width=32, depth=3))
+    scores = network(torch.randn(1, 1, 188, 188))
+    assert 0.2 < scores.std().item() < 5
+
+
+def test_dropout_is_at_the_end_of_the_contracting_path() -> None:
+    assert [d.p for d in UNet(paper(width=2)).dropout] == [0, 0, 0, 0.5, 0.5]
+
+
+def test_an_output_sees_exactly_its_halo() -> None:
+    table = u_shape(ndim=2, channels=1, classes=2, width=3, depth=2)
+    torch.manual_seed(1)
+    network = UNet(table.replace(activation="leaky_relu")).double()
+    size = table.input_size((4, 4))
+    image = torch.randn(1, 1, *size, dtype=torch.double, requires_grad=True)
+    network(image)[0, :, 0, 0].sum().backward()
+    seen = image.grad[0, 0] != 0
+    rows = seen.any(dim=1).nonzero()
+    assert rows.min() >= 0
+    # the halo and the pixels that share a pooling cell with it, and not the far end
+    assert rows.max() <= 2 * table.halo[0] + table.step[0] - 1
+    assert rows.max() >= 2 * table.halo[0]
+
+
+@pytest.mark.parametrize("order", ["up_first", "skip_first"])
+def test_concatenation_order(order: str) -> None:
+    table = u_shape(ndim=2, channels=1, classes=2, width=1, depth=1)
+    network = UNet(table.replace(concat=order))
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.zero_()
+        network.up_conv[0][0].bias.fill_(7.0)
+        first = network.up[0][0]
+        first.weight[0, 0] = 1 / 9
+        network.up[0][2].weight[0, 0, 1, 1] = 1.0
+        network.score.weight[:, 0] = 1.0
+        value = network(torch.zeros(1, 1, 18, 18)).unique().tolist()
+    assert value == pytest.approx([7.0] if order == "up_first" else [0.0])
+
+
+def test_shift_by_the_step_commutes_and_by_one_pixel_does_not() -> None:
+    torch.manual_seed(2)
+    table = u_shape(ndim=2, channels=1, classes=2, width=4, depth=3)
+    network = UNet(table).eval()
+    size = table.input_size((28, 28))
+    image = torch.randn(1, 1, size[0] + 8, size[1])
+    with torch.no_grad():
+        whole = network(image[:, :, : size[0]])
+        by_step = network(image[:, :, 8 : size[0] + 8])
+        by_one = network(image[:, :, 1 : size[0] + 1])
+    assert (whole[:, :, 8:] - by_step[:, :, :-8]).abs().max() < 1e-5
+    assert (whole[:, :, 1:] - by_one[:, :, :-1]).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        ((1, 2, 188, 188), "1 channels"),
+        ((1, 188, 188), "2 spatial axes"),
+        ((1, 1, 190, 188), "188 × 188 and 204 × 188"),
+    ],
+)
+def test_a_wrong_input_is_refused(shape: tuple[int, ...], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        UNet(paper(width=1))(torch.zeros(shape))
+
+
+@pytest.mark.parametrize(("ndim", "depth"), list(product((2, 3), (0, 1, 2))))
+def test_declared_and_real_output_sizes_agree(ndim: int, depth: int) -> None:
+    table = u_shape(ndim=ndim, channels=1, classes=2, width=1, depth=depth)
+    for extra in range(3):
+        output = tuple(
+            o + extra * s for o, s in zip(table.min_output, table.step, strict=True)
+        )
+        with torch.device("meta"):
+            scores = UNet(table)(torch.empty(1, 1, *table.input_size(output)))
+        assert scores.shape[2:] == output
+
+
+def test_levels_may_have_their_own_kernels() -> None:
+    levels = (
+        Level(down=(2, 3), up=(4, 2), up_conv=3, kernel=(5, 3), pool=(3, 2)),
+        Level(down=(3, 5), kernel=(3, 1), pool=(1, 1)),
+    )
+    table = Architecture(levels=levels)
+    assert table.step == (3, 2)
+    output = table.output_covering((10, 10))
+    with torch.device("meta"):
+        scores = UNet(table)(torch.empty(1, 1, *table.input_size(output)))
+    assert scores.shape[2:] == output

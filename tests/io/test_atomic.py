@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from napari_unet.io.atomic import atomic
+
+
+def test_the_file_appears_only_when_the_block_is_done(tmp_path: Path) -> None:
+    target = tmp_path / "a.bin"
+    with atomic(target) as temporary:
+        temporary.write_bytes(b"new")
+        assert temporary.parent == tmp_path
+        assert not target.exists()
+    assert target.read_bytes() == b"new"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_an_old_file_is_replaced(tmp_path: Path) -> None:
+    target = tmp_path / "a.bin"
+    target.write_bytes(b"old")
+    with atomic(target) as temporary:
+        temporary.write_bytes(b"new")
+    assert target.read_bytes() == b"new"
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_a_failing_block_leaves_the_old_file_and_nothing_else(
+    tmp_path: Path, error: type[BaseException]
+) -> None:
+    target = tmp_path / "a.bin"
+    target.write_bytes(b"old")
+
+    def fail() -> None:
+        with atomic(target) as temporary:
+            temporary.write_bytes(b"half")
+            raise error
+
+    with pytest.raises(error):
+        fail()
+    assert target.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_folder_with_content_is_replaced_as_a_whole(tmp_path: Path) -> None:
+    target = tmp_path / "a.zarr"
+    target.mkdir()
+    (target / "old").write_bytes(b"old")
+    with atomic(target) as temporary:
+        (temporary / "deep").mkdir(parents=True)
+        (temporary / "deep" / "new").write_bytes(b"new")
+        assert (target / "old").exists()
+    assert [p.name for p in tmp_path.rglob("*")] == ["a.zarr", "deep", "new"]
+
+
+def test_a_failing_block_leaves_the_old_folder(tmp_path: Path) -> None:
+    target = tmp_path / "a.zarr"
+    target.mkdir()
+    (target / "old").write_bytes(b"old")
+
+    def fail() -> None:
+        with atomic(target) as temporary:
+            temporary.mkdir()
+            (temporary / "new").write_bytes(b"half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert [p.name for p in tmp_path.rglob("*")] == ["a.zarr", "old"]
+
+
+def _write(target: Path) -> None:
+    with atomic(target) as temporary:
+        temporary.write_bytes(b"new")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="other error numbers")
+def test_each_cause_is_told_in_one_sentence(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(b"")
+    (tmp_path / "folder.tif").mkdir()
+    with pytest.raises(
+        OSError, match=r"x\.tif: cannot be written, its folder is a file"
+    ):
+        _write(file / "x.tif")
+    with pytest.raises(OSError, match="its folder does not exist") as caught:
+        _write(tmp_path / "none" / "x.tif")
+    assert caught.value.errno == errno.ENOENT
+    assert (
+        str(caught.value).count(".") == 2
+    )  # the suffix and the end: no traceback text
+    with pytest.raises(OSError, match="a folder of this name exists"):
+        _write(tmp_path / "folder.tif")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "folder.tif"]
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs /proc")
+def test_a_folder_that_takes_no_files_gives_one_sentence_even_to_root() -> None:
+    with pytest.raises(OSError, match=r"/proc/self/x\.tif: cannot be written, .+\.$"):
+        _write(Path("/proc/self/x.tif"))
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_is_named_and_leaves_nothing(tmp_path: Path) -> None:
+    def fill() -> None:
+        with atomic(tmp_path / "a.bin") as temporary:
+            temporary.symlink_to("/dev/full")
+            temporary.write_bytes(b"x" * 100_000)
+
+    with pytest.raises(OSError, match="cannot be written, the disk is full") as caught:
+        fill()
+    assert caught.value.errno == errno.ENOSPC
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_short_write_without_a_number_is_a_sentence(tmp_path: Path) -> None:
+    def fail() -> None:
+        with atomic(tmp_path / "a.bin"):
+            raise OSError("12 requested and 0 written")  # what numpy's tofile raises
+
+    with pytest.raises(OSError, match="perhaps the disk is full"):
+        fail()
+
+
+def test_a_block_that_cannot_read_something_else_is_not_blamed_on_the_target(
+    tmp_path: Path,
+) -> None:
+    def fail() -> None:
+        with atomic(tmp_path / "a.bin"):
+            (tmp_path / "input").read_bytes()
+
+    with pytest.raises(FileNotFoundError, match="input"):
+        fail()
+
+
+def test_the_old_folder_comes_back_when_the_new_one_cannot_take_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "a.zarr"
+    target.mkdir()
+    (target / "old").write_bytes(b"old")
+    replace = os.replace
+
+    def refuse_new(source: Path, destination: Path) -> None:
+        if source.suffix == ".part":
+            raise PermissionError(errno.EACCES, "no", str(source))
+        replace(source, destination)
+
+    monkeypatch.setattr(os, "replace", refuse_new)
+
+    def write() -> None:
+        with atomic(target) as temporary:
+            temporary.mkdir()
+            (temporary / "new").write_bytes(b"new")
+
+    with pytest.raises(OSError, match="writing there is not permitted"):
+        write()
+    assert [p.name for p in tmp_path.rglob("*")] == ["a.zarr", "old"]

@@ -1,0 +1,187 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import tifffile
+
+from napari_unet.io import export
+from napari_unet.io.export import fits_imagej, write_labels, write_probabilities
+from napari_unet.io.images import read_image, read_labels
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SIZES = {"z": 2.0, "y": 0.325, "x": 0.65}
+LENGTHS = {"t": 2, "z": 3, "c": 4, "y": 5, "x": 6}
+
+
+def sizes(axes: str) -> tuple[float, ...]:
+    return tuple(SIZES[a] for a in "zyx" if a in axes)
+
+
+def array(axes: str) -> np.ndarray:
+    shape = [LENGTHS[a] for a in axes]
+    return np.random.default_rng(0).random(shape, dtype=np.float32)
+
+
+def reordered(data: np.ndarray, axes: str, order: str) -> np.ndarray:
+    return data.transpose([axes.index(a) for a in order])
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".TIFF", ".ome.tif", ".zarr"])
+@pytest.mark.parametrize("axes", ["cyx", "zcyx", "tcyx", "tzcyx", "czyx", "yxc"])
+@pytest.mark.parametrize("known", [True, False])
+def test_probabilities_come_back_equal(
+    tmp_path: Path, suffix: str, axes: str, known: bool
+) -> None:
+    path = tmp_path / f"a{suffix}"
+    data = array(axes)
+    spacing = sizes(axes) if known else None
+    write_probabilities(path, data, axes, spacing)
+    image = read_image(path)
+    order = "tczyx" if suffix == ".zarr" else "tzcyx"
+    assert image.axes == "".join(a for a in order if a in axes)
+    assert image.data.dtype == np.float32
+    np.testing.assert_array_equal(
+        np.asarray(image.data[...]), reordered(data, axes, image.axes)
+    )
+    assert image.spacing_um == (pytest.approx(spacing) if known else None)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".zarr"])
+@pytest.mark.parametrize("axes", ["yx", "zyx", "tyx", "tzyx"])
+@pytest.mark.parametrize(
+    ("most", "dtype"), [(255, "u1"), (256, "u2"), (65535, "u2"), (65536, "u4")]
+)
+def test_labels_come_back_equal_in_the_smallest_type(
+    tmp_path: Path, suffix: str, axes: str, most: int, dtype: str
+) -> None:
+    labels = np.zeros([LENGTHS[a] for a in axes], np.int64)
+    labels[..., 1, 2] = most
+    path = tmp_path / f"a{suffix}"
+    write_labels(path, labels, axes, sizes(axes))
+    image = read_labels(path)
+    assert (image.axes, image.data.dtype) == (axes, np.dtype(dtype))
+    assert image.spacing_um == pytest.approx(sizes(axes))
+    np.testing.assert_array_equal(np.asarray(image.data[...]), labels)
+
+
+def test_label_tiffs_are_compressed_hyperstacks_that_fiji_shows_in_full_range(
+    tmp_path: Path,
+) -> None:
+    labels = np.zeros((3, 50, 60), np.uint16)
+    labels[1, 2, 3] = 300
+    write_labels(tmp_path / "a.tif", labels, "zyx", (2.0, 0.5, 0.5))
+    with tifffile.TiffFile(tmp_path / "a.tif") as file:
+        meta = file.imagej_metadata
+        assert meta is not None
+        assert (meta["min"], meta["max"]) == (0, 300)
+        assert (meta["slices"], meta["unit"], meta["spacing"]) == (3, "micron", 2.0)
+        assert file.pages.first.compression.name == "ADOBE_DEFLATE"
+        assert len(file.pages) == 3  # ImageJ needs each compressed plane as a page
+        assert file.pages.first.tags["ResolutionUnit"].value == 1
+
+
+def test_an_empty_mask_has_a_display_range_too(tmp_path: Path) -> None:
+    write_labels(tmp_path / "a.tif", np.zeros((4, 5), bool), "yx")
+    with tifffile.TiffFile(tmp_path / "a.tif") as file:
+        assert file.imagej_metadata is not None
+        assert (file.imagej_metadata["min"], file.imagej_metadata["max"]) == (0, 1)
+
+
+def test_each_class_is_shown_from_zero_to_one(tmp_path: Path) -> None:
+    write_probabilities(tmp_path / "a.tif", array("cyx"), "cyx")
+    with tifffile.TiffFile(tmp_path / "a.tif") as file:
+        meta = file.imagej_metadata
+        assert meta is not None
+        assert meta["channels"] == 4
+        assert meta["Ranges"] == (0.0, 1.0) * 4
+
+
+def test_what_imagej_cannot_hold_is_an_ome_tiff(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert fits_imagej(np.dtype("f4"), 2**32 - 2**25)
+    assert not fits_imagej(np.dtype("f4"), 2**32 - 2**25 + 1)
+    assert not fits_imagej(np.dtype("u4"), 100)
+    data = array("zcyx")
+    monkeypatch.setattr(export, "_IMAGEJ_BYTES", data.nbytes - 1)
+    write_probabilities(tmp_path / "a.tif", data, "zcyx", (2.0, 0.5, 0.5))
+    with tifffile.TiffFile(tmp_path / "a.tif") as file:
+        assert (file.is_ome, file.is_bigtiff, file.is_imagej) == (True, True, False)
+    image = read_image(tmp_path / "a.tif")
+    np.testing.assert_array_equal(image.data, data)
+    assert image.spacing_um == (2.0, 0.5, 0.5)
+
+
+def test_foreign_arrays_are_refused_in_a_sentence(tmp_path: Path) -> None:
+    plane = np.zeros((4, 5), int)
+    with pytest.raises(ValueError, match=r"a\.png: images are written to .*'\.png'"):
+        write_labels(tmp_path / "a.png", plane, "yx")
+    with pytest.raises(ValueError, match="labels must be integers, found float64"):
+        write_labels(tmp_path / "a.tif", plane + 0.5, "yx")
+    with pytest.raises(ValueError, match="from 0 to 4294967295, found -1 to -1"):
+        write_labels(tmp_path / "a.tif", plane - 1, "yx")
+    with pytest.raises(ValueError, match="found 4294967296 to 4294967296"):
+        write_labels(tmp_path / "a.tif", plane + 2**32, "yx")
+    with pytest.raises(ValueError, match="labels have no channels, found axes 'cyx'"):
+        write_labels(tmp_path / "a.tif", plane[None], "cyx")
+    with pytest.raises(ValueError, match="need the axis c"):
+        write_probabilities(tmp_path / "a.tif", plane, "yx")
+    with pytest.raises(ValueError, match="the image is empty"):
+        write_labels(tmp_path / "a.tif", plane[:0], "yx")
+    with pytest.raises(ValueError, match="axes 'zyx' name 3 axes"):
+        write_labels(tmp_path / "a.tif", plane, "zyx")
+    with pytest.raises(ValueError, match="pixel size needs 2 positive values"):
+        write_labels(tmp_path / "a.tif", plane, "yx", (0.0, 1.0))
+    assert list(tmp_path.iterdir()) == []
+
+
+# A limit on the size of a file makes the real write fail as a full disk does.
+FULL = """
+import resource, sys
+import numpy as np
+from napari_unet.io.export import write_labels, write_probabilities
+noise = np.random.default_rng(0).random((2, 300, 300), dtype=np.float32)
+resource.setrlimit(resource.RLIMIT_FSIZE, (40000, 40000))
+try:
+    if sys.argv[2] == "labels":
+        write_labels(sys.argv[1], (noise * 60000).astype(np.uint16), "zyx")
+    else:
+        write_probabilities(sys.argv[1], noise, "cyx")
+except OSError as error:
+    sys.exit(str(error))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no limit on file sizes")
+@pytest.mark.parametrize("kind", ["labels", "probabilities"])
+@pytest.mark.parametrize("suffix", [".tif", ".ome.tif", ".zarr"])
+def test_a_disk_that_takes_no_more_leaves_nothing_half_written(
+    tmp_path: Path, suffix: str, kind: str
+) -> None:
+    path = tmp_path / f"a{suffix}"
+    done = subprocess.run(
+        [sys.executable, "-c", FULL, str(path), kind],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    reason = f"{path}: cannot be written, the file is larger than the disk allows."
+    assert done.stderr.strip().splitlines() == [reason]
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".zarr"])
+def test_a_folder_that_cannot_be_written_gives_one_sentence(
+    tmp_path: Path, suffix: str
+) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(OSError, match="cannot be written, its folder"):
+        write_labels(tmp_path / "file" / f"a{suffix}", np.zeros((4, 5), int), "yx")
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]

@@ -1,0 +1,238 @@
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import zarr
+
+from napari_unet.io.images import read_image, read_labels
+from napari_unet.io.ome_zarr import create_zarr
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+DATA = np.arange(2 * 3 * 4 * 5, dtype=np.uint16).reshape(2, 3, 4, 5)
+
+
+def test_an_image_is_filled_block_by_block_and_appears_when_done(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "cells.ome.zarr"
+    with create_zarr(path, DATA.shape, "czyx", DATA.dtype, (2.0, 0.5, 0.25)) as out:
+        for z in range(3):
+            out[:, z] = DATA[:, z]
+        assert not path.exists()
+    image = read_image(path)
+    assert (image.name, image.axes) == ("cells", "czyx")
+    assert image.spacing_um == (2.0, 0.5, 0.25)
+    assert isinstance(image.data, zarr.Array)
+    np.testing.assert_array_equal(image.data[...], DATA)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_metadata_are_those_of_ngff_0_5(tmp_path: Path) -> None:
+    with create_zarr(tmp_path / "a.zarr", (2, 4, 5), "tyx", "f4", (0.5, 0.25)):
+        pass
+    group = json.loads((tmp_path / "a.zarr" / "zarr.json").read_text())
+    array = json.loads((tmp_path / "a.zarr" / "0" / "zarr.json").read_text())
+    assert group["zarr_format"] == 3
+    assert array["dimension_names"] == ["t", "y", "x"]
+    assert group["attributes"]["ome"] == {
+        "version": "0.5",
+        "multiscales": [
+            {
+                "name": "a",
+                "axes": [
+                    {"name": "t", "type": "time"},
+                    {"name": "y", "type": "space", "unit": "micrometer"},
+                    {"name": "x", "type": "space", "unit": "micrometer"},
+                ],
+                "datasets": [
+                    {
+                        "path": "0",
+                        "coordinateTransformations": [
+                            {"type": "scale", "scale": [1.0, 0.5, 0.25]}
+                        ],
+                    }
+                ],
+            }
+        ],
+    }
+
+
+def test_chunks_are_planes_of_512_unless_given(tmp_path: Path) -> None:
+    with create_zarr(tmp_path / "a.zarr", (2, 600, 5), "zyx", "u1") as out:
+        assert out.chunks == (1, 512, 5)
+    with create_zarr(
+        tmp_path / "a.zarr", (2, 600, 5), "zyx", "u1", chunks=(2, 64, 5)
+    ) as out:
+        assert out.chunks == (2, 64, 5)
+
+
+def test_without_a_pixel_size_none_is_read_back(tmp_path: Path) -> None:
+    with create_zarr(tmp_path / "a.zarr", (4, 5), "yx", "u1"):
+        pass
+    assert read_image(tmp_path / "a.zarr").spacing_um is None
+
+
+def test_a_failing_block_leaves_the_old_image(tmp_path: Path) -> None:
+    path = tmp_path / "a.zarr"
+    with create_zarr(path, (4, 5), "yx", "u1") as out:
+        out[...] = 7
+
+    def fail() -> None:
+        with create_zarr(path, (9, 9), "yx", "u1") as out:
+            out[...] = 1
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert np.asarray(read_image(path).data).tolist() == [[7] * 5] * 4
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_old_image_is_replaced_but_no_other_folder(tmp_path: Path) -> None:
+    for value in (1, 2):
+        with create_zarr(tmp_path / "a.zarr", (4, 5), "yx", "u1") as out:
+            out[...] = value
+    assert read_image(tmp_path / "a.zarr").data[0, 0] == 2
+    (tmp_path / "b.zarr").mkdir()
+    with (
+        pytest.raises(
+            FileExistsError, match=r"b\.zarr: exists and is no OME-Zarr image"
+        ),
+        create_zarr(tmp_path / "b.zarr", (4, 5), "yx", "u1"),
+    ):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("shape", "axes", "spacing", "match"),
+    [
+        ((4, 5, 2), "yxc", None, "order tczyx, not yxc"),
+        ((4, 5), "zyx", None, "name 3 axes"),
+        ((0, 5), "yx", None, "empty"),
+        ((4, 5), "yx", (1.0,), "pixel size needs 2 positive values"),
+    ],
+)
+def test_what_cannot_be_an_ome_zarr_image_is_refused(
+    tmp_path: Path, shape: tuple[int, ...], axes: str, spacing: Any, match: str
+) -> None:
+    with (
+        pytest.raises(ValueError, match=match),
+        create_zarr(tmp_path / "a.zarr", shape, axes, "u1", spacing),
+    ):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def foreign(
+    path: Path, attributes: dict[str, Any], data: np.ndarray, name: str = "0"
+) -> None:
+    """Write as other programs do: zarr 2, metadata beside the array."""
+    group = zarr.create_group(path, zarr_format=2, attributes=attributes)
+    group.create_array(name, data=data)
+
+
+def test_ngff_0_4_is_read_with_both_scales_and_units(tmp_path: Path) -> None:
+    axes = [
+        {"name": "t", "type": "time", "unit": "second"},
+        {"name": "channel", "type": "channel"},
+        {"name": "z", "type": "space", "unit": "nanometer"},
+        {"name": "y", "type": "space", "unit": "micrometer"},
+        {"name": "x", "type": "space", "unit": "micrometer"},
+    ]
+    level = [
+        {"type": "scale", "scale": [1, 1, 500, 0.5, 0.5]},
+        {"type": "translation", "translation": [0, 0, 9, 9, 9]},
+    ]
+    image = {
+        "version": "0.4",
+        "axes": axes,
+        "datasets": [{"path": "full", "coordinateTransformations": level}],
+        "coordinateTransformations": [{"type": "scale", "scale": [30, 1, 2, 1, 1]}],
+    }
+    foreign(tmp_path / "a.zarr", {"multiscales": [image]}, DATA[None], "full")
+    read = read_image(tmp_path / "a.zarr")
+    assert read.axes == "czyx"
+    assert read.spacing_um == pytest.approx((1.0, 0.5, 0.5))
+    assert (read.data.shape, read.data.dtype) == (DATA.shape, DATA.dtype)
+    np.testing.assert_array_equal(read.data[1, 1:3, 2], DATA[1, 1:3, 2])
+
+
+@pytest.mark.parametrize("axes", [None, ["t", "c", "z", "y", "x"]])
+def test_older_ngff_without_described_axes_is_read(tmp_path: Path, axes: Any) -> None:
+    image: dict[str, Any] = {"datasets": [{"path": "0"}]}
+    if axes:
+        image["axes"] = axes
+    foreign(tmp_path / "a.zarr", {"multiscales": [image]}, DATA[:, None])
+    read = read_image(tmp_path / "a.zarr")
+    assert (read.axes, read.spacing_um) == ("tzyx", None)
+
+
+def test_a_scale_without_a_unit_is_no_pixel_size(tmp_path: Path) -> None:
+    steps = [{"type": "scale", "scale": [0.5, 0.5]}]
+    image = {
+        "axes": [{"name": "y", "type": "space"}, {"name": "x", "type": "space"}],
+        "datasets": [{"path": "0", "coordinateTransformations": steps}],
+    }
+    foreign(tmp_path / "a.zarr", {"multiscales": [image]}, DATA[0, 0])
+    assert read_image(tmp_path / "a.zarr").spacing_um is None
+
+
+def test_the_first_image_of_a_bioformats_folder_is_read(tmp_path: Path) -> None:
+    root = zarr.create_group(
+        tmp_path / "a.zarr", zarr_format=2, attributes={"bioformats2raw.layout": 3}
+    )
+    inner = root.create_group(
+        "0", attributes={"multiscales": [{"datasets": [{"path": "0"}]}]}
+    )
+    inner.create_array("0", data=DATA)
+    assert read_image(tmp_path / "a.zarr").axes == "czyx"
+
+
+def test_a_bare_array_is_read_by_its_names_or_its_shape(tmp_path: Path) -> None:
+    zarr.create_array(tmp_path / "a.zarr", data=DATA)
+    assert read_image(tmp_path / "a.zarr").axes == "czyx"
+    zarr.create_array(
+        tmp_path / "b.zarr", data=DATA, dimension_names=["T", "z", "y", "x"]
+    )
+    assert read_image(tmp_path / "b.zarr").axes == "tzyx"
+
+
+def test_unsigned_labels_stay_on_disk(tmp_path: Path) -> None:
+    zarr.create_array(tmp_path / "a.zarr", data=DATA[0])
+    assert isinstance(read_labels(tmp_path / "a.zarr").data, zarr.Array)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "match"),
+    [
+        ({}, "it holds no OME-Zarr image"),
+        ({"plate": {"wells": []}}, "plate with several images"),
+    ],
+)
+def test_folders_without_one_image_are_told(
+    tmp_path: Path, attributes: dict[str, Any], match: str
+) -> None:
+    zarr.create_group(tmp_path / "a.zarr", attributes=attributes)
+    with pytest.raises(
+        ValueError, match=f"a.zarr: cannot be read as an image: .*{match}"
+    ):
+        read_image(tmp_path / "a.zarr")
+
+
+@pytest.mark.parametrize("content", ["", "{", '{"zarr_format": 3}'])
+def test_damaged_metadata_give_one_sentence(tmp_path: Path, content: str) -> None:
+    (tmp_path / "a.zarr").mkdir()
+    (tmp_path / "a.zarr" / "zarr.json").write_text(content)
+    with pytest.raises(ValueError, match=r"a\.zarr: cannot be read as an image"):
+        read_image(tmp_path / "a.zarr")
+
+
+def test_an_empty_zarr_folder_gives_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "a.zarr").mkdir()
+    with pytest.raises((OSError, ValueError), match=r"a\.zarr: cannot be read"):
+        read_image(tmp_path / "a.zarr")
