@@ -1,9 +1,10 @@
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pytest
 
-from napari_unet.core.annotations import Annotation
 from napari_unet.core.conversion import (
     as_annotation,
     convert,
@@ -14,6 +15,9 @@ from napari_unet.core.conversion import (
     from_semantic,
     guess,
 )
+
+if TYPE_CHECKING:
+    from napari_unet.core.annotations import Annotation
 
 
 def kinds_of(annotation: Annotation) -> list[tuple[str, str]]:
@@ -91,8 +95,8 @@ def test_a_polygon_covers_the_pixels_whose_centres_it_covers() -> None:
 
 def test_later_polygons_lie_on_top_and_classes_come_in_order_of_appearance() -> None:
     low = np.array([(-0.5, -0.5), (-0.5, 2.5), (0.5, 2.5), (0.5, -0.5)])
-    high = low + (0, 1)
-    annotation = from_polygons([low, high, low + (0, 4)], ["b", "a", "b"], (1, 6))
+    high, far = low + np.array([0, 1]), low + np.array([0, 4])
+    annotation = from_polygons([low, high, far], ["b", "a", "b"], (1, 6))
     assert annotation.labels.tolist() == [[2, 3, 3, 3, 4, 4]]
     assert [c.name for c in annotation.classes] == ["b", "a"]
     assert annotation.class_of == {2: 1, 3: 2, 4: 1}
@@ -151,7 +155,7 @@ def test_a_binary_mask_of_several_values_is_refused() -> None:
     ("mask", "names", "kinds", "message"),
     [
         ([[0, 255]], None, "cells", "at most 254 classes, found 255"),
-        ([[0, 2]], ["a"], "cells", "has class 2, but only 1 classes have names"),
+        ([[0, 2]], ["a"], "cells", "has class 2, but only 1 names"),
         ([[0, 1]], ["a"], ["cells", "cells"], "1 classes need .* found 2"),
     ],
 )
@@ -191,7 +195,7 @@ def test_names_of_classes_are_passed_on() -> None:
 
 def test_other_kinds_and_too_many_names_are_refused() -> None:
     mask = np.array([[0, 1]])
-    with pytest.raises(ValueError, match="instances, binary, .* found 'labels'"):
+    with pytest.raises(ValueError, match=r"instances, binary, .* found 'labels'"):
         convert(mask, "labels")
     with pytest.raises(ValueError, match=r"binary have one class, found \['a', 'b'\]"):
         convert(mask, "binary", ["a", "b"])

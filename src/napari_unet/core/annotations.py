@@ -85,7 +85,11 @@ class Annotation:
             )
 
     def crop(self, box: tuple[slice, ...]) -> Annotation:
-        """Return a part of it. Targets at its rim may lack ridges: add a pixel."""
+        """Return a part of it.
+
+        Its targets are those of the whole except for ridges at its rim, in as many
+        pixels as there are axes.
+        """
         finished = None if self.finished is None else self.finished[box]
         return replace(self, labels=self.labels[box], finished=finished)
 
@@ -183,9 +187,11 @@ def _class_image(
 ) -> NDArray[np.uint8]:
     """Return the class number of each pixel, `IGNORED` where unknown."""
     top = int(labels.max(initial=FIRST_OBJECT))
-    ids: NDArray[np.integer] = np.arange(top + 1)
-    place: NDArray[np.integer] = labels
-    if top > max(labels.size, 2**16):
+    ids: NDArray[np.integer]
+    place: NDArray[np.integer]
+    if top <= max(labels.size, 2**16):
+        ids, place = np.arange(top + 1), labels
+    else:
         # Ids may be anything below 2^31: then the table is of those that occur.
         ids, place = np.unique(labels, return_inverse=True)
     table = np.array([class_of.get(i, 1) for i in ids.tolist()], np.uint8)
@@ -200,21 +206,24 @@ def _ridges(
 ) -> NDArray[np.bool_]:
     """Find the pixels to be taken from cells so that no two of a class touch.
 
-    Of two touching pixels the later in reading order goes. Neighbours across faces come
-    first, then those across edges and corners if they still touch, each seeing what was
-    taken before: that keeps ridges one pixel thick.
+    Of two touching pixels the later in reading order goes. Neighbours across faces are
+    parted first, then those across edges and corners that still touch: that keeps
+    ridges one pixel thick, where all at once would make some of them two.
     """
-    left = instances.copy()
-    offsets = [o for o in product((-1, 0, 1), repeat=left.ndim) if o < (0,) * left.ndim]
-    for offset in sorted(offsets, key=lambda o: sum(map(abs, o))):
-        late = tuple(slice(max(-o, 0), min(-o, 0) or None) for o in offset)
-        early = tuple(slice(max(o, 0), min(o, 0) or None) for o in offset)
-        touch = (
-            (left[late] != left[early])
-            & (left[late] > 0)
-            & (left[early] > 0)
-            & (classes[late] == classes[early])
-        )
-        left[late][touch] = 0
-    taken: NDArray[np.bool_] = left != instances
-    return taken
+    left = instances
+    for order in range(1, left.ndim + 1):
+        taken = np.zeros(left.shape, bool)
+        for offset in product((-1, 0, 1), repeat=left.ndim):
+            if sum(map(abs, offset)) != order or offset > (0,) * left.ndim:
+                continue
+            late = tuple(slice(max(-o, 0), min(-o, 0) or None) for o in offset)
+            early = tuple(slice(max(o, 0), min(o, 0) or None) for o in offset)
+            taken[late] |= (
+                (left[late] != left[early])
+                & (left[late] > 0)
+                & (left[early] > 0)
+                & (classes[late] == classes[early])
+            )
+        left = np.where(taken, 0, left)
+    ridges: NDArray[np.bool_] = left != instances
+    return ridges

@@ -96,9 +96,8 @@ def guess(mask: NDArray[Any]) -> Literal["binary", "instances"]:
     painted = marked == values.size or (len(ids) > 3 and 2 * ones > marked)
     if painted or (len(ids) <= MAX_CLASSES and pieces >= _PIECES * len(ids)):
         raise ValueError(
-            f"the mask has {len(ids)} values in {pieces} connected areas, which may be "
-            "cells or classes: say which with --labels instances, semantic or "
-            "annotation."
+            f"{len(ids)} values in {pieces} connected areas may be cells or classes: "
+            "say which with --labels instances, semantic or annotation."
         )
     return "instances"
 
@@ -146,8 +145,8 @@ def from_binary(
     found = np.unique(values[values > 0])
     if len(found) > 1:
         raise ValueError(
-            "a binary mask has 0 and one other value, found "
-            f"{len(found)} others from {found[0]} to {found[-1]}."
+            "a binary mask has 0 and one other value, "
+            f"found {len(found)} others from {found[0]} to {found[-1]}."
         )
     return Annotation(_areas(values > 0, connectivity) + 1, (ClassInfo(name=name),))
 
@@ -252,8 +251,7 @@ def from_polygons(
     Raises
     ------
     ValueError
-        If there is no polygon, one has less than three vertices or is in no slice, or
-        the lengths differ.
+        If there is no polygon, one lacks vertices or a slice, or the lengths differ.
     """
     slices = _slices(len(polygons), classes, shape, z)
     from skimage.draw import polygon as draw  # slow to import
@@ -270,10 +268,8 @@ def from_polygons(
                 f"shape {points.shape}."
             )
         planes[k][draw(points[:, 0], points[:, 1], shape[-2:])] = FIRST_OBJECT + number
-    class_of = {
-        FIRST_OBJECT + number: names.index(name) + 1
-        for number, name in enumerate(classes)
-    }
+    numbers = [names.index(name) + 1 for name in classes]
+    class_of = dict(enumerate(numbers, start=FIRST_OBJECT))
     return Annotation(labels, tuple(ClassInfo(name=n) for n in names), class_of)
 
 
@@ -322,9 +318,7 @@ def _class_infos(
             "are these ids of cells?"
         )
     if count > len(given):
-        raise ValueError(
-            f"the mask has class {count}, but only {len(given)} classes have names."
-        )
+        raise ValueError(f"the mask has class {count}, but only {len(given)} names.")
     each = [kinds] * len(given) if isinstance(kinds, str) else list(kinds)
     if len(each) != len(given):
         raise ValueError(f"{len(given)} classes need as many kinds, found {len(each)}.")

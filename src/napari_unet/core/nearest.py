@@ -87,16 +87,12 @@ def two_nearest(
     mask = np.ones(shape, bool) if wanted is None else wanted[crop]
     labels, squares = _sweep(cells.reshape(-1, shape[-1]), steps[-1], far)
     for axis in range(len(shape) - 2, -1, -1):
+        # Only the last pass knows the whole distance, and can leave pixels out.
         limits = (far, 2 * far, far) if axis > 0 else (reach, total, far)
         asked = np.ones(shape, bool) if axis > 0 else mask
-        layout = (prod(shape[:axis]), shape[axis], prod(shape[axis + 1 :]))
-        _pass(
-            labels.reshape(2, *layout),
-            squares.reshape(2, *layout),
-            asked.reshape(layout),
-            steps[axis],
-            limits,
-        )
+        lines = (-1, shape[axis], prod(shape[axis + 1 :]))
+        near = (labels.reshape(2, *lines), squares.reshape(2, *lines))
+        _pass(*near, asked.reshape(lines), steps[axis], limits)
     first, second = np.sqrt(squares, out=squares).reshape(2, *shape)
     # What is out of reach is dropped, so that a crop gives the same as the whole.
     lost = ~mask | (first > reach)

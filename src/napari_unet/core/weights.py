@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 PAPER = BorderWeights()
-# A term is 0 where it would be less than this.
-SMALLEST = 1e-5
+# A term is 0 where it would be less than this. The scheme "fiji" adds up two terms for
+# each class, which together must not lose more.
+_SMALLEST = {"paper": 1e-5, "fiji": 1e-6}
 # Pixels handled together; more would only need more memory.
 _BAND = 2**17
 
@@ -61,8 +62,8 @@ def border_weights(
     Returns
     -------
     ndarray of float32, shape of `instances` or of `box`
-        0 off the background and wherever a term is less than 1e-5. The values in a box
-        are those of the whole map, yet only what is within reach of it is read.
+        0 off the background. Terms are cut off below 1e-5 ("fiji": 1e-6). A box has the
+        values of the whole map, yet only what is within reach of it is read.
 
     Raises
     ------
@@ -72,24 +73,19 @@ def border_weights(
     References
     ----------
     Ronneberger, Fischer, Brox: U-Net. MICCAI 2015, Eq. 2.
-    Falk et al.: U-Net: deep learning for cell counting, detection, and morphometry.
-    Nature Methods 16, 2019 (the scheme "fiji", as in its Fiji plugin).
+    Falk et al.: U-Net. Nature Methods 16, 2019 (scheme "fiji", as in its plugin).
     """
     steps = tuple(spacing) if spacing is not None else (1.0,) * instances.ndim
     part = box if box is not None else tuple(slice(0, n) for n in instances.shape)
     _check(instances.shape, background, steps, part)
     margins = [ceil(max(_reaches(settings)) / step) for step in steps]
     weights = np.empty([b.stop - b.start for b in part], np.float32)
-    for band in _bands(weights.shape, margins[0]):
-        start, stop = part[0].start + band.start, part[0].start + band.stop
-        piece = (slice(start, stop), *part[1:])
+    for band, piece in _bands(part, margins[0]):
         window, inner = _grow(piece, margins)
         cells = instances[window]
         wanted = np.zeros(cells.shape, bool)
         wanted[inner] = cells[inner] == 0 if background is None else background[piece]
-        groups = [cells]
-        if settings.scheme == "fiji":
-            groups = _by_class(cells, class_of or {})
+        groups = _by_class(cells, class_of) if settings.scheme == "fiji" else [cells]
         weights[band] = _weigh(groups, wanted, inner, settings, steps)
     return weights
 
@@ -169,15 +165,16 @@ def _check(
 
 def _reaches(settings: BorderWeights) -> tuple[float, float]:
     """How far the terms reach: in d1 + d2, and in d1 alone."""
-    between = _reach(settings.w0, settings.sigma)
+    smallest = _SMALLEST[settings.scheme]
+    between = _reach(settings.w0, settings.sigma, smallest)
     if settings.scheme == "paper":
         return between, 0.0
-    return between, _reach(1 - settings.balance, settings.near_sigma)
+    return between, _reach(1 - settings.balance, settings.near_sigma, smallest)
 
 
-def _reach(height: float, sigma: float) -> float:
+def _reach(height: float, sigma: float, smallest: float) -> float:
     """Distance at which a bell curve falls to the smallest weight."""
-    return sigma * sqrt(2 * log(height / SMALLEST)) if height > SMALLEST else 0.0
+    return sigma * sqrt(2 * log(height / smallest)) if height > smallest else 0.0
 
 
 def _grow(
@@ -194,13 +191,15 @@ def _grow(
     return window, inner
 
 
-def _bands(shape: tuple[int, ...], margin: int) -> list[slice]:
-    """Cut the first axis so that the work on a band stays in the caches."""
-    thickness = max(_BAND // max(prod(shape[1:]), 1), 4 * margin, 1)
-    return [
-        slice(start, min(start + thickness, shape[0]))
-        for start in range(0, shape[0], thickness)
-    ]
+def _bands(
+    box: tuple[slice, ...], margin: int
+) -> list[tuple[slice, tuple[slice, ...]]]:
+    """Cut a box into bands small enough for the caches: rows in it, and pixels."""
+    pixels = prod(b.stop - b.start for b in box[1:])
+    thickness = max(_BAND // pixels, 4 * margin, 1)
+    low, high = box[0].start, box[0].stop
+    bands = [slice(a, min(a + thickness, high)) for a in range(low, high, thickness)]
+    return [(slice(b.start - low, b.stop - low), (b, *box[1:])) for b in bands]
 
 
 def _weigh(
@@ -222,16 +221,16 @@ def _weigh(
         at = np.flatnonzero(np.isfinite(second))
         weights[at] += _bell(first[at] + second[at], settings.w0, settings.sigma)
         if around > 0:
-            at = np.flatnonzero(np.isfinite(first))
+            at = np.flatnonzero(first <= around)
             weights[at] += _bell(first[at], 1 - settings.balance, settings.near_sigma)
     return weights.reshape(shape)
 
 
 def _by_class(
-    cells: NDArray[np.integer], class_of: Mapping[int, int]
+    cells: NDArray[np.integer], class_of: Mapping[int, int] | None
 ) -> list[NDArray[np.integer]]:
     """Return the cells of each class apart, by class number."""
-    numbers = {cell: number for cell, number in class_of.items() if number != 1}
+    numbers = {cell: number for cell, number in (class_of or {}).items() if number != 1}
     if not numbers:
         return [cells]
     first = np.where(np.isin(cells, list(numbers)), 0, cells)
@@ -245,8 +244,6 @@ def _by_class(
 def _bell(
     distance: NDArray[np.float32], height: float, sigma: float
 ) -> NDArray[np.float32]:
-    """Return height exp(-distance^2 / (2 sigma^2)), 0 where tiny."""
+    """Return height exp(-distance^2 / (2 sigma^2)), computed in float64."""
     bell: NDArray[np.float64] = np.exp(-((distance / np.float64(sigma)) ** 2) / 2)
-    bell *= height
-    bell[bell < SMALLEST] = 0
-    return bell.astype(np.float32)
+    return (height * bell).astype(np.float32)

@@ -113,9 +113,13 @@ class TrainingState:
         for name, weight in checkpoint.model.weights.items():
             self.mean[name].copy_(torch.from_numpy(weight.copy()))
         self.best = {n: t.to(device) for n, t in part("best/").items()} or None
+        parameters = list(self.module.parameters())
         state: dict[int, dict[str, Tensor]] = {}
         for key, value in part("optimiser/").items():
             number, name = key.split("/")
+            if value.ndim:
+                # in the layout of its parameter, or sums would round differently
+                value = torch.empty_like(parameters[int(number)]).copy_(value)
             state.setdefault(int(number), {})[name] = value
         groups = self.optimiser.state_dict()["param_groups"]
         self.optimiser.load_state_dict({"state": state, "param_groups": groups})

@@ -1,0 +1,332 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from napari_unet.core import events
+from napari_unet.core.annotations import IGNORED
+from napari_unet.core.model import Model
+from napari_unet.core.recipe import Training
+from napari_unet.core.settings import Prediction
+from napari_unet.engine.inference import predict
+from napari_unet.engine.training import train
+from napari_unet.engine.unet import UNet
+from napari_unet.io.model_file import load_model
+
+SMALL = Training(
+    width=4, depth=2, batch=2, patch=36, steps=12, minutes=0, validation=0, precision="fp32"
+)
+
+
+def discs(seed: int = 0, size: int = 96) -> tuple[np.ndarray, np.ndarray]:
+    """Bright discs in noise, and an id for each."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:size, :size]
+    labels = np.zeros((size, size), np.uint16)
+    for number in range(1, size * size // 1000):
+        cy, cx = rng.uniform(8, size - 8, 2)
+        labels[(y - cy) ** 2 + (x - cx) ** 2 < 49] = number
+    image = (labels > 0) + rng.normal(0, 0.3, labels.shape)
+    return image.astype(np.float32), labels
+
+
+IMAGE, LABELS = discs()
+LARGE = discs(seed=5, size=160)
+
+
+def run(settings: Training = SMALL, **options: Any) -> list[events.Event]:
+    options.setdefault("device", "cpu")
+    options.setdefault("kind", "instances")
+    return list(train([IMAGE], [LABELS], settings, **options))
+
+
+def finished(job: list[events.Event]) -> events.TrainingFinished:
+    last = job[-1]
+    assert isinstance(last, events.TrainingFinished)
+    return last
+
+
+def equal(a: Model, b: Model) -> bool:
+    return all(np.array_equal(a.weights[n], b.weights[n]) for n in a.weights)
+
+
+def test_one_image_can_be_learnt() -> None:
+    settings = SMALL.replace(width=8, steps=150, batch=4)
+    model = finished(run(settings)).model
+    test_image, test_labels = discs(seed=1)
+    *_, last = predict(model, test_image, settings=Prediction(device="cpu"))
+    found = last.probabilities[1] > 0.5  # type: ignore[attr-defined]
+    truth = test_labels > 0
+    iou = (found & truth).sum() / (found | truth).sum()
+    assert iou > 0.85
+
+
+def test_events_tell_of_start_steps_and_result() -> None:
+    job = run()
+    started, *steps, last = job
+    assert isinstance(started, events.TrainingStarted)
+    assert [s.step for s in steps if isinstance(s, events.StepDone)] == [*range(1, 13)]
+    assert isinstance(last, events.TrainingFinished)
+    assert last.steps == 12
+    assert last.problem is None
+    progress = [s.progress for s in steps if isinstance(s, events.StepDone)]
+    assert progress[-1] == 1.0
+
+
+def test_one_seed_gives_one_model_and_another_seed_another() -> None:
+    first, second = finished(run()).model, finished(run()).model
+    other = finished(run(SMALL.replace(seed=1))).model
+    assert equal(first, second)
+    assert not equal(first, other)
+
+
+@pytest.mark.parametrize("changes", [{}, {"optimiser": "sgd", "dropout": 0.5}])
+def test_resumed_equals_uninterrupted(tmp_path: Path, changes: dict[str, Any]) -> None:
+    settings = SMALL.replace(**changes, validation=0.2)
+    whole = finished(run(settings)).model
+    checkpoint = tmp_path / "run.checkpoint.safetensors"
+    job = train(
+        [IMAGE], [LABELS], settings, kind="instances", checkpoint=checkpoint, device="cpu"
+    )
+    for event in job:
+        if isinstance(event, events.StepDone) and event.step == 5:
+            break
+    job.close()  # type: ignore[attr-defined]
+    # what others draw in between must not matter
+    torch.manual_seed(99)
+    torch.rand(7)
+    resumed = run(settings, resume=checkpoint)
+    first_step = next(e for e in resumed if isinstance(e, events.StepDone))
+    assert first_step.step == 6
+    assert equal(finished(resumed).model, whole)
+
+
+def test_cancelled_training_leaves_a_checkpoint_that_is_a_model(tmp_path: Path) -> None:
+    checkpoint = tmp_path / "run.checkpoint.safetensors"
+    job = train(
+        [IMAGE], [LABELS], SMALL, kind="instances", checkpoint=checkpoint, device="cpu"
+    )
+    for event in job:
+        if isinstance(event, events.StepDone) and event.step == 3:
+            job.close()  # type: ignore[attr-defined]
+    model = load_model(checkpoint)
+    assert model.card.steps == 3
+    *_, last = predict(model, IMAGE, settings=Prediction(device="cpu"))
+    assert np.isfinite(last.probabilities).all()  # type: ignore[attr-defined]
+    assert [p.name for p in tmp_path.iterdir()] == [checkpoint.name]
+
+
+def test_resuming_with_other_images_or_another_network_is_refused(
+    tmp_path: Path,
+) -> None:
+    checkpoint = tmp_path / "c.safetensors"
+    run(checkpoint=checkpoint)
+    other = discs(seed=2)
+    with pytest.raises(ValueError, match="trained on other images"):
+        list(train([other[0]], [other[1]], SMALL, resume=checkpoint, device="cpu"))
+    with pytest.raises(ValueError, match="belongs to another network"):
+        run(SMALL.replace(width=5), resume=checkpoint)
+
+
+def test_the_global_random_state_is_left_alone() -> None:
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    run(SMALL.replace(dropout=0.5))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_validation_keeps_the_best_weights() -> None:
+    settings = SMALL.replace(steps=40, validation=0.2, patch=28)
+    job = list(train([LARGE[0]], [LARGE[1]], settings, kind="instances", device="cpu"))
+    rounds = [e for e in job if isinstance(e, events.ValidationDone)]
+    assert len(rounds) >= 5
+    best = max((e.score for e in rounds), key=lambda s: (s.iou, -s.loss))
+    assert finished(job).model.card.score == best
+    assert best.pixels > 200
+    marked = [e.score for e in rounds if e.best]
+    assert marked[-1] == best
+
+
+def test_too_few_labels_to_validate_is_said_in_words() -> None:
+    labels = np.zeros_like(LABELS)
+    labels[10:20, 10:20] = 1
+    labels[30:36, 30:36] = 2
+    job = list(
+        train(
+            [IMAGE],
+            [labels],
+            SMALL.replace(validation=0.2, steps=2),
+            kind="annotation",
+            device="cpu",
+        )
+    )
+    assert isinstance(job[0], events.TrainingStarted)
+    assert "too few labels to validate" in job[0].validation
+    assert not any(isinstance(e, events.ValidationDone) for e in job)
+    assert finished(job).model.card.score is None
+
+
+def test_a_diverging_run_stops_with_good_weights_and_a_remedy() -> None:
+    settings = SMALL.replace(
+        optimiser="sgd", learning_rate=1e4, steps=200, schedule="constant"
+    )
+    last = finished(run(settings))
+    assert last.steps < 200
+    assert "learning rate below 10000, such as 2000" in (last.problem or "")
+    assert all(np.isfinite(w).all() for w in last.model.weights.values())
+
+
+def test_a_loss_that_is_not_a_number_stops_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    forward = UNet.forward
+    calls = []
+
+    def broken(self: UNet, image: torch.Tensor) -> torch.Tensor:
+        calls.append(1)
+        return forward(self, image) * (float("nan") if len(calls) > 4 else 1.0)
+
+    monkeypatch.setattr(UNet, "forward", broken)
+    last = finished(run())
+    assert last.steps == 4
+    assert "no longer a number" in (last.problem or "")
+    assert all(np.isfinite(w).all() for w in last.model.weights.values())
+
+
+def test_memory_that_runs_out_is_told_with_a_remedy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def full(self: UNet, image: torch.Tensor) -> torch.Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(UNet, "forward", full)
+    with pytest.raises(MemoryError, match="smaller patches than 36 pixels or fewer"):
+        run()
+
+
+def test_a_budget_in_minutes_ends_in_time() -> None:
+    job = run(SMALL.replace(steps=0, minutes=0.05))
+    last = finished(job)
+    assert last.seconds < 6
+    assert last.steps > 5
+    progress = [e.progress for e in job if isinstance(e, events.StepDone)]
+    assert progress == sorted(progress)
+
+
+def test_a_run_can_start_from_a_model_with_other_channels_and_classes() -> None:
+    start = finished(run(SMALL.replace(steps=60))).model
+    colour = np.stack([IMAGE, IMAGE])
+    classes = (LABELS > 0).astype(np.uint8)
+    classes[LABELS > 4] = 2
+    settings = SMALL.replace(steps=2, width=9)
+    job = list(
+        train(
+            [_channels_first(colour)],
+            [classes],
+            settings,
+            kind="semantic",
+            start=start,
+            device="cpu",
+        )
+    )
+    table = finished(job).model.card.architecture
+    assert (table.channels, table.classes) == (2, 3)
+    assert table.levels == start.card.architecture.levels
+    assert finished(job).model.card.parent == "model"
+    first = next(e.loss for e in job if isinstance(e, events.StepDone))
+    assert first < 2
+
+
+def test_a_run_that_starts_from_a_model_begins_where_it_ended() -> None:
+    start = finished(run(SMALL.replace(steps=80, width=8))).model
+    again = run(SMALL.replace(steps=1, width=8), start=start)
+    scratch = run(SMALL.replace(steps=1, width=8))
+    loss = [
+        next(e.loss for e in job if isinstance(e, events.StepDone))
+        for job in (again, scratch)
+    ]
+    assert loss[0] < 0.6 * loss[1]
+
+
+def test_a_volume_can_be_learnt_from_a_thin_stack() -> None:
+    image, labels = discs(size=64)
+    stack = np.stack([image] * 6)
+    settings = SMALL.replace(ndim=3, steps=2, patch=24, batch=1)
+    job = list(
+        train([stack], [np.stack([labels] * 6)], settings, kind="instances", device="cpu")
+    )
+    model = finished(job).model
+    assert model.card.architecture.step[0] < model.card.architecture.step[1]
+    *_, last = predict(model, stack, settings=Prediction(device="cpu"))
+    assert last.probabilities.shape == (6, 2, 64, 64)  # type: ignore[attr-defined]
+
+
+def test_several_images_of_different_sizes_are_learnt_together() -> None:
+    second, more = discs(seed=3, size=70)
+    job = list(
+        train([IMAGE, second], [LABELS, more], SMALL, kind="instances", device="cpu")
+    )
+    names = [r.annotated for r in finished(job).model.card.images]
+    assert names == [IMAGE.size, second.size]
+
+
+def test_slices_that_are_not_annotated_are_left_out() -> None:
+    stack = np.stack([IMAGE] * 3)
+    labels = np.zeros(stack.shape, np.uint8)
+    labels[1] = np.where(LABELS > 0, 2, 1)
+    job = list(train([stack], [labels], SMALL, kind="annotation", device="cpu"))
+    assert [r.name for r in finished(job).model.card.images] == ["image z=1"]
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "kind", "message"),
+    [
+        ([IMAGE], [], None, "1 image.* and 0 label"),
+        ([], [], None, "0 image"),
+        ([IMAGE], [LABELS[:-1]], "instances", "equal sizes"),
+        ([IMAGE], [np.zeros_like(LABELS)], "annotation", "nothing is annotated"),
+        ([IMAGE], [np.ones_like(LABELS)], "annotation", "only background"),
+        ([IMAGE], [np.full_like(LABELS, 2)], "annotation", "only cells"),
+        ([IMAGE], [LABELS.astype(int) - 1], "instances", "found -1"),
+        ([np.full_like(IMAGE, np.nan)], [LABELS], "instances", "NaN or infinite"),
+        ([IMAGE, np.stack([IMAGE] * 2)], [LABELS] * 2, "instances", "equal sizes"),
+    ],
+)
+def test_input_that_cannot_be_learnt_from_is_refused(
+    images: list[np.ndarray], labels: list[np.ndarray], kind: Any, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        list(train(images, labels, SMALL, kind=kind, device="cpu"))
+
+
+def test_images_with_different_channels_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"one number of channels, found \[1, 2\]"):
+        list(
+            train(
+                [IMAGE, _channels_first(np.stack([IMAGE, IMAGE]))],
+                [LABELS, LABELS],
+                SMALL,
+                kind="instances",
+                device="cpu",
+            )
+        )
+
+
+def test_ignored_pixels_are_never_learnt_from() -> None:
+    labels = np.where(LABELS > 0, 2, 1)
+    half = labels.copy()
+    half[:, 48:] = 0
+    spoilt = IMAGE.copy()
+    job = list(train([spoilt], [half], SMALL, kind="annotation", device="cpu"))
+    assert finished(job).model.card.images[0].annotated == IMAGE.size // 2
+    assert IGNORED == 255
+
+
+def _channels_first(colour: np.ndarray) -> Any:
+    from napari_unet.core.image import Image
+
+    return Image(colour, "cyx")

@@ -1,0 +1,355 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import tifffile
+
+from napari_unet.cli.main import main
+from napari_unet.io.images import read_image
+from napari_unet.io.model_file import load_model, read_card
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SMALL = ("--width", "4", "--depth", "2", "--patch", "36", "--batch", "2", "--device", "cpu")
+
+
+def discs(seed: int) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:90, :80]
+    labels = np.zeros(y.shape, np.uint8)
+    for number in range(1, 8):
+        cy, cx = rng.uniform(8, 72, 2)
+        labels[(y - cy) ** 2 + (x - cx) ** 2 < 49] = number
+    image = 1000 + 500 * (labels > 0) + rng.normal(0, 100, labels.shape)
+    return image.astype(np.uint16), labels
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three images with labels, and a model trained on them."""
+    folder = tmp_path_factory.mktemp("data")
+    for kind in ("images", "labels"):
+        (folder / kind).mkdir()
+    for number in range(3):
+        image, labels = discs(number)
+        tifffile.imwrite(folder / "images" / f"field{number}.tif", image)
+        tifffile.imwrite(folder / "labels" / f"field{number}.tif", labels)
+    arguments = ["train", str(folder / "images"), str(folder / "labels")]
+    model = str(folder / "model.safetensors")
+    options = ("--steps", "120", "--validation", "none", "--labels", "instances")
+    assert main([*arguments, "--output", model, *options, *SMALL]) == 0
+    return folder
+
+
+def failing(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
+    """Run a command that has to fail; return its one sentence."""
+    capsys.readouterr()
+    assert main([str(a) for a in arguments]) == 1
+    told = capsys.readouterr().err.strip()
+    assert told.startswith("napari-unet: ")
+    assert "\n" not in told
+    assert told.endswith(".")
+    return told
+
+
+def test_train_predict_evaluate(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, output = data / "model.safetensors", tmp_path / "out"
+    report = tmp_path / "report.json"
+    command = ["predict", str(model), str(data / "images"), "--output", str(output)]
+    assert main([*command, "--device", "cpu", "--json", str(report)]) == 0
+    written = sorted(str(p.relative_to(output)) for p in output.rglob("*.tif"))
+    names = [f"field{n}.tif" for n in range(3)]
+    kinds = ("classes", "instances", "probabilities")
+    assert written == [f"{kind}/{name}" for kind in kinds for name in names]
+    probabilities = read_image(output / "probabilities" / "field0.tif")
+    assert probabilities.axes == "cyx"
+    assert probabilities.data.dtype == np.float32
+    assert probabilities.data.shape == (2, 90, 80)
+    told = json.loads(report.read_text())["images"]
+    assert [row["image"].endswith(name) for row, name in zip(told, names, strict=True)]
+    assert all(row["device"].startswith("cpu") and row["tile"] for row in told)
+    scores = tmp_path / "scores.json"
+    command = ["evaluate", str(output), str(data / "labels"), "--json", str(scores)]
+    assert main([*command, "--metric", "iou", "ap", "pixel_error@0.5"]) == 0
+    result = json.loads(scores.read_text())
+    assert result["iou"] > 0.8
+    assert result["ap@0.5"] > 0.5
+    assert result["pixel_error@0.5"] < 0.1
+    assert "iou" in capsys.readouterr().out
+
+
+def test_a_second_run_skips_what_is_complete(data: Path, tmp_path: Path) -> None:
+    command = ["predict", str(data / "model.safetensors"), str(data / "images")]
+    command += ["--output", str(tmp_path), "--save", "instances", "--device", "cpu"]
+    assert main(command) == 0
+    masks = [tmp_path / "instances" / f"field{n}.tif" for n in range(3)]
+    masks[1].unlink()
+    before = [masks[0].stat().st_mtime_ns, masks[2].stat().st_mtime_ns]
+    assert main(command) == 0
+    assert masks[1].exists()
+    assert [masks[0].stat().st_mtime_ns, masks[2].stat().st_mtime_ns] == before
+    assert main([*command, "--overwrite"]) == 0
+    assert masks[0].stat().st_mtime_ns > before[0]
+
+
+def test_predictions_of_two_models_are_not_mixed(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["predict", data / "model.safetensors", data / "images"]
+    command += ["--output", tmp_path, "--save", "classes", "--device", "cpu"]
+    assert main([str(part) for part in command]) == 0
+    told = failing(capsys, *command, "--threshold", "0.7")
+    assert "other weights or settings" in told
+
+
+def test_training_resumes_to_the_same_model(data: Path, tmp_path: Path) -> None:
+    arguments = ["train", str(data / "images"), str(data / "labels")]
+    arguments += ["--labels", "instances", *SMALL, "--precision", "fp32"]
+    whole, parts = tmp_path / "whole.safetensors", tmp_path / "parts.safetensors"
+    assert main([*arguments, "--steps", "60", "--output", str(whole)]) == 0
+    command = [*arguments, "--steps", "60", "--output", str(parts)]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "napari_unet.cli.main", *command],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    for line in _lines(process):
+        if line.startswith("step"):
+            break
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 130, told
+    assert "go on with --resume" in told
+    assert not parts.exists()
+    stopped = read_card(tmp_path / "parts.checkpoint.safetensors").steps
+    assert 0 < stopped < 60
+    assert main([*command, "--resume"]) == 0
+    first, second = load_model(whole), load_model(parts)
+    assert second.card.steps == 60
+    for name, weight in first.weights.items():
+        np.testing.assert_array_equal(weight, second.weights[name])
+
+
+def _lines(process: subprocess.Popen[str]) -> Iterator[str]:
+    assert process.stderr is not None
+    while line := process.stderr.readline():
+        yield line
+
+
+def test_a_budget_in_minutes_counts_from_the_start_of_the_process(
+    data: Path, tmp_path: Path
+) -> None:
+    command = [sys.executable, "-m", "napari_unet.cli.main", "train"]
+    command += [str(data / "images"), str(data / "labels"), *SMALL]
+    command += ["--labels", "instances", "--output", str(tmp_path / "m.safetensors")]
+    began = time.monotonic()
+    subprocess.run([*command, "--minutes", "0.3"], check=True, capture_output=True)
+    assert time.monotonic() - began < 0.3 * 60 + 3
+
+
+def test_weights_are_written_as_an_image(data: Path, tmp_path: Path) -> None:
+    target = tmp_path / "weights.tif"
+    labels = str(data / "labels" / "field0.tif")
+    command = ["weights", labels, "--output", str(target), "--labels", "instances"]
+    assert main([*command, "--w0", "7"]) == 0
+    weights = read_image(target)
+    assert weights.data.dtype == np.float32
+    assert 0 < np.asarray(weights.data).max() <= 7
+
+
+def test_info_tells_of_installation_and_model(
+    data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["info"]) == 0
+    told = capsys.readouterr().out
+    assert "torch" in told
+    assert "precision" in told
+    assert "CUDA" in told
+    assert main(["info", str(data / "model.safetensors")]) == 0
+    told = capsys.readouterr().out
+    assert "120 steps" in told
+    assert "field0" in told
+    assert main(["info", str(data / "model.safetensors"), "--json", "-"]) == 0
+    card = json.loads(capsys.readouterr().out)
+    assert card["architecture"]["channels"] == 1
+
+
+def test_a_zarr_is_predicted_to_a_zarr(data: Path, tmp_path: Path) -> None:
+    from napari_unet.io.export import write_weights
+
+    stack = np.stack([discs(n)[0] for n in range(2)])
+    write_weights(tmp_path / "stack.zarr", stack.astype(np.float32), "zyx")
+    tifffile.imwrite(tmp_path / "stack2.tif", stack)
+    command = ["predict", str(data / "model.safetensors"), str(tmp_path / "stack.zarr")]
+    command += [str(tmp_path / "stack2.tif"), "--output", str(tmp_path / "out")]
+    assert main([*command, "--device", "cpu"]) == 0
+    folder = tmp_path / "out" / "probabilities"
+    zarr, tiff = read_image(folder / "stack.zarr"), read_image(folder / "stack2.tif")
+    assert (zarr.axes, tiff.axes) == ("czyx", "zcyx")
+    np.testing.assert_allclose(
+        np.moveaxis(np.asarray(zarr.data[...]), 0, 1), np.asarray(tiff.data), atol=1e-2
+    )
+    cells = read_image(tmp_path / "out" / "instances" / "stack.zarr")
+    assert cells.data.shape == stack.shape
+
+
+def test_help_is_quick_and_loads_no_torch() -> None:
+    code = (
+        "import sys; from napari_unet.cli.main import main\n"
+        "try: main(['train', '--help'])\n"
+        "except SystemExit: pass\n"
+        "sys.exit('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    for option in ("--output", "--labels", "--resume", "--w0", "--elastic"):
+        assert option.strip("-") in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (lambda f: None, "no image is in the folder"),
+        (lambda f: (f / "a.tif").write_bytes(b"no image"), "cannot be read as an image"),
+        (lambda f: tifffile.imwrite(f / "a.tif", np.zeros((9, 9))), "without a partner"),
+        (
+            lambda f: tifffile.imwrite(f / "field0.tif", np.zeros((9, 9), np.uint8)),
+            "equal sizes",
+        ),
+        (
+            lambda f: tifffile.imwrite(f / "field0.tif", np.full((90, 80), -1, np.int16)),
+            "integers from 0 on, found -1",
+        ),
+        (
+            lambda f: tifffile.imwrite(f / "field0.tif", np.full((90, 80), 0.5)),
+            "integers from 0 on, found 0.5",
+        ),
+        (
+            lambda f: tifffile.imwrite(f / "field0.tif", np.zeros((90, 80), np.uint8)),
+            "only background is annotated",
+        ),
+    ],
+)
+def test_bad_labels_give_one_sentence_and_leave_nothing(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], make, sentence: str
+) -> None:
+    labels, output = tmp_path / "labels", tmp_path / "out"
+    labels.mkdir()
+    output.mkdir()
+    make(labels)
+    command = ["train", data / "images", labels, "--output", output / "m.safetensors"]
+    told = failing(capsys, *command, "--labels", "instances", "--steps", "2", *SMALL)
+    assert sentence in told
+    assert not list(output.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (lambda f: tifffile.imwrite(f, np.full((90, 80), np.nan)), "found nan at"),
+        (lambda f: tifffile.imwrite(f, np.full((90, 80), np.inf)), "found inf at"),
+        (lambda f: f.write_bytes(b""), "cannot be read as an image"),
+        (lambda f: f.write_bytes(b"II*\0garbage"), "cannot be read as an image"),
+        (
+            lambda f: tifffile.imwrite(
+                f, np.zeros((20, 20, 3), np.uint8), photometric="rgb"
+            ),
+            "trained on 1 channel",
+        ),
+    ],
+)
+def test_bad_images_give_one_sentence_and_leave_nothing(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], make, sentence: str
+) -> None:
+    image, output = tmp_path / "bad.tif", tmp_path / "out"
+    make(image)
+    command = ["predict", data / "model.safetensors", image, "--output", output]
+    assert sentence in failing(capsys, *command, "--device", "cpu")
+    assert not [p for p in output.rglob("*") if p.is_file() and p.suffix != ".json"]
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (("--validation", "much"), "share between 0 and 0.5"),
+        (("--validation", "0.9"), "validation"),
+        (("--patch", "1"), "patch"),
+        (("--minutes", "-1"), "budget"),
+        (("--device", "tpu"), "device must be"),
+        (("--device", "cuda:7"), "is not there"),
+        (("--precision", "fp16", "--device", "cpu"), "precision fp16 is for GPUs"),
+        (("--init", "nowhere.safetensors"), "there is no model file"),
+        (("--resume",), "there is no checkpoint"),
+        (("--axes", "zq"), "axes"),
+    ],
+)
+def test_bad_options_give_one_sentence(
+    data: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    options: tuple[str, ...],
+    sentence: str,
+) -> None:
+    command = ["train", data / "images", data / "labels", "--labels", "instances"]
+    if "--minutes" not in options:
+        command += ["--steps", "2"]
+    told = failing(capsys, *command, "--output", tmp_path / "m.safetensors", *options)
+    assert sentence in told
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_cannot_be_written_is_found_out_before_training(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    command = ["train", data / "images", data / "labels", "--labels", "instances"]
+    told = failing(capsys, *command, "--output", tmp_path / "file" / "m.safetensors")
+    assert "cannot be written" in told
+    told = failing(capsys, *command, "--output", tmp_path / "none" / "m.safetensors")
+    assert "its folder does not exist" in told
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_is_told_and_leaves_nothing(data: Path, tmp_path: Path) -> None:
+    # a limit on the size of files is met by the real write, as a full disk is
+    code = (
+        "import resource, signal, sys\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000))\n"
+        "from napari_unet.cli.main import main\n"
+        "sys.exit(main(sys.argv[1:]))"
+    )
+    command = [sys.executable, "-c", code, "predict", str(data / "model.safetensors")]
+    command += [str(data / "images"), "--output", str(tmp_path), "--device", "cpu"]
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "NUMBA_DISABLE_JIT": "0"},
+    )
+    assert done.returncode == 1, done.stderr
+    assert "cannot be written" in done.stderr.splitlines()[-1]
+    assert [p.name for p in tmp_path.rglob("*") if p.is_file()] == ["prediction.json"]
+
+
+def test_a_newer_or_damaged_model_is_told(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    damaged = tmp_path / "damaged.safetensors"
+    damaged.write_bytes((data / "model.safetensors").read_bytes()[:5000])
+    output = tmp_path / "out"
+    told = failing(capsys, "predict", damaged, data / "images", "--output", output)
+    assert "damaged or incomplete" in told
+    assert not output.exists()
