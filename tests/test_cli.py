@@ -176,7 +176,7 @@ def test_info_tells_of_installation_and_model(
     told = capsys.readouterr().out
     assert "torch" in told
     assert "precision" in told
-    assert "CUDA" in told
+    assert "cuda" in told
     assert main(["info", str(data / "model.safetensors")]) == 0
     told = capsys.readouterr().out
     assert "120 steps" in told
@@ -222,7 +222,7 @@ def test_help_is_quick_and_loads_no_torch() -> None:
     ("make", "sentence"),
     [
         (lambda f: None, "no image is in the folder"),
-        (lambda f: (f / "a.tif").write_bytes(b"no image"), "cannot be read as an image"),
+        (lambda f: (f / "field0.tif").write_bytes(b"no"), "cannot be read as an image"),
         (lambda f: tifffile.imwrite(f / "a.tif", np.zeros((9, 9))), "without a partner"),
         (
             lambda f: tifffile.imwrite(f / "field0.tif", np.zeros((9, 9), np.uint8)),
@@ -269,6 +269,7 @@ def test_bad_labels_give_one_sentence_and_leave_nothing(
             "trained on 1 channel",
         ),
     ],
+    ids=["nan", "inf", "empty", "damaged", "colour"],
 )
 def test_bad_images_give_one_sentence_and_leave_nothing(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], make, sentence: str
@@ -284,9 +285,9 @@ def test_bad_images_give_one_sentence_and_leave_nothing(
     ("options", "sentence"),
     [
         (("--validation", "much"), "share between 0 and 0.5"),
-        (("--validation", "0.9"), "validation"),
-        (("--patch", "1"), "patch"),
-        (("--minutes", "-1"), "budget"),
+        (("--validation", "0.9"), "validation should be less than or equal to 0.5, found 0.9"),
+        (("--patch", "1"), "patch should be greater than or equal to 4, found 1"),
+        (("--minutes", "-1"), "minutes should be greater than or equal to 0, found -1"),
         (("--device", "tpu"), "device must be"),
         (("--device", "cuda:7"), "is not there"),
         (("--precision", "fp16", "--device", "cpu"), "precision fp16 is for GPUs"),

@@ -7,7 +7,10 @@ import sys
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from pydantic import ValidationError
+
 from napari_unet import __version__
+from napari_unet.core.settings import explain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,10 +62,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         status: int = options.run(options)
     except KeyboardInterrupt:
         return _INTERRUPTED
+    except ValidationError as error:
+        return _fail(explain(error))
     except (ValueError, OSError, MemoryError) as error:
-        print(f"napari-unet: {error}", file=sys.stderr)
-        return 1
+        return _fail(str(error))
     return status
+
+
+def _fail(sentence: str) -> int:
+    print(f"napari-unet: {sentence}", file=sys.stderr)
+    return 1
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 Unit = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -26,6 +26,17 @@ class Settings(BaseModel):
         """Return a copy with some fields changed, validated again."""
         fields = {name: getattr(self, name) for name in type(self).model_fields}
         return type(self).model_validate({**fields, **changes})
+
+
+def explain(error: ValidationError) -> str:
+    """Say in one sentence what is wrong with settings: which, found, allowed."""
+    parts = []
+    for row in error.errors():
+        name = ".".join(str(place) for place in row["loc"])
+        text = row["msg"].removeprefix("Value error, ").removeprefix("Input ")
+        told = f"{name} {text}, found {row['input']}" if name else text.rstrip(".")
+        parts.append(told)
+    return "; ".join(parts) + "."
 
 
 class BorderWeights(Settings):
