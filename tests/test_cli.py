@@ -20,7 +20,18 @@ from napari_unet.io.model_file import load_model, read_card
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-SMALL = ("--width", "4", "--depth", "2", "--patch", "36", "--batch", "2", "--device", "cpu")
+SMALL = (
+    "--width",
+    "4",
+    "--depth",
+    "2",
+    "--patch",
+    "36",
+    "--batch",
+    "2",
+    "--device",
+    "cpu",
+)
 
 
 def discs(seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -223,13 +234,18 @@ def test_help_is_quick_and_loads_no_torch() -> None:
     [
         (lambda f: None, "no image is in the folder"),
         (lambda f: (f / "field0.tif").write_bytes(b"no"), "cannot be read as an image"),
-        (lambda f: tifffile.imwrite(f / "a.tif", np.zeros((9, 9))), "without a partner"),
+        (
+            lambda f: tifffile.imwrite(f / "a.tif", np.zeros((9, 9))),
+            "without a partner",
+        ),
         (
             lambda f: tifffile.imwrite(f / "field0.tif", np.zeros((9, 9), np.uint8)),
             "equal sizes",
         ),
         (
-            lambda f: tifffile.imwrite(f / "field0.tif", np.full((90, 80), -1, np.int16)),
+            lambda f: tifffile.imwrite(
+                f / "field0.tif", np.full((90, 80), -1, np.int16)
+            ),
             "integers from 0 on, found -1",
         ),
         (
@@ -285,7 +301,10 @@ def test_bad_images_give_one_sentence_and_leave_nothing(
     ("options", "sentence"),
     [
         (("--validation", "much"), "share between 0 and 0.5"),
-        (("--validation", "0.9"), "validation should be less than or equal to 0.5, found 0.9"),
+        (
+            ("--validation", "0.9"),
+            "validation should be less than or equal to 0.5, found 0.9",
+        ),
         (("--patch", "1"), "patch should be greater than or equal to 4, found 1"),
         (("--minutes", "-1"), "minutes should be greater than or equal to 0, found -1"),
         (("--device", "tpu"), "device must be"),

@@ -18,7 +18,14 @@ from napari_unet.engine.unet import UNet
 from napari_unet.io.model_file import load_model
 
 SMALL = Training(
-    width=4, depth=2, batch=2, patch=36, steps=12, minutes=0, validation=0, precision="fp32"
+    width=4,
+    depth=2,
+    batch=2,
+    patch=36,
+    steps=12,
+    minutes=0,
+    validation=0,
+    precision="fp32",
 )
 
 
@@ -90,7 +97,12 @@ def test_resumed_equals_uninterrupted(tmp_path: Path, changes: dict[str, Any]) -
     whole = finished(run(settings)).model
     checkpoint = tmp_path / "run.checkpoint.safetensors"
     job = train(
-        [IMAGE], [LABELS], settings, kind="instances", checkpoint=checkpoint, device="cpu"
+        [IMAGE],
+        [LABELS],
+        settings,
+        kind="instances",
+        checkpoint=checkpoint,
+        device="cpu",
     )
     for event in job:
         if isinstance(event, events.StepDone) and event.step == 5:
@@ -257,7 +269,9 @@ def test_a_volume_can_be_learnt_from_a_thin_stack() -> None:
     stack = np.stack([image] * 6)
     settings = SMALL.replace(ndim=3, steps=2, patch=24, batch=1)
     job = list(
-        train([stack], [np.stack([labels] * 6)], settings, kind="instances", device="cpu")
+        train(
+            [stack], [np.stack([labels] * 6)], settings, kind="instances", device="cpu"
+        )
     )
     model = finished(job).model
     assert model.card.architecture.step[0] < model.card.architecture.step[1]

@@ -68,7 +68,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--validation",
         metavar="F",
-        help="share of the annotation that is held out, or none (default: 0.15)",
+        help="share of the annotation that is held out, or none (default: 0.1)",
     )
     parser.add_argument("--preset", choices=tuple(PRESETS), default="quick")
     budget = parser.add_mutually_exclusive_group()

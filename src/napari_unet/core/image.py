@@ -182,7 +182,8 @@ def _check_axes(axes: str, shape: tuple[int, ...], name: str) -> None:
         or not {"y", "x"} <= set(axes)
     ):
         raise ValueError(
-            f"{name}: axes must be y and x with any of t, c, z, each once; found {axes!r}."
+            f"{name}: axes must be y and x with any of t, c, z, each once; "
+            f"found {axes!r}."
         )
     if len(axes) != len(shape):
         raise ValueError(

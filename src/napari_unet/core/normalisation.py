@@ -72,17 +72,28 @@ def measure(image: Image, t: int = 0) -> GreyScale:
         If a value is NaN or infinite.
     """
     values = _sample(image, t)
-    if not np.isfinite(values).all():
-        raise ValueError(
-            f"{image.name}: the image has NaN or infinite values; "
-            "replace them by numbers first."
-        )
+    check_finite(image, values)
     low, high = np.percentile(values, _PERCENTILES, axis=1)
     clipped = np.clip(values, low[:, None], high[:, None])
     mean, sd = clipped.mean(axis=1), clipped.std(axis=1)
     # a constant channel carries nothing: map it to 0
     sd[sd < 1e-6 * np.maximum(np.abs(mean), 1e-30)] = 1.0
     return GreyScale(*(tuple(float(v) for v in stat) for stat in (low, high, mean, sd)))
+
+
+def check_finite(image: Image, values: NDArray[Any]) -> None:
+    """Refuse values read from an image that no network can take.
+
+    Raises
+    ------
+    ValueError
+        If a value is NaN or infinite.
+    """
+    if not np.isfinite(values).all():
+        raise ValueError(
+            f"{image.name}: the image has NaN or infinite values; "
+            "replace them by numbers first."
+        )
 
 
 def _sample(image: Image, t: int) -> NDArray[np.float64]:

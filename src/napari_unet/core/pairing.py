@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
-from napari_unet.core.annotations import Annotation
+import numpy as np
+
+from napari_unet.core.annotations import MAX_CLASSES, Annotation
 from napari_unet.core.conversion import convert, guess
 from napari_unet.core.image import Image
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
 
     from napari_unet.core.annotations import Kind
     from napari_unet.core.image import ArrayLike, Field
@@ -62,9 +67,14 @@ def annotated_fields(
     known_pairs = [(f, a) for f, a in pairs if a.labels.any() or a.finished is not None]
     if not known_pairs:
         raise ValueError("nothing is annotated: the labels mark no pixel.")
-    names = {a.classes for _, a in known_pairs}
-    if len(names) > 1:
-        raise ValueError(f"all images must have the same classes, found {names}.")
+    classes = {a.classes for _, a in known_pairs}
+    if len(classes) > 1:
+        found = sorted(
+            ", ".join(f"{c.name} ({c.kind})" for c in each) for each in classes
+        )
+        raise ValueError(
+            f"all images must have the same classes, found {' and '.join(found)}."
+        )
     return known_pairs
 
 
@@ -80,8 +90,8 @@ def _only_field(image: Image, ndim: int) -> Field:
     fields = list(image.fields(ndim))
     if len(fields) > 1:
         raise ValueError(
-            f"{image.name}: an annotation belongs to one plane or volume, the image has "
-            f"{len(fields)}."
+            f"{image.name}: an annotation belongs to one plane or volume, "
+            f"the image has {len(fields)}."
         )
     return fields[0]
 
@@ -101,19 +111,35 @@ def _convert(
 ) -> list[tuple[Field, Annotation]]:
     """Read the labels field by field and give their values their meaning."""
     arrays = [(field, mask.image.name, mask.read()[0]) for field, mask in masks]
-    if kind is None and arrays:
-        kinds = {guess(array) for _, _, array in arrays}
+    if kind is None:
+        kinds = set()
+        for _, name, array in arrays:
+            with _named(name):
+                kinds.add(guess(array))
         # instance masks with a single cell look binary
         kind = "instances" if "instances" in kinds else "binary"
     names = None
     if kind == "semantic":
-        # all have the same classes, also where a field lacks the last of them
-        highest = max(int(array.max()) for _, _, array in arrays)
-        names = [f"class {k}" for k in range(1, highest + 1)]
+        names = _class_names([array for _, _, array in arrays])
     pairs = []
     for field, name, array in arrays:
-        try:
-            pairs.append((field, convert(array, kind or "instances", names)))
-        except ValueError as error:
-            raise ValueError(f"{name}: {error}") from error
+        with _named(name):
+            pairs.append((field, convert(array, kind, names)))
     return pairs
+
+
+def _class_names(arrays: Sequence[NDArray[Any]]) -> list[str]:
+    """Name the same classes for all, also where a field lacks the last of them."""
+    # what is no class number is refused field by field, and ids of cells are many
+    highest = [int(array.max()) for array in arrays if np.isfinite(array).all()]
+    count = min(max(highest, default=0), MAX_CLASSES)
+    return [f"class {k}" for k in range(1, count + 1)]
+
+
+@contextmanager
+def _named(name: str) -> Iterator[None]:
+    """Say in an error which labels it is about."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error

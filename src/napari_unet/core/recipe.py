@@ -55,6 +55,9 @@ class Training(Settings):
         16, ge=1, le=256, description="Channels at full resolution, doubled per level."
     )
     depth: int = Field(3, ge=1, le=6, description="Number of poolings.")
+    norm: Literal["none", "batch"] = Field(
+        "none", description="Normalisation between convolution and activation."
+    )
     dropout: Unit = Field(
         0.0, description="Share of values dropped at the deepest level."
     )
@@ -90,7 +93,7 @@ class Training(Settings):
         5.0, description="Budget in minutes of wall clock; 0 if it is in steps."
     )
     validation: float = Field(
-        0.15, ge=0, le=0.5, description="Share of the annotation held out; 0 for none."
+        0.1, ge=0, le=0.5, description="Share of the annotation held out; 0 for none."
     )
     seed: int = Field(0, ge=0, description="Start of all random numbers.")
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
@@ -157,6 +160,7 @@ class Training(Settings):
             depth=self.depth,
             dropout=(2, self.dropout),
             flat=flat,
+            norm=self.norm,
         )
 
 

@@ -55,7 +55,7 @@ class BorderWeights(Settings):
     )
     near_sigma: Positive = Field(
         10.0,
-        description="Fiji plugin only: reach of the weight around each cell, in pixels.",
+        description="Fiji plugin only: reach of the weight around a cell, in pixels.",
     )
 
     @classmethod
@@ -87,7 +87,7 @@ class Segmentation(Settings):
     )
     link_z: Literal["overlap", "none"] = Field(
         "overlap",
-        description="2-D networks on z-stacks: one id through the slices, or per slice.",
+        description="2-D networks on z-stacks: one id through slices, or per slice.",
     )
     link_iou: Unit = Field(
         0.1, description="Overlap (IoU) from which two slices show the same cell."

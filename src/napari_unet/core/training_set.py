@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from math import ceil, prod
+from math import ceil
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from napari_unet.core.annotations import IGNORED
-from napari_unet.core.normalisation import measure
+from napari_unet.core.normalisation import check_finite, measure
 from napari_unet.core.weights import border_weights
 
 if TYPE_CHECKING:
@@ -99,6 +99,10 @@ def make_example(
             f"{field.image.name}: the image has size {field.shape}, its labels "
             f"{annotation.labels.shape}; they must be equal."
         )
+    scale = measure(field.image, field.t)
+    if field.image.data.dtype.kind == "f":
+        # of a large frame the statistics see only a part
+        check_finite(field.image, field.read())
     targets = annotation.targets()
     border = border_weights(
         targets.instances,
@@ -107,7 +111,6 @@ def make_example(
         class_of=annotation.class_of,
         spacing=field.image.field_spacing(field.ndim),
     )
-    scale = measure(field.image, field.t)
     return Example(field, scale, targets.classes, border)
 
 
@@ -117,6 +120,26 @@ def count_classes(examples: Iterable[Example], classes: int) -> NDArray[np.int64
     for example in examples:
         total += np.bincount(example.classes.ravel(), minlength=256)
     return total[:classes]
+
+
+def smallest_cell(annotations: Iterable[Annotation], otherwise: int) -> int:
+    """Return the size below which an object found is no cell: a tenth of the typical.
+
+    Parameters
+    ----------
+    annotations : iterable of Annotation
+    otherwise : int
+        Returned where no cell is annotated.
+
+    Returns
+    -------
+    int
+        In pixels (voxels).
+    """
+    counts = [np.bincount(a.targets().instances.ravel())[1:] for a in annotations]
+    sizes = np.concatenate(counts) if counts else np.zeros(0, np.int64)
+    cells = sizes[sizes > 0]
+    return round(0.1 * float(np.median(cells))) if len(cells) else otherwise
 
 
 def hold_out(
@@ -218,8 +241,3 @@ def _enough(
         and (learnt[asked] >= _ENOUGH_PIXELS).all()
         and learnt.sum() >= known.sum() / 2
     )
-
-
-def pixels(box: Box) -> int:
-    """Return the number of pixels in a box."""
-    return prod(b.stop - b.start for b in box)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import re
 from typing import Literal
 
 import psutil
@@ -34,14 +35,14 @@ def choose_device(wanted: str = "auto") -> torch.device:
         if torch.cuda.is_available():
             return torch.device("cuda", torch.cuda.current_device())
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    kind, _, index = wanted.partition(":")
-    if kind not in ("cpu", "cuda", "mps") or (index and not index.isdecimal()):
+    named = re.fullmatch("cpu|mps|cuda(?::([0-9]+))?", wanted)
+    if named is None:
         raise ValueError(
             f"device must be auto, cpu, cuda, cuda:N or mps, found {wanted!r}."
         )
-    if kind == "cuda" and int(index or 0) >= torch.cuda.device_count():
+    if wanted.startswith("cuda") and int(named[1] or 0) >= torch.cuda.device_count():
         raise ValueError(f"device {wanted!r} is not there: {why_not_cuda()}.")
-    if kind == "mps" and not torch.backends.mps.is_available():
+    if wanted == "mps" and not torch.backends.mps.is_available():
         raise ValueError("device 'mps' is not there: this is not a Mac with Metal.")
     return torch.device(wanted)
 

@@ -9,7 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from napari_unet.engine.device import Precision, choose_device, choose_precision, dtype
+from napari_unet.engine.device import (
+    Precision,
+    choose_device,
+    choose_precision,
+    dtype,
+    is_out_of_memory,
+)
 from napari_unet.engine.unet import UNet
 
 if TYPE_CHECKING:
@@ -91,12 +97,21 @@ def prepare(model: Model, device: str = "auto", precision: str = "auto") -> Netw
     Raises
     ------
     ValueError
-        If device or precision cannot be had.
+        If device or precision cannot be had, or the weights are not those of the
+        architecture.
     """
     where = choose_device(device)
     how = choose_precision(where, precision)
     weights = {n: t.to(where) for n, t in to_tensors(model.weights).items()}
-    return _frozen(model.card.architecture, weights, how)
+    try:
+        return _frozen(model.card.architecture, weights, how)
+    except RuntimeError as error:
+        if is_out_of_memory(error):
+            raise
+        raise ValueError(
+            f"{model.card.name}: the model's weights are not those of the network that "
+            "its card describes; the file is damaged."
+        ) from error
 
 
 def frozen_copy(
@@ -132,7 +147,10 @@ def to_tensors(weights: Mapping[str, NDArray[np.generic]]) -> dict[str, Tensor]:
 
 def to_arrays(state: Mapping[str, Tensor]) -> dict[str, NDArray[np.generic]]:
     """Copy tensors into the weights of a model."""
-    return {name: t.detach().cpu().contiguous().numpy() for name, t in state.items()}
+    # on the CPU the arrays would otherwise go on changing with a network in training
+    return {
+        name: np.array(t.detach().cpu().numpy(), order="C") for name, t in state.items()
+    }
 
 
 def _frozen(

@@ -13,7 +13,13 @@ from napari_unet.core.annotations import IGNORED
 from napari_unet.core.memory import output_with_stride
 from napari_unet.core.model import ImageRecord, ModelCard
 from napari_unet.core.pairing import annotated_fields
-from napari_unet.core.training_set import count_classes, hold_out, make_example
+from napari_unet.core.settings import Segmentation
+from napari_unet.core.training_set import (
+    count_classes,
+    hold_out,
+    make_example,
+    smallest_cell,
+)
 from napari_unet.core.weights import class_weights
 from napari_unet.engine.device import choose_device, choose_precision
 from napari_unet.engine.sampling import Sampler
@@ -88,6 +94,7 @@ def prepare_training(
         classes=classes,
         spacing_um=_common_spacing(examples),
         training=settings,
+        segmentation=_segmentation([a for _, a in pairs]),
         images=_records(examples),
         device=where.type,
         precision=how,
@@ -128,7 +135,8 @@ def _architecture(
     table = start.card.architecture
     if table.ndim != settings.ndim:
         raise ValueError(
-            f"the model to start from is {table.ndim}-D, the training {settings.ndim}-D."
+            f"the model to start from is {table.ndim}-D, "
+            f"the training {settings.ndim}-D."
         )
     return table.replace(channels=channels.pop(), classes=classes)
 
@@ -148,13 +156,14 @@ def _resume(state: TrainingState, path: str | Path) -> None:
     card = checkpoint.model.card
     if card.architecture != state.card.architecture:
         raise ValueError(
-            f"{path} belongs to another network; resume with the settings, channels and "
-            "classes it was trained with, or start from it with --init."
+            f"{path} belongs to another network; resume with the settings, channels "
+            "and classes it was trained with, or start from it with --init."
         )
     if [r.sha256 for r in card.images] != [r.sha256 for r in state.card.images]:
+        names = ", ".join(r.name for r in card.images)
         raise ValueError(
-            f"{path} was trained on other images ({', '.join(r.name for r in card.images)})"
-            "; give the same, or start from it with --init."
+            f"{path} was trained on other images ({names}); "
+            "give the same, or start from it with --init."
         )
     state.restore(checkpoint)
 
@@ -169,6 +178,11 @@ def _patch(architecture: Architecture, patch: int) -> tuple[int, ...]:
         return architecture.output_covering((patch, patch))
     side = round((patch / 2) ** (2 / 3))
     return output_with_stride(architecture, (side,) * 3)
+
+
+def _segmentation(annotations: Sequence[Annotation]) -> Segmentation:
+    usual = Segmentation()
+    return usual.replace(min_size=smallest_cell(annotations, usual.min_size))
 
 
 def _check_counts(counts: NDArray[np.int64], names: Sequence[str]) -> None:

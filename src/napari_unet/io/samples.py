@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from napari_unet.io.images import find, read_image, read_labels
 
 if TYPE_CHECKING:
     from napari_unet.core.image import Image
+
+# Pixels, attributes and type of a napari layer.
+LayerData: TypeAlias = tuple[Any, dict[str, Any], str]
 
 KINDS = ("nuclei", "phase_contrast")
 
@@ -38,6 +41,16 @@ def phase_contrast() -> list[tuple[Image, Image]]:
     return _pairs("phase_contrast")
 
 
+def nuclei_layers() -> list[LayerData]:
+    """Give napari the first image of nuclei with its labels."""
+    return _layers(nuclei()[0], "nuclei")
+
+
+def phase_contrast_layers() -> list[LayerData]:
+    """Give napari the phase-contrast image with its labels."""
+    return _layers(phase_contrast()[0], "phase contrast")
+
+
 def folder(kind: str) -> Path:
     """Folder of one of the samples, with the folders images and labels in it.
 
@@ -49,6 +62,14 @@ def folder(kind: str) -> Path:
     if kind not in KINDS:
         raise ValueError(f"samples are {' and '.join(KINDS)}, found {kind!r}.")
     return Path(str(files("napari_unet"))) / "samples" / kind
+
+
+def _layers(pair: tuple[Image, Image], name: str) -> list[LayerData]:
+    image, labels = pair
+    return [
+        (image.data, {"name": name}, "image"),
+        (labels.data, {"name": f"{name} [truth]", "visible": False}, "labels"),
+    ]
 
 
 def _pairs(kind: str) -> list[tuple[Image, Image]]:

@@ -1,0 +1,101 @@
+"""`python -m benchmarks.accuracy TASK`: run a benchmark, or write the report."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarks.accuracy.experiment import run_experiment
+from benchmarks.accuracy.report import score_table, write_report
+from benchmarks.accuracy.tasks import TASKS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_RESULTS, _PAGE = Path("docs/accuracy"), Path("docs/accuracy.md")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the benchmarks named on the command line.
+
+    Returns
+    -------
+    int
+        Exit status: 0 done, 1 a benchmark could not be run, in one sentence.
+    """
+    options = _parser().parse_args(arguments)
+    try:
+        if options.task == "report":
+            write_report(TASKS.values(), _RESULTS, _PAGE)
+        for name in TASKS if options.task == "all" else [options.task]:
+            if name in TASKS:
+                _run(name, options)
+    except (OSError, ValueError, RuntimeError) as error:
+        print(f"benchmarks.accuracy: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.accuracy",
+        description="Train, predict and evaluate on real images by the command line.",
+    )
+    parser.add_argument(
+        "task",
+        nargs="?",
+        choices=(*TASKS, "all", "report"),
+        default="all",
+        help="benchmark to run, all of them (default), or report: write "
+        f"{_PAGE} from {_RESULTS}",
+    )
+    parser.add_argument(
+        "--minutes",
+        type=float,
+        nargs="+",
+        metavar="M",
+        help="budgets of the training (default: the task's)",
+    )
+    parser.add_argument(
+        "--seeds",
+        type=int,
+        nargs="+",
+        metavar="N",
+        help="starts of the random numbers (default: the task's)",
+    )
+    parser.add_argument("--device", default="auto", help="as the commands take it")
+    parser.add_argument(
+        "--data",
+        type=Path,
+        metavar="DIR",
+        default=Path("../shared/data"),
+        help="folder of all datasets (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        metavar="DIR",
+        default=Path("benchmark-output/accuracy"),
+        help="folder to write to (default: %(default)s)",
+    )
+    return parser
+
+
+def _run(name: str, options: argparse.Namespace) -> None:
+    task = TASKS[name]
+    result = run_experiment(
+        task,
+        options.data,
+        options.output,
+        tuple(options.minutes or task.minutes),
+        tuple(options.seeds or task.seeds),
+        options.device,
+    )
+    print(task.title)
+    print("\n".join(score_table(task, result)))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

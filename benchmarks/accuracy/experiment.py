@@ -1,0 +1,138 @@
+"""One benchmark from data to result: export, forest, trainings, scores."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarks.accuracy.commands import Attempt, call, evaluation, read_json, written
+from benchmarks.accuracy.export import export
+from benchmarks.accuracy.result import Forest, Result, Run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from benchmarks.accuracy.task import Task
+
+# What makes two runs differ, besides the images. The device names its threads, on
+# which depends how far a budget in minutes goes.
+_VERSIONS = ("napari-unet", "python", "torch", "scikit-image", "device")
+
+
+def run_experiment(
+    task: Task,
+    data: Path,
+    output: Path,
+    minutes: tuple[float, ...],
+    seeds: tuple[int, ...],
+    device: str = "auto",
+) -> Result:
+    """Train, predict and evaluate for every budget and seed.
+
+    The result is written anew after each training, so that a run that is broken off
+    leaves what it has found.
+
+    Parameters
+    ----------
+    task : Task
+    data : Path
+        Folder of all datasets.
+    output : Path
+        Gets `TASK.json` and the folder `TASK`, which is emptied first.
+    minutes : tuple of float
+        Budgets.
+    seeds : tuple of int
+    device : str
+        As `--device` takes it.
+
+    Raises
+    ------
+    FileNotFoundError
+        The data are not there.
+    RuntimeError
+        A command failed.
+    """
+    task.check(data)
+    place = output / task.name
+    shutil.rmtree(place, ignore_errors=True)
+    export(task.learnt, data / task.folder, place / "learnt")
+    export(task.tested, data / task.folder, place / "tested")
+    result = Result(
+        task=task.name,
+        command=own_command(task.name, minutes, seeds, device),
+        versions=_versions(),
+    )
+    if task.forest:
+        result = result.model_copy(update={"forest": _forest(task, place)})
+    for run in _runs(task, place, minutes, seeds, device):
+        result = result.model_copy(update={"runs": (*result.runs, run)})
+        result.write(output / f"{task.name}.json")
+    return result
+
+
+def own_command(
+    name: str, minutes: tuple[float, ...], seeds: tuple[int, ...], device: str
+) -> str:
+    """Return the line that repeats the benchmark."""
+    budgets = " ".join(f"{m:g}" for m in minutes)
+    numbers = " ".join(str(seed) for seed in seeds)
+    line = f"python -m benchmarks.accuracy {name} --minutes {budgets} --seeds {numbers}"
+    return line if device == "auto" else f"{line} --device {device}"
+
+
+def _runs(
+    task: Task,
+    place: Path,
+    minutes: tuple[float, ...],
+    seeds: tuple[int, ...],
+    device: str,
+) -> Iterator[Run]:
+    for budget in minutes:
+        for seed in seeds:
+            yield _attempt(Attempt(task, place, budget, seed, device))
+
+
+def _attempt(attempt: Attempt) -> Run:
+    commands = (attempt.train(), attempt.predict(), attempt.evaluate())
+    attempt.folder.mkdir(parents=True, exist_ok=True)
+    training, prediction, _ = [call(command) for command in commands]
+    report = read_json(attempt.report)
+    return Run(
+        minutes=attempt.minutes,
+        seed=attempt.seed,
+        steps=report["steps"],
+        seconds=round(training, 1),
+        prediction_seconds=round(prediction, 1),
+        device=report["device"],
+        precision=report["precision"],
+        scores=read_json(attempt.scores),
+        commands=tuple(written(command) for command in commands),
+    )
+
+
+def _forest(task: Task, place: Path) -> Forest:
+    # scikit-learn is needed for this one task only
+    from benchmarks.accuracy.forest import SETTINGS, predict_forest, train_forest
+
+    folder = place / "forest"
+    forest, training = train_forest(place / "learnt")
+    prediction = predict_forest(forest, place / "tested" / "images", folder)
+    command = evaluation(task, place, folder)
+    call(command)
+    return Forest(
+        settings=SETTINGS,
+        seconds=round(training, 1),
+        prediction_seconds=round(prediction, 1),
+        scores=read_json(folder / "scores.json"),
+        command=written(command),
+    )
+
+
+def _versions() -> dict[str, str]:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "info.json"
+        call(["info", "--json", str(path)])
+        told = read_json(path)
+    return {name: str(told[name]) for name in _VERSIONS}

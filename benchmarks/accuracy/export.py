@@ -1,0 +1,70 @@
+"""The images of a task as folders of TIFFs: what a person would give the commands."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING, Any
+
+import tifffile
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from benchmarks.accuracy.task import Sample
+
+
+def export(samples: tuple[Sample, ...], source: Path, target: Path) -> None:
+    """Write samples into the subfolders `images` and `labels`, under equal names.
+
+    Parameters
+    ----------
+    samples : tuple of Sample
+    source : Path
+        Folder of the dataset.
+    target : Path
+        Made if it is not there.
+    """
+    for sample in samples:
+        files = {"images": sample.image, "labels": sample.labels}
+        for kind, file in files.items():
+            path = target / kind / f"{sample.name}.tif"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if sample.planes is None:
+                # as it is, with the pixel size that its tags may tell
+                shutil.copyfile(source / file, path)
+            else:
+                _write(path, read_planes(source / file, sample.planes))
+
+
+def read_planes(file: Path, planes: range) -> NDArray[Any]:
+    """Read pages of a stack.
+
+    Parameters
+    ----------
+    file : Path
+        TIFF of axes (z, y, x).
+    planes : range
+
+    Returns
+    -------
+    ndarray, shape (y, x) for one plane, otherwise (planes, y, x)
+
+    Raises
+    ------
+    ValueError
+        The file is no stack, or has fewer pages.
+    """
+    stack: NDArray[Any] = tifffile.imread(file)
+    if stack.ndim != 3 or planes.stop > len(stack):
+        raise ValueError(
+            f"{file}: a stack of {planes.stop} planes or more is needed, found the "
+            f"shape {stack.shape}."
+        )
+    chosen = stack[planes.start : planes.stop : planes.step]
+    return chosen[0] if len(planes) == 1 else chosen
+
+
+def _write(path: Path, data: NDArray[Any]) -> None:
+    tifffile.imwrite(path, data, photometric="minisblack", compression="zlib")

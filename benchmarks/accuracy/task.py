@@ -1,0 +1,145 @@
+"""What one row of the benchmark is: images to learn from, images to judge by."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import inf
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """An image with its labels.
+
+    Attributes
+    ----------
+    name : str
+        Under which both are exported: the commands pair files by name.
+    image, labels : str
+        Files in the task's folder.
+    planes : range or None
+        Pages of stacks to take, a single one as a plane; None takes the file as it is.
+    """
+
+    name: str
+    image: str
+    labels: str
+    planes: range | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a score has to reach after a budget.
+
+    Attributes
+    ----------
+    score : str
+        A name that `evaluate` reports.
+    minutes : float
+        Budget that it holds for.
+    at_most, at_least : float
+        Bounds of the median over the seeds.
+    of_forest : bool
+        Whether the bounds are shares of the random forest's score.
+    """
+
+    score: str
+    minutes: float
+    at_most: float = inf
+    at_least: float = -inf
+    of_forest: bool = False
+
+    def met(self, value: float) -> bool:
+        """Whether a score, or its ratio to the forest's, is within the bounds."""
+        return self.at_least <= value <= self.at_most
+
+    def __str__(self) -> str:
+        bounds = []
+        if self.at_most < inf:
+            bounds.append(f"≤ {self.at_most:g}")
+        if self.at_least > -inf:
+            bounds.append(f"≥ {self.at_least:g}")
+        return " and ".join(bounds) + (" × forest" if self.of_forest else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A split of a dataset, how it is learnt and how it is judged.
+
+    Attributes
+    ----------
+    name : str
+        Of the subcommand, the results and the folder they are made in.
+    title : str
+        One line for the report.
+    folder : str
+        Of the dataset, inside the folder of all data.
+    learnt, tested : tuple of Sample
+    labels : {"instances", "binary", "semantic", "annotation"}
+        What label values mean, for `train`.
+    metrics : tuple of str
+        For `evaluate`.
+    shown : tuple of str
+        The scores out of its results that the report shows.
+    save : str
+        Kinds of prediction that the metrics read, for `predict`.
+    minutes : tuple of float
+        Budgets, each trained from scratch.
+    seeds : tuple of int
+    axes : str or None
+        Axes of the files where these are stacks.
+    training, evaluation : tuple of str
+        Further options of `train` and `evaluate`.
+    forest : bool
+        Whether the random forest learns the same images in the same run; it needs
+        two-dimensional images.
+    targets : tuple of Target
+    """
+
+    name: str
+    title: str
+    folder: str
+    learnt: tuple[Sample, ...]
+    tested: tuple[Sample, ...]
+    labels: Literal["instances", "binary", "semantic", "annotation"]
+    metrics: tuple[str, ...]
+    shown: tuple[str, ...]
+    save: str = "instances"
+    minutes: tuple[float, ...] = (5.0,)
+    seeds: tuple[int, ...] = (0,)
+    axes: str | None = None
+    training: tuple[str, ...] = ()
+    evaluation: tuple[str, ...] = ()
+    forest: bool = False
+    targets: tuple[Target, ...] = ()
+
+    def files(self, data: Path) -> list[Path]:
+        """Return every file the task reads, for the folder of all data."""
+        return [
+            data / self.folder / file
+            for sample in (*self.learnt, *self.tested)
+            for file in (sample.image, sample.labels)
+        ]
+
+    def check(self, data: Path) -> None:
+        """Refuse to start without the data.
+
+        Raises
+        ------
+        FileNotFoundError
+            A file that the task reads is not there.
+        """
+        missing = [file for file in self.files(data) if not file.is_file()]
+        if missing:
+            raise FileNotFoundError(
+                f"{self.name}: {len(missing)} file(s) are missing, such as "
+                f"{missing[0]}; --data names the folder of all datasets."
+            )
+
+    def target(self, score: str, minutes: float) -> Target | None:
+        """Return the target of a score after a budget, if it has one."""
+        found = (t for t in self.targets if (t.score, t.minutes) == (score, minutes))
+        return next(found, None)

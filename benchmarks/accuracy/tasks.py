@@ -1,0 +1,144 @@
+"""The table of tasks. The images tested are never used to choose anything."""
+
+from __future__ import annotations
+
+from benchmarks.accuracy.task import Sample, Target, Task
+
+_OBJECTS = ("ap@0.5", "ap@0.75", "ap@0.5:0.95")
+
+# In the natural order of the folder; the first twenty are learnt.
+_NUCLEI = (
+    "0bf4b1441676 0c6507d493bf 1e61ecf354cb 1e8408fbb161 03f583ec5018 04acab7636c4 "
+    "4b274461c6d0 5d2c98fd6fda 6bd18a218d25 06c779330d6d 7d40ea6ead1b 8f6e49e474eb "
+    "12f89395ad5d 16c3d5935ba9 28d33efef218 29dd28df98ee 30f65741053d 33d0a9b24c25 "
+    "57d88f45e479 61a15ccbfebb 64eeef16fdc4 68f833de9f8c 72b18a405555 89be66f88612 "
+    "91cc2e0d4d6e 92e7e86e765e 93cfd412c7de 94a5a37c3b11 295ac4ecf2ee 305a8baaf726 "
+    "449fe932622d 0532c64c2fd0 1609b1b8480e 2869fad54664 4185b9369fc8 06350c7cc618 "
+    "9774c8239632 10328b822b83 139946af9e2c 785555c0cbb4 831218e6a1a5 02903040e19d "
+    "3582166ee207 5908488d940e 21408476af05 a3a65623e079 a22b7882fa85 a101a00fea63 "
+    "a6593632dcbb abc781c8721f"
+)
+
+# No well of the images tested is among those learnt.
+_WELLS_LEARNT = (
+    "IXMtest_A09_s1 IXMtest_A16_s3 IXMtest_B04_s2 IXMtest_B04_s4 IXMtest_B20_s2 "
+    "IXMtest_C18_s1 IXMtest_D01_s1 IXMtest_E19_s4 IXMtest_F22_s6 IXMtest_G06_s7"
+)
+_WELLS_TESTED = (
+    "IXMtest_H01_s9 IXMtest_H06_s4 IXMtest_I12_s1 IXMtest_I18_s3 IXMtest_J20_s1 "
+    "IXMtest_K03_s5 IXMtest_K05_s9 IXMtest_K12_s1"
+)
+
+
+def _sections(numbers: tuple[int, ...]) -> tuple[Sample, ...]:
+    """Return single sections of the ISBI 2012 training volume."""
+    return tuple(
+        Sample(
+            f"section{n:02}", "train-volume.tif", "train-labels.tif", range(n, n + 1)
+        )
+        for n in numbers
+    )
+
+
+def _frames(truth: str, numbers: tuple[int, ...]) -> tuple[Sample, ...]:
+    """Return frames of DIC-C2DH-HeLa with the silver (ST) or gold (GT) truth."""
+    return tuple(
+        Sample(f"t{n:03}", f"01/t{n:03}.tif", f"01_{truth}/SEG/man_seg{n:03}.tif")
+        for n in numbers
+    )
+
+
+def _pairs(names: str) -> tuple[Sample, ...]:
+    """Return images whose labels have the same name in another folder."""
+    return tuple(
+        Sample(name, f"images/{name}.tif", f"labels/{name}.tif")
+        for name in names.split()
+    )
+
+
+def _embryo(planes: range) -> Sample:
+    return Sample(
+        f"planes{planes.start:02}-{planes.stop - 1:02}",
+        "8_cell_stage_raw.tif",
+        "8_cell_stage_label.tif",
+        planes,
+    )
+
+
+_ALL = (
+    Task(
+        name="isbi2012",
+        title="ISBI 2012, neuron membranes in electron microscopy, three sections",
+        folder="isbi2012",
+        learnt=_sections((0, 9, 18)),
+        tested=_sections((3, 4, 5, 6, 12, 13, 14, 15)),
+        labels="binary",
+        metrics=("pixel_error@0.5", "adapted_rand_error", "iou"),
+        shown=("pixel_error@0.5", "adapted_rand_error", "iou"),
+        save="probabilities,classes",
+        minutes=(1.0, 5.0),
+        seeds=(0, 1, 2),
+        forest=True,
+        targets=(
+            Target("pixel_error@0.5", 1.0, at_most=0.9, of_forest=True),
+            Target("adapted_rand_error", 1.0, at_most=0.75, of_forest=True),
+        ),
+    ),
+    Task(
+        name="hela",
+        title="DIC-C2DH-HeLa (Cell Tracking Challenge), five frames",
+        folder="ctc_dic_c2dh_hela",
+        learnt=_frames("ST", (0, 12, 24, 36, 48)),
+        tested=_frames("GT", (54,)) + _frames("ST", (60, 66, 72, 78)),
+        labels="instances",
+        metrics=("seg", "ap"),
+        shown=("seg", *_OBJECTS),
+    ),
+    Task(
+        name="usiigaci",
+        title="Usiigaci, unstained cells in phase contrast, six images",
+        folder="usiigaci_phase",
+        learnt=_pairs("set01 set06 set11 set16 set21 set26"),
+        tested=_pairs("set31 set36 set45"),
+        labels="instances",
+        metrics=("ap",),
+        shown=_OBJECTS,
+    ),
+    Task(
+        name="dsb2018",
+        title="Data Science Bowl 2018, fluorescent nuclei, twenty images",
+        folder="dsb2018_fluo",
+        learnt=_pairs(_NUCLEI)[:20],
+        tested=_pairs(_NUCLEI)[20:],
+        labels="instances",
+        metrics=("ap",),
+        shown=_OBJECTS,
+    ),
+    Task(
+        name="qcanet",
+        title="QCANet mouse embryo, nuclei in 3-D, the first two thirds of a stack",
+        folder="qcanet_embryo_3d",
+        learnt=(_embryo(range(34)),),
+        tested=(_embryo(range(34, 51)),),
+        labels="instances",
+        metrics=("iou", "ap", "seg"),
+        shown=("iou", "seg", *_OBJECTS),
+        save="classes,instances",
+        minutes=(10.0,),
+        axes="zyx",
+        training=("--3d",),
+        evaluation=("--volumes",),
+    ),
+    Task(
+        name="bbbc039",
+        title="BBBC039, fluorescent nuclei, ten images, tested on other wells",
+        folder="bbbc039",
+        learnt=_pairs(_WELLS_LEARNT),
+        tested=_pairs(_WELLS_TESTED),
+        labels="instances",
+        metrics=("ap",),
+        shown=_OBJECTS,
+    ),
+)
+
+TASKS = {task.name: task for task in _ALL}

@@ -1,0 +1,262 @@
+from __future__ import annotations
+
+import io
+import json
+import os
+import pickle
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import load_file, save, save_file
+
+from example_models import random_model
+from napari_unet.core.architecture import u_shape
+from napari_unet.core.model import Model, Progress, Score
+from napari_unet.io.model_file import (
+    FORMAT,
+    VERSION,
+    Checkpoint,
+    load_checkpoint,
+    load_model,
+    read_card,
+    save_checkpoint,
+    save_model,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+TABLE = u_shape(ndim=2, channels=2, classes=3, width=3, depth=1, norm="batch")
+MODEL = random_model(TABLE)
+READERS = [load_model, load_checkpoint, read_card]
+
+
+def same(a: Model, b: Model) -> None:
+    assert a.card == b.card
+    assert a.weights.keys() == b.weights.keys()
+    for name, weight in a.weights.items():
+        assert b.weights[name].dtype == weight.dtype, name
+        assert b.weights[name].shape == weight.shape, name
+        assert b.weights[name].tobytes() == weight.tobytes(), name
+
+
+def header(**changes: str | None) -> dict[str, str]:
+    whole: dict[str, str | None] = {
+        "format": FORMAT,
+        "version": str(VERSION),
+        "card": MODEL.card.model_dump_json(),
+        **changes,
+    }
+    return {key: value for key, value in whole.items() if value is not None}
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        TABLE,
+        u_shape(ndim=3, channels=1, classes=2, width=2, depth=2, flat=(1, 0, 0)),
+    ],
+    ids=["batch norm", "3-D"],
+)
+def test_a_model_comes_back_bit_for_bit(table: Any, tmp_path: Path) -> None:
+    model = random_model(table)
+    score = Score(loss=1 / 3, iou=0.1, pixels=10)
+    history = (Progress(step=1, seconds=0.1, loss=2 / 3, score=score),)
+    model = Model(model.card.replace(name="Größe µ", history=history), model.weights)
+    save_model(model, tmp_path / "a.safetensors")
+    same(load_model(tmp_path / "a.safetensors"), model)
+    same(load_model(str(tmp_path / "a.safetensors")), model)
+    assert read_card(tmp_path / "a.safetensors") == model.card
+    assert [p.name for p in tmp_path.iterdir()] == ["a.safetensors"]
+
+
+def test_the_file_is_safetensors_with_a_json_header_for_any_reader(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "a.safetensors"
+    save_model(MODEL, path)
+    tensors = load_file(path)
+    assert set(tensors) == {f"weights/{name}" for name in MODEL.weights}
+    raw = path.read_bytes()
+    length = int.from_bytes(raw[:8], "little")
+    told = json.loads(raw[8 : 8 + length])["__metadata__"]
+    assert told["format"] == "napari-unet model"
+    assert json.loads(told["card"])["architecture"]["channels"] == 2
+
+
+def test_weights_in_any_memory_order_are_written_right(tmp_path: Path) -> None:
+    weights = {n: np.asfortranarray(w) for n, w in MODEL.weights.items()}
+    save_model(Model(MODEL.card, weights), tmp_path / "a.safetensors")
+    loaded = load_model(tmp_path / "a.safetensors")
+    for name, weight in MODEL.weights.items():
+        np.testing.assert_array_equal(loaded.weights[name], weight)
+
+
+def test_a_checkpoint_comes_back_and_is_a_model_too(tmp_path: Path) -> None:
+    path = tmp_path / "c.safetensors"
+    state = {"module/x": np.arange(6.0).reshape(2, 3), "step": np.array(7, np.int64)}
+    save_checkpoint(Checkpoint(MODEL, state, '{"step": 7}'), path)
+    checkpoint = load_checkpoint(path)
+    same(checkpoint.model, MODEL)
+    assert checkpoint.progress == '{"step": 7}'
+    assert checkpoint.tensors.keys() == state.keys()
+    for name, tensor in state.items():
+        np.testing.assert_array_equal(checkpoint.tensors[name], tensor)
+        assert checkpoint.tensors[name].dtype == tensor.dtype
+    same(load_model(path), MODEL)
+    assert read_card(path) == MODEL.card
+
+
+def test_a_finished_model_is_no_checkpoint(tmp_path: Path) -> None:
+    save_model(MODEL, tmp_path / "a.safetensors")
+    with pytest.raises(ValueError, match="is a finished model, not a checkpoint"):
+        load_checkpoint(tmp_path / "a.safetensors")
+
+
+def refused(path: Path, message: str) -> None:
+    """Each reader says it in one line that names the file."""
+    for read in READERS:
+        with pytest.raises(ValueError, match=message) as caught:
+            read(path)
+        told = str(caught.value)
+        assert told.startswith(str(path))
+        assert told.endswith(".")
+        assert "\n" not in told
+
+
+@pytest.mark.parametrize("kept", [0, 1, 7, 8, 9, 100, 3000, -100, -1])
+def test_a_truncated_file_is_told_wherever_it_ends(kept: int, tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    save_model(MODEL, path)
+    whole = path.read_bytes()
+    assert len(whole) > 3100
+    path.write_bytes(whole[:kept])
+    refused(path, "is not a napari-unet model, or is damaged or incomplete")
+
+
+class Trap:
+    """Makes a folder when a pickle of it is loaded."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self.folder),)
+
+
+def _torch_file(trap: Trap) -> bytes:
+    buffer = io.BytesIO()
+    torch.save({"weights": torch.zeros(3), "trap": trap}, buffer)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("name", ["a.pth", "a.safetensors"])
+@pytest.mark.parametrize("write", [pickle.dumps, _torch_file])
+def test_loading_a_pickle_runs_nothing_of_it(
+    write: Callable[[Trap], bytes], name: str, tmp_path: Path
+) -> None:
+    trap = tmp_path / "ran"
+    (tmp_path / name).write_bytes(write(Trap(trap)))
+    refused(tmp_path / name, "is not a napari-unet model, or is damaged")
+    assert not trap.exists()
+    # the trap is one: pickle falls into it
+    pickle.loads(pickle.dumps(Trap(trap)))
+    assert trap.exists()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_random_bytes_are_no_model(seed: int, tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(np.random.default_rng(seed).bytes(5000))
+    refused(path, "is not a napari-unet model, or is damaged")
+    # also with the length of a header that could be
+    path.write_bytes((200).to_bytes(8, "little") + path.read_bytes())
+    refused(path, "is not a napari-unet model, or is damaged")
+
+
+@pytest.mark.parametrize(
+    ("metadata", "told"), [(None, "None"), ({"format": "pt"}, "'pt'")]
+)
+def test_safetensors_of_others_are_told_from_models(
+    metadata: dict[str, str] | None, told: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.safetensors"
+    save_file({"weights/x": np.zeros(3)}, path, metadata=metadata)
+    refused(path, f"not a napari-unet model: its format is {told}, expected")
+
+
+@pytest.mark.parametrize("version", [str(VERSION + 1), "99"])
+def test_a_file_of_a_newer_format_says_what_to_do(version: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(save({"x": np.zeros(3)}, metadata=header(version=version)))
+    refused(path, f"has model format {version}, .* reads format {VERSION}; install a")
+
+
+@pytest.mark.parametrize(
+    "card",
+    [
+        None,
+        "",
+        "{",
+        "[]",
+        '{"name": "only a name"}',
+        MODEL.card.model_dump_json().replace('"channels":2', '"channels":0'),
+        MODEL.card.model_dump_json().replace('"name":', '"title":', 1),
+    ],
+    ids=["none", "empty", "cut", "list", "incomplete", "bad value", "unknown name"],
+)
+def test_a_damaged_card_is_told(card: str | None, tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(save({"x": np.zeros(3)}, metadata=header(card=card)))
+    refused(path, "has a damaged model card: .+")
+
+
+def test_a_missing_file_and_a_folder_are_told(tmp_path: Path) -> None:
+    for read in READERS:
+        with pytest.raises(FileNotFoundError, match="there is no model file"):
+            read(tmp_path / "none.safetensors")
+    refused(tmp_path, "is a folder, not a model file")
+
+
+def test_an_old_model_is_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    save_model(MODEL, path)
+    other = random_model(TABLE, seed=1)
+    save_model(other, path)
+    same(load_model(path), other)
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+def test_saving_where_there_is_no_folder_is_told(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="its folder does not exist"):
+        save_model(MODEL, tmp_path / "none" / "a.safetensors")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs limits of the file size")
+def test_a_write_that_fails_half_way_leaves_the_old_model(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    save_model(MODEL, path)
+    old = path.read_bytes()
+    # a limit on the size of files is met by the real write, as a full disk is
+    code = (
+        "import resource, signal, sys\n"
+        "from napari_unet.io.model_file import load_model, save_model\n"
+        "model = load_model(sys.argv[1])\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({len(old) // 2},) * 2)\n"
+        "save_model(model, sys.argv[1])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(path)], capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith(
+        f"OSError: {path}: cannot be written"
+    )
+    assert path.read_bytes() == old
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]

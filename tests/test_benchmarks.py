@@ -1,0 +1,350 @@
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+# where `python -m benchmarks.accuracy` is called
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks.accuracy.__main__ import main
+from benchmarks.accuracy.commands import Attempt, evaluation, written
+from benchmarks.accuracy.experiment import own_command
+from benchmarks.accuracy.export import export, read_planes
+from benchmarks.accuracy.report import report, score_table, write_report
+from benchmarks.accuracy.result import Forest, Result, Run, Spread
+from benchmarks.accuracy.task import Sample, Target, Task
+from benchmarks.accuracy.tasks import TASKS
+
+ROOT = Path(__file__).parents[1]
+DATA = ROOT.parent / "shared" / "data"
+
+TASK = Task(
+    name="plates",
+    title="Plates",
+    folder="plates",
+    learnt=(Sample("section01", "volume.tif", "labels.tif", range(1, 2)),),
+    tested=(Sample("section02", "volume.tif", "labels.tif", range(2, 3)),),
+    labels="binary",
+    metrics=("pixel_error@0.5", "iou"),
+    shown=("pixel_error@0.5", "iou"),
+    targets=(
+        Target("pixel_error@0.5", 1.0, at_most=0.9, of_forest=True),
+        Target("iou", 5.0, at_least=0.75),
+    ),
+)
+
+
+def run(minutes: float, seed: int, error: float, iou: float) -> Run:
+    return Run(
+        minutes=minutes,
+        seed=seed,
+        steps=100 + seed,
+        seconds=60 * minutes,
+        prediction_seconds=2.0,
+        device="cpu (2 threads)",
+        precision="bf16",
+        scores={"pixel_error@0.5": error, "iou": iou},
+        commands=("napari-unet train", "napari-unet predict", "napari-unet evaluate"),
+    )
+
+
+RESULT = Result(
+    task="plates",
+    command="python -m benchmarks.accuracy plates",
+    versions={"torch": "2.0"},
+    runs=(
+        # not in order, so that the median has to sort
+        run(1.0, 2, 0.15, 0.5),
+        run(1.0, 0, 0.05, 0.5),
+        run(1.0, 1, 0.09, 0.5),
+        run(5.0, 0, 0.08, 0.7),
+    ),
+    forest=Forest(
+        settings="100 trees",
+        seconds=31.4,
+        prediction_seconds=9.6,
+        scores={"pixel_error@0.5": 0.1, "iou": 0.6},
+        command="napari-unet evaluate forest",
+    ),
+)
+
+
+@pytest.mark.parametrize("task", TASKS.values(), ids=lambda task: task.name)
+def test_a_task_tests_nothing_that_it_learns(task: Task) -> None:
+    learnt, tested = ({s.name for s in part} for part in (task.learnt, task.tested))
+    assert learnt.isdisjoint(tested)
+    assert len(learnt) == len(task.learnt)  # equal names would overwrite each other
+    assert len(tested) == len(task.tested)
+    planes = [
+        {(s.image, p) for s in part for p in s.planes or (None,)}
+        for part in (task.learnt, task.tested)
+    ]
+    assert planes[0].isdisjoint(planes[1])
+
+
+@pytest.mark.parametrize(
+    ("name", "learnt", "tested"),
+    [
+        ("isbi2012", 3, 8),
+        ("hela", 5, 5),
+        ("usiigaci", 6, 3),
+        ("dsb2018", 20, 30),
+        ("qcanet", 1, 1),
+        ("bbbc039", 10, 8),
+    ],
+)
+def test_the_splits_have_the_published_sizes(
+    name: str, learnt: int, tested: int
+) -> None:
+    assert (len(TASKS[name].learnt), len(TASKS[name].tested)) == (learnt, tested)
+
+
+def test_bbbc039_is_tested_on_other_wells() -> None:
+    task = TASKS["bbbc039"]
+    learnt, tested = (
+        {s.name.split("_")[1] for s in part} for part in (task.learnt, task.tested)
+    )
+    assert learnt.isdisjoint(tested)
+
+
+def test_qcanet_is_learnt_and_tested_on_every_plane_once() -> None:
+    task = TASKS["qcanet"]
+    planes = [s.planes for s in (*task.learnt, *task.tested)]
+    assert planes == [range(34), range(34, 51)]
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason="the datasets are not here")
+@pytest.mark.parametrize("task", TASKS.values(), ids=lambda task: task.name)
+def test_every_file_of_a_task_is_there_and_large_enough(task: Task) -> None:
+    task.check(DATA)
+    for sample in (*task.learnt, *task.tested):
+        files = [DATA / task.folder / f for f in (sample.image, sample.labels)]
+        shapes = []
+        for file in files:
+            with tifffile.TiffFile(file) as tiff:
+                shapes.append(tiff.series[0].shape)
+        assert shapes[0] == shapes[1]
+        if sample.planes is not None:
+            assert sample.planes.stop <= shapes[0][0]
+
+
+def test_missing_data_are_named_before_anything_starts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "out"
+    options = ["--data", str(tmp_path), "--output", str(output)]
+    assert main(["usiigaci", *options]) == 1
+    told = capsys.readouterr().err
+    assert "usiigaci: 18 file(s) are missing" in told
+    assert "set01.tif" in told
+    assert not output.exists()
+
+
+def test_single_planes_are_exported_as_planes_and_ranges_as_stacks(
+    tmp_path: Path,
+) -> None:
+    volume = np.arange(5 * 2 * 3, dtype=np.uint8).reshape(5, 2, 3)
+    tifffile.imwrite(tmp_path / "volume.tif", volume, photometric="minisblack")
+    tifffile.imwrite(tmp_path / "labels.tif", volume + 100, photometric="minisblack")
+    samples = (
+        Sample("one", "volume.tif", "labels.tif", range(3, 4)),
+        Sample("some", "volume.tif", "labels.tif", range(2, 5)),
+        Sample("file", "volume.tif", "labels.tif"),
+    )
+    export(samples, tmp_path, tmp_path / "learnt")
+    for kind, added in (("images", 0), ("labels", 100)):
+        folder = tmp_path / "learnt" / kind
+        assert sorted(f.name for f in folder.iterdir()) == [
+            "file.tif",
+            "one.tif",
+            "some.tif",
+        ]
+        one, some = (tifffile.imread(folder / f"{n}.tif") for n in ("one", "some"))
+        np.testing.assert_array_equal(
+            one, np.array([[18, 19, 20], [21, 22, 23]]) + added
+        )
+        np.testing.assert_array_equal(some, volume[2:5] + added)
+        copied = folder / "file.tif"
+        original = tmp_path / {"images": "volume.tif", "labels": "labels.tif"}[kind]
+        assert copied.read_bytes() == original.read_bytes()
+
+
+def test_planes_beyond_a_stack_are_refused(tmp_path: Path) -> None:
+    file = tmp_path / "volume.tif"
+    tifffile.imwrite(file, np.zeros((5, 2, 3), np.uint8), photometric="minisblack")
+    assert read_planes(file, range(4, 5)).shape == (2, 3)
+    with pytest.raises(ValueError, match=r"stack of 6 planes .* shape \(5, 2, 3\)"):
+        read_planes(file, range(5, 6))
+
+
+@pytest.mark.parametrize("task", TASKS.values(), ids=lambda task: task.name)
+def test_the_command_line_understands_what_it_is_given(task: Task) -> None:
+    attempt = Attempt(task, Path("out") / task.name, 0.2, 3)
+    train, predict, evaluate = (
+        parsed(attempt.train()),
+        parsed(attempt.predict()),
+        parsed(attempt.evaluate()),
+    )
+    folder = Path("out") / task.name / "minutes0.2-seed3"
+    assert (train.minutes, train.seed, train.kind) == (0.2, 3, task.labels)
+    assert train.output == predict.model == folder / "model.safetensors"
+    assert train.images == str(Path("out") / task.name / "learnt" / "images")
+    assert predict.images == [str(Path("out") / task.name / "tested" / "images")]
+    assert predict.save == task.save
+    assert predict.output == Path(evaluate.predictions) == folder
+    assert evaluate.truth == [str(Path("out") / task.name / "tested" / "labels")]
+    assert evaluate.metric == list(task.metrics)
+    assert train.axes == predict.axes == evaluate.axes == task.axes
+    is_volume = task.name == "qcanet"
+    assert (train.ndim, evaluate.volumes) == (3 if is_volume else None, is_volume)
+
+
+def parsed(arguments: list[str]) -> argparse.Namespace:
+    """Parse with the options of the product's own subcommand."""
+    name, *rest = arguments
+    parser = argparse.ArgumentParser()
+    import_module(f"napari_unet.cli.{name}").add_options(parser)
+    return parser.parse_args(rest)
+
+
+def test_a_metric_finds_its_kind_among_the_predictions_saved() -> None:
+    from napari_unet.cli.evaluate import _FOLDERS
+    from napari_unet.core.metrics import METRICS
+
+    for task in TASKS.values():
+        wanted = {_FOLDERS[METRICS[name].wants] for name in task.metrics}
+        assert wanted == set(task.save.split(","))
+
+
+def test_the_forest_is_evaluated_as_we_are() -> None:
+    task = TASKS["isbi2012"]
+    place = Path("out")
+    ours = Attempt(task, place, 1.0, 0)
+    forest = evaluation(task, place, place / "forest")
+    swapped = [
+        a.replace(str(ours.folder), str(place / "forest")) for a in ours.evaluate()
+    ]
+    assert forest == swapped
+
+
+def test_the_forest_learns_bright_objects(tmp_path: Path) -> None:
+    forest = pytest.importorskip("benchmarks.accuracy.forest")
+    y, x = np.mgrid[:48, :64]
+    labels = ((y // 12 + x // 16) % 2).astype(np.uint8) * 255
+    rng = np.random.default_rng(0)
+    for kind, data in (
+        ("images", (labels // 2 + rng.integers(0, 60, labels.shape)).astype(np.uint8)),
+        ("labels", labels),
+    ):
+        (tmp_path / kind).mkdir()
+        tifffile.imwrite(tmp_path / kind / "board.tif", data)
+    trained, seconds = forest.train_forest(tmp_path)
+    assert trained.n_features_in_ == 20
+    assert seconds > 0
+    forest.predict_forest(trained, tmp_path / "images", tmp_path / "found")
+    found = tifffile.imread(tmp_path / "found" / "probabilities" / "board.tif")
+    classes = tifffile.imread(tmp_path / "found" / "classes" / "board.tif")
+    assert (found.dtype, classes.dtype) == (np.float32, np.uint8)
+    np.testing.assert_array_equal(classes, found > 0.5)
+    assert np.mean(classes == (labels > 0)) > 0.95
+
+
+def test_the_table_shows_median_ends_ratio_and_verdict() -> None:
+    assert score_table(TASK, RESULT)[2:] == [
+        "| 1 | `pixel_error@0.5` | 0.0900 [0.0500–0.1500] | 0.1000 | 0.900 "
+        "| ≤ 0.9 × forest | met |",
+        "| 1 | `iou` | 0.5000 | 0.6000 | 0.833 | – | – |",
+        "| 5 | `pixel_error@0.5` | 0.0800 | 0.1000 | 0.800 | – | – |",
+        "| 5 | `iou` | 0.7000 | 0.6000 | 1.167 | ≥ 0.75 | **missed** |",
+    ]
+
+
+def test_a_target_holds_at_its_bounds_and_not_beyond() -> None:
+    most, least = Target("a", 1.0, at_most=0.9), Target("a", 1.0, at_least=0.8)
+    assert most.met(0.9)
+    assert not most.met(0.9001)
+    assert least.met(0.8)
+    assert not least.met(0.7999)
+    both = replace(most, at_least=0.8, of_forest=True)
+    assert str(both) == "≤ 0.9 and ≥ 0.8 × forest"
+
+
+def test_without_a_forest_nothing_is_compared_with_it() -> None:
+    alone = RESULT.model_copy(update={"forest": None, "runs": RESULT.runs[3:]})
+    assert score_table(TASK, alone)[2:] == [
+        "| 5 | `pixel_error@0.5` | 0.0800 | – | – | – | – |",
+        "| 5 | `iou` | 0.7000 | – | – | ≥ 0.75 | **missed** |",
+    ]
+
+
+def test_a_target_relative_to_a_forest_without_error_has_no_verdict() -> None:
+    forest = RESULT.forest
+    assert forest is not None
+    perfect = forest.model_copy(update={"scores": {"pixel_error@0.5": 0.0, "iou": 1.0}})
+    first = score_table(TASK, RESULT.model_copy(update={"forest": perfect}))[2]
+    assert first.endswith("| 0.0000 | – | ≤ 0.9 × forest | – |")
+
+
+def test_the_page_holds_every_result_and_names_what_is_not_run(tmp_path: Path) -> None:
+    RESULT.write(tmp_path / "plates.json")
+    other = replace(TASK, name="dishes", title="Dishes")
+    write_report([TASK, other], tmp_path, tmp_path / "page.md")
+    page = (tmp_path / "page.md").read_text(encoding="utf-8")
+    assert page.index("## Plates") < page.index("## Dishes")
+    assert "Learnt: section01. Tested: section02. Labels: binary." in page
+    assert (
+        "| 1 | 60.0 | 101 [100–102] | 2.0 | cpu (2 threads) | bf16 | 0, 1, 2 |" in page
+    )
+    assert "Forest: 100 trees; trained in 31 s, predicted in 10 s." in page
+    assert "python -m benchmarks.accuracy plates\nnapari-unet train\n" in page
+    assert "No result yet: `python -m benchmarks.accuracy dishes`." in page
+    assert "No result yet: `python -m benchmarks.accuracy plates`." not in page
+
+
+def test_the_committed_page_is_the_one_the_committed_results_give(
+    tmp_path: Path,
+) -> None:
+    write_report(TASKS.values(), ROOT / "docs" / "accuracy", tmp_path / "page.md")
+    committed = (ROOT / "docs" / "accuracy.md").read_text(encoding="utf-8")
+    assert (tmp_path / "page.md").read_text(encoding="utf-8") == committed
+
+
+def test_a_result_of_no_task_is_refused() -> None:
+    stray = RESULT.model_copy(update={"task": "stray"})
+    with pytest.raises(ValueError, match="tasks plates, found 'stray'"):
+        report([TASK], [stray])
+
+
+def test_a_result_survives_its_file(tmp_path: Path) -> None:
+    undefined = run(5.0, 1, float("nan"), 0.5)
+    RESULT.model_copy(update={"runs": (undefined,)}).write(tmp_path / "r" / "a.json")
+    back = Result.read(tmp_path / "r" / "a.json")
+    assert np.isnan(back.runs[0].scores["pixel_error@0.5"])
+    assert back.forest == RESULT.forest
+    assert [f.name for f in (tmp_path / "r").iterdir()] == ["a.json"]
+
+
+def test_a_file_that_is_no_result_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "a.json"
+    file.write_text('{"task": "plates", "colour": 1}', encoding="utf-8")
+    with pytest.raises(ValueError, match=r"a\.json: is no result of this benchmark"):
+        Result.read(file)
+
+
+def test_the_spread_of_an_even_number_is_the_middle_of_two() -> None:
+    assert Spread.of([4.0, 1.0, 2.0, 9.0]) == Spread(middle=3.0, least=1.0, most=9.0)
+
+
+def test_commands_are_written_as_one_would_type_them() -> None:
+    assert written(["train", "a b", "--3d"]) == "napari-unet train 'a b' --3d"
+    line = own_command("hela", (0.2, 5.0), (0, 1), "cuda")
+    assert line == (
+        "python -m benchmarks.accuracy hela --minutes 0.2 5 --seeds 0 1 --device cuda"
+    )

@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from npe2 import PluginManifest
+
+import napari_unet
+
+ROOT = Path(__file__).parents[1]
+
+
+def modules_after(statement: str) -> set[str]:
+    code = f"{statement}\nimport sys; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    return {name.split(".")[0] for name in done.stdout.split()}
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import napari_unet",
+        "import napari_unet.cli.main",
+        "import napari_unet.core.metrics, napari_unet.core.instances",
+        "import napari_unet.io.images, napari_unet.io.model_file",
+        "from napari_unet import load_model, border_weights, segment_instances",
+    ],
+)
+def test_torch_is_not_loaded_before_it_is_needed(statement: str) -> None:
+    loaded = modules_after(statement)
+    assert not loaded & {"torch", "napari", "qtpy", "matplotlib"}
+
+
+def test_the_engine_loads_no_gui() -> None:
+    loaded = modules_after("import napari_unet.engine.training")
+    assert "torch" in loaded
+    assert not loaded & {"napari", "qtpy", "magicgui", "superqt"}
+
+
+def test_importing_the_package_loads_next_to_nothing() -> None:
+    assert not modules_after("import napari_unet") & {"numpy", "scipy", "pydantic"}
+
+
+@pytest.mark.parametrize("name", napari_unet.__all__)
+def test_each_public_name_is_there(name: str) -> None:
+    assert getattr(napari_unet, name) is not None
+    assert name in dir(napari_unet)
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'unet'"):
+        _ = napari_unet.unet
+
+
+def test_the_manifest_is_valid_and_its_commands_exist() -> None:
+    manifest = PluginManifest.from_file(ROOT / "src" / "napari_unet" / "napari.yaml")
+    manifest.validate_imports()
+    assert manifest.name == "napari-unet"
+
+
+def test_the_manifest_at_the_top_is_the_one_in_the_package() -> None:
+    inside = ROOT / "src" / "napari_unet" / "napari.yaml"
+    assert (ROOT / "napari.yaml").read_text() == inside.read_text()
+
+
+def test_sample_layers_are_images_with_their_labels() -> None:
+    from napari_unet.io import samples
+
+    for layers in (samples.nuclei_layers(), samples.phase_contrast_layers()):
+        (image, _, kind), (labels, attributes, other) = layers
+        assert (kind, other) == ("image", "labels")
+        assert np.asarray(image).shape == np.asarray(labels).shape
+        assert "truth" in attributes["name"]
+
+
+def test_the_readme_example_runs(tmp_path: Path) -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    code = text.split("```python\n")[1].split("```")[0]
+    assert 8 <= len([line for line in code.splitlines() if line.strip()]) <= 14
+    # the same lines, with a budget that fits a test
+    assert "minutes=1" in code
+    code = code.replace("minutes=1", "minutes=0.1")
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "nuclei.safetensors").exists()
+    assert "ap" in done.stdout.lower()
