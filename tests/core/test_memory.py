@@ -72,12 +72,12 @@ def test_chosen_tiles_are_valid_and_fit_or_are_the_smallest(
         assert all(o <= s for o, s in zip(output, smallest, strict=True))
 
 
-def test_one_value_less_than_needed_makes_the_tile_smaller() -> None:
-    whole = choose_output(paper(), (512, 512), inf)
+def test_one_value_less_than_needed_halves_the_tile() -> None:
+    whole = choose_output(paper(), (1024, 1024), inf)
+    assert whole == (1028, 1028)
     need = peak_values(paper(), whole)
-    assert choose_output(paper(), (512, 512), need) == whole
-    smaller = choose_output(paper(), (512, 512), need - 1)
-    assert peak_values(paper(), smaller) < need
+    assert choose_output(paper(), (1024, 1024), need) == whole
+    assert choose_output(paper(), (1024, 1024), need - 1) == (516, 516)
 
 
 def test_halving_goes_down_to_the_step_and_ends() -> None:

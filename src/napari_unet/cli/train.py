@@ -97,6 +97,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         dest="ndim",
         action="store_const",
         const=3,
+        default=2,
         help="train a network for volumes instead of slices",
     )
     parser.add_argument(
@@ -156,7 +157,7 @@ def run(options: argparse.Namespace) -> int:
 
 def training_settings(options: argparse.Namespace) -> Training:
     """Return the preset with what was given on the command line."""
-    settings = PRESETS[options.preset]()
+    settings = PRESETS[options.preset](options.ndim)
     changes = given_settings(options, Training)
     changes.pop("preset")
     if options.validation is not None:

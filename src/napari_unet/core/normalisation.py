@@ -74,6 +74,10 @@ def measure(image: Image, t: int = 0) -> GreyScale:
     values = _sample(image, t)
     check_finite(image, values)
     low, high = np.percentile(values, _PERCENTILES, axis=1)
+    # so few pixels differ from the rest that they would be taken for hot ones
+    flat = low == high
+    low = np.where(flat, values.min(axis=1), low)
+    high = np.where(flat, values.max(axis=1), high)
     clipped = np.clip(values, low[:, None], high[:, None])
     mean, sd = clipped.mean(axis=1), clipped.std(axis=1)
     # a constant channel carries nothing: map it to 0

@@ -199,18 +199,22 @@ def _hold_out_corner(
 ) -> tuple[Example, HeldOut]:
     """Cut the corner that holds most nearly the wanted share of the annotation.
 
+    The corners are those of the box around all annotation: people paint in one place.
     Only y and x are cut: a stack is seldom thick enough to lose slices and a margin.
     """
     shape = example.field.shape
     side = share**0.5
     annotated = example.classes != IGNORED
+    places = np.nonzero(annotated)
+    first = [int(p.min()) for p in places]
+    last = [int(p.max()) + 1 for p in places]
     corners = []
     for low_y, low_x in rng.permutation([(0, 0), (0, 1), (1, 0), (1, 1)]):
         box = [slice(0, n) for n in shape]
         for axis, low in ((-2, low_y), (-1, low_x)):
-            n = shape[axis]
-            cut = max(round(n * side), 1)
-            box[axis] = slice(0, cut) if low else slice(n - cut, n)
+            start, stop = first[axis], last[axis]
+            cut = max(round((stop - start) * side), 1)
+            box[axis] = slice(start, start + cut) if low else slice(stop - cut, stop)
         corners.append(tuple(box))
     wanted = share * annotated.sum()
     best = min(corners, key=lambda b: abs(annotated[b].sum() - wanted))

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 
 from napari_unet.core.annotations import IGNORED
-from napari_unet.core.memory import output_with_stride
 from napari_unet.core.model import ImageRecord, ModelCard
 from napari_unet.core.pairing import annotated_fields
 from napari_unet.core.settings import Segmentation
@@ -107,7 +106,7 @@ def prepare_training(
         state=state,
         sampler=Sampler(
             parted.examples,
-            output=_patch(architecture, settings.patch),
+            output=_patch(architecture, settings.patch, examples),
             halo=architecture.halo,
             foreground=settings.foreground,
             augmentation=settings.augmentation,
@@ -168,16 +167,14 @@ def _resume(state: TrainingState, path: str | Path) -> None:
     state.restore(checkpoint)
 
 
-def _patch(architecture: Architecture, patch: int) -> tuple[int, ...]:
-    """Return the output size of a training patch.
-
-    In 3-D the number of voxels counts: the patch is a cube of as many as a square of
-    half the side asked for has pixels.
-    """
-    if architecture.ndim == 2:
-        return architecture.output_covering((patch, patch))
-    side = round((patch / 2) ** (2 / 3))
-    return output_with_stride(architecture, (side,) * 3)
+def _patch(
+    architecture: Architecture, patch: int, examples: Sequence[Example]
+) -> tuple[int, ...]:
+    """Return the output size of a training patch, no thicker than the thinnest stack."""
+    size = [patch] * architecture.ndim
+    if architecture.ndim == 3:
+        size[0] = min(patch, *(e.field.shape[0] for e in examples))
+    return architecture.output_covering(tuple(size))
 
 
 def _segmentation(annotations: Sequence[Annotation]) -> Segmentation:

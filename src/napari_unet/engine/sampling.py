@@ -115,8 +115,8 @@ class Sampler:
         places = wanted if wanted.count else self._anywhere
         number, pixel = places.draw(rng)
         example = self._examples[number]
-        centre = self._centre(pixel, example.field.shape, rng)
         deformation = draw_deformation(self._augmentation, example.spacing, rng)
+        centre = self._centre(pixel, example.field.shape, deformation.matrix, rng)
         window = [o + 2 * h for o, h in zip(self._output, self._halo, strict=True)]
         at = deformation.coordinates(window, centre, self._device)
         image = change_greys(self._image(example, at), self._augmentation, rng)
@@ -132,15 +132,18 @@ class Sampler:
         return image, *self._labels(example, inner)
 
     def _centre(
-        self, pixel: NDArray[np.intp], shape: Sequence[int], rng: np.random.Generator
+        self,
+        pixel: NDArray[np.intp],
+        shape: Sequence[int],
+        matrix: NDArray[np.float64],
+        rng: np.random.Generator,
     ) -> list[float]:
-        """Place the output patch around a pixel, inside the field where it fits."""
-        centre = []
-        for p, n, o in zip(pixel, shape, self._output, strict=True):
-            shifted = p + rng.uniform(-0.5, 0.5) * (o - 1)
-            low, high = (o - 1) / 2, n - 1 - (o - 1) / 2
-            centre.append((n - 1) / 2 if low > high else min(max(shifted, low), high))
-        return centre
+        """Place the turned patch around a pixel, inside the field where it fits."""
+        half = (np.array(self._output) - 1) / 2
+        middle = (np.array(shape) - 1) / 2
+        shifted = pixel - matrix @ (rng.uniform(-1, 1, len(half)) * half)
+        inside = np.clip(shifted, half, 2 * middle - half)
+        return [float(v) for v in np.where(half > middle, middle, inside)]
 
     def _image(self, example: Example, at: Tensor) -> Tensor:
         start, size, local = _frame(at)
