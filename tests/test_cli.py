@@ -122,7 +122,7 @@ def test_predictions_of_two_models_are_not_mixed(
     command += ["--output", tmp_path, "--save", "classes", "--device", "cpu"]
     assert main([str(part) for part in command]) == 0
     told = failing(capsys, *command, "--threshold", "0.7")
-    assert "other weights or settings" in told
+    assert "with other weights or settings" in told
 
 
 def test_training_resumes_to_the_same_model(data: Path, tmp_path: Path) -> None:
@@ -373,3 +373,36 @@ def test_a_newer_or_damaged_model_is_told(
     told = failing(capsys, "predict", damaged, data / "images", "--output", output)
     assert "damaged or incomplete" in told
     assert not output.exists()
+
+
+def test_classes_are_compared_as_one_where_the_prediction_tells_one(
+    tmp_path: Path,
+) -> None:
+    from napari_unet.cli.evaluate import evaluate
+
+    for kind in ("classes", "truth"):
+        (tmp_path / kind).mkdir()
+    found, truth = np.zeros((6, 6), np.uint8), np.zeros((6, 6), np.uint8)
+    found[:2], truth[:1], truth[1:3] = 255, 1, 2
+    tifffile.imwrite(tmp_path / "classes" / "a.tif", found)
+    tifffile.imwrite(tmp_path / "truth" / "a.tif", truth)
+    one = evaluate(tmp_path, [tmp_path / "truth"], ["iou"])
+    assert one["iou"] == pytest.approx(2 / 3)
+    found[1:3], found[0] = 2, 1
+    tifffile.imwrite(tmp_path / "classes" / "a.tif", found)
+    several = evaluate(tmp_path, [tmp_path / "truth"], ["iou"])
+    assert several == {"iou": 1.0, "iou_class_1": 1.0, "iou_class_2": 1.0}
+
+
+def test_stacks_are_compared_page_by_page_or_as_volumes(tmp_path: Path) -> None:
+    from napari_unet.cli.evaluate import evaluate
+
+    # one object through two slices, found with another id in the second
+    truth = np.ones((2, 6, 6), np.uint8)
+    found = truth.copy()
+    found[1] = 2
+    for name, stack in (("found", found), ("truth", truth)):
+        tifffile.imwrite(tmp_path / f"{name}.tif", stack)
+    files = tmp_path / "found.tif", [tmp_path / "truth.tif"], ["ap"]
+    assert evaluate(*files)["ap@0.5"] == 1.0
+    assert evaluate(*files, volumes=True)["ap@0.5"] == pytest.approx(1 / 2)

@@ -62,7 +62,7 @@ def test_covering_and_within_bracket_each_size() -> None:
 
 
 def test_a_wrong_size_names_the_nearest_valid_ones() -> None:
-    with pytest.raises(ValueError, match="571 × 572.*556 × 572 and 572 × 572"):
+    with pytest.raises(ValueError, match=r"571 × 572.*556 × 572 and 572 × 572"):
         paper().output_size((571, 572))
 
 

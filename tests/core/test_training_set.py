@@ -13,6 +13,7 @@ from napari_unet.core.training_set import (
     count_classes,
     hold_out,
     make_example,
+    smallest_cell,
 )
 
 PLAIN = GreyScale((0.0,), (1.0,), (0.0,), (1.0,))
@@ -238,3 +239,21 @@ def test_regions_have_no_border_weights() -> None:
     regions = Annotation(labels, (ClassInfo(name="tissue", kind="regions"),))
     field = next(Image(np.arange(108.0).reshape(9, 12), "yx").fields(2))
     assert not make_example(field, regions, BorderWeights()).border.any()
+
+
+def test_the_corner_is_one_of_the_annotated_part() -> None:
+    classes = np.full((200, 200), IGNORED, np.uint8)
+    classes[50:130, 60:140] = np.arange(80) % 2
+    (part,) = parted(example(classes), share=0.25, halo=(5, 5)).held_out
+    rows, columns = part.box
+    assert (rows.start, rows.stop) in {(50, 90), (90, 130)}
+    assert (columns.start, columns.stop) in {(60, 100), (100, 140)}
+
+
+def test_the_smallest_cell_is_a_tenth_of_the_typical() -> None:
+    labels = np.ones((40, 40), np.int32)
+    labels[:10, :10], labels[20:22, 20:40], labels[30:32, 1:4] = 2, 3, 4
+    assert smallest_cell([Annotation(labels)], 20) == 4  # median of 100, 40 and 6
+    nothing = Annotation(np.ones((4, 4), np.int32))
+    assert smallest_cell([nothing], 20) == 20
+    assert smallest_cell([], 20) == 20

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -9,13 +8,17 @@ import torch
 
 from napari_unet.core import events
 from napari_unet.core.annotations import IGNORED
-from napari_unet.core.model import Model
 from napari_unet.core.recipe import Training
 from napari_unet.core.settings import Prediction
 from napari_unet.engine.inference import predict
 from napari_unet.engine.training import train
 from napari_unet.engine.unet import UNet
 from napari_unet.io.model_file import load_model
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from napari_unet.core.model import Model
 
 SMALL = Training(
     width=4,

@@ -91,9 +91,7 @@ def run(options: argparse.Namespace) -> int:
     with atomic(options.output / "metrics.json") as temporary:
         temporary.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
     draw_overview(panels(options.output, tested[:3]), options.output / "overview.png")
-    print(
-        f"AP@0.5  {results['ap50']:.3f}   tp/(tp+fp+fn), pooled over {len(tested)} images"
-    )
+    print(f"AP@0.5  {results['ap50']:.3f}   tp/(tp+fp+fn) over {len(tested)} images")
     print(f"IoU     {results['iou']:.3f}   of all nuclei against background")
     print(f"written to {options.output} in {results['seconds']:.0f} s")
     return 0

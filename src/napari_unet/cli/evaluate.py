@@ -99,15 +99,19 @@ def evaluate(
     results: dict[str, float] = {}
     for name in metrics:
         metric = METRICS[name]
-        found, known = [], []
+        found: list[NDArray[Any]] = []
+        known: list[NDArray[Any]] = []
         for file, label in pair_files([_source(predictions, metric.wants)], truth):
             prediction = _prediction(file, metric.wants)
             mask = read_labels(label, axes)
             _check_sizes(prediction, mask)
-            pages = zip(_pages(prediction, volumes), _pages(mask, volumes), strict=True)
-            for page, true in pages:
-                found.append(_as(metric.wants, page))
-                known.append(_truth(metric.wants, page, true[0]))
+            found += [_as(metric.wants, page) for page in _pages(prediction, volumes)]
+            known += [page[0] for page in _pages(mask, volumes)]
+        if metric.wants == "probability" or (
+            metric.wants == "classes" and _tells_one_class(found)
+        ):
+            # any label is that one class, so that instance masks can be compared too
+            known = [(page > 0).astype(np.uint8) for page in known]
         results |= metric.measure(found, known)
     return results
 
@@ -138,17 +142,10 @@ def _as(wants: str, page: NDArray[Any]) -> NDArray[Any]:
     return 1 - first if len(page) > 1 else first
 
 
-def _truth(wants: str, page: NDArray[Any], truth: NDArray[Any]) -> NDArray[Any]:
-    """Return the truth as the metric wants it.
-
-    Where the prediction tells only background and one class apart, any label is that
-    class, so that instance masks can be compared with it.
-    """
-    if wants == "instances":
-        return truth
-    if wants == "probability" or page.max(initial=0) <= 1:
-        return (truth > 0).astype(np.uint8)
-    return truth
+def _tells_one_class(pages: Sequence[NDArray[Any]]) -> bool:
+    """Whether predictions part only background and one class, of whatever value."""
+    values = {int(v) for page in pages for v in np.unique(page) if v > 0}
+    return len(values) <= 1
 
 
 def _check_sizes(prediction: Image, truth: Image) -> None:

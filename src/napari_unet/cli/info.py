@@ -80,10 +80,10 @@ def summary(card: ModelCard) -> dict[str, Any]:
         ),
         "pixel size": card.spacing_um or "unknown",
         "normalisation": card.normalisation,
-        "trained": f"{card.steps} steps with preset {training.preset}, budget {budget}, "
+        "trained": f"{card.steps} steps, preset {training.preset}, budget {budget}, "
         f"seed {training.seed}, on {card.device} in {card.precision}",
         "started from": card.parent or "scratch",
-        "validation": f"IoU {score.iou:.3f}, loss {score.loss:.3f} on {score.pixels} pixels"
+        "validation": f"IoU {score.iou:.3f} on {score.pixels} pixels"
         if score
         else "none",
         "images": ", ".join(record.name for record in card.images),

@@ -56,8 +56,27 @@ def axes_option(parser: argparse.ArgumentParser) -> None:
     """Add the option that names the axes of files that do not say."""
     parser.add_argument(
         "--axes",
-        help="axes of the images where the files do not tell or are wrong, such as zyx, "
+        help="axes of the images where the files do not tell or err, such as zyx, "
         "tyx or cyx",
+    )
+
+
+def label_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say what labels mean and whether slices belong together."""
+    parser.add_argument(
+        "--labels",
+        dest="kind",
+        choices=("instances", "binary", "semantic", "annotation"),
+        help="what label values mean: an id per object; 0 and another; a class; or 0 "
+        "not annotated, 1 background, from 2 on objects (default: guessed)",
+    )
+    parser.add_argument(
+        "--3d",
+        dest="ndim",
+        action="store_const",
+        const=3,
+        default=2,
+        help="take z-stacks as volumes instead of slices",
     )
 
 

@@ -133,6 +133,12 @@ class PredictionJob:
         suffix = ".zarr" if file.is_dir() else ".tif"
         return self._output / kind / (output_name(file) + suffix)
 
+    def _place(self, file: Path, kind: str) -> Path:
+        """Return where to write an output, in a folder that is there."""
+        target = self.target(file, kind)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        return target
+
     def one(
         self,
         file: Path,
@@ -144,8 +150,6 @@ class PredictionJob:
         """Predict one file and write what is asked for."""
         image = read_image(file, axes)
         check_finite(image)
-        for kind in kinds:
-            (self._output / kind).mkdir(parents=True, exist_ok=True)
         with ExitStack() as stack:
             finished = self._predict(file, image, kinds, line, count, stack)
             found = Image(finished.probabilities, finished.axes, image.spacing_um)
@@ -179,7 +183,7 @@ class PredictionJob:
                 image,
                 "".join(a for a in "tczyx" if a in image.axes or a == "c"),
             )
-            target = self.target(file, "probabilities")
+            target = self._place(file, "probabilities")
             out = stack.enter_context(
                 create_zarr(target, shape, axes, np.float32, image.spacing_um)
             )
@@ -201,13 +205,13 @@ class PredictionJob:
         report: dict[str, Any] = {}
         spacing = found.spacing_um
         if "probabilities" in kinds and not file.is_dir():
-            target = self.target(file, "probabilities")
+            target = self._place(file, "probabilities")
             write_probabilities(target, np.asarray(found.data), found.axes, spacing)
         axes = "".join(a for a in "tzyx" if a in found.axes)
         if "classes" in kinds:
             where = found.axes.index("c")
             classes = np.asarray(found.data[...]).argmax(axis=where).astype(np.uint8)
-            write_labels(self.target(file, "classes"), classes, axes, spacing)
+            write_labels(self._place(file, "classes"), classes, axes, spacing)
         if "instances" in kinds:
             cells = segment_image(
                 found,
@@ -215,7 +219,7 @@ class PredictionJob:
                 self._segmentation,
                 cell_classes=self._cells,
             )
-            write_labels(self.target(file, "instances"), cells, axes, spacing)
+            write_labels(self._place(file, "instances"), cells, axes, spacing)
             report["cells"] = _count(cells, axes)
         return report
 
@@ -273,7 +277,7 @@ def _claim(
         before = json.loads(record.read_text(encoding="utf-8"))
         if before != maker:
             raise ValueError(
-                f"{output} holds predictions of the model {before.get('model')} with other "
+                f"{output} holds predictions of {before.get('model')} with other "
                 "weights or settings; use another folder or --overwrite."
             )
     output.mkdir(parents=True, exist_ok=True)

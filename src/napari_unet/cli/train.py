@@ -13,12 +13,13 @@ from napari_unet.cli.options import (
     axes_option,
     given_settings,
     json_option,
+    label_options,
     write_json,
 )
 from napari_unet.cli.pairing import pair_files
 from napari_unet.cli.progress import ProgressLine, clock, interruptible
 from napari_unet.core.recipe import PRESETS, Augmentation, Training
-from napari_unet.core.settings import BorderWeights
+from napari_unet.core.settings import BorderWeights, Prediction
 from napari_unet.io.atomic import check_writable
 from napari_unet.io.images import read_image, read_labels
 from napari_unet.io.model_file import SUFFIX, load_model, save_model
@@ -29,17 +30,8 @@ if TYPE_CHECKING:
     from napari_unet.core.events import Event, TrainingFinished
     from napari_unet.core.image import Image
 
-_OWN = (
-    "preset",
-    "border",
-    "augmentation",
-    "validation",
-    "steps",
-    "minutes",
-    "seed",
-    "precision",
-    "ndim",
-)
+# Asked for apart from the rest of the recipe, or not at all.
+_OWN = ("preset", "ndim", "steps", "minutes", "validation", "seed", "precision")
 # Time to write the model file and end the process, at the end of a budget in minutes.
 _RESERVE = 0.5
 
@@ -47,9 +39,7 @@ _RESERVE = 0.5
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("images", help="image file, folder or pattern in quotes")
-    parser.add_argument(
-        "labels", help="label file, folder or pattern, in the same order"
-    )
+    parser.add_argument("labels", help="label file, folder or pattern in quotes")
     parser.add_argument(
         "--output",
         required=True,
@@ -57,29 +47,29 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help=f"model file to write, by custom ending in {SUFFIX}",
     )
-    parser.add_argument(
-        "--labels",
-        dest="kind",
-        help="what label values mean: an id per "
-        "object, 0 and another, a class, or 0 not annotated, 1 "
-        "background, from 2 objects (default: guessed)",
-        choices=("instances", "binary", "semantic", "annotation"),
-    )
+    label_options(parser)
+    _add_start(parser)
+    parser.add_argument("--preset", choices=tuple(PRESETS), default="quick")
+    budget = parser.add_mutually_exclusive_group()
+    add_settings(budget, Training, ("steps", "minutes"))
     parser.add_argument(
         "--validation",
         metavar="F",
         help="share of the annotation that is held out, or none (default: 0.1)",
     )
-    parser.add_argument("--preset", choices=tuple(PRESETS), default="quick")
-    budget = parser.add_mutually_exclusive_group()
-    budget.add_argument("--steps", type=int, metavar="N", help="budget in steps")
-    budget.add_argument(
-        "--minutes",
-        type=float,
-        metavar="M",
-        help="budget in minutes, "
-        "from the start of the command to the model file (default: 5)",
-    )
+    add_settings(parser, Training, ("seed", "precision"))
+    add_settings(parser, Prediction, ("device",))
+    axes_option(parser)
+    json_option(parser)
+    recipe = parser.add_argument_group("recipe", "Replace what the preset says.")
+    add_settings(recipe, Training, set(Training.model_fields) - set(_OWN))
+    border = parser.add_argument_group("border weights")
+    add_settings(border, BorderWeights, prefix="border_")
+    augmentation = parser.add_argument_group("augmentation")
+    add_settings(augmentation, Augmentation, prefix="augment_")
+
+
+def _add_start(parser: argparse.ArgumentParser) -> None:
     start = parser.add_mutually_exclusive_group()
     start.add_argument(
         "--init",
@@ -91,29 +81,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--resume",
         action="store_true",
         help="go on from the checkpoint of an earlier run",
-    )
-    parser.add_argument(
-        "--3d",
-        dest="ndim",
-        action="store_const",
-        const=3,
-        default=2,
-        help="train a network for volumes instead of slices",
-    )
-    parser.add_argument(
-        "--device", default="auto", help="auto, cpu, cuda, cuda:N or mps"
-    )
-    parser.add_argument("--precision", choices=("auto", "fp32", "bf16", "fp16"))
-    parser.add_argument("--seed", type=int, metavar="N", help="start of random numbers")
-    axes_option(parser)
-    json_option(parser)
-    recipe = parser.add_argument_group("recipe", "Replace what the preset says.")
-    add_settings(recipe, Training, set(Training.model_fields) - set(_OWN))
-    add_settings(
-        parser.add_argument_group("border weights"), BorderWeights, prefix="border_"
-    )
-    add_settings(
-        parser.add_argument_group("augmentation"), Augmentation, prefix="augment_"
     )
 
 
@@ -138,7 +105,7 @@ def run(options: argparse.Namespace) -> int:
         start=start,
         resume=checkpoint if options.resume else None,
         checkpoint=checkpoint,
-        device=options.device,
+        device=options.device or "auto",
         head_start=time.time() - psutil.Process().create_time() + _RESERVE,
     )
     try:

@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_unet.cli.options import add_settings, axes_option, given_settings
+from napari_unet.cli.options import (
+    add_settings,
+    axes_option,
+    given_settings,
+    label_options,
+)
 from napari_unet.core.pairing import annotations_of
 from napari_unet.core.settings import BorderWeights
 from napari_unet.core.weights import border_weights
@@ -28,20 +33,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="TIFF or OME-Zarr to write, float32",
     )
-    parser.add_argument(
-        "--labels",
-        dest="kind",
-        help="what label values mean (default: guessed)",
-        choices=("instances", "binary", "semantic", "annotation"),
-    )
-    parser.add_argument(
-        "--3d",
-        dest="ndim",
-        action="store_const",
-        const=3,
-        default=2,
-        help="measure distances through the slices of a z-stack",
-    )
+    label_options(parser)
     axes_option(parser)
     add_settings(parser, BorderWeights)
 

@@ -40,7 +40,7 @@ class ImageRecord(Settings):
     """An image the model was trained on."""
 
     name: str
-    sha256: str = Field(description="Of the pixels seen by the training.")
+    sha256: str = Field(description="Of the pixels; of the middle 4096 if larger.")
     annotated: int = Field(description="Annotated pixels.")
 
 

@@ -11,6 +11,7 @@ from napari_unet.core.settings import (
     BorderWeights,
     NonNegative,
     Positive,
+    PrecisionChoice,
     Settings,
     Unit,
 )
@@ -96,9 +97,7 @@ class Training(Settings):
         0.1, ge=0, le=0.5, description="Share of the annotation held out; 0 for none."
     )
     seed: int = Field(0, ge=0, description="Start of all random numbers.")
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
-        "auto", description="16 bits where the hardware has them natively."
-    )
+    precision: PrecisionChoice = "auto"
     border: BorderWeights = BorderWeights(w0=3.0)
     augmentation: Augmentation = Augmentation()
 

@@ -13,6 +13,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 Unit = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
+PrecisionChoice = Annotated[
+    Literal["auto", "fp32", "bf16", "fp16"],
+    Field(description="16 bits where the hardware has them natively."),
+]
 
 
 class Settings(BaseModel):
@@ -107,6 +111,4 @@ class Prediction(Settings):
         description="Average over the 8 mirrored and rotated views of each tile.",
     )
     device: str = Field("auto", description="auto, cpu, cuda, cuda:N or mps.")
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
-        "auto", description="16 bits where the hardware has them natively."
-    )
+    precision: PrecisionChoice = "auto"

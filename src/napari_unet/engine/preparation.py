@@ -35,11 +35,15 @@ if TYPE_CHECKING:
 
     from napari_unet.core.annotations import Annotation, Kind
     from napari_unet.core.architecture import Architecture
-    from napari_unet.core.image import ArrayLike, Image
+    from napari_unet.core.image import ArrayLike, Field, Image
     from napari_unet.core.model import Model
     from napari_unet.core.recipe import Training
     from napari_unet.core.training_set import Example, TrainingSet
     from napari_unet.engine.device import Precision
+
+
+# Side of the part of an image that its fingerprint is made of, in pixels.
+_HASHED = 4096
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -170,7 +174,7 @@ def _resume(state: TrainingState, path: str | Path) -> None:
 def _patch(
     architecture: Architecture, patch: int, examples: Sequence[Example]
 ) -> tuple[int, ...]:
-    """Return the output size of a training patch, no thicker than the thinnest stack."""
+    """Return the output size of a patch, no thicker than the thinnest stack."""
     size = [patch] * architecture.ndim
     if architecture.ndim == 3:
         size[0] = min(patch, *(e.field.shape[0] for e in examples))
@@ -203,11 +207,21 @@ def _records(examples: Sequence[Example]) -> tuple[ImageRecord, ...]:
     return tuple(
         ImageRecord(
             name=_title(e),
-            sha256=sha256(np.ascontiguousarray(e.field.read()).tobytes()).hexdigest(),
+            sha256=_fingerprint(e.field),
             annotated=int(np.count_nonzero(e.classes != IGNORED)),
         )
         for e in examples
     )
+
+
+def _fingerprint(field: Field) -> str:
+    """Hash a field; of a very large one the middle, or all of it would be read."""
+    middle = []
+    for n in field.shape:
+        side = min(n, _HASHED)
+        middle.append(slice((n - side) // 2, (n + side) // 2))
+    pixels = np.ascontiguousarray(field.read(tuple(middle)))
+    return sha256(pixels.tobytes()).hexdigest()
 
 
 def _title(example: Example) -> str:
