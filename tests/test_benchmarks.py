@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -9,10 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-
-# where `python -m benchmarks.accuracy` is called
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
 from benchmarks.accuracy.__main__ import main
 from benchmarks.accuracy.commands import Attempt, evaluation, written
 from benchmarks.accuracy.experiment import own_command
@@ -203,7 +198,7 @@ def test_the_command_line_understands_what_it_is_given(task: Task) -> None:
     assert evaluate.metric == list(task.metrics)
     assert train.axes == predict.axes == evaluate.axes == task.axes
     is_volume = task.name == "qcanet"
-    assert (train.ndim, evaluate.volumes) == (3 if is_volume else None, is_volume)
+    assert (train.ndim, evaluate.volumes) == (3 if is_volume else 2, is_volume)
 
 
 def parsed(arguments: list[str]) -> argparse.Namespace:

@@ -113,9 +113,7 @@ def run(options: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         line.say(f"interrupted; go on with --resume ({checkpoint}).")
         raise
-    model = finished.model
-    card = model.card.replace(name=options.output.name.removesuffix(SUFFIX))
-    save_model(type(model)(card, model.weights), options.output)
+    save_model(finished.model, options.output)
     report = summary(options.output, finished)
     line.say(f"{options.output}: {report['verdict']}")
     write_json(report, options.json)

@@ -89,9 +89,10 @@ class Training(Settings):
         0.5,
         description="Share of patches centred on an object, others anywhere annotated.",
     )
-    steps: int = Field(0, ge=0, description="Budget in steps; 0 if it is in minutes.")
+    steps: int = Field(0, ge=0, description="Budget in steps; 0 if in minutes.")
     minutes: NonNegative = Field(
-        5.0, description="Budget in minutes of wall clock; 0 if it is in steps."
+        5.0,
+        description="Budget in minutes, from start to model file; 0 if in steps.",
     )
     validation: float = Field(
         0.1, ge=0, le=0.5, description="Share of the annotation held out; 0 for none."

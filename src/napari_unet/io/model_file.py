@@ -173,8 +173,10 @@ def _card(header: Mapping[str, str], path: Path) -> ModelCard:
             f"{VERSION}; install a newer napari-unet."
         )
     try:
-        return ModelCard.model_validate(json.loads(header["card"]))
+        card = ModelCard.model_validate(json.loads(header["card"]))
     except (KeyError, json.JSONDecodeError, ValidationError) as error:
         raise ValueError(
             f"{path} has a damaged model card: {str(error).splitlines()[0]}."
         ) from error
+    # who renames the file renames the model
+    return card.replace(name=path.name.removesuffix(SUFFIX))
