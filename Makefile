@@ -26,6 +26,8 @@ clean:
 	rm -rf $(VENV) demo-output benchmark-output
 
 $(BIN)/python:
+	@command -v $(PYTHON) >/dev/null || { \
+	  $(SUDO) apt-get update && $(SUDO) apt-get install -y python3 python3-venv; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "Python 3.11 or newer is needed, or name it: make PYTHON=python3.12 ..."; exit 1; }
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { \
