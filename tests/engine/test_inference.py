@@ -328,6 +328,7 @@ def test_events_are_frozen_and_can_be_pickled(rng: np.random.Generator) -> None:
         (np.zeros((8, 8)), {"axes": "zcyx"}, "the axes cyx in any order"),
         (np.zeros((0, 8)), {}, "is empty"),
         (np.zeros(8), {}, "2 to 5 axes"),
+        (np.zeros((8, 8)), {"planes": [(0, 3)]}, r"no plane \(t, z\) = \(0, 3\)"),
     ],
 )
 def test_input_that_does_not_fit_is_refused(

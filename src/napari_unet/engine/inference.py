@@ -106,10 +106,7 @@ def predict(
         raise ValueError(
             f"the output array must have shape {shape} ({axes}), found {out.shape}."
         )
-    fields = list(image.fields(architecture.ndim))
-    if planes is not None:
-        by_place = {(f.t, f.z): f for f in fields}
-        fields = [by_place[place] for place in planes]
+    fields = _chosen(image, architecture.ndim, planes)
     region = region or tuple(slice(0, n) for n in image.field_shape(architecture.ndim))
     output = choose_tile(network, lengths(region), settings.tile)
     scale: tuple[int, GreyScale] | None = None
@@ -311,6 +308,20 @@ def _write(
         values, there = values[:, 0], "cyx"
     order = [there.index(a) for a in axes if a in there]
     out[tuple(target.get(a, slice(None)) for a in axes)] = values.transpose(order)
+
+
+def _chosen(
+    image: Image, ndim: int, planes: Sequence[tuple[int, int | None]] | None
+) -> list[Field]:
+    by_place = {(f.t, f.z): f for f in image.fields(ndim)}
+    wanted = list(by_place) if planes is None else planes
+    missing = [place for place in wanted if place not in by_place]
+    if missing:
+        raise ValueError(
+            f"{image.name} has no plane (t, z) = {missing[0]}; it has "
+            f"{image.size('t')} time points and {image.size('z')} slices."
+        )
+    return [by_place[place] for place in wanted]
 
 
 def _named(array: ArrayLike, architecture: Architecture) -> Image:

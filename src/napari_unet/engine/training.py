@@ -106,7 +106,8 @@ def train(
         resume=resume,
         device=device,
     )
-    run = _Run(prepared, Path(checkpoint) if checkpoint else None, began)
+    place = Path(checkpoint) if checkpoint else None
+    run = _Run(prepared, place, began)
     yield TrainingStarted(
         prepared.state.record.step,
         describe(prepared.device),
@@ -119,8 +120,8 @@ def train(
     except GeneratorExit:
         run.write_checkpoint()
         raise
-    if run.write_checkpoint():
-        yield CheckpointWritten(prepared.state.record.step, Path(str(checkpoint)))
+    if place and run.write_checkpoint():
+        yield CheckpointWritten(prepared.state.record.step, place)
     yield TrainingFinished(
         run.result(), prepared.state.record.step, run.seconds(), run.problem
     )
