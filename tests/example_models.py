@@ -20,6 +20,11 @@ def random_model(table: Architecture, seed: int = 0) -> Model:
         for name, parameter in module.named_parameters():
             if name.endswith("bias"):
                 parameter.normal_(std=0.3)
+        for name, buffer in module.named_buffers():
+            if name.endswith("running_mean"):
+                buffer.normal_(std=0.3)
+            elif name.endswith("running_var"):
+                buffer.uniform_(0.5, 2.0)
     classes = tuple(ClassInfo(name=f"class {k}") for k in range(1, table.classes))
     card = ModelCard(
         architecture=table,

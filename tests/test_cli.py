@@ -57,7 +57,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         tifffile.imwrite(folder / "labels" / f"field{number}.tif", labels)
     arguments = ["train", str(folder / "images"), str(folder / "labels")]
     model = str(folder / "model.safetensors")
-    options = ("--steps", "120", "--validation", "none", "--labels", "instances")
+    options = ("--steps", "200", "--validation", "none", "--labels", "instances")
     assert main([*arguments, "--output", model, *options, *SMALL]) == 0
     return folder
 
@@ -190,7 +190,7 @@ def test_info_tells_of_installation_and_model(
     assert "cuda" in told
     assert main(["info", str(data / "model.safetensors")]) == 0
     told = capsys.readouterr().out
-    assert "120 steps" in told
+    assert "200 steps" in told
     assert "field0" in told
     assert main(["info", str(data / "model.safetensors"), "--json", "-"]) == 0
     card = json.loads(capsys.readouterr().out)

@@ -117,6 +117,17 @@ def test_tiled_equals_whole_in_3d(
         np.testing.assert_allclose(tiled(model, data, tile), expected, atol=1e-5)
 
 
+def test_a_batch_norm_uses_what_it_learnt_and_not_the_window(
+    rng: np.random.Generator,
+) -> None:
+    table = u_shape(ndim=2, channels=1, classes=2, width=3, depth=2, norm="batch")
+    model = random_model(table)
+    data = rng.random((50, 71), np.float32)
+    expected = whole(model, data)
+    for tile in (4, 28, 100):
+        np.testing.assert_allclose(tiled(model, data, tile), expected, atol=1e-5)
+
+
 @pytest.mark.parametrize("averaging", ["none", "dihedral"])
 def test_the_tile_size_does_not_matter_with_averaging(
     averaging: str, rng: np.random.Generator

@@ -57,7 +57,7 @@ class Training(Settings):
     )
     depth: int = Field(3, ge=1, le=6, description="Number of poolings.")
     norm: Literal["none", "batch"] = Field(
-        "none", description="Normalisation between convolution and activation."
+        "batch", description="Normalisation between convolution and activation."
     )
     dropout: Unit = Field(
         0.0, description="Share of values dropped at the deepest level."
@@ -132,6 +132,7 @@ class Training(Settings):
             preset="paper",
             ndim=ndim,
             width=64,
+            norm="none",
             depth=4,
             dropout=0.5,
             optimiser="sgd",

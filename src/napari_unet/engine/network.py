@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from napari_unet.engine.device import (
     Precision,
@@ -19,7 +20,7 @@ from napari_unet.engine.device import (
 from napari_unet.engine.unet import UNet
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from numpy.typing import NDArray
 
@@ -160,10 +161,25 @@ def _frozen(
     with torch.device("meta"):
         module = UNet(architecture)
     module.load_state_dict(weights, assign=True)
+    module.eval()
+    for path in (module.down, module.up):
+        for depth, block in enumerate(path):
+            path[depth] = _without_norms(block.children())
     module.to(dtype(precision), memory_format=layout_of(module))  # type: ignore[call-overload]
     # the last layer in full precision costs nothing and keeps the probabilities smooth
     module.score.float()
-    return Network(module.eval(), module.score.weight.device, precision)
+    return Network(module, module.score.weight.device, precision)
+
+
+def _without_norms(block: Iterable[nn.Module]) -> nn.Sequential:
+    """Fold each batch norm into the convolution before it: as exact, and faster."""
+    layers: list[nn.Module] = []
+    for layer in block:
+        if isinstance(layer, (nn.BatchNorm2d, nn.BatchNorm3d)):
+            layers[-1] = fuse_conv_bn_eval(layers[-1], layer)  # type: ignore[type-var]
+        else:
+            layers.append(layer)
+    return nn.Sequential(*layers)
 
 
 def _layout(ndim: int) -> torch.memory_format:
