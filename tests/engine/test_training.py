@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from napari_unet.core import events
-from napari_unet.core.annotations import IGNORED
 from napari_unet.core.recipe import Training
 from napari_unet.core.settings import Prediction
 from napari_unet.engine.inference import predict
@@ -331,16 +330,6 @@ def test_images_with_different_channels_are_refused() -> None:
                 device="cpu",
             )
         )
-
-
-def test_ignored_pixels_are_never_learnt_from() -> None:
-    labels = np.where(LABELS > 0, 2, 1)
-    half = labels.copy()
-    half[:, 48:] = 0
-    spoilt = IMAGE.copy()
-    job = list(train([spoilt], [half], SMALL, kind="annotation", device="cpu"))
-    assert finished(job).model.card.images[0].annotated == IMAGE.size // 2
-    assert IGNORED == 255
 
 
 def _channels_first(colour: np.ndarray) -> Any:
