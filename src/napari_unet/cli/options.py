@@ -22,6 +22,7 @@ def add_settings(
     model: type[Settings],
     names: Iterable[str] | None = None,
     prefix: str = "",
+    defaults: Settings | None = None,
 ) -> None:
     """Add an option for each simple field of a settings model.
 
@@ -34,10 +35,13 @@ def add_settings(
         Only these fields; all that hold a single value by default.
     prefix : str
         Put before the names of the options.
+    defaults : Settings, optional
+        Where the help takes the defaults from, if not from the model.
     """
     for name, field in model.model_fields.items():
         if names is None or name in names:
-            _add(parser, prefix + name, field)
+            usual = field.get_default() if defaults is None else getattr(defaults, name)
+            _add(parser, prefix + name, field, usual)
 
 
 def given_settings(
@@ -93,10 +97,11 @@ def _add(
     parser: argparse.ArgumentParser | argparse._ArgumentGroup,
     name: str,
     field: FieldInfo,
+    usual: Any,
 ) -> None:
     kind = field.annotation
     option = "--" + name.replace("_", "-")
-    text = f"{field.description} (default: {field.get_default()})".replace("%", "%%")
+    text = f"{field.description} (default: {usual})".replace("%", "%%")
     if kind is bool:
         parser.add_argument(
             option, action=argparse.BooleanOptionalAction, default=None, help=text

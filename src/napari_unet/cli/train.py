@@ -55,7 +55,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--validation",
         metavar="F",
-        help="share of the annotation that is held out, or none (default: 0.1)",
+        help="share of the annotation that is held out, or none (default: "
+        f"{Training.quick().validation})",
     )
     add_settings(parser, Training, ("seed", "precision"))
     add_settings(parser, Prediction, ("device",))
@@ -64,7 +65,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     recipe = parser.add_argument_group("recipe", "Replace what the preset says.")
     add_settings(recipe, Training, set(Training.model_fields) - set(_OWN))
     border = parser.add_argument_group("border weights")
-    add_settings(border, BorderWeights, prefix="border_")
+    add_settings(
+        border, BorderWeights, prefix="border_", defaults=Training.quick().border
+    )
     augmentation = parser.add_argument_group("augmentation")
     add_settings(augmentation, Augmentation, prefix="augment_")
 
