@@ -1,17 +1,24 @@
 # `make demo` and `make test` do all of their set-up on a fresh Debian or Ubuntu machine.
+# Tests that open a window do so on a screen in memory (Xvfb).
 
 VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+SCREEN := xvfb-run --auto-servernum --server-args="-screen 0 1366x768x24"
+# What Qt and OpenGL need where there is no screen and no graphics card.
+SCREEN_PACKAGES := xvfb xauth libgl1 libegl1 libglx-mesa0 libgl1-mesa-dri \
+  libxkbcommon-x11-0 libdbus-1-3 libxcb-cursor0 libxcb-icccm4 libxcb-image0 \
+  libxcb-keysyms1 libxcb-randr0 libxcb-render-util0 libxcb-shape0 libxcb-xinerama0
 
 .PHONY: demo test lint benchmark clean
 
 demo: $(VENV)/.demo
 	$(BIN)/napari-unet demo --output demo-output
 
-test: $(VENV)/.test
-	$(BIN)/python -m pytest
+test: $(VENV)/.test $(VENV)/.screen
+	QT_QPA_PLATFORM=offscreen $(BIN)/python -m pytest -m "not viewer"
+	$(SCREEN) $(BIN)/python -m pytest -m viewer
 
 lint: $(VENV)/.test
 	$(BIN)/ruff format --check
@@ -33,6 +40,12 @@ $(BIN)/python:
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { \
 	  $(SUDO) apt-get update && $(SUDO) apt-get install -y python3-venv; }
 	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.screen: | $(BIN)/python
+	@if ! command -v xvfb-run >/dev/null || ! ldconfig -p | grep -q libxcb-cursor; then \
+	  $(SUDO) apt-get update && \
+	  $(SUDO) apt-get install -y --no-install-recommends $(SCREEN_PACKAGES); fi
+	touch $@
 
 $(VENV)/.demo: pyproject.toml constraints.txt | $(BIN)/python
 	$(BIN)/pip install --constraint constraints.txt --editable .

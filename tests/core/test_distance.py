@@ -42,3 +42,20 @@ def test_random_masks_agree_with_scipy(shape, spacing):
     steps = (spacing, *(1.0,) * (len(shape) - 1))
     expected = ndi.distance_transform_edt(mask, sampling=steps)
     np.testing.assert_allclose(distance_inside(mask, steps), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("length", [253, 254, 255, 300, 700])
+def test_long_runs_agree_with_scipy_like_short_ones(length):
+    # runs of mask of more than 256 pixels are worked on in another way
+    mask = np.ones((9, length + 4), bool)
+    mask[:, [1, length + 2]] = False
+    mask[4, length // 3] = False
+    mask[:2, 40] = False
+    expected = ndi.distance_transform_edt(mask, sampling=(1, 1.7))
+    np.testing.assert_allclose(distance_inside(mask, (1, 1.7)), expected, rtol=1e-6)
+
+
+def test_columns_without_background_are_as_deep_as_their_neighbours_let_them_be():
+    mask = np.ones((4, 5), bool)
+    mask[:, 2] = False
+    np.testing.assert_array_equal(distance_inside(mask), [[2, 1, 0, 1, 2]] * 4)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -14,6 +16,7 @@ from napari_unet.core.training_set import (
     hold_out,
     make_example,
     smallest_cell,
+    update_example,
 )
 
 PLAIN = GreyScale((0.0,), (1.0,), (0.0,), (1.0,))
@@ -257,3 +260,80 @@ def test_the_smallest_cell_is_a_tenth_of_the_typical() -> None:
     nothing = Annotation(np.ones((4, 4), np.int32))
     assert smallest_cell([nothing], 20) == 20
     assert smallest_cell([], 20) == 20
+
+
+def cells_at_random(shape: tuple[int, ...], seed: int, unknown: bool) -> np.ndarray:
+    """Touching boxes of many ids on background, with parts that nobody looked at."""
+    rng = np.random.default_rng(seed)
+    labels = np.ones(shape, np.int32)
+    for number in range(2, 40):
+        start = [int(rng.integers(0, n)) for n in shape]
+        labels[tuple(slice(a, a + int(rng.integers(2, 9))) for a in start)] = number
+    if unknown:
+        labels[tuple(slice(0, n // 3) for n in shape)] = 0
+    return labels
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(
+    ("settings", "spacing"),
+    [
+        (BorderWeights(sigma=2), None),
+        (BorderWeights(sigma=1.5), (0.5, 1.0)),
+        (BorderWeights(scheme="fiji", sigma=1.5, near_sigma=1.2), None),
+        (BorderWeights(w0=0), None),
+    ],
+    ids=["paper", "pixel size", "fiji", "no border weights"],
+)
+def test_an_updated_example_equals_one_made_of_the_whole(
+    settings: BorderWeights, spacing: tuple[float, ...] | None, seed: int
+) -> None:
+    image = Image(np.random.default_rng(0).random((90, 110)), "yx", spacing)
+    field = next(image.fields(2))
+    before = cells_at_random((90, 110), 0, unknown=True)
+    finished = np.zeros(before.shape, bool)
+    finished[:12, :15] = True
+    kinds = (ClassInfo(), ClassInfo(name="b"), ClassInfo(name="c", kind="regions"))
+    class_of = {k: 1 + k % 3 for k in range(2, 60)}
+    old = make_example(field, Annotation(before, kinds, class_of, finished), settings)
+    rng = np.random.default_rng(seed)
+    y, x = int(rng.integers(0, 70)), int(rng.integers(0, 80))
+    box = (slice(y, y + 15), slice(x, min(x + 20, 110)))
+    after = before.copy()
+    after[box] = cells_at_random((90, 110), seed + 10, unknown=seed % 2 == 0)[box]
+    after[box][after[box] > 1] += 17  # ids that were not there before
+    now = Annotation(after, kinds, class_of, finished)
+    updated = update_example(old, now, box, settings)
+    whole = make_example(field, now, settings)
+    np.testing.assert_array_equal(updated.classes, whole.classes)
+    np.testing.assert_array_equal(updated.border, whole.border)
+    assert (old.classes != updated.classes).any()
+    again = make_example(field, Annotation(before, kinds, class_of, finished), settings)
+    np.testing.assert_array_equal(old.classes, again.classes)
+    np.testing.assert_array_equal(old.border, again.border)
+
+
+def test_an_updated_volume_equals_one_made_of_the_whole() -> None:
+    field = next(Image(np.zeros((9, 30, 32)), "zyx", (3.0, 1.0, 1.0)).fields(3))
+    settings = BorderWeights(sigma=1.5)
+    before = cells_at_random((9, 30, 32), 1, unknown=False)
+    after = before.copy()
+    after[4:6, 10:14, 3:9] = 7
+    box = (slice(4, 6), slice(10, 14), slice(3, 9))
+    old = make_example(field, Annotation(before), settings)
+    updated = update_example(old, Annotation(after), box, settings)
+    whole = make_example(field, Annotation(after), settings)
+    np.testing.assert_array_equal(updated.classes, whole.classes)
+    np.testing.assert_array_equal(updated.border, whole.border)
+
+
+def test_an_update_without_a_box_looks_everywhere_and_keeps_the_grey_values() -> None:
+    field = next(Image(np.zeros((30, 32)), "yx").fields(2))
+    old = make_example(field, Annotation(np.ones((30, 32), int)), BorderWeights())
+    marked = replace(old, scale=PLAIN)
+    after = cells_at_random((30, 32), 3, unknown=True)
+    updated = update_example(marked, Annotation(after), None, BorderWeights())
+    whole = make_example(field, Annotation(after), BorderWeights())
+    np.testing.assert_array_equal(updated.classes, whole.classes)
+    np.testing.assert_array_equal(updated.border, whole.border)
+    assert updated.scale is PLAIN

@@ -60,3 +60,17 @@ def test_it_cuts_along_any_axis_of_a_volume(axis):
 def test_nothing_high_is_nothing():
     assert _basins(np.zeros((2, 3))) == [[0, 0, 0], [0, 0, 0]]
     assert _basins([[-1, -2]]) == [[0, 0]]
+
+
+def test_of_equal_heights_the_first_in_reading_order_begins():
+    # two peaks of one height: the saddle between them goes to the first
+    assert _basins([[0, 4, 1, 4, 0]]) == [[0, 1, 1, 2, 0]]
+    assert _basins([[0], [4], [1], [4]]) == [[0], [1], [1], [2]]
+
+
+def test_a_volume_is_numbered_through_its_slices():
+    height = np.zeros((3, 2, 4), np.float32)
+    height[0, 0, 0] = height[2, 1, 3] = 1
+    basins = np.array(_basins(height))
+    assert (basins[0, 0, 0], basins[2, 1, 3]) == (1, 2)
+    assert np.count_nonzero(basins) == 2

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from time import perf_counter, sleep
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -7,10 +8,12 @@ import pytest
 import torch
 
 from napari_unet.core import events
+from napari_unet.core.annotations import IGNORED, Annotation, ClassInfo
+from napari_unet.core.image import Field, Image
 from napari_unet.core.recipe import Training
 from napari_unet.core.settings import Prediction
 from napari_unet.engine.inference import predict
-from napari_unet.engine.training import train
+from napari_unet.engine.training import TrainingRun, train
 from napari_unet.engine.unet import UNet
 from napari_unet.io.model_file import load_model
 
@@ -333,6 +336,227 @@ def test_images_with_different_channels_are_refused() -> None:
 
 
 def _channels_first(colour: np.ndarray) -> Any:
-    from napari_unet.core.image import Image
-
     return Image(colour, "cyx")
+
+
+PLANES = [discs(seed + 5, 160) for seed in range(3)]
+STACK = Image(np.stack([p[0] for p in PLANES]), "zyx", name="stack")
+
+
+def annotation(z: int) -> Annotation:
+    labels = PLANES[z][1].astype(np.int32)
+    return Annotation(np.where(labels > 0, labels + 1, 1))
+
+
+def training_run(
+    settings: Training = SMALL, slices: tuple[int, ...] = (0, 1), **options: Any
+) -> TrainingRun:
+    pairs = [(Field(STACK, 0, z), annotation(z)) for z in slices]
+    return TrainingRun(pairs, settings, device="cpu", **options)
+
+
+@pytest.mark.parametrize("changes", [{}, {"optimiser": "sgd", "dropout": 0.5}])
+def test_training_with_previews_is_training_without(changes: dict[str, Any]) -> None:
+    settings = SMALL.replace(**changes, validation=0.2)
+    without = finished(list(training_run(settings).events()))
+    watched = training_run(settings)
+    shown = []
+    events_: list[events.Event] = []
+    for event in watched.events():
+        events_.append(event)
+        *_, last = predict(watched.network(), PLANES[2][0])
+        shown.append(last.probabilities.copy())  # type: ignore[attr-defined]
+        torch.rand(3)
+    assert equal(finished(events_).model, without.model)
+    # they do show that it learns
+    assert np.abs(shown[-1] - shown[0]).max() > 1e-3
+
+
+def test_a_network_shown_does_not_change_with_the_training() -> None:
+    watched = training_run()
+    steps = watched.events()
+    next(steps)
+    network = watched.network()
+    *_, before = predict(network, PLANES[2][0])
+    for _ in steps:
+        pass
+    *_, after = predict(network, PLANES[2][0])
+    np.testing.assert_array_equal(before.probabilities, after.probabilities)  # type: ignore[attr-defined]
+
+
+def test_before_it_is_prepared_a_run_shows_no_network() -> None:
+    with pytest.raises(RuntimeError, match="has not begun"):
+        training_run().network()
+
+
+def test_time_in_which_others_work_does_not_count() -> None:
+    watched = training_run(SMALL.replace(steps=0, minutes=1 / 60))
+    began = perf_counter()
+    steps = 0
+    for event in watched.events():
+        if isinstance(event, events.StepDone):
+            steps += 1
+            if steps <= 10:
+                before = watched.seconds()
+                sleep(0.15)
+                assert watched.seconds() == before
+    assert perf_counter() - began > 2.2
+    assert isinstance(event, events.TrainingFinished)
+    assert event.seconds < 1.4
+    # without stopping the clock ten steps would be all
+    assert steps > 15
+
+
+def test_a_run_that_is_told_to_finish_ends_properly(tmp_path: Path) -> None:
+    place = tmp_path / "c.safetensors"
+    settings = SMALL.replace(steps=400, validation=0.2)
+    watched = training_run(settings, checkpoint=place)
+    kinds = []
+    for event in watched.events():
+        kinds.append(type(event))
+        if isinstance(event, events.StepDone) and event.step == 3:
+            watched.finish()
+    assert isinstance(event, events.TrainingFinished)
+    assert (event.steps, event.problem) == (3, None)
+    assert kinds[-3:] == [
+        events.ValidationDone,
+        events.CheckpointWritten,
+        events.TrainingFinished,
+    ]
+    assert event.model.card.score is not None
+
+
+def test_fields_are_prepared_one_by_one() -> None:
+    watched = training_run(slices=(0, 1, 2))
+    assert len(list(watched.prepare())) == 3
+    assert list(watched.prepare()) == []
+    assert isinstance(next(watched.events()), events.TrainingStarted)
+
+
+def test_a_correction_is_used_from_the_next_step_on() -> None:
+    watched = training_run()
+    order = []
+    for event in watched.events():
+        order.append(event)
+        if isinstance(event, events.StepDone) and event.step == 4:
+            watched.correct(Field(STACK, 0, 2), annotation(2))
+            assert len(watched.training_set.examples) == 2
+    used = [k for k, e in enumerate(order) if isinstance(e, events.CorrectionUsed)]
+    assert len(used) == 1
+    assert order[used[0]] == events.CorrectionUsed(4)
+    assert order[used[0] - 1].step == 4  # type: ignore[attr-defined]
+    assert order[used[0] + 1].step == 5  # type: ignore[attr-defined]
+    assert len(watched.training_set.examples) == 3
+    card = finished(order).model.card
+    assert [r.name for r in card.images] == ["stack z=0", "stack z=1", "stack z=2"]
+    plain = finished(list(training_run().events())).model
+    assert not equal(finished(order).model, plain)
+
+
+def test_a_corrected_run_goes_on_as_one_with_the_right_labels() -> None:
+    """What is drawn and learnt after a correction is what a fresh run would learn."""
+    right = annotation(0)
+    wrong = right.labels.copy()
+    wrong[20:50, 30:70] = 1
+    corrected = TrainingRun(
+        [(Field(STACK, 0, 0), Annotation(wrong))], SMALL, device="cpu"
+    )
+    for _ in corrected.prepare():
+        pass
+    # two strokes at once are one change
+    box = (slice(20, 35), slice(30, 70))
+    corrected.correct(Field(STACK, 0, 0), Annotation(wrong), box)
+    box = (slice(33, 50), slice(30, 70))
+    corrected.correct(Field(STACK, 0, 0), right, box)
+    fresh = TrainingRun([(Field(STACK, 0, 0), right)], SMALL, device="cpu")
+    models = [finished(list(r.events())).model for r in (corrected, fresh)]
+    assert equal(*models)
+    assert models[0].card.images == models[1].card.images
+
+
+def test_what_is_held_out_stays_so_when_it_is_corrected() -> None:
+    watched = training_run(SMALL.replace(validation=0.2), slices=(0,))
+    for _ in watched.prepare():
+        pass
+    (part,) = watched.training_set.held_out
+    steps = watched.events()
+    next(steps)
+    changed = Annotation(np.ones((160, 160), np.int32))
+    watched.correct(Field(STACK, 0, 0), changed)
+    assert isinstance(next(steps), events.CorrectionUsed)
+    (now,) = watched.training_set.held_out
+    (learnt,) = watched.training_set.examples
+    assert now.box == part.box
+    assert not now.example.classes.any()
+    assert (learnt.classes[part.box] == IGNORED).all()
+
+
+def test_a_class_that_comes_with_a_correction_is_learnt() -> None:
+    classes = (ClassInfo(name="a"), ClassInfo(name="b"))
+    labels = annotation(0).labels
+    first = Annotation(labels, classes)
+    numbers = dict.fromkeys(range(2, 12), 2)
+    watched = TrainingRun(
+        [(Field(STACK, 0, 0), first)],
+        SMALL.replace(steps=60, class_balance=0.5),
+        device="cpu",
+    )
+    for event in watched.events():
+        if isinstance(event, events.TrainingStarted):
+            watched.correct(Field(STACK, 0, 0), Annotation(labels, classes, numbers))
+    assert isinstance(event, events.TrainingFinished)
+    *_, last = predict(event.model, PLANES[0][0], settings=Prediction(device="cpu"))
+    here = np.isin(labels, list(numbers))
+    assert last.probabilities[2][here].mean() > 0.15  # type: ignore[attr-defined]
+
+
+def test_when_all_annotation_is_erased_the_run_goes_on_with_what_it_had() -> None:
+    watched = training_run(slices=(0,))
+    for event in watched.events():
+        if isinstance(event, events.StepDone) and event.step == 2:
+            nothing = Annotation(np.zeros((160, 160), np.int32))
+            watched.correct(Field(STACK, 0, 0), nothing)
+    assert isinstance(event, events.TrainingFinished)
+    assert event.steps == 12
+    assert event.problem is None
+
+
+def test_a_run_is_resumed_with_more_slices_and_smaller_patches(tmp_path: Path) -> None:
+    place = tmp_path / "c.safetensors"
+    settings = SMALL.replace(validation=0.2)
+    first = training_run(settings, slices=(0,), checkpoint=place)
+    for _ in first.events():
+        pass
+    held = first.training_set.held_out[0].box
+    longer = settings.replace(steps=16, patch=20)
+    # painted elsewhere, another corner would be held out
+    pairs = [(Field(STACK, 0, z), annotation(z)) for z in (2, 0)]
+    pairs[1][1].labels[:100] = 0
+    again = TrainingRun(pairs, longer, resume=place, device="cpu")
+    job = list(again.events())
+    assert [e.step for e in job if isinstance(e, events.StepDone)] == [13, 14, 15, 16]
+    (part,) = again.training_set.held_out
+    assert part.box == held
+    assert part.example.field.z == 0
+
+
+def test_a_network_that_sees_only_background_is_stopped(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    calls = []
+
+    def dead(self: UNet, image: torch.Tensor) -> torch.Tensor:
+        """What is left of a network whose activations are all zero: its last bias."""
+        calls.append(1)
+        halo = self.architecture.halo
+        size = [n - 2 * h for n, h in zip(image.shape[2:], halo, strict=True)]
+        bias = torch.tensor([1.0, 0.0]) + 0 * self.score.bias
+        return bias.view(1, 2, 1, 1).expand(len(image), 2, *size)
+
+    monkeypatch.setattr(UNet, "forward", dead)
+    last = finished(run(SMALL.replace(steps=2000, batch=1)))
+    assert 300 <= last.steps < 1000
+    assert "takes everything for background" in (last.problem or "")
+    assert "paint more of what it misses" in (last.problem or "")
+    # the weights are kept from before it went wrong
+    assert "of step 0" in (last.problem or "") or "of step 25" in (last.problem or "")

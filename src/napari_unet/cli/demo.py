@@ -11,7 +11,7 @@ import numpy as np
 
 from napari_unet.cli.evaluate import evaluate
 from napari_unet.cli.overview import Panel, draw_overview
-from napari_unet.cli.predict import KINDS, PredictionJob
+from napari_unet.cli.predict import PredictionJob
 from napari_unet.cli.progress import ProgressLine
 from napari_unet.cli.train import follow
 from napari_unet.core.recipe import Training
@@ -21,6 +21,7 @@ from napari_unet.io import samples
 from napari_unet.io.atomic import atomic
 from napari_unet.io.images import find, read_image, read_labels
 from napari_unet.io.model_file import save_model
+from napari_unet.io.prediction_folder import KINDS, PredictionFolder
 
 if TYPE_CHECKING:
     import argparse
@@ -77,8 +78,7 @@ def run(options: argparse.Namespace) -> int:
         prepare(finished.model, options.device),
         Prediction(device=options.device),
         finished.model.card.segmentation,
-        options.output,
-        KINDS,
+        PredictionFolder(options.output),
     )
     for number, path in enumerate(tested, start=1):
         job.one(path, None, KINDS, line, f"{number}/{len(tested)}")

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import json
-from contextlib import ExitStack
-from hashlib import sha256
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from napari_unet.cli.options import (
     add_settings,
@@ -19,23 +14,16 @@ from napari_unet.cli.options import (
     write_json,
 )
 from napari_unet.cli.progress import ProgressLine, clock, interruptible
-from napari_unet.core.image import Image
-from napari_unet.core.instances import segment_image
+from napari_unet.core.events import FilePredicted, PredictionFinished, TileDone
 from napari_unet.core.settings import Prediction, Segmentation
-from napari_unet.io.atomic import atomic
-from napari_unet.io.export import write_labels, write_probabilities
-from napari_unet.io.images import check_finite, find, read_image
+from napari_unet.io.images import find
 from napari_unet.io.model_file import load_model
-from napari_unet.io.ome_zarr import create_zarr
+from napari_unet.io.prediction_folder import KINDS, PredictionFolder, check_names
 
 if TYPE_CHECKING:
     import argparse
 
-    from napari_unet.core.events import PredictionFinished
     from napari_unet.core.model import Model
-
-KINDS = ("probabilities", "classes", "instances")
-RECORD = "prediction.json"
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -81,16 +69,17 @@ def run(options: argparse.Namespace) -> int:
         **given_settings(options, Segmentation)
     )
     files = find(options.images)
-    _check_names(files)
-    _claim(options.output, options.model, settings, segmentation, options.overwrite)
+    check_names(files)
+    folder = PredictionFolder(options.output, kinds)
+    folder.claim(options.model, settings, segmentation, overwrite=options.overwrite)
     from napari_unet.engine.network import prepare
 
     network = prepare(model, settings.device, settings.precision)
-    job = PredictionJob(model, network, settings, segmentation, options.output, kinds)
+    job = PredictionJob(model, network, settings, segmentation, folder)
     line = ProgressLine()
     reports = []
     for number, file in enumerate(files, start=1):
-        todo = job.missing(file) if not options.overwrite else kinds
+        todo = folder.missing(file) if not options.overwrite else kinds
         if not todo:
             line.say(f"{file.name}: is there already")
             reports.append({"image": str(file), "skipped": True})
@@ -103,7 +92,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 class PredictionJob:
-    """Predicts files one by one with one network and one set of settings."""
+    """Predicts files one by one with one network, and shows how far it is."""
 
     def __init__(
         self,
@@ -111,33 +100,13 @@ class PredictionJob:
         network: Any,
         settings: Prediction,
         segmentation: Segmentation,
-        output: Path,
-        kinds: tuple[str, ...],
+        folder: PredictionFolder,
     ) -> None:
-        self._model = model
-        self._network = network
-        self._settings = settings
-        self._segmentation = segmentation
-        self._output = output
-        self._kinds = kinds
-        self._cells = tuple(
-            k for k, c in enumerate(model.card.classes, start=1) if c.kind == "cells"
+        from napari_unet.engine.file_prediction import FilePredictor
+
+        self._predictor = FilePredictor(
+            network, model.card, settings, segmentation, folder
         )
-
-    def missing(self, file: Path) -> tuple[str, ...]:
-        """Return the kinds of output that are not there yet; a file is complete."""
-        return tuple(k for k in self._kinds if not self.target(file, k).exists())
-
-    def target(self, file: Path, kind: str) -> Path:
-        """Return where an output of an image is written."""
-        suffix = ".zarr" if file.is_dir() else ".tif"
-        return self._output / kind / (output_name(file) + suffix)
-
-    def _place(self, file: Path, kind: str) -> Path:
-        """Return where to write an output, in a folder that is there."""
-        target = self.target(file, kind)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        return target
 
     def one(
         self,
@@ -148,79 +117,22 @@ class PredictionJob:
         count: str,
     ) -> dict[str, Any]:
         """Predict one file and write what is asked for."""
-        image = read_image(file, axes)
-        check_finite(image)
-        with ExitStack() as stack:
-            finished = self._predict(file, image, kinds, line, count, stack)
-            found = Image(finished.probabilities, finished.axes, image.spacing_um)
-            report = {
-                "image": str(file),
-                "device": finished.device,
-                "precision": finished.precision,
-                "tile": list(finished.output),
-                "seconds": round(finished.seconds, 3),
-            }
-            report |= self._write(file, found, kinds)
-        return report
-
-    def _predict(
-        self,
-        file: Path,
-        image: Image,
-        kinds: tuple[str, ...],
-        line: ProgressLine,
-        count: str,
-        stack: ExitStack,
-    ) -> PredictionFinished:
-        """Run the network; an OME-Zarr image is predicted on disk, block by block."""
-        from napari_unet.core.events import PredictionFinished, TileDone
-        from napari_unet.engine.inference import output_shape, predict
-
-        out, axes = None, None
-        if file.is_dir() and "probabilities" in kinds:
-            axes, shape = output_shape(
-                self._network.module.architecture,
-                image,
-                "".join(a for a in "tczyx" if a in image.axes or a == "c"),
-            )
-            target = self._place(file, "probabilities")
-            out = stack.enter_context(
-                create_zarr(target, shape, axes, np.float32, image.spacing_um)
-            )
-        job = predict(self._network, image, out=out, axes=axes, settings=self._settings)
+        report: dict[str, Any] = {"image": str(file)}
         began = perf_counter()
-        with interruptible(job) as running:
+        with interruptible(self._predictor.events(file, axes, kinds)) as running:
             for event in running:
                 if isinstance(event, TileDone):
                     left = (perf_counter() - began) * (1 / event.progress - 1)
                     line.show(f"{count} {file.name}", event.progress, left)
-        if not isinstance(event, PredictionFinished):
-            raise RuntimeError("prediction ended without a result")
-        return event
-
-    def _write(
-        self, file: Path, found: Image, kinds: tuple[str, ...]
-    ) -> dict[str, Any]:
-        """Write the outputs; probabilities in OME-Zarr are on disk already."""
-        report: dict[str, Any] = {}
-        spacing = found.spacing_um
-        if "probabilities" in kinds and not file.is_dir():
-            target = self._place(file, "probabilities")
-            write_probabilities(target, np.asarray(found.data), found.axes, spacing)
-        axes = "".join(a for a in "tzyx" if a in found.axes)
-        if "classes" in kinds:
-            where = found.axes.index("c")
-            classes = np.asarray(found.data[...]).argmax(axis=where).astype(np.uint8)
-            write_labels(self._place(file, "classes"), classes, axes, spacing)
-        if "instances" in kinds:
-            cells = segment_image(
-                found,
-                self._model.card.architecture.ndim,
-                self._segmentation,
-                cell_classes=self._cells,
-            )
-            write_labels(self._place(file, "instances"), cells, axes, spacing)
-            report["cells"] = _count(cells, axes)
+                elif isinstance(event, PredictionFinished):
+                    report |= {
+                        "device": event.device,
+                        "precision": event.precision,
+                        "tile": list(event.output),
+                        "seconds": round(event.seconds, 3),
+                    }
+                elif isinstance(event, FilePredicted) and "instances" in kinds:
+                    report["cells"] = event.cells
         return report
 
 
@@ -235,57 +147,9 @@ def saved_kinds(text: str) -> tuple[str, ...]:
     return tuple(kind for kind in KINDS if kind in named)
 
 
-def output_name(file: Path) -> str:
-    """Return the name of an image without its suffix."""
-    return file.stem.removesuffix(".ome")
-
-
 def _tile(text: str) -> int:
     if text == "auto":
         return 0
     if not text.isdecimal() or int(text) == 0:
         raise ValueError(f"--tile is a number of pixels or auto, found {text!r}.")
     return int(text)
-
-
-def _check_names(files: list[Path]) -> None:
-    names = [output_name(file) for file in files]
-    twice = sorted({n for n in names if names.count(n) > 1})
-    if twice:
-        raise ValueError(
-            f"several images are named {twice[0]!r} and would overwrite each other; "
-            "predict them into different folders."
-        )
-
-
-def _claim(
-    output: Path,
-    model: Path,
-    settings: Prediction,
-    segmentation: Segmentation,
-    overwrite: bool,
-) -> None:
-    """Note in the folder what makes its predictions, and refuse to mix two makers."""
-    maker = {
-        "model": model.name,
-        "sha256": sha256(model.read_bytes()).hexdigest(),
-        "prediction": settings.model_dump(exclude={"device", "tile"}),
-        "segmentation": segmentation.model_dump(),
-    }
-    record = output / RECORD
-    if record.exists() and not overwrite:
-        before = json.loads(record.read_text(encoding="utf-8"))
-        if before != maker:
-            raise ValueError(
-                f"{output} holds predictions of {before.get('model')} with other "
-                "weights or settings; use another folder or --overwrite."
-            )
-    output.mkdir(parents=True, exist_ok=True)
-    with atomic(record) as temporary:
-        temporary.write_text(json.dumps(maker, indent=2), encoding="utf-8")
-
-
-def _count(cells: np.ndarray[Any, Any], axes: str) -> int:
-    """Count the cells; each frame has ids of its own."""
-    frames = cells if axes.startswith("t") else cells[np.newaxis]
-    return int(sum(frame.max(initial=0) for frame in frames))

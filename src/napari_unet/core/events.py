@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from napari_unet.core.model import Model, Score
+    from napari_unet.core.data_check import CheckReport
+    from napari_unet.core.model import Model, ModelCard, Score
     from napari_unet.core.tiles import Box
 
 
@@ -159,3 +160,115 @@ class PredictionFinished(Event):
     device: str
     precision: str
     seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict(Event):
+    """How the new model compares with the one it started from, on held-out parts.
+
+    Attributes
+    ----------
+    outcome : {"better", "worse", "similar", "first", "unknown"}
+        "first" if there was no model to start from, "unknown" with too few labels.
+    sentence : str
+        In words, with the figures.
+    iou, cells : float or None
+        Pixels: IoU of the foreground. Cells: share found and not invented (F1 at IoU
+        0.5). Of the new model; None where nothing is held out, or no cells are.
+    before_iou, before_cells : float or None
+        The same of the model it started from.
+    """
+
+    outcome: str
+    sentence: str
+    iou: float | None = None
+    cells: float | None = None
+    before_iou: float | None = None
+    before_cells: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSaved(Event):
+    """Training ended and its model is on disk.
+
+    Attributes
+    ----------
+    path : str
+    card : ModelCard
+    steps : int
+    seconds : float
+    problem : str or None
+        As in `TrainingFinished`.
+    """
+
+    path: str
+    card: ModelCard
+    steps: int
+    seconds: float
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelLoaded(Event):
+    """A network is ready to predict."""
+
+    card: ModelCard
+    device: str
+
+
+@dataclass(frozen=True, slots=True)
+class CorrectionUsed(Event):
+    """Changed annotation is part of the training from this step on."""
+
+    step: int
+
+
+@dataclass(frozen=True, slots=True)
+class CellsFound(Event):
+    """The cells of one plane or volume are in the output array."""
+
+    t: int
+    z: int | None
+    count: int
+    progress: float
+
+
+@dataclass(frozen=True, slots=True)
+class CellsLinked(Event):
+    """Cells have one id through all slices now; all of the output array changed."""
+
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class WeightsComputed(Event):
+    """The border weights of a plane are in the output array."""
+
+    t: int
+    z: int
+    highest: float
+
+
+@dataclass(frozen=True, slots=True)
+class Checked(Event):
+    """The annotation was checked."""
+
+    report: CheckReport
+
+
+@dataclass(frozen=True, slots=True)
+class FileWritten(Event):
+    """A file is complete."""
+
+    path: str
+    progress: float
+
+
+@dataclass(frozen=True, slots=True)
+class FilePredicted(Event):
+    """A file of a folder was predicted, or could not be (`problem`)."""
+
+    path: str
+    cells: int
+    progress: float
+    problem: str | None = None

@@ -10,18 +10,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import ndimage as ndi
 
 from napari_unet.core.distance import distance_inside
-from napari_unet.core.labelmap import (
-    at_edge,
-    close_ridges,
-    fill_holes,
-    renumber,
-    sizes,
-)
+from napari_unet.core.holes import fill_holes, fill_pinholes
+from napari_unet.core.labelmap import at_edge, close_ridges, renumber, sizes
 from napari_unet.core.linking import link_slices, separate_slices
 from napari_unet.core.settings import Segmentation
+from napari_unet.core.smoothing import smooth
 from napari_unet.core.watershed import watershed
 
 if TYPE_CHECKING:
@@ -78,11 +73,11 @@ def segment_instances(
     steps = tuple(spacing) if spacing else (1.0,) * (probabilities.ndim - 1)
     cells = _cut(probabilities, classes, settings, steps)
     cells = renumber(cells, sizes(cells) >= settings.min_size)
-    free = _not_other(probabilities, classes)
+    taken = _other(probabilities, classes)
     if settings.ridge > 0:
-        cells = np.where(free, close_ridges(cells, settings.ridge, steps), cells)
+        cells = _keep(taken, cells, close_ridges(cells, settings.ridge, steps))
     if settings.fill_holes:
-        cells = np.where(free, fill_holes(cells), cells)
+        cells = _keep(taken, cells, fill_holes(cells))
     keep = np.ones(int(cells.max(initial=0)) + 1, bool)
     return renumber(cells, ~at_edge(cells) if settings.clear_border else keep)
 
@@ -222,6 +217,8 @@ def _cut(
             own = np.where(best == nth, own, np.float32(0))
         height = _elevation(own, settings.threshold, spacing)
         basins = watershed(height, settings.min_distance, settings.neck)
+        if len(classes) == 1:
+            return basins
         cells += np.where(basins > 0, basins + cells.max(initial=0), 0)
     return cells
 
@@ -235,28 +232,30 @@ def _elevation(
     does halfway from there to certainty. The mean of both depths has a saddle there.
     """
     inside = probability > threshold
-    smooth = ndi.gaussian_filter(probability, [1 / step for step in spacing])
-    sure = inside & (smooth > (1 + threshold) / 2)
-    depth = distance_inside(_without_pinholes(inside), spacing)
-    depth += distance_inside(_without_pinholes(sure), spacing)
-    depth /= 2
-    return np.where(inside, depth, np.float32(0))
+    smoothed = smooth(probability, [1 / step for step in spacing])
+    sure = inside & (smoothed > (1 + threshold) / 2)
+    depth = distance_inside(fill_pinholes(inside, _PINHOLE), spacing)
+    depth += distance_inside(fill_pinholes(sure, _PINHOLE), spacing)
+    depth *= np.float32(0.5)
+    depth *= inside
+    return depth
 
 
-def _without_pinholes(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    structure = np.ones((3,) * mask.ndim, bool)
-    holes, _ = ndi.label(~mask, structure)
-    return (sizes(holes) < _PINHOLE)[holes] | mask
-
-
-def _not_other(
+def _other(
     probabilities: NDArray[np.floating], classes: tuple[int, ...]
-) -> NDArray[np.bool_]:
-    """Pixels that holes and ridges may take: not those of classes without cells."""
+) -> NDArray[np.bool_] | None:
+    """Pixels of classes without cells, which holes and ridges must not take."""
     others = set(range(1, len(probabilities))) - set(classes)
     if not others:
-        return np.ones(probabilities.shape[1:], bool)
-    return ~np.isin(probabilities.argmax(axis=0), list(others))
+        return None
+    return np.isin(probabilities.argmax(axis=0), list(others))
+
+
+def _keep(
+    where: NDArray[np.bool_] | None, old: NDArray[np.int32], new: NDArray[np.int32]
+) -> NDArray[np.int32]:
+    """Undo a change in some places."""
+    return new if where is None else np.where(where, old, new)
 
 
 def _through_z(frame: NDArray[np.int32], settings: Segmentation) -> NDArray[np.int32]:

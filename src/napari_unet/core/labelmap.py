@@ -28,7 +28,10 @@ def sizes(cells: NDArray[np.integer]) -> NDArray[np.int64]:
     ndarray of int64, shape (highest id + 1,)
         In pixels; the first entry is the background's.
     """
-    return np.bincount(cells.ravel(), minlength=1)
+    flat = cells.reshape(-1)
+    counts = np.zeros(int(flat.max(initial=0)) + 1, np.int64)
+    _tally(flat, counts)
+    return counts
 
 
 def renumber(cells: NDArray[np.int32], keep: NDArray[np.bool_]) -> NDArray[np.int32]:
@@ -75,38 +78,17 @@ def close_ridges(
     middle of it the lower id gets the pixel. A gap's last pixel at the image's corner,
     through which no such line goes, stays.
     """
-    rim, around = _with_rim(cells)
-    around = around[len(around) // 2 :]  # each line once, from its forward half
+    around = np.indices((3,) * cells.ndim).reshape(cells.ndim, -1).T - 1
+    around = around[len(around) // 2 + 1 :]  # each line once, from its forward half
     lengths = np.linalg.norm(around * np.array(spacing), axis=1)
-    lines = around @ (np.array(rim.strides) // rim.itemsize)
+    rim = np.pad(cells, 1, constant_values=-1)
+    strides = np.array(rim.strides) // rim.itemsize
     closed = rim.copy()
-    _close(rim.reshape(-1), lines, lengths, width, closed.reshape(-1))
-    return closed[(slice(1, -1),) * cells.ndim]
+    _close(rim.reshape(-1), around @ strides, lengths, width, closed.reshape(-1))
+    return np.ascontiguousarray(closed[(slice(1, -1),) * cells.ndim])
 
 
-def fill_holes(cells: NDArray[np.int32]) -> NDArray[np.int32]:
-    """Give each hole to the cell around it.
-
-    Parameters
-    ----------
-    cells : ndarray of int32, shape ([z,] y, x)
-
-    Returns
-    -------
-    ndarray of int32, shape of `cells`
-
-    Notes
-    -----
-    A hole is background, connected across corners, that borders on one cell only and
-    not on the image's edge. One with another cell in it is not a hole.
-    """
-    flat = cells.squeeze()  # an axis of one pixel has no edge to be open to
-    rim, around = _with_rim(flat)
-    _fill(rim.reshape(-1), around @ (np.array(rim.strides) // rim.itemsize))
-    return rim[(slice(1, -1),) * flat.ndim].reshape(cells.shape)
-
-
-def at_edge(cells: NDArray[np.int32]) -> NDArray[np.bool_]:
+def at_edge(cells: NDArray[np.integer]) -> NDArray[np.bool_]:
     """Tell which ids touch the image's edge.
 
     Parameters
@@ -125,12 +107,6 @@ def at_edge(cells: NDArray[np.int32]) -> NDArray[np.bool_]:
     return touching
 
 
-def _with_rim(cells: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.intp]]:
-    """Surround the image with -1; also return the offsets to all neighbours."""
-    around = np.indices((3,) * cells.ndim).reshape(cells.ndim, -1).T - 1
-    return np.pad(cells, 1, constant_values=-1), around[around.any(axis=1)]
-
-
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _scan(cells: NDArray[np.int32], numbers: NDArray[np.int32]) -> NDArray[np.int32]:
     """Replace ids by their numbers, giving out the next number where it is -1."""
@@ -145,31 +121,9 @@ def _scan(cells: NDArray[np.int32], numbers: NDArray[np.int32]) -> NDArray[np.in
 
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _fill(cells: NDArray[np.int32], neighbours: NDArray[np.intp]) -> None:
-    """Fill holes in place: cells > 0, background 0, beyond the image -1."""
-    seen = cells != 0
-    region = np.empty(cells.size - np.sum(seen), np.int64)
-    for start in range(cells.size):
-        if seen[start]:
-            continue
-        region[0], size, done = start, 1, 0
-        seen[start] = True
-        owner, alone = 0, True
-        while done < size:
-            for step in neighbours:
-                pixel = region[done] + step
-                label = cells[pixel]
-                if label != 0:
-                    alone = alone and label > 0 and (owner == 0 or owner == label)
-                    owner = label
-                elif not seen[pixel]:
-                    seen[pixel] = True
-                    region[size] = pixel
-                    size += 1
-            done += 1
-        if alone and owner > 0:
-            for at in range(size):
-                cells[region[at]] = owner
+def _tally(cells: NDArray[np.integer], counts: NDArray[np.int64]) -> None:
+    for cell in cells:
+        counts[cell] += 1
 
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
@@ -182,23 +136,46 @@ def _close(
 ) -> None:
     """Write the cells that get the pixels of gaps into `closed`."""
     for pixel in range(cells.size):
-        if cells[pixel] != 0:
+        if cells[pixel] <= 0:
             continue
-        narrowest = width
         for line in range(lines.size):
-            most = int(narrowest / lengths[line])
-            one, ahead = _walk(cells, pixel, lines[line], most)
-            if one <= 0:
+            step = lines[line]
+            if cells[pixel + step] != 0:
                 continue
-            other, back = _walk(cells, pixel, -lines[line], most + 1 - ahead)
-            if other <= 0 or other == one:
+            other, ahead = _walk(cells, pixel, step, int(width / lengths[line]) + 1)
+            if other <= 0 or other == cells[pixel]:
                 continue
-            gap = (ahead + back - 1) * lengths[line]
-            if gap < narrowest or closed[pixel] == 0:
-                narrowest = gap
-                closed[pixel] = min(one, other) if ahead == back else other
-                if ahead < back:
-                    closed[pixel] = one
+            for count in range(1, ahead):
+                at = pixel + count * step
+                if closed[at] == 0:
+                    closed[at] = _owner(cells, at, lines, lengths, width)
+
+
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _owner(
+    cells: NDArray[np.int32],
+    pixel: int,
+    lines: NDArray[np.intp],
+    lengths: NDArray[np.float64],
+    width: float,
+) -> int:
+    """Cell that gets a pixel of a gap: the nearer one on the shortest line."""
+    owner, narrowest = 0, width
+    for line in range(lines.size):
+        most = int(narrowest / lengths[line])
+        one, ahead = _walk(cells, pixel, lines[line], most)
+        if one <= 0:
+            continue
+        other, back = _walk(cells, pixel, -lines[line], most + 1 - ahead)
+        if other <= 0 or other == one:
+            continue
+        gap = (ahead + back - 1) * lengths[line]
+        if gap < narrowest or owner == 0:
+            narrowest = gap
+            owner = min(one, other) if ahead == back else other
+            if ahead < back:
+                owner = one
+    return owner
 
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]

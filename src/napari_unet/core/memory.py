@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from napari_unet.core.architecture import Architecture
 
 # Beyond this many output pixels a larger tile saves little halo and costs the cache.
-_LARGEST = {2: 1024, 3: 128}
+LARGEST = {2: 1024, 3: 128}
 
 
 def peak_values(architecture: Architecture, output: Sequence[int]) -> int:
@@ -68,9 +68,9 @@ def choose_output(
     tuple of int
         At least the network's step, also where that does not fit.
     """
-    limit = _LARGEST[architecture.ndim]
+    limit = LARGEST[architecture.ndim]
     while True:
-        output = _even(architecture, shape, limit)
+        output = even_output(architecture, shape, limit)
         if (
             limit <= max(architecture.step)
             or peak_values(architecture, output) <= values
@@ -103,9 +103,10 @@ def output_with_stride(
     return architecture.output_covering(whole)
 
 
-def _even(
+def even_output(
     architecture: Architecture, shape: Sequence[int], limit: int
 ) -> tuple[int, ...]:
+    """Return the output of about `limit` pixels that cuts a field into even parts."""
     strides = []
     for n, s in zip(shape, architecture.step, strict=True):
         count = -(-n // max(limit // s * s, s))

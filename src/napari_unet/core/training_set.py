@@ -10,7 +10,7 @@ import numpy as np
 
 from napari_unet.core.annotations import IGNORED
 from napari_unet.core.normalisation import check_finite, measure
-from napari_unet.core.weights import border_weights
+from napari_unet.core.weights import border_weights, reach
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -112,6 +112,53 @@ def make_example(
         spacing=field.image.field_spacing(field.ndim),
     )
     return Example(field, scale, targets.classes, border)
+
+
+def update_example(
+    example: Example,
+    annotation: Annotation,
+    box: Box | None,
+    settings: BorderWeights,
+) -> Example:
+    """Take up annotation that changed in one place.
+
+    Parameters
+    ----------
+    example : Example
+        Made with the same settings; not changed. All of the field, nothing of it held
+        out.
+    annotation : Annotation
+        Of the whole field, as it is now.
+    box : tuple of slice or None
+        What changed of it, with start and stop; None for anything.
+    settings : BorderWeights
+
+    Returns
+    -------
+    Example
+        What `make_example` would make, yet computed only within reach of the change.
+    """
+    shape = example.field.shape
+    changed = box if box is not None else tuple(slice(0, n) for n in shape)
+    # ridges are drawn in as many passes as there are axes, each one pixel further
+    ridges = (example.field.ndim,) * example.field.ndim
+    margins = reach(settings, example.spacing)
+    target = _grown(changed, shape, [*map(max, margins, ridges)])
+    window = _grown(_grown(target, shape, margins), shape, ridges)
+    inner = _within(target, window)
+    part = annotation.crop(window)
+    targets = part.targets()
+    classes, border = example.classes.copy(), example.border.copy()
+    classes[target] = targets.classes[inner]
+    border[target] = border_weights(
+        targets.instances,
+        settings,
+        background=targets.classes == 0,
+        class_of=annotation.class_of,
+        spacing=example.spacing,
+        box=inner,
+    )
+    return replace(example, classes=classes, border=border)
 
 
 def count_classes(examples: Iterable[Example], classes: int) -> NDArray[np.int64]:
@@ -218,12 +265,30 @@ def _hold_out_corner(
         corners.append(tuple(box))
     wanted = share * annotated.sum()
     best = min(corners, key=lambda b: abs(annotated[b].sum() - wanted))
-    near = tuple(
-        slice(max(b.start - h, 0), b.stop + h) for b, h in zip(best, halo, strict=True)
-    )
+    return without_box(example, best, halo), HeldOut(example, best)
+
+
+def without_box(example: Example, box: Box, halo: Sequence[int]) -> Example:
+    """Return an example in which nothing is learnt that is within `halo` of a box."""
     classes = example.classes.copy()
-    classes[near] = IGNORED
-    return replace(example, classes=classes), HeldOut(example, best)
+    classes[_grown(box, classes.shape, halo)] = IGNORED
+    return replace(example, classes=classes)
+
+
+def _grown(box: Box, shape: Sequence[int], margins: Sequence[int]) -> Box:
+    """Return a box with a margin around it, as far as there are pixels."""
+    return tuple(
+        slice(max(b.start - m, 0), min(b.stop + m, n))
+        for b, n, m in zip(box, shape, margins, strict=True)
+    )
+
+
+def _within(box: Box, window: Box) -> Box:
+    """Return where a box lies in a window around it."""
+    return tuple(
+        slice(b.start - w.start, b.stop - w.start)
+        for b, w in zip(box, window, strict=True)
+    )
 
 
 def _enough(

@@ -54,24 +54,60 @@ def watershed(
         return np.zeros(height.shape, np.int32)
     scale = (_TOP - 1) / highest
     # A rim of zeros lets the flood look at all neighbours without asking for the edge.
-    levels = np.zeros([n + 2 for n in height.shape], np.uint16)
-    inner = (slice(1, -1),) * height.ndim
-    levels[inner] = np.where(height > 0, height * scale + 1, 0)
-    flat = levels.ravel()
-    pixels = np.flatnonzero(flat)
-    pixels = pixels[np.argsort(_TOP - flat[pixels], kind="stable")]
-    strides = np.cumprod((1, *levels.shape[:0:-1]))
-    basins = np.zeros(flat.size, np.int32)
+    rimmed = tuple(n + 2 for n in height.shape)
+    strides = np.cumprod((1, *rimmed[:0:-1]))[::-1]
+    lines = (np.indices(height.shape[:-1]) + 1).reshape(height.ndim - 1, -1)
+    begins = strides[:-1] @ lines + 1
+    flat = height.reshape(begins.size, -1)
+    levels = np.zeros(int(np.prod(rimmed)), np.uint16)
+    _quantise(flat, np.float32(scale), begins, levels)
+    basins = np.zeros(levels.size, np.int32)
     # Depth 1 is one rounding step: two maxima of one plateau are never two cells.
-    _flood(
-        pixels,
-        flat,
-        np.concatenate((-strides[::-1], strides)),
+    parent = _flood(
+        _from_high_to_low(levels),
+        levels,
+        np.concatenate((-strides, strides[::-1])),
         max(depth * scale, 1.0),
         share,
         basins,
     )
-    return np.ascontiguousarray(basins.reshape(levels.shape)[inner])
+    merged = np.empty(flat.shape, np.int32)
+    _merge(basins, begins, parent, merged)
+    return merged.reshape(height.shape)
+
+
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _quantise(
+    height: NDArray[np.float32],
+    scale: np.float32,
+    begins: NDArray[np.intp],
+    levels: NDArray[np.uint16],
+) -> None:
+    """Write the lines of an image as levels from 1, each from its begin on."""
+    size = height.shape[1]
+    for number in range(begins.size):
+        line = height[number]
+        target = levels[begins[number] : begins[number] + size]
+        for x in range(size):
+            level = np.int32(max(line[x], np.float32(0)) * scale + np.float32(1))
+            target[x] = level if line[x] > 0 else 0
+
+
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _from_high_to_low(levels: NDArray[np.uint16]) -> NDArray[np.int64]:
+    """Pixels above 0, of one level in the order of the image."""
+    begin = np.zeros(_TOP + 2, np.int64)
+    for pixel in range(levels.size):
+        begin[_TOP - levels[pixel] + 1] += 1
+    for place in range(1, begin.size):
+        begin[place] += begin[place - 1]
+    pixels = np.empty(begin[_TOP], np.int64)
+    for pixel in range(levels.size):
+        level = levels[pixel]
+        if level > 0:
+            pixels[begin[_TOP - level]] = pixel
+            begin[_TOP - level] += 1
+    return pixels
 
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
@@ -109,8 +145,11 @@ def _flood(
     depth: float,
     share: float,
     basins: NDArray[np.int32],
-) -> None:
-    """Number the basins of `pixels`, which come from high to low, into `basins`."""
+) -> NDArray[np.int32]:
+    """Number the basins of `pixels`, which come from high to low, into `basins`.
+
+    Returned is for each basin a basin that it was merged into, or itself.
+    """
     parent = np.zeros(pixels.size + 1, np.int32)
     peak = np.zeros(pixels.size + 1, np.int32)
     count = 0
@@ -134,5 +173,22 @@ def _flood(
             parent[count], peak[count] = count, level
             steepest = count
         basins[pixel] = steepest
-    for pixel in pixels:
-        basins[pixel] = _root(parent, basins[pixel])
+    return parent[: count + 1]
+
+
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _merge(
+    basins: NDArray[np.int32],
+    begins: NDArray[np.intp],
+    parent: NDArray[np.int32],
+    merged: NDArray[np.int32],
+) -> None:
+    """Write the numbers of the merged basins without the rim."""
+    for basin in range(parent.size):
+        parent[basin] = _root(parent, basin)
+    size = merged.shape[1]
+    for number in range(begins.size):
+        line = basins[begins[number] : begins[number] + size]
+        target = merged[number]
+        for x in range(size):
+            target[x] = parent[line[x]]

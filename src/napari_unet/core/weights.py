@@ -78,7 +78,7 @@ def border_weights(
     steps = tuple(spacing) if spacing is not None else (1.0,) * instances.ndim
     part = box if box is not None else tuple(slice(0, n) for n in instances.shape)
     _check(instances.shape, background, steps, part)
-    margins = [ceil(max(_reaches(settings)) / step) for step in steps]
+    margins = reach(settings, steps)
     weights = np.empty([b.stop - b.start for b in part], np.float32)
     for band, piece in _bands(part, margins[0]):
         window, inner = _grow(piece, margins)
@@ -88,6 +88,24 @@ def border_weights(
         groups = _by_class(cells, class_of) if settings.scheme == "fiji" else [cells]
         weights[band] = _weigh(groups, wanted, inner, settings, steps)
     return weights
+
+
+def reach(
+    settings: BorderWeights, spacing: Sequence[float] = (1.0, 1.0)
+) -> tuple[int, ...]:
+    """Return how far a changed pixel changes `border_weights`, in pixels of each axis.
+
+    Parameters
+    ----------
+    settings : BorderWeights
+    spacing : sequence of float
+        Pixel size along each axis relative to the finest.
+
+    Returns
+    -------
+    tuple of int
+    """
+    return tuple(ceil(max(_reaches(settings)) / step) for step in spacing)
 
 
 def class_weights(

@@ -5,8 +5,7 @@ The result does not depend on the size or order of the tiles; see `core.tiles`.
 
 from __future__ import annotations
 
-from collections import deque
-from itertools import chain
+from dataclasses import dataclass
 from math import prod
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -15,21 +14,14 @@ import numpy as np
 
 from napari_unet.core.events import PredictionFinished, TileDone, TileHalved
 from napari_unet.core.image import Image
-from napari_unet.core.memory import choose_output, halve_output, output_with_stride
 from napari_unet.core.normalisation import measure
 from napari_unet.core.settings import Prediction
-from napari_unet.core.tiles import plan, read_window
-from napari_unet.engine.device import (
-    describe,
-    dtype,
-    free_memory,
-    is_out_of_memory,
-    release_memory,
-)
-from napari_unet.engine.network import Averaging, Network, prepare
+from napari_unet.engine.device import describe
+from napari_unet.engine.network import Network, prepare
+from napari_unet.engine.tile_run import TileRun, choose_tile, lengths
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, MutableMapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -38,11 +30,24 @@ if TYPE_CHECKING:
     from napari_unet.core.image import ArrayLike, Field
     from napari_unet.core.model import Model
     from napari_unet.core.normalisation import GreyScale
-    from napari_unet.core.tiles import Box, Tile
+    from napari_unet.core.tiles import Box
 
-# Share of the free memory that feature maps may take; the rest is for everything else.
-_MEMORY_SHARE = 0.5
-_FIXED_TILE = 256
+
+@dataclass(frozen=True, slots=True)
+class Tiles:
+    """How large tiles are.
+
+    Attributes
+    ----------
+    output : tuple of int
+        Output size of all tiles, in pixels.
+    first : tuple of int or None
+        Before all others a smaller tile is done at the focus, so that something is seen
+        soon. Its pixels come once more, the same, with the others.
+    """
+
+    output: tuple[int, ...]
+    first: tuple[int, ...] | None = None
 
 
 def predict(
@@ -55,6 +60,8 @@ def predict(
     planes: Sequence[tuple[int, int | None]] | None = None,
     region: Box | None = None,
     focus: Sequence[float] | None = None,
+    tiles: Tiles | None = None,
+    scales: MutableMapping[int, GreyScale] | None = None,
 ) -> Iterator[Event]:
     """Predict class probabilities.
 
@@ -78,6 +85,10 @@ def predict(
         prediction of the whole.
     focus : sequence of float, optional
         Point ([z,] y, x) in pixels from which tiles are done outwards.
+    tiles : Tiles, optional
+        Output size of the tiles, in place of that of the settings.
+    scales : mapping of int to GreyScale, optional
+        Normalisation of time points, where known; what is measured is put in.
 
     Yields
     ------
@@ -108,21 +119,26 @@ def predict(
         )
     fields = _chosen(image, architecture.ndim, planes)
     region = region or tuple(slice(0, n) for n in image.field_shape(architecture.ndim))
-    output = choose_tile(network, lengths(region), settings.tile)
-    scale: tuple[int, GreyScale] | None = None
+    sizes = tiles or Tiles(choose_tile(network, lengths(region), settings.tile))
+    scales = {} if scales is None else scales
+    output = sizes.output
     done, total = 0, prod(lengths(region)) * len(fields)
     for number, field in enumerate(fields, start=1):
-        if scale is None or scale[0] != field.t:
-            scale = field.t, measure(image, field.t)
+        if field.t not in scales:
+            scales[field.t] = measure(image, field.t)
         run = TileRun(
             network,
             field,
-            scale[1],
+            scales[field.t],
             output=output,
             averaging=settings.averaging,
             region=region,
             focus=focus,
         )
+        glance = run.glance(sizes.first) if number == 1 and sizes.first else ()
+        for tile, values in glance:
+            _write(out, axes, field, tile.target, values)
+            yield TileDone(field.t, field.z, tile.target, 0.0, field_done=False)
         for tile, values in run:
             if run.output != output:
                 output = run.output
@@ -176,124 +192,6 @@ def output_shape(
     return axes, tuple(sizes)
 
 
-class TileRun:
-    """Predicts one field tile by tile; tiles shrink when memory runs out.
-
-    Iterating yields (tile, probabilities): the probabilities of the tile's target, an
-    ndarray of float32 of shape (classes, [z,] y, x).
-
-    Parameters
-    ----------
-    network : Network
-    field : Field
-    scale : GreyScale
-        Normalisation of the field.
-    output : tuple of int, optional
-        Output size of the tiles; chosen by the free memory if not given.
-    averaging : {"none", "dihedral"}
-    region : tuple of slice, optional
-        Part of the field.
-    focus : sequence of float, optional
-        Point from which tiles are done outwards.
-    """
-
-    def __init__(
-        self,
-        network: Network,
-        field: Field,
-        scale: GreyScale,
-        *,
-        output: tuple[int, ...] | None = None,
-        averaging: Averaging = "none",
-        region: Box | None = None,
-        focus: Sequence[float] | None = None,
-    ) -> None:
-        self._network = network
-        self._field = field
-        self._scale = scale
-        self._averaging: Averaging = averaging
-        self._focus = focus
-        self.region = region or tuple(slice(0, n) for n in field.shape)
-        self.output = output or choose_tile(network, lengths(self.region))
-
-    def __iter__(self) -> Iterator[tuple[Tile, NDArray[np.float32]]]:
-        waiting = deque(self._plan(self.region))
-        while waiting:
-            probabilities = self._try(waiting[0])
-            if probabilities is None:
-                self._halve()
-                smaller = [self._plan(tile.target) for tile in waiting]
-                waiting = deque(chain.from_iterable(smaller))
-                continue
-            tile = waiting.popleft()
-            yield tile, probabilities[(slice(None), *tile.inner)]
-
-    def _plan(self, region: Box) -> list[Tile]:
-        table = self._network.module.architecture
-        return plan(
-            self._field.shape,
-            self.output,
-            step=table.step,
-            halo=table.halo,
-            region=region,
-            focus=self._focus,
-        )
-
-    def _try(self, tile: Tile) -> NDArray[np.float32] | None:
-        """Predict one tile; None if memory ran out."""
-        window = self._scale.apply(read_window(self._field, tile.start, tile.size))
-        try:
-            return self._network.probabilities(window, self._averaging)
-        except RuntimeError as error:
-            if not is_out_of_memory(error):
-                raise
-        release_memory(self._network.device)
-        return None
-
-    def _halve(self) -> None:
-        smaller = halve_output(self._network.module.architecture, self.output)
-        if smaller is None:
-            raise MemoryError(
-                "the smallest tile does not fit into the memory of "
-                f"{self._network.device}; free memory or use another device."
-            )
-        self.output = smaller
-
-
-def choose_tile(
-    network: Network, shape: tuple[int, ...], tile: int = 0
-) -> tuple[int, ...]:
-    """Choose the output size of the tiles.
-
-    Parameters
-    ----------
-    network : Network
-    shape : tuple of int
-        Pixels to predict along each axis.
-    tile : int
-        The size asked for; 0 chooses by the free memory.
-
-    Returns
-    -------
-    tuple of int
-    """
-    table = network.module.architecture
-    if not table.tile_invariant:
-        # one fixed tile, whatever the machine, so that results can be repeated
-        tile = tile or _FIXED_TILE
-    if tile:
-        return output_with_stride(table, (tile,) * table.ndim)
-    size = dtype(network.precision).itemsize
-    return choose_output(
-        table, shape, _MEMORY_SHARE * free_memory(network.device) / size
-    )
-
-
-def lengths(box: Box) -> tuple[int, ...]:
-    """Return the size of a box in pixels."""
-    return tuple(b.stop - b.start for b in box)
-
-
 def _write(
     out: Any, axes: str, field: Field, box: Box, values: NDArray[np.float32]
 ) -> None:
@@ -338,7 +236,3 @@ def _check(architecture: Architecture, image: Image) -> None:
             f"{image.name}: the model was trained on {architecture.channels} "
             f"channel(s), the image has {image.channels}."
         )
-
-
-def _lengths(box: Box) -> tuple[int, ...]:
-    return tuple(b.stop - b.start for b in box)

@@ -11,14 +11,9 @@ import torch
 
 from napari_unet.core.annotations import IGNORED
 from napari_unet.core.model import ImageRecord, ModelCard
-from napari_unet.core.pairing import annotated_fields
+from napari_unet.core.revision import held_parts, hold_out_again
 from napari_unet.core.settings import Segmentation
-from napari_unet.core.training_set import (
-    count_classes,
-    hold_out,
-    make_example,
-    smallest_cell,
-)
+from napari_unet.core.training_set import count_classes, hold_out, smallest_cell
 from napari_unet.core.weights import class_weights
 from napari_unet.engine.device import choose_device, choose_precision
 from napari_unet.engine.sampling import Sampler
@@ -33,9 +28,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_unet.core.annotations import Annotation, Kind
+    from napari_unet.core.annotations import Annotation, ClassInfo
     from napari_unet.core.architecture import Architecture
-    from napari_unet.core.image import ArrayLike, Field, Image
+    from napari_unet.core.image import Field
     from napari_unet.core.model import Model
     from napari_unet.core.recipe import Training
     from napari_unet.core.training_set import Example, TrainingSet
@@ -48,13 +43,15 @@ _HASHED = 4096
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prepared:
-    """What a training run works with.
+    """What a training run begins with.
 
     Attributes
     ----------
     state : TrainingState
     sampler : Sampler
     training_set : TrainingSet
+    counts : ndarray of int64, shape (classes,)
+        Pixels of each class that are learnt from.
     table : ndarray of float32, shape (classes,)
         Weight of each class (w_c of Eq. 2).
     device : torch.device
@@ -64,41 +61,52 @@ class Prepared:
     state: TrainingState
     sampler: Sampler
     training_set: TrainingSet
+    counts: NDArray[np.int64]
     table: NDArray[np.float32]
     device: torch.device
     precision: Precision
 
 
 def prepare_training(
-    images: Sequence[Image | ArrayLike],
-    labels: Sequence[Annotation | Image | ArrayLike],
+    pairs: Sequence[tuple[Field, Annotation]],
+    examples: Sequence[Example],
     settings: Training,
     *,
-    kind: Kind | None,
     start: Model | None,
     resume: str | Path | None,
     device: str,
 ) -> Prepared:
-    """Check the input and set everything up; the arguments are those of `train`."""
+    """Check the input and set everything up.
+
+    Parameters
+    ----------
+    pairs : sequence of (Field, Annotation)
+    examples : sequence of Example
+        What was made of each pair.
+    settings, start, resume, device
+        As for `train`.
+
+    Returns
+    -------
+    Prepared
+
+    Raises
+    ------
+    ValueError
+        If there is nothing to learn, or what is given does not go together.
+    """
     where = choose_device(device)
     how = choose_precision(where, settings.precision)
-    pairs = annotated_fields(images, labels, settings.ndim, kind)
-    examples = [make_example(f, a, settings.border) for f, a in pairs]
-    classes = pairs[0][1].classes
+    classes = _classes([a for _, a in pairs])
     architecture = _architecture(settings, examples, len(classes) + 1, start)
-    rng = np.random.default_rng([settings.seed, 2])
-    parted = hold_out(
-        examples, settings.validation, architecture.halo, architecture.classes, rng
-    )
-    counts = count_classes(parted.examples, architecture.classes)
-    _check_counts(counts, [c.name for c in classes])
+    records = tuple(record_of(e) for e in examples)
     card = ModelCard(
         architecture=architecture,
         classes=classes,
         spacing_um=_common_spacing(examples),
         training=settings,
         segmentation=_segmentation([a for _, a in pairs]),
-        images=_records(examples),
+        images=records,
         device=where.type,
         precision=how,
         parent=start.card.name if start else None,
@@ -106,6 +114,9 @@ def prepare_training(
     state = TrainingState(card, _network(card, start, where))
     if resume is not None:
         _resume(state, resume)
+    parted = _part(state, examples)
+    counts = count_classes(parted.examples, architecture.classes)
+    _check_counts(counts, [c.name for c in classes])
     return Prepared(
         state=state,
         sampler=Sampler(
@@ -118,10 +129,43 @@ def prepare_training(
             seed=settings.seed,
         ),
         training_set=parted,
+        counts=counts,
         table=class_weights(counts, settings.border, settings.class_balance),
         device=where,
         precision=how,
     )
+
+
+def record_of(example: Example) -> ImageRecord:
+    """Return what a model's card says of an example."""
+    return ImageRecord(
+        name=_title(example),
+        sha256=_fingerprint(example.field),
+        annotated=int(np.count_nonzero(example.classes != IGNORED)),
+    )
+
+
+def _part(state: TrainingState, examples: Sequence[Example]) -> TrainingSet:
+    """Hold a part out: that of the run that is resumed, or one drawn by the seed."""
+    settings, table = state.card.training, state.card.architecture
+    keys = [r.sha256 for r in state.card.images]
+    if state.record.validation is not None:
+        parts, words = state.record.held_out, state.record.validation
+        return hold_out_again(examples, keys, parts, table.halo, words)
+    rng = np.random.default_rng([settings.seed, 2])
+    parted = hold_out(examples, settings.validation, table.halo, table.classes, rng)
+    by_example = dict(zip(map(id, examples), keys, strict=True))
+    held = [by_example[id(part.example)] for part in parted.held_out]
+    state.record = state.record.replace(
+        held_out=held_parts(parted, held), validation=parted.validation
+    )
+    return parted
+
+
+def _classes(annotations: Sequence[Annotation]) -> tuple[ClassInfo, ...]:
+    if not annotations:
+        raise ValueError("nothing is annotated: paint some cells and background.")
+    return annotations[0].classes
 
 
 def _architecture(
@@ -162,7 +206,8 @@ def _resume(state: TrainingState, path: str | Path) -> None:
             f"{path} belongs to another network; resume with the settings, channels "
             "and classes it was trained with, or start from it with --init."
         )
-    if [r.sha256 for r in card.images] != [r.sha256 for r in state.card.images]:
+    # while people annotate, slices come and go: it is the same work if one is left
+    if not {r.sha256 for r in card.images} & {r.sha256 for r in state.card.images}:
         names = ", ".join(r.name for r in card.images)
         raise ValueError(
             f"{path} was trained on other images ({names}); "
@@ -201,17 +246,6 @@ def _common_spacing(examples: Sequence[Example]) -> tuple[float, ...] | None:
     """Return the pixel size if all images have the same."""
     sizes = {e.field.image.spacing_um for e in examples}
     return sizes.pop() if len(sizes) == 1 else None
-
-
-def _records(examples: Sequence[Example]) -> tuple[ImageRecord, ...]:
-    return tuple(
-        ImageRecord(
-            name=_title(e),
-            sha256=_fingerprint(e.field),
-            annotated=int(np.count_nonzero(e.classes != IGNORED)),
-        )
-        for e in examples
-    )
 
 
 def _fingerprint(field: Field) -> str:

@@ -77,20 +77,41 @@ class Sampler:
         device: torch.device,
         seed: int,
     ) -> None:
-        self._examples = examples
         self._output = tuple(output)
         self._halo = tuple(halo)
         self._foreground = foreground
         self._augmentation = augmentation
         self._device = device
         self._seed = seed
-        rng = np.random.default_rng([seed, 0])
-        known = [e.classes != IGNORED for e in examples]
-        objects = [k & (e.classes > 0) for k, e in zip(known, examples, strict=True)]
-        self._anywhere = _Places(known, rng)
-        self._on_objects = _Places(objects, rng)
-        if not self._anywhere.count:
+        self._examples: Sequence[Example] = ()
+        self._annotated: dict[int, _Mask] = {}
+        self._objects: dict[int, _Mask] = {}
+        self.use(examples)
+
+    def use(self, examples: Sequence[Example]) -> None:
+        """Draw from these examples; those that were there are not searched again.
+
+        Raises
+        ------
+        ValueError
+            If no pixel is annotated; it then goes on to draw from those before.
+        """
+        rng = np.random.default_rng([self._seed, 0])
+        annotated = {
+            id(e): self._annotated.get(id(e)) or _Mask.of(e.classes != IGNORED, rng)
+            for e in examples
+        }
+        objects = {
+            id(e): self._objects.get(id(e))
+            or _Mask.of((e.classes != IGNORED) & (e.classes > 0), rng)
+            for e in examples
+        }
+        anywhere = _Places([annotated[id(e)] for e in examples])
+        if not anywhere.count:
             raise ValueError("nothing is annotated: paint some cells and background.")
+        self._examples, self._annotated, self._objects = examples, annotated, objects
+        self._anywhere = anywhere
+        self._on_objects = _Places([objects[id(e)] for e in examples])
 
     def draw(self, step: int, size: int) -> Batch:
         """Draw the batch of a step.
@@ -161,27 +182,37 @@ class Sampler:
         return moved[0].to(torch.uint8), weight[0]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Mask:
+    """Pixels of a field: how many, and the flat indices of those to choose from."""
+
+    shape: tuple[int, ...]
+    count: int
+    chosen: NDArray[np.intp]
+
+    @classmethod
+    def of(cls, mask: NDArray[np.bool_], rng: np.random.Generator) -> _Mask:
+        found = np.flatnonzero(mask)
+        count = len(found)
+        if count > _PLACES:
+            found = rng.choice(found, _PLACES, replace=False)
+        return cls(mask.shape, count, found)
+
+
 class _Places:
     """Pixels of several fields to choose from, all alike."""
 
-    def __init__(
-        self, masks: Sequence[NDArray[np.bool_]], rng: np.random.Generator
-    ) -> None:
-        self._shapes = [m.shape for m in masks]
-        self._counts = np.array([np.count_nonzero(m) for m in masks], np.float64)
+    def __init__(self, masks: Sequence[_Mask]) -> None:
+        self._masks = masks
+        self._counts = np.array([m.count for m in masks], np.float64)
         self.count = int(self._counts.sum())
-        self._pixels = []
-        for mask in masks:
-            found = np.flatnonzero(mask)
-            if len(found) > _PLACES:
-                found = rng.choice(found, _PLACES, replace=False)
-            self._pixels.append(found)
 
     def draw(self, rng: np.random.Generator) -> tuple[int, NDArray[np.intp]]:
         """Return the number of a field and a pixel ([z,] y, x) of it."""
         number = int(rng.choice(len(self._counts), p=self._counts / self.count))
-        flat = rng.choice(self._pixels[number])
-        return number, np.array(np.unravel_index(flat, self._shapes[number]))
+        mask = self._masks[number]
+        flat = rng.choice(mask.chosen)
+        return number, np.array(np.unravel_index(flat, mask.shape))
 
 
 def _frame(at: Tensor) -> tuple[list[int], list[int], Tensor]:

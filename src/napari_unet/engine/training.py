@@ -7,46 +7,34 @@ with the same weights as an uninterrupted one.
 
 from __future__ import annotations
 
-from math import cos, isfinite, pi
+from contextlib import closing
 from pathlib import Path
-from time import perf_counter
 from typing import TYPE_CHECKING
-
-import torch
 
 from napari_unet.core.events import (
     CheckpointWritten,
-    StepDone,
     TrainingFinished,
     TrainingStarted,
-    ValidationDone,
-    ValidationTile,
 )
-from napari_unet.core.model import Progress, Score
+from napari_unet.core.pairing import annotated_fields
 from napari_unet.core.recipe import Training
-from napari_unet.engine.device import describe, dtype, is_out_of_memory
-from napari_unet.engine.losses import weighted_cross_entropy
-from napari_unet.engine.network import frozen_copy, layout_of
+from napari_unet.core.training_set import make_example
+from napari_unet.engine.clock import Clock
+from napari_unet.engine.corrections import Change
+from napari_unet.engine.device import describe
 from napari_unet.engine.preparation import prepare_training
-from napari_unet.engine.validation import validate
-from napari_unet.io.model_file import save_checkpoint
+from napari_unet.engine.training_loop import TrainingLoop
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from torch import Tensor
+    from collections.abc import Generator, Iterable, Iterator, Sequence
 
     from napari_unet.core.annotations import Annotation, Kind
     from napari_unet.core.events import Event
-    from napari_unet.core.image import ArrayLike, Image
+    from napari_unet.core.image import ArrayLike, Field, Image
     from napari_unet.core.model import Model
-    from napari_unet.engine.preparation import Prepared
-
-_WARM_UP = 20
-_VALIDATIONS = 10
-_CHECKPOINT_SECONDS = 20.0
-# Steps between two looks at whether the weights are worth keeping.
-_LOOK = 25
+    from napari_unet.core.tiles import Box
+    from napari_unet.core.training_set import Example, TrainingSet
+    from napari_unet.engine.network import Network
 
 
 def train(
@@ -96,224 +84,168 @@ def train(
     ValueError
         If images and labels do not go together or nothing is annotated.
     """
-    began = perf_counter() - head_start
-    prepared = prepare_training(
-        images,
-        labels,
-        settings or Training.quick(),
-        kind=kind,
+    clock = Clock(head_start)
+    given = settings or Training.quick()
+    run = TrainingRun(
+        annotated_fields(images, labels, given.ndim, kind),
+        given,
         start=start,
         resume=resume,
+        checkpoint=checkpoint,
         device=device,
+        clock=clock,
     )
-    place = Path(checkpoint) if checkpoint else None
-    run = _Run(prepared, place, began)
-    yield TrainingStarted(
-        prepared.state.record.step,
-        describe(prepared.device),
-        prepared.precision,
-        prepared.training_set.validation,
-    )
-    try:
-        yield from run.steps()
-        yield from run.validation()
-    except GeneratorExit:
-        run.write_checkpoint()
-        raise
-    if place and run.write_checkpoint():
-        yield CheckpointWritten(prepared.state.record.step, place)
-    yield TrainingFinished(
-        run.result(), prepared.state.record.step, run.seconds(), run.problem
-    )
+    yield from run.events()
 
 
-class _Run:
-    """One training run: its clock, its loop and its guards."""
+class TrainingRun:
+    """One training run, to be watched and corrected while it goes on.
+
+    Time in which others are at work, between two events, does not count.
+
+    Parameters
+    ----------
+    pairs : iterable of (Field, Annotation)
+        Planes or volumes, and what is known of each; read one by one.
+    settings : Training
+    start, resume, checkpoint, device
+        As for `train`.
+    clock : Clock, optional
+        Shows the time already used up.
+    """
 
     def __init__(
-        self, prepared: Prepared, checkpoint: Path | None, began: float
+        self,
+        pairs: Iterable[tuple[Field, Annotation]],
+        settings: Training,
+        *,
+        start: Model | None = None,
+        resume: str | Path | None = None,
+        checkpoint: str | Path | None = None,
+        device: str = "auto",
+        clock: Clock | None = None,
     ) -> None:
-        self.problem: str | None = None
-        self._prepared = prepared
-        self._settings = prepared.state.card.training
-        self._state = prepared.state
-        self._checkpoint = checkpoint
-        self._began = began - prepared.state.record.seconds
-        self._written = self._validated = self._first = perf_counter()
-        self._first_step = self._state.record.step
-        self._reserve = 0.0
-        self._good = self._state.record.step, self._snapshot()
-        self._table = torch.as_tensor(prepared.table, device=prepared.device)
-        self._scaler = torch.amp.GradScaler(
-            prepared.device.type, enabled=prepared.precision == "fp16"
+        self._pairs = pairs
+        self._settings = settings
+        self._start = start
+        self._resume = resume
+        self._checkpoint = Path(checkpoint) if checkpoint else None
+        self._device = device
+        self._clock = clock or Clock()
+        self._loop: TrainingLoop | None = None
+        self._finishing = False
+
+    def prepare(self) -> Iterator[None]:
+        """Get everything ready, field by field; `events` does it unless it was done.
+
+        Raises
+        ------
+        ValueError
+            If images and annotation do not go together or nothing is annotated.
+        """
+        if self._loop is not None:
+            return
+        pairs: list[tuple[Field, Annotation]] = []
+        examples: list[Example] = []
+        for field, annotation in self._pairs:
+            if annotation.labels.any() or annotation.finished is not None:
+                pairs.append((field, annotation))
+                examples.append(make_example(*pairs[-1], self._settings.border))
+            with self._clock.stopped():
+                yield
+        prepared = prepare_training(
+            pairs,
+            examples,
+            self._settings,
+            start=self._start,
+            resume=self._resume,
+            device=self._device,
         )
+        self._clock.add(prepared.state.record.seconds)
+        self._loop = TrainingLoop(prepared, self._checkpoint, self._clock)
+
+    def events(self) -> Generator[Event, None, None]:
+        """Train; the events are those of `train`, and `CorrectionUsed`.
+
+        If the generator is closed, a checkpoint is written.
+        """
+        for _ in self.prepare():
+            pass
+        with closing(self._run()) as run:
+            for event in run:
+                with self._clock.stopped():
+                    yield event
+
+    def network(self) -> Network:
+        """Return a network with the running mean of the weights, to predict with.
+
+        It is a copy: the training goes on as if nothing had been predicted.
+
+        Raises
+        ------
+        RuntimeError
+            Before the run is prepared.
+        """
+        return self._prepared_loop().network()
 
     def seconds(self) -> float:
         """Return the time used so far, in all sittings."""
-        return perf_counter() - self._began
+        return self._clock.seconds()
 
-    def steps(self) -> Iterator[Event]:
-        """Step until the budget is used up or something goes wrong."""
-        while (progress := self._progress()) < 1:
-            loss = self._step(progress)
-            if not self._healthy(loss):
-                return
-            step = self._state.record.step
-            yield StepDone(step, loss, self._progress(), self._seconds_left())
-            if self._validation_is_due():
-                yield from self.validation()
-            if self._checkpoint and self._checkpoint_is_due():
-                self.write_checkpoint()
-                yield CheckpointWritten(step, self._checkpoint)
+    @property
+    def training_set(self) -> TrainingSet:
+        """What is learnt from and what is held out, as it is now."""
+        return self._prepared_loop().prepared.training_set
 
-    def validation(self) -> Iterator[Event]:
-        """Predict the held-out parts with the running mean of the weights."""
-        prepared, state = self._prepared, self._state
-        if not prepared.training_set.held_out or self.problem:
-            return
-        began = perf_counter()
-        network = frozen_copy(state.module, state.mean, prepared.precision)
-        score: Score | None = None
-        for score in validate(network, prepared.training_set.held_out):
-            if score is None:
-                yield ValidationTile()
-        if score is not None:
-            better = state.keep_best(score)
-            self._log(score)
-            yield ValidationDone(state.record.step, score, better)
-        self._validated = perf_counter()
-        # a budget in minutes has to end with one more validation
-        self._reserve = 1.2 * (self._validated - began)
+    def correct(
+        self, field: Field, annotation: Annotation, box: Box | None = None
+    ) -> None:
+        """Use changed annotation from the next step on.
 
-    def write_checkpoint(self) -> bool:
-        """Write all that is needed to go on, if there is a place to."""
-        if self._checkpoint is None:
-            return False
-        state = self._state
-        state.record = state.record.replace(seconds=self.seconds())
-        save_checkpoint(state.checkpoint(), self._checkpoint)
-        self._written = perf_counter()
-        return True
+        Parameters
+        ----------
+        field : Field
+            One of the run, or another that has had no annotation.
+        annotation : Annotation
+            Of the whole field, with the classes of the run.
+        box : tuple of slice, optional
+            What changed of it; anything unless given.
 
-    def result(self) -> Model:
-        """Return the best model; without validation the last, or the last good one."""
-        if self._state.best is not None:
-            return self._state.model(self._state.best)
-        return self._state.model(self._good[1] if self.problem else None)
+        Raises
+        ------
+        RuntimeError
+            Before the run is prepared.
+        """
+        self._prepared_loop().corrections.add(Change(field, annotation, box))
 
-    def _step(self, progress: float) -> float:
-        state, prepared = self._state, self._prepared
-        step = state.record.step
-        batch = prepared.sampler.draw(step, self._settings.batch)
-        for group in state.optimiser.param_groups:
-            group["lr"] = self._learning_rate(step, progress)
-        state.optimiser.zero_grad(set_to_none=True)
+    def finish(self) -> None:
+        """Let the next step be the last; validation and result follow as always."""
+        self._finishing = True
+        if self._loop is not None:
+            self._loop.finishing = True
+
+    def _prepared_loop(self) -> TrainingLoop:
+        if self._loop is None:
+            raise RuntimeError("the training has not begun: prepare it first.")
+        return self._loop
+
+    def _run(self) -> Generator[Event, None, None]:
+        loop = self._prepared_loop()
+        prepared = loop.prepared
+        loop.finishing = self._finishing
+        yield TrainingStarted(
+            prepared.state.record.step,
+            describe(prepared.device),
+            prepared.precision,
+            prepared.training_set.validation,
+        )
         try:
-            loss = self._loss(batch.image, batch.classes, batch.border, step)
-            self._scaler.scale(loss).backward()
-        except RuntimeError as error:
-            if not is_out_of_memory(error):
-                raise
-            raise MemoryError(
-                f"training does not fit into the memory of {prepared.device}: take "
-                f"smaller patches than {self._settings.patch} pixels or fewer than "
-                f"{self._settings.batch} per step."
-            ) from error
-        value = float(loss.detach())
-        if isfinite(value):
-            self._scaler.step(state.optimiser)
-            self._scaler.update()
-            state.record = state.record.replace(step=step + 1)
-            state.average(self._settings.averaging)
-        return value
-
-    def _loss(
-        self, image: Tensor, classes: Tensor, border: Tensor, step: int
-    ) -> Tensor:
-        module, prepared = self._state.module, self._prepared
-        image = image.contiguous(memory_format=layout_of(module))
-        low = dtype(prepared.precision)
-        # dropout draws from torch's global generator: give it this step's own, so that
-        # a resumed run, or one with previews in between, drops the same values
-        devices = [prepared.device] if prepared.device.type == "cuda" else []
-        with torch.random.fork_rng(devices):
-            torch.manual_seed(self._settings.seed * 1_000_003 + step)
-            with torch.autocast(
-                prepared.device.type, low, enabled=low != torch.float32
-            ):
-                scores = module(image)
-        return weighted_cross_entropy(scores, classes, border, self._table)
-
-    def _learning_rate(self, step: int, progress: float) -> float:
-        rate = self._settings.learning_rate * min(1.0, (step + 1) / _WARM_UP)
-        if self._settings.schedule == "cosine":
-            rate *= 0.5 * (1 + cos(pi * min(progress, 1.0)))
-        return rate
-
-    def _progress(self) -> float:
-        if self._settings.steps:
-            return self._state.record.step / self._settings.steps
-        budget = 60 * self._settings.minutes - self._reserve
-        return min((self.seconds() + self._step_seconds()) / max(budget, 1e-9), 1.0)
-
-    def _step_seconds(self) -> float:
-        done = self._state.record.step - self._first_step
-        return (perf_counter() - self._first) / done if done else 0.0
-
-    def _seconds_left(self) -> float:
-        if self._settings.steps:
-            left = self._settings.steps - self._state.record.step
-            return left * self._step_seconds()
-        return max(60 * self._settings.minutes - self.seconds(), 0.0)
-
-    def _validation_is_due(self) -> bool:
-        if self._settings.steps:
-            interval = max(self._settings.steps // _VALIDATIONS, 1)
-            step = self._state.record.step
-            return step % interval == 0 and step < self._settings.steps
-        interval_seconds = 60 * self._settings.minutes / _VALIDATIONS
-        wait = max(interval_seconds, _VALIDATIONS * self._reserve)
-        return perf_counter() - self._validated > wait
-
-    def _checkpoint_is_due(self) -> bool:
-        return perf_counter() - self._written > _CHECKPOINT_SECONDS
-
-    def _healthy(self, loss: float) -> bool:
-        """Follow the loss, keep good weights, and stop a run that has gone wrong."""
-        record = self._state.record
-        if not isfinite(loss):
-            self._stop("the loss is no longer a number")
-            return False
-        smoothed = loss if record.smoothed is None else record.smoothed
-        smoothed += (loss - smoothed) / min(record.step, _LOOK)
-        lowest = smoothed if record.lowest is None else min(record.lowest, smoothed)
-        self._state.record = record.replace(smoothed=smoothed, lowest=lowest)
-        if record.step > _LOOK and smoothed > 3 * lowest + 1:
-            self._stop(f"the loss grew from {lowest:.2g} to {smoothed:.2g}")
-            return False
-        if record.step % _LOOK == 0:
-            if smoothed < 1.5 * lowest + 0.1:
-                self._good = record.step, self._snapshot()
-            self._log(None)
-        return True
-
-    def _stop(self, what: str) -> None:
-        rate = self._settings.learning_rate
-        self.problem = (
-            f"{what} after step {self._state.record.step}; the last good weights, of "
-            f"step {self._good[0]}, are kept. Try a learning rate below {rate:g}, such "
-            f"as {rate / 5:g}, or the precision fp32."
-        )
-
-    def _snapshot(self) -> dict[str, Tensor]:
-        return {name: t.clone() for name, t in self._state.mean.items()}
-
-    def _log(self, score: Score | None) -> None:
-        record = self._state.record
-        row = Progress(
-            step=record.step,
-            seconds=self.seconds(),
-            loss=record.smoothed or 0.0,
-            score=score,
-        )
-        self._state.record = record.replace(history=(*record.history, row))
+            yield from loop.steps()
+            yield from loop.validation()
+        except GeneratorExit:
+            loop.write_checkpoint()
+            raise
+        step = prepared.state.record.step
+        if self._checkpoint and loop.write_checkpoint():
+            yield CheckpointWritten(step, self._checkpoint)
+        yield TrainingFinished(loop.result(), step, self.seconds(), loop.problem)

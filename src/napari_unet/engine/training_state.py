@@ -10,6 +10,7 @@ from pydantic import TypeAdapter
 from torch import Tensor
 
 from napari_unet.core.model import Model, Progress, Score
+from napari_unet.core.revision import HeldPart
 from napari_unet.core.settings import Settings
 from napari_unet.engine.network import layout_of, to_arrays
 from napari_unet.io.model_file import Checkpoint
@@ -33,6 +34,8 @@ class Record(Settings):
     lowest: float | None = None
     best: Score | None = None
     history: tuple[Progress, ...] = ()
+    held_out: tuple[HeldPart, ...] = ()
+    validation: str | None = None
 
 
 class TrainingState:

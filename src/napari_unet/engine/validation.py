@@ -8,7 +8,7 @@ import numpy as np
 
 from napari_unet.core.annotations import IGNORED
 from napari_unet.core.model import Score
-from napari_unet.engine.inference import TileRun
+from napari_unet.engine.tile_run import TileRun
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

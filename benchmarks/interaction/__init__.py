@@ -1,0 +1,1 @@
+"""How napari feels while the plugin works: measured in a real window."""

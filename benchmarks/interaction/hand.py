@@ -1,0 +1,142 @@
+"""A hand on the mouse of a real napari window: it clicks, drags, counts presses."""
+
+from __future__ import annotations
+
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QEvent, QPoint, QPointF, Qt
+from qtpy.QtGui import QMouseEvent
+from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QApplication, QMenu
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import napari
+    from qtpy.QtWidgets import QWidget
+
+_LEFT = Qt.MouseButton.LeftButton
+_NO_KEYS = Qt.KeyboardModifier.NoModifier
+
+
+class Hand:
+    """Uses a viewer as a person does.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+
+    Attributes
+    ----------
+    presses : int
+        Presses of the mouse outside the canvas so far.
+    """
+
+    def __init__(self, viewer: napari.Viewer) -> None:
+        self.viewer = viewer
+        self.presses = 0
+        self.window = viewer.window._qt_window
+        self._canvas = viewer.window._qt_viewer.canvas.native
+
+    def menu(self, *titles: str) -> None:
+        """Choose an entry of the menu bar, one press for each level."""
+        bar = self.window.menuBar()
+        place: Any = bar
+        for number, title in enumerate(titles):
+            action = next(
+                a for a in place.actions() if a.text().replace("&", "") == title
+            )
+            last = number == len(titles) - 1
+            self._press(place, place.actionGeometry(action).center())
+            if not last:
+                place = action.menu()
+                self.wait_until(lambda shown=place: shown.isVisible())
+        for widget in QApplication.topLevelWidgets():
+            if isinstance(widget, QMenu) and widget.isVisible():
+                widget.hide()
+        self.wait(0.05)
+
+    def click(self, widget: QWidget) -> None:
+        """Press a button or a box in a dock."""
+        if not widget.isVisible() or not widget.isEnabled():
+            raise ValueError(f"{widget.objectName() or widget} cannot be pressed")
+        self._press(widget, widget.rect().center())
+
+    def drag(self, points: Sequence[Sequence[float]], layer: Any) -> None:
+        """Draw on the canvas through points (y, x) of a layer; not counted."""
+        self.press(points[0], layer)
+        for point in points:
+            self.move(point, layer)
+            QTest.qWait(1)
+        self.release(points[-1], layer)
+        self.wait(0.01)
+
+    def press(self, point: Sequence[float], layer: Any) -> None:
+        """Press the left button at a point (y, x) of a layer; not counted."""
+        place = self.canvas_point(point, layer)
+        QTest.mouseMove(self._canvas, place)
+        QTest.mousePress(self._canvas, _LEFT, _NO_KEYS, place)
+
+    def move(self, point: Sequence[float], layer: Any) -> None:
+        """Move the mouse with the button pressed."""
+        place = self.canvas_point(point, layer)
+        # QTest's mouse moves carry no pressed button
+        moved = QMouseEvent(
+            QEvent.Type.MouseMove,
+            QPointF(place),
+            QPointF(self._canvas.mapToGlobal(place)),
+            _LEFT,
+            _LEFT,
+            _NO_KEYS,
+        )
+        QApplication.sendEvent(self._canvas, moved)
+
+    def release(self, point: Sequence[float], layer: Any) -> None:
+        """Let go of the button."""
+        place = self.canvas_point(point, layer)
+        QTest.mouseRelease(self._canvas, _LEFT, _NO_KEYS, place)
+
+    def key(self, key: Any) -> None:
+        """Press a key with the canvas in focus."""
+        self._canvas.setFocus()
+        QTest.keyClick(self._canvas, key)
+        self.wait(0.02)
+
+    def canvas_point(self, point: Sequence[float], layer: Any) -> QPoint:
+        """Return where a point (y, x) of a layer is on the canvas."""
+        world = layer.data_to_world((*layer_place(layer, self.viewer), *point))
+        camera = self.viewer.scene.camera
+        size = self._canvas.size()
+        shown = self.viewer.dims.displayed
+        y, x = (world[axis - len(self.viewer.dims.point)] for axis in shown[-2:])
+        _, centre_y, centre_x = camera.center
+        return QPoint(
+            round(size.width() / 2 + (x - centre_x) * camera.zoom),
+            round(size.height() / 2 + (y - centre_y) * camera.zoom),
+        )
+
+    def wait(self, seconds: float) -> None:
+        """Let the application work for a while."""
+        QTest.qWait(max(int(1000 * seconds), 1))
+
+    def wait_until(self, condition: Callable[[], object], seconds: float = 30) -> None:
+        """Let the application work until something holds."""
+        end = monotonic() + seconds
+        while not condition():
+            if monotonic() > end:
+                raise TimeoutError(f"it did not happen within {seconds} s")
+            QTest.qWait(10)
+
+    def _press(self, widget: QWidget, place: QPoint) -> None:
+        self.presses += 1
+        QTest.mouseMove(widget, place)
+        QTest.mouseClick(widget, _LEFT, _NO_KEYS, place)
+        QTest.qWait(20)
+
+
+def layer_place(layer: Any, viewer: Any) -> tuple[float, ...]:
+    """Return the position of the sliders along the layer's axes that are not shown."""
+    point = viewer.dims.point
+    here = layer.world_to_data(point[-layer.ndim :])
+    return tuple(here[: layer.ndim - 2])

@@ -1,0 +1,129 @@
+"""Make the pictures of the docks in docs/images: `make screenshots`.
+
+A person's session in a real window: paint, train, watch, predict, export.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from benchmarks.interaction.hand import Hand
+
+from napari_unet.core.recipe import Training
+from napari_unet.io import samples
+
+if TYPE_CHECKING:
+    import napari
+
+    from napari_unet.session.workspace import Workspace
+
+_IMAGES = Path(__file__).parent / "images"
+_MINUTES = 1.0
+_CELLS = 9
+
+
+def main() -> None:
+    """Play the session and write a picture of each stage."""
+    os.environ["NAPARI_UNET_HOME"] = tempfile.mkdtemp()
+    import napari
+
+    from napari_unet.gui.workspaces import open_workspace, workspace_of
+
+    theme = sys.argv[1] if len(sys.argv) > 1 else "dark"
+    folder = Path(sys.argv[2]) if len(sys.argv) > 2 else _IMAGES
+    viewer = napari.Viewer()
+    viewer.theme = theme
+    viewer.window.resize(1366, 768)
+    hand = Hand(viewer)
+    viewer.add_image(_stack(), name="nuclei")
+    open_workspace()
+    workspace = workspace_of(viewer)
+    hand.wait(1)
+    _annotate(viewer, hand, workspace)
+    _shoot(viewer, folder / "annotate.png")
+    workspace.overlay.set_enabled(True)
+    hand.wait(2)
+    _shoot(viewer, folder / "weights.png")
+    workspace.overlay.set_enabled(False)
+    _train(viewer, hand, workspace)
+    _shoot(viewer, folder / "train.png")
+    hand.wait_until(lambda: workspace.training.state == "idle", 300)
+    hand.wait(3)
+    _shoot(viewer, folder / "trained.png")
+    _predict(viewer, hand, workspace)
+    _shoot(viewer, folder / "predict.png")
+    viewer.close()
+
+
+def _stack() -> np.ndarray:
+    return np.stack([np.asarray(image.data) for image, _ in samples.nuclei()[:6]])
+
+
+def _annotate(viewer: napari.Viewer, hand: Hand, workspace: Workspace) -> None:
+    """Paint nuclei as their truth has them, and background, in two slices."""
+    image = workspace.images.current
+    if image is None:
+        raise RuntimeError("the workspace took no image")
+    layer = workspace.images.annotation_layer(image.id)
+    for z in (0, 1):
+        viewer.dims.set_current_step(0, z)
+        hand.wait(0.2)
+        _paint(hand, workspace, layer, z)
+    viewer.dims.set_current_step(0, 0)
+    hand.wait(2)
+
+
+def _paint(hand: Hand, workspace: Workspace, layer: Any, z: int) -> None:
+    truth = np.asarray(samples.nuclei()[z][1].data)
+    numbers = [n for n in np.unique(truth[truth > 0]) if (truth == n).sum() > 300]
+    for number in numbers[:_CELLS]:
+        ys, xs = np.nonzero(truth == number)
+        layer.brush_size = 6
+        for row in range(int(ys.min()) + 3, int(ys.max()) - 2, 4):
+            line = xs[ys == row]
+            hand.drag([(row, int(line.min()) + 3), (row, int(line.max()) - 3)], layer)
+        workspace.annotating.next_cell()
+    workspace.annotating.background()
+    layer.brush_size = 14
+    free = np.argwhere(truth == 0)
+    for y, x in free[:: len(free) // 16]:
+        around = truth[max(y - 10, 0) : y + 10, max(x - 10, 0) : x + 40]
+        if (around == 0).all() and x < truth.shape[1] - 40:
+            hand.drag([(int(y), int(x)), (int(y), int(x) + 25)], layer)
+    workspace.annotating.next_cell()
+
+
+def _train(viewer: napari.Viewer, hand: Hand, workspace: Workspace) -> None:
+    _raise(viewer, "Train")
+    workspace.training.set_settings(Training.quick().replace(minutes=_MINUTES))
+    viewer.dims.set_current_step(0, 3)
+    workspace.training.start()
+    hand.wait_until(lambda: workspace.training.progress > 0.7, 120)
+
+
+def _predict(viewer: napari.Viewer, hand: Hand, workspace: Workspace) -> None:
+    _raise(viewer, "Predict")
+    hand.wait(0.5)
+    workspace.prediction.predict("layer")
+    hand.wait_until(lambda: not workspace.prediction.running, 120)
+    hand.wait(3)
+
+
+def _raise(viewer: napari.Viewer, name: str) -> None:
+    dock, _ = viewer.window.add_plugin_dock_widget("napari-unet", name)
+    dock.show()
+    dock.raise_()
+
+
+def _shoot(viewer: napari.Viewer, path: Path) -> None:
+    viewer.screenshot(str(path), canvas_only=False, flash=False)
+    print(path)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,272 @@
+"""What napari asks its worker to do: frozen records, picklable, without pixels.
+
+A job of the network lane needs torch; one of the CPU lane does not. The answers are the
+events of `core.events`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from napari_unet.core.settings import Prediction, Segmentation
+
+if TYPE_CHECKING:
+    from napari_unet.core.annotations import ClassInfo
+    from napari_unet.core.recipe import Training
+    from napari_unet.core.settings import BorderWeights
+    from napari_unet.core.stored import Stored, StoredAnnotation, StoredImage
+    from napari_unet.core.tiles import Box
+
+_PREDICTION = Prediction()
+_SEGMENTATION = Segmentation()
+
+Place = tuple[int, int | None]
+"""Time point and slice of a plane; the slice is None for a volume."""
+
+Lane = Literal["network", "cpu"]
+
+LIVE = "live"
+"""In place of a model's path: the weights of the run in training."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Job:
+    """Base of all jobs."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrainJob(Job):
+    """Train a network on annotated places.
+
+    Attributes
+    ----------
+    images : tuple of StoredImage
+    annotations : tuple of StoredAnnotation
+        One for each image.
+    places : tuple of tuple of (t, z)
+        Of each image, the planes or volumes that have annotation.
+    settings : Training
+    output : str
+        Model file to write at the end.
+    checkpoint : str
+    start : str or None
+        Model file to start from.
+    resume : bool
+        Go on from the checkpoint.
+    device : str
+    """
+
+    images: tuple[StoredImage, ...]
+    annotations: tuple[StoredAnnotation, ...]
+    places: tuple[tuple[Place, ...], ...]
+    settings: Training
+    output: str
+    checkpoint: str
+    start: str | None = None
+    resume: bool = False
+    device: str = "auto"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Correction:
+    """Annotation that changed while a network trains.
+
+    Attributes
+    ----------
+    image : int
+        Number of the image in the `TrainJob`.
+    t, z : int, int or None
+        Plane or volume; it may be one that had no annotation before.
+    box : tuple of slice or None
+        Changed pixels of the field; None for all.
+    annotation : StoredAnnotation
+        As it is now.
+    """
+
+    image: int
+    t: int
+    z: int | None
+    box: Box | None
+    annotation: StoredAnnotation
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PredictJob(Job):
+    """Predict probabilities and the most probable class of each pixel.
+
+    Attributes
+    ----------
+    model : str
+        Path of a model file, or `LIVE`.
+    image : StoredImage
+    probabilities : Stored
+        float32, axes c, [t,] [z,] y, x: those of the image with c first.
+    classes : Stored or None
+        uint8, same axes without c: 0 background, 1 and up class numbers.
+    places : tuple of (t, z) or None
+        In this order; all if None.
+    region : tuple of slice or None
+    focus : tuple of float or None
+        Tiles nearest to this point of the plane come first.
+    settings : Prediction
+    preview : bool
+        Takes only a small share of the time while a network trains.
+    entropy : Stored or None
+        float32, same axes as `classes`: uncertainty, 0 to 1.
+    """
+
+    model: str
+    image: StoredImage
+    probabilities: Stored
+    classes: Stored | None = None
+    places: tuple[Place, ...] | None = None
+    region: Box | None = None
+    focus: tuple[float, ...] | None = None
+    settings: Prediction = _PREDICTION
+    preview: bool = False
+    entropy: Stored | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LoadModelJob(Job):
+    """Read a model file and keep its network ready: predicting then starts at once."""
+
+    model: str
+    settings: Prediction = _PREDICTION
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FreeMemoryJob(Job):
+    """Forget the models that no job uses, and give cached memory back."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SegmentJob(Job):
+    """Find the cells in probabilities (CPU lane).
+
+    Attributes
+    ----------
+    probabilities : Stored
+        float32, axes c, [t,] [z,] y, x.
+    axes : str
+        Of the probabilities.
+    spacing_um : tuple of float or None
+    cells : Stored
+        int32, same axes without c; ids from 1 in each time frame.
+    ndim : {2, 3}
+        Of the network.
+    settings : Segmentation
+    classes : tuple of ClassInfo
+        Foreground classes of the model.
+    places : tuple of (t, z)
+        Planes or volumes to do, in this order.
+    link : bool
+        At the end, link the cells of all slices through z, as the settings say.
+    """
+
+    probabilities: Stored
+    axes: str
+    spacing_um: tuple[float, ...] | None
+    cells: Stored
+    ndim: Literal[2, 3]
+    settings: Segmentation
+    classes: tuple[ClassInfo, ...]
+    places: tuple[Place, ...]
+    link: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WeightsJob(Job):
+    """Compute the border weights of a whole plane for the overlay (CPU lane).
+
+    Attributes
+    ----------
+    annotation : StoredAnnotation
+    t, z : int
+    spacing : tuple of float
+        Pixel size in y and x relative to the finer.
+    settings : BorderWeights
+    weights : Stored
+        float32, (y, x).
+    """
+
+    annotation: StoredAnnotation
+    t: int
+    z: int
+    spacing: tuple[float, ...]
+    settings: BorderWeights
+    weights: Stored
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CheckJob(Job):
+    """Check the annotation of some images (CPU lane).
+
+    Attributes
+    ----------
+    images : tuple of StoredImage
+    annotations : tuple of StoredAnnotation or None
+        None where an image has no annotation.
+    places : tuple of tuple of (t, z)
+        Planes of each image that have annotation.
+    halo : tuple of int
+        How far the network sees, in pixels, ([z,] y, x).
+    """
+
+    images: tuple[StoredImage, ...]
+    annotations: tuple[StoredAnnotation | None, ...]
+    places: tuple[tuple[Place, ...], ...]
+    halo: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ExportJob(Job):
+    """Write results to files (CPU lane).
+
+    Attributes
+    ----------
+    folder : str
+    name : str
+        First part of the files' names.
+    image : StoredImage
+        For grey values in the table.
+    cells : Stored or None
+        int32, axes of the image without c; None for no masks and no table.
+    probabilities : Stored or None
+        float32, c first; None for no probabilities.
+    classes : tuple of ClassInfo
+    masks, table : bool
+        Whether to write the label image, and the table of measurements.
+    format : {"tif", "ome.tif", "zarr"}
+    """
+
+    folder: str
+    name: str
+    image: StoredImage
+    cells: Stored | None
+    probabilities: Stored | None
+    classes: tuple[ClassInfo, ...]
+    masks: bool = True
+    table: bool = True
+    format: Literal["tif", "ome.tif", "zarr"] = "tif"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PredictFolderJob(Job):
+    """Predict all images of a folder into files (network lane).
+
+    Attributes
+    ----------
+    model : str
+    source, target : str
+        Folders.
+    settings : Prediction
+    segmentation : Segmentation
+    """
+
+    model: str
+    source: str
+    target: str
+    settings: Prediction = _PREDICTION
+    segmentation: Segmentation = _SEGMENTATION

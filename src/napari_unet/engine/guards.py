@@ -1,0 +1,71 @@
+"""Signs that training goes wrong, seen while there is still a remedy."""
+
+from __future__ import annotations
+
+from math import isfinite
+
+# Steps between two looks at whether the weights are worth keeping.
+LOOK = 25
+# Steps in a row with a single class predicted that are no longer a slow start.
+_PATIENCE = 300
+# A loss that falls by this share in that time is still on its way.
+_FALL = 0.02
+
+
+class SingleClassGuard:
+    """Notices a network that sees one class everywhere and no longer learns.
+
+    A step counts if the labels of its patches have at least two classes and the network
+    predicts a single one for all labelled pixels. It speaks up after 300 such steps in
+    a row in which the smoothed loss did not fall by 2 %. Steps whose labels have one
+    class neither count nor end the row. Early in training, or with rare classes, a
+    healthy network predicts only background for long, but then its loss falls; one that
+    is dead, its last activations all zero, has a loss that stays.
+    """
+
+    def __init__(self) -> None:
+        self.row = 0
+        self._loss = 0.0
+
+    def look(self, labelled: int, predicted: int, smoothed: float) -> bool:
+        """Take note of a step; whether training should stop.
+
+        Parameters
+        ----------
+        labelled, predicted : int
+            Number of classes among the labels of the batch, and among what was
+            predicted for the labelled pixels.
+        smoothed : float
+            Running mean of the loss.
+        """
+        if labelled < 2:
+            return False
+        if predicted > 1 or self.row == 0 or smoothed < (1 - _FALL) * self._loss:
+            self.row = int(predicted == 1)
+            self._loss = smoothed
+        else:
+            self.row += 1
+        return self.row >= _PATIENCE
+
+
+def loss_trouble(
+    loss: float, step: int, smoothed: float | None, lowest: float | None
+) -> str | None:
+    """Say what is wrong with the loss, None if nothing is.
+
+    Parameters
+    ----------
+    loss : float
+        Of this step.
+    step : int
+        Steps done.
+    smoothed, lowest : float or None
+        Running mean of the loss, with this step, and its lowest value so far.
+    """
+    if not isfinite(loss):
+        return "the loss is no longer a number"
+    if smoothed is None or lowest is None:
+        return None
+    if step > LOOK and smoothed > 3 * lowest + 1:
+        return f"the loss grew from {lowest:.2g} to {smoothed:.2g}"
+    return None

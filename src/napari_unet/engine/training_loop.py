@@ -1,0 +1,288 @@
+"""The loop of one training run: steps, validation, guards, checkpoints."""
+
+from __future__ import annotations
+
+from math import cos, isfinite, pi
+from typing import TYPE_CHECKING
+
+import torch
+
+from napari_unet.core.annotations import IGNORED
+from napari_unet.core.events import (
+    CheckpointWritten,
+    CorrectionUsed,
+    StepDone,
+    ValidationDone,
+    ValidationTile,
+)
+from napari_unet.core.model import Progress, Score
+from napari_unet.engine.corrections import Corrections, corrected
+from napari_unet.engine.device import dtype, is_out_of_memory
+from napari_unet.engine.guards import LOOK, SingleClassGuard, loss_trouble
+from napari_unet.engine.losses import weighted_cross_entropy
+from napari_unet.engine.network import frozen_copy, layout_of
+from napari_unet.engine.validation import validate
+from napari_unet.io.model_file import save_checkpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from torch import Tensor
+
+    from napari_unet.core.events import Event
+    from napari_unet.core.model import Model
+    from napari_unet.engine.clock import Clock
+    from napari_unet.engine.network import Network
+    from napari_unet.engine.preparation import Prepared
+    from napari_unet.engine.sampling import Batch
+
+_WARM_UP = 20
+_VALIDATIONS = 10
+_CHECKPOINT_SECONDS = 20.0
+
+
+class TrainingLoop:
+    """Steps of one training run, and what is watched meanwhile.
+
+    Parameters
+    ----------
+    prepared : Prepared
+    checkpoint : Path or None
+    clock : Clock
+        Shows the time used in all sittings.
+
+    Attributes
+    ----------
+    problem : str or None
+        Why it stopped early and what to try.
+    finishing : bool
+        Set it to have the next step be the last.
+    corrections : Corrections
+        Taken up before the next step.
+    prepared : Prepared
+    """
+
+    def __init__(
+        self, prepared: Prepared, checkpoint: Path | None, clock: Clock
+    ) -> None:
+        self.problem: str | None = None
+        self.finishing = False
+        self.corrections = Corrections()
+        self.prepared = prepared
+        self._settings = prepared.state.card.training
+        self._state = prepared.state
+        self._checkpoint = checkpoint
+        self._clock = clock
+        self._written = self._validated = self._first = clock.seconds()
+        self._first_step = self._state.record.step
+        self._reserve = 0.0
+        self._good = self._state.record.step, self._snapshot()
+        self._single_class = SingleClassGuard()
+        self._table = torch.as_tensor(prepared.table, device=prepared.device)
+        self._scaler = torch.amp.GradScaler(
+            prepared.device.type, enabled=prepared.precision == "fp16"
+        )
+
+    def network(self) -> Network:
+        """Return a copy of the running mean of the weights that can predict."""
+        return frozen_copy(
+            self._state.module, self._state.mean, self.prepared.precision
+        )
+
+    def steps(self) -> Iterator[Event]:
+        """Step until the budget is used up or something goes wrong."""
+        while (progress := self._progress()) < 1 and not self.finishing:
+            if changes := self.corrections.take():
+                self.prepared = corrected(self.prepared, changes)
+                self._table = torch.as_tensor(
+                    self.prepared.table, device=self.prepared.device
+                )
+                yield CorrectionUsed(self._state.record.step)
+            loss = self._step(progress)
+            if not self._healthy(loss):
+                return
+            step = self._state.record.step
+            yield StepDone(step, loss, self._progress(), self._seconds_left())
+            if self._validation_is_due():
+                yield from self.validation()
+            if self._checkpoint and self._checkpoint_is_due():
+                self.write_checkpoint()
+                yield CheckpointWritten(step, self._checkpoint)
+
+    def validation(self) -> Iterator[Event]:
+        """Predict the held-out parts with the running mean of the weights."""
+        held_out = self.prepared.training_set.held_out
+        if not held_out or self.problem:
+            return
+        began = self._clock.seconds()
+        score: Score | None = None
+        for score in validate(self.network(), held_out):
+            if score is None:
+                yield ValidationTile()
+        if score is not None:
+            better = self._state.keep_best(score)
+            self._log(score)
+            yield ValidationDone(self._state.record.step, score, better)
+        self._validated = self._clock.seconds()
+        # a budget in minutes has to end with one more validation
+        self._reserve = 1.2 * (self._validated - began)
+
+    def write_checkpoint(self) -> bool:
+        """Write all that is needed to go on, if there is a place to."""
+        if self._checkpoint is None:
+            return False
+        state = self._state
+        state.record = state.record.replace(seconds=self._clock.seconds())
+        save_checkpoint(state.checkpoint(), self._checkpoint)
+        self._written = self._clock.seconds()
+        return True
+
+    def result(self) -> Model:
+        """Return the best model; without validation the last, or the last good one."""
+        best = self._state.record.best
+        # the best of a network that went wrong from the start may be good for nothing
+        if self._state.best is not None and not (
+            self.problem and best is not None and best.iou == 0
+        ):
+            return self._state.model(self._state.best)
+        return self._state.model(self._good[1] if self.problem else None)
+
+    def _step(self, progress: float) -> float:
+        state, prepared = self._state, self.prepared
+        step = state.record.step
+        batch = prepared.sampler.draw(step, self._settings.batch)
+        for group in state.optimiser.param_groups:
+            group["lr"] = self._learning_rate(step, progress)
+        state.optimiser.zero_grad(set_to_none=True)
+        try:
+            scores = self._scores(batch.image, step)
+            loss = weighted_cross_entropy(
+                scores, batch.classes, batch.border, self._table
+            )
+            self._scaler.scale(loss).backward()
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            raise MemoryError(
+                f"training does not fit into the memory of {prepared.device}: take "
+                f"smaller patches than {self._settings.patch} pixels or fewer than "
+                f"{self._settings.batch} per step."
+            ) from error
+        value = float(loss.detach())
+        if isfinite(value):
+            self._scaler.step(state.optimiser)
+            self._scaler.update()
+            state.record = state.record.replace(step=step + 1)
+            state.average(self._settings.averaging)
+            self._follow(value)
+            self._look_at_classes(scores.detach(), batch)
+        return value
+
+    def _scores(self, image: Tensor, step: int) -> Tensor:
+        module, prepared = self._state.module, self.prepared
+        image = image.contiguous(memory_format=layout_of(module))
+        low = dtype(prepared.precision)
+        # dropout draws from torch's global generator: give it this step's own, so that
+        # a resumed run, or one with previews in between, drops the same values
+        devices = [prepared.device] if prepared.device.type == "cuda" else []
+        with torch.random.fork_rng(devices):
+            torch.manual_seed(self._settings.seed * 1_000_003 + step)
+            with torch.autocast(
+                prepared.device.type, low, enabled=low != torch.float32
+            ):
+                scores: Tensor = module(image)
+        return scores
+
+    def _learning_rate(self, step: int, progress: float) -> float:
+        rate = self._settings.learning_rate * min(1.0, (step + 1) / _WARM_UP)
+        if self._settings.schedule == "cosine":
+            rate *= 0.5 * (1 + cos(pi * min(progress, 1.0)))
+        return rate
+
+    def _progress(self) -> float:
+        if self._settings.steps:
+            return self._state.record.step / self._settings.steps
+        budget = 60 * self._settings.minutes - self._reserve
+        used = self._clock.seconds() + self._step_seconds()
+        return min(used / max(budget, 1e-9), 1.0)
+
+    def _step_seconds(self) -> float:
+        done = self._state.record.step - self._first_step
+        return (self._clock.seconds() - self._first) / done if done else 0.0
+
+    def _seconds_left(self) -> float:
+        if self._settings.steps:
+            left = self._settings.steps - self._state.record.step
+            return left * self._step_seconds()
+        return max(60 * self._settings.minutes - self._clock.seconds(), 0.0)
+
+    def _validation_is_due(self) -> bool:
+        if self._settings.steps:
+            interval = max(self._settings.steps // _VALIDATIONS, 1)
+            step = self._state.record.step
+            return step % interval == 0 and step < self._settings.steps
+        interval_seconds = 60 * self._settings.minutes / _VALIDATIONS
+        wait = max(interval_seconds, _VALIDATIONS * self._reserve)
+        return self._clock.seconds() - self._validated > wait
+
+    def _checkpoint_is_due(self) -> bool:
+        return self._clock.seconds() - self._written > _CHECKPOINT_SECONDS
+
+    def _follow(self, loss: float) -> None:
+        record = self._state.record
+        smoothed = loss if record.smoothed is None else record.smoothed
+        smoothed += (loss - smoothed) / min(record.step, LOOK)
+        lowest = smoothed if record.lowest is None else min(record.lowest, smoothed)
+        self._state.record = record.replace(smoothed=smoothed, lowest=lowest)
+
+    def _look_at_classes(self, scores: Tensor, batch: Batch) -> None:
+        known = batch.classes != IGNORED
+        labels, found = batch.classes[known], scores.argmax(dim=1)[known]
+        if not len(labels):
+            return
+        seen = found.unique()
+        smoothed = self._state.record.smoothed or 0.0
+        if self._single_class.look(len(labels.unique()), len(seen), smoothed):
+            names = ("background", *(c.name for c in self._state.card.classes))
+            self._stop(
+                f"the network takes everything for {names[int(seen[0])]} and no longer "
+                "learns",
+                "or paint more of what it misses",
+            )
+
+    def _healthy(self, loss: float) -> bool:
+        """Keep good weights, and stop a run that has gone wrong."""
+        record = self._state.record
+        trouble = loss_trouble(loss, record.step, record.smoothed, record.lowest)
+        if trouble is not None:
+            self._stop(trouble, "or the precision fp32")
+        if self.problem is not None:
+            return False
+        if record.step % LOOK == 0:
+            smoothed, lowest = record.smoothed or 0.0, record.lowest or 0.0
+            if smoothed < 1.5 * lowest + 0.1 and self._single_class.row < LOOK:
+                self._good = record.step, self._snapshot()
+            self._log(None)
+        return True
+
+    def _stop(self, what: str, remedy: str) -> None:
+        rate = self._settings.learning_rate
+        self.problem = (
+            f"{what} after step {self._state.record.step}; the last good weights, of "
+            f"step {self._good[0]}, are kept. Try a learning rate below {rate:g}, such "
+            f"as {rate / 5:g}, {remedy}."
+        )
+
+    def _snapshot(self) -> dict[str, Tensor]:
+        return {name: t.clone() for name, t in self._state.mean.items()}
+
+    def _log(self, score: Score | None) -> None:
+        record = self._state.record
+        row = Progress(
+            step=record.step,
+            seconds=self._clock.seconds(),
+            loss=record.smoothed or 0.0,
+            score=score,
+        )
+        self._state.record = record.replace(history=(*record.history, row))

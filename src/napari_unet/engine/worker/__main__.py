@@ -1,0 +1,126 @@
+"""`python -m napari_unet.engine.worker`: started by `session.lane`, never by hand.
+
+Address and key come through the standard input, so that no list of processes shows
+them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from contextlib import suppress
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from napari_unet.core import jobs
+from napari_unet.core.messages import Acknowledged
+from napari_unet.engine.worker.channel import Channel
+from napari_unet.engine.worker.desk import Desk
+from napari_unet.engine.worker.host import (
+    CPU_NICE,
+    NETWORK_NICE,
+    Reporter,
+    lower_priority,
+    offer_for_ending,
+)
+from napari_unet.engine.worker.scheduler import Scheduler
+
+if TYPE_CHECKING:
+    from napari_unet.engine.worker.desk import Task
+    from napari_unet.engine.worker.scheduler import Ticks
+
+# Module of this package that does a job; those of the CPU lane never load torch.
+_CPU_JOBS: dict[type[jobs.Job], str] = {
+    jobs.SegmentJob: "cells_job",
+    jobs.WeightsJob: "weights_job",
+    jobs.CheckJob: "check_job",
+    jobs.ExportJob: "export_job",
+}
+_NETWORK_JOBS: dict[type[jobs.Job], str] = {
+    jobs.TrainJob: "training_job",
+    jobs.PredictJob: "prediction_job",
+    jobs.LoadModelJob: "model_jobs",
+    jobs.FreeMemoryJob: "model_jobs",
+    jobs.PredictFolderJob: "folder_job",
+}
+
+
+def main() -> None:
+    """Do jobs until napari has no more or is gone."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--lane", choices=("network", "cpu"), required=True)
+    networks = parser.parse_args().lane == "network"
+    offer_for_ending()
+    # Ctrl-C in napari's terminal reaches this process too: napari decides
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    channel = Channel.from_greeting(sys.stdin)
+    desk = Desk(channel, give_up=lambda: os._exit(1))
+    signal.signal(signal.SIGTERM, lambda *_: desk.close())
+    channel.send(Acknowledged(job=0))
+    desk.start()
+    if networks:
+        _load_torch()
+    else:
+        lower_priority(CPU_NICE)
+    Reporter(channel, desk, networks=networks and "torch" in sys.modules).start()
+    Scheduler(desk, channel, _NetworkJobs() if networks else _cpu_job).run()
+    # all is written; taking torch down in good order would only take time
+    os._exit(0)
+
+
+def _cpu_job(task: Task) -> Ticks:
+    yield from _module(_CPU_JOBS, task).run(task.what)
+
+
+class _NetworkJobs:
+    """Begins jobs of the network lane with what they share."""
+
+    def __init__(self) -> None:
+        self._bench: Any = None
+
+    def __call__(self, task: Task) -> Ticks:
+        # imported with the first job: an error is then that of a job, and is shown
+        from napari_unet.engine.worker.workbench import Context, Workbench
+
+        self._bench = self._bench or Workbench()
+        yield from _module(_NETWORK_JOBS, task).run(
+            task.what, Context(task, self._bench)
+        )
+
+
+def _module(known: dict[type[jobs.Job], str], task: Task) -> Any:
+    name = known.get(type(task.what))
+    if name is None:
+        raise ValueError(
+            f"this lane takes {', '.join(k.__name__ for k in known)}, "
+            f"found {type(task.what).__name__}."
+        )
+    return import_module(f"napari_unet.engine.worker.{name}")
+
+
+def _load_torch() -> None:
+    """Load torch while nobody waits; without a GPU it gets all cores, but last."""
+    with suppress(ImportError):
+        import torch
+
+        from napari_unet.engine.device import choose_device
+
+        if choose_device().type == "cpu":
+            lower_priority(NETWORK_NICE)
+        if "OMP_NUM_THREADS" not in os.environ:
+            torch.set_num_threads(_cores())
+        import_module("napari_unet.engine.worker.workbench")
+        import_module("napari_unet.engine.worker.prediction_job")
+
+
+def _cores() -> int:
+    """Count the cores that this process may use."""
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,58 @@
+"""The worker's end of the connection, for several threads."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from contextlib import suppress
+from multiprocessing.connection import Client
+from threading import Lock
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+
+    from napari_unet.core.messages import Message
+
+
+class Channel:
+    """Sends and receives messages; sending to napari that is gone does nothing.
+
+    Parameters
+    ----------
+    connection : Connection
+    parent : int
+        Number of napari's process.
+    """
+
+    def __init__(self, connection: Connection, parent: int) -> None:
+        self.parent = parent
+        self._connection = connection
+        self._lock = Lock()
+
+    @classmethod
+    def from_greeting(cls, stream: TextIO) -> Channel:
+        """Connect to the address in the first line of a stream, with the key in it."""
+        greeting = json.loads(stream.readline())
+        key = bytes.fromhex(greeting["key"])
+        return cls(Client(greeting["address"], authkey=key), greeting["parent"])
+
+    def send(self, message: Message) -> None:
+        """Send a message.
+
+        Raises
+        ------
+        pickle.PicklingError, TypeError
+            If it cannot be sent; nothing was.
+        """
+        written = pickle.dumps(message)
+        with self._lock, suppress(OSError):
+            self._connection.send_bytes(written)
+
+    def receive(self) -> Message | None:
+        """Wait for a message; None if there will be no more."""
+        try:
+            message: Message = self._connection.recv()
+        except (EOFError, OSError):
+            return None
+        return message

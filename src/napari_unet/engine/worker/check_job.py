@@ -1,0 +1,30 @@
+"""The data check of a project."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from napari_unet.core.data_check import CheckReport
+from napari_unet.core.events import Checked
+from napari_unet.core.project_check import check
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from napari_unet.core.events import Event
+    from napari_unet.core.jobs import CheckJob
+
+
+def run(job: CheckJob) -> Iterator[Event | None]:
+    """Check all images.
+
+    Yields
+    ------
+    Event or None
+        `Checked` at the end, None after each plane.
+    """
+    report = CheckReport()
+    for so_far in check(job.images, job.annotations, job.places, job.halo):
+        report = so_far
+        yield None
+    yield Checked(report)

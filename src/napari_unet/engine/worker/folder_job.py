@@ -1,0 +1,72 @@
+"""Prediction of all images of a folder into files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_unet.core.events import FilePredicted
+from napari_unet.engine.file_prediction import FilePredictor
+from napari_unet.engine.worker.prediction_job import lasting, views
+from napari_unet.io.images import find
+from napari_unet.io.prediction_folder import PredictionFolder, check_names
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from napari_unet.core.events import Event
+    from napari_unet.core.jobs import PredictFolderJob
+    from napari_unet.core.settings import Prediction
+    from napari_unet.engine.network import Network
+    from napari_unet.engine.worker.workbench import Context
+
+# What a tile should take, and the side of an image that is usual, in pixels.
+_SECONDS, _SIDE = 1.0, 1024
+
+
+def run(job: PredictFolderJob, context: Context) -> Iterator[Event | None]:
+    """Predict each image that is not predicted yet.
+
+    Yields
+    ------
+    FilePredicted or None
+        For each image, also one that was there or could not be predicted; None after
+        each tile.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such folder or no image in it.
+    ValueError
+        If the target holds predictions of another model, or images have one name.
+    """
+    network, card = context.bench.models.get(job.model, job.settings)
+    files = find([job.source])
+    check_names(files)
+    folder = PredictionFolder(Path(job.target))
+    folder.claim(Path(job.model), job.settings, job.segmentation)
+    settings = _with_tile(job.settings, network, context)
+    predictor = FilePredictor(network, card, settings, job.segmentation, folder)
+    for number, file in enumerate(files, start=1):
+        cells, problem = 0, None
+        try:
+            if todo := folder.missing(file):
+                for event in predictor.events(file, None, todo):
+                    if isinstance(event, FilePredicted):
+                        cells = event.cells
+                    yield None
+            else:
+                problem = "is there already"
+        except (ValueError, OSError) as error:
+            # one bad file must not cost the rest
+            problem = str(error)
+        yield FilePredicted(str(file), cells, number / len(files), problem)
+
+
+def _with_tile(settings: Prediction, network: Network, context: Context) -> Prediction:
+    """Choose a tile so small that others get their turn soon."""
+    table = network.module.architecture
+    if settings.tile or not table.tile_invariant:
+        return settings
+    work = _SECONDS * context.bench.speed.rate(network) / views(settings)
+    return settings.replace(tile=min(lasting(network, (_SIDE,) * table.ndim, work)))

@@ -1,0 +1,175 @@
+"""Prediction into shared arrays: probabilities, classes and uncertainty, by tile."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import log, prod
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_unet.core.events import PredictionFinished, TileDone
+from napari_unet.core.jobs import LIVE
+from napari_unet.core.work import output_for_work, tile_work
+from napari_unet.engine.inference import Tiles, predict
+from napari_unet.engine.tile_run import choose_tile, lengths
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from napari_unet.core.events import Event
+    from napari_unet.core.image import Image
+    from napari_unet.core.jobs import PredictJob
+    from napari_unet.core.settings import Prediction
+    from napari_unet.core.tiles import Box
+    from napari_unet.engine.network import Network
+    from napari_unet.engine.worker.workbench import Context
+
+# Seconds that a tile should take: the first, any other, and one of a preview, between
+# two of which a training goes on.
+_FIRST, _OTHER, _PREVIEW = 0.3, 0.6, 0.2
+# How many times its pixels a tile may read: where being soon counts.
+_SOON = 8.0
+# The same where speed counts: about the tile of the paper, 572 to 388 pixels.
+_THRIFTY = 2.2
+
+
+def run(job: PredictJob, context: Context) -> Iterator[Event | None]:
+    """Predict.
+
+    Yields
+    ------
+    Event
+        As `engine.inference.predict`; the arrays hold a tile before its event comes,
+        and the last event holds no array.
+
+    Raises
+    ------
+    ValueError
+        If the weights of a training are asked for and none goes on, or the arrays do
+        not fit the image.
+    """
+    image = job.image.open()
+    network = _network(job, context)
+    axes = "c" + image.axes.replace("c", "")
+    out = job.probabilities.open(writable=True)
+    rest = [
+        (stored.open(writable=True), derive)
+        for stored, derive in ((job.classes, class_image), (job.entropy, uncertainty))
+        if stored is not None
+    ]
+    steps = predict(
+        network,
+        image,
+        out=out,
+        axes=axes,
+        settings=job.settings,
+        planes=job.places,
+        region=job.region,
+        focus=job.focus,
+        tiles=_tiles(job, network, image, context),
+        scales=context.bench.scales.of(job.image),
+    )
+    for event in _timed(steps, job, network, context):
+        if isinstance(event, TileDone):
+            at = index(axes, event.t, event.z, event.box)
+            for array, derive in rest:
+                array[at[1:]] = derive(np.asarray(out[at]))
+        elif isinstance(event, PredictionFinished):
+            event = replace(event, probabilities=None)
+        yield event
+
+
+def class_image(probabilities: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Return the most probable class of each pixel; classes are the first axis."""
+    classes: NDArray[np.uint8] = probabilities.argmax(axis=0).astype(np.uint8)
+    return classes
+
+
+def uncertainty(probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return Shannon's entropy of each pixel, 1 where all classes are as probable.
+
+    Parameters
+    ----------
+    probabilities : ndarray of float32, shape (classes, ...)
+
+    Returns
+    -------
+    ndarray of float32, shape (...), in [0, 1]
+    """
+    # 0 log 0 is 0
+    terms = probabilities * np.log(np.maximum(probabilities, 1e-12))
+    entropy: NDArray[np.float32] = -terms.sum(axis=0) / np.float32(
+        log(len(probabilities))
+    )
+    return np.clip(entropy, 0, 1)
+
+
+def index(axes: str, t: int, z: int | None, box: Box) -> tuple[Any, ...]:
+    """Return where a box of a plane or volume lies in an array with axes c, ...."""
+    place: dict[str, Any] = dict(zip("zyx"[3 - len(box) :], box, strict=True))
+    place["t"] = t
+    if z is not None:
+        place["z"] = z
+    return tuple(place.get(axis, slice(None)) for axis in axes)
+
+
+def lasting(
+    network: Network, shape: tuple[int, ...], work: float, waste: float = _THRIFTY
+) -> tuple[int, ...]:
+    """Return the output of tiles that take some work, or less where memory is short."""
+    chosen = output_for_work(network.module.architecture, shape, work, waste)
+    return min(chosen, choose_tile(network, shape), key=prod)
+
+
+def views(settings: Prediction) -> int:
+    """Return how often the network runs for each tile."""
+    return 8 if settings.averaging == "dihedral" else 1
+
+
+def _network(job: PredictJob, context: Context) -> Network:
+    if job.model != LIVE:
+        return context.bench.models.get(job.model, job.settings)[0]
+    if context.bench.live is None:
+        raise ValueError("no training goes on whose network could be shown.")
+    return context.bench.live.network()
+
+
+def _tiles(
+    job: PredictJob, network: Network, image: Image, context: Context
+) -> Tiles | None:
+    """Choose tiles by the time they take; None leaves it to the settings."""
+    table = network.module.architecture
+    if job.settings.tile or not table.tile_invariant:
+        return None
+    shape = lengths(job.region) if job.region else image.field_shape(table.ndim)
+    rate = context.bench.speed.rate(network) / views(job.settings)
+    if job.preview:
+        return Tiles(lasting(network, shape, rate * _PREVIEW, _SOON))
+    output = lasting(network, shape, rate * _OTHER)
+    first = lasting(network, shape, rate * _FIRST, _SOON)
+    return Tiles(output, first if 2 * prod(first) < prod(output) else None)
+
+
+def _timed(
+    steps: Iterator[Event], job: PredictJob, network: Network, context: Context
+) -> Iterator[Event]:
+    """Learn from the tiles how fast the network is."""
+    table = network.module.architecture
+    # with the first tile the grey values are measured; others may be cut by an edge
+    largest = 0
+    began = perf_counter()
+    for event in steps:
+        if isinstance(event, TileDone):
+            size = lengths(event.box)
+            if 0 < largest <= prod(size):
+                work = views(job.settings) * tile_work(
+                    table, table.output_covering(size)
+                )
+                context.bench.speed.note(network, work, perf_counter() - began)
+            largest = max(largest, prod(size))
+        yield event
+        began = perf_counter()

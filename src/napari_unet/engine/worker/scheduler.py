@@ -1,0 +1,171 @@
+"""Several jobs take turns in one thread: stride scheduling of generators.
+
+Each job has a clock that runs slower the larger its share; whose clock is behind has
+the next turn. A job that comes in is set to the present, so that its first tile comes
+at once and it neither owes nor is owed what went before.
+
+Reference: Waldspurger and Weihl, Stride Scheduling, MIT/LCS/TM-528, 1995.
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+from time import perf_counter
+from traceback import format_exception
+from typing import TYPE_CHECKING
+
+from napari_unet.core.jobs import PredictJob, TrainJob
+from napari_unet.core.messages import Ended, Failed, Happened
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    from napari_unet.core.events import Event
+    from napari_unet.engine.worker.channel import Channel
+    from napari_unet.engine.worker.desk import Desk, Task
+
+    Ticks = Generator[Event | None, None, None]
+    Begin = Callable[[Task], Ticks]
+
+# Of the time that a training has, while both are at work.
+_PREVIEW_SHARE = 0.08
+
+
+class Running:
+    """A job at work, and its clock.
+
+    Attributes
+    ----------
+    task : Task
+    clock : float
+        Seconds it had, divided by its share.
+    """
+
+    def __init__(self, task: Task, clock: float) -> None:
+        self.task = task
+        self.clock = clock
+        self.ticks: Ticks | None = None
+
+    @property
+    def is_preview(self) -> bool:
+        """Whether it may take only a small share while a network trains."""
+        return isinstance(self.task.what, PredictJob) and self.task.what.preview
+
+    @property
+    def trains(self) -> bool:
+        """Whether it is a training that goes on."""
+        return isinstance(self.task.what, TrainJob) and not self.task.paused
+
+
+class Scheduler:
+    """Lets the jobs of a worker take turns until it is closed.
+
+    An error ends its job, never the worker.
+
+    Parameters
+    ----------
+    desk : Desk
+    channel : Channel
+    begin : callable
+        Makes the generator of a job; it yields events, or None as a mere point where
+        another job can take its turn.
+    """
+
+    def __init__(self, desk: Desk, channel: Channel, begin: Begin) -> None:
+        self._desk = desk
+        self._channel = channel
+        self._begin = begin
+        self._jobs: list[Running] = []
+        self._now = 0.0
+        # Previews come one after the other: together they must not take more either.
+        self._previews = 0.0
+
+    def run(self) -> None:
+        """Work until the desk closes; then end all jobs as if they were cancelled."""
+        while not self._desk.closing:
+            self._desk.wait(self._has_work)
+            for task in self._desk.new_tasks():
+                self._jobs.append(Running(task, self._now))
+                if self._jobs[-1].is_preview:
+                    self._jobs[-1].clock = max(self._now, self._previews)
+            self.turn()
+        for job in list(self._jobs):
+            self._cancel(job)
+
+    def turn(self) -> None:
+        """End what was cancelled, and give the job that is behind one tick."""
+        for job in [j for j in self._jobs if j.task.cancelled]:
+            self._cancel(job)
+        ready = [job for job in self._jobs if not job.task.paused]
+        if not ready:
+            return
+        # of equals the one that came last: it has waited for no tick yet
+        job = min(reversed(ready), key=lambda j: j.clock)
+        self._now = max(self._now, job.clock)
+        began = perf_counter()
+        self._tick(job)
+        share = _PREVIEW_SHARE if self._is_held_back(job) else 1.0
+        # who was paused does not get the time back
+        job.clock = max(job.clock, self._now) + (perf_counter() - began) / share
+        if job.is_preview:
+            self._previews = job.clock
+
+    def _has_work(self) -> bool:
+        return any(j.task.cancelled or not j.task.paused for j in self._jobs)
+
+    def _is_held_back(self, job: Running) -> bool:
+        return job.is_preview and any(other.trains for other in self._jobs)
+
+    def _tick(self, job: Running) -> None:
+        try:
+            if job.ticks is None:
+                job.ticks = self._begin(job.task)
+            event = next(job.ticks)
+            if event is not None:
+                self._channel.send(Happened(job.task.number, event))
+        except StopIteration:
+            self._drop(job)
+            self._channel.send(Ended(job.task.number, cancelled=False))
+        except Exception as error:
+            self._fail(job, error)
+
+    def _cancel(self, job: Running) -> None:
+        try:
+            if job.ticks is not None:
+                job.ticks.close()
+        except Exception as error:
+            self._fail(job, error)
+            return
+        self._drop(job)
+        self._channel.send(Ended(job.task.number, cancelled=True))
+
+    def _fail(self, job: Running, error: Exception) -> None:
+        self._drop(job)
+        failed = Failed(
+            job.task.number,
+            error=type(error).__name__,
+            sentence=str(error) or f"{type(error).__name__} without an explanation.",
+            traceback="".join(format_exception(error)),
+            out_of_memory=_is_out_of_memory(error),
+        )
+        # the frames of an error keep all arrays alive that they worked with
+        error.__traceback__ = None
+        error.__context__ = error.__cause__ = None
+        gc.collect()
+        self._channel.send(failed)
+
+    def _drop(self, job: Running) -> None:
+        self._jobs.remove(job)
+        self._desk.forget(job.task)
+        job.ticks = None
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    if isinstance(error, MemoryError):
+        return True
+    if isinstance(error, RuntimeError) and "torch" in sys.modules:
+        from napari_unet.engine.device import is_out_of_memory
+
+        return is_out_of_memory(error)
+    return False

@@ -1,0 +1,1 @@
+"""The docks of napari: views of a session."""

@@ -1,0 +1,1 @@
+"""The Annotate dock: images, classes, brush, finished slices, data check."""

@@ -1,0 +1,147 @@
+"""Which layers make up an image, what its axes are, and which level is used."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import (
+    QComboBox,
+    QDialog,
+    QDialogButtonBox,
+    QFormLayout,
+    QLineEdit,
+    QListWidget,
+    QListWidgetItem,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_unet.gui.widgets import Hint
+from napari_unet.session.image_layers import check_channels
+from napari_unet.session.layers import guess_axes, level_data
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari.layers import Layer
+
+
+_LIST_HEIGHT = 140
+
+
+def needs_dialog(candidates: Sequence[Layer], chosen: Sequence[Layer]) -> bool:
+    """Whether anything about the chosen layers has to be asked."""
+    if len(chosen) != 1:
+        return bool(candidates)
+    layer = chosen[0]
+    plain = layer.ndim == 2 and not layer.multiscale
+    return not plain or len(candidates) > 1
+
+
+class AddImageDialog(QDialog):
+    """Asks for the layers of an image; several are its channels.
+
+    Parameters
+    ----------
+    candidates : sequence of Layer
+    selected : sequence of Layer
+        Ticked at first.
+    """
+
+    chosen = Signal(object, object, int)
+    """Layers, axes and level."""
+
+    def __init__(
+        self,
+        candidates: Sequence[Layer],
+        selected: Sequence[Layer],
+        parent: QWidget | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self.setWindowTitle("Add image")
+        self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        self._candidates = list(candidates)
+        # WIDGETS
+        self.layers = QListWidget()
+        self.layers.setToolTip("Several layers become the channels of one image.")
+        self.layers.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.layers.setTextElideMode(Qt.TextElideMode.ElideMiddle)
+        self.layers.setMaximumHeight(_LIST_HEIGHT)
+        for layer in self._candidates:
+            item = QListWidgetItem(layer.name)
+            on = any(layer is one for one in selected)
+            item.setCheckState(Qt.CheckState.Checked if on else Qt.CheckState.Unchecked)
+            self.layers.addItem(item)
+        self.axes = QLineEdit()
+        self.axes.setToolTip(
+            "A letter for each axis: t time, c channels, z slices, y and x."
+        )
+        self.level = QComboBox()
+        self.level.setToolTip("Resolution to annotate and train in; the first is full.")
+        self.problem = Hint()
+        self.buttons = QDialogButtonBox(
+            QDialogButtonBox.StandardButton.Ok | QDialogButtonBox.StandardButton.Cancel
+        )
+        # LAYOUT
+        form = QFormLayout()
+        form.addRow("Layers", self.layers)
+        form.addRow("Axes", self.axes)
+        form.addRow("Level", self.level)
+        layout = QVBoxLayout(self)
+        layout.addLayout(form)
+        layout.addWidget(self.problem)
+        layout.addWidget(self.buttons)
+        self._form = form
+        # CONNECTIONS
+        self.layers.itemChanged.connect(self._on_layers)
+        self.axes.textChanged.connect(self._check)
+        self.level.currentIndexChanged.connect(self._check)
+        self.buttons.accepted.connect(self.accept)
+        self.buttons.rejected.connect(self.reject)
+        self._on_layers()
+
+    def accept(self) -> None:
+        """Tell what was chosen."""
+        self.chosen.emit(self._ticked(), self.axes.text(), self._level())
+        super().accept()
+
+    def _ticked(self) -> list[Layer]:
+        return [
+            layer
+            for number, layer in enumerate(self._candidates)
+            if self.layers.item(number).checkState() == Qt.CheckState.Checked
+        ]
+
+    def _level(self) -> int:
+        return max(int(self.level.currentIndex()), 0)
+
+    def _on_layers(self, _: object = None) -> None:
+        ticked = self._ticked()
+        self.level.clear()
+        first = ticked[0] if ticked else None
+        if first is not None:
+            levels = len(first.data) if first.multiscale else 1
+            for number in range(levels):
+                shape = level_data(first, number).shape
+                self.level.addItem(f"{number}: " + " × ".join(map(str, shape)))
+            self._guess(first)
+        self._form.setRowVisible(self.level, self.level.count() > 1)
+        self._check()
+
+    def _guess(self, layer: Layer) -> None:
+        try:
+            self.axes.setText(guess_axes(layer))
+        except ValueError:
+            self.axes.clear()
+
+    def _check(self, _: object = None) -> None:
+        """Say at once what does not fit."""
+        sentence = ""
+        try:
+            check_channels(self._ticked(), self.axes.text(), self._level())
+        except ValueError as error:
+            sentence = str(error)
+        self.problem.tell(sentence, "warning")
+        ok = self.buttons.button(QDialogButtonBox.StandardButton.Ok)
+        ok.setEnabled(not sentence)

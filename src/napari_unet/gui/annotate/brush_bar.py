@@ -1,0 +1,158 @@
+"""The brush: what the next stroke paints, how large, and on what."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import (
+    QButtonGroup,
+    QCheckBox,
+    QGridLayout,
+    QLabel,
+    QPushButton,
+    QSlider,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_unet.gui.annotate.telling import telling
+from napari_unet.gui.number_box import IntBox
+from napari_unet.gui.widgets import SPACING, Hint, blocked, follow, guard_wheel, row
+from napari_unet.session.shortcuts import key_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from napari_unet.session.workspace import Workspace
+
+_LARGEST = 100
+
+
+class BrushBar(QWidget):
+    """Buttons for cell, background and eraser, and the brush's size.
+
+    Parameters
+    ----------
+    workspace : Workspace
+    """
+
+    def __init__(self, workspace: Workspace, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._workspace = workspace
+        self._annotating = workspace.annotating
+        self._brush = workspace.annotating.brush
+        # WIDGETS
+        self._group = QButtonGroup(self)
+        self._group.setExclusive(False)
+        self.cell = self._button(
+            f"Next cell ({key_of('next_cell')})",
+            "Begin a new cell: press it before each one, so that each has its own id.",
+        )
+        self.background = self._button(
+            f"Background ({key_of('background')})",
+            "Paint what is no cell, mainly around cells and between them.",
+        )
+        self.eraser = self._button(
+            "Erase (E)", "Take annotation away: what is left blank is not trained on."
+        )
+        self.size = IntBox(1, _LARGEST)
+        self.size.setToolTip("Width of the brush in pixels; [ and ] change it.")
+        self.slider = QSlider(Qt.Orientation.Horizontal)
+        self.slider.setRange(1, _LARGEST)
+        self.slider.setToolTip(self.size.toolTip())
+        guard_wheel(self.slider)
+        self.keep = QCheckBox("Keep what is painted (B)")
+        self.keep.setToolTip(
+            "Painting a cell or background leaves painted pixels as they are, so that "
+            "touching cells stay apart. Erasing always erases."
+        )
+        self.status = Hint()
+        # LAYOUT
+        grid = QGridLayout()
+        grid.setSpacing(SPACING)
+        grid.addWidget(self.cell, 0, 0)
+        grid.addWidget(self.background, 0, 1)
+        grid.addWidget(self.eraser, 0, 2)
+        label = QLabel("Brush")
+        label.setBuddy(self.size)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(SPACING)
+        layout.addLayout(grid)
+        layout.addLayout(row(label, self.slider, self.size, stretch=1))
+        layout.addWidget(self.keep)
+        layout.addWidget(self.status)
+        # CONNECTIONS
+        self.cell.clicked.connect(self._on_cell)
+        self.background.clicked.connect(self._on_background)
+        self.eraser.clicked.connect(self._on_erase)
+        self.slider.valueChanged.connect(self._on_size)
+        self.size.valueChanged.connect(self._on_size)
+        self.keep.toggled.connect(self._brush.set_keep)
+        follow(self, self._brush.changed, self.refresh)
+        follow(self, self._annotating.changed, self.refresh)
+        follow(self, workspace.images.current_changed, self.refresh)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Show the brush as it is now."""
+        layer, tool = self._brush.layer, self._brush.tool
+        self.setEnabled(layer is not None)
+        self.cell.setChecked(tool == "cell")
+        self.background.setChecked(tool == "background")
+        self.eraser.setChecked(tool == "erase")
+        with blocked(self.keep, self.size, self.slider):
+            self.keep.setChecked(self._brush.keep)
+            if layer is not None:
+                self.size.setValue(int(layer.brush_size))
+                self.slider.setValue(int(layer.brush_size))
+        self.status.tell(self._sentence())
+
+    def _sentence(self) -> str:
+        layer, tool = self._brush.layer, self._brush.tool
+        if layer is None:
+            return "The annotation is not shown: press Show annotation."
+        active = self._workspace.viewer.layers.selection.active
+        if active is not layer:
+            return f"To paint, select the layer {layer.name}, or press a button above."
+        if tool != "cell":
+            return {
+                "background": "The brush paints background.",
+                "erase": "The brush erases.",
+            }.get(tool, "The brush rests: press a button above to paint.")
+        info = self._workspace.store.project.classes[self._brush.active_class - 1]
+        if info.kind == "regions":
+            return f"The brush paints {info.name}."
+        return f"The brush paints cell {layer.selected_label} ({info.name})."
+
+    def _button(self, text: str, tip: str) -> QPushButton:
+        button = QPushButton(text)
+        button.setCheckable(True)
+        button.setToolTip(tip)
+        self._group.addButton(button)
+        return button
+
+    def _use(self, tool: Callable[[], None]) -> None:
+        """Take up a tool: its layer becomes the active one."""
+        layer = self._brush.layer
+        with telling(self._workspace):
+            if layer is not None:
+                layer.visible = True
+                self._workspace.viewer.layers.selection.active = layer
+            tool()
+        self.refresh()
+
+    def _on_cell(self) -> None:
+        self._use(self._annotating.next_cell)
+
+    def _on_background(self) -> None:
+        self._use(self._annotating.background)
+
+    def _on_erase(self) -> None:
+        self._use(self._annotating.erase)
+
+    def _on_size(self, size: int) -> None:
+        layer = self._brush.layer
+        if layer is not None and layer.brush_size != size:
+            layer.brush_size = size

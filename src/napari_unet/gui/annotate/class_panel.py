@@ -1,0 +1,212 @@
+"""The classes: which one is painted, its colour, name, kind and key."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtWidgets import (
+    QButtonGroup,
+    QComboBox,
+    QGridLayout,
+    QInputDialog,
+    QLineEdit,
+    QPushButton,
+    QRadioButton,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_unet.gui.annotate.telling import telling
+from napari_unet.gui.widgets import (
+    SPACING,
+    ColourButton,
+    allow,
+    blocked,
+    follow,
+    guard_wheel,
+    row,
+)
+from napari_unet.session.shortcuts import key_of
+
+if TYPE_CHECKING:
+    from napari_unet.core.annotations import ClassKind
+    from napari_unet.session.project import ProjectClass
+    from napari_unet.session.workspace import Workspace
+
+_KINDS: tuple[ClassKind, ...] = ("cells", "regions")
+_KIND_HELP = (
+    "Cells: objects to be kept apart, each with its own id. "
+    "Regions: areas without objects, such as tissue."
+)
+
+
+class ClassPanel(QWidget):
+    """A row for each class.
+
+    Parameters
+    ----------
+    workspace : Workspace
+    """
+
+    def __init__(self, workspace: Workspace, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._workspace = workspace
+        self._annotating = workspace.annotating
+        self.rows: list[ClassRow] = []
+        # WIDGETS
+        self._group = QButtonGroup(self)
+        self.add = QPushButton("+ Add class")
+        self.add.setToolTip("Add another kind of object to tell apart.")
+        # LAYOUT
+        self._grid = QVBoxLayout()
+        self._grid.setSpacing(2)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(SPACING)
+        layout.addLayout(self._grid)
+        buttons = row(self.add)
+        buttons.addStretch(1)
+        layout.addLayout(buttons)
+        # CONNECTIONS
+        self.add.clicked.connect(self._on_add)
+        follow(self, self._annotating.changed, self.refresh)
+        follow(self, self._annotating.class_changed, self.refresh)
+        self.refresh()
+
+    def refresh(self, _: object = None) -> None:
+        """Show the classes as they are now."""
+        classes = self._workspace.store.project.classes
+        if len(classes) != len(self.rows):
+            for old in self.rows:
+                self._group.removeButton(old.radio)
+                self._grid.removeWidget(old)
+                old.hide()
+                old.deleteLater()
+            self.rows = [
+                ClassRow(self._workspace, number)
+                for number in range(1, len(classes) + 1)
+            ]
+            for new in self.rows:
+                self._group.addButton(new.radio)
+                self._grid.addWidget(new)
+        for number, one in enumerate(self.rows, start=1):
+            one.show_class(classes[number - 1], number == self._annotating.active_class)
+            allow(one.remove, len(classes) > 1, "There must be a class.")
+
+    def _on_add(self) -> None:
+        names = {c.name for c in self._workspace.store.project.classes}
+        number = len(names) + 1
+        while f"class {number}" in names:
+            number += 1
+        with telling(self._workspace):
+            self._annotating.add_class(f"class {number}")
+            self._annotating.set_class(len(self.rows))
+        self.rows[-1].name.setFocus()
+        self.rows[-1].name.selectAll()
+
+
+class ClassRow(QWidget):
+    """One class.
+
+    Parameters
+    ----------
+    workspace : Workspace
+    number : int
+        Of the class, from 1.
+    """
+
+    def __init__(
+        self, workspace: Workspace, number: int, parent: QWidget | None = None
+    ) -> None:
+        super().__init__(parent)
+        self._workspace, self._number = workspace, number
+        self._annotating = workspace.annotating
+        # WIDGETS
+        key = key_of("set_class", number)
+        hint = f" ({key})" if key else ""
+        self.radio = QRadioButton()
+        self.radio.setToolTip(f"Paint this class{hint}.")
+        self.colour = ColourButton()
+        self.colour.setToolTip("Colour of this class; cells are shades of it.")
+        self.name = QLineEdit()
+        self.name.setMinimumWidth(60)
+        self.name.setToolTip(f"Name of the class{hint}.")
+        self.kind = QComboBox()
+        self.kind.addItems(list(_KINDS))
+        self.kind.setToolTip(_KIND_HELP)
+        guard_wheel(self.kind)
+        self.remove = QToolButton()
+        self.remove.setText("×")
+        self.remove.setToolTip("Remove this class.")
+        # LAYOUT
+        layout = QGridLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(4)
+        parts = (self.radio, self.colour, self.name, self.kind, self.remove)
+        for column, part in enumerate(parts):
+            layout.addWidget(part, 0, column)
+        layout.setColumnStretch(2, 1)
+        # CONNECTIONS
+        self.radio.clicked.connect(self._on_radio)
+        self.colour.colourChanged.connect(self._on_colour)
+        self.name.editingFinished.connect(self._on_name)
+        self.kind.currentIndexChanged.connect(self._on_kind)
+        self.remove.clicked.connect(self._on_remove)
+
+    def show_class(self, info: ProjectClass, active: bool) -> None:
+        """Show a class."""
+        with blocked(self.radio, self.colour, self.name, self.kind):
+            self.radio.setChecked(active)
+            self.colour.setColour(info.colour)
+            if not self.name.hasFocus() or not self.name.isModified():
+                self.name.setText(info.name)
+            self.kind.setCurrentIndex(_KINDS.index(info.kind))
+
+    def _on_radio(self) -> None:
+        with telling(self._workspace):
+            self._annotating.set_class(self._number)
+
+    def _on_colour(self, colour: str) -> None:
+        self._annotating.recolour_class(self._number, colour)
+
+    def _on_name(self) -> None:
+        self.name.setModified(False)
+        if self._number > len(self._workspace.store.project.classes):
+            # the class was removed while its name had the focus
+            return
+        with telling(self._workspace):
+            self._annotating.rename_class(self._number, self.name.text())
+        self.name.setText(self._info().name)
+
+    def _on_kind(self, index: int) -> None:
+        self._annotating.set_kind(self._number, _KINDS[index])
+
+    def _on_remove(self) -> None:
+        """Remove the class, after asking what becomes of its cells."""
+        count = self._annotating.cells_of_class(self._number)
+        if not count:
+            self._take_away(None)
+            return
+        others = [
+            info.name
+            for number, info in enumerate(self._workspace.store.project.classes, 1)
+            if number != self._number
+        ]
+        dialog = QInputDialog(self)
+        dialog.setWindowTitle("Remove class")
+        dialog.setLabelText(f"{count} objects are {self._info().name}. They become:")
+        dialog.setComboBoxItems(others)
+        dialog.textValueSelected.connect(self._into)
+        dialog.open()
+
+    def _into(self, name: str) -> None:
+        names = [info.name for info in self._workspace.store.project.classes]
+        self._take_away(names.index(name) + 1)
+
+    def _take_away(self, into: int | None) -> None:
+        with telling(self._workspace):
+            self._annotating.remove_class(self._number, into)
+
+    def _info(self) -> ProjectClass:
+        return self._workspace.store.project.classes[self._number - 1]

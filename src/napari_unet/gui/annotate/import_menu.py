@@ -1,0 +1,157 @@
+"""Masks and polygons from layers and files, asked about only where it is not clear."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtWidgets import (
+    QFileDialog,
+    QInputDialog,
+    QMenu,
+    QMessageBox,
+    QPushButton,
+    QWidget,
+)
+
+from napari_unet.gui.annotate.telling import telling
+from napari_unet.session.importing import AmbiguousMasksError
+from napari_unet.session.layers import role_of
+
+if TYPE_CHECKING:
+    from napari.layers import Layer, Shapes
+
+    from napari_unet.core.annotations import Kind
+    from napari_unet.session.workspace import Workspace
+
+MEANINGS: dict[Kind, str] = {
+    "instances": "each value is a cell, 0 is background",
+    "semantic": "each value is a class, 0 is background",
+    "annotation": "0 is not annotated, 1 background, 2 and up cells",
+}
+
+
+class ImportButton(QPushButton):
+    """A menu of what can be imported into the current image's annotation.
+
+    Parameters
+    ----------
+    workspace : Workspace
+    """
+
+    def __init__(self, workspace: Workspace, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._workspace = workspace
+        self.setText("Import")
+        self.setToolTip("Take masks or polygons that you have as annotation.")
+        self.menu_ = QMenu(self)
+        self.setMenu(self.menu_)
+        self.menu_.setToolTipsVisible(True)
+        self.menu_.aboutToShow.connect(self.fill)
+
+    def fill(self) -> None:
+        """List the layers that could be imported now."""
+        self.menu_.clear()
+        image = self._workspace.images.current
+        layers = [
+            layer for layer in self._workspace.viewer.layers if not role_of(layer)
+        ]
+        for layer in layers:
+            if _is(layer, "Labels"):
+                action = self.menu_.addAction(f"Masks of layer {layer.name}")
+                action.triggered.connect(partial(self._from_layer, layer))
+            elif _is(layer, "Shapes"):
+                action = self.menu_.addAction(f"Polygons of layer {layer.name}")
+                action.triggered.connect(partial(self._from_shapes, layer))
+        if layers:
+            self.menu_.addSeparator()
+        action = self.menu_.addAction("Masks from a file…")
+        action.setToolTip("A label image with the shape of the image.")
+        action.triggered.connect(self._from_file)
+        for one in self.menu_.actions():
+            one.setEnabled(image is not None)
+
+    def import_masks(self, array: Any) -> None:
+        """Import masks into the current image, after asking what to replace."""
+        image = self._workspace.images.current
+        if image is None:
+            return
+        if not self._workspace.images.places(image.id):
+            self._take(image.id, array, None, False)
+            return
+        box = QMessageBox(self)
+        box.setWindowTitle("Import masks")
+        box.setText(f"{image.name} is annotated already.")
+        add = box.addButton(
+            "Only where nothing is annotated", QMessageBox.ButtonRole.AcceptRole
+        )
+        replace = box.addButton(
+            "Replace these slices", QMessageBox.ButtonRole.DestructiveRole
+        )
+        box.addButton(QMessageBox.StandardButton.Cancel)
+        box.setDefaultButton(add)
+
+        def chosen(button: object) -> None:
+            if button in (add, replace):
+                self._take(image.id, array, None, button is replace)
+
+        box.buttonClicked.connect(chosen)
+        box.open()
+
+    def _take(
+        self, image_id: str, array: Any, kind: Kind | None, replace: bool
+    ) -> None:
+        workspace = self._workspace
+        with telling(workspace):
+            try:
+                count = workspace.annotating.import_masks(
+                    image_id, array, kind, replace
+                )
+            except AmbiguousMasksError as error:
+                self._ask(error, partial(self._take, image_id, array), replace)
+                return
+            workspace.annotating.new_annotation(image_id)
+            slices = "slice" if count == 1 else "slices"
+            workspace.message.emit("info", f"Imported the masks of {count} {slices}.")
+
+    def _ask(self, error: AmbiguousMasksError, take: Any, replace: bool) -> None:
+        """Ask what the values mean."""
+        dialog = QInputDialog(self)
+        dialog.setWindowTitle("Import masks")
+        dialog.setLabelText(str(error))
+        dialog.setComboBoxItems([MEANINGS[choice] for choice in error.choices])
+
+        def chosen(text: str) -> None:
+            take(
+                next(kind for kind, words in MEANINGS.items() if words == text), replace
+            )
+
+        dialog.textValueSelected.connect(chosen)
+        dialog.open()
+
+    def _from_layer(self, layer: Layer, *_: object) -> None:
+        self.import_masks(layer.data[0] if layer.multiscale else layer.data)
+
+    def _from_shapes(self, layer: Shapes, *_: object) -> None:
+        with telling(self._workspace):
+            count = self._workspace.annotating.import_polygons(layer)
+            slices = "slice" if count == 1 else "slices"
+            self._workspace.message.emit(
+                "info", f"Took the polygons in {count} {slices}."
+            )
+
+    def _from_file(self) -> None:
+        dialog = QFileDialog(self, "Import masks")
+        dialog.setFileMode(QFileDialog.FileMode.ExistingFile)
+        dialog.fileSelected.connect(self._read)
+        dialog.open()
+
+    def _read(self, path: str) -> None:
+        from napari_unet.io.images import read_labels  # slow to import
+
+        with telling(self._workspace):
+            self.import_masks(read_labels(path).data)
+
+
+def _is(layer: Layer, kind: str) -> bool:
+    return any(one.__name__ == kind for one in type(layer).__mro__)

@@ -1,0 +1,100 @@
+"""Work on this image that was found on disk is offered back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtWidgets import QFrame, QPushButton, QVBoxLayout, QWidget
+
+from napari_unet.gui.annotate.telling import telling
+from napari_unet.gui.widgets import SPACING, ButtonRow, Hint, allow, follow
+
+if TYPE_CHECKING:
+    from napari_unet.session.store import FoundProject
+    from napari_unet.session.workspace import Workspace
+
+
+class OfferBanner(QFrame):
+    """Shown when the current image has no annotation here but has one elsewhere.
+
+    Parameters
+    ----------
+    workspace : Workspace
+    """
+
+    def __init__(self, workspace: Workspace, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._workspace = workspace
+        self._images, self._annotating = workspace.images, workspace.annotating
+        self._asked: dict[str, list[FoundProject]] = {}
+        self._image_id: str | None = None
+        self.setFrameShape(QFrame.Shape.StyledPanel)
+        # WIDGETS
+        self.sentence = Hint()
+        self.restore = QPushButton("Restore")
+        self.restore.setToolTip("Go on with what was annotated before.")
+        self.new = QPushButton("Start new")
+        self.new.setToolTip("Leave it where it is and begin with an empty annotation.")
+        # LAYOUT
+        layout = QVBoxLayout(self)
+        layout.setSpacing(SPACING)
+        layout.addWidget(self.sentence)
+        layout.addWidget(ButtonRow(self.restore, self.new))
+        # CONNECTIONS
+        self.restore.clicked.connect(self._on_restore)
+        self.new.clicked.connect(self._on_new)
+        follow(self, self._images.changed, self.refresh)
+        follow(self, self._images.current_changed, self.refresh)
+        follow(self, self._annotating.edited, self._on_edited)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Look for an offer for the current image; on disk only once."""
+        image = self._images.current
+        self._image_id = image.id if image is not None else None
+        offer = self._offer()
+        self.setVisible(offer is not None)
+        if offer is not None:
+            self.sentence.tell(describe(offer))
+            allow(self.restore, not offer.locked, "It is open in another napari.")
+
+    def _offer(self) -> FoundProject | None:
+        """Return the latest work on the current image, if it is not annotated here."""
+        id_ = self._image_id
+        if id_ is None or not self._images.layers(id_) or self._images.places(id_):
+            return None
+        if id_ not in self._asked:
+            self._asked[id_] = self._annotating.offers(id_)
+        return next(iter(self._asked[id_]), None)
+
+    def _on_restore(self) -> None:
+        """Open the project found; if there is other work here, copy from it."""
+        offer, id_ = self._offer(), self._image_id
+        if offer is None or id_ is None:
+            return
+        store = self._workspace.store
+        others = any(self._images.places(image.id) for image in store.project.images)
+        with telling(self._workspace):
+            if others or len(store.project.images) > 1:
+                self._annotating.restore(id_, offer)
+                self.refresh()
+            else:
+                self._workspace.open_project(offer.folder)
+
+    def _on_new(self) -> None:
+        if self._image_id is not None:
+            self._asked[self._image_id] = []
+        self.refresh()
+
+    def _on_edited(self, image_id: str, _: object) -> None:
+        if image_id == self._image_id and self.isVisible():
+            self.refresh()
+
+
+def describe(offer: FoundProject) -> str:
+    """Say when the work was done and how much it is."""
+    day = offer.modified
+    cells = f"{offer.cells} cell{'s' if offer.cells != 1 else ''}"
+    slices = f"{offer.slices} slice{'s' if offer.slices != 1 else ''}"
+    date = f"{day.day} {day.strftime('%b %Y')}"
+    return f"Annotation of {date} found: {cells} in {slices}."

@@ -1,0 +1,60 @@
+"""Border weights over the slice in view: a switch, and two sliders that act at once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtWidgets import QCheckBox, QVBoxLayout, QWidget
+
+from napari_unet.core.settings import BorderWeights
+from napari_unet.gui.forms import SettingsForm
+from napari_unet.gui.widgets import SPACING, Hint, blocked, follow
+
+if TYPE_CHECKING:
+    from napari_unet.session.workspace import Workspace
+
+_SLIDERS = {"w0": (0.0, 50.0), "sigma": (0.5, 20.0)}
+
+
+class OverlayPanel(QWidget):
+    """Controls of the weight overlay.
+
+    Parameters
+    ----------
+    workspace : Workspace
+    """
+
+    def __init__(self, workspace: Workspace, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._overlay = workspace.overlay
+        self._store = workspace.store
+        # WIDGETS
+        self.switch = QCheckBox("Show border weights")
+        self.switch.setToolTip(
+            "Light up the gaps between cells by how much they weigh in training; "
+            "it follows the brush."
+        )
+        self.form = SettingsForm(BorderWeights, ("w0", "sigma"), sliders=_SLIDERS)
+        self.hint = Hint(
+            "Narrow gaps between cells weigh more, so that touching cells come apart. "
+            "These sliders change what is shown; training has its own settings in "
+            "Train > Advanced."
+        )
+        # LAYOUT
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(SPACING)
+        layout.addWidget(self.switch)
+        layout.addWidget(self.form)
+        layout.addWidget(self.hint)
+        # CONNECTIONS
+        self.switch.toggled.connect(self._overlay.set_enabled)
+        self.form.valueChanged.connect(self._overlay.set_settings)
+        follow(self, self._overlay.enabled_changed, self._show)
+        follow(self, self._store.undone, self._show)
+        self._show()
+
+    def _show(self, _: object = None) -> None:
+        with blocked(self.switch, self.form):
+            self.switch.setChecked(self._overlay.enabled)
+            self.form.setValue(self._overlay.settings)

@@ -1,0 +1,92 @@
+"""The page of the Annotate dock."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtWidgets import QWidget
+
+from napari_unet.gui.annotate.brush_bar import BrushBar
+from napari_unet.gui.annotate.check_panel import CheckPanel
+from napari_unet.gui.annotate.class_panel import ClassPanel
+from napari_unet.gui.annotate.image_panel import ImagePanel
+from napari_unet.gui.annotate.import_menu import ImportButton
+from napari_unet.gui.annotate.offer_banner import OfferBanner
+from napari_unet.gui.annotate.overlay_panel import OverlayPanel
+from napari_unet.gui.annotate.project_menu import ProjectButton, UndoButton
+from napari_unet.gui.annotate.shortcut_panel import ShortcutPanel
+from napari_unet.gui.annotate.slice_panel import SlicePanel
+from napari_unet.gui.widgets import ButtonRow, Fold, Heading, Hint, column, follow
+
+if TYPE_CHECKING:
+    from napari_unet.session.workspace import Workspace
+
+NO_IMAGE = (
+    "Open an image first: drop one on napari, or choose File > Open Sample > U-Net."
+)
+NOT_ADDED = "Press Add image… to annotate the image that is open."
+
+
+class AnnotatePage(QWidget):
+    """Images, classes, brush, slices, data check, border weights and keys.
+
+    Parameters
+    ----------
+    workspace : Workspace
+    """
+
+    def __init__(self, workspace: Workspace, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._workspace = workspace
+        # WIDGETS
+        self.empty = Hint(NO_IMAGE)
+        self.images = ImagePanel(workspace)
+        self.offer = OfferBanner(workspace, self)
+        self.classes = ClassPanel(workspace)
+        self.brush = BrushBar(workspace)
+        self.slices = SlicePanel(workspace)
+        self.check = CheckPanel(workspace)
+        self.overlay = OverlayPanel(workspace)
+        self.import_ = ImportButton(workspace)
+        self.project = ProjectButton(workspace)
+        self.undo = UndoButton(workspace)
+        self.check_fold = Fold("Data check", self.check)
+        self.overlay_fold = Fold("Border weights", self.overlay)
+        self.shortcut_fold = Fold("Shortcuts", ShortcutPanel())
+        # LAYOUT
+        self._work = (
+            Heading("Classes"),
+            self.classes,
+            Heading("Brush"),
+            self.brush,
+            Heading("Slices"),
+            self.slices,
+            self.check_fold,
+            self.overlay_fold,
+            self.shortcut_fold,
+        )
+        buttons = ButtonRow(self.import_, self.project, self.undo)
+        column(
+            self,
+            Heading("Images"),
+            self.empty,
+            self.images,
+            self.offer,
+            *self._work,
+            buttons,
+        )
+        self.setMinimumWidth(0)
+        # CONNECTIONS
+        self.check_fold.toggled.connect(self.check.start)
+        follow(self, workspace.images.changed, self.refresh)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Show what there is to work on, or say what to do first."""
+        images = self._workspace.images
+        known = bool(self._workspace.store.project.images)
+        for part in self._work:
+            part.setVisible(known)
+        self.import_.setVisible(known)
+        sentence = NOT_ADDED if images.candidates() else NO_IMAGE
+        self.empty.tell("" if known else sentence)

@@ -1,0 +1,95 @@
+"""The project as a whole: saved as a folder, opened, and its last step undone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qtpy.QtWidgets import QFileDialog, QMenu, QPushButton, QWidget
+
+from napari_unet.gui.annotate.telling import telling
+from napari_unet.gui.widgets import follow
+from napari_unet.session.shortcuts import key_of
+
+if TYPE_CHECKING:
+    from napari_unet.session.workspace import Workspace
+
+
+class ProjectButton(QPushButton):
+    """A menu to save the project anywhere and to open another.
+
+    Parameters
+    ----------
+    workspace : Workspace
+    """
+
+    def __init__(self, workspace: Workspace, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._workspace = workspace
+        self.setText("Project")
+        self.setToolTip("Save the project as a folder, or open one.")
+        self.menu_ = QMenu(self)
+        self.menu_.setToolTipsVisible(True)
+        self.setMenu(self.menu_)
+        save = self.menu_.addAction("Save project as…")
+        save.setToolTip(
+            "A folder with annotation as TIFF files and models, to be opened on any "
+            "machine. All work is saved by itself in any case."
+        )
+        save.triggered.connect(self._on_save)
+        open_ = self.menu_.addAction("Open project…")
+        open_.setToolTip("A folder that was saved, or another project's.")
+        open_.triggered.connect(self._on_open)
+
+    def save_as(self, folder: str) -> None:
+        """Save the project as a folder."""
+        with telling(self._workspace):
+            self._workspace.store.save_as(Path(folder))
+            self._workspace.message.emit("info", f"Saved the project in {folder}.")
+
+    def open_folder(self, folder: str) -> None:
+        """Open a project in place of this one."""
+        with telling(self._workspace):
+            self._workspace.open_project(Path(folder))
+
+    def _on_save(self) -> None:
+        dialog = QFileDialog(self, "Save project as")
+        dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
+        dialog.selectFile(self._workspace.store.project.name)
+        dialog.fileSelected.connect(self.save_as)
+        dialog.open()
+
+    def _on_open(self) -> None:
+        dialog = QFileDialog(self, "Open project")
+        dialog.setFileMode(QFileDialog.FileMode.Directory)
+        dialog.fileSelected.connect(self.open_folder)
+        dialog.open()
+
+
+class UndoButton(QPushButton):
+    """Undoes the last step that is no stroke, and says which it is.
+
+    Parameters
+    ----------
+    workspace : Workspace
+    """
+
+    def __init__(self, workspace: Workspace, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._workspace = workspace
+        self.setText("Undo step")
+        self.clicked.connect(self._on_clicked)
+        follow(self, workspace.store.changed, self.refresh)
+        follow(self, workspace.store.undone, self.refresh)
+        self.refresh()
+
+    def refresh(self, _: object = None) -> None:
+        """Say what would be undone."""
+        what = self._workspace.store.can_undo
+        self.setEnabled(what is not None)
+        strokes = "Strokes are undone with Ctrl+Z in the canvas."
+        self.setToolTip(f"Undo: {what} ({key_of('undo')})." if what else strokes)
+
+    def _on_clicked(self) -> None:
+        with telling(self._workspace):
+            self._workspace.annotating.undo()

@@ -1,0 +1,42 @@
+"""The keys of the annotation layer."""
+
+from __future__ import annotations
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QGridLayout, QLabel, QWidget
+
+from napari_unet.gui.widgets import SPACING, Hint
+from napari_unet.session.shortcuts import CLASS_KEYS, SHORTCUTS, readable
+
+
+class ShortcutPanel(QWidget):
+    """A table of keys and what they do, made from the list that binds them."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        grid = QGridLayout(self)
+        grid.setContentsMargins(0, 0, 0, 0)
+        grid.setHorizontalSpacing(2 * SPACING)
+        grid.setVerticalSpacing(2)
+        grid.setColumnStretch(1, 1)
+        for line, (keys, text) in enumerate(key_table()):
+            key = QLabel(keys)
+            key.setTextFormat(Qt.TextFormat.PlainText)
+            what = QLabel(text)
+            what.setWordWrap(True)
+            for column, label in enumerate((key, what)):
+                label.setToolTip(f"{keys}: {text}")
+                grid.addWidget(label, line, column, Qt.AlignmentFlag.AlignTop)
+        where = Hint("They work in the canvas while an annotation layer is selected.")
+        grid.addWidget(where, grid.rowCount(), 0, 1, 2)
+
+
+def key_table() -> list[tuple[str, str]]:
+    """Return the keys as people write them, those of the classes in one line."""
+    rows = []
+    for shortcut in SHORTCUTS:
+        if shortcut.action != "set_class":
+            rows.append((readable(shortcut.keys), shortcut.text))
+        elif shortcut.argument == 1:
+            rows.append((f"{readable(shortcut.keys)} … {CLASS_KEYS}", "Class 1 … 9"))
+    return rows

@@ -1,0 +1,125 @@
+"""How widgets are laid out on all pages: rows, columns, folds, and their margins."""
+
+from __future__ import annotations
+
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import (
+    QHBoxLayout,
+    QLayout,
+    QSizePolicy,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
+from superqt import QFlowLayout
+
+SPACING = 6
+"""Pixels between the rows of a page."""
+MARGIN = 8
+"""Pixels around a page."""
+
+
+def row(*widgets: QWidget, stretch: int | None = None) -> QHBoxLayout:
+    """Lay widgets side by side; the one at `stretch` takes the room that is left."""
+    layout = QHBoxLayout()
+    layout.setContentsMargins(0, 0, 0, 0)
+    layout.setSpacing(SPACING)
+    for number, widget in enumerate(widgets):
+        layout.addWidget(widget, 1 if number == stretch else 0)
+    return layout
+
+
+def column(parent: QWidget, *parts: QWidget | QLayout) -> QVBoxLayout:
+    """Lay widgets and layouts one under the other in a widget, at the top."""
+    layout = QVBoxLayout(parent)
+    layout.setContentsMargins(MARGIN, MARGIN, MARGIN, MARGIN)
+    layout.setSpacing(SPACING)
+    for part in parts:
+        if isinstance(part, QWidget):
+            layout.addWidget(part)
+        else:
+            layout.addLayout(part)
+    layout.addStretch(1)
+    return layout
+
+
+class ButtonRow(QWidget):
+    """Widgets in a row that go on in the next line where there is no room."""
+
+    def __init__(self, *widgets: QWidget, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._flow = QFlowLayout(self)
+        self._flow.setContentsMargins(0, 0, 0, 0)
+        self._flow.setHorizontalSpacing(SPACING)
+        self._flow.setVerticalSpacing(SPACING)
+        policy = QSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Minimum)
+        policy.setHeightForWidth(True)
+        self.setSizePolicy(policy)
+        for widget in widgets:
+            self.addWidget(widget)
+
+    def addWidget(self, widget: QWidget) -> None:
+        """Add a widget at the end."""
+        self._flow.addWidget(widget)
+
+
+class Fold(QWidget):
+    """A title that shows or hides what is under it.
+
+    Content may change its height at any time, wrapped sentences as well.
+    """
+
+    toggled = Signal(bool)
+
+    def __init__(
+        self,
+        title: str,
+        content: QWidget | None = None,
+        *,
+        expanded: bool = False,
+        parent: QWidget | None = None,
+    ) -> None:
+        super().__init__(parent)
+        # WIDGETS
+        self.button = QToolButton()
+        self.button.setText(title)
+        self.button.setToolTip(f"Show or hide: {title}")
+        self.button.setCheckable(True)
+        self.button.setAutoRaise(True)
+        self.button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+        self.button.setSizePolicy(
+            QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed
+        )
+        self._body = QWidget()
+        # LAYOUT
+        self._inner = QVBoxLayout(self._body)
+        self._inner.setContentsMargins(SPACING, 0, 0, 0)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(SPACING)
+        layout.addWidget(self.button)
+        layout.addWidget(self._body)
+        if content is not None:
+            self.addWidget(content)
+        # CONNECTIONS
+        self.button.toggled.connect(self._on_toggled)
+        self.button.setChecked(expanded)
+        self._on_toggled(expanded)
+
+    def addWidget(self, widget: QWidget) -> None:
+        """Add a widget under the title."""
+        self._inner.addWidget(widget)
+
+    def isExpanded(self) -> bool:
+        """Whether the content is shown."""
+        return bool(self.button.isChecked())
+
+    def setExpanded(self, expanded: bool) -> None:
+        """Show or hide the content."""
+        self.button.setChecked(expanded)
+
+    def _on_toggled(self, expanded: bool) -> None:
+        arrow = Qt.ArrowType.DownArrow if expanded else Qt.ArrowType.RightArrow
+        self.button.setArrowType(arrow)
+        self._body.setVisible(expanded)
+        self.toggled.emit(expanded)

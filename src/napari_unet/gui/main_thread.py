@@ -1,0 +1,53 @@
+"""The way back into the GUI's thread, for background threads."""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QObject, Qt, QTimer, Signal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class MainThread(QObject):
+    """Runs functions in the thread that made this object, from its event loop.
+
+    What a function raises goes to `sys.excepthook`, which napari turns into a
+    notification: a slot of Qt would end the process instead.
+    """
+
+    _posted = Signal(object)
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._open = True
+        # queued also for calls from the GUI's own thread: `post` returns at once
+        self._posted.connect(self._run, Qt.ConnectionType.QueuedConnection)
+
+    def post(self, call: Callable[[], None]) -> None:
+        """Run a function soon, in the order of posting; from any thread."""
+        if self._open:
+            self._posted.emit(call)
+
+    def later(self, seconds: float, call: Callable[[], None]) -> None:
+        """Run a function after some seconds; from any thread."""
+        # a timer needs the event loop of the thread that starts it
+        self.post(partial(self._start_timer, seconds, call))
+
+    def close(self) -> None:
+        """Drop all calls from now on, also those that wait."""
+        self._open = False
+
+    def _start_timer(self, seconds: float, call: Callable[[], None]) -> None:
+        QTimer.singleShot(round(1000 * seconds), partial(self._run, call))
+
+    def _run(self, call: Callable[[], None]) -> None:
+        if not self._open:
+            return
+        try:
+            call()
+        except Exception:
+            sys.excepthook(*sys.exc_info())

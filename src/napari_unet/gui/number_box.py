@@ -1,0 +1,135 @@
+"""Boxes for numbers of any size: 0.0003 stays 0.0003, and a step fits the value."""
+
+from __future__ import annotations
+
+import math
+
+from qtpy.QtCore import QLocale, Qt
+from qtpy.QtGui import QValidator
+from qtpy.QtWidgets import QAbstractSpinBox, QDoubleSpinBox, QSlider, QSpinBox, QWidget
+
+from napari_unet.gui.widgets import blocked, guard_wheel
+
+DECIMALS = 10
+"""Digits after the point that a box can hold."""
+_WIDEST = 1e9
+_TICKS = 1000
+
+
+class FloatBox(QDoubleSpinBox):
+    """A number in its shortest form; arrows change its second digit.
+
+    Parameters
+    ----------
+    low, high : float or None
+        Allowed values, None for no bound.
+    """
+
+    def __init__(
+        self,
+        low: float | None = None,
+        high: float | None = None,
+        parent: QWidget | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self.setLocale(QLocale.c())
+        self.setDecimals(DECIMALS)
+        self.setRange(
+            -_WIDEST if low is None else low, _WIDEST if high is None else high
+        )
+        self.setKeyboardTracking(False)
+        guard_wheel(self)
+
+    def textFromValue(self, value: float) -> str:
+        """Write a number without needless digits."""
+        return f"{value:.{DECIMALS}g}"
+
+    def valueFromText(self, text: str | None) -> float:
+        """Read a number, also one such as 3e-4."""
+        try:
+            return float(self._bare(text))
+        except ValueError:
+            return float(self.value())
+
+    def validate(
+        self, text: str | None, place: int
+    ) -> tuple[QValidator.State, str, int]:
+        """Let anything be typed that may become a number in range."""
+        state = QValidator.State.Intermediate
+        bare = self._bare(text)
+        try:
+            value = float(bare)
+        except ValueError:
+            if set(bare) - set("0123456789.eE+-"):
+                state = QValidator.State.Invalid
+        else:
+            if not math.isfinite(value):
+                state = QValidator.State.Invalid
+            elif self.minimum() <= value <= self.maximum():
+                state = QValidator.State.Acceptable
+        return state, text or "", place
+
+    def stepBy(self, steps: int) -> None:
+        """Go up or down by a tenth of the value's order of magnitude."""
+        value = abs(self.value())
+        size = 10.0 ** (math.floor(math.log10(value)) - 1) if value > 0 else 0.1
+        self.setValue(float(f"{self.value() + steps * size:.6g}"))
+
+    def _bare(self, text: str | None) -> str:
+        return (text or "").removesuffix(self.suffix()).strip()
+
+
+class IntBox(QSpinBox):
+    """A whole number between bounds, None for no bound."""
+
+    def __init__(
+        self,
+        low: int | None = None,
+        high: int | None = None,
+        parent: QWidget | None = None,
+    ) -> None:
+        super().__init__(parent)
+        limit = int(_WIDEST)
+        self.setRange(-limit if low is None else low, limit if high is None else high)
+        self.setKeyboardTracking(False)
+        self.setStepType(QAbstractSpinBox.StepType.AdaptiveDecimalStepType)
+        guard_wheel(self)
+
+
+def slider_for(box: FloatBox, usual: tuple[float, float]) -> QSlider:
+    """Return a slider that moves with a box.
+
+    Parameters
+    ----------
+    box : FloatBox
+        Tells of changes, also of those by the slider; takes any allowed number.
+    usual : tuple of two floats
+        Ends of the slider.
+
+    Raises
+    ------
+    ValueError
+        If the ends are not in order.
+    """
+    low, high = usual
+    if not low < high:
+        raise ValueError(f"a slider goes from low to high, found {usual}.")
+    slider = QSlider(Qt.Orientation.Horizontal)
+    slider.setRange(0, _TICKS)
+    slider.setPageStep(_TICKS // 20)
+    slider.setSingleStep(_TICKS // 100)
+    guard_wheel(slider)
+
+    def follow_box(value: float) -> None:
+        with blocked(slider):
+            slider.setValue(round(_TICKS * (value - low) / (high - low)))
+
+    def move_box(tick: int) -> None:
+        # four digits of the range: a slider is no place for 0.30000000000000004
+        value = low + (high - low) * tick / _TICKS
+        box.setValue(round(value, 3 - math.floor(math.log10(high - low))))
+
+    box.valueChanged.connect(follow_box)
+    slider.valueChanged.connect(move_box)
+    follow_box(box.value())
+    return slider

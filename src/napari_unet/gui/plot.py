@@ -1,0 +1,234 @@
+"""The learning curve: training loss and agreement with held-out annotation."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import qtpy
+from qtpy.QtCore import QEvent, QSize, Qt
+from qtpy.QtWidgets import QSizePolicy, QStackedLayout, QWidget
+
+from napari_unet.gui.theme import colours, is_dark
+from napari_unet.gui.widgets import Hint
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+_EMPTY = "Loss and IoU appear here while training"
+# A plot in a dock is some 300 pixels wide: more points cannot be seen.
+_POINTS = 400
+
+
+class LossPlot(QWidget):
+    """Training loss (left axis) and validation IoU (right axis) against time or steps.
+
+    The plotting library is loaded with the first data: docks open faster without.
+    """
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._dark: bool | None = None
+        self._against: Literal["time", "steps"] = "time"
+        self._log = False
+        self._curve: NDArray[np.float64] = np.empty((0, 3))
+        self._scores: NDArray[np.float64] = np.empty((0, 3))
+        self._axes: _Axes | None = None
+        # WIDGETS
+        self.empty = Hint(_EMPTY)
+        self.empty.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        # LAYOUT
+        self._layout = QStackedLayout(self)
+        self._layout.addWidget(self.empty)
+        self.setMinimumSize(200, 140)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.setToolTip(
+            "Training loss (lower is better), and IoU on annotation that is held out "
+            "from training (1 is perfect)."
+        )
+
+    def sizeHint(self) -> QSize:
+        """Return a size that fits the narrowest dock."""
+        return QSize(300, 180)
+
+    def set_curve(self, rows: Sequence[tuple[int, float, float]]) -> None:
+        """Show the training loss.
+
+        Parameters
+        ----------
+        rows : sequence of (step, seconds, loss)
+            In the order of steps; empty to begin anew.
+        """
+        self._curve = np.asarray(rows, float).reshape(-1, 3)
+        self._draw()
+
+    def set_scores(self, rows: Sequence[tuple[int, float, float]]) -> None:
+        """Show how well held-out annotation is predicted.
+
+        Parameters
+        ----------
+        rows : sequence of (step, iou, loss)
+            In the order of steps.
+        """
+        self._scores = np.asarray(rows, float).reshape(-1, 3)
+        self._draw()
+
+    def set_theme(self, dark: bool) -> None:
+        """Use the colours of a dark or a light theme from now on."""
+        self._dark = dark
+        self._paint()
+
+    def set_against(self, against: Literal["time", "steps"]) -> None:
+        """Choose what the horizontal axis shows."""
+        self._against = against
+        self._draw()
+
+    def set_log(self, log: bool) -> None:
+        """Show the loss on a logarithmic axis, or not."""
+        self._log = log
+        self._draw()
+
+    def changeEvent(self, event: QEvent | None) -> None:
+        """Follow napari's theme where no other was chosen."""
+        super().changeEvent(event)
+        kinds = (QEvent.Type.StyleChange, QEvent.Type.PaletteChange)
+        if event is not None and event.type() in kinds:
+            self._paint()
+
+    def showEvent(self, event: Any) -> None:
+        """Take the colours of the window it is in."""
+        super().showEvent(event)
+        self._paint()
+
+    def _paint(self) -> None:
+        # a style may change before the constructor is through
+        axes = getattr(self, "_axes", None)
+        if axes is not None:
+            axes.paint(is_dark(self) if self._dark is None else self._dark)
+
+    def _draw(self) -> None:
+        if not len(self._curve) and not len(self._scores):
+            self._layout.setCurrentWidget(self.empty)
+            return
+        if self._axes is None:
+            self._axes = _Axes()
+            self._layout.addWidget(self._axes.canvas)
+            self._paint()
+        self._layout.setCurrentWidget(self._axes.canvas)
+        x, unit = self._abscissa()
+        curve = decimate(np.column_stack([x, self._curve[:, 2]]), _POINTS)
+        at = np.interp(self._scores[:, 0], self._curve[:, 0], x) if len(x) else None
+        steps = self._scores[:, 0] if at is None else at
+        self._axes.draw(curve, np.column_stack([steps, self._scores[:, 1]]), self._log)
+        self._axes.name_abscissa(unit)
+
+    def _abscissa(self) -> tuple[NDArray[np.float64], str]:
+        if self._against == "steps":
+            return self._curve[:, 0], "steps"
+        seconds = self._curve[:, 1]
+        if len(seconds) and seconds[-1] > 120:
+            return seconds / 60, "minutes"
+        return seconds, "seconds"
+
+
+def decimate(points: NDArray[np.float64], most: int) -> NDArray[np.float64]:
+    """Return the means of neighbouring points, and the last point as it is.
+
+    Parameters
+    ----------
+    points : ndarray of float, shape (n, 2)
+    most : int
+        Largest number of points wanted, at least 2.
+
+    Returns
+    -------
+    ndarray of float, shape (at most `most`, 2)
+    """
+    if len(points) <= most:
+        return points
+    starts = np.linspace(0, len(points) - 1, most, dtype=int)[:-1]
+    sizes = np.diff(np.append(starts, len(points) - 1))
+    means = np.add.reduceat(points[:-1], starts, axis=0) / sizes[:, None]
+    return np.vstack([means, points[-1]])
+
+
+class _Axes:
+    """The two axes of pyqtgraph, which share the horizontal one."""
+
+    def __init__(self) -> None:
+        # pyqtgraph would take the first binding it finds, not the one of napari
+        os.environ.setdefault("PYQTGRAPH_QT_LIB", qtpy.API_NAME)
+        import pyqtgraph
+
+        self._pg = pyqtgraph
+        self.canvas = pyqtgraph.PlotWidget()
+        self.canvas.setMinimumSize(0, 0)
+        plot = self.canvas.getPlotItem()
+        # the mouse is for the page: a wheel over the plot scrolls the dock
+        for part in (self.canvas, self.canvas.viewport()):
+            part.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
+        plot.setMouseEnabled(x=False, y=False)
+        plot.setMenuEnabled(False)
+        plot.hideButtons()
+        # a menu without a parent would outlive the plot
+        plot.ctrlMenu.setParent(self.canvas, plot.ctrlMenu.windowFlags())
+        self._plot = plot
+        self._right = pyqtgraph.ViewBox(enableMenu=False)
+        self._right.setMouseEnabled(x=False, y=False)
+        plot.showAxis("right")
+        plot.scene().addItem(self._right)
+        plot.getAxis("right").linkToView(self._right)
+        for side in ("left", "bottom"):
+            plot.getAxis(side).enableAutoSIPrefix(False)
+        self._right.setXLink(plot)
+        self._right.setYRange(0, 1, padding=0.02)
+        plot.vb.sigResized.connect(self._on_resized)
+        self._loss = plot.plot(antialias=True)
+        self._iou = pyqtgraph.PlotDataItem(antialias=True, symbol="o", symbolSize=5)
+        self._right.addItem(self._iou)
+        # at the right, half way up: loss ends below and IoU above
+        self._legend = plot.addLegend(labelTextSize="8pt", verSpacing=-6)
+        self._legend.anchor((1, 0.5), (1, 0.5), offset=(-6, 0))
+
+    def draw(
+        self, curve: NDArray[np.float64], scores: NDArray[np.float64], log: bool
+    ) -> None:
+        """Show points (x, loss) and (x, IoU)."""
+        self._plot.setLogMode(y=log)
+        self._loss.setData(curve[:, 0], curve[:, 1])
+        self._iou.setData(scores[:, 0], scores[:, 1])
+
+    def name_abscissa(self, name: str) -> None:
+        """Write under the horizontal axis."""
+        if self._plot.getAxis("bottom").labelText != name:
+            self._plot.setLabel("bottom", name)
+
+    def paint(self, dark: bool) -> None:
+        """Take the colours of a theme."""
+        shades, pg = colours(dark), self._pg
+        self.canvas.setBackground(shades.background)
+        for side, shade in (
+            ("left", shades.first),
+            ("right", shades.second),
+            ("bottom", shades.text),
+        ):
+            axis = self._plot.getAxis(side)
+            axis.setPen(pg.mkPen(shades.muted))
+            axis.setTextPen(pg.mkPen(shade))
+        self._plot.setLabel("left", "loss")
+        self._plot.setLabel("right", "IoU")
+        self._loss.setPen(pg.mkPen(shades.first, width=1.6))
+        self._iou.setPen(pg.mkPen(shades.second, width=1.6))
+        self._iou.setSymbolBrush(shades.second)
+        self._iou.setSymbolPen(shades.second)
+        self._legend.setLabelTextColor(shades.text)
+        # only new entries take the colour
+        self._legend.clear()
+        self._legend.addItem(self._loss, "Loss")
+        self._legend.addItem(self._iou, "IoU")
+
+    def _on_resized(self) -> None:
+        self._right.setGeometry(self._plot.vb.sceneBoundingRect())

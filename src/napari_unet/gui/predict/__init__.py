@@ -1,0 +1,1 @@
+"""The Predict dock: from a model to cells and files."""

@@ -1,0 +1,153 @@
+"""What of the results is written, where, and in which format."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QDialog,
+    QDialogButtonBox,
+    QFileDialog,
+    QLineEdit,
+    QMessageBox,
+    QPushButton,
+    QWidget,
+)
+
+from napari_unet.gui.layouts import column, row
+from napari_unet.gui.widgets import Heading, Hint
+
+if TYPE_CHECKING:
+    from napari_unet.session.exporting import Exporting
+
+_FORMATS = {
+    "tif": ("TIFF (Fiji, ImageJ)", "Label images that Fiji opens as they are."),
+    "ome.tif": ("OME-TIFF", "With the pixel size in its own metadata."),
+    "zarr": ("OME-Zarr", "A folder for each; for images larger than memory."),
+}
+
+
+class ExportDialog(QDialog):
+    """Asks what to export; asks again before files are overwritten.
+
+    Parameters
+    ----------
+    exporting : Exporting
+    image_ids : tuple of str
+        Images that have results, the one in view first.
+    folder : Path
+        That is offered.
+    """
+
+    def __init__(
+        self,
+        exporting: Exporting,
+        image_ids: tuple[str, ...],
+        folder: Path,
+        parent: QWidget | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self.setWindowTitle("Export")
+        self._exporting, self._image_ids = exporting, image_ids
+        # WIDGETS
+        self.folder = QLineEdit(str(folder))
+        self.folder.setToolTip("Folder that the files are written to.")
+        self.browse = QPushButton("Choose…")
+        self.browse.setToolTip("Choose another folder.")
+        self.masks = _check("Masks", "A label image: one number for each cell.", True)
+        self.table = _check(
+            "Table of measurements",
+            "Size, position, shape and grey values of each cell, as .csv.",
+            True,
+        )
+        self.probabilities = _check(
+            "Probabilities", "What the network says of each pixel, large files.", False
+        )
+        self.all_images = _check(
+            f"All {len(image_ids)} predicted images",
+            "Else only the image in view.",
+            False,
+        )
+        self.all_images.setVisible(len(image_ids) > 1)
+        self.format = QComboBox()
+        for key, (name, tip) in _FORMATS.items():
+            self.format.addItem(name, key)
+            self.format.setToolTip(f"{self.format.toolTip()}\n{name}: {tip}".strip())
+        self.problem = Hint(level="error")
+        self.buttons = QDialogButtonBox(
+            QDialogButtonBox.StandardButton.Save
+            | QDialogButtonBox.StandardButton.Cancel
+        )
+        # LAYOUT
+        column(
+            self,
+            Heading("Write"),
+            self.masks,
+            self.table,
+            self.probabilities,
+            self.all_images,
+            Heading("As"),
+            self.format,
+            Heading("Into"),
+            row(self.folder, self.browse, stretch=0),
+            self.problem,
+            self.buttons,
+        )
+        self.setMinimumWidth(360)
+        # CONNECTIONS
+        self.browse.clicked.connect(self._on_browse)
+        self.buttons.accepted.connect(self.accept)
+        self.buttons.rejected.connect(self.reject)
+
+    def accept(self) -> None:
+        """Begin to write, unless files are in the way that are to stay."""
+        folder = Path(self.folder.text()).expanduser()
+        if not folder.is_dir():
+            self.problem.tell(f"There is no folder {folder}.", "error")
+            return
+        ids = self._image_ids if self.all_images.isChecked() else self._image_ids[:1]
+        in_the_way = self._exporting.in_the_way(folder, ids)
+        if in_the_way and not self._may_overwrite(in_the_way):
+            return
+        try:
+            self._exporting.export(folder, ids, **self._options())
+        except ValueError as error:
+            self.problem.tell(str(error), "error")
+            return
+        super().accept()
+
+    def _options(self) -> dict[str, Any]:
+        return {
+            "masks": self.masks.isChecked(),
+            "table": self.table.isChecked(),
+            "probabilities": self.probabilities.isChecked(),
+            "format": self.format.currentData(),
+        }
+
+    def _may_overwrite(self, paths: list[Path]) -> bool:
+        names = ", ".join(path.name for path in paths[:4])
+        more = f" and {len(paths) - 4} more" if len(paths) > 4 else ""
+        answer = QMessageBox.question(
+            self,
+            "Replace files?",
+            f"The folder has files of these images already: {names}{more}. "
+            "Those with the same name are replaced.",
+        )
+        return bool(answer == QMessageBox.StandardButton.Yes)
+
+    def _on_browse(self) -> None:
+        chosen = QFileDialog.getExistingDirectory(
+            self, "Export into", self.folder.text()
+        )
+        if chosen:
+            self.folder.setText(chosen)
+
+
+def _check(text: str, tip: str, checked: bool) -> QCheckBox:
+    box = QCheckBox(text)
+    box.setToolTip(tip)
+    box.setChecked(checked)
+    return box

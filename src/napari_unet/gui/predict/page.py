@@ -1,0 +1,191 @@
+"""The page of the Predict dock: model, image, cells, and what becomes of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QPushButton, QWidget
+
+from napari_unet.gui.layouts import column
+from napari_unet.gui.predict.export_dialog import ExportDialog
+from napari_unet.gui.predict.model_chooser import ModelChooser, model_in
+from napari_unet.gui.predict.picking import CellPicker
+from napari_unet.gui.predict.run_panel import RunPanel
+from napari_unet.gui.predict.segmentation_panel import SegmentationPanel
+from napari_unet.gui.widgets import ButtonRow, Heading, Hint, allow, follow
+
+if TYPE_CHECKING:
+    from qtpy.QtGui import (
+        QDragEnterEvent,
+        QDropEvent,
+        QEnterEvent,
+        QHideEvent,
+        QShowEvent,
+    )
+
+    from napari_unet.session.workspace import Workspace
+
+# Many things may change at once; the page is brought up to date once.
+_PAUSE_MS = 30
+
+
+class PredictPage(QWidget):
+    """Predicts images of a workspace; model files can be dropped on it.
+
+    Parameters
+    ----------
+    workspace : Workspace
+    """
+
+    def __init__(self, workspace: Workspace, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._workspace = workspace
+        self._control = workspace.prediction
+        self.setAcceptDrops(True)
+        # WIDGETS
+        self.models = ModelChooser(workspace.models)
+        self.run = RunPanel(workspace)
+        self.cells = SegmentationPanel(workspace.prediction, workspace.models)
+        self.count = Hint()
+        self.use_slice = QPushButton("This slice")
+        self.use_slice.setToolTip(
+            "Turn the cells of the slice in view into annotation, to be corrected."
+        )
+        self.use_cells = QPushButton("Pick cells")
+        self.use_cells.setToolTip(
+            "While this is pressed, a click on a cell turns it into annotation."
+        )
+        self.use_cells.setCheckable(True)
+        self.export = QPushButton("Export…")
+        self.export.setToolTip(
+            "Write masks, a table of measurements or probabilities into files."
+        )
+        self._picker = CellPicker(workspace)
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(_PAUSE_MS)
+        # LAYOUT
+        self._results = QWidget()
+        inner = column(
+            self._results,
+            Heading("Cells"),
+            self.cells,
+            self.count,
+            Heading("Use as annotation"),
+            ButtonRow(self.use_slice, self.use_cells),
+            Heading("Files"),
+            ButtonRow(self.export),
+        )
+        inner.setContentsMargins(0, 0, 0, 0)
+        column(
+            self,
+            Heading("Model"),
+            self.models,
+            Heading("Predict"),
+            self.run,
+            self._results,
+        )
+        # CONNECTIONS
+        self.models.problem.connect(self._on_problem)
+        self.use_slice.clicked.connect(self._on_use_slice)
+        self.use_cells.toggled.connect(self._on_pick)
+        self.export.clicked.connect(self._on_export)
+        self._timer.timeout.connect(self._show)
+        follow(self, self._picker.failed, self._on_problem)
+        for signal in (
+            self._control.changed,
+            workspace.images.changed,
+            workspace.images.current_changed,
+            workspace.models.changed,
+            workspace.models.selected_changed,
+        ):
+            follow(self, signal, self._soon)
+        follow(self, self._picker.taken, self._on_taken)
+        self._show()
+
+    def showEvent(self, event: QShowEvent | None) -> None:
+        """Look for new models, and at what changed while the page was hidden."""
+        super().showEvent(event)
+        self._workspace.models.refresh()
+        self._show()
+
+    def hideEvent(self, event: QHideEvent | None) -> None:
+        """Leave the mouse to napari."""
+        super().hideEvent(event)
+        self.use_cells.setChecked(False)
+
+    def enterEvent(self, event: QEnterEvent | None) -> None:
+        """Who comes here will predict: the worker may read the model already."""
+        super().enterEvent(event)
+        self._control.warm_up()
+
+    def dragEnterEvent(self, event: QDragEnterEvent | None) -> None:
+        """Take model files; leave others to napari."""
+        if event is not None and model_in(event.mimeData()) is not None:
+            event.acceptProposedAction()
+
+    def dropEvent(self, event: QDropEvent | None) -> None:
+        """Choose the model that was dropped."""
+        path = model_in(event.mimeData()) if event is not None else None
+        if event is not None and path is not None:
+            event.acceptProposedAction()
+            self.models.take(path)
+
+    def _soon(self, *_: object) -> None:
+        if self.isVisible() and not self._timer.isActive():
+            self._timer.start()
+
+    def _show(self) -> None:
+        self.run.refresh()
+        usable = bool(self._workspace.models.entries)
+        self.run.setEnabled(usable)
+        self._results.setVisible(usable)
+        results = self._control.results
+        image = self._workspace.images.current
+        predicted = image is not None and image.id in results
+        number = self._control.cells_in_view()
+        cells = "" if number is None else f"{number} cells in this slice."
+        if number == 1:
+            cells = "1 cell in this slice."
+        self.count.tell(cells or "Cells appear here when a slice is predicted.")
+        why = "Predict this slice first."
+        for button in (self.use_slice, self.use_cells):
+            allow(button, bool(number), why)
+        allow(self.export, predicted, "Predict an image first.")
+
+    def _on_problem(self, sentence: str) -> None:
+        self._workspace.message.emit("error", sentence)
+
+    def _on_use_slice(self) -> None:
+        image = self._workspace.images.current
+        if image is not None:
+            t, z = self._workspace.images.place_in_view(image.id)
+            self._picker.take(t, z, None)
+
+    def _on_pick(self, on: bool) -> None:
+        self._picker.set_enabled(on)
+
+    def _on_taken(self, number: int) -> None:
+        """Picking one by one is seen in the canvas and needs no message."""
+        if self.use_cells.isChecked():
+            return
+        sentence = "The cells of this slice are annotated already."
+        if number:
+            cells = "1 cell is" if number == 1 else f"{number} cells are"
+            sentence = f"{cells} annotation now: correct them and train again."
+        self._workspace.message.emit("info", sentence)
+
+    def _on_export(self) -> None:
+        image = self._workspace.images.current
+        if image is None:
+            return
+        results = self._control.results
+        others = tuple(i for i in results if i != image.id)
+        source = image.sources[0].path
+        folder = Path(source).parent if source else Path.home()
+        dialog = ExportDialog(
+            self._control.exporting, (image.id, *others), folder, self
+        )
+        dialog.open()

@@ -1,0 +1,65 @@
+"""Preferences from napari's own settings where it has them, else from a file."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from typing import TYPE_CHECKING, Any
+
+from platformdirs import user_config_path
+from pydantic import ValidationError
+
+from napari_unet.core.settings import explain
+from napari_unet.session.preferences import Preferences
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# Key of the manifest's configuration.
+_SECTION = "general"
+
+
+def load_preferences(path: Path | None = None) -> Preferences:
+    """Return what is set now; defaults, with a warning, where it cannot be read.
+
+    Parameters
+    ----------
+    path : Path, optional
+        JSON file that is read where napari has no preferences of plugins (< 0.9);
+        by default in the user's folder for configurations.
+    """
+    found = _from_napari()
+    where = "napari's preferences for U-Net"
+    if found is None:
+        path = path or user_config_path("napari-unet") / "preferences.json"
+        where = str(path)
+        found = _from_file(path)
+    try:
+        return Preferences.model_validate(found)
+    except ValidationError as error:
+        told = f"{where}: {explain(error)} The defaults are used instead."
+        warnings.warn(told, stacklevel=2)
+        return Preferences()
+
+
+def _from_napari() -> dict[str, Any] | None:
+    """Read napari's preferences; None where it knows none of this plugin."""
+    try:
+        from napari.settings import get_plugin_settings
+
+        section = getattr(get_plugin_settings("napari-unet"), _SECTION)
+    except (ImportError, KeyError, AttributeError):
+        return None
+    return {name: getattr(section, name) for name in Preferences.model_fields}
+
+
+def _from_file(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        return {}
+    try:
+        found = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        told = f"{path} cannot be read ({error}). The defaults are used instead."
+        warnings.warn(told, stacklevel=3)
+        return {}
+    return dict(found) if isinstance(found, dict) else {"preferences": found}

@@ -1,0 +1,189 @@
+"""The foot of every dock: train, pause, stop, how it goes, and what it takes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QSize
+from qtpy.QtWidgets import (
+    QApplication,
+    QHBoxLayout,
+    QProgressBar,
+    QPushButton,
+    QSizePolicy,
+    QStackedLayout,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_unet.gui.widgets import MARGIN, SPACING, Elided, allow, follow, set_tooltip
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from napari_unet.session.workspace import Workspace
+
+_GB = 1e9
+_TICKS = 1000
+_HEIGHT = 88
+
+
+class RunBar(QWidget):
+    """Shows and steers the training of a workspace.
+
+    Parameters
+    ----------
+    workspace : Workspace
+    shortcuts : mapping of str to str, optional
+        Keys of "train", "pause" and "stop", to be named in the tooltips.
+    """
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        parent: QWidget | None = None,
+        *,
+        shortcuts: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self._workspace = workspace
+        self._training = workspace.training
+        self._keys = dict(shortcuts or {})
+        # WIDGETS
+        self.train = QPushButton("Train")
+        self.pause = QPushButton("Pause")
+        self.stop = QPushButton("Stop")
+        self._help(self.train, "train", "Learn from the annotation of ticked images.")
+        self._help(self.pause, "pause", "Let the training wait.")
+        self._help(self.stop, "stop", "End the training now and keep what it learnt.")
+        self.progress = QProgressBar()
+        self.progress.setRange(0, _TICKS)
+        self.progress.setToolTip("Loss of the training (lower is better), time left.")
+        self.line = Elided()
+        self.device = Elided()
+        self.memory = Elided()
+        self.free = QPushButton("Free")
+        set_tooltip(self.free, "Give back the memory that no job needs.")
+        # LAYOUT
+        self._lay_out()
+        # CONNECTIONS
+        self.train.clicked.connect(self._on_train)
+        self.pause.clicked.connect(self._on_pause)
+        self.stop.clicked.connect(self._on_stop)
+        self.free.clicked.connect(self._on_free)
+        follow(self, self._training.changed, self._show_training)
+        follow(self, workspace.worker.status_changed, self._show_status)
+        self._show_training()
+        self._show_status()
+
+    def sizeHint(self) -> QSize:
+        """Return a size that leaves the room to the page above."""
+        return QSize(300, _HEIGHT)
+
+    def _lay_out(self) -> None:
+        buttons = QHBoxLayout()
+        for button in (self.train, self.pause, self.stop):
+            button.setMinimumWidth(0)
+            buttons.addWidget(button, 1)
+        self._middle = QWidget()
+        self._stack = QStackedLayout(self._middle)
+        self._stack.addWidget(self.line)
+        self._stack.addWidget(self.progress)
+        self._middle.setFixedHeight(20)
+        foot = QHBoxLayout()
+        foot.addWidget(self.device, 1)
+        self.memory.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
+        foot.addWidget(self.memory)
+        foot.addWidget(self.free)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(MARGIN, 4, MARGIN, 4)
+        layout.setSpacing(3)
+        layout.addLayout(buttons)
+        layout.addWidget(self._middle)
+        layout.addLayout(foot)
+        for line in (buttons, foot):
+            line.setSpacing(SPACING)
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
+
+    def _help(self, button: QPushButton, name: str, text: str) -> None:
+        key = self._keys.get(name)
+        set_tooltip(button, f"{text} ({key})" if key else text)
+
+    def _on_train(self) -> None:
+        # a number that is still being typed counts, also where buttons take no focus
+        typing = QApplication.focusWidget()
+        if typing is not None:
+            typing.clearFocus()
+        self._training.start()
+
+    def _on_pause(self) -> None:
+        if self._training.state == "paused":
+            self._training.resume()
+        else:
+            self._training.pause()
+
+    def _on_stop(self) -> None:
+        self._training.stop()
+
+    def _on_free(self) -> None:
+        self._workspace.free_memory()
+
+    def _show_training(self) -> None:
+        training = self._training
+        state = training.state
+        possible, reason = training.can_start
+        busy = state != "idle"
+        allow(self.train, possible and not busy, reason)
+        running = state in ("training", "paused")
+        no_run = "Nothing is being trained."
+        allow(self.pause, running, "" if busy else no_run)
+        allow(self.stop, running or state == "starting", "" if busy else no_run)
+        self.pause.setText("Resume" if state == "paused" else "Pause")
+        self._help(
+            self.pause,
+            "pause",
+            "Go on with the training." if state == "paused" else "Let it wait.",
+        )
+        if busy:
+            self._stack.setCurrentWidget(self.progress)
+            self.progress.setValue(round(_TICKS * training.progress))
+            self.progress.setFormat(
+                progress_text(state, training.loss, training.seconds_left)
+            )
+        else:
+            self._stack.setCurrentWidget(self.line)
+            self.line.tell("Ready to train." if possible else reason)
+
+    def _show_status(self, _status: object = None) -> None:
+        status = self._workspace.worker.status
+        if status is None:
+            self.device.tell("Not started yet", "Starts with the first job.")
+            self.memory.tell("")
+        else:
+            why = f"No GPU: {status.why_not_gpu}" if status.why_not_gpu else ""
+            self.device.tell(status.device, why)
+            self.memory.tell(
+                f"{status.used / _GB:.1f} GB",
+                f"Memory of the worker, of {status.total / _GB:.0f} GB in all.",
+            )
+        allow(self.free, status is not None, "No memory is in use.")
+
+
+def progress_text(state: str, loss: float | None, seconds_left: float | None) -> str:
+    """Say in a few words how the training goes."""
+    words = {"starting": "starting", "paused": "paused", "stopping": "stopping"}
+    parts = [words[state]] if state in words else []
+    if loss is not None:
+        parts.append(f"loss {loss:.2g}")
+    if seconds_left is not None and state == "training":
+        parts.append(f"{clock(seconds_left)} left")
+    return " · ".join(parts) or "training"
+
+
+def clock(seconds: float) -> str:
+    """Write a duration as 0:42 or 1:05:00."""
+    minutes, rest = divmod(max(round(seconds), 0), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours}:{minutes:02}:{rest:02}"
+    return f"{minutes}:{rest:02}"

@@ -1,0 +1,75 @@
+"""napari's dark and light theme, for what napari does not colour itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from qtpy.QtWidgets import QWidget
+
+
+@dataclass(frozen=True, slots=True)
+class Colours:
+    """Colours as #rrggbb that are readable on the background of a theme.
+
+    Attributes
+    ----------
+    background, text, muted : str
+        Of the docks; muted for axes and grids.
+    first, second : str
+        Two curves: blue and orange, distinct for the colour-blind.
+    warning, error : str
+        Of text that asks for attention.
+    """
+
+    background: str
+    text: str
+    muted: str
+    first: str
+    second: str
+    warning: str
+    error: str
+
+
+DARK = Colours(
+    background="#23242b",
+    text="#f0f1f2",
+    muted="#8d929c",
+    first="#56b4e9",
+    second="#e69f00",
+    warning="#e3b617",
+    error="#ff8a8a",
+)
+LIGHT = Colours(
+    background="#ebe7e6",
+    text="#1e1e21",
+    muted="#6b6a6c",
+    first="#00649c",
+    second="#a84300",
+    warning="#7a5c00",
+    error="#b3001b",
+)
+
+
+def colours(dark: bool) -> Colours:
+    """Return the colours for a dark or a light theme."""
+    return DARK if dark else LIGHT
+
+
+def is_dark(widget: QWidget) -> bool:
+    """Whether a widget stands on a dark background; napari's style tells it."""
+    from qtpy.QtGui import QPalette
+
+    palette = widget.palette()
+    window = palette.color(QPalette.ColorRole.Window)
+    text = palette.color(QPalette.ColorRole.WindowText)
+    return bool(window.lightness() < text.lightness())
+
+
+def viewer_is_dark(viewer: ViewerModel) -> bool:
+    """Whether the theme of a viewer is dark, also one that a plugin brought."""
+    from napari.utils.theme import get_theme
+
+    return bool(get_theme(viewer.theme).type == "dark")

@@ -1,0 +1,150 @@
+"""The Train dock: recipe, what is trained on, how it goes, and how good it became."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qtpy.QtWidgets import QCheckBox, QPushButton, QWidget
+
+from napari_unet.gui.layouts import ButtonRow, column
+from napari_unet.gui.plot import LossPlot
+from napari_unet.gui.train.recipe_box import RecipeBox
+from napari_unet.gui.widgets import Heading, Hint, blocked, follow
+
+if TYPE_CHECKING:
+    from napari_unet.core.events import ModelSaved, Verdict
+    from napari_unet.session.workspace import Workspace
+
+_PREVIEW = (
+    "Predict the slice in view every few seconds while the network learns, and once "
+    "more at the end. Deleting the preview layer switches it off, too."
+)
+
+
+class TrainPage(QWidget):
+    """What is trained, and how it goes.
+
+    Parameters
+    ----------
+    workspace : Workspace
+    """
+
+    def __init__(self, workspace: Workspace, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._workspace = workspace
+        self._training = workspace.training
+        self._saved: ModelSaved | None = None
+        # WIDGETS
+        self.recipe = RecipeBox(workspace)
+        self.interrupted = Hint()
+        self.anew = QPushButton("Start anew instead")
+        self.anew.setToolTip("Forget the interrupted training and its checkpoint.")
+        self._anew_row = ButtonRow(self.anew)
+        self.summary = Hint()
+        self.summary.setToolTip("Ticked images of the Annotate dock with annotation.")
+        self.problem = Hint(level="warning")
+        self.problem.setToolTip("What is missing before a network can be trained.")
+        self.plot = LossPlot()
+        self.validation = Hint()
+        self.validation.setToolTip(
+            "Annotation that is not learnt from, but used to judge the network."
+        )
+        self.preview = QCheckBox("Live preview of the slice in view")
+        self.preview.setToolTip(_PREVIEW)
+        self.result = Heading("Result")
+        self.verdict = Hint()
+        self.model = Hint()
+        # LAYOUT
+        column(
+            self,
+            self.interrupted,
+            self._anew_row,
+            Heading("Recipe"),
+            self.recipe,
+            Heading("Trained on"),
+            self.summary,
+            self.problem,
+            self.result,
+            self.verdict,
+            self.model,
+            Heading("Progress"),
+            self.plot,
+            self.validation,
+            self.preview,
+        )
+        # CONNECTIONS
+        self.anew.clicked.connect(self._on_anew)
+        self.preview.toggled.connect(self._on_preview)
+        follow(self, self._training.changed, self._show_state)
+        follow(self, self._training.curve_changed, self._show_curve)
+        follow(self, self._training.preview_changed, self._show_preview)
+        follow(self, self._training.finished, self._on_finished)
+        self._show_state()
+        self._show_curve()
+        self._show_preview()
+
+    def _show_state(self) -> None:
+        training = self._training
+        busy = training.state != "idle"
+        self.recipe.set_busy(busy)
+        self._show_interrupted()
+        summary = training.material.summary()
+        self.summary.tell(f"{summary}." if summary.images else "")
+        possible, reason = training.can_start
+        if busy or possible:
+            self.problem.tell("")
+        elif not summary.images and not training.interrupted:
+            self.problem.tell(reason, "info")
+        else:
+            self.problem.tell(reason, "warning")
+        held_out = training.validation
+        self.validation.tell(
+            f"{held_out[:1].upper()}{held_out[1:]}." if held_out else ""
+        )
+        self._show_verdict(training.verdict)
+
+    def _show_interrupted(self) -> None:
+        record = self._training.interrupted
+        self._anew_row.setVisible(record is not None)
+        self.interrupted.tell(
+            f"The training of “{record.name}” was interrupted: press Train to go on "
+            "with it."
+            if record is not None
+            else "",
+            "warning",
+        )
+
+    def _show_verdict(self, verdict: Verdict | None) -> None:
+        saved = self._saved if self._training.state == "idle" else None
+        self.result.setVisible(verdict is not None or saved is not None)
+        worse = verdict is not None and verdict.outcome == "worse"
+        self.verdict.tell(
+            verdict.sentence if verdict is not None else "",
+            "warning" if worse else "info",
+        )
+        self.model.tell(
+            f"Saved as “{Path(saved.path).stem}”, chosen in the Predict dock."
+            if saved is not None
+            else ""
+        )
+
+    def _show_curve(self) -> None:
+        self.plot.set_curve(self._training.curve)
+        self.plot.set_scores(self._training.scores)
+
+    def _show_preview(self) -> None:
+        with blocked(self.preview):
+            self.preview.setChecked(self._training.preview_enabled)
+
+    def _on_finished(self, saved: ModelSaved) -> None:
+        """Use the new model for predictions."""
+        self._saved = saved
+        self._workspace.models.select(saved.path)
+        self._show_state()
+
+    def _on_anew(self) -> None:
+        self._training.forget_interrupted()
+
+    def _on_preview(self, enabled: bool) -> None:
+        self._training.set_preview_enabled(enabled)

@@ -1,0 +1,152 @@
+"""The workspace of each viewer, made when the first dock or command needs it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+from qtpy.QtCore import QEvent, QObject, QTimer
+from qtpy.QtWidgets import QApplication
+
+from napari_unet.core.jobs import (
+    CheckJob,
+    FreeMemoryJob,
+    LoadModelJob,
+    SegmentJob,
+    WeightsJob,
+)
+from napari_unet.gui.main_thread import MainThread
+from napari_unet.gui.preferences import load_preferences
+from napari_unet.gui.tasks import show_as_task
+from napari_unet.session.workspace import Workspace
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from qtpy.QtWidgets import QWidget
+
+# How often edits that no event told of are looked for.
+_TICK_MS = 250
+
+_BRIEF = (SegmentJob, WeightsJob, CheckJob, LoadModelJob, FreeMemoryJob)
+
+_HOSTS: WeakKeyDictionary[Any, WorkspaceHost] = WeakKeyDictionary()
+
+
+def workspace_of(viewer: ViewerModel) -> Workspace:
+    """Return the workspace of a viewer; its first caller makes it.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+        Or the proxy of one: napari gives each widget a proxy of its own.
+    """
+    real = getattr(viewer, "__wrapped__", viewer)
+    host = _HOSTS.get(real)
+    if host is None or host.workspace.closed:
+        host = _HOSTS[real] = WorkspaceHost(real)
+    return host.workspace
+
+
+def watch_window(viewer: ViewerModel, widget: QWidget) -> None:
+    """Close the viewer's workspace with the window that a dock of it is in."""
+    workspace_of(viewer)
+    _HOSTS[getattr(viewer, "__wrapped__", viewer)].watch(widget.window())
+
+
+def offer_model(path: str | Path) -> None:
+    """Choose a model in the Predict dock of the current viewer, and show the dock."""
+    from napari import current_viewer
+
+    viewer = current_viewer()
+    if viewer is None:
+        return
+    models = workspace_of(viewer).models
+    models.add(Path(path))
+    models.select(Path(path))
+    viewer.window.add_plugin_dock_widget("napari-unet", "Predict")
+
+
+def open_workspace() -> None:
+    """Open the three docks of the current viewer, in tabs."""
+    from napari import current_viewer
+
+    viewer = current_viewer()
+    if viewer is None:
+        return
+    docks = [
+        viewer.window.add_plugin_dock_widget("napari-unet", name, tabify=True)[0]
+        for name in ("Annotate", "Train", "Predict")
+    ]
+    for dock in docks:
+        dock.show()
+    docks[0].raise_()
+    workspace_of(viewer).begin()
+
+
+class WorkspaceHost(QObject):
+    """Gives a workspace what it needs of Qt: the main thread, a clock, the end.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+        Not a proxy.
+    """
+
+    def __init__(self, viewer: ViewerModel) -> None:
+        super().__init__()
+        self._main_thread = MainThread()
+        self.workspace = Workspace(viewer, self._main_thread.post, load_preferences())
+        self.workspace.message.connect(_notify)
+        self.workspace.worker.started.connect(self._show_task)
+        self._windows: list[QWidget] = []
+        self._clock = QTimer(self)
+        self._clock.timeout.connect(self.workspace.tick)
+        self._clock.start(_TICK_MS)
+        application = QApplication.instance()
+        if application is not None:
+            application.aboutToQuit.connect(self.close)
+
+    def watch(self, window: QWidget) -> None:
+        """Close the workspace when this window has been closed."""
+        if window not in self._windows:
+            self._windows.append(window)
+            window.installEventFilter(self)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Notice that the window is asked to close; it may still refuse."""
+        if event.type() == QEvent.Type.Close:
+            QTimer.singleShot(0, self._close_if_gone)
+        return False
+
+    def close(self) -> None:
+        """End the workspace with its worker."""
+        self._clock.stop()
+        self.workspace.close()
+        self._main_thread.close()
+
+    def _close_if_gone(self) -> None:
+        try:
+            gone = not any(window.isVisible() for window in self._windows)
+        except RuntimeError:
+            # Qt has deleted the window already
+            gone = True
+        if gone:
+            self.close()
+
+    def _show_task(self, handle: Any) -> None:
+        # what takes a moment would only flicker there
+        if not isinstance(handle.what, _BRIEF):
+            show_as_task(handle, self.workspace.viewer)
+
+
+def _notify(level: str, sentence: str) -> None:
+    """Show a message the way napari does."""
+    from napari.utils import notifications
+
+    show = {
+        "info": notifications.show_info,
+        "warning": notifications.show_warning,
+        "error": notifications.show_error,
+    }
+    show[level](sentence)

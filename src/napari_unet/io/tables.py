@@ -1,0 +1,59 @@
+"""Tables out: comma-separated values that spreadsheets, R and pandas read alike."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_unet.io.atomic import atomic
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+
+def write_table(
+    path: str | Path, columns: Mapping[str, NDArray[Any] | Sequence[Any]]
+) -> None:
+    """Write a table as CSV (RFC 4180), in UTF-8, with a line of names.
+
+    Parameters
+    ----------
+    path : str or Path
+        Ends in .csv; a file that exists is replaced.
+    columns : mapping of str to sequence
+        Columns in their order, all of one length. Numbers are written so that reading
+        gives them back equal, with a point; no number (NaN) is written as nothing.
+
+    Raises
+    ------
+    ValueError
+        If there are no columns, their lengths differ, or the suffix is another.
+    OSError
+        The file cannot be written; nothing half-written stays.
+    """
+    path = Path(path)
+    if path.suffix.lower() != ".csv":
+        raise ValueError(f"{path}: tables are written to .csv, found {path.suffix!r}.")
+    lengths = {name: len(column) for name, column in columns.items()}
+    if len(set(lengths.values())) != 1:
+        raise ValueError(
+            f"{path}: a table has columns of one length, found {lengths or 'none'}."
+        )
+    values = [np.asarray(column).tolist() for column in columns.values()]
+    with (
+        atomic(path) as temporary,
+        temporary.open("w", encoding="utf-8", newline="") as file,
+    ):
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        writer.writerows(map(_written, zip(*values, strict=True)))
+
+
+def _written(row: tuple[Any, ...]) -> list[Any]:
+    """Values of a row as they are written; only NaN differs from itself."""
+    return ["" if value != value else value for value in row]

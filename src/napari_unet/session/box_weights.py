@@ -1,0 +1,125 @@
+"""Border weights around an edit, at once: only what an edit can have changed.
+
+Loading this module loads a compiler, which takes a while; do so in a thread.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_unet.core.annotations import Annotation, ClassInfo
+from napari_unet.core.settings import BorderWeights
+from napari_unet.core.weights import border_weights, reach
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from napari_unet.core.stored import Finished
+    from napari_unet.core.tiles import Box
+
+# Ridges change this far from an edit.
+_RIDGE = 2
+
+
+def affected(
+    box: Box,
+    shape: tuple[int, ...],
+    settings: BorderWeights,
+    spacing: Sequence[float] = (1.0, 1.0),
+) -> Box:
+    """Return which weights an edit may have changed.
+
+    Parameters
+    ----------
+    box : tuple of slice
+        Pixels of the plane that changed.
+    shape : tuple of int
+        Of the plane.
+    settings : BorderWeights
+    spacing : sequence of float
+        Pixel size in y and x relative to the finer.
+    """
+    margins = [max(pixels, _RIDGE) for pixels in reach(settings, spacing)]
+    return tuple(
+        slice(max(b.start - m, 0), min(b.stop + m, n))
+        for b, m, n in zip(box, margins, shape, strict=True)
+    )
+
+
+def weights_in(
+    box: Box,
+    labels: NDArray[np.integer],
+    settings: BorderWeights,
+    spacing: Sequence[float] = (1.0, 1.0),
+    classes: tuple[ClassInfo, ...] = (ClassInfo(),),
+    class_of: dict[int, int] | None = None,
+    finished: Sequence[Finished] = (),
+) -> NDArray[np.float32]:
+    """Compute the border weights of a box of a plane.
+
+    Parameters
+    ----------
+    box : tuple of slice
+        Inside the plane.
+    labels : ndarray of int, shape (y, x)
+        The whole plane; only what is near the box is read.
+    settings : BorderWeights
+    spacing : sequence of float
+        Pixel size in y and x relative to the finer.
+    classes : tuple of ClassInfo
+    class_of : dict of int to int, optional
+        Class number of each object, 1 unless given.
+    finished : sequence of Finished
+        Parts of this plane in which unlabelled means background.
+
+    Returns
+    -------
+    ndarray of float32, shape of `box`
+        The same as in a map of the whole plane.
+    """
+    window = affected(box, labels.shape, settings, spacing)
+    inner = tuple(
+        slice(b.start - w.start, b.stop - w.start)
+        for b, w in zip(box, window, strict=True)
+    )
+    # The labels are mapped from a file that other threads write: they are read once.
+    near = np.array(labels[window])
+    annotation = Annotation(
+        near, classes, class_of or {}, _finished_in(window, labels.shape, finished)
+    )
+    targets = annotation.targets()
+    return border_weights(
+        targets.instances,
+        settings,
+        background=targets.classes == 0,
+        class_of=annotation.class_of,
+        spacing=spacing,
+        box=inner,
+    )
+
+
+def warm_up() -> None:
+    """Load everything that the first edit would wait for."""
+    labels = np.zeros((24, 24), np.int32)
+    labels[4:10, 4:20], labels[14:20, 4:20], labels[10:14] = 2, 3, 1
+    weights_in((slice(0, 24), slice(0, 24)), labels, BorderWeights())
+
+
+def _finished_in(
+    window: Box, shape: tuple[int, ...], finished: Sequence[Finished]
+) -> NDArray[np.bool_] | None:
+    """Return where in a window the plane is finished, None if nowhere."""
+    if not finished:
+        return None
+    mask = np.zeros([w.stop - w.start for w in window], bool)
+    for part in finished:
+        box = tuple(
+            slice(max(a - w.start, 0), max(b - w.start, 0))
+            for (a, b), w in zip(part.box[-2:], window, strict=True)
+        )
+        mask[box] = True
+    return mask

@@ -1,0 +1,317 @@
+"""What layers say of themselves: role, axes, pixel size, and what is in view of them.
+
+Layers that this plugin makes are found by a note in their metadata, never by name.
+Everything here reads layers and viewers through their public attributes only.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_unet.core.image import AXES
+from napari_unet.io.units import micrometres
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari.components import ViewerModel
+    from napari.layers import Layer
+    from numpy.typing import NDArray
+
+METADATA_KEY = "napari-unet"
+
+_BY_NDIM = {2: "yx", 3: "zyx", 4: "tzyx", 5: "tczyx"}
+_WORDS = {"time": "t", "channel": "c"}
+# napari numbers axes without a name: "-1", or "axis -1" in older versions.
+_UNNAMED = re.compile(r"(axis )?-?\d+|")
+
+
+def note(role: str, source: str = "", run: str = "", **extras: Any) -> dict[str, Any]:
+    """Return the metadata of a layer that is to be found by its role.
+
+    Parameters
+    ----------
+    role : str
+        Such as "annotation" or "weights".
+    source : str
+        Id of the image in the project.
+    run : str
+        What made it, such as a model's name.
+    **extras
+        Anything else to be known of it.
+    """
+    return {METADATA_KEY: {"role": role, "source": source, "run": run, **extras}}
+
+
+def role_of(layer: Layer) -> str | None:
+    """Return the role of a layer, None for a layer of someone else."""
+    role = _noted(layer).get("role")
+    return role if isinstance(role, str) else None
+
+
+def source_of(layer: Layer) -> str | None:
+    """Return the id of the image that a layer belongs to, None for other layers."""
+    source = _noted(layer).get("source")
+    return source if isinstance(source, str) else None
+
+
+def find(
+    viewer: ViewerModel, role: str, source: str | None = None, run: str | None = None
+) -> list[Layer]:
+    """Return the layers of a role, of one image or run if given, lowest first."""
+    wanted = {"role": role, "source": source, "run": run}
+    wanted = {key: value for key, value in wanted.items() if value is not None}
+    return [
+        layer
+        for layer in viewer.layers
+        if all(_noted(layer).get(key) == value for key, value in wanted.items())
+    ]
+
+
+def name_for(image_name: str, what: str) -> str:
+    """Name a layer after its image and what it shows."""
+    return f"{image_name} [{what}]"
+
+
+def guess_axes(layer: Layer) -> str:
+    """Name each axis of a layer's data: as its labels say, or by their number.
+
+    Returns
+    -------
+    str
+        Letters of t, c, z, y, x, with c at the end for colours. Axes without names are
+        taken as yx, zyx, tzyx or tczyx.
+
+    Raises
+    ------
+    ValueError
+        If the layer has less than 2 or more than 5 axes.
+    """
+    if layer.ndim not in _BY_NDIM:
+        raise ValueError(
+            f"{layer.name}: an image has 2 to 5 axes, found {layer.ndim} axes."
+        )
+    words = [label.strip().lower() for label in getattr(layer, "axis_labels", ())]
+    named = [_WORDS.get(word, word) for word in words]
+    known = len(set(named)) == len(named) == layer.ndim and set(named) <= set(AXES)
+    known = known and {"y", "x"} <= set(named)
+    axes = "".join(named) if known else _BY_NDIM[layer.ndim]
+    if not _is_rgb(layer):
+        return axes
+    # The layer counts only its other axes, so none of them can be the channels.
+    return ("tzyx"[-layer.ndim :] if "c" in axes else axes) + "c"
+
+
+def level_data(layer: Layer, level: int = 0) -> Any:
+    """Return the pixels of a level of a layer; 0 is the finest, or the only one."""
+    return layer.data[level] if getattr(layer, "multiscale", False) else layer.data
+
+
+def spacing_um_of(layer: Layer, axes: str, level: int = 0) -> tuple[float, ...] | None:
+    """Return the pixel size of a layer along z (if it has one), y and x.
+
+    Parameters
+    ----------
+    layer : Layer
+    axes : str
+        A letter for each axis of the data.
+    level : int
+        Of a multiscale layer.
+
+    Returns
+    -------
+    tuple of float or None
+        In micrometres; None unless all of them have a unit of length.
+    """
+    units = getattr(layer, "units", None)
+    if units is None:
+        return None
+    letters = _layer_axes(layer, axes)
+    # A reader may have put the pixel size into the affine map, or a part of it.
+    linear = _steps(layer) * _factors(layer, level)
+    lengths = []
+    for letter in "zyx":
+        if letter in letters:
+            at = letters.index(letter)
+            length = float(np.linalg.norm(linear[:, at]))
+            lengths.append(micrometres(length, str(units[at])))
+    known = [length for length in lengths if length is not None]
+    return tuple(known) if len(known) == len(lengths) else None
+
+
+def attributes_like(
+    source_layer: Layer, axes: str, keep: str, level: int = 0
+) -> dict[str, Any]:
+    """Return what puts a new layer in the place of an image, or of some axes of it.
+
+    Parameters
+    ----------
+    source_layer : Layer
+    axes : str
+        A letter for each axis of the layer's data.
+    keep : str
+        Axes of the new layer, in the order of `axes`.
+    level : int
+        Of a multiscale layer: the new layer has pixels of this size.
+
+    Returns
+    -------
+    dict
+        scale, translate, rotate, shear, affine, and if the viewer knows them units and
+        axis_labels, to be passed to `viewer.add_image` or `viewer.add_labels`. Turns
+        that mix kept axes with others are left out.
+    """
+    letters = _layer_axes(source_layer, axes)
+    at = [letters.index(letter) for letter in keep]
+    factors = _factors(source_layer, level)
+    affine = np.asarray(source_layer.affine.affine_matrix, np.float64)
+    # Levels share their outer edges: the first pixel of a coarse one lies farther in.
+    steps = np.linalg.solve(affine[:-1, :-1], _steps(source_layer))
+    shift = steps @ ((factors - 1) / 2)
+    last = len(letters)
+    attributes: dict[str, Any] = {
+        "scale": (np.asarray(source_layer.scale) * factors)[at],
+        "translate": (np.asarray(source_layer.translate) + shift)[at],
+        "rotate": np.asarray(source_layer.rotate)[np.ix_(at, at)],
+        "shear": _shear_of(source_layer.shear, at, len(letters)),
+        "affine": affine[np.ix_([*at, last], [*at, last])],
+    }
+    units = getattr(source_layer, "units", None)
+    if units is not None:
+        attributes["units"] = tuple(units[i] for i in at)
+    labels = [str(source_layer.axis_labels[i]) for i in at] if units is not None else []
+    if labels and not any(_UNNAMED.fullmatch(label) for label in labels):
+        attributes["axis_labels"] = tuple(labels)
+    return attributes
+
+
+def place_in_view(
+    viewer: ViewerModel, layer: Layer, axes: str, level: int = 0
+) -> tuple[int, int]:
+    """Return which time point and slice of a layer the viewer's sliders are at.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+    layer : Layer
+    axes : str
+        A letter for each axis of the layer's data.
+    level : int
+        Of a multiscale layer: the place counts its slices.
+
+    Returns
+    -------
+    tuple of (int, int)
+        t and z, the nearest there are; 0 where the layer has no such axis.
+    """
+    letters = _layer_axes(layer, axes)
+    factors = _factors(layer, level)
+    point = np.asarray(layer.world_to_data(_point_of(viewer, layer)), np.float64)
+    point = (point - (factors - 1) / 2) / factors
+    shape = level_data(layer, level).shape
+    place = dict.fromkeys("tz", 0)
+    for letter in place:
+        if letter in letters:
+            at = letters.index(letter)
+            place[letter] = int(np.clip(np.round(point[at]), 0, shape[at] - 1))
+    return place["t"], place["z"]
+
+
+def box_in_view(
+    viewer: ViewerModel, layer: Layer, axes: str, level: int = 0
+) -> tuple[slice, slice]:
+    """Return which part of a plane the canvas shows.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+    layer : Layer
+    axes : str
+        A letter for each axis of the layer's data.
+    level : int
+        Of a multiscale layer: the box is in its pixels.
+
+    Returns
+    -------
+    tuple of slice
+        y and x; the whole plane where the canvas does not show planes, or where nothing
+        is drawn yet.
+    """
+    letters = _layer_axes(layer, axes)
+    shape = level_data(layer, level).shape
+    at = [letters.index("y"), letters.index("x")]
+    whole = (slice(0, shape[at[0]]), slice(0, shape[at[1]]))
+    if viewer.dims.ndisplay != 2:
+        return whole
+    corners = np.asarray(layer.corner_pixels)
+    drawn = _factors(layer, getattr(layer, "data_level", 0)) / _factors(layer, level)
+    box = []
+    for axis in at:
+        first, last = corners[:, axis]
+        # Both corners are inside; where they meet, the axis is not on the canvas.
+        if last <= first:
+            return whole
+        start = max(math.floor(first * drawn[axis]), 0)
+        stop = min(math.ceil((last + 1) * drawn[axis]), shape[axis])
+        box.append(slice(start, stop))
+    return box[0], box[1]
+
+
+def _noted(layer: Layer) -> dict[str, Any]:
+    """Return our note in a layer's metadata; empty if there is none."""
+    found = layer.metadata.get(METADATA_KEY)
+    return found if isinstance(found, dict) else {}
+
+
+def _is_rgb(layer: Layer) -> bool:
+    return bool(getattr(layer, "rgb", False))
+
+
+def _layer_axes(layer: Layer, axes: str) -> str:
+    """Return the axes that the layer counts: colours are none of them."""
+    letters = axes.removesuffix("c") if _is_rgb(layer) else axes
+    if len(letters) != layer.ndim:
+        raise ValueError(
+            f"{layer.name}: axes {axes!r} do not fit the layer's {layer.ndim} axes."
+        )
+    return letters
+
+
+def _factors(layer: Layer, level: int) -> NDArray[np.float64]:
+    """Size of a level's pixels along each axis, in pixels of the finest level."""
+    if not getattr(layer, "multiscale", False):
+        return np.ones(layer.ndim)
+    finest, coarse = layer.data[0].shape, layer.data[level].shape
+    factors: NDArray[np.float64] = np.divide(finest[: layer.ndim], coarse[: layer.ndim])
+    return factors
+
+
+def _steps(layer: Layer) -> NDArray[np.float64]:
+    """Where one pixel along each axis leads to in the world: one column for each."""
+    origin = np.asarray(layer.data_to_world(np.zeros(layer.ndim)), np.float64)
+    ends = [np.asarray(layer.data_to_world(row)) for row in np.eye(layer.ndim)]
+    return np.stack(ends, axis=1) - origin[:, np.newaxis]
+
+
+def _shear_of(shear: Any, at: Sequence[int], ndim: int) -> NDArray[np.float64]:
+    """Pick the terms of some axes out of a shear: the upper triangle, row by row."""
+    matrix = np.zeros((ndim, ndim))
+    matrix[np.triu_indices(ndim, 1)] = np.asarray(shear, np.float64)
+    picked: NDArray[np.float64] = matrix[np.ix_(at, at)]
+    return picked[np.triu_indices(len(at), 1)]
+
+
+def _point_of(viewer: ViewerModel, layer: Layer) -> NDArray[np.float64]:
+    """Return where the sliders are, in the units of the layer."""
+    point = np.asarray(viewer.dims.point, np.float64)[-layer.ndim :]
+    world = getattr(viewer.dims, "units", None)
+    if world is None or len(world) < layer.ndim:
+        return point
+    pairs = zip(world[-layer.ndim :], layer.units, strict=True)
+    factors = [(1 * here).to(there).magnitude for here, there in pairs]
+    converted: NDArray[np.float64] = point * np.array(factors)
+    return converted

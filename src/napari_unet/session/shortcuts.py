@@ -1,0 +1,108 @@
+"""The keys of an annotation layer: one list binds them and shows them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from napari.layers import Labels
+
+CLASS_KEYS = 9
+
+
+@dataclass(frozen=True, slots=True)
+class Shortcut:
+    """A key and what it does.
+
+    Attributes
+    ----------
+    keys : str
+        As napari writes it, such as "Alt-Z".
+    text : str
+        What it does, for people.
+    action : str
+        Name of the method that is called; empty if the key is napari's own.
+    argument : int or None
+        Passed to it.
+    """
+
+    keys: str
+    text: str
+    action: str = ""
+    argument: int | None = None
+
+
+SHORTCUTS = (
+    Shortcut("N", "Next cell", "next_cell"),
+    Shortcut("G", "Background brush", "background"),
+    Shortcut("E", "Erase"),
+    Shortcut("[", "Smaller brush"),
+    Shortcut("]", "Larger brush"),
+    Shortcut("B", "Keep what is painted, or paint over it"),
+    Shortcut("L", "Pick a cell to go on with it"),
+    Shortcut("Control-Z", "Undo the last stroke"),
+    Shortcut("Alt-Z", "Undo the last step (finished, import, class)", "undo"),
+    *(
+        Shortcut(f"Control-{n}", f"Class {n}", "set_class", n)
+        for n in range(1, CLASS_KEYS + 1)
+    ),
+    Shortcut("S", "Slice finished, or not", "toggle_finished"),
+    Shortcut("A", "Previous annotated slice", "next_annotated", -1),
+    Shortcut("D", "Next annotated slice", "next_annotated", 1),
+    Shortcut("U", "Use the predicted cell under the mouse", "use_cell_under_cursor"),
+)
+
+
+def bind(layer: Labels, owner: object, tell: Callable[[str], None]) -> None:
+    """Bind our keys on one layer; napari's own and other layers stay as they are.
+
+    Parameters
+    ----------
+    layer : Labels layer
+    owner : object
+        Has the methods that the shortcuts name.
+    tell : callable
+        Is given the sentence of a ValueError, when something cannot be done.
+    """
+    for shortcut in SHORTCUTS:
+        if shortcut.action:
+            layer.bind_key(shortcut.keys, _call(owner, shortcut, tell), overwrite=True)
+
+
+def unbind(layer: Labels) -> None:
+    """Take our keys from a layer."""
+    for shortcut in SHORTCUTS:
+        if shortcut.action:
+            layer.bind_key(shortcut.keys, None)
+
+
+def key_of(action: str, argument: int | None = None) -> str:
+    """Return the key of an action as people write it; empty if it has none."""
+    for shortcut in SHORTCUTS:
+        if (shortcut.action, shortcut.argument) == (action, argument):
+            return readable(shortcut.keys)
+    return ""
+
+
+def readable(keys: str) -> str:
+    """Write a key as people do: Ctrl+Z."""
+    return keys.replace("Control", "Ctrl").replace("-", "+")
+
+
+def _call(
+    owner: object, shortcut: Shortcut, tell: Callable[[str], None]
+) -> Callable[[Any], None]:
+    arguments = () if shortcut.argument is None else (shortcut.argument,)
+
+    def pressed(_: Any) -> None:
+        try:
+            getattr(owner, shortcut.action)(*arguments)
+        except ValueError as error:
+            tell(str(error))
+
+    pressed.__name__ = shortcut.action
+    pressed.__doc__ = shortcut.text
+    return pressed

@@ -1,0 +1,57 @@
+"""Going to a place of an image: the viewer's sliders, and the camera."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari.components import ViewerModel
+    from napari.layers import Layer
+
+
+def go_to(
+    viewer: ViewerModel,
+    layer: Layer,
+    axes: str,
+    place: tuple[int, int],
+    point: tuple[float, float] | None = None,
+) -> None:
+    """Show a plane of a layer, with a point of it in the middle of the canvas.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+    layer : Layer
+    axes : str
+        A letter for each axis of the layer's data.
+    place : (t, z)
+    point : (y, x), optional
+        In pixels of the layer; the camera stays where it is unless given.
+    """
+    y, x = point or (0.0, 0.0)
+    where = {"t": place[0], "z": place[1], "y": y, "x": x}
+    world = np.asarray(layer.data_to_world([where[axis] for axis in axes]), float)
+    first = viewer.dims.ndim - len(world)
+    for number, axis in enumerate(axes):
+        if axis in "tz":
+            viewer.dims.set_point(first + number, world[number])
+    if point is not None:
+        shown = [d - first for d in viewer.dims.displayed]
+        # napari before 0.9 has no scene
+        getattr(viewer, "scene", viewer).camera.center = tuple(
+            world[d] for d in shown if d >= 0
+        )
+
+
+def neighbour(
+    places: Sequence[tuple[int, int]], here: tuple[int, int], step: int
+) -> tuple[int, int] | None:
+    """Return the next (1) or previous (-1) of some places; None at the end."""
+    beyond = [p for p in sorted(places) if (p > here if step > 0 else p < here)]
+    if not beyond:
+        return None
+    return beyond[0] if step > 0 else beyond[-1]

@@ -1,0 +1,199 @@
+"""Everything one viewer works with, put together."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+from psygnal import Signal
+
+from napari_unet.core.jobs import FreeMemoryJob, TrainJob
+from napari_unet.session.annotating import Annotating
+from napari_unet.session.images import ImageList
+from napari_unet.session.models import ModelList
+from napari_unet.session.overlay import WeightOverlay
+from napari_unet.session.prediction import PredictionControl
+from napari_unet.session.sharing import Sharing
+from napari_unet.session.store import ProjectStore, default_root
+from napari_unet.session.training import TrainingControl
+from napari_unet.session.worker import Worker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from napari.components import ViewerModel
+
+    from napari_unet.core.events import ModelSaved
+    from napari_unet.session.preferences import Preferences
+    from napari_unet.session.worker import Death
+
+
+class Workspace:
+    """The project of a viewer, its worker, and what can be done with them.
+
+    The docks are views of it; it lives as long as the viewer, whichever docks are open.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+        The viewer itself, not the proxy that napari gives to plugins.
+    post : callable
+        Runs a function soon in the main thread; called from any thread.
+    preferences : Preferences
+    root : Path, optional
+        Folder of all projects; in the user's data folder by default.
+    """
+
+    message = Signal(str, str)
+    """A level (info, warning, error) and a sentence."""
+    project_opened = Signal()
+    """Another project took the place of this one; all controls below are new."""
+
+    def __init__(
+        self,
+        viewer: ViewerModel,
+        post: Callable[[Callable[[], None]], None],
+        preferences: Preferences,
+        root: Path | None = None,
+    ) -> None:
+        self.viewer = viewer
+        self.preferences = preferences
+        self._post = post
+        self._root = root or default_root()
+        self.scratch = _scratch_folder(self._root)
+        self.worker = Worker(post)
+        self.worker.died.connect(self._on_death)
+        self.closed = False
+        self._compose(ProjectStore.create(self._root))
+
+    def begin(self) -> None:
+        """Take the only image that is open into an empty project, ready to be painted.
+
+        Where an older project knows this image, its annotation is offered instead.
+        """
+        candidates = self.images.candidates()
+        if self.store.project.images or len(candidates) != 1:
+            return
+        image = self.images.add(candidates)
+        if not self.annotating.offers(image.id):
+            self.annotating.new_annotation(image.id)
+
+    def open_project(self, folder: Path) -> None:
+        """Open another project in place of this one.
+
+        Images of it that are open in the viewer are found again by their content.
+
+        Raises
+        ------
+        ValueError, RuntimeError
+            If it cannot be read, or is open elsewhere; then this one stays.
+        """
+        if self.training.state != "idle":
+            raise ValueError("Stop the training before opening another project.")
+        store = ProjectStore.open(folder)
+        self._dissolve()
+        self._compose(store)
+        self.project_opened.emit()
+
+    def free_memory(self) -> None:
+        """Give back the memory that no job needs."""
+        if self.worker.busy:
+            self.worker.submit(FreeMemoryJob(), "Free memory")
+        else:
+            self.worker.close()
+
+    def tick(self) -> None:
+        """Look for edits that no event told of, and save; some times a second."""
+        if self.closed:
+            return
+        self.annotating.tick()
+        self.training.tick()
+        self.prediction.tick()
+        self.store.tick()
+
+    def close(self) -> None:
+        """Write a checkpoint, end the worker and save the project; once."""
+        if self.closed:
+            return
+        self.closed = True
+        self._dissolve()
+        self.worker.close()
+        shutil.rmtree(self.scratch, ignore_errors=True)
+
+    def _compose(self, store: ProjectStore) -> None:
+        viewer, worker = self.viewer, self.worker
+        self.store = store
+        store.autosave_seconds = self.preferences.autosave_seconds
+        self.sharing = Sharing(self.scratch, self._post)
+        self.images = ImageList(viewer, store, self.sharing)
+        self.annotating = Annotating(viewer, store, self.images)
+        self.overlay = WeightOverlay(
+            viewer, store, self.images, self.annotating, worker, self.scratch
+        )
+        self.models = ModelList(store, self.preferences)
+        self.prediction = PredictionControl(
+            viewer,
+            store,
+            self.images,
+            worker,
+            self.models,
+            self.scratch,
+            self.preferences,
+        )
+        self.training = TrainingControl(
+            viewer,
+            store,
+            self.images,
+            self.annotating,
+            worker,
+            self.scratch,
+            self.preferences,
+        )
+        for control in (self.training, self.prediction, self.overlay):
+            control.message.connect(self.message.emit)
+        self.sharing.failed.connect(self._on_trouble)
+        store.trouble.connect(self._on_trouble)
+        self.training.finished.connect(self._on_trained)
+
+    def _dissolve(self) -> None:
+        for control in (
+            self.training,
+            self.prediction,
+            self.overlay,
+            self.annotating,
+            self.images,
+            self.sharing,
+            self.store,
+        ):
+            control.close()
+
+    def _on_trained(self, saved: ModelSaved) -> None:
+        self.models.add(Path(saved.path))
+        self.models.select(Path(saved.path))
+
+    def _on_death(self, death: Death) -> None:
+        # of a training's death its control tells, with what can be done
+        if not any(isinstance(handle.what, TrainJob) for handle in death.jobs):
+            self.message.emit("error", death.sentence)
+
+    def _on_trouble(self, sentence: str) -> None:
+        self.message.emit("error", sentence)
+
+
+def _scratch_folder(root: Path) -> Path:
+    """Make a folder for this process, and remove those of processes that are gone."""
+    scratch = root.parent / "scratch"
+    scratch.mkdir(parents=True, exist_ok=True)
+    for old in scratch.iterdir():
+        number = old.name.split("-")[0]
+        if number.isdecimal() and not psutil.pid_exists(int(number)):
+            shutil.rmtree(old, ignore_errors=True)
+    for serial in range(1000):
+        folder = scratch / f"{os.getpid()}-{serial}"
+        if not folder.exists():
+            folder.mkdir()
+            return folder
+    raise OSError(f"{scratch}: too many scratch folders of this process.")

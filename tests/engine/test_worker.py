@@ -1,0 +1,722 @@
+"""The inside of the worker, in this process: turns, wishes, errors, verdicts."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from itertools import count
+from math import prod
+from multiprocessing import Pipe
+from threading import Thread
+from time import perf_counter, sleep
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from example_jobs import CPU, SMALL, predict_job, stored_image
+from example_models import cropping_model, random_model
+from napari_unet.core import events, messages
+from napari_unet.core.annotations import IGNORED
+from napari_unet.core.architecture import paper, u_shape
+from napari_unet.core.image import Field, Image
+from napari_unet.core.jobs import (
+    LIVE,
+    Job,
+    LoadModelJob,
+    PredictFolderJob,
+    PredictJob,
+    TrainJob,
+)
+from napari_unet.core.normalisation import measure
+from napari_unet.core.settings import Segmentation
+from napari_unet.core.training_set import Example, HeldOut
+from napari_unet.core.work import tile_work
+from napari_unet.engine.inference import predict
+from napari_unet.engine.network import prepare
+from napari_unet.engine.unet import UNet
+from napari_unet.engine.worker import folder_job, model_jobs, prediction_job, verdict
+from napari_unet.engine.worker.channel import Channel
+from napari_unet.engine.worker.desk import Desk, Task
+from napari_unet.engine.worker.scheduler import Scheduler
+from napari_unet.engine.worker.verdict import Figures
+from napari_unet.engine.worker.workbench import Context, Models, Scales, Workbench
+from napari_unet.io.export import write_labels, write_probabilities
+from napari_unet.io.images import read_labels
+from napari_unet.io.model_file import save_model
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from napari_unet.core.model import Model
+    from napari_unet.engine.worker.scheduler import Ticks
+
+NARROW = u_shape(ndim=2, channels=1, classes=3, width=4, depth=2)
+TICK = events.ValidationTile()
+
+
+class Work:
+    """A scheduler that runs in a thread, with jobs that are functions of the task."""
+
+    def __init__(self, jobs: dict[int, Callable[[Task], Ticks]]) -> None:
+        self.pipe, far = Pipe()
+        self.gave_up: list[float] = []
+        channel = Channel(far, os.getpid())
+        desk = Desk(channel, lambda: self.gave_up.append(perf_counter()), grace=0.3)
+        desk.start()
+        scheduler = Scheduler(desk, channel, lambda task: jobs[task.number](task))
+        self.thread = Thread(target=scheduler.run, daemon=True)
+        self.thread.start()
+
+    def submit(self, number: int, job: Job | None = None) -> None:
+        self.pipe.send(messages.Submit(number, job or Job()))
+
+    def receive(self, kind: type[messages.Message], number: int) -> Any:
+        """Return the next message of a kind about a job, skipping others."""
+        while self.pipe.poll(10):
+            message = self.pipe.recv()
+            if isinstance(message, kind) and message.job == number:
+                return message
+        pytest.fail(f"no {kind.__name__} about {number} came")
+
+    def close(self) -> None:
+        self.pipe.send(messages.Shutdown(0))
+        self.thread.join(10)
+        assert not self.thread.is_alive()
+
+
+def ticking(seconds: float, ticks: list[float], limit: int = 10**9) -> Any:
+    def job(task: Task) -> Ticks:
+        for _ in range(limit):
+            sleep(seconds)
+            ticks.append(perf_counter())
+            yield TICK
+
+    return job
+
+
+def preview() -> PredictJob:
+    return PredictJob(LIVE, None, None, preview=True)  # type: ignore[arg-type]
+
+
+def training() -> TrainJob:
+    return TrainJob((), (), (), SMALL, "", "")
+
+
+def test_two_jobs_share_the_time() -> None:
+    slow: list[float] = []
+    quick: list[float] = []
+    work = Work({1: ticking(0.03, slow), 2: ticking(0.01, quick)})
+    work.submit(1)
+    work.submit(2)
+    sleep(1.2)
+    work.close()
+    assert 0.6 < 0.03 * len(slow) / (0.01 * len(quick)) < 1.6
+
+
+def test_previews_take_a_small_share_while_a_network_trains() -> None:
+    steps: list[float] = []
+    tiles: list[float] = []
+    jobs = {1: ticking(0.02, steps)}
+    jobs |= {n: ticking(0.01, tiles, limit=3) for n in range(2, 60)}
+    work = Work(jobs)
+    work.submit(1, training())
+    sleep(0.1)
+    # one after the other, as a live preview comes
+    numbers = count(2)
+    until = perf_counter() + 2
+    while perf_counter() < until:
+        number = next(numbers)
+        work.submit(number, preview())
+        work.receive(messages.Ended, number)
+    work.close()
+    share = 0.01 * len(tiles) / (0.02 * len(steps))
+    assert 0.03 < share < 0.13
+
+
+def test_a_preview_alone_has_all_the_time() -> None:
+    tiles: list[float] = []
+    work = Work({1: ticking(0.01, []), 2: ticking(0.01, tiles, limit=20)})
+    work.submit(1, training())
+    work.pipe.send(messages.Pause(1))
+    work.receive(messages.Acknowledged, 1)
+    work.submit(2, preview())
+    began = perf_counter()
+    work.receive(messages.Ended, 2)
+    assert perf_counter() - began < 1
+    work.close()
+
+
+def test_a_job_that_comes_in_has_its_first_turn_at_once() -> None:
+    steps: list[float] = []
+    tiles: list[float] = []
+    work = Work({1: ticking(0.05, steps), 2: ticking(0.05, tiles)})
+    work.submit(1)
+    sleep(1)
+    submitted = perf_counter()
+    work.submit(2)
+    sleep(0.4)
+    work.close()
+    assert tiles[0] - submitted < 0.15
+    # and it is not owed the time before it came
+    later = [s for s in steps if s > tiles[0]]
+    assert abs(len(later) - len(tiles)) <= 3
+
+
+def test_who_was_paused_does_not_get_the_time_back() -> None:
+    first: list[float] = []
+    second: list[float] = []
+    work = Work({1: ticking(0.02, first), 2: ticking(0.02, second)})
+    work.submit(1)
+    work.submit(2)
+    work.pipe.send(messages.Pause(1))
+    sleep(0.8)
+    before = len(first), len(second)
+    assert before[0] <= 3
+    work.pipe.send(messages.Resume(1))
+    sleep(0.8)
+    work.close()
+    gained = len(first) - before[0], len(second) - before[1]
+    assert 0.6 < gained[0] / gained[1] < 1.6
+
+
+def test_wishes_are_acknowledged_while_a_step_runs() -> None:
+    work = Work({1: ticking(0.8, [])})
+    work.submit(1)
+    sleep(0.2)
+    for wish in (messages.Pause, messages.Resume, messages.Finish, messages.Cancel):
+        began = perf_counter()
+        work.pipe.send(wish(1))
+        work.receive(messages.Acknowledged, 1)
+        assert perf_counter() - began < 0.1
+    assert work.receive(messages.Ended, 1).cancelled
+    work.close()
+
+
+def test_a_cancelled_job_is_closed_before_its_end_is_told() -> None:
+    closed: list[int] = []
+
+    def job(task: Task) -> Ticks:
+        try:
+            while True:
+                sleep(0.01)
+                yield TICK
+        finally:
+            closed.append(task.number)
+
+    work = Work({1: job, 2: job})
+    work.submit(1)
+    work.submit(2)
+    work.receive(messages.Happened, 2)
+    work.pipe.send(messages.Cancel(1))
+    assert work.receive(messages.Ended, 1).cancelled
+    assert closed == [1]
+    work.receive(messages.Happened, 2)
+    work.close()
+    assert closed == [1, 2]
+
+
+def test_a_job_that_waits_its_first_turn_can_be_cancelled() -> None:
+    work = Work({1: ticking(0.2, []), 2: ticking(0.01, [])})
+    work.submit(1)
+    work.submit(2)
+    work.pipe.send(messages.Pause(2))
+    work.pipe.send(messages.Cancel(2))
+    assert work.receive(messages.Ended, 2).cancelled
+    work.close()
+
+
+def test_a_tick_without_an_event_tells_nothing() -> None:
+    def job(task: Task) -> Ticks:
+        yield None
+        yield TICK
+        yield None
+
+    work = Work({1: job})
+    work.submit(1)
+    assert isinstance(work.pipe.recv(), messages.Happened)
+    assert work.pipe.recv() == messages.Ended(1, cancelled=False)
+    work.close()
+
+
+@pytest.mark.parametrize(
+    ("error", "told", "full"),
+    [
+        (ValueError("no such thing."), "no such thing.", False),
+        (RuntimeError("mat1 and mat2 cannot be multiplied"), "mat1 and mat2", False),
+        (torch.OutOfMemoryError("CUDA out of memory."), "CUDA out of memory", True),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "can't", True),
+        (MemoryError("too much"), "too much", True),
+        (MemoryError(), "MemoryError without an explanation", True),
+        (StopIteration("lost"), "generator raised StopIteration", False),
+    ],
+)
+def test_an_error_ends_its_job_and_no_other(
+    error: Exception, told: str, full: bool
+) -> None:
+    def job(task: Task) -> Ticks:
+        yield TICK
+        raise error
+
+    work = Work({1: ticking(0.01, []), 2: job})
+    work.submit(1)
+    work.submit(2)
+    failed = work.receive(messages.Failed, 2)
+    assert told in failed.sentence
+    assert failed.out_of_memory is full
+    assert failed.error in failed.traceback
+    work.receive(messages.Happened, 1)
+    work.close()
+
+
+def test_an_error_while_closing_is_told() -> None:
+    def job(task: Task) -> Ticks:
+        try:
+            while True:
+                yield TICK
+        finally:
+            raise OSError("the disk is full.")
+
+    work = Work({1: job})
+    work.submit(1)
+    work.receive(messages.Happened, 1)
+    work.pipe.send(messages.Cancel(1))
+    assert work.receive(messages.Failed, 1).sentence == "the disk is full."
+    work.close()
+
+
+def test_an_event_that_cannot_be_sent_fails_its_job() -> None:
+    def job(task: Task) -> Ticks:
+        yield lambda: None  # type: ignore[misc]
+
+    work = Work({1: job})
+    work.submit(1)
+    assert "pickle" in work.receive(messages.Failed, 1).traceback.lower()
+    work.close()
+
+
+def test_when_napari_is_gone_jobs_are_closed_and_the_end_is_forced_later() -> None:
+    closed: list[float] = []
+
+    def job(task: Task) -> Ticks:
+        try:
+            while True:
+                sleep(0.01)
+                yield TICK
+        finally:
+            closed.append(perf_counter())
+
+    work = Work({1: job})
+    work.submit(1)
+    work.receive(messages.Happened, 1)
+    work.pipe.close()
+    work.thread.join(5)
+    assert not work.thread.is_alive()
+    assert len(closed) == 1
+    assert work.gave_up == []
+    sleep(0.5)
+    assert len(work.gave_up) == 1
+
+
+def test_corrections_and_the_wish_to_finish_reach_their_job() -> None:
+    seen: list[Any] = []
+
+    def job(task: Task) -> Ticks:
+        while not task.finishing:
+            sleep(0.01)
+            yield TICK
+        seen.extend(task.corrections)
+
+    work = Work({1: job})
+    work.submit(1)
+    correction = ("a", "correction")
+    work.pipe.send(messages.Correct(1, correction))  # type: ignore[arg-type]
+    work.pipe.send(messages.Pause(1))
+    work.receive(messages.Acknowledged, 1)
+    # also a paused job ends
+    work.pipe.send(messages.Finish(1))
+    assert work.receive(messages.Ended, 1) == messages.Ended(1, cancelled=False)
+    assert seen == [correction]
+    work.close()
+
+
+@pytest.fixture
+def bench() -> Workbench:
+    return Workbench()
+
+
+def context(bench: Workbench, job: Job) -> Context:
+    return Context(Task(1, job), bench)
+
+
+@pytest.fixture
+def model() -> Model:
+    return random_model(NARROW)
+
+
+@pytest.fixture
+def model_path(model: Model, tmp_path: Path) -> str:
+    save_model(model, tmp_path / "model.safetensors")
+    return str(tmp_path / "model.safetensors")
+
+
+def done(job: PredictJob, bench: Workbench) -> list[Any]:
+    return list(prediction_job.run(job, context(bench, job)))
+
+
+@pytest.mark.parametrize("axes", ["yx", "zyx", "tzyx", "cyx", "yxc", "tcyx"])
+def test_probabilities_classes_and_entropy_are_those_of_the_model(
+    axes: str, tmp_path: Path, bench: Workbench, rng: np.random.Generator
+) -> None:
+    sizes = {"t": 2, "z": 3, "c": 2, "y": 50, "x": 60}
+    table = NARROW.replace(channels=2 if "c" in axes else 1)
+    model = random_model(table)
+    save_model(model, tmp_path / "m.safetensors")
+    image = stored_image(tmp_path, rng.random([sizes[a] for a in axes]), axes)
+    job = predict_job(tmp_path / "out", str(tmp_path / "m.safetensors"), image, 3)
+    done(job, bench)
+    own = "c" + axes.replace("c", "")
+    *_, last = predict(model, image.open(), axes=own, settings=CPU)
+    expected = last.probabilities  # type: ignore[attr-defined]
+    found = job.probabilities.open()
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    assert job.classes is not None
+    assert job.entropy is not None
+    np.testing.assert_array_equal(job.classes.open(), found.argmax(axis=0))
+    entropy = -(expected * np.log(expected)).sum(axis=0) / np.log(3)
+    np.testing.assert_allclose(job.entropy.open(), entropy, atol=1e-5)
+
+
+def test_a_volume_network_predicts_a_plane_too(
+    tmp_path: Path, bench: Workbench, rng: np.random.Generator
+) -> None:
+    table = u_shape(ndim=3, channels=1, classes=2, width=4, depth=1)
+    save_model(random_model(table), tmp_path / "m.safetensors")
+    image = stored_image(tmp_path, rng.random((20, 24)), "yx")
+    job = predict_job(tmp_path / "out", str(tmp_path / "m.safetensors"), image)
+    done(job, bench)
+    assert job.classes is not None
+    found = job.probabilities.open()
+    np.testing.assert_allclose(found.sum(axis=0), 1, atol=1e-5)
+    np.testing.assert_array_equal(job.classes.open(), found.argmax(axis=0))
+
+
+def test_arrays_hold_a_tile_before_its_event_comes(
+    tmp_path: Path, bench: Workbench, model_path: str, rng: np.random.Generator
+) -> None:
+    image = stored_image(tmp_path, rng.random((3, 90, 100)), "zyx")
+    job = predict_job(
+        tmp_path / "out",
+        model_path,
+        image,
+        3,
+        places=((0, 2), (0, 0)),
+        region=(slice(10, 80), slice(20, 90)),
+        focus=(50.0, 50.0),
+        settings=CPU.replace(tile=20),
+    )
+    assert job.classes is not None
+    out, written = job.probabilities.open(), np.zeros((3, 90, 100), bool)
+    events_ = []
+    for event in prediction_job.run(job, context(bench, job)):
+        events_.append(event)
+        if isinstance(event, events.TileDone):
+            written[(event.z, *event.box)] = True
+        np.testing.assert_array_equal(out.sum(axis=0) > 0, written)
+    tiles = [e for e in events_ if isinstance(e, events.TileDone)]
+    assert len(tiles) > 20
+    assert {t.z for t in tiles[: len(tiles) // 2]} == {2}
+    assert written[0].sum() == written[2].sum() == 70 * 70
+    last = events_[-1]
+    assert isinstance(last, events.PredictionFinished)
+    assert last.probabilities is None
+
+
+def test_entropy_is_one_where_nothing_is_known_and_zero_where_all_is() -> None:
+    even = np.full((4, 1), 0.25, np.float32)
+    sure = np.array([[1], [0], [0], [0]], np.float32)
+    assert prediction_job.uncertainty(even)[0] == pytest.approx(1)
+    assert prediction_job.uncertainty(sure)[0] == 0
+
+
+def test_a_small_tile_at_the_focus_comes_first_and_changes_nothing(
+    tmp_path: Path, bench: Workbench, model_path: str, rng: np.random.Generator
+) -> None:
+    image = stored_image(tmp_path, rng.random((1200, 1200)), "yx")
+    job = predict_job(tmp_path / "out", model_path, image, 3, focus=(650.0, 500.0))
+    network = bench.models.get(model_path, CPU)[0]
+    # as slow as this, a tile of 0.6 s is 400 pixels large
+    bench.speed.note(network, tile_work(NARROW, (404, 404)), 0.6)
+    tiles = [e for e in done(job, bench) if isinstance(e, events.TileDone)]
+    first, second = tiles[:2]
+    area = [prod(b.stop - b.start for b in tile.box) for tile in (first, second)]
+    assert area[0] <= area[1] / 2
+    assert first.progress == 0.0
+    assert not first.field_done
+    assert all(
+        b.start <= f < b.stop for b, f in zip(first.box, (650, 500), strict=True)
+    )
+    assert tiles[-1].progress == 1.0
+    assert tiles[-1].field_done
+    *_, whole = predict(network, image.open(), settings=CPU.replace(tile=1300))
+    np.testing.assert_allclose(
+        job.probabilities.open(),
+        whole.probabilities,  # type: ignore[attr-defined]
+        atol=1e-5,
+    )
+
+
+def test_tiles_shrink_with_the_speed_of_the_machine_but_not_below_sense(
+    tmp_path: Path, bench: Workbench, model_path: str, rng: np.random.Generator
+) -> None:
+    image = stored_image(tmp_path, rng.random((900, 900)), "yx")
+    network = bench.models.get(model_path, CPU)[0]
+    counts = []
+    for seconds in (0.01, 5.0, 500.0):
+        bench.speed = type(bench.speed)()
+        bench.speed.note(network, tile_work(NARROW, (404, 404)), seconds)
+        job = predict_job(tmp_path / "out", model_path, image, 3, preview=True)
+        counts.append(len(done(job, bench)))
+    assert counts[0] == 2
+    # with a halo of 20 pixels, 22 are the fewest that are not lost in what is read
+    assert 20 < counts[1] <= counts[2] < (900 / 22) ** 2
+
+
+def test_how_fast_the_network_is_is_learnt_from_its_tiles(
+    tmp_path: Path, bench: Workbench, model_path: str, rng: np.random.Generator
+) -> None:
+    network = bench.models.get(model_path, CPU)[0]
+    guess = bench.speed.rate(network)
+    image = stored_image(tmp_path, rng.random((300, 300)), "yx")
+    job = predict_job(
+        tmp_path / "out", model_path, image, 3, settings=CPU.replace(tile=50)
+    )
+    began = perf_counter()
+    done(job, bench)
+    seconds = perf_counter() - began
+    measured = bench.speed.rate(network)
+    assert measured != guess
+    assert measured > 36 * tile_work(NARROW, (56, 56)) / seconds / 4
+
+
+def test_the_live_network_is_only_there_while_a_training_runs(
+    tmp_path: Path, bench: Workbench, rng: np.random.Generator
+) -> None:
+    image = stored_image(tmp_path, rng.random((60, 60)), "yx")
+    with pytest.raises(ValueError, match="no training goes on"):
+        done(predict_job(tmp_path / "out", LIVE, image), bench)
+
+
+def test_a_model_is_read_once_and_again_when_its_file_changes(
+    model_path: str, model: Model
+) -> None:
+    models = Models()
+    first, card = models.get(model_path, CPU)
+    assert models.get(model_path, CPU)[0] is first
+    assert card.name == "model"
+    assert models.get(model_path, CPU.replace(precision="bf16"))[0] is not first
+    save_model(random_model(NARROW, seed=1), model_path)
+    os.utime(model_path, ns=(1, 1))
+    assert models.get(model_path, CPU)[0] is not first
+    models.forget()
+    with pytest.raises(FileNotFoundError, match="no model file"):
+        models.get(model_path + "x", CPU)
+
+
+def test_the_networks_used_last_are_kept(model: Model, tmp_path: Path) -> None:
+    models = Models()
+    paths = [str(tmp_path / f"{n}.safetensors") for n in range(5)]
+    for path in paths:
+        save_model(model, path)
+    kept = models.get(paths[0], CPU)[0]
+    for path in paths[1:]:
+        models.get(path, CPU)
+        assert models.get(paths[0], CPU)[0] is kept
+    dropped = models.get(paths[1], CPU)[0]
+    assert models.get(paths[1], CPU)[0] is dropped
+
+
+def test_loading_a_model_tells_its_card_and_the_device(
+    model_path: str, bench: Workbench
+) -> None:
+    job = LoadModelJob(model_path, CPU)
+    *_, loaded = model_jobs.run(job, context(bench, job))
+    assert isinstance(loaded, events.ModelLoaded)
+    assert loaded.card.architecture == NARROW
+    assert "cpu" in loaded.device
+
+
+def test_grey_values_are_measured_again_when_the_file_changes(tmp_path: Path) -> None:
+    scales = Scales()
+    image = stored_image(tmp_path, np.zeros((30, 30)), "yx")
+    scales.of(image)[0] = measure(image.open(), 0)
+    assert 0 in scales.of(image)
+    os.utime(image.channels[0].path, ns=(5, 5))
+    assert 0 not in scales.of(image)
+
+
+def test_the_work_of_a_tile_is_what_torch_counts() -> None:
+    for table in (
+        NARROW,
+        paper(width=4),
+        u_shape(ndim=3, channels=2, classes=3, width=3, depth=2),
+    ):
+        size = table.min_output
+        with torch.device("meta"):
+            module, image = (
+                UNet(table),
+                torch.empty(1, table.channels, *table.min_input),
+            )
+        with FlopCounterMode(display=False) as counter:
+            module(image)
+        assert 2 * tile_work(table, size) == counter.get_total_flops()
+
+
+def test_a_folder_is_predicted_file_by_file(
+    tmp_path: Path, bench: Workbench, model_path: str, rng: np.random.Generator
+) -> None:
+    source, target = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    for name in ("a", "b"):
+        labels = rng.integers(0, 200, (40, 44)).astype(np.uint8)
+        write_labels(source / f"{name}.tif", labels, "yx")
+    (source / "broken.tif").write_bytes(b"no image")
+    write_probabilities(source / "wrong.tif", rng.random((2, 40, 44)), "cyx")
+    job = PredictFolderJob(model_path, str(source), str(target), CPU)
+
+    def run() -> list[events.FilePredicted]:
+        made = list(folder_job.run(job, context(bench, job)))
+        return [e for e in made if isinstance(e, events.FilePredicted)]
+
+    told = run()
+    assert [os.path.basename(e.path) for e in told] == [
+        "a.tif",
+        "b.tif",
+        "broken.tif",
+        "wrong.tif",
+    ]
+    assert [e.progress for e in told] == [0.25, 0.5, 0.75, 1.0]
+    assert [e.problem is None for e in told] == [True, True, False, False]
+    assert "trained on 1 channel" in (told[3].problem or "")
+    cells = np.asarray(read_labels(target / "instances" / "a.tif").data)
+    assert cells.shape == (40, 44)
+    assert cells.max() == told[0].cells
+    # what is there is not done again
+    assert [e.problem for e in run()][:2] == ["is there already"] * 2
+    other = PredictFolderJob(
+        model_path, str(source), str(target), CPU, Segmentation(threshold=0.9)
+    )
+    with pytest.raises(ValueError, match="use another folder"):
+        next(folder_job.run(other, context(bench, other)))
+
+
+def held_out(truth: np.ndarray) -> tuple[HeldOut, np.ndarray]:
+    """The right half of a plane, whose pixels are the truth of a cropping model."""
+    image = Image(np.stack([1.0 - (truth > 1), truth > 1]).astype("f4"), "cyx")
+    classes = np.where(truth == 0, IGNORED, np.maximum(truth, 1) - 1)
+    classes = np.minimum(classes, 1).astype(np.uint8)
+    classes[truth == 0] = IGNORED
+    field = Field(image)
+    example = Example(field, measure(image), classes, np.zeros(truth.shape, "f4"))
+    box = (slice(0, 60), slice(30, 90))
+    instances = np.where(truth > 1, truth, 0)[box].astype(np.int32)
+    return HeldOut(example, box), instances
+
+
+def judged(truth: np.ndarray, labels: np.ndarray) -> Figures:
+    """Judge a model that sees `labels` by what `truth` says."""
+    model = cropping_model()
+    seen, _ = held_out(labels)
+    known, instances = held_out(truth)
+    part = HeldOut(replace(seen.example, classes=known.example.classes), known.box)
+    card = model.card.replace(segmentation=Segmentation(min_size=10, ridge=0))
+    steps = verdict.judge(prepare(model, "cpu", "fp32"), card, [part], [instances])
+    return last_value(steps)
+
+
+def last_value(steps: Any) -> Any:
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value
+
+
+def four_cells() -> np.ndarray:
+    truth = np.ones((60, 90), np.int32)
+    for number, (y, x) in enumerate([(5, 35), (5, 60), (35, 35), (35, 60)], start=2):
+        truth[y : y + 12, x : x + 12] = number
+    return truth
+
+
+def test_a_perfect_model_is_judged_perfect() -> None:
+    assert judged(four_cells(), four_cells()) == Figures(1.0, 1.0, 4)
+
+
+def test_a_missed_cell_costs_what_it_should() -> None:
+    seen = four_cells()
+    seen[seen == 5] = 1
+    # tp 3, fp 0, fn 1; 432 of 576 pixels
+    assert judged(four_cells(), seen) == Figures(0.75, pytest.approx(6 / 7), 4)
+
+
+def test_what_is_found_where_nobody_looked_does_not_count() -> None:
+    truth = four_cells()
+    truth[20:, :] = 0
+    assert judged(truth, four_cells()) == Figures(1.0, 1.0, 2)
+
+
+def test_a_sliver_of_a_cell_at_the_edge_is_no_cell() -> None:
+    truth = four_cells()
+    truth[20:30, 89] = 9
+    truth[20:29, 30] = 10
+    assert judged(truth, truth).count == 5  # of ten pixels one, of nine none
+
+
+def test_without_cells_only_pixels_are_judged() -> None:
+    truth = np.ones((60, 90), np.int32)
+    assert judged(truth, truth).cells is None
+
+
+@pytest.mark.parametrize(
+    ("new", "old", "outcome", "words"),
+    [
+        (Figures(0.9, 0.8, 5), None, "first", "The model has 80 % of the cells right"),
+        (Figures(0.9, 0.8, 5), Figures(0.8, 0.7, 5), "better", "before 70 % of the"),
+        (Figures(0.8, 0.7, 5), Figures(0.9, 0.8, 5), "worse", "Worse than the model"),
+        (Figures(0.81, 0.8, 5), Figures(0.8, 0.8, 5), "similar", "As good as"),
+        (Figures(0.9, 0.7, 5), Figures(0.8, 0.79, 5), "similar", "with 5 cells"),
+        (Figures(0.9, None, 0), Figures(0.8, None, 0), "better", "has IoU 0.90 on"),
+    ],
+)
+def test_the_verdict_is_the_mean_of_the_figures_in_words(
+    new: Figures, old: Figures | None, outcome: str, words: str
+) -> None:
+    told = verdict.compare(new, old, "a corner of each of 2 slices is held out")
+    assert told.outcome == outcome
+    assert words in told.sentence
+    assert "a corner of each of 2 slices" in told.sentence
+    assert (told.iou, told.cells) == (new.iou, new.cells)
+    assert (told.before_iou, told.before_cells) == (
+        (None, None) if old is None else (old.iou, old.cells)
+    )
+
+
+def test_without_held_out_parts_nothing_is_claimed() -> None:
+    few = verdict.unknown("too few labels to validate: all of them are learnt from")
+    asked = verdict.unknown("nothing is held out, as asked for")
+    assert few.outcome == asked.outcome == "unknown"
+    assert "Too few labels to judge" in few.sentence
+    assert "as asked for" in asked.sentence
+
+
+def test_models_of_other_classes_or_channels_cannot_be_compared() -> None:
+    one = random_model(NARROW).card
+    assert verdict.comparable(one, one.replace(name="other"))
+    wider = NARROW.replace(channels=2)
+    assert not verdict.comparable(one, one.replace(architecture=wider))
+    named = tuple(c.replace(name=c.name + "x") for c in one.classes)
+    assert not verdict.comparable(one, one.replace(classes=named))

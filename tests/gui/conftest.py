@@ -1,0 +1,72 @@
+"""Widgets are tested without a screen, in their own home, and leave none behind."""
+
+from __future__ import annotations
+
+import gc
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+from qtpy.QtCore import QEvent
+from qtpy.QtWidgets import QApplication, QWidget
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from napari.components import ViewerModel
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Draw into memory, unless tests that need a window were chosen and have one.
+
+    Qt reads this when its application is made, which is when the first test begins.
+    """
+    windows = any(item.get_closest_marker("viewer") for item in session.items)
+    if not (windows and os.environ.get("DISPLAY")):
+        os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+
+
+@pytest.fixture(autouse=True)
+def own_home(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Keep projects of tests out of the user's data folder."""
+    monkeypatch.setenv("NAPARI_UNET_HOME", str(tmp_path_factory.mktemp("home")))
+
+
+@pytest.fixture(autouse=True)
+def no_widget_left(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail when a test leaves a top-level widget alive.
+
+    What keeps one alive is most often a lambda or partial that holds `self` and is
+    connected to something that lives longer; `gc.get_referrers(widget)` finds it.
+    napari's own fixtures watch over the windows of tests marked `viewer`.
+    """
+    if request.node.get_closest_marker("viewer"):
+        yield
+        return
+    before = _top_level()
+    yield
+    left = _top_level() - before
+    if left:
+        # pyqtgraph's menus hold each other until they are collected
+        del left
+        gc.collect()
+        left = _top_level() - before
+    if left:
+        pytest.fail(f"the test leaves widgets: {sorted(map(repr, left))}")
+
+
+@pytest.fixture
+def viewer() -> ViewerModel:
+    """Return napari's viewer without its window."""
+    from napari.components import ViewerModel
+
+    return ViewerModel()
+
+
+def _top_level() -> set[QWidget]:
+    if QApplication.instance() is None:
+        return set()
+    QApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete.value)
+    return set(QApplication.topLevelWidgets())

@@ -1,0 +1,458 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import (
+    QAbstractButton,
+    QAbstractSpinBox,
+    QCheckBox,
+    QComboBox,
+    QInputDialog,
+    QLineEdit,
+    QMessageBox,
+    QPushButton,
+    QRadioButton,
+    QSlider,
+    QWidget,
+)
+
+from napari_unet.core.data_check import CheckReport, Finding, PlaneCount
+from napari_unet.core.events import Checked
+from napari_unet.gui.annotate.add_image_dialog import AddImageDialog
+from napari_unet.gui.annotate.page import NO_IMAGE, AnnotatePage
+from napari_unet.gui.annotate.shortcut_panel import key_table
+from napari_unet.gui.main_thread import MainThread
+from napari_unet.session.preferences import Preferences
+from napari_unet.session.shortcuts import SHORTCUTS
+from napari_unet.session.workspace import Workspace
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from napari.components import ViewerModel
+    from pytestqt.qtbot import QtBot
+
+
+@pytest.fixture
+def workspace(viewer: ViewerModel, qtbot: QtBot) -> Iterator[Workspace]:
+    main_thread = MainThread()
+    workspace = Workspace(viewer, main_thread.post, Preferences())
+    yield workspace
+    workspace.close()
+    main_thread.close()
+
+
+@pytest.fixture
+def page(workspace: Workspace, qtbot: QtBot) -> AnnotatePage:
+    page = AnnotatePage(workspace)
+    qtbot.addWidget(page)
+    page.resize(320, 700)
+    page.show()
+    return page
+
+
+def add_image(viewer: ViewerModel, *shape: int, seed: int = 0, **more: Any) -> Any:
+    pixels = np.random.default_rng(seed).integers(0, 999, shape).astype(np.uint16)
+    return viewer.add_image(pixels, **more)
+
+
+def click(widget: QWidget, qtbot: QtBot) -> None:
+    # a layout shows what is new in it only when events are handled
+    qtbot.waitUntil(widget.isVisible, timeout=1000)
+    assert widget.isEnabled(), widget
+    qtbot.mouseClick(widget, Qt.MouseButton.LeftButton)
+
+
+@pytest.fixture
+def annotated(page: AnnotatePage, viewer: ViewerModel, qtbot: QtBot) -> AnnotatePage:
+    """Return the page with a stack in the project, ready to paint."""
+    layer = add_image(viewer, 5, 40, 60, name="embryo")
+    page.images.add_layers([layer], None, 0)
+    return page
+
+
+def test_an_empty_page_says_what_to_do(page: AnnotatePage) -> None:
+    assert page.empty.text() == NO_IMAGE
+    assert not page.brush.isVisible()
+    assert not page.images.add.isEnabled()
+    assert "open an image first" in page.images.add.toolTip()
+
+
+def test_one_press_makes_an_image_ready_to_paint(
+    page: AnnotatePage, viewer: ViewerModel, workspace: Workspace, qtbot: QtBot
+) -> None:
+    add_image(viewer, 40, 60, name="cells")
+    assert "Press Add image" in page.empty.text()
+    click(page.images.add, qtbot)
+    (image,) = workspace.store.project.images
+    layer = workspace.images.annotation_layer(image.id)
+    assert layer is not None
+    assert (layer.mode, layer.selected_label) == ("paint", 2)
+    assert page.brush.cell.isChecked()
+    assert page.images.list.item(0).text() == "cells"
+    assert not page.empty.isVisible()
+
+
+def test_a_stack_is_asked_about_its_axes(
+    page: AnnotatePage, viewer: ViewerModel, workspace: Workspace, qtbot: QtBot
+) -> None:
+    add_image(viewer, 5, 40, 60)
+    click(page.images.add, qtbot)
+    dialog = page.findChild(AddImageDialog)
+    assert dialog.axes.text() == "zyx"
+    dialog.axes.setText("yx")
+    assert not dialog.buttons.buttons()[0].isEnabled()
+    assert "found 'yx'" in dialog.problem.text()
+    dialog.axes.setText("tyx")
+    dialog.accept()
+    assert workspace.store.project.images[0].axes == "tyx"
+
+
+def test_selected_layers_become_channels(
+    page: AnnotatePage, viewer: ViewerModel, workspace: Workspace, qtbot: QtBot
+) -> None:
+    layers = [add_image(viewer, 40, 60, seed=n, name=f"c{n}") for n in range(3)]
+    viewer.layers.selection = set(layers[:2])
+    click(page.images.add, qtbot)
+    page.findChild(AddImageDialog).accept()
+    (image,) = workspace.store.project.images
+    assert [source.layer for source in image.sources] == ["c0", "c1"]
+    assert workspace.images.candidates() == [layers[2]]
+
+
+def test_a_deleted_annotation_layer_is_shown_again(
+    annotated: AnnotatePage, viewer: ViewerModel, workspace: Workspace, qtbot: QtBot
+) -> None:
+    image = workspace.images.current
+    assert image is not None
+    viewer.layers.remove(workspace.images.annotation_layer(image.id))
+    assert "annotation not shown" in annotated.images.list.item(0).text()
+    assert not annotated.brush.isEnabled()
+    click(annotated.images.show_annotation, qtbot)
+    assert workspace.images.annotation_layer(image.id) is not None
+    assert annotated.brush.isEnabled()
+
+
+def test_a_closed_image_is_told_and_can_be_opened(
+    annotated: AnnotatePage, viewer: ViewerModel, workspace: Workspace
+) -> None:
+    image = workspace.images.current
+    assert image is not None
+    (layer,) = workspace.images.layers(image.id)
+    viewer.layers.remove(layer)
+    assert annotated.images.list.item(0).text() == "embryo · closed"
+    assert annotated.images.reopen.isVisible()
+    add_image(viewer, 5, 40, 60, name="another name")
+    assert annotated.images.list.item(0).text() == "embryo"
+
+
+def test_a_removed_image_comes_back_with_undo(
+    annotated: AnnotatePage, workspace: Workspace, qtbot: QtBot
+) -> None:
+    click(annotated.images.remove, qtbot)
+    assert workspace.store.project.images == ()
+    assert "remove embryo" in annotated.undo.toolTip()
+    click(annotated.undo, qtbot)
+    assert [image.name for image in workspace.store.project.images] == ["embryo"]
+
+
+def test_a_tick_decides_about_training(
+    annotated: AnnotatePage, workspace: Workspace
+) -> None:
+    annotated.images.list.item(0).setCheckState(Qt.CheckState.Unchecked)
+    assert not workspace.store.project.images[0].ticked
+
+
+def test_the_current_image_is_chosen_in_the_list(
+    annotated: AnnotatePage, viewer: ViewerModel, workspace: Workspace
+) -> None:
+    other = add_image(viewer, 40, 60, seed=9, name="other")
+    annotated.images.add_layers([other], None, 0)
+    current = workspace.images.current
+    assert current is not None
+    assert current.name == "other"
+    annotated.images.list.setCurrentRow(0)
+    current = workspace.images.current
+    assert current is not None
+    assert current.name == "embryo"
+
+
+def test_classes_are_added_named_and_chosen(
+    annotated: AnnotatePage, workspace: Workspace, qtbot: QtBot
+) -> None:
+    panel = annotated.classes
+    click(panel.add, qtbot)
+    panel.rows[1].name.setText("dividing")
+    panel.rows[1].name.editingFinished.emit()
+    panel.rows[1].kind.setCurrentIndex(1)
+    panel.rows[1].colour.setColour("#ff0000")
+    info = workspace.store.project.classes[1]
+    assert (info.name, info.kind, info.colour) == ("dividing", "regions", "#ff0000")
+    assert workspace.annotating.active_class == 2
+    click(panel.rows[0].radio, qtbot)
+    assert workspace.annotating.active_class == 1
+
+
+def test_a_name_that_is_taken_is_told_and_not_kept(
+    annotated: AnnotatePage, workspace: Workspace, qtbot: QtBot
+) -> None:
+    told: list[str] = []
+    workspace.message.connect(lambda _level, sentence: told.append(sentence))
+    click(annotated.classes.add, qtbot)
+    row = annotated.classes.rows[1]
+    row.name.setText("cells")
+    row.name.editingFinished.emit()
+    assert told == ["There is a class 'cells' already."]
+    assert row.name.text() == "class 2"
+
+
+def test_removing_a_class_asks_what_its_cells_become(
+    annotated: AnnotatePage, workspace: Workspace, qtbot: QtBot
+) -> None:
+    click(annotated.classes.add, qtbot)
+    layer = workspace.annotating.brush.layer
+    assert layer is not None
+    layer.paint((0, 5, 5), layer.selected_label)
+    workspace.annotating.tick()
+    click(annotated.classes.rows[1].remove, qtbot)
+    dialog = annotated.findChild(QInputDialog)
+    assert "1 objects are class 2" in dialog.labelText()
+    assert dialog.comboBoxItems() == ["cells"]
+    dialog.accept()
+    assert len(workspace.store.project.classes) == 1
+    assert not annotated.classes.rows[0].remove.isEnabled()
+
+
+def test_brush_buttons_and_napari_agree(
+    annotated: AnnotatePage, workspace: Workspace, qtbot: QtBot
+) -> None:
+    layer = workspace.annotating.brush.layer
+    assert layer is not None
+    brush = annotated.brush
+    click(brush.background, qtbot)
+    assert layer.selected_label == 1
+    assert "paints background" in brush.status.text()
+    click(brush.eraser, qtbot)
+    assert layer.mode == "erase"
+    click(brush.cell, qtbot)
+    assert (layer.mode, layer.selected_label) == ("paint", 2)
+    assert "cell 2 (cells)" in brush.status.text()
+    layer.mode = "pan_zoom"
+    assert not any(b.isChecked() for b in (brush.cell, brush.background, brush.eraser))
+    layer.brush_size = 17
+    assert brush.size.value() == brush.slider.value() == 17
+    brush.slider.setValue(23)
+    assert layer.brush_size == 23
+    brush.keep.setChecked(False)
+    assert not layer.preserve_labels
+
+
+def test_a_button_makes_the_annotation_the_active_layer(
+    annotated: AnnotatePage, viewer: ViewerModel, workspace: Workspace, qtbot: QtBot
+) -> None:
+    viewer.layers.selection.active = viewer.layers[0]
+    assert "select the layer" in annotated.brush.status.text()
+    click(annotated.brush.background, qtbot)
+    assert viewer.layers.selection.active is workspace.annotating.brush.layer
+
+
+def test_slices_are_listed_with_their_cells(
+    annotated: AnnotatePage, viewer: ViewerModel, workspace: Workspace, qtbot: QtBot
+) -> None:
+    layer = workspace.annotating.brush.layer
+    assert layer is not None
+    for z, ids in ((1, (2, 3)), (3, (4,))):
+        viewer.dims.set_current_step(0, z)
+        for id_ in ids:
+            layer.paint((z, 10 * id_ - 10, 10), id_)
+    workspace.annotating.tick()
+    panel = annotated.slices
+    qtbot.waitUntil(
+        lambda: panel.list.count() == 2 and "2 cells" in panel.list.item(0).text()
+    )
+    assert panel.here.text() == "Slice 3, 1 cell"
+    click(panel.finished, qtbot)
+    assert panel.list.item(1).text() == "Slice 3, 1 cell, finished"
+    click(panel.previous, qtbot)
+    assert panel.here.text() == "Slice 1, 2 cells"
+    assert not panel.finished.isChecked()
+    panel.list.itemClicked.emit(panel.list.item(1))
+    assert panel.finished.isChecked()
+
+
+def masks() -> Any:
+    values = np.zeros((5, 40, 60), np.int32)
+    values[2, 5:15, 5:15] = 1
+    values[2, 20:30, 20:30] = 4
+    return values
+
+
+def test_masks_of_a_layer_are_imported_from_the_menu(
+    annotated: AnnotatePage, viewer: ViewerModel, workspace: Workspace
+) -> None:
+    viewer.add_labels(masks(), name="truth")
+    annotated.import_.fill()
+    entries = {a.text(): a for a in annotated.import_.menu_.actions()}
+    entries["Masks of layer truth"].trigger()
+    image = workspace.store.project.images[0]
+    assert workspace.images.places(image.id) == ((0, 2),)
+
+
+def test_nothing_annotated_is_replaced_without_asking(
+    annotated: AnnotatePage, workspace: Workspace
+) -> None:
+    image = workspace.store.project.images[0]
+    annotated.import_.import_masks(masks())
+    annotated.import_.import_masks(masks())
+    before = workspace.store.annotation(image.id).plane(0, 2).copy()
+    box = annotated.findChild(QMessageBox)
+    buttons = {button.text(): button for button in box.buttons()}
+    buttons["Only where nothing is annotated"].click()
+    after = workspace.store.annotation(image.id).plane(0, 2)
+    np.testing.assert_array_equal(after, before)
+    box.deleteLater()
+
+
+def test_ambiguous_masks_are_asked_about(
+    annotated: AnnotatePage, workspace: Workspace
+) -> None:
+    values = np.zeros((5, 40, 60), np.int32)
+    values[0, ::4, ::4] = 1
+    values[0, 2::4, 2::4] = 2
+    annotated.import_.import_masks(values)
+    dialog = annotated.findChild(QInputDialog)
+    dialog.setTextValue("each value is a class, 0 is background")
+    dialog.accept()
+    assert [c.name for c in workspace.store.project.classes] == ["cells", "class 2"]
+
+
+def report() -> CheckReport:
+    return CheckReport(
+        (PlaneCount(0, 0, 3, "cells", 2, 1234),),
+        (
+            Finding("specks", "warning", "Slice 3 has specks.", 0, 0, 3, (9.0, 8.0), 2),
+            Finding("no-background", "error", "No background.", 0, 0, 3, fix="ring"),
+        ),
+    )
+
+
+def test_findings_can_be_gone_to_and_fixed(
+    annotated: AnnotatePage, workspace: Workspace, viewer: ViewerModel, qtbot: QtBot
+) -> None:
+    layer = workspace.annotating.brush.layer
+    assert layer is not None
+    layer.paint((3, 20, 20), 2)
+    workspace.annotating.tick()
+    check = annotated.check._check
+    check.check = lambda: None  # a worker is not wanted here
+    annotated.check_fold.setExpanded(True)
+    check._asked = (workspace.store.project.images[0].id,)
+    check._on_event(Checked(report()))
+    buttons = annotated.check.findChildren(QPushButton)
+    qtbot.waitUntil(lambda: all(button.isVisible() for button in buttons))
+    texts = [button.text() for button in buttons]
+    assert texts == ["Check now", "Go to", "Go to", "Fix"]
+    assert annotated.check.summary.text() == "Found: 1 to repair, 1 to look at."
+    assert annotated.check.table.item(0, 3).text() == "1,234"
+    click(buttons[1], qtbot)
+    assert viewer.dims.current_step[0] == 3
+    click(buttons[3], qtbot)
+    assert layer.data[3, 20, 25] == 1
+
+
+def test_the_overlay_follows_its_controls(
+    annotated: AnnotatePage, workspace: Workspace
+) -> None:
+    panel = annotated.overlay
+    panel.form.widget("w0").setValue(25.0)
+    assert workspace.overlay.settings.w0 == 25.0
+    assert not workspace.overlay.enabled
+
+
+def begin_anew(workspace: Workspace, viewer: ViewerModel) -> Workspace:
+    """Return the workspace of another session with the same image."""
+    workspace.close()
+    again = Workspace(viewer, workspace._post, Preferences())
+    again.images.add([viewer.layers["embryo"]])
+    return again
+
+
+def test_earlier_work_on_an_image_is_offered_and_restored(
+    annotated: AnnotatePage, viewer: ViewerModel, workspace: Workspace, qtbot: QtBot
+) -> None:
+    annotated.import_.import_masks(masks())
+    folder = workspace.store.folder
+    again = begin_anew(workspace, viewer)
+    page = AnnotatePage(again)
+    qtbot.addWidget(page)
+    page.show()
+    assert page.offer.sentence.text().endswith("found: 2 cells in 1 slice.")
+    click(page.offer.restore, qtbot)
+    assert again.store.folder == folder
+    image = again.images.current
+    assert image is not None
+    layer = again.images.annotation_layer(image.id)
+    assert layer is not None
+    assert layer.data[2, 8, 8] > 1
+    again.close()
+
+
+def test_an_offer_can_be_declined(
+    annotated: AnnotatePage, viewer: ViewerModel, workspace: Workspace, qtbot: QtBot
+) -> None:
+    annotated.import_.import_masks(masks())
+    again = begin_anew(workspace, viewer)
+    page = AnnotatePage(again)
+    qtbot.addWidget(page)
+    page.show()
+    click(page.offer.new, qtbot)
+    assert not page.offer.isVisible()
+    assert again.images.places(again.store.project.images[0].id) == ()
+    again.close()
+
+
+def test_a_saved_project_is_told_of(
+    annotated: AnnotatePage, workspace: Workspace, tmp_path: Path
+) -> None:
+    told: list[str] = []
+    workspace.message.connect(lambda _level, sentence: told.append(sentence))
+    annotated.import_.import_masks(masks())
+    annotated.project.save_as(str(tmp_path / "saved"))
+    assert (tmp_path / "saved" / "project.json").exists()
+    annotated.project.open_folder(str(tmp_path / "nothing"))
+    assert told[-2].startswith("Saved the project in")
+    assert "nothing" in told[-1]
+
+
+def test_all_keys_are_in_the_table() -> None:
+    shown = {text for _, text in key_table()}
+    assert {s.text for s in SHORTCUTS if s.action != "set_class"} <= shown
+    assert ("Ctrl+1 … 9", "Class 1 … 9") in key_table()
+
+
+def test_every_control_has_a_tooltip(annotated: AnnotatePage) -> None:
+    kinds = (
+        QAbstractButton,
+        QComboBox,
+        QLineEdit,
+        QSlider,
+        QAbstractSpinBox,
+        QCheckBox,
+        QRadioButton,
+    )
+    for kind in kinds:
+        for widget in annotated.findChildren(kind):
+            inner = isinstance(widget.parent(), (QAbstractSpinBox, QComboBox))
+            if inner or widget.objectName().startswith("qt_") or not widget.isVisible():
+                continue
+            assert widget.toolTip(), (kind, getattr(widget, "text", str)())
+
+
+def test_the_page_fits_a_narrow_dock(annotated: AnnotatePage, qtbot: QtBot) -> None:
+    for fold in (annotated.check_fold, annotated.overlay_fold, annotated.shortcut_fold):
+        fold.setExpanded(True)
+    assert annotated.minimumSizeHint().width() <= 320

@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import sys
+from threading import Thread, get_ident
+from typing import TYPE_CHECKING
+
+import pytest
+
+from napari_unet.gui.main_thread import MainThread
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pytestqt.qtbot import QtBot
+
+
+@pytest.fixture
+def main_thread(qtbot: QtBot) -> Iterator[MainThread]:
+    made = MainThread()
+    yield made
+    made.close()
+
+
+def test_calls_from_a_thread_run_in_the_main_thread_in_order(
+    qtbot: QtBot, main_thread: MainThread
+) -> None:
+    seen: list[tuple[int, int]] = []
+
+    def background() -> None:
+        for number in range(100):
+            main_thread.post(lambda n=number: seen.append((n, get_ident())))
+
+    thread = Thread(target=background)
+    thread.start()
+    thread.join()
+    assert seen == []
+    qtbot.waitUntil(lambda: len(seen) == 100)
+    assert seen == [(number, get_ident()) for number in range(100)]
+
+
+def test_a_call_from_the_main_thread_does_not_run_at_once(
+    qtbot: QtBot, main_thread: MainThread
+) -> None:
+    seen: list[int] = []
+    main_thread.post(lambda: seen.append(1))
+    assert seen == []
+    qtbot.waitUntil(lambda: seen == [1])
+
+
+def test_what_a_call_raises_reaches_the_excepthook(
+    qtbot: QtBot, main_thread: MainThread, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caught: list[BaseException] = []
+    monkeypatch.setattr(sys, "excepthook", lambda _t, error, _tb: caught.append(error))
+    seen: list[int] = []
+
+    def fail() -> None:
+        raise RuntimeError("out of memory")
+
+    main_thread.post(fail)
+    main_thread.post(lambda: seen.append(1))
+    qtbot.waitUntil(lambda: seen == [1])
+    assert [str(error) for error in caught] == ["out of memory"]
+
+
+def test_after_close_calls_are_dropped_also_those_that_wait(
+    qtbot: QtBot, main_thread: MainThread
+) -> None:
+    seen: list[int] = []
+    main_thread.post(lambda: seen.append(1))
+    main_thread.later(0.01, lambda: seen.append(2))
+    main_thread.close()
+    main_thread.post(lambda: seen.append(3))
+    qtbot.wait(50)
+    assert seen == []
+
+
+def test_later_runs_after_the_time_also_when_asked_by_a_thread(
+    qtbot: QtBot, main_thread: MainThread
+) -> None:
+    seen: list[str] = []
+    thread = Thread(target=lambda: main_thread.later(0.05, lambda: seen.append("late")))
+    thread.start()
+    thread.join()
+    main_thread.post(lambda: seen.append("now"))
+    qtbot.waitUntil(lambda: "late" in seen)
+    assert seen == ["now", "late"]
+
+
+def test_later_that_waits_is_dropped_by_close(
+    qtbot: QtBot, main_thread: MainThread
+) -> None:
+    seen: list[int] = []
+    main_thread.later(0.03, lambda: seen.append(1))
+    qtbot.wait(5)
+    main_thread.close()
+    qtbot.wait(60)
+    assert seen == []

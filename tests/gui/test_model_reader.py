@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from example_models import random_model
+from napari_unet.core.architecture import u_shape
+from napari_unet.gui import workspaces
+from napari_unet.gui.model_reader import get_reader
+from napari_unet.io.model_file import save_model
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def model_file(tmp_path: Path) -> Path:
+    path = tmp_path / "cells.safetensors"
+    save_model(
+        random_model(u_shape(ndim=2, channels=1, classes=2, width=2, depth=1)), path
+    )
+    return path
+
+
+def test_a_model_is_offered_and_adds_no_layer(
+    model_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offered: list[str] = []
+    monkeypatch.setattr(workspaces, "offer_model", offered.append)
+    read = get_reader(str(model_file))
+    assert read is not None
+    assert offered == []
+    assert read(str(model_file)) == [(None,)]
+    assert offered == [str(model_file)]
+
+
+def test_several_files_are_read_as_a_list(
+    model_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offered: list[str] = []
+    monkeypatch.setattr(workspaces, "offer_model", offered.append)
+    read = get_reader([str(model_file)])
+    assert read is not None
+    assert read([str(model_file)]) == [(None,)]
+    assert offered == [str(model_file)]
+
+
+def test_other_files_are_left_to_others(tmp_path: Path) -> None:
+    foreign = tmp_path / "foreign.safetensors"
+    save_file({"a": np.zeros(2, np.float32)}, foreign)
+    damaged = tmp_path / "damaged.safetensors"
+    damaged.write_bytes(b"nothing")
+    assert get_reader(str(foreign)) is None
+    assert get_reader(str(damaged)) is None
+    assert get_reader(str(tmp_path / "gone.safetensors")) is None
+    assert get_reader(str(tmp_path / "image.tif")) is None
+    assert get_reader([]) is None

@@ -1,0 +1,429 @@
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from qtpy.QtCore import QMimeData, QPoint, Qt, QUrl
+from qtpy.QtGui import QDragEnterEvent, QDropEvent
+from qtpy.QtWidgets import QFileDialog, QMessageBox, QWidget
+
+from desk import Desk
+from example_models import random_model
+from napari_unet.core.architecture import u_shape
+from napari_unet.core.jobs import (
+    ExportJob,
+    LoadModelJob,
+    PredictFolderJob,
+    PredictJob,
+    SegmentJob,
+)
+from napari_unet.core.settings import Segmentation
+from napari_unet.gui.predict.export_dialog import ExportDialog
+from napari_unet.gui.predict.page import PredictPage
+from napari_unet.io.model_file import save_model
+from napari_unet.session.preferences import Preferences
+from napari_unet.session.workspace import Workspace
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from napari.components import ViewerModel
+    from pytestqt.qtbot import QtBot
+
+
+@pytest.fixture(scope="module")
+def model_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("models") / "blobs.safetensors"
+    model = random_model(u_shape(ndim=2, channels=1, classes=2, width=2, depth=1))
+    card = model.card.replace(segmentation=Segmentation(threshold=0.3))
+    save_model(type(model)(card, model.weights), path)
+    return path
+
+
+@pytest.fixture
+def desk() -> Desk:
+    return Desk()
+
+
+@pytest.fixture
+def workspace(
+    viewer: ViewerModel, tmp_path: Path, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Workspace]:
+    workspace = Workspace(
+        viewer, lambda call: call(), Preferences(), tmp_path / "projects"
+    )
+    monkeypatch.setattr(workspace.worker, "submit", desk.submit)
+    yield workspace
+    workspace.close()
+
+
+@pytest.fixture
+def page(workspace: Workspace, qtbot: QtBot) -> PredictPage:
+    page = PredictPage(workspace)
+    qtbot.addWidget(page)
+    page.show()
+    return page
+
+
+@pytest.fixture
+def ready(page: PredictPage, workspace: Workspace, model_file: Path) -> PredictPage:
+    """A page with a model and an image."""
+    layer = workspace.viewer.add_image(np.ones((8, 10), np.uint8), name="blobs")
+    workspace.images.add([layer])
+    page.models.take(model_file)
+    settle(page)
+    return page
+
+
+def watch_annotation(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> list[tuple[Any, ...]]:
+    """Return what is given to be annotation from now on."""
+    taken: list[tuple[Any, ...]] = []
+
+    def take(*given: Any) -> int:
+        taken.append(given)
+        return 1
+
+    monkeypatch.setattr(workspace.annotating, "use_as_annotation", take)
+    return taken
+
+
+def settle(page: PredictPage) -> None:
+    page._timer.stop()
+    page._show()
+
+
+def press(qtbot: QtBot, button: QWidget) -> None:
+    assert button.isEnabled()
+    qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
+
+
+def predicted(page: PredictPage, desk: Desk, count: int = 5) -> None:
+    page.run.predict.click()
+    (handle,) = desk.running(PredictJob)
+    desk.predict(handle)
+    desk.end(handle)
+    while desk.running(SegmentJob):
+        desk.find_cells(desk.running(SegmentJob)[0], count)
+    settle(page)
+
+
+def test_without_a_model_the_page_says_what_to_do(page: PredictPage) -> None:
+    assert page.models.empty.isVisible()
+    assert page.models.empty.hint.text() == (
+        "Train a model first, or drop a model file (.safetensors) here."
+    )
+    assert not page.run.predict.isEnabled()
+    assert not page.cells.isVisible()
+
+
+def test_with_a_model_it_says_what_the_model_is(ready: PredictPage) -> None:
+    assert not ready.models.empty.isVisible()
+    assert ready.models.combo.currentText() == "blobs"
+    assert ready.models.details.text().startswith("class 1 · 2-D")
+    assert ready.run.predict.isEnabled()
+    assert ready.run.image.text() == "blobs"
+
+
+def test_a_model_file_can_be_dropped_on_the_page(
+    page: PredictPage, workspace: Workspace, model_file: Path
+) -> None:
+    data = QMimeData()
+    data.setUrls([QUrl.fromLocalFile(str(model_file))])
+    where = QPoint(5, 5)
+    buttons, keys = Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
+    enter = QDragEnterEvent(where, Qt.DropAction.CopyAction, data, buttons, keys)
+    enter.ignore()
+    page.dragEnterEvent(enter)
+    assert enter.isAccepted()
+    drop = QDropEvent(where.toPointF(), Qt.DropAction.CopyAction, data, buttons, keys)
+    page.dropEvent(drop)
+    assert workspace.models.selected == model_file
+
+
+def test_other_files_that_are_dragged_over_the_page_are_napari_s(
+    page: PredictPage,
+) -> None:
+    data = QMimeData()
+    data.setUrls([QUrl.fromLocalFile("/tmp/image.tif")])
+    enter = QDragEnterEvent(
+        QPoint(5, 5),
+        Qt.DropAction.CopyAction,
+        data,
+        Qt.MouseButton.LeftButton,
+        Qt.KeyboardModifier.NoModifier,
+    )
+    enter.ignore()
+    page.dragEnterEvent(enter)
+    assert not enter.isAccepted()
+
+
+def test_a_bad_file_is_told_in_a_sentence(
+    page: PredictPage, workspace: Workspace, tmp_path: Path
+) -> None:
+    told: list[tuple[str, str]] = []
+    workspace.message.connect(lambda level, text: told.append((level, text)))
+    bad = tmp_path / "bad.safetensors"
+    bad.write_bytes(b"nothing")
+    page.models.take(bad)
+    ((level, sentence),) = told
+    assert level == "error"
+    assert "bad.safetensors is not a napari-unet model" in sentence
+
+
+@pytest.mark.parametrize(
+    ("number", "places"), [(0, ((0, 0),)), (2, ((0, 0),)), (3, ((0, 0),))]
+)
+def test_predict_asks_for_what_is_chosen(
+    ready: PredictPage,
+    desk: Desk,
+    qtbot: QtBot,
+    number: int,
+    places: tuple[tuple[int, int], ...],
+) -> None:
+    ready.run.what.setCurrentIndex(number)
+    ready.run.options.setExpanded(True)
+    ready.run.entropy.setChecked(True)
+    value = ready.run.form.value()
+    ready.run.form.setValue(value.replace(averaging="dihedral", tile=96))
+    press(qtbot, ready.run.predict)
+    (job,) = desk.jobs(PredictJob)
+    assert job.places == places
+    assert (job.settings.averaging, job.settings.tile) == ("dihedral", 96)
+    assert job.entropy is not None
+
+
+def test_progress_and_cancel_are_there_while_it_runs(
+    ready: PredictPage, desk: Desk, qtbot: QtBot
+) -> None:
+    assert not ready.run.progress.isVisible()
+    assert not ready.run.cancel.isEnabled()
+    press(qtbot, ready.run.predict)
+    settle(ready)
+    assert ready.run.progress.isVisible()
+    assert not ready.run.predict.isEnabled()
+    (handle,) = desk.running(PredictJob)
+    desk.predict(handle)
+    assert ready.run.progress.value() == ready.run.progress.maximum()
+    press(qtbot, ready.run.cancel)
+    assert desk.cancelled == [handle]
+    desk.end(handle, cancelled=True)
+    settle(ready)
+    assert ready.run.predict.isEnabled()
+    assert ready.run.status.text() == "Cancelled; what was done is kept."
+
+
+def test_the_number_of_cells_of_the_slice_is_told(
+    ready: PredictPage, desk: Desk
+) -> None:
+    assert ready.count.text() == "Cells appear here when a slice is predicted."
+    predicted(ready, desk, 12)
+    assert ready.count.text() == "12 cells in this slice."
+
+
+def test_sliders_show_the_model_s_settings_and_act_at_once(
+    ready: PredictPage, desk: Desk, workspace: Workspace
+) -> None:
+    assert ready.cells.main.value().threshold == 0.3
+    predicted(ready, desk)
+    before = len(desk.handles)
+    value = ready.cells.main.value()
+    ready.cells.main.setValue(value.replace(threshold=0.8))
+    assert desk.handles[before].what.settings.threshold == 0.8
+    assert ready.cells.more.value().threshold == 0.8
+    ready.cells.more.setValue(ready.cells.more.value().replace(neck=0.1))
+    settings = workspace.prediction.segmentation
+    assert (settings.threshold, settings.neck) == (0.8, 0.1)
+    ready.cells.fold.setExpanded(True)
+    ready.cells.reset.click()
+    assert workspace.prediction.segmentation == Segmentation(threshold=0.3)
+    assert not ready.cells.reset.isEnabled()
+
+
+def test_the_cells_of_a_slice_become_annotation(
+    ready: PredictPage,
+    desk: Desk,
+    workspace: Workspace,
+    qtbot: QtBot,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    taken = watch_annotation(workspace, monkeypatch)
+    assert not ready.use_slice.isEnabled()
+    predicted(ready, desk)
+    image = workspace.images.current
+    assert image is not None
+    workspace.prediction.results[image.id].array("cells")[2, 3] = 4
+    press(qtbot, ready.use_slice)
+    ((image_id, plane, t, z, ids),) = taken
+    assert (image_id, t, z, ids) == (image.id, 0, 0, None)
+    assert plane.shape == (8, 10)
+    assert plane[2, 3] == 4
+
+
+def click(viewer: ViewerModel, position: tuple[float, ...], *, drag: bool) -> None:
+    event = SimpleNamespace(
+        type="mouse_press", button=1, modifiers=(), position=position
+    )
+    for callback in viewer.mouse_drag_callbacks:
+        steps: Any = callback(viewer, event)
+        event.type = "mouse_press"
+        next(steps, None)
+        if drag:
+            event.type = "mouse_move"
+            next(steps, None)
+        event.type = "mouse_release"
+        next(steps, None)
+
+
+def test_a_click_on_a_cell_takes_it_while_the_button_is_pressed(
+    ready: PredictPage,
+    desk: Desk,
+    workspace: Workspace,
+    qtbot: QtBot,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    taken = watch_annotation(workspace, monkeypatch)
+    predicted(ready, desk)
+    image = workspace.images.current
+    assert image is not None
+    workspace.prediction.results[image.id].array("cells")[2, 3] = 4
+    viewer = workspace.viewer
+    click(viewer, (2.2, 2.8), drag=False)
+    assert taken == []
+    press(qtbot, ready.use_cells)
+    for position in ((0.0, 0.0), (-3.0, 4.0), (50.0, 4.0)):
+        click(viewer, position, drag=False)
+    click(viewer, (2.2, 2.8), drag=True)
+    assert taken == []
+    click(viewer, (2.2, 2.8), drag=False)
+    assert [given[4] for given in taken] == [(4,)]
+    ready.hide()
+    assert not ready.use_cells.isChecked()
+    click(viewer, (2.2, 2.8), drag=False)
+    assert len(taken) == 1
+
+
+def test_a_folder_is_predicted_into_another(
+    ready: PredictPage,
+    desk: Desk,
+    qtbot: QtBot,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    answers = iter([str(tmp_path / "in"), str(tmp_path / "out")])
+    monkeypatch.setattr(
+        QFileDialog, "getExistingDirectory", lambda *_, **__: next(answers)
+    )
+    ready.run.what.setCurrentIndex(4)
+    press(qtbot, ready.run.predict)
+    (job,) = desk.jobs(PredictFolderJob)
+    assert (job.source, job.target) == (str(tmp_path / "in"), str(tmp_path / "out"))
+    assert job.segmentation == Segmentation(threshold=0.3)
+
+
+def test_a_folder_needs_no_open_image(page: PredictPage, model_file: Path) -> None:
+    page.models.take(model_file)
+    settle(page)
+    assert not page.run.predict.isEnabled()
+    page.run.what.setCurrentIndex(4)
+    assert page.run.predict.isEnabled()
+
+
+def test_the_mouse_over_the_page_lets_the_model_be_read(
+    ready: PredictPage, desk: Desk
+) -> None:
+    ready.enterEvent(None)
+    assert [job.model for job in desk.jobs(LoadModelJob)] == [
+        str(ready.models._models.selected)
+    ]
+
+
+def dialog_of(page: PredictPage, workspace: Workspace, folder: Path) -> ExportDialog:
+    image = workspace.images.current
+    assert image is not None
+    exporting = workspace.prediction.exporting
+    return ExportDialog(exporting, (image.id,), folder, page)
+
+
+def test_export_writes_what_is_ticked(
+    ready: PredictPage, desk: Desk, workspace: Workspace, tmp_path: Path
+) -> None:
+    assert not ready.export.isEnabled()
+    predicted(ready, desk)
+    assert ready.export.isEnabled()
+    dialog = dialog_of(ready, workspace, tmp_path)
+    dialog.table.setChecked(False)
+    dialog.probabilities.setChecked(True)
+    dialog.format.setCurrentIndex(1)
+    dialog.accept()
+    (job,) = desk.jobs(ExportJob)
+    assert (job.masks, job.table, job.format) == (True, False, "ome.tif")
+    assert job.probabilities is not None
+    assert job.folder == str(tmp_path)
+
+
+@pytest.mark.parametrize("yes", [True, False])
+def test_files_are_overwritten_only_if_people_agree(
+    ready: PredictPage,
+    desk: Desk,
+    workspace: Workspace,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    yes: bool,
+) -> None:
+    predicted(ready, desk)
+    (tmp_path / "blobs_cells.tif").touch()
+    asked: list[str] = []
+    button = QMessageBox.StandardButton
+    monkeypatch.setattr(
+        QMessageBox,
+        "question",
+        lambda _parent, _title, text: (
+            asked.append(text) or (button.Yes if yes else button.No)
+        ),
+    )
+    dialog_of(ready, workspace, tmp_path).accept()
+    assert "blobs_cells.tif" in asked[0]
+    assert len(desk.jobs(ExportJob)) == int(yes)
+
+
+def test_a_folder_that_is_not_there_is_told_in_the_dialog(
+    ready: PredictPage, desk: Desk, workspace: Workspace, tmp_path: Path
+) -> None:
+    predicted(ready, desk)
+    dialog = dialog_of(ready, workspace, tmp_path / "gone")
+    dialog.accept()
+    assert dialog.problem.text() == f"There is no folder {tmp_path / 'gone'}."
+    assert desk.jobs(ExportJob) == []
+
+
+def test_every_control_has_a_tooltip_and_the_page_is_narrow(
+    ready: PredictPage,
+) -> None:
+    from qtpy.QtWidgets import QAbstractButton, QAbstractSpinBox, QComboBox
+
+    assert ready.minimumSizeHint().width() <= 300
+    for kind in (QAbstractButton, QAbstractSpinBox, QComboBox):
+        for control in ready.findChildren(kind):
+            if control.isVisibleTo(ready) and not control.objectName().startswith(
+                "qt_"
+            ):
+                assert control.toolTip(), control
+
+
+def test_a_page_that_is_gone_is_not_told_anything(
+    workspace: Workspace, qtbot: QtBot, model_file: Path
+) -> None:
+    page = PredictPage(workspace)
+    qtbot.addWidget(page)
+    page.show()
+    page.deleteLater()
+    qtbot.wait(10)
+    workspace.models.add(model_file)
+    workspace.models.select(model_file)
+    workspace.prediction.changed.emit()
+    workspace.prediction.progressed.emit(0.5)

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+from npe2 import PluginManifest
+
+import napari_unet
+from napari_unet.gui import preferences
+from napari_unet.gui.preferences import load_preferences
+from napari_unet.session.preferences import Preferences
+
+if TYPE_CHECKING:
+    from npe2._pytest_plugin import TestPluginManager
+
+MANIFEST = Path(napari_unet.__file__).with_name("napari.yaml")
+# What the JSON schema of a model says of a bound, and the manifest too.
+BOUNDS = ("type", "default", "enum", "minimum", "maximum", "description")
+
+
+@pytest.fixture
+def no_napari(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A napari that knows no preferences of plugins (< 0.9)."""
+    monkeypatch.setattr(preferences, "_from_napari", lambda: None)
+
+
+def _configurations() -> dict[str, Any]:
+    contributions = yaml.safe_load(MANIFEST.read_text("utf-8"))["contributions"]
+    found: dict[str, Any] = contributions["configurations"]
+    return found
+
+
+def test_the_manifest_repeats_the_model() -> None:
+    shown = _configurations()["general"]["properties"]
+    model = Preferences.model_json_schema()["properties"]
+    assert list(shown) == list(model)
+    for name, told in model.items():
+        for bound in BOUNDS:
+            assert shown[name].get(bound) == told.get(bound), (name, bound)
+
+
+def test_what_is_set_in_napari_is_used(
+    plugin_settings: None, npe2pm: TestPluginManager
+) -> None:
+    from napari.settings import get_plugin_settings
+
+    npe2pm.register(PluginManifest.from_file(MANIFEST))
+    assert load_preferences() == Preferences()
+    section = get_plugin_settings("napari-unet").general
+    section.device = "cpu"
+    section.autosave_seconds = 1.5
+    section.memory_gb = 4
+    assert load_preferences() == Preferences(
+        device="cpu", autosave_seconds=1.5, memory_gb=4
+    )
+
+
+@pytest.mark.usefixtures("plugin_settings")
+def test_where_napari_does_not_know_the_plugin_a_file_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "preferences.json"
+    assert load_preferences(path) == Preferences()
+    path.write_text('{"device": "cpu", "model_folder": "/models"}', "utf-8")
+    assert load_preferences(path) == Preferences(device="cpu", model_folder="/models")
+
+
+@pytest.mark.usefixtures("no_napari")
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('{"autosave_seconds": 0}', "autosave_seconds should be greater than or equal"),
+        ('{"colour": 1}', "colour"),
+        ("{", "cannot be read"),
+        ("[1]", "preferences"),
+    ],
+)
+def test_a_file_that_is_wrong_is_told_and_the_defaults_hold(
+    tmp_path: Path, text: str, told: str
+) -> None:
+    path = tmp_path / "preferences.json"
+    path.write_text(text, "utf-8")
+    with pytest.warns(UserWarning, match=f"preferences.json.*{told}.*defaults"):
+        assert load_preferences(path) == Preferences()

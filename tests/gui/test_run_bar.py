@@ -1,0 +1,254 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from psygnal import Signal
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QVBoxLayout, QWidget
+
+from napari_unet.core.messages import Status
+from napari_unet.core.recipe import Training
+from napari_unet.gui.forms import SettingsForm
+from napari_unet.gui.number_box import FloatBox
+from napari_unet.gui.run_bar import RunBar, clock, progress_text
+
+if TYPE_CHECKING:
+    from pytestqt.qtbot import QtBot
+
+LEFT = Qt.MouseButton.LeftButton
+
+
+class TrainingStandIn:
+    """What the run bar knows of `session.training.TrainingControl`."""
+
+    changed = Signal()
+
+    def __init__(self) -> None:
+        self.state = "idle"
+        self.loss: float | None = None
+        self.seconds_left: float | None = None
+        self.progress = 0.0
+        self.can_start = (True, "")
+        self.asked: list[str] = []
+
+    def start(self) -> None:
+        self.asked.append("start")
+
+    def pause(self) -> None:
+        self.asked.append("pause")
+
+    def resume(self) -> None:
+        self.asked.append("resume")
+
+    def stop(self) -> None:
+        self.asked.append("stop")
+
+    def enter(self, state: str) -> None:
+        self.state = state
+        self.changed.emit()
+
+
+class WorkerStandIn:
+    status_changed = Signal(object)
+
+    def __init__(self) -> None:
+        self.status: Status | None = None
+
+    def tell(self, status: Status) -> None:
+        self.status = status
+        self.status_changed.emit(status)
+
+
+class WorkspaceStandIn:
+    def __init__(self) -> None:
+        self.training = TrainingStandIn()
+        self.worker = WorkerStandIn()
+        self.freed = 0
+
+    def free_memory(self) -> None:
+        self.freed += 1
+
+
+@pytest.fixture
+def workspace() -> WorkspaceStandIn:
+    return WorkspaceStandIn()
+
+
+@pytest.fixture
+def bar(qtbot: QtBot, workspace: WorkspaceStandIn) -> RunBar:
+    made = RunBar(workspace, shortcuts={"train": "Ctrl+Return"})
+    qtbot.addWidget(made)
+    made.resize(320, made.sizeHint().height())
+    made.show()
+    qtbot.waitExposed(made)
+    return made
+
+
+def _enabled(bar: RunBar) -> tuple[bool, ...]:
+    return tuple(b.isEnabled() for b in (bar.train, bar.pause, bar.stop))
+
+
+@pytest.mark.parametrize(
+    ("state", "enabled"),
+    [
+        ("idle", (True, False, False)),
+        ("starting", (False, False, True)),
+        ("training", (False, True, True)),
+        ("paused", (False, True, True)),
+        ("stopping", (False, False, False)),
+    ],
+)
+def test_only_what_makes_sense_can_be_pressed(
+    bar: RunBar, workspace: WorkspaceStandIn, state: str, enabled: tuple[bool, ...]
+) -> None:
+    workspace.training.enter(state)
+    assert _enabled(bar) == enabled
+    assert bar.pause.text() == ("Resume" if state == "paused" else "Pause")
+
+
+def test_why_nothing_can_be_trained_stands_in_the_bar_and_the_tooltip(
+    bar: RunBar, workspace: WorkspaceStandIn
+) -> None:
+    reason = "Paint some cells and some background first."
+    workspace.training.can_start = (False, reason)
+    workspace.training.changed.emit()
+    assert _enabled(bar) == (False, False, False)
+    assert bar.line.isVisible()
+    assert bar.line.text() == reason
+    assert reason in bar.train.toolTip()
+    workspace.training.can_start = (True, "")
+    workspace.training.changed.emit()
+    assert bar.line.text() == "Ready to train."
+    assert reason not in bar.train.toolTip()
+
+
+def test_buttons_ask_the_training(
+    qtbot: QtBot, bar: RunBar, workspace: WorkspaceStandIn
+) -> None:
+    training = workspace.training
+    qtbot.mouseClick(bar.train, LEFT)
+    training.enter("training")
+    qtbot.mouseClick(bar.pause, LEFT)
+    training.enter("paused")
+    qtbot.mouseClick(bar.pause, LEFT)
+    training.enter("training")
+    qtbot.mouseClick(bar.stop, LEFT)
+    assert training.asked == ["start", "pause", "resume", "stop"]
+
+
+def test_progress_loss_and_time_left_are_shown(
+    bar: RunBar, workspace: WorkspaceStandIn
+) -> None:
+    training = workspace.training
+    training.loss, training.seconds_left, training.progress = 0.1234, 42.2, 0.25
+    training.enter("training")
+    assert bar.progress.isVisible()
+    assert not bar.line.isVisible()
+    assert bar.progress.value() == 0.25 * bar.progress.maximum()
+    assert bar.progress.text() == "loss 0.12 · 0:42 left"
+
+
+@pytest.mark.parametrize(
+    ("state", "loss", "left", "text"),
+    [
+        ("training", None, None, "training"),
+        ("training", 1.5, None, "loss 1.5"),
+        ("training", 0.00123, 3700.0, "loss 0.0012 · 1:01:40 left"),
+        ("paused", 0.5, 30.0, "paused · loss 0.5"),
+        ("starting", None, None, "starting"),
+        ("stopping", 0.5, 10.0, "stopping · loss 0.5"),
+    ],
+)
+def test_progress_in_words(
+    state: str, loss: float | None, left: float | None, text: str
+) -> None:
+    assert progress_text(state, loss, left) == text
+
+
+def test_durations_are_written_as_on_a_clock() -> None:
+    seconds = (-3, 0, 59.4, 59.6, 3599, 3600, 36061)
+    clocks = ["0:00", "0:00", "0:59", "1:00", "59:59", "1:00:00", "10:01:01"]
+    assert [clock(s) for s in seconds] == clocks
+
+
+def test_device_and_memory_are_shown_as_soon_as_they_are_known(
+    qtbot: QtBot, bar: RunBar, workspace: WorkspaceStandIn
+) -> None:
+    assert bar.device.text() == "Not started yet"
+    assert not bar.free.isEnabled()
+    workspace.worker.tell(
+        Status(
+            0,
+            "CPU, 2 threads",
+            "torch is built for the CPU only",
+            830_000_000,
+            8_000_000_000,
+        )
+    )
+    assert bar.device.text() == "CPU, 2 threads"
+    assert "No GPU: torch is built for the CPU only" in bar.device.toolTip()
+    assert bar.memory.text() == "0.8 GB"
+    qtbot.mouseClick(bar.free, LEFT)
+    assert workspace.freed == 1
+
+
+def test_with_a_gpu_there_is_nothing_to_explain(
+    bar: RunBar, workspace: WorkspaceStandIn
+) -> None:
+    workspace.worker.tell(Status(0, "NVIDIA H200", "", 10**9, 10**11))
+    assert bar.device.toolTip() == "NVIDIA H200"
+
+
+def test_everything_has_a_tooltip_and_keys_are_named(bar: RunBar) -> None:
+    parts = (bar.train, bar.pause, bar.stop, bar.free, bar.progress, bar.line)
+    assert all(part.toolTip() for part in (*parts, bar.device))
+    assert "(Ctrl+Return)" in bar.train.toolTip()
+    assert "(" not in bar.stop.toolTip()
+
+
+def test_it_is_low_and_fits_a_narrow_dock(
+    bar: RunBar, workspace: WorkspaceStandIn
+) -> None:
+    workspace.training.can_start = (False, "A very long reason. " * 20)
+    workspace.training.changed.emit()
+    workspace.worker.tell(Status(0, "A very long name of a GPU " * 5, "", 1, 10**11))
+    assert bar.minimumSizeHint().width() <= 300
+    assert bar.minimumSizeHint().height() <= 90
+    assert bar.height() <= 90
+
+
+def test_a_number_that_is_being_typed_counts_when_train_is_pressed(
+    qtbot: QtBot, workspace: WorkspaceStandIn
+) -> None:
+    bar, form = RunBar(workspace), SettingsForm(Training, ["minutes"])
+    page = QWidget()
+    qtbot.addWidget(page)
+    layout = QVBoxLayout(page)
+    layout.addWidget(form)
+    layout.addWidget(bar)
+    page.show()
+    qtbot.waitActive(page)
+    # as on macOS, where a click leaves the focus where it is
+    bar.train.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+    box = form.widget("minutes")
+    assert isinstance(box, FloatBox)
+    box.setFocus()
+    qtbot.waitUntil(box.hasFocus)
+    box.lineEdit().selectAll()
+    qtbot.keyClicks(box, "12")
+    assert form.value().minutes == 5
+    qtbot.mouseClick(bar.train, LEFT)
+    assert form.value().minutes == 12
+    assert workspace.training.asked == ["start"]
+
+
+def test_a_bar_that_is_gone_is_not_told_of_changes(
+    qtbot: QtBot, workspace: WorkspaceStandIn
+) -> None:
+    bar = RunBar(workspace)
+    with qtbot.waitSignal(bar.destroyed):
+        bar.deleteLater()
+    workspace.training.enter("training")
+    assert len(workspace.training.changed) == 0
+    assert len(workspace.worker.status_changed) == 0

@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from psygnal import Signal
+
+from napari_unet.gui.tasks import JobTask, show_as_task
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import napari
+    from napari.components import ViewerModel
+    from pytestqt.qtbot import QtBot
+
+
+class HandleStandIn:
+    """What the task manager needs of `session.worker.Handle`."""
+
+    ended = Signal(bool)
+    failed = Signal(object)
+
+    def __init__(self) -> None:
+        self.title = "Train on 3 slices"
+        self.running = True
+        self.progress = 0.0
+        self.cancelled = False
+
+    def cancel(self) -> None:
+        self.cancelled = True
+
+
+def _bars() -> list[Any]:
+    from napari.utils import progress
+
+    return [bar for bar in progress._all_instances if bar.desc.startswith("Train on")]
+
+
+def test_a_viewer_without_a_window_shows_nothing(
+    qtbot: QtBot, viewer: ViewerModel
+) -> None:
+    show_as_task(HandleStandIn(), viewer)
+    qtbot.wait(20)
+    assert _bars() == []
+
+
+@pytest.mark.viewer
+@pytest.mark.parametrize("problem", [False, True])
+def test_a_job_is_shown_until_it_is_over(
+    make_napari_viewer: Callable[[], napari.Viewer], qtbot: QtBot, problem: bool
+) -> None:
+    viewer = make_napari_viewer()
+    handle = HandleStandIn()
+    manager = viewer.window._task_status_manager
+    show_as_task(handle, viewer)
+    # not at once: whoever submits a job is not prepared for other events
+    assert _bars() == []
+    qtbot.waitUntil(lambda: len(_bars()) == 1)
+    assert manager.is_busy()
+    assert "Train on 3 slices" in manager.get_status()[-1]
+    handle.progress = 0.425
+    qtbot.waitUntil(lambda: _bars()[0].n == 42)
+    if problem:
+        handle.failed.emit(None)
+    handle.running = False
+    qtbot.waitUntil(lambda: _bars() == [])
+    assert not manager.is_busy()
+    last = list(manager._tasks.values())[-1].state()[2]
+    assert str(last) == ("failed" if problem else "completed")
+    assert not JobTask._shown
+    assert len(handle.failed) == 0
+    assert not handle.cancelled
+
+
+@pytest.mark.viewer
+def test_closing_the_window_cancels_the_job(
+    make_napari_viewer: Callable[[], napari.Viewer], qtbot: QtBot
+) -> None:
+    viewer = make_napari_viewer()
+    handle = HandleStandIn()
+    show_as_task(handle, viewer)
+    qtbot.waitUntil(lambda: len(_bars()) == 1)
+    viewer.window._task_status_manager.cancel_all()
+    assert handle.cancelled
+    handle.running = False
+    qtbot.waitUntil(lambda: _bars() == [])

@@ -1,0 +1,296 @@
+"""The Train dock's page against a real project; nothing is trained."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QScrollArea
+
+from napari_unet.core.architecture import u_shape
+from napari_unet.core.events import ModelSaved, Verdict
+from napari_unet.core.model import Model, ModelCard
+from napari_unet.core.recipe import Training
+from napari_unet.gui.train.page import TrainPage
+from napari_unet.io.model_file import save_model
+from napari_unet.session.preferences import Preferences
+from napari_unet.session.run_record import RunRecord
+from napari_unet.session.training import TrainingControl
+from napari_unet.session.workspace import Workspace
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from napari.components import ViewerModel
+    from pytestqt.qtbot import QtBot
+
+
+@pytest.fixture
+def workspace(viewer: ViewerModel, tmp_path: Path) -> Iterator[Workspace]:
+    workspace = Workspace(
+        viewer, lambda call: call(), Preferences(device="cpu"), tmp_path / "projects"
+    )
+    yield workspace
+    workspace.close()
+
+
+@pytest.fixture
+def page(qtbot: QtBot, workspace: Workspace) -> TrainPage:
+    page = TrainPage(workspace)
+    qtbot.addWidget(page)
+    return page
+
+
+def add_image(workspace: Workspace, *shape: int) -> str:
+    layer = workspace.viewer.add_image(np.zeros(shape, np.uint8), name="nuclei")
+    return workspace.images.add([layer]).id
+
+
+def choose(box: Any, data: object) -> None:
+    """Choose an item as a person would."""
+    index = box.findData(data)
+    box.setCurrentIndex(index)
+    box.activated.emit(index)
+
+
+def a_model(path: Path) -> ModelCard:
+    table = u_shape(ndim=2, channels=1, classes=2, width=2, depth=1)
+    card = ModelCard(architecture=table, classes=(), training=Training())
+    save_model(Model(card, {"w": np.zeros(1, np.float32)}), path)
+    return card
+
+
+def settings(workspace: Workspace) -> Training:
+    return workspace.training.settings
+
+
+def test_without_annotation_the_page_says_what_to_do(
+    page: TrainPage, workspace: Workspace
+) -> None:
+    add_image(workspace, 40, 50)
+    assert page.problem.text() == (
+        "Paint a few cells and some background in the Annotate dock, then press Train."
+    )
+    assert page.problem.level == "info"
+    assert not page.result.isVisibleTo(page)
+
+
+def test_what_will_be_trained_on_is_said_in_a_line(
+    page: TrainPage, workspace: Workspace
+) -> None:
+    labels = workspace.annotating.new_annotation(add_image(workspace, 40, 50))
+    painted = np.zeros((40, 50), labels.data.dtype)
+    painted[:5], painted[10:15], painted[20:25] = 1, 2, 3
+    labels.data = painted
+    workspace.training.material.count_all(1)
+    page._show_state()
+    assert page.summary.text() == "1 slice of 1 image, 2 cells, background in 1."
+    assert page.problem.text() == ""
+
+
+def test_presets_change_the_recipe_and_are_explained(
+    page: TrainPage, workspace: Workspace
+) -> None:
+    choose(page.recipe.preset, "paper")
+    assert settings(workspace) == Training.paper()
+    assert "paper" in page.recipe.explanation.text()
+    assert page.recipe.form.value() == Training.paper()
+    choose(page.recipe.preset, "quick")
+    assert settings(workspace) == Training.quick()
+
+
+def test_volumes_take_their_own_recipe_and_keep_the_budget(
+    page: TrainPage, workspace: Workspace
+) -> None:
+    page.recipe.budget.setValue(7)
+    choose(page.recipe.network, 3)
+    assert settings(workspace) == Training.quick(3).replace(minutes=7.0)
+    choose(page.recipe.network, 2)
+    assert settings(workspace) == Training.quick().replace(minutes=7.0)
+
+
+def test_volumes_are_offered_only_where_there_is_a_z_axis(
+    page: TrainPage, workspace: Workspace
+) -> None:
+    item = page.recipe.network.model().item(1)
+    tip = Qt.ItemDataRole.ToolTipRole
+    add_image(workspace, 40, 50)
+    assert not item.isEnabled()
+    assert "no image" in page.recipe.network.itemData(1, tip).lower()
+    layer = workspace.viewer.add_image(np.zeros((9, 40, 50), np.uint8))
+    workspace.images.add([layer], "zyx")
+    assert item.isEnabled()
+    assert not page.recipe.network.itemData(1, tip)
+
+
+def test_the_budget_is_in_minutes_or_in_steps(
+    page: TrainPage, workspace: Workspace
+) -> None:
+    recipe = page.recipe
+    recipe.budget.setValue(2.5)
+    assert (settings(workspace).minutes, settings(workspace).steps) == (2.5, 0)
+    choose(recipe.unit, "steps")
+    assert (settings(workspace).minutes, settings(workspace).steps) == (0, 2000)
+    recipe.budget.setValue(300)
+    assert settings(workspace).steps == 300
+    choose(recipe.unit, "minutes")
+    assert (settings(workspace).minutes, settings(workspace).steps) == (2.5, 0)
+    assert recipe.budget.value() == 2.5
+
+
+def test_advanced_settings_reach_the_project_and_back(
+    page: TrainPage, workspace: Workspace
+) -> None:
+    form = page.recipe.form
+    assert not page.recipe.advanced.isExpanded()
+    form.setValue(form.value().replace(batch=9))
+    assert settings(workspace).batch == 9
+    workspace.training.set_settings(settings(workspace).replace(patch=44))
+    assert form.value().patch == 44
+    for name in ("preset", "ndim", "steps", "minutes"):
+        with pytest.raises(KeyError):
+            form.widget(name)
+
+
+def test_training_starts_from_scratch_the_last_run_or_a_model(
+    page: TrainPage, workspace: Workspace, tmp_path: Path
+) -> None:
+    box = page.recipe.start
+    assert box.currentText() == "Scratch"
+    choose(box, "last")
+    assert workspace.training.start_from == "last"
+    path = tmp_path / "a very long name of a model that would widen it.safetensors"
+    a_model(path)
+    workspace.models.add(path)
+    choose(box, str(path))
+    assert workspace.training.start_from == str(path)
+    path.unlink()
+    workspace.models.refresh()
+    assert box.currentText() == f"{path} (not found)"
+
+
+def test_the_preview_can_be_switched_off_and_shows_when_it_is(
+    page: TrainPage, workspace: Workspace
+) -> None:
+    assert page.preview.isChecked()
+    page.preview.click()
+    assert not workspace.training.preview_enabled
+    workspace.training.set_preview_enabled(True)
+    assert page.preview.isChecked()
+
+
+def test_an_interrupted_training_is_offered_or_forgotten(
+    qtbot: QtBot, workspace: Workspace, tmp_path: Path
+) -> None:
+    folder = workspace.store.run_folder
+    record = RunRecord(
+        name="nuclei 2026-11-21 14.03",
+        settings=Training(),
+        images=(add_image(workspace, 40, 50),),
+        places=(((0, 0),),),
+    )
+    record.write(folder)
+    record.checkpoint(folder).touch()
+    workspace.training.close()
+    workspace.training = TrainingControl(
+        workspace.viewer,
+        workspace.store,
+        workspace.images,
+        workspace.annotating,
+        workspace.worker,
+        workspace.scratch,
+        workspace.preferences,
+    )
+    page = TrainPage(workspace)
+    qtbot.addWidget(page)
+    assert page.interrupted.text() == (
+        "The training of “nuclei 2026-11-21 14.03” was interrupted: press Train to go "
+        "on with it."
+    )
+    assert page.anew.isVisibleTo(page)
+    page.anew.click()
+    assert page.interrupted.text() == ""
+    assert not page.anew.isVisibleTo(page)
+    assert not record.checkpoint(folder).exists()
+
+
+def test_a_new_model_is_chosen_for_predictions(
+    page: TrainPage, workspace: Workspace
+) -> None:
+    path = workspace.store.run_folder / "nuclei.safetensors"
+    card = a_model(path)
+    workspace.training.finished.emit(ModelSaved(str(path), card, 30, 1.0))
+    assert workspace.models.selected == path
+    assert page.model.text() == "Saved as “nuclei”, chosen in the Predict dock."
+    assert page.result.isVisibleTo(page)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "level"), [("better", "info"), ("worse", "warning")]
+)
+def test_the_verdict_is_told_in_words(
+    page: TrainPage, outcome: str, level: str
+) -> None:
+    page._show_verdict(Verdict(outcome, "IoU 0.8 against 0.7."))
+    assert page.verdict.text() == "IoU 0.8 against 0.7."
+    assert page.verdict.level == level
+    page._show_verdict(None)
+    assert page.verdict.text() == ""
+
+
+def test_nothing_of_the_recipe_can_be_changed_while_it_is_trained(
+    page: TrainPage, workspace: Workspace
+) -> None:
+    workspace.training._enter("training")
+    assert not page.recipe.budget.isEnabled()
+    assert "when the training has ended" in page.recipe.budget.toolTip()
+    workspace.training._enter("idle")
+    assert page.recipe.budget.isEnabled()
+
+
+def test_the_page_fits_a_narrow_dock(
+    qtbot: QtBot, page: TrainPage, workspace: Workspace, tmp_path: Path
+) -> None:
+    path = tmp_path / f"{'long ' * 15}.safetensors"
+    a_model(path)
+    workspace.models.add(path)
+    page.recipe.advanced.setExpanded(True)
+    area = QScrollArea()
+    qtbot.addWidget(area)
+    area.setWidgetResizable(True)
+    area.setWidget(page)
+    area.resize(320, 600)
+    area.show()
+    assert page.minimumSizeHint().width() <= 300
+    area.takeWidget()
+
+
+def test_every_control_has_a_tooltip(page: TrainPage) -> None:
+    controls = [
+        page.anew,
+        page.preview,
+        page.plot,
+        page.recipe.start,
+        page.recipe.preset,
+        page.recipe.network,
+        page.recipe.budget,
+        page.recipe.unit,
+        page.recipe.advanced.button,
+    ]
+    for control in controls:
+        assert control.toolTip(), control
+
+
+def test_a_page_that_was_closed_is_told_nothing(
+    qtbot: QtBot, workspace: Workspace
+) -> None:
+    page = TrainPage(workspace)
+    qtbot.addWidget(page)
+    page.deleteLater()
+    qtbot.wait(10)
+    workspace.training.changed.emit()
+    workspace.training.curve_changed.emit()
+    workspace.training.set_settings(Training.paper())

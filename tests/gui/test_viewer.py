@@ -1,0 +1,268 @@
+"""The whole loop in a real napari window, with real mouse events and a real worker."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from qtpy.QtWidgets import QPushButton
+
+from benchmarks.interaction.hand import Hand
+from napari_unet.core.recipe import Training
+from napari_unet.io import samples
+from napari_unet.io.images import read_labels
+from napari_unet.session.layers import find
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from napari_unet.session.workspace import Workspace
+
+pytestmark = pytest.mark.viewer
+
+# A short side: the tests' machine has two cores.
+_SIDE = 256
+_TINY = Training.quick().replace(width=8, depth=2, patch=64, minutes=0, steps=100_000)
+
+
+@pytest.fixture
+def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    monkeypatch.setenv("NAPARI_UNET_HOME", str(tmp_path / "home"))
+    return tmp_path
+
+
+@pytest.fixture
+def open_napari(
+    home: Path, make_napari_viewer: Callable[..., Any]
+) -> Iterator[Callable[[], tuple[Any, Hand]]]:
+    hands = []
+
+    def make() -> tuple[Any, Hand]:
+        viewer = make_napari_viewer(show=True)
+        viewer.window.resize(1366, 768)
+        hands.append(Hand(viewer))
+        hands[-1].wait(0.3)
+        return viewer, hands[-1]
+
+    yield make
+    from napari_unet.gui import workspaces
+
+    for host in list(workspaces._HOSTS.values()):
+        host.close()
+
+
+def _stack() -> tuple[np.ndarray, np.ndarray]:
+    pairs = samples.nuclei()[:3]
+    images = np.stack([np.asarray(i.data)[:_SIDE, :_SIDE] for i, _ in pairs])
+    truth = np.stack([np.asarray(t.data)[:_SIDE, :_SIDE] for _, t in pairs])
+    return images, truth
+
+
+def _workspace(viewer: Any) -> Workspace:
+    from napari_unet.gui.workspaces import workspace_of
+
+    return workspace_of(viewer)
+
+
+def _begin(viewer: Any, hand: Hand) -> tuple[Workspace, Any]:
+    """Open a stack and the docks; return the annotation layer that was made."""
+    viewer.add_image(_stack()[0], name="stack")
+    hand.menu("Layers", "Segment", "Open U-Net workspace (U-Net)")
+    workspace = _workspace(viewer)
+    hand.wait_until(lambda: find(viewer, "annotation"))
+    return workspace, find(viewer, "annotation")[0]
+
+
+def _button(hand: Hand, text: str) -> QPushButton:
+    return next(
+        b
+        for b in hand.window.findChildren(QPushButton)
+        if b.text() == text and b.isVisible() and b.isEnabled()
+    )
+
+
+def _paint_cells(hand: Hand, workspace: Workspace, layer: Any, z: int) -> None:
+    """Paint some cells as the truth has them, and background around them."""
+    truth = _stack()[1][z]
+    workspace.viewer.dims.set_current_step(0, z)
+    hand.wait(0.1)
+    for label in np.unique(truth[truth > 0])[:6]:
+        ys, xs = np.nonzero(truth == label)
+        if len(ys) < 200 or min(ys.min(), xs.min()) < 8:
+            continue
+        layer.brush_size = 6
+        rows = np.unique(ys)[3:-3:4]
+        path = [(int(r), int(xs[ys == r].min()) + 3) for r in rows]
+        path += [(int(r), int(xs[ys == r].max()) - 3) for r in rows[::-1]]
+        hand.drag(path, layer)
+        workspace.annotating.next_cell()
+    workspace.annotating.background()
+    layer.brush_size = 10
+    free = np.argwhere(truth == 0)
+    for y, x in free[:: len(free) // 12]:
+        if (truth[max(y - 8, 0) : y + 8, max(x - 8, 0) : x + 8] == 0).all():
+            hand.drag([(int(y), int(x)), (int(y), int(x))], layer)
+
+
+def test_paint_train_watch_predict_export(
+    open_napari: Callable[[], tuple[Any, Hand]], home: Path
+) -> None:
+    viewer, hand = open_napari()
+    workspace, layer = _begin(viewer, hand)
+    for z in (0, 1):
+        _paint_cells(hand, workspace, layer, z)
+    assert len(workspace.images.places(workspace.images.current.id)) == 2
+    viewer.dims.set_current_step(0, 2)
+    workspace.training.set_settings(Training.quick().replace(minutes=0.4))
+    hand.click(_button(hand, "Train"))
+    hand.wait_until(lambda: find(viewer, "preview-classes"), 40)
+    first = find(viewer, "preview-classes")[0]
+    hand.wait_until(lambda: np.asarray(first.data[2]).any(), 40)
+    early = np.array(first.data[2])
+    hand.wait_until(lambda: (np.asarray(first.data[2]) != early).any(), 40)
+    hand.wait_until(lambda: workspace.training.state == "idle", 90)
+    assert workspace.training.verdict is not None
+    workspace.prediction.predict("layer")
+    hand.wait_until(lambda: not workspace.prediction.running, 90)
+    cells = find(viewer, "cells")[0]
+    hand.wait_until(lambda: all(np.asarray(p).any() for p in cells.data), 20)
+    truth = _stack()[1]
+    overlap = (np.asarray(cells.data) > 0) & (truth > 0)
+    union = (np.asarray(cells.data) > 0) | (truth > 0)
+    assert overlap.sum() / union.sum() > 0.6
+    workspace.prediction.export(home / "out", masks=True, probabilities=True, table=True)
+    hand.wait_until(lambda: list((home / "out").glob("*.csv")), 30)
+    hand.wait_until(lambda: not workspace.worker.busy, 30)
+    masks = next(p for p in (home / "out").glob("*.tif") if "prob" not in p.name)
+    np.testing.assert_array_equal(np.asarray(read_labels(masks).data), cells.data)
+
+
+def test_first_mask_on_a_sample_in_eight_presses(
+    open_napari: Callable[[], tuple[Any, Hand]],
+) -> None:
+    viewer, hand = open_napari()
+    hand.menu("File", "Open Sample", "U-Net", "Fluorescence nuclei (BBBC039)")
+    hand.wait_until(lambda: len(viewer.layers) > 0)
+    hand.menu("Layers", "Segment", "Open U-Net workspace (U-Net)")
+    hand.wait_until(lambda: find(viewer, "annotation"))
+    layer = find(viewer, "annotation")[0]
+    hand.wait(0.5)
+    truth = np.asarray(samples.nuclei()[0][1].data)
+    from qtpy.QtCore import Qt
+
+    for label in np.unique(truth[truth > 0])[5:9]:
+        ys, xs = np.nonzero(truth == label)
+        middle = (int(ys.mean()), int(xs.mean()))
+        hand.drag([middle, (middle[0] + 3, middle[1] + 3)], layer)
+        hand.key(Qt.Key.Key_N)
+    hand.key(Qt.Key.Key_B)
+    empty = np.argwhere(truth == 0)
+    for y, x in empty[5000 :: len(empty) // 6]:
+        if (truth[max(y - 12, 0) : y + 12, max(x - 12, 0) : x + 12] == 0).all():
+            hand.drag([(int(y), int(x)), (int(y), int(x) + 2)], layer)
+    values = np.unique(layer.data)
+    assert {0, 1, 2, 3} <= set(values.tolist())
+    hand.click(_button(hand, "Train"))
+    hand.wait_until(
+        lambda: any(np.asarray(p.data).any() for p in find(viewer, "preview-classes")),
+        60,
+    )
+    assert hand.presses <= 8
+    _workspace(viewer).training.stop()
+
+
+def _train_on_truth(viewer: Any, hand: Hand) -> tuple[Workspace, Any]:
+    workspace, layer = _begin(viewer, hand)
+    labels = np.zeros(layer.data.shape, layer.data.dtype)
+    labels[0] = _stack()[1][0].astype(labels.dtype) + 1
+    layer.data = labels
+    workspace.training.set_settings(_TINY)
+    workspace.training.start()
+    hand.wait_until(lambda: len(workspace.training.curve) > 3, 60)
+    return workspace, layer
+
+
+def test_a_killed_worker_is_said_once_and_training_goes_on(
+    open_napari: Callable[[], tuple[Any, Hand]],
+) -> None:
+    viewer, hand = open_napari()
+    workspace, _ = _train_on_truth(viewer, hand)
+    said: list[tuple[str, str]] = []
+    workspace.message.connect(lambda level, text: said.append((level, text)))
+    workspace.training.pause()
+    hand.wait(0.5)
+    workspace.training.resume()
+    hand.wait_until(lambda: workspace.training.resumable is not None, 60)
+    step = workspace.training.curve[-1][0]
+    os.kill(workspace.worker.pids["network"], signal.SIGKILL)
+    hand.wait_until(lambda: workspace.training.state == "idle", 20)
+    assert len([s for s in said if s[0] == "error"]) == 1
+    workspace.training.start()
+    hand.wait_until(lambda: workspace.training.state == "training", 60)
+    hand.wait_until(lambda: workspace.training.curve[-1][0] >= step, 60)
+
+
+def test_two_viewers_have_a_worker_each(
+    open_napari: Callable[[], tuple[Any, Hand]],
+) -> None:
+    first, hand = open_napari()
+    workspace, _ = _train_on_truth(first, hand)
+    second, other = open_napari()
+    another, _ = _begin(second, other)
+    another.worker.warm_up("network")
+    hand.wait_until(lambda: "network" in another.worker.pids, 30)
+    assert another is not workspace
+    assert another.worker.pids["network"] != workspace.worker.pids["network"]
+    steps = len(workspace.training.curve)
+    hand.wait_until(lambda: len(workspace.training.curve) > steps, 20)
+
+
+def test_closing_a_dock_leaves_the_training_alone(
+    open_napari: Callable[[], tuple[Any, Hand]],
+) -> None:
+    viewer, hand = open_napari()
+    workspace, _ = _train_on_truth(viewer, hand)
+    viewer.window.remove_dock_widget("all")
+    hand.wait(0.5)
+    step = workspace.training.curve[-1][0]
+    hand.wait_until(lambda: workspace.training.curve[-1][0] > step, 20)
+    hand.menu("Layers", "Segment", "Train (U-Net)")
+    hand.wait(0.5)
+    assert _workspace(viewer) is workspace
+    assert workspace.training.state == "training"
+    hand.click(_button(hand, "Stop"))
+    hand.wait_until(lambda: workspace.training.state == "idle", 30)
+
+
+def test_deleting_every_layer_in_mid_prediction_breaks_nothing(
+    open_napari: Callable[[], tuple[Any, Hand]],
+) -> None:
+    viewer, hand = open_napari()
+    workspace, _ = _train_on_truth(viewer, hand)
+    workspace.training.stop()
+    hand.wait_until(lambda: workspace.training.state == "idle", 30)
+    workspace.prediction.predict("layer")
+    hand.wait_until(lambda: find(viewer, "classes"), 20)
+    viewer.layers.clear()
+    hand.wait_until(lambda: not workspace.prediction.running, 60)
+    hand.wait(0.5)
+    viewer.add_image(_stack()[0], name="again")
+    hand.wait(0.3)
+
+
+def test_closing_napari_writes_a_checkpoint_and_ends_the_worker(
+    open_napari: Callable[[], tuple[Any, Hand]], home: Path
+) -> None:
+    import psutil
+
+    viewer, hand = open_napari()
+    workspace, _ = _train_on_truth(viewer, hand)
+    process = workspace.worker.pids["network"]
+    viewer.close()
+    hand.wait_until(lambda: workspace.closed, 20)
+    assert not psutil.pid_exists(process)
+    assert list(home.rglob("*.checkpoint.safetensors"))

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import csv
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from napari_unet.io.tables import write_table
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_a_table_is_csv_as_the_standard_has_it(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    columns = {
+        "label": np.array([1, 20], np.int32),
+        "area_um2": np.array([0.1, 1e-7]),
+        "class": ['nucléus, "old"', "two\nlines"],
+        "touches_border": np.array([True, False]),
+    }
+    write_table(path, columns)
+    assert path.read_bytes() == (
+        b"label,area_um2,class,touches_border\r\n"
+        b'1,0.1,"nucl\xc3\xa9us, ""old""",True\r\n'
+        b'20,1e-07,"two\nlines",False\r\n'
+    )
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_numbers_come_back_equal_and_no_number_is_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    values = [0.1 + 0.2, 1 / 3, np.nan, -0.0, 1e300]
+    write_table(path, {"a": np.array(values), "b": np.arange(5)})
+    with path.open(encoding="utf-8", newline="") as file:
+        read = [row["a"] for row in csv.DictReader(file)]
+    assert read[2] == ""
+    assert [float(x) for x in read if x] == [v for v in values if v == v]
+
+
+def test_a_table_without_rows_has_its_names(tmp_path: Path) -> None:
+    write_table(tmp_path / "a.csv", {"label": np.zeros(0, int), "t": []})
+    assert (tmp_path / "a.csv").read_bytes() == b"label,t\r\n"
+
+
+def test_an_old_table_is_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "a.CSV"
+    path.write_text("something much longer than the new table")
+    write_table(path, {"a": [1]})
+    assert path.read_bytes() == b"a\r\n1\r\n"
+
+
+@pytest.mark.parametrize(
+    ("columns", "found"), [({"a": [1], "b": [1, 2]}, "'b': 2"), ({}, "none")]
+)
+def test_columns_have_one_length(
+    tmp_path: Path, columns: dict[str, list[int]], found: str
+) -> None:
+    with pytest.raises(ValueError, match=f"columns of one length, found .*{found}"):
+        write_table(tmp_path / "a.csv", columns)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_other_suffixes_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"written to \.csv, found '\.xlsx'"):
+        write_table(tmp_path / "a.xlsx", {"a": [1]})
+
+
+def test_a_missing_folder_is_told(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="cannot be written, its folder does not exist"):
+        write_table(tmp_path / "no" / "a.csv", {"a": [1]})

@@ -1,0 +1,685 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from napari.components import ViewerModel
+from psygnal import Signal
+
+from napari_unet.core.events import Checked
+from napari_unet.core.project_check import check
+from napari_unet.core.recipe import Training
+from napari_unet.session.annotating import Annotating
+from napari_unet.session.checking import DataCheck
+from napari_unet.session.colours import SHADES, colour_table
+from napari_unet.session.images import ImageList
+from napari_unet.session.layers import find, note, role_of
+from napari_unet.session.project import ProjectClass
+from napari_unet.session.sharing import Sharing
+from napari_unet.session.shortcuts import SHORTCUTS
+from napari_unet.session.store import ProjectStore
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from conftest import Pump
+    from napari.layers import Labels
+
+    from napari_unet.core.jobs import CheckJob
+    from napari_unet.session.edits import Edit
+    from napari_unet.session.project import ProjectImage
+
+
+class Bench:
+    """A viewer with an image that is annotated."""
+
+    def __init__(self, folder: Path, pump: Pump, shape: tuple[int, ...]) -> None:
+        (folder / "scratch").mkdir()
+        self.viewer = ViewerModel()
+        self.sharing = Sharing(folder / "scratch", pump.post)
+        self._open(ProjectStore.create(folder / "projects"))
+        pixels = np.random.default_rng(0).random(shape).astype(np.float32)
+        scale = (2.0, *(1.0,) * (len(shape) - 1)) if len(shape) == 3 else None
+        self.source = self.viewer.add_image(pixels, name="cells", scale=scale)
+        self.id = self.images.add([self.source]).id
+        self.layer = self.annotating.new_annotation(self.id)
+
+    def _open(self, store: ProjectStore) -> None:
+        self.store = store
+        self.images = ImageList(self.viewer, store, self.sharing)
+        self.annotating = Annotating(self.viewer, store, self.images)
+
+    def reopen(self, folder: Path | None = None) -> None:
+        """Open the project, or another one, in the same viewer."""
+        self.close()
+        self._open(ProjectStore.open(folder or self.store.folder))
+
+    def start_anew(self) -> None:
+        """Begin a new project with the same image."""
+        root = self.store.folder.parent
+        self.close()
+        self._open(ProjectStore.create(root))
+        self.id = self.images.add([self.source]).id
+        self.layer = self.annotating.new_annotation(self.id)
+
+    @property
+    def image(self) -> ProjectImage:
+        return self.store.project.image(self.id)
+
+    def paint(self, y: int, x: int, z: int | None = None) -> int:
+        """Put the selected label on one pixel as the brush does; returns it."""
+        self.layer.brush_size = 1
+        place = (y, x) if z is None else (z, y, x)
+        self.layer.paint(place, self.layer.selected_label)
+        self.annotating.tick()
+        return int(self.layer.selected_label)
+
+    def press(self, keys: str) -> None:
+        """Press a key as napari does when the layer is active."""
+        from napari.utils.key_bindings import coerce_keybinding
+
+        self.layer.keymap[coerce_keybinding(keys)](self.layer)
+
+    def close(self) -> None:
+        self.annotating.close()
+        self.images.close()
+        self.store.close()
+
+
+@pytest.fixture
+def bench(tmp_path: Path, pump: Pump) -> Iterator[Bench]:
+    bench = Bench(tmp_path, pump, (40, 60))
+    yield bench
+    bench.close()
+    bench.sharing.close()
+
+
+@pytest.fixture
+def stack(tmp_path: Path, pump: Pump) -> Iterator[Bench]:
+    bench = Bench(tmp_path, pump, (5, 40, 60))
+    yield bench
+    bench.close()
+    bench.sharing.close()
+
+
+def own_layers(bench: Bench, role: str) -> list[Any]:
+    return find(bench.viewer, role, bench.id)
+
+
+def test_a_new_annotation_is_ready_to_paint_the_first_cell(stack: Bench) -> None:
+    layer = stack.layer
+    assert layer.name == "cells [annotation]"
+    assert (layer.data.shape, layer.data.dtype) == ((5, 40, 60), np.int32)
+    np.testing.assert_array_equal(layer.scale, [2, 1, 1])
+    assert (layer.mode, layer.selected_label, layer.n_edit_dimensions) == (
+        "paint",
+        2,
+        2,
+    )
+    assert stack.viewer.layers.selection.active is layer
+    assert role_of(layer) == "annotation"
+    assert stack.image.annotated
+    assert stack.annotating.new_annotation(stack.id) is layer
+
+
+def test_what_is_painted_is_in_the_file_and_told(stack: Bench) -> None:
+    edits: list[tuple[str, Edit]] = []
+    stack.annotating.edited.connect(lambda id_, edit: edits.append((id_, edit)))
+    stack.viewer.dims.set_current_step(0, 3)
+    stack.paint(7, 9, z=3)
+    assert stack.store.annotation(stack.id).plane(0, 3)[7, 9] == 2
+    assert [(i, e.t, e.z) for i, e in edits] == [(stack.id, 0, 3)]
+    assert stack.images.places(stack.id) == ((0, 3),)
+
+
+def test_each_next_cell_has_an_id_of_its_own(bench: Bench) -> None:
+    ids = []
+    for x in (5, 10, 15):
+        ids.append(bench.paint(5, x))
+        bench.annotating.next_cell()
+    assert ids == [2, 3, 4]
+
+
+def test_an_id_that_was_not_painted_is_not_skipped(bench: Bench) -> None:
+    bench.annotating.next_cell()
+    bench.annotating.next_cell()
+    assert bench.layer.selected_label == 2
+
+
+def test_ids_of_erased_cells_are_not_used_again(bench: Bench) -> None:
+    bench.paint(5, 5)
+    bench.annotating.erase()
+    bench.layer.paint((5, 5), 0)
+    bench.annotating.tick()
+    bench.annotating.next_cell()
+    assert (bench.layer.selected_label, bench.layer.mode) == (3, "paint")
+
+
+def test_painting_keeps_what_is_painted_but_erasing_erases(bench: Bench) -> None:
+    bench.paint(5, 5)
+    bench.annotating.background()
+    bench.paint(5, 5)
+    bench.paint(5, 6)
+    assert bench.layer.data[5, 5:7].tolist() == [2, 1]
+    bench.annotating.erase()
+    assert not bench.layer.preserve_labels
+    bench.annotating.background()
+    assert bench.layer.preserve_labels
+
+
+def test_naparis_own_toggle_lets_paint_over(bench: Bench) -> None:
+    bench.layer.preserve_labels = False
+    assert not bench.annotating.brush.keep
+    bench.annotating.next_cell()
+    assert not bench.layer.preserve_labels
+    bench.annotating.brush.set_keep(True)
+    assert bench.layer.preserve_labels
+
+
+def test_cells_of_another_class_are_recorded_and_coloured(bench: Bench) -> None:
+    bench.annotating.add_class("dividing")
+    seen: list[int] = []
+    bench.annotating.class_changed.connect(seen.append)
+    first = bench.paint(5, 5)
+    bench.annotating.set_class(2)
+    second = bench.paint(5, 10)
+    assert bench.image.class_of == {second: 2}
+    assert seen == [2]
+    table = bench.layer.colormap.color_dict
+    classes = bench.store.project.classes
+    expected = colour_table(classes, {second: 2}, second)
+    np.testing.assert_allclose(table[first], expected[first], atol=1e-6)
+    np.testing.assert_allclose(table[second], expected[second], atol=1e-6)
+
+
+def test_the_colours_are_not_made_anew_for_each_cell(bench: Bench) -> None:
+    made: list[int] = []
+    bench.layer.events.colormap.connect(lambda: made.append(1))
+    for x in range(20):
+        bench.paint(5, x)
+        bench.annotating.next_cell()
+    assert made == []
+
+
+def test_a_fresh_id_goes_back_to_class_one(bench: Bench) -> None:
+    bench.annotating.add_class("dividing")
+    bench.annotating.set_class(2)
+    bench.annotating.set_class(1)
+    id_ = bench.paint(5, 5)
+    assert bench.image.class_of.get(id_, 1) == 1
+    table = colour_table(bench.store.project.classes, {}, id_)
+    np.testing.assert_allclose(
+        bench.layer.colormap.color_dict[id_], table[id_], atol=1e-6
+    )
+
+
+def test_picking_a_cell_takes_up_its_class(bench: Bench) -> None:
+    bench.annotating.add_class("dividing")
+    bench.annotating.set_class(2)
+    second = bench.paint(5, 10)
+    bench.annotating.set_class(1)
+    bench.layer.selected_label = second
+    assert bench.annotating.active_class == 2
+
+
+def test_a_label_chosen_with_naparis_means_gets_the_active_class(bench: Bench) -> None:
+    bench.annotating.add_class("dividing")
+    bench.annotating.set_class(2)
+    bench.layer.selected_label = 77
+    assert bench.image.class_of[77] == 2
+
+
+def test_all_areas_of_a_region_have_one_id(bench: Bench) -> None:
+    bench.annotating.add_class("tissue", "regions")
+    bench.annotating.set_class(2)
+    first = bench.paint(5, 5)
+    bench.annotating.set_class(1)
+    bench.paint(5, 10)
+    bench.annotating.set_class(2)
+    assert bench.layer.selected_label == first
+
+
+def test_there_is_no_class_beyond_the_last(bench: Bench) -> None:
+    with pytest.raises(ValueError, match="classes are 1 to 1, found 2"):
+        bench.annotating.set_class(2)
+
+
+def test_classes_are_renamed_recoloured_and_undone(bench: Bench) -> None:
+    annotating = bench.annotating
+    annotating.rename_class(1, "nuclei")
+    annotating.recolour_class(1, "#ff0000")
+    annotating.set_kind(1, "regions")
+    expected = ProjectClass(name="nuclei", colour="#ff0000", kind="regions")
+    assert bench.store.project.classes == (expected,)
+    for _ in range(3):
+        annotating.undo()
+    assert bench.store.project.classes == (ProjectClass(),)
+
+
+def test_names_of_classes_are_there_and_different(bench: Bench) -> None:
+    with pytest.raises(ValueError, match="needs a name"):
+        bench.annotating.add_class("  ")
+    with pytest.raises(ValueError, match="a class 'cells' already"):
+        bench.annotating.add_class("cells")
+
+
+def test_objects_of_a_removed_class_go_to_another(bench: Bench) -> None:
+    for name in ("b", "c"):
+        bench.annotating.add_class(name)
+    ids = []
+    for number in (1, 2, 3):
+        bench.annotating.set_class(number)
+        ids.append(bench.paint(5, 5 * number))
+    with pytest.raises(ValueError, match="1 objects are cells: say what"):
+        bench.annotating.remove_class(1)
+    bench.annotating.remove_class(1, into=3)
+    assert [c.name for c in bench.store.project.classes] == ["b", "c"]
+    assert [bench.image.class_of.get(i, 1) for i in ids] == [2, 1, 2]
+    bench.annotating.undo()
+    assert [bench.image.class_of.get(i, 1) for i in ids] == [1, 2, 3]
+
+
+def test_the_last_class_stays(bench: Bench) -> None:
+    with pytest.raises(ValueError, match="There must be a class"):
+        bench.annotating.remove_class(1)
+
+
+def test_a_cell_can_be_given_another_class(bench: Bench) -> None:
+    bench.annotating.add_class("dividing")
+    id_ = bench.paint(5, 5)
+    bench.annotating.set_class_of_cell(id_, 2)
+    assert bench.image.class_of == {id_: 2}
+    with pytest.raises(ValueError, match="classes are 1 to 2, found 3"):
+        bench.annotating.set_class_of_cell(id_, 3)
+
+
+def test_the_features_table_names_the_class_of_each_cell(bench: Bench) -> None:
+    bench.annotating.add_class("dividing")
+    bench.paint(5, 5)
+    bench.annotating.set_class(2)
+    bench.paint(5, 10)
+    bench.annotating._layers._described_at = 0.0
+    bench.annotating.tick()
+    table = bench.layer.features
+    assert dict(zip(table["index"], table["class"], strict=True)) == {
+        1: "background",
+        2: "cells",
+        3: "dividing",
+    }
+
+
+def test_a_finished_slice_has_a_frame_and_counts_as_annotated(stack: Bench) -> None:
+    stack.viewer.dims.set_current_step(0, 4)
+    stack.annotating.finish_slice()
+    assert stack.annotating.is_finished(stack.id, 0, 4)
+    assert not stack.annotating.is_finished(stack.id, 0, 3)
+    assert stack.images.places(stack.id) == ((0, 4),)
+    (frame,) = own_layers(stack, "finished")
+    assert not frame.editable
+    np.testing.assert_array_equal(
+        frame.data[0],
+        [[4, -0.5, -0.5], [4, -0.5, 59.5], [4, 39.5, 59.5], [4, 39.5, -0.5]],
+    )
+    assert stack.viewer.layers.selection.active is stack.layer
+    assert stack.annotating.undo() == "mark slice as finished"
+    assert own_layers(stack, "finished") == []
+
+
+def test_a_part_is_finished_until_the_whole_is(bench: Bench) -> None:
+    bench.layer.corner_pixels = np.array([[10, 20], [29, 49]])
+    bench.annotating.finish_view()
+    (part,) = bench.image.finished
+    assert part.box == ((10, 30), (20, 50))
+    assert not bench.annotating.is_finished(bench.id, 0, 0)
+    bench.annotating.toggle_finished()
+    assert [p.box for p in bench.image.finished] == [((0, 40), (0, 60))]
+    bench.annotating.toggle_finished()
+    assert bench.image.finished == ()
+
+
+def test_unlabelled_means_background_where_it_is_finished(bench: Bench) -> None:
+    bench.paint(5, 5)
+    bench.annotating.finish_slice()
+    stored = bench.images.stored_annotation(bench.id)
+    assert stored is not None
+    targets = stored.field(0, 0).targets()
+    assert (targets.classes[5, 5], targets.classes[0, 0]) == (1, 0)
+
+
+def test_one_goes_from_annotated_slice_to_annotated_slice(stack: Bench) -> None:
+    for z in (1, 4):
+        stack.viewer.dims.set_current_step(0, z)
+        stack.paint(5, 5, z=z)
+    stack.viewer.dims.set_current_step(0, 2)
+    stack.annotating.next_annotated(1)
+    assert stack.images.place_in_view(stack.id) == (0, 4)
+    stack.annotating.next_annotated(1)
+    assert stack.images.place_in_view(stack.id) == (0, 4)
+    stack.annotating.next_annotated(-1)
+    assert stack.images.place_in_view(stack.id) == (0, 1)
+
+
+def test_a_place_is_shown_in_the_middle(stack: Bench) -> None:
+    stack.annotating.go_to(stack.id, 0, 2, (10, 25))
+    assert stack.viewer.scene.camera.center[-2:] == (10, 25)
+    assert stack.viewer.dims.point[0] == 4
+
+
+def test_a_deleted_annotation_comes_back_with_all_that_was_painted(
+    bench: Bench,
+) -> None:
+    bench.paint(5, 5)
+    bench.viewer.layers.remove(bench.layer)
+    assert bench.images.annotation_layer(bench.id) is None
+    bench.layer = bench.annotating.new_annotation(bench.id)
+    assert bench.layer.data[5, 5] == 2
+    assert bench.paint(5, 6) == 3
+
+
+def test_renamed_and_moved_layers_go_on_being_recorded(bench: Bench) -> None:
+    bench.layer.name = "mine"
+    bench.viewer.layers.move(0, 2)
+    bench.paint(5, 5)
+    assert bench.store.annotation(bench.id).plane(0, 0)[5, 5] == 2
+
+
+def test_a_copy_of_the_layer_is_not_the_annotation(bench: Bench) -> None:
+    bench.viewer.add_labels(
+        bench.layer.data.copy(), metadata=dict(bench.layer.metadata)
+    )
+    assert bench.images.annotation_layer(bench.id) is bench.layer
+
+
+def test_an_annotation_outlives_its_image(bench: Bench) -> None:
+    bench.viewer.layers.remove(bench.source)
+    bench.paint(5, 5)
+    bench.annotating.finish_slice()
+    assert bench.store.annotation(bench.id).plane(0, 0)[5, 5] == 2
+
+
+def test_layers_of_a_removed_image_come_back_by_undo(bench: Bench) -> None:
+    bench.paint(5, 5)
+    bench.images.remove(bench.id)
+    assert bench.images.annotation_layer(bench.id) is None
+    bench.annotating.undo()
+    layer = bench.images.annotation_layer(bench.id)
+    assert layer is not None
+    assert layer.data[5, 5] == 2
+
+
+def test_an_opened_project_shows_its_annotation(bench: Bench) -> None:
+    bench.paint(5, 5)
+    bench.annotating.finish_slice()
+    bench.reopen()
+    layers = own_layers(bench, "annotation")
+    assert len(layers) == 1
+    assert layers[0].data[5, 5] == 2
+    assert len(own_layers(bench, "finished")) == 1
+
+
+def test_another_projects_layers_go_when_a_project_opens(bench: Bench) -> None:
+    bench.paint(5, 5)
+    old = bench.id
+    bench.start_anew()
+    assert find(bench.viewer, "annotation", old) == []
+    assert not bench.layer.data.any()
+
+
+def test_work_on_the_same_image_is_offered_and_restored(bench: Bench) -> None:
+    bench.annotating.add_class("dividing")
+    bench.annotating.set_class(2)
+    bench.paint(5, 5)
+    before = bench.store.folder
+    bench.start_anew()
+    (offer,) = bench.annotating.offers(bench.id)
+    assert (offer.folder, offer.slices, offer.cells) == (before, 1, 1)
+    bench.annotating.restore(bench.id, offer)
+    assert bench.layer.data[5, 5] == 2
+    assert bench.image.class_of[2] == 2
+    assert [c.name for c in bench.store.project.classes] == ["cells", "dividing"]
+    bench.annotating.undo()
+    assert not bench.layer.data.any()
+
+
+def test_an_empty_annotation_is_not_offered(bench: Bench) -> None:
+    bench.start_anew()
+    assert bench.annotating.offers(bench.id) == []
+
+
+def masks() -> Any:
+    values = np.zeros((40, 60), np.uint16)
+    values[5:15, 5:15] = 1
+    values[20:30, 20:30] = 4
+    return values
+
+
+def test_imported_masks_leave_what_was_painted_and_can_be_undone(bench: Bench) -> None:
+    painted = bench.paint(6, 6)
+    bench.annotating.import_masks(bench.id, masks())
+    assert bench.layer.data[6, 6] == painted
+    assert bench.layer.data[0, 0] == 1
+    cells = set(np.unique(bench.layer.data)) - {1, painted}
+    assert len(cells) == 2
+    assert bench.annotating.undo() == "import masks into cells"
+    assert np.unique(bench.layer.data).tolist() == [0, painted]
+
+
+def test_masks_replace_only_when_told(bench: Bench) -> None:
+    painted = bench.paint(6, 6)
+    bench.annotating.import_masks(bench.id, masks(), "instances", replace=True)
+    assert bench.layer.data[6, 6] not in (0, 1, painted)
+
+
+def test_imported_cells_take_no_id_that_has_a_class(bench: Bench) -> None:
+    bench.annotating.add_class("dividing")
+    bench.annotating.set_class(2)
+    selected = bench.layer.selected_label
+    bench.annotating.import_masks(bench.id, masks(), "instances")
+    cells = [i for i in np.unique(bench.layer.data) if i > 1]
+    assert selected not in cells
+    assert [bench.image.class_of.get(int(i), 1) for i in cells] == [1, 1]
+    assert bench.layer.selected_label not in cells
+
+
+def test_a_flat_mask_goes_to_the_slice_in_view(stack: Bench) -> None:
+    stack.viewer.dims.set_current_step(0, 3)
+    stack.annotating.import_masks(stack.id, masks(), "instances")
+    assert stack.images.places(stack.id) == ((0, 3),)
+    with pytest.raises(ValueError, match=r"shape \(5, 40, 60\), found \(4, 4\)"):
+        stack.annotating.import_masks(stack.id, np.ones((4, 4), int))
+
+
+def test_polygons_become_cells_of_the_active_class(bench: Bench) -> None:
+    bench.annotating.add_class("dividing")
+    bench.annotating.set_class(2)
+    square = [[10, 10], [10, 14], [14, 14], [14, 10]]
+    shapes = bench.viewer.add_shapes([square], shape_type="polygon", name="drawn")
+    bench.viewer.layers.selection.active = bench.layer
+    bench.annotating.import_polygons(shapes)
+    id_ = int(bench.layer.data[12, 12])
+    assert id_ > 1
+    assert bench.image.class_of[id_] == 2
+    assert bench.layer.data[0, 0] == 0
+    assert bench.annotating.undo() == "take the polygons of drawn"
+    assert not bench.layer.data.any()
+
+
+def test_a_ring_of_background_is_painted_and_undone_by_napari(bench: Bench) -> None:
+    bench.paint(20, 20)
+    bench.annotating.add_background_ring(bench.id, 0, 0, 2)
+    assert bench.layer.data[20, 18:23].tolist() == [1, 1, 2, 1, 1]
+    assert bench.layer.data[20, 23] == 0
+    bench.layer.undo()
+    assert np.count_nonzero(bench.layer.data) == 1
+
+
+def test_predicted_cells_are_taken_where_nothing_is_annotated(bench: Bench) -> None:
+    painted = bench.paint(6, 6)
+    predicted = masks()
+    predicted[0, 0] = 9
+    bench.annotating.next_cell()
+    assert bench.annotating.use_as_annotation(bench.id, predicted, 0, 0, {1, 4}) == 2
+    assert bench.layer.data[6, 6] == painted
+    assert bench.layer.data[0, 0] == 0
+    assert len({painted, *bench.layer.data[[7, 25], [7, 25]].tolist()}) == 3
+    bench.layer.undo()
+    assert np.count_nonzero(bench.layer.data) == 1
+
+
+def test_a_predicted_cell_that_is_annotated_already_is_left_out(bench: Bench) -> None:
+    bench.annotating.import_masks(bench.id, masks(), "instances")
+    before = bench.layer.data.copy()
+    assert bench.annotating.use_as_annotation(bench.id, masks(), 0, 0) == 0
+    np.testing.assert_array_equal(bench.layer.data, before)
+
+
+def test_the_predicted_cell_under_the_mouse_is_taken(bench: Bench) -> None:
+    with pytest.raises(ValueError, match="no predicted cells of this image"):
+        bench.annotating.use_cell_under_cursor()
+    bench.viewer.add_labels(masks().astype(int), metadata=note("cells", bench.id))
+    bench.viewer.cursor.position = (25.0, 25.0)
+    bench.annotating.use_cell_under_cursor()
+    assert bench.layer.data[25, 25] > 1
+    assert bench.layer.data[10, 10] == 0
+    with pytest.raises(ValueError, match="annotated already"):
+        bench.annotating.use_cell_under_cursor()
+    bench.viewer.cursor.position = (0.0, 0.0)
+    with pytest.raises(ValueError, match="no predicted cell under"):
+        bench.annotating.use_cell_under_cursor()
+
+
+def test_keys_are_bound_to_the_annotation_layer_alone(bench: Bench) -> None:
+    bench.paint(5, 5)
+    bench.press("G")
+    assert bench.layer.selected_label == 1
+    bench.press("N")
+    assert bench.layer.selected_label == 3
+    bench.press("S")
+    assert bench.annotating.is_finished(bench.id, 0, 0)
+    bench.press("Alt-Z")
+    assert not bench.annotating.is_finished(bench.id, 0, 0)
+    other = bench.viewer.add_labels(np.zeros((4, 4), int))
+    assert not other.keymap
+
+
+def test_a_key_that_can_do_nothing_tells_why(bench: Bench) -> None:
+    told: list[tuple[str, str]] = []
+    bench.annotating.message.connect(lambda *message: told.append(message))
+    bench.press("Control-5")
+    assert told == [("warning", "classes are 1 to 1, found 5.")]
+
+
+OTHER_KINDS = (
+    "points",
+    "shape",
+    "image",
+    "select_mode",
+    "add_",
+    "direct",
+    "select_all",
+)
+
+
+def test_no_key_is_taken_from_napari() -> None:
+    from napari.utils.key_bindings import coerce_keybinding
+    from napari.utils.shortcuts import default_shortcuts
+
+    napari_keys = {
+        str(coerce_keybinding(key))
+        for action, keys in default_shortcuts.items()
+        if "labels" in action or not any(kind in action for kind in OTHER_KINDS)
+        for key in keys
+    }
+    ours = [s for s in SHORTCUTS if s.action]
+    assert ours
+    for shortcut in ours:
+        assert str(coerce_keybinding(shortcut.keys)) not in napari_keys, shortcut
+
+
+def test_neighbouring_ids_have_different_shades_and_all_values_a_colour() -> None:
+    table = colour_table((ProjectClass(),), {}, 30)
+    np.testing.assert_array_equal(table[0], [0, 0, 0, 0])
+    shades = np.stack([table[i] for i in range(2, 2 + len(SHADES))])
+    assert len(np.unique(shades, axis=0)) == len(SHADES)
+    assert table[1][3] == table[None][3] == 1
+
+
+def test_a_closed_project_is_not_written_any_more(bench: Bench) -> None:
+    layer: Labels = bench.layer
+    folder = bench.store.folder
+    bench.close()
+    layer.paint((5, 5), 2)
+    assert not layer.keymap
+    bench._open(ProjectStore.open(folder))
+    assert bench.images.places(bench.id) == ()
+
+
+class HereAndNow:
+    """Stands in for the worker: does a check in this process, when told to."""
+
+    def __init__(self) -> None:
+        self.jobs: list[CheckJob] = []
+
+    def submit(self, job: CheckJob, title: str) -> Any:
+        self.jobs.append(job)
+        self.handle = FakeHandle()
+        return self.handle
+
+    def finish(self) -> None:
+        job = self.jobs[-1]
+        *_, report = check(job.images, job.annotations, job.places, job.halo)
+        self.handle.event.emit(Checked(report))
+        self.handle.ended.emit(False)
+
+
+class FakeHandle:
+    event, ended, failed = Signal(object), Signal(bool), Signal(object)
+    cancelled = False
+
+    def cancel(self) -> None:
+        self.cancelled = True
+
+
+def test_what_the_check_finds_is_fixed_in_the_layer(bench: Bench) -> None:
+    worker = HereAndNow()
+    data_check = DataCheck(bench.store, bench.images, bench.annotating, worker)
+    bench.annotating.add_class("dividing")
+    bench.annotating.set_class(2)
+    id_ = int(bench.layer.selected_label)
+    for x in (10, 40):
+        bench.layer.brush_size = 8
+        bench.layer.paint((20, x), id_)
+    bench.annotating.tick()
+    data_check.check()
+    assert data_check.running
+    worker.finish()
+    assert not data_check.running
+    assert data_check.report is not None
+    found = {finding.fix: finding for finding in data_check.report.findings}
+    assert data_check.name_of(0) == "cells"
+    data_check.fix(found["split"])
+    pieces = [int(bench.layer.data[20, x]) for x in (10, 40)]
+    assert len({*pieces}) == 2
+    assert [bench.image.class_of[i] for i in pieces] == [2, 2]
+    data_check.fix(found["ring"])
+    assert bench.layer.data[20, 16] == 1
+
+
+def test_a_new_check_ends_the_one_before(bench: Bench) -> None:
+    worker = HereAndNow()
+    data_check = DataCheck(bench.store, bench.images, bench.annotating, worker)
+    data_check.check()
+    first = worker.handle
+    data_check.check()
+    assert first.cancelled
+    assert worker.jobs[-1].halo == Training().architecture(1, 2).halo
+
+
+def test_nothing_is_checked_without_an_open_image(bench: Bench) -> None:
+    worker = HereAndNow()
+    data_check = DataCheck(bench.store, bench.images, bench.annotating, worker)
+    bench.viewer.layers.remove(bench.source)
+    data_check.check()
+    assert worker.jobs == []

@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from napari_unet.core.annotations import ClassInfo
+from napari_unet.core.stored import Stored, StoredAnnotation
+from napari_unet.session import corrections as module
+from napari_unet.session.corrections import Corrections
+from napari_unet.session.edits import Edit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from napari_unet.core.jobs import Correction, Place
+
+ANNOTATION = StoredAnnotation(
+    Stored("nowhere.raw", (3, 50, 50), "int32"), "zyx", (ClassInfo(),), {}
+)
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Pixels:
+    """Stands in for an image list whose pixels are copied when told to."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, tuple[Place, ...]]] = []
+        self.held: list[Callable[[], None]] = []
+        self.hold = False
+
+    def layers(self, _: str) -> list[object]:
+        return [object()]
+
+    def ensure(self, id_: str, places: Sequence[Place]) -> Pixels:
+        self.asked.append((id_, tuple(places)))
+        return self
+
+    def then(self, callback: Callable[[], None], _: object = None) -> None:
+        self.held.append(callback)
+        if not self.hold:
+            self.release()
+
+    def release(self) -> None:
+        for callback in self.held:
+            callback()
+        self.held.clear()
+
+    def stored_annotation(self, _: str) -> StoredAnnotation:
+        return ANNOTATION
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(module, "monotonic", clock)
+    return clock
+
+
+@pytest.fixture
+def pixels() -> Pixels:
+    return Pixels()
+
+
+@pytest.fixture
+def sent() -> list[Correction]:
+    return []
+
+
+def edit(y: int, x: int, *, t: int = 0, z: int = 0) -> Edit:
+    return Edit(t, z, (slice(y, y + 5), slice(x, x + 5)), 7)
+
+
+def made(pixels: Pixels, sent: list[Correction], ndim: int = 2) -> Corrections:
+    return Corrections(pixels, ["a", "b"], ndim, sent.append)  # type: ignore[arg-type]
+
+
+def test_strokes_are_sent_as_one_box_after_a_pause(
+    clock: Clock, pixels: Pixels, sent: list[Correction]
+) -> None:
+    corrections = made(pixels, sent)
+    corrections.add("b", edit(10, 20, z=2))
+    clock.now += 0.4
+    corrections.add("b", edit(30, 12, z=2))
+    clock.now += 0.4
+    corrections.look()
+    assert not sent
+    clock.now += 0.1
+    corrections.look()
+    corrections.look()
+    (one,) = sent
+    assert (one.image, one.t, one.z) == (1, 0, 2)
+    assert one.box == (slice(10, 35), slice(12, 25))
+    assert one.annotation is ANNOTATION
+
+
+def test_a_plane_is_sent_at_most_once_a_second(
+    clock: Clock, pixels: Pixels, sent: list[Correction]
+) -> None:
+    corrections = made(pixels, sent)
+    corrections.add("a", edit(0, 0))
+    clock.now += 0.5
+    corrections.look()
+    corrections.add("a", edit(5, 5))
+    corrections.add("a", edit(5, 5, z=1))
+    clock.now += 0.6
+    corrections.look()
+    assert [(c.z, c.box and c.box[0].start) for c in sent] == [(0, 0), (1, 5)]
+    clock.now += 0.4
+    corrections.look()
+    assert [c.z for c in sent] == [0, 1, 0]
+
+
+def test_images_that_are_not_trained_on_are_of_no_interest(
+    clock: Clock, pixels: Pixels, sent: list[Correction]
+) -> None:
+    corrections = made(pixels, sent)
+    corrections.add("c", edit(0, 0))
+    clock.now += 5
+    corrections.look()
+    assert not sent
+    assert not pixels.asked
+
+
+def test_a_volume_takes_boxes_with_their_slice(
+    clock: Clock, pixels: Pixels, sent: list[Correction]
+) -> None:
+    corrections = made(pixels, sent, ndim=3)
+    corrections.add("a", edit(10, 20, t=1, z=2))
+    corrections.add("a", edit(10, 20, t=1, z=4))
+    clock.now += 0.5
+    corrections.look()
+    (one,) = sent
+    assert (one.t, one.z) == (1, None)
+    assert one.box == (slice(2, 5), slice(10, 15), slice(20, 25))
+
+
+def test_a_whole_plane_stays_whole_whatever_is_painted_too(
+    clock: Clock, pixels: Pixels, sent: list[Correction]
+) -> None:
+    corrections = made(pixels, sent)
+    corrections.add("a", edit(0, 0))
+    corrections.add_place("a", 0, 0)
+    corrections.add("a", edit(0, 0))
+    clock.now += 0.5
+    corrections.look()
+    assert [c.box for c in sent] == [None]
+
+
+def test_pixels_of_a_new_slice_are_there_before_its_correction_is_sent(
+    clock: Clock, pixels: Pixels, sent: list[Correction]
+) -> None:
+    pixels.hold = True
+    corrections = made(pixels, sent)
+    corrections.add("a", edit(0, 0, t=3))
+    clock.now += 0.5
+    corrections.look()
+    # all of the frame: grey values are normalised over it
+    assert pixels.asked == [("a", ((3, None),))]
+    assert not sent
+    corrections.add("a", edit(20, 0, t=3))
+    pixels.release()
+    assert [c.box for c in sent] == [(slice(0, 25), slice(0, 5))]
+
+
+def test_nothing_is_sent_after_the_end(
+    clock: Clock, pixels: Pixels, sent: list[Correction]
+) -> None:
+    pixels.hold = True
+    corrections = made(pixels, sent)
+    corrections.add("a", edit(0, 0))
+    clock.now += 0.5
+    corrections.look()
+    corrections.close()
+    pixels.release()
+    corrections.look()
+    assert not sent

@@ -1,0 +1,595 @@
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from napari.components import ViewerModel
+from tifffile import imread
+
+from desk import Desk
+from example_models import random_model
+from napari_unet.core.architecture import u_shape
+from napari_unet.core.events import (
+    FileWritten,
+    PredictionFinished,
+)
+from napari_unet.core.jobs import ExportJob, LoadModelJob, PredictJob, SegmentJob
+from napari_unet.core.settings import Segmentation
+from napari_unet.io.model_file import save_model
+from napari_unet.session.images import ImageList
+from napari_unet.session.layers import find
+from napari_unet.session.models import ModelList
+from napari_unet.session.prediction import PredictionControl
+from napari_unet.session.preferences import Preferences
+from napari_unet.session.sharing import Sharing
+from napari_unet.session.store import ProjectStore
+from napari_unet.session.worker import Death
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@dataclass
+class Bench:
+    """A control with everything around it."""
+
+    viewer: ViewerModel
+    store: ProjectStore
+    images: ImageList
+    desk: Desk
+    models: ModelList
+    control: PredictionControl
+    told: list[tuple[str, str]] = field(default_factory=list)
+
+    @property
+    def roles(self) -> list[str]:
+        return [
+            layer.metadata.get("napari-unet", {}).get("role")
+            for layer in self.viewer.layers
+        ]
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    now = [100.0]
+    monkeypatch.setattr("napari_unet.session.segmenting.monotonic", lambda: now[0])
+    monkeypatch.setattr("napari_unet.session.prediction.monotonic", lambda: now[0])
+    return now
+
+
+@pytest.fixture
+def bench(tmp_path: Path, clock: list[float]) -> Iterator[Bench]:
+    viewer = ViewerModel()
+    store = ProjectStore.create(tmp_path / "projects")
+    for ndim in (2, 3):
+        model = random_model(
+            u_shape(ndim=ndim, channels=1, classes=2, width=2, depth=1)
+        )
+        save_model(model, store.run_folder / f"model {ndim}d.safetensors")
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    sharing = Sharing(scratch, lambda call: call())
+    images = ImageList(viewer, store, sharing)
+    desk = Desk()
+    models = ModelList(store, Preferences())
+    models.select(store.run_folder / "model 2d.safetensors")
+    worker: Any = desk
+    control = PredictionControl(
+        viewer, store, images, worker, models, scratch, Preferences(device="cpu")
+    )
+    bench = Bench(viewer, store, images, desk, models, control)
+    control.message.connect(lambda level, text: bench.told.append((level, text)))
+    yield bench
+    control.close()
+    images.close()
+    sharing.close()
+    store.close()
+
+
+def add_stack(bench: Bench, name: str = "stack", frames: int = 0) -> Any:
+    shape = (frames, 4, 8, 10) if frames else (4, 8, 10)
+    layer = bench.viewer.add_image(np.ones(shape, np.uint8), name=name)
+    bench.images.add([layer])
+    return layer
+
+
+def at(bench: Bench, z: int) -> None:
+    bench.viewer.dims.set_current_step(bench.viewer.dims.ndim - 3, z)
+
+
+def test_a_slice_is_predicted_around_the_middle_of_the_view(bench: Bench) -> None:
+    add_stack(bench)
+    at(bench, 2)
+    assert bench.control.predict("slice", averaging="dihedral", tile=64)
+    (job,) = bench.desk.jobs(PredictJob)
+    assert job.places == ((0, 2),)
+    assert job.region is None
+    assert job.focus == (4, 5)
+    assert job.model == str(bench.models.selected)
+    assert (job.settings.averaging, job.settings.tile) == ("dihedral", 64)
+    assert job.settings.device == "cpu"
+    assert job.entropy is None
+    assert job.image.channels[0].shape == (4, 8, 10)
+    assert bench.control.running
+
+
+def test_pixels_of_the_whole_frame_are_shared_before(bench: Bench) -> None:
+    layer = add_stack(bench)
+    layer.data[:] = 7
+    at(bench, 2)
+    bench.control.predict("slice")
+    (job,) = bench.desk.jobs(PredictJob)
+    assert (job.image.channels[0].open() == 7).all()
+
+
+def test_of_a_view_only_its_box_is_predicted(bench: Bench) -> None:
+    layer = add_stack(bench)
+    layer.corner_pixels = np.array([[0, 2, 1], [0, 5, 8]])
+    bench.control.predict("view")
+    (job,) = bench.desk.jobs(PredictJob)
+    assert job.region == (slice(2, 6), slice(1, 9))
+    assert job.focus == (4, 5)
+
+
+def test_the_slice_in_view_is_first_of_an_image_then_its_neighbours(
+    bench: Bench,
+) -> None:
+    add_stack(bench, frames=2)
+    bench.viewer.dims.set_current_step(0, 1)
+    at(bench, 2)
+    bench.control.predict("layer")
+    (job,) = bench.desk.jobs(PredictJob)
+    assert job.places[:4] == ((1, 2), (1, 1), (1, 3), (1, 0))
+    assert job.places[4:] == ((0, 2), (0, 1), (0, 3), (0, 0))
+
+
+def test_a_network_for_volumes_gets_volumes(bench: Bench) -> None:
+    add_stack(bench)
+    at(bench, 3)
+    bench.models.select(bench.store.run_folder / "model 3d.safetensors")
+    bench.control.predict("view")
+    (job,) = bench.desk.jobs(PredictJob)
+    assert job.places == ((0, None),)
+    assert job.region == (slice(0, 4), slice(0, 8), slice(0, 10))
+    assert job.focus == (3.5, 4, 5)
+
+
+def test_cells_follow_each_plane_and_are_linked_at_the_end(bench: Bench) -> None:
+    add_stack(bench)
+    at(bench, 1)
+    bench.control.predict("layer")
+    (handle,) = bench.desk.running(PredictJob)
+    bench.desk.predict(handle, planes=1)
+    (segment,) = bench.desk.running(SegmentJob)
+    assert segment.what.places == ((0, 1),)
+    assert segment.what.axes == "czyx"
+    bench.desk.find_all_cells()
+    assert bench.control.cells_in_view() == 5
+    assert bench.control.running
+    assert not any(job.link for job in bench.desk.jobs(SegmentJob))
+    bench.desk.predict(handle)
+    bench.desk.end(handle)
+    assert not bench.control.running
+    bench.desk.find_all_cells()
+    done = [p for job in bench.desk.jobs(SegmentJob) for p in job.places]
+    assert set(done) == {(0, 0), (0, 1), (0, 2), (0, 3)}
+    links = [job for job in bench.desk.jobs(SegmentJob) if job.link]
+    assert [job.places for job in links] == [()]
+    assert bench.control.segmenting.idle
+
+
+def test_one_slice_or_volumes_are_not_linked(bench: Bench) -> None:
+    add_stack(bench)
+    bench.control.predict("slice")
+    (handle,) = bench.desk.running(PredictJob)
+    bench.desk.predict(handle)
+    bench.desk.end(handle)
+    bench.desk.find_all_cells()
+    assert not any(job.link for job in bench.desk.jobs(SegmentJob))
+
+
+def predicted(bench: Bench, what: Any = "layer") -> None:
+    """Predict an image and find its cells."""
+    bench.control.predict(what)
+    (handle,) = bench.desk.running(PredictJob)
+    bench.desk.predict(handle)
+    bench.desk.end(handle)
+    bench.desk.find_all_cells()
+
+
+def test_while_a_setting_moves_only_the_slice_in_view_is_done_with_the_newest(
+    bench: Bench, clock: list[float]
+) -> None:
+    add_stack(bench)
+    at(bench, 1)
+    predicted(bench)
+    before = len(bench.desk.handles)
+    for threshold in (0.6, 0.7, 0.8):
+        bench.control.set_segmentation(Segmentation(threshold=threshold))
+    (handle,) = bench.desk.handles[before:]
+    assert handle.what.places == ((0, 1),)
+    assert handle.what.settings.threshold == 0.6
+    bench.desk.find_cells(handle, 9)
+    assert bench.control.cells_in_view() == 9
+    _, newest = bench.desk.handles[before:]
+    assert newest.what.settings.threshold == 0.8
+    bench.desk.find_cells(newest)
+    assert bench.desk.running(SegmentJob) == []
+
+
+def test_the_other_slices_follow_when_the_setting_rests(
+    bench: Bench, clock: list[float]
+) -> None:
+    add_stack(bench)
+    at(bench, 1)
+    predicted(bench)
+    bench.control.set_segmentation(Segmentation(threshold=0.6))
+    bench.desk.find_all_cells()
+    bench.control.tick()
+    assert bench.desk.running(SegmentJob) == []
+    clock[0] += 1
+    bench.control.tick()
+    (behind,) = bench.desk.running(SegmentJob)
+    assert set(behind.what.places) == {(0, 0), (0, 2), (0, 3)}
+    bench.control.set_segmentation(Segmentation(threshold=0.7))
+    assert bench.desk.cancelled == [behind]
+    assert bench.store.project.segmentation.threshold == 0.6
+
+
+def test_a_slice_that_comes_into_view_before_its_turn_is_done_at_once(
+    bench: Bench,
+) -> None:
+    add_stack(bench)
+    at(bench, 1)
+    predicted(bench)
+    bench.control.set_segmentation(Segmentation(threshold=0.6))
+    bench.desk.find_all_cells()
+    at(bench, 3)
+    (handle,) = bench.desk.running(SegmentJob)
+    assert handle.what.places == ((0, 3),)
+
+
+def test_cells_of_a_plane_that_is_predicted_again_are_found_again(
+    bench: Bench,
+) -> None:
+    add_stack(bench)
+    bench.control.predict("slice")
+    (handle,) = bench.desk.running(PredictJob)
+    bench.desk.predict(handle)
+    (early,) = bench.desk.running(SegmentJob)
+    bench.desk.predict(handle)
+    bench.desk.find_cells(early)
+    (late,) = bench.desk.running(SegmentJob)
+    assert late.what.places == early.what.places
+    bench.desk.find_cells(late)
+    assert bench.desk.running(SegmentJob) == []
+
+
+def test_settings_are_those_of_the_model_that_is_chosen(bench: Bench) -> None:
+    seen: list[Segmentation] = []
+    bench.control.segmentation_changed.connect(seen.append)
+    folder = bench.store.run_folder
+    model = random_model(u_shape(ndim=2, channels=1, classes=2, width=2, depth=1))
+    own = Segmentation(threshold=0.3, min_size=99)
+    tuned = type(model)(model.card.replace(segmentation=own), model.weights)
+    save_model(tuned, folder / "tuned.safetensors")
+    bench.models.select(folder / "tuned.safetensors")
+    assert bench.control.segmentation == own
+    assert seen == [own]
+
+
+def test_a_second_prediction_fills_the_same_layers(bench: Bench) -> None:
+    add_stack(bench)
+    at(bench, 1)
+    predicted(bench, "slice")
+    at(bench, 2)
+    predicted(bench, "slice")
+    assert bench.roles == [None, "probability", "classes", "cells"]
+    one, two = bench.desk.jobs(PredictJob)
+    assert one.probabilities == two.probabilities
+    assert bench.control.cells_in_view() == 5
+
+
+def test_another_model_hides_the_layers_of_the_first(bench: Bench) -> None:
+    add_stack(bench)
+    predicted(bench)
+    bench.models.select(bench.store.run_folder / "model 3d.safetensors")
+    predicted(bench)
+    first, second = find(bench.viewer, "cells")
+    assert (first.visible, second.visible) == (False, True)
+    assert second.name == "stack [cells, model 3d]"
+
+
+def test_a_model_written_anew_takes_over_its_layers(bench: Bench) -> None:
+    add_stack(bench)
+    predicted(bench)
+    (cells,) = find(bench.viewer, "cells")
+    cells.opacity = 0.9
+    path = bench.models.selected
+    assert path is not None
+    save_model(
+        random_model(u_shape(ndim=2, channels=1, classes=2, width=3, depth=1)), path
+    )
+    bench.models.refresh()
+    predicted(bench)
+    assert find(bench.viewer, "cells") == [cells]
+    assert cells.opacity == 0.9
+    one, two = bench.desk.jobs(PredictJob)
+    assert one.probabilities != two.probabilities
+
+
+def test_without_a_model_or_an_image_it_says_what_to_do(bench: Bench) -> None:
+    assert not bench.control.predict("slice")
+    add_stack(bench)
+    bench.models.select(None)
+    assert not bench.control.predict("slice")
+    assert bench.told == [
+        ("error", "Open an image first."),
+        ("error", "Choose a model first: train one, or drop a model file here."),
+    ]
+
+
+def test_channels_must_be_those_of_the_model(bench: Bench) -> None:
+    layer = bench.viewer.add_image(np.ones((8, 10, 3), np.uint8), rgb=True, name="rgb")
+    bench.images.add([layer])
+    assert not bench.control.predict("slice")
+    assert bench.told == [
+        (
+            "error",
+            "model 2d was trained on images with 1 channel, rgb has 3 channels: "
+            "choose another model or image.",
+        )
+    ]
+    assert bench.desk.handles == []
+
+
+@pytest.mark.parametrize(
+    ("pixel", "warned"), [(0.5, False), (0.59, False), (0.61, True), (0.41, True)]
+)
+def test_pixels_of_another_size_are_warned_of(
+    bench: Bench, pixel: float, warned: bool
+) -> None:
+    model = random_model(u_shape(ndim=2, channels=1, classes=2, width=2, depth=1))
+    card = model.card.replace(spacing_um=(0.5, 0.5))
+    save_model(
+        type(model)(card, model.weights), bench.store.run_folder / "a.safetensors"
+    )
+    bench.models.select(bench.store.run_folder / "a.safetensors")
+    layer = bench.viewer.add_image(
+        np.ones((8, 10), np.uint8),
+        name="image",
+        scale=(pixel, pixel),
+        units=("um", "um"),
+    )
+    bench.images.add([layer])
+    assert bench.control.predict("slice")
+    assert [level for level, _ in bench.told] == (["warning"] if warned else [])
+
+
+def test_an_image_that_is_not_in_the_project_is_added_unticked(bench: Bench) -> None:
+    layer = bench.viewer.add_image(np.ones((8, 10), np.uint8), name="new")
+    bench.viewer.layers.selection.active = layer
+    assert bench.control.predict("slice")
+    (image,) = bench.store.project.images
+    assert (image.name, image.ticked) == ("new", False)
+
+
+def test_all_open_images_are_predicted_one_after_the_other(bench: Bench) -> None:
+    add_stack(bench, "one")
+    two = add_stack(bench, "two")
+    two.data[:] = 3
+    bench.viewer.add_image(np.ones((8, 10), np.uint8), name="three")
+    bench.viewer.add_image(np.ones((8, 10, 3), np.uint8), name="rgb", rgb=True)
+    bench.viewer.layers.selection.active = two
+    assert bench.control.predict("images")
+    names = []
+    shares: list[float] = []
+    bench.control.progressed.connect(shares.append)
+    while bench.control.running:
+        (handle,) = bench.desk.running(PredictJob)
+        names.append(handle.what.image.name)
+        bench.desk.predict(handle)
+        bench.desk.end(handle)
+    assert names[0] == "two"
+    assert sorted(names) == ["one", "three", "two"]
+    assert shares == sorted(shares)
+    assert shares[-1] == 1
+    assert len(bench.control.results) == 3
+
+
+def test_an_image_that_fails_does_not_keep_the_others_from_being_done(
+    bench: Bench,
+) -> None:
+    add_stack(bench, "one")
+    two = add_stack(bench, "two")
+    two.data[:] = 3
+    bench.control.predict("images")
+    (handle,) = bench.desk.running(PredictJob)
+    bench.desk.fail(handle, "The image is not finite.")
+    assert bench.told == [("error", "The image is not finite.")]
+    (handle,) = bench.desk.running(PredictJob)
+    bench.desk.predict(handle)
+    bench.desk.end(handle)
+    assert not bench.control.running
+
+
+def test_what_was_done_before_a_cancel_is_kept_and_gets_cells(bench: Bench) -> None:
+    add_stack(bench, "one")
+    add_stack(bench, "two").data[:] = 3
+    bench.control.predict("images")
+    (handle,) = bench.desk.running(PredictJob)
+    bench.desk.predict(handle, planes=2)
+    bench.control.cancel()
+    assert bench.desk.cancelled == [handle]
+    bench.desk.end(handle, cancelled=True)
+    assert not bench.control.running
+    assert bench.desk.running(PredictJob) == []
+    bench.desk.find_all_cells()
+    done = {p for job in bench.desk.jobs(SegmentJob) for p in job.places}
+    assert done == set(handle.what.places[:2])
+    assert "kept" in bench.control.status
+
+
+def test_it_does_not_begin_twice(bench: Bench) -> None:
+    add_stack(bench)
+    bench.control.predict("slice")
+    assert not bench.control.predict("slice")
+    assert bench.told == [("error", "A prediction is running: cancel it first.")]
+
+
+def test_every_layer_may_be_deleted_in_mid_prediction(bench: Bench) -> None:
+    add_stack(bench)
+    bench.control.predict("layer", entropy=True)
+    (handle,) = bench.desk.running(PredictJob)
+    bench.desk.predict(handle, planes=1)
+    bench.viewer.layers.clear()
+    bench.desk.predict(handle)
+    bench.desk.end(handle)
+    bench.desk.find_all_cells()
+    bench.control.tick()
+    assert not bench.control.running
+    assert bench.told == []
+
+
+def test_uncertainty_is_shown_on_request(bench: Bench) -> None:
+    add_stack(bench)
+    bench.control.predict("slice", entropy=True)
+    (job,) = bench.desk.jobs(PredictJob)
+    assert job.entropy is not None
+    (layer,) = find(bench.viewer, "entropy")
+    assert layer.visible
+
+
+def test_a_worker_that_died_runs_nothing(bench: Bench) -> None:
+    add_stack(bench)
+    bench.control.predict("layer")
+    (handle,) = bench.desk.running(PredictJob)
+    bench.desk.predict(handle, planes=1)
+    handle.running = False
+    bench.desk.died.emit(Death("network", False, "It died.", (handle,)))
+    assert not bench.control.running
+    bench.desk.find_all_cells()
+    assert bench.control.cells_in_view() == 5
+    assert bench.control.predict("layer")
+
+
+def test_a_failure_to_find_cells_is_told_once(bench: Bench) -> None:
+    add_stack(bench)
+    bench.control.predict("slice")
+    (handle,) = bench.desk.running(PredictJob)
+    bench.desk.predict(handle)
+    (segment,) = bench.desk.running(SegmentJob)
+    bench.desk.fail(segment, "No memory is left.")
+    bench.control.tick()
+    assert bench.told == [("error", "No memory is left.")]
+    assert bench.desk.running(SegmentJob) == []
+
+
+def test_warming_up_reads_a_model_once(bench: Bench) -> None:
+    bench.control.warm_up()
+    bench.control.warm_up()
+    assert len(bench.desk.jobs(LoadModelJob)) == 1
+    bench.models.select(bench.store.run_folder / "model 3d.safetensors")
+    bench.desk.busy = True
+    bench.control.warm_up()
+    assert len(bench.desk.jobs(LoadModelJob)) == 1
+
+
+def test_an_export_waits_for_cells_that_fit_the_settings(
+    bench: Bench, tmp_path: Path
+) -> None:
+    add_stack(bench, "a/b")
+    predicted(bench)
+    image = bench.images.current
+    assert image is not None
+    bench.control.set_segmentation(Segmentation(threshold=0.7))
+    exporting = bench.control.exporting
+    exporting.export(tmp_path, [image.id], probabilities=True, format="zarr")
+    assert bench.desk.jobs(ExportJob) == []
+    assert exporting.running
+    bench.control.segmenting._moved = 0
+    bench.desk.find_all_cells()
+    (handle,) = bench.desk.running(ExportJob)
+    job: Any = handle.what
+    assert (job.folder, job.name, job.format) == (str(tmp_path), "a_b", "zarr")
+    assert job.cells is not None
+    assert job.probabilities is not None
+    handle.event.emit(FileWritten(str(tmp_path / "a_b cells.zarr"), 0.5))
+    handle.event.emit(FileWritten(str(tmp_path / "a_b.csv"), 1.0))
+    bench.desk.end(handle)
+    assert bench.told == [("info", f"2 files are in {tmp_path} now.")]
+    assert not exporting.running
+
+
+def test_files_in_the_way_are_those_that_begin_with_the_name(
+    bench: Bench, tmp_path: Path
+) -> None:
+    add_stack(bench, "cell")
+    image = bench.images.current
+    assert image is not None
+    for name in ("cell_cells.tif", "cell_cells.csv", "cells_cells.tif", "cell.tif"):
+        (tmp_path / name).touch()
+    found = bench.control.exporting.in_the_way(tmp_path, [image.id])
+    assert [path.name for path in found] == ["cell_cells.csv", "cell_cells.tif"]
+
+
+def test_nothing_to_export_is_told(bench: Bench, tmp_path: Path) -> None:
+    add_stack(bench)
+    image = bench.images.current
+    assert image is not None
+    export = bench.control.exporting.export
+    with pytest.raises(ValueError, match="stack has not been predicted yet"):
+        export(tmp_path, [image.id])
+    with pytest.raises(ValueError, match="Choose masks, probabilities or the table"):
+        export(tmp_path, [image.id], masks=False, table=False)
+
+
+def test_how_long_it_took_is_told(bench: Bench) -> None:
+    add_stack(bench)
+    bench.control.predict("slice")
+    (handle,) = bench.desk.running(PredictJob)
+    handle.event.emit(
+        PredictionFinished(None, "czyx", (64, 64), "the CPU", "fp32", 1.25)
+    )
+    bench.desk.end(handle)
+    assert bench.control.status == "1.2 s on the CPU."
+
+
+def test_a_worker_fills_the_layers_and_writes_the_files(
+    tmp_path: Path, pump: Any
+) -> None:
+    from napari_unet.session.workspace import Workspace
+
+    viewer = ViewerModel()
+    workspace = Workspace(
+        viewer, pump.post, Preferences(device="cpu"), tmp_path / "projects"
+    )
+    try:
+        model = random_model(u_shape(ndim=2, channels=1, classes=2, width=2, depth=1))
+        save_model(model, tmp_path / "blobs.safetensors")
+        pixels = np.random.default_rng(0).integers(0, 255, (2, 40, 50), np.uint8)
+        layer = viewer.add_image(pixels, name="blobs")
+        viewer.layers.selection.active = layer
+        workspace.models.select(tmp_path / "blobs.safetensors")
+        control = workspace.prediction
+        told: list[str] = []
+        control.message.connect(lambda _level, text: told.append(text))
+        assert control.predict("layer", entropy=True)
+        pump.until(lambda: not control.running and control.segmenting.idle, 60)
+        (image,) = workspace.store.project.images
+        results = control.results[image.id]
+        np.testing.assert_allclose(results.array("probability").sum(0), 1, atol=1e-5)
+        likely = results.array("probability").argmax(0)
+        np.testing.assert_array_equal(results.array("classes"), likely)
+        assert results.array("entropy").max() > 0
+        cells = np.array(results.array("cells"))
+        control.exporting.export(tmp_path, [image.id])
+        pump.until(lambda: not control.exporting.running)
+        assert told == [f"2 files are in {tmp_path} now."]
+        assert (tmp_path / "blobs_cells.csv").exists()
+        np.testing.assert_array_equal(imread(tmp_path / "blobs_cells.tif"), cells)
+    finally:
+        workspace.close()

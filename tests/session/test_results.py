@@ -1,0 +1,337 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from napari.components import ViewerModel
+
+from napari_unet.core.annotations import ClassInfo
+from napari_unet.session.layers import METADATA_KEY, find, role_of
+from napari_unet.session.project import ImageSource, ProjectClass, ProjectImage
+from napari_unet.session.redrawing import Redrawing
+from napari_unet.session.results import ResultLayers
+
+CLASSES = (ProjectClass(name="nuclei", colour="#102030"), ClassInfo(name="debris"))
+
+
+def stack(shape: tuple[int, ...] = (3, 8, 10), axes: str = "zyx") -> ProjectImage:
+    return ProjectImage(
+        id="i1",
+        name="stack",
+        sources=(ImageSource(layer="stack"),),
+        axes=axes,
+        shape=shape,
+        fingerprint="f",
+    )
+
+
+@pytest.fixture
+def viewer() -> ViewerModel:
+    viewer = ViewerModel()
+    viewer.add_image(
+        np.zeros((3, 8, 10), np.uint8),
+        name="stack",
+        scale=(2.0, 0.5, 0.5),
+        translate=(10.0, 0.0, 3.0),
+        units=("um", "um", "um"),
+        axis_labels=("z", "y", "x"),
+    )
+    return viewer
+
+
+def results_of(viewer: ViewerModel, folder: Path, **options: Any) -> ResultLayers:
+    given = {"run": "model", "preview": False} | options
+    return ResultLayers(viewer, viewer.layers[0], stack(), CLASSES, folder, **given)
+
+
+def count_refreshes(layer: Any) -> list[int]:
+    """Count how often napari is told to draw a layer anew."""
+    calls: list[int] = []
+    layer.events.set_data.connect(lambda _event: calls.append(1))
+    return calls
+
+
+def test_arrays_have_the_axes_of_the_image_with_classes_first(
+    viewer: ViewerModel, tmp_path: Path
+) -> None:
+    results = results_of(viewer, tmp_path)
+    assert results.axes == "czyx"
+    assert results.probabilities.shape == (3, 3, 8, 10)
+    assert results.classes_stored.shape == (3, 8, 10)
+    stored = (
+        results.probabilities,
+        results.classes_stored,
+        results.cells_stored,
+        results.entropy_stored,
+    )
+    assert [s.dtype for s in stored] == ["float32", "uint8", "int32", "float32"]
+    assert all(Path(s.path).parent == tmp_path for s in stored)
+
+
+def test_colours_of_an_image_are_no_axis_of_its_classes(tmp_path: Path) -> None:
+    viewer = ViewerModel()
+    layer = viewer.add_image(np.zeros((8, 10, 3), np.uint8), rgb=True)
+    image = stack((8, 10, 3), "yxc")
+    results = ResultLayers(viewer, layer, image, CLASSES, tmp_path, "m", False)
+    assert results.axes == "cyx"
+    assert results.probabilities.shape == (3, 8, 10)
+
+
+def test_layers_stand_where_the_image_does(viewer: ViewerModel, tmp_path: Path) -> None:
+    results = results_of(viewer, tmp_path)
+    results.show("cells", "entropy")
+    assert len(viewer.layers) == 6
+    for layer in viewer.layers[1:]:
+        np.testing.assert_allclose(layer.scale, (2, 0.5, 0.5))
+        np.testing.assert_allclose(layer.translate, (10, 0, 3))
+        assert [str(u) for u in layer.units] == ["micrometer"] * 3
+        assert layer.axis_labels == ("z", "y", "x")
+
+
+def test_layers_are_named_and_noted(viewer: ViewerModel, tmp_path: Path) -> None:
+    results_of(viewer, tmp_path)
+    names = [layer.name for layer in viewer.layers[1:]]
+    assert names == ["stack [p(nuclei)]", "stack [p(debris)]", "stack [classes]"]
+    assert viewer.layers["stack [p(debris)]"].metadata[METADATA_KEY] == {
+        "role": "probability",
+        "source": "i1",
+        "run": "model",
+        "class": 2,
+    }
+    assert [layer.visible for layer in viewer.layers[1:]] == [False, False, True]
+
+
+def test_classes_have_their_colours_and_background_none(
+    viewer: ViewerModel, tmp_path: Path
+) -> None:
+    layer = results_of(viewer, tmp_path).layer("classes")
+    assert layer is not None
+    colours = layer.colormap.map(np.array([0, 1, 2]))
+    assert colours[0, 3] == 0
+    np.testing.assert_allclose(colours[1, :3] * 255, (0x10, 0x20, 0x30), atol=0.6)
+    assert colours[2, 3] == 1
+    assert (colours[2] != colours[1]).any()
+
+
+def test_what_a_worker_writes_is_in_the_layers(
+    viewer: ViewerModel, tmp_path: Path
+) -> None:
+    results = results_of(viewer, tmp_path)
+    results.probabilities.open(writable=True)[2, 1, 4, 5] = 0.75
+    results.classes_stored.open(writable=True)[1, 4, 5] = 2
+    probability = results.layer("probability", 2)
+    classes = results.layer("classes")
+    assert probability is not None
+    assert classes is not None
+    assert probability.data[1, 4, 5] == 0.75
+    assert classes.data[1, 4, 5] == 2
+    assert np.shares_memory(classes.data, results.array("classes"))
+
+
+def test_a_plane_is_read_without_other_axes(
+    viewer: ViewerModel, tmp_path: Path
+) -> None:
+    results = results_of(viewer, tmp_path)
+    results.array("cells")[2, 3, 4] = 7
+    assert results.plane("cells", 0, 2).shape == (8, 10)
+    assert results.plane("cells", 0, 2)[3, 4] == 7
+    assert not results.plane("cells", 0, 1).any()
+
+
+def test_only_a_plane_in_view_is_drawn(viewer: ViewerModel, tmp_path: Path) -> None:
+    results = results_of(viewer, tmp_path)
+    viewer.dims.set_current_step(0, 1)
+    drawn = count_refreshes(results.layer("classes"))
+    results.refresh(0, 2, "classes")
+    assert drawn == []
+    results.refresh(0, 1, "classes")
+    assert drawn == [1]
+
+
+def test_a_volume_is_in_view_in_each_of_its_slices(
+    viewer: ViewerModel, tmp_path: Path
+) -> None:
+    results = results_of(viewer, tmp_path)
+    viewer.dims.set_current_step(0, 2)
+    drawn = count_refreshes(results.layer("classes"))
+    results.refresh(0, None, "classes")
+    assert drawn == [1]
+
+
+def test_in_3d_each_plane_is_in_view(viewer: ViewerModel, tmp_path: Path) -> None:
+    results = results_of(viewer, tmp_path)
+    assert results.in_view([(0, 0), (0, 1), (0, None)]) == [(0, 1), (0, None)]
+    viewer.dims.ndisplay = 3
+    assert results.in_view([(0, 0), (0, 1)]) == [(0, 0), (0, 1)]
+
+
+def test_drawing_waits_and_what_waited_is_drawn_at_the_end(
+    viewer: ViewerModel, tmp_path: Path
+) -> None:
+    results = results_of(viewer, tmp_path)
+    drawn = count_refreshes(results.layer("classes"))
+    for _ in range(10):
+        results.refresh(0, 1, "classes")
+    assert drawn == [1]
+    results.flush_refresh()
+    results.flush_refresh()
+    assert drawn == [1, 1]
+
+
+def test_a_layer_that_is_slow_to_draw_is_drawn_less_often(
+    viewer: ViewerModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [0.0]
+    monkeypatch.setattr("napari_unet.session.redrawing.perf_counter", lambda: clock[0])
+
+    class Slow:
+        visible = True
+        drawn = 0
+
+        def refresh(self, **_: bool) -> None:
+            self.drawn += 1
+            clock[0] += 0.1
+
+    layer: Any = Slow()
+    redrawing = Redrawing(viewer, "zyx")
+    monkeypatch.setattr(Redrawing, "in_view", lambda *_: [(0, 0)])
+    for _ in range(20):
+        clock[0] += 0.1
+        redrawing.note("classes", layer, (0, 0))
+    # drawn for 0.1 s, it rests for 0.5 s: once in 0.6 s
+    assert layer.drawn == 4
+
+
+def test_a_deleted_layer_is_not_missed(viewer: ViewerModel, tmp_path: Path) -> None:
+    results = results_of(viewer, tmp_path)
+    for layer in list(viewer.layers):
+        viewer.layers.remove(layer)
+    for what in ("classes", "probability", "cells", "entropy"):
+        results.refresh(0, 1, what)
+    results.growing([(0, 1)])
+    results.flush_refresh()
+    assert results.layer("classes") is None
+    assert results.place_in_view() is None
+    assert results.in_view([(0, 1)]) == []
+    assert len(viewer.layers) == 0
+
+
+def test_a_renamed_and_moved_layer_is_found(
+    viewer: ViewerModel, tmp_path: Path
+) -> None:
+    results = results_of(viewer, tmp_path)
+    layer = results.layer("classes")
+    assert layer is not None
+    layer.name = "mine"
+    viewer.layers.move(viewer.layers.index(layer), 0)
+    assert results.layer("classes") is layer
+
+
+def test_the_same_run_again_keeps_what_people_set(
+    viewer: ViewerModel, tmp_path: Path
+) -> None:
+    first = results_of(viewer, tmp_path)
+    layer = first.layer("probability", 2)
+    assert layer is not None
+    layer.opacity, layer.visible, layer.name = 0.2, True, "mine"
+    again = results_of(viewer, tmp_path)
+    first.close()
+    assert again.layer("probability", 2) is layer
+    assert (layer.opacity, layer.visible, layer.name) == (0.2, True, "mine")
+    again.array("probability")[2, 0, 0, 0] = 0.5
+    assert layer.data[0, 0, 0] == 0.5
+    assert len(viewer.layers) == 4
+
+
+def test_another_run_has_layers_of_its_own(viewer: ViewerModel, tmp_path: Path) -> None:
+    results_of(viewer, tmp_path)
+    results_of(viewer, tmp_path, run="other", label="other")
+    assert len(find(viewer, "classes", "i1")) == 2
+    assert viewer.layers[-1].name == "stack [classes, other]"
+
+
+def test_an_image_has_one_preview_of_whatever_run(
+    viewer: ViewerModel, tmp_path: Path
+) -> None:
+    results_of(viewer, tmp_path, run="a", preview=True)
+    results_of(viewer, tmp_path, run="b", preview=True)
+    (layer,) = find(viewer, "preview-classes", "i1")
+    assert layer.metadata[METADATA_KEY]["run"] == "b"
+    assert layer.name == "stack [preview]"
+    assert len(find(viewer, "preview-probability")) == 2
+
+
+def test_who_paints_goes_on_painting_below_nothing(
+    viewer: ViewerModel, tmp_path: Path
+) -> None:
+    annotation = viewer.add_labels(
+        np.zeros((3, 8, 10), np.int32),
+        metadata={METADATA_KEY: {"role": "annotation", "source": "i1", "run": ""}},
+    )
+    viewer.layers.selection.active = annotation
+    results = results_of(viewer, tmp_path, preview=True)
+    assert viewer.layers.selection.active is annotation
+    assert viewer.layers[-1] is annotation
+    results.remove()
+    assert [role_of(layer) for layer in viewer.layers] == [None, "annotation"]
+
+
+def test_cells_take_the_place_of_classes_where_they_are_found(
+    viewer: ViewerModel, tmp_path: Path
+) -> None:
+    results = results_of(viewer, tmp_path)
+    viewer.dims.set_current_step(0, 1)
+    results.growing([(0, z) for z in range(3)])
+    results.cells_found((0, 1))
+    classes, cells = results.layer("classes"), results.layer("cells")
+    assert classes is not None
+    assert cells is not None
+    assert (classes.visible, cells.visible) == (False, True)
+    viewer.dims.set_current_step(0, 2)
+    results.visibility.look()
+    assert (classes.visible, cells.visible) == (True, False)
+
+
+def test_cells_that_became_annotation_are_put_aside_until_found_again(
+    viewer: ViewerModel, tmp_path: Path
+) -> None:
+    results = results_of(viewer, tmp_path)
+    viewer.dims.set_current_step(0, 1)
+    results.cells_found((0, 0))
+    results.cells_found((0, 1))
+    cells = results.layer("cells")
+    assert cells is not None
+    results.visibility.put_aside((0, 1))
+    assert not cells.visible
+    viewer.dims.set_current_step(0, 0)
+    results.visibility.look()
+    assert cells.visible
+    viewer.dims.set_current_step(0, 1)
+    results.cells_found((0, 1))
+    assert cells.visible
+
+
+def test_what_people_chose_to_see_stays(viewer: ViewerModel, tmp_path: Path) -> None:
+    results = results_of(viewer, tmp_path)
+    viewer.dims.set_current_step(0, 1)
+    results.growing([(0, 1)])
+    results.cells_found((0, 1))
+    cells = results.layer("cells")
+    assert cells is not None
+    cells.visible = False
+    results.cells_found((0, 1))
+    assert not cells.visible
+
+
+def test_files_go_and_layers_keep_what_they_show(
+    viewer: ViewerModel, tmp_path: Path
+) -> None:
+    results = results_of(viewer, tmp_path)
+    results.array("classes")[0, 0, 0] = 1
+    layer = results.layer("classes")
+    results.close()
+    assert list(tmp_path.iterdir()) == []
+    assert layer is not None
+    assert layer.data[0, 0, 0] == 1

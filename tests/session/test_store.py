@@ -1,0 +1,553 @@
+"""Nothing of a project is lost: kills, full disks, undo, another machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from time import monotonic, sleep
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+from napari.components import ViewerModel
+
+from napari_unet.session import project as project_module
+from napari_unet.session.edits import EditStream
+from napari_unet.session.project import (
+    FinishedPart,
+    ImageSource,
+    Project,
+    ProjectClass,
+    ProjectImage,
+)
+from napari_unet.session.store import ProjectLockedError, ProjectStore, default_root
+
+WHOLE = (slice(None), slice(None))
+
+
+def image(id_: str = "a", **changes: Any) -> ProjectImage:
+    fields = {
+        "id": id_,
+        "name": f"cells {id_}",
+        "sources": (ImageSource(layer="cells"),),
+        "axes": "zcyx",
+        "shape": (3, 2, 8, 10),
+        "fingerprint": f"mark {id_}",
+    }
+    return ProjectImage.model_validate({**fields, **changes})
+
+
+def plane(value: int = 0, **pixels: int) -> np.ndarray[Any, Any]:
+    """Return a plane of one value, with pixels such as y2x3=5."""
+    values = np.full((8, 10), value, np.int32)
+    for name, pixel in pixels.items():
+        y, x = name[1:].split("x")
+        values[int(y), int(x)] = pixel
+    return values
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ProjectStore:
+    store = ProjectStore.create(tmp_path / "projects", "my work")
+    store.update(store.project.with_image(image()))
+    return store
+
+
+def reopened(store: ProjectStore) -> ProjectStore:
+    store.close()
+    return ProjectStore.open(store.folder)
+
+
+def paint(store: ProjectStore, z: int, y: int, x: int, value: int) -> None:
+    box = (slice(y, y + 1), slice(x, x + 1))
+    store.annotation("a").write(0, z, box, np.array([[value]]))
+
+
+def test_projects_are_in_the_users_data_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    home = os.environ["NAPARI_UNET_HOME"]
+    assert default_root() == Path(home) / "projects"
+    monkeypatch.delenv("NAPARI_UNET_HOME")
+    assert default_root().parts[-2:] == ("napari-unet", "projects")
+
+
+def test_a_project_is_there_again_with_its_annotation(store: ProjectStore) -> None:
+    paint(store, 1, 2, 3, 7)
+    store.update(store.project.replace(name="renamed"))
+    project = store.project
+    store = reopened(store)
+    assert store.project == project
+    assert store.project.image("a").annotated
+    assert store.annotation("a").array[1, 2, 3] == 7
+    assert store.annotation("a").axes == "zyx"
+    assert store.annotation("a").places == ((0, 1),)
+
+
+def test_a_change_is_told_once_and_an_equal_project_is_none(
+    store: ProjectStore,
+) -> None:
+    told: list[Project] = []
+    store.changed.connect(told.append)
+    store.update(store.project.replace(name="b"))
+    store.update(store.project.replace(name="b"))
+    assert [project.name for project in told] == ["b"]
+
+
+def test_an_unknown_image_has_no_annotation(store: ProjectStore) -> None:
+    with pytest.raises(KeyError, match="zzz"):
+        store.annotation("zzz")
+
+
+def test_a_new_project_in_which_nothing_was_done_is_removed(tmp_path: Path) -> None:
+    empty = ProjectStore.create(tmp_path)
+    assert empty.folder.is_dir()
+    empty.close()
+    empty.close()
+    assert not empty.folder.exists()
+    kept = ProjectStore.create(tmp_path)
+    (kept.run_folder / "model.safetensors").write_bytes(b"m")
+    kept.close()
+    assert kept.folder.is_dir()
+
+
+def test_ticks_save_record_and_strokes_within_two_seconds(store: ProjectStore) -> None:
+    store.flush()
+    store.update(store.project.replace(name="later"))
+    paint(store, 0, 0, 0, 2)
+    start = monotonic()
+    file = store.annotation("a")
+    while monotonic() < start + 5:
+        store.tick()
+        saved = json.loads((store.folder / "project.json").read_text())
+        if saved["project"]["name"] == "later" and not file.dirty:
+            break
+        sleep(0.02)
+    assert monotonic() - start < 2
+
+
+def test_a_record_that_cannot_be_saved_is_told_once_and_tried_again(
+    store: ProjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.flush()
+    told: list[str] = []
+    store.trouble.connect(told.append)
+
+    def full(*_: Any) -> None:
+        raise OSError("the disk is full.")
+
+    monkeypatch.setattr(project_module, "atomic", full)
+    store.update(store.project.replace(name="later"))
+    end = monotonic() + 1.4
+    while monotonic() < end:
+        store.tick()
+        sleep(0.05)
+    assert told == ["the disk is full."]
+    monkeypatch.undo()
+    store = reopened(store)
+    assert store.project.name == "later"
+
+
+def test_a_project_is_open_once(store: ProjectStore) -> None:
+    with pytest.raises(ProjectLockedError, match="is open in another napari window"):
+        ProjectStore.open(store.folder)
+    store.close()
+    ProjectStore.open(store.folder).close()
+
+
+def test_what_cannot_be_read_is_refused_and_left_as_it_is(store: ProjectStore) -> None:
+    store.close()
+    path = store.folder / "project.json"
+    whole = path.read_text()
+    newer = json.loads(whole)
+    newer["project"]["version"] = 2
+    strange = json.loads(whole)
+    strange["project"]["images"] = 3
+    for text, sentence in [
+        (whole[:100], "the project file is damaged"),
+        ("[]", "the project file is damaged"),
+        (json.dumps(newer), r"of a newer napari-unet \(format 2\); formats up to 1"),
+        (json.dumps(strange), "damaged: project.images should be a valid tuple"),
+    ]:
+        path.write_text(text)
+        with pytest.raises(ValueError, match=sentence):
+            ProjectStore.open(store.folder)
+        assert path.read_text() == text
+    path.write_text(whole)
+    ProjectStore.open(store.folder).close()
+    with pytest.raises(FileNotFoundError, match="is no project"):
+        ProjectStore.open(store.folder.parent)
+
+
+class TestUndo:
+    """Steps of the record and of annotations."""
+
+    def test_a_step_is_undone_but_not_what_came_later(
+        self, store: ProjectStore
+    ) -> None:
+        undone: list[None] = []
+        store.undone.connect(lambda: undone.append(None))
+        part = FinishedPart(z=1, box=((0, 8), (0, 10)))
+        start = store.project.image("a").replace(class_of={3: 2})
+        store.update(store.project.with_image(start))
+        changed = start.replace(class_of={3: 1, 4: 2}, finished=(part,))
+        store.update(store.project.with_image(changed), "finish slice")
+        later = FinishedPart(z=2, box=((0, 8), (0, 10)))
+        now = store.project.image("a").replace(
+            class_of={3: 1, 4: 2, 9: 2}, finished=(part, later), ticked=False
+        )
+        store.update(store.project.with_image(now).with_image(image("b")))
+        assert store.can_undo == "finish slice"
+        assert store.undo() == "finish slice"
+        back = store.project.image("a")
+        assert back.class_of == {3: 2, 9: 2}
+        assert back.finished == (later,)
+        assert not back.ticked
+        assert [i.id for i in store.project.images] == ["a", "b"]
+        assert len(undone) == 1
+        assert store.can_undo is None
+        assert store.undo() is None
+
+    def test_classes_and_removed_images_come_back(self, store: ProjectStore) -> None:
+        paint(store, 1, 2, 3, 7)
+        classes = (ProjectClass(name="x"), ProjectClass(name="y"))
+        store.update(store.project.replace(classes=classes), "add class")
+        store.update(store.project.without_image("a"), "remove image")
+        store.flush()
+        assert store.undo() == "remove image"
+        assert store.annotation("a").array[1, 2, 3] == 7
+        assert store.undo() == "add class"
+        assert store.project.classes == (ProjectClass(),)
+
+    def test_an_import_is_undone_but_not_what_was_painted_since(
+        self, store: ProjectStore
+    ) -> None:
+        paint(store, 1, 2, 3, 7)
+        replaced: list[str] = []
+        store.replaced.connect(replaced.append)
+        before = store.annotation("a")
+        imported = np.stack([plane(5), plane(6), plane(0)])
+        store.replace_annotation("a", imported, "import masks")
+        assert before.retired
+        np.testing.assert_array_equal(store.annotation("a").array, imported)
+        assert store.annotation("a").places == ((0, 0), (0, 1))
+        paint(store, 0, 4, 4, 9)
+        paint(store, 2, 5, 5, 8)
+        assert store.undo() == "import masks"
+        expected = np.stack([plane(y4x4=9), plane(y2x3=7), plane(y5x5=8)])
+        np.testing.assert_array_equal(store.annotation("a").array, expected)
+        assert store.annotation("a").highest == 9
+        assert replaced == ["a", "a"]
+        store = reopened(store)
+        np.testing.assert_array_equal(store.annotation("a").array, expected)
+        assert len(list(store.folder.glob("*.raw"))) == 1
+
+    def test_what_no_event_told_of_is_kept_when_an_annotation_is_replaced(
+        self, store: ProjectStore
+    ) -> None:
+        layer = ViewerModel().add_labels(store.annotation("a").copy())
+        stream = EditStream(layer, store.annotation("a"))
+        layer.data[1, 2, 3] = 7
+        store.replace_annotation("a", {(0, 0): plane(2)}, "import")
+        assert store.annotation("a").array[1, 2, 3] == 7
+        stream.detach()
+        layer.data = store.annotation("a").copy()
+        EditStream(layer, store.annotation("a"))
+        layer.data[2, 4, 5] = 8
+        store.undo()
+        expected = np.stack([plane(), plane(y2x3=7), plane(y4x5=8)])
+        np.testing.assert_array_equal(store.annotation("a").array, expected)
+
+    def test_imports_are_undone_one_after_the_other(self, store: ProjectStore) -> None:
+        store.replace_annotation("a", np.stack([plane(2)] * 3), "first")
+        paint(store, 0, 1, 1, 5)
+        store.replace_annotation("a", {(0, 2): plane(3)}, "second")
+        expected = np.stack([plane(2, y1x1=5), plane(2), plane(3)])
+        np.testing.assert_array_equal(store.annotation("a").array, expected)
+        paint(store, 1, 7, 7, 6)
+        store.undo()
+        expected = np.stack([plane(2, y1x1=5), plane(2, y7x7=6), plane(2)])
+        np.testing.assert_array_equal(store.annotation("a").array, expected)
+        store.undo()
+        expected = np.stack([plane(y1x1=5), plane(y7x7=6), plane()])
+        np.testing.assert_array_equal(store.annotation("a").array, expected)
+
+    def test_undoing_the_first_import_leaves_no_annotation(
+        self, store: ProjectStore
+    ) -> None:
+        store.replace_annotation("a", np.stack([plane(2)] * 3), "import")
+        assert store.project.image("a").annotated
+        store.undo()
+        assert not store.project.image("a").annotated
+        assert not store.annotation("a").array.any()
+
+    def test_a_record_that_belongs_to_an_import_is_undone_with_it(
+        self, store: ProjectStore
+    ) -> None:
+        classed = store.project.with_image(image().replace(class_of={2: 1}))
+        store.replace_annotation("a", {(0, 0): plane(2)}, "import", classed)
+        assert store.project.image("a").class_of == {2: 1}
+        store.undo()
+        assert store.project.image("a").class_of == {}
+        assert store.can_undo is None
+
+    def test_a_removed_annotation_comes_back_with_what_was_painted_since(
+        self, store: ProjectStore
+    ) -> None:
+        paint(store, 1, 2, 3, 7)
+        store.remove_annotation("a", "remove annotation")
+        assert not store.project.image("a").annotated
+        assert not store.annotation("a").array.any()
+        paint(store, 0, 0, 0, 4)
+        store.undo()
+        expected = np.stack([plane(y0x0=4), plane(y2x3=7), plane()])
+        np.testing.assert_array_equal(store.annotation("a").array, expected)
+        store.remove_annotation("a", "again")
+        store = reopened(store)
+        assert not store.project.image("a").annotated
+        assert list(store.folder.glob("*.raw")) == []
+
+    def test_only_the_last_twenty_steps_keep_their_files(
+        self, store: ProjectStore
+    ) -> None:
+        for number in range(25):
+            store.replace_annotation("a", {(0, 0): plane(number + 2)}, str(number))
+        assert len(list(store.folder.glob("*.raw"))) == 21
+        assert [store.undo() for _ in range(21)][-2:] == ["5", None]
+        assert store.annotation("a").array[0, 0, 0] == 4 + 2
+
+    def test_an_annotation_that_does_not_fit_changes_nothing(
+        self, store: ProjectStore
+    ) -> None:
+        paint(store, 1, 2, 3, 7)
+        for planes, sentence in [
+            (
+                np.zeros((3, 8, 11), int),
+                r"has the shape \(3, 8, 10\), found \(3, 8, 11",
+            ),
+            (np.full((3, 8, 10), -1), "found -1 to -1"),
+            ({(0, 0): np.zeros((8, 11), int)}, r"is \(8, 10\) pixels, found \(8, 11\)"),
+        ]:
+            with pytest.raises(ValueError, match=sentence):
+                store.replace_annotation("a", planes, "import")
+        assert store.can_undo is None
+        assert store.annotation("a").array[1, 2, 3] == 7
+        assert len(list(store.folder.glob("*.raw"))) == 1
+
+    def test_a_full_disk_changes_nothing(
+        self, store: ProjectStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        paint(store, 1, 2, 3, 7)
+        store.flush()
+
+        def full(*_: Any) -> None:
+            raise OSError("the disk is full.")
+
+        monkeypatch.setattr(project_module, "atomic", full)
+        project = store.project
+        with pytest.raises(OSError, match="the disk is full"):
+            store.replace_annotation("a", {(0, 1): plane(2)}, "import")
+        assert store.project == project
+        assert store.can_undo is None
+        paint(store, 1, 2, 4, 8)
+        monkeypatch.undo()
+        assert reopened(store).annotation("a").array[1, 2, 3:5].tolist() == [7, 8]
+
+
+class TestSavedFolder:
+    """A project saved as a folder opens anywhere."""
+
+    @pytest.fixture
+    def saved(self, store: ProjectStore, tmp_path: Path) -> Path:
+        pictures = tmp_path / "work" / "pictures"
+        pictures.mkdir(parents=True)
+        for name in ("one.tif", "two.tif"):
+            (pictures / name).write_bytes(b"pixels")
+        outside = tmp_path / "outside.safetensors"
+        outside.write_bytes(b"outside")
+        (store.run_folder / "run.safetensors").write_bytes(b"run")
+        sources = tuple(
+            ImageSource(path=str(pictures / name)) for name in ("one.tif", "two.tif")
+        )
+        first = image("a", sources=sources, class_of={7: 1}, spacing_um=(2, 1, 1))
+        flat = image("b", name="cells a", axes="yx", shape=(8, 10))
+        project = store.project.with_image(first).with_image(flat)
+        models = ("models/run.safetensors", str(outside))
+        store.update(project.replace(models=models, start=str(outside)))
+        paint(store, 2, 3, 4, 70_000)
+        store.annotation("b").write(0, 0, WHOLE, plane(1))
+        folder = tmp_path / "work" / "saved"
+        store.save_as(folder)
+        return folder
+
+    def test_fiji_can_read_its_annotations(self, saved: Path) -> None:
+        assert sorted(p.name for p in saved.iterdir()) == [
+            "cells a annotation 2.tif",
+            "cells a annotation.tif",
+            "models",
+            "project.json",
+        ]
+        labels = tifffile.imread(saved / "cells a annotation.tif")
+        assert labels.shape == (3, 8, 10)
+        assert labels[2, 3, 4] == 70_000
+        with tifffile.TiffFile(saved / "cells a annotation 2.tif") as flat:
+            assert flat.is_imagej
+
+    def test_it_opens_on_another_machine(
+        self, saved: Path, store: ProjectStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        store.close()
+        elsewhere = saved.parents[1] / "elsewhere"
+        saved.parent.rename(elsewhere)
+        (elsewhere.parent / "outside.safetensors").unlink()
+        monkeypatch.setenv("NAPARI_UNET_HOME", str(elsewhere / "home"))
+        opened = ProjectStore.open(elsewhere / "saved")
+        assert opened.folder.parent == default_root()
+        assert opened.annotation("a").array[2, 3, 4] == 70_000
+        assert opened.annotation("a").places == ((0, 2),)
+        assert opened.annotation("a").highest == 70_000
+        assert (opened.annotation("b").array == 1).all()
+        assert opened.missing == []
+        found = [source.path for source in opened.project.image("a").sources]
+        assert found == [
+            str(elsewhere / "pictures" / name) for name in ("one.tif", "two.tif")
+        ]
+        assert opened.project.classes == store.project.classes
+        assert opened.project.image("a").class_of == {7: 1}
+        models = [opened.folder / model for model in opened.project.models]
+        assert [model.read_bytes() for model in models] == [b"run", b"outside"]
+        assert opened.project.start == "models/outside.safetensors"
+
+    def test_opened_again_it_has_what_was_done_in_it(self, saved: Path) -> None:
+        first = ProjectStore.open(saved)
+        paint(first, 0, 0, 0, 5)
+        with pytest.raises(ProjectLockedError, match="open in another napari"):
+            ProjectStore.open(saved)
+        first.close()
+        again = ProjectStore.open(saved)
+        assert again.folder == first.folder
+        assert again.annotation("a").array[0, 0, 0] == 5
+
+    def test_saved_again_it_is_opened_anew(
+        self, saved: Path, store: ProjectStore
+    ) -> None:
+        first = ProjectStore.open(saved)
+        paint(store, 0, 1, 1, 3)
+        store.save_as(saved)
+        second = ProjectStore.open(saved)
+        assert second.folder != first.folder
+        assert second.annotation("a").array[0, 1, 1] == 3
+
+    def test_another_project_is_not_overwritten(
+        self, saved: Path, store: ProjectStore, tmp_path: Path
+    ) -> None:
+        other = ProjectStore.create(tmp_path / "others")
+        with pytest.raises(ValueError, match="holds the project 'my work'"):
+            other.save_as(saved)
+        with pytest.raises(ValueError, match="choose a new folder"):
+            store.save_as(store.folder)
+
+    def test_images_that_moved_are_missing_until_located(self, saved: Path) -> None:
+        pictures = saved.parent / "pictures"
+        moved = pictures.rename(saved.parents[1] / "moved")
+        opened = ProjectStore.open(saved)
+        assert [i.id for i in opened.missing] == ["a"]
+        with pytest.raises(FileNotFoundError, match="there is no such file"):
+            opened.locate("a", pictures / "one.tif")
+        # the second channel is found beside the first
+        assert opened.locate("a", moved / "one.tif") == ("a",)
+        assert opened.missing == []
+        opened = reopened(opened)
+        assert [s.path for s in opened.project.image("a").sources] == [
+            str(moved / "one.tif"),
+            str(moved / "two.tif"),
+        ]
+
+    def test_images_beside_the_project_are_found(self, saved: Path) -> None:
+        for path in (saved.parent / "pictures").iterdir():
+            path.rename(saved / path.name)
+        assert ProjectStore.open(saved).missing == []
+
+    def test_a_damaged_annotation_is_told_and_no_copy_stays(self, saved: Path) -> None:
+        wrong = np.zeros((3, 8, 9), np.uint8)
+        path = saved / "cells a annotation.tif"
+        tifffile.imwrite(path, wrong, photometric="minisblack")
+        with pytest.raises(ValueError, match=r"\(3, 8, 10\), found \(3, 8, 9\)"):
+            ProjectStore.open(saved)
+        assert list(default_root().iterdir()) == []
+
+
+PAINTER = """
+import sys
+from pathlib import Path
+from time import monotonic
+import numpy as np
+from napari.components import ViewerModel
+from napari_unet.session.edits import EditStream
+from napari_unet.session.project import ImageSource, ProjectImage
+from napari_unet.session.store import ProjectStore
+
+store = ProjectStore.create(Path(sys.argv[1]))
+image = ProjectImage(
+    id="a", name="a", sources=(ImageSource(),), axes="zyx", shape=(4, 600, 600),
+    fingerprint="mark",
+)
+store.update(store.project.with_image(image))
+file = store.annotation("a")
+viewer = ViewerModel()
+layer = viewer.add_labels(file.copy())
+layer.brush_size = 1
+stream = EditStream(layer, file, viewer)
+stream.edited.connect(lambda edit: sys.stdout.write(f"{edit.highest} {monotonic()}\\n"))
+ticked, number = monotonic(), 2
+while True:
+    z, rest = divmod(number, 90_000)
+    place = (z % 4, 2 * (rest // 300), 2 * (rest % 300))
+    if number % 2:
+        layer.paint(place, number)
+    else:
+        layer.data_setitem(tuple(np.array([i]) for i in place), number)
+    image = store.project.image("a").replace(class_of={2: 1, 3: number})
+    store.update(store.project.with_image(image))
+    sys.stdout.flush()
+    number += 1
+    if monotonic() > ticked + 0.1:
+        stream.tick()
+        store.tick()
+        ticked = monotonic()
+"""
+
+
+def test_a_kill_while_painting_loses_no_stroke(tmp_path: Path) -> None:
+    painter = subprocess.Popen(
+        [sys.executable, "-c", PAINTER, str(tmp_path)],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with painter:
+        if painter.stdout is None:
+            pytest.fail("no output")
+        painter.stdout.readline()
+        folder = next(tmp_path.glob("*/project.json")).parent
+        with pytest.raises(ProjectLockedError):
+            ProjectStore.open(folder)
+        sleep(2.5)
+        painter.send_signal(signal.SIGKILL if os.name == "posix" else signal.SIGTERM)
+        lines = painter.stdout.read().split("\n")[:-1]
+    painted = {int(number): float(time) for number, time in map(str.split, lines)}
+    assert len(painted) > 100
+    last = max(painted)
+    store = ProjectStore.open(folder)  # the lock of a killed process is free
+    file = store.annotation("a")
+    assert file.places == ((0, 0),)
+    there = np.unique(np.asarray(file.array)).tolist()
+    # The stroke after the last one told may be there or not.
+    assert there[1:] in (list(range(2, last + 1)), list(range(2, last + 2)))
+    assert file.highest >= last
+    # Of the record, at most the last two seconds are lost.
+    recorded = store.project.image("a").class_of[3]
+    assert painted[recorded] > painted[last] - 2
+    store.close()

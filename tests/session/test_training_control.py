@@ -1,0 +1,522 @@
+"""Training as the docks see it; the jobs are only noted, see `test_training_run`."""
+
+from __future__ import annotations
+
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from napari.components import ViewerModel
+from psygnal import Signal
+
+from napari_unet.core import events
+from napari_unet.core.architecture import u_shape
+from napari_unet.core.jobs import Correction, PredictJob, TrainJob
+from napari_unet.core.messages import Failed
+from napari_unet.core.model import Model, ModelCard, Score
+from napari_unet.core.recipe import Training
+from napari_unet.io.model_file import save_model
+from napari_unet.session.annotating import Annotating
+from napari_unet.session.images import ImageList
+from napari_unet.session.preferences import Preferences
+from napari_unet.session.run_record import RunRecord
+from napari_unet.session.sharing import Sharing
+from napari_unet.session.store import ProjectStore
+from napari_unet.session.training import TrainingControl
+from napari_unet.session.worker import Death
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from conftest import Pump
+
+TINY = Training(width=4, depth=2, patch=20, batch=1, steps=30, minutes=0)
+
+
+class Job:
+    """Stands in for a handle: keeps what it is told."""
+
+    event = Signal(object)
+    ended = Signal(bool)
+    failed = Signal(object)
+
+    def __init__(self, what: Any) -> None:
+        self.what = what
+        self.running = True
+        self.told: list[str] = []
+        self.corrections: list[Correction] = []
+
+    def cancel(self) -> None:
+        self.told.append("cancel")
+
+    def pause(self) -> None:
+        self.told.append("pause")
+
+    def resume(self) -> None:
+        self.told.append("resume")
+
+    def finish(self) -> None:
+        self.told.append("finish")
+
+    def correct(self, correction: Correction) -> None:
+        self.corrections.append(correction)
+
+    def begin(self, steps: int = 1) -> None:
+        self.event.emit(events.TrainingStarted(0, "CPU", "fp32", "nothing is held out"))
+        for step in range(1, steps + 1):
+            self.event.emit(events.StepDone(step, 0.5, step / 30, 30.0 - step))
+
+    def end(self, *, cancelled: bool = False) -> None:
+        self.running = False
+        self.ended.emit(cancelled)
+
+    def fail(self, error: str, sentence: str, out_of_memory: bool = False) -> None:
+        self.running = False
+        self.failed.emit(Failed(1, error, sentence, "", out_of_memory))
+
+
+class Jobs:
+    """Stands in for the worker: keeps jobs."""
+
+    died = Signal(object)
+
+    def __init__(self) -> None:
+        self.all: list[Job] = []
+
+    def submit(self, job: Any, title: str) -> Job:
+        self.all.append(Job(job))
+        return self.all[-1]
+
+    @property
+    def training(self) -> Job:
+        return [job for job in self.all if isinstance(job.what, TrainJob)][-1]
+
+
+class Desk:
+    """A project with an image, and what trains on it."""
+
+    def __init__(self, tmp_path: Path, pump: Pump, shape: tuple[int, ...]) -> None:
+        self.pump = pump
+        self.folder = tmp_path / "projects"
+        self.scratch = tmp_path / "scratch"
+        self.scratch.mkdir(exist_ok=True)
+        self.viewer = ViewerModel()
+        self.jobs = Jobs()
+        self.open(ProjectStore.create(self.folder))
+        self.layer = self.viewer.add_image(
+            np.random.default_rng(0).integers(0, 255, shape, np.uint8), name="nuclei"
+        )
+        self.image = self.images.add([self.layer])
+        self.control.set_settings(TINY)
+
+    def open(self, store: ProjectStore) -> None:
+        self.store = store
+        self.sharing = Sharing(self.scratch, self.pump.post)
+        self.images = ImageList(self.viewer, store, self.sharing)
+        self.annotating = Annotating(self.viewer, store, self.images)
+        self.messages: list[tuple[str, str]] = []
+        self.control = TrainingControl(
+            self.viewer,
+            store,
+            self.images,
+            self.annotating,
+            self.jobs,  # type: ignore[arg-type]
+            self.scratch,
+            Preferences(device="cpu"),
+        )
+        self.control.message.connect(lambda *words: self.messages.append(words))
+
+    def paint(self, value: int, y: int, x: int, *at: int) -> None:
+        layer = self.images.annotation_layer(self.image.id)
+        if layer is None:
+            layer = self.annotating.new_annotation(self.image.id)
+        box = np.meshgrid(np.arange(y, y + 8), np.arange(x, x + 8), indexing="ij")
+        pixels = [axis.ravel() for axis in box]
+        where = [np.full(64, i) for i in at]
+        for axis, step in enumerate(at):
+            self.viewer.dims.set_current_step(axis, step)
+        layer.data_setitem((*where, *pixels), value)
+
+    def paint_both(self) -> None:
+        self.paint(2, 10, 10)
+        self.paint(1, 30, 30)
+
+    def start(self) -> Job:
+        self.control.start()
+        self.pump.until(
+            lambda: self.control._sitting and self.control._sitting.handle, 5
+        )
+        return self.jobs.training
+
+    def close(self) -> None:
+        self.control.close()
+        self.annotating.close()
+        self.images.close()
+        self.sharing.close()
+        self.store.close()
+
+
+@pytest.fixture
+def desk(tmp_path: Path, pump: Pump) -> Iterator[Desk]:
+    desk = Desk(tmp_path, pump, (60, 70))
+    yield desk
+    desk.close()
+
+
+@pytest.fixture
+def stack(tmp_path: Path, pump: Pump) -> Iterator[Desk]:
+    desk = Desk(tmp_path, pump, (4, 60, 70))
+    yield desk
+    desk.close()
+
+
+def saved_as(job: Job, problem: str | None = None) -> events.ModelSaved:
+    """Write a model as the worker would at the end."""
+    table = u_shape(ndim=2, channels=1, classes=2, width=2, depth=1)
+    card = ModelCard(architecture=table, classes=(), training=TINY)
+    save_model(Model(card, {"w": np.zeros(1, np.float32)}), job.what.output)
+    return events.ModelSaved(job.what.output, card, 30, 1.0, problem)
+
+
+def test_a_project_without_annotation_says_what_to_do(desk: Desk) -> None:
+    possible, why = desk.control.can_start
+    assert not possible
+    assert why == (
+        "Paint a few cells and some background in the Annotate dock, then press Train."
+    )
+    desk.control.start()
+    assert desk.messages == [("warning", why)]
+    assert desk.control.state == "idle"
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [(2, "take a ring around each cell"), (1, "Only background is painted")],
+)
+def test_one_class_alone_is_not_trained_on(desk: Desk, value: int, words: str) -> None:
+    desk.paint(value, 10, 10)
+    desk.control.material.count_all(1)
+    possible, why = desk.control.can_start
+    assert not possible
+    assert words in why
+
+
+def test_an_image_that_is_not_ticked_is_not_trained_on(desk: Desk) -> None:
+    desk.paint_both()
+    desk.images.set_ticked(desk.image.id, False)
+    assert desk.control.can_start == (
+        False,
+        "Tick an image to train on in the Annotate dock.",
+    )
+
+
+def test_a_finished_slice_with_cells_needs_no_painted_background(desk: Desk) -> None:
+    desk.paint(2, 10, 10)
+    desk.annotating.finish_slice()
+    desk.control.material.count_all(1)
+    assert desk.control.can_start == (True, "")
+    assert str(desk.control.material.summary()) == (
+        "1 slice of 1 image, 1 cell, background in 1"
+    )
+
+
+def test_the_summary_counts_an_id_in_two_slices_as_one_cell(stack: Desk) -> None:
+    stack.paint(2, 10, 10, 0)
+    stack.paint(2, 10, 10, 1)
+    stack.paint(3, 30, 10, 1)
+    stack.paint(1, 30, 40, 1)
+    stack.control.material.count_all(1)
+    assert str(stack.control.material.summary()) == (
+        "2 slices of 1 image, 2 cells, background in 1"
+    )
+
+
+def test_volumes_need_a_z_axis(desk: Desk) -> None:
+    desk.paint_both()
+    desk.control.set_settings(Training.quick(3))
+    possible, why = desk.control.can_start
+    assert not possible
+    assert why == "nuclei has no z axis: train on slices (2-D), or untick it."
+
+
+def test_the_job_has_the_annotated_planes_and_readable_names(stack: Desk) -> None:
+    stack.paint(2, 10, 10, 1)
+    stack.paint(1, 30, 30, 3)
+    what = stack.start().what
+    assert what.places == (((0, 1), (0, 3)),)
+    assert what.images[0].name == "nuclei"
+    assert what.settings == TINY
+    assert what.output.startswith(f"{stack.store.run_folder}/nuclei 2")
+    assert what.checkpoint.endswith(".checkpoint.safetensors")
+    assert (what.start, what.resume, what.device) == (None, False, "cpu")
+    labels = what.annotations[0].labels.open()
+    assert (labels[1, 12, 12], labels[3, 32, 32]) == (2, 1)
+    # the pixels are there for the worker, all of the frame
+    assert np.array_equal(what.images[0].channels[0].open(), stack.layer.data)
+
+
+def test_volumes_are_whole_time_points(stack: Desk) -> None:
+    stack.paint(2, 10, 10, 1)
+    stack.paint(1, 30, 30, 3)
+    stack.control.set_settings(Training.quick(3))
+    assert stack.start().what.places == (((0, None),),)
+
+
+def test_a_run_goes_from_start_to_a_model(desk: Desk) -> None:
+    desk.paint_both()
+    states = []
+    desk.control.changed.connect(lambda: states.append(desk.control.state))
+    done: list[events.ModelSaved] = []
+    desk.control.finished.connect(done.append)
+    job = desk.start()
+    assert desk.control.state == "starting"
+    job.begin(steps=3)
+    assert desk.control.state == "training"
+    assert desk.control.progress == pytest.approx(0.1)
+    assert desk.control.seconds_left == 27.0
+    assert desk.control.loss == pytest.approx(0.5)
+    assert desk.control.step == 3
+    job.event.emit(events.ValidationDone(3, Score(loss=0.4, iou=0.7, pixels=9), True))
+    assert desk.control.scores == [(3, 0.7, 0.4)]
+    job.event.emit(saved_as(job, problem="The loss became infinite; try less."))
+    verdict = events.Verdict("better", "Better than before.")
+    job.event.emit(verdict)
+    job.end()
+    assert desk.control.state == "idle"
+    assert desk.control.verdict is verdict
+    assert done[0].path == job.what.output
+    assert desk.messages == [("warning", "The loss became infinite; try less.")]
+    assert desk.control.resumable is None
+    assert next(p for p in states if p != "idle") == "starting"
+
+
+def test_progress_is_told_at_most_ten_times_per_second(desk: Desk) -> None:
+    desk.paint_both()
+    job = desk.start()
+    job.begin()
+    told = count()
+    desk.control.changed.connect(lambda: next(told))
+    for step in range(200):
+        job.event.emit(events.StepDone(step, 0.5, 0.1, 1.0))
+    assert next(told) < 100
+    assert desk.control.step == 199
+
+
+def test_a_run_can_pause_go_on_and_stop(desk: Desk) -> None:
+    desk.paint_both()
+    job = desk.start()
+    job.begin()
+    desk.control.pause()
+    assert desk.control.state == "paused"
+    desk.control.resume()
+    assert desk.control.state == "training"
+    desk.control.stop()
+    assert desk.control.state == "stopping"
+    assert job.told == ["pause", "resume", "finish"]
+    assert desk.control.can_start[0] is False
+
+
+def test_a_run_stopped_before_its_first_step_leaves_nothing(desk: Desk) -> None:
+    desk.paint_both()
+    job = desk.start()
+    desk.control.stop()
+    assert job.told == ["cancel"]
+    job.end(cancelled=True)
+    assert desk.control.state == "idle"
+    assert desk.control.resumable is None
+
+
+def test_a_run_stopped_before_its_pixels_are_shared_is_never_begun(desk: Desk) -> None:
+    desk.paint_both()
+    desk.control.start()
+    desk.control.stop()
+    assert desk.control.state == "idle"
+    posted = []
+    desk.pump.post(lambda: posted.append(1))
+    desk.pump.until(lambda: posted)
+    assert not desk.jobs.all
+
+
+def test_after_the_death_of_the_worker_the_next_press_goes_on(desk: Desk) -> None:
+    desk.paint_both()
+    job = desk.start()
+    job.begin()
+    open(job.what.checkpoint, "w").close()
+    job.running = False
+    desk.jobs.died.emit(Death("network", False, "It died.", (job,)))  # type: ignore[arg-type]
+    assert desk.messages == [
+        (
+            "error",
+            "The training process was ended: press Train to go on from the last "
+            "checkpoint.",
+        )
+    ]
+    assert desk.control.state == "idle"
+    assert str(desk.control.resumable) == job.what.checkpoint
+    desk.control.set_settings(TINY.replace(patch=44))
+    again = desk.start()
+    assert again.what.resume
+    assert again.what.settings == TINY
+    assert again.what.output == job.what.output
+
+
+def test_after_memory_ran_out_patches_are_half_the_size(desk: Desk) -> None:
+    desk.paint_both()
+    job = desk.start()
+    job.begin()
+    open(job.what.checkpoint, "w").close()
+    desk.jobs.died.emit(Death("network", True, "It died.", (job,)))  # type: ignore[arg-type]
+    assert desk.messages[-1][1] == (
+        "The training process was ended (out of memory): press Train to go on from "
+        "the last checkpoint, with smaller patches."
+    )
+    again = desk.start().what
+    assert (again.resume, again.settings.patch) == (True, 10)
+
+
+def test_memory_that_ran_out_before_a_checkpoint_is_remembered(desk: Desk) -> None:
+    desk.paint_both()
+    job = desk.start()
+    job.fail("OutOfMemoryError", "No memory.", out_of_memory=True)
+    assert desk.control.resumable is None
+    again = desk.start()
+    assert (again.what.resume, again.what.settings.patch) == (False, 10)
+    again.fail("OutOfMemoryError", "No memory.", out_of_memory=True)
+    desk.control.set_settings(TINY.replace(patch=12))
+    assert desk.start().what.settings.patch == 12
+
+
+def test_the_death_of_another_job_changes_nothing(desk: Desk) -> None:
+    desk.paint_both()
+    desk.start().begin()
+    desk.jobs.died.emit(Death("cpu", False, "It died.", ()))
+    assert desk.control.state == "training"
+    assert not desk.messages
+
+
+def test_an_error_is_told_as_it_is(desk: Desk) -> None:
+    desk.paint_both()
+    desk.start().fail("ValueError", "Nothing is annotated.")
+    assert desk.messages == [("error", "Nothing is annotated.")]
+    assert desk.control.state == "idle"
+
+
+def test_an_interrupted_run_is_offered_when_the_project_is_opened(desk: Desk) -> None:
+    desk.paint_both()
+    job = desk.start()
+    job.begin()
+    open(job.what.checkpoint, "w").close()
+    folder = desk.store.folder
+    desk.close()
+    desk.open(ProjectStore.open(folder))
+    assert str(desk.control.resumable) == job.what.checkpoint
+    assert desk.control.interrupted is not None
+    assert desk.start().what.resume
+    desk.control.stop()
+    desk.jobs.training.end(cancelled=True)
+    desk.control.forget_interrupted()
+    assert desk.control.resumable is None
+    assert RunRecord.read(desk.store.run_folder) is None
+    assert not desk.start().what.resume
+
+
+def test_the_last_run_is_what_the_next_starts_from(desk: Desk) -> None:
+    desk.paint_both()
+    desk.control.set_start_from("last")
+    assert desk.control.can_start == (
+        False,
+        "There is no last run to start from: choose scratch or a model.",
+    )
+    desk.control.set_start_from(None)
+    job = desk.start()
+    job.begin()
+    job.event.emit(saved_as(job))
+    job.end()
+    desk.control.set_start_from("last")
+    assert desk.start().what.start == job.what.output
+
+
+def test_a_model_to_start_from_must_fit(desk: Desk, tmp_path: Path) -> None:
+    desk.paint_both()
+    desk.control.set_start_from(str(tmp_path / "gone.safetensors"))
+    assert "there is no model file" in desk.control.can_start[1]
+
+
+def test_strokes_during_a_run_reach_it(stack: Desk) -> None:
+    stack.paint(2, 10, 10, 1)
+    stack.paint(1, 30, 30, 1)
+    job = stack.start()
+    job.begin()
+    stack.paint(3, 20, 40, 2)
+    stack.pump.until(lambda: stack.control.tick() or job.corrections, 5)
+    (one,) = job.corrections
+    assert (one.image, one.t, one.z) == (0, 0, 2)
+    assert one.box == (slice(20, 28), slice(40, 48))
+    assert one.annotation.labels.open()[2, 22, 42] == 3
+
+
+def test_a_slice_marked_finished_during_a_run_reaches_it(desk: Desk) -> None:
+    desk.paint_both()
+    job = desk.start()
+    job.begin()
+    desk.annotating.finish_slice()
+    desk.pump.until(lambda: desk.control.tick() or job.corrections, 5)
+    (one,) = job.corrections
+    assert one.box is None
+    assert len(one.annotation.finished) == 1
+
+
+def test_an_imported_mask_reaches_the_run_in_all_planes(stack: Desk) -> None:
+    stack.paint(2, 10, 10, 1)
+    stack.paint(1, 30, 30, 1)
+    job = stack.start()
+    job.begin()
+    plane = np.zeros((60, 70), np.int32)
+    plane[5:9] = 4
+    stack.store.replace_annotation(stack.image.id, {(0, 3): plane}, "import masks")
+    stack.pump.until(lambda: stack.control.tick() or len(job.corrections) > 1, 5)
+    assert {(c.z, c.box) for c in job.corrections} == {(1, None), (3, None)}
+
+
+def test_a_new_class_waits_for_the_next_training(desk: Desk) -> None:
+    desk.paint_both()
+    job = desk.start()
+    job.begin()
+    desk.annotating.add_class("debris")
+    assert [level for level, _ in desk.messages] == ["info"]
+    assert "from the next training on" in desk.messages[0][1]
+    desk.paint(2, 40, 10)
+    desk.pump.until(lambda: desk.control.tick() or job.corrections, 5)
+
+
+def test_nothing_is_corrected_after_the_kind_of_a_class_changed(desk: Desk) -> None:
+    desk.paint_both()
+    job = desk.start()
+    job.begin()
+    desk.annotating.set_kind(1, "regions")
+    assert "The classes changed" in desk.messages[0][1]
+    desk.paint(2, 40, 10)
+    with pytest.raises(pytest.fail.Exception):
+        desk.pump.until(lambda: desk.control.tick() or job.corrections, 0.8)
+
+
+def test_an_interrupted_run_does_not_go_on_with_other_classes(desk: Desk) -> None:
+    desk.paint_both()
+    job = desk.start()
+    job.begin()
+    open(job.what.checkpoint, "w").close()
+    job.end(cancelled=True)
+    desk.annotating.add_class("debris")
+    possible, why = desk.control.can_start
+    assert not possible
+    assert "The classes changed" in why
+
+
+def test_previews_are_made_with_the_weights_in_training(desk: Desk) -> None:
+    desk.paint_both()
+    desk.start().begin(steps=25)
+    desk.pump.until(
+        lambda: [j for j in desk.jobs.all if isinstance(j.what, PredictJob)], 5
+    )
