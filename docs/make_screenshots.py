@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from benchmarks.interaction.hand import Hand
 
+from benchmarks.interaction.hand import Hand
 from napari_unet.core.recipe import Training
 from napari_unet.io import samples
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+
 from benchmarks.accuracy.__main__ import main
 from benchmarks.accuracy.commands import Attempt, evaluation, written
 from benchmarks.accuracy.experiment import own_command

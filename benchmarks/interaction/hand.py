@@ -51,7 +51,7 @@ class Hand:
             self._press(place, place.actionGeometry(action).center())
             if not last:
                 place = action.menu()
-                self.wait_until(lambda shown=place: shown.isVisible())
+                self.wait_until(place.isVisible)
         for widget in QApplication.topLevelWidgets():
             if isinstance(widget, QMenu) and widget.isVisible():
                 widget.hide()

@@ -128,13 +128,23 @@ def test_paint_train_watch_predict_export(
     assert workspace.training.verdict is not None
     workspace.prediction.predict("layer")
     hand.wait_until(lambda: not workspace.prediction.running, 90)
+    hand.wait_until(lambda: find(viewer, "cells"), 20)
     cells = find(viewer, "cells")[0]
     hand.wait_until(lambda: all(np.asarray(p).any() for p in cells.data), 20)
     truth = _stack()[1]
     overlap = (np.asarray(cells.data) > 0) & (truth > 0)
     union = (np.asarray(cells.data) > 0) | (truth > 0)
     assert overlap.sum() / union.sum() > 0.6
-    workspace.prediction.export(home / "out", masks=True, probabilities=True, table=True)
+    hand.wait_until(lambda: not workspace.worker.busy, 30)
+    (home / "out").mkdir()
+    workspace.prediction.exporting.export(
+        home / "out",
+        [workspace.images.current.id],
+        masks=True,
+        probabilities=True,
+        table=True,
+        format="tif",
+    )
     hand.wait_until(lambda: list((home / "out").glob("*.csv")), 30)
     hand.wait_until(lambda: not workspace.worker.busy, 30)
     masks = next(p for p in (home / "out").glob("*.tif") if "prob" not in p.name)
@@ -159,7 +169,7 @@ def test_first_mask_on_a_sample_in_eight_presses(
         middle = (int(ys.mean()), int(xs.mean()))
         hand.drag([middle, (middle[0] + 3, middle[1] + 3)], layer)
         hand.key(Qt.Key.Key_N)
-    hand.key(Qt.Key.Key_B)
+    hand.key(Qt.Key.Key_G)
     empty = np.argwhere(truth == 0)
     for y, x in empty[5000 :: len(empty) // 6]:
         if (truth[max(y - 12, 0) : y + 12, max(x - 12, 0) : x + 12] == 0).all():

@@ -15,6 +15,7 @@ from napari_unet.session.exporting import Exporting
 from napari_unet.session.model_results import ModelResults
 from napari_unet.session.prediction_order import Request
 from napari_unet.session.prediction_targets import Targets
+from napari_unet.session.relay import relay
 from napari_unet.session.segmenting import Segmenting
 
 if TYPE_CHECKING:
@@ -90,10 +91,10 @@ class PredictionControl:
         models.selected_changed.connect(self._on_model)
         worker.died.connect(self._on_death)
         self.made.dropped.connect(self.segmenting.forget)
-        self.segmenting.changed.connect(self.changed.emit)
-        self.segmenting.failed.connect(partial(self.message.emit, "error"))
-        self.exporting.message.connect(self.message.emit)
-        self.exporting.changed.connect(self.changed.emit)
+        relay(self.segmenting.changed, self.changed)
+        relay(self.segmenting.failed, self.message, "error")
+        relay(self.exporting.message, self.message)
+        relay(self.exporting.changed, self.changed)
 
     @property
     def running(self) -> bool:

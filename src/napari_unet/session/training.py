@@ -12,6 +12,7 @@ from napari_unet.core import events
 from napari_unet.session.material import Material
 from napari_unet.session.preview import LivePreview
 from napari_unet.session.preview_region import channels_of
+from napari_unet.session.relay import relay
 from napari_unet.session.run_record import RunRecord
 from napari_unet.session.sitting import Sitting, SittingView
 from napari_unet.session.training_plan import TrainingPlan
@@ -90,10 +91,10 @@ class TrainingControl(TrainingPlan, SittingView):
         annotating.edited.connect(self._on_edit)
         store.replaced.connect(self._on_replaced)
         store.changed.connect(self._on_project)
-        images.changed.connect(self.changed.emit)
-        self.material.changed.connect(self.changed.emit)
-        self.preview.changed.connect(self.preview_changed.emit)
-        self.preview.message.connect(self.message.emit)
+        relay(images.changed, self.changed)
+        relay(self.material.changed, self.changed)
+        relay(self.preview.changed, self.preview_changed)
+        relay(self.preview.message, self.message)
 
     @property
     def preview_enabled(self) -> bool:

@@ -221,6 +221,19 @@ class Worker:
         """Start a process without a job, so that the first job begins sooner."""
         self._process(lane)
 
+    def rest(self) -> None:
+        """End the processes that have no job; their memory comes back.
+
+        The next job starts them again.
+        """
+        at_work = {id(handle.process) for handle in self._handles.values()}
+        for lane, process in list(self._processes.items()):
+            if id(process) not in at_work:
+                del self._processes[lane]
+                process.shut_down()
+        self.status = None
+        self.status_changed.emit(None)
+
     def close(self, timeout: float = 10.0) -> None:
         """Let the processes write what is to be kept, and end them.
 
@@ -301,8 +314,9 @@ class Worker:
         if self._closed:
             return
         lane = process.lane
-        if self._processes.get(lane) is process:
-            del self._processes[lane]
+        if self._processes.get(lane) is not process:
+            return  # it was sent to rest
+        del self._processes[lane]
         jobs = tuple(h for h in self._handles.values() if h.process is process)
         for handle in jobs:
             self._retire(handle)

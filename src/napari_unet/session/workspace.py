@@ -16,6 +16,7 @@ from napari_unet.session.images import ImageList
 from napari_unet.session.models import ModelList
 from napari_unet.session.overlay import WeightOverlay
 from napari_unet.session.prediction import PredictionControl
+from napari_unet.session.relay import relay
 from napari_unet.session.sharing import Sharing
 from napari_unet.session.store import ProjectStore, default_root
 from napari_unet.session.training import TrainingControl
@@ -103,7 +104,7 @@ class Workspace:
         if self.worker.busy:
             self.worker.submit(FreeMemoryJob(), "Free memory")
         else:
-            self.worker.close()
+            self.worker.rest()
 
     def tick(self) -> None:
         """Look for edits that no event told of, and save; some times a second."""
@@ -152,10 +153,10 @@ class Workspace:
             self.scratch,
             self.preferences,
         )
-        for control in (self.training, self.prediction, self.overlay):
-            control.message.connect(self.message.emit)
-        self.sharing.failed.connect(self._on_trouble)
-        store.trouble.connect(self._on_trouble)
+        for control in (self.annotating, self.training, self.prediction, self.overlay):
+            relay(control.message, self.message)
+        for trouble in (self.sharing.failed, store.trouble):
+            relay(trouble, self.message, "error")
         self.training.finished.connect(self._on_trained)
 
     def _dissolve(self) -> None:
@@ -178,9 +179,6 @@ class Workspace:
         # of a training's death its control tells, with what can be done
         if not any(isinstance(handle.what, TrainJob) for handle in death.jobs):
             self.message.emit("error", death.sentence)
-
-    def _on_trouble(self, sentence: str) -> None:
-        self.message.emit("error", sentence)
 
 
 def _scratch_folder(root: Path) -> Path:
