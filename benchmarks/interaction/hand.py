@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QEvent, QPoint, QPointF, Qt
 from qtpy.QtGui import QMouseEvent
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QApplication, QMenu
+from qtpy.QtWidgets import QApplication
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -52,9 +52,7 @@ class Hand:
             if not last:
                 place = action.menu()
                 self.wait_until(place.isVisible)
-        for widget in QApplication.topLevelWidgets():
-            if isinstance(widget, QMenu) and widget.isVisible():
-                widget.hide()
+        bar.setActiveAction(None)
         self.wait(0.05)
 
     def click(self, widget: QWidget) -> None:

@@ -176,6 +176,7 @@ def test_first_mask_on_a_sample_in_eight_presses(
             hand.drag([(int(y), int(x)), (int(y), int(x) + 2)], layer)
     values = np.unique(layer.data)
     assert {0, 1, 2, 3} <= set(values.tolist())
+    hand.wait_until(lambda: _workspace(viewer).training.can_start[0], 10)
     hand.click(_button(hand, "Train"))
     hand.wait_until(
         lambda: any(np.asarray(p.data).any() for p in find(viewer, "preview-classes")),
@@ -203,10 +204,8 @@ def test_a_killed_worker_is_said_once_and_training_goes_on(
     workspace, _ = _train_on_truth(viewer, hand)
     said: list[tuple[str, str]] = []
     workspace.message.connect(lambda level, text: said.append((level, text)))
-    workspace.training.pause()
-    hand.wait(0.5)
-    workspace.training.resume()
-    hand.wait_until(lambda: workspace.training.resumable is not None, 60)
+    run = workspace.store.run_folder
+    hand.wait_until(lambda: list(run.glob("*.checkpoint.safetensors")), 60)
     step = workspace.training.curve[-1][0]
     os.kill(workspace.worker.pids["network"], signal.SIGKILL)
     hand.wait_until(lambda: workspace.training.state == "idle", 20)
@@ -222,6 +221,7 @@ def test_two_viewers_have_a_worker_each(
     first, hand = open_napari()
     workspace, _ = _train_on_truth(first, hand)
     second, other = open_napari()
+    second.window.activate()
     another, _ = _begin(second, other)
     another.worker.warm_up("network")
     hand.wait_until(lambda: "network" in another.worker.pids, 30)

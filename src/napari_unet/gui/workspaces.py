@@ -124,6 +124,8 @@ class WorkspaceHost(QObject):
         self._clock.stop()
         self.workspace.close()
         self._main_thread.close()
+        # the workspace holds its viewer: it would live for ever
+        _HOSTS.pop(self.workspace.viewer, None)
 
     def _close_if_gone(self) -> None:
         try:
