@@ -11,7 +11,7 @@ SCREEN_PACKAGES := xvfb xauth libgl1 libegl1 libglx-mesa0 libgl1-mesa-dri \
   libxkbcommon-x11-0 libdbus-1-3 libxcb-cursor0 libxcb-icccm4 libxcb-image0 \
   libxcb-keysyms1 libxcb-randr0 libxcb-render-util0 libxcb-shape0 libxcb-xinerama0
 
-.PHONY: demo test lint benchmark clean
+.PHONY: demo test lint benchmark interaction screenshots clean
 
 demo: $(VENV)/.demo
 	$(BIN)/napari-unet demo --output demo-output
@@ -28,6 +28,12 @@ lint: $(VENV)/.test
 
 benchmark: $(VENV)/.test
 	$(BIN)/python -m benchmarks.accuracy
+
+interaction: $(VENV)/.test $(VENV)/.screen
+	$(SCREEN) $(BIN)/python -m benchmarks.interaction
+
+screenshots: $(VENV)/.test $(VENV)/.screen
+	$(SCREEN) $(BIN)/python docs/make_screenshots.py
 
 clean:
 	rm -rf $(VENV) demo-output benchmark-output

@@ -53,7 +53,7 @@ def main() -> None:
     """Train until killed, and keep the number of steps in a file."""
     from pathlib import Path
 
-    from benchmarks.interaction.scene import settings
+    from benchmarks.interaction.material import settings
     from napari_unet.core.events import StepDone
     from napari_unet.engine.training import train
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import tempfile
 from pathlib import Path
@@ -16,57 +17,50 @@ import numpy as np
 
 from benchmarks.interaction.hand import Hand
 from benchmarks.interaction.headless import Headless
+from benchmarks.interaction.latency import first_tile, overlay_moves
+from benchmarks.interaction.material import annotation, settings, stack
 from benchmarks.interaction.user import Heartbeat, User
-from napari_unet.core.recipe import Training
-from napari_unet.io import samples
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import napari
+    from numpy.typing import NDArray
 
     from napari_unet.session.workspace import Workspace
 
 # Long enough for a 99.9th percentile of gaps of some milliseconds.
 _SECONDS = 25.0
-_SLICES = 8
 
 
-def stack() -> tuple[np.ndarray, np.ndarray]:
-    """Return the sample's images of nuclei as a stack, with their labels."""
-    pairs = samples.nuclei()[:_SLICES]
-    images = np.stack([np.asarray(image.data) for image, _ in pairs])
-    return images, np.stack([np.asarray(truth.data) for _, truth in pairs])
-
-
-def annotation() -> np.ndarray:
-    """Return two slices of the truth as annotation, the others empty."""
-    _, truth = stack()
-    labels = np.zeros(truth.shape, np.int32)
-    labels[:2] = truth[:2].astype(np.int32) + 1
-    return labels
-
-
-def open_viewer() -> tuple[napari.Viewer, Hand, Workspace]:
-    """Open napari with the stack and the three docks."""
+def open_viewer(
+    images: NDArray[np.uint16],
+) -> tuple[napari.Viewer, Hand, Workspace, float]:
+    """Open napari with a stack and the three docks; say how long the docks took."""
     import napari
-
-    from napari_unet.gui.workspaces import open_workspace, workspace_of
 
     viewer = napari.Viewer()
     viewer.window.resize(1366, 768)
-    viewer.add_image(stack()[0], name="stack")
-    open_workspace()
+    viewer.add_image(images, name="stack")
     hand = Hand(viewer)
     hand.wait(1)
-    return viewer, hand, workspace_of(viewer)
+    # what a person who opens it for the first time since napari started waits for
+    began = perf_counter()
+    from napari_unet.gui.workspaces import open_workspace, workspace_of
+
+    open_workspace()
+    seconds = perf_counter() - began
+    hand.wait(1)
+    return viewer, hand, workspace_of(viewer), seconds
 
 
-def painted(workspace: Workspace) -> Any:
-    """Put the annotation into the layer that the workspace made."""
+def painted(workspace: Workspace, labels: NDArray[np.int32]) -> Any:
+    """Put an annotation into the layer that the workspace made."""
     image = workspace.images.current
-    if image is None:
-        raise RuntimeError("the workspace took no image")
-    layer = workspace.annotating.new_annotation(image.id)
-    layer.data = annotation()
+    layer = workspace.images.annotation_layer(image.id) if image else None
+    if layer is None:
+        raise RuntimeError("the workspace made no annotation for the image")
+    layer.data = labels.astype(layer.data.dtype)
     return layer
 
 
@@ -75,19 +69,16 @@ class Steps:
 
     def __init__(self, workspace: Workspace) -> None:
         self.times: list[float] = []
+        self._handles: list[Any] = []
         workspace.worker.started.connect(self._follow)
 
     def _follow(self, handle: Any) -> None:
+        self._handles.append(handle)
         handle.event.connect(self._count)
 
     def _count(self, event: Any) -> None:
         if type(event).__name__ == "StepDone":
             self.times.append(perf_counter())
-
-
-def settings() -> Training:
-    """Return a training that outlasts every scene, all alike."""
-    return Training.quick().replace(minutes=0, steps=100_000, validation=0)
 
 
 def watch_user(viewer: napari.Viewer, hand: Hand, layer: Any) -> dict[str, float]:
@@ -103,49 +94,87 @@ def watch_user(viewer: napari.Viewer, hand: Hand, layer: Any) -> dict[str, float
 
 
 def script() -> dict[str, Any]:
-    """The user alone."""
-    viewer, hand, workspace = open_viewer()
-    gaps = watch_user(viewer, hand, painted(workspace))
+    """Let the user act in a napari that has no job."""
+    viewer, hand, workspace, _ = open_viewer(stack()[0])
+    gaps = watch_user(viewer, hand, painted(workspace, annotation()))
     viewer.close()
     return {"gaps": gaps}
 
 
 def headless() -> dict[str, Any]:
-    """The user in a napari without a job, beside a training of its own."""
-    viewer, hand, workspace = open_viewer()
-    layer = painted(workspace)
+    """Let the user act in a napari without a job, beside a training of its own."""
+    viewer, hand, workspace, _ = open_viewer(stack()[0])
+    layer = painted(workspace, annotation())
     with tempfile.TemporaryDirectory() as folder:
-        training = Headless(Path(folder), *stack()[:1], annotation())
-        hand.wait_until(lambda: training.count() > 20, 60)
-        begun, count = perf_counter(), training.count()
+        training = Headless(Path(folder), stack()[0], annotation())
+        hand.wait_until(lambda: training.count() > 20, 120)
+        began, count = perf_counter(), training.count()
         gaps = watch_user(viewer, hand, layer)
-        rate = (training.count() - count) / (perf_counter() - begun)
+        rate = (training.count() - count) / (perf_counter() - began)
         training.stop()
     viewer.close()
     return {"gaps": gaps, "steps_per_second": rate}
 
 
 def training() -> dict[str, Any]:
-    """The user while the plugin trains, with its live preview."""
-    viewer, hand, workspace = open_viewer()
-    layer = painted(workspace)
+    """Let the user act while the plugin trains, with its live preview."""
+    viewer, hand, workspace, _ = open_viewer(stack()[0])
+    layer = painted(workspace, annotation())
     steps = Steps(workspace)
     workspace.training.set_settings(settings())
     workspace.training.start()
-    hand.wait_until(lambda: len(steps.times) > 20, 60)
-    begun, count = perf_counter(), len(steps.times)
+    hand.wait_until(lambda: len(steps.times) > 20, 120)
+    began, count = perf_counter(), len(steps.times)
     gaps = watch_user(viewer, hand, layer)
-    rate = (len(steps.times) - count) / (perf_counter() - begun)
+    rate = (len(steps.times) - count) / (perf_counter() - began)
     viewer.close()
     return {"gaps": gaps, "steps_per_second": rate}
 
 
-SCENES = {"script": script, "headless": headless, "training": training}
+def predicting() -> dict[str, Any]:
+    """Let the user act while the plugin predicts a stack that outlasts the scene."""
+    from benchmarks.interaction.material import save_untrained
+
+    viewer, hand, workspace, _ = open_viewer(np.tile(stack()[0], (40, 1, 1)))
+    layer = painted(workspace, np.tile(annotation(), (40, 1, 1)))
+    path = save_untrained(workspace.store.run_folder / "quick.safetensors", "quick")
+    workspace.models.add(path)
+    workspace.models.select(path)
+    workspace.prediction.predict("layer")
+    hand.wait_until(lambda: workspace.prediction.progress > 0, 60)
+    gaps = watch_user(viewer, hand, layer)
+    running = workspace.prediction.running
+    viewer.close()
+    return {"gaps": gaps, "outlasted": running}
+
+
+def latency() -> dict[str, Any]:
+    """Open the docks, press Predict on a large image, paint with the overlay on."""
+    images, truth = stack(side=2048)
+    viewer, hand, workspace, opening = open_viewer(images)
+    layer = painted(workspace, truth)
+    measured: dict[str, Any] = {"docks": opening}
+    for width in ("quick", "paper"):
+        measured[f"tile_{width}"] = first_tile(viewer, hand, workspace, width)
+    measured["overlay"] = overlay_moves(viewer, hand, workspace, layer)
+    viewer.close()
+    return measured
+
+
+SCENES: dict[str, Callable[[], dict[str, Any]]] = {
+    "script": script,
+    "headless": headless,
+    "training": training,
+    "predicting": predicting,
+    "latency": latency,
+}
 
 
 def main() -> None:
-    """Play the scene named on the command line."""
-    print(json.dumps(SCENES[sys.argv[1]]()), flush=True)
+    """Play the scene named on the command line, in a home of its own."""
+    with tempfile.TemporaryDirectory() as home:
+        os.environ["NAPARI_UNET_HOME"] = home
+        print(json.dumps(SCENES[sys.argv[1]]()), flush=True)
 
 
 if __name__ == "__main__":

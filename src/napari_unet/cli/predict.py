@@ -46,7 +46,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--overwrite", action="store_true", help="predict again what is there already"
     )
-    add_settings(parser, Prediction, ("averaging", "device", "precision"))
+    add_settings(parser, Prediction, ("averaging", "device", "precision", "memory_gb"))
     parser.add_argument(
         "--tile",
         default="auto",

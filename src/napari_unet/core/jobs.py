@@ -234,10 +234,11 @@ class ExportJob(Job):
     cells : Stored or None
         int32, axes of the image without c; None for no masks and no table.
     probabilities : Stored or None
-        float32, c first; None for no probabilities.
+        float32, c first; they tell the class of each cell in the table.
     classes : tuple of ClassInfo
-    masks, table : bool
-        Whether to write the label image, and the table of measurements.
+    masks, table, maps : bool
+        Whether to write the label image, the table of measurements, and the
+        probabilities.
     format : {"tif", "ome.tif", "zarr"}
     """
 
@@ -249,6 +250,7 @@ class ExportJob(Job):
     classes: tuple[ClassInfo, ...]
     masks: bool = True
     table: bool = True
+    maps: bool = True
     format: Literal["tif", "ome.tif", "zarr"] = "tif"
 
 

@@ -74,7 +74,10 @@ class Segmentation(Settings):
     threshold: Unit = Field(0.5, description="Probability above which a pixel is cell.")
     min_distance: NonNegative = Field(
         1.5,
-        description="Where a cell is cut, its half width must drop by this, in pixels.",
+        description=(
+            "Cells are split where their half width drops by this, in pixels; "
+            "more splits less."
+        ),
     )
     neck: Unit = Field(
         0.4,
@@ -105,6 +108,10 @@ class Prediction(Settings):
         0,
         ge=0,
         description="Output of one tile, in pixels; 0 chooses by the free memory.",
+    )
+    memory_gb: NonNegative = Field(
+        0.0,
+        description="Memory that tiles may take, in GB; 0 takes what is free.",
     )
     averaging: Literal["none", "dihedral"] = Field(
         "none",

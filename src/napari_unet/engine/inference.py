@@ -76,7 +76,7 @@ def predict(
     axes : str, optional
         Order of the axes of `out`; (t, z,) c, y, x by default.
     settings : Prediction, optional
-        Tile size, averaging, device, precision.
+        Tile size, memory, averaging, device, precision.
     planes : sequence of (t, z), optional
         Which planes (volumes with z None for a 3-D network) to predict, in this order.
         All by default.
@@ -119,7 +119,9 @@ def predict(
         )
     fields = _chosen(image, architecture.ndim, planes)
     region = region or tuple(slice(0, n) for n in image.field_shape(architecture.ndim))
-    sizes = tiles or Tiles(choose_tile(network, lengths(region), settings.tile))
+    sizes = tiles or Tiles(
+        choose_tile(network, lengths(region), settings.tile, settings.memory_gb)
+    )
     scales = {} if scales is None else scales
     output = sizes.output
     done, total = 0, prod(lengths(region)) * len(fields)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 # Share of the free memory that feature maps may take; the rest is for everything else.
 _MEMORY_SHARE = 0.5
 _FIXED_TILE = 256
+_GB = 1e9
 
 
 class TileRun:
@@ -128,7 +129,7 @@ class TileRun:
 
 
 def choose_tile(
-    network: Network, shape: tuple[int, ...], tile: int = 0
+    network: Network, shape: tuple[int, ...], tile: int = 0, memory_gb: float = 0.0
 ) -> tuple[int, ...]:
     """Choose the output size of the tiles.
 
@@ -138,7 +139,9 @@ def choose_tile(
     shape : tuple of int
         Pixels to predict along each axis.
     tile : int
-        The size asked for; 0 chooses by the free memory.
+        The size asked for; 0 chooses by the memory.
+    memory_gb : float
+        Memory that may be taken, in GB, as far as it is free; 0 for no other bound.
 
     Returns
     -------
@@ -150,10 +153,10 @@ def choose_tile(
         tile = tile or _FIXED_TILE
     if tile:
         return output_with_stride(table, (tile,) * table.ndim)
-    size = dtype(network.precision).itemsize
-    return choose_output(
-        table, shape, _MEMORY_SHARE * free_memory(network.device) / size
-    )
+    memory = _MEMORY_SHARE * free_memory(network.device)
+    if memory_gb:
+        memory = min(memory, memory_gb * _GB)
+    return choose_output(table, shape, memory / dtype(network.precision).itemsize)
 
 
 def lengths(box: Box) -> tuple[int, ...]:

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
-from qtpy.QtCore import QSize, Qt
-from qtpy.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtCore import QSize, Qt, QTimer
+from qtpy.QtWidgets import (
+    QDockWidget,
+    QFrame,
+    QMainWindow,
+    QScrollArea,
+    QVBoxLayout,
+    QWidget,
+)
 
 from napari_unet.gui.run_bar import RunBar
 from napari_unet.gui.workspaces import watch_window, workspace_of
 
 if TYPE_CHECKING:
+    from napari import Viewer
     from napari.components import ViewerModel
     from qtpy.QtGui import QShowEvent
 
@@ -19,8 +27,31 @@ if TYPE_CHECKING:
 _WIDTH, _HEIGHT = 340, 480
 
 
-class _Dock(QWidget):
+def show_dock(viewer: Viewer, kind: type[Dock]) -> None:
+    """Bring a dock to the front, whichever way it was opened; open it if it is not.
+
+    Parameters
+    ----------
+    viewer : Viewer
+    kind : type of Dock
+    """
+    opened = viewer.window.dock_widgets.values()
+    dock = next((widget for widget in opened if isinstance(widget, kind)), None)
+    if dock is None:
+        dock = kind(viewer)
+        # napari's menus know a dock by this name: they show or hide this one then
+        viewer.window.add_dock_widget(dock, name=f"{kind.title} (U-Net)", tabify=True)
+    frame = dock.parentWidget()
+    if frame is not None:
+        frame.show()
+        frame.raise_()
+
+
+class Dock(QWidget):
     """A page that scrolls, above the run bar that every dock has."""
+
+    title: ClassVar[str]
+    """Of its tab, and its name in the manifest."""
 
     def __init__(self, napari_viewer: ViewerModel) -> None:
         super().__init__()
@@ -36,6 +67,7 @@ class _Dock(QWidget):
         layout.setSpacing(0)
         layout.addWidget(self._scroll, 1)
         self._bar: RunBar | None = None
+        self._placed = False
         self._fill()
         # CONNECTIONS
         self._workspace.project_opened.connect(self._fill)
@@ -54,6 +86,24 @@ class _Dock(QWidget):
         """Find the window only now: it is known once the dock is in it."""
         super().showEvent(event)
         watch_window(self._viewer, self)
+        if not self._placed:
+            self._placed = True
+            QTimer.singleShot(0, self._place)
+
+    def _place(self) -> None:
+        """Join the other docks in tabs, with a title that fits in one."""
+        frame, window = self.parentWidget(), self.window()
+        if not isinstance(frame, QDockWidget) or not isinstance(window, QMainWindow):
+            return
+        frame.setWindowTitle(self.title)
+        area = window.dockWidgetArea(frame)
+        beside = window.tabifiedDockWidgets(frame)
+        for other in window.findChildren(QDockWidget):
+            ours = other is not frame and isinstance(other.widget(), Dock)
+            if ours and not beside and window.dockWidgetArea(other) == area:
+                window.tabifyDockWidget(other, frame)
+                frame.raise_()
+                return
 
     def _fill(self) -> None:
         """Make page and run bar for the project that is open."""
@@ -69,8 +119,10 @@ class _Dock(QWidget):
         raise NotImplementedError
 
 
-class AnnotateDock(_Dock):
+class AnnotateDock(Dock):
     """Images, classes, brush, data check."""
+
+    title = "Annotate"
 
     def __init__(self, napari_viewer: ViewerModel) -> None:
         super().__init__(napari_viewer)
@@ -80,9 +132,15 @@ class AnnotateDock(_Dock):
 
         return AnnotatePage(self._workspace)
 
+    def _place(self) -> None:
+        super()._place()
+        self._workspace.begin()
 
-class TrainDock(_Dock):
+
+class TrainDock(Dock):
     """Recipe, loss, preview, verdict."""
+
+    title = "Train"
 
     def __init__(self, napari_viewer: ViewerModel) -> None:
         super().__init__(napari_viewer)
@@ -93,8 +151,10 @@ class TrainDock(_Dock):
         return TrainPage(self._workspace)
 
 
-class PredictDock(_Dock):
+class PredictDock(Dock):
     """Model, what to predict, cells, export."""
+
+    title = "Predict"
 
     def __init__(self, napari_viewer: ViewerModel) -> None:
         super().__init__(napari_viewer)

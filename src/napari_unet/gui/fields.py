@@ -41,7 +41,7 @@ _LABELS = {
     "patch": "Patch size",
     "validation": "Held out",
     "border": "Border weights",
-    "min_distance": "Drop at a cut",
+    "min_distance": "Waist to split at",
     "min_size": "Smallest cell",
     "clear_border": "Drop cells at the edge",
     "ridge": "Gap to close",
@@ -71,6 +71,8 @@ _CHOICES: dict[object, str] = {
     "mps": "Metal (Mac GPU)",
 }
 _UNITS = {"pixels": " px", "degrees": "°", "seconds": " s"}
+# Help texts tell where 0 leaves it to the program.
+_AUTOMATIC = re.compile(r"\b0 (chooses|takes)\b")
 _UNIT = re.compile(r", in (pixels|degrees|seconds)\b")
 
 
@@ -127,7 +129,7 @@ def make_field(
     if kind is bool:
         return _check(name, info)
     if kind is int:
-        return _labelled(name, info, *_whole(info))
+        return _whole(name, info, usual)
     if kind is float:
         return _number(name, info, usual)
     if kind is str:
@@ -177,13 +179,14 @@ def _combo(
     return box, connect, show
 
 
-def _whole(
-    info: FieldInfo,
-) -> tuple[IntBox, Callable[..., object], Callable[..., object]]:
+def _whole(name: str, info: FieldInfo, usual: tuple[float, float] | None) -> Field:
     low, high = _bounds(info, 1)
     box = IntBox(None if low is None else int(low), None if high is None else int(high))
     box.setSuffix(_suffix(info))
-    return box, box.valueChanged.connect, box.setValue
+    if low == 0 and _AUTOMATIC.search(info.description or ""):
+        box.setSpecialValueText("automatic")
+    extra = (slider_for(box, usual),) if usual else ()
+    return _labelled(name, info, box, box.valueChanged.connect, box.setValue, *extra)
 
 
 def _number(name: str, info: FieldInfo, usual: tuple[float, float] | None) -> Field:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qtpy.QtCore import Qt, Signal
+from qtpy.QtCore import QSize, Qt, Signal
 from qtpy.QtWidgets import (
     QHBoxLayout,
     QLayout,
@@ -61,6 +61,22 @@ class ButtonRow(QWidget):
     def addWidget(self, widget: QWidget) -> None:
         """Add a widget at the end."""
         self._flow.addWidget(widget)
+
+    def sizeHint(self) -> QSize:
+        """Return the size of one line; more lines follow from the width."""
+        return self.minimumSizeHint()
+
+    def minimumSizeHint(self) -> QSize:
+        """Return the size of the largest widget.
+
+        The layout's own is that of one widget in each line: pages would be too high.
+        """
+        size = QSize(0, 0)
+        for number in range(self._flow.count()):
+            item = self._flow.itemAt(number)
+            if item is not None and not item.isEmpty():
+                size = size.expandedTo(item.minimumSize())
+        return size
 
 
 class Fold(QWidget):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -29,7 +30,10 @@ class MainThread(QObject):
 
     def post(self, call: Callable[[], None]) -> None:
         """Run a function soon, in the order of posting; from any thread."""
-        if self._open:
+        if not self._open:
+            return
+        # at the end of the application Qt deletes this object before the threads end
+        with suppress(RuntimeError):
             self._posted.emit(call)
 
     def later(self, seconds: float, call: Callable[[], None]) -> None:

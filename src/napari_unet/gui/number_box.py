@@ -96,12 +96,12 @@ class IntBox(QSpinBox):
         guard_wheel(self)
 
 
-def slider_for(box: FloatBox, usual: tuple[float, float]) -> QSlider:
+def slider_for(box: FloatBox | IntBox, usual: tuple[float, float]) -> QSlider:
     """Return a slider that moves with a box.
 
     Parameters
     ----------
-    box : FloatBox
+    box : FloatBox or IntBox
         Tells of changes, also of those by the slider; takes any allowed number.
     usual : tuple of two floats
         Ends of the slider.
@@ -127,7 +127,10 @@ def slider_for(box: FloatBox, usual: tuple[float, float]) -> QSlider:
     def move_box(tick: int) -> None:
         # four digits of the range: a slider is no place for 0.30000000000000004
         value = low + (high - low) * tick / _TICKS
-        box.setValue(round(value, 3 - math.floor(math.log10(high - low))))
+        if isinstance(box, IntBox):
+            box.setValue(round(value))
+        else:
+            box.setValue(round(value, 3 - math.floor(math.log10(high - low))))
 
     box.valueChanged.connect(follow_box)
     slider.valueChanged.connect(move_box)

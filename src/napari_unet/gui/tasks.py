@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from functools import partial
 from typing import TYPE_CHECKING, Any
+from weakref import ref
 
 from qtpy.QtCore import QTimer
 from superqt.utils import WorkerBase
@@ -18,10 +19,13 @@ if TYPE_CHECKING:
     from napari_unet.session.worker import Handle
 
 _LOOK_MS = 250
+# A job that is over sooner is not shown: its bar would only flicker, and napari
+# handles events, painting among them, in the midst of adding one.
+_BRIEF_MS = 1000
 
 
 def show_as_task(handle: Handle, viewer: ViewerModel) -> None:
-    """Show a job in the window of a viewer until it is over.
+    """Show a job in the window of a viewer, if it lasts, until it is over.
 
     Parameters
     ----------
@@ -32,14 +36,16 @@ def show_as_task(handle: Handle, viewer: ViewerModel) -> None:
     """
     if getattr(viewer, "window", None) is None:
         return
-    # soon, not now: napari handles events when it adds a progress bar, and whoever
-    # submits a job is not prepared for that
-    QTimer.singleShot(0, partial(_show, handle))
+    # the timer is not to keep the job, and all that listens to it, after the window
+    QTimer.singleShot(_BRIEF_MS, partial(_show, ref(handle)))
 
 
-def _show(handle: Handle) -> None:
+def _show(reference: ref[Handle]) -> None:
     from napari.qt.threading import create_worker
 
+    handle = reference()
+    if handle is None or not handle.running:
+        return
     title = _Title(handle.title)
     create_worker(
         title, handle, _worker_class=JobTask, _start_thread=True, _ignore_errors=True

@@ -19,6 +19,7 @@ from napari_unet.core.jobs import (
 from napari_unet.gui.main_thread import MainThread
 from napari_unet.gui.preferences import load_preferences
 from napari_unet.gui.tasks import show_as_task
+from napari_unet.session.worker import LANES
 from napari_unet.session.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 # How often edits that no event told of are looked for.
 _TICK_MS = 250
+# From a stroke or a dock shown to starting processes: nobody is to feel it.
+_SETTLED_MS = 500
 
 _BRIEF = (SegmentJob, WeightsJob, CheckJob, LoadModelJob, FreeMemoryJob)
 
@@ -49,14 +52,21 @@ def workspace_of(viewer: ViewerModel) -> Workspace:
 
 
 def watch_window(viewer: ViewerModel, widget: QWidget) -> None:
-    """Close the viewer's workspace with the window that a dock of it is in."""
+    """Close the viewer's workspace with the window that a dock of it is in.
+
+    Called when the dock is shown: what it will need first is made ready.
+    """
     workspace_of(viewer)
-    _HOSTS[getattr(viewer, "__wrapped__", viewer)].watch(widget.window())
+    host = _HOSTS[getattr(viewer, "__wrapped__", viewer)]
+    host.watch(widget.window())
+    host.warm_up_for_models()
 
 
 def offer_model(path: str | Path) -> None:
     """Choose a model in the Predict dock of the current viewer, and show the dock."""
     from napari import current_viewer
+
+    from napari_unet.gui.docks import PredictDock, show_dock
 
     viewer = current_viewer()
     if viewer is None:
@@ -64,23 +74,20 @@ def offer_model(path: str | Path) -> None:
     models = workspace_of(viewer).models
     models.add(Path(path))
     models.select(Path(path))
-    viewer.window.add_plugin_dock_widget("napari-unet", "Predict")
+    show_dock(viewer, PredictDock)
 
 
 def open_workspace() -> None:
     """Open the three docks of the current viewer, in tabs."""
     from napari import current_viewer
 
+    from napari_unet.gui.docks import AnnotateDock, PredictDock, TrainDock, show_dock
+
     viewer = current_viewer()
     if viewer is None:
         return
-    docks = [
-        viewer.window.add_plugin_dock_widget("napari-unet", name, tabify=True)[0]
-        for name in ("Annotate", "Train", "Predict")
-    ]
-    for dock in docks:
-        dock.show()
-    docks[0].raise_()
+    for kind in (AnnotateDock, TrainDock, PredictDock, AnnotateDock):
+        show_dock(viewer, kind)
     workspace_of(viewer).begin()
 
 
@@ -99,6 +106,7 @@ class WorkspaceHost(QObject):
         self.workspace = Workspace(viewer, self._main_thread.post, load_preferences())
         self.workspace.message.connect(_notify)
         self.workspace.worker.started.connect(self._show_task)
+        self.workspace.annotating.edited.connect(self._on_first_edit)
         self._windows: list[QWidget] = []
         self._clock = QTimer(self)
         self._clock.timeout.connect(self.workspace.tick)
@@ -119,6 +127,11 @@ class WorkspaceHost(QObject):
             QTimer.singleShot(0, self._close_if_gone)
         return False
 
+    def warm_up_for_models(self) -> None:
+        """Who sees a model will predict: start the worker, once napari has settled."""
+        if self.workspace.models.entries:
+            QTimer.singleShot(_SETTLED_MS, self._warm_up)
+
     def close(self) -> None:
         """End the workspace with its worker."""
         self._clock.stop()
@@ -135,6 +148,17 @@ class WorkspaceHost(QObject):
             gone = True
         if gone:
             self.close()
+
+    def _on_first_edit(self, *_: object) -> None:
+        """Who paints will train: start the worker while the painting goes on."""
+        edited = self.workspace.annotating.edited
+        edited.disconnect(self._on_first_edit, missing_ok=True)
+        QTimer.singleShot(_SETTLED_MS, self._warm_up)
+
+    def _warm_up(self) -> None:
+        if not self.workspace.closed:
+            for lane in LANES:
+                self.workspace.worker.warm_up(lane)
 
     def _show_task(self, handle: Any) -> None:
         # what takes a moment would only flicker there

@@ -66,7 +66,7 @@ class PredictionFolder:
         maker = {
             "model": model.name,
             "sha256": sha256(model.read_bytes()).hexdigest(),
-            "prediction": settings.model_dump(exclude={"device", "tile"}),
+            "prediction": settings.model_dump(exclude={"device", "tile", "memory_gb"}),
             "segmentation": segmentation.model_dump(),
         }
         record = self.folder / RECORD

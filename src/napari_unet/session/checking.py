@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from napari_unet.core.annotations import Annotation
     from napari_unet.core.data_check import CheckReport, Finding
+    from napari_unet.core.messages import Failed
     from napari_unet.session.annotating import Annotating
     from napari_unet.session.images import ImageList
     from napari_unet.session.project import ProjectImage
@@ -39,6 +40,8 @@ class DataCheck:
 
     changed = Signal()
     """Another report, or a check began or ended."""
+    failed = Signal(str)
+    """Why a check could not be made, in a sentence."""
 
     def __init__(
         self,
@@ -79,7 +82,7 @@ class DataCheck:
         handle = self._handle = self._worker.submit(job, "Check annotation")
         handle.event.connect(self._on_event)
         handle.ended.connect(self._on_end)
-        handle.failed.connect(self._on_end)
+        handle.failed.connect(self._on_failed)
         self.changed.emit()
 
     def close(self) -> None:
@@ -88,7 +91,7 @@ class DataCheck:
             handle, self._handle = self._handle, None
             handle.event.disconnect(self._on_event)
             handle.ended.disconnect(self._on_end)
-            handle.failed.disconnect(self._on_end)
+            handle.failed.disconnect(self._on_failed)
             handle.cancel()
 
     def name_of(self, number: int) -> str:
@@ -159,6 +162,10 @@ class DataCheck:
         if isinstance(event, Checked):
             self._ids, self.report = self._asked, event.report
             self.changed.emit()
+
+    def _on_failed(self, failed: Failed) -> None:
+        self._on_end(failed)
+        self.failed.emit(f"The check stopped: {failed.sentence}")
 
     def _on_end(self, _: object) -> None:
         self._handle = None

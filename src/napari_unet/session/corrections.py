@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from psygnal import Signal
+
 from napari_unet.core.jobs import Correction
 
 if TYPE_CHECKING:
@@ -45,6 +47,9 @@ class Corrections:
     send : callable
         Takes a `Correction`.
     """
+
+    failed = Signal(str)
+    """Why pixels cannot be had; what was painted there is not learnt from."""
 
     def __init__(
         self,
@@ -109,11 +114,12 @@ class Corrections:
             del self._pending[key]
             return
         ready = self._images.ensure(image_id, ((t, None),))
-        ready.then(lambda: self._deliver(key), lambda _: self._drop(key))
+        ready.then(lambda: self._deliver(key), lambda why: self._drop(key, why))
 
-    def _drop(self, key: tuple[str, Place]) -> None:
-        """Forget what cannot be copied; it is told where it is copied."""
-        self._pending.pop(key, None)
+    def _drop(self, key: tuple[str, Place], why: str) -> None:
+        """Forget what cannot be copied, and say so."""
+        if self._pending.pop(key, None) is not None:
+            self.failed.emit(why)
 
     def _deliver(self, key: tuple[str, Place]) -> None:
         pending = self._pending.pop(key, None)

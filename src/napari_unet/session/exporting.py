@@ -119,12 +119,13 @@ class Exporting:
                 name=self.name_of(image_id),
                 image=self._images.stored(image_id),
                 cells=results.cells_stored if masks or table else None,
-                probabilities=results.probabilities if probabilities else None,
+                probabilities=results.probabilities,
                 classes=tuple(
                     ClassInfo(name=c.name, kind=c.kind) for c in results.classes
                 ),
                 masks=masks,
                 table=table,
+                maps=probabilities,
                 format=format,
             )
             self._waiting.append((job, image_id))
@@ -177,12 +178,18 @@ class Exporting:
                 self.message.emit("error", str(error))
                 continue
             self._preparing.append(job)
-            ready.then(partial(self._begin, job))
+            ready.then(partial(self._begin, job), partial(self._on_no_pixels, job))
 
     def _begin(self, job: ExportJob) -> None:
         if job in self._preparing:
             self._preparing.remove(job)
             self._submit(job, f"Export {job.name}", Path(job.folder))
+
+    def _on_no_pixels(self, job: ExportJob, why: str) -> None:
+        if job in self._preparing:
+            self._preparing.remove(job)
+            self.message.emit("error", why)
+            self.changed.emit()
 
     def _submit(
         self, job: ExportJob | PredictFolderJob, title: str, folder: Path

@@ -137,9 +137,7 @@ class PredictionControl:
             See `core.settings.Prediction`.
         """
         try:
-            settings = Prediction(
-                averaging=averaging, tile=tile, device=self._preferences.device
-            )
+            settings = self._preferences.prediction(averaging=averaging, tile=tile)
             if self.running:
                 raise ValueError("A prediction is running: cancel it first.")
             orders = self.targets.orders(what)
@@ -164,9 +162,7 @@ class PredictionControl:
         if model is None:
             self.message.emit("error", self.targets.objection())
             return
-        settings = Prediction(
-            averaging=averaging, tile=tile, device=self._preferences.device
-        )
+        settings = self._preferences.prediction(averaging=averaging, tile=tile)
         self.exporting.predict_folder(
             model, source, target, settings, self.segmentation
         )
@@ -187,7 +183,7 @@ class PredictionControl:
         if model is None or model == self._warm or self._worker.busy:
             return
         self._warm = model
-        job = LoadModelJob(str(model), Prediction(device=self._preferences.device))
+        job = LoadModelJob(str(model), self._preferences.prediction())
         self._worker.submit(job, f"Load {model.stem}")
 
     def cells_in_view(self) -> int | None:
@@ -233,7 +229,11 @@ class PredictionControl:
         except (ValueError, KeyError) as error:
             self._skip(str(error))
             return
-        ready.then(partial(self._begin, wanted))
+        ready.then(partial(self._begin, wanted), partial(self._on_no_pixels, wanted))
+
+    def _on_no_pixels(self, wanted: Order, why: str) -> None:
+        if wanted is self._current:
+            self._skip(why)
 
     def _begin(self, wanted: Order) -> None:
         model, entropy = self._what.model, self._what.entropy

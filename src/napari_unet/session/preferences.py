@@ -2,21 +2,42 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
-from napari_unet.core.settings import NonNegative, Settings
+from napari_unet.core.settings import NonNegative, Prediction, Settings
+
+
+# A list, because napari's preferences check no other rule of a text.
+Device = Literal[
+    "auto",
+    "cpu",
+    "cuda",
+    "cuda:1",
+    "cuda:2",
+    "cuda:3",
+    "cuda:4",
+    "cuda:5",
+    "cuda:6",
+    "cuda:7",
+    "mps",
+]
 
 
 class Preferences(Settings):
     """Shown in napari's preferences; the manifest repeats defaults and bounds."""
 
-    device: Literal["auto", "cpu", "cuda", "mps"] = Field(
-        "auto", description="Where networks compute: auto takes a GPU if there is one."
+    device: Device = Field(
+        "auto",
+        description=(
+            "Where networks compute: auto takes a GPU if there is one, cuda:1 is the "
+            "second GPU."
+        ),
     )
     memory_gb: NonNegative = Field(
-        0.0, description="Memory that networks may use, in GB; 0 for what is free."
+        0.0,
+        description="Memory that a prediction may take, in GB; 0 takes what is free.",
     )
     autosave_seconds: float = Field(
         2.0,
@@ -27,3 +48,13 @@ class Preferences(Settings):
     model_folder: str = Field(
         "", description="Folder whose model files are offered; empty for none."
     )
+
+    def prediction(self, **settings: Any) -> Prediction:
+        """Return settings of a prediction with the device and memory of this person.
+
+        Parameters
+        ----------
+        **settings
+            The other fields of `Prediction`.
+        """
+        return Prediction(device=self.device, memory_gb=self.memory_gb, **settings)

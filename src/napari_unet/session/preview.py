@@ -9,7 +9,6 @@ from psygnal import Signal
 
 from napari_unet.core.events import TileDone
 from napari_unet.core.jobs import LIVE, PredictJob
-from napari_unet.core.settings import Prediction
 from napari_unet.session.layers import role_of
 from napari_unet.session.preview_region import View, channels_of, round_out
 from napari_unet.session.results import ResultLayers
@@ -234,7 +233,7 @@ class LivePreview:
             places=(view.place,),
             region=view.region,
             focus=view.focus,
-            settings=Prediction(device=self._preferences.device),
+            settings=self._preferences.prediction(),
             preview=True,
         )
         self._view, self._begun = view, monotonic()

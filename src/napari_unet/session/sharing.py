@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import numpy as np
-from psygnal import Signal
-
 from napari_unet.core.stored import Stored
 from napari_unet.session.copying import Copier, Entry, Work, planes_of
 
@@ -90,9 +88,6 @@ class Sharing:
         Runs a function soon in the main thread; called from any thread.
     """
 
-    failed = Signal(str)
-    """A sentence: pixels could not be copied, most likely because the disk is full."""
-
     def __init__(
         self, folder: Path, post: Callable[[Callable[[], None]], None]
     ) -> None:
@@ -134,8 +129,12 @@ class Sharing:
         Ready
             Done at once where nothing is to be copied, or little from memory.
         """
-        entry = self._entry(array)
         ready = Ready(self._post)
+        try:
+            entry = self._entry(array)
+        except OSError as error:
+            ready.finish(_sentence(error))
+            return ready
         if not entry.scratch:
             ready.finish()
             return ready
@@ -149,7 +148,6 @@ class Sharing:
             for plane in todo:
                 work.copy(plane)
         except OSError as error:
-            self._post(lambda: self.failed.emit(ready.failed))
             ready.finish(_sentence(error))
         else:
             ready.finish()
@@ -194,13 +192,7 @@ class Sharing:
     def _finish(self, ready: Ready, error: Exception | None) -> None:
         """Tell that copying is over; called in the copying thread."""
         sentence = _sentence(error) if error is not None else ""
-
-        def tell() -> None:
-            ready.finish(sentence)
-            if sentence:
-                self.failed.emit(sentence)
-
-        self._post(tell)
+        self._post(lambda: ready.finish(sentence))
 
 
 def _on_disk(array: Any) -> Stored | None:

@@ -151,6 +151,7 @@ class TrainingControl(TrainingPlan, SittingView):
             record, self._images, self.material, self._store.project, resume=resume
         )
         self._sitting = sitting
+        relay(sitting.corrections.failed, self.message, "warning")
         self._enter("starting")
         self.curve_changed.emit()
         try:

@@ -155,8 +155,8 @@ class Workspace:
         )
         for control in (self.annotating, self.training, self.prediction, self.overlay):
             relay(control.message, self.message)
-        for trouble in (self.sharing.failed, store.trouble):
-            relay(trouble, self.message, "error")
+        # pixels that cannot be copied are told of by the control that wanted them
+        relay(store.trouble, self.message, "error")
         self.training.finished.connect(self._on_trained)
 
     def _dissolve(self) -> None:

@@ -64,6 +64,7 @@ def main() -> None:
         _load_torch()
     else:
         lower_priority(CPU_NICE)
+        _load_cells(desk)
     Reporter(channel, desk, networks=networks and "torch" in sys.modules).start()
     Scheduler(desk, channel, _NetworkJobs() if networks else _cpu_job).run()
     # all is written; taking torch down in good order would only take time
@@ -113,6 +114,14 @@ def _load_torch() -> None:
             torch.set_num_threads(_cores())
         import_module("napari_unet.engine.worker.workbench")
         import_module("napari_unet.engine.worker.prediction_job")
+        import_module("napari_unet.engine.worker.training_job")
+
+
+def _load_cells(desk: Desk) -> None:
+    """Have ready what finds cells, unless somebody waits for something else."""
+    cells_job = import_module("napari_unet.engine.worker.cells_job")
+    if desk.empty:
+        cells_job.warm_up()
 
 
 def _cores() -> int:

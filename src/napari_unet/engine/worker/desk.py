@@ -77,6 +77,12 @@ class Desk:
         """Begin to read."""
         Thread(target=self._read, daemon=True).start()
 
+    @property
+    def empty(self) -> bool:
+        """Whether there is no job."""
+        with self._changed:
+            return not self._tasks
+
     def new_tasks(self) -> list[Task]:
         """Return the jobs that came in since the last call."""
         with self._changed:

@@ -64,7 +64,7 @@ def _targets(job: ExportJob) -> dict[str, Path]:
     targets = {}
     if job.masks and job.cells is not None:
         targets["cells"] = Path(f"{begin}_cells.{job.format}")
-    if job.probabilities is not None:
+    if job.maps and job.probabilities is not None:
         targets["probabilities"] = Path(f"{begin}_probabilities.{job.format}")
     if job.table and job.cells is not None:
         targets["table"] = Path(f"{begin}_cells.csv")

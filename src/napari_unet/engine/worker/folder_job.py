@@ -69,4 +69,6 @@ def _with_tile(settings: Prediction, network: Network, context: Context) -> Pred
     if settings.tile or not table.tile_invariant:
         return settings
     work = _SECONDS * context.bench.speed.rate(network) / views(settings)
-    return settings.replace(tile=min(lasting(network, (_SIDE,) * table.ndim, work)))
+    shape = (_SIDE,) * table.ndim
+    output = lasting(network, shape, work, memory_gb=settings.memory_gb)
+    return settings.replace(tile=min(output))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from math import log, prod
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -118,11 +119,17 @@ def index(axes: str, t: int, z: int | None, box: Box) -> tuple[Any, ...]:
 
 
 def lasting(
-    network: Network, shape: tuple[int, ...], work: float, waste: float = _THRIFTY
+    network: Network,
+    shape: tuple[int, ...],
+    work: float,
+    waste: float = _THRIFTY,
+    *,
+    memory_gb: float = 0.0,
 ) -> tuple[int, ...]:
     """Return the output of tiles that take some work, or less where memory is short."""
     chosen = output_for_work(network.module.architecture, shape, work, waste)
-    return min(chosen, choose_tile(network, shape), key=prod)
+    bound = choose_tile(network, shape, memory_gb=memory_gb)
+    return min(chosen, bound, key=prod)
 
 
 def views(settings: Prediction) -> int:
@@ -147,10 +154,10 @@ def _tiles(
         return None
     shape = lengths(job.region) if job.region else image.field_shape(table.ndim)
     rate = context.bench.speed.rate(network) / views(job.settings)
+    size = partial(lasting, network, shape, memory_gb=job.settings.memory_gb)
     if job.preview:
-        return Tiles(lasting(network, shape, rate * _PREVIEW, _SOON))
-    output = lasting(network, shape, rate * _OTHER)
-    first = lasting(network, shape, rate * _FIRST, _SOON)
+        return Tiles(size(rate * _PREVIEW, _SOON))
+    output, first = size(rate * _OTHER), size(rate * _FIRST, _SOON)
     return Tiles(output, first if 2 * prod(first) < prod(output) else None)
 
 

@@ -83,6 +83,7 @@ class CheckPanel(QWidget):
         self._timer.timeout.connect(self._run)
         self.button.clicked.connect(self._run)
         follow(self, self._check.changed, self._show)
+        follow(self, self._check.failed, self._on_failed)
         follow(self, workspace.annotating.edited, self._on_edited)
         follow(self, workspace.store.replaced, self._on_edited)
         follow(self, workspace.store.changed, self._on_edited)
@@ -101,6 +102,9 @@ class CheckPanel(QWidget):
     def _run(self) -> None:
         with telling(self._workspace):
             self._check.check()
+
+    def _on_failed(self, sentence: str) -> None:
+        self._workspace.message.emit("warning", sentence)
 
     def _show(self) -> None:
         report, running = self._check.report, self._check.running

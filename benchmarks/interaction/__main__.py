@@ -1,0 +1,121 @@
+"""`python -m benchmarks.interaction`: all scenes, interleaved, and what they must meet.
+
+Needs a screen and nothing else running; `make interaction` gives it one in memory.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from benchmarks.interaction.scene import SCENES
+
+_REPEATS = 3
+_RESULTS = Path("docs/interaction.json")
+_PAGE = Path("docs/interaction.md")
+
+
+def main() -> int:
+    """Play every scene three times in turn; print and write the medians."""
+    repeats = int(sys.argv[1]) if len(sys.argv) > 1 else _REPEATS
+    runs: dict[str, list[dict[str, Any]]] = {name: [] for name in SCENES}
+    for number in range(repeats):
+        for name in SCENES:
+            runs[name].append(_play(name))
+            print(f"{number + 1}/{repeats} {name}: {runs[name][-1]}", flush=True)
+    _RESULTS.write_text(json.dumps(runs, indent=1) + "\n")
+    page = report(runs)
+    _PAGE.write_text(page)
+    print(page)
+    return 0
+
+
+def report(runs: dict[str, list[dict[str, Any]]]) -> str:
+    """Return the page on all measures: medians, targets, whether they are met."""
+    rows = [
+        ("| measure | measured | target | |"),
+        ("|---|---|---|---|"),
+        *(
+            f"| {what} | {value:.{digits}f}{unit} | {sign} {target:g}{unit} | "
+            f"{'met' if _met(value, sign, target) else 'missed'} |"
+            for what, value, digits, unit, sign, target in _measures(runs)
+        ),
+    ]
+    return "\n".join([*_HEAD, "", *rows, "", *_FOOT, ""])
+
+
+_HEAD = (
+    "# How napari feels while the plugin works",
+    "",
+    "Medians of three interleaved repeats of each scene, in a real window on a screen",
+    "in memory with software OpenGL, on two CPU cores; `make interaction` prints them.",
+    "A scripted user paints with the mouse and scrolls, 30 acts a second.",
+)
+_FOOT = (
+    "Training speed: steps a second with the plugin, preview included, over that of",
+    "the same training by Python, at the same priority beside the same user in napari",
+    "without a job. Gaps: time between turns of the event loop, over that with no job.",
+    "First tile: from pressing Predict to its drawing on a 2048 × 2048 image, with the",
+    "model loaded and the layers still to be made. Overlay: from a mouse move to the",
+    "drawing of the weights it changed, 2048 × 2048 with about 1500 cells; the error is",
+    "their largest difference from the weights of the whole plane.",
+)
+
+
+def _measures(
+    runs: dict[str, list[dict[str, Any]]],
+) -> list[tuple[str, float, int, str, str, float]]:
+    """List what was measured: name, value, digits, unit, sign, target."""
+
+    def of(scene: str, *path: str) -> float:
+        values = []
+        for run in runs[scene]:
+            value: Any = run
+            for key in path:
+                value = value[key]
+            values.append(float(value))
+        return median(values)
+
+    rate = of("training", "steps_per_second") / of("headless", "steps_per_second")
+    rows = [("training speed, with napari over headless", rate, 2, "", "≥", 0.9)]
+    for job in ("training", "predicting"):
+        for percentile, target in (("p99", 1.3), ("p99.9", 1.5)):
+            ratio = of(job, "gaps", percentile) / of("script", "gaps", percentile)
+            what = f"gaps of the event loop while {job}, {percentile}"
+            rows.append((what, ratio, 2, "", "≤", target))
+    return [
+        *rows,
+        ("first tile, quick network", of("latency", "tile_quick"), 2, " s", "≤", 0.6),
+        ("first tile, paper's width", of("latency", "tile_paper"), 2, " s", "≤", 1.5),
+        ("overlay, median", of("latency", "overlay", "median"), 0, " ms", "≤", 50.0),
+        ("overlay, longest", of("latency", "overlay", "longest"), 0, " ms", "≤", 50.0),
+        ("overlay, error", of("latency", "overlay", "wrong"), 5, "", "≤", 1e-4),
+        ("opening the three docks", of("latency", "docks"), 2, " s", "≤", 0.5),
+    ]
+
+
+def _met(value: float, sign: str, target: float) -> bool:
+    return value >= target if sign == "≥" else value <= target
+
+
+def _play(scene: str) -> dict[str, Any]:
+    """Play a scene in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.interaction.scene", scene],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
+    if done.returncode or not lines:
+        raise RuntimeError(f"scene {scene} failed:\n{done.stderr[-2000:]}")
+    measured: dict[str, Any] = json.loads(lines[-1])
+    return measured
+
+
+if __name__ == "__main__":
+    sys.exit(main())
