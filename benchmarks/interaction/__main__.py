@@ -61,7 +61,7 @@ _FOOT = (
     "without a job. Gaps: time between turns of the event loop, over that with no job.",
     "First tile: from pressing Predict to its drawing on a 2048 × 2048 image, with the",
     "model loaded and the layers still to be made. Overlay: from a mouse move to the",
-    "drawing of the weights it changed, 2048 × 2048 with about 1500 cells; the error is",
+    "drawing of the weights it changed, 2048 × 2048 with some 1500 cells; the error is",
     "their largest difference from the weights of the whole plane.",
 )
 

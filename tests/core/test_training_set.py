@@ -214,12 +214,10 @@ def _only_in_the_middle(shape: tuple[int, int]) -> Example:
     ("whole", "halo"),
     [
         (stripes(20, 20), (1, 1)),
-        # the class is in no corner
-        (_only_in_the_middle((100, 100)), (1, 1)),
         # the margin would take more than half
         (stripes(100, 100), (40, 40)),
     ],
-    ids=["small", "class not in the corner", "margin"],
+    ids=["small", "margin"],
 )
 def test_too_few_labels_to_validate_is_said_and_all_are_learnt_from(
     whole: Example, halo: tuple[int, int]
@@ -230,6 +228,17 @@ def test_too_few_labels_to_validate_is_said_and_all_are_learnt_from(
     assert result.validation == (
         "too few labels to validate: all of them are learnt from"
     )
+
+
+def test_where_no_corner_knows_all_classes_another_part_is_held_out() -> None:
+    whole = _only_in_the_middle((100, 100))
+    result = parted(whole, halo=(1, 1))
+    (part,) = result.held_out
+    assert result.validation == "a part of one of 1 slices is held out"
+    assert (whole.classes[part.box] == 1).sum() >= 200
+    grown = tuple(slice(max(b.start - 1, 0), b.stop + 1) for b in part.box)
+    assert (result.examples[0].classes[grown] == IGNORED).all()
+    assert (result.examples[0].classes == IGNORED).sum() < 100 * 100 / 3
 
 
 def test_a_class_that_is_nowhere_annotated_does_not_prevent_validation() -> None:

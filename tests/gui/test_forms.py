@@ -266,6 +266,30 @@ def test_shares_have_a_slider(qtbot: QtBot) -> None:
     assert form.value().threshold == 0.333
 
 
+def test_whole_numbers_have_a_slider_too(qtbot: QtBot) -> None:
+    form = _form(qtbot, Segmentation, ["min_size"], sliders={"min_size": (0, 500)})
+    (slider,) = form.findChildren(QSlider)
+    assert slider.value() == 0.04 * slider.maximum()
+    slider.setValue(slider.maximum() // 2)
+    assert form.value().min_size == 250
+    form.setValue(Segmentation(min_size=2000))
+    assert slider.value() == slider.maximum()
+    assert form.value().min_size == 2000
+
+
+def test_a_zero_that_leaves_it_to_the_program_is_called_automatic(
+    qtbot: QtBot,
+) -> None:
+    form = _form(qtbot, Prediction, ["tile", "memory_gb"])
+    for name in ("tile", "memory_gb"):
+        assert form.widget(name).text() == "automatic"
+    form.setValue(Prediction(tile=512))
+    assert form.widget("tile").text() == "512 px"
+    form = _form(qtbot, Segmentation, ["min_size"])
+    form.setValue(Segmentation(min_size=0))
+    assert form.widget("min_size").text() == "0 px"
+
+
 def test_a_row_can_be_hidden(qtbot: QtBot) -> None:
     form = _form(qtbot, Segmentation, ["threshold", "ridge"])
     form.set_shown("threshold", False)

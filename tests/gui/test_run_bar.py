@@ -214,8 +214,8 @@ def test_it_is_low_and_fits_a_narrow_dock(
     workspace.training.changed.emit()
     workspace.worker.tell(Status(0, "A very long name of a GPU " * 5, "", 1, 10**11))
     assert bar.minimumSizeHint().width() <= 300
-    assert bar.minimumSizeHint().height() <= 90
-    assert bar.height() <= 90
+    assert bar.minimumSizeHint().height() <= 105
+    assert bar.height() <= 105
 
 
 def test_a_number_that_is_being_typed_counts_when_train_is_pressed(

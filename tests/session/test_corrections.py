@@ -34,6 +34,7 @@ class Pixels:
         self.asked: list[tuple[str, tuple[Place, ...]]] = []
         self.held: list[Callable[[], None]] = []
         self.hold = False
+        self.failed = ""
 
     def layers(self, _: str) -> list[object]:
         return [object()]
@@ -42,8 +43,10 @@ class Pixels:
         self.asked.append((id_, tuple(places)))
         return self
 
-    def then(self, callback: Callable[[], None], _: object = None) -> None:
-        self.held.append(callback)
+    def then(
+        self, callback: Callable[[], None], failed: Callable[[str], None]
+    ) -> None:
+        self.held.append((lambda: failed(self.failed)) if self.failed else callback)
         if not self.hold:
             self.release()
 
@@ -181,3 +184,20 @@ def test_nothing_is_sent_after_the_end(
     pixels.release()
     corrections.look()
     assert not sent
+
+
+def test_pixels_that_cannot_be_had_are_told_once_and_nothing_is_sent(
+    pixels: Pixels, sent: list[Correction], clock: Clock
+) -> None:
+    pixels.failed = "The disk is full."
+    corrections = made(pixels, sent)
+    told: list[str] = []
+    corrections.failed.connect(told.append)
+    corrections.add("a", edit(0, 0))
+    clock.now += 10
+    corrections.look()
+    clock.now += 10
+    corrections.look()
+    assert told == ["The disk is full."]
+    assert sent == []
+    assert len(pixels.asked) == 1

@@ -16,14 +16,14 @@ from napari_unet.core.events import (
     PredictionFinished,
 )
 from napari_unet.core.jobs import ExportJob, LoadModelJob, PredictJob, SegmentJob
-from napari_unet.core.settings import Segmentation
+from napari_unet.core.settings import Prediction, Segmentation
 from napari_unet.io.model_file import save_model
 from napari_unet.session.images import ImageList
 from napari_unet.session.layers import find
 from napari_unet.session.models import ModelList
 from napari_unet.session.prediction import PredictionControl
 from napari_unet.session.preferences import Preferences
-from napari_unet.session.sharing import Sharing
+from napari_unet.session.sharing import Ready, Sharing
 from napari_unet.session.store import ProjectStore
 from napari_unet.session.worker import Death
 
@@ -593,3 +593,50 @@ def test_a_worker_fills_the_layers_and_writes_the_files(
         np.testing.assert_array_equal(imread(tmp_path / "blobs_cells.tif"), cells)
     finally:
         workspace.close()
+
+
+def test_pixels_that_cannot_be_had_are_told_once_and_nothing_waits(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_stack(bench)
+    predicted(bench)
+    image = bench.images.current
+    assert image is not None
+    refused = Ready(lambda call: call())
+    refused.finish("The disk is full.")
+    monkeypatch.setattr(bench.images, "ensure", lambda *_: refused)
+    bench.control.predict("slice")
+    assert not bench.control.running
+    assert bench.control.status == "Not done."
+    bench.control.exporting.export(tmp_path, [image.id])
+    bench.control.segmenting._moved = 0
+    bench.desk.find_all_cells()
+    assert not bench.control.exporting.running
+    assert bench.told == [("error", "The disk is full.")] * 2
+    assert len(bench.desk.jobs(PredictJob)) == 1
+    assert bench.desk.jobs(ExportJob) == []
+
+
+def test_device_and_memory_are_those_of_the_preferences(bench: Bench) -> None:
+    add_stack(bench)
+    bench.control._preferences = Preferences(device="cuda:1", memory_gb=3)
+    bench.control.predict("slice", averaging="dihedral")
+    (job,) = bench.desk.jobs(PredictJob)
+    assert job.settings == Prediction(
+        device="cuda:1", memory_gb=3, averaging="dihedral"
+    )
+
+
+def test_the_table_knows_the_classes_where_probabilities_are_not_written(
+    bench: Bench, tmp_path: Path
+) -> None:
+    add_stack(bench)
+    predicted(bench)
+    image = bench.images.current
+    assert image is not None
+    bench.control.exporting.export(tmp_path, [image.id])
+    bench.control.segmenting._moved = 0
+    bench.desk.find_all_cells()
+    (job,) = bench.desk.jobs(ExportJob)
+    assert job.probabilities is not None
+    assert (job.masks, job.table, job.maps) == (True, True, False)

@@ -281,15 +281,13 @@ def test_a_full_disk_is_told_in_a_sentence(
     monkeypatch.setattr(module, "_AT_ONCE", at_once)
     array = numbers(4, 5)
     sharing.share(array)
-    said: list[str] = []
     heard: list[str] = []
-    sharing.failed.connect(said.append)
     with monkeypatch.context() as patched:
         patched.setattr(Path, "open", lambda *_, **__: FullDisk())
         ready = sharing.ensure(array, "yx")
         ready.then(lambda: pytest.fail("not all is copied"), heard.append)
-        pump.until(lambda: said and heard)
-    assert said == heard == [ready.failed]
+        pump.until(lambda: heard)
+    assert heard == [ready.failed]
     assert ready.failed == (
         "The image could not be copied for the worker: No space left on device."
     )
@@ -311,6 +309,18 @@ def test_an_array_that_cannot_be_read_is_told_in_a_sentence(
     ready = sharing.ensure(Broken(), "yx")
     pump.until(lambda: ready.failed)
     assert ready.failed == "The image could not be read: bad chunk."
+
+
+def test_a_scratch_file_that_cannot_be_made_is_told_in_a_sentence(
+    pump: Pump, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("no folder")
+    sharing = Sharing(tmp_path / "file", pump.post)
+    heard: list[str] = []
+    ready = sharing.ensure(numbers(4, 5), "yx")
+    ready.then(lambda: pytest.fail("nothing is copied"), heard.append)
+    pump.until(lambda: heard)
+    assert heard == ["The image could not be copied for the worker: File exists."]
 
 
 def test_a_write_may_take_only_a_part_at_a_time(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_unet.core.annotations import IGNORED
+from napari_unet.core.held_out import cheapest_part
 from napari_unet.core.normalisation import check_finite, measure
 from napari_unet.core.weights import border_weights, reach
 
@@ -198,8 +199,9 @@ def hold_out(
 ) -> TrainingSet:
     """Part the examples into those to learn from and those to judge by.
 
-    With many fields, whole ones are held out. With few, a corner of each: pixels nearer
-    to it than the network sees are not learnt from, so that no image context leaks.
+    With many fields, whole ones are held out. With few, a corner of each, and where
+    that is too little a part of one: pixels nearer to it than the network sees are not
+    learnt from, so that no image context leaks.
 
     Parameters
     ----------
@@ -236,6 +238,14 @@ def hold_out(
         words = f"a corner of each of {len(whole)} slices is held out"
     if _enough(held, rest, whole, classes):
         return TrainingSet(rest, held, words)
+    found = cheapest_part([e.classes for e in whole], classes, halo, _ENOUGH_PIXELS)
+    if found is not None:
+        number, box = found
+        part = HeldOut(whole[number], box)
+        left = without_box(whole[number], box, halo)
+        rest = (*whole[:number], left, *whole[number + 1 :])
+        words = f"a part of one of {len(whole)} slices is held out"
+        return TrainingSet(rest, (part,), words)
     return TrainingSet(
         whole, (), "too few labels to validate: all of them are learnt from"
     )

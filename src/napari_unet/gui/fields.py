@@ -183,8 +183,7 @@ def _whole(name: str, info: FieldInfo, usual: tuple[float, float] | None) -> Fie
     low, high = _bounds(info, 1)
     box = IntBox(None if low is None else int(low), None if high is None else int(high))
     box.setSuffix(_suffix(info))
-    if low == 0 and _AUTOMATIC.search(info.description or ""):
-        box.setSpecialValueText("automatic")
+    _name_zero(box, info)
     extra = (slider_for(box, usual),) if usual else ()
     return _labelled(name, info, box, box.valueChanged.connect, box.setValue, *extra)
 
@@ -193,11 +192,18 @@ def _number(name: str, info: FieldInfo, usual: tuple[float, float] | None) -> Fi
     low, high = _bounds(info, 10.0**-DECIMALS)
     box = FloatBox(low, high)
     box.setSuffix(_suffix(info))
+    _name_zero(box, info)
     if usual is None and (low, high) == (0, 1):
         usual = (0.0, 1.0)
     extra = (slider_for(box, usual),) if usual else ()
 
     return _labelled(name, info, box, box.valueChanged.connect, box.setValue, *extra)
+
+
+def _name_zero(box: IntBox | FloatBox, info: FieldInfo) -> None:
+    """Write "automatic" in place of a 0 that leaves it to the program."""
+    if box.minimum() == 0 and _AUTOMATIC.search(info.description or ""):
+        box.setSpecialValueText("automatic")
 
 
 def _text() -> tuple[QLineEdit, Callable[..., object], Callable[..., object]]:

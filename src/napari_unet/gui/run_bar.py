@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QSize
+from qtpy.QtCore import QSize, Qt
 from qtpy.QtWidgets import (
     QApplication,
     QHBoxLayout,
@@ -16,7 +16,15 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_unet.gui.widgets import MARGIN, SPACING, Elided, allow, follow, set_tooltip
+from napari_unet.gui.widgets import (
+    MARGIN,
+    SPACING,
+    Elided,
+    Hint,
+    allow,
+    follow,
+    set_tooltip,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,7 +33,8 @@ if TYPE_CHECKING:
 
 _GB = 1e9
 _TICKS = 1000
-_HEIGHT = 88
+# Of one line, and of two for a reason that does not fit in one.
+_LINE, _TWO_LINES = 20, 34
 
 
 class RunBar(QWidget):
@@ -59,7 +68,8 @@ class RunBar(QWidget):
         self.progress = QProgressBar()
         self.progress.setRange(0, _TICKS)
         self.progress.setToolTip("Loss of the training (lower is better), time left.")
-        self.line = Elided()
+        self.line = Hint()
+        self.line.setAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignTop)
         self.device = Elided()
         self.memory = Elided()
         self.free = QPushButton("Free")
@@ -78,7 +88,7 @@ class RunBar(QWidget):
 
     def sizeHint(self) -> QSize:
         """Return a size that leaves the room to the page above."""
-        return QSize(300, _HEIGHT)
+        return QSize(300, super().sizeHint().height())
 
     def _lay_out(self) -> None:
         buttons = QHBoxLayout()
@@ -89,7 +99,6 @@ class RunBar(QWidget):
         self._stack = QStackedLayout(self._middle)
         self._stack.addWidget(self.line)
         self._stack.addWidget(self.progress)
-        self._middle.setFixedHeight(20)
         foot = QHBoxLayout()
         foot.addWidget(self.device, 1)
         self.memory.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
@@ -153,6 +162,8 @@ class RunBar(QWidget):
         else:
             self._stack.setCurrentWidget(self.line)
             self.line.tell("Ready to train." if possible else reason)
+            self.line.setToolTip(self.line.text())
+        self._middle.setFixedHeight(_LINE if busy or possible else _TWO_LINES)
 
     def _show_status(self, _status: object = None) -> None:
         status = self._workspace.worker.status

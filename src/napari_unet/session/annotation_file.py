@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from numpy.typing import NDArray
+    from numpy.typing import DTypeLike, NDArray
 
     from napari_unet.session.places_log import Plane
 
@@ -184,9 +184,9 @@ class AnnotationFile:
         values, numbers = np.unique(plane[plane != UNKNOWN], return_counts=True)
         return dict(zip(values.tolist(), numbers.tolist(), strict=True))
 
-    def copy(self) -> NDArray[np.int32]:
+    def copy(self, dtype: DTypeLike = np.int32) -> NDArray[np.integer]:
         """Return it in memory; only annotated planes are read."""
-        copied = np.zeros(self.shape, np.int32)
+        copied: NDArray[np.integer] = np.zeros(self.shape, dtype)
         for t, z in self._log.places:
             index, _ = plane_index(self.axes, t, z)
             copied[index] = self._plain[index]

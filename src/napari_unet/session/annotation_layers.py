@@ -11,8 +11,9 @@ from psygnal import Signal
 
 from napari_unet.core.annotations import BACKGROUND, FIRST_OBJECT
 from napari_unet.session import layers as roles
-from napari_unet.session.colours import colour_table
+from napari_unet.session.colours import colormap_of
 from napari_unet.session.edits import EditStream
+from napari_unet.session.label_range import HIGHEST_SHORT, label_dtype, make_room
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 OPACITY = 0.5
 
-# Ids that get their colour before they are used: a colour table costs some 50 ms.
+# Ids that get their colour before they are used: colours cost some milliseconds.
 _AHEAD, _MARGIN = 512, 32
 # Above this, only objects with a class of their own are listed in the features.
 _MANY = 20_000
@@ -99,7 +100,7 @@ class AnnotationLayers:
         image = self._store.project.image(image_id)
         file = self._store.annotation(image_id)
         layer = self._viewer.add_labels(
-            file.copy(),
+            file.copy(label_dtype(file.highest)),
             name=roles.name_for(image.name, "annotation"),
             metadata=roles.note("annotation", image_id),
             opacity=OPACITY,
@@ -137,6 +138,8 @@ class AnnotationLayers:
         """Find edits that no event told of; keep colours and features in step."""
         for shown in self._due():
             shown.stream.tick()
+            # chosen with napari's own means; others find room when they are chosen
+            make_room(shown.layer, int(shown.layer.selected_label))
         if monotonic() - self._described_at >= _FEATURES_EVERY:
             self._described_at = monotonic()
             for image, shown in self._all():
@@ -233,7 +236,7 @@ class AnnotationLayers:
         layer = shown.layer
         shown.stream.detach()
         file = self._store.annotation(image_id)
-        layer.data = file.copy()
+        layer.data = file.copy(label_dtype(file.highest))
         # napari's undo would bring back pixels of before.
         mode = layer.mode
         layer.editable = False
@@ -269,10 +272,10 @@ class AnnotationLayers:
     def _colour(self, shown: _Shown, image: ProjectImage) -> None:
         classes, active = self._store.project.classes, self._brush.active_class
         used = max(self._used(image), int(shown.layer.selected_label))
-        shown.prepared = used + _AHEAD
+        shown.prepared = used + (_AHEAD if used <= HIGHEST_SHORT else used // 8)
         ahead = range(used + 1, shown.prepared + 1) if active > 1 else ()
         shown.coloured = {**dict.fromkeys(ahead, active), **image.class_of}
-        shown.layer.colormap = colour_table(classes, shown.coloured, shown.prepared)
+        shown.layer.colormap = colormap_of(classes, shown.coloured, shown.prepared)
         shown.classes = classes
 
     def _describe(self, shown: _Shown, image: ProjectImage) -> None:

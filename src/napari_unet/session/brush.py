@@ -9,6 +9,7 @@ from psygnal import Signal
 
 from napari_unet.core.annotations import BACKGROUND, FIRST_OBJECT
 from napari_unet.session.classes import check_number
+from napari_unet.session.label_range import make_room
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -184,6 +185,7 @@ class Brush:
         self._store.update(self._store.project.with_image(changed))
 
     def _select(self, layer: Labels, id_: int) -> None:
+        make_room(layer, id_)
         with self._own_change():
             layer.selected_label = id_
             if layer.mode not in _DRAWING:

@@ -145,7 +145,7 @@ class CellEdits:
     ) -> None:
         """Write what a function makes of a slice: one step of napari's undo."""
         layer, axes = self._show(image_id), self._axes(image_id)
-        before = plane_of(layer.data, axes, t, z)
+        before = plane_of(layer.data, axes, t, z).astype(np.int32)
         project = self._store.project
         image = project.image(image_id)
         infos = tuple(ClassInfo(name=c.name, kind=c.kind) for c in project.classes)

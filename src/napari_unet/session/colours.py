@@ -19,12 +19,15 @@ if TYPE_CHECKING:
 # Towards black (below 0) or white, in an order in which ids that follow differ much.
 SHADES = (0.0, -0.4, 0.35, -0.2, 0.6, 0.18)
 
+# Largest id in a cycle that napari still shows with 16 bits.
+_CYCLE = 2**16 - 2
+
 
 def colour_table(
     classes: Sequence[ProjectClass],
     class_of: Mapping[int, int],
     ids: int,
-) -> dict[int | None, NDArray[np.float32]]:
+) -> NDArray[np.float32]:
     """Return the colour of each value of an annotation.
 
     Parameters
@@ -33,22 +36,48 @@ def colour_table(
     class_of : mapping of int to int
         Class number of each object, 1 for those not in it.
     ids : int
-        Highest id that gets a colour of its own; higher ones are shown as class 1.
+        Highest id.
 
     Returns
     -------
-    dict of int to ndarray, shape (4,)
-        Red, green, blue and opacity, 0 to 1; None stands for all other values.
+    ndarray of float32, shape (ids + 1, 4)
+        Red, green, blue and opacity, 0 to 1.
     """
-    shades = [[_shade(c.colour, s) for s in SHADES] for c in classes]
-    table: dict[int | None, NDArray[np.float32]] = {
-        None: shades[0][0],
-        UNKNOWN: np.zeros(4, np.float32),
-        BACKGROUND: rgba(BACKGROUND_COLOUR),
-    }
-    for id_ in range(FIRST_OBJECT, ids + 1):
-        table[id_] = shades[class_of.get(id_, 1) - 1][id_ % len(SHADES)]
+    shades = np.array([[_shade(c.colour, s) for s in SHADES] for c in classes])
+    numbers = np.ones(ids + 1, np.intp)
+    for id_, number in class_of.items():
+        if id_ <= ids:
+            numbers[id_] = number
+    table: NDArray[np.float32] = shades[numbers - 1, np.arange(ids + 1) % len(SHADES)]
+    table[UNKNOWN] = 0
+    table[BACKGROUND] = rgba(BACKGROUND_COLOUR)
     return table
+
+
+def colormap_of(
+    classes: Sequence[ProjectClass],
+    class_of: Mapping[int, int],
+    ids: int,
+) -> NDArray[np.float32] | dict[int | None, NDArray[np.float32]]:
+    """Return the colours of an annotation in the form that napari is quickest with.
+
+    Parameters
+    ----------
+    classes, class_of
+        See `colour_table`.
+    ids : int
+        Highest id that needs the colour of its class.
+
+    Returns
+    -------
+    ndarray or dict
+        A cycle of colours so long that it never comes round; a table by id where the
+        ids are too many for that, which napari takes many times as long for.
+    """
+    if ids <= _CYCLE:
+        return colour_table(classes, class_of, _CYCLE)
+    table = colour_table(classes, class_of, ids)
+    return {None: table[FIRST_OBJECT], **dict(enumerate(table))}
 
 
 def rgba(colour: str) -> NDArray[np.float32]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_unet.core.annotations import UNKNOWN
+from napari_unet.session.label_range import make_room
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -48,9 +49,10 @@ def stamp(
     index = {"y": rows, "x": columns}
     for axis, number in zip("tz", place, strict=True):
         index[axis] = np.full(len(rows), number)
+    written = values[rows, columns]
+    make_room(layer, int(written.max()))
     layer.data_setitem(
-        tuple(index[axis] for axis in axes),
-        values[rows, columns].astype(layer.data.dtype),
+        tuple(index[axis] for axis in axes), written.astype(layer.data.dtype)
     )
 
 

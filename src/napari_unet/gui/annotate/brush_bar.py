@@ -27,6 +27,11 @@ if TYPE_CHECKING:
     from napari_unet.session.workspace import Workspace
 
 _LARGEST = 100
+# What to do after the first cell; said until there is background.
+_THEN = (
+    f" Press {key_of('next_cell')} before each next cell; after a few, "
+    f"press {key_of('background')} and paint some background."
+)
 
 
 class BrushBar(QWidget):
@@ -93,6 +98,7 @@ class BrushBar(QWidget):
         follow(self, self._brush.changed, self.refresh)
         follow(self, self._annotating.changed, self.refresh)
         follow(self, workspace.images.current_changed, self.refresh)
+        follow(self, workspace.training.material.changed, self.refresh)
         self.refresh()
 
     def refresh(self) -> None:
@@ -116,15 +122,19 @@ class BrushBar(QWidget):
         active = self._workspace.viewer.layers.selection.active
         if active is not layer:
             return f"To paint, select the layer {layer.name}, or press a button above."
+        known = self._workspace.training.material.summary()
+        if tool == "background":
+            back = "" if known.cells else f" Press {key_of('next_cell')} for cells."
+            return f"The brush paints background.{back}"
+        if tool == "erase":
+            return "The brush erases."
         if tool != "cell":
-            return {
-                "background": "The brush paints background.",
-                "erase": "The brush erases.",
-            }.get(tool, "The brush rests: press a button above to paint.")
+            return "The brush rests: press a button above to paint."
         info = self._workspace.store.project.classes[self._brush.active_class - 1]
+        then = "" if known.background else _THEN
         if info.kind == "regions":
-            return f"The brush paints {info.name}."
-        return f"The brush paints cell {layer.selected_label} ({info.name})."
+            return f"The brush paints {info.name}.{then}"
+        return f"The brush paints cell {layer.selected_label} ({info.name}).{then}"
 
     def _button(self, text: str, tip: str) -> QPushButton:
         button = QPushButton(text)

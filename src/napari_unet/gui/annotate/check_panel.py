@@ -162,7 +162,7 @@ class CheckPanel(QWidget):
         self.table.setRowCount(len(counts))
         for line, count in enumerate(counts):
             parts = [self._check.name_of(count.image)] if several else []
-            parts += [f"t {count.t}"] if any(c.t for c in counts) else []
+            parts += [f"time {count.t}"] if any(c.t for c in counts) else []
             parts += [f"slice {count.z}"] if any(c.z for c in counts) else []
             texts = (
                 " ".join(parts) or "image",

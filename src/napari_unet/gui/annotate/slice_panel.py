@@ -122,7 +122,7 @@ class SlicePanel(QWidget):
 
     def _describe(self, image: ProjectImage, t: int, z: int) -> str:
         """Say in a line what a slice has."""
-        parts = [f"t {t}"] if "t" in image.axes else []
+        parts = [f"time {t}"] if "t" in image.axes else []
         parts += [f"slice {z}"] if "z" in image.axes else []
         count = self._counts.of(image.id, t, z)
         painted = (t, z) in [(u, w or 0) for u, w in self._images.places(image.id)]
