@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _LEFT = Qt.MouseButton.LeftButton
 _NO_KEYS = Qt.KeyboardModifier.NoModifier
+_TRIES = 10
+_MENU_S = 0.5
 
 
 class Hand:
@@ -40,20 +42,19 @@ class Hand:
         self._canvas = viewer.window._qt_viewer.canvas.native
 
     def menu(self, *titles: str) -> None:
-        """Choose an entry of the menu bar, one press for each level."""
-        bar = self.window.menuBar()
-        place: Any = bar
-        for number, title in enumerate(titles):
-            action = next(
-                a for a in place.actions() if a.text().replace("&", "") == title
-            )
-            last = number == len(titles) - 1
-            self._press(place, place.actionGeometry(action).center())
-            if not last:
-                place = action.menu()
-                self.wait_until(place.isVisible)
-        bar.setActiveAction(None)
-        self.wait(0.05)
+        """Choose an entry of the menu bar, one press for each level.
+
+        Without a window manager a menu may close again as soon as it is pressed; then
+        the hand begins anew, and counts its presses once.
+        """
+        before = self.presses
+        for _ in range(_TRIES):
+            self.presses = before
+            chosen = self._choose(titles)
+            self._close_menus()
+            if chosen:
+                return
+        raise TimeoutError(f"no menu shows {' > '.join(titles)}")
 
     def click(self, widget: QWidget) -> None:
         """Press a button or a box in a dock."""
@@ -95,10 +96,10 @@ class Hand:
         place = self.canvas_point(point, layer)
         QTest.mouseRelease(self._canvas, _LEFT, _NO_KEYS, place)
 
-    def key(self, key: Any) -> None:
+    def key(self, key: Any, modifiers: Any = _NO_KEYS) -> None:
         """Press a key with the canvas in focus."""
         self._canvas.setFocus()
-        QTest.keyClick(self._canvas, key)
+        QTest.keyClick(self._canvas, key, modifiers)
         self.wait(0.02)
 
     def canvas_point(self, point: Sequence[float], layer: Any) -> QPoint:
@@ -120,11 +121,41 @@ class Hand:
 
     def wait_until(self, condition: Callable[[], object], seconds: float = 30) -> None:
         """Let the application work until something holds."""
+        if not self._happens(condition, seconds):
+            raise TimeoutError(f"it did not happen within {seconds} s")
+
+    def _happens(self, condition: Callable[[], object], seconds: float) -> bool:
         end = monotonic() + seconds
         while not condition():
             if monotonic() > end:
-                raise TimeoutError(f"it did not happen within {seconds} s")
+                return False
             QTest.qWait(10)
+        return True
+
+    def _choose(self, titles: Sequence[str]) -> bool:
+        """Press an entry of each level; whether the last one took it."""
+        place: Any = self.window.menuBar()
+        chosen: list[bool] = []
+        for title in titles:
+            action = next(
+                a for a in place.actions() if a.text().replace("&", "") == title
+            )
+            if title == titles[-1]:
+                action.triggered.connect(chosen.append)
+                self._press(place, place.actionGeometry(action).center())
+                action.triggered.disconnect(chosen.append)
+                return bool(chosen)
+            self._press(place, place.actionGeometry(action).center())
+            place = action.menu()
+            if not self._happens(place.isVisible, _MENU_S):
+                return False
+        return False
+
+    def _close_menus(self) -> None:
+        while (popup := QApplication.activePopupWidget()) is not None:
+            popup.close()
+        self.window.menuBar().setActiveAction(None)
+        self.wait(0.05)
 
     def _press(self, widget: QWidget, place: QPoint) -> None:
         self.presses += 1

@@ -9,6 +9,7 @@ from napari_unet.core.architecture import Architecture, paper, u_shape
 from napari_unet.core.memory import (
     choose_output,
     halve_output,
+    kept_values,
     output_with_stride,
     peak_values,
 )
@@ -39,6 +40,11 @@ def test_peak_counts_the_channels_of_the_image() -> None:
 def test_peak_counts_all_axes_of_a_volume() -> None:
     table = u_shape(ndim=3, channels=1, classes=2, width=1, depth=1)
     assert peak_values(table, (2, 2, 2)) == 18**3 * 6
+
+
+def test_values_kept_for_the_gradient_are_those_by_hand() -> None:
+    # The image and one map of 16 × 16, then one of 7 × 7 and two of 5 × 5.
+    assert kept_values(SMALL, (2, 2)) == 18 * 18 + 16 * 16 + 7 * 7 + 2 * 5 * 5
 
 
 @pytest.mark.parametrize(

@@ -400,14 +400,14 @@ def test_the_class_of_a_cell_is_named_where_probabilities_tell_it(tmp_path):
     job = _export_job(tmp_path, masks=False, classes=classes, probabilities=stored)
     path = Path(_events(export_job.run(job))[-1].path)
     assert [row["class"] for row in _rows(path)] == ["nuclei", "mitosis"]
-    assert path.with_name("embryo_probabilities.tif").exists()
-    path.with_name("embryo_probabilities.tif").unlink()
+    assert path.with_name("embryo 1_probabilities.tif").exists()
+    path.with_name("embryo 1_probabilities.tif").unlink()
     job = _export_job(
         tmp_path, masks=False, maps=False, classes=classes, probabilities=stored
     )
     (event,) = _events(export_job.run(job))
     assert [row["class"] for row in _rows(Path(event.path))] == ["nuclei", "mitosis"]
-    assert not path.with_name("embryo_probabilities.tif").exists()
+    assert not path.with_name("embryo 1_probabilities.tif").exists()
     job = _export_job(tmp_path, masks=False, classes=classes)
     path = Path(_events(export_job.run(job))[-1].path)
     assert "class" not in _rows(path)[0]

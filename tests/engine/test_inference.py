@@ -14,6 +14,7 @@ from example_models import cropping_model, random_model
 from napari_unet.core.architecture import u_shape
 from napari_unet.core.events import PredictionFinished, TileDone, TileHalved
 from napari_unet.core.image import Image
+from napari_unet.core.memory import peak_values
 from napari_unet.core.normalisation import measure
 from napari_unet.core.settings import Prediction
 from napari_unet.engine.inference import predict
@@ -319,6 +320,17 @@ def test_a_network_that_sees_its_window_gets_one_fixed_tile(
     table = u_shape(ndim=2, channels=1, classes=2, width=2, depth=1, norm="instance")
     result = run(random_model(table), rng.random((20, 20), np.float32))
     assert result.output == (256, 256)
+
+
+def test_tiles_keep_to_the_memory_they_may_take(rng: np.random.Generator) -> None:
+    model = random_model(u_shape(ndim=2, channels=1, classes=2, width=2, depth=1))
+    image = rng.normal(size=(300, 300)).astype(np.float32)
+    free = run(model, image, settings=FP32)
+    tight = run(model, image, settings=FP32.replace(memory_gb=1e-3))
+    assert min(free.output) >= 300
+    peak = 4 * peak_values(model.card.architecture, tight.output)
+    assert peak <= 1e6
+    np.testing.assert_allclose(tight.probabilities, free.probabilities, atol=1e-5)
 
 
 def test_events_are_frozen_and_can_be_pickled(rng: np.random.Generator) -> None:

@@ -193,7 +193,7 @@ def test_a_diverging_run_stops_with_good_weights_and_a_remedy() -> None:
     )
     last = finished(run(settings))
     assert last.steps < 200
-    assert "learning rate below 10000, such as 2000" in (last.problem or "")
+    assert "learning rate below 10000, such as 0.003" in (last.problem or "")
     assert all(np.isfinite(w).all() for w in last.model.weights.values())
 
 
@@ -560,3 +560,11 @@ def test_a_network_that_sees_only_background_is_stopped(
     assert "paint more of what it misses" in (last.problem or "")
     # the weights are kept from before it went wrong
     assert "of step 0" in (last.problem or "") or "of step 25" in (last.problem or "")
+
+
+def test_patches_that_cannot_fit_into_memory_are_refused_at_once() -> None:
+    settings = Training.quick().replace(batch=256, patch=4096, minutes=1)
+    image, labels = np.zeros((64, 64), np.float32), np.ones((64, 64), np.int32)
+    labels[:32] = 0
+    with pytest.raises(MemoryError, match="smaller patches than 4096 pixels or fewer"):
+        list(train([image], [labels], settings, device="cpu"))

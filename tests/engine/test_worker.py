@@ -272,6 +272,19 @@ def test_an_error_ends_its_job_and_no_other(
     work.close()
 
 
+def test_of_what_torch_says_only_the_first_line_is_told() -> None:
+    def job(task: Task) -> Ticks:
+        raise RuntimeError("a kernel failed.\n\nCompile with more checks to find it.")
+        yield
+
+    work = Work({1: job})
+    work.submit(1)
+    failed = work.receive(messages.Failed, 1)
+    assert failed.sentence == "a kernel failed."
+    assert "more checks" in failed.traceback
+    work.close()
+
+
 def test_an_error_while_closing_is_told() -> None:
     def job(task: Task) -> Ticks:
         try:

@@ -4,12 +4,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import tifffile
+from npe2 import PluginManager
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QAbstractButton,
     QAbstractSpinBox,
     QCheckBox,
     QComboBox,
+    QFileDialog,
     QInputDialog,
     QLineEdit,
     QMessageBox,
@@ -22,7 +25,12 @@ from qtpy.QtWidgets import (
 from napari_unet.core.data_check import CheckReport, Finding, PlaneCount
 from napari_unet.core.events import Checked
 from napari_unet.gui.annotate.add_image_dialog import AddImageDialog
-from napari_unet.gui.annotate.page import NO_IMAGE, AnnotatePage
+from napari_unet.gui.annotate.page import (
+    NO_IMAGE,
+    NOT_ADDED,
+    SEVERAL,
+    AnnotatePage,
+)
 from napari_unet.gui.annotate.shortcut_panel import key_table
 from napari_unet.gui.main_thread import MainThread
 from napari_unet.session.preferences import Preferences
@@ -35,6 +43,8 @@ if TYPE_CHECKING:
 
     from napari.components import ViewerModel
     from pytestqt.qtbot import QtBot
+
+    from napari_unet.session.project import ProjectImage
 
 
 @pytest.fixture
@@ -220,7 +230,7 @@ def test_removing_a_class_asks_what_its_cells_become(
     workspace.annotating.tick()
     click(annotated.classes.rows[1].remove, qtbot)
     dialog = annotated.findChild(QInputDialog)
-    assert "1 objects are class 2" in dialog.labelText()
+    assert "1 object is class 2" in dialog.labelText()
     assert dialog.comboBoxItems() == ["cells"]
     dialog.accept()
     assert len(workspace.store.project.classes) == 1
@@ -258,6 +268,53 @@ def test_a_button_makes_the_annotation_the_active_layer(
     assert "select the layer" in annotated.brush.status.text()
     click(annotated.brush.background, qtbot)
     assert viewer.layers.selection.active is workspace.annotating.brush.layer
+
+
+def test_the_keys_are_named_until_cells_and_background_are_painted(
+    annotated: AnnotatePage, workspace: Workspace, qtbot: QtBot
+) -> None:
+    layer = workspace.annotating.brush.layer
+    assert layer is not None
+    status, material = annotated.brush.status, workspace.training.material
+    assert "Press N before each next cell. Then press G" in status.text()
+    click(annotated.brush.background, qtbot)
+    assert status.text() == "The brush paints background. Press N for cells."
+    layer.paint((0, 30, 30), 1)
+    layer.paint((0, 10, 10), 2)
+    material.count_all(1)
+    click(annotated.brush.cell, qtbot)
+    assert status.text() == "The brush paints cell 3 (cells)."
+    layer.visible = False
+    assert "is hidden" in status.text()
+
+
+def test_a_closed_image_is_said_to_be_closed(
+    annotated: AnnotatePage, viewer: ViewerModel
+) -> None:
+    viewer.layers.clear()
+    assert annotated.brush.status.text() == "embryo is closed: press Open image…"
+
+
+def test_the_image_chosen_is_seen_and_what_covers_it_is_not(
+    annotated: AnnotatePage, viewer: ViewerModel
+) -> None:
+    other = add_image(viewer, 5, 40, 60, seed=1, name="other")
+    annotated.images.add_layers([other], None, 0)
+    annotated.images.list.setCurrentRow(0)
+    visible = [layer.name for layer in viewer.layers if layer.visible]
+    assert visible == ["embryo", "embryo [annotation]"]
+    annotated.images.list.setCurrentRow(1)
+    visible = [layer.name for layer in viewer.layers if layer.visible]
+    assert visible == ["other", "other [annotation]"]
+
+
+def test_several_images_are_asked_which_belong_together(
+    page: AnnotatePage, viewer: ViewerModel
+) -> None:
+    add_image(viewer, 40, 60)
+    assert page.empty.text() == NOT_ADDED
+    add_image(viewer, 40, 60, seed=1)
+    assert page.empty.text() == SEVERAL
 
 
 def test_slices_are_listed_with_their_cells(
@@ -300,6 +357,10 @@ def test_masks_of_a_layer_are_imported_from_the_menu(
     entries["Masks of layer truth"].trigger()
     image = workspace.store.project.images[0]
     assert workspace.images.places(image.id) == ((0, 2),)
+    # it would cover what was imported
+    assert not viewer.layers["truth"].visible
+    active = viewer.layers.selection.active
+    assert active is workspace.images.annotation_layer(image.id)
 
 
 def test_nothing_annotated_is_replaced_without_asking(
@@ -315,6 +376,19 @@ def test_nothing_annotated_is_replaced_without_asking(
     after = workspace.store.annotation(image.id).plane(0, 2)
     np.testing.assert_array_equal(after, before)
     box.deleteLater()
+
+
+def test_large_masks_are_read_in_the_background(
+    annotated: AnnotatePage,
+    workspace: Workspace,
+    qtbot: QtBot,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("napari_unet.gui.annotate.import_menu._MANY", 1)
+    image = workspace.store.project.images[0]
+    annotated.import_.import_masks(masks())
+    assert workspace.images.places(image.id) == ()
+    qtbot.waitUntil(lambda: workspace.images.places(image.id) == ((0, 2),))
 
 
 def test_ambiguous_masks_are_asked_about(
@@ -409,10 +483,43 @@ def test_an_offer_can_be_declined(
     page = AnnotatePage(again)
     qtbot.addWidget(page)
     page.show()
+    assert page.brush.status.text() == "To paint, press New annotation."
     click(page.offer.new, qtbot)
     assert not page.offer.isVisible()
-    assert again.images.places(again.store.project.images[0].id) == ()
+    image = again.store.project.images[0]
+    assert again.images.places(image.id) == ()
+    assert again.images.annotation_layer(image.id) is not None
     again.close()
+
+
+def test_an_opened_project_asks_where_its_missing_images_are(
+    annotated: AnnotatePage,
+    viewer: ViewerModel,
+    workspace: Workspace,
+    tmp_path: Path,
+    qtbot: QtBot,
+) -> None:
+    PluginManager.instance().discover()
+    for seed, name in enumerate(("a.tif", "b.tif")):
+        pixels = np.random.default_rng(seed).integers(0, 9, (40, 60))
+        tifffile.imwrite(tmp_path / name, pixels.astype(np.uint16))
+        annotated.images.add_layers(viewer.open(tmp_path / name), None, 0)
+    annotated.project.save_as(str(tmp_path / "saved"))
+    (tmp_path / "moved").mkdir()
+    for name in ("a.tif", "b.tif"):
+        (tmp_path / name).rename(tmp_path / "moved" / name)
+    viewer.layers.clear()
+    annotated.project.open_folder(str(tmp_path / "saved"))
+    (dialog,) = annotated.findChildren(QFileDialog)
+    assert dialog.windowTitle() == "Where is a now?"
+    dialog.fileSelected.emit(str(tmp_path / "moved" / "a.tif"))
+    opened = [i.name for i in workspace.store.project.images if is_open(workspace, i)]
+    assert opened == ["a", "b"]
+    dialog.deleteLater()
+
+
+def is_open(workspace: Workspace, image: ProjectImage) -> bool:
+    return workspace.images.annotation_layer(image.id) is not None
 
 
 def test_a_saved_project_is_told_of(

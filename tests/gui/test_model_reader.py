@@ -10,7 +10,7 @@ from example_models import random_model
 from napari_unet.core.architecture import u_shape
 from napari_unet.gui import workspaces
 from napari_unet.gui.model_reader import get_reader
-from napari_unet.io.model_file import save_model
+from napari_unet.io.model_file import read_card, save_model
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,13 +48,26 @@ def test_several_files_are_read_as_a_list(
     assert offered == [str(model_file)]
 
 
+@pytest.mark.parametrize("content", ["foreign", "damaged", "gone"])
+def test_a_file_that_is_no_model_is_told_in_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str
+) -> None:
+    path = tmp_path / f"{content}.safetensors"
+    if content == "foreign":
+        save_file({"a": np.zeros(2, np.float32)}, path)
+    elif content == "damaged":
+        path.write_bytes(b"nothing")
+    told: list[tuple[str, str]] = []
+    monkeypatch.setattr(workspaces, "offer_model", read_card)
+    monkeypatch.setattr(workspaces, "notify", lambda *message: told.append(message))
+    read = get_reader(str(path))
+    assert read is not None
+    assert read(str(path)) == [(None,)]
+    ((level, sentence),) = told
+    assert level == "error"
+    assert path.name in sentence
+
+
 def test_other_files_are_left_to_others(tmp_path: Path) -> None:
-    foreign = tmp_path / "foreign.safetensors"
-    save_file({"a": np.zeros(2, np.float32)}, foreign)
-    damaged = tmp_path / "damaged.safetensors"
-    damaged.write_bytes(b"nothing")
-    assert get_reader(str(foreign)) is None
-    assert get_reader(str(damaged)) is None
-    assert get_reader(str(tmp_path / "gone.safetensors")) is None
     assert get_reader(str(tmp_path / "image.tif")) is None
     assert get_reader([]) is None

@@ -9,7 +9,7 @@ from npe2 import PluginManifest
 
 import napari_unet
 from napari_unet.gui import preferences
-from napari_unet.gui.preferences import load_preferences
+from napari_unet.gui.preferences import follow_preferences, load_preferences
 from napari_unet.session.preferences import Preferences
 
 if TYPE_CHECKING:
@@ -55,6 +55,23 @@ def test_what_is_set_in_napari_is_used(
     assert load_preferences() == Preferences(
         device="cpu", autosave_seconds=1.5, memory_gb=4
     )
+
+
+def test_what_is_changed_in_napari_is_told_until_nobody_wants_to_know(
+    plugin_settings: None, npe2pm: TestPluginManager
+) -> None:
+    from napari.settings import get_plugin_settings
+
+    npe2pm.register(PluginManifest.from_file(MANIFEST))
+    told: list[Preferences] = []
+    forget = follow_preferences(told.append)
+    section = get_plugin_settings("napari-unet").general
+    section.device = "cuda:1"
+    assert told[-1] == Preferences(device="cuda:1")
+    forget()
+    number = len(told)
+    section.device = "cpu"
+    assert len(told) == number
 
 
 @pytest.mark.usefixtures("plugin_settings")

@@ -74,6 +74,21 @@ def test_a_job_is_shown_until_it_is_over(
 
 
 @pytest.mark.viewer
+def test_a_job_of_less_than_a_second_is_never_shown(
+    make_napari_viewer: Callable[[], napari.Viewer], qtbot: QtBot
+) -> None:
+    viewer = make_napari_viewer()
+    handle = HandleStandIn()
+    show_as_task(handle, viewer)
+    qtbot.wait(600)
+    assert _bars() == []
+    handle.running = False
+    qtbot.wait(700)
+    assert _bars() == []
+    assert not viewer.window._task_status_manager.is_busy()
+
+
+@pytest.mark.viewer
 def test_closing_the_window_cancels_the_job(
     make_napari_viewer: Callable[[], napari.Viewer], qtbot: QtBot
 ) -> None:

@@ -87,7 +87,7 @@ def test_what_will_be_trained_on_is_said_in_a_line(
     labels.data = painted
     workspace.training.material.count_all(1)
     page._show_state()
-    assert page.summary.text() == "1 slice of 1 image, 2 cells, background in 1."
+    assert page.summary.text() == "1 slice of 1 image: 2 cells, background in 1 slice."
     assert page.problem.text() == ""
 
 

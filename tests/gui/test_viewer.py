@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QPushButton
 
 from benchmarks.interaction.hand import Hand
+from napari_unet.core.events import CorrectionUsed
 from napari_unet.core.recipe import Training
 from napari_unet.io import samples
 from napari_unet.io.images import read_labels
@@ -18,7 +23,6 @@ from napari_unet.session.layers import find
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from napari_unet.session.workspace import Workspace
 
@@ -51,6 +55,8 @@ def open_napari(
     yield make
     from napari_unet.gui import workspaces
 
+    # pytest keeps `make` until napari has looked for windows that are left
+    hands.clear()
     for host in list(workspaces._HOSTS.values()):
         host.close()
 
@@ -77,12 +83,10 @@ def _begin(viewer: Any, hand: Hand) -> tuple[Workspace, Any]:
     return workspace, find(viewer, "annotation")[0]
 
 
-def _button(hand: Hand, text: str) -> QPushButton:
-    return next(
-        b
-        for b in hand.window.findChildren(QPushButton)
-        if b.text() == text and b.isVisible() and b.isEnabled()
-    )
+def _button(hand: Hand, text: str) -> QPushButton | None:
+    found = hand.window.findChildren(QPushButton)
+    shown = [b for b in found if b.text() == text and b.isVisible() and b.isEnabled()]
+    return shown[0] if shown else None
 
 
 def _paint_cells(hand: Hand, workspace: Workspace, layer: Any, z: int) -> None:
@@ -117,7 +121,7 @@ def test_paint_train_watch_predict_export(
         _paint_cells(hand, workspace, layer, z)
     assert len(workspace.images.places(workspace.images.current.id)) == 2
     viewer.dims.set_current_step(0, 2)
-    workspace.training.set_settings(Training.quick().replace(minutes=0.4))
+    workspace.training.set_settings(Training.quick().replace(minutes=0.33))
     hand.click(_button(hand, "Train"))
     hand.wait_until(lambda: find(viewer, "preview-classes"), 40)
     first = find(viewer, "preview-classes")[0]
@@ -151,6 +155,32 @@ def test_paint_train_watch_predict_export(
     np.testing.assert_array_equal(np.asarray(read_labels(masks).data), cells.data)
 
 
+@pytest.mark.parametrize("first", ["menu", "command"])
+def test_a_dock_is_there_once_whichever_way_it_is_opened(
+    open_napari: Callable[[], tuple[Any, Hand]], first: str
+) -> None:
+    viewer, hand = open_napari()
+    viewer.add_image(_stack()[0], name="stack")
+    if first == "menu":
+        hand.menu("Layers", "Annotate", "Annotate (U-Net)")
+        hand.wait_until(lambda: find(viewer, "annotation"))
+    hand.menu("Layers", "Segment", "Open U-Net workspace (U-Net)")
+    hand.wait_until(lambda: find(viewer, "annotation"))
+    docks = dict(viewer.window.dock_widgets)
+    assert sorted(docks) == ["Annotate (U-Net)", "Predict (U-Net)", "Train (U-Net)"]
+    frames = [dock.parentWidget() for dock in docks.values()]
+    assert sorted(f.windowTitle() for f in frames) == ["Annotate", "Predict", "Train"]
+    assert len(hand.window.tabifiedDockWidgets(frames[0])) == 2
+    # napari's own entry hides the dock, and shows the same one again
+    annotate = docks["Annotate (U-Net)"]
+    hand.menu("Layers", "Annotate", "Annotate (U-Net)")
+    assert not annotate.parentWidget().isVisible()
+    hand.menu("Layers", "Annotate", "Annotate (U-Net)")
+    hand.menu("Layers", "Segment", "Open U-Net workspace (U-Net)")
+    hand.wait_until(annotate.isVisible)
+    assert list(viewer.window.dock_widgets.values()) == list(docks.values())
+
+
 def test_first_mask_on_a_sample_in_eight_presses(
     open_napari: Callable[[], tuple[Any, Hand]],
 ) -> None:
@@ -162,8 +192,6 @@ def test_first_mask_on_a_sample_in_eight_presses(
     layer = find(viewer, "annotation")[0]
     hand.wait(0.5)
     truth = np.asarray(samples.nuclei()[0][1].data)
-    from qtpy.QtCore import Qt
-
     for label in np.unique(truth[truth > 0])[5:9]:
         ys, xs = np.nonzero(truth == label)
         middle = (int(ys.mean()), int(xs.mean()))
@@ -212,7 +240,8 @@ def test_a_killed_worker_is_said_once_and_training_goes_on(
     assert len([s for s in said if s[0] == "error"]) == 1
     workspace.training.start()
     hand.wait_until(lambda: workspace.training.state == "training", 60)
-    hand.wait_until(lambda: workspace.training.curve[-1][0] >= step, 60)
+    curve = workspace.training
+    hand.wait_until(lambda: curve.curve and curve.curve[-1][0] >= step, 60)
 
 
 def test_two_viewers_have_a_worker_each(
@@ -276,3 +305,177 @@ def test_closing_napari_writes_a_checkpoint_and_ends_the_worker(
     hand.wait_until(lambda: workspace.closed, 20)
     assert not psutil.pid_exists(process)
     assert list(home.rglob("*.checkpoint.safetensors"))
+
+
+def _select_model(home: Path, workspace: Workspace, *, damaged: bool = False) -> None:
+    """Choose a model with random weights; a damaged one has shapes it should not."""
+    from tests.example_models import random_model
+
+    from napari_unet.core.architecture import u_shape
+    from napari_unet.core.model import Model
+    from napari_unet.io.model_file import save_model
+
+    model = random_model(u_shape(ndim=2, channels=1, classes=2, width=16, depth=2))
+    if damaged:
+        weights = {name: values[:1] for name, values in model.weights.items()}
+        model = Model(model.card, weights)
+    path = home / "random.safetensors"
+    save_model(model, path)
+    workspace.models.add(path)
+    workspace.models.select(path)
+
+
+def test_closing_docks_renaming_and_moving_layers_leave_a_prediction_alone(
+    open_napari: Callable[[], tuple[Any, Hand]], home: Path
+) -> None:
+    viewer, hand = open_napari()
+    workspace, _ = _begin(viewer, hand)
+    _select_model(home, workspace)
+    workspace.prediction.predict("layer", averaging="dihedral", tile=64)
+    hand.wait_until(lambda: workspace.prediction.progress > 0, 60)
+    assert workspace.prediction.running
+    viewer.window.remove_dock_widget("all")
+    for number, layer in enumerate(viewer.layers):
+        layer.name = f"anything {number}"
+    viewer.layers.reverse()
+    hand.wait_until(lambda: not workspace.prediction.running, 60)
+    probability = find(viewer, "probability")[0]
+    assert all(np.asarray(plane).any() for plane in probability.data)
+    hand.wait_until(lambda: find(viewer, "cells"), 20)
+
+
+def test_what_torch_objects_to_is_one_notification(
+    open_napari: Callable[[], tuple[Any, Hand]], home: Path
+) -> None:
+    from napari.utils.notifications import notification_manager
+
+    viewer, hand = open_napari()
+    workspace, _ = _begin(viewer, hand)
+    hand.wait(0.5)
+    _select_model(home, workspace, damaged=True)
+    before = len(notification_manager.records)
+    workspace.prediction.predict("slice")
+    hand.wait_until(lambda: len(notification_manager.records) > before, 60)
+    hand.wait(1)
+    said = [str(record) for record in notification_manager.records[before:]]
+    assert len(said) == 1
+    assert "\n" not in said[0].strip()
+    assert not workspace.prediction.running
+
+
+def test_corrections_are_used_and_layers_move_while_it_trains(
+    open_napari: Callable[[], tuple[Any, Hand]],
+) -> None:
+    viewer, hand = open_napari()
+    workspace, layer = _begin(viewer, hand)
+    happened: list[object] = []
+    workspace.worker.started.connect(
+        lambda handle: handle.event.connect(happened.append)
+    )
+    layer.data = np.where(_stack()[1] > 0, _stack()[1] + 1, 1).astype(layer.data.dtype)
+    workspace.training.set_settings(_TINY)
+    workspace.training.start()
+    hand.wait_until(lambda: len(workspace.training.curve) > 3, 60)
+    for number, other in enumerate(viewer.layers):
+        other.name = f"anything {number}"
+    viewer.layers.reverse()
+    viewer.layers.selection.active = layer
+    assert not any(isinstance(event, CorrectionUsed) for event in happened)
+    layer.preserve_labels = False
+    layer.mode = "paint"
+    hand.drag([(100, 100), (120, 120)], layer)
+    hand.wait_until(lambda: any(isinstance(e, CorrectionUsed) for e in happened), 20)
+    step = workspace.training.curve[-1][0]
+    hand.wait_until(lambda: workspace.training.curve[-1][0] > step, 20)
+    assert workspace.training.state == "training"
+
+
+def test_annotating_by_keyboard(open_napari: Callable[[], tuple[Any, Hand]]) -> None:
+    viewer, hand = open_napari()
+    workspace, layer = _begin(viewer, hand)
+    workspace.annotating.add_class("debris", "regions")
+    viewer.layers.selection.active = layer
+    viewer.dims.set_current_step(0, 0)
+    image = workspace.images.current.id
+
+    def stroke(y: int, x: int) -> int:
+        hand.drag([(y, x), (y + 4, x + 4)], layer)
+        return int(layer.data[(viewer.dims.current_step[0], y, x)])
+
+    hand.key(Qt.Key.Key_1, Qt.KeyboardModifier.ControlModifier)
+    assert workspace.annotating.active_class == 1
+    first = stroke(60, 60)
+    hand.key(Qt.Key.Key_N)
+    second = stroke(60, 120)
+    hand.key(Qt.Key.Key_G)
+    assert (first, second, stroke(120, 60)) == (2, 3, 1)
+    hand.key(Qt.Key.Key_2, Qt.KeyboardModifier.ControlModifier)
+    assert workspace.annotating.active_class == 2
+    hand.key(Qt.Key.Key_S)
+    assert workspace.annotating.is_finished(image, 0, 0)
+    hand.key(Qt.Key.Key_Z, Qt.KeyboardModifier.AltModifier)
+    assert not workspace.annotating.is_finished(image, 0, 0)
+    viewer.dims.set_current_step(0, 2)
+    hand.key(Qt.Key.Key_N)
+    stroke(60, 60)
+    hand.key(Qt.Key.Key_A)
+    assert viewer.dims.current_step[0] == 0
+    hand.key(Qt.Key.Key_D)
+    assert viewer.dims.current_step[0] == 2
+
+
+_PAINTER = """
+import sys
+from time import time
+import napari, numpy as np
+from benchmarks.interaction.hand import Hand
+from napari_unet.session.layers import find
+
+viewer = napari.Viewer()
+viewer.window.resize(1366, 768)
+hand = Hand(viewer)
+hand.wait(0.3)
+viewer.add_image(np.load(sys.argv[1]), name="stack")
+hand.menu("Layers", "Segment", "Open U-Net workspace (U-Net)")
+hand.wait_until(lambda: find(viewer, "annotation"))
+layer = find(viewer, "annotation")[0]
+for number in range(1000):
+    y, x = 20 + number // 10 * 20, 20 + number % 10 * 20
+    hand.drag([(y, x), (y, x + 4)], layer)
+    print(y, x, time(), flush=True)
+    hand.wait(0.2)
+"""
+
+
+def test_what_was_painted_is_there_after_napari_was_killed(
+    open_napari: Callable[[], tuple[Any, Hand]], home: Path
+) -> None:
+    np.save(home / "stack.npy", _stack()[0])
+    painter = subprocess.Popen(
+        [sys.executable, "-c", _PAINTER, str(home / "stack.npy")],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parents[2],
+    )
+    assert painter.stdout is not None
+    strokes = []
+    for line in painter.stdout:
+        values = line.split()
+        if len(values) == 3 and values[0].isdecimal():
+            strokes.append((int(values[0]), int(values[1]), float(values[2])))
+        if len(strokes) == 15:
+            break
+    painter.kill()
+    painter.wait()
+    painter.stdout.close()
+    killed = strokes[-1][2]
+    viewer, hand = open_napari()
+    viewer.add_image(_stack()[0], name="the same")
+    hand.menu("Layers", "Segment", "Open U-Net workspace (U-Net)")
+    hand.wait_until(lambda: _button(hand, "Restore"))
+    hand.click(_button(hand, "Restore"))
+    hand.wait_until(lambda: find(viewer, "annotation"))
+    layer = find(viewer, "annotation")[0]
+    old = [(y, x) for y, x, when in strokes if when < killed - 2]
+    assert len(old) >= 5
+    assert all(layer.data[:, y, x].any() for y, x in old)

@@ -297,3 +297,17 @@ def test_a_widget_knows_whether_it_stands_on_dark(qtbot: QtBot) -> None:
     palette.setColor(QPalette.ColorRole.WindowText, QColor("#111111"))
     widget.setPalette(palette)
     assert not is_dark(widget)
+
+
+def test_a_row_of_buttons_asks_for_one_line_and_takes_more_where_it_is_narrow(
+    qtbot: QtBot,
+) -> None:
+    buttons = [QPushButton("Some words") for _ in range(3)]
+    line = ButtonRow(*buttons)
+    page = _page(qtbot, line)
+    one = buttons[0].sizeHint()
+    assert line.minimumSizeHint() == line.sizeHint() == one
+    width = one.width()
+    assert page.isVisible()
+    assert line.heightForWidth(4 * width) == one.height()
+    assert line.heightForWidth(width) == 3 * one.height() + 2 * SPACING

@@ -8,6 +8,7 @@ from napari.components import ViewerModel
 from psygnal import Signal
 
 from napari_unet.core.events import Checked
+from napari_unet.core.messages import Failed
 from napari_unet.core.project_check import check
 from napari_unet.core.recipe import Training
 from napari_unet.session.annotating import Annotating
@@ -111,7 +112,7 @@ def own_layers(bench: Bench, role: str) -> list[Any]:
 def test_a_new_annotation_is_ready_to_paint_the_first_cell(stack: Bench) -> None:
     layer = stack.layer
     assert layer.name == "cells [annotation]"
-    assert (layer.data.shape, layer.data.dtype) == ((5, 40, 60), np.int32)
+    assert (layer.data.shape, layer.data.dtype) == ((5, 40, 60), np.uint16)
     np.testing.assert_array_equal(layer.scale, [2, 1, 1])
     assert (layer.mode, layer.selected_label, layer.n_edit_dimensions) == (
         "paint",
@@ -187,11 +188,27 @@ def test_cells_of_another_class_are_recorded_and_coloured(bench: Bench) -> None:
     second = bench.paint(5, 10)
     assert bench.image.class_of == {second: 2}
     assert seen == [2]
-    table = bench.layer.colormap.color_dict
+    table = bench.layer.colormap.colors
     classes = bench.store.project.classes
     expected = colour_table(classes, {second: 2}, second)
     np.testing.assert_allclose(table[first], expected[first], atol=1e-6)
     np.testing.assert_allclose(table[second], expected[second], atol=1e-6)
+
+
+def test_ids_beyond_16_bits_have_room_and_the_colour_of_their_class(
+    bench: Bench,
+) -> None:
+    bench.annotating.add_class("dividing")
+    far = np.zeros(bench.layer.data.shape, np.int32)
+    far[5, 5] = 70_000
+    bench.annotating.import_masks(bench.id, far, "annotation")
+    assert bench.layer.data.dtype == np.int32
+    bench.annotating.set_class(2)
+    id_ = bench.paint(5, 10)
+    assert id_ > 70_000
+    expected = colour_table(bench.store.project.classes, {id_: 2}, id_)
+    np.testing.assert_allclose(bench.layer.get_color(id_), expected[id_], atol=1e-6)
+    assert bench.store.annotation(bench.id).plane(0, 0)[5, 10] == id_
 
 
 def test_the_colours_are_not_made_anew_for_each_cell(bench: Bench) -> None:
@@ -210,9 +227,7 @@ def test_a_fresh_id_goes_back_to_class_one(bench: Bench) -> None:
     id_ = bench.paint(5, 5)
     assert bench.image.class_of.get(id_, 1) == 1
     table = colour_table(bench.store.project.classes, {}, id_)
-    np.testing.assert_allclose(
-        bench.layer.colormap.color_dict[id_], table[id_], atol=1e-6
-    )
+    np.testing.assert_allclose(bench.layer.colormap.colors[id_], table[id_], atol=1e-6)
 
 
 def test_picking_a_cell_takes_up_its_class(bench: Bench) -> None:
@@ -272,7 +287,9 @@ def test_objects_of_a_removed_class_go_to_another(bench: Bench) -> None:
     for number in (1, 2, 3):
         bench.annotating.set_class(number)
         ids.append(bench.paint(5, 5 * number))
-    with pytest.raises(ValueError, match="1 objects are cells: say what"):
+    with pytest.raises(
+        ValueError, match="Say what the objects of cells become: 1 found"
+    ):
         bench.annotating.remove_class(1)
     bench.annotating.remove_class(1, into=3)
     assert [c.name for c in bench.store.project.classes] == ["b", "c"]
@@ -324,7 +341,10 @@ def test_a_finished_slice_has_a_frame_and_counts_as_annotated(stack: Bench) -> N
     )
     assert stack.viewer.layers.selection.active is stack.layer
     assert stack.annotating.undo() == "mark slice as finished"
-    assert own_layers(stack, "finished") == []
+    assert own_layers(stack, "finished") == [frame]
+    assert frame.nshapes == 0
+    stack.annotating.finish_slice()
+    assert frame.nshapes == 1
 
 
 def test_a_part_is_finished_until_the_whole_is(bench: Bench) -> None:
@@ -491,6 +511,30 @@ def test_a_flat_mask_goes_to_the_slice_in_view(stack: Bench) -> None:
         stack.annotating.import_masks(stack.id, np.ones((4, 4), int))
 
 
+def test_polygons_take_the_place_of_background_but_of_no_cell(bench: Bench) -> None:
+    cell = bench.paint(6, 6)
+    labels = np.where(bench.layer.data == 0, 1, bench.layer.data)
+    bench.layer.data = labels
+    square = np.array([[5, 5], [5, 8], [8, 8], [8, 5]])
+    drawn = bench.viewer.add_shapes([square], shape_type="polygon", name="drawn")
+    bench.annotating.import_polygons(drawn)
+    data = bench.layer.data
+    assert data[6, 6] == cell
+    assert data[7, 7] > cell
+    assert data[20, 20] == 1
+    with pytest.raises(ValueError, match="drawn lie on cells that are annotated"):
+        bench.annotating.import_polygons(drawn)
+
+
+def test_an_image_that_comes_back_lies_under_its_annotation(bench: Bench) -> None:
+    bench.paint(6, 6)
+    pixels = bench.source.data
+    bench.viewer.layers.remove(bench.source)
+    image = bench.viewer.add_image(pixels, name="again")
+    bench.annotating.tick()
+    assert list(bench.viewer.layers) == [image, bench.layer]
+
+
 def test_polygons_become_cells_of_the_active_class(bench: Bench) -> None:
     bench.annotating.add_class("dividing")
     bench.annotating.set_class(2)
@@ -603,7 +647,8 @@ def test_neighbouring_ids_have_different_shades_and_all_values_a_colour() -> Non
     np.testing.assert_array_equal(table[0], [0, 0, 0, 0])
     shades = np.stack([table[i] for i in range(2, 2 + len(SHADES))])
     assert len(np.unique(shades, axis=0)) == len(SHADES)
-    assert table[1][3] == table[None][3] == 1
+    assert table[1][3] == table[30][3] == 1
+    assert table.shape == (31, 4)
 
 
 def test_a_closed_project_is_not_written_any_more(bench: Bench) -> None:
@@ -683,3 +728,14 @@ def test_nothing_is_checked_without_an_open_image(bench: Bench) -> None:
     bench.viewer.layers.remove(bench.source)
     data_check.check()
     assert worker.jobs == []
+
+
+def test_a_check_that_failed_is_told_in_a_sentence(bench: Bench) -> None:
+    worker = HereAndNow()
+    data_check = DataCheck(bench.store, bench.images, bench.annotating, worker)
+    told: list[str] = []
+    data_check.failed.connect(told.append)
+    data_check.check()
+    worker.handle.failed.emit(Failed(1, "OSError", "The disk is gone.", "", False))
+    assert told == ["The check stopped: The disk is gone."]
+    assert not data_check.running

@@ -43,9 +43,7 @@ class Pixels:
         self.asked.append((id_, tuple(places)))
         return self
 
-    def then(
-        self, callback: Callable[[], None], failed: Callable[[str], None]
-    ) -> None:
+    def then(self, callback: Callable[[], None], failed: Callable[[str], None]) -> None:
         self.held.append((lambda: failed(self.failed)) if self.failed else callback)
         if not self.hold:
             self.release()

@@ -287,6 +287,7 @@ def test_a_second_prediction_fills_the_same_layers(bench: Bench) -> None:
     predicted(bench, "slice")
     at(bench, 2)
     predicted(bench, "slice")
+    bench.control.tick()
     assert bench.roles == [None, "probability", "classes", "cells"]
     one, two = bench.desk.jobs(PredictJob)
     assert one.probabilities == two.probabilities
@@ -344,6 +345,18 @@ def test_channels_must_be_those_of_the_model(bench: Bench) -> None:
         )
     ]
     assert bench.desk.handles == []
+
+
+def test_a_new_image_with_other_channels_is_refused_before_it_is_taken_in(
+    bench: Bench,
+) -> None:
+    add_stack(bench)
+    layer = bench.viewer.add_image(np.ones((8, 10, 3), np.uint8), rgb=True, name="rgb")
+    bench.viewer.layers.selection.active = layer
+    assert "rgb has 3 channels" in bench.control.targets.objection()
+    assert not bench.control.predict("slice")
+    assert [image.name for image in bench.store.project.images] == ["stack"]
+    assert bench.control.predict("images")
 
 
 @pytest.mark.parametrize(
@@ -459,6 +472,8 @@ def test_uncertainty_is_shown_on_request(bench: Bench) -> None:
     bench.control.predict("slice", entropy=True)
     (job,) = bench.desk.jobs(PredictJob)
     assert job.entropy is not None
+    assert bench.roles == [None, "classes"]
+    bench.control.tick()
     (layer,) = find(bench.viewer, "entropy")
     assert layer.visible
 
@@ -619,7 +634,7 @@ def test_pixels_that_cannot_be_had_are_told_once_and_nothing_waits(
 
 def test_device_and_memory_are_those_of_the_preferences(bench: Bench) -> None:
     add_stack(bench)
-    bench.control._preferences = Preferences(device="cuda:1", memory_gb=3)
+    bench.control.preferences = Preferences(device="cuda:1", memory_gb=3)
     bench.control.predict("slice", averaging="dihedral")
     (job,) = bench.desk.jobs(PredictJob)
     assert job.settings == Prediction(

@@ -89,7 +89,8 @@ class Images:
         self.box = (slice(0, 30), slice(0, 40))
 
     def layers(self, id_: str) -> list[Any]:
-        return [self.layer] if id_ == "a" else []
+        there = id_ == "a" and self.layer in self._viewer.layers
+        return [self.layer] if there else []
 
     def place_in_view(self, _: str) -> tuple[int, int]:
         return 0, self._viewer.dims.current_step[0]
@@ -273,7 +274,7 @@ def test_previews_fill_two_layers_of_which_one_is_shown(
 
 
 def test_each_run_shows_its_preview_in_the_same_layers(
-    preview: LivePreview, viewer: ViewerModel, jobs: Jobs
+    preview: LivePreview, viewer: ViewerModel, jobs: Jobs, clock: Clock
 ) -> None:
     begin(preview)
     preview.finish(None)
@@ -281,6 +282,9 @@ def test_each_run_shows_its_preview_in_the_same_layers(
     preview.finish(None)
     preview.begin((*CLASSES, ClassInfo(name="other")), ndim=2, channels=1, trained=True)
     preview.step()
+    for _ in range(2):
+        clock.now += 1
+        preview.look()
     assert len(find(viewer, "preview-classes")) == 1
     assert len(find(viewer, "preview-probability")) == 2
     assert jobs.last.what.probabilities.shape == (3, *SHAPE)
@@ -293,6 +297,7 @@ def test_who_deletes_the_preview_does_not_want_it(
     told = []
     preview.changed.connect(lambda: told.append(preview.enabled))
     viewer.layers.remove(find(viewer, "preview-classes")[0])
+    preview.look()
     assert told == [False]
     assert jobs.last.cancelled
     assert not find(viewer, "preview-probability")
@@ -302,6 +307,15 @@ def test_who_deletes_the_preview_does_not_want_it(
     preview.set_enabled(True)
     assert len(jobs.all) == 2
     assert find(viewer, "preview-classes")
+
+
+def test_who_closes_all_layers_still_wants_previews(
+    preview: LivePreview, viewer: ViewerModel
+) -> None:
+    begin(preview)
+    viewer.layers.clear()
+    preview.look()
+    assert preview.enabled
 
 
 def test_a_deleted_probability_layer_changes_nothing(

@@ -313,6 +313,20 @@ def test_cells_that_became_annotation_are_put_aside_until_found_again(
     assert cells.visible
 
 
+def test_cells_make_way_for_something_newer_until_found_again(
+    viewer: ViewerModel, tmp_path: Path
+) -> None:
+    results = results_of(viewer, tmp_path)
+    viewer.dims.set_current_step(0, 1)
+    results.cells_found((0, 1))
+    cells = results.layer("cells")
+    assert cells is not None
+    results.visibility.make_way()
+    assert not cells.visible
+    results.cells_found((0, 1))
+    assert cells.visible
+
+
 def test_what_people_chose_to_see_stays(viewer: ViewerModel, tmp_path: Path) -> None:
     results = results_of(viewer, tmp_path)
     viewer.dims.set_current_step(0, 1)

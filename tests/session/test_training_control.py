@@ -193,7 +193,7 @@ def test_a_project_without_annotation_says_what_to_do(desk: Desk) -> None:
 
 @pytest.mark.parametrize(
     ("value", "words"),
-    [(2, "take a ring around each cell"), (1, "Only background is painted")],
+    [(2, "or press Fix in the data check"), (1, "Only background is painted")],
 )
 def test_one_class_alone_is_not_trained_on(desk: Desk, value: int, words: str) -> None:
     desk.paint(value, 10, 10)
@@ -218,7 +218,7 @@ def test_a_finished_slice_with_cells_needs_no_painted_background(desk: Desk) -> 
     desk.control.material.count_all(1)
     assert desk.control.can_start == (True, "")
     assert str(desk.control.material.summary()) == (
-        "1 slice of 1 image, 1 cell, background in 1"
+        "1 slice of 1 image: 1 cell, background in 1 slice"
     )
 
 
@@ -229,7 +229,7 @@ def test_the_summary_counts_an_id_in_two_slices_as_one_cell(stack: Desk) -> None
     stack.paint(1, 30, 40, 1)
     stack.control.material.count_all(1)
     assert str(stack.control.material.summary()) == (
-        "2 slices of 1 image, 2 cells, background in 1"
+        "2 slices of 1 image: 2 cells, background in 1 slice"
     )
 
 
@@ -369,7 +369,7 @@ def test_after_memory_ran_out_patches_are_half_the_size(desk: Desk) -> None:
     open(job.what.checkpoint, "w").close()
     desk.jobs.died.emit(Death("network", True, "It died.", (job,)))  # type: ignore[arg-type]
     assert desk.messages[-1][1] == (
-        "The training process was ended (out of memory): press Train to go on from "
+        "Memory ran out: press Train to go on from "
         "the last checkpoint, with smaller patches."
     )
     again = desk.start().what

@@ -640,3 +640,38 @@ def test_a_job_is_sent_as_it_is_when_submitted(
     assert good.failed == []
     assert not worker.busy
     assert stored(tmp_path, "a", np.arange(3)).open().tolist() == [0, 1, 2]
+
+
+def test_an_idle_worker_that_rests_gives_its_memory_back_and_starts_again(
+    pump: Any, tmp_path: Path
+) -> None:
+    worker = Worker(pump.post, environment=ENVIRONMENT)
+    deaths: list[Death] = []
+    worker.died.connect(deaths.append)
+    try:
+        worker.warm_up("cpu")
+        pump.until(lambda: "cpu" in worker.pids)
+        pid = worker.pids["cpu"]
+        worker.rest()
+        assert worker.pids == {}
+        assert worker.status is None
+        pump.until(lambda: gone(pid))
+        assert worker.status is None
+        log = begin(worker, weights_job(tmp_path))
+        pump.until(lambda: log.over)
+        assert log.of(events.WeightsComputed)
+        assert deaths == []
+    finally:
+        worker.close()
+
+
+def test_a_worker_at_work_does_not_rest(pump: Any, tmp_path: Path) -> None:
+    worker = Worker(pump.post, environment=ENVIRONMENT)
+    try:
+        log = begin(worker, weights_job(tmp_path))
+        worker.rest()
+        assert "cpu" in worker.pids
+        pump.until(lambda: log.over)
+        assert log.of(events.WeightsComputed)
+    finally:
+        worker.close()

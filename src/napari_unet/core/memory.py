@@ -47,6 +47,34 @@ def peak_values(architecture: Architecture, output: Sequence[int]) -> int:
     return peak
 
 
+def kept_values(architecture: Architecture, output: Sequence[int]) -> int:
+    """Return a number of values that one step of training keeps at the least.
+
+    Parameters
+    ----------
+    architecture : Architecture
+    output : sequence of int
+        Output size of a patch, in pixels.
+
+    Returns
+    -------
+    int
+        Of the contracting path, where the input of each convolution has to wait for the
+        gradient; the expanding path comes on top.
+    """
+    size = architecture.input_size(tuple(output))
+    width, kept = architecture.channels, 0
+    for level in architecture.levels:
+        smaller = tuple(n - k + 1 for n, k in zip(size, level.kernel, strict=True))
+        kept += prod(size) * width + prod(smaller) * level.down[0]
+        width = level.down[1]
+        size = tuple(
+            (n - 2 * (k - 1)) // p
+            for n, k, p in zip(size, level.kernel, level.pool, strict=True)
+        )
+    return kept
+
+
 def choose_output(
     architecture: Architecture, shape: Sequence[int], values: float
 ) -> tuple[int, ...]:

@@ -235,7 +235,8 @@ def hold_out(
         parts = [_hold_out_corner(e, share, halo, rng) for e in whole]
         rest = tuple(e for e, _ in parts)
         held = tuple(h for _, h in parts)
-        words = f"a corner of each of {len(whole)} slices is held out"
+        each = f"each of {len(whole)} slices" if len(whole) > 1 else "the slice"
+        words = f"a corner of {each} is held out"
     if _enough(held, rest, whole, classes):
         return TrainingSet(rest, held, words)
     found = cheapest_part([e.classes for e in whole], classes, halo, _ENOUGH_PIXELS)
@@ -244,7 +245,8 @@ def hold_out(
         part = HeldOut(whole[number], box)
         left = without_box(whole[number], box, halo)
         rest = (*whole[:number], left, *whole[number + 1 :])
-        words = f"a part of one of {len(whole)} slices is held out"
+        one = f"one of {len(whole)} slices" if len(whole) > 1 else "the slice"
+        words = f"a part of {one} is held out"
         return TrainingSet(rest, (part,), words)
     return TrainingSet(
         whole, (), "too few labels to validate: all of them are learnt from"

@@ -3,6 +3,14 @@
 from __future__ import annotations
 
 from math import isfinite
+from typing import TYPE_CHECKING
+
+from napari_unet.core.recipe import PRESETS
+
+if TYPE_CHECKING:
+    import torch
+
+    from napari_unet.core.recipe import Training
 
 # Steps between two looks at whether the weights are worth keeping.
 LOOK = 25
@@ -46,6 +54,22 @@ class SingleClassGuard:
         else:
             self.row += 1
         return self.row >= _PATIENCE
+
+
+def advice(settings: Training) -> str:
+    """Say which learning rate to try after a run that went wrong."""
+    rate = settings.learning_rate
+    preset = PRESETS.get(settings.preset, settings.quick)(settings.ndim)
+    usual = min(rate / 5, preset.learning_rate)
+    return f"Try a learning rate below {rate:g}, such as {usual:g}"
+
+
+def no_memory(device: torch.device, settings: Training) -> MemoryError:
+    """Return the error of a training whose patches are too large or too many."""
+    return MemoryError(
+        f"training does not fit into the memory of {device}: take smaller patches than "
+        f"{settings.patch} pixels or fewer than {settings.batch} per step."
+    )
 
 
 def loss_trouble(

@@ -10,12 +10,19 @@ import numpy as np
 import torch
 
 from napari_unet.core.annotations import IGNORED
+from napari_unet.core.memory import kept_values
 from napari_unet.core.model import ImageRecord, ModelCard
 from napari_unet.core.revision import held_parts, hold_out_again
 from napari_unet.core.settings import Segmentation
 from napari_unet.core.training_set import count_classes, hold_out, smallest_cell
 from napari_unet.core.weights import class_weights
-from napari_unet.engine.device import choose_device, choose_precision
+from napari_unet.engine.device import (
+    choose_device,
+    choose_precision,
+    dtype,
+    free_memory,
+)
+from napari_unet.engine.guards import no_memory
 from napari_unet.engine.sampling import Sampler
 from napari_unet.engine.training_state import TrainingState
 from napari_unet.engine.transfer import take_over
@@ -94,6 +101,8 @@ def prepare_training(
     ------
     ValueError
         If there is nothing to learn, or what is given does not go together.
+    MemoryError
+        If the patches of a step cannot fit into the free memory.
     """
     where = choose_device(device)
     how = choose_precision(where, settings.precision)
@@ -111,6 +120,11 @@ def prepare_training(
         precision=how,
         parent=start.card.name if start else None,
     )
+    output = _patch(architecture, settings.patch, examples)
+    needed = kept_values(architecture, output) * settings.batch * dtype(how).itemsize
+    if needed > free_memory(where):
+        # the system would end the process, or swap for hours
+        raise no_memory(where, settings)
     state = TrainingState(card, _network(card, start, where))
     if resume is not None:
         _resume(state, resume)
@@ -121,7 +135,7 @@ def prepare_training(
         state=state,
         sampler=Sampler(
             parted.examples,
-            output=_patch(architecture, settings.patch, examples),
+            output=output,
             halo=architecture.halo,
             foreground=settings.foreground,
             augmentation=settings.augmentation,

@@ -18,7 +18,13 @@ from napari_unet.core.events import (
 from napari_unet.core.model import Progress, Score
 from napari_unet.engine.corrections import Corrections, corrected
 from napari_unet.engine.device import dtype, is_out_of_memory
-from napari_unet.engine.guards import LOOK, SingleClassGuard, loss_trouble
+from napari_unet.engine.guards import (
+    LOOK,
+    SingleClassGuard,
+    advice,
+    loss_trouble,
+    no_memory,
+)
 from napari_unet.engine.losses import weighted_cross_entropy
 from napari_unet.engine.network import frozen_copy, layout_of
 from napari_unet.engine.validation import validate
@@ -164,11 +170,7 @@ class TrainingLoop:
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
-            raise MemoryError(
-                f"training does not fit into the memory of {prepared.device}: take "
-                f"smaller patches than {self._settings.patch} pixels or fewer than "
-                f"{self._settings.batch} per step."
-            ) from error
+            raise no_memory(prepared.device, self._settings) from error
         value = float(loss.detach())
         if isfinite(value):
             self._scaler.step(state.optimiser)
@@ -267,11 +269,10 @@ class TrainingLoop:
         return True
 
     def _stop(self, what: str, remedy: str) -> None:
-        rate = self._settings.learning_rate
+        what = what[:1].upper() + what[1:]
         self.problem = (
             f"{what} after step {self._state.record.step}; the last good weights, of "
-            f"step {self._good[0]}, are kept. Try a learning rate below {rate:g}, such "
-            f"as {rate / 5:g}, {remedy}."
+            f"step {self._good[0]}, are kept. {advice(self._settings)}, {remedy}."
         )
 
     def _snapshot(self) -> dict[str, Tensor]:

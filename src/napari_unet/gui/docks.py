@@ -16,7 +16,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_unet.gui.run_bar import RunBar
-from napari_unet.gui.workspaces import watch_window, workspace_of
+from napari_unet.gui.workspaces import begin, watch_window, workspace_of
 
 if TYPE_CHECKING:
     from napari import Viewer
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 # Narrow enough for a small laptop, wide enough for a row of three buttons.
 _WIDTH, _HEIGHT = 340, 480
+
+# Pages that nobody has looked at are made after this time.
+_FILLED_MS = 2000
 
 
 def show_dock(viewer: Viewer, kind: type[Dock]) -> None:
@@ -68,7 +71,8 @@ class Dock(QWidget):
         layout.addWidget(self._scroll, 1)
         self._bar: RunBar | None = None
         self._placed = False
-        self._fill()
+        # those behind other tabs are filled when they are looked at, or a while later
+        QTimer.singleShot(_FILLED_MS, self._fill_once)
         # CONNECTIONS
         self._workspace.project_opened.connect(self._fill)
         opened = self._workspace.project_opened
@@ -89,6 +93,7 @@ class Dock(QWidget):
         if not self._placed:
             self._placed = True
             QTimer.singleShot(0, self._place)
+        self._look()
 
     def _place(self) -> None:
         """Join the other docks in tabs, with a title that fits in one."""
@@ -96,6 +101,7 @@ class Dock(QWidget):
         if not isinstance(frame, QDockWidget) or not isinstance(window, QMainWindow):
             return
         frame.setWindowTitle(self.title)
+        frame.visibilityChanged.connect(self._look)
         area = window.dockWidgetArea(frame)
         beside = window.tabifiedDockWidgets(frame)
         for other in window.findChildren(QDockWidget):
@@ -104,6 +110,18 @@ class Dock(QWidget):
                 window.tabifyDockWidget(other, frame)
                 frame.raise_()
                 return
+
+    def _look(self, *_: object) -> None:
+        # once it has its place: Qt moves what is behind another tab out of the window
+        QTimer.singleShot(0, self._fill_if_seen)
+
+    def _fill_if_seen(self) -> None:
+        if not self.visibleRegion().isEmpty():
+            self._fill_once()
+
+    def _fill_once(self) -> None:
+        if self._bar is None:
+            self._fill()
 
     def _fill(self) -> None:
         """Make page and run bar for the project that is open."""
@@ -134,7 +152,7 @@ class AnnotateDock(Dock):
 
     def _place(self) -> None:
         super()._place()
-        self._workspace.begin()
+        begin(self._viewer)
 
 
 class TrainDock(Dock):

@@ -5,12 +5,15 @@ from __future__ import annotations
 import sys
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING
+from threading import Thread
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from qtpy.QtCore import QObject, Qt, QTimer, Signal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+T = TypeVar("T")
 
 
 class MainThread(QObject):
@@ -55,3 +58,34 @@ class MainThread(QObject):
             call()
         except Exception:
             sys.excepthook(*sys.exc_info())
+
+
+def in_background(
+    main_thread: MainThread,
+    work: Callable[[], T],
+    then: Callable[[Callable[[], T]], None],
+) -> None:
+    """Run a function in a thread of its own, and hand back what came of it.
+
+    Parameters
+    ----------
+    main_thread : MainThread
+    work : callable
+    then : callable
+        Called in the main thread with a function that returns what `work` returned, or
+        raises what it raised.
+    """
+
+    def run() -> None:
+        try:
+            found = work()
+        except Exception as error:
+            main_thread.post(partial(then, partial(_raise, error)))
+        else:
+            main_thread.post(partial(then, lambda: found))
+
+    Thread(target=run, name="napari-unet", daemon=True).start()
+
+
+def _raise(error: Exception) -> NoReturn:
+    raise error

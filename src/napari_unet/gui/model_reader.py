@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from napari_unet.io.model_file import SUFFIX, read_card
+from napari_unet.io.model_file import SUFFIX
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 def get_reader(
     path: str | list[str],
 ) -> Callable[[str | list[str]], list[tuple[Any]]] | None:
-    """Return a reader if the file is a model of ours.
+    """Return a reader if the file has the name of a model.
 
     Parameters
     ----------
@@ -23,29 +23,30 @@ def get_reader(
     Returns
     -------
     callable or None
-        It makes no layers; None for files that are no models of ours.
+        It makes no layers; None for other files.
     """
     first = path[0] if isinstance(path, list) and path else path
-    if not isinstance(first, str) or not first.endswith(SUFFIX):
-        return None
-    try:
-        read_card(first)
-    except (ValueError, OSError):
-        return None
-    return read_model
+    # a broken one is taken, too: only then people read in a sentence what is wrong
+    ours = isinstance(first, str) and first.endswith(SUFFIX)
+    return read_model if ours else None
 
 
 def read_model(path: str | list[str]) -> list[tuple[Any]]:
     """Choose the model in the Predict dock of the current viewer.
+
+    Of a file that is no model, a notification tells why.
 
     Returns
     -------
     list
         What tells napari that there are no layers to add.
     """
-    from napari_unet.gui.workspaces import offer_model
+    from napari_unet.gui import workspaces
 
     paths = path if isinstance(path, list) else [path]
     for one in paths:
-        offer_model(one)
+        try:
+            workspaces.offer_model(one)
+        except (ValueError, OSError) as error:
+            workspaces.notify("error", str(error))
     return [(None,)]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import qtpy
-from qtpy.QtCore import QEvent, QSize, Qt
+from qtpy.QtCore import QEvent, QSize, Qt, QTimer
 from qtpy.QtWidgets import QSizePolicy, QStackedLayout, QWidget
 
 from napari_unet.gui.theme import colours, is_dark
@@ -37,10 +37,13 @@ class LossPlot(QWidget):
         self._curve: NDArray[np.float64] = np.empty((0, 3))
         self._scores: NDArray[np.float64] = np.empty((0, 3))
         self._axes: _Axes | None = None
+        self._stale = False
         # WIDGETS
         self.empty = Hint(_EMPTY)
         self.empty.setAlignment(Qt.AlignmentFlag.AlignCenter)
         # LAYOUT
+        # a margin that nothing covers tells whether it is in sight, see `_draw`
+        self.setContentsMargins(0, 1, 0, 0)
         self._layout = QStackedLayout(self)
         self._layout.addWidget(self.empty)
         self.setMinimumSize(200, 140)
@@ -103,6 +106,12 @@ class LossPlot(QWidget):
         super().showEvent(event)
         self._paint()
 
+    def paintEvent(self, event: Any) -> None:
+        """Draw what came while it was out of sight."""
+        super().paintEvent(event)
+        if self._stale:
+            QTimer.singleShot(0, self._draw)
+
     def _paint(self) -> None:
         # a style may change before the constructor is through
         axes = getattr(self, "_axes", None)
@@ -110,6 +119,11 @@ class LossPlot(QWidget):
             axes.paint(is_dark(self) if self._dark is None else self._dark)
 
     def _draw(self) -> None:
+        # behind another tab it is out of sight, though Qt calls it visible
+        shown = self.window().isVisible()
+        self._stale = shown and self.visibleRegion().isEmpty()
+        if self._stale:
+            return
         if not len(self._curve) and not len(self._scores):
             self._layout.setCurrentWidget(self.empty)
             return

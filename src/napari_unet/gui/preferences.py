@@ -13,6 +13,7 @@ from napari_unet.core.settings import explain
 from napari_unet.session.preferences import Preferences
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 # Key of the manifest's configuration.
@@ -42,15 +43,45 @@ def load_preferences(path: Path | None = None) -> Preferences:
         return Preferences()
 
 
+def follow_preferences(changed: Callable[[Preferences], None]) -> Callable[[], None]:
+    """Call back whenever a preference is changed in napari.
+
+    Parameters
+    ----------
+    changed : callable
+        Takes the new preferences.
+
+    Returns
+    -------
+    callable
+        Ends it.
+    """
+    section = _section()
+    if section is None:
+        return lambda: None
+
+    def on_changed(_: object = None) -> None:
+        changed(load_preferences())
+
+    section.events.connect(on_changed)
+    return lambda: section.events.disconnect(on_changed)
+
+
 def _from_napari() -> dict[str, Any] | None:
     """Read napari's preferences; None where it knows none of this plugin."""
+    section = _section()
+    if section is None:
+        return None
+    return {name: getattr(section, name) for name in Preferences.model_fields}
+
+
+def _section() -> Any:
     try:
         from napari.settings import get_plugin_settings
 
-        section = getattr(get_plugin_settings("napari-unet"), _SECTION)
+        return getattr(get_plugin_settings("napari-unet"), _SECTION)
     except (ImportError, KeyError, AttributeError):
         return None
-    return {name: getattr(section, name) for name in Preferences.model_fields}
 
 
 def _from_file(path: Path) -> dict[str, Any]:

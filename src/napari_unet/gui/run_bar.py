@@ -8,6 +8,7 @@ from qtpy.QtCore import QSize, Qt
 from qtpy.QtWidgets import (
     QApplication,
     QHBoxLayout,
+    QLabel,
     QProgressBar,
     QPushButton,
     QSizePolicy,
@@ -71,7 +72,7 @@ class RunBar(QWidget):
         self.line = Hint()
         self.line.setAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignTop)
         self.device = Elided()
-        self.memory = Elided()
+        self.memory = QLabel()
         self.free = QPushButton("Free")
         set_tooltip(self.free, "Give back the memory that no job needs.")
         # LAYOUT
@@ -101,7 +102,6 @@ class RunBar(QWidget):
         self._stack.addWidget(self.progress)
         foot = QHBoxLayout()
         foot.addWidget(self.device, 1)
-        self.memory.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
         foot.addWidget(self.memory)
         foot.addWidget(self.free)
         layout = QVBoxLayout(self)
@@ -169,13 +169,13 @@ class RunBar(QWidget):
         status = self._workspace.worker.status
         if status is None:
             self.device.tell("Not started yet", "Starts with the first job.")
-            self.memory.tell("")
+            self.memory.setText("")
         else:
             why = f"No GPU: {status.why_not_gpu}" if status.why_not_gpu else ""
             self.device.tell(status.device, why)
-            self.memory.tell(
-                f"{status.used / _GB:.1f} GB",
-                f"Memory of the worker, of {status.total / _GB:.0f} GB in all.",
+            self.memory.setText(f"{status.used / _GB:.1f} GB")
+            self.memory.setToolTip(
+                f"Memory of the worker, of {status.total / _GB:.0f} GB in all."
             )
         allow(self.free, status is not None, "No memory is in use.")
 

@@ -1,4 +1,4 @@
-"""What napari loads and compiles for its first labels, done before they are there."""
+"""What napari loads and compiles for its first layers, done before they are there."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ if TYPE_CHECKING:
 
 
 class WarmUp:
-    """Makes a Labels layer for nobody in a background thread, and tells when it is made.
+    """Makes layers for nobody in a background thread, and tells when they are made.
 
-    The first one of a process takes napari up to two seconds: it imports pandas, and
-    compiles what brings 32-bit labels to the graphics card.
+    The first Labels of a process take napari up to two seconds: it imports pandas, and
+    compiles what brings 32-bit labels to the graphics card. The first shape takes a
+    tenth of a second, or two seconds where nothing is compiled yet.
 
     Parameters
     ----------
@@ -43,10 +44,11 @@ class WarmUp:
             self._waiting.append(call)
 
     def _work(self) -> None:
-        from napari.layers import Labels
+        from napari.layers import Labels, Shapes
 
         try:
             Labels(np.zeros((2, 2), np.int32))
+            Shapes(np.array([[0, 0], [0, 1], [1, 1]]), shape_type="polygon")
         finally:
             self._main_thread.post(self._on_done)
 

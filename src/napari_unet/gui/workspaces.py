@@ -13,12 +13,14 @@ from napari_unet.core.jobs import (
     CheckJob,
     FreeMemoryJob,
     LoadModelJob,
+    PredictJob,
     SegmentJob,
     WeightsJob,
 )
 from napari_unet.gui.main_thread import MainThread
-from napari_unet.gui.preferences import load_preferences
+from napari_unet.gui.preferences import follow_preferences, load_preferences
 from napari_unet.gui.tasks import show_as_task
+from napari_unet.gui.warm_up import WarmUp
 from napari_unet.session.worker import LANES
 from napari_unet.session.workspace import Workspace
 
@@ -62,6 +64,12 @@ def watch_window(viewer: ViewerModel, widget: QWidget) -> None:
     host.warm_up_for_models()
 
 
+def begin(viewer: ViewerModel) -> None:
+    """Begin to annotate the only image that is open, if the project has none yet."""
+    workspace_of(viewer)
+    _HOSTS[getattr(viewer, "__wrapped__", viewer)].begin()
+
+
 def offer_model(path: str | Path) -> None:
     """Choose a model in the Predict dock of the current viewer, and show the dock."""
     from napari import current_viewer
@@ -88,7 +96,7 @@ def open_workspace() -> None:
         return
     for kind in (AnnotateDock, TrainDock, PredictDock, AnnotateDock):
         show_dock(viewer, kind)
-    workspace_of(viewer).begin()
+    begin(viewer)
 
 
 class WorkspaceHost(QObject):
@@ -102,9 +110,12 @@ class WorkspaceHost(QObject):
 
     def __init__(self, viewer: ViewerModel) -> None:
         super().__init__()
+        _hide_brush_box(viewer)
         self._main_thread = MainThread()
+        self._first_labels = WarmUp(self._main_thread)
         self.workspace = Workspace(viewer, self._main_thread.post, load_preferences())
-        self.workspace.message.connect(_notify)
+        self._forget_preferences = follow_preferences(self.workspace.set_preferences)
+        self.workspace.message.connect(notify)
         self.workspace.worker.started.connect(self._show_task)
         self.workspace.annotating.edited.connect(self._on_first_edit)
         self._windows: list[QWidget] = []
@@ -114,6 +125,12 @@ class WorkspaceHost(QObject):
         application = QApplication.instance()
         if application is not None:
             application.aboutToQuit.connect(self.close)
+        # when the docks are there
+        QTimer.singleShot(0, self._first_labels.begin)
+
+    def begin(self) -> None:
+        """Begin to annotate what is open, as soon as napari does so without a pause."""
+        self._first_labels.then(self.workspace.begin)
 
     def watch(self, window: QWidget) -> None:
         """Close the workspace when this window has been closed."""
@@ -135,6 +152,7 @@ class WorkspaceHost(QObject):
     def close(self) -> None:
         """End the workspace with its worker."""
         self._clock.stop()
+        self._forget_preferences()
         self.workspace.close()
         self._main_thread.close()
         # the workspace holds its viewer: it would live for ever
@@ -161,12 +179,26 @@ class WorkspaceHost(QObject):
                 self.workspace.worker.warm_up(lane)
 
     def _show_task(self, handle: Any) -> None:
-        # what takes a moment would only flicker there
-        if not isinstance(handle.what, _BRIEF):
+        # what takes a moment would only flicker there, and a preview comes again every
+        # two seconds: napari stands still for a tenth of a second when it adds a bar
+        preview = isinstance(handle.what, PredictJob) and handle.what.preview
+        if not preview and not isinstance(handle.what, _BRIEF):
             show_as_task(handle, self.workspace.viewer)
 
 
-def _notify(level: str, sentence: str) -> None:
+def _hide_brush_box(viewer: ViewerModel) -> None:
+    """Leave out the box that napari draws behind the circle of the brush.
+
+    It means nothing, but stays when the last layer is gone. With nothing else to draw,
+    OpenGL then reads memory that the layers have freed, which ends napari (0.9.2).
+    """
+    canvas = getattr(viewer, "canvas", None)
+    for overlay in getattr(canvas, "overlays", {}).values():
+        if type(overlay).__name__ == "BrushCircleOverlay":
+            overlay.box = False
+
+
+def notify(level: str, sentence: str) -> None:
     """Show a message the way napari does."""
     from napari.utils import notifications
 

@@ -58,6 +58,7 @@ class Annotating:
         self._layers = AnnotationLayers(viewer, store, images, self.brush)
         self._cells = CellEdits(viewer, store, images, self.brush, self.new_annotation)
         self._intake = Intake(store, images, self.brush)
+        self.reader_of_masks = self._intake.reader
         self._class = self.active_class
         self._bound: list[Labels] = []
         self.brush.changed.connect(self._on_brush)
@@ -174,7 +175,7 @@ class Annotating:
         classes.check_number(project, number)
         name, count = project.classes[number - 1].name, self.cells_of_class(number)
         if count and into is None:
-            raise ValueError(f"{count} objects are {name}: say what they become.")
+            raise ValueError(f"Say what the objects of {name} become: {count} found.")
         into = into or (2 if number == 1 else 1)
         into = min(into, len(project.classes))
         changed = classes.without_class(project, number, into, self._cells.present())

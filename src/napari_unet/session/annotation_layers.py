@@ -84,6 +84,7 @@ class AnnotationLayers:
         self._brush = brush
         self._shown: dict[str, _Shown] = {}
         self._withdrawn: set[str] = set()
+        self._covered: set[str] = set()
         self._described_at = 0.0
         self._turn = 0
         viewer.layers.events.removed.connect(self._on_removed)
@@ -136,6 +137,8 @@ class AnnotationLayers:
 
     def tick(self) -> None:
         """Find edits that no event told of; keep colours and features in step."""
+        while self._covered:
+            self._uncover(self._covered.pop())
         for shown in self._due():
             shown.stream.tick()
             # chosen with napari's own means; others find room when they are chosen
@@ -210,7 +213,19 @@ class AnnotationLayers:
     def _on_attached(self, image_id: str) -> None:
         image = self._store.project.image(image_id)
         if image.annotated and self._images.layers(image_id):
+            if image_id in self._shown:
+                # the list of layers is changing now: later
+                self._covered.add(image_id)
             self.show(image_id)
+
+    def _uncover(self, image_id: str) -> None:
+        """Put a layer above those of its image, which came back on top of it."""
+        shown, layers = self._shown.get(image_id), self._viewer.layers
+        if shown is not None:
+            above = max(map(layers.index, self._images.layers(image_id)), default=-1)
+            own = layers.index(shown.layer)
+            if own < above:
+                layers.move(own, above + 1)
 
     def _on_project(self, project: Project) -> None:
         """Withdraw the layers of images that left the project; bring others back."""

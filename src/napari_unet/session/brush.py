@@ -95,6 +95,7 @@ class Brush:
         layer.events.preserve_labels.connect(self._on_preserve)
         layer.events.mode.connect(self._on_mode)
         layer.events.brush_size.connect(self._on_size)
+        layer.events.visible.connect(self._on_size)
 
     def release(self, layer: Labels) -> None:
         """Follow a layer no more."""
@@ -102,6 +103,7 @@ class Brush:
         layer.events.preserve_labels.disconnect(self._on_preserve)
         layer.events.mode.disconnect(self._on_mode)
         layer.events.brush_size.disconnect(self._on_size)
+        layer.events.visible.disconnect(self._on_size)
 
     def next_cell(self) -> None:
         """Take an id that no object has; for regions, the id of the class."""

@@ -52,19 +52,16 @@ def is_finished(image: ProjectImage, t: int, z: int) -> bool:
 def show_frames(viewer: ViewerModel, images: ImageList, image: ProjectImage) -> None:
     """Draw a thin frame around each finished part, in a layer beside the annotation.
 
-    The layer is made when there is something to show; the active layer stays active.
+    The layer is made when there is something to show, and stays: napari stands still
+    for a while when one goes. The active layer stays active.
     """
     found = roles.find(viewer, "finished", image.id)
     frames = [_corners(part, image.annotation_axes) for part in image.finished]
-    if not frames:
-        for layer in found:
-            viewer.layers.remove(layer)
-        return
     if found:
         _redraw(found[0], frames)
         return
     source = images.annotation_layer(image.id)
-    if source is None:
+    if source is None or not frames:
         return
     axes = image.annotation_axes
     active = viewer.layers.selection.active
@@ -88,9 +85,10 @@ def _redraw(layer: Shapes, frames: list[NDArray[np.float64]]) -> None:
     if same:
         return
     layer.data = frames
-    layer.shape_type = "polygon"
-    layer.edge_color = FRAME_COLOUR
-    layer.face_color = "transparent"
+    if frames:
+        layer.shape_type = "polygon"
+        layer.edge_color = FRAME_COLOUR
+        layer.face_color = "transparent"
     layer.editable = False
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -176,5 +177,8 @@ def _check_axes(layer: Layer, axes: str, shape: tuple[int, ...]) -> None:
 
 
 def _path(layer: Layer) -> str | None:
+    """Return where a layer is from, absolute; None if it is not from a file."""
     path: Any = layer.source.path
-    return str(path) if path else None
+    if not path or "://" in str(path):
+        return str(path) if path else None
+    return str(Path(path).absolute())

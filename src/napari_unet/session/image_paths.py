@@ -93,7 +93,7 @@ def resolved(
 
 
 def _is_gone(path: str | None) -> bool:
-    return path is not None and not Path(path).exists()
+    return path is not None and "://" not in path and not Path(path).exists()
 
 
 def _mapped(image: ProjectImage, change: Callable[[str], str]) -> ProjectImage:

@@ -19,6 +19,7 @@ from napari_unet.session.image_layers import (
     is_image,
     selections,
 )
+from napari_unet.session.spotlight import Spotlight
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,6 +62,7 @@ class ImageList:
         self._sharing = sharing
         self._layers: dict[str, tuple[ref[Layer], ...]] = {}
         self._last: str | None = None
+        self._spotlight = Spotlight(viewer, self.id_of)
         self._attach_all(viewer.layers)
         viewer.layers.events.inserted.connect(self._on_inserted)
         viewer.layers.events.removed.connect(self._on_removed)
@@ -149,9 +151,10 @@ class ImageList:
         return None
 
     def set_current(self, id_: str) -> None:
-        """Make an image the current one: its annotation layer becomes active."""
+        """Make an image the current one: it is seen, its annotation layer active."""
         self._store.project.image(id_)
         self._last = id_
+        self._spotlight.turn_to(id_)
         layer = self.annotation_layer(id_) or next(iter(self.layers(id_)), None)
         if layer is not None:
             self._viewer.layers.selection.active = layer

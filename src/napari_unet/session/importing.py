@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 CHOICES: tuple[Kind, ...] = ("instances", "semantic", "annotation")
 
+# Every so many pixels are looked at where a look is enough.
+_COARSE = 4
 _CORNERS = 64
 """Vertices that an ellipse is drawn with."""
 
@@ -51,11 +53,17 @@ class Imported:
         Class number of each new object that is not of class 1.
     classes : tuple of ProjectClass
         Those of the project, and those that the masks brought.
+    first : int
+        Lowest id that an object may have.
+    axes : str
+        Of the masks.
     """
 
     planes: dict[tuple[int, int], NDArray[np.int32]]
     class_of: dict[int, int]
     classes: tuple[ProjectClass, ...]
+    first: int
+    axes: str
 
 
 def from_masks(
@@ -105,17 +113,17 @@ def from_masks(
     highest = free - 1
     for t, values in fields:
         taken = convert(values, meaning)
-        labels = np.where(
-            taken.labels >= FIRST_OBJECT, taken.labels + shift, taken.labels
-        )
+        labels = taken.labels
+        if shift:
+            labels = np.where(labels >= FIRST_OBJECT, labels + shift, labels)
         highest = max(highest, int(labels.max()))
         class_of |= {i + shift: k for i, k in taken.class_of.items() if k > 1}
         count = max(count, len(taken.classes))
         if meaning in ("binary", "semantic"):
             # Areas are numbered anew in each time frame.
             shift = highest + 1 - FIRST_OBJECT
-        planes |= _drawn_planes(labels.astype(np.int32), values, t)
-    return Imported(planes, class_of, with_classes(classes, count))
+        planes |= _drawn_planes(labels.astype(np.int32, copy=False), values, t)
+    return Imported(planes, class_of, with_classes(classes, count), free, axes)
 
 
 def from_shapes(
@@ -187,6 +195,14 @@ def merged(
     return np.where(old == UNKNOWN, new, old).astype(np.int32)
 
 
+def drawn_over_background(
+    old: NDArray[np.integer], new: NDArray[np.integer]
+) -> NDArray[np.int32]:
+    """Return a plane with new objects wherever there was none, background or not."""
+    takes = (new >= FIRST_OBJECT) & (old < FIRST_OBJECT)
+    return np.where(takes, new, old).astype(np.int32)
+
+
 def with_classes(
     classes: tuple[ProjectClass, ...], count: int
 ) -> tuple[ProjectClass, ...]:
@@ -201,10 +217,22 @@ def with_classes(
 def _guess(values: NDArray[Any]) -> Literal["binary", "instances"]:
     """Tell what values mean; what is no mask at all is told as such."""
     from_instances(values)
+    one = _telling_plane(values)
     try:
-        return guess(values)
+        meaning = guess(one)
+        # a cell in each plane, or a mask: all of it has to be looked at
+        return meaning if meaning == "instances" else guess(values)
     except ValueError as error:
         raise AmbiguousMasksError from error
+
+
+def _telling_plane(values: NDArray[Any]) -> NDArray[Any]:
+    """Return the plane of a volume with the most values, as a coarse look tells."""
+    if values.ndim == 2:
+        return values
+    found = [len(np.unique(plane[::_COARSE, ::_COARSE])) for plane in values]
+    telling: NDArray[Any] = values[int(np.argmax(found))]
+    return telling
 
 
 def _drawn_planes(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +11,8 @@ from napari_unet.session import importing
 from napari_unet.session.store import ProjectStore
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from napari.layers import Labels, Shapes
     from numpy.typing import NDArray
 
@@ -41,8 +44,9 @@ class Intake:
         Parameters
         ----------
         image_id : str
-        array : array of whole numbers or bool
-            Of the shape of the annotation; or a plane, for the slice in view.
+        array : array of whole numbers or bool, or Imported
+            Of the shape of the annotation; or a plane, for the slice in view. Or what
+            was read by `reader`.
         kind : {"instances", "binary", "semantic", "annotation"} or None
             What the values mean; guessed if None.
         replace : bool
@@ -57,6 +61,29 @@ class Intake:
             If shape or values do not fit.
         """
         image = self._image(image_id)
+        found = array
+        if not isinstance(found, importing.Imported):
+            found = self.reader(image_id, array, kind, 0)()
+        elif found.first < self._brush.fresh_id(image_id):
+            raise ValueError(
+                "Too many cells came while the masks were read: import them again."
+            )
+        planes = found.planes
+        if found.axes != image.annotation_axes:
+            planes = {self._images.place_in_view(image_id): planes[0, 0]}
+        what = f"import masks into {image.name}"
+        project = self._store.project.replace(classes=found.classes)
+        self._take(project, image, planes, found.class_of, what, replace)
+        return len(planes)
+
+    def reader(
+        self, image_id: str, array: Any, kind: Kind | None, margin: int
+    ) -> Callable[[], importing.Imported]:
+        """Return what reads masks for `masks`, and may run in another thread.
+
+        As many cells as `margin` may be added meanwhile; see `masks` for the rest.
+        """
+        image = self._image(image_id)
         axes, shape = image.annotation_axes, image.annotation_shape
         is_plane = len(shape) > 2 and tuple(array.shape) == shape[-2:]
         if not is_plane and tuple(array.shape) != shape:
@@ -64,33 +91,40 @@ class Intake:
                 f"{image.name} needs masks of shape {shape}, "
                 f"found {tuple(array.shape)}."
             )
-        free = self._brush.fresh_id(image_id)
-        found = importing.from_masks(
-            array, "yx" if is_plane else axes, kind, self._store.project.classes, free
-        )
-        planes = found.planes
-        if is_plane:
-            planes = {self._images.place_in_view(image_id): planes[0, 0]}
-        what = f"import masks into {image.name}"
-        project = self._store.project.replace(classes=found.classes)
-        self._take(project, image, planes, found.class_of, what, replace)
-        return len(planes)
+        free = self._brush.fresh_id(image_id) + margin
+        axes = "yx" if is_plane else axes
+        classes = self._store.project.classes
+        return partial(importing.from_masks, array, axes, kind, classes, free)
 
     def polygons(
         self, image: ProjectImage, shapes: Shapes, layer: Labels, replace: bool
     ) -> int:
         """Take shapes as cells of the active class, and return the number of slices.
 
+        They take the place of background, as they were drawn on purpose, but of no
+        cell unless `replace` is set.
+
         Raises
         ------
         ValueError
-            If there are none in the image.
+            If there are none in the image, or all of them lie on cells.
         """
         free, number = self._brush.fresh_id(image.id), self._brush.active_class
         view = self._images.place_in_view(image.id)
         planes = importing.from_shapes(shapes, layer, image.annotation_axes, view, free)
         last = max(int(plane.max()) for plane in planes.values())
         of_class = dict.fromkeys(range(free, last + 1), number) if number > 1 else {}
+        if image.annotated and not replace:
+            file = self._store.annotation(image.id)
+            planes = {
+                (t, z): importing.drawn_over_background(file.plane(t, z), plane)
+                for (t, z), plane in planes.items()
+            }
+            if not any((plane >= free).any() for plane in planes.values()):
+                raise ValueError(
+                    f"The polygons of {shapes.name} lie on cells that are annotated."
+                )
+            replace = True
         what = f"take the polygons of {shapes.name}"
         self._take(self._store.project, image, planes, of_class, what, replace)
         return len(planes)
@@ -147,6 +181,8 @@ class Intake:
             file = self._store.annotation(image.id)
             planes = {
                 (t, z): importing.merged(file.plane(t, z), plane, replace)
+                if file.has(t, z)
+                else plane
                 for (t, z), plane in planes.items()
             }
         record = project.with_image(changed)

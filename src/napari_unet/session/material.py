@@ -67,7 +67,10 @@ class Summary:
             return "nothing annotated"
         slices, images = _count(self.slices, "slice"), _count(self.images, "image")
         cells = _count(self.cells, "cell")
-        return f"{slices} of {images}, {cells}, background in {self.background}"
+        background = "no background"
+        if self.background:
+            background = f"background in {_count(self.background, 'slice')}"
+        return f"{slices} of {images}: {cells}, {background}"
 
 
 class Material:
@@ -205,8 +208,8 @@ class Material:
         (number,) = summary.classes
         name = self._store.project.classes[number - 1].name
         return (
-            f"Only {name} are painted: paint some background too, or take a ring "
-            "around each cell as background in the Annotate dock."
+            f"Only {name} are painted: paint background too, or press Fix in the "
+            "data check (Annotate)."
         )
 
     def _places(self, image: ProjectImage) -> list[tuple[int, int]]:

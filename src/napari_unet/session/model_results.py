@@ -38,6 +38,9 @@ class ModelResults:
     dropped = Signal(object)
     """Results were replaced by newer ones, and their files are gone."""
 
+    began = Signal(str)
+    """Results of an image, by its id, take the place of what was shown of it."""
+
     def __init__(self, viewer: ViewerModel, images: ImageList, scratch: Path) -> None:
         self.latest: dict[str, ResultLayers] = {}
         self._viewer, self._images, self._scratch = viewer, images, scratch
@@ -84,6 +87,7 @@ class ModelResults:
             known = fresh
         if self.latest.get(image_id) is not known:
             self._hide_others(image_id, known)
+            self.began.emit(image_id)
         self.latest[image_id] = known
         return known
 

@@ -54,7 +54,7 @@ class ModelList:
 
     def __init__(self, store: ProjectStore, preferences: Preferences) -> None:
         self._store = store
-        self._preferences = preferences
+        self.preferences = preferences
         self._read: dict[Path, ModelEntry] = {}
         self._selected: ModelEntry | None = None
         self.entries: tuple[ModelEntry, ...] = ()
@@ -147,8 +147,8 @@ class ModelList:
 
     def _in_folders(self) -> list[Path]:
         folders = [self._store.run_folder]
-        if self._preferences.model_folder:
-            folders.append(Path(self._preferences.model_folder).expanduser())
+        if self.preferences.model_folder:
+            folders.append(Path(self.preferences.model_folder).expanduser())
         return [
             path.absolute()
             for folder in folders

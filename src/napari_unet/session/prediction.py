@@ -71,7 +71,7 @@ class PredictionControl:
     ) -> None:
         self._viewer, self._store, self._images = viewer, store, images
         self._worker, self._models = worker, models
-        self._preferences = preferences
+        self.preferences = preferences
         self.targets = Targets(viewer, store, images, models)
         self._orders: list[Order] = []
         self._total = 0
@@ -137,7 +137,7 @@ class PredictionControl:
             See `core.settings.Prediction`.
         """
         try:
-            settings = self._preferences.prediction(averaging=averaging, tile=tile)
+            settings = self.preferences.prediction(averaging=averaging, tile=tile)
             if self.running:
                 raise ValueError("A prediction is running: cancel it first.")
             orders = self.targets.orders(what)
@@ -162,7 +162,7 @@ class PredictionControl:
         if model is None:
             self.message.emit("error", self.targets.objection())
             return
-        settings = self._preferences.prediction(averaging=averaging, tile=tile)
+        settings = self.preferences.prediction(averaging=averaging, tile=tile)
         self.exporting.predict_folder(
             model, source, target, settings, self.segmentation
         )
@@ -183,7 +183,7 @@ class PredictionControl:
         if model is None or model == self._warm or self._worker.busy:
             return
         self._warm = model
-        job = LoadModelJob(str(model), self._preferences.prediction())
+        job = LoadModelJob(str(model), self.preferences.prediction())
         self._worker.submit(job, f"Load {model.stem}")
 
     def cells_in_view(self) -> int | None:
@@ -195,6 +195,7 @@ class PredictionControl:
     def tick(self) -> None:
         """Draw what is left to draw and go on behind; called a few times a second."""
         for results in self.results.values():
+            results.show_next()
             results.flush_refresh()
         self.segmenting.go_on()
         if self._unsaved is not None and monotonic() - self._unsaved > _SETTLED_S:
@@ -266,7 +267,7 @@ class PredictionControl:
         self._handle.failed.connect(partial(self._on_failed, results))
         # the worker computes while napari makes the layers
         extra: tuple[What, ...] = ("entropy",) if entropy else ()
-        results.show(*extra)
+        results.show(*extra, gently=True)
         results.growing(wanted.places)
         self.status = f"Predicting {stored.name} …"
         self.changed.emit()

@@ -107,12 +107,17 @@ def channels_of(image: ProjectImage) -> int:
 
 def objection(card: ModelCard, image: ProjectImage) -> str:
     """Say why a model cannot be used for an image; empty if it can."""
-    needed, found = card.architecture.channels, channels_of(image)
+    return channel_objection(card, image.name, channels_of(image))
+
+
+def channel_objection(card: ModelCard, name: str, found: int) -> str:
+    """Say why a model cannot be used for a number of channels; empty if it can."""
+    needed = card.architecture.channels
     if needed == found:
         return ""
     return (
         f"{card.name} was trained on images with {_channels(needed)}, "
-        f"{image.name} has {_channels(found)}: choose another model or image."
+        f"{name} has {_channels(found)}: choose another model or image."
     )
 
 

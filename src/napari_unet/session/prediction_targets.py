@@ -5,7 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from napari_unet.session.layers import guess_axes
-from napari_unet.session.prediction_order import objection, order, remark
+from napari_unet.session.prediction_order import (
+    channel_objection,
+    objection,
+    order,
+    remark,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -49,7 +54,8 @@ class Targets:
             return "Choose a model first: train one, or drop a model file here."
         layer = self._new_layer()
         if layer is not None:
-            return ""
+            channels = _channels(layer)
+            return channel_objection(card, layer.name, channels) if channels else ""
         image = self._images.current
         if image is None:
             return "Open an image first."
@@ -101,6 +107,8 @@ class Targets:
         ]
 
     def _one(self, card: ModelCard) -> ProjectImage:
+        if told := self.objection():
+            raise ValueError(told)
         layer = self._new_layer()
         image = self._add(layer) if layer is not None else self._images.current
         against = objection(card, image) if image is not None else ""

@@ -8,7 +8,6 @@ from pydantic import Field
 
 from napari_unet.core.settings import NonNegative, Prediction, Settings
 
-
 # A list, because napari's preferences check no other rule of a text.
 Device = Literal[
     "auto",

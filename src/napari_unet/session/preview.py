@@ -68,7 +68,7 @@ class LivePreview:
         self._images = images
         self._worker = worker
         self._scratch = scratch
-        self._preferences = preferences
+        self.preferences = preferences
         self._enabled = True
         self._results: dict[str, ResultLayers] = {}
         self._classes: tuple[ClassInfo, ...] = ()
@@ -81,6 +81,7 @@ class LivePreview:
         self._view: View | None = None
         self._begun = self._looked = float("-inf")
         self._waiting = self._closing = False
+        self._deleted: set[str] = set()
         self._failure = ""
         viewer.dims.events.current_step.connect(self._on_scroll)
         viewer.layers.events.removed.connect(self._on_removed)
@@ -160,7 +161,10 @@ class LivePreview:
 
     def look(self) -> None:
         """Predict what is in view if it is time to; cheap, called often."""
+        self._follow_deleted()
         if monotonic() - self._looked >= _GLANCE:
+            for results in self._results.values():
+                results.show_next()
             self._look(monotonic())
 
     def close(self) -> None:
@@ -233,7 +237,7 @@ class LivePreview:
             places=(view.place,),
             region=view.region,
             focus=view.focus,
-            settings=self._preferences.prediction(),
+            settings=self.preferences.prediction(),
             preview=True,
         )
         self._view, self._begun = view, monotonic()
@@ -261,7 +265,9 @@ class LivePreview:
                 self._scratch,
                 _RUN,
                 preview=True,
+                shown=False,
             )
+            results.show(gently=True)
         return results
 
     def _on_event(self, results: ResultLayers, event: object) -> None:
@@ -290,7 +296,7 @@ class LivePreview:
             self._look(now)
 
     def _on_removed(self, event: Any) -> None:
-        """Who deletes the preview does not want it."""
+        """Free what is no longer shown."""
         if self._closing or role_of(event.value) != _ROLE:
             return
         for image_id, results in list(self._results.items()):
@@ -299,7 +305,13 @@ class LivePreview:
                 self._closing = True
                 results.remove()
                 self._closing = False
-                self.set_enabled(False)
+                self._deleted.add(image_id)
+
+    def _follow_deleted(self) -> None:
+        """Who deletes the preview does not want it, unless all of the image goes."""
+        deleted, self._deleted = self._deleted, set()
+        if any(self._images.layers(image_id) for image_id in deleted):
+            self.set_enabled(False)
 
     def _cancel(self) -> None:
         if self._handle is not None and self._handle.running:

@@ -75,12 +75,8 @@ class ResultLayers:
         Of the probabilities: c first, then those of the image.
     probabilities : Stored
         float32, background first.
-    classes_stored : Stored
-        uint8, without c.
-    cells_stored : Stored
-        int32, without c.
-    entropy_stored : Stored
-        float32, without c.
+    classes_stored, cells_stored, entropy_stored : Stored
+        uint8, int32 and float32, without c.
     visibility : ClassesOrCells
         Which of the two is shown.
     """
@@ -120,6 +116,7 @@ class ResultLayers:
         }
         self._redrawing = Redrawing(viewer, plane_axes)
         self._cells_shown = False
+        self._waiting: list[tuple[What, int | None]] = []
         self.visibility = ClassesOrCells(self)
         self._take_over()
         if shown:
@@ -158,14 +155,24 @@ class ResultLayers:
         image = Image(self._arrays[what], self.image.annotation_axes)
         return Field(image, t, z).read()[0]
 
-    def show(self, *extra: What) -> None:
-        """Make the layers that are not there: classes, probabilities, and others."""
-        with _selection_kept(self._viewer):
-            for number, _ in enumerate(self.classes, start=1):
-                self._make("probability", number)
-            self._make("classes")
-            for what in extra:
-                self._make(what)
+    def show(self, *extra: What, gently: bool = False) -> None:
+        """Make the layers that are not there: classes, others, and probabilities.
+
+        Gently, only the classes, and the rest by `show_next`: napari takes a moment
+        for each layer.
+        """
+        numbers = range(1, len(self.classes) + 1)
+        self._waiting = [("classes", None), *((what, None) for what in extra)]
+        self._waiting += [("probability", number) for number in numbers]
+        self.show_next()
+        while self._waiting and not gently:
+            self.show_next()
+
+    def show_next(self) -> None:
+        """Make one of the layers that wait, if any."""
+        if self._waiting:
+            with _selection_kept(self._viewer):
+                self._make(*self._waiting.pop(0))
 
     def refresh(self, t: int, z: int | None, what: What) -> None:
         """Draw the layers of a kind after pixels of a plane changed.
@@ -177,7 +184,7 @@ class ResultLayers:
             self._redrawing.note(key, layer, (t, z))
 
     def flush_refresh(self) -> None:
-        """Draw now what changed and has not been drawn."""
+        """Draw what changed and has not been drawn."""
         for what in self._files:
             for key, layer in self._drawn(what):
                 self._redrawing.draw(key, layer)
@@ -190,7 +197,8 @@ class ResultLayers:
         """The cells of a plane or volume are in the array: they are shown."""
         if not self._cells_shown:
             self._cells_shown = True
-            self.show("cells")
+            with _selection_kept(self._viewer):
+                self._make("cells")
         self.visibility.found(place)
         self.refresh(*place, "cells")
 
@@ -223,6 +231,7 @@ class ResultLayers:
 
     def close(self) -> None:
         """Delete the files; layers that are still there keep what they show."""
+        self._waiting.clear()
         self._arrays.clear()
         for file in self._files.values():
             _delete(file)
@@ -283,7 +292,7 @@ class ResultLayers:
                 blending="additive",
                 visible=what == "entropy",
             )
-        self._put_below_annotation(layer)
+        self._put_in_order(layer, what)
 
     def _description(self, what: What, number: int | None) -> dict[str, Any]:
         """Return name and metadata of a layer."""
@@ -297,13 +306,17 @@ class ResultLayers:
             "metadata": note(self._role(what), self.image.id, self.run, **extras),
         }
 
-    def _put_below_annotation(self, layer: Layer) -> None:
+    def _put_in_order(self, layer: Layer, what: What) -> None:
+        """Move a new layer below the annotation, and probabilities below all else."""
         layers = self._viewer.layers
         above = [
             layers.index(drawn)
             for role in _ROLES_ABOVE
             for drawn in find(self._viewer, role, self.image.id)
         ]
+        if what == "probability":
+            others: tuple[What, ...] = ("classes", "cells", "entropy")
+            above += [layers.index(one) for o in others for one in self._found(o)]
         if above and min(above) < layers.index(layer):
             layers.move(layers.index(layer), min(above))
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import numpy as np
+
 from napari_unet.core.stored import Stored
 from napari_unet.session.copying import Copier, Entry, Work, planes_of
 

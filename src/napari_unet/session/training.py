@@ -64,6 +64,7 @@ class TrainingControl(TrainingPlan, SittingView):
     """State, progress or what can be started; at most ten times per second."""
     curve_changed = Signal()
     preview_changed = Signal()
+    began = Signal()
     finished = Signal(object)
     """A `ModelSaved`; the state is idle by then."""
     message = Signal(str, str)
@@ -80,9 +81,8 @@ class TrainingControl(TrainingPlan, SittingView):
         preferences: Preferences,
     ) -> None:
         super().__init__(store, images, Material(store, images, annotating))
-        self._annotating = annotating
-        self._worker = worker
-        self._preferences = preferences
+        self._annotating, self._worker = annotating, worker
+        self.preferences = preferences
         self.state: State = "idle"
         self.preview = LivePreview(viewer, images, worker, scratch, preferences)
         self._record = RunRecord.read(store.run_folder)
@@ -208,7 +208,6 @@ class TrainingControl(TrainingPlan, SittingView):
         self._annotating.edited.disconnect(self._on_edit)
         self._store.replaced.disconnect(self._on_replaced)
         self._store.changed.disconnect(self._on_project)
-        self._images.changed.disconnect(self.changed.emit)
         self.preview.close()
         self.material.close()
 
@@ -218,7 +217,7 @@ class TrainingControl(TrainingPlan, SittingView):
             return
         folder = self._store.run_folder
         try:
-            job = sitting.job(folder, self._preferences.device)
+            job = sitting.job(folder, self.preferences.device)
         except ValueError as error:
             self._give_up(str(error))
             return
@@ -230,6 +229,7 @@ class TrainingControl(TrainingPlan, SittingView):
         handle.ended.connect(self._on_ended)
         handle.failed.connect(self._on_failed)
         self._follow_with_preview(sitting)
+        self.began.emit()
 
     def _on_event(self, event: object) -> None:
         if self._closed:
@@ -289,16 +289,15 @@ class TrainingControl(TrainingPlan, SittingView):
         """Say in one message what happened and what to do."""
         record = self._sitting.record if self._sitting else None
         self._end()
+        what = "The training process was ended"
         told = "go on from the last checkpoint" if self.resumable else "begin again"
-        why = " (out of memory)" if out_of_memory else ""
         if out_of_memory and record is not None:
-            told += ", with smaller patches"
+            what, told = "Memory ran out", f"{told}, with smaller patches"
             # kept also without a checkpoint: the same patches would fail again
             self._record = record.smaller()
             self._record.write(self._store.run_folder)
             self._tell()
-        told = f"The training process was ended{why}: press Train to {told}."
-        self.message.emit("error", told)
+        self.message.emit("error", f"{what}: press Train to {told}.")
 
     def set(self, **changes: Training | str | None) -> bool:
         """Change settings; others than those that failed are tried as they are."""

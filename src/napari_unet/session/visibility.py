@@ -47,6 +47,11 @@ class ClassesOrCells:
         self._aside.add(place)
         self.look()
 
+    def make_way(self) -> None:
+        """Something newer is to be seen: show neither, until there are other cells."""
+        self._aside.update(self._found)
+        self.look()
+
     def look(self) -> None:
         """Choose for what is in view now; nothing changes where nothing is known."""
         place = self._results.place_in_view()

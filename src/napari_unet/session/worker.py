@@ -172,6 +172,7 @@ class Worker:
         self._environment = dict(environment or {})
         self._numbers = count(1)
         self._processes: dict[Lane, LaneProcess] = {}
+        self._resting: set[LaneProcess] = set()
         self._handles: dict[int, Handle] = {}
         self._closed = False
 
@@ -230,6 +231,7 @@ class Worker:
         for lane, process in list(self._processes.items()):
             if id(process) not in at_work:
                 del self._processes[lane]
+                self._resting.add(process)
                 process.shut_down()
         self.status = None
         self.status_changed.emit(None)
@@ -285,7 +287,10 @@ class Worker:
         if self._closed:
             return
         if isinstance(message, Status):
-            if process.lane == "network" or "network" not in self._processes:
+            # one that was sent to rest may still have spoken
+            known = self._processes.get(process.lane) is process
+            leading = process.lane == "network" or "network" not in self._processes
+            if known and leading:
                 self.status = message
                 self.status_changed.emit(message)
             return
@@ -314,9 +319,15 @@ class Worker:
         if self._closed:
             return
         lane = process.lane
-        if self._processes.get(lane) is not process:
-            return  # it was sent to rest
-        del self._processes[lane]
+        if process in self._resting:
+            self._resting.remove(process)
+            return
+        # a job may have started another in its place before this is known
+        if self._processes.get(lane) is process:
+            del self._processes[lane]
+        if lane == "network" or not self._processes:
+            self.status = None
+            self.status_changed.emit(None)
         jobs = tuple(h for h in self._handles.values() if h.process is process)
         for handle in jobs:
             self._retire(handle)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,10 +14,12 @@ from psygnal import Signal
 from napari_unet.core.jobs import FreeMemoryJob, TrainJob
 from napari_unet.session.annotating import Annotating
 from napari_unet.session.images import ImageList
+from napari_unet.session.layers import find
 from napari_unet.session.models import ModelList
 from napari_unet.session.overlay import WeightOverlay
 from napari_unet.session.prediction import PredictionControl
 from napari_unet.session.relay import relay
+from napari_unet.session.reopening import locate, open_images
 from napari_unet.session.sharing import Sharing
 from napari_unet.session.store import ProjectStore, default_root
 from napari_unet.session.training import TrainingControl
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
 
     from napari_unet.core.events import ModelSaved
     from napari_unet.session.preferences import Preferences
+    from napari_unet.session.project import ProjectImage
     from napari_unet.session.worker import Death
 
 
@@ -73,13 +77,14 @@ class Workspace:
     def begin(self) -> None:
         """Take the only image that is open into an empty project, ready to be painted.
 
-        Where an older project knows this image, its annotation is offered instead.
+        Where an older project knows this image, its annotation is offered instead,
+        unless it is open in another window.
         """
         candidates = self.images.candidates()
         if self.store.project.images or len(candidates) != 1:
             return
         image = self.images.add(candidates)
-        if not self.annotating.offers(image.id):
+        if all(offer.locked for offer in self.annotating.offers(image.id)):
             self.annotating.new_annotation(image.id)
 
     def open_project(self, folder: Path) -> None:
@@ -98,6 +103,28 @@ class Workspace:
         self._dissolve()
         self._compose(store)
         self.project_opened.emit()
+
+    def open_images(self) -> tuple[ProjectImage, ...]:
+        """Open the files of images that are closed; return those that are missing."""
+        tell = partial(self.message.emit, "warning")
+        return open_images(self.viewer, self.store, self.images, tell)
+
+    def locate(self, image_id: str, path: Path) -> None:
+        """Open an image of the project where it is now; see `reopening.locate`."""
+        locate(self.viewer, self.store, self.images, image_id, path)
+
+    def set_preferences(self, preferences: Preferences) -> None:
+        """Use other preferences from the next job on."""
+        self.preferences = preferences
+        self.store.autosave_seconds = preferences.autosave_seconds
+        for control in (
+            self.training,
+            self.training.preview,
+            self.prediction,
+            self.models,
+        ):
+            control.preferences = preferences
+        self.models.refresh()
 
     def free_memory(self) -> None:
         """Give back the memory that no job needs."""
@@ -158,6 +185,8 @@ class Workspace:
         # pixels that cannot be copied are told of by the control that wanted them
         relay(store.trouble, self.message, "error")
         self.training.finished.connect(self._on_trained)
+        self.prediction.made.began.connect(self._on_predicted)
+        self.training.began.connect(self._on_training_began)
 
     def _dissolve(self) -> None:
         for control in (
@@ -174,6 +203,19 @@ class Workspace:
     def _on_trained(self, saved: ModelSaved) -> None:
         self.models.add(Path(saved.path))
         self.models.select(Path(saved.path))
+
+    def _on_predicted(self, image_id: str) -> None:
+        # two colours on one another are none
+        if self.training.state == "idle":
+            for preview in find(self.viewer, "preview-classes", image_id):
+                preview.visible = False
+
+    def _on_training_began(self) -> None:
+        if self.training.preview_enabled:
+            for results in self.prediction.results.values():
+                results.visibility.make_way()
+            for preview in find(self.viewer, "preview-classes"):
+                preview.visible = True
 
     def _on_death(self, death: Death) -> None:
         # of a training's death its control tells, with what can be done

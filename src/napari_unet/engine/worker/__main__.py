@@ -12,6 +12,7 @@ import signal
 import sys
 from contextlib import suppress
 from importlib import import_module
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 from napari_unet.core import jobs
@@ -114,7 +115,9 @@ def _load_torch() -> None:
             torch.set_num_threads(_cores())
         import_module("napari_unet.engine.worker.workbench")
         import_module("napari_unet.engine.worker.prediction_job")
-        import_module("napari_unet.engine.worker.training_job")
+        training_job = import_module("napari_unet.engine.worker.training_job")
+        # beside the first job, which may need none of it
+        Thread(target=training_job.warm_up, daemon=True).start()
 
 
 def _load_cells(desk: Desk) -> None:

@@ -145,7 +145,7 @@ class Scheduler:
         failed = Failed(
             job.task.number,
             error=type(error).__name__,
-            sentence=str(error) or f"{type(error).__name__} without an explanation.",
+            sentence=_sentence(error),
             traceback="".join(format_exception(error)),
             out_of_memory=_is_out_of_memory(error),
         )
@@ -159,6 +159,12 @@ class Scheduler:
         self._jobs.remove(job)
         self._desk.forget(job.task)
         job.ticks = None
+
+
+def _sentence(error: Exception) -> str:
+    """Return what people are told: torch adds lines on how to find errors in it."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else f"{type(error).__name__} without an explanation."
 
 
 def _is_out_of_memory(error: Exception) -> bool:

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import replace
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_unet.core.annotations import UNKNOWN
+from napari_unet.core.annotations import (
+    BACKGROUND,
+    FIRST_OBJECT,
+    UNKNOWN,
+    Annotation,
+)
 from napari_unet.core.events import ModelSaved, TrainingFinished, Verdict
-from napari_unet.core.image import Field
+from napari_unet.core.image import Field, Image
+from napari_unet.core.settings import BorderWeights
+from napari_unet.core.training_set import make_example
 from napari_unet.engine.network import prepare
 from napari_unet.engine.training import TrainingRun
 from napari_unet.engine.worker import verdict
@@ -21,9 +29,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_unet.core.annotations import Annotation
     from napari_unet.core.events import Event
-    from napari_unet.core.image import Image
     from napari_unet.core.jobs import Correction, TrainJob
     from napari_unet.core.model import Model, ModelCard
     from napari_unet.core.stored import StoredAnnotation
@@ -69,6 +75,20 @@ def run(job: TrainJob, context: Context) -> Iterator[Event | None]:
                     yield event
     finally:
         context.bench.live = None
+
+
+def warm_up() -> None:
+    """Load or compile what the first step of a training would wait for.
+
+    It takes about two seconds, on a new installation some more.
+    """
+    # torch's optimisers import it when the first one is made
+    import_module("torch._dynamo")
+    labels = np.zeros((32, 32), np.int32)
+    labels[4:12, 4:28], labels[14:28, 4:28] = FIRST_OBJECT, FIRST_OBJECT + 1
+    labels[12:14] = BACKGROUND
+    image = Image(np.zeros((32, 32), np.float32), "yx")
+    make_example(Field(image, 0, 0), Annotation(labels), BorderWeights())
 
 
 def _saved(job: TrainJob, event: TrainingFinished) -> ModelSaved:

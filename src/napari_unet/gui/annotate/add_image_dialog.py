@@ -89,6 +89,12 @@ class AddImageDialog(QDialog):
         form.addRow("Axes", self.axes)
         form.addRow("Level", self.level)
         layout = QVBoxLayout(self)
+        layout.addWidget(
+            Hint(
+                "Several ticked layers become the channels of one image. "
+                "Axes: t time, c channels, z slices, then y and x."
+            )
+        )
         layout.addLayout(form)
         layout.addWidget(self.problem)
         layout.addWidget(self.buttons)

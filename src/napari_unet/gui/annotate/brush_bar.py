@@ -16,6 +16,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_unet.gui.annotate.image_panel import NEW, OPEN, SHOW
 from napari_unet.gui.annotate.telling import telling
 from napari_unet.gui.number_box import IntBox
 from napari_unet.gui.widgets import SPACING, Hint, blocked, follow, guard_wheel, row
@@ -28,10 +29,8 @@ if TYPE_CHECKING:
 
 _LARGEST = 100
 # What to do after the first cell; said until there is background.
-_THEN = (
-    f" Press {key_of('next_cell')} before each next cell; after a few, "
-    f"press {key_of('background')} and paint some background."
-)
+_THEN = f" Then press {key_of('background')} and paint some background."
+_NEXT = f" Press {key_of('next_cell')} before each next cell."
 
 
 class BrushBar(QWidget):
@@ -118,7 +117,9 @@ class BrushBar(QWidget):
     def _sentence(self) -> str:
         layer, tool = self._brush.layer, self._brush.tool
         if layer is None:
-            return "The annotation is not shown: press Show annotation."
+            return self._what_to_do_first()
+        if not layer.visible:
+            return f"{layer.name} is hidden: press a button above to see and paint it."
         active = self._workspace.viewer.layers.selection.active
         if active is not layer:
             return f"To paint, select the layer {layer.name}, or press a button above."
@@ -134,7 +135,17 @@ class BrushBar(QWidget):
         then = "" if known.background else _THEN
         if info.kind == "regions":
             return f"The brush paints {info.name}.{then}"
+        then = f"{_NEXT}{then}" if then else ""
         return f"The brush paints cell {layer.selected_label} ({info.name}).{then}"
+
+    def _what_to_do_first(self) -> str:
+        """Say how there will be a layer to paint in."""
+        image = self._workspace.images.current
+        if image is None:
+            return ""
+        if not self._workspace.images.layers(image.id):
+            return f"{image.name} is closed: press {OPEN}"
+        return f"To paint, press {SHOW if image.annotated else NEW}."
 
     def _button(self, text: str, tip: str) -> QPushButton:
         button = QPushButton(text)

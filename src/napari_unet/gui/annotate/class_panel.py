@@ -195,7 +195,8 @@ class ClassRow(QWidget):
         ]
         dialog = QInputDialog(self)
         dialog.setWindowTitle("Remove class")
-        dialog.setLabelText(f"{count} objects are {self._info().name}. They become:")
+        what = "1 object is" if count == 1 else f"{count} objects are"
+        dialog.setLabelText(f"{what} {self._info().name}. To become:")
         dialog.setComboBoxItems(others)
         dialog.textValueSelected.connect(self._into)
         dialog.open()

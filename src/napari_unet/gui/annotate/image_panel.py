@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QAbstractItemView,
-    QFileDialog,
     QListWidget,
     QListWidgetItem,
     QPushButton,
@@ -18,8 +15,10 @@ from qtpy.QtWidgets import (
 )
 
 from napari_unet.gui.annotate.add_image_dialog import AddImageDialog, needs_dialog
+from napari_unet.gui.annotate.asking_where import ask_where
 from napari_unet.gui.annotate.telling import telling
 from napari_unet.gui.widgets import SPACING, ButtonRow, allow, blocked, follow
+from napari_unet.session.reopening import open_image
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from napari_unet.session.project import ProjectImage
     from napari_unet.session.workspace import Workspace
 
+NEW, SHOW, OPEN = "New annotation", "Show annotation", "Open image…"
 _ROWS = 5
 _ID = Qt.ItemDataRole.UserRole
 
@@ -58,11 +58,11 @@ class ImagePanel(QWidget):
             "Take image layers of the viewer into the project: the selected ones, "
             "also several as the channels of one image."
         )
-        self.show_annotation = QPushButton("Show annotation")
+        self.show_annotation = QPushButton(NEW)
         self.show_annotation.setToolTip(
             "Make the layer to paint in, or bring it back with all that was painted."
         )
-        self.reopen = QPushButton("Open image…")
+        self.reopen = QPushButton(OPEN)
         self.reopen.setToolTip("Open the file of this image, or say where it is now.")
         self.remove = QPushButton("Remove")
         self.remove.setToolTip(
@@ -101,6 +101,8 @@ class ImagePanel(QWidget):
         self.list.setVisible(bool(images))
         self.remove.setVisible(image is not None)
         self.show_annotation.setVisible(open_ and not shown)
+        begun = image is not None and image.annotated
+        self.show_annotation.setText(SHOW if begun else NEW)
         self.reopen.setVisible(image is not None and not open_)
         allow(
             self.add,
@@ -137,7 +139,9 @@ class ImagePanel(QWidget):
         open_ = bool(self._images.layers(image.id))
         state = "" if open_ else " · closed"
         if open_ and not self._images.annotation_layer(image.id):
-            state = " · annotation not shown"
+            state = (
+                f" · {'annotation not shown' if image.annotated else 'no annotation'}"
+            )
         size = " × ".join(
             f"{axis} {n}" for axis, n in zip(image.axes, image.shape, strict=True)
         )
@@ -187,22 +191,10 @@ class ImagePanel(QWidget):
         if image is None:
             return
         paths = [source.path for source in image.sources if source.path]
-        if paths and all(_exists(path) for path in paths):
-            self._open(image, paths)
+        window = self.window()
+        if not paths or image in self._workspace.store.missing:
+            ask_where(self._workspace, image, self if window is None else window)
             return
-        dialog = QFileDialog(self, f"Where is {image.name} now?")
-        dialog.setFileMode(QFileDialog.FileMode.ExistingFiles)
-        dialog.filesSelected.connect(partial(self._open, image))
-        dialog.open()
-
-    def _open(self, image: ProjectImage, paths: Sequence[str]) -> None:
         with telling(self._workspace):
-            self._workspace.viewer.open(list(dict.fromkeys(paths)))
-            if not self._images.layers(image.id):
-                raise ValueError(
-                    f"This is not {image.name}: its shape or pixels are others."
-                )
-
-
-def _exists(path: str) -> bool:
-    return Path(path).exists()
+            open_image(self._workspace.viewer, self._images, image)
+            self._images.set_current(image.id)

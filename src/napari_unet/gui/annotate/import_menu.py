@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -15,14 +16,21 @@ from qtpy.QtWidgets import (
 )
 
 from napari_unet.gui.annotate.telling import telling
+from napari_unet.gui.main_thread import MainThread, in_background
 from napari_unet.session.importing import AmbiguousMasksError
 from napari_unet.session.layers import role_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from napari.layers import Layer, Shapes
 
     from napari_unet.core.annotations import Kind
+    from napari_unet.session.importing import Imported
     from napari_unet.session.workspace import Workspace
+
+# Masks of more pixels are read in the background; so many cells may come meanwhile.
+_MANY, _MARGIN = 2**21, 1000
 
 MEANINGS: dict[Kind, str] = {
     "instances": "each value is a cell, 0 is background",
@@ -42,6 +50,7 @@ class ImportButton(QPushButton):
     def __init__(self, workspace: Workspace, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._workspace = workspace
+        self._main_thread = MainThread(self)
         self.setText("Import")
         self.setToolTip("Take masks or polygons that you have as annotation.")
         self.menu_ = QMenu(self)
@@ -71,13 +80,16 @@ class ImportButton(QPushButton):
         for one in self.menu_.actions():
             one.setEnabled(image is not None)
 
-    def import_masks(self, array: Any) -> None:
-        """Import masks into the current image, after asking what to replace."""
+    def import_masks(self, array: Any, layer: Layer | None = None) -> None:
+        """Import masks into the current image, after asking what to replace.
+
+        The layer that they are from is hidden then: it would cover the annotation.
+        """
         image = self._workspace.images.current
         if image is None:
             return
         if not self._workspace.images.places(image.id):
-            self._take(image.id, array, None, False)
+            self._take(image.id, array, layer, None, False)
             return
         box = QMessageBox(self)
         box.setWindowTitle("Import masks")
@@ -93,26 +105,61 @@ class ImportButton(QPushButton):
 
         def chosen(button: object) -> None:
             if button in (add, replace):
-                self._take(image.id, array, None, button is replace)
+                self._take(image.id, array, layer, None, button is replace)
 
         box.buttonClicked.connect(chosen)
         box.open()
 
     def _take(
-        self, image_id: str, array: Any, kind: Kind | None, replace: bool
+        self,
+        image_id: str,
+        array: Any,
+        layer: Layer | None,
+        kind: Kind | None,
+        replace: bool,
+    ) -> None:
+        """Read masks, in the background where that takes a while, and take them."""
+
+        def finish(read: Callable[[], Imported]) -> None:
+            with telling(self._workspace):
+                try:
+                    found = read()
+                except AmbiguousMasksError as error:
+                    again = partial(self._take, image_id, array, layer)
+                    self._ask(error, again, replace)
+                else:
+                    self._taken(image_id, found, layer, kind, replace)
+
+        with telling(self._workspace):
+            large = math.prod(array.shape) >= _MANY
+            read = self._workspace.annotating.reader_of_masks(
+                image_id, array, kind, _MARGIN if large else 0
+            )
+            if large:
+                in_background(self._main_thread, read, finish)
+            else:
+                finish(read)
+
+    def _taken(
+        self,
+        image_id: str,
+        found: Imported,
+        layer: Layer | None,
+        kind: Kind | None,
+        replace: bool,
     ) -> None:
         workspace = self._workspace
-        with telling(workspace):
-            try:
-                count = workspace.annotating.import_masks(
-                    image_id, array, kind, replace
-                )
-            except AmbiguousMasksError as error:
-                self._ask(error, partial(self._take, image_id, array), replace)
-                return
-            workspace.annotating.new_annotation(image_id)
-            slices = "slice" if count == 1 else "slices"
-            workspace.message.emit("info", f"Imported the masks of {count} {slices}.")
+        count = workspace.annotating.import_masks(image_id, found, kind, replace)
+        self._uncover(image_id, layer)
+        slices = "slice" if count == 1 else "slices"
+        workspace.message.emit("info", f"Imported the masks of {count} {slices}.")
+
+    def _uncover(self, image_id: str, layer: Layer | None) -> None:
+        """Show what was taken in place of the layer it is from, ready to be painted."""
+        if layer is not None:
+            layer.visible = False
+        self._workspace.annotating.new_annotation(image_id).visible = True
+        self._workspace.images.set_current(image_id)
 
     def _ask(self, error: AmbiguousMasksError, take: Any, replace: bool) -> None:
         """Ask what the values mean."""
@@ -130,11 +177,14 @@ class ImportButton(QPushButton):
         dialog.open()
 
     def _from_layer(self, layer: Layer, *_: object) -> None:
-        self.import_masks(layer.data[0] if layer.multiscale else layer.data)
+        self.import_masks(layer.data[0] if layer.multiscale else layer.data, layer)
 
     def _from_shapes(self, layer: Shapes, *_: object) -> None:
         with telling(self._workspace):
             count = self._workspace.annotating.import_polygons(layer)
+            image = self._workspace.images.current
+            if image is not None:
+                self._uncover(image.id, layer)
             slices = "slice" if count == 1 else "slices"
             self._workspace.message.emit(
                 "info", f"Took the polygons in {count} {slices}."

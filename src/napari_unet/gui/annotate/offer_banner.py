@@ -84,6 +84,8 @@ class OfferBanner(QFrame):
     def _on_new(self) -> None:
         if self._image_id is not None:
             self._asked[self._image_id] = []
+            with telling(self._workspace):
+                self._annotating.new_annotation(self._image_id)
         self.refresh()
 
     def _on_edited(self, image_id: str, _: object) -> None:

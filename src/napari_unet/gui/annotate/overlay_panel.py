@@ -36,7 +36,8 @@ class OverlayPanel(QWidget):
         )
         self.form = SettingsForm(BorderWeights, ("w0", "sigma"), sliders=_SLIDERS)
         self.hint = Hint(
-            "Narrow gaps between cells weigh more, so that touching cells come apart. "
+            "Narrow gaps between cells weigh more, so that touching cells come apart; "
+            "they are lit once they are painted as background. "
             "These sliders change what is shown; training has its own settings in "
             "Train > Advanced."
         )

@@ -22,9 +22,14 @@ if TYPE_CHECKING:
     from napari_unet.session.workspace import Workspace
 
 NO_IMAGE = (
-    "Open an image first: drop one on napari, or choose File > Open Sample > U-Net."
+    "Open an image first: drop one on napari, or choose File > Open Sample > U-Net. "
+    "Or go on with a project that you saved."
 )
 NOT_ADDED = "Press Add image… to annotate the image that is open."
+SEVERAL = (
+    "Press Add image… and tick the layers of one image: "
+    "if it has several channels, the layer of each."
+)
 
 
 class AnnotatePage(QWidget):
@@ -65,7 +70,8 @@ class AnnotatePage(QWidget):
             self.overlay_fold,
             self.shortcut_fold,
         )
-        buttons = ButtonRow(self.import_, self.project, self.undo)
+        # what is hidden at first stands last: it would leave a gap
+        buttons = ButtonRow(self.project, self.undo, self.import_)
         column(
             self,
             Heading("Images"),
@@ -88,5 +94,5 @@ class AnnotatePage(QWidget):
         for part in self._work:
             part.setVisible(known)
         self.import_.setVisible(known)
-        sentence = NOT_ADDED if images.candidates() else NO_IMAGE
+        sentence = (NO_IMAGE, NOT_ADDED, SEVERAL)[min(len(images.candidates()), 2)]
         self.empty.tell("" if known else sentence)

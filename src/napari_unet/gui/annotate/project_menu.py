@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import QFileDialog, QMenu, QPushButton, QWidget
 
+from napari_unet.gui.annotate.asking_where import open_images
 from napari_unet.gui.annotate.telling import telling
 from napari_unet.gui.widgets import follow
 from napari_unet.session.shortcuts import key_of
@@ -48,9 +49,13 @@ class ProjectButton(QPushButton):
             self._workspace.message.emit("info", f"Saved the project in {folder}.")
 
     def open_folder(self, folder: str) -> None:
-        """Open a project in place of this one."""
-        with telling(self._workspace):
-            self._workspace.open_project(Path(folder))
+        """Open a project in place of this one, with its images."""
+        # this button goes with the page of the project that is left
+        workspace, window = self._workspace, self.window()
+        with telling(workspace):
+            workspace.open_project(Path(folder))
+            if window is not None:
+                open_images(workspace, window)
 
     def _on_save(self) -> None:
         dialog = QFileDialog(self, "Save project as")

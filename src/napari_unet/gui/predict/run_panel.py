@@ -99,8 +99,9 @@ class RunPanel(QWidget):
         """Show what goes on and what can be done."""
         control, exporting = self._control, self._control.exporting
         busy = control.running or exporting.running
-        folder = self.what.currentData() == "folder"
-        against = "" if folder else control.targets.objection()
+        # what is in view does not matter to them
+        others = self.what.currentData() in ("folder", "images")
+        against = "" if others else control.targets.objection()
         self.image.tell(control.targets.name() or "No image is open.")
         allow(self.predict, not busy and not against, against or "It runs already.")
         allow(self.cancel, busy, "Nothing runs.")
@@ -109,7 +110,7 @@ class RunPanel(QWidget):
         self.progress.setVisible(busy)
         self.status.tell(control.status)
         self.status.setVisible(bool(control.status))
-        remark = "" if folder else control.targets.remark()
+        remark = "" if others else control.targets.remark()
         if self._models.card is None:
             # the chooser says it
             against = ""

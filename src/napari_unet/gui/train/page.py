@@ -119,9 +119,10 @@ class TrainPage(QWidget):
         saved = self._saved if self._training.state == "idle" else None
         self.result.setVisible(verdict is not None or saved is not None)
         worse = verdict is not None and verdict.outcome == "worse"
+        wrong = (saved.problem if saved is not None else None) or ""
         self.verdict.tell(
-            verdict.sentence if verdict is not None else "",
-            "warning" if worse else "info",
+            "\n".join(filter(None, (wrong, verdict.sentence if verdict else ""))),
+            "warning" if worse or wrong else "info",
         )
         self.model.tell(
             f"Saved as “{Path(saved.path).stem}”, chosen in the Predict dock."

@@ -1,0 +1,25 @@
+"""Layers that are made beforehand."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from napari_unet.gui.main_thread import MainThread
+from napari_unet.gui.warm_up import WarmUp
+
+if TYPE_CHECKING:
+    from pytestqt.qtbot import QtBot
+
+
+def test_what_waits_runs_once_when_it_is_done_and_at_once_afterwards(
+    qtbot: QtBot,
+) -> None:
+    told: list[str] = []
+    warm_up = WarmUp(MainThread())
+    warm_up.then(lambda: told.append("waited"))
+    assert told == []
+    warm_up.begin()
+    warm_up.begin()
+    qtbot.waitUntil(lambda: told == ["waited"], timeout=30_000)
+    warm_up.then(lambda: told.append("at once"))
+    assert told == ["waited", "at once"]

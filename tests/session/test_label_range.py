@@ -1,0 +1,32 @@
+"""How large the ids of a Labels layer can be."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from napari.layers import Labels
+
+from napari_unet.session.label_range import HIGHEST_SHORT, label_dtype, make_room
+
+
+@pytest.mark.parametrize(
+    ("highest", "dtype"),
+    [(0, np.uint16), (HIGHEST_SHORT, np.uint16), (HIGHEST_SHORT + 1, np.int32)],
+)
+def test_few_ids_take_16_bits_and_many_32(highest: int, dtype: type) -> None:
+    assert label_dtype(highest) == dtype
+
+
+def test_a_layer_gets_room_before_its_type_is_full() -> None:
+    layer = Labels(np.array([[7, 0]], np.uint16))
+    make_room(layer, 64_800)
+    assert layer.data.dtype == np.uint16
+    make_room(layer, 65_000)
+    assert layer.data.dtype == np.int32
+    np.testing.assert_array_equal(layer.data, [[7, 0]])
+
+
+def test_a_layer_of_8_bits_gets_16() -> None:
+    layer = Labels(np.array([[7, 0]], np.uint8))
+    make_room(layer, 254)
+    assert layer.data.dtype == np.uint16
