@@ -33,7 +33,7 @@ interaction: $(VENV)/.test $(VENV)/.screen
 	$(SCREEN) $(BIN)/python -m benchmarks.interaction
 
 screenshots: $(VENV)/.test $(VENV)/.screen
-	$(SCREEN) $(BIN)/python docs/make_screenshots.py
+	$(SCREEN) $(BIN)/python -m benchmarks.interaction.screenshots
 
 clean:
 	rm -rf $(VENV) demo-output benchmark-output

@@ -20,6 +20,7 @@ from benchmarks.interaction.headless import Headless
 from benchmarks.interaction.latency import first_tile, overlay_moves
 from benchmarks.interaction.material import annotation, settings, stack
 from benchmarks.interaction.user import Heartbeat, User
+from napari_unet.session.layers import find
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,7 +51,8 @@ def open_viewer(
 
     open_workspace()
     seconds = perf_counter() - began
-    hand.wait(1)
+    hand.wait_until(lambda: find(viewer, "annotation"), 60)
+    hand.wait(3)
     return viewer, hand, workspace_of(viewer), seconds
 
 

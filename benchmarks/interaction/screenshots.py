@@ -16,13 +16,14 @@ import numpy as np
 from benchmarks.interaction.hand import Hand
 from napari_unet.core.recipe import Training
 from napari_unet.io import samples
+from napari_unet.session.layers import find
 
 if TYPE_CHECKING:
     import napari
 
     from napari_unet.session.workspace import Workspace
 
-_IMAGES = Path(__file__).parent / "images"
+_IMAGES = Path("docs/images")
 _MINUTES = 1.0
 _CELLS = 9
 
@@ -43,6 +44,7 @@ def main() -> None:
     viewer.add_image(_stack(), name="nuclei")
     open_workspace()
     workspace = workspace_of(viewer)
+    hand.wait_until(lambda: find(viewer, "annotation"))
     hand.wait(1)
     _annotate(viewer, hand, workspace)
     _shoot(viewer, folder / "annotate.png")
@@ -115,9 +117,9 @@ def _predict(viewer: napari.Viewer, hand: Hand, workspace: Workspace) -> None:
 
 
 def _raise(viewer: napari.Viewer, name: str) -> None:
-    dock, _ = viewer.window.add_plugin_dock_widget("napari-unet", name)
-    dock.show()
-    dock.raise_()
+    from napari_unet.gui import docks
+
+    docks.show_dock(viewer, getattr(docks, f"{name}Dock"))
 
 
 def _shoot(viewer: napari.Viewer, path: Path) -> None:
