@@ -10,7 +10,7 @@ from psygnal import Signal
 from napari_unet.core.events import CellsFound, CellsLinked, TileDone
 from napari_unet.core.jobs import SegmentJob
 from napari_unet.core.messages import Failed
-from napari_unet.session.worker import Handle
+from napari_unet.session.worker.client import Handle
 
 if TYPE_CHECKING:
     from napari_unet.core.jobs import Job

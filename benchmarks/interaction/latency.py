@@ -12,7 +12,7 @@ import numpy as np
 from benchmarks.interaction.material import save_untrained
 from napari_unet.core.annotations import Annotation
 from napari_unet.core.weights import border_weights
-from napari_unet.session.layers import find
+from napari_unet.session.images.layers import find
 
 if TYPE_CHECKING:
     import napari

@@ -20,7 +20,7 @@ from benchmarks.interaction.headless import Headless
 from benchmarks.interaction.latency import first_tile, overlay_moves
 from benchmarks.interaction.material import annotation, settings, stack
 from benchmarks.interaction.user import Heartbeat, User
-from napari_unet.session.layers import find
+from napari_unet.session.images.layers import find
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -16,16 +16,20 @@ import numpy as np
 from benchmarks.interaction.hand import Hand
 from napari_unet.core.recipe import Training
 from napari_unet.io import samples
-from napari_unet.session.layers import find
+from napari_unet.session.images.layers import find
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import napari
+    from numpy.typing import NDArray
 
     from napari_unet.session.workspace import Workspace
 
 _IMAGES = Path("docs/images")
 _MINUTES = 1.0
-_CELLS = 9
+# The part of a slice that is annotated (y, x).
+_WINDOW = (slice(150, 330), slice(180, 440))
 
 
 def main() -> None:
@@ -81,23 +85,35 @@ def _annotate(viewer: napari.Viewer, hand: Hand, workspace: Workspace) -> None:
 
 
 def _paint(hand: Hand, workspace: Workspace, layer: Any, z: int) -> None:
+    """Paint all nuclei that lie in the window, then the background between them."""
     truth = np.asarray(samples.nuclei()[z][1].data)
-    numbers = [n for n in np.unique(truth[truth > 0]) if (truth == n).sum() > 300]
-    for number in numbers[:_CELLS]:
-        ys, xs = np.nonzero(truth == number)
-        layer.brush_size = 6
-        for row in range(int(ys.min()) + 3, int(ys.max()) - 2, 4):
-            line = xs[ys == row]
-            hand.drag([(row, int(line.min()) + 3), (row, int(line.max()) - 3)], layer)
+    rows, columns = _WINDOW
+    inside = set(np.unique(truth[rows, columns]).tolist()) - {0}
+    whole = [
+        n for n in inside if (truth[rows, columns] == n).sum() == (truth == n).sum()
+    ]
+    layer.brush_size = 4
+    for number in sorted(whole):
         workspace.annotating.next_cell()
+        for stroke in _strokes(truth == number, _WINDOW, step=3, margin=1):
+            hand.drag(stroke, layer)
     workspace.annotating.background()
-    layer.brush_size = 14
-    free = np.argwhere(truth == 0)
-    for y, x in free[:: len(free) // 16]:
-        around = truth[max(y - 10, 0) : y + 10, max(x - 10, 0) : x + 40]
-        if (around == 0).all() and x < truth.shape[1] - 40:
-            hand.drag([(int(y), int(x)), (int(y), int(x) + 25)], layer)
+    for stroke in _strokes(truth == 0, _WINDOW, step=3, margin=2):
+        hand.drag(stroke, layer)
     workspace.annotating.next_cell()
+
+
+def _strokes(
+    mask: NDArray[np.bool_], window: tuple[slice, slice], step: int, margin: int
+) -> Iterator[list[tuple[int, int]]]:
+    """Horizontal strokes that fill a mask in a window, as ends (y, x)."""
+    rows, columns = window
+    for y in range(rows.start, rows.stop, step):
+        line = np.concatenate([[False], mask[y, columns], [False]])
+        for start, stop in np.flatnonzero(np.diff(line)).reshape(-1, 2):
+            if stop - start > 2 * margin:
+                left, right = start + margin, stop - 1 - margin
+                yield [(y, columns.start + int(left)), (y, columns.start + int(right))]
 
 
 def _train(viewer: napari.Viewer, hand: Hand, workspace: Workspace) -> None:

@@ -33,8 +33,8 @@ from napari_unet.gui.annotate.page import (
 )
 from napari_unet.gui.annotate.shortcut_panel import key_table
 from napari_unet.gui.main_thread import MainThread
+from napari_unet.session.annotating.shortcuts import SHORTCUTS
 from napari_unet.session.preferences import Preferences
-from napari_unet.session.shortcuts import SHORTCUTS
 from napari_unet.session.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from pytestqt.qtbot import QtBot
 
-    from napari_unet.session.project import ProjectImage
+    from napari_unet.session.project.record import ProjectImage
 
 
 @pytest.fixture

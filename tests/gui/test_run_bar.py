@@ -20,7 +20,7 @@ LEFT = Qt.MouseButton.LeftButton
 
 
 class TrainingStandIn:
-    """What the run bar knows of `session.training.TrainingControl`."""
+    """What the run bar knows of `session.training.control.TrainingControl`."""
 
     changed = Signal()
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class HandleStandIn:
-    """What the task manager needs of `session.worker.Handle`."""
+    """What the task manager needs of `session.worker.client.Handle`."""
 
     ended = Signal(bool)
     failed = Signal(object)

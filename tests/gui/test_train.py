@@ -16,8 +16,8 @@ from napari_unet.core.recipe import Training
 from napari_unet.gui.train.page import TrainPage
 from napari_unet.io.model_file import save_model
 from napari_unet.session.preferences import Preferences
-from napari_unet.session.run_record import RunRecord
-from napari_unet.session.training import TrainingControl
+from napari_unet.session.training.control import TrainingControl
+from napari_unet.session.training.run_record import RunRecord
 from napari_unet.session.workspace import Workspace
 
 if TYPE_CHECKING:

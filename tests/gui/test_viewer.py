@@ -19,7 +19,7 @@ from napari_unet.core.events import CorrectionUsed
 from napari_unet.core.recipe import Training
 from napari_unet.io import samples
 from napari_unet.io.images import read_labels
-from napari_unet.session.layers import find
+from napari_unet.session.images.layers import find
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -429,7 +429,7 @@ import sys
 from time import time
 import napari, numpy as np
 from benchmarks.interaction.hand import Hand
-from napari_unet.session.layers import find
+from napari_unet.session.images.layers import find
 
 viewer = napari.Viewer()
 viewer.window.resize(1366, 768)

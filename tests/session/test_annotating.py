@@ -11,15 +11,15 @@ from napari_unet.core.events import Checked
 from napari_unet.core.messages import Failed
 from napari_unet.core.project_check import check
 from napari_unet.core.recipe import Training
-from napari_unet.session.annotating import Annotating
-from napari_unet.session.checking import DataCheck
-from napari_unet.session.colours import SHADES, colour_table
-from napari_unet.session.images import ImageList
-from napari_unet.session.layers import find, note, role_of
-from napari_unet.session.project import ProjectClass
-from napari_unet.session.sharing import Sharing
-from napari_unet.session.shortcuts import SHORTCUTS
-from napari_unet.session.store import ProjectStore
+from napari_unet.session.annotating.checking import DataCheck
+from napari_unet.session.annotating.colours import SHADES, colour_table
+from napari_unet.session.annotating.control import Annotating
+from napari_unet.session.annotating.shortcuts import SHORTCUTS
+from napari_unet.session.images.image_list import ImageList
+from napari_unet.session.images.layers import find, note, role_of
+from napari_unet.session.images.sharing import Sharing
+from napari_unet.session.project.record import ProjectClass
+from napari_unet.session.project.store import ProjectStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from napari.layers import Labels
 
     from napari_unet.core.jobs import CheckJob
-    from napari_unet.session.edits import Edit
-    from napari_unet.session.project import ProjectImage
+    from napari_unet.session.annotating.edits import Edit
+    from napari_unet.session.project.record import ProjectImage
 
 
 class Bench:

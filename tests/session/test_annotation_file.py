@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from napari_unet.session import annotation_file as module
-from napari_unet.session.annotation_file import HIGHEST_ID, AnnotationFile
-from napari_unet.session.places_log import read_places
+from napari_unet.session.project import annotation_file as module
+from napari_unet.session.project.annotation_file import HIGHEST_ID, AnnotationFile
+from napari_unet.session.project.places_log import read_places
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,9 +6,9 @@ import pytest
 
 from napari_unet.core.annotations import ClassInfo
 from napari_unet.core.stored import Stored, StoredAnnotation
-from napari_unet.session import corrections as module
-from napari_unet.session.corrections import Corrections
-from napari_unet.session.edits import Edit
+from napari_unet.session.annotating.edits import Edit
+from napari_unet.session.training import corrections as module
+from napari_unet.session.training.corrections import Corrections
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -10,8 +10,8 @@ import pytest
 from napari.components import ViewerModel
 from wrapt import ObjectProxy
 
-from napari_unet.session.annotation_file import AnnotationFile
-from napari_unet.session.edits import Edit, EditStream, different_box
+from napari_unet.session.annotating.edits import Edit, EditStream, different_box
+from napari_unet.session.project.annotation_file import AnnotationFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable

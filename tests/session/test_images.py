@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from napari.components import ViewerModel
 
-from napari_unet.session.images import ImageList
-from napari_unet.session.layers import note
-from napari_unet.session.sharing import Sharing
-from napari_unet.session.store import ProjectStore
+from napari_unet.session.images.image_list import ImageList
+from napari_unet.session.images.layers import note
+from napari_unet.session.images.sharing import Sharing
+from napari_unet.session.project.store import ProjectStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

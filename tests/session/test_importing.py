@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from napari.components import ViewerModel
 
-from napari_unet.session.importing import (
+from napari_unet.session.annotating.importing import (
     AmbiguousMasksError,
     from_masks,
     from_shapes,
     merged,
 )
-from napari_unet.session.project import ProjectClass
+from napari_unet.session.project.record import ProjectClass
 
 ONE = (ProjectClass(),)
 

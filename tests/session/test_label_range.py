@@ -6,7 +6,11 @@ import numpy as np
 import pytest
 from napari.layers import Labels
 
-from napari_unet.session.label_range import HIGHEST_SHORT, label_dtype, make_room
+from napari_unet.session.annotating.label_range import (
+    HIGHEST_SHORT,
+    label_dtype,
+    make_room,
+)
 
 
 @pytest.mark.parametrize(

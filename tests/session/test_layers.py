@@ -7,7 +7,7 @@ import pytest
 from napari.components import ViewerModel
 from napari.layers import Image
 
-from napari_unet.session.layers import (
+from napari_unet.session.images.layers import (
     METADATA_KEY,
     attributes_like,
     box_in_view,

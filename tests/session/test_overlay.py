@@ -16,15 +16,15 @@ from napari_unet.core.annotations import Annotation
 from napari_unet.core.settings import BorderWeights
 from napari_unet.core.weights import border_weights
 from napari_unet.engine.worker import weights_job
-from napari_unet.session import overlay as module
-from napari_unet.session.annotating import Annotating
-from napari_unet.session.box_weights import affected, weights_in
-from napari_unet.session.images import ImageList
-from napari_unet.session.layers import find, role_of
-from napari_unet.session.overlay import WeightOverlay
-from napari_unet.session.project import FinishedPart
-from napari_unet.session.sharing import Sharing
-from napari_unet.session.store import ProjectStore
+from napari_unet.session.annotating.control import Annotating
+from napari_unet.session.images.image_list import ImageList
+from napari_unet.session.images.layers import find, role_of
+from napari_unet.session.images.sharing import Sharing
+from napari_unet.session.overlay import control as module
+from napari_unet.session.overlay.box_weights import affected, weights_in
+from napari_unet.session.overlay.control import WeightOverlay
+from napari_unet.session.project.record import FinishedPart
+from napari_unet.session.project.store import ProjectStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from tests.session.conftest import Pump
 
     from napari_unet.core.jobs import WeightsJob
-    from napari_unet.session.project import ProjectImage
+    from napari_unet.session.project.record import ProjectImage
 
 SIZE = 96
 NARROW = BorderWeights(sigma=2.0)
@@ -615,7 +615,7 @@ def test_the_box_around_an_edit_ends_at_the_plane() -> None:
 
 def test_the_overlay_loads_no_compiler_and_no_torch_before_it_is_used() -> None:
     code = (
-        "import sys, napari_unet.session.overlay; "
+        "import sys, napari_unet.session.overlay.control; "
         "print({'numba', 'torch', 'napari', 'qtpy'} & set(sys.modules))"
     )
     done = subprocess.run(

@@ -18,14 +18,14 @@ from napari_unet.core.events import (
 from napari_unet.core.jobs import ExportJob, LoadModelJob, PredictJob, SegmentJob
 from napari_unet.core.settings import Prediction, Segmentation
 from napari_unet.io.model_file import save_model
-from napari_unet.session.images import ImageList
-from napari_unet.session.layers import find
-from napari_unet.session.models import ModelList
-from napari_unet.session.prediction import PredictionControl
+from napari_unet.session.images.image_list import ImageList
+from napari_unet.session.images.layers import find
+from napari_unet.session.images.sharing import Ready, Sharing
+from napari_unet.session.prediction.control import PredictionControl
+from napari_unet.session.prediction.models import ModelList
 from napari_unet.session.preferences import Preferences
-from napari_unet.session.sharing import Ready, Sharing
-from napari_unet.session.store import ProjectStore
-from napari_unet.session.worker import Death
+from napari_unet.session.project.store import ProjectStore
+from napari_unet.session.worker.client import Death
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,8 +55,12 @@ class Bench:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     now = [100.0]
-    monkeypatch.setattr("napari_unet.session.segmenting.monotonic", lambda: now[0])
-    monkeypatch.setattr("napari_unet.session.prediction.monotonic", lambda: now[0])
+    monkeypatch.setattr(
+        "napari_unet.session.prediction.segmenting.monotonic", lambda: now[0]
+    )
+    monkeypatch.setattr(
+        "napari_unet.session.prediction.control.monotonic", lambda: now[0]
+    )
     return now
 
 

@@ -12,12 +12,12 @@ from napari_unet.core.events import TileDone
 from napari_unet.core.jobs import LIVE, PredictJob
 from napari_unet.core.messages import Failed
 from napari_unet.core.stored import Stored, StoredImage
-from napari_unet.session import preview as module
-from napari_unet.session.layers import find
+from napari_unet.session.images.layers import find
 from napari_unet.session.preferences import Preferences
-from napari_unet.session.preview import FIRST_LOOK, LivePreview
-from napari_unet.session.preview_region import View, round_out
-from napari_unet.session.project import ImageSource, ProjectImage
+from napari_unet.session.project.record import ImageSource, ProjectImage
+from napari_unet.session.training import preview as module
+from napari_unet.session.training.preview import FIRST_LOOK, LivePreview
+from napari_unet.session.training.preview_region import View, round_out
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

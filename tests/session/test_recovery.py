@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from napari_unet.session.project import ImageSource, ProjectImage
-from napari_unet.session.recovery import find_projects, fingerprint
-from napari_unet.session.store import ProjectStore
+from napari_unet.session.project.record import ImageSource, ProjectImage
+from napari_unet.session.project.recovery import find_projects, fingerprint
+from napari_unet.session.project.store import ProjectStore
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,10 +8,10 @@ import pytest
 from napari.components import ViewerModel
 
 from napari_unet.core.annotations import ClassInfo
-from napari_unet.session.layers import METADATA_KEY, find, role_of
-from napari_unet.session.project import ImageSource, ProjectClass, ProjectImage
-from napari_unet.session.redrawing import Redrawing
-from napari_unet.session.results import ResultLayers
+from napari_unet.session.images.layers import METADATA_KEY, find, role_of
+from napari_unet.session.prediction.redrawing import Redrawing
+from napari_unet.session.prediction.results import ResultLayers
+from napari_unet.session.project.record import ImageSource, ProjectClass, ProjectImage
 
 CLASSES = (ProjectClass(name="nuclei", colour="#102030"), ClassInfo(name="debris"))
 
@@ -184,7 +184,9 @@ def test_a_layer_that_is_slow_to_draw_is_drawn_less_often(
     viewer: ViewerModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = [0.0]
-    monkeypatch.setattr("napari_unet.session.redrawing.perf_counter", lambda: clock[0])
+    monkeypatch.setattr(
+        "napari_unet.session.prediction.redrawing.perf_counter", lambda: clock[0]
+    )
 
     class Slow:
         visible = True

@@ -4,7 +4,11 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from napari_unet.core.recipe import Training
-from napari_unet.session.run_record import RunRecord, latest_model, name_for_run
+from napari_unet.session.training.run_record import (
+    RunRecord,
+    latest_model,
+    name_for_run,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import zarr
 
-from napari_unet.session import sharing as module
-from napari_unet.session.sharing import Ready, Sharing
+from napari_unet.session.images import sharing as module
+from napari_unet.session.images.sharing import Ready, Sharing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from napari.components import ViewerModel
 
-from napari_unet.session.layers import note, source_of
-from napari_unet.session.spotlight import Spotlight
+from napari_unet.session.images.layers import note, source_of
+from napari_unet.session.images.spotlight import Spotlight
 
 
 @pytest.fixture

@@ -16,16 +16,20 @@ import pytest
 import tifffile
 from napari.components import ViewerModel
 
-from napari_unet.session import project as project_module
-from napari_unet.session.edits import EditStream
-from napari_unet.session.project import (
+from napari_unet.session.annotating.edits import EditStream
+from napari_unet.session.project import record as project_module
+from napari_unet.session.project.record import (
     FinishedPart,
     ImageSource,
     Project,
     ProjectClass,
     ProjectImage,
 )
-from napari_unet.session.store import ProjectLockedError, ProjectStore, default_root
+from napari_unet.session.project.store import (
+    ProjectLockedError,
+    ProjectStore,
+    default_root,
+)
 
 WHOLE = (slice(None), slice(None))
 
@@ -486,9 +490,9 @@ from pathlib import Path
 from time import monotonic
 import numpy as np
 from napari.components import ViewerModel
-from napari_unet.session.edits import EditStream
-from napari_unet.session.project import ImageSource, ProjectImage
-from napari_unet.session.store import ProjectStore
+from napari_unet.session.annotating.edits import EditStream
+from napari_unet.session.project.record import ImageSource, ProjectImage
+from napari_unet.session.project.store import ProjectStore
 
 store = ProjectStore.create(Path(sys.argv[1]))
 image = ProjectImage(

@@ -17,14 +17,14 @@ from napari_unet.core.messages import Failed
 from napari_unet.core.model import Model, ModelCard, Score
 from napari_unet.core.recipe import Training
 from napari_unet.io.model_file import save_model
-from napari_unet.session.annotating import Annotating
-from napari_unet.session.images import ImageList
+from napari_unet.session.annotating.control import Annotating
+from napari_unet.session.images.image_list import ImageList
+from napari_unet.session.images.sharing import Sharing
 from napari_unet.session.preferences import Preferences
-from napari_unet.session.run_record import RunRecord
-from napari_unet.session.sharing import Sharing
-from napari_unet.session.store import ProjectStore
-from napari_unet.session.training import TrainingControl
-from napari_unet.session.worker import Death
+from napari_unet.session.project.store import ProjectStore
+from napari_unet.session.training.control import TrainingControl
+from napari_unet.session.training.run_record import RunRecord
+from napari_unet.session.worker.client import Death
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

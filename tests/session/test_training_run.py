@@ -13,7 +13,7 @@ from napari.components import ViewerModel
 from napari_unet.core.events import CorrectionUsed
 from napari_unet.core.recipe import Training
 from napari_unet.io.model_file import read_card
-from napari_unet.session.layers import find
+from napari_unet.session.images.layers import find
 from napari_unet.session.preferences import Preferences
 from napari_unet.session.workspace import Workspace
 

@@ -36,15 +36,15 @@ from napari_unet.core.jobs import (
 from napari_unet.core.settings import BorderWeights
 from napari_unet.core.stored import Stored
 from napari_unet.io.model_file import load_model, read_card
-from napari_unet.session import out_of_memory
-from napari_unet.session.worker import Death, Worker
+from napari_unet.session.worker import out_of_memory
+from napari_unet.session.worker.client import Death, Worker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from napari_unet.core.jobs import Job
     from napari_unet.core.messages import Failed
-    from napari_unet.session.worker import Handle
+    from napari_unet.session.worker.client import Handle
 
 # Tests share the cores with each other: spinning threads would only slow them.
 ENVIRONMENT = {"OMP_NUM_THREADS": "1"}
@@ -549,7 +549,7 @@ import sys, time
 from pathlib import Path
 sys.path.insert(0, {tests!r})
 from example_jobs import SMALL, train_job
-from napari_unet.session.worker import Worker
+from napari_unet.session.worker.client import Worker
 
 calls = []
 worker = Worker(calls.append, environment={{"OMP_NUM_THREADS": "1"}})

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.utils import progress
 
-    from napari_unet.session.worker import Handle
+    from napari_unet.session.worker.client import Handle
 
 _LOOK_MS = 250
 # A job that is over sooner is not shown: its bar would only flicker, and napari

@@ -21,7 +21,7 @@ from napari_unet.gui.main_thread import MainThread
 from napari_unet.gui.preferences import follow_preferences, load_preferences
 from napari_unet.gui.tasks import show_as_task
 from napari_unet.gui.warm_up import WarmUp
-from napari_unet.session.worker import LANES
+from napari_unet.session.worker.client import LANES
 from napari_unet.session.workspace import Workspace
 
 if TYPE_CHECKING:

@@ -12,18 +12,18 @@ import psutil
 from psygnal import Signal
 
 from napari_unet.core.jobs import FreeMemoryJob, TrainJob
-from napari_unet.session.annotating import Annotating
-from napari_unet.session.images import ImageList
-from napari_unet.session.layers import find
-from napari_unet.session.models import ModelList
-from napari_unet.session.overlay import WeightOverlay
-from napari_unet.session.prediction import PredictionControl
+from napari_unet.session.annotating.control import Annotating
+from napari_unet.session.images.image_list import ImageList
+from napari_unet.session.images.layers import find
+from napari_unet.session.images.reopening import locate, open_images
+from napari_unet.session.images.sharing import Sharing
+from napari_unet.session.overlay.control import WeightOverlay
+from napari_unet.session.prediction.control import PredictionControl
+from napari_unet.session.prediction.models import ModelList
+from napari_unet.session.project.store import ProjectStore, default_root
 from napari_unet.session.relay import relay
-from napari_unet.session.reopening import locate, open_images
-from napari_unet.session.sharing import Sharing
-from napari_unet.session.store import ProjectStore, default_root
-from napari_unet.session.training import TrainingControl
-from napari_unet.session.worker import Worker
+from napari_unet.session.training.control import TrainingControl
+from napari_unet.session.worker.client import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
     from napari_unet.core.events import ModelSaved
     from napari_unet.session.preferences import Preferences
-    from napari_unet.session.project import ProjectImage
-    from napari_unet.session.worker import Death
+    from napari_unet.session.project.record import ProjectImage
+    from napari_unet.session.worker.client import Death
 
 
 class Workspace:

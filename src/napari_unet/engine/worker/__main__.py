@@ -1,4 +1,4 @@
-"""`python -m napari_unet.engine.worker`: started by `session.lane`, never by hand.
+"""`python -m napari_unet.engine.worker`: `session.worker.lane` starts it, nobody else.
 
 Address and key come through the standard input, so that no list of processes shows
 them.

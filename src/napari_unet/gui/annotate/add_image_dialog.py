@@ -18,8 +18,8 @@ from qtpy.QtWidgets import (
 )
 
 from napari_unet.gui.widgets import Hint
-from napari_unet.session.image_layers import check_channels
-from napari_unet.session.layers import guess_axes, level_data
+from napari_unet.session.images.image_layers import check_channels
+from napari_unet.session.images.layers import guess_axes, level_data
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -20,7 +20,7 @@ from napari_unet.gui.annotate.image_panel import NEW, OPEN, SHOW
 from napari_unet.gui.annotate.telling import telling
 from napari_unet.gui.number_box import IntBox
 from napari_unet.gui.widgets import SPACING, Hint, blocked, follow, guard_wheel, row
-from napari_unet.session.shortcuts import key_of
+from napari_unet.session.annotating.shortcuts import key_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

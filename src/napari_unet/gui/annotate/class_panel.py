@@ -27,11 +27,11 @@ from napari_unet.gui.widgets import (
     guard_wheel,
     row,
 )
-from napari_unet.session.shortcuts import key_of
+from napari_unet.session.annotating.shortcuts import key_of
 
 if TYPE_CHECKING:
     from napari_unet.core.annotations import ClassKind
-    from napari_unet.session.project import ProjectClass
+    from napari_unet.session.project.record import ProjectClass
     from napari_unet.session.workspace import Workspace
 
 _KINDS: tuple[ClassKind, ...] = ("cells", "regions")

@@ -18,14 +18,14 @@ from napari_unet.gui.annotate.add_image_dialog import AddImageDialog, needs_dial
 from napari_unet.gui.annotate.asking_where import ask_where
 from napari_unet.gui.annotate.telling import telling
 from napari_unet.gui.widgets import SPACING, ButtonRow, allow, blocked, follow
-from napari_unet.session.reopening import open_image
+from napari_unet.session.images.reopening import open_image
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from napari.layers import Layer
 
-    from napari_unet.session.project import ProjectImage
+    from napari_unet.session.project.record import ProjectImage
     from napari_unet.session.workspace import Workspace
 
 NEW, SHOW, OPEN = "New annotation", "Show annotation", "Open image…"

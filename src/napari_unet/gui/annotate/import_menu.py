@@ -17,8 +17,8 @@ from qtpy.QtWidgets import (
 
 from napari_unet.gui.annotate.telling import telling
 from napari_unet.gui.main_thread import MainThread, in_background
-from napari_unet.session.importing import AmbiguousMasksError
-from napari_unet.session.layers import role_of
+from napari_unet.session.annotating.importing import AmbiguousMasksError
+from napari_unet.session.images.layers import role_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from napari.layers import Layer, Shapes
 
     from napari_unet.core.annotations import Kind
-    from napari_unet.session.importing import Imported
+    from napari_unet.session.annotating.importing import Imported
     from napari_unet.session.workspace import Workspace
 
 # Masks of more pixels are read in the background; so many cells may come meanwhile.

@@ -10,7 +10,7 @@ from napari_unet.gui.annotate.telling import telling
 from napari_unet.gui.widgets import SPACING, ButtonRow, Hint, allow, follow
 
 if TYPE_CHECKING:
-    from napari_unet.session.store import FoundProject
+    from napari_unet.session.project.store import FoundProject
     from napari_unet.session.workspace import Workspace
 
 

@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QFileDialog, QMenu, QPushButton, QWidget
 from napari_unet.gui.annotate.asking_where import open_images
 from napari_unet.gui.annotate.telling import telling
 from napari_unet.gui.widgets import follow
-from napari_unet.session.shortcuts import key_of
+from napari_unet.session.annotating.shortcuts import key_of
 
 if TYPE_CHECKING:
     from napari_unet.session.workspace import Workspace

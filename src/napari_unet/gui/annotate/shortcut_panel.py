@@ -6,7 +6,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QGridLayout, QLabel, QWidget
 
 from napari_unet.gui.widgets import SPACING, Hint
-from napari_unet.session.shortcuts import CLASS_KEYS, SHORTCUTS, readable
+from napari_unet.session.annotating.shortcuts import CLASS_KEYS, SHORTCUTS, readable
 
 
 class ShortcutPanel(QWidget):

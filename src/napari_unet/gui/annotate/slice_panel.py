@@ -24,11 +24,11 @@ from napari_unet.gui.widgets import (
     follow,
     row,
 )
-from napari_unet.session.counting import CellCounts
-from napari_unet.session.shortcuts import key_of
+from napari_unet.session.annotating.counting import CellCounts
+from napari_unet.session.annotating.shortcuts import key_of
 
 if TYPE_CHECKING:
-    from napari_unet.session.project import ProjectImage
+    from napari_unet.session.project.record import ProjectImage
     from napari_unet.session.workspace import Workspace
 
 _EVERY_MS = 400

@@ -21,7 +21,7 @@ from napari_unet.gui.layouts import column, row
 from napari_unet.gui.widgets import Heading, Hint
 
 if TYPE_CHECKING:
-    from napari_unet.session.exporting import Exporting
+    from napari_unet.session.prediction.exporting import Exporting
 
 _FORMATS = {
     "tif": ("TIFF (Fiji, ImageJ)", "Label images that Fiji opens as they are."),

@@ -26,12 +26,12 @@ from napari_unet.gui.widgets import (
     guard_wheel,
 )
 from napari_unet.io.model_file import SUFFIX
-from napari_unet.session.models import describe
+from napari_unet.session.prediction.models import describe
 
 if TYPE_CHECKING:
     from qtpy.QtCore import QMimeData
 
-    from napari_unet.session.models import ModelList
+    from napari_unet.session.prediction.models import ModelList
 
 _FILES = f"Models (*{SUFFIX})"
 

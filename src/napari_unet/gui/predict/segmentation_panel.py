@@ -11,8 +11,8 @@ from napari_unet.gui.forms import SettingsForm
 from napari_unet.gui.widgets import SPACING, Fold, allow, blocked, follow
 
 if TYPE_CHECKING:
-    from napari_unet.session.models import ModelList
-    from napari_unet.session.prediction import PredictionControl
+    from napari_unet.session.prediction.control import PredictionControl
+    from napari_unet.session.prediction.models import ModelList
 
 _MAIN = ("threshold", "min_size", "min_distance")
 _MORE = ("neck", "ridge", "fill_holes", "clear_border", "link_z", "link_iou")

@@ -1,0 +1,1 @@
+"""What people paint: layers, brush, classes, finished parts, imports, checks."""

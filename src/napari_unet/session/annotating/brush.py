@@ -1,0 +1,242 @@
+"""What the brush paints: a cell of a class, background, or nothing; and on what."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Literal
+
+from psygnal import Signal
+
+from napari_unet.core.annotations import BACKGROUND, FIRST_OBJECT
+from napari_unet.session.annotating.classes import check_number
+from napari_unet.session.annotating.label_range import make_room
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from napari.layers import Labels
+
+    from napari_unet.session.images.image_list import ImageList
+    from napari_unet.session.project.record import ProjectImage
+    from napari_unet.session.project.store import ProjectStore
+
+Tool = Literal["cell", "background", "erase", "other"]
+
+# Modes of napari in which a label is put into the layer.
+_DRAWING = ("paint", "fill", "polygon")
+# Brush of a new layer: this share of the shorter side, within these bounds in pixels.
+_SHARE, _SMALLEST, _LARGEST = 50, 4, 30
+
+
+class Brush:
+    """Sets napari's own tools: label, mode, and whether painted pixels are kept.
+
+    Painting a cell or background leaves what is painted as it is (`keep`), so that
+    touching cells and the background around them are easy to paint; erasing erases
+    anything.
+
+    Parameters
+    ----------
+    store : ProjectStore
+    images : ImageList
+    """
+
+    changed = Signal()
+    """Class, tool, label or size."""
+
+    def __init__(self, store: ProjectStore, images: ImageList) -> None:
+        self._store = store
+        self._images = images
+        self._class = 1
+        self._keep = True
+        self._busy = False
+        self._labels: dict[str, int] = {}
+
+    @property
+    def active_class(self) -> int:
+        """Number of the class that new cells get."""
+        return min(self._class, len(self._store.project.classes))
+
+    @property
+    def keep(self) -> bool:
+        """Whether painting leaves what is painted as it is."""
+        return self._keep
+
+    def set_keep(self, keep: bool) -> None:
+        """Leave what is painted as it is, or paint over it."""
+        self._keep = keep
+        layer = self.layer
+        if layer is not None:
+            self._apply_keep(layer)
+        self.changed.emit()
+
+    @property
+    def layer(self) -> Labels | None:
+        """Annotation layer of the current image."""
+        image = self._images.current
+        return self._images.annotation_layer(image.id) if image is not None else None
+
+    @property
+    def tool(self) -> Tool:
+        """What the next stroke does."""
+        layer = self.layer
+        if layer is None or layer.mode not in (*_DRAWING, "erase"):
+            return "other"
+        if layer.mode == "erase" or layer.selected_label == 0:
+            return "erase"
+        return "background" if layer.selected_label == BACKGROUND else "cell"
+
+    def take(self, layer: Labels, shape: tuple[int, ...]) -> None:
+        """Prepare a new annotation layer so that painting a cell can begin."""
+        size = min(max(min(shape[-2:]) // _SHARE, _SMALLEST), _LARGEST)
+        layer.n_edit_dimensions = 2
+        layer.brush_size = size
+        layer.events.selected_label.connect(self._on_label)
+        layer.events.preserve_labels.connect(self._on_preserve)
+        layer.events.mode.connect(self._on_mode)
+        layer.events.brush_size.connect(self._on_size)
+        layer.events.visible.connect(self._on_size)
+
+    def release(self, layer: Labels) -> None:
+        """Follow a layer no more."""
+        layer.events.selected_label.disconnect(self._on_label)
+        layer.events.preserve_labels.disconnect(self._on_preserve)
+        layer.events.mode.disconnect(self._on_mode)
+        layer.events.brush_size.disconnect(self._on_size)
+        layer.events.visible.disconnect(self._on_size)
+
+    def next_cell(self) -> None:
+        """Take an id that no object has; for regions, the id of the class."""
+        image, layer = self._target()
+        number = self.active_class
+        id_ = self._region_id(image, number)
+        if id_ is None:
+            id_ = self.free_id(image.id)
+            if number > 1 or self._is_region(number) or id_ in image.class_of:
+                self._record(image, id_, number)
+        self._select(layer, id_)
+
+    def background(self) -> None:
+        """Paint background."""
+        _, layer = self._target()
+        self._select(layer, BACKGROUND)
+
+    def erase(self) -> None:
+        """Take annotation away."""
+        _, layer = self._target()
+        layer.mode = "erase"
+
+    def set_class(self, number: int) -> None:
+        """Paint cells of another class from now on.
+
+        Raises
+        ------
+        ValueError
+            If there is no class of this number.
+        """
+        check_number(self._store.project, number)
+        self._class = number
+        if self.layer is not None:
+            self.next_cell()
+        self.changed.emit()
+
+    def fresh_id(self, image_id: str) -> int:
+        """Return an id from which on none is painted, given a class, or selected."""
+        image = self._store.project.image(image_id)
+        layer = self._images.annotation_layer(image_id)
+        selected = int(layer.selected_label) if layer is not None else BACKGROUND
+        return max(self.free_id(image_id) - 1, *image.class_of, selected) + 1
+
+    def free_id(self, image_id: str) -> int:
+        """Return the lowest id above all that were ever painted."""
+        image = self._store.project.image(image_id)
+        highest = self._store.annotation(image_id).highest if image.annotated else 0
+        return max(highest, BACKGROUND) + 1
+
+    def renew(self, image_id: str) -> None:
+        """Take another id for the next cell if an object got the one at hand."""
+        layer = self.layer
+        image = self._images.current
+        if layer is None or image is None or image.id != image_id:
+            return
+        if FIRST_OBJECT <= layer.selected_label < self.free_id(image_id):
+            mode = layer.mode
+            self.next_cell()
+            layer.mode = mode
+
+    def _target(self) -> tuple[ProjectImage, Labels]:
+        image, layer = self._images.current, self.layer
+        if image is None or layer is None:
+            raise ValueError("There is no annotation to paint in: add an image first.")
+        return image, layer
+
+    def _is_region(self, number: int) -> bool:
+        return self._store.project.classes[number - 1].kind == "regions"
+
+    def _region_id(self, image: ProjectImage, number: int) -> int | None:
+        """Return the one id that all areas of a class of regions have."""
+        if not self._is_region(number):
+            return None
+        return min((i for i, k in image.class_of.items() if k == number), default=None)
+
+    def _record(self, image: ProjectImage, id_: int, number: int) -> None:
+        """Write down the class of an object."""
+        if image.class_of.get(id_, 1) == number and id_ in image.class_of:
+            return
+        changed = image.replace(class_of={**image.class_of, id_: number})
+        self._store.update(self._store.project.with_image(changed))
+
+    def _select(self, layer: Labels, id_: int) -> None:
+        make_room(layer, id_)
+        with self._own_change():
+            layer.selected_label = id_
+            if layer.mode not in _DRAWING:
+                layer.mode = "paint"
+            self._apply_keep(layer)
+        self.changed.emit()
+
+    def _apply_keep(self, layer: Labels) -> None:
+        with self._own_change():
+            wanted = self._keep and layer.mode != "erase"
+            if layer.preserve_labels != wanted:
+                layer.preserve_labels = wanted
+
+    @contextmanager
+    def _own_change(self) -> Iterator[None]:
+        before, self._busy = self._busy, True
+        try:
+            yield
+        finally:
+            self._busy = before
+
+    def _on_label(self, event: Any) -> None:
+        """Follow a label that was chosen with napari's own means."""
+        layer = event.source
+        image_id, id_ = self._images.id_of(layer), int(layer.selected_label)
+        # napari tells of the label also when only its colour is new.
+        if image_id is None or self._labels.get(image_id) == id_:
+            return
+        self._labels[image_id] = id_
+        if self._busy or id_ < FIRST_OBJECT:
+            self.changed.emit()
+            return
+        image = self._store.project.image(image_id)
+        if id_ < self.free_id(image_id) or id_ in image.class_of:
+            self._class = image.class_of.get(id_, 1)
+        elif self.active_class > 1:
+            self._record(image, id_, self.active_class)
+        self.changed.emit()
+
+    def _on_mode(self, event: Any) -> None:
+        self._apply_keep(event.source)
+        self.changed.emit()
+
+    def _on_preserve(self, event: Any) -> None:
+        """Take over napari's own toggle."""
+        layer = event.source
+        if not self._busy and layer.mode != "erase":
+            self._keep = bool(layer.preserve_labels)
+            self.changed.emit()
+
+    def _on_size(self, event: Any) -> None:
+        self.changed.emit()

@@ -1,0 +1,184 @@
+"""Which layers make up an image of the project, and what is written down of them."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from napari_unet.core.image import AXES
+from napari_unet.session.images import layers as roles
+from napari_unet.session.project.record import ImageSource, ProjectImage
+from napari_unet.session.project.store import fingerprint
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from napari.layers import Layer
+
+    from napari_unet.session.images.sharing import Ready
+
+
+def is_image(layer: Layer) -> bool:
+    """Whether napari shows the layer as an image."""
+    return any(
+        (kind.__name__, kind.__module__.split(".")[0]) == ("Image", "napari")
+        for kind in type(layer).__mro__
+    )
+
+
+def check_channels(layers: Sequence[Layer], axes: str, level: int) -> None:
+    """Check that layers can be the channels of one image.
+
+    Raises
+    ------
+    ValueError
+        If they are no images, differ in shape or scale, or do not have these axes.
+    """
+    if not layers:
+        raise ValueError("Select one image layer, or one for each channel.")
+    for layer in layers:
+        if not is_image(layer):
+            raise ValueError(f"{layer.name} is no image layer.")
+        levels = len(layer.data) if layer.multiscale else 1
+        if not 0 <= level < levels:
+            raise ValueError(
+                f"{layer.name} has the levels 0 to {levels - 1}, found {level}."
+            )
+    data = roles.level_data(layers[0], level)
+    _check_axes(layers[0], axes, tuple(data.shape))
+    for other in layers[1:]:
+        shape = tuple(roles.level_data(other, level).shape)
+        if shape != tuple(data.shape):
+            raise ValueError(
+                "the channels of an image have one shape: "
+                f"{layers[0].name} has {tuple(data.shape)}, {other.name} {shape}."
+            )
+        if tuple(other.scale) != tuple(layers[0].scale):
+            raise ValueError(
+                "the channels of an image have one scale: "
+                f"{layers[0].name} has {tuple(map(float, layers[0].scale))}, "
+                f"{other.name} {tuple(map(float, other.scale))}."
+            )
+    if len(layers) > 1 and "c" in axes:
+        raise ValueError(
+            f"{layers[0].name} has channels itself (axes {axes}): add it alone."
+        )
+
+
+def describe(layers: Sequence[Layer], axes: str, level: int, mark: str) -> ProjectImage:
+    """Return the record of an image that is new to the project."""
+    first = layers[0]
+    shape = tuple(int(n) for n in roles.level_data(first, level).shape)
+    return ProjectImage(
+        id=uuid4().hex[:12],
+        name=first.name,
+        sources=tuple(
+            ImageSource(path=_path(layer), layer=layer.name) for layer in layers
+        ),
+        axes=axes,
+        shape=shape,
+        level=level,
+        fingerprint=mark,
+        spacing_um=roles.spacing_um_of(first, axes, level),
+    )
+
+
+def fingerprint_of(layers: Sequence[Layer], axes: str, level: int) -> str:
+    """Return the fingerprint of an image of one or several layers."""
+    marks = [fingerprint(roles.level_data(layer, level), axes) for layer in layers]
+    if len(marks) == 1:
+        return marks[0]
+    return hashlib.sha256(" ".join(marks).encode()).hexdigest()[: len(marks[0])]
+
+
+def fits(layer: Layer, image: ProjectImage) -> bool:
+    """Whether the layer's data could be a channel of the image."""
+    levels = len(layer.data) if layer.multiscale else 1
+    if image.level >= levels:
+        return False
+    return tuple(roles.level_data(layer, image.level).shape) == image.shape
+
+
+def selections(
+    channels: Sequence[Layer], image: ProjectImage
+) -> Iterator[Sequence[Layer]]:
+    """Yield layers that may together be the image, the likeliest first."""
+    names = [source.layer for source in image.sources]
+    if len(names) == 1:
+        for layer in sorted(channels, key=lambda one: one.name != names[0]):
+            yield [layer]
+        return
+    by_name = {layer.name: layer for layer in channels}
+    if len(set(names)) == len(names) and set(names) <= set(by_name):
+        yield [by_name[name] for name in names]
+    if len(channels) == len(names):
+        yield channels
+
+
+class AllReady:
+    """Several things that become ready, such as the channels of one image."""
+
+    def __init__(self, parts: Sequence[Ready]) -> None:
+        self._parts = parts
+
+    @property
+    def done(self) -> bool:
+        """Whether all are."""
+        return all(part.done for part in self._parts)
+
+    @property
+    def failed(self) -> str:
+        """Why the first of those that failed did; empty if none has."""
+        return next((part.failed for part in self._parts if part.failed), "")
+
+    def then(
+        self, callback: Callable[[], None], failed: Callable[[str], None] | None = None
+    ) -> None:
+        """Call back once all are ready, or once the first has failed."""
+        left = len(self._parts)
+        told = False
+
+        def one() -> None:
+            nonlocal left
+            left -= 1
+            if left == 0:
+                callback()
+
+        def one_failed(sentence: str) -> None:
+            nonlocal told
+            if not told and failed is not None:
+                told = True
+                failed(sentence)
+
+        for part in self._parts:
+            part.then(one, one_failed)
+
+
+def _check_axes(layer: Layer, axes: str, shape: tuple[int, ...]) -> None:
+    usual = roles.guess_axes(layer)
+    allowed = set(AXES) >= set(axes) >= {"y", "x"} and len(set(axes)) == len(axes)
+    if not allowed or len(axes) != len(shape):
+        raise ValueError(
+            f"{layer.name} has {len(shape)} axes: name each with one of t, c, z, y, x "
+            f"(y and x are needed, for instance {usual!r}), found {axes!r}."
+        )
+    if layer.rgb and not axes.endswith("c"):
+        raise ValueError(
+            f"{layer.name} is coloured, its last axis is c ({usual!r}), found {axes!r}."
+        )
+    if "".join(a for a in axes if a != "c") != "".join(
+        a for a in AXES if a in axes and a != "c"
+    ):
+        raise ValueError(
+            f"{layer.name}: the order of axes is t, z, y, x, found {axes!r}."
+        )
+
+
+def _path(layer: Layer) -> str | None:
+    """Return where a layer is from, absolute; None if it is not from a file."""
+    path: Any = layer.source.path
+    if not path or "://" in str(path):
+        return str(path) if path else None
+    return str(Path(path).absolute())

@@ -1,0 +1,317 @@
+"""The project's images and the layers they are shown in, found by identity."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from weakref import ref
+
+from psygnal import Signal
+
+from napari_unet.core.annotations import ClassInfo
+from napari_unet.core.stored import Finished, StoredAnnotation, StoredImage
+from napari_unet.session.images import layers as roles
+from napari_unet.session.images.image_layers import (
+    AllReady,
+    check_channels,
+    describe,
+    fingerprint_of,
+    fits,
+    is_image,
+    selections,
+)
+from napari_unet.session.images.spotlight import Spotlight
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari.components import ViewerModel
+    from napari.layers import Labels, Layer
+
+    from napari_unet.core.jobs import Place
+    from napari_unet.session.images.sharing import Ready, Sharing
+    from napari_unet.session.project.record import ProjectImage
+    from napari_unet.session.project.store import ProjectStore
+
+
+class ImageList:
+    """What the project's images are in the viewer.
+
+    An image whose layers were deleted stays in the project, closed. It is attached
+    again when a layer with the same pixels appears.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+    store : ProjectStore
+    sharing : Sharing
+    """
+
+    changed = Signal()
+    """Images, their ticks, or the layers they are shown in."""
+    current_changed = Signal()
+    place_changed = Signal()
+    """The viewer's sliders moved."""
+    attached = Signal(str)
+    """An image has its layers again, or for the first time."""
+
+    def __init__(
+        self, viewer: ViewerModel, store: ProjectStore, sharing: Sharing
+    ) -> None:
+        self._viewer = viewer
+        self._store = store
+        self._sharing = sharing
+        self._layers: dict[str, tuple[ref[Layer], ...]] = {}
+        self._last: str | None = None
+        self._spotlight = Spotlight(viewer, self.id_of)
+        self._attach_all(viewer.layers)
+        viewer.layers.events.inserted.connect(self._on_inserted)
+        viewer.layers.events.removed.connect(self._on_removed)
+        viewer.layers.selection.events.active.connect(self._on_active)
+        viewer.dims.events.current_step.connect(self._on_step)
+        store.changed.connect(self._on_project)
+
+    def close(self) -> None:
+        """Follow the viewer no more."""
+        self._viewer.layers.events.inserted.disconnect(self._on_inserted)
+        self._viewer.layers.events.removed.disconnect(self._on_removed)
+        self._viewer.layers.selection.events.active.disconnect(self._on_active)
+        self._viewer.dims.events.current_step.disconnect(self._on_step)
+        self._store.changed.disconnect(self._on_project)
+        for layers in self._layers.values():
+            for layer in filter(None, (reference() for reference in layers)):
+                layer.events.data.disconnect(self._on_data)
+
+    def add(
+        self, layers: Sequence[Layer], axes: str | None = None, level: int = 0
+    ) -> ProjectImage:
+        """Take image layers into the project, as the channels of one image.
+
+        Parameters
+        ----------
+        layers : sequence of Image layers
+        axes : str, optional
+            A letter for each axis of a layer's data; guessed unless given.
+        level : int
+            Of a multiscale image, 0 the finest.
+
+        Raises
+        ------
+        ValueError
+            If they do not fit together, or are no images.
+        """
+        axes = axes or roles.guess_axes(layers[0]) if layers else ""
+        check_channels(layers, axes, level)
+        if any(self.id_of(layer) for layer in layers):
+            raise ValueError(f"{layers[0].name} is in the project already.")
+        mark = fingerprint_of(layers, axes, level)
+        known = [
+            i
+            for i in self._store.project.images
+            if i.fingerprint == mark and not self.layers(i.id)
+        ]
+        image = known[0] if known else describe(layers, axes, level, mark)
+        self._attach(image.id, layers)
+        if not known:
+            self._store.update(self._store.project.with_image(image))
+        self._last = image.id
+        self.attached.emit(image.id)
+        self.changed.emit()
+        self.current_changed.emit()
+        return image
+
+    def candidates(self) -> list[Layer]:
+        """Image layers that are not in the project and not a result of ours."""
+        return [
+            layer
+            for layer in self._viewer.layers
+            if is_image(layer)
+            and roles.role_of(layer) is None
+            and self.id_of(layer) is None
+        ]
+
+    def remove(self, id_: str) -> None:
+        """Take an image out of the project; its layer and annotation file stay."""
+        name = self._store.project.image(id_).name
+        self._store.update(self._store.project.without_image(id_), f"remove {name}")
+
+    def set_ticked(self, id_: str, ticked: bool) -> None:
+        """Use an image for training, or not."""
+        image = self._store.project.image(id_).replace(ticked=ticked)
+        self._store.update(self._store.project.with_image(image))
+
+    @property
+    def current(self) -> ProjectImage | None:
+        """The image of the active layer, else the last one used."""
+        ids = [image.id for image in self._store.project.images]
+        active = self._viewer.layers.selection.active
+        id_ = self.id_of(active) if active is not None else None
+        for known in (id_, self._last, *ids[-1:]):
+            if known in ids:
+                return self._store.project.image(known)
+        return None
+
+    def set_current(self, id_: str) -> None:
+        """Make an image the current one: it is seen, its annotation layer active."""
+        self._store.project.image(id_)
+        self._last = id_
+        self._spotlight.turn_to(id_)
+        layer = self.annotation_layer(id_) or next(iter(self.layers(id_)), None)
+        if layer is not None:
+            self._viewer.layers.selection.active = layer
+        self.current_changed.emit()
+
+    def id_of(self, layer: Layer) -> str | None:
+        """Id of the image that a layer shows, or was made for; None if of none."""
+        for id_ in self._layers:
+            if any(layer is own for own in self.layers(id_)):
+                return id_
+        entry = layer.metadata.get(roles.METADATA_KEY)
+        source = entry.get("source") if isinstance(entry, dict) else None
+        return str(source) if source in self._ids() else None
+
+    def layers(self, id_: str) -> list[Layer]:
+        """Layers that show the image, one for each channel; none if it is closed."""
+        if id_ not in self._ids():
+            return []
+        own = [reference() for reference in self._layers.get(id_, ())]
+        present = [layer for layer in own if layer is not None]
+        shown = all(
+            any(layer is one for one in self._viewer.layers) for layer in present
+        )
+        return present if shown and len(present) == len(own) else []
+
+    def annotation_layer(self, id_: str) -> Labels | None:
+        """Layer in which the image is annotated; None if it was deleted."""
+        found = roles.find(self._viewer, "annotation", id_)
+        return found[0] if found else None
+
+    def stored(self, id_: str) -> StoredImage:
+        """Return where the worker finds the pixels.
+
+        Raises
+        ------
+        ValueError
+            If the image is closed.
+        """
+        image = self._store.project.image(id_)
+        channels = tuple(self._sharing.share(a) for a in self._arrays(image))
+        return StoredImage(channels, image.axes, image.spacing_um, image.name)
+
+    def ensure(self, id_: str, places: Sequence[Place] | None) -> Ready | AllReady:
+        """Have the pixels of some places shared; ValueError if the image is closed."""
+        image = self._store.project.image(id_)
+        parts = [
+            self._sharing.ensure(array, image.axes, places)
+            for array in self._arrays(image)
+        ]
+        return parts[0] if len(parts) == 1 else AllReady(parts)
+
+    def stored_annotation(self, id_: str) -> StoredAnnotation | None:
+        """Return where the worker finds the annotation; None if there is none."""
+        project = self._store.project
+        image = project.image(id_)
+        if not image.annotated:
+            return None
+        return StoredAnnotation(
+            self._store.annotation(id_).stored,
+            image.annotation_axes,
+            tuple(ClassInfo(name=c.name, kind=c.kind) for c in project.classes),
+            dict(image.class_of),
+            tuple(Finished(part.t, part.z, part.box) for part in image.finished),
+        )
+
+    def places(self, id_: str) -> tuple[Place, ...]:
+        """Planes in which anything is annotated or marked as finished."""
+        image = self._store.project.image(id_)
+        if not image.annotated:
+            return ()
+        painted = set(self._store.annotation(id_).places)
+        finished = {(part.t, part.z) for part in image.finished}
+        return tuple(sorted(painted | finished))
+
+    def place_in_view(self, id_: str) -> tuple[int, int]:
+        """Time point and slice of the image that the sliders show."""
+        shown = self._shown(id_)
+        return (0, 0) if shown is None else roles.place_in_view(self._viewer, *shown)
+
+    def box_in_view(self, id_: str) -> tuple[slice, slice]:
+        """Part of the plane that the canvas shows."""
+        shown = self._shown(id_)
+        if shown is not None:
+            return roles.box_in_view(self._viewer, *shown)
+        image = self._store.project.image(id_)
+        size = dict(zip(image.axes, image.shape, strict=True))
+        return slice(0, size["y"]), slice(0, size["x"])
+
+    def _shown(self, id_: str) -> tuple[Layer, str, int] | None:
+        """Return a layer of the image, the axes of its data, and which level counts."""
+        image = self._store.project.image(id_)
+        annotation = self.annotation_layer(id_)
+        if annotation is not None:
+            return annotation, image.annotation_axes, 0
+        own = self.layers(id_)
+        return (own[0], image.axes, image.level) if own else None
+
+    def _arrays(self, image: ProjectImage) -> list[Any]:
+        layers = self.layers(image.id)
+        if not layers:
+            raise ValueError(f"{image.name} is closed: open its file in napari again.")
+        return [roles.level_data(layer, image.level) for layer in layers]
+
+    def _ids(self) -> list[str]:
+        return [image.id for image in self._store.project.images]
+
+    def _attach(self, id_: str, layers: Sequence[Layer]) -> None:
+        self._layers[id_] = tuple(ref(layer) for layer in layers)
+        for layer in layers:
+            layer.events.data.connect(self._on_data)
+
+    def _attach_all(self, new: Sequence[Layer]) -> None:
+        """Find the pixels of closed images among layers, whatever their names are."""
+        for image in self._store.project.images:
+            if self.layers(image.id):
+                continue
+            channels = [layer for layer in self.candidates() if fits(layer, image)]
+            if not any(layer is one for layer in channels for one in new):
+                continue
+            for layers in selections(channels, image):
+                if fingerprint_of(layers, image.axes, image.level) == image.fingerprint:
+                    self._attach(image.id, layers)
+                    self.attached.emit(image.id)
+                    self.changed.emit()
+                    break
+
+    def _on_inserted(self, event: Any) -> None:
+        self._attach_all([event.value])
+        self.changed.emit()
+
+    def _on_removed(self, event: Any) -> None:
+        self.changed.emit()
+        self.current_changed.emit()
+
+    def _on_active(self, event: Any) -> None:
+        layer = self._viewer.layers.selection.active
+        id_ = self.id_of(layer) if layer is not None else None
+        if id_ is not None:
+            self._last = id_
+            self.current_changed.emit()
+
+    def _on_step(self, event: Any) -> None:
+        self.place_changed.emit()
+
+    def _on_project(self, _: object = None) -> None:
+        self.changed.emit()
+        self.current_changed.emit()
+
+    def _on_data(self, event: Any) -> None:
+        """Share the new pixels of a layer, or let go of one with another shape."""
+        layer = event.source
+        id_ = self.id_of(layer)
+        if id_ is None:
+            return
+        image = self._store.project.image(id_)
+        if not fits(layer, image):
+            self._layers.pop(id_)
+            self.changed.emit()
+            return
+        self._sharing.changed(roles.level_data(layer, image.level))

@@ -1,0 +1,104 @@
+"""The files of a project's images, opened again when the project is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from napari_unet.session.project.image_paths import is_missing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from napari.components import ViewerModel
+
+    from napari_unet.session.images.image_list import ImageList
+    from napari_unet.session.project.record import ProjectImage
+    from napari_unet.session.project.store import ProjectStore
+
+
+def open_images(
+    viewer: ViewerModel,
+    store: ProjectStore,
+    images: ImageList,
+    tell: Callable[[str], None],
+) -> tuple[ProjectImage, ...]:
+    """Open the files of all images that are closed.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+    store : ProjectStore
+    images : ImageList
+    tell : callable
+        Is given a sentence for each image that cannot be opened.
+
+    Returns
+    -------
+    tuple of ProjectImage
+        Those whose files are no longer where they were: it has to be asked where.
+    """
+    for image in store.project.images:
+        if images.layers(image.id) or is_missing(image):
+            continue
+        try:
+            open_image(viewer, images, image)
+        except (ValueError, OSError, RuntimeError) as error:
+            tell(str(error))
+    shown = [image.id for image in store.project.images if images.layers(image.id)]
+    if shown:
+        images.set_current(shown[0])
+    return tuple(i for i in store.missing if not images.layers(i.id))
+
+
+def open_image(viewer: ViewerModel, images: ImageList, image: ProjectImage) -> None:
+    """Open the files of an image; it is found again by its pixels.
+
+    Raises
+    ------
+    ValueError
+        If it is not from a file, or something else is in the file now.
+    """
+    paths = list(dict.fromkeys(s.path for s in image.sources if s.path is not None))
+    if not paths:
+        raise ValueError(
+            f"{image.name} is not from a file: "
+            "open it as you did before, then it is found again."
+        )
+    viewer.open(paths)
+    if not images.layers(image.id):
+        raise ValueError(
+            f"{paths[0]} is not {image.name}: its shape or pixels are others."
+        )
+
+
+def locate(
+    viewer: ViewerModel,
+    store: ProjectStore,
+    images: ImageList,
+    image_id: str,
+    path: Path,
+) -> None:
+    """Open an image where it is now, and others that are found beside it.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is nothing at this path.
+    ValueError
+        It is another image; then what is known of the paths stays.
+    """
+    before = store.project
+    found = store.locate(image_id, path)
+    if image_id not in found:
+        # some of its channels are in other files, elsewhere
+        return
+    try:
+        open_image(viewer, images, store.project.image(image_id))
+    except ValueError:
+        store.update(before)
+        raise
+    for other in found:
+        if not images.layers(other):
+            open_image(viewer, images, store.project.image(other))
+    images.set_current(image_id)

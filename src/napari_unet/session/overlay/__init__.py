@@ -1,0 +1,1 @@
+"""The border weights of the slice in view."""

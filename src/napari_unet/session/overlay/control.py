@@ -1,0 +1,323 @@
+"""The border weights of the slice in view, as they are while people paint.
+
+A stroke changes weights only near it: these are computed here, at once. A whole plane
+(another slice, other settings or classes) is computed by the worker.
+"""
+
+from __future__ import annotations
+
+import threading
+from contextlib import contextmanager
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+from psygnal import Signal
+
+from napari_unet.session.overlay.plane_weights import PlaneWeights
+from napari_unet.session.overlay.weight_layer import WeightLayer
+from napari_unet.session.overlay.weighted_plane import WeightedPlane
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from napari.components import ViewerModel
+    from numpy.typing import NDArray
+
+    from napari_unet.core.settings import BorderWeights
+    from napari_unet.core.tiles import Box
+    from napari_unet.session.annotating.control import Annotating
+    from napari_unet.session.annotating.edits import Edit
+    from napari_unet.session.images.image_list import ImageList
+    from napari_unet.session.project.record import Project
+    from napari_unet.session.project.store import ProjectStore
+    from napari_unet.session.worker.client import Worker
+
+# Pixels whose weights are computed in napari's process: about 15 ms of work.
+_AT_ONCE = 512 * 512
+
+
+class WeightOverlay:
+    """Border weights over the current image, where they are switched on.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+    store : ProjectStore
+    images : ImageList
+    annotating : Annotating
+    worker : Worker
+    scratch : Path
+        Folder for what the worker computes.
+    """
+
+    enabled_changed = Signal(bool)
+    """Also when people hide, show or delete the layer by hand."""
+    message = Signal(str, str)
+    """A level (warning) and a sentence."""
+
+    def __init__(
+        self,
+        viewer: ViewerModel,
+        store: ProjectStore,
+        images: ImageList,
+        annotating: Annotating,
+        worker: Worker,
+        scratch: Path,
+    ) -> None:
+        self._viewer, self._store, self._images = viewer, store, images
+        self._annotating, self._worker = annotating, worker
+        self._enabled = False
+        self._quiet = False
+        self._settings: BorderWeights = store.project.overlay
+        self._kept = self._settings
+        self._layers: dict[str, WeightLayer] = {}
+        self._plane: WeightedPlane | None = None
+        self._jobs = PlaneWeights(worker, scratch)
+        # Edits that the job at work may not have seen.
+        self._edited_since: list[Box] = []
+        self._compiler = _Compiler()
+        self._connect()
+
+    @property
+    def enabled(self) -> bool:
+        """Whether the weights are shown."""
+        return self._enabled
+
+    def set_enabled(self, enabled: bool) -> None:
+        """Show the weights, or hide them and compute nothing."""
+        if enabled == self._enabled:
+            return
+        self._enabled = enabled
+        if enabled:
+            self._worker.warm_up("cpu")
+        self._follow()
+        self.enabled_changed.emit(enabled)
+
+    @property
+    def settings(self) -> BorderWeights:
+        """How borders are weighted here; training has its own settings."""
+        return self._settings
+
+    def set_settings(self, settings: BorderWeights) -> None:
+        """Weigh borders in another way; the project remembers it."""
+        self._settings = settings
+        self._follow()
+        if not self._jobs.busy:
+            self._keep_settings()
+
+    def close(self) -> None:
+        """Follow nothing any more; the layers stay as they are."""
+        self._keep_settings()
+        self._disconnect()
+        self._jobs.close()
+        self._plane, self._enabled = None, False
+
+    def _connect(self) -> None:
+        self._viewer.dims.events.point.connect(self._follow)
+        self._viewer.layers.events.removed.connect(self._follow)
+        self._images.changed.connect(self._follow)
+        self._images.current_changed.connect(self._follow)
+        self._store.changed.connect(self._on_project)
+        self._store.replaced.connect(self._on_replaced)
+        self._annotating.edited.connect(self._on_edited)
+        self._jobs.computed.connect(self._on_computed)
+        self._jobs.idle.connect(self._keep_settings)
+        self._jobs.failed.connect(self._on_failed)
+
+    def _disconnect(self) -> None:
+        self._viewer.dims.events.point.disconnect(self._follow)
+        self._viewer.layers.events.removed.disconnect(self._follow)
+        self._images.changed.disconnect(self._follow)
+        self._images.current_changed.disconnect(self._follow)
+        self._store.changed.disconnect(self._on_project)
+        self._store.replaced.disconnect(self._on_replaced)
+        self._annotating.edited.disconnect(self._on_edited)
+        self._jobs.idle.disconnect(self._keep_settings)
+        for shown in self._layers.values():
+            if shown.layer is not None:
+                shown.layer.events.visible.disconnect(self._on_visible)
+
+    def _on_project(self, project: Project) -> None:
+        if project.overlay != self._kept:
+            self._settings = self._kept = project.overlay
+        self._follow()
+
+    def _on_replaced(self, image_id: str) -> None:
+        if self._plane is not None and self._plane.image_id == image_id:
+            self._request(self._plane)
+
+    def _on_visible(self, event: Any) -> None:
+        """Take hiding and showing the layer by hand as switching off and on."""
+        if self._quiet:
+            return
+        layer = event.source
+        shown = self._layers.get(self._plane.image_id) if self._plane else None
+        if layer.visible or (shown is not None and shown.layer is layer):
+            self.set_enabled(bool(layer.visible))
+
+    def _on_edited(self, image_id: str, edit: Edit) -> None:
+        plane = self._plane
+        if plane is None or plane.place != (image_id, edit.t, edit.z):
+            return
+        if self._jobs.busy:
+            self._edited_since.append(edit.box)
+        self._update(plane, [edit.box])
+
+    def _on_computed(self, computed: WeightedPlane, weights: NDArray[Any]) -> None:
+        """Take the weights of a plane, unless another slice is in view by now."""
+        # The worker has left on disk what it compiled, so loading is quick from now on.
+        self._compiler.start()
+        plane = self._plane
+        if plane is None or plane.place != computed.place:
+            return
+        self._layers[plane.image_id].write(weights)
+        if self._edited_since and not self._jobs.waiting:
+            self._update(plane, self._edited_since)
+
+    def _on_failed(self, sentence: str) -> None:
+        self.message.emit("warning", sentence)
+
+    def _follow(self, _: object = None) -> None:
+        """Show what is in view now, in the way it is to be shown now."""
+        before = self._plane
+        if before is not None and self._layers[before.image_id].layer is None:
+            # Someone deleted it.
+            self._plane = None
+            self._jobs.cancel()
+            self.set_enabled(False)
+            return
+        self._plane = plane = self._plane_in_view() if self._enabled else None
+        if plane == before:
+            return
+        for image_id, shown in self._layers.items():
+            if plane is None or image_id != plane.image_id:
+                with self._silence():
+                    shown.hide()
+        if plane is None:
+            self._jobs.cancel()
+            return
+        self._show(plane)
+        if before is None or before.place != plane.place:
+            # Weights of another slice would lie.
+            self._layers[plane.image_id].clear()
+            self._request(plane)
+        elif not before.weighs_like(
+            plane, self._store.annotation(plane.image_id).highest
+        ):
+            self._request(plane)
+
+    def _plane_in_view(self) -> WeightedPlane | None:
+        """Return what is in view of the current image; None if it has no annotation."""
+        image = self._images.current
+        if (
+            image is None
+            or not image.annotated
+            or self._images.annotation_layer(image.id) is None
+        ):
+            return None
+        place = self._images.place_in_view(image.id)
+        return WeightedPlane.of(self._store.project, image, place, self._settings)
+
+    def _show(self, plane: WeightedPlane) -> None:
+        """Make the layer of a plane visible."""
+        image = self._store.project.image(plane.image_id)
+        like = self._images.annotation_layer(plane.image_id)
+        shape = image.annotation_shape[-2:]
+        shown = self._layers.get(plane.image_id)
+        if shown is None or shown.array.shape != shape:
+            shown = WeightLayer(self._viewer, image.id, image.name, shape)
+            self._layers[image.id] = shown
+        if like is not None:
+            with self._silence():
+                layer = shown.show(like, image.annotation_axes, plane.settings)
+            layer.events.visible.connect(self._on_visible)
+
+    @contextmanager
+    def _silence(self) -> Iterator[None]:
+        """Tell what is done here from what people do by hand."""
+        self._quiet = True
+        try:
+            yield
+        finally:
+            self._quiet = False
+
+    def _update(self, plane: WeightedPlane, edited: Sequence[Box]) -> None:
+        """Compute what edits changed: here if it is little, else by the worker."""
+        if not self._compiler.ready:
+            self._request(plane)
+            return
+        # Only here, because it loads a compiler; by now it is loaded.
+        from napari_unet.session.overlay import box_weights
+
+        labels = self._store.annotation(plane.image_id).plane(plane.t, plane.z)
+        box = box_weights.affected(
+            _around(edited), labels.shape, plane.settings, plane.spacing
+        )
+        if prod(b.stop - b.start for b in box) > _AT_ONCE:
+            self._request(plane)
+            return
+        weights = box_weights.weights_in(
+            box,
+            labels,
+            plane.settings,
+            plane.spacing,
+            plane.classes,
+            plane.class_of,
+            plane.finished,
+        )
+        self._layers[plane.image_id].write(weights, box)
+
+    def _request(self, plane: WeightedPlane) -> None:
+        """Have the whole plane computed by the worker."""
+        annotation = self._images.stored_annotation(plane.image_id)
+        shown = self._layers[plane.image_id]
+        if annotation is None:
+            return
+        self._edited_since.clear()
+        if self._store.annotation(plane.image_id).has(plane.t, plane.z):
+            self._jobs.request(plane, annotation, shown.array.shape)
+        else:
+            # Without a cell there is no border.
+            self._jobs.cancel()
+            shown.clear()
+
+    def _keep_settings(self) -> None:
+        """Let the project remember the settings, once a slider stands still."""
+        if self._settings != self._kept:
+            self._kept = self._settings
+            project = self._store.project
+            self._store.update(project.replace(overlay=self._settings))
+
+
+class _Compiler:
+    """Loads what computes the boxes, in a thread, so that nobody waits for it."""
+
+    def __init__(self) -> None:
+        self._loaded = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    @property
+    def ready(self) -> bool:
+        return self._loaded.is_set()
+
+    def start(self) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(
+                target=self._load, name="napari-unet weights", daemon=True
+            )
+            self._thread.start()
+
+    def _load(self) -> None:
+        from napari_unet.session.overlay import box_weights
+
+        box_weights.warm_up()
+        self._loaded.set()
+
+
+def _around(boxes: Sequence[Box]) -> Box:
+    """Return the box around some boxes."""
+    return tuple(
+        slice(min(b[axis].start for b in boxes), max(b[axis].stop for b in boxes))
+        for axis in range(2)
+    )

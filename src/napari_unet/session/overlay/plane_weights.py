@@ -1,0 +1,155 @@
+"""Border weights of whole planes, by the worker: the newest wish wins."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from psygnal import Signal
+
+from napari_unet.core.events import WeightsComputed
+from napari_unet.core.jobs import WeightsJob
+from napari_unet.core.stored import Stored
+
+if TYPE_CHECKING:
+    from napari_unet.core.stored import StoredAnnotation
+    from napari_unet.session.overlay.weighted_plane import WeightedPlane
+    from napari_unet.session.worker.client import Death, Handle, Worker
+
+_log = logging.getLogger(__name__)
+
+
+class PlaneWeights:
+    """One job at work at most, and one that waits: that asked for last.
+
+    Parameters
+    ----------
+    worker : Worker
+    scratch : Path
+        Folder for what the worker computes.
+    """
+
+    computed = Signal(object, object)
+    """The plane and its weights, an array that is valid during the call."""
+    idle = Signal()
+    """No job is at work, and none waits."""
+    failed = Signal(str)
+    """A sentence."""
+
+    def __init__(self, worker: Worker, scratch: Path) -> None:
+        self._worker = worker
+        self._scratch = scratch
+        self._file: Stored | None = None
+        self._job: tuple[Handle, WeightedPlane] | None = None
+        self._next: tuple[WeightedPlane, StoredAnnotation, tuple[int, ...]] | None = (
+            None
+        )
+        worker.died.connect(self._on_death)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a job is at work."""
+        return self._job is not None
+
+    @property
+    def waiting(self) -> bool:
+        """Whether a job waits that will see all edits made so far."""
+        return self._next is not None
+
+    def request(
+        self,
+        plane: WeightedPlane,
+        annotation: StoredAnnotation,
+        shape: tuple[int, ...],
+    ) -> None:
+        """Compute a plane, once the job at work is over.
+
+        Results of the same plane with other settings are still told: they show where a
+        slider was a moment ago. Those of other planes are of no use.
+
+        Parameters
+        ----------
+        plane : WeightedPlane
+        annotation : StoredAnnotation
+        shape : tuple of int
+            Of the plane, (y, x).
+        """
+        if self._job is not None and self._job[1].place != plane.place:
+            self._job[0].cancel()
+        self._next = (plane, annotation, shape)
+        self._begin()
+
+    def cancel(self) -> None:
+        """Compute nothing any more; results that come yet are told."""
+        self._next = None
+        if self._job is not None:
+            self._job[0].cancel()
+
+    def close(self) -> None:
+        """Stop, and remove the file."""
+        self.cancel()
+        self._job = None
+        self._worker.died.disconnect(self._on_death)
+        self._discard_file()
+
+    def _begin(self) -> None:
+        if self._job is not None or self._next is None:
+            return
+        (plane, annotation, shape), self._next = self._next, None
+        try:
+            file = self._file_of(shape)
+        except OSError as error:
+            self.failed.emit(f"No border weights: {error.strerror or error}.")
+            return
+        job = WeightsJob(
+            annotation, plane.t, plane.z, plane.spacing, plane.settings, file
+        )
+        handle = self._worker.submit(job, "Border weights")
+        self._job = (handle, plane)
+        handle.event.connect(lambda event: self._on_event(handle, event))
+        handle.ended.connect(lambda _: self._on_over(handle))
+        handle.failed.connect(lambda failure: self._on_failed(handle, failure))
+
+    def _on_event(self, handle: Handle, event: object) -> None:
+        mine = self._job is not None and self._job[0] is handle
+        if mine and isinstance(event, WeightsComputed) and self._file is not None:
+            plane = self._job[1] if self._job is not None else None
+            self.computed.emit(plane, self._file.open())
+
+    def _on_over(self, handle: Handle) -> None:
+        if self._job is None or self._job[0] is not handle:
+            return
+        self._job = None
+        self._begin()
+        if self._job is None:
+            self.idle.emit()
+
+    def _on_failed(self, handle: Handle, failure: Any) -> None:
+        if self._job is not None and self._job[0] is handle:
+            _log.warning("border weights: %s", failure.traceback)
+            self.failed.emit(f"No border weights: {failure.sentence}")
+            self._on_over(handle)
+
+    def _on_death(self, death: Death) -> None:
+        if self._job is not None and any(h is self._job[0] for h in death.jobs):
+            # Not again at once, lest it die of it again; the next edit asks anew.
+            self._job = self._next = None
+
+    def _file_of(self, shape: tuple[int, ...]) -> Stored:
+        """Return a file for the result, the last one if it fits."""
+        if self._file is None or self._file.shape != shape:
+            self._discard_file()
+            self._scratch.mkdir(parents=True, exist_ok=True)
+            path = self._scratch / f"weights-{uuid4().hex}.raw"
+            self._file = Stored.create(path, shape, "float32")
+        return self._file
+
+    def _discard_file(self) -> None:
+        if self._file is not None:
+            # Where a mapped file cannot be removed, it goes with the folder.
+            with suppress(OSError):
+                Path(self._file.path).unlink(missing_ok=True)
+            self._file = None

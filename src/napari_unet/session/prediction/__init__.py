@@ -1,0 +1,1 @@
+"""Models, their results as layers, cells, files."""

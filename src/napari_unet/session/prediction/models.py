@@ -1,0 +1,204 @@
+"""The model files that can be chosen, and the one that is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from psygnal import Signal
+
+from napari_unet.io.model_file import SUFFIX, read_card
+
+if TYPE_CHECKING:
+    from napari_unet.core.model import ModelCard
+    from napari_unet.session.preferences import Preferences
+    from napari_unet.session.project.store import ProjectStore
+
+_CHECKPOINT = f".checkpoint{SUFFIX}"
+_REMEMBERED = 20
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ModelEntry:
+    """A model file.
+
+    Attributes
+    ----------
+    path : Path
+    card : ModelCard
+    written : float
+        When, in seconds since 1970.
+    """
+
+    path: Path
+    card: ModelCard
+    written: float
+
+
+class ModelList:
+    """Models used in this project, of its runs, and in the folder of the preferences.
+
+    Checkpoints are not listed, but can be added by hand.
+
+    Parameters
+    ----------
+    store : ProjectStore
+    preferences : Preferences
+    """
+
+    changed = Signal()
+    """The list changed."""
+    selected_changed = Signal()
+    """Another model was chosen, or the chosen one was written anew."""
+
+    def __init__(self, store: ProjectStore, preferences: Preferences) -> None:
+        self._store = store
+        self.preferences = preferences
+        self._read: dict[Path, ModelEntry] = {}
+        self._selected: ModelEntry | None = None
+        self.entries: tuple[ModelEntry, ...] = ()
+        """Those used last first, then the latest."""
+        self.problems: dict[Path, str] = {}
+        """Why files in the folders are not in the list, in a sentence each."""
+        self.refresh()
+        if self.entries:
+            self._selected = self.entries[0]
+
+    @property
+    def entry(self) -> ModelEntry | None:
+        """The chosen model."""
+        return self._selected
+
+    @property
+    def selected(self) -> Path | None:
+        """File of the chosen model."""
+        return self._selected.path if self._selected else None
+
+    @property
+    def card(self) -> ModelCard | None:
+        """Card of the chosen model."""
+        return self._selected.card if self._selected else None
+
+    def refresh(self) -> None:
+        """Look at the folders again; files that did not change are not read again."""
+        before = [e.path for e in self.entries]
+        used = self._used()
+        found: dict[Path, ModelEntry] = {}
+        self.problems = {}
+        for path in [*used, *self._in_folders()]:
+            if path in found or not path.is_file():
+                continue
+            try:
+                found[path] = self._read_entry(path)
+            except (ValueError, OSError) as error:
+                self.problems[path] = str(error)
+        later = [p for p in found if p not in used]
+        later.sort(key=lambda p: found[p].written, reverse=True)
+        self.entries = tuple(found[p] for p in [*used, *later] if p in found)
+        if before != [e.path for e in self.entries]:
+            self.changed.emit()
+        self._follow_selected(found)
+
+    def add(self, path: str | Path) -> ModelEntry:
+        """Put a model file, or a checkpoint, at the top of the list.
+
+        Raises
+        ------
+        ValueError
+            If it is none, is damaged, or is not there.
+        """
+        path = Path(path).absolute()
+        try:
+            entry = self._read_entry(path)
+        except OSError as error:
+            raise ValueError(str(error)) from error
+        self._remember(path)
+        self.refresh()
+        return entry
+
+    def select(self, path: str | Path | None) -> None:
+        """Choose a model; one that is not in the list is added.
+
+        Raises
+        ------
+        ValueError
+            As `add`.
+        """
+        path = Path(path).absolute() if path is not None else None
+        if path == self.selected:
+            return
+        listed = {e.path: e for e in self.entries}
+        if path is None:
+            self._selected = None
+        else:
+            self._selected = listed[path] if path in listed else self.add(path)
+        self.selected_changed.emit()
+
+    def note_use(self) -> None:
+        """Put the chosen model at the top: it is offered first next time."""
+        if self._selected is not None:
+            self._remember(self._selected.path)
+            self.refresh()
+
+    def _used(self) -> list[Path]:
+        # relative in a project that was saved as a folder
+        return [self._store.folder / p for p in self._store.project.models]
+
+    def _in_folders(self) -> list[Path]:
+        folders = [self._store.run_folder]
+        if self.preferences.model_folder:
+            folders.append(Path(self.preferences.model_folder).expanduser())
+        return [
+            path.absolute()
+            for folder in folders
+            if folder.is_dir()
+            for path in sorted(folder.glob(f"*{SUFFIX}"))
+            if not path.name.endswith(_CHECKPOINT)
+        ]
+
+    def _read_entry(self, path: Path) -> ModelEntry:
+        """Read a card, if the file is not the one that was read before."""
+        written = path.stat().st_mtime if path.exists() else 0.0
+        known = self._read.get(path)
+        if known is None or known.written != written:
+            self._read[path] = ModelEntry(path, read_card(path), written)
+        return self._read[path]
+
+    def _remember(self, path: Path) -> None:
+        project = self._store.project
+        others = [p for p in self._used() if p != path]
+        models = tuple(str(p) for p in [path, *others][:_REMEMBERED])
+        if models != project.models:
+            self._store.update(project.replace(models=models))
+
+    def _follow_selected(self, found: dict[Path, ModelEntry]) -> None:
+        """Notice that the chosen file was written anew or is gone."""
+        if self._selected is None:
+            return
+        now = found.get(self._selected.path)
+        if now is not self._selected:
+            self._selected = now
+            self.selected_changed.emit()
+
+
+def describe(card: ModelCard) -> list[tuple[str, str]]:
+    """Say what a model is: pairs of a word and a few more, for people."""
+    names = ", ".join(c.name for c in card.classes)
+    rows = [("Finds", names), ("Network", f"{card.architecture.ndim}-D")]
+    if card.architecture.channels != 1:
+        rows.append(("Channels", str(card.architecture.channels)))
+    if card.spacing_um:
+        size = " × ".join(f"{s:.3g}" for s in card.spacing_um)
+        rows.append(("Pixel size", f"{size} µm"))
+    if card.images:
+        images = [i.name for i in card.images]
+        more = f" and {len(images) - 3} more" if len(images) > 3 else ""
+        rows.append(("Trained on", ", ".join(images[:3]) + more))
+    if card.score is not None:
+        rows.append(("Held-out IoU", f"{card.score.iou:.2f}"))
+    if card.steps:
+        rows.append(("Steps", str(card.steps)))
+    if card.parent:
+        rows.append(("Started from", card.parent))
+    return rows

@@ -1,0 +1,152 @@
+"""What of an image is to be predicted, in which order, and what speaks against it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from napari_unet.core.jobs import Place
+    from napari_unet.core.model import ModelCard
+    from napari_unet.core.settings import Prediction
+    from napari_unet.core.tiles import Box
+    from napari_unet.session.prediction.models import ModelEntry
+    from napari_unet.session.project.record import ProjectImage
+
+Extent = Literal["slice", "view", "layer", "images"]
+"""The slice in view, what the canvas shows of it, a whole image, or all open images."""
+
+Averaging = Literal["none", "dihedral"]
+"""As in `core.settings.Prediction`."""
+
+# Cells that differ in size by more than this look different to the network.
+_SIZE_TOLERANCE = 0.2
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Order:
+    """What of one image is to be predicted.
+
+    Attributes
+    ----------
+    image_id : str
+    places : tuple of (t, z)
+        Planes or volumes, in this order.
+    region : tuple of slice or None
+        Part of each; None for all.
+    focus : tuple of float
+        Point that is done first, ([z,] y, x) in pixels.
+    """
+
+    image_id: str
+    places: tuple[Place, ...]
+    region: Box | None
+    focus: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Request:
+    """How it was asked for; a model that is chosen later does not matter."""
+
+    model: ModelEntry | None
+    settings: Prediction
+    entropy: bool
+
+
+def order(
+    extent: Extent,
+    image: ProjectImage,
+    ndim: int,
+    seen: tuple[int, int],
+    box: tuple[slice, slice],
+) -> Order:
+    """Put in order what is to be predicted: what is in view first, then outwards.
+
+    Parameters
+    ----------
+    extent : {"slice", "view", "layer", "images"}
+    image : ProjectImage
+    ndim : {2, 3}
+        Of the network; one of 3 axes takes the volume that a slice is in.
+    seen : tuple of int
+        Time point and slice in view.
+    box : tuple of slice
+        What the canvas shows of the plane, in pixels.
+
+    Raises
+    ------
+    ValueError
+        If nothing of the image is in view, but only that is asked for.
+    """
+    size = dict(zip(image.axes, image.shape, strict=True))
+    frames, slices = size.get("t", 1), size.get("z", 1)
+    middle = tuple((s.start + s.stop) / 2 for s in box)
+    t, z = seen
+    places: list[Place]
+    if extent in ("slice", "view"):
+        places = [(t, z)] if ndim == 2 else [(t, None)]
+    elif ndim == 2:
+        places = [(i, k) for i in range(frames) for k in range(slices)]
+        places.sort(key=lambda p: (abs(p[0] - t), abs((p[1] or 0) - z)))
+    else:
+        places = sorted(((i, None) for i in range(frames)), key=lambda p: abs(p[0] - t))
+    focus = middle if ndim == 2 else (z + 0.5, *middle)
+    region: Box | None = None
+    if extent == "view":
+        if any(s.stop <= s.start for s in box):
+            raise ValueError(f"Nothing of {image.name} is in view: move it there.")
+        region = box if ndim == 2 else (slice(0, slices), *box)
+    return Order(image.id, tuple(places), region, focus)
+
+
+def channels_of(image: ProjectImage) -> int:
+    """Return the number of channels of an image."""
+    size = dict(zip(image.axes, image.shape, strict=True))
+    return len(image.sources) * size.get("c", 1)
+
+
+def objection(card: ModelCard, image: ProjectImage) -> str:
+    """Say why a model cannot be used for an image; empty if it can."""
+    return channel_objection(card, image.name, channels_of(image))
+
+
+def channel_objection(card: ModelCard, name: str, found: int) -> str:
+    """Say why a model cannot be used for a number of channels; empty if it can."""
+    needed = card.architecture.channels
+    if needed == found:
+        return ""
+    return (
+        f"{card.name} was trained on images with {_channels(needed)}, "
+        f"{name} has {_channels(found)}: choose another model or image."
+    )
+
+
+def remark(card: ModelCard, image: ProjectImage) -> str:
+    """Say what may spoil the result of a model on an image; empty if nothing.
+
+    Cells of another size in pixels are found less well, as the network has learnt them
+    at one size.
+    """
+    if card.spacing_um is None or image.spacing_um is None:
+        return ""
+    # along z, networks for slices do not care
+    compared = min(len(card.spacing_um), len(image.spacing_um), card.architecture.ndim)
+    ours, theirs = image.spacing_um[-compared:], card.spacing_um[-compared:]
+    far = any(
+        max(a, b) / min(a, b) > 1 + _SIZE_TOLERANCE
+        for a, b in zip(ours, theirs, strict=True)
+    )
+    if not far:
+        return ""
+    return (
+        f"{image.name} has pixels of {_size(ours)}, {card.name} was trained on pixels "
+        f"of {_size(theirs)}: cells look larger or smaller than it knows them."
+    )
+
+
+def _channels(n: int) -> str:
+    return f"{n} channel" if n == 1 else f"{n} channels"
+
+
+def _size(spacing: tuple[float, ...]) -> str:
+    return " × ".join(f"{s:.3g}" for s in spacing) + " µm"

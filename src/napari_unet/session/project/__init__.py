@@ -1,0 +1,1 @@
+"""The project on disk: record, annotations, saving, steps back, finding it again."""

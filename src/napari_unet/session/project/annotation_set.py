@@ -1,0 +1,214 @@
+"""The annotations of a project: which file holds which, and files put in their place.
+
+A replaced annotation is a new file under a new name, so that the old one stays for
+undo, and a worker that has it open reads on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from napari_unet.session.project.annotation_file import (
+    AnnotationFile,
+    beside,
+    plane_index,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from napari_unet.session.project.places_log import Plane
+    from napari_unet.session.project.record import ProjectImage
+
+
+class AnnotationSet:
+    """Annotation files of a folder, opened when asked for.
+
+    Parameters
+    ----------
+    folder : Path
+    names : mapping of str to str
+        File of each image that has one, by the image's id.
+
+    Attributes
+    ----------
+    names : dict of str to str
+    opened : dict of str to AnnotationFile
+    """
+
+    def __init__(self, folder: Path, names: Mapping[str, str]) -> None:
+        self._folder = folder
+        self.names = dict(names)
+        self.opened: dict[str, AnnotationFile] = {}
+
+    def get(self, image: ProjectImage) -> AnnotationFile | None:
+        """Return the annotation of an image; None if it has none.
+
+        Raises
+        ------
+        ValueError
+            The file does not fit the image.
+        """
+        if image.id not in self.names:
+            return None
+        if image.id not in self.opened:
+            self.opened[image.id] = self._open(image, self.names[image.id])
+        return self.opened[image.id]
+
+    def make(self, image: ProjectImage) -> AnnotationFile:
+        """Make an empty annotation for an image that has none."""
+        name = f"annotation-{image.id}.raw"
+        # A file that was removed may be there still, to be brought back.
+        if (self._folder / name).exists():
+            name = _new_name(image.id)
+        self.use(image.id, self._open(image, name))
+        return self.opened[image.id]
+
+    def prepare(
+        self,
+        image: ProjectImage,
+        planes: NDArray[Any] | Mapping[Plane, NDArray[Any]],
+    ) -> AnnotationFile:
+        """Make another annotation of an image, complete on disk but not in use yet.
+
+        Parameters
+        ----------
+        image : ProjectImage
+        planes : ndarray of int, or mapping of (t, z) to ndarray of int, shape (y, x)
+            All of it, or the planes that differ from the present one.
+
+        Raises
+        ------
+        ValueError, OSError
+            It does not fit, or the disk is full; then nothing stays of it.
+        """
+        old = self.get(image)
+        if old is not None:
+            old.catch_up()
+        new = self._open(image, _new_name(image.id))
+        try:
+            for (t, z), plane in _all_planes(new, planes, old):
+                new.load(t, z, plane)
+            if old is not None:
+                new.raise_highest(old.highest)
+            new.flush()
+        except BaseException:
+            self.discard(new)
+            raise
+        new.touched = {}
+        return new
+
+    def bring_back(
+        self,
+        image: ProjectImage,
+        name: str | None,
+        touched: dict[Plane, NDArray[Any]] | None,
+    ) -> AnnotationFile | None:
+        """Open an earlier annotation, with what was painted since; not in use yet.
+
+        Parameters
+        ----------
+        image : ProjectImage
+        name : str or None
+            None if there was none.
+        touched : dict or None
+            What was tracked of it, see `AnnotationFile`.
+        """
+        present = self.get(image)
+        since = {}
+        if present is not None:
+            present.catch_up()
+            since = present.touched or {}
+        since = {plane: mask for plane, mask in since.items() if mask.any()}
+        if name is None and not since:
+            return None
+        old = self._open(image, name or _new_name(image.id))
+        old.touched = touched
+        if present is not None:
+            for (t, z), mask in since.items():
+                plane = old.plane(t, z).copy()
+                plane[mask] = present.plane(t, z)[mask]
+                old.write(t, z, (slice(None), slice(None)), plane)
+            old.raise_highest(present.highest)
+        if old.dirty:
+            old.flush()
+        return old
+
+    def use(self, image_id: str, file: AnnotationFile | None) -> None:
+        """Put a file in place of the present one, which is closed; None removes it."""
+        present = self.opened.pop(image_id, None)
+        self.names.pop(image_id, None)
+        if present is not None:
+            present.close()
+        if file is not None:
+            self.opened[image_id] = file
+            self.names[image_id] = file.path.name
+
+    def dirty(self) -> list[AnnotationFile]:
+        """Return the files with something to flush."""
+        return [file for file in self.opened.values() if file.dirty]
+
+    def discard(self, file: AnnotationFile) -> None:
+        """Close a file and delete it."""
+        file.close()
+        _delete(file.path)
+
+    def tidy(self, needed: Iterable[str]) -> Callable[[], None]:
+        """Return what deletes the files neither in use nor needed; it may take long."""
+        keep = {*self.names.values(), *needed}
+        paths = self._folder.glob("annotation-*.raw")
+        superfluous = [path for path in paths if path.name not in keep]
+
+        def delete() -> None:
+            for path in superfluous:
+                _delete(path)
+
+        return delete
+
+    def close(self) -> None:
+        """Close all files."""
+        for file in self.opened.values():
+            file.close()
+
+    def _open(self, image: ProjectImage, name: str) -> AnnotationFile:
+        return AnnotationFile(
+            self._folder / name, image.annotation_axes, image.annotation_shape
+        )
+
+
+def _new_name(image_id: str) -> str:
+    return f"annotation-{image_id}-{uuid4().hex[:8]}.raw"
+
+
+def _all_planes(
+    new: AnnotationFile,
+    planes: NDArray[Any] | Mapping[Plane, NDArray[Any]],
+    old: AnnotationFile | None,
+) -> Iterable[tuple[Plane, NDArray[Any]]]:
+    """Yield the planes of a new annotation, all but those that are empty."""
+    if isinstance(planes, Mapping):
+        for plane in set(() if old is None else old.places) - planes.keys():
+            if old is not None:
+                yield plane, old.plane(*plane)
+        yield from planes.items()
+        return
+    if tuple(planes.shape) != new.shape:
+        raise ValueError(
+            f"the annotation has the shape {new.shape}, found {tuple(planes.shape)}."
+        )
+    for t, z in new.planes:
+        index, turned = plane_index(new.axes, t, z)
+        values = planes[index]
+        yield (t, z), values.T if turned else values
+
+
+def _delete(path: Path) -> None:
+    # A system that still has it open deletes it another time.
+    with suppress(OSError):
+        for file in beside(path):
+            file.unlink()

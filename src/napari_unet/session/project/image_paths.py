@@ -1,0 +1,104 @@
+"""Where the files of a project's images are, and where they are after they moved."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_unet.session.project.record import ImageSource
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from napari_unet.session.project.record import Project, ProjectImage
+
+
+def is_missing(image: ProjectImage) -> bool:
+    """Whether a file of an image is not where it was; one of a bare array has none."""
+    return any(_is_gone(source.path) for source in image.sources)
+
+
+def located(project: Project, image_id: str, path: Path) -> list[ProjectImage]:
+    """Return an image, and others that are missing, with their new paths.
+
+    Parameters
+    ----------
+    project : Project
+    image_id : str
+    path : Path
+        Of that image's file, or of its first one that is missing. Other missing files
+        are looked for beside it.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is nothing at this path.
+    """
+    path = path.absolute()
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: there is no such file.")
+
+    def beside(known: str) -> str:
+        other = path.parent / Path(known).name
+        return str(other) if _is_gone(known) and other.exists() else known
+
+    image = project.image(image_id)
+    known = [source.path for source in image.sources if source.path is not None]
+    moved = next(filter(_is_gone, known), known[0] if known else None)
+    if moved is None:
+        first = ImageSource(path=str(path), layer=image.sources[0].layer)
+        image = image.replace(sources=(first, *image.sources[1:]))
+    else:
+        image = _mapped(image, lambda p: str(path) if p == moved else beside(p))
+    others = [i for i in project.images if i.id != image_id and is_missing(i)]
+    found = [image, *(_mapped(other, beside) for other in others)]
+    return [other for other in found if not is_missing(other)]
+
+
+def relative(
+    image: ProjectImage, folder: Path, absolute: dict[str, str]
+) -> ProjectImage:
+    """Make paths relative to a folder, and note in `absolute` where they led."""
+
+    def shorten(path: str) -> str:
+        if not Path(path).is_absolute():
+            return path
+        try:
+            short = Path(os.path.relpath(path, folder.absolute())).as_posix()
+        except ValueError:  # on another drive
+            return path
+        absolute[short] = path
+        return short
+
+    return _mapped(image, shorten)
+
+
+def resolved(
+    image: ProjectImage, folder: Path, absolute: Mapping[str, str]
+) -> ProjectImage:
+    """Find the files of an image: as saved, beside the project, or where they were."""
+
+    def find(path: str) -> str:
+        as_saved = (folder / path).resolve()
+        places = (
+            as_saved,
+            folder.resolve() / as_saved.name,
+            Path(absolute.get(path, path)),
+        )
+        found = [place for place in places if place.is_absolute() and place.exists()]
+        return str((found or [as_saved])[0])
+
+    return _mapped(image, find)
+
+
+def _is_gone(path: str | None) -> bool:
+    return path is not None and "://" not in path and not Path(path).exists()
+
+
+def _mapped(image: ProjectImage, change: Callable[[str], str]) -> ProjectImage:
+    sources = (
+        ImageSource(path=None if s.path is None else change(s.path), layer=s.layer)
+        for s in image.sources
+    )
+    return image.replace(sources=tuple(sources))

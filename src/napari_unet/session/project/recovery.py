@@ -1,0 +1,217 @@
+"""Projects on disk: where they are, which hold an image, which are open."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from filelock import FileLock, Timeout
+from platformdirs import user_data_path
+
+from napari_unet.core.annotations import FIRST_OBJECT
+from napari_unet.core.stored import Stored
+from napari_unet.session.project.annotation_file import log_of, plane_index
+from napari_unet.session.project.places_log import read_places
+from napari_unet.session.project.record import FILE_NAME, ProjectFile
+
+if TYPE_CHECKING:
+    from napari_unet.core.image import ArrayLike
+    from napari_unet.session.project.record import ProjectImage
+
+_LOCK_NAME = "open.lock"
+
+# Another napari that only looks holds the lock for an instant.
+_LOCK_WAIT_S = 0.3
+
+# Where along an axis to sample, and how large each sample is, in pixels.
+_ALONG = (0.0, 0.5, 1.0)
+_SAMPLES = ((0.5, 0.5), (0.0, 0.0), (0.25, 0.75), (0.75, 0.25), (1.0, 1.0))
+_SAMPLE = 64
+
+
+class ProjectLockedError(RuntimeError):
+    """A project is open in another napari, or another viewer."""
+
+
+@dataclass(frozen=True, slots=True)
+class FoundProject:
+    """A project on disk that holds a certain image.
+
+    Attributes
+    ----------
+    folder : Path
+    name : str
+    image_id : str
+        Of the image in that project.
+    modified : datetime
+        Of the last change, in local time.
+    slices, cells : int
+        Of that image: annotated planes, and different ids of objects in them.
+    locked : bool
+        Open in a napari.
+    """
+
+    folder: Path
+    name: str
+    image_id: str
+    modified: datetime
+    slices: int
+    cells: int
+    locked: bool
+
+
+def default_root() -> Path:
+    """Return the folder of all projects, in the user's data folder.
+
+    The environment variable NAPARI_UNET_HOME names another data folder.
+    """
+    home = os.environ.get("NAPARI_UNET_HOME")
+    return (Path(home) if home else user_data_path("napari-unet")) / "projects"
+
+
+def fingerprint(array: ArrayLike, axes: str) -> str:
+    """Return a text that is equal for equal images: shape, dtype and some pixels.
+
+    Parameters
+    ----------
+    array : array-like
+        Numpy, dask or zarr; at most 15 blocks of 64 x 64 pixels are read.
+    axes : str
+        A letter out of t, c, z, y, x for each axis.
+    """
+    dtype = np.dtype(array.dtype)
+    plain = dtype.newbyteorder("<")
+    digest = hashlib.blake2b(digest_size=12)
+    for along in _ALONG if set(axes) - set("yx") else _ALONG[:1]:
+        for y, x in _SAMPLES:
+            place = {"y": y, "x": x}
+            index = tuple(
+                _block(place[axis], size)
+                if axis in place
+                else round(along * (size - 1))
+                for axis, size in zip(axes, array.shape, strict=True)
+            )
+            block = np.asarray(array[index]).astype(plain, copy=False)
+            digest.update(np.ascontiguousarray(block).tobytes())
+    size = "x".join(str(n) for n in array.shape)
+    return f"{size} {dtype.name} {digest.hexdigest()}"
+
+
+def find_projects(root: Path, fingerprint: str) -> list[FoundProject]:
+    """Find the projects that hold an image and any annotation, latest first.
+
+    Parameters
+    ----------
+    root : Path
+        Folder of projects.
+    fingerprint : str
+        Of the image. Projects that cannot be read are passed over.
+    """
+    found = []
+    for file in root.glob(f"*/{FILE_NAME}"):
+        with suppress(OSError, ValueError):
+            kept = ProjectFile.read(file.parent)
+            images = [i for i in kept.project.images if i.fingerprint == fingerprint]
+            work = {i.id: _work(file.parent, i, kept) for i in kept.project.images}
+            if images and not kept.saved and any(slices for slices, _ in work.values()):
+                found.append(
+                    _describe(file.parent, kept, images[0], work[images[0].id])
+                )
+    return sorted(found, key=lambda project: project.modified, reverse=True)
+
+
+def lock(folder: Path) -> FileLock:
+    """Lock a project against a second napari; the lock ends with this process.
+
+    Raises
+    ------
+    ProjectLockedError
+        It is open elsewhere.
+    """
+    held = FileLock(folder / _LOCK_NAME, timeout=_LOCK_WAIT_S, poll_interval=0.05)
+    try:
+        # Some network drives know no locks: better to work there without.
+        with suppress(NotImplementedError):
+            held.acquire()
+    except Timeout:
+        raise ProjectLockedError(
+            f"{folder}: the project is open in another napari window."
+        ) from None
+    return held
+
+
+def _block(along: float, size: int) -> slice:
+    start = round(along * max(size - _SAMPLE, 0))
+    return slice(start, min(start + _SAMPLE, size))
+
+
+def _is_locked(folder: Path) -> bool:
+    try:
+        lock(folder).release()
+    except ProjectLockedError:
+        return True
+    return False
+
+
+def _describe(
+    folder: Path, kept: ProjectFile, image: ProjectImage, work: tuple[int, int]
+) -> FoundProject:
+    latest = max(
+        f.stat().st_mtime for f in folder.iterdir() if f.suffix in (".json", ".raw")
+    )
+    return FoundProject(
+        folder,
+        kept.project.name,
+        image.id,
+        datetime.fromtimestamp(latest).astimezone(),
+        *work,
+        locked=_is_locked(folder),
+    )
+
+
+def _work(folder: Path, image: ProjectImage, kept: ProjectFile) -> tuple[int, int]:
+    """Count annotated planes and objects of an image."""
+    path = folder / kept.files.get(image.id, "")
+    logged = read_places(log_of(path)) if path.is_file() else None
+    if logged is None:
+        return 0, 0
+    places, highest = logged
+    array = np.asarray(Stored(str(path), image.annotation_shape, "int32").open())
+    slices, ids = 0, _Ids(highest)
+    for t, z in places:
+        plane = array[plane_index(image.annotation_axes, t, z)[0]]
+        slices += ids.add(plane)
+    return slices, ids.count
+
+
+class _Ids:
+    """The different ids of some planes."""
+
+    def __init__(self, highest: int) -> None:
+        self._sparse: set[int] = set()
+        # A table is quick, but ids may be anything below 2^31.
+        self._table = np.zeros(highest + 1, bool) if highest < 2**24 else None
+
+    def add(self, plane: np.ndarray[Any, np.dtype[np.int32]]) -> bool:
+        """Note the ids of a plane; return whether anything is annotated there."""
+        if self._table is None:
+            values = np.unique(plane).tolist()
+            self._sparse.update(values)
+            return bool(values[-1])
+        if not plane.any():
+            return False
+        self._table[np.minimum(plane, len(self._table) - 1)] = True
+        return True
+
+    @property
+    def count(self) -> int:
+        """Number of different objects."""
+        if self._table is None:
+            return sum(value >= FIRST_OBJECT for value in self._sparse)
+        return int(np.count_nonzero(self._table[FIRST_OBJECT:]))

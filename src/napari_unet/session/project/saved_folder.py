@@ -1,0 +1,195 @@
+"""A project as a folder that opens anywhere: TIFFs instead of memory maps.
+
+Paths in it are relative to it. What is opened is not the folder itself but a working
+copy in the user's data folder, so that painting is as quick and as safe as ever.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import numpy as np
+
+from napari_unet.core.image import AXES
+from napari_unet.io.atomic import atomic
+from napari_unet.io.export import write_labels
+from napari_unet.io.images import read_labels
+from napari_unet.session.project.annotation_file import AnnotationFile
+from napari_unet.session.project.image_paths import relative, resolved
+from napari_unet.session.project.record import FILE_NAME, ProjectFile
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from numpy.typing import NDArray
+
+    from napari_unet.session.project.record import Project, ProjectImage
+
+MODELS = "models"
+
+
+def save_folder(
+    folder: Path, project: Project, source: Path, files: Mapping[str, AnnotationFile]
+) -> None:
+    """Write a project so that it opens anywhere.
+
+    Parameters
+    ----------
+    folder : Path
+        Made if missing; an earlier save of the same project is replaced, file by file
+        and `project.json` last.
+    project : Project
+    source : Path
+        Folder of the working copy, with its models.
+    files : mapping of str to AnnotationFile
+        Annotations by the image's id.
+
+    Raises
+    ------
+    ValueError
+        Another project, or one that is being worked on, is in the folder.
+    OSError
+        It cannot be written.
+    """
+    _check_target(folder, project)
+    folder.mkdir(parents=True, exist_ok=True)
+    names: dict[str, str] = {}
+    for image in project.images:
+        if image.id in files:
+            name = f"{_plain(image.name)} annotation.tif"
+            names[image.id] = _unused(name, names.values())
+            _write(folder / names[image.id], image, files[image.id])
+    absolute: dict[str, str] = {}
+    images = tuple(relative(i, folder, absolute) for i in project.images)
+    models = _copy_models(project, source, folder)
+    ProjectFile(
+        project=project.replace(images=images, **models),
+        files=names,
+        saved=uuid4().hex,
+        absolute=absolute,
+    ).write(folder)
+
+
+def working_copy(folder: Path, root: Path) -> Path:
+    """Return the folder to work in: `folder` itself, or the copy of a saved one.
+
+    A folder that was opened before, and not saved anew since, has a copy already; it
+    has all that was done in it.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        There is no project in the folder, or one that cannot be read.
+    """
+    kept = ProjectFile.read(folder)
+    if not kept.saved:
+        return folder
+    for known in root.glob(f"*/{FILE_NAME}"):
+        try:
+            if ProjectFile.read(known.parent).origin == kept.saved:
+                return known.parent
+        except (OSError, ValueError):
+            continue
+    return _import(folder, kept, root)
+
+
+def folder_name(name: str) -> str:
+    """Return a name for a new project's folder, that no other has."""
+    return f"{_plain(name)[:40]}-{uuid4().hex[:8]}"
+
+
+def _import(folder: Path, kept: ProjectFile, root: Path) -> Path:
+    root.mkdir(parents=True, exist_ok=True)
+    target = root / folder_name(kept.project.name)
+    files = {}
+    images = tuple(resolved(i, folder, kept.absolute) for i in kept.project.images)
+    with atomic(target) as temporary:
+        (temporary / MODELS).mkdir(parents=True)
+        for image in images:
+            if image.id in kept.files:
+                files[image.id] = f"annotation-{image.id}.raw"
+                _read(folder / kept.files[image.id], image, temporary / files[image.id])
+        models = _copy_models(kept.project, folder, temporary)
+        project = kept.project.replace(images=images, **models)
+        ProjectFile(project=project, files=files, origin=kept.saved).write(temporary)
+    return target
+
+
+def _write(path: Path, image: ProjectImage, file: AnnotationFile) -> None:
+    spatial = [axis for axis in "zyx" if axis in image.axes]
+    spacing = image.spacing_um
+    if spacing is not None and len(spacing) != len(spatial):
+        spacing = None
+    write_labels(path, file.array, file.axes, spacing)
+
+
+def _read(path: Path, image: ProjectImage, target: Path) -> None:
+    """Make a memory map of a TIFF."""
+    file = AnnotationFile(target, image.annotation_axes, image.annotation_shape)
+    labels = read_labels(path)
+    # Axes of length one are not in the file, and t may come back as z: what holds is
+    # their order.
+    order = [a for a in AXES if a in labels.axes]
+    stack = np.asarray(labels.data).transpose([labels.axes.index(a) for a in order])
+    size = dict(zip(file.axes, file.shape, strict=True))
+    shape = tuple(size.get(axis, 1) for axis in "tzyx")
+    if stack.size != np.prod(shape) or stack.shape[-2:] != shape[-2:]:
+        file.close()
+        raise ValueError(
+            f"{path}: the annotation of {image.name} has the shape {file.shape}, "
+            f"found {labels.data.shape}."
+        )
+    planes: NDArray[Any] = stack.reshape(shape)
+    for t, z in file.planes:
+        file.load(t, z, planes[t, z])
+    file.raise_highest(max(image.class_of, default=0))
+    file.flush()
+    file.close()
+
+
+def _check_target(folder: Path, project: Project) -> None:
+    if not (folder / FILE_NAME).exists():
+        return
+    there = ProjectFile.read(folder)
+    if not there.saved or there.project.id != project.id:
+        raise ValueError(
+            f"{folder}: holds the project {there.project.name!r}; "
+            "choose a new folder, or the one that this project was saved in."
+        )
+
+
+def _copy_models(project: Project, source: Path, folder: Path) -> dict[str, Any]:
+    """Copy all models into a folder; return the fields that name them, relative."""
+    (folder / MODELS).mkdir(exist_ok=True)
+    copied: dict[str, str] = {}
+    own = sorted(p for p in (source / MODELS).glob("*") if not p.name.startswith("."))
+    for path in (*own, *(source / model for model in project.models)):
+        if path.is_file() and str(path) not in copied:
+            name = _unused(path.name, [Path(c).name for c in copied.values()])
+            copied[str(path)] = f"{MODELS}/{name}"
+            with atomic(folder / MODELS / name) as temporary:
+                shutil.copyfile(path, temporary)
+    fields: dict[str, Any] = {
+        "models": tuple(copied.get(str(source / m), m) for m in project.models)
+    }
+    if project.start is not None:
+        fields["start"] = copied.get(str(source / project.start), project.start)
+    return fields
+
+
+def _plain(name: str) -> str:
+    """Return a name that every system takes for a file."""
+    return re.sub(r"[^\w .()+-]", "_", name).strip(" .") or "project"
+
+
+def _unused(name: str, used: Iterable[str]) -> str:
+    taken = {other.lower() for other in used}
+    path, number, unused = Path(name), 1, name
+    while unused.lower() in taken:
+        number += 1
+        unused = f"{path.stem} {number}{path.suffix}"
+    return unused

@@ -1,0 +1,350 @@
+"""A project's folder: its record, its annotations, its models, and its steps back.
+
+`project.json` is written within a second of a change, annotations are memory maps that
+are flushed within two. A kill loses nothing of what was painted, and of the record at
+most the last second.
+"""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from psygnal import Signal
+
+from napari_unet.session.preferences import Preferences
+from napari_unet.session.project.annotation_set import AnnotationSet
+from napari_unet.session.project.image_paths import is_missing, located
+from napari_unet.session.project.record import Project, ProjectFile, ProjectImage
+from napari_unet.session.project.recovery import (
+    FoundProject,
+    ProjectLockedError,
+    default_root,
+    find_projects,
+    fingerprint,
+    lock,
+)
+from napari_unet.session.project.saved_folder import (
+    MODELS,
+    folder_name,
+    save_folder,
+    working_copy,
+)
+from napari_unet.session.project.saving import Saving
+from napari_unet.session.project.steps import Step, Steps
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from filelock import FileLock
+    from numpy.typing import NDArray
+
+    from napari_unet.session.project.annotation_file import AnnotationFile
+    from napari_unet.session.project.places_log import Plane
+
+
+class ProjectStore:
+    """The open project; made by `create` or `open`.
+
+    Attributes
+    ----------
+    folder : Path
+    autosave_seconds : float
+        Longest time until strokes are on disk, against power cuts.
+    """
+
+    changed = Signal(Project)
+    undone = Signal()
+    replaced = Signal(str)
+    """The annotation of an image (its id) is another one now, or was removed."""
+    trouble = Signal(str)
+    """Saving failed; a sentence. It is tried again."""
+
+    def __init__(
+        self, folder: Path, kept: ProjectFile, held: FileLock, is_new: bool = False
+    ) -> None:
+        self.folder = folder
+        self.autosave_seconds: float = Preferences().autosave_seconds
+        self._project = kept.project
+        self._origin = kept.origin
+        self._annotations = AnnotationSet(folder, kept.files)
+        self._lock = held
+        self._steps = Steps()
+        self._saving = Saving(
+            lambda: self._writer(self._project), self._annotations.dirty
+        )
+        self._is_new, self._closed = is_new, False
+        self._tidy()
+
+    @classmethod
+    def create(cls, root: Path, name: str = "project") -> ProjectStore:
+        """Make a new project in a folder of projects; OSError if it cannot be."""
+        folder = root / folder_name(name)
+        folder.mkdir(parents=True)
+        held = lock(folder)
+        kept = ProjectFile(project=Project(id=uuid4().hex, name=name))
+        kept.write(folder)
+        return cls(folder, kept, held, is_new=True)
+
+    @classmethod
+    def open(cls, folder: Path, root: Path | None = None) -> ProjectStore:
+        """Open a project, or a working copy of one saved as a folder.
+
+        Parameters
+        ----------
+        folder : Path
+        root : Path, optional
+            Where the working copy of a saved folder is; `default_root()` if None.
+
+        Raises
+        ------
+        ProjectLockedError
+            It is open elsewhere.
+        FileNotFoundError, ValueError
+            There is no project, or it is damaged or of a newer version; nothing is
+            changed.
+        """
+        folder = working_copy(folder, root or default_root())
+        held = lock(folder)
+        try:
+            return cls(folder, ProjectFile.read(folder), held)
+        except BaseException:
+            held.release()
+            raise
+
+    @property
+    def project(self) -> Project:
+        """The record as it is now."""
+        return self._project
+
+    @property
+    def run_folder(self) -> Path:
+        """Models and checkpoints of the project's runs."""
+        folder = self.folder / MODELS
+        folder.mkdir(exist_ok=True)
+        return folder
+
+    def update(self, project: Project, what: str = "") -> None:
+        """Change the record; it is saved within a second.
+
+        Parameters
+        ----------
+        project : Project
+        what : str
+            What was done, such as "rename class"; then it can be undone.
+        """
+        if project == self._project:
+            return
+        if what:
+            self._steps.add(Step(what, self._project, project))
+            self._tidy()
+        self._project = project
+        self._saving.record_changed()
+        self.changed.emit(project)
+
+    @property
+    def can_undo(self) -> str | None:
+        """What `undo` would undo; None if nothing."""
+        return self._steps.last.what if self._steps.last else None
+
+    def undo(self) -> str | None:
+        """Undo the last step, but for what was painted or changed since.
+
+        Returns what was undone, None if nothing; OSError if the disk refuses.
+        """
+        step = self._steps.last
+        if step is None:
+            return None
+        project = self._project.reverted(step.before, step.after)
+        ids = [image.id for image in project.images]
+        image_id = step.image_id if step.image_id in ids else None
+        if image_id is None:
+            self._project = project
+            self._saving.record_changed()
+        else:
+            image = project.image(image_id)
+            file = self._annotations.bring_back(image, step.file, step.touched)
+            image = image.replace(annotated=file is not None)
+            self._use(image_id, file, project.with_image(image))
+        self._steps.drop()
+        self._tidy()
+        if image_id is not None:
+            self.replaced.emit(image_id)
+        self.changed.emit(self._project)
+        self.undone.emit()
+        return step.what
+
+    def annotation(self, image_id: str) -> AnnotationFile:
+        """Return the annotation of an image, made if missing.
+
+        Raises
+        ------
+        KeyError
+            If there is no such image.
+        ValueError
+            If its file does not fit the image.
+        """
+        image = self._project.image(image_id)
+        file = self._annotations.get(image)
+        if file is None:
+            file = self._annotations.make(image)
+            if self._steps.concern(image_id):
+                file.touched = {}
+            # The record has to know the file before anything is painted.
+            self._project = self._project.with_image(image.replace(annotated=True))
+            self._saving.record_changed(soon=True)
+            self.changed.emit(self._project)
+        return file
+
+    def replace_annotation(
+        self,
+        image_id: str,
+        planes: NDArray[Any] | Mapping[Plane, NDArray[Any]],
+        what: str,
+        project: Project | None = None,
+    ) -> None:
+        """Put another annotation in place of an image's; this can be undone.
+
+        After a kill either is there, with its record. The present file is retired.
+
+        Parameters
+        ----------
+        image_id : str
+        planes : ndarray of int, or mapping of (t, z) to ndarray of int, shape (y, x)
+            All of it, or the planes that change.
+        what : str
+            What was done, such as "import masks".
+        project : Project, optional
+            The record that goes with it, such as one with the new classes of cells.
+
+        Raises
+        ------
+        KeyError
+            If there is no such image.
+        ValueError
+            Shape or values do not fit; nothing is changed.
+        OSError
+            The disk is full; nothing is changed.
+        """
+        after = project or self._project
+        after = after.with_image(after.image(image_id).replace(annotated=True))
+        new = self._annotations.prepare(self._project.image(image_id), planes)
+        self._replace(image_id, new, what, after)
+
+    def remove_annotation(self, image_id: str, what: str) -> None:
+        """Take the annotation of an image away; this can be undone."""
+        image = self._project.image(image_id)
+        file = self._annotations.get(image)
+        if file is not None:
+            file.catch_up()
+            cleared = image.replace(annotated=False, class_of={}, finished=())
+            self._replace(image_id, None, what, self._project.with_image(cleared))
+
+    @property
+    def missing(self) -> list[ProjectImage]:
+        """Images whose files are no longer where they were."""
+        return [image for image in self._project.images if is_missing(image)]
+
+    def locate(self, image_id: str, path: Path) -> tuple[str, ...]:
+        """Say where a missing image is now, and look for the others beside it.
+
+        Returns the ids of those found; FileNotFoundError if nothing is at this path.
+        """
+        project = self._project
+        found = located(project, image_id, path)
+        for image in found:
+            project = project.with_image(image)
+        self.update(project)
+        return tuple(image.id for image in found)
+
+    def save_as(self, folder: Path) -> None:
+        """Save a copy as a folder that opens anywhere; this store stays where it is.
+
+        ValueError if the folder holds another project, OSError if it cannot be written.
+        """
+        images = [image for image in self._project.images if image.annotated]
+        files = {image.id: self.annotation(image.id) for image in images}
+        save_folder(folder, self._project, self.folder, files)
+
+    def tick(self) -> None:
+        """Save in the background what is due; to be called a few times a second."""
+        if self._closed:
+            return
+        sentence = self._saving.tick(self.autosave_seconds)
+        if sentence:
+            self.trouble.emit(sentence)
+
+    def flush(self) -> None:
+        """Save all, and wait until it is on the disk; OSError if it cannot be."""
+        self._saving.flush()
+
+    def close(self) -> None:
+        """Save and unlock; a new project in which nothing was done is removed.
+
+        `trouble` tells where the disk refuses.
+        """
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            self.flush()
+        except OSError as error:
+            self.trouble.emit(str(error))
+        self._steps.clear()
+        self._tidy()
+        self._saving.close()
+        self._annotations.close()
+        unused = not (self._project.images or any(self.run_folder.iterdir()))
+        self._lock.release()
+        if unused and self._is_new:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _replace(
+        self, image_id: str, new: AnnotationFile | None, what: str, after: Project
+    ) -> None:
+        before, file = self._project, self._annotations.names.get(image_id)
+        old = self._annotations.opened.get(image_id)
+        touched = old.touched if old is not None else None
+        self._use(image_id, new, after)
+        self._steps.add(Step(what, before, after, image_id, file, touched))
+        self._tidy()
+        self.replaced.emit(image_id)
+        self.changed.emit(after)
+
+    def _use(self, image_id: str, new: AnnotationFile | None, project: Project) -> None:
+        """Save the record with another file; only if that succeeds it counts."""
+        names = dict(self._annotations.names)
+        names.pop(image_id, None)
+        if new is not None:
+            names[image_id] = new.path.name
+        try:
+            self._saving.now(self._writer(project, names))
+        except OSError:
+            if new is not None:
+                new.close()
+            raise
+        self._project = project
+        self._annotations.use(image_id, new)
+
+    def _writer(
+        self, project: Project, names: dict[str, str] | None = None
+    ) -> Callable[[], None]:
+        """Return what writes a record as it is now."""
+        files = dict(self._annotations.names) if names is None else names
+        kept = ProjectFile(project=project, files=files, origin=self._origin)
+        return lambda: kept.write(self.folder)
+
+    def _tidy(self) -> None:
+        self._saving.later(self._annotations.tidy(self._steps.files()))
+
+
+__all__ = [
+    "FoundProject",
+    "ProjectLockedError",
+    "ProjectStore",
+    "default_root",
+    "find_projects",
+    "fingerprint",
+]

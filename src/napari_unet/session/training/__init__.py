@@ -1,0 +1,1 @@
+"""A training run from Train to its verdict, with corrections and a live preview."""

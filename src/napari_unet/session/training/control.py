@@ -1,0 +1,350 @@
+"""Training a network on the project's annotation, as the docks see it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING, Literal
+
+from psygnal import Signal
+
+from napari_unet.core import events
+from napari_unet.session.relay import relay
+from napari_unet.session.training.material import Material
+from napari_unet.session.training.preview import LivePreview
+from napari_unet.session.training.preview_region import channels_of
+from napari_unet.session.training.run_record import RunRecord
+from napari_unet.session.training.sitting import Sitting, SittingView
+from napari_unet.session.training.training_plan import TrainingPlan
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+
+    from napari_unet.core.messages import Failed
+    from napari_unet.core.recipe import Training
+    from napari_unet.session.annotating.control import Annotating
+    from napari_unet.session.annotating.edits import Edit
+    from napari_unet.session.images.image_list import ImageList
+    from napari_unet.session.preferences import Preferences
+    from napari_unet.session.project.record import Project
+    from napari_unet.session.project.store import ProjectStore
+    from napari_unet.session.worker.client import Death, Worker
+
+State = Literal["idle", "starting", "training", "paused", "stopping"]
+
+# Seconds between two signals of progress: more often nobody can read.
+_PACE = 0.1
+# Seconds that may go into counting what is not counted when Train is pressed.
+_COUNTING = 0.1
+
+
+class TrainingControl(TrainingPlan, SittingView):
+    """Starts, watches and ends training runs.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+    store : ProjectStore
+    images : ImageList
+    annotating : Annotating
+    worker : Worker
+    scratch : Path
+        Folder for the pixels of the live preview.
+    preferences : Preferences
+
+    Attributes
+    ----------
+    state : {"idle", "starting", "training", "paused", "stopping"}
+    preview : LivePreview
+    material : Material
+        What is annotated in the ticked images.
+    """
+
+    changed = Signal()
+    """State, progress or what can be started; at most ten times per second."""
+    curve_changed = Signal()
+    preview_changed = Signal()
+    began = Signal()
+    finished = Signal(object)
+    """A `ModelSaved`; the state is idle by then."""
+    message = Signal(str, str)
+    """A level (info, warning, error) and a sentence."""
+
+    def __init__(
+        self,
+        viewer: ViewerModel,
+        store: ProjectStore,
+        images: ImageList,
+        annotating: Annotating,
+        worker: Worker,
+        scratch: Path,
+        preferences: Preferences,
+    ) -> None:
+        super().__init__(store, images, Material(store, images, annotating))
+        self._annotating, self._worker = annotating, worker
+        self.preferences = preferences
+        self.state: State = "idle"
+        self.preview = LivePreview(viewer, images, worker, scratch, preferences)
+        self._record = RunRecord.read(store.run_folder)
+        self._told, self._untold, self._closed = 0.0, False, False
+        worker.died.connect(self._on_death)
+        annotating.edited.connect(self._on_edit)
+        store.replaced.connect(self._on_replaced)
+        store.changed.connect(self._on_project)
+        relay(images.changed, self.changed)
+        relay(self.material.changed, self.changed)
+        relay(self.preview.changed, self.preview_changed)
+        relay(self.preview.message, self.message)
+
+    @property
+    def preview_enabled(self) -> bool:
+        """Whether the slice in view is predicted while training goes on."""
+        return self.preview.enabled
+
+    def set_preview_enabled(self, enabled: bool) -> None:
+        """Switch the live preview on or off."""
+        self.preview.set_enabled(enabled)
+
+    @property
+    def can_start(self) -> tuple[bool, str]:
+        """Whether training can start, and if not, why and what to do."""
+        if self.state != "idle":
+            return False, "A network is being trained."
+        if self._record is not None:
+            problem = self.problem_to_resume(self._record)
+        else:
+            problem = self.problem()
+        return not problem, problem
+
+    @property
+    def resumable(self) -> Path | None:
+        """Checkpoint of the run that was interrupted, with which `start` goes on."""
+        if self._record is None or self.state != "idle":
+            return None
+        path = self._record.checkpoint(self._store.run_folder)
+        return path if path.exists() else None
+
+    @property
+    def interrupted(self) -> RunRecord | None:
+        """What is known of the run that can go on."""
+        return self._record if self.resumable else None
+
+    def forget_interrupted(self) -> None:
+        """Do not go on with the interrupted run; the next one is new."""
+        if self._record is not None and self.state == "idle":
+            self._record.remove(self._store.run_folder)
+            self._record = None
+            self.changed.emit()
+
+    def start(self) -> None:
+        """Train, or go on with the run that was interrupted."""
+        if self.state != "idle":
+            return
+        self.material.count_all(_COUNTING)
+        possible, problem = self.can_start
+        if not possible:
+            self.message.emit("warning", problem)
+            return
+        resume = self.resumable is not None
+        record = self._record or self.record()
+        sitting = Sitting(
+            record, self._images, self.material, self._store.project, resume=resume
+        )
+        self._sitting = sitting
+        relay(sitting.corrections.failed, self.message, "warning")
+        self._enter("starting")
+        self.curve_changed.emit()
+        try:
+            sitting.when_ready(lambda: self._submit(sitting), self._give_up)
+        except ValueError as error:
+            self._give_up(str(error))
+
+    def pause(self) -> None:
+        """Take no more steps until told to."""
+        if self.state == "training" and self._sitting and self._sitting.handle:
+            self._sitting.handle.pause()
+            self._enter("paused")
+
+    def resume(self) -> None:
+        """Go on after a pause."""
+        if self.state == "paused" and self._sitting and self._sitting.handle:
+            self._sitting.handle.resume()
+            self._enter("training")
+
+    def stop(self) -> None:
+        """End the run now; what it learnt so far is kept as a model."""
+        sitting = self._sitting
+        if sitting is None or self.state in ("idle", "stopping"):
+            return
+        if sitting.handle is None:
+            self._end()
+        elif self.loss is None and not sitting.resumed:
+            # nothing was learnt: there is no model to save
+            sitting.handle.cancel()
+            self._enter("stopping")
+        else:
+            sitting.handle.finish()
+            self._enter("stopping")
+
+    def tick(self) -> None:
+        """Send corrections, look at what is in view; called a few times a second."""
+        if self._closed:
+            return
+        if self._sitting is not None:
+            self._sitting.corrections.look()
+        self.preview.look()
+        self.material.look()
+        if self._untold and monotonic() - self._told >= _PACE:
+            self._tell()
+
+    def close(self) -> None:
+        """Let go of project and viewer; the worker's end writes the checkpoint."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._sitting is not None:
+            self._sitting.close()
+        self._worker.died.disconnect(self._on_death)
+        self._annotating.edited.disconnect(self._on_edit)
+        self._store.replaced.disconnect(self._on_replaced)
+        self._store.changed.disconnect(self._on_project)
+        self.preview.close()
+        self.material.close()
+
+    def _submit(self, sitting: Sitting) -> None:
+        """Hand the run to the worker, once all pixels are where it can read them."""
+        if sitting is not self._sitting or self.state != "starting" or self._closed:
+            return
+        folder = self._store.run_folder
+        try:
+            job = sitting.job(folder, self.preferences.device)
+        except ValueError as error:
+            self._give_up(str(error))
+            return
+        sitting.record.write(folder)
+        self._record = sitting.record
+        self._store.flush()
+        sitting.happened.connect(self._on_event)
+        handle = sitting.submit(self._worker, job)
+        handle.ended.connect(self._on_ended)
+        handle.failed.connect(self._on_failed)
+        self._follow_with_preview(sitting)
+        self.began.emit()
+
+    def _on_event(self, event: object) -> None:
+        if self._closed:
+            return
+        if isinstance(event, events.StepDone):
+            self.preview.step()
+            self._tell_soon()
+        elif isinstance(event, events.ValidationDone):
+            self.curve_changed.emit()
+        elif isinstance(event, events.TrainingStarted) and self.state == "starting":
+            self._enter("training")
+
+    def _follow_with_preview(self, sitting: Sitting) -> None:
+        project, record = self._store.project, sitting.record
+        self.preview.begin(
+            project.classes[: record.classes],
+            ndim=record.settings.ndim,
+            channels=channels_of(project.image(record.images[0])),
+            trained=sitting.resumed or record.start is not None,
+        )
+
+    def _on_ended(self, cancelled: bool) -> None:
+        """The job is over: with a model, or cancelled with a checkpoint."""
+        sitting = self._sitting
+        saved = sitting.saved if sitting else None
+        if self._closed or sitting is None or saved is None:
+            self._end()
+            return
+        sitting.record.remove(self._store.run_folder)
+        self._record = None
+        self._end(Path(saved.path))
+        if saved.problem:
+            self.message.emit("warning", saved.problem)
+        self.finished.emit(saved)
+
+    def _on_failed(self, failed: Failed) -> None:
+        if failed.out_of_memory:
+            self._interrupted(out_of_memory=True)
+            return
+        if self._record is not None and failed.error == "ValueError":
+            # the input or the checkpoint does not fit: it would not the next time
+            self._record.remove(self._store.run_folder)
+        self._give_up(failed.sentence)
+
+    def _give_up(self, why: str) -> None:
+        """Be idle again, and say why."""
+        if self.state != "idle":
+            self._end()
+            self.message.emit("error", why)
+
+    def _on_death(self, death: Death) -> None:
+        handle = self._sitting.handle if self._sitting else None
+        if handle is not None and any(job is handle for job in death.jobs):
+            self._interrupted(out_of_memory=death.out_of_memory)
+
+    def _interrupted(self, *, out_of_memory: bool) -> None:
+        """Say in one message what happened and what to do."""
+        record = self._sitting.record if self._sitting else None
+        self._end()
+        what = "The training process was ended"
+        told = "go on from the last checkpoint" if self.resumable else "begin again"
+        if out_of_memory and record is not None:
+            what, told = "Memory ran out", f"{told}, with smaller patches"
+            # kept also without a checkpoint: the same patches would fail again
+            self._record = record.smaller()
+            self._record.write(self._store.run_folder)
+            self._tell()
+        self.message.emit("error", f"{what}: press Train to {told}.")
+
+    def set(self, **changes: Training | str | None) -> bool:
+        """Change settings; others than those that failed are tried as they are."""
+        changed = super().set(**changes)
+        if changed and self.resumable is None and self.state == "idle":
+            self._record = None
+        return changed
+
+    def _end(self, model: Path | None = None) -> None:
+        """Be idle again."""
+        if self._sitting is not None:
+            self._sitting.close()
+        # without a checkpoint there is nothing to go on with
+        self._record = RunRecord.read(self._store.run_folder)
+        if not self._closed:
+            self.preview.finish(model)
+        self._enter("idle")
+        self.curve_changed.emit()
+
+    def _enter(self, state: State) -> None:
+        self.state = state
+        self._tell()
+
+    def _tell_soon(self) -> None:
+        """Tell of progress, but not too often."""
+        self._untold = True
+        if monotonic() - self._told >= _PACE:
+            self._tell()
+
+    def _tell(self) -> None:
+        self._told, untold = monotonic(), self._untold
+        self._untold = False
+        self.changed.emit()
+        if untold:
+            self.curve_changed.emit()
+
+    def _on_edit(self, image_id: str, edit: Edit) -> None:
+        if self._sitting is not None and self.state != "idle":
+            self._sitting.corrections.add(image_id, edit)
+
+    def _on_replaced(self, image_id: str) -> None:
+        if self._sitting is not None and self.state != "idle":
+            self._sitting.replaced(image_id)
+
+    def _on_project(self, project: Project) -> None:
+        if self._sitting is not None and self.state != "idle":
+            told = self._sitting.follow(project)
+            if told:
+                self.message.emit("info", told)
+        self.changed.emit()

@@ -1,0 +1,350 @@
+"""The worker as napari sees it: jobs go in, events come back in the main thread.
+
+One process computes with networks, another does the work that needs none. Each is
+started when first needed and kept. Neither loads anything into napari's own process.
+"""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import dataclass
+from itertools import count
+from threading import Event as Flag
+from time import monotonic
+from typing import TYPE_CHECKING, get_args
+
+from psygnal import Signal
+
+from napari_unet.core.jobs import (
+    FreeMemoryJob,
+    Lane,
+    LoadModelJob,
+    PredictFolderJob,
+    PredictJob,
+    TrainJob,
+)
+from napari_unet.core.messages import (
+    Acknowledged,
+    Cancel,
+    Correct,
+    Ended,
+    Failed,
+    Finish,
+    Happened,
+    Message,
+    Pause,
+    Resume,
+    Status,
+    Submit,
+)
+from napari_unet.session.worker.lane import LaneProcess
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from napari_unet.core.jobs import Correction, Job
+    from napari_unet.session.worker.lane import End
+
+    Post = Callable[[Callable[[], None]], None]
+
+_NETWORK = (TrainJob, PredictJob, LoadModelJob, FreeMemoryJob, PredictFolderJob)
+LANES: tuple[Lane, ...] = get_args(Lane)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Death:
+    """A worker process ended on its own.
+
+    Attributes
+    ----------
+    lane : {"network", "cpu"}
+    out_of_memory : bool
+        Whether memory most probably ran out.
+    sentence : str
+        What happened and what to do, in words.
+    jobs : tuple of Handle
+        Those it was at work on; they are over.
+    """
+
+    lane: Lane
+    out_of_memory: bool
+    sentence: str
+    jobs: tuple[Handle, ...]
+
+
+class Handle:
+    """A job in the worker, from the outside.
+
+    Signals come in the main thread: `event` for each event; then one of `ended`
+    (whether it was cancelled) and `failed` (a `core.messages.Failed`), or none of the
+    two if the process died, which `Worker.died` tells. `acknowledged` comes as soon as
+    the worker knows of a wish.
+
+    Attributes
+    ----------
+    number : int
+    what : Job
+    title : str
+        Shown to people.
+    running : bool
+    paused : bool
+    progress : float
+        0 to 1.
+    """
+
+    event = Signal(object)
+    ended = Signal(bool)
+    failed = Signal(object)
+    acknowledged = Signal()
+
+    def __init__(
+        self, number: int, what: Job, title: str, process: LaneProcess
+    ) -> None:
+        self.number = number
+        self.what = what
+        self.title = title
+        self.running = True
+        self.paused = False
+        self.progress = 0.0
+        self.process = process
+        self.over = Flag()
+
+    def cancel(self) -> None:
+        """End the job at its next tile or step; a training writes a checkpoint."""
+        self._send(Cancel(self.number))
+
+    def finish(self) -> None:
+        """Stop training now, but judge the network and save the model."""
+        self.paused = False
+        self._send(Finish(self.number))
+
+    def pause(self) -> None:
+        """Let the job wait."""
+        self.paused = True
+        self._send(Pause(self.number))
+
+    def resume(self) -> None:
+        """Let it go on."""
+        self.paused = False
+        self._send(Resume(self.number))
+
+    def correct(self, correction: Correction) -> None:
+        """Use changed annotation in a training from its next step on."""
+        self._send(Correct(self.number, correction))
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait, in any thread, until the job is over; whether it is.
+
+        The signals come later, when the main thread gets to them.
+        """
+        return self.over.wait(timeout)
+
+    def _send(self, message: Message) -> None:
+        if self.running:
+            self.process.send(message)
+
+
+class Worker:
+    """Two processes that work for one viewer.
+
+    Parameters
+    ----------
+    post : callable
+        Runs a function soon in the main thread; may be called in any thread.
+    environment : mapping of str to str, optional
+        Added to the environment of the processes.
+
+    Attributes
+    ----------
+    status : Status or None
+        The last of the network lane, or of the other where only that runs.
+    """
+
+    started = Signal(object)
+    died = Signal(object)
+    status_changed = Signal(object)
+
+    def __init__(
+        self, post: Post, *, environment: Mapping[str, str] | None = None
+    ) -> None:
+        self.status: Status | None = None
+        self._post = post
+        self._environment = dict(environment or {})
+        self._numbers = count(1)
+        self._processes: dict[Lane, LaneProcess] = {}
+        self._resting: set[LaneProcess] = set()
+        self._handles: dict[int, Handle] = {}
+        self._closed = False
+
+    @property
+    def busy(self) -> bool:
+        """Whether a job runs or waits."""
+        return bool(self._handles)
+
+    @property
+    def pids(self) -> dict[Lane, int]:
+        """Numbers of the processes that run."""
+        return {lane: p.pid for lane, p in self._processes.items() if p.alive}
+
+    def submit(self, job: Job, title: str) -> Handle:
+        """Begin a job.
+
+        Parameters
+        ----------
+        job : Job
+            Its type decides which process does it.
+        title : str
+            Shown to people.
+
+        Returns
+        -------
+        Handle
+
+        Raises
+        ------
+        RuntimeError
+            If the worker was closed.
+        pickle.PicklingError, AttributeError, TypeError
+            If the job holds something that cannot be sent.
+        """
+        process = self._process("network" if isinstance(job, _NETWORK) else "cpu")
+        handle = Handle(next(self._numbers), job, title, process)
+        self._handles[handle.number] = handle
+        try:
+            process.send(Submit(handle.number, job))
+        except (pickle.PicklingError, AttributeError, TypeError):
+            del self._handles[handle.number]
+            raise
+        self.started.emit(handle)
+        return handle
+
+    def warm_up(self, lane: Lane) -> None:
+        """Start a process without a job, so that the first job begins sooner."""
+        self._process(lane)
+
+    def rest(self) -> None:
+        """End the processes that have no job; their memory comes back.
+
+        The next job starts them again.
+        """
+        at_work = {id(handle.process) for handle in self._handles.values()}
+        for lane, process in list(self._processes.items()):
+            if id(process) not in at_work:
+                del self._processes[lane]
+                self._resting.add(process)
+                process.shut_down()
+        self.status = None
+        self.status_changed.emit(None)
+
+    def close(self, timeout: float = 10.0) -> None:
+        """Let the processes write what is to be kept, and end them.
+
+        Parameters
+        ----------
+        timeout : float
+            Seconds after which a process is ended the hard way.
+        """
+        self._closed = True
+        processes = list(self._processes.values())
+        for process in processes:
+            process.shut_down()
+        until = monotonic() + timeout
+        for process in processes:
+            if not process.wait(until - monotonic()):
+                process.kill()
+            process.join(1.0)
+        self._processes.clear()
+        for handle in self._handles.values():
+            handle.running = False
+            handle.over.set()
+        self._handles.clear()
+
+    def _process(self, lane: Lane) -> LaneProcess:
+        if self._closed:
+            raise RuntimeError("the worker was closed, it takes no more jobs.")
+        process = self._processes.get(lane)
+        if process is None or not process.alive:
+            process = LaneProcess(lane, self._environment, self._received, self._ended)
+            self._processes[lane] = process
+        return process
+
+    def _ended(self, process: LaneProcess, end: End) -> None:
+        """Wake those who wait for a job; in the thread that reads."""
+        for handle in list(self._handles.values()):
+            if handle.process is process:
+                handle.over.set()
+        if not self._closed:
+            self._post(lambda: self._bury(process, end))
+
+    def _received(self, process: LaneProcess, message: Message) -> None:
+        handle = self._handles.get(message.job)
+        if handle is not None and isinstance(message, (Ended, Failed)):
+            handle.over.set()
+        if not self._closed:
+            self._post(lambda: self._take(process, message))
+
+    def _take(self, process: LaneProcess, message: Message) -> None:
+        if self._closed:
+            return
+        if isinstance(message, Status):
+            # one that was sent to rest may still have spoken
+            known = self._processes.get(process.lane) is process
+            leading = process.lane == "network" or "network" not in self._processes
+            if known and leading:
+                self.status = message
+                self.status_changed.emit(message)
+            return
+        handle = self._handles.get(message.job)
+        if handle is not None:
+            self._tell(handle, message)
+
+    def _tell(self, handle: Handle, message: Message) -> None:
+        if isinstance(message, Happened):
+            handle.progress = getattr(message.event, "progress", handle.progress)
+            handle.event.emit(message.event)
+        elif isinstance(message, Acknowledged):
+            handle.acknowledged.emit()
+        elif isinstance(message, Ended):
+            self._retire(handle)
+            handle.ended.emit(message.cancelled)
+        elif isinstance(message, Failed):
+            self._retire(handle)
+            handle.failed.emit(message)
+
+    def _retire(self, handle: Handle) -> None:
+        handle.running = handle.paused = False
+        self._handles.pop(handle.number, None)
+
+    def _bury(self, process: LaneProcess, end: End) -> None:
+        if self._closed:
+            return
+        lane = process.lane
+        if process in self._resting:
+            self._resting.remove(process)
+            return
+        # a job may have started another in its place before this is known
+        if self._processes.get(lane) is process:
+            del self._processes[lane]
+        if lane == "network" or not self._processes:
+            self.status = None
+            self.status_changed.emit(None)
+        jobs = tuple(h for h in self._handles.values() if h.process is process)
+        for handle in jobs:
+            self._retire(handle)
+        self.died.emit(Death(lane, end.out_of_memory, _sentence(end, jobs), jobs))
+
+
+def _sentence(end: End, jobs: tuple[Handle, ...]) -> str:
+    if not end.connected:
+        told = f" It said: {end.last_line}" if end.last_line else ""
+        return f"The worker process could not be started (status {end.code}).{told}"
+    if end.out_of_memory:
+        what = "The worker ran out of memory and was ended by the system."
+    elif end.code < 0:
+        what = f"The worker process was ended from outside (signal {-end.code})."
+    else:
+        told = f": {end.last_line}" if end.last_line else ""
+        what = f"The worker process ended unexpectedly (status {end.code}){told}."
+    if any(isinstance(handle.what, TrainJob) for handle in jobs):
+        return f"{what} Training goes on from its last checkpoint when started again."
+    return f"{what} It starts again with the next job."
