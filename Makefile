@@ -17,7 +17,8 @@ demo: $(VENV)/.demo
 	$(BIN)/napari-unet demo --output demo-output
 
 test: $(VENV)/.test $(VENV)/.screen
-	QT_QPA_PLATFORM=offscreen $(BIN)/python -m pytest -m "not viewer"
+	OMP_NUM_THREADS=1 QT_QPA_PLATFORM=offscreen \
+	  $(BIN)/python -m pytest -m "not viewer" -n 2 --dist loadfile
 	$(SCREEN) $(BIN)/python -m pytest -m viewer
 
 lint: $(VENV)/.test

@@ -319,6 +319,8 @@ class TestUndo:
     ) -> None:
         for number in range(25):
             store.replace_annotation("a", {(0, 0): plane(number + 2)}, str(number))
+        # files are deleted in the background
+        store._saving.now(lambda: None)
         assert len(list(store.folder.glob("*.raw"))) == 21
         assert [store.undo() for _ in range(21)][-2:] == ["5", None]
         assert store.annotation("a").array[0, 0, 0] == 4 + 2

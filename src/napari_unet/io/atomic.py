@@ -12,12 +12,14 @@ import os
 import shutil
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from time import sleep
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_TRIES = 50
 _REASONS = {
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "the disk quota is used up",
@@ -143,7 +145,12 @@ def _rename(temporary: Path, path: Path) -> None:
 
 def _remove(path: Path) -> None:
     if path.is_dir():
-        shutil.rmtree(path, ignore_errors=True)
+        for _ in range(_TRIES):
+            shutil.rmtree(path, ignore_errors=True)
+            if not path.exists():
+                return
+            # zarr's threads may still be writing chunks of an array that failed
+            sleep(0.02)
     else:
         with suppress(OSError):
             path.unlink(missing_ok=True)
