@@ -36,6 +36,22 @@ def test_torch_is_not_loaded_before_it_is_needed(statement: str) -> None:
     assert not loaded & {"torch", "napari", "qtpy", "matplotlib"}
 
 
+def test_the_docks_never_load_torch_or_the_engine() -> None:
+    loaded = modules_after(
+        "import napari_unet.gui.docks, napari_unet.gui.workspaces, sys;"
+        "import napari_unet.gui.annotate.page, napari_unet.gui.train.page;"
+        "import napari_unet.gui.predict.page;"
+        "assert 'napari_unet.engine' not in sys.modules"
+    )
+    assert "qtpy" in loaded
+    assert not loaded & {"torch", "napari"}
+
+
+def test_the_session_loads_no_gui() -> None:
+    loaded = modules_after("import napari_unet.session.workspace")
+    assert not loaded & {"torch", "napari", "qtpy", "superqt", "magicgui"}
+
+
 def test_the_engine_loads_no_gui() -> None:
     loaded = modules_after("import napari_unet.engine.training")
     assert "torch" in loaded

@@ -9,18 +9,20 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from benchmarks.interaction.material import save_untrained
+from benchmarks.interaction.material import save_trained, save_untrained
 from napari_unet.core.annotations import Annotation
 from napari_unet.core.weights import border_weights
 from napari_unet.session.images.layers import find
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import napari
 
     from benchmarks.interaction.hand import Hand
     from napari_unet.session.workspace import Workspace
 
-_MOVES, _BRUSH = 60, 40
+_MOVES, _BRUSH, _THRESHOLDS = 60, 40, 12
 
 
 class Draws:
@@ -101,6 +103,50 @@ def overlay_moves(
     hand.release(places[-1], layer)
     times.sort()
     return {"median": median(times), "longest": times[-2], "wrong": wrong}
+
+
+def threshold_moves(
+    viewer: napari.Viewer, hand: Hand, workspace: Workspace, folder: Path
+) -> dict[str, float]:
+    """Move the threshold over a predicted slice; a network has nothing to do then.
+
+    Returns
+    -------
+    dict of float
+        Milliseconds from a move to the drawing of the new cells: the median, and the
+        longest. `cells` is how many there were at the last.
+    """
+    path = save_trained(folder / "model" / "trained.safetensors")
+    workspace.models.add(path)
+    workspace.models.select(path)
+    workspace.prediction.predict("slice")
+    hand.wait_until(lambda: bool(_with_cells(viewer)), 120)
+    hand.wait_until(lambda: not workspace.worker.busy, 120)
+    hand.wait(2)
+    draws, times = Draws(viewer), []
+    layer = find(viewer, "cells")[-1]
+    refreshed: list[bool] = []
+    layer.events.set_data.connect(lambda: refreshed.append(True))
+    for number in range(_THRESHOLDS):
+        settings = workspace.prediction.segmentation
+        moved = settings.replace(threshold=0.35 + 0.03 * number)
+        refreshed.clear()
+        began = perf_counter()
+        workspace.prediction.set_segmentation(moved)
+        hand.wait_until(lambda: refreshed, 10)
+        hand.wait_until(partial(draws.more_than, draws.count), 10)
+        times.append(1000 * (perf_counter() - began))
+        hand.wait(1)
+    cells = workspace.prediction.cells_in_view() or 0
+    return {"median": median(times), "longest": max(times), "cells": float(cells)}
+
+
+def _with_cells(viewer: napari.Viewer) -> list[Any]:
+    return [
+        layer
+        for layer in find(viewer, "cells")
+        if np.asarray(layer.data[viewer.dims.current_step[0]]).any()
+    ]
 
 
 def _shown(viewer: napari.Viewer, model: str) -> bool:

@@ -17,7 +17,7 @@ import numpy as np
 
 from benchmarks.interaction.hand import Hand
 from benchmarks.interaction.headless import Headless
-from benchmarks.interaction.latency import first_tile, overlay_moves
+from benchmarks.interaction.latency import first_tile, overlay_moves, threshold_moves
 from benchmarks.interaction.material import annotation, settings, stack
 from benchmarks.interaction.user import Heartbeat, User
 from napari_unet.session.images.layers import find
@@ -163,12 +163,22 @@ def latency() -> dict[str, Any]:
     return measured
 
 
+def threshold() -> dict[str, Any]:
+    """Move the threshold over the cells of a large image."""
+    viewer, hand, workspace, _ = open_viewer(stack(side=2048)[0])
+    with tempfile.TemporaryDirectory() as folder:
+        measured = threshold_moves(viewer, hand, workspace, Path(folder))
+    viewer.close()
+    return measured
+
+
 SCENES: dict[str, Callable[[], dict[str, Any]]] = {
     "script": script,
     "headless": headless,
     "training": training,
     "predicting": predicting,
     "latency": latency,
+    "threshold": threshold,
 }
 
 

@@ -5,19 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from magicgui.widgets import FileEdit
 from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
     QDialog,
     QDialogButtonBox,
-    QFileDialog,
-    QLineEdit,
     QMessageBox,
-    QPushButton,
     QWidget,
 )
 
-from napari_unet.gui.layouts import column, row
+from napari_unet.gui.layouts import column
 from napari_unet.gui.widgets import Heading, Hint
 
 if TYPE_CHECKING:
@@ -53,10 +51,9 @@ class ExportDialog(QDialog):
         self.setWindowTitle("Export")
         self._exporting, self._image_ids = exporting, image_ids
         # WIDGETS
-        self.folder = QLineEdit(str(folder))
-        self.folder.setToolTip("Folder that the files are written to.")
-        self.browse = QPushButton("Choose…")
-        self.browse.setToolTip("Choose another folder.")
+        self.folder = FileEdit(
+            mode="d", value=folder, tooltip="Folder that the files are written to."
+        )
         self.masks = _check("Masks", "A label image: one number for each cell.", True)
         self.table = _check(
             "Table of measurements",
@@ -92,19 +89,18 @@ class ExportDialog(QDialog):
             Heading("As"),
             self.format,
             Heading("Into"),
-            row(self.folder, self.browse, stretch=0),
+            self.folder.native,
             self.problem,
             self.buttons,
         )
         self.setMinimumWidth(360)
         # CONNECTIONS
-        self.browse.clicked.connect(self._on_browse)
         self.buttons.accepted.connect(self.accept)
         self.buttons.rejected.connect(self.reject)
 
     def accept(self) -> None:
         """Begin to write, unless files are in the way that are to stay."""
-        folder = Path(self.folder.text()).expanduser()
+        folder = Path(self.folder.value).expanduser()
         if not folder.is_dir():
             self.problem.tell(f"There is no folder {folder}.", "error")
             return
@@ -137,13 +133,6 @@ class ExportDialog(QDialog):
             "Those with the same name are replaced.",
         )
         return bool(answer == QMessageBox.StandardButton.Yes)
-
-    def _on_browse(self) -> None:
-        chosen = QFileDialog.getExistingDirectory(
-            self, "Export into", self.folder.text()
-        )
-        if chosen:
-            self.folder.setText(chosen)
 
 
 def _check(text: str, tip: str, checked: bool) -> QCheckBox:
