@@ -9,7 +9,6 @@ from qtpy.QtWidgets import (
     QApplication,
     QHBoxLayout,
     QLabel,
-    QProgressBar,
     QPushButton,
     QSizePolicy,
     QStackedLayout,
@@ -17,6 +16,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_unet.gui.progress_bar import ProgressBar
 from napari_unet.gui.widgets import (
     MARGIN,
     SPACING,
@@ -66,7 +66,7 @@ class RunBar(QWidget):
         self._help(self.train, "train", "Learn from the annotation of ticked images.")
         self._help(self.pause, "pause", "Let the training wait.")
         self._help(self.stop, "stop", "End the training now and keep what it learnt.")
-        self.progress = QProgressBar()
+        self.progress = ProgressBar()
         self.progress.setRange(0, _TICKS)
         self.progress.setToolTip("Loss of the training (lower is better), time left.")
         self.line = Hint()

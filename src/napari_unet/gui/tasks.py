@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from napari_unet.session.worker.client import Handle
 
 _LOOK_MS = 250
+# Progress that is worth a repaint.
+_STEP_PERCENT = 5
 # A job that is over sooner is not shown: its bar would only flicker, and napari
 # handles events, painting among them, in the midst of adding one.
 _BRIEF_MS = 1000
@@ -127,8 +129,9 @@ class JobTask(WorkerBase):
         if not self._handle.running:
             self._end(self._handle)
             return
+        # napari's bar repaints the window at once, which is felt on slow machines
         step = int(100 * self._handle.progress) - self._bar.n
-        if step > 0:
+        if step >= _STEP_PERCENT:
             self._bar.update(step)
 
     def _end(self, handle: Handle) -> None:

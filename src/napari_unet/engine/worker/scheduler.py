@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     Begin = Callable[[Task], Ticks]
 
 # Of the time that a training has, while both are at work.
-_PREVIEW_SHARE = 0.08
+_PREVIEW_SHARE = 0.05
 
 
 class Running:

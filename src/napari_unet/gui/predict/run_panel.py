@@ -9,7 +9,6 @@ from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
     QFileDialog,
-    QProgressBar,
     QPushButton,
     QSizePolicy,
     QVBoxLayout,
@@ -19,6 +18,7 @@ from qtpy.QtWidgets import (
 from napari_unet.core.settings import Prediction
 from napari_unet.gui.forms import SettingsForm
 from napari_unet.gui.layouts import row
+from napari_unet.gui.progress_bar import ProgressBar
 from napari_unet.gui.widgets import (
     SPACING,
     Elided,
@@ -66,7 +66,7 @@ class RunPanel(QWidget):
         self.cancel = QPushButton("Cancel")
         self.cancel.setToolTip("Stop at the next tile; what is done stays.")
         self.image = Elided()
-        self.progress = QProgressBar()
+        self.progress = ProgressBar()
         self.progress.setRange(0, _TICKS)
         self.progress.setToolTip("How much of what was asked for is predicted.")
         self.status = Elided()

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 State = Literal["idle", "starting", "training", "paused", "stopping"]
 
 # Seconds between two signals of progress: more often nobody can read.
-_PACE = 0.1
+_PACE = 0.4
 # Seconds that may go into counting what is not counted when Train is pressed.
 _COUNTING = 0.1
 
