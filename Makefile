@@ -16,8 +16,9 @@ SCREEN_PACKAGES := xvfb xauth libgl1 libegl1 libglx-mesa0 libgl1-mesa-dri \
 demo: $(VENV)/.demo
 	$(BIN)/napari-unet demo --output demo-output
 
+# Two processes of one thread each: numba would otherwise raise torch's threads, too.
 test: $(VENV)/.test $(VENV)/.screen
-	OMP_NUM_THREADS=1 QT_QPA_PLATFORM=offscreen \
+	OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 QT_QPA_PLATFORM=offscreen \
 	  $(BIN)/python -m pytest -m "not viewer" -n 2 --dist loadfile
 	$(SCREEN) $(BIN)/python -m pytest -m viewer
 
