@@ -288,6 +288,47 @@ def test_the_keys_are_named_until_cells_and_background_are_painted(
     assert "is hidden" in status.text()
 
 
+def test_a_painted_cell_can_be_given_another_class(
+    annotated: AnnotatePage, workspace: Workspace
+) -> None:
+    brush, annotating = annotated.brush, workspace.annotating
+    annotating.add_class("dividing")
+    annotating.add_class("tissue", "regions")
+    annotating.next_cell()
+    # a cell that is not painted yet gets the class of its next stroke
+    assert brush.cell_class.isHidden()
+    layer = annotating.brush.layer
+    assert layer is not None
+    layer.paint((0, 10, 10), layer.selected_label)
+    annotating.tick()
+    brush.refresh()
+    assert not brush.cell_class.isHidden()
+    assert brush.class_label.text() == f"Cell {layer.selected_label} is of class"
+    classes = [brush.cell_class.itemText(i) for i in range(brush.cell_class.count())]
+    assert classes == ["cells", "dividing"]
+    brush.cell_class.setCurrentIndex(1)
+    brush.cell_class.activated.emit(1)
+    image = workspace.store.project.images[0]
+    assert image.class_of[int(layer.selected_label)] == 2
+    assert brush.cell_class.currentText() == "dividing"
+
+
+def test_annotation_is_removed_from_the_menu_and_comes_back(
+    annotated: AnnotatePage, workspace: Workspace, qtbot: QtBot
+) -> None:
+    layer = workspace.annotating.brush.layer
+    assert layer is not None
+    layer.paint((0, 10, 10), 2)
+    annotated.project.menu_.aboutToShow.emit()
+    assert annotated.project.clear.text() == "Remove annotation of embryo"
+    annotated.project.clear.trigger()
+    assert not layer.data.any()
+    annotated.project.menu_.aboutToShow.emit()
+    assert not annotated.project.clear.isEnabled()
+    click(annotated.undo, qtbot)
+    assert layer.data[0, 10, 10] == 2
+
+
 def test_a_closed_image_is_said_to_be_closed(
     annotated: AnnotatePage, viewer: ViewerModel
 ) -> None:
@@ -537,8 +578,10 @@ def test_a_saved_project_is_told_of(
 
 def test_all_keys_are_in_the_table() -> None:
     shown = {text for _, text in key_table()}
-    assert {s.text for s in SHORTCUTS if s.action != "set_class"} <= shown
+    assert {s.text for s in SHORTCUTS if "class" not in s.action} <= shown
     assert ("Ctrl+1 … 9", "Class 1 … 9") in key_table()
+    of_cell = "The painted cell under the mouse is of class 1 … 9"
+    assert ("Alt+1 … 9", of_cell) in key_table()
 
 
 def test_every_control_has_a_tooltip(annotated: AnnotatePage) -> None:

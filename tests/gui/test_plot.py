@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from qtpy.QtCore import QPoint, QPointF, Qt
-from qtpy.QtGui import QWheelEvent
+from qtpy.QtGui import QColor, QPalette, QWheelEvent
 from qtpy.QtWidgets import QApplication, QScrollArea
 
 from napari_unet.gui.plot import LossPlot, decimate
-from napari_unet.gui.theme import DARK, LIGHT
+from napari_unet.gui.theme import DARK, LIGHT, Colours
 
 if TYPE_CHECKING:
     from pytestqt.qtbot import QtBot
@@ -63,38 +63,17 @@ def test_long_runs_are_drawn_in_minutes(plot: LossPlot) -> None:
     assert plot._axes._plot.getAxis("bottom").labelText == "minutes"
 
 
-def test_it_can_be_drawn_against_steps(plot: LossPlot) -> None:
-    plot.set_curve(CURVE)
-    plot.set_scores(SCORES)
-    plot.set_against("steps")
-    assert _loss(plot)[0] == [10, 20, 30]
-    assert _iou(plot)[0] == [10, 25]
-    assert plot._axes._plot.getAxis("bottom").labelText == "steps"
-
-
-def test_the_loss_can_have_a_logarithmic_axis_and_the_iou_keeps_its_own(
-    plot: LossPlot,
-) -> None:
-    plot.set_curve(CURVE)
-    plot.set_scores(SCORES)
-    plot.set_log(True)
-    assert _loss(plot)[1] == pytest.approx(np.log10([0.9, 0.5, 0.1]))
-    assert _iou(plot)[1] == [0.2, 0.7]
-    low, high = plot._axes._right.viewRange()[1]
-    assert -0.1 < low <= 0
-    assert 1 <= high < 1.1
-
-
 def test_scores_without_a_curve_are_drawn_against_their_steps(plot: LossPlot) -> None:
     plot.set_scores(SCORES)
     assert _iou(plot) == [[10, 25], [0.2, 0.7]]
 
 
-@pytest.mark.parametrize(("dark", "shades"), [(True, DARK), (False, LIGHT)])
-def test_it_takes_the_colours_of_the_theme(
-    plot: LossPlot, dark: bool, shades: type[DARK]
-) -> None:
-    plot.set_theme(dark)
+@pytest.mark.parametrize("shades", [DARK, LIGHT])
+def test_it_takes_the_colours_of_the_theme(plot: LossPlot, shades: Colours) -> None:
+    palette = plot.palette()
+    palette.setColor(QPalette.ColorRole.Window, QColor(shades.background))
+    palette.setColor(QPalette.ColorRole.WindowText, QColor(shades.text))
+    plot.setPalette(palette)
     plot.set_curve(CURVE)
     image = plot.grab().toImage()
     assert image.pixelColor(1, 1).name() == shades.background

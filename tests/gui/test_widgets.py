@@ -8,7 +8,7 @@ from qtpy.QtCore import QPoint, Qt
 from qtpy.QtGui import QColor, QPalette
 from qtpy.QtWidgets import QColorDialog, QPushButton, QSpinBox, QVBoxLayout, QWidget
 
-from napari_unet.gui.theme import DARK, LIGHT, Colours, colours, is_dark, viewer_is_dark
+from napari_unet.gui.theme import DARK, LIGHT, Colours, is_dark
 from napari_unet.gui.widgets import (
     MARGIN,
     SPACING,
@@ -28,7 +28,6 @@ from napari_unet.gui.widgets import (
 )
 
 if TYPE_CHECKING:
-    from napari.components import ViewerModel
     from pytestqt.qtbot import QtBot
 
 LONG = "The network learns from all annotated slices of the ticked images."
@@ -274,15 +273,6 @@ def test_the_background_is_that_of_naparis_own_themes() -> None:
         theme = get_theme(name)
         assert QColor(theme.background.as_hex()).name() == shades.background
         assert QColor(theme.text.as_hex()).name() == shades.text
-
-
-def test_a_viewers_theme_is_told_dark_from_light(viewer: ViewerModel) -> None:
-    viewer.theme = "light"
-    assert not viewer_is_dark(viewer)
-    viewer.theme = "dark"
-    assert viewer_is_dark(viewer)
-    assert colours(True) is DARK
-    assert colours(False) is LIGHT
 
 
 def test_a_widget_knows_whether_it_stands_on_dark(qtbot: QtBot) -> None:

@@ -308,8 +308,52 @@ def test_a_cell_can_be_given_another_class(bench: Bench) -> None:
     id_ = bench.paint(5, 5)
     bench.annotating.set_class_of_cell(id_, 2)
     assert bench.image.class_of == {id_: 2}
+    assert bench.annotating.active_class == 2
+    assert bench.annotating.cell_at_hand == id_
     with pytest.raises(ValueError, match="classes are 1 to 2, found 3"):
         bench.annotating.set_class_of_cell(id_, 3)
+    assert bench.annotating.undo() == f"cell {id_} is dividing"
+    assert bench.image.class_of.get(id_, 1) == 1
+
+
+def test_areas_of_regions_do_not_change_their_class(bench: Bench) -> None:
+    bench.annotating.add_class("tissue", "regions")
+    id_ = bench.paint(5, 5)
+    with pytest.raises(ValueError, match="tissue are regions: erase and paint"):
+        bench.annotating.set_class_of_cell(id_, 2)
+
+
+def test_the_cell_under_the_mouse_can_be_given_another_class(bench: Bench) -> None:
+    bench.annotating.add_class("dividing")
+    first = bench.paint(5, 5)
+    bench.annotating.next_cell()
+    second = bench.paint(5, 20)
+    bench.viewer.cursor.position = bench.layer.data_to_world((5, 5))
+    bench.annotating.set_class_under_cursor(2)
+    assert bench.image.class_of.get(first) == 2
+    assert bench.image.class_of.get(second, 1) == 1
+    bench.viewer.cursor.position = bench.layer.data_to_world((35, 50))
+    with pytest.raises(ValueError, match="There is no painted cell under the mouse"):
+        bench.annotating.set_class_under_cursor(2)
+
+
+def test_a_new_cell_is_none_at_hand_until_it_is_painted(bench: Bench) -> None:
+    bench.annotating.next_cell()
+    assert bench.annotating.cell_at_hand is None
+    id_ = bench.paint(5, 5)
+    assert bench.annotating.cell_at_hand == id_
+    bench.annotating.background()
+    assert bench.annotating.cell_at_hand is None
+
+
+def test_all_annotation_is_removed_and_comes_back(bench: Bench) -> None:
+    bench.paint(5, 5)
+    before = np.array(bench.layer.data)
+    bench.annotating.remove_all()
+    assert not np.any(bench.layer.data)
+    assert not bench.image.annotated or bench.images.places(bench.id) == ()
+    bench.annotating.undo()
+    np.testing.assert_array_equal(bench.layer.data, before)
 
 
 def test_the_features_table_names_the_class_of_each_cell(bench: Bench) -> None:

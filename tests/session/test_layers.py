@@ -18,7 +18,6 @@ from napari_unet.session.images.layers import (
     note,
     place_in_view,
     role_of,
-    source_of,
     spacing_um_of,
 )
 
@@ -51,8 +50,8 @@ def test_a_layer_of_someone_else_has_neither_role_nor_source(
 ) -> None:
     odd = viewer.add_image(zeros(2, 3), metadata={METADATA_KEY: {"role": 7}})
     ours = viewer.add_image(zeros(2, 3), metadata=note("cells", "a", number=3))
-    assert (role_of(odd), source_of(odd)) == (None, None)
-    assert (role_of(ours), source_of(ours)) == ("cells", "a")
+    assert role_of(odd) is None
+    assert role_of(ours) == "cells"
     assert ours.metadata[METADATA_KEY]["number"] == 3
 
 

@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pytest
 from napari.components import ViewerModel
 
-from napari_unet.session.images.layers import note, source_of
+from napari_unet.session.images.layers import METADATA_KEY, note
 from napari_unet.session.images.spotlight import Spotlight
+
+if TYPE_CHECKING:
+    from napari.layers import Layer
 
 
 @pytest.fixture
@@ -18,6 +23,10 @@ def viewer() -> ViewerModel:
         viewer.add_labels(labels, name=f"{name} labels", metadata=of)
     viewer.add_image(np.zeros((8, 9)), name="someone's")
     return viewer
+
+
+def source_of(layer: Layer) -> str | None:
+    return layer.metadata.get(METADATA_KEY, {}).get("source")
 
 
 def visible(viewer: ViewerModel) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import qtpy
@@ -24,16 +24,13 @@ _POINTS = 400
 
 
 class LossPlot(QWidget):
-    """Training loss (left axis) and validation IoU (right axis) against time or steps.
+    """Training loss (left axis) and validation IoU (right axis) against time.
 
     The plotting library is loaded with the first data: docks open faster without.
     """
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._dark: bool | None = None
-        self._against: Literal["time", "steps"] = "time"
-        self._log = False
         self._curve: NDArray[np.float64] = np.empty((0, 3))
         self._scores: NDArray[np.float64] = np.empty((0, 3))
         self._axes: _Axes | None = None
@@ -79,23 +76,8 @@ class LossPlot(QWidget):
         self._scores = np.asarray(rows, float).reshape(-1, 3)
         self._draw()
 
-    def set_theme(self, dark: bool) -> None:
-        """Use the colours of a dark or a light theme from now on."""
-        self._dark = dark
-        self._paint()
-
-    def set_against(self, against: Literal["time", "steps"]) -> None:
-        """Choose what the horizontal axis shows."""
-        self._against = against
-        self._draw()
-
-    def set_log(self, log: bool) -> None:
-        """Show the loss on a logarithmic axis, or not."""
-        self._log = log
-        self._draw()
-
     def changeEvent(self, event: QEvent | None) -> None:
-        """Follow napari's theme where no other was chosen."""
+        """Follow napari's theme."""
         super().changeEvent(event)
         kinds = (QEvent.Type.StyleChange, QEvent.Type.PaletteChange)
         if event is not None and event.type() in kinds:
@@ -116,7 +98,7 @@ class LossPlot(QWidget):
         # a style may change before the constructor is through
         axes = getattr(self, "_axes", None)
         if axes is not None:
-            axes.paint(is_dark(self) if self._dark is None else self._dark)
+            axes.paint(is_dark(self))
 
     def _draw(self) -> None:
         # behind another tab it is out of sight, though Qt calls it visible
@@ -136,12 +118,10 @@ class LossPlot(QWidget):
         curve = decimate(np.column_stack([x, self._curve[:, 2]]), _POINTS)
         at = np.interp(self._scores[:, 0], self._curve[:, 0], x) if len(x) else None
         steps = self._scores[:, 0] if at is None else at
-        self._axes.draw(curve, np.column_stack([steps, self._scores[:, 1]]), self._log)
+        self._axes.draw(curve, np.column_stack([steps, self._scores[:, 1]]))
         self._axes.name_abscissa(unit)
 
     def _abscissa(self) -> tuple[NDArray[np.float64], str]:
-        if self._against == "steps":
-            return self._curve[:, 0], "steps"
         seconds = self._curve[:, 1]
         if len(seconds) and seconds[-1] > 120:
             return seconds / 60, "minutes"
@@ -207,11 +187,8 @@ class _Axes:
         self._legend = plot.addLegend(labelTextSize="8pt", verSpacing=-6)
         self._legend.anchor((1, 0.5), (1, 0.5), offset=(-6, 0))
 
-    def draw(
-        self, curve: NDArray[np.float64], scores: NDArray[np.float64], log: bool
-    ) -> None:
+    def draw(self, curve: NDArray[np.float64], scores: NDArray[np.float64]) -> None:
         """Show points (x, loss) and (x, IoU)."""
-        self._plot.setLogMode(y=log)
         self._loss.setData(curve[:, 0], curve[:, 1])
         self._iou.setData(scores[:, 0], scores[:, 1])
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from napari.components import ViewerModel
     from qtpy.QtWidgets import QWidget
 
 
@@ -66,10 +65,3 @@ def is_dark(widget: QWidget) -> bool:
     window = palette.color(QPalette.ColorRole.Window)
     text = palette.color(QPalette.ColorRole.WindowText)
     return bool(window.lightness() < text.lightness())
-
-
-def viewer_is_dark(viewer: ViewerModel) -> bool:
-    """Whether the theme of a viewer is dark, also one that a plugin brought."""
-    from napari.utils.theme import get_theme
-
-    return bool(get_theme(viewer.theme).type == "dark")

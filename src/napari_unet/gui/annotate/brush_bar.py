@@ -8,6 +8,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QButtonGroup,
     QCheckBox,
+    QComboBox,
     QGridLayout,
     QLabel,
     QPushButton,
@@ -20,7 +21,7 @@ from napari_unet.gui.annotate.image_panel import NEW, OPEN, SHOW
 from napari_unet.gui.annotate.telling import telling
 from napari_unet.gui.number_box import IntBox
 from napari_unet.gui.widgets import SPACING, Hint, blocked, follow, guard_wheel, row
-from napari_unet.session.annotating.shortcuts import key_of
+from napari_unet.session.annotating.shortcuts import CLASS_KEYS, key_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,6 +72,14 @@ class BrushBar(QWidget):
             "Painting a cell or background leaves painted pixels as they are, so that "
             "touching cells stay apart. Erasing always erases."
         )
+        self.class_label = QLabel()
+        self.cell_class = QComboBox()
+        self.cell_class.setToolTip(
+            "Class of the cell at hand: pick a painted cell (L) and choose another. "
+            f"Or point at a cell and press {key_of('set_class_under_cursor', 1)} … "
+            f"{CLASS_KEYS}."
+        )
+        guard_wheel(self.cell_class)
         self.status = Hint()
         # LAYOUT
         grid = QGridLayout()
@@ -86,6 +95,7 @@ class BrushBar(QWidget):
         layout.addLayout(grid)
         layout.addLayout(row(label, self.slider, self.size, stretch=1))
         layout.addWidget(self.keep)
+        layout.addLayout(row(self.class_label, self.cell_class, stretch=1))
         layout.addWidget(self.status)
         # CONNECTIONS
         self.cell.clicked.connect(self._on_cell)
@@ -94,6 +104,7 @@ class BrushBar(QWidget):
         self.slider.valueChanged.connect(self._on_size)
         self.size.valueChanged.connect(self._on_size)
         self.keep.toggled.connect(self._brush.set_keep)
+        self.cell_class.activated.connect(self._on_cell_class)
         follow(self, self._brush.changed, self.refresh)
         follow(self, self._annotating.changed, self.refresh)
         follow(self, workspace.images.current_changed, self.refresh)
@@ -112,7 +123,25 @@ class BrushBar(QWidget):
             if layer is not None:
                 self.size.setValue(int(layer.brush_size))
                 self.slider.setValue(int(layer.brush_size))
+        self._show_cell_class()
         self.status.tell(self._sentence())
+
+    def _show_cell_class(self) -> None:
+        """Offer another class for the painted cell that the brush goes on with."""
+        classes = self._workspace.store.project.classes
+        cells = [n for n, info in enumerate(classes, 1) if info.kind == "cells"]
+        cell, active = self._annotating.cell_at_hand, self._brush.active_class
+        offered = cell is not None and active in cells and len(cells) > 1
+        for part in (self.class_label, self.cell_class):
+            part.setVisible(offered)
+        if not offered:
+            return
+        self.class_label.setText(f"Cell {cell} is of class")
+        with blocked(self.cell_class):
+            self.cell_class.clear()
+            for number in cells:
+                self.cell_class.addItem(classes[number - 1].name, number)
+            self.cell_class.setCurrentIndex(cells.index(active))
 
     def _sentence(self) -> str:
         layer, tool = self._brush.layer, self._brush.tool
@@ -172,6 +201,12 @@ class BrushBar(QWidget):
 
     def _on_erase(self) -> None:
         self._use(self._annotating.erase)
+
+    def _on_cell_class(self) -> None:
+        cell = self._annotating.cell_at_hand
+        if cell is not None:
+            with telling(self._workspace):
+                self._annotating.set_class_of_cell(cell, self.cell_class.currentData())
 
     def _on_size(self, size: int) -> None:
         layer = self._brush.layer

@@ -41,6 +41,19 @@ class ProjectButton(QPushButton):
         open_ = self.menu_.addAction("Open project…")
         open_.setToolTip("A folder that was saved, or another project's.")
         open_.triggered.connect(self._on_open)
+        self.menu_.addSeparator()
+        self.clear = self.menu_.addAction("Remove annotation")
+        self.clear.setToolTip("Undo step brings it back.")
+        self.clear.triggered.connect(self._on_clear)
+        self.menu_.aboutToShow.connect(self.refresh)
+
+    def refresh(self) -> None:
+        """Name the image whose annotation would be removed."""
+        images = self._workspace.images
+        image = images.current
+        self.clear.setEnabled(image is not None and bool(images.places(image.id)))
+        of = "" if image is None else f" of {image.name}"
+        self.clear.setText(f"Remove annotation{of}")
 
     def save_as(self, folder: str) -> None:
         """Save the project as a folder."""
@@ -63,6 +76,10 @@ class ProjectButton(QPushButton):
         dialog.selectFile(self._workspace.store.project.name)
         dialog.fileSelected.connect(self.save_as)
         dialog.open()
+
+    def _on_clear(self) -> None:
+        with telling(self._workspace):
+            self._workspace.annotating.remove_all()
 
     def _on_open(self) -> None:
         dialog = QFileDialog(self, "Open project")

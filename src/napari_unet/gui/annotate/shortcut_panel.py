@@ -8,6 +8,8 @@ from qtpy.QtWidgets import QGridLayout, QLabel, QWidget
 from napari_unet.gui.widgets import SPACING, Hint
 from napari_unet.session.annotating.shortcuts import CLASS_KEYS, SHORTCUTS, readable
 
+_BY_CLASS = ("set_class", "set_class_under_cursor")
+
 
 class ShortcutPanel(QWidget):
     """A table of keys and what they do, made from the list that binds them."""
@@ -32,11 +34,12 @@ class ShortcutPanel(QWidget):
 
 
 def key_table() -> list[tuple[str, str]]:
-    """Return the keys as people write them, those of the classes in one line."""
+    """Return the keys as people write them, those of the classes in one line each."""
     rows = []
     for shortcut in SHORTCUTS:
-        if shortcut.action != "set_class":
-            rows.append((readable(shortcut.keys), shortcut.text))
+        keys, text = readable(shortcut.keys), shortcut.text
+        if shortcut.action not in _BY_CLASS:
+            rows.append((keys, text))
         elif shortcut.argument == 1:
-            rows.append((f"{readable(shortcut.keys)} … {CLASS_KEYS}", "Class 1 … 9"))
+            rows.append((f"{keys} … {CLASS_KEYS}", f"{text} … {CLASS_KEYS}"))
     return rows

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import Qt, QTimer
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QListWidget,
     QListWidgetItem,
@@ -24,14 +24,12 @@ from napari_unet.gui.widgets import (
     follow,
     row,
 )
-from napari_unet.session.annotating.counting import CellCounts
 from napari_unet.session.annotating.shortcuts import key_of
 
 if TYPE_CHECKING:
     from napari_unet.session.project.record import ProjectImage
     from napari_unet.session.workspace import Workspace
 
-_EVERY_MS = 400
 _ROWS = 5
 _PLACE = Qt.ItemDataRole.UserRole
 
@@ -48,7 +46,7 @@ class SlicePanel(QWidget):
         super().__init__(parent)
         self._workspace = workspace
         self._images, self._annotating = workspace.images, workspace.annotating
-        self._counts = CellCounts(workspace.store, self._images, self._annotating)
+        self._tallies = workspace.annotating.tallies
         # WIDGETS
         self.here = Elided()
         back, forth = key_of("next_annotated", -1), key_of("next_annotated", 1)
@@ -83,14 +81,10 @@ class SlicePanel(QWidget):
         self.view.clicked.connect(self._on_view)
         self.list.itemClicked.connect(self._on_item)
         self.list.itemActivated.connect(self._on_item)
-        self._timer = QTimer(self)
-        self._timer.timeout.connect(self._count)
-        self._timer.start(_EVERY_MS)
-        follow(self, self._counts.changed, self.refresh)
+        follow(self, self._tallies.changed, self.refresh)
         follow(self, self._annotating.changed, self.refresh)
         follow(self, self._images.current_changed, self.refresh)
         follow(self, self._images.place_changed, self._show_here)
-        self.destroyed.connect(self._counts.close)
         self.refresh()
 
     def refresh(self) -> None:
@@ -124,12 +118,13 @@ class SlicePanel(QWidget):
         """Say in a line what a slice has."""
         parts = [f"time {t}"] if "t" in image.axes else []
         parts += [f"slice {z}"] if "z" in image.axes else []
-        count = self._counts.of(image.id, t, z)
+        tally = self._tallies.of(image.id, t, z)
         painted = (t, z) in [(u, w or 0) for u, w in self._images.places(image.id)]
-        if count is not None:
-            parts.append(f"{count} cell{'s' if count != 1 else ''}")
-        elif not painted:
+        if not painted:
             parts.append("nothing annotated")
+        elif tally is not None:
+            count = len(tally.ids)
+            parts.append(f"{count} cell{'s' if count != 1 else ''}")
         if self._annotating.is_finished(image.id, t, z):
             parts.append("finished")
         elif any((p.t, p.z) == (t, z) for p in image.finished):
@@ -148,11 +143,6 @@ class SlicePanel(QWidget):
         annotated = self._images.annotation_layer(image.id) is not None
         for button in (self.finished, self.view):
             allow(button, annotated, "The annotation is not shown.")
-
-    def _count(self) -> None:
-        image = self._images.current
-        if image is not None and self.isVisible():
-            self._counts.step(image.id)
 
     def _on_previous(self) -> None:
         with telling(self._workspace):

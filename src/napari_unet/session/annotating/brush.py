@@ -140,6 +140,11 @@ class Brush:
             self.next_cell()
         self.changed.emit()
 
+    def follow_class(self, number: int) -> None:
+        """Take the class that the cell at hand was given; its id stays."""
+        self._class = number
+        self.changed.emit()
+
     def fresh_id(self, image_id: str) -> int:
         """Return an id from which on none is painted, given a class, or selected."""
         image = self._store.project.image(image_id)

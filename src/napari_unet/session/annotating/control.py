@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from psygnal import Signal
 
+from napari_unet.core.annotations import FIRST_OBJECT
 from napari_unet.session.annotating import classes, finishing, shortcuts
 from napari_unet.session.annotating.annotation_layers import AnnotationLayers
 from napari_unet.session.annotating.brush import Brush
 from napari_unet.session.annotating.cell_edits import CellEdits
+from napari_unet.session.annotating.counting import Tallies
 from napari_unet.session.annotating.intake import Intake
 from napari_unet.session.images.visiting import go_to, neighbour
 from napari_unet.session.project.store import find_projects
@@ -56,6 +58,7 @@ class Annotating:
         self._images = images
         self.brush = Brush(store, images)
         self._layers = AnnotationLayers(viewer, store, images, self.brush)
+        self.tallies = Tallies(store, images, self._layers.edited)
         self._cells = CellEdits(viewer, store, images, self.brush, self.new_annotation)
         self._intake = Intake(store, images, self.brush)
         self.reader_of_masks = self._intake.reader
@@ -74,11 +77,13 @@ class Annotating:
         self._store.changed.disconnect(self._on_project)
         for layer in self._bound:
             shortcuts.unbind(layer)
+        self.tallies.close()
         self._layers.close()
 
     def tick(self) -> None:
-        """Find edits that no event told of; called a few times a second."""
+        """Find edits that no event told of, and count; called a few times a second."""
         self._layers.tick()
+        self.tallies.look()
 
     # layers
 
@@ -127,6 +132,11 @@ class Annotating:
     def erase(self) -> None:
         """Erase annotation."""
         self.brush.erase()
+
+    def remove_all(self) -> None:
+        """Take the annotation of the current image away; `undo` brings it back."""
+        image = self._current()
+        self._store.remove_annotation(image.id, "remove annotation")
 
     def undo(self) -> str | None:
         """Undo the last step that is no stroke, and return what it was."""
@@ -181,13 +191,46 @@ class Annotating:
         changed = classes.without_class(project, number, into, self._cells.present())
         self._store.update(changed, f"remove class {name}")
 
+    @property
+    def cell_at_hand(self) -> int | None:
+        """Id of the painted cell that the brush goes on with; None if it is new."""
+        image, layer = self._images.current, self.brush.layer
+        if image is None or layer is None or self.brush.tool != "cell":
+            return None
+        cell = int(layer.selected_label)
+        return cell if cell < self.brush.free_id(image.id) else None
+
     def set_class_of_cell(self, cell: int, number: int) -> None:
-        """Give a cell of the current image another class."""
-        classes.check_number(self._store.project, number)
+        """Give a cell of the current image another class.
+
+        Raises
+        ------
+        ValueError
+            There is no class of this number, or either class is of regions.
+        """
+        project = self._store.project
+        classes.check_number(project, number)
         image = self._current()
+        before = image.class_of.get(cell, 1)
+        if before == number:
+            return
+        for info in (project.classes[before - 1], project.classes[number - 1]):
+            if info.kind == "regions":
+                raise ValueError(f"{info.name} are regions: erase and paint instead.")
         changed = image.replace(class_of={**image.class_of, cell: number})
-        name = self._store.project.classes[number - 1].name
+        name = project.classes[number - 1].name
         self._update(changed, f"cell {cell} is {name}")
+        if cell == self.cell_at_hand:
+            self.brush.follow_class(number)
+
+    def set_class_under_cursor(self, number: int) -> None:
+        """Give the painted cell under the mouse another class; ValueError if none."""
+        layer = self.brush.layer
+        position = self._viewer.cursor.position
+        cell = None if layer is None else layer.get_value(position, world=True)
+        if not cell or cell < FIRST_OBJECT:
+            raise ValueError("There is no painted cell under the mouse.")
+        self.set_class_of_cell(int(cell), number)
 
     # finished parts
 

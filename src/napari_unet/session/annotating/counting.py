@@ -1,86 +1,149 @@
-"""How many cells each annotated slice has, counted little by little after edits."""
+"""What is painted in each plane, counted little by little after edits."""
 
 from __future__ import annotations
 
-from time import perf_counter
+from dataclasses import dataclass
+from time import monotonic, perf_counter
 from typing import TYPE_CHECKING
 
 import numpy as np
 from psygnal import Signal
 
-from napari_unet.core.annotations import FIRST_OBJECT
+from napari_unet.core.annotations import BACKGROUND, FIRST_OBJECT
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from collections.abc import Iterator
 
-    from napari_unet.session.annotating.control import Annotating
+    from numpy.typing import NDArray
+    from psygnal import SignalInstance
+
+    from napari_unet.session.annotating.edits import Edit
     from napari_unet.session.images.image_list import ImageList
     from napari_unet.session.project.store import ProjectStore
 
 # Ids up to here are counted in a table, which is 20 times as fast as sorting.
-_TABLE = 1_000_000
-# Seconds of a step; a slice of 2048² takes some 10 ms.
-_STEP_S = 0.02
+_MANY_IDS = 1_000_000
+# Seconds from the last edit of a plane to its new count: strokes come in series.
+_PAUSE = 0.3
+# Seconds of a look; a plane of 2048² takes some 10 ms.
+_LOOK_S = 0.02
 
 
-class CellCounts:
-    """Counts the cells of the slices of one image at a time.
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """What is painted in a plane.
+
+    Attributes
+    ----------
+    ids : frozenset of int
+        Of the objects.
+    background : bool
+        Whether any background is painted.
+    """
+
+    ids: frozenset[int] = frozenset()
+    background: bool = False
+
+
+class Tallies:
+    """Counts the planes of all images that are open, the current one's first.
 
     Parameters
     ----------
     store : ProjectStore
     images : ImageList
-    annotating : Annotating
+    edited : SignalInstance
+        Tells the id of an image and the `Edit` made in its annotation.
     """
 
     changed = Signal()
+    """Something was counted anew."""
 
     def __init__(
-        self, store: ProjectStore, images: ImageList, annotating: Annotating
+        self, store: ProjectStore, images: ImageList, edited: SignalInstance
     ) -> None:
         self._store = store
         self._images = images
-        self._annotating = annotating
-        self._counts: dict[tuple[str, int, int], int] = {}
-        annotating.edited.connect(self._on_edited)
+        self._tallies: dict[tuple[str, int, int], Tally] = {}
+        self._edited: dict[tuple[str, int, int], float] = {}
+        edited.connect(self._on_edit)
         store.replaced.connect(self._on_replaced)
 
     def close(self) -> None:
-        """Follow edits no more."""
-        self._annotating.edited.disconnect(self._on_edited)
+        """Follow the project no more."""
         self._store.replaced.disconnect(self._on_replaced)
 
-    def of(self, image_id: str, t: int, z: int) -> int | None:
-        """Number of cells of a slice; None if it is not counted yet."""
-        return self._counts.get((image_id, t, z))
+    def of(self, image_id: str, t: int, z: int) -> Tally | None:
+        """Return what is painted in a plane; None if it is not counted yet."""
+        return self._tallies.get((image_id, t, z))
 
-    def step(self, image_id: str) -> None:
-        """Count slices that changed, for some milliseconds."""
-        end = perf_counter() + _STEP_S
-        todo = [
-            (t, z or 0)
-            for t, z in self._images.places(image_id)
-            if (image_id, t, z or 0) not in self._counts
+    def planes_with(self, image_id: str, ids: set[int]) -> list[tuple[int, int]]:
+        """Return the planes of an image in which some objects were counted."""
+        return [
+            (t, z)
+            for (owner, t, z), found in self._tallies.items()
+            if owner == image_id and not found.ids.isdisjoint(ids)
         ]
-        for t, z in todo:
-            plane = self._store.annotation(image_id).plane(t, z)
-            self._counts[image_id, t, z] = _objects(plane)
-            if perf_counter() > end:
-                break
-        if todo:
+
+    def look(self) -> None:
+        """Count planes that are new or were edited; called a few times a second."""
+        if self._count(monotonic() - _PAUSE, _LOOK_S):
             self.changed.emit()
 
-    def _on_edited(self, image_id: str, edit: object) -> None:
-        key = (image_id, getattr(edit, "t", 0), getattr(edit, "z", 0) or 0)
-        self._counts.pop(key, None)
+    def count_all(self, seconds: float) -> None:
+        """Count what is left, for no longer than some time."""
+        if self._count(float("inf"), seconds):
+            self.changed.emit()
+
+    def _count(self, rested: float, seconds: float) -> bool:
+        """Count what was not edited since `rested`; return whether anything was."""
+        end = perf_counter() + seconds
+        counted = False
+        for key in self._waiting(rested):
+            self._edited.pop(key, None)
+            self._tallies[key] = tally(self._store.annotation(key[0]).plane(*key[1:]))
+            counted = True
+            if perf_counter() > end:
+                break
+        return counted
+
+    def _waiting(self, rested: float) -> Iterator[tuple[str, int, int]]:
+        current = self._images.current
+        images = sorted(
+            self._store.project.images,
+            key=lambda image: current is None or image.id != current.id,
+        )
+        for image in images:
+            if not image.annotated or not self._images.layers(image.id):
+                continue
+            for t, z in self._images.places(image.id):
+                key = image.id, t, z or 0
+                edited = self._edited.get(key)
+                if key not in self._tallies or (
+                    edited is not None and edited <= rested
+                ):
+                    yield key
+
+    def _on_edit(self, image_id: str, edit: Edit) -> None:
+        self._edited[(image_id, edit.t, edit.z)] = monotonic()
 
     def _on_replaced(self, image_id: str) -> None:
-        for key in [k for k in self._counts if k[0] == image_id]:
-            del self._counts[key]
+        for key in [key for key in self._tallies if key[0] == image_id]:
+            del self._tallies[key]
 
 
-def _objects(plane: NDArray[np.int32]) -> int:
-    top = int(plane.max(initial=0))
-    if top > _TABLE:
-        return int(np.count_nonzero(np.unique(plane) >= FIRST_OBJECT))
-    return int(np.count_nonzero(np.bincount(plane.ravel())[FIRST_OBJECT:]))
+def tally(plane: NDArray[np.int32]) -> Tally:
+    """Count a plane of an annotation.
+
+    Parameters
+    ----------
+    plane : ndarray of int32, shape (y, x)
+        0 not annotated, 1 background, 2 and up objects.
+    """
+    values = np.asarray(plane).ravel()
+    if values.max(initial=0) < _MANY_IDS:
+        there = np.flatnonzero(np.bincount(values))
+    else:
+        there = np.unique(values)
+    ids = frozenset(there[there >= FIRST_OBJECT].tolist())
+    return Tally(ids, bool((there == BACKGROUND).any()))

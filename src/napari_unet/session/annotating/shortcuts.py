@@ -49,6 +49,15 @@ SHORTCUTS = (
         Shortcut(f"Control-{n}", f"Class {n}", "set_class", n)
         for n in range(1, CLASS_KEYS + 1)
     ),
+    *(
+        Shortcut(
+            f"Alt-{n}",
+            f"The painted cell under the mouse is of class {n}",
+            "set_class_under_cursor",
+            n,
+        )
+        for n in range(1, CLASS_KEYS + 1)
+    ),
     Shortcut("S", "Slice finished, or not", "toggle_finished"),
     Shortcut("A", "Previous annotated slice", "next_annotated", -1),
     Shortcut("D", "Next annotated slice", "next_annotated", 1),

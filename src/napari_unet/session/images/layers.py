@@ -53,12 +53,6 @@ def role_of(layer: Layer) -> str | None:
     return role if isinstance(role, str) else None
 
 
-def source_of(layer: Layer) -> str | None:
-    """Return the id of the image that a layer belongs to, None for other layers."""
-    source = _noted(layer).get("source")
-    return source if isinstance(source, str) else None
-
-
 def find(
     viewer: ViewerModel, role: str, source: str | None = None, run: str | None = None
 ) -> list[Layer]:

@@ -193,7 +193,6 @@ class TrainingControl(TrainingPlan, SittingView):
         if self._sitting is not None:
             self._sitting.corrections.look()
         self.preview.look()
-        self.material.look()
         if self._untold and monotonic() - self._told >= _PACE:
             self._tell()
 

@@ -1,42 +1,26 @@
-"""What a network would be trained on, counted plane by plane, and what is missing."""
+"""What a network would be trained on, and what is missing."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from time import monotonic
 from typing import TYPE_CHECKING
 
-import numpy as np
 from psygnal import Signal
 
-from napari_unet.core.annotations import BACKGROUND, FIRST_OBJECT
+from napari_unet.session.annotating.counting import Tally
+from napari_unet.session.relay import relay
 from napari_unet.session.training.preview_region import channels_of
 
 if TYPE_CHECKING:
     from typing import Literal
 
-    from numpy.typing import NDArray
-
     from napari_unet.core.jobs import Place
     from napari_unet.session.annotating.control import Annotating
-    from napari_unet.session.annotating.edits import Edit
     from napari_unet.session.images.image_list import ImageList
     from napari_unet.session.project.record import ProjectImage
     from napari_unet.session.project.store import ProjectStore
 
-# A table of ids up to here is quick to fill.
-_MANY_IDS = 1_000_000
-# Seconds from the last edit of a plane to its new count: strokes come in series.
-_PAUSE = 0.3
 _EMPTY = "Paint a few cells and some background in the Annotate dock, then press Train."
-
-
-@dataclass(frozen=True, slots=True)
-class Tally:
-    """What is painted in a plane."""
-
-    ids: frozenset[int] = frozenset()
-    background: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +58,7 @@ class Summary:
 
 
 class Material:
-    """Counts what is painted in the images that are ticked.
+    """Sums up what is painted in the images that are ticked.
 
     Parameters
     ----------
@@ -92,20 +76,21 @@ class Material:
         self._store = store
         self._images = images
         self._annotating = annotating
-        self._tallies: dict[tuple[str, int, int], Tally] = {}
-        self._edited: dict[tuple[str, int, int], float] = {}
+        self._tallies = annotating.tallies
         self._cached: Summary | None = None
-        annotating.edited.connect(self._on_edit)
+        self._tallies.changed.connect(self._forget)
+        relay(self._tallies.changed, self.changed)
+        annotating.edited.connect(self._forget)
         store.changed.connect(self._forget)
         images.changed.connect(self._forget)
-        store.replaced.connect(self._on_replaced)
+        store.replaced.connect(self._forget)
 
     def close(self) -> None:
         """Let go of the annotation."""
-        self._annotating.edited.disconnect(self._on_edit)
+        self._annotating.edited.disconnect(self._forget)
         self._store.changed.disconnect(self._forget)
         self._images.changed.disconnect(self._forget)
-        self._store.replaced.disconnect(self._on_replaced)
+        self._store.replaced.disconnect(self._forget)
 
     def chosen(self) -> tuple[ProjectImage, ...]:
         """Return the images to train on: ticked, open, and with annotation."""
@@ -122,16 +107,9 @@ class Material:
             return tuple(planes)
         return tuple((t, None) for t in sorted({t for t, _ in planes}))
 
-    def look(self) -> None:
-        """Count one plane that is new or was edited; called a few times a second."""
-        if self._count_one(monotonic()):
-            self.changed.emit()
-
     def count_all(self, seconds: float) -> None:
         """Count what is left, for no longer than some time."""
-        end = monotonic() + seconds
-        while monotonic() < end and self._count_one(float("inf")):
-            pass
+        self._tallies.count_all(seconds)
 
     def summary(self) -> Summary:
         """Return what is counted so far."""
@@ -141,11 +119,7 @@ class Material:
 
     def planes_with(self, image_id: str, ids: set[int]) -> list[tuple[int, int]]:
         """Return the planes of an image in which some objects were counted."""
-        return [
-            (t, z)
-            for (owner, t, z), found in self._tallies.items()
-            if owner == image_id and not found.ids.isdisjoint(ids)
-        ]
+        return self._tallies.planes_with(image_id, ids)
 
     def problem(self, ndim: Literal[2, 3]) -> str:
         """Return what stands against training, and what to do; empty if nothing."""
@@ -177,7 +151,7 @@ class Material:
             objects: set[tuple[int, int]] = set()
             finished = {(part.t, part.z) for part in image.finished}
             for t, z in self._places(image):
-                tally = self._tallies.get((image.id, t, z))
+                tally = self._tallies.of(image.id, t, z)
                 complete = complete and tally is not None
                 tally = tally or Tally()
                 slices += 1
@@ -219,51 +193,9 @@ class Material:
         places = {(t, z or 0) for t, z in self._images.places(image.id)}
         return sorted(places | {(part.t, part.z) for part in image.finished})
 
-    def _count_one(self, now: float) -> bool:
-        """Count the first plane that needs it; return whether there was one."""
-        for image in self.chosen():
-            for t, z in self._places(image):
-                key = image.id, t, z
-                edited = self._edited.get(key)
-                rested = edited is not None and now - edited >= _PAUSE
-                if key in self._tallies and not rested:
-                    continue
-                self._edited.pop(key, None)
-                plane = self._store.annotation(image.id).plane(t, z)
-                self._tallies[key] = tally(plane)
-                self._forget()
-                return True
-        return False
-
-    def _on_edit(self, image_id: str, edit: Edit) -> None:
-        self._edited[(image_id, edit.t, edit.z)] = monotonic()
-        self._forget()
-
-    def _on_replaced(self, image_id: str) -> None:
-        for key in [key for key in self._tallies if key[0] == image_id]:
-            del self._tallies[key]
-        self._forget()
-
     def _forget(self) -> None:
         """Sum up anew when asked."""
         self._cached = None
-
-
-def tally(plane: NDArray[np.int32]) -> Tally:
-    """Count a plane of an annotation.
-
-    Parameters
-    ----------
-    plane : ndarray of int32, shape (y, x)
-        0 not annotated, 1 background, 2 and up objects.
-    """
-    values = np.asarray(plane).ravel()
-    if values.max(initial=0) < _MANY_IDS:
-        there = np.flatnonzero(np.bincount(values))
-    else:
-        there = np.unique(values)
-    ids = frozenset(there[there >= FIRST_OBJECT].tolist())
-    return Tally(ids, bool((there == BACKGROUND).any()))
 
 
 def _count(number: int, word: str) -> str:
