@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -17,6 +18,7 @@ from benchmarks.accuracy.report import report, score_table, write_report
 from benchmarks.accuracy.result import Forest, Result, Run, Spread
 from benchmarks.accuracy.task import Sample, Target, Task
 from benchmarks.accuracy.tasks import TASKS
+from benchmarks.interaction.__main__ import report as interaction_report
 
 ROOT = Path(__file__).parents[1]
 DATA = ROOT.parent / "shared" / "data"
@@ -310,6 +312,13 @@ def test_the_committed_page_is_the_one_the_committed_results_give(
     write_report(TASKS.values(), ROOT / "docs" / "accuracy", tmp_path / "page.md")
     committed = (ROOT / "docs" / "accuracy.md").read_text(encoding="utf-8")
     assert (tmp_path / "page.md").read_text(encoding="utf-8") == committed
+
+
+def test_the_committed_page_on_interaction_is_the_one_its_results_give() -> None:
+    docs = ROOT / "docs"
+    runs = json.loads((docs / "interaction.json").read_text(encoding="utf-8"))
+    committed = (docs / "interaction.md").read_text(encoding="utf-8")
+    assert interaction_report(runs) == committed
 
 
 def test_a_result_of_no_task_is_refused() -> None:

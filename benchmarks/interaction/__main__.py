@@ -6,6 +6,7 @@ Needs a screen and nothing else running; `make interaction` gives it one in memo
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -59,7 +60,9 @@ _HEAD = (
 _FOOT = (
     "Training speed: steps a second with the plugin, preview included, over that of",
     "the same training by Python, at the same priority beside the same user in napari",
-    "without a job. Gaps: time between turns of the event loop, over that with no job.",
+    "without a job. Gaps: time between turns of the event loop, over those of the same",
+    "script in a napari that has no job; and, since one more visible layer makes every",
+    "picture of software OpenGL slower, over those of the same napari after its job.",
     "First tile: from pressing Predict to its drawing on a 2048 × 2048 image, with the",
     "model loaded and the layers still to be made. Overlay: from a mouse move to the",
     "drawing of the weights it changed, 2048 × 2048 with some 1500 cells; the error is",
@@ -86,9 +89,13 @@ def _measures(
     rows = [("training speed, with napari over headless", rate, 2, "", "≥", 0.9)]
     for job in ("training", "predicting"):
         for percentile, target in (("p99", 1.3), ("p99.9", 1.5)):
-            ratio = of(job, "gaps", percentile) / of("script", "gaps", percentile)
-            what = f"gaps of the event loop while {job}, {percentile}"
-            rows.append((what, ratio, 2, "", "≤", target))
+            for other, scene, gaps in (
+                ("with no job", "script", "gaps"),
+                ("with the same layers and no job", job, "after"),
+            ):
+                ratio = of(job, "gaps", percentile) / of(scene, gaps, percentile)
+                what = f"gaps while {job} over those {other}, {percentile}"
+                rows.append((what, ratio, 2, "", "≤", target))
     return [
         *rows,
         ("first tile, quick network", of("latency", "tile_quick"), 2, " s", "≤", 0.6),
@@ -110,6 +117,8 @@ def _play(scene: str) -> dict[str, Any]:
     """Play a scene in a process of its own."""
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.interaction.scene", scene],
+        # napari starts from compiled files wherever it is installed
+        env={k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"},
         capture_output=True,
         text=True,
         check=False,

@@ -125,16 +125,16 @@ def threshold_moves(
     hand.wait(2)
     draws, times = Draws(viewer), []
     layer = find(viewer, "cells")[-1]
-    refreshed: list[bool] = []
-    layer.events.set_data.connect(lambda: refreshed.append(True))
+    # how many pictures there were when the layer got the new cells
+    renewed: list[int] = []
+    layer.events.set_data.connect(lambda: renewed.append(draws.count))
     for number in range(_THRESHOLDS):
         settings = workspace.prediction.segmentation
         moved = settings.replace(threshold=0.35 + 0.03 * number)
-        refreshed.clear()
+        renewed.clear()
         began = perf_counter()
         workspace.prediction.set_segmentation(moved)
-        hand.wait_until(lambda: refreshed, 10)
-        hand.wait_until(partial(draws.more_than, draws.count), 10)
+        hand.wait_until(lambda: renewed and draws.more_than(renewed[0]), 10)
         times.append(1000 * (perf_counter() - began))
         hand.wait(1)
     cells = workspace.prediction.cells_in_view() or 0

@@ -119,7 +119,7 @@ def headless() -> dict[str, Any]:
 
 
 def training() -> dict[str, Any]:
-    """Let the user act while the plugin trains, with its live preview."""
+    """Let the user act while the plugin trains with its live preview, and after it."""
     viewer, hand, workspace, _ = open_viewer(stack()[0])
     layer = painted(workspace, annotation())
     steps = Steps(workspace)
@@ -129,12 +129,15 @@ def training() -> dict[str, Any]:
     began, count = perf_counter(), len(steps.times)
     gaps = watch_user(viewer, hand, layer)
     rate = (len(steps.times) - count) / (perf_counter() - began)
+    workspace.training.stop()
+    hand.wait_until(lambda: workspace.training.state == "idle", 120)
+    after = watch_user(viewer, hand, layer)
     viewer.close()
-    return {"gaps": gaps, "steps_per_second": rate}
+    return {"gaps": gaps, "after": after, "steps_per_second": rate}
 
 
 def predicting() -> dict[str, Any]:
-    """Let the user act while the plugin predicts a stack that outlasts the scene."""
+    """Let the user act while the plugin predicts a long stack, and when it does not."""
     from benchmarks.interaction.material import save_untrained
 
     viewer, hand, workspace, _ = open_viewer(np.tile(stack()[0], (40, 1, 1)))
@@ -146,8 +149,11 @@ def predicting() -> dict[str, Any]:
     hand.wait_until(lambda: workspace.prediction.progress > 0, 60)
     gaps = watch_user(viewer, hand, layer)
     running = workspace.prediction.running
+    workspace.prediction.cancel()
+    hand.wait_until(lambda: not workspace.worker.busy, 120)
+    after = watch_user(viewer, hand, layer)
     viewer.close()
-    return {"gaps": gaps, "outlasted": running}
+    return {"gaps": gaps, "after": after, "outlasted": running}
 
 
 def latency() -> dict[str, Any]:

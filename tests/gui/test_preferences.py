@@ -10,10 +10,13 @@ from npe2 import PluginManifest
 import napari_unet
 from napari_unet.gui import preferences
 from napari_unet.gui.preferences import follow_preferences, load_preferences
+from napari_unet.gui.workspaces import WorkspaceHost
 from napari_unet.session.preferences import Preferences
 
 if TYPE_CHECKING:
+    from napari.components import ViewerModel
     from npe2._pytest_plugin import TestPluginManager
+    from pytestqt.qtbot import QtBot
 
 MANIFEST = Path(napari_unet.__file__).with_name("napari.yaml")
 # What the JSON schema of a model says of a bound, and the manifest too.
@@ -72,6 +75,34 @@ def test_what_is_changed_in_napari_is_told_until_nobody_wants_to_know(
     number = len(told)
     section.device = "cpu"
     assert len(told) == number
+
+
+def test_an_open_workspace_follows_what_is_set(
+    plugin_settings: None,
+    npe2pm: TestPluginManager,
+    viewer: ViewerModel,
+    qtbot: QtBot,
+) -> None:
+    from napari.settings import get_plugin_settings
+
+    npe2pm.register(PluginManifest.from_file(MANIFEST))
+    section = get_plugin_settings("napari-unet").general
+    section.device = "cpu"
+    host = WorkspaceHost(viewer)
+    workspace = host.workspace
+    # once the docks are there
+    qtbot.waitUntil(lambda: workspace.preferences.device == "cpu")
+    section.autosave_seconds = 1.5
+    section.memory_gb = 4
+    users = (workspace.training, workspace.prediction, workspace.models)
+    assert {user.preferences.memory_gb for user in users} == {4}
+    assert workspace.store.autosave_seconds == 1.5
+    warm: list[bool] = []
+    host._first_labels.then(lambda: warm.append(True))
+    qtbot.waitUntil(lambda: bool(warm), timeout=30_000)
+    host.close()
+    section.memory_gb = 2
+    assert workspace.preferences.memory_gb == 4
 
 
 @pytest.mark.usefixtures("plugin_settings")

@@ -286,6 +286,7 @@ def test_cells_take_the_place_of_classes_where_they_are_found(
     results = results_of(viewer, tmp_path)
     viewer.dims.set_current_step(0, 1)
     results.growing([(0, z) for z in range(3)])
+    results.tile_came((0, 1), last=False)
     results.cells_found((0, 1))
     classes, cells = results.layer("classes"), results.layer("cells")
     assert classes is not None
@@ -293,7 +294,34 @@ def test_cells_take_the_place_of_classes_where_they_are_found(
     assert (classes.visible, cells.visible) == (False, True)
     viewer.dims.set_current_step(0, 2)
     results.visibility.look()
+    # nothing came of this plane yet: no picture is drawn for that
+    assert (classes.visible, cells.visible) == (False, True)
+    results.tile_came((0, 2), last=False)
     assert (classes.visible, cells.visible) == (True, False)
+
+
+def test_classes_of_a_plane_of_one_tile_are_shown_if_its_cells_do_not_come(
+    viewer: ViewerModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [100.0]
+    monkeypatch.setattr(
+        "napari_unet.session.prediction.visibility.monotonic", lambda: clock[0]
+    )
+    results = results_of(viewer, tmp_path)
+    viewer.dims.set_current_step(0, 0)
+    results.cells_found((0, 0))
+    classes, cells = results.layer("classes"), results.layer("cells")
+    assert classes is not None
+    assert cells is not None
+    results.growing([(0, 0)])
+    results.tile_came((0, 0), last=True)
+    assert (classes.visible, cells.visible) == (False, True)
+    clock[0] += 0.6
+    results.visibility.look()
+    assert (classes.visible, cells.visible) == (True, False)
+    results.cells_found((0, 0))
+    results.visibility.look()
+    assert (classes.visible, cells.visible) == (False, True)
 
 
 def test_cells_that_became_annotation_are_put_aside_until_found_again(

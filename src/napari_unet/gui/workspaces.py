@@ -21,10 +21,13 @@ from napari_unet.gui.main_thread import MainThread
 from napari_unet.gui.preferences import follow_preferences, load_preferences
 from napari_unet.gui.tasks import show_as_task
 from napari_unet.gui.warm_up import WarmUp
+from napari_unet.session.preferences import Preferences
 from napari_unet.session.worker.client import LANES
 from napari_unet.session.workspace import Workspace
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from napari.components import ViewerModel
     from qtpy.QtWidgets import QWidget
 
@@ -113,8 +116,8 @@ class WorkspaceHost(QObject):
         _hide_brush_box(viewer)
         self._main_thread = MainThread()
         self._first_labels = WarmUp(self._main_thread)
-        self.workspace = Workspace(viewer, self._main_thread.post, load_preferences())
-        self._forget_preferences = follow_preferences(self.workspace.set_preferences)
+        self.workspace = Workspace(viewer, self._main_thread.post, Preferences())
+        self._forget_preferences: Callable[[], None] = lambda: None
         self.workspace.message.connect(notify)
         self.workspace.worker.started.connect(self._show_task)
         self.workspace.annotating.edited.connect(self._on_first_edit)
@@ -125,7 +128,8 @@ class WorkspaceHost(QObject):
         application = QApplication.instance()
         if application is not None:
             application.aboutToQuit.connect(self.close)
-        # when the docks are there
+        # when the docks are there: napari reads all manifests to tell the preferences
+        QTimer.singleShot(0, self._take_preferences)
         QTimer.singleShot(0, self._first_labels.begin)
 
     def begin(self) -> None:
@@ -157,6 +161,14 @@ class WorkspaceHost(QObject):
         self._main_thread.close()
         # the workspace holds its viewer: it would live for ever
         _HOSTS.pop(self.workspace.viewer, None)
+
+    def _take_preferences(self) -> None:
+        """Use what is set in napari, now and whenever it changes."""
+        if not self.workspace.closed:
+            self.workspace.set_preferences(load_preferences())
+            self._forget_preferences = follow_preferences(
+                self.workspace.set_preferences
+            )
 
     def _close_if_gone(self) -> None:
         try:

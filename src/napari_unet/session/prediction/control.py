@@ -196,6 +196,7 @@ class PredictionControl:
         """Draw what is left to draw and go on behind; called a few times a second."""
         for results in self.results.values():
             results.show_next()
+            results.visibility.look()
             results.flush_refresh()
         self.segmenting.go_on()
         if self._unsaved is not None and monotonic() - self._unsaved > _SETTLED_S:
@@ -274,8 +275,7 @@ class PredictionControl:
 
     def _on_event(self, results: ResultLayers, event: object) -> None:
         if isinstance(event, TileDone):
-            for what in ("classes", "probability", "entropy"):
-                results.refresh(event.t, event.z, what)
+            results.tile_came((event.t, event.z), last=event.field_done)
             if event.field_done:
                 self.segmenting.predicted(results, (event.t, event.z))
             before = self._total - len(self._orders) - 1

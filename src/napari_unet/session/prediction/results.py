@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 What = Literal["classes", "probability", "cells", "entropy"]
 """A kind of result."""
 
+# What a network computes; cells are found in it.
+_OF_A_TILE: tuple[What, ...] = ("classes", "probability", "entropy")
 # What people draw stays above what the network says.
 _ROLES_ABOVE = ("annotation", "weights", "finished")
 
@@ -190,8 +192,14 @@ class ResultLayers:
                 self._redrawing.draw(key, layer)
 
     def growing(self, places: Collection[Place]) -> None:
-        """Planes or volumes are about to be predicted: their classes are shown."""
+        """Planes or volumes are about to be predicted."""
         self.visibility.growing(places)
+
+    def tile_came(self, place: Place, *, last: bool) -> None:
+        """A tile of a plane or volume is in the arrays: it is drawn before long."""
+        self.visibility.tile(place, last=last)
+        for what in _OF_A_TILE:
+            self.refresh(*place, what)
 
     def cells_found(self, place: Place) -> None:
         """The cells of a plane or volume are in the array: they are shown."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from time import monotonic
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -9,6 +10,10 @@ if TYPE_CHECKING:
 
     from napari_unet.core.jobs import Place
     from napari_unet.session.prediction.results import ResultLayers
+
+# Cells come a moment after the last tile: where that is the only one, its classes would
+# only flash up, and each change of layers is a picture of the whole window.
+_MOMENT_S = 0.5
 
 
 class ClassesOrCells:
@@ -22,22 +27,28 @@ class ClassesOrCells:
     def __init__(self, results: ResultLayers) -> None:
         self._results = results
         self._found: set[Place] = set()
-        self._growing: set[Place] = set()
+        # when the classes of a plane are to be seen, unless its cells come before
+        self._from: dict[Place, float] = {}
         self._aside: set[Place] = set()
         # as they were left here: who finds them otherwise knows that people chose
         self._left: dict[Literal["classes", "cells"], bool] = {}
         self.chosen_by_people: set[Literal["classes", "cells"]] = set()
 
     def growing(self, places: Collection[Place]) -> None:
-        """The classes of planes or volumes are streaming in."""
+        """Planes or volumes are to be predicted: what they show stays until then."""
         self._found.difference_update(places)
         self._aside.difference_update(places)
-        self._growing.update(places)
+        for place in places:
+            self._from.pop(place, None)
+
+    def tile(self, place: Place, *, last: bool) -> None:
+        """A tile of a plane or volume came, and maybe others are to follow."""
+        self._from.setdefault(place, monotonic() + _MOMENT_S * last)
         self.look()
 
     def found(self, place: Place) -> None:
         """The cells of a plane or volume are there."""
-        self._growing.discard(place)
+        self._from.pop(place, None)
         self._aside.discard(place)
         self._found.add(place)
         self.look()
@@ -58,7 +69,7 @@ class ClassesOrCells:
         if place is None:
             return
         either = {place, (place[0], None)}
-        if either & self._growing:
+        if any(self._from.get(p, float("inf")) <= monotonic() for p in either):
             self._show(classes=True, cells=False)
         elif either & self._aside:
             self._show(classes=False, cells=False)
