@@ -36,6 +36,7 @@ def main() -> None:
     """Play the session and write a picture of each stage."""
     os.environ["NAPARI_UNET_HOME"] = tempfile.mkdtemp()
     import napari
+    from qtpy.QtWidgets import QApplication
 
     from napari_unet.gui.workspaces import open_workspace, workspace_of
 
@@ -44,6 +45,8 @@ def main() -> None:
     viewer = napari.Viewer()
     viewer.theme = theme
     viewer.window.resize(1366, 768)
+    # strokes follow one another faster than any hand's: none is a double click
+    QApplication.setDoubleClickInterval(1)
     hand = Hand(viewer)
     viewer.add_image(_stack(), name="nuclei")
     open_workspace()
@@ -60,7 +63,6 @@ def main() -> None:
     _shoot(viewer, folder / "train.png")
     hand.wait_until(lambda: workspace.training.state == "idle", 300)
     hand.wait(3)
-    _shoot(viewer, folder / "trained.png")
     _predict(viewer, hand, workspace)
     _shoot(viewer, folder / "predict.png")
     viewer.close()
@@ -92,7 +94,7 @@ def _paint(hand: Hand, workspace: Workspace, layer: Any, z: int) -> None:
     whole = [
         n for n in inside if (truth[rows, columns] == n).sum() == (truth == n).sum()
     ]
-    layer.brush_size = 4
+    layer.brush_size = 5
     for number in sorted(whole):
         workspace.annotating.next_cell()
         for stroke in _strokes(truth == number, _WINDOW, step=3, margin=1):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -361,3 +362,63 @@ def test_input_that_does_not_fit_is_refused(
     named = options.pop("axes_", None)
     with pytest.raises(ValueError, match=message):
         run(model, Image(data, named) if named else data, **options)
+
+
+def sized(model: Model, spacing_um: tuple[float, ...]) -> Model:
+    return replace(model, card=model.card.replace(spacing_um=spacing_um))
+
+
+def waves(height: int, width: int) -> NDArray[np.float32]:
+    """Two smooth channels."""
+    y, x = np.mgrid[:height, :width] / 40
+    return np.stack([np.sin(y + x), np.cos(y - 2 * x)]).astype(np.float32)
+
+
+@pytest.mark.parametrize("spacing", [0.25, 0.8, 2.0])
+def test_an_image_of_another_pixel_size_comes_back_on_its_own_grid(
+    spacing: float,
+) -> None:
+    image = Image(waves(150, 131), "cyx", (spacing, spacing))
+    plain = run(cropping_model(), image).probabilities
+    model = sized(cropping_model(), (0.5, 0.5))
+    found = run(model, image).probabilities
+    assert found.shape == plain.shape
+    # half a pixel off would be 0.02
+    inside = (slice(None), slice(10, -10), slice(10, -10))
+    np.testing.assert_allclose(found[inside], plain[inside], atol=0.004)
+    np.testing.assert_array_equal(
+        run(model, image, settings=FP32.replace(rescale=False)).probabilities, plain
+    )
+
+
+@pytest.mark.parametrize("spacing", [0.2, 0.77])
+def test_the_result_does_not_depend_on_the_tiles_at_another_pixel_size(
+    spacing: float, rng: np.random.Generator
+) -> None:
+    table = u_shape(ndim=2, channels=1, classes=3, width=4, depth=2)
+    model = sized(random_model(table), (0.5, 0.5))
+    image = Image(rng.random((77, 120), np.float32), "yx", (spacing, spacing))
+    whole = tiled(model, image, 400)
+    for tile in (12, 40):
+        np.testing.assert_allclose(tiled(model, image, tile), whole, atol=1e-5)
+    region = (slice(20, 50), slice(33, 90))
+    part = run(model, image, region=region).probabilities
+    at = (slice(None), *region)
+    np.testing.assert_allclose(part[at], whole[at], atol=1e-5)
+
+
+def test_a_volume_of_another_slice_distance_comes_back_on_its_own_grid(
+    rng: np.random.Generator,
+) -> None:
+    table = u_shape(ndim=3, channels=1, classes=2, width=2, depth=1)
+    model = sized(random_model(table), (0.5, 0.5, 0.5))
+    image = Image(rng.random((6, 30, 28), np.float32), "zyx", (1.0, 0.5, 0.5))
+    whole = tiled(model, image, 60)
+    assert whole.shape == (6, 2, 30, 28)
+    np.testing.assert_allclose(tiled(model, image, 10), whole, atol=1e-5)
+
+
+def test_a_pixel_size_that_cannot_be_right_is_refused() -> None:
+    image = Image(waves(20, 20), "cyx", (300.0, 300.0))
+    with pytest.raises(ValueError, match="more than 16 times larger or smaller"):
+        run(sized(cropping_model(), (0.5, 0.5)), image)

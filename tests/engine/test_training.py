@@ -9,12 +9,15 @@ import torch
 
 from napari_unet.core import events
 from napari_unet.core.annotations import IGNORED, Annotation, ClassInfo
+from napari_unet.core.cell_choice import choose_settings, count
 from napari_unet.core.image import Field, Image
 from napari_unet.core.recipe import Training
-from napari_unet.core.settings import Prediction
+from napari_unet.core.settings import Prediction, Segmentation
 from napari_unet.engine.inference import predict
+from napari_unet.engine.network import prepare
 from napari_unet.engine.training import TrainingRun, train
 from napari_unet.engine.unet import UNet
+from napari_unet.engine.validation import judge_part
 from napari_unet.io.model_file import load_model
 
 if TYPE_CHECKING:
@@ -418,12 +421,40 @@ def test_a_run_that_is_told_to_finish_ends_properly(tmp_path: Path) -> None:
             watched.finish()
     assert isinstance(event, events.TrainingFinished)
     assert (event.steps, event.problem) == (3, None)
+    kinds = [kind for kind in kinds if kind is not events.ValidationTile]
     assert kinds[-3:] == [
         events.ValidationDone,
         events.CheckpointWritten,
         events.TrainingFinished,
     ]
     assert event.model.card.score is not None
+
+
+def test_how_cells_are_found_is_chosen_by_those_held_out() -> None:
+    image, labels = discs(seed=5, size=400)
+    pairs = [
+        (Field(Image(image, "yx")), Annotation(labels.astype(np.int32) + 1)),
+    ]
+    settings = SMALL.replace(width=4, steps=40, validation=0.4)
+    watched = TrainingRun(pairs, settings, device="cpu")
+    *_, last = watched.events()
+    assert isinstance(last, events.TrainingFinished)
+    model = last.model
+    network = prepare(model, "cpu", last.model.card.precision)
+    parts = []
+    for part in watched.training_set.held_out:
+        cells = pairs[0][1].crop(part.box).targets().instances
+        judging = judge_part(network, part, cells)
+        while True:
+            try:
+                next(judging)
+            except StopIteration as end:
+                parts.append(end.value)
+                break
+    usual = Segmentation(min_size=model.card.segmentation.min_size)
+    assert count(parts, usual.min_size) >= 20
+    *_, best = choose_settings(parts, usual, (1,))
+    assert model.card.segmentation == best
 
 
 def test_fields_are_prepared_one_by_one() -> None:

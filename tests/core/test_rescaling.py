@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from napari_unet.core.image import Field, Image
+from napari_unet.core.rescaling import Rescaled, interpolate, rescaling
+from napari_unet.core.settings import Segmentation
+from napari_unet.core.tiles import read_window
+
+
+def field(data: np.ndarray) -> Field:
+    if data.ndim == 3:
+        return Field(Image(data, "zyx"), 0, None)
+    return Field(Image(data, "yx"))
+
+
+@pytest.mark.parametrize(
+    ("trained", "own", "ndim", "expected"),
+    [
+        ((0.5, 0.5), (1.0, 1.0), 2, (2.0, 2.0)),
+        # the size along z is nothing to a network for planes
+        ((3.0, 0.5, 0.5), (1.0, 0.25, 0.25), 2, (0.5, 0.5)),
+        ((1.0, 0.5, 0.5), (2.0, 0.5, 0.5), 3, (2.0, 1.0, 1.0)),
+        ((0.5, 0.5), (0.52, 0.52), 2, None),
+        ((0.5, 0.5), None, 2, None),
+        (None, (0.5, 0.5), 2, None),
+        ((0.5, 0.5), (1.0, 1.0), 3, None),
+    ],
+)
+def test_the_factor_is_the_ratio_of_known_pixel_sizes(
+    trained: tuple[float, ...] | None,
+    own: tuple[float, ...] | None,
+    ndim: int,
+    expected: tuple[float, ...] | None,
+) -> None:
+    assert rescaling(trained, own, ndim) == expected
+
+
+def test_sizes_that_cannot_be_right_are_refused() -> None:
+    with pytest.raises(ValueError, match="pixels of 353 × 353 µm are more than"):
+        rescaling((0.65, 0.65), (352.78, 352.78), 2, "a.tif")
+
+
+@pytest.mark.parametrize("factors", [(2.0, 2.0), (0.5, 0.5), (0.37, 1.7)])
+def test_a_ramp_stays_a_ramp_where_both_grids_share_their_edges(
+    factors: tuple[float, float],
+) -> None:
+    y, x = np.mgrid[:60, :80]
+    seen = Rescaled(field((3 * y + 5 * x).astype(np.float32)), factors)
+    height, width = seen.shape
+    assert (height, width) == tuple(
+        round(n * f) for n, f in zip((60, 80), factors, strict=True)
+    )
+    yy = (np.arange(height) + 0.5) / factors[0] - 0.5
+    xx = (np.arange(width) + 0.5) / factors[1] - 0.5
+    expected = 3 * yy[:, None] + 5 * xx
+    # at the edge, blur and clipping bend it
+    inside = (slice(8, -8), slice(8, -8))
+    np.testing.assert_allclose(seen.read()[0][inside], expected[inside], rtol=1e-5)
+
+
+@pytest.mark.parametrize("factor", [0.3, 0.8, 1.6])
+def test_a_pixel_does_not_depend_on_the_box_it_is_read_in(
+    factor: float,
+) -> None:
+    rng = np.random.default_rng(0)
+    seen = Rescaled(field(rng.random((90, 70))), (factor, factor))
+    whole = seen.read()
+    height, width = seen.shape
+    for box in (
+        (slice(0, 5), slice(0, width)),
+        (slice(height // 2, height), slice(3, 4)),
+        (slice(height - 1, height), slice(width - 1, width)),
+    ):
+        np.testing.assert_allclose(
+            seen.read(box), whole[(slice(None), *box)], rtol=1e-6
+        )
+
+
+def test_shrinking_blurs_detail_that_is_too_fine_for_the_grid() -> None:
+    stripes = np.tile([0.0, 1.0], (64, 32)).astype(np.float32)
+    seen = Rescaled(field(stripes), (0.25, 0.25)).read()
+    assert np.ptp(seen[0, 2:-2, 2:-2]) < 0.01
+
+
+def test_a_volume_is_rescaled_along_each_axis() -> None:
+    seen = Rescaled(field(np.ones((5, 20, 30))), (3.0, 1.0, 0.5))
+    assert seen.read().shape == (1, 15, 20, 15)
+
+
+def test_what_lies_beyond_the_edge_is_mirrored_on_the_networks_grid() -> None:
+    noise = np.random.default_rng(0).random((20, 20))
+    seen = Rescaled(field(noise), (2.0, 2.0))
+    whole = seen.read()
+    window = read_window(seen, (-3, 0), (6, 5))
+    np.testing.assert_allclose(window[0, :3], whole[0, 3:0:-1, :5])
+
+
+def test_values_beyond_the_ends_are_those_at_the_ends() -> None:
+    values = np.array([[1.0, 3.0]], np.float32)
+    places = np.array([-4.0, 0.0, 0.5, 1.0, 9.0])
+    assert interpolate(values, 1, places).tolist() == [[1, 1, 2, 3, 3]]
+
+
+def test_settings_in_pixels_of_the_model_become_pixels_of_the_image() -> None:
+    settings = Segmentation(min_size=40, min_distance=2, ridge=2)
+    half = settings.for_pixels((0.5, 0.5))
+    assert (half.min_size, half.min_distance, half.ridge) == (160, 4, 4)
+    assert settings.for_pixels(None) is settings
+    assert settings.for_pixels((1.0, 0.5, 0.5)).min_size == 160
