@@ -57,7 +57,8 @@ def run_experiment(
     task.check(data)
     place = output / task.name
     shutil.rmtree(place, ignore_errors=True)
-    export(task.learnt, data / task.folder, place / "learnt")
+    source = data / task.folder
+    export(task.learnt, source, place / "learnt", scribbles=task.scribbles)
     export(task.tested, data / task.folder, place / "tested")
     result = Result(
         task=task.name,

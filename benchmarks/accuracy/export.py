@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import tifffile
 
+from benchmarks.accuracy.scribbles import scribble
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -15,7 +17,13 @@ if TYPE_CHECKING:
     from benchmarks.accuracy.task import Sample
 
 
-def export(samples: tuple[Sample, ...], source: Path, target: Path) -> None:
+def export(
+    samples: tuple[Sample, ...],
+    source: Path,
+    target: Path,
+    *,
+    scribbles: bool = False,
+) -> None:
     """Write samples into the subfolders `images` and `labels`, under equal names.
 
     Parameters
@@ -25,13 +33,18 @@ def export(samples: tuple[Sample, ...], source: Path, target: Path) -> None:
         Folder of the dataset.
     target : Path
         Made if it is not there.
+    scribbles : bool
+        Whether the labels are strokes instead, in values of an annotation; the seed of
+        a sample is its number.
     """
-    for sample in samples:
+    for number, sample in enumerate(samples):
         files = {"images": sample.image, "labels": sample.labels}
         for kind, file in files.items():
             path = target / kind / f"{sample.name}.tif"
             path.parent.mkdir(parents=True, exist_ok=True)
-            if sample.planes is None:
+            if kind == "labels" and scribbles:
+                _write(path, scribble(_read(source / file, sample.planes), number))
+            elif sample.planes is None:
                 # as it is, with the pixel size that its tags may tell
                 shutil.copyfile(source / file, path)
             else:
@@ -64,6 +77,13 @@ def read_planes(file: Path, planes: range) -> NDArray[Any]:
         )
     chosen = stack[planes.start : planes.stop : planes.step]
     return chosen[0] if len(planes) == 1 else chosen
+
+
+def _read(file: Path, planes: range | None) -> NDArray[Any]:
+    if planes is not None:
+        return read_planes(file, planes)
+    image: NDArray[Any] = tifffile.imread(file)
+    return image
 
 
 def _write(path: Path, data: NDArray[Any]) -> None:

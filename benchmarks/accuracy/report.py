@@ -61,50 +61,67 @@ def report(tasks: Iterable[Task], results: list[Result]) -> str:
             raise ValueError(
                 f"results are of the tasks {', '.join(known)}, found {result.task!r}."
             )
+    of = {name: [r for r in results if r.task == name] for name in known}
     sections = [
-        "\n".join(_section(task, [r for r in results if r.task == task.name]))
+        "\n".join(_section(task, of[task.name], _full(task, of)))
         for task in known.values()
     ]
     return "\n".join([_HEAD, *sections])
 
 
-def score_table(task: Task, result: Result) -> list[str]:
-    """Return the scores of a result as the lines of a Markdown table."""
+def score_table(task: Task, result: Result, full: Result | None = None) -> list[str]:
+    """Return the scores of a result as the lines of a Markdown table.
+
+    Parameters
+    ----------
+    task : Task
+    result : Result
+    full : Result, optional
+        Of the task with all labels, as the reference.
+    """
     table = [
-        "| minutes | metric | ours | forest | ratio | target | verdict |",
+        "| minutes | metric | ours | reference | ratio | target | verdict |",
         "|--:|---|--:|--:|--:|---|---|",
     ]
     for minutes in result.budgets():
         for score in task.shown:
-            cells = _scored(task, result, score, minutes)
+            cells = _scored(task, result, score, minutes, full)
             table.append(f"| {minutes:g} | `{score}` | {' | '.join(cells)} |")
     return table
 
 
-def _section(task: Task, results: list[Result]) -> Iterator[str]:
+def _full(task: Task, results: dict[str, list[Result]]) -> Result | None:
+    """Return the result of the task with full labels, if there is one."""
+    return next(iter(results.get(task.full or "", [])), None)
+
+
+def _section(task: Task, results: list[Result], full: Result | None) -> Iterator[str]:
     yield f"## {task.title}"
     yield ""
     yield (
         f"Learnt: {_names(task.learnt)}. Tested: {_names(task.tested)}. "
-        f"Labels: {task.labels}."
+        f"Labels: {task.labels}{', scribbles only' if task.scribbles else ''}."
     )
     yield ""
     if not results:
         yield f"No result yet: `python -m benchmarks.accuracy {task.name}`."
         yield ""
     for result in results:
-        yield from _result(task, result)
+        yield from _result(task, result, full)
 
 
-def _result(task: Task, result: Result) -> Iterator[str]:
-    yield from score_table(task, result)
+def _result(task: Task, result: Result, full: Result | None) -> Iterator[str]:
+    yield from score_table(task, result, full)
     yield ""
+    if task.full:
+        yield f"Reference: {task.full}, all labels of the same images; errors as 1 − e."
+        yield ""
     yield from _time_table(result)
     yield ""
     if (forest := result.forest) is not None:
         yield (
-            f"Forest: {forest.settings}; trained in {forest.seconds:.0f} s, predicted "
-            f"in {forest.prediction_seconds:.0f} s."
+            f"Reference: a forest, {forest.settings}; trained in "
+            f"{forest.seconds:.0f} s, predicted in {forest.prediction_seconds:.0f} s."
         )
         yield ""
     told = ", ".join(f"{name} {value}" for name, value in result.versions.items())
@@ -138,8 +155,10 @@ def _time_table(result: Result) -> Iterator[str]:
         yield f"| {' | '.join(cells)} |"
 
 
-def _scored(task: Task, result: Result, score: str, minutes: float) -> tuple[str, ...]:
-    """Return ours, the forest's, their ratio, the target and the verdict."""
+def _scored(
+    task: Task, result: Result, score: str, minutes: float, full: Result | None
+) -> tuple[str, ...]:
+    """Return ours, the reference, their ratio, the target and the verdict."""
     ours = result.spread(score, minutes)
     target = task.target(score, minutes)
     reference = ratio = None
@@ -147,9 +166,12 @@ def _scored(task: Task, result: Result, score: str, minutes: float) -> tuple[str
         reference = result.forest.scores[score]
         # a forest without any error leaves nothing to compare with
         ratio = ours.middle / reference if reference else None
+    elif full is not None and minutes in full.budgets():
+        reference = full.spread(score, minutes).middle
+        ratio = _share(ours.middle, reference, error="error" in score)
     verdict = "–"
     if target is not None:
-        value = ratio if target.of_forest else ours.middle
+        value = ratio if target.relative else ours.middle
         if value is not None:
             verdict = "met" if target.met(value) else "**missed**"
     return (
@@ -159,6 +181,13 @@ def _scored(task: Task, result: Result, score: str, minutes: float) -> tuple[str
         "–" if target is None else str(target),
         verdict,
     )
+
+
+def _share(value: float, reference: float, *, error: bool) -> float | None:
+    """Return how much of a reference is reached; of errors, 1 minus them counts."""
+    if error:
+        value, reference = 1 - value, 1 - reference
+    return value / reference if reference else None
 
 
 def _spread(spread: Spread, form: str) -> str:

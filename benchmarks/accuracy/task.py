@@ -42,18 +42,19 @@ class Target:
         Budget that it holds for.
     at_most, at_least : float
         Bounds of the median over the seeds.
-    of_forest : bool
-        Whether the bounds are shares of the random forest's score.
+    relative : bool
+        Whether the bounds are shares of the reference: the random forest's score, or
+        that of the task with full labels.
     """
 
     score: str
     minutes: float
     at_most: float = inf
     at_least: float = -inf
-    of_forest: bool = False
+    relative: bool = False
 
     def met(self, value: float) -> bool:
-        """Whether a score, or its ratio to the forest's, is within the bounds."""
+        """Whether a score, or its ratio to the reference, is within the bounds."""
         return self.at_least <= value <= self.at_most
 
     def __str__(self) -> str:
@@ -62,7 +63,7 @@ class Target:
             bounds.append(f"≤ {self.at_most:g}")
         if self.at_least > -inf:
             bounds.append(f"≥ {self.at_least:g}")
-        return " and ".join(bounds) + (" × forest" if self.of_forest else "")
+        return " and ".join(bounds) + (" × reference" if self.relative else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +98,10 @@ class Task:
         Whether the random forest learns the same images in the same run; it needs
         two-dimensional images.
     targets : tuple of Target
+    scribbles : bool
+        Whether only strokes of the labels are learnt, see `scribbles`.
+    full : str or None
+        The task that learns all labels of the same images: the reference.
     """
 
     name: str
@@ -115,6 +120,8 @@ class Task:
     evaluation: tuple[str, ...] = ()
     forest: bool = False
     targets: tuple[Target, ...] = ()
+    scribbles: bool = False
+    full: str | None = None
 
     def files(self, data: Path) -> list[Path]:
         """Return every file the task reads, for the folder of all data."""

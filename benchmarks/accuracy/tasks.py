@@ -80,8 +80,27 @@ _ALL = (
         seeds=(0, 1, 2),
         forest=True,
         targets=(
-            Target("pixel_error@0.5", 1.0, at_most=0.9, of_forest=True),
-            Target("adapted_rand_error", 1.0, at_most=0.75, of_forest=True),
+            Target("pixel_error@0.5", 1.0, at_most=0.85, relative=True),
+            Target("adapted_rand_error", 1.0, at_most=0.6, relative=True),
+            Target("pixel_error@0.5", 5.0, at_most=0.8, relative=True),
+            Target("adapted_rand_error", 5.0, at_most=0.42, relative=True),
+        ),
+    ),
+    Task(
+        name="isbi2012_scribbles",
+        title="ISBI 2012, scribbles of 1 % of the pixels of the same three sections",
+        folder="isbi2012",
+        learnt=_sections((0, 9, 18)),
+        tested=_sections((3, 4, 5, 6, 12, 13, 14, 15)),
+        labels="annotation",
+        metrics=("pixel_error@0.5", "adapted_rand_error", "iou"),
+        shown=("pixel_error@0.5", "adapted_rand_error", "iou"),
+        save="probabilities,classes",
+        scribbles=True,
+        full="isbi2012",
+        targets=(
+            Target("pixel_error@0.5", 5.0, at_least=0.95, relative=True),
+            Target("adapted_rand_error", 5.0, at_least=0.95, relative=True),
         ),
     ),
     Task(
@@ -93,6 +112,7 @@ _ALL = (
         labels="instances",
         metrics=("seg", "ap"),
         shown=("seg", *_OBJECTS),
+        targets=(Target("seg", 5.0, at_least=0.6),),
     ),
     Task(
         name="usiigaci",
@@ -103,6 +123,8 @@ _ALL = (
         labels="instances",
         metrics=("ap",),
         shown=_OBJECTS,
+        minutes=(15.0,),
+        targets=(Target("ap@0.5", 15.0, at_least=0.8),),
     ),
     Task(
         name="dsb2018",
@@ -113,6 +135,7 @@ _ALL = (
         labels="instances",
         metrics=("ap",),
         shown=_OBJECTS,
+        targets=(Target("ap@0.5", 5.0, at_least=0.88),),
     ),
     Task(
         name="qcanet",
@@ -138,6 +161,23 @@ _ALL = (
         labels="instances",
         metrics=("ap",),
         shown=_OBJECTS,
+        targets=(
+            Target("ap@0.5", 5.0, at_least=0.95),
+            Target("ap@0.5:0.95", 5.0, at_least=0.8),
+        ),
+    ),
+    Task(
+        name="bbbc039_scribbles",
+        title="BBBC039, scribbles of 1 % of the pixels of the same ten images",
+        folder="bbbc039",
+        learnt=_pairs(_WELLS_LEARNT),
+        tested=_pairs(_WELLS_TESTED),
+        labels="annotation",
+        metrics=("ap",),
+        shown=_OBJECTS,
+        scribbles=True,
+        full="bbbc039",
+        targets=(Target("ap@0.5", 5.0, at_least=0.95, relative=True),),
     ),
 )
 
