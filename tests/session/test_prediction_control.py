@@ -364,13 +364,21 @@ def test_a_new_image_with_other_channels_is_refused_before_it_is_taken_in(
 
 
 @pytest.mark.parametrize(
-    ("pixel", "warned"), [(0.5, False), (0.59, False), (0.61, True), (0.41, True)]
+    ("pixel", "remark", "warned", "smallest"),
+    [
+        (0.5, "", False, 40),
+        (0.52, "", False, 40),
+        (0.25, "it is resampled for the network", False, 160),
+        (9.0, "one of the two must be wrong", True, 40),
+    ],
 )
-def test_pixels_of_another_size_are_warned_of(
-    bench: Bench, pixel: float, warned: bool
+def test_an_image_of_another_pixel_size_is_resampled(
+    bench: Bench, pixel: float, remark: str, warned: bool, smallest: int
 ) -> None:
     model = random_model(u_shape(ndim=2, channels=1, classes=2, width=2, depth=1))
-    card = model.card.replace(spacing_um=(0.5, 0.5))
+    card = model.card.replace(
+        spacing_um=(0.5, 0.5), segmentation=Segmentation(min_size=40)
+    )
     save_model(
         type(model)(card, model.weights), bench.store.run_folder / "a.safetensors"
     )
@@ -382,8 +390,17 @@ def test_pixels_of_another_size_are_warned_of(
         units=("um", "um"),
     )
     bench.images.add([layer])
+    bench.images.set_current(bench.store.project.images[-1].id)
+    told = bench.control.targets.remark()
+    assert remark in told if remark else not told
     assert bench.control.predict("slice")
     assert [level for level, _ in bench.told] == (["warning"] if warned else [])
+    (job,) = bench.desk.jobs(PredictJob)
+    assert job.settings.rescale != warned
+    # settings in pixels of the model, cells in those of the image
+    bench.desk.predict(bench.desk.running(PredictJob)[0])
+    (cells,) = bench.desk.jobs(SegmentJob)
+    assert cells.settings.min_size == smallest
 
 
 def test_an_image_that_is_not_in_the_project_is_added_unticked(bench: Bench) -> None:

@@ -6,9 +6,13 @@ these frozen models. A field's `description` is the help text shown to people.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from math import prod
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 Unit = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -100,6 +104,24 @@ class Segmentation(Settings):
         0.1, description="Overlap (IoU) from which two slices show the same cell."
     )
 
+    def for_pixels(self, factors: Sequence[float] | None) -> Segmentation:
+        """Return what these settings, made for a model's pixels, are on an image.
+
+        Parameters
+        ----------
+        factors : sequence of float or None
+            Pixels of the model for each pixel of the image, along ([z,] y, x); None if
+            they are alike.
+        """
+        if factors is None:
+            return self
+        length = prod(factors[-2:]) ** 0.5
+        return self.replace(
+            min_distance=self.min_distance / length,
+            min_size=round(self.min_size / prod(factors)),
+            ridge=self.ridge / length,
+        )
+
 
 class Prediction(Settings):
     """How a network is run over an image. None of it changes the result's meaning."""
@@ -116,6 +138,10 @@ class Prediction(Settings):
     averaging: Literal["none", "dihedral"] = Field(
         "none",
         description="Average over the 8 mirrored and rotated views of each tile.",
+    )
+    rescale: bool = Field(
+        True,
+        description="Resample images whose pixel size is known and not the model's.",
     )
     device: str = Field("auto", description="auto, cpu, cuda, cuda:N or mps.")
     precision: PrecisionChoice = "auto"

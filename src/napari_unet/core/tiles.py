@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -20,9 +20,20 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_unet.core.image import Field
-
 Box = tuple[slice, ...]
+
+
+class Readable(Protocol):
+    """What windows are read from: a `Field`, or one at another pixel size."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Size in pixels, ([z,] y, x)."""
+        ...
+
+    def read(self, box: Box | None = None) -> NDArray[Any]:
+        """Read a box, (channels, [z,] y, x)."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +131,7 @@ def plan(
 
 
 def read_window(
-    field: Field, start: Sequence[int], size: Sequence[int]
+    field: Readable, start: Sequence[int], size: Sequence[int]
 ) -> NDArray[Any]:
     """Read a window of a field's mirrored extension.
 
@@ -130,7 +141,8 @@ def read_window(
 
     Parameters
     ----------
-    field : Field
+    field : Readable
+        A `Field` or `Rescaled`.
     start : sequence of int
         First pixel of the window, may be negative.
     size : sequence of int

@@ -11,6 +11,7 @@ import numpy as np
 from napari_unet.core.events import FilePredicted, PredictionFinished
 from napari_unet.core.image import Image
 from napari_unet.core.instances import segment_image
+from napari_unet.core.rescaling import rescaling
 from napari_unet.engine.inference import output_shape, predict
 from napari_unet.io.export import write_labels, write_probabilities
 from napari_unet.io.images import check_finite, read_image
@@ -94,7 +95,7 @@ class FilePredictor:
                 yield event
             if found is None:
                 raise RuntimeError("prediction ended without a result")
-            cells = self._write(file, found, kinds)
+            cells = self._write(file, found, kinds, self._scale(image))
         yield FilePredicted(str(file), cells, 1.0)
 
     def _predict(
@@ -116,7 +117,20 @@ class FilePredictor:
             self._network, image, out=out, axes=axes, settings=self._settings
         )
 
-    def _write(self, file: Path, found: Image, kinds: tuple[str, ...]) -> int:
+    def _scale(self, image: Image) -> tuple[float, ...] | None:
+        """Return by how much the image was resampled for the network."""
+        if not self._settings.rescale:
+            return None
+        ndim = self._card.architecture.ndim
+        return rescaling(self._card.spacing_um, image.spacing_um, ndim, image.name)
+
+    def _write(
+        self,
+        file: Path,
+        found: Image,
+        kinds: tuple[str, ...],
+        scale: tuple[float, ...] | None,
+    ) -> int:
         """Write the outputs; probabilities in OME-Zarr are on disk already."""
         spacing = found.spacing_um
         if "probabilities" in kinds and not file.is_dir():
@@ -132,7 +146,7 @@ class FilePredictor:
         cells = segment_image(
             found,
             self._card.architecture.ndim,
-            self._segmentation,
+            self._segmentation.for_pixels(scale),
             cell_classes=self._cells,
         )
         write_labels(self._folder.place(file, "instances"), cells, axes, spacing)

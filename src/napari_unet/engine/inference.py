@@ -15,6 +15,7 @@ import numpy as np
 from napari_unet.core.events import PredictionFinished, TileDone, TileHalved
 from napari_unet.core.image import Image
 from napari_unet.core.normalisation import measure
+from napari_unet.core.rescaling import rescaling
 from napari_unet.core.settings import Prediction
 from napari_unet.engine.device import describe
 from napari_unet.engine.network import Network, prepare
@@ -76,7 +77,9 @@ def predict(
     axes : str, optional
         Order of the axes of `out`; (t, z,) c, y, x by default.
     settings : Prediction, optional
-        Tile size, memory, averaging, device, precision.
+        Tile size, memory, averaging, device, precision, and whether an image of
+        another pixel size than the model's is resampled for the network; the result is
+        on the image's own grid in any case.
     planes : sequence of (t, z), optional
         Which planes (volumes with z None for a 3-D network) to predict, in this order.
         All by default.
@@ -98,7 +101,8 @@ def predict(
     Raises
     ------
     ValueError
-        If the channels or the output array do not fit, or the image is not finite.
+        If the channels, the output array or the pixel size do not fit, or the image is
+        not finite.
     """
     started = perf_counter()
     settings = settings or Prediction()
@@ -119,8 +123,14 @@ def predict(
         )
     fields = _chosen(image, architecture.ndim, planes)
     region = region or tuple(slice(0, n) for n in image.field_shape(architecture.ndim))
+    factors = None
+    if settings.rescale:
+        factors = rescaling(
+            network.spacing_um, image.spacing_um, architecture.ndim, image.name
+        )
+    seen = lengths(region, factors)
     sizes = tiles or Tiles(
-        choose_tile(network, lengths(region), settings.tile, settings.memory_gb)
+        choose_tile(network, seen, settings.tile, settings.memory_gb)
     )
     scales = {} if scales is None else scales
     output = sizes.output
@@ -136,6 +146,7 @@ def predict(
             averaging=settings.averaging,
             region=region,
             focus=focus,
+            factors=factors,
         )
         glance = run.glance(sizes.first) if number == 1 and sizes.first else ()
         for tile, values in glance:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -39,11 +39,14 @@ class Network:
     module : UNet
     device : torch.device
     precision : {"fp32", "bf16", "fp16"}
+    spacing_um : tuple of float or None
+        Pixel size of the training images along ([z,] y, x), in micrometres.
     """
 
     module: UNet
     device: torch.device
     precision: Precision
+    spacing_um: tuple[float, ...] | None = None
 
     @torch.inference_mode()
     def probabilities(
@@ -105,7 +108,7 @@ def prepare(model: Model, device: str = "auto", precision: str = "auto") -> Netw
     how = choose_precision(where, precision)
     weights = {n: t.to(where) for n, t in to_tensors(model.weights).items()}
     try:
-        return _frozen(model.card.architecture, weights, how)
+        network = _frozen(model.card.architecture, weights, how)
     except RuntimeError as error:
         if is_out_of_memory(error):
             raise
@@ -113,10 +116,14 @@ def prepare(model: Model, device: str = "auto", precision: str = "auto") -> Netw
             f"{model.card.name}: the model's weights are not those of the network that "
             "its card describes; the file is damaged."
         ) from error
+    return replace(network, spacing_um=model.card.spacing_um)
 
 
 def frozen_copy(
-    module: UNet, weights: Mapping[str, Tensor], precision: Precision
+    module: UNet,
+    weights: Mapping[str, Tensor],
+    precision: Precision,
+    spacing_um: tuple[float, ...] | None = None,
 ) -> Network:
     """Return a network that predicts with other weights than those being trained.
 
@@ -127,13 +134,16 @@ def frozen_copy(
     weights : mapping of str to Tensor
         Named as in its `state_dict`.
     precision : {"fp32", "bf16", "fp16"}
+    spacing_um : tuple of float, optional
+        Pixel size that it is trained at.
 
     Returns
     -------
     Network
     """
     copied = {name: tensor.clone() for name, tensor in weights.items()}
-    return _frozen(module.architecture, copied, precision)
+    network = _frozen(module.architecture, copied, precision)
+    return replace(network, spacing_um=spacing_um)
 
 
 def layout_of(module: UNet) -> torch.memory_format:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import deque
 from itertools import chain
-from typing import TYPE_CHECKING
+from math import ceil
+from typing import TYPE_CHECKING, Any
 
 from napari_unet.core.memory import choose_output, halve_output, output_with_stride
+from napari_unet.core.rescaling import Rescaled
 from napari_unet.core.tiles import plan, read_window
 from napari_unet.engine.device import (
     dtype,
@@ -51,6 +53,9 @@ class TileRun:
         Part of the field.
     focus : sequence of float, optional
         Point from which tiles are done outwards.
+    factors : tuple of float, optional
+        As `core.rescaling.rescaling` gives them: the field is resampled for the network
+        and its answer brought back. Targets are pixels of the field in any case.
     """
 
     def __init__(
@@ -63,14 +68,16 @@ class TileRun:
         averaging: Averaging = "none",
         region: Box | None = None,
         focus: Sequence[float] | None = None,
+        factors: tuple[float, ...] | None = None,
     ) -> None:
         self._network = network
+        self._rescaled = Rescaled(field, factors) if factors else None
         self._field = field
         self._scale = scale
         self._averaging: Averaging = averaging
         self._focus = focus
         self.region = region or tuple(slice(0, n) for n in field.shape)
-        self.output = output or choose_tile(network, lengths(self.region))
+        self.output = output or choose_tile(network, lengths(self.region, factors))
 
     def __iter__(self) -> Iterator[tuple[Tile, NDArray[np.float32]]]:
         waiting = deque(self._plan(self.region))
@@ -97,26 +104,44 @@ class TileRun:
             yield nearest, probabilities[(slice(None), *nearest.inner)]
 
     def _plan(self, region: Box, output: tuple[int, ...] | None = None) -> list[Tile]:
-        table = self._network.module.architecture
+        """Cut a region into tiles; rescaled, they are in pixels of the field."""
+        table, size = self._network.module.architecture, output or self.output
+        step, halo = table.step, table.halo
+        if self._rescaled is not None:
+            size = self._rescaled.covered_by(size, step)
+            step, halo = (1,) * len(step), (0,) * len(halo)
         return plan(
             self._field.shape,
-            output or self.output,
-            step=table.step,
-            halo=table.halo,
+            size,
+            step=step,
+            halo=halo,
             region=region,
             focus=self._focus,
         )
 
     def _try(self, tile: Tile) -> NDArray[np.float32] | None:
         """Predict one tile; None if memory ran out."""
-        window = self._scale.apply(read_window(self._field, tile.start, tile.size))
         try:
-            return self._network.probabilities(window, self._averaging)
+            if self._rescaled is not None:
+                return self._answer_on_own_grid(self._rescaled, tile)
+            window = read_window(self._field, tile.start, tile.size)
+            return self._answer(window)
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
         release_memory(self._network.device)
         return None
+
+    def _answer(self, window: NDArray[Any]) -> NDArray[np.float32]:
+        return self._network.probabilities(self._scale.apply(window), self._averaging)
+
+    def _answer_on_own_grid(self, image: Rescaled, tile: Tile) -> NDArray[np.float32]:
+        table = self._network.module.architecture
+        origin = image.window_start(tile.start, table.step)
+        output = table.output_covering(image.covering(tile.size, table.step))
+        start = [o - h for o, h in zip(origin, table.halo, strict=True)]
+        window = read_window(image, start, table.input_size(output))
+        return image.on_own_grid(self._answer(window), origin, tile.start, tile.size)
 
     def _halve(self) -> None:
         smaller = halve_output(self._network.module.architecture, self.output)
@@ -159,6 +184,9 @@ def choose_tile(
     return choose_output(table, shape, memory / dtype(network.precision).itemsize)
 
 
-def lengths(box: Box) -> tuple[int, ...]:
-    """Return the size of a box in pixels."""
-    return tuple(b.stop - b.start for b in box)
+def lengths(box: Box, factors: tuple[float, ...] | None = None) -> tuple[int, ...]:
+    """Return the size of a box in pixels, or in those of a network that sees it so."""
+    sizes = tuple(b.stop - b.start for b in box)
+    if factors is None:
+        return sizes
+    return tuple(ceil(n * f) for n, f in zip(sizes, factors, strict=True))

@@ -8,13 +8,16 @@ with the same weights as an uninterrupted one.
 from __future__ import annotations
 
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from napari_unet.core.cell_choice import choose_settings
 from napari_unet.core.events import (
     CheckpointWritten,
     TrainingFinished,
     TrainingStarted,
+    ValidationTile,
 )
 from napari_unet.core.pairing import annotated_fields
 from napari_unet.core.recipe import Training
@@ -22,8 +25,10 @@ from napari_unet.core.training_set import make_example
 from napari_unet.engine.clock import Clock
 from napari_unet.engine.corrections import Change
 from napari_unet.engine.device import describe
+from napari_unet.engine.network import prepare as make_ready
 from napari_unet.engine.preparation import prepare_training
 from napari_unet.engine.training_loop import TrainingLoop
+from napari_unet.engine.validation import judge_part
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator, Sequence
@@ -134,6 +139,7 @@ class TrainingRun:
         self._clock = clock or Clock()
         self._loop: TrainingLoop | None = None
         self._finishing = False
+        self._known: dict[tuple[int, int, int | None], Annotation] = {}
 
     def prepare(self) -> Iterator[None]:
         """Get everything ready, field by field; `events` does it unless it was done.
@@ -150,6 +156,7 @@ class TrainingRun:
         for field, annotation in self._pairs:
             if annotation.labels.any() or annotation.finished is not None:
                 pairs.append((field, annotation))
+                self._known[_place(field)] = annotation
                 examples.append(make_example(*pairs[-1], self._settings.border))
             with self._clock.stopped():
                 yield
@@ -217,6 +224,7 @@ class TrainingRun:
             Before the run is prepared.
         """
         self._prepared_loop().corrections.add(Change(field, annotation, box))
+        self._known[_place(field)] = annotation
 
     def finish(self) -> None:
         """Let the next step be the last; validation and result follow as always."""
@@ -248,4 +256,30 @@ class TrainingRun:
         step = prepared.state.record.step
         if self._checkpoint and loop.write_checkpoint():
             yield CheckpointWritten(step, self._checkpoint)
-        yield TrainingFinished(loop.result(), step, self.seconds(), loop.problem)
+        model = loop.result()
+        if loop.problem is None:
+            model = yield from self._with_cell_settings(model)
+        yield TrainingFinished(model, step, self.seconds(), loop.problem)
+
+    def _with_cell_settings(self, model: Model) -> Generator[Event, None, Model]:
+        """Choose by the held-out cells how cells are found, and note it in the card."""
+        prepared, card = self._prepared_loop().prepared, model.card
+        held_out = prepared.training_set.held_out
+        classes = [k for k, c in enumerate(card.classes, start=1) if c.kind == "cells"]
+        if not held_out or not classes:
+            return model
+        network = make_ready(model, str(prepared.device), prepared.precision)
+        parts = []
+        for part in held_out:
+            annotation = self._known[_place(part.example.field)].crop(part.box)
+            cells = annotation.targets().instances
+            parts.append((yield from judge_part(network, part, cells)))
+        chosen = card.segmentation
+        for best in choose_settings(parts, card.segmentation, classes):
+            chosen = best
+            yield ValidationTile()
+        return replace(model, card=card.replace(segmentation=chosen))
+
+
+def _place(field: Field) -> tuple[int, int, int | None]:
+    return id(field.image), field.t, field.z

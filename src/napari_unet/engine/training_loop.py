@@ -46,6 +46,8 @@ if TYPE_CHECKING:
 _WARM_UP = 20
 _VALIDATIONS = 10
 _CHECKPOINT_SECONDS = 20.0
+# For each pixel held out, to find cells in it in some ways and to compare them.
+_CHOOSING_SECONDS = 1e-6
 
 
 class TrainingLoop:
@@ -93,7 +95,10 @@ class TrainingLoop:
     def network(self) -> Network:
         """Return a copy of the running mean of the weights that can predict."""
         return frozen_copy(
-            self._state.module, self._state.mean, self.prepared.precision
+            self._state.module,
+            self._state.mean,
+            self.prepared.precision,
+            self._state.card.spacing_um,
         )
 
     def steps(self) -> Iterator[Event]:
@@ -131,8 +136,11 @@ class TrainingLoop:
             self._log(score)
             yield ValidationDone(self._state.record.step, score, better)
         self._validated = self._clock.seconds()
-        # a budget in minutes has to end with one more validation
-        self._reserve = 1.2 * (self._validated - began)
+        # a budget in minutes has to end with one more validation, and one more to
+        # choose how cells are found
+        pixels = score.pixels if score is not None else 0
+        took = self._validated - began
+        self._reserve = 1.2 * (2 * took + _CHOOSING_SECONDS * pixels)
 
     def write_checkpoint(self) -> bool:
         """Write all that is needed to go on, if there is a place to."""
@@ -225,7 +233,7 @@ class TrainingLoop:
             step = self._state.record.step
             return step % interval == 0 and step < self._settings.steps
         interval_seconds = 60 * self._settings.minutes / _VALIDATIONS
-        wait = max(interval_seconds, _VALIDATIONS * self._reserve)
+        wait = max(interval_seconds, _VALIDATIONS * self._reserve / 2)
         return self._clock.seconds() - self._validated > wait
 
     def _checkpoint_is_due(self) -> bool:

@@ -7,14 +7,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_unet.core.annotations import IGNORED
+from napari_unet.core.cell_choice import Judged
+from napari_unet.core.events import ValidationTile
 from napari_unet.core.model import Score
-from napari_unet.engine.tile_run import TileRun
+from napari_unet.engine.tile_run import TileRun, lengths
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Generator, Iterator, Sequence
 
     from numpy.typing import NDArray
 
+    from napari_unet.core.events import Event
     from napari_unet.core.training_set import HeldOut
     from napari_unet.engine.network import Network
 
@@ -85,3 +88,38 @@ def validate(network: Network, held_out: Sequence[HeldOut]) -> Iterator[Score | 
             tally.add(probabilities, example.classes[tile.target])
             yield None
     yield tally.score()
+
+
+def judge_part(
+    network: Network, part: HeldOut, cells: NDArray[np.int32]
+) -> Generator[Event, None, Judged]:
+    """Predict a held-out part as a whole.
+
+    Parameters
+    ----------
+    network : Network
+    part : HeldOut
+    cells : ndarray of int32
+        Annotated cells, of the size of its box.
+
+    Yields
+    ------
+    ValidationTile
+        After each tile.
+
+    Returns
+    -------
+    Judged
+    """
+    example, box = part.example, part.box
+    size = (network.module.architecture.classes, *lengths(box))
+    probabilities = np.zeros(size, np.float32)
+    for tile, values in TileRun(network, example.field, example.scale, region=box):
+        at = tuple(
+            slice(t.start - b.start, t.stop - b.start)
+            for t, b in zip(tile.target, box, strict=True)
+        )
+        probabilities[(slice(None), *at)] = values
+        yield ValidationTile()
+    known = example.classes[box] != IGNORED
+    return Judged(probabilities, cells, known, example.spacing)

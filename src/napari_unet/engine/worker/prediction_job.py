@@ -12,6 +12,7 @@ import numpy as np
 
 from napari_unet.core.events import PredictionFinished, TileDone
 from napari_unet.core.jobs import LIVE
+from napari_unet.core.rescaling import rescaling
 from napari_unet.core.work import output_for_work, tile_work
 from napari_unet.engine.inference import Tiles, predict
 from napari_unet.engine.tile_run import choose_tile, lengths
@@ -62,6 +63,10 @@ def run(job: PredictJob, context: Context) -> Iterator[Event | None]:
         for stored, derive in ((job.classes, class_image), (job.entropy, uncertainty))
         if stored is not None
     ]
+    factors = None
+    if job.settings.rescale:
+        ndim = network.module.architecture.ndim
+        factors = rescaling(network.spacing_um, image.spacing_um, ndim, image.name)
     steps = predict(
         network,
         image,
@@ -71,10 +76,10 @@ def run(job: PredictJob, context: Context) -> Iterator[Event | None]:
         planes=job.places,
         region=job.region,
         focus=job.focus,
-        tiles=_tiles(job, network, image, context),
+        tiles=_tiles(job, network, image, context, factors),
         scales=context.bench.scales.of(job.image),
     )
-    for event in _timed(steps, job, network, context):
+    for event in _timed(steps, job, network, context, factors):
         if isinstance(event, TileDone):
             at = index(axes, event.t, event.z, event.box)
             for array, derive in rest:
@@ -146,13 +151,18 @@ def _network(job: PredictJob, context: Context) -> Network:
 
 
 def _tiles(
-    job: PredictJob, network: Network, image: Image, context: Context
+    job: PredictJob,
+    network: Network,
+    image: Image,
+    context: Context,
+    factors: tuple[float, ...] | None,
 ) -> Tiles | None:
     """Choose tiles by the time they take; None leaves it to the settings."""
     table = network.module.architecture
     if job.settings.tile or not table.tile_invariant:
         return None
-    shape = lengths(job.region) if job.region else image.field_shape(table.ndim)
+    whole = tuple(slice(0, n) for n in image.field_shape(table.ndim))
+    shape = lengths(job.region or whole, factors)
     rate = context.bench.speed.rate(network) / views(job.settings)
     size = partial(lasting, network, shape, memory_gb=job.settings.memory_gb)
     if job.preview:
@@ -162,7 +172,11 @@ def _tiles(
 
 
 def _timed(
-    steps: Iterator[Event], job: PredictJob, network: Network, context: Context
+    steps: Iterator[Event],
+    job: PredictJob,
+    network: Network,
+    context: Context,
+    factors: tuple[float, ...] | None,
 ) -> Iterator[Event]:
     """Learn from the tiles how fast the network is."""
     table = network.module.architecture
@@ -171,7 +185,7 @@ def _timed(
     began = perf_counter()
     for event in steps:
         if isinstance(event, TileDone):
-            size = lengths(event.box)
+            size = lengths(event.box, factors)
             if 0 < largest <= prod(size):
                 work = views(job.settings) * tile_work(
                     table, table.output_covering(size)

@@ -159,7 +159,7 @@ def _followed(
 
 def _judged(
     model: Model, start: Model | None, training: TrainingRun, source: _Source
-) -> Generator[None, None, Verdict]:
+) -> Generator[Event | None, None, Verdict]:
     """Compare with the model that the training started from."""
     parts = training.training_set
     if not parts.held_out:
@@ -174,11 +174,11 @@ def _judged(
 
 def _compared(
     model: Model, start: Model | None, parts: TrainingSet, source: _Source
-) -> Generator[None, None, Verdict]:
+) -> Generator[Event | None, None, Verdict]:
     cells = [source.cells(part) for part in parts.held_out]
     card = model.card
 
-    def figures(which: Model) -> Generator[None, None, verdict.Figures]:
+    def figures(which: Model) -> Generator[Event | None, None, verdict.Figures]:
         network = prepare(which, source.job.device, source.job.settings.precision)
         # both find cells in the same way, that of the new model
         return (

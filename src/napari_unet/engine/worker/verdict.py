@@ -5,20 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from napari_unet.core.annotations import IGNORED
+from napari_unet.core.cell_choice import count
 from napari_unet.core.events import Verdict
-from napari_unet.core.instances import segment_instances
 from napari_unet.core.metrics.objects import object_scores
-from napari_unet.engine.tile_run import TileRun, lengths
-from napari_unet.engine.validation import Tally
+from napari_unet.engine.validation import Tally, judge_part
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
+    import numpy as np
     from numpy.typing import NDArray
 
+    from napari_unet.core.events import Event
     from napari_unet.core.model import ModelCard
     from napari_unet.core.training_set import HeldOut
     from napari_unet.engine.network import Network
@@ -51,7 +49,7 @@ def judge(
     card: ModelCard,
     held_out: Sequence[HeldOut],
     instances: Sequence[NDArray[np.int32]],
-) -> Generator[None, None, Figures]:
+) -> Generator[Event | None, None, Figures]:
     """Predict the held-out parts and compare.
 
     Parameters
@@ -65,41 +63,29 @@ def judge(
 
     Yields
     ------
-    None
-        After each tile.
+    Event or None
+        After each tile, and after the cells of each part are found.
 
     Returns
     -------
     Figures
     """
     tally = Tally(card.architecture.classes)
-    found = []
+    parts = []
+    for part, cells in zip(held_out, instances, strict=True):
+        judged = yield from judge_part(network, part, cells)
+        tally.add(judged.probabilities, part.example.classes[part.box])
+        parts.append(judged)
+    settings = card.segmentation
     classes = [k for k, c in enumerate(card.classes, start=1) if c.kind == "cells"]
-    for part in held_out:
-        example = part.example
-        size = (card.architecture.classes, *lengths(part.box))
-        probabilities = np.zeros(size, np.float32)
-        run = TileRun(network, example.field, example.scale, region=part.box)
-        for tile, values in run:
-            tally.add(values, example.classes[tile.target])
-            at = tuple(
-                slice(t.start - b.start, t.stop - b.start)
-                for t, b in zip(tile.target, part.box, strict=True)
-            )
-            probabilities[(slice(None), *at)] = values
-            yield
-        cells = segment_instances(
-            probabilities,
-            card.segmentation,
-            cell_classes=classes,
-            spacing=example.spacing,
-        )
-        found.append(_annotated(cells, example.classes[part.box] != IGNORED))
-        yield
-    true = [_of_size(cells, card.segmentation.min_size) for cells in instances]
-    count = sum(len(np.unique(cells[cells > 0])) for cells in true)
-    score = object_scores(found, true)[0].f1 if count else None
-    return Figures(tally.score().iou, score, count)
+    found = []
+    for judged in parts:
+        found.append(judged.found(settings, classes))
+        yield None
+    number = count(parts, settings.min_size)
+    true = [judged.true(settings.min_size) for judged in parts]
+    score = object_scores(found, true)[0].f1 if number else None
+    return Figures(tally.score().iou, score, number)
 
 
 def comparable(new: ModelCard, old: ModelCard) -> bool:
@@ -178,19 +164,3 @@ def _words(figures: Figures) -> str:
 def _place(figures: Figures, where: str) -> str:
     cells = f", with {figures.count} cells" if figures.count else ""
     return f"Judged by what it did not learn from{cells}: {where}."
-
-
-def _annotated(cells: NDArray[np.int32], known: NDArray[np.bool_]) -> NDArray[np.int32]:
-    """Drop what is found mostly where nobody has looked, and cut the rest to it."""
-    size = np.bincount(cells.ravel())
-    seen = np.bincount(cells[known], minlength=len(size))
-    keep = 2 * seen >= size
-    keep[0] = False
-    return np.where(keep[cells] & known, cells, 0).astype(np.int32)
-
-
-def _of_size(cells: NDArray[np.int32], smallest: int) -> NDArray[np.int32]:
-    """Drop slivers of cells that are cut by the edge of what is held out."""
-    ids, place, counts = np.unique(cells, return_inverse=True, return_counts=True)
-    keep = (counts >= smallest) & (ids > 0)
-    return np.where(keep[place.reshape(cells.shape)], cells, 0).astype(np.int32)

@@ -13,7 +13,11 @@ from napari_unet.core.jobs import LoadModelJob, PredictJob
 from napari_unet.core.settings import Prediction, Segmentation
 from napari_unet.session.prediction.exporting import Exporting
 from napari_unet.session.prediction.model_results import ModelResults
-from napari_unet.session.prediction.prediction_order import Request
+from napari_unet.session.prediction.prediction_order import (
+    Request,
+    factors_for,
+    mistaken,
+)
 from napari_unet.session.prediction.prediction_targets import Targets
 from napari_unet.session.prediction.segmenting import Segmenting
 from napari_unet.session.relay import relay
@@ -144,7 +148,7 @@ class PredictionControl:
         except ValueError as error:
             self.message.emit("error", str(error))
             return False
-        for sentence in self.targets.remarks(orders) - self._remarked:
+        for sentence in self.targets.doubts(orders) - self._remarked:
             self._remarked.add(sentence)
             self.message.emit("warning", sentence)
         self._models.note_use()
@@ -248,6 +252,11 @@ class PredictionControl:
         except (ValueError, KeyError, OSError) as error:
             self._skip(str(error))
             return
+        settings, scale = self._what.settings, None
+        if mistaken(model.card, results.image):
+            settings = settings.replace(rescale=False)
+        else:
+            scale = factors_for(model.card, results.image)
         job = PredictJob(
             model=str(model.path),
             image=stored,
@@ -256,11 +265,11 @@ class PredictionControl:
             places=wanted.places,
             region=wanted.region,
             focus=wanted.focus,
-            settings=self._what.settings,
+            settings=settings,
             entropy=results.entropy_stored if entropy else None,
         )
         ndim = model.card.training.ndim
-        subject = self.segmenting.add(results, ndim, results.image.spacing_um)
+        subject = self.segmenting.add(results, ndim, results.image.spacing_um, scale)
         subject.growing = True
         self._handle = self._worker.submit(job, f"Predict {stored.name}")
         self._handle.event.connect(partial(self._on_event, results))

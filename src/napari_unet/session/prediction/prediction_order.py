@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from napari_unet.core.rescaling import rescaling
+
 if TYPE_CHECKING:
     from napari_unet.core.jobs import Place
     from napari_unet.core.model import ModelCard
@@ -20,7 +22,6 @@ Averaging = Literal["none", "dihedral"]
 """As in `core.settings.Prediction`."""
 
 # Cells that differ in size by more than this look different to the network.
-_SIZE_TOLERANCE = 0.2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -122,26 +123,33 @@ def channel_objection(card: ModelCard, name: str, found: int) -> str:
 
 
 def remark(card: ModelCard, image: ProjectImage) -> str:
-    """Say what may spoil the result of a model on an image; empty if nothing.
-
-    Cells of another size in pixels are found less well, as the network has learnt them
-    at one size.
-    """
-    if card.spacing_um is None or image.spacing_um is None:
+    """Say how an image is changed for a model; empty if it is not."""
+    then = "it is resampled for the network."
+    if mistaken(card, image):
+        then = "one of the two must be wrong, so it is not resampled."
+    elif factors_for(card, image) is None:
         return ""
-    # along z, networks for slices do not care
-    compared = min(len(card.spacing_um), len(image.spacing_um), card.architecture.ndim)
-    ours, theirs = image.spacing_um[-compared:], card.spacing_um[-compared:]
-    far = any(
-        max(a, b) / min(a, b) > 1 + _SIZE_TOLERANCE
-        for a, b in zip(ours, theirs, strict=True)
-    )
-    if not far:
-        return ""
+    ndim = card.architecture.ndim
+    ours, theirs = ((s or ())[-ndim:] for s in (image.spacing_um, card.spacing_um))
     return (
         f"{image.name} has pixels of {_size(ours)}, {card.name} was trained on pixels "
-        f"of {_size(theirs)}: cells look larger or smaller than it knows them."
+        f"of {_size(theirs)}: {then}"
     )
+
+
+def mistaken(card: ModelCard, image: ProjectImage) -> bool:
+    """Whether the pixel sizes of model and image are too far apart to be right."""
+    try:
+        factors_for(card, image)
+    except ValueError:
+        return True
+    return False
+
+
+def factors_for(card: ModelCard, image: ProjectImage) -> tuple[float, ...] | None:
+    """Return by how much an image is resampled for a model, see `rescaling`."""
+    ndim = card.architecture.ndim
+    return rescaling(card.spacing_um, image.spacing_um, ndim, image.name)
 
 
 def _channels(n: int) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from napari_unet.session.images.layers import guess_axes
 from napari_unet.session.prediction.prediction_order import (
     channel_objection,
+    mistaken,
     objection,
     order,
     remark,
@@ -71,17 +72,17 @@ class Targets:
         return image.name if image is not None else ""
 
     def remark(self) -> str:
-        """Say what may spoil the result on the image in view; empty if nothing."""
+        """Say how the image in view is changed for the model; empty if it is not."""
         card, image = self._models.card, self._images.current
         return remark(card, image) if card is not None and image is not None else ""
 
-    def remarks(self, orders: Iterable[Order]) -> set[str]:
-        """Say what may spoil the results of orders."""
+    def doubts(self, orders: Iterable[Order]) -> set[str]:
+        """Say what spoils the results of orders: pixel sizes that cannot be right."""
         card = self._models.card
         if card is None:
             return set()
         images = [self._store.project.image(one.image_id) for one in orders]
-        return {remark(card, image) for image in images} - {""}
+        return {remark(card, image) for image in images if mistaken(card, image)}
 
     def orders(self, extent: Extent) -> list[Order]:
         """Return what to predict of which image, the image in view first.

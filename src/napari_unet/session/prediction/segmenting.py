@@ -41,6 +41,9 @@ class Subject:
     ndim : {2, 3}
         Of the network.
     spacing_um : tuple of float or None
+    scale : tuple of float or None
+        By how much the image was resampled for the network: the settings are in pixels
+        of the network.
     growing : bool
         Whether more planes are being predicted.
     shown : bool
@@ -59,6 +62,7 @@ class Subject:
     results: ResultLayers
     ndim: Literal[2, 3]
     spacing_um: tuple[float, ...] | None
+    scale: tuple[float, ...] | None = None
     growing: bool = False
     shown: bool = True
     version: dict[Place, int] = field(default_factory=dict)
@@ -115,13 +119,14 @@ class Segmenting:
         results: ResultLayers,
         ndim: Literal[2, 3],
         spacing_um: tuple[float, ...] | None,
+        scale: tuple[float, ...] | None = None,
     ) -> Subject:
         """Take care of some results; the last one added comes first.
 
         Those of another model on the same image stay as they are.
         """
         found = self.subject(results) or Subject(results, ndim, spacing_um)
-        found.shown = True
+        found.shown, found.scale = True, scale
         others = [s for s in self._subjects if s is not found]
         for other in others:
             if other.results.image.id == results.image.id:
@@ -219,7 +224,7 @@ class Segmenting:
             spacing_um=subject.spacing_um,
             cells=results.cells_stored,
             ndim=subject.ndim,
-            settings=self.settings,
+            settings=self.settings.for_pixels(subject.scale),
             classes=_plain(results.classes),
             places=tuple(places),
             link=link,

@@ -1,0 +1,120 @@
+"""How cells are best found in what a network says, judged by annotated cells."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_unet.core.instances import segment_instances
+from napari_unet.core.metrics.objects import average_precision
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from napari_unet.core.settings import Segmentation
+
+_THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7)
+# Waists at which cells are split: (`min_distance`, `neck`), from often to seldom.
+_SPLITS = ((0.75, 0.2), (1.5, 0.4), (3.0, 0.5), (6.0, 0.7))
+# Overlaps (IoU) that a cell must reach to be right.
+_OVERLAPS = (0.5, 0.6, 0.7, 0.8, 0.9)
+# Fewer cells than this say nothing.
+_FEWEST = 20
+# A smaller gain is chance.
+_GAIN = 0.01
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Judged:
+    """What a network says of an annotated part of an image, and what is true.
+
+    Attributes
+    ----------
+    probabilities : ndarray of float32, shape (classes, [z,] y, x)
+    cells : ndarray of int32, shape ([z,] y, x)
+        Annotated cells, 0 elsewhere.
+    known : ndarray of bool, same shape
+        Where anything is annotated.
+    spacing : tuple of float
+        Pixel size along each axis relative to the finest.
+    """
+
+    probabilities: NDArray[np.float32]
+    cells: NDArray[np.int32]
+    known: NDArray[np.bool_]
+    spacing: tuple[float, ...]
+
+    def found(
+        self, settings: Segmentation, cell_classes: Sequence[int]
+    ) -> NDArray[np.int32]:
+        """Find cells, those only that lie mostly where something is annotated."""
+        cells = segment_instances(
+            self.probabilities,
+            settings,
+            cell_classes=cell_classes,
+            spacing=self.spacing,
+        )
+        size = np.bincount(cells.ravel())
+        seen = np.bincount(cells[self.known], minlength=len(size))
+        keep = 2 * seen >= size
+        keep[0] = False
+        return np.where(keep[cells] & self.known, cells, 0).astype(np.int32)
+
+    def true(self, smallest: int) -> NDArray[np.int32]:
+        """Return the annotated cells but for slivers cut off by the part's edge."""
+        ids, place, counts = np.unique(
+            self.cells, return_inverse=True, return_counts=True
+        )
+        keep = (counts >= smallest) & (ids > 0)
+        whole = keep[place.reshape(self.cells.shape)]
+        return np.where(whole, self.cells, 0).astype(np.int32)
+
+
+def count(parts: Sequence[Judged], smallest: int) -> int:
+    """Return the number of annotated cells that something can be judged by."""
+    return sum(len(np.unique(part.true(smallest))) - 1 for part in parts)
+
+
+def choose_settings(
+    parts: Sequence[Judged], settings: Segmentation, cell_classes: Sequence[int]
+) -> Iterator[Segmentation]:
+    """Find the threshold and the waists at which most cells are right.
+
+    First the threshold, then the waists at that threshold, judged by the average
+    precision at overlaps of 0.5 to 0.9.
+
+    Parameters
+    ----------
+    parts : sequence of Judged
+        Not learnt from.
+    settings : Segmentation
+        Kept where there are fewer than 20 cells, or nothing is better by 0.01.
+    cell_classes : sequence of int
+        Classes whose objects are told apart.
+
+    Yields
+    ------
+    Segmentation
+        The best so far, after each that was tried.
+    """
+    if not cell_classes or count(parts, settings.min_size) < _FEWEST:
+        return
+    true = [part.true(settings.min_size) for part in parts]
+
+    def score(tried: Segmentation) -> float:
+        found = [part.found(tried, cell_classes) for part in parts]
+        return float(average_precision(found, true, _OVERLAPS).mean())
+
+    first = best = score(settings)
+    chosen = settings
+    rows = [{"threshold": threshold} for threshold in _THRESHOLDS]
+    rows += [{"min_distance": waist, "neck": neck} for waist, neck in _SPLITS]
+    for row in rows:
+        tried = chosen.replace(**row)
+        if tried != chosen and (value := score(tried)) > best:
+            best, chosen = value, tried
+        yield chosen if best >= first + _GAIN else settings
