@@ -20,6 +20,8 @@ from benchmarks.accuracy.scribbles import scribble
 from benchmarks.accuracy.task import Sample, Target, Task
 from benchmarks.accuracy.tasks import TASKS
 from benchmarks.interaction.__main__ import report as interaction_report
+from napari_unet.io.model_file import read_card
+from napari_unet.io.starters import starter
 
 ROOT = Path(__file__).parents[1]
 DATA = ROOT.parent / "shared" / "data"
@@ -193,7 +195,11 @@ def test_the_command_line_understands_what_it_is_given(task: Task) -> None:
     )
     folder = Path("out") / task.name / "minutes0.2-seed3"
     assert (train.minutes, train.seed, train.kind) == (0.2, 3, task.labels)
-    assert train.output == predict.model == folder / "model.safetensors"
+    own = starter(task.starter) if task.starter else folder / "model.safetensors"
+    assert predict.model == own
+    if task.starter:
+        return
+    assert train.output == own
     assert train.images == str(Path("out") / task.name / "learnt" / "images")
     assert predict.images == [str(Path("out") / task.name / "tested" / "images")]
     assert predict.save == task.save
@@ -297,7 +303,7 @@ def test_the_page_holds_every_result_and_names_what_is_not_run(tmp_path: Path) -
     write_report([TASK, other], tmp_path, tmp_path / "page.md")
     page = (tmp_path / "page.md").read_text(encoding="utf-8")
     assert page.index("## Plates") < page.index("## Dishes")
-    assert "Learnt: section01. Tested: section02. Labels: binary." in page
+    assert "Learnt: section01. Labels: binary. Tested: section02." in page
     assert (
         "| 1 | 60.0 | 101 [100–102] | 2.0 | cpu (2 threads) | bf16 | 0, 1, 2 |" in page
     )
@@ -313,6 +319,16 @@ def test_the_committed_page_is_the_one_the_committed_results_give(
     write_report(TASKS.values(), ROOT / "docs" / "accuracy", tmp_path / "page.md")
     committed = (ROOT / "docs" / "accuracy.md").read_text(encoding="utf-8")
     assert (tmp_path / "page.md").read_text(encoding="utf-8") == committed
+
+
+@pytest.mark.parametrize(
+    "task", [t for t in TASKS.values() if t.starter], ids=lambda task: task.name
+)
+def test_a_starter_model_has_learnt_nothing_that_is_tested(task: Task) -> None:
+    card = read_card(starter(task.starter or ""))
+    learnt = {record.name.removesuffix(".tif") for record in card.images}
+    assert learnt
+    assert not learnt & {sample.name for sample in task.tested}
 
 
 def test_scores_of_scribbles_are_shares_of_those_of_all_labels() -> None:

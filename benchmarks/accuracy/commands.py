@@ -55,6 +55,11 @@ class Attempt:
         return self.folder / "training.json"
 
     @property
+    def prediction(self) -> Path:
+        """What `predict` tells about itself."""
+        return self.folder / "prediction-report.json"
+
+    @property
     def scores(self) -> Path:
         """What `evaluate` finds."""
         return self.folder / "scores.json"
@@ -64,7 +69,7 @@ class Attempt:
         learnt = self.place / "learnt"
         return [
             *("train", str(learnt / "images"), str(learnt / "labels")),
-            *("--output", str(self._model)),
+            *("--output", self._model),
             *("--labels", self.task.labels, "--minutes", f"{self.minutes:g}"),
             *("--seed", str(self.seed), "--device", self.device),
             *axes(self.task),
@@ -75,10 +80,11 @@ class Attempt:
     def predict(self) -> list[str]:
         """Return the arguments that predict the images tested."""
         return [
-            *("predict", str(self._model), str(self.place / "tested" / "images")),
+            *("predict", self._model, str(self.place / "tested" / "images")),
             *("--output", str(self.folder), "--save", self.task.save),
             *("--device", self.device),
             *axes(self.task),
+            *("--json", str(self.prediction)),
         ]
 
     def evaluate(self) -> list[str]:
@@ -86,8 +92,8 @@ class Attempt:
         return evaluation(self.task, self.place, self.folder)
 
     @property
-    def _model(self) -> Path:
-        return self.folder / "model.safetensors"
+    def _model(self) -> str:
+        return self.task.starter or str(self.folder / "model.safetensors")
 
 
 def evaluation(task: Task, place: Path, predictions: Path) -> list[str]:

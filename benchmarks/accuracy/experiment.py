@@ -58,7 +58,8 @@ def run_experiment(
     place = output / task.name
     shutil.rmtree(place, ignore_errors=True)
     source = data / task.folder
-    export(task.learnt, source, place / "learnt", scribbles=task.scribbles)
+    if task.starter is None:
+        export(task.learnt, source, place / "learnt", scribbles=task.scribbles)
     export(task.tested, data / task.folder, place / "tested")
     result = Result(
         task=task.name,
@@ -96,18 +97,24 @@ def _runs(
 
 
 def _attempt(attempt: Attempt) -> Run:
-    commands = (attempt.train(), attempt.predict(), attempt.evaluate())
+    commands = [attempt.predict(), attempt.evaluate()]
     attempt.folder.mkdir(parents=True, exist_ok=True)
-    training, prediction, _ = [call(command) for command in commands]
-    report = read_json(attempt.report)
+    training, steps = 0.0, 0
+    if attempt.task.starter is None:
+        training = call(attempt.train())
+        steps = read_json(attempt.report)["steps"]
+        commands.insert(0, attempt.train())
+    prediction = call(attempt.predict())
+    call(attempt.evaluate())
+    predicted = read_json(attempt.prediction)["images"][0]
     return Run(
         minutes=attempt.minutes,
         seed=attempt.seed,
-        steps=report["steps"],
+        steps=steps,
         seconds=round(training, 1),
         prediction_seconds=round(prediction, 1),
-        device=report["device"],
-        precision=report["precision"],
+        device=predicted["device"],
+        precision=predicted["precision"],
         scores=read_json(attempt.scores),
         commands=tuple(written(command) for command in commands),
     )

@@ -98,16 +98,20 @@ def _full(task: Task, results: dict[str, list[Result]]) -> Result | None:
 def _section(task: Task, results: list[Result], full: Result | None) -> Iterator[str]:
     yield f"## {task.title}"
     yield ""
-    yield (
-        f"Learnt: {_names(task.learnt)}. Tested: {_names(task.tested)}. "
-        f"Labels: {task.labels}{', scribbles only' if task.scribbles else ''}."
-    )
+    yield f"{_learnt(task)} Tested: {_names(task.tested)}."
     yield ""
     if not results:
         yield f"No result yet: `python -m benchmarks.accuracy {task.name}`."
         yield ""
     for result in results:
         yield from _result(task, result, full)
+
+
+def _learnt(task: Task) -> str:
+    if task.starter is not None:
+        return f"Model: {task.starter}, which comes with the package; nothing learnt."
+    labels = f"{task.labels}, scribbles only" if task.scribbles else task.labels
+    return f"Learnt: {_names(task.learnt)}. Labels: {labels}."
 
 
 def _result(task: Task, result: Result, full: Result | None) -> Iterator[str]:

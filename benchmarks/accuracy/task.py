@@ -102,6 +102,8 @@ class Task:
         Whether only strokes of the labels are learnt, see `scribbles`.
     full : str or None
         The task that learns all labels of the same images: the reference.
+    starter : str or None
+        Model of the package that predicts without any training; the budget is 0.
     """
 
     name: str
@@ -122,6 +124,7 @@ class Task:
     targets: tuple[Target, ...] = ()
     scribbles: bool = False
     full: str | None = None
+    starter: str | None = None
 
     def files(self, data: Path) -> list[Path]:
         """Return every file the task reads, for the folder of all data."""

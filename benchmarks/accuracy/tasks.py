@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from benchmarks.accuracy.task import Sample, Target, Task
 
 _OBJECTS = ("ap@0.5", "ap@0.75", "ap@0.5:0.95")
@@ -181,4 +183,30 @@ _ALL = (
     ),
 )
 
-TASKS = {task.name: task for task in _ALL}
+
+def _task(name: str) -> Task:
+    return next(task for task in _ALL if task.name == name)
+
+
+_STARTERS = tuple(
+    replace(
+        task,
+        name=f"{task.name}_starter",
+        title=f"{title}, the starter model {starter} without any training",
+        minutes=(0.0,),
+        targets=targets,
+        starter=starter,
+    )
+    for task, title, starter, targets in (
+        (
+            _task("bbbc039"),
+            "BBBC039, wells that no model learnt",
+            "nuclei",
+            (Target("ap@0.5", 0.0, at_least=0.93),),
+        ),
+        (_task("dsb2018"), "Data Science Bowl 2018, other images", "nuclei", ()),
+        (_task("usiigaci"), "Usiigaci, other images", "phase_contrast", ()),
+    )
+)
+
+TASKS = {task.name: task for task in (*_ALL, *_STARTERS)}

@@ -34,9 +34,25 @@ def last(parts: list[Judged], settings: Segmentation) -> Segmentation:
 
 
 def test_the_threshold_at_which_most_cells_are_right_is_chosen() -> None:
-    # whole cells from 0.25 to 0.35; from there on their rim is missing
-    chosen = last([judged(grid(5, 5), 0.9, 0.35)], Segmentation(min_size=5))
-    assert chosen.threshold == 0.3
+    # above 0.45 the rim of the cells is missing
+    chosen = last([judged(grid(5, 5), 0.9, 0.45)], Segmentation(min_size=5))
+    assert chosen.threshold == 0.4
+
+
+def test_what_helps_one_part_must_not_harm_another() -> None:
+    faint = judged(grid(6, 6), 0.9, 0.45)
+    # with a lower threshold these swell by a halo
+    sure = judged(grid(3, 3), 0.9, 0.9)
+    around = np.where(sure.cells > 0, 0.9, 0.45).astype(np.float32)
+    halo = np.zeros(sure.cells.shape, bool)
+    halo[1:-1, 1:-1] = True
+    around[~halo] = 0.05
+    swelling = Judged(
+        np.stack([1 - around, around]), sure.cells, sure.known, sure.spacing
+    )
+    settings = Segmentation(min_size=5)
+    assert last([faint, swelling], settings) == settings
+    assert last([faint, sure], settings).threshold == 0.4
 
 
 def test_settings_stay_where_nothing_is_better() -> None:
@@ -46,7 +62,7 @@ def test_settings_stay_where_nothing_is_better() -> None:
 
 def test_few_cells_say_nothing() -> None:
     settings = Segmentation(min_size=5)
-    assert last([judged(grid(3, 6), 0.9, 0.35)], settings) == settings
+    assert last([judged(grid(3, 6), 0.9, 0.45)], settings) == settings
 
 
 def test_waists_at_which_cells_are_split_are_chosen() -> None:

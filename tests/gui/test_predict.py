@@ -23,6 +23,7 @@ from napari_unet.core.settings import Segmentation
 from napari_unet.gui.predict.export_dialog import ExportDialog
 from napari_unet.gui.predict.page import PredictPage
 from napari_unet.io.model_file import save_model
+from napari_unet.io.starters import starters
 from napari_unet.session.preferences import Preferences
 from napari_unet.session.workspace import Workspace
 
@@ -49,9 +50,22 @@ def desk() -> Desk:
 
 
 @pytest.fixture
+def package_models() -> tuple[Path, ...]:
+    """Return no model that comes with the package, unless a test wants some."""
+    return ()
+
+
+@pytest.fixture
 def workspace(
-    viewer: ViewerModel, tmp_path: Path, desk: Desk, monkeypatch: pytest.MonkeyPatch
+    viewer: ViewerModel,
+    tmp_path: Path,
+    desk: Desk,
+    monkeypatch: pytest.MonkeyPatch,
+    package_models: tuple[Path, ...],
 ) -> Iterator[Workspace]:
+    monkeypatch.setattr(
+        "napari_unet.session.workspace.starters", lambda: package_models
+    )
     workspace = Workspace(
         viewer, lambda call: call(), Preferences(), tmp_path / "projects"
     )
@@ -119,6 +133,22 @@ def test_without_a_model_the_page_says_what_to_do(page: PredictPage) -> None:
     )
     assert not page.run.predict.isEnabled()
     assert not page.cells.isVisible()
+
+
+@pytest.mark.parametrize("package_models", [starters()])
+def test_models_of_the_package_are_offered_at_once(page: PredictPage) -> None:
+    combo = page.models.combo
+    names = [combo.itemText(i) for i in range(combo.count())]
+    assert names == ["nuclei", "phase_contrast"]
+    assert combo.currentText() == "nuclei"
+    assert "nuclei" in page.models.details.text()
+
+
+@pytest.mark.parametrize("package_models", [starters()])
+def test_own_models_go_before_those_of_the_package(ready: PredictPage) -> None:
+    combo = ready.models.combo
+    names = [combo.itemText(i) for i in range(combo.count())]
+    assert names == ["blobs", "nuclei", "phase_contrast"]
 
 
 def test_with_a_model_it_says_what_the_model_is(ready: PredictPage) -> None:

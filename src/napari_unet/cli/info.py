@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import platform
 from importlib.metadata import version
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_unet import __version__
-from napari_unet.cli.options import json_option, write_json
+from napari_unet.cli.options import MODEL_HELP, json_option, write_json
 from napari_unet.io.model_file import read_card
+from napari_unet.io.starters import model_path
 
 if TYPE_CHECKING:
     import argparse
@@ -21,7 +21,7 @@ _PACKAGES = ("torch", "numpy", "scipy", "scikit-image", "numba", "zarr", "tifffi
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("model", nargs="?", type=Path, help="model file to describe")
+    parser.add_argument("model", nargs="?", type=model_path, help=MODEL_HELP)
     json_option(parser)
 
 

@@ -8,6 +8,7 @@ import sys
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 from napari_unet.io.atomic import atomic
+from napari_unet.io.starters import STARTERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
     from napari_unet.core.settings import Settings
+
+
+MODEL_HELP = f"model file, or the name of a starter model: {' or '.join(STARTERS)}"
 
 
 def add_settings(

@@ -7,6 +7,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from napari_unet.cli.options import (
+    MODEL_HELP,
     add_settings,
     axes_option,
     given_settings,
@@ -19,6 +20,7 @@ from napari_unet.core.settings import Prediction, Segmentation
 from napari_unet.io.images import find
 from napari_unet.io.model_file import load_model
 from napari_unet.io.prediction_folder import KINDS, PredictionFolder, check_names
+from napari_unet.io.starters import model_path
 
 if TYPE_CHECKING:
     import argparse
@@ -26,9 +28,12 @@ if TYPE_CHECKING:
     from napari_unet.core.model import Model
 
 
+_SHOWN = ("averaging", "rescale", "device", "precision", "memory_gb")
+
+
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("model", type=Path, help="model file")
+    parser.add_argument("model", type=model_path, help=MODEL_HELP)
     parser.add_argument("images", nargs="+", help="image files, folders or patterns")
     parser.add_argument(
         "--output",
@@ -46,7 +51,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--overwrite", action="store_true", help="predict again what is there already"
     )
-    add_settings(parser, Prediction, ("averaging", "device", "precision", "memory_gb"))
+    add_settings(parser, Prediction, _SHOWN)
     parser.add_argument(
         "--tile",
         default="auto",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from napari_unet.cli.options import (
+    MODEL_HELP,
     add_settings,
     axes_option,
     given_settings,
@@ -23,6 +24,7 @@ from napari_unet.core.settings import BorderWeights, Prediction
 from napari_unet.io.atomic import check_writable
 from napari_unet.io.images import read_image, read_labels
 from napari_unet.io.model_file import SUFFIX, load_model, save_model
+from napari_unet.io.starters import model_path
 
 if TYPE_CHECKING:
     import argparse
@@ -77,8 +79,9 @@ def _add_start(parser: argparse.ArgumentParser) -> None:
     start.add_argument(
         "--init",
         metavar="MODEL",
-        type=Path,
-        help="model to start from, also with other classes or channels",
+        type=model_path,
+        help="model to start from, also with other classes or channels: "
+        f"a {MODEL_HELP}",
     )
     start.add_argument(
         "--resume",

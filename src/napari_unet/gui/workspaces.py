@@ -149,8 +149,8 @@ class WorkspaceHost(QObject):
         return False
 
     def warm_up_for_models(self) -> None:
-        """Who sees a model will predict: start the worker, once napari has settled."""
-        if self.workspace.models.entries:
+        """Who has a model will predict: start the worker, once napari has settled."""
+        if self.workspace.models.own:
             QTimer.singleShot(_SETTLED_MS, self._warm_up)
 
     def close(self) -> None:

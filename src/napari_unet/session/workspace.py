@@ -12,6 +12,7 @@ import psutil
 from psygnal import Signal
 
 from napari_unet.core.jobs import FreeMemoryJob, TrainJob
+from napari_unet.io.starters import starters
 from napari_unet.session.annotating.control import Annotating
 from napari_unet.session.images.image_list import ImageList
 from napari_unet.session.images.layers import find
@@ -161,7 +162,7 @@ class Workspace:
         self.overlay = WeightOverlay(
             viewer, store, self.images, self.annotating, worker, self.scratch
         )
-        self.models = ModelList(store, self.preferences)
+        self.models = ModelList(store, self.preferences, starters())
         self.prediction = PredictionControl(
             viewer,
             store,

@@ -11,6 +11,8 @@ from psygnal import Signal
 from napari_unet.io.model_file import SUFFIX, read_card
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from napari_unet.core.model import ModelCard
     from napari_unet.session.preferences import Preferences
     from napari_unet.session.project.store import ProjectStore
@@ -45,6 +47,8 @@ class ModelList:
     ----------
     store : ProjectStore
     preferences : Preferences
+    starters : sequence of Path
+        Models that come with the package, listed last.
     """
 
     changed = Signal()
@@ -52,18 +56,29 @@ class ModelList:
     selected_changed = Signal()
     """Another model was chosen, or the chosen one was written anew."""
 
-    def __init__(self, store: ProjectStore, preferences: Preferences) -> None:
+    def __init__(
+        self,
+        store: ProjectStore,
+        preferences: Preferences,
+        starters: Sequence[Path] = (),
+    ) -> None:
         self._store = store
+        self._starters = tuple(starters)
         self.preferences = preferences
         self._read: dict[Path, ModelEntry] = {}
         self._selected: ModelEntry | None = None
         self.entries: tuple[ModelEntry, ...] = ()
-        """Those used last first, then the latest."""
+        """Those used last first, then the latest, then those of the package."""
         self.problems: dict[Path, str] = {}
         """Why files in the folders are not in the list, in a sentence each."""
         self.refresh()
         if self.entries:
             self._selected = self.entries[0]
+
+    @property
+    def own(self) -> tuple[ModelEntry, ...]:
+        """All but those that come with the package."""
+        return tuple(e for e in self.entries if e.path not in self._starters)
 
     @property
     def entry(self) -> ModelEntry | None:
@@ -86,7 +101,7 @@ class ModelList:
         used = self._used()
         found: dict[Path, ModelEntry] = {}
         self.problems = {}
-        for path in [*used, *self._in_folders()]:
+        for path in [*used, *self._in_folders(), *self._starters]:
             if path in found or not path.is_file():
                 continue
             try:
@@ -94,7 +109,7 @@ class ModelList:
             except (ValueError, OSError) as error:
                 self.problems[path] = str(error)
         later = [p for p in found if p not in used]
-        later.sort(key=lambda p: found[p].written, reverse=True)
+        later.sort(key=lambda p: (p in self._starters, -found[p].written))
         self.entries = tuple(found[p] for p in [*used, *later] if p in found)
         if before != [e.path for e in self.entries]:
             self.changed.emit()
