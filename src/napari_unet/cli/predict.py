@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from napari_unet.cli.options import (
@@ -14,8 +13,13 @@ from napari_unet.cli.options import (
     json_option,
     write_json,
 )
-from napari_unet.cli.progress import ProgressLine, clock, interruptible
-from napari_unet.core.events import FilePredicted, PredictionFinished, TileDone
+from napari_unet.cli.progress import Countdown, ProgressLine, clock, interruptible
+from napari_unet.core.events import (
+    BlockDone,
+    FilePredicted,
+    PredictionFinished,
+    TileDone,
+)
 from napari_unet.core.settings import Prediction, Segmentation
 from napari_unet.io.images import find
 from napari_unet.io.model_file import load_model
@@ -123,12 +127,14 @@ class PredictionJob:
     ) -> dict[str, Any]:
         """Predict one file and write what is asked for."""
         report: dict[str, Any] = {"image": str(file)}
-        began = perf_counter()
+        left = Countdown()
         with interruptible(self._predictor.events(file, axes, kinds)) as running:
             for event in running:
                 if isinstance(event, TileDone):
-                    left = (perf_counter() - began) * (1 / event.progress - 1)
-                    line.show(f"{count} {file.name}", event.progress, left)
+                    seconds = left.seconds(event.progress)
+                    line.show(f"{count} {file.name}", event.progress, seconds)
+                elif isinstance(event, BlockDone):
+                    line.show(f"{count} {file.name}, {event.stage}", event.progress)
                 elif isinstance(event, PredictionFinished):
                     report |= {
                         "device": event.device,

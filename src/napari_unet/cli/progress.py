@@ -61,6 +61,28 @@ class ProgressLine:
             self.say(line)
 
 
+class Countdown:
+    """Estimates how long a job takes that may have begun in another process."""
+
+    def __init__(self) -> None:
+        self._began = monotonic()
+        self._before: float | None = None
+
+    def seconds(self, progress: float) -> float | None:
+        """Return the seconds left; None while nothing is known.
+
+        Parameters
+        ----------
+        progress : float
+            0 to 1; what is done at the first call was done before this process.
+        """
+        if self._before is None:
+            self._began, self._before = monotonic(), progress
+        made = progress - self._before
+        passed = monotonic() - self._began
+        return passed * (1 - progress) / made if made > 0 else None
+
+
 def clock(seconds: float) -> str:
     """Write a time as people read it."""
     whole = round(max(seconds, 0))

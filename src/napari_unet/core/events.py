@@ -131,6 +131,21 @@ class TileDone(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class BlockDone(Event):
+    """A block of a large image went through a step after the network's.
+
+    Attributes
+    ----------
+    stage : {"classes", "cells", "numbers"}
+    progress : float
+        Share of the step that is done, 0 to 1.
+    """
+
+    stage: str
+    progress: float
+
+
+@dataclass(frozen=True, slots=True)
 class TileHalved(Event):
     """Memory ran out; the rest is done in smaller tiles with the same result."""
 

@@ -156,23 +156,27 @@ class Field:
         -------
         ndarray, shape (channels, [z,] y, x)
         """
-        spatial = box if box is not None else (slice(None),) * self.ndim
-        wanted: dict[str, Any] = dict(zip("zyx"[3 - self.ndim :], spatial, strict=True))
-        wanted["t"] = self.t
-        if self.z is not None:
-            wanted["z"] = self.z
-        elif "z" not in self.image.axes:
-            wanted.pop("z")
-        index = tuple(wanted.get(a, slice(None)) for a in self.image.axes)
+        index = self.index(box)
         block = np.asarray(self.image.data[index])
         left = [
-            a for a in self.image.axes if isinstance(wanted.get(a, slice(0)), slice)
+            a
+            for a, i in zip(self.image.axes, index, strict=True)
+            if isinstance(i, slice)
         ]
         order = [a for a in "czyx" if a in left]
         block = block.transpose([left.index(a) for a in order])
         if self.z is None and "z" not in order:
             block = np.expand_dims(block, order.index("y"))
         return block if "c" in order else block[np.newaxis]
+
+    def index(self, box: tuple[slice, ...] | None = None) -> tuple[int | slice, ...]:
+        """Return where a box of the field, with all channels, is in the array."""
+        spatial = box if box is not None else (slice(None),) * self.ndim
+        wanted: dict[str, int | slice] = {"t": self.t}
+        wanted |= zip("zyx"[3 - self.ndim :], spatial, strict=True)
+        if self.z is not None:
+            wanted["z"] = self.z
+        return tuple(wanted.get(a, slice(None)) for a in self.image.axes)
 
 
 def _check_axes(axes: str, shape: tuple[int, ...], name: str) -> None:

@@ -16,7 +16,14 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+# Levels are the upper bits of a float32, from 2**-4 to 2**12: they tell apart heights
+# that differ by 1/4096, in any image and any part of it alike.
 _TOP = 65535
+_BITS = 11
+_LOWEST = (127 - 4) << (23 - _BITS)
+_HEIGHTS = ((np.arange(_TOP + 1, dtype=np.int32) + _LOWEST - 1) << _BITS).view(
+    np.float32
+)
 
 
 def watershed(
@@ -41,33 +48,32 @@ def watershed(
     Notes
     -----
     Pixels are neighbours across faces, so a diagonal line of background separates.
-    Of several basins around a pixel the steepest way up gets it. Heights are rounded to
-    1/65534 of the highest; plateaus belong to one basin.
+    Of several basins around a pixel the steepest way up gets it. Heights are rounded
+    down by up to 1/4096 of themselves, those below 1/16 or above 4095 are one level;
+    plateaus belong to one basin. So the basins of a part of the image that is
+    surrounded by zeros do not depend on what else is in the image.
 
     References
     ----------
     The difference of a peak to its saddle is the *dynamics* of Grimaud (1992), "A new
     measure of contrast: the dynamics", there for minima.
     """
-    highest = float(height.max(initial=0))
-    if highest <= 0:
+    if height.max(initial=0) <= 0:
         return np.zeros(height.shape, np.int32)
-    scale = (_TOP - 1) / highest
     # A rim of zeros lets the flood look at all neighbours without asking for the edge.
     rimmed = tuple(n + 2 for n in height.shape)
     strides = np.cumprod((1, *rimmed[:0:-1]))[::-1]
     lines = (np.indices(height.shape[:-1]) + 1).reshape(height.ndim - 1, -1)
     begins = strides[:-1] @ lines + 1
-    flat = height.reshape(begins.size, -1)
+    flat = np.ascontiguousarray(height, np.float32).reshape(begins.size, -1)
     levels = np.zeros(int(np.prod(rimmed)), np.uint16)
-    _quantise(flat, np.float32(scale), begins, levels)
+    _quantise(flat.view(np.int32), begins, levels)
     basins = np.zeros(levels.size, np.int32)
-    # Depth 1 is one rounding step: two maxima of one plateau are never two cells.
     parent = _flood(
         _from_high_to_low(levels),
         levels,
         np.concatenate((-strides, strides[::-1])),
-        max(depth * scale, 1.0),
+        depth,
         share,
         basins,
     )
@@ -78,19 +84,22 @@ def watershed(
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _quantise(
-    height: NDArray[np.float32],
-    scale: np.float32,
+    height: NDArray[np.int32],
     begins: NDArray[np.intp],
     levels: NDArray[np.uint16],
 ) -> None:
-    """Write the lines of an image as levels from 1, each from its begin on."""
+    """Write the lines of an image as levels from 1, each from its begin on.
+
+    Heights come as their bits: those of positive float32 are in the order of the
+    numbers, those of others are no more than 0.
+    """
     size = height.shape[1]
     for number in range(begins.size):
         line = height[number]
         target = levels[begins[number] : begins[number] + size]
         for x in range(size):
-            level = np.int32(max(line[x], np.float32(0)) * scale + np.float32(1))
-            target[x] = level if line[x] > 0 else 0
+            level = (line[x] >> _BITS) - _LOWEST + 1
+            target[x] = min(max(level, 1), _TOP) if line[x] > 0 else 0
 
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
@@ -131,7 +140,9 @@ def _meet(
     low, high = basins
     if peak[low] > peak[high]:
         low, high = high, low
-    if peak[low] - level >= max(least[0], least[1] * peak[low]):
+    top = _HEIGHTS[peak[low]]
+    # two maxima of one plateau are never two cells
+    if peak[low] > level and top - _HEIGHTS[level] >= max(least[0], least[1] * top):
         return basins[0]
     parent[low] = high
     return high

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,18 +11,22 @@ from napari_unet.core.events import FilePredicted, PredictionFinished
 from napari_unet.core.image import Image
 from napari_unet.core.instances import segment_image
 from napari_unet.core.rescaling import rescaling
-from napari_unet.engine.inference import output_shape, predict
+from napari_unet.engine.block_prediction import BlockPrediction
+from napari_unet.engine.block_segmentation import DEFAULT_SIZES
+from napari_unet.engine.inference import predict
 from napari_unet.io.export import write_labels, write_probabilities
 from napari_unet.io.images import check_finite, read_image
-from napari_unet.io.ome_zarr import create_zarr
+from napari_unet.io.ome_zarr import stamp
+from napari_unet.io.unfinished import Unfinished
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
     from pathlib import Path
 
     from napari_unet.core.events import Event
     from napari_unet.core.model import ModelCard
     from napari_unet.core.settings import Prediction, Segmentation
+    from napari_unet.engine.block_segmentation import BlockSizes
     from napari_unet.engine.network import Network
     from napari_unet.io.prediction_folder import PredictionFolder
 
@@ -40,6 +43,8 @@ class FilePredictor:
     segmentation : Segmentation
     folder : PredictionFolder
         Where to write.
+    sizes : BlockSizes, optional
+        How OME-Zarr images are cut.
     """
 
     def __init__(
@@ -49,12 +54,14 @@ class FilePredictor:
         settings: Prediction,
         segmentation: Segmentation,
         folder: PredictionFolder,
+        sizes: BlockSizes = DEFAULT_SIZES,
     ) -> None:
         self._network = network
         self._card = card
         self._settings = settings
         self._segmentation = segmentation
         self._folder = folder
+        self._sizes = sizes
         self._cells = tuple(
             k for k, c in enumerate(card.classes, start=1) if c.kind == "cells"
         )
@@ -63,6 +70,8 @@ class FilePredictor:
         self, file: Path, axes: str | None, kinds: tuple[str, ...]
     ) -> Iterator[Event]:
         """Predict one file and write what is asked for.
+
+        An OME-Zarr becomes OME-Zarrs block by block; after a crash it goes on.
 
         Parameters
         ----------
@@ -75,7 +84,8 @@ class FilePredictor:
         Yields
         ------
         Event
-            Those of `predict`, the last without its array, and `FilePredicted`.
+            Those of `predict`, the last without its array, `BlockDone` for an OME-Zarr,
+            and `FilePredicted`.
 
         Raises
         ------
@@ -86,36 +96,49 @@ class FilePredictor:
         """
         image = read_image(file, axes)
         check_finite(image)
-        with ExitStack() as stack:
-            found: Image | None = None
-            for event in self._predict(file, image, kinds, stack):
-                if isinstance(event, PredictionFinished):
-                    found = Image(event.probabilities, event.axes, image.spacing_um)
-                    event = replace(event, probabilities=None)
-                yield event
-            if found is None:
-                raise RuntimeError("prediction ended without a result")
-            cells = self._write(file, found, kinds, self._scale(image))
+        if file.is_dir():
+            cells = yield from self._on_disk(file, image, kinds)
+        else:
+            cells = yield from self._in_memory(file, image, kinds)
         yield FilePredicted(str(file), cells, 1.0)
 
-    def _predict(
-        self, file: Path, image: Image, kinds: tuple[str, ...], stack: ExitStack
-    ) -> Iterator[Event]:
-        """Run the network; an OME-Zarr image is predicted on disk, block by block."""
-        out, axes = None, None
-        if file.is_dir() and "probabilities" in kinds:
-            axes, shape = output_shape(
-                self._network.module.architecture,
-                image,
-                "".join(a for a in "tczyx" if a in image.axes or a == "c"),
+    def _on_disk(
+        self, file: Path, image: Image, kinds: tuple[str, ...]
+    ) -> Generator[Event, None, int]:
+        """Predict an OME-Zarr, however large; return the number of cells."""
+        made_from = {
+            "maker": self._folder.maker(),
+            "precision": self._network.precision,
+            "tile": self._settings.tile,
+            "image": stamp(file),
+            "axes": image.axes,
+            "sizes": asdict(self._sizes),
+        }
+        with Unfinished(self._folder.unfinished(file), made_from) as work:
+            return (
+                yield from BlockPrediction(
+                    self._network,
+                    image,
+                    self._settings,
+                    work,
+                    {kind: self._folder.target(file, kind) for kind in kinds},
+                    self._sizes,
+                ).events(self._segmentation, self._cells)
             )
-            target = self._folder.place(file, "probabilities")
-            out = stack.enter_context(
-                create_zarr(target, shape, axes, np.float32, image.spacing_um)
-            )
-        return predict(
-            self._network, image, out=out, axes=axes, settings=self._settings
-        )
+
+    def _in_memory(
+        self, file: Path, image: Image, kinds: tuple[str, ...]
+    ) -> Generator[Event, None, int]:
+        """Predict an image whose outputs fit into memory; return the cells."""
+        found: Image | None = None
+        for event in predict(self._network, image, settings=self._settings):
+            if isinstance(event, PredictionFinished):
+                found = Image(event.probabilities, event.axes, image.spacing_um)
+                event = replace(event, probabilities=None)
+            yield event
+        if found is None:
+            raise RuntimeError("prediction ended without a result")
+        return self._write(file, found, kinds, self._scale(image))
 
     def _scale(self, image: Image) -> tuple[float, ...] | None:
         """Return by how much the image was resampled for the network."""
@@ -131,9 +154,9 @@ class FilePredictor:
         kinds: tuple[str, ...],
         scale: tuple[float, ...] | None,
     ) -> int:
-        """Write the outputs; probabilities in OME-Zarr are on disk already."""
+        """Write the outputs; return the number of cells."""
         spacing = found.spacing_um
-        if "probabilities" in kinds and not file.is_dir():
+        if "probabilities" in kinds:
             target = self._folder.place(file, "probabilities")
             write_probabilities(target, np.asarray(found.data), found.axes, spacing)
         axes = "".join(a for a in "tzyx" if a in found.axes)

@@ -58,18 +58,42 @@ def atomic(path: str | Path) -> Iterator[Path]:
     path = Path(path)
     temporary = path.with_name(f".napari-unet-{uuid4().hex}.part")
     try:
-        yield temporary
-        _flush(temporary)
-        _rename(temporary, path)
-        _flush_folder(path.parent)
+        with explained(path, temporary):
+            yield temporary
+            _move(temporary, path)
+    finally:
+        remove(temporary)
+
+
+def move(source: Path, path: Path) -> None:
+    """Give a finished file or folder its name; one that exists is replaced.
+
+    Parameters
+    ----------
+    source : Path
+        On the disk of `path`.
+    path : Path
+
+    Raises
+    ------
+    OSError
+        As `atomic`; then both are as before.
+    """
+    with explained(path, source):
+        _move(source, path)
+
+
+@contextmanager
+def explained(path: Path, temporary: Path) -> Iterator[None]:
+    """Say in one sentence why `path` cannot be written by way of `temporary`."""
+    try:
+        yield
     except OSError as error:
         if not _came_from_writing(error, temporary):
             raise
         told = OSError(f"{path}: cannot be written, {_reason(error)}.")
         told.errno = error.errno
         raise told from error
-    finally:
-        _remove(temporary)
 
 
 def check_writable(path: str | Path) -> None:
@@ -93,7 +117,33 @@ def check_writable(path: str | Path) -> None:
         told.errno = error.errno
         raise told from error
     finally:
-        _remove(trial)
+        remove(trial)
+
+
+def flush_file(file: Path) -> None:
+    """Bring the bytes of a file to the disk."""
+    with file.open("r+b") as handle:
+        os.fsync(handle.fileno())
+
+
+def remove(path: Path) -> None:
+    """Remove a file or folder, if it is there."""
+    if path.is_dir():
+        for _ in range(_TRIES):
+            shutil.rmtree(path, ignore_errors=True)
+            if not path.exists():
+                return
+            # zarr's threads may still be writing chunks of an array that failed
+            sleep(0.02)
+    else:
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
+
+
+def _move(source: Path, path: Path) -> None:
+    _flush(source)
+    _rename(source, path)
+    _flush_folder(path.parent)
 
 
 def _came_from_writing(error: OSError, temporary: Path) -> bool:
@@ -109,12 +159,11 @@ def _reason(error: OSError) -> str:
 
 
 def _flush(written: Path) -> None:
-    """Bring the bytes to the disk, or a power cut leaves a renamed empty file."""
+    """Flush it all, or a power cut leaves a renamed empty file."""
     files = written.rglob("*") if written.is_dir() else [written]
     for file in files:
         if not file.is_dir():
-            with file.open("r+b") as handle:
-                os.fsync(handle.fileno())
+            flush_file(file)
 
 
 def _flush_folder(folder: Path) -> None:
@@ -140,17 +189,4 @@ def _rename(temporary: Path, path: Path) -> None:
     except OSError:
         os.replace(aside, path)
         raise
-    _remove(aside)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        for _ in range(_TRIES):
-            shutil.rmtree(path, ignore_errors=True)
-            if not path.exists():
-                return
-            # zarr's threads may still be writing chunks of an array that failed
-            sleep(0.02)
-    else:
-        with suppress(OSError):
-            path.unlink(missing_ok=True)
+    remove(aside)

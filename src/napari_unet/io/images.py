@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_unet.core.blocks import cut
 from napari_unet.core.image import Image
 from napari_unet.io import ome_zarr
 from napari_unet.io.pixels import Pixels
@@ -26,8 +27,8 @@ TIFF = (".tif", ".tiff")
 JPEG = (".jpg", ".jpeg")
 SUFFIXES = (*TIFF, ".png", *JPEG, ".zarr")
 
-# Rows of a plane that are checked at a time.
-_ROWS = 1024
+# Part of a plane that is checked at a time.
+_CHECKED = (1024, 4096)
 
 
 def find(paths: Sequence[str | Path]) -> list[Path]:
@@ -131,8 +132,8 @@ def check_finite(image: Image) -> None:
     Raises
     ------
     ValueError
-        A value is NaN, infinite, or beyond the range of float32; the first one's
-        place is told.
+        A value is NaN, infinite, or beyond the range of float32; the place of the
+        first one that is met is told.
     """
     if image.data.dtype.kind != "f":
         return
@@ -256,12 +257,12 @@ def _integers(labels: NDArray[Any], name: str) -> NDArray[Any]:
 
 
 def _blocks(image: Image) -> Iterator[tuple[str, dict[str, int], NDArray[Any]]]:
-    """Yield bands of planes with their axes and where they start."""
+    """Yield parts of planes with their axes and where they start."""
     for field in image.fields(2):
-        for row in range(0, field.shape[0], _ROWS):
-            rows = slice(row, min(row + _ROWS, field.shape[0]))
-            block = field.read((rows, slice(0, field.shape[1])))
-            start = {"t": field.t, "z": field.z or 0, "y": row}
+        for block in cut(field.shape, _CHECKED, unit=512):
+            part = field.read(block.core)
+            y, x = (side.start for side in block.core)
+            start = {"t": field.t, "z": field.z or 0, "y": y, "x": x}
             # t and z are one long in the block, so that their place can be told.
             axes = "".join(a for a in "tz" if a in image.axes) + "cyx"
-            yield axes, start, block.reshape((1,) * (len(axes) - 3) + block.shape)
+            yield axes, start, part.reshape((1,) * (len(axes) - 3) + part.shape)

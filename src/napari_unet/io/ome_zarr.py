@@ -7,13 +7,15 @@ and block by block; what is written has one resolution level.
 from __future__ import annotations
 
 from contextlib import contextmanager
+from hashlib import sha256
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_unet.core.image import AXES, Image
-from napari_unet.io.atomic import atomic
+from napari_unet.io.atomic import atomic, flush_file
 from napari_unet.io.pixels import Pixels
 from napari_unet.io.units import micrometres
 
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 _MARKERS = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
 
 # About a megabyte of float32: a plane opens quickly, and a volume is not a file a tile.
-_CHUNK = 512
+CHUNK = 512
 
 _TYPES = {"time": "t", "channel": "c"}
 
@@ -120,11 +122,7 @@ def create_zarr(
         raise ValueError(
             f"{path}: OME-Zarr has its axes in the order tczyx, not {axes}."
         )
-    # A folder of something else, named .zarr by chance, is not ours to delete.
-    if path.exists() and not any((path / marker).exists() for marker in _MARKERS):
-        raise FileExistsError(
-            f"{path}: exists and is no OME-Zarr image, so it is not replaced."
-        )
+    check_replaceable(path)
     with atomic(path) as temporary:
         group = zarr.create_group(str(temporary), zarr_format=3)
         group.attrs["ome"] = _metadata(axes, spacing, path.name.split(".")[0])
@@ -136,6 +134,61 @@ def create_zarr(
             dimension_names=list(axes),  # NGFF 0.5: the same names as its axes
             fill_value=0,
         )
+
+
+def check_replaceable(path: Path) -> None:
+    """Refuse to replace what is no zarr image: it is not ours to delete.
+
+    Raises
+    ------
+    FileExistsError
+        `path` is there and is no zarr image, but perhaps named like one by chance.
+    """
+    if path.exists() and not any((path / marker).exists() for marker in _MARKERS):
+        raise FileExistsError(
+            f"{path}: exists and is no OME-Zarr image, so it is not replaced."
+        )
+
+
+def open_written(path: Path) -> Any:
+    """Open the array of an image that `create_zarr` made, to go on writing to it."""
+    import zarr
+
+    return zarr.open_array(str(path / "0"), mode="r+")
+
+
+def flush_box(path: Path, array: Any, index: Sequence[int | slice]) -> None:
+    """Bring what was written to a box of such an array to the disk.
+
+    Parameters
+    ----------
+    path : Path
+        Of the image.
+    array : zarr.Array
+    index : sequence of int or slice
+        Of the box; a slice has both ends or neither.
+    """
+    ranges = []
+    for i, n, chunk in zip(index, array.shape, array.chunks, strict=True):
+        start, stop, _ = (slice(i, i + 1) if isinstance(i, int) else i).indices(n)
+        ranges.append(range(start // chunk, -(-stop // chunk)))
+    for place in product(*ranges):
+        file = path / "0" / array.metadata.encode_chunk_key(place)
+        if file.exists():  # chunks of zeros are not stored
+            flush_file(file)
+
+
+def stamp(path: Path) -> str:
+    """Return a short text that changes whenever one of the files of an image does.
+
+    Of names, sizes and times only: reading the pixels of a large image takes minutes.
+    """
+    digest = sha256()
+    for file in sorted(p for p in path.rglob("*") if p.is_file()):
+        told = file.stat()
+        name = file.relative_to(path).as_posix()
+        digest.update(f"{name} {told.st_size} {told.st_mtime_ns}\n".encode())
+    return digest.hexdigest()
 
 
 def _multiscales(group: Any) -> tuple[Any, Mapping[str, Any]]:
@@ -176,7 +229,7 @@ def _scale(told: Mapping[str, Any], ndim: int) -> NDArray[np.float64]:
 
 
 def _chunks(shape: Sequence[int], axes: str) -> tuple[int, ...]:
-    longest = {"y": _CHUNK, "x": _CHUNK}
+    longest = {"y": CHUNK, "x": CHUNK}
     return tuple(min(n, longest.get(a, 1)) for n, a in zip(shape, axes, strict=True))
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from hashlib import sha256
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from napari_unet.io.atomic import atomic
+from napari_unet.io.atomic import atomic, remove
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,10 +16,11 @@ if TYPE_CHECKING:
 
 KINDS = ("probabilities", "classes", "instances")
 RECORD = "prediction.json"
+UNFINISHED = "unfinished"
 
 
 class PredictionFolder:
-    """A folder with a subfolder for each kind of output.
+    """A folder with a subfolder for each kind of output, and one for unfinished ones.
 
     Parameters
     ----------
@@ -47,6 +48,18 @@ class PredictionFolder:
         target.parent.mkdir(parents=True, exist_ok=True)
         return target
 
+    def unfinished(self, file: Path) -> Path:
+        """Return where outputs of an image are that take long, until all are done."""
+        return self.folder / UNFINISHED / output_name(file)
+
+    def maker(self) -> dict[str, Any]:
+        """Return what makes its predictions, as `claim` noted it."""
+        record = self.folder / RECORD
+        if not record.exists():
+            return {}
+        noted: dict[str, Any] = json.loads(record.read_text(encoding="utf-8"))
+        return noted
+
     def claim(
         self,
         model: Path,
@@ -56,6 +69,8 @@ class PredictionFolder:
         overwrite: bool = False,
     ) -> None:
         """Note in the folder what makes its predictions; refuse to mix two makers.
+
+        What is unfinished is begun anew if predictions are to be overwritten.
 
         Raises
         ------
@@ -69,16 +84,16 @@ class PredictionFolder:
             "prediction": settings.model_dump(exclude={"device", "tile", "memory_gb"}),
             "segmentation": segmentation.model_dump(),
         }
-        record = self.folder / RECORD
-        if record.exists() and not overwrite:
-            before = json.loads(record.read_text(encoding="utf-8"))
-            if before != maker:
-                raise ValueError(
-                    f"{self.folder} holds predictions of {before.get('model')} with "
-                    "other weights or settings; use another folder or --overwrite."
-                )
+        before = self.maker()
+        if overwrite:
+            remove(self.folder / UNFINISHED)
+        elif before and before != maker:
+            raise ValueError(
+                f"{self.folder} holds predictions of {before.get('model')} with "
+                "other weights or settings; use another folder or --overwrite."
+            )
         self.folder.mkdir(parents=True, exist_ok=True)
-        with atomic(record) as temporary:
+        with atomic(self.folder / RECORD) as temporary:
             temporary.write_text(json.dumps(maker, indent=2), encoding="utf-8")
 
 

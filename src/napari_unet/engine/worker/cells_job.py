@@ -10,7 +10,7 @@ from napari_unet.core.events import CellsFound, CellsLinked
 from napari_unet.core.image import Field, Image
 from napari_unet.core.instances import segment_instances
 from napari_unet.core.labelmap import at_edge, sizes
-from napari_unet.core.linking import link_slices, separate_slices
+from napari_unet.core.linking import Chain, count_overlaps
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -118,14 +118,19 @@ def _link(work: _Work, t: int, settings: Segmentation) -> Generator[None, None, 
     """Give the cells of a frame ids through all slices; return their number."""
     slices = range(work.image.size("z"))
     each = settings.replace(clear_border=False)
-    chain = _Chain(settings)
+    chain = Chain(settings.link_iou)
+    above: NDArray[np.int32] | None = None
     touching: set[int] = set()
     for z in slices:
         found = work.find(t, z, each) if settings.clear_border else work.read(t, z)
-        linked = chain.add(found)
+        overlaps = None
+        if settings.link_z == "overlap" and above is not None:
+            overlaps = count_overlaps(above, found)
+        linked = chain.add(sizes(found), overlaps)[found]
         if settings.clear_border:
             touching.update(np.flatnonzero(at_edge(linked)).tolist())
         work.write(t, z, linked)
+        above = found
         yield None
     if not touching:
         return chain.last
@@ -136,42 +141,3 @@ def _link(work: _Work, t: int, settings: Segmentation) -> Generator[None, None, 
         work.write(t, z, numbers[work.read(t, z)])
         yield None
     return int(numbers.max())
-
-
-class _Chain:
-    """Links slices one after the other, with the ids that linking all at once gives.
-
-    Attributes
-    ----------
-    last : int
-        Highest id given so far.
-    """
-
-    def __init__(self, settings: Segmentation) -> None:
-        self._settings = settings
-        self._above: NDArray[np.int32] | None = None
-        # id of each cell of the slice above, in the order of its ids within that slice
-        self._ids = np.zeros(1, np.int32)
-        self.last = 0
-
-    def add(self, plane: NDArray[np.int32]) -> NDArray[np.int32]:
-        """Return the next slice with its ids."""
-        if self._above is None or self._settings.link_z == "none":
-            known = np.zeros(1, np.int32)
-            numbers = separate_slices(plane[np.newaxis])[0]
-        else:
-            known = self._ids
-            both = np.stack([self._above, plane])
-            numbers = link_slices(both, self._settings.link_iou)[1]
-        # numbers up to those of the slice above are its cells, the others are new
-        new = max(int(numbers.max(initial=0)) + 1 - known.size, 0)
-        fresh = np.arange(self.last + 1, self.last + 1 + new, dtype=np.int32)
-        linked: NDArray[np.int32] = np.concatenate((known, fresh))[numbers]
-        self.last += new
-        self._above = plane
-        of_cell = np.zeros(int(plane.max(initial=0)) + 1, np.int32)
-        of_cell[plane] = linked
-        present = sizes(plane) > 0
-        present[0] = True
-        self._ids = of_cell[present]
-        return linked

@@ -1,0 +1,210 @@
+"""A large output while it is made: its arrays, and which steps of the work are done.
+
+All of it is in a folder beside the output. A step is noted once what it wrote is on the
+disk, so after a crash the work goes on behind the last one. The arrays get their names
+when all are complete; until then nothing can take them for results.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from filelock import FileLock, Timeout
+
+from napari_unet.io.atomic import atomic, explained, move, remove
+from napari_unet.io.ome_zarr import (
+    CHUNK,
+    check_replaceable,
+    create_zarr,
+    flush_box,
+    open_written,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    from numpy.typing import DTypeLike, NDArray
+
+_RECORD = "record.json"
+
+
+class Unfinished:
+    """Work on large outputs that goes on where it was interrupted.
+
+    A context: it is locked against other processes meanwhile.
+
+    Parameters
+    ----------
+    folder : Path
+        For this work alone; on the disk of the outputs.
+    made_from : mapping
+        What the outputs depend on, as JSON can hold it. What is in the folder is used
+        only if it was made from the same.
+
+    Raises
+    ------
+    OSError
+        On entering, if another process works on the same, or nothing can be written.
+    """
+
+    def __init__(self, folder: Path, made_from: Mapping[str, Any]) -> None:
+        self.folder = folder
+        self._made_from = json.loads(json.dumps(made_from))
+        self._lock = FileLock(folder.with_name(f"{folder.name}.lock"))
+
+    def __enter__(self) -> Self:
+        with explained(self.folder, self.folder.parent):
+            self.folder.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                self._lock.acquire(timeout=0)
+            except Timeout as error:
+                raise OSError(
+                    f"{self.folder}: another process is at work on this image."
+                ) from error
+            record = self.folder / _RECORD
+            if not (
+                record.exists() and json.loads(record.read_text()) == self._made_from
+            ):
+                remove(self.folder)
+                (self.folder / "done").mkdir(parents=True)
+                with atomic(record) as temporary:
+                    temporary.write_text(json.dumps(self._made_from, indent=2))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+    def is_done(self, step: str) -> bool:
+        """Whether a step was noted."""
+        return self._note(step).exists()
+
+    def done(self, step: str, **results: Any) -> None:
+        """Note a step, with small arrays that later steps need."""
+        with atomic(self._note(step)) as temporary, temporary.open("wb") as file:
+            np.savez(file, **results)
+
+    def results(self, step: str) -> dict[str, NDArray[Any]]:
+        """Return the arrays noted with a step."""
+        with np.load(self._note(step)) as stored:
+            return dict(stored)
+
+    def array(
+        self,
+        kind: str,
+        target: Path,
+        shape: Sequence[int],
+        axes: str,
+        dtype: DTypeLike,
+        spacing_um: Sequence[float] | None = None,
+        chunk: int = CHUNK,
+    ) -> LargeArray:
+        """Return the array of an output, empty at first.
+
+        Parameters
+        ----------
+        kind : str
+            Name among the arrays of this work.
+        target : Path
+            Where it will be when all is complete.
+        shape, axes, dtype, spacing_um
+            As for `io.ome_zarr.create_zarr`.
+        chunk : int
+            Side of a stored block, in pixels.
+
+        Raises
+        ------
+        FileExistsError
+            There is something else than a zarr image at `target`.
+        """
+        check_replaceable(target)
+        path = self._path(kind, target)
+        if not path.exists() and self.is_done(f"complete-{kind}"):
+            path = target  # it had got its name before the crash
+        elif not path.exists():
+            path.parent.mkdir(exist_ok=True)
+            sides = [chunk if a in "yx" else 1 for a in axes]
+            chunks = [min(n, side) for n, side in zip(shape, sides, strict=True)]
+            with create_zarr(path, shape, axes, dtype, spacing_um, chunks):
+                pass
+        return LargeArray(path, axes)
+
+    def publish(self, targets: Mapping[str, Path]) -> None:
+        """Give the complete arrays their names, and remove everything else.
+
+        Parameters
+        ----------
+        targets : mapping of str to Path
+            Of each kind.
+        """
+        for kind in targets:
+            self.done(f"complete-{kind}")
+        for other in self.folder.iterdir():
+            if other.is_dir() and other.name not in {"done", *targets}:
+                remove(other)
+        for kind, target in targets.items():
+            if self._path(kind, target).exists():
+                target.parent.mkdir(parents=True, exist_ok=True)
+                move(self._path(kind, target), target)
+        remove(self.folder)
+        self._lock.release()
+        discard(self.folder)
+
+    def _note(self, step: str) -> Path:
+        return self.folder / "done" / f"{step}.npz"
+
+    def _path(self, kind: str, target: Path) -> Path:
+        return self.folder / kind / target.name
+
+
+class LargeArray:
+    """An array on disk that is written box by box.
+
+    Attributes
+    ----------
+    data : zarr.Array
+    axes : str
+    """
+
+    def __init__(self, path: Path, axes: str) -> None:
+        self.data = open_written(path)
+        self.axes = axes
+        self._path = path
+
+    def write(self, index: tuple[int | slice, ...], values: NDArray[Any]) -> None:
+        """Write a box; it is on the disk when this returns.
+
+        Parameters
+        ----------
+        index : tuple of int or slice
+        values : ndarray
+            Of its shape, but for axes of length one.
+        """
+        lengths = [
+            len(range(*i.indices(n)))
+            for i, n in zip(index, self.data.shape, strict=True)
+            if isinstance(i, slice)
+        ]
+        with self.explained():
+            self.data[index] = values.reshape(lengths)
+        self.flush(index)
+
+    def flush(self, index: tuple[int | slice, ...]) -> None:
+        """Bring what was written to a box to the disk."""
+        with self.explained():
+            flush_box(self._path, self.data, index)
+
+    def explained(self) -> AbstractContextManager[None]:
+        """Say in one sentence why writing to the array fails."""
+        return explained(self._path, self._path)
+
+
+def discard(folder: Path) -> None:
+    """Remove what is left of unfinished work, and the folder around it if empty."""
+    remove(folder)
+    remove(folder.with_name(f"{folder.name}.lock"))
+    if folder.parent.is_dir() and not any(folder.parent.iterdir()):
+        folder.parent.rmdir()
