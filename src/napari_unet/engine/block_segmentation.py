@@ -69,9 +69,9 @@ class BlockSizes:
     predicted_volume: tuple[int, int, int] = (128, 512, 512)
     whole: int = 2**24
     plane: tuple[int, int] = (2048, 2048)
-    volume: tuple[int, int, int] = (64, 256, 256)
+    volume: tuple[int, int, int] = (96, 192, 192)
     plane_margin: int = 256
-    volume_margin: int = 32
+    volume_margin: int = 48
 
     def predicted(self, shape: Sequence[int]) -> list[Block]:
         """Cut a field into blocks for the network."""

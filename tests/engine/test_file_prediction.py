@@ -1,0 +1,328 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.ndimage import gaussian_filter
+
+from example_models import cropping_model, random_model
+from napari_unet.core import events
+from napari_unet.core.annotations import ClassInfo
+from napari_unet.core.architecture import u_shape
+from napari_unet.core.instances import segment_instances  # noqa: F401 (in KILLED)
+from napari_unet.core.model import Model
+from napari_unet.core.settings import Prediction, Segmentation
+from napari_unet.engine.block_segmentation import BlockSizes
+from napari_unet.engine.file_prediction import FilePredictor
+from napari_unet.engine.network import prepare
+from napari_unet.io.export import write_weights
+from napari_unet.io.images import read_image
+from napari_unet.io.model_file import save_model
+from napari_unet.io.ome_zarr import create_zarr
+from napari_unet.io.prediction_folder import KINDS, PredictionFolder
+
+CPU = Prediction(device="cpu", precision="fp32", tile=32)
+ALL = Segmentation(min_size=0)
+SIZES = BlockSizes(
+    predicted_plane=(64, 64),
+    predicted_volume=(8, 32, 32),
+    whole=0,
+    plane=(48, 48),
+    volume=(8, 16, 16),
+    plane_margin=40,
+    volume_margin=16,
+)
+
+
+def write_image(file, shape, axes, spacing=None, seed=0):
+    """Write blobs in the second of two channels, that of cells; the first is even."""
+    sigma = [2, 2, 2] if axes == "zyx" else [0] * (len(shape) - 2) + [3, 3]
+    rough = gaussian_filter(np.random.default_rng(seed).normal(size=shape), sigma)
+    # so few that they do not all touch each other, in planes and in volumes
+    blobs = np.maximum(rough / rough.std() - (axes == "zyx"), 0).astype(np.float32)
+    at = axes.index("y")
+    both = np.stack([0 * blobs, blobs], at)
+    write_weights(file, both, axes[:at] + "c" + axes[at:], spacing)
+
+
+def predictor(model, folder, file, kinds=KINDS, settings=CPU, segmentation=ALL):
+    network = prepare(model, "cpu", "fp32")
+    path = folder.with_suffix(".safetensors")
+    if not path.exists():
+        save_model(model, path)
+    outputs = PredictionFolder(folder, kinds)
+    outputs.claim(path, settings, segmentation)
+    made = FilePredictor(network, model.card, settings, segmentation, outputs, SIZES)
+    return made.events(file, None, kinds)
+
+
+def told(running, kind):
+    return [event for event in running if isinstance(event, kind)]
+
+
+def outputs(folder, suffix, kinds=KINDS):
+    """Read the outputs, axes in one order."""
+    found = {}
+    for kind in kinds:
+        (file,) = (folder / kind).glob(f"*{suffix}")
+        image = read_image(file)
+        axes = [image.axes.index(a) for a in "tczyx" if a in image.axes]
+        found[kind] = np.asarray(image.data[...]).transpose(axes)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("ndim", "shape", "axes"),
+    [
+        (2, (120, 140), "yx"),
+        (2, (3, 100, 90), "zyx"),
+        (3, (12, 40, 50), "zyx"),
+        (2, (2, 3, 70, 60), "tzyx"),
+    ],
+)
+def test_a_zarr_gives_what_a_tiff_gives(tmp_path, ndim, shape, axes):
+    model = cropping_model(2, ndim)
+    write_image(tmp_path / "a.zarr", shape, axes)
+    write_image(tmp_path / "a.tif", shape, axes)
+    cells = []
+    for suffix in ("zarr", "tif"):
+        running = predictor(model, tmp_path / suffix, tmp_path / f"a.{suffix}")
+        made = list(running)
+        cells.append(made[-1].cells)
+        assert len([e for e in made if isinstance(e, events.PredictionFinished)]) == 1
+    zarr, tiff = outputs(tmp_path / "zarr", "zarr"), outputs(tmp_path / "tif", "tif")
+    np.testing.assert_allclose(zarr["probabilities"], tiff["probabilities"], atol=1e-6)
+    np.testing.assert_array_equal(zarr["classes"], tiff["classes"])
+    np.testing.assert_array_equal(zarr["instances"], tiff["instances"])
+    assert cells[0] == cells[1] > 3
+    assert sorted(p.name for p in (tmp_path / "zarr").iterdir()) == [
+        *sorted([*KINDS, "prediction.json"])
+    ]
+
+
+def test_an_image_of_other_pixels_is_resampled_as_in_memory(tmp_path):
+    model = cropping_model(2)
+    model = Model(model.card.replace(spacing_um=(1.0, 1.0)), model.weights)
+    for suffix in ("zarr", "tif"):
+        file = tmp_path / f"a.{suffix}"
+        write_image(file, (120, 140), "yx", (0.6, 0.6))
+        assert told(predictor(model, tmp_path / suffix, file), events.FilePredicted)
+    zarr, tiff = outputs(tmp_path / "zarr", "zarr"), outputs(tmp_path / "tif", "tif")
+    np.testing.assert_allclose(zarr["probabilities"], tiff["probabilities"], atol=1e-5)
+    np.testing.assert_array_equal(zarr["instances"], tiff["instances"])
+
+
+def test_a_network_that_normalises_its_window_has_one_grid_of_tiles(tmp_path):
+    table = u_shape(ndim=2, channels=2, classes=2, width=2, depth=2)
+    model = random_model(table.replace(norm="instance"))
+    for suffix in ("zarr", "tif"):
+        file = tmp_path / f"a.{suffix}"
+        write_image(file, (120, 140), "yx")
+        list(predictor(model, tmp_path / suffix, file, ("probabilities",)))
+    kinds = ("probabilities",)
+    zarr = outputs(tmp_path / "zarr", "zarr", kinds)["probabilities"]
+    tiff = outputs(tmp_path / "tif", "tif", kinds)["probabilities"]
+    np.testing.assert_allclose(zarr, tiff, atol=1e-6)
+
+
+def test_only_cells_leave_no_probabilities_behind(tmp_path):
+    write_image(tmp_path / "a.zarr", (100, 90), "yx")
+    model = cropping_model(2)
+    list(predictor(model, tmp_path / "all", tmp_path / "a.zarr"))
+    kinds = ("instances",)
+    list(predictor(model, tmp_path / "out", tmp_path / "a.zarr", kinds))
+    names = sorted(p.name for p in (tmp_path / "out").iterdir())
+    assert names == ["instances", "prediction.json"]
+    np.testing.assert_array_equal(
+        outputs(tmp_path / "out", "zarr", kinds)["instances"],
+        outputs(tmp_path / "all", "zarr", kinds)["instances"],
+    )
+
+
+def test_progress_goes_from_nothing_to_all_and_a_plane_is_done_once(tmp_path):
+    write_image(tmp_path / "a.zarr", (2, 100, 90), "zyx")
+    made = list(predictor(cropping_model(2), tmp_path / "out", tmp_path / "a.zarr"))
+    tiles = [e for e in made if isinstance(e, events.TileDone)]
+    assert np.all(np.diff([e.progress for e in tiles]) > 0)
+    assert tiles[-1].progress == 1
+    assert [(e.t, e.z) for e in tiles if e.field_done] == [(0, 0), (0, 1)]
+    stages = [e.stage for e in made if isinstance(e, events.BlockDone)]
+    assert list(dict.fromkeys(stages)) == ["classes", "cells", "numbers"]
+
+
+def test_what_is_not_finite_is_told_before_anything_is_written(tmp_path):
+    pixels = np.zeros((2, 150, 170), np.float32)
+    pixels[1, 140, 3] = np.nan
+    write_weights(tmp_path / "a.zarr", pixels, "cyx")
+    with pytest.raises(ValueError, match="found nan at c=1, y=140, x=3"):
+        list(predictor(cropping_model(2), tmp_path / "out", tmp_path / "a.zarr"))
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["prediction.json"]
+
+
+# Processes that are killed where a real one may be: after so many events. They are
+# children of one that has torch loaded; what they leave behind is on disk only.
+KILLED = """
+import json, os, signal, sys
+sys.path[:0] = json.loads(sys.argv[2])
+import test_file_prediction as tests
+
+folder = tests.Path(sys.argv[1])
+model = tests.cropping_model(2)
+import zarr
+tests.segment_instances(tests.np.zeros((2, 9, 9)))
+for stage, count in (("TileDone", 9), ("TileDone", 5), ("cells", 3), ("cells", 3)):
+    child = os.fork()
+    if not child:
+        seen = 0
+        for event in tests.predictor(model, folder / "out", folder / "a.zarr"):
+            seen += stage in (type(event).__name__, getattr(event, "stage", ""))
+            if seen == count:
+                os.kill(os.getpid(), signal.SIGKILL)
+        os._exit(1)
+    assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL, stage
+    assert not list(folder.glob("out/*/*.zarr/zarr.json")), stage
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_killed_again_and_again_it_goes_on_and_ends_with_the_same(tmp_path):
+    write_image(tmp_path / "a.zarr", (120, 140), "yx")
+    paths = json.dumps([str(Path(__file__).parent), *sys.path])
+    command = [sys.executable, "-c", KILLED, str(tmp_path), paths]
+    # threads do not survive a fork
+    alone = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, env=alone)
+    assert done.returncode == 0, done.stderr
+    folder = PredictionFolder(tmp_path / "out")
+    assert folder.missing(tmp_path / "a.zarr") == KINDS
+    last = list(predictor(cropping_model(2), tmp_path / "out", tmp_path / "a.zarr"))
+    # the network had done all of it, and six of nine blocks had their cells
+    names = [getattr(e, "stage", type(e).__name__) for e in last]
+    assert names == ["PredictionFinished", *["cells"] * 3, "numbers", "FilePredicted"]
+    assert folder.missing(tmp_path / "a.zarr") == ()
+    whole = list(predictor(cropping_model(2), tmp_path / "whole", tmp_path / "a.zarr"))
+    assert last[-1].cells == whole[-1].cells > 10
+    for kind, expected in outputs(tmp_path / "whole", "zarr").items():
+        found = outputs(tmp_path / "out", "zarr")[kind]
+        np.testing.assert_array_equal(found, expected)
+
+
+def interrupted(tmp_path, count):
+    """Predict up to some tile; return the file."""
+    file = tmp_path / "a.zarr"
+    write_image(file, (120, 140), "yx")
+    running = predictor(cropping_model(2), tmp_path / "out", file)
+    for _, event in zip(range(count), running, strict=False):
+        assert isinstance(event, events.TileDone)
+    running.close()
+    return file
+
+
+def test_finished_blocks_are_not_predicted_again(tmp_path):
+    file = interrupted(tmp_path, 9)
+    again = told(predictor(cropping_model(2), tmp_path / "out", file), events.TileDone)
+    whole = told(
+        predictor(cropping_model(2), tmp_path / "whole", file), events.TileDone
+    )
+    assert len(whole) - 9 <= len(again) < len(whole)
+    assert again[0].progress > 1 / len(whole)
+    assert again[-1].progress == 1
+
+
+@pytest.mark.parametrize("change", ["image", "overwrite"])
+def test_it_is_begun_anew_where_what_it_was_made_from_changed(tmp_path, change):
+    file = interrupted(tmp_path, 9)
+    model, network = cropping_model(2), prepare(cropping_model(2), "cpu", "fp32")
+    if change == "image":
+        write_image(file, (120, 140), "yx", seed=1)
+    folder = PredictionFolder(tmp_path / "out")
+    path = tmp_path / "out.safetensors"
+    folder.claim(path, CPU, ALL, overwrite=change == "overwrite")
+    made = FilePredictor(network, model.card, CPU, ALL, folder, SIZES)
+    tiles = told(made.events(file, None, KINDS), events.TileDone)
+    whole = told(
+        predictor(cropping_model(2), tmp_path / "whole", file), events.TileDone
+    )
+    assert len(tiles) == len(whole)
+    np.testing.assert_array_equal(
+        outputs(tmp_path / "out", "zarr")["probabilities"],
+        outputs(tmp_path / "whole", "zarr")["probabilities"],
+    )
+
+
+MEMORY = """
+import json, sys
+sys.path[:0] = json.loads(sys.argv[2])
+import test_file_prediction as tests
+
+def peak():
+    with open("/proc/self/status") as status:
+        return next(int(l.split()[1]) for l in status if l.startswith("VmHWM")) / 1024
+
+folder = tests.Path(sys.argv[1])
+for name in ("small", "large"):
+    tests.predict_large(folder / f"{name}.zarr", folder / name)
+    print(peak())
+"""
+
+
+def large(path, shape):
+    """A uint8 image of discs, two channels, written band by band."""
+    y, x = np.ogrid[:512, : shape[1]]
+    discs = (np.hypot(y % 32 - 16, x % 32 - 16) < 10).astype(np.uint8) * 200
+    with create_zarr(path, (2, *shape), "cyx", np.uint8) as out:
+        for row in range(0, shape[0], 512):
+            out[0, row : row + 512] = 200 - discs
+            out[1, row : row + 512] = discs
+
+
+def predict_large(file, target):
+    model = cropping_model(2)
+    sizes = BlockSizes(
+        predicted_plane=(1024, 1024), whole=0, plane=(512, 512), plane_margin=64
+    )
+    path = target.with_suffix(".safetensors")
+    save_model(model, path)
+    kinds = ("instances",)
+    folder = PredictionFolder(target, kinds)
+    folder.claim(path, CPU, ALL)
+    settings = CPU.replace(tile=512)
+    network = prepare(model, "cpu", "fp32")
+    made = FilePredictor(network, model.card, settings, ALL, folder, sizes)
+    *_, last = made.events(file, None, kinds)
+    return last.cells
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux")
+def test_memory_does_not_grow_with_the_image(tmp_path):
+    # both beyond what is read to measure the grey values
+    large(tmp_path / "small.zarr", (2304, 2048))
+    large(tmp_path / "large.zarr", (4608, 2304))
+    paths = json.dumps([str(Path(__file__).parent), *sys.path])
+    command = [sys.executable, "-c", MEMORY, str(tmp_path), paths]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    small, big = (float(line) for line in done.stdout.split())
+    cells = read_image(tmp_path / "large" / "instances" / "large.zarr").data
+    assert cells[-16, -16] == 144 * 72
+    # measuring, the same for both, takes most; probabilities and the cells in them
+    # would take 500 MB
+    assert big - small < 200
+
+
+def test_classes_of_a_model_without_cells_are_written_too(tmp_path):
+    model = cropping_model(2)
+    regions = (ClassInfo(name="gland", kind="regions"),)
+    model = Model(model.card.replace(classes=regions), model.weights)
+    write_image(tmp_path / "a.zarr", (70, 80), "yx")
+    *_, last = predictor(model, tmp_path / "out", tmp_path / "a.zarr")
+    assert last.cells == 0
+    found = outputs(tmp_path / "out", "zarr")
+    np.testing.assert_array_equal(found["classes"], found["probabilities"].argmax(0))
+    assert found["classes"].any()
+    assert not found["instances"].any()

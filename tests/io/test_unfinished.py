@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from napari_unet.io.images import read_image
+from napari_unet.io.unfinished import Unfinished
+
+MADE = {"model": "a", "tile": 3, "sizes": (1, 2)}
+
+
+def test_notes_and_pixels_are_there_the_next_time(tmp_path):
+    target = tmp_path / "out" / "image.zarr"
+    with Unfinished(tmp_path / "unfinished" / "image", MADE) as work:
+        cells = work.array("cells", target, (4, 6), "yx", np.uint8, (0.5, 0.25), 2)
+        cells.write((slice(0, 2), slice(0, 6)), np.full((2, 6), 7))
+        work.done("one", found=np.arange(3))
+    assert not target.exists()
+    with Unfinished(tmp_path / "unfinished" / "image", MADE) as work:
+        assert work.is_done("one")
+        assert not work.is_done("two")
+        assert work.results("one")["found"].tolist() == [0, 1, 2]
+        cells = work.array("cells", target, (4, 6), "yx", np.uint8, (0.5, 0.25), 2)
+        assert cells.data[:, 0].tolist() == [7, 7, 0, 0]
+        work.array("other", tmp_path / "other.zarr", (2, 2), "yx", np.uint8)
+        work.publish({"cells": target})
+    written = read_image(target)
+    assert written.spacing_um == (0.5, 0.25)
+    assert written.data[:, 0].tolist() == [7, 7, 0, 0]
+    assert [p.name for p in tmp_path.iterdir()] == ["out"]
+
+
+def test_what_was_made_from_something_else_is_begun_anew(tmp_path):
+    with Unfinished(tmp_path / "a", MADE) as work:
+        work.done("one")
+    with Unfinished(tmp_path / "a", {**MADE, "tile": 4}) as work:
+        assert not work.is_done("one")
+
+
+def test_after_a_crash_between_two_names_the_others_follow(tmp_path, monkeypatch):
+    targets = {kind: tmp_path / kind / "image.zarr" for kind in ("one", "two")}
+    module = "napari_unet.io.unfinished.move"
+
+    def crash(source, target):
+        source.rename(target)
+        raise KeyboardInterrupt
+
+    with Unfinished(tmp_path / "a", MADE) as work:
+        for number, (kind, target) in enumerate(targets.items(), start=1):
+            array = work.array(kind, target, (2, 2), "yx", np.uint8)
+            array.write((slice(0, 2), slice(0, 2)), np.full((2, 2), number))
+        with monkeypatch.context() as patch:
+            patch.setattr(module, crash)
+            with pytest.raises(KeyboardInterrupt):
+                work.publish(targets)
+    assert [t.exists() for t in targets.values()] == [True, False]
+    with Unfinished(tmp_path / "a", MADE) as work:
+        # what has got its name is read there, e.g. by a step that is still to do
+        for number, (kind, target) in enumerate(targets.items(), start=1):
+            array = work.array(kind, target, (2, 2), "yx", np.uint8)
+            assert array.data[0, 0] == number
+        work.publish(targets)
+    assert read_image(targets["two"]).data[...].tolist() == [[2, 2], [2, 2]]
+    assert not (tmp_path / "a").exists()
+
+
+def test_two_processes_do_not_work_on_the_same(tmp_path):
+    with (
+        Unfinished(tmp_path / "a", MADE),
+        pytest.raises(OSError, match="another process is at work on this image"),
+        Unfinished(tmp_path / "a", MADE),
+    ):
+        pass
+
+
+def test_a_folder_of_something_else_is_not_replaced(tmp_path):
+    target = tmp_path / "mine.zarr"
+    target.mkdir()
+    (target / "notes.txt").write_text("keep")
+    with (
+        Unfinished(tmp_path / "a", MADE) as work,
+        pytest.raises(FileExistsError, match="is no OME-Zarr image"),
+    ):
+        work.array("cells", target, (2, 2), "yx", np.uint8)
+
+
+def test_a_failed_write_is_one_sentence(tmp_path):
+    with Unfinished(tmp_path / "a", MADE) as work:
+        cells = work.array("cells", tmp_path / "c.zarr", (2, 2), "yx", np.uint8)
+        inner = tmp_path / "a" / "cells" / "c.zarr" / "0"
+        (inner / "c").write_text("a file where zarr wants a folder")
+        with pytest.raises(OSError, match=r"c\.zarr: cannot be written"):
+            cells.write((slice(0, 2), slice(0, 2)), np.ones((2, 2)))
