@@ -406,3 +406,16 @@ def test_stacks_are_compared_page_by_page_or_as_volumes(tmp_path: Path) -> None:
     files = tmp_path / "found.tif", [tmp_path / "truth.tif"], ["ap"]
     assert evaluate(*files)["ap@0.5"] == 1.0
     assert evaluate(*files, volumes=True)["ap@0.5"] == pytest.approx(1 / 2)
+
+
+def test_the_time_left_counts_only_what_this_process_did(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from napari_unet.cli import progress
+
+    now = [100.0]
+    monkeypatch.setattr(progress, "monotonic", lambda: now[0])
+    left = progress.Countdown()
+    assert left.seconds(0.5) is None  # half was there from before
+    now[0] = 110.0
+    assert left.seconds(0.6) == pytest.approx(40)

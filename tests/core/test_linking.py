@@ -3,7 +3,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_unet.core.linking import link_slices, separate_slices
+from napari_unet.core.labelmap import sizes
+from napari_unet.core.linking import (
+    Chain,
+    add_overlaps,
+    count_overlaps,
+    link_slices,
+    separate_slices,
+)
 
 
 def _stack(*slices):
@@ -105,3 +112,31 @@ def test_an_overlap_outside_0_to_1_is_refused(min_iou):
 def test_an_empty_slice_or_stack_stays_empty():
     assert not link_slices(np.zeros((3, 4, 4), np.int32), 0.1).any()
     assert link_slices(np.zeros((0, 4, 4), np.int32), 0.1).shape == (0, 4, 4)
+
+
+def test_slices_counted_in_parts_are_linked_as_whole_ones():
+    rng = np.random.default_rng(2)
+    stack = np.repeat(np.repeat(rng.integers(0, 9, (4, 6, 8)), 3, 1), 3, 2)
+    chain = Chain(0.2)
+    for z, plane in enumerate(stack):
+        overlaps = None
+        if z:
+            above = stack[z - 1]
+            parts = [slice(0, 5), slice(5, 6), slice(6, 18)]
+            overlaps = add_overlaps([count_overlaps(above[p], plane[p]) for p in parts])
+            whole = count_overlaps(above, plane)
+            for found, expected in zip(overlaps, whole, strict=True):
+                np.testing.assert_array_equal(found, expected)
+        ids = chain.add(sizes(plane), overlaps)
+        np.testing.assert_array_equal(ids[plane], link_slices(stack, 0.2)[z])
+    assert chain.last == link_slices(stack, 0.2).max()
+
+
+def test_overlaps_are_counted_by_pairs():
+    above = np.array([[1, 1, 0, 2], [1, 1, 3, 2]])
+    below = np.array([[5, 5, 5, 0], [5, 4, 4, 4]])
+    assert [c.tolist() for c in count_overlaps(above, below)] == [
+        [1, 1, 2, 3],
+        [4, 5, 4, 4],
+        [1, 3, 1, 1],
+    ]

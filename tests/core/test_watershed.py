@@ -74,3 +74,19 @@ def test_a_volume_is_numbered_through_its_slices():
     basins = np.array(_basins(height))
     assert (basins[0, 0, 0], basins[2, 1, 3]) == (1, 2)
     assert np.count_nonzero(basins) == 2
+
+
+@pytest.mark.parametrize("highest", [1, 40, 3000])
+def test_basins_do_not_depend_on_what_else_is_in_the_image(highest):
+    rough = np.random.default_rng(0).random((40, 40)).astype(np.float32) * 3 + 0.5
+    with_other = np.pad(rough, ((0, 0), (0, 9)))
+    with_other[10:30, 42:] = highest
+    basins = watershed(with_other, 0.2, 0.1)[:, :40]
+    beside = renumber(basins, np.ones(basins.max() + 1, bool)).tolist()
+    assert beside == _basins(rough, depth=0.2, share=0.1)
+    assert basins.max() > 10
+
+
+def test_heights_beyond_all_levels_are_plateaus():
+    assert _basins([[5000, 4500, 6000]]) == [[1, 1, 1]]
+    assert _basins([[0.01, 0.001, 0.02, 0, 0.03]]) == [[1, 1, 1, 0, 2]]

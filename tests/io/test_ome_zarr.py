@@ -8,7 +8,7 @@ import pytest
 import zarr
 
 from napari_unet.io.images import read_image, read_labels
-from napari_unet.io.ome_zarr import create_zarr
+from napari_unet.io.ome_zarr import create_zarr, flush_box, open_written, stamp
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -236,3 +236,27 @@ def test_an_empty_zarr_folder_gives_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "a.zarr").mkdir()
     with pytest.raises((OSError, ValueError), match=r"a\.zarr: cannot be read"):
         read_image(tmp_path / "a.zarr")
+
+
+def test_a_stamp_changes_with_any_file_of_an_image(tmp_path):
+    with create_zarr(tmp_path / "a.zarr", (4, 600), "yx", "u1") as out:
+        out[...] = 1
+    before = stamp(tmp_path / "a.zarr")
+    assert stamp(tmp_path / "a.zarr") == before
+    open_written(tmp_path / "a.zarr")[0, 599] = 2
+    assert stamp(tmp_path / "a.zarr") != before
+
+
+def test_only_the_chunks_of_a_box_are_flushed(tmp_path, monkeypatch):
+    with create_zarr(
+        tmp_path / "a.zarr", (2, 4, 9), "cyx", "u1", chunks=(1, 2, 3)
+    ) as out:
+        out[:, :, :6] = 1  # chunks of zeros are no files
+    flushed = []
+    monkeypatch.setattr("napari_unet.io.ome_zarr.flush_file", flushed.append)
+    array = open_written(tmp_path / "a.zarr")
+    flush_box(tmp_path / "a.zarr", array, (1, slice(1, 2), slice(2, 9)))
+    inner = tmp_path / "a.zarr" / "0" / "c"
+    assert flushed == [inner / "1" / "0" / "0", inner / "1" / "0" / "1"]
+    flush_box(tmp_path / "a.zarr", array, (slice(None), 3, slice(0, 1)))
+    assert flushed[2:] == [inner / "0" / "1" / "0", inner / "1" / "1" / "0"]

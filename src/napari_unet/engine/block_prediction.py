@@ -139,17 +139,17 @@ class BlockPrediction:
             self._settings.memory_gb,
         )
         todo = [
-            (f"probabilities-{number}-{k}", field, box)
-            for number, field in enumerate(self._fields)
+            (f"probabilities-{number}-{k}", fields, box)
+            for number, fields in enumerate(self._groups(len(boxes)))
             for k, box in enumerate(boxes)
         ]
         todo = [row for row in todo if not self._work.is_done(row[0])]
         whole = prod(self._image.field_shape(self._table.ndim)) * len(self._fields)
-        done = whole - sum(prod(lengths(box)) for _, _, box in todo)
+        done = whole - sum(prod(lengths(box)) * len(group) for _, group, box in todo)
         scales: dict[int, GreyScale] = {}
-        for step, field, box in todo:
-            pixels = prod(lengths(box))
-            for event in self._tiles(out, field, box, output, scales):
+        for step, group, box in todo:
+            pixels = prod(lengths(box)) * len(group)
+            for event in self._tiles(out, group, box, output, scales):
                 if isinstance(event, TileHalved):
                     output = event.output
                 elif isinstance(event, TileDone):
@@ -159,7 +159,8 @@ class BlockPrediction:
                         field_done=event.field_done and box is boxes[-1],
                     )
                 yield event
-            out.flush(Field(Image(out.data, out.axes), field.t, field.z).index(box))
+            for field in group:
+                out.flush(Field(Image(out.data, out.axes), field.t, field.z).index(box))
             self._work.done(step)
             done += pixels
         yield PredictionFinished(
@@ -174,12 +175,12 @@ class BlockPrediction:
     def _tiles(
         self,
         out: LargeArray,
-        field: Field,
+        group: Sequence[Field],
         box: Box,
         output: tuple[int, ...],
         scales: dict[int, GreyScale],
     ) -> Iterator[Event]:
-        """Predict one block."""
+        """Predict one block, or several small fields."""
         with out.explained():
             for event in predict(
                 self._network,
@@ -187,13 +188,20 @@ class BlockPrediction:
                 out=out.data,
                 axes=self._axes,
                 settings=self._settings,
-                planes=[(field.t, field.z)],
+                planes=[(field.t, field.z) for field in group],
                 region=box,
                 tiles=Tiles(output),
                 scales=scales,
             ):
                 if not isinstance(event, PredictionFinished):
                     yield event
+
+    def _groups(self, blocks: int) -> list[list[Field]]:
+        """Put small fields together: noting each would take as long as it."""
+        fields = self._fields
+        pixels = prod(self._image.field_shape(self._table.ndim))
+        each = 1 if blocks > 1 else max(self._sizes.most(self._table.ndim) // pixels, 1)
+        return [fields[n : n + each] for n in range(0, len(fields), each)]
 
     def _boxes(self) -> list[Box]:
         """Cut a field into the blocks that are predicted."""

@@ -73,6 +73,10 @@ class BlockSizes:
     plane_margin: int = 256
     volume_margin: int = 48
 
+    def most(self, ndim: int) -> int:
+        """Return the pixels of the largest block for the network."""
+        return prod(self.predicted_plane if ndim == 2 else self.predicted_volume)
+
     def predicted(self, shape: Sequence[int]) -> list[Block]:
         """Cut a field into blocks for the network."""
         side = self.predicted_plane if len(shape) == 2 else self.predicted_volume

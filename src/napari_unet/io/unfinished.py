@@ -75,8 +75,10 @@ class Unfinished:
                     temporary.write_text(json.dumps(self._made_from, indent=2))
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._lock.release()
+        if kind is not None and not any((self.folder / "done").iterdir()):
+            discard(self.folder)  # there is nothing to go on with
 
     def is_done(self, step: str) -> bool:
         """Whether a step was noted."""
@@ -84,6 +86,9 @@ class Unfinished:
 
     def done(self, step: str, **results: Any) -> None:
         """Note a step, with small arrays that later steps need."""
+        if not results:
+            self._note(step).touch()
+            return
         with atomic(self._note(step)) as temporary, temporary.open("wb") as file:
             np.savez(file, **results)
 
@@ -154,7 +159,7 @@ class Unfinished:
         discard(self.folder)
 
     def _note(self, step: str) -> Path:
-        return self.folder / "done" / f"{step}.npz"
+        return self.folder / "done" / step
 
     def _path(self, kind: str, target: Path) -> Path:
         return self.folder / kind / target.name
