@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -210,3 +214,17 @@ def test_a_device_or_precision_that_cannot_be_had_is_refused() -> None:
         prepare(MODEL, "tpu")
     with pytest.raises(ValueError, match="fp16 is for GPUs"):
         prepare(MODEL, "cpu", "fp16")
+
+
+def test_preparing_a_network_does_not_load_the_compiler() -> None:
+    # which takes seconds, at every start
+    code = (
+        "import sys\n"
+        "from example_models import cropping_model\n"
+        "from napari_unet.engine.network import prepare\n"
+        "prepare(cropping_model(), 'cpu', 'fp32')\n"
+        "sys.exit('torch._dynamo' in sys.modules)"
+    )
+    paths = os.pathsep.join(sys.path)
+    run = [sys.executable, "-c", code]
+    assert subprocess.run(run, env={**os.environ, "PYTHONPATH": paths}).returncode == 0

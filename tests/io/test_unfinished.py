@@ -93,12 +93,16 @@ def test_a_failed_write_is_one_sentence(tmp_path):
             cells.write((slice(0, 2), slice(0, 2)), np.ones((2, 2)))
 
 
+def fail_after_a_step(work):
+    work.done("one")
+    raise OSError("cannot")
+
+
 def test_work_that_fails_before_its_first_step_leaves_nothing(tmp_path):
     folder = tmp_path / "unfinished" / "a"
     with pytest.raises(ValueError, match="no"), Unfinished(folder, MADE):
         raise ValueError("no")
     assert not list(tmp_path.iterdir())
-    with pytest.raises(ValueError, match="no"), Unfinished(folder, MADE) as work:
-        work.done("one")
-        raise ValueError("no")
+    with pytest.raises(OSError, match="cannot"), Unfinished(folder, MADE) as work:
+        fail_after_a_step(work)
     assert (folder / "done" / "one").exists()

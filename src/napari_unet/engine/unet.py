@@ -119,6 +119,9 @@ class UNet(nn.Module):
 
     def _initialise(self) -> None:
         """Draw weights with sd sqrt(2 / N), N incoming values (paper, sec. 3)."""
+        if self.score.weight.is_meta:
+            # none are wanted, and torch would load its compiler for them, for seconds
+            return
         for module in self.modules():
             if isinstance(module, (nn.Conv2d, nn.Conv3d)):
                 incoming = module.in_channels * prod(module.kernel_size)
