@@ -108,9 +108,10 @@ class ModelList:
                 found[path] = self._read_entry(path)
             except (ValueError, OSError) as error:
                 self.problems[path] = str(error)
-        later = [p for p in found if p not in used]
-        later.sort(key=lambda p: (p in self._starters, -found[p].written))
-        self.entries = tuple(found[p] for p in [*used, *later] if p in found)
+        later = [p for p in found if p not in used and p not in self._starters]
+        later.sort(key=lambda p: found[p].written, reverse=True)
+        last = [p for p in self._starters if p not in used]
+        self.entries = tuple(found[p] for p in [*used, *later, *last] if p in found)
         if before != [e.path for e in self.entries]:
             self.changed.emit()
         self._follow_selected(found)
