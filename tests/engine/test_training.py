@@ -159,16 +159,38 @@ def test_the_global_random_state_is_left_alone() -> None:
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_validation_keeps_the_best_weights() -> None:
+def test_the_last_weights_are_kept_and_scored() -> None:
     settings = SMALL.replace(steps=40, validation=0.2, patch=28)
     job = list(train([LARGE[0]], [LARGE[1]], settings, kind="instances", device="cpu"))
     rounds = [e for e in job if isinstance(e, events.ValidationDone)]
     assert len(rounds) >= 5
     best = max((e.score for e in rounds), key=lambda s: (s.iou, -s.loss))
-    assert finished(job).model.card.score == best
-    assert best.pixels > 200
     marked = [e.score for e in rounds if e.best]
     assert marked[-1] == best
+    card = finished(job).model.card
+    assert card.score == rounds[-1].score
+    assert rounds[-1].score.pixels > 200
+
+
+def test_weights_that_became_much_worse_give_way_to_the_best() -> None:
+    settings = SMALL.replace(
+        steps=60, validation=0.2, patch=28, averaging=0, learning_rate=0.01
+    )
+    pairs = [(Field(Image(LARGE[0], "yx")), Annotation(LARGE[1].astype(np.int32) + 1))]
+    watched = TrainingRun(pairs, settings, device="cpu")
+    rounds = []
+    for event in watched.events():
+        if isinstance(event, events.ValidationDone):
+            rounds.append(event.score)
+        # half way something breaks: from now on the network unlearns
+        if isinstance(event, events.StepDone) and event.step == 50:
+            with torch.no_grad():
+                for weight in watched._prepared_loop()._state.module.parameters():
+                    weight.mul_(-1)
+    best = max(rounds, key=lambda s: (s.iou, -s.loss))
+    assert rounds[-1].iou < best.iou - 0.1
+    assert isinstance(event, events.TrainingFinished)
+    assert event.model.card.score == best
 
 
 def test_too_few_labels_to_validate_is_said_in_words() -> None:

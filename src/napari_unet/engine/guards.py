@@ -10,6 +10,7 @@ from napari_unet.core.recipe import PRESETS
 if TYPE_CHECKING:
     import torch
 
+    from napari_unet.core.model import Score
     from napari_unet.core.recipe import Training
 
 # Steps between two looks at whether the weights are worth keeping.
@@ -18,6 +19,8 @@ LOOK = 25
 _PATIENCE = 300
 # A loss that falls by this share in that time is still on its way.
 _FALL = 0.02
+# Drop of the IoU on what is held out that is no chance.
+_DROP = 0.1
 
 
 class SingleClassGuard:
@@ -54,6 +57,14 @@ class SingleClassGuard:
         else:
             self.row += 1
         return self.row >= _PATIENCE
+
+
+def is_clearly_worse(last: Score | None, best: Score | None) -> bool:
+    """Whether the last validation found much less than an earlier one.
+
+    By less than 0.1 of IoU a few held-out cells, or an odd image, differ by chance.
+    """
+    return last is not None and best is not None and last.iou < best.iou - _DROP
 
 
 def advice(settings: Training) -> str:

@@ -22,6 +22,7 @@ from napari_unet.engine.guards import (
     LOOK,
     SingleClassGuard,
     advice,
+    is_clearly_worse,
     loss_trouble,
     no_memory,
 )
@@ -153,14 +154,18 @@ class TrainingLoop:
         return True
 
     def result(self) -> Model:
-        """Return the best model; without validation the last, or the last good one."""
-        best = self._state.record.best
+        """Return the last model; where it went wrong, the best or the last good one.
+
+        What is held out is little: by its score alone a run would often end with the
+        weights of a step at which they were not half learnt.
+        """
+        state = self._state
+        best, last = state.record.best, state.last_score
+        wrong = self.problem is not None or is_clearly_worse(last, best)
         # the best of a network that went wrong from the start may be good for nothing
-        if self._state.best is not None and not (
-            self.problem and best is not None and best.iou == 0
-        ):
-            return self._state.model(self._state.best)
-        return self._state.model(self._good[1] if self.problem else None)
+        if wrong and state.best is not None and best is not None and best.iou > 0:
+            return state.model(state.best)
+        return state.model(self._good[1] if self.problem else None)
 
     def _step(self, progress: float) -> float:
         state, prepared = self._state, self.prepared

@@ -77,13 +77,20 @@ class TrainingState:
             self.best = {n: t.clone() for n, t in self.mean.items()}
         return better
 
+    @property
+    def last_score(self) -> Score | None:
+        """What the latest validation found."""
+        scores = (row.score for row in reversed(self.record.history))
+        return next((score for score in scores if score is not None), None)
+
     def model(self, weights: dict[str, Tensor] | None = None) -> Model:
         """Return a model of some weights, the running mean if not given."""
         record = self.record
+        is_best = weights is not None and weights is self.best
         card = self.card.replace(
             steps=record.step,
             history=record.history,
-            score=record.best,
+            score=record.best if is_best else self.last_score,
             versions=tuple(f"{p} {version(p)}" for p in _PACKAGES),
         )
         return Model(card, to_arrays(self.mean if weights is None else weights))
