@@ -77,7 +77,7 @@ def test_waists_at_which_cells_are_split_are_chosen() -> None:
     probabilities = np.stack([1 - foreground, foreground]).astype(np.float32)
     part = Judged(probabilities, true, np.ones(true.shape, bool), (1.0, 1.0))
     chosen = last([part], Segmentation(min_size=5))
-    assert (chosen.min_distance, chosen.neck) == (0.75, 0.2)
+    assert (chosen.min_distance, chosen.neck) == (0.75, 0.15)
 
 
 def test_what_is_found_where_nobody_looked_does_not_count() -> None:

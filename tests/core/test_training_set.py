@@ -15,7 +15,7 @@ from napari_unet.core.training_set import (
     count_classes,
     hold_out,
     make_example,
-    smallest_cell,
+    typical_cell,
     update_example,
 )
 
@@ -262,13 +262,13 @@ def test_the_corner_is_one_of_the_annotated_part() -> None:
     assert (columns.start, columns.stop) in {(60, 100), (100, 140)}
 
 
-def test_the_smallest_cell_is_a_tenth_of_the_typical() -> None:
+def test_the_typical_cell_is_the_median() -> None:
     labels = np.ones((40, 40), np.int32)
     labels[:10, :10], labels[20:22, 20:40], labels[30:32, 1:4] = 2, 3, 4
-    assert smallest_cell([Annotation(labels)], 20) == 4  # median of 100, 40 and 6
+    assert typical_cell([Annotation(labels)]) == 40  # of 100, 40 and 6
     nothing = Annotation(np.ones((4, 4), np.int32))
-    assert smallest_cell([nothing], 20) == 20
-    assert smallest_cell([], 20) == 20
+    assert typical_cell([nothing]) is None
+    assert typical_cell([]) is None
 
 
 def cells_at_random(shape: tuple[int, ...], seed: int, unknown: bool) -> np.ndarray:

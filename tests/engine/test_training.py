@@ -12,7 +12,7 @@ from napari_unet.core.annotations import IGNORED, Annotation, ClassInfo
 from napari_unet.core.cell_choice import choose_settings, count
 from napari_unet.core.image import Field, Image
 from napari_unet.core.recipe import Training
-from napari_unet.core.settings import Prediction, Segmentation
+from napari_unet.core.settings import Prediction
 from napari_unet.engine.inference import predict
 from napari_unet.engine.network import prepare
 from napari_unet.engine.training import TrainingRun, train
@@ -473,7 +473,10 @@ def test_how_cells_are_found_is_chosen_by_those_held_out() -> None:
             except StopIteration as end:
                 parts.append(end.value)
                 break
-    usual = Segmentation(min_size=model.card.segmentation.min_size)
+    # the discs have a radius of 7 pixels, where none covers another
+    usual = watched._prepared_loop().prepared.state.card.segmentation
+    assert usual.min_distance == pytest.approx(0.15 * 7, rel=0.1)
+    assert usual.min_size == pytest.approx(0.1 * np.pi * 49, rel=0.2)
     assert count(parts, usual.min_size) >= 20
     *_, best = choose_settings(parts, usual, (1,))
     assert model.card.segmentation == best

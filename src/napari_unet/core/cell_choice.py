@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from napari_unet.core.settings import Segmentation
 
 _THRESHOLDS = (0.4, 0.5, 0.6)
-# Waists at which cells are split: (`min_distance`, `neck`), from often to seldom.
-_SPLITS = ((0.75, 0.2), (1.5, 0.4), (3.0, 0.5), (6.0, 0.7))
+# Waists at which cells are split: so many times `min_distance`, and `neck`.
+_SPLITS = ((0.5, 0.15), (2.0, 0.3), (4.0, 0.5))
 # Overlaps (IoU) that a cell must reach to be right.
 _OVERLAPS = (0.5, 0.6, 0.7, 0.8, 0.9)
 # Fewer cells than this say nothing.
@@ -118,7 +118,10 @@ def choose_settings(
     best = float(np.average(usual, weights=cells)) + _GAIN
     chosen = settings
     changes = [{"threshold": threshold} for threshold in _THRESHOLDS]
-    changes += [{"min_distance": waist, "neck": neck} for waist, neck in _SPLITS]
+    changes += [
+        {"min_distance": times * settings.min_distance, "neck": neck}
+        for times, neck in _SPLITS
+    ]
     for change in changes:
         tried = chosen.replace(**change)
         if tried != chosen:

@@ -170,24 +170,17 @@ def count_classes(examples: Iterable[Example], classes: int) -> NDArray[np.int64
     return total[:classes]
 
 
-def smallest_cell(annotations: Iterable[Annotation], otherwise: int) -> int:
-    """Return the size below which an object found is no cell: a tenth of the typical.
+def typical_cell(annotations: Iterable[Annotation]) -> float | None:
+    """Return the median size of the annotated cells in pixels (voxels); None without.
 
     Parameters
     ----------
     annotations : iterable of Annotation
-    otherwise : int
-        Returned where no cell is annotated.
-
-    Returns
-    -------
-    int
-        In pixels (voxels).
     """
     counts = [np.bincount(a.targets().instances.ravel())[1:] for a in annotations]
     sizes = np.concatenate(counts) if counts else np.zeros(0, np.int64)
     cells = sizes[sizes > 0]
-    return round(0.1 * float(np.median(cells))) if len(cells) else otherwise
+    return float(np.median(cells)) if len(cells) else None
 
 
 def hold_out(

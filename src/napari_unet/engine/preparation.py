@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from hashlib import sha256
+from math import pi
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,7 +15,7 @@ from napari_unet.core.memory import kept_values
 from napari_unet.core.model import ImageRecord, ModelCard
 from napari_unet.core.revision import held_parts, hold_out_again
 from napari_unet.core.settings import Segmentation
-from napari_unet.core.training_set import count_classes, hold_out, smallest_cell
+from napari_unet.core.training_set import count_classes, hold_out, typical_cell
 from napari_unet.core.weights import class_weights
 from napari_unet.engine.device import (
     choose_device,
@@ -44,6 +45,11 @@ if TYPE_CHECKING:
     from napari_unet.engine.device import Precision
 
 
+# Of the typical size: below this share an object found is no cell.
+_SMALLEST = 0.1
+# Where a cell's half width drops by this share of the typical radius, and by that share
+# of the half width of the smaller part, it is split; see docs/recipe.md.
+_WAIST, _NECK = 0.15, 0.25
 # Side of the part of an image that its fingerprint is made of, in pixels.
 _HASHED = 4096
 
@@ -241,8 +247,15 @@ def _patch(
 
 
 def _segmentation(annotations: Sequence[Annotation]) -> Segmentation:
-    usual = Segmentation()
-    return usual.replace(min_size=smallest_cell(annotations, usual.min_size))
+    """Return how cells are found until held-out cells tell better: by their size."""
+    size = typical_cell(annotations)
+    if size is None:
+        return Segmentation()
+    found = Segmentation(min_size=round(_SMALLEST * size))
+    if annotations[0].labels.ndim == 3:
+        return found
+    waist = round(_WAIST * (size / pi) ** 0.5, 2)
+    return found.replace(min_distance=waist, neck=_NECK)
 
 
 def _check_counts(counts: NDArray[np.int64], names: Sequence[str]) -> None:
