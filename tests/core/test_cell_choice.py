@@ -80,6 +80,18 @@ def test_waists_at_which_cells_are_split_are_chosen() -> None:
     assert (chosen.min_distance, chosen.neck) == (0.75, 0.15)
 
 
+def test_the_smallest_size_that_keeps_specks_out_is_chosen() -> None:
+    part = judged(grid(5, 5), 0.9, 0.9)
+    foreground = part.probabilities[1].copy()
+    # between the cells, where nothing is annotated as one
+    foreground[0::12, 0::12] = 0.9
+    foreground[0::12, 1::12] = 0.9
+    noisy = Judged(
+        np.stack([1 - foreground, foreground]), part.cells, part.known, part.spacing
+    )
+    assert last([noisy], Segmentation(min_size=2)).min_size == 3
+
+
 def test_what_is_found_where_nobody_looked_does_not_count() -> None:
     cells = grid(2, 2)
     part = judged(cells, 0.9, 0.9)

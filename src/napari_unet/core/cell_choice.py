@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 _THRESHOLDS = (0.4, 0.5, 0.6)
 # Waists at which cells are split: so many times `min_distance`, and `neck`.
 _SPLITS = ((0.5, 0.15), (2.0, 0.3), (4.0, 0.5))
+# Smallest cells: so many times `min_size`.
+_SIZES = (0.3, 0.5, 1.5)
 # Overlaps (IoU) that a cell must reach to be right.
 _OVERLAPS = (0.5, 0.6, 0.7, 0.8, 0.9)
 # Fewer cells than this say nothing.
@@ -83,9 +85,9 @@ def count(parts: Sequence[Judged], smallest: int) -> int:
 def choose_settings(
     parts: Sequence[Judged], settings: Segmentation, cell_classes: Sequence[int]
 ) -> Iterator[Segmentation]:
-    """Find the threshold and the waists at which most cells are right.
+    """Find the threshold, the waists and the smallest size at which most are right.
 
-    First the threshold, then the waists at that threshold, judged by the average
+    One after the other, each with the best of those before, judged by the average
     precision at overlaps of 0.5 to 0.9: the mean over the cells has to gain, and no
     part may lose.
 
@@ -117,11 +119,12 @@ def choose_settings(
     usual = scores(settings)
     best = float(np.average(usual, weights=cells)) + _GAIN
     chosen = settings
-    changes = [{"threshold": threshold} for threshold in _THRESHOLDS]
+    changes: list[dict[str, float]] = [{"threshold": t} for t in _THRESHOLDS]
     changes += [
         {"min_distance": times * settings.min_distance, "neck": neck}
         for times, neck in _SPLITS
     ]
+    changes += [{"min_size": round(times * settings.min_size)} for times in _SIZES]
     for change in changes:
         tried = chosen.replace(**change)
         if tried != chosen:
