@@ -68,8 +68,17 @@ class Hand:
         for point in points:
             self.move(point, layer)
             QTest.qWait(1)
+        # napari takes up moves by a timer: the last would come after the release
+        self._happens(lambda: self._is_at(points[-1], layer), 1)
         self.release(points[-1], layer)
         self.wait(0.01)
+
+    def _is_at(self, point: Sequence[float], layer: Any) -> bool:
+        """Whether napari knows that the mouse is at a point (y, x) of a layer."""
+        known = layer.world_to_data(self.viewer.cursor.position)[-2:]
+        # the mouse is on a whole pixel of the screen
+        nearest = 1 / self.viewer.scene.camera.zoom
+        return all(abs(a - b) <= nearest for a, b in zip(known, point, strict=True))
 
     def press(self, point: Sequence[float], layer: Any) -> None:
         """Press the left button at a point (y, x) of a layer; not counted."""
