@@ -15,6 +15,7 @@ from napari_unet.core.annotations import (
     ClassInfo,
     with_background_ring,
 )
+from napari_unet.session.annotating.classes import check_number
 from napari_unet.session.annotating.stamping import as_new_cells, plane_of, stamp
 from napari_unet.session.images import layers as roles
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from napari_unet.session.annotating.brush import Brush
     from napari_unet.session.images.image_list import ImageList
+    from napari_unet.session.project.record import ProjectImage
     from napari_unet.session.project.store import ProjectStore
 
 
@@ -157,6 +159,45 @@ class CellEdits:
         image = self._store.project.image(image_id)
         changed = image.replace(class_of={**image.class_of, **class_of})
         self._store.update(self._store.project.with_image(changed))
+
+    @property
+    def at_hand(self) -> int | None:
+        """Id of the painted cell that the brush goes on with; None if it is new."""
+        image, layer = self._images.current, self._brush.layer
+        if image is None or layer is None or self._brush.tool != "cell":
+            return None
+        cell = int(layer.selected_label)
+        return cell if cell < self._brush.free_id(image.id) else None
+
+    def painted_at(self, position: tuple[float, ...]) -> int:
+        """Return the painted cell at a point of the world; ValueError if none is."""
+        layer = self._brush.layer
+        cell = None if layer is None else layer.get_value(position, world=True)
+        if not cell or cell < FIRST_OBJECT:
+            raise ValueError("There is no painted cell under the mouse.")
+        return int(cell)
+
+    def set_class(self, image: ProjectImage, cell: int, number: int) -> None:
+        """Give a painted cell another class.
+
+        Raises
+        ------
+        ValueError
+            There is no class of this number, or either class is of regions.
+        """
+        project = self._store.project
+        check_number(project, number)
+        before = image.class_of.get(cell, 1)
+        if before == number:
+            return
+        for info in (project.classes[before - 1], project.classes[number - 1]):
+            if info.kind == "regions":
+                raise ValueError(f"{info.name} are regions: erase and paint instead.")
+        changed = image.replace(class_of={**image.class_of, cell: number})
+        what = f"cell {cell} is {project.classes[number - 1].name}"
+        self._store.update(project.with_image(changed), what)
+        if cell == self.at_hand:
+            self._brush.follow_class(number)
 
     def present(self) -> dict[str, set[int]]:
         """Ids of the objects that are painted in each image."""

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from psygnal import Signal
 
-from napari_unet.core.annotations import FIRST_OBJECT
 from napari_unet.session.annotating import classes, finishing, shortcuts
 from napari_unet.session.annotating.annotation_layers import AnnotationLayers
 from napari_unet.session.annotating.brush import Brush
@@ -194,43 +193,16 @@ class Annotating:
     @property
     def cell_at_hand(self) -> int | None:
         """Id of the painted cell that the brush goes on with; None if it is new."""
-        image, layer = self._images.current, self.brush.layer
-        if image is None or layer is None or self.brush.tool != "cell":
-            return None
-        cell = int(layer.selected_label)
-        return cell if cell < self.brush.free_id(image.id) else None
+        return self._cells.at_hand
 
     def set_class_of_cell(self, cell: int, number: int) -> None:
-        """Give a cell of the current image another class.
-
-        Raises
-        ------
-        ValueError
-            There is no class of this number, or either class is of regions.
-        """
-        project = self._store.project
-        classes.check_number(project, number)
-        image = self._current()
-        before = image.class_of.get(cell, 1)
-        if before == number:
-            return
-        for info in (project.classes[before - 1], project.classes[number - 1]):
-            if info.kind == "regions":
-                raise ValueError(f"{info.name} are regions: erase and paint instead.")
-        changed = image.replace(class_of={**image.class_of, cell: number})
-        name = project.classes[number - 1].name
-        self._update(changed, f"cell {cell} is {name}")
-        if cell == self.cell_at_hand:
-            self.brush.follow_class(number)
+        """Give a cell of the current image another class; see `CellEdits.set_class`."""
+        self._cells.set_class(self._current(), cell, number)
 
     def set_class_under_cursor(self, number: int) -> None:
         """Give the painted cell under the mouse another class; ValueError if none."""
-        layer = self.brush.layer
-        position = self._viewer.cursor.position
-        cell = None if layer is None else layer.get_value(position, world=True)
-        if not cell or cell < FIRST_OBJECT:
-            raise ValueError("There is no painted cell under the mouse.")
-        self.set_class_of_cell(int(cell), number)
+        position = tuple(self._viewer.cursor.position)
+        self._cells.set_class(self._current(), self._cells.painted_at(position), number)
 
     # finished parts
 
