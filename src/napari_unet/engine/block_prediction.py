@@ -22,7 +22,6 @@ from napari_unet.core.events import (
     TileHalved,
 )
 from napari_unet.core.image import Field, Image
-from napari_unet.core.rescaling import rescaling
 from napari_unet.engine.block_segmentation import DEFAULT_SIZES, BlockSegmentation
 from napari_unet.engine.device import describe
 from napari_unet.engine.inference import Tiles, output_shape, predict
@@ -81,11 +80,7 @@ class BlockPrediction:
         self._fields = list(image.fields(self._table.ndim))
         axes = "".join(a for a in "tczyx" if a in image.axes or a == "c")
         self._axes, self._shape = output_shape(self._table, image, axes)
-        self._factors = None
-        if settings.rescale:
-            self._factors = rescaling(
-                network.spacing_um, image.spacing_um, self._table.ndim, image.name
-            )
+        self._factors = network.factors(image, settings)
 
     def events(
         self, segmentation: Segmentation, cell_classes: tuple[int, ...]

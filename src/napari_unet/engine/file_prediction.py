@@ -10,7 +10,6 @@ import numpy as np
 from napari_unet.core.events import FilePredicted, PredictionFinished
 from napari_unet.core.image import Image
 from napari_unet.core.instances import segment_image
-from napari_unet.core.rescaling import rescaling
 from napari_unet.engine.block_prediction import BlockPrediction
 from napari_unet.engine.block_segmentation import DEFAULT_SIZES
 from napari_unet.engine.inference import predict
@@ -138,14 +137,9 @@ class FilePredictor:
             yield event
         if found is None:
             raise RuntimeError("prediction ended without a result")
-        return self._write(file, found, kinds, self._scale(image))
-
-    def _scale(self, image: Image) -> tuple[float, ...] | None:
-        """Return by how much the image was resampled for the network."""
-        if not self._settings.rescale:
-            return None
-        ndim = self._card.architecture.ndim
-        return rescaling(self._card.spacing_um, image.spacing_um, ndim, image.name)
+        return self._write(
+            file, found, kinds, self._network.factors(image, self._settings)
+        )
 
     def _write(
         self,

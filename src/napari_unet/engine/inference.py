@@ -15,7 +15,6 @@ import numpy as np
 from napari_unet.core.events import PredictionFinished, TileDone, TileHalved
 from napari_unet.core.image import Image
 from napari_unet.core.normalisation import measure
-from napari_unet.core.rescaling import rescaling
 from napari_unet.core.settings import Prediction
 from napari_unet.engine.device import describe
 from napari_unet.engine.network import Network, prepare
@@ -123,11 +122,7 @@ def predict(
         )
     fields = _chosen(image, architecture.ndim, planes)
     region = region or tuple(slice(0, n) for n in image.field_shape(architecture.ndim))
-    factors = None
-    if settings.rescale:
-        factors = rescaling(
-            network.spacing_um, image.spacing_um, architecture.ndim, image.name
-        )
+    factors = network.factors(image, settings)
     seen = lengths(region, factors)
     sizes = tiles or Tiles(
         choose_tile(network, seen, settings.tile, settings.memory_gb)

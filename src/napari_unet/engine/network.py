@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from napari_unet.core.rescaling import rescaling
 from napari_unet.engine.device import (
     Precision,
     choose_device,
@@ -25,7 +26,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_unet.core.architecture import Architecture
+    from napari_unet.core.image import Image
     from napari_unet.core.model import Model
+    from napari_unet.core.settings import Prediction
 
 Averaging = Literal["none", "dihedral"]
 
@@ -47,6 +50,19 @@ class Network:
     device: torch.device
     precision: Precision
     spacing_um: tuple[float, ...] | None = None
+
+    def factors(self, image: Image, settings: Prediction) -> tuple[float, ...] | None:
+        """Return by how much an image is resampled; None if it is not.
+
+        Raises
+        ------
+        ValueError
+            As `core.rescaling.rescaling`.
+        """
+        if not settings.rescale:
+            return None
+        ndim = self.module.architecture.ndim
+        return rescaling(self.spacing_um, image.spacing_um, ndim, image.name)
 
     @torch.inference_mode()
     def probabilities(

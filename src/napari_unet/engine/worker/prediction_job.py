@@ -12,7 +12,6 @@ import numpy as np
 
 from napari_unet.core.events import PredictionFinished, TileDone
 from napari_unet.core.jobs import LIVE
-from napari_unet.core.rescaling import rescaling
 from napari_unet.core.work import output_for_work, tile_work
 from napari_unet.engine.inference import Tiles, predict
 from napari_unet.engine.tile_run import choose_tile, lengths
@@ -63,10 +62,7 @@ def run(job: PredictJob, context: Context) -> Iterator[Event | None]:
         for stored, derive in ((job.classes, class_image), (job.entropy, uncertainty))
         if stored is not None
     ]
-    factors = None
-    if job.settings.rescale:
-        ndim = network.module.architecture.ndim
-        factors = rescaling(network.spacing_um, image.spacing_um, ndim, image.name)
+    factors = network.factors(image, job.settings)
     steps = predict(
         network,
         image,
