@@ -84,6 +84,7 @@ class Attempt:
             *("--output", str(self.folder), "--save", self.task.save),
             *("--device", self.device),
             *axes(self.task),
+            *self.task.prediction,
             *("--json", str(self.prediction)),
         ]
 

@@ -92,8 +92,8 @@ class Task:
     seeds : tuple of int
     axes : str or None
         Axes of the files where these are stacks.
-    training, evaluation : tuple of str
-        Further options of `train` and `evaluate`.
+    training, prediction, evaluation : tuple of str
+        Further options of `train`, `predict` and `evaluate`.
     forest : bool
         Whether the random forest learns the same images in the same run; it needs
         two-dimensional images.
@@ -119,6 +119,7 @@ class Task:
     seeds: tuple[int, ...] = (0,)
     axes: str | None = None
     training: tuple[str, ...] = ()
+    prediction: tuple[str, ...] = ()
     evaluation: tuple[str, ...] = ()
     forest: bool = False
     targets: tuple[Target, ...] = ()

@@ -21,6 +21,9 @@ _NUCLEI = (
     "a6593632dcbb abc781c8721f"
 )
 
+_ACCURATE = ("--preset", "accurate")
+_AVERAGED = ("--averaging", "dihedral")
+
 # No well of the images tested is among those learnt.
 _WELLS_LEARNT = (
     "IXMtest_A09_s1 IXMtest_A16_s3 IXMtest_B04_s2 IXMtest_B04_s4 IXMtest_B20_s2 "
@@ -58,6 +61,11 @@ def _pairs(names: str) -> tuple[Sample, ...]:
     )
 
 
+_FRAMES_TESTED = _frames("GT", (54, 67)) + _frames(
+    "ST", tuple(n for n in range(60, 84) if n != 67)
+)
+
+
 def _embryo(planes: range) -> Sample:
     return Sample(
         f"planes{planes.start:02}-{planes.stop - 1:02}",
@@ -89,6 +97,29 @@ _ALL = (
         ),
     ),
     Task(
+        name="isbi2012_accurate",
+        title="ISBI 2012, fifteen sections, the preset accurate",
+        folder="isbi2012",
+        learnt=_sections(tuple(range(15))),
+        tested=_sections((16, 17, 18, 19)),
+        labels="binary",
+        metrics=("isbi2012", "pixel_error@0.5", "adapted_rand_error"),
+        shown=(
+            "isbi2012_v_rand",
+            "isbi2012_v_info",
+            "pixel_error@0.5",
+            "adapted_rand_error",
+        ),
+        save="probabilities,classes",
+        minutes=(85.0,),
+        training=_ACCURATE,
+        prediction=_AVERAGED,
+        targets=(
+            Target("isbi2012_v_rand", 85.0, at_least=0.973),
+            Target("isbi2012_v_info", 85.0, at_least=0.987),
+        ),
+    ),
+    Task(
         name="isbi2012_scribbles",
         title="ISBI 2012, scribbles of 1 % of the pixels of the same three sections",
         folder="isbi2012",
@@ -110,11 +141,25 @@ _ALL = (
         title="DIC-C2DH-HeLa (Cell Tracking Challenge), five frames",
         folder="ctc_dic_c2dh_hela",
         learnt=_frames("ST", (0, 12, 24, 36, 48)),
-        tested=_frames("GT", (54,)) + _frames("ST", (60, 66, 72, 78)),
+        tested=_FRAMES_TESTED,
         labels="instances",
         metrics=("seg", "ap"),
         shown=("seg", *_OBJECTS),
         targets=(Target("seg", 5.0, at_least=0.6),),
+    ),
+    Task(
+        name="hela_accurate",
+        title="DIC-C2DH-HeLa (Cell Tracking Challenge), fifty frames, preset accurate",
+        folder="ctc_dic_c2dh_hela",
+        learnt=_frames("ST", tuple(range(50))),
+        tested=_FRAMES_TESTED,
+        labels="instances",
+        metrics=("seg", "ap"),
+        shown=("seg", *_OBJECTS),
+        minutes=(85.0,),
+        training=_ACCURATE,
+        prediction=_AVERAGED,
+        targets=(Target("seg", 85.0, at_least=0.8),),
     ),
     Task(
         name="usiigaci",

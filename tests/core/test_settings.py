@@ -164,6 +164,7 @@ def test_a_budget_is_either_steps_or_minutes(steps: int, minutes: float) -> None
 def test_presets_bear_their_names() -> None:
     assert {name: preset().preset for name, preset in PRESETS.items()} == {
         "quick": "quick",
+        "accurate": "accurate",
         "paper": "paper",
     }
 

@@ -83,7 +83,7 @@ def test_the_elastic_field_is_torchs_bicubic_interpolation() -> None:
 
 
 def test_bicubic_weights_sum_to_one_and_hit_the_grid_points() -> None:
-    weights = _bicubic(21)
+    weights = _bicubic(21, torch.device("cpu"))
     assert torch.allclose(weights.sum(dim=1), torch.ones(21))
     assert torch.allclose(weights[[0, 10, 20]], torch.eye(3), atol=1e-6)
 

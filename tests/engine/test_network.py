@@ -13,7 +13,6 @@ from napari_unet.core.architecture import u_shape
 from napari_unet.core.model import Model
 from napari_unet.engine.network import (
     frozen_copy,
-    layout_of,
     prepare,
     to_arrays,
     to_tensors,
@@ -155,7 +154,7 @@ def test_arrays_and_tensors_are_copies_of_each_other() -> None:
     module = UNet(
         u_shape(ndim=2, channels=1, classes=2, width=2, depth=1, norm="batch")
     )
-    module.to(memory_format=layout_of(module))  # type: ignore[call-overload]
+    module.to(memory_format=module.layout)  # type: ignore[call-overload]
     arrays = to_arrays(module.state_dict())
     tensors = to_tensors(arrays)
     state = {name: t.clone() for name, t in module.state_dict().items()}
@@ -171,10 +170,25 @@ def test_arrays_and_tensors_are_copies_of_each_other() -> None:
         assert tensors[name].dtype == before.dtype
 
 
-def test_the_layout_has_channels_last() -> None:
-    assert layout_of(UNet(TABLE)) == torch.channels_last
-    deep = u_shape(ndim=3, channels=1, classes=2, width=1, depth=1)
-    assert layout_of(UNet(deep)) == torch.channels_last_3d
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_features_and_gradients_have_channels_last(ndim: int) -> None:
+    module = UNet(u_shape(ndim=ndim, channels=1, classes=2, width=4, depth=1))
+    module.to(memory_format=module.layout)  # type: ignore[call-overload]
+    seen: list[bool] = []
+
+    def look(tensor: torch.Tensor) -> None:
+        seen.append(tensor.is_contiguous(memory_format=module.layout))
+
+    def watch(_layer: torch.nn.Module, _given: object, got: torch.Tensor) -> None:
+        look(got)
+        got.register_hook(look)
+
+    for layer in module.modules():
+        if isinstance(layer, (torch.nn.Conv2d, torch.nn.Conv3d)):
+            layer.register_forward_hook(watch)
+    module(torch.rand(1, 1, *(24,) * ndim)).square().sum().backward()
+    assert len(seen) == 2 * 7
+    assert all(seen)
 
 
 @pytest.mark.parametrize(

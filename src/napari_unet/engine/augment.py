@@ -7,6 +7,7 @@ moved by torch. Image, labels and weights go through one and the same map.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from math import cos, log, radians, sin
 from typing import TYPE_CHECKING
 
@@ -63,7 +64,7 @@ class Deformation:
         if self.displacements.any():
             field = torch.as_tensor(self.displacements, device=device).float()
             for axis, n in enumerate(size):
-                spread = _bicubic(n).to(device)
+                spread = _bicubic(n, device)
                 field = torch.movedim(
                     torch.tensordot(field, spread, dims=([axis + 1], [1])), -1, axis + 1
                 )
@@ -176,7 +177,8 @@ def change_greys(
     return image
 
 
-def _bicubic(size: int) -> Tensor:
+@cache
+def _bicubic(size: int, device: torch.device) -> Tensor:
     """Return weights that spread three grid points over `size` pixels.
 
     Cubic convolution (Keys 1981, a = -0.75) with the outermost points repeated, the
@@ -187,7 +189,7 @@ def _bicubic(size: int) -> Tensor:
     for tap in range(-1, _GRID + 1):
         distance = (at - tap).abs()
         weights[:, min(max(tap, 0), _GRID - 1)] += _cubic(distance)
-    return weights
+    return weights.to(device)
 
 
 def _cubic(d: Tensor, a: float = -0.75) -> Tensor:
@@ -197,18 +199,21 @@ def _cubic(d: Tensor, a: float = -0.75) -> Tensor:
 
 
 def _blur(image: Tensor, sigma: float) -> Tensor:
-    """Blur y and x with a Gaussian; less than a third of a pixel is none."""
+    """Blur y and x with a Gaussian; less than a third of a pixel is none.
+
+    Beyond the edge there is nothing: what remains of the Gaussian is scaled up.
+    """
     if sigma < 0.3:
         return image
-    radius = int(3 * sigma + 0.5)
-    offset = torch.arange(-radius, radius + 1, device=image.device)
-    kernel = torch.exp(-(offset**2) / (2 * sigma**2))
-    kernel = (kernel / kernel.sum()).view(1, 1, -1)
     for axis in (-2, -1):
-        rows = image.movedim(axis, -1)
-        flat = rows.reshape(-1, 1, rows.shape[-1])
-        pad = min(radius, rows.shape[-1] - 1)
-        flat = F.pad(flat, (pad, pad), mode="reflect")
-        flat = F.pad(flat, (radius - pad, radius - pad), mode="replicate")
-        image = F.conv1d(flat, kernel).reshape(rows.shape).movedim(-1, axis)
+        kernel = torch.exp(_distance(image.shape[axis], image.device) / -(2 * sigma**2))
+        kernel /= kernel.sum(dim=0)
+        image = (image.movedim(axis, -1) @ kernel).movedim(-1, axis)
     return image
+
+
+@cache
+def _distance(size: int, device: torch.device) -> Tensor:
+    """Return the squared distance of each pixel of a row to each."""
+    at = torch.arange(size, device=device)
+    return (at[:, None] - at).square().float()

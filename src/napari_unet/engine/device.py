@@ -9,6 +9,8 @@ from typing import Literal
 import psutil
 import torch
 
+from napari_unet.engine.allocator import give_back
+
 Precision = Literal["fp32", "bf16", "fp16"]
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -113,6 +115,7 @@ def is_out_of_memory(error: RuntimeError) -> bool:
 def release_memory(device: torch.device) -> None:
     """Give cached memory back after an out-of-memory error."""
     gc.collect()
+    give_back()
     if device.type == "cuda":
         torch.cuda.empty_cache()
     elif device.type == "mps":

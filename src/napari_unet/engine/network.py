@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from napari_unet.core.rescaling import rescaling
+from napari_unet.engine.allocator import keep_freed_memory
 from napari_unet.engine.device import (
     Precision,
     choose_device,
@@ -97,7 +98,6 @@ class Network:
         return result
 
     def _softmax(self, batch: Tensor) -> Tensor:
-        batch = batch.contiguous(memory_format=_layout(batch.ndim))
         return torch.softmax(self.module(batch).float(), dim=1)
 
 
@@ -120,6 +120,7 @@ def prepare(model: Model, device: str = "auto", precision: str = "auto") -> Netw
         If device or precision cannot be had, or the weights are not those of the
         architecture.
     """
+    keep_freed_memory()
     where = choose_device(device)
     how = choose_precision(where, precision)
     weights = {n: t.to(where) for n, t in to_tensors(model.weights).items()}
@@ -162,11 +163,6 @@ def frozen_copy(
     return replace(network, spacing_um=spacing_um)
 
 
-def layout_of(module: UNet) -> torch.memory_format:
-    """Return the memory layout in which convolutions of this network are fastest."""
-    return _layout(module.architecture.ndim + 2)
-
-
 def to_tensors(weights: Mapping[str, NDArray[np.generic]]) -> dict[str, Tensor]:
     """Copy the weights of a model into tensors."""
     return {name: torch.from_numpy(np.array(w)) for name, w in weights.items()}
@@ -191,7 +187,7 @@ def _frozen(
     for path in (module.down, module.up):
         for depth, block in enumerate(path):
             path[depth] = _without_norms(block.children())
-    module.to(dtype(precision), memory_format=layout_of(module))  # type: ignore[call-overload]
+    module.to(dtype(precision), memory_format=module.layout)  # type: ignore[call-overload]
     # the last layer in full precision costs nothing and keeps the probabilities smooth
     module.score.float()
     return Network(module, module.score.weight.device, precision)
@@ -206,10 +202,6 @@ def _without_norms(block: Iterable[nn.Module]) -> nn.Sequential:
         else:
             layers.append(layer)
     return nn.Sequential(*layers)
-
-
-def _layout(ndim: int) -> torch.memory_format:
-    return torch.channels_last if ndim == 4 else torch.channels_last_3d
 
 
 def _view(batch: Tensor, turns: int, flip: bool) -> Tensor:

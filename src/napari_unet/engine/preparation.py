@@ -17,6 +17,7 @@ from napari_unet.core.revision import held_parts, hold_out_again
 from napari_unet.core.settings import Segmentation
 from napari_unet.core.training_set import count_classes, hold_out, typical_cell
 from napari_unet.core.weights import class_weights
+from napari_unet.engine.allocator import keep_freed_memory
 from napari_unet.engine.device import (
     choose_device,
     choose_precision,
@@ -110,6 +111,7 @@ def prepare_training(
     MemoryError
         If the patches of a step cannot fit into the free memory.
     """
+    keep_freed_memory()
     where = choose_device(device)
     how = choose_precision(where, settings.precision)
     classes = _classes([a for _, a in pairs])

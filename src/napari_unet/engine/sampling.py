@@ -218,8 +218,9 @@ class _Places:
 def _frame(at: Tensor) -> tuple[list[int], list[int], Tensor]:
     """Return start and size of the box around coordinates, and them relative to it."""
     flat = at.flatten(1)
-    start = flat.amin(dim=1).floor()
-    size = flat.amax(dim=1).ceil() - start + 1
+    low, high = flat.aminmax(dim=1)
+    start = low.floor()
+    size = high.ceil() - start + 1
     local = at - start.view(-1, *(1,) * (at.ndim - 1))
     return [int(v) for v in start], [int(v) for v in size], local
 

@@ -27,7 +27,7 @@ from napari_unet.engine.guards import (
     no_memory,
 )
 from napari_unet.engine.losses import weighted_cross_entropy
-from napari_unet.engine.network import frozen_copy, layout_of
+from napari_unet.engine.network import frozen_copy
 from napari_unet.engine.validation import validate
 from napari_unet.io.model_file import save_checkpoint
 
@@ -196,7 +196,6 @@ class TrainingLoop:
 
     def _scores(self, image: Tensor, step: int) -> Tensor:
         module, prepared = self._state.module, self.prepared
-        image = image.contiguous(memory_format=layout_of(module))
         low = dtype(prepared.precision)
         # dropout draws from torch's global generator: give it this step's own, so that
         # a resumed run, or one with previews in between, drops the same values
@@ -253,12 +252,10 @@ class TrainingLoop:
 
     def _look_at_classes(self, scores: Tensor, batch: Batch) -> None:
         known = batch.classes != IGNORED
-        labels, found = batch.classes[known], scores.argmax(dim=1)[known]
-        if not len(labels):
-            return
-        seen = found.unique()
+        labels = batch.classes[known].bincount().nonzero()
+        seen = scores.argmax(dim=1)[known].bincount().nonzero()
         smoothed = self._state.record.smoothed or 0.0
-        if self._single_class.look(len(labels.unique()), len(seen), smoothed):
+        if self._single_class.look(len(labels), len(seen), smoothed):
             names = ("background", *(c.name for c in self._state.card.classes))
             self._stop(
                 f"the network takes everything for {names[int(seen[0])]} and no longer "

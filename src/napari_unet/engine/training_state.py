@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 import torch
 from pydantic import TypeAdapter
 from torch import Tensor
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from napari_unet.core.model import Model, Progress, Score
 from napari_unet.core.revision import HeldPart
 from napari_unet.core.settings import Settings
-from napari_unet.engine.network import layout_of, to_arrays
+from napari_unet.engine.network import to_arrays
 from napari_unet.io.model_file import Checkpoint
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class TrainingState:
         self.card = card
         self.record = Record()
         self.module = module.train()
-        self.module.to(memory_format=layout_of(module))  # type: ignore[call-overload]
+        self.module.to(memory_format=module.layout)  # type: ignore[call-overload]
         self.mean = {n: t.detach().clone() for n, t in module.state_dict().items()}
         self.best: dict[str, Tensor] | None = None
         self.optimiser = _optimiser(module, card.training)
@@ -62,11 +63,13 @@ class TrainingState:
         """Move the running mean of the weights towards the current ones."""
         step = self.record.step
         memory = min(memory, (1 + step) / (_MEAN_WARM_UP + step))
-        for name, tensor in self.module.state_dict().items():
-            if tensor.is_floating_point() and memory > 0:
-                self.mean[name].lerp_(tensor, 1 - memory)
-            else:
-                self.mean[name].copy_(tensor)
+        now = self.module.state_dict()
+        moving = [n for n in now if now[n].is_floating_point()] if memory > 0 else []
+        if moving:
+            move = get_ema_multi_avg_fn(memory)
+            move([self.mean[n] for n in moving], [now[n] for n in moving], step)
+        for name in now.keys() - set(moving):
+            self.mean[name].copy_(now[name])
 
     def keep_best(self, score: Score) -> bool:
         """Keep the mean weights if they are better than any before."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from napari_unet.core.architecture import Architecture, paper
 
@@ -29,6 +30,8 @@ _INSTANCE_NORM: dict[int, type[nn.Module]] = {
     2: nn.InstanceNorm2d,
     3: nn.InstanceNorm3d,
 }
+# In which convolutions are fastest.
+_LAYOUT = {2: torch.channels_last, 3: torch.channels_last_3d}
 _LEAK = 0.1
 
 
@@ -41,6 +44,12 @@ class UNet(nn.Module):
         The table of levels; the paper's by default (31,030,658 parameters,
         572 × 572 -> 388 × 388 pixels).
 
+    Attributes
+    ----------
+    architecture : Architecture
+    layout : torch.memory_format
+        In which it computes fastest; for its weights, the image is brought into it.
+
     References
     ----------
     Ronneberger, Fischer, Brox: U-Net: Convolutional Networks for Biomedical Image
@@ -52,6 +61,7 @@ class UNet(nn.Module):
         super().__init__()
         self.architecture = table = architecture or paper()
         levels, ndim = table.levels, table.ndim
+        self.layout = _LAYOUT[ndim]
         inputs = (table.channels, *(level.down[1] for level in levels[:-1]))
         self.down = nn.ModuleList(
             _double_conv(table, level, width, level.down)
@@ -92,7 +102,9 @@ class UNet(nn.Module):
         """
         self._check(image)
         skips = []
-        x = image
+        # `contiguous` would leave an image of one channel as it is: it is laid out both
+        # ways at once, and the convolutions would go on with the slower one
+        x = torch.empty_like(image, memory_format=self.layout).copy_(image)
         for depth, (convs, dropout) in enumerate(
             zip(self.down, self.dropout, strict=True)
         ):
@@ -185,6 +197,9 @@ def _skip_crops(table: Architecture) -> list[tuple[int, ...]]:
 
 
 def _crop(x: Tensor, margin: tuple[int, ...]) -> Tensor:
-    for axis, (n, m) in enumerate(zip(x.shape[2:], margin, strict=True), start=2):
-        x = x.narrow(axis, m, n - 2 * m)
-    return x
+    """Cut the margin off, as a copy, so that what is cut off need not be stored.
+
+    The gradient of a slice would come back in the layout that convolutions are slow in;
+    that of a padding, here by less than nothing, keeps it.
+    """
+    return F.pad(x, [-m for m in reversed(margin) for _ in range(2)])
