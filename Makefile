@@ -11,7 +11,7 @@ SCREEN_PACKAGES := xvfb xauth libgl1 libegl1 libglx-mesa0 libgl1-mesa-dri \
   libxkbcommon-x11-0 libdbus-1-3 libxcb-cursor0 libxcb-icccm4 libxcb-image0 \
   libxcb-keysyms1 libxcb-randr0 libxcb-render-util0 libxcb-shape0 libxcb-xinerama0
 
-.PHONY: demo test lint benchmark interaction screenshots clean
+.PHONY: demo test lint benchmark speed interaction screenshots clean
 
 demo: $(VENV)/.demo
 	$(BIN)/napari-unet demo --output demo-output
@@ -30,6 +30,10 @@ lint: $(VENV)/.test
 
 benchmark: $(VENV)/.test
 	$(BIN)/python -m benchmarks.accuracy
+
+speed: $(VENV)/.test
+	$(BIN)/pip install --constraint constraints.txt --editable '.[benchmark]'
+	$(BIN)/python -m benchmarks.speed
 
 interaction: $(VENV)/.test $(VENV)/.screen
 	$(SCREEN) $(BIN)/python -m benchmarks.interaction

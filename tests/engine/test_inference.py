@@ -19,6 +19,8 @@ from napari_unet.core.memory import peak_values
 from napari_unet.core.normalisation import measure
 from napari_unet.core.settings import Prediction
 from napari_unet.engine.inference import predict
+from napari_unet.engine.network import prepare
+from napari_unet.engine.tile_run import TileRun
 from napari_unet.engine.unet import UNet
 
 if TYPE_CHECKING:
@@ -213,6 +215,34 @@ def test_running_out_of_memory_halves_the_tile_and_keeps_the_result(
         if isinstance(event, TileDone):
             covered[event.box] += 1
     assert (covered == 1).all()
+
+
+@pytest.mark.parametrize("full_at", [None, 1, 4])
+def test_a_tile_ahead_changes_nothing(
+    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch, full_at: int | None
+) -> None:
+    model = random_model(u_shape(ndim=2, channels=1, classes=2, width=3, depth=2))
+    data = rng.random((70, 90), np.float32)
+    expected = tiled(model, data, 24)
+    image = Image(data, "yx")
+    network = prepare(model, "cpu", "fp32")
+    runs, forward = [0], UNet.forward
+
+    def limited(self: UNet, window: torch.Tensor) -> torch.Tensor:
+        runs[0] += 1
+        if runs[0] == full_at:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return forward(self, window)
+
+    monkeypatch.setattr(UNet, "forward", limited)
+    tiles = TileRun(network, next(image.fields(2)), measure(image), output=(24, 24))
+    tiles.ahead = 1
+    found = np.full(expected.shape, np.nan, np.float32)
+    for tile, probabilities in tiles:
+        assert np.isnan(found[(slice(None), *tile.target)]).all()
+        found[(slice(None), *tile.target)] = probabilities
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    assert (tiles.output == (24, 24)) == (full_at is None)
 
 
 def test_memory_that_no_tile_fits_into_is_told(

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from functools import partial
 from itertools import product
 
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from napari_unet.core.architecture import Architecture, Level, paper, u_shape, unet3d
 from napari_unet.engine.unet import UNet
@@ -182,3 +184,44 @@ def test_levels_may_have_their_own_kernels() -> None:
     with torch.device("meta"):
         scores = UNet(table)(torch.empty(1, 1, *table.input_size(output)))
     assert scores.shape[2:] == output
+
+
+def by_the_drawing(module: UNet, image: torch.Tensor) -> torch.Tensor:
+    """Fig. 1 of the paper with two poolings, in plain operations."""
+    w = dict(module.named_parameters())
+
+    def double(x: torch.Tensor, name: str) -> torch.Tensor:
+        for k in (0, 2):
+            x = F.conv2d(x, w[f"{name}.{k}.weight"], w[f"{name}.{k}.bias"]).relu()
+        return x
+
+    def join(x: torch.Tensor, skip: torch.Tensor, depth: int) -> torch.Tensor:
+        name = f"up_conv.{depth}.0"
+        x = F.conv_transpose2d(x, w[f"{name}.weight"], w[f"{name}.bias"], stride=2)
+        cut = (skip.shape[-1] - x.shape[-1]) // 2
+        return torch.cat((x, skip[..., cut:-cut, cut:-cut]), dim=1)
+
+    first = double(image, "down.0")
+    second = double(F.max_pool2d(first, 2), "down.1")
+    third = double(F.max_pool2d(second, 2), "down.2")
+    x = double(join(third, second, 1), "up.1")
+    x = double(join(x, first, 0), "up.0")
+    return F.conv2d(x, w["score.weight"], w["score.bias"])
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_scores_and_gradients_are_those_of_the_drawing(channels: int) -> None:
+    torch.manual_seed(0)
+    module = UNet(u_shape(ndim=2, channels=channels, classes=2, width=4, depth=2))
+    module.to(memory_format=module.layout)  # type: ignore[call-overload]
+    image = torch.rand(2, channels, 60, 60)
+    found = []
+    for network in (module, partial(by_the_drawing, module)):
+        module.zero_grad()
+        scores = network(image)
+        scores.square().mean().backward()
+        found.append((scores, [p.grad.clone() for p in module.parameters()]))
+    (ours, gradients), (plain, expected) = found
+    torch.testing.assert_close(ours, plain, rtol=1e-4, atol=1e-5)
+    for gradient, wanted in zip(gradients, expected, strict=True):
+        torch.testing.assert_close(gradient, wanted, rtol=1e-3, atol=1e-5)

@@ -26,6 +26,7 @@ from napari_unet.engine.block_segmentation import DEFAULT_SIZES, BlockSegmentati
 from napari_unet.engine.device import describe
 from napari_unet.engine.inference import Tiles, output_shape, predict
 from napari_unet.engine.tile_run import choose_tile, lengths
+from napari_unet.io.behind import Behind, WrittenBehind
 from napari_unet.io.ome_zarr import CHUNK
 
 if TYPE_CHECKING:
@@ -142,22 +143,22 @@ class BlockPrediction:
         whole = prod(self._image.field_shape(self._table.ndim)) * len(self._fields)
         done = whole - sum(prod(lengths(box)) * len(group) for _, group, box in todo)
         scales: dict[int, GreyScale] = {}
-        for step, group, box in todo:
-            pixels = prod(lengths(box)) * len(group)
-            for event in self._tiles(out, group, box, output, scales):
-                if isinstance(event, TileHalved):
-                    output = event.output
-                elif isinstance(event, TileDone):
-                    event = replace(
-                        event,
-                        progress=(done + pixels * event.progress) / whole,
-                        field_done=event.field_done and box is boxes[-1],
-                    )
-                yield event
-            for field in group:
-                out.flush(Field(Image(out.data, out.axes), field.t, field.z).index(box))
-            self._work.done(step)
-            done += pixels
+        with Behind() as behind:
+            written = WrittenBehind(behind, out.write_part, out.data.shape)
+            for step, group, box in todo:
+                pixels = prod(lengths(box)) * len(group)
+                for event in self._tiles(written, group, box, output, scales):
+                    if isinstance(event, TileHalved):
+                        output = event.output
+                    elif isinstance(event, TileDone):
+                        event = replace(
+                            event,
+                            progress=(done + pixels * event.progress) / whole,
+                            field_done=event.field_done and box is boxes[-1],
+                        )
+                    yield event
+                behind.do(self._note, step, out, group, box)
+                done += pixels
         yield PredictionFinished(
             None,
             self._axes,
@@ -167,29 +168,36 @@ class BlockPrediction:
             perf_counter() - started,
         )
 
+    def _note(
+        self, step: str, out: LargeArray, group: Sequence[Field], box: Box
+    ) -> None:
+        """Note a block, once all of it is on the disk."""
+        for field in group:
+            out.flush(Field(Image(out.data, out.axes), field.t, field.z).index(box))
+        self._work.done(step)
+
     def _tiles(
         self,
-        out: LargeArray,
+        out: WrittenBehind,
         group: Sequence[Field],
         box: Box,
         output: tuple[int, ...],
         scales: dict[int, GreyScale],
     ) -> Iterator[Event]:
         """Predict one block, or several small fields."""
-        with out.explained():
-            for event in predict(
-                self._network,
-                self._image,
-                out=out.data,
-                axes=self._axes,
-                settings=self._settings,
-                planes=[(field.t, field.z) for field in group],
-                region=box,
-                tiles=Tiles(output),
-                scales=scales,
-            ):
-                if not isinstance(event, PredictionFinished):
-                    yield event
+        for event in predict(
+            self._network,
+            self._image,
+            out=out,
+            axes=self._axes,
+            settings=self._settings,
+            planes=[(field.t, field.z) for field in group],
+            region=box,
+            tiles=Tiles(output),
+            scales=scales,
+        ):
+            if not isinstance(event, PredictionFinished):
+                yield event
 
     def _groups(self, blocks: int) -> list[list[Field]]:
         """Put small fields together: noting each would take as long as it."""

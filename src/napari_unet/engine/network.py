@@ -35,6 +35,37 @@ Averaging = Literal["none", "dihedral"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Answer:
+    """Probabilities that a device is perhaps still computing."""
+
+    tensor: Tensor
+    ready: torch.cuda.Event | None = None
+
+    @classmethod
+    def of(cls, tensor: Tensor) -> Answer:
+        """Begin to bring the probabilities of a device into the memory of the CPU."""
+        if tensor.device.type != "cuda":
+            return cls(tensor.cpu())
+        copy = torch.empty_like(tensor, device="cpu", pin_memory=True)
+        copy.copy_(tensor, non_blocking=True)
+        ready = torch.cuda.Event()
+        ready.record()
+        return cls(copy, ready)
+
+    def result(self) -> NDArray[np.float32]:
+        """Wait for the probabilities.
+
+        Returns
+        -------
+        ndarray of float32, shape (classes, [z,] y, x), in [0, 1]
+        """
+        if self.ready is not None:
+            self.ready.synchronize()
+        found: NDArray[np.float32] = self.tensor.numpy()
+        return found
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Network:
     """A network in eval mode, with where and how it computes.
 
@@ -65,11 +96,19 @@ class Network:
         ndim = self.module.architecture.ndim
         return rescaling(self.spacing_um, image.spacing_um, ndim, image.name)
 
-    @torch.inference_mode()
     def probabilities(
         self, window: NDArray[np.float32], averaging: Averaging = "none"
     ) -> NDArray[np.float32]:
-        """Run the network on one window.
+        """Run the network on one window; see `start`."""
+        return self.start(window, averaging).result()
+
+    @torch.inference_mode()
+    def start(
+        self, window: NDArray[np.float32], averaging: Averaging = "none"
+    ) -> Answer:
+        """Begin to run the network on one window.
+
+        A GPU computes on its own from here; the CPU has computed when this returns.
 
         Parameters
         ----------
@@ -82,9 +121,12 @@ class Network:
 
         Returns
         -------
-        ndarray of float32, shape (classes, [z,] y, x), in [0, 1]
+        Answer
         """
-        batch = torch.from_numpy(window)[None].to(self.device, dtype(self.precision))
+        batch = torch.from_numpy(window)[None]
+        if self.device.type == "cuda":
+            batch = batch.pin_memory()
+        batch = batch.to(self.device, dtype(self.precision), non_blocking=True)
         if averaging == "none":
             mean = self._softmax(batch)
         else:
@@ -94,8 +136,7 @@ class Network:
                 for flip in (False, True)
             ]
             mean = torch.stack(views).mean(dim=0)
-        result: NDArray[np.float32] = mean[0].cpu().numpy()
-        return result
+        return Answer.of(mean[0])
 
     def _softmax(self, batch: Tensor) -> Tensor:
         return torch.softmax(self.module(batch).float(), dim=1)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from math import ceil
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from napari_unet.core.memory import choose_output, halve_output, output_with_stride
 from napari_unet.core.rescaling import Rescaled
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from napari_unet.core.image import Field
     from napari_unet.core.normalisation import GreyScale
     from napari_unet.core.tiles import Box, Tile
-    from napari_unet.engine.network import Averaging, Network
+    from napari_unet.engine.network import Answer, Averaging, Network
 
 # Share of the free memory that feature maps may take; the rest is for everything else.
 _MEMORY_SHARE = 0.5
@@ -56,6 +57,14 @@ class TileRun:
     factors : tuple of float, optional
         As `core.rescaling.rescaling` gives them: the field is resampled for the network
         and its answer brought back. Targets are pixels of the field in any case.
+
+    Attributes
+    ----------
+    region : tuple of slice
+    output : tuple of int
+        As it is now.
+    ahead : int
+        Tiles that a device which computes on its own is given before they are needed.
     """
 
     def __init__(
@@ -78,18 +87,19 @@ class TileRun:
         self._focus = focus
         self.region = region or tuple(slice(0, n) for n in field.shape)
         self.output = output or choose_tile(network, lengths(self.region, factors))
+        self.ahead = 1 if network.device.type == "cuda" else 0
 
     def __iter__(self) -> Iterator[tuple[Tile, NDArray[np.float32]]]:
         waiting = deque(self._plan(self.region))
         while waiting:
-            probabilities = self._try(waiting[0])
-            if probabilities is None:
-                self._halve()
-                smaller = [self._plan(tile.target) for tile in waiting]
-                waiting = deque(chain.from_iterable(smaller))
-                continue
-            tile = waiting.popleft()
-            yield tile, probabilities[(slice(None), *tile.inner)]
+            for tile, probabilities in self._in_turn(list(waiting)):
+                if probabilities is None:
+                    self._halve()
+                    smaller = [self._plan(tile.target) for tile in waiting]
+                    waiting = deque(chain.from_iterable(smaller))
+                else:
+                    waiting.popleft()
+                    yield tile, probabilities[(slice(None), *tile.inner)]
 
     def glance(
         self, output: tuple[int, ...]
@@ -99,9 +109,9 @@ class TileRun:
         Nothing if memory runs out.
         """
         nearest = self._plan(self.region, output)[0]
-        probabilities = self._try(nearest)
-        if probabilities is not None:
-            yield nearest, probabilities[(slice(None), *nearest.inner)]
+        for tile, probabilities in self._in_turn([nearest]):
+            if probabilities is not None:
+                yield tile, probabilities[(slice(None), *tile.inner)]
 
     def _plan(self, region: Box, output: tuple[int, ...] | None = None) -> list[Tile]:
         """Cut a region into tiles; rescaled, they are in pixels of the field."""
@@ -119,29 +129,63 @@ class TileRun:
             focus=self._focus,
         )
 
-    def _try(self, tile: Tile) -> NDArray[np.float32] | None:
-        """Predict one tile; None if memory ran out."""
-        try:
-            if self._rescaled is not None:
-                return self._answer_on_own_grid(self._rescaled, tile)
+    def _in_turn(
+        self, tiles: Sequence[Tile]
+    ) -> Iterator[tuple[Tile, NDArray[np.float32] | None]]:
+        """Predict tiles in their order, and end with None where memory runs out.
+
+        The next window is read while the network computes; a GPU has the next to
+        compute while an answer is brought back and used.
+        """
+        started: deque[tuple[Tile, Answer | None]] = deque()
+        with ThreadPoolExecutor(1, "read-ahead") as reader:
+            ahead = reader.submit(self._read, tiles[0])
+            for number, tile in enumerate(tiles):
+                window = ahead.result()
+                if number + 1 < len(tiles):
+                    ahead = reader.submit(self._read, tiles[number + 1])
+                started.append((tile, self._try(window)))
+                if started[-1][1] is None:
+                    break
+                while len(started) > self.ahead:
+                    yield self._taken(*started.popleft())
+            for last in started:
+                yield self._taken(*last)
+
+    def _read(self, tile: Tile) -> NDArray[np.float32]:
+        """Return what the network has to see for a tile."""
+        if self._rescaled is None:
             window = read_window(self._field, tile.start, tile.size)
-            return self._answer(window)
+        else:
+            table = self._network.module.architecture
+            size = table.output_covering(self._rescaled.covering(tile.size, table.step))
+            origin = self._rescaled.window_start(tile.start, table.step)
+            start = [o - h for o, h in zip(origin, table.halo, strict=True)]
+            window = read_window(self._rescaled, start, table.input_size(size))
+        return self._scale.apply(window)
+
+    def _try(self, window: NDArray[np.float32]) -> Answer | None:
+        """Have the network compute; None if memory ran out."""
+        try:
+            return self._network.start(window, self._averaging)
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
         release_memory(self._network.device)
         return None
 
-    def _answer(self, window: NDArray[Any]) -> NDArray[np.float32]:
-        return self._network.probabilities(self._scale.apply(window), self._averaging)
-
-    def _answer_on_own_grid(self, image: Rescaled, tile: Tile) -> NDArray[np.float32]:
-        table = self._network.module.architecture
-        origin = image.window_start(tile.start, table.step)
-        output = table.output_covering(image.covering(tile.size, table.step))
-        start = [o - h for o, h in zip(origin, table.halo, strict=True)]
-        window = read_window(image, start, table.input_size(output))
-        return image.on_own_grid(self._answer(window), origin, tile.start, tile.size)
+    def _taken(
+        self, tile: Tile, answer: Answer | None
+    ) -> tuple[Tile, NDArray[np.float32] | None]:
+        """Wait for an answer, and bring it onto the field's own grid."""
+        if answer is None:
+            return tile, None
+        found = answer.result()
+        if self._rescaled is not None:
+            step = self._network.module.architecture.step
+            origin = self._rescaled.window_start(tile.start, step)
+            found = self._rescaled.on_own_grid(found, origin, tile.start, tile.size)
+        return tile, found
 
     def _halve(self) -> None:
         smaller = halve_output(self._network.module.architecture, self.output)

@@ -193,16 +193,20 @@ class LargeArray:
             for i, n in zip(index, self.data.shape, strict=True)
             if isinstance(i, slice)
         ]
-        with self.explained():
-            self.data[index] = values.reshape(lengths)
+        self.write_part(index, values.reshape(lengths))
         self.flush(index)
+
+    def write_part(self, index: tuple[int | slice, ...], values: NDArray[Any]) -> None:
+        """Write a box that is brought to the disk later, by `flush`."""
+        with self._explained():
+            self.data[index] = values
 
     def flush(self, index: tuple[int | slice, ...]) -> None:
         """Bring what was written to a box to the disk."""
-        with self.explained():
+        with self._explained():
             flush_box(self._path, self.data, index)
 
-    def explained(self) -> AbstractContextManager[None]:
+    def _explained(self) -> AbstractContextManager[None]:
         """Say in one sentence why writing to the array fails."""
         return explained(self._path, self._path)
 

@@ -1,0 +1,125 @@
+"""`python -m benchmarks.speed [NAME...]`: what is measured, and the page it is on.
+
+About 12 minutes on two CPU cores with nothing else running; `--all` adds the image of a
+gigapixel, `--device cuda` measures the rows that are for a GPU.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarks.speed.report import report, store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from benchmarks.speed.row import Row
+
+_RESULTS = Path("docs/performance.json")
+_PAGE = Path("docs/performance.md")
+NOTES: dict[str, str] = {}
+
+
+def main() -> int:
+    """Measure all rows or those named; write and print them."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.speed")
+    parser.add_argument("names", nargs="*", help="only these (default: all)")
+    parser.add_argument("--all", action="store_true", help="also the gigapixel")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--output", type=Path, default=Path("benchmark-output/speed"))
+    options = parser.parse_args()
+    known = measurements(options)
+    extra = set() if options.all else {"gigapixel"}
+    for name in options.names or [name for name in known if name not in extra]:
+        if name not in known:
+            parser.error(f"{name!r} is none of {', '.join(known)}.")
+        rows = known[name]()
+        for row in rows:
+            verdict = "met" if row.met else "MISSED"
+            print(
+                f"{row.what} | {row.against} | {row.value:.4g}{row.unit} "
+                f"({row.sign} {row.target:g}) {verdict} | {row.found}",
+                flush=True,
+            )
+        store(_RESULTS, machine(options.device), name, rows)
+    _PAGE.write_text(
+        report(json.loads(_RESULTS.read_text(encoding="utf-8")), NOTES),
+        encoding="utf-8",
+    )
+    return 0
+
+
+def measurements(options: argparse.Namespace) -> dict[str, Callable[[], list[Row]]]:
+    """Return what can be measured on a device, by name, in order."""
+    from benchmarks.speed import predicting, training
+
+    device = options.device
+    if device == "cuda":
+        return {
+            "cuda_small": lambda: [predicting.small_image(device)],
+            "cuda_limit": lambda: predicting.against_the_limit(device, 8192, 0.5),
+            "cuda_pipeline": lambda: [predicting.against_its_network(device, 8192)],
+            "cuda_training": lambda: [
+                training.step_with_augmentation(preset, device, 100)
+                for preset in ("quick", "paper")
+            ],
+        }
+    from benchmarks.speed.cells import cells_of_a_large_image
+    from benchmarks.speed.gigapixel import gigapixel
+    from benchmarks.speed.precision import half_precision
+    from benchmarks.speed.starting import importing
+    from benchmarks.speed.weights import weights
+
+    def in_a_folder(work: Callable[[Path], list[Row]]) -> list[Row]:
+        options.output.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=options.output) as folder:
+            return work(Path(folder))
+
+    return {
+        "import": importing,
+        "monai": predicting.against_monai,
+        "limit": lambda: predicting.against_the_limit(device, 2048, 0.85),
+        "pipeline": lambda: [predicting.against_its_network(device)],
+        "training": lambda: [
+            training.step_with_augmentation("quick", device, 100),
+            training.step_with_augmentation("paper", device, 8),
+        ],
+        "precision": lambda: half_precision(options.data, options.output),
+        "weights": weights,
+        "cells": lambda: in_a_folder(cells_of_a_large_image),
+        "gigapixel": lambda: in_a_folder(gigapixel),
+    }
+
+
+def machine(device: str) -> dict[str, str]:
+    """Say on what was measured."""
+    import torch
+
+    from napari_unet.engine.device import describe
+
+    return {
+        "": describe(torch.device(device)),
+        "processor": _processor(),
+        "system": platform.platform(terse=True),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+    }
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if "model name" in line]
+    return f"{names[0] if names else platform.processor()} ({os.cpu_count()} cores)"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
