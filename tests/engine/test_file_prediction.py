@@ -25,6 +25,7 @@ from napari_unet.io.images import read_image
 from napari_unet.io.model_file import save_model
 from napari_unet.io.ome_zarr import create_zarr
 from napari_unet.io.prediction_folder import KINDS, PredictionFolder
+from napari_unet.io.unfinished import LargeArray
 
 CPU = Prediction(device="cpu", precision="fp32", tile=32)
 ALL = Segmentation(min_size=0)
@@ -232,6 +233,31 @@ def test_finished_blocks_are_not_predicted_again(tmp_path):
     assert len(whole) - 9 <= len(again) < len(whole)
     assert again[0].progress > 1 / len(whole)
     assert again[-1].progress == 1
+
+
+@pytest.mark.parametrize("failing", [0, 3, 10])
+def test_a_block_that_could_not_be_written_is_predicted_again(
+    tmp_path, monkeypatch, failing
+):
+    file = tmp_path / "a.zarr"
+    write_image(file, (120, 140), "yx")
+    write, writes = LargeArray.write_part, [0]
+
+    def full(self, index, values):
+        writes[0] += 1
+        if writes[0] > failing:
+            raise OSError("no space left on the disk")
+        write(self, index, values)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LargeArray, "write_part", full)
+        with pytest.raises(OSError, match="no space left"):
+            list(predictor(cropping_model(2), tmp_path / "out", file))
+    list(predictor(cropping_model(2), tmp_path / "out", file))
+    list(predictor(cropping_model(2), tmp_path / "whole", file))
+    for kind, expected in outputs(tmp_path / "whole", "zarr").items():
+        found = outputs(tmp_path / "out", "zarr")[kind]
+        np.testing.assert_array_equal(found, expected)
 
 
 @pytest.mark.parametrize("change", ["image", "overwrite"])

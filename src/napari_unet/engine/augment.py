@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from napari_unet.core.recipe import Augmentation
 
 _GRID = 3
+# Standard deviation of a Gaussian that changes nothing, in pixels.
+_SHARP = 0.05
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,38 +43,45 @@ class Deformation:
     matrix: NDArray[np.float64]
     displacements: NDArray[np.float64]
 
-    def coordinates(
-        self, size: Sequence[int], centre: Sequence[float], device: torch.device
-    ) -> Tensor:
-        """Return image coordinates of each pixel of a patch.
 
-        Parameters
-        ----------
-        size : sequence of int
-            Size of the patch in pixels.
-        centre : sequence of float
-            Image coordinates of its centre.
-        device : torch.device
+def coordinates(
+    deformations: Sequence[Deformation],
+    size: Sequence[int],
+    centres: Sequence[Sequence[float]],
+    device: torch.device,
+) -> Tensor:
+    """Return image coordinates of each pixel of some patches.
 
-        Returns
-        -------
-        Tensor of float32, shape (ndim, *size)
-        """
-        ndim = len(size)
-        axes = [torch.arange(n, device=device) - (n - 1) / 2 for n in size]
-        place = torch.stack(torch.meshgrid(*axes, indexing="ij"))
-        if self.displacements.any():
-            field = torch.as_tensor(self.displacements, device=device).float()
-            for axis, n in enumerate(size):
-                spread = _bicubic(n, device)
-                field = torch.movedim(
-                    torch.tensordot(field, spread, dims=([axis + 1], [1])), -1, axis + 1
-                )
-            place = place + field
-        matrix = torch.as_tensor(self.matrix, device=device).float()
-        origin = torch.as_tensor(centre, device=device).float()
-        moved: Tensor = torch.tensordot(matrix, place, dims=1)
-        return moved + origin.view(-1, *(1,) * ndim)
+    Parameters
+    ----------
+    deformations : sequence of Deformation
+        One for each patch.
+    size : sequence of int
+        Size of each patch in pixels.
+    centres : sequence of sequence of float
+        Image coordinates of their centres.
+    device : torch.device
+
+    Returns
+    -------
+    Tensor of float32, shape (patches, ndim, *size)
+    """
+    ndim = len(size)
+    axes = [torch.arange(n, device=device) - (n - 1) / 2 for n in size]
+    place = torch.stack(torch.meshgrid(*axes, indexing="ij")).expand(
+        len(deformations), ndim, *size
+    )
+    displacements = np.stack([d.displacements for d in deformations])
+    if displacements.any():
+        field = torch.as_tensor(displacements, device=device).float()
+        for axis, n in enumerate(size, start=2):
+            # one axis of grid points becomes one of pixels
+            field = (field.movedim(axis, -1) @ _bicubic(n, device).T).movedim(-1, axis)
+        place = place + field
+    matrix = torch.as_tensor(np.stack([d.matrix for d in deformations]), device=device)
+    origin = torch.as_tensor(np.array(centres), device=device).float()
+    moved: Tensor = matrix.float() @ place.flatten(2) + origin[:, :, None]
+    return moved.view(len(deformations), ndim, *size)
 
 
 def draw_deformation(
@@ -139,13 +148,13 @@ def sample(pixels: Tensor, coordinates: Tensor, *, nearest: bool = False) -> Ten
 
 
 def change_greys(
-    image: Tensor, settings: Augmentation, rng: np.random.Generator
+    images: Tensor, settings: Augmentation, rng: np.random.Generator
 ) -> Tensor:
     """Change brightness, contrast and gamma, blur, and add noise.
 
     Parameters
     ----------
-    image : Tensor of float32, shape (channels, [z,] y, x)
+    images : Tensor of float32, shape (patches, channels, [z,] y, x)
         Normalised to sd 1.
     settings : Augmentation
     rng : numpy.random.Generator
@@ -154,27 +163,28 @@ def change_greys(
     -------
     Tensor of float32, same shape
     """
-    each = (image.shape[0], *(1,) * (image.ndim - 1))
 
-    def draw(low: float, high: float) -> Tensor:
-        amounts = rng.uniform(low, high, size=each)
-        return torch.as_tensor(amounts, device=image.device).float()
+    def draw(low: float, high: float, channels: int = images.shape[1]) -> Tensor:
+        shape = (len(images), channels, *(1,) * (images.ndim - 2))
+        amounts = rng.uniform(low, high, size=shape)
+        return torch.as_tensor(amounts, device=images.device).float()
 
     if settings.gamma > 1:
-        dims = tuple(range(1, image.ndim))
-        low = image.amin(dim=dims, keepdim=True)
-        span = (image.amax(dim=dims, keepdim=True) - low).clamp_min(1e-6)
+        dims = tuple(range(2, images.ndim))
+        low = images.amin(dim=dims, keepdim=True)
+        span = (images.amax(dim=dims, keepdim=True) - low).clamp_min(1e-6)
         exponent = torch.exp(draw(-log(settings.gamma), log(settings.gamma)))
-        image = ((image - low) / span).clamp_min(1e-6) ** exponent * span + low
+        images = ((images - low) / span).clamp_min(1e-6) ** exponent * span + low
     contrast = torch.exp(draw(-log(settings.contrast), log(settings.contrast)))
-    image = image * contrast + draw(-settings.brightness, settings.brightness)
-    image = _blur(image, rng.uniform(0, settings.blur) if settings.blur else 0.0)
+    images = images * contrast + draw(-settings.brightness, settings.brightness)
+    if settings.blur:
+        images = _blur(images, draw(0, settings.blur, channels=1))
     if settings.noise:
-        generator = torch.Generator(image.device)
+        generator = torch.Generator(images.device)
         generator.manual_seed(int(rng.integers(2**63)))
-        noise = torch.empty_like(image).normal_(generator=generator)
-        image = image + rng.uniform(0, settings.noise) * noise
-    return image
+        noise = torch.empty_like(images).normal_(generator=generator)
+        images = images + draw(0, settings.noise, channels=1) * noise
+    return images
 
 
 @cache
@@ -198,22 +208,24 @@ def _cubic(d: Tensor, a: float = -0.75) -> Tensor:
     return torch.where(d <= 1, near, torch.where(d < 2, far, 0.0))
 
 
-def _blur(image: Tensor, sigma: float) -> Tensor:
-    """Blur y and x with a Gaussian; less than a third of a pixel is none.
+def _blur(images: Tensor, sigma: Tensor) -> Tensor:
+    """Blur y and x of each patch with a Gaussian.
 
     Beyond the edge there is nothing: what remains of the Gaussian is scaled up.
+
+    Parameters
+    ----------
+    images : Tensor of float32, shape (patches, channels, [z,] y, x)
+    sigma : Tensor of float32, shape (patches, 1, [1,] 1, 1)
+        Standard deviations in pixels.
     """
-    if sigma < 0.3:
-        return image
+    sigma = sigma.clamp_min(_SHARP).flatten(-2)
     for axis in (-2, -1):
-        kernel = torch.exp(_distance(image.shape[axis], image.device) / -(2 * sigma**2))
-        kernel /= kernel.sum(dim=0)
-        image = (image.movedim(axis, -1) @ kernel).movedim(-1, axis)
-    return image
-
-
-@cache
-def _distance(size: int, device: torch.device) -> Tensor:
-    """Return the squared distance of each pixel of a row to each."""
-    at = torch.arange(size, device=device)
-    return (at[:, None] - at).square().float()
+        n = images.shape[axis]
+        offset = torch.arange(1 - n, n, device=images.device)
+        line = torch.exp(offset**2 / (-2 * sigma**2))
+        # from all windows of the line, the matrix with the Gaussian along its diagonal
+        kernel = line.unfold(-1, n, 1).flip(-1)
+        kernel = kernel / kernel.sum(dim=-2, keepdim=True)
+        images = (images.movedim(axis, -1) @ kernel).movedim(-1, axis)
+    return images

@@ -15,8 +15,10 @@ if TYPE_CHECKING:
 
 # Steps between two looks at whether the weights are worth keeping.
 LOOK = 25
-# Steps in a row with a single class predicted that are no longer a slow start.
-_PATIENCE = 300
+# Steps between two looks at which classes are predicted.
+GLANCE = 10
+# Such looks in a row at a single class that are no longer a slow start.
+_PATIENCE = 30
 # A loss that falls by this share in that time is still on its way.
 _FALL = 0.02
 # Drop of the IoU on what is held out that is no chance.
@@ -26,12 +28,13 @@ _DROP = 0.1
 class SingleClassGuard:
     """Notices a network that sees one class everywhere and no longer learns.
 
-    A step counts if the labels of its patches have at least two classes and the network
-    predicts a single one for all labelled pixels. It speaks up after 300 such steps in
-    a row in which the smoothed loss did not fall by 2 %. Steps whose labels have one
-    class neither count nor end the row. Early in training, or with rare classes, a
-    healthy network predicts only background for long, but then its loss falls; one that
-    is dead, its last activations all zero, has a loss that stays.
+    It looks at each tenth step. A look counts if the labels of the patches have at
+    least two classes and the network predicts a single one for all labelled pixels. It
+    speaks up after 30 such looks in a row in which the smoothed loss did not fall by
+    2 %. Looks at labels of one class neither count nor end the row. Early in training,
+    or with rare classes, a healthy network predicts only background for long, but then
+    its loss falls; one that is dead, its last activations all zero, has a loss that
+    stays.
     """
 
     def __init__(self) -> None:
@@ -39,7 +42,7 @@ class SingleClassGuard:
         self._loss = 0.0
 
     def look(self, labelled: int, predicted: int, smoothed: float) -> bool:
-        """Take note of a step; whether training should stop.
+        """Take note of a look; whether training should stop.
 
         Parameters
         ----------

@@ -16,15 +16,21 @@ from torch import Tensor
 
 from napari_unet.core.annotations import IGNORED
 from napari_unet.core.tiles import read_window
-from napari_unet.engine.augment import change_greys, draw_deformation, sample
+from napari_unet.engine.augment import (
+    change_greys,
+    coordinates,
+    draw_deformation,
+    sample,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
     from napari_unet.core.recipe import Augmentation
     from napari_unet.core.training_set import Example
+    from napari_unet.engine.augment import Deformation
 
 # Enough places to choose from in one example; more would only take memory.
 _PLACES = 2**18
@@ -79,6 +85,7 @@ class Sampler:
     ) -> None:
         self._output = tuple(output)
         self._halo = tuple(halo)
+        self._inside = tuple(slice(h, h + o) for h, o in zip(halo, output, strict=True))
         self._foreground = foreground
         self._augmentation = augmentation
         self._device = device
@@ -128,29 +135,36 @@ class Sampler:
         Batch
         """
         rng = np.random.default_rng([self._seed, 1, step])
-        patches = [self._patch(rng) for _ in range(size)]
-        return Batch(*(torch.stack(parts) for parts in zip(*patches, strict=True)))
+        examples, deformations, centres = zip(
+            *(self._place(rng) for _ in range(size)), strict=True
+        )
+        window = [o + 2 * h for o, h in zip(self._output, self._halo, strict=True)]
+        at = coordinates(deformations, window, centres, self._device)
+        inner = at[(slice(None), slice(None), *self._inside)]
+        images = [
+            self._image(example, *frame)
+            for example, frame in zip(examples, _frames(at), strict=True)
+        ]
+        labels = [
+            self._labels(example, *frame)
+            for example, frame in zip(examples, _frames(inner), strict=True)
+        ]
+        return Batch(
+            change_greys(torch.stack(images), self._augmentation, rng),
+            *(torch.stack(parts) for parts in zip(*labels, strict=True)),
+        )
 
-    def _patch(self, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    def _place(
+        self, rng: np.random.Generator
+    ) -> tuple[Example, Deformation, list[float]]:
+        """Draw where a patch comes from."""
         wanted = self._on_objects if rng.random() < self._foreground else self._anywhere
         places = wanted if wanted.count else self._anywhere
         number, pixel = places.draw(rng)
         example = self._examples[number]
         deformation = draw_deformation(self._augmentation, example.spacing, rng)
         centre = self._centre(pixel, example.field.shape, deformation.matrix, rng)
-        window = [o + 2 * h for o, h in zip(self._output, self._halo, strict=True)]
-        at = deformation.coordinates(window, centre, self._device)
-        image = change_greys(self._image(example, at), self._augmentation, rng)
-        inner = at[
-            (
-                slice(None),
-                *(
-                    slice(h, n - h or None)
-                    for h, n in zip(self._halo, window, strict=True)
-                ),
-            )
-        ]
-        return image, *self._labels(example, inner)
+        return example, deformation, centre
 
     def _centre(
         self,
@@ -166,19 +180,21 @@ class Sampler:
         inside = np.clip(shifted, half, 2 * middle - half)
         return [float(v) for v in np.where(half > middle, middle, inside)]
 
-    def _image(self, example: Example, at: Tensor) -> Tensor:
-        start, size, local = _frame(at)
+    def _image(
+        self, example: Example, start: list[int], size: list[int], at: Tensor
+    ) -> Tensor:
         window = example.scale.apply(read_window(example.field, start, size))
-        return sample(torch.from_numpy(window).to(self._device), local)
+        return sample(torch.from_numpy(window).to(self._device), at)
 
-    def _labels(self, example: Example, at: Tensor) -> tuple[Tensor, Tensor]:
-        start, size, local = _frame(at)
+    def _labels(
+        self, example: Example, start: list[int], size: list[int], at: Tensor
+    ) -> tuple[Tensor, Tensor]:
         classes = _padded(example.classes, start, size, IGNORED).astype(np.float32)
         border = _padded(example.border, start, size, 0)
         moved = sample(
-            torch.from_numpy(classes[None]).to(self._device), local, nearest=True
+            torch.from_numpy(classes[None]).to(self._device), at, nearest=True
         )
-        weight = sample(torch.from_numpy(border[None]).to(self._device), local)
+        weight = sample(torch.from_numpy(border[None]).to(self._device), at)
         return moved[0].to(torch.uint8), weight[0]
 
 
@@ -215,14 +231,15 @@ class _Places:
         return number, np.array(np.unravel_index(flat, mask.shape))
 
 
-def _frame(at: Tensor) -> tuple[list[int], list[int], Tensor]:
-    """Return start and size of the box around coordinates, and them relative to it."""
-    flat = at.flatten(1)
-    low, high = flat.aminmax(dim=1)
-    start = low.floor()
-    size = high.ceil() - start + 1
-    local = at - start.view(-1, *(1,) * (at.ndim - 1))
-    return [int(v) for v in start], [int(v) for v in size], local
+def _frames(at: Tensor) -> Iterator[tuple[list[int], list[int], Tensor]]:
+    """Yield start and size of the box around each patch, and its place in there."""
+    flat = at.flatten(2)
+    low, high = flat.aminmax(dim=2)
+    first = low.floor()
+    local = (flat - first[:, :, None]).unflatten(2, at.shape[2:])
+    starts, stops = first.int().tolist(), high.ceil().int().tolist()
+    for start, stop, place in zip(starts, stops, local, strict=True):
+        yield start, [b - a + 1 for a, b in zip(start, stop, strict=True)], place
 
 
 def _padded(

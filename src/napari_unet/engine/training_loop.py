@@ -19,6 +19,7 @@ from napari_unet.core.model import Progress, Score
 from napari_unet.engine.corrections import Corrections, corrected
 from napari_unet.engine.device import dtype, is_out_of_memory
 from napari_unet.engine.guards import (
+    GLANCE,
     LOOK,
     SingleClassGuard,
     advice,
@@ -191,7 +192,8 @@ class TrainingLoop:
             state.record = state.record.replace(step=step + 1)
             state.average(self._settings.averaging)
             self._follow(value)
-            self._look_at_classes(scores.detach(), batch)
+            if step % GLANCE == 0:
+                self._look_at_classes(scores.detach(), batch)
         return value
 
     def _scores(self, image: Tensor, step: int) -> Tensor:
@@ -273,7 +275,7 @@ class TrainingLoop:
             return False
         if record.step % LOOK == 0:
             smoothed, lowest = record.smoothed or 0.0, record.lowest or 0.0
-            if smoothed < 1.5 * lowest + 0.1 and self._single_class.row < LOOK:
+            if smoothed < 1.5 * lowest + 0.1 and self._single_class.row * GLANCE < LOOK:
                 self._good = record.step, self._snapshot()
             self._log(None)
         return True
