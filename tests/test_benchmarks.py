@@ -94,7 +94,9 @@ def test_a_task_tests_nothing_that_it_learns(task: Task) -> None:
     ("name", "learnt", "tested"),
     [
         ("isbi2012", 3, 8),
-        ("hela", 5, 5),
+        ("hela", 5, 25),
+        ("isbi2012_accurate", 15, 4),
+        ("hela_accurate", 50, 25),
         ("usiigaci", 6, 3),
         ("dsb2018", 20, 30),
         ("qcanet", 1, 1),
@@ -207,7 +209,7 @@ def test_the_command_line_understands_what_it_is_given(task: Task) -> None:
     assert evaluate.truth == [str(Path("out") / task.name / "tested" / "labels")]
     assert evaluate.metric == list(task.metrics)
     assert train.axes == predict.axes == evaluate.axes == task.axes
-    is_volume = task.name == "qcanet"
+    is_volume = task.name in {"qcanet", "plantseg", "vnc"}
     assert (train.ndim, evaluate.volumes) == (3 if is_volume else 2, is_volume)
 
 
@@ -226,6 +228,18 @@ def test_a_metric_finds_its_kind_among_the_predictions_saved() -> None:
     for task in TASKS.values():
         wanted = {_FOLDERS[METRICS[name].wants] for name in task.metrics}
         assert wanted == set(task.save.split(","))
+
+
+def test_grey_labels_become_membrane_and_inside(tmp_path: Path) -> None:
+    grey = np.array([[[0, 128], [159, 255]]] * 4, np.uint8)
+    for name in ("raw.tif", "labels.tif"):
+        tifffile.imwrite(tmp_path / name, grey, photometric="minisblack")
+    sample = Sample("planes0-1", "raw.tif", "labels.tif", range(2))
+    export((sample,), tmp_path, tmp_path / "out", membrane=128)
+    labels = tifffile.imread(tmp_path / "out" / "labels" / "planes0-1.tif")
+    image = tifffile.imread(tmp_path / "out" / "images" / "planes0-1.tif")
+    assert labels.tolist() == [[[0, 0], [255, 255]]] * 2
+    np.testing.assert_array_equal(image, grey[:2])
 
 
 def test_the_forest_is_evaluated_as_we_are() -> None:

@@ -59,8 +59,14 @@ def run_experiment(
     shutil.rmtree(place, ignore_errors=True)
     source = data / task.folder
     if task.starter is None:
-        export(task.learnt, source, place / "learnt", scribbles=task.scribbles)
-    export(task.tested, data / task.folder, place / "tested")
+        export(
+            task.learnt,
+            source,
+            place / "learnt",
+            scribbles=task.scribbles,
+            membrane=task.membrane,
+        )
+    export(task.tested, source, place / "tested", membrane=task.membrane)
     result = Result(
         task=task.name,
         command=own_command(task.name, minutes, seeds, device),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import tifffile
 
 from benchmarks.accuracy.scribbles import scribble
@@ -23,6 +24,7 @@ def export(
     target: Path,
     *,
     scribbles: bool = False,
+    membrane: int | None = None,
 ) -> None:
     """Write samples into the subfolders `images` and `labels`, under equal names.
 
@@ -36,6 +38,8 @@ def export(
     scribbles : bool
         Whether the labels are strokes instead, in values of an annotation; the seed of
         a sample is its number.
+    membrane : int, optional
+        Largest label that is membrane, see `Task`.
     """
     for number, sample in enumerate(samples):
         files = {"images": sample.image, "labels": sample.labels}
@@ -44,6 +48,9 @@ def export(
             path.parent.mkdir(parents=True, exist_ok=True)
             if kind == "labels" and scribbles:
                 _write(path, scribble(_read(source / file, sample.planes), number))
+            elif kind == "labels" and membrane is not None:
+                inside = _read(source / file, sample.planes) > membrane
+                _write(path, inside.astype(np.uint8) * 255)
             elif sample.planes is None:
                 # as it is, with the pixel size that its tags may tell
                 shutil.copyfile(source / file, path)

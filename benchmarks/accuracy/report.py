@@ -66,7 +66,7 @@ def report(tasks: Iterable[Task], results: list[Result]) -> str:
         "\n".join(_section(task, of[task.name], _full(task, of)))
         for task in known.values()
     ]
-    return "\n".join([_HEAD, *sections])
+    return "\n".join([_HEAD, *_summary(known.values(), of), *sections])
 
 
 def score_table(task: Task, result: Result, full: Result | None = None) -> list[str]:
@@ -88,6 +88,24 @@ def score_table(task: Task, result: Result, full: Result | None = None) -> list[
             cells = _scored(task, result, score, minutes, full)
             table.append(f"| {minutes:g} | `{score}` | {' | '.join(cells)} |")
     return table
+
+
+def _summary(tasks: Iterable[Task], results: dict[str, list[Result]]) -> Iterator[str]:
+    """Yield one table of what has a target, or else comes first in its section."""
+    yield "## All in one table"
+    yield ""
+    yield "| section | minutes | metric | ours | reference | ratio | target | verdict |"
+    yield "|---|--:|---|--:|--:|--:|---|---|"
+    for task in tasks:
+        for result in results[task.name]:
+            for minutes in result.budgets():
+                for score in task.shown:
+                    if task.target(score, minutes) or score == task.shown[0]:
+                        full = _full(task, results)
+                        cells = _scored(task, result, score, minutes, full)
+                        row = (task.title, f"{minutes:g}", f"`{score}`", *cells)
+                        yield f"| {' | '.join(row)} |"
+    yield ""
 
 
 def _full(task: Task, results: dict[str, list[Result]]) -> Result | None:
@@ -118,7 +136,8 @@ def _result(task: Task, result: Result, full: Result | None) -> Iterator[str]:
     yield from score_table(task, result, full)
     yield ""
     if task.full:
-        yield f"Reference: {task.full}, all labels of the same images; errors as 1 − e."
+        what = ", all labels of the same images" if task.scribbles else ""
+        yield f"Reference: {task.full}{what}; errors as 1 − e."
         yield ""
     yield from _time_table(result)
     yield ""

@@ -101,7 +101,11 @@ class Task:
     scribbles : bool
         Whether only strokes of the labels are learnt, see `scribbles`.
     full : str or None
-        The task that learns all labels of the same images: the reference.
+        The task that this one is compared with: of the same images all labels, the
+        whole recipe, or a start from scratch.
+    membrane : int or None
+        Where the labels are grey values: the largest that is membrane, exported as 0
+        and all else as 255.
     starter : str or None
         Model of the package that predicts without any training; the budget is 0.
     """
@@ -125,6 +129,7 @@ class Task:
     targets: tuple[Target, ...] = ()
     scribbles: bool = False
     full: str | None = None
+    membrane: int | None = None
     starter: str | None = None
 
     def files(self, data: Path) -> list[Path]:

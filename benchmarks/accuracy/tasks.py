@@ -110,7 +110,7 @@ _ALL = (
             "pixel_error@0.5",
             "adapted_rand_error",
         ),
-        save="probabilities,classes",
+        save="probabilities",
         minutes=(85.0,),
         training=_ACCURATE,
         prediction=_AVERAGED,
@@ -233,6 +233,124 @@ def _task(name: str) -> Task:
     return next(task for task in _ALL if task.name == name)
 
 
+def _volume(name: str, title: str, folder: str, planes: tuple[range, range]) -> Task:
+    """Return a stack whose last third in z is tested."""
+    files = {
+        "plantseg": ("raw.tif", "label.tif"),
+        "vnc": ("raw.tif", "labels.tif"),
+    }[name]
+    learnt, tested = (
+        Sample(f"planes{p.start:02}-{p.stop - 1:02}", *files, p) for p in planes
+    )
+    return replace(
+        _task("qcanet"),
+        name=name,
+        title=title,
+        folder=folder,
+        learnt=(learnt,),
+        tested=(tested,),
+    )
+
+
+_VOLUMES = (
+    _volume(
+        "plantseg",
+        "PlantSeg ovule, cells in 3-D, the first two thirds of a crop",
+        "plantseg_ovule_mini_3d",
+        (range(14), range(14, 20)),
+    ),
+    replace(
+        _volume(
+            "vnc",
+            "Drosophila nerve cord, membranes in 3-D, the first two thirds of a stack",
+            "vnc_sstem_3d",
+            (range(9), range(9, 14)),
+        ),
+        labels="binary",
+        membrane=128,
+        metrics=("iou", "pixel_error@0.5"),
+        shown=("iou", "pixel_error@0.5"),
+        save="probabilities,classes",
+    ),
+)
+
+
+def _movie(name: str, title: str, folder: str, learnt: str, tested: str) -> Task:
+    """Return frames of a movie with binary masks."""
+
+    def frames(numbers: str) -> tuple[Sample, ...]:
+        return tuple(
+            Sample(f"t{n}", f"images/01_t{n}.tif", f"masks/01_t{n}.tif")
+            for n in numbers.split()
+        )
+
+    return Task(
+        name=name,
+        title=title,
+        folder=folder,
+        learnt=frames(learnt),
+        tested=frames(tested),
+        labels="binary",
+        metrics=("iou",),
+        shown=("iou",),
+        save="classes",
+        minutes=(1.0, 5.0),
+    )
+
+
+_MOVIES = (
+    _movie(
+        "gowt1",
+        "Fluo-N2DH-GOWT1, nuclei of another laboratory, two frames, from scratch",
+        "ctc_fluo_n2dh_gowt1_binary",
+        "003 081",
+        "052 075 085 091",
+    ),
+    _movie(
+        "psc",
+        "PhC-C2DL-PSC, cells of another laboratory, two frames, from scratch",
+        "ctc_phc_c2dl_psc_binary",
+        "007 090",
+        "025 053 101 144 165",
+    ),
+)
+_FINE_TUNED = tuple(
+    replace(
+        task,
+        name=f"{task.name}_finetuned",
+        title=task.title.replace("from scratch", f"from the starter model {starter}"),
+        training=("--init", starter),
+        full=task.name,
+    )
+    for task, starter in zip(_MOVIES, ("nuclei", "phase_contrast"), strict=True)
+)
+
+# What a part of the paper buys: the recipe without it.
+_PARTS = {
+    "whole": ("the whole recipe", (), ()),
+    "no_border": ("no border weights", ("--border-w0", "0"), ()),
+    "no_elastic": ("no elastic deformation", ("--augment-elastic", "0"), ()),
+    "no_mirror": ("no mirroring", ("--no-augment-mirror",), ()),
+    "averaged": ("averaged over eight views", (), _AVERAGED),
+}
+_ABLATION = tuple(
+    replace(
+        _task(base),
+        name=f"{base}_{part}",
+        title=f"{_task(base).title}, ten minutes: {words}",
+        minutes=(10.0,),
+        seeds=(0,),
+        forest=False,
+        targets=(),
+        training=training,
+        prediction=prediction,
+        full=None if part == "whole" else f"{base}_whole",
+    )
+    for base in ("isbi2012", "hela")
+    for part, (words, training, prediction) in _PARTS.items()
+)
+
+
 _STARTERS = tuple(
     replace(
         task,
@@ -254,4 +372,14 @@ _STARTERS = tuple(
     )
 )
 
-TASKS = {task.name: task for task in (*_ALL, *_STARTERS)}
+TASKS = {
+    task.name: task
+    for task in (
+        *_ALL,
+        *_VOLUMES,
+        *_STARTERS,
+        *_MOVIES,
+        *_FINE_TUNED,
+        *_ABLATION,
+    )
+}
