@@ -482,7 +482,6 @@ def test_a_job_submitted_to_a_dead_worker_starts_another(
 BROKEN = """
 from napari_unet.engine import network
 import torch
-whole = network.Network.probabilities
 
 def broken(self, window, averaging="none"):
     if averaging == "dihedral":
@@ -490,7 +489,7 @@ def broken(self, window, averaging="none"):
     if window.shape[-1] > 0:
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
-network.Network.probabilities = broken
+network.Network.start = broken
 """
 
 
