@@ -7,6 +7,7 @@ the ridge is given back; where it is only a dip in the probability, the watershe
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -232,13 +233,18 @@ def _elevation(
     does halfway from there to certainty. The mean of both depths has a saddle there.
     """
     inside = probability > threshold
-    smoothed = smooth(probability, [1 / step for step in spacing])
-    sure = inside & (smoothed > (1 + threshold) / 2)
-    depth = distance_inside(fill_pinholes(inside, _PINHOLE), spacing)
-    depth += distance_inside(fill_pinholes(sure, _PINHOLE), spacing)
+    with ThreadPoolExecutor(1) as beside:
+        outer = beside.submit(_depth, inside, spacing)
+        smoothed = smooth(probability, [1 / step for step in spacing])
+        depth = _depth(inside & (smoothed > (1 + threshold) / 2), spacing)
+        depth += outer.result()
     depth *= np.float32(0.5)
     depth *= inside
     return depth
+
+
+def _depth(mask: NDArray[np.bool_], spacing: tuple[float, ...]) -> NDArray[np.float32]:
+    return distance_inside(fill_pinholes(mask, _PINHOLE), spacing)
 
 
 def _other(
