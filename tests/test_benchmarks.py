@@ -12,6 +12,7 @@ import tifffile
 
 from benchmarks.accuracy.__main__ import main
 from benchmarks.accuracy.commands import Attempt, evaluation, written
+from benchmarks.accuracy.everything import commands
 from benchmarks.accuracy.experiment import own_command
 from benchmarks.accuracy.export import export, read_planes
 from benchmarks.accuracy.report import report, score_table, write_report
@@ -20,6 +21,7 @@ from benchmarks.accuracy.scribbles import scribble
 from benchmarks.accuracy.task import Sample, Target, Task
 from benchmarks.accuracy.tasks import TASKS
 from benchmarks.interaction.__main__ import report as interaction_report
+from napari_unet.cli.pairing import pair_files
 from napari_unet.io.model_file import read_card
 from napari_unet.io.starters import starter
 
@@ -211,6 +213,17 @@ def test_the_command_line_understands_what_it_is_given(task: Task) -> None:
     assert train.axes == predict.axes == evaluate.axes == task.axes
     is_volume = task.name in {"qcanet", "plantseg", "vnc"}
     assert (train.ndim, evaluate.volumes) == (3 if is_volume else 2, is_volume)
+
+
+@pytest.mark.parametrize("name", commands())
+def test_the_command_line_understands_how_all_is_learnt(name: str) -> None:
+    train, predict = (parsed(line.split()[1:]) for line in commands(str(DATA))[name])
+    assert (train.preset, train.minutes) == ("accurate", 60)
+    assert predict.model == train.output == Path(f"{name}.safetensors")
+    assert predict.averaging == "dihedral"
+    assert train.axes == predict.axes == ("zyx" if train.ndim == 3 else None)
+    if DATA.exists():
+        assert pair_files([train.images], [train.labels])
 
 
 def parsed(arguments: list[str]) -> argparse.Namespace:

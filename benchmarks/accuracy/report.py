@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from benchmarks.accuracy.everything import section as everything
 from benchmarks.accuracy.result import Result, Spread
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def report(tasks: Iterable[Task], results: list[Result]) -> str:
         "\n".join(_section(task, of[task.name], _full(task, of)))
         for task in known.values()
     ]
-    return "\n".join([_HEAD, *_summary(known.values(), of), *sections])
+    return "\n".join([_HEAD, *_summary(known.values(), of), *everything(), *sections])
 
 
 def score_table(task: Task, result: Result, full: Result | None = None) -> list[str]:
