@@ -72,7 +72,7 @@ def write_probabilities(target: Path) -> None:
 
 def _blobs() -> NDArray[np.float32]:
     rough = np.random.default_rng(3).normal(size=(_PATTERN, _PATTERN))
-    rough = gaussian_filter(rough, 4.5, mode="wrap")
+    rough = gaussian_filter(rough, 4.4, mode="wrap")
     soft: NDArray[np.float64] = 1 / (1 + np.exp(-4 * (rough / rough.std() - 0.25)))
     return soft.astype(np.float32)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from benchmarks.speed.apart import Apart
 from benchmarks.speed.limit import Limit, finished
 from benchmarks.speed.networks import (
     noise,
@@ -26,6 +27,8 @@ from napari_unet.engine.network import prepare
 from napari_unet.engine.tile_run import choose_tile
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from napari_unet.core.tiles import Tile
@@ -34,26 +37,14 @@ if TYPE_CHECKING:
 _WIDTHS = (64, 128, 256, 512, 1024, 64)
 
 
-def against_monai() -> list[Row]:
+def against_monai(side: int = 2048) -> list[Row]:
     """Compare with MONAI's sliding window over its padded U-Net."""
-    from monai.inferers import sliding_window_inference
-    from monai.networks.nets import BasicUNet
-
-    side = 2048
-    image = noise(side)
-    theirs = BasicUNet(spatial_dims=2, features=_WIDTHS).eval()
-    pixels = torch.from_numpy((image / 128 - 1).astype(np.float32))[None, None]
-
-    @torch.inference_mode()
-    def slide() -> None:
-        sliding_window_inference(pixels, 512, 1, theirs, overlap=0.25)
-
-    model = untrained(Training.paper())
-    works = {
-        name: partial(_predict, prepare(model, "cpu", precision), image)
-        for name, precision in (("auto", "auto"), ("fp32", "fp32"))
-    }
-    seconds = interleaved({**works, "monai": slide}, repeats=2)
+    with (
+        Apart(_ours, "auto", side) as auto,
+        Apart(_ours, "fp32", side) as fp32,
+        Apart(_monai, side) as monai,
+    ):
+        seconds = interleaved({"auto": auto, "fp32": fp32, "monai": monai}, repeats=2)
     what = f"predict {side} × {side}, the paper's network"
     against = "MONAI: sliding window 512, overlap 0.25, BasicUNet of the same widths"
     return [
@@ -145,6 +136,25 @@ def small_image(device: str, side: int = 512) -> Row:
         10.0,
         " ms",
     )
+
+
+def _ours(precision: str, side: int) -> Callable[[], None]:
+    network = prepare(untrained(Training.paper()), "cpu", precision)
+    return partial(_predict, network, noise(side))
+
+
+def _monai(side: int) -> Callable[[], None]:
+    from monai.inferers import sliding_window_inference
+    from monai.networks.nets import BasicUNet
+
+    network = BasicUNet(spatial_dims=2, features=_WIDTHS).eval()
+    pixels = torch.from_numpy((noise(side) / 128 - 1).astype(np.float32))[None, None]
+
+    @torch.inference_mode()
+    def slide() -> None:
+        sliding_window_inference(pixels, 512, 1, network, overlap=0.25)
+
+    return slide
 
 
 def _predict(network: Network, image: NDArray[np.uint8]) -> None:

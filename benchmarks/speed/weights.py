@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _SETTINGS = BorderWeights()
+# In a row: one alone is over before the processor is awake.
+_CALLS = 10
 
 
 def weights() -> list[Row]:
@@ -25,8 +27,13 @@ def weights() -> list[Row]:
     border_weights(labels[:64, :64], _SETTINGS)  # compiles
     ours = partial(border_weights, labels, _SETTINGS)
     seconds = interleaved(
-        {"ours": ours, "definition": partial(by_definition, labels)}, repeats=3
+        {
+            "ours": lambda: [ours() for _ in range(_CALLS)],
+            "definition": partial(by_definition, labels),
+        },
+        repeats=3,
     )
+    seconds["ours"] = [time / _CALLS for time in seconds["ours"]]
     error = np.abs(ours() - by_definition(labels)).max()
     large = cells(2048, 1000)
     box = (slice(900, 1000), slice(900, 1000))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from math import cos, isfinite, pi
 from typing import TYPE_CHECKING
 
@@ -89,6 +90,8 @@ class TrainingLoop:
         self._reserve = 0.0
         self._good = self._state.record.step, self._snapshot()
         self._single_class = SingleClassGuard()
+        levels = prepared.state.card.architecture.levels
+        self._drops = any(level.dropout for level in levels)
         self._table = torch.as_tensor(prepared.table, device=prepared.device)
         self._scaler = torch.amp.GradScaler(
             prepared.device.type, enabled=prepared.precision == "fp16"
@@ -199,16 +202,26 @@ class TrainingLoop:
     def _scores(self, image: Tensor, step: int) -> Tensor:
         module, prepared = self._state.module, self.prepared
         low = dtype(prepared.precision)
-        # dropout draws from torch's global generator: give it this step's own, so that
-        # a resumed run, or one with previews in between, drops the same values
-        devices = [prepared.device] if prepared.device.type == "cuda" else []
-        with torch.random.fork_rng(devices):
-            torch.manual_seed(self._settings.seed * 1_000_003 + step)
-            with torch.autocast(
-                prepared.device.type, low, enabled=low != torch.float32
-            ):
-                scores: Tensor = module(image)
+        with (
+            self._own_dropout(step),
+            torch.autocast(prepared.device.type, low, enabled=low != torch.float32),
+        ):
+            scores: Tensor = module(image)
         return scores
+
+    @contextmanager
+    def _own_dropout(self, step: int) -> Iterator[None]:
+        """Give dropout, which draws from torch's global generator, this step's own.
+
+        A resumed run, or one with previews in between, then drops the same values.
+        """
+        if not self._drops:
+            yield
+            return
+        device = self.prepared.device
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+            torch.manual_seed(self._settings.seed * 1_000_003 + step)
+            yield
 
     def _learning_rate(self, step: int, progress: float) -> float:
         rate = self._settings.learning_rate * min(1.0, (step + 1) / _WARM_UP)
