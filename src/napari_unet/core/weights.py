@@ -7,7 +7,9 @@ loss. The second is an image, `border_weights`, made once for each annotation.
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from math import ceil, log, prod, sqrt
+from os import cpu_count
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -80,13 +82,23 @@ def border_weights(
     _check(instances.shape, background, steps, part)
     margins = reach(settings, steps)
     weights = np.empty([b.stop - b.start for b in part], np.float32)
-    for band, piece in _bands(part, margins[0]):
+
+    def fill(place: tuple[slice, tuple[slice, ...]]) -> None:
+        band, piece = place
         window, inner = _grow(piece, margins)
         cells = instances[window]
         wanted = np.zeros(cells.shape, bool)
         wanted[inner] = cells[inner] == 0 if background is None else background[piece]
         groups = _by_class(cells, class_of) if settings.scheme == "fiji" else [cells]
         weights[band] = _weigh(groups, wanted, inner, settings, steps)
+
+    bands = _bands(part, margins[0])
+    if len(bands) == 1:
+        fill(bands[0])
+        return weights
+    with ThreadPoolExecutor(cpu_count()) as threads:
+        for _ in threads.map(fill, bands):
+            pass  # an error would be raised here
     return weights
 
 
