@@ -591,7 +591,7 @@ def test_how_long_it_took_is_told(bench: Bench) -> None:
         PredictionFinished(None, "czyx", (64, 64), "the CPU", "fp32", 1.25)
     )
     bench.desk.end(handle)
-    assert bench.control.status == "1.2 s on the CPU."
+    assert bench.control.status == "1.2 s on the CPU, fp32."
 
 
 def test_a_worker_fills_the_layers_and_writes_the_files(

@@ -79,11 +79,16 @@ def run(options: argparse.Namespace) -> int:
     )
     files = find(options.images)
     check_names(files)
-    folder = PredictionFolder(options.output, kinds)
-    folder.claim(options.model, settings, segmentation, overwrite=options.overwrite)
     from napari_unet.engine.network import prepare
 
     network = prepare(model, settings.device, settings.precision)
+    folder = PredictionFolder(options.output, kinds)
+    folder.claim(
+        options.model,
+        settings.replace(precision=network.precision),
+        segmentation,
+        overwrite=options.overwrite,
+    )
     job = PredictionJob(model, network, settings, segmentation, folder)
     line = ProgressLine()
     reports = []

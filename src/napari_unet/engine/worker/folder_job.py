@@ -44,7 +44,8 @@ def run(job: PredictFolderJob, context: Context) -> Iterator[Event | None]:
     files = find([job.source])
     check_names(files)
     folder = PredictionFolder(Path(job.target))
-    folder.claim(Path(job.model), job.settings, job.segmentation)
+    made_with = job.settings.replace(precision=network.precision)
+    folder.claim(Path(job.model), made_with, job.segmentation)
     settings = _with_tile(job.settings, network, context)
     predictor = FilePredictor(network, card, settings, job.segmentation, folder)
     for number, file in enumerate(files, start=1):

@@ -294,7 +294,7 @@ class PredictionControl:
             self.status = "Memory is short: going on in smaller tiles …"
             self.changed.emit()
         elif isinstance(event, PredictionFinished):
-            self.status = f"{event.seconds:.1f} s on {event.device}."
+            self.status = f"{event.seconds:.1f} s on {event.device}, {event.precision}."
 
     def _on_ended(self, results: ResultLayers, cancelled: bool) -> None:
         self._grown(results)
