@@ -115,27 +115,17 @@ def test_a_second_run_skips_what_is_complete(data: Path, tmp_path: Path) -> None
     assert masks[0].stat().st_mtime_ns > before[0]
 
 
-def test_predictions_of_two_models_are_not_mixed(
-    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    command = ["predict", data / "model.safetensors", data / "images"]
-    command += ["--output", tmp_path, "--save", "classes", "--device", "cpu"]
-    assert main([str(part) for part in command]) == 0
-    told = failing(capsys, *command, "--threshold", "0.7")
-    assert "with other weights or settings" in told
-
-
-def test_the_precision_that_was_chosen_is_noted_and_not_mixed(
+def test_predictions_of_other_settings_or_precision_are_not_mixed(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = ["predict", data / "model.safetensors", data / "images"]
     command += ["--output", tmp_path, "--save", "classes", "--device", "cpu"]
     assert main([str(part) for part in command]) == 0
     noted = json.loads((tmp_path / "prediction.json").read_text())
-    chosen = noted["prediction"]["precision"]
-    other = {"fp32": "bf16", "bf16": "fp32"}[chosen]
-    told = failing(capsys, *command, "--precision", other)
-    assert "with other weights or settings" in told
+    other = {"fp32": "bf16", "bf16": "fp32"}[noted["prediction"]["precision"]]
+    for change in (("--threshold", "0.7"), ("--precision", other)):
+        told = failing(capsys, *command, *change)
+        assert "with other weights or settings" in told
 
 
 def test_training_resumes_to_the_same_model(data: Path, tmp_path: Path) -> None:

@@ -27,16 +27,9 @@ _PAGE = Path("docs/performance.md")
 # What limits a measurement, under the table it is in.
 NOTES = {
     "training": (
-        "A quick step: of 70 ms in a profile the network's forward and backward pass "
-        "and the optimiser take 59, drawing four patches 8.3 (grey values 2.5, reading "
-        "and sampling images 2.5, labels 0.8, coordinates and boxes 1.7, places 0.9), "
-        "the running mean of the weights 1.1. They are some 250 small operations on "
-        "188 × 188 pixels. Drawing the next batch meanwhile in a thread of its own "
-        "gained nothing on two cores (88 ms a step, 82 without): the network uses both."
-    ),
-    "limit": (
-        "Of a tile of the paper's network, convolutions take 90 %, joining the two "
-        "paths 1.6 %, up-convolutions 4 %, pooling and ReLU 3 %."
+        "A quick step misses its target by what drawing its patches takes: some 250 "
+        "small operations on 188 × 188 pixels. Drawing the next batch meanwhile, in a "
+        "thread of its own, gained nothing on two cores: the network uses both."
     ),
 }
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 # The preset, and the paper's width and depth trained fast enough to be waited for.
 _NETWORKS = {
-    "quick": ("--minutes", "0.5"),
+    "quick": ("--minutes", "1"),
     "paper-width": (
         *("--width", "64", "--depth", "4", "--batch", "1", "--patch", "180"),
         *("--minutes", "2"),

@@ -182,8 +182,6 @@ def _windows(network: Network, image: NDArray[np.uint8]) -> list[torch.Tensor]:
         for tile in _tiles(network, image)
     )
     return [
-        torch.from_numpy(window)[None]
-        .to(network.device, dtype(network.precision))
-        .contiguous(memory_format=network.module.layout)
+        torch.from_numpy(window)[None].to(network.device, dtype(network.precision))
         for window in windows
     ]

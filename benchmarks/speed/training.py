@@ -35,8 +35,15 @@ def step_with_augmentation(preset: str, device: str, repeats: int) -> Row:
     loop: TrainingLoop = run._loop  # type: ignore[assignment]  # noqa: SLF001
     steps = loop.steps()
     next(steps)
+    state, sampler = loop.prepared.state, loop.prepared.sampler
     seconds = interleaved(
-        {"step": partial(next, steps), "bare": partial(_bare, _Batch(loop))}, repeats
+        {
+            "step": partial(next, steps),
+            "bare": partial(_bare, _Batch(loop)),
+            "draw": partial(sampler.draw, 1, settings.batch),
+            "mean": partial(state.average, settings.averaging),
+        },
+        repeats,
     )
     return Row(
         f"training step with augmentation, {preset}",
@@ -45,7 +52,8 @@ def step_with_augmentation(preset: str, device: str, repeats: int) -> Row:
         "≤",
         1.10,
         " ×",
-        f"{middle(seconds['step'])} and {middle(seconds['bare'])}",
+        f"{middle(seconds['step'])} and {middle(seconds['bare'])}; drawing "
+        f"{middle(seconds['draw'])}, mean of the weights {middle(seconds['mean'])}",
     )
 
 
@@ -58,7 +66,7 @@ class _Batch:
         self.device = prepared.device
         self.low = dtype(prepared.precision)
         drawn = prepared.sampler.draw(0, self.state.card.training.batch)
-        self.image = drawn.image.contiguous(memory_format=self.state.module.layout)
+        self.image = drawn.image
         self.classes = drawn.classes.long()
 
 

@@ -2,8 +2,7 @@
 
 Each tile and each step of training needs the same large arrays anew. By default the C
 library gives such an array back to the system when it is freed and asks for it again at
-once, and the system fills each page with zeros: on two cores that takes up to four
-tenths of the time of a prediction.
+once, and the system fills each page with zeros: that takes a good part of the time.
 """
 
 from __future__ import annotations
