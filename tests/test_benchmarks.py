@@ -20,6 +20,7 @@ from benchmarks.accuracy.result import Forest, Result, Run, Spread
 from benchmarks.accuracy.scribbles import scribble
 from benchmarks.accuracy.task import Sample, Target, Task
 from benchmarks.accuracy.tasks import TASKS
+from benchmarks.accuracy.trial import SETS, trial
 from benchmarks.interaction.__main__ import report as interaction_report
 from napari_unet.cli.pairing import pair_files
 from napari_unet.io.model_file import read_card
@@ -152,6 +153,16 @@ def test_missing_data_are_named_before_anything_starts(
     assert not output.exists()
 
 
+@pytest.mark.skipif(not DATA.is_dir(), reason="the datasets are not here")
+def test_what_predicts_with_models_of_another_task_says_which_has_to_be_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--data", str(DATA), "--output", str(tmp_path / "out")]
+    assert main(["hela_averaged", *options]) == 1
+    assert "models of hela_whole, which has to be run first" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_single_planes_are_exported_as_planes_and_ranges_as_stacks(
     tmp_path: Path,
 ) -> None:
@@ -199,7 +210,8 @@ def test_the_command_line_understands_what_it_is_given(task: Task) -> None:
     )
     folder = Path("out") / task.name / "minutes0.2-seed3"
     assert (train.minutes, train.seed, train.kind) == (0.2, 3, task.labels)
-    own = starter(task.starter) if task.starter else folder / "model.safetensors"
+    trained = Path("out") / (task.trained or task.name) / "minutes0.2-seed3"
+    own = starter(task.starter) if task.starter else trained / "model.safetensors"
     assert predict.model == own
     if task.starter:
         return
@@ -213,6 +225,20 @@ def test_the_command_line_understands_what_it_is_given(task: Task) -> None:
     assert train.axes == predict.axes == evaluate.axes == task.axes
     is_volume = task.name in {"qcanet", "plantseg", "vnc"}
     assert (train.ndim, evaluate.volumes) == (3 if is_volume else 2, is_volume)
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason="the datasets are not here")
+@pytest.mark.parametrize("name", SETS)
+def test_a_trial_is_judged_by_what_is_neither_learnt_nor_tested(name: str) -> None:
+    task = trial(name, DATA, ("--steps", "300", "--border-w0", "10"))
+    judged = {sample.name for sample in task.tested}
+    assert len(judged) == len(task.tested) >= 2
+    assert judged.isdisjoint(sample.name for sample in task.learnt)
+    assert judged.isdisjoint(sample.name for sample in TASKS[name].tested)
+    task.check(DATA)
+    options = parsed(Attempt(task, Path("out"), 0.0, 3).train())
+    # a budget in steps is the only one
+    assert (options.steps, options.minutes, options.seed) == (300, None, 3)
 
 
 @pytest.mark.parametrize("name", commands())

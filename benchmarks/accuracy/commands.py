@@ -32,7 +32,8 @@ class Attempt:
     place : Path
         Folder of the task, with its exported images.
     minutes : float
-        Budget of the training, from the start of its process to the model file.
+        Budget of the training, from the start of its process to the model file; 0 for
+        that which the task's own options give.
     seed : int
     device : str
         As `--device` takes it.
@@ -50,9 +51,15 @@ class Attempt:
         return self.place / f"minutes{self.minutes:g}-seed{self.seed}"
 
     @property
+    def trained(self) -> Path:
+        """Where the model and the report of its training are."""
+        place = self.place.with_name(self.task.trained or self.place.name)
+        return place / self.folder.name
+
+    @property
     def report(self) -> Path:
         """What `train` tells about itself."""
-        return self.folder / "training.json"
+        return self.trained / "training.json"
 
     @property
     def prediction(self) -> Path:
@@ -70,7 +77,8 @@ class Attempt:
         return [
             *("train", str(learnt / "images"), str(learnt / "labels")),
             *("--output", self._model),
-            *("--labels", self.task.labels, "--minutes", f"{self.minutes:g}"),
+            *("--labels", self.task.labels),
+            *(("--minutes", f"{self.minutes:g}") if self.minutes else ()),
             *("--seed", str(self.seed), "--device", self.device),
             *axes(self.task),
             *self.task.training,
@@ -94,7 +102,7 @@ class Attempt:
 
     @property
     def _model(self) -> str:
-        return self.task.starter or str(self.folder / "model.safetensors")
+        return self.task.starter or str(self.trained / "model.safetensors")
 
 
 def evaluation(task: Task, place: Path, predictions: Path) -> list[str]:

@@ -50,15 +50,20 @@ def run_experiment(
     Raises
     ------
     FileNotFoundError
-        The data are not there.
+        The data are not there, or the models of the task that trains them.
     RuntimeError
         A command failed.
     """
     task.check(data)
+    if task.trained and not (models := output / task.trained).is_dir():
+        raise FileNotFoundError(
+            f"{task.name}: predicts with the models of {task.trained}, which has to be "
+            f"run first; found no {models}."
+        )
     place = output / task.name
     shutil.rmtree(place, ignore_errors=True)
     source = data / task.folder
-    if task.starter is None:
+    if task.starter is None and task.trained is None:
         export(
             task.learnt,
             source,
@@ -107,9 +112,10 @@ def _attempt(attempt: Attempt) -> Run:
     attempt.folder.mkdir(parents=True, exist_ok=True)
     training, steps = 0.0, 0
     if attempt.task.starter is None:
-        training = call(attempt.train())
+        if attempt.task.trained is None:
+            training = call(attempt.train())
+            commands.insert(0, attempt.train())
         steps = read_json(attempt.report)["steps"]
-        commands.insert(0, attempt.train())
     prediction = call(attempt.predict())
     call(attempt.evaluate())
     predicted = read_json(attempt.prediction)["images"][0]

@@ -108,6 +108,8 @@ class Task:
         and all else as 255.
     starter : str or None
         Model of the package that predicts without any training; the budget is 0.
+    trained : str or None
+        The task whose models predict here too, in another way; it has to be run first.
     """
 
     name: str
@@ -131,6 +133,7 @@ class Task:
     full: str | None = None
     membrane: int | None = None
     starter: str | None = None
+    trained: str | None = None
 
     def files(self, data: Path) -> list[Path]:
         """Return every file the task reads, for the folder of all data."""

@@ -35,7 +35,7 @@ _WELLS_TESTED = (
 )
 
 
-def _sections(numbers: tuple[int, ...]) -> tuple[Sample, ...]:
+def sections(numbers: tuple[int, ...]) -> tuple[Sample, ...]:
     """Return single sections of the ISBI 2012 training volume."""
     return tuple(
         Sample(
@@ -45,7 +45,7 @@ def _sections(numbers: tuple[int, ...]) -> tuple[Sample, ...]:
     )
 
 
-def _frames(truth: str, numbers: tuple[int, ...]) -> tuple[Sample, ...]:
+def frames(truth: str, numbers: tuple[int, ...]) -> tuple[Sample, ...]:
     """Return frames of DIC-C2DH-HeLa with the silver (ST) or gold (GT) truth."""
     return tuple(
         Sample(f"t{n:03}", f"01/t{n:03}.tif", f"01_{truth}/SEG/man_seg{n:03}.tif")
@@ -61,7 +61,7 @@ def _pairs(names: str) -> tuple[Sample, ...]:
     )
 
 
-_FRAMES_TESTED = _frames("GT", (54, 67)) + _frames(
+_FRAMES_TESTED = frames("GT", (54, 67)) + frames(
     "ST", tuple(n for n in range(60, 84) if n != 67)
 )
 
@@ -80,8 +80,8 @@ _ALL = (
         name="isbi2012",
         title="ISBI 2012, neuron membranes in electron microscopy, three sections",
         folder="isbi2012",
-        learnt=_sections((0, 9, 18)),
-        tested=_sections((3, 4, 5, 6, 12, 13, 14, 15)),
+        learnt=sections((0, 9, 18)),
+        tested=sections((3, 4, 5, 6, 12, 13, 14, 15)),
         labels="binary",
         metrics=("pixel_error@0.5", "adapted_rand_error", "iou"),
         shown=("pixel_error@0.5", "adapted_rand_error", "iou"),
@@ -100,8 +100,8 @@ _ALL = (
         name="isbi2012_accurate",
         title="ISBI 2012, fifteen sections, the preset accurate",
         folder="isbi2012",
-        learnt=_sections(tuple(range(15))),
-        tested=_sections((16, 17, 18, 19)),
+        learnt=sections(tuple(range(15))),
+        tested=sections((16, 17, 18, 19)),
         labels="binary",
         metrics=("isbi2012", "pixel_error@0.5", "adapted_rand_error"),
         shown=(
@@ -123,8 +123,8 @@ _ALL = (
         name="isbi2012_scribbles",
         title="ISBI 2012, scribbles of 1 % of the pixels of the same three sections",
         folder="isbi2012",
-        learnt=_sections((0, 9, 18)),
-        tested=_sections((3, 4, 5, 6, 12, 13, 14, 15)),
+        learnt=sections((0, 9, 18)),
+        tested=sections((3, 4, 5, 6, 12, 13, 14, 15)),
         labels="annotation",
         metrics=("pixel_error@0.5", "adapted_rand_error", "iou"),
         shown=("pixel_error@0.5", "adapted_rand_error", "iou"),
@@ -140,7 +140,7 @@ _ALL = (
         name="hela",
         title="DIC-C2DH-HeLa (Cell Tracking Challenge), five frames",
         folder="ctc_dic_c2dh_hela",
-        learnt=_frames("ST", (0, 12, 24, 36, 48)),
+        learnt=frames("ST", (0, 12, 24, 36, 48)),
         tested=_FRAMES_TESTED,
         labels="instances",
         metrics=("seg", "ap"),
@@ -151,7 +151,7 @@ _ALL = (
         name="hela_accurate",
         title="DIC-C2DH-HeLa (Cell Tracking Challenge), fifty frames, preset accurate",
         folder="ctc_dic_c2dh_hela",
-        learnt=_frames("ST", tuple(range(50))),
+        learnt=frames("ST", tuple(range(50))),
         tested=_FRAMES_TESTED,
         labels="instances",
         metrics=("seg", "ap"),
@@ -278,7 +278,7 @@ _VOLUMES = (
 def _movie(name: str, title: str, folder: str, learnt: str, tested: str) -> Task:
     """Return frames of a movie with binary masks."""
 
-    def frames(numbers: str) -> tuple[Sample, ...]:
+    def named(numbers: str) -> tuple[Sample, ...]:
         return tuple(
             Sample(f"t{n}", f"images/01_t{n}.tif", f"masks/01_t{n}.tif")
             for n in numbers.split()
@@ -288,8 +288,8 @@ def _movie(name: str, title: str, folder: str, learnt: str, tested: str) -> Task
         name=name,
         title=title,
         folder=folder,
-        learnt=frames(learnt),
-        tested=frames(tested),
+        learnt=named(learnt),
+        tested=named(tested),
         labels="binary",
         metrics=("iou",),
         shown=("iou",),
@@ -345,6 +345,8 @@ _ABLATION = tuple(
         training=training,
         prediction=prediction,
         full=None if part == "whole" else f"{base}_whole",
+        # the same model seen in another way tells most
+        trained=f"{base}_whole" if prediction else None,
     )
     for base in ("isbi2012", "hela")
     for part, (words, training, prediction) in _PARTS.items()
