@@ -13,7 +13,7 @@ import tifffile
 from benchmarks.accuracy.__main__ import main
 from benchmarks.accuracy.commands import Attempt, evaluation, written
 from benchmarks.accuracy.everything import commands
-from benchmarks.accuracy.experiment import own_command
+from benchmarks.accuracy.experiment import own_command, run_experiment
 from benchmarks.accuracy.export import export, read_planes
 from benchmarks.accuracy.report import report, score_table, write_report
 from benchmarks.accuracy.result import Forest, Result, Run, Spread
@@ -23,6 +23,7 @@ from benchmarks.accuracy.tasks import TASKS
 from benchmarks.accuracy.trial import SETS, trial
 from benchmarks.interaction.__main__ import report as interaction_report
 from napari_unet.cli.pairing import pair_files
+from napari_unet.io import samples
 from napari_unet.io.model_file import read_card
 from napari_unet.io.starters import starter
 
@@ -466,6 +467,31 @@ def test_a_result_survives_its_file(tmp_path: Path) -> None:
     assert np.isnan(back.runs[0].scores["pixel_error@0.5"])
     assert back.forest == RESULT.forest
     assert [f.name for f in (tmp_path / "r").iterdir()] == ["a.json"]
+
+
+def test_runs_are_added_to_those_of_an_earlier_call(tmp_path: Path) -> None:
+    nuclei = samples.folder("nuclei")
+    name = min(path.stem for path in (nuclei / "images").iterdir())
+    task = replace(
+        TASKS["dsb2018_starter"],
+        folder=nuclei.name,
+        learnt=(),
+        tested=(Sample(name, f"images/{name}.tif", f"labels/{name}.tif"),),
+    )
+    with pytest.raises(FileNotFoundError, match="there is no result to add to"):
+        run_experiment(task, nuclei.parent, tmp_path, (0.0,), (0,), add=True)
+    first = run_experiment(task, nuclei.parent, tmp_path, (0.0,), (1,))
+    both = run_experiment(task, nuclei.parent, tmp_path, (0.0,), (0, 1), add=True)
+    assert [run.seed for run in both.runs] == [1, 0]
+    # measured once: its seconds are the same
+    assert both.runs[0] == first.runs[0]
+    assert both.command.endswith("--minutes 0 --seeds 0 1")
+    assert both == Result.read(tmp_path / f"{task.name}.json")
+    both.model_copy(update={"versions": {"torch": "1.0"}}).write(
+        tmp_path / f"{task.name}.json"
+    )
+    with pytest.raises(ValueError, match="measure all of it anew"):
+        run_experiment(task, nuclei.parent, tmp_path, (0.0,), (2,), add=True)
 
 
 def test_a_file_that_is_no_result_is_refused(tmp_path: Path) -> None:

@@ -65,6 +65,11 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help="starts of the random numbers (default: the task's)",
     )
+    parser.add_argument(
+        "--add",
+        action="store_true",
+        help="keep the runs that are there, and add what is not",
+    )
     parser.add_argument("--device", default="auto", help="as the commands take it")
     parser.add_argument(
         "--data",
@@ -92,6 +97,7 @@ def _run(name: str, options: argparse.Namespace) -> None:
         tuple(options.minutes or task.minutes),
         tuple(options.seeds or task.seeds),
         options.device,
+        add=options.add,
     )
     print(task.title)
     print("\n".join(score_table(task, result)))

@@ -12,8 +12,6 @@ from benchmarks.accuracy.export import export
 from benchmarks.accuracy.result import Forest, Result, Run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from benchmarks.accuracy.task import Task
 
 # What makes two runs differ, besides the images. The device names its threads, on
@@ -28,6 +26,8 @@ def run_experiment(
     minutes: tuple[float, ...],
     seeds: tuple[int, ...],
     device: str = "auto",
+    *,
+    add: bool = False,
 ) -> Result:
     """Train, predict and evaluate for every budget and seed.
 
@@ -46,11 +46,17 @@ def run_experiment(
     seeds : tuple of int
     device : str
         As `--device` takes it.
+    add : bool
+        Whether the runs of an earlier call are kept: the folder and the forest stay,
+        and only budgets with seeds that are not there yet are trained.
 
     Raises
     ------
     FileNotFoundError
-        The data are not there, or the models of the task that trains them.
+        The data are not there, or the models of the task that trains them, or what
+        is to be added to.
+    ValueError
+        What is to be added to was measured with other versions.
     RuntimeError
         A command failed.
     """
@@ -60,28 +66,25 @@ def run_experiment(
             f"{task.name}: predicts with the models of {task.trained}, which has to be "
             f"run first; found no {models}."
         )
-    place = output / task.name
-    shutil.rmtree(place, ignore_errors=True)
-    source = data / task.folder
-    if task.starter is None and task.trained is None:
-        export(
-            task.learnt,
-            source,
-            place / "learnt",
-            scribbles=task.scribbles,
-            membrane=task.membrane,
-        )
-    export(task.tested, source, place / "tested", membrane=task.membrane)
-    result = Result(
-        task=task.name,
-        command=own_command(task.name, minutes, seeds, device),
-        versions=_versions(),
-    )
-    if task.forest:
+    place, file = output / task.name, output / f"{task.name}.json"
+    if add:
+        result = _earlier(file)
+    else:
+        result = Result(task=task.name, command="", versions=_versions())
+        shutil.rmtree(place, ignore_errors=True)
+    _export(task, data / task.folder, place)
+    if task.forest and result.forest is None:
         result = result.model_copy(update={"forest": _forest(task, place)})
-    for run in _runs(task, place, minutes, seeds, device):
+    done = {(run.minutes, run.seed) for run in result.runs}
+    wanted = [(m, s) for m in minutes for s in seeds if (m, s) not in done]
+    for budget, seed in wanted:
+        run = _attempt(Attempt(task, place, budget, seed, device))
         result = result.model_copy(update={"runs": (*result.runs, run)})
-        result.write(output / f"{task.name}.json")
+        budgets = tuple(result.budgets())
+        every = tuple(sorted({run.seed for run in result.runs}))
+        command = own_command(task.name, budgets, every, device)
+        result = result.model_copy(update={"command": command})
+        result.write(file)
     return result
 
 
@@ -95,16 +98,29 @@ def own_command(
     return line if device == "auto" else f"{line} --device {device}"
 
 
-def _runs(
-    task: Task,
-    place: Path,
-    minutes: tuple[float, ...],
-    seeds: tuple[int, ...],
-    device: str,
-) -> Iterator[Run]:
-    for budget in minutes:
-        for seed in seeds:
-            yield _attempt(Attempt(task, place, budget, seed, device))
+def _export(task: Task, source: Path, place: Path) -> None:
+    if task.starter is None and task.trained is None:
+        export(
+            task.learnt,
+            source,
+            place / "learnt",
+            scribbles=task.scribbles,
+            membrane=task.membrane,
+        )
+    export(task.tested, source, place / "tested", membrane=task.membrane)
+
+
+def _earlier(file: Path) -> Result:
+    """Return the result of an earlier call."""
+    if not file.is_file():
+        raise FileNotFoundError(f"{file}: there is no result to add to.")
+    result = Result.read(file)
+    if (now := _versions()) != result.versions:
+        raise ValueError(
+            f"{file}: was measured with {result.versions}, which is not {now}: measure "
+            "all of it anew."
+        )
+    return result
 
 
 def _attempt(attempt: Attempt) -> Run:

@@ -31,7 +31,11 @@ _DEVELOPMENT = {
 _FOLDERS = ("bbbc039", "dsb2018")
 # Of six images learnt, the last two.
 _OF_THE_LEARNT = ("usiigaci",)
-SETS = (*_DEVELOPMENT, *_FOLDERS, *_OF_THE_LEARNT)
+_SCRIBBLES = "_scribbles"
+SETS = (
+    *(*_DEVELOPMENT, *_FOLDERS, *_OF_THE_LEARNT),
+    *(name for name in TASKS if name.endswith(_SCRIBBLES)),
+)
 
 
 def trial(name: str, data: Path, options: Sequence[str] = ()) -> Task:
@@ -46,11 +50,11 @@ def trial(name: str, data: Path, options: Sequence[str] = ()) -> Task:
     options : sequence of str
         Of `napari-unet train`, the budget among them.
     """
-    task = TASKS[name]
-    learnt, judged = task.learnt, _DEVELOPMENT.get(name, ())
-    if name in _FOLDERS:
+    task, base = TASKS[name], name.removesuffix(_SCRIBBLES)
+    learnt, judged = task.learnt, _DEVELOPMENT.get(base, ())
+    if base in _FOLDERS:
         judged = _left(task, data)
-    elif name in _OF_THE_LEARNT:
+    elif base in _OF_THE_LEARNT:
         learnt, judged = learnt[:-2], learnt[-2:]
     return replace(
         task,

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import pi
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from napari_unet.core.instances import segment_instances
 from napari_unet.core.metrics.objects import average_precision
+from napari_unet.core.settings import Segmentation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
-    from napari_unet.core.settings import Segmentation
-
+# Of the typical size: below this share an object found is no cell.
+_SMALLEST = 0.1
+# Where a cell's half width drops by this share of the typical radius, and by that share
+# of the half width of the smaller part, it is split; see docs/recipe.md.
+_WAIST, _NECK = 0.15, 0.25
+# From strokes a network does not learn what parts cells that touch: waists tell more.
+_WAIST_OF_STROKES, _NECK_OF_STROKES = 0.08, 0.1
 _THRESHOLDS = (0.4, 0.5, 0.6)
 # Waists at which cells are split: so many times `min_distance`, and `neck`.
 _SPLITS = ((0.5, 0.15), (2.0, 0.3), (4.0, 0.5))
@@ -29,6 +36,28 @@ _FEWEST = 20
 # A smaller gain is chance; and what loses more in one part of the held-out annotation
 # fits the others by chance, such as an image unlike all that were learnt.
 _GAIN, _LOSS = 0.01, 0.005
+
+
+def usual_settings(
+    size: float | None, ndim: int, *, strokes: bool = False
+) -> Segmentation:
+    """Return how cells are found until held-out cells tell better: by their size.
+
+    Parameters
+    ----------
+    size : float or None
+        Of a typical cell, in pixels (voxels); None if that is not known.
+    ndim : {2, 3}
+    strokes : bool
+        Whether the network learnt from strokes inside of the cells.
+    """
+    if size is None:
+        return Segmentation()
+    found = Segmentation(min_size=round(_SMALLEST * size))
+    if ndim == 3:
+        return found
+    waist, neck = (_WAIST_OF_STROKES, _NECK_OF_STROKES) if strokes else (_WAIST, _NECK)
+    return found.replace(min_distance=round(waist * (size / pi) ** 0.5, 2), neck=neck)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

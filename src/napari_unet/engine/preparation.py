@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from hashlib import sha256
-from math import pi
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from napari_unet.core.annotations import IGNORED
+from napari_unet.core.cell_choice import usual_settings
 from napari_unet.core.memory import kept_values
 from napari_unet.core.model import ImageRecord, ModelCard
 from napari_unet.core.revision import held_parts, hold_out_again
-from napari_unet.core.settings import Segmentation
 from napari_unet.core.training_set import count_classes, hold_out, typical_cell
 from napari_unet.core.weights import class_weights
 from napari_unet.engine.allocator import keep_freed_memory
@@ -46,11 +45,6 @@ if TYPE_CHECKING:
     from napari_unet.engine.device import Precision
 
 
-# Of the typical size: below this share an object found is no cell.
-_SMALLEST = 0.1
-# Where a cell's half width drops by this share of the typical radius, and by that share
-# of the half width of the smaller part, it is split; see docs/recipe.md.
-_WAIST, _NECK = 0.15, 0.25
 # Side of the part of an image that its fingerprint is made of, in pixels.
 _HASHED = 4096
 
@@ -122,7 +116,9 @@ def prepare_training(
         classes=classes,
         spacing_um=_common_spacing(examples),
         training=settings,
-        segmentation=_segmentation([a for _, a in pairs]),
+        segmentation=usual_settings(
+            typical_cell(a for _, a in pairs), architecture.ndim
+        ),
         images=records,
         device=where.type,
         precision=how,
@@ -246,18 +242,6 @@ def _patch(
     if architecture.ndim == 3:
         size[0] = min(patch, *(e.field.shape[0] for e in examples))
     return architecture.output_covering(tuple(size))
-
-
-def _segmentation(annotations: Sequence[Annotation]) -> Segmentation:
-    """Return how cells are found until held-out cells tell better: by their size."""
-    size = typical_cell(annotations)
-    if size is None:
-        return Segmentation()
-    found = Segmentation(min_size=round(_SMALLEST * size))
-    if annotations[0].labels.ndim == 3:
-        return found
-    waist = round(_WAIST * (size / pi) ** 0.5, 2)
-    return found.replace(min_distance=waist, neck=_NECK)
 
 
 def _check_counts(counts: NDArray[np.int64], names: Sequence[str]) -> None:

@@ -66,6 +66,10 @@ class Sampler:
     device : torch.device
     seed : int
 
+    Attributes
+    ----------
+    output : tuple of int
+
     Raises
     ------
     ValueError
@@ -83,7 +87,7 @@ class Sampler:
         device: torch.device,
         seed: int,
     ) -> None:
-        self._output = tuple(output)
+        self.output = tuple(output)
         self._halo = tuple(halo)
         self._inside = tuple(slice(h, h + o) for h, o in zip(halo, output, strict=True))
         self._foreground = foreground
@@ -138,7 +142,7 @@ class Sampler:
         examples, deformations, centres = zip(
             *(self._place(rng) for _ in range(size)), strict=True
         )
-        window = [o + 2 * h for o, h in zip(self._output, self._halo, strict=True)]
+        window = [o + 2 * h for o, h in zip(self.output, self._halo, strict=True)]
         at = coordinates(deformations, window, centres, self._device)
         inner = at[(slice(None), slice(None), *self._inside)]
         images = [
@@ -174,7 +178,7 @@ class Sampler:
         rng: np.random.Generator,
     ) -> list[float]:
         """Place the turned patch around a pixel, inside the field where it fits."""
-        half = (np.array(self._output) - 1) / 2
+        half = (np.array(self.output) - 1) / 2
         middle = (np.array(shape) - 1) / 2
         shifted = pixel - matrix @ (rng.uniform(-1, 1, len(half)) * half)
         inside = np.clip(shifted, half, 2 * middle - half)

@@ -28,6 +28,7 @@ from napari_unet.engine.device import describe
 from napari_unet.engine.network import prepare as make_ready
 from napari_unet.engine.preparation import prepare_training
 from napari_unet.engine.training_loop import TrainingLoop
+from napari_unet.engine.unpainted import Fitted, fit, parts_to_see
 from napari_unet.engine.validation import judge_part
 
 if TYPE_CHECKING:
@@ -258,8 +259,22 @@ class TrainingRun:
             yield CheckpointWritten(step, self._checkpoint)
         model = loop.result()
         if loop.problem is None:
-            model = yield from self._with_cell_settings(model)
+            fitted = yield from self._fitted(model)
+            model = fitted.model
+            if not fitted.strokes:
+                model = yield from self._with_cell_settings(model)
         yield TrainingFinished(model, step, self.seconds(), loop.problem)
+
+    def _fitted(self, model: Model) -> Generator[Event, None, Fitted]:
+        """Fit a model that learnt from little to what nobody painted."""
+        prepared = self._prepared_loop().prepared
+        examples = prepared.training_set.examples
+        parts = parts_to_see(examples, self._settings.seed)
+        if not parts:
+            return Fitted(model, strokes=False)
+        network = make_ready(model, str(prepared.device), prepared.precision)
+        annotations = [self._known[_place(e.field)] for e in examples]
+        return (yield from fit(model, network, parts, annotations, prepared.table))
 
     def _with_cell_settings(self, model: Model) -> Generator[Event, None, Model]:
         """Choose by the held-out cells how cells are found, and note it in the card."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from math import cos, isfinite, pi
+from math import cos, isfinite, pi, prod
 from typing import TYPE_CHECKING
 
 import torch
@@ -30,6 +30,7 @@ from napari_unet.engine.guards import (
 )
 from napari_unet.engine.losses import weighted_cross_entropy
 from napari_unet.engine.network import frozen_copy
+from napari_unet.engine.unpainted import count_pixels, parts_to_see
 from napari_unet.engine.validation import validate
 from napari_unet.io.model_file import save_checkpoint
 
@@ -49,6 +50,8 @@ if TYPE_CHECKING:
 _WARM_UP = 20
 _VALIDATIONS = 10
 _CHECKPOINT_SECONDS = 20.0
+# A prediction takes about a third of a step with as many pixels; then there are cells.
+_SEEING = 0.6
 # For each pixel held out, to find cells in it in some ways and to compare them.
 _CHOOSING_SECONDS = 1e-6
 
@@ -88,6 +91,9 @@ class TrainingLoop:
         self._written = self._validated = self._first = clock.seconds()
         self._first_step = self._state.record.step
         self._reserve = 0.0
+        self._to_see = count_pixels(
+            parts_to_see(prepared.training_set.examples, self._settings.seed)
+        )
         self._good = self._state.record.step, self._snapshot()
         self._single_class = SingleClassGuard()
         levels = prepared.state.card.architecture.levels
@@ -232,13 +238,18 @@ class TrainingLoop:
     def _progress(self) -> float:
         if self._settings.steps:
             return self._state.record.step / self._settings.steps
-        budget = 60 * self._settings.minutes - self._reserve
+        budget = 60 * self._settings.minutes - self._reserve - self._seeing_seconds()
         used = self._clock.seconds() + self._step_seconds()
         return min(used / max(budget, 1e-9), 1.0)
 
     def _step_seconds(self) -> float:
         done = self._state.record.step - self._first_step
         return (self._clock.seconds() - self._first) / done if done else 0.0
+
+    def _seeing_seconds(self) -> float:
+        """Estimate how long it takes to look at what nobody painted."""
+        pixels = self._settings.batch * prod(self.prepared.sampler.output)
+        return _SEEING * self._step_seconds() * self._to_see / pixels
 
     def _seconds_left(self) -> float:
         if self._settings.steps:

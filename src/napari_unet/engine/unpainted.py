@@ -1,0 +1,195 @@
+"""What a trained network says where nobody painted, and what follows from it.
+
+Strokes tell neither how frequent the classes are nor how large the cells; with most of
+the images not annotated, the network's own answers there tell both.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import prod
+from typing import TYPE_CHECKING
+
+import numpy as np
+from skimage.segmentation import clear_border
+
+from napari_unet.core.annotations import IGNORED
+from napari_unet.core.cell_choice import usual_settings
+from napari_unet.core.class_shares import correction, estimate_shares
+from napari_unet.core.instances import segment_instances
+from napari_unet.core.settings import Segmentation
+from napari_unet.core.training_set import HeldOut, typical_cell
+from napari_unet.engine.validation import judge_part
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterable, Sequence
+
+    from numpy.typing import NDArray
+
+    from napari_unet.core.annotations import Annotation
+    from napari_unet.core.cell_choice import Judged
+    from napari_unet.core.events import Event
+    from napari_unet.core.model import Model
+    from napari_unet.core.training_set import Example
+    from napari_unet.engine.network import Network
+
+# From this annotated share of the images on, the annotation speaks for itself.
+_SPARSE = 0.5
+# What is looked at: so large parts of so many examples.
+_SIDES = {2: (512, 512), 3: (32, 128, 128)}
+_PARTS = {2: 4, 3: 1}
+# For the shares every so many pixels are enough: neighbours say the same.
+_STRIDE = 7
+# Fewer cells than this tell no size.
+_FEWEST = 10
+# An annotated cell smaller than this share of those found is a stroke inside of one.
+_STROKE = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """A model fitted to what nobody painted.
+
+    Attributes
+    ----------
+    model : Model
+    strokes : bool
+        Whether the annotated cells are mere strokes, by which no cell can be judged.
+    """
+
+    model: Model
+    strokes: bool
+
+
+def parts_to_see(examples: Sequence[Example], seed: int) -> list[HeldOut]:
+    """Choose parts of the images; none where most of them is annotated.
+
+    Parameters
+    ----------
+    examples : sequence of Example
+    seed : int
+    """
+    annotated = sum(int(np.count_nonzero(e.classes != IGNORED)) for e in examples)
+    if annotated >= _SPARSE * sum(e.classes.size for e in examples):
+        return []
+    rng = np.random.default_rng([seed, 3])
+    ndim = examples[0].field.ndim
+    parts: dict[tuple[int, ...], HeldOut] = {}
+    # each example once, then again elsewhere in it, if there is an elsewhere
+    for number in np.resize(rng.permutation(len(examples)), _PARTS[ndim]).tolist():
+        shape = examples[number].field.shape
+        sizes = [min(n, side) for n, side in zip(shape, _SIDES[ndim], strict=True)]
+        starts = rng.integers(np.subtract(shape, sizes) + 1).tolist()
+        box = tuple(slice(s, s + n) for s, n in zip(starts, sizes, strict=True))
+        parts[number, *starts] = HeldOut(examples[number], box)
+    return list(parts.values())
+
+
+def count_pixels(parts: Sequence[HeldOut]) -> int:
+    """Return the pixels of some parts together."""
+    return sum(prod(b.stop - b.start for b in part.box) for part in parts)
+
+
+def fit(
+    model: Model,
+    network: Network,
+    parts: Sequence[HeldOut],
+    annotations: Sequence[Annotation],
+    weights: NDArray[np.float32],
+) -> Generator[Event, None, Fitted]:
+    """Fit the scores to the shares of the classes, and the settings to the cells found.
+
+    Parameters
+    ----------
+    model : Model
+    network : Network
+        Of that model.
+    parts : sequence of HeldOut
+        To look at.
+    annotations : sequence of Annotation
+        All that was learnt from.
+    weights : ndarray of float32, shape (classes,)
+        By which the classes were weighed.
+
+    Yields
+    ------
+    ValidationTile
+        After each tile.
+
+    Returns
+    -------
+    Fitted
+    """
+    classes = len(model.card.classes) + 1
+    seen = []
+    for part in parts:
+        nothing = np.zeros(part.example.classes[part.box].shape, np.int32)
+        seen.append((yield from judge_part(network, part, nothing)))
+    change = _correction(seen, parts, annotations, weights, classes)
+    bias = np.asarray(model.weights["score.bias"], np.float32) + change
+    fitted = replace(model, weights={**model.weights, "score.bias": bias})
+    kinds = [k for k, c in enumerate(model.card.classes, start=1) if c.kind == "cells"]
+    painted = typical_cell(annotations)
+    if painted is None or not kinds:
+        return Fitted(fitted, strokes=False)
+    found = _typical_found(seen, change, kinds, painted)
+    if found is None or painted >= _STROKE * found:
+        return Fitted(fitted, strokes=False)
+    settings = usual_settings(found, parts[0].example.field.ndim, strokes=True)
+    card = fitted.card.replace(segmentation=settings)
+    return Fitted(replace(fitted, card=card), strokes=True)
+
+
+def _correction(
+    seen: Sequence[Judged],
+    parts: Sequence[HeldOut],
+    annotations: Sequence[Annotation],
+    weights: NDArray[np.float32],
+    classes: int,
+) -> NDArray[np.float32]:
+    """Return what is to be added to the score of each class."""
+    learnt = _counts((a.targets().classes for a in annotations), classes) * weights
+    # of a class that is not annotated nothing is known
+    there = learnt > 0
+    change = np.zeros(classes, np.float32)
+    if np.count_nonzero(there) < 2:  # erased while it trained
+        return change
+    learnt = learnt[there] / learnt.sum()
+    unknown = np.concatenate([s.probabilities[:, ~s.known] for s in seen], axis=1)
+    labelled = _counts((p.example.classes[p.box] for p in parts), classes)
+    shares = estimate_shares(
+        unknown[there, ::_STRIDE], learnt, labelled[there] // _STRIDE
+    )
+    change[there] = correction(shares, learnt)
+    return change
+
+
+def _counts(images: Iterable[NDArray[np.uint8]], classes: int) -> NDArray[np.int64]:
+    total = np.zeros(256, np.int64)
+    for image in images:
+        total += np.bincount(image.ravel(), minlength=256)
+    return total[:classes]
+
+
+def _typical_found(
+    seen: Sequence[Judged],
+    change: NDArray[np.float32],
+    cell_classes: Sequence[int],
+    smallest: float,
+) -> float | None:
+    """Return the median size of the cells found in full; None where they are few."""
+    settings = Segmentation(min_size=round(smallest))
+    sizes = []
+    for part in seen:
+        odds = np.exp(change).reshape(-1, *(1,) * part.known.ndim)
+        fitted = part.probabilities * odds
+        fitted /= fitted.sum(axis=0)
+        cells = segment_instances(
+            fitted, settings, cell_classes=cell_classes, spacing=part.spacing
+        )
+        # what the edge cuts is smaller than it is
+        whole = clear_border(cells)
+        sizes.append(np.bincount(whole[whole > 0]))
+    every = np.concatenate(sizes)
+    every = every[every > 0]
+    return float(np.median(every)) if len(every) >= _FEWEST else None
