@@ -274,7 +274,8 @@ class TrainingRun:
             return Fitted(model, strokes=False)
         network = make_ready(model, str(prepared.device), prepared.precision)
         annotations = [self._known[_place(e.field)] for e in examples]
-        return (yield from fit(model, network, parts, annotations, prepared.table))
+        learnt = prepared.counts * prepared.table
+        return (yield from fit(model, network, parts, annotations, learnt))
 
     def _with_cell_settings(self, model: Model) -> Generator[Event, None, Model]:
         """Choose by the held-out cells how cells are found, and note it in the card."""

@@ -22,7 +22,7 @@ from napari_unet.core.training_set import HeldOut, typical_cell
 from napari_unet.engine.validation import judge_part
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Sequence
+    from collections.abc import Generator, Sequence
 
     from numpy.typing import NDArray
 
@@ -95,7 +95,7 @@ def fit(
     network: Network,
     parts: Sequence[HeldOut],
     annotations: Sequence[Annotation],
-    weights: NDArray[np.float32],
+    learnt: NDArray[np.floating],
 ) -> Generator[Event, None, Fitted]:
     """Fit the scores to the shares of the classes, and the settings to the cells found.
 
@@ -108,8 +108,8 @@ def fit(
         To look at.
     annotations : sequence of Annotation
         All that was learnt from.
-    weights : ndarray of float32, shape (classes,)
-        By which the classes were weighed.
+    learnt : ndarray of float, shape (classes,)
+        Weight of each class in it: pixels, times the weight of one.
 
     Yields
     ------
@@ -120,12 +120,11 @@ def fit(
     -------
     Fitted
     """
-    classes = len(model.card.classes) + 1
     seen = []
     for part in parts:
         nothing = np.zeros(part.example.classes[part.box].shape, np.int32)
         seen.append((yield from judge_part(network, part, nothing)))
-    change = _correction(seen, parts, annotations, weights, classes)
+    change = _correction(seen, parts, learnt)
     bias = np.asarray(model.weights["score.bias"], np.float32) + change
     fitted = replace(model, weights={**model.weights, "score.bias": bias})
     kinds = [k for k, c in enumerate(model.card.classes, start=1) if c.kind == "cells"]
@@ -143,32 +142,23 @@ def fit(
 def _correction(
     seen: Sequence[Judged],
     parts: Sequence[HeldOut],
-    annotations: Sequence[Annotation],
-    weights: NDArray[np.float32],
-    classes: int,
+    learnt: NDArray[np.floating],
 ) -> NDArray[np.float32]:
     """Return what is to be added to the score of each class."""
-    learnt = _counts((a.targets().classes for a in annotations), classes) * weights
     # of a class that is not annotated nothing is known
     there = learnt > 0
-    change = np.zeros(classes, np.float32)
+    change = np.zeros(len(learnt), np.float32)
     if np.count_nonzero(there) < 2:  # erased while it trained
         return change
-    learnt = learnt[there] / learnt.sum()
+    before = learnt[there] / learnt.sum()
     unknown = np.concatenate([s.probabilities[:, ~s.known] for s in seen], axis=1)
-    labelled = _counts((p.example.classes[p.box] for p in parts), classes)
+    each = [np.bincount(p.example.classes[p.box].ravel(), minlength=256) for p in parts]
+    labelled = np.sum(each, axis=0)[: len(learnt)]
     shares = estimate_shares(
-        unknown[there, ::_STRIDE], learnt, labelled[there] // _STRIDE
+        unknown[there, ::_STRIDE], before, labelled[there] // _STRIDE
     )
-    change[there] = correction(shares, learnt)
+    change[there] = correction(shares, before)
     return change
-
-
-def _counts(images: Iterable[NDArray[np.uint8]], classes: int) -> NDArray[np.int64]:
-    total = np.zeros(256, np.int64)
-    for image in images:
-        total += np.bincount(image.ravel(), minlength=256)
-    return total[:classes]
 
 
 def _typical_found(
