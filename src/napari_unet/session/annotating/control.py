@@ -15,6 +15,7 @@ from napari_unet.session.annotating.counting import Tallies
 from napari_unet.session.annotating.intake import Intake
 from napari_unet.session.images.visiting import go_to, neighbour
 from napari_unet.session.project.store import find_projects
+from napari_unet.session.relay import relay
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -64,10 +65,10 @@ class Annotating:
         self._class = self.active_class
         self._bound: list[Labels] = []
         self.brush.changed.connect(self._on_brush)
-        self._layers.edited.connect(self._on_edited)
+        relay(self._layers.edited, self.edited)
         self._layers.shown.connect(self._on_shown)
-        self._layers.changed.connect(self._on_layers)
-        self._layers.unfit.connect(self._on_unfit)
+        relay(self._layers.changed, self.changed)
+        relay(self._layers.unfit, self.message, "warning")
         store.changed.connect(self._on_project)
         self._layers.show_known()
 
@@ -348,15 +349,6 @@ class Annotating:
         if image_id is not None:
             image = self._store.project.image(image_id)
             finishing.show_frames(self._viewer, self._images, image)
-
-    def _on_edited(self, image_id: str, edit: object) -> None:
-        self.edited.emit(image_id, edit)
-
-    def _on_layers(self) -> None:
-        self.changed.emit()
-
-    def _on_unfit(self, sentence: str) -> None:
-        self.message.emit("warning", sentence)
 
     def _on_project(self, project: Project) -> None:
         for image in project.images:
