@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from benchmarks.accuracy.scribbles import scribble
-from napari_unet.core.annotations import Annotation
+from napari_unet.core.annotations import IGNORED, Annotation
 from napari_unet.core.events import PredictionFinished, TrainingFinished
 from napari_unet.core.image import Field, Image
 from napari_unet.core.instances import segment_instances
 from napari_unet.core.metrics import object_scores
 from napari_unet.core.recipe import Training
 from napari_unet.core.settings import BorderWeights, Prediction
-from napari_unet.core.training_set import Example, make_example
+from napari_unet.core.training_set import Example, TrainingSet, hold_out, make_example
 from napari_unet.engine.inference import predict
 from napari_unet.engine.training import train
 from napari_unet.engine.unpainted import count_pixels, parts_to_see
@@ -21,6 +21,10 @@ from napari_unet.io import samples
 
 if TYPE_CHECKING:
     from napari_unet.core.model import Model
+
+
+def learnt(*examples: Example) -> TrainingSet:
+    return TrainingSet(examples, (), "")
 
 
 def example(labels: np.ndarray) -> Example:
@@ -32,7 +36,7 @@ def example(labels: np.ndarray) -> Example:
 def test_parts_are_seen_where_most_is_not_annotated() -> None:
     labels = np.zeros((600, 300), np.int32)
     labels[:200, :200] = 2
-    parts = parts_to_see([example(labels)] * 6, seed=0)
+    parts = parts_to_see(learnt(*[example(labels)] * 6), seed=0)
     assert len(parts) == 4
     assert count_pixels(parts) == 4 * 512 * 300
     assert len({id(part.example) for part in parts}) == 1
@@ -40,17 +44,25 @@ def test_parts_are_seen_where_most_is_not_annotated() -> None:
     for part in parts:
         for axis, n in zip(part.box, labels.shape, strict=True):
             assert 0 <= axis.start < axis.stop <= n
-    assert len(parts_to_see([example(labels)], seed=0)) == 4
-    again = parts_to_see([example(labels)] * 6, seed=0)
+    assert len(parts_to_see(learnt(example(labels)), seed=0)) == 4
+    again = parts_to_see(learnt(*[example(labels)] * 6), seed=0)
     assert [p.box for p in again] == [p.box for p in parts]
 
 
 def test_nothing_is_to_be_seen_where_the_annotation_speaks_for_itself() -> None:
     labels = np.ones((40, 40), np.int32)
     labels[:19] = 0
-    assert parts_to_see([example(labels)], seed=0) == []
+    assert parts_to_see(learnt(example(labels)), seed=0) == []
     labels[:21] = 0
-    assert len(parts_to_see([example(labels)], seed=0)) == 1
+    assert len(parts_to_see(learnt(example(labels)), seed=0)) == 1
+
+
+def test_what_is_held_out_does_not_make_an_image_one_of_strokes() -> None:
+    labels = np.ones((120, 120), np.int32)
+    labels[70:] = 0
+    parted = hold_out([example(labels)], 0.1, (10, 10), 1, np.random.default_rng(0))
+    assert (parted.examples[0].classes == IGNORED).mean() > 0.5
+    assert parts_to_see(parted, seed=0) == []
 
 
 @pytest.fixture(scope="module")

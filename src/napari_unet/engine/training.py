@@ -269,7 +269,7 @@ class TrainingRun:
         """Fit a model that learnt from little to what nobody painted."""
         prepared = self._prepared_loop().prepared
         examples = prepared.training_set.examples
-        parts = parts_to_see(examples, self._settings.seed)
+        parts = parts_to_see(prepared.training_set, self._settings.seed)
         if not parts:
             return Fitted(model, strokes=False)
         network = make_ready(model, str(prepared.device), prepared.precision)

@@ -92,7 +92,7 @@ class TrainingLoop:
         self._first_step = self._state.record.step
         self._reserve = 0.0
         self._to_see = count_pixels(
-            parts_to_see(prepared.training_set.examples, self._settings.seed)
+            parts_to_see(prepared.training_set, self._settings.seed)
         )
         self._good = self._state.record.step, self._snapshot()
         self._single_class = SingleClassGuard()

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from napari_unet.core.cell_choice import Judged
     from napari_unet.core.events import Event
     from napari_unet.core.model import Model
-    from napari_unet.core.training_set import Example
+    from napari_unet.core.training_set import TrainingSet
     from napari_unet.engine.network import Network
 
 # From this annotated share of the images on, the annotation speaks for itself.
@@ -61,16 +61,20 @@ class Fitted:
     strokes: bool
 
 
-def parts_to_see(examples: Sequence[Example], seed: int) -> list[HeldOut]:
-    """Choose parts of the images; none where most of them is annotated.
+def parts_to_see(learnt: TrainingSet, seed: int) -> list[HeldOut]:
+    """Choose parts of the images learnt; none where most of the images is annotated.
 
     Parameters
     ----------
-    examples : sequence of Example
+    learnt : TrainingSet
     seed : int
     """
-    annotated = sum(int(np.count_nonzero(e.classes != IGNORED)) for e in examples)
-    if annotated >= _SPARSE * sum(e.classes.size for e in examples):
+    examples = learnt.examples
+    # what is held out, and the margin around it, is annotated though not learnt
+    whole = {id(e.field): e for e in examples}
+    whole |= {id(part.example.field): part.example for part in learnt.held_out}
+    annotated = sum(int(np.count_nonzero(e.classes != IGNORED)) for e in whole.values())
+    if annotated >= _SPARSE * sum(e.classes.size for e in whole.values()):
         return []
     rng = np.random.default_rng([seed, 3])
     ndim = examples[0].field.ndim
