@@ -110,6 +110,12 @@ def test_slivers_cut_off_by_the_edge_of_the_part_do_not_count() -> None:
     assert count([part], 20) == 1
 
 
+def test_specks_that_are_not_cut_off_count() -> None:
+    cells = grid(1, 2)
+    cells[4:6, 11:13] = 3
+    assert 3 in judged(cells, 0.9, 0.9).true(20)
+
+
 @pytest.mark.parametrize("classes", [(), (1,)])
 def test_nothing_annotated_changes_nothing(classes: tuple[int, ...]) -> None:
     empty = np.zeros((20, 20), np.int32)

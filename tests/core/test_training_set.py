@@ -196,6 +196,16 @@ def test_five_slices_are_few_and_six_are_many() -> None:
     assert "1 of 6" in parted(*[stripes(60, 60)] * 6).validation
 
 
+def test_of_six_large_slices_corners_cost_less_than_a_whole_one() -> None:
+    # a tenth of each with a margin of 3 pixels is 35 ** 2 of 100 ** 2, below a sixth
+    result = parted(*[stripes(100, 100)] * 6, share=0.1, halo=(3, 3))
+    assert result.validation == "a corner of each of 6 slices is held out"
+    assert len(result.held_out) == 6
+    # with a wider one it is more than a sixth
+    wider = parted(*[stripes(100, 100)] * 6, share=0.1, halo=(12, 12))
+    assert "1 of 6" in wider.validation
+
+
 @pytest.mark.parametrize(("pixels", "enough"), [(200, True), (199, False)])
 def test_two_hundred_pixels_of_each_class_are_enough(pixels: int, enough: bool) -> None:
     classes = np.zeros((40, 20), np.uint8)

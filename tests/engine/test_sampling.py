@@ -43,6 +43,7 @@ def sampler(*examples: Example, **options: Any) -> Sampler:
         "output": (9,) * ndim,
         "halo": (4,) * ndim,
         "foreground": 0.5,
+        "by_cell": False,
         "augmentation": STILL,
         "device": torch.device("cpu"),
         "seed": 0,
@@ -214,6 +215,24 @@ def test_a_share_of_the_patches_is_placed_on_objects(
     classes[70:73, 20:23] = 1
     draws = sampler(example(classes, classes), foreground=foreground)
     count = int((draws.draw(0, 300).classes == 1).any(dim=(1, 2)).sum())
+    assert low <= count <= high
+
+
+# half of 300 with a standard deviation of 9, or 4 of 1604 pixels
+@pytest.mark.parametrize(("by_cell", "low", "high"), [(True, 115, 185), (False, 0, 6)])
+@pytest.mark.parametrize("together", [True, False])
+def test_small_cells_are_drawn_as_often_as_large_ones(
+    by_cell: bool, low: int, high: int, together: bool
+) -> None:
+    large, small = np.zeros((2, 100, 100))
+    large[10:50, 10:50] = 1
+    small[70:72, 70:72] = 2
+    fields = [large + small] if together else [large, small]
+    examples = [example(grey, grey > 0) for grey in fields]
+    draws = sampler(*examples, foreground=1, by_cell=by_cell, output=(5, 5))
+    batch = draws.draw(0, 300)
+    assert (batch.classes == 1).any(dim=(1, 2)).all()
+    count = int((inner(batch.image, (4, 4)) > 1.5).any(axis=(1, 2, 3)).sum())
     assert low <= count <= high
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 # Fewer held-out pixels of any class than this say nothing about a network.
 _ENOUGH_PIXELS = 200
-# From this many annotated fields on, whole fields are held out.
+# From this many annotated fields on, whole fields may be held out.
 _MANY_FIELDS = 6
 
 
@@ -192,9 +192,10 @@ def hold_out(
 ) -> TrainingSet:
     """Part the examples into those to learn from and those to judge by.
 
-    With many fields, whole ones are held out. With few, a corner of each, and where
-    that is too little a part of one: pixels nearer to it than the network sees are not
-    learnt from, so that no image context leaks.
+    A corner of each field is held out, since fields differ: pixels nearer to it than
+    the network sees are not learnt from, so that no image context leaks. With many
+    fields, whole ones are held out if that leaves more to learn from. Where either is
+    too little, a part of one field is.
 
     Parameters
     ----------
@@ -214,24 +215,13 @@ def hold_out(
     whole = tuple(examples)
     if share == 0:
         return TrainingSet(whole, (), "nothing is held out, as asked for")
+    parted = _hold_out_corners(whole, share, halo, rng)
     if len(whole) >= _MANY_FIELDS:
-        count = ceil(share * len(whole))
-        chosen = set(rng.choice(len(whole), count, replace=False).tolist())
-        held = tuple(
-            HeldOut(e, tuple(slice(0, n) for n in e.field.shape))
-            for k, e in enumerate(whole)
-            if k in chosen
-        )
-        rest = tuple(e for k, e in enumerate(whole) if k not in chosen)
-        words = f"{count} of {len(whole)} slices are held out"
-    else:
-        parts = [_hold_out_corner(e, share, halo, rng) for e in whole]
-        rest = tuple(e for e, _ in parts)
-        held = tuple(h for _, h in parts)
-        each = f"each of {len(whole)} slices" if len(whole) > 1 else "the slice"
-        words = f"a corner of {each} is held out"
-    if _enough(held, rest, whole, classes):
-        return TrainingSet(rest, held, words)
+        fields = _hold_out_fields(whole, share, rng)
+        if _annotated(fields.examples) > _annotated(parted.examples):
+            parted = fields
+    if _enough(parted, whole, classes):
+        return parted
     found = cheapest_part([e.classes for e in whole], classes, halo, _ENOUGH_PIXELS)
     if found is not None:
         number, box = found
@@ -244,6 +234,39 @@ def hold_out(
     return TrainingSet(
         whole, (), "too few labels to validate: all of them are learnt from"
     )
+
+
+def _hold_out_fields(
+    whole: tuple[Example, ...], share: float, rng: np.random.Generator
+) -> TrainingSet:
+    count = ceil(share * len(whole))
+    chosen = set(rng.choice(len(whole), count, replace=False).tolist())
+    held = tuple(
+        HeldOut(e, tuple(slice(0, n) for n in e.field.shape))
+        for k, e in enumerate(whole)
+        if k in chosen
+    )
+    rest = tuple(e for k, e in enumerate(whole) if k not in chosen)
+    return TrainingSet(rest, held, f"{count} of {len(whole)} slices are held out")
+
+
+def _hold_out_corners(
+    whole: tuple[Example, ...],
+    share: float,
+    halo: Sequence[int],
+    rng: np.random.Generator,
+) -> TrainingSet:
+    parts = [_hold_out_corner(e, share, halo, rng) for e in whole]
+    each = f"each of {len(whole)} slices" if len(whole) > 1 else "the slice"
+    return TrainingSet(
+        tuple(e for e, _ in parts),
+        tuple(h for _, h in parts),
+        f"a corner of {each} is held out",
+    )
+
+
+def _annotated(examples: Iterable[Example]) -> int:
+    return sum(int(np.count_nonzero(e.classes != IGNORED)) for e in examples)
 
 
 def _hold_out_corner(
@@ -296,18 +319,13 @@ def _within(box: Box, window: Box) -> Box:
     )
 
 
-def _enough(
-    held: Sequence[HeldOut],
-    rest: Sequence[Example],
-    whole: Sequence[Example],
-    classes: int,
-) -> bool:
+def _enough(parted: TrainingSet, whole: Sequence[Example], classes: int) -> bool:
     """Whether both parts know each class, and most of the labels are left to learn."""
     judged = np.zeros(classes, np.int64)
-    for part in held:
+    for part in parted.held_out:
         labels = part.example.classes[part.box]
         judged += np.bincount(labels.ravel(), minlength=256)[:classes]
-    learnt = count_classes(rest, classes)
+    learnt = count_classes(parted.examples, classes)
     known = count_classes(whole, classes)
     asked = known > 0
     return bool(

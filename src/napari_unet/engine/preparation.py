@@ -142,6 +142,7 @@ def prepare_training(
             output=output,
             halo=architecture.halo,
             foreground=settings.foreground,
+            by_cell=all(c.kind == "cells" for c in classes),
             augmentation=settings.augmentation,
             device=where,
             seed=settings.seed,

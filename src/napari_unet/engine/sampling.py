@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from scipy.ndimage import label
 from torch import Tensor
 
 from napari_unet.core.annotations import IGNORED
@@ -62,6 +63,9 @@ class Sampler:
         Output size of the network for a patch, and what it loses on each side.
     foreground : float
         Share of patches placed on an object; the others on any annotated pixel.
+    by_cell : bool
+        Whether all objects are as likely, small ones too, as they count alike in what
+        people count; else all their pixels are.
     augmentation : Augmentation
     device : torch.device
     seed : int
@@ -83,6 +87,7 @@ class Sampler:
         output: Sequence[int],
         halo: Sequence[int],
         foreground: float,
+        by_cell: bool,
         augmentation: Augmentation,
         device: torch.device,
         seed: int,
@@ -91,6 +96,7 @@ class Sampler:
         self._halo = tuple(halo)
         self._inside = tuple(slice(h, h + o) for h, o in zip(halo, output, strict=True))
         self._foreground = foreground
+        self._objects_of = _Mask.of_parts if by_cell else _Mask.of
         self._augmentation = augmentation
         self._device = device
         self._seed = seed
@@ -107,16 +113,15 @@ class Sampler:
         ValueError
             If no pixel is annotated; it then goes on to draw from those before.
         """
-        rng = np.random.default_rng([self._seed, 0])
-        annotated = {
-            id(e): self._annotated.get(id(e)) or _Mask.of(e.classes != IGNORED, rng)
-            for e in examples
-        }
-        objects = {
-            id(e): self._objects.get(id(e))
-            or _Mask.of((e.classes != IGNORED) & (e.classes > 0), rng)
-            for e in examples
-        }
+        annotated, objects = {}, {}
+        for number, e in enumerate(examples):
+            # of its own for each, so that one drawn later is drawn alike
+            rng = np.random.default_rng([self._seed, 0, number])
+            key, known = id(e), e.classes != IGNORED
+            annotated[key] = self._annotated.get(key) or _Mask.of(known, rng)
+            objects[key] = self._objects.get(key) or self._objects_of(
+                known & (e.classes > 0), rng
+            )
         anywhere = _Places([annotated[id(e)] for e in examples])
         if not anywhere.count:
             raise ValueError("nothing is annotated: paint some cells and background.")
@@ -204,7 +209,7 @@ class Sampler:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Mask:
-    """Pixels of a field: how many, and the flat indices of those to choose from."""
+    """Pixels of a field, or its parts: how many, and flat indices to choose from."""
 
     shape: tuple[int, ...]
     count: int
@@ -218,9 +223,21 @@ class _Mask:
             found = rng.choice(found, _PLACES, replace=False)
         return cls(mask.shape, count, found)
 
+    @classmethod
+    def of_parts(cls, mask: NDArray[np.bool_], rng: np.random.Generator) -> _Mask:
+        """Choose as many pixels of each connected part, whatever its size."""
+        found = np.flatnonzero(mask)
+        if not len(found):
+            return cls(mask.shape, 0, found)
+        parts, count = label(mask)
+        of = parts.ravel()[found]
+        share = 1 / np.bincount(of)[of] / count
+        chosen = rng.choice(found, min(len(found), _PLACES), p=share)
+        return cls(mask.shape, count, chosen)
+
 
 class _Places:
-    """Pixels of several fields to choose from, all alike."""
+    """Pixels, or parts, of several fields to choose from, all alike."""
 
     def __init__(self, masks: Sequence[_Mask]) -> None:
         self._masks = masks
