@@ -40,11 +40,11 @@ STARTERS = {
     # nuclei come in many sizes: more zoom than by default
     "nuclei": Starter(
         ("bbbc039", "dsb2018"),
-        ("--steps", "5000", "--augment-scale", "1.6"),
+        ("--steps", "8000", "--augment-scale", "1.6"),
     ),
     "phase_contrast": Starter(
         ("usiigaci",),
-        ("--steps", "5000", "--augment-scale", "1.4"),
+        ("--steps", "8000", "--augment-scale", "1.4"),
     ),
 }
 
