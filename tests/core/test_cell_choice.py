@@ -55,6 +55,14 @@ def test_what_helps_one_part_must_not_harm_another() -> None:
     assert last([faint, sure], settings).threshold == 0.4
 
 
+@pytest.mark.parametrize(("rows", "moved"), [(3, False), (4, True)])
+def test_less_than_three_cells_more_are_chance(rows: int, moved: bool) -> None:
+    # the faint ones are right at one overlap of five until the threshold is moved
+    sure, faint = judged(grid(6, 6), 0.9, 0.9), judged(grid(rows, 1), 0.9, 0.45)
+    chosen = last([sure, faint], Segmentation(min_size=5))
+    assert (chosen.threshold == 0.4) is moved
+
+
 def test_settings_stay_where_nothing_is_better() -> None:
     settings = Segmentation(min_size=5)
     assert last([judged(grid(5, 5), 0.9, 0.9)], settings) == settings
