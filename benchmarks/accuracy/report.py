@@ -32,8 +32,8 @@ own, named by `--data`. Results are written to `benchmark-output/accuracy`; copi
 
 The ablation, `isbi2012`, `isbi2012_accurate`, `isbi2012_scribbles`, `hela_accurate` and
 `qcanet` were measured before the last changes of the recipe: patches on objects were
-drawn by their pixels, whole images were held out more often, and settings of cells moved
-more freely (docs/recipe.md).
+drawn by their pixels, whole images were held out more often, and settings of cells
+moved more freely (docs/recipe.md).
 """
 
 
