@@ -29,10 +29,9 @@ if TYPE_CHECKING:
     from napari_unet.engine.network import Network
     from napari_unet.engine.worker.workbench import Context
 
-# Seconds that a tile should take where nothing else computes: the first (napari draws
-# its layers meanwhile, which doubles it), any other, and one of a preview, between
+# Seconds that a tile should take: the first, any other, and one of a preview, between
 # two of which a training goes on.
-_FIRST, _OTHER, _PREVIEW = 0.15, 0.6, 0.2
+_FIRST, _OTHER, _PREVIEW = 0.3, 0.6, 0.2
 # How many times its pixels a tile may read: where being soon counts.
 _SOON = 8.0
 # The same where speed counts: about the tile of the paper, 572 to 388 pixels.
