@@ -42,7 +42,7 @@ STARTERS = {
         ("bbbc039", "dsb2018"),
         ("--steps", "8000", "--augment-scale", "1.6"),
     ),
-    # as in the benchmark: more zoom loses the smallest cells
+    # as in the benchmark: by default, since more zoom was worse (docs/recipe.md)
     "phase_contrast": Starter(("usiigaci",), ("--minutes", "15")),
 }
 

@@ -206,6 +206,15 @@ def test_of_six_large_slices_corners_cost_less_than_a_whole_one() -> None:
     assert "1 of 6" in wider.validation
 
 
+@pytest.mark.parametrize("painted", [1, 6])
+def test_of_a_slice_that_nobody_painted_nothing_is_held_out(painted: int) -> None:
+    empty = example(np.full((100, 100), IGNORED))
+    result = parted(*[stripes(100, 100)] * painted, empty, share=0.1, halo=(3, 3))
+    assert len(result.held_out) == painted
+    assert all(part.example is not empty for part in result.held_out)
+    assert result.examples[-1] is empty
+
+
 @pytest.mark.parametrize(("pixels", "enough"), [(200, True), (199, False)])
 def test_two_hundred_pixels_of_each_class_are_enough(pixels: int, enough: bool) -> None:
     classes = np.zeros((40, 20), np.uint8)

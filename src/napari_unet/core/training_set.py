@@ -260,7 +260,7 @@ def _hold_out_corners(
     each = f"each of {len(whole)} slices" if len(whole) > 1 else "the slice"
     return TrainingSet(
         tuple(e for e, _ in parts),
-        tuple(h for _, h in parts),
+        tuple(h for _, h in parts if h is not None),
         f"a corner of {each} is held out",
     )
 
@@ -271,8 +271,8 @@ def _annotated(examples: Iterable[Example]) -> int:
 
 def _hold_out_corner(
     example: Example, share: float, halo: Sequence[int], rng: np.random.Generator
-) -> tuple[Example, HeldOut]:
-    """Cut the corner that holds most nearly the wanted share of the annotation.
+) -> tuple[Example, HeldOut | None]:
+    """Cut the corner that holds most nearly the wanted share of the annotation, if any.
 
     The corners are those of the box around all annotation: people paint in one place.
     Only y and x are cut: a stack is seldom thick enough to lose slices and a margin.
@@ -280,9 +280,14 @@ def _hold_out_corner(
     shape = example.field.shape
     side = share**0.5
     annotated = example.classes != IGNORED
-    places = np.nonzero(annotated)
-    first = [int(p.min()) for p in places]
-    last = [int(p.max()) + 1 for p in places]
+    if not annotated.any():
+        return example, None
+    first, last = [], []
+    for axis in range(annotated.ndim):
+        others = tuple(a for a in range(annotated.ndim) if a != axis)
+        places = np.flatnonzero(annotated.any(axis=others))
+        first.append(int(places[0]))
+        last.append(int(places[-1]) + 1)
     corners = []
     for low_y, low_x in rng.permutation([(0, 0), (0, 1), (1, 0), (1, 1)]):
         box = [slice(0, n) for n in shape]
