@@ -286,7 +286,7 @@ def test_the_cells_of_a_slice_become_annotation(
     predicted(ready, desk)
     image = workspace.images.current
     assert image is not None
-    workspace.prediction.results[image.id].array("cells")[2, 3] = 4
+    workspace.prediction.results[image.id].files.array("cells")[2, 3] = 4
     press(qtbot, ready.use_slice)
     ((image_id, plane, t, z, ids),) = taken
     assert (image_id, t, z, ids) == (image.id, 0, 0, None)
@@ -320,7 +320,7 @@ def test_a_click_on_a_cell_takes_it_while_the_button_is_pressed(
     predicted(ready, desk)
     image = workspace.images.current
     assert image is not None
-    workspace.prediction.results[image.id].array("cells")[2, 3] = 4
+    workspace.prediction.results[image.id].files.array("cells")[2, 3] = 4
     viewer = workspace.viewer
     click(viewer, (2.2, 2.8), drag=False)
     assert taken == []

@@ -616,12 +616,12 @@ def test_a_worker_fills_the_layers_and_writes_the_files(
         assert control.predict("layer", entropy=True)
         pump.until(lambda: not control.running and control.segmenting.idle, 60)
         (image,) = workspace.store.project.images
-        results = control.results[image.id]
-        np.testing.assert_allclose(results.array("probability").sum(0), 1, atol=1e-5)
-        likely = results.array("probability").argmax(0)
-        np.testing.assert_array_equal(results.array("classes"), likely)
-        assert results.array("entropy").max() > 0
-        cells = np.array(results.array("cells"))
+        files = control.results[image.id].files
+        np.testing.assert_allclose(files.array("probability").sum(0), 1, atol=1e-5)
+        likely = files.array("probability").argmax(0)
+        np.testing.assert_array_equal(files.array("classes"), likely)
+        assert files.array("entropy").max() > 0
+        cells = np.array(files.array("cells"))
         control.exporting.export(tmp_path, [image.id])
         pump.until(lambda: not control.exporting.running)
         assert told == [f"2 files are in {tmp_path} now."]

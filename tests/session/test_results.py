@@ -58,13 +58,13 @@ def test_arrays_have_the_axes_of_the_image_with_classes_first(
 ) -> None:
     results = results_of(viewer, tmp_path)
     assert results.axes == "czyx"
-    assert results.probabilities.shape == (3, 3, 8, 10)
-    assert results.classes_stored.shape == (3, 8, 10)
+    assert results.files.probability.shape == (3, 3, 8, 10)
+    assert results.files.classes.shape == (3, 8, 10)
     stored = (
-        results.probabilities,
-        results.classes_stored,
-        results.cells_stored,
-        results.entropy_stored,
+        results.files.probability,
+        results.files.classes,
+        results.files.cells,
+        results.files.entropy,
     )
     assert [s.dtype for s in stored] == ["float32", "uint8", "int32", "float32"]
     assert all(Path(s.path).parent == tmp_path for s in stored)
@@ -76,7 +76,7 @@ def test_colours_of_an_image_are_no_axis_of_its_classes(tmp_path: Path) -> None:
     image = stack((8, 10, 3), "yxc")
     results = ResultLayers(viewer, layer, image, CLASSES, tmp_path, "m", False)
     assert results.axes == "cyx"
-    assert results.probabilities.shape == (3, 8, 10)
+    assert results.files.probability.shape == (3, 8, 10)
 
 
 def test_layers_stand_where_the_image_does(viewer: ViewerModel, tmp_path: Path) -> None:
@@ -119,22 +119,22 @@ def test_what_a_worker_writes_is_in_the_layers(
     viewer: ViewerModel, tmp_path: Path
 ) -> None:
     results = results_of(viewer, tmp_path)
-    results.probabilities.open(writable=True)[2, 1, 4, 5] = 0.75
-    results.classes_stored.open(writable=True)[1, 4, 5] = 2
+    results.files.probability.open(writable=True)[2, 1, 4, 5] = 0.75
+    results.files.classes.open(writable=True)[1, 4, 5] = 2
     probability = results.layer("probability", 2)
     classes = results.layer("classes")
     assert probability is not None
     assert classes is not None
     assert probability.data[1, 4, 5] == 0.75
     assert classes.data[1, 4, 5] == 2
-    assert np.shares_memory(classes.data, results.array("classes"))
+    assert np.shares_memory(classes.data, results.files.array("classes"))
 
 
 def test_a_plane_is_read_without_other_axes(
     viewer: ViewerModel, tmp_path: Path
 ) -> None:
     results = results_of(viewer, tmp_path)
-    results.array("cells")[2, 3, 4] = 7
+    results.files.array("cells")[2, 3, 4] = 7
     assert results.plane("cells", 0, 2).shape == (8, 10)
     assert results.plane("cells", 0, 2)[3, 4] == 7
     assert not results.plane("cells", 0, 1).any()
@@ -242,7 +242,7 @@ def test_the_same_run_again_keeps_what_people_set(
     first.close()
     assert again.layer("probability", 2) is layer
     assert (layer.opacity, layer.visible, layer.name) == (0.2, True, "mine")
-    again.array("probability")[2, 0, 0, 0] = 0.5
+    again.files.array("probability")[2, 0, 0, 0] = 0.5
     assert layer.data[0, 0, 0] == 0.5
     assert len(viewer.layers) == 4
 
@@ -373,7 +373,7 @@ def test_files_go_and_layers_keep_what_they_show(
     viewer: ViewerModel, tmp_path: Path
 ) -> None:
     results = results_of(viewer, tmp_path)
-    results.array("classes")[0, 0, 0] = 1
+    results.files.array("classes")[0, 0, 0] = 1
     layer = results.layer("classes")
     results.close()
     assert list(tmp_path.iterdir()) == []

@@ -51,7 +51,7 @@ class CellPicker:
         if image is None or results is None or layer is None:
             return
         point = np.round(layer.world_to_data(position)).astype(int)
-        cells = results.array("cells")
+        cells = results.files.array("cells")
         if np.any(point < 0) or np.any(point >= cells.shape):
             return
         id_ = int(cells[tuple(point)])

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from napari_unet.session.images.image_list import ImageList
     from napari_unet.session.prediction.models import ModelList
     from napari_unet.session.prediction.prediction_order import Averaging, Extent, Order
-    from napari_unet.session.prediction.results import ResultLayers, What
+    from napari_unet.session.prediction.result_files import What
+    from napari_unet.session.prediction.results import ResultLayers
     from napari_unet.session.preferences import Preferences
     from napari_unet.session.project.store import ProjectStore
     from napari_unet.session.worker.client import Death, Handle, Worker
@@ -260,13 +261,13 @@ class PredictionControl:
         job = PredictJob(
             model=str(model.path),
             image=stored,
-            probabilities=results.probabilities,
-            classes=results.classes_stored,
+            probabilities=results.files.probability,
+            classes=results.files.classes,
             places=wanted.places,
             region=wanted.region,
             focus=wanted.focus,
             settings=settings,
-            entropy=results.entropy_stored if entropy else None,
+            entropy=results.files.entropy if entropy else None,
         )
         ndim = model.card.training.ndim
         subject = self.segmenting.add(results, ndim, results.image.spacing_um, scale)

@@ -1,18 +1,11 @@
-"""What a network says of one image, as layers that fill while it computes.
-
-The worker writes into raw files; the layers are maps of the same files, so that no
-pixel goes through the connection or is copied.
-"""
+"""What a network says of one image, as layers that fill while it computes."""
 
 from __future__ import annotations
 
 from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
-from uuid import uuid4
+from typing import TYPE_CHECKING, Any
 
 from napari_unet.core.image import Field, Image
-from napari_unet.core.stored import Stored
 from napari_unet.session.images.layers import (
     METADATA_KEY,
     attributes_like,
@@ -22,11 +15,13 @@ from napari_unet.session.images.layers import (
     place_in_view,
 )
 from napari_unet.session.prediction.redrawing import Redrawing
+from napari_unet.session.prediction.result_files import ResultFiles, What
 from napari_unet.session.prediction.visibility import ClassesOrCells
 from napari_unet.session.project.record import PALETTE
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
+    from pathlib import Path
 
     from napari.components import ViewerModel
     from napari.layers import Layer
@@ -35,9 +30,6 @@ if TYPE_CHECKING:
     from napari_unet.core.jobs import Place
     from napari_unet.session.project.record import ProjectImage
 
-What = Literal["classes", "probability", "cells", "entropy"]
-"""A kind of result."""
-
 # What a network computes; cells are found in it.
 _OF_A_TILE: tuple[What, ...] = ("classes", "probability", "entropy")
 # What people draw stays above what the network says.
@@ -45,7 +37,7 @@ _ROLES_ABOVE = ("annotation", "weights", "finished")
 
 
 class ResultLayers:
-    """Arrays and layers of the prediction of one image.
+    """Files and layers of the prediction of one image.
 
     Layers of the same image and run that are in the viewer are taken over with all
     that people set on them: they show the new arrays. A layer that is deleted is not
@@ -60,7 +52,7 @@ class ResultLayers:
     classes : tuple of ClassInfo
         Foreground classes; with their colours if they are `ProjectClass`.
     scratch : Path
-        Folder for the arrays.
+        Folder for the files.
     run : str
         What made the results: a model, or a training run.
     preview : bool
@@ -75,10 +67,7 @@ class ResultLayers:
     image : ProjectImage
     axes : str
         Of the probabilities: c first, then those of the image.
-    probabilities : Stored
-        float32, background first.
-    classes_stored, cells_stored, entropy_stored : Stored
-        uint8, int32 and float32, without c.
+    files : ResultFiles
     visibility : ClassesOrCells
         Which of the two is shown.
     """
@@ -102,20 +91,8 @@ class ResultLayers:
         self._label = f", {label}" if label else ""
         plane_axes = image.annotation_axes
         self._look = attributes_like(image_layer, image.axes, plane_axes, image.level)
-        shape, stem = image.annotation_shape, uuid4().hex
-
-        def stored(what: str, shape: tuple[int, ...], dtype: str) -> Stored:
-            return Stored.create(scratch / f"{stem}-{what}.raw", shape, dtype)
-
-        self.probabilities = stored(
-            "probability", (len(classes) + 1, *shape), "float32"
-        )
-        self.classes_stored = stored("classes", shape, "uint8")
-        self.cells_stored = stored("cells", shape, "int32")
-        self.entropy_stored = stored("entropy", shape, "float32")
-        self._arrays: dict[What, Any] = {
-            what: file.open(writable=True) for what, file in self._files.items()
-        }
+        shape = image.annotation_shape
+        self.files = ResultFiles(scratch, shape, len(classes) + 1)
         self._redrawing = Redrawing(viewer, plane_axes)
         self._cells_shown = False
         self._waiting: list[tuple[What, int | None]] = []
@@ -123,15 +100,6 @@ class ResultLayers:
         self._take_over()
         if shown:
             self.show()
-
-    @property
-    def _files(self) -> dict[What, Stored]:
-        return {
-            "probability": self.probabilities,
-            "classes": self.classes_stored,
-            "cells": self.cells_stored,
-            "entropy": self.entropy_stored,
-        }
 
     def layer(self, what: What, class_number: int | None = None) -> Layer | None:
         """Return a layer of these results, None if it was not made or was deleted.
@@ -148,13 +116,9 @@ class ResultLayers:
                 return layer
         return None
 
-    def array(self, what: What) -> Any:
-        """Return the map of an array, as the layers show it; probabilities c first."""
-        return self._arrays[what]
-
     def plane(self, what: What, t: int, z: int) -> Any:
         """Return one plane of an array without c, shape (y, x)."""
-        image = Image(self._arrays[what], self.image.annotation_axes)
+        image = Image(self.files.array(what), self.image.annotation_axes)
         return Field(image, t, z).read()[0]
 
     def show(self, *extra: What, gently: bool = False) -> None:
@@ -187,7 +151,7 @@ class ResultLayers:
 
     def flush_refresh(self) -> None:
         """Draw what changed and has not been drawn."""
-        for what in self._files:
+        for what in self.files:
             for key, layer in self._drawn(what):
                 self._redrawing.draw(key, layer)
 
@@ -228,7 +192,7 @@ class ResultLayers:
 
     def layers(self) -> list[Layer]:
         """Return all layers that are there."""
-        drawn = (layer for what in self._files for _, layer in self._drawn(what))
+        drawn = (layer for what in self.files for _, layer in self._drawn(what))
         return [layer for layer in drawn if layer is not None]
 
     def remove(self) -> None:
@@ -240,9 +204,7 @@ class ResultLayers:
     def close(self) -> None:
         """Delete the files; layers that are still there keep what they show."""
         self._waiting.clear()
-        self._arrays.clear()
-        for file in self._files.values():
-            _delete(file)
+        self.files.close()
 
     def _role(self, what: What) -> str:
         return f"preview-{what}" if self._preview else what
@@ -261,12 +223,12 @@ class ResultLayers:
             yield f"{what} {number}", self.layer(what, number)
 
     def _data(self, what: What, number: int | None) -> Any:
-        array = self._arrays[what]
+        array = self.files.array(what)
         return array if number is None else array[number]
 
     def _take_over(self) -> None:
         """Let the layers of an earlier prediction of the same run show these arrays."""
-        for what in self._files:
+        for what in self.files:
             for layer in self._found(what):
                 number = layer.metadata[METADATA_KEY].get("class")
                 known = number is None or number <= len(self.classes)
@@ -348,11 +310,3 @@ def _selection_kept(viewer: ViewerModel) -> Iterator[None]:
         selection.intersection_update(selected)
         selection.update(selected)
         selection.active = active
-
-
-def _delete(file: Stored) -> None:
-    try:
-        Path(file.path).unlink(missing_ok=True)
-    except PermissionError:
-        # Windows, while a layer shows it; the scratch folder goes with the process
-        return
