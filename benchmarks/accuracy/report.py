@@ -30,10 +30,13 @@ own, named by `--data`. Results are written to `benchmark-output/accuracy`; copi
 `docs/accuracy`, they become part of this page with
 `python -m benchmarks.accuracy report`.
 
-The ablation, `isbi2012`, `isbi2012_accurate`, `isbi2012_scribbles`, `hela_accurate` and
-`qcanet` were measured before the last changes of the recipe: patches on objects were
-drawn by their pixels, whole images were held out more often, and settings of cells
-moved more freely (docs/recipe.md).
+Two of the machine's cores were at hand. Where a section says `cpu (1 threads)`, it had
+one of them for all its minutes, so that another could run beside it.
+
+The ablation, `isbi2012_accurate`, `isbi2012_scribbles`, `hela_accurate` and `qcanet`
+were measured before the last changes of the recipe: patches on objects were drawn by
+their pixels, whole images were held out more often, and settings of cells moved more
+freely (docs/recipe.md).
 """
 
 
