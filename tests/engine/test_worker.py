@@ -65,9 +65,11 @@ class Work:
         self.pipe, far = Pipe()
         self.gave_up: list[float] = []
         channel = Channel(far, os.getpid())
-        desk = Desk(channel, lambda: self.gave_up.append(perf_counter()), grace=0.3)
-        desk.start()
-        scheduler = Scheduler(desk, channel, lambda task: jobs[task.number](task))
+        self.desk = Desk(
+            channel, lambda: self.gave_up.append(perf_counter()), grace=0.3
+        )
+        self.desk.start()
+        scheduler = Scheduler(self.desk, channel, lambda task: jobs[task.number](task))
         self.thread = Thread(target=scheduler.run, daemon=True)
         self.thread.start()
 
@@ -227,6 +229,37 @@ def test_a_job_that_waits_its_first_turn_can_be_cancelled() -> None:
     work.pipe.send(messages.Cancel(2))
     assert work.receive(messages.Ended, 2).cancelled
     work.close()
+
+
+def test_work_for_later_begins_when_no_job_was_there_for_a_while() -> None:
+    ticks: list[float] = []
+    work = Work({n: ticking(0.02, ticks, limit=10) for n in (1, 2)})
+    work.submit(1)
+    work.receive(messages.Happened, 1)
+    rested: list[tuple[bool, float]] = []
+    waiter = Thread(target=lambda: rested.append((work.desk.rest(0.4), perf_counter())))
+    waiter.start()
+    work.receive(messages.Ended, 1)
+    sleep(0.2)
+    work.submit(2)
+    waiter.join(10)
+    (told, at) = rested[0]
+    assert told
+    assert len(ticks) == 20
+    assert 0.38 < at - ticks[-1] < 2
+    work.close()
+
+
+def test_who_waits_for_rest_is_told_of_the_end() -> None:
+    work = Work({1: ticking(0.01, [])})
+    work.submit(1)
+    rested: list[bool] = []
+    waiter = Thread(target=lambda: rested.append(work.desk.rest(60)))
+    waiter.start()
+    sleep(0.1)
+    work.close()
+    waiter.join(10)
+    assert rested == [False]
 
 
 def test_a_tick_without_an_event_tells_nothing() -> None:

@@ -47,6 +47,9 @@ _NETWORK_JOBS: dict[type[jobs.Job], str] = {
     jobs.PredictFolderJob: "folder_job",
 }
 
+# Somebody who has just chosen a model presses Predict before long.
+_REST_S = 3.0
+
 
 def main() -> None:
     """Do jobs until napari has no more or is gone."""
@@ -62,7 +65,7 @@ def main() -> None:
     channel.send(Acknowledged(job=0))
     desk.start()
     if networks:
-        _load_torch()
+        _load_torch(desk)
     else:
         lower_priority(CPU_NICE)
         _load_cells(desk)
@@ -102,7 +105,7 @@ def _module(known: dict[type[jobs.Job], str], task: Task) -> Any:
     return import_module(f"napari_unet.engine.worker.{name}")
 
 
-def _load_torch() -> None:
+def _load_torch(desk: Desk) -> None:
     """Load torch while nobody waits; without a GPU it gets all cores, but last."""
     with suppress(ImportError):
         import torch
@@ -115,9 +118,14 @@ def _load_torch() -> None:
             torch.set_num_threads(_cores())
         import_module("napari_unet.engine.worker.workbench")
         import_module("napari_unet.engine.worker.prediction_job")
-        training_job = import_module("napari_unet.engine.worker.training_job")
-        # beside the first job, which may need none of it
-        Thread(target=training_job.warm_up, daemon=True).start()
+        import_module("napari_unet.engine.worker.training_job")
+        Thread(target=_prepare_training, args=(desk,), daemon=True).start()
+
+
+def _prepare_training(desk: Desk) -> None:
+    """Have ready what trains when nobody waits: beside it a first tile takes twice."""
+    if desk.rest(_REST_S):
+        import_module("napari_unet.engine.worker.training_job").warm_up()
 
 
 def _load_cells(desk: Desk) -> None:

@@ -94,6 +94,7 @@ class Desk:
         """Take no more wishes for a job that is over."""
         with self._changed:
             self._tasks.pop(task.number, None)
+            self._changed.notify_all()
 
     def wait(self, ready: Callable[[], bool]) -> None:
         """Wait until there is something to do."""
@@ -104,6 +105,17 @@ class Desk:
         """Wait some seconds, less if the desk closes."""
         with self._changed:
             self._changed.wait_for(lambda: self.closing, seconds)
+
+    def rest(self, seconds: float) -> bool:
+        """Wait until there was no job for some seconds on end; False if it closes."""
+        with self._changed:
+            while not self.closing:
+                self._changed.wait_for(lambda: self.closing or not self._tasks)
+                if not self._changed.wait_for(
+                    lambda: self.closing or bool(self._tasks), seconds
+                ):
+                    return True
+        return False
 
     def close(self) -> None:
         """Have all jobs end, and the process."""
