@@ -68,8 +68,13 @@ class Hand:
         for point in points:
             self.move(point, layer)
             QTest.qWait(1)
-        # napari takes up moves by a timer: the last would come after the release
-        self._happens(lambda: self._is_at(points[-1], layer), 1)
+        # napari takes up moves by a timer: the last would come after the release; and
+        # the screen may tell only now of the pointer's jump to where the button went
+        # down, which overtakes it
+        for _ in range(_TRIES):
+            if self._happens(lambda: self._is_at(points[-1], layer), 0.1):
+                break
+            self.move(points[-1], layer)
         self.release(points[-1], layer)
         self.wait(0.01)
 
