@@ -211,6 +211,8 @@ def test_a_cancelled_job_is_closed_before_its_end_is_told() -> None:
 
     work = Work({1: job, 2: job})
     work.submit(1)
+    # without a turn there would be nothing to close
+    work.receive(messages.Happened, 1)
     work.submit(2)
     work.receive(messages.Happened, 2)
     work.pipe.send(messages.Cancel(1))

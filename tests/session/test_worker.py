@@ -261,7 +261,7 @@ def test_a_training_that_is_told_to_finish_saves_its_model(
 def test_training_with_live_previews_is_training_without(
     worker: Worker, pump: Any, tmp_path: Path
 ) -> None:
-    settings = SMALL.replace(steps=40, dropout=0.3)
+    settings = SMALL.replace(steps=150, dropout=0.3)
     alone = begin(worker, train_job(tmp_path / "alone", settings))
     pump.until(lambda: alone.over)
     job = train_job(tmp_path / "watched", settings)
