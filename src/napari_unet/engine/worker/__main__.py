@@ -123,7 +123,10 @@ def _load_torch(desk: Desk) -> None:
 
 
 def _prepare_training(desk: Desk) -> None:
-    """Have ready what trains, when nobody waits: a first tile would take half longer."""
+    """Have ready what trains, when nobody waits.
+
+    A first tile asked for meanwhile would take half as long again.
+    """
     if desk.rest(_REST_S):
         import_module("napari_unet.engine.worker.training_job").warm_up()
 
