@@ -58,13 +58,13 @@ def test_arrays_have_the_axes_of_the_image_with_classes_first(
 ) -> None:
     results = results_of(viewer, tmp_path)
     assert results.axes == "czyx"
-    assert results.files.probability.shape == (3, 3, 8, 10)
-    assert results.files.classes.shape == (3, 8, 10)
+    assert results.files["probability"].shape == (3, 3, 8, 10)
+    assert results.files["classes"].shape == (3, 8, 10)
     stored = (
-        results.files.probability,
-        results.files.classes,
-        results.files.cells,
-        results.files.entropy,
+        results.files["probability"],
+        results.files["classes"],
+        results.files["cells"],
+        results.files["entropy"],
     )
     assert [s.dtype for s in stored] == ["float32", "uint8", "int32", "float32"]
     assert all(Path(s.path).parent == tmp_path for s in stored)
@@ -76,7 +76,7 @@ def test_colours_of_an_image_are_no_axis_of_its_classes(tmp_path: Path) -> None:
     image = stack((8, 10, 3), "yxc")
     results = ResultLayers(viewer, layer, image, CLASSES, tmp_path, "m", False)
     assert results.axes == "cyx"
-    assert results.files.probability.shape == (3, 8, 10)
+    assert results.files["probability"].shape == (3, 8, 10)
 
 
 def test_layers_stand_where_the_image_does(viewer: ViewerModel, tmp_path: Path) -> None:
@@ -119,8 +119,8 @@ def test_what_a_worker_writes_is_in_the_layers(
     viewer: ViewerModel, tmp_path: Path
 ) -> None:
     results = results_of(viewer, tmp_path)
-    results.files.probability.open(writable=True)[2, 1, 4, 5] = 0.75
-    results.files.classes.open(writable=True)[1, 4, 5] = 2
+    results.files["probability"].open(writable=True)[2, 1, 4, 5] = 0.75
+    results.files["classes"].open(writable=True)[1, 4, 5] = 2
     probability = results.layer("probability", 2)
     classes = results.layer("classes")
     assert probability is not None

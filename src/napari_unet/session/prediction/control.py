@@ -261,13 +261,13 @@ class PredictionControl:
         job = PredictJob(
             model=str(model.path),
             image=stored,
-            probabilities=results.files.probability,
-            classes=results.files.classes,
+            probabilities=results.files["probability"],
+            classes=results.files["classes"],
             places=wanted.places,
             region=wanted.region,
             focus=wanted.focus,
             settings=settings,
-            entropy=results.files.entropy if entropy else None,
+            entropy=results.files["entropy"] if entropy else None,
         )
         ndim = model.card.training.ndim
         subject = self.segmenting.add(results, ndim, results.image.spacing_um, scale)

@@ -118,8 +118,8 @@ class Exporting:
                 folder=str(folder),
                 name=self.name_of(image_id),
                 image=self._images.stored(image_id),
-                cells=results.files.cells if masks or table else None,
-                probabilities=results.files.probability,
+                cells=results.files["cells"] if masks or table else None,
+                probabilities=results.files["probability"],
                 classes=tuple(
                     ClassInfo(name=c.name, kind=c.kind) for c in results.classes
                 ),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal
 from uuid import uuid4
 
 from napari_unet.core.stored import Stored
@@ -19,7 +19,8 @@ class ResultFiles:
     """Raw files of all kinds of result of one image, and maps of them.
 
     The worker writes into the files; the layers show the maps, so that no pixel goes
-    through the connection or is copied.
+    through the connection or is copied. By name: float32 "probability", background
+    first; uint8 "classes", int32 "cells" and float32 "entropy", without c.
 
     Parameters
     ----------
@@ -29,32 +30,31 @@ class ResultFiles:
         Of the image without its channels.
     classes : int
         Number of classes, with the background.
-
-    Attributes
-    ----------
-    probability : Stored
-        float32, c first, background first.
-    classes, cells, entropy : Stored
-        uint8, int32 and float32, without c.
     """
 
     def __init__(self, scratch: Path, shape: tuple[int, ...], classes: int) -> None:
         stem = uuid4().hex
-
-        def stored(what: What, shape: tuple[int, ...], dtype: str) -> Stored:
-            return Stored.create(scratch / f"{stem}-{what}.raw", shape, dtype)
-
-        self.probability = stored("probability", (classes, *shape), "float32")
-        self.classes = stored("classes", shape, "uint8")
-        self.cells = stored("cells", shape, "int32")
-        self.entropy = stored("entropy", shape, "float32")
+        kinds: dict[What, tuple[tuple[int, ...], str]] = {
+            "probability": ((classes, *shape), "float32"),
+            "classes": (shape, "uint8"),
+            "cells": (shape, "int32"),
+            "entropy": (shape, "float32"),
+        }
+        self._files = {
+            what: Stored.create(scratch / f"{stem}-{what}.raw", *kind)
+            for what, kind in kinds.items()
+        }
         self._maps: dict[What, Any] = {
-            what: getattr(self, what).open(writable=True) for what in self
+            what: file.open(writable=True) for what, file in self._files.items()
         }
 
     def __iter__(self) -> Iterator[What]:
         """Yield the kinds of result."""
-        yield from get_args(What)
+        yield from self._files
+
+    def __getitem__(self, what: What) -> Stored:
+        """Return a file, as a job names it."""
+        return self._files[what]
 
     def array(self, what: What) -> Any:
         """Return the map of a file; probabilities have c first."""
@@ -63,8 +63,8 @@ class ResultFiles:
     def close(self) -> None:
         """Let go of the maps and delete the files; who shows a map goes on doing so."""
         self._maps.clear()
-        for what in self:
-            _delete(getattr(self, what))
+        for file in self._files.values():
+            _delete(file)
 
 
 def _delete(file: Stored) -> None:

@@ -219,10 +219,10 @@ class Segmenting:
     ) -> Handle:
         results = subject.results
         job = SegmentJob(
-            probabilities=results.files.probability,
+            probabilities=results.files["probability"],
             axes=results.axes,
             spacing_um=subject.spacing_um,
-            cells=results.files.cells,
+            cells=results.files["cells"],
             ndim=subject.ndim,
             settings=self.settings.for_pixels(subject.scale),
             classes=_plain(results.classes),

@@ -232,8 +232,8 @@ class LivePreview:
         job = PredictJob(
             model=self._model,
             image=self._images.stored(view.image_id),
-            probabilities=results.files.probability,
-            classes=results.files.classes,
+            probabilities=results.files["probability"],
+            classes=results.files["classes"],
             places=(view.place,),
             region=view.region,
             focus=view.focus,
