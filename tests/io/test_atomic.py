@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from napari_unet.io.atomic import atomic
+from napari_unet.io.atomic import atomic, check_separate
 
 
 def test_the_file_appears_only_when_the_block_is_done(tmp_path: Path) -> None:
@@ -160,3 +160,19 @@ def test_the_old_folder_comes_back_when_the_new_one_cannot_take_its_place(
     with pytest.raises(OSError, match="writing there is not permitted"):
         write()
     assert [p.name for p in tmp_path.rglob("*")] == ["a.zarr", "old"]
+
+
+def test_an_output_is_kept_apart_from_what_is_read(tmp_path: Path) -> None:
+    images = tmp_path / "images"
+    images.mkdir()
+    file = images / "a.tif"
+    file.touch()
+    link = tmp_path / "link.tif"
+    link.symlink_to(file)
+    for output in (file, images / ".." / "images" / "a.tif", link, images):
+        with pytest.raises(ValueError, match="would be replaced"):
+            check_separate(output, [file])
+    with pytest.raises(ValueError, match="would be replaced"):
+        check_separate(images / "new", [images])
+    check_separate(tmp_path / "images2", [images, file])
+    check_separate(images / "b.tif", [file])

@@ -49,12 +49,15 @@ class Image:
         Pixel size along the spatial axes ([z,] y, x) in micrometres, None if unknown.
     name : str
         Shown to people and used for file names.
+    notes : tuple of str
+        What was chosen, guessed or left out in reading it, each a sentence for people.
     """
 
     data: ArrayLike
     axes: str
     spacing_um: tuple[float, ...] | None = None
     name: str = "image"
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _check_axes(self.axes, self.data.shape, self.name)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 _TRIES = 50
 _REASONS = {
@@ -118,6 +118,33 @@ def check_writable(path: str | Path) -> None:
         raise told from error
     finally:
         remove(trial)
+
+
+def check_separate(output: str | Path, inputs: Iterable[str | Path]) -> None:
+    """Refuse to write over what a job reads.
+
+    Parameters
+    ----------
+    output : str or Path
+        File or folder that the job will write or replace as a whole.
+    inputs : iterable of str or Path
+        Files and folders that it reads.
+
+    Raises
+    ------
+    ValueError
+        If the output is one of the inputs, lies in one, or has one in it. Links are
+        followed, and names that differ in case only are one where the disk says so.
+    """
+    target = Path(output).resolve()
+    for given in inputs:
+        source = Path(given).resolve()
+        same = target.exists() and source.exists() and target.samefile(source)
+        if same or target.is_relative_to(source) or source.is_relative_to(target):
+            raise ValueError(
+                f"{output}: is, or holds, what is read ({given}), and would be "
+                "replaced; name another place to write to."
+            )
 
 
 def flush_file(file: Path) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 from napari_unet.core.blocks import cut
 from napari_unet.core.image import Image
 from napari_unet.io import ome_zarr
+from napari_unet.io.names import image_name
 from napari_unet.io.pixels import Pixels
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def read_image(path: str | Path, axes: str | None = None) -> Image:
         It is no image, is damaged or empty, or its axes cannot be told.
     """
     path = Path(path)
-    return _decode(path).image(_name(path), axes)
+    return _decode(path).image(image_name(path), axes)
 
 
 def read_labels(path: str | Path, axes: str | None = None) -> Image:
@@ -231,10 +232,6 @@ def _picture(path: Path) -> Pixels:
     # Two samples are grey and alpha, four are RGB and alpha.
     samples = data.shape[-1] - (1 - data.shape[-1] % 2)
     return Pixels(data[..., :samples], "yxs")
-
-
-def _name(path: Path) -> str:
-    return path.stem.removesuffix(".ome")
 
 
 def _one_channel(labels: NDArray[Any], image: Image) -> NDArray[Any]:

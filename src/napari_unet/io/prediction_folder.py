@@ -7,6 +7,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from napari_unet.io.atomic import atomic, remove
+from napari_unet.io.names import image_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,7 +41,7 @@ class PredictionFolder:
     def target(self, file: Path, kind: str) -> Path:
         """Return where an output of an image is written."""
         suffix = ".zarr" if file.is_dir() else ".tif"
-        return self.folder / kind / (output_name(file) + suffix)
+        return self.folder / kind / (image_name(file) + suffix)
 
     def place(self, file: Path, kind: str) -> Path:
         """Return where to write an output, in a folder that is there."""
@@ -50,7 +51,7 @@ class PredictionFolder:
 
     def unfinished(self, file: Path) -> Path:
         """Return where outputs of an image are that take long, until all are done."""
-        return self.folder / UNFINISHED / output_name(file)
+        return self.folder / UNFINISHED / image_name(file)
 
     def maker(self) -> dict[str, Any]:
         """Return what makes its predictions, as `claim` noted it."""
@@ -97,11 +98,6 @@ class PredictionFolder:
             temporary.write_text(json.dumps(maker, indent=2), encoding="utf-8")
 
 
-def output_name(file: Path) -> str:
-    """Return the name of an image without its suffix."""
-    return file.stem.removesuffix(".ome")
-
-
 def check_names(files: Sequence[Path]) -> None:
     """Refuse images whose outputs would overwrite each other.
 
@@ -110,7 +106,7 @@ def check_names(files: Sequence[Path]) -> None:
     ValueError
         If two have one name.
     """
-    names = [output_name(file) for file in files]
+    names = [image_name(file) for file in files]
     twice = sorted({n for n in names if names.count(n) > 1})
     if twice:
         raise ValueError(

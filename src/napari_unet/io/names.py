@@ -1,0 +1,42 @@
+"""What an image is called, and how one of several images in a file is named."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from napari_unet.io.ome_zarr import is_zarr
+
+
+def split_number(path: str | Path) -> tuple[Path, int | None]:
+    """Part ``FILE#2`` into the file and the number of the image in it.
+
+    Returns
+    -------
+    (Path, int or None)
+        Images are numbered from 1; None where the path names no number, or is the name
+        of a file as it stands.
+    """
+    path = Path(path)
+    found = re.fullmatch(r"(.+)#(\d+)", path.name, re.DOTALL)
+    if found is None or path.exists():
+        return path, None
+    return path.with_name(found[1]), int(found[2])
+
+
+def image_name(path: str | Path) -> str:
+    """Return the name of an image, the same in messages, pairs and results.
+
+    The name of its file without suffix (``.ome.tif`` and ``.ome.zarr`` are one suffix),
+    with the number of the image if the file holds several (``scan#2``); a field of a
+    plate has the path to it in its name (``plate_A_1_0``).
+    """
+    file, number = split_number(path)
+    below: list[str] = []
+    while is_zarr(file.parent):
+        below.insert(0, file.name)
+        file = file.parent
+    # only suffixes that mean a format: a name may have dots of its own
+    name = re.sub(r"\.ome$", "", file.stem, flags=re.IGNORECASE)
+    mark = "" if number is None else f"#{number}"
+    return "_".join([name, *below]) + mark

@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from napari_unet.io.names import image_name, split_number
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("a/scan.tif", "scan"),
+        ("scan.ome.tif", "scan"),
+        ("SCAN.OME.TIFF", "SCAN"),
+        ("scan.v2.png", "scan.v2"),
+        ("scan.ome.zarr", "scan"),
+        ("home.tif", "home"),
+        ("scan.ome.tif#2", "scan#2"),
+        ("scan.tif#12", "scan#12"),
+    ],
+)
+def test_an_image_is_called_as_its_file_without_suffix(path: str, name: str) -> None:
+    assert image_name(path) == name
+
+
+def test_fields_of_a_plate_are_named_by_their_place_in_it(tmp_path: Path) -> None:
+    for suffix in ("plate.zarr", "plate.ome.zarr"):
+        for well in ("A/1/0", "A/2/0"):
+            (tmp_path / suffix / well).mkdir(parents=True)
+        assert image_name(tmp_path / suffix / "A/1/0") == "plate_A_1_0"
+        assert image_name(tmp_path / suffix / "A/2/0") == "plate_A_2_0"
+
+
+def test_a_converters_folder_counts_as_one_by_its_marker(tmp_path: Path) -> None:
+    (tmp_path / "converted" / "0").mkdir(parents=True)
+    (tmp_path / "converted" / ".zgroup").touch()
+    assert image_name(tmp_path / "converted" / "0") == "converted_0"
+
+
+def test_a_number_is_parted_from_the_file(tmp_path: Path) -> None:
+    assert split_number("a/b.tif#2") == (Path("a/b.tif"), 2)
+    assert split_number("a/b.tif") == (Path("a/b.tif"), None)
+    assert split_number("a#2/b.tif") == (Path("a#2/b.tif"), None)
+    own = tmp_path / "b.tif#2"
+    own.touch()
+    assert split_number(own) == (own, None)
