@@ -32,10 +32,10 @@ def image_name(path: str | Path) -> str:
     plate has the path to it in its name (``plate_A_1_0``).
     """
     file, number = split_number(path)
-    below: list[str] = []
-    while is_zarr(file.parent):
-        below.insert(0, file.name)
-        file = file.parent
+    below: tuple[str, ...] = ()
+    if around := [folder for folder in file.parents if is_zarr(folder)]:
+        below = file.relative_to(around[-1]).parts
+        file = around[-1]
     # only suffixes that mean a format: a name may have dots of its own
     name = re.sub(r"\.ome$", "", file.stem, flags=re.IGNORECASE)
     mark = "" if number is None else f"#{number}"
