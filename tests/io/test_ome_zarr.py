@@ -211,7 +211,7 @@ def test_unsigned_labels_stay_on_disk(tmp_path: Path) -> None:
     ("attributes", "match"),
     [
         ({}, "it holds no OME-Zarr image"),
-        ({"plate": {"wells": []}}, "plate with several images"),
+        ({"plate": {"wells": []}}, "it holds no OME-Zarr image"),
     ],
 )
 def test_folders_without_one_image_are_told(

@@ -23,7 +23,8 @@ from napari_unet.io.pixels import Pixels, View
 def test_axes_are_named_and_those_of_length_one_dropped(
     shape: tuple[int, ...], axes: str, named: str, left: tuple[int, ...]
 ) -> None:
-    image = Pixels(np.zeros(shape, np.uint8), axes).image("a")
+    values = np.arange(np.prod(shape)).reshape(shape)
+    image = Pixels(values, axes).image("a")
     assert (image.axes, image.data.shape) == (named, left)
 
 
@@ -40,7 +41,7 @@ def test_axes_that_cannot_be_told_are_asked_for(
     shape: tuple[int, ...], axes: str
 ) -> None:
     with pytest.raises(ValueError, match=rf"a: .* shape \({shape[0]},.*axes='czyx'"):
-        Pixels(np.zeros(shape), axes).image("a")
+        Pixels(np.arange(np.prod(shape)).reshape(shape), axes).image("a")
 
 
 def test_given_axes_overrule_the_file() -> None:

@@ -7,10 +7,12 @@ always as (channel, [z,] y, x).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
+
+from napari_unet.core.text import printable, reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,11 +48,16 @@ class Image:
         A letter for each axis of `data`, in its order: t (time), c (channel), z, y, x.
         y and x are required.
     spacing_um : tuple of float or None
-        Pixel size along the spatial axes ([z,] y, x) in micrometres, None if unknown.
+        Pixel size along the spatial axes ([z,] y, x) in micrometres, None if one of
+        them is unknown. Only y and x may be given for a stack: see `yx_um`.
     name : str
         Shown to people and used for file names.
     notes : tuple of str
         What was chosen, guessed or left out in reading it, each a sentence for people.
+    yx_um : tuple of float or None
+        Pixel size along y and x in micrometres, also where that along z is unknown.
+    grey : bool
+        The file has the one channel three times, as colours.
     """
 
     data: ArrayLike
@@ -58,17 +65,25 @@ class Image:
     spacing_um: tuple[float, ...] | None = None
     name: str = "image"
     notes: tuple[str, ...] = ()
+    yx_um: tuple[float, ...] | None = None
+    grey: bool = False
 
     def __post_init__(self) -> None:
-        _check_axes(self.axes, self.data.shape, self.name)
+        _check_axes(self.axes, self.data.shape, printable(self.name))
         spatial = len(self.spatial_axes)
-        if self.spacing_um is not None and (
-            len(self.spacing_um) != spatial or not all(s > 0 for s in self.spacing_um)
+        known = self.known_um
+        if known is not None and (
+            len(known) not in {2, spatial} or not all(s > 0 for s in known)
         ):
+            name = printable(self.name)
             raise ValueError(
-                f"{self.name}: the pixel size needs {spatial} positive values "
-                f"({', '.join(self.spatial_axes)}), found {self.spacing_um}."
+                f"{name}: the pixel size needs {spatial} positive values "
+                f"({', '.join(self.spatial_axes)}), found {known}."
             )
+        # A tuple without z would be taken for all there is to know of a stack.
+        complete = known is not None and len(known) == spatial
+        object.__setattr__(self, "spacing_um", known if complete else None)
+        object.__setattr__(self, "yx_um", None if known is None else known[-2:])
 
     @classmethod
     def from_array(cls, data: ArrayLike, axes: str | None = None, **rest: Any) -> Image:
@@ -87,6 +102,25 @@ class Image:
         """The axes z (if there), y, x in this order."""
         return "".join(a for a in "zyx" if a in self.axes)
 
+    @property
+    def known_um(self) -> tuple[float, ...] | None:
+        """Pixel size in micrometres along ([z,] y, x), or along y and x if z's is not.
+
+        What is handed on with pixels: an `Image` made with it knows the same.
+        """
+        return self.spacing_um if self.spacing_um is not None else self.yx_um
+
+    def pixel_size(self, ndim: int) -> tuple[float, ...] | None:
+        """Return the pixel size in micrometres of a plane (`ndim` 2) or volume (3).
+
+        Returns
+        -------
+        tuple of float or None
+            Along [z,] y, x; None if one of them is unknown.
+        """
+        known = (self.known_um or ())[-ndim:]
+        return known if len(known) == ndim else None
+
     def size(self, axis: str) -> int:
         """Length of an axis, 1 where the image does not have it."""
         return self.data.shape[self.axes.index(axis)] if axis in self.axes else 1
@@ -96,16 +130,24 @@ class Image:
         """Number of channels."""
         return self.size("c")
 
+    def with_channels(self, channels: int) -> Image:
+        """Return grey as the three colours it is stored as, if these are wanted."""
+        if not self.grey or (self.channels, channels) != (1, 3):
+            return self
+        data = np.asarray(self.data)
+        colours = np.broadcast_to(data[..., np.newaxis], (*data.shape, 3))
+        return replace(self, data=colours, axes=self.axes + "c", grey=False)
+
     def field_shape(self, ndim: int) -> tuple[int, ...]:
         """Shape in pixels of one field for a network of `ndim` spatial axes."""
         return tuple(self.size(a) for a in "zyx"[3 - ndim :])
 
     def field_spacing(self, ndim: int) -> tuple[float, ...]:
         """Pixel size of a field relative to its finest axis, 1 where unknown."""
-        if self.spacing_um is None:
+        known = (self.known_um or ())[-ndim:]
+        if not known:
             return (1.0,) * ndim
-        spacing = dict(zip(self.spatial_axes, self.spacing_um, strict=True))
-        lengths = [spacing.get(a, 0.0) for a in "zyx"[3 - ndim :]]
+        lengths = (0.0,) * (ndim - len(known)) + known
         finest = min(length for length in lengths if length > 0)
         return tuple(length / finest if length > 0 else 1.0 for length in lengths)
 
@@ -158,9 +200,14 @@ class Field:
         Returns
         -------
         ndarray, shape (channels, [z,] y, x)
+
+        Raises
+        ------
+        ValueError, OSError
+            The pixels are on disk and a part of them is damaged or cannot be read.
         """
         index = self.index(box)
-        block = np.asarray(self.image.data[index])
+        block = _stored(self.image, index)
         left = [
             a
             for a, i in zip(self.image.axes, index, strict=True)
@@ -180,6 +227,25 @@ class Field:
         if self.z is not None:
             wanted["z"] = self.z
         return tuple(wanted.get(a, slice(None)) for a in self.image.axes)
+
+
+def _stored(image: Image, index: tuple[int | slice, ...]) -> NDArray[Any]:
+    if isinstance(image.data, np.ndarray):
+        return np.asarray(image.data[index])
+    name = printable(image.name)
+    try:
+        return np.asarray(image.data[index])
+    except MemoryError:
+        raise
+    except OSError as error:
+        raise OSError(
+            f"{name}: a part of it cannot be read, {error.strerror or error}."
+        ) from error
+    # A damaged chunk raises whatever its decoder stumbles over.
+    except Exception as error:
+        raise ValueError(
+            f"{name}: a part of it is damaged and cannot be read: {reason(error)}."
+        ) from error
 
 
 def _check_axes(axes: str, shape: tuple[int, ...], name: str) -> None:

@@ -112,6 +112,7 @@ def predict(
     )
     architecture = network.module.architecture
     image = image if isinstance(image, Image) else _named(image, architecture)
+    image = image.with_channels(architecture.channels)
     _check(architecture, image)
     axes, shape = output_shape(architecture, image, axes)
     if out is None:
@@ -240,7 +241,9 @@ def _named(array: ArrayLike, architecture: Architecture) -> Image:
 
 def _check(architecture: Architecture, image: Image) -> None:
     if image.channels != architecture.channels:
+        # how it was read may be the reason
+        read = "; " + " ".join(image.notes) if image.notes else "."
         raise ValueError(
             f"{image.name}: the model was trained on {architecture.channels} "
-            f"channel(s), the image has {image.channels}."
+            f"channel(s), the image has {image.channels}{read}"
         )

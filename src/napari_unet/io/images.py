@@ -1,12 +1,14 @@
 """Images and label images in: TIFF, PNG, JPEG, OME-Zarr, folders and globs.
 
 Pixels of large uncompressed TIFFs and of OME-Zarr stay on disk until they are asked
-for. Whatever cannot be read gives one sentence that names the file and the reason.
+for. Whatever cannot be read gives one sentence that names the file and the reason. Of a
+file with several images one is named (``FILE#2``), none is taken in silence.
 """
 
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from glob import glob, has_magic
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,15 +16,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_unet.core.blocks import cut
-from napari_unet.core.image import Image
-from napari_unet.io import ome_zarr
-from napari_unet.io.names import image_name
-from napari_unet.io.pixels import Pixels
+from napari_unet.core.text import printable, reason
+from napari_unet.io import ome_sets, ome_zarr, pictures
+from napari_unet.io.names import image_name, split_number
+from napari_unet.io.pixels import SeveralImagesError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
+
+    from napari_unet.core.image import Image
+    from napari_unet.io.pixels import Pixels
 
 TIFF = (".tif", ".tiff")
 JPEG = (".jpg", ".jpeg")
@@ -36,46 +41,64 @@ def find(paths: Sequence[str | Path]) -> list[Path]:
     """Expand files, folders and globs to the images they name, each once.
 
     A folder stands for the images directly in it, in natural order (2 before 10); an
-    OME-Zarr folder is one image. Hidden files are left out of folders.
+    OME-Zarr folder is one path, and so are the files of an OME-TIFF that has several.
+    Hidden files are left out of folders.
 
     Parameters
     ----------
     paths : sequence of str or Path
-        Files, folders, or patterns with ``*``, ``?``, ``[...]`` or ``**``.
+        Files, folders, or patterns with ``*``, ``?``, ``[...]`` or ``**``. ``#2``
+        behind one stands for the second image in each of its files, ``#*`` for all.
+
+    Returns
+    -------
+    list of Path
+        For `read_image`: it refuses those that hold several images and name none.
 
     Raises
     ------
     FileNotFoundError
         A path is not there, or a folder or pattern yields no image.
+    OSError
+        The system does not let a folder be listed.
     ValueError
         A file is of a format that cannot be read.
     """
     found: dict[Path, None] = {}
     for path in paths:
-        found.update(dict.fromkeys(_expand(path)))
+        try:
+            found.update(dict.fromkeys(_expand(path)))
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise OSError(
+                f"{printable(path)}: cannot be read, {error.strerror or error}."
+            ) from error
     if not found:
         raise FileNotFoundError("no image is named: the list of paths is empty.")
-    return list(found)
+    return ome_sets.once(list(found))
 
 
 def read_image(path: str | Path, axes: str | None = None) -> Image:
-    """Read an image with its axes and pixel size.
+    """Read an image with its axes and pixel size, as viewers show it.
 
-    Colours become channels without alpha, booleans uint8; an axis of length one that
-    is neither y nor x is dropped; an axis that the file does not explain is z.
+    Colours become channels without alpha, and one channel where they are equal;
+    booleans uint8; an axis of length one that is neither y nor x is dropped; an axis
+    that the file does not explain is z.
 
     Parameters
     ----------
     path : str or Path
-        A TIFF, PNG or JPEG file, or an OME-Zarr folder.
+        A TIFF, PNG or JPEG file, or an OME-Zarr folder; with ``#2`` behind it the
+        second image that is in it.
     axes : str, optional
-        Letters out of t, c, z, y, x that overrule the file's.
+        Letters out of t, c, z, y, x that overrule the file's; every value is kept then.
 
     Returns
     -------
     Image
         `spacing_um` is None where the file tells no pixel size for one of its spatial
-        axes.
+        axes, `yx_um` where it tells none for y or x; `notes` say what was chosen.
 
     Raises
     ------
@@ -84,22 +107,23 @@ def read_image(path: str | Path, axes: str | None = None) -> Image:
     OSError
         The system does not let it be read.
     ValueError
-        It is no image, is damaged or empty, or its axes cannot be told.
+        It is no image, is damaged or empty, holds several images, or its axes cannot
+        be told.
     """
-    path = Path(path)
-    return _decode(path).image(image_name(path), axes)
+    return _decode(Path(path)).image(image_name(path), axes)
 
 
 def read_labels(path: str | Path, axes: str | None = None) -> Image:
     """Read a label image: one channel of integers, 0 and up.
 
     Files of real numbers are accepted where all of them are integers, files of several
-    channels where all of them are equal (a mask saved as RGB).
+    channels where all of them are equal (a mask saved as RGB). Of a palette with
+    colours the numbers are read.
 
     Parameters
     ----------
     path : str or Path
-        A TIFF or PNG file, or an OME-Zarr folder.
+        A TIFF or PNG file, or an OME-Zarr folder; as in `read_image`.
     axes : str, optional
         Letters out of t, c, z, y, x that overrule the file's.
 
@@ -114,17 +138,18 @@ def read_labels(path: str | Path, axes: str | None = None) -> Image:
     path = Path(path)
     if path.suffix.lower() in JPEG:
         raise ValueError(
-            f"{path}: JPEG compression alters labels; they are read from TIFF, PNG "
-            "and OME-Zarr."
+            f"{printable(path)}: JPEG compression alters labels; they are read from "
+            "TIFF, PNG and OME-Zarr."
         )
-    image = read_image(path, axes)
+    image = _decode(path).image(image_name(path), axes, labels=True)
     if image.data.dtype.kind == "u" and "c" not in image.axes:
         return image  # nothing can be wrong, so it may stay on disk
     labels = np.asarray(image.data[...])
     if "c" in image.axes:
         labels = _one_channel(labels, image)
-    named = image.axes.replace("c", "")
-    return Image(_integers(labels, image.name), named, image.spacing_um, image.name)
+    return replace(
+        image, data=_integers(labels, image.name), axes=image.axes.replace("c", "")
+    )
 
 
 def check_finite(image: Image) -> None:
@@ -148,29 +173,65 @@ def check_finite(image: Image) -> None:
                 f"{a}={i + start.get(a, 0)}" for a, i in zip(axes, place, strict=True)
             )
             raise ValueError(
-                f"{image.name}: pixels must be finite numbers, "
+                f"{printable(image.name)}: pixels must be finite numbers, "
                 f"found {value} at {where}."
             )
 
 
 def _expand(given: str | Path) -> list[Path]:
     path = Path(given)
-    # A file whose own name has brackets wins over the pattern it would be.
-    if not path.exists() and has_magic(str(given)):
-        matches = [Path(match) for match in glob(str(given), recursive=True)]
-        images = sorted(filter(_is_image, matches), key=_natural)
-        if not images:
-            raise FileNotFoundError(f"{given}: no image matches ({_formats()}).")
-        return images
-    if path.is_dir() and not ome_zarr.is_zarr(path):
-        images = sorted(filter(_is_image, path.iterdir()), key=_natural)
-        if not images:
-            raise FileNotFoundError(
-                f"{path}: no image is in the folder ({_formats()})."
-            )
-        return images
+    # A file whose own name has brackets or a mark wins over what it would stand for.
+    if path.exists():
+        return _in_folder(path) if _is_folder(path) else _checked(path)
+    marked = re.fullmatch(r"(.+)#(\*|\d+)", str(given), re.DOTALL)
+    if marked is not None:
+        found = _expand(marked[1])
+        if marked[2] == "*":
+            return [image for file in found for image in _all_of(file)]
+        return [file.with_name(f"{file.name}#{marked[2]}") for file in found]
+    if not has_magic(str(given)):
+        return _checked(path)
+    matches = [Path(match) for match in glob(str(given), recursive=True)]
+    images = sorted(filter(_is_image, matches), key=_natural)
+    if not images:
+        raise FileNotFoundError(f"{printable(given)}: no image matches ({_formats()}).")
+    return images
+
+
+def _is_folder(path: Path) -> bool:
+    return path.is_dir() and not ome_zarr.is_zarr(path)
+
+
+def _in_folder(path: Path) -> list[Path]:
+    images = sorted(filter(_is_image, path.iterdir()), key=_natural)
+    if not images:
+        raise FileNotFoundError(
+            f"{printable(path)}: no image is in the folder ({_formats()})."
+        )
+    return images
+
+
+def _checked(path: Path) -> list[Path]:
     _check_readable(path)
     return [path]
+
+
+def _all_of(path: Path) -> list[Path]:
+    """Name all images of a file; the file itself where it is one."""
+    try:
+        if path.is_dir():
+            marks = ome_zarr.several(path)
+        elif path.suffix.lower() in TIFF:
+            from napari_unet.io import tiff
+
+            count = tiff.count(path)
+            marks = [f"#{k}" for k in range(1, count + 1)] if count > 1 else []
+        else:
+            marks = []
+    # What is wrong with it is told when it is read.
+    except Exception:
+        return [path]
+    return [Path(f"{path}{mark}") for mark in marks] or [path]
 
 
 def _is_image(path: Path) -> bool:
@@ -192,58 +253,78 @@ def _formats() -> str:
 
 
 def _check_readable(path: Path) -> None:
-    if not path.exists():
-        raise FileNotFoundError(f"{path}: there is no such file.")
-    if path.is_dir() and not ome_zarr.is_zarr(path):
-        raise ValueError(f"{path}: is a folder and no OME-Zarr image.")
+    shown = printable(path)
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        raise FileNotFoundError(f"{shown}: there is no such file.") from None
+    except OSError as error:
+        raise OSError(f"{shown}: cannot be read, {error.strerror}.") from error
+    if _is_folder(path):
+        raise ValueError(f"{shown}: is a folder and no OME-Zarr image.")
     if path.is_file() and path.suffix.lower() not in SUFFIXES:
         raise ValueError(
-            f"{path}: images are read from {_formats()}, found {path.suffix!r}."
+            f"{shown}: images are read from {_formats()}, found {path.suffix!r}."
         )
 
 
-def _decode(path: Path) -> Pixels:
+def _decode(given: Path) -> Pixels:
+    shown = printable(given)
+    path, number = split_number(given)
     _check_readable(path)
     try:
+        before = _state(path)
         if path.is_dir():
-            return ome_zarr.read(path)
-        if path.suffix.lower() in TIFF:
+            pixels = ome_zarr.read(path, number)
+        elif path.suffix.lower() in TIFF:
             from napari_unet.io import tiff
 
-            return tiff.read(path)
-        return _picture(path)
+            pixels = tiff.read(path, number)
+        elif number not in {None, 1}:
+            raise SeveralImagesError(f"there is no image #{number}, it holds one")
+        else:
+            is_jpeg = path.suffix.lower() in JPEG
+            pixels = (pictures.read_jpeg if is_jpeg else pictures.read_png)(path)
+        if _state(path) != before:
+            raise ValueError("it changed while it was read")
+        return pixels
+    except SeveralImagesError as error:
+        raise SeveralImagesError(f"{shown}: {error}.") from error
     except OSError as error:
-        raise OSError(f"{path}: cannot be read, {error.strerror or error}.") from error
+        raise OSError(
+            f"{shown}: cannot be read, {error.strerror or reason(error)}."
+        ) from error
     # A damaged file raises whatever its decoder stumbles over.
     except Exception as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
-        raise ValueError(f"{path}: cannot be read as an image: {reason}.") from error
+        raise ValueError(
+            f"{shown}: cannot be read as an image: {reason(error)}."
+        ) from error
 
 
-def _picture(path: Path) -> Pixels:
-    """Decode PNG or JPEG; imagecodecs keeps the 16 bits of a colour PNG."""
-    import imagecodecs
-
-    is_jpeg = path.suffix.lower() in JPEG
-    decode = imagecodecs.jpeg_decode if is_jpeg else imagecodecs.png_decode
-    data = decode(path.read_bytes())
-    if data.ndim == 2:
-        return Pixels(data, "yx")
-    # Two samples are grey and alpha, four are RGB and alpha.
-    samples = data.shape[-1] - (1 - data.shape[-1] % 2)
-    return Pixels(data[..., :samples], "yxs")
+def _state(path: Path) -> tuple[int, int] | None:
+    """Return what changes when a file is written to."""
+    if not path.is_file():
+        return None
+    with path.open("rb") as file:
+        if not file.read(1):
+            raise ValueError("it is empty, it has 0 bytes")
+    told = path.stat()
+    return told.st_size, told.st_mtime_ns
 
 
 def _one_channel(labels: NDArray[Any], image: Image) -> NDArray[Any]:
     channels = np.moveaxis(labels, image.axes.index("c"), 0)
     if not all(np.array_equal(channels[0], other) for other in channels[1:]):
         raise ValueError(
-            f"{image.name}: labels have one channel, found {len(channels)} that differ."
+            f"{printable(image.name)}: labels have one channel, found {len(channels)} "
+            f"that differ (axes {image.axes}); where they are slices or times, name "
+            f"the axes, as in --axes {image.axes.replace('c', 'z')}."
         )
     return np.ascontiguousarray(channels[0])
 
 
 def _integers(labels: NDArray[Any], name: str) -> NDArray[Any]:
+    name = printable(name)
     wrong = labels < 0
     if labels.dtype.kind == "f":
         wrong = ~((labels >= 0) & (labels == np.floor(labels)) & (labels < 2**32))

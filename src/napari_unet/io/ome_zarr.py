@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from hashlib import sha256
-from itertools import product
+from itertools import islice, product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_unet.core.image import AXES, Image
+from napari_unet.core.text import printable
 from napari_unet.io.atomic import atomic, flush_file
-from napari_unet.io.pixels import Pixels
+from napari_unet.io.pixels import Pixels, SeveralImagesError
 from napari_unet.io.units import micrometres
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ _MARKERS = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
 # About a megabyte of float32: a plane opens quickly, and a volume is not a file a tile.
 CHUNK = 512
 
+_NAMED = 4  # images of a folder that a sentence lists
+
 _TYPES = {"time": "t", "channel": "c"}
 
 
@@ -39,34 +42,52 @@ def is_zarr(path: Path) -> bool:
     )
 
 
-def read(path: Path) -> Pixels:
+def read(path: Path, number: int | None = None) -> Pixels:
     """Open an OME-Zarr image, or a bare zarr array, without reading its pixels.
+
+    Parameters
+    ----------
+    path : Path
+    number : int, optional
+        Of the image in the folder, from 1; needed where there are several.
 
     Raises
     ------
     ValueError
-        The folder holds no image, or a plate with several.
+        The folder holds no image, no image of the number, or several and none is named.
     """
     import zarr
 
     node = zarr.open(store=str(path), mode="r")
     if isinstance(node, zarr.Array):
+        if number not in {None, 1}:
+            raise SeveralImagesError(f"there is no image #{number}, it is one array")
         return Pixels(node, _bare_axes(node))
-    group, scales = _multiscales(node)
+    group, scales = _chosen(path, node, number)
     level = scales["datasets"][0]
     array = group[level["path"]]
     # NGFF 0.1 and 0.2 had no axes: they were always these five.
     described = scales.get("axes") or list("tczyx"[-array.ndim :])
     axes = [_letter(axis) for axis in described]
-    scale = _scale(level, array.ndim) * _scale(scales, array.ndim)
-    sizes = {}
-    for letter, axis, length in zip(axes, described, scale, strict=True):
-        unit = axis.get("unit") if isinstance(axis, dict) else None
-        # Without a unit a scale is a ratio or a default of one, not a length.
-        size = micrometres(float(length), unit) if unit else None
-        if letter in "zyx" and size is not None:
-            sizes[letter] = size
-    return Pixels(array, "".join(axes), sizes)
+    return Pixels(array, "".join(axes), _sizes(axes, described, level, scales))
+
+
+def several(path: Path) -> list[str]:
+    """Name the images of a folder that holds several; empty for one image.
+
+    Returns
+    -------
+    list of str
+        What follows the folder's own name: ``/A/1/0`` for a field of a plate, ``#2``
+        where images share a folder.
+    """
+    import zarr
+
+    node = zarr.open(store=str(path), mode="r")
+    if isinstance(node, zarr.Array):
+        return []
+    names = list(_inside(node))
+    return names if len(names) > 1 or "" not in names else []
 
 
 @contextmanager
@@ -191,18 +212,96 @@ def stamp(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _multiscales(group: Any) -> tuple[Any, Mapping[str, Any]]:
-    """Return the group that is the (first) image, and what it says of itself."""
+def _told(group: Any) -> dict[str, Any]:
     attributes = dict(group.attrs)
     told = attributes.get("ome", attributes)  # NGFF 0.5 moved it into a field
-    if "multiscales" in told:
-        return group, told["multiscales"][0]
-    if "plate" in told or "well" in told:
-        raise ValueError("it is a plate with several images; name one of them")
-    # A converter's folder of one or more images, numbered from 0.
-    if "bioformats2raw.layout" in told:
-        return _multiscales(group["0"])
-    raise ValueError("it holds no OME-Zarr image")
+    return told if isinstance(told, dict) else {}
+
+
+def _inside(group: Any) -> Iterator[str]:
+    """Yield what to add to a group's name for each image in it; "" for itself."""
+    told = _told(group)
+    if scales := told.get("multiscales"):
+        yield from [f"#{k}" for k in range(1, len(scales) + 1)]
+        return
+    if "plate" in told:
+        for well in told["plate"]["wells"]:
+            for name in _inside(group[well["path"]]):
+                yield f"/{well['path']}{name}"
+    elif "well" in told:
+        yield from [f"/{image['path']}" for image in told["well"]["images"]]
+    elif "bioformats2raw.layout" in told:
+        # A converter's folder of one or more images, numbered from 0.
+        listed = _told(group["OME"]).get("series") if "OME" in group else None
+        numbered = sorted((n for n in group.group_keys() if n.isdecimal()), key=int)
+        yield from [f"/{name}" for name in listed or numbered]
+    else:
+        # Anyone's own group of arrays or images.
+        for name, member in sorted(group.members(), key=lambda one: one[0]):
+            if hasattr(member, "shape") or "multiscales" in _told(member):
+                yield f"/{name}"
+
+
+def _chosen(
+    path: Path, group: Any, number: int | None
+) -> tuple[Any, Mapping[str, Any]]:
+    """Return the group that is the image, and what it says of itself."""
+    told = _told(group)
+    scales = told.get("multiscales") or []
+    if len(scales) == 1 and number in {None, 1}:
+        return group, scales[0]
+    if number is not None and 1 <= number <= len(scales):
+        return group, scales[number - 1]
+    first = list(islice(_inside(group), _NAMED + 1))
+    only = len(first) == 1 and "bioformats2raw.layout" in told and not scales
+    if number is not None:
+        names = list(_inside(group))
+        if not scales and 1 <= number <= len(names):
+            return _chosen(path, group[names[number - 1].strip("/")], None)
+        raise SeveralImagesError(
+            f"there is no image #{number} in it, it holds {len(names)}"
+        )
+    if only:
+        return _chosen(path, group[first[0].strip("/")], None)
+    if not first:
+        raise ValueError("it holds no OME-Zarr image")
+    what = _count(group, told, scales)
+    around = [folder for folder in path.parents if is_zarr(folder)]
+    name = printable(path.relative_to(around[-1].parent) if around else path.name)
+    listed = ", ".join(name + printable(one) for one in first[:_NAMED])
+    more = ", …" if len(first) > _NAMED else ""
+    raise SeveralImagesError(
+        f"it holds {what}: {listed}{more}; name one, or all with {name}#*"
+    )
+
+
+def _count(group: Any, told: Mapping[str, Any], scales: Sequence[Any]) -> str:
+    if "plate" in told and not scales:
+        wells = len(told["plate"]["wells"])  # not the fields: each well is a file
+        return f"a plate with {wells} well{'s' if wells != 1 else ''}"
+    count = len(list(_inside(group)))
+    return f"{count} image{'s' if count != 1 else ''}"
+
+
+def _sizes(
+    axes: Sequence[str],
+    described: Sequence[Any],
+    level: Mapping[str, Any],
+    scales: Mapping[str, Any],
+) -> dict[str, float]:
+    """Return the pixel sizes in micrometres; a scale that is strange is unknown."""
+    try:
+        scale = _scale(level, len(axes)) * _scale(scales, len(axes))
+    except (TypeError, ValueError, KeyError, AttributeError):
+        return {}
+    sizes = {}
+    for letter, axis, length in zip(axes, described, scale, strict=True):
+        unit = axis.get("unit") if isinstance(axis, dict) else None
+        # Without a unit a scale is a ratio or a default of one, not a length.
+        size = micrometres(float(length), str(unit)) if unit else None
+        if letter in "zyx" and size is not None:
+            sizes[letter] = size
+    return sizes
 
 
 def _bare_axes(array: Any) -> str:
@@ -233,18 +332,20 @@ def _chunks(shape: Sequence[int], axes: str) -> tuple[int, ...]:
     return tuple(min(n, longest.get(a, 1)) for n, a in zip(shape, axes, strict=True))
 
 
+def _spatial(axes: str) -> list[int]:
+    return [i for i, axis in enumerate(axes) if axis in "zyx"]
+
+
 def _metadata(
     axes: str, spacing_um: tuple[float, ...] | None, name: str
 ) -> dict[str, Any]:
     types = {"t": "time", "c": "channel"}
     described = [{"name": a, "type": types.get(a, "space")} for a in axes]
     scale = [1.0] * len(axes)
-    if spacing_um is not None:
-        sizes = iter(spacing_um)
-        for i, axis in enumerate(described):
-            if axis["type"] == "space":
-                axis["unit"] = "micrometer"
-                scale[i] = float(next(sizes))
+    # Sizes of y and x alone leave z without a unit: then its scale of 1 is no length.
+    for at, size in zip(_spatial(axes)[::-1], (spacing_um or ())[::-1], strict=False):
+        described[at]["unit"] = "micrometer"
+        scale[at] = float(size)
     level = {
         "path": "0",
         "coordinateTransformations": [{"type": "scale", "scale": scale}],

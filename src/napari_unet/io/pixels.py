@@ -6,12 +6,13 @@ keep axes of length one. Each reader reports what it found; the decision is made
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_unet.core.image import AXES, Image
+from napari_unet.core.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_unet.core.image import ArrayLike
+
+
+class SeveralImagesError(ValueError):
+    """A file holds several images, and it is not said which is meant."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,42 +39,148 @@ class Pixels:
         any other letter for an axis that the file does not explain.
     sizes_um : mapping of str to float
         Pixel size in micrometres of the spatial axes the file tells it of.
+    notes : tuple of str
+        What the reader chose or left out, each a sentence.
+    alpha : int
+        How many of the last samples are transparency.
+    guess : str
+        Why the samples may be no colours, a sentence; empty where they are.
+    palette : ndarray of uint8, shape (n, 3), or None
+        The colours that the values stand for.
+    step : int
+        Values were multiplied by it to fill a byte; labels are what was stored.
+    foreign : str
+        Name of the colours where they are none that is converted; empty for others.
+    grey : bool
+        Three equal colours are the one channel that is left.
     """
 
     data: ArrayLike
     axes: str
     sizes_um: Mapping[str, float] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    alpha: int = 0
+    guess: str = ""
+    palette: NDArray[np.uint8] | None = None
+    step: int = 1
+    foreign: str = ""
+    grey: bool = False
 
-    def image(self, name: str, axes: str | None = None) -> Image:
+    def image(
+        self, name: str, axes: str | None = None, *, labels: bool = False
+    ) -> Image:
         """Name the axes and drop those of length one, except y and x.
+
+        Without `axes`, transparency is left out, three equal colours are one channel,
+        and a palette is shown in its colours. With them, every value is kept.
 
         Parameters
         ----------
         name : str
             The image's name, also in errors.
         axes : str, optional
-            Overrules the file; for all its axes, or for those longer than one.
+            Overrules the file; for all its axes, for those longer than one, or for all
+            but the colours.
+        labels : bool
+            Values stand for objects: of a palette with colours the numbers are read.
 
         Raises
         ------
         ValueError
             The axes cannot be told, or `axes` does not fit, or the pixels are not
-            numbers.
+            numbers, or in colours that are not converted.
         """
+        shown = printable(name)
         if self.data.dtype.kind not in "buif":
             raise ValueError(
-                f"{name}: pixels must be integers or real numbers, "
+                f"{shown}: pixels must be integers or real numbers, "
                 f"found {self.data.dtype}."
             )
+        if self.foreign and axes is None:
+            raise ValueError(
+                f"{shown}: its colours are {self.foreign}; images are read in grey or "
+                "RGB: convert it, or name the axes to read the values as they are."
+            )
+        if self.palette is not None:
+            found = self._shown(axes, shown, labels=labels)
+            return found.image(name, axes, labels=labels)
+        if labels and self.step > 1:
+            stored = np.asarray(self.data) // self.step
+            return replace(self, data=stored, step=1).image(name, axes, labels=True)
+        if axes is None or (
+            "s" in self.axes and len(axes) == self._longer(self.axes.replace("s", ""))
+        ):
+            found = self._coloured()
+            if axes is not None and "s" in found.axes:
+                axes = _with_c(axes, found)
+            return found.named(name, axes)
+        return self.named(name, axes)
+
+    def named(self, name: str, axes: str | None) -> Image:
+        """Name the axes of the values as they are; otherwise as `image`."""
         shape = self.data.shape
-        letters = self._letters(name) if axes is None else self._given(axes, name)
+        shown = printable(name)
+        letters = self._letters(shown) if axes is None else self._given(axes, shown)
         keep = [i for i, a in enumerate(letters) if a in "yx" or shape[i] != 1]
         named = "".join(letters[i] for i in keep)
         spatial = [a for a in "zyx" if a in named]
-        # Half a pixel size would be taken for the ratio of the axes.
-        known = all(a in self.sizes_um for a in spatial)
-        spacing = tuple(self.sizes_um[a] for a in spatial) if known else None
-        return Image(_narrow(self.data, keep), named, spacing, name)
+        # Without that of y and x, that of z would be taken for the ratio of the axes.
+        known = tuple(self.sizes_um[a] for a in spatial if a in self.sizes_um)
+        spacing = known if {"y", "x"} <= set(self.sizes_um) else None
+        data = _narrow(self.data, keep)
+        return Image(data, named, spacing, name, self.notes, grey=self.grey)
+
+    def _longer(self, axes: str) -> int:
+        """Count the axes out of these that are longer than one."""
+        sizes = zip(self.axes, self.data.shape, strict=True)
+        return sum(n != 1 for a, n in sizes if a in axes)
+
+    def _shown(self, axes: str | None, name: str, *, labels: bool) -> Pixels:
+        """Return what a viewer shows of values with a palette."""
+        palette = np.asarray(self.palette)
+        numbers = np.asarray(self.data[...])
+        if numbers.size and int(numbers.max()) >= len(palette):
+            raise ValueError(
+                f"{name}: it has values up to {numbers.max()} and a palette of "
+                f"{len(palette)} colours."
+            )
+        grey = bool((palette == palette[:, :1]).all())
+        named = axes is not None and len(axes) == self._longer(self.axes)
+        if grey:
+            data, letters, note = palette[numbers, 0], self.axes, ""
+        elif labels or named:
+            data, letters = numbers, self.axes
+            note = "it has a palette: the numbers of the colours are read"
+            if labels:
+                data, note = _black_is_zero(numbers, palette, note)
+        else:
+            data, letters = palette[numbers], self.axes + "s"
+            note = "it has a palette: the colours are read that it shows"
+        notes = (*self.notes, note + ".") if note else self.notes
+        return replace(self, data=data, axes=letters, palette=None, step=1, notes=notes)
+
+    def _coloured(self) -> Pixels:
+        """Leave transparency out, and make one channel of three equal colours."""
+        if "s" not in self.axes:
+            return self
+        at = self.axes.index("s")
+        count = self.data.shape[at]
+        notes = self.notes
+        data = self.data
+        if self.alpha:
+            data = data[_samples(self.axes, slice(0, count - self.alpha))]
+            notes += (
+                "its transparency (alpha) is left out; name the axes (--axes yxc) if "
+                "it is a channel.",
+            )
+        if self.guess:
+            notes += (self.guess,)
+        left = count - self.alpha
+        grey = left == 3 and not self.guess and _equal(data, self.axes)
+        if grey:
+            data = data[_samples(self.axes, slice(0, 1))]
+            notes += ("its three colours are equal: read as one grey channel.",)
+        return replace(self, data=data, notes=notes, alpha=0, guess="", grey=grey)
 
     def _letters(self, name: str) -> str:
         """Take s as channels and one unknown axis as z; "-" marks a dropped one."""
@@ -148,6 +259,39 @@ class View:
         self, dtype: np.dtype[Any] | None = None, copy: bool | None = None
     ) -> NDArray[Any]:
         return self[...].astype(dtype or self.dtype, copy=bool(copy))
+
+
+def _with_c(axes: str, pixels: Pixels) -> str:
+    """Put the colours into axes that were named without them."""
+    letters = iter(axes)
+    sizes = zip(pixels.axes, pixels.data.shape, strict=True)
+    return "".join("c" if a == "s" else next(letters) for a, n in sizes if n != 1)
+
+
+def _samples(axes: str, chosen: slice) -> tuple[slice, ...]:
+    return tuple(chosen if a == "s" else slice(None) for a in axes)
+
+
+def _equal(data: ArrayLike, axes: str) -> bool:
+    """Whether all samples of each pixel are the same."""
+    first = np.asarray(data[_samples(axes, slice(0, 1))])
+    return all(
+        np.array_equal(first, np.asarray(data[_samples(axes, slice(k, k + 1))]))
+        for k in range(1, data.shape[axes.index("s")])
+    )
+
+
+def _black_is_zero(
+    numbers: NDArray[Any], palette: NDArray[np.uint8], note: str
+) -> tuple[NDArray[Any], str]:
+    """Give 0 to what is black, as labels have it, where it has another number."""
+    black = np.flatnonzero(palette.max(axis=1) == 0)
+    if 0 in black or not len(black):
+        return numbers, note
+    at = int(black[0])
+    changed = np.arange(len(palette), dtype=numbers.dtype)
+    changed[[0, at]] = changed[[at, 0]]
+    return changed[numbers], f"{note}, with 0 and {at} exchanged: {at} is black"
 
 
 def _narrow(data: ArrayLike, keep: list[int]) -> ArrayLike:

@@ -1,77 +1,254 @@
 """TIFF in: ImageJ hyperstacks, OME-TIFF, and plain TIFF of any origin.
 
-Axes come from the metadata through tifffile. The pixel size comes from ImageJ's
-resolution tags with its unit, from OME's PhysicalSize, or from a resolution that is
-not one of the defaults which programs write without knowing any.
+Axes come from the metadata through tifffile. A file may hold several images, which are
+numbered from 1: they are named and asked for, and none is left out without a word.
 """
 
 from __future__ import annotations
 
 import logging
-import math
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
-from xml.etree import ElementTree
 
+import numpy as np
 import tifffile
 
-from napari_unet.io.pixels import Pixels
-from napari_unet.io.units import micrometres
+from napari_unet.core.text import printable, reason
+from napari_unet.io import ome_sets
+from napari_unet.io.pixel_size import sizes_um
+from napari_unet.io.pixels import Pixels, SeveralImagesError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
     from napari_unet.core.image import ArrayLike
 
 # Smaller images are read at once: a map keeps the file open and locked on Windows.
 MAPPED_FROM_BYTES = 64 * 2**20
 
-# Resolutions of screens and printers; no microscope has pixels of 20 to 350 µm.
-_DEFAULT_DPI = (72, 96, 100, 150, 200, 300, 600, 1200)
-
 # What tifffile logs of a file that lost its end.
 _BROKEN_CHAIN = "invalid page offset"
 _TOO_SHORT = "ImageJ series metadata invalid or corrupted"
 _LOST_TEXT = "TiffTag 270 "
 
-_INCH, _CENTIMETRE = 2, 3  # TIFF 6.0, tag ResolutionUnit
 _ALPHA = {1, 2}  # TIFF 6.0, tag ExtraSamples: associated and unassociated alpha
-_RGB = 2  # TIFF 6.0, tag PhotometricInterpretation
+_NAMED = 4  # images of a file that a sentence lists
+
+_LOST = (
+    "its description cannot be understood: pages are read as they come, "
+    "without pixel size."
+)
+_PLAIN = {"generic", "uniform", "shaped"}  # series of files without a description
+
+_PHOTOMETRIC = tifffile.PHOTOMETRIC
+_FOREIGN = {
+    _PHOTOMETRIC.SEPARATED: "CMYK",
+    _PHOTOMETRIC.YCBCR: "YCbCr",
+    _PHOTOMETRIC.CIELAB: "CIELAB",
+    _PHOTOMETRIC.ICCLAB: "ICCLAB",
+    _PHOTOMETRIC.ITULAB: "ITULAB",
+    _PHOTOMETRIC.LOGL: "LogL",
+    _PHOTOMETRIC.LOGLUV: "LogLuv",
+}
+# tifffile converts these colours when it decodes them.
+_JPEG = {"OJPEG", "JPEG", "ALT_JPEG", "JPEG_2000_LOSSY", "APERIO_JP2000_YCBC", "WEBP"}
 
 
-def read(path: Path) -> Pixels:
-    """Read the first image of a TIFF file, at full resolution.
+@dataclass(frozen=True, slots=True, eq=False)
+class _Entry:
+    """An image of a file: one series of tifffile, or pages that were appended."""
 
-    Uncompressed images from 64 MiB on are memory-mapped. Alpha is dropped.
+    series: tuple[Any, ...]
+    number: int
+
+    @property
+    def first(self) -> Any:
+        return self.series[0]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        shape: tuple[int, ...] = self.first.shape
+        return shape if len(self.series) == 1 else (len(self.series), *shape)
+
+    @property
+    def axes(self) -> str:
+        axes: str = self.first.axes.lower()
+        return axes if len(self.series) == 1 else "i" + axes
+
+
+def count(path: Path) -> int:
+    """Return the number of images in a TIFF file.
+
+    Raises
+    ------
+    Exception
+        Whatever tifffile raises of a damaged file.
+    """
+    with _collected_errors(), _opened(path) as (file, _):
+        return len(_entries(file)[0])
+
+
+def read(path: Path, number: int | None = None) -> Pixels:
+    """Read an image of a TIFF file, at full resolution.
+
+    Uncompressed images from 64 MiB on are memory-mapped.
+
+    Parameters
+    ----------
+    path : Path
+    number : int, optional
+        Of the image in the file, from 1; needed where there are several.
 
     Raises
     ------
     ValueError
-        There is no image in the file or it is cut off.
+        There is no image in the file, no image of the number, several and none is
+        named, or it is cut off.
     """
-    with _collected_errors() as errors, tifffile.TiffFile(path) as file:
-        if not file.series:
+    with _collected_errors() as errors, _opened(path) as (file, notes):
+        if file.is_ome:
+            notes += _set_of(path, file)
+        entries, left_out = _entries(file)
+        if not entries:
             raise ValueError("it holds no image")
-        series = file.series[0]
-        _check_complete(file, errors)
-        axes = series.axes.lower()
-        data = _without_alpha(_data(path, series), axes, series.keyframe)
-        return Pixels(data, axes, _sizes(file))
+        notes += left_out
+        notes += _check_complete(file, errors)
+        entry = _chosen(entries, number, path.name)
+        for series in entry.series:
+            _check_pages(file, series)
+        sizes = {} if _LOST in notes else _sizes(file, entry)
+        pixels = Pixels(_data(entry), entry.axes, sizes, notes)
+        return _with_meaning(pixels, entry.first)
 
 
-def _check_complete(file: Any, errors: set[str]) -> None:
+def _set_of(path: Path, file: Any) -> tuple[str, ...]:
+    try:
+        return ome_sets.check_whole(path, file.pages.first.description)
+    except SyntaxError:  # of the XML: told of by what reads the pages without it
+        return ()
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[Any, tuple[str, ...]]]:
+    """Open a file; without its description where that cannot be understood."""
+    with ExitStack() as stack:
+        file = stack.enter_context(tifffile.TiffFile(path))
+        try:
+            kinds = {series.kind for series in file.series}
+            lost = file.is_ome and bool(kinds & _PLAIN)
+        # Metadata raise whatever their parser stumbles over.
+        except Exception:
+            flags = {"is_ome": False, "is_imagej": False, "is_shaped": False}
+            file = stack.enter_context(tifffile.TiffFile(path, **flags))
+            lost = True
+        yield file, (_LOST,) if lost else ()
+
+
+def _entries(file: Any) -> tuple[list[_Entry], tuple[str, ...]]:
+    """List the images of a file, and say what in it is none."""
+    series = list(enumerate(file.series))
+    images = [(k, s) for k, s in series if not (_is_small(s) or s.keyframe.is_mask)]
+    images = images or series
+    groups: list[_Entry] = []
+    for number, one in images:
+        before = groups[-1] if groups else None
+        if before is not None and _continues(before.first, one):
+            groups[-1] = _Entry((*before.series, one), before.number)
+        else:
+            groups.append(_Entry((one,), number))
+    notes = []
+    if len(images) < len(series):
+        left = len(series) - len(images)
+        notes.append(
+            f"{left} image{'s' if left > 1 else ''} in it "
+            f"{'are' if left > 1 else 'is'} marked as reduced or as a mask and left "
+            "out."
+        )
+    return groups, tuple(notes)
+
+
+def _is_small(series: Any) -> bool:
+    return bool(series.keyframe.is_reduced)
+
+
+def _continues(before: Any, series: Any) -> bool:
+    """Whether a plane was appended to those before it."""
+    page = series.keyframe
+    return bool(
+        before.kind == series.kind
+        and series.kind in _PLAIN
+        and before.shape == series.shape == page.shape
+        and before.dtype == series.dtype
+        and before.axes == series.axes
+        and len(before.levels) == len(series.levels) == 1
+        and before.keyframe.photometric == page.photometric
+    )
+
+
+def _chosen(entries: list[_Entry], number: int | None, name: str) -> _Entry:
+    if number is None and len(entries) == 1:
+        return entries[0]
+    if number is not None and 1 <= number <= len(entries):
+        return entries[number - 1]
+    told = [
+        f"#{k}{_title(entry.first)} ({' × '.join(map(str, entry.shape))})"
+        for k, entry in enumerate(entries[:_NAMED], start=1)
+    ]
+    if len(entries) > _NAMED:
+        told.append("…")
+    images = "image" if len(entries) == 1 else "images"
+    listed = f"it holds {len(entries)} {images}: {', '.join(told)}"
+    if number is not None:
+        raise SeveralImagesError(f"there is no image #{number} in it, {listed}")
+    name = printable(name)
+    raise SeveralImagesError(
+        f"{listed}; name one, as in {name}#2, or all with {name}#*"
+    )
+
+
+def _title(series: Any) -> str:
+    return f" {printable(series.name)!r}" if series.name else ""
+
+
+def _check_complete(file: Any, errors: set[str]) -> tuple[str, ...]:
     """Refuse a file of which tifffile would read fewer images than were written."""
     if _TOO_SHORT in errors:
         images = file.imagej_metadata.get("images")
         raise ValueError(f"it is too short for the {images} images it tells of")
     if _LOST_TEXT in errors:
         raise ValueError("it is cut off before its description")
+    if _BROKEN_CHAIN not in errors:
+        return ()
     # Files of other kinds tell their number of pages; here the chain of pages is all
     # there is, and one that breaks off is a stack that lost its end.
-    chained = file.series[0].kind in {"generic", "uniform"} and len(file.pages) > 1
-    if _BROKEN_CHAIN in errors and chained:
-        raise ValueError(f"it is cut off after page {len(file.pages)}")
+    pages = len(file.pages)
+    chained = file.series[0].kind in {"generic", "uniform"} or len(file.series) > 1
+    if chained and pages > 1:
+        raise ValueError(f"it is cut off after page {pages}")
+    # Some programs write nonsense behind the only page.
+    return ("what follows its first page cannot be found: pages may be missing.",)
+
+
+def _check_pages(file: Any, series: Any) -> None:
+    """Refuse pages that would be read as black, or as far as they reach."""
+    pages = series.pages
+    lost = sum(page is None for page in pages)
+    if lost:
+        raise ValueError(
+            f"{lost} of the {len(pages)} planes that it tells of are not in it"
+        )
+    if series.dataoffset is not None:
+        return  # in one piece: reading it tells what is missing
+    for page in pages:
+        if page.parent is not file:
+            continue  # of another file of the set
+        ends = map(sum, zip(page.dataoffsets, page.databytecounts, strict=False))
+        if max(ends, default=0) > file.filehandle.size:
+            raise ValueError(f"it is cut off in page {page.index + 1}")
 
 
 @contextmanager
@@ -83,7 +260,8 @@ def _collected_errors() -> Iterator[set[str]]:
         message = record.getMessage()
         known = {e for e in (_BROKEN_CHAIN, _TOO_SHORT, _LOST_TEXT) if e in message}
         errors.update(known)
-        return not known
+        # What is said of OME's description is checked here, and told in a sentence.
+        return not known and " OME series " not in message
 
     log = logging.getLogger("tifffile")
     log.addFilter(note)
@@ -93,90 +271,88 @@ def _collected_errors() -> Iterator[set[str]]:
         log.removeFilter(note)
 
 
-def _data(path: Path, series: Any) -> ArrayLike:
+def _data(entry: _Entry) -> ArrayLike:
+    if len(entry.series) > 1:
+        return np.stack([series.asarray() for series in entry.series])
+    series = entry.first
     mappable = series.dataoffset is not None and series.keyframe.is_memmappable
     if mappable and series.nbytes >= MAPPED_FROM_BYTES:
-        mapped: ArrayLike = tifffile.memmap(path, series=0, mode="r")
+        parent = series.keyframe.parent
+        mapped: ArrayLike = np.memmap(
+            parent.filehandle.path,
+            parent.byteorder + series.dtype.char,
+            "r",
+            series.dataoffset,
+            series.shape,
+        )
         return mapped
     loaded: ArrayLike = series.asarray()
     return loaded
 
 
-def _without_alpha(data: ArrayLike, axes: str, page: Any) -> ArrayLike:
-    if "s" not in axes:
-        return data
-    at = axes.index("s")
-    alphas = sum(int(kind) in _ALPHA for kind in page.extrasamples)
-    # Many programs leave alpha undeclared; a fourth sample beside RGB is nothing else.
-    if page.photometric == _RGB:
-        alphas = max(alphas, data.shape[at] - 3)
-    samples = slice(0, data.shape[at] - alphas)
-    index = tuple(samples if i == at else slice(None) for i in range(len(axes)))
-    colour: ArrayLike = data[index]
-    return colour
-
-
-def _sizes(file: Any) -> Mapping[str, float]:
-    """Return the pixel size in micrometres of the axes the file tells it of."""
-    if file.is_ome:
-        found = _ome_sizes(file.ome_metadata)
-    elif file.is_imagej and "unit" in file.imagej_metadata:
-        found = _imagej_sizes(file.imagej_metadata, _resolution(file))
-    else:
-        found = _plain_sizes(file, _resolution(file))
-    return {axis: size for axis, size in found.items() if size is not None}
-
-
-def _ome_sizes(xml: str) -> dict[str, float | None]:
-    pixels = ElementTree.fromstring(xml).find(".//{*}Pixels")
-    if pixels is None:
+def _sizes(file: Any, entry: _Entry) -> dict[str, float]:
+    # Metadata that cannot be understood are no reason to refuse the pixels.
+    try:
+        return dict(sizes_um(file, entry.number))
+    except Exception as error:
+        logging.getLogger(__name__).debug("no pixel size: %s", reason(error))
         return {}
-    return {
-        axis.lower(): micrometres(
-            float(pixels.get(f"PhysicalSize{axis}", 0)),
-            pixels.get(f"PhysicalSize{axis}Unit", "µm"),
+
+
+def _with_meaning(pixels: Pixels, series: Any) -> Pixels:
+    """Tell what the values stand for: grey, colours, transparency or channels."""
+    page = series.keyframe
+    kind = page.photometric
+    if kind == _PHOTOMETRIC.MINISWHITE:
+        note = "it is stored with white as 0: read inverted, as it is shown."
+        data = _inverted(np.asarray(pixels.data), page.bitspersample)
+        return replace(pixels, data=data, notes=(*pixels.notes, note))
+    if kind == _PHOTOMETRIC.PALETTE and page.colormap is not None:
+        return _with_palette(pixels, page)
+    if kind in _FOREIGN and page.compression.name not in _JPEG:
+        return replace(pixels, foreign=_FOREIGN[kind])
+    if "s" not in pixels.axes:
+        return pixels
+    count = pixels.data.shape[pixels.axes.index("s")]
+    declared = sum(int(extra) in _ALPHA for extra in page.extrasamples)
+    if kind != _PHOTOMETRIC.RGB:
+        return replace(pixels, alpha=min(declared, count - 1))
+    planes = not pixels.axes.endswith("s")
+    # Programs call any three or four planes colours, and the fourth transparency; only
+    # a picture of bytes, pixel by pixel, is taken at its word.
+    if count > 3 and not planes and pixels.data.dtype == np.uint8:
+        return replace(pixels, alpha=count - 3)
+    if planes or count > 3:
+        unknown = set(pixels.axes) - set("tczyxs")
+        channels = "".join("z" if a in unknown else a for a in pixels.axes)
+        slices = "".join("t" if a in unknown else a for a in pixels.axes)
+        return replace(
+            pixels,
+            guess=f"its header calls {count} planes colours, which may be colours, "
+            f"channels or slices: read as channels (--axes "
+            f"{channels.replace('s', 'c')}); name slices with --axes "
+            f"{slices.replace('s', 'z')}.",
         )
-        for axis in "ZYX"
-    }
+    return pixels
 
 
-def _imagej_sizes(
-    meta: Mapping[str, Any], resolution: Mapping[str, float]
-) -> dict[str, float | None]:
-    unit = str(meta["unit"])
-    sizes = {
-        axis: micrometres(1 / pixels, str(meta.get(f"{axis}unit", unit)))
-        for axis, pixels in resolution.items()
-    }
-    if any(_is_default(size) for size in sizes.values()):
-        return {}
-    # ImageJ leaves a spacing of one out, and writes a negative one for stacks that
-    # were taken downwards.
-    spacing = abs(float(meta.get("spacing", 1)))
-    return {"z": micrometres(spacing, str(meta.get("zunit", unit))), **sizes}
+def _with_palette(pixels: Pixels, page: Any) -> Pixels:
+    """Add the palette, unless it only colours what was measured."""
+    # 16 bits in the file; programs that fill only the lower 8 are met
+    table = np.asarray(page.colormap).T
+    palette = (table if table.max() < 256 else table >> 8).astype(np.uint8)
+    grey = bool((palette == palette[:, :1]).all())
+    ramp = bool((np.diff(palette.astype(int), axis=0) >= 0).all())
+    if not grey and (ramp or page.is_imagej):
+        note = "it has a table of pseudo-colours: the values are read."
+        return replace(pixels, notes=(*pixels.notes, note))
+    return replace(pixels, palette=palette)
 
 
-def _plain_sizes(file: Any, resolution: Mapping[str, float]) -> dict[str, float | None]:
-    tag = file.pages.first.tags.get("ResolutionUnit")
-    units = {_INCH: "inch", _CENTIMETRE: "cm"}
-    unit = units.get(int(tag.value) if tag is not None else _INCH)
-    if unit is None:
-        return {}
-    sizes = {axis: micrometres(1 / n, unit) for axis, n in resolution.items()}
-    return {} if any(_is_default(size) for size in sizes.values()) else sizes
-
-
-def _resolution(file: Any) -> dict[str, float]:
-    """Pixels in a unit of length along y and x, as the Resolution tags tell."""
-    found = {}
-    for axis in "yx":
-        tag = file.pages.first.tags.get(f"{axis.upper()}Resolution")
-        if tag is not None and all(number > 0 for number in tag.value):
-            found[axis] = tag.value[0] / tag.value[1]
-    return found
-
-
-def _is_default(size_um: float | None) -> bool:
-    return size_um is not None and any(
-        math.isclose(size_um, 25400 / dpi, rel_tol=1e-3) for dpi in _DEFAULT_DPI
-    )
+def _inverted(data: NDArray[Any], bits: int) -> NDArray[Any]:
+    if data.dtype.kind == "b":
+        return ~data
+    if data.dtype.kind == "u":
+        return np.asarray(data.dtype.type(2**bits - 1) - data)
+    # of signed and real numbers, which no format defines, the order counts
+    return np.asarray(data.max(initial=0) - data, data.dtype)

@@ -1,0 +1,114 @@
+"""OME-TIFF images whose planes are spread over several files.
+
+Every file of a set tells of all of them, so each would be read as the whole image. Some
+hold only a reference to the file that tells: https://docs.openmicroscopy.org/ome-model.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+from xml.etree import ElementTree
+
+from napari_unet.core.text import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_SUFFIXES = (".ome.tif", ".ome.tiff", ".ome.tf2", ".ome.tf8", ".ome.btf")
+
+
+def once(paths: Sequence[Path]) -> list[Path]:
+    """Leave of each set of files only the one that its files name first.
+
+    Of a set whose first file is not among the paths, the first that is.
+    """
+    chosen: dict[object, Path] = {}
+    for path in paths:
+        names = _names(path)
+        key = (path.parent, names) if len(names) > 1 else path
+        if key not in chosen or (names and path.name == names[0]):
+            chosen[key] = path
+    return list(chosen.values())
+
+
+def file_names(root: ElementTree.Element) -> tuple[str, ...]:
+    """Return the names of the files that a description tells of, in its order."""
+    if (elsewhere := root.find("{*}BinaryOnly")) is not None:
+        return (elsewhere.get("MetadataFile", ""),)
+    told = root.iterfind(".//{*}TiffData/{*}UUID")
+    return tuple(dict.fromkeys(u.get("FileName", "") for u in told))
+
+
+def check_whole(path: Path, xml: str) -> tuple[str, ...]:
+    """Refuse a set of which a file is missing: its planes would be read as black.
+
+    Parameters
+    ----------
+    path : Path
+        One of its files.
+    xml : str
+        The description in it.
+
+    Returns
+    -------
+    tuple of str
+        What is to be said of the set, a sentence; nothing for a file that is whole.
+
+    Raises
+    ------
+    xml.etree.ElementTree.ParseError
+        The description is no XML.
+    ValueError
+        A file is not beside this one, or what this one refers to cannot be read.
+    """
+    root = ElementTree.fromstring(xml)
+    names = file_names(root)
+    if root.find("{*}BinaryOnly") is not None:
+        raise ValueError(
+            f"it is a part of the image that {printable(names[0])} describes; "
+            + (
+                "name that file"
+                if names[0].lower().endswith(_SUFFIXES)
+                else "descriptions in files of their own are not read, save it as one "
+                "OME-TIFF"
+            )
+        )
+    if len(names) < 2:
+        return ()
+    # The file itself may have another name by now.
+    own = [u for u in root.iterfind(".//{*}UUID") if u.text == root.get("UUID")]
+    itself = {path.name, *(u.get("FileName") for u in own)}
+    others = [name for name in names if name not in itself]
+    # A name is a name: no path from the inside of a file is followed.
+    missing = [
+        name
+        for name in others
+        if Path(name).name != name or not (path.parent / name).is_file()
+    ]
+    if missing:
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise ValueError(
+            f"it is one of {len(names)} files of an image, and "
+            f"{printable(missing[0])}{more} {'are' if more else 'is'} not beside it"
+        )
+    return (f"it is one of {len(names)} files of one image: all of them are read.",)
+
+
+def _names(path: Path) -> tuple[str, ...]:
+    if not path.name.lower().endswith(_SUFFIXES):
+        return ()
+    import tifffile
+
+    try:
+        with tifffile.TiffFile(path) as file:
+            xml = file.pages.first.description
+        root = ElementTree.fromstring(xml)
+        if (elsewhere := root.find("{*}BinaryOnly")) is not None:
+            # A reference: the set is that of the file that it names.
+            master = path.with_name(Path(elsewhere.get("MetadataFile", "")).name)
+            return _names(master) if master != path else ()
+        return file_names(root)
+    # Whatever is wrong with the file is told when it is read.
+    except Exception:
+        return ()

@@ -1,0 +1,118 @@
+"""PNG and JPEG in, complete, with the values that are stored in them.
+
+PNG: https://www.w3.org/TR/png-3; markers of JPEG: ITU-T T.81, annex B.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_unet.io.pixels import Pixels
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_GREY, _PALETTE = 0, 3  # colour types of PNG
+_ALONE = {0x01, *range(0xD0, 0xD9)}  # markers of JPEG that have no length
+_END = 0xD9
+
+
+def read_png(path: Path) -> Pixels:
+    """Read a PNG; of a palette the numbers of the colours, and the palette.
+
+    Raises
+    ------
+    Exception
+        It is damaged.
+    """
+    import imagecodecs
+
+    content = path.read_bytes()
+    chunks = list(_chunks(content))
+    # The header is checked by the decoder, so it may be short here.
+    bits, colours = (*chunks[0][1][8:10], 0, 0)[:2] if chunks else (0, 0)
+    if colours == _PALETTE:
+        return _with_palette(chunks, bits)
+    # What is declared transparent becomes alpha, also a single value of grey.
+    data = imagecodecs.png_decode(content)
+    if data.ndim == 2:
+        scaled = colours == _GREY and bits < 8
+        return Pixels(data, "yx", step=255 // (2**bits - 1) if scaled else 1)
+    # Two samples are grey and alpha, four are RGB and alpha.
+    return Pixels(data, "yxs", alpha=1 - data.shape[-1] % 2)
+
+
+def read_jpeg(path: Path) -> Pixels:
+    """Read a JPEG.
+
+    Raises
+    ------
+    Exception
+        It is damaged, or cut off: decoders fill with grey what they do not find.
+    """
+    import imagecodecs
+
+    content = path.read_bytes()
+    data = imagecodecs.jpeg_decode(content)
+    if not _ends(content):
+        raise ValueError("it is cut off, its end is missing")
+    if data.ndim == 2:
+        return Pixels(data, "yx")
+    return Pixels(data, "yxs", foreign="CMYK" if data.shape[-1] == 4 else "")
+
+
+def _with_palette(chunks: list[tuple[bytes, bytes]], bits: int) -> Pixels:
+    import imagecodecs
+
+    header = dict(chunks)[b"IHDR"]
+    palette = np.frombuffer(dict(chunks).get(b"PLTE", b""), np.uint8)
+    if palette.size == 0 or palette.size % 3:
+        raise ValueError("its palette is damaged")
+    # The same picture as grey: decoders give colours only, which two numbers may share.
+    grey = [(b"IHDR", header[:9] + bytes([_GREY]) + header[10:])]
+    grey += [chunk for chunk in chunks[1:] if chunk[0] in {b"IDAT", b"IEND"}]
+    data = imagecodecs.png_decode(_SIGNATURE + b"".join(map(_written, grey)))
+    notes = ("its transparency (alpha) is left out.",) if _clear(chunks) else ()
+    numbers = data // (255 // (2**bits - 1)) if bits < 8 else data
+    return Pixels(numbers, "yx", palette=palette.reshape(-1, 3), notes=notes)
+
+
+def _clear(chunks: list[tuple[bytes, bytes]]) -> bool:
+    return any(name == b"tRNS" for name, _ in chunks)
+
+
+def _chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Yield the names and contents of the chunks of a PNG, as far as they are whole."""
+    at = len(_SIGNATURE) if content.startswith(_SIGNATURE) else len(content)
+    while at + 12 <= len(content):
+        (length,) = struct.unpack_from(">I", content, at)
+        yield content[at + 4 : at + 8], content[at + 8 : at + 8 + length]
+        at += 12 + length
+
+
+def _written(chunk: tuple[bytes, bytes]) -> bytes:
+    name, content = chunk
+    return struct.pack(
+        f">I4s{len(content)}sI", len(content), name, content, zlib.crc32(name + content)
+    )
+
+
+def _ends(content: bytes) -> bool:
+    """Whether a JPEG has its end; previews inside its header have ends of their own."""
+    at = 2
+    while 0 <= (at := content.find(b"\xff", at)) < len(content) - 1:
+        marker = content[at + 1]
+        if marker == _END:
+            return True
+        if marker in {0x00, 0xFF} or marker in _ALONE:
+            # in the pixels: an escaped byte, padding, or a restart
+            at += 1 if marker == 0xFF else 2
+        else:
+            at += 2 + int.from_bytes(content[at + 2 : at + 4], "big")
+    return False
