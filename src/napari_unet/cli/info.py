@@ -79,6 +79,7 @@ def summary(card: ModelCard) -> dict[str, Any]:
             ("background", *(f"{c.name} ({c.kind})" for c in card.classes))
         ),
         "pixel size": card.spacing_um or "unknown",
+        "assumed": " ".join(card.notes) or "nothing",
         "normalisation": card.normalisation,
         "trained": f"{card.steps} steps, preset {training.preset}, budget {budget}, "
         f"seed {training.seed}, on {card.device} in {card.precision}",

@@ -179,6 +179,8 @@ def follow(job: Any, line: ProgressLine) -> TrainingFinished:
                     f"training on {event.device} in {event.precision}; "
                     f"{event.validation}."
                 )
+                for note in event.notes:
+                    line.say(note)
             elif isinstance(event, events.StepDone):
                 text = f"step {event.step}  loss {event.loss:.3f}{score}"
                 line.show(text, event.progress, event.seconds_left)

@@ -57,5 +57,5 @@ def run(options: argparse.Namespace) -> int:
         )
     axes = "".join(a for a in "tzyx" if a in mask.axes)
     shape = tuple(mask.size(a) for a in axes)
-    write_weights(options.output, np.stack(maps).reshape(shape), axes, mask.spacing_um)
+    write_weights(options.output, np.stack(maps).reshape(shape), axes, mask.known_um)
     return 0

@@ -33,12 +33,15 @@ class TrainingStarted(Event):
         Where and how the network computes.
     validation : str
         What is held out for validation, or why nothing is, in words.
+    notes : tuple of str
+        What was assumed of the images, each a sentence.
     """
 
     step: int
     device: str
     precision: str
     validation: str
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

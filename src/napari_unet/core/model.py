@@ -52,7 +52,12 @@ class ModelCard(Settings):
     classes: tuple[ClassInfo, ...] = Field(description="Without the background.")
     normalisation: str = "clip 0.1 and 99.9 percentiles, mean 0, sd 1, per frame"
     spacing_um: tuple[float, ...] | None = Field(
-        None, description="Pixel size of the training images in micrometres."
+        None,
+        description="Pixel size of the training images in micrometres, along [z,] y, x "
+        "as far as the network has these axes.",
+    )
+    notes: tuple[str, ...] = Field(
+        (), description="What was assumed of the training images, in sentences."
     )
     training: Training
     segmentation: Segmentation = Segmentation()

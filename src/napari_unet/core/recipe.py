@@ -77,6 +77,11 @@ class Training(Settings):
         lt=1,
         description="Memory of the running mean of the weights; 0 for no mean.",
     )
+    mix_pixel_sizes: bool = Field(
+        False,
+        description="Learn from images of different pixel sizes as they are; the model "
+        "then has none, and no image is resampled for it.",
+    )
     batch: int = Field(4, ge=1, le=256, description="Patches per step.")
     patch: int = Field(
         100, ge=4, le=4096, description="Output of the network per patch, in pixels."

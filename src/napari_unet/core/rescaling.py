@@ -1,4 +1,4 @@
-"""Images of another pixel size than a network was trained at.
+"""Pixel sizes: the one of a model, and images of another than it was trained at.
 
 The network sees such an image resampled to the pixel size it knows; its answer is
 interpolated back onto the image's own grid. Pixel centres lie at whole numbers, and the
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from napari_unet.core.image import Field
     from napari_unet.core.tiles import Box
 
+# Rounding in files: ImageJ's fractions, numbers with few digits.
+_EQUAL = 0.01
 # Networks are trained on images enlarged and shrunk by more than this.
 _ALIKE = 0.05
 # Pixel sizes further apart are mistakes, most often made by the program that saved one.
@@ -59,19 +61,87 @@ def rescaling(
     trained, own = (tuple(sizes or ())[-ndim:] for sizes in (trained_um, spacing_um))
     if not len(trained) == len(own) == ndim:
         return None
-    factors = tuple(a / b for a, b in zip(own, trained, strict=True))
-    if all(abs(f - 1) <= _ALIKE for f in factors):
+    if _within(_ALIKE, own, trained):
         return None
+    factors = tuple(a / b for a, b in zip(own, trained, strict=True))
     if not all(1 / _FURTHEST <= f <= _FURTHEST for f in factors):
-        found, known = (
-            " × ".join(f"{s:.3g}" for s in sizes) for sizes in (own, trained)
-        )
+        found, known = written(own), written(trained)
         raise ValueError(
-            f"{name}: pixels of {found} µm are more than {_FURTHEST:g} times larger or "
-            f"smaller than those of {known} µm that the model was trained on; correct "
+            f"{name}: pixels of {found} are more than {_FURTHEST:g} times larger or "
+            f"smaller than those of {known} that the model was trained on; correct "
             "the pixel size, or predict with --no-rescale."
         )
     return factors
+
+
+def common_size(
+    sizes_um: Sequence[tuple[str, Sequence[float] | None]], *, mix: bool = False
+) -> tuple[tuple[float, ...] | None, tuple[str, ...]]:
+    """Return the pixel size of a model that learns from images of these sizes.
+
+    Parameters
+    ----------
+    sizes_um : sequence of (str, sequence of float or None)
+        Name of each image and its pixel size in micrometres along the axes of the
+        network, None where it is unknown.
+    mix : bool
+        Accept different sizes; the model then has none.
+
+    Returns
+    -------
+    size : tuple of float or None
+        The middle of those that are known; None if none is.
+    notes : tuple of str
+        What was assumed, each a sentence.
+
+    Raises
+    ------
+    ValueError
+        If sizes differ by more than 5 %, as cells would have two sizes.
+    """
+    known = [(name, tuple(size)) for name, size in sizes_um if size is not None]
+    if not known:
+        return None, ()
+    axes = zip(*(size for _, size in known), strict=True)
+    middle = tuple(float(f"{np.median(axis):.6g}") for axis in axes)
+    notes = []
+    if unknown := [name for name, size in sizes_um if size is None]:
+        notes.append(
+            f"{_listed(unknown)} without pixel size: taken for {written(middle)} as "
+            "the others have."
+        )
+    if all(_within(_EQUAL, size, middle) for _, size in known):
+        return middle, tuple(notes)
+    found: dict[str, list[str]] = {}
+    for name, size in known:
+        found.setdefault(written(size), []).append(name)
+    listed = ", ".join(f"{size} ({_listed(names)})" for size, names in found.items())
+    if all(_within(_ALIKE, size, middle) for _, size in known):
+        notes.append(f"pixel sizes that are nearly equal count as one: {listed}.")
+        return middle, tuple(notes)
+    if mix:
+        return None, (
+            f"images of different pixel sizes are mixed, the model has none: {listed}.",
+        )
+    raise ValueError(
+        f"the images have different pixel sizes, {listed}: cells would have several "
+        "sizes; give images of one pixel size, resample them, or mix them on purpose "
+        "with --mix-pixel-sizes (the model then has no pixel size)."
+    )
+
+
+def written(size_um: Sequence[float]) -> str:
+    """Write a pixel size for people."""
+    return " × ".join(f"{s:.3g}" for s in size_um) + " µm"
+
+
+def _within(share: float, some: Sequence[float], others: Sequence[float]) -> bool:
+    return all(abs(a / b - 1) <= share for a, b in zip(some, others, strict=True))
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = len(names) - 3
+    return ", ".join(names[:3]) + (f" and {more} more" if more > 0 else "")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

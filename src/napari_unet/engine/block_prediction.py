@@ -108,7 +108,7 @@ class BlockPrediction:
         """
         out = self._array("probabilities", self._shape, self._axes, np.float32)
         yield from self._predict(out)
-        found = Image(out.data, self._axes, self._image.spacing_um, self._image.name)
+        found = Image(out.data, self._axes, self._image.known_um, self._image.name)
         cells = 0
         if "classes" in self._targets:
             yield from self._decide(found)
@@ -240,5 +240,5 @@ class BlockPrediction:
         target = self._targets.get(kind, Path(f"{self._image.name}.zarr"))
         chunk = self._sizes.chunk(self._table.ndim, predicted=True)
         return self._work.array(
-            kind, target, shape, axes, dtype, self._image.spacing_um, chunk
+            kind, target, shape, axes, dtype, self._image.known_um, chunk
         )

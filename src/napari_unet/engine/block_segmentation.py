@@ -177,7 +177,7 @@ class BlockSegmentation:
     def _array(self, kind: str, target: Path, dtype: DTypeLike) -> LargeArray:
         chunk = self._sizes.chunk(self._ndim) if kind == "parts" else CHUNK
         return self._work.array(
-            kind, target, self._shape, self._axes, dtype, self._image.spacing_um, chunk
+            kind, target, self._shape, self._axes, dtype, self._image.known_um, chunk
         )
 
     def _find_parts(self, out: LargeArray) -> Iterator[BlockDone]:

@@ -132,7 +132,7 @@ class FilePredictor:
         found: Image | None = None
         for event in predict(self._network, image, settings=self._settings):
             if isinstance(event, PredictionFinished):
-                found = Image(event.probabilities, event.axes, image.spacing_um)
+                found = Image(event.probabilities, event.axes, image.known_um)
                 event = replace(event, probabilities=None)
             yield event
         if found is None:
@@ -149,7 +149,7 @@ class FilePredictor:
         scale: tuple[float, ...] | None,
     ) -> int:
         """Write the outputs; return the number of cells."""
-        spacing = found.spacing_um
+        spacing = found.known_um
         if "probabilities" in kinds:
             target = self._folder.place(file, "probabilities")
             write_probabilities(target, np.asarray(found.data), found.axes, spacing)

@@ -94,7 +94,7 @@ class Network:
         if not settings.rescale:
             return None
         ndim = self.module.architecture.ndim
-        return rescaling(self.spacing_um, image.spacing_um, ndim, image.name)
+        return rescaling(self.spacing_um, image.pixel_size(ndim), ndim, image.name)
 
     def probabilities(
         self, window: NDArray[np.float32], averaging: Averaging = "none"

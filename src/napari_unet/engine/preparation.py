@@ -13,6 +13,7 @@ from napari_unet.core.annotations import IGNORED
 from napari_unet.core.cell_choice import usual_settings
 from napari_unet.core.memory import kept_values
 from napari_unet.core.model import ImageRecord, ModelCard
+from napari_unet.core.rescaling import common_size
 from napari_unet.core.revision import held_parts, hold_out_again
 from napari_unet.core.training_set import count_classes, hold_out, typical_cell
 from napari_unet.core.weights import class_weights
@@ -110,11 +111,13 @@ def prepare_training(
     how = choose_precision(where, settings.precision)
     classes = _classes([a for _, a in pairs])
     architecture = _architecture(settings, examples, len(classes) + 1, start)
+    spacing, notes = _common_size(examples, settings)
     records = tuple(record_of(e) for e in examples)
     card = ModelCard(
         architecture=architecture,
         classes=classes,
-        spacing_um=_common_spacing(examples),
+        spacing_um=spacing,
+        notes=notes,
         training=settings,
         segmentation=usual_settings(
             typical_cell(a for _, a in pairs), architecture.ndim
@@ -256,10 +259,13 @@ def _check_counts(counts: NDArray[np.int64], names: Sequence[str]) -> None:
         )
 
 
-def _common_spacing(examples: Sequence[Example]) -> tuple[float, ...] | None:
-    """Return the pixel size if all images have the same."""
-    sizes = {e.field.image.spacing_um for e in examples}
-    return sizes.pop() if len(sizes) == 1 else None
+def _common_size(
+    examples: Sequence[Example], settings: Training
+) -> tuple[tuple[float, ...] | None, tuple[str, ...]]:
+    """Return the pixel size of the model, and what was assumed for it."""
+    images = {id(e.field.image): e.field.image for e in examples}
+    sizes = [(i.name, i.pixel_size(settings.ndim)) for i in images.values()]
+    return common_size(sizes, mix=settings.mix_pixel_sizes)
 
 
 def _fingerprint(field: Field) -> str:

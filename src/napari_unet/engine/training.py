@@ -19,6 +19,7 @@ from napari_unet.core.events import (
     TrainingStarted,
     ValidationTile,
 )
+from napari_unet.core.image import Image
 from napari_unet.core.pairing import annotated_fields
 from napari_unet.core.recipe import Training
 from napari_unet.core.training_set import make_example
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
     from napari_unet.core.annotations import Annotation, Kind
     from napari_unet.core.events import Event
-    from napari_unet.core.image import ArrayLike, Field, Image
+    from napari_unet.core.image import ArrayLike, Field
     from napari_unet.core.model import Model
     from napari_unet.core.tiles import Box
     from napari_unet.core.training_set import Example, TrainingSet
@@ -92,6 +93,9 @@ def train(
     """
     clock = Clock(head_start)
     given = settings or Training.quick()
+    if any(isinstance(i, Image) and i.channels == 3 for i in images):
+        # of images in colour some may show nothing but grey
+        images = [i.with_channels(3) if isinstance(i, Image) else i for i in images]
     run = TrainingRun(
         annotated_fields(images, labels, given.ndim, kind),
         given,
@@ -247,6 +251,7 @@ class TrainingRun:
             describe(prepared.device),
             prepared.precision,
             prepared.training_set.validation,
+            prepared.state.card.notes,
         )
         try:
             yield from loop.steps()

@@ -152,7 +152,7 @@ def _write(path: Path, image: Image, shown: tuple[float, float]) -> None:
 
 def _write_zarr(path: Path, image: Image) -> None:
     data, axes = _ordered(image, AXES)
-    with create_zarr(path, data.shape, axes, data.dtype, image.spacing_um) as stored:
+    with create_zarr(path, data.shape, axes, data.dtype, image.known_um) as stored:
         stored[...] = data
 
 
@@ -190,12 +190,13 @@ def _imagej(image: Image, shown: tuple[float, float]) -> dict[str, Any]:
         "max": shown[1],
         "Ranges": shown * image.channels,  # min and max count for one channel only
     }
-    if image.spacing_um is None:
+    if image.known_um is None:
         return {"metadata": metadata}
-    *depth, height, width = image.spacing_um
+    *depth, height, width = image.known_um
     metadata["unit"] = "micron"  # the header is ASCII and cannot hold µ
-    if depth:
-        metadata["spacing"] = depth[0]
+    if "z" in image.axes:
+        # ImageJ takes a spacing that is left out for one micron
+        metadata["spacing"] = depth[0] if depth else 0
     return {
         "metadata": metadata,
         "resolution": (1 / width, 1 / height),
@@ -205,10 +206,9 @@ def _imagej(image: Image, shown: tuple[float, float]) -> dict[str, Any]:
 
 def _ome(image: Image) -> dict[str, Any]:
     metadata: dict[str, Any] = {}
-    if image.spacing_um is not None:
-        for axis, size in zip(
-            image.spatial_axes.upper(), image.spacing_um, strict=True
-        ):
+    if image.known_um is not None:
+        axes = image.spatial_axes.upper()[-len(image.known_um) :]
+        for axis, size in zip(axes, image.known_um, strict=True):
             metadata[f"PhysicalSize{axis}"] = size
             metadata[f"PhysicalSize{axis}Unit"] = "µm"
     return metadata

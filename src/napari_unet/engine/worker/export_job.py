@@ -48,10 +48,10 @@ def run(job: ExportJob) -> Iterator[Event | None]:
     for count, (what, path) in enumerate(targets.items(), start=1):
         yield None
         if what == "cells" and job.cells is not None:
-            write_labels(path, _all(job.cells), axes, image.spacing_um)
+            write_labels(path, _all(job.cells), axes, image.known_um)
         elif what == "probabilities" and job.probabilities is not None:
             values = _all(job.probabilities)
-            write_probabilities(path, values, "c" + axes, image.spacing_um)
+            write_probabilities(path, values, "c" + axes, image.known_um)
         elif job.cells is not None:
             table = yield from _measure(job, image, Image(job.cells.open(), axes))
             write_table(path, table)
@@ -95,7 +95,7 @@ def _measure(
     if job.probabilities is not None:
         probabilities = Image(job.probabilities.open(), "c" + cells.axes)
     ndim = 3 if image.size("z") > 1 else 2
-    spacing = image.spacing_um
+    spacing = image.pixel_size(ndim)
     tables = []
     for place in cells.fields(ndim):
         ids = place.read()[0]
@@ -106,7 +106,7 @@ def _measure(
             measure(
                 ids,
                 Field(image, place.t, place.z).read(),
-                None if spacing is None else spacing[-ndim:],
+                spacing,
                 classes=_class_names(job, ids, likely),
                 t=place.t,
                 z=place.z or 0,
