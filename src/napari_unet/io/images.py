@@ -188,7 +188,7 @@ def _expand(given: str | Path) -> list[Path]:
         found = _expand(marked[1])
         if marked[2] == "*":
             return [image for file in found for image in _all_of(file)]
-        return [file.with_name(f"{file.name}#{marked[2]}") for file in found]
+        return [_numbered(file, int(marked[2])) for file in found]
     if not has_magic(str(given)):
         return _checked(path)
     matches = [Path(match) for match in glob(str(given), recursive=True)]
@@ -196,6 +196,15 @@ def _expand(given: str | Path) -> list[Path]:
     if not images:
         raise FileNotFoundError(f"{printable(given)}: no image matches ({_formats()}).")
     return images
+
+
+def _numbered(path: Path, number: int) -> Path:
+    """Name an image by its number, and by its own folder where it has one."""
+    named = path.with_name(f"{path.name}#{number}")
+    images = _all_of(path) if path.is_dir() else []
+    if not 1 <= number <= len(images) or not images[number - 1].exists():
+        return named
+    return images[number - 1]
 
 
 def _is_folder(path: Path) -> bool:

@@ -43,9 +43,11 @@ def read_png(path: Path) -> Pixels:
     data = imagecodecs.png_decode(content)
     if data.ndim == 2:
         scaled = colours == _GREY and bits < 8
-        return Pixels(data, "yx", step=255 // (2**bits - 1) if scaled else 1)
+        step = 255 // (2**bits - 1) if scaled else 1
+        return Pixels(data, "yx", notes=_notes(chunks), step=step)
     # Two samples are grey and alpha, four are RGB and alpha.
-    return Pixels(data, "yxs", alpha=1 - data.shape[-1] % 2)
+    alpha = 1 - data.shape[-1] % 2
+    return Pixels(data, "yxs", notes=_notes(chunks), alpha=alpha)
 
 
 def read_jpeg(path: Path) -> Pixels:
@@ -78,13 +80,16 @@ def _with_palette(chunks: list[tuple[bytes, bytes]], bits: int) -> Pixels:
     grey = [(b"IHDR", header[:9] + bytes([_GREY]) + header[10:])]
     grey += [chunk for chunk in chunks[1:] if chunk[0] in {b"IDAT", b"IEND"}]
     data = imagecodecs.png_decode(_SIGNATURE + b"".join(map(_written, grey)))
-    notes = ("its transparency (alpha) is left out.",) if _clear(chunks) else ()
+    notes = _notes(chunks)
+    if any(name == b"tRNS" for name, _ in chunks):
+        notes += ("its transparency (alpha) is left out.",)
     numbers = data // (255 // (2**bits - 1)) if bits < 8 else data
     return Pixels(numbers, "yx", palette=palette.reshape(-1, 3), notes=notes)
 
 
-def _clear(chunks: list[tuple[bytes, bytes]]) -> bool:
-    return any(name == b"tRNS" for name, _ in chunks)
+def _notes(chunks: list[tuple[bytes, bytes]]) -> tuple[str, ...]:
+    animated = any(name == b"acTL" for name, _ in chunks)
+    return ("it is animated: its first picture is read.",) if animated else ()
 
 
 def _chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:

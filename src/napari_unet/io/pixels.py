@@ -127,8 +127,11 @@ class Pixels:
         # Without that of y and x, that of z would be taken for the ratio of the axes.
         known = tuple(self.sizes_um[a] for a in spatial if a in self.sizes_um)
         spacing = known if {"y", "x"} <= set(self.sizes_um) else None
+        notes = self.notes
+        if spacing is not None and len(spacing) < len(spatial):
+            notes += ("its pixel size along z is unknown.",)
         data = _narrow(self.data, keep)
-        return Image(data, named, spacing, name, self.notes, grey=self.grey)
+        return Image(data, named, spacing, name, notes, grey=self.grey)
 
     def _longer(self, axes: str) -> int:
         """Count the axes out of these that are longer than one."""

@@ -172,7 +172,10 @@ def _entries(file: Any) -> tuple[list[_Entry], tuple[str, ...]]:
 
 
 def _is_small(series: Any) -> bool:
-    return bool(series.keyframe.is_reduced)
+    """Whether a series is another, smaller one; scanners mark their labels alike."""
+    if series.kind in _PLAIN or not series.name:
+        return bool(series.keyframe.is_reduced)
+    return bool(series.name.lower() == "thumbnail")
 
 
 def _continues(before: Any, series: Any) -> bool:
@@ -195,7 +198,8 @@ def _chosen(entries: list[_Entry], number: int | None, name: str) -> _Entry:
     if number is not None and 1 <= number <= len(entries):
         return entries[number - 1]
     told = [
-        f"#{k}{_title(entry.first)} ({' × '.join(map(str, entry.shape))})"
+        f"#{k}{_title(entry.first)} ({' × '.join(map(str, entry.shape))}, "
+        f"{entry.first.dtype})"
         for k, entry in enumerate(entries[:_NAMED], start=1)
     ]
     if len(entries) > _NAMED:
@@ -317,7 +321,7 @@ def _with_meaning(pixels: Pixels, series: Any) -> Pixels:
     declared = sum(int(extra) in _ALPHA for extra in page.extrasamples)
     if kind != _PHOTOMETRIC.RGB:
         return replace(pixels, alpha=min(declared, count - 1))
-    planes = not pixels.axes.endswith("s")
+    planes = not pixels.axes.endswith("s") and series.kind in _PLAIN
     # Programs call any three or four planes colours, and the fourth transparency; only
     # a picture of bytes, pixel by pixel, is taken at its word.
     if count > 3 and not planes and pixels.data.dtype == np.uint8:
