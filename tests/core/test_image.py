@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import dask.array as da
@@ -164,3 +165,61 @@ def test_arrays_on_disk_read_like_arrays_in_memory(kind: str) -> None:
     block = Field(Image(arrays[kind], "zcyx"), z=1).read(box)
     assert isinstance(block, np.ndarray)
     np.testing.assert_array_equal(block, data[1, :, 2:6, 1:8])
+
+
+def test_the_size_of_y_and_x_is_known_without_that_of_z() -> None:
+    stack = Image(np.zeros((2, 3, 4)), "zyx", (0.5, 0.25))
+    assert (stack.spacing_um, stack.yx_um) == (None, (0.5, 0.25))
+    assert stack.known_um == (0.5, 0.25)
+    assert (stack.pixel_size(2), stack.pixel_size(3)) == ((0.5, 0.25), None)
+    assert stack.field_spacing(2) == (2.0, 1.0)
+    assert stack.field_spacing(3) == (1.0, 2.0, 1.0)
+    again = replace(stack, name="b")
+    assert (again.spacing_um, again.yx_um) == (None, (0.5, 0.25))
+    whole = Image(np.zeros((2, 3, 4)), "zyx", (3.0, 0.5, 0.25))
+    assert (whole.yx_um, whole.known_um) == ((0.5, 0.25), (3.0, 0.5, 0.25))
+    assert (whole.pixel_size(2), whole.pixel_size(3)) == ((0.5, 0.25), whole.known_um)
+    with pytest.raises(ValueError, match="pixel size needs 3 positive values"):
+        Image(np.zeros((2, 3, 4)), "zyx", (1.0,))
+
+
+def test_grey_is_three_colours_where_these_are_wanted() -> None:
+    data = np.arange(12).reshape(3, 4)
+    grey = Image(data, "yx", grey=True)
+    colours = grey.with_channels(3)
+    assert (colours.axes, colours.channels) == ("yxc", 3)
+    np.testing.assert_array_equal(colours.data, np.stack([data] * 3, -1))
+    assert grey.with_channels(1) is grey
+    assert grey.with_channels(2) is grey
+    plain = Image(data, "yx")
+    assert plain.with_channels(3) is plain  # one channel is not three
+
+
+class Damaged:
+    """An array on disk of which a part cannot be decoded."""
+
+    shape = (3, 4)
+    dtype = np.dtype(np.uint8)
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    def __getitem__(self, key: object) -> object:
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "words"),
+    [
+        (RuntimeError("blosc: -1.\nmore"), ValueError, "is damaged .*: blosc: -1"),
+        (OSError(5, "Input/output error"), OSError, "cannot be read, Input/output"),
+        (MemoryError("no"), MemoryError, "no"),
+    ],
+)
+def test_a_part_that_cannot_be_read_is_one_sentence(
+    error: Exception, kind: type[Exception], words: str
+) -> None:
+    (field,) = Image(Damaged(error), "yx", name="a").fields(2)
+    with pytest.raises(kind, match=words) as caught:
+        field.read()
+    assert "\n" not in str(caught.value)

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
 from napari_unet.core.image import Field, Image
-from napari_unet.core.rescaling import Rescaled, interpolate, rescaling
+from napari_unet.core.rescaling import Rescaled, common_size, interpolate, rescaling
 from napari_unet.core.settings import Segmentation
 from napari_unet.core.tiles import read_window
 
@@ -109,3 +111,49 @@ def test_settings_in_pixels_of_the_model_become_pixels_of_the_image() -> None:
     assert (half.min_size, half.min_distance, half.ridge) == (160, 4, 4)
     assert settings.for_pixels(None) is settings
     assert settings.for_pixels((1.0, 0.5, 0.5)).min_size == 160
+
+
+@pytest.mark.parametrize(
+    ("sizes", "expected", "notes"),
+    [
+        ([None, None], None, []),
+        ([(0.5, 0.5), (0.5, 0.5)], (0.5, 0.5), []),
+        ([(0.325, 0.325), (0.3278, 0.325), (0.325, 0.325)], (0.325, 0.325), []),
+        (
+            [(0.5, 0.25), None],
+            (0.5, 0.25),
+            [r"^b without pixel size: taken for 0\.5 ×"],
+        ),
+        (
+            [(1.0, 1.0), (1.02, 1.0)],
+            (1.01, 1.0),
+            [r"nearly equal .*1\.02 × 1 µm \(b\)"],
+        ),
+        ([(3.0, 0.5, 0.5), (3.0, 0.5, 0.5)], (3.0, 0.5, 0.5), []),
+    ],
+)
+def test_a_model_has_the_pixel_size_of_its_images(
+    sizes: list[tuple[float, ...] | None],
+    expected: tuple[float, ...] | None,
+    notes: list[str],
+) -> None:
+    size, said = common_size(list(zip("abc", sizes, strict=False)))
+    assert size == (None if expected is None else pytest.approx(expected))
+    assert len(said) == len(notes)
+    for sentence, pattern in zip(said, notes, strict=True):
+        assert re.search(pattern, sentence)
+
+
+@pytest.mark.parametrize("other", [(0.2, 0.2), (0.5, 0.56), (5.0, 5.0)])
+def test_different_pixel_sizes_are_mixed_only_on_purpose(
+    other: tuple[float, float],
+) -> None:
+    # two images of one name are two
+    sizes = [("a", (0.5, 0.5)), ("a", other), ("b", (0.5, 0.5))]
+    with pytest.raises(
+        ValueError, match=r"pixel sizes, 0\.5 × 0\.5 µm \(a, b\), .*--mix-pixel-sizes"
+    ):
+        common_size(sizes)
+    size, notes = common_size(sizes, mix=True)
+    assert size is None
+    assert "mixed" in notes[0]

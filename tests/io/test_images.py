@@ -226,3 +226,60 @@ def test_importing_the_module_loads_neither_zarr_nor_decoders() -> None:
         env=os.environ,
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("name", ["a.tif", "a.png", "a.jpg"])
+def test_a_file_of_no_bytes_is_told(tmp_path: Path, name: str) -> None:
+    touch(tmp_path, name)
+    with pytest.raises(ValueError, match=rf"{name}: .* it is empty, it has 0 bytes\."):
+        read_image(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["a\nb.tif", "a\x1b[31m.png", "a\tb.docx"])
+def test_control_characters_of_names_are_escaped(tmp_path: Path, name: str) -> None:
+    for _ in range(2):
+        with pytest.raises((ValueError, OSError)) as caught:
+            read_image(tmp_path / name)
+        assert str(caught.value).isprintable()
+        assert repr(name)[1:-1] in str(caught.value)
+        touch(tmp_path, name)
+
+
+def test_a_folder_named_like_a_file_is_told(tmp_path: Path) -> None:
+    (tmp_path / "a.tif").mkdir()
+    with pytest.raises(ValueError, match=r"a\.tif: is a folder and no OME-Zarr image"):
+        read_image(tmp_path / "a.tif")
+    with pytest.raises(FileNotFoundError, match=r"a\.tif: no image is in the folder"):
+        find([tmp_path / "a.tif"])
+
+
+@pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read everything"
+)
+def test_what_one_may_not_read_is_told(tmp_path: Path) -> None:
+    (tmp_path / "d").mkdir()
+    png(tmp_path / "d" / "a.png", GREY).chmod(0)
+    with pytest.raises(OSError, match=r"a\.png: cannot be read, Permission denied\."):
+        read_image(tmp_path / "d" / "a.png")
+    (tmp_path / "d").chmod(0)
+    try:
+        for path in (tmp_path / "d", tmp_path / "d" / "a.png"):
+            with pytest.raises(OSError, match=r"cannot be read, Permission denied\."):
+                find([path])
+    finally:
+        (tmp_path / "d").chmod(0o700)
+
+
+def test_a_file_that_changes_while_it_is_read_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = png(tmp_path / "a.png", GREY)
+    decode = imagecodecs.png_decode
+
+    def meanwhile(content: bytes) -> np.ndarray:
+        path.write_bytes(content + b"more")
+        return decode(content)
+
+    monkeypatch.setattr(imagecodecs, "png_decode", meanwhile)
+    with pytest.raises(ValueError, match=r"a\.png: .* it changed while it was read"):
+        read_image(path)

@@ -260,3 +260,41 @@ def test_only_the_chunks_of_a_box_are_flushed(tmp_path, monkeypatch):
     assert flushed == [inner / "1" / "0" / "0", inner / "1" / "0" / "1"]
     flush_box(tmp_path / "a.zarr", array, (slice(None), 3, slice(0, 1)))
     assert flushed[2:] == [inner / "0" / "1" / "0", inner / "1" / "1" / "0"]
+
+
+def test_of_a_stack_only_y_and_x_may_have_a_size(tmp_path: Path) -> None:
+    with create_zarr(tmp_path / "a.zarr", (2, 4, 5), "zyx", "u1", (0.5, 0.25)):
+        pass
+    image = read_image(tmp_path / "a.zarr")
+    assert (image.spacing_um, image.yx_um) == (None, (0.5, 0.25))
+
+
+@pytest.mark.parametrize(
+    ("scale", "unit"),
+    [(["a", 1], "micrometer"), ([0.5], "micrometer"), ([0.5, 0.5], 5), (None, "cat")],
+)
+def test_a_scale_that_cannot_be_understood_is_no_pixel_size(
+    tmp_path: Path, scale: Any, unit: Any
+) -> None:
+    axes = [{"name": a, "type": "space", "unit": unit} for a in "yx"]
+    step = {"type": "scale", "scale": scale}
+    level = {"path": "0", "coordinateTransformations": [step]}
+    scales = {"multiscales": [{"axes": axes, "datasets": [level]}]}
+    foreign(tmp_path / "a.zarr", scales, DATA[0, 0])
+    image = read_image(tmp_path / "a.zarr")
+    assert image.yx_um is None
+    np.testing.assert_array_equal(np.asarray(image.data), DATA[0, 0])
+
+
+def test_a_damaged_chunk_is_one_sentence_and_a_missing_one_is_zero(
+    tmp_path: Path,
+) -> None:
+    with create_zarr(tmp_path / "a.zarr", (4, 5), "yx", "u1") as out:
+        out[...] = 7
+    (chunk,) = (p for p in (tmp_path / "a.zarr" / "0" / "c").rglob("*") if p.is_file())
+    chunk.write_bytes(chunk.read_bytes()[:5])
+    with pytest.raises(ValueError, match=r"^a: a part of it is damaged .*\.$") as told:
+        next(read_image(tmp_path / "a.zarr").fields(2)).read()
+    assert "\n" not in str(told.value)
+    chunk.unlink()
+    assert not next(read_image(tmp_path / "a.zarr").fields(2)).read().any()

@@ -53,8 +53,18 @@ def test_given_axes_overrule_the_file() -> None:
         pixels.image("a", "yx")
 
 
+def test_axes_without_the_colours_leave_these_channels() -> None:
+    colours = np.arange(2 * 4 * 5 * 3).reshape(2, 4, 5, 3)
+    image = Pixels(colours, "qyxs").image("a", "tyx")
+    assert (image.axes, image.data.shape) == ("tyxc", (2, 4, 5, 3))
+    assert Pixels(colours, "qyxs").image("a", "tyxz").axes == "tyxz"
+    assert Pixels(colours[:1], "qyxs").image("a", "yx").axes == "yxc"
+
+
 def test_the_pixel_size_is_unknown_where_one_axis_lacks_it() -> None:
     sizes = {"y": 2.0, "x": 1.0}
+    only_depth = Pixels(np.zeros((3, 4, 5)), "zyx", {"z": 2.0, "y": 1.0}).image("a")
+    assert (only_depth.spacing_um, only_depth.yx_um) == (None, None)
     assert Pixels(np.zeros((4, 5)), "yx", sizes).image("a").spacing_um == (2.0, 1.0)
     assert Pixels(np.zeros((3, 4, 5)), "zyx", sizes).image("a").spacing_um is None
 

@@ -3,11 +3,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import PIL.Image
 import pytest
 import tifffile
 
 from napari_unet.io import tiff
-from napari_unet.io.images import read_image
+from napari_unet.io.images import read_image, read_labels
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -61,6 +62,9 @@ def test_imagej_axes_and_pixel_size_are_read(tmp_path: Path) -> None:
         ({"unit": "\\u00B5m", "spacing": -2.0}, (2.0, 0.5, 0.5)),
         ({"unit": "micron", "zunit": "nm", "spacing": 300}, (0.3, 0.5, 0.5)),
         ({"unit": "pixel", "spacing": 2.0}, None),
+        ({"unit": "inch", "spacing": 2.0}, None),  # 2 dpi
+        ({"unit": "mm", "spacing": 2.0}, (2000.0, 500.0, 500.0)),  # a stereo microscope
+        ({"unit": "micron", "spacing": 0}, None),
         ({}, None),
     ],
 )
@@ -92,9 +96,44 @@ def test_ome_axes_and_pixel_size_are_read(tmp_path: Path) -> None:
     np.testing.assert_array_equal(image.data, data)
 
 
-def test_ome_without_the_depth_of_a_stack_tells_no_pixel_size(tmp_path: Path) -> None:
-    metadata = {"axes": "ZYX", "PhysicalSizeX": 0.1, "PhysicalSizeY": 0.1}
-    assert read(tmp_path / "a.ome.tif", STACK, metadata=metadata).spacing_um is None
+@pytest.mark.parametrize("depth", [None, "0", "-2", "NaN", "", "2,5"])
+def test_of_a_stack_without_depth_the_size_of_y_and_x_is_kept(
+    tmp_path: Path, depth: str | None
+) -> None:
+    sizes = {"PhysicalSizeX": 0.1, "PhysicalSizeY": 0.2}
+    image = read(tmp_path / "a.ome.tif", STACK, metadata={"axes": "ZYX"} | sizes)
+    if depth is not None:
+        known = {"PhysicalSizeZ": 7.5}
+        read(tmp_path / "a.ome.tif", STACK, metadata={"axes": "ZYX"} | sizes | known)
+        content = (tmp_path / "a.ome.tif").read_bytes()
+        # of the same length, so that no offset in the file changes
+        changed = content.replace(b'Z="7.5"', f'Z="{depth}"'.ljust(7).encode())
+        (tmp_path / "a.ome.tif").write_bytes(changed)
+        image = read_image(tmp_path / "a.ome.tif")
+    assert image.spacing_um is None
+    assert image.yx_um == image.pixel_size(2) == (0.2, 0.1)
+    assert image.notes == ("its pixel size along z is unknown.",)
+
+
+@pytest.mark.parametrize(
+    "description",
+    [
+        b'<?xml version="1.0"?><OME><Image></OME>',
+        b'<?xml version="1.0"?><OME xmlns="x"><Image Name="\xff"></OME>',
+        b'<?xml version="1.0"?><OME><Image><Pixels SizeX="five"/></Image></OME>',
+        b"ImageJ=1.52\nimages=many\nspacing=abc\nunit=um\n",
+        b"ImageJ=1.52\nimages=3\nslices=3\nspacing=abc\nunit=um\n",
+        b"ImageJ=1.52\nimages=3\nslices=3\nspacing=1\nunit=\\u00\n",
+        b'{"shape": [3, 4',
+    ],
+)
+def test_metadata_that_cannot_be_understood_are_no_reason_to_refuse(
+    tmp_path: Path, description: bytes
+) -> None:
+    path = tmp_path / "a.ome.tif"
+    image = read(path, STACK, description=description, metadata=None)
+    np.testing.assert_array_equal(image.data, STACK)
+    assert (image.axes, image.spacing_um) == ("zyx", None)
 
 
 @pytest.mark.parametrize(
@@ -104,13 +143,16 @@ def test_ome_without_the_depth_of_a_stack_tells_no_pixel_size(tmp_path: Path) ->
         ((50800, 25400), "INCH", (1.0, 0.5)),
         ((72, 72), "INCH", None),
         ((96, 96), "INCH", None),
-        ((300, 300), "INCH", None),
+        *[((dpi, dpi), "INCH", None) for dpi in (110, 144, 240, 254, 300, 400, 600)],
+        ((1200, 1200), "INCH", None),
+        ((94.49, 94.49), "CENTIMETER", None),  # 240 dpi
+        ((2540, 2540), "INCH", (10.0, 10.0)),
         ((28.3465, 28.3465), "CENTIMETER", None),  # 72 dpi
         ((118.11, 118.11), "CENTIMETER", None),  # 300 dpi
         ((20000, 20000), "NONE", None),
     ],
 )
-def test_a_resolution_counts_unless_it_is_a_default(
+def test_a_resolution_counts_where_it_is_finer_than_that_of_print(
     tmp_path: Path,
     resolution: tuple[float, float],
     unit: str,
@@ -122,25 +164,150 @@ def test_a_resolution_counts_unless_it_is_a_default(
     assert image.spacing_um == (None if spacing is None else pytest.approx(spacing))
 
 
-def test_colours_become_channels_without_alpha(tmp_path: Path) -> None:
-    colour = np.arange(80, dtype=np.uint8).reshape(4, 5, 4)
-    for options in (
-        {"extrasamples": ["unassalpha"]},
-        {"extrasamples": ["unspecified"]},
-    ):
-        image = read(tmp_path / "a.tif", colour, photometric="rgb", **options)
-        assert image.axes == "yxc"
-        np.testing.assert_array_equal(image.data, colour[..., :3])
-    planar = np.moveaxis(colour[..., :3], -1, 0)
-    image = read(tmp_path / "b.tif", planar, photometric="rgb", planarconfig="separate")
-    assert (image.axes, image.data.shape) == ("cyx", (3, 4, 5))
+COLOUR = np.arange(80, dtype=np.uint8).reshape(4, 5, 4)
+
+
+@pytest.mark.parametrize("alpha", ["unassalpha", "assocalpha", "unspecified"])
+def test_colours_become_channels_without_alpha(tmp_path: Path, alpha: str) -> None:
+    path = tmp_path / "a.tif"
+    image = read(path, COLOUR, photometric="rgb", extrasamples=[alpha])
+    assert image.axes == "yxc"
+    np.testing.assert_array_equal(image.data, COLOUR[..., :3])
+    assert "transparency (alpha) is left out; name the axes" in image.notes[0]
+    np.testing.assert_array_equal(read_image(path, "yxc").data, COLOUR)
+
+
+@pytest.mark.parametrize("count", [3, 4])
+@pytest.mark.parametrize("dtype", ["u1", "u2", "f4"])
+@pytest.mark.parametrize("axes", ["zyx", "cyx", "tyx"])
+def test_planes_that_the_header_calls_colours_may_be_anything(
+    tmp_path: Path, count: int, dtype: str, axes: str
+) -> None:
+    planes = np.moveaxis(COLOUR[..., :count], -1, 0).astype(dtype)
+    path = tmp_path / "a.tif"
+    image = read(path, planes, photometric="rgb", planarconfig="separate")
+    assert image.axes == "cyx"
+    np.testing.assert_array_equal(image.data, planes)
+    assert "colours, channels or slices" in image.notes[0]
+    assert "--axes cyx" in image.notes[0]
+    assert "--axes zyx" in image.notes[0]
+    named = read_image(path, axes)
+    assert (named.axes, named.notes) == (axes, ())
+    np.testing.assert_array_equal(named.data, planes)
+
+
+@pytest.mark.parametrize("dtype", ["u2", "f4"])
+def test_a_fourth_sample_of_more_than_a_byte_is_a_channel(
+    tmp_path: Path, dtype: str
+) -> None:
+    data = COLOUR.astype(dtype)
+    path = tmp_path / "a.tif"
+    image = read(path, data, photometric="rgb", extrasamples=["unassalpha"])
+    assert image.axes == "yxc"
+    np.testing.assert_array_equal(image.data, data)
+    assert "calls 4 planes colours" in image.notes[0]
+
+
+def test_labels_of_a_stack_that_the_header_calls_colours(tmp_path: Path) -> None:
+    labels = np.arange(4 * 6 * 7, dtype=np.uint16).reshape(4, 6, 7)
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, labels, photometric="rgb", planarconfig="separate")
+    with pytest.raises(ValueError, match=r"found 4 that differ .* as in --axes zyx\.$"):
+        read_labels(path)
+    np.testing.assert_array_equal(read_labels(path, "zyx").data, labels)
 
 
 def test_four_channels_of_fluorescence_are_no_alpha(tmp_path: Path) -> None:
-    data = np.arange(80, dtype=np.uint8).reshape(4, 5, 4)
     options: dict[str, Any] = {"planarconfig": "contig", "metadata": {"axes": "YXC"}}
-    image = read(tmp_path / "a.tif", data, extrasamples=["unspecified"] * 3, **options)
-    np.testing.assert_array_equal(image.data, data)
+    path = tmp_path / "a.tif"
+    image = read(path, COLOUR, extrasamples=["unspecified"] * 3, **options)
+    np.testing.assert_array_equal(image.data, COLOUR)
+
+
+@pytest.mark.parametrize("dtype", ["?", "u1", "u2"])
+@pytest.mark.parametrize("reader", [read_image, read_labels])
+def test_white_as_zero_is_read_as_it_is_shown(
+    tmp_path: Path, dtype: str, reader: Any
+) -> None:
+    stored = np.array([[0, 1, 1], [1, 0, 1]], dtype)
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, stored, photometric="miniswhite")
+    highest = {"?": 1, "u1": 255, "u2": 65535}[dtype]
+    assert np.asarray(reader(path).data).tolist() == [
+        [highest, highest - 1, highest - 1],
+        [highest - 1, highest, highest - 1],
+    ]
+    assert "white as 0" in reader(path).notes[0]
+
+
+def palette(path: Path, table: np.ndarray, **options: Any) -> Path:
+    """Write numbers from 0 to 19 with a table of (256, 3) bytes."""
+    colormap = table.T.astype(np.uint16) * 257
+    tifffile.imwrite(
+        path, COLOUR[:, :, 0] // 4, photometric="palette", colormap=colormap, **options
+    )
+    return path
+
+
+def test_a_palette_is_read_as_it_is_shown_and_its_numbers_are_labels(
+    tmp_path: Path,
+) -> None:
+    numbers = np.arange(20).reshape(4, 5)
+    table = np.random.default_rng(0).integers(0, 255, (256, 3)).astype(np.uint8)
+    path = palette(tmp_path / "a.tif", table, metadata=None)
+    np.testing.assert_array_equal(read_image(path).data, table[numbers])
+    np.testing.assert_array_equal(read_labels(path).data, numbers)
+    np.testing.assert_array_equal(read_image(path, "yx").data, numbers)
+    grey = np.repeat(np.arange(255, -1, -1, dtype=np.uint8)[:, None], 3, axis=1)
+    for reader in (read_image, read_labels):
+        image = reader(palette(tmp_path / "b.tif", grey, metadata=None))
+        np.testing.assert_array_equal(image.data, 255 - numbers)
+
+
+@pytest.mark.parametrize("imagej", [True, False])
+def test_pseudo_colours_leave_what_was_measured(tmp_path: Path, imagej: bool) -> None:
+    table = np.zeros((256, 3), np.uint8)
+    table[:, 1] = np.arange(256)  # green
+    options: dict[str, Any] = {"metadata": None}
+    if imagej:
+        table = np.random.default_rng(0).integers(0, 255, (256, 3)).astype(np.uint8)
+        options["description"] = "ImageJ=1.52i\n"
+    image = read_image(palette(tmp_path / "a.tif", table, **options))
+    np.testing.assert_array_equal(image.data, np.arange(20).reshape(4, 5))
+    assert "pseudo-colours" in image.notes[0]
+
+
+@pytest.mark.parametrize("colours", ["separated", "cielab", "ycbcr"])
+def test_colours_that_are_not_converted_are_refused(
+    tmp_path: Path, colours: str
+) -> None:
+    data = COLOUR if colours == "separated" else COLOUR[..., :3]
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, data, photometric=colours)
+    with pytest.raises(ValueError, match=r"a: its colours are .* grey or RGB"):
+        read_image(path)
+    np.testing.assert_array_equal(read_image(path, "yxc").data, data)
+
+
+def test_jpeg_compressed_colours_are_rgb(tmp_path: Path) -> None:
+    data = np.full((16, 16, 3), (250, 20, 30), np.uint8)
+    path = tmp_path / "a.tif"
+    PIL.Image.fromarray(data).convert("YCbCr").save(path, compression="jpeg")
+    with tifffile.TiffFile(path) as file:
+        assert file.pages.first.photometric.name == "YCBCR"
+    np.testing.assert_allclose(read_image(path).data, data, atol=3)
+
+
+@pytest.mark.parametrize("compression", ["jpeg", "zlib", "lzw"])
+def test_a_compressed_page_that_is_cut_off_is_refused(
+    tmp_path: Path, compression: str
+) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (64, 64)).astype(np.uint8)
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, noise, compression=compression)
+    path.write_bytes(path.read_bytes()[:-900])
+    with pytest.raises(ValueError, match=r"a\.tif: .* it is cut off in page 1\."):
+        read_image(path)
 
 
 def test_a_bilevel_mask_is_uint8(tmp_path: Path) -> None:

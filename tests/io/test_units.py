@@ -21,6 +21,19 @@ from napari_unet.io.units import micrometres
         (2, "inches", 50800.0),
         (5, "Å", 0.0005),
         (1e-6, "m", 1.0),
+        (0.000005, "dm", 0.5),
+        (3, "Mm", 3e12),
+        (3, "mm", 3000.0),
+        (3, "MM", 3000.0),
+        (1e-30, "Ym", 1.0),
+        (1e18, "ym", 1.0),
+        (4, "thou", 101.6),
+        (1, "li", 25400 / 12),
+        (1, "pt", 25400 / 72),
+        (1, "ft", 304800.0),
+        (1, "yard", 914400.0),
+        (1, "mi", 1609344000.0),
+        (2, "Decimeters", 200000.0),
     ],
 )
 def test_a_length_becomes_micrometres(
@@ -31,7 +44,16 @@ def test_a_length_becomes_micrometres(
 
 @pytest.mark.parametrize(
     ("length", "unit"),
-    [(1, "pixel"), (1, ""), (1, "s"), (0, "µm"), (-1, "µm"), (float("inf"), "µm")],
+    [
+        (1, "pixel"),
+        (1, "reference frame"),
+        (float("nan"), "µm"),
+        (1, ""),
+        (1, "s"),
+        (0, "µm"),
+        (-1, "µm"),
+        (float("inf"), "µm"),
+    ],
 )
 def test_what_is_no_length_is_unknown(length: float, unit: str) -> None:
     assert micrometres(length, unit) is None

@@ -323,7 +323,10 @@ def _scale(told: Mapping[str, Any], ndim: int) -> NDArray[np.float64]:
     product = np.ones(ndim)
     for step in told.get("coordinateTransformations", ()):
         if step["type"] == "scale" and "scale" in step:
-            product = product * np.asarray(step["scale"], float)
+            scale = np.asarray(step["scale"], float)
+            if scale.shape != (ndim,):
+                raise ValueError(f"a scale of {ndim} axes, found {step['scale']}")
+            product = product * scale
     return product
 
 

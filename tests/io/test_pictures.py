@@ -1,0 +1,174 @@
+"""PNG and JPEG: bits, palettes, transparency, and files that lost their end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import imagecodecs
+import numpy as np
+import PIL.Image
+import pytest
+
+from napari_unet.io.images import read_image, read_labels
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NUMBERS = (np.arange(20, dtype=np.uint8) % 4).reshape(4, 5)
+GREY = np.arange(20, dtype=np.uint8).reshape(4, 5)
+RNG = np.random.default_rng(0)
+
+
+def palette(
+    path: Path, *colours: tuple[int, int, int], bits: int = 8, **options: int
+) -> Path:
+    picture = PIL.Image.fromarray(NUMBERS % len(colours)).convert("P")
+    picture.putdata((NUMBERS % len(colours)).ravel().tolist())
+    picture.putpalette([value for colour in colours for value in colour])
+    picture.save(path, bits=bits, **options)
+    return path
+
+
+@pytest.mark.parametrize("bits", [2, 4, 8])
+def test_a_palette_is_shown_in_its_colours_and_its_numbers_are_labels(
+    tmp_path: Path, bits: int
+) -> None:
+    colours = (0, 0, 0), (128, 0, 0), (0, 128, 0), (128, 0, 0)
+    path = palette(tmp_path / "a.png", *colours, bits=bits)
+    image = read_image(path)
+    assert image.axes == "yxc"
+    np.testing.assert_array_equal(image.data, np.array(colours)[NUMBERS])
+    assert "the colours are read" in image.notes[0]
+    labels = read_labels(path)  # two of one colour are two
+    np.testing.assert_array_equal(labels.data, NUMBERS)
+    assert "the numbers of the colours are read" in labels.notes[0]
+    np.testing.assert_array_equal(read_image(path, "yx").data, NUMBERS)
+
+
+def test_black_is_the_background_of_a_palette(tmp_path: Path) -> None:
+    path = palette(tmp_path / "a.png", (255, 0, 0), (0, 0, 255), (0, 0, 0))
+    expected = np.array([2, 1, 0])[NUMBERS % 3]
+    labels = read_labels(path)
+    np.testing.assert_array_equal(labels.data, expected)
+    assert "0 and 2 exchanged" in labels.notes[0]
+
+
+@pytest.mark.parametrize("bits", [1, 8])
+def test_a_grey_palette_is_grey(tmp_path: Path, bits: int) -> None:
+    path = palette(tmp_path / "a.png", (255, 255, 255), (0, 0, 0), bits=bits)
+    for reader in (read_image, read_labels):
+        image = reader(path)
+        assert image.axes == "yx"
+        np.testing.assert_array_equal(image.data, 255 * (1 - NUMBERS % 2))
+
+
+def test_transparency_of_a_palette_is_left_out_with_a_note(tmp_path: Path) -> None:
+    colours = (0, 0, 0), (128, 0, 0)
+    path = palette(tmp_path / "a.png", *colours, transparency=0)
+    image = read_image(path)
+    np.testing.assert_array_equal(image.data, np.array(colours)[NUMBERS % 2])
+    assert "transparency" in image.notes[0]
+
+
+@pytest.mark.parametrize(("bits", "highest"), [(1, 1), (2, 3), (4, 15)])
+def test_few_bits_fill_a_byte_in_images_and_are_numbers_in_labels(
+    tmp_path: Path, bits: int, highest: int
+) -> None:
+    stored = (GREY % (highest + 1)).astype(np.uint8)
+    path = grey_png(tmp_path / "a.png", stored, bits)
+    np.testing.assert_array_equal(read_image(path).data, stored * (255 // highest))
+    np.testing.assert_array_equal(read_labels(path).data, stored)
+
+
+def grey_png(path: Path, values: np.ndarray, bits: int) -> Path:
+    """Write few bits: Pillow does so for palettes, and a header says they are grey."""
+    picture = PIL.Image.fromarray(values).convert("P")
+    picture.putdata(values.ravel().tolist())
+    picture.putpalette([n for n in range(2**bits) for _ in range(3)])
+    picture.save(path, bits=bits)
+    content = bytearray(path.read_bytes())
+    content[25] = 0  # the colour type, after signature, length, name, sizes and bits
+    import zlib
+
+    content[29:33] = zlib.crc32(content[12:29]).to_bytes(4, "big")
+    at = content.index(b"PLTE") - 4
+    end = at + 12 + int.from_bytes(content[at : at + 4], "big")
+    path.write_bytes(content[:at] + content[end:])
+    return path
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "tif"])
+@pytest.mark.parametrize("reader", [read_image, read_labels])
+def test_three_equal_colours_are_grey(
+    tmp_path: Path, suffix: str, reader: object
+) -> None:
+    path = tmp_path / f"a.{suffix}"
+    PIL.Image.fromarray(np.stack([GREY] * 3, -1)).save(path, quality=100)
+    if suffix == "jpg":
+        reader = read_image
+    image = reader(path)  # type: ignore[operator]
+    assert image.axes == "yx"
+    np.testing.assert_allclose(image.data, GREY, atol=2 if suffix == "jpg" else 0)
+    assert "three colours are equal" in image.notes[0]
+
+
+def test_equal_colours_stay_where_the_axes_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    PIL.Image.fromarray(np.stack([GREY] * 3, -1)).save(path)
+    assert read_image(path, "yxc").data.shape == (4, 5, 3)
+    # of labels the command line names all axes but that of channels
+    np.testing.assert_array_equal(read_labels(path, "yx").data, GREY)
+
+
+def test_transparency_is_left_out_with_a_note_and_kept_if_named(tmp_path: Path) -> None:
+    data = RNG.integers(0, 255, (4, 5, 4), np.uint8)
+    (tmp_path / "a.png").write_bytes(imagecodecs.png_encode(data))
+    image = read_image(tmp_path / "a.png")
+    np.testing.assert_array_equal(image.data, data[..., :3])
+    assert "transparency (alpha) is left out" in image.notes[0]
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png", "yxc").data, data)
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_jpeg_without_its_end_is_refused(tmp_path: Path, progressive: bool) -> None:
+    path = tmp_path / "a.jpg"
+    picture = PIL.Image.fromarray(RNG.integers(0, 255, (90, 90, 3), np.uint8))
+    # a comment, as a preview, may hold the mark of an end itself
+    picture.save(path, progressive=progressive, comment=b"\xff\xd9")
+    whole = path.read_bytes()
+    assert read_image(path).data.shape == (90, 90, 3)
+    path.write_bytes(whole + bytes(100))  # what follows the end is nothing to us
+    assert read_image(path).data.shape == (90, 90, 3)
+    for lost in (1, 2, 100, len(whole) // 2):
+        for filled in (b"", bytes(lost)):
+            path.write_bytes(whole[:-lost] + filled)
+            with pytest.raises(ValueError, match=r"a\.jpg: .* cut off, its end is"):
+                read_image(path)
+
+
+def test_a_jpeg_of_cmyk_is_refused(tmp_path: Path) -> None:
+    PIL.Image.new("CMYK", (5, 4), (10, 20, 30, 40)).save(tmp_path / "a.jpg")
+    with pytest.raises(ValueError, match="a: its colours are CMYK"):
+        read_image(tmp_path / "a.jpg")
+
+
+@pytest.mark.parametrize("mode", ["P", "L", "RGB"])
+@pytest.mark.parametrize("share", [0.3, 0.7, 0.95])
+def test_a_png_that_is_cut_off_is_refused(
+    tmp_path: Path, mode: str, share: float
+) -> None:
+    path = tmp_path / "a.png"
+    noise = RNG.integers(0, 255, (90, 90, 3), np.uint8)
+    PIL.Image.fromarray(noise).convert(mode).save(path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(len(whole) * share)])
+    with pytest.raises(ValueError, match=r"a\.png: cannot be read as an image: "):
+        read_image(path)
+
+
+def test_of_an_animation_the_first_picture_is_read_with_a_note(tmp_path: Path) -> None:
+    frames = [PIL.Image.fromarray(GREY + k) for k in range(3)]
+    frames[0].save(tmp_path / "a.png", save_all=True, append_images=frames[1:])
+    image = read_image(tmp_path / "a.png")
+    np.testing.assert_array_equal(image.data, GREY)
+    assert "animated" in image.notes[0]
