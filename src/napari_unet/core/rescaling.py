@@ -110,7 +110,8 @@ def common_size(
             f"{_listed(unknown)} without pixel size: taken for {written(middle)} as "
             "the others have."
         )
-    if all(_within(_EQUAL, one, other) for _, one in known for _, other in known):
+    distinct = {size for _, size in known}
+    if all(_within(_EQUAL, one, other) for one in distinct for other in distinct):
         return middle, tuple(notes)
     found: dict[str, list[str]] = {}
     for name, size in known:

@@ -279,7 +279,10 @@ def _check_readable(path: Path) -> None:
 
 def _decode(given: Path) -> Pixels:
     shown = printable(given)
-    path, number = split_number(given)
+    try:
+        path, number = split_number(given)
+    except OSError as error:
+        raise OSError(f"{shown}: cannot be read, {error.strerror}.") from error
     _check_readable(path)
     try:
         before = _state(path)

@@ -24,8 +24,10 @@ def once(paths: Sequence[Path]) -> list[Path]:
     Of a set whose first file is not among the paths, the first that is.
     """
     chosen: dict[object, Path] = {}
+    told: dict[Path, tuple[str, ...]] = {}  # each file of a large set tells of them all
     for path in paths:
-        names = _names(path)
+        names = told[path] if path in told else _names(path)
+        told |= {path.with_name(Path(name).name or "-"): names for name in names}
         key = (path.parent, names) if len(names) > 1 else path
         if key not in chosen or (names and path.name == names[0]):
             chosen[key] = path
