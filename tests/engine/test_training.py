@@ -624,3 +624,42 @@ def test_patches_that_cannot_fit_into_memory_are_refused_at_once() -> None:
     labels[:32] = 0
     with pytest.raises(MemoryError, match="smaller patches than 4096 pixels or fewer"):
         list(train([image], [labels], settings, device="cpu"))
+
+
+def test_a_model_has_the_pixel_size_of_its_images_and_says_what_it_assumed() -> None:
+    plane = Image(IMAGE, "yx", (0.5, 0.25), "a")
+    # a stack of which only the size along z is unknown, and one of which nothing is
+    stack = Image(np.stack([IMAGE] * 2), "zyx", (0.5, 0.25), "b")
+    bare = Image(IMAGE, "yx", name="c")
+    labels = [LABELS, np.stack([LABELS] * 2), LABELS]
+    settings = SMALL.replace(steps=1)
+    job = list(train([plane, stack, bare], labels, settings, device="cpu"))
+    started, card = job[0], finished(job).model.card
+    assert isinstance(started, events.TrainingStarted)
+    assert card.spacing_um == (0.5, 0.25)
+    assert started.notes == card.notes
+    assert card.notes == (
+        "c without pixel size: taken for 0.5 × 0.25 µm as the others have.",
+    )
+
+
+def test_images_of_different_pixel_sizes_are_refused_or_mixed_on_purpose() -> None:
+    images = [Image(IMAGE, "yx", (s, s), f"{s} µm") for s in (0.5, 0.2)]
+    with pytest.raises(ValueError, match=r"different pixel sizes, 0\.5 × 0\.5 µm"):
+        next(train(images, [LABELS] * 2, SMALL, device="cpu"))
+    mixed = SMALL.replace(steps=1, mix_pixel_sizes=True)
+    card = finished(list(train(images, [LABELS] * 2, mixed, device="cpu"))).model.card
+    assert card.spacing_um is None
+    assert "mixed" in card.notes[0]
+
+
+def test_a_grey_image_among_colours_is_learnt_as_colours() -> None:
+    colours = Image(np.stack([IMAGE, IMAGE, IMAGE + 1], -1), "yxc")
+    grey = Image(IMAGE, "yx", grey=True)
+    job = train([colours, grey], [LABELS] * 2, SMALL.replace(steps=1), device="cpu")
+    model = finished(list(job)).model
+    assert model.card.architecture.channels == 3
+    *_, last = predict(model, grey)
+    assert isinstance(last, events.PredictionFinished)
+    with pytest.raises(ValueError, match=r"3 channel\(s\), the image has 1; some note"):
+        next(predict(model, Image(IMAGE, "yx", notes=("some note.",))))
