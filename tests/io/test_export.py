@@ -186,3 +186,14 @@ def test_a_folder_that_cannot_be_written_gives_one_sentence(
     with pytest.raises(OSError, match="cannot be written, its folder"):
         write_labels(tmp_path / "file" / f"a{suffix}", np.zeros((4, 5), int), "yx")
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("name", ["a.tif", "a.ome.tif", "a.zarr"])
+def test_the_size_of_y_and_x_is_written_without_that_of_z(
+    tmp_path: Path, name: str
+) -> None:
+    labels = np.arange(2 * 4 * 5, dtype=np.uint8).reshape(2, 4, 5)
+    write_labels(tmp_path / name, labels, "zyx", (0.5, 0.25))
+    image = read_image(tmp_path / name)
+    assert image.spacing_um is None
+    assert image.yx_um == pytest.approx((0.5, 0.25))
