@@ -171,7 +171,7 @@ def test_what_cannot_be_read_is_refused_and_left_as_it_is(store: ProjectStore) -
     strange = json.loads(whole)
     strange["project"]["images"] = 3
     for text, sentence in [
-        (whole[:100], "the project file is damaged"),
+        (whole[:100], "is damaged, it is no JSON"),
         ("[]", "the project file is damaged"),
         (json.dumps(newer), r"of a newer napari-unet \(format 2\); formats up to 1"),
         (json.dumps(strange), "damaged: project.images should be a valid tuple"),
