@@ -52,14 +52,14 @@ def explain(error: ValidationError) -> str:
     return "; ".join(parts[:_REASONS]) + (f"; and {more} more." if more > 0 else ".")
 
 
-def shown(value: object) -> str:
+def shown(value: object, most: int = _SHOWN) -> str:
     """Return a value that a file or a person gave, as short as a sentence bears."""
     try:
         text = str(value)
     except ValueError:  # a number of more digits than Python writes
         return "a number too long to be written"
-    text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text[:_SHOWN])
-    return text if len(text) < _SHOWN else f"{text} …"
+    text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text[: most + 1])
+    return text if len(text) <= most else f"{text[:most]} …"
 
 
 class BorderWeights(Settings):

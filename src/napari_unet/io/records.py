@@ -61,6 +61,11 @@ def inside(folder: Path, name: str) -> Path:
     return path
 
 
+def is_real_folder(path: Path) -> bool:
+    """Whether a folder is there, or could be made: nothing else has its name."""
+    return not path.is_symlink() and (path.is_dir() or not path.exists())
+
+
 def read_json(path: Path) -> Any:
     """Read a JSON file.
 

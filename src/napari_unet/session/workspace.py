@@ -100,7 +100,7 @@ class Workspace:
         """
         if self.training.state != "idle":
             raise ValueError("Stop the training before opening another project.")
-        store = ProjectStore.open(folder)
+        store = ProjectStore.open(folder, self._root)
         self._dissolve()
         self._compose(store)
         self.project_opened.emit()
@@ -185,6 +185,7 @@ class Workspace:
             relay(control.message, self.message)
         # pixels that cannot be copied are told of by the control that wanted them
         relay(store.trouble, self.message, "error")
+        relay(store.noted, self.message, "warning")
         self.training.finished.connect(self._on_trained)
         self.prediction.made.began.connect(self._on_predicted)
         self.training.began.connect(self._on_training_began)

@@ -60,7 +60,9 @@ class ImageSource(Settings):
     """Where the pixels of one layer came from."""
 
     path: str | None = Field(
-        None, description="File or folder; none if only in memory."
+        None,
+        pattern=r"^[^\x00]*$",
+        description="File or folder; none if only in memory.",
     )
     layer: str = Field("", description="Name of the layer when it was added.")
 
@@ -195,6 +197,8 @@ class ProjectFile(Settings):
         text = self.model_dump_json(indent=1)
         with atomic(folder / FILE_NAME) as temporary:
             temporary.write_text(text, encoding="utf-8")
+            if not self.saved:
+                temporary.chmod(0o600)
 
     @classmethod
     def read(cls, folder: Path) -> ProjectFile:
@@ -256,17 +260,21 @@ class ProjectFile(Settings):
         return None if name is None else inside(folder, name)
 
     def confined(self) -> tuple[ProjectFile, tuple[str, ...]]:
-        """Return it without models outside its folder, and which these are.
+        """Return it without models outside its folder, and a sentence on each.
 
         A project that somebody else may have written names no files of this person.
         """
         project = self.project
         outside = [m for m in (*project.models, project.start) if m and not _is_own(m)]
-        kept = project.replace(
-            models=tuple(m for m in project.models if _is_own(m)),
-            start=project.start if project.start and _is_own(project.start) else None,
+        start = None if project.start in outside else project.start
+        models = tuple(m for m in project.models if m not in outside)
+        notes = tuple(
+            f"{shown(model, 300)}: this model is not in the project's folder and is no "
+            "longer listed; choose it again if you know it."
+            for model in dict.fromkeys(outside)
         )
-        return self.replace(project=kept), tuple(dict.fromkeys(outside))
+        kept = project.replace(models=models, start=start)
+        return self.replace(project=kept), notes
 
 
 def _is_own(model: str) -> bool:
