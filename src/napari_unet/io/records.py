@@ -13,11 +13,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import AfterValidator
 from pydantic_core import from_json
 
+from napari_unet.core.settings import shown
+
 if TYPE_CHECKING:
     from pathlib import Path
 
 # A name gets suffixes, and disks hold 255 bytes.
 _NAME_BYTES = 220
+# Far beyond any size, seed or setting, and within what single precision holds.
+_HIGHEST = 1e38
 # Bytes of a record: a million cells with a class each take a quarter.
 _LARGEST = 2**26
 
@@ -103,12 +107,26 @@ def parse(text: str | bytes, what: str) -> Any:
     Raises
     ------
     ValueError
-        In a sentence that begins with `what` it is.
+        It is no JSON, or a number in it is beyond all that is ever written; in a
+        sentence that begins with `what` it is.
     """
     try:
-        return from_json(text, allow_inf_nan=False)
+        found = from_json(text, allow_inf_nan=False)
     except ValueError as error:
         raise ValueError(f"{what}: is damaged, it is no JSON ({error}).") from None
+    left = [found]
+    while left:
+        value = left.pop()
+        if isinstance(value, dict):
+            left += value.values()
+        elif isinstance(value, list):
+            left += value
+        elif isinstance(value, int | float) and not -_HIGHEST <= value <= _HIGHEST:
+            raise ValueError(
+                f"{what}: is damaged, it holds the number {shown(value)}; numbers up "
+                f"to {_HIGHEST:g} are read."
+            )
+    return found
 
 
 def private_folder(folder: Path) -> Path:
