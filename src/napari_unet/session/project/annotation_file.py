@@ -8,6 +8,7 @@ lies a log of the planes that have annotation.
 from __future__ import annotations
 
 import re
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -326,6 +327,12 @@ def beside(path: Path) -> list[Path]:
     return [file for file in path.parent.iterdir() if ours.fullmatch(file.name)]
 
 
+def opened(path: Path, shape: tuple[int, ...]) -> NDArray[np.int32]:
+    """Map an annotation for reading; ValueError if it is not of this shape."""
+    _check_size(path, shape)
+    return np.asarray(Stored(str(path), shape, "int32").open())
+
+
 def known_places(
     path: Path, axes: str, shape: tuple[int, ...]
 ) -> tuple[set[Plane], int]:
@@ -341,7 +348,7 @@ def known_places(
     logged = read_places(log_of(path), sizes)
     if logged is not None:
         return logged
-    array = np.asarray(Stored(str(path), shape, "int32").open())
+    array = opened(path, shape)
     places, highest = set(), 0
     for t in range(sizes[0]):
         for z in range(sizes[1]):
@@ -364,13 +371,17 @@ def _stored(path: Path, shape: tuple[int, ...], is_new: bool) -> Stored:
         for stale in beside(path):
             stale.unlink()
         return Stored.create(path, shape, "int32")
-    expected = int(np.prod(shape)) * 4
+    _check_size(path, shape)
+    return stored
+
+
+def _check_size(path: Path, shape: tuple[int, ...]) -> None:
+    expected = prod(shape) * 4
     if path.stat().st_size != expected:
         raise ValueError(
             f"{path}: an annotation of shape {shape} has {expected} bytes, "
             f"found {path.stat().st_size}."
         )
-    return stored
 
 
 def _check(values: NDArray[Any], shape: tuple[int, ...], name: str) -> None:

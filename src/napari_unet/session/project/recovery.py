@@ -16,11 +16,11 @@ from filelock import FileLock, Timeout
 from platformdirs import user_data_path
 
 from napari_unet.core.annotations import FIRST_OBJECT
-from napari_unet.core.stored import Stored
 from napari_unet.io.records import inside
 from napari_unet.session.project.annotation_file import (
     known_places,
     log_of,
+    opened,
     plane_index,
 )
 from napari_unet.session.project.record import FILE_NAME, ProjectFile
@@ -133,7 +133,7 @@ def find_projects(
         except FileNotFoundError:
             continue  # removed meanwhile
         except Exception as error:  # one that is damaged keeps no other from anybody
-            tell(f"A project was passed over: {error}")
+            tell(f"{file.parent}: this project was passed over. {error}")
         else:
             found += [project] if project is not None else []
     return sorted(found, key=lambda project: project.modified, reverse=True)
@@ -211,7 +211,7 @@ def _work(folder: Path, image: ProjectImage, kept: ProjectFile) -> tuple[int, in
     inside(folder, log_of(path).name)
     axes, shape = image.annotation_axes, image.annotation_shape
     places, highest = known_places(path, axes, shape)
-    array = np.asarray(Stored(str(path), shape, "int32").open())
+    array = opened(path, shape)
     slices, ids = 0, _Ids(highest)
     for t, z in places:
         plane = array[plane_index(axes, t, z)[0]]
