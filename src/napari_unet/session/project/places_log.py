@@ -82,13 +82,15 @@ class PlacesLog:
                 raise full(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), self._path)
 
 
-def read_places(path: Path, sizes: Plane) -> tuple[set[Plane], int] | None:
+def read_places(
+    path: Path, sizes: Plane = (HIGHEST_ID, HIGHEST_ID)
+) -> tuple[set[Plane], int] | None:
     """Read a log; None if there is none, or none that can be trusted.
 
     Parameters
     ----------
     path : Path
-    sizes : (int, int)
+    sizes : (int, int), optional
         Time points and slices. A log that names others is of something else.
 
     Returns
