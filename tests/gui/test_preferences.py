@@ -121,7 +121,12 @@ def test_where_napari_does_not_know_the_plugin_a_file_is_read(tmp_path: Path) ->
         ('{"colour": 1}', "colour"),
         ("{", "cannot be read"),
         ("[1]", "preferences"),
+        ('{"a":' * 2000 + "1" + "}" * 2000, "cannot be read"),
+        ('{"memory_gb": 1e300}', "cannot be read"),
+        ('{"memory_gb": 1e30}', "memory_gb should be less than or equal"),
+        ('{"device": ["cpu"]}', "device"),
     ],
+    ids=map(str, range(8)),
 )
 def test_a_file_that_is_wrong_is_told_and_the_defaults_hold(
     tmp_path: Path, text: str, told: str

@@ -3,11 +3,12 @@ from __future__ import annotations
 import errno
 import os
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from napari_unet.io.atomic import atomic, check_separate
+from napari_unet.io.atomic import atomic, check_separate, remove_strays
 
 
 def test_the_file_appears_only_when_the_block_is_done(tmp_path: Path) -> None:
@@ -176,3 +177,64 @@ def test_an_output_is_kept_apart_from_what_is_read(tmp_path: Path) -> None:
         check_separate(images / "new", [images])
     check_separate(tmp_path / "images2", [images, file])
     check_separate(images / "b.tif", [file])
+
+
+DAY = 86_400
+
+
+def stray(folder: Path, letter: str, kind: str, age: float) -> Path:
+    """Make what a killed writer leaves, changed so many seconds ago."""
+    path = folder / f".napari-unet-{letter * 32}.{kind}"
+    path.write_bytes(b"half")
+    os.utime(path, (time.time() - age,) * 2)
+    return path
+
+
+def test_what_killed_writers_left_is_removed_a_day_later(tmp_path: Path) -> None:
+    gone = [stray(tmp_path, "a", "part", 2 * DAY), stray(tmp_path, "b", "try", 2 * DAY)]
+    kept = [stray(tmp_path, "c", "part", DAY / 2), stray(tmp_path, "d", "old", 0)]
+    for name in ("mine.part", ".napari-unet-x.part", ".napari-unet.part"):
+        (tmp_path / name).write_bytes(b"mine")
+        os.utime(tmp_path / name, (0, 0))
+        kept.append(tmp_path / name)
+    remove_strays(tmp_path)
+    assert sorted(tmp_path.iterdir()) == sorted(kept)
+    assert not any(path.exists() for path in gone)
+    remove_strays(tmp_path, age_s=0)
+    assert sorted(tmp_path.iterdir()) == sorted(kept[2:])
+    remove_strays(tmp_path / "none")
+
+
+def test_a_folder_is_a_stray_when_nothing_in_it_changes(tmp_path: Path) -> None:
+    for letter, age in (("a", 2 * DAY), ("b", 0)):
+        folder = tmp_path / f".napari-unet-{letter * 32}.part"
+        (folder / "c").mkdir(parents=True)
+        (folder / "c" / "0").write_bytes(b"chunk")
+        for path in (folder / "c" / "0", folder / "c", folder):
+            os.utime(path, (time.time() - (age if path.is_file() else 3 * DAY),) * 2)
+    remove_strays(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [
+        f".napari-unet-{'b' * 32}.part"
+    ]
+
+
+def test_the_last_whole_copy_of_a_folder_stays(tmp_path: Path) -> None:
+    # killed between the two renames: the name is nobody's
+    pair = [stray(tmp_path, "a", kind, 9 * DAY) for kind in ("old", "part")]
+    # killed while what was replaced was being removed
+    replaced = stray(tmp_path, "b", "old", 9 * DAY)
+    remove_strays(tmp_path)
+    assert sorted(tmp_path.iterdir()) == sorted(pair)
+    assert not replaced.exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
+def test_a_stray_link_goes_without_what_it_leads_to(tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.mkdir()
+    (victim / "notes").write_bytes(b"precious")
+    link = tmp_path / f".napari-unet-{'a' * 32}.part"
+    link.symlink_to(victim)
+    remove_strays(tmp_path, age_s=0)
+    assert list(tmp_path.iterdir()) == [victim]
+    assert (victim / "notes").read_bytes() == b"precious"

@@ -6,9 +6,11 @@ import os
 import pickle
 import subprocess
 import sys
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from safetensors.numpy import load_file, save, save_file
@@ -267,3 +269,185 @@ def test_who_renames_the_file_renames_the_model(tmp_path: Path) -> None:
     save_model(MODEL, tmp_path / "a.safetensors")
     (tmp_path / "a.safetensors").rename(tmp_path / "Größe µ.safetensors")
     assert load_model(tmp_path / "Größe µ.safetensors").card.name == "Größe µ"
+
+
+STATE = {"module/x": np.arange(6.0).reshape(2, 3), "step": np.array(7, np.int64)}
+
+
+@pytest.mark.parametrize("bit", [0, 3, 7])
+@pytest.mark.parametrize("where", [0.0, 0.3, 0.6, 0.999])
+def test_a_flipped_bit_of_a_tensor_is_told(
+    where: float, bit: int, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.safetensors"
+    save_checkpoint(Checkpoint(MODEL, STATE, "{}"), path)
+    raw = bytearray(path.read_bytes())
+    begin = 8 + int.from_bytes(raw[:8], "little")
+    raw[begin + int(where * (len(raw) - begin))] ^= 1 << bit
+    path.write_bytes(raw)
+    with pytest.raises(
+        ValueError, match=r"is damaged: .* \(checksum \d+, expected \d+"
+    ):
+        load_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b'\\"threshold\\":0.5', b'\\"threshold\\":0.7'),
+        (b'\\"channels\\":2', b'\\"channels\\":3'),
+    ],
+)
+def test_a_changed_letter_of_the_card_is_told(
+    old: bytes, new: bytes, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.safetensors"
+    save_model(MODEL, path)
+    raw = path.read_bytes()
+    assert old in raw
+    path.write_bytes(raw.replace(old, new, 1))
+    refused_models(path, r"is damaged: .* \(checksum")
+
+
+def refused_models(path: Path, message: str) -> None:
+    for read in (load_model, read_card):
+        with pytest.raises(ValueError, match=message) as caught:
+            read(path)
+        assert str(caught.value).startswith(str(path))
+        assert "\n" not in str(caught.value)
+        assert len(str(caught.value)) < 700
+
+
+def test_a_file_from_before_there_were_checksums_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    tensors = {f"weights/{n}": np.asarray(w) for n, w in MODEL.weights.items()}
+    path.write_bytes(save(tensors, metadata=header()))
+    same(load_model(path), MODEL)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_weights_that_are_no_numbers_are_neither_written_nor_read(
+    value: float, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.safetensors"
+    save_model(MODEL, path)
+    old = path.read_bytes()
+    name = next(n for n, w in MODEL.weights.items() if w.dtype == np.float32)
+    bad = np.array(MODEL.weights[name])
+    bad.reshape(-1)[-1] = value
+    weights = {**MODEL.weights, name: bad}
+    with pytest.raises(
+        ValueError, match=f"the weights {name} hold values that are not"
+    ):
+        save_model(Model(MODEL.card, weights), path)
+    assert path.read_bytes() == old
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+    tensors = {f"weights/{n}": np.asarray(w) for n, w in weights.items()}
+    path.write_bytes(save(tensors, metadata=header()))
+    with pytest.raises(ValueError, match="hold values that are not finite") as caught:
+        load_model(path)
+    assert str(caught.value).startswith(str(path))
+
+
+@pytest.mark.parametrize("kind", ["F64", "F16", "BF16", "F8_E4M3", "I32", "U8", "BOOL"])
+def test_weights_of_another_type_are_told(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    size = {"F64": 8, "I32": 4, "F16": 2, "BF16": 2}.get(kind, 1)
+    table = {
+        "__metadata__": header(),
+        "weights/x": {"dtype": kind, "shape": [2], "data_offsets": [0, 2 * size]},
+    }
+    text = json.dumps(table).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text + bytes(2 * size))
+    with pytest.raises(
+        ValueError, match=f"weights/x holds {kind}, allowed are F32, I64"
+    ):
+        load_model(path)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"dtype": "F32", "shape": [2**40, 2**20], "data_offsets": [0, 8]},
+        {"dtype": "F32", "shape": [2], "data_offsets": [0, 2**50]},
+        {"dtype": "F32", "shape": [2], "data_offsets": [8, 0]},
+        {"dtype": "F32", "shape": [-1], "data_offsets": [0, 8]},
+        {"dtype": "F32", "shape": [1e300], "data_offsets": [0, 8]},
+        {"dtype": "X9", "shape": [2], "data_offsets": [0, 8]},
+        {"dtype": "F32", "shape": "two", "data_offsets": [0, 8]},
+        {"shape": [2], "data_offsets": [0, 8]},
+        {},
+        7,
+    ],
+    ids=map(str, range(10)),
+)
+def test_a_header_that_cannot_be_true_takes_no_memory(
+    entry: Any, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.safetensors"
+    text = json.dumps({"__metadata__": header(), "weights/x": entry}).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text + bytes(8))
+    refused(path, "is not a napari-unet model, or is damaged or incomplete")
+
+
+def test_weights_that_do_not_fit_the_memory_are_told_before_they_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.safetensors"
+    save_model(MODEL, path)
+    monkeypatch.setattr(
+        psutil, "virtual_memory", lambda: SimpleNamespace(available=1000)
+    )
+    with pytest.raises(MemoryError, match=r"GB of memory, 0\.0 GB are free"):
+        load_model(path)
+    read_card(path)
+
+
+CARD = json.loads(MODEL.card.model_dump_json())
+
+
+@pytest.mark.parametrize(
+    "card",
+    [
+        '{"architecture":' * 2000 + "1" + "}" * 2000,
+        "[" * 100_000,
+        json.dumps({**CARD, "steps": 10**400}),
+        json.dumps({**CARD, "history": [{"step": 1, "seconds": 1e300, "loss": 0.1}]}),
+        json.dumps({**CARD, "spacing_um": [1e999]}),
+        json.dumps({**CARD, "spacing_um": ["NaN"] * 2}),
+        json.dumps({**CARD, "history": [{"step": "x"}] * 10_000}),
+        json.dumps({**CARD, "history": [7] * 10}),
+        json.dumps({**CARD, "name": ["x" * 100_000]}),
+        json.dumps({**CARD, "classes": 3}),
+        json.dumps(CARD) + " " * 2**24,
+    ],
+    ids=map(str, range(11)),
+)
+def test_a_wild_card_is_told_in_one_short_sentence(card: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(save({"x": np.zeros(3)}, metadata=header(card=card)))
+    refused_models(path, "has a damaged model card: .+")
+
+
+def test_a_million_rows_of_history_are_not_read(tmp_path: Path) -> None:
+    row = {"step": 1, "seconds": 0.1, "loss": 0.5}
+    card = json.dumps({**CARD, "history": "ROWS"})
+    card = card.replace('"ROWS"', f"[{','.join([json.dumps(row)] * 10**6)}]")
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(save({"x": np.zeros(3)}, metadata=header(card=card)))
+    refused_models(path, "has a damaged model card: .+ characters, allowed are|damaged")
+
+
+@pytest.mark.parametrize("progress", ["{", '{"a":' * 2000 + "1" + "}" * 2000, ""])
+def test_a_damaged_state_of_training_is_told(progress: str, tmp_path: Path) -> None:
+    path = tmp_path / "c.safetensors"
+    save_checkpoint(Checkpoint(MODEL, STATE, progress), path)
+    same(load_model(path), MODEL)
+    with pytest.raises(ValueError, match="the state of its training: is damaged"):
+        load_checkpoint(path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no such files here")
+def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.safetensors")
+    refused(tmp_path / "a.safetensors", "is no file that could be a model")

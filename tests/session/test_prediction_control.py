@@ -676,3 +676,45 @@ def test_the_table_knows_the_classes_where_probabilities_are_not_written(
     (job,) = bench.desk.jobs(ExportJob)
     assert job.probabilities is not None
     assert (job.masks, job.table, job.maps) == (True, True, False)
+
+
+def results_on_disk(bench: Bench) -> list[Path]:
+    scratch = bench.store.folder.parents[1] / "scratch"
+    return [p for p in scratch.iterdir() if not p.name.startswith("pixels-")]
+
+
+def test_the_files_of_results_that_are_deleted_go(bench: Bench) -> None:
+    layer = add_stack(bench)
+    bench.control.predict("slice")
+    assert len(results_on_disk(bench)) == 4
+    bench.control.tick()
+    for other in [one for one in bench.viewer.layers if one is not layer]:
+        bench.viewer.layers.remove(other)
+    # the worker is writing into them
+    bench.control.tick()
+    assert len(results_on_disk(bench)) == 4
+    bench.control.cancel()
+    (handle,) = bench.desk.running(PredictJob)
+    bench.desk.end(handle)
+    for other in [one for one in bench.viewer.layers if one is not layer]:
+        bench.viewer.layers.remove(other)
+    bench.control.tick()
+    assert results_on_disk(bench) == []
+    assert bench.control.results == {}
+    bench.control.tick()
+    # and they come again
+    bench.control.predict("slice")
+    assert len(results_on_disk(bench)) == 4
+    assert len(bench.viewer.layers) > 1
+
+
+def test_results_of_which_one_layer_is_left_stay(bench: Bench) -> None:
+    layer = add_stack(bench)
+    bench.control.predict("slice")
+    (handle,) = bench.desk.running(PredictJob)
+    bench.desk.end(handle)
+    for other in [one for one in bench.viewer.layers if one is not layer][1:]:
+        bench.viewer.layers.remove(other)
+    bench.control.tick()
+    assert len(results_on_disk(bench)) == 4
+    assert len(bench.control.results) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -147,6 +148,81 @@ class TestFindProjects:
         torn.close()
         (torn.folder / "annotation-a.raw").write_bytes(b"short")
         assert [p.folder for p in find_projects(tmp_path, "mark")] == [good.folder]
+
+    @pytest.mark.parametrize(
+        "places",
+        [
+            "+ 0 99\nh 7\n",
+            "+ 0 -9\nh -5\n",
+            "h\n",
+            "h 1099511627776\n",
+            "spam\n+ 0\n+\n\nh 7\n",
+            "+ 0 1\nh 7\nh+ 0 1\n",
+        ],
+    )
+    def test_a_log_of_planes_that_is_damaged_hides_nothing(
+        self, places: str, tmp_path: Path
+    ) -> None:
+        store = self.make(tmp_path)
+        store.close()
+        log = store.folder / "annotation-a.places"
+        log.write_text(f"napari-unet places 1\n{places}")
+        (found,) = find_projects(tmp_path, "mark")
+        assert (found.slices, found.cells) == (2, 3)
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            {"shape": [10**12] * 3},
+            {"shape": [2**31 - 1] * 3},
+            {"shape": [4, 6, 7]},
+            {"axes": "zyyx"},
+            {"axes": "zyxx", "shape": [4, 6, 6, 1]},
+            {"axes": "zyq"},
+            {"shape": [1e300, 6, 6]},
+            {"class_of": {"a": "b"}},
+            {"id": "../../a"},
+            {"sources": []},
+        ],
+    )
+    def test_one_that_is_damaged_keeps_no_other_from_being_found(
+        self, change: dict[str, Any], tmp_path: Path
+    ) -> None:
+        bad, good = self.make(tmp_path), self.make(tmp_path)
+        bad.close()
+        kept = json.loads((bad.folder / "project.json").read_text())
+        kept["project"]["images"][0].update(change)
+        (bad.folder / "project.json").write_text(json.dumps(kept))
+        self.only(good, bad, tmp_path)
+
+    @pytest.mark.parametrize("what", ["nested", "huge", "bytes", "folder", "short"])
+    def test_nor_does_one_that_is_no_record(self, what: str, tmp_path: Path) -> None:
+        bad, good = self.make(tmp_path), self.make(tmp_path)
+        bad.close()
+        path = bad.folder / "project.json"
+        if what == "nested":
+            path.write_text('{"project":' * 5000 + "1" + "}" * 5000)
+        elif what == "huge":
+            path.write_bytes(b" " * (2**26 + 1))
+        elif what == "bytes":
+            path.write_bytes(b"\xff" * 99)
+        elif what == "short":
+            (bad.folder / "annotation-a.raw").write_bytes(b"short")
+        else:
+            path.unlink()
+            path.mkdir()
+        self.only(good, bad, tmp_path)
+
+    @staticmethod
+    def only(good: ProjectStore, bad: ProjectStore, root: Path) -> None:
+        told: list[str] = []
+        found = find_projects(root, "mark", told.append)
+        assert [project.folder for project in found] == [good.folder]
+        assert len(told) == 1
+        assert told[0].startswith(f"{bad.folder}: this project was passed over. ")
+        assert told[0].endswith(".")
+        assert "\n" not in told[0]
+        assert len(told[0]) < 900
 
     def test_a_folder_that_is_not_there_has_no_projects(self, tmp_path: Path) -> None:
         assert find_projects(tmp_path / "none", "mark") == []

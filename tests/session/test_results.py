@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,10 @@ import pytest
 from napari.components import ViewerModel
 
 from napari_unet.core.annotations import ClassInfo
+from napari_unet.core.stored import Stored
 from napari_unet.session.images.layers import METADATA_KEY, find, role_of
 from napari_unet.session.prediction.redrawing import Redrawing
+from napari_unet.session.prediction.result_files import ResultFiles
 from napari_unet.session.prediction.results import ResultLayers
 from napari_unet.session.project.record import ImageSource, ProjectClass, ProjectImage
 
@@ -379,3 +382,22 @@ def test_files_go_and_layers_keep_what_they_show(
     assert list(tmp_path.iterdir()) == []
     assert layer is not None
     assert layer.data[0, 0, 0] == 1
+
+
+def test_where_the_disk_takes_no_results_none_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+
+    def full(path: Path, shape: tuple[int, ...], dtype: str) -> Stored:
+        made.append(path.name)
+        if len(made) == 3:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return create(path, shape, dtype)
+
+    create = Stored.create
+    monkeypatch.setattr(Stored, "create", full)
+    with pytest.raises(OSError, match="No space left"):
+        ResultFiles(tmp_path, (4, 8, 10), 2)
+    assert len(made) == 3
+    assert list(tmp_path.iterdir()) == []

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
 from time import monotonic, sleep
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -30,6 +32,9 @@ from napari_unet.session.project.store import (
     ProjectStore,
     default_root,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 WHOLE = (slice(None), slice(None))
 
@@ -171,7 +176,7 @@ def test_what_cannot_be_read_is_refused_and_left_as_it_is(store: ProjectStore) -
     strange = json.loads(whole)
     strange["project"]["images"] = 3
     for text, sentence in [
-        (whole[:100], "the project file is damaged"),
+        (whole[:100], "is damaged, it is no JSON"),
         ("[]", "the project file is damaged"),
         (json.dumps(newer), r"of a newer napari-unet \(format 2\); formats up to 1"),
         (json.dumps(strange), "damaged: project.images should be a valid tuple"),
@@ -184,6 +189,324 @@ def test_what_cannot_be_read_is_refused_and_left_as_it_is(store: ProjectStore) -
     ProjectStore.open(store.folder).close()
     with pytest.raises(FileNotFoundError, match="is no project"):
         ProjectStore.open(store.folder.parent)
+
+
+def altered(store: ProjectStore, change: Callable[[Any], object]) -> Path:
+    """Close a project and change what its file says; return its folder."""
+    store.close()
+    path = store.folder / "project.json"
+    kept = json.loads(path.read_text())
+    change(kept)
+    path.write_text(json.dumps(kept))
+    return store.folder
+
+
+def first(kept: Any) -> Any:
+    return kept["project"]["images"][0]
+
+
+@pytest.fixture
+def victim(tmp_path: Path) -> Iterator[Path]:
+    """Give a folder of somebody else, which is as before in the end."""
+    folder = tmp_path / "victim"
+    folder.mkdir()
+    contents = {
+        "notes.txt": b"precious",
+        "notes.raw": b"",
+        "notes.places": b"mine",
+        "notes.raw.bak": b"precious",
+        "notes.0-0-0-0.pending.npy": b"mine",
+        "pixels.raw": bytes(3 * 8 * 10 * 4),
+        "pixels.tif": b"II*",
+        "secret.safetensors": b"PRIVATE KEY",
+        "run.checkpoint.safetensors": b"weights",
+    }
+    for name, content in contents.items():
+        (folder / name).write_bytes(content)
+    yield folder
+    assert {p.name: p.read_bytes() for p in folder.iterdir()} == contents
+
+
+class TestHostile:
+    """What a project's file says leads nowhere, and is refused in one sentence."""
+
+    @pytest.mark.parametrize(
+        "name",
+        [
+            "../victim/notes.raw",
+            "../../victim/notes.raw",
+            "../../victim/pixels.raw",
+            "VICTIM/notes.raw",
+            "VICTIM/pixels.raw",
+            "..\\victim\\notes.raw",
+            "C:notes.raw",
+            "models/x.raw",
+            "..",
+            "",
+            ".",
+            "notes\x00.raw",
+            "notes\n.raw",
+            "n" * 300 + ".raw",
+            "project.json",
+            "open.lock",
+        ],
+    )
+    def test_names_of_annotations_are_no_paths(
+        self, name: str, store: ProjectStore, victim: Path
+    ) -> None:
+        paint(store, 1, 2, 3, 7)
+        name = name.replace("VICTIM", str(victim))
+        folder = altered(store, lambda kept: kept["files"].update(a=name))
+        before = {p.name: p.read_bytes() for p in folder.iterdir()}
+        with pytest.raises(
+            ValueError, match=r"project\.json: .* files\.a|files \*"
+        ) as e:
+            ProjectStore.open(folder)
+        assert "\n" not in str(e.value)
+        assert len(str(e.value)) < 600
+        assert {p.name: p.read_bytes() for p in folder.iterdir()} == before
+
+    @pytest.mark.parametrize("name", ["../../victim/notes", "..", "a/b", "/notes"])
+    def test_nor_are_ids_of_images(
+        self, name: str, store: ProjectStore, victim: Path
+    ) -> None:
+        folder = altered(store, lambda kept: first(kept).update(id=name))
+        with pytest.raises(ValueError, match="id should be the plain name of a file"):
+            ProjectStore.open(folder)
+
+    @pytest.mark.skipif(os.name == "nt", reason="links need rights there")
+    @pytest.mark.parametrize(
+        ("name", "target"),
+        [
+            ("annotation-a.raw", "pixels.raw"),
+            ("annotation-a.raw", "nothing"),
+            ("annotation-a.places", "notes.txt"),
+            ("annotation-a.0-0-0-0.pending.npy", "notes.txt"),
+            ("project.json", "notes.txt"),
+            ("open.lock", "notes.txt"),
+            ("open.lock", "nothing"),
+            ("models", ""),
+        ],
+    )
+    def test_links_are_not_followed(
+        self, name: str, target: str, store: ProjectStore, victim: Path
+    ) -> None:
+        paint(store, 1, 2, 3, 7)
+        store.close()
+        path = store.folder / name
+        if path.is_dir():
+            shutil.rmtree(path)
+        path.unlink(missing_ok=True)
+        path.symlink_to(victim / target)
+        told: list[str] = []
+        try:
+            opened = ProjectStore.open(store.folder)
+            opened.noted.connect(told.append)
+            with contextlib.closing(opened):
+                opened.annotation("a").write(0, 0, WHOLE, plane(3))
+                opened.tick()
+        except ValueError as error:
+            told.append(str(error))
+        assert len(told) == 1
+        assert f"{path}: is a link" in told[0] or str(path) in told[0]
+
+    @pytest.mark.parametrize("kind", ["working", "saved"])
+    @pytest.mark.parametrize(
+        "model",
+        ["VICTIM/secret.safetensors", "../../victim/secret.safetensors", "models/../x"],
+    )
+    def test_models_of_this_person_are_not_copied_into_what_is_sent_back(
+        self, kind: str, model: str, store: ProjectStore, tmp_path: Path, victim: Path
+    ) -> None:
+        if kind == "saved":
+            store.save_as(tmp_path / "sent" / "project")
+        model = model.replace("VICTIM", str(victim))
+        store.close()
+        foreign = tmp_path / "sent" / "project"
+        if kind == "working":
+            shutil.copytree(store.folder, foreign)
+        kept = json.loads((foreign / "project.json").read_text())
+        kept["project"]["models"] = ["models/own.safetensors", model]
+        kept["project"]["start"] = model
+        (foreign / "project.json").write_text(json.dumps(kept))
+        (foreign / "models").mkdir(exist_ok=True)
+        (foreign / "models" / "own.safetensors").write_bytes(b"own")
+        if os.name == "posix":
+            secret = victim / "secret.safetensors"
+            (foreign / "models" / "linked.safetensors").symlink_to(secret)
+        with contextlib.closing(ProjectStore.open(foreign)) as opened:
+            told: list[str] = []
+            opened.noted.connect(told.append)
+            opened.tick()
+            assert opened.project.models == ("models/own.safetensors",)
+            assert opened.project.start is None
+            assert [model in sentence for sentence in told] == [True]
+            opened.save_as(tmp_path / "back")
+        back = [p for p in (tmp_path / "back").rglob("*") if p.is_file()]
+        assert [p.name for p in back if b"PRIVATE" in p.read_bytes()] == []
+        assert (tmp_path / "back" / "models" / "own.safetensors").exists()
+
+    @pytest.mark.parametrize("name", ["../victim/pixels.tif", "VICTIM/pixels.tif"])
+    def test_a_saved_folder_takes_no_masks_from_elsewhere(
+        self, name: str, store: ProjectStore, tmp_path: Path, victim: Path
+    ) -> None:
+        paint(store, 1, 2, 3, 7)
+        store.save_as(tmp_path / "saved")
+        path = tmp_path / "saved" / "project.json"
+        kept = json.loads(path.read_text())
+        kept["files"]["a"] = name.replace("VICTIM", str(victim))
+        path.write_text(json.dumps(kept))
+        with pytest.raises(ValueError, match="should be the plain name of a file"):
+            ProjectStore.open(tmp_path / "saved")
+
+    @pytest.mark.skipif(os.name == "nt", reason="links need rights there")
+    def test_nor_through_a_link(
+        self, store: ProjectStore, tmp_path: Path, victim: Path
+    ) -> None:
+        paint(store, 1, 2, 3, 7)
+        store.save_as(tmp_path / "saved")
+        masks = tmp_path / "saved" / "cells a annotation.tif"
+        masks.rename(tmp_path / "private.tif")
+        masks.symlink_to(tmp_path / "private.tif")
+        root = default_root()
+        with pytest.raises(ValueError, match="is a link, and is not opened"):
+            ProjectStore.open(tmp_path / "saved")
+        assert not root.exists() or list(root.iterdir()) == []
+
+    @pytest.mark.parametrize(
+        ("change", "told"),
+        [
+            (lambda kept: first(kept).update(shape=[10**12] * 4), "less than or equal"),
+            (lambda kept: first(kept).update(shape=[2**30] * 4), "pixels in all"),
+            (
+                lambda kept: first(kept).update(shape=[2**30, 1, 1, 1]),
+                "planes are kept",
+            ),
+            (
+                lambda kept: first(kept).update(shape=[0, 2, 8, 10]),
+                "greater than or eq",
+            ),
+            (lambda kept: first(kept).update(shape=[3, 2, 8]), "one size for each of"),
+            (lambda kept: first(kept).update(shape=[1e300] * 4), "shape"),
+            (lambda kept: first(kept).update(axes="zcyxx"), "different letters"),
+            (lambda kept: first(kept).update(axes="zczx"), "different letters"),
+            (lambda kept: first(kept).update(axes="qcyx"), "different letters"),
+            (lambda kept: first(kept).update(level=10**400), "level"),
+            (
+                lambda kept: first(kept).update(
+                    finished=[{"z": 0, "box": [[0, 1e300], [0, 1]]}]
+                ),
+                "finished",
+            ),
+            (
+                lambda kept: first(kept).update(
+                    finished=[{"z": 10**30, "box": [[0, 1], [0, 1]]}]
+                ),
+                "finished",
+            ),
+            (lambda kept: first(kept).update(class_of={"7": 0}), "class_of"),
+            (lambda kept: first(kept).update(class_of={"x": 1}), "class_of"),
+            (lambda kept: kept["project"]["images"].append(first(kept)), "the same"),
+            (lambda kept: kept["files"].update(b=kept["files"]["a"]), "the same"),
+            (lambda kept: kept["project"].update(version="1.0.0"), "version"),
+            (lambda kept: kept["project"].update(version=-1), "version"),
+            (lambda kept: kept["project"].update(classes=[{}] * 9 + [7]), "classes"),
+            (lambda kept: kept.update(project=[]), "is damaged"),
+            (lambda kept: kept["project"].update(name=["x" * 10**6]), "name"),
+        ],
+        ids=map(str, range(21)),
+    )
+    def test_wild_values_are_told_in_one_short_sentence(
+        self, change: Callable[[Any], object], told: str, store: ProjectStore
+    ) -> None:
+        paint(store, 1, 2, 3, 7)
+        folder = altered(store, change)
+        with pytest.raises(ValueError, match=told) as caught:
+            ProjectStore.open(folder)
+        assert str(caught.value).startswith(str(folder / "project.json"))
+        assert len(str(caught.value)) < 700
+        assert "\n" not in str(caught.value)
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            b'{"project":' * 5000 + b"1" + b"}" * 5000,
+            b"[" * 100_000,
+            b"\xff\xfe{}",
+            b'{"project": {"name": "\xff"}}',
+            b'{"project": {"name": "\\ud800"}}',
+            b'{"project": {"version": ' + b"9" * 10_000 + b"}}",
+            b'{"project": {"version": NaN}}',
+            b"",
+            bytes(1000),
+            b" " * (2**26 + 1),
+            b"null",
+            b'"project"',
+        ],
+        ids=map(str, range(12)),
+    )
+    def test_what_is_no_record_is_told(self, text: bytes, store: ProjectStore) -> None:
+        store.close()
+        (store.folder / "project.json").write_bytes(text)
+        with pytest.raises(ValueError, match="is damaged") as caught:
+            ProjectStore.open(store.folder)
+        assert str(caught.value).startswith(str(store.folder / "project.json"))
+        assert len(str(caught.value)) < 400
+
+
+def test_strays_of_killed_writers_go_when_the_project_is_opened(
+    store: ProjectStore,
+) -> None:
+    models = store.run_folder
+    store.close()
+    old, new = f".napari-unet-{'a' * 32}.part", f".napari-unet-{'b' * 32}.part"
+    for path in (store.folder / new, models / new, models / old):
+        path.write_bytes(b"half")
+    os.utime(models / old, (0, 0))
+    (models / f".napari-unet-{'c' * 32}.mine").touch()
+    ProjectStore.open(store.folder).close()
+    assert not (store.folder / new).exists()
+    # a worker may be writing that one still
+    assert sorted(p.name for p in models.iterdir()) == [
+        new,
+        f".napari-unet-{'c' * 32}.mine",
+    ]
+
+
+def test_an_annotation_that_is_gone_is_told(store: ProjectStore) -> None:
+    paint(store, 1, 2, 3, 7)
+    store.close()
+    for path in store.folder.glob("annotation-*"):
+        path.unlink()
+    told: list[str] = []
+    with contextlib.closing(ProjectStore.open(store.folder)) as opened:
+        opened.noted.connect(told.append)
+        assert not opened.annotation("a").array.any()
+        opened.tick()
+        opened.tick()
+    assert len(told) == 1
+    assert "the annotation of cells a is not there any more" in told[0]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="has no such permissions")
+def test_all_of_it_is_of_this_person_alone(tmp_path: Path) -> None:
+    home = tmp_path / "home" / "napari-unet"
+    store = ProjectStore.create(home / "projects")
+    store.update(store.project.with_image(image()))
+    paint(store, 1, 2, 3, 7)
+    store.flush()
+    assert store.run_folder.is_dir()
+    store.save_as(tmp_path / "shared" / "saved")
+    for path in (home.parent, *home.parent.rglob("*")):
+        if path.name != "open.lock":
+            allowed = 0o700 if path.is_dir() else 0o600
+            assert path.stat().st_mode & 0o777 == allowed, path
+    # where it is sent to others, the person's own mask holds
+    mask = os.umask(0)
+    os.umask(mask)
+    saved = tmp_path / "shared" / "saved" / "project.json"
+    assert saved.stat().st_mode & 0o777 == 0o666 & ~mask
+    store.close()
 
 
 class TestUndo:

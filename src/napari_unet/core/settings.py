@@ -23,6 +23,10 @@ PrecisionChoice = Annotated[
 ]
 
 
+# Parts of a sentence about damaged settings, and characters of each value in it.
+_REASONS, _SHOWN = 3, 80
+
+
 class Settings(BaseModel):
     """Base of all settings: immutable, complete, and strict about names."""
 
@@ -42,9 +46,20 @@ def explain(error: ValidationError) -> str:
     for row in error.errors():
         name = ".".join(str(place) for place in row["loc"])
         text = row["msg"].removeprefix("Value error, ").removeprefix("Input ")
-        told = f"{name} {text}, found {row['input']}" if name else text.rstrip(".")
-        parts.append(told)
-    return "; ".join(parts) + "."
+        told = f"{name} {text}, found {shown(row['input'])}"
+        parts.append(told if name else text.rstrip("."))
+    more = len(parts) - _REASONS
+    return "; ".join(parts[:_REASONS]) + (f"; and {more} more." if more > 0 else ".")
+
+
+def shown(value: object, most: int = _SHOWN) -> str:
+    """Return a value that a file or a person gave, as short as a sentence bears."""
+    try:
+        text = str(value)
+    except ValueError:  # a number of more digits than Python writes
+        return "a number too long to be written"
+    text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text[: most + 1])
+    return text if len(text) <= most else f"{text[:most]} …"
 
 
 class BorderWeights(Settings):

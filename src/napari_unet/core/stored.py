@@ -5,12 +5,15 @@ Only where an array lies travels between napari and its worker, never its pixels
 
 from __future__ import annotations
 
+import errno
+import os
 from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from napari_unet.core.allocation import AllocatedMap, full
 from napari_unet.core.annotations import Annotation, ClassInfo
 from napari_unet.core.image import ArrayLike, Image
 
@@ -20,6 +23,17 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_unet.core.tiles import Box
+
+# A link is not followed: what it leads to is not ours.
+_NEW = (
+    os.O_RDWR
+    | os.O_CREAT
+    | os.O_TRUNC
+    | getattr(os, "O_NOFOLLOW", 0)
+    | getattr(os, "O_BINARY", 0)
+)
+# No system knows larger files.
+_LARGEST = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +60,31 @@ class Stored:
 
     @classmethod
     def create(cls, path: Path, shape: tuple[int, ...], dtype: str) -> Stored:
-        """Make a raw file of zeros; on most disks they take no space."""
-        with path.open("wb") as file:
-            file.truncate(max(prod(shape) * np.dtype(dtype).itemsize, 1))
+        """Make a raw file of zeros, for this person only.
+
+        On most disks it takes no space until it is written, see `core.allocation`.
+
+        Raises
+        ------
+        OSError
+            It cannot be made, or the disk holds no file of this size; a sentence.
+        """
+        size = max(prod(shape) * np.dtype(dtype).itemsize, 1)
+        try:
+            if size > _LARGEST:
+                raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+            with os.fdopen(os.open(path, _NEW, 0o600), "wb") as file:
+                file.truncate(size)
+        except OSError as error:
+            if path.is_file() and not path.is_symlink():
+                path.unlink()
+            raise full(error, path) from error
         return cls(str(path), shape, dtype)
 
     def open(self, *, writable: bool = False) -> Any:
         """Map the array into memory, or open it, without reading it.
+
+        A raw file that is writable is an `AllocatedMap`: a full disk is an OSError.
 
         Raises
         ------
@@ -63,8 +95,10 @@ class Stored:
             import zarr  # slow to import
 
             return zarr.open_array(self.path, mode="r+" if writable else "r")
-        mode: Literal["r+", "r"] = "r+" if writable else "r"
-        return np.memmap(self.path, np.dtype(self.dtype), mode, self.offset, self.shape)
+        dtype = np.dtype(self.dtype)
+        if writable:
+            return AllocatedMap(self.path, dtype, "r+", self.offset, self.shape)
+        return np.memmap(self.path, dtype, "r", self.offset, self.shape)
 
 
 @dataclass(frozen=True, slots=True)

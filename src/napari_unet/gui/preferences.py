@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,7 @@ from platformdirs import user_config_path
 from pydantic import ValidationError
 
 from napari_unet.core.settings import explain
+from napari_unet.io.records import parse
 from napari_unet.session.preferences import Preferences
 
 if TYPE_CHECKING:
@@ -88,9 +88,9 @@ def _from_file(path: Path) -> dict[str, Any]:
     if not path.exists():
         return {}
     try:
-        found = json.loads(path.read_text("utf-8"))
+        found = parse(path.read_bytes(), path.name)
     except (OSError, ValueError) as error:
-        told = f"{path} cannot be read ({error}). The defaults are used instead."
+        told = f"{path} cannot be read: {error} The defaults are used instead."
         warnings.warn(told, stacklevel=3)
         return {}
     return dict(found) if isinstance(found, dict) else {"preferences": found}

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from time import sleep
+from time import sleep, time
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 _TRIES = 50
+_STRAY = re.compile(r"\.napari-unet-[0-9a-f]{32}\.(part|old|try)")
+# A writer that has written nothing for a day does not live any more.
+_STRAY_S = 86_400.0
 _REASONS = {
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "the disk quota is used up",
@@ -155,7 +159,7 @@ def flush_file(file: Path) -> None:
 
 def remove(path: Path) -> None:
     """Remove a file or folder, if it is there."""
-    if path.is_dir():
+    if path.is_dir() and not path.is_symlink():
         for _ in range(_TRIES):
             shutil.rmtree(path, ignore_errors=True)
             if not path.exists():
@@ -217,3 +221,36 @@ def _rename(temporary: Path, path: Path) -> None:
         os.replace(aside, path)
         raise
     remove(aside)
+
+
+def remove_strays(folder: Path, age_s: float = _STRAY_S) -> None:
+    """Remove what writers that were killed left half-written in a folder.
+
+    Parameters
+    ----------
+    folder : Path
+        Only what lies in it directly is looked at.
+    age_s : float
+        Seconds since the last change from which on nobody writes any more.
+
+    Notes
+    -----
+    Where a folder was put aside and the one that was to take its name is there too,
+    the name is nobody's and both are whole: they stay.
+    """
+    with suppress(OSError):
+        strays = [p for p in folder.iterdir() if _STRAY.fullmatch(p.name)]
+        names = {stray.name for stray in strays}
+        for stray in strays:
+            pair = {stray.with_suffix(s).name for s in (".part", ".old")}
+            if not pair <= names and time() - _changed(stray) >= age_s:
+                remove(stray)
+
+
+def _changed(path: Path) -> float:
+    """Return when a file, or anything in a folder, changed last."""
+    times = [path.lstat().st_mtime]
+    for file in path.rglob("*") if path.is_dir() else ():
+        with suppress(FileNotFoundError):
+            times.append(file.lstat().st_mtime)
+    return max(times)

@@ -8,19 +8,24 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from zlib import crc32
 
 import numpy as np
+import psutil
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from napari_unet.core.model import Model, ModelCard
+from napari_unet.core.settings import explain, shown
 from napari_unet.io.atomic import atomic
+from napari_unet.io.records import parse
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from numpy.typing import NDArray
 
@@ -29,6 +34,13 @@ VERSION = 1
 SUFFIX = ".safetensors"
 
 _WEIGHTS, _STATE = "weights/", "state/"
+# As safetensors names them; a state has counters and flags of any kind.
+_KINDS = {
+    _WEIGHTS: ("F32", "I64"),
+    _STATE: ("F64", "F32", "F16", "I64", "I32", "I16", "I8", "U8", "BOOL"),
+}
+# A hundred thousand rows of history take half of it.
+_LARGEST_CARD = 2**24
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,6 +75,8 @@ def save_model(model: Model, path: str | Path) -> None:
     ------
     OSError
         If the file cannot be written, with the reason; nothing is left behind.
+    ValueError
+        If a weight is not finite; nothing is written.
     """
     save_checkpoint(Checkpoint(model, {}), path)
 
@@ -83,24 +97,39 @@ def load_model(path: str | Path) -> Model:
     FileNotFoundError
         If there is no such file.
     ValueError
-        If it is damaged, not a model file, or of a newer format.
+        If it is damaged, not a model file, or of a newer format, or a weight is not
+        finite.
+    MemoryError
+        If its tensors take more memory than there is.
     """
     return _read(Path(path), with_state=False).model
 
 
 def save_checkpoint(checkpoint: Checkpoint, path: str | Path) -> None:
     """Write a checkpoint; as `save_model`."""
-    model = checkpoint.model
-    tensors = {_WEIGHTS + name: w for name, w in model.weights.items()}
-    tensors |= {_STATE + name: t for name, t in checkpoint.tensors.items()}
+    path, model = Path(path), checkpoint.model
+    _check_finite(model.weights, path)
+    parts = {_WEIGHTS: model.weights, _STATE: checkpoint.tensors}
+    arrays = {
+        part + name: np.asarray(tensor, order="C")
+        for part, tensors in parts.items()
+        for name, tensor in tensors.items()
+    }
+    card = model.card.model_dump_json()
     header = {
         "format": FORMAT,
         "version": str(VERSION),
-        "card": model.card.model_dump_json(),
+        "card": card,
         "progress": checkpoint.progress,
+        "checksums": json.dumps(
+            {
+                "card": _checksum_of_text(card),
+                "progress": _checksum_of_text(checkpoint.progress),
+                **{part: _checksum(arrays, part) for part in parts},
+            }
+        ),
     }
-    arrays = {name: np.asarray(t, order="C") for name, t in tensors.items()}
-    with atomic(Path(path)) as temporary:
+    with atomic(path) as temporary:
         # through bytes: the library's own file writing hides the system's reason
         temporary.write_bytes(save(arrays, metadata=header))
 
@@ -133,18 +162,85 @@ def _read(path: Path, *, with_state: bool) -> Checkpoint:
     with _opened(path) as file:
         header = file.metadata() or {}
         card = _card(header, path)
-        names = file.keys()
-        weights = {
-            n.removeprefix(_WEIGHTS): file.get_tensor(n)
-            for n in names
-            if n.startswith(_WEIGHTS)
-        }
-        state = {
-            n.removeprefix(_STATE): file.get_tensor(n)
-            for n in names
-            if with_state and n.startswith(_STATE)
-        }
-    return Checkpoint(Model(card, weights), state, header.get("progress", "{}"))
+        sums = _checksums(header, path)
+        parts = (_WEIGHTS, _STATE) if with_state else (_WEIGHTS,)
+        names = [n for n in file.keys() if n.startswith(parts)]  # noqa: SIM118
+        _check_memory(file, names, path)
+        arrays = {name: _tensor(file, name, path) for name in names}
+    for part in parts:
+        _compare(sums.get(part), _checksum(arrays, part), path)
+    progress = header.get("progress", "{}")
+    if with_state:
+        _compare(sums.get("progress"), _checksum_of_text(progress), path)
+        parse(progress, f"{path}: the state of its training")
+    weights, state = (
+        {n.removeprefix(p): a for n, a in arrays.items() if n.startswith(p)}
+        for p in (_WEIGHTS, _STATE)
+    )
+    _check_finite(weights, path)
+    return Checkpoint(Model(card, weights), state, progress)
+
+
+def _tensor(file: Any, name: str, path: Path) -> NDArray[np.generic]:
+    kind = str(file.get_slice(name).get_dtype())
+    allowed = _KINDS[_WEIGHTS if name.startswith(_WEIGHTS) else _STATE]
+    if kind not in allowed:
+        raise ValueError(
+            f"{path} is damaged: the tensor {shown(name)} holds {kind}, "
+            f"allowed are {', '.join(allowed)}."
+        )
+    tensor: NDArray[np.generic] = file.get_tensor(name)
+    return tensor
+
+
+def _check_memory(file: Any, names: Iterable[str], path: Path) -> None:
+    """Refuse tensors that do not fit before any memory is taken for them."""
+    # at most eight bytes a value, and numpy, torch and the checks hold them once each
+    values = sum(prod(file.get_slice(name).get_shape()) for name in names)
+    needed, free = 2 * 4 * values, psutil.virtual_memory().available
+    if needed > free:
+        raise MemoryError(
+            f"{path}: its weights need {needed / 1e9:.1f} GB of memory, "
+            f"{free / 1e9:.1f} GB are free."
+        )
+
+
+def _check_finite(weights: Mapping[str, NDArray[np.generic]], path: Path) -> None:
+    for name, weight in weights.items():
+        values = np.asarray(weight)
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            raise ValueError(
+                f"{path}: is no usable model, the weights {shown(name)} hold values "
+                "that are not finite numbers."
+            )
+
+
+def _checksum(arrays: Mapping[str, NDArray[np.generic]], part: str) -> int:
+    """Return a checksum of names, types, shapes and values of some tensors."""
+    found = 0
+    for name in sorted(name for name in arrays if name.startswith(part)):
+        array = np.ascontiguousarray(arrays[name])
+        found = crc32(f"{name} {array.dtype.str} {array.shape}".encode(), found)
+        found = crc32(array.reshape(-1).view(np.uint8).data, found)
+    return found
+
+
+def _checksum_of_text(text: str) -> int:
+    return crc32(text.encode("utf-8", "surrogatepass"))
+
+
+def _checksums(header: Mapping[str, str], path: Path) -> dict[str, Any]:
+    """Return the checksums of a file; none if it was written before there were any."""
+    found = parse(header.get("checksums", "{}"), f"{path}: its list of checksums")
+    return found if isinstance(found, dict) else {}
+
+
+def _compare(told: Any, found: int, path: Path) -> None:
+    if told is not None and told != found:
+        raise ValueError(
+            f"{path} is damaged: its content is not what was written "
+            f"(checksum {found}, expected {shown(told)})."
+        )
 
 
 def _opened(path: Path) -> safe_open:
@@ -152,11 +248,14 @@ def _opened(path: Path) -> safe_open:
         raise FileNotFoundError(f"there is no model file {path}.")
     if path.is_dir():
         raise ValueError(f"{path} is a folder, not a model file.")
+    if not path.is_file():
+        raise ValueError(f"{path} is no file that could be a model.")
     try:
         return safe_open(path, framework="numpy")
     except (SafetensorError, OSError) as error:
         raise ValueError(
-            f"{path} is not a napari-unet model, or is damaged or incomplete ({error})."
+            f"{path} is not a napari-unet model, or is damaged or incomplete "
+            f"({shown(error)})."
         ) from error
 
 
@@ -164,19 +263,28 @@ def _card(header: Mapping[str, str], path: Path) -> ModelCard:
     if header.get("format") != FORMAT:
         raise ValueError(
             f"{path} is a safetensors file, but not a napari-unet model: "
-            f"its format is {header.get('format')!r}, expected {FORMAT!r}."
+            f"its format is {shown(repr(header.get('format')))}, expected {FORMAT!r}."
         )
     version = header.get("version", "")
     if version != str(VERSION):
         raise ValueError(
-            f"{path} has model format {version}, this napari-unet reads format "
+            f"{path} has model format {shown(version)}, this napari-unet reads format "
             f"{VERSION}; install a newer napari-unet."
         )
-    try:
-        card = ModelCard.model_validate(json.loads(header["card"]))
-    except (KeyError, json.JSONDecodeError, ValidationError) as error:
+    text = header.get("card", "")
+    if len(text) > _LARGEST_CARD:
         raise ValueError(
-            f"{path} has a damaged model card: {str(error).splitlines()[0]}."
+            f"{path} has a damaged model card: it has {len(text)} characters, "
+            f"allowed are {_LARGEST_CARD}."
+        )
+    try:
+        card = ModelCard.model_validate(parse(text, "its text"))
+    except ValidationError as error:
+        raise ValueError(
+            f"{path} has a damaged model card: {explain(error)}"
         ) from error
+    except ValueError as error:
+        raise ValueError(f"{path} has a damaged model card: {error}") from error
+    _compare(_checksums(header, path).get("card"), _checksum_of_text(text), path)
     # who renames the file renames the model
     return card.replace(name=path.name.removesuffix(SUFFIX))

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from napari_unet.core.settings import NonNegative, Prediction, Settings
+from napari_unet.core.settings import Prediction, Settings
 
 # A list, because napari's preferences check no other rule of a text.
 Device = Literal[
@@ -34,8 +34,10 @@ class Preferences(Settings):
             "second GPU."
         ),
     )
-    memory_gb: NonNegative = Field(
+    memory_gb: float = Field(
         0.0,
+        ge=0,
+        le=100_000,
         description="Memory that a prediction may take, in GB; 0 takes what is free.",
     )
     autosave_seconds: float = Field(

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import psutil
 from psygnal import Signal
 
 from napari_unet.core.jobs import FreeMemoryJob, TrainJob
@@ -23,6 +20,7 @@ from napari_unet.session.prediction.control import PredictionControl
 from napari_unet.session.prediction.models import ModelList
 from napari_unet.session.project.store import ProjectStore, default_root
 from napari_unet.session.relay import relay
+from napari_unet.session.scratch import Scratch
 from napari_unet.session.training.control import TrainingControl
 from napari_unet.session.worker.client import Worker
 
@@ -69,7 +67,8 @@ class Workspace:
         self.preferences = preferences
         self._post = post
         self._root = root or default_root()
-        self.scratch = _scratch_folder(self._root)
+        self._scratch = Scratch(self._root.parent / "scratch")
+        self.scratch = self._scratch.folder
         self.worker = Worker(post)
         self.worker.died.connect(self._on_death)
         self.closed = False
@@ -100,7 +99,7 @@ class Workspace:
         """
         if self.training.state != "idle":
             raise ValueError("Stop the training before opening another project.")
-        store = ProjectStore.open(folder)
+        store = ProjectStore.open(folder, self._root)
         self._dissolve()
         self._compose(store)
         self.project_opened.emit()
@@ -150,7 +149,7 @@ class Workspace:
         self.closed = True
         self._dissolve()
         self.worker.close()
-        shutil.rmtree(self.scratch, ignore_errors=True)
+        self._scratch.close()
 
     def _compose(self, store: ProjectStore) -> None:
         viewer, worker = self.viewer, self.worker
@@ -185,6 +184,7 @@ class Workspace:
             relay(control.message, self.message)
         # pixels that cannot be copied are told of by the control that wanted them
         relay(store.trouble, self.message, "error")
+        relay(store.noted, self.message, "warning")
         self.training.finished.connect(self._on_trained)
         self.prediction.made.began.connect(self._on_predicted)
         self.training.began.connect(self._on_training_began)
@@ -222,19 +222,3 @@ class Workspace:
         # of a training's death its control tells, with what can be done
         if not any(isinstance(handle.what, TrainJob) for handle in death.jobs):
             self.message.emit("error", death.sentence)
-
-
-def _scratch_folder(root: Path) -> Path:
-    """Make a folder for this process, and remove those of processes that are gone."""
-    scratch = root.parent / "scratch"
-    scratch.mkdir(parents=True, exist_ok=True)
-    for old in scratch.iterdir():
-        number = old.name.split("-")[0]
-        if number.isdecimal() and not psutil.pid_exists(int(number)):
-            shutil.rmtree(old, ignore_errors=True)
-    for serial in range(1000):
-        folder = scratch / f"{os.getpid()}-{serial}"
-        if not folder.exists():
-            folder.mkdir()
-            return folder
-    raise OSError(f"{scratch}: too many scratch folders of this process.")

@@ -64,6 +64,7 @@ class Annotating:
         self.reader_of_masks = self._intake.reader
         self._class = self.active_class
         self._bound: list[Labels] = []
+        self._told: set[str] = set()
         self.brush.changed.connect(self._on_brush)
         relay(self._layers.edited, self.edited)
         self._layers.shown.connect(self._on_shown)
@@ -95,9 +96,16 @@ class Annotating:
         """Other projects in which this image is annotated, latest first."""
         project = self._store.project
         found = find_projects(
-            self._store.folder.parent, project.image(image_id).fingerprint
+            self._store.folder.parent,
+            project.image(image_id).fingerprint,
+            self._tell_once,
         )
         return [f for f in found if f.folder != self._store.folder and f.slices > 0]
+
+    def _tell_once(self, sentence: str) -> None:
+        if sentence not in self._told:
+            self._told.add(sentence)
+            self.message.emit("warning", sentence)
 
     def restore(self, image_id: str, offer: FoundProject) -> None:
         """Copy the annotation of an image from another project, with its classes.

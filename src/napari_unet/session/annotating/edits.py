@@ -23,7 +23,8 @@ from napari_unet.session.annotating.whereabouts import (
     planes_of_item,
     span,
 )
-from napari_unet.session.project.annotation_file import HIGHEST_ID, plane_index
+from napari_unet.session.project.annotation_file import plane_index
+from napari_unet.session.project.places_log import HIGHEST_ID
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -232,6 +232,6 @@ def _mapped(array: np.ndarray[Any, Any]) -> Stored | None:
 
 def _sentence(error: Exception) -> str:
     if isinstance(error, OSError):
-        why = error.strerror or error
+        why = error.strerror or str(error).rstrip(".")
         return f"The image could not be copied for the worker: {why}."
     return f"The image could not be read: {error}"

@@ -199,6 +199,8 @@ class PredictionControl:
 
     def tick(self) -> None:
         """Draw what is left to draw and go on behind; called a few times a second."""
+        if not self.exporting.running:
+            self.made.drop_deleted(self._current.image_id if self._current else None)
         for results in self.results.values():
             results.show_next()
             results.visibility.look()

@@ -36,7 +36,7 @@ class ModelResults:
     """
 
     dropped = Signal(object)
-    """Results were replaced by newer ones, and their files are gone."""
+    """Results were deleted or replaced by newer ones, and their files are gone."""
 
     began = Signal(str)
     """Results of an image, by its id, take the place of what was shown of it."""
@@ -45,6 +45,8 @@ class ModelResults:
         self.latest: dict[str, ResultLayers] = {}
         self._viewer, self._images, self._scratch = viewer, images, scratch
         self._all: dict[tuple[str, str], tuple[ResultLayers, float]] = {}
+        self._removed = False
+        viewer.layers.events.removed.connect(self._on_removed)
 
     def of(self, image_id: str, entry: ModelEntry, project: Project) -> ResultLayers:
         """Return the results of a model on an image, to be filled and shown.
@@ -91,12 +93,39 @@ class ModelResults:
         self.latest[image_id] = known
         return known
 
+    def drop_deleted(self, busy: str | None = None) -> None:
+        """Delete the files of results all of whose layers people deleted.
+
+        Parameters
+        ----------
+        busy : str, optional
+            Id of an image that is being predicted: its results stay for now.
+        """
+        if not self._removed:
+            return
+        self._removed = False
+        for (image_id, model), (results, _) in list(self._all.items()):
+            if results.layers():
+                continue
+            if image_id == busy:
+                self._removed = True
+                continue
+            results.close()
+            del self._all[image_id, model]
+            if self.latest.get(image_id) is results:
+                del self.latest[image_id]
+            self.dropped.emit(results)
+
     def close(self) -> None:
         """Delete the files; layers that are still there keep what they show."""
+        self._viewer.layers.events.removed.disconnect(self._on_removed)
         for results, _ in self._all.values():
             results.close()
         self._all.clear()
         self.latest.clear()
+
+    def _on_removed(self) -> None:
+        self._removed = True
 
     def _has_others(self, image_id: str, run: str) -> bool:
         return any(i == image_id and r != run for i, r in self._all)

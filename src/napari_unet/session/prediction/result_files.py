@@ -30,6 +30,11 @@ class ResultFiles:
         Of the image without its channels.
     classes : int
         Number of classes, with the background.
+
+    Raises
+    ------
+    OSError
+        The disk is full; then no file stays.
     """
 
     def __init__(self, scratch: Path, shape: tuple[int, ...], classes: int) -> None:
@@ -40,13 +45,16 @@ class ResultFiles:
             "cells": (shape, "int32"),
             "entropy": (shape, "float32"),
         }
-        self._files = {
-            what: Stored.create(scratch / f"{stem}-{what}.raw", *kind)
-            for what, kind in kinds.items()
-        }
-        self._maps: dict[What, Any] = {
-            what: file.open(writable=True) for what, file in self._files.items()
-        }
+        self._files: dict[What, Stored] = {}
+        self._maps: dict[What, Any] = {}
+        try:
+            for what, kind in kinds.items():
+                path = scratch / f"{stem}-{what}.raw"
+                self._files[what] = Stored.create(path, *kind)
+                self._maps[what] = self._files[what].open(writable=True)
+        except OSError:
+            self.close()
+            raise
 
     def __iter__(self) -> Iterator[What]:
         """Yield the kinds of result."""

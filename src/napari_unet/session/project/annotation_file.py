@@ -7,18 +7,20 @@ lies a log of the planes that have annotation.
 
 from __future__ import annotations
 
-import errno
-import os
-import sys
+import re
+from math import prod
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
 import numpy as np
 
+from napari_unet.core.allocation import reserve
 from napari_unet.core.annotations import UNKNOWN
 from napari_unet.core.image import Image
 from napari_unet.core.stored import Stored
-from napari_unet.session.project.places_log import PlacesLog, read_places
+from napari_unet.io.atomic import atomic, flush_file
+from napari_unet.io.records import inside
+from napari_unet.session.project.lazy_map import LazyMap
+from napari_unet.session.project.places_log import HIGHEST_ID, PlacesLog, read_places
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,10 +30,13 @@ if TYPE_CHECKING:
 
     from napari_unet.session.project.places_log import Plane
 
-HIGHEST_ID = int(np.iinfo(np.int32).max)
+    _Values = NDArray[Any]
+    _Box = tuple[slice, slice]
 
 # From this many pixels on, a write is recorded first, so that a kill cannot halve it.
 _LARGE = 2**18
+
+_PENDING = re.compile(r"\.(\d{1,9})-(\d{1,9})-(\d{1,9})-(\d{1,9})\.pending\.npy$")
 
 
 class AnnotationFile:
@@ -53,8 +58,8 @@ class AnnotationFile:
     ----------
     stored : Stored
         Where it lies, for the worker.
-    array : memmap of int32
-        The shadow of the layer: what of it is saved.
+    notes : tuple of str
+        What could not be made good in opening it, each a sentence for people.
     retired : bool
         Another file took its place; nothing is written to it any more.
     touched : dict of (t, z) to ndarray of bool, or None
@@ -65,7 +70,7 @@ class AnnotationFile:
     Raises
     ------
     ValueError
-        A file is there that is of another size, or the axes do not fit.
+        A file is there that is of another size, or a link, or the axes do not fit.
     OSError
         The file cannot be made or opened.
     """
@@ -74,20 +79,32 @@ class AnnotationFile:
         self.path = path
         self.axes = axes
         self.shape = shape
+        for name in (path.name, log_of(path).name):
+            inside(path.parent, name)
         # One of no bytes was being made when napari was killed.
         is_new = not path.exists() or not path.stat().st_size
+        # no pixels yet: it says how many planes there are, and whether the axes fit
+        empty = np.broadcast_to(np.zeros((), np.int32), shape)
+        self._image = Image(empty, axes, name=path.name)
         self.stored = _stored(path, shape, is_new)
-        self.array = self.stored.open(writable=True)
-        self._plain = np.asarray(self.array)  # slicing a memmap is slow
-        self._image = Image(self._plain, axes, name=path.name)
+        self.notes: tuple[str, ...] = ()
         self.retired = False
         self.touched: dict[Plane, NDArray[np.bool_]] | None = None
         self.dirty = False
         self.followers: list[Callable[[], None]] = []
+        self._map = LazyMap(self.stored)
         self._doubtful: set[Plane] = set()
-        self._data = os.open(path, os.O_RDWR | getattr(os, "O_BINARY", 0))
-        self._log = PlacesLog(log_of(path), *_known(path, self, is_new))
+        places, highest = (set(), 0) if is_new else known_places(path, axes, shape)
+        self._log = PlacesLog(log_of(path), places, highest)
         self._finish_pending()
+
+    @property
+    def array(self) -> Any:
+        """The shadow of the layer: what of it is saved, a memory map of int32.
+
+        It is opened when it is asked for, and closed when many others were since.
+        """
+        return self._map.open()
 
     @property
     def places(self) -> tuple[Plane, ...]:
@@ -115,7 +132,7 @@ class AnnotationFile:
         index, turned = plane_index(self.axes, t, z)
         if t < 0 or z < 0 or z >= self._image.size("z") or t >= self._image.size("t"):
             raise IndexError(f"{self.path.name}: there is no plane t={t}, z={z}.")
-        view: NDArray[np.int32] = self._plain[index]
+        view: NDArray[np.int32] = np.asarray(self.array)[index]  # a memmap is slow
         return view.T if turned else view
 
     def write(
@@ -147,7 +164,7 @@ class AnnotationFile:
         if not values.size:
             return
         self._note(t, z, values)
-        self._reserve(t, z, box)
+        reserve(self.array, self._index(t, z, box))
         if self.touched is not None:
             changed = self.touched.setdefault(
                 (t, z), np.zeros(self.plane(t, z).shape, bool)
@@ -160,10 +177,14 @@ class AnnotationFile:
             self._write_large(t, z, box, values)
 
     def load(self, t: int, z: int, values: NDArray[Any]) -> None:
-        """Write a whole plane of a file that is not in use yet: a kill may halve it."""
+        """Write a whole plane of a file that is not in use yet: a kill may halve it.
+
+        Raises as `write`.
+        """
         _check(values, self.plane(t, z).shape, self.path.name)
         if values.any():
             self._note(t, z, values)
+            reserve(self.array, plane_index(self.axes, t, z)[0])
             self.plane(t, z)[...] = values
             self.dirty = True
 
@@ -189,7 +210,7 @@ class AnnotationFile:
         copied: NDArray[np.integer] = np.zeros(self.shape, dtype)
         for t, z in self._log.places:
             index, _ = plane_index(self.axes, t, z)
-            copied[index] = self._plain[index]
+            copied[index] = self.array[index]
         return copied
 
     def flush(self) -> None:
@@ -205,9 +226,8 @@ class AnnotationFile:
             self._log.flush()
             # On Linux this writes what was changed through the mapping too, and unlike
             # the mapping's own flush it surely lets other threads run.
-            if sys.platform != "linux":
-                self.array.flush()
-            os.fsync(self._data)
+            self._map.flush()
+            flush_file(self.path)
         except OSError:
             self.dirty = True
             raise
@@ -217,8 +237,12 @@ class AnnotationFile:
         if not self.retired:
             self._settle()
             self.retired = True
-            os.close(self._data)
-            self._log.close()
+            self._map.close()
+
+    def _index(self, t: int, z: int, box: _Box) -> tuple[int | slice, ...]:
+        """Return the index of a box of a plane in the array."""
+        where: dict[str, int | slice] = {"t": t, "z": z, "y": box[0], "x": box[1]}
+        return tuple(where[axis] for axis in self.axes)
 
     def _note(self, t: int, z: int, values: NDArray[Any]) -> None:
         """Log a plane and its ids; to be called before they are written."""
@@ -236,28 +260,6 @@ class AnnotationFile:
                 self._log.discard((t, z))
         self._doubtful.clear()
 
-    def _reserve(self, t: int, z: int, box: tuple[slice, slice]) -> None:
-        """Have the disk set aside the rows of a box.
-
-        Where a sparse mapping meets a full disk, the system ends the process.
-        """
-        if not hasattr(os, "posix_fallocate") or not self.axes.endswith("yx"):
-            return
-        rows = range(*box[0].indices(self.shape[-2]))
-        if not rows:
-            return
-        row = self._plain.strides[-2]
-        address = self.plane(t, z).__array_interface__["data"][0]
-        start = address - self._plain.__array_interface__["data"][0]
-        try:
-            os.posix_fallocate(self._data, start + rows[0] * row, len(rows) * row)
-        except OSError as error:
-            # Some disks cannot set aside; that alone is no reason not to write.
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise OSError(
-                    error.errno, f"{self.path}: cannot be written, the disk is full."
-                ) from error
-
     def _write_large(
         self, t: int, z: int, box: tuple[slice, slice], values: NDArray[Any]
     ) -> None:
@@ -266,28 +268,48 @@ class AnnotationFile:
         ]
         name = f"{self.path.stem}.{t}-{z}-{start[0]}-{start[1]}"
         record = self.path.with_name(f"{name}.pending.npy")
-        unfinished = self.path.with_name(f"{self.path.stem}.{uuid4().hex}.part.npy")
-        try:
-            np.save(unfinished, values.astype(np.int32, copy=False))
-            os.replace(unfinished, record)
-        finally:
-            unfinished.unlink(missing_ok=True)
+        # it counts by its name, so its bytes are on the disk before
+        with atomic(record) as temporary, temporary.open("wb") as file:
+            np.save(file, values.astype(np.int32, copy=False))
         self.plane(t, z)[box] = values
         record.unlink()
 
     def _finish_pending(self) -> None:
         """Finish the large writes that a kill interrupted."""
-        for path in beside(self.path):
-            if path.name.endswith(".pending.npy"):
-                where = path.name.removesuffix(".pending.npy").rpartition(".")[2]
-                t, z, y, x = (int(part) for part in where.split("-"))
-                values = np.load(path)
-                height, width = values.shape
+        records = [path for path in beside(self.path) if path.suffix == ".npy"]
+        for record in records:
+            if not record.name.endswith(".pending.npy"):
+                continue
+            try:
+                (t, z, *_), box, values = self._read_pending(record)
+            except Exception as error:  # whatever a power cut, or anybody, left there
+                self.notes += (
+                    f"{record}: the last large change cannot be read and was not "
+                    f"taken into the annotation ({error}).",
+                )
+            else:
                 self._note(t, z, values)
-                self.plane(t, z)[y : y + height, x : x + width] = values
+                reserve(self.array, self._index(t, z, box))
+                self.plane(t, z)[box] = values
                 self.dirty = True
-            if path.suffix == ".npy":
-                path.unlink()
+        if self.dirty:
+            self.flush()
+        for record in records:
+            record.unlink()
+
+    def _read_pending(self, record: Path) -> tuple[list[int], _Box, _Values]:
+        """Return (t, z, y, x) of a large write, where it belongs, and its values."""
+        inside(record.parent, record.name)
+        numbers = _PENDING.search(record.name)
+        if numbers is None:
+            raise ValueError("its name says not where it belongs")
+        t, z, y, x = (int(number) for number in numbers.groups())
+        # a map takes no memory, whatever size the file pretends to have
+        values = np.lib.format.open_memmap(record, mode="r")
+        height, width = values.shape
+        box = (slice(y, y + height), slice(x, x + width))
+        _check(values, self.plane(t, z)[box].shape, record.name)
+        return [t, z, y, x], box, np.array(values)
 
 
 def plane_index(axes: str, t: int, z: int) -> tuple[tuple[int | slice, ...], bool]:
@@ -299,7 +321,42 @@ def plane_index(axes: str, t: int, z: int) -> tuple[tuple[int | slice, ...], boo
 
 def beside(path: Path) -> list[Path]:
     """List the files that belong to an annotation, and it itself."""
-    return [f for f in path.parent.iterdir() if f.name.startswith(f"{path.stem}.")]
+    ours = re.compile(
+        re.escape(path.stem) + r"\.(raw|places|[^.]+\.(pending|part)\.npy)"
+    )
+    return [file for file in path.parent.iterdir() if ours.fullmatch(file.name)]
+
+
+def opened(path: Path, shape: tuple[int, ...]) -> NDArray[np.int32]:
+    """Map an annotation for reading; ValueError if it is not of this shape."""
+    _check_size(path, shape)
+    return np.asarray(Stored(str(path), shape, "int32").open())
+
+
+def known_places(
+    path: Path, axes: str, shape: tuple[int, ...]
+) -> tuple[set[Plane], int]:
+    """Return which planes of an annotation on disk have any, and the largest id.
+
+    Raises
+    ------
+    OSError, ValueError
+        There is none of this shape.
+    """
+    size = dict(zip(axes, shape, strict=True))
+    sizes = size.get("t", 1), size.get("z", 1)
+    logged = read_places(log_of(path), sizes)
+    if logged is not None:
+        return logged
+    array = opened(path, shape)
+    places, highest = set(), 0
+    for t in range(sizes[0]):
+        for z in range(sizes[1]):
+            top = int(array[plane_index(axes, t, z)[0]].max())
+            if top > 0:
+                places.add((t, z))
+                highest = max(highest, top)
+    return places, highest
 
 
 def log_of(path: Path) -> Path:
@@ -314,23 +371,17 @@ def _stored(path: Path, shape: tuple[int, ...], is_new: bool) -> Stored:
         for stale in beside(path):
             stale.unlink()
         return Stored.create(path, shape, "int32")
-    expected = int(np.prod(shape)) * 4
+    _check_size(path, shape)
+    return stored
+
+
+def _check_size(path: Path, shape: tuple[int, ...]) -> None:
+    expected = prod(shape) * 4
     if path.stat().st_size != expected:
         raise ValueError(
             f"{path}: an annotation of shape {shape} has {expected} bytes, "
             f"found {path.stat().st_size}."
         )
-    return stored
-
-
-def _known(path: Path, file: AnnotationFile, is_new: bool) -> tuple[set[Plane], int]:
-    if is_new:
-        return set(), 0
-    logged = read_places(log_of(path))
-    if logged is not None:
-        return logged
-    highest = {(t, z): int(file.plane(t, z).max()) for t, z in file.planes}
-    return {place for place, top in highest.items() if top}, max(highest.values())
 
 
 def _check(values: NDArray[Any], shape: tuple[int, ...], name: str) -> None:

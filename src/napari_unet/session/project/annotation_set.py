@@ -39,12 +39,15 @@ class AnnotationSet:
     ----------
     names : dict of str to str
     opened : dict of str to AnnotationFile
+    notes : list of str
+        What people have to be told, a sentence each.
     """
 
     def __init__(self, folder: Path, names: Mapping[str, str]) -> None:
         self._folder = folder
         self.names = dict(names)
         self.opened: dict[str, AnnotationFile] = {}
+        self.notes: list[str] = []
 
     def get(self, image: ProjectImage) -> AnnotationFile | None:
         """Return the annotation of an image; None if it has none.
@@ -57,7 +60,14 @@ class AnnotationSet:
         if image.id not in self.names:
             return None
         if image.id not in self.opened:
-            self.opened[image.id] = self._open(image, self.names[image.id])
+            name = self.names[image.id]
+            missing = not (self._folder / name).exists()
+            file = self.opened[image.id] = self._open(image, name)
+            if missing:
+                self.notes.append(
+                    f"{file.path}: the annotation of {image.name} is not there any "
+                    "more; it begins empty."
+                )
         return self.opened[image.id]
 
     def make(self, image: ProjectImage) -> AnnotationFile:
@@ -176,9 +186,11 @@ class AnnotationSet:
             file.close()
 
     def _open(self, image: ProjectImage, name: str) -> AnnotationFile:
-        return AnnotationFile(
+        file = AnnotationFile(
             self._folder / name, image.annotation_axes, image.annotation_shape
         )
+        self.notes += file.notes
+        return file
 
 
 def _new_name(image_id: str) -> str:

@@ -36,12 +36,12 @@ def located(project: Project, image_id: str, path: Path) -> list[ProjectImage]:
         There is nothing at this path.
     """
     path = path.absolute()
-    if not path.exists():
+    if not _exists(path):
         raise FileNotFoundError(f"{path}: there is no such file.")
 
     def beside(known: str) -> str:
         other = path.parent / Path(known).name
-        return str(other) if _is_gone(known) and other.exists() else known
+        return str(other) if _is_gone(known) and _exists(other) else known
 
     image = project.image(image_id)
     known = [source.path for source in image.sources if source.path is not None]
@@ -86,14 +86,22 @@ def resolved(
             folder.resolve() / as_saved.name,
             Path(absolute.get(path, path)),
         )
-        found = [place for place in places if place.is_absolute() and place.exists()]
+        found = [place for place in places if place.is_absolute() and _exists(place)]
         return str((found or [as_saved])[0])
 
     return _mapped(image, find)
 
 
 def _is_gone(path: str | None) -> bool:
-    return path is not None and "://" not in path and not Path(path).exists()
+    return path is not None and "://" not in path and not _exists(Path(path))
+
+
+def _exists(path: Path) -> bool:
+    """Whether something is there; nothing can be where no disk has such a name."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
 
 
 def _mapped(image: ProjectImage, change: Callable[[str], str]) -> ProjectImage:

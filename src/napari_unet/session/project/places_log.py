@@ -6,11 +6,15 @@ erased, so that a kill in between hides none.
 
 from __future__ import annotations
 
+import errno
 import os
-from contextlib import suppress
+import re
 from typing import TYPE_CHECKING
 
-from napari_unet.io.atomic import atomic
+import numpy as np
+
+from napari_unet.core.allocation import full
+from napari_unet.io.atomic import atomic, flush_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,7 +22,10 @@ if TYPE_CHECKING:
 Plane = tuple[int, int]
 """Time point and slice; 0 where the annotation has no such axis."""
 
+HIGHEST_ID = int(np.iinfo(np.int32).max)
+
 _HEADER = "napari-unet places 1"
+_LINE = re.compile(r"([+-]) (\d{1,10}) (\d{1,10})|h (\d{1,10})")
 
 
 class PlacesLog:
@@ -38,9 +45,10 @@ class PlacesLog:
         self.highest = highest
         lines = [f"+ {t} {z}" for t, z in sorted(places)]
         text = "\n".join([_HEADER, *lines, f"h {highest}", ""])
+        self._path = path
         with atomic(path) as temporary:
             temporary.write_text(text, encoding="ascii")
-        self._handle = os.open(path, os.O_WRONLY | os.O_APPEND)
+            temporary.chmod(0o600)
 
     def add(self, plane: Plane) -> None:
         """Note a plane; OSError if the disk is full."""
@@ -62,18 +70,28 @@ class PlacesLog:
 
     def flush(self) -> None:
         """Carry it to the disk; may run in another thread."""
-        os.fsync(self._handle)
-
-    def close(self) -> None:
-        """Let go of the file."""
-        os.close(self._handle)
+        flush_file(self._path)
 
     def _append(self, line: str) -> None:
-        os.write(self._handle, f"{line}\n".encode("ascii"))
+        text = f"{line}\n".encode("ascii")
+        with self._path.open("ab", buffering=0) as file:
+            size = file.tell()
+            if file.write(text) != len(text):
+                # the next line would go on in the middle of this one
+                file.truncate(size)
+                raise full(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), self._path)
 
 
-def read_places(path: Path) -> tuple[set[Plane], int] | None:
+def read_places(
+    path: Path, sizes: Plane = (HIGHEST_ID, HIGHEST_ID)
+) -> tuple[set[Plane], int] | None:
     """Read a log; None if there is none, or none that can be trusted.
+
+    Parameters
+    ----------
+    path : Path
+    sizes : (int, int), optional
+        Time points and slices. A log that names others is of something else.
 
     Returns
     -------
@@ -90,11 +108,14 @@ def read_places(path: Path) -> tuple[set[Plane], int] | None:
     highest = 0
     # What follows the last line break was cut off by a power cut.
     for line in lines[1:-1]:
-        with suppress(ValueError):
-            sign, *numbers = line.split()
-            if sign == "h":
-                highest = max(highest, int(numbers[0]))
-            else:
-                t, z = map(int, numbers)
-                (places.add if sign == "+" else places.discard)((t, z))
-    return places, highest
+        found = _LINE.fullmatch(line)
+        if found is None:
+            return None
+        sign, t, z, value = found.groups()
+        if value:
+            highest = max(highest, int(value))
+        elif int(t) >= sizes[0] or int(z) >= sizes[1]:
+            return None
+        else:
+            (places.add if sign == "+" else places.discard)((int(t), int(z)))
+    return (places, highest) if highest <= HIGHEST_ID else None

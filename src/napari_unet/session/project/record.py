@@ -5,20 +5,23 @@ Arrays are not here but in files beside it; see `session.project.store`.
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING, Any, TypeVar
+from math import prod
+from typing import TYPE_CHECKING, Annotated, Any, Self, TypeVar
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from napari_unet.core.annotations import ClassInfo
+from napari_unet.core.image import AXES
 from napari_unet.core.recipe import Training
 from napari_unet.core.settings import (
     BorderWeights,
     Segmentation,
     Settings,
     explain,
+    shown,
 )
 from napari_unet.io.atomic import atomic
+from napari_unet.io.records import FileName, inside, is_file_name, read_json
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,6 +33,11 @@ PALETTE = ("#56b4e9", "#e69f00", "#009e73", "#cc79a7", "#f0e442", "#d55e00", "#0
 BACKGROUND_COLOUR = "#7f7f9f"
 
 FILE_NAME = "project.json"
+MODELS = "models"
+
+# No axis and no annotation is larger; numpy counts further than disks hold.
+_LONGEST, _MOST, _MOST_PLANES = 2**31 - 1, 2**48, 2**20
+_Place = Annotated[int, Field(ge=0, le=_LONGEST)]
 
 
 class ProjectClass(ClassInfo):
@@ -41,9 +49,9 @@ class ProjectClass(ClassInfo):
 class FinishedPart(Settings):
     """A part of a plane in which unlabelled means background."""
 
-    t: int = Field(0, ge=0)
-    z: int = Field(0, ge=0)
-    box: tuple[tuple[int, int], tuple[int, int]] = Field(
+    t: _Place = 0
+    z: _Place = 0
+    box: tuple[tuple[_Place, _Place], tuple[_Place, _Place]] = Field(
         description="Start and stop in y and x."
     )
 
@@ -52,7 +60,9 @@ class ImageSource(Settings):
     """Where the pixels of one layer came from."""
 
     path: str | None = Field(
-        None, description="File or folder; none if only in memory."
+        None,
+        pattern=r"^[^\x00]*$",
+        description="File or folder; none if only in memory.",
     )
     layer: str = Field("", description="Name of the layer when it was added.")
 
@@ -60,7 +70,9 @@ class ImageSource(Settings):
 class ProjectImage(Settings):
     """An image of the project and what is known of it."""
 
-    id: str = Field(description="Unique in the project, names the annotation's file.")
+    id: FileName = Field(
+        description="Unique in the project, names the annotation's file."
+    )
     name: str
     sources: tuple[ImageSource, ...] = Field(
         min_length=1, description="One layer, or one for each channel."
@@ -68,16 +80,38 @@ class ProjectImage(Settings):
     axes: str = Field(
         description="A letter for each axis of one layer's data; rgb: c last."
     )
-    shape: tuple[int, ...] = Field(description="Of one layer's data.")
-    level: int = Field(0, ge=0, description="Of a multiscale image, 0 the finest.")
+    shape: tuple[Annotated[int, Field(ge=1, le=_LONGEST)], ...] = Field(
+        description="Of one layer's data."
+    )
+    level: int = Field(
+        0, ge=0, le=99, description="Of a multiscale image, 0 the finest."
+    )
     fingerprint: str = Field(description="Of shape and sampled pixels.")
     spacing_um: tuple[float, ...] | None = None
     ticked: bool = Field(True, description="Used for training.")
     annotated: bool = Field(False, description="Whether it has an annotation.")
-    class_of: dict[int, int] = Field(
+    class_of: dict[_Place, Annotated[int, Field(ge=1, le=_LONGEST)]] = Field(
         default_factory=dict, description="Class number of each object, 1 unless here."
     )
     finished: tuple[FinishedPart, ...] = ()
+
+    @model_validator(mode="after")
+    def _axes_fit_the_shape(self) -> Self:
+        letters = set(self.axes)
+        if not {"y", "x"} <= letters <= set(AXES) or len(letters) != len(self.axes):
+            raise ValueError(
+                f"axes are different letters of {AXES} with y and x, found {self.axes}"
+            )
+        if len(self.shape) != len(self.axes) or prod(self.shape) > _MOST:
+            raise ValueError(
+                f"a shape has one size for each of the axes {self.axes} and at most "
+                f"{_MOST} pixels in all, found {self.shape}"
+            )
+        size = dict(zip(self.axes, self.shape, strict=True))
+        planes = size.get("t", 1) * size.get("z", 1)
+        if planes > _MOST_PLANES:
+            raise ValueError(f"at most {_MOST_PLANES} planes are kept, found {planes}")
+        return self
 
     @property
     def annotation_axes(self) -> str:
@@ -95,7 +129,7 @@ class Project(Settings):
 
     id: str
     name: str = "project"
-    version: int = Field(1, description="Of this format.")
+    version: int = Field(1, ge=1, description="Of this format.")
     images: tuple[ProjectImage, ...] = ()
     classes: tuple[ProjectClass, ...] = (ProjectClass(),)
     training: Training = Training()
@@ -153,7 +187,7 @@ class ProjectFile(Settings):
     """
 
     project: Project
-    files: dict[str, str] = Field(default_factory=dict)
+    files: dict[str, FileName] = Field(default_factory=dict)
     origin: str = ""
     saved: str = ""
     absolute: dict[str, str] = Field(default_factory=dict)
@@ -163,6 +197,8 @@ class ProjectFile(Settings):
         text = self.model_dump_json(indent=1)
         with atomic(folder / FILE_NAME) as temporary:
             temporary.write_text(text, encoding="utf-8")
+            if not self.saved:
+                temporary.chmod(0o600)
 
     @classmethod
     def read(cls, folder: Path) -> ProjectFile:
@@ -176,17 +212,19 @@ class ProjectFile(Settings):
             The file is damaged, or of a newer napari-unet.
         """
         path = folder / FILE_NAME
-        if not path.is_file():
-            raise FileNotFoundError(f"{folder}: is no project, it has no {FILE_NAME}.")
         try:
-            found = json.loads(path.read_text(encoding="utf-8"))
+            found = read_json(path)
+        except FileNotFoundError:
+            told = f"{folder}: is no project, it has no {FILE_NAME}."
+            raise FileNotFoundError(told) from None
+        try:
             version = found["project"]["version"]
-        except (ValueError, KeyError, TypeError) as error:
+        except (KeyError, TypeError, IndexError) as error:
             raise ValueError(f"{path}: the project file is damaged.") from error
         known = Project.model_fields["version"].default
-        if not isinstance(version, int) or version > known:
+        if isinstance(version, int) and version > known:
             raise ValueError(
-                f"{path}: is of a newer napari-unet (format {version}); "
+                f"{path}: is of a newer napari-unet (format {shown(version)}); "
                 f"formats up to {known} are read."
             )
         try:
@@ -195,6 +233,54 @@ class ProjectFile(Settings):
             raise ValueError(
                 f"{path}: the project file is damaged: {explain(error)}"
             ) from error
+
+    @model_validator(mode="after")
+    def _each_has_its_own(self) -> Self:
+        kind = ".tif" if self.saved else ".raw"
+        for name in self.files.values():
+            if not name.endswith(kind):
+                raise ValueError(f"annotations are files *{kind}, found {name}")
+        ids = [image.id.lower() for image in self.project.images]
+        names = [name.lower() for name in self.files.values()]
+        for what, given in (("images", ids), ("files", names)):
+            if len(set(given)) != len(given):
+                twice = next(one for one in given if given.count(one) > 1)
+                raise ValueError(f"two {what} cannot be called the same, found {twice}")
+        return self
+
+    def annotation(self, folder: Path, image_id: str) -> Path | None:
+        """Return the file of an annotation in the project's folder; None if none.
+
+        Raises
+        ------
+        ValueError
+            It is a link, or no file.
+        """
+        name = self.files.get(image_id)
+        return None if name is None else inside(folder, name)
+
+    def confined(self) -> tuple[ProjectFile, tuple[str, ...]]:
+        """Return it without models outside its folder, and a sentence on each.
+
+        A project that somebody else may have written names no files of this person.
+        """
+        project = self.project
+        outside = [m for m in (*project.models, project.start) if m and not _is_own(m)]
+        start = None if project.start in outside else project.start
+        models = tuple(m for m in project.models if m not in outside)
+        notes = tuple(
+            f"{shown(model, 300)}: this model is not in the project's folder and is no "
+            "longer listed; choose it again if you know it."
+            for model in dict.fromkeys(outside)
+        )
+        kept = project.replace(models=models, start=start)
+        return self.replace(project=kept), notes
+
+
+def _is_own(model: str) -> bool:
+    """Whether a model lies in the folder of a project's models."""
+    folder, _, name = model.partition("/")
+    return folder == MODELS and is_file_name(name)
 
 
 def _reverted(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,14 +16,22 @@ from filelock import FileLock, Timeout
 from platformdirs import user_data_path
 
 from napari_unet.core.annotations import FIRST_OBJECT
-from napari_unet.core.stored import Stored
-from napari_unet.session.project.annotation_file import log_of, plane_index
-from napari_unet.session.project.places_log import read_places
+from napari_unet.io.records import inside
+from napari_unet.session.project.annotation_file import (
+    known_places,
+    log_of,
+    opened,
+    plane_index,
+)
 from napari_unet.session.project.record import FILE_NAME, ProjectFile
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from napari_unet.core.image import ArrayLike
     from napari_unet.session.project.record import ProjectImage
+
+_log = logging.getLogger(__name__)
 
 _LOCK_NAME = "open.lock"
 
@@ -103,7 +112,9 @@ def fingerprint(array: ArrayLike, axes: str) -> str:
     return f"{size} {dtype.name} {digest.hexdigest()}"
 
 
-def find_projects(root: Path, fingerprint: str) -> list[FoundProject]:
+def find_projects(
+    root: Path, fingerprint: str, tell: Callable[[str], None] = _log.warning
+) -> list[FoundProject]:
     """Find the projects that hold an image and any annotation, latest first.
 
     Parameters
@@ -111,18 +122,20 @@ def find_projects(root: Path, fingerprint: str) -> list[FoundProject]:
     root : Path
         Folder of projects.
     fingerprint : str
-        Of the image. Projects that cannot be read are passed over.
+        Of the image.
+    tell : callable
+        Takes a sentence about each project that cannot be read; it is passed over.
     """
     found = []
     for file in root.glob(f"*/{FILE_NAME}"):
-        with suppress(OSError, ValueError):
-            kept = ProjectFile.read(file.parent)
-            images = [i for i in kept.project.images if i.fingerprint == fingerprint]
-            work = {i.id: _work(file.parent, i, kept) for i in kept.project.images}
-            if images and not kept.saved and any(slices for slices, _ in work.values()):
-                found.append(
-                    _describe(file.parent, kept, images[0], work[images[0].id])
-                )
+        try:
+            project = _look_into(file.parent, fingerprint)
+        except FileNotFoundError:
+            continue  # removed meanwhile
+        except Exception as error:  # one that is damaged keeps no other from anybody
+            tell(f"{file.parent}: this project was passed over. {error}")
+        else:
+            found += [project] if project is not None else []
     return sorted(found, key=lambda project: project.modified, reverse=True)
 
 
@@ -133,7 +146,10 @@ def lock(folder: Path) -> FileLock:
     ------
     ProjectLockedError
         It is open elsewhere.
+    ValueError
+        Something else than a file has the lock's name, such as a link.
     """
+    inside(folder, _LOCK_NAME)
     held = FileLock(folder / _LOCK_NAME, timeout=_LOCK_WAIT_S, poll_interval=0.05)
     try:
         # Some network drives know no locks: better to work there without.
@@ -144,6 +160,18 @@ def lock(folder: Path) -> FileLock:
             f"{folder}: the project is open in another napari window."
         ) from None
     return held
+
+
+def _look_into(folder: Path, fingerprint: str) -> FoundProject | None:
+    """Return what a project has of an image; None if that is nothing."""
+    kept = ProjectFile.read(folder)
+    images = [i for i in kept.project.images if i.fingerprint == fingerprint]
+    if kept.saved or not images:
+        return None
+    work = {i.id: _work(folder, i, kept) for i in kept.project.images}
+    if not any(slices for slices, _ in work.values()):
+        return None
+    return _describe(folder, kept, images[0], work[images[0].id])
 
 
 def _block(along: float, size: int) -> slice:
@@ -177,15 +205,16 @@ def _describe(
 
 def _work(folder: Path, image: ProjectImage, kept: ProjectFile) -> tuple[int, int]:
     """Count annotated planes and objects of an image."""
-    path = folder / kept.files.get(image.id, "")
-    logged = read_places(log_of(path)) if path.is_file() else None
-    if logged is None:
+    path = kept.annotation(folder, image.id)
+    if path is None or not path.is_file() or not path.stat().st_size:
         return 0, 0
-    places, highest = logged
-    array = np.asarray(Stored(str(path), image.annotation_shape, "int32").open())
+    inside(folder, log_of(path).name)
+    axes, shape = image.annotation_axes, image.annotation_shape
+    places, highest = known_places(path, axes, shape)
+    array = opened(path, shape)
     slices, ids = 0, _Ids(highest)
     for t, z in places:
-        plane = array[plane_index(image.annotation_axes, t, z)[0]]
+        plane = array[plane_index(axes, t, z)[0]]
         slices += ids.add(plane)
     return slices, ids.count
 
@@ -206,7 +235,7 @@ class _Ids:
             return bool(values[-1])
         if not plane.any():
             return False
-        self._table[np.minimum(plane, len(self._table) - 1)] = True
+        self._table[np.clip(plane, 0, len(self._table) - 1)] = True
         return True
 
     @property

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 import shutil
+from contextlib import suppress
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -15,12 +17,13 @@ from uuid import uuid4
 import numpy as np
 
 from napari_unet.core.image import AXES
-from napari_unet.io.atomic import atomic
+from napari_unet.io.atomic import atomic, remove_strays
 from napari_unet.io.export import write_labels
 from napari_unet.io.images import read_labels
+from napari_unet.io.records import is_real_folder, private_folder
 from napari_unet.session.project.annotation_file import AnnotationFile
 from napari_unet.session.project.image_paths import relative, resolved
-from napari_unet.session.project.record import FILE_NAME, ProjectFile
+from napari_unet.session.project.record import FILE_NAME, MODELS, ProjectFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -29,7 +32,9 @@ if TYPE_CHECKING:
 
     from napari_unet.session.project.record import Project, ProjectImage
 
-MODELS = "models"
+
+# In characters, of up to four bytes each.
+_LONGEST_NAME = 40
 
 
 def save_folder(
@@ -57,10 +62,12 @@ def save_folder(
     """
     _check_target(folder, project)
     folder.mkdir(parents=True, exist_ok=True)
+    remove_strays(folder)
+    remove_strays(folder / MODELS)
     names: dict[str, str] = {}
     for image in project.images:
         if image.id in files:
-            name = f"{_plain(image.name)} annotation.tif"
+            name = f"{_plain(image.name)[:_LONGEST_NAME]} annotation.tif"
             names[image.id] = _unused(name, names.values())
             _write(folder / names[image.id], image, files[image.id])
     absolute: dict[str, str] = {}
@@ -74,8 +81,10 @@ def save_folder(
     ).write(folder)
 
 
-def working_copy(folder: Path, root: Path) -> Path:
+def working_copy(folder: Path, root: Path) -> tuple[Path, tuple[str, ...]]:
     """Return the folder to work in: `folder` itself, or the copy of a saved one.
+
+    And what was left out of a copy that was made now, a sentence each.
 
     A folder that was opened before, and not saved anew since, has a copy already; it
     has all that was done in it.
@@ -87,36 +96,38 @@ def working_copy(folder: Path, root: Path) -> Path:
     """
     kept = ProjectFile.read(folder)
     if not kept.saved:
-        return folder
+        return folder, ()
     for known in root.glob(f"*/{FILE_NAME}"):
-        try:
+        with suppress(OSError, ValueError):
             if ProjectFile.read(known.parent).origin == kept.saved:
-                return known.parent
-        except (OSError, ValueError):
-            continue
+                return known.parent, ()
     return _import(folder, kept, root)
 
 
 def folder_name(name: str) -> str:
     """Return a name for a new project's folder, that no other has."""
-    return f"{_plain(name)[:40]}-{uuid4().hex[:8]}"
+    return f"{_plain(name)[:_LONGEST_NAME]}-{uuid4().hex[:8]}"
 
 
-def _import(folder: Path, kept: ProjectFile, root: Path) -> Path:
-    root.mkdir(parents=True, exist_ok=True)
+def _import(
+    folder: Path, kept: ProjectFile, root: Path
+) -> tuple[Path, tuple[str, ...]]:
+    remove_strays(private_folder(root))
+    kept, notes = kept.confined()
     target = root / folder_name(kept.project.name)
     files = {}
     images = tuple(resolved(i, folder, kept.absolute) for i in kept.project.images)
     with atomic(target) as temporary:
-        (temporary / MODELS).mkdir(parents=True)
+        temporary.mkdir(mode=0o700)
         for image in images:
-            if image.id in kept.files:
+            path = kept.annotation(folder, image.id)
+            if path is not None:
                 files[image.id] = f"annotation-{image.id}.raw"
-                _read(folder / kept.files[image.id], image, temporary / files[image.id])
+                _read(path, image, temporary / files[image.id])
         models = _copy_models(kept.project, folder, temporary)
         project = kept.project.replace(images=images, **models)
         ProjectFile(project=project, files=files, origin=kept.saved).write(temporary)
-    return target
+    return target, notes
 
 
 def _write(path: Path, image: ProjectImage, file: AnnotationFile) -> None:
@@ -129,20 +140,21 @@ def _write(path: Path, image: ProjectImage, file: AnnotationFile) -> None:
 
 def _read(path: Path, image: ProjectImage, target: Path) -> None:
     """Make a memory map of a TIFF."""
-    file = AnnotationFile(target, image.annotation_axes, image.annotation_shape)
     labels = read_labels(path)
     # Axes of length one are not in the file, and t may come back as z: what holds is
     # their order.
     order = [a for a in AXES if a in labels.axes]
-    stack = np.asarray(labels.data).transpose([labels.axes.index(a) for a in order])
-    size = dict(zip(file.axes, file.shape, strict=True))
+    turn = [labels.axes.index(a) for a in order]
+    found = tuple(labels.data.shape[axis] for axis in turn)
+    size = dict(zip(image.annotation_axes, image.annotation_shape, strict=True))
     shape = tuple(size.get(axis, 1) for axis in "tzyx")
-    if stack.size != np.prod(shape) or stack.shape[-2:] != shape[-2:]:
-        file.close()
+    if prod(found) != prod(shape) or found[-2:] != shape[-2:]:
         raise ValueError(
-            f"{path}: the annotation of {image.name} has the shape {file.shape}, "
-            f"found {labels.data.shape}."
+            f"{path}: the annotation of {image.name} has the shape "
+            f"{image.annotation_shape}, found {labels.data.shape}."
         )
+    stack = np.asarray(labels.data).transpose(turn)
+    file = AnnotationFile(target, image.annotation_axes, image.annotation_shape)
     planes: NDArray[Any] = stack.reshape(shape)
     for t, z in file.planes:
         file.load(t, z, planes[t, z])
@@ -164,11 +176,16 @@ def _check_target(folder: Path, project: Project) -> None:
 
 def _copy_models(project: Project, source: Path, folder: Path) -> dict[str, Any]:
     """Copy all models into a folder; return the fields that name them, relative."""
+    for there in (source / MODELS, folder / MODELS):
+        if not is_real_folder(there):
+            raise ValueError(f"{there}: is a link, and is not opened.")
     (folder / MODELS).mkdir(exist_ok=True)
     copied: dict[str, str] = {}
     own = sorted(p for p in (source / MODELS).glob("*") if not p.name.startswith("."))
-    for path in (*own, *(source / model for model in project.models)):
-        if path.is_file() and str(path) not in copied:
+    named = [source / model for model in project.models]
+    for path in (*own, *(p for p in named if p not in own)):
+        # a link in the project leads to what is not part of it
+        if path.is_file() and not (path in own and path.is_symlink()):
             name = _unused(path.name, [Path(c).name for c in copied.values()])
             copied[str(path)] = f"{MODELS}/{name}"
             with atomic(folder / MODELS / name) as temporary:

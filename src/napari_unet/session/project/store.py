@@ -13,10 +13,17 @@ from uuid import uuid4
 
 from psygnal import Signal
 
+from napari_unet.io.atomic import remove_strays
+from napari_unet.io.records import is_real_folder, private_folder
 from napari_unet.session.preferences import Preferences
 from napari_unet.session.project.annotation_set import AnnotationSet
 from napari_unet.session.project.image_paths import is_missing, located
-from napari_unet.session.project.record import Project, ProjectFile, ProjectImage
+from napari_unet.session.project.record import (
+    MODELS,
+    Project,
+    ProjectFile,
+    ProjectImage,
+)
 from napari_unet.session.project.recovery import (
     FoundProject,
     ProjectLockedError,
@@ -26,7 +33,6 @@ from napari_unet.session.project.recovery import (
     lock,
 )
 from napari_unet.session.project.saved_folder import (
-    MODELS,
     folder_name,
     save_folder,
     working_copy,
@@ -35,7 +41,7 @@ from napari_unet.session.project.saving import Saving
 from napari_unet.session.project.steps import Step, Steps
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     from filelock import FileLock
@@ -61,15 +67,23 @@ class ProjectStore:
     """The annotation of an image (its id) is another one now, or was removed."""
     trouble = Signal(str)
     """Saving failed; a sentence. It is tried again."""
+    noted = Signal(str)
+    """Something was left out or lost in opening the project; a sentence."""
 
     def __init__(
-        self, folder: Path, kept: ProjectFile, held: FileLock, is_new: bool = False
+        self,
+        folder: Path,
+        kept: ProjectFile,
+        held: FileLock,
+        is_new: bool = False,
+        notes: Iterable[str] = (),
     ) -> None:
         self.folder = folder
         self.autosave_seconds: float = Preferences().autosave_seconds
         self._project = kept.project
         self._origin = kept.origin
         self._annotations = AnnotationSet(folder, kept.files)
+        self._annotations.notes += notes
         self._lock = held
         self._steps = Steps()
         self._saving = Saving(
@@ -82,7 +96,8 @@ class ProjectStore:
     def create(cls, root: Path, name: str = "project") -> ProjectStore:
         """Make a new project in a folder of projects; OSError if it cannot be."""
         folder = root / folder_name(name)
-        folder.mkdir(parents=True)
+        remove_strays(private_folder(root))
+        folder.mkdir(mode=0o700)
         held = lock(folder)
         kept = ProjectFile(project=Project(id=uuid4().hex, name=name))
         kept.write(folder)
@@ -106,10 +121,19 @@ class ProjectStore:
             There is no project, or it is damaged or of a newer version; nothing is
             changed.
         """
-        folder = working_copy(folder, root or default_root())
+        root = root or default_root()
+        folder, notes = working_copy(folder, root)
         held = lock(folder)
         try:
-            return cls(folder, ProjectFile.read(folder), held)
+            kept = ProjectFile.read(folder)
+            if not is_real_folder(folder / MODELS):
+                raise ValueError(f"{folder / MODELS}: is a link, and is not opened.")
+            if folder.resolve().parent != root.resolve():
+                kept, notes = kept.confined()
+            # who holds the lock is the only one who writes there
+            remove_strays(folder, age_s=0)
+            remove_strays(folder / MODELS)
+            return cls(folder, kept, held, notes=notes)
         except BaseException:
             held.release()
             raise
@@ -123,7 +147,7 @@ class ProjectStore:
     def run_folder(self) -> Path:
         """Models and checkpoints of the project's runs."""
         folder = self.folder / MODELS
-        folder.mkdir(exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
         return folder
 
     def update(self, project: Project, what: str = "") -> None:
@@ -272,6 +296,8 @@ class ProjectStore:
         """Save in the background what is due; to be called a few times a second."""
         if self._closed:
             return
+        while self._annotations.notes:
+            self.noted.emit(self._annotations.notes.pop(0))
         sentence = self._saving.tick(self.autosave_seconds)
         if sentence:
             self.trouble.emit(sentence)

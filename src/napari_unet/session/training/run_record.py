@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import logging
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Self
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from napari_unet.core.recipe import Training
-from napari_unet.core.settings import Settings
+from napari_unet.core.settings import Settings, explain
 from napari_unet.io.atomic import atomic
 from napari_unet.io.model_file import SUFFIX
+from napari_unet.io.records import FileName, inside, private_folder, read_json
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import datetime
     from pathlib import Path
 
 _FILE = "run.json"
 _CHECKPOINT_SUFFIX = f".checkpoint{SUFFIX}"
 _SMALLEST_PATCH = 4
+# In characters of up to four bytes: with all suffixes a disk has to hold it.
+_LONGEST_TITLE = 40
+
+_Index = Annotated[int, Field(ge=0, le=2**31 - 1)]
+
+_log = logging.getLogger(__name__)
 
 
 class RunRecord(Settings):
@@ -27,30 +36,56 @@ class RunRecord(Settings):
     Files are named without their folder: a project may be moved.
     """
 
-    name: str = Field(description="Of the model, without suffix.")
+    name: FileName = Field(description="Of the model, without suffix.")
     settings: Training
     start: str | None = Field(None, description="Model file it started from.")
     images: tuple[str, ...] = Field(description="Ids in the project.")
-    places: tuple[tuple[tuple[int, int | None], ...], ...] = Field(
+    places: tuple[tuple[tuple[_Index, _Index | None], ...], ...] = Field(
         description="Planes or volumes of each image that it began with."
     )
-    classes: int = Field(1, ge=1, description="Foreground classes.")
+    classes: int = Field(1, ge=1, le=253, description="Foreground classes.")
+
+    @model_validator(mode="after")
+    def _places_of_each_image(self) -> Self:
+        if len(self.places) != len(self.images) or not self.images:
+            raise ValueError(
+                f"each image has its places, found {len(self.places)} lists of places "
+                f"for {len(self.images)} images"
+            )
+        return self
 
     @classmethod
-    def read(cls, folder: Path) -> RunRecord | None:
-        """Read the run that was interrupted; None if none was, or it cannot go on."""
+    def read(
+        cls, folder: Path, tell: Callable[[str], None] = _log.warning
+    ) -> RunRecord | None:
+        """Read the run that was interrupted; None if none was, or it cannot go on.
+
+        Parameters
+        ----------
+        folder : Path
+        tell : callable
+            Takes a sentence if there is a record that cannot be read.
+        """
+        path = folder / _FILE
         try:
-            text = (folder / _FILE).read_text(encoding="utf-8")
-            record = cls.model_validate_json(text)
-        except (OSError, ValidationError):
+            record = cls.model_validate(read_json(path))
+            inside(folder, record.checkpoint(folder).name)
+        except FileNotFoundError:
             return None
-        return record if record.checkpoint(folder).exists() else None
+        except ValidationError as error:
+            tell(f"{path}: the interrupted training cannot go on: {explain(error)}")
+            return None
+        except (OSError, ValueError) as error:
+            tell(f"The interrupted training cannot go on: {error}")
+            return None
+        return record if record.checkpoint(folder).is_file() else None
 
     def write(self, folder: Path) -> None:
         """Write it down in the folder of the runs."""
-        folder.mkdir(parents=True, exist_ok=True)
+        private_folder(folder)
         with atomic(folder / _FILE) as temporary:
             temporary.write_text(self.model_dump_json(indent=1), encoding="utf-8")
+            temporary.chmod(0o600)
 
     def remove(self, folder: Path) -> None:
         """Forget it: the run came to its end, or is not to go on."""
@@ -76,7 +111,7 @@ def latest_model(folder: Path) -> Path | None:
     models = [
         (path.stat().st_mtime, path)
         for path in folder.glob(f"*{SUFFIX}")
-        if not path.name.endswith(_CHECKPOINT_SUFFIX)
+        if not path.name.endswith(_CHECKPOINT_SUFFIX) and path.is_file()
     ]
     return max(models)[1] if models else None
 
@@ -97,7 +132,7 @@ def name_for_run(title: str, now: datetime, folder: Path) -> str:
         Such as "nuclei 2026-11-21 14.03", without suffix.
     """
     words = re.sub(r'[<>:"/\\|?*\x00-\x1f]+', " ", title)
-    words = " ".join(words.split()).strip(" .")[:60] or "model"
+    words = " ".join(words.split()).strip(" .")[:_LONGEST_TITLE] or "model"
     stem = f"{words} {now:%Y-%m-%d %H.%M}"
     names = [stem, *(f"{stem} ({n})" for n in range(2, 1000))]
     suffixes = (SUFFIX, _CHECKPOINT_SUFFIX)
