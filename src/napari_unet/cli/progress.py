@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import sys
 from contextlib import closing, contextmanager
@@ -49,11 +50,16 @@ class ProgressLine:
         if self._width:
             sys.stderr.write("\r" + " " * self._width + "\r")
             self._width = 0
-        sys.stderr.write(text + "\n")
+        sys.stderr.write(printable(text) + "\n")
         sys.stderr.flush()
 
     def _write(self, line: str) -> None:
         if self._terminal:
+            # a line that wraps could not be rewritten
+            columns = shutil.get_terminal_size().columns - 1
+            line = printable(line)
+            if len(line) > columns:
+                line = "…" + line[1 - columns :]
             sys.stderr.write("\r" + line.ljust(self._width))
             self._width = len(line)
             sys.stderr.flush()
@@ -81,6 +87,11 @@ class Countdown:
         made = progress - self._before
         passed = monotonic() - self._began
         return passed * (1 - progress) / made if made > 0 else None
+
+
+def printable(text: str) -> str:
+    """Escape, as Python does, what moves the cursor or has no sign, as names may."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def clock(seconds: float) -> str:
