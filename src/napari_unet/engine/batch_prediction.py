@@ -66,7 +66,7 @@ def predict_files(
     predictor.folder.check_targets(files)
     with predictor.folder.claimed(predictor.makes(axes)):
         left = deque(enumerate(files, start=1))
-        put_off = done = 0
+        put_off = done = failed = made = 0
         while left:
             number, file = left.popleft()
             yield FileBegun(str(file), number, len(files))
@@ -76,6 +76,7 @@ def predict_files(
                 with closing(steps):
                     for event in steps:
                         if isinstance(event, FilePredicted):
+                            made += not event.there
                             event = replace(event, progress=(done + 1) / len(files))
                         yield event
             except Busy:
@@ -91,8 +92,11 @@ def predict_files(
                 problem = str(error) or "the memory does not suffice."
             put_off, done = 0, done + 1
             if problem is not None:
+                failed += 1
                 told = _named(problem, file)
                 yield FilePredicted(str(file), 0, done / len(files), told)
+        if made and not failed:
+            predictor.note()
 
 
 def _named(problem: str, file: Path) -> str:

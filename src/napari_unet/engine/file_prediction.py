@@ -118,16 +118,6 @@ class FilePredictor:
                 cells = yield from self._on_disk(file, image, kinds, made)
             else:
                 cells = yield from self._in_memory(file, image, kinds, made)
-            self.folder.note(
-                {
-                    "model": self._model,
-                    "sha256": self._sha256,
-                    "prediction": self._used().model_dump(
-                        exclude={"device", "tile", "memory_gb"}
-                    ),
-                    "segmentation": self._segmentation.model_dump(),
-                }
-            )
         yield FilePredicted(str(file), cells, 1.0, notes=image.notes)
 
     def makes(self, axes: str | None = None) -> dict[str, Any]:
@@ -143,6 +133,19 @@ class FilePredictor:
             settings["tile"] = self._settings.tile
         settings |= {"axes": axes} | self._segmentation.model_dump()
         return {"model_sha256": self._sha256, "settings": settings}
+
+    def note(self) -> None:
+        """Note in the folder what a run used that came to its end."""
+        self.folder.note(
+            {
+                "model": self._model,
+                "sha256": self._sha256,
+                "prediction": self._used().model_dump(
+                    exclude={"device", "tile", "memory_gb"}
+                ),
+                "segmentation": self._segmentation.model_dump(),
+            }
+        )
 
     def _used(self) -> Prediction:
         return self._settings.replace(precision=self._network.precision)

@@ -23,7 +23,7 @@ KINDS = ("probabilities", "classes", "instances")
 RECORD = "prediction.json"
 UNFINISHED = "unfinished"
 
-_NOTE = "The last run that wrote here; each result tells itself what it was made from."
+_NOTE = "The last complete run; each result tells itself what it was made from."
 
 
 class PredictionFolder:
