@@ -26,6 +26,7 @@ from napari_unet.core.events import (
 from napari_unet.core.settings import Prediction, Segmentation
 from napari_unet.io.images import find
 from napari_unet.io.model_file import load_model
+from napari_unet.io.names import image_name
 from napari_unet.io.prediction_folder import KINDS, PredictionFolder
 from napari_unet.io.starters import model_path
 
@@ -140,7 +141,7 @@ class Batch:
             for event in running:
                 if isinstance(event, FileBegun):
                     self._total = event.total
-                    name = Path(event.path).name
+                    name = _shown(event.path)
                     count, told = f"{event.number}/{event.total}", {}
                     left = Countdown()
                 elif isinstance(event, TileDone):
@@ -184,7 +185,7 @@ class Batch:
         return 1 if problems else 0
 
     def _take(self, event: FilePredicted, told: dict[str, Any]) -> None:
-        name = Path(event.path).name
+        name = _shown(event.path)
         row: dict[str, Any] = {"image": event.path}
         if event.there:
             self._line.say(f"{name}: is there already")
@@ -207,6 +208,12 @@ class _Noted(NamedTuple):
 
     name: str
     notes: tuple[str, ...]
+
+
+def _shown(path: str) -> str:
+    """Return the name of a file, or of an image that is one of several in it."""
+    file, image = Path(path).name, image_name(path)
+    return file if file.startswith(image) else image
 
 
 def saved_kinds(text: str) -> tuple[str, ...]:

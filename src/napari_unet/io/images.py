@@ -16,7 +16,7 @@ import numpy as np
 from napari_unet.core.blocks import cut
 from napari_unet.core.image import Image
 from napari_unet.io import ome_zarr
-from napari_unet.io.names import image_name
+from napari_unet.io.names import glob_pattern, image_name
 from napari_unet.io.pixels import Pixels
 
 if TYPE_CHECKING:
@@ -157,7 +157,7 @@ def _expand(given: str | Path) -> list[Path]:
     path = Path(given)
     # A file whose own name has brackets wins over the pattern it would be.
     if not path.exists() and has_magic(str(given)):
-        matches = [Path(match) for match in glob(str(given), recursive=True)]
+        matches = [Path(match) for match in glob(glob_pattern(given), recursive=True)]
         images = sorted(filter(_is_image, matches), key=_natural)
         if not images:
             raise FileNotFoundError(f"{given}: no image matches ({_formats()}).")

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
@@ -174,7 +173,7 @@ def _card(header: Mapping[str, str], path: Path) -> ModelCard:
         )
     try:
         card = ModelCard.model_validate(json.loads(header["card"]))
-    except (KeyError, json.JSONDecodeError, ValidationError) as error:
+    except (KeyError, ValueError, RecursionError) as error:
         raise ValueError(
             f"{path} has a damaged model card: {str(error).splitlines()[0]}."
         ) from error
