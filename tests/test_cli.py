@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -118,14 +119,116 @@ def test_a_second_run_skips_what_is_complete(data: Path, tmp_path: Path) -> None
 def test_predictions_of_other_settings_or_precision_are_not_mixed(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command = ["predict", data / "model.safetensors", data / "images"]
+    image = data / "images" / "field0.tif"
+    command = ["predict", data / "model.safetensors", image]
     command += ["--output", tmp_path, "--save", "classes", "--device", "cpu"]
     assert main([str(part) for part in command]) == 0
     noted = json.loads((tmp_path / "prediction.json").read_text())
     other = {"fp32": "bf16", "bf16": "fp32"}[noted["prediction"]["precision"]]
-    for change in (("--threshold", "0.7"), ("--precision", other)):
-        told = failing(capsys, *command, *change)
-        assert "with other weights or settings" in told
+    for name, value in (("threshold", "0.7"), ("precision", other), ("axes", "yx")):
+        told = failing(capsys, *command, f"--{name}", value)
+        assert "is a result of other settings: " in told
+        assert f"instead of {value}; use another folder or --overwrite." in told
+
+
+def test_a_batch_goes_on_behind_bad_files_and_lists_them_at_the_end(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, report = tmp_path / "in", tmp_path / "report.json"
+    source.mkdir()
+    for number in range(4):
+        name = f"field{number}.tif"
+        shutil.copy(data / "images" / f"field{number % 3}.tif", source / name)
+    (source / "field1.tif").write_bytes(b"no image")
+    (source / "field2\n\x1b[2J.tif").write_bytes(b"no image")
+    command = ["predict", str(data / "model.safetensors"), str(source), "--save"]
+    command += ["instances", "--output", str(tmp_path / "out"), "--device", "cpu"]
+    assert main([*command, "--json", str(report)]) == 1
+    told = capsys.readouterr().err
+    assert "\x1b" not in told
+    end = told.splitlines()[-3:]
+    assert end[0] == "3 of 5 images are done; not done:"
+    assert [line.split(": ")[:3] for line in end[1:]] == [
+        ["napari-unet", str(source / name), "cannot be read as an image"]
+        for name in ("field1.tif", "field2\\n\\x1b[2J.tif")
+    ]
+    rows = json.loads(report.read_text())["images"]
+    assert [Path(row["image"]).name for row in rows if "cells" in row] == [
+        f"field{n}.tif" for n in (0, 2, 3)
+    ]
+    assert ["cannot be read" in r["problem"] for r in rows if "problem" in r] == [
+        True
+    ] * 2
+
+
+def test_ctrl_c_in_a_batch_says_what_was_done(
+    data: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from napari_unet.cli.progress import ProgressLine
+
+    say, report = ProgressLine.say, tmp_path / "report.json"
+
+    def press(line: ProgressLine, text: str) -> None:
+        say(line, text)
+        if text.startswith("field1.tif: done"):
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(ProgressLine, "say", press)
+    command = ["predict", str(data / "model.safetensors"), str(data / "images")]
+    command += ["--output", str(tmp_path / "out"), "--json", str(report)]
+    assert main([*command, "--device", "cpu"]) == 130
+    assert "interrupted; 2 of 3 images are done" in capsys.readouterr().err
+    assert len(json.loads(report.read_text())["images"]) == 2
+    kinds = sorted(p.name for p in (tmp_path / "out").iterdir())
+    assert kinds == ["classes", "instances", "probabilities"]
+
+
+@pytest.mark.parametrize("command", ["predict", "evaluate", "train", "info"])
+def test_a_report_that_cannot_be_written_is_found_out_before_the_work(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    images, output = data / "images", ("--output", tmp_path / "out")
+    arguments: tuple[str | Path, ...] = {
+        "predict": (data / "model.safetensors", images, *output),
+        "evaluate": (data / "labels", data / "labels"),
+        "train": (images, data / "labels", *output),
+        "info": (),
+    }[command]
+    label = data / "labels" / "field0.tif"
+    before = label.read_bytes()
+    for report, sentence in (
+        (tmp_path / "none" / "r.json", "its folder does not exist"),
+        (tmp_path, "found the folder"),
+        (label, "is no JSON file, so it is not replaced"),
+    ):
+        told = failing(capsys, command, *arguments, "--json", report)
+        assert sentence in told
+    assert label.read_bytes() == before
+    assert not list(tmp_path.iterdir())
+
+
+def test_ctrl_c_before_the_first_step_promises_no_checkpoint(
+    data: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from napari_unet.cli import train
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(train, "follow", interrupt)
+    command = ["train", str(data / "images"), str(data / "labels"), "--steps", "2"]
+    command += ["--labels", "instances", "--output", str(tmp_path / "m.safetensors")]
+    (tmp_path / "m.checkpoint.safetensors").write_bytes(b"of an earlier run")
+    assert main([*command, *SMALL]) == 130
+    told = capsys.readouterr().err
+    assert "nothing is kept of this run" in told
+    assert "--resume" not in told
 
 
 def test_training_resumes_to_the_same_model(data: Path, tmp_path: Path) -> None:
@@ -364,7 +467,7 @@ def test_a_full_disk_is_told_and_leaves_nothing(data: Path, tmp_path: Path) -> N
     )
     assert done.returncode == 1, done.stderr
     assert "cannot be written" in done.stderr.splitlines()[-1]
-    assert [p.name for p in tmp_path.rglob("*") if p.is_file()] == ["prediction.json"]
+    assert not [p for p in tmp_path.rglob("*") if p.is_file()]
 
 
 def test_a_newer_or_damaged_model_is_told(

@@ -415,7 +415,9 @@ def test_the_class_of_a_cell_is_named_where_probabilities_tell_it(tmp_path):
 
 def test_nothing_is_written_where_the_folder_cannot_be(tmp_path):
     (tmp_path / "out").write_text("a file")
-    with pytest.raises(OSError, match="no such folder can be made, file exists"):
+    with pytest.raises(
+        OSError, match="folder cannot be made, a file of this name exists"
+    ):
         list(export_job.run(_export_job(tmp_path)))
     assert (tmp_path / "out").read_text() == "a file"
 

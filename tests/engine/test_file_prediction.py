@@ -57,9 +57,10 @@ def predictor(model, folder, file, kinds=KINDS, settings=CPU, segmentation=ALL):
     if not path.exists():
         save_model(model, path)
     outputs = PredictionFolder(folder, kinds)
-    outputs.claim(path, settings, segmentation)
-    made = FilePredictor(network, model.card, settings, segmentation, outputs, SIZES)
-    return made.events(file, None, kinds)
+    made = FilePredictor(
+        network, model.card, settings, segmentation, outputs, path, SIZES
+    )
+    return made.events(file)
 
 
 def told(running, kind):
@@ -101,9 +102,7 @@ def test_a_zarr_gives_what_a_tiff_gives(tmp_path, ndim, shape, axes):
     np.testing.assert_array_equal(zarr["classes"], tiff["classes"])
     np.testing.assert_array_equal(zarr["instances"], tiff["instances"])
     assert cells[0] == cells[1] > 3
-    assert sorted(p.name for p in (tmp_path / "zarr").iterdir()) == [
-        *sorted([*KINDS, "prediction.json"])
-    ]
+    assert sorted(p.name for p in (tmp_path / "zarr").iterdir()) == sorted(KINDS)
 
 
 def test_an_image_of_other_pixels_is_resampled_as_in_memory(tmp_path):
@@ -138,7 +137,7 @@ def test_only_cells_leave_no_probabilities_behind(tmp_path):
     kinds = ("instances",)
     list(predictor(model, tmp_path / "out", tmp_path / "a.zarr", kinds))
     names = sorted(p.name for p in (tmp_path / "out").iterdir())
-    assert names == ["instances", "prediction.json"]
+    assert names == ["instances"]
     np.testing.assert_array_equal(
         outputs(tmp_path / "out", "zarr", kinds)["instances"],
         outputs(tmp_path / "all", "zarr", kinds)["instances"],
@@ -162,7 +161,7 @@ def test_what_is_not_finite_is_told_before_anything_is_written(tmp_path):
     write_weights(tmp_path / "a.zarr", pixels, "cyx")
     with pytest.raises(ValueError, match="found nan at c=1, y=140, x=3"):
         list(predictor(cropping_model(2), tmp_path / "out", tmp_path / "a.zarr"))
-    assert [p.name for p in (tmp_path / "out").iterdir()] == ["prediction.json"]
+    assert not list((tmp_path / "out").iterdir())
 
 
 # Processes that are killed where a real one may be: after so many events. They are
@@ -199,13 +198,13 @@ def test_killed_again_and_again_it_goes_on_and_ends_with_the_same(tmp_path):
     alone = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, capture_output=True, text=True, env=alone)
     assert done.returncode == 0, done.stderr
-    folder = PredictionFolder(tmp_path / "out")
-    assert folder.missing(tmp_path / "a.zarr") == KINDS
     last = list(predictor(cropping_model(2), tmp_path / "out", tmp_path / "a.zarr"))
     # the network had done all of it, and six of nine blocks had their cells
     names = [getattr(e, "stage", type(e).__name__) for e in last]
     assert names == ["PredictionFinished", *["cells"] * 3, "numbers", "FilePredicted"]
-    assert folder.missing(tmp_path / "a.zarr") == ()
+    (again,) = predictor(cropping_model(2), tmp_path / "out", tmp_path / "a.zarr")
+    assert again.there
+    assert not (tmp_path / "out" / "unfinished").exists()
     whole = list(predictor(cropping_model(2), tmp_path / "whole", tmp_path / "a.zarr"))
     assert last[-1].cells == whole[-1].cells > 10
     for kind, expected in outputs(tmp_path / "whole", "zarr").items():
@@ -260,21 +259,22 @@ def test_a_block_that_could_not_be_written_is_predicted_again(
         np.testing.assert_array_equal(found, expected)
 
 
-@pytest.mark.parametrize("change", ["image", "overwrite"])
+@pytest.mark.parametrize("change", ["image", "settings", "model"])
 def test_it_is_begun_anew_where_what_it_was_made_from_changed(tmp_path, change):
     file = interrupted(tmp_path, 9)
-    model, network = cropping_model(2), prepare(cropping_model(2), "cpu", "fp32")
+    model, settings = cropping_model(2), ALL
     if change == "image":
         write_image(file, (120, 140), "yx", seed=1)
-    folder = PredictionFolder(tmp_path / "out")
-    path = tmp_path / "out.safetensors"
-    folder.claim(path, CPU, ALL, overwrite=change == "overwrite")
-    made = FilePredictor(network, model.card, CPU, ALL, folder, SIZES)
-    tiles = told(made.events(file, None, KINDS), events.TileDone)
-    whole = told(
-        predictor(cropping_model(2), tmp_path / "whole", file), events.TileDone
-    )
-    assert len(tiles) == len(whole)
+    elif change == "settings":
+        settings = ALL.replace(threshold=0.6)
+    else:
+        bias = {"score.bias": model.weights["score.bias"] + 1}
+        model = Model(model.card, {**model.weights, **bias})
+        save_model(model, tmp_path / "out.safetensors")
+    made = predictor(model, tmp_path / "out", file, segmentation=settings)
+    tiles = told(made, events.TileDone)
+    made = predictor(model, tmp_path / "whole", file, segmentation=settings)
+    assert len(tiles) == len(told(made, events.TileDone))
     np.testing.assert_array_equal(
         outputs(tmp_path / "out", "zarr")["probabilities"],
         outputs(tmp_path / "whole", "zarr")["probabilities"],
@@ -317,11 +317,10 @@ def predict_large(file, target):
     save_model(model, path)
     kinds = ("instances",)
     folder = PredictionFolder(target, kinds)
-    folder.claim(path, CPU, ALL)
     settings = CPU.replace(tile=512)
     network = prepare(model, "cpu", "fp32")
-    made = FilePredictor(network, model.card, settings, ALL, folder, sizes)
-    return made.events(file, None, kinds)
+    made = FilePredictor(network, model.card, settings, ALL, folder, path, sizes)
+    return made.events(file)
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux")

@@ -210,8 +210,18 @@ def test_a_file_of_a_newer_format_says_what_to_do(version: str, tmp_path: Path) 
         '{"name": "only a name"}',
         MODEL.card.model_dump_json().replace('"channels":2', '"channels":0'),
         MODEL.card.model_dump_json().replace('"name":', '"title":', 1),
+        "[" * 100_000,
     ],
-    ids=["none", "empty", "cut", "list", "incomplete", "bad value", "unknown name"],
+    ids=[
+        "none",
+        "empty",
+        "cut",
+        "list",
+        "incomplete",
+        "bad value",
+        "unknown name",
+        "deep",
+    ],
 )
 def test_a_damaged_card_is_told(card: str | None, tmp_path: Path) -> None:
     path = tmp_path / "a.safetensors"

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+from glob import glob
 from pathlib import Path
 
 import pytest
 
-from napari_unet.io.names import image_name, split_number
+from napari_unet.io.names import glob_pattern, image_name, split_number
 
 
 @pytest.mark.parametrize(
@@ -45,3 +46,23 @@ def test_a_number_is_parted_from_the_file(tmp_path: Path) -> None:
     own = tmp_path / "b.tif#2"
     own.touch()
     assert split_number(own) == (own, None)
+
+
+def test_folders_that_are_there_stand_for_themselves_in_a_pattern(
+    tmp_path: Path,
+) -> None:
+    for name in ("a[b]", "ab"):
+        (tmp_path / name / "deep").mkdir(parents=True)
+        (tmp_path / name / "deep" / "img1.tif").touch()
+    (tmp_path / "a[b]" / "deep" / "img[1].tif").touch()
+
+    def found(pattern: str) -> list[str]:
+        files = map(Path, glob(glob_pattern(tmp_path / pattern), recursive=True))
+        return sorted(f.relative_to(tmp_path).as_posix() for f in files)
+
+    both = ["a[b]/deep/img1.tif", "a[b]/deep/img[1].tif"]
+    assert found("a[b]/**/*.tif") == both
+    assert found("a[b]/deep/img?.tif") == both[:1]
+    assert found("a[b]/deep/img[1].tif") == both[:1]
+    assert found("*/deep/*.tif") == [*both, "ab/deep/img1.tif"]
+    assert found("a[bc]/deep/*") == ["ab/deep/img1.tif"]

@@ -79,6 +79,9 @@ def test_a_name_on_the_command_line_is_a_file_or_a_starter(
     monkeypatch.chdir(tmp_path)
     assert model_path("nuclei") == starter("nuclei")
     assert str(model_path("other")) == "other"
+    (tmp_path / "nuclei").mkdir()  # of images, say
+    assert model_path("nuclei") == starter("nuclei")
+    (tmp_path / "nuclei").rmdir()
     (tmp_path / "nuclei").touch()
     assert str(model_path("nuclei")) == "nuclei"
 

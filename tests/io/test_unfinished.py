@@ -64,13 +64,21 @@ def test_after_a_crash_between_two_names_the_others_follow(tmp_path, monkeypatch
     assert not (tmp_path / "a").exists()
 
 
-def test_two_processes_do_not_work_on_the_same(tmp_path):
+@pytest.mark.parametrize(
+    "record", [None, "", "[1]", '{"model": "x"}', "[" * 100_000, b"\xff"]
+)
+def test_a_folder_that_is_no_unfinished_work_is_not_removed(tmp_path, record):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "notes.txt").write_text("mine")
+    if record is not None:
+        data = record if isinstance(record, bytes) else record.encode()
+        (tmp_path / "a" / "record.json").write_bytes(data)
     with (
-        Unfinished(tmp_path / "a", MADE),
-        pytest.raises(OSError, match="another process is at work on this image"),
+        pytest.raises(FileExistsError, match="is no unfinished work of napari-unet"),
         Unfinished(tmp_path / "a", MADE),
     ):
         pass
+    assert (tmp_path / "a" / "notes.txt").read_text() == "mine"
 
 
 def test_a_folder_of_something_else_is_not_replaced(tmp_path):

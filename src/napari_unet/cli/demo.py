@@ -11,7 +11,7 @@ import numpy as np
 
 from napari_unet.cli.evaluate import evaluate
 from napari_unet.cli.overview import Panel, draw_overview
-from napari_unet.cli.predict import PredictionJob
+from napari_unet.cli.predict import Batch
 from napari_unet.cli.progress import ProgressLine
 from napari_unet.cli.train import follow
 from napari_unet.core.recipe import Training
@@ -21,7 +21,7 @@ from napari_unet.io import samples
 from napari_unet.io.atomic import atomic
 from napari_unet.io.images import find, read_image, read_labels
 from napari_unet.io.model_file import save_model
-from napari_unet.io.prediction_folder import KINDS, PredictionFolder
+from napari_unet.io.prediction_folder import PredictionFolder
 
 if TYPE_CHECKING:
     import argparse
@@ -59,6 +59,8 @@ def run(options: argparse.Namespace) -> int:
     line.say(f"training on {', '.join(path.stem for path in learnt)}")
     model_file = options.output / "nuclei.safetensors"
     options.output.mkdir(parents=True, exist_ok=True)
+    from napari_unet.engine.batch_prediction import predict_files
+    from napari_unet.engine.file_prediction import FilePredictor
     from napari_unet.engine.network import prepare
     from napari_unet.engine.training import train
 
@@ -73,15 +75,18 @@ def run(options: argparse.Namespace) -> int:
         line,
     )
     save_model(finished.model, model_file)
-    job = PredictionJob(
-        finished.model,
+    predictor = FilePredictor(
         prepare(finished.model, options.device),
+        finished.model.card,
         Prediction(device=options.device),
         finished.model.card.segmentation,
         PredictionFolder(options.output),
+        model_file,
     )
-    for number, path in enumerate(tested, start=1):
-        job.one(path, None, KINDS, line, f"{number}/{len(tested)}")
+    batch = Batch(line, cells=True)
+    batch.follow(predict_files(predictor, tested, overwrite=True))
+    if batch.tell_end():
+        return 1
     results = measure(options.output, tested) | {
         "seconds": round(perf_counter() - began, 1),
         "steps": finished.steps,

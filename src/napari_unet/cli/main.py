@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from napari_unet import __version__
+from napari_unet.cli.options import check_json
 from napari_unet.core.settings import explain
+from napari_unet.core.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,18 +61,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
             sub.set_defaults(run=command.run)
     options = parser.parse_args(given)
     try:
+        check_json(getattr(options, "json", None))
         status: int = options.run(options)
     except KeyboardInterrupt:
         return _INTERRUPTED
     except ValidationError as error:
         return _fail(explain(error))
-    except (ValueError, OSError, MemoryError) as error:
+    except MemoryError as error:
+        return _fail(str(error) or "the memory does not suffice.")
+    except OSError as error:
+        return _fail(_sentence(error))
+    except ValueError as error:
         return _fail(str(error))
     return status
 
 
+def _sentence(error: OSError) -> str:
+    """Return what the system says in words; what this program says is a sentence."""
+    if error.strerror is None or error.filename is None:
+        return str(error)
+    return f"{error.filename}: {error.strerror.lower()}."
+
+
 def _fail(sentence: str) -> int:
-    print(f"napari-unet: {sentence}", file=sys.stderr)
+    print(f"napari-unet: {printable(sentence)}", file=sys.stderr)
     return 1
 
 

@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from napari_unet.core.image import Image
-
 _NAMED = 3
 
 
-def notes_of(images: Iterable[Image]) -> list[str]:
+class Noted(Protocol):
+    """An image, or what is told of one."""
+
+    @property
+    def name(self) -> str:
+        """What the image is called."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was chosen in reading it."""
+
+
+def notes_of(images: Iterable[Noted]) -> list[str]:
     """Return the notes of images, each with the names of those that it holds for.
 
     Parameters
     ----------
-    images : iterable of Image
+    images : iterable of Image or other Noted
 
     Returns
     -------

@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
-from napari_unet.io.atomic import atomic
+from napari_unet.io.atomic import atomic, check_writable
 from napari_unet.io.starters import STARTERS
 
 if TYPE_CHECKING:
@@ -95,6 +96,32 @@ def json_option(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="write the results as JSON; - writes them to standard output",
     )
+
+
+def check_json(path: str | None) -> None:
+    """Find out before the work whether its report can be written where `--json` says.
+
+    Raises
+    ------
+    ValueError
+        There is a file that holds no JSON, such as an image or a model.
+    OSError
+        It cannot be written.
+    """
+    if path is None or path == "-":
+        return
+    file = Path(path)
+    if file.is_dir():
+        raise ValueError(f"--json takes a file to write to, found the folder {path}.")
+    if file.exists():
+        with file.open("rb") as opened:
+            begin = opened.read(1024).lstrip()
+        if begin and begin[:1] not in (b"{", b"["):
+            raise ValueError(
+                f"--json {path}: is there already and is no JSON file, so it is not "
+                "replaced; name another file."
+            )
+    check_writable(file)
 
 
 def _add(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from napari_unet.cli.notes import notes_of
 from napari_unet.cli.options import (
     MODEL_HELP,
     add_settings,
@@ -16,21 +17,24 @@ from napari_unet.cli.options import (
 from napari_unet.cli.progress import Countdown, ProgressLine, clock, interruptible
 from napari_unet.core.events import (
     BlockDone,
+    FileBegun,
     FilePredicted,
+    FileWaits,
     PredictionFinished,
     TileDone,
 )
 from napari_unet.core.settings import Prediction, Segmentation
 from napari_unet.io.images import find
 from napari_unet.io.model_file import load_model
-from napari_unet.io.prediction_folder import KINDS, PredictionFolder, check_names
+from napari_unet.io.names import image_name
+from napari_unet.io.prediction_folder import KINDS, PredictionFolder
 from napari_unet.io.starters import model_path
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Iterator
 
-    from napari_unet.core.model import Model
-
+    from napari_unet.core.events import Event
 
 _SHOWN = ("averaging", "rescale", "device", "precision", "memory_gb")
 
@@ -78,78 +82,138 @@ def run(options: argparse.Namespace) -> int:
         **given_settings(options, Segmentation)
     )
     files = find(options.images)
-    check_names(files)
+    from napari_unet.engine.batch_prediction import predict_files
+    from napari_unet.engine.file_prediction import FilePredictor
     from napari_unet.engine.network import prepare
 
-    network = prepare(model, settings.device, settings.precision)
-    folder = PredictionFolder(options.output, kinds)
-    folder.claim(
-        options.model,
-        settings.replace(precision=network.precision),
+    predictor = FilePredictor(
+        prepare(model, settings.device, settings.precision),
+        model.card,
+        settings,
         segmentation,
-        overwrite=options.overwrite,
+        PredictionFolder(options.output, kinds),
+        options.model,
     )
-    job = PredictionJob(model, network, settings, segmentation, folder)
-    line = ProgressLine()
-    reports = []
-    for number, file in enumerate(files, start=1):
-        todo = folder.missing(file) if not options.overwrite else kinds
-        if not todo:
-            line.say(f"{file.name}: is there already")
-            reports.append({"image": str(file), "skipped": True})
-            continue
-        report = job.one(file, options.axes, todo, line, f"{number}/{len(files)}")
-        line.say(f"{file.name}: done in {clock(report['seconds'])}")
-        reports.append(report)
-    write_json({"output": str(options.output), "images": reports}, options.json)
-    return 0
-
-
-class PredictionJob:
-    """Predicts files one by one with one network, and shows how far it is."""
-
-    def __init__(
-        self,
-        model: Model,
-        network: Any,
-        settings: Prediction,
-        segmentation: Segmentation,
-        folder: PredictionFolder,
-    ) -> None:
-        from napari_unet.engine.file_prediction import FilePredictor
-
-        self._predictor = FilePredictor(
-            network, model.card, settings, segmentation, folder
+    batch = Batch(ProgressLine(), cells="instances" in kinds)
+    try:
+        batch.follow(
+            predict_files(predictor, files, options.axes, overwrite=options.overwrite)
         )
+    except KeyboardInterrupt:
+        batch.tell_interrupted()
+        raise
+    finally:
+        if batch.rows:
+            report = {"output": str(options.output), "images": batch.rows}
+            write_json(report, options.json)
+    return batch.tell_end()
 
-    def one(
-        self,
-        file: Path,
-        axes: str | None,
-        kinds: tuple[str, ...],
-        line: ProgressLine,
-        count: str,
-    ) -> dict[str, Any]:
-        """Predict one file and write what is asked for."""
-        report: dict[str, Any] = {"image": str(file)}
+
+class Batch:
+    """Shows how far the prediction of several files is, and keeps what came of each.
+
+    Parameters
+    ----------
+    line : ProgressLine
+    cells : bool
+        Whether cells are counted.
+
+    Attributes
+    ----------
+    rows : list of dict
+        What is told of each file, as JSON can hold it.
+    """
+
+    def __init__(self, line: ProgressLine, *, cells: bool) -> None:
+        self.rows: list[dict[str, Any]] = []
+        self._line = line
+        self._cells = cells
+        self._total = 0
+        self._notes: list[_Noted] = []
+
+    def follow(self, events: Iterator[Event]) -> None:
+        """Run the prediction to its end."""
+        name = count = ""
+        told: dict[str, Any] = {}
+        waited: set[str] = set()
         left = Countdown()
-        with interruptible(self._predictor.events(file, axes, kinds)) as running:
+        with interruptible(events) as running:
             for event in running:
-                if isinstance(event, TileDone):
+                if isinstance(event, FileBegun):
+                    self._total = event.total
+                    name = _shown(event.path)
+                    count, told = f"{event.number}/{event.total}", {}
+                    left = Countdown()
+                elif isinstance(event, TileDone):
                     seconds = left.seconds(event.progress)
-                    line.show(f"{count} {file.name}", event.progress, seconds)
+                    self._line.show(f"{count} {name}", event.progress, seconds)
                 elif isinstance(event, BlockDone):
-                    line.show(f"{count} {file.name}, {event.stage}", event.progress)
+                    self._line.show(f"{count} {name}, {event.stage}", event.progress)
                 elif isinstance(event, PredictionFinished):
-                    report |= {
+                    told = {
                         "device": event.device,
                         "precision": event.precision,
                         "tile": list(event.output),
                         "seconds": round(event.seconds, 3),
                     }
-                elif isinstance(event, FilePredicted) and "instances" in kinds:
-                    report["cells"] = event.cells
-        return report
+                elif isinstance(event, FileWaits) and event.path not in waited:
+                    waited.add(event.path)
+                    self._line.say(
+                        f"{name}: waits for another run that is at work on it"
+                    )
+                elif isinstance(event, FilePredicted):
+                    self._take(event, told)
+
+    def tell_interrupted(self) -> None:
+        """Say what was done before Ctrl-C."""
+        done = sum("problem" not in row for row in self.rows)
+        self._line.say(
+            f"interrupted; {done} of {self._total} images are done, and the same "
+            "command goes on with the others."
+        )
+
+    def tell_end(self) -> int:
+        """List what could not be predicted; return the exit status."""
+        for note in notes_of(self._notes):
+            self._line.say(note)
+        problems = [row["problem"] for row in self.rows if "problem" in row]
+        if len(self.rows) > 1 and problems:
+            done = len(self.rows) - len(problems)
+            self._line.say(f"{done} of {len(self.rows)} images are done; not done:")
+        for problem in problems:
+            self._line.say(f"napari-unet: {problem}")
+        return 1 if problems else 0
+
+    def _take(self, event: FilePredicted, told: dict[str, Any]) -> None:
+        name = _shown(event.path)
+        row: dict[str, Any] = {"image": event.path}
+        if event.there:
+            self._line.say(f"{name}: is there already")
+            row["skipped"] = True
+        elif event.problem is not None:
+            if self._total > 1:
+                self._line.say(f"{name}: not done")
+            row["problem"] = event.problem
+        else:
+            self._line.say(f"{name}: done in {clock(told['seconds'])}")
+            row |= told | ({"cells": event.cells} if self._cells else {})
+        if event.notes:
+            row["notes"] = list(event.notes)
+            self._notes.append(_Noted(name, event.notes))
+        self.rows.append(row)
+
+
+class _Noted(NamedTuple):
+    """What was chosen in reading an image."""
+
+    name: str
+    notes: tuple[str, ...]
+
+
+def _shown(path: str) -> str:
+    """Return the name of a file, or of an image that is one of several in it."""
+    file, image = Path(path).name, image_name(path)
+    return file if file.startswith(image) else image
 
 
 def saved_kinds(text: str) -> tuple[str, ...]:

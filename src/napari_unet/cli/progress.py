@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import sys
 from contextlib import closing, contextmanager
 from time import monotonic
 from typing import TYPE_CHECKING, Any
+
+from napari_unet.core.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,11 +52,16 @@ class ProgressLine:
         if self._width:
             sys.stderr.write("\r" + " " * self._width + "\r")
             self._width = 0
-        sys.stderr.write(text + "\n")
+        sys.stderr.write(printable(text) + "\n")
         sys.stderr.flush()
 
     def _write(self, line: str) -> None:
         if self._terminal:
+            # a line that wraps could not be rewritten
+            columns = shutil.get_terminal_size().columns - 1
+            line = printable(line)
+            if len(line) > columns:
+                line = "…" + line[1 - columns :]
             sys.stderr.write("\r" + line.ljust(self._width))
             self._width = len(line)
             sys.stderr.flush()

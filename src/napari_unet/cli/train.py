@@ -98,6 +98,7 @@ def run(options: argparse.Namespace) -> int:
     checkpoint = checkpoint_of(options.output)
     if options.resume and not checkpoint.exists():
         raise FileNotFoundError(f"there is no checkpoint {checkpoint} to resume from.")
+    before = _changed(checkpoint)
     start = load_model(options.init) if options.init else None
     line = ProgressLine()
     # torch takes a second to load: only now that the input is known to be good
@@ -117,7 +118,12 @@ def run(options: argparse.Namespace) -> int:
     try:
         finished = follow(job, line)
     except KeyboardInterrupt:
-        line.say(f"interrupted; go on with --resume ({checkpoint}).")
+        kept = _changed(checkpoint) != before
+        line.say(
+            f"interrupted; go on with --resume ({checkpoint})."
+            if kept
+            else "interrupted before the first step; nothing is kept of this run."
+        )
         raise
     save_model(finished.model, options.output)
     report = summary(options.output, finished)
@@ -164,6 +170,10 @@ def read_pairs(
 def checkpoint_of(output: Path) -> Path:
     """Return where the checkpoints of a model are written."""
     return output.with_name(output.name.removesuffix(SUFFIX) + ".checkpoint" + SUFFIX)
+
+
+def _changed(file: Path) -> int | None:
+    return file.stat().st_mtime_ns if file.exists() else None
 
 
 def follow(job: Any, line: ProgressLine) -> TrainingFinished:

@@ -283,10 +283,43 @@ class FileWritten(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class FileBegun(Event):
+    """A file of several is begun, the first with `number` 1."""
+
+    path: str
+    number: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class FileWaits(Event):
+    """All that is left is what other processes are at work on, such as this file."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
 class FilePredicted(Event):
-    """A file of a folder was predicted, or could not be (`problem`)."""
+    """A file was predicted, its results were there, or it could not be.
+
+    Attributes
+    ----------
+    path : str
+    cells : int
+        0 if they were there already.
+    progress : float
+        Share of the files that is behind us, 0 to 1.
+    problem : str or None
+        Why it could not be predicted.
+    there : bool
+        Whether nothing had to be done.
+    notes : tuple of str
+        What was chosen in reading the image.
+    """
 
     path: str
     cells: int
     progress: float
     problem: str | None = None
+    there: bool = False
+    notes: tuple[str, ...] = ()

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from napari_unet.core.text import shown
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -23,8 +25,8 @@ PrecisionChoice = Annotated[
 ]
 
 
-# Parts of a sentence about damaged settings, and characters of each value in it.
-_REASONS, _SHOWN = 3, 80
+# Parts of a sentence about damaged settings.
+_REASONS = 3
 
 
 class Settings(BaseModel):
@@ -50,16 +52,6 @@ def explain(error: ValidationError) -> str:
         parts.append(told if name else text.rstrip("."))
     more = len(parts) - _REASONS
     return "; ".join(parts[:_REASONS]) + (f"; and {more} more." if more > 0 else ".")
-
-
-def shown(value: object, most: int = _SHOWN) -> str:
-    """Return a value that a file or a person gave, as short as a sentence bears."""
-    try:
-        text = str(value)
-    except ValueError:  # a number of more digits than Python writes
-        return "a number too long to be written"
-    text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text[: most + 1])
-    return text if len(text) <= most else f"{text[:most]} …"
 
 
 class BorderWeights(Settings):

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+_SHOWN = 80  # characters of a value
+
 
 def printable(name: object) -> str:
-    """Return a name as it can stand in a sentence, control characters escaped."""
-    text = str(name)
-    return text if text.isprintable() else repr(text)[1:-1]
+    """Escape, as Python does, what moves the cursor or has no sign, as names may."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(name))
+
+
+def shown(value: object, most: int = _SHOWN) -> str:
+    """Return a value that a file or a person gave, as short as a sentence bears."""
+    try:
+        text = str(value)
+    except ValueError:  # a number of more digits than Python writes
+        return "a number too long to be written"
+    return printable(text[:most]) + (" …" if len(text) > most else "")
 
 
 def reason(error: Exception) -> str:

@@ -24,6 +24,8 @@ _TRIES = 50
 _STRAY = re.compile(r"\.napari-unet-[0-9a-f]{32}\.(part|old|try)")
 # A writer that has written nothing for a day does not live any more.
 _STRAY_S = 86_400.0
+# Less is left on no disk that a write failed on for another reason, in bytes.
+_FULL = 2**20
 _REASONS = {
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "the disk quota is used up",
@@ -34,6 +36,7 @@ _REASONS = {
     errno.ENOENT: "its folder does not exist",
     errno.ENOTDIR: "its folder is a file",
     errno.EISDIR: "a folder of this name exists",
+    errno.EEXIST: "a file of this name exists",
     errno.ENAMETOOLONG: "its name is too long",
 }
 
@@ -95,9 +98,21 @@ def explained(path: Path, temporary: Path) -> Iterator[None]:
     except OSError as error:
         if not _came_from_writing(error, temporary):
             raise
-        told = OSError(f"{path}: cannot be written, {_reason(error)}.")
-        told.errno = error.errno
-        raise told from error
+        raise _told(f"{path}: cannot be written", error, path) from error
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those around it, if it is not there.
+
+    Raises
+    ------
+    OSError
+        It cannot be made; one sentence with the reason.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _told(f"{folder}: the folder cannot be made", error, folder) from error
 
 
 def check_writable(path: str | Path) -> None:
@@ -117,9 +132,7 @@ def check_writable(path: str | Path) -> None:
     try:
         trial.touch()
     except OSError as error:
-        told = OSError(f"{path}: cannot be written, {_reason(error)}.")
-        told.errno = error.errno
-        raise told from error
+        raise _told(f"{path}: cannot be written", error, trial) from error
     finally:
         remove(trial)
 
@@ -182,10 +195,20 @@ def _came_from_writing(error: OSError, temporary: Path) -> bool:
     return error.filename is None or str(error.filename).startswith(str(temporary))
 
 
-def _reason(error: OSError) -> str:
+def _told(begin: str, error: OSError, path: Path) -> OSError:
+    """Return the error as a sentence, with its `errno`."""
+    told = OSError(f"{begin}, {_reason(error, path)}.")
+    told.errno = error.errno
+    return told
+
+
+def _reason(error: OSError, path: Path) -> str:
     if error.errno is None:
         # numpy's tofile counts the bytes it lost and says nothing of the cause.
-        return f"perhaps the disk is full ({error})"
+        with suppress(OSError):
+            if shutil.disk_usage(path.parent).free < _FULL:
+                return _REASONS[errno.ENOSPC]
+        return f"the system tells no reason ({error})"
     return _REASONS.get(error.errno, error.strerror or str(error))
 
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
+    from napari_unet.io.provenance import Provenance
+
 # ImageJ's own order of axes.
 _TIFF_AXES = "tzcyx"
 
@@ -36,6 +38,7 @@ def write_probabilities(
     probabilities: ArrayLike,
     axes: str,
     spacing_um: Sequence[float] | None = None,
+    made: Provenance | None = None,
 ) -> None:
     """Write class probabilities as float32, background first.
 
@@ -50,6 +53,8 @@ def write_probabilities(
         A letter out of t, c, z, y, x for each axis, in any order; with c.
     spacing_um : sequence of float, optional
         Pixel size along the spatial axes ([z,] y, x) in micrometres.
+    made : Provenance, optional
+        What it was made from, written with it.
 
     Raises
     ------
@@ -64,7 +69,7 @@ def write_probabilities(
         raise ValueError(
             f"{path}: probabilities need the axis c (classes), found {axes!r}."
         )
-    _write(path, _image(path, data, axes, spacing_um), (0.0, 1.0))
+    _write(path, _image(path, data, axes, spacing_um), (0.0, 1.0), made)
 
 
 def write_weights(
@@ -87,6 +92,7 @@ def write_labels(
     labels: ArrayLike,
     axes: str,
     spacing_um: Sequence[float] | None = None,
+    made: Provenance | None = None,
 ) -> None:
     """Write labels in the smallest of uint8, uint16 and uint32 that holds them.
 
@@ -104,6 +110,8 @@ def write_labels(
         A letter out of t, z, y, x for each axis, in any order.
     spacing_um : sequence of float, optional
         Pixel size along the spatial axes ([z,] y, x) in micrometres.
+    made : Provenance, optional
+        What it was made from, written with it.
 
     Raises
     ------
@@ -128,7 +136,7 @@ def write_labels(
         )
     small = replace(image, data=data.astype(np.min_scalar_type(most)))
     # A range from 0 to 0 is none, and ImageJ would choose its own.
-    _write(path, small, (0.0, max(most, 1)))
+    _write(path, small, (0.0, max(most, 1)), made)
 
 
 def _image(
@@ -138,32 +146,53 @@ def _image(
     return Image(data, axes, spacing, str(path))
 
 
-def _write(path: Path, image: Image, shown: tuple[float, float]) -> None:
+def _write(
+    path: Path,
+    image: Image,
+    shown: tuple[float, float],
+    made: Provenance | None = None,
+) -> None:
     suffix = path.suffix.lower()
     if suffix == ".zarr":
-        _write_zarr(path, image)
+        _write_zarr(path, image, made)
     elif suffix in {".tif", ".tiff"}:
-        _write_tiff(path, image, shown)
+        _write_tiff(path, image, shown, made)
     else:
         raise ValueError(
             f"{path}: images are written to .tif, .tiff and .zarr, found {suffix!r}."
         )
 
 
-def _write_zarr(path: Path, image: Image) -> None:
+def _write_zarr(path: Path, image: Image, made: Provenance | None) -> None:
     data, axes = _ordered(image, AXES)
-    with create_zarr(path, data.shape, axes, data.dtype, image.known_um) as stored:
+    attributes = None if made is None else made.attributes()
+    with create_zarr(
+        path,
+        data.shape,
+        axes,
+        data.dtype,
+        image.known_um,
+        attributes=attributes,
+    ) as stored:
         stored[...] = data
 
 
-def _write_tiff(path: Path, image: Image, shown: tuple[float, float]) -> None:
+def _write_tiff(
+    path: Path, image: Image, shown: tuple[float, float], made: Provenance | None
+) -> None:
     import tifffile
 
     data, axes = _ordered(image, _TIFF_AXES)
     is_ome = path.stem.lower().endswith(".ome")
     imagej = not is_ome and fits_imagej(data.dtype, data.nbytes)
     extra = _imagej(image, shown) if imagej else {"metadata": _ome(image)}
+    if imagej:
+        # all six axes, or tifffile takes a last one of length one for samples
+        shape = [image.size(a) for a in _TIFF_AXES]
+        data, axes = data.reshape(*shape, 1), f"{_TIFF_AXES}s"
     extra["metadata"]["axes"] = axes.upper()
+    if made is not None:
+        extra["metadata"]["Info" if imagej else "Description"] = made.text()
     with atomic(path) as temporary:
         # ImageJ reads zlib; it is given no predictor, which it reads for few types.
         tifffile.imwrite(

@@ -18,7 +18,7 @@ import numpy as np
 from napari_unet.core.blocks import cut
 from napari_unet.core.text import printable, reason
 from napari_unet.io import ome_sets, ome_zarr, pictures
-from napari_unet.io.names import image_name, split_number
+from napari_unet.io.names import glob_pattern, image_name, split_number
 from napari_unet.io.pixels import SeveralImagesError
 
 if TYPE_CHECKING:
@@ -191,7 +191,7 @@ def _expand(given: str | Path) -> list[Path]:
         return [_numbered(file, int(marked[2])) for file in found]
     if not has_magic(str(given)):
         return _checked(path)
-    matches = [Path(match) for match in glob(str(given), recursive=True)]
+    matches = [Path(match) for match in glob(glob_pattern(given), recursive=True)]
     images = sorted(filter(_is_image, matches), key=_natural)
     if not images:
         raise FileNotFoundError(f"{printable(given)}: no image matches ({_formats()}).")

@@ -20,7 +20,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from napari_unet.core.model import Model, ModelCard
-from napari_unet.core.settings import explain, shown
+from napari_unet.core.settings import explain
+from napari_unet.core.text import shown
 from napari_unet.io.atomic import atomic
 from napari_unet.io.records import parse
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from glob import escape
 from pathlib import Path
 
 from napari_unet.io.ome_zarr import is_zarr
@@ -22,6 +23,18 @@ def split_number(path: str | Path) -> tuple[Path, int | None]:
     if found is None or path.exists():
         return path, None
     return path.with_name(found[1]), int(found[2])
+
+
+def glob_pattern(path: str | Path) -> str:
+    """Return a pattern for `glob` in which folders that are there stand for themselves.
+
+    Those in `a[1]/*.tif` are in the folder `a[1]`, if there is one.
+    """
+    parts = Path(path).parts
+    for number in reversed(range(1, len(parts))):
+        if (folder := Path(*parts[:number])).is_dir():
+            return str(Path(escape(str(folder)), *parts[number:]))
+    return str(path)
 
 
 def image_name(path: str | Path) -> str:

@@ -98,6 +98,7 @@ def create_zarr(
     dtype: DTypeLike,
     spacing_um: Sequence[float] | None = None,
     chunks: Sequence[int] | None = None,
+    attributes: Mapping[str, Any] | None = None,
 ) -> Iterator[Any]:
     """Give an empty OME-Zarr image to be filled block by block.
 
@@ -118,6 +119,8 @@ def create_zarr(
         Pixel size along the spatial axes ([z,] y, x) in micrometres.
     chunks : sequence of int, optional
         Shape of a stored block; planes of 512 x 512 pixels unless given.
+    attributes : mapping of str to JSON values, optional
+        Written beside those of OME-Zarr.
 
     Yields
     ------
@@ -145,8 +148,10 @@ def create_zarr(
         )
     check_replaceable(path)
     with atomic(path) as temporary:
-        group = zarr.create_group(str(temporary), zarr_format=3)
-        group.attrs["ome"] = _metadata(axes, spacing, path.name.split(".")[0])
+        told = {"ome": _metadata(axes, spacing, path.name.split(".")[0])}
+        group = zarr.create_group(
+            str(temporary), zarr_format=3, attributes=told | dict(attributes or {})
+        )
         yield group.create_array(
             "0",
             shape=tuple(shape),

@@ -1,23 +1,29 @@
-"""A folder of predictions: where each goes, what is there, and what made it."""
+"""A folder of predictions: where each goes, and whether what is there is it."""
 
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager, suppress
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
-from napari_unet.io.atomic import atomic, remove
-from napari_unet.io.names import image_name
+from napari_unet.io.atomic import atomic, check_separate, make_folder
+from napari_unet.io.claims import Claim, locked
+from napari_unet.io.names import image_name, split_number
+from napari_unet.io.provenance import read_provenance
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from napari_unet.core.settings import Prediction, Segmentation
+    from napari_unet.io.provenance import Provenance
 
 KINDS = ("probabilities", "classes", "instances")
 RECORD = "prediction.json"
 UNFINISHED = "unfinished"
+
+_NOTE = "The last complete run; each result tells itself what it was made from."
 
 
 class PredictionFolder:
@@ -27,89 +33,170 @@ class PredictionFolder:
     ----------
     folder : Path
     kinds : tuple of str
-        Out of `KINDS`.
+        Out of `KINDS`: those that are asked for.
+    ways_out : str
+        What a person can do where something else is in the way.
     """
 
-    def __init__(self, folder: Path, kinds: tuple[str, ...] = KINDS) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        kinds: tuple[str, ...] = KINDS,
+        ways_out: str = "use another folder or --overwrite",
+    ) -> None:
         self.folder = folder
         self.kinds = kinds
+        self._ways_out = ways_out
 
-    def missing(self, file: Path) -> tuple[str, ...]:
-        """Return the kinds of output that are not there yet; a file is complete."""
-        return tuple(k for k in self.kinds if not self.target(file, k).exists())
+    def missing(
+        self, file: Path, made: Provenance, *, overwrite: bool = False
+    ) -> tuple[str, ...]:
+        """Return the kinds of output that are to be made of an image.
+
+        Parameters
+        ----------
+        file : Path
+        made : Provenance
+            What the outputs are made from.
+        overwrite : bool
+            Whether results that are there are made again.
+
+        Raises
+        ------
+        FileExistsError
+            Something else is there: the result of another image, model or setting, if
+            it is not to be overwritten, or what is no result of this program.
+        """
+        return tuple(
+            kind
+            for kind in self.kinds
+            if not self._is_there(self.target(file, kind), made, overwrite)
+        )
 
     def target(self, file: Path, kind: str) -> Path:
         """Return where an output of an image is written."""
-        suffix = ".zarr" if file.is_dir() else ".tif"
+        suffix = ".zarr" if split_number(file)[0].is_dir() else ".tif"
         return self.folder / kind / (image_name(file) + suffix)
 
     def place(self, file: Path, kind: str) -> Path:
         """Return where to write an output, in a folder that is there."""
         target = self.target(file, kind)
-        target.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(target.parent)
         return target
 
     def unfinished(self, file: Path) -> Path:
         """Return where outputs of an image are that take long, until all are done."""
         return self.folder / UNFINISHED / image_name(file)
 
-    def maker(self) -> dict[str, Any]:
-        """Return what makes its predictions, as `claim` noted it."""
+    def at_work(self, file: Path) -> AbstractContextManager[None]:
+        """Keep other processes from an image meanwhile.
+
+        Raises
+        ------
+        Busy
+            On entering, if another one is at work on it.
+        """
+        # of any name, however long, there is a short one
+        short = sha256(image_name(file).encode(errors="surrogateescape")).hexdigest()
+        return locked(self.folder / UNFINISHED / f"napari-unet-{short[:16]}.lock")
+
+    @contextmanager
+    def claimed(self, makes: Mapping[str, Any]) -> Iterator[None]:
+        """Claim the folder for a run; see `io.claims.Claim`.
+
+        If nothing came of it, a folder that was not there before is not there after.
+        """
+        new = not self.folder.exists()
+        make_folder(self.folder)
+        try:
+            with Claim(self.folder / UNFINISHED, makes):
+                yield
+        finally:
+            if new:
+                for folder in (*(self.folder / k for k in self.kinds), self.folder):
+                    with suppress(OSError):
+                        folder.rmdir()
+
+    def note(self, run: Mapping[str, Any]) -> None:
+        """Note for people what the last run used; nothing depends on it.
+
+        What another program wrote under that name stays.
+        """
         record = self.folder / RECORD
-        if not record.exists():
-            return {}
-        noted: dict[str, Any] = json.loads(record.read_text(encoding="utf-8"))
-        return noted
+        if record.exists() and not _is_note(record):
+            return
+        text = json.dumps({"note": _NOTE, **run}, indent=2)
+        with suppress(OSError), atomic(record) as temporary:
+            temporary.write_text(text, encoding="utf-8")
 
-    def claim(
-        self,
-        model: Path,
-        settings: Prediction,
-        segmentation: Segmentation,
-        *,
-        overwrite: bool = False,
-    ) -> None:
-        """Note in the folder what makes its predictions; refuse to mix two makers.
-
-        What is unfinished is begun anew if predictions are to be overwritten.
+    def check_targets(self, files: Sequence[Path]) -> None:
+        """Refuse to write over what is read.
 
         Raises
         ------
         ValueError
-            If it holds predictions of another model or of other settings, and they are
-            not to be overwritten.
+            If an output is one of the images, lies in one, or has one in it.
         """
-        maker = {
-            "model": model.name,
-            "sha256": sha256(model.read_bytes()).hexdigest(),
-            "prediction": settings.model_dump(exclude={"device", "tile", "memory_gb"}),
-            "segmentation": segmentation.model_dump(),
-        }
-        before = self.maker()
-        if overwrite:
-            remove(self.folder / UNFINISHED)
-        elif before and before != maker:
-            raise ValueError(
-                f"{self.folder} holds predictions of {before.get('model')} with "
-                "other weights or settings; use another folder or --overwrite."
+        sources = [split_number(file)[0] for file in files]
+        resolved = [source.resolve() for source in sources]
+        for kind in self.kinds:
+            where = (self.folder / kind).resolve()
+            near = [
+                source
+                for source, path in zip(sources, resolved, strict=True)
+                if path.is_relative_to(where) or where.is_relative_to(path)
+            ]
+            for file, source in zip(files, sources, strict=True):
+                check_separate(self.target(file, kind), {source, *near})
+
+    def _is_there(self, target: Path, wanted: Provenance, overwrite: bool) -> bool:
+        """Whether a result is there and need not be made."""
+        if not (target.exists() or target.is_symlink()):
+            return False
+        found = read_provenance(target)
+        if found is None:
+            raise FileExistsError(
+                f"{target}: is there already and does not tell that napari-unet made "
+                "it, so it is not replaced; move it away or use another folder."
             )
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with atomic(self.folder / RECORD) as temporary:
-            temporary.write_text(json.dumps(maker, indent=2), encoding="utf-8")
+        if overwrite:
+            return False
+        if difference := found.difference(wanted):
+            raise FileExistsError(
+                f"{target}: is there already and is a result {difference}; "
+                f"{self._ways_out}."
+            )
+        return True
 
 
-def check_names(files: Sequence[Path]) -> None:
-    """Refuse images whose outputs would overwrite each other.
+def each_once(files: Sequence[Path]) -> list[Path]:
+    """Return the images, each once, whichever way its path is written.
 
     Raises
     ------
     ValueError
-        If two have one name.
+        If two are of one name, so that their outputs would overwrite each other.
     """
-    names = [image_name(file) for file in files]
-    twice = sorted({n for n in names if names.count(n) > 1})
-    if twice:
+    by_name: dict[str, Path] = {}
+    for file in files:
+        other = by_name.setdefault(image_name(file), file)
+        if _same(other, file):
+            continue
         raise ValueError(
-            f"several images are named {twice[0]!r} and would overwrite each other; "
-            "predict them into different folders."
+            f"{other} and {file} have the same name, {image_name(file)!r}, and would "
+            "overwrite each other; predict them into different folders."
         )
+    return list(by_name.values())
+
+
+def _same(first: Path, second: Path) -> bool:
+    (one, number), (other, same) = split_number(first), split_number(second)
+    return number == same and one.resolve() == other.resolve()
+
+
+def _is_note(record: Path) -> bool:
+    try:
+        told = json.loads(record.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(told, dict) and {"model", "sha256", "prediction"} <= told.keys()

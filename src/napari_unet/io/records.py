@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import AfterValidator
 from pydantic_core import from_json
 
-from napari_unet.core.settings import shown
+from napari_unet.core.text import shown
 
 if TYPE_CHECKING:
     from pathlib import Path

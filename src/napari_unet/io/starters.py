@@ -31,7 +31,8 @@ def starters() -> tuple[Path, ...]:
 def model_path(text: str) -> Path:
     """Return the file that a name on the command line stands for.
 
-    A file of this name goes before the starter model.
+    A file of this name goes before the starter model; a folder is no model, so it does
+    not.
     """
     path = Path(text)
-    return starter(text) if text in STARTERS and not path.exists() else path
+    return starter(text) if text in STARTERS and not path.is_file() else path

@@ -8,12 +8,12 @@ when all are complete; until then nothing can take them for results.
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from filelock import FileLock, Timeout
 
-from napari_unet.io.atomic import atomic, explained, move, remove
+from napari_unet.io.atomic import atomic, explained, make_folder, move, remove
 from napari_unet.io.ome_zarr import (
     CHUNK,
     check_replaceable,
@@ -29,13 +29,17 @@ if TYPE_CHECKING:
 
     from numpy.typing import DTypeLike, NDArray
 
+    from napari_unet.io.provenance import Provenance
+
 _RECORD = "record.json"
+_MADE_FROM = "made from"
 
 
 class Unfinished:
     """Work on large outputs that goes on where it was interrupted.
 
-    A context: it is locked against other processes meanwhile.
+    A context. Whoever enters it holds the lock that keeps other processes away, see
+    `io.claims`.
 
     Parameters
     ----------
@@ -44,39 +48,38 @@ class Unfinished:
     made_from : mapping
         What the outputs depend on, as JSON can hold it. What is in the folder is used
         only if it was made from the same.
+    made : Provenance, optional
+        What the outputs are to tell that they were made from.
 
     Raises
     ------
+    FileExistsError
+        On entering, if the folder is there and is no unfinished work.
     OSError
-        On entering, if another process works on the same, or nothing can be written.
+        On entering, if nothing can be written.
     """
 
-    def __init__(self, folder: Path, made_from: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        made_from: Mapping[str, Any],
+        made: Provenance | None = None,
+    ) -> None:
         self.folder = folder
-        self._made_from = json.loads(json.dumps(made_from))
-        self._lock = FileLock(folder.with_name(f"{folder.name}.lock"))
+        self._record = json.loads(json.dumps({_MADE_FROM: made_from}))
+        self._attributes = None if made is None else made.attributes()
 
     def __enter__(self) -> Self:
-        with explained(self.folder, self.folder.parent):
-            self.folder.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                self._lock.acquire(timeout=0)
-            except Timeout as error:
-                raise OSError(
-                    f"{self.folder}: another process is at work on this image."
-                ) from error
-            record = self.folder / _RECORD
-            if not (
-                record.exists() and json.loads(record.read_text()) == self._made_from
-            ):
-                remove(self.folder)
-                (self.folder / "done").mkdir(parents=True)
-                with atomic(record) as temporary:
-                    temporary.write_text(json.dumps(self._made_from, indent=2))
+        found = self._found()
+        if found != self._record:
+            make_folder(self.folder.parent)
+            with atomic(self.folder) as temporary:
+                (temporary / "done").mkdir(parents=True)
+                text = json.dumps(self._record, indent=2)
+                (temporary / _RECORD).write_text(text, encoding="utf-8")
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self._lock.release()
         if kind is not None and not any((self.folder / "done").iterdir()):
             discard(self.folder)  # there is nothing to go on with
 
@@ -133,7 +136,9 @@ class Unfinished:
             path.parent.mkdir(exist_ok=True)
             sides = [chunk if a in "yx" else 1 for a in axes]
             chunks = [min(n, side) for n, side in zip(shape, sides, strict=True)]
-            with create_zarr(path, shape, axes, dtype, spacing_um, chunks):
+            with create_zarr(
+                path, shape, axes, dtype, spacing_um, chunks, self._attributes
+            ):
                 pass
         return LargeArray(path, axes)
 
@@ -154,9 +159,22 @@ class Unfinished:
             if self._path(kind, target).exists():
                 target.parent.mkdir(parents=True, exist_ok=True)
                 move(self._path(kind, target), target)
-        remove(self.folder)
-        self._lock.release()
         discard(self.folder)
+
+    def _found(self) -> Any:
+        """Return the record of what is in the folder, None if it is not there."""
+        if not self.folder.exists():
+            return None
+        try:
+            found = json.loads((self.folder / _RECORD).read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError):
+            found = None
+        if not isinstance(found, dict) or _MADE_FROM not in found:
+            raise FileExistsError(
+                f"{self.folder}: is in the way and is no unfinished work of "
+                "napari-unet, so it is not removed; move it away or use another folder."
+            )
+        return found
 
     def _note(self, step: str) -> Path:
         return self.folder / "done" / step
@@ -214,6 +232,5 @@ class LargeArray:
 def discard(folder: Path) -> None:
     """Remove what is left of unfinished work, and the folder around it if empty."""
     remove(folder)
-    remove(folder.with_name(f"{folder.name}.lock"))
-    if folder.parent.is_dir() and not any(folder.parent.iterdir()):
+    with suppress(OSError):
         folder.parent.rmdir()

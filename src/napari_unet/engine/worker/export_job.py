@@ -11,7 +11,7 @@ from napari_unet.core.events import FileWritten
 from napari_unet.core.image import Field, Image
 from napari_unet.core.instances import instance_classes
 from napari_unet.core.measurements import measure, stack
-from napari_unet.io.atomic import check_writable
+from napari_unet.io.atomic import check_writable, make_folder
 from napari_unet.io.export import write_labels, write_probabilities
 from napari_unet.io.tables import write_table
 
@@ -40,7 +40,7 @@ def run(job: ExportJob) -> Iterator[Event | None]:
         If the folder cannot be written to; then nothing is.
     """
     targets = _targets(job)
-    _make(Path(job.folder))
+    make_folder(Path(job.folder))
     for path in targets.values():
         check_writable(path)
     image = job.image.open()
@@ -73,14 +73,6 @@ def _targets(job: ExportJob) -> dict[str, Path]:
             f"{job.name}: there is nothing to export; masks and the table need cells."
         )
     return targets
-
-
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise OSError(f"{folder}: no such folder can be made, {reason}.") from error
 
 
 def _all(stored: Stored) -> np.ndarray:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_unet.core.events import FilePredicted
+from napari_unet.engine.batch_prediction import predict_files
 from napari_unet.engine.file_prediction import FilePredictor
 from napari_unet.engine.worker.prediction_job import lasting, views
 from napari_unet.io.images import find
-from napari_unet.io.prediction_folder import PredictionFolder, check_names
+from napari_unet.io.prediction_folder import PredictionFolder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,31 +39,22 @@ def run(job: PredictFolderJob, context: Context) -> Iterator[Event | None]:
     ------
     FileNotFoundError
         If there is no such folder or no image in it.
-    ValueError
-        If the target holds predictions of another model, or images have one name.
+    ValueError, OSError
+        As `engine.batch_prediction.predict_files`.
     """
     network, card = context.bench.models.get(job.model, job.settings)
-    files = find([job.source])
-    check_names(files)
-    folder = PredictionFolder(Path(job.target))
-    made_with = job.settings.replace(precision=network.precision)
-    folder.claim(Path(job.model), made_with, job.segmentation)
-    settings = _with_tile(job.settings, network, context)
-    predictor = FilePredictor(network, card, settings, job.segmentation, folder)
-    for number, file in enumerate(files, start=1):
-        cells, problem = 0, None
-        try:
-            if todo := folder.missing(file):
-                for event in predictor.events(file, None, todo):
-                    if isinstance(event, FilePredicted):
-                        cells = event.cells
-                    yield None
-            else:
-                problem = "is there already"
-        except (ValueError, OSError) as error:
-            # one bad file must not cost the rest
-            problem = str(error)
-        yield FilePredicted(str(file), cells, number / len(files), problem)
+    predictor = FilePredictor(
+        network,
+        card,
+        _with_tile(job.settings, network, context),
+        job.segmentation,
+        PredictionFolder(Path(job.target), ways_out="use another folder"),
+        Path(job.model),
+    )
+    steps = predict_files(predictor, find([job.source]))
+    with closing(steps):
+        for event in steps:
+            yield event if isinstance(event, FilePredicted) else None
 
 
 def _with_tile(settings: Prediction, network: Network, context: Context) -> Prediction:

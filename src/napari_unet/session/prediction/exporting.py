@@ -61,6 +61,7 @@ class Exporting:
         self._handles: list[Handle] = []
         self._written: list[str] = []
         self._problems: list[str] = []
+        self._notes: list[str] = []
         segmenting.changed.connect(self._go_on)
 
     @property
@@ -209,6 +210,7 @@ class Exporting:
                 self._written.append(event.path)
             else:
                 self._problems.append(f"{Path(event.path).name}: {event.problem}")
+            self._notes += [f"{Path(event.path).name}: {n}" for n in event.notes]
         self.changed.emit()
 
     def _on_ended(self, handle: Handle, folder: Path, cancelled: bool) -> None:
@@ -221,6 +223,7 @@ class Exporting:
         self._handles.remove(handle)
         self._written.clear()
         self._problems.clear()
+        self._notes.clear()
         self.message.emit("error", failed.sentence)
         self.changed.emit()
 
@@ -232,5 +235,8 @@ class Exporting:
         if problems:
             more = f" and {len(problems) - 1} more" if len(problems) > 1 else ""
             sentence += f" Not done: {problems[0]}{more}"
-        self._written, self._problems = [], []
+        if self._notes:
+            more = f" (and {len(self._notes) - 1} more)" if len(self._notes) > 1 else ""
+            sentence += f" {self._notes[0]}{more}"
+        self._written, self._problems, self._notes = [], [], []
         self.message.emit("warning" if problems else "info", sentence)

@@ -18,8 +18,8 @@ from napari_unet.core.settings import (
     Segmentation,
     Settings,
     explain,
-    shown,
 )
+from napari_unet.core.text import shown
 from napari_unet.io.atomic import atomic
 from napari_unet.io.records import FileName, inside, is_file_name, read_json
 

@@ -1,0 +1,136 @@
+"""Several processes at work in one folder: who writes what, for as long as it does.
+
+A lock ends with the process that holds it, however that ends; what a killed one leaves
+is removed by the next.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from contextlib import ExitStack, contextmanager, suppress
+from time import sleep
+from typing import TYPE_CHECKING, Any, Self
+from uuid import uuid4
+
+from filelock import FileLock, Timeout
+
+from napari_unet.io.atomic import explained, make_folder, remove
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+_TRIES, _SECONDS = 600, 0.05
+
+
+class Busy(OSError):
+    """Another process is at work on the same."""
+
+
+@contextmanager
+def locked(file: Path) -> Iterator[None]:
+    """Hold a lock file; it is removed at the end, and its folder if that is empty then.
+
+    Raises
+    ------
+    Busy
+        Another process holds it.
+    OSError
+        It cannot be written; one sentence with the reason.
+    """
+    lock = FileLock(file)
+    for _ in range(_TRIES):
+        make_folder(file.parent)
+        try:
+            lock.acquire(timeout=0)
+            break
+        except Timeout as error:
+            raise Busy(f"{file}: another process is at work on it.") from error
+        except OSError:
+            # another process may have removed the folder just now, when it was empty
+            if file.parent.exists():
+                with explained(file, file):
+                    raise
+    try:
+        yield
+    finally:
+        # while it is held: who waits for this file finds it gone and makes a new one
+        with suppress(OSError):
+            file.unlink()
+        lock.release()
+        if sys.platform == "win32":  # no open file can be removed there
+            with suppress(OSError):
+                file.unlink()
+        with suppress(OSError):
+            file.parent.rmdir()
+
+
+class Claim:
+    """A run's word that it writes into a folder, for as long as it runs.
+
+    A context. Runs that make results in the same way may work side by side.
+
+    Parameters
+    ----------
+    folder : Path
+        For the notes of all runs.
+    makes : mapping of str to JSON values
+        How it makes results.
+
+    Raises
+    ------
+    Busy
+        On entering, if a run that makes them in another way is at work.
+    OSError
+        On entering, if nothing can be written.
+    """
+
+    def __init__(self, folder: Path, makes: Mapping[str, Any]) -> None:
+        self._folder = folder
+        self._makes = json.loads(json.dumps(makes))
+        self._note = folder / f"napari-unet-run-{uuid4().hex}.json"
+        self._held = ExitStack()
+
+    def __enter__(self) -> Self:
+        with self._alone():
+            for note in self._notes():
+                self._compare(note)
+            with explained(self._note, self._note):
+                self._note.write_text(json.dumps(self._makes), encoding="utf-8")
+            self._held.callback(remove, self._note)
+            self._held.enter_context(locked(self._note.with_suffix(".lock")))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._alone():
+            self._held.close()
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Let no other run begin or end meanwhile."""
+        with ExitStack() as held:
+            for left in reversed(range(_TRIES)):
+                try:
+                    held.enter_context(locked(self._folder / "napari-unet-runs.lock"))
+                    break
+                except Busy:
+                    if not left:
+                        raise
+                    sleep(_SECONDS)
+            yield
+
+    def _notes(self) -> Iterator[Path]:
+        yield from sorted(self._folder.glob(f"napari-unet-run-{'[0-9a-f]' * 32}.json"))
+
+    def _compare(self, note: Path) -> None:
+        try:
+            with locked(note.with_suffix(".lock")):
+                remove(note)  # its process was killed
+        except Busy as error:
+            if json.loads(note.read_text(encoding="utf-8")) != self._makes:
+                raise Busy(
+                    f"{self._folder.parent}: another run is at work in this folder "
+                    "now, with another model or other settings; wait for its end, or "
+                    "use another folder."
+                ) from error

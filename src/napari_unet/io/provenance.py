@@ -1,0 +1,161 @@
+"""What a result was made from, written into the result itself.
+
+So it appears with the pixels, moves with the file, and cannot tell of another one. In
+an ImageJ TIFF it is the entry "Info" (*Image > Show Info* in Fiji), in an OME-TIFF the
+description of the image, in an OME-Zarr an attribute.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree
+
+from napari_unet import __version__
+from napari_unet.io.names import split_number
+from napari_unet.io.ome_zarr import stamp
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+# Before the JSON in a text, and the name of the attribute of a zarr group.
+_MARK = "napari-unet result"
+_KEY = "napari-unet"
+_IJ_METADATA = 50839  # the tag in which ImageJ keeps its Info
+# Folders up to this size are read to know their content.
+_READ_BYTES = 256 * 2**20
+_TOLD = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """What a result was made from.
+
+    Attributes
+    ----------
+    input : str
+        Name of the image's file.
+    stamp : str
+        Of its content, see `content_stamp`.
+    model : str
+        Name of the model's file.
+    model_sha256 : str
+    settings : mapping of str to JSON values
+        All that the result depends on besides.
+    program : str
+    """
+
+    input: str
+    stamp: str
+    model: str
+    model_sha256: str
+    settings: Mapping[str, Any]
+    program: str = field(default=f"napari-unet {__version__}")
+
+    def record(self) -> dict[str, Any]:
+        """Return it as JSON can hold it."""
+        names = ("input", "stamp", "model", "model_sha256", "settings", "program")
+        return {name: getattr(self, name) for name in names}
+
+    def text(self) -> str:
+        """Return it as a text of ASCII characters, whatever names are in it."""
+        return f"{_MARK}\n{json.dumps(self.record(), indent=1)}"
+
+    def attributes(self) -> dict[str, Any]:
+        """Return it as attributes of a zarr group."""
+        return {_KEY: self.record()}
+
+    def difference(self, wanted: Provenance) -> str | None:
+        """Say how a result is another one than is wanted; None if it is that one.
+
+        The name of the image, the name of the model and the version of the program may
+        differ: files are renamed, and programs are updated.
+        """
+        if self.stamp != wanted.stamp:
+            return "of another image, or of this one before it was changed"
+        if self.model_sha256 != wanted.model_sha256:
+            same = (
+                "another model of the same name, " if self.model == wanted.model else ""
+            )
+            return f"of {same}{self.model}"
+        changed = [
+            f"{name} {self.settings.get(name)} instead of {wanted.settings.get(name)}"
+            for name in {**self.settings, **wanted.settings}
+            if self.settings.get(name) != wanted.settings.get(name)
+        ]
+        if not changed:
+            return None
+        return f"of other settings: {', '.join(changed[:_TOLD])}"
+
+
+def read_provenance(path: Path) -> Provenance | None:
+    """Return what a result was made from; None if it does not tell, or is damaged."""
+    try:
+        found = _in_folder(path) if path.is_dir() else _in_tiff(path)
+        return None if found is None else Provenance(**found)
+    # whatever a foreign or damaged file makes its reader stumble over
+    except Exception:
+        return None
+
+
+def content_stamp(path: Path) -> str:
+    """Return a short text that is the same for the same content only.
+
+    It is the SHA-256 of a file, or of all files of an OME-Zarr with their names. Above
+    256 MB of files reading them would take longer than many a prediction: there it is
+    of their names, sizes and times. `FILE#2` has its number in it.
+
+    Raises
+    ------
+    OSError
+        It cannot be read.
+    """
+    file, number = split_number(path)
+    mark = "" if number is None else f"#{number}"
+    if file.is_dir():
+        return _folder_stamp(file) + mark
+    with file.open("rb") as opened:
+        return f"sha256:{hashlib.file_digest(opened, 'sha256').hexdigest()}{mark}"
+
+
+def _folder_stamp(folder: Path) -> str:
+    files = sorted(p for p in folder.rglob("*") if p.is_file())
+    if sum(p.stat().st_size for p in files) > _READ_BYTES:
+        return f"names, sizes and times:{stamp(folder)}"
+    digest = hashlib.sha256()
+    for file in files:
+        content = hashlib.sha256(file.read_bytes()).hexdigest()
+        name = file.relative_to(folder).as_posix()
+        digest.update(f"{name!r} {content}\n".encode())
+    return f"sha256 of files:{digest.hexdigest()}"
+
+
+def _in_folder(path: Path) -> dict[str, Any] | None:
+    told = json.loads((path / "zarr.json").read_text(encoding="utf-8"))
+    found: dict[str, Any] | None = told["attributes"].get(_KEY)
+    return found
+
+
+def _in_tiff(path: Path) -> dict[str, Any] | None:
+    import tifffile
+
+    with tifffile.TiffFile(path) as file:
+        page = file.pages.first
+        if (tag := page.tags.get(_IJ_METADATA)) is not None:
+            return _in_text(tag.value.get("Info", ""))
+        if not page.is_ome:
+            return None
+        xml = ElementTree.fromstring(page.description)
+        return _in_text(xml.findtext("{*}Image/{*}Description") or "")
+
+
+def _in_text(text: str) -> dict[str, Any] | None:
+    """Find it in a text to which other programs may have added."""
+    _, mark, rest = text.partition(_MARK)
+    if not mark:
+        return None
+    found: dict[str, Any] = json.JSONDecoder().raw_decode(rest.lstrip())[0]
+    return found
