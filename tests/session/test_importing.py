@@ -21,7 +21,7 @@ BINARY = np.array([[0, 255, 255], [0, 0, 0], [255, 255, 0]], np.uint8)
 def test_cells_get_the_ids_that_are_free() -> None:
     found = from_masks(CELLS, "yx", "instances", ONE, free=40)
     np.testing.assert_array_equal(
-        found.planes[0, 0], [[1, 44, 44], [1, 1, 1], [48, 48, 1]]
+        found.planes[0, 0], [[1, 40, 40], [1, 1, 1], [41, 41, 1]]
     )
     assert found.class_of == {}
     assert found.classes == ONE

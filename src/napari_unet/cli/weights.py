@@ -44,7 +44,7 @@ def run(options: argparse.Namespace) -> int:
     settings = settings.replace(**given_settings(options, BorderWeights))
     mask = read_labels(options.labels, options.axes)
     maps = []
-    for annotation in annotations_of(mask, options.ndim, options.kind):
+    for annotation in annotations_of([mask], options.ndim, options.kind):
         targets = annotation.targets()
         maps.append(
             border_weights(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_unet.core.instances import segment_instances
-from napari_unet.core.labelmap import at_edge, sizes
+from napari_unet.core.labelmap import at_edge, numbered, sizes
 from napari_unet.core.metrics.objects import average_precision
 from napari_unet.core.settings import Segmentation
 
@@ -103,8 +103,9 @@ class Judged:
 
         Specks in the middle count: who annotates them wants them found.
         """
-        keep = (sizes(self.cells) >= smallest) | ~at_edge(self.cells)
-        return np.where(keep[self.cells], self.cells, 0).astype(np.int32)
+        (cells,) = numbered([self.cells])
+        keep = (sizes(cells) >= smallest) | ~at_edge(cells)
+        return np.where(keep[cells], self.cells, 0).astype(np.int32)
 
 
 def count(parts: Sequence[Judged], smallest: int) -> int:

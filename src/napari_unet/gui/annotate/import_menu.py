@@ -34,6 +34,7 @@ _MANY, _MARGIN = 2**21, 1000
 
 MEANINGS: dict[Kind, str] = {
     "instances": "each value is a cell, 0 is background",
+    "binary": "each connected area is a cell, 0 is background",
     "semantic": "each value is a class, 0 is background",
     "annotation": "0 is not annotated, 1 background, 2 and up cells",
 }
@@ -152,7 +153,13 @@ class ImportButton(QPushButton):
         count = workspace.annotating.import_masks(image_id, found, kind, replace)
         self._uncover(image_id, layer)
         slices = "slice" if count == 1 else "slices"
-        workspace.message.emit("info", f"Imported the masks of {count} {slices}.")
+        told = f"Imported the masks of {count} {slices}: {MEANINGS[found.kind]}."
+        if found.empty:
+            told += (
+                f" {found.empty} without any value were left out; nothing is "
+                "annotated there."
+            )
+        workspace.message.emit("info", told)
 
     def _uncover(self, image_id: str, layer: Layer | None) -> None:
         """Show what was taken in place of the layer it is from, ready to be painted."""
