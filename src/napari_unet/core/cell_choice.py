@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_unet.core.instances import segment_instances
-from napari_unet.core.labelmap import at_edge, numbered, sizes
+from napari_unet.core.labelmap import at_edge, mostly_within, numbered, sizes
 from napari_unet.core.metrics.objects import average_precision
 from napari_unet.core.settings import Segmentation
 
@@ -92,11 +92,7 @@ class Judged:
             cell_classes=cell_classes,
             spacing=self.spacing,
         )
-        size = np.bincount(cells.ravel())
-        seen = np.bincount(cells[self.known], minlength=len(size))
-        keep = 2 * seen >= size
-        keep[0] = False
-        return np.where(keep[cells] & self.known, cells, 0).astype(np.int32)
+        return mostly_within(cells, self.known).astype(np.int32)
 
     def true(self, smallest: int) -> NDArray[np.int32]:
         """Return the annotated cells but for slivers cut off by the part's edge.

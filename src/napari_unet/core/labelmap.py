@@ -114,6 +114,26 @@ def pixel_counts(labels: NDArray[np.integer]) -> NDArray[np.int64]:
     return counts[ids > 0]
 
 
+def mostly_within(
+    cells: NDArray[np.integer], known: NDArray[np.bool_]
+) -> NDArray[np.integer]:
+    """Drop cells that lie mostly, and parts of cells that lie, where nothing is known.
+
+    Parameters
+    ----------
+    cells : ndarray of int, any shape
+        Ids from 1 on without large gaps.
+    known : ndarray of bool, shape of `cells`
+
+    Returns
+    -------
+    ndarray, shape and type of `cells`
+    """
+    size = np.bincount(cells.ravel())
+    seen = np.bincount(cells[known], minlength=len(size))
+    return np.where((2 * seen >= size)[cells] & known, cells, cells.dtype.type(0))
+
+
 def renumber(cells: NDArray[np.int32], keep: NDArray[np.bool_]) -> NDArray[np.int32]:
     """Drop some ids and number the others 1, 2, … in the order of their first pixels.
 

@@ -1,0 +1,59 @@
+"""What label files mean, told to people."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_unet.core.pairing import kind_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari_unet.core.annotations import Kind
+    from napari_unet.core.image import Image
+
+MEANINGS: dict[Kind, str] = {
+    "instances": "each value is a cell, 0 is background",
+    "binary": "each connected area is a cell, 0 is background",
+    "semantic": "each value is a class, 0 is background",
+    "annotation": "0 is not annotated, 1 background, 2 and up cells",
+}
+
+
+def meaning_of(
+    labels: Sequence[Image], kind: Kind | None, what: str = "labels"
+) -> tuple[Kind, list[str]]:
+    """Find out what labels mean, and what a person should know about it.
+
+    Parameters
+    ----------
+    labels : sequence of Image
+    kind : {"instances", "binary", "semantic", "annotation"} or None
+        What they mean; guessed if None.
+    what : str
+        What they are, in the sentences.
+
+    Returns
+    -------
+    (str, list of str)
+        The kind, and sentences: what was guessed, and which planes are empty.
+
+    Raises
+    ------
+    ValueError
+        If the values are no labels, or what they mean has to be said.
+    """
+    meaning = kind or kind_of(labels)
+    told = []
+    if kind is None:
+        told.append(f"{what}: {MEANINGS[meaning]} (guessed; --labels says otherwise).")
+    planes = [field for mask in labels for field in mask.fields(2)]
+    empty = sum(not np.any(plane.read()) for plane in planes)
+    if empty and len(planes) > 1 and meaning != "annotation":
+        told.append(
+            f"{what}: {empty} of {len(planes)} planes have no value above 0, and are "
+            "background throughout."
+        )
+    return meaning, told
