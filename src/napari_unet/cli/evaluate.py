@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_unet.cli.labels import MEANINGS, meaning_of
+from napari_unet.cli.labels import MEANINGS, meaning_of, read_named
 from napari_unet.cli.notes import notes_of
 from napari_unet.cli.options import axes_option, json_option, labels_option, write_json
 from napari_unet.cli.pairing import pair_files, pairing_option
@@ -18,7 +18,6 @@ from napari_unet.core.labelmap import mostly_within
 from napari_unet.core.metrics import METRICS
 from napari_unet.core.pairing import annotations_of
 from napari_unet.io.atomic import check_separate
-from napari_unet.io.images import read_labels
 from napari_unet.io.prediction_folder import RECORD
 
 if TYPE_CHECKING:
@@ -212,12 +211,14 @@ class Evaluation:
         return predictions, meaning
 
     def _read_truth(self, pairing: Pairing, predictions: Predictions) -> None:
-        self._masks = [read_labels(file, self._axes) for _, file in pairing.pairs]
-        given, highest = self._given, predictions.highest_class()
+        self._masks = [read_named(file, self._axes) for _, file in pairing.pairs]
         self._note(pairing.told)
-        if given is None and highest > 1 and _highest(self._masks) <= highest:
-            given = "semantic"
-            self._note(f"truth: {MEANINGS[given]}, as in the predictions.")
+        given = self._given
+        if given is None and predictions.what in ("classes", "probabilities"):
+            parted = predictions.values()
+            if len(parted) > 1 and _highest(self._masks) <= max(parted):
+                given = "semantic"
+                self._note(f"truth: {MEANINGS[given]}, as in the predictions.")
         self.kind, told = meaning_of(self._masks, given, "truth")
         for note in (*told, *notes_of(self._masks)):
             self._note(note)
@@ -228,44 +229,40 @@ class Evaluation:
     ) -> dict[str, float]:
         classes = [page.class_image() for page in self._known]
         known = [page != IGNORED for page in classes]
-        truth: Pages
         if metric.wants == "instances":
             truth = [_objects(page) for page in self._known]
-            cells = [_objects(page) for page in predictions.annotations(kind)]
-            found: Pages = [
-                mostly_within(page, seen)
-                for page, seen in zip(cells, known, strict=True)
-            ]
-            return metric.measure(found, truth)
-        truth = [np.where(k, c, 0) for c, k in zip(classes, known, strict=True)]
-        if metric.wants == "probability":
-            found = predictions.probabilities()
+            both = zip(predictions.objects(kind), known, strict=True)
+            return metric.measure([mostly_within(p, k) for p, k in both], truth)
+        several = self.kind == kind == "semantic"
+        found: Pages
+        if metric.wants == "classes":
+            found = predictions.classes(kind)
+            # predictions of one class, of whatever value, part objects and background
+            several &= len(predictions.values()) > 1
         else:
-            found = [page.class_image() for page in predictions.annotations(kind)]
-        if metric.wants == "probability" or not self._tells_classes(found, kind):
-            truth = [(page > 0).astype(np.uint8) for page in truth]
-        if metric.wants == "classes" and not self._tells_classes(found, kind):
-            found = [(page > 0).astype(np.uint8) for page in found]
+            found, several = predictions.probabilities(), False
+        if not several:
+            classes = [np.minimum(page, 1) for page in classes]
+            if metric.wants == "classes":
+                found = [(page > 0).astype(np.uint8) for page in found]
         if not all(page.all() for page in known):
             if not metric.pixelwise:
                 raise ValueError(
                     f"{name} needs to know every pixel, but some of the truth are not "
                     "annotated (0)."
                 )
-            found = [page[k][np.newaxis] for page, k in zip(found, known, strict=True)]
-            truth = [page[k][np.newaxis] for page, k in zip(truth, known, strict=True)]
-            found, truth = ([p for p in pages if p.size] for pages in (found, truth))
-        return metric.measure(found, truth)
-
-    def _tells_classes(self, found: Pages, kind: Kind) -> bool:
-        """Whether both sides part several classes; else all objects are one."""
-        if self.kind != "semantic" or kind != "semantic":
-            return False
-        return len({int(v) for page in found for v in np.unique(page) if v > 0}) > 1
+            found, classes = _only(found, known), _only(classes, known)
+        return metric.measure(found, classes)
 
     def _note(self, sentence: str) -> None:
         if sentence not in self.notes:
             self.notes.append(sentence)
+
+
+def _only(pages: Pages, known: Sequence[NDArray[np.bool_]]) -> Pages:
+    """Return the pixels that are known, pages as lines, without pages of none."""
+    lines = [p[k][np.newaxis] for p, k in zip(pages, known, strict=True)]
+    return [line for line in lines if line.size]
 
 
 def _objects(page: Annotation) -> NDArray[Any]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from napari_unet.core.pairing import kind_of
+from napari_unet.io.images import read_labels
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from napari_unet.core.annotations import Kind
     from napari_unet.core.image import Image
@@ -20,6 +23,11 @@ MEANINGS: dict[Kind, str] = {
     "semantic": "each value is a class, 0 is background",
     "annotation": "0 is not annotated, 1 background, 2 and up cells",
 }
+
+
+def read_named(path: Path, axes: str | None = None) -> Image:
+    """Read labels that messages call by their path: the image may have their name."""
+    return replace(read_labels(path, axes), name=str(path))
 
 
 def meaning_of(

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from glob import has_magic
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from napari_unet.cli.labels import read_named
+from napari_unet.core.annotations import BACKGROUND
 from napari_unet.core.image import Image
+from napari_unet.core.labelmap import distinct
 from napari_unet.core.meaning import UnclearLabelsError
 from napari_unet.core.pairing import annotations_of, kind_of
-from napari_unet.io.images import read_image, read_labels
+from napari_unet.io.images import read_image
 from napari_unet.io.prediction_folder import KINDS
 
 if TYPE_CHECKING:
@@ -20,12 +23,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_unet.core.annotations import Annotation, Kind
+    from napari_unet.core.annotations import Kind
 
 Wants = Literal["instances", "probability", "classes"]
 
 # What a metric can be computed from, best first.
-_SOURCES: dict[Wants, tuple[str, ...]] = {
+SOURCES: dict[Wants, tuple[str, ...]] = {
     "probability": ("probabilities", "classes", "instances"),
     "classes": ("classes", "probabilities", "instances"),
     "instances": ("instances", "classes"),
@@ -58,17 +61,17 @@ def source_of(predictions: str | Path, wants: Wants) -> Source:
     """
     path = Path(predictions)
     there = [kind for kind in KINDS if (path / kind).is_dir()]
-    found = [kind for kind in _SOURCES[wants] if kind in there]
+    found = [kind for kind in SOURCES[wants] if kind in there]
     if found:
         return Source(path / found[0], found[0])
     named = path.name
     if has_magic(str(path)) or not path.is_dir() or path.suffix == ".zarr":
         named = path.parent.name
     what = named if named in KINDS else None
-    if there or (what is not None and what not in _SOURCES[wants]):
+    if there or (what is not None and what not in SOURCES[wants]):
         raise ValueError(
             f"{predictions}: holds probabilities, but cells are to be compared; name "
-            f"{' or '.join(_SOURCES[wants])}, or predict with --save instances."
+            f"{' or '.join(SOURCES[wants])}, or predict with --save instances."
         )
     return Source(predictions, what)
 
@@ -93,33 +96,39 @@ class Predictions:
     def kind(self, truth: Kind, wants: Wants) -> Kind:
         """Tell what values mean: as the folder says, or else as of any masks.
 
-        Masks that leave it open are taken to mean what the truth means.
+        Where masks leave it open they are ids, or classes if those of the truth are.
         """
+        if self.what == "instances":
+            return "instances"
         if self.what is not None:
-            return "instances" if self.what == "instances" else "semantic"
+            return "semantic" if len(self.values()) > 1 else "binary"
         if truth == "semantic" and wants == "classes":
             return truth
         try:
             return kind_of(self.labels())
         except UnclearLabelsError:
-            return "instances" if truth == "annotation" else truth
+            return "semantic" if truth == "semantic" else "instances"
 
-    def annotations(self, kind: Kind) -> list[Annotation]:
-        """Return each page with its classes and objects."""
-        return annotations_of(self.labels(), self._ndim, kind)
+    def objects(self, kind: Kind) -> list[NDArray[np.int32]]:
+        """Return the ids of the objects of each page, from 1 on."""
+        found = annotations_of(self.labels(), self._ndim, kind)
+        return [(page.labels - BACKGROUND).astype(np.int32) for page in found]
 
-    def highest_class(self) -> int:
-        """Return the highest class of which there are pixels, 1 if all is one class."""
-        if self.what not in ("classes", "probabilities"):
-            return 1
-        pages = (field.read() for image in self.labels() for field in image.fields(2))
-        return max(int(page.max()) for page in pages)
+    def classes(self, kind: Kind) -> list[NDArray[Any]]:
+        """Return the class of each pixel; all objects are one unless values are."""
+        fields = (f for image in self.labels() for f in image.fields(self._ndim))
+        pages = (field.read()[0] for field in fields)
+        return [page if kind == "semantic" else page > 0 for page in pages]
+
+    def values(self) -> set[int]:
+        """Return the values above 0 that there are."""
+        fields = (f for image in self.labels() for f in image.fields(2))
+        return {int(v) for f in fields for v in distinct(f.read()[0]) if v > 0}
 
     def probabilities(self) -> list[NDArray[Any]]:
         """Return the probability of being object, of masks 0 or 1."""
         if any(image.data.dtype.kind != "f" for image in self.images):
-            masks = self.annotations("instances")
-            return [(mask.labels > 1).astype(np.float32) for mask in masks]
+            return [(page > 0).astype(np.float32) for page in self.objects("instances")]
         pages = [
             field.read() for image in self.images for field in image.fields(self._ndim)
         ]
@@ -135,10 +144,14 @@ class Predictions:
 
 def _read(file: Path, what: str | None) -> Image:
     if what in ("classes", "instances"):
-        return read_labels(file)
-    image = read_image(file)
+        return read_named(file)
+    image = replace(read_image(file), name=str(file))
+    if what == "probabilities" and image.data.dtype.kind != "f":
+        raise ValueError(
+            f"{file}: probabilities are real numbers, found {image.data.dtype}."
+        )
     # masks from elsewhere may be saved as colours, or as real numbers
-    return image if _is_probability(image, what) else read_labels(file)
+    return image if _is_probability(image, what) else read_named(file)
 
 
 def _is_probability(image: Image, what: str | None) -> bool:
@@ -151,12 +164,12 @@ def _is_probability(image: Image, what: str | None) -> bool:
 
 
 def _labels(image: Image) -> Image:
-    if image.data.dtype.kind != "f":
-        return image
-    values = np.asarray(image.data[...])
     if "c" not in image.axes:
+        if image.data.dtype.kind != "f":
+            return image
         # one channel is the probability of object
-        return Image(values > 0.5, image.axes, image.spacing_um, image.name)
+        return replace(image, data=np.asarray(image.data[...]) > 0.5)
+    values = np.asarray(image.data[...])
     most = values.argmax(axis=image.axes.index("c")).astype(np.uint8)
     axes = image.axes.replace("c", "")
     return Image(most, axes, image.spacing_um, image.name)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from napari_unet.cli.labels import meaning_of
+from napari_unet.cli.labels import meaning_of, read_named
 from napari_unet.cli.notes import notes_of
 from napari_unet.cli.options import (
     MODEL_HELP,
@@ -25,7 +25,7 @@ from napari_unet.cli.progress import ProgressLine, clock, interruptible
 from napari_unet.core.recipe import PRESETS, Augmentation, Training
 from napari_unet.core.settings import BorderWeights, Prediction
 from napari_unet.io.atomic import check_separate, check_writable
-from napari_unet.io.images import read_image, read_labels
+from napari_unet.io.images import read_image
 from napari_unet.io.model_file import SUFFIX, load_model, save_model
 from napari_unet.io.starters import model_path
 
@@ -174,7 +174,7 @@ def read_pairs(pairing: Pairing, axes: str | None) -> tuple[list[Image], list[Im
     label_axes = axes.replace("c", "") if axes else None
     return (
         [read_image(image, axes) for image, _ in pairing.pairs],
-        [read_labels(file, label_axes) for _, file in pairing.pairs],
+        [read_named(file, label_axes) for _, file in pairing.pairs],
     )
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_unet.cli.labels import meaning_of
+from napari_unet.cli.labels import meaning_of, read_named
 from napari_unet.cli.notes import notes_of
 from napari_unet.cli.options import (
     add_settings,
@@ -21,7 +21,6 @@ from napari_unet.core.settings import BorderWeights
 from napari_unet.core.weights import border_weights
 from napari_unet.io.atomic import check_separate
 from napari_unet.io.export import write_weights
-from napari_unet.io.images import read_labels
 from napari_unet.io.names import split_number
 
 if TYPE_CHECKING:
@@ -48,7 +47,7 @@ def run(options: argparse.Namespace) -> int:
     settings = BorderWeights.fiji() if options.scheme == "fiji" else BorderWeights()
     settings = settings.replace(**given_settings(options, BorderWeights))
     check_separate(options.output, [split_number(options.labels)[0]])
-    mask = read_labels(options.labels, options.axes)
+    mask = read_named(options.labels, options.axes)
     kind, told = meaning_of([mask], options.kind)
     maps = []
     for annotation in annotations_of([mask], options.ndim, kind):

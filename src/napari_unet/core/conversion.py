@@ -300,7 +300,7 @@ def _class_infos(
     if count > MAX_CLASSES or len(given) > MAX_CLASSES:
         raise ValueError(
             f"there are at most {MAX_CLASSES} classes, found {max(count, len(given))}: "
-            "are these ids of cells?"
+            "are these ids of cells, or is it a binary mask?"
         )
     if count > len(given):
         raise ValueError(f"the mask has class {count}, but only {len(given)} names.")

@@ -27,7 +27,7 @@ _FEW = 3
 # Share of the pixels at edges that lie on a slope, from which values are grey levels:
 # labels make 0.03 at most (cells of 13 pixels, without gaps), blurred edges 0.1 to 0.7.
 _SLOPE, _SLOPE_PIXELS = 0.06, 16
-# Grey levels are more than these; a class of borders lies between two others by right.
+# Grey levels are as many or more; a class of borders lies between two others by right.
 _LEVELS, _CLASS_LEVELS = 3, 8
 
 
@@ -85,7 +85,7 @@ def check_no_grey_levels(mask: NDArray[np.integer], kind: Kind | None = None) ->
     ----------
     mask : ndarray of int, shape ([z,] y, x)
     kind : {"instances", "binary", "semantic", "annotation"}, optional
-        What it is said to be. Classes may well lie between two others; up to eight are
+        What it is said to be. Classes may well lie between two others; up to seven are
         never refused.
 
     Raises
@@ -93,6 +93,9 @@ def check_no_grey_levels(mask: NDArray[np.integer], kind: Kind | None = None) ->
     ValueError
         If it is so.
     """
+    levels = int(np.count_nonzero(distinct(mask)))
+    if levels < (_CLASS_LEVELS if kind == "semantic" else _LEVELS):
+        return
     # background around the cells of an annotation is a step, not a slope
     values = np.where(mask == BACKGROUND, mask.dtype.type(0), mask)
     slope = edge = 0
@@ -105,10 +108,7 @@ def check_no_grey_levels(mask: NDArray[np.integer], kind: Kind | None = None) ->
         steps = (here > 0) & ((before != here) | (here != after))
         slope += int(np.count_nonzero(up | down))
         edge += int(np.count_nonzero(steps))
-    if slope < max(_SLOPE * edge, _SLOPE_PIXELS):
-        return
-    levels = len(distinct(mask[mask > 0]))
-    if levels >= (_CLASS_LEVELS if kind == "semantic" else _LEVELS):
+    if slope >= max(_SLOPE * edge, _SLOPE_PIXELS):
         raise ValueError(
             f"{levels} values above 0 run into each other like grey levels: labels "
             "have sharp edges, and lose them where a mask is resized with "

@@ -6,6 +6,7 @@ import math
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from qtpy.QtWidgets import (
     QFileDialog,
     QInputDialog,
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from napari_unet.session.workspace import Workspace
 
 # Masks of more pixels are read in the background; so many cells may come meanwhile.
-_MANY, _MARGIN = 2**21, 1000
+_MANY, _MARGIN = 2**19, 1000
 
 MEANINGS: dict[Kind, str] = {
     "instances": "each value is a cell, 0 is background",
@@ -207,7 +208,14 @@ class ImportButton(QPushButton):
         from napari_unet.io.images import read_labels  # slow to import
 
         with telling(self._workspace):
-            self.import_masks(read_labels(path).data)
+            masks = read_labels(path)
+            data = masks.data
+            order = [masks.axes.index(axis) for axis in "tzyx" if axis in masks.axes]
+            if order != sorted(order):
+                data = np.asarray(data[...]).transpose(order)
+            for note in masks.notes:
+                self._workspace.message.emit("info", f"{masks.name}: {note}")
+            self.import_masks(data)
 
 
 def _is(layer: Layer, kind: str) -> bool:
