@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_unet.cli.labels import MEANINGS, meaning_of, read_named
+from napari_unet.cli.labels import meaning_of, read_named
 from napari_unet.cli.notes import notes_of
 from napari_unet.cli.options import axes_option, json_option, labels_option, write_json
 from napari_unet.cli.pairing import pair_files, pairing_option
 from napari_unet.cli.predictions import Predictions, source_of
 from napari_unet.core.annotations import FIRST_OBJECT, IGNORED
 from napari_unet.core.labelmap import mostly_within
+from napari_unet.core.meaning import MEANINGS
 from napari_unet.core.metrics import METRICS
 from napari_unet.core.pairing import annotations_of
 from napari_unet.io.atomic import check_separate

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_unet.core.meaning import MEANINGS
 from napari_unet.core.pairing import kind_of
 from napari_unet.io.images import read_labels
 
@@ -16,13 +17,6 @@ if TYPE_CHECKING:
 
     from napari_unet.core.annotations import Kind
     from napari_unet.core.image import Image
-
-MEANINGS: dict[Kind, str] = {
-    "instances": "each value is a cell, 0 is background",
-    "binary": "each connected area is a cell, 0 is background",
-    "semantic": "each value is a class, 0 is background",
-    "annotation": "0 is not annotated, 1 background, 2 and up cells",
-}
 
 
 def read_named(path: Path, axes: str | None = None) -> Image:

@@ -20,6 +20,13 @@ if TYPE_CHECKING:
 
     from napari_unet.core.annotations import Kind
 
+MEANINGS: dict[Kind, str] = {
+    "instances": "each value is a cell, 0 is background",
+    "binary": "each connected area is a cell, 0 is background",
+    "semantic": "each value is a class, 0 is background",
+    "annotation": "0 is not annotated, 1 background, 2 and up cells",
+}
+
 # Cells are sometimes in pieces, but objects with as many as this are rather classes.
 _PIECES = 2
 # With more values than this, background is no longer the only one that may be large.

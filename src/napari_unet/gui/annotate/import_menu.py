@@ -16,6 +16,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_unet.core.meaning import MEANINGS
 from napari_unet.gui.annotate.telling import telling
 from napari_unet.gui.main_thread import MainThread, in_background
 from napari_unet.session.annotating.importing import AmbiguousMasksError
@@ -32,13 +33,6 @@ if TYPE_CHECKING:
 
 # Masks of more pixels are read in the background; so many cells may come meanwhile.
 _MANY, _MARGIN = 2**19, 1000
-
-MEANINGS: dict[Kind, str] = {
-    "instances": "each value is a cell, 0 is background",
-    "binary": "each connected area is a cell, 0 is background",
-    "semantic": "each value is a class, 0 is background",
-    "annotation": "0 is not annotated, 1 background, 2 and up cells",
-}
 
 
 class ImportButton(QPushButton):
