@@ -250,7 +250,7 @@ def test_the_command_line_understands_how_all_is_learnt(name: str) -> None:
     assert predict.averaging == "dihedral"
     assert train.axes == predict.axes == ("zyx" if train.ndim == 3 else None)
     if DATA.exists():
-        assert pair_files([train.images], [train.labels])
+        assert pair_files([train.images], [train.labels]).pairs
 
 
 def parsed(arguments: list[str]) -> argparse.Namespace:
@@ -262,11 +262,11 @@ def parsed(arguments: list[str]) -> argparse.Namespace:
 
 
 def test_a_metric_finds_its_kind_among_the_predictions_saved() -> None:
-    from napari_unet.cli.evaluate import _FOLDERS
+    from napari_unet.cli.predictions import SOURCES
     from napari_unet.core.metrics import METRICS
 
     for task in TASKS.values():
-        wanted = {_FOLDERS[METRICS[name].wants] for name in task.metrics}
+        wanted = {SOURCES[METRICS[name].wants][0] for name in task.metrics}
         assert wanted == set(task.save.split(","))
 
 

@@ -110,6 +110,7 @@ def evaluation(task: Task, place: Path, predictions: Path) -> list[str]:
     return [
         *("evaluate", str(predictions), str(place / "tested" / "labels")),
         *("--metric", *task.metrics),
+        *("--labels", task.truth),
         *axes(task),
         *task.evaluation,
         *("--json", str(predictions / "scores.json")),

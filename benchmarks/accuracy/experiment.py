@@ -143,7 +143,7 @@ def _attempt(attempt: Attempt) -> Run:
         prediction_seconds=round(prediction, 1),
         device=predicted["device"],
         precision=predicted["precision"],
-        scores=read_json(attempt.scores),
+        scores=_scores(attempt.scores),
         commands=tuple(written(command) for command in commands),
     )
 
@@ -161,9 +161,14 @@ def _forest(task: Task, place: Path) -> Forest:
         settings=SETTINGS,
         seconds=round(training, 1),
         prediction_seconds=round(prediction, 1),
-        scores=read_json(folder / "scores.json"),
+        scores=_scores(folder / "scores.json"),
         command=written(command),
     )
+
+
+def _scores(file: Path) -> dict[str, float]:
+    """Return the scores of what `evaluate` wrote, without pairs and notes."""
+    return {k: v for k, v in read_json(file).items() if isinstance(v, (int, float))}
 
 
 def _versions() -> dict[str, str]:

@@ -135,6 +135,13 @@ class Task:
     starter: str | None = None
     trained: str | None = None
 
+    @property
+    def truth(self) -> str:
+        """What label values mean, for `evaluate`: strokes are only learnt from."""
+        if self.labels != "annotation":
+            return self.labels
+        return "instances" if "instances" in self.save else "binary"
+
     def files(self, data: Path) -> list[Path]:
         """Return every file the task reads, for the folder of all data."""
         return [

@@ -105,9 +105,9 @@ def test_all_have_the_same_classes_also_where_the_last_is_missing() -> None:
 
 def test_the_annotations_of_a_stack_come_slice_by_slice() -> None:
     stack = Image(np.stack([CELLS, CELLS * 0]), "zyx")
-    found = annotations_of(stack, 2, "instances")
+    found = annotations_of([stack], 2, "instances")
     assert [a.labels.max() for a in found] == [4, 1]
-    assert len(annotations_of(stack, 3, "instances")) == 1
+    assert len(annotations_of([stack], 3, "instances")) == 1
 
 
 @pytest.mark.parametrize(

@@ -201,7 +201,7 @@ def test_ids_beyond_16_bits_have_room_and_the_colour_of_their_class(
     bench.annotating.add_class("dividing")
     far = np.zeros(bench.layer.data.shape, np.int32)
     far[5, 5] = 70_000
-    bench.annotating.import_masks(bench.id, far, "annotation")
+    bench.store.replace_annotation(bench.id, {(0, 0): far}, "import masks")
     assert bench.layer.data.dtype == np.int32
     bench.annotating.set_class(2)
     id_ = bench.paint(5, 10)

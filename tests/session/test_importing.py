@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from napari.components import ViewerModel
+from scipy.ndimage import gaussian_filter
 
 from napari_unet.session.annotating.importing import (
     AmbiguousMasksError,
@@ -21,7 +22,7 @@ BINARY = np.array([[0, 255, 255], [0, 0, 0], [255, 255, 0]], np.uint8)
 def test_cells_get_the_ids_that_are_free() -> None:
     found = from_masks(CELLS, "yx", "instances", ONE, free=40)
     np.testing.assert_array_equal(
-        found.planes[0, 0], [[1, 44, 44], [1, 1, 1], [48, 48, 1]]
+        found.planes[0, 0], [[1, 40, 40], [1, 1, 1], [41, 41, 1]]
     )
     assert found.class_of == {}
     assert found.classes == ONE
@@ -134,3 +135,71 @@ def test_lines_are_no_cells() -> None:
     shapes = viewer.add_shapes([[[0, 0], [5, 5]]], shape_type="line", name="lines")
     with pytest.raises(ValueError, match="lines has no polygons"):
         from_shapes(shapes, layer, "yx", (0, 0), free=2)
+
+
+def series(*frames: tuple[int, ...]) -> np.ndarray:
+    """Frames with a square for each id."""
+    stack = np.zeros((len(frames), 16, 40), np.uint16)
+    for frame, cells in zip(stack, frames, strict=True):
+        for k, cell in enumerate(cells):
+            frame[3:9, 8 * k : 8 * k + 6] = cell
+    return stack
+
+
+@pytest.mark.parametrize("axes", ["tyx", "zyx"])
+@pytest.mark.parametrize(
+    "frames",
+    [
+        [(1,), (1, 2), (1, 2, 3)],
+        [(1, 2, 3), (1, 2), (1,)],
+        [(), (1,), (1, 2)],
+        [(4,), (7,)],
+        [(70000 - 65536,), (4464, 60000)],
+    ],
+)
+def test_all_frames_tell_what_masks_mean(
+    axes: str, frames: list[tuple[int, ...]]
+) -> None:
+    stack = series(*frames)
+    found = from_masks(stack, axes, None, ONE, free=2)
+    assert found.kind == "instances"
+    ids = sorted({i for cells in frames for i in cells})
+    for k, cells in enumerate(frames):
+        place = (k, 0) if axes == "tyx" else (0, k)
+        assert (place in found.planes) == bool(cells)
+        if cells:
+            new = np.where(stack[k] > 0, np.searchsorted(ids, stack[k]) + 2, 1)
+            np.testing.assert_array_equal(found.planes[place], new)
+    assert found.empty == sum(not cells for cells in frames)
+
+
+def test_planes_of_a_movie_of_stacks_are_left_out_alike() -> None:
+    stack = np.stack([series((1,), ()), series((), (1, 2)), series((), ())])
+    found = from_masks(stack, "tzyx", None, ONE, free=2)
+    assert sorted(found.planes) == [(0, 0), (1, 1)]
+    assert found.empty == 4
+
+
+@pytest.mark.parametrize(
+    ("values", "dtype"),
+    [((2**32 - 1, 5), np.uint32), ((2**31 - 2, 2**31 - 1), np.int64), ((7, 9), float)],
+)
+@pytest.mark.parametrize("kind", ["instances", "annotation"])
+def test_high_ids_become_low_ones(values: tuple, dtype: type, kind: str) -> None:
+    mask = np.array([[1, 0, values[0]], [0, values[1], 0]], dtype)
+    found = from_masks(mask, "yx", kind, ONE, free=30)
+    high, low = (32, 31) if values[0] > values[1] else (31, 32)
+    if kind == "annotation":  # 1 is background, and no cell
+        expected = [[1, 0, high - 1], [0, low - 1, 0]]
+    else:
+        expected = [[30, 1, high], [1, low, 1]]
+    assert found.planes[0, 0].tolist() == expected
+
+
+def test_grey_levels_are_refused_and_not_asked_about() -> None:
+    mask = np.kron((np.indices((4, 4)).sum(0) % 2) * 255.0, np.ones((20, 20)))
+    blurred = gaussian_filter(mask, 1).astype(np.uint8)
+    for kind in (None, "instances"):
+        with pytest.raises(ValueError, match="like grey levels") as raised:
+            from_masks(blurred, "yx", kind, ONE, free=2)
+        assert not isinstance(raised.value, AmbiguousMasksError)

@@ -2,29 +2,38 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_unet.cli.options import axes_option, json_option, write_json
-from napari_unet.cli.pairing import pair_files
+from napari_unet.cli.labels import meaning_of, read_named
+from napari_unet.cli.notes import notes_of
+from napari_unet.cli.options import axes_option, json_option, labels_option, write_json
+from napari_unet.cli.pairing import pair_files, pairing_option
+from napari_unet.cli.predictions import Predictions, source_of
+from napari_unet.core.annotations import FIRST_OBJECT, IGNORED
+from napari_unet.core.labelmap import mostly_within
+from napari_unet.core.meaning import MEANINGS
 from napari_unet.core.metrics import METRICS
-from napari_unet.io.images import read_image, read_labels
+from napari_unet.core.pairing import annotations_of
+from napari_unet.io.atomic import check_separate
+from napari_unet.io.prediction_folder import RECORD
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
+    from napari_unet.cli.pairing import By, Pairing
+    from napari_unet.cli.predictions import Wants
+    from napari_unet.core.annotations import Annotation, Kind
     from napari_unet.core.image import Image
+    from napari_unet.core.metrics import Metric
 
-_FOLDERS = {
-    "probability": "probabilities",
-    "classes": "classes",
-    "instances": "instances",
-}
+    Pages = list[NDArray[Any]]
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -32,7 +41,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "predictions",
         type=str,
-        help="what predict wrote: its folder, or one of the folders or files in it",
+        help="what predict wrote: its folder, or one of the folders or files in it; or "
+        "masks of another tool",
     )
     parser.add_argument("truth", nargs="+", help="label files, folders or patterns")
     parser.add_argument(
@@ -43,113 +53,233 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help=f"out of {', '.join(METRICS)} (default: iou ap)",
     )
+    labels_option(parser)
     parser.add_argument(
         "--volumes",
         action="store_true",
         help="compare the objects of z-stacks as volumes instead of page by page",
     )
+    pairing_option(parser)
     axes_option(parser)
     json_option(parser)
 
 
 def run(options: argparse.Namespace) -> int:
     """Carry out the command."""
-    results = evaluate(
+    evaluation = Evaluation(
         options.predictions,
         options.truth,
-        options.metric,
-        options.volumes,
-        options.axes,
+        volumes=options.volumes,
+        axes=options.axes,
+        kind=options.kind,
+        by=options.pair_by,
+        output=options.json,
     )
+    results = evaluation.scores(options.metric)
+    for note in evaluation.notes:
+        print(note, file=sys.stderr)
     width = max(len(name) for name in results)
     if options.json != "-":
         for name, value in results.items():
             print(f"{name:{width}}  {value:.4f}")
-    write_json(results, options.json)
+    report = {
+        **results,
+        "pairs": evaluation.record,
+        "labels": evaluation.kind,
+        "notes": evaluation.notes,
+    }
+    write_json(report, options.json)
     return 0
 
 
 def evaluate(
     predictions: str | Path,
     truth: Sequence[str | Path],
-    metrics: list[str],
+    metrics: Sequence[str],
     volumes: bool = False,
     axes: str | None = None,
+    kind: Kind | None = None,
 ) -> dict[str, float]:
     """Measure predictions, files paired by name and stacks page by page.
 
     Parameters
     ----------
     predictions : str or Path
-        Folder that `predict` wrote, or files of the kind that the metrics want.
+        Folder that `predict` wrote, or files.
     truth : sequence of str or Path
         Label files, folders or patterns.
-    metrics : list of str
+    metrics : sequence of str
         Names out of `METRICS`.
     volumes : bool
         Whether the slices of a z-stack belong together.
     axes : str, optional
         Axes of label files that do not tell.
+    kind : {"instances", "binary", "semantic", "annotation"}, optional
+        What the values of the truth mean; guessed from all of them if not given.
 
     Returns
     -------
     dict of str to float
-        Pooled over all images.
+        Pooled over all images. Pixels that are not annotated do not count.
+
+    Raises
+    ------
+    ValueError
+        If files do not go together, what their values mean cannot be told, or a metric
+        needs what is not there.
     """
-    results: dict[str, float] = {}
-    for name in metrics:
-        metric = METRICS[name]
-        found: list[NDArray[Any]] = []
-        known: list[NDArray[Any]] = []
-        for file, label in pair_files([_source(predictions, metric.wants)], truth):
-            prediction = _prediction(file, metric.wants)
-            mask = read_labels(label, axes)
-            _check_sizes(prediction, mask)
-            found += [_as(metric.wants, page) for page in _pages(prediction, volumes)]
-            known += [page[0] for page in _pages(mask, volumes)]
-        if metric.wants == "probability" or (
-            metric.wants == "classes" and _tells_one_class(found)
-        ):
-            # any label is that one class, so that instance masks can be compared too
-            known = [(page > 0).astype(np.uint8) for page in known]
-        results |= metric.measure(found, known)
-    return results
+    found = Evaluation(predictions, truth, volumes=volumes, axes=axes, kind=kind)
+    return found.scores(metrics)
 
 
-def _source(predictions: str | Path, wants: str) -> str | Path:
-    """Return the subfolder of the kind that a metric wants, if there is one."""
-    folder = Path(predictions) / _FOLDERS[wants]
-    return folder if folder.is_dir() else predictions
+class Evaluation:
+    """Predictions beside the truth; see `evaluate`.
+
+    Parameters
+    ----------
+    predictions, truth, volumes, axes, kind
+        As for `evaluate`.
+    by : {"name", "order"}
+        How files are paired.
+    output : str, optional
+        File that will be written; none of those that are read.
+
+    Attributes
+    ----------
+    kind : str
+        What the values of the truth mean.
+    notes : list of str
+        What was chosen, in sentences.
+    record : list of dict
+        The pairs, for programs.
+    """
+
+    def __init__(
+        self,
+        predictions: str | Path,
+        truth: Sequence[str | Path],
+        *,
+        volumes: bool = False,
+        axes: str | None = None,
+        kind: Kind | None = None,
+        by: By = "name",
+        output: str | None = None,
+    ) -> None:
+        self.kind: Kind = kind or "instances"
+        self.notes: list[str] = []
+        self.record: list[dict[str, str]] = []
+        self._predictions = predictions
+        self._truth = truth
+        self._ndim = 3 if volumes else 2
+        self._axes = axes
+        self._given = kind
+        self._by = by
+        self._output = output
+        self._masks: list[Image] = []
+        self._known: list[Annotation] = []
+
+    def scores(self, metrics: Sequence[str]) -> dict[str, float]:
+        """Measure with each of the metrics, by their names."""
+        results: dict[str, float] = {}
+        found: dict[Wants, tuple[Predictions, Kind]] = {}
+        for name in metrics:
+            metric = METRICS[name]
+            if metric.wants not in found:
+                found[metric.wants] = self._read(metric.wants)
+            results |= self._measure(name, metric, *found[metric.wants])
+        return results
+
+    def _read(self, wants: Wants) -> tuple[Predictions, Kind]:
+        """Read the predictions that a metric wants, and what their values mean."""
+        source = source_of(self._predictions, wants)
+        pairing = pair_files([source.place], self._truth, self._by)
+        if self._output not in (None, "-"):
+            record = Path(self._predictions) / RECORD
+            check_separate(self._output or "", (*pairing.files, record))
+        predictions = Predictions(
+            [p for p, _ in pairing.pairs], source.what, self._ndim
+        )
+        if not self._masks:
+            self._read_truth(pairing, predictions)
+        for prediction, mask in zip(predictions.images, self._masks, strict=True):
+            _check_sizes(prediction, mask, self._ndim)
+        self.record += pairing.record("prediction", "truth")
+        meaning = predictions.kind(self.kind, wants)
+        if source.what is None and wants != "probability":
+            self._note(f"predictions: {MEANINGS[meaning]} (guessed).")
+        for note in notes_of(predictions.images):
+            self._note(note)
+        return predictions, meaning
+
+    def _read_truth(self, pairing: Pairing, predictions: Predictions) -> None:
+        self._masks = [read_named(file, self._axes) for _, file in pairing.pairs]
+        self._note(pairing.told)
+        given = self._given
+        if given is None and predictions.what in ("classes", "probabilities"):
+            parted = predictions.values()
+            if len(parted) > 1 and _highest(self._masks) <= max(parted):
+                given = "semantic"
+                self._note(f"truth: {MEANINGS[given]}, as in the predictions.")
+        self.kind, told = meaning_of(self._masks, given, "truth")
+        for note in (*told, *notes_of(self._masks)):
+            self._note(note)
+        self._known = annotations_of(self._masks, self._ndim, self.kind)
+
+    def _measure(
+        self, name: str, metric: Metric, predictions: Predictions, kind: Kind
+    ) -> dict[str, float]:
+        classes = [page.class_image() for page in self._known]
+        known = [page != IGNORED for page in classes]
+        if metric.wants == "instances":
+            truth = [_objects(page) for page in self._known]
+            both = zip(predictions.objects(kind), known, strict=True)
+            return metric.measure([mostly_within(p, k) for p, k in both], truth)
+        several = self.kind == kind == "semantic"
+        found: Pages
+        if metric.wants == "classes":
+            found = predictions.classes(kind)
+            # predictions of one class, of whatever value, part objects and background
+            several &= len(predictions.values()) > 1
+        else:
+            found, several = predictions.probabilities(), False
+        if not several:
+            classes = [np.minimum(page, 1) for page in classes]
+            if metric.wants == "classes":
+                found = [(page > 0).astype(np.uint8) for page in found]
+        if not all(page.all() for page in known):
+            if not metric.pixelwise:
+                raise ValueError(
+                    f"{name} needs to know every pixel, but some of the truth are not "
+                    "annotated (0)."
+                )
+            found, classes = _only(found, known), _only(classes, known)
+        return metric.measure(found, classes)
+
+    def _note(self, sentence: str) -> None:
+        if sentence not in self.notes:
+            self.notes.append(sentence)
 
 
-def _prediction(file: Path, wants: str) -> Image:
-    return read_image(file) if wants == "probability" else read_labels(file)
+def _only(pages: Pages, known: Sequence[NDArray[np.bool_]]) -> Pages:
+    """Return the pixels that are known, pages as lines, without pages of none."""
+    lines = [p[k][np.newaxis] for p, k in zip(pages, known, strict=True)]
+    return [line for line in lines if line.size]
 
 
-def _pages(image: Image, volumes: bool) -> Iterator[NDArray[Any]]:
-    for field in image.fields(3 if volumes and image.size("z") > 1 else 2):
-        yield field.read()
+def _objects(page: Annotation) -> NDArray[Any]:
+    """Return the ids of the objects of a page, from 1 on."""
+    return np.where(page.labels >= FIRST_OBJECT, page.labels - 1, 0)
 
 
-def _as(wants: str, page: NDArray[Any]) -> NDArray[Any]:
-    """Return a page, (channels, ...), as the metric wants it."""
-    first: NDArray[Any] = page[0]
-    if wants != "probability":
-        return first
-    if first.dtype.kind != "f":
-        return (first > 0).astype(np.float32)
-    # background comes first: objects are all that is not background
-    return 1 - first if len(page) > 1 else first
+def _highest(masks: Sequence[Image]) -> int:
+    fields = (field for mask in masks for field in mask.fields(2))
+    return max(int(field.read().max()) for field in fields)
 
 
-def _tells_one_class(pages: Sequence[NDArray[Any]]) -> bool:
-    """Whether predictions part only background and one class, of whatever value."""
-    values = {int(v) for page in pages for v in np.unique(page) if v > 0}
-    return len(values) <= 1
-
-
-def _check_sizes(prediction: Image, truth: Image) -> None:
+def _check_sizes(prediction: Image, truth: Image, ndim: int) -> None:
     sizes = {a: (prediction.size(a), truth.size(a)) for a in "yx"}
+    if ndim == 3:
+        sizes |= {a: (prediction.size(a), truth.size(a)) for a in "tz"}
     pages = prediction.size("t") * prediction.size("z")
     sizes["pages"] = pages, truth.size("t") * truth.size("z")
     for axis, (found, wanted) in sizes.items():

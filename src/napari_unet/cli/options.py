@@ -70,15 +70,20 @@ def axes_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def label_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options that say what labels mean and whether slices belong together."""
+def labels_option(parser: argparse.ArgumentParser) -> None:
+    """Add the option that says what labels mean."""
     parser.add_argument(
         "--labels",
         dest="kind",
         choices=("instances", "binary", "semantic", "annotation"),
         help="what label values mean: an id per object; 0 and another; a class; or 0 "
-        "not annotated, 1 background, from 2 on objects (default: guessed)",
+        "not annotated, 1 background, from 2 on objects (default: guessed from all)",
     )
+
+
+def label_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say what labels mean and whether slices belong together."""
+    labels_option(parser)
     parser.add_argument(
         "--3d",
         dest="ndim",

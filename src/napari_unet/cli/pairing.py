@@ -1,49 +1,260 @@
-"""Which file goes with which."""
+"""Which file goes with which: told by their names, never by their order unasked.
+
+Files are paired by what tells them apart: the path below the folder or below the fixed
+part of the pattern that was given, and the image's name. A name may differ from its
+partner's by words that say no more than what a file is.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import re
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypeVar
 
-from napari_unet.io.images import find
+from napari_unet.cli.found_files import found_files
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    import argparse
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
+
+    from napari_unet.cli.found_files import FoundFile
+
+# Words that tell what a file is, and not of which image.
+_ROLES = {
+    *("image", "images", "img", "imgs", "im", "raw", "input"),
+    *("mask", "masks", "label", "labels", "lab", "labs", "seg", "segs", "cp"),
+    *("segmentation", "segmentations", "gt", "ground", "truth", "groundtruth"),
+    *("annotation", "annotations", "annot", "man", "manual", "binary", "semantic"),
+    *("instance", "instances", "classes", "result", "results"),
+    *("pred", "prediction", "predictions", "predicted"),
+}
+_NAMED = 3
+
+By = Literal["name", "order"]
+Key = TypeVar("Key")
+
+
+@dataclass(frozen=True, slots=True)
+class Pairing:
+    """Files that go together.
+
+    Attributes
+    ----------
+    pairs : tuple of (Path, Path)
+        In the order of the second of each.
+    alone : tuple of Path
+        Those of the first kind that have no partner.
+    files : tuple of Path
+        All files that they are in, also those without a partner.
+    told : str
+        What goes together, in a sentence for people.
+    """
+
+    pairs: tuple[tuple[Path, Path], ...]
+    alone: tuple[Path, ...]
+    files: tuple[Path, ...]
+    told: str
+
+    def record(self, first: str, second: str) -> list[dict[str, str]]:
+        """Return the pairs for programs, under names for the two kinds of files."""
+        return [{first: str(a), second: str(b)} for a, b in self.pairs]
+
+
+def pairing_option(parser: argparse.ArgumentParser) -> None:
+    """Add the option that asks for pairs by order."""
+    parser.add_argument(
+        "--pair-by",
+        choices=("name", "order"),
+        default="name",
+        help="which files go together: those of one name (a.tif with a.tif, "
+        "a_mask.tif, seg_a.tif ...), or the first with the first in natural order "
+        "(default: name)",
+    )
 
 
 def pair_files(
-    first: Sequence[str | Path], second: Sequence[str | Path]
-) -> list[tuple[Path, Path]]:
-    """Pair files by name, or in their natural order where no name is in both.
+    first: Sequence[str | Path], second: Sequence[str | Path], by: By = "name"
+) -> Pairing:
+    """Pair files by name, or in their natural order where that is asked for.
 
     Parameters
     ----------
     first : sequence of str or Path
-        Files, folders or patterns. Those without a partner of the same name are left
-        out: not every image is annotated.
+        Files, folders or patterns of images, or predictions. Those without a partner
+        are left out: not every image is annotated.
     second : sequence of str or Path
-        Each of these needs a partner.
+        Files, folders or patterns of labels. Each needs a partner.
+    by : {"name", "order"}
 
     Returns
     -------
-    list of (Path, Path)
+    Pairing
 
     Raises
     ------
     FileNotFoundError
         If a file, or any image in a folder, is not there.
     ValueError
-        If they cannot be paired.
+        If a label file has no partner or might have several, or two have the same one;
+        if there are not as many of both to be paired by order.
+
+    Notes
+    -----
+    The first of these rules that yields a partner holds:
+
+    1. Both were named as files, not found in folders: they are a pair whatever they
+       are called (images of one file by their numbers or fields).
+    2. Equal paths below what was given, and equal names.
+    3. The label's name is the image's with something before or behind it, set off by a
+       sign that is neither letter nor digit and without digits of its own
+       (``a_cp_masks``, ``seg-a``); of several images the one with the longest name.
+    4. Equal letters and numbers of path and name once words that say what a file is
+       are left out (``img_1`` and ``mask_1``, ``t000`` and ``man_seg000``).
     """
-    left, right = find(first), find(second)
-    by_name = {file.stem: file for file in left}
-    missing = [file.name for file in right if file.stem not in by_name]
-    if not missing:
-        return [(by_name[file.stem], file) for file in right]
-    if len(missing) == len(right) == len(left):
-        return list(zip(left, right, strict=True))
-    raise ValueError(
-        f"files are paired by name, or in order if all names differ and there are as "
-        f"many; found {len(left)} and {len(right)} file(s), without a partner: "
-        f"{', '.join(missing[:3])}{' …' if len(missing) > 3 else ''}."
+    right = found_files(second)
+    labels = {file.path.resolve() for file in right}
+    # masks may lie beside the images, in the folder that is given for these
+    left = [file for file in found_files(first) if file.path.resolve() not in labels]
+    if by == "order":
+        return _in_order(left, right)
+    chosen: dict[Path, FoundFile] = {}
+    found = []
+    missing = []
+    for label, images in zip(right, _Names(left).partners(right), strict=True):
+        if len(images) > 1:
+            raise ValueError(
+                f"{label.shown}: may belong to {_listed(images, ' or ')}; a label file "
+                "needs one image of its name."
+            )
+        if not images:
+            missing.append(label)
+            continue
+        (image,) = images
+        if image.path in chosen:
+            raise ValueError(
+                f"{image.shown}: has two label files, {chosen[image.path].shown} and "
+                f"{label.shown}; name those to be used."
+            )
+        chosen[image.path] = label
+        found.append((image, label))
+    if missing:
+        raise ValueError(
+            f"{len(missing)} of {len(right)} label files are without a partner: "
+            f"{_listed(missing)}; found {_listed(left) or 'no others'}. Files are "
+            "paired by name (a.tif with a.tif, a_mask.tif, seg_a.tif, ...), or as they "
+            "are sorted with --pair-by order."
+        )
+    return _pairing(found, [file for file in left if file.path not in chosen])
+
+
+class _Names:
+    """Finds files by what tells them apart."""
+
+    def __init__(self, files: Sequence[FoundFile]) -> None:
+        self._all = files
+        self._exact = _grouped((_exact(f), f) for f in files)
+        self._affixed = _grouped((_place(f, f.name), f) for f in files)
+        self._words = _grouped((_words(f), f) for f in files)
+        self._words.pop((), None)  # nothing told them apart
+
+    def partners(self, labels: Sequence[FoundFile]) -> list[list[FoundFile]]:
+        """Return which files each label may belong to."""
+        named = self._as_named(labels)
+        return named or [
+            self._exact.get(_exact(label))
+            or self._with_affix(label)
+            or self._words.get(_words(label), [])
+            for label in labels
+        ]
+
+    def _as_named(self, labels: Sequence[FoundFile]) -> list[list[FoundFile]] | None:
+        """Pair files that a person named on both sides, if that tells all apart."""
+        both = [*self._all, *labels]
+        if any(file.rest is None for file in both):
+            return None
+        if len(self._all) == len(labels) == 1:
+            return [[*self._all]]
+        own = _grouped(((f.folders, f.rest), f) for f in self._all)
+        keys = [(label.folders, label.rest) for label in labels]
+        unique = len(set(keys)) == len(keys) and all(len(f) == 1 for f in own.values())
+        return [own[key] for key in keys] if unique and set(keys) <= set(own) else None
+
+    def _with_affix(self, label: FoundFile) -> list[FoundFile]:
+        """Return the files with the longest name that the label begins or ends with."""
+        parts: dict[str, None] = {}
+        for sign in re.finditer(r"[\W_]", label.name):
+            before, after = label.name[: sign.start()], label.name[sign.end() :]
+            if not re.search(r"\d", after):
+                parts[before] = None
+            if not re.search(r"\d", before):
+                parts[after] = None
+        found: list[FoundFile] = []
+        for part in sorted(filter(None, parts), key=len, reverse=True):
+            if found and len(part) < len(found[0].name):
+                break
+            found += self._affixed.get(_place(label, part), [])
+        return found
+
+
+def _exact(file: FoundFile) -> tuple[str, ...]:
+    return *file.folders, file.name
+
+
+def _place(file: FoundFile, name: str) -> tuple[str, ...]:
+    return *(folder.casefold() for folder in file.folders), name.casefold()
+
+
+def _words(file: FoundFile) -> tuple[str, ...]:
+    """Return the words and numbers of path and name without what a file is."""
+    words = re.findall(r"\d+|[^\W\d_]+", file.name.casefold())
+    if len(words) == 2 and words[0] == "t" and words[1].isdigit():
+        del words[0]  # frames of the Cell Tracking Challenge
+    above = re.findall(r"\d+|[^\W\d_]+", " ".join(file.folders).casefold())
+    return tuple(word for word in (*above, *words) if word not in _ROLES)
+
+
+def _grouped(files: Iterable[tuple[Key, FoundFile]]) -> dict[Key, list[FoundFile]]:
+    """Return the files of each key."""
+    groups: defaultdict[Key, list[FoundFile]] = defaultdict(list)
+    for key, file in files:
+        groups[key].append(file)
+    return dict(groups)
+
+
+def _in_order(left: Sequence[FoundFile], right: Sequence[FoundFile]) -> Pairing:
+    if len(left) != len(right):
+        raise ValueError(
+            "to be paired by order there need to be as many files of both, found "
+            f"{len(left)} and {len(right)} label files."
+        )
+    return _pairing(list(zip(left, right, strict=True)), [], " by their order")
+
+
+def _pairing(
+    pairs: Sequence[tuple[FoundFile, FoundFile]],
+    alone: Sequence[FoundFile],
+    how: str = "",
+) -> Pairing:
+    """Say in a sentence which files go together."""
+    many = "pair" if len(pairs) == 1 else "pairs"
+    each = [f"{one.shown} with {other.shown}" for one, other in pairs]
+    told = f"{len(pairs)} {many}{how}: {_first(each)}"
+    if alone:
+        told += f"; {len(alone)} without labels left out: {_listed(alone)}"
+    return Pairing(
+        tuple((one.path, other.path) for one, other in pairs),
+        tuple(file.path for file in alone),
+        tuple(dict.fromkeys(f.file for pair in (*pairs, alone) for f in pair)),
+        f"{told}.",
     )
+
+
+def _listed(files: Sequence[FoundFile], between: str = ", ") -> str:
+    return _first([file.shown for file in files], between)
+
+
+def _first(words: Sequence[str], between: str = ", ") -> str:
+    more = len(words) - _NAMED
+    return between.join(words[:_NAMED]) + (f" and {more} more" if more > 0 else "")

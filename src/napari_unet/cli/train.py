@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil
 
+from napari_unet.cli.labels import meaning_of, read_named
+from napari_unet.cli.notes import notes_of
 from napari_unet.cli.options import (
     MODEL_HELP,
     add_settings,
@@ -17,18 +20,20 @@ from napari_unet.cli.options import (
     label_options,
     write_json,
 )
-from napari_unet.cli.pairing import pair_files
+from napari_unet.cli.pairing import pair_files, pairing_option
 from napari_unet.cli.progress import ProgressLine, clock, interruptible
 from napari_unet.core.recipe import PRESETS, Augmentation, Training
 from napari_unet.core.settings import BorderWeights, Prediction
-from napari_unet.io.atomic import check_writable
-from napari_unet.io.images import read_image, read_labels
+from napari_unet.io.atomic import check_separate, check_writable
+from napari_unet.io.images import read_image
 from napari_unet.io.model_file import SUFFIX, load_model, save_model
 from napari_unet.io.starters import model_path
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Iterator, Sequence
 
+    from napari_unet.cli.pairing import Pairing
     from napari_unet.core.events import Event, TrainingFinished
     from napari_unet.core.image import Image
 
@@ -50,6 +55,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help=f"model file to write, by custom ending in {SUFFIX}",
     )
     label_options(parser)
+    pairing_option(parser)
     _add_start(parser)
     parser.add_argument("--preset", choices=tuple(PRESETS), default="quick")
     budget = parser.add_mutually_exclusive_group()
@@ -94,8 +100,16 @@ def run(options: argparse.Namespace) -> int:
     """Carry out the command."""
     settings = training_settings(options)
     check_writable(options.output)
-    images, labels = read_pairs(options.images, options.labels, options.axes)
     checkpoint = checkpoint_of(options.output)
+    pairing = pair_files([options.images], [options.labels], options.pair_by)
+    check_separate(options.output, pairing.files)
+    check_separate(checkpoint, pairing.files)
+    if options.json not in (None, "-"):
+        outputs = (options.output, checkpoint)
+        check_separate(options.json, (*pairing.files, *outputs))
+    images, labels = read_pairs(pairing, options.axes)
+    kind, told = meaning_of(labels, options.kind)
+    notes = [pairing.told, *told, *notes_of([*images, *labels])]
     if options.resume and not checkpoint.exists():
         raise FileNotFoundError(f"there is no checkpoint {checkpoint} to resume from.")
     before = _changed(checkpoint)
@@ -108,7 +122,7 @@ def run(options: argparse.Namespace) -> int:
         images,
         labels,
         settings,
-        kind=options.kind,
+        kind=kind,
         start=start,
         resume=checkpoint if options.resume else None,
         checkpoint=checkpoint,
@@ -116,7 +130,7 @@ def run(options: argparse.Namespace) -> int:
         head_start=time.time() - psutil.Process().create_time() + _RESERVE,
     )
     try:
-        finished = follow(job, line)
+        finished = follow(telling(job, line, notes), line)
     except KeyboardInterrupt:
         kept = _changed(checkpoint) != before
         line.say(
@@ -128,6 +142,12 @@ def run(options: argparse.Namespace) -> int:
     save_model(finished.model, options.output)
     report = summary(options.output, finished)
     line.say(f"{options.output}: {report['verdict']}")
+    report |= {
+        "pairs": pairing.record("image", "labels"),
+        "without_labels": [str(file) for file in pairing.alone],
+        "labels": kind,
+        "notes": notes,
+    }
     write_json(report, options.json)
     return 0 if finished.problem is None else 1
 
@@ -155,15 +175,12 @@ def training_settings(options: argparse.Namespace) -> Training:
     return settings.replace(**changes)
 
 
-def read_pairs(
-    images: str, labels: str, axes: str | None
-) -> tuple[list[Image], list[Image]]:
+def read_pairs(pairing: Pairing, axes: str | None) -> tuple[list[Image], list[Image]]:
     """Read the images that have labels, and these."""
-    pairs = pair_files([images], [labels])
     label_axes = axes.replace("c", "") if axes else None
     return (
-        [read_image(image, axes) for image, _ in pairs],
-        [read_labels(file, label_axes) for _, file in pairs],
+        [read_image(image, axes) for image, _ in pairing.pairs],
+        [read_named(file, label_axes) for _, file in pairing.pairs],
     )
 
 
@@ -174,6 +191,17 @@ def checkpoint_of(output: Path) -> Path:
 
 def _changed(file: Path) -> int | None:
     return file.stat().st_mtime_ns if file.exists() else None
+
+
+def telling(
+    job: Iterator[Event], line: ProgressLine, notes: Sequence[str]
+) -> Iterator[Event]:
+    """Say what was chosen as soon as a job has begun: a refusal is one sentence."""
+    with closing(job):  # type: ignore[type-var]
+        for number, event in enumerate(job):
+            for note in notes if number == 0 else ():
+                line.say(note)
+            yield event
 
 
 def follow(job: Any, line: ProgressLine) -> TrainingFinished:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_unet.cli.labels import meaning_of, read_named
+from napari_unet.cli.notes import notes_of
 from napari_unet.cli.options import (
     add_settings,
     axes_option,
@@ -16,8 +19,9 @@ from napari_unet.cli.options import (
 from napari_unet.core.pairing import annotations_of
 from napari_unet.core.settings import BorderWeights
 from napari_unet.core.weights import border_weights
+from napari_unet.io.atomic import check_separate
 from napari_unet.io.export import write_weights
-from napari_unet.io.images import read_labels
+from napari_unet.io.names import split_number
 
 if TYPE_CHECKING:
     import argparse
@@ -42,9 +46,11 @@ def run(options: argparse.Namespace) -> int:
     """Carry out the command."""
     settings = BorderWeights.fiji() if options.scheme == "fiji" else BorderWeights()
     settings = settings.replace(**given_settings(options, BorderWeights))
-    mask = read_labels(options.labels, options.axes)
+    check_separate(options.output, [split_number(options.labels)[0]])
+    mask = read_named(options.labels, options.axes)
+    kind, told = meaning_of([mask], options.kind)
     maps = []
-    for annotation in annotations_of(mask, options.ndim, options.kind):
+    for annotation in annotations_of([mask], options.ndim, kind):
         targets = annotation.targets()
         maps.append(
             border_weights(
@@ -58,4 +64,6 @@ def run(options: argparse.Namespace) -> int:
     axes = "".join(a for a in "tzyx" if a in mask.axes)
     shape = tuple(mask.size(a) for a in axes)
     write_weights(options.output, np.stack(maps).reshape(shape), axes, mask.known_um)
+    for note in (*told, *notes_of([mask])):
+        print(note, file=sys.stderr)
     return 0

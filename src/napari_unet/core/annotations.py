@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from pydantic import Field
 
+from napari_unet.core.labelmap import distinct, places
 from napari_unet.core.settings import Settings
 
 if TYPE_CHECKING:
@@ -93,6 +94,16 @@ class Annotation:
         finished = None if self.finished is None else self.finished[box]
         return replace(self, labels=self.labels[box], finished=finished)
 
+    def class_image(self) -> NDArray[np.uint8]:
+        """Return the class number of each pixel, `IGNORED` where nothing is known.
+
+        Unlike in `targets`, cells that touch are not parted.
+        """
+        classes = _class_image(self.labels, self.class_of)
+        if self.finished is not None:
+            classes[self.finished & (self.labels == UNKNOWN)] = 0
+        return classes
+
     def targets(self) -> Targets:
         """Return what a network is to learn: ridges drawn, unknown pixels marked.
 
@@ -101,9 +112,7 @@ class Annotation:
         Targets
             All `IGNORED` where nothing is annotated.
         """
-        classes = _class_image(self.labels, self.class_of)
-        if self.finished is not None:
-            classes[self.finished & (self.labels == UNKNOWN)] = 0
+        classes = self.class_image()
         kinds = np.zeros(256, bool)
         kinds[1 : len(self.classes) + 1] = [c.kind == "cells" for c in self.classes]
         instances = np.where(kinds[classes], self.labels, 0).astype(np.int32)
@@ -186,18 +195,11 @@ def _class_image(
     labels: NDArray[np.integer], class_of: Mapping[int, int]
 ) -> NDArray[np.uint8]:
     """Return the class number of each pixel, `IGNORED` where unknown."""
-    top = int(labels.max(initial=FIRST_OBJECT))
-    ids: NDArray[np.integer]
-    place: NDArray[np.integer]
-    if top <= max(labels.size, 2**16):
-        ids, place = np.arange(top + 1), labels
-    else:
-        # Ids may be anything below 2^31: then the table is of those that occur.
-        ids, place = np.unique(labels, return_inverse=True)
+    ids = distinct(labels)
     table = np.array([class_of.get(i, 1) for i in ids.tolist()], np.uint8)
     table[ids == UNKNOWN] = IGNORED
     table[ids == BACKGROUND] = 0
-    classes: NDArray[np.uint8] = table[place]
+    classes: NDArray[np.uint8] = table[places(ids, labels)]
     return classes
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_unet.core.instances import segment_instances
-from napari_unet.core.labelmap import at_edge, sizes
+from napari_unet.core.labelmap import at_edge, mostly_within, numbered, sizes
 from napari_unet.core.metrics.objects import average_precision
 from napari_unet.core.settings import Segmentation
 
@@ -92,19 +92,16 @@ class Judged:
             cell_classes=cell_classes,
             spacing=self.spacing,
         )
-        size = np.bincount(cells.ravel())
-        seen = np.bincount(cells[self.known], minlength=len(size))
-        keep = 2 * seen >= size
-        keep[0] = False
-        return np.where(keep[cells] & self.known, cells, 0).astype(np.int32)
+        return mostly_within(cells, self.known).astype(np.int32)
 
     def true(self, smallest: int) -> NDArray[np.int32]:
         """Return the annotated cells but for slivers cut off by the part's edge.
 
         Specks in the middle count: who annotates them wants them found.
         """
-        keep = (sizes(self.cells) >= smallest) | ~at_edge(self.cells)
-        return np.where(keep[self.cells], self.cells, 0).astype(np.int32)
+        (cells,) = numbered([self.cells])
+        keep = (sizes(cells) >= smallest) | ~at_edge(cells)
+        return np.where(keep[cells], self.cells, 0).astype(np.int32)
 
 
 def count(parts: Sequence[Judged], smallest: int) -> int:

@@ -1,12 +1,12 @@
 """Masks, polygons and scribbles from elsewhere, turned into annotations.
 
 Other tools use 0 for the background and have no value for "not annotated"; what the
-other values mean has to be said, or guessed where only one reading makes sense.
+other values mean has to be said, or is guessed (`core.meaning`).
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-# Cells are sometimes in pieces, but objects with as many as this are rather classes.
-_PIECES = 2
+# Real numbers above this are not counted one by one.
+_EXACT = 2**53
 
 
 def convert(
@@ -67,39 +67,35 @@ def convert(
     return as_annotation(mask, (ClassInfo(name=names[0]),))
 
 
-def guess(mask: NDArray[Any]) -> Literal["binary", "instances"]:
-    """Tell from the values of a mask what they mean.
-
-    Parameters
-    ----------
-    mask : ndarray of whole numbers or bool, shape ([z,] y, x)
+def whole_numbers(mask: NDArray[Any]) -> NDArray[np.integer]:
+    """Check that a mask is a plane or a volume of whole numbers from 0 on.
 
     Returns
     -------
-    str
-        "binary" if there is at most one value above 0.
+    ndarray of int
+        The mask itself unless it is of another type.
 
     Raises
     ------
     ValueError
-        If the values may be classes, or an annotation.
+        If it is not.
     """
-    from skimage.measure import label  # slow to import
-
-    values = _whole(mask)
-    ids = np.unique(values[values > 0])
-    if len(ids) <= 1:
-        return "binary"
-    pieces = int(label(values, background=0, return_num=True)[1])
-    # An annotation's 1 is background: nearly all, or everything beside the objects.
-    ones, marked = int((values == 1).sum()), int((values > 0).sum())
-    painted = marked == values.size or (len(ids) > 3 and 2 * ones > marked)
-    if painted or (len(ids) <= MAX_CLASSES and pieces >= _PIECES * len(ids)):
+    if mask.ndim not in (2, 3):
         raise ValueError(
-            f"{len(ids)} values in {pieces} connected areas may be cells or classes: "
-            "say which with --labels instances, semantic or annotation."
+            f"masks are planes (y, x) or volumes (z, y, x), found shape {mask.shape}."
         )
-    return "instances"
+    if mask.dtype.kind not in "buif":
+        raise ValueError(f"the values of a mask are whole numbers, found {mask.dtype}.")
+    low, high = (mask.min(), mask.max()) if mask.size else (0, 0)
+    if low < 0 or (mask.dtype.kind == "f" and high > _EXACT):
+        raise ValueError(
+            f"the values of a mask are whole numbers from 0 on, found {low} to {high}."
+        )
+    if mask.dtype.kind == "f" and not (mask == np.floor(mask)).all():
+        odd = mask[mask != np.floor(mask)][0]
+        raise ValueError(f"the values of a mask are whole numbers, found {odd}.")
+    kept = {"b": np.uint8, "f": np.int64}.get(mask.dtype.kind)
+    return mask if kept is None else mask.astype(kept)
 
 
 def as_annotation(
@@ -274,24 +270,13 @@ def from_polygons(
 
 
 def _whole(mask: NDArray[Any]) -> NDArray[np.int32]:
-    """Check that a mask has whole numbers from 0 on."""
-    array = np.asarray(mask)
-    if array.ndim not in (2, 3):
+    """Check a mask, and return it as ids of an annotation are."""
+    array = whole_numbers(np.asarray(mask))
+    if array.max(initial=0) >= np.iinfo(np.int32).max:
         raise ValueError(
-            f"masks are planes (y, x) or volumes (z, y, x), found shape {array.shape}."
+            "the values of a mask are 0 to 2^31 - 2, "
+            f"found {array.min()} to {array.max()}."
         )
-    if array.dtype.kind not in "buif":
-        raise ValueError(
-            f"the values of a mask are whole numbers, found {array.dtype}."
-        )
-    low, high = (array.min(), array.max()) if array.size else (0, 0)
-    if low < 0 or high >= np.iinfo(np.int32).max:
-        raise ValueError(
-            f"the values of a mask are 0 to 2^31 - 2, found {low} to {high}."
-        )
-    if array.dtype.kind == "f" and not (array == np.floor(array)).all():
-        odd = array[array != np.floor(array)][0]
-        raise ValueError(f"the values of a mask are whole numbers, found {odd}.")
     return array.astype(np.int32)
 
 
@@ -315,7 +300,7 @@ def _class_infos(
     if count > MAX_CLASSES or len(given) > MAX_CLASSES:
         raise ValueError(
             f"there are at most {MAX_CLASSES} classes, found {max(count, len(given))}: "
-            "are these ids of cells?"
+            "are these ids of cells, or is it a binary mask?"
         )
     if count > len(given):
         raise ValueError(f"the mask has class {count}, but only {len(given)} names.")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_unet.core.labelmap import at_edge
+from napari_unet.core.labelmap import at_edge, distinct, numbered
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -66,8 +66,12 @@ def measure(
     missing.
     """
     _check(cells, field, spacing_um)
+    # regions and tables by id are as long as the highest one
+    ids = distinct(cells)
+    ids = ids[ids > 0]
+    (cells,) = numbered([cells])
     shapes = _shapes(cells, spacing_um)
-    labels = shapes["label"]
+    labels = ids[shapes["label"] - 1]
     columns: Columns = {"label": labels}
     if classes is not None:
         columns["class"] = np.array([classes.get(i, "") for i in labels.tolist()], str)
@@ -77,7 +81,7 @@ def measure(
         columns |= _outlines(shapes, spacing_um)
     if field is not None:
         columns |= _grey_values(cells, field)
-    columns["touches_border"] = at_edge(cells)[labels]
+    columns["touches_border"] = at_edge(cells)[shapes["label"]]
     return columns
 
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from napari_unet.core.annotations import MAX_CLASSES, Annotation
-from napari_unet.core.conversion import convert, guess
+from napari_unet.core.annotations import FIRST_OBJECT, MAX_CLASSES, Annotation
+from napari_unet.core.conversion import convert, whole_numbers
 from napari_unet.core.image import Image
+from napari_unet.core.labelmap import numbered
+from napari_unet.core.meaning import check_no_grey_levels, guess
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from napari_unet.core.annotations import Kind
@@ -36,12 +37,13 @@ def annotated_fields(
     ndim : {2, 3}
         Planes or volumes.
     kind : {"instances", "binary", "semantic", "annotation"}, optional
-        What the values of the labels mean; guessed if not given.
+        What the values of the labels mean; guessed from all of them if not given.
 
     Returns
     -------
     list of (Field, Annotation)
-        Without fields of which nothing is known. All have the same classes.
+        Ids of cells are numbered anew, in their order, the same in all. Without fields
+        of which nothing is known. All have the same classes.
 
     Raises
     ------
@@ -79,11 +81,26 @@ def annotated_fields(
 
 
 def annotations_of(
-    mask: Image, ndim: int, kind: Kind | None = None
+    masks: Sequence[Image], ndim: int, kind: Kind | None = None
 ) -> list[Annotation]:
-    """Return what each plane or volume of a label image says; as `annotated_fields`."""
-    fields = list(mask.fields(ndim))
+    """Return what each plane or volume of label images says; as `annotated_fields`."""
+    fields = [field for mask in masks for field in mask.fields(ndim)]
     return [a for _, a in _convert(list(zip(fields, fields, strict=True)), kind)]
+
+
+def kind_of(masks: Sequence[Image]) -> Kind:
+    """Tell what the values of label images mean, all of them together.
+
+    Raises
+    ------
+    ValueError
+        If they are grey levels or no whole numbers.
+    UnclearLabelsError
+        If it has to be asked.
+    """
+    fields = [field for mask in masks for field in mask.fields(2)]
+    names = [field.image.name for field in fields]
+    return _kind_of(names, _read(fields), None)
 
 
 def _only_field(image: Image, ndim: int) -> Field:
@@ -110,29 +127,52 @@ def _convert(
     masks: Sequence[tuple[Field, Field]], kind: Kind | None
 ) -> list[tuple[Field, Annotation]]:
     """Read the labels field by field and give their values their meaning."""
-    arrays = [(field, mask.image.name, mask.read()[0]) for field, mask in masks]
-    if kind is None:
-        kinds = set()
-        for _, name, array in arrays:
-            with _named(name):
-                kinds.add(guess(array))
-        # instance masks with a single cell look binary
-        kind = "instances" if "instances" in kinds else "binary"
-    names = None
-    if kind == "semantic":
-        names = _class_names([array for _, _, array in arrays])
+    fields = [mask for _, mask in masks]
+    names = [field.image.name for field in fields]
+    arrays = _read(fields)
+    meaning = _kind_of(names, arrays, kind)
+    if meaning in ("instances", "annotation"):
+        first = FIRST_OBJECT if meaning == "annotation" else 1
+        arrays = [*numbered(arrays, first)]
+    classes = _class_names(arrays) if meaning == "semantic" else None
     pairs = []
-    for field, name, array in arrays:
+    for (field, _), name, array in zip(masks, names, arrays, strict=True):
         with _named(name):
-            pairs.append((field, convert(array, kind, names)))
+            pairs.append((field, convert(array, meaning, classes)))
     return pairs
+
+
+def _read(fields: Sequence[Field]) -> list[NDArray[np.integer]]:
+    """Read labels, checked."""
+    arrays = []
+    for field in fields:
+        with _named(field.image.name):
+            arrays.append(whole_numbers(field.read()[0]))
+    return arrays
+
+
+def _kind_of(
+    names: Sequence[str], arrays: Sequence[NDArray[np.integer]], kind: Kind | None
+) -> Kind:
+    """Check that labels are no grey levels; tell what they mean unless it is said."""
+    for name, array in zip(names, arrays, strict=True):
+        with _named(name):
+            check_no_grey_levels(array, kind)
+    if kind is not None or not names:
+        return kind or "binary"
+    with _named(_listed(names)):
+        return guess(arrays)
+
+
+def _listed(names: Sequence[str]) -> str:
+    unique = list(dict.fromkeys(names))
+    return unique[0] + (f" and {len(unique) - 1} more" if len(unique) > 1 else "")
 
 
 def _class_names(arrays: Sequence[NDArray[Any]]) -> list[str]:
     """Name the same classes for all, also where a field lacks the last of them."""
-    # what is no class number is refused field by field, and ids of cells are many
-    highest = [int(array.max()) for array in arrays if np.isfinite(array).all()]
-    count = min(max(highest, default=0), MAX_CLASSES)
+    # ids of cells are many, and refused field by field
+    count = min(max((int(array.max()) for array in arrays), default=0), MAX_CLASSES)
     return [f"class {k}" for k in range(1, count + 1)]
 
 
@@ -142,4 +182,4 @@ def _named(name: str) -> Iterator[None]:
     try:
         yield
     except ValueError as error:
-        raise ValueError(f"{name}: {error}") from error
+        raise type(error)(f"{name}: {error}") from error

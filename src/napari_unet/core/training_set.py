@@ -10,6 +10,7 @@ import numpy as np
 
 from napari_unet.core.annotations import IGNORED
 from napari_unet.core.held_out import cheapest_part
+from napari_unet.core.labelmap import pixel_counts
 from napari_unet.core.normalisation import check_finite, measure
 from napari_unet.core.weights import border_weights, reach
 
@@ -177,9 +178,8 @@ def typical_cell(annotations: Iterable[Annotation]) -> float | None:
     ----------
     annotations : iterable of Annotation
     """
-    counts = [np.bincount(a.targets().instances.ravel())[1:] for a in annotations]
-    sizes = np.concatenate(counts) if counts else np.zeros(0, np.int64)
-    cells = sizes[sizes > 0]
+    counts = [pixel_counts(a.targets().instances) for a in annotations]
+    cells = np.concatenate(counts) if counts else np.zeros(0, np.int64)
     return float(np.median(cells)) if len(cells) else None
 
 

@@ -31,10 +31,13 @@ class Metric:
     measure : callable
         From predictions and truths, one array (y, x) or (z, y, x) for each image or
         frame, to named results pooled over them all.
+    pixelwise : bool
+        Whether each pixel counts by itself, so that some can be left out.
     """
 
     wants: Literal["instances", "probability", "classes"]
     measure: Callable[[Arrays, Arrays], Results]
+    pixelwise: bool = False
 
 
 def _of_classes(name: str, measure: Callable[..., float]) -> Metric:
@@ -51,7 +54,7 @@ def _of_classes(name: str, measure: Callable[..., float]) -> Metric:
         }
         return {name: sum(results.values()) / len(results), **results}
 
-    return Metric("classes", run)
+    return Metric("classes", run, pixelwise=True)
 
 
 def _classes(images: Arrays) -> set[int]:
@@ -108,7 +111,7 @@ def _ap(predictions: Arrays, truths: Arrays) -> Results:
 METRICS: dict[str, Metric] = {
     "iou": _of_classes("iou", iou),
     "dice": _of_classes("dice", dice),
-    "pixel_error@0.5": Metric("probability", _pixel_error),
+    "pixel_error@0.5": Metric("probability", _pixel_error, pixelwise=True),
     "adapted_rand_error": Metric("probability", _adapted_rand),
     "isbi2012": Metric("probability", _isbi2012),
     "seg": Metric("instances", lambda p, t: {"seg": seg(p, t)}),

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import sparse
 
+from napari_unet.core.labelmap import distinct, places
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -97,11 +99,7 @@ def contingency(
 
 def _consecutive(labels: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.intp]]:
     """Return the labels found, 0 always first, and each pixel's index into them."""
-    if labels.max() > labels.size:
-        # a table over all values could outgrow the image: sort its pixels instead
-        ids, index = np.unique(np.append(labels.ravel(), 0), return_inverse=True)
-        return ids, index[:-1]
-    found = np.zeros(int(labels.max()) + 1, np.bool_)
-    found[labels.astype(np.intp)] = True
-    found[0] = True
-    return np.flatnonzero(found), (np.cumsum(found) - 1)[labels.astype(np.intp)].ravel()
+    ids = distinct(labels)
+    if ids[0] != 0:
+        ids = np.insert(ids, 0, 0)
+    return ids, places(ids, labels).reshape(-1)

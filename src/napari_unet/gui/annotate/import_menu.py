@@ -6,6 +6,7 @@ import math
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from qtpy.QtWidgets import (
     QFileDialog,
     QInputDialog,
@@ -15,6 +16,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_unet.core.meaning import MEANINGS
 from napari_unet.gui.annotate.telling import telling
 from napari_unet.gui.main_thread import MainThread, in_background
 from napari_unet.session.annotating.importing import AmbiguousMasksError
@@ -30,13 +32,7 @@ if TYPE_CHECKING:
     from napari_unet.session.workspace import Workspace
 
 # Masks of more pixels are read in the background; so many cells may come meanwhile.
-_MANY, _MARGIN = 2**21, 1000
-
-MEANINGS: dict[Kind, str] = {
-    "instances": "each value is a cell, 0 is background",
-    "semantic": "each value is a class, 0 is background",
-    "annotation": "0 is not annotated, 1 background, 2 and up cells",
-}
+_MANY, _MARGIN = 2**19, 1000
 
 
 class ImportButton(QPushButton):
@@ -152,7 +148,13 @@ class ImportButton(QPushButton):
         count = workspace.annotating.import_masks(image_id, found, kind, replace)
         self._uncover(image_id, layer)
         slices = "slice" if count == 1 else "slices"
-        workspace.message.emit("info", f"Imported the masks of {count} {slices}.")
+        told = f"Imported the masks of {count} {slices}: {MEANINGS[found.kind]}."
+        if found.empty:
+            told += (
+                f" {found.empty} without any value were left out; nothing is "
+                "annotated there."
+            )
+        workspace.message.emit("info", told)
 
     def _uncover(self, image_id: str, layer: Layer | None) -> None:
         """Show what was taken in place of the layer it is from, ready to be painted."""
@@ -200,7 +202,14 @@ class ImportButton(QPushButton):
         from napari_unet.io.images import read_labels  # slow to import
 
         with telling(self._workspace):
-            self.import_masks(read_labels(path).data)
+            masks = read_labels(path)
+            data = masks.data
+            order = [masks.axes.index(axis) for axis in "tzyx" if axis in masks.axes]
+            if order != sorted(order):
+                data = np.asarray(data[...]).transpose(order)
+            for note in masks.notes:
+                self._workspace.message.emit("info", f"{masks.name}: {note}")
+            self.import_masks(data)
 
 
 def _is(layer: Layer, kind: str) -> bool:

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_unet.core.annotations import FIRST_OBJECT, UNKNOWN, Kind
-from napari_unet.core.conversion import convert, from_instances, from_polygons, guess
+from napari_unet.core.conversion import convert, from_polygons, whole_numbers
 from napari_unet.core.image import Image
+from napari_unet.core.labelmap import numbered
+from napari_unet.core.meaning import UnclearLabelsError, check_no_grey_levels, guess
 from napari_unet.session.project.record import PALETTE, ProjectClass
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from napari.layers import Labels, Shapes
     from numpy.typing import NDArray
 
 CHOICES: tuple[Kind, ...] = ("instances", "semantic", "annotation")
 
-# Every so many pixels are looked at where a look is enough.
-_COARSE = 4
 _CORNERS = 64
 """Vertices that an ellipse is drawn with."""
 
@@ -57,6 +57,10 @@ class Imported:
         Lowest id that an object may have.
     axes : str
         Of the masks.
+    kind : {"instances", "binary", "semantic", "annotation"}
+        What their values mean.
+    empty : int
+        Planes left out, as they have no value above 0.
     """
 
     planes: dict[tuple[int, int], NDArray[np.int32]]
@@ -64,6 +68,8 @@ class Imported:
     classes: tuple[ProjectClass, ...]
     first: int
     axes: str
+    kind: Kind
+    empty: int
 
 
 def from_masks(
@@ -81,37 +87,45 @@ def from_masks(
     axes : str
         A letter for each of its axes, out of t, z, y, x.
     kind : {"instances", "binary", "semantic", "annotation"} or None
-        What the values mean; guessed if None.
+        What the values mean; guessed from all frames together if None.
     classes : tuple of ProjectClass
     free : int
-        The objects get ids from here on.
+        The objects get ids from here on, in the order of their ids in the masks; those
+        of cells are the same through time.
 
     Returns
     -------
     Imported
-        Of a stack, planes without any value above 0 are left out: there nobody drew.
+        Planes without any value above 0 are left out, of a stack as of a time series:
+        nobody drew there, and an annotation may have gaps.
 
     Raises
     ------
     AmbiguousMasksError
         If the kind cannot be told from the values.
     ValueError
-        If the values are no whole numbers from 0 on, or there are none above 0.
+        If the values are no whole numbers from 0 on, are grey levels, or there are none
+        above 0.
     """
     image = Image(masks, axes, name="masks")
-    fields = [
-        (field.t, values)
+    frames = {
+        field.t: values
         for field in image.fields(3 if "z" in axes else 2)
-        if (values := field.read()[0]).any()
-    ]
-    if not fields:
+        if (values := whole_numbers(field.read()[0])).any()
+    }
+    if not frames:
         raise ValueError("The masks are empty: all their values are 0.")
-    meaning = kind or _guess(fields[0][1])
+    for values in frames.values():
+        check_no_grey_levels(values, kind)
+    meaning = kind or _guess(frames.values())
+    if meaning in ("instances", "annotation"):
+        first = FIRST_OBJECT if meaning == "annotation" else 1
+        frames = dict(zip(frames, numbered([*frames.values()], first), strict=True))
     planes: dict[tuple[int, int], NDArray[np.int32]] = {}
     class_of: dict[int, int] = {}
     count, shift = len(classes), free - FIRST_OBJECT
     highest = free - 1
-    for t, values in fields:
+    for t, values in frames.items():
         taken = convert(values, meaning)
         labels = taken.labels
         if shift:
@@ -123,7 +137,9 @@ def from_masks(
             # Areas are numbered anew in each time frame.
             shift = highest + 1 - FIRST_OBJECT
         planes |= _drawn_planes(labels.astype(np.int32, copy=False), values, t)
-    return Imported(planes, class_of, with_classes(classes, count), free, axes)
+    empty = image.size("t") * image.size("z") - len(planes)
+    infos = with_classes(classes, count)
+    return Imported(planes, class_of, infos, free, axes, meaning, empty)
 
 
 def from_shapes(
@@ -214,25 +230,12 @@ def with_classes(
     return (*classes, *more)
 
 
-def _guess(values: NDArray[Any]) -> Literal["binary", "instances"]:
-    """Tell what values mean; what is no mask at all is told as such."""
-    from_instances(values)
-    one = _telling_plane(values)
+def _guess(frames: Iterable[NDArray[np.integer]]) -> Kind:
+    """Tell what values mean."""
     try:
-        meaning = guess(one)
-        # a cell in each plane, or a mask: all of it has to be looked at
-        return meaning if meaning == "instances" else guess(values)
-    except ValueError as error:
+        return guess(frames)
+    except UnclearLabelsError as error:
         raise AmbiguousMasksError from error
-
-
-def _telling_plane(values: NDArray[Any]) -> NDArray[Any]:
-    """Return the plane of a volume with the most values, as a coarse look tells."""
-    if values.ndim == 2:
-        return values
-    found = [len(np.unique(plane[::_COARSE, ::_COARSE])) for plane in values]
-    telling: NDArray[Any] = values[int(np.argmax(found))]
-    return telling
 
 
 def _drawn_planes(

@@ -1,0 +1,112 @@
+"""Files that were named, or found, with what tells them apart."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from glob import has_magic
+from os.path import commonpath
+from pathlib import Path
+from typing import TYPE_CHECKING
+from unicodedata import normalize
+
+from napari_unet.io.images import find
+from napari_unet.io.names import image_name, split_number
+from napari_unet.io.ome_zarr import is_zarr
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+@dataclass(frozen=True, slots=True)
+class FoundFile:
+    """A file with what tells it apart from others.
+
+    Attributes
+    ----------
+    path : Path
+        As it was named or found; of an image in a file, or in a plate, of the image.
+    file : Path
+        The file, or the plate.
+    folders : tuple of str
+        Those that differ below what was given.
+    name : str
+    rest : str or None
+        What the name has beyond that of a file which was named itself; None where it
+        was found in a folder or by a pattern.
+    shown : str
+        For people.
+    """
+
+    path: Path
+    file: Path
+    folders: tuple[str, ...]
+    name: str
+    rest: str | None
+    shown: str
+
+
+def found_files(given: Sequence[str | Path]) -> list[FoundFile]:
+    """Expand what was given, each file once."""
+    named = [Path(g) for g in given if not _is_pattern(g) and _is_file(Path(g))]
+    above = Path(commonpath([file.absolute().parent for file in named] or [Path("/")]))
+    found: dict[Path, FoundFile] = {}
+    for one in given:
+        for path in find([one]):
+            found.setdefault(path, _described(one, path, above))
+    return list(found.values())
+
+
+def _described(given: str | Path, path: Path, above: Path) -> FoundFile:
+    """Tell a file apart from others that what was given may yield.
+
+    Parameters
+    ----------
+    given : str or Path
+    path : Path
+        One that it yielded.
+    above : Path
+        Folder that all files are in which were named themselves.
+    """
+    file, _ = split_number(path)
+    file = [file, *(f for f in file.parents if is_zarr(f))][-1]
+    name = normalize("NFC", image_name(path))
+    folders: tuple[str, ...] = ()
+    rest: str | None = name[len(normalize("NFC", image_name(file))) :]
+    if _is_pattern(given):
+        parts = Path(given).parts
+        fixed = next(k for k, part in enumerate(parts) if has_magic(part))
+        # where any depth is meant, the last part is the file's
+        end = None if parts[-1] == "**" else -1
+        depth = end if "**" in parts else len(file.parts) - 1
+        folders = _matched(parts[fixed:depth], file.parts[fixed:-1])
+        if has_magic("".join(parts[-1:] if "**" in parts else parts[depth:])):
+            rest = None
+    elif _is_file(Path(given)):
+        folders = file.absolute().parent.relative_to(above).parts
+    else:
+        rest = None
+    shown = "/".join((*folders, *path.parts[len(file.parts) - 1 :]))
+    return FoundFile(path, file, folders, name, rest, shown)
+
+
+def _is_pattern(given: str | Path) -> bool:
+    return has_magic(str(given)) and not Path(given).exists()
+
+
+def _is_file(path: Path) -> bool:
+    return is_zarr(path) or not path.is_dir()
+
+
+def _matched(pattern: tuple[str, ...], folders: tuple[str, ...]) -> tuple[str, ...]:
+    """Return those of the folders below a pattern's fixed part that it leaves open."""
+    if "**" not in pattern:
+        both = zip(pattern, folders, strict=True)
+        return tuple(folder for part, folder in both if has_magic(part))
+    head = pattern.index("**")
+    tail = len(pattern) - 1 - pattern[::-1].index("**")
+    end = len(folders) - (len(pattern) - 1 - tail)
+    return (
+        *_matched(pattern[:head], folders[:head]),
+        *folders[head:end],
+        *_matched(pattern[tail + 1 :], folders[end:]),
+    )

@@ -1,0 +1,61 @@
+"""What label files mean, told to people."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_unet.core.meaning import MEANINGS
+from napari_unet.core.pairing import kind_of
+from napari_unet.io.images import read_labels
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from napari_unet.core.annotations import Kind
+    from napari_unet.core.image import Image
+
+
+def read_named(path: Path, axes: str | None = None) -> Image:
+    """Read labels that messages call by their path: the image may have their name."""
+    return replace(read_labels(path, axes), name=str(path))
+
+
+def meaning_of(
+    labels: Sequence[Image], kind: Kind | None, what: str = "labels"
+) -> tuple[Kind, list[str]]:
+    """Find out what labels mean, and what a person should know about it.
+
+    Parameters
+    ----------
+    labels : sequence of Image
+    kind : {"instances", "binary", "semantic", "annotation"} or None
+        What they mean; guessed if None.
+    what : str
+        What they are, in the sentences.
+
+    Returns
+    -------
+    (str, list of str)
+        The kind, and sentences: what was guessed, and which planes are empty.
+
+    Raises
+    ------
+    ValueError
+        If the values are no labels, or what they mean has to be said.
+    """
+    meaning = kind or kind_of(labels)
+    told = []
+    if kind is None:
+        told.append(f"{what}: {MEANINGS[meaning]} (guessed; --labels says otherwise).")
+    planes = [field for mask in labels for field in mask.fields(2)]
+    empty = sum(not np.any(plane.read()) for plane in planes)
+    if empty and len(planes) > 1 and meaning != "annotation":
+        told.append(
+            f"{what}: {empty} of {len(planes)} planes have no value above 0, and are "
+            "background throughout."
+        )
+    return meaning, told

@@ -1,0 +1,175 @@
+"""Predictions to be evaluated: where they are, and what their values mean."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from glob import has_magic
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from napari_unet.cli.labels import read_named
+from napari_unet.core.annotations import BACKGROUND
+from napari_unet.core.image import Image
+from napari_unet.core.labelmap import distinct
+from napari_unet.core.meaning import UnclearLabelsError
+from napari_unet.core.pairing import annotations_of, kind_of
+from napari_unet.io.images import read_image
+from napari_unet.io.prediction_folder import KINDS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from napari_unet.core.annotations import Kind
+
+Wants = Literal["instances", "probability", "classes"]
+
+# What a metric can be computed from, best first.
+SOURCES: dict[Wants, tuple[str, ...]] = {
+    "probability": ("probabilities", "classes", "instances"),
+    "classes": ("classes", "probabilities", "instances"),
+    "instances": ("instances", "classes"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where predictions of one kind are.
+
+    Attributes
+    ----------
+    place : str or Path
+        File, folder or pattern.
+    what : {"probabilities", "classes", "instances"} or None
+        As `predict` names its folders; None for files from elsewhere.
+    """
+
+    place: str | Path
+    what: str | None
+
+
+def source_of(predictions: str | Path, wants: Wants) -> Source:
+    """Find what a metric wants, in a folder that `predict` wrote or as it is named.
+
+    Raises
+    ------
+    ValueError
+        If there are only probabilities where cells are wanted.
+    """
+    path = Path(predictions)
+    there = [kind for kind in KINDS if (path / kind).is_dir()]
+    found = [kind for kind in SOURCES[wants] if kind in there]
+    if found:
+        return Source(path / found[0], found[0])
+    named = path.name
+    if has_magic(str(path)) or not path.is_dir() or path.suffix == ".zarr":
+        named = path.parent.name
+    what = named if named in KINDS else None
+    if there or (what is not None and what not in SOURCES[wants]):
+        raise ValueError(
+            f"{predictions}: holds probabilities, but cells are to be compared; name "
+            f"{' or '.join(SOURCES[wants])}, or predict with --save instances."
+        )
+    return Source(predictions, what)
+
+
+class Predictions:
+    """Predictions of one kind, page by page as metrics want them.
+
+    Parameters
+    ----------
+    files : sequence of Path
+    what : {"probabilities", "classes", "instances"} or None
+    ndim : {2, 3}
+        Pages are planes or volumes.
+    """
+
+    def __init__(self, files: Sequence[Path], what: str | None, ndim: int) -> None:
+        self.what = what
+        self.images = [_read(file, what) for file in files]
+        self._ndim = ndim
+        self._labels: list[Image] | None = None
+
+    def kind(self, truth: Kind, wants: Wants) -> Kind:
+        """Tell what values mean: as the folder says, or else as of any masks.
+
+        Where masks leave it open they are ids, or classes if those of the truth are.
+        """
+        if self.what == "instances":
+            return "instances"
+        if self.what is not None:
+            return "semantic" if len(self.values()) > 1 else "binary"
+        if truth == "semantic" and wants == "classes":
+            return truth
+        try:
+            return kind_of(self.labels())
+        except UnclearLabelsError:
+            return "semantic" if truth == "semantic" else "instances"
+
+    def objects(self, kind: Kind) -> list[NDArray[np.int32]]:
+        """Return the ids of the objects of each page, from 1 on."""
+        found = annotations_of(self.labels(), self._ndim, kind)
+        return [(page.labels - BACKGROUND).astype(np.int32) for page in found]
+
+    def classes(self, kind: Kind) -> list[NDArray[Any]]:
+        """Return the class of each pixel; all objects are one unless values are."""
+        fields = (f for image in self.labels() for f in image.fields(self._ndim))
+        pages = (field.read()[0] for field in fields)
+        return [page if kind == "semantic" else page > 0 for page in pages]
+
+    def values(self) -> set[int]:
+        """Return the values above 0 that there are."""
+        fields = (f for image in self.labels() for f in image.fields(2))
+        return {int(v) for f in fields for v in distinct(f.read()[0]) if v > 0}
+
+    def probabilities(self) -> list[NDArray[Any]]:
+        """Return the probability of being object, of masks 0 or 1."""
+        if any(image.data.dtype.kind != "f" for image in self.images):
+            return [(page > 0).astype(np.float32) for page in self.objects("instances")]
+        pages = [
+            field.read() for image in self.images for field in image.fields(self._ndim)
+        ]
+        # background comes first: objects are all that is not background
+        return [1 - page[0] if len(page) > 1 else page[0] for page in pages]
+
+    def labels(self) -> list[Image]:
+        """Return label images; of probabilities the most probable class."""
+        if self._labels is None:
+            self._labels = [_labels(image) for image in self.images]
+        return self._labels
+
+
+def _read(file: Path, what: str | None) -> Image:
+    if what in ("classes", "instances"):
+        return read_named(file)
+    image = replace(read_image(file), name=str(file))
+    if what == "probabilities" and image.data.dtype.kind != "f":
+        raise ValueError(
+            f"{file}: probabilities are real numbers, found {image.data.dtype}."
+        )
+    # masks from elsewhere may be saved as colours, or as real numbers
+    return image if _is_probability(image, what) else read_named(file)
+
+
+def _is_probability(image: Image, what: str | None) -> bool:
+    if what == "probabilities":
+        return True
+    if image.data.dtype.kind != "f":
+        return False
+    values = np.asarray(image.data[...])
+    return bool((values != np.floor(values)).any())
+
+
+def _labels(image: Image) -> Image:
+    if "c" not in image.axes:
+        if image.data.dtype.kind != "f":
+            return image
+        # one channel is the probability of object
+        return replace(image, data=np.asarray(image.data[...]) > 0.5)
+    values = np.asarray(image.data[...])
+    most = values.argmax(axis=image.axes.index("c")).astype(np.uint8)
+    axes = image.axes.replace("c", "")
+    return Image(most, axes, image.spacing_um, image.name)

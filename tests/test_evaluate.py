@@ -1,0 +1,237 @@
+"""Predictions against labels of every meaning."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import tifffile
+
+from napari_unet.cli.evaluate import evaluate
+from napari_unet.cli.main import main
+from napari_unet.io.export import write_labels, write_probabilities
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# Six cells of 4 x 4 in two rows, four pixels apart.
+CELLS = np.zeros((20, 28), np.uint16)
+for number in range(6):
+    row, column = 2 + 8 * (number // 3), 2 + 8 * (number % 3)
+    CELLS[row : row + 4, column : column + 4] = number + 1
+OTHER_IDS = np.array([0, 4, 6, 1, 2, 5, 3], np.uint16)[CELLS]
+# one cell lost, and one shifted by a pixel: 12 of 20 pixels shared
+FOUND = np.where(CELLS == 6, 0, CELLS)
+FOUND[FOUND == 1] = 0
+FOUND[2:6, 3:7] = 1
+IOU = (4 * 16 + 12) / (4 * 16 + 20 + 16)
+
+
+def save(folder: Path, **files: np.ndarray) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, values in files.items():
+        tifffile.imwrite(folder / f"{name}.tif", values, photometric="minisblack")
+    return folder
+
+
+def binary(mask: np.ndarray) -> np.ndarray:
+    return (mask > 0).astype(np.uint8) * 255
+
+
+@pytest.fixture
+def predicted(tmp_path: Path) -> Path:
+    """What predict writes, of `FOUND`."""
+    folder = tmp_path / "o"
+    for kind in ("probabilities", "classes", "instances"):
+        (folder / kind).mkdir(parents=True)
+    cell = np.where(FOUND > 0, 0.9, 0.1).astype(np.float32)
+    both = np.stack([1 - cell, cell])
+    write_probabilities(folder / "probabilities" / "a.tif", both, "cyx")
+    write_labels(folder / "classes" / "a.tif", (FOUND > 0).astype(np.uint8), "yx")
+    write_labels(folder / "instances" / "a.tif", FOUND.astype(np.int32), "yx")
+    return folder
+
+
+@pytest.mark.parametrize(
+    "truth",
+    [CELLS, CELLS.astype(np.uint32) * 5003, binary(CELLS), CELLS.astype(np.float32)],
+)
+@pytest.mark.parametrize("found", [CELLS, OTHER_IDS, OTHER_IDS * 900, binary(CELLS)])
+def test_perfect_masks_are_perfect_whatever_their_values(
+    tmp_path: Path, found: np.ndarray, truth: np.ndarray
+) -> None:
+    p, t = save(tmp_path / "p", a=found), save(tmp_path / "t", a=truth)
+    scores = evaluate(p, [t], ["iou", "dice", "ap", "seg", "pixel_error@0.5"])
+    wanted = ("iou", "dice", "ap@0.5", "ap@0.9", "seg")
+    assert [scores[name] for name in wanted] == [1.0] * 5
+    assert scores["pixel_error@0.5"] == 0.0
+    assert not [name for name in scores if name.startswith("iou_")]
+
+
+def test_a_prediction_is_the_same_by_whatever_it_is_named(
+    tmp_path: Path, predicted: Path
+) -> None:
+    truth = [save(tmp_path / "t", a=CELLS)]
+    kinds = ("probabilities", "classes", "instances")
+    places = [predicted, *(predicted / kind for kind in kinds)]
+    places += [predicted / "instances" / "a.tif"]
+    for place in places:
+        assert evaluate(place, truth, ["iou"])["iou"] == IOU
+        assert evaluate(place, truth, ["pixel_error@0.5"]) == {
+            "pixel_error@0.5": (8 + 16) / CELLS.size
+        }
+    for place in (predicted, predicted / "instances", predicted / "classes"):
+        # the shifted cell has 12 of 20 pixels: matched at 0.5
+        assert evaluate(place, truth, ["ap"])["ap@0.5"] == 5 / 6
+        assert evaluate(place, truth, ["ap"])["ap@0.75"] == 4 / 7
+
+
+def test_what_is_not_there_is_made_of_what_is_or_refused(
+    tmp_path: Path, predicted: Path
+) -> None:
+    from shutil import rmtree
+
+    truth = [save(tmp_path / "t", a=CELLS)]
+    with pytest.raises(ValueError, match="holds probabilities, but cells"):
+        evaluate(predicted / "probabilities", truth, ["ap"])
+    rmtree(predicted / "classes")
+    assert evaluate(predicted, truth, ["iou"])["iou"] == IOU
+    rmtree(predicted / "probabilities")
+    found = evaluate(predicted, truth, ["iou", "ap"])
+    assert (found["iou"], found["ap@0.5"]) == (IOU, 5 / 6)
+    (predicted / "instances").rename(predicted / "probabilities")
+    with pytest.raises(ValueError, match="probabilities are real numbers, found"):
+        evaluate(predicted, truth, ["iou"])
+
+
+def test_pixels_that_are_not_annotated_do_not_count(
+    tmp_path: Path, predicted: Path
+) -> None:
+    # background everywhere but in the right third, where nothing is annotated
+    truth = CELLS + 1
+    truth[:, 18:] = 0
+    t = save(tmp_path / "t", a=truth)
+    with pytest.raises(ValueError, match="--labels instances, semantic or annotation"):
+        evaluate(predicted, [t], ["iou"])
+    scores = evaluate(
+        predicted, [t], ["iou", "ap", "pixel_error@0.5"], kind="annotation"
+    )
+    # of the four cells that are annotated one is shifted, and none is lost
+    assert scores["iou"] == (3 * 16 + 12) / (3 * 16 + 20)
+    assert scores["pixel_error@0.5"] == 8 / (20 * 18)
+    assert (scores["ap@0.5"], scores["ap@0.75"]) == (1.0, 3 / 5)
+    with pytest.raises(
+        ValueError, match="adapted_rand_error needs to know every pixel"
+    ):
+        evaluate(predicted, [t], ["adapted_rand_error"], kind="annotation")
+
+
+def test_a_cell_mostly_outside_what_is_annotated_does_not_count(tmp_path: Path) -> None:
+    truth = CELLS + 1
+    truth[:, 19:] = 0  # one of four columns of cells 3 and 6 is annotated
+    truth[:, 18:19] = 1
+    p, t = save(tmp_path / "p", a=OTHER_IDS), save(tmp_path / "t", a=truth)
+    assert evaluate(p, [t], ["ap"], kind="annotation")["ap@0.9"] == 1.0
+
+
+def test_classes_are_compared_one_by_one(tmp_path: Path) -> None:
+    truth = np.where(CELLS > 3, 2, np.minimum(CELLS, 1)).astype(np.uint8)
+    found = truth.copy()
+    found[2:6, 2:6] = 2  # one of three cells of class 1 is taken for class 2
+    p, t = save(tmp_path / "p", a=found), save(tmp_path / "t", a=truth)
+    expected = {"iou": (2 / 3 + 3 / 4) / 2, "iou_class_1": 2 / 3, "iou_class_2": 3 / 4}
+    assert evaluate(p, [t], ["iou"], kind="semantic") == expected
+    with pytest.raises(ValueError, match="2 values in 6 connected areas may be"):
+        evaluate(p, [t], ["iou"])
+    # predict names what it writes: then the truth has these classes too
+    classes = save(tmp_path / "o" / "classes", a=found)
+    assert evaluate(classes, [t], ["iou"]) == expected
+    # objects are areas of one class
+    assert evaluate(classes, [t], ["ap"])["ap@0.9"] == 1.0
+
+
+def test_many_ids_are_no_classes_of_a_model(tmp_path: Path) -> None:
+    two = np.where(CELLS > 3, 2, np.minimum(CELLS, 1)).astype(np.uint8)
+    classes = save(tmp_path / "o" / "classes", a=two)
+    t = save(tmp_path / "t", a=CELLS)
+    assert evaluate(classes, [t], ["iou"]) == {"iou": 1.0}
+
+
+def test_frames_are_read_together(tmp_path: Path) -> None:
+    movie = np.stack([np.where(n >= CELLS, CELLS, 0) for n in (0, 1, 2, 6)])
+    p, t = save(tmp_path / "p", a=movie), save(tmp_path / "t", a=movie)
+    assert evaluate(p, [t], ["iou", "ap"], axes="tyx")["ap@0.9"] == 1.0
+
+
+def test_areas_of_a_volume_are_connected_through_it(tmp_path: Path) -> None:
+    stack = np.stack([CELLS, np.where(CELLS == 2, 2, 0), CELLS])
+    p, t = save(tmp_path / "p", a=stack), save(tmp_path / "t", a=binary(stack))
+    assert evaluate(p, [t], ["ap"])["ap@0.9"] == 1.0
+    # five cells are in two pieces each that no slice joins
+    in_3d = evaluate(p, [t], ["ap"], volumes=True)
+    assert in_3d["ap@0.9"] == pytest.approx(1 / (1 + 5 + 10))
+
+
+@pytest.mark.parametrize("where", ["p", "t"])
+def test_grey_levels_are_refused(tmp_path: Path, where: str) -> None:
+    from scipy.ndimage import zoom
+
+    mask = np.kron(CELLS, np.ones((4, 4), np.uint16))
+    grey = np.clip(zoom(zoom(binary(mask) / 1.0, 0.5, order=1), 2, order=3), 0, 255)
+    folders = {name: save(tmp_path / name, a=mask) for name in "pt"}
+    save(tmp_path / where, a=grey.astype(np.uint8))
+    told = rf"{where}/a\.tif: \d+ values above 0 run into each other"
+    for kind in (None, "instances"):
+        for metric in ("iou", "ap"):
+            with pytest.raises(ValueError, match=told):
+                evaluate(folders["p"], [folders["t"]], [metric], kind=kind)
+
+
+def test_the_report_tells_pairs_and_meanings(
+    tmp_path: Path, predicted: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    truth = save(tmp_path / "t", a_mask=CELLS)
+    assert main(["evaluate", str(predicted), str(truth), "--json", "-"]) == 0
+    out, err = capsys.readouterr()
+    report = json.loads(out)
+    assert (report["iou"], report["ap@0.5"]) == (IOU, 5 / 6)
+    assert report["labels"] == "instances"
+    assert report["pairs"] == [
+        {
+            "prediction": str(predicted / kind / "a.tif"),
+            "truth": str(truth / "a_mask.tif"),
+        }
+        for kind in ("classes", "instances")
+    ]
+    assert err.splitlines() == report["notes"]
+    assert "1 pair: a.tif with a_mask.tif." in report["notes"]
+    assert any("each value is a cell" in note for note in report["notes"])
+
+
+def test_the_report_destroys_nothing_that_is_read(
+    tmp_path: Path, predicted: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    truth = save(tmp_path / "t", a=CELLS)
+    (predicted / "prediction.json").write_text("{}")
+    for file in (
+        truth / "a.tif",
+        predicted / "instances" / "a.tif",
+        predicted / "prediction.json",
+    ):
+        before = file.read_bytes()
+        command = ["evaluate", str(predicted), str(truth), "--json", str(file)]
+        assert main(command) == 1
+        assert "what is read" in capsys.readouterr().err
+        assert file.read_bytes() == before
+
+
+def test_sizes_that_differ_are_told_with_the_file(
+    tmp_path: Path, predicted: Path
+) -> None:
+    truth = save(tmp_path / "t", a=CELLS[:-1])
+    with pytest.raises(
+        ValueError, match=r"a\.tif: .*equal sizes, found 20 and 19 along"
+    ):
+        evaluate(predicted, [truth], ["iou"])
