@@ -13,7 +13,6 @@ from napari_unet.core.annotations import BACKGROUND, FIRST_OBJECT
 from napari_unet.session.annotating.colours import LAST_IN_CYCLE, colormap_of
 from napari_unet.session.annotating.edits import Edit, EditStream
 from napari_unet.session.annotating.label_range import (
-    HIGHEST_SHORT,
     label_dtype,
     make_room,
     values_in,
@@ -280,7 +279,9 @@ class AnnotationLayers:
             id_ = int(shown.layer.selected_label)
             wrong = shown.coloured.get(id_, 1) != image.class_of.get(id_, 1)
             lacks = (
-                id_ > shown.prepared if shown.listed is None else id_ not in shown.listed
+                id_ > shown.prepared
+                if shown.listed is None
+                else id_ not in shown.listed
             )
             if id_ >= FIRST_OBJECT and (wrong or lacks):
                 self._colour(shown, image)

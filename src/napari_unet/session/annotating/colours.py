@@ -74,8 +74,9 @@ def colormap_of(
     if ids is None:
         return colour_table(classes, class_of, range(LAST_IN_CYCLE + 1))
     listed = sorted({UNKNOWN, BACKGROUND, FIRST_OBJECT, *ids})
-    table = dict(zip(listed, colour_table(classes, class_of, listed), strict=True))
-    return {None: table[FIRST_OBJECT], **table}
+    colours = colour_table(classes, class_of, listed)
+    table: dict[int | None, NDArray[np.float32]] = {None: colours[FIRST_OBJECT]}
+    return {**table, **dict(zip(listed, colours, strict=True))}
 
 
 def rgba(colour: str) -> NDArray[np.float32]:

@@ -72,12 +72,27 @@ class ProjectImage(Settings):
     level: int = Field(0, ge=0, description="Of a multiscale image, 0 the finest.")
     fingerprint: str = Field(description="Of shape and sampled pixels.")
     spacing_um: tuple[float, ...] | None = None
+    samples: int | None = Field(
+        None,
+        ge=1,
+        description="How many entries along c are channels, the others being "
+        "transparency or copies; all if none.",
+    )
+    notes: tuple[str, ...] = Field(
+        (), description="Where axes and pixel size are from, and what else was chosen."
+    )
     ticked: bool = Field(True, description="Used for training.")
     annotated: bool = Field(False, description="Whether it has an annotation.")
     class_of: dict[int, int] = Field(
         default_factory=dict, description="Class number of each object, 1 unless here."
     )
     finished: tuple[FinishedPart, ...] = ()
+
+    @property
+    def channels(self) -> int:
+        """Number of channels, of one layer or of several."""
+        size = dict(zip(self.axes, self.shape, strict=True))
+        return len(self.sources) * (self.samples or size.get("c", 1))
 
     @property
     def annotation_axes(self) -> str:
