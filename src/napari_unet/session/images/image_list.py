@@ -16,6 +16,7 @@ from napari_unet.session.images.image_layers import (
     check_images,
     describe,
     fingerprint_of,
+    first_channels,
     fits,
     is_image,
     selections,
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from napari_unet.session.images.taking import Taken
     from napari_unet.session.project.record import ProjectImage
     from napari_unet.session.project.store import ProjectStore
+
+_ELSE = "If that is wrong, remove the image and add it again with other axes."
 
 
 class ImageList:
@@ -133,7 +136,8 @@ class ImageList:
         if not known:
             self._store.update(self._store.project.with_image(image))
             if taken.doubtful:
-                self.message.emit("info", f"{image.name}: {' '.join(taken.notes)}")
+                told = " ".join((*taken.notes, _ELSE))
+                self.message.emit("info", f"{image.name}: {told}")
         self._last = image.id
         self.attached.emit(image.id)
         self.changed.emit()
@@ -316,9 +320,7 @@ class ImageList:
         """
         known = self._views.get(image.id)
         if known is None or known[0] is not array:
-            samples = slice(0, image.samples)
-            index = tuple(samples if a == "c" else slice(None) for a in image.axes)
-            known = self._views[image.id] = array, array[index]
+            known = self._views[image.id] = array, first_channels(image, array)
         return known[1]
 
     def _ids(self) -> list[str]:
