@@ -281,9 +281,26 @@ class FileWritten(Event):
 
 @dataclass(frozen=True, slots=True)
 class FilePredicted(Event):
-    """A file of a folder was predicted, or could not be (`problem`)."""
+    """A file was predicted, its results were there, or it could not be.
+
+    Attributes
+    ----------
+    path : str
+    cells : int
+        0 if they were there already.
+    progress : float
+        Share of the files that is behind us, 0 to 1.
+    problem : str or None
+        Why it could not be predicted.
+    there : bool
+        Whether nothing had to be done.
+    notes : tuple of str
+        What was chosen in reading the image.
+    """
 
     path: str
     cells: int
     progress: float
     problem: str | None = None
+    there: bool = False
+    notes: tuple[str, ...] = ()
