@@ -715,7 +715,7 @@ def test_a_folder_tells_what_became_of_each_of_its_images(
     assert outcome.failures == ["b.tif: is cut off.", "d.tif: has 3 channels."]
     assert outcome.notes == ["a.tif: it has a palette."]
     what = "5 images: 2 predicted, 1 there already, 2 not done."
-    assert outcome.sentence == f"Results in {tmp_path / 'out'}: {what}"
+    assert outcome.sentence == f"{what} Results are in {tmp_path / 'out'}."
     assert bench.told == [("warning", outcome.sentence)]
     bench.control.exporting.dismiss_outcome()
     assert bench.control.exporting.outcome is None
@@ -727,7 +727,7 @@ def test_results_that_are_there_already_are_no_failure(
     handle = folder_job(bench, tmp_path)
     handle.event.emit(told_of(tmp_path, "a.tif", there=True))
     bench.desk.end(handle)
-    told = f"Results in {tmp_path / 'out'}: 1 image: 1 there already."
+    told = f"1 image: 1 there already. Results are in {tmp_path / 'out'}."
     assert bench.told == [("info", told)]
 
 
@@ -752,5 +752,5 @@ def test_a_folder_that_was_not_finished_says_so(
     outcome = bench.control.exporting.outcome
     assert outcome is not None
     assert not outcome.running
-    assert outcome.sentence.endswith(f"1 image: 1 predicted. {reason}")
+    assert outcome.sentence.startswith(f"1 image: 1 predicted. {reason}")
     assert not bench.control.exporting.running

@@ -123,7 +123,7 @@ def test_the_pixel_size_of_a_plane_reaches_the_worker(bench: Bench) -> None:
     tifffile.imwrite(bench.folder / "a.tif", pixels(40, 50), **PER_CM)
     image = bench.add(bench.folder / "a.tif")
     assert bench.images.stored(image.id).spacing_um == pytest.approx((0.5, 0.5))
-    assert image.notes == ("Axes y, x and pixel size 0.5 × 0.5 µm: from the file.",)
+    assert image.notes == ("Axes y, x and pixel size from the file.",)
 
 
 def test_an_ome_zarr_keeps_its_axes_of_length_one(bench: Bench) -> None:
@@ -218,7 +218,7 @@ def test_the_axis_of_a_stack_of_files_is_told_as_a_guess(
         tifffile.imwrite(path, pixels(40, 50), **PER_CM)
     image = bench.add(folder) if as_folder else bench.add(paths, stack=True)
     assert (image.axes, image.shape) == ("zyx", (4, 40, 50))
-    assert "z is a guess: files were opened as a stack" in bench.told[0]
+    assert "z is a guess (files opened as a stack)" in bench.told[0]
 
 
 def test_a_stack_of_volumes_is_a_time_series(bench: Bench) -> None:
@@ -236,7 +236,7 @@ def test_a_layer_that_was_cropped_is_not_what_its_file_says(bench: Bench) -> Non
     image = bench.images.add([layer])
     assert (image.axes, image.spacing_um) == ("zyx", None)
     assert "3 × 20 × 50, its file 5 × 40 × 50 (tyx)" in bench.told[0]
-    assert "a guess by their number" in bench.told[0]
+    assert "guessed by their number" in bench.told[0]
 
 
 def test_a_pixel_size_of_the_layer_wins_and_the_other_is_told(bench: Bench) -> None:
@@ -265,7 +265,10 @@ def test_axes_that_the_layer_names_win(bench: Bench) -> None:
 def test_what_is_from_no_file_is_a_guess_that_is_told(bench: Bench) -> None:
     image = bench.images.add([bench.viewer.add_image(pixels(5, 40, 50), name="a")])
     assert (image.axes, image.spacing_um) == ("zyx", None)
-    assert "a: Axes z, y, x: a guess by their number" in bench.told[0]
+    assert (
+        "a: 5 slices, 40 × 50 pixels of unknown size. Axes z, y, x guessed"
+        in bench.told[0]
+    )
     assert "remove the image" in bench.told[0]
     plane = bench.images.add([bench.viewer.add_image(pixels(40, 50))])
     assert plane.axes == "yx"
@@ -281,11 +284,36 @@ def test_a_damaged_file_is_no_reason_to_refuse_its_layer(bench: Bench) -> None:
     assert "The file tells no axes or pixel size" in bench.told[0]
 
 
-def test_what_was_taken_is_told_in_words(bench: Bench) -> None:
-    image = bench.add(series(bench.folder / "a.ome.tif"))
-    assert in_words(image) == "5 time points, 40 × 50 pixels; 0.5 × 0.5 µm."
-    stack = bench.images.add([bench.viewer.add_image(pixels(1, 40, 50))])
-    assert in_words(stack) == "1 slice, 40 × 50 pixels; their size is unknown."
+@pytest.mark.parametrize(
+    ("axes", "shape", "channels", "spacing", "words"),
+    [
+        ("tyx", (5, 40, 50), 1, (0.5, 0.5), "5 time points, 40 × 50 pixels of 0.5 µm."),
+        (
+            "zyx",
+            (9, 40, 50),
+            2,
+            (2, 0.5, 0.25),
+            "9 slices 2 µm apart, 2 channels, 40 × 50 pixels of 0.5 × 0.25 µm.",
+        ),
+        ("zyx", (1, 40, 50), 1, None, "1 slice, 40 × 50 pixels of unknown size."),
+        (
+            "zyx",
+            (3, 4, 5),
+            1,
+            (0.5, 0.5),
+            "3 slices an unknown distance apart, 4 × 5 pixels of 0.5 µm.",
+        ),
+        ("yxc", (40, 50, 4), 3, None, "3 channels, 40 × 50 pixels of unknown size."),
+    ],
+)
+def test_what_an_image_is_taken_for_is_told_in_words(
+    axes: str,
+    shape: tuple[int, ...],
+    channels: int,
+    spacing: tuple[float, ...] | None,
+    words: str,
+) -> None:
+    assert in_words(axes, shape, channels, spacing) == words
 
 
 def test_what_was_taken_is_kept_with_the_project(bench: Bench) -> None:

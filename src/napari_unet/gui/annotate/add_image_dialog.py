@@ -174,7 +174,10 @@ class AddImageDialog(QDialog):
             if taken is not None or axes:
                 check_channels(ticked, axes, level)
             if taken is not None:
-                told, doubtful = "\n".join(taken.notes), taken.doubtful
+                told, doubtful = (
+                    "\n".join((taken.words, *taken.notes)).strip(),
+                    taken.doubtful,
+                )
         except ValueError as error:
             sentence, told = str(error), ""
         if not ticked:

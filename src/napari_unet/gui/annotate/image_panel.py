@@ -103,7 +103,7 @@ class ImagePanel(QWidget):
         open_ = image is not None and bool(self._images.layers(image.id))
         shown = image is not None and bool(self._images.annotation_layer(image.id))
         self.list.setVisible(bool(images))
-        told = "" if image is None else "\n".join([in_words(image), *image.notes])
+        told = "" if image is None else "\n".join([_words(image), *image.notes])
         self.taken.tell(told)
         self.remove.setVisible(image is not None)
         self.show_annotation.setVisible(open_ and not shown)
@@ -147,7 +147,7 @@ class ImagePanel(QWidget):
                 f" · {'annotation not shown' if image.annotated else 'no annotation'}"
             )
         where = image.sources[0].path or "not from a file"
-        lines = [image.name, in_words(image), *image.notes, where]
+        lines = [image.name, _words(image), *image.notes, where]
         return f"{image.name}{state}", "\n".join(lines)
 
     def _size_to(self, count: int) -> None:
@@ -199,6 +199,10 @@ class ImagePanel(QWidget):
         with telling(self._workspace):
             open_image(self._workspace.viewer, self._images, image)
             self._images.set_current(image.id)
+
+
+def _words(image: ProjectImage) -> str:
+    return in_words(image.axes, image.shape, image.channels, image.spacing_um)
 
 
 def _add(

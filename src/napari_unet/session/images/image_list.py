@@ -136,7 +136,7 @@ class ImageList:
         if not known:
             self._store.update(self._store.project.with_image(image))
             if taken.doubtful:
-                told = " ".join((*taken.notes, _ELSE))
+                told = " ".join((taken.words, *taken.notes, _ELSE))
                 self.message.emit("info", f"{image.name}: {told}")
         self._last = image.id
         self.attached.emit(image.id)

@@ -20,14 +20,16 @@ if TYPE_CHECKING:
     from napari.layers import Layer
 
     from napari_unet.session.images.source_files import Told
-    from napari_unet.session.project.record import ProjectImage
 
 # Whether an image may know the size of its pixels along y and x alone.
 _PARTIAL = hasattr(Image, "known_um")
 # Pixel sizes that differ by less are the same, rounded.
 _ALIKE = 0.01
-_WORDS = {"t": ("time point", "time points"), "c": ("channel", "channels")}
-_WORDS["z"] = ("slice", "slices")
+_WORDS = {
+    "t": ("time point", "time points"),
+    "z": ("slice", "slices"),
+    "c": ("channel", "channels"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +45,10 @@ class Taken:
     samples : int or None
         How many entries along c are channels; the rest is transparency or says the
         same once more. None for all.
+    words : str
+        What it is taken for, a sentence.
     notes : tuple of str
-        Where axes and pixel size are from first, then what else was chosen.
+        Where axes and pixel size are from, then what else was chosen.
     doubtful : bool
         Whether a person has to be told: something was guessed, or does not agree.
     """
@@ -52,6 +56,7 @@ class Taken:
     axes: str
     spacing_um: tuple[float, ...] | None
     samples: int | None
+    words: str
     notes: tuple[str, ...]
     doubtful: bool
 
@@ -97,11 +102,11 @@ def take(layer: Layer, told: Told, axes: str | None = None, level: int = 0) -> T
     elif named and chosen == named and not agrees:
         whence = "named by the layer"
     elif match is not None and match.stacked and agrees:
-        whence = f"from the file, but {match.stacked}: files were opened as a stack"
+        whence = f"from the file, but {match.stacked} (files opened as a stack)"
     elif agrees:
         whence = "from the file"
     else:
-        whence = "a guess by their number"
+        whence = "guessed by their number"
     # a single plane has no other axes
     guessed = guessed and chosen not in ("yx", "yxc")
     notes = [_origin(chosen, whence, own, spacing)]
@@ -117,7 +122,7 @@ def take(layer: Layer, told: Told, axes: str | None = None, level: int = 0) -> T
     if differs:
         notes.append(
             f"The layer's pixel size is used; the file says "
-            f"{size_text(_spacing(chosen, sizes))}."
+            f"{_lengths(_spacing(chosen, sizes))}."
         )
     if match is not None and match.one_channel:
         notes.append(f"It is one of the channels of {_by(told.shape)} ({told.axes}).")
@@ -128,7 +133,8 @@ def take(layer: Layer, told: Told, axes: str | None = None, level: int = 0) -> T
     notes += [_sentence(note) for note in told.notes]
     odd = match.stacked if match is not None else told.axes
     doubtful = guessed or differs or bool(told.notes or odd)
-    return Taken(chosen, spacing, samples, tuple(notes), doubtful)
+    words = _words(layer, chosen, level, samples, spacing)
+    return Taken(chosen, spacing, samples, words, tuple(notes), doubtful)
 
 
 def ambiguous(layer: Layer, told: Told) -> bool:
@@ -152,29 +158,56 @@ def channels_of(layer: Layer, told: Told) -> int:
     return taken.samples or sizes.get("c", 1)
 
 
-def in_words(image: ProjectImage) -> str:
-    """Say what an image is taken for: its axes and the size of its pixels."""
-    size = dict(zip(image.axes, image.shape, strict=True))
-    channels = image.channels
-    counts = {"t": size.get("t", 1), "z": size.get("z", 1), "c": channels}
-    parts = [
-        f"{n} {_WORDS[letter][n > 1]}"
-        for letter, n in counts.items()
-        if letter in size or n > 1
-    ]
-    pixels = f"{size['y']} × {size['x']} pixels"
-    told = size_text(image.spacing_um, "z" in size)
-    return f"{', '.join([*parts, pixels])}; {told or 'their size is unknown'}."
+def in_words(
+    axes: str,
+    shape: tuple[int, ...],
+    channels: int,
+    spacing_um: tuple[float, ...] | None,
+) -> str:
+    """Say what an image is taken for.
+
+    Parameters
+    ----------
+    axes : str
+    shape : tuple of int
+        A length for each axis.
+    channels : int
+    spacing_um : tuple of float or None
+        As in `Taken`.
+    """
+    size = dict(zip(axes, shape, strict=True))
+    parts = []
+    for letter, (one, many) in _WORDS.items():
+        number = channels if letter == "c" else size.get(letter, 0)
+        if number > 1 or (letter in size and letter != "c"):
+            parts.append(f"{number} {one if number == 1 else many}")
+            if letter == "z" and spacing_um is not None:
+                apart = f"{spacing_um[0]:.3g} µm" if len(spacing_um) == 3 else ""
+                parts[-1] += f" {apart or 'an unknown distance'} apart"
+    pixels = f"{size['y']} × {size['x']} pixels of {_size(spacing_um)}"
+    return ", ".join([*parts, pixels]) + "."
 
 
-def size_text(spacing_um: tuple[float, ...] | None, stack: bool = False) -> str:
-    """Write a pixel size; empty where it is unknown."""
+def _size(spacing_um: tuple[float, ...] | None) -> str:
+    """Write the size of pixels along y and x."""
     if spacing_um is None:
+        return "unknown size"
+    y, x = (f"{size:.3g}" for size in spacing_um[-2:])
+    return f"{y} µm" if y == x else f"{y} × {x} µm"
+
+
+def _words(
+    layer: Layer,
+    axes: str,
+    level: int,
+    samples: int | None,
+    spacing: tuple[float, ...] | None,
+) -> str:
+    if not _fits(layer, axes) or not {"y", "x"} <= set(axes):
         return ""
-    text = " × ".join(f"{size:.3g}" for size in spacing_um) + " µm"
-    if len(spacing_um) == 3:
-        return f"{text} (z, y, x)"
-    return f"{text} (y, x; that of z is unknown)" if stack else text
+    shape = tuple(int(n) for n in roles.level_data(layer, level).shape)
+    channels = samples or dict(zip(axes, shape, strict=True)).get("c", 1)
+    return in_words(axes, shape, channels, spacing)
 
 
 def _origin(
@@ -186,13 +219,11 @@ def _origin(
     """Say where axes and pixel size are from."""
     what = f"Axes {', '.join(axes)}"
     if spacing is None:
-        return f"{what}: {whence}. No pixel size is known."
-    size = size_text(spacing, "z" in axes)
-    if own is not None:
-        return f"{what}: {whence}. Pixel size {size}: from the layer."
-    if whence == "from the file":
-        return f"{what} and pixel size {size}: from the file."
-    return f"{what}: {whence}. Pixel size {size}: from the file."
+        return f"{what} {whence}; no pixel size is known."
+    source = "from the file" if own is None else "from the layer"
+    if whence == source:
+        return f"{what} and pixel size {source}."
+    return f"{what} {whence}; pixel size {source}."
 
 
 def _fits(layer: Layer, axes: str) -> bool:
@@ -297,6 +328,10 @@ def _differ(one: tuple[float, ...] | None, other: tuple[float, ...] | None) -> b
     if one is None or other is None or len(one) != len(other):
         return False
     return any(abs(a / b - 1) > _ALIKE for a, b in zip(one, other, strict=True))
+
+
+def _lengths(spacing_um: tuple[float, ...] | None) -> str:
+    return " × ".join(f"{size:.3g}" for size in spacing_um or ()) + " µm"
 
 
 def _by(shape: tuple[int, ...]) -> str:

@@ -57,10 +57,9 @@ class FolderOutcome:
         told = ", ".join(f"{number} {what}" for number, what in counts if number)
         images = self.predicted + self.there + len(self.failures)
         total = "1 image" if images == 1 else f"{images} images"
-        where = f"Results in {self.target}: {total}"
-        return " ".join(
-            [f"{where}{': ' if told else ''}{told}.", self.end or ""]
-        ).strip()
+        parts = [f"{total}: {told}." if told else f"{total}.", self.end or ""]
+        parts.append(f"Results are in {self.target}." if images else "")
+        return " ".join(part for part in parts if part)
 
     def note(self, event: FilePredicted) -> None:
         """Count an image."""
