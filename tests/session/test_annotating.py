@@ -211,6 +211,49 @@ def test_ids_beyond_16_bits_have_room_and_the_colour_of_their_class(
     assert bench.store.annotation(bench.id).plane(0, 0)[5, 10] == id_
 
 
+@pytest.mark.parametrize("top", [66_000, 10**7, 2**31 - 1])
+def test_cells_have_colours_and_successors_however_high_their_ids_are(
+    bench: Bench, top: int
+) -> None:
+    bench.annotating.add_class("dividing")
+    bench.annotating.record_classes(bench.id, {top: 2})
+    far = np.zeros(bench.layer.data.shape, np.int32)
+    ids = [top - 3 * k for k in range(8)]
+    far[5, :8] = ids
+    bench.layer.data = far
+    bench.annotating.tick()
+    np.testing.assert_array_equal(
+        bench.store.annotation(bench.id).plane(0, 0)[5], far[5]
+    )
+    # a table by the cells there are, and some that may follow
+    assert len(bench.layer.colormap.color_dict) < 2000
+    classes = bench.store.project.classes
+    expected = colour_table(classes, {top: 2}, ids)
+    for id_, colour in zip(ids, expected, strict=True):
+        np.testing.assert_allclose(bench.layer.get_color(id_), colour, atol=1e-6)
+    bench.annotating.next_cell()
+    new = bench.paint(20, 20)
+    assert 2 <= new < 2**31
+    assert new not in ids
+    (colour,) = colour_table(classes, {}, [new])
+    np.testing.assert_allclose(bench.layer.get_color(new), colour, atol=1e-6)
+    assert bench.store.annotation(bench.id).plane(0, 0)[20, 20] == new
+    bench.annotating.next_cell()
+    assert bench.layer.selected_label not in (new, *ids)
+
+
+def test_predicted_cells_are_taken_however_high_their_ids_are(bench: Bench) -> None:
+    cells = np.zeros(bench.layer.data.shape, np.int32)
+    cells[2:6, 2:6], cells[8:12, 2:6] = 2**31 - 1, 2**31 - 9
+    assert bench.annotating.use_as_annotation(bench.id, cells, 0, 0) == 2
+    taken = np.asarray(bench.layer.data)
+    assert taken[3, 3] != taken[9, 3]
+    assert taken[3, 3] > 1
+    np.testing.assert_array_equal(taken > 1, cells > 0)
+    again = bench.annotating.use_as_annotation(bench.id, cells, 0, 0, {2**31 - 9})
+    assert again == 0
+
+
 def test_the_colours_are_not_made_anew_for_each_cell(bench: Bench) -> None:
     made: list[int] = []
     bench.layer.events.colormap.connect(lambda: made.append(1))

@@ -195,7 +195,8 @@ def test_planes_that_may_be_colours_are_slices_if_a_person_says_so(
     assert proposed.axes == "cyx"
     image = bench.images.add([layer], "zyx")
     assert (image.axes, image.shape, image.channels) == ("zyx", (count, 40, 50), 1)
-    assert "as you chose" in image.notes[0]
+    assert image.notes[0].startswith("Axes z, y, x as you chose")
+    assert bench.told == []
 
 
 def test_one_channel_of_a_file_has_its_pixel_size(bench: Bench) -> None:

@@ -135,7 +135,7 @@ class ImageList:
         self._attach(image.id, layers)
         if not known:
             self._store.update(self._store.project.with_image(image))
-            if taken.doubtful:
+            if taken.doubtful and axes is None:
                 told = " ".join((taken.words, *taken.notes, _ELSE))
                 self.message.emit("info", f"{image.name}: {told}")
         self._last = image.id

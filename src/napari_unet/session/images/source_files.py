@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from napari.layers import Layer
+
+    from napari_unet.core.image import Image
 
     _Key = tuple[str, int, int]
 
@@ -174,7 +176,7 @@ def _read(path: Path, data: object) -> Told:
         file = find([path])[0]
         if not _fits_into_memory(file, data):
             return Told(problem=f"{file.name} is too large to be read a second time.")
-        image = read_image(file)
+        image = _first_image(file)
     except (ValueError, OSError) as error:
         return Told(problem=str(error))
     except Exception as error:
@@ -190,6 +192,21 @@ def _read(path: Path, data: object) -> Told:
         tuple(zip(letters, map(float, known), strict=True)),
         tuple(image.notes),
     )
+
+
+def _first_image(path: Path) -> Image:
+    """Read the image that napari shows: of several in a file the first."""
+    try:
+        return read_image(path)
+    except ValueError:
+        try:
+            image = read_image(f"{path}#1")
+        except (ValueError, OSError):
+            image = None
+        if image is None:
+            raise
+        note = "The file holds several images: this is taken for the first."
+        return replace(image, notes=(note, *image.notes))
 
 
 def _fits_into_memory(path: Path, data: object) -> bool:

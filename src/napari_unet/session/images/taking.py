@@ -130,9 +130,11 @@ def take(layer: Layer, told: Told, axes: str | None = None, level: int = 0) -> T
     if samples is None and layer.rgb and not told.axes and _shape(layer)[-1] == 4:
         samples = 3
         notes.append("Its transparency (alpha) is left out.")
-    notes += [_sentence(note) for note in told.notes]
+    # How the file's axes were read is nothing to a person who names others.
+    chosen_in_reading = told.notes if agrees or not axes else ()
+    notes += [_sentence(note) for note in chosen_in_reading]
     odd = match.stacked if match is not None else told.axes
-    doubtful = guessed or differs or bool(told.notes or odd)
+    doubtful = guessed or differs or bool(chosen_in_reading or odd)
     words = _words(layer, chosen, level, samples, spacing)
     return Taken(chosen, spacing, samples, words, tuple(notes), doubtful)
 
