@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import queue
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,7 +25,7 @@ from qtpy.QtWidgets import (
 
 from napari_unet.core.data_check import CheckReport, Finding, PlaneCount
 from napari_unet.core.events import Checked
-from napari_unet.gui.annotate.add_image_dialog import AddImageDialog
+from napari_unet.gui.annotate.add_image_dialog import READING, AddImageDialog
 from napari_unet.gui.annotate.page import (
     NO_IMAGE,
     NOT_ADDED,
@@ -34,6 +35,7 @@ from napari_unet.gui.annotate.page import (
 from napari_unet.gui.annotate.shortcut_panel import key_table
 from napari_unet.gui.main_thread import MainThread
 from napari_unet.session.annotating.shortcuts import SHORTCUTS
+from napari_unet.session.images.source_files import Told
 from napari_unet.session.preferences import Preferences
 from napari_unet.session.workspace import Workspace
 
@@ -120,6 +122,72 @@ def test_a_stack_is_asked_about_its_axes(
     dialog.axes.setText("tyx")
     dialog.accept()
     assert workspace.store.project.images[0].axes == "tyx"
+
+
+def test_the_axes_of_a_file_are_shown_with_where_they_are_from(
+    page: AnnotatePage,
+    viewer: ViewerModel,
+    workspace: Workspace,
+    qtbot: QtBot,
+    tmp_path: Path,
+) -> None:
+    PluginManager.instance().discover()
+    path, meta = tmp_path / "a.ome.tif", {"axes": "TYX", "PhysicalSizeX": 0.5}
+    series = np.zeros((5, 40, 60), np.uint16)
+    tifffile.imwrite(path, series, ome=True, metadata={**meta, "PhysicalSizeY": 0.5})
+    viewer.open(path)
+    click(page.images.add, qtbot)
+    dialog = page.findChild(AddImageDialog)
+    assert dialog.axes.text() == "tyx"
+    words = "5 time points, 40 × 60 pixels of 0.5 µm."
+    source = "Axes t, y, x and pixel size from the file."
+    assert dialog.told.text() == f"{words}\n{source}"
+    dialog.axes.setText("zyx")
+    assert "Axes z, y, x as you chose" in dialog.told.text()
+    dialog.axes.setText("tyx")
+    dialog.accept()
+    assert page.images.taken.text() == f"{words}\n{source}"
+    (image,) = workspace.store.project.images
+    assert (image.axes, image.spacing_um) == ("tyx", (0.5, 0.5))
+
+
+def test_a_dialog_waits_for_a_file_that_is_being_read(
+    page: AnnotatePage,
+    viewer: ViewerModel,
+    workspace: Workspace,
+    qtbot: QtBot,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    PluginManager.instance().discover()
+    monkeypatch.setattr("napari_unet.session.images.source_files._AT_ONCE", 0)
+    posted: queue.Queue[Any] = queue.Queue()
+    monkeypatch.setattr(workspace.files, "_post", posted.put)
+    path = tmp_path / "a.ome.tif"
+    stack = np.zeros((5, 40, 60), np.uint16)
+    tifffile.imwrite(path, stack, ome=True, metadata={"axes": "TYX"})
+    viewer.open(path)
+    dialog = AddImageDialog(
+        workspace.images, workspace.images.candidates(), list(viewer.layers), page
+    )
+    assert dialog.told.text() == READING
+    ok = dialog.buttons.button(dialog.buttons.StandardButton.Ok)
+    assert not ok.isEnabled()
+    posted.get(timeout=60)()
+    assert dialog.axes.text() == "tyx"
+    assert ok.isEnabled()
+    dialog.close()
+
+
+def test_planes_that_may_be_colours_wait_to_be_named(
+    workspace: Workspace, viewer: ViewerModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layer = add_image(viewer, 4, 40, 60)
+    told = Told("cyx", (4, 40, 60), (), ("its header calls 4 planes colours.",))
+    monkeypatch.setattr(workspace.files, "told", lambda _: told)
+    assert workspace.images.is_ambiguous(layer)
+    workspace.begin()
+    assert workspace.store.project.images == ()
 
 
 def test_selected_layers_become_channels(

@@ -12,6 +12,7 @@ from qtpy.QtWidgets import QFileDialog, QMessageBox, QWidget
 from desk import Desk
 from example_models import random_model
 from napari_unet.core.architecture import u_shape
+from napari_unet.core.events import FilePredicted
 from napari_unet.core.jobs import (
     ExportJob,
     LoadModelJob,
@@ -353,6 +354,19 @@ def test_a_folder_is_predicted_into_another(
     (job,) = desk.jobs(PredictFolderJob)
     assert (job.source, job.target) == (str(tmp_path / "in"), str(tmp_path / "out"))
     assert job.segmentation == Segmentation(threshold=0.3)
+    outcome, (handle,) = ready.run.outcome, desk.running(PredictFolderJob)
+    handle.event.emit(FilePredicted("a.tif", 4, 0.5))
+    handle.event.emit(FilePredicted("b.tif", 0, 1, problem="b.tif: is cut off."))
+    settle(ready)
+    assert "2 images: 1 predicted, 1 not done." in outcome.sentence.text()
+    assert not outcome.close_.isVisible()
+    desk.end(handle)
+    settle(ready)
+    assert outcome.failures.toPlainText() == "b.tif: is cut off."
+    assert outcome.sentence.level == "warning"
+    press(qtbot, outcome.close_)
+    settle(ready)
+    assert not outcome.isVisible()
 
 
 def test_a_folder_needs_no_open_image(page: PredictPage, model_file: Path) -> None:

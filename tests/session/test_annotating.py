@@ -190,7 +190,7 @@ def test_cells_of_another_class_are_recorded_and_coloured(bench: Bench) -> None:
     assert seen == [2]
     table = bench.layer.colormap.colors
     classes = bench.store.project.classes
-    expected = colour_table(classes, {second: 2}, second)
+    expected = colour_table(classes, {second: 2}, range(second + 1))
     np.testing.assert_allclose(table[first], expected[first], atol=1e-6)
     np.testing.assert_allclose(table[second], expected[second], atol=1e-6)
 
@@ -206,9 +206,52 @@ def test_ids_beyond_16_bits_have_room_and_the_colour_of_their_class(
     bench.annotating.set_class(2)
     id_ = bench.paint(5, 10)
     assert id_ > 70_000
-    expected = colour_table(bench.store.project.classes, {id_: 2}, id_)
-    np.testing.assert_allclose(bench.layer.get_color(id_), expected[id_], atol=1e-6)
+    (expected,) = colour_table(bench.store.project.classes, {id_: 2}, [id_])
+    np.testing.assert_allclose(bench.layer.get_color(id_), expected, atol=1e-6)
     assert bench.store.annotation(bench.id).plane(0, 0)[5, 10] == id_
+
+
+@pytest.mark.parametrize("top", [66_000, 10**7, 2**31 - 1])
+def test_cells_have_colours_and_successors_however_high_their_ids_are(
+    bench: Bench, top: int
+) -> None:
+    bench.annotating.add_class("dividing")
+    bench.annotating.record_classes(bench.id, {top: 2})
+    far = np.zeros(bench.layer.data.shape, np.int32)
+    ids = [top - 3 * k for k in range(8)]
+    far[5, :8] = ids
+    bench.layer.data = far
+    bench.annotating.tick()
+    np.testing.assert_array_equal(
+        bench.store.annotation(bench.id).plane(0, 0)[5], far[5]
+    )
+    # a table by the cells there are, and some that may follow
+    assert len(bench.layer.colormap.color_dict) < 2000
+    classes = bench.store.project.classes
+    expected = colour_table(classes, {top: 2}, ids)
+    for id_, colour in zip(ids, expected, strict=True):
+        np.testing.assert_allclose(bench.layer.get_color(id_), colour, atol=1e-6)
+    bench.annotating.next_cell()
+    new = bench.paint(20, 20)
+    assert 2 <= new < 2**31
+    assert new not in ids
+    (colour,) = colour_table(classes, {}, [new])
+    np.testing.assert_allclose(bench.layer.get_color(new), colour, atol=1e-6)
+    assert bench.store.annotation(bench.id).plane(0, 0)[20, 20] == new
+    bench.annotating.next_cell()
+    assert bench.layer.selected_label not in (new, *ids)
+
+
+def test_predicted_cells_are_taken_however_high_their_ids_are(bench: Bench) -> None:
+    cells = np.zeros(bench.layer.data.shape, np.int32)
+    cells[2:6, 2:6], cells[8:12, 2:6] = 2**31 - 1, 2**31 - 9
+    assert bench.annotating.use_as_annotation(bench.id, cells, 0, 0) == 2
+    taken = np.asarray(bench.layer.data)
+    assert taken[3, 3] != taken[9, 3]
+    assert taken[3, 3] > 1
+    np.testing.assert_array_equal(taken > 1, cells > 0)
+    again = bench.annotating.use_as_annotation(bench.id, cells, 0, 0, {2**31 - 9})
+    assert again == 0
 
 
 def test_the_colours_are_not_made_anew_for_each_cell(bench: Bench) -> None:
@@ -226,7 +269,7 @@ def test_a_fresh_id_goes_back_to_class_one(bench: Bench) -> None:
     bench.annotating.set_class(1)
     id_ = bench.paint(5, 5)
     assert bench.image.class_of.get(id_, 1) == 1
-    table = colour_table(bench.store.project.classes, {}, id_)
+    table = colour_table(bench.store.project.classes, {}, range(id_ + 1))
     np.testing.assert_allclose(bench.layer.colormap.colors[id_], table[id_], atol=1e-6)
 
 
@@ -687,7 +730,7 @@ def test_no_key_is_taken_from_napari() -> None:
 
 
 def test_neighbouring_ids_have_different_shades_and_all_values_a_colour() -> None:
-    table = colour_table((ProjectClass(),), {}, 30)
+    table = colour_table((ProjectClass(),), {}, range(31))
     np.testing.assert_array_equal(table[0], [0, 0, 0, 0])
     shades = np.stack([table[i] for i in range(2, 2 + len(SHADES))])
     assert len(np.unique(shades, axis=0)) == len(SHADES)

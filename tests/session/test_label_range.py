@@ -10,6 +10,8 @@ from napari_unet.session.annotating.label_range import (
     HIGHEST_SHORT,
     label_dtype,
     make_room,
+    numbered,
+    values_in,
 )
 
 
@@ -34,3 +36,13 @@ def test_a_layer_of_8_bits_gets_16() -> None:
     layer = Labels(np.array([[7, 0]], np.uint8))
     make_room(layer, 254)
     assert layer.data.dtype == np.uint16
+
+
+@pytest.mark.parametrize("top", [300, 70_000, 2**31 - 1])
+def test_values_are_found_however_high_they_are(top: int) -> None:
+    labels = np.array([[0, 0, top, top], [5, 0, top, 5]], np.int32)
+    np.testing.assert_array_equal(values_in(labels), [0, 5, top])
+    values, places = numbered(labels)
+    np.testing.assert_array_equal(values[places], labels)
+    np.testing.assert_array_equal(values_in(labels.T), [0, 5, top])
+    assert values_in(labels[:0]).size == 0

@@ -12,10 +12,17 @@ from desk import Desk
 from example_models import random_model
 from napari_unet.core.architecture import u_shape
 from napari_unet.core.events import (
+    FilePredicted,
     FileWritten,
     PredictionFinished,
 )
-from napari_unet.core.jobs import ExportJob, LoadModelJob, PredictJob, SegmentJob
+from napari_unet.core.jobs import (
+    ExportJob,
+    LoadModelJob,
+    PredictFolderJob,
+    PredictJob,
+    SegmentJob,
+)
 from napari_unet.core.settings import Prediction, Segmentation
 from napari_unet.io.model_file import save_model
 from napari_unet.session.images.image_list import ImageList
@@ -30,6 +37,8 @@ from napari_unet.session.worker.client import Death
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from napari_unet.session.worker.client import Handle
 
 
 @dataclass
@@ -718,3 +727,72 @@ def test_results_of_which_one_layer_is_left_stay(bench: Bench) -> None:
     bench.control.tick()
     assert len(results_on_disk(bench)) == 4
     assert len(bench.control.results) == 1
+
+
+def folder_job(bench: Bench, folder: Path) -> Handle:
+    bench.control.predict_folder(folder / "in", folder / "out")
+    (handle,) = bench.desk.running(PredictFolderJob)
+    return handle
+
+
+def told_of(folder: Path, name: str, **more: Any) -> FilePredicted:
+    return FilePredicted(str(folder / "in" / name), 3, 0.5, **more)
+
+
+def test_a_folder_tells_what_became_of_each_of_its_images(
+    bench: Bench, tmp_path: Path
+) -> None:
+    handle, path = folder_job(bench, tmp_path), tmp_path / "in" / "b.tif"
+    handle.event.emit(told_of(tmp_path, "a.tif", notes=("it has a palette.",)))
+    handle.event.emit(told_of(tmp_path, "b.tif", problem=f"{path}: is cut off."))
+    handle.event.emit(told_of(tmp_path, "c.tif", there=True))
+    handle.event.emit(told_of(tmp_path, "d.tif", problem="has 3 channels."))
+    handle.event.emit(told_of(tmp_path, "e.tif"))
+    outcome = bench.control.exporting.outcome
+    assert outcome is not None
+    assert outcome.running
+    bench.control.exporting.dismiss_outcome()
+    assert bench.control.exporting.outcome is outcome
+    bench.desk.end(handle)
+    assert outcome.failures == ["b.tif: is cut off.", "d.tif: has 3 channels."]
+    assert outcome.notes == ["a.tif: it has a palette."]
+    what = "5 images: 2 predicted, 1 there already, 2 not done."
+    assert outcome.sentence == f"{what} Results are in {tmp_path / 'out'}."
+    assert bench.told == [("warning", outcome.sentence)]
+    bench.control.exporting.dismiss_outcome()
+    assert bench.control.exporting.outcome is None
+
+
+def test_results_that_are_there_already_are_no_failure(
+    bench: Bench, tmp_path: Path
+) -> None:
+    handle = folder_job(bench, tmp_path)
+    handle.event.emit(told_of(tmp_path, "a.tif", there=True))
+    bench.desk.end(handle)
+    told = f"1 image: 1 there already. Results are in {tmp_path / 'out'}."
+    assert bench.told == [("info", told)]
+
+
+@pytest.mark.parametrize("how", ["cancelled", "failed", "died"])
+def test_a_folder_that_was_not_finished_says_so(
+    bench: Bench, tmp_path: Path, how: str
+) -> None:
+    handle = folder_job(bench, tmp_path)
+    handle.event.emit(told_of(tmp_path, "a.tif"))
+    if how == "cancelled":
+        bench.desk.end(handle, cancelled=True)
+    elif how == "failed":
+        bench.desk.fail(handle, "The disk is full.")
+    else:
+        handle.running = False
+        bench.desk.died.emit(Death("network", False, "It died.", (handle,)))
+    reason = {
+        "cancelled": "It was cancelled: other images were not looked at.",
+        "failed": "The disk is full.",
+        "died": "The worker ended: other images were not looked at.",
+    }[how]
+    outcome = bench.control.exporting.outcome
+    assert outcome is not None
+    assert not outcome.running
+    assert outcome.sentence.startswith(f"1 image: 1 predicted. {reason}")
+    assert not bench.control.exporting.running

@@ -179,7 +179,7 @@ class Pixels:
         if self.guess:
             notes += (self.guess,)
         left = count - self.alpha
-        grey = left == 3 and not self.guess and _equal(data, self.axes)
+        grey = left == 3 and not self.guess and _is_grey(data, self.axes)
         if grey:
             data = data[_samples(self.axes, slice(0, 1))]
             notes += ("its three colours are equal: read as one grey channel.",)
@@ -275,10 +275,10 @@ def _samples(axes: str, chosen: slice) -> tuple[slice, ...]:
     return tuple(chosen if a == "s" else slice(None) for a in axes)
 
 
-def _equal(data: ArrayLike, axes: str) -> bool:
-    """Whether all samples of each pixel are the same."""
+def _is_grey(data: ArrayLike, axes: str) -> bool:
+    """Whether the samples of each pixel are equal; a blank picture is no sign of it."""
     first = np.asarray(data[_samples(axes, slice(0, 1))])
-    return all(
+    return bool(np.ptp(first)) and all(
         np.array_equal(first, np.asarray(data[_samples(axes, slice(k, k + 1))]))
         for k in range(1, data.shape[axes.index("s")])
     )

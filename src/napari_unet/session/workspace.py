@@ -15,6 +15,7 @@ from napari_unet.session.images.image_list import ImageList
 from napari_unet.session.images.layers import find
 from napari_unet.session.images.reopening import locate, open_images
 from napari_unet.session.images.sharing import Sharing
+from napari_unet.session.images.source_files import SourceFiles
 from napari_unet.session.overlay.control import WeightOverlay
 from napari_unet.session.prediction.control import PredictionControl
 from napari_unet.session.prediction.models import ModelList
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from napari.components import ViewerModel
+    from napari.layers import Layer
 
     from napari_unet.core.events import ModelSaved
     from napari_unet.session.preferences import Preferences
@@ -71,6 +73,7 @@ class Workspace:
         self.scratch = self._scratch.folder
         self.worker = Worker(post)
         self.worker.died.connect(self._on_death)
+        self.files = SourceFiles(post)
         self.closed = False
         self._compose(ProjectStore.create(self._root))
 
@@ -78,12 +81,22 @@ class Workspace:
         """Take the only image that is open into an empty project, ready to be painted.
 
         Where an older project knows this image, its annotation is offered instead,
-        unless it is open in another window.
+        unless it is open in another window. An image whose file leaves open what its
+        axes are waits until it is added by hand.
         """
         candidates = self.images.candidates()
         if self.store.project.images or len(candidates) != 1:
             return
-        image = self.images.add(candidates)
+        self.images.when_read(candidates, partial(self._begin_with, candidates))
+
+    def _begin_with(self, candidates: list[Layer]) -> None:
+        images = self.images
+        if self.store.project.images or images.candidates() != candidates:
+            # something else happened while the file was read
+            return
+        if images.is_ambiguous(candidates[0]):
+            return
+        image = images.add(candidates)
         if all(offer.locked for offer in self.annotating.offers(image.id)):
             self.annotating.new_annotation(image.id)
 
@@ -147,6 +160,7 @@ class Workspace:
         if self.closed:
             return
         self.closed = True
+        self.files.close()
         self._dissolve()
         self.worker.close()
         self._scratch.close()
@@ -156,7 +170,7 @@ class Workspace:
         self.store = store
         store.autosave_seconds = self.preferences.autosave_seconds
         self.sharing = Sharing(self.scratch, self._post)
-        self.images = ImageList(viewer, store, self.sharing)
+        self.images = ImageList(viewer, store, self.sharing, self.files)
         self.annotating = Annotating(viewer, store, self.images)
         self.overlay = WeightOverlay(
             viewer, store, self.images, self.annotating, worker, self.scratch
@@ -180,7 +194,13 @@ class Workspace:
             self.scratch,
             self.preferences,
         )
-        for control in (self.annotating, self.training, self.prediction, self.overlay):
+        for control in (
+            self.images,
+            self.annotating,
+            self.training,
+            self.prediction,
+            self.overlay,
+        ):
             relay(control.message, self.message)
         # pixels that cannot be copied are told of by the control that wanted them
         relay(store.trouble, self.message, "error")

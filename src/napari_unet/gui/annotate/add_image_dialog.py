@@ -17,17 +17,19 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_unet.gui.widgets import Hint
+from napari_unet.gui.widgets import Hint, follow
 from napari_unet.session.images.image_layers import check_channels
-from napari_unet.session.images.layers import guess_axes, level_data
+from napari_unet.session.images.layers import level_data
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from napari.layers import Layer
 
+    from napari_unet.session.images.image_list import ImageList
 
 _LIST_HEIGHT = 140
+READING = "Reading what the file tells of its axes …"
 
 
 def needs_dialog(candidates: Sequence[Layer], chosen: Sequence[Layer]) -> bool:
@@ -44,6 +46,8 @@ class AddImageDialog(QDialog):
 
     Parameters
     ----------
+    images : ImageList
+        Tells how a layer is taken.
     candidates : sequence of Layer
     selected : sequence of Layer
         Ticked at first.
@@ -54,6 +58,7 @@ class AddImageDialog(QDialog):
 
     def __init__(
         self,
+        images: ImageList,
         candidates: Sequence[Layer],
         selected: Sequence[Layer],
         parent: QWidget | None = None,
@@ -61,7 +66,10 @@ class AddImageDialog(QDialog):
         super().__init__(parent)
         self.setWindowTitle("Add image")
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        self._images = images
         self._candidates = list(candidates)
+        # The axes that were put into their box, to see whether a person changed them.
+        self._proposed = ""
         # WIDGETS
         self.layers = QListWidget()
         self.layers.setToolTip("Several layers become the channels of one image.")
@@ -79,6 +87,7 @@ class AddImageDialog(QDialog):
         )
         self.level = QComboBox()
         self.level.setToolTip("Resolution to annotate and train in; the first is full.")
+        self.told = Hint()
         self.problem = Hint()
         self.buttons = QDialogButtonBox(
             QDialogButtonBox.StandardButton.Ok | QDialogButtonBox.StandardButton.Cancel
@@ -96,6 +105,7 @@ class AddImageDialog(QDialog):
             )
         )
         layout.addLayout(form)
+        layout.addWidget(self.told)
         layout.addWidget(self.problem)
         layout.addWidget(self.buttons)
         self._form = form
@@ -105,6 +115,7 @@ class AddImageDialog(QDialog):
         self.level.currentIndexChanged.connect(self._check)
         self.buttons.accepted.connect(self.accept)
         self.buttons.rejected.connect(self.reject)
+        follow(self, images.changed, self._on_read)
         self._on_layers()
 
     def accept(self) -> None:
@@ -131,23 +142,47 @@ class AddImageDialog(QDialog):
             for number in range(levels):
                 shape = level_data(first, number).shape
                 self.level.addItem(f"{number}: " + " × ".join(map(str, shape)))
-            self._guess(first)
+        self._propose(first)
         self._form.setRowVisible(self.level, self.level.count() > 1)
         self._check()
 
-    def _guess(self, layer: Layer) -> None:
-        try:
-            self.axes.setText(guess_axes(layer))
-        except ValueError:
-            self.axes.clear()
+    def _propose(self, layer: Layer | None) -> None:
+        """Put the axes into their box that the layer or its file tells."""
+        self._proposed = ""
+        if layer is not None:
+            try:
+                taken = self._images.taken(layer)
+                self._proposed = "" if taken is None else taken.axes
+            except ValueError:
+                self._proposed = ""
+        self.axes.setText(self._proposed)
+
+    def _on_read(self) -> None:
+        """A file may have been read: its axes are shown unless others were typed."""
+        if self.axes.text() == self._proposed:
+            ticked = self._ticked()
+            self._propose(ticked[0] if ticked else None)
+        self._check()
 
     def _check(self, _: object = None) -> None:
-        """Say at once what does not fit."""
-        sentence = ""
+        """Say at once where axes and pixel size are from, and what does not fit."""
+        sentence, told, doubtful = "", READING, False
+        ticked, axes, level = self._ticked(), self.axes.text(), self._level()
         try:
-            check_channels(self._ticked(), self.axes.text(), self._level())
+            own = None if axes == self._proposed else axes
+            taken = self._images.taken(ticked[0], own, level) if ticked else None
+            if taken is not None or axes:
+                check_channels(ticked, axes, level)
+            if taken is not None:
+                told, doubtful = (
+                    "\n".join((taken.words, *taken.notes)).strip(),
+                    taken.doubtful,
+                )
         except ValueError as error:
-            sentence = str(error)
+            sentence, told = str(error), ""
+        if not ticked:
+            told = ""
+        self.told.tell(told, "warning" if doubtful else "info")
         self.problem.tell(sentence, "warning")
         ok = self.buttons.button(QDialogButtonBox.StandardButton.Ok)
-        ok.setEnabled(not sentence)
+        ok.setEnabled(bool(ticked) and not sentence and told != READING)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt
@@ -17,8 +18,9 @@ from qtpy.QtWidgets import (
 from napari_unet.gui.annotate.add_image_dialog import AddImageDialog, needs_dialog
 from napari_unet.gui.annotate.asking_where import ask_where
 from napari_unet.gui.annotate.telling import telling
-from napari_unet.gui.widgets import SPACING, ButtonRow, allow, blocked, follow
+from napari_unet.gui.widgets import SPACING, ButtonRow, Hint, allow, blocked, follow
 from napari_unet.session.images.reopening import open_image
+from napari_unet.session.images.taking import in_words
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,6 +55,7 @@ class ImagePanel(QWidget):
         self.list.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         self.list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.list.setTextElideMode(Qt.TextElideMode.ElideMiddle)
+        self.taken = Hint()
         self.add = QPushButton("Add image…")
         self.add.setToolTip(
             "Take image layers of the viewer into the project: the selected ones, "
@@ -74,6 +77,7 @@ class ImagePanel(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(SPACING)
         layout.addWidget(self.list)
+        layout.addWidget(self.taken)
         layout.addWidget(
             ButtonRow(self.add, self.show_annotation, self.reopen, self.remove)
         )
@@ -99,6 +103,8 @@ class ImagePanel(QWidget):
         open_ = image is not None and bool(self._images.layers(image.id))
         shown = image is not None and bool(self._images.annotation_layer(image.id))
         self.list.setVisible(bool(images))
+        told = "" if image is None else "\n".join([_words(image), *image.notes])
+        self.taken.tell(told)
         self.remove.setVisible(image is not None)
         self.show_annotation.setVisible(open_ and not shown)
         begun = image is not None and image.annotated
@@ -112,9 +118,7 @@ class ImagePanel(QWidget):
 
     def add_layers(self, layers: Sequence[Layer], axes: str | None, level: int) -> None:
         """Take layers into the project and make the layer to paint in."""
-        with telling(self._workspace):
-            image = self._images.add(layers, axes, level)
-            self._annotating.new_annotation(image.id)
+        _add(self._workspace, layers, axes, level)
 
     def _list(self, images: Sequence[ProjectImage]) -> None:
         """Fill the list; items stay the same objects where they can."""
@@ -142,13 +146,9 @@ class ImagePanel(QWidget):
             state = (
                 f" · {'annotation not shown' if image.annotated else 'no annotation'}"
             )
-        size = " × ".join(
-            f"{axis} {n}" for axis, n in zip(image.axes, image.shape, strict=True)
-        )
-        channels = len(image.sources)
-        more = f", {channels} channels" if channels > 1 else ""
         where = image.sources[0].path or "not from a file"
-        return f"{image.name}{state}", f"{image.name}\n{size}{more}\n{where}"
+        lines = [image.name, _words(image), *image.notes, where]
+        return f"{image.name}{state}", "\n".join(lines)
 
     def _size_to(self, count: int) -> None:
         row = self.list.sizeHintForRow(0) if count else 0
@@ -168,9 +168,10 @@ class ImagePanel(QWidget):
         selected = self._workspace.viewer.layers.selection
         chosen = [layer for layer in candidates if layer in selected] or candidates[:1]
         if not needs_dialog(candidates, chosen):
-            self.add_layers(chosen, None, 0)
+            then = partial(_add_plain, self._workspace, chosen)
+            self._images.when_read(chosen, then)
             return
-        dialog = AddImageDialog(candidates, chosen, self)
+        dialog = AddImageDialog(self._images, candidates, chosen, self)
         dialog.chosen.connect(self.add_layers)
         dialog.open()
 
@@ -198,3 +199,22 @@ class ImagePanel(QWidget):
         with telling(self._workspace):
             open_image(self._workspace.viewer, self._images, image)
             self._images.set_current(image.id)
+
+
+def _words(image: ProjectImage) -> str:
+    return in_words(image.axes, image.shape, image.channels, image.spacing_um)
+
+
+def _add(
+    workspace: Workspace, layers: Sequence[Layer], axes: str | None, level: int
+) -> None:
+    with telling(workspace):
+        image = workspace.images.add(layers, axes, level)
+        workspace.annotating.new_annotation(image.id)
+
+
+def _add_plain(workspace: Workspace, chosen: Sequence[Layer]) -> None:
+    """Add layers that leave nothing to be asked, if they are still there."""
+    candidates = [] if workspace.closed else workspace.images.candidates()
+    if all(any(layer is one for one in candidates) for layer in chosen):
+        _add(workspace, chosen, None, 0)

@@ -18,6 +18,7 @@ from qtpy.QtWidgets import (
 from napari_unet.core.settings import Prediction
 from napari_unet.gui.forms import SettingsForm
 from napari_unet.gui.layouts import row
+from napari_unet.gui.predict.outcome_panel import OutcomePanel
 from napari_unet.gui.progress_bar import ProgressBar
 from napari_unet.gui.widgets import (
     SPACING,
@@ -71,6 +72,7 @@ class RunPanel(QWidget):
         self.progress.setToolTip("How much of what was asked for is predicted.")
         self.status = Elided()
         self.hint = Hint()
+        self.outcome = OutcomePanel(self._control.exporting)
         self.form = SettingsForm(Prediction, ("averaging", "tile"))
         self.entropy = QCheckBox("Uncertainty layer")
         self.entropy.setToolTip(
@@ -88,6 +90,7 @@ class RunPanel(QWidget):
         layout.addWidget(self.progress)
         layout.addWidget(self.status)
         layout.addWidget(self.hint)
+        layout.addWidget(self.outcome)
         layout.addWidget(self.options)
         # CONNECTIONS
         self.predict.clicked.connect(self._on_predict)
@@ -110,6 +113,7 @@ class RunPanel(QWidget):
         self.progress.setVisible(busy)
         self.status.tell(control.status)
         self.status.setVisible(bool(control.status))
+        self.outcome.refresh()
         remark = "" if others else control.targets.remark()
         if self._models.card is None:
             # the chooser says it

@@ -10,14 +10,15 @@ import numpy as np
 from psygnal import Signal
 
 from napari_unet.core.annotations import BACKGROUND, FIRST_OBJECT
-from napari_unet.session.annotating.colours import colormap_of
-from napari_unet.session.annotating.edits import EditStream
+from napari_unet.session.annotating.colours import LAST_IN_CYCLE, colormap_of
+from napari_unet.session.annotating.edits import Edit, EditStream
 from napari_unet.session.annotating.label_range import (
-    HIGHEST_SHORT,
     label_dtype,
     make_room,
+    values_in,
 )
 from napari_unet.session.images import layers as roles
+from napari_unet.session.project.places_log import HIGHEST_ID
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,13 +43,19 @@ _FEATURES_EVERY = 1.0
 
 @dataclass(slots=True, eq=False)
 class _Shown:
-    """An annotation layer in the viewer, and what its colours were made of."""
+    """An annotation layer in the viewer, and what its colours were made of.
+
+    All ids up to `prepared` have their colour; or only the `listed` ones, where ids
+    are so high that a cycle of colours would come round.
+    """
 
     layer: Labels
     stream: EditStream
     classes: tuple[ProjectClass, ...] = ()
+    class_of: dict[int, int] = field(default_factory=dict)
     coloured: dict[int, int] = field(default_factory=dict)
     prepared: int = 0
+    listed: frozenset[int] | None = None
     described: tuple[object, ...] = ()
 
 
@@ -186,11 +193,10 @@ class AnnotationLayers:
         )
 
     def _follow(self, image_id: str, stream: EditStream) -> None:
-        def edited(edit: object) -> None:
+        def edited(edit: Edit) -> None:
             shown = self._shown.get(image_id)
             if shown is not None and shown.stream is stream:
-                highest = self._store.annotation(image_id).highest
-                if highest + _MARGIN > shown.prepared:
+                if self._lacks_colours(shown, image_id, edit):
                     self._colour(shown, self._store.project.image(image_id))
                 self.edited.emit(image_id, edit)
 
@@ -272,7 +278,12 @@ class AnnotationLayers:
         for image, shown in self._all():
             id_ = int(shown.layer.selected_label)
             wrong = shown.coloured.get(id_, 1) != image.class_of.get(id_, 1)
-            if id_ >= FIRST_OBJECT and (wrong or id_ > shown.prepared):
+            lacks = (
+                id_ > shown.prepared
+                if shown.listed is None
+                else id_ not in shown.listed
+            )
+            if id_ >= FIRST_OBJECT and (wrong or lacks):
                 self._colour(shown, image)
 
     def _is_stale(self, shown: _Shown, image: ProjectImage) -> bool:
@@ -280,7 +291,11 @@ class AnnotationLayers:
         if shown.classes != self._store.project.classes:
             return True
         used = self._used(image)
-        before = {i: k for i, k in shown.coloured.items() if i <= used}
+        before = {
+            i: k
+            for i, k in shown.coloured.items()
+            if i in shown.class_of or (shown.listed is None and i <= used)
+        }
         ids = {*before, *image.class_of}
         return any(before.get(i, 1) != image.class_of.get(i, 1) for i in ids)
 
@@ -290,12 +305,39 @@ class AnnotationLayers:
 
     def _colour(self, shown: _Shown, image: ProjectImage) -> None:
         classes, active = self._store.project.classes, self._brush.active_class
-        used = max(self._used(image), int(shown.layer.selected_label))
-        shown.prepared = used + (_AHEAD if used <= HIGHEST_SHORT else used // 8)
-        ahead = range(used + 1, shown.prepared + 1) if active > 1 else ()
-        shown.coloured = {**dict.fromkeys(ahead, active), **image.class_of}
-        shown.layer.colormap = colormap_of(classes, shown.coloured, shown.prepared)
-        shown.classes = classes
+        selected = int(shown.layer.selected_label)
+        used = max(self._used(image), selected)
+        listed: set[int] | None = None
+        shown.prepared = used + _AHEAD
+        ahead = range(used + 1, shown.prepared + 1)
+        if shown.prepared > LAST_IN_CYCLE:
+            listed = {*self._painted(image.id), *image.class_of}
+            last = min(selected + max(_AHEAD, len(listed) // 8), HIGHEST_ID)
+            ahead = range(selected, last + 1)
+        of_active = dict.fromkeys(ahead, active) if active > 1 else {}
+        if listed is not None:
+            of_active = {i: k for i, k in of_active.items() if i not in listed}
+            listed.update(ahead)
+        shown.coloured = {**of_active, **image.class_of}
+        shown.layer.colormap = colormap_of(classes, shown.coloured, listed)
+        shown.listed = None if listed is None else frozenset(listed)
+        shown.classes, shown.class_of = classes, image.class_of
+
+    def _painted(self, image_id: str) -> set[int]:
+        """Return all values of an annotation."""
+        file = self._store.annotation(image_id)
+        found: set[int] = set()
+        for t, z in file.places:
+            found.update(values_in(file.plane(t, z or 0)).tolist())
+        return found
+
+    def _lacks_colours(self, shown: _Shown, image_id: str, edit: Edit) -> bool:
+        """Whether an edit brought ids that have no colour, or soon will."""
+        file = self._store.annotation(image_id)
+        if shown.listed is None:
+            return file.highest + _MARGIN > shown.prepared
+        values = values_in(file.plane(edit.t, edit.z)[edit.box])
+        return not shown.listed.issuperset(values.tolist())
 
     def _describe(self, shown: _Shown, image: ProjectImage) -> None:
         """Keep the features table: an index and the class of each object."""

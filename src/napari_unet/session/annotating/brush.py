@@ -5,11 +5,13 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 from psygnal import Signal
 
 from napari_unet.core.annotations import BACKGROUND, FIRST_OBJECT
 from napari_unet.session.annotating.classes import check_number
-from napari_unet.session.annotating.label_range import make_room
+from napari_unet.session.annotating.label_range import make_room, values_in
+from napari_unet.session.project.places_log import HIGHEST_ID
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,6 +28,8 @@ Tool = Literal["cell", "background", "erase", "other"]
 _DRAWING = ("paint", "fill", "polygon")
 # Brush of a new layer: this share of the shorter side, within these bounds in pixels.
 _SHARE, _SMALLEST, _LARGEST = 50, 4, 30
+# Above this, new ids are looked for below: as many cells as anyone has still fit in.
+_LAST_FREE = HIGHEST_ID - 2**24
 
 
 class Brush:
@@ -150,13 +154,30 @@ class Brush:
         image = self._store.project.image(image_id)
         layer = self._images.annotation_layer(image_id)
         selected = int(layer.selected_label) if layer is not None else BACKGROUND
-        return max(self.free_id(image_id) - 1, *image.class_of, selected) + 1
+        used = (self.free_id(image_id) - 1, *image.class_of, selected)
+        if max(used) < _LAST_FREE:
+            return max(used) + 1
+        return self._in_the_widest_gap(image, selected)
 
     def free_id(self, image_id: str) -> int:
-        """Return the lowest id above all that were ever painted."""
+        """Return the lowest id above all that were ever painted.
+
+        Where that leaves no room for more, the first of the widest gap between them.
+        """
         image = self._store.project.image(image_id)
         highest = self._store.annotation(image_id).highest if image.annotated else 0
-        return max(highest, BACKGROUND) + 1
+        if highest < _LAST_FREE:
+            return max(highest, BACKGROUND) + 1
+        return self._in_the_widest_gap(image)
+
+    def _in_the_widest_gap(self, image: ProjectImage, *others: int) -> int:
+        found = {BACKGROUND, *image.class_of, *others}
+        if image.annotated:
+            file = self._store.annotation(image.id)
+            for t, z in file.places:
+                found.update(values_in(file.plane(t, z or 0)).tolist())
+        ids = np.array(sorted(found))
+        return int(ids[np.argmax(np.diff(ids))]) + 1
 
     def renew(self, image_id: str) -> None:
         """Take another id for the next cell if an object got the one at hand."""

@@ -153,7 +153,7 @@ class DataCheck:
     def _halo(self, image: ProjectImage) -> tuple[int, ...]:
         project = self._store.project
         size = dict(zip(image.axes, image.shape, strict=True))
-        channels = max(len(image.sources), size.get("c", 1))
+        channels = image.channels
         classes = len(project.classes) + 1
         network = project.training.architecture(channels, classes, size.get("z", 1))
         return network.halo

@@ -10,7 +10,7 @@ from napari_unet.core.annotations import BACKGROUND, FIRST_OBJECT, UNKNOWN
 from napari_unet.session.project.record import BACKGROUND_COLOUR
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -19,45 +19,42 @@ if TYPE_CHECKING:
 # Towards black (below 0) or white, in an order in which ids that follow differ much.
 SHADES = (0.0, -0.4, 0.35, -0.2, 0.6, 0.18)
 
-# Largest id in a cycle that napari still shows with 16 bits.
-_CYCLE = 2**16 - 2
+LAST_IN_CYCLE = 2**16 - 2
+"""Largest id in a cycle of colours that napari still shows with 16 bits."""
 
 
 def colour_table(
     classes: Sequence[ProjectClass],
     class_of: Mapping[int, int],
-    ids: int,
+    ids: Iterable[int],
 ) -> NDArray[np.float32]:
-    """Return the colour of each value of an annotation.
+    """Return the colour of some values of an annotation.
 
     Parameters
     ----------
     classes : sequence of ProjectClass
     class_of : mapping of int to int
         Class number of each object, 1 for those not in it.
-    ids : int
-        Highest id.
+    ids : iterable of int
 
     Returns
     -------
-    ndarray of float32, shape (ids + 1, 4)
+    ndarray of float32, shape (number of ids, 4)
         Red, green, blue and opacity, 0 to 1.
     """
     shades = np.array([[_shade(c.colour, s) for s in SHADES] for c in classes])
-    numbers = np.ones(ids + 1, np.intp)
-    for id_, number in class_of.items():
-        if id_ <= ids:
-            numbers[id_] = number
-    table: NDArray[np.float32] = shades[numbers - 1, np.arange(ids + 1) % len(SHADES)]
-    table[UNKNOWN] = 0
-    table[BACKGROUND] = rgba(BACKGROUND_COLOUR)
+    wanted = np.fromiter(ids, np.int64)
+    numbers = np.fromiter((class_of.get(i, 1) for i in wanted.tolist()), np.intp)
+    table: NDArray[np.float32] = shades[numbers - 1, wanted % len(SHADES)]
+    table[wanted == UNKNOWN] = 0
+    table[wanted == BACKGROUND] = rgba(BACKGROUND_COLOUR)
     return table
 
 
 def colormap_of(
     classes: Sequence[ProjectClass],
     class_of: Mapping[int, int],
-    ids: int,
+    ids: Iterable[int] | None,
 ) -> NDArray[np.float32] | dict[int | None, NDArray[np.float32]]:
     """Return the colours of an annotation in the form that napari is quickest with.
 
@@ -65,19 +62,21 @@ def colormap_of(
     ----------
     classes, class_of
         See `colour_table`.
-    ids : int
-        Highest id that needs the colour of its class.
+    ids : iterable of int or None
+        Those that get a colour of their own; None for all up to `LAST_IN_CYCLE`.
 
     Returns
     -------
     ndarray or dict
-        A cycle of colours so long that it never comes round; a table by id where the
-        ids are too many for that, which napari takes many times as long for.
+        A cycle of colours so long that it never comes round; or a table by id, which
+        napari takes many times as long for, with the first colour for all others.
     """
-    if ids <= _CYCLE:
-        return colour_table(classes, class_of, _CYCLE)
-    table = colour_table(classes, class_of, ids)
-    return {None: table[FIRST_OBJECT], **dict(enumerate(table))}
+    if ids is None:
+        return colour_table(classes, class_of, range(LAST_IN_CYCLE + 1))
+    listed = sorted({UNKNOWN, BACKGROUND, FIRST_OBJECT, *ids})
+    colours = colour_table(classes, class_of, listed)
+    table: dict[int | None, NDArray[np.float32]] = {None: colours[FIRST_OBJECT]}
+    return {**table, **dict(zip(listed, colours, strict=True))}
 
 
 def rgba(colour: str) -> NDArray[np.float32]:

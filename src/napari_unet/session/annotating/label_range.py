@@ -1,17 +1,22 @@
-"""How large the ids of a Labels layer can be: 16 bits until more are needed.
+"""How large the ids of a Labels layer can be, and which of them there are.
 
 napari maps labels of up to 16 bits to colours on the graphics card; those of 32 bits
-go through a function that it compiles first, which takes a second or two.
+go through a function that it compiles first, which takes a second or two. Layers have
+16 bits until more are needed.
+
+Ids may be anything below 2^31, whatever the number of cells: nothing here or elsewhere
+in the docks has a table as long as the highest id.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
     from napari.layers import Labels
+    from numpy.typing import NDArray
 
 HIGHEST_SHORT = 64_000
 """Largest id for which a layer is made with 16 bits."""
@@ -29,3 +34,33 @@ def make_room(layer: Labels, highest: int) -> None:
     """Let a layer hold ids up to `highest`, by a copy of its pixels if needed."""
     if highest > int(_FULL * np.iinfo(layer.data.dtype).max):
         layer.data = np.asarray(layer.data).astype(label_dtype(highest))
+
+
+def values_in(labels: NDArray[Any]) -> NDArray[Any]:
+    """Return the different values of labels, ascending.
+
+    Parameters
+    ----------
+    labels : ndarray of int, any shape
+    """
+    flat = labels.reshape(-1)
+    # Labels lie in runs of one value: one of each run is looked at.
+    starts = np.flatnonzero(flat[1:] != flat[:-1]) + 1
+    return np.unique(np.append(flat[:1], flat[starts]))
+
+
+def numbered(labels: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.intp]]:
+    """Return the values of labels, ascending, and which of them each pixel has.
+
+    Parameters
+    ----------
+    labels : ndarray of int, any shape
+
+    Returns
+    -------
+    values : ndarray of int, shape (n,)
+    places : ndarray of int, shape of `labels`
+        ``values[places]`` are the labels.
+    """
+    values = values_in(labels)
+    return values, np.searchsorted(values, labels)

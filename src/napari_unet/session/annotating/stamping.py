@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_unet.core.annotations import UNKNOWN
-from napari_unet.session.annotating.label_range import make_room
+from napari_unet.session.annotating.label_range import make_room, numbered
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -80,15 +80,13 @@ def as_new_cells(
         0 where nothing is to be written. A cell most of which is annotated already is
         left out: it would become a sliver beside the one that was painted.
     """
-    count = int(cells.max(initial=0)) + 1
-    area = np.bincount(cells.ravel(), minlength=count)
-    known = np.bincount(cells[annotated != UNKNOWN], minlength=count)
-    taken = (area > 0) & (known <= _KNOWN_SHARE * area)
-    taken[0] = False
+    values, places = numbered(cells)
+    count = len(values)
+    area = np.bincount(places.ravel(), minlength=count)
+    known = np.bincount(places[annotated != UNKNOWN], minlength=count)
+    taken = (values > 0) & (known <= _KNOWN_SHARE * area)
     if ids is not None:
-        wanted = np.zeros(count, bool)
-        wanted[[i for i in ids if 0 < i < count]] = True
-        taken &= wanted
+        taken &= np.isin(values, list(ids))
     table = np.zeros(count, np.int32)
     table[taken] = free + np.arange(int(taken.sum()))
-    return np.where(annotated == UNKNOWN, table[cells], 0).astype(np.int32)
+    return np.where(annotated == UNKNOWN, table[places], 0).astype(np.int32)

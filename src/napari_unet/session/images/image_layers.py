@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+import numpy as np
+
 from napari_unet.core.image import AXES
 from napari_unet.session.images import layers as roles
+from napari_unet.session.images.source_files import path_of
 from napari_unet.session.project.record import ImageSource, ProjectImage
 from napari_unet.session.project.store import fingerprint
 
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
     from napari.layers import Layer
 
     from napari_unet.session.images.sharing import Ready
+    from napari_unet.session.images.taking import Taken
 
 
 def is_image(layer: Layer) -> bool:
@@ -28,14 +32,8 @@ def is_image(layer: Layer) -> bool:
     )
 
 
-def check_channels(layers: Sequence[Layer], axes: str, level: int) -> None:
-    """Check that layers can be the channels of one image.
-
-    Raises
-    ------
-    ValueError
-        If they are no images, differ in shape or scale, or do not have these axes.
-    """
+def check_images(layers: Sequence[Layer], level: int) -> None:
+    """Raise ValueError if there are no layers, or not all are images with a level."""
     if not layers:
         raise ValueError("Select one image layer, or one for each channel.")
     for layer in layers:
@@ -46,6 +44,17 @@ def check_channels(layers: Sequence[Layer], axes: str, level: int) -> None:
             raise ValueError(
                 f"{layer.name} has the levels 0 to {levels - 1}, found {level}."
             )
+
+
+def check_channels(layers: Sequence[Layer], axes: str, level: int) -> None:
+    """Check that layers can be the channels of one image.
+
+    Raises
+    ------
+    ValueError
+        If they are no images, differ in shape or scale, or do not have these axes.
+    """
+    check_images(layers, level)
     data = roles.level_data(layers[0], level)
     _check_axes(layers[0], axes, tuple(data.shape))
     for other in layers[1:]:
@@ -67,7 +76,9 @@ def check_channels(layers: Sequence[Layer], axes: str, level: int) -> None:
         )
 
 
-def describe(layers: Sequence[Layer], axes: str, level: int, mark: str) -> ProjectImage:
+def describe(
+    layers: Sequence[Layer], taken: Taken, level: int, mark: str
+) -> ProjectImage:
     """Return the record of an image that is new to the project."""
     first = layers[0]
     shape = tuple(int(n) for n in roles.level_data(first, level).shape)
@@ -75,13 +86,15 @@ def describe(layers: Sequence[Layer], axes: str, level: int, mark: str) -> Proje
         id=uuid4().hex[:12],
         name=first.name,
         sources=tuple(
-            ImageSource(path=_path(layer), layer=layer.name) for layer in layers
+            ImageSource(path=path_of(layer), layer=layer.name) for layer in layers
         ),
-        axes=axes,
+        axes=taken.axes,
         shape=shape,
         level=level,
         fingerprint=mark,
-        spacing_um=roles.spacing_um_of(first, axes, level),
+        spacing_um=taken.spacing_um,
+        samples=taken.samples,
+        notes=taken.notes,
     )
 
 
@@ -115,6 +128,49 @@ def selections(
         yield [by_name[name] for name in names]
     if len(channels) == len(names):
         yield channels
+
+
+def first_channels(image: ProjectImage, array: Any) -> Any:
+    """Return those channels of a layer's data that are the image's, nothing is read."""
+    if isinstance(array, np.ndarray):
+        count = slice(0, image.samples)
+        return array[tuple(count if a == "c" else slice(None) for a in image.axes)]
+    return FirstChannels(array, image.axes.index("c"), image.channels)
+
+
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
+class FirstChannels:
+    """The first channels of an array that is read plane by plane.
+
+    Attributes
+    ----------
+    array : array-like
+    axis : int
+        Of the channels.
+    count : int
+    """
+
+    array: Any
+    axis: int
+    count: int
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the channels that are seen."""
+        before, after = self.array.shape[: self.axis], self.array.shape[self.axis + 1 :]
+        return (*before, self.count, *after)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the pixels."""
+        kind: np.dtype[Any] = np.dtype(self.array.dtype)
+        return kind
+
+    def __getitem__(self, key: tuple[int | slice, ...]) -> Any:
+        at = key[self.axis]
+        if isinstance(at, slice):
+            at = slice(*at.indices(self.count))
+        return self.array[(*key[: self.axis], at, *key[self.axis + 1 :])]
 
 
 class AllReady:
@@ -174,11 +230,3 @@ def _check_axes(layer: Layer, axes: str, shape: tuple[int, ...]) -> None:
         raise ValueError(
             f"{layer.name}: the order of axes is t, z, y, x, found {axes!r}."
         )
-
-
-def _path(layer: Layer) -> str | None:
-    """Return where a layer is from, absolute; None if it is not from a file."""
-    path: Any = layer.source.path
-    if not path or "://" in str(path):
-        return str(path) if path else None
-    return str(Path(path).absolute())

@@ -13,24 +13,31 @@ from napari_unet.session.images import layers as roles
 from napari_unet.session.images.image_layers import (
     AllReady,
     check_channels,
+    check_images,
     describe,
     fingerprint_of,
+    first_channels,
     fits,
     is_image,
     selections,
 )
+from napari_unet.session.images.source_files import SourceFiles
 from napari_unet.session.images.spotlight import Spotlight
+from napari_unet.session.images.taking import ambiguous, channels_of, take
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from napari.components import ViewerModel
     from napari.layers import Labels, Layer
 
     from napari_unet.core.jobs import Place
     from napari_unet.session.images.sharing import Ready, Sharing
+    from napari_unet.session.images.taking import Taken
     from napari_unet.session.project.record import ProjectImage
     from napari_unet.session.project.store import ProjectStore
+
+_ELSE = "If that is wrong, remove the image and add it again with other axes."
 
 
 class ImageList:
@@ -44,6 +51,8 @@ class ImageList:
     viewer : ViewerModel
     store : ProjectStore
     sharing : Sharing
+    files : SourceFiles, optional
+        What the layers' files tell; they are read in this thread unless given.
     """
 
     changed = Signal()
@@ -53,13 +62,22 @@ class ImageList:
     """The viewer's sliders moved."""
     attached = Signal(str)
     """An image has its layers again, or for the first time."""
+    message = Signal(str, str)
+    """A level (info, warning) and a sentence."""
 
     def __init__(
-        self, viewer: ViewerModel, store: ProjectStore, sharing: Sharing
+        self,
+        viewer: ViewerModel,
+        store: ProjectStore,
+        sharing: Sharing,
+        files: SourceFiles | None = None,
     ) -> None:
         self._viewer = viewer
         self._store = store
         self._sharing = sharing
+        self._files = files or SourceFiles()
+        # the channels of an image, where they are not all of a layer's
+        self._views: dict[str, tuple[Any, Any]] = {}
         self._layers: dict[str, tuple[ref[Layer], ...]] = {}
         self._last: str | None = None
         self._spotlight = Spotlight(viewer, self.id_of)
@@ -69,6 +87,7 @@ class ImageList:
         viewer.layers.selection.events.active.connect(self._on_active)
         viewer.dims.events.current_step.connect(self._on_step)
         store.changed.connect(self._on_project)
+        self._files.read.connect(self._on_project)
 
     def close(self) -> None:
         """Follow the viewer no more."""
@@ -77,6 +96,7 @@ class ImageList:
         self._viewer.layers.selection.events.active.disconnect(self._on_active)
         self._viewer.dims.events.current_step.disconnect(self._on_step)
         self._store.changed.disconnect(self._on_project)
+        self._files.read.disconnect(self._on_project)
         for layers in self._layers.values():
             for layer in filter(None, (reference() for reference in layers)):
                 layer.events.data.disconnect(self._on_data)
@@ -90,7 +110,8 @@ class ImageList:
         ----------
         layers : sequence of Image layers
         axes : str, optional
-            A letter for each axis of a layer's data; guessed unless given.
+            A letter for each axis of a layer's data; unless given, those that the
+            layer or its file names, or else guessed.
         level : int
             Of a multiscale image, 0 the finest.
 
@@ -99,25 +120,56 @@ class ImageList:
         ValueError
             If they do not fit together, or are no images.
         """
-        axes = axes or roles.guess_axes(layers[0]) if layers else ""
-        check_channels(layers, axes, level)
+        check_images(layers, level)
+        taken = take(layers[0], self._files.now(layers[0]), axes, level)
+        check_channels(layers, taken.axes, level)
         if any(self.id_of(layer) for layer in layers):
             raise ValueError(f"{layers[0].name} is in the project already.")
-        mark = fingerprint_of(layers, axes, level)
+        mark = fingerprint_of(layers, taken.axes, level)
         known = [
             i
             for i in self._store.project.images
             if i.fingerprint == mark and not self.layers(i.id)
         ]
-        image = known[0] if known else describe(layers, axes, level, mark)
+        image = known[0] if known else describe(layers, taken, level, mark)
         self._attach(image.id, layers)
         if not known:
             self._store.update(self._store.project.with_image(image))
+            if taken.doubtful and axes is None:
+                told = " ".join((taken.words, *taken.notes, _ELSE))
+                self.message.emit("info", f"{image.name}: {told}")
         self._last = image.id
         self.attached.emit(image.id)
         self.changed.emit()
         self.current_changed.emit()
         return image
+
+    def taken(
+        self, layer: Layer, axes: str | None = None, level: int = 0
+    ) -> Taken | None:
+        """Tell how a layer would be taken; None while its file is being read.
+
+        Raises
+        ------
+        ValueError
+            If the layer has less than 2 or more than 5 axes.
+        """
+        told = self._files.told(layer)
+        return None if told is None else take(layer, told, axes, level)
+
+    def channels_of(self, layer: Layer) -> int:
+        """Return how many channels a layer would have; 0 if that is not known yet."""
+        told = self._files.told(layer) if is_image(layer) else None
+        return 0 if told is None else channels_of(layer, told)
+
+    def is_ambiguous(self, layer: Layer) -> bool:
+        """Whether an axis may be colours, slices or channels: that has to be asked."""
+        told = self._files.told(layer)
+        return told is not None and ambiguous(layer, told)
+
+    def when_read(self, layers: Sequence[Layer], then: Callable[[], None]) -> None:
+        """Call back when the files of layers are read; at once if they are."""
+        self._files.ask(layers, then)
 
     def candidates(self) -> list[Layer]:
         """Image layers that are not in the project and not a result of ours."""
@@ -256,7 +308,20 @@ class ImageList:
         layers = self.layers(image.id)
         if not layers:
             raise ValueError(f"{image.name} is closed: open its file in napari again.")
-        return [roles.level_data(layer, image.level) for layer in layers]
+        arrays = [roles.level_data(layer, image.level) for layer in layers]
+        if image.samples is None:
+            return arrays
+        return [self._view(image, array) for array in arrays]
+
+    def _view(self, image: ProjectImage, array: Any) -> Any:
+        """Return the channels of an image: one object for as long as the array is one.
+
+        Shared pixels are found again by the identity of their array.
+        """
+        known = self._views.get(image.id)
+        if known is None or known[0] is not array:
+            known = self._views[image.id] = array, first_channels(image, array)
+        return known[1]
 
     def _ids(self) -> list[str]:
         return [image.id for image in self._store.project.images]
@@ -286,6 +351,7 @@ class ImageList:
         self.changed.emit()
 
     def _on_removed(self, event: Any) -> None:
+        self._views = {i: v for i, v in self._views.items() if self.layers(i)}
         self.changed.emit()
         self.current_changed.emit()
 
@@ -314,4 +380,5 @@ class ImageList:
             self._layers.pop(id_)
             self.changed.emit()
             return
-        self._sharing.changed(roles.level_data(layer, image.level))
+        for array in self._arrays(image):
+            self._sharing.changed(array)

@@ -89,15 +89,28 @@ def guess_axes(layer: Layer) -> str:
         raise ValueError(
             f"{layer.name}: an image has 2 to 5 axes, found {layer.ndim} axes."
         )
+    if named := named_axes(layer):
+        return named
+    if not _is_rgb(layer):
+        return _BY_NDIM[layer.ndim]
+    # The layer counts only its other axes, so none of them can be the channels.
+    return "tzyx"[-layer.ndim :] + "c"
+
+
+def named_axes(layer: Layer) -> str:
+    """Return the axes of a layer's data as its labels name them; empty if they do not.
+
+    c is at the end for colours.
+    """
     words = [label.strip().lower() for label in getattr(layer, "axis_labels", ())]
     named = [_WORDS.get(word, word) for word in words]
     known = len(set(named)) == len(named) == layer.ndim and set(named) <= set(AXES)
-    known = known and {"y", "x"} <= set(named)
-    axes = "".join(named) if known else _BY_NDIM[layer.ndim]
+    if not known or not {"y", "x"} <= set(named):
+        return ""
+    axes = "".join(named)
     if not _is_rgb(layer):
         return axes
-    # The layer counts only its other axes, so none of them can be the channels.
-    return ("tzyx"[-layer.ndim :] if "c" in axes else axes) + "c"
+    return "" if "c" in axes else axes + "c"
 
 
 def level_data(layer: Layer, level: int = 0) -> Any:

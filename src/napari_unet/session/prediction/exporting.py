@@ -11,6 +11,7 @@ from psygnal import Signal
 from napari_unet.core.annotations import ClassInfo
 from napari_unet.core.events import FilePredicted, FileWritten
 from napari_unet.core.jobs import ExportJob, PredictFolderJob
+from napari_unet.session.prediction.folder_outcome import FolderOutcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -60,8 +61,9 @@ class Exporting:
         self._preparing: list[ExportJob] = []
         self._handles: list[Handle] = []
         self._written: list[str] = []
-        self._problems: list[str] = []
-        self._notes: list[str] = []
+        self._folder_job: Handle | None = None
+        self.outcome: FolderOutcome | None = None
+        """What became of the images of the last folder that was predicted."""
         segmenting.changed.connect(self._go_on)
 
     @property
@@ -142,10 +144,26 @@ class Exporting:
         segmentation: Segmentation,
     ) -> None:
         """Predict all images of a folder into another one, by the worker."""
+        if self.outcome is not None and self.outcome.running:
+            self.message.emit("error", "A folder is being predicted: cancel it first.")
+            return
         job = PredictFolderJob(
             str(model), str(source), str(target), settings, segmentation
         )
-        self._submit(job, f"Predict the images in {source.name}", target)
+        self.outcome = FolderOutcome(target)
+        handle = self._worker.submit(job, f"Predict the images in {source.name}")
+        self._folder_job = handle
+        self._handles.append(handle)
+        handle.event.connect(self._on_event)
+        handle.ended.connect(partial(self._on_folder_ended, handle))
+        handle.failed.connect(partial(self._on_folder_failed, handle))
+        self.changed.emit()
+
+    def dismiss_outcome(self) -> None:
+        """Forget what became of a folder, if that is over."""
+        if self.outcome is not None and not self.outcome.running:
+            self.outcome = None
+            self.changed.emit()
 
     def cancel(self) -> None:
         """Stop writing; files that are complete stay."""
@@ -156,9 +174,10 @@ class Exporting:
 
     def on_death(self, death: Death) -> None:
         """Forget the jobs of a worker that died."""
-        self._handles = [
-            h for h in self._handles if all(h is not j for j in death.jobs)
-        ]
+        dead = [h for h in self._handles if any(h is j for j in death.jobs)]
+        self._handles = [h for h in self._handles if h not in dead]
+        if any(h is self._folder_job for h in dead):
+            self._end_folder("The worker ended: other images were not looked at.")
         self.changed.emit()
 
     def close(self) -> None:
@@ -184,7 +203,7 @@ class Exporting:
     def _begin(self, job: ExportJob) -> None:
         if job in self._preparing:
             self._preparing.remove(job)
-            self._submit(job, f"Export {job.name}", Path(job.folder))
+            self._submit(job)
 
     def _on_no_pixels(self, job: ExportJob, why: str) -> None:
         if job in self._preparing:
@@ -192,51 +211,54 @@ class Exporting:
             self.message.emit("error", why)
             self.changed.emit()
 
-    def _submit(
-        self, job: ExportJob | PredictFolderJob, title: str, folder: Path
-    ) -> None:
-        handle = self._worker.submit(job, title)
+    def _submit(self, job: ExportJob) -> None:
+        handle = self._worker.submit(job, f"Export {job.name}")
         self._handles.append(handle)
         handle.event.connect(self._on_event)
-        handle.ended.connect(partial(self._on_ended, handle, folder))
+        handle.ended.connect(partial(self._on_ended, handle, Path(job.folder)))
         handle.failed.connect(partial(self._on_failed, handle))
         self.changed.emit()
 
     def _on_event(self, event: object) -> None:
         if isinstance(event, FileWritten):
             self._written.append(event.path)
-        elif isinstance(event, FilePredicted):
-            if event.problem is None:
-                self._written.append(event.path)
-            else:
-                self._problems.append(f"{Path(event.path).name}: {event.problem}")
-            self._notes += [f"{Path(event.path).name}: {n}" for n in event.notes]
+        elif isinstance(event, FilePredicted) and self.outcome is not None:
+            self.outcome.note(event)
         self.changed.emit()
 
     def _on_ended(self, handle: Handle, folder: Path, cancelled: bool) -> None:
         self._handles.remove(handle)
-        if not self._handles:
+        if all(handle is self._folder_job for handle in self._handles):
             self._tell(folder, cancelled)
         self.changed.emit()
 
     def _on_failed(self, handle: Handle, failed: Failed) -> None:
         self._handles.remove(handle)
         self._written.clear()
-        self._problems.clear()
-        self._notes.clear()
         self.message.emit("error", failed.sentence)
         self.changed.emit()
 
+    def _on_folder_ended(self, handle: Handle, cancelled: bool) -> None:
+        self._handles.remove(handle)
+        self._end_folder(
+            "It was cancelled: other images were not looked at." if cancelled else ""
+        )
+
+    def _on_folder_failed(self, handle: Handle, failed: Failed) -> None:
+        self._handles.remove(handle)
+        self._end_folder(failed.sentence)
+
+    def _end_folder(self, why: str) -> None:
+        self._folder_job = None
+        if self.outcome is not None:
+            self.outcome.end = why
+            level = "info" if self.outcome.good else "warning"
+            self.message.emit(level, self.outcome.sentence)
+        self.changed.emit()
+
     def _tell(self, folder: Path, cancelled: bool) -> None:
-        """Say what was written where, and what was not."""
-        number, problems = len(self._written), self._problems
+        """Say what was written where."""
+        number, self._written = len(self._written), []
         what = "1 file is" if number == 1 else f"{number} files are"
         sentence = f"{what} in {folder} now" + (" (cancelled)." if cancelled else ".")
-        if problems:
-            more = f" and {len(problems) - 1} more" if len(problems) > 1 else ""
-            sentence += f" Not done: {problems[0]}{more}"
-        if self._notes:
-            more = f" (and {len(self._notes) - 1} more)" if len(self._notes) > 1 else ""
-            sentence += f" {self._notes[0]}{more}"
-        self._written, self._problems, self._notes = [], [], []
-        self.message.emit("warning" if problems else "info", sentence)
+        self.message.emit("info", sentence)

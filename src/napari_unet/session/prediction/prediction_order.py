@@ -100,15 +100,9 @@ def order(
     return Order(image.id, tuple(places), region, focus)
 
 
-def channels_of(image: ProjectImage) -> int:
-    """Return the number of channels of an image."""
-    size = dict(zip(image.axes, image.shape, strict=True))
-    return len(image.sources) * size.get("c", 1)
-
-
 def objection(card: ModelCard, image: ProjectImage) -> str:
     """Say why a model cannot be used for an image; empty if it can."""
-    return channel_objection(card, image.name, channels_of(image))
+    return channel_objection(card, image.name, image.channels)
 
 
 def channel_objection(card: ModelCard, name: str, found: int) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from napari_unet.session.images.layers import guess_axes
 from napari_unet.session.prediction.prediction_order import (
     channel_objection,
     mistaken,
@@ -55,7 +54,7 @@ class Targets:
             return "Choose a model first: train one, or drop a model file here."
         layer = self._new_layer()
         if layer is not None:
-            channels = _channels(layer)
+            channels = self._images.channels_of(layer)
             return channel_objection(card, layer.name, channels) if channels else ""
         image = self._images.current
         if image is None:
@@ -120,7 +119,7 @@ class Targets:
     def _all(self, card: ModelCard) -> list[ProjectImage]:
         """Return the open images that fit a model; those that do not are left out."""
         for layer in self._images.candidates():
-            if _channels(layer) == card.architecture.channels:
+            if self._images.channels_of(layer) == card.architecture.channels:
                 self._add(layer)
         opened = [i for i in self._store.project.images if self._images.layers(i.id)]
         fitting = [i for i in opened if not objection(card, i)]
@@ -148,14 +147,3 @@ class Targets:
         if not image.annotated:
             self._images.set_ticked(image.id, False)
         return self._store.project.image(image.id)
-
-
-def _channels(layer: Layer) -> int:
-    """Return the number of channels of a layer; 0 if its axes are unknown."""
-    try:
-        axes = guess_axes(layer)
-    except ValueError:
-        return 0
-    data = layer.data[0] if layer.multiscale else layer.data
-    size: dict[str, int] = dict(zip(axes, data.shape, strict=True))
-    return size.get("c", 1)

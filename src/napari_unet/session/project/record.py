@@ -88,6 +88,15 @@ class ProjectImage(Settings):
     )
     fingerprint: str = Field(description="Of shape and sampled pixels.")
     spacing_um: tuple[float, ...] | None = None
+    samples: int | None = Field(
+        None,
+        ge=1,
+        description="How many entries along c are channels, the others being "
+        "transparency or copies; all if none.",
+    )
+    notes: tuple[str, ...] = Field(
+        (), description="Where axes and pixel size are from, and what else was chosen."
+    )
     ticked: bool = Field(True, description="Used for training.")
     annotated: bool = Field(False, description="Whether it has an annotation.")
     class_of: dict[_Place, Annotated[int, Field(ge=1, le=_LONGEST)]] = Field(
@@ -112,6 +121,12 @@ class ProjectImage(Settings):
         if planes > _MOST_PLANES:
             raise ValueError(f"at most {_MOST_PLANES} planes are kept, found {planes}")
         return self
+
+    @property
+    def channels(self) -> int:
+        """Number of channels, of one layer or of several."""
+        size = dict(zip(self.axes, self.shape, strict=True))
+        return len(self.sources) * (self.samples or size.get("c", 1))
 
     @property
     def annotation_axes(self) -> str:

@@ -12,7 +12,6 @@ from napari_unet.core import events
 from napari_unet.session.relay import relay
 from napari_unet.session.training.material import Material
 from napari_unet.session.training.preview import LivePreview
-from napari_unet.session.training.preview_region import channels_of
 from napari_unet.session.training.run_record import RunRecord
 from napari_unet.session.training.sitting import Sitting, SittingView
 from napari_unet.session.training.training_plan import TrainingPlan
@@ -246,7 +245,7 @@ class TrainingControl(TrainingPlan, SittingView):
         self.preview.begin(
             project.classes[: record.classes],
             ndim=record.settings.ndim,
-            channels=channels_of(project.image(record.images[0])),
+            channels=project.image(record.images[0]).channels,
             trained=sitting.resumed or record.start is not None,
         )
 

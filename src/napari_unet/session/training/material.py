@@ -9,7 +9,6 @@ from psygnal import Signal
 
 from napari_unet.session.annotating.counting import Tally
 from napari_unet.session.relay import relay
-from napari_unet.session.training.preview_region import channels_of
 
 if TYPE_CHECKING:
     from typing import Literal
@@ -132,7 +131,7 @@ class Material:
         chosen = self.chosen()
         if not chosen:
             return self._why_none(ticked)
-        channels = sorted({channels_of(image) for image in chosen})
+        channels = sorted({image.channels for image in chosen})
         if len(channels) > 1:
             found = " and ".join(map(str, channels))
             return f"The ticked images have {found} channels: tick only one kind."

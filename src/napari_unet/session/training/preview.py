@@ -11,7 +11,7 @@ from napari_unet.core.events import TileDone
 from napari_unet.core.jobs import LIVE, PredictJob
 from napari_unet.session.images.layers import role_of
 from napari_unet.session.prediction.results import ResultLayers
-from napari_unet.session.training.preview_region import View, channels_of, round_out
+from napari_unet.session.training.preview_region import View, round_out
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -203,7 +203,7 @@ class LivePreview:
         image = self._images.current
         if image is None or not self._images.layers(image.id):
             return None
-        if channels_of(image) != self._channels:
+        if image.channels != self._channels:
             return None
         t, z = self._images.place_in_view(image.id)
         size = dict(zip(image.axes, image.shape, strict=True))

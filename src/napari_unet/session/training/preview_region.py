@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from napari_unet.core.jobs import Place
     from napari_unet.core.tiles import Box
-    from napari_unet.session.project.record import ProjectImage
 
 # A plane with fewer pixels is predicted whole.
 _SMALL = 512 * 512
@@ -72,12 +71,6 @@ def round_out(box: Box, shape: tuple[int, ...]) -> Box:
         stop = -(-max(part.stop, start + 1) // _GRID) * _GRID
         rounded.append(slice(start, min(stop, n)))
     return tuple(rounded)
-
-
-def channels_of(image: ProjectImage) -> int:
-    """Return the number of channels of a project's image."""
-    size = dict(zip(image.axes, image.shape, strict=True))
-    return size.get("c", 1) * len(image.sources)
 
 
 def _area(box: Box) -> int:
