@@ -112,6 +112,14 @@ def test_three_equal_colours_are_grey(
     assert "three colours are equal" in image.notes[0]
 
 
+@pytest.mark.parametrize("value", [0, 200])
+def test_a_blank_picture_in_colour_stays_in_colour(tmp_path: Path, value: int) -> None:
+    path = tmp_path / "a.png"
+    PIL.Image.fromarray(np.full((4, 5, 3), value, np.uint8)).save(path)
+    assert read_image(path).channels == 3
+    np.testing.assert_array_equal(read_labels(path).data, np.full((4, 5), value))
+
+
 def test_equal_colours_stay_where_the_axes_are_named(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     PIL.Image.fromarray(np.stack([GREY] * 3, -1)).save(path)
