@@ -166,7 +166,7 @@ def _lines(process: subprocess.Popen[str]) -> Iterator[str]:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "steps", "code"), [(0.5, 58, 0), (4.0, 6, 1), (100.0, 1, 1)]
+    ("seconds", "steps", "code"), [(0.5, 58, 0), (4.0, 7, 1), (100.0, 1, 1)]
 )
 def test_a_budget_in_minutes_counts_from_the_start_of_the_process(
     data: Path,
