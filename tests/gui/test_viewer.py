@@ -121,7 +121,7 @@ def test_paint_train_watch_predict_export(
         _paint_cells(hand, workspace, layer, z)
     assert len(workspace.images.places(workspace.images.current.id)) == 2
     viewer.dims.set_current_step(0, 2)
-    workspace.training.set_settings(Training.quick().replace(minutes=0, steps=120))
+    workspace.training.set_settings(Training.quick().replace(minutes=0, steps=80))
     hand.click(_button(hand, "Train"))
     hand.wait_until(lambda: find(viewer, "preview-classes"))
     first = find(viewer, "preview-classes")[0]
