@@ -11,7 +11,7 @@ SCREEN_PACKAGES := xvfb xauth libgl1 libegl1 libglx-mesa0 libgl1-mesa-dri \
   libxkbcommon-x11-0 libdbus-1-3 libxcb-cursor0 libxcb-icccm4 libxcb-image0 \
   libxcb-keysyms1 libxcb-randr0 libxcb-render-util0 libxcb-shape0 libxcb-xinerama0
 
-.PHONY: demo test lint benchmark speed interaction screenshots clean
+.PHONY: demo test test-busy lint benchmark speed interaction screenshots clean
 
 demo: $(VENV)/.demo
 	$(BIN)/napari-unet demo --output demo-output
@@ -21,6 +21,12 @@ test: $(VENV)/.test $(VENV)/.screen
 	OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 QT_QPA_PLATFORM=offscreen \
 	  $(BIN)/python -m pytest -m "not viewer" -n 2 --dist loadfile
 	$(SCREEN) $(BIN)/python -m pytest -m viewer
+
+# The same beside four busy loops: no test may depend on speed.
+test-busy: $(VENV)/.test $(VENV)/.screen
+	OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 QT_QPA_PLATFORM=offscreen \
+	  $(BIN)/python tests/busy.py $(BIN)/python -m pytest -m "not viewer" -n 2 --dist loadfile
+	$(BIN)/python tests/busy.py $(SCREEN) $(BIN)/python -m pytest -m viewer
 
 lint: $(VENV)/.test
 	$(BIN)/ruff format --check

@@ -6,20 +6,23 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import psutil
 import pytest
 import tifffile
 
 from napari_unet.cli.main import main
 from napari_unet.io.images import read_image
 from napari_unet.io.model_file import load_model, read_card
+from waiting import DEADLINE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from conftest import Machine
 
 SMALL = (
     "--width",
@@ -246,7 +249,7 @@ def test_training_resumes_to_the_same_model(data: Path, tmp_path: Path) -> None:
         if line.startswith("step"):
             break
     process.send_signal(signal.SIGINT)
-    _, told = process.communicate(timeout=60)
+    _, told = process.communicate(timeout=DEADLINE)
     assert process.returncode == 130, told
     assert "go on with --resume" in told
     assert not parts.exists()
@@ -265,15 +268,31 @@ def _lines(process: subprocess.Popen[str]) -> Iterator[str]:
         yield line
 
 
+@pytest.mark.parametrize(
+    ("seconds", "steps", "code"), [(0.5, 58, 0), (4.0, 7, 1), (100.0, 1, 1)]
+)
 def test_a_budget_in_minutes_counts_from_the_start_of_the_process(
-    data: Path, tmp_path: Path
+    data: Path,
+    tmp_path: Path,
+    machine: Machine,
+    monkeypatch: pytest.MonkeyPatch,
+    seconds: float,
+    steps: int,
+    code: int,
 ) -> None:
-    command = [sys.executable, "-m", "napari_unet.cli.main", "train"]
-    command += [str(data / "images"), str(data / "labels"), *SMALL]
-    command += ["--labels", "instances", "--output", str(tmp_path / "m.safetensors")]
-    began = time.monotonic()
-    subprocess.run([*command, "--minutes", "0.3"], check=True, capture_output=True)
-    assert time.monotonic() - began < 0.3 * 60 + 3
+    machine.step = seconds
+    # half of the minute is over, and half a second is kept to write the model
+    now = psutil.Process().create_time() + 30
+    monkeypatch.setattr("napari_unet.cli.train.time.time", lambda: now)
+    command = ["train", data / "images", data / "labels", *SMALL, "--minutes", "1"]
+    command += ["--labels", "instances", "--validation", "none"]
+    command += ["--output", tmp_path / "m.safetensors", "--json", tmp_path / "m.json"]
+    assert main([str(part) for part in command]) == code
+    report = json.loads((tmp_path / "m.json").read_text())
+    assert report["steps"] == steps
+    problem = report["problem"] or ""
+    assert ("in 1 minute; the computer is busy" in problem) == (code == 1)
+    assert report["verdict"] == problem or not problem
 
 
 def test_weights_are_written_as_an_image(data: Path, tmp_path: Path) -> None:

@@ -20,6 +20,8 @@ _LEFT = Qt.MouseButton.LeftButton
 _NO_KEYS = Qt.KeyboardModifier.NoModifier
 _TRIES = 10
 _MENU_S = 0.5
+# No fault of a machine that is busy.
+_PATIENCE_S = 240.0
 
 
 class Hand:
@@ -133,7 +135,9 @@ class Hand:
         """Let the application work for a while."""
         QTest.qWait(max(int(1000 * seconds), 1))
 
-    def wait_until(self, condition: Callable[[], object], seconds: float = 30) -> None:
+    def wait_until(
+        self, condition: Callable[[], object], seconds: float = _PATIENCE_S
+    ) -> None:
         """Let the application work until something holds."""
         if not self._happens(condition, seconds):
             raise TimeoutError(f"it did not happen within {seconds} s")

@@ -225,3 +225,29 @@ def test_scores_and_gradients_are_those_of_the_drawing(channels: int) -> None:
     torch.testing.assert_close(ours, plain, rtol=1e-4, atol=1e-5)
     for gradient, wanted in zip(gradients, expected, strict=True):
         torch.testing.assert_close(gradient, wanted, rtol=1e-3, atol=1e-5)
+
+
+def test_a_single_volume_is_convolved_as_torch_does() -> None:
+    # which takes other ways for it than ours
+    torch.manual_seed(0)
+    for slices, kernel in product((3, 4, 5, 8), ((3, 3, 3), (1, 3, 3), (1, 1, 1))):
+        top = Level(down=(2, 3), up=(4, 2), up_conv=3, kernel=kernel, pool=(2, 2, 2))
+        deepest = Level(down=(3, 5), kernel=(3, 3, 3), pool=(1, 1, 1))
+        network = UNet(Architecture(levels=(top, deepest), channels=2))
+        conv, up = network.down[0][0], network.up_conv[0][0]
+        volume = torch.rand(1, 2, slices, 6, 7, requires_grad=True)
+        deep = torch.rand(1, 5, slices, 2, 3, requires_grad=True)
+        for layer, plain, x, stride in (
+            (conv, F.conv3d, volume, (1, 1, 1)),
+            (up, F.conv_transpose3d, deep, (2, 2, 2)),
+        ):
+            found = layer(x)
+            expected = plain(x, layer.weight, layer.bias, stride=stride)
+            torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+            given = (x, layer.weight, layer.bias)
+            weight = torch.rand_like(expected)
+            ours, wanted = (
+                torch.autograd.grad((y * weight).sum(), given)
+                for y in (found, expected)
+            )
+            torch.testing.assert_close(ours, wanted, rtol=1e-4, atol=1e-4)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import count
 from math import prod
 from multiprocessing import Pipe
-from threading import Thread
+from threading import Event, Thread
 from time import perf_counter, sleep
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +46,7 @@ from napari_unet.engine.worker.workbench import Context, Models, Scales, Workben
 from napari_unet.io.export import write_labels, write_probabilities
 from napari_unet.io.images import read_labels
 from napari_unet.io.model_file import save_model
+from waiting import DEADLINE, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -78,7 +79,7 @@ class Work:
 
     def receive(self, kind: type[messages.Message], number: int) -> Any:
         """Return the next message of a kind about a job, skipping others."""
-        while self.pipe.poll(10):
+        while self.pipe.poll(DEADLINE):
             message = self.pipe.recv()
             if isinstance(message, kind) and message.job == number:
                 return message
@@ -86,7 +87,7 @@ class Work:
 
     def close(self) -> None:
         self.pipe.send(messages.Shutdown(0))
-        self.thread.join(10)
+        self.thread.join(DEADLINE)
         assert not self.thread.is_alive()
 
 
@@ -100,6 +101,45 @@ def ticking(seconds: float, ticks: list[float], limit: int = 10**9) -> Any:
     return job
 
 
+class Turns:
+    """A scheduler whose turns the test gives, in a time that only its jobs take."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.took: list[int] = []
+        self._jobs: dict[int, tuple[float, int]] = {}
+        self._near, far = Pipe()
+        channel = Channel(far, os.getpid())
+        self.desk = Desk(channel, lambda: None)
+        self._scheduler = Scheduler(self.desk, channel, self._job, lambda: self.now)
+
+    def submit(
+        self, number: int, seconds: float, ticks: int = 10**9, job: Job | None = None
+    ) -> None:
+        """Have a job come in whose ticks take some seconds each."""
+        self._jobs[number] = seconds, ticks
+        self.tell(messages.Submit(number, job or Job()))
+
+    def tell(self, message: messages.Message) -> None:
+        self.desk._note(message)
+        while self._near.poll():
+            self._near.recv()
+
+    def give(self, turns: int) -> list[int]:
+        """Return which jobs took the turns."""
+        before = len(self.took)
+        for _ in range(turns):
+            self._scheduler.turn()
+        return self.took[before:]
+
+    def _job(self, task: Task) -> Ticks:
+        seconds, ticks = self._jobs[task.number]
+        for _ in range(ticks):
+            self.now += seconds
+            self.took.append(task.number)
+            yield None
+
+
 def preview() -> PredictJob:
     return PredictJob(LIVE, None, None, preview=True)  # type: ignore[arg-type]
 
@@ -109,91 +149,74 @@ def training() -> TrainJob:
 
 
 def test_two_jobs_share_the_time() -> None:
-    slow: list[float] = []
-    quick: list[float] = []
-    work = Work({1: ticking(0.03, slow), 2: ticking(0.01, quick)})
-    work.submit(1)
-    work.submit(2)
-    sleep(1.2)
-    work.close()
-    assert 0.6 < 0.03 * len(slow) / (0.01 * len(quick)) < 1.6
+    work = Turns()
+    work.submit(1, 0.03)
+    work.submit(2, 0.01)
+    took = work.give(400)
+    for end in range(4, 400):
+        slow, quick = (took[:end].count(number) for number in (1, 2))
+        assert abs(0.03 * slow - 0.01 * quick) < 0.031
+    assert took.count(1) == pytest.approx(100, abs=1)
 
 
 def test_previews_take_a_small_share_while_a_network_trains() -> None:
-    steps: list[float] = []
-    tiles: list[float] = []
-    jobs = {1: ticking(0.02, steps)}
-    jobs |= {n: ticking(0.01, tiles, limit=3) for n in range(2, 60)}
-    work = Work(jobs)
-    work.submit(1, training())
-    sleep(0.1)
+    work = Turns()
+    work.submit(1, 0.02, job=training())
     # one after the other, as a live preview comes
-    numbers = count(2)
-    until = perf_counter() + 2
-    while perf_counter() < until:
-        number = next(numbers)
-        work.submit(number, preview())
-        work.receive(messages.Ended, number)
-    work.close()
-    share = 0.01 * len(tiles) / (0.02 * len(steps))
-    assert 0.03 < share < 0.13
+    for number in range(2, 60):
+        work.submit(number, 0.01, ticks=3, job=preview())
+        while number in {task.number for task in work.desk._tasks.values()}:
+            work.give(1)
+    steps = work.took.count(1)
+    share = 0.01 * (len(work.took) - steps) / (0.02 * steps)
+    assert share == pytest.approx(0.05, abs=0.01)
 
 
 def test_a_preview_alone_has_all_the_time() -> None:
-    tiles: list[float] = []
-    work = Work({1: ticking(0.01, []), 2: ticking(0.01, tiles, limit=20)})
-    work.submit(1, training())
-    work.pipe.send(messages.Pause(1))
-    work.receive(messages.Acknowledged, 1)
-    work.submit(2, preview())
-    began = perf_counter()
-    work.receive(messages.Ended, 2)
-    assert perf_counter() - began < 1
-    work.close()
+    work = Turns()
+    work.submit(1, 0.01, job=training())
+    work.tell(messages.Pause(1))
+    work.submit(2, 0.01, job=preview())
+    assert work.give(20) == [2] * 20
 
 
 def test_a_job_that_comes_in_has_its_first_turn_at_once() -> None:
-    steps: list[float] = []
-    tiles: list[float] = []
-    work = Work({1: ticking(0.05, steps), 2: ticking(0.05, tiles)})
-    work.submit(1)
-    sleep(1)
-    submitted = perf_counter()
-    work.submit(2)
-    sleep(0.4)
-    work.close()
-    assert tiles[0] - submitted < 0.15
+    work = Turns()
+    work.submit(1, 0.05)
+    assert work.give(20) == [1] * 20
+    work.submit(2, 0.05)
     # and it is not owed the time before it came
-    later = [s for s in steps if s > tiles[0]]
-    assert abs(len(later) - len(tiles)) <= 3
+    assert work.give(1) == [2]
+    assert abs(work.give(40).count(2) - 20) <= 1
 
 
 def test_who_was_paused_does_not_get_the_time_back() -> None:
-    first: list[float] = []
-    second: list[float] = []
-    work = Work({1: ticking(0.02, first), 2: ticking(0.02, second)})
-    work.submit(1)
-    work.submit(2)
-    work.pipe.send(messages.Pause(1))
-    sleep(0.8)
-    before = len(first), len(second)
-    assert before[0] <= 3
-    work.pipe.send(messages.Resume(1))
-    sleep(0.8)
-    work.close()
-    gained = len(first) - before[0], len(second) - before[1]
-    assert 0.6 < gained[0] / gained[1] < 1.6
+    work = Turns()
+    work.submit(1, 0.02)
+    work.submit(2, 0.02)
+    work.give(4)
+    work.tell(messages.Pause(1))
+    assert work.give(40) == [2] * 40
+    work.tell(messages.Resume(1))
+    assert abs(work.give(40).count(1) - 20) <= 1
 
 
 def test_wishes_are_acknowledged_while_a_step_runs() -> None:
-    work = Work({1: ticking(0.8, [])})
+    begun, go_on = Event(), Event()
+
+    def job(task: Task) -> Ticks:
+        while True:
+            begun.set()
+            go_on.wait(DEADLINE)
+            yield TICK
+
+    work = Work({1: job})
     work.submit(1)
-    sleep(0.2)
+    assert begun.wait(DEADLINE)
     for wish in (messages.Pause, messages.Resume, messages.Finish, messages.Cancel):
-        began = perf_counter()
         work.pipe.send(wish(1))
         work.receive(messages.Acknowledged, 1)
-        assert perf_counter() - began < 0.1
+    go_on.set()
     assert work.receive(messages.Ended, 1).cancelled
     work.close()
 
@@ -242,13 +265,13 @@ def test_work_for_later_begins_when_no_job_was_there_for_a_while() -> None:
     waiter = Thread(target=lambda: rested.append((work.desk.rest(0.4), perf_counter())))
     waiter.start()
     work.receive(messages.Ended, 1)
-    sleep(0.2)
     work.submit(2)
-    waiter.join(10)
+    work.receive(messages.Ended, 2)
+    waiter.join(DEADLINE)
     (told, at) = rested[0]
     assert told
-    assert len(ticks) == 20
-    assert 0.38 < at - ticks[-1] < 2
+    # where the second job came too late for it, the first was the last
+    assert at - max(tick for tick in ticks if tick < at) > 0.38
     work.close()
 
 
@@ -258,9 +281,8 @@ def test_who_waits_for_rest_is_told_of_the_end() -> None:
     rested: list[bool] = []
     waiter = Thread(target=lambda: rested.append(work.desk.rest(60)))
     waiter.start()
-    sleep(0.1)
     work.close()
-    waiter.join(10)
+    waiter.join(DEADLINE)
     assert rested == [False]
 
 
@@ -360,13 +382,13 @@ def test_when_napari_is_gone_jobs_are_closed_and_the_end_is_forced_later() -> No
     work = Work({1: job})
     work.submit(1)
     work.receive(messages.Happened, 1)
+    gone = perf_counter()
     work.pipe.close()
-    work.thread.join(5)
+    work.thread.join(DEADLINE)
     assert not work.thread.is_alive()
     assert len(closed) == 1
-    assert work.gave_up == []
-    sleep(0.5)
-    assert len(work.gave_up) == 1
+    until(lambda: work.gave_up)
+    assert work.gave_up[0] - gone > 0.29
 
 
 def test_corrections_and_the_wish_to_finish_reach_their_job() -> None:
@@ -534,7 +556,11 @@ def test_tiles_shrink_with_the_speed_of_the_machine_but_not_below_sense(
 
 
 def test_how_fast_the_network_is_is_learnt_from_its_tiles(
-    tmp_path: Path, bench: Workbench, model_path: str, rng: np.random.Generator
+    tmp_path: Path,
+    bench: Workbench,
+    model_path: str,
+    rng: np.random.Generator,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     network = bench.models.get(model_path, CPU)[0]
     guess = bench.speed.rate(network)
@@ -542,12 +568,13 @@ def test_how_fast_the_network_is_is_learnt_from_its_tiles(
     job = predict_job(
         tmp_path / "out", model_path, image, 3, settings=CPU.replace(tile=50)
     )
-    began = perf_counter()
+    now = count()
+    monkeypatch.setattr(prediction_job, "perf_counter", lambda: next(now) / 4)
     done(job, bench)
-    seconds = perf_counter() - began
     measured = bench.speed.rate(network)
     assert measured != guess
-    assert measured > 36 * tile_work(NARROW, (56, 56)) / seconds / 4
+    # each tile of 50 pixels took a quarter of a second
+    assert measured == pytest.approx(tile_work(NARROW, (52, 52)) / 0.25)
 
 
 def test_the_live_network_is_only_there_while_a_training_runs(

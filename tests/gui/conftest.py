@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import gc
 import os
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 from qtpy.QtCore import QEvent
 from qtpy.QtWidgets import QApplication, QWidget
 
+from waiting import DEADLINE
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from napari.components import ViewerModel
+    from pytestqt.qtbot import QtBot
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -55,6 +59,14 @@ def no_widget_left(request: pytest.FixtureRequest) -> Iterator[None]:
         left = _top_level() - before
     if left:
         pytest.fail(f"the test leaves widgets: {sorted(map(repr, left))}")
+
+
+@pytest.fixture
+def qtbot(qtbot: QtBot) -> QtBot:
+    """Return pytest-qt's, which waits longer."""
+    qtbot.waitUntil = partial(qtbot.waitUntil, timeout=round(1000 * DEADLINE))
+    qtbot.waitSignal = partial(qtbot.waitSignal, timeout=round(1000 * DEADLINE))
+    return qtbot
 
 
 @pytest.fixture

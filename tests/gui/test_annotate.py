@@ -38,6 +38,7 @@ from napari_unet.session.annotating.shortcuts import SHORTCUTS
 from napari_unet.session.images.source_files import Told
 from napari_unet.session.preferences import Preferences
 from napari_unet.session.workspace import Workspace
+from waiting import DEADLINE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -74,7 +75,7 @@ def add_image(viewer: ViewerModel, *shape: int, seed: int = 0, **more: Any) -> A
 
 def click(widget: QWidget, qtbot: QtBot) -> None:
     # a layout shows what is new in it only when events are handled
-    qtbot.waitUntil(widget.isVisible, timeout=1000)
+    qtbot.waitUntil(widget.isVisible)
     assert widget.isEnabled(), widget
     qtbot.mouseClick(widget, Qt.MouseButton.LeftButton)
 
@@ -349,7 +350,7 @@ def test_the_keys_are_named_until_cells_and_background_are_painted(
     assert status.text() == "The brush paints background. Press N for cells."
     layer.paint((0, 30, 30), 1)
     layer.paint((0, 10, 10), 2)
-    material.count_all(1)
+    material.count_all(DEADLINE)
     click(annotated.brush.cell, qtbot)
     assert status.text() == "The brush paints cell 3 (cells)."
     layer.visible = False
@@ -435,11 +436,14 @@ def test_slices_are_listed_with_their_cells(
         viewer.dims.set_current_step(0, z)
         for id_ in ids:
             layer.paint((z, 10 * id_ - 10, 10), id_)
-    workspace.annotating.tick()
     panel = annotated.slices
-    qtbot.waitUntil(
-        lambda: panel.list.count() == 2 and "2 cells" in panel.list.item(0).text()
-    )
+
+    def listed() -> bool:
+        # a tick counts no longer than a moment
+        workspace.annotating.tick()
+        return panel.list.count() == 2 and "2 cells" in panel.list.item(0).text()
+
+    qtbot.waitUntil(listed)
     assert panel.here.text() == "Slice 3, 1 cell"
     click(panel.finished, qtbot)
     assert panel.list.item(1).text() == "Slice 3, 1 cell, finished"

@@ -5,6 +5,7 @@ from threading import Thread, get_ident
 from typing import TYPE_CHECKING
 
 import pytest
+from qtpy.QtCore import QTimer
 
 from napari_unet.gui.main_thread import MainThread
 
@@ -19,6 +20,13 @@ def main_thread(qtbot: QtBot) -> Iterator[MainThread]:
     made = MainThread()
     yield made
     made.close()
+
+
+def pass_time(qtbot: QtBot) -> None:
+    """Let everything happen that was asked for within the next 50 ms."""
+    passed: list[bool] = []
+    QTimer.singleShot(50, lambda: passed.append(True))
+    qtbot.waitUntil(lambda: passed == [True])
 
 
 def test_calls_from_a_thread_run_in_the_main_thread_in_order(
@@ -71,7 +79,7 @@ def test_after_close_calls_are_dropped_also_those_that_wait(
     main_thread.later(0.01, lambda: seen.append(2))
     main_thread.close()
     main_thread.post(lambda: seen.append(3))
-    qtbot.wait(50)
+    pass_time(qtbot)
     assert seen == []
 
 
@@ -92,7 +100,6 @@ def test_later_that_waits_is_dropped_by_close(
 ) -> None:
     seen: list[int] = []
     main_thread.later(0.03, lambda: seen.append(1))
-    qtbot.wait(5)
     main_thread.close()
-    qtbot.wait(60)
+    pass_time(qtbot)
     assert seen == []

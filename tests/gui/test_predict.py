@@ -465,8 +465,8 @@ def test_a_page_that_is_gone_is_not_told_anything(
     page = PredictPage(workspace)
     qtbot.addWidget(page)
     page.show()
-    page.deleteLater()
-    qtbot.wait(10)
+    with qtbot.waitSignal(page.destroyed):
+        page.deleteLater()
     workspace.models.add(model_file)
     workspace.models.select(model_file)
     workspace.prediction.changed.emit()

@@ -99,7 +99,7 @@ def test_an_open_workspace_follows_what_is_set(
     assert workspace.store.autosave_seconds == 1.5
     warm: list[bool] = []
     host._first_labels.then(lambda: warm.append(True))
-    qtbot.waitUntil(lambda: bool(warm), timeout=30_000)
+    qtbot.waitUntil(lambda: bool(warm))
     host.close()
     section.memory_gb = 2
     assert workspace.preferences.memory_gb == 4

@@ -4,7 +4,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from psygnal import Signal
+from qtpy.QtCore import QTimer
 
+from napari_unet.gui import tasks
 from napari_unet.gui.tasks import JobTask, show_as_task
 
 if TYPE_CHECKING:
@@ -80,10 +82,10 @@ def test_a_job_of_less_than_a_second_is_never_shown(
     viewer = make_napari_viewer()
     handle = HandleStandIn()
     show_as_task(handle, viewer)
-    qtbot.wait(600)
-    assert _bars() == []
     handle.running = False
-    qtbot.wait(700)
+    passed: list[bool] = []
+    QTimer.singleShot(tasks._BRIEF_MS + 1, lambda: passed.append(True))
+    qtbot.waitUntil(lambda: passed == [True])
     assert _bars() == []
     assert not viewer.window._task_status_manager.is_busy()
 

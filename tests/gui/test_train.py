@@ -19,6 +19,7 @@ from napari_unet.session.preferences import Preferences
 from napari_unet.session.training.control import TrainingControl
 from napari_unet.session.training.run_record import RunRecord
 from napari_unet.session.workspace import Workspace
+from waiting import DEADLINE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -85,7 +86,7 @@ def test_what_will_be_trained_on_is_said_in_a_line(
     painted = np.zeros((40, 50), labels.data.dtype)
     painted[:5], painted[10:15], painted[20:25] = 1, 2, 3
     labels.data = painted
-    workspace.training.material.count_all(1)
+    workspace.training.material.count_all(DEADLINE)
     page._show_state()
     assert page.summary.text() == "1 slice of 1 image: 2 cells, background in 1 slice."
     assert page.problem.text() == ""
@@ -289,8 +290,8 @@ def test_a_page_that_was_closed_is_told_nothing(
 ) -> None:
     page = TrainPage(workspace)
     qtbot.addWidget(page)
-    page.deleteLater()
-    qtbot.wait(10)
+    with qtbot.waitSignal(page.destroyed):
+        page.deleteLater()
     workspace.training.changed.emit()
     workspace.training.curve_changed.emit()
     workspace.training.set_settings(Training.paper())

@@ -121,25 +121,25 @@ def test_paint_train_watch_predict_export(
         _paint_cells(hand, workspace, layer, z)
     assert len(workspace.images.places(workspace.images.current.id)) == 2
     viewer.dims.set_current_step(0, 2)
-    workspace.training.set_settings(Training.quick().replace(minutes=0.33))
+    workspace.training.set_settings(Training.quick().replace(minutes=0, steps=80))
     hand.click(_button(hand, "Train"))
-    hand.wait_until(lambda: find(viewer, "preview-classes"), 40)
+    hand.wait_until(lambda: find(viewer, "preview-classes"))
     first = find(viewer, "preview-classes")[0]
-    hand.wait_until(lambda: np.asarray(first.data[2]).any(), 40)
+    hand.wait_until(lambda: np.asarray(first.data[2]).any())
     early = np.array(first.data[2])
-    hand.wait_until(lambda: (np.asarray(first.data[2]) != early).any(), 40)
-    hand.wait_until(lambda: workspace.training.state == "idle", 90)
+    hand.wait_until(lambda: (np.asarray(first.data[2]) != early).any())
+    hand.wait_until(lambda: workspace.training.state == "idle")
     assert workspace.training.verdict is not None
     workspace.prediction.predict("layer")
-    hand.wait_until(lambda: not workspace.prediction.running, 90)
-    hand.wait_until(lambda: find(viewer, "cells"), 20)
+    hand.wait_until(lambda: not workspace.prediction.running)
+    hand.wait_until(lambda: find(viewer, "cells"))
     cells = find(viewer, "cells")[0]
-    hand.wait_until(lambda: all(np.asarray(p).any() for p in cells.data), 20)
+    hand.wait_until(lambda: all(np.asarray(p).any() for p in cells.data))
     truth = _stack()[1]
     overlap = (np.asarray(cells.data) > 0) & (truth > 0)
     union = (np.asarray(cells.data) > 0) | (truth > 0)
     assert overlap.sum() / union.sum() > 0.6
-    hand.wait_until(lambda: not workspace.worker.busy, 30)
+    hand.wait_until(lambda: not workspace.worker.busy)
     (home / "out").mkdir()
     workspace.prediction.exporting.export(
         home / "out",
@@ -149,8 +149,8 @@ def test_paint_train_watch_predict_export(
         table=True,
         format="tif",
     )
-    hand.wait_until(lambda: list((home / "out").glob("*.csv")), 30)
-    hand.wait_until(lambda: not workspace.worker.busy, 30)
+    hand.wait_until(lambda: list((home / "out").glob("*.csv")))
+    hand.wait_until(lambda: not workspace.worker.busy)
     masks = next(p for p in (home / "out").glob("*.tif") if "prob" not in p.name)
     np.testing.assert_array_equal(np.asarray(read_labels(masks).data), cells.data)
 
@@ -204,11 +204,10 @@ def test_first_mask_on_a_sample_in_eight_presses(
             hand.drag([(int(y), int(x)), (int(y), int(x) + 2)], layer)
     values = np.unique(layer.data)
     assert {0, 1, 2, 3} <= set(values.tolist())
-    hand.wait_until(lambda: _workspace(viewer).training.can_start[0], 10)
+    hand.wait_until(lambda: _workspace(viewer).training.can_start[0])
     hand.click(_button(hand, "Train"))
     hand.wait_until(
-        lambda: any(np.asarray(p.data).any() for p in find(viewer, "preview-classes")),
-        60,
+        lambda: any(np.asarray(p.data).any() for p in find(viewer, "preview-classes"))
     )
     assert hand.presses <= 8
     _workspace(viewer).training.stop()
@@ -221,7 +220,7 @@ def _train_on_truth(viewer: Any, hand: Hand) -> tuple[Workspace, Any]:
     layer.data = labels
     workspace.training.set_settings(_TINY)
     workspace.training.start()
-    hand.wait_until(lambda: len(workspace.training.curve) > 3, 60)
+    hand.wait_until(lambda: len(workspace.training.curve) > 3)
     return workspace, layer
 
 
@@ -233,15 +232,15 @@ def test_a_killed_worker_is_said_once_and_training_goes_on(
     said: list[tuple[str, str]] = []
     workspace.message.connect(lambda level, text: said.append((level, text)))
     run = workspace.store.run_folder
-    hand.wait_until(lambda: list(run.glob("*.checkpoint.safetensors")), 60)
+    hand.wait_until(lambda: list(run.glob("*.checkpoint.safetensors")))
     step = workspace.training.curve[-1][0]
     os.kill(workspace.worker.pids["network"], signal.SIGKILL)
-    hand.wait_until(lambda: workspace.training.state == "idle", 20)
+    hand.wait_until(lambda: workspace.training.state == "idle")
     assert len([s for s in said if s[0] == "error"]) == 1
     workspace.training.start()
-    hand.wait_until(lambda: workspace.training.state == "training", 60)
+    hand.wait_until(lambda: workspace.training.state == "training")
     curve = workspace.training
-    hand.wait_until(lambda: curve.curve and curve.curve[-1][0] >= step, 60)
+    hand.wait_until(lambda: curve.curve and curve.curve[-1][0] >= step)
 
 
 def test_two_viewers_have_a_worker_each(
@@ -253,11 +252,11 @@ def test_two_viewers_have_a_worker_each(
     second.window.activate()
     another, _ = _begin(second, other)
     another.worker.warm_up("network")
-    hand.wait_until(lambda: "network" in another.worker.pids, 30)
+    hand.wait_until(lambda: "network" in another.worker.pids)
     assert another is not workspace
     assert another.worker.pids["network"] != workspace.worker.pids["network"]
     steps = len(workspace.training.curve)
-    hand.wait_until(lambda: len(workspace.training.curve) > steps, 20)
+    hand.wait_until(lambda: len(workspace.training.curve) > steps)
 
 
 def test_closing_a_dock_leaves_the_training_alone(
@@ -268,13 +267,13 @@ def test_closing_a_dock_leaves_the_training_alone(
     viewer.window.remove_dock_widget("all")
     hand.wait(0.5)
     step = workspace.training.curve[-1][0]
-    hand.wait_until(lambda: workspace.training.curve[-1][0] > step, 20)
+    hand.wait_until(lambda: workspace.training.curve[-1][0] > step)
     hand.menu("Layers", "Segment", "Train (U-Net)")
     hand.wait(0.5)
     assert _workspace(viewer) is workspace
     assert workspace.training.state == "training"
     hand.click(_button(hand, "Stop"))
-    hand.wait_until(lambda: workspace.training.state == "idle", 30)
+    hand.wait_until(lambda: workspace.training.state == "idle")
 
 
 def test_deleting_every_layer_in_mid_prediction_breaks_nothing(
@@ -283,11 +282,11 @@ def test_deleting_every_layer_in_mid_prediction_breaks_nothing(
     viewer, hand = open_napari()
     workspace, _ = _train_on_truth(viewer, hand)
     workspace.training.stop()
-    hand.wait_until(lambda: workspace.training.state == "idle", 30)
+    hand.wait_until(lambda: workspace.training.state == "idle")
     workspace.prediction.predict("layer")
-    hand.wait_until(lambda: find(viewer, "classes"), 20)
+    hand.wait_until(lambda: find(viewer, "classes"))
     viewer.layers.clear()
-    hand.wait_until(lambda: not workspace.prediction.running, 60)
+    hand.wait_until(lambda: not workspace.prediction.running)
     hand.wait(0.5)
     viewer.add_image(_stack()[0], name="again")
     hand.wait(0.3)
@@ -302,7 +301,7 @@ def test_closing_napari_writes_a_checkpoint_and_ends_the_worker(
     workspace, _ = _train_on_truth(viewer, hand)
     process = workspace.worker.pids["network"]
     viewer.close()
-    hand.wait_until(lambda: workspace.closed, 20)
+    hand.wait_until(lambda: workspace.closed)
     assert not psutil.pid_exists(process)
     assert list(home.rglob("*.checkpoint.safetensors"))
 
@@ -332,16 +331,16 @@ def test_closing_docks_renaming_and_moving_layers_leave_a_prediction_alone(
     workspace, _ = _begin(viewer, hand)
     _select_model(home, workspace)
     workspace.prediction.predict("layer", averaging="dihedral", tile=64)
-    hand.wait_until(lambda: workspace.prediction.progress > 0, 60)
+    hand.wait_until(lambda: workspace.prediction.progress > 0)
     assert workspace.prediction.running
     viewer.window.remove_dock_widget("all")
     for number, layer in enumerate(viewer.layers):
         layer.name = f"anything {number}"
     viewer.layers.reverse()
-    hand.wait_until(lambda: not workspace.prediction.running, 60)
+    hand.wait_until(lambda: not workspace.prediction.running)
     probability = find(viewer, "probability")[0]
     assert all(np.asarray(plane).any() for plane in probability.data)
-    hand.wait_until(lambda: find(viewer, "cells"), 20)
+    hand.wait_until(lambda: find(viewer, "cells"))
 
 
 def test_what_torch_objects_to_is_one_notification(
@@ -355,7 +354,7 @@ def test_what_torch_objects_to_is_one_notification(
     _select_model(home, workspace, damaged=True)
     before = len(notification_manager.records)
     workspace.prediction.predict("slice")
-    hand.wait_until(lambda: len(notification_manager.records) > before, 60)
+    hand.wait_until(lambda: len(notification_manager.records) > before)
     hand.wait(1)
     said = [str(record) for record in notification_manager.records[before:]]
     assert len(said) == 1
@@ -375,7 +374,7 @@ def test_corrections_are_used_and_layers_move_while_it_trains(
     layer.data = np.where(_stack()[1] > 0, _stack()[1] + 1, 1).astype(layer.data.dtype)
     workspace.training.set_settings(_TINY)
     workspace.training.start()
-    hand.wait_until(lambda: len(workspace.training.curve) > 3, 60)
+    hand.wait_until(lambda: len(workspace.training.curve) > 3)
     for number, other in enumerate(viewer.layers):
         other.name = f"anything {number}"
     viewer.layers.reverse()
@@ -384,9 +383,9 @@ def test_corrections_are_used_and_layers_move_while_it_trains(
     layer.preserve_labels = False
     layer.mode = "paint"
     hand.drag([(100, 100), (120, 120)], layer)
-    hand.wait_until(lambda: any(isinstance(e, CorrectionUsed) for e in happened), 20)
+    hand.wait_until(lambda: any(isinstance(e, CorrectionUsed) for e in happened))
     step = workspace.training.curve[-1][0]
-    hand.wait_until(lambda: workspace.training.curve[-1][0] > step, 20)
+    hand.wait_until(lambda: workspace.training.curve[-1][0] > step)
     assert workspace.training.state == "training"
 
 
@@ -426,7 +425,6 @@ def test_annotating_by_keyboard(open_napari: Callable[[], tuple[Any, Hand]]) -> 
 
 _PAINTER = """
 import sys
-from time import time
 import napari, numpy as np
 from benchmarks.interaction.hand import Hand
 from napari_unet.session.images.layers import find
@@ -442,7 +440,7 @@ layer = find(viewer, "annotation")[0]
 for number in range(1000):
     y, x = 20 + number // 10 * 20, 20 + number % 10 * 20
     hand.drag([(y, x), (y, x + 4)], layer)
-    print(y, x, time(), flush=True)
+    print(y, x, flush=True)
     hand.wait(0.2)
 """
 
@@ -461,14 +459,13 @@ def test_what_was_painted_is_there_after_napari_was_killed(
     strokes = []
     for line in painter.stdout:
         values = line.split()
-        if len(values) == 3 and values[0].isdecimal():
-            strokes.append((int(values[0]), int(values[1]), float(values[2])))
+        if len(values) == 2 and values[0].isdecimal():
+            strokes.append((int(values[0]), int(values[1])))
         if len(strokes) == 15:
             break
     painter.kill()
     painter.wait()
     painter.stdout.close()
-    killed = strokes[-1][2]
     viewer, hand = open_napari()
     viewer.add_image(_stack()[0], name="the same")
     hand.menu("Layers", "Segment", "Open U-Net workspace (U-Net)")
@@ -476,6 +473,5 @@ def test_what_was_painted_is_there_after_napari_was_killed(
     hand.click(_button(hand, "Restore"))
     hand.wait_until(lambda: find(viewer, "annotation"))
     layer = find(viewer, "annotation")[0]
-    old = [(y, x) for y, x, when in strokes if when < killed - 2]
-    assert len(old) >= 5
-    assert all(layer.data[:, y, x].any() for y, x in old)
+    # the docks tick between two strokes: only the last ones may be lost
+    assert all(layer.data[:, y, x].any() for y, x in strokes[:-3])

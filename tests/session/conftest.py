@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import queue
-from time import monotonic
 from typing import TYPE_CHECKING
 
 import pytest
+
+from napari_unet.session.annotating import counting, edits
+from waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,23 +23,28 @@ class Pump:
     def post(self, call: Callable[[], None]) -> None:
         self._calls.put(call)
 
-    def until(self, condition: Callable[[], object], seconds: float = 30) -> None:
-        """Run what is posted until the condition holds; fail after some seconds."""
-        end = monotonic() + seconds
-        while not condition():
-            left = end - monotonic()
-            if left <= 0:
-                pytest.fail(f"it did not happen within {seconds} s")
-            try:
-                call = self._calls.get(timeout=min(left, 0.05))
-            except queue.Empty:
-                continue
-            call()
+    def until(self, condition: Callable[[], object]) -> None:
+        """Run what is posted until the condition holds; fail after the deadline."""
+        until(condition, self._run_one)
+
+    def _run_one(self) -> None:
+        try:
+            call = self._calls.get(timeout=0.05)
+        except queue.Empty:
+            return
+        call()
 
 
 @pytest.fixture
 def pump() -> Pump:
     return Pump()
+
+
+@pytest.fixture(autouse=True)
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have ticks of the annotation end what they begin, on a slow machine too."""
+    for module in (counting, edits):
+        monkeypatch.setattr(module, "perf_counter", lambda: 0.0)
 
 
 @pytest.fixture(autouse=True)

@@ -623,7 +623,7 @@ def test_a_worker_fills_the_layers_and_writes_the_files(
         told: list[str] = []
         control.message.connect(lambda _level, text: told.append(text))
         assert control.predict("layer", entropy=True)
-        pump.until(lambda: not control.running and control.segmenting.idle, 60)
+        pump.until(lambda: not control.running and control.segmenting.idle)
         (image,) = workspace.store.project.images
         files = control.results[image.id].files
         np.testing.assert_allclose(files.array("probability").sum(0), 1, atol=1e-5)

@@ -15,6 +15,7 @@ import zarr
 
 from napari_unet.session.images import sharing as module
 from napari_unet.session.images.sharing import Ready, Sharing
+from waiting import DEADLINE, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -220,12 +221,12 @@ def test_what_is_asked_for_last_is_copied_first(sharing: Sharing, pump: Pump) ->
         def __getitem__(self, key: Any) -> np.ndarray:
             order.append(key[0])
             begun.set()
-            go_on.wait(10)
+            go_on.wait(DEADLINE)
             return np.ones((2, 2), np.uint8)
 
     array = Lazy()
     first = sharing.ensure(array, "zyx")
-    begun.wait(10)
+    assert begun.wait(DEADLINE)
     second = sharing.ensure(array, "zyx", [(0, 3)])
     go_on.set()
     pump.until(lambda: first.done and second.done)
@@ -387,12 +388,17 @@ def test_closing_stops_a_long_copy(tmp_path: Path, pump: Pump) -> None:
         def __getitem__(self, key: Any) -> np.ndarray:
             read.append(key[0])
             begun.set()
-            go_on.wait(10)
+            go_on.wait(DEADLINE)
             return np.ones((2, 2), np.uint8)
 
     ready = sharing.ensure(Lazy(), "zyx")
-    begun.wait(10)
-    threading.Timer(0.05, go_on.set).start()
+    assert begun.wait(DEADLINE)
+
+    def let_go() -> None:
+        until(lambda: sharing._copier._closed)
+        go_on.set()
+
+    threading.Thread(target=let_go).start()
     sharing.close()
     assert read == [0]
     assert not ready.done

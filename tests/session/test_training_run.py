@@ -55,8 +55,8 @@ def test_a_run_ends_with_a_model_a_verdict_and_a_last_preview(
 ) -> None:
     training = workspace.training
     training.start()
-    pump.until(lambda: training.state == "training", 60)
-    pump.until(lambda: training.state == "idle", 60)
+    pump.until(lambda: training.state == "training")
+    pump.until(lambda: training.state == "idle")
     assert len(training.curve) == 60
     assert training.verdict is not None
     (path,) = workspace.store.run_folder.glob("*.safetensors")
@@ -64,7 +64,7 @@ def test_a_run_ends_with_a_model_a_verdict_and_a_last_preview(
     assert read_card(path).steps == 60
     assert training.resumable is None
     (layer,) = find(workspace.viewer, "preview-classes")
-    pump.until(lambda: np.asarray(layer.data).any(), 30)
+    pump.until(lambda: np.asarray(layer.data).any())
 
 
 def test_a_stack_is_learnt_as_a_volume_and_previewed_in_the_slice_in_view(
@@ -82,11 +82,11 @@ def test_a_stack_is_learnt_as_a_volume_and_previewed_in_the_slice_in_view(
         TINY.replace(ndim=3, width=2, depth=1, patch=12, steps=8, averaging=0.5)
     )
     training.start()
-    pump.until(lambda: training.state == "training", 60)
-    pump.until(lambda: training.state == "idle", 60)
+    pump.until(lambda: training.state == "training")
+    pump.until(lambda: training.state == "idle")
     (probability,) = find(workspace.viewer, "preview-probability", image.id)
     filled = np.asarray(probability.data)
-    pump.until(lambda: filled[4].min() > 0, 30)
+    pump.until(lambda: filled[4].min() > 0)
     assert not filled[[0, 1, 2, 3, 5]].any()
 
 
@@ -96,16 +96,16 @@ def test_strokes_are_used_and_stop_keeps_the_model(
     training = workspace.training
     training.set_settings(TINY.replace(steps=100_000))
     training.start()
-    pump.until(lambda: training.state == "training", 60)
+    pump.until(lambda: training.state == "training")
     used: list[object] = []
     handle = training._sitting.handle
     handle.event.connect(lambda e: isinstance(e, CorrectionUsed) and used.append(e))
     labels = workspace.images.annotation_layer(workspace.images.current.id)
     labels.data_setitem((np.arange(5, 9), np.arange(5, 9)), 4)
-    pump.until(lambda: training.tick() or used, 20)
+    pump.until(lambda: training.tick() or used)
     training.pause()
     training.stop()
-    pump.until(lambda: training.state == "idle", 60)
+    pump.until(lambda: training.state == "idle")
     (path,) = workspace.store.run_folder.glob("*.safetensors")
     assert read_card(path).steps > 0
 
@@ -114,24 +114,24 @@ def test_a_killed_worker_is_told_once_and_training_goes_on(
     workspace: Workspace, pump: Pump
 ) -> None:
     training = workspace.training
-    training.set_settings(TINY.replace(steps=3000))
+    training.set_settings(TINY.replace(steps=100_000))
     messages: list[str] = []
     training.message.connect(lambda _, words: messages.append(words))
     training.start()
-    pump.until(lambda: training.step > 3, 60)
+    pump.until(lambda: training.step > 3)
     # as when napari's task manager ends it: a checkpoint is written
     training._sitting.handle.cancel()
-    pump.until(lambda: training.state == "idle", 30)
+    pump.until(lambda: training.state == "idle")
     assert training.resumable is not None
     step = training.step
     training.start()
-    pump.until(lambda: training.step > step, 60)
+    pump.until(lambda: training.step > step)
     os.kill(workspace.worker.pids["network"], signal.SIGKILL)
-    pump.until(lambda: training.state == "idle", 30)
+    pump.until(lambda: training.state == "idle")
     assert len(messages) == 1
     assert "press Train to go on from the last checkpoint" in messages[0]
     training.start()
-    pump.until(lambda: training.step >= step, 60)
+    pump.until(lambda: training.step >= step)
     training.stop()
-    pump.until(lambda: training.state == "idle", 60)
+    pump.until(lambda: training.state == "idle")
     assert training.resumable is None

@@ -39,12 +39,16 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         default=Path("demo-output"),
         help="folder to write to (default: demo-output)",
     )
-    parser.add_argument(
+    budget = parser.add_mutually_exclusive_group()
+    budget.add_argument(
         "--minutes",
         type=float,
         default=_MINUTES,
         metavar="M",
         help=f"budget of the training (default: {_MINUTES})",
+    )
+    budget.add_argument(
+        "--steps", type=int, default=0, metavar="N", help="budget in steps instead"
     )
     parser.add_argument(
         "--device", default="auto", help="auto, cpu, cuda, cuda:N or mps"
@@ -68,7 +72,12 @@ def run(options: argparse.Namespace) -> int:
         train(
             [read_image(path) for path in learnt],
             [read_labels(_labels(path)) for path in learnt],
-            Training.quick().replace(minutes=options.minutes, seed=_SEED, validation=0),
+            Training.quick().replace(
+                steps=options.steps,
+                minutes=0 if options.steps else options.minutes,
+                seed=_SEED,
+                validation=0,
+            ),
             kind="instances",
             device=options.device,
         ),
@@ -99,7 +108,9 @@ def run(options: argparse.Namespace) -> int:
     print(f"AP@0.5  {results['ap50']:.3f}   tp/(tp+fp+fn) over {len(tested)} images")
     print(f"IoU     {results['iou']:.3f}   of all nuclei against background")
     print(f"written to {options.output} in {results['seconds']:.0f} s")
-    return 0
+    if finished.problem:
+        line.say(finished.problem)
+    return 0 if finished.problem is None else 1
 
 
 def choose_images() -> tuple[list[Path], list[Path]]:

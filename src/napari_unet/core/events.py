@@ -101,7 +101,8 @@ class TrainingFinished(Event):
     seconds : float
         Time spent in training, without what went before a resume.
     problem : str or None
-        Why training stopped early and what to try; None when the budget was used up.
+        Why training stopped early, or learnt nothing, and what to try; None when the
+        budget was used up and the model tells classes apart.
     """
 
     model: Model

@@ -146,4 +146,11 @@ def _cpu_has_bf16() -> bool:
     """Whether the CPU multiplies bfloat16 itself; emulating it is slower than fp32."""
     # older torch versions cannot tell: fp32 is then the safe answer
     capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
-    return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
+    native = any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
+    return native and _onednn_takes_bf16()
+
+
+def _onednn_takes_bf16() -> bool:
+    """Whether the library that convolves uses it: ONEDNN_MAX_CPU_ISA may forbid it."""
+    tells = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)
+    return tells is None or bool(tells())

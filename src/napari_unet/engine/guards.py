@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from math import isfinite
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from napari_unet.core.annotations import IGNORED
 from napari_unet.core.recipe import PRESETS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import torch
 
     from napari_unet.core.model import Score
     from napari_unet.core.recipe import Training
+    from napari_unet.engine.network import Network
+    from napari_unet.engine.sampling import Batch
 
 # Steps between two looks at whether the weights are worth keeping.
 LOOK = 25
+# Fewer steps teach too little: of three images of nuclei 10 teach an AP@0.5 of 0.74, 20
+# of 0.80, 30 of 0.87, 60 of 0.88. The learning rate rises during the first 20.
+FEW = 30
 # Steps between two looks at which classes are predicted.
 GLANCE = 10
 # Such looks in a row at a single class that are no longer a slow start.
@@ -23,6 +34,8 @@ _PATIENCE = 30
 _FALL = 0.02
 # Drop of the IoU on what is held out that is no chance.
 _DROP = 0.1
+# Patches looked at for a second class in what a model predicts.
+_PATCHES = 8
 
 
 class SingleClassGuard:
@@ -68,6 +81,54 @@ def is_clearly_worse(last: Score | None, best: Score | None) -> bool:
     By less than 0.1 of IoU a few held-out cells, or an odd image, differ by chance.
     """
     return last is not None and best is not None and last.iou < best.iou - _DROP
+
+
+def too_few(steps: int, settings: Training) -> str | None:
+    """Say that a budget in minutes bought too few steps to learn from.
+
+    Parameters
+    ----------
+    steps : int
+        Steps done in all sittings.
+    settings : Training
+    """
+    if settings.steps or steps >= FEW:
+        return None
+    done = "1 step" if steps == 1 else f"{steps or 'no'} steps"
+    minutes = f"{settings.minutes:g} minute" + "s" * (settings.minutes != 1)
+    return (
+        f"{done[:1].upper()}{done[1:]} in {minutes}; the computer is busy, or slow for "
+        f"this network. Fewer than {FEW} steps are too few to learn from: train for "
+        "more minutes, or for a number of steps."
+    )
+
+
+def sees_one_class(network: Network, batches: Iterable[Batch]) -> int | None:
+    """Return the class that a model takes everything for where several are known.
+
+    Parameters
+    ----------
+    network : Network
+    batches : iterable of Batch
+        Read until two classes were predicted, or 8 patches were looked at.
+
+    Returns
+    -------
+    int or None
+        None if it tells classes apart, or nothing else is known to tell apart.
+    """
+    known: set[int] = set()
+    seen: set[int] = set()
+    patches = ((b.image[k], b.classes[k]) for b in batches for k in range(len(b.image)))
+    for image, classes in islice(patches, _PATCHES):
+        labels = classes.cpu().numpy()
+        found = network.probabilities(image.float().cpu().numpy()).argmax(axis=0)
+        annotated = labels != IGNORED
+        known.update(np.unique(labels[annotated]).tolist())
+        seen.update(np.unique(found[annotated]).tolist())
+        if len(seen) > 1:
+            return None
+    return seen.pop() if len(known) > 1 and seen else None
 
 
 def advice(settings: Training) -> str:

@@ -263,12 +263,15 @@ class TrainingRun:
         if self._checkpoint and loop.write_checkpoint():
             yield CheckpointWritten(step, self._checkpoint)
         model = loop.result()
-        if loop.problem is None:
+        problem = loop.problem
+        if problem is None:
             fitted = yield from self._fitted(model)
             model = fitted.model
             if not fitted.strokes:
                 model = yield from self._with_cell_settings(model)
-        yield TrainingFinished(model, step, self.seconds(), loop.problem)
+            network = make_ready(model, str(prepared.device), prepared.precision)
+            problem = loop.shortcoming(network)
+        yield TrainingFinished(model, step, self.seconds(), problem)
 
     def _fitted(self, model: Model) -> Generator[Event, None, Fitted]:
         """Fit a model that learnt from little to what nobody painted."""

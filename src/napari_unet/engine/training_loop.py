@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from itertools import count
 from math import cos, isfinite, pi, prod
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,8 @@ from napari_unet.engine.guards import (
     is_clearly_worse,
     loss_trouble,
     no_memory,
+    sees_one_class,
+    too_few,
 )
 from napari_unet.engine.losses import weighted_cross_entropy
 from napari_unet.engine.network import frozen_copy
@@ -177,6 +180,28 @@ class TrainingLoop:
             return state.model(state.best)
         return state.model(self._good[1] if self.problem else None)
 
+    def shortcoming(self, network: Network) -> str | None:
+        """Say why a model is good for nothing that a run with no problem made.
+
+        Parameters
+        ----------
+        network : Network
+            Of the model.
+        """
+        step = self._state.record.step
+        if not self.finishing and (few := too_few(step, self._settings)):
+            return few
+        draw = self.prepared.sampler.draw
+        batches = (draw(k, self._settings.batch) for k in count(step))
+        only = sees_one_class(network, batches)
+        if only is None:
+            return None
+        return (
+            f"The model takes everything for {self._names()[only]}, after "
+            f"{step} step{'s' * (step != 1)}: train for longer, or paint more of what "
+            "it misses."
+        )
+
     def _step(self, progress: float) -> float:
         state, prepared = self._state, self.prepared
         step = state.record.step
@@ -282,10 +307,9 @@ class TrainingLoop:
         seen = scores.argmax(dim=1)[known].bincount().nonzero()
         smoothed = self._state.record.smoothed or 0.0
         if self._single_class.look(len(labels), len(seen), smoothed):
-            names = ("background", *(c.name for c in self._state.card.classes))
             self._stop(
-                f"the network takes everything for {names[int(seen[0])]} and no longer "
-                "learns",
+                "the network takes everything for "
+                f"{self._names()[int(seen[0])]} and no longer learns",
                 "or paint more of what it misses",
             )
 
@@ -310,6 +334,9 @@ class TrainingLoop:
             f"{what} after step {self._state.record.step}; the last good weights, of "
             f"step {self._good[0]}, are kept. {advice(self._settings)}, {remedy}."
         )
+
+    def _names(self) -> tuple[str, ...]:
+        return "background", *(c.name for c in self._state.card.classes)
 
     def _snapshot(self) -> dict[str, Tensor]:
         return {name: t.clone() for name, t in self._state.mean.items()}

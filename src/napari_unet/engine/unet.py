@@ -17,12 +17,40 @@ from torch.nn import functional as F
 from napari_unet.core.architecture import Architecture, paper
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from napari_unet.core.architecture import Activation, Level
 
-_CONV: dict[int, type[nn.Conv2d | nn.Conv3d]] = {2: nn.Conv2d, 3: nn.Conv3d}
+# Of batch × channels × z × y; see `_in_halves`.
+_SMALL = 20_480
+
+
+class _Conv3d(nn.Conv3d):
+    """A convolution that stays channels last for a single volume, too."""
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002
+        if self.kernel_size == (1, 1, 1):
+            # a product of matrices; torch may take these, too, channels first
+            x = input.movedim(1, -1)
+            return F.linear(x, self.weight.flatten(1), self.bias).movedim(-1, 1)
+        if _is_small(input):
+            return _in_halves(super().forward, input, self.kernel_size[0] - 1)
+        return super().forward(input)
+
+
+class _UpConv3d(nn.ConvTranspose3d):
+    """An up-convolution that stays channels last for a single volume, too."""
+
+    def forward(self, input: Tensor, *_: object) -> Tensor:  # noqa: A002
+        if _is_small(input):
+            return _in_halves(super().forward, input, 0, self.stride[0])
+        return super().forward(input)
+
+
+_CONV: dict[int, type[nn.Conv2d | nn.Conv3d]] = {2: nn.Conv2d, 3: _Conv3d}
 _UP_CONV: dict[int, type[nn.ConvTranspose2d | nn.ConvTranspose3d]] = {
     2: nn.ConvTranspose2d,
-    3: nn.ConvTranspose3d,
+    3: _UpConv3d,
 }
 _POOL: dict[int, type[nn.MaxPool2d | nn.MaxPool3d]] = {2: nn.MaxPool2d, 3: nn.MaxPool3d}
 _BATCH_NORM: dict[int, type[nn.Module]] = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
@@ -203,3 +231,41 @@ def _crop(x: Tensor, margin: tuple[int, ...]) -> Tensor:
     that of a padding, here by less than nothing, keeps it.
     """
     return F.pad(x, [-m for m in reversed(margin) for _ in range(2)])
+
+
+def _is_small(x: Tensor) -> bool:
+    return x.device.type == "cpu" and len(x) == 1 and x[..., 0].numel() <= _SMALL
+
+
+def _in_halves(
+    convolve: Callable[[Tensor], Tensor], volume: Tensor, lost: int, step: int = 1
+) -> Tensor:
+    """Convolve one volume as a batch of two, each with half of the slices.
+
+    In single precision torch gives a small batch of one (`use_mkldnn` in its
+    Convolution.cpp) not to oneDNN but to a convolution of its own, which is slower and
+    channels first. The result is the same.
+
+    Parameters
+    ----------
+    convolve : callable
+    volume : Tensor, shape (1, channels, z, y, x)
+    lost : int
+        Slices that the result has less.
+    step : int
+        Slices of the result for each slice.
+    """
+    slices = volume.shape[2] - lost
+    second = slices // 2
+    first = slices - second
+    if second == 0:
+        return convolve(volume)
+    halves = torch.cat((_cut(volume, 0, second), _cut(volume, second, 0)))
+    done = convolve(halves)
+    again = (first - second) * step
+    return torch.cat((done[:1], _cut(done[1:], again, 0)), dim=2)
+
+
+def _cut(x: Tensor, before: int, after: int) -> Tensor:
+    """Cut slices off; as `_crop` for the gradient's sake."""
+    return F.pad(x, (0, 0, 0, 0, -before, -after))

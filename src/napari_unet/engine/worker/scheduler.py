@@ -70,12 +70,21 @@ class Scheduler:
     begin : callable
         Makes the generator of a job; it yields events, or None as a mere point where
         another job can take its turn.
+    clock : callable, optional
+        Returns the time, in seconds.
     """
 
-    def __init__(self, desk: Desk, channel: Channel, begin: Begin) -> None:
+    def __init__(
+        self,
+        desk: Desk,
+        channel: Channel,
+        begin: Begin,
+        clock: Callable[[], float] = perf_counter,
+    ) -> None:
         self._desk = desk
         self._channel = channel
         self._begin = begin
+        self._clock = clock
         self._jobs: list[Running] = []
         self._now = 0.0
         # Previews come one after the other: together they must not take more either.
@@ -85,16 +94,16 @@ class Scheduler:
         """Work until the desk closes; then end all jobs as if they were cancelled."""
         while not self._desk.closing:
             self._desk.wait(self._has_work)
-            for task in self._desk.new_tasks():
-                self._jobs.append(Running(task, self._now))
-                if self._jobs[-1].is_preview:
-                    self._jobs[-1].clock = max(self._now, self._previews)
             self.turn()
         for job in list(self._jobs):
             self._cancel(job)
 
     def turn(self) -> None:
-        """End what was cancelled, and give the job that is behind one tick."""
+        """Take in and end what is wished, and give the job that is behind one tick."""
+        for task in self._desk.new_tasks():
+            self._jobs.append(Running(task, self._now))
+            if self._jobs[-1].is_preview:
+                self._jobs[-1].clock = max(self._now, self._previews)
         for job in [j for j in self._jobs if j.task.cancelled]:
             self._cancel(job)
         ready = [job for job in self._jobs if not job.task.paused]
@@ -103,11 +112,11 @@ class Scheduler:
         # of equals the one that came last: it has waited for no tick yet
         job = min(reversed(ready), key=lambda j: j.clock)
         self._now = max(self._now, job.clock)
-        began = perf_counter()
+        began = self._clock()
         self._tick(job)
         share = _PREVIEW_SHARE if self._is_held_back(job) else 1.0
         # who was paused does not get the time back
-        job.clock = max(job.clock, self._now) + (perf_counter() - began) / share
+        job.clock = max(job.clock, self._now) + (self._clock() - began) / share
         if job.is_preview:
             self._previews = job.clock
 

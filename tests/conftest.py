@@ -1,0 +1,43 @@
+"""A machine whose speed the test decides."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from napari_unet.engine.sampling import Batch
+
+
+class Machine:
+    """Time stands still but for the steps of a training.
+
+    Attributes
+    ----------
+    now : float
+        What the clock shows, in seconds.
+    step : float
+        Seconds that each step takes.
+    """
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.step = 0.0
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
+    from napari_unet.engine import clock
+    from napari_unet.engine.sampling import Sampler
+
+    machine = Machine()
+    draw = Sampler.draw
+
+    def slow(self: Sampler, step: int, size: int) -> Batch:
+        machine.now += machine.step
+        return draw(self, step, size)
+
+    monkeypatch.setattr(clock, "perf_counter", lambda: machine.now)
+    monkeypatch.setattr(Sampler, "draw", slow)
+    return machine
