@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from napari_unet.core.architecture import Architecture
     from napari_unet.core.image import Field
     from napari_unet.core.model import Model
+    from napari_unet.core.normalisation import Normalisation
     from napari_unet.core.recipe import Training
     from napari_unet.core.training_set import Example, TrainingSet
     from napari_unet.engine.device import Precision
@@ -79,6 +80,7 @@ def prepare_training(
     pairs: Sequence[tuple[Field, Annotation]],
     examples: Sequence[Example],
     settings: Training,
+    normalisation: Normalisation,
     *,
     start: Model | None,
     resume: str | Path | None,
@@ -91,6 +93,8 @@ def prepare_training(
     pairs : sequence of (Field, Annotation)
     examples : sequence of Example
         What was made of each pair.
+    normalisation : {"structure", "frame"}
+        The rule that the examples were made with.
     settings, start, resume, device
         As for `train`.
 
@@ -114,6 +118,7 @@ def prepare_training(
     card = ModelCard(
         architecture=architecture,
         classes=classes,
+        normalisation=normalisation,
         spacing_um=_common_spacing(examples),
         training=settings,
         segmentation=usual_settings(
