@@ -9,7 +9,7 @@ from pydantic import Field, field_validator
 
 from napari_unet.core.annotations import ClassInfo
 from napari_unet.core.architecture import Architecture
-from napari_unet.core.normalisation import Normalisation
+from napari_unet.core.normalisation import RULES, Normalisation
 from napari_unet.core.recipe import Training
 from napari_unet.core.settings import Segmentation, Settings
 
@@ -18,10 +18,6 @@ if TYPE_CHECKING:
 
     import numpy as np
     from numpy.typing import NDArray
-
-
-# What the card of each model said, as long as there was but one rule.
-_ONLY_RULE = "clip 0.1 and 99.9 percentiles, mean 0, sd 1, per frame"
 
 
 class Score(Settings):
@@ -76,7 +72,8 @@ class ModelCard(Settings):
     @field_validator("normalisation", mode="before")
     @classmethod
     def _rule(cls, found: Any) -> Any:
-        return "frame" if found == _ONLY_RULE else found
+        # as long as there was but one rule, cards had the sentence
+        return "frame" if found == RULES["frame"] else found
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,14 +1,9 @@
 """Grey values to the range the network is used to, once per frame.
 
 Each channel of a frame is shifted and scaled by its own statistics. Which, is the rule
-that a model was trained with, and that its card names:
-
-structure
-    The statistics of ground and structure where there is structure, each with a fixed
-    share. They are the same for a crop, the frame, and the frame in an empty rim.
-frame
-    Mean and deviation of all pixels, between two percentiles: the rule of models made
-    before there was another. Cells that cover little of a frame are clipped.
+that a model was trained with, and that its card names. By the rule "structure" they are
+the same for a crop, the frame, and the frame in an empty rim. By "frame", the rule of
+models made before there was another, cells that cover little of a frame are clipped.
 
 The result is the same for 8-, 12- and 16-bit copies of an image, up to their rounding.
 """
@@ -20,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
-from napari_unet.core.structure import SQUARE, Overview, find_structure
+from napari_unet.core.structure import SQUARE, Overview, Structure, find_structure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,6 +25,10 @@ if TYPE_CHECKING:
     from napari_unet.core.image import Field, Image
 
 Normalisation = Literal["structure", "frame"]
+RULES: dict[Normalisation, str] = {
+    "structure": "ground and structure, each with a fixed share, where structure is",
+    "frame": "clip 0.1 and 99.9 percentiles, mean 0, sd 1, per frame",
+}
 
 _PERCENTILES = (0.1, 99.9)
 # Larger frames are not held in memory, and blocks spread over them stand for the whole.
@@ -59,12 +58,15 @@ class GreyScale:
         Range that values are clipped to, per channel.
     mean, sd : tuple of float
         Of the clipped values, per channel.
+    empty : tuple of (float, float) or None
+        Value of an empty rim and what it is replaced by, per channel; () for no rims.
     """
 
     low: tuple[float, ...]
     high: tuple[float, ...]
     mean: tuple[float, ...]
     sd: tuple[float, ...]
+    empty: tuple[tuple[float, float] | None, ...] = ()
 
     def apply(self, block: NDArray[Any]) -> NDArray[np.float32]:
         """Bring a block, shape (channels, ...), to mean 0 and sd 1 of its frame."""
@@ -74,12 +76,15 @@ class GreyScale:
             for v in (self.low, self.high, self.mean, self.sd)
         )
         grey = np.clip(block.astype(np.float32), low, high)
+        for number, rim in enumerate(self.empty):
+            if rim is not None:
+                grey[number][block[number] == rim[0]] = rim[1]
         grey -= mean
         grey /= sd
         return grey
 
 
-def measure(image: Image, t: int, rule: Normalisation) -> GreyScale:
+def measure(image: Image, t: int = 0, rule: Normalisation = "structure") -> GreyScale:
     """Measure the grey values of a frame: all slices of one time point.
 
     Parameters
@@ -104,7 +109,7 @@ def measure(image: Image, t: int, rule: Normalisation) -> GreyScale:
     if rule == "frame":
         channels = [_of_all(v) for v in _sample(image, planes)]
     else:
-        channels = [_of_structure(*v) for v in _structure(image, planes)]
+        channels = [_of_structure(*found) for found in _structure(image, planes)]
     return GreyScale(*zip(*channels, strict=True))
 
 
@@ -128,6 +133,7 @@ class _Channel(NamedTuple):
     high: float
     mean: float
     sd: float
+    empty: tuple[float, float] | None = None
 
 
 def _of_all(values: NDArray[np.float64]) -> _Channel:
@@ -137,7 +143,7 @@ def _of_all(values: NDArray[np.float64]) -> _Channel:
     return _channel(low, high, float(clipped.mean()), float(clipped.std()))
 
 
-def _of_structure(values: NDArray[np.float64], typical: float) -> _Channel:
+def _of_structure(values: NDArray[np.float64], structure: Structure) -> _Channel:
     """Mean and deviation as if structure had a fixed share of the clipped values."""
     low, high = _range(values)
     clipped = np.clip(values, low, high)
@@ -145,17 +151,22 @@ def _of_structure(values: NDArray[np.float64], typical: float) -> _Channel:
     distance = np.abs(clipped - ground)
     # fine structure differs by more than the squares that it was found by
     usual = np.minimum(distance, np.percentile(distance, _USUAL) or distance.max())
-    typical = max(typical, float((usual**3).sum() / ((usual**2).sum() or 1)))
+    cubes, squares = float((usual**3).sum()), float((usual**2).sum())
+    typical = max(structure.typical, cubes / (squares or 1))
     far = distance > _FAR * typical
+    rim = None
+    if structure.empty is not None:
+        # dark ground is empty, also where cells cover more than half
+        rim = structure.empty, float(np.percentile(clipped, 25))
     if not far.any() or far.all():
-        return _channel(low, high, float(clipped.mean()), float(clipped.std()))
+        return _channel(low, high, float(clipped.mean()), float(clipped.std()), rim)
     # debris and dead cells are several times as bright
     most = _MOST * np.median(distance[far])
     clipped = np.clip(clipped, ground - most, ground + most)
     parts = ((1 - _STRUCTURE, clipped[~far]), (_STRUCTURE, clipped[far]))
     mean = sum(share * float(part.mean()) for share, part in parts)
     square = sum(share * float(((part - mean) ** 2).mean()) for share, part in parts)
-    return _channel(low, high, mean, square**0.5)
+    return _channel(low, high, mean, square**0.5, rim)
 
 
 def _range(values: NDArray[np.float64]) -> tuple[float, float]:
@@ -166,18 +177,22 @@ def _range(values: NDArray[np.float64]) -> tuple[float, float]:
     return low, high
 
 
-def _channel(low: float, high: float, mean: float, sd: float) -> _Channel:
+def _channel(
+    low: float,
+    high: float,
+    mean: float,
+    sd: float,
+    empty: tuple[float, float] | None = None,
+) -> _Channel:
     # a constant channel carries nothing: map it to 0
-    return _Channel(low, high, mean, 1.0 if sd < 1e-6 * max(abs(mean), 1e-30) else sd)
+    sd = 1.0 if sd < 1e-6 * max(abs(mean), 1e-30) else sd
+    return _Channel(low, high, mean, sd, empty)
 
 
 def _structure(
     image: Image, planes: list[Field]
-) -> Iterator[tuple[NDArray[np.float64], float]]:
-    """Yield grey values of where a frame has structure, and how it differs typically.
-
-    Channel by channel.
-    """
+) -> Iterator[tuple[NDArray[np.float64], Structure]]:
+    """Yield grey values of where a frame has structure, channel by channel."""
     height, width = planes[0].shape
     small = height * width * len(planes) <= _ENOUGH
     # read once where it fits into memory
@@ -202,11 +217,11 @@ def _structure(
                 for view, channel in zip(views, block, strict=True):
                     view.put(z, y // SQUARE, x // SQUARE, channel)
     for number in range(image.channels):
-        places, typical = find_structure(views[number])
+        structure = find_structure(views[number])
         side, found = _BLOCK // SQUARE, []
-        for z, row, column in _spread(_blocks(places, side)):
+        for z, row, column in _spread(_blocks(structure.places, side)):
             block = read(z, row * _BLOCK, column * _BLOCK, _BLOCK)[number]
-            part = places[
+            part = structure.places[
                 z,
                 row * side : (row + 1) * side,
                 column * side : (column + 1) * side,
@@ -215,7 +230,7 @@ def _structure(
             found.append(block[chosen[: block.shape[0], : block.shape[1]]])
         values = np.concatenate(found)
         # odd, so as not to fall in step with the columns
-        yield values[:: len(values) // _PIXELS | 1].astype(np.float64), typical
+        yield values[:: len(values) // _PIXELS | 1].astype(np.float64), structure
 
 
 def _blocks(places: NDArray[np.bool_], side: int) -> NDArray[np.intp]:

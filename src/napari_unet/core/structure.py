@@ -30,6 +30,8 @@ _HALF = 0.52
 _SHARE = 1 / 10
 # A rim is this much further from the rest than the rest is wide, in nearly all squares.
 _GAP, _FEW = 0.05, 0.01
+# Straight edges have this many squares for each corner.
+_STRAIGHT = 8
 # Rows of squares that are computed with at a time.
 _ROWS, _BAND = 8, 512
 
@@ -79,29 +81,37 @@ class Overview:
             self.noise[place] = steps.reshape(shape).mean(axis=2)
 
 
-def find_structure(view: Overview) -> tuple[NDArray[np.bool_], float]:
-    """Find the squares with structure in them or near them, all if none have.
+@dataclass(frozen=True, slots=True, eq=False)
+class Structure:
+    """Where there is something to see.
 
-    An empty rim (of a mosaic, a padded or turned image) is left out.
-
-    Parameters
+    Attributes
     ----------
-    view : Overview
-
-    Returns
-    -------
     places : ndarray of bool, shape (z, rows, columns)
+        The squares with structure in them or near them, all if none have. An empty rim
+        (of a mosaic, a padded or turned image) is left out.
     typical : float
         By how much structure typically differs from its surroundings; 0 if there is
         none.
+    empty : float or None
+        Value of an empty rim with straight edges, as mosaics and padding have.
     """
+
+    places: NDArray[np.bool_]
+    typical: float
+    empty: float | None
+
+
+def find_structure(view: Overview) -> Structure:
+    """Find where a channel has structure."""
     blank = _blank(view)
     near = binary_dilation(blank, np.ones((1, 3, 3), bool)) if blank.any() else blank
-    field = np.ones_like(blank)
+    field, empty = np.ones_like(blank), None
     if blank.any() and not near.all():
         contrast = _contrast(view.mean, ~near)
         if _is_rim(view, blank, near, contrast):
             field = ~near
+            empty = float(view.low[blank][0]) if _is_straight(blank) else None
     if field.all():
         contrast = _contrast(view.mean, field)
     quiet = field & ~near
@@ -113,7 +123,7 @@ def find_structure(view: Overview) -> tuple[NDArray[np.bool_], float]:
     )
     strong = contrast[field & (contrast > _NOISE * noise)]
     if not strong.size:
-        return field, 0.0
+        return Structure(field, 0.0, empty)
     strong.sort()
     most = strong[-1]
     # much that is faint does not hide little that is clear
@@ -123,13 +133,13 @@ def find_structure(view: Overview) -> tuple[NDArray[np.bool_], float]:
     found = contrast >= strong[0]
     size = 1, 2 * _AROUND + 1, 2 * _AROUND + 1
     # nor is one speck of debris typical among cells
-    places: NDArray[np.bool_] = field & maximum_filter(found & field, size)
-    return places, float(np.median(strong))
+    places = field & maximum_filter(found & field, size).astype(bool)
+    return Structure(places, float(np.median(strong)), empty)
 
 
 def _blank(view: Overview) -> NDArray[np.bool_]:
     """Return the squares that have one value throughout, that of most such squares."""
-    flat = view.low == view.high
+    flat: NDArray[np.bool_] = view.low == view.high
     if not flat.any():
         return flat
     values, counts = np.unique(view.low[flat], return_counts=True)
@@ -161,6 +171,13 @@ def _is_rim(
     nearest = view.low[rest] if value < middle else view.high[rest]
     alike = np.abs(nearest - value) < _GAP * abs(middle - value)
     return bool(value != middle and alike.mean() < _FEW)
+
+
+def _is_straight(blank: NDArray[np.bool_]) -> bool:
+    """Tell whether the edges run along rows and columns, with a corner now and then."""
+    edges = sum(np.count_nonzero(np.diff(blank, axis=axis)) for axis in (1, 2))
+    corners = np.count_nonzero(np.diff(np.diff(blank, axis=1), axis=2))
+    return bool(edges >= _STRAIGHT * corners)
 
 
 def _contrast(

@@ -78,7 +78,7 @@ def make_example(
     field: Field,
     annotation: Annotation,
     weights: BorderWeights,
-    normalisation: Normalisation,
+    normalisation: Normalisation = "structure",
 ) -> Example:
     """Turn an annotated field into targets and weights.
 

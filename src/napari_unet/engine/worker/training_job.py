@@ -88,7 +88,7 @@ def warm_up() -> None:
     labels[4:12, 4:28], labels[14:28, 4:28] = FIRST_OBJECT, FIRST_OBJECT + 1
     labels[12:14] = BACKGROUND
     image = Image(np.zeros((32, 32), np.float32), "yx")
-    make_example(Field(image, 0, 0), Annotation(labels), BorderWeights(), "structure")
+    make_example(Field(image, 0, 0), Annotation(labels), BorderWeights())
 
 
 def _saved(job: TrainJob, event: TrainingFinished) -> ModelSaved:
