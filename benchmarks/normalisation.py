@@ -15,7 +15,6 @@ import numpy as np
 
 from benchmarks.accuracy.tasks import TASKS
 from benchmarks.accuracy.trial import trial
-from napari_unet.core.events import PredictionFinished
 from napari_unet.core.image import Image
 from napari_unet.core.instances import segment_image
 from napari_unet.core.metrics.objects import average_precision
@@ -65,9 +64,10 @@ def main() -> None:
 
 def _cells(model: Model, rule: Normalisation, image: Image) -> NDArray[np.int32]:
     card = model.card.replace(normalisation=rule)
-    *_, last = predict(replace(model, card=card), image)
-    assert isinstance(last, PredictionFinished)
-    return segment_image(Image(last.probabilities, last.axes), 2, card.segmentation)
+    found = np.zeros((2, *image.field_shape(2)), np.float32)
+    for _ in predict(replace(model, card=card), image, out=found):
+        pass
+    return segment_image(Image(found, "cyx"), 2, card.segmentation)
 
 
 if __name__ == "__main__":
