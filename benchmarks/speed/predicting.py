@@ -176,7 +176,7 @@ def _tiles(network: Network, image: NDArray[np.uint8]) -> list[Tile]:
 
 def _windows(network: Network, image: NDArray[np.uint8]) -> list[torch.Tensor]:
     field = next(Image.from_array(image).fields(2))
-    scale = measure(Image.from_array(image), 0)
+    scale = measure(Image.from_array(image), 0, network.normalisation)
     windows = (
         scale.apply(read_window(field, tile.start, tile.size))
         for tile in _tiles(network, image)

@@ -9,20 +9,54 @@ from napari_unet.core.image import Image
 from napari_unet.core.normalisation import GreyScale, check_finite, measure
 
 
-def grey(data: np.ndarray, axes: str = "yx", t: int = 0) -> np.ndarray:
+def grey(
+    data: np.ndarray, axes: str = "yx", t: int = 0, rule: Any = "structure"
+) -> np.ndarray:
     """The image as a network sees it, shape (channels, ...)."""
     image = Image(data, axes)
     planes = [f.read() for f in image.fields(2) if f.t == t]
-    return measure(image, t).apply(np.stack(planes, axis=1))[:, :, ...]
+    return measure(image, t, rule).apply(np.stack(planes, axis=1))[:, :, ...]
 
 
-def test_statistics_of_a_small_image_are_those_by_hand() -> None:
-    scale = measure(Image(np.array([[0, 2], [4, 6]], np.uint8), "yx"))
+def test_statistics_of_a_whole_frame_are_those_by_hand() -> None:
+    scale = measure(Image(np.array([[0, 2], [4, 6]], np.uint8), "yx"), 0, "frame")
     # 0.1 % of the way from the first of four sorted values to the last: 0.003 × 2
     assert scale.low == pytest.approx((0.006,))
     assert scale.high == pytest.approx((5.994,))
     assert scale.mean == pytest.approx((3.0,))
     assert scale.sd == pytest.approx((((2 * 2.994**2 + 2) / 4) ** 0.5,))
+
+
+@pytest.mark.parametrize(
+    ("shape", "cell"),
+    [
+        ((30, 30), np.s_[9:20, 8:21]),
+        ((120, 97), np.s_[50:62, 40:52]),
+        ((500, 400), np.s_[101:111, 207:217]),
+        ((500, 400), np.s_[101:181, 207:287]),
+    ],
+)
+@pytest.mark.parametrize(("ground", "bright"), [(10, 110), (110, 10)])
+def test_structure_has_one_share_whatever_it_covers(
+    shape: tuple[int, int], cell: Any, ground: int, bright: int
+) -> None:
+    data = np.full(shape, ground, np.uint8)
+    data[cell] = bright
+    scale = measure(Image(data, "yx"))
+    # four fifths of the ground, one fifth of the cell
+    assert scale.mean == pytest.approx((0.8 * ground + 0.2 * bright,))
+    assert scale.sd == pytest.approx((100 * (0.2 * 0.8) ** 0.5,))
+    assert (scale.low, scale.high) == ((10.0,), (110.0,))
+    assert scale.empty == (None,)
+
+
+def test_an_empty_rim_is_replaced() -> None:
+    scale = GreyScale(
+        low=(100, 0), high=(300, 9), mean=(200, 0), sd=(50, 1), empty=((7, 180), None)
+    )
+    block = np.array([[[7, 8, 200]], [[7, 8, 20]]], np.uint16)
+    expected = [[[-0.4, -2, 0]], [[7, 8, 9]]]
+    np.testing.assert_allclose(scale.apply(block), expected, atol=1e-6)
 
 
 def test_values_are_clipped_then_shifted_then_scaled() -> None:
@@ -39,12 +73,15 @@ def test_the_result_has_mean_0_and_deviation_1_in_each_channel() -> None:
     data = np.stack([rng.normal(5, 0.1, (60, 50)), rng.gamma(2, 900, (60, 50))]).astype(
         np.float32
     )
-    result = grey(data, "cyx")
+    result = grey(data, "cyx", rule="frame")
     np.testing.assert_allclose(result.mean(axis=(1, 2, 3)), 0, atol=1e-4)
     np.testing.assert_allclose(result.std(axis=(1, 2, 3)), 1, atol=1e-4)
 
 
-def test_copies_with_8_12_and_16_bits_give_the_same_to_rounding() -> None:
+@pytest.mark.parametrize(("rule", "times"), [("structure", 4), ("frame", 1.5)])
+def test_copies_with_8_12_and_16_bits_give_the_same_to_rounding(
+    rule: str, times: float
+) -> None:
     rng = np.random.default_rng(1)
     y, x = np.mgrid[:120, :90]
     smooth = (
@@ -52,16 +89,20 @@ def test_copies_with_8_12_and_16_bits_give_the_same_to_rounding() -> None:
     )
     bits16 = smooth.astype(np.uint16)
     bits12, bits8 = bits16 >> 4, (bits16 >> 8).astype(np.uint8)
-    reference = grey(bits16)
+    reference = grey(bits16, rule=rule)
     # half a grey value of the coarser copy, in deviations of the image
     half = 128 / float(bits16.std())
-    assert np.abs(grey(bits8) - reference).max() < 1.5 * half
-    assert np.abs(grey(bits12) - reference).max() < 1.5 * half / 16
+    assert np.abs(grey(bits8, rule=rule) - reference).max() < times * half
+    assert np.abs(grey(bits12, rule=rule) - reference).max() < times * half / 16
     # an exact multiple, here the full range of 8 bits in 16, makes no difference
     np.testing.assert_allclose(
-        grey(bits8.astype(np.uint16) * 257), grey(bits8), atol=1e-5
+        grey(bits8.astype(np.uint16) * 257, rule=rule),
+        grey(bits8, rule=rule),
+        atol=1e-5,
     )
-    np.testing.assert_allclose(grey(bits8 / 255.0), grey(bits8), atol=1e-5)
+    np.testing.assert_allclose(
+        grey(bits8 / 255.0, rule=rule), grey(bits8, rule=rule), atol=1e-5
+    )
 
 
 def test_a_few_hot_and_dead_pixels_do_not_move_the_rest() -> None:
@@ -148,20 +189,20 @@ def test_a_large_frame_is_judged_by_blocks_spread_all_over_it(
     shape: tuple[int, int, int],
 ) -> None:
     spy = Spy(shape)
-    scale = measure(Image(spy, "zyx"))
+    scale = measure(Image(spy, "zyx"), 0, "frame")
     assert spy.pixels() <= 2**22 < np.prod(shape)
     # the sum of evenly spread shares: mean 0.5 and variance 1/12 for each long axis
     long = 3 if shape[0] > 1 else 2
     assert scale.mean == pytest.approx((5000 * long,), rel=0.04)
     assert scale.sd == pytest.approx((10000 * (long / 12) ** 0.5,), rel=0.1)
     again = Spy(shape)
-    assert measure(Image(again, "zyx")) == scale
+    assert measure(Image(again, "zyx"), 0, "frame") == scale
     assert again.reads == spy.reads
 
 
 def test_blocks_end_at_the_edges_of_a_narrow_frame() -> None:
     spy = Spy((1, 40, 200_000))
-    measure(Image(spy, "zyx"))
+    measure(Image(spy, "zyx"), 0, "frame")
     for _, y, x in spy.reads:
         assert (y.start, y.stop) == (0, 40)
         assert 0 <= x.start < x.stop <= 200_000
@@ -180,6 +221,10 @@ def test_a_frame_that_is_not_large_is_read_whole_and_once() -> None:
 def test_a_few_bright_pixels_in_a_flat_image_are_kept() -> None:
     data = np.full((100, 100), 7, np.uint16)
     data[50, 50:55] = 900  # fewer than one in a thousand
-    grey = measure(Image(data, "yx")).apply(data[None])[0]
-    assert grey[50, 52] > 10
-    assert abs(grey[0, 0]) < 0.1
+    share = 5 / 10000
+    scale = measure(Image(data, "yx"), 0, "frame")
+    assert scale.mean == pytest.approx((7 + 893 * share,))
+    assert scale.sd == pytest.approx((893 * (share * (1 - share)) ** 0.5,))
+    scale = measure(Image(data, "yx"), 0, "structure")
+    assert scale.mean == pytest.approx((7 + 893 * 0.2,))
+    assert scale.sd == pytest.approx((893 * 0.4,))

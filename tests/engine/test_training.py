@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -345,6 +346,20 @@ def test_a_run_that_starts_from_a_model_begins_where_it_ended() -> None:
         for job in (again, scratch)
     ]
     assert loss[0] < 0.6 * loss[1]
+
+
+def test_the_rule_for_grey_values_is_that_of_the_weights_it_goes_on_from(
+    tmp_path: Path,
+) -> None:
+    settings = SMALL.replace(steps=1)
+    first = finished(run(settings)).model
+    assert first.card.normalisation == "structure"
+    old = replace(first, card=first.card.replace(normalisation="frame"))
+    assert finished(run(settings, start=old)).model.card.normalisation == "frame"
+    checkpoint = tmp_path / "run.checkpoint.safetensors"
+    finished(run(settings, start=old, checkpoint=checkpoint))
+    again = finished(run(settings, resume=checkpoint)).model
+    assert again.card.normalisation == "frame"
 
 
 def test_a_volume_can_be_learnt_from_a_thin_stack() -> None:

@@ -627,10 +627,12 @@ def test_loading_a_model_tells_its_card_and_the_device(
 def test_grey_values_are_measured_again_when_the_file_changes(tmp_path: Path) -> None:
     scales = Scales()
     image = stored_image(tmp_path, np.zeros((30, 30)), "yx")
-    scales.of(image)[0] = measure(image.open(), 0)
-    assert 0 in scales.of(image)
+    scales.of(image, "structure")[0] = measure(image.open())
+    assert 0 in scales.of(image, "structure")
+    # models of another rule have other values
+    assert 0 not in scales.of(image, "frame")
     os.utime(image.channels[0].path, ns=(5, 5))
-    assert 0 not in scales.of(image)
+    assert 0 not in scales.of(image, "structure")
 
 
 def test_the_work_of_a_tile_is_what_torch_counts() -> None:

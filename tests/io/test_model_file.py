@@ -78,6 +78,19 @@ def test_a_model_comes_back_bit_for_bit(table: Any, tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["a.safetensors"]
 
 
+def test_a_model_of_before_there_were_two_rules_keeps_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "old.safetensors"
+    card = MODEL.card.model_dump(mode="json")
+    assert card["normalisation"] == "structure"
+    card["normalisation"] = "clip 0.1 and 99.9 percentiles, mean 0, sd 1, per frame"
+    weights = {f"weights/{name}": np.asarray(w) for name, w in MODEL.weights.items()}
+    path.write_bytes(save(weights, metadata=header(card=json.dumps(card))))
+    model = load_model(path)
+    assert model.card.normalisation == read_card(path).normalisation == "frame"
+    save_model(model, path)
+    assert read_card(path).normalisation == "frame"
+
+
 def test_the_file_is_safetensors_with_a_json_header_for_any_reader(
     tmp_path: Path,
 ) -> None:
@@ -211,16 +224,12 @@ def test_a_file_of_a_newer_format_says_what_to_do(version: str, tmp_path: Path) 
         MODEL.card.model_dump_json().replace('"channels":2', '"channels":0'),
         MODEL.card.model_dump_json().replace('"name":', '"title":', 1),
         "[" * 100_000,
+        MODEL.card.model_dump_json().replace('"structure"', '"mean 0"'),
     ],
     ids=[
-        "none",
-        "empty",
-        "cut",
-        "list",
-        "incomplete",
-        "bad value",
-        "unknown name",
+        *("none", "empty", "cut", "list", "incomplete", "bad value", "unknown name"),
         "deep",
+        "unknown rule",
     ],
 )
 def test_a_damaged_card_is_told(card: str | None, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter
 
 from napari_unet.core.image import Image
 from napari_unet.core.instances import segment_image
@@ -62,6 +63,25 @@ def test_copies_of_other_bit_depths_give_the_same_masks() -> None:
     eight = Image(np.round((deep - low) * (255 / (high - low))).astype(np.uint8), "yx")
     np.testing.assert_array_equal(cells(sixteen, "nuclei"), expected)
     assert average_precision([cells(eight, "nuclei")], [expected], [0.9])[0] > 0.9
+
+
+@pytest.mark.parametrize("rim", [0, 80])
+def test_a_crop_and_a_mosaic_with_an_empty_rim_give_the_cells_of_the_frame(
+    rim: int,
+) -> None:
+    y, x = np.indices((500, 500))
+    disc = ((y - 250) ** 2 + (x - 240) ** 2 <= 10**2).astype(np.float32)
+    noise = np.random.default_rng(3).normal(200, 25, disc.shape)
+    frame = (gaussian_filter(disc, 1.2) * 1500 + noise).astype(np.uint16)
+    mosaic = np.full((900, 1300), rim, np.uint16)
+    mosaic[100:600, 200:700] = frame
+    views = {"frame": frame, "crop": frame[180:310, 180:300], "mosaic": mosaic}
+    found = {name: cells(Image(view, "yx"), "nuclei") for name, view in views.items()}
+    areas = {name: np.bincount(labels.ravel())[1:] for name, labels in found.items()}
+    assert len(areas["frame"]) == 1
+    assert areas["frame"] == pytest.approx(disc.sum(), rel=0.08)
+    for area in areas.values():
+        assert area == pytest.approx(areas["frame"], rel=0.05)
 
 
 def test_a_few_hot_pixels_change_nothing_elsewhere() -> None:

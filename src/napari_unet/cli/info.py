@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_unet import __version__
 from napari_unet.cli.options import MODEL_HELP, json_option, write_json
+from napari_unet.core.normalisation import RULES
 from napari_unet.io.model_file import read_card
 from napari_unet.io.starters import model_path
 
@@ -80,7 +81,7 @@ def summary(card: ModelCard) -> dict[str, Any]:
         ),
         "pixel size": card.spacing_um or "unknown",
         "assumed": " ".join(card.notes) or "nothing",
-        "normalisation": card.normalisation,
+        "normalisation": f"{card.normalisation}: {RULES[card.normalisation]}",
         "trained": f"{card.steps} steps, preset {training.preset}, budget {budget}, "
         f"seed {training.seed}, on {card.device} in {card.precision}",
         "started from": card.parent or "scratch",

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from napari_unet.core.annotations import ClassInfo
 from napari_unet.core.architecture import Architecture
+from napari_unet.core.normalisation import RULES, Normalisation
 from napari_unet.core.recipe import Training
 from napari_unet.core.settings import Segmentation, Settings
 
@@ -50,7 +51,10 @@ class ModelCard(Settings):
     name: str = "model"
     architecture: Architecture
     classes: tuple[ClassInfo, ...] = Field(description="Without the background.")
-    normalisation: str = "clip 0.1 and 99.9 percentiles, mean 0, sd 1, per frame"
+    normalisation: Normalisation = Field(
+        "structure",
+        description="Statistics of which pixels bring grey values to their range.",
+    )
     spacing_um: tuple[float, ...] | None = Field(
         None,
         description="Pixel size of the training images in micrometres, along [z,] y, x "
@@ -69,6 +73,12 @@ class ModelCard(Settings):
     precision: str = "fp32"
     versions: tuple[str, ...] = Field((), description="Packages it was made with.")
     parent: str | None = Field(None, description="Name of the model it started from.")
+
+    @field_validator("normalisation", mode="before")
+    @classmethod
+    def _rule(cls, found: Any) -> Any:
+        # as long as there was but one rule, cards had the sentence
+        return "frame" if found == RULES["frame"] else found
 
 
 @dataclass(frozen=True, slots=True, eq=False)

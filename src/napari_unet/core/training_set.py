@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from napari_unet.core.annotations import Annotation
     from napari_unet.core.image import Field
-    from napari_unet.core.normalisation import GreyScale
+    from napari_unet.core.normalisation import GreyScale, Normalisation
     from napari_unet.core.settings import BorderWeights
     from napari_unet.core.tiles import Box
 
@@ -76,7 +76,10 @@ class TrainingSet:
 
 
 def make_example(
-    field: Field, annotation: Annotation, weights: BorderWeights
+    field: Field,
+    annotation: Annotation,
+    weights: BorderWeights,
+    normalisation: Normalisation = "structure",
 ) -> Example:
     """Turn an annotated field into targets and weights.
 
@@ -86,6 +89,8 @@ def make_example(
     annotation : Annotation
         Of the field's shape.
     weights : BorderWeights
+    normalisation : {"structure", "frame"}
+        Rule for the grey values.
 
     Returns
     -------
@@ -101,9 +106,9 @@ def make_example(
             f"{field.image.name}: the image has size {field.shape}, its labels "
             f"{annotation.labels.shape}; they must be equal."
         )
-    scale = measure(field.image, field.t)
+    scale = measure(field.image, field.t, normalisation)
     if field.image.data.dtype.kind == "f":
-        # of a large frame the statistics see only a part
+        # of a large frame the statistics may see only a part
         check_finite(field.image, field.read())
     targets = annotation.targets()
     border = border_weights(

@@ -88,7 +88,12 @@ def corrected(prepared: Prepared, changes: Iterable[Change]) -> Prepared:
     for change in changes:
         before = example_of(parted, change.field)
         if before is None:
-            example = make_example(change.field, change.annotation, settings.border)
+            example = make_example(
+                change.field,
+                change.annotation,
+                settings.border,
+                state.card.normalisation,
+            )
         else:
             example = update_example(
                 before, change.annotation, change.box, settings.border

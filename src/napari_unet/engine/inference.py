@@ -90,7 +90,8 @@ def predict(
     tiles : Tiles, optional
         Output size of the tiles, in place of that of the settings.
     scales : mapping of int to GreyScale, optional
-        Normalisation of time points, where known; what is measured is put in.
+        Normalisation of time points by the rule of the model, where known; what is
+        measured is put in.
 
     Yields
     ------
@@ -133,7 +134,7 @@ def predict(
     done, total = 0, prod(lengths(region)) * len(fields)
     for number, field in enumerate(fields, start=1):
         if field.t not in scales:
-            scales[field.t] = measure(image, field.t)
+            scales[field.t] = measure(image, field.t, network.normalisation)
         run = TileRun(
             network,
             field,

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from napari_unet.core.architecture import Architecture
     from napari_unet.core.image import Image
     from napari_unet.core.model import Model
+    from napari_unet.core.normalisation import Normalisation
     from napari_unet.core.settings import Prediction
 
 Averaging = Literal["none", "dihedral"]
@@ -76,12 +77,15 @@ class Network:
     precision : {"fp32", "bf16", "fp16"}
     spacing_um : tuple of float or None
         Pixel size of the training images along ([z,] y, x), in micrometres.
+    normalisation : {"structure", "frame"}
+        Rule for the grey values that it learnt from.
     """
 
     module: UNet
     device: torch.device
     precision: Precision
     spacing_um: tuple[float, ...] | None = None
+    normalisation: Normalisation = "structure"
 
     def factors(self, image: Image, settings: Prediction) -> tuple[float, ...] | None:
         """Return by how much an image is resampled; None if it is not.
@@ -174,7 +178,10 @@ def prepare(model: Model, device: str = "auto", precision: str = "auto") -> Netw
             f"{model.card.name}: the model's weights are not those of the network that "
             "its card describes; the file is damaged."
         ) from error
-    return replace(network, spacing_um=model.card.spacing_um)
+    card = model.card
+    return replace(
+        network, spacing_um=card.spacing_um, normalisation=card.normalisation
+    )
 
 
 def frozen_copy(
@@ -182,6 +189,7 @@ def frozen_copy(
     weights: Mapping[str, Tensor],
     precision: Precision,
     spacing_um: tuple[float, ...] | None = None,
+    normalisation: Normalisation = "structure",
 ) -> Network:
     """Return a network that predicts with other weights than those being trained.
 
@@ -194,6 +202,8 @@ def frozen_copy(
     precision : {"fp32", "bf16", "fp16"}
     spacing_um : tuple of float, optional
         Pixel size that it is trained at.
+    normalisation : {"structure", "frame"}
+        Rule for the grey values that it is trained with.
 
     Returns
     -------
@@ -201,7 +211,7 @@ def frozen_copy(
     """
     copied = {name: tensor.clone() for name, tensor in weights.items()}
     network = _frozen(module.architecture, copied, precision)
-    return replace(network, spacing_um=spacing_um)
+    return replace(network, spacing_um=spacing_um, normalisation=normalisation)
 
 
 def to_tensors(weights: Mapping[str, NDArray[np.generic]]) -> dict[str, Tensor]:

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from napari_unet.core.architecture import Architecture
     from napari_unet.core.image import Field
     from napari_unet.core.model import Model
+    from napari_unet.core.normalisation import Normalisation
     from napari_unet.core.recipe import Training
     from napari_unet.core.training_set import Example, TrainingSet
     from napari_unet.engine.device import Precision
@@ -80,6 +81,7 @@ def prepare_training(
     pairs: Sequence[tuple[Field, Annotation]],
     examples: Sequence[Example],
     settings: Training,
+    normalisation: Normalisation,
     *,
     start: Model | None,
     resume: str | Path | None,
@@ -92,6 +94,8 @@ def prepare_training(
     pairs : sequence of (Field, Annotation)
     examples : sequence of Example
         What was made of each pair.
+    normalisation : {"structure", "frame"}
+        The rule that the examples were made with.
     settings, start, resume, device
         As for `train`.
 
@@ -116,6 +120,7 @@ def prepare_training(
     card = ModelCard(
         architecture=architecture,
         classes=classes,
+        normalisation=normalisation,
         spacing_um=spacing,
         notes=notes,
         training=settings,

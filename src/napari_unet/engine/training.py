@@ -31,6 +31,7 @@ from napari_unet.engine.preparation import prepare_training
 from napari_unet.engine.training_loop import TrainingLoop
 from napari_unet.engine.unpainted import Fitted, fit, parts_to_see
 from napari_unet.engine.validation import judge_part
+from napari_unet.io.model_file import read_card
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator, Sequence
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from napari_unet.core.events import Event
     from napari_unet.core.image import ArrayLike, Field
     from napari_unet.core.model import Model
+    from napari_unet.core.normalisation import Normalisation
     from napari_unet.core.tiles import Box
     from napari_unet.core.training_set import Example, TrainingSet
     from napari_unet.engine.network import Network
@@ -156,25 +158,35 @@ class TrainingRun:
         """
         if self._loop is not None:
             return
+        rule = self._rule()
         pairs: list[tuple[Field, Annotation]] = []
         examples: list[Example] = []
         for field, annotation in self._pairs:
             if annotation.labels.any() or annotation.finished is not None:
                 pairs.append((field, annotation))
                 self._known[_place(field)] = annotation
-                examples.append(make_example(*pairs[-1], self._settings.border))
+                examples.append(make_example(*pairs[-1], self._settings.border, rule))
             with self._clock.stopped():
                 yield
         prepared = prepare_training(
             pairs,
             examples,
             self._settings,
+            rule,
             start=self._start,
             resume=self._resume,
             device=self._device,
         )
         self._clock.add(prepared.state.record.seconds)
         self._loop = TrainingLoop(prepared, self._checkpoint, self._clock)
+
+    def _rule(self) -> Normalisation:
+        """Return the rule for grey values: that of weights to go on from, if any."""
+        if self._resume is not None:
+            return read_card(self._resume).normalisation
+        if self._start is not None:
+            return self._start.card.normalisation
+        return "structure"
 
     def events(self) -> Generator[Event, None, None]:
         """Train; the events are those of `train`, and `CorrectionUsed`.

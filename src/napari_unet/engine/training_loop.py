@@ -113,6 +113,7 @@ class TrainingLoop:
             self._state.mean,
             self.prepared.precision,
             self._state.card.spacing_um,
+            self._state.card.normalisation,
         )
 
     def steps(self) -> Iterator[Event]:

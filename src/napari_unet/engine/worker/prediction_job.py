@@ -73,7 +73,7 @@ def run(job: PredictJob, context: Context) -> Iterator[Event | None]:
         region=job.region,
         focus=job.focus,
         tiles=_tiles(job, network, image, context, factors),
-        scales=context.bench.scales.of(job.image),
+        scales=context.bench.scales.of(job.image, network.normalisation),
     )
     for event in _timed(steps, job, network, context, factors):
         if isinstance(event, TileDone):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from napari_unet.core.architecture import Architecture
     from napari_unet.core.model import ModelCard
-    from napari_unet.core.normalisation import GreyScale
+    from napari_unet.core.normalisation import GreyScale, Normalisation
     from napari_unet.core.settings import Prediction
     from napari_unet.core.stored import StoredImage
     from napari_unet.engine.device import Precision
@@ -108,14 +108,16 @@ class Scales:
     def __init__(self) -> None:
         self._known: dict[object, dict[int, GreyScale]] = {}
 
-    def of(self, image: StoredImage) -> MutableMapping[int, GreyScale]:
+    def of(
+        self, image: StoredImage, rule: Normalisation
+    ) -> MutableMapping[int, GreyScale]:
         """Return what is known of an image's time points, to be added to."""
         if any(channel.kind != "raw" for channel in image.channels):
             # a change deep in a zarr leaves no trace on its folder
             return {}
         files = [Path(channel.path).stat() for channel in image.channels]
         times = tuple(file.st_mtime_ns for file in files)
-        key = (image.channels, image.axes, times)
+        key = (image.channels, image.axes, times, rule)
         if key not in self._known and len(self._known) >= _IMAGES:
             del self._known[next(iter(self._known))]
         return self._known.setdefault(key, {})
