@@ -13,6 +13,7 @@ from napari_unet.core.cell_choice import choose_settings, count
 from napari_unet.core.image import Field, Image
 from napari_unet.core.recipe import Training
 from napari_unet.core.settings import Prediction
+from napari_unet.engine.guards import FEW
 from napari_unet.engine.inference import predict
 from napari_unet.engine.network import prepare
 from napari_unet.engine.training import TrainingRun, train
@@ -309,8 +310,10 @@ def test_a_model_that_sees_one_class_everywhere_is_a_problem(
         return scores + 9 * torch.eye(2)[sees].reshape(1, 2, 1, 1)
 
     monkeypatch.setattr(UNet, "forward", blind)
-    problem = finished(run()).problem or ""
-    assert f"takes everything for {name}, after 12 steps: train for longer" in problem
+    problem = finished(run(SMALL.replace(steps=FEW))).problem or ""
+    assert f"takes everything for {name}, after {FEW} steps: train for" in problem
+    # who asks for a few steps tries something out
+    assert finished(run(SMALL.replace(steps=FEW - 1))).problem is None
 
 
 def test_a_run_can_start_from_a_model_with_other_channels_and_classes() -> None:

@@ -21,6 +21,7 @@ from napari_unet.core.model import Progress, Score
 from napari_unet.engine.corrections import Corrections, corrected
 from napari_unet.engine.device import dtype, is_out_of_memory
 from napari_unet.engine.guards import (
+    FEW,
     GLANCE,
     LOOK,
     SingleClassGuard,
@@ -192,6 +193,8 @@ class TrainingLoop:
         step = self._state.record.step
         if not self.finishing and (few := too_few(step, self._settings)):
             return few
+        if step < FEW:
+            return None  # so few steps were asked for: nobody expects a model of them
         draw = self.prepared.sampler.draw
         batches = (draw(k, self._settings.batch) for k in count(step))
         only = sees_one_class(network, batches)
