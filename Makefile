@@ -11,7 +11,7 @@ SCREEN_PACKAGES := xvfb xauth libgl1 libegl1 libglx-mesa0 libgl1-mesa-dri \
   libxkbcommon-x11-0 libdbus-1-3 libxcb-cursor0 libxcb-icccm4 libxcb-image0 \
   libxcb-keysyms1 libxcb-randr0 libxcb-render-util0 libxcb-shape0 libxcb-xinerama0
 
-.PHONY: demo test test-busy lint benchmark speed interaction screenshots clean
+.PHONY: demo test test-busy lint benchmark speed interaction reliability screenshots clean
 
 demo: $(VENV)/.demo
 	$(BIN)/napari-unet demo --output demo-output
@@ -43,6 +43,10 @@ speed: $(VENV)/.test
 
 interaction: $(VENV)/.test $(VENV)/.screen
 	$(SCREEN) $(BIN)/python -m benchmarks.interaction
+
+# As root, who may mount the small disks of its part disk; no window is opened.
+reliability: $(VENV)/.test
+	$(SUDO) $(BIN)/python -m benchmarks.reliability
 
 screenshots: $(VENV)/.test $(VENV)/.screen
 	$(SCREEN) $(BIN)/python -m benchmarks.interaction.screenshots

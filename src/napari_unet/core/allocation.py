@@ -27,8 +27,6 @@ _FULL = {
     errno.EFBIG: "the file is larger than the disk allows",
     errno.EIO: "the disk fails",
 }
-# What disks answer that cannot set space aside.
-_CANNOT = {errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL, errno.ENODEV, errno.ENOSYS}
 # Bytes written at a time where they have to be written to be set aside.
 _PIECE = 2**22
 
@@ -76,7 +74,7 @@ def reserve(array: np.memmap[Any, Any], key: Any = ...) -> None:
         return  # deleted meanwhile: there is nothing to be kept
     try:
         for start, stop in _spans(target):
-            _allocate(handle, start - origin, stop - start)
+            _allocate(handle, start - origin, stop - origin)
     except OSError as error:
         raise full(error, array.filename) from error
     finally:
@@ -121,16 +119,27 @@ def _spans(view: NDArray[Any]) -> Iterator[tuple[int, int]]:
     yield start + low, start + high + view.itemsize
 
 
-def _allocate(handle: int, start: int, length: int) -> None:
-    if hasattr(os, "posix_fallocate"):
+def _allocate(handle: int, start: int, stop: int) -> None:
+    """Write what is there once more wherever the file has no space yet.
+
+    Space that is promised only (`posix_fallocate`) is not enough: a full disk of ext4
+    lacks the blocks to note that it is used now, and ends the process all the same.
+    """
+    for at, end in _holes(handle, start, stop):
+        while at < end:
+            at += os.pwrite(handle, os.pread(handle, min(_PIECE, end - at), at), at)
+
+
+def _holes(handle: int, start: int, stop: int) -> Iterator[tuple[int, int]]:
+    """Yield first and last place of each part of a file that takes no space."""
+    if not hasattr(os, "SEEK_HOLE"):
+        yield start, stop
+        return
+    while start < stop and (hole := os.lseek(handle, start, os.SEEK_HOLE)) < stop:
         try:
-            os.posix_fallocate(handle, start, length)
+            start = os.lseek(handle, hole, os.SEEK_DATA)
         except OSError as error:
-            if error.errno not in _CANNOT:
+            if error.errno != errno.ENXIO:
                 raise
-        else:
-            return
-    # what is there is written once more
-    at, stop = start, start + length
-    while at < stop:
-        at += os.pwrite(handle, os.pread(handle, min(_PIECE, stop - at), at), at)
+            start = stop  # there is no more data behind it
+        yield hole, min(start, stop)

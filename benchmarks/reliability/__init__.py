@@ -1,0 +1,1 @@
+"""The program is broken on purpose, in many ways, and what comes of it is judged."""

@@ -1,0 +1,253 @@
+"""Faults that are put into a copy of the package on purpose, each to be noticed.
+
+If the text of one is not found, the list is out of date: give it the text as it is now.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import napari_unet
+
+PACKAGE = Path(napari_unet.__file__).parent
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A change of one text.
+
+    Attributes
+    ----------
+    name : str
+        What is wrong then.
+    file : str
+        Of the package.
+    old, new : str
+        The text, which is in the file once, and what takes its place.
+    kind : str
+        The trials that must notice it.
+    trials : int
+        How many of them are enough.
+    """
+
+    name: str
+    file: str
+    old: str
+    new: str
+    kind: str
+    trials: int
+
+    def planted(self) -> str:
+        """Return the file with the fault; ValueError if the text is not there once."""
+        text = (PACKAGE / self.file).read_text(encoding="utf-8")
+        if text.count(self.old) != 1:
+            raise ValueError(
+                f"{self.file} has the text of {self.name!r} {text.count(self.old)} "
+                "times, not once: bring benchmarks/reliability/faults.py up to date."
+            )
+        return text.replace(self.old, self.new)
+
+
+FAULTS = (
+    Fault(
+        "files are written under their own name",
+        "io/atomic.py",
+        "            yield temporary\n            _move(temporary, path)\n",
+        "            yield path\n",
+        "disk.predict",
+        6,
+    ),
+    Fault(
+        "what is half written stays",
+        "io/atomic.py",
+        "            _move(temporary, path)\n    finally:\n        remove(temporary)\n",
+        "            _move(temporary, path)\n    finally:\n        pass\n",
+        "disk.predict",
+        6,
+    ),
+    Fault(
+        "large results are written under their own name",
+        "io/unfinished.py",
+        "        return self.folder / kind / target.name\n",
+        "        return target\n",
+        "kill.blocks",
+        4,
+    ),
+    Fault(
+        "a step counts before it is done",
+        "io/unfinished.py",
+        "        return self._note(step).exists()\n",
+        "        return self._note(step).parent.exists()\n",
+        "kill.blocks",
+        4,
+    ),
+    Fault(
+        "a file counts as predicted when another is",
+        "io/prediction_folder.py",
+        "if not self.target(file, k).exists())",
+        "if not self.target(file, k).parent.exists())",
+        "kill.predict",
+        6,
+    ),
+    Fault(
+        "a prediction leaves a file where it was started",
+        "cli/predict.py",
+        "    kinds = saved_kinds(options.save)\n",
+        "    Path('predict.log').touch()\n    kinds = saved_kinds(options.save)\n",
+        "kill.predict",
+        2,
+    ),
+    Fault(
+        "a resumed training forgets its step",
+        "engine/training_state.py",
+        ".validate_json(checkpoint.progress)\n",
+        ".validate_json(checkpoint.progress).replace(step=0)\n",
+        "kill.train",
+        8,
+    ),
+    Fault(
+        "a resumed training forgets its optimiser",
+        "engine/training_state.py",
+        '{"state": state, "param_groups": groups}',
+        '{"state": {}, "param_groups": groups}',
+        "kill.train",
+        8,
+    ),
+    Fault(
+        "checkpoints are rare",
+        "engine/training_loop.py",
+        "_CHECKPOINT_SECONDS = 20.0\n",
+        "_CHECKPOINT_SECONDS = 200.0\n",
+        "kill.train",
+        8,
+    ),
+    Fault(
+        "a training that is ended writes no checkpoint",
+        "engine/training.py",
+        "            loop.write_checkpoint()\n            raise\n",
+        "            raise\n",
+        "kill.stop",
+        8,
+    ),
+    Fault(
+        "strokes are not written",
+        "session/project/annotation_file.py",
+        "            target[...] = values\n",
+        "            pass\n",
+        "kill.strokes",
+        2,
+    ),
+    Fault(
+        "nobody notes which slices are painted",
+        "session/project/annotation_file.py",
+        "        self._note(t, z, values)\n        self._reserve(t, z, box)\n",
+        "        self._reserve(t, z, box)\n",
+        "kill.strokes",
+        2,
+    ),
+    Fault(
+        "strokes in other slices are not followed",
+        "session/annotating/edits.py",
+        "        layer.events.paint.connect(self._on_paint)\n",
+        "",
+        "kill.strokes",
+        10,
+    ),
+    Fault(
+        "no room is set aside for strokes",
+        "session/project/annotation_file.py",
+        "        self._note(t, z, values)\n        self._reserve(t, z, box)\n",
+        "        self._note(t, z, values)\n",
+        "disk.strokes",
+        6,
+    ),
+    Fault(
+        "nobody hears of a dead worker",
+        "session/worker/client.py",
+        "        self.died.emit(Death(lane",
+        "        str(Death(lane",
+        "kill.worker",
+        2,
+    ),
+    Fault(
+        "a worker stays when napari is gone",
+        "engine/worker/desk.py",
+        "        timer.start()\n        self.close()\n",
+        "",
+        "kill.napari",
+        1,
+    ),
+    Fault(
+        "one damaged project hides the others",
+        "session/project/recovery.py",
+        "        with suppress(OSError, ValueError):\n            kept = ",
+        "        with suppress(OSError):\n            kept = ",
+        "mutate.project",
+        12,
+    ),
+    Fault(
+        "a project may be open twice",
+        "session/project/recovery.py",
+        "            held.acquire()\n",
+        "            pass\n",
+        "kill.beside",
+        1,
+    ),
+    Fault(
+        "damaged model files end in a traceback",
+        "io/model_file.py",
+        "    except (SafetensorError, OSError) as error:\n",
+        "    except OSError as error:\n",
+        "mutate.model",
+        12,
+    ),
+    Fault(
+        "damaged images end in a traceback",
+        "io/images.py",
+        "    except Exception as error:\n",
+        "    except ValueError as error:\n",
+        "mutate.tiff",
+        40,
+    ),
+    Fault(
+        "images with numbers that are not finite are predicted",
+        "engine/file_prediction.py",
+        "        check_finite(image)\n",
+        "",
+        "mutate.wild",
+        4,
+    ),
+    Fault(
+        "bad values end in a traceback",
+        "cli/main.py",
+        "    except (ValueError, OSError, MemoryError) as error:\n",
+        "    except (OSError, MemoryError) as error:\n",
+        "options.bad",
+        30,
+    ),
+    Fault(
+        "settings may be infinite",
+        "core/settings.py",
+        "allow_inf_nan=False",
+        "allow_inf_nan=True",
+        "options.bad",
+        150,
+    ),
+    Fault(
+        "scratch stays when napari is closed",
+        "session/workspace.py",
+        "        shutil.rmtree(self.scratch, ignore_errors=True)\n",
+        "",
+        "soak.session",
+        1,
+    ),
+    Fault(
+        "results that were removed stay on the disk",
+        "session/prediction/result_files.py",
+        "        Path(file.path).unlink(missing_ok=True)\n",
+        "        pass\n",
+        "soak.session",
+        1,
+    ),
+)
