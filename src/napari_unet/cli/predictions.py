@@ -12,7 +12,7 @@ import numpy as np
 from napari_unet.cli.labels import read_named
 from napari_unet.core.annotations import BACKGROUND
 from napari_unet.core.image import Image
-from napari_unet.core.labelmap import distinct
+from napari_unet.core.label_ids import distinct
 from napari_unet.core.meaning import UnclearLabelsError
 from napari_unet.core.pairing import annotations_of, kind_of
 from napari_unet.io.images import read_image

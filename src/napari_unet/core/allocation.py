@@ -27,6 +27,8 @@ _FULL = {
     errno.EFBIG: "the file is larger than the disk allows",
     errno.EIO: "the disk fails",
 }
+# What disks answer that cannot set space aside.
+_CANNOT = {errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL, errno.ENODEV, errno.ENOSYS}
 # Bytes written at a time where they have to be written to be set aside.
 _PIECE = 2**22
 
@@ -120,26 +122,19 @@ def _spans(view: NDArray[Any]) -> Iterator[tuple[int, int]]:
 
 
 def _allocate(handle: int, start: int, stop: int) -> None:
-    """Write what is there once more wherever the file has no space yet.
-
-    Space that is promised only (`posix_fallocate`) is not enough: a full disk of ext4
-    lacks the blocks to note that it is used now, and ends the process all the same.
-    """
-    for at, end in _holes(handle, start, stop):
-        while at < end:
-            at += os.pwrite(handle, os.pread(handle, min(_PIECE, end - at), at), at)
-
-
-def _holes(handle: int, start: int, stop: int) -> Iterator[tuple[int, int]]:
-    """Yield first and last place of each part of a file that takes no space."""
-    if not hasattr(os, "SEEK_HOLE"):
-        yield start, stop
-        return
-    while start < stop and (hole := os.lseek(handle, start, os.SEEK_HOLE)) < stop:
+    # A map is written in whole pages, of which one may be several blocks of the disk.
+    page = mmap.PAGESIZE
+    start = start // page * page
+    stop = min(-(-stop // page) * page, os.fstat(handle).st_size)
+    if hasattr(os, "posix_fallocate"):
         try:
-            start = os.lseek(handle, hole, os.SEEK_DATA)
+            os.posix_fallocate(handle, start, stop - start)
         except OSError as error:
-            if error.errno != errno.ENXIO:
+            if error.errno not in _CANNOT:
                 raise
-            start = stop  # there is no more data behind it
-        yield hole, min(start, stop)
+        else:
+            return
+    # what is there is written once more
+    while start < stop:
+        size = min(_PIECE, stop - start)
+        start += os.pwrite(handle, os.pread(handle, size, start), start)

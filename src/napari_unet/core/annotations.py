@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from pydantic import Field
 
-from napari_unet.core.labelmap import distinct, places
+from napari_unet.core.label_ids import distinct, places
 from napari_unet.core.settings import Settings
 
 if TYPE_CHECKING:

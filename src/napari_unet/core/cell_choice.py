@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_unet.core.instances import segment_instances
-from napari_unet.core.labelmap import at_edge, mostly_within, numbered, sizes
+from napari_unet.core.label_ids import numbered
+from napari_unet.core.labelmap import at_edge, mostly_within, sizes
 from napari_unet.core.metrics.objects import average_precision
 from napari_unet.core.settings import Segmentation
 

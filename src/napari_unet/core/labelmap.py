@@ -15,9 +15,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-# A table of so many ids is small, whatever the size of the image.
-_TABLE = 2**16
-
 
 def sizes(cells: NDArray[np.integer]) -> NDArray[np.int64]:
     """Count the pixels of each id.
@@ -35,83 +32,6 @@ def sizes(cells: NDArray[np.integer]) -> NDArray[np.int64]:
     counts = np.zeros(int(flat.max(initial=0)) + 1, np.int64)
     _tally(flat, counts)
     return counts
-
-
-def distinct(labels: NDArray[np.integer]) -> NDArray[np.integer]:
-    """Find the ids that occur, in time and memory of the image and not of the ids.
-
-    Parameters
-    ----------
-    labels : ndarray of int or bool, any shape
-        0 and up.
-
-    Returns
-    -------
-    ndarray of int64 or uint64, shape (ids,)
-        Ascending, with 0 if it occurs.
-    """
-    flat = _numbers(labels).reshape(-1)
-    top = int(flat.max(initial=0))
-    if top > max(flat.size, _TABLE):
-        return np.unique(flat).astype(np.uint64)
-    found = np.zeros(top + 1, bool)
-    found[flat] = True
-    return np.flatnonzero(found)
-
-
-def places(ids: NDArray[np.integer], labels: NDArray[np.integer]) -> NDArray[np.intp]:
-    """Look up where the id of each pixel stands among ascending ids.
-
-    Parameters
-    ----------
-    ids : ndarray of int, shape (ids,)
-        As from `distinct`: all that occur, possibly more.
-    labels : ndarray of int or bool, any shape
-
-    Returns
-    -------
-    ndarray of intp, shape of `labels`
-    """
-    labels = _numbers(labels)
-    top = int(ids[-1]) if ids.size else 0
-    if top > max(labels.size, _TABLE):
-        return np.searchsorted(ids.astype(np.uint64), labels.astype(np.uint64))
-    table = np.zeros(top + 1, np.intp)
-    table[ids] = np.arange(ids.size)
-    return np.asarray(table[labels])
-
-
-def numbered(
-    images: Sequence[NDArray[np.integer]], first: int = 1
-) -> list[NDArray[np.int32]]:
-    """Number the ids of images that belong together anew, without gaps.
-
-    Ids are names: other tools choose them anywhere below 2^32. What is a table by id
-    later on has to be as small as the number of cells.
-
-    Parameters
-    ----------
-    images : sequence of ndarray of int or bool, any shapes
-        0 and up. The same id is the same cell in all.
-    first : int
-        Lowest new id; values below it mean something else and stay.
-
-    Returns
-    -------
-    list of ndarray of int32
-        Ids `first`, `first` + 1, … in the order of the old ones.
-    """
-    below = np.arange(first, dtype=np.uint64)
-    each = [distinct(image).astype(np.uint64) for image in images]
-    ids = np.unique(np.concatenate([below, *each]))
-    return [places(ids, image).astype(np.int32) for image in images]
-
-
-def pixel_counts(labels: NDArray[np.integer]) -> NDArray[np.int64]:
-    """Count the pixels of each id above 0 that occurs, in the order of the ids."""
-    ids = distinct(labels)
-    counts = np.bincount(places(ids, labels).reshape(-1), minlength=ids.size)
-    return counts[ids > 0]
 
 
 def mostly_within(
@@ -205,11 +125,6 @@ def at_edge(cells: NDArray[np.integer]) -> NDArray[np.bool_]:
         if size > 1:
             touching[np.take(cells, [0, size - 1], axis)] = True
     return touching
-
-
-def _numbers(labels: NDArray[np.integer]) -> NDArray[np.integer]:
-    """Return what can index a table: to numpy booleans are a mask."""
-    return labels.view(np.uint8) if labels.dtype == bool else labels
 
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]

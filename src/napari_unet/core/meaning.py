@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from napari_unet.core.annotations import BACKGROUND, MAX_CLASSES
-from napari_unet.core.labelmap import distinct
+from napari_unet.core.label_ids import distinct
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

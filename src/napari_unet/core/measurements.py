@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_unet.core.labelmap import at_edge, distinct, numbered
+from napari_unet.core.label_ids import distinct, numbered
+from napari_unet.core.labelmap import at_edge
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from napari_unet.core.annotations import FIRST_OBJECT, MAX_CLASSES, Annotation
 from napari_unet.core.conversion import convert, whole_numbers
 from napari_unet.core.image import Image
-from napari_unet.core.labelmap import numbered
+from napari_unet.core.label_ids import numbered
 from napari_unet.core.meaning import check_no_grey_levels, guess
 
 if TYPE_CHECKING:

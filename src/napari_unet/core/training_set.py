@@ -10,7 +10,7 @@ import numpy as np
 
 from napari_unet.core.annotations import IGNORED
 from napari_unet.core.held_out import cheapest_part
-from napari_unet.core.labelmap import pixel_counts
+from napari_unet.core.label_ids import pixel_counts
 from napari_unet.core.normalisation import check_finite, measure
 from napari_unet.core.weights import border_weights, reach
 

@@ -10,7 +10,7 @@ import numpy as np
 from napari_unet.core.annotations import FIRST_OBJECT, UNKNOWN, Kind
 from napari_unet.core.conversion import convert, from_polygons, whole_numbers
 from napari_unet.core.image import Image
-from napari_unet.core.labelmap import numbered
+from napari_unet.core.label_ids import numbered
 from napari_unet.core.meaning import UnclearLabelsError, check_no_grey_levels, guess
 from napari_unet.session.project.record import PALETTE, ProjectClass
 

@@ -74,12 +74,15 @@ class PlacesLog:
 
     def _append(self, line: str) -> None:
         text = f"{line}\n".encode("ascii")
-        with self._path.open("ab", buffering=0) as file:
-            size = file.tell()
-            if file.write(text) != len(text):
-                # the next line would go on in the middle of this one
-                file.truncate(size)
-                raise full(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), self._path)
+        try:
+            with self._path.open("ab", buffering=0) as file:
+                size = file.tell()
+                if file.write(text) != len(text):
+                    # the next line would go on in the middle of this one
+                    file.truncate(size)
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError as error:
+            raise full(error, self._path) from error
 
 
 def read_places(
