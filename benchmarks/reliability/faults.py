@@ -117,7 +117,7 @@ FAULTS = (
     Fault(
         "checkpoints are rare",
         "engine/training_loop.py",
-        "_CHECKPOINT_SECONDS = 20.0\n",
+        "_CHECKPOINT_SECONDS = 12.0\n",
         "_CHECKPOINT_SECONDS = 200.0\n",
         "kill.train",
         8,

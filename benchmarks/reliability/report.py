@@ -51,7 +51,8 @@ _HEAD = """\
   was never killed (same machine, budget in steps).
 - **A file with the name of a result is complete.** The same command again does what
   is missing and gives the bits of an undisturbed run; a large image goes on at the
-  block that was at work.
+  block that was at work. Half-written files, under hidden names, are removed by the
+  first run that comes a day later.
 - **A full disk is told in one sentence.** napari lives on, and saves when there is
   room.
 - **A damaged or hostile file is refused in one sentence, or gives a whole result.**

@@ -298,8 +298,9 @@ def run(
         with suppress(OSError):
             os.killpg(pid, signal.SIGKILL)
     code = os.waitstatus_to_exitcode(done[1])
-    words = log.read_text(errors="replace")
-    log.unlink()
+    # a kill may come before the first word
+    words = log.read_text(errors="replace") if log.exists() else ""
+    log.unlink(missing_ok=True)
     lines = [line for line in words.splitlines() if line.startswith("FAULT\t")]
     told = [tuple(line.split("\t", 2)[1:]) for line in lines]
     killed = code == -signal.SIGKILL and not timed_out

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from napari_unet.io.images import read_image
-from napari_unet.io.unfinished import Unfinished
+from napari_unet.io.unfinished import Unfinished, discard_leavings
 
 MADE = {"model": "a", "tile": 3, "sizes": (1, 2)}
 
@@ -114,3 +114,22 @@ def test_work_that_fails_before_its_first_step_leaves_nothing(tmp_path):
     with pytest.raises(OSError, match="cannot"), Unfinished(folder, MADE) as work:
         fail_after_a_step(work)
     assert (folder / "done" / "one").exists()
+
+
+def test_what_a_kill_leaves_behind_finished_work_goes(tmp_path):
+    target = tmp_path / "image.zarr"
+    folder = tmp_path / "unfinished" / "image"
+    with Unfinished(folder, MADE) as work:
+        work.array("one", target, (2, 2), "yx", np.uint8)
+        # zarr writes a chunk under another name first
+        (folder / "one" / "image.zarr" / "0" / "c.6f2.partial").write_bytes(b"half")
+        work.publish({"one": target})
+    assert not list(target.rglob("*.partial"))
+    with Unfinished(folder, MADE) as work:
+        work.done("one")
+    discard_leavings(folder)
+    assert [p.name for p in tmp_path.iterdir()] == ["image.zarr"]
+    folder.mkdir(parents=True)
+    (folder / "mine.txt").touch()
+    discard_leavings(folder)
+    assert (folder / "mine.txt").exists()

@@ -17,6 +17,8 @@ import pytest
 import tifffile
 from napari.components import ViewerModel
 
+from example_models import cropping_model
+from napari_unet.io.model_file import save_model
 from napari_unet.session.annotating.edits import EditStream
 from napari_unet.session.project import record as project_module
 from napari_unet.session.project import saving
@@ -715,7 +717,7 @@ class TestSavedFolder:
         for name in ("one.tif", "two.tif"):
             (pictures / name).write_bytes(b"pixels")
         outside = tmp_path / "outside.safetensors"
-        outside.write_bytes(b"outside")
+        save_model(cropping_model(), outside)
         (store.run_folder / "run.safetensors").write_bytes(b"run")
         sources = tuple(
             ImageSource(path=str(pictures / name)) for name in ("one.tif", "two.tif")
@@ -723,7 +725,9 @@ class TestSavedFolder:
         first = image("a", sources=sources, class_of={7: 1}, spacing_um=(2, 1, 1))
         flat = image("b", name="cells a", axes="yx", shape=(8, 10))
         project = store.project.with_image(first).with_image(flat)
-        models = ("models/run.safetensors", str(outside))
+        letter = tmp_path / "letter.safetensors"
+        letter.write_text("private")
+        models = ("models/run.safetensors", str(outside), str(letter))
         store.update(project.replace(models=models, start=str(outside)))
         paint(store, 2, 3, 4, 70_000)
         store.annotation("b").write(0, 0, WHOLE, plane(1))
@@ -750,7 +754,9 @@ class TestSavedFolder:
         store.close()
         elsewhere = saved.parents[1] / "elsewhere"
         saved.parent.rename(elsewhere)
-        (elsewhere.parent / "outside.safetensors").unlink()
+        outside = elsewhere.parent / "outside.safetensors"
+        content = outside.read_bytes()
+        outside.unlink()
         monkeypatch.setenv("NAPARI_UNET_HOME", str(elsewhere / "home"))
         opened = ProjectStore.open(elsewhere / "saved")
         assert opened.folder.parent == default_root()
@@ -766,7 +772,13 @@ class TestSavedFolder:
         assert opened.project.classes == store.project.classes
         assert opened.project.image("a").class_of == {7: 1}
         models = [opened.folder / model for model in opened.project.models]
-        assert [model.read_bytes() for model in models] == [b"run", b"outside"]
+        assert [model.read_bytes() for model in models] == [b"run", content]
+        # what is no model is handed on to nobody
+        sent = (elsewhere / "saved" / "models").iterdir()
+        assert sorted(f.name for f in sent) == [
+            "outside.safetensors",
+            "run.safetensors",
+        ]
         assert opened.project.start == "models/outside.safetensors"
 
     def test_opened_again_it_has_what_was_done_in_it(self, saved: Path) -> None:

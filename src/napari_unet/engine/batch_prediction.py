@@ -67,7 +67,7 @@ def predict_files(
     predictor.folder.check_targets(files)
     with predictor.folder.claimed(predictor.makes(axes)):
         left = deque(enumerate(files, start=1))
-        put_off = done = failed = made = 0
+        put_off = done = failed = 0
         while left:
             number, file = left.popleft()
             yield FileBegun(str(file), number, len(files))
@@ -77,7 +77,6 @@ def predict_files(
                 with closing(steps):
                     for event in steps:
                         if isinstance(event, FilePredicted):
-                            made += not event.there
                             event = replace(event, progress=(done + 1) / len(files))
                         yield event
             except Busy:
@@ -96,7 +95,7 @@ def predict_files(
                 failed += 1
                 told = _named(problem, file)
                 yield FilePredicted(str(file), 0, done / len(files), told)
-        if made and not failed:
+        if not failed:
             predictor.note()
 
 

@@ -18,7 +18,7 @@ from napari_unet.io.export import write_labels, write_probabilities
 from napari_unet.io.images import check_finite, read_image
 from napari_unet.io.names import split_number
 from napari_unet.io.provenance import Provenance, content_stamp
-from napari_unet.io.unfinished import Unfinished
+from napari_unet.io.unfinished import Unfinished, discard_leavings
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -108,6 +108,7 @@ class FilePredictor:
             made = self._provenance(file, axes)
             kinds = self.folder.missing(file, made, overwrite=overwrite)
             if not kinds:
+                discard_leavings(self.folder.unfinished(file))
                 yield FilePredicted(str(file), 0, 1.0, there=True)
                 return
             image = read_image(file, axes)

@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 
 _WARM_UP = 20
 _VALIDATIONS = 10
-_CHECKPOINT_SECONDS = 20.0
+_CHECKPOINT_SECONDS = 12.0
 # A prediction takes about a third of a step with as many pixels; then there are cells.
 _SEEING = 0.6
 # For each pixel held out, to find cells in it in some ways and to compare them.

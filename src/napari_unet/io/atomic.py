@@ -246,6 +246,15 @@ def _rename(temporary: Path, path: Path) -> None:
     remove(aside)
 
 
+def remove_at_once(path: Path) -> None:
+    """Remove a folder; a kill meanwhile leaves a stray, and no part of it in place."""
+    stray = path.with_name(f".napari-unet-{uuid4().hex}.old")
+    with suppress(OSError):
+        os.replace(path, stray)
+        path = stray
+    remove(path)
+
+
 def remove_strays(folder: Path, age_s: float = _STRAY_S) -> None:
     """Remove what writers that were killed left half-written in a folder.
 

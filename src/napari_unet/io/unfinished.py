@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from napari_unet.io.atomic import atomic, explained, make_folder, move, remove
+from napari_unet.io.atomic import (
+    atomic,
+    explained,
+    make_folder,
+    move,
+    remove,
+    remove_at_once,
+)
 from napari_unet.io.ome_zarr import (
     CHUNK,
     check_replaceable,
@@ -152,11 +159,13 @@ class Unfinished:
         """
         for kind in targets:
             self.done(f"complete-{kind}")
-        for other in self.folder.iterdir():
+        for other in list(self.folder.iterdir()):
             if other.is_dir() and other.name not in {"done", *targets}:
-                remove(other)
+                remove_at_once(other)
         for kind, target in targets.items():
             if self._path(kind, target).exists():
+                for half in self._path(kind, target).rglob("*.partial"):
+                    remove(half)  # a chunk that zarr was writing when a kill came
                 target.parent.mkdir(parents=True, exist_ok=True)
                 move(self._path(kind, target), target)
         discard(self.folder)
@@ -165,11 +174,8 @@ class Unfinished:
         """Return the record of what is in the folder, None if it is not there."""
         if not self.folder.exists():
             return None
-        try:
-            found = json.loads((self.folder / _RECORD).read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError):
-            found = None
-        if not isinstance(found, dict) or _MADE_FROM not in found:
+        found = _record(self.folder)
+        if found is None:
             raise FileExistsError(
                 f"{self.folder}: is in the way and is no unfinished work of "
                 "napari-unet, so it is not removed; move it away or use another folder."
@@ -231,6 +237,21 @@ class LargeArray:
 
 def discard(folder: Path) -> None:
     """Remove what is left of unfinished work, and the folder around it if empty."""
-    remove(folder)
+    remove_at_once(folder)
     with suppress(OSError):
         folder.parent.rmdir()
+
+
+def discard_leavings(folder: Path) -> None:
+    """Remove what a kill left of work whose outputs are all there, and only that."""
+    if folder.exists() and _record(folder) is not None:
+        discard(folder)
+
+
+def _record(folder: Path) -> dict[str, Any] | None:
+    """Return what a folder says of itself, None if it is none of ours."""
+    try:
+        found = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) and _MADE_FROM in found else None

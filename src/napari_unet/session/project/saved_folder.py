@@ -20,6 +20,7 @@ from napari_unet.core.image import AXES
 from napari_unet.io.atomic import atomic, remove_strays
 from napari_unet.io.export import write_labels
 from napari_unet.io.images import read_labels
+from napari_unet.io.model_file import read_card
 from napari_unet.io.records import is_real_folder, private_folder
 from napari_unet.session.project.annotation_file import AnnotationFile
 from napari_unet.session.project.image_paths import relative, resolved
@@ -183,7 +184,9 @@ def _copy_models(project: Project, source: Path, folder: Path) -> dict[str, Any]
     copied: dict[str, str] = {}
     own = sorted(p for p in (source / MODELS).glob("*") if not p.name.startswith("."))
     named = [source / model for model in project.models]
-    for path in (*own, *(p for p in named if p not in own)):
+    # a record can name any file of this person's: only models are handed on
+    others = [p for p in named if p not in own and _is_model(p)]
+    for path in (*own, *others):
         # a link in the project leads to what is not part of it
         if path.is_file() and not (path in own and path.is_symlink()):
             name = _unused(path.name, [Path(c).name for c in copied.values()])
@@ -196,6 +199,14 @@ def _copy_models(project: Project, source: Path, folder: Path) -> dict[str, Any]
     if project.start is not None:
         fields["start"] = copied.get(str(source / project.start), project.start)
     return fields
+
+
+def _is_model(path: Path) -> bool:
+    try:
+        read_card(path)
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def _plain(name: str) -> str:
