@@ -102,6 +102,12 @@ def run(options: argparse.Namespace) -> int:
     check_writable(options.output)
     checkpoint = checkpoint_of(options.output)
     pairing = pair_files([options.images], [options.labels], options.pair_by)
+    for image, label in pairing.pairs:
+        if image.resolve() == label.resolve():
+            raise ValueError(
+                f"{image}: is named as image and as labels; name the labels alone, as "
+                "in 'folder/*_mask*'."
+            )
     check_separate(options.output, pairing.files)
     check_separate(checkpoint, pairing.files)
     if options.json not in (None, "-"):
