@@ -159,7 +159,7 @@ def _is_probability(image: Image, what: str | None) -> bool:
         return True
     if image.data.dtype.kind != "f":
         return False
-    values = np.asarray(image.data[...])
+    values = image.read()
     return bool((values != np.floor(values)).any())
 
 
@@ -168,8 +168,8 @@ def _labels(image: Image) -> Image:
         if image.data.dtype.kind != "f":
             return image
         # one channel is the probability of object
-        return replace(image, data=np.asarray(image.data[...]) > 0.5)
-    values = np.asarray(image.data[...])
+        return replace(image, data=image.read() > 0.5)
+    values = image.read()
     most = values.argmax(axis=image.axes.index("c")).astype(np.uint8)
     axes = image.axes.replace("c", "")
     return Image(most, axes, image.spacing_um, image.name)

@@ -10,6 +10,7 @@ from napari_unet.core.conversion import convert, whole_numbers
 from napari_unet.core.image import Image
 from napari_unet.core.labelmap import numbered
 from napari_unet.core.meaning import check_no_grey_levels, guess
+from napari_unet.core.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -182,4 +183,6 @@ def _named(name: str) -> Iterator[None]:
     try:
         yield
     except ValueError as error:
+        if str(error).startswith(f"{printable(name)}: "):
+            raise  # of a file that cannot be read
         raise type(error)(f"{name}: {error}") from error

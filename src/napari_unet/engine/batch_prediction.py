@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from napari_unet.core.events import FileBegun, FilePredicted, FileWaits
 from napari_unet.core.settings import explain
+from napari_unet.core.text import printable
 from napari_unet.io.claims import Busy
 from napari_unet.io.names import image_name
 from napari_unet.io.prediction_folder import each_once
@@ -101,6 +102,6 @@ def predict_files(
 
 def _named(problem: str, file: Path) -> str:
     """Return a sentence that names the file it is about."""
-    if str(file) in problem or image_name(file) in problem:
+    if str(file) in problem:
         return problem
-    return f"{file}: {problem}"
+    return f"{file}: {problem.removeprefix(f'{printable(image_name(file))}: ')}"

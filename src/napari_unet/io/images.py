@@ -144,7 +144,7 @@ def read_labels(path: str | Path, axes: str | None = None) -> Image:
     image = _decode(path).image(image_name(path), axes, labels=True)
     if image.data.dtype.kind == "u" and "c" not in image.axes:
         return image  # nothing can be wrong, so it may stay on disk
-    labels = np.asarray(image.data[...])
+    labels = image.read()
     if "c" in image.axes:
         labels = _one_channel(labels, image)
     return replace(
