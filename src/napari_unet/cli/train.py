@@ -26,7 +26,7 @@ from napari_unet.core.recipe import PRESETS, Augmentation, Training
 from napari_unet.core.settings import BorderWeights, Prediction
 from napari_unet.io.atomic import check_separate, check_writable
 from napari_unet.io.images import read_image
-from napari_unet.io.model_file import SUFFIX, load_model, save_model
+from napari_unet.io.model_file import SUFFIX, check_replaceable, load_model, save_model
 from napari_unet.io.starters import model_path
 
 if TYPE_CHECKING:
@@ -110,6 +110,8 @@ def run(options: argparse.Namespace) -> int:
             )
     check_separate(options.output, pairing.files)
     check_separate(checkpoint, pairing.files)
+    for file in (options.output, checkpoint):
+        check_replaceable(file)
     if options.json not in (None, "-"):
         outputs = (options.output, checkpoint)
         check_separate(options.json, (*pairing.files, *outputs))

@@ -194,6 +194,10 @@ def _expand(given: str | Path) -> list[Path]:
     matches = [Path(match) for match in glob(glob_pattern(given), recursive=True)]
     images = sorted(filter(_is_image, matches), key=_natural)
     if not images:
+        # glob passes over a folder that must not be listed
+        folder = next(f for f in path.parents if not has_magic(str(f)) or f.exists())
+        if folder.is_dir():
+            next(folder.iterdir(), None)
         raise FileNotFoundError(f"{printable(given)}: no image matches ({_formats()}).")
     return images
 

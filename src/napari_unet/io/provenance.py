@@ -102,6 +102,21 @@ def read_provenance(path: Path) -> Provenance | None:
         return None
 
 
+def check_ours(target: Path) -> None:
+    """Refuse to replace what is no result of this program.
+
+    Raises
+    ------
+    FileExistsError
+        Something is there that does not tell that it is one.
+    """
+    if (target.exists() or target.is_symlink()) and read_provenance(target) is None:
+        raise FileExistsError(
+            f"{target}: is there already and does not tell that napari-unet made it, "
+            "so it is not replaced; move it away or write to another place."
+        )
+
+
 def content_stamp(path: Path) -> str:
     """Return a short text that is the same for the same content only.
 
