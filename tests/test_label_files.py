@@ -132,7 +132,7 @@ def test_inputs_are_never_written_over(
         ["evaluate", images / "a.tif", labels / "a.tif", "--json", labels / "a.tif"],
     ):
         assert main([str(part) for part in command]) == 1, command
-        assert "what is read" in capsys.readouterr().err
+        assert "replaced" in capsys.readouterr().err
         assert {f: f.read_bytes() for f in before} == before
         assert not model.exists()
 

@@ -204,7 +204,8 @@ class Evaluation:
         for prediction, mask in zip(predictions.images, self._masks, strict=True):
             _check_sizes(prediction, mask, self._ndim)
         self.record += pairing.record("prediction", "truth")
-        meaning = predictions.kind(self.kind, wants)
+        classes = len(self._known[0].classes)
+        meaning = predictions.kind(self.kind, wants, classes)
         if source.what is None and wants != "probability":
             self._note(f"predictions: {MEANINGS[meaning]} (guessed).")
         for note in notes_of(predictions.images):

@@ -93,16 +93,18 @@ class Predictions:
         self._ndim = ndim
         self._labels: list[Image] | None = None
 
-    def kind(self, truth: Kind, wants: Wants) -> Kind:
+    def kind(self, truth: Kind, wants: Wants, classes: int) -> Kind:
         """Tell what values mean: as the folder says, or else as of any masks.
 
         Where masks leave it open they are ids, or classes if those of the truth are.
+        Classes are not above the number of those of the truth, if they can be ids.
         """
         if self.what == "instances":
             return "instances"
         if self.what is not None:
             return "semantic" if len(self.values()) > 1 else "binary"
-        if truth == "semantic" and wants == "classes":
+        of_classes = truth == "semantic" and wants == "classes"
+        if of_classes and max(self.values(), default=0) <= classes:
             return truth
         try:
             return kind_of(self.labels())

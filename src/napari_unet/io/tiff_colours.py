@@ -28,6 +28,8 @@ _FOREIGN = {
     _PHOTOMETRIC.LOGL: "LogL",
     _PHOTOMETRIC.LOGLUV: "LogLuv",
 }
+# Writes booleans as white on 0 unless it is told otherwise, as nobody does of a mask.
+_TIFFFILE = "tifffile.py"
 # tifffile converts these colours when it decodes them.
 _JPEG = {"OJPEG", "JPEG", "ALT_JPEG", "JPEG_2000_LOSSY", "APERIO_JP2000_YCBC", "WEBP"}
 
@@ -37,6 +39,9 @@ def with_meaning(pixels: Pixels, series: Any) -> Pixels:
     page = series.keyframe
     kind = page.photometric
     if kind == _PHOTOMETRIC.MINISWHITE:
+        if page.bitspersample == 1 and page.software == _TIFFFILE:
+            note = "its header calls 1 black, as tifffile's do of any mask: 1 is read."
+            return replace(pixels, notes=(*pixels.notes, note))
         note = "it is stored with white as 0: read inverted, as it is shown."
         data = _inverted(np.asarray(pixels.data), page.bitspersample)
         return replace(pixels, data=data, notes=(*pixels.notes, note))
