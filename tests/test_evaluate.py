@@ -12,6 +12,7 @@ import tifffile
 from napari_unet.cli.evaluate import evaluate
 from napari_unet.cli.main import main
 from napari_unet.io.export import write_labels, write_probabilities
+from napari_unet.io.provenance import Provenance
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -261,3 +262,22 @@ def test_a_mask_of_booleans_is_a_mask(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "t" / "a.tif", CELLS > 0)
     scores = evaluate(predicted, [tmp_path / "t"], ["iou", "ap"])
     assert scores["iou"] == scores["ap@0.5"] == 1.0
+
+
+@pytest.mark.parametrize("names", ["a b", "a b.zarr", "a a"])
+def test_predictions_of_several_models_are_told(
+    tmp_path: Path, names: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An interrupted --overwrite with another model leaves such a folder."""
+    truth = save(tmp_path / "t", a=CELLS, b=CELLS)
+    (tmp_path / "p").mkdir()
+    for k, name in enumerate(names.split()):
+        made = Provenance("a.tif", "1", f"model{k}", str(k), {})
+        folder = tmp_path / "p" / ("classes" if names == "a a" and k else "instances")
+        folder.mkdir(exist_ok=True)
+        file = folder / (name if "." in name else f"{name}.tif")
+        write_labels(file, CELLS, "yx", made=made)
+    if names == "a a":
+        (truth / "b.tif").unlink()
+    assert main(["evaluate", str(tmp_path / "p"), str(truth)]) == 0
+    assert "they are of 2 models, model0 and model1." in capsys.readouterr().err

@@ -150,6 +150,9 @@ def test_metadata_that_cannot_be_understood_are_no_reason_to_refuse(
         ((28.3465, 28.3465), "CENTIMETER", None),  # 72 dpi
         ((118.11, 118.11), "CENTIMETER", None),  # 300 dpi
         ((20000, 20000), "NONE", None),
+        ((2000, 4000), "MILLIMETER", (0.25, 0.5)),
+        ((2, 2), "MICROMETER", (0.5, 0.5)),
+        ((11.811, 11.811), "MILLIMETER", None),  # 300 dpi
     ],
 )
 def test_a_resolution_counts_where_it_is_finer_than_that_of_print(
