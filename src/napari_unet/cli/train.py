@@ -111,8 +111,7 @@ def run(options: argparse.Namespace) -> int:
             )
     check_separate(options.output, pairing.files)
     check_separate(checkpoint, pairing.files)
-    for file in (options.output, checkpoint):
-        check_replaceable(file)
+    check_replaceable(options.output)
     if options.json not in (None, "-"):
         outputs = (options.output, checkpoint)
         check_separate(options.json, (*pairing.files, *outputs))

@@ -102,6 +102,6 @@ def predict_files(
 
 def _named(problem: str, file: Path) -> str:
     """Return a sentence that names the file it is about."""
-    if str(file) in problem:
+    if str(file) in problem or printable(file) in problem:
         return problem
     return f"{file}: {problem.removeprefix(f'{printable(image_name(file))}: ')}"
