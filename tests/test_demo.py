@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_unet.cli.demo import choose_images
+from napari_unet.cli.demo import check_folder, choose_images
 from napari_unet.cli.main import main
 from napari_unet.io.images import read_image, read_labels
 from napari_unet.io.model_file import load_model
@@ -34,3 +34,4 @@ def test_the_demo_writes_model_images_metrics_and_overview(tmp_path: Path) -> No
         assert (found.axes, found.data.dtype) == ("cyx", np.float32)
         assert read_labels(tmp_path / "instances" / name).data.max() > 50
     assert (tmp_path / "overview.png").read_bytes()[:4] == b"\x89PNG"
+    check_folder(tmp_path, choose_images()[0])  # it may be run again

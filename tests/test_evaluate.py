@@ -12,9 +12,12 @@ import tifffile
 from napari_unet.cli.evaluate import evaluate
 from napari_unet.cli.main import main
 from napari_unet.io.export import write_labels, write_probabilities
+from napari_unet.io.provenance import Provenance
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from napari_unet.core.annotations import Kind
 
 # Six cells of 4 x 4 in two rows, four pixels apart.
 CELLS = np.zeros((20, 28), np.uint16)
@@ -223,8 +226,7 @@ def test_the_report_destroys_nothing_that_is_read(
         before = file.read_bytes()
         command = ["evaluate", str(predicted), str(truth), "--json", str(file)]
         assert main(command) == 1
-        told = capsys.readouterr().err
-        assert "what is read" in told or "is no JSON file" in told
+        assert "replaced" in capsys.readouterr().err
         assert file.read_bytes() == before
 
 
@@ -236,3 +238,46 @@ def test_sizes_that_differ_are_told_with_the_file(
         ValueError, match=r"a\.tif: .*equal sizes, found 20 and 19 along"
     ):
         evaluate(predicted, [truth], ["iou"])
+
+
+@pytest.mark.parametrize("first", [3, 300, 2**31 - 9, 2**32 - 9])
+def test_ids_are_no_classes_of_a_truth_in_classes(tmp_path: Path, first: int) -> None:
+    ids = np.where(CELLS > 0, CELLS.astype(np.int64) % 6 + first, 0).astype(np.uint32)
+    predicted = save(tmp_path / "p", a=ids)
+    truth = save(tmp_path / "t", a=np.where(CELLS > 0, 1 + CELLS % 2, 0).astype("u1"))
+    scores = evaluate(predicted, [truth], ["iou"], kind="semantic")
+    assert scores == {"iou": 1.0}
+
+
+@pytest.mark.parametrize("kind", [None, "instances", "semantic"])
+def test_files_agree_with_themselves(tmp_path: Path, kind: Kind | None) -> None:
+    folder = save(tmp_path / "t", a=CELLS, b=CELLS.T)
+    scores = evaluate(folder, [folder], ["iou", "ap"], kind=kind)
+    assert scores["iou"] == scores["ap@0.5"] == 1.0
+
+
+def test_a_mask_of_booleans_is_a_mask(tmp_path: Path) -> None:
+    predicted = save(tmp_path / "p", a=CELLS)
+    (tmp_path / "t").mkdir()
+    tifffile.imwrite(tmp_path / "t" / "a.tif", CELLS > 0)
+    scores = evaluate(predicted, [tmp_path / "t"], ["iou", "ap"])
+    assert scores["iou"] == scores["ap@0.5"] == 1.0
+
+
+@pytest.mark.parametrize("names", ["a b", "a b.zarr", "a a"])
+def test_predictions_of_several_models_are_told(
+    tmp_path: Path, names: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An interrupted --overwrite with another model leaves such a folder."""
+    truth = save(tmp_path / "t", a=CELLS, b=CELLS)
+    (tmp_path / "p").mkdir()
+    for k, name in enumerate(names.split()):
+        made = Provenance("a.tif", "1", f"model{k}", str(k), {})
+        folder = tmp_path / "p" / ("classes" if names == "a a" and k else "instances")
+        folder.mkdir(exist_ok=True)
+        file = folder / (name if "." in name else f"{name}.tif")
+        write_labels(file, CELLS, "yx", made=made)
+    if names == "a a":
+        (truth / "b.tif").unlink()
+    assert main(["evaluate", str(tmp_path / "p"), str(truth)]) == 0
+    assert "they are of 2 models, model0 and model1." in capsys.readouterr().err

@@ -132,8 +132,7 @@ def test_inputs_are_never_written_over(
         ["evaluate", images / "a.tif", labels / "a.tif", "--json", labels / "a.tif"],
     ):
         assert main([str(part) for part in command]) == 1, command
-        told = capsys.readouterr().err
-        assert "what is read" in told or "is no JSON file" in told
+        assert "replaced" in capsys.readouterr().err
         assert {f: f.read_bytes() for f in before} == before
         assert not model.exists()
 
@@ -165,3 +164,34 @@ def test_a_movie_that_begins_with_one_cell_is_a_movie_of_cells(tmp_path: Path) -
             written.append(tifffile.imread(target))
     for weights in written[1:]:
         np.testing.assert_array_equal(weights, written[0])
+
+
+@pytest.mark.parametrize(
+    ("value", "dtype"), [(1, np.uint8), (255, np.uint8), (65535, np.uint16)]
+)
+def test_a_mask_of_two_values_among_masks_of_ids_is_refused(
+    tmp_path: Path, value: int, dtype: type, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Or all its cells would be one."""
+    images = save(tmp_path / "i", a=CELLS * 50, b=CELLS * 50, c=CELLS * 50)
+    mask = np.where(CELLS > 0, value, 0).astype(dtype)
+    labels = save(tmp_path / "l", a=CELLS, b=mask, c=CELLS)
+    assert train(images, labels, tmp_path / "m.safetensors") == 1
+    told = capsys.readouterr().err
+    assert f"{labels / 'b.tif'}: its only value above 0 is {value}, in 16 areas" in told
+    save(labels, b=np.where(CELLS == 3, value, 0).astype(dtype))  # one cell
+    assert train(images, labels, tmp_path / "m.safetensors") == 0
+
+
+def test_images_of_equal_names_are_told_apart_in_errors(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bad = (CELLS * 50).astype(np.float32)
+    bad[3, 7] = np.nan
+    for day, image in (("1", CELLS * 50), ("2", bad)):
+        save(tmp_path / day, image=image, mask=CELLS)
+    images, labels = tmp_path / "*" / "image.tif", tmp_path / "*" / "mask.tif"
+    assert train(images, labels, tmp_path / "m.safetensors") == 1
+    told = capsys.readouterr().err
+    assert f"{tmp_path / '2' / 'image.tif'}: pixels must be finite numbers" in told
+    assert "y=3, x=7" in told

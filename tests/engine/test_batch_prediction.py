@@ -86,7 +86,7 @@ def damaged_zarr(file):
         (one_channel, "trained on 2 channel"),
         (not_finite, "found nan at"),
         (gone, "cannot be read, No such file"),
-        (damaged_zarr, "its pixels cannot be read"),
+        (damaged_zarr, "is damaged and cannot be read"),
     ],
 )
 def test_one_bad_file_costs_only_itself(tmp_path, files, spoil, sentence):

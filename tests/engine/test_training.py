@@ -419,7 +419,9 @@ def test_input_that_cannot_be_learnt_from_is_refused(
 
 
 def test_images_with_different_channels_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"one number of channels, found \[1, 2\]"):
+    with pytest.raises(
+        ValueError, match=r"one number of channels, found 1 \(.*\) and 2 \("
+    ):
         list(
             train(
                 [IMAGE, _channels_first(np.stack([IMAGE, IMAGE]))],

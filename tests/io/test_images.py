@@ -184,7 +184,7 @@ def test_labels_are_integers_from_zero_on(
     tmp_path: Path, values: np.ndarray, found: str
 ) -> None:
     with pytest.raises(
-        ValueError, match=f"a: labels must be integers .* found {found}"
+        ValueError, match=rf"a\.tif: labels must be integers .* found {found}"
     ):
         read_labels(save(tmp_path / "a.tif", values))
 

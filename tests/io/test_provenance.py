@@ -88,6 +88,28 @@ def test_what_other_programs_add_to_the_text_does_no_harm(tmp_path):
     assert read_provenance(tmp_path / "a.tif") == MADE
 
 
+def test_the_stamp_of_a_set_changes_with_each_file(tmp_path):
+    planes = "".join(
+        f'<TiffData FirstT="{k}"><UUID FileName="{k}.ome.tif">urn:uuid:{k}</UUID>'
+        "</TiffData>"
+        for k in range(3)
+    )
+    files = [tmp_path / f"{k}.ome.tif" for k in range(3)]
+    for k, file in enumerate(files):
+        xml = f"<OME><Image><Pixels>{planes}</Pixels></Image></OME>"
+        pixels = np.full((4, 5), k, np.uint8)
+        tifffile.imwrite(file, pixels, description=xml, metadata=None)
+    stamps = [content_stamp(files[0])]
+    for file in files[1:]:
+        content = bytearray(file.read_bytes())
+        content[-1] ^= 1
+        file.write_bytes(content)
+        stamps.append(content_stamp(files[0]))
+    files[2].unlink()
+    stamps.append(content_stamp(files[0]))
+    assert len(set(stamps)) == 4
+
+
 def test_the_stamp_is_of_the_content(tmp_path):
     file = tmp_path / "a.tif"
     file.write_bytes(b"pixels")

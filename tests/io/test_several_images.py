@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shutil import rmtree
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -196,6 +197,93 @@ def test_a_set_with_a_missing_file_is_refused(tmp_path: Path) -> None:
         read_image(files[0])
 
 
+def other_positions(folder: Path, count: int, frames: int = 1) -> list[Path]:
+    """Write positions as Micro-Manager does: one file each, and each tells of all."""
+    names = [f"s_Pos{k}.ome.tif" for k in range(count)]
+    images = "".join(
+        f'<Image ID="Image:{k}" Name="Pos{k}"><Pixels ID="Pixels:{k}" SizeX="5" '
+        f'DimensionOrder="XYZCT" Type="uint16" SizeY="4" SizeC="1" SizeZ="1" '
+        f'SizeT="{frames}"><Channel ID="Channel:{k}:0" SamplesPerPixel="1"/>'
+        f'<TiffData IFD="0" PlaneCount="{frames}"><UUID FileName="{name}">'
+        f"urn:uuid:{k:08}-0000-0000-0000-000000000000</UUID></TiffData></Pixels></Image>"
+        for k, name in enumerate(names)
+    )
+    for k, name in enumerate(names):
+        xml = (
+            '<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" '
+            f'UUID="urn:uuid:{k:08}-0000-0000-0000-000000000000">{images}</OME>'
+        )
+        planes = np.stack([PLANE + 10 * k + t for t in range(frames)])
+        tifffile.imwrite(
+            folder / name,
+            planes,
+            description=xml,
+            metadata=None,
+            photometric="minisblack",
+        )
+    return [folder / name for name in names]
+
+
+@pytest.mark.parametrize("frames", [1, 3])
+def test_positions_in_files_of_their_own(tmp_path: Path, frames: int) -> None:
+    files = other_positions(tmp_path, 3, frames)
+    expected = np.squeeze([PLANE + t for t in range(frames)])
+    for file in files:
+        with pytest.raises(ValueError, match=r"it holds 3 images: #1 'Pos0'"):
+            read_image(file)
+        for k in range(3):  # also what is in another file than the one that is named
+            image = read_image(f"{file}#{k + 1}")
+            np.testing.assert_array_equal(image.data, expected + 10 * k)
+    files[0].unlink()
+    files[1].unlink()
+    alone = read_image(files[2])
+    np.testing.assert_array_equal(alone.data, expected + 20)
+    assert "tells of 3 images, of which 2 are in files that are not" in alone.notes[0]
+    renamed = read_image(files[2].rename(tmp_path / "mine.ome.tif"))
+    np.testing.assert_array_equal(renamed.data, expected + 20)
+
+
+@pytest.mark.parametrize("told", [2, 4])
+@pytest.mark.parametrize("kind", ["imagej", "ome"])
+def test_pages_that_the_description_does_not_tell_of_are_read(
+    tmp_path: Path, kind: str, told: int
+) -> None:
+    pages = np.stack([PLANE + k for k in range(5)])
+    described = {
+        "imagej": f"ImageJ=1.53\nimages={told}\nframes={told}\n",
+        "ome": '<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"><Image '
+        'ID="Image:0"><Pixels ID="Pixels:0" DimensionOrder="XYZCT" Type="uint16" '
+        f'SizeX="5" SizeY="4" SizeC="1" SizeZ="1" SizeT="{told}">'
+        f'<TiffData IFD="0" PlaneCount="{told}"/></Pixels></Image></OME>',
+    }[kind]
+    tifffile.imwrite(
+        tmp_path / "a.tif",
+        pages,
+        description=described,
+        metadata=None,
+        photometric="minisblack",
+    )
+    image = read_image(tmp_path / "a.tif")
+    np.testing.assert_array_equal(image.data, pages)
+    assert "tells of fewer pages than there are" in image.notes[0]
+    np.testing.assert_array_equal(read_labels(tmp_path / "a.tif", "tyx").data, pages)
+
+
+@pytest.mark.parametrize("page", [1, 3, 5])
+def test_a_page_whose_tags_are_lost_is_refused(tmp_path: Path, page: int) -> None:
+    path = tmp_path / "a.tif"
+    with tifffile.TiffWriter(path) as writer:
+        for k in range(6):
+            writer.write(PLANE + k, metadata=None, compression="packbits")
+    with tifffile.TiffFile(path) as file:
+        at = file.pages[page].offset
+    content = bytearray(path.read_bytes())
+    content[at + 2 : at + 2 + 12 * 10] = bytes(120)
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"a\.tif: "):
+        read_image(path)
+
+
 def test_planes_that_are_told_of_and_not_there_are_refused(tmp_path: Path) -> None:
     frames = np.stack([PLANE] * 2)
     tifffile.imwrite(tmp_path / "a.ome.tif", frames, metadata={"axes": "TYX"})
@@ -234,6 +322,18 @@ def test_fields_of_a_plate_have_names(tmp_path: Path) -> None:
     assert image.name == "p_B_2_1"
     np.testing.assert_array_equal(np.asarray(image.data), PLANE + 11)
     assert find([tmp_path]) == [path]  # refused when it is read
+
+
+@pytest.mark.parametrize("gone", ["B/2", "A/1"])
+def test_a_well_that_is_told_of_and_not_there_is_named(
+    tmp_path: Path, gone: str
+) -> None:
+    path = plate(tmp_path / "p.zarr")
+    rmtree(path / gone)
+    for file in (path, *find([f"{path}#*"])):
+        with pytest.raises(ValueError, match=rf"p\.zarr: .* tells of {gone}, which is"):
+            read_image(file)
+    assert len(find([f"{path}/*/*/*"])) == 2
 
 
 @pytest.mark.parametrize("listed", [True, False])

@@ -150,6 +150,9 @@ def test_metadata_that_cannot_be_understood_are_no_reason_to_refuse(
         ((28.3465, 28.3465), "CENTIMETER", None),  # 72 dpi
         ((118.11, 118.11), "CENTIMETER", None),  # 300 dpi
         ((20000, 20000), "NONE", None),
+        ((2000, 4000), "MILLIMETER", (0.25, 0.5)),
+        ((2, 2), "MICROMETER", (0.5, 0.5)),
+        ((11.811, 11.811), "MILLIMETER", None),  # 300 dpi
     ],
 )
 def test_a_resolution_counts_where_it_is_finer_than_that_of_print(
@@ -231,13 +234,26 @@ def test_white_as_zero_is_read_as_it_is_shown(
 ) -> None:
     stored = np.array([[0, 1, 1], [1, 0, 1]], dtype)
     path = tmp_path / "a.tif"
-    tifffile.imwrite(path, stored, photometric="miniswhite")
+    tifffile.imwrite(path, stored, photometric="miniswhite", software=False)
     highest = {"?": 1, "u1": 255, "u2": 65535}[dtype]
     assert np.asarray(reader(path).data).tolist() == [
         [highest, highest - 1, highest - 1],
         [highest - 1, highest, highest - 1],
     ]
     assert "white as 0" in reader(path).notes[0]
+
+
+@pytest.mark.parametrize("options", [{}, {"metadata": None}, {"ome": True}])
+def test_a_mask_of_booleans_is_read_as_it_was_written(
+    tmp_path: Path, options: dict[str, Any]
+) -> None:
+    """By default tifffile says that 1 is black, and nobody means it."""
+    mask = np.array([[0, 1, 1], [1, 0, 1]], bool)
+    tifffile.imwrite(tmp_path / "a.tif", mask, **options)
+    for reader in (read_image, read_labels):
+        image = reader(tmp_path / "a.tif")
+        np.testing.assert_array_equal(image.data, mask)
+        assert "1 is read" in image.notes[0]
 
 
 def palette(path: Path, table: np.ndarray, **options: Any) -> Path:
@@ -284,7 +300,7 @@ def test_colours_that_are_not_converted_are_refused(
     data = COLOUR if colours == "separated" else COLOUR[..., :3]
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, data, photometric=colours)
-    with pytest.raises(ValueError, match=r"a: its colours are .* grey or RGB"):
+    with pytest.raises(ValueError, match=r"a\.tif: its colours are .* grey or RGB"):
         read_image(path)
     np.testing.assert_array_equal(read_image(path, "yxc").data, data)
 

@@ -18,9 +18,9 @@ from napari_unet.core.recipe import Training
 from napari_unet.core.settings import Prediction
 from napari_unet.core.weights import border_weights
 from napari_unet.io import samples
-from napari_unet.io.atomic import atomic
+from napari_unet.io.atomic import atomic, check_writable
 from napari_unet.io.images import find, read_image, read_labels
-from napari_unet.io.model_file import save_model
+from napari_unet.io.model_file import read_card, save_model
 from napari_unet.io.prediction_folder import PredictionFolder
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _LEARNT, _SEED = 3, 2
 _MINUTES = 1.75
+_MODEL, _METRICS, _OVERVIEW = "nuclei.safetensors", "metrics.json", "overview.png"
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -59,10 +60,18 @@ def run(options: argparse.Namespace) -> int:
     """Carry out the command."""
     began = perf_counter()
     learnt, tested = choose_images()
+    recipe = Training.quick().replace(
+        steps=options.steps,
+        minutes=0 if options.steps else options.minutes,
+        seed=_SEED,
+        validation=0,
+    )
+    model_file = options.output / _MODEL
+    check_folder(options.output, learnt)
+    options.output.mkdir(parents=True, exist_ok=True)
+    check_writable(model_file)
     line = ProgressLine()
     line.say(f"training on {', '.join(path.stem for path in learnt)}")
-    model_file = options.output / "nuclei.safetensors"
-    options.output.mkdir(parents=True, exist_ok=True)
     from napari_unet.engine.batch_prediction import predict_files
     from napari_unet.engine.file_prediction import FilePredictor
     from napari_unet.engine.network import prepare
@@ -72,12 +81,7 @@ def run(options: argparse.Namespace) -> int:
         train(
             [read_image(path) for path in learnt],
             [read_labels(_labels(path)) for path in learnt],
-            Training.quick().replace(
-                steps=options.steps,
-                minutes=0 if options.steps else options.minutes,
-                seed=_SEED,
-                validation=0,
-            ),
+            recipe,
             kind="instances",
             device=options.device,
         ),
@@ -102,15 +106,42 @@ def run(options: argparse.Namespace) -> int:
         "trained_on": [path.name for path in learnt],
         "predicted": [path.name for path in tested],
     }
-    with atomic(options.output / "metrics.json") as temporary:
+    with atomic(options.output / _METRICS) as temporary:
         temporary.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
-    draw_overview(panels(options.output, tested[:3]), options.output / "overview.png")
+    draw_overview(panels(options.output, tested[:3]), options.output / _OVERVIEW)
     print(f"AP@0.5  {results['ap50']:.3f}   tp/(tp+fp+fn) over {len(tested)} images")
     print(f"IoU     {results['iou']:.3f}   of all nuclei against background")
     print(f"written to {options.output} in {results['seconds']:.0f} s")
     if finished.problem:
         line.say(finished.problem)
     return 0 if finished.problem is None else 1
+
+
+def check_folder(folder: Path, learnt: list[Path]) -> None:
+    """Refuse to replace files of another origin than an earlier demo.
+
+    Raises
+    ------
+    FileExistsError
+        One of those that would be written is there, and not of a demo.
+    """
+    try:
+        images = {record.name for record in read_card(folder / _MODEL).images}
+        model_ours = images == {path.stem for path in learnt}
+    except (ValueError, OSError):
+        model_ours = False
+    try:
+        told = json.loads((folder / _METRICS).read_text(encoding="utf-8"))
+        others_ours = "trained_on" in told
+    except (ValueError, OSError, TypeError):
+        others_ours = False
+    ours = {_MODEL: model_ours, _METRICS: others_ours, _OVERVIEW: others_ours}
+    for name, known in ours.items():
+        if (folder / name).exists() and not known:
+            raise FileExistsError(
+                f"{folder / name}: is there already and not of an earlier demo, so it "
+                "is not replaced; write to another folder with --output."
+            )
 
 
 def choose_images() -> tuple[list[Path], list[Path]]:

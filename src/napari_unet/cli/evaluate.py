@@ -20,6 +20,7 @@ from napari_unet.core.metrics import METRICS
 from napari_unet.core.pairing import annotations_of
 from napari_unet.io.atomic import check_separate
 from napari_unet.io.prediction_folder import RECORD
+from napari_unet.io.provenance import read_provenance
 
 if TYPE_CHECKING:
     import argparse
@@ -177,6 +178,7 @@ class Evaluation:
         self._output = output
         self._masks: list[Image] = []
         self._known: list[Annotation] = []
+        self._models: dict[str, str] = {}
 
     def scores(self, metrics: Sequence[str]) -> dict[str, float]:
         """Measure with each of the metrics, by their names."""
@@ -204,12 +206,24 @@ class Evaluation:
         for prediction, mask in zip(predictions.images, self._masks, strict=True):
             _check_sizes(prediction, mask, self._ndim)
         self.record += pairing.record("prediction", "truth")
-        meaning = predictions.kind(self.kind, wants)
+        classes = len(self._known[0].classes)
+        meaning = predictions.kind(self.kind, wants, classes)
         if source.what is None and wants != "probability":
             self._note(f"predictions: {MEANINGS[meaning]} (guessed).")
         for note in notes_of(predictions.images):
             self._note(note)
+        self._check_origin([path for path, _ in pairing.pairs])
         return predictions, meaning
+
+    def _check_origin(self, files: Sequence[Path]) -> None:
+        """Say if predictions are of several models, as an interrupted run leaves."""
+        made = [found for file in files if (found := read_provenance(file))]
+        self._models |= {one.model_sha256: one.model for one in made}
+        if len(self._models) > 1:
+            self._note(
+                f"predictions: they are of {len(self._models)} models, "
+                f"{' and '.join(sorted(self._models.values()))}."
+            )
 
     def _read_truth(self, pairing: Pairing, predictions: Predictions) -> None:
         self._masks = [read_named(file, self._axes) for _, file in pairing.pairs]

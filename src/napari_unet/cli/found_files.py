@@ -86,6 +86,8 @@ def _described(given: str | Path, path: Path, above: Path) -> FoundFile:
     else:
         rest = None
     shown = "/".join((*folders, *path.parts[len(file.parts) - 1 :]))
+    # two ways to write é, by systems that files went through, are one
+    folders = tuple(normalize("NFC", folder) for folder in folders)
     return FoundFile(path, file, folders, name, rest, shown)
 
 

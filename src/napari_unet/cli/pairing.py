@@ -27,6 +27,7 @@ _ROLES = {
     *("mask", "masks", "label", "labels", "lab", "labs", "seg", "segs", "cp"),
     *("segmentation", "segmentations", "gt", "ground", "truth", "groundtruth"),
     *("annotation", "annotations", "annot", "man", "manual", "binary", "semantic"),
+    *("track", "tracks"),
     *("instance", "instances", "classes", "result", "results"),
     *("pred", "prediction", "predictions", "predicted"),
 }
@@ -111,12 +112,14 @@ def pair_files(
        sign that is neither letter nor digit and without digits of its own
        (``a_cp_masks``, ``seg-a``); of several images the one with the longest name.
     4. Equal letters and numbers of path and name once words that say what a file is
-       are left out (``img_1`` and ``mask_1``, ``t000`` and ``man_seg000``).
+       are left out (``img_1`` and ``mask_1``, ``t000`` and ``man_seg000``), or else
+       also zeros in front of numbers (``img_01`` and ``mask_1``).
     """
     right = found_files(second)
     labels = {file.path.resolve() for file in right}
     # masks may lie beside the images, in the folder that is given for these
-    left = [file for file in found_files(first) if file.path.resolve() not in labels]
+    both = found_files(first)
+    left = [file for file in both if file.path.resolve() not in labels] or both
     if by == "order":
         return _in_order(left, right)
     chosen: dict[Path, FoundFile] = {}
@@ -157,7 +160,9 @@ class _Names:
         self._exact = _grouped((_exact(f), f) for f in files)
         self._affixed = _grouped((_place(f, f.name), f) for f in files)
         self._words = _grouped((_words(f), f) for f in files)
-        self._words.pop((), None)  # nothing told them apart
+        self._numbers = _grouped((_plain(_words(f)), f) for f in files)
+        for names in (self._words, self._numbers):
+            names.pop((), None)  # nothing told them apart
 
     def partners(self, labels: Sequence[FoundFile]) -> list[list[FoundFile]]:
         """Return which files each label may belong to."""
@@ -165,7 +170,8 @@ class _Names:
         return named or [
             self._exact.get(_exact(label))
             or self._with_affix(label)
-            or self._words.get(_words(label), [])
+            or self._words.get(_words(label))
+            or self._numbers.get(_plain(_words(label)), [])
             for label in labels
         ]
 
@@ -208,11 +214,17 @@ def _place(file: FoundFile, name: str) -> tuple[str, ...]:
 
 def _words(file: FoundFile) -> tuple[str, ...]:
     """Return the words and numbers of path and name without what a file is."""
-    words = re.findall(r"\d+|[^\W\d_]+", file.name.casefold())
+    parted = re.sub(r"([a-z])([A-Z])", r"\1 \2", file.name)  # such as maskB
+    words = re.findall(r"\d+|[^\W\d_]+", parted.casefold())
     if len(words) == 2 and words[0] == "t" and words[1].isdigit():
         del words[0]  # frames of the Cell Tracking Challenge
     above = re.findall(r"\d+|[^\W\d_]+", " ".join(file.folders).casefold())
     return tuple(word for word in (*above, *words) if word not in _ROLES)
+
+
+def _plain(words: tuple[str, ...]) -> tuple[str, ...]:
+    """Leave out zeros that only fill numbers up."""
+    return tuple(re.sub(r"^0+(?=\d)", "", word) for word in words)
 
 
 def _grouped(files: Iterable[tuple[Key, FoundFile]]) -> dict[Key, list[FoundFile]]:

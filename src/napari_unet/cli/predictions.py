@@ -93,16 +93,18 @@ class Predictions:
         self._ndim = ndim
         self._labels: list[Image] | None = None
 
-    def kind(self, truth: Kind, wants: Wants) -> Kind:
+    def kind(self, truth: Kind, wants: Wants, classes: int) -> Kind:
         """Tell what values mean: as the folder says, or else as of any masks.
 
         Where masks leave it open they are ids, or classes if those of the truth are.
+        Classes are not above the number of those of the truth, if they can be ids.
         """
         if self.what == "instances":
             return "instances"
         if self.what is not None:
             return "semantic" if len(self.values()) > 1 else "binary"
-        if truth == "semantic" and wants == "classes":
+        of_classes = truth == "semantic" and wants == "classes"
+        if of_classes and max(self.values(), default=0) <= classes:
             return truth
         try:
             return kind_of(self.labels())
@@ -159,7 +161,7 @@ def _is_probability(image: Image, what: str | None) -> bool:
         return True
     if image.data.dtype.kind != "f":
         return False
-    values = np.asarray(image.data[...])
+    values = image.read()
     return bool((values != np.floor(values)).any())
 
 
@@ -168,8 +170,8 @@ def _labels(image: Image) -> Image:
         if image.data.dtype.kind != "f":
             return image
         # one channel is the probability of object
-        return replace(image, data=np.asarray(image.data[...]) > 0.5)
-    values = np.asarray(image.data[...])
+        return replace(image, data=image.read() > 0.5)
+    values = image.read()
     most = values.argmax(axis=image.axes.index("c")).astype(np.uint8)
     axes = image.axes.replace("c", "")
     return Image(most, axes, image.spacing_um, image.name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,8 +26,8 @@ from napari_unet.cli.progress import ProgressLine, clock, interruptible
 from napari_unet.core.recipe import PRESETS, Augmentation, Training
 from napari_unet.core.settings import BorderWeights, Prediction
 from napari_unet.io.atomic import check_separate, check_writable
-from napari_unet.io.images import read_image
-from napari_unet.io.model_file import SUFFIX, load_model, save_model
+from napari_unet.io.images import check_finite, read_image
+from napari_unet.io.model_file import SUFFIX, check_replaceable, load_model, save_model
 from napari_unet.io.starters import model_path
 
 if TYPE_CHECKING:
@@ -102,8 +103,15 @@ def run(options: argparse.Namespace) -> int:
     check_writable(options.output)
     checkpoint = checkpoint_of(options.output)
     pairing = pair_files([options.images], [options.labels], options.pair_by)
+    for image, label in pairing.pairs:
+        if image.resolve() == label.resolve():
+            raise ValueError(
+                f"{image}: is named as image and as labels; name the labels alone, as "
+                "in 'folder/*_mask*'."
+            )
     check_separate(options.output, pairing.files)
     check_separate(checkpoint, pairing.files)
+    check_replaceable(options.output)
     if options.json not in (None, "-"):
         outputs = (options.output, checkpoint)
         check_separate(options.json, (*pairing.files, *outputs))
@@ -178,10 +186,11 @@ def training_settings(options: argparse.Namespace) -> Training:
 def read_pairs(pairing: Pairing, axes: str | None) -> tuple[list[Image], list[Image]]:
     """Read the images that have labels, and these."""
     label_axes = axes.replace("c", "") if axes else None
-    return (
-        [read_image(image, axes) for image, _ in pairing.pairs],
-        [read_named(file, label_axes) for _, file in pairing.pairs],
-    )
+    images = []
+    for file, _ in pairing.pairs:
+        images.append(read_image(file, axes))
+        check_finite(replace(images[-1], name=str(file)))
+    return images, [read_named(file, label_axes) for _, file in pairing.pairs]
 
 
 def checkpoint_of(output: Path) -> Path:

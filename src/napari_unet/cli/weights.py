@@ -22,6 +22,7 @@ from napari_unet.core.weights import border_weights
 from napari_unet.io.atomic import check_separate
 from napari_unet.io.export import write_weights
 from napari_unet.io.names import split_number
+from napari_unet.io.provenance import Provenance, check_ours, content_stamp
 
 if TYPE_CHECKING:
     import argparse
@@ -46,7 +47,9 @@ def run(options: argparse.Namespace) -> int:
     """Carry out the command."""
     settings = BorderWeights.fiji() if options.scheme == "fiji" else BorderWeights()
     settings = settings.replace(**given_settings(options, BorderWeights))
-    check_separate(options.output, [split_number(options.labels)[0]])
+    file = split_number(options.labels)[0]
+    check_separate(options.output, [file])
+    check_ours(options.output)
     mask = read_named(options.labels, options.axes)
     kind, told = meaning_of([mask], options.kind)
     maps = []
@@ -63,7 +66,10 @@ def run(options: argparse.Namespace) -> int:
         )
     axes = "".join(a for a in "tzyx" if a in mask.axes)
     shape = tuple(mask.size(a) for a in axes)
-    write_weights(options.output, np.stack(maps).reshape(shape), axes, mask.known_um)
+    used = settings.model_dump() | {"labels": kind, "axes": options.axes}
+    made = Provenance(file.name, content_stamp(options.labels), "", "", used)
+    weights = np.stack(maps).reshape(shape)
+    write_weights(options.output, weights, axes, mask.known_um, made)
     for note in (*told, *notes_of([mask])):
         print(note, file=sys.stderr)
     return 0

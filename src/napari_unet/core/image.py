@@ -125,6 +125,31 @@ class Image:
         """Length of an axis, 1 where the image does not have it."""
         return self.data.shape[self.axes.index(axis)] if axis in self.axes else 1
 
+    def read(self, index: Any = ...) -> NDArray[Any]:
+        """Read all pixels, or those of an index into the array.
+
+        Raises
+        ------
+        ValueError, OSError
+            They are on disk, and a part of them is damaged or cannot be read.
+        """
+        if isinstance(self.data, np.ndarray):
+            return np.asarray(self.data[index])
+        name = printable(self.name)
+        try:
+            return np.asarray(self.data[index])
+        except MemoryError:
+            raise
+        except OSError as error:
+            raise OSError(
+                f"{name}: a part of it cannot be read, {error.strerror or error}."
+            ) from error
+        # A damaged chunk raises whatever its decoder stumbles over.
+        except Exception as error:
+            raise ValueError(
+                f"{name}: a part of it is damaged and cannot be read: {reason(error)}."
+            ) from error
+
     @property
     def channels(self) -> int:
         """Number of channels."""
@@ -207,7 +232,7 @@ class Field:
             The pixels are on disk and a part of them is damaged or cannot be read.
         """
         index = self.index(box)
-        block = _stored(self.image, index)
+        block = self.image.read(index)
         left = [
             a
             for a, i in zip(self.image.axes, index, strict=True)
@@ -227,25 +252,6 @@ class Field:
         if self.z is not None:
             wanted["z"] = self.z
         return tuple(wanted.get(a, slice(None)) for a in self.image.axes)
-
-
-def _stored(image: Image, index: tuple[int | slice, ...]) -> NDArray[Any]:
-    if isinstance(image.data, np.ndarray):
-        return np.asarray(image.data[index])
-    name = printable(image.name)
-    try:
-        return np.asarray(image.data[index])
-    except MemoryError:
-        raise
-    except OSError as error:
-        raise OSError(
-            f"{name}: a part of it cannot be read, {error.strerror or error}."
-        ) from error
-    # A damaged chunk raises whatever its decoder stumbles over.
-    except Exception as error:
-        raise ValueError(
-            f"{name}: a part of it is damaged and cannot be read: {reason(error)}."
-        ) from error
 
 
 def _check_axes(axes: str, shape: tuple[int, ...], name: str) -> None:

@@ -14,7 +14,7 @@ from napari_unet.core.annotations import BACKGROUND, MAX_CLASSES
 from napari_unet.core.label_ids import distinct
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -29,6 +29,8 @@ MEANINGS: dict[Kind, str] = {
 
 # Cells are sometimes in pieces, but objects with as many as this are rather classes.
 _PIECES = 2
+# A mask of 1 alone, beside masks with ids, is one cell unless it has as many.
+_ONE_CELL = 4
 # With more values than this, background is no longer the only one that may be large.
 _FEW = 3
 # Share of the pixels at edges that lie on a slope, from which values are grey levels:
@@ -80,6 +82,34 @@ def guess(masks: Iterable[NDArray[np.integer]]) -> Literal["binary", "instances"
             "or classes: say which with --labels instances, semantic or annotation."
         )
     return "instances"
+
+
+def check_ids(masks: Sequence[NDArray[np.integer]]) -> None:
+    """Refuse a mask of two values that is among masks with ids.
+
+    Parameters
+    ----------
+    masks : sequence of ndarray of int, shape ([z,] y, x)
+        Of one file.
+
+    Raises
+    ------
+    UnclearLabelsError
+        If the only value is 1 or the highest of its type, in several areas.
+    """
+    values = {int(v) for mask in masks for v in distinct(mask) if v > 0}
+    highest = {_highest(mask) for mask in masks}
+    if len(values) != 1 or not values <= {1, *highest}:
+        return
+    (value,) = values
+    most = max(_pieces(mask) for mask in masks)
+    # the one cell of a movie's first frame may be in pieces, one of 255 is not met
+    if most >= (_ONE_CELL if value == 1 else _PIECES):
+        raise UnclearLabelsError(
+            f"its only value above 0 is {value}, in {most} areas, while other masks "
+            "have ids of cells: save them alike, or say which with --labels instances "
+            "or binary."
+        )
 
 
 def check_no_grey_levels(mask: NDArray[np.integer], kind: Kind | None = None) -> None:

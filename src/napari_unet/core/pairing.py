@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from napari_unet.core.annotations import FIRST_OBJECT, MAX_CLASSES, Annotation
 from napari_unet.core.conversion import convert, whole_numbers
 from napari_unet.core.image import Image
 from napari_unet.core.label_ids import numbered
-from napari_unet.core.meaning import check_no_grey_levels, guess
+from napari_unet.core.meaning import check_ids, check_no_grey_levels, guess
+from napari_unet.core.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -161,7 +163,14 @@ def _kind_of(
     if kind is not None or not names:
         return kind or "binary"
     with _named(_listed(names)):
-        return guess(arrays)
+        found = guess(arrays)
+    if found == "instances":
+        for name, same in groupby(
+            zip(names, arrays, strict=True), key=lambda pair: pair[0]
+        ):
+            with _named(name):
+                check_ids([array for _, array in same])
+    return found
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -182,4 +191,6 @@ def _named(name: str) -> Iterator[None]:
     try:
         yield
     except ValueError as error:
+        if str(error).startswith(f"{printable(name)}: "):
+            raise  # of a file that cannot be read
         raise type(error)(f"{name}: {error}") from error

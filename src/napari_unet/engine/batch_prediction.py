@@ -101,7 +101,6 @@ def predict_files(
 
 def _named(problem: str, file: Path) -> str:
     """Return a sentence that names the file it is about."""
-    named = (str(file), image_name(file))
-    if any(printable(name) in problem or name in problem for name in named):
+    if str(file) in problem or printable(file) in problem:
         return problem
-    return f"{file}: {problem}"
+    return f"{file}: {problem.removeprefix(f'{printable(image_name(file))}: ')}"

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from napari_unet.core.events import Event
-    from napari_unet.core.image import ArrayLike
     from napari_unet.core.model import ModelCard
     from napari_unet.core.settings import Prediction, Segmentation
     from napari_unet.engine.block_segmentation import BlockSizes
@@ -112,8 +111,6 @@ class FilePredictor:
                 yield FilePredicted(str(file), 0, 1.0, there=True)
                 return
             image = read_image(file, axes)
-            if not isinstance(image.data, np.ndarray):
-                image = replace(image, data=_Readable(image.data, file))
             check_finite(image)
             if split_number(file)[0].is_dir():
                 cells = yield from self._on_disk(file, image, kinds, made)
@@ -241,37 +238,6 @@ class FilePredictor:
         target = self.folder.place(file, "instances")
         write_labels(target, cells, axes, spacing, made)
         return _count(cells, axes)
-
-
-class _Readable:
-    """Pixels on disk; what fails in reading them is one sentence that names the file.
-
-    A damaged block raises whatever its decoder stumbles over, long after the image was
-    opened.
-    """
-
-    def __init__(self, data: ArrayLike, file: Path) -> None:
-        self._data = data
-        self._file = file
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self._data.shape
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        return self._data.dtype
-
-    def __getitem__(self, key: Any) -> Any:
-        try:
-            return self._data[key]
-        except MemoryError:
-            raise
-        except Exception as error:
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
-            raise ValueError(
-                f"{self._file}: its pixels cannot be read, {reason.rstrip('.')}."
-            ) from error
 
 
 def _count(cells: np.ndarray[Any, Any], axes: str) -> int:

@@ -15,6 +15,7 @@ from napari_unet.core.memory import kept_values
 from napari_unet.core.model import ImageRecord, ModelCard
 from napari_unet.core.rescaling import common_size
 from napari_unet.core.revision import held_parts, hold_out_again
+from napari_unet.core.text import printable
 from napari_unet.core.training_set import count_classes, hold_out, typical_cell
 from napari_unet.core.weights import class_weights
 from napari_unet.engine.allocator import keep_freed_memory
@@ -198,21 +199,24 @@ def _classes(annotations: Sequence[Annotation]) -> tuple[ClassInfo, ...]:
 def _architecture(
     settings: Training, examples: Sequence[Example], classes: int, start: Model | None
 ) -> Architecture:
-    channels = {e.field.image.channels for e in examples}
+    channels = {e.field.image.channels: e.field.image.name for e in examples}
     if len(channels) > 1:
+        found = (
+            f"{count} ({printable(channels[count])})" for count in sorted(channels)
+        )
         raise ValueError(
-            f"the images must have one number of channels, found {sorted(channels)}."
+            f"the images must have one number of channels, found {' and '.join(found)}."
         )
     if start is None:
         slices = min(e.field.image.size("z") for e in examples)
-        return settings.architecture(channels.pop(), classes, slices)
+        return settings.architecture(next(iter(channels)), classes, slices)
     table = start.card.architecture
     if table.ndim != settings.ndim:
         raise ValueError(
             f"the model to start from is {table.ndim}-D, "
             f"the training {settings.ndim}-D."
         )
-    return table.replace(channels=channels.pop(), classes=classes)
+    return table.replace(channels=next(iter(channels)), classes=classes)
 
 
 def _network(card: ModelCard, start: Model | None, device: torch.device) -> UNet:

@@ -77,6 +77,7 @@ def write_weights(
     weights: ArrayLike,
     axes: str,
     spacing_um: Sequence[float] | None = None,
+    made: Provenance | None = None,
 ) -> None:
     """Write a weight map as float32, shown from 0 to its largest value.
 
@@ -84,7 +85,8 @@ def write_weights(
     """
     path = Path(path)
     data = np.asarray(weights, dtype=np.float32)
-    _write(path, _image(path, data, axes, spacing_um), (0.0, float(data.max()) or 1.0))
+    shown = (0.0, float(data.max()) or 1.0)
+    _write(path, _image(path, data, axes, spacing_um), shown, made)
 
 
 def write_labels(

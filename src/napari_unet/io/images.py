@@ -8,6 +8,7 @@ file with several images one is named (``FILE#2``), none is taken in silence.
 from __future__ import annotations
 
 import re
+from contextlib import contextmanager
 from dataclasses import replace
 from glob import glob, has_magic
 from pathlib import Path
@@ -110,7 +111,9 @@ def read_image(path: str | Path, axes: str | None = None) -> Image:
         It is no image, is damaged or empty, holds several images, or its axes cannot
         be told.
     """
-    return _decode(Path(path)).image(image_name(path), axes)
+    pixels = _decode(Path(path))
+    with _naming(path):
+        return pixels.image(image_name(path), axes)
 
 
 def read_labels(path: str | Path, axes: str | None = None) -> Image:
@@ -141,15 +144,16 @@ def read_labels(path: str | Path, axes: str | None = None) -> Image:
             f"{printable(path)}: JPEG compression alters labels; they are read from "
             "TIFF, PNG and OME-Zarr."
         )
-    image = _decode(path).image(image_name(path), axes, labels=True)
-    if image.data.dtype.kind == "u" and "c" not in image.axes:
-        return image  # nothing can be wrong, so it may stay on disk
-    labels = np.asarray(image.data[...])
-    if "c" in image.axes:
-        labels = _one_channel(labels, image)
-    return replace(
-        image, data=_integers(labels, image.name), axes=image.axes.replace("c", "")
-    )
+    pixels = _decode(path)
+    with _naming(path):
+        image = pixels.image(image_name(path), axes, labels=True)
+        if image.data.dtype.kind == "u" and "c" not in image.axes:
+            return image  # nothing can be wrong, so it may stay on disk
+        labels = image.read()
+        if "c" in image.axes:
+            labels = _one_channel(labels, image)
+        labels = _integers(labels, image.name)
+    return replace(image, data=labels, axes=image.axes.replace("c", ""))
 
 
 def check_finite(image: Image) -> None:
@@ -194,6 +198,10 @@ def _expand(given: str | Path) -> list[Path]:
     matches = [Path(match) for match in glob(glob_pattern(given), recursive=True)]
     images = sorted(filter(_is_image, matches), key=_natural)
     if not images:
+        # glob passes over a folder that must not be listed
+        folder = next(f for f in path.parents if not has_magic(str(f)) or f.exists())
+        if folder.is_dir():
+            next(folder.iterdir(), None)
         raise FileNotFoundError(f"{printable(given)}: no image matches ({_formats()}).")
     return images
 
@@ -311,6 +319,16 @@ def _decode(given: Path) -> Pixels:
         raise ValueError(
             f"{shown}: cannot be read as an image: {reason(error)}."
         ) from error
+
+
+@contextmanager
+def _naming(path: str | Path) -> Iterator[None]:
+    """Name the file in an error about its image: those of a name are many."""
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        rest = str(error).removeprefix(f"{printable(image_name(path))}: ")
+        raise type(error)(f"{printable(path)}: {rest}") from error
 
 
 def _state(path: Path) -> tuple[int, int] | None:

@@ -159,6 +159,27 @@ def read_card(path: str | Path) -> ModelCard:
         return _card(file.metadata() or {}, path)
 
 
+def check_replaceable(path: Path) -> None:
+    """Refuse to write a model over what is none: it is not ours to delete.
+
+    Raises
+    ------
+    FileExistsError
+        Something is there that is no model; an empty file may be replaced.
+    """
+    if path.is_file() and path.stat().st_size == 0:
+        return
+    try:
+        read_card(path)
+    except FileNotFoundError:
+        return
+    except (ValueError, OSError) as error:
+        raise FileExistsError(
+            f"{path}: is there already and is no model that this napari-unet reads, "
+            "so it is not replaced; name another file."
+        ) from error
+
+
 def _read(path: Path, *, with_state: bool) -> Checkpoint:
     with _opened(path) as file:
         header = file.metadata() or {}

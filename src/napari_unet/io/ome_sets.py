@@ -80,21 +80,42 @@ def check_whole(path: Path, xml: str) -> tuple[str, ...]:
         return ()
     # The file itself may have another name by now.
     own = [u for u in root.iterfind(".//{*}UUID") if u.text == root.get("UUID")]
-    itself = {path.name, *(u.get("FileName") for u in own)}
-    others = [name for name in names if name not in itself]
+    there = {path.name, *(u.get("FileName") for u in own)}
     # A name is a name: no path from the inside of a file is followed.
-    missing = [
-        name
-        for name in others
-        if Path(name).name != name or not (path.parent / name).is_file()
-    ]
-    if missing:
-        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        raise ValueError(
-            f"it is one of {len(names)} files of an image, and "
-            f"{printable(missing[0])}{more} {'are' if more else 'is'} not beside it"
+    there |= {n for n in names if _is_name(n) and (path.parent / n).is_file()}
+    notes = []
+    absent = 0
+    images = [file_names(image) for image in root.iterfind("{*}Image")]
+    for files in images:
+        missing = [name for name in files if name not in there]
+        if missing == list(files) and all(map(_is_name, files)):
+            absent += len(files) > 0  # such as another position, left elsewhere
+        elif missing:
+            more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+            raise ValueError(
+                f"it is one of {len(files)} files of an image, and "
+                f"{printable(missing[0])}{more} {'are' if more else 'is'} not beside it"
+            )
+        elif len(files) > 1:
+            note = f"it is one of {len(files)} files of one image: all are read."
+            notes += [note] if note not in notes else []
+    if absent:
+        notes.append(
+            f"it tells of {len(images)} images, of which {absent} "
+            f"{'are in files that are' if absent > 1 else 'is in a file that is'} not "
+            "beside it, and left out."
         )
-    return (f"it is one of {len(names)} files of one image: all of them are read.",)
+    return tuple(notes)
+
+
+def beside(path: Path) -> list[Path]:
+    """Return the other files of a set, as far as they are there."""
+    found = (path.with_name(name) for name in _names(path) if _is_name(name))
+    return [other for other in found if other != path and other.is_file()]
+
+
+def _is_name(name: str) -> bool:
+    return bool(name) and Path(name).name == name
 
 
 def _names(path: Path) -> tuple[str, ...]:

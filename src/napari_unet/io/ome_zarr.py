@@ -58,14 +58,19 @@ def read(path: Path, number: int | None = None) -> Pixels:
     """
     import zarr
 
-    node = zarr.open(store=str(path), mode="r")
+    try:
+        node = zarr.open(store=str(path), mode="r")
+    except FileNotFoundError as error:  # zarr's own words tell of stores
+        raise ValueError("it holds no OME-Zarr image") from error
     if isinstance(node, zarr.Array):
         if number not in {None, 1}:
             raise SeveralImagesError(f"there is no image #{number}, it is one array")
         return Pixels(node, _bare_axes(node))
     group, scales = _chosen(path, node, number)
+    if not scales.get("datasets"):
+        raise ValueError("its description names no array of pixels")
     level = scales["datasets"][0]
-    array = group[level["path"]]
+    array = _member(group, level["path"])
     # NGFF 0.1 and 0.2 had no axes: they were always these five.
     described = scales.get("axes") or list("tczyx"[-array.ndim :])
     axes = [_letter(axis) for axis in described]
@@ -223,6 +228,12 @@ def _told(group: Any) -> dict[str, Any]:
     return told if isinstance(told, dict) else {}
 
 
+def _member(group: Any, name: str) -> Any:
+    if name not in group:
+        raise ValueError(f"it tells of {printable(name)}, which is not in it")
+    return group[name]
+
+
 def _inside(group: Any) -> Iterator[str]:
     """Yield what to add to a group's name for each image in it; "" for itself."""
     told = _told(group)
@@ -231,7 +242,7 @@ def _inside(group: Any) -> Iterator[str]:
         return
     if "plate" in told:
         for well in told["plate"]["wells"]:
-            for name in _inside(group[well["path"]]):
+            for name in _inside(_member(group, well["path"])):
                 yield f"/{well['path']}{name}"
     elif "well" in told:
         yield from [f"/{image['path']}" for image in told["well"]["images"]]
@@ -262,12 +273,12 @@ def _chosen(
     if number is not None:
         names = list(_inside(group))
         if not scales and 1 <= number <= len(names):
-            return _chosen(path, group[names[number - 1].strip("/")], None)
+            return _chosen(path, _member(group, names[number - 1].strip("/")), None)
         raise SeveralImagesError(
             f"there is no image #{number} in it, it holds {len(names)}"
         )
     if only:
-        return _chosen(path, group[first[0].strip("/")], None)
+        return _chosen(path, _member(group, first[0].strip("/")), None)
     if not first:
         raise ValueError("it holds no OME-Zarr image")
     what = _count(group, told, scales)

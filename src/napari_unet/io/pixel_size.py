@@ -14,7 +14,9 @@ from napari_unet.io.units import micrometres
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_INCH, _CENTIMETRE = 2, 3  # TIFF 6.0, tag ResolutionUnit
+# Tag ResolutionUnit: of TIFF 6.0, and of microscopes that go on counting.
+_INCH = 2
+_UNITS = {_INCH: "inch", 3: "cm", 4: "mm", 5: "um"}
 
 # The resolution of a TIFF is made for paper and screens: 72 to 600 dots per inch are
 # written by cameras and scanners, and by programs that know none. Only what is finer
@@ -89,8 +91,7 @@ def _imagej(
 
 def _plain(file: Any, resolution: Mapping[str, float]) -> dict[str, float | None]:
     tag = file.pages.first.tags.get("ResolutionUnit")
-    units = {_INCH: "inch", _CENTIMETRE: "cm"}
-    unit = units.get(int(tag.value) if tag is not None else _INCH)
+    unit = _UNITS.get(int(tag.value) if tag is not None else _INCH)
     if unit is None:
         return {}
     sizes = {axis: micrometres(1 / n, unit) for axis, n in resolution.items()}

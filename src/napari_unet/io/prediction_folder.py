@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from napari_unet.io.atomic import atomic, check_separate, make_folder, remove_strays
 from napari_unet.io.claims import Claim, locked
 from napari_unet.io.names import image_name, split_number
-from napari_unet.io.provenance import read_provenance
+from napari_unet.io.provenance import check_ours, read_provenance
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -155,13 +155,9 @@ class PredictionFolder:
         """Whether a result is there and need not be made."""
         if not (target.exists() or target.is_symlink()):
             return False
+        check_ours(target)
         found = read_provenance(target)
-        if found is None:
-            raise FileExistsError(
-                f"{target}: is there already and does not tell that napari-unet made "
-                "it, so it is not replaced; move it away or use another folder."
-            )
-        if overwrite:
+        if overwrite or found is None:
             return False
         if difference := found.difference(wanted):
             raise FileExistsError(

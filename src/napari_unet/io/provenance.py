@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
 from napari_unet import __version__
+from napari_unet.io import ome_sets
 from napari_unet.io.names import split_number
 from napari_unet.io.ome_zarr import stamp
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 # Before the JSON in a text, and the name of the attribute of a zarr group.
@@ -101,12 +102,28 @@ def read_provenance(path: Path) -> Provenance | None:
         return None
 
 
+def check_ours(target: Path) -> None:
+    """Refuse to replace what is no result of this program.
+
+    Raises
+    ------
+    FileExistsError
+        Something is there that does not tell that it is one.
+    """
+    if (target.exists() or target.is_symlink()) and read_provenance(target) is None:
+        raise FileExistsError(
+            f"{target}: is there already and does not tell that napari-unet made it, "
+            "so it is not replaced; move it away or write to another place."
+        )
+
+
 def content_stamp(path: Path) -> str:
     """Return a short text that is the same for the same content only.
 
-    It is the SHA-256 of a file, or of all files of an OME-Zarr with their names. Above
-    256 MB of files reading them would take longer than many a prediction: there it is
-    of their names, sizes and times. `FILE#2` has its number in it.
+    It is the SHA-256 of a file, or of all files of an OME-Zarr or of an OME-TIFF that
+    has several, with their names. Above 256 MB of an OME-Zarr reading it would take
+    longer than many a prediction: there it is of names, sizes and times. `FILE#2` has
+    its number in it.
 
     Raises
     ------
@@ -117,6 +134,8 @@ def content_stamp(path: Path) -> str:
     mark = "" if number is None else f"#{number}"
     if file.is_dir():
         return _folder_stamp(file) + mark
+    if others := ome_sets.beside(file):
+        return _files_stamp([file, *others], file.parent) + mark
     with file.open("rb") as opened:
         return f"sha256:{hashlib.file_digest(opened, 'sha256').hexdigest()}{mark}"
 
@@ -125,9 +144,14 @@ def _folder_stamp(folder: Path) -> str:
     files = sorted(p for p in folder.rglob("*") if p.is_file())
     if sum(p.stat().st_size for p in files) > _READ_BYTES:
         return f"names, sizes and times:{stamp(folder)}"
+    return _files_stamp(files, folder)
+
+
+def _files_stamp(files: Sequence[Path], folder: Path) -> str:
     digest = hashlib.sha256()
     for file in files:
-        content = hashlib.sha256(file.read_bytes()).hexdigest()
+        with file.open("rb") as opened:
+            content = hashlib.file_digest(opened, "sha256").hexdigest()
         name = file.relative_to(folder).as_posix()
         digest.update(f"{name!r} {content}\n".encode())
     return f"sha256 of files:{digest.hexdigest()}"

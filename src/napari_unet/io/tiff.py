@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,12 +18,11 @@ from napari_unet.core.text import printable, reason
 from napari_unet.io import ome_sets
 from napari_unet.io.pixel_size import sizes_um
 from napari_unet.io.pixels import Pixels, SeveralImagesError
+from napari_unet.io.tiff_colours import PLAIN, with_meaning
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-    from numpy.typing import NDArray
 
     from napari_unet.core.image import ArrayLike
 
@@ -35,27 +34,12 @@ _BROKEN_CHAIN = "invalid page offset"
 _TOO_SHORT = "ImageJ series metadata invalid or corrupted"
 _LOST_TEXT = "TiffTag 270 "
 
-_ALPHA = {1, 2}  # TIFF 6.0, tag ExtraSamples: associated and unassociated alpha
 _NAMED = 4  # images of a file that a sentence lists
 
-_LOST = (
-    "its description cannot be understood: pages are read as they come, "
-    "without pixel size."
-)
-_PLAIN = {"generic", "uniform", "shaped"}  # series of files without a description
-
-_PHOTOMETRIC = tifffile.PHOTOMETRIC
-_FOREIGN = {
-    _PHOTOMETRIC.SEPARATED: "CMYK",
-    _PHOTOMETRIC.YCBCR: "YCbCr",
-    _PHOTOMETRIC.CIELAB: "CIELAB",
-    _PHOTOMETRIC.ICCLAB: "ICCLAB",
-    _PHOTOMETRIC.ITULAB: "ITULAB",
-    _PHOTOMETRIC.LOGL: "LogL",
-    _PHOTOMETRIC.LOGLUV: "LogLuv",
-}
-# tifffile converts these colours when it decodes them.
-_JPEG = {"OJPEG", "JPEG", "ALT_JPEG", "JPEG_2000_LOSSY", "APERIO_JP2000_YCBC", "WEBP"}
+_AS_THEY_COME = "pages are read as they come, without pixel size."
+_LOST = f"its description cannot be understood: {_AS_THEY_COME}"
+_TOO_FEW = f"its description tells of fewer pages than there are: {_AS_THEY_COME}"
+_DESCRIBED = {"ome", "imagej"}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -120,9 +104,9 @@ def read(path: Path, number: int | None = None) -> Pixels:
         entry = _chosen(entries, number, path.name)
         for series in entry.series:
             _check_pages(file, series)
-        sizes = {} if _LOST in notes else _sizes(file, entry)
-        pixels = Pixels(_data(entry), entry.axes, sizes, notes)
-        return _with_meaning(pixels, entry.first)
+        sizes = {} if {_LOST, _TOO_FEW} & set(notes) else _sizes(file, entry)
+        pixels = Pixels(_data(file, entry), entry.axes, sizes, notes)
+        return with_meaning(pixels, entry.first)
 
 
 def _set_of(path: Path, file: Any) -> tuple[str, ...]:
@@ -139,13 +123,34 @@ def _opened(path: Path) -> Iterator[tuple[Any, tuple[str, ...]]]:
         file = stack.enter_context(tifffile.TiffFile(path))
         try:
             kinds = {series.kind for series in file.series}
-            lost = file.is_ome and bool(kinds & _PLAIN)
+            lost = bool(kinds & PLAIN) and (file.is_ome or _is_cut_ome(file))
+            ignored = not lost and bool(kinds & _DESCRIBED) and _untold(file) > 0
         # Metadata raise whatever their parser stumbles over.
         except Exception:
+            lost = ignored = True
+        if ignored:
             flags = {"is_ome": False, "is_imagej": False, "is_shaped": False}
             file = stack.enter_context(tifffile.TiffFile(path, **flags))
-            lost = True
-        yield file, (_LOST,) if lost else ()
+        yield file, (_LOST,) if lost else (_TOO_FEW,) if ignored else ()
+
+
+def _is_cut_ome(file: Any) -> bool:
+    """Whether a description begins as OME's, but does not end so."""
+    begin = file.pages.first.description[:1000].lstrip()
+    return begin.startswith("<") and "<OME" in begin
+
+
+def _untold(file: Any) -> int:
+    """Count the pages of a file that are in none of its series."""
+    told = {
+        page.index if isinstance(page.index, int) else page.index[0]
+        for series in file.series
+        for level in series.levels
+        # of ImageJ's one series all pages are named, also those beyond its shape
+        for page in level.pages[: level.size // level.keyframe.size]
+        if page is not None and page.parent is file
+    }
+    return len(file.pages) - len(told)
 
 
 def _entries(file: Any) -> tuple[list[_Entry], tuple[str, ...]]:
@@ -173,7 +178,7 @@ def _entries(file: Any) -> tuple[list[_Entry], tuple[str, ...]]:
 
 def _is_small(series: Any) -> bool:
     """Whether a series is another, smaller one; scanners mark their labels alike."""
-    if series.kind in _PLAIN or not series.name:
+    if series.kind in PLAIN or not series.name:
         return bool(series.keyframe.is_reduced)
     return bool(series.name.lower() == "thumbnail")
 
@@ -183,7 +188,7 @@ def _continues(before: Any, series: Any) -> bool:
     page = series.keyframe
     return bool(
         before.kind == series.kind
-        and series.kind in _PLAIN
+        and series.kind in PLAIN
         and before.shape == series.shape == page.shape
         and before.dtype == series.dtype
         and before.axes == series.axes
@@ -225,11 +230,13 @@ def _check_complete(file: Any, errors: set[str]) -> tuple[str, ...]:
         raise ValueError(f"it is too short for the {images} images it tells of")
     if _LOST_TEXT in errors:
         raise ValueError("it is cut off before its description")
-    if _BROKEN_CHAIN not in errors:
-        return ()
     # Files of other kinds tell their number of pages; here the chain of pages is all
     # there is, and one that breaks off is a stack that lost its end.
     pages = len(file.pages)
+    if file.series[0].kind == "generic" and (lost := _untold(file)):
+        raise ValueError(f"{lost} of its {pages} pages cannot be read")
+    if _BROKEN_CHAIN not in errors:
+        return ()
     chained = file.series[0].kind in {"generic", "uniform"} or len(file.series) > 1
     if chained and pages > 1:
         raise ValueError(f"it is cut off after page {pages}")
@@ -275,10 +282,18 @@ def _collected_errors() -> Iterator[set[str]]:
         log.removeFilter(note)
 
 
-def _data(entry: _Entry) -> ArrayLike:
+def _data(file: Any, entry: _Entry) -> ArrayLike:
     if len(entry.series) > 1:
         return np.stack([series.asarray() for series in entry.series])
     series = entry.first
+    if any(page.parent is not file for page in series.pages):
+        # tifffile would look in this file for what it finds in one piece in another
+        with ExitStack() as stack:
+            for other in {page.parent for page in series.pages} - {file}:
+                other.filehandle.open()
+                stack.callback(other.filehandle.close)
+            pages = [page.asarray() for page in series.pages]
+        return np.stack(pages).reshape(series.shape)
     mappable = series.dataoffset is not None and series.keyframe.is_memmappable
     if mappable and series.nbytes >= MAPPED_FROM_BYTES:
         parent = series.keyframe.parent
@@ -301,62 +316,3 @@ def _sizes(file: Any, entry: _Entry) -> dict[str, float]:
     except Exception as error:
         logging.getLogger(__name__).debug("no pixel size: %s", reason(error))
         return {}
-
-
-def _with_meaning(pixels: Pixels, series: Any) -> Pixels:
-    """Tell what the values stand for: grey, colours, transparency or channels."""
-    page = series.keyframe
-    kind = page.photometric
-    if kind == _PHOTOMETRIC.MINISWHITE:
-        note = "it is stored with white as 0: read inverted, as it is shown."
-        data = _inverted(np.asarray(pixels.data), page.bitspersample)
-        return replace(pixels, data=data, notes=(*pixels.notes, note))
-    if kind == _PHOTOMETRIC.PALETTE and page.colormap is not None:
-        return _with_palette(pixels, page)
-    if kind in _FOREIGN and page.compression.name not in _JPEG:
-        return replace(pixels, foreign=_FOREIGN[kind])
-    if "s" not in pixels.axes:
-        return pixels
-    count = pixels.data.shape[pixels.axes.index("s")]
-    declared = sum(int(extra) in _ALPHA for extra in page.extrasamples)
-    if kind != _PHOTOMETRIC.RGB:
-        return replace(pixels, alpha=min(declared, count - 1))
-    planes = not pixels.axes.endswith("s") and series.kind in _PLAIN
-    # Programs call any three or four planes colours, and the fourth transparency; only
-    # a picture of bytes, pixel by pixel, is taken at its word.
-    if count > 3 and not planes and pixels.data.dtype == np.uint8:
-        return replace(pixels, alpha=count - 3)
-    if planes or count > 3:
-        unknown = set(pixels.axes) - set("tczyxs")
-        channels = "".join("z" if a in unknown else a for a in pixels.axes)
-        slices = "".join("t" if a in unknown else a for a in pixels.axes)
-        return replace(
-            pixels,
-            guess=f"its header calls {count} planes colours, which may be colours, "
-            f"channels or slices: read as channels (--axes "
-            f"{channels.replace('s', 'c')}); name slices with --axes "
-            f"{slices.replace('s', 'z')}.",
-        )
-    return pixels
-
-
-def _with_palette(pixels: Pixels, page: Any) -> Pixels:
-    """Add the palette, unless it only colours what was measured."""
-    # 16 bits in the file; programs that fill only the lower 8 are met
-    table = np.asarray(page.colormap).T
-    palette = (table if table.max() < 256 else table >> 8).astype(np.uint8)
-    grey = bool((palette == palette[:, :1]).all())
-    ramp = bool((np.diff(palette.astype(int), axis=0) >= 0).all())
-    if not grey and (ramp or page.is_imagej):
-        note = "it has a table of pseudo-colours: the values are read."
-        return replace(pixels, notes=(*pixels.notes, note))
-    return replace(pixels, palette=palette)
-
-
-def _inverted(data: NDArray[Any], bits: int) -> NDArray[Any]:
-    if data.dtype.kind == "b":
-        return ~data
-    if data.dtype.kind == "u":
-        return np.asarray(data.dtype.type(2**bits - 1) - data)
-    # of signed and real numbers, which no format defines, the order counts
-    return np.asarray(data.max(initial=0) - data, data.dtype)
