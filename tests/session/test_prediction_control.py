@@ -32,7 +32,7 @@ from napari_unet.session.prediction.control import PredictionControl
 from napari_unet.session.prediction.models import ModelList
 from napari_unet.session.preferences import Preferences
 from napari_unet.session.project.store import ProjectStore
-from napari_unet.session.worker.client import Death
+from napari_unet.session.worker.client import WORKER_ENDED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -513,8 +513,7 @@ def test_a_worker_that_died_runs_nothing(bench: Bench) -> None:
     bench.control.predict("layer")
     (handle,) = bench.desk.running(PredictJob)
     bench.desk.predict(handle, planes=1)
-    handle.running = False
-    bench.desk.died.emit(Death("network", False, "It died.", (handle,)))
+    bench.desk.fail(handle, "It died.", WORKER_ENDED)
     assert not bench.control.running
     bench.desk.find_all_cells()
     assert bench.control.cells_in_view() == 5
@@ -784,12 +783,11 @@ def test_a_folder_that_was_not_finished_says_so(
     elif how == "failed":
         bench.desk.fail(handle, "The disk is full.")
     else:
-        handle.running = False
-        bench.desk.died.emit(Death("network", False, "It died.", (handle,)))
+        bench.desk.fail(handle, "It died.", WORKER_ENDED)
     reason = {
         "cancelled": "It was cancelled: other images were not looked at.",
         "failed": "The disk is full.",
-        "died": "The worker ended: other images were not looked at.",
+        "died": "It died.",
     }[how]
     outcome = bench.control.exporting.outcome
     assert outcome is not None
