@@ -634,7 +634,7 @@ if "--lane" in sys.orig_argv:
     [
         ("os.kill(os.getpid(), signal.SIGKILL)", "from outside while it started"),
         ("os._exit(3)", "could not be started (status 3)"),
-        ("raise SystemExit('no torch here')", "It said: no torch here"),
+        ("raise SystemExit('no torch here')", "no torch here."),
     ],
 )
 def test_a_process_that_ends_before_it_connects_fails_its_job(
@@ -678,7 +678,7 @@ def test_strangers_at_the_socket_hold_up_nobody(
     assert log.ended == [False]
     # nobody else is let in from now on
     with (
-        pytest.raises(OSError, match="No such|refused"),
+        pytest.raises(OSError, match=r"No such|refused"),
         socket.socket(socket.AF_UNIX) as late,
     ):
         late.connect(address)

@@ -81,6 +81,13 @@ class TrainingState:
         return better
 
     @property
+    def is_finite(self) -> bool:
+        """Whether all weights, and their means, are finite numbers."""
+        tensors = [*self.module.state_dict().values(), *self.mean.values()]
+        sums = [t.sum() for t in tensors if t.is_floating_point()]
+        return bool(torch.stack(sums).isfinite().all())
+
+    @property
     def last_score(self) -> Score | None:
         """What the latest validation found."""
         scores = (row.score for row in reversed(self.record.history))

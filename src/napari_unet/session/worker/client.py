@@ -380,7 +380,8 @@ def _failed(handle: Handle, why: str, *, memory: bool = False) -> Failed:
 
 
 def _what_happened(end: End) -> str:
-    said = f" It said: {end.last_line}" if end.last_line else ""
+    last = end.last_line.rstrip(".")
+    said = f" It said: {last}." if last else ""
     if end.out_of_memory:
         return "The worker ran out of memory and was ended by the system."
     if end.signal:
