@@ -605,6 +605,41 @@ def test_a_process_that_cannot_start_is_told_with_its_last_words(pump: Any) -> N
     assert len(deaths) == 1
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="sends signals")
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGHUP])
+def test_a_worker_that_is_asked_to_end_writes_a_checkpoint_and_fails_its_jobs(
+    worker: Worker, pump: Any, tmp_path: Path, sent: int
+) -> None:
+    job = train_job(tmp_path, LONG)
+    training = begin(worker, job)
+    deaths: list[Death] = []
+    worker.died.connect(deaths.append)
+    pump.until(lambda: training.steps > 3)
+    os.kill(worker.pids["network"], sent)
+    pump.until(lambda: deaths)
+    worker.died.disconnect(deaths.append)
+    assert training.ended == []
+    (failed,) = training.failed
+    assert f"ended from outside (signal {int(sent)})" in failed.sentence
+    assert "goes on from its last checkpoint" in failed.sentence
+    assert load_model(job.checkpoint).card.steps >= training.steps
+    resumed = begin(worker, replace(job, resume=True))
+    pump.until(lambda: resumed.steps > training.steps)
+    cancel(resumed, pump)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sends signals")
+def test_ctrl_c_in_the_terminal_of_napari_ends_no_training(
+    worker: Worker, pump: Any, tmp_path: Path
+) -> None:
+    training = begin(worker, train_job(tmp_path, LONG))
+    pump.until(lambda: training.steps > 3)
+    os.kill(worker.pids["network"], signal.SIGINT)
+    step = training.steps
+    pump.until(lambda: training.steps > step + 3)
+    cancel(training, pump)
+
+
 def test_a_process_that_the_system_does_not_start_fails_its_job(
     pump: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

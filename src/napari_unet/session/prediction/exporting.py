@@ -275,11 +275,11 @@ class Exporting:
             self._preparing.remove(part)
             self._over(part, why)
 
-    def _on_no_cells(self, why: str) -> None:
-        """Give up what waits for cells, which do not come."""
+    def _on_no_cells(self, _why: str) -> None:
+        """Give up what waits for cells, which do not come; why has been told."""
         waiting, self._waiting = self._waiting, []
         for part in waiting:
-            self._over(part, f"{part.job.name}: its cells could not be found. {why}")
+            self._over(part, f"{part.job.name}: its cells could not be found.")
 
     def _submit(self, part: _Part) -> None:
         handle = self._worker.submit(part.job, f"Export {part.job.name}")
