@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from time import perf_counter, sleep
 from typing import TYPE_CHECKING, Any
 from unittest.mock import ANY
@@ -15,6 +16,7 @@ from napari_unet.core.image import Field, Image
 from napari_unet.core.pairing import annotated_fields
 from napari_unet.core.recipe import Training
 from napari_unet.core.settings import Prediction
+from napari_unet.engine import preparation
 from napari_unet.engine.inference import predict
 from napari_unet.engine.network import prepare
 from napari_unet.engine.sampling import Sampler
@@ -22,7 +24,12 @@ from napari_unet.engine.training import TrainingRun, train
 from napari_unet.engine.training_state import TrainingState
 from napari_unet.engine.unet import UNet
 from napari_unet.engine.validation import judge_part
-from napari_unet.io.model_file import load_model, save_model
+from napari_unet.io.model_file import (
+    load_checkpoint,
+    load_model,
+    save_checkpoint,
+    save_model,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -732,6 +739,51 @@ def test_patches_that_cannot_fit_into_memory_are_refused_at_once() -> None:
     labels[:32] = 0
     with pytest.raises(MemoryError, match="smaller patches than 4096 pixels or fewer"):
         list(train([image], [labels], settings, device="cpu"))
+
+
+def test_weights_that_cannot_fit_into_memory_are_refused_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # of 31 million weights each of four bytes is kept five times
+    settings = SMALL.replace(width=64, depth=4, patch=4)
+    monkeypatch.setattr(preparation, "free_memory", lambda _: 600e6)
+    with pytest.raises(MemoryError, match=r"31 million weights takes 0\.6 GB to be"):
+        run(settings)
+
+
+@pytest.mark.parametrize("change", ["missing", "more", "shape", "score"])
+def test_a_model_to_start_from_whose_weights_do_not_fit_its_card_is_refused(
+    change: str,
+) -> None:
+    model = finished(run(SMALL.replace(steps=1))).model
+    weights = dict(model.weights)
+    name = "score.weight" if change == "score" else "down.1.0.weight"
+    if change == "missing":
+        del weights[name]
+    elif change == "more":
+        weights["more"] = weights[name]
+    else:
+        weights[name] = weights[name][:, :1]
+    with pytest.raises(ValueError, match="weights are not those of the network"):
+        run(start=replace(model, weights=weights))
+
+
+@pytest.mark.parametrize("part", ["module/", "optimiser/0/", "best/", "optimiser/99/"])
+def test_a_checkpoint_of_which_a_part_is_missing_is_refused_in_a_sentence(
+    tmp_path: Path, part: str
+) -> None:
+    path = tmp_path / "c.safetensors"
+    run(SMALL.replace(validation=0.2), checkpoint=path)
+    whole = load_checkpoint(path)
+    name = next((n for n in whole.tensors if n.startswith(part)), part + "exp_avg")
+    tensors = {n: t for n, t in whole.tensors.items() if n != name}
+    if name not in whole.tensors:
+        tensors[name] = np.zeros((2, 2), np.float32)
+    elif part == "best/":
+        tensors[name] = np.zeros((9, 9, 9), np.float32)
+    save_checkpoint(replace(whole, tensors=tensors), path)
+    with pytest.raises(ValueError, match=r"c\.safetensors: the state of its training"):
+        run(SMALL.replace(steps=20, validation=0.2), resume=path)
 
 
 def test_a_model_has_the_pixel_size_of_its_images_and_says_what_it_assumed() -> None:

@@ -88,7 +88,7 @@ def run(options: argparse.Namespace) -> int:
     from napari_unet.engine.network import prepare
 
     predictor = FilePredictor(
-        prepare(model, settings.device, settings.precision),
+        prepare(model, settings.device, settings.precision, file=options.model),
         model.card,
         settings,
         segmentation,
