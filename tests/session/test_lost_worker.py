@@ -197,3 +197,23 @@ def test_a_process_without_work_is_told_of_by_the_workspace(bench: Bench) -> Non
     ((level, told),) = bench.told
     assert level == "error"
     assert "It starts again with the next job." in told
+
+
+@pytest.mark.parametrize("how", ["removed", "layer deleted", "both"])
+def test_an_image_deleted_while_its_preview_is_prepared(bench: Bench, how: str) -> None:
+    """No worker is lost, but an image."""
+    space, preview = bench.workspace, bench.workspace.training.preview
+    begun: list[Handle] = []
+    space.worker.started.connect(begun.append)
+    classes = space.store.project.classes
+    preview.begin(classes, ndim=2, channels=1, trained=True)
+    preview.step()
+    assert preview._waiting
+    if how != "layer deleted":
+        space.images.remove(bench.image.id)
+    if how != "removed":
+        space.viewer.layers.clear()
+    bench.until(lambda: not preview._waiting)
+    preview.step()
+    assert [b.what for b in begun if how != "removed"] == []
+    assert bench.told == []

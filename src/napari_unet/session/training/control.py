@@ -34,6 +34,7 @@ State = Literal["idle", "starting", "training", "paused", "stopping"]
 
 # Seconds between two signals of progress: more often nobody can read.
 _PACE = 0.4
+_REMOVED = "An image to train on was removed from the project."
 # Seconds that may go into counting what is not counted when Train is pressed.
 _COUNTING = 0.1
 
@@ -157,6 +158,8 @@ class TrainingControl(TrainingPlan, SittingView):
         self.curve_changed.emit()
         try:
             sitting.when_ready(lambda: self._submit(sitting), self._give_up)
+        except KeyError:
+            self._give_up(_REMOVED)
         except (ValueError, OSError) as error:
             self._give_up(str(error))
 
@@ -220,6 +223,9 @@ class TrainingControl(TrainingPlan, SittingView):
         try:
             job = sitting.job(folder, self.preferences.device)
             sitting.record.write(folder)
+        except KeyError:
+            self._give_up(_REMOVED)
+            return
         except (ValueError, OSError) as error:
             self._give_up(str(error))
             return
