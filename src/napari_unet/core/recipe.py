@@ -109,7 +109,7 @@ class Training(Settings):
     validation: float = Field(
         0.1, ge=0, le=0.5, description="Share of the annotation held out; 0 for none."
     )
-    seed: int = Field(0, ge=0, le=2**32 - 1, description="Start of all random numbers.")
+    seed: int = Field(0, ge=0, le=2**31 - 1, description="Start of all random numbers.")
     precision: PrecisionChoice = "auto"
     border: BorderWeights = BorderWeights(w0=3.0)
     augmentation: Augmentation = Augmentation()

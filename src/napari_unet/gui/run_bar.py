@@ -175,7 +175,7 @@ class RunBar(QWidget):
         status, fault = self._workspace.worker.status, self._workspace.worker.fault
         if fault and self._training.state != "idle":
             # the line above shows the training
-            self.device.tell(fault, fault)
+            self.device.tell(fault)
         elif status is None:
             self.device.tell("Not started yet", "Starts with the first job.")
         else:
