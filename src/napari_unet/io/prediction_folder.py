@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
-from napari_unet.io.atomic import atomic, check_separate, make_folder
+from napari_unet.io.atomic import atomic, check_separate, make_folder, remove_strays
 from napari_unet.io.claims import Claim, locked
 from napari_unet.io.names import image_name, split_number
 from napari_unet.io.provenance import read_provenance
@@ -110,6 +110,8 @@ class PredictionFolder:
         make_folder(self.folder)
         try:
             with Claim(self.folder / UNFINISHED, makes):
+                for kind in self.kinds:
+                    remove_strays(self.folder / kind)
                 yield
         finally:
             if new:
