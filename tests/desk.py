@@ -5,8 +5,6 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from psygnal import Signal
-
 from napari_unet.core.events import CellsFound, CellsLinked, TileDone
 from napari_unet.core.jobs import SegmentJob
 from napari_unet.core.messages import Failed
@@ -18,8 +16,6 @@ if TYPE_CHECKING:
 
 class Desk:
     """Takes jobs as the worker does; the test says what happens to them."""
-
-    died = Signal(object)
 
     def __init__(self) -> None:
         self.handles: list[Handle] = []
@@ -45,9 +41,9 @@ class Desk:
         handle.running = False
         handle.ended.emit(cancelled)
 
-    def fail(self, handle: Handle, sentence: str) -> None:
+    def fail(self, handle: Handle, sentence: str, error: str = "ValueError") -> None:
         handle.running = False
-        handle.failed.emit(Failed(handle.number, "ValueError", sentence, "", False))
+        handle.failed.emit(Failed(handle.number, error, sentence, "", False))
 
     def predict(self, handle: Handle, *, planes: int | None = None) -> None:
         """Do the work of a prediction: everything is cell."""

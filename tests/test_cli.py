@@ -262,6 +262,103 @@ def test_training_resumes_to_the_same_model(data: Path, tmp_path: Path) -> None:
         np.testing.assert_array_equal(weight, second.weights[name])
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="sends signals")
+@pytest.mark.parametrize("sent", ["SIGTERM", "SIGHUP"])
+def test_a_training_that_is_asked_to_end_goes_on_later(
+    data: Path, tmp_path: Path, sent: str
+) -> None:
+    number = getattr(signal, sent)
+    model = tmp_path / "m.safetensors"
+    arguments = ["train", str(data / "images"), str(data / "labels"), *SMALL]
+    arguments += ["--labels", "instances", "--steps", "100000", "--output", str(model)]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "napari_unet.cli.main", *arguments],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    for line in _lines(process):
+        if line.startswith("step"):
+            break
+    process.send_signal(number)
+    _, told = process.communicate(timeout=DEADLINE)
+    assert process.returncode == 128 + number, told
+    assert "Traceback" not in told
+    checkpoint = tmp_path / "m.checkpoint.safetensors"
+    end = f"interrupted; go on with --resume ({checkpoint})."
+    assert told.splitlines()[-1] == end
+    steps = read_card(checkpoint).steps
+    assert steps > 0
+    arguments[arguments.index("100000")] = str(steps + 2)
+    assert main([*arguments, "--resume"]) == 0
+    assert read_card(model).steps == steps + 2
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sends signals")
+def test_a_signal_that_is_ignored_from_the_start_stays_ignored(data: Path) -> None:
+    """As those of the terminal are under nohup."""
+    code = (
+        "import signal, sys\n"
+        "signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
+        "from napari_unet.cli import info, main\n"
+        "run = info.run\n"
+        "def hung_up(options):\n"
+        "    signal.raise_signal(signal.SIGHUP)\n"
+        "    return run(options)\n"
+        "info.run = hung_up\n"
+        "sys.exit(main.main(sys.argv[1:]))"
+    )
+    command = [sys.executable, "-c", code, "info", str(data / "model.safetensors")]
+    assert subprocess.run(command, capture_output=True).returncode == 0
+
+
+@pytest.mark.parametrize("module", ["pydantic", "numpy", "napari_unet.cli.train"])
+def test_ctrl_c_during_an_import_is_no_traceback(tmp_path: Path, module: str) -> None:
+    """It is pressed when a module begins to be loaded."""
+    code = (
+        "import signal, sys\n"
+        "class Presses:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        f"        if name == {module!r}:\n"
+        "            signal.raise_signal(signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Presses())\n"
+        "from napari_unet.cli.main import main\n"
+        "sys.exit(main(sys.argv[1:]))"
+    )
+    command = [sys.executable, "-c", code, "train", "a", "b", "--output", "c"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 130
+    assert done.stderr == "napari-unet: interrupted.\n"
+
+
+@pytest.mark.parametrize("error", [ValueError, OSError, RuntimeError, KeyError])
+def test_an_error_of_a_running_training_tells_what_is_kept(
+    data: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    error: type[Exception],
+) -> None:
+    from napari_unet.engine.sampling import Sampler
+
+    draw = Sampler.draw
+
+    def broken(self: Sampler, step: int, size: int) -> object:
+        if step == 3:
+            raise error("the disk is gone.")
+        return draw(self, step, size)
+
+    monkeypatch.setattr(Sampler, "draw", broken)
+    command = ["train", str(data / "images"), str(data / "labels"), "--steps", "9"]
+    command += ["--labels", "instances", "--output", str(tmp_path / "m.safetensors")]
+    assert main([*command, *SMALL]) == 1
+    checkpoint = tmp_path / "m.checkpoint.safetensors"
+    *_, kept, why = capsys.readouterr().err.splitlines()
+    assert kept == f"the training broke off; go on with --resume ({checkpoint})."
+    assert "the disk is gone" in why
+    monkeypatch.undo()
+    assert main([*command, *SMALL, "--resume"]) == 0
+
+
 def _lines(process: subprocess.Popen[str]) -> Iterator[str]:
     assert process.stderr is not None
     while line := process.stderr.readline():

@@ -53,7 +53,10 @@ def open_viewer(
     seconds = perf_counter() - began
     hand.wait_until(lambda: find(viewer, "annotation"), 60)
     hand.wait(3)
-    return viewer, hand, workspace_of(viewer), seconds
+    workspace = workspace_of(viewer)
+    # nobody is there to answer
+    workspace.preferences = workspace.preferences.replace(ask_before_closing=False)
+    return viewer, hand, workspace, seconds
 
 
 def painted(workspace: Workspace, labels: NDArray[np.int32]) -> Any:

@@ -59,3 +59,35 @@ def test_what_was_learnt_is_not_turned_upside_down() -> None:
     assert_allclose(correction(np.array([0.3, 0.7]), np.array([0.3, 0.7])), 0)
     added = correction(np.array([1.0, 0.0]), np.array([0.5, 0.5]))
     assert added[0] - added[1] == pytest.approx(np.log(10))
+
+
+@pytest.mark.parametrize(
+    "unknown",
+    [
+        # sure of a third class, which nobody painted, everywhere or here and there
+        [[0.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0]],
+        [[0.0, 0.9, 0.1, 0.0], [0.0, 0.1, 0.9, 0.0]],
+        [[0.0, np.nan, 0.5, 0.4], [0.0, 0.3, 0.5, 0.4]],
+        [[1e-320, 1.0, 0.0, 1e-38], [0.0, 0.0, 1.0, 1e-38]],
+    ],
+)
+@pytest.mark.parametrize("labelled", [(0, 0), (0, 7), (3, 3)])
+def test_where_the_network_is_sure_of_a_class_nobody_painted_nothing_is_told(
+    unknown: list[list[float]], labelled: tuple[int, int]
+) -> None:
+    learnt = np.array([0.5, 0.5])
+    found = estimate_shares(np.array(unknown), learnt, np.array(labelled))
+    assert np.isfinite(found).all()
+    assert found.sum() == pytest.approx(1)
+    assert np.isfinite(correction(found, learnt)).all()
+
+
+def test_the_pixels_of_another_class_change_no_share() -> None:
+    learnt = np.array([0.5, 0.5])
+    unknown = posteriors((0.8, 0.2), (0.5, 0.5))
+    more = np.concatenate([unknown, np.zeros((2, 5000))], axis=1)
+    nothing = np.zeros(2, int)
+    assert_allclose(
+        estimate_shares(more, learnt, nothing),
+        estimate_shares(unknown, learnt, nothing),
+    )

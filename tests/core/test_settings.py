@@ -131,6 +131,15 @@ def test_numbers_are_finite_numbers(value: Any) -> None:
 
 
 @pytest.mark.parametrize("form", FORMS)
+def test_every_number_has_an_upper_bound(form: type[Settings]) -> None:
+    for name, field in form.model_fields.items():
+        if field.annotation in (int, float):
+            wild = 10**300 if field.annotation is int else 1e300
+            with pytest.raises(ValidationError, match=name):
+                form.model_validate({name: wild})
+
+
+@pytest.mark.parametrize("form", FORMS)
 def test_unknown_names_are_refused(form: type[Settings]) -> None:
     with pytest.raises(ValidationError, match="colour"):
         form.model_validate({"colour": 1})

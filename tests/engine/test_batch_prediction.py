@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import shutil
 from contextlib import ExitStack
 
@@ -149,6 +150,18 @@ def test_an_interrupted_overwrite_is_found_out(tmp_path, files):
     first, *rest = told(predict_files(predictor(tmp_path, bias=1.0), files))
     assert first.there
     assert all("is a result of bias0.0.safetensors" in e.problem for e in rest)
+
+
+def test_what_a_killed_run_left_half_written_is_removed_a_day_later(tmp_path, files):
+    folder = tmp_path / "out" / "classes"
+    folder.mkdir(parents=True)
+    old, new = (folder / f".napari-unet-{c * 32}.part" for c in "ab")
+    for stray in (old, new):
+        stray.write_bytes(b"half")
+    os.utime(old, (0, 0))
+    list(predict_files(predictor(tmp_path), files))
+    assert not old.exists()
+    assert new.exists()
 
 
 def test_an_image_that_another_run_is_at_work_on_comes_last(tmp_path, files):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+from unittest.mock import ANY
 
 import numpy as np
 import pytest
@@ -11,21 +12,32 @@ from napari_unet.core import events
 from napari_unet.core.annotations import IGNORED, Annotation, ClassInfo
 from napari_unet.core.cell_choice import choose_settings, count
 from napari_unet.core.image import Field, Image
+from napari_unet.core.pairing import annotated_fields
 from napari_unet.core.recipe import Training
 from napari_unet.core.settings import Prediction
+from napari_unet.engine import preparation
 from napari_unet.engine.guards import FEW
 from napari_unet.engine.inference import predict
 from napari_unet.engine.network import prepare
+from napari_unet.engine.sampling import Sampler
 from napari_unet.engine.training import TrainingRun, train
+from napari_unet.engine.training_state import TrainingState
 from napari_unet.engine.unet import UNet
 from napari_unet.engine.validation import judge_part
-from napari_unet.io.model_file import load_model
+from napari_unet.io.model_file import (
+    load_checkpoint,
+    load_model,
+    save_checkpoint,
+    save_model,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from conftest import Machine
     from napari_unet.core.model import Model
+    from napari_unet.engine.sampling import Batch
 
 SMALL = Training(
     width=4,
@@ -140,6 +152,108 @@ def test_cancelled_training_leaves_a_checkpoint_that_is_a_model(tmp_path: Path) 
     *_, last = predict(model, IMAGE, settings=Prediction(device="cpu"))
     assert np.isfinite(last.probabilities).all()  # type: ignore[attr-defined]
     assert [p.name for p in tmp_path.iterdir()] == [checkpoint.name]
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError, MemoryError, OSError, RuntimeError, KeyboardInterrupt]
+)
+def test_an_error_of_a_step_leaves_a_checkpoint_that_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
+) -> None:
+    draw = Sampler.draw
+
+    def broken(self: Sampler, step: int, size: int) -> Batch:
+        if step == 7:
+            raise error("the image is gone.")
+        return draw(self, step, size)
+
+    checkpoint = tmp_path / "c.safetensors"
+    monkeypatch.setattr(Sampler, "draw", broken)
+    with pytest.raises(error, match="is gone"):
+        run(checkpoint=checkpoint)
+    monkeypatch.undo()
+    assert load_model(checkpoint).card.steps == 7
+    resumed = finished(run(resume=checkpoint))
+    assert equal(resumed.model, finished(run()).model)
+
+
+def test_an_error_in_the_midst_of_a_step_leaves_the_checkpoint_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint = tmp_path / "c.safetensors"
+    run(SMALL, checkpoint=checkpoint)
+    before = checkpoint.read_bytes()
+
+    def broken(self: TrainingState, memory: float) -> None:
+        raise MemoryError("half of the weights have moved.")
+
+    monkeypatch.setattr(TrainingState, "average", broken)
+    more = SMALL.replace(steps=20)
+    with pytest.raises(MemoryError):
+        run(more, resume=checkpoint, checkpoint=checkpoint)
+    assert checkpoint.read_bytes() == before
+
+
+def test_a_checkpoint_that_cannot_be_written_does_not_hide_the_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(self: Sampler, step: int, size: int) -> Batch:
+        raise ValueError("the image is gone.")
+
+    monkeypatch.setattr(Sampler, "draw", broken)
+    with pytest.raises(ValueError, match="is gone"):
+        run(checkpoint=tmp_path / "no folder" / "c.safetensors")
+
+
+def test_a_correction_that_fails_leaves_a_checkpoint(tmp_path: Path) -> None:
+    image = Image(IMAGE, "yx")
+    labels = np.where(LABELS > 0, LABELS.astype(np.int32) + 1, 1)
+    checkpoint = tmp_path / "c.safetensors"
+    training = TrainingRun(
+        [(Field(image), Annotation(labels))], SMALL, checkpoint=checkpoint, device="cpu"
+    )
+    job = training.events()
+    while next(job) != events.StepDone(4, ANY, ANY, ANY):
+        pass
+    training.correct(Field(image), Annotation(labels[:50]))
+    with pytest.raises(ValueError):  # noqa: PT011 - whatever it says
+        list(job)
+    assert load_model(checkpoint).card.steps == 4
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("step", [7, 25, 30])
+@pytest.mark.parametrize("validation", [0, 0.2])
+def test_weights_that_are_no_longer_numbers_lose_no_run(
+    tmp_path: Path, value: float, step: int, validation: float
+) -> None:
+    """In the midst, at a look and a validation, and at the last step."""
+    settings = SMALL.replace(steps=30, validation=validation, patch=28)
+    checkpoint = tmp_path / "c.safetensors"
+    training = TrainingRun(
+        annotated_fields([LARGE[0]], [LARGE[1]], 2, "instances"),
+        settings,
+        checkpoint=checkpoint,
+        device="cpu",
+    )
+    *_, last = _spoilt(training, step, value)
+    assert isinstance(last, events.TrainingFinished)
+    assert "no longer" in (last.problem or "")
+    assert "a learning rate below" in (last.problem or "")
+    save_model(last.model, tmp_path / "m.safetensors")
+    assert not checkpoint.exists()
+
+
+def _spoilt(training: TrainingRun, step: int, value: float) -> Iterator[events.Event]:
+    """Train with a gradient that is not finite in one step."""
+    for event in training.events():
+        yield event
+        done = event.step if isinstance(event, events.StepDone) else 0
+        bias = training._prepared_loop()._state.module.score.bias
+        if done == step - 1 > 0:
+            hook = bias.register_hook(lambda g: torch.full_like(g, value))
+        elif done == step:
+            hook.remove()
 
 
 def test_resuming_with_other_images_or_another_network_is_refused(
@@ -693,6 +807,51 @@ def test_patches_that_cannot_fit_into_memory_are_refused_at_once() -> None:
     labels[:32] = 0
     with pytest.raises(MemoryError, match="smaller patches than 4096 pixels or fewer"):
         list(train([image], [labels], settings, device="cpu"))
+
+
+def test_weights_that_cannot_fit_into_memory_are_refused_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # of 31 million weights each of four bytes is kept five times
+    settings = SMALL.replace(width=64, depth=4, patch=4)
+    monkeypatch.setattr(preparation, "free_memory", lambda _: 600e6)
+    with pytest.raises(MemoryError, match=r"31 million weights takes 0\.6 GB to be"):
+        run(settings)
+
+
+@pytest.mark.parametrize("change", ["missing", "more", "shape", "score"])
+def test_a_model_to_start_from_whose_weights_do_not_fit_its_card_is_refused(
+    change: str,
+) -> None:
+    model = finished(run(SMALL.replace(steps=1))).model
+    weights = dict(model.weights)
+    name = "score.weight" if change == "score" else "down.1.0.weight"
+    if change == "missing":
+        del weights[name]
+    elif change == "more":
+        weights["more"] = weights[name]
+    else:
+        weights[name] = weights[name][:, :1]
+    with pytest.raises(ValueError, match="weights are not those of the network"):
+        run(start=replace(model, weights=weights))
+
+
+@pytest.mark.parametrize("part", ["module/", "optimiser/0/", "best/", "optimiser/99/"])
+def test_a_checkpoint_of_which_a_part_is_missing_is_refused_in_a_sentence(
+    tmp_path: Path, part: str
+) -> None:
+    path = tmp_path / "c.safetensors"
+    run(SMALL.replace(validation=0.2), checkpoint=path)
+    whole = load_checkpoint(path)
+    name = next((n for n in whole.tensors if n.startswith(part)), part + "exp_avg")
+    tensors = {n: t for n, t in whole.tensors.items() if n != name}
+    if name not in whole.tensors:
+        tensors[name] = np.zeros((2, 2), np.float32)
+    elif part == "best/":
+        tensors[name] = np.zeros((9, 9, 9), np.float32)
+    save_checkpoint(replace(whole, tensors=tensors), path)
+    with pytest.raises(ValueError, match=r"c\.safetensors: the state of its training"):
+        run(SMALL.replace(steps=20, validation=0.2), resume=path)
 
 
 def test_a_model_has_the_pixel_size_of_its_images_and_says_what_it_assumed() -> None:

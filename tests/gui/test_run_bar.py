@@ -51,9 +51,15 @@ class TrainingStandIn:
 
 class WorkerStandIn:
     status_changed = Signal(object)
+    faults_changed = Signal()
 
     def __init__(self) -> None:
         self.status: Status | None = None
+        self.fault = ""
+
+    def fail(self, fault: str) -> None:
+        self.fault = fault
+        self.faults_changed.emit()
 
     def tell(self, status: Status) -> None:
         self.status = status
@@ -252,3 +258,21 @@ def test_a_bar_that_is_gone_is_not_told_of_changes(
     workspace.training.enter("training")
     assert len(workspace.training.changed) == 0
     assert len(workspace.worker.status_changed) == 0
+
+
+def test_what_failed_stays_in_the_line_until_it_is_tried_again(
+    workspace: WorkspaceStandIn, bar: RunBar
+) -> None:
+    workspace.worker.fail("Export a: The disk is full.")
+    assert bar.line.text() == "Export a: The disk is full."
+    assert bar.line.level == "error"
+    workspace.training.changed.emit()
+    assert bar.line.text() == "Export a: The disk is full."
+    workspace.training.state = "training"
+    workspace.training.changed.emit()
+    workspace.worker.fail("Export a: The disk is full.")
+    assert bar.device.toolTip() == "Export a: The disk is full."
+    workspace.training.state = "idle"
+    workspace.worker.fail("")
+    assert "disk" not in bar.line.text() + bar.device.toolTip()
+    assert bar.line.level == "info"

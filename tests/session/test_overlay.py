@@ -25,6 +25,7 @@ from napari_unet.session.overlay.box_weights import affected, weights_in
 from napari_unet.session.overlay.control import WeightOverlay
 from napari_unet.session.project.record import FinishedPart
 from napari_unet.session.project.store import ProjectStore
+from napari_unet.session.worker.client import WORKER_ENDED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,8 +72,6 @@ class FakeHandle:
 
 class FakeWorker:
     """Does one job at a time in this process, when told to."""
-
-    died = Signal(object)
 
     def __init__(self) -> None:
         self.submitted: list[FakeHandle] = []
@@ -540,7 +539,7 @@ def test_a_failed_job_is_told_and_the_next_one_is_tried(
     said: list[tuple[str, str]] = []
     bench.overlay.message.connect(lambda *words: said.append(words))
     bench.overlay.set_enabled(True)
-    failure = SimpleNamespace(sentence="it is gone.", traceback="...")
+    failure = SimpleNamespace(error="OSError", sentence="it is gone.", traceback="...")
     bench.worker.queue.pop(0).failed.emit(failure)
     assert said == [("warning", "No border weights: it is gone.")]
     bench.overlay.set_settings(NARROW)
@@ -553,7 +552,8 @@ def test_after_the_death_of_the_worker_the_next_change_is_computed(
 ) -> None:
     bench.overlay.set_enabled(True)
     dead = bench.worker.queue.pop(0)
-    bench.worker.died.emit(SimpleNamespace(jobs=(dead,)))
+    failure = SimpleNamespace(error=WORKER_ENDED, sentence="It died.", traceback="")
+    dead.failed.emit(failure)
     assert bench.worker.queue == []
     stroke(plane, (54, 40), 4)
     bench.worker.run()

@@ -32,7 +32,8 @@ from napari_unet.session.prediction.control import PredictionControl
 from napari_unet.session.prediction.models import ModelList
 from napari_unet.session.preferences import Preferences
 from napari_unet.session.project.store import ProjectStore
-from napari_unet.session.worker.client import Death
+from napari_unet.session.worker.client import WORKER_ENDED
+from waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -513,8 +514,7 @@ def test_a_worker_that_died_runs_nothing(bench: Bench) -> None:
     bench.control.predict("layer")
     (handle,) = bench.desk.running(PredictJob)
     bench.desk.predict(handle, planes=1)
-    handle.running = False
-    bench.desk.died.emit(Death("network", False, "It died.", (handle,)))
+    bench.desk.fail(handle, "It died.", WORKER_ENDED)
     assert not bench.control.running
     bench.desk.find_all_cells()
     assert bench.control.cells_in_view() == 5
@@ -541,6 +541,64 @@ def test_warming_up_reads_a_model_once(bench: Bench) -> None:
     bench.desk.busy = True
     bench.control.warm_up()
     assert len(bench.desk.jobs(LoadModelJob)) == 1
+
+
+def test_an_export_of_all_leaves_out_what_is_gone_and_says_so(
+    bench: Bench, tmp_path: Path
+) -> None:
+    layers = {}
+    for name in ("kept", "removed", "closed"):
+        layers[name] = add_stack(bench, name)
+        layers[name].data[:] = len(layers)
+        bench.viewer.layers.selection.active = layers[name]
+        predicted(bench)
+    exporting = bench.control.exporting
+    ids = {image.name: image.id for image in bench.store.project.images}
+    assert bench.control.unexported() == ["kept", "removed", "closed"]
+    bench.images.remove(ids["removed"])
+    bench.viewer.layers.remove(layers["closed"])
+    assert exporting.in_the_way(tmp_path, ids.values()) == []
+    for name in ("removed", "closed"):
+        with pytest.raises(ValueError, match=f"{name} (was removed|is closed)"):
+            exporting.export(tmp_path, [ids[name]])
+    assert not exporting.running
+    exporting.export(tmp_path, ids.values())
+    until(lambda: bench.desk.running(ExportJob))
+    (handle,) = bench.desk.running(ExportJob)
+    assert handle.what.name == "kept"
+    handle.event.emit(FileWritten(str(tmp_path / "kept_cells.tif"), 1.0))
+    bench.desk.end(handle)
+    assert not exporting.running
+    ((level, told),) = bench.told
+    assert level == "error"
+    assert told.startswith(f"1 file is in {tmp_path} now. Not exported: ")
+    assert "removed was removed from the project." in told
+    assert "closed is closed: open its file" in told
+    assert bench.control.unexported() == ["removed", "closed"]
+
+
+def test_exports_that_fail_are_told_once_with_those_that_did_not(
+    bench: Bench, tmp_path: Path
+) -> None:
+    ids = []
+    for number, name in enumerate(("a", "b", "c")):
+        add_stack(bench, name).data[:] = number
+        ids.append(bench.store.project.images[-1].id)
+        bench.viewer.layers.selection.active = bench.images.layers(ids[-1])[0]
+        predicted(bench)
+    bench.control.exporting.export(tmp_path, ids)
+    until(lambda: len(bench.desk.running(ExportJob)) == 3)
+    a, b, c = bench.desk.running(ExportJob)
+    bench.desk.fail(a, "The disk is full.")
+    b.event.emit(FileWritten(str(tmp_path / "b_cells.tif"), 1.0))
+    bench.desk.end(b)
+    assert bench.told == []
+    bench.desk.fail(c, "It died.", WORKER_ENDED)
+    told = (
+        f"1 file is in {tmp_path} now. Not exported: a: The disk is full. c: It died."
+    )
+    assert bench.told == [("error", told)]
+    assert bench.control.unexported() == ["a", "c"]
 
 
 def test_an_export_waits_for_cells_that_fit_the_settings(
@@ -784,12 +842,11 @@ def test_a_folder_that_was_not_finished_says_so(
     elif how == "failed":
         bench.desk.fail(handle, "The disk is full.")
     else:
-        handle.running = False
-        bench.desk.died.emit(Death("network", False, "It died.", (handle,)))
+        bench.desk.fail(handle, "It died.", WORKER_ENDED)
     reason = {
         "cancelled": "It was cancelled: other images were not looked at.",
         "failed": "The disk is full.",
-        "died": "The worker ended: other images were not looked at.",
+        "died": "It died.",
     }[how]
     outcome = bench.control.exporting.outcome
     assert outcome is not None

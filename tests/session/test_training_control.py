@@ -25,7 +25,7 @@ from napari_unet.session.project.store import ProjectStore
 from napari_unet.session.training import corrections
 from napari_unet.session.training.control import TrainingControl
 from napari_unet.session.training.run_record import RunRecord
-from napari_unet.session.worker.client import Death
+from napari_unet.session.worker.client import WORKER_ENDED
 from waiting import DEADLINE
 
 if TYPE_CHECKING:
@@ -81,8 +81,6 @@ class Job:
 
 class Jobs:
     """Stands in for the worker: keeps jobs."""
-
-    died = Signal(object)
 
     def __init__(self) -> None:
         self.all: list[Job] = []
@@ -344,8 +342,7 @@ def test_after_the_death_of_the_worker_the_next_press_goes_on(desk: Desk) -> Non
     job = desk.start()
     job.begin()
     open(job.what.checkpoint, "w").close()
-    job.running = False
-    desk.jobs.died.emit(Death("network", False, "It died.", (job,)))  # type: ignore[arg-type]
+    job.fail(WORKER_ENDED, "It died.")
     assert desk.messages == [
         (
             "error",
@@ -367,7 +364,7 @@ def test_after_memory_ran_out_patches_are_half_the_size(desk: Desk) -> None:
     job = desk.start()
     job.begin()
     open(job.what.checkpoint, "w").close()
-    desk.jobs.died.emit(Death("network", True, "It died.", (job,)))  # type: ignore[arg-type]
+    job.fail(WORKER_ENDED, "It died.", out_of_memory=True)
     assert desk.messages[-1][1] == (
         "Memory ran out: press Train to go on from "
         "the last checkpoint, with smaller patches."
@@ -388,19 +385,44 @@ def test_memory_that_ran_out_before_a_checkpoint_is_remembered(desk: Desk) -> No
     assert desk.start().what.settings.patch == 12
 
 
-def test_the_death_of_another_job_changes_nothing(desk: Desk) -> None:
-    desk.paint_both()
-    desk.start().begin()
-    desk.jobs.died.emit(Death("cpu", False, "It died.", ()))
-    assert desk.control.state == "training"
-    assert not desk.messages
-
-
 def test_an_error_is_told_as_it_is(desk: Desk) -> None:
     desk.paint_both()
     desk.start().fail("ValueError", "Nothing is annotated.")
     assert desk.messages == [("error", "Nothing is annotated.")]
     assert desk.control.state == "idle"
+
+
+@pytest.mark.parametrize("error", ["ValueError", "IndexError", "OSError"])
+def test_an_error_of_a_running_training_leaves_its_checkpoint(
+    desk: Desk, error: str
+) -> None:
+    desk.paint_both()
+    job = desk.start()
+    job.begin()
+    with open(job.what.checkpoint, "w") as file:
+        file.write("learnt")
+    job.fail(error, "The annotation cannot be read.")
+    assert desk.control.state == "idle"
+    ((level, told),) = desk.messages
+    assert level == "error"
+    assert told.startswith("The annotation cannot be read. Press Train to go on")
+    assert str(desk.control.resumable) == job.what.checkpoint
+    with open(job.what.checkpoint) as file:
+        assert file.read() == "learnt"
+    assert desk.start().what.resume
+
+
+def test_a_damaged_record_of_a_run_is_told(desk: Desk) -> None:
+    folder = desk.store.folder
+    (desk.store.run_folder).mkdir(exist_ok=True)
+    (desk.store.run_folder / "run.json").write_text('{"name": 3}')
+    desk.close()
+    desk.open(ProjectStore.open(folder))
+    desk.control.tick()
+    desk.control.tick()
+    ((level, told),) = desk.messages
+    assert level == "warning"
+    assert "run.json" in told
 
 
 def test_an_interrupted_run_is_offered_when_the_project_is_opened(desk: Desk) -> None:

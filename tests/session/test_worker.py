@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from dataclasses import replace
@@ -36,7 +37,7 @@ from napari_unet.core.settings import BorderWeights
 from napari_unet.core.stored import Stored
 from napari_unet.io.model_file import load_model, read_card
 from napari_unet.session.worker import out_of_memory
-from napari_unet.session.worker.client import Death, Worker
+from napari_unet.session.worker.client import WORKER_ENDED, Death, Worker
 from waiting import DEADLINE, until
 
 if TYPE_CHECKING:
@@ -424,22 +425,28 @@ def test_a_killed_worker_is_told_once_and_training_goes_on_from_its_checkpoint(
     deaths: list[Death] = []
     worker.died.connect(deaths.append)
     again = begin(worker, replace(job, resume=True))
-    other = begin(worker, LoadModelJob("waits", CPU))
-    pump.until(lambda: again.steps > kept + 3)
+    other = begin(worker, train_job(tmp_path / "other", LONG))
+    pump.until(lambda: again.steps > kept + 3 and other.steps > 3)
     os.kill(worker.pids["network"], signal.SIGKILL)
     pump.until(lambda: deaths)
     (death,) = deaths
     assert death.lane == "network"
-    assert "Training goes on from its last checkpoint" in death.sentence
     assert "signal 9" in death.sentence
-    assert again.handle in death.jobs
-    assert not again.handle.running
-    assert again.handle.wait(0)
-    assert again.failed == again.ended == []
-    assert other.over
+    assert death.jobs == (again.handle, other.handle)
+    for log in (again, other):
+        assert log.over
+        assert log.handle.wait(0)
+        assert log.ended == []
+        assert log.failed[0].error == WORKER_ENDED
+        assert "signal 9" in log.failed[0].sentence
+    assert "Training goes on from its last checkpoint" in again.failed[0].sentence
+    assert "There is no checkpoint" in other.failed[0].sentence
+    # it stays until such a job is begun again
+    assert other.failed[0].sentence in worker.fault
     # a smaller patch, as after memory ran out
     smaller = replace(job, resume=True, settings=LONG.replace(patch=20))
     resumed = begin(worker, smaller)
+    assert worker.fault == ""
     pump.until(lambda: resumed.steps > kept + 1)
     assert resumed.of(events.TrainingStarted)[0].step == kept
     cancel(resumed, pump)
@@ -583,11 +590,130 @@ def test_a_process_that_cannot_start_is_told_with_its_last_words(pump: Any) -> N
     log = begin(worker, FreeMemoryJob())
     pump.until(lambda: deaths)
     assert log.handle in deaths[0].jobs
-    assert "could not be started (status 1)" in deaths[0].sentence
-    assert "It said: " in deaths[0].sentence
+    (failed,) = log.failed
+    for sentence in (failed.sentence, deaths[0].sentence):
+        assert "could not be started (status 1)" in sentence
+        assert "It said: " in sentence
     assert not deaths[0].out_of_memory
     worker.close()
     assert len(deaths) == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sends signals")
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGHUP])
+def test_a_worker_that_is_asked_to_end_writes_a_checkpoint_and_fails_its_jobs(
+    worker: Worker, pump: Any, tmp_path: Path, sent: int
+) -> None:
+    job = train_job(tmp_path, LONG)
+    training = begin(worker, job)
+    deaths: list[Death] = []
+    worker.died.connect(deaths.append)
+    pump.until(lambda: training.steps > 3)
+    os.kill(worker.pids["network"], sent)
+    pump.until(lambda: deaths)
+    worker.died.disconnect(deaths.append)
+    assert training.ended == []
+    (failed,) = training.failed
+    assert f"ended from outside (signal {int(sent)})" in failed.sentence
+    assert "goes on from its last checkpoint" in failed.sentence
+    assert load_model(job.checkpoint).card.steps >= training.steps
+    resumed = begin(worker, replace(job, resume=True))
+    pump.until(lambda: resumed.steps > training.steps)
+    cancel(resumed, pump)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sends signals")
+def test_ctrl_c_in_the_terminal_of_napari_ends_no_training(
+    worker: Worker, pump: Any, tmp_path: Path
+) -> None:
+    training = begin(worker, train_job(tmp_path, LONG))
+    pump.until(lambda: training.steps > 3)
+    os.kill(worker.pids["network"], signal.SIGINT)
+    step = training.steps
+    pump.until(lambda: training.steps > step + 3)
+    cancel(training, pump)
+
+
+def test_a_process_that_the_system_does_not_start_fails_its_job(
+    pump: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = Worker(pump.post)
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    worker.warm_up("cpu")
+    log = begin(worker, FreeMemoryJob())
+    assert log.handle.running
+    log.handle.cancel()
+    pump.until(lambda: log.over)
+    assert "could not be started: " in log.failed[0].sentence
+    assert "/nowhere/python" in log.failed[0].sentence
+    assert log.handle.wait(0)
+    assert not worker.busy
+    worker.close()
+
+
+HOLD = """
+import os, signal, sys
+if "--lane" in sys.orig_argv:
+    {what}
+"""
+
+
+@pytest.mark.parametrize(
+    ("what", "words"),
+    [
+        ("os.kill(os.getpid(), signal.SIGKILL)", "from outside while it started"),
+        ("os._exit(3)", "could not be started (status 3)"),
+        ("raise SystemExit('no torch here')", "no torch here."),
+    ],
+)
+def test_a_process_that_ends_before_it_connects_fails_its_job(
+    pump: Any, tmp_path: Path, what: str, words: str
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(HOLD.format(what=what))
+    worker = Worker(pump.post, environment={"PYTHONPATH": str(tmp_path)})
+    log = begin(worker, FreeMemoryJob())
+    pump.until(lambda: log.over)
+    assert words in log.failed[0].sentence
+    worker.close()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="connects to a socket")
+@pytest.mark.parametrize("says", ["nothing", "half", "nonsense", "goes"])
+def test_strangers_at_the_socket_hold_up_nobody(
+    pump: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, says: str
+) -> None:
+    """They are there before the process, which starts when they have had their say."""
+    pythonpath = os.environ.get("PYTHONPATH", "")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), pythonpath]))
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    (tmp_path / "sitecustomize.py").write_text(
+        HOLD.format(what=f"open({str(gate)!r}).read()")
+    )
+    worker = Worker(pump.post, environment=ENVIRONMENT)
+    log = begin(worker, weights_job(tmp_path / "job"))
+    address = worker._processes["cpu"]._listener.address
+    strangers = [socket.socket(socket.AF_UNIX) for _ in range(3)]
+    for stranger in strangers:
+        stranger.connect(address)
+        if says == "half":
+            stranger.sendall(b"\0\0")
+        elif says == "nonsense":
+            stranger.sendall(b"\0\0\0\4nono" * 3)
+        elif says == "goes":
+            stranger.close()
+    gate.write_text("go on")
+    pump.until(lambda: log.over)
+    assert log.ended == [False]
+    # nobody else is let in from now on
+    with (
+        pytest.raises(OSError, match=r"No such|refused"),
+        socket.socket(socket.AF_UNIX) as late,
+    ):
+        late.connect(address)
+    for stranger in strangers:
+        stranger.close()
+    worker.close()
 
 
 def test_the_system_counts_the_processes_it_ends_for_memory(

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
-from importlib import import_module
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from pydantic import ValidationError
-
-from napari_unet import __version__
-from napari_unet.cli.options import check_json
-from napari_unet.core.settings import explain
-from napari_unet.core.text import printable
+from napari_unet.cli.stopping import Stopped, on_request
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Sequence
 
 # What each subcommand is for; its module is loaded only when it is called.
@@ -26,7 +21,6 @@ _COMMANDS = {
     "info": "tell about this installation, or about a model",
     "demo": "train and predict on images that come with the package",
 }
-_INTERRUPTED = 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -40,10 +34,64 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        Exit status: 0 done, 1 bad input in one sentence, 2 wrong options, 130
-        interrupted.
+        Exit status: 0 done, 1 bad input in one sentence, 2 wrong options, 128 and the
+        number of the signal if it was asked to stop: 130 after Ctrl-C.
     """
-    given = list(sys.argv[1:] if arguments is None else arguments)
+    asked: list[int] = []
+
+    def stop(number: int) -> None:
+        asked.append(number)
+        raise Stopped(number)
+
+    with on_request(stop):
+        try:
+            status = _run(list(sys.argv[1:] if arguments is None else arguments))
+        except KeyboardInterrupt as interrupt:
+            told = isinstance(interrupt, Stopped) and interrupt.told
+            if not told:
+                _fail("interrupted.")
+            return Stopped.after(interrupt).status
+    # some libraries make another error of it
+    return Stopped(asked[0]).status if status and asked else status
+
+
+def _run(given: list[str]) -> int:
+    # imported here: what is loaded from now on can be interrupted like all else
+    from pydantic import ValidationError
+
+    from napari_unet.cli.options import check_json
+    from napari_unet.core.settings import explain
+
+    options = _parsed(given)
+    try:
+        check_json(getattr(options, "json", None))
+        status: int = options.run(options)
+    except ValidationError as error:
+        return _fail(explain(error))
+    except MemoryError as error:
+        return _fail(str(error) or "the memory does not suffice.")
+    except OSError as error:
+        return _fail(_sentence(error))
+    except ValueError as error:
+        return _fail(str(error))
+    except Exception as error:
+        if sys.flags.dev_mode:
+            raise
+        from napari_unet.core.text import reason
+
+        return _fail(
+            f"{type(error).__name__}: {reason(error)}; this should not happen. "
+            "python -X dev -m napari_unet.cli.main tells where it did."
+        )
+    return status
+
+
+def _parsed(given: list[str]) -> argparse.Namespace:
+    import argparse
+    from importlib import import_module
+
+    from napari_unet import __version__
+
     parser = argparse.ArgumentParser(
         prog="napari-unet",
         description="Segment microscopy images with the U-Net, from few annotations.",
@@ -59,21 +107,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             command = import_module(f"napari_unet.cli.{name}")
             command.add_options(sub)
             sub.set_defaults(run=command.run)
-    options = parser.parse_args(given)
-    try:
-        check_json(getattr(options, "json", None))
-        status: int = options.run(options)
-    except KeyboardInterrupt:
-        return _INTERRUPTED
-    except ValidationError as error:
-        return _fail(explain(error))
-    except MemoryError as error:
-        return _fail(str(error) or "the memory does not suffice.")
-    except OSError as error:
-        return _fail(_sentence(error))
-    except ValueError as error:
-        return _fail(str(error))
-    return status
+    return parser.parse_args(given)
 
 
 def _sentence(error: OSError) -> str:
@@ -84,7 +118,11 @@ def _sentence(error: OSError) -> str:
 
 
 def _fail(sentence: str) -> int:
-    print(f"napari-unet: {printable(sentence)}", file=sys.stderr)
+    from napari_unet.core.text import printable
+
+    # the terminal may be closed
+    with suppress(OSError):
+        print(f"napari-unet: {printable(sentence)}", file=sys.stderr)
     return 1
 
 

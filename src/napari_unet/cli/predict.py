@@ -15,6 +15,7 @@ from napari_unet.cli.options import (
     write_json,
 )
 from napari_unet.cli.progress import Countdown, ProgressLine, clock, interruptible
+from napari_unet.cli.stopping import Stopped
 from napari_unet.core.events import (
     BlockDone,
     FileBegun,
@@ -87,7 +88,7 @@ def run(options: argparse.Namespace) -> int:
     from napari_unet.engine.network import prepare
 
     predictor = FilePredictor(
-        prepare(model, settings.device, settings.precision),
+        prepare(model, settings.device, settings.precision, file=options.model),
         model.card,
         settings,
         segmentation,
@@ -99,9 +100,9 @@ def run(options: argparse.Namespace) -> int:
         batch.follow(
             predict_files(predictor, files, options.axes, overwrite=options.overwrite)
         )
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
         batch.tell_interrupted()
-        raise
+        raise Stopped.after(interrupt) from None
     finally:
         if batch.rows:
             report = {"output": str(options.output), "images": batch.rows}

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import shutil
-import signal
 import sys
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from napari_unet.cli.stopping import Stopped, on_request
 from napari_unet.core.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from types import FrameType
 
     from napari_unet.core.events import Event
 
@@ -21,7 +20,7 @@ _TERMINAL_SECONDS, _LOG_SECONDS = 0.1, 10.0
 
 
 class ProgressLine:
-    """Shows how far a job is, on standard error."""
+    """Shows how far a job is, on standard error, as long as somebody reads it."""
 
     def __init__(self) -> None:
         self._terminal = sys.stderr.isatty()
@@ -49,11 +48,9 @@ class ProgressLine:
 
     def say(self, text: str) -> None:
         """Write a line that stays."""
-        if self._width:
-            sys.stderr.write("\r" + " " * self._width + "\r")
-            self._width = 0
-        sys.stderr.write(printable(text) + "\n")
-        sys.stderr.flush()
+        clear = "\r" + " " * self._width + "\r" if self._width else ""
+        self._width = 0
+        _put(clear + printable(text) + "\n")
 
     def _write(self, line: str) -> None:
         if self._terminal:
@@ -62,11 +59,17 @@ class ProgressLine:
             line = printable(line)
             if len(line) > columns:
                 line = "…" + line[1 - columns :]
-            sys.stderr.write("\r" + line.ljust(self._width))
+            _put("\r" + line.ljust(self._width))
             self._width = len(line)
-            sys.stderr.flush()
         else:
             self.say(line)
+
+
+def _put(text: str) -> None:
+    # a terminal that was closed is no reason to lose what a job has done
+    with suppress(OSError):
+        sys.stderr.write(text)
+        sys.stderr.flush()
 
 
 class Countdown:
@@ -101,7 +104,7 @@ def clock(seconds: float) -> str:
 
 @contextmanager
 def interruptible(job: Iterator[Event]) -> Iterator[Iterator[Event]]:
-    """Let Ctrl-C end a job between two events, where it can clean up after itself.
+    """Let a request to stop end a job between two events, where it can clean up.
 
     Parameters
     ----------
@@ -110,26 +113,26 @@ def interruptible(job: Iterator[Event]) -> Iterator[Iterator[Event]]:
     Yields
     ------
     iterator of Event
-        Raises KeyboardInterrupt between events once Ctrl-C was pressed. A second
-        Ctrl-C ends at once.
+        Raises `Stopped` between events once it was asked for; before the first event,
+        and when it is asked for again, at once.
     """
-    pressed = False
+    asked: list[int] = []
+    begun = False
 
-    def on_interrupt(number: int, frame: FrameType | None) -> None:
-        nonlocal pressed
-        if pressed:
-            raise KeyboardInterrupt
-        pressed = True
+    def stop(number: int) -> None:
+        asked.append(number)
+        if len(asked) > 1 or not begun:
+            raise Stopped(number)
 
     def events() -> Iterator[Event]:
+        nonlocal begun
         for event in job:
-            if pressed:
-                raise KeyboardInterrupt
+            begun = True
+            if asked:
+                raise Stopped(asked[0])
             yield event
+        if asked:
+            raise Stopped(asked[0])
 
-    before: Any = signal.signal(signal.SIGINT, on_interrupt)
-    try:
-        with closing(job):  # type: ignore[type-var]
-            yield events()
-    finally:
-        signal.signal(signal.SIGINT, before)
+    with on_request(stop), closing(job):  # type: ignore[type-var]
+        yield events()

@@ -23,9 +23,10 @@ from napari_unet.cli.options import (
 )
 from napari_unet.cli.pairing import pair_files, pairing_option
 from napari_unet.cli.progress import ProgressLine, clock, interruptible
+from napari_unet.cli.stopping import Stopped
 from napari_unet.core.recipe import PRESETS, Augmentation, Training
 from napari_unet.core.settings import BorderWeights, Prediction
-from napari_unet.io.atomic import check_separate, check_writable
+from napari_unet.io.atomic import check_separate, check_writable, remove_strays
 from napari_unet.io.images import check_finite, read_image
 from napari_unet.io.model_file import SUFFIX, check_replaceable, load_model, save_model
 from napari_unet.io.starters import model_path
@@ -120,6 +121,7 @@ def run(options: argparse.Namespace) -> int:
     notes = [pairing.told, *told, *notes_of([*images, *labels])]
     if options.resume and not checkpoint.exists():
         raise FileNotFoundError(f"there is no checkpoint {checkpoint} to resume from.")
+    remove_strays(options.output.parent)
     before = _changed(checkpoint)
     start = load_model(options.init) if options.init else None
     line = ProgressLine()
@@ -139,15 +141,14 @@ def run(options: argparse.Namespace) -> int:
     )
     try:
         finished = follow(telling(job, line, notes), line)
-    except KeyboardInterrupt:
-        kept = _changed(checkpoint) != before
-        line.say(
-            f"interrupted; go on with --resume ({checkpoint})."
-            if kept
-            else "interrupted before the first step; nothing is kept of this run."
-        )
+        save_model(finished.model, options.output)
+    except KeyboardInterrupt as interrupt:
+        line.say(f"interrupted{_what_is_kept(checkpoint, before)}")
+        raise Stopped.after(interrupt) from None
+    except Exception:
+        if _changed(checkpoint) not in (None, before):
+            line.say(f"the training broke off{_what_is_kept(checkpoint, before)}")
         raise
-    save_model(finished.model, options.output)
     report = summary(options.output, finished)
     line.say(f"{options.output}: {report['verdict']}")
     report |= {
@@ -196,6 +197,14 @@ def read_pairs(pairing: Pairing, axes: str | None) -> tuple[list[Image], list[Im
 def checkpoint_of(output: Path) -> Path:
     """Return where the checkpoints of a model are written."""
     return output.with_name(output.name.removesuffix(SUFFIX) + ".checkpoint" + SUFFIX)
+
+
+def _what_is_kept(checkpoint: Path, before: int | None) -> str:
+    """Say what can be done after a run broke off; nothing that is not there."""
+    now = _changed(checkpoint)
+    if now is not None and now != before:
+        return f"; go on with --resume ({checkpoint})."
+    return " before the first step; nothing is kept of this run."
 
 
 def _changed(file: Path) -> int | None:

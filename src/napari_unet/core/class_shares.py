@@ -32,7 +32,8 @@ def estimate_shares(
     Parameters
     ----------
     probabilities : ndarray of float, shape (classes, pixels), in [0, 1]
-        What a network says of pixels without a label.
+        What a network says of pixels without a label. Pixels at which it is sure of
+        none of these classes, but of one that was never annotated, tell nothing.
     learnt : ndarray of float64, shape (classes,)
         Shares of the classes in what it learnt, all above 0.
     labelled : ndarray of int, shape (classes,)
@@ -41,9 +42,12 @@ def estimate_shares(
     Returns
     -------
     ndarray of float64, shape (classes,)
-        Shares of the classes in all pixels; their sum is 1.
+        Shares of the classes in all pixels; their sum is 1. Those learnt if there is
+        nothing to tell them from.
     """
     given = probabilities.astype(np.float64)
+    sums = given.sum(axis=0)
+    given = given[:, sums > 0] / sums[sums > 0]
     shares = learnt
     for _ in range(_ROUNDS if given.size else 0):
         now = given * (shares / learnt)[:, None]
@@ -53,6 +57,8 @@ def estimate_shares(
         if change < _SETTLED:
             break
     both = labelled + shares * given.shape[1]
+    if not both.sum():
+        return learnt
     total: NDArray[np.float64] = both / both.sum()
     return total
 

@@ -20,8 +20,10 @@ from napari_unet.core.settings import (
 class Augmentation(Settings):
     """Random changes of image and labels; amounts are drawn anew for each patch."""
 
-    elastic: NonNegative = Field(
+    elastic: float = Field(
         10.0,
+        ge=0,
+        le=1000,
         description="Standard deviation of the 3 × 3 displacement vectors, in pixels.",
     )
     rotation: float = Field(
@@ -42,8 +44,11 @@ class Augmentation(Settings):
         0.15,
         description="Largest standard deviation of added noise, in those of the image.",
     )
-    blur: NonNegative = Field(
-        0.8, description="Largest standard deviation of the blur, in pixels."
+    blur: float = Field(
+        0.8,
+        ge=0,
+        le=100,
+        description="Largest standard deviation of the blur, in pixels.",
     )
 
 
@@ -94,7 +99,9 @@ class Training(Settings):
         0.5,
         description="Share of patches centred on an object, others anywhere annotated.",
     )
-    steps: int = Field(0, ge=0, description="Budget in steps; 0 if in minutes.")
+    steps: int = Field(
+        0, ge=0, le=10**9, description="Budget in steps; 0 if in minutes."
+    )
     minutes: NonNegative = Field(
         5.0,
         description="Budget in minutes, from start to model file; 0 if in steps.",
@@ -102,7 +109,7 @@ class Training(Settings):
     validation: float = Field(
         0.1, ge=0, le=0.5, description="Share of the annotation held out; 0 for none."
     )
-    seed: int = Field(0, ge=0, description="Start of all random numbers.")
+    seed: int = Field(0, ge=0, le=2**31 - 1, description="Start of all random numbers.")
     precision: PrecisionChoice = "auto"
     border: BorderWeights = BorderWeights(w0=3.0)
     augmentation: Augmentation = Augmentation()

@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 Unit = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[float, Field(gt=0)]
-NonNegative = Annotated[float, Field(ge=0)]
+# What is more would be nonsense, in whatever unit, and overflow somewhere.
+_MOST = 1e6
+Positive = Annotated[float, Field(gt=0, le=_MOST)]
+NonNegative = Annotated[float, Field(ge=0, le=_MOST)]
 PrecisionChoice = Annotated[
     Literal["auto", "fp32", "bf16", "fp16"],
     Field(description="16 bits where the hardware has them natively."),
@@ -94,7 +96,9 @@ class Segmentation(Settings):
         0.4,
         description="... and by this share of the half width of the smaller part.",
     )
-    min_size: int = Field(20, ge=0, description="Smaller cells are dropped, in pixels.")
+    min_size: int = Field(
+        20, ge=0, le=2**31 - 1, description="Smaller cells are dropped, in pixels."
+    )
     fill_holes: bool = Field(True, description="Fill holes inside a cell.")
     clear_border: bool = Field(
         False, description="Drop cells that touch the image's edge."
@@ -136,6 +140,7 @@ class Prediction(Settings):
     tile: int = Field(
         0,
         ge=0,
+        le=2**16,
         description="Output of one tile, in pixels; 0 chooses by the free memory.",
     )
     memory_gb: NonNegative = Field(

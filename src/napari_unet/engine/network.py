@@ -23,6 +23,7 @@ from napari_unet.engine.unet import UNet
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -146,7 +147,13 @@ class Network:
         return torch.softmax(self.module(batch).float(), dim=1)
 
 
-def prepare(model: Model, device: str = "auto", precision: str = "auto") -> Network:
+def prepare(
+    model: Model,
+    device: str = "auto",
+    precision: str = "auto",
+    *,
+    file: str | Path | None = None,
+) -> Network:
     """Make a model ready to predict.
 
     Parameters
@@ -154,6 +161,8 @@ def prepare(model: Model, device: str = "auto", precision: str = "auto") -> Netw
     model : Model
     device, precision : str
         As `choose_device` and `choose_precision` take them.
+    file : str or Path, optional
+        Where the model was read from, to be told if it is damaged.
 
     Returns
     -------
@@ -171,16 +180,21 @@ def prepare(model: Model, device: str = "auto", precision: str = "auto") -> Netw
     weights = {n: t.to(where) for n, t in to_tensors(model.weights).items()}
     try:
         network = _frozen(model.card.architecture, weights, how)
-    except RuntimeError as error:
-        if is_out_of_memory(error):
+    except (OverflowError, RuntimeError, TypeError) as error:
+        if isinstance(error, RuntimeError) and is_out_of_memory(error):
             raise
-        raise ValueError(
-            f"{model.card.name}: the model's weights are not those of the network that "
-            "its card describes; the file is damaged."
-        ) from error
+        raise damaged(model, file) from error
     card = model.card
     return replace(
         network, spacing_um=card.spacing_um, normalisation=card.normalisation
+    )
+
+
+def damaged(model: Model, file: str | Path | None = None) -> ValueError:
+    """Return the error of a model whose weights do not fit its card."""
+    return ValueError(
+        f"{file or model.card.name}: the model's weights are not those of the network "
+        "that its card describes; the file is damaged."
     )
 
 

@@ -15,7 +15,7 @@ from napari_unet.core.memory import kept_values
 from napari_unet.core.model import ImageRecord, ModelCard
 from napari_unet.core.rescaling import common_size
 from napari_unet.core.revision import held_parts, hold_out_again
-from napari_unet.core.text import printable
+from napari_unet.core.text import printable, reason
 from napari_unet.core.training_set import count_classes, hold_out, typical_cell
 from napari_unet.core.weights import class_weights
 from napari_unet.engine.allocator import keep_freed_memory
@@ -50,6 +50,9 @@ if TYPE_CHECKING:
 
 # Side of the part of an image that its fingerprint is made of, in pixels.
 _HASHED = 4096
+# Of the weights, at the least: themselves, their gradients, their mean, the mean that
+# was good last, and what the optimiser remembers.
+_COPIES = 5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -109,7 +112,7 @@ def prepare_training(
     ValueError
         If there is nothing to learn, or what is given does not go together.
     MemoryError
-        If the patches of a step cannot fit into the free memory.
+        If the patches of a step, or the weights, cannot fit into the free memory.
     """
     keep_freed_memory()
     where = choose_device(device)
@@ -138,6 +141,7 @@ def prepare_training(
     if needed > free_memory(where):
         # the system would end the process, or swap for hours
         raise no_memory(where, settings)
+    _check_weights(architecture, settings, where)
     state = TrainingState(card, _network(card, start, where))
     if resume is not None:
         _resume(state, resume)
@@ -219,6 +223,22 @@ def _architecture(
     return table.replace(channels=next(iter(channels)), classes=classes)
 
 
+def _check_weights(
+    architecture: Architecture, settings: Training, device: torch.device
+) -> None:
+    """Refuse a network whose weights do not fit before any memory is taken for them."""
+    with torch.device("meta"):
+        weights = sum(p.numel() for p in UNet(architecture).parameters())
+    needed, free = _COPIES * torch.float32.itemsize * weights, free_memory(device)
+    if needed > free:
+        raise MemoryError(
+            f"a network of {weights / 1e6:.0f} million weights takes "
+            f"{needed / 1e9:.1f} GB to be trained, {free / 1e9:.1f} GB are free on "
+            f"{device}: choose a smaller width than {settings.width}, or a smaller "
+            f"depth than {settings.depth}."
+        )
+
+
 def _network(card: ModelCard, start: Model | None, device: torch.device) -> UNet:
     # a generator of its own would not reach torch's initialisers
     with torch.random.fork_rng([]):
@@ -244,7 +264,13 @@ def _resume(state: TrainingState, path: str | Path) -> None:
             f"{path} was trained on other images ({names}); "
             "give the same, or start from it with --init."
         )
-    state.restore(checkpoint)
+    try:
+        state.restore(checkpoint)
+    except (IndexError, KeyError, RuntimeError, ValueError) as error:
+        raise ValueError(
+            f"{path}: the state of its training is damaged ({reason(error)}); start "
+            "from it with --init."
+        ) from error
 
 
 def _patch(

@@ -7,7 +7,7 @@ with the same weights as an uninterrupted one.
 
 from __future__ import annotations
 
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -76,7 +76,8 @@ def train(
     resume : str or Path, optional
         Checkpoint to go on from, with the same images, labels and settings.
     checkpoint : str or Path, optional
-        Where to write checkpoints: about every 20 s, when cancelled and at the end.
+        Where to write checkpoints: about every 20 s, at the end, and when the run is
+        cancelled or an error ends it.
     device : str
         auto, cpu, cuda, cuda:N or mps.
     head_start : float
@@ -191,7 +192,7 @@ class TrainingRun:
     def events(self) -> Generator[Event, None, None]:
         """Train; the events are those of `train`, and `CorrectionUsed`.
 
-        If the generator is closed, a checkpoint is written.
+        If the generator is closed, or an error ends it, a checkpoint is written.
         """
         for _ in self.prepare():
             pass
@@ -270,6 +271,11 @@ class TrainingRun:
             yield from loop.validation()
         except GeneratorExit:
             loop.write_checkpoint()
+            raise
+        except BaseException:
+            # the error is told, not that it cannot be written
+            with suppress(OSError):
+                loop.write_checkpoint()
             raise
         step = prepared.state.record.step
         if self._checkpoint and loop.write_checkpoint():

@@ -95,6 +95,8 @@ class TrainingLoop:
         self._written = self._validated = self._first = clock.seconds()
         self._first_step = self._state.record.step
         self._reserve = 0.0
+        # weights and record belong together but for a moment in each step
+        self._stepping = False
         self._to_see = count_pixels(
             parts_to_see(prepared.training_set, self._settings.seed)
         )
@@ -133,14 +135,14 @@ class TrainingLoop:
             yield StepDone(step, loss, self._progress(), self._seconds_left())
             if self._validation_is_due():
                 yield from self.validation()
-            if self._checkpoint and self._checkpoint_is_due():
-                self.write_checkpoint()
+            due = self._checkpoint and self._checkpoint_is_due()
+            if due and self._checkpoint and self.write_checkpoint():
                 yield CheckpointWritten(step, self._checkpoint)
 
     def validation(self) -> Iterator[Event]:
         """Predict the held-out parts with the running mean of the weights."""
         held_out = self.prepared.training_set.held_out
-        if not held_out or self.problem:
+        if self._weights_fail() or not held_out or self.problem:
             return
         began = self._clock.seconds()
         score: Score | None = None
@@ -159,10 +161,14 @@ class TrainingLoop:
         self._reserve = 1.2 * (2 * took + _CHOOSING_SECONDS * pixels)
 
     def write_checkpoint(self) -> bool:
-        """Write all that is needed to go on, if there is a place to."""
-        if self._checkpoint is None:
-            return False
+        """Write all that is needed to go on, if there is a place to.
+
+        Weights that are not finite, or those of a step that broke off, are not worth
+        the checkpoint that is there.
+        """
         state = self._state
+        if self._checkpoint is None or self._stepping or not state.is_finite:
+            return False
         state.record = state.record.replace(seconds=self._clock.seconds())
         save_checkpoint(state.checkpoint(), self._checkpoint)
         self._written = self._clock.seconds()
@@ -225,10 +231,12 @@ class TrainingLoop:
             raise no_memory(prepared.device, self._settings) from error
         value = float(loss.detach())
         if isfinite(value):
+            self._stepping = True
             self._scaler.step(state.optimiser)
             self._scaler.update()
             state.record = state.record.replace(step=step + 1)
             state.average(self._settings.averaging)
+            self._stepping = False
             self._follow(value)
             if step % GLANCE == 0:
                 self._look_at_classes(scores.detach(), batch)
@@ -325,12 +333,19 @@ class TrainingLoop:
             self._stop(trouble, "or the precision fp32")
         if self.problem is not None:
             return False
-        if record.step % LOOK == 0:
+        if record.step % LOOK == 0 and not self._weights_fail():
             smoothed, lowest = record.smoothed or 0.0, record.lowest or 0.0
             if smoothed < 1.5 * lowest + 0.1 and self._single_class.row * GLANCE < LOOK:
                 self._good = record.step, self._snapshot()
             self._log(None)
-        return True
+        return self.problem is None
+
+    def _weights_fail(self) -> bool:
+        """Stop a run whose last step led to weights that are no longer numbers."""
+        if self.problem is None and not self._state.is_finite:
+            self._stop("the weights are no longer numbers", "or the precision fp32")
+            return True
+        return False
 
     def _stop(self, what: str, remedy: str) -> None:
         what = what[:1].upper() + what[1:]

@@ -13,7 +13,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from napari_unet.core.model import Model, Progress, Score
 from napari_unet.core.revision import HeldPart
 from napari_unet.core.settings import Settings
-from napari_unet.engine.network import to_arrays
+from napari_unet.engine.network import to_arrays, to_tensors
 from napari_unet.io.model_file import Checkpoint
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 _PACKAGES = ("napari-unet", "torch", "numpy")
 # At this share of the steps that the mean remembers, it still forgets its start faster.
 _MEAN_WARM_UP = 10
+# What an optimiser keeps of each weight.
+_REMEMBERED = {"adamw": {"step", "exp_avg", "exp_avg_sq"}, "sgd": {"momentum_buffer"}}
 
 
 class Record(Settings):
@@ -81,6 +83,13 @@ class TrainingState:
         return better
 
     @property
+    def is_finite(self) -> bool:
+        """Whether all weights, and their means, are finite numbers."""
+        tensors = [*self.module.state_dict().values(), *self.mean.values()]
+        sums = [t.sum() for t in tensors if t.is_floating_point()]
+        return bool(torch.stack(sums).isfinite().all())
+
+    @property
     def last_score(self) -> Score | None:
         """What the latest validation found."""
         scores = (row.score for row in reversed(self.record.history))
@@ -110,7 +119,13 @@ class TrainingState:
         )
 
     def restore(self, checkpoint: Checkpoint) -> None:
-        """Take up what `checkpoint` wrote down."""
+        """Take up what `checkpoint` wrote down.
+
+        Raises
+        ------
+        KeyError, RuntimeError, ValueError
+            If something of it is missing, or is not of this network.
+        """
         tensors = {n: torch.from_numpy(t.copy()) for n, t in checkpoint.tensors.items()}
 
         def part(name: str) -> dict[str, Tensor]:
@@ -123,9 +138,15 @@ class TrainingState:
         self.record = TypeAdapter(Record).validate_json(checkpoint.progress)
         self.module.load_state_dict(part("module/"))
         device = next(self.module.parameters()).device
-        for name, weight in checkpoint.model.weights.items():
-            self.mean[name].copy_(torch.from_numpy(weight.copy()))
-        self.best = {n: t.to(device) for n, t in part("best/").items()} or None
+        mean, best = to_tensors(checkpoint.model.weights), part("best/")
+        for which in (mean, best) if best else (mean,):
+            if {n: t.shape for n, t in which.items()} != {
+                n: t.shape for n, t in self.mean.items()
+            }:
+                raise ValueError("its weights are not those of the network")
+        for name, weight in mean.items():
+            self.mean[name].copy_(weight)
+        self.best = {n: t.to(device) for n, t in best.items()} or None
         parameters = list(self.module.parameters())
         state: dict[int, dict[str, Tensor]] = {}
         for key, value in part("optimiser/").items():
@@ -134,6 +155,12 @@ class TrainingState:
                 # in the layout of its parameter, or sums would round differently
                 value = torch.empty_like(parameters[int(number)]).copy_(value)
             state.setdefault(int(number), {})[name] = value
+        known = _REMEMBERED[self.card.training.optimiser]
+        if state and (
+            len(state) != len(parameters)
+            or any(set(s) != known for s in state.values())
+        ):
+            raise ValueError("what the optimiser remembers is not complete")
         groups = self.optimiser.state_dict()["param_groups"]
         self.optimiser.load_state_dict({"state": state, "param_groups": groups})
 

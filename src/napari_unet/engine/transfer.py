@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from napari_unet.engine.network import to_tensors
+from napari_unet.engine.network import damaged, to_tensors
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,14 +33,26 @@ def take_over(module: UNet, model: Model, classes: Sequence[str]) -> None:
     model : Model
     classes : sequence of str
         Names of the network's foreground classes.
+
+    Raises
+    ------
+    ValueError
+        If the weights of the model are not those that its card describes.
     """
     old = to_tensors(model.weights)
     new = module.state_dict()
+    if old.keys() != new.keys():
+        raise damaged(model)
     for name, weight in old.items():
+        inner = weight.shape[1:] == new[name].shape[1:]
         if name.startswith("score."):
+            if not inner or len(weight) != model.card.architecture.classes:
+                raise damaged(model)
             weight = _rows(weight, new[name].cpu(), model, classes)
-        elif name == _FIRST and weight.shape != new[name].shape:
+        elif name == _FIRST and weight.ndim == new[name].ndim and not inner:
             weight = _channels(weight, new[name].shape[1])
+        if weight.shape != new[name].shape:
+            raise damaged(model)
         new[name].copy_(weight)
 
 

@@ -9,6 +9,7 @@ from platformdirs import user_config_path
 from pydantic import ValidationError
 
 from napari_unet.core.settings import explain
+from napari_unet.io.atomic import atomic
 from napari_unet.io.records import parse
 from napari_unet.session.preferences import Preferences
 
@@ -41,6 +42,28 @@ def load_preferences(path: Path | None = None) -> Preferences:
         told = f"{where}: {explain(error)} The defaults are used instead."
         warnings.warn(told, stacklevel=2)
         return Preferences()
+
+
+def stop_asking(path: Path | None = None) -> None:
+    """Close without asking from now on.
+
+    Parameters
+    ----------
+    path : Path, optional
+        As for `load_preferences`; that file is written where it is what is read.
+    """
+    section = _section()
+    if section is not None:
+        section.ask_before_closing = False
+        return
+    path = path or user_config_path("napari-unet") / "preferences.json"
+    kept = load_preferences(path).replace(ask_before_closing=False)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic(path) as temporary:
+            temporary.write_text(kept.model_dump_json(indent=1), encoding="utf-8")
+    except OSError as error:
+        warnings.warn(str(error), stacklevel=2)
 
 
 def follow_preferences(changed: Callable[[Preferences], None]) -> Callable[[], None]:

@@ -84,6 +84,8 @@ class RunBar(QWidget):
         self.free.clicked.connect(self._on_free)
         follow(self, self._training.changed, self._show_training)
         follow(self, workspace.worker.status_changed, self._show_status)
+        follow(self, workspace.worker.faults_changed, self._show_training)
+        follow(self, workspace.worker.faults_changed, self._show_status)
         self._show_training()
         self._show_status()
 
@@ -161,19 +163,26 @@ class RunBar(QWidget):
             )
         else:
             self._stack.setCurrentWidget(self.line)
-            self.line.tell("Ready to train." if possible else reason)
+            # what failed stays here until it is tried again
+            fault = self._workspace.worker.fault
+            ready = "Ready to train." if possible else reason
+            self.line.tell(fault or ready, "error" if fault else "info")
             self.line.setToolTip(self.line.text())
-        self._middle.setFixedHeight(_LINE if busy or possible else _TWO_LINES)
+        one_line = busy or (possible and not self._workspace.worker.fault)
+        self._middle.setFixedHeight(_LINE if one_line else _TWO_LINES)
 
     def _show_status(self, _status: object = None) -> None:
-        status = self._workspace.worker.status
-        if status is None:
+        status, fault = self._workspace.worker.status, self._workspace.worker.fault
+        if fault and self._training.state != "idle":
+            # the line above shows the training
+            self.device.tell(fault)
+        elif status is None:
             self.device.tell("Not started yet", "Starts with the first job.")
-            self.memory.setText("")
         else:
             why = f"No GPU: {status.why_not_gpu}" if status.why_not_gpu else ""
             self.device.tell(status.device, why)
-            self.memory.setText(f"{status.used / _GB:.1f} GB")
+        self.memory.setText(f"{status.used / _GB:.1f} GB" if status else "")
+        if status is not None:
             self.memory.setToolTip(
                 f"Memory of the worker, of {status.total / _GB:.0f} GB in all."
             )

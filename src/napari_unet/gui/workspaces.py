@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from qtpy.QtCore import QEvent, QObject, QTimer
-from qtpy.QtWidgets import QApplication
+from qtpy.QtWidgets import QApplication, QCheckBox, QMessageBox, QWidget
 
 from napari_unet.core.jobs import (
     CheckJob,
@@ -18,7 +18,11 @@ from napari_unet.core.jobs import (
     WeightsJob,
 )
 from napari_unet.gui.main_thread import MainThread
-from napari_unet.gui.preferences import follow_preferences, load_preferences
+from napari_unet.gui.preferences import (
+    follow_preferences,
+    load_preferences,
+    stop_asking,
+)
 from napari_unet.gui.tasks import show_as_task
 from napari_unet.gui.warm_up import WarmUp
 from napari_unet.session.preferences import Preferences
@@ -26,15 +30,16 @@ from napari_unet.session.worker.client import LANES
 from napari_unet.session.workspace import Workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from napari.components import ViewerModel
-    from qtpy.QtWidgets import QWidget
 
 # How often edits that no event told of are looked for.
 _TICK_MS = 250
 # From a stroke or a dock shown to starting processes: nobody is to feel it.
 _SETTLED_MS = 500
+# Of images, in a question.
+_NAMES = 5
 
 _BRIEF = (SegmentJob, WeightsJob, CheckJob, LoadModelJob, FreeMemoryJob)
 
@@ -145,6 +150,9 @@ class WorkspaceHost(QObject):
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """Notice that the window is asked to close; it may still refuse."""
         if event.type() == QEvent.Type.Close:
+            if isinstance(watched, QWidget) and not self._may_close(watched):
+                event.ignore()
+                return True
             QTimer.singleShot(0, self._close_if_gone)
         return False
 
@@ -169,6 +177,21 @@ class WorkspaceHost(QObject):
             self._forget_preferences = follow_preferences(
                 self.workspace.set_preferences
             )
+
+    def _may_close(self, window: QWidget) -> bool:
+        """Ask whether predictions that are in no file may go with the last window."""
+        last = sum(w.isVisible() for w in self._windows) == 1 and window.isVisible()
+        asking = self.workspace.preferences.ask_before_closing
+        names = [] if self.workspace.closed else self.workspace.unexported()
+        if not (last and asking and names):
+            return True
+        box = question(window, names)
+        no_more = QCheckBox("Do not ask again")
+        box.setCheckBox(no_more)
+        agreed = bool(box.exec() == QMessageBox.StandardButton.Close)
+        if agreed and no_more.isChecked():
+            stop_asking()
+        return agreed
 
     def _close_if_gone(self) -> None:
         try:
@@ -196,6 +219,20 @@ class WorkspaceHost(QObject):
         preview = isinstance(handle.what, PredictJob) and handle.what.preview
         if not preview and not isinstance(handle.what, _BRIEF):
             show_as_task(handle, self.workspace.viewer)
+
+
+def question(window: QWidget, names: Sequence[str]) -> QMessageBox:
+    """Return the question whether to close without exporting predictions."""
+    shown = ", ".join(f"“{name}”" for name in names[:_NAMES])
+    more = f" and {len(names) - _NAMES} more" if len(names) > _NAMES else ""
+    return QMessageBox(
+        QMessageBox.Icon.Question,
+        "Close without exporting?",
+        f"The predictions of {shown}{more} are in no file: they are gone when napari "
+        "closes. Export… in the Predict dock keeps them.",
+        QMessageBox.StandardButton.Close | QMessageBox.StandardButton.Cancel,
+        window,
+    )
 
 
 def _hide_brush_box(viewer: ViewerModel) -> None:

@@ -50,6 +50,11 @@ class Preferences(Settings):
         "", description="Folder whose model files are offered; empty for none."
     )
 
+    ask_before_closing: bool = Field(
+        True,
+        description="Ask before napari closes with predictions that are in no file.",
+    )
+
     def prediction(self, **settings: Any) -> Prediction:
         """Return settings of a prediction with the device and memory of this person.
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from psygnal import Signal
 
-from napari_unet.core.jobs import FreeMemoryJob, TrainJob
+from napari_unet.core.jobs import FreeMemoryJob, LoadModelJob
 from napari_unet.io.starters import starters
 from napari_unet.session.annotating.control import Annotating
 from napari_unet.session.images.image_list import ImageList
@@ -35,6 +35,10 @@ if TYPE_CHECKING:
     from napari_unet.session.preferences import Preferences
     from napari_unet.session.project.record import ProjectImage
     from napari_unet.session.worker.client import Death
+
+
+# Nobody asked for these, so no control tells of their failure.
+_UNTOLD = (FreeMemoryJob, LoadModelJob)
 
 
 class Workspace:
@@ -146,6 +150,13 @@ class Workspace:
         else:
             self.worker.rest()
 
+    def unexported(self) -> list[str]:
+        """Return the names of images whose predictions are in no file yet.
+
+        They are gone with the workspace.
+        """
+        return self.prediction.unexported()
+
     def tick(self) -> None:
         """Look for edits that no event told of, and save; some times a second."""
         if self.closed:
@@ -239,6 +250,7 @@ class Workspace:
                 preview.visible = True
 
     def _on_death(self, death: Death) -> None:
-        # of a training's death its control tells, with what can be done
-        if not any(isinstance(handle.what, TrainJob) for handle in death.jobs):
+        self.prediction.cool_down()
+        # jobs that people wait for have told already where they were begun
+        if all(isinstance(job.what, _UNTOLD) for job in death.jobs):
             self.message.emit("error", death.sentence)

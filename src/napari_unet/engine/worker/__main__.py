@@ -49,6 +49,8 @@ _NETWORK_JOBS: dict[type[jobs.Job], str] = {
 
 # Somebody who has just chosen a model presses Predict before long.
 _REST_S = 3.0
+# What shells add to the number of a signal.
+_SIGNALLED = 128
 
 
 def main() -> None:
@@ -61,7 +63,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     channel = Channel.from_greeting(sys.stdin)
     desk = Desk(channel, give_up=lambda: os._exit(1))
-    signal.signal(signal.SIGTERM, lambda *_: desk.close())
+    asked = _end_when_asked(desk)
     channel.send(Acknowledged(job=0))
     desk.start()
     if networks:
@@ -71,8 +73,30 @@ def main() -> None:
         _load_cells(desk)
     Reporter(channel, desk, networks=networks and "torch" in sys.modules).start()
     Scheduler(desk, channel, _NetworkJobs() if networks else _cpu_job).run()
+    if asked:
+        with suppress(OSError):
+            pass
     # all is written; taking torch down in good order would only take time
-    os._exit(0)
+    os._exit(_SIGNALLED + asked[0] if asked else 0)
+
+
+def _end_when_asked(desk: Desk) -> list[int]:
+    """Have jobs end as if cancelled on a signal; return a list that it is noted in.
+
+    Such is sent where the terminal closes, and where a cluster's time is up.
+    """
+    asked: list[int] = []
+
+    def close(number: int, _: object) -> None:
+        asked.append(number)
+        desk.close()
+
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        # who started napari with nohup wants it to go on
+        if number is not None and signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, close)
+    return asked
 
 
 def _cpu_job(task: Task) -> Ticks:
@@ -107,7 +131,8 @@ def _module(known: dict[type[jobs.Job], str], task: Task) -> Any:
 
 def _load_torch(desk: Desk) -> None:
     """Load torch while nobody waits; without a GPU it gets all cores, but last."""
-    with suppress(ImportError):
+    # where it cannot be loaded the first job says why
+    with suppress(Exception):
         import torch
 
         from napari_unet.engine.device import choose_device

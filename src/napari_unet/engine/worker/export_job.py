@@ -11,7 +11,7 @@ from napari_unet.core.events import FileWritten
 from napari_unet.core.image import Field, Image
 from napari_unet.core.instances import instance_classes
 from napari_unet.core.measurements import measure, stack
-from napari_unet.io.atomic import check_writable, make_folder
+from napari_unet.io.atomic import check_writable, make_folder, remove_strays
 from napari_unet.io.export import write_labels, write_probabilities
 from napari_unet.io.tables import write_table
 
@@ -41,6 +41,7 @@ def run(job: ExportJob) -> Iterator[Event | None]:
     """
     targets = _targets(job)
     make_folder(Path(job.folder))
+    remove_strays(Path(job.folder))
     for path in targets.values():
         check_writable(path)
     image = job.image.open()

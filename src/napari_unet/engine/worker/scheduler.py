@@ -91,12 +91,15 @@ class Scheduler:
         self._previews = 0.0
 
     def run(self) -> None:
-        """Work until the desk closes; then end all jobs as if they were cancelled."""
+        """Work until the desk closes; then end all jobs as if they were cancelled.
+
+        Nobody is told that they ended: who is still there hears of the process.
+        """
         while not self._desk.closing:
             self._desk.wait(self._has_work)
             self.turn()
         for job in list(self._jobs):
-            self._cancel(job)
+            self._close(job)
 
     def turn(self) -> None:
         """Take in and end what is wished, and give the job that is behind one tick."""
@@ -140,14 +143,19 @@ class Scheduler:
             self._fail(job, error)
 
     def _cancel(self, job: Running) -> None:
+        if self._close(job):
+            self._channel.send(Ended(job.task.number, cancelled=True))
+
+    def _close(self, job: Running) -> bool:
+        """Have a job write what is to be kept; whether it could."""
         try:
             if job.ticks is not None:
                 job.ticks.close()
         except Exception as error:
             self._fail(job, error)
-            return
+            return False
         self._drop(job)
-        self._channel.send(Ended(job.task.number, cancelled=True))
+        return True
 
     def _fail(self, job: Running, error: Exception) -> None:
         self._drop(job)
@@ -173,7 +181,15 @@ class Scheduler:
 def _sentence(error: Exception) -> str:
     """Return what people are told: torch adds lines on how to find errors in it."""
     lines = str(error).strip().splitlines()
-    return lines[0] if lines else f"{type(error).__name__} without an explanation."
+    if not lines:
+        return f"{type(error).__name__} without an explanation."
+    if isinstance(error, ImportError):
+        return f"A part of the installation cannot be loaded: {lines[0]}."
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{error.filename}: {error.strerror.lower()}."
+    if isinstance(error, (OSError, ValueError, MemoryError, RuntimeError)):
+        return lines[0]
+    return f"{type(error).__name__}: {lines[0]}"
 
 
 def _is_out_of_memory(error: Exception) -> bool:

@@ -18,6 +18,7 @@ from napari_unet.core.annotations import (
 from napari_unet.core.events import ModelSaved, TrainingFinished, Verdict
 from napari_unet.core.image import Field, Image
 from napari_unet.core.settings import BorderWeights
+from napari_unet.core.text import reason
 from napari_unet.core.training_set import make_example
 from napari_unet.engine.network import prepare
 from napari_unet.engine.training import TrainingRun
@@ -169,6 +170,10 @@ def _judged(
     except MemoryError:
         return Verdict(
             "unknown", "The model is saved, but there was no memory to judge it."
+        )
+    except (OSError, RuntimeError, ValueError) as error:
+        return Verdict(
+            "unknown", f"The model is saved, but it cannot be judged: {reason(error)}."
         )
 
 

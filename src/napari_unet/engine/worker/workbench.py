@@ -64,7 +64,8 @@ class Models:
             del self._ready[old]
         while len(self._ready) >= _MODELS:
             del self._ready[next(iter(self._ready))]
-        self._ready[key] = prepare(model, str(device), precision), model.card
+        network = prepare(model, str(device), precision, file=path)
+        self._ready[key] = network, model.card
         return self._ready[key]
 
     def forget(self) -> None:

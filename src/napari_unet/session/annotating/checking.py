@@ -73,17 +73,25 @@ class DataCheck:
             self.changed.emit()
             return
         self._asked = tuple(image.id for image in images)
-        job = CheckJob(
-            images=tuple(self._images.stored(id_) for id_ in self._asked),
-            annotations=tuple(self._images.stored_annotation(i) for i in self._asked),
-            places=tuple(self._images.places(id_) for id_ in self._asked),
-            halo=self._halo(images[0]),
-        )
+        try:
+            job = self._job(images[0])
+        except (OSError, ValueError) as error:
+            self.failed.emit(f"The check cannot begin: {error}")
+            self.changed.emit()
+            return
         handle = self._handle = self._worker.submit(job, "Check annotation")
         handle.event.connect(self._on_event)
         handle.ended.connect(self._on_end)
         handle.failed.connect(self._on_failed)
         self.changed.emit()
+
+    def _job(self, first: ProjectImage) -> CheckJob:
+        return CheckJob(
+            images=tuple(self._images.stored(id_) for id_ in self._asked),
+            annotations=tuple(self._images.stored_annotation(i) for i in self._asked),
+            places=tuple(self._images.places(id_) for id_ in self._asked),
+            halo=self._halo(first),
+        )
 
     def close(self) -> None:
         """Give up a check that is under way."""

@@ -13,11 +13,12 @@ from psygnal import Signal
 from napari_unet.core.events import WeightsComputed
 from napari_unet.core.jobs import WeightsJob
 from napari_unet.core.stored import Stored
+from napari_unet.session.worker.client import WORKER_ENDED
 
 if TYPE_CHECKING:
     from napari_unet.core.stored import StoredAnnotation
     from napari_unet.session.overlay.weighted_plane import WeightedPlane
-    from napari_unet.session.worker.client import Death, Handle, Worker
+    from napari_unet.session.worker.client import Handle, Worker
 
 _log = logging.getLogger(__name__)
 
@@ -47,7 +48,6 @@ class PlaneWeights:
         self._next: tuple[WeightedPlane, StoredAnnotation, tuple[int, ...]] | None = (
             None
         )
-        worker.died.connect(self._on_death)
 
     @property
     def busy(self) -> bool:
@@ -92,7 +92,6 @@ class PlaneWeights:
         """Stop, and remove the file."""
         self.cancel()
         self._job = None
-        self._worker.died.disconnect(self._on_death)
         self._discard_file()
 
     def _begin(self) -> None:
@@ -130,13 +129,11 @@ class PlaneWeights:
     def _on_failed(self, handle: Handle, failure: Any) -> None:
         if self._job is not None and self._job[0] is handle:
             _log.warning("border weights: %s", failure.traceback)
+            if failure.error == WORKER_ENDED:
+                # Not again at once, lest it die of it again; the next edit asks anew.
+                self._next = None
             self.failed.emit(f"No border weights: {failure.sentence}")
             self._on_over(handle)
-
-    def _on_death(self, death: Death) -> None:
-        if self._job is not None and any(h is self._job[0] for h in death.jobs):
-            # Not again at once, lest it die of it again; the next edit asks anew.
-            self._job = self._next = None
 
     def _file_of(self, shape: tuple[int, ...]) -> Stored:
         """Return a file for the result, the last one if it fits."""

@@ -21,6 +21,7 @@ from napari_unet.session.prediction.prediction_order import (
 from napari_unet.session.prediction.prediction_targets import Targets
 from napari_unet.session.prediction.segmenting import Segmenting
 from napari_unet.session.relay import relay
+from napari_unet.session.worker.client import WORKER_ENDED
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from napari_unet.session.prediction.results import ResultLayers
     from napari_unet.session.preferences import Preferences
     from napari_unet.session.project.store import ProjectStore
-    from napari_unet.session.worker.client import Death, Handle, Worker
+    from napari_unet.session.worker.client import Handle, Worker
 
 # Settings are saved when they have not moved for this long.
 _SETTLED_S = 0.5
@@ -94,7 +95,6 @@ class PredictionControl:
         self.exporting = Exporting(store, images, worker, self.made, self.segmenting)
         viewer.dims.events.current_step.connect(self._on_scrolled)
         models.selected_changed.connect(self._on_model)
-        worker.died.connect(self._on_death)
         self.made.dropped.connect(self.segmenting.forget)
         relay(self.segmenting.changed, self.changed)
         relay(self.segmenting.failed, self.message, "error")
@@ -191,6 +191,14 @@ class PredictionControl:
         job = LoadModelJob(str(model), self.preferences.prediction())
         self._worker.submit(job, f"Load {model.stem}")
 
+    def cool_down(self) -> None:
+        """The worker is gone, and the model that it had read with it."""
+        self._warm = None
+
+    def unexported(self) -> list[str]:
+        """Return the names of the images whose results would be gone at the end."""
+        return [r.image.name for r in self.results.values() if r.unexported]
+
     def cells_in_view(self) -> int | None:
         """Return how many cells the slice in view has; None if that is not known."""
         image = self._images.current
@@ -218,7 +226,6 @@ class PredictionControl:
         self.segmenting.stop()
         self._viewer.dims.events.current_step.disconnect(self._on_scrolled)
         self._models.selected_changed.disconnect(self._on_model)
-        self._worker.died.disconnect(self._on_death)
         self.exporting.close()
         self.made.close()
 
@@ -309,6 +316,9 @@ class PredictionControl:
 
     def _on_failed(self, results: ResultLayers, failed: Failed) -> None:
         self._grown(results)
+        if failed.error == WORKER_ENDED:
+            # the next image might end it as well
+            self._orders = []
         self._skip(failed.sentence)
 
     def _grown(self, results: ResultLayers) -> None:
@@ -329,17 +339,6 @@ class PredictionControl:
         if not self.status.endswith(".") or status != "Done.":
             self.status = status
         self.changed.emit()
-
-    def _on_death(self, death: Death) -> None:
-        """The worker died: nothing runs; the workspace says so."""
-        self._warm = None
-        if death.lane == "cpu":
-            self.segmenting.stop()
-        if self._handle is not None and any(j is self._handle for j in death.jobs):
-            for results in self.results.values():
-                self._grown(results)
-            self._end("The worker ended; what was done is kept.")
-        self.exporting.on_death(death)
 
     def _on_model(self) -> None:
         """Find cells as the model's card says."""

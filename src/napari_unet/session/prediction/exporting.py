@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from psygnal import Signal
@@ -15,19 +15,53 @@ from napari_unet.session.prediction.folder_outcome import FolderOutcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
     from napari_unet.core.messages import Failed
     from napari_unet.core.settings import Prediction, Segmentation
     from napari_unet.session.images.image_list import ImageList
     from napari_unet.session.prediction.model_results import ModelResults
+    from napari_unet.session.prediction.results import ResultLayers
     from napari_unet.session.prediction.segmenting import Segmenting
     from napari_unet.session.project.store import ProjectStore
-    from napari_unet.session.worker.client import Death, Handle, Worker
+    from napari_unet.session.worker.client import Handle, Worker
 
 Format = Literal["tif", "ome.tif", "zarr"]
 
 # What no system allows in the name of a file.
 _FORBIDDEN = str.maketrans(dict.fromkeys('<>:"/\\|?*', "_"))
+
+
+@dataclass(slots=True, eq=False)
+class _Export:
+    """All that was asked for at once, and what has become of it.
+
+    Attributes
+    ----------
+    folder : Path
+    left : int
+        Images that are not over.
+    files : int
+        Those that were written.
+    problems : list of str
+        A sentence for each image that was not exported.
+    cancelled : bool
+    """
+
+    folder: Path
+    left: int
+    files: int = 0
+    problems: list[str] = field(default_factory=list)
+    cancelled: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Part:
+    """What is written of one image."""
+
+    of: _Export
+    job: ExportJob
+    results: ResultLayers
 
 
 class Exporting:
@@ -56,15 +90,15 @@ class Exporting:
     ) -> None:
         self._store, self._images, self._worker = store, images, worker
         self._made, self._segmenting = made, segmenting
-        self._waiting: list[tuple[ExportJob, str]] = []
+        self._waiting: list[_Part] = []
         # their pixels are being copied to where the worker can read them
-        self._preparing: list[ExportJob] = []
+        self._preparing: list[_Part] = []
         self._handles: list[Handle] = []
-        self._written: list[str] = []
         self._folder_job: Handle | None = None
         self.outcome: FolderOutcome | None = None
         """What became of the images of the last folder that was predicted."""
         segmenting.changed.connect(self._go_on)
+        segmenting.failed.connect(self._on_no_cells)
 
     @property
     def running(self) -> bool:
@@ -85,7 +119,8 @@ class Exporting:
         """Return the files of a folder that may be overwritten."""
         if not folder.is_dir():
             return []
-        names = [self.name_of(i) for i in image_ids]
+        known = {image.id for image in self._store.project.images}
+        names = [self.name_of(i) for i in image_ids if i in known]
         return sorted(
             path
             for path in folder.iterdir()
@@ -105,35 +140,66 @@ class Exporting:
     ) -> None:
         """Write the results of images; what is in the way is overwritten.
 
+        Images that cannot be exported are left out; the last message names them.
+
         Raises
         ------
         ValueError
-            If an image has no results or is closed, or nothing is to be written.
+            If there is no image that can be exported, or nothing is to be written.
         """
         if not (masks or probabilities or table):
             raise ValueError("Choose masks, probabilities or the table to be written.")
-        for image_id in image_ids:
-            results = self._made.latest.get(image_id)
-            if results is None:
-                name = self._store.project.image(image_id).name
-                raise ValueError(f"{name} has not been predicted yet.")
-            job = ExportJob(
-                folder=str(folder),
-                name=self.name_of(image_id),
-                image=self._images.stored(image_id),
-                cells=results.files["cells"] if masks or table else None,
-                probabilities=results.files["probability"],
-                classes=tuple(
-                    ClassInfo(name=c.name, kind=c.kind) for c in results.classes
-                ),
-                masks=masks,
-                table=table,
-                maps=probabilities,
-                format=format,
-            )
-            self._waiting.append((job, image_id))
+        what = {"masks": masks, "table": table, "maps": probabilities}
+        export, parts = _Export(folder, 0), []
+        for image_id in dict.fromkeys(image_ids):
+            try:
+                results = self._results_of(image_id)
+                job = self._job(results, folder, format, **what)
+            except (ValueError, OSError) as error:
+                export.problems.append(str(error))
+            else:
+                parts.append(_Part(export, job, results))
+        if not parts:
+            raise ValueError(" ".join(export.problems) or "Predict an image first.")
+        export.left = len(parts)
+        self._waiting += parts
+        # cells that could not be found before are tried once more
+        self._segmenting.wake()
         self._go_on()
         self.changed.emit()
+
+    def _results_of(self, image_id: str) -> ResultLayers:
+        results = self._made.latest.get(image_id)
+        images = {image.id: image.name for image in self._store.project.images}
+        if image_id not in images:
+            name = results.image.name if results is not None else "An image"
+            raise ValueError(f"{name} was removed from the project.")
+        if results is None:
+            raise ValueError(f"{images[image_id]} has not been predicted yet.")
+        return results
+
+    def _job(
+        self,
+        results: ResultLayers,
+        folder: Path,
+        format: Format,  # noqa: A002 - as in `ExportJob`
+        *,
+        masks: bool,
+        table: bool,
+        maps: bool,
+    ) -> ExportJob:
+        return ExportJob(
+            folder=str(folder),
+            name=self.name_of(results.image.id),
+            image=self._images.stored(results.image.id),
+            cells=results.files["cells"] if masks or table else None,
+            probabilities=results.files["probability"],
+            classes=tuple(ClassInfo(name=c.name, kind=c.kind) for c in results.classes),
+            masks=masks,
+            table=table,
+            maps=maps,
+            format=format,
+        )
 
     def predict_folder(
         self,
@@ -167,75 +233,92 @@ class Exporting:
 
     def cancel(self) -> None:
         """Stop writing; files that are complete stay."""
+        for part in self._waiting + self._preparing:
+            part.of.cancelled = True
+            self._over(part)
         self._waiting.clear()
         self._preparing.clear()
         for handle in self._handles:
             handle.cancel()
 
-    def on_death(self, death: Death) -> None:
-        """Forget the jobs of a worker that died."""
-        dead = [h for h in self._handles if any(h is j for j in death.jobs)]
-        self._handles = [h for h in self._handles if h not in dead]
-        if any(h is self._folder_job for h in dead):
-            self._end_folder("The worker ended: other images were not looked at.")
-        self.changed.emit()
-
     def close(self) -> None:
         """Stop, at the end of the workspace."""
-        self.cancel()
         self._segmenting.changed.disconnect(self._go_on)
+        self._segmenting.failed.disconnect(self._on_no_cells)
+        self.cancel()
 
     def _go_on(self) -> None:
         """Begin to write when all cells are those of the settings."""
         if not self._waiting or not self._segmenting.idle:
             return
         waiting, self._waiting = self._waiting, []
-        for job, image_id in waiting:
+        for part in waiting:
             try:
                 # the table needs the grey values
-                ready = self._images.ensure(image_id, None)
-            except (ValueError, KeyError) as error:
-                self.message.emit("error", str(error))
+                ready = self._images.ensure(part.results.image.id, None)
+            except KeyError:
+                self._over(part, f"{part.job.name} was removed from the project.")
                 continue
-            self._preparing.append(job)
-            ready.then(partial(self._begin, job), partial(self._on_no_pixels, job))
+            except (ValueError, OSError) as error:
+                self._over(part, str(error))
+                continue
+            self._preparing.append(part)
+            ready.then(partial(self._begin, part), partial(self._on_no_pixels, part))
 
-    def _begin(self, job: ExportJob) -> None:
-        if job in self._preparing:
-            self._preparing.remove(job)
-            self._submit(job)
+    def _begin(self, part: _Part) -> None:
+        if part in self._preparing:
+            self._preparing.remove(part)
+            self._submit(part)
 
-    def _on_no_pixels(self, job: ExportJob, why: str) -> None:
-        if job in self._preparing:
-            self._preparing.remove(job)
-            self.message.emit("error", why)
-            self.changed.emit()
+    def _on_no_pixels(self, part: _Part, why: str) -> None:
+        if part in self._preparing:
+            self._preparing.remove(part)
+            self._over(part, why)
 
-    def _submit(self, job: ExportJob) -> None:
-        handle = self._worker.submit(job, f"Export {job.name}")
+    def _on_no_cells(self, _why: str) -> None:
+        """Give up what waits for cells, which do not come; why has been told."""
+        waiting, self._waiting = self._waiting, []
+        for part in waiting:
+            self._over(part, f"{part.job.name}: its cells could not be found.")
+
+    def _submit(self, part: _Part) -> None:
+        handle = self._worker.submit(part.job, f"Export {part.job.name}")
         self._handles.append(handle)
-        handle.event.connect(self._on_event)
-        handle.ended.connect(partial(self._on_ended, handle, Path(job.folder)))
-        handle.failed.connect(partial(self._on_failed, handle))
+        # tiles that come from now on are not in the files
+        part.results.unexported = False
+        handle.event.connect(partial(self._on_written, part))
+        handle.ended.connect(partial(self._on_ended, handle, part))
+        handle.failed.connect(partial(self._on_failed, handle, part))
+        self.changed.emit()
+
+    def _on_written(self, part: _Part, event: object) -> None:
+        if isinstance(event, FileWritten):
+            part.of.files += 1
+        self.changed.emit()
+
+    def _on_ended(self, handle: Handle, part: _Part, cancelled: bool) -> None:
+        self._handles.remove(handle)
+        if cancelled:
+            part.of.cancelled = part.results.unexported = True
+        self._over(part)
+
+    def _on_failed(self, handle: Handle, part: _Part, failed: Failed) -> None:
+        self._handles.remove(handle)
+        part.results.unexported = True
+        self._over(part, f"{part.job.name}: {failed.sentence}")
+
+    def _over(self, part: _Part, problem: str = "") -> None:
+        """Note that an image is done with; tell of all when it was the last one."""
+        if problem:
+            part.of.problems.append(problem)
+        part.of.left -= 1
+        if not part.of.left:
+            self._tell(part.of)
         self.changed.emit()
 
     def _on_event(self, event: object) -> None:
-        if isinstance(event, FileWritten):
-            self._written.append(event.path)
-        elif isinstance(event, FilePredicted) and self.outcome is not None:
+        if isinstance(event, FilePredicted) and self.outcome is not None:
             self.outcome.note(event)
-        self.changed.emit()
-
-    def _on_ended(self, handle: Handle, folder: Path, cancelled: bool) -> None:
-        self._handles.remove(handle)
-        if all(handle is self._folder_job for handle in self._handles):
-            self._tell(folder, cancelled)
-        self.changed.emit()
-
-    def _on_failed(self, handle: Handle, failed: Failed) -> None:
-        self._handles.remove(handle)
-        self._written.clear()
-        self.message.emit("error", failed.sentence)
         self.changed.emit()
 
     def _on_folder_ended(self, handle: Handle, cancelled: bool) -> None:
@@ -256,9 +339,15 @@ class Exporting:
             self.message.emit(level, self.outcome.sentence)
         self.changed.emit()
 
-    def _tell(self, folder: Path, cancelled: bool) -> None:
-        """Say what was written where."""
-        number, self._written = len(self._written), []
+    def _tell(self, export: _Export) -> None:
+        """Say what was written where, and what was not."""
+        number = export.files
         what = "1 file is" if number == 1 else f"{number} files are"
-        sentence = f"{what} in {folder} now" + (" (cancelled)." if cancelled else ".")
-        self.message.emit("info", sentence)
+        end = " (cancelled)." if export.cancelled else "."
+        sentence = f"{what} in {export.folder} now{end}"
+        if export.problems:
+            left_out = " ".join(export.problems)
+            told = f"{sentence} Not exported: {left_out}" if number else left_out
+            self.message.emit("error", told)
+        elif number or not export.cancelled:
+            self.message.emit("info", sentence)

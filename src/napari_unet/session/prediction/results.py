@@ -70,6 +70,8 @@ class ResultLayers:
     files : ResultFiles
     visibility : ClassesOrCells
         Which of the two is shown.
+    unexported : bool
+        Whether tiles came that are in no file of the person's.
     """
 
     def __init__(
@@ -87,6 +89,7 @@ class ResultLayers:
         self.image, self.classes, self.run = image, classes, run
         self.axes = "c" + image.annotation_axes
         self._viewer = viewer
+        self.unexported = False
         self._preview = preview
         self._label = f", {label}" if label else ""
         plane_axes = image.annotation_axes
@@ -161,6 +164,7 @@ class ResultLayers:
 
     def tile_came(self, place: Place, *, last: bool) -> None:
         """A tile of a plane or volume is in the arrays: it is drawn before long."""
+        self.unexported = True
         self.visibility.tile(place, last=last)
         for what in _OF_A_TILE:
             self.refresh(*place, what)

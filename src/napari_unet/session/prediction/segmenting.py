@@ -182,12 +182,17 @@ class Segmenting:
             self._go_on_behind()
 
     def stop(self) -> None:
-        """Do nothing until there is something new: the worker died, or the end."""
+        """Do nothing until there is something new: after a failure, or at the end."""
         self._stopped = True
         for handle in (self._front, self._back):
             if handle is not None and handle.running:
                 handle.cancel()
         self._front = self._back = None
+
+    def wake(self) -> None:
+        """Go on also where cells could not be found before: somebody asks for them."""
+        self._stopped = False
+        self.go_on()
 
     def count_in_view(self, results: ResultLayers) -> int | None:
         """Return how many cells the slice in view has; None if that is not known."""
@@ -263,9 +268,10 @@ class Segmenting:
             self.changed.emit()
 
     def _on_failed(self, handle: Handle, subject: Subject, failure: object) -> None:
-        """Say why and wait: the same settings would fail again."""
+        """Say why, once, and wait: the same settings would fail again."""
+        given_up = handle not in (self._front, self._back)
         self._let_go(handle)
-        if subject not in self._subjects:
+        if given_up or subject not in self._subjects:
             return
         self.stop()
         self.failed.emit(getattr(failure, "sentence", str(failure)))

@@ -15,6 +15,7 @@ from napari_unet.session.training.preview import LivePreview
 from napari_unet.session.training.run_record import RunRecord
 from napari_unet.session.training.sitting import Sitting, SittingView
 from napari_unet.session.training.training_plan import TrainingPlan
+from napari_unet.session.worker.client import WORKER_ENDED
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -27,12 +28,13 @@ if TYPE_CHECKING:
     from napari_unet.session.preferences import Preferences
     from napari_unet.session.project.record import Project
     from napari_unet.session.project.store import ProjectStore
-    from napari_unet.session.worker.client import Death, Worker
+    from napari_unet.session.worker.client import Worker
 
 State = Literal["idle", "starting", "training", "paused", "stopping"]
 
 # Seconds between two signals of progress: more often nobody can read.
 _PACE = 0.4
+_REMOVED = "An image to train on was removed from the project."
 # Seconds that may go into counting what is not counted when Train is pressed.
 _COUNTING = 0.1
 
@@ -84,9 +86,10 @@ class TrainingControl(TrainingPlan, SittingView):
         self.preferences = preferences
         self.state: State = "idle"
         self.preview = LivePreview(viewer, images, worker, scratch, preferences)
-        self._record = RunRecord.read(store.run_folder)
+        # told with the first tick: nobody listens yet
+        self._remarks: list[str] = []
+        self._record = RunRecord.read(store.run_folder, self._remarks.append)
         self._told, self._untold, self._closed = 0.0, False, False
-        worker.died.connect(self._on_death)
         annotating.edited.connect(self._on_edit)
         store.replaced.connect(self._on_replaced)
         store.changed.connect(self._on_project)
@@ -131,7 +134,7 @@ class TrainingControl(TrainingPlan, SittingView):
     def forget_interrupted(self) -> None:
         """Do not go on with the interrupted run; the next one is new."""
         if self._record is not None and self.state == "idle":
-            self._record.remove(self._store.run_folder)
+            self._discard(self._record)
             self._record = None
             self.changed.emit()
 
@@ -155,7 +158,9 @@ class TrainingControl(TrainingPlan, SittingView):
         self.curve_changed.emit()
         try:
             sitting.when_ready(lambda: self._submit(sitting), self._give_up)
-        except ValueError as error:
+        except KeyError:
+            self._give_up(_REMOVED)
+        except (ValueError, OSError) as error:
             self._give_up(str(error))
 
     def pause(self) -> None:
@@ -189,6 +194,8 @@ class TrainingControl(TrainingPlan, SittingView):
         """Send corrections, look at what is in view; called a few times a second."""
         if self._closed:
             return
+        while self._remarks:
+            self.message.emit("warning", self._remarks.pop(0))
         if self._sitting is not None:
             self._sitting.corrections.look()
         self.preview.look()
@@ -202,7 +209,6 @@ class TrainingControl(TrainingPlan, SittingView):
         self._closed = True
         if self._sitting is not None:
             self._sitting.close()
-        self._worker.died.disconnect(self._on_death)
         self._annotating.edited.disconnect(self._on_edit)
         self._store.replaced.disconnect(self._on_replaced)
         self._store.changed.disconnect(self._on_project)
@@ -216,10 +222,13 @@ class TrainingControl(TrainingPlan, SittingView):
         folder = self._store.run_folder
         try:
             job = sitting.job(folder, self.preferences.device)
-        except ValueError as error:
+            sitting.record.write(folder)
+        except KeyError:
+            self._give_up(_REMOVED)
+            return
+        except (ValueError, OSError) as error:
             self._give_up(str(error))
             return
-        sitting.record.write(folder)
         self._record = sitting.record
         self._store.flush()
         sitting.happened.connect(self._on_event)
@@ -256,7 +265,7 @@ class TrainingControl(TrainingPlan, SittingView):
         if self._closed or sitting is None or saved is None:
             self._end()
             return
-        sitting.record.remove(self._store.run_folder)
+        self._discard(sitting.record)
         self._record = None
         self._end(Path(saved.path))
         if saved.problem:
@@ -264,24 +273,22 @@ class TrainingControl(TrainingPlan, SittingView):
         self.finished.emit(saved)
 
     def _on_failed(self, failed: Failed) -> None:
-        if failed.out_of_memory:
-            self._interrupted(out_of_memory=True)
-            return
-        if self._record is not None and failed.error == "ValueError":
-            # the input or the checkpoint does not fit: it would not the next time
-            self._record.remove(self._store.run_folder)
-        self._give_up(failed.sentence)
+        if failed.out_of_memory or failed.error == WORKER_ENDED:
+            self._interrupted(out_of_memory=failed.out_of_memory)
+        else:
+            self._give_up(failed.sentence)
 
     def _give_up(self, why: str) -> None:
-        """Be idle again, and say why."""
-        if self.state != "idle":
-            self._end()
-            self.message.emit("error", why)
-
-    def _on_death(self, death: Death) -> None:
-        handle = self._sitting.handle if self._sitting else None
-        if handle is not None and any(job is handle for job in death.jobs):
-            self._interrupted(out_of_memory=death.out_of_memory)
+        """Be idle again, and say why; what was learnt so far is kept."""
+        if self.state == "idle":
+            return
+        self._end()
+        if self.resumable is not None:
+            why += (
+                " Press Train to go on from the last checkpoint, or start anew in the "
+                "Train dock."
+            )
+        self.message.emit("error", why)
 
     def _interrupted(self, *, out_of_memory: bool) -> None:
         """Say in one message what happened and what to do."""
@@ -304,12 +311,21 @@ class TrainingControl(TrainingPlan, SittingView):
             self._record = None
         return changed
 
+    def _discard(self, record: RunRecord) -> None:
+        """Forget a run; its files are in nobody's way where they cannot be removed."""
+        try:
+            record.remove(self._store.run_folder)
+        except OSError as error:
+            self.message.emit("warning", f"{error.filename}: cannot be removed.")
+
     def _end(self, model: Path | None = None) -> None:
         """Be idle again."""
         if self._sitting is not None:
             self._sitting.close()
         # without a checkpoint there is nothing to go on with
-        self._record = RunRecord.read(self._store.run_folder)
+        self._record = RunRecord.read(
+            self._store.run_folder, lambda told: self.message.emit("warning", told)
+        )
         if not self._closed:
             self.preview.finish(model)
         self._enter("idle")

@@ -113,7 +113,14 @@ class Corrections:
         if not self._images.layers(image_id):
             del self._pending[key]
             return
-        ready = self._images.ensure(image_id, ((t, None),))
+        try:
+            ready = self._images.ensure(image_id, ((t, None),))
+        except KeyError:
+            del self._pending[key]  # removed from the project
+            return
+        except (OSError, ValueError) as error:
+            self._drop(key, str(error))
+            return
         ready.then(lambda: self._deliver(key), lambda why: self._drop(key, why))
 
     def _drop(self, key: tuple[str, Place], why: str) -> None:
@@ -126,7 +133,10 @@ class Corrections:
         if self._closed or pending is None:
             return
         image_id, (t, z) = key
-        annotation = self._images.stored_annotation(image_id)
+        try:
+            annotation = self._images.stored_annotation(image_id)
+        except KeyError:
+            return  # removed from the project
         if annotation is None:
             return
         self._sent[key] = monotonic()

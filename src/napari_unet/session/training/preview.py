@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -138,7 +139,9 @@ class LivePreview:
         self._first = 0.0
         view = self._in_view() if self._enabled else None
         if view is not None:
-            self._results_of(view.image_id)
+            # a full disk is told with the first preview
+            with suppress(OSError):
+                self._results_of(view.image_id)
 
     def step(self) -> None:
         """A training step was done."""
@@ -218,20 +221,33 @@ class LivePreview:
 
         The frame is wanted whole: grey values are normalised over all of it.
         """
+        try:
+            ready = self._images.ensure(view.image_id, ((view.place[0], None),))
+        except (KeyError, ValueError):
+            return  # deleted since it was looked at
+        except OSError as error:
+            self._on_no_pixels(str(error))
+            return
         self._waiting = True
-        ready = self._images.ensure(view.image_id, ((view.place[0], None),))
         ready.then(lambda: self._submit(view), self._on_no_pixels)
 
     def _submit(self, view: View) -> None:
         self._waiting = False
         if not self._wanted() or self._model is None:
             return
-        results = self._results_of(view.image_id)
+        try:
+            image = self._images.stored(view.image_id)
+            results = self._results_of(view.image_id)
+        except (KeyError, ValueError):
+            return  # deleted while its pixels were copied
+        except OSError as error:
+            self._on_no_pixels(str(error))
+            return
         if results is None:
             return
         job = PredictJob(
             model=self._model,
-            image=self._images.stored(view.image_id),
+            image=image,
             probabilities=results.files["probability"],
             classes=results.files["classes"],
             places=(view.place,),

@@ -7,8 +7,10 @@ started when first needed and kept. Neither loads anything into napari's own pro
 from __future__ import annotations
 
 import pickle
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
+from pathlib import Path
 from threading import Event as Flag
 from time import monotonic
 from typing import TYPE_CHECKING, get_args
@@ -51,9 +53,13 @@ _NETWORK = (TrainJob, PredictJob, LoadModelJob, FreeMemoryJob, PredictFolderJob)
 LANES: tuple[Lane, ...] = get_args(Lane)
 
 
+WORKER_ENDED = "WorkerEnded"
+"""Error of the jobs that a process was at work on when it ended on its own."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Death:
-    """A worker process ended on its own.
+    """A worker process ended on its own; its jobs have failed before this is told.
 
     Attributes
     ----------
@@ -76,9 +82,9 @@ class Handle:
     """A job in the worker, from the outside.
 
     Signals come in the main thread: `event` for each event; then one of `ended`
-    (whether it was cancelled) and `failed` (a `core.messages.Failed`), or none of the
-    two if the process died, which `Worker.died` tells. `acknowledged` comes as soon as
-    the worker knows of a wish.
+    (whether it was cancelled) and `failed` (a `core.messages.Failed`), which also comes
+    if the process died or could not be started. `acknowledged` comes as soon as the
+    worker knows of a wish.
 
     Attributes
     ----------
@@ -98,7 +104,7 @@ class Handle:
     acknowledged = Signal()
 
     def __init__(
-        self, number: int, what: Job, title: str, process: LaneProcess
+        self, number: int, what: Job, title: str, process: LaneProcess | None
     ) -> None:
         self.number = number
         self.what = what
@@ -140,7 +146,7 @@ class Handle:
         return self.over.wait(timeout)
 
     def _send(self, message: Message) -> None:
-        if self.running:
+        if self.running and self.process is not None:
             self.process.send(message)
 
 
@@ -163,6 +169,7 @@ class Worker:
     started = Signal(object)
     died = Signal(object)
     status_changed = Signal(object)
+    faults_changed = Signal()
 
     def __init__(
         self, post: Post, *, environment: Mapping[str, str] | None = None
@@ -174,6 +181,7 @@ class Worker:
         self._processes: dict[Lane, LaneProcess] = {}
         self._resting: set[LaneProcess] = set()
         self._handles: dict[int, Handle] = {}
+        self._faults: dict[type[Job], str] = {}
         self._closed = False
 
     @property
@@ -185,6 +193,11 @@ class Worker:
     def pids(self) -> dict[Lane, int]:
         """Numbers of the processes that run."""
         return {lane: p.pid for lane, p in self._processes.items() if p.alive}
+
+    @property
+    def fault(self) -> str:
+        """What failed last, in a sentence, until such a job is begun again."""
+        return next(reversed(self._faults.values()), "")
 
     def submit(self, job: Job, title: str) -> Handle:
         """Begin a job.
@@ -207,20 +220,33 @@ class Worker:
         pickle.PicklingError, AttributeError, TypeError
             If the job holds something that cannot be sent.
         """
-        process = self._process("network" if isinstance(job, _NETWORK) else "cpu")
+        process, why = None, ""
+        try:
+            process = self._process("network" if isinstance(job, _NETWORK) else "cpu")
+        except OSError as error:
+            why = f"The worker process could not be started: {error}."
         handle = Handle(next(self._numbers), job, title, process)
         self._handles[handle.number] = handle
         try:
-            process.send(Submit(handle.number, job))
+            if process is not None:
+                process.send(Submit(handle.number, job))
         except (pickle.PicklingError, AttributeError, TypeError):
             del self._handles[handle.number]
             raise
+        if self._faults.pop(type(job), None) is not None:
+            self.faults_changed.emit()
         self.started.emit(handle)
+        if process is None:
+            failed = _failed(handle, why)
+            # who asked listens to the job from now on
+            self._post(lambda: self._tell(handle, failed))
         return handle
 
     def warm_up(self, lane: Lane) -> None:
         """Start a process without a job, so that the first job begins sooner."""
-        self._process(lane)
+        # the first job tells why it cannot be started
+        with suppress(OSError):
+            self._process(lane)
 
     def rest(self) -> None:
         """End the processes that have no job; their memory comes back.
@@ -309,10 +335,19 @@ class Worker:
             handle.ended.emit(message.cancelled)
         elif isinstance(message, Failed):
             self._retire(handle)
+            self._note_fault(handle, message)
             handle.failed.emit(message)
+
+    def _note_fault(self, handle: Handle, failed: Failed) -> None:
+        # a preview comes by itself again, and goes with the network it shows
+        if not (isinstance(handle.what, PredictJob) and handle.what.preview):
+            self._faults.pop(type(handle.what), None)
+            self._faults[type(handle.what)] = f"{handle.title}: {failed.sentence}"
+            self.faults_changed.emit()
 
     def _retire(self, handle: Handle) -> None:
         handle.running = handle.paused = False
+        handle.over.set()
         self._handles.pop(handle.number, None)
 
     def _bury(self, process: LaneProcess, end: End) -> None:
@@ -329,22 +364,38 @@ class Worker:
             self.status = None
             self.status_changed.emit(None)
         jobs = tuple(h for h in self._handles.values() if h.process is process)
+        what = _what_happened(end)
         for handle in jobs:
-            self._retire(handle)
-        self.died.emit(Death(lane, end.out_of_memory, _sentence(end, jobs), jobs))
+            remedy = _remedy(handle.what)
+            self._tell(
+                handle, _failed(handle, f"{what} {remedy}", memory=end.out_of_memory)
+            )
+        sentence = f"{what} It starts again with the next job."
+        self.died.emit(Death(lane, end.out_of_memory, sentence, jobs))
 
 
-def _sentence(end: End, jobs: tuple[Handle, ...]) -> str:
-    if not end.connected:
-        told = f" It said: {end.last_line}" if end.last_line else ""
-        return f"The worker process could not be started (status {end.code}).{told}"
+def _failed(handle: Handle, why: str, *, memory: bool = False) -> Failed:
+    """Return the failure of a job that cannot tell of it itself."""
+    return Failed(handle.number, WORKER_ENDED, why, "", memory)
+
+
+def _what_happened(end: End) -> str:
+    last = end.last_line.rstrip(".")
+    said = f" It said: {last}." if last else ""
     if end.out_of_memory:
-        what = "The worker ran out of memory and was ended by the system."
-    elif end.code < 0:
-        what = f"The worker process was ended from outside (signal {-end.code})."
-    else:
-        told = f": {end.last_line}" if end.last_line else ""
-        what = f"The worker process ended unexpectedly (status {end.code}){told}."
-    if any(isinstance(handle.what, TrainJob) for handle in jobs):
-        return f"{what} Training goes on from its last checkpoint when started again."
-    return f"{what} It starts again with the next job."
+        return "The worker ran out of memory and was ended by the system."
+    if end.signal:
+        when = "" if end.connected else " while it started"
+        return f"The worker process was ended from outside{when} (signal {end.signal})."
+    if not end.connected:
+        return f"The worker process could not be started (status {end.code}).{said}"
+    return f"The worker process ended unexpectedly (status {end.code}).{said}"
+
+
+def _remedy(job: Job) -> str:
+    """Say what to do about a job that was lost."""
+    if not isinstance(job, TrainJob):
+        return "It starts again with the next job."
+    if Path(job.checkpoint).is_file():
+        return "Training goes on from its last checkpoint when started again."
+    return "There is no checkpoint: training begins anew when started again."

@@ -1,7 +1,9 @@
 """One worker process as napari sees it: started, talked to, and watched until it ends.
 
 Three threads serve a process. One writes, so that the GUI never waits for a full pipe;
-one reads what the process says; one keeps the last lines that it printed.
+one reads what the process says; one keeps the last lines that it printed. Until the
+process has shown that it has the key, each that connects is heard in a thread of its
+own: who says nothing, or the wrong thing, holds up nobody.
 """
 
 from __future__ import annotations
@@ -11,13 +13,19 @@ import os
 import pickle
 import queue
 import secrets
+import socket
 import subprocess
 import sys
 from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
-from multiprocessing.connection import Client, Listener
-from threading import Event, Thread
+from multiprocessing.connection import (
+    Client,
+    Listener,
+    answer_challenge,
+    deliver_challenge,
+)
+from threading import Event, Lock, Thread
 from typing import TYPE_CHECKING, Any
 
 from napari_unet.core.messages import Failed, Message, Shutdown, Status
@@ -34,6 +42,8 @@ _LINES = 40
 _PASSIVE = {"OMP_WAIT_POLICY": "passive", "KMP_BLOCKTIME": "0"}
 # Used share of the memory at which a killed process was probably killed for that.
 _NEARLY_FULL = 0.8
+# What shells add to the number of a signal.
+_SIGNALLED = 128
 _FAMILY = "AF_PIPE" if sys.platform == "win32" else "AF_UNIX"
 
 
@@ -44,7 +54,8 @@ class End:
     Attributes
     ----------
     code : int
-        Its exit status; on Linux and macOS minus the signal that killed it.
+        Its exit status; on Linux and macOS minus the signal that killed it, and 128
+        more than one that it took as a request to end.
     connected : bool
         Whether it ever got ready.
     out_of_memory : bool
@@ -57,6 +68,11 @@ class End:
     connected: bool
     out_of_memory: bool
     last_line: str
+
+    @property
+    def signal(self) -> int:
+        """The signal that ended it, 0 if it ended by itself."""
+        return -self.code if self.code < 0 else max(self.code - _SIGNALLED, 0)
 
 
 class LaneProcess:
@@ -71,6 +87,11 @@ class LaneProcess:
         Called in a thread with each message.
     ended : callable
         Called in a thread, once, when the process is gone.
+
+    Raises
+    ------
+    OSError
+        If the system starts no process.
     """
 
     def __init__(
@@ -86,17 +107,26 @@ class LaneProcess:
         self._outbox: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._printed: deque[str] = deque(maxlen=_LINES)
         self._connection: Connection | None = None
+        # connected, or over
         self._ready = Event()
+        self._admitting = Lock()
+        self._strangers: list[Connection] = []
         self._ended_before = processes_ended_for_memory()
         self._used, self._failed_for_memory = 0.0, False
-        key = secrets.token_bytes(32)
-        self._listener = Listener(family=_FAMILY, authkey=key)
-        self._process = _start(lane, environment, self._listener.address, key)
+        self._key = secrets.token_bytes(32)
+        # the key is asked for in `_admit`: the listener would wait for an answer
+        self._listener = Listener(family=_FAMILY)
+        self._address = self._listener.address
+        try:
+            self._process = _start(lane, environment, self._address, self._key)
+        except OSError:
+            self._listener.close()
+            raise
         self._keeper = Thread(target=self._keep_lines, daemon=True)
         self._threads = [
             self._keeper,
             Thread(target=self._write, daemon=True),
-            Thread(target=self._wake, args=(key,), daemon=True),
+            Thread(target=self._wake, daemon=True),
             Thread(target=self._read, daemon=True),
         ]
         for thread in self._threads:
@@ -139,19 +169,15 @@ class LaneProcess:
             thread.join(seconds)
 
     def _read(self) -> None:
-        with suppress(OSError, EOFError):
-            self._connection = self._listener.accept()
-        # the wake-up call of a process that ended before it was ready is no connection
-        connected = self._connection is not None and self._ready_to_talk()
-        if connected and self._connection is not None:
-            self._ready.set()
+        self._listen()
+        connected = self._connection is not None
+        if self._connection is not None:
             with suppress(OSError, EOFError):
                 while True:
                     self._take(self._connection.recv())
         code = self._wait_for_end()
         self._outbox.put(None)
         self._ready.set()
-        self._listener.close()
         self._keeper.join(1.0)
         killed_for_memory = code != 0 and (
             self._failed_for_memory or self._was_killed_for_memory(code)
@@ -159,13 +185,49 @@ class LaneProcess:
         last = self._printed[-1] if self._printed else ""
         self._ended(self, End(code, connected, killed_for_memory, last))
 
-    def _ready_to_talk(self) -> bool:
-        """Whether whoever connected is the process, which says something at once."""
-        with suppress(OSError, EOFError):
-            if self._connection is not None:
-                self._take(self._connection.recv())
-                return True
-        return False
+    def _listen(self) -> None:
+        """Let in who has the key, until the process is there or is over."""
+        while not self._ready.is_set():
+            try:
+                newcomer = self._listener.accept()
+            except OSError:
+                # who came went away again, or there are too many open files
+                self._ready.wait(0.05)
+                continue
+            with self._admitting:
+                self._strangers.append(newcomer)
+            Thread(target=self._admit, args=(newcomer,), daemon=True).start()
+            # the process that has ended, or has connected, is no longer waited for
+            if not self.alive:
+                self._ready.set()
+        self._listener.close()
+        with self._admitting:
+            for stranger in self._strangers:
+                _hang_up(stranger)
+
+    def _admit(self, newcomer: Connection) -> None:
+        """Find out whether somebody is the process: it has the key, and speaks first.
+
+        As `multiprocessing.connection` does it in `accept` and `Client`.
+        """
+        try:
+            deliver_challenge(newcomer, self._key)
+            answer_challenge(newcomer, self._key)
+            greeting = newcomer.recv()
+        except Exception:
+            with self._admitting:
+                self._strangers.remove(newcomer)
+            newcomer.close()
+            return
+        with self._admitting:
+            self._strangers.remove(newcomer)
+            first = self._connection is None
+            if first:
+                self._connection = newcomer
+        if first:
+            self._take(greeting)
+            self._ready.set()
+            self._knock()
 
     def _take(self, message: Any) -> None:
         if isinstance(message, Status):
@@ -186,13 +248,18 @@ class LaneProcess:
         grown = processes_ended_for_memory() > self._ended_before
         return code == -9 and (grown or self._used > _NEARLY_FULL)
 
-    def _wake(self, key: bytes) -> None:
+    def _wake(self) -> None:
         """End the wait for a connection if the process ends before it connects."""
         while not self._ready.wait(0.2):
             if not self.alive:
-                with suppress(OSError, EOFError):
-                    Client(self._listener.address, _FAMILY, key).close()
+                self._ready.set()
+                self._knock()
                 return
+
+    def _knock(self) -> None:
+        """Have the thread that listens look around."""
+        with suppress(OSError, EOFError):
+            Client(self._address, _FAMILY).close()
 
     def _write(self) -> None:
         self._ready.wait()
@@ -210,6 +277,18 @@ class LaneProcess:
             if text := line.decode(errors="replace").strip():
                 self._printed.append(text)
         self._process.stdout.close()
+
+
+def _hang_up(stranger: Connection) -> None:
+    """End the wait for what somebody never says; Windows ends it with this process."""
+    if sys.platform != "win32":
+        with (
+            suppress(OSError),
+            socket.fromfd(
+                stranger.fileno(), socket.AF_UNIX, socket.SOCK_STREAM
+            ) as line,
+        ):
+            line.shutdown(socket.SHUT_RDWR)
 
 
 def _start(
