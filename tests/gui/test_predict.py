@@ -248,12 +248,15 @@ def test_progress_and_cancel_are_there_while_it_runs(
     assert ready.run.status.text() == "Cancelled; what was done is kept."
 
 
+@pytest.mark.parametrize(
+    ("number", "words"), [(0, "0 cells"), (1, "1 cell"), (12, "12 cells")]
+)
 def test_the_number_of_cells_of_the_slice_is_told(
-    ready: PredictPage, desk: Desk
+    ready: PredictPage, desk: Desk, number: int, words: str
 ) -> None:
     assert ready.count.text() == "Cells appear here when a slice is predicted."
-    predicted(ready, desk, 12)
-    assert ready.count.text() == "12 cells in this slice."
+    predicted(ready, desk, number)
+    assert ready.count.text() == f"{words} in this slice."
 
 
 def test_sliders_show_the_model_s_settings_and_act_at_once(

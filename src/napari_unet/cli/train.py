@@ -24,6 +24,7 @@ from napari_unet.cli.pairing import pair_files, pairing_option
 from napari_unet.cli.progress import ProgressLine, clock, interruptible
 from napari_unet.core.recipe import PRESETS, Augmentation, Training
 from napari_unet.core.settings import BorderWeights, Prediction
+from napari_unet.core.text import counted
 from napari_unet.io.atomic import check_separate, check_writable
 from napari_unet.io.images import read_image
 from napari_unet.io.model_file import SUFFIX, load_model, save_model
@@ -234,10 +235,10 @@ def summary(output: Path, finished: TrainingFinished) -> dict[str, Any]:
     """Return what came out, for people and programs."""
     card = finished.model.card
     score = card.score
-    verdict = finished.problem or (
-        f"{finished.steps} steps in {clock(finished.seconds)}"
-        + (f", IoU {score.iou:.3f} on {score.pixels} held-out pixels" if score else "")
-    )
+    verdict = f"{counted(finished.steps, 'step')} in {clock(finished.seconds)}"
+    if score:
+        pixels = counted(score.pixels, "held-out pixel")
+        verdict += f", IoU {score.iou:.3f} on {pixels}"
     return {
         "model": str(output),
         "steps": finished.steps,
@@ -246,7 +247,7 @@ def summary(output: Path, finished: TrainingFinished) -> dict[str, Any]:
         "precision": card.precision,
         "validation": score.model_dump() if score else None,
         "problem": finished.problem,
-        "verdict": verdict,
+        "verdict": finished.problem or verdict,
     }
 
 

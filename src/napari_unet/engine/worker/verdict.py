@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from napari_unet.core.cell_choice import count
 from napari_unet.core.events import Verdict
 from napari_unet.core.metrics.objects import object_scores
+from napari_unet.core.text import counted
 from napari_unet.engine.validation import Tally, judge_part
 
 if TYPE_CHECKING:
@@ -162,5 +163,5 @@ def _words(figures: Figures) -> str:
 
 
 def _place(figures: Figures, where: str) -> str:
-    cells = f", with {figures.count} cells" if figures.count else ""
+    cells = f", with {counted(figures.count, 'cell')}" if figures.count else ""
     return f"Judged by what it did not learn from{cells}: {where}."

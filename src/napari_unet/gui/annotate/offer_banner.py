@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import QFrame, QPushButton, QVBoxLayout, QWidget
 
+from napari_unet.core.text import counted
 from napari_unet.gui.annotate.telling import telling
 from napari_unet.gui.widgets import SPACING, ButtonRow, Hint, allow, follow
 
@@ -96,7 +97,6 @@ class OfferBanner(QFrame):
 def describe(offer: FoundProject) -> str:
     """Say when the work was done and how much it is."""
     day = offer.modified
-    cells = f"{offer.cells} cell{'s' if offer.cells != 1 else ''}"
-    slices = f"{offer.slices} slice{'s' if offer.slices != 1 else ''}"
+    cells, slices = counted(offer.cells, "cell"), counted(offer.slices, "slice")
     date = f"{day.day} {day.strftime('%b %Y')}"
     return f"Annotation of {date} found: {cells} in {slices}."

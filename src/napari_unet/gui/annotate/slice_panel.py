@@ -14,6 +14,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_unet.core.text import counted
 from napari_unet.gui.annotate.telling import telling
 from napari_unet.gui.widgets import (
     SPACING,
@@ -123,8 +124,7 @@ class SlicePanel(QWidget):
         if not painted:
             parts.append("nothing annotated")
         elif tally is not None:
-            count = len(tally.ids)
-            parts.append(f"{count} cell{'s' if count != 1 else ''}")
+            parts.append(counted(len(tally.ids), "cell"))
         if self._annotating.is_finished(image.id, t, z):
             parts.append("finished")
         elif any((p.t, p.z) == (t, z) for p in image.finished):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QPushButton, QWidget
 
+from napari_unet.core.text import counted
 from napari_unet.gui.layouts import column
 from napari_unet.gui.predict.export_dialog import ExportDialog
 from napari_unet.gui.predict.model_chooser import ModelChooser, model_in
@@ -146,9 +147,7 @@ class PredictPage(QWidget):
         image = self._workspace.images.current
         predicted = image is not None and image.id in results
         number = self._control.cells_in_view()
-        cells = "" if number is None else f"{number} cells in this slice."
-        if number == 1:
-            cells = "1 cell in this slice."
+        cells = "" if number is None else f"{counted(number, 'cell')} in this slice."
         self.count.tell(cells or "Cells appear here when a slice is predicted.")
         why = "Predict this slice first."
         for button in (self.use_slice, self.use_cells):
@@ -173,7 +172,7 @@ class PredictPage(QWidget):
             return
         sentence = "The cells of this slice are annotated already."
         if number:
-            cells = "1 cell is" if number == 1 else f"{number} cells are"
+            cells = counted(number, "cell is", "cells are")
             sentence = f"{cells} annotation now: correct them and train again."
         self._workspace.message.emit("info", sentence)
 

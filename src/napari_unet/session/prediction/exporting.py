@@ -11,6 +11,7 @@ from psygnal import Signal
 from napari_unet.core.annotations import ClassInfo
 from napari_unet.core.events import FilePredicted, FileWritten
 from napari_unet.core.jobs import ExportJob, PredictFolderJob
+from napari_unet.core.text import counted
 from napari_unet.session.prediction.folder_outcome import FolderOutcome
 
 if TYPE_CHECKING:
@@ -259,6 +260,6 @@ class Exporting:
     def _tell(self, folder: Path, cancelled: bool) -> None:
         """Say what was written where."""
         number, self._written = len(self._written), []
-        what = "1 file is" if number == 1 else f"{number} files are"
+        what = counted(number, "file is", "files are")
         sentence = f"{what} in {folder} now" + (" (cancelled)." if cancelled else ".")
         self.message.emit("info", sentence)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from psygnal import Signal
 
+from napari_unet.core.text import counted
 from napari_unet.session.annotating.counting import Tally
 from napari_unet.session.relay import relay
 
@@ -48,11 +49,11 @@ class Summary:
     def __str__(self) -> str:
         if not self.images:
             return "nothing annotated"
-        slices, images = _count(self.slices, "slice"), _count(self.images, "image")
-        cells = _count(self.cells, "cell")
+        slices, images = counted(self.slices, "slice"), counted(self.images, "image")
+        cells = counted(self.cells, "cell")
         background = "no background"
         if self.background:
-            background = f"background in {_count(self.background, 'slice')}"
+            background = f"background in {counted(self.background, 'slice')}"
         return f"{slices} of {images}: {cells}, {background}"
 
 
@@ -195,7 +196,3 @@ class Material:
     def _forget(self) -> None:
         """Sum up anew when asked."""
         self._cached = None
-
-
-def _count(number: int, word: str) -> str:
-    return f"{number} {word}" if number == 1 else f"{number} {word}s"
