@@ -27,7 +27,7 @@ from napari_unet.session.training.run_record import RunRecord
 from napari_unet.session.worker.client import Death
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from conftest import Pump
@@ -201,6 +201,82 @@ def test_one_class_alone_is_not_trained_on(desk: Desk, value: int, words: str) -
     possible, why = desk.control.can_start
     assert not possible
     assert words in why
+
+
+def by_painting(desk: Desk) -> None:
+    desk.paint(2, 10, 10)
+
+
+def by_masks(desk: Desk) -> None:
+    masks = np.zeros((60, 70), np.uint16)
+    masks[10:20, 10:20], masks[30:40, 30:40] = 1, 2
+    desk.annotating.import_masks(desk.image.id, masks, "instances")
+
+
+def by_polygons(desk: Desk) -> None:
+    square = np.array([[10, 10], [10, 20], [20, 20], [20, 10]])
+    desk.annotating.import_polygons(desk.viewer.add_shapes([square]))
+
+
+def by_predicted_cells(desk: Desk) -> None:
+    cells = np.zeros((60, 70), np.int32)
+    cells[10:20, 10:20] = 5
+    desk.annotating.use_as_annotation(desk.image.id, cells, 0, 0)
+
+
+@pytest.mark.parametrize(
+    "annotate", [by_painting, by_masks, by_polygons, by_predicted_cells]
+)
+def test_an_image_that_was_predicted_first_is_learnt_from_once_annotated(
+    desk: Desk, annotate: Callable[[Desk], None]
+) -> None:
+    desk.images.set_ticked(desk.image.id, False)
+    annotate(desk)
+    assert desk.store.project.image(desk.image.id).ticked
+    assert [image.id for image in desk.control.material.chosen()] == [desk.image.id]
+
+
+def test_who_unticks_an_annotated_image_is_obeyed(desk: Desk) -> None:
+    desk.paint(2, 10, 10)
+    desk.images.set_ticked(desk.image.id, False)
+    desk.paint(3, 30, 10)
+    desk.images.annotation_layer(desk.image.id)
+    by_masks(desk)
+    assert not desk.store.project.image(desk.image.id).ticked
+
+
+def test_what_is_annotated_and_not_learnt_from_is_named(desk: Desk) -> None:
+    desk.paint_both()
+    first = desk.image
+    assert desk.control.material.summary().omission == ""
+    for number in range(2, 7):
+        layer = desk.viewer.add_image(np.full((60, 70), number), name=f"well {number}")
+        desk.image = desk.images.add([layer])
+        desk.paint_both()
+    others = desk.store.project.images[1:]
+    desk.images.set_ticked(others[0].id, False)
+    (closed,) = desk.images.layers(others[1].id)
+    desk.viewer.layers.remove(closed)
+    told = desk.control.material.summary()
+    assert told.images == 4
+    assert told.omission == "Not learnt from: well 2 (not ticked), well 3 (closed)."
+    for other in others[2:]:
+        desk.images.set_ticked(other.id, False)
+    assert desk.control.material.summary().omission == (
+        "Not learnt from: well 2 (not ticked), well 3 (closed), well 4 (not ticked) "
+        "and 2 more."
+    )
+    desk.images.set_ticked(first.id, False)
+    layer = desk.viewer.add_image(np.zeros((60, 70), np.uint8), name="empty")
+    desk.images.add([layer])
+    possible, why = desk.control.can_start
+    assert not possible
+    assert "well 3 again" in why
+    desk.images.set_ticked(others[1].id, False)
+    assert desk.control.can_start[1] == (
+        "nuclei is annotated, but not ticked: tick it in the Annotate dock to train "
+        "on it."
+    )
 
 
 def test_an_image_that_is_not_ticked_is_not_trained_on(desk: Desk) -> None:

@@ -90,7 +90,8 @@ class TrainPage(QWidget):
         self.recipe.set_busy(busy)
         self._show_interrupted()
         summary = training.material.summary()
-        self.summary.tell(f"{summary}." if summary.images else "")
+        learnt = f"{summary}." if summary.images else ""
+        self.summary.tell("\n".join(filter(None, (learnt, summary.omission))))
         possible, reason = training.can_start
         if busy or possible:
             self.problem.tell("")

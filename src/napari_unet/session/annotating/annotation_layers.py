@@ -119,7 +119,7 @@ class AnnotationLayers:
             **self._place_of(image),
         )
         if not image.annotated:
-            image = image.replace(annotated=True)
+            image = image.begun()
             self._store.update(self._store.project.with_image(image))
         stream = EditStream(layer, file, self._viewer)
         shown = self._shown[image_id] = _Shown(layer, stream)

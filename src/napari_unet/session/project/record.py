@@ -138,6 +138,10 @@ class ProjectImage(Settings):
         """Shape of the annotation."""
         return tuple(n for n, a in zip(self.shape, self.axes, strict=True) if a != "c")
 
+    def begun(self) -> ProjectImage:
+        """Return it with an annotation; with the first one it is to be learnt from."""
+        return self if self.annotated else self.replace(annotated=True, ticked=True)
+
 
 class Project(Settings):
     """Everything that is kept of the work on some images, but for arrays."""

@@ -12,6 +12,7 @@ from napari_unet.session.annotating.counting import Tally
 from napari_unet.session.relay import relay
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Literal
 
     from napari_unet.core.jobs import Place
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from napari_unet.session.images.image_list import ImageList
     from napari_unet.session.project.record import ProjectImage
     from napari_unet.session.project.store import ProjectStore
+
+# Of the images that are left out; there may be hundreds.
+_NAMED = 3
 
 _EMPTY = "Paint a few cells and some background in the Annotate dock, then press Train."
 
@@ -37,6 +41,8 @@ class Summary:
         Class numbers that are annotated, 0 for background.
     complete : bool
         Whether all planes were counted.
+    left_out : tuple of str
+        Images that are annotated but not learnt from, each with the reason.
     """
 
     images: int = 0
@@ -45,6 +51,7 @@ class Summary:
     background: int = 0
     classes: frozenset[int] = frozenset()
     complete: bool = True
+    left_out: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         if not self.images:
@@ -55,6 +62,15 @@ class Summary:
         if self.background:
             background = f"background in {counted(self.background, 'slice')}"
         return f"{slices} of {images}: {cells}, {background}"
+
+    @property
+    def omission(self) -> str:
+        """What is not learnt from, in a sentence; empty if nothing is left out."""
+        if not self.left_out:
+            return ""
+        more = len(self.left_out) - _NAMED
+        others = f" and {more} more" if more > 0 else ""
+        return f"Not learnt from: {', '.join(self.left_out[:_NAMED])}{others}."
 
 
 class Material:
@@ -161,14 +177,33 @@ class Material:
             classes |= {image.class_of.get(i, 1) for _, i in objects}
         if background:
             classes.add(0)
+        left_out = tuple(self._left_out(images))
         return Summary(
-            len(images), slices, cells, background, frozenset(classes), complete
+            len(images),
+            slices,
+            cells,
+            background,
+            frozenset(classes),
+            complete,
+            left_out,
         )
+
+    def _left_out(self, chosen: tuple[ProjectImage, ...]) -> Iterator[str]:
+        """Name the images that have annotation and are not chosen."""
+        for image in self._store.project.images:
+            if image not in chosen and self._places(image):
+                yield f"{image.name} ({'closed' if image.ticked else 'not ticked'})"
 
     def _why_none(self, ticked: list[ProjectImage]) -> str:
         for image in ticked:
             if image.annotated and not self._images.layers(image.id):
                 return f"Open {image.name} again: its layer is not in the viewer."
+        for image in self._store.project.images:
+            if self._places(image):
+                return (
+                    f"{image.name} is annotated, but not ticked: tick it in the "
+                    "Annotate dock to train on it."
+                )
         return _EMPTY
 
     def _one_class(self, summary: Summary) -> str:
