@@ -332,8 +332,14 @@ def test_brush_buttons_and_napari_agree(
 def test_a_button_makes_the_annotation_the_active_layer(
     annotated: AnnotatePage, viewer: ViewerModel, workspace: Workspace, qtbot: QtBot
 ) -> None:
-    viewer.layers.selection.active = viewer.layers[0]
-    assert "select the layer" in annotated.brush.status.text()
+    brush = annotated.brush
+    for other in (viewer.layers[0], viewer.add_points(), viewer.add_shapes(), None):
+        click(brush.cell, qtbot)
+        assert "paints cell 2" in brush.status.text()
+        assert brush.cell.isChecked()
+        viewer.layers.selection.active = other
+        assert "select the layer" in brush.status.text()
+        assert not brush.cell.isChecked()
     click(annotated.brush.background, qtbot)
     assert viewer.layers.selection.active is workspace.annotating.brush.layer
 

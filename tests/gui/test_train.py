@@ -89,6 +89,12 @@ def test_what_will_be_trained_on_is_said_in_a_line(
     page._show_state()
     assert page.summary.text() == "1 slice of 1 image: 2 cells, background in 1 slice."
     assert page.problem.text() == ""
+    other = workspace.viewer.add_image(np.ones((40, 50), np.uint8), name="other")
+    image = workspace.images.add([other])
+    workspace.annotating.new_annotation(image.id).data = painted
+    workspace.images.set_ticked(image.id, False)
+    page._show_state()
+    assert page.summary.text().endswith("Not learnt from: other (not ticked).")
 
 
 def test_presets_change_the_recipe_and_are_explained(

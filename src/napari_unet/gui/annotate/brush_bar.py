@@ -149,8 +149,7 @@ class BrushBar(QWidget):
             return self._what_to_do_first()
         if not layer.visible:
             return f"{layer.name} is hidden: press a button above to see and paint it."
-        active = self._workspace.viewer.layers.selection.active
-        if active is not layer:
+        if not self._workspace.images.is_active(layer):
             return f"To paint, select the layer {layer.name}, or press a button above."
         known = self._workspace.training.material.summary()
         if tool == "background":
