@@ -796,3 +796,35 @@ def test_a_folder_that_was_not_finished_says_so(
     assert not outcome.running
     assert outcome.sentence.startswith(f"1 image: 1 predicted. {reason}")
     assert not bench.control.exporting.running
+
+
+def one_prediction(bench: Bench) -> None:
+    add_stack(bench)
+    predicted(bench)
+    bench.desk.find_all_cells()
+
+
+def test_a_folder_does_not_show_how_the_prediction_before_went(
+    bench: Bench, tmp_path: Path
+) -> None:
+    one_prediction(bench)
+    before = bench.control.status
+    assert before
+    handle = folder_job(bench, tmp_path)
+    assert bench.control.status == "Predicting the images in in …"
+    handle.event.emit(told_of(tmp_path, "a.tif"))
+    assert bench.control.status == "Predicting the images in in …"
+    bench.desk.end(handle)
+    # the outcome tells the rest
+    assert bench.control.status == ""
+
+
+def test_nor_do_files_that_are_written(bench: Bench, tmp_path: Path) -> None:
+    one_prediction(bench)
+    image = bench.images.current
+    assert image is not None
+    bench.control.exporting.export(tmp_path, [image.id])
+    assert bench.control.status == "Writing files …"
+    (handle,) = bench.desk.running(ExportJob)
+    bench.desk.end(handle)
+    assert bench.control.status == ""

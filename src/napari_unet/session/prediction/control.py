@@ -87,8 +87,7 @@ class PredictionControl:
         self._remarked: set[str] = set()
         self._unsaved: float | None = None
         self.progress = 0.0
-        self.status = ""
-        """What goes on, or went on last, in a few words."""
+        self._status = ""
         self.segmenting = Segmenting(worker, store.project.segmentation)
         self.made = ModelResults(viewer, images, scratch)
         self.exporting = Exporting(store, images, worker, self.made, self.segmenting)
@@ -99,12 +98,17 @@ class PredictionControl:
         relay(self.segmenting.changed, self.changed)
         relay(self.segmenting.failed, self.message, "error")
         relay(self.exporting.message, self.message)
-        relay(self.exporting.changed, self.changed)
+        self.exporting.changed.connect(self._on_exporting)
 
     @property
     def running(self) -> bool:
         """Whether something is being predicted."""
         return self._current is not None
+
+    @property
+    def status(self) -> str:
+        """What goes on, or went on last, in a few words."""
+        return self._status if self.running else self.exporting.status or self._status
 
     @property
     def results(self) -> dict[str, ResultLayers]:
@@ -229,7 +233,7 @@ class PredictionControl:
             self._end("Done." if self._total else "Cancelled.")
             return
         wanted = self._current = self._orders.pop(0)
-        self.status = "Reading the image …"
+        self._status = "Reading the image …"
         self.changed.emit()
         # Grey values are normalised over the whole frame, so all of it is needed.
         frames = tuple((t, None) for t in dict.fromkeys(t for t, _ in wanted.places))
@@ -282,7 +286,7 @@ class PredictionControl:
         extra: tuple[What, ...] = ("entropy",) if entropy else ()
         results.show(*extra, gently=True)
         results.growing(wanted.places)
-        self.status = f"Predicting {stored.name} …"
+        self._status = f"Predicting {stored.name} …"
         self.changed.emit()
 
     def _on_event(self, results: ResultLayers, event: object) -> None:
@@ -294,10 +298,10 @@ class PredictionControl:
             self.progress = (before + event.progress) / max(self._total, 1)
             self.progressed.emit(self.progress)
         elif isinstance(event, TileHalved):
-            self.status = "Memory is short: going on in smaller tiles …"
+            self._status = "Memory is short: going on in smaller tiles …"
             self.changed.emit()
         elif isinstance(event, PredictionFinished):
-            self.status = f"{event.seconds:.1f} s on {event.device}, {event.precision}."
+            self._status = f"{event.seconds:.1f} s on {event.device}, {event.precision}."
 
     def _on_ended(self, results: ResultLayers, cancelled: bool) -> None:
         self._grown(results)
@@ -320,14 +324,14 @@ class PredictionControl:
 
     def _skip(self, sentence: str) -> None:
         """Say why an image cannot be predicted, and go on with the next one."""
-        self.status = "Not done."
+        self._status = "Not done."
         self.message.emit("error", sentence)
         self._next()
 
     def _end(self, status: str) -> None:
         self._orders, self._current, self._handle = [], None, None
-        if not self.status.endswith(".") or status != "Done.":
-            self.status = status
+        if not self._status.endswith(".") or status != "Done.":
+            self._status = status
         self.changed.emit()
 
     def _on_death(self, death: Death) -> None:
@@ -347,6 +351,12 @@ class PredictionControl:
         if card is not None:
             self.set_segmentation(card.segmentation)
         self._warm = None
+        self.changed.emit()
+
+    def _on_exporting(self) -> None:
+        if self.exporting.running and not self.running:
+            # what was predicted before is no longer the last thing that went on
+            self._status = ""
         self.changed.emit()
 
     def _on_scrolled(self) -> None:

@@ -73,6 +73,13 @@ class Exporting:
         return bool(self._waiting or self._preparing or self._handles)
 
     @property
+    def status(self) -> str:
+        """What goes on, in a few words; empty if nothing does."""
+        if self._folder_job is not None:
+            return f"{self._folder_job.title.replace('Predict', 'Predicting', 1)} …"
+        return "Writing files …" if self.running else ""
+
+    @property
     def progress(self) -> float:
         """Share of the job that is done, 0 to 1."""
         return self._handles[0].progress if self._handles else 0.0
