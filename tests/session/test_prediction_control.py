@@ -294,6 +294,67 @@ def test_settings_are_those_of_the_model_that_is_chosen(bench: Bench) -> None:
     assert seen == [own]
 
 
+def own_settings(bench: Bench, name: str, **changes: Any) -> Path:
+    """Write a model that finds cells in its own way."""
+    model = random_model(u_shape(ndim=2, channels=1, classes=2, width=2, depth=1))
+    card = model.card.replace(segmentation=Segmentation(**changes))
+    path = bench.store.run_folder / f"{name}.safetensors"
+    save_model(type(model)(card, model.weights), path)
+    return path
+
+
+def begun_anew(bench: Bench) -> Segmentation:
+    """Return the settings that the project is opened with the next time."""
+    bench.control.close()
+    worker: Any = bench.desk
+    folder, preferences = bench.store.folder.parents[1] / "scratch", Preferences()
+    bench.models = ModelList(bench.store, preferences)
+    bench.control = PredictionControl(
+        bench.viewer,
+        bench.store,
+        bench.images,
+        worker,
+        bench.models,
+        folder,
+        preferences,
+    )
+    return bench.control.segmentation
+
+
+def test_the_model_that_is_chosen_to_begin_with_has_the_settings_of_its_card(
+    bench: Bench,
+) -> None:
+    first = own_settings(bench, "first", threshold=0.3, min_size=99)
+    bench.models.select(first)
+    bench.models.note_use()
+    assert begun_anew(bench) == Segmentation(threshold=0.3, min_size=99)
+    assert bench.models.selected == first
+    # also where another model was looked at in between
+    second = own_settings(bench, "second", threshold=0.8)
+    bench.models.refresh()
+    bench.models.select(second)
+    assert begun_anew(bench) == Segmentation(threshold=0.3, min_size=99)
+    assert bench.models.selected == first
+
+
+def test_settings_that_people_changed_come_back_with_their_model(bench: Bench) -> None:
+    first = own_settings(bench, "first", threshold=0.3)
+    second = own_settings(bench, "second", threshold=0.8)
+    for path in (first, second):
+        bench.models.select(path)
+        bench.models.note_use()
+    bench.models.select(first)
+    changed = Segmentation(threshold=0.35)
+    bench.control.set_segmentation(changed)
+    assert begun_anew(bench) == changed
+    assert bench.models.selected == first
+    assert begun_anew(bench) == changed
+    # the file went: they are not those of another model
+    first.unlink()
+    assert begun_anew(bench) == Segmentation(threshold=0.8)
+    assert bench.models.selected == second
+
+
 def test_a_second_prediction_fills_the_same_layers(bench: Bench) -> None:
     add_stack(bench)
     at(bench, 1)

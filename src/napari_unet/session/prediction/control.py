@@ -88,7 +88,7 @@ class PredictionControl:
         self._unsaved: float | None = None
         self.progress = 0.0
         self._status = ""
-        self.segmenting = Segmenting(worker, store.project.segmentation)
+        self.segmenting = Segmenting(worker, self._first_segmentation())
         self.made = ModelResults(viewer, images, scratch)
         self.exporting = Exporting(store, images, worker, self.made, self.segmenting)
         viewer.dims.events.current_step.connect(self._on_scrolled)
@@ -301,7 +301,9 @@ class PredictionControl:
             self._status = "Memory is short: going on in smaller tiles …"
             self.changed.emit()
         elif isinstance(event, PredictionFinished):
-            self._status = f"{event.seconds:.1f} s on {event.device}, {event.precision}."
+            self._status = (
+                f"{event.seconds:.1f} s on {event.device}, {event.precision}."
+            )
 
     def _on_ended(self, results: ResultLayers, cancelled: bool) -> None:
         self._grown(results)
@@ -365,8 +367,23 @@ class PredictionControl:
         self.segmenting.go_on()
         self.changed.emit()
 
+    def _first_segmentation(self) -> Segmentation:
+        """Return the settings of the model that is chosen to begin with.
+
+        Its card's, unless people changed them when they used it last.
+        """
+        project, card = self._store.project, self._models.card
+        tuned = project.tuned and self._models.selected == self._models.used_last
+        return project.segmentation if card is None or tuned else card.segmentation
+
     def _save_segmentation(self) -> None:
-        if self._unsaved is not None:
-            self._unsaved = None
-            project = self._store.project
-            self._store.update(project.replace(segmentation=self.segmentation))
+        if self._unsaved is None:
+            return
+        self._unsaved = None
+        card = self._models.card
+        tuned = card is not None and card.segmentation != self.segmentation
+        if tuned:
+            # they are those of this model: it is the one to be offered first
+            self._models.note_use()
+        changes = {"segmentation": self.segmentation, "tuned": tuned}
+        self._store.update(self._store.project.replace(**changes))

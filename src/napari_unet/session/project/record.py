@@ -153,6 +153,11 @@ class Project(Settings):
     classes: tuple[ProjectClass, ...] = (ProjectClass(),)
     training: Training = Training()
     segmentation: Segmentation = Segmentation()
+    tuned: bool = Field(
+        False,
+        description="Whether people changed the segmentation from that of the model "
+        "used last.",
+    )
     overlay: BorderWeights = BorderWeights()
     start: str | None = Field(None, description="Model file that training starts from.")
     models: tuple[str, ...] = Field((), description="Model files used, latest first.")
