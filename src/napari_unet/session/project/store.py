@@ -29,6 +29,7 @@ from napari_unet.session.project.recovery import (
     ProjectLockedError,
     default_root,
     find_projects,
+    is_locked,
     fingerprint,
     lock,
 )
@@ -373,4 +374,5 @@ __all__ = [
     "default_root",
     "find_projects",
     "fingerprint",
+    "is_locked",
 ]
