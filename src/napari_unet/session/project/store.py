@@ -29,8 +29,8 @@ from napari_unet.session.project.recovery import (
     ProjectLockedError,
     default_root,
     find_projects,
-    is_locked,
     fingerprint,
+    is_locked,
     lock,
 )
 from napari_unet.session.project.saved_folder import (
