@@ -95,6 +95,7 @@ class PredictPage(QWidget):
         self.export.clicked.connect(self._on_export)
         self._timer.timeout.connect(self._show)
         follow(self, self._picker.failed, self._on_problem)
+        follow(self, self._picker.stopped, self._on_other_tool)
         for signal in (
             self._control.changed,
             workspace.images.changed,
@@ -165,6 +166,9 @@ class PredictPage(QWidget):
 
     def _on_pick(self, on: bool) -> None:
         self._picker.set_enabled(on)
+
+    def _on_other_tool(self) -> None:
+        self.use_cells.setChecked(False)
 
     def _on_taken(self, number: int) -> None:
         """Picking one by one is seen in the canvas and needs no message."""
