@@ -294,8 +294,9 @@ def test_clicks_pick_cells_and_paint_nothing(
     results.files.array("cells")[0] = truth
     subject.counts[(0, 0)] = int(truth.max())
     results.cells_found((0, 0))
-    viewer.layers.selection.active = layer
-    assert layer.mode == "paint"
+    # the first pick makes it anew, ready to be painted
+    viewer.layers.remove(layer)
+    layer = viewer.layers["stack"]
     docks.show_dock(viewer, docks.PredictDock)
     hand.wait_until(lambda: _button(hand, "Pick cells"))
     hand.click(_button(hand, "Pick cells"))
@@ -307,6 +308,7 @@ def test_clicks_pick_cells_and_paint_nothing(
         hand.release(at, layer)
         picked |= truth == label
         hand.wait(0.2)
+        (layer,) = find(viewer, "annotation")
     np.testing.assert_array_equal(np.asarray(layer.data[0]) > 0, picked)
     # the brush comes back with its button
     docks.show_dock(viewer, docks.AnnotateDock)
