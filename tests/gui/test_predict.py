@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QFileDialog, QMessageBox, QWidget
 
 from desk import Desk
 from example_models import random_model
+from napari_unet.core.annotations import ClassInfo
 from napari_unet.core.architecture import u_shape
 from napari_unet.core.events import FilePredicted
 from napari_unet.core.jobs import (
@@ -539,3 +540,33 @@ def test_a_page_that_is_gone_is_not_told_anything(
     workspace.models.select(model_file)
     workspace.prediction.changed.emit()
     workspace.prediction.progressed.emit(0.5)
+
+
+def test_a_model_of_regions_asks_for_no_cells(
+    ready: PredictPage, desk: Desk, workspace: Workspace, qtbot: QtBot, tmp_path: Path
+) -> None:
+    assert ready.cells.isVisible()
+    model = random_model(u_shape(ndim=2, channels=1, classes=2, width=2, depth=1))
+    tissue = (ClassInfo(name="tissue", kind="regions"),)
+    path = tmp_path / "tissue.safetensors"
+    save_model(type(model)(model.card.replace(classes=tissue), model.weights), path)
+    ready.models.take(path)
+    settle(ready)
+    assert not ready.cells.isVisible()
+    predicted(ready, desk)
+    assert ready.count.text() == (
+        "The model finds regions: they are shown as classes, there are no cells."
+    )
+    assert not ready.use_slice.isEnabled()
+    assert not ready.use_cells.isEnabled()
+    dialog = dialog_of(ready, workspace, tmp_path)
+    assert dialog.masks.toolTip() == (
+        "Regions: a label image with one number for each class."
+    )
+    assert not dialog.table.isEnabled()
+    assert "no cells" in dialog.table.toolTip()
+    dialog.accept()
+    assert dialog.isHidden()
+    (job,) = desk.jobs(ExportJob)
+    assert (job.cells, job.masks, job.table) == (None, True, False)
+    assert job.class_masks is not None

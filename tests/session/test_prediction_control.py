@@ -10,6 +10,7 @@ from tifffile import imread
 
 from desk import Desk
 from example_models import random_model
+from napari_unet.core.annotations import ClassInfo
 from napari_unet.core.architecture import u_shape
 from napari_unet.core.events import (
     FilePredicted,
@@ -23,6 +24,7 @@ from napari_unet.core.jobs import (
     PredictJob,
     SegmentJob,
 )
+from napari_unet.core.model import Model
 from napari_unet.core.settings import Prediction, Segmentation
 from napari_unet.io.model_file import save_model
 from napari_unet.session.images.image_list import ImageList
@@ -889,3 +891,92 @@ def test_nor_do_files_that_are_written(bench: Bench, tmp_path: Path) -> None:
     (handle,) = bench.desk.running(ExportJob)
     bench.desk.end(handle)
     assert bench.control.status == ""
+
+
+def finding(bench: Bench, *kinds: Any) -> None:
+    """Choose a model that finds classes of these kinds."""
+    table = u_shape(ndim=2, channels=1, classes=len(kinds) + 1, width=2, depth=1)
+    model = random_model(table)
+    classes = tuple(ClassInfo(name=f"c{k}", kind=kind) for k, kind in enumerate(kinds))
+    path = bench.store.run_folder / "kinds.safetensors"
+    save_model(Model(model.card.replace(classes=classes), model.weights), path)
+    bench.models.select(path)
+
+
+def shown(bench: Bench) -> set[str]:
+    """Return which of classes and cells are seen."""
+    found = [
+        layer for what in ("classes", "cells") for layer in find(bench.viewer, what)
+    ]
+    return {r.metadata["napari-unet"]["role"] for r in found if r.visible}
+
+
+@pytest.mark.parametrize(
+    ("kinds", "seen", "files"),
+    [
+        (["cells"], {"cells"}, ("cells",)),
+        (["cells", "cells"], {"cells"}, ("cells",)),
+        (["regions"], {"classes"}, ("class_masks",)),
+        (["regions", "regions"], {"classes"}, ("class_masks",)),
+        (["cells", "regions"], {"cells", "classes"}, ("cells", "class_masks")),
+        (["regions", "cells"], {"cells", "classes"}, ("cells", "class_masks")),
+    ],
+)
+def test_cells_are_shown_and_exported_as_objects_and_regions_as_classes(
+    bench: Bench, tmp_path: Path, kinds: Any, seen: set[str], files: tuple[str, ...]
+) -> None:
+    add_stack(bench)
+    finding(bench, *kinds)
+    predicted(bench)
+    bench.control.tick()
+    assert shown(bench) == seen
+    assert bool(bench.desk.jobs(SegmentJob)) == ("cells" in kinds)
+    assert (bench.control.cells_in_view() is None) == ("cells" not in kinds)
+    at(bench, 3)
+    bench.control.tick()
+    assert shown(bench) == seen
+    image = bench.images.current
+    assert image is not None
+    exporting = bench.control.exporting
+    assert exporting.kinds([image.id]) == set(kinds)
+    exporting.export(tmp_path, [image.id])
+    bench.control.segmenting._moved = 0
+    bench.desk.find_all_cells()
+    (job,) = bench.desk.jobs(ExportJob)
+    results = bench.control.results[image.id]
+    stored = {"cells": job.cells, "class_masks": job.class_masks}
+    assert tuple(name for name, file in stored.items() if file is not None) == files
+    assert job.class_masks in (None, results.files["classes"])
+    assert job.cells in (None, results.files["cells"])
+
+
+def test_regions_alone_make_no_table(bench: Bench, tmp_path: Path) -> None:
+    add_stack(bench)
+    finding(bench, "regions")
+    predicted(bench)
+    image = bench.images.current
+    assert image is not None
+    with pytest.raises(ValueError, match="stack has regions but no cells"):
+        bench.control.exporting.export(tmp_path, [image.id], masks=False)
+    assert not bench.control.exporting.running
+
+
+def test_regions_make_way_for_what_is_newer(bench: Bench) -> None:
+    add_stack(bench)
+    finding(bench, "regions")
+    predicted(bench)
+    (results,) = bench.control.results.values()
+    results.visibility.make_way()
+    assert shown(bench) == set()
+    predicted(bench)
+    assert shown(bench) == {"classes"}
+
+
+def test_class_masks_may_be_in_the_way(bench: Bench, tmp_path: Path) -> None:
+    add_stack(bench)
+    image = bench.images.current
+    assert image is not None
+    for name in ("stack_classes.tif", "stack_cells.csv", "stack_other.tif"):
+        (tmp_path / name).touch()
+    found = bench.control.exporting.in_the_way(tmp_path, [image.id])
+    assert [p.name for p in found] == ["stack_cells.csv", "stack_classes.tif"]

@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from napari_unet.core.annotations import cell_classes
 from napari_unet.core.cell_choice import choose_settings
 from napari_unet.core.events import (
     CheckpointWritten,
@@ -286,7 +287,7 @@ class TrainingRun:
         """Choose by the held-out cells how cells are found, and note it in the card."""
         prepared, card = self._prepared_loop().prepared, model.card
         held_out = prepared.training_set.held_out
-        classes = [k for k, c in enumerate(card.classes, start=1) if c.kind == "cells"]
+        classes = cell_classes(card.classes)
         if not held_out or not classes:
             return model
         network = make_ready(model, str(prepared.device), prepared.precision)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from napari_unet.core.annotations import cell_classes
 from napari_unet.core.cell_choice import count
 from napari_unet.core.events import Verdict
 from napari_unet.core.metrics.objects import object_scores
@@ -78,7 +79,7 @@ def judge(
         tally.add(judged.probabilities, part.example.classes[part.box])
         parts.append(judged)
     settings = card.segmentation
-    classes = [k for k, c in enumerate(card.classes, start=1) if c.kind == "cells"]
+    classes = cell_classes(card.classes)
     found = []
     for judged in parts:
         found.append(judged.found(settings, classes))

@@ -17,6 +17,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_unet.core.annotations import cell_classes
 from napari_unet.gui.annotate.image_panel import NEW, OPEN, SHOW
 from napari_unet.gui.annotate.telling import telling
 from napari_unet.gui.number_box import IntBox
@@ -129,7 +130,7 @@ class BrushBar(QWidget):
     def _show_cell_class(self) -> None:
         """Offer another class for the painted cell that the brush goes on with."""
         classes = self._workspace.store.project.classes
-        cells = [n for n, info in enumerate(classes, 1) if info.kind == "cells"]
+        cells = cell_classes(classes)
         cell, active = self._annotating.cell_at_hand, self._brush.active_class
         offered = cell is not None and active in cells and len(cells) > 1
         for part in (self.class_label, self.cell_class):

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 # Many things may change at once; the page is brought up to date once.
 _PAUSE_MS = 30
+_FIRST = "Predict this slice first."
+_REGIONS = "The model finds regions: they are shown as classes, there are no cells."
 
 
 class PredictPage(QWidget):
@@ -69,10 +71,10 @@ class PredictPage(QWidget):
         self._timer.setInterval(_PAUSE_MS)
         # LAYOUT
         self._results = QWidget()
+        self._of_cells = (Heading("Cells"), self.cells)
         inner = column(
             self._results,
-            Heading("Cells"),
-            self.cells,
+            *self._of_cells,
             self.count,
             Heading("Use as annotation"),
             ButtonRow(self.use_slice, self.use_cells),
@@ -148,9 +150,19 @@ class PredictPage(QWidget):
         image = self._workspace.images.current
         predicted = image is not None and image.id in results
         number = self._control.cells_in_view()
-        cells = "" if number is None else f"{counted(number, 'cell')} in this slice."
-        self.count.tell(cells or "Cells appear here when a slice is predicted.")
-        why = "Predict this slice first."
+        card = self._workspace.models.card
+        kinds = {c.kind for c in card.classes} if card is not None else set()
+        only_regions = kinds == {"regions"}
+        for part in self._of_cells:
+            part.setVisible(not only_regions)
+        told, why = "Cells appear here when a slice is predicted.", _FIRST
+        if number is not None:
+            told = f"{counted(number, 'cell')} in this slice."
+        elif image is not None and predicted and not results[image.id].has_cells:
+            told, why = _REGIONS, _REGIONS
+        elif only_regions:
+            told, why = "", _REGIONS
+        self.count.tell(told)
         for button in (self.use_slice, self.use_cells):
             allow(button, bool(number), why)
         allow(self.export, predicted, "Predict an image first.")

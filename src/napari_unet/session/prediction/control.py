@@ -292,7 +292,7 @@ class PredictionControl:
     def _on_event(self, results: ResultLayers, event: object) -> None:
         if isinstance(event, TileDone):
             results.tile_came((event.t, event.z), last=event.field_done)
-            if event.field_done:
+            if event.field_done and results.has_cells:
                 self.segmenting.predicted(results, (event.t, event.z))
             before = self._total - len(self._orders) - 1
             self.progress = (before + event.progress) / max(self._total, 1)

@@ -17,15 +17,20 @@ from napari_unet.session.prediction.folder_outcome import FolderOutcome
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from napari_unet.core.annotations import ClassKind
     from napari_unet.core.messages import Failed
     from napari_unet.core.settings import Prediction, Segmentation
     from napari_unet.session.images.image_list import ImageList
     from napari_unet.session.prediction.model_results import ModelResults
+    from napari_unet.session.prediction.results import ResultLayers
     from napari_unet.session.prediction.segmenting import Segmenting
     from napari_unet.session.project.store import ProjectStore
     from napari_unet.session.worker.client import Death, Handle, Worker
 
 Format = Literal["tif", "ome.tif", "zarr"]
+
+# What names of files say of what is in them.
+_WRITTEN = ("cells", "classes", "probabilities")
 
 # What no system allows in the name of a file.
 _FORBIDDEN = str.maketrans(dict.fromkeys('<>:"/\\|?*', "_"))
@@ -98,8 +103,12 @@ class Exporting:
             path
             for path in folder.iterdir()
             for name in names
-            if path.name.startswith((f"{name}_cells.", f"{name}_probabilities."))
+            if path.name.startswith(tuple(f"{name}_{what}." for what in _WRITTEN))
         )
+
+    def kinds(self, image_ids: Iterable[str]) -> set[ClassKind]:
+        """Return what was found in images: cells, regions or both."""
+        return {c.kind for i in image_ids for c in self._results(i).classes}
 
     def export(
         self,
@@ -120,16 +129,21 @@ class Exporting:
         """
         if not (masks or probabilities or table):
             raise ValueError("Choose masks, probabilities or the table to be written.")
+        jobs = []
         for image_id in image_ids:
-            results = self._made.latest.get(image_id)
-            if results is None:
-                name = self._store.project.image(image_id).name
-                raise ValueError(f"{name} has not been predicted yet.")
+            results, name = self._results(image_id), self.name_of(image_id)
+            if not (masks or probabilities or results.has_cells):
+                raise ValueError(
+                    f"{name} has regions but no cells, of which the table would be: "
+                    "choose masks or probabilities."
+                )
+            cells = results.has_cells and (masks or table)
+            areas = results.has_regions and masks
             job = ExportJob(
                 folder=str(folder),
-                name=self.name_of(image_id),
+                name=name,
                 image=self._images.stored(image_id),
-                cells=results.files["cells"] if masks or table else None,
+                cells=results.files["cells"] if cells else None,
                 probabilities=results.files["probability"],
                 classes=tuple(
                     ClassInfo(name=c.name, kind=c.kind) for c in results.classes
@@ -137,9 +151,11 @@ class Exporting:
                 masks=masks,
                 table=table,
                 maps=probabilities,
+                class_masks=results.files["classes"] if areas else None,
                 format=format,
             )
-            self._waiting.append((job, image_id))
+            jobs.append((job, image_id))
+        self._waiting += jobs
         self._go_on()
         self.changed.emit()
 
@@ -192,6 +208,13 @@ class Exporting:
         """Stop, at the end of the workspace."""
         self.cancel()
         self._segmenting.changed.disconnect(self._go_on)
+
+    def _results(self, image_id: str) -> ResultLayers:
+        results = self._made.latest.get(image_id)
+        if results is None:
+            name = self._store.project.image(image_id).name
+            raise ValueError(f"{name} has not been predicted yet.")
+        return results
 
     def _go_on(self) -> None:
         """Begin to write when all cells are those of the settings."""
