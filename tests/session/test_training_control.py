@@ -596,3 +596,25 @@ def test_previews_are_made_with_the_weights_in_training(desk: Desk) -> None:
     desk.pump.until(
         lambda: [j for j in desk.jobs.all if isinstance(j.what, PredictJob)], 5
     )
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_no_time_is_told_while_the_model_is_judged(desk: Desk, stopped: bool) -> None:
+    desk.paint_both()
+    job = desk.start()
+    job.begin(steps=3)
+    assert desk.control.seconds_left == 27.0
+    assert not desk.control.judging
+    if stopped:
+        desk.control.stop()
+    told: list[bool] = []
+    desk.control.changed.connect(lambda: told.append(desk.control.judging))
+    job.event.emit(events.Judging(3))
+    assert told[-1]
+    assert (desk.control.seconds_left, desk.control.progress) == (None, 1.0)
+    job.event.emit(saved_as(job))
+    job.end()
+    assert desk.control.state == "idle"
+    # the next one begins anew
+    desk.start().begin()
+    assert not desk.control.judging

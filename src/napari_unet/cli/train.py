@@ -223,6 +223,8 @@ def follow(job: Any, line: ProgressLine) -> TrainingFinished:
             elif isinstance(event, events.StepDone):
                 text = f"step {event.step}  loss {event.loss:.3f}{score}"
                 line.show(text, event.progress, event.seconds_left)
+            elif isinstance(event, events.Judging):
+                line.show("judging the model", 1.0)
             elif isinstance(event, events.ValidationDone):
                 score = f"  validation IoU {event.score.iou:.3f}"
             finished = event

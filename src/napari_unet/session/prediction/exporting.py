@@ -108,7 +108,8 @@ class Exporting:
 
     def kinds(self, image_ids: Iterable[str]) -> set[ClassKind]:
         """Return what was found in images: cells, regions or both."""
-        return {c.kind for i in image_ids for c in self._results(i).classes}
+        found = [r for i in image_ids if (r := self._made.latest.get(i)) is not None]
+        return {c.kind for results in found for c in results.classes}
 
     def export(
         self,
@@ -129,19 +130,18 @@ class Exporting:
         """
         if not (masks or probabilities or table):
             raise ValueError("Choose masks, probabilities or the table to be written.")
-        jobs = []
         for image_id in image_ids:
-            results, name = self._results(image_id), self.name_of(image_id)
+            results = self._results_of(image_id)
             if not (masks or probabilities or results.has_cells):
                 raise ValueError(
-                    f"{name} has regions but no cells, of which the table would be: "
-                    "choose masks or probabilities."
+                    f"{results.image.name} has regions but no cells, of which the "
+                    "table would be: choose masks or probabilities."
                 )
             cells = results.has_cells and (masks or table)
-            areas = results.has_regions and masks
+            regions = results.has_regions and masks
             job = ExportJob(
                 folder=str(folder),
-                name=name,
+                name=self.name_of(image_id),
                 image=self._images.stored(image_id),
                 cells=results.files["cells"] if cells else None,
                 probabilities=results.files["probability"],
@@ -151,11 +151,10 @@ class Exporting:
                 masks=masks,
                 table=table,
                 maps=probabilities,
-                class_masks=results.files["classes"] if areas else None,
+                class_masks=results.files["classes"] if regions else None,
                 format=format,
             )
-            jobs.append((job, image_id))
-        self._waiting += jobs
+            self._waiting.append((job, image_id))
         self._go_on()
         self.changed.emit()
 
@@ -209,7 +208,7 @@ class Exporting:
         self.cancel()
         self._segmenting.changed.disconnect(self._go_on)
 
-    def _results(self, image_id: str) -> ResultLayers:
+    def _results_of(self, image_id: str) -> ResultLayers:
         results = self._made.latest.get(image_id)
         if results is None:
             name = self._store.project.image(image_id).name

@@ -239,6 +239,8 @@ class TrainingControl(TrainingPlan, SittingView):
             self.curve_changed.emit()
         elif isinstance(event, events.TrainingStarted) and self.state == "starting":
             self._enter("training")
+        elif isinstance(event, events.Judging):
+            self._tell()
 
     def _follow_with_preview(self, sitting: Sitting) -> None:
         project, record = self._store.project, sitting.record
