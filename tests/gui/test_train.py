@@ -191,11 +191,13 @@ def test_the_preview_can_be_switched_off_and_shows_when_it_is(
 def test_an_interrupted_training_is_offered_or_forgotten(
     qtbot: QtBot, workspace: Workspace, tmp_path: Path
 ) -> None:
-    folder = workspace.store.run_folder
+    folder, image = workspace.store.run_folder, add_image(workspace, 40, 50)
+    labels = workspace.annotating.new_annotation(image)
+    labels.data = np.ones((40, 50), labels.data.dtype)
     record = RunRecord(
         name="nuclei 2026-11-21 14.03",
-        settings=Training(),
-        images=(add_image(workspace, 40, 50),),
+        settings=Training(minutes=3),
+        images=(image,),
         places=(((0, 0),),),
     )
     record.write(folder)
@@ -217,7 +219,23 @@ def test_an_interrupted_training_is_offered_or_forgotten(
         "on with it."
     )
     assert page.anew.isVisibleTo(page)
+    assert not page.go_on.isVisibleTo(page)
+    # what is shown is what Train does, and nothing else can be chosen
+    assert page.recipe.budget.value() == 3
+    boxes = (page.recipe.preset, page.recipe.start, page.recipe.budget)
+    for box in boxes:
+        assert not box.isEnabled()
+        assert "start anew" in box.toolTip()
+    workspace.images.set_ticked(image, False)
+    assert "of other images" in page.interrupted.text()
+    assert page.go_on.isVisibleTo(page)
+    assert page.go_on.isEnabled()
+    assert all(box.isEnabled() for box in boxes)
+    assert page.recipe.budget.value() == workspace.training.settings.minutes
+    workspace.images.set_ticked(image, True)
+    assert not any(box.isEnabled() for box in boxes)
     page.anew.click()
+    assert all(box.isEnabled() for box in boxes)
     assert page.interrupted.text() == ""
     assert not page.anew.isVisibleTo(page)
     assert not record.checkpoint(folder).exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import count
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,7 +29,6 @@ from napari_unet.session.worker.client import Death
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from conftest import Pump
 
@@ -576,6 +576,95 @@ def test_nothing_is_corrected_after_the_kind_of_a_class_changed(desk: Desk) -> N
     desk.paint(2, 40, 10)
     with pytest.raises(pytest.fail.Exception):
         desk.pump.until(lambda: desk.control.tick() or job.corrections, 0.8)
+
+
+def interrupted(desk: Desk) -> Job:
+    """Interrupt the training of the image in view."""
+    desk.paint_both()
+    job = desk.start()
+    job.begin()
+    open(job.what.checkpoint, "w").close()
+    job.end(cancelled=True)
+    return job
+
+
+def another_image(desk: Desk) -> str:
+    """Annotate one more image; return the id of the one before."""
+    before = desk.image.id
+    layer = desk.viewer.add_image(np.full((60, 70), 7, np.uint8), name="other")
+    desk.image = desk.images.add([layer])
+    desk.paint_both()
+    return before
+
+
+def untick(desk: Desk, image_id: str) -> None:
+    desk.images.set_ticked(image_id, False)
+
+
+def close_image(desk: Desk, image_id: str) -> None:
+    for layer in desk.images.layers(image_id):
+        desk.viewer.layers.remove(layer)
+
+
+def leave(desk: Desk, image_id: str) -> None:
+    """Train on both."""
+
+
+@pytest.mark.parametrize("put_away", [untick, close_image, leave])
+def test_an_interrupted_run_leaves_train_to_other_images(
+    desk: Desk, put_away: Callable[[Desk, str], None]
+) -> None:
+    first = interrupted(desk)
+    assert desk.control.goes_on
+    desk.control.set_settings(TINY.replace(patch=24))
+    assert desk.control.planned == TINY
+    before = another_image(desk)
+    put_away(desk, before)
+    assert not desk.control.goes_on
+    assert desk.control.planned.patch == 24
+    second = desk.start()
+    assert len(second.what.images) == (2 if put_away is leave else 1)
+    assert (second.what.resume, second.what.settings.patch) == (False, 24)
+    second.event.emit(saved_as(second))
+    second.end()
+    # nothing is lost: what was interrupted can go on
+    desk.images.set_ticked(before, True)
+    if put_away is close_image:
+        desk.viewer.add_image(desk.layer.data, name="again")
+    desk.images.set_ticked(desk.image.id, False)
+    assert desk.control.goes_on
+    third = desk.start().what
+    assert (third.resume, third.checkpoint) == (True, first.what.checkpoint)
+    assert third.settings == TINY
+
+
+def test_people_may_go_on_with_an_interrupted_run_whatever_is_ticked(
+    desk: Desk,
+) -> None:
+    first = interrupted(desk)
+    before = another_image(desk)
+    desk.control.go_on()
+    desk.pump.until(lambda: desk.control._sitting and desk.control._sitting.handle)
+    second = desk.jobs.training.what
+    assert (second.resume, second.checkpoint) == (True, first.what.checkpoint)
+    desk.jobs.training.end(cancelled=True)
+    close_image(desk, before)
+    desk.control.go_on()
+    assert desk.control.state == "idle"
+    assert "nuclei again" in desk.messages[-1][1]
+
+
+def test_of_two_interrupted_runs_the_last_is_offered_first(desk: Desk) -> None:
+    first = interrupted(desk)
+    untick(desk, another_image(desk))
+    second = interrupted(desk)
+    assert str(desk.control.resumable) == second.what.checkpoint
+    desk.control.forget_interrupted()
+    assert str(desk.control.resumable) == first.what.checkpoint
+    assert not Path(second.what.checkpoint).exists()
+    desk.control.forget_interrupted()
+    assert desk.control.resumable is None
+    assert [p.name for p in desk.store.run_folder.iterdir()] == []
 
 
 def test_an_interrupted_run_does_not_go_on_with_other_classes(desk: Desk) -> None:
