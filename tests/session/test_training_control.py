@@ -309,6 +309,23 @@ def test_the_summary_counts_an_id_in_two_slices_as_one_cell(stack: Desk) -> None
     )
 
 
+def test_regions_are_not_counted_as_cells(desk: Desk) -> None:
+    desk.annotating.add_class("tissue", "regions")
+    desk.paint_both()
+    desk.paint(3, 10, 30)
+    desk.annotating.record_classes(desk.image.id, {3: 2})
+    desk.control.material.count_all(1)
+    told = desk.control.material.summary()
+    assert str(told) == "1 slice of 1 image: 1 cell, tissue, background in 1 slice"
+    assert (told.cells, told.classes) == (1, {0, 1, 2})
+    desk.annotating.set_kind(1, "regions")
+    told = desk.control.material.summary()
+    assert told.cells == 0
+    assert told.objects == "cells, tissue"
+    desk.annotating.rename_class(1, "lumen")
+    assert "1 image: lumen, tissue," in str(desk.control.material.summary())
+
+
 def test_volumes_need_a_z_axis(desk: Desk) -> None:
     desk.paint_both()
     desk.control.set_settings(Training.quick(3))

@@ -154,7 +154,11 @@ class BrushBar(QWidget):
             return f"To paint, select the layer {layer.name}, or press a button above."
         known = self._workspace.training.material.summary()
         if tool == "background":
-            back = "" if known.cells else f" Press {key_of('next_cell')} for cells."
+            back = (
+                ""
+                if known.classes - {0}
+                else f" Press {key_of('next_cell')} for cells."
+            )
             return f"The brush paints background.{back}"
         if tool == "erase":
             return "The brush erases."

@@ -14,7 +14,6 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_unet.core.text import counted
 from napari_unet.gui.annotate.telling import telling
 from napari_unet.gui.widgets import (
     SPACING,
@@ -25,6 +24,7 @@ from napari_unet.gui.widgets import (
     follow,
     row,
 )
+from napari_unet.session.annotating.counting import in_words
 from napari_unet.session.annotating.shortcuts import key_of
 
 if TYPE_CHECKING:
@@ -124,7 +124,8 @@ class SlicePanel(QWidget):
         if not painted:
             parts.append("nothing annotated")
         elif tally is not None:
-            parts.append(counted(len(tally.ids), "cell"))
+            classes = self._workspace.store.project.classes
+            parts.append(in_words(tally.ids, image.class_of, classes))
         if self._annotating.is_finished(image.id, t, z):
             parts.append("finished")
         elif any((p.t, p.z) == (t, z) for p in image.finished):

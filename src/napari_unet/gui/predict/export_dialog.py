@@ -16,7 +16,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_unet.gui.layouts import column
-from napari_unet.gui.widgets import Heading, Hint, allow
+from napari_unet.gui.widgets import Heading, Hint
 
 if TYPE_CHECKING:
     from napari_unet.session.prediction.exporting import Exporting
@@ -129,12 +129,14 @@ class ExportDialog(QDialog):
         """Say what the masks are of; without cells there is no table."""
         kinds = self._exporting.kinds(self._chosen())
         self.masks.setToolTip("\n".join(_MASKS[kind] for kind in sorted(kinds)))
-        allow(self.table, kinds != {"regions"}, "Regions are no cells to be measured.")
+        self.masks.setText("Masks of classes" if kinds == {"regions"} else "Masks")
+        # regions are no cells to be measured
+        self.table.setVisible(kinds != {"regions"})
 
     def _options(self) -> dict[str, Any]:
         return {
             "masks": self.masks.isChecked(),
-            "table": self.table.isChecked() and self.table.isEnabled(),
+            "table": self.table.isChecked() and not self.table.isHidden(),
             "probabilities": self.probabilities.isChecked(),
             "format": self.format.currentData(),
         }

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from psygnal import Signal
 
+from napari_unet.core.annotations import cell_classes
 from napari_unet.core.text import counted
-from napari_unet.session.annotating.counting import Tally
+from napari_unet.session.annotating.counting import Tally, in_words
 from napari_unet.session.relay import relay
 
 if TYPE_CHECKING:
@@ -34,7 +35,9 @@ class Summary:
     Attributes
     ----------
     images, slices, cells : int
-        Slices with annotation; objects of all classes.
+        Slices with annotation; objects of classes of cells.
+    objects : str
+        The cells, and the regions that there are, in words.
     background : int
         Slices with background.
     classes : frozenset of int
@@ -48,6 +51,7 @@ class Summary:
     images: int = 0
     slices: int = 0
     cells: int = 0
+    objects: str = "0 cells"
     background: int = 0
     classes: frozenset[int] = frozenset()
     complete: bool = True
@@ -57,11 +61,10 @@ class Summary:
         if not self.images:
             return "nothing annotated"
         slices, images = counted(self.slices, "slice"), counted(self.images, "image")
-        cells = counted(self.cells, "cell")
         background = "no background"
         if self.background:
             background = f"background in {counted(self.background, 'slice')}"
-        return f"{slices} of {images}: {cells}, {background}"
+        return f"{slices} of {images}: {self.objects}, {background}"
 
     @property
     def omission(self) -> str:
@@ -158,8 +161,9 @@ class Material:
         return self._one_class(self.summary())
 
     def _summed_up(self) -> Summary:
-        slices = cells = background = 0
-        classes: set[int] = set()
+        slices = background = 0
+        # numbered through all images: class numbers by objects
+        every: list[int] = []
         complete = True
         images = self.chosen()
         for image in images:
@@ -173,15 +177,16 @@ class Material:
                 slices += 1
                 background += tally.background or (t, z) in finished
                 objects.update((t, i) for i in tally.ids)
-            cells += len(objects)
-            classes |= {image.class_of.get(i, 1) for _, i in objects}
-        if background:
-            classes.add(0)
+            every += [image.class_of.get(i, 1) for _, i in objects]
+        infos, class_of = self._store.project.classes, dict(enumerate(every))
+        cells = sum(number in cell_classes(infos) for number in every)
+        classes = {*every, 0} if background else {*every}
         left_out = tuple(self._left_out(images))
         return Summary(
             len(images),
             slices,
             cells,
+            in_words(class_of, class_of, infos),
             background,
             frozenset(classes),
             complete,
