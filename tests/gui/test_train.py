@@ -227,7 +227,7 @@ def test_an_interrupted_training_is_offered_or_forgotten(
         assert not box.isEnabled()
         assert "start anew" in box.toolTip()
     workspace.images.set_ticked(image, False)
-    assert "of other images" in page.interrupted.text()
+    assert "on other images" in page.interrupted.text()
     assert page.go_on.isVisibleTo(page)
     assert page.go_on.isEnabled()
     assert all(box.isEnabled() for box in boxes)

@@ -117,13 +117,13 @@ class TrainPage(QWidget):
             self.interrupted.tell("")
             return
         goes_on = self._training.goes_on
-        what = "press Train to go on with it."
-        if not goes_on:
-            what = (
-                "it is of other images than those that are open and ticked; of these "
-                "Train begins a new one."
-            )
-        told = f"The training of “{record.name}” was interrupted: {what}"
+        told = (
+            f"The training of “{record.name}” was interrupted: press Train to go on "
+            "with it."
+            if goes_on
+            else f"The training of “{record.name}”, on other images, was interrupted. "
+            "Train begins a new one, on those that are ticked."
+        )
         self.interrupted.tell(told, "warning")
         self.go_on.setVisible(not goes_on)
         problem = self._training.problem_to_resume(record)
