@@ -30,7 +30,7 @@ own, named by `--data`. Results are written to `benchmark-output/accuracy`; copi
 `docs/accuracy`, they become part of this page with
 `python -m benchmarks.accuracy report`.
 
-Two of the machine's cores were at hand. Where a section says `cpu (1 threads)`, it had
+Two of the machine's cores were at hand. Where a section says `cpu (1 thread)`, it had
 one of them for all its minutes, so that another could run beside it.
 
 The ablation, `isbi2012_accurate`, `isbi2012_scribbles`, `hela_accurate` and `qcanet`

@@ -357,6 +357,27 @@ def test_masks_and_probabilities_come_back_equal(tmp_path, format):  # noqa: A00
     assert image.spacing_um == pytest.approx((2.0, 0.5, 0.5))
 
 
+def test_regions_are_written_as_masks_of_classes(tmp_path):
+    numbers = np.zeros((2, 8, 9), np.uint8)
+    numbers[:, 2:5], numbers[1, 6:] = 1, 2
+    regions = tuple(ClassInfo(name=n, kind="regions") for n in ("tissue", "vessel"))
+    job = _export_job(
+        tmp_path,
+        classes=regions,
+        cells=None,
+        class_masks=_store(tmp_path, "classes.raw", numbers),
+    )
+    (event,) = _events(export_job.run(job))
+    assert Path(event.path).name == "embryo 1_classes.tif"
+    masks = read_labels(event.path)
+    assert (masks.axes, masks.spacing_um) == ("zyx", pytest.approx((2.0, 0.5, 0.5)))
+    np.testing.assert_array_equal(np.asarray(masks.data[...]), numbers)
+    # beside cells, where there are both
+    job = _export_job(tmp_path, class_masks=job.class_masks)
+    names = [Path(e.path).name for e in _events(export_job.run(job))]
+    assert names == [f"embryo 1_{n}" for n in ("cells.tif", "classes.tif", "cells.csv")]
+
+
 def test_a_stack_is_measured_in_volumes(tmp_path):
     job = _export_job(tmp_path, masks=False)
     (event,) = _events(export_job.run(job))

@@ -9,6 +9,7 @@ import psutil
 import pytest
 import torch
 
+from napari_unet.core.text import counted
 from napari_unet.engine import device as module
 from napari_unet.engine.device import (
     choose_device,
@@ -224,7 +225,7 @@ def test_what_this_machine_says_when_memory_runs_out_is_known() -> None:
 def test_devices_are_described_for_people(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "Quick 9000")
     assert describe(CUDA) == "cuda:0 (Quick 9000)"
-    assert describe(CPU) == f"cpu ({torch.get_num_threads()} threads)"
+    assert describe(CPU) == f"cpu ({counted(torch.get_num_threads(), 'thread')})"
     assert describe(MPS) == "mps"
 
 

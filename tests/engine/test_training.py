@@ -23,7 +23,7 @@ from napari_unet.engine.sampling import Sampler
 from napari_unet.engine.training import TrainingRun, train
 from napari_unet.engine.training_state import TrainingState
 from napari_unet.engine.unet import UNet
-from napari_unet.engine.validation import judge_part
+from napari_unet.engine.validation import judge_part, validate
 from napari_unet.io.model_file import (
     load_checkpoint,
     load_model,
@@ -32,7 +32,7 @@ from napari_unet.io.model_file import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from conftest import Machine
@@ -891,3 +891,50 @@ def test_a_grey_image_among_colours_is_learnt_as_colours() -> None:
     assert isinstance(last, events.PredictionFinished)
     with pytest.raises(ValueError, match=r"3 channel\(s\), the image has 1; some note"):
         next(predict(model, Image(IMAGE, "yx", notes=("some note.",))))
+
+
+def everything(labels: np.ndarray) -> np.ndarray:
+    return labels + 1
+
+
+def some_rows(labels: np.ndarray) -> np.ndarray:
+    """Less than the half, of which most is background."""
+    painted = labels.astype(np.int32) + 1
+    painted[40:] = 0
+    return painted
+
+
+def strokes(labels: np.ndarray) -> np.ndarray:
+    """A line through each disc, and lines between them."""
+    painted = labels.astype(np.int32) + 1
+    painted[np.arange(len(labels)) % 8 > 1] = 0
+    return painted
+
+
+@pytest.mark.parametrize("paint", [everything, some_rows, strokes])
+@pytest.mark.parametrize("kind", ["cells", "regions"])
+def test_the_score_in_the_card_is_that_of_the_model_in_the_file(
+    paint: Callable[[np.ndarray], np.ndarray], kind: Any
+) -> None:
+    pairs = []
+    for seed in range(6):
+        image, labels = discs(seed=seed)
+        painted = paint(labels).astype(np.int32)
+        known = Annotation(painted, (ClassInfo(name="discs", kind=kind),))
+        pairs.append((Field(Image(image, "yx"), 0, 0), known))
+    settings = SMALL.replace(steps=20, validation=0.3)
+    training = TrainingRun(pairs, settings, device="cpu")
+    order = list(training.events())
+    model = finished(order).model
+    held_out = training.training_set.held_out
+    assert held_out
+    *_, score = validate(prepare(model, "cpu", "fp32"), held_out)
+    assert score is not None
+    assert model.card.score is not None
+    assert model.card.score.iou == pytest.approx(score.iou, abs=1e-4)
+    assert model.card.score.loss == pytest.approx(score.loss, rel=1e-3)
+    # the last step is told of before anything is judged
+    kinds = [type(event) for event in order]
+    last = len(kinds) - 1 - kinds[::-1].index(events.StepDone)
+    assert kinds[last + 1] is events.Judging
+    assert kinds.count(events.Judging) == 1

@@ -765,6 +765,7 @@ def test_without_cells_only_pixels_are_judged() -> None:
         (Figures(0.8, 0.7, 5), Figures(0.9, 0.8, 5), "worse", "Worse than the model"),
         (Figures(0.81, 0.8, 5), Figures(0.8, 0.8, 5), "similar", "As good as"),
         (Figures(0.9, 0.7, 5), Figures(0.8, 0.79, 5), "similar", "with 5 cells"),
+        (Figures(0.9, 0.7, 1), None, "first", "with 1 cell:"),
         (Figures(0.9, None, 0), Figures(0.8, None, 0), "better", "has IoU 0.90 on"),
     ],
 )

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import tifffile
+from napari.components import ViewerModel
 from npe2 import PluginManager
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
@@ -44,7 +45,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from napari.components import ViewerModel
     from pytestqt.qtbot import QtBot
 
     from napari_unet.session.project.record import ProjectImage
@@ -333,8 +333,14 @@ def test_brush_buttons_and_napari_agree(
 def test_a_button_makes_the_annotation_the_active_layer(
     annotated: AnnotatePage, viewer: ViewerModel, workspace: Workspace, qtbot: QtBot
 ) -> None:
-    viewer.layers.selection.active = viewer.layers[0]
-    assert "select the layer" in annotated.brush.status.text()
+    brush = annotated.brush
+    for other in (viewer.layers[0], viewer.add_points(), viewer.add_shapes(), None):
+        click(brush.cell, qtbot)
+        assert "paints cell 2" in brush.status.text()
+        assert brush.cell.isChecked()
+        viewer.layers.selection.active = other
+        assert "select the layer" in brush.status.text()
+        assert not brush.cell.isChecked()
     click(annotated.brush.background, qtbot)
     assert viewer.layers.selection.active is workspace.annotating.brush.layer
 
@@ -585,6 +591,36 @@ def test_earlier_work_on_an_image_is_offered_and_restored(
     layer = again.images.annotation_layer(image.id)
     assert layer is not None
     assert layer.data[2, 8, 8] > 1
+    again.close()
+
+
+def test_work_can_be_restored_once_the_other_window_is_closed(
+    annotated: AnnotatePage, viewer: ViewerModel, workspace: Workspace, qtbot: QtBot
+) -> None:
+    annotated.import_.import_masks(masks())
+    workspace.store.flush()
+    folder = workspace.store.folder
+    other = ViewerModel()
+    other.add_image(viewer.layers["embryo"].data, name="embryo")
+    again = Workspace(other, workspace._post, Preferences())
+    again.images.add([other.layers["embryo"]])
+    page = AnnotatePage(again)
+    qtbot.addWidget(page)
+    page.show()
+    assert page.offer.isVisible()
+    assert not page.offer.restore.isEnabled()
+    assert "open in another napari window" in page.offer.restore.toolTip()
+    page.offer._look_again()
+    assert not page.offer.restore.isEnabled()
+    # what is painted there meanwhile is restored as well
+    layer = workspace.annotating.brush.layer
+    assert layer is not None
+    layer.paint((4, 30, 30), 9)
+    workspace.close()
+    qtbot.waitUntil(page.offer.restore.isEnabled)
+    assert page.offer.sentence.text().endswith("found: 3 cells in 2 slices.")
+    click(page.offer.restore, qtbot)
+    assert again.store.folder == folder
     again.close()
 
 

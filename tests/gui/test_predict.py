@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QFileDialog, QMessageBox, QWidget
 
 from desk import Desk
 from example_models import random_model
+from napari_unet.core.annotations import ClassInfo
 from napari_unet.core.architecture import u_shape
 from napari_unet.core.events import FilePredicted
 from napari_unet.core.jobs import (
@@ -248,12 +249,15 @@ def test_progress_and_cancel_are_there_while_it_runs(
     assert ready.run.status.text() == "Cancelled; what was done is kept."
 
 
+@pytest.mark.parametrize(
+    ("number", "words"), [(0, "0 cells"), (1, "1 cell"), (12, "12 cells")]
+)
 def test_the_number_of_cells_of_the_slice_is_told(
-    ready: PredictPage, desk: Desk
+    ready: PredictPage, desk: Desk, number: int, words: str
 ) -> None:
     assert ready.count.text() == "Cells appear here when a slice is predicted."
-    predicted(ready, desk, 12)
-    assert ready.count.text() == "12 cells in this slice."
+    predicted(ready, desk, number)
+    assert ready.count.text() == f"{words} in this slice."
 
 
 def test_sliders_show_the_model_s_settings_and_act_at_once(
@@ -295,16 +299,15 @@ def test_the_cells_of_a_slice_become_annotation(
     assert plane[2, 3] == 4
 
 
-def click(viewer: ViewerModel, position: tuple[float, ...], *, drag: bool) -> None:
-    event = SimpleNamespace(
-        type="mouse_press", button=1, modifiers=(), position=position
-    )
+def click(viewer: ViewerModel, position: tuple[float, ...], *, by: int = 0) -> None:
+    """Press the mouse, move it by some pixels of the screen, and let go."""
+    event = SimpleNamespace(button=1, modifiers=(), position=position)
     for callback in viewer.mouse_drag_callbacks:
+        event.type, event.pos = "mouse_press", np.array([50, 50])
         steps: Any = callback(viewer, event)
-        event.type = "mouse_press"
         next(steps, None)
-        if drag:
-            event.type = "mouse_move"
+        if by:
+            event.type, event.pos = "mouse_move", np.array([50, 50 + by])
             next(steps, None)
         event.type = "mouse_release"
         next(steps, None)
@@ -323,19 +326,85 @@ def test_a_click_on_a_cell_takes_it_while_the_button_is_pressed(
     assert image is not None
     workspace.prediction.results[image.id].files.array("cells")[2, 3] = 4
     viewer = workspace.viewer
-    click(viewer, (2.2, 2.8), drag=False)
+    click(viewer, (2.2, 2.8))
     assert taken == []
     press(qtbot, ready.use_cells)
     for position in ((0.0, 0.0), (-3.0, 4.0), (50.0, 4.0)):
-        click(viewer, position, drag=False)
-    click(viewer, (2.2, 2.8), drag=True)
+        click(viewer, position)
+    click(viewer, (2.2, 2.8), by=20)
     assert taken == []
-    click(viewer, (2.2, 2.8), drag=False)
+    click(viewer, (2.2, 2.8))
     assert [given[4] for given in taken] == [(4,)]
     ready.hide()
     assert not ready.use_cells.isChecked()
-    click(viewer, (2.2, 2.8), drag=False)
+    click(viewer, (2.2, 2.8))
     assert len(taken) == 1
+
+
+def modes(viewer: ViewerModel) -> set[str]:
+    """Return what a click does in the active layer, if there is one."""
+    active = viewer.layers.selection.active
+    return set() if active is None else {str(active.mode)}
+
+
+@pytest.mark.parametrize("annotated_before", [False, True])
+def test_no_tool_paints_while_cells_are_picked(
+    ready: PredictPage,
+    desk: Desk,
+    workspace: Workspace,
+    qtbot: QtBot,
+    annotated_before: bool,
+) -> None:
+    viewer = workspace.viewer
+    image = workspace.images.current
+    assert image is not None
+    if annotated_before:
+        workspace.annotating.new_annotation(image.id)
+    predicted(ready, desk)
+    cells = workspace.prediction.results[image.id].files.array("cells")
+    cells[1:3, 1:3], cells[5:7, 1:3], cells[5:7, 6:8] = 1, 2, 3
+    press(qtbot, ready.use_cells)
+    others = [viewer.add_points(), viewer.add_shapes(), viewer.add_labels(cells * 0)]
+    for layer, tool in zip(others, ("add", "add_path", "fill"), strict=True):
+        assert modes(viewer) == {"pan_zoom"}
+        # what rests with another layer is not what is used
+        viewer.layers.selection.active = None
+        layer.mode = tool
+        viewer.layers.selection.active = layer
+        assert modes(viewer) == {"pan_zoom"}
+    for taken, position in enumerate([(1, 1), (6, 2), (6, 7)], start=1):
+        click(viewer, position, by=2)
+        annotation = workspace.images.annotation_layer(image.id)
+        assert annotation is not None
+        assert len(np.unique(annotation.data)) == taken + 1
+        for layer in (annotation, *others):
+            viewer.layers.selection.active = layer
+            assert modes(viewer) == {"pan_zoom"}
+            assert ready.use_cells.isChecked()
+    np.testing.assert_array_equal(annotation.data > 0, cells > 0)
+
+
+@pytest.mark.parametrize("tool", ["next_cell", "background", "erase", "by napari"])
+def test_another_tool_ends_picking(
+    ready: PredictPage, desk: Desk, workspace: Workspace, qtbot: QtBot, tool: str
+) -> None:
+    image = workspace.images.current
+    assert image is not None
+    layer = workspace.annotating.new_annotation(image.id)
+    predicted(ready, desk)
+    press(qtbot, ready.use_cells)
+    assert workspace.annotating.brush.tool == "other"
+    if tool == "by napari":
+        layer.mode = "polygon"
+    else:
+        getattr(workspace.annotating, tool)()
+    assert not ready.use_cells.isChecked()
+    assert ready._picker._on_press not in workspace.viewer.mouse_drag_callbacks
+    assert layer.mode != "pan_zoom"
+    # and no layer is watched any more
+    layer.mode = "pan_zoom"
+    layer.mode = "paint"
+    assert layer.mode == "paint"
 
 
 def test_a_folder_is_predicted_into_another(
@@ -471,3 +540,33 @@ def test_a_page_that_is_gone_is_not_told_anything(
     workspace.models.select(model_file)
     workspace.prediction.changed.emit()
     workspace.prediction.progressed.emit(0.5)
+
+
+def test_a_model_of_regions_asks_for_no_cells(
+    ready: PredictPage, desk: Desk, workspace: Workspace, qtbot: QtBot, tmp_path: Path
+) -> None:
+    assert ready.cells.isVisible()
+    model = random_model(u_shape(ndim=2, channels=1, classes=2, width=2, depth=1))
+    tissue = (ClassInfo(name="tissue", kind="regions"),)
+    path = tmp_path / "tissue.safetensors"
+    save_model(type(model)(model.card.replace(classes=tissue), model.weights), path)
+    ready.models.take(path)
+    settle(ready)
+    assert not ready.cells.isVisible()
+    predicted(ready, desk)
+    assert ready.count.text() == (
+        "The model finds regions: they are shown as classes, there are no cells."
+    )
+    assert not ready.use_slice.isEnabled()
+    assert not ready.use_cells.isEnabled()
+    dialog = dialog_of(ready, workspace, tmp_path)
+    assert dialog.masks.toolTip() == (
+        "Regions: a label image with one number for each class."
+    )
+    assert dialog.masks.text() == "Masks of classes"
+    assert dialog.table.isHidden()
+    dialog.accept()
+    assert dialog.isHidden()
+    (job,) = desk.jobs(ExportJob)
+    assert (job.cells, job.masks, job.table) == (None, True, False)
+    assert job.class_masks is not None

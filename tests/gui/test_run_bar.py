@@ -29,6 +29,7 @@ class TrainingStandIn:
         self.loss: float | None = None
         self.seconds_left: float | None = None
         self.progress = 0.0
+        self.judging = False
         self.can_start = (True, "")
         self.asked: list[str] = []
 
@@ -153,6 +154,24 @@ def test_progress_loss_and_time_left_are_shown(
     assert not bar.line.isVisible()
     assert bar.progress.value() == 0.25 * bar.progress.maximum()
     assert bar.progress.text() == "loss 0.12 · 0:42 left"
+
+
+@pytest.mark.parametrize("state", ["training", "stopping"])
+def test_while_the_model_is_judged_no_time_is_left_to_stop(
+    bar: RunBar, workspace: WorkspaceStandIn, state: str
+) -> None:
+    training = workspace.training
+    training.loss, training.judging, training.progress = 0.1, True, 1.0
+    training.enter(state)
+    assert bar.progress.text() == "judging the model"
+    assert _enabled(bar) == (False, False, False)
+    assert "judged" in bar.stop.toolTip()
+    # who paused just before can go on
+    training.enter("paused")
+    assert _enabled(bar) == (False, True, True)
+    training.judging = False
+    training.enter("idle")
+    assert bar.line.text() == "Ready to train."
 
 
 @pytest.mark.parametrize(

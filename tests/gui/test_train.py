@@ -90,6 +90,12 @@ def test_what_will_be_trained_on_is_said_in_a_line(
     page._show_state()
     assert page.summary.text() == "1 slice of 1 image: 2 cells, background in 1 slice."
     assert page.problem.text() == ""
+    other = workspace.viewer.add_image(np.ones((40, 50), np.uint8), name="other")
+    image = workspace.images.add([other])
+    workspace.annotating.new_annotation(image.id).data = painted
+    workspace.images.set_ticked(image.id, False)
+    page._show_state()
+    assert page.summary.text().endswith("Not learnt from: other (not ticked).")
 
 
 def test_presets_change_the_recipe_and_are_explained(
@@ -186,11 +192,13 @@ def test_the_preview_can_be_switched_off_and_shows_when_it_is(
 def test_an_interrupted_training_is_offered_or_forgotten(
     qtbot: QtBot, workspace: Workspace, tmp_path: Path
 ) -> None:
-    folder = workspace.store.run_folder
+    folder, image = workspace.store.run_folder, add_image(workspace, 40, 50)
+    labels = workspace.annotating.new_annotation(image)
+    labels.data = np.ones((40, 50), labels.data.dtype)
     record = RunRecord(
         name="nuclei 2026-11-21 14.03",
-        settings=Training(),
-        images=(add_image(workspace, 40, 50),),
+        settings=Training(minutes=3),
+        images=(image,),
         places=(((0, 0),),),
     )
     record.write(folder)
@@ -212,7 +220,23 @@ def test_an_interrupted_training_is_offered_or_forgotten(
         "on with it."
     )
     assert page.anew.isVisibleTo(page)
+    assert not page.go_on.isVisibleTo(page)
+    # what is shown is what Train does, and nothing else can be chosen
+    assert page.recipe.budget.value() == 3
+    boxes = (page.recipe.preset, page.recipe.start, page.recipe.budget)
+    for box in boxes:
+        assert not box.isEnabled()
+        assert "start anew" in box.toolTip()
+    workspace.images.set_ticked(image, False)
+    assert "on other images" in page.interrupted.text()
+    assert page.go_on.isVisibleTo(page)
+    assert page.go_on.isEnabled()
+    assert all(box.isEnabled() for box in boxes)
+    assert page.recipe.budget.value() == workspace.training.settings.minutes
+    workspace.images.set_ticked(image, True)
+    assert not any(box.isEnabled() for box in boxes)
     page.anew.click()
+    assert all(box.isEnabled() for box in boxes)
     assert page.interrupted.text() == ""
     assert not page.anew.isVisibleTo(page)
     assert not record.checkpoint(folder).exists()

@@ -276,6 +276,48 @@ def test_closing_a_dock_leaves_the_training_alone(
     hand.wait_until(lambda: workspace.training.state == "idle")
 
 
+def test_clicks_pick_cells_and_paint_nothing(
+    open_napari: Callable[[], tuple[Any, Hand]],
+) -> None:
+    from napari_unet.gui import docks
+
+    viewer, hand = open_napari()
+    workspace, layer = _begin(viewer, hand)
+    viewer.dims.set_current_step(0, 0)
+    hand.wait(0.5)
+    image, truth = workspace.images.current, _stack()[1][0]
+    entry = workspace.models.entries[0]
+    results = workspace.prediction.made.of(image.id, entry, workspace.store.project)
+    subject = workspace.prediction.segmenting.add(results, 2, None)
+    results.show()
+    results.files.array("cells")[0] = truth
+    subject.counts[(0, 0)] = int(truth.max())
+    results.cells_found((0, 0))
+    # the first pick makes it anew, ready to be painted
+    viewer.layers.remove(layer)
+    layer = viewer.layers["stack"]
+    docks.show_dock(viewer, docks.PredictDock)
+    hand.wait_until(lambda: _button(hand, "Pick cells"))
+    hand.click(_button(hand, "Pick cells"))
+    picked = np.zeros_like(truth, bool)
+    for label in np.unique(truth[truth > 0])[:3]:
+        ys, xs = np.nonzero(truth == label)
+        at = int(ys[len(ys) // 2]), int(xs[len(ys) // 2])
+        hand.press(at, layer)
+        hand.release(at, layer)
+        picked |= truth == label
+        hand.wait(0.2)
+        (layer,) = find(viewer, "annotation")
+    np.testing.assert_array_equal(np.asarray(layer.data[0]) > 0, picked)
+    # the brush comes back with its button
+    docks.show_dock(viewer, docks.AnnotateDock)
+    hand.wait_until(lambda: _button(hand, "Background (G)"))
+    hand.click(_button(hand, "Background (G)"))
+    free = np.argwhere(truth == 0)[len(truth) * 40]
+    hand.drag([free, free], layer)
+    assert layer.data[0][tuple(free)] == 1
+
+
 def test_deleting_every_layer_in_mid_prediction_breaks_nothing(
     open_napari: Callable[[], tuple[Any, Hand]],
 ) -> None:

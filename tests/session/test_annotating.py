@@ -14,6 +14,7 @@ from napari_unet.core.recipe import Training
 from napari_unet.session.annotating.checking import DataCheck
 from napari_unet.session.annotating.colours import SHADES, colour_table
 from napari_unet.session.annotating.control import Annotating
+from napari_unet.session.annotating.label_range import make_room
 from napari_unet.session.annotating.shortcuts import SHORTCUTS
 from napari_unet.session.images.image_list import ImageList
 from napari_unet.session.images.layers import find, note, role_of
@@ -22,12 +23,12 @@ from napari_unet.session.project.record import ProjectClass
 from napari_unet.session.project.store import ProjectStore
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from conftest import Pump
     from napari.layers import Labels
 
+    from conftest import Pump
     from napari_unet.core.jobs import CheckJob
     from napari_unet.session.annotating.edits import Edit
     from napari_unet.session.project.record import ProjectImage
@@ -261,6 +262,75 @@ def test_the_colours_are_not_made_anew_for_each_cell(bench: Bench) -> None:
         bench.paint(5, x)
         bench.annotating.next_cell()
     assert made == []
+
+
+def split(bench: Bench, of_class: int) -> set[int]:
+    """Paint a cell in two pieces and let the data check split it."""
+    active = bench.annotating.active_class
+    bench.annotating.set_class(of_class)
+    id_ = int(bench.layer.selected_label)
+    bench.paint(5, 5)
+    bench.paint(5, 30)
+    bench.annotating.set_class(active)
+    worker = HereAndNow()
+    data_check = DataCheck(bench.store, bench.images, bench.annotating, worker)
+    data_check.check()
+    worker.finish()
+    assert data_check.report is not None
+    (found,) = [f for f in data_check.report.findings if f.fix == "split"]
+    data_check.fix(found)
+    data_check.close()
+    return {id_, int(bench.layer.data[5, 30]), int(bench.layer.data[5, 5])}
+
+
+def take_over(bench: Bench, of_class: int) -> set[int]:
+    """Take a predicted cell over."""
+    cells = np.zeros(bench.layer.data.shape, np.int32)
+    cells[5:9, 5:9] = 1
+    bench.annotating.use_as_annotation(bench.id, cells, 0, 0)
+    return {int(bench.layer.data[6, 6])}
+
+
+def write(bench: Bench, of_class: int) -> set[int]:
+    """Write a cell as a script does."""
+    bench.layer.data_setitem((np.array([5]), np.array([5])), 90)
+    return {90}
+
+
+@pytest.mark.parametrize(
+    ("act", "active", "of_class"),
+    [
+        (split, 1, 1),
+        (split, 1, 2),
+        (split, 2, 1),
+        (split, 3, 1),
+        (split, 3, 2),
+        (take_over, 1, 1),
+        (take_over, 2, 2),
+        (take_over, 3, 1),
+        (write, 2, 1),
+    ],
+)
+@pytest.mark.parametrize("high", [False, True])
+def test_cells_that_are_not_painted_have_the_colour_of_their_class(
+    bench: Bench,
+    act: Callable[[Bench, int], set[int]],
+    active: int,
+    of_class: int,
+    high: bool,
+) -> None:
+    bench.annotating.add_class("dividing")
+    bench.annotating.add_class("tissue", "regions")
+    if high:
+        make_room(bench.layer, 70_000)
+        bench.layer.data_setitem((np.array([30]), np.array([50])), 70_000)
+    bench.annotating.set_class(active)
+    ids = act(bench, of_class)
+    assert {bench.image.class_of.get(i, 1) for i in ids} == {of_class}
+    classes = bench.store.project.classes
+    for id_ in ids:
+        (colour,) = colour_table(classes, {id_: of_class}, [id_])
+        np.testing.assert_allclose(bench.layer.get_color(id_), colour, atol=1e-6)
 
 
 def test_a_fresh_id_goes_back_to_class_one(bench: Bench) -> None:

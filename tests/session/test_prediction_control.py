@@ -10,6 +10,7 @@ from tifffile import imread
 
 from desk import Desk
 from example_models import random_model
+from napari_unet.core.annotations import ClassInfo
 from napari_unet.core.architecture import u_shape
 from napari_unet.core.events import (
     FilePredicted,
@@ -23,6 +24,7 @@ from napari_unet.core.jobs import (
     PredictJob,
     SegmentJob,
 )
+from napari_unet.core.model import Model
 from napari_unet.core.settings import Prediction, Segmentation
 from napari_unet.io.model_file import save_model
 from napari_unet.session.images.image_list import ImageList
@@ -293,6 +295,67 @@ def test_settings_are_those_of_the_model_that_is_chosen(bench: Bench) -> None:
     bench.models.select(folder / "tuned.safetensors")
     assert bench.control.segmentation == own
     assert seen == [own]
+
+
+def own_settings(bench: Bench, name: str, **changes: Any) -> Path:
+    """Write a model that finds cells in its own way."""
+    model = random_model(u_shape(ndim=2, channels=1, classes=2, width=2, depth=1))
+    card = model.card.replace(segmentation=Segmentation(**changes))
+    path = bench.store.run_folder / f"{name}.safetensors"
+    save_model(type(model)(card, model.weights), path)
+    return path
+
+
+def begun_anew(bench: Bench) -> Segmentation:
+    """Return the settings that the project is opened with the next time."""
+    bench.control.close()
+    worker: Any = bench.desk
+    folder, preferences = bench.store.folder.parents[1] / "scratch", Preferences()
+    bench.models = ModelList(bench.store, preferences)
+    bench.control = PredictionControl(
+        bench.viewer,
+        bench.store,
+        bench.images,
+        worker,
+        bench.models,
+        folder,
+        preferences,
+    )
+    return bench.control.segmentation
+
+
+def test_the_model_that_is_chosen_to_begin_with_has_the_settings_of_its_card(
+    bench: Bench,
+) -> None:
+    first = own_settings(bench, "first", threshold=0.3, min_size=99)
+    bench.models.select(first)
+    bench.models.note_use()
+    assert begun_anew(bench) == Segmentation(threshold=0.3, min_size=99)
+    assert bench.models.selected == first
+    # also where another model was looked at in between
+    second = own_settings(bench, "second", threshold=0.8)
+    bench.models.refresh()
+    bench.models.select(second)
+    assert begun_anew(bench) == Segmentation(threshold=0.3, min_size=99)
+    assert bench.models.selected == first
+
+
+def test_settings_that_people_changed_come_back_with_their_model(bench: Bench) -> None:
+    first = own_settings(bench, "first", threshold=0.3)
+    second = own_settings(bench, "second", threshold=0.8)
+    for path in (first, second):
+        bench.models.select(path)
+        bench.models.note_use()
+    bench.models.select(first)
+    changed = Segmentation(threshold=0.35)
+    bench.control.set_segmentation(changed)
+    assert begun_anew(bench) == changed
+    assert bench.models.selected == first
+    assert begun_anew(bench) == changed
+    # the file went: they are not those of another model
+    first.unlink()
+    assert begun_anew(bench) == Segmentation(threshold=0.8)
+    assert bench.models.selected == second
 
 
 def test_a_second_prediction_fills_the_same_layers(bench: Bench) -> None:
@@ -853,3 +916,124 @@ def test_a_folder_that_was_not_finished_says_so(
     assert not outcome.running
     assert outcome.sentence.startswith(f"1 image: 1 predicted. {reason}")
     assert not bench.control.exporting.running
+
+
+def one_prediction(bench: Bench) -> None:
+    add_stack(bench)
+    predicted(bench)
+    bench.desk.find_all_cells()
+
+
+def test_a_folder_does_not_show_how_the_prediction_before_went(
+    bench: Bench, tmp_path: Path
+) -> None:
+    one_prediction(bench)
+    before = bench.control.status
+    assert before
+    handle = folder_job(bench, tmp_path)
+    assert bench.control.status == "Predicting the images in in …"
+    handle.event.emit(told_of(tmp_path, "a.tif"))
+    assert bench.control.status == "Predicting the images in in …"
+    bench.desk.end(handle)
+    # the outcome tells the rest
+    assert bench.control.status == ""
+
+
+def test_nor_do_files_that_are_written(bench: Bench, tmp_path: Path) -> None:
+    one_prediction(bench)
+    image = bench.images.current
+    assert image is not None
+    bench.control.exporting.export(tmp_path, [image.id])
+    assert bench.control.status == "Writing files …"
+    (handle,) = bench.desk.running(ExportJob)
+    bench.desk.end(handle)
+    assert bench.control.status == ""
+
+
+def finding(bench: Bench, *kinds: Any) -> None:
+    """Choose a model that finds classes of these kinds."""
+    table = u_shape(ndim=2, channels=1, classes=len(kinds) + 1, width=2, depth=1)
+    model = random_model(table)
+    classes = tuple(ClassInfo(name=f"c{k}", kind=kind) for k, kind in enumerate(kinds))
+    path = bench.store.run_folder / "kinds.safetensors"
+    save_model(Model(model.card.replace(classes=classes), model.weights), path)
+    bench.models.select(path)
+
+
+def shown(bench: Bench) -> set[str]:
+    """Return which of classes and cells are seen."""
+    found = [
+        layer for what in ("classes", "cells") for layer in find(bench.viewer, what)
+    ]
+    return {r.metadata["napari-unet"]["role"] for r in found if r.visible}
+
+
+@pytest.mark.parametrize(
+    ("kinds", "seen", "files"),
+    [
+        (["cells"], {"cells"}, ("cells",)),
+        (["cells", "cells"], {"cells"}, ("cells",)),
+        (["regions"], {"classes"}, ("class_masks",)),
+        (["regions", "regions"], {"classes"}, ("class_masks",)),
+        (["cells", "regions"], {"cells", "classes"}, ("cells", "class_masks")),
+        (["regions", "cells"], {"cells", "classes"}, ("cells", "class_masks")),
+    ],
+)
+def test_cells_are_shown_and_exported_as_objects_and_regions_as_classes(
+    bench: Bench, tmp_path: Path, kinds: Any, seen: set[str], files: tuple[str, ...]
+) -> None:
+    add_stack(bench)
+    finding(bench, *kinds)
+    predicted(bench)
+    bench.control.tick()
+    assert shown(bench) == seen
+    assert bool(bench.desk.jobs(SegmentJob)) == ("cells" in kinds)
+    assert (bench.control.cells_in_view() is None) == ("cells" not in kinds)
+    at(bench, 3)
+    bench.control.tick()
+    assert shown(bench) == seen
+    image = bench.images.current
+    assert image is not None
+    exporting = bench.control.exporting
+    assert exporting.kinds([image.id]) == set(kinds)
+    exporting.export(tmp_path, [image.id])
+    bench.control.segmenting._moved = 0
+    bench.desk.find_all_cells()
+    (job,) = bench.desk.jobs(ExportJob)
+    results = bench.control.results[image.id]
+    stored = {"cells": job.cells, "class_masks": job.class_masks}
+    assert tuple(name for name, file in stored.items() if file is not None) == files
+    assert job.class_masks in (None, results.files["classes"])
+    assert job.cells in (None, results.files["cells"])
+
+
+def test_regions_alone_make_no_table(bench: Bench, tmp_path: Path) -> None:
+    add_stack(bench)
+    finding(bench, "regions")
+    predicted(bench)
+    image = bench.images.current
+    assert image is not None
+    with pytest.raises(ValueError, match="stack has regions but no cells"):
+        bench.control.exporting.export(tmp_path, [image.id], masks=False)
+    assert not bench.control.exporting.running
+
+
+def test_regions_make_way_for_what_is_newer(bench: Bench) -> None:
+    add_stack(bench)
+    finding(bench, "regions")
+    predicted(bench)
+    (results,) = bench.control.results.values()
+    results.visibility.make_way()
+    assert shown(bench) == set()
+    predicted(bench)
+    assert shown(bench) == {"classes"}
+
+
+def test_class_masks_may_be_in_the_way(bench: Bench, tmp_path: Path) -> None:
+    add_stack(bench)
+    image = bench.images.current
+    assert image is not None
+    for name in ("stack_classes.tif", "stack_cells.csv", "stack_other.tif"):
+        (tmp_path / name).touch()
+    found = bench.control.exporting.in_the_way(tmp_path, [image.id])
+    assert [p.name for p in found] == ["stack_cells.csv", "stack_classes.tif"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import count
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,8 +30,7 @@ from napari_unet.session.worker.client import WORKER_ENDED
 from waiting import DEADLINE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
 
     from conftest import Pump
 
@@ -201,6 +201,82 @@ def test_one_class_alone_is_not_trained_on(desk: Desk, value: int, words: str) -
     assert words in why
 
 
+def by_painting(desk: Desk) -> None:
+    desk.paint(2, 10, 10)
+
+
+def by_masks(desk: Desk) -> None:
+    masks = np.zeros((60, 70), np.uint16)
+    masks[10:20, 10:20], masks[30:40, 30:40] = 1, 2
+    desk.annotating.import_masks(desk.image.id, masks, "instances")
+
+
+def by_polygons(desk: Desk) -> None:
+    square = np.array([[10, 10], [10, 20], [20, 20], [20, 10]])
+    desk.annotating.import_polygons(desk.viewer.add_shapes([square]))
+
+
+def by_predicted_cells(desk: Desk) -> None:
+    cells = np.zeros((60, 70), np.int32)
+    cells[10:20, 10:20] = 5
+    desk.annotating.use_as_annotation(desk.image.id, cells, 0, 0)
+
+
+@pytest.mark.parametrize(
+    "annotate", [by_painting, by_masks, by_polygons, by_predicted_cells]
+)
+def test_an_image_that_was_predicted_first_is_learnt_from_once_annotated(
+    desk: Desk, annotate: Callable[[Desk], None]
+) -> None:
+    desk.images.set_ticked(desk.image.id, False)
+    annotate(desk)
+    assert desk.store.project.image(desk.image.id).ticked
+    assert [image.id for image in desk.control.material.chosen()] == [desk.image.id]
+
+
+def test_who_unticks_an_annotated_image_is_obeyed(desk: Desk) -> None:
+    desk.paint(2, 10, 10)
+    desk.images.set_ticked(desk.image.id, False)
+    desk.paint(3, 30, 10)
+    desk.images.annotation_layer(desk.image.id)
+    by_masks(desk)
+    assert not desk.store.project.image(desk.image.id).ticked
+
+
+def test_what_is_annotated_and_not_learnt_from_is_named(desk: Desk) -> None:
+    desk.paint_both()
+    first = desk.image
+    assert desk.control.material.summary().omission == ""
+    for number in range(2, 7):
+        layer = desk.viewer.add_image(np.full((60, 70), number), name=f"well {number}")
+        desk.image = desk.images.add([layer])
+        desk.paint_both()
+    others = desk.store.project.images[1:]
+    desk.images.set_ticked(others[0].id, False)
+    (closed,) = desk.images.layers(others[1].id)
+    desk.viewer.layers.remove(closed)
+    told = desk.control.material.summary()
+    assert told.images == 4
+    assert told.omission == "Not learnt from: well 2 (not ticked), well 3 (closed)."
+    for other in others[2:]:
+        desk.images.set_ticked(other.id, False)
+    assert desk.control.material.summary().omission == (
+        "Not learnt from: well 2 (not ticked), well 3 (closed), well 4 (not ticked) "
+        "and 2 more."
+    )
+    desk.images.set_ticked(first.id, False)
+    layer = desk.viewer.add_image(np.zeros((60, 70), np.uint8), name="empty")
+    desk.images.add([layer])
+    possible, why = desk.control.can_start
+    assert not possible
+    assert "well 3 again" in why
+    desk.images.set_ticked(others[1].id, False)
+    assert desk.control.can_start[1] == (
+        "nuclei is annotated, but not ticked: tick it in the Annotate dock to train "
+        "on it."
+    )
+
+
 def test_an_image_that_is_not_ticked_is_not_trained_on(desk: Desk) -> None:
     desk.paint_both()
     desk.images.set_ticked(desk.image.id, False)
@@ -229,6 +305,23 @@ def test_the_summary_counts_an_id_in_two_slices_as_one_cell(stack: Desk) -> None
     assert str(stack.control.material.summary()) == (
         "2 slices of 1 image: 2 cells, background in 1 slice"
     )
+
+
+def test_regions_are_not_counted_as_cells(desk: Desk) -> None:
+    desk.annotating.add_class("tissue", "regions")
+    desk.paint_both()
+    desk.paint(3, 10, 30)
+    desk.annotating.record_classes(desk.image.id, {3: 2})
+    desk.control.material.count_all(1)
+    told = desk.control.material.summary()
+    assert str(told) == "1 slice of 1 image: 1 cell, tissue, background in 1 slice"
+    assert (told.cells, told.classes) == (1, {0, 1, 2})
+    desk.annotating.set_kind(1, "regions")
+    told = desk.control.material.summary()
+    assert told.cells == 0
+    assert told.objects == "cells, tissue"
+    desk.annotating.rename_class(1, "lumen")
+    assert "1 image: lumen, tissue," in str(desk.control.material.summary())
 
 
 def test_volumes_need_a_z_axis(desk: Desk) -> None:
@@ -529,6 +622,95 @@ def test_nothing_is_corrected_after_the_kind_of_a_class_changed(
     assert job.corrections == []
 
 
+def interrupted(desk: Desk) -> Job:
+    """Interrupt the training of the image in view."""
+    desk.paint_both()
+    job = desk.start()
+    job.begin()
+    open(job.what.checkpoint, "w").close()
+    job.end(cancelled=True)
+    return job
+
+
+def another_image(desk: Desk) -> str:
+    """Annotate one more image; return the id of the one before."""
+    before = desk.image.id
+    layer = desk.viewer.add_image(np.full((60, 70), 7, np.uint8), name="other")
+    desk.image = desk.images.add([layer])
+    desk.paint_both()
+    return before
+
+
+def untick(desk: Desk, image_id: str) -> None:
+    desk.images.set_ticked(image_id, False)
+
+
+def close_image(desk: Desk, image_id: str) -> None:
+    for layer in desk.images.layers(image_id):
+        desk.viewer.layers.remove(layer)
+
+
+def leave(desk: Desk, image_id: str) -> None:
+    """Train on both."""
+
+
+@pytest.mark.parametrize("put_away", [untick, close_image, leave])
+def test_an_interrupted_run_leaves_train_to_other_images(
+    desk: Desk, put_away: Callable[[Desk, str], None]
+) -> None:
+    first = interrupted(desk)
+    assert desk.control.goes_on
+    desk.control.set_settings(TINY.replace(patch=24))
+    assert desk.control.planned == TINY
+    before = another_image(desk)
+    put_away(desk, before)
+    assert not desk.control.goes_on
+    assert desk.control.planned.patch == 24
+    second = desk.start()
+    assert len(second.what.images) == (2 if put_away is leave else 1)
+    assert (second.what.resume, second.what.settings.patch) == (False, 24)
+    second.event.emit(saved_as(second))
+    second.end()
+    # nothing is lost: what was interrupted can go on
+    desk.images.set_ticked(before, True)
+    if put_away is close_image:
+        desk.viewer.add_image(desk.layer.data, name="again")
+    desk.images.set_ticked(desk.image.id, False)
+    assert desk.control.goes_on
+    third = desk.start().what
+    assert (third.resume, third.checkpoint) == (True, first.what.checkpoint)
+    assert third.settings == TINY
+
+
+def test_people_may_go_on_with_an_interrupted_run_whatever_is_ticked(
+    desk: Desk,
+) -> None:
+    first = interrupted(desk)
+    before = another_image(desk)
+    desk.control.go_on()
+    desk.pump.until(lambda: desk.control._sitting and desk.control._sitting.handle)
+    second = desk.jobs.training.what
+    assert (second.resume, second.checkpoint) == (True, first.what.checkpoint)
+    desk.jobs.training.end(cancelled=True)
+    close_image(desk, before)
+    desk.control.go_on()
+    assert desk.control.state == "idle"
+    assert "nuclei again" in desk.messages[-1][1]
+
+
+def test_of_two_interrupted_runs_the_last_is_offered_first(desk: Desk) -> None:
+    first = interrupted(desk)
+    untick(desk, another_image(desk))
+    second = interrupted(desk)
+    assert str(desk.control.resumable) == second.what.checkpoint
+    desk.control.forget_interrupted()
+    assert str(desk.control.resumable) == first.what.checkpoint
+    assert not Path(second.what.checkpoint).exists()
+    desk.control.forget_interrupted()
+    assert desk.control.resumable is None
+    assert [p.name for p in desk.store.run_folder.iterdir()] == []
+
+
 def test_an_interrupted_run_does_not_go_on_with_other_classes(desk: Desk) -> None:
     desk.paint_both()
     job = desk.start()
@@ -547,3 +729,25 @@ def test_previews_are_made_with_the_weights_in_training(desk: Desk) -> None:
     desk.pump.until(
         lambda: [j for j in desk.jobs.all if isinstance(j.what, PredictJob)]
     )
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_no_time_is_told_while_the_model_is_judged(desk: Desk, stopped: bool) -> None:
+    desk.paint_both()
+    job = desk.start()
+    job.begin(steps=3)
+    assert desk.control.seconds_left == 27.0
+    assert not desk.control.judging
+    if stopped:
+        desk.control.stop()
+    told: list[bool] = []
+    desk.control.changed.connect(lambda: told.append(desk.control.judging))
+    job.event.emit(events.Judging(3))
+    assert told[-1]
+    assert (desk.control.seconds_left, desk.control.progress) == (None, 1.0)
+    job.event.emit(saved_as(job))
+    job.end()
+    assert desk.control.state == "idle"
+    # the next one begins anew
+    desk.start().begin()
+    assert not desk.control.judging

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from napari_unet import __version__
 from napari_unet.cli.options import MODEL_HELP, json_option, write_json
 from napari_unet.core.normalisation import RULES
+from napari_unet.core.text import counted
 from napari_unet.io.model_file import read_card
 from napari_unet.io.starters import model_path
 
@@ -67,9 +68,9 @@ def installation() -> dict[str, Any]:
 def summary(card: ModelCard) -> dict[str, Any]:
     """Return the lines of a model card that people ask for."""
     table, training = card.architecture, card.training
-    budget = (
-        f"{training.steps} steps" if training.steps else f"{training.minutes} minutes"
-    )
+    budget = f"{training.minutes} minutes"
+    if training.steps:
+        budget = counted(training.steps, "step")
     score = card.score
     return {
         "name": card.name,
@@ -82,8 +83,8 @@ def summary(card: ModelCard) -> dict[str, Any]:
         "pixel size": card.spacing_um or "unknown",
         "assumed": " ".join(card.notes) or "nothing",
         "normalisation": f"{card.normalisation}: {RULES[card.normalisation]}",
-        "trained": f"{card.steps} steps, preset {training.preset}, budget {budget}, "
-        f"seed {training.seed}, on {card.device} in {card.precision}",
+        "trained": f"{counted(card.steps, 'step')}, preset {training.preset}, "
+        f"budget {budget}, seed {training.seed}, on {card.device} in {card.precision}",
         "started from": card.parent or "scratch",
         "validation": f"IoU {score.iou:.3f} on {score.pixels} pixels"
         if score

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from napari_unet.cli.found_files import found_files
+from napari_unet.core.text import counted
 
 if TYPE_CHECKING:
     import argparse
@@ -250,9 +251,8 @@ def _pairing(
     how: str = "",
 ) -> Pairing:
     """Say in a sentence which files go together."""
-    many = "pair" if len(pairs) == 1 else "pairs"
     each = [f"{one.shown} with {other.shown}" for one, other in pairs]
-    told = f"{len(pairs)} {many}{how}: {_first(each)}"
+    told = f"{counted(len(pairs), 'pair')}{how}: {_first(each)}"
     if alone:
         told += f"; {len(alone)} without labels left out: {_listed(alone)}"
     return Pairing(

@@ -25,6 +25,7 @@ from napari_unet.core.events import (
     TileDone,
 )
 from napari_unet.core.settings import Prediction, Segmentation
+from napari_unet.core.text import counted
 from napari_unet.io.images import find
 from napari_unet.io.model_file import load_model
 from napari_unet.io.names import image_name
@@ -169,8 +170,8 @@ class Batch:
         """Say what was done before Ctrl-C."""
         done = sum("problem" not in row for row in self.rows)
         self._line.say(
-            f"interrupted; {done} of {self._total} images are done, and the same "
-            "command goes on with the others."
+            f"interrupted; {done} of {counted(self._total, 'image is', 'images are')} "
+            "done, and the same command goes on with the others."
         )
 
     def tell_end(self) -> int:

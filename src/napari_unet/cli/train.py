@@ -26,6 +26,7 @@ from napari_unet.cli.progress import ProgressLine, clock, interruptible
 from napari_unet.cli.stopping import Stopped
 from napari_unet.core.recipe import PRESETS, Augmentation, Training
 from napari_unet.core.settings import BorderWeights, Prediction
+from napari_unet.core.text import counted
 from napari_unet.io.atomic import check_separate, check_writable, remove_strays
 from napari_unet.io.images import check_finite, read_image
 from napari_unet.io.model_file import SUFFIX, check_replaceable, load_model, save_model
@@ -240,6 +241,8 @@ def follow(job: Any, line: ProgressLine) -> TrainingFinished:
             elif isinstance(event, events.StepDone):
                 text = f"step {event.step}  loss {event.loss:.3f}{score}"
                 line.show(text, event.progress, event.seconds_left)
+            elif isinstance(event, events.Judging):
+                line.show("judging the model", 1.0)
             elif isinstance(event, events.ValidationDone):
                 score = f"  validation IoU {event.score.iou:.3f}"
             finished = event
@@ -252,10 +255,10 @@ def summary(output: Path, finished: TrainingFinished) -> dict[str, Any]:
     """Return what came out, for people and programs."""
     card = finished.model.card
     score = card.score
-    verdict = finished.problem or (
-        f"{finished.steps} steps in {clock(finished.seconds)}"
-        + (f", IoU {score.iou:.3f} on {score.pixels} held-out pixels" if score else "")
-    )
+    verdict = f"{counted(finished.steps, 'step')} in {clock(finished.seconds)}"
+    if score:
+        pixels = counted(score.pixels, "held-out pixel")
+        verdict += f", IoU {score.iou:.3f} on {pixels}"
     return {
         "model": str(output),
         "steps": finished.steps,
@@ -264,7 +267,7 @@ def summary(output: Path, finished: TrainingFinished) -> dict[str, Any]:
         "precision": card.precision,
         "validation": score.model_dump() if score else None,
         "problem": finished.problem,
-        "verdict": verdict,
+        "verdict": finished.problem or verdict,
     }
 
 

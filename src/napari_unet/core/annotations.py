@@ -19,7 +19,7 @@ from napari_unet.core.label_ids import distinct, places
 from napari_unet.core.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -43,6 +43,11 @@ class ClassInfo(Settings):
     kind: ClassKind = Field(
         "cells", description="Objects to be kept apart, or areas without objects."
     )
+
+
+def cell_classes(classes: Iterable[ClassInfo]) -> tuple[int, ...]:
+    """Return the numbers of the classes of cells; all others are of regions."""
+    return tuple(n for n, c in enumerate(classes, start=1) if c.kind == "cells")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

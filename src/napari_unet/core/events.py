@@ -81,6 +81,13 @@ class ValidationDone(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Judging(Event):
+    """The last step is done; what follows is to judge the model and to save it."""
+
+    step: int
+
+
+@dataclass(frozen=True, slots=True)
 class CheckpointWritten(Event):
     """All that is needed to go on from here is on disk."""
 

@@ -237,8 +237,11 @@ class ExportJob(Job):
         float32, c first; they tell the class of each cell in the table.
     classes : tuple of ClassInfo
     masks, table, maps : bool
-        Whether to write the label image, the table of measurements, and the
+        Whether to write the label images, the table of measurements, and the
         probabilities.
+    class_masks : Stored or None
+        uint8, as `cells`, the number of the class of each pixel; None for no label
+        image of classes.
     format : {"tif", "ome.tif", "zarr"}
     """
 
@@ -251,6 +254,7 @@ class ExportJob(Job):
     masks: bool = True
     table: bool = True
     maps: bool = True
+    class_masks: Stored | None = None
     format: Literal["tif", "ome.tif", "zarr"] = "tif"
 
 

@@ -1,4 +1,4 @@
-"""Words of others in sentences of ours: names of files, reasons of errors."""
+"""Words in sentences: numbers of things, names of files, reasons of errors."""
 
 from __future__ import annotations
 
@@ -8,6 +8,11 @@ _SHOWN = 80  # characters of a value
 def printable(name: object) -> str:
     """Escape, as Python does, what moves the cursor or has no sign, as names may."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(name))
+
+
+def counted(number: int, word: str, words: str = "") -> str:
+    """Return "1 cell" or "2 cells"; `words` where these are not `word` with an s."""
+    return f"{number} {word if number == 1 else words or word + 's'}"
 
 
 def shown(value: object, most: int = _SHOWN) -> str:

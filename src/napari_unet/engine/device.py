@@ -9,6 +9,7 @@ from typing import Literal
 import psutil
 import torch
 
+from napari_unet.core.text import counted
 from napari_unet.engine.allocator import give_back
 
 Precision = Literal["fp32", "bf16", "fp16"]
@@ -127,7 +128,7 @@ def describe(device: torch.device) -> str:
     if device.type == "cuda":
         return f"{device} ({torch.cuda.get_device_name(device)})"
     if device.type == "cpu":
-        return f"cpu ({torch.get_num_threads()} threads)"
+        return f"cpu ({counted(torch.get_num_threads(), 'thread')})"
     return str(device)
 
 

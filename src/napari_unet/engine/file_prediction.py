@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_unet.core.annotations import cell_classes
 from napari_unet.core.events import FilePredicted, PredictionFinished
 from napari_unet.core.image import Image
 from napari_unet.core.instances import segment_image
@@ -67,9 +68,7 @@ class FilePredictor:
         self.folder = folder
         self._model, self._sha256 = model.name, sha256(model.read_bytes()).hexdigest()
         self._sizes = sizes
-        self._cells = tuple(
-            k for k, c in enumerate(card.classes, start=1) if c.kind == "cells"
-        )
+        self._cells = cell_classes(card.classes)
 
     def events(
         self, file: Path, axes: str | None = None, *, overwrite: bool = False

@@ -12,9 +12,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from napari_unet.core.annotations import cell_classes
 from napari_unet.core.cell_choice import choose_settings
 from napari_unet.core.events import (
     CheckpointWritten,
+    Judging,
     TrainingFinished,
     TrainingStarted,
     ValidationTile,
@@ -30,7 +32,7 @@ from napari_unet.engine.network import prepare as make_ready
 from napari_unet.engine.preparation import prepare_training
 from napari_unet.engine.training_loop import TrainingLoop
 from napari_unet.engine.unpainted import Fitted, fit, parts_to_see
-from napari_unet.engine.validation import judge_part
+from napari_unet.engine.validation import Tally, judge_part, validate
 from napari_unet.io.model_file import read_card
 
 if TYPE_CHECKING:
@@ -39,7 +41,7 @@ if TYPE_CHECKING:
     from napari_unet.core.annotations import Annotation, Kind
     from napari_unet.core.events import Event
     from napari_unet.core.image import ArrayLike, Field
-    from napari_unet.core.model import Model
+    from napari_unet.core.model import Model, Score
     from napari_unet.core.normalisation import Normalisation
     from napari_unet.core.tiles import Box
     from napari_unet.core.training_set import Example, TrainingSet
@@ -87,7 +89,8 @@ def train(
     ------
     Event
         `TrainingStarted`, `StepDone` for each step, `ValidationDone`,
-        `CheckpointWritten`, and at last `TrainingFinished` with the model.
+        `CheckpointWritten`, `Judging` after the last step, and at last
+        `TrainingFinished` with the model.
 
     Raises
     ------
@@ -268,6 +271,7 @@ class TrainingRun:
         )
         try:
             yield from loop.steps()
+            yield Judging(prepared.state.record.step)
             yield from loop.validation()
         except GeneratorExit:
             loop.write_checkpoint()
@@ -284,9 +288,10 @@ class TrainingRun:
         problem = loop.problem
         if problem is None:
             fitted = yield from self._fitted(model)
-            model = fitted.model
-            if not fitted.strokes:
-                model = yield from self._with_cell_settings(model)
+            if not fitted.strokes and cell_classes(model.card.classes):
+                model = yield from self._with_cell_settings(fitted.model)
+            elif fitted.model is not model:
+                model = yield from self._judged_anew(fitted.model)
             network = make_ready(model, str(prepared.device), prepared.precision)
             problem = loop.shortcoming(network)
         yield TrainingFinished(model, step, self.seconds(), problem)
@@ -307,20 +312,35 @@ class TrainingRun:
         """Choose by the held-out cells how cells are found, and note it in the card."""
         prepared, card = self._prepared_loop().prepared, model.card
         held_out = prepared.training_set.held_out
-        classes = [k for k, c in enumerate(card.classes, start=1) if c.kind == "cells"]
-        if not held_out or not classes:
+        if not held_out:
             return model
         network = make_ready(model, str(prepared.device), prepared.precision)
-        parts = []
+        tally, parts = Tally(card.architecture.classes), []
         for part in held_out:
             annotation = self._known[_place(part.example.field)].crop(part.box)
             cells = annotation.targets().instances
             parts.append((yield from judge_part(network, part, cells)))
+            tally.add(parts[-1].probabilities, part.example.classes[part.box])
         chosen = card.segmentation
-        for best in choose_settings(parts, card.segmentation, classes):
+        for best in choose_settings(parts, chosen, cell_classes(card.classes)):
             chosen = best
             yield ValidationTile()
-        return replace(model, card=card.replace(segmentation=chosen))
+        # of the model as it is now: it may have been fitted since it was validated
+        card = card.replace(segmentation=chosen, score=tally.score())
+        return replace(model, card=card)
+
+    def _judged_anew(self, model: Model) -> Generator[Event, None, Model]:
+        """Note in the card how good a model is that was fitted since."""
+        prepared = self._prepared_loop().prepared
+        held_out = prepared.training_set.held_out
+        if not held_out:
+            return model
+        network = make_ready(model, str(prepared.device), prepared.precision)
+        score: Score | None = None
+        for found in validate(network, held_out):
+            score = found
+            yield ValidationTile()
+        return replace(model, card=model.card.replace(score=score))
 
 
 def _place(field: Field) -> tuple[int, int, int | None]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from skimage.segmentation import clear_border
 
-from napari_unet.core.annotations import IGNORED
+from napari_unet.core.annotations import IGNORED, cell_classes
 from napari_unet.core.cell_choice import usual_settings
 from napari_unet.core.class_shares import correction, estimate_shares
 from napari_unet.core.instances import segment_instances
@@ -131,7 +131,7 @@ def fit(
     change = _correction(seen, parts, learnt)
     bias = np.asarray(model.weights["score.bias"], np.float32) + change
     fitted = replace(model, weights={**model.weights, "score.bias": bias})
-    kinds = [k for k, c in enumerate(model.card.classes, start=1) if c.kind == "cells"]
+    kinds = cell_classes(model.card.classes)
     painted = typical_cell(annotations)
     if painted is None or not kinds:
         return Fitted(fitted, strokes=False)

@@ -37,6 +37,8 @@ _TICKS = 1000
 # Of one line, and of two for a reason that does not fit in one.
 _LINE, _TWO_LINES = 20, 34
 
+_JUDGING = "judging the model"
+
 
 class RunBar(QWidget):
     """Shows and steers the training of a workspace.
@@ -145,10 +147,12 @@ class RunBar(QWidget):
         possible, reason = training.can_start
         busy = state != "idle"
         allow(self.train, possible and not busy, reason)
-        running = state in ("training", "paused")
-        no_run = "Nothing is being trained."
-        allow(self.pause, running, "" if busy else no_run)
-        allow(self.stop, running or state == "starting", "" if busy else no_run)
+        judging = training.judging and state in ("training", "stopping")
+        running = state in ("training", "paused") and not judging
+        why = "The model is being judged and saved." if judging else ""
+        why = why if busy else "Nothing is being trained."
+        allow(self.pause, running, why)
+        allow(self.stop, running or state == "starting", why)
         self.pause.setText("Resume" if state == "paused" else "Pause")
         self._help(
             self.pause,
@@ -159,7 +163,9 @@ class RunBar(QWidget):
             self._stack.setCurrentWidget(self.progress)
             self.progress.setValue(round(_TICKS * training.progress))
             self.progress.setFormat(
-                progress_text(state, training.loss, training.seconds_left)
+                _JUDGING
+                if judging
+                else progress_text(state, training.loss, training.seconds_left)
             )
         else:
             self._stack.setCurrentWidget(self.line)

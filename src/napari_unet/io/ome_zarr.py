@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_unet.core.image import AXES, Image
-from napari_unet.core.text import printable
+from napari_unet.core.text import counted, printable
 from napari_unet.io.atomic import atomic, flush_file
 from napari_unet.io.pixels import Pixels, SeveralImagesError
 from napari_unet.io.units import micrometres
@@ -294,9 +294,8 @@ def _chosen(
 def _count(group: Any, told: Mapping[str, Any], scales: Sequence[Any]) -> str:
     if "plate" in told and not scales:
         wells = len(told["plate"]["wells"])  # not the fields: each well is a file
-        return f"a plate with {wells} well{'s' if wells != 1 else ''}"
-    count = len(list(_inside(group)))
-    return f"{count} image{'s' if count != 1 else ''}"
+        return f"a plate with {counted(wells, 'well')}"
+    return counted(len(list(_inside(group))), "image")
 
 
 def _sizes(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tifffile
 
-from napari_unet.core.text import printable, reason
+from napari_unet.core.text import counted, printable, reason
 from napari_unet.io import ome_sets
 from napari_unet.io.pixel_size import sizes_um
 from napari_unet.io.pixels import Pixels, SeveralImagesError
@@ -168,11 +168,8 @@ def _entries(file: Any) -> tuple[list[_Entry], tuple[str, ...]]:
     notes = []
     if len(images) < len(series):
         left = len(series) - len(images)
-        notes.append(
-            f"{left} image{'s' if left > 1 else ''} in it "
-            f"{'are' if left > 1 else 'is'} marked as reduced or as a mask and left "
-            "out."
-        )
+        images_are = counted(left, "image in it is", "images in it are")
+        notes.append(f"{images_are} marked as reduced or as a mask and left out.")
     return groups, tuple(notes)
 
 
@@ -209,8 +206,7 @@ def _chosen(entries: list[_Entry], number: int | None, name: str) -> _Entry:
     ]
     if len(entries) > _NAMED:
         told.append("…")
-    images = "image" if len(entries) == 1 else "images"
-    listed = f"it holds {len(entries)} {images}: {', '.join(told)}"
+    listed = f"it holds {counted(len(entries), 'image')}: {', '.join(told)}"
     if number is not None:
         raise SeveralImagesError(f"there is no image #{number} in it, {listed}")
     name = printable(name)

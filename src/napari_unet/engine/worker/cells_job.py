@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_unet.core.annotations import cell_classes
 from napari_unet.core.events import CellsFound, CellsLinked
 from napari_unet.core.image import Field, Image
 from napari_unet.core.instances import segment_instances
@@ -83,11 +84,7 @@ class _Work:
             )
         self.image = Image(job.probabilities.open(), job.axes, job.spacing_um)
         self._cells = Image(job.cells.open(writable=True), axes)
-        self._classes = tuple(
-            number
-            for number, info in enumerate(job.classes, start=1)
-            if info.kind == "cells"
-        )
+        self._classes = cell_classes(job.classes)
 
     def find(self, t: int, z: int | None, settings: Segmentation) -> NDArray[np.int32]:
         """Find the cells of a plane or volume."""

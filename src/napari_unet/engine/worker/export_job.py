@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_unet.core.annotations import cell_classes
 from napari_unet.core.events import FileWritten
 from napari_unet.core.image import Field, Image
 from napari_unet.core.instances import instance_classes
@@ -53,6 +54,8 @@ def run(job: ExportJob) -> Iterator[Event | None]:
         elif what == "probabilities" and job.probabilities is not None:
             values = _all(job.probabilities)
             write_probabilities(path, values, "c" + axes, image.known_um)
+        elif what == "classes" and job.class_masks is not None:
+            write_labels(path, _all(job.class_masks), axes, image.known_um)
         elif job.cells is not None:
             table = yield from _measure(job, image, Image(job.cells.open(), axes))
             write_table(path, table)
@@ -65,6 +68,8 @@ def _targets(job: ExportJob) -> dict[str, Path]:
     targets = {}
     if job.masks and job.cells is not None:
         targets["cells"] = Path(f"{begin}_cells.{job.format}")
+    if job.masks and job.class_masks is not None:
+        targets["classes"] = Path(f"{begin}_classes.{job.format}")
     if job.maps and job.probabilities is not None:
         targets["probabilities"] = Path(f"{begin}_probabilities.{job.format}")
     if job.table and job.cells is not None:
@@ -113,7 +118,7 @@ def _class_names(
     job: ExportJob, cells: np.ndarray, probabilities: np.ndarray | None
 ) -> dict[int, str] | None:
     """Name the class of each cell; None if it is not known."""
-    kinds = [n for n, info in enumerate(job.classes, start=1) if info.kind == "cells"]
+    kinds = cell_classes(job.classes)
     if len(kinds) == 1:
         name = job.classes[kinds[0] - 1].name
         return dict.fromkeys(np.unique(cells).tolist(), name)

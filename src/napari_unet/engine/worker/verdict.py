@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from napari_unet.core.annotations import cell_classes
 from napari_unet.core.cell_choice import count
 from napari_unet.core.events import Verdict
 from napari_unet.core.metrics.objects import object_scores
+from napari_unet.core.text import counted
 from napari_unet.engine.validation import Tally, judge_part
 
 if TYPE_CHECKING:
@@ -77,7 +79,7 @@ def judge(
         tally.add(judged.probabilities, part.example.classes[part.box])
         parts.append(judged)
     settings = card.segmentation
-    classes = [k for k, c in enumerate(card.classes, start=1) if c.kind == "cells"]
+    classes = cell_classes(card.classes)
     found = []
     for judged in parts:
         found.append(judged.found(settings, classes))
@@ -162,5 +164,5 @@ def _words(figures: Figures) -> str:
 
 
 def _place(figures: Figures, where: str) -> str:
-    cells = f", with {figures.count} cells" if figures.count else ""
+    cells = f", with {counted(figures.count, 'cell')}" if figures.count else ""
     return f"Judged by what it did not learn from{cells}: {where}."

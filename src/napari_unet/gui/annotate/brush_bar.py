@@ -17,6 +17,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_unet.core.annotations import cell_classes
 from napari_unet.gui.annotate.image_panel import NEW, OPEN, SHOW
 from napari_unet.gui.annotate.telling import telling
 from napari_unet.gui.number_box import IntBox
@@ -129,7 +130,7 @@ class BrushBar(QWidget):
     def _show_cell_class(self) -> None:
         """Offer another class for the painted cell that the brush goes on with."""
         classes = self._workspace.store.project.classes
-        cells = [n for n, info in enumerate(classes, 1) if info.kind == "cells"]
+        cells = cell_classes(classes)
         cell, active = self._annotating.cell_at_hand, self._brush.active_class
         offered = cell is not None and active in cells and len(cells) > 1
         for part in (self.class_label, self.cell_class):
@@ -149,12 +150,15 @@ class BrushBar(QWidget):
             return self._what_to_do_first()
         if not layer.visible:
             return f"{layer.name} is hidden: press a button above to see and paint it."
-        active = self._workspace.viewer.layers.selection.active
-        if active is not layer:
+        if not self._workspace.images.is_active(layer):
             return f"To paint, select the layer {layer.name}, or press a button above."
         known = self._workspace.training.material.summary()
         if tool == "background":
-            back = "" if known.cells else f" Press {key_of('next_cell')} for cells."
+            back = (
+                ""
+                if known.classes - {0}
+                else f" Press {key_of('next_cell')} for cells."
+            )
             return f"The brush paints background.{back}"
         if tool == "erase":
             return "The brush erases."

@@ -17,6 +17,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_unet.core.text import counted
 from napari_unet.gui.annotate.telling import telling
 from napari_unet.gui.widgets import (
     SPACING,
@@ -195,7 +196,7 @@ class ClassRow(QWidget):
         ]
         dialog = QInputDialog(self)
         dialog.setWindowTitle("Remove class")
-        what = "1 object is" if count == 1 else f"{count} objects are"
+        what = counted(count, "object is", "objects are")
         dialog.setLabelText(f"{what} {self._info().name}. To become:")
         dialog.setComboBoxItems(others)
         dialog.textValueSelected.connect(self._into)

@@ -17,6 +17,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_unet.core.meaning import MEANINGS
+from napari_unet.core.text import counted
 from napari_unet.gui.annotate.telling import telling
 from napari_unet.gui.main_thread import MainThread, in_background
 from napari_unet.session.annotating.importing import AmbiguousMasksError
@@ -147,13 +148,13 @@ class ImportButton(QPushButton):
         workspace = self._workspace
         count = workspace.annotating.import_masks(image_id, found, kind, replace)
         self._uncover(image_id, layer)
-        slices = "slice" if count == 1 else "slices"
-        told = f"Imported the masks of {count} {slices}: {MEANINGS[found.kind]}."
+        slices = counted(count, "slice")
+        told = f"Imported the masks of {slices}: {MEANINGS[found.kind]}."
         if found.empty:
-            told += (
-                f" {found.empty} without any value were left out; nothing is "
-                "annotated there."
+            without = counted(
+                found.empty, "without any value was", "without any value were"
             )
+            told += f" {without} left out; nothing is annotated there."
         workspace.message.emit("info", told)
 
     def _uncover(self, image_id: str, layer: Layer | None) -> None:
@@ -187,10 +188,8 @@ class ImportButton(QPushButton):
             image = self._workspace.images.current
             if image is not None:
                 self._uncover(image.id, layer)
-            slices = "slice" if count == 1 else "slices"
-            self._workspace.message.emit(
-                "info", f"Took the polygons in {count} {slices}."
-            )
+            slices = counted(count, "slice")
+            self._workspace.message.emit("info", f"Took the polygons in {slices}.")
 
     def _from_file(self) -> None:
         dialog = QFileDialog(self, "Import masks")

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QFrame, QPushButton, QVBoxLayout, QWidget
 
+from napari_unet.core.text import counted
 from napari_unet.gui.annotate.telling import telling
 from napari_unet.gui.widgets import SPACING, ButtonRow, Hint, allow, follow
 
 if TYPE_CHECKING:
     from napari_unet.session.project.store import FoundProject
     from napari_unet.session.workspace import Workspace
+
+LOCKED = "It is open in another napari window: close it there, then restore it here."
+# While the work is open in another window.
+_GLANCE_MS = 1000
 
 
 class OfferBanner(QFrame):
@@ -43,6 +49,9 @@ class OfferBanner(QFrame):
         # CONNECTIONS
         self.restore.clicked.connect(self._on_restore)
         self.new.clicked.connect(self._on_new)
+        self._timer = QTimer(self)
+        self._timer.setInterval(_GLANCE_MS)
+        self._timer.timeout.connect(self._look_again)
         follow(self, self._images.changed, self.refresh)
         follow(self, self._images.current_changed, self.refresh)
         follow(self, self._annotating.edited, self._on_edited)
@@ -56,7 +65,11 @@ class OfferBanner(QFrame):
         self.setVisible(offer is not None)
         if offer is not None:
             self.sentence.tell(describe(offer))
-            allow(self.restore, not offer.locked, "It is open in another napari.")
+            allow(self.restore, not offer.locked, LOCKED)
+        if offer is not None and offer.locked:
+            self._timer.start()
+        else:
+            self._timer.stop()
 
     def _offer(self) -> FoundProject | None:
         """Return the latest work on the current image, if it is not annotated here."""
@@ -66,6 +79,13 @@ class OfferBanner(QFrame):
         if id_ not in self._asked:
             self._asked[id_] = self._annotating.offers(id_)
         return next(iter(self._asked[id_]), None)
+
+    def _look_again(self) -> None:
+        """Offer what is found now, once the other window is closed."""
+        offer = self._offer()
+        if offer is None or not self._annotating.is_open_elsewhere(offer):
+            self._asked.clear()
+            self.refresh()
 
     def _on_restore(self) -> None:
         """Open the project found; if there is other work here, copy from it."""
@@ -96,7 +116,6 @@ class OfferBanner(QFrame):
 def describe(offer: FoundProject) -> str:
     """Say when the work was done and how much it is."""
     day = offer.modified
-    cells = f"{offer.cells} cell{'s' if offer.cells != 1 else ''}"
-    slices = f"{offer.slices} slice{'s' if offer.slices != 1 else ''}"
+    cells, slices = counted(offer.cells, "cell"), counted(offer.slices, "slice")
     date = f"{day.day} {day.strftime('%b %Y')}"
     return f"Annotation of {date} found: {cells} in {slices}."

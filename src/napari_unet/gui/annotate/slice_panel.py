@@ -24,6 +24,7 @@ from napari_unet.gui.widgets import (
     follow,
     row,
 )
+from napari_unet.session.annotating.counting import in_words
 from napari_unet.session.annotating.shortcuts import key_of
 
 if TYPE_CHECKING:
@@ -123,8 +124,8 @@ class SlicePanel(QWidget):
         if not painted:
             parts.append("nothing annotated")
         elif tally is not None:
-            count = len(tally.ids)
-            parts.append(f"{count} cell{'s' if count != 1 else ''}")
+            classes = self._workspace.store.project.classes
+            parts.append(in_words(tally.ids, image.class_of, classes))
         if self._annotating.is_finished(image.id, t, z):
             parts.append("finished")
         elif any((p.t, p.z) == (t, z) for p in image.finished):

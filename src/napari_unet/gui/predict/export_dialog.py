@@ -27,6 +27,11 @@ _FORMATS = {
     "zarr": ("OME-Zarr", "A folder for each; for images larger than memory."),
 }
 
+_MASKS = {
+    "cells": "Cells: a label image with one number for each cell.",
+    "regions": "Regions: a label image with one number for each class.",
+}
+
 
 class ExportDialog(QDialog):
     """Asks what to export; asks again before files are overwritten.
@@ -54,7 +59,7 @@ class ExportDialog(QDialog):
         self.folder = FileEdit(
             mode="d", value=folder, tooltip="Folder that the files are written to."
         )
-        self.masks = _check("Masks", "A label image: one number for each cell.", True)
+        self.masks = _check("Masks", "", True)
         self.table = _check(
             "Table of measurements",
             "Size, position, shape and grey values of each cell, as .csv.",
@@ -95,8 +100,10 @@ class ExportDialog(QDialog):
         )
         self.setMinimumWidth(360)
         # CONNECTIONS
+        self.all_images.toggled.connect(self._show_kinds)
         self.buttons.accepted.connect(self.accept)
         self.buttons.rejected.connect(self.reject)
+        self._show_kinds()
 
     def accept(self) -> None:
         """Begin to write, unless files are in the way that are to stay."""
@@ -104,7 +111,7 @@ class ExportDialog(QDialog):
         if not folder.is_dir():
             self.problem.tell(f"There is no folder {folder}.", "error")
             return
-        ids = self._image_ids if self.all_images.isChecked() else self._image_ids[:1]
+        ids = self._chosen()
         in_the_way = self._exporting.in_the_way(folder, ids)
         if in_the_way and not self._may_overwrite(in_the_way):
             return
@@ -115,10 +122,21 @@ class ExportDialog(QDialog):
             return
         super().accept()
 
+    def _chosen(self) -> tuple[str, ...]:
+        return self._image_ids if self.all_images.isChecked() else self._image_ids[:1]
+
+    def _show_kinds(self) -> None:
+        """Say what the masks are of; without cells there is no table."""
+        kinds = self._exporting.kinds(self._chosen())
+        self.masks.setToolTip("\n".join(_MASKS[kind] for kind in sorted(kinds)))
+        self.masks.setText("Masks of classes" if kinds == {"regions"} else "Masks")
+        # regions are no cells to be measured
+        self.table.setVisible(kinds != {"regions"})
+
     def _options(self) -> dict[str, Any]:
         return {
             "masks": self.masks.isChecked(),
-            "table": self.table.isChecked(),
+            "table": self.table.isChecked() and not self.table.isHidden(),
             "probabilities": self.probabilities.isChecked(),
             "format": self.format.currentData(),
         }

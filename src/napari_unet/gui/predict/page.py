@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QPushButton, QWidget
 
+from napari_unet.core.text import counted
 from napari_unet.gui.layouts import column
 from napari_unet.gui.predict.export_dialog import ExportDialog
 from napari_unet.gui.predict.model_chooser import ModelChooser, model_in
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 # Many things may change at once; the page is brought up to date once.
 _PAUSE_MS = 30
+_FIRST = "Predict this slice first."
+_REGIONS = "The model finds regions: they are shown as classes, there are no cells."
 
 
 class PredictPage(QWidget):
@@ -68,10 +71,10 @@ class PredictPage(QWidget):
         self._timer.setInterval(_PAUSE_MS)
         # LAYOUT
         self._results = QWidget()
+        self._of_cells = (Heading("Cells"), self.cells)
         inner = column(
             self._results,
-            Heading("Cells"),
-            self.cells,
+            *self._of_cells,
             self.count,
             Heading("Use as annotation"),
             ButtonRow(self.use_slice, self.use_cells),
@@ -94,6 +97,7 @@ class PredictPage(QWidget):
         self.export.clicked.connect(self._on_export)
         self._timer.timeout.connect(self._show)
         follow(self, self._picker.failed, self._on_problem)
+        follow(self, self._picker.stopped, self._on_other_tool)
         for signal in (
             self._control.changed,
             workspace.images.changed,
@@ -146,11 +150,19 @@ class PredictPage(QWidget):
         image = self._workspace.images.current
         predicted = image is not None and image.id in results
         number = self._control.cells_in_view()
-        cells = "" if number is None else f"{number} cells in this slice."
-        if number == 1:
-            cells = "1 cell in this slice."
-        self.count.tell(cells or "Cells appear here when a slice is predicted.")
-        why = "Predict this slice first."
+        card = self._workspace.models.card
+        kinds = {c.kind for c in card.classes} if card is not None else set()
+        only_regions = kinds == {"regions"}
+        for part in self._of_cells:
+            part.setVisible(not only_regions)
+        told, why = "Cells appear here when a slice is predicted.", _FIRST
+        if number is not None:
+            told = f"{counted(number, 'cell')} in this slice."
+        elif image is not None and predicted and not results[image.id].has_cells:
+            told, why = _REGIONS, _REGIONS
+        elif only_regions:
+            told, why = "", _REGIONS
+        self.count.tell(told)
         for button in (self.use_slice, self.use_cells):
             allow(button, bool(number), why)
         allow(self.export, predicted, "Predict an image first.")
@@ -167,13 +179,16 @@ class PredictPage(QWidget):
     def _on_pick(self, on: bool) -> None:
         self._picker.set_enabled(on)
 
+    def _on_other_tool(self) -> None:
+        self.use_cells.setChecked(False)
+
     def _on_taken(self, number: int) -> None:
         """Picking one by one is seen in the canvas and needs no message."""
         if self.use_cells.isChecked():
             return
         sentence = "The cells of this slice are annotated already."
         if number:
-            cells = "1 cell is" if number == 1 else f"{number} cells are"
+            cells = counted(number, "cell is", "cells are")
             sentence = f"{cells} annotation now: correct them and train again."
         self._workspace.message.emit("info", sentence)
 

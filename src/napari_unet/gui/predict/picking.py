@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,12 +12,19 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from napari.components import ViewerModel
+    from napari.layers import Layer
 
     from napari_unet.session.workspace import Workspace
 
 
+# Pixels of the screen that a hand moves the mouse in a click.
+_STILL = 4
+
+
 class CellPicker:
     """Takes the cells that are clicked on in the canvas; dragging still moves it.
+
+    While it does, all tools of the active layer rest, whichever layer that is.
 
     Parameters
     ----------
@@ -26,9 +34,13 @@ class CellPicker:
     taken = Signal(int)
     """So many cells became annotation."""
     failed = Signal(str)
+    stopped = Signal()
+    """Another tool was taken up, with which a click does something else."""
 
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
+        self._busy = False
+        self._followed: Layer | None = None
         self.enabled = False
 
     def set_enabled(self, enabled: bool) -> None:
@@ -37,11 +49,15 @@ class CellPicker:
             return
         self.enabled = enabled
         callbacks = self._workspace.viewer.mouse_drag_callbacks
+        active = self._workspace.viewer.layers.selection.events.active
         if enabled:
             callbacks.append(self._on_press)
-            self._rest_brush()
-        elif self._on_press in callbacks:
+            active.connect(self._on_active)
+            self._on_active()
+        else:
             callbacks.remove(self._on_press)
+            active.disconnect(self._on_active)
+            self._follow(None)
 
     def take_at(self, position: tuple[float, ...]) -> None:
         """Take the cell at a point of the world, if there is one."""
@@ -68,29 +84,59 @@ class CellPicker:
             return
         plane = results.plane("cells", t, z)
         try:
-            number = self._workspace.annotating.use_as_annotation(
-                image.id, plane, t, z, ids
-            )
+            with self._own_changes():
+                number = self._workspace.annotating.use_as_annotation(
+                    image.id, plane, t, z, ids
+                )
         except ValueError as error:
             self.failed.emit(str(error))
             return
+        annotation = self._workspace.images.annotation_layer(image.id)
+        if annotation is not None:
+            annotation.visible = True
         if ids is None:
             results.visibility.put_aside((t, z))
         self.taken.emit(number)
 
-    def _rest_brush(self) -> None:
+    @contextmanager
+    def _own_changes(self) -> Iterator[None]:
+        """A layer that is made or painted in takes up the brush: not while picking."""
+        self._busy = True
+        try:
+            yield
+        finally:
+            self._busy = False
+            if self.enabled:
+                self._rest()
+
+    def _rest(self) -> None:
         """A click must not paint as well."""
-        active = self._workspace.viewer.layers.selection.active
-        if active is not None:
-            active.mode = "pan_zoom"
+        if self._followed is not None:
+            self._followed.mode = "pan_zoom"
+
+    def _follow(self, layer: Layer | None) -> None:
+        if self._followed is not None:
+            self._followed.events.mode.disconnect(self._on_mode)
+        self._followed = layer
+        if layer is not None:
+            layer.events.mode.connect(self._on_mode)
+
+    def _on_active(self, _: Any = None) -> None:
+        self._follow(self._workspace.viewer.layers.selection.active)
+        self._rest()
+
+    def _on_mode(self, event: Any) -> None:
+        if not self._busy and event.source.mode != "pan_zoom":
+            self.stopped.emit()
 
     def _on_press(self, _viewer: ViewerModel, event: Any) -> Iterator[None]:
         if event.button != 1:
             return
+        position, start = event.position, np.array(event.pos)
         yield
         moved = False
         while event.type == "mouse_move":
-            moved = True
+            moved = moved or bool(np.abs(event.pos - start).max() > _STILL)
             yield
         if not moved:
-            self.take_at(event.position)
+            self.take_at(position)

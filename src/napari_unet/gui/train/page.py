@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QCheckBox, QPushButton, QWidget
 from napari_unet.gui.layouts import ButtonRow, column
 from napari_unet.gui.plot import LossPlot
 from napari_unet.gui.train.recipe_box import RecipeBox
-from napari_unet.gui.widgets import Heading, Hint, blocked, follow
+from napari_unet.gui.widgets import Heading, Hint, allow, blocked, follow
 
 if TYPE_CHECKING:
     from napari_unet.core.events import ModelSaved, Verdict
@@ -20,6 +20,8 @@ _PREVIEW = (
     "Predict the slice in view every few seconds while the network learns, and once "
     "more at the end. Deleting the preview layer switches it off, too."
 )
+
+_ANEW = "Start anew instead"
 
 
 class TrainPage(QWidget):
@@ -38,9 +40,11 @@ class TrainPage(QWidget):
         # WIDGETS
         self.recipe = RecipeBox(workspace)
         self.interrupted = Hint()
-        self.anew = QPushButton("Start anew instead")
+        self.go_on = QPushButton("Go on with it")
+        self.go_on.setToolTip("Go on with the interrupted training, on its images.")
+        self.anew = QPushButton(_ANEW)
         self.anew.setToolTip("Forget the interrupted training and its checkpoint.")
-        self._anew_row = ButtonRow(self.anew)
+        self._anew_row = ButtonRow(self.go_on, self.anew)
         self.summary = Hint()
         self.summary.setToolTip("Ticked images of the Annotate dock with annotation.")
         self.problem = Hint(level="warning")
@@ -74,6 +78,7 @@ class TrainPage(QWidget):
             self.preview,
         )
         # CONNECTIONS
+        self.go_on.clicked.connect(self._on_go_on)
         self.anew.clicked.connect(self._on_anew)
         self.preview.toggled.connect(self._on_preview)
         follow(self, self._training.changed, self._show_state)
@@ -87,10 +92,11 @@ class TrainPage(QWidget):
     def _show_state(self) -> None:
         training = self._training
         busy = training.state != "idle"
-        self.recipe.set_busy(busy)
+        self.recipe.show_lock()
         self._show_interrupted()
         summary = training.material.summary()
-        self.summary.tell(f"{summary}." if summary.images else "")
+        learnt = f"{summary}." if summary.images else ""
+        self.summary.tell("\n".join(filter(None, (learnt, summary.omission))))
         possible, reason = training.can_start
         if busy or possible:
             self.problem.tell("")
@@ -107,13 +113,22 @@ class TrainPage(QWidget):
     def _show_interrupted(self) -> None:
         record = self._training.interrupted
         self._anew_row.setVisible(record is not None)
-        self.interrupted.tell(
+        if record is None:
+            self.interrupted.tell("")
+            return
+        goes_on = self._training.goes_on
+        told = (
             f"The training of “{record.name}” was interrupted: press Train to go on "
             "with it."
-            if record is not None
-            else "",
-            "warning",
+            if goes_on
+            else f"The training of “{record.name}”, on other images, was interrupted. "
+            "Train begins a new one, on those that are ticked."
         )
+        self.interrupted.tell(told, "warning")
+        self.go_on.setVisible(not goes_on)
+        problem = self._training.problem_to_resume(record)
+        allow(self.go_on, not problem, problem)
+        self.anew.setText(_ANEW if goes_on else "Forget it")
 
     def _show_verdict(self, verdict: Verdict | None) -> None:
         saved = self._saved if self._training.state == "idle" else None
@@ -143,6 +158,9 @@ class TrainPage(QWidget):
         self._saved = saved
         self._workspace.models.select(saved.path)
         self._show_state()
+
+    def _on_go_on(self) -> None:
+        self._training.go_on()
 
     def _on_anew(self) -> None:
         self._training.forget_interrupted()

@@ -30,6 +30,7 @@ _START = {
 _USUAL_STEPS = 2000.0
 _UNITS = ("minutes", "steps")
 _NO_Z = "No image of the project has a z axis."
+_GOES_ON = "The interrupted training goes on as it began: start anew to change this."
 _BUSY = "It can be changed when the training has ended."
 
 
@@ -86,8 +87,9 @@ class RecipeBox(QWidget):
 
     def show_settings(self, _: object = None) -> None:
         """Show what the project says."""
-        settings = self._training.settings
+        settings = self._training.planned
         steps = settings.steps > 0
+        self._shown = settings
         self._usual[_UNITS[steps]] = settings.steps if steps else settings.minutes
         with blocked(self.preset, self.network, self.budget, self.unit, self.form):
             self.preset.setCurrentIndex(self.preset.findData(settings.preset))
@@ -115,11 +117,15 @@ class RecipeBox(QWidget):
                 index = self._offer(f"{chosen} (not found)", chosen, str(chosen))
             self.start.setCurrentIndex(index)
 
-    def set_busy(self, busy: bool) -> None:
-        """Let nothing be changed while a network is trained."""
+    def show_lock(self) -> None:
+        """Let nothing be changed that has no effect on what Train does."""
+        goes_on = self._training.goes_on
+        locked = goes_on or self._training.state != "idle"
+        if self._shown != self._training.planned:
+            self.show_settings()
         boxes = (self.start, self.preset, self.network, self.budget, self.unit)
         for box in (*boxes, self.form):
-            allow(box, not busy, _BUSY)
+            allow(box, not locked, _GOES_ON if goes_on else _BUSY)
 
     def _offer(self, text: str, data: str | None, tooltip: str) -> int:
         self.start.addItem(text, data)

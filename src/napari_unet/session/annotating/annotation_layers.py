@@ -119,7 +119,7 @@ class AnnotationLayers:
             **self._place_of(image),
         )
         if not image.annotated:
-            image = image.replace(annotated=True)
+            image = image.begun()
             self._store.update(self._store.project.with_image(image))
         stream = EditStream(layer, file, self._viewer)
         shown = self._shown[image_id] = _Shown(layer, stream)
@@ -196,8 +196,9 @@ class AnnotationLayers:
         def edited(edit: Edit) -> None:
             shown = self._shown.get(image_id)
             if shown is not None and shown.stream is stream:
-                if self._lacks_colours(shown, image_id, edit):
-                    self._colour(shown, self._store.project.image(image_id))
+                image = self._store.project.image(image_id)
+                if self._has_wrong_colours(shown, image, edit):
+                    self._colour(shown, image)
                 self.edited.emit(image_id, edit)
 
         stream.edited.connect(edited)
@@ -331,13 +332,24 @@ class AnnotationLayers:
             found.update(values_in(file.plane(t, z or 0)).tolist())
         return found
 
-    def _lacks_colours(self, shown: _Shown, image_id: str, edit: Edit) -> bool:
-        """Whether an edit brought ids that have no colour, or soon will."""
-        file = self._store.annotation(image_id)
-        if shown.listed is None:
-            return file.highest + _MARGIN > shown.prepared
-        values = values_in(file.plane(edit.t, edit.z)[edit.box])
-        return not shown.listed.issuperset(values.tolist())
+    def _has_wrong_colours(
+        self, shown: _Shown, image: ProjectImage, edit: Edit
+    ) -> bool:
+        """Whether an edit brought ids without a colour, or in that of another class.
+
+        The next ids are coloured as the active class, for which most of them are; but
+        cells that were split, taken over or written by a script may be of another.
+        """
+        file = self._store.annotation(image.id)
+        if shown.listed is None and file.highest + _MARGIN > shown.prepared:
+            return True
+        if shown.listed is None and shown.coloured == image.class_of:
+            return False
+        found = values_in(file.plane(edit.t, edit.z)[edit.box]).tolist()
+        if shown.listed is not None and not shown.listed.issuperset(found):
+            return True
+        of, coloured = image.class_of, shown.coloured
+        return any(coloured.get(i, 1) != of.get(i, 1) for i in found)
 
     def _describe(self, shown: _Shown, image: ProjectImage) -> None:
         """Keep the features table: an index and the class of each object."""

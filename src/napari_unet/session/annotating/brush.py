@@ -82,9 +82,11 @@ class Brush:
 
     @property
     def tool(self) -> Tool:
-        """What the next stroke does."""
+        """What the next stroke does; "other" also while another layer is active."""
         layer = self.layer
-        if layer is None or layer.mode not in (*_DRAWING, "erase"):
+        if layer is None or not self._images.is_active(layer):
+            return "other"
+        if layer.mode not in (*_DRAWING, "erase"):
             return "other"
         if layer.mode == "erase" or layer.selected_label == 0:
             return "erase"

@@ -13,6 +13,7 @@ from napari_unet.core.annotations import (
     FIRST_OBJECT,
     Annotation,
     ClassInfo,
+    cell_classes,
     with_background_ring,
 )
 from napari_unet.session.annotating.classes import check_number
@@ -216,7 +217,6 @@ class CellEdits:
 
     def _cell_class(self) -> int:
         """Return the active class, or the first of cells if that is of regions."""
-        kinds = [c.kind for c in self._store.project.classes]
-        if kinds[self._brush.active_class - 1] == "cells" or "cells" not in kinds:
-            return self._brush.active_class
-        return kinds.index("cells") + 1
+        cells = cell_classes(self._store.project.classes)
+        active = self._brush.active_class
+        return active if active in cells or not cells else cells[0]

@@ -14,7 +14,7 @@ from napari_unet.session.annotating.cell_edits import CellEdits
 from napari_unet.session.annotating.counting import Tallies
 from napari_unet.session.annotating.intake import Intake
 from napari_unet.session.images.visiting import go_to, neighbour
-from napari_unet.session.project.store import find_projects
+from napari_unet.session.project.store import find_projects, is_locked
 from napari_unet.session.relay import relay
 
 if TYPE_CHECKING:
@@ -101,6 +101,10 @@ class Annotating:
             self._tell_once,
         )
         return [f for f in found if f.folder != self._store.folder and f.slices > 0]
+
+    def is_open_elsewhere(self, offer: FoundProject) -> bool:
+        """Whether the project of an offer is still open in another window."""
+        return is_locked(offer.folder)
 
     def _tell_once(self, sentence: str) -> None:
         if sentence not in self._told:

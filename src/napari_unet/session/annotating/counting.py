@@ -9,15 +9,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 from psygnal import Signal
 
-from napari_unet.core.annotations import BACKGROUND, FIRST_OBJECT
+from napari_unet.core.annotations import BACKGROUND, FIRST_OBJECT, cell_classes
+from napari_unet.core.text import counted
 from napari_unet.session.annotating.label_range import values_in
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
     from psygnal import SignalInstance
 
+    from napari_unet.core.annotations import ClassInfo
     from napari_unet.session.annotating.edits import Edit
     from napari_unet.session.images.image_list import ImageList
     from napari_unet.session.project.store import ProjectStore
@@ -129,6 +131,31 @@ class Tallies:
     def _on_replaced(self, image_id: str) -> None:
         for key in [key for key in self._tallies if key[0] == image_id]:
             del self._tallies[key]
+
+
+def in_words(
+    ids: Iterable[int], class_of: Mapping[int, int], classes: Sequence[ClassInfo]
+) -> str:
+    """Say how many of some objects are cells, and which regions there are.
+
+    Parameters
+    ----------
+    ids : iterable of int
+    class_of : mapping of int to int
+        As in `core.annotations.Annotation`.
+    classes : sequence of ClassInfo
+
+    Returns
+    -------
+    str
+        Such as "3 cells, tissue".
+    """
+    cells = cell_classes(classes)
+    numbers = [class_of.get(i, 1) for i in ids]
+    count = sum(number in cells for number in numbers)
+    regions = [classes[n - 1].name for n in sorted({*numbers} - {*cells})]
+    told = [counted(count, "cell")] if count or not regions else []
+    return ", ".join([*told, *regions])
 
 
 def tally(plane: NDArray[np.int32]) -> Tally:

@@ -176,7 +176,7 @@ class Intake:
 
         All other annotated planes stay as they are.
         """
-        changed = image.replace(annotated=True, class_of={**image.class_of, **class_of})
+        changed = image.begun().replace(class_of={**image.class_of, **class_of})
         if image.annotated:
             file = self._store.annotation(image.id)
             planes = {

@@ -58,6 +58,7 @@ class ImageList:
     changed = Signal()
     """Images, their ticks, or the layers they are shown in."""
     current_changed = Signal()
+    """Another image or another layer is the current one."""
     place_changed = Signal()
     """The viewer's sliders moved."""
     attached = Signal(str)
@@ -201,6 +202,10 @@ class ImageList:
             if known in ids:
                 return self._store.project.image(known)
         return None
+
+    def is_active(self, layer: Layer) -> bool:
+        """Whether a layer is the one that napari's mouse and keys go to."""
+        return layer is self._viewer.layers.selection.active
 
     def set_current(self, id_: str) -> None:
         """Make an image the current one: it is seen, its annotation layer active."""
@@ -360,7 +365,7 @@ class ImageList:
         id_ = self.id_of(layer) if layer is not None else None
         if id_ is not None:
             self._last = id_
-            self.current_changed.emit()
+        self.current_changed.emit()
 
     def _on_step(self, event: Any) -> None:
         self.place_changed.emit()

@@ -12,6 +12,7 @@ from itertools import permutations
 from typing import TYPE_CHECKING, NamedTuple
 
 from napari_unet.core.image import AXES
+from napari_unet.core.text import counted
 from napari_unet.session.images import layers as roles
 
 if TYPE_CHECKING:
@@ -180,7 +181,7 @@ def in_words(
     for letter, (one, many) in _WORDS.items():
         number = channels if letter == "c" else size.get(letter, 0)
         if number > 1 or (letter in size and letter != "c"):
-            parts.append(f"{number} {one if number == 1 else many}")
+            parts.append(counted(number, one, many))
             if letter == "z" and spacing_um is not None:
                 apart = f"{spacing_um[0]:.3g} µm" if len(spacing_um) == 3 else ""
                 parts[-1] += f" {apart or 'an unknown distance'} apart"

@@ -88,9 +88,8 @@ class PredictionControl:
         self._remarked: set[str] = set()
         self._unsaved: float | None = None
         self.progress = 0.0
-        self.status = ""
-        """What goes on, or went on last, in a few words."""
-        self.segmenting = Segmenting(worker, store.project.segmentation)
+        self._status = ""
+        self.segmenting = Segmenting(worker, self._first_segmentation())
         self.made = ModelResults(viewer, images, scratch)
         self.exporting = Exporting(store, images, worker, self.made, self.segmenting)
         viewer.dims.events.current_step.connect(self._on_scrolled)
@@ -99,12 +98,17 @@ class PredictionControl:
         relay(self.segmenting.changed, self.changed)
         relay(self.segmenting.failed, self.message, "error")
         relay(self.exporting.message, self.message)
-        relay(self.exporting.changed, self.changed)
+        self.exporting.changed.connect(self._on_exporting)
 
     @property
     def running(self) -> bool:
         """Whether something is being predicted."""
         return self._current is not None
+
+    @property
+    def status(self) -> str:
+        """What goes on, or went on last, in a few words."""
+        return self._status if self.running else self.exporting.status or self._status
 
     @property
     def results(self) -> dict[str, ResultLayers]:
@@ -236,7 +240,7 @@ class PredictionControl:
             self._end("Done." if self._total else "Cancelled.")
             return
         wanted = self._current = self._orders.pop(0)
-        self.status = "Reading the image …"
+        self._status = "Reading the image …"
         self.changed.emit()
         # Grey values are normalised over the whole frame, so all of it is needed.
         frames = tuple((t, None) for t in dict.fromkeys(t for t, _ in wanted.places))
@@ -289,22 +293,24 @@ class PredictionControl:
         extra: tuple[What, ...] = ("entropy",) if entropy else ()
         results.show(*extra, gently=True)
         results.growing(wanted.places)
-        self.status = f"Predicting {stored.name} …"
+        self._status = f"Predicting {stored.name} …"
         self.changed.emit()
 
     def _on_event(self, results: ResultLayers, event: object) -> None:
         if isinstance(event, TileDone):
             results.tile_came((event.t, event.z), last=event.field_done)
-            if event.field_done:
+            if event.field_done and results.has_cells:
                 self.segmenting.predicted(results, (event.t, event.z))
             before = self._total - len(self._orders) - 1
             self.progress = (before + event.progress) / max(self._total, 1)
             self.progressed.emit(self.progress)
         elif isinstance(event, TileHalved):
-            self.status = "Memory is short: going on in smaller tiles …"
+            self._status = "Memory is short: going on in smaller tiles …"
             self.changed.emit()
         elif isinstance(event, PredictionFinished):
-            self.status = f"{event.seconds:.1f} s on {event.device}, {event.precision}."
+            self._status = (
+                f"{event.seconds:.1f} s on {event.device}, {event.precision}."
+            )
 
     def _on_ended(self, results: ResultLayers, cancelled: bool) -> None:
         self._grown(results)
@@ -330,14 +336,14 @@ class PredictionControl:
 
     def _skip(self, sentence: str) -> None:
         """Say why an image cannot be predicted, and go on with the next one."""
-        self.status = "Not done."
+        self._status = "Not done."
         self.message.emit("error", sentence)
         self._next()
 
     def _end(self, status: str) -> None:
         self._orders, self._current, self._handle = [], None, None
-        if not self.status.endswith(".") or status != "Done.":
-            self.status = status
+        if not self._status.endswith(".") or status != "Done.":
+            self._status = status
         self.changed.emit()
 
     def _on_model(self) -> None:
@@ -348,14 +354,35 @@ class PredictionControl:
         self._warm = None
         self.changed.emit()
 
+    def _on_exporting(self) -> None:
+        if self.exporting.running and not self.running:
+            # what was predicted before is no longer the last thing that went on
+            self._status = ""
+        self.changed.emit()
+
     def _on_scrolled(self) -> None:
         for results in self.results.values():
             results.visibility.look()
         self.segmenting.go_on()
         self.changed.emit()
 
+    def _first_segmentation(self) -> Segmentation:
+        """Return the settings of the model that is chosen to begin with.
+
+        Its card's, unless people changed them when they used it last.
+        """
+        project, card = self._store.project, self._models.card
+        tuned = project.tuned and self._models.selected == self._models.used_last
+        return project.segmentation if card is None or tuned else card.segmentation
+
     def _save_segmentation(self) -> None:
-        if self._unsaved is not None:
-            self._unsaved = None
-            project = self._store.project
-            self._store.update(project.replace(segmentation=self.segmentation))
+        if self._unsaved is None:
+            return
+        self._unsaved = None
+        card = self._models.card
+        tuned = card is not None and card.segmentation != self.segmentation
+        if tuned:
+            # they are those of this model: it is the one to be offered first
+            self._models.note_use()
+        changes = {"segmentation": self.segmentation, "tuned": tuned}
+        self._store.update(self._store.project.replace(**changes))

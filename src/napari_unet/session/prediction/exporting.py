@@ -11,12 +11,14 @@ from psygnal import Signal
 from napari_unet.core.annotations import ClassInfo
 from napari_unet.core.events import FilePredicted, FileWritten
 from napari_unet.core.jobs import ExportJob, PredictFolderJob
+from napari_unet.core.text import counted
 from napari_unet.session.prediction.folder_outcome import FolderOutcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
+    from napari_unet.core.annotations import ClassKind
     from napari_unet.core.messages import Failed
     from napari_unet.core.settings import Prediction, Segmentation
     from napari_unet.session.images.image_list import ImageList
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
     from napari_unet.session.worker.client import Handle, Worker
 
 Format = Literal["tif", "ome.tif", "zarr"]
+
+# What names of files say of what is in them.
+_WRITTEN = ("cells", "classes", "probabilities")
 
 # What no system allows in the name of a file.
 _FORBIDDEN = str.maketrans(dict.fromkeys('<>:"/\\|?*', "_"))
@@ -106,6 +111,13 @@ class Exporting:
         return bool(self._waiting or self._preparing or self._handles)
 
     @property
+    def status(self) -> str:
+        """What goes on, in a few words; empty if nothing does."""
+        if self._folder_job is not None:
+            return f"{self._folder_job.title.replace('Predict', 'Predicting', 1)} …"
+        return "Writing files …" if self.running else ""
+
+    @property
     def progress(self) -> float:
         """Share of the job that is done, 0 to 1."""
         return self._handles[0].progress if self._handles else 0.0
@@ -125,8 +137,13 @@ class Exporting:
             path
             for path in folder.iterdir()
             for name in names
-            if path.name.startswith((f"{name}_cells.", f"{name}_probabilities."))
+            if path.name.startswith(tuple(f"{name}_{what}." for what in _WRITTEN))
         )
+
+    def kinds(self, image_ids: Iterable[str]) -> set[ClassKind]:
+        """Return what was found in images: cells, regions or both."""
+        found = [r for i in image_ids if (r := self._made.latest.get(i)) is not None]
+        return {c.kind for results in found for c in results.classes}
 
     def export(
         self,
@@ -188,16 +205,24 @@ class Exporting:
         table: bool,
         maps: bool,
     ) -> ExportJob:
+        if not (masks or maps or results.has_cells):
+            raise ValueError(
+                f"{results.image.name} has regions but no cells, of which the table "
+                "would be: choose masks or probabilities."
+            )
+        cells = results.has_cells and (masks or table)
+        regions = results.has_regions and masks
         return ExportJob(
             folder=str(folder),
             name=self.name_of(results.image.id),
             image=self._images.stored(results.image.id),
-            cells=results.files["cells"] if masks or table else None,
+            cells=results.files["cells"] if cells else None,
             probabilities=results.files["probability"],
             classes=tuple(ClassInfo(name=c.name, kind=c.kind) for c in results.classes),
             masks=masks,
             table=table,
             maps=maps,
+            class_masks=results.files["classes"] if regions else None,
             format=format,
         )
 
@@ -342,7 +367,7 @@ class Exporting:
     def _tell(self, export: _Export) -> None:
         """Say what was written where, and what was not."""
         number = export.files
-        what = "1 file is" if number == 1 else f"{number} files are"
+        what = counted(number, "file is", "files are")
         end = " (cancelled)." if export.cancelled else "."
         sentence = f"{what} in {export.folder} now{end}"
         if export.problems:

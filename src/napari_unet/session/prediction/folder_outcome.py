@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from napari_unet.core.text import counted
+
 if TYPE_CHECKING:
     from napari_unet.core.events import FilePredicted
 
@@ -56,7 +58,7 @@ class FolderOutcome:
         ]
         told = ", ".join(f"{number} {what}" for number, what in counts if number)
         images = self.predicted + self.there + len(self.failures)
-        total = "1 image" if images == 1 else f"{images} images"
+        total = counted(images, "image")
         parts = [f"{total}: {told}." if told else f"{total}.", self.end or ""]
         parts.append(f"Results are in {self.target}." if images else "")
         return " ".join(part for part in parts if part)

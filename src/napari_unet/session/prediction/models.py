@@ -95,6 +95,11 @@ class ModelList:
         """Card of the chosen model."""
         return self._selected.card if self._selected else None
 
+    @property
+    def used_last(self) -> Path | None:
+        """File of the model that was used last; it may be gone."""
+        return next(iter(self._used()), None)
+
     def refresh(self) -> None:
         """Look at the folders again; files that did not change are not read again."""
         before = [e.path for e in self.entries]

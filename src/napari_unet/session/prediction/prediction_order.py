@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from napari_unet.core.rescaling import rescaling
+from napari_unet.core.text import counted
 
 if TYPE_CHECKING:
     from napari_unet.core.jobs import Place
@@ -111,8 +112,8 @@ def channel_objection(card: ModelCard, name: str, found: int) -> str:
     if needed == found:
         return ""
     return (
-        f"{card.name} was trained on images with {_channels(needed)}, "
-        f"{name} has {_channels(found)}: choose another model or image."
+        f"{card.name} was trained on images with {counted(needed, 'channel')}, "
+        f"{name} has {counted(found, 'channel')}: choose another model or image."
     )
 
 
@@ -144,10 +145,6 @@ def factors_for(card: ModelCard, image: ProjectImage) -> tuple[float, ...] | Non
     """Return by how much an image is resampled for a model, see `rescaling`."""
     ndim = card.architecture.ndim
     return rescaling(card.spacing_um, image.spacing_um, ndim, image.name)
-
-
-def _channels(n: int) -> str:
-    return f"{n} channel" if n == 1 else f"{n} channels"
 
 
 def _size(spacing: tuple[float, ...]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from napari_unet.core.annotations import cell_classes
 from napari_unet.core.image import Field, Image
 from napari_unet.session.images.layers import (
     METADATA_KEY,
@@ -72,6 +73,9 @@ class ResultLayers:
         Which of the two is shown.
     unexported : bool
         Whether tiles came that are in no file of the person's.
+    has_cells, has_regions : bool
+        Whether there are classes of cells, which become objects, and of regions, which
+        are seen and kept as classes.
     """
 
     def __init__(
@@ -88,6 +92,8 @@ class ResultLayers:
     ) -> None:
         self.image, self.classes, self.run = image, classes, run
         self.axes = "c" + image.annotation_axes
+        self.has_cells = bool(cell_classes(classes))
+        self.has_regions = len(cell_classes(classes)) < len(classes)
         self._viewer = viewer
         self.unexported = False
         self._preview = preview
@@ -165,7 +171,10 @@ class ResultLayers:
     def tile_came(self, place: Place, *, last: bool) -> None:
         """A tile of a plane or volume is in the arrays: it is drawn before long."""
         self.unexported = True
-        self.visibility.tile(place, last=last)
+        if last and not self.has_cells:
+            self.visibility.found(place)
+        else:
+            self.visibility.tile(place, last=last)
         for what in _OF_A_TILE:
             self.refresh(*place, what)
 

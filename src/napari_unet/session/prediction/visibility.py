@@ -1,4 +1,7 @@
-"""Classes while tiles stream in, cells once they are found: which layer is shown."""
+"""Classes while tiles stream in, cells once they are found: which layer is shown.
+
+Regions are no cells: where a model finds any, its classes go on being shown.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ _MOMENT_S = 0.5
 
 
 class ClassesOrCells:
-    """Shows one of two layers, unless people chose themselves.
+    """Shows one of two layers, or both, unless people chose themselves.
 
     Parameters
     ----------
@@ -47,7 +50,7 @@ class ClassesOrCells:
         self.look()
 
     def found(self, place: Place) -> None:
-        """The cells of a plane or volume are there."""
+        """The cells of a plane or volume are there, or all that there will be."""
         self._from.pop(place, None)
         self._aside.discard(place)
         self._found.add(place)
@@ -74,7 +77,7 @@ class ClassesOrCells:
         elif either & self._aside:
             self._show(classes=False, cells=False)
         elif either & self._found:
-            self._show(classes=False, cells=True)
+            self._show(classes=self._results.has_regions, cells=True)
 
     def _show(self, classes: bool, cells: bool) -> None:
         wanted: dict[Literal["classes", "cells"], bool] = {

@@ -138,6 +138,10 @@ class ProjectImage(Settings):
         """Shape of the annotation."""
         return tuple(n for n, a in zip(self.shape, self.axes, strict=True) if a != "c")
 
+    def begun(self) -> ProjectImage:
+        """Return it with an annotation; with the first one it is to be learnt from."""
+        return self if self.annotated else self.replace(annotated=True, ticked=True)
+
 
 class Project(Settings):
     """Everything that is kept of the work on some images, but for arrays."""
@@ -149,6 +153,11 @@ class Project(Settings):
     classes: tuple[ProjectClass, ...] = (ProjectClass(),)
     training: Training = Training()
     segmentation: Segmentation = Segmentation()
+    tuned: bool = Field(
+        False,
+        description="Whether people changed the segmentation from that of the model "
+        "used last.",
+    )
     overlay: BorderWeights = BorderWeights()
     start: str | None = Field(None, description="Model file that training starts from.")
     models: tuple[str, ...] = Field((), description="Model files used, latest first.")

@@ -139,8 +139,14 @@ def find_projects(
     return sorted(found, key=lambda project: project.modified, reverse=True)
 
 
-def lock(folder: Path) -> FileLock:
+def lock(folder: Path, wait: float = _LOCK_WAIT_S) -> FileLock:
     """Lock a project against a second napari; the lock ends with this process.
+
+    Parameters
+    ----------
+    folder : Path
+    wait : float
+        Seconds for which it may be locked.
 
     Raises
     ------
@@ -150,7 +156,7 @@ def lock(folder: Path) -> FileLock:
         Something else than a file has the lock's name, such as a link.
     """
     inside(folder, _LOCK_NAME)
-    held = FileLock(folder / _LOCK_NAME, timeout=_LOCK_WAIT_S, poll_interval=0.05)
+    held = FileLock(folder / _LOCK_NAME, timeout=wait, poll_interval=0.05)
     try:
         # Some network drives know no locks: better to work there without.
         with suppress(NotImplementedError):
@@ -160,6 +166,18 @@ def lock(folder: Path) -> FileLock:
             f"{folder}: the project is open in another napari window."
         ) from None
     return held
+
+
+def is_locked(folder: Path) -> bool:
+    """Whether a project is open elsewhere; a glance, without waiting."""
+    try:
+        lock(folder, wait=0).release()
+    except ProjectLockedError:
+        return True
+    except (OSError, ValueError):
+        # it is gone, or cannot be opened: who opens it is told why
+        return False
+    return False
 
 
 def _look_into(folder: Path, fingerprint: str) -> FoundProject | None:
@@ -179,14 +197,6 @@ def _block(along: float, size: int) -> slice:
     return slice(start, min(start + _SAMPLE, size))
 
 
-def _is_locked(folder: Path) -> bool:
-    try:
-        lock(folder).release()
-    except ProjectLockedError:
-        return True
-    return False
-
-
 def _describe(
     folder: Path, kept: ProjectFile, image: ProjectImage, work: tuple[int, int]
 ) -> FoundProject:
@@ -199,7 +209,7 @@ def _describe(
         image.id,
         datetime.fromtimestamp(latest).astimezone(),
         *work,
-        locked=_is_locked(folder),
+        locked=is_locked(folder),
     )
 
 

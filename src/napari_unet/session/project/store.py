@@ -30,6 +30,7 @@ from napari_unet.session.project.recovery import (
     default_root,
     find_projects,
     fingerprint,
+    is_locked,
     lock,
 )
 from napari_unet.session.project.saved_folder import (
@@ -217,7 +218,7 @@ class ProjectStore:
             if self._steps.concern(image_id):
                 file.touched = {}
             # The record has to know the file before anything is painted.
-            self._project = self._project.with_image(image.replace(annotated=True))
+            self._project = self._project.with_image(image.begun())
             self._saving.record_changed(soon=True)
             self.changed.emit(self._project)
         return file
@@ -253,7 +254,7 @@ class ProjectStore:
             The disk is full; nothing is changed.
         """
         after = project or self._project
-        after = after.with_image(after.image(image_id).replace(annotated=True))
+        after = after.with_image(after.image(image_id).begun())
         new = self._annotations.prepare(self._project.image(image_id), planes)
         self._replace(image_id, new, what, after)
 
@@ -373,4 +374,5 @@ __all__ = [
     "default_root",
     "find_projects",
     "fingerprint",
+    "is_locked",
 ]

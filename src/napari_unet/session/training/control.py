@@ -112,10 +112,7 @@ class TrainingControl(TrainingPlan, SittingView):
         """Whether training can start, and if not, why and what to do."""
         if self.state != "idle":
             return False, "A network is being trained."
-        if self._record is not None:
-            problem = self.problem_to_resume(self._record)
-        else:
-            problem = self.problem()
+        problem = self._problem_of(self._next)
         return not problem, problem
 
     @property
@@ -131,24 +128,59 @@ class TrainingControl(TrainingPlan, SittingView):
         """What is known of the run that can go on."""
         return self._record if self.resumable else None
 
+    @property
+    def goes_on(self) -> bool:
+        """Whether `start` goes on with the interrupted run, with its own settings.
+
+        Not if other images are ticked: then it begins a new one.
+        """
+        return self._next is not None and self.resumable is not None
+
+    @property
+    def planned(self) -> Training:
+        """Settings of the run that `start` begins or goes on with."""
+        record = self._next
+        return record.settings if record is not None and self.goes_on else self.settings
+
+    @property
+    def _next(self) -> RunRecord | None:
+        """The run that did not come to its end, if it is of the ticked images."""
+        record = self._record
+        if record is None or not self.is_of_these_images(record):
+            return None
+        return record
+
+    def _problem_of(self, record: RunRecord | None) -> str:
+        return self.problem() if record is None else self.problem_to_resume(record)
+
     def forget_interrupted(self) -> None:
         """Do not go on with the interrupted run; the next one is new."""
         if self._record is not None and self.state == "idle":
             self._discard(self._record)
-            self._record = None
+            # one that was interrupted before it is offered again
+            self._record = RunRecord.read(
+                self._store.run_folder, lambda told: self.message.emit("warning", told)
+            )
             self.changed.emit()
 
     def start(self) -> None:
-        """Train, or go on with the run that was interrupted."""
+        """Train, or go on with the run that was interrupted on the ticked images."""
+        self._start(self._next)
+
+    def go_on(self) -> None:
+        """Go on with the run that was interrupted, whichever images are ticked."""
+        self._start(self.interrupted)
+
+    def _start(self, before: RunRecord | None) -> None:
         if self.state != "idle":
             return
         self.material.count_all(_COUNTING)
-        possible, problem = self.can_start
-        if not possible:
+        problem = self._problem_of(before)
+        if problem:
             self.message.emit("warning", problem)
             return
-        resume = self.resumable is not None
-        record = self._record or self.record()
+        resume = before is not None and self.resumable is not None
+        record = before or self.record()
         sitting = Sitting(
             record, self._images, self.material, self._store.project, resume=resume
         )
@@ -248,6 +280,8 @@ class TrainingControl(TrainingPlan, SittingView):
             self.curve_changed.emit()
         elif isinstance(event, events.TrainingStarted) and self.state == "starting":
             self._enter("training")
+        elif isinstance(event, events.Judging):
+            self._tell()
 
     def _follow_with_preview(self, sitting: Sitting) -> None:
         project, record = self._store.project, sitting.record

@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING
 
 from psygnal import Signal
 
-from napari_unet.session.annotating.counting import Tally
+from napari_unet.core.annotations import cell_classes
+from napari_unet.core.text import counted
+from napari_unet.session.annotating.counting import Tally, in_words
 from napari_unet.session.relay import relay
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Literal
 
     from napari_unet.core.jobs import Place
@@ -18,6 +21,9 @@ if TYPE_CHECKING:
     from napari_unet.session.images.image_list import ImageList
     from napari_unet.session.project.record import ProjectImage
     from napari_unet.session.project.store import ProjectStore
+
+# Of the images that are left out; there may be hundreds.
+_NAMED = 3
 
 _EMPTY = "Paint a few cells and some background in the Annotate dock, then press Train."
 
@@ -29,31 +35,45 @@ class Summary:
     Attributes
     ----------
     images, slices, cells : int
-        Slices with annotation; objects of all classes.
+        Slices with annotation; objects of classes of cells.
+    objects : str
+        The cells, and the regions that there are, in words.
     background : int
         Slices with background.
     classes : frozenset of int
         Class numbers that are annotated, 0 for background.
     complete : bool
         Whether all planes were counted.
+    left_out : tuple of str
+        Images that are annotated but not learnt from, each with the reason.
     """
 
     images: int = 0
     slices: int = 0
     cells: int = 0
+    objects: str = "0 cells"
     background: int = 0
     classes: frozenset[int] = frozenset()
     complete: bool = True
+    left_out: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         if not self.images:
             return "nothing annotated"
-        slices, images = _count(self.slices, "slice"), _count(self.images, "image")
-        cells = _count(self.cells, "cell")
+        slices, images = counted(self.slices, "slice"), counted(self.images, "image")
         background = "no background"
         if self.background:
-            background = f"background in {_count(self.background, 'slice')}"
-        return f"{slices} of {images}: {cells}, {background}"
+            background = f"background in {counted(self.background, 'slice')}"
+        return f"{slices} of {images}: {self.objects}, {background}"
+
+    @property
+    def omission(self) -> str:
+        """What is not learnt from, in a sentence; empty if nothing is left out."""
+        if not self.left_out:
+            return ""
+        more = len(self.left_out) - _NAMED
+        others = f" and {more} more" if more > 0 else ""
+        return f"Not learnt from: {', '.join(self.left_out[:_NAMED])}{others}."
 
 
 class Material:
@@ -141,8 +161,9 @@ class Material:
         return self._one_class(self.summary())
 
     def _summed_up(self) -> Summary:
-        slices = cells = background = 0
-        classes: set[int] = set()
+        slices = background = 0
+        # numbered through all images: class numbers by objects
+        every: list[int] = []
         complete = True
         images = self.chosen()
         for image in images:
@@ -156,18 +177,38 @@ class Material:
                 slices += 1
                 background += tally.background or (t, z) in finished
                 objects.update((t, i) for i in tally.ids)
-            cells += len(objects)
-            classes |= {image.class_of.get(i, 1) for _, i in objects}
-        if background:
-            classes.add(0)
+            every += [image.class_of.get(i, 1) for _, i in objects]
+        infos, class_of = self._store.project.classes, dict(enumerate(every))
+        cells = sum(number in cell_classes(infos) for number in every)
+        classes = {*every, 0} if background else {*every}
+        left_out = tuple(self._left_out(images))
         return Summary(
-            len(images), slices, cells, background, frozenset(classes), complete
+            len(images),
+            slices,
+            cells,
+            in_words(class_of, class_of, infos),
+            background,
+            frozenset(classes),
+            complete,
+            left_out,
         )
+
+    def _left_out(self, chosen: tuple[ProjectImage, ...]) -> Iterator[str]:
+        """Name the images that have annotation and are not chosen."""
+        for image in self._store.project.images:
+            if image not in chosen and self._places(image):
+                yield f"{image.name} ({'closed' if image.ticked else 'not ticked'})"
 
     def _why_none(self, ticked: list[ProjectImage]) -> str:
         for image in ticked:
             if image.annotated and not self._images.layers(image.id):
                 return f"Open {image.name} again: its layer is not in the viewer."
+        for image in self._store.project.images:
+            if self._places(image):
+                return (
+                    f"{image.name} is annotated, but not ticked: tick it in the "
+                    "Annotate dock to train on it."
+                )
         return _EMPTY
 
     def _one_class(self, summary: Summary) -> str:
@@ -195,7 +236,3 @@ class Material:
     def _forget(self) -> None:
         """Sum up anew when asked."""
         self._cached = None
-
-
-def _count(number: int, word: str) -> str:
-    return f"{number} {word}" if number == 1 else f"{number} {word}s"

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-_FILE = "run.json"
+_FILE, _ASIDE = "run.json", ".run.json"
 _CHECKPOINT_SUFFIX = f".checkpoint{SUFFIX}"
 _SMALLEST_PATCH = 4
 # In characters of up to four bytes: with all suffixes a disk has to hold it.
@@ -60,13 +60,23 @@ class RunRecord(Settings):
     ) -> RunRecord | None:
         """Read the run that was interrupted; None if none was, or it cannot go on.
 
+        The last one, if several were.
+
         Parameters
         ----------
         folder : Path
         tell : callable
             Takes a sentence if there is a record that cannot be read.
         """
-        path = folder / _FILE
+        aside = [path for path in folder.glob(f"*{_ASIDE}") if path.is_file()]
+        aside.sort(key=lambda path: path.stat().st_mtime, reverse=True)
+        found = (cls._read(path, folder, tell) for path in (folder / _FILE, *aside))
+        return next((record for record in found if record is not None), None)
+
+    @classmethod
+    def _read(
+        cls, path: Path, folder: Path, tell: Callable[[str], None]
+    ) -> RunRecord | None:
         try:
             record = cls.model_validate(read_json(path))
             inside(folder, record.checkpoint(folder).name)
@@ -81,15 +91,24 @@ class RunRecord(Settings):
         return record if record.checkpoint(folder).is_file() else None
 
     def write(self, folder: Path) -> None:
-        """Write it down in the folder of the runs."""
+        """Write it down in the folder of the runs.
+
+        The record of another run that was interrupted is put aside, not lost.
+        """
         private_folder(folder)
+        other = self._read(folder / _FILE, folder, _log.warning)
+        if other is not None and other.name != self.name:
+            (folder / _FILE).replace(folder / f"{other.name}{_ASIDE}")
         with atomic(folder / _FILE) as temporary:
             temporary.write_text(self.model_dump_json(indent=1), encoding="utf-8")
             temporary.chmod(0o600)
 
     def remove(self, folder: Path) -> None:
         """Forget it: the run came to its end, or is not to go on."""
-        (folder / _FILE).unlink(missing_ok=True)
+        other = self._read(folder / _FILE, folder, _log.warning)
+        if other is None or other.name == self.name:
+            (folder / _FILE).unlink(missing_ok=True)
+        (folder / f"{self.name}{_ASIDE}").unlink(missing_ok=True)
         self.checkpoint(folder).unlink(missing_ok=True)
 
     def output(self, folder: Path) -> Path:

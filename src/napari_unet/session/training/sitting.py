@@ -70,6 +70,7 @@ class Sitting:
         self.step = 0
         self.progress = 0.0
         self.seconds_left: float | None = None
+        self.judging = False
         self.corrections = Corrections(
             images, record.images, record.settings.ndim, self._correct
         )
@@ -166,6 +167,8 @@ class Sitting:
             self.progress, self.seconds_left = event.progress, event.seconds_left
             self.curve.add(event.step, monotonic() - self._began, event.loss)
             self.corrections.look()
+        elif isinstance(event, events.Judging):
+            self.judging, self.progress, self.seconds_left = True, 1.0, None
         elif isinstance(event, events.ValidationDone):
             self.curve.add_score(event.step, event.score.iou, event.score.loss)
         elif isinstance(event, events.TrainingStarted):
@@ -266,6 +269,11 @@ class SittingView:
     def seconds_left(self) -> float | None:
         """Estimate; None where there is none yet."""
         return self._sitting.seconds_left if self._sitting else None
+
+    @property
+    def judging(self) -> bool:
+        """Whether all steps are done, and the model is judged and saved."""
+        return self._sitting is not None and self._sitting.judging
 
     @property
     def validation(self) -> str:

@@ -90,6 +90,10 @@ class TrainingPlan:
             self._checked = (start, ndim), problem_of_start(start, ndim)
         return self.material.problem(ndim) or self._checked[1]
 
+    def is_of_these_images(self, record: RunRecord) -> bool:
+        """Whether a run learns from just the images that a new one would."""
+        return {image.id for image in self.material.chosen()} == set(record.images)
+
     def problem_to_resume(self, record: RunRecord) -> str:
         """Return why an interrupted run cannot go on; empty if it can."""
         project = self._store.project
