@@ -1,13 +1,25 @@
-"""A machine whose speed the test decides."""
+"""A machine whose speed the test decides, and signals that reach the tests."""
 
 from __future__ import annotations
 
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
     from napari_unet.engine.sampling import Batch
+
+
+# In the background of a shell, and under nohup, some are ignored, and what the tests
+# start would ignore them too.
+for _name, _usual in (
+    ("SIGINT", signal.default_int_handler),
+    ("SIGTERM", signal.SIG_DFL),
+    ("SIGHUP", signal.SIG_DFL),
+):
+    if hasattr(signal, _name):
+        signal.signal(getattr(signal, _name), _usual)
 
 
 class Machine:

@@ -276,11 +276,14 @@ def test_a_training_that_is_asked_to_end_goes_on_later(
         stderr=subprocess.PIPE,
         text=True,
     )
-    for line in _lines(process):
-        if line.startswith("step"):
-            break
-    process.send_signal(number)
-    _, told = process.communicate(timeout=DEADLINE)
+    try:
+        for line in _lines(process):
+            if line.startswith("step"):
+                break
+        process.send_signal(number)
+        _, told = process.communicate(timeout=DEADLINE)
+    finally:
+        process.kill()
     assert process.returncode == 128 + number, told
     assert "Traceback" not in told
     checkpoint = tmp_path / "m.checkpoint.safetensors"

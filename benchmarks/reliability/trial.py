@@ -36,6 +36,8 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 MOUNTS, PROCESSES = 0x00020000, 0x20000000
 
 # A step looks some seven times: between two checkpoints are 500 looks, 70 steps.
+# How the command line tells an error that nobody thought of.
+_UNFORESEEN = "this should not happen"
 _LOOK_S = 0.04
 _SUFFIXES = (".safetensors", ".checkpoint.safetensors")
 _CHANGES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate"}
@@ -127,7 +129,7 @@ class Trial:
         told = ended.words.strip().splitlines() or [""]
         if ended.timed_out:
             self.fault("hang", f"not over in {ended.seconds:.0f} s: {told[-1]}")
-        elif "Traceback (most recent" in ended.words:
+        elif "Traceback (most recent" in ended.words or _UNFORESEEN in ended.words:
             self.fault("traceback", _where(told))
         elif ended.code < 0:
             self.fault("signal", f"ended by signal {-ended.code}: {_where(told)}")
