@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from conftest import Pump
     from napari.layers import Layer
 
+    from conftest import Pump
     from napari_unet.session.project.record import ProjectImage
 
 HALF = {"PhysicalSizeX": 0.5, "PhysicalSizeY": 0.5}
