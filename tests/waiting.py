@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 # Seconds. No test is to depend on anything shorter.
-DEADLINE = 240.0
+DEADLINE = 600.0
 
 
 def until(

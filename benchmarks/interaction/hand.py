@@ -21,7 +21,7 @@ _NO_KEYS = Qt.KeyboardModifier.NoModifier
 _TRIES = 10
 _MENU_S = 0.5
 # No fault of a machine that is busy.
-_PATIENCE_S = 240.0
+_PATIENCE_S = 600.0
 
 
 class Hand:
