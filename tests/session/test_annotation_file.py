@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from napari_unet.session.project.annotation_file import AnnotationFile
-from napari_unet.session.project.places_log import HIGHEST_ID, read_places
+from napari_unet.session.project.places_log import HIGHEST_ID, PlacesLog, read_places
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -63,6 +63,22 @@ def test_axes_may_be_in_any_order(tmp_path: Path) -> None:
     file.write(0, 1, BOX, VALUES)
     np.testing.assert_array_equal(file.array[2:5, 1, 1:3], VALUES.T)
     np.testing.assert_array_equal(file.plane(0, 1)[BOX], VALUES)
+
+
+def test_on_a_full_disk_looking_at_the_planes_does_not_fail(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = AnnotationFile(tmp_path / "a.raw", "zyx", (3, 4, 6))
+    file.write(0, 2, BOX, VALUES)
+    file.write(0, 2, BOX, np.zeros_like(VALUES))
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PlacesLog, "_append", full)
+        assert file.places == ((0, 2),)
+    assert file.places == ()
 
 
 def test_a_plane_in_which_all_was_erased_is_no_place(tmp_path: Path) -> None:

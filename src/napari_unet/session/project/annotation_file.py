@@ -255,10 +255,13 @@ class AnnotationFile:
 
     def _settle(self) -> None:
         """Find the planes in which everything was erased."""
-        for t, z in self._doubtful:
+        for t, z in tuple(self._doubtful):
             if not self.plane(t, z).any():
-                self._log.discard((t, z))
-        self._doubtful.clear()
+                try:
+                    self._log.discard((t, z))
+                except OSError:
+                    continue  # who looks must not fail: it is noted when there is room
+            self._doubtful.discard((t, z))
 
     def _write_large(
         self, t: int, z: int, box: tuple[slice, slice], values: NDArray[Any]

@@ -57,10 +57,10 @@ class PlacesLog:
             self.places.add(plane)
 
     def discard(self, plane: Plane) -> None:
-        """Note that nothing is left in a plane."""
+        """Note that nothing is left in a plane; OSError if the disk is full."""
         if plane in self.places:
-            self.places.discard(plane)
             self._append(f"- {plane[0]} {plane[1]}")
+            self.places.discard(plane)
 
     def raise_highest(self, value: int) -> None:
         """Note that ids up to this one have been in use."""
