@@ -1,7 +1,7 @@
 """Starter models under each rule for grey values: `python -m benchmarks.normalisation`.
 
 Judged by the development and the tested part of each set that `benchmarks.accuracy`
-has a starter model for. Weights are the same, only the rule of the card differs.
+has a pretrained model for. Weights are the same, only the rule of the card differs.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ import numpy as np
 
 from benchmarks.accuracy.tasks import TASKS
 from benchmarks.accuracy.trial import trial
-from napari_unet.core.image import Image
-from napari_unet.core.instances import segment_image
+from napari_unet.core.cells.instances import segment_image
+from napari_unet.core.images.image import Image
+from napari_unet.core.images.normalisation import Normalisation
 from napari_unet.core.metrics.objects import average_precision
-from napari_unet.core.normalisation import Normalisation
-from napari_unet.engine.inference import predict
+from napari_unet.engine.inference.overlap_tile import predict
 from napari_unet.io.images import read_image
 from napari_unet.io.model_file import load_model
-from napari_unet.io.starters import starter
+from napari_unet.io.pretrained import pretrained_model
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -41,7 +41,7 @@ def main() -> None:
     print("| set | rule | AP@0.5 | AP@0.5:0.95 | same cells as by `frame` |")
     print("|---|---|--:|--:|--:|")
     for name, kind in _SETS.items():
-        model = load_model(starter(kind))
+        model = load_model(pretrained_model(kind))
         for part, task in (("development", trial(name, data)), ("tested", TASKS[name])):
             images = [read_image(data / task.folder / s.image) for s in task.tested]
             truths = [

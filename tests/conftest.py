@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from napari_unet.engine.sampling import Batch
+    from napari_unet.engine.training.sampling import Batch
 
 
 # In the background of a shell, and under nohup, some are ignored, and what the tests
@@ -40,8 +40,8 @@ class Machine:
 
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
-    from napari_unet.engine import clock
-    from napari_unet.engine.sampling import Sampler
+    from napari_unet.engine.training import stopwatch as clock
+    from napari_unet.engine.training.sampling import Sampler
 
     machine = Machine()
     draw = Sampler.draw

@@ -6,11 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_unet.core.annotations import ClassInfo
+from napari_unet.core.annotation.annotations import ClassInfo
+from napari_unet.core.images.array_reference import (
+    AnnotationReference,
+    ArrayReference,
+    ImageReference,
+)
 from napari_unet.core.jobs import PredictJob, TrainJob
-from napari_unet.core.recipe import Training
 from napari_unet.core.settings import Prediction
-from napari_unet.core.stored import Stored, StoredAnnotation, StoredImage
+from napari_unet.core.training.training_settings import Training
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,21 +44,23 @@ def discs(seed: int = 0, size: int = 96) -> tuple[np.ndarray, np.ndarray]:
     return image.astype(np.float32), labels
 
 
-def stored(folder: Path, name: str, array: np.ndarray) -> Stored:
+def stored(folder: Path, name: str, array: np.ndarray) -> ArrayReference:
     """An array in a raw file."""
-    made = Stored.create(folder / f"{name}.raw", array.shape, array.dtype.str)
+    made = ArrayReference.create(folder / f"{name}.raw", array.shape, array.dtype.str)
     made.open(writable=True)[...] = array
     return made
 
 
 def stored_image(
     folder: Path, array: np.ndarray, axes: str, name: str = "image"
-) -> StoredImage:
-    return StoredImage((stored(folder, name, array),), axes, None, name)
+) -> ImageReference:
+    return ImageReference((stored(folder, name, array),), axes, None, name)
 
 
-def stored_annotation(folder: Path, labels: np.ndarray, axes: str) -> StoredAnnotation:
-    return StoredAnnotation(
+def stored_annotation(
+    folder: Path, labels: np.ndarray, axes: str
+) -> AnnotationReference:
+    return AnnotationReference(
         stored(folder, "annotation", labels), axes, (ClassInfo(),), {}
     )
 
@@ -80,7 +86,7 @@ def train_job(
 
 
 def predict_job(
-    folder: Path, model: str, image: StoredImage, classes: int = 2, **rest: Any
+    folder: Path, model: str, image: ImageReference, classes: int = 2, **rest: Any
 ) -> PredictJob:
     """Predict into new arrays of the folder."""
     folder.mkdir(exist_ok=True)
@@ -90,9 +96,11 @@ def predict_job(
     given: dict[str, Any] = {
         "model": model,
         "image": image,
-        "probabilities": Stored.create(folder / "p.raw", (classes, *shape), "float32"),
-        "classes": Stored.create(folder / "c.raw", shape, "uint8"),
-        "entropy": Stored.create(folder / "e.raw", shape, "float32"),
+        "probabilities": ArrayReference.create(
+            folder / "p.raw", (classes, *shape), "float32"
+        ),
+        "classes": ArrayReference.create(folder / "c.raw", shape, "uint8"),
+        "entropy": ArrayReference.create(folder / "e.raw", shape, "float32"),
         "settings": CPU,
     }
     return PredictJob(**(given | rest))

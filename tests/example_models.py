@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import torch
 
-from napari_unet.core.annotations import ClassInfo
-from napari_unet.core.architecture import Architecture, u_shape
+from napari_unet.core.annotation.annotations import ClassInfo
 from napari_unet.core.model import Model, ModelCard
-from napari_unet.core.recipe import Training
-from napari_unet.engine.network import to_arrays
-from napari_unet.engine.unet import UNet
+from napari_unet.core.network.architecture import Architecture, u_shape
+from napari_unet.core.training.training_settings import Training
+from napari_unet.engine.network.network import to_arrays
+from napari_unet.engine.network.unet import UNet
 
 
 def random_model(table: Architecture, seed: int = 0) -> Model:

@@ -25,7 +25,7 @@ from benchmarks.interaction.__main__ import report as interaction_report
 from napari_unet.cli.pairing import pair_files
 from napari_unet.io import samples
 from napari_unet.io.model_file import read_card
-from napari_unet.io.starters import starter
+from napari_unet.io.pretrained import pretrained_model
 
 ROOT = Path(__file__).parents[1]
 DATA = ROOT.parent / "shared" / "data"
@@ -212,7 +212,11 @@ def test_the_command_line_understands_what_it_is_given(task: Task) -> None:
     folder = Path("out") / task.name / "minutes0.2-seed3"
     assert (train.minutes, train.seed, train.kind) == (0.2, 3, task.labels)
     trained = Path("out") / (task.trained or task.name) / "minutes0.2-seed3"
-    own = starter(task.starter) if task.starter else trained / "model.safetensors"
+    own = (
+        pretrained_model(task.starter)
+        if task.starter
+        else trained / "model.safetensors"
+    )
     assert predict.model == own
     if task.starter:
         return
@@ -379,7 +383,7 @@ def test_the_committed_page_is_the_one_the_committed_results_give(
     "task", [t for t in TASKS.values() if t.starter], ids=lambda task: task.name
 )
 def test_a_starter_model_has_learnt_nothing_that_is_tested(task: Task) -> None:
-    card = read_card(starter(task.starter or ""))
+    card = read_card(pretrained_model(task.starter or ""))
     learnt = {record.name.removesuffix(".tif") for record in card.images}
     assert learnt
     assert not learnt & {sample.name for sample in task.tested}

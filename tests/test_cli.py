@@ -341,7 +341,7 @@ def test_an_error_of_a_running_training_tells_what_is_kept(
     monkeypatch: pytest.MonkeyPatch,
     error: type[Exception],
 ) -> None:
-    from napari_unet.engine.sampling import Sampler
+    from napari_unet.engine.training.sampling import Sampler
 
     draw = Sampler.draw
 

@@ -17,7 +17,7 @@ from napari_unet.io.provenance import Provenance
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from napari_unet.core.annotations import Kind
+    from napari_unet.core.annotation.annotations import Kind
 
 # Six cells of 4 x 4 in two rows, four pixels apart.
 CELLS = np.zeros((20, 28), np.uint16)

@@ -15,8 +15,8 @@ from napari_unet.cli.main import main
 from napari_unet.io.export import write_labels
 from napari_unet.io.images import read_image
 from napari_unet.io.model_file import check_replaceable, read_card
+from napari_unet.io.pretrained import model_path
 from napari_unet.io.provenance import read_provenance
-from napari_unet.io.starters import model_path
 
 if TYPE_CHECKING:
     from pathlib import Path

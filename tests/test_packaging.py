@@ -26,7 +26,7 @@ def modules_after(statement: str) -> set[str]:
     [
         "import napari_unet",
         "import napari_unet.cli.main",
-        "import napari_unet.core.metrics, napari_unet.core.instances",
+        "import napari_unet.core.metrics, napari_unet.core.cells.instances",
         "import napari_unet.io.images, napari_unet.io.model_file",
         "from napari_unet import load_model, border_weights, segment_instances",
     ],
@@ -53,7 +53,7 @@ def test_the_session_loads_no_gui() -> None:
 
 
 def test_the_engine_loads_no_gui() -> None:
-    loaded = modules_after("import napari_unet.engine.training")
+    loaded = modules_after("import napari_unet.engine.training.run")
     assert "torch" in loaded
     assert not loaded & {"napari", "qtpy", "magicgui", "superqt"}
 

@@ -47,7 +47,7 @@ def test_at_least_twenty_faults_are_planted_and_every_part_has_to_notice_some() 
 
 
 def test_a_fault_that_is_out_of_date_is_refused() -> None:
-    gone = Fault("gone", "core/blocks.py", "no such text", "", "kill.train", 1)
+    gone = Fault("gone", "core/geometry/blocks.py", "no such text", "", "kill.train", 1)
     with pytest.raises(ValueError, match=r"blocks\.py has the text of 'gone' 0 times"):
         gone.planted()
 

@@ -13,9 +13,9 @@ from benchmarks.speed.networks import operations, operations_without_halo
 from benchmarks.speed.report import report, store
 from benchmarks.speed.row import Row, interleaved, ratio
 from benchmarks.speed.weights import by_definition, cells
-from napari_unet.core.architecture import paper, u_shape
+from napari_unet.core.network.architecture import paper, u_shape
 from napari_unet.core.settings import BorderWeights
-from napari_unet.core.weights import border_weights
+from napari_unet.core.training.loss_weights import border_weights
 
 ROOT = Path(__file__).parents[1]
 

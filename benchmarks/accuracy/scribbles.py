@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.ndimage import distance_transform_edt
 
-from napari_unet.core.annotations import BACKGROUND, FIRST_OBJECT, UNKNOWN
+from napari_unet.core.annotation.annotations import BACKGROUND, FIRST_OBJECT, UNKNOWN
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

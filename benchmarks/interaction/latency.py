@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from benchmarks.interaction.material import save_trained, save_untrained
-from napari_unet.core.annotations import Annotation
-from napari_unet.core.weights import border_weights
+from napari_unet.core.annotation.annotations import Annotation
+from napari_unet.core.training.loss_weights import border_weights
 from napari_unet.session.images.layers import find
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from napari_unet.core.recipe import PRESETS, Training
+from napari_unet.core.training.training_settings import PRESETS, Training
 from napari_unet.io import samples
 
 if TYPE_CHECKING:
@@ -60,10 +60,10 @@ def save_untrained(path: Path, preset: Literal["quick", "paper"]) -> Path:
     """Write a model that was never trained and calls every pixel a cell."""
     import torch
 
-    from napari_unet.core.annotations import ClassInfo
+    from napari_unet.core.annotation.annotations import ClassInfo
     from napari_unet.core.model import Model, ModelCard
-    from napari_unet.engine.network import to_arrays
-    from napari_unet.engine.unet import UNet
+    from napari_unet.engine.network.network import to_arrays
+    from napari_unet.engine.network.unet import UNet
     from napari_unet.io.model_file import save_model
 
     recipe = PRESETS[preset]()

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from benchmarks.interaction.hand import Hand
-from napari_unet.core.recipe import Training
+from napari_unet.core.training.training_settings import Training
 from napari_unet.io import samples
 from napari_unet.session.images.layers import find
 

@@ -68,7 +68,7 @@ FAULTS = (
     ),
     Fault(
         "large results are written under their own name",
-        "io/unfinished.py",
+        "io/resumable_output.py",
         "        return self.folder / kind / target.name\n",
         "        return target\n",
         "kill.blocks",
@@ -76,7 +76,7 @@ FAULTS = (
     ),
     Fault(
         "a step counts before it is done",
-        "io/unfinished.py",
+        "io/resumable_output.py",
         "        return self._note(step).exists()\n",
         "        return self._note(step).parent.exists()\n",
         "kill.blocks",
@@ -102,7 +102,7 @@ FAULTS = (
     ),
     Fault(
         "a resumed training forgets its step",
-        "engine/training_state.py",
+        "engine/training/state.py",
         ".validate_json(checkpoint.progress)\n",
         ".validate_json(checkpoint.progress).replace(step=0)\n",
         "kill.train",
@@ -110,7 +110,7 @@ FAULTS = (
     ),
     Fault(
         "a resumed training forgets its optimiser",
-        "engine/training_state.py",
+        "engine/training/state.py",
         '{"state": state, "param_groups": groups}',
         '{"state": {}, "param_groups": groups}',
         "kill.train",
@@ -118,7 +118,7 @@ FAULTS = (
     ),
     Fault(
         "checkpoints are rare",
-        "engine/training_loop.py",
+        "engine/training/loop.py",
         "_CHECKPOINT_SECONDS = 12.0\n",
         "_CHECKPOINT_SECONDS = 200.0\n",
         "kill.train",
@@ -126,7 +126,7 @@ FAULTS = (
     ),
     Fault(
         "a training that is ended writes no checkpoint",
-        "engine/training.py",
+        "engine/training/run.py",
         "        except GeneratorExit:\n            loop.write_checkpoint()\n",
         "        except GeneratorExit:\n",
         "kill.stop",
@@ -167,14 +167,14 @@ FAULTS = (
     Fault(
         "nobody hears of a dead worker",
         "session/worker/client.py",
-        "        self.died.emit(Death(lane",
-        "        str(Death(lane",
+        "        self.died.emit(Death(kind",
+        "        str(Death(kind",
         "kill.worker",
         2,
     ),
     Fault(
         "a worker stays when napari is gone",
-        "engine/worker/desk.py",
+        "engine/worker/inbox.py",
         "        timer.start()\n        self.close()\n",
         "",
         "kill.napari",
@@ -214,7 +214,7 @@ FAULTS = (
     ),
     Fault(
         "images with numbers that are not finite are predicted",
-        "engine/file_prediction.py",
+        "engine/inference/file_prediction.py",
         "            check_finite(image)\n",
         "",
         "mutate.wild",

@@ -27,8 +27,8 @@ STEPS = 160
 SMALL = ("--width", 4, "--depth", 2, "--patch", 36, "--batch", 1, "--device", "cpu")
 _LOADED = (
     *(f"cli.{name}" for name in ("main", "train", "predict", "evaluate", "weights")),
-    *("cli.info", "engine.training", "engine.network", "engine.file_prediction"),
-    *("core.watershed", "session.workspace"),
+    *("cli.info", "engine.training.run", "engine.inference.file_prediction"),
+    *("core.cells.watershed", "session.workspace"),
 )
 
 

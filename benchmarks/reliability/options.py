@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.reliability.material import SMALL
 from benchmarks.reliability.trial import tree
-from napari_unet.core.recipe import Augmentation, Training
 from napari_unet.core.settings import BorderWeights, Prediction, Segmentation
+from napari_unet.core.training.training_settings import Augmentation, Training
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from benchmarks.reliability.trial import Fuse
-    from napari_unet.core.jobs import Lane
+    from napari_unet.core.jobs import WorkerKind
 
 SHAPE = (2, 520, 520)
 
@@ -68,12 +68,12 @@ def outlive(seed: int, model: Path) -> None:
     workspace.models.add(model)
     workspace.models.select(model)
     job = rng.choice(("train", "predict", "cells"))
-    lane: Lane = "cpu" if job == "cells" else "network"
-    workspace.worker.warm_up(lane)
+    kind: WorkerKind = "cpu" if job == "cells" else "network"
+    workspace.worker.warm_up(kind)
     session.until(lambda: False, rng.uniform(0, 4))
     _begin(session, job)
     _go_some_way(session, job, rng)
-    busy, pid = not session.quiet, workspace.worker.pids.get(lane)
+    busy, pid = not session.quiet, workspace.worker.pids.get(kind)
     if pid is not None:
         os.kill(pid, signal.SIGKILL)
         print("KILLED", flush=True)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from napari.components import ViewerModel
 
-from napari_unet.core.recipe import Training
+from napari_unet.core.training.training_settings import Training
 from napari_unet.session.preferences import Preferences
 from napari_unet.session.workspace import Workspace
 

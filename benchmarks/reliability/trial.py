@@ -214,7 +214,7 @@ class Fuse:
 
         So what is lost does not depend on the machine, and a step is long.
         """
-        from napari_unet.engine import clock
+        from napari_unet.engine.training import stopwatch as clock
 
         def look() -> float:
             self._shared[1] += _LOOK_S

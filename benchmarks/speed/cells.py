@@ -19,10 +19,13 @@ from scipy.ndimage import gaussian_filter
 from benchmarks.speed.memory import peak_mb
 from benchmarks.speed.row import Row
 from napari_unet.core.settings import Segmentation
-from napari_unet.engine.block_segmentation import BlockSegmentation, BlockSizes
+from napari_unet.engine.inference.block_segmentation import (
+    BlockSegmentation,
+    BlockSizes,
+)
 from napari_unet.io.images import read_image
 from napari_unet.io.ome_zarr import create_zarr
-from napari_unet.io.unfinished import Unfinished
+from napari_unet.io.resumable_output import ResumableOutput
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -91,7 +94,7 @@ def main() -> None:
     target = folder / f"{how}.zarr"
     began = perf_counter()
     image = read_image(folder / "probabilities.zarr")
-    with Unfinished(folder / f"{how}-work", {}) as work:
+    with ResumableOutput(folder / f"{how}-work", {}) as work:
         job = BlockSegmentation(image, 2, Segmentation(), None, work, sizes)
         for _ in job.events("instances", target):
             pass

@@ -8,16 +8,16 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from napari_unet.core.annotations import ClassInfo
+from napari_unet.core.annotation.annotations import ClassInfo
 from napari_unet.core.model import Model, ModelCard
-from napari_unet.engine.network import to_arrays
-from napari_unet.engine.unet import UNet
+from napari_unet.engine.network.network import to_arrays
+from napari_unet.engine.network.unet import UNet
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from napari_unet.core.architecture import Architecture
-    from napari_unet.core.recipe import Training
+    from napari_unet.core.network.architecture import Architecture
+    from napari_unet.core.training.training_settings import Training
 
 
 def untrained(recipe: Training) -> Model:

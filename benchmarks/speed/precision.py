@@ -12,8 +12,8 @@ from benchmarks.accuracy.export import export
 from benchmarks.accuracy.tasks import TASKS
 from benchmarks.speed.row import Row
 from napari_unet.core.settings import Prediction
-from napari_unet.engine.inference import predict
-from napari_unet.engine.network import prepare
+from napari_unet.engine.inference.overlap_tile import predict
+from napari_unet.engine.network.network import prepare
 from napari_unet.io.images import read_image
 from napari_unet.io.model_file import load_model
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_unet.core.image import Image
-    from napari_unet.engine.network import Network
+    from napari_unet.core.images.image import Image
+    from napari_unet.engine.network.network import Network
 
 # The preset, and the paper's width and depth trained fast enough to be waited for.
 _NETWORKS = {

@@ -17,22 +17,22 @@ from benchmarks.speed.networks import (
     untrained,
 )
 from benchmarks.speed.row import Row, interleaved, middle, ratio
-from napari_unet.core.image import Image
-from napari_unet.core.normalisation import measure
-from napari_unet.core.recipe import Training
-from napari_unet.core.tiles import plan, read_window
+from napari_unet.core.geometry.tiles import plan, read_window
+from napari_unet.core.images.image import Image
+from napari_unet.core.images.normalisation import measure
+from napari_unet.core.training.training_settings import Training
 from napari_unet.engine.device import dtype
-from napari_unet.engine.inference import predict
-from napari_unet.engine.network import prepare
-from napari_unet.engine.tile_run import choose_tile
+from napari_unet.engine.inference.overlap_tile import predict
+from napari_unet.engine.inference.tile_run import choose_tile
+from napari_unet.engine.network.network import prepare
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
 
-    from napari_unet.core.tiles import Tile
-    from napari_unet.engine.network import Network
+    from napari_unet.core.geometry.tiles import Tile
+    from napari_unet.engine.network.network import Network
 
 _WIDTHS = (64, 128, 256, 512, 1024, 64)
 

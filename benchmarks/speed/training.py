@@ -10,15 +10,15 @@ from torch.nn import functional as F
 
 from benchmarks.speed.limit import finished
 from benchmarks.speed.row import Row, interleaved, middle, ratio
-from napari_unet.core.annotations import IGNORED
-from napari_unet.core.pairing import annotated_fields
-from napari_unet.core.recipe import PRESETS
+from napari_unet.core.annotation.annotations import IGNORED
+from napari_unet.core.annotation.pairing import annotated_fields
+from napari_unet.core.training.training_settings import PRESETS
 from napari_unet.engine.device import dtype
-from napari_unet.engine.training import TrainingRun
+from napari_unet.engine.training.run import TrainingRun
 from napari_unet.io import samples
 
 if TYPE_CHECKING:
-    from napari_unet.engine.training_loop import TrainingLoop
+    from napari_unet.engine.training.loop import TrainingLoop
 
 
 def step_with_augmentation(preset: str, device: str, repeats: int) -> Row:

@@ -11,7 +11,7 @@ from scipy.ndimage import distance_transform_edt
 
 from benchmarks.speed.row import Row, interleaved, middle, ratio, timed
 from napari_unet.core.settings import BorderWeights
-from napari_unet.core.weights import border_weights
+from napari_unet.core.training.loss_weights import border_weights
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from napari_unet.core import metrics
-    from napari_unet.core.instances import segment_instances
-    from napari_unet.core.weights import border_weights
-    from napari_unet.engine.inference import predict
-    from napari_unet.engine.training import train
-    from napari_unet.engine.unet import UNet
+    from napari_unet.core.cells.instances import segment_instances
+    from napari_unet.core.training.loss_weights import border_weights
+    from napari_unet.engine.inference.overlap_tile import predict
+    from napari_unet.engine.network.unet import UNet
+    from napari_unet.engine.training.run import train
     from napari_unet.io.model_file import load_model, save_model
 
 __version__ = "0.1.0"
@@ -33,13 +33,13 @@ __all__ = [
 ]
 
 _HOME = {
-    "UNet": "engine.unet",
-    "border_weights": "core.weights",
+    "UNet": "engine.network.unet",
+    "border_weights": "core.training.loss_weights",
     "load_model": "io.model_file",
-    "predict": "engine.inference",
+    "predict": "engine.inference.overlap_tile",
     "save_model": "io.model_file",
-    "segment_instances": "core.instances",
-    "train": "engine.training",
+    "segment_instances": "core.cells.instances",
+    "train": "engine.training.run",
 }
 
 

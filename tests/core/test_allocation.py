@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from napari_unet.core.allocation import AllocatedMap, reserve
-from napari_unet.core.stored import Stored
+from napari_unet.core.images.allocation import AllocatedMap, reserve
+from napari_unet.core.images.array_reference import ArrayReference
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,7 +43,7 @@ def used(path: Path) -> int:
 def test_what_is_written_has_its_space_and_nothing_else(
     key: Any, planes: set[tuple[int, int]], tmp_path: Path
 ) -> None:
-    stored = Stored.create(tmp_path / "a.raw", SHAPE, "int32")
+    stored = ArrayReference.create(tmp_path / "a.raw", SHAPE, "int32")
     array = stored.open(writable=True)
     asked: set[int] = set()
     real = os.posix_fallocate
@@ -64,7 +64,7 @@ def test_what_is_written_has_its_space_and_nothing_else(
 
 @needs_blocks
 def test_views_know_where_they_lie(tmp_path: Path) -> None:
-    stored = Stored.create(tmp_path / "a.raw", SHAPE, "int32")
+    stored = ArrayReference.create(tmp_path / "a.raw", SHAPE, "int32")
     asked: list[tuple[int, int]] = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "posix_fallocate", lambda _, *span: asked.append(span))
@@ -79,7 +79,9 @@ def test_views_know_where_they_lie(tmp_path: Path) -> None:
 def test_a_full_disk_is_told_before_anything_is_written(
     error: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    array = Stored.create(tmp_path / "a.raw", (8, 8), "uint8").open(writable=True)
+    array = ArrayReference.create(tmp_path / "a.raw", (8, 8), "uint8").open(
+        writable=True
+    )
 
     def refuse(*_: Any) -> None:
         raise OSError(error, os.strerror(error))
@@ -97,7 +99,7 @@ def test_disks_that_cannot_set_aside_get_what_is_there_once_more(
     error: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "a.raw"
-    array = Stored.create(path, (3, 512, 512), "int32").open(writable=True)
+    array = ArrayReference.create(path, (3, 512, 512), "int32").open(writable=True)
     array[0] = 3
 
     def cannot(*_: Any) -> None:
@@ -112,14 +114,16 @@ def test_disks_that_cannot_set_aside_get_what_is_there_once_more(
 
 
 def test_a_file_that_was_deleted_is_still_written(tmp_path: Path) -> None:
-    array = Stored.create(tmp_path / "a.raw", (8, 8), "uint8").open(writable=True)
+    array = ArrayReference.create(tmp_path / "a.raw", (8, 8), "uint8").open(
+        writable=True
+    )
     (tmp_path / "a.raw").unlink()
     array[2] = 1
     assert array[2].all()
 
 
 def test_reading_needs_no_space(tmp_path: Path) -> None:
-    stored = Stored.create(tmp_path / "a.raw", SHAPE, "int32")
+    stored = ArrayReference.create(tmp_path / "a.raw", SHAPE, "int32")
     assert not isinstance(stored.open(), AllocatedMap)
     assert int(stored.open(writable=True)[1].sum()) == 0
     copied = stored.open(writable=True)[0].copy()
@@ -134,7 +138,7 @@ def test_a_file_that_no_disk_holds_is_refused(
     shape: tuple[int, ...], dtype: str, tmp_path: Path
 ) -> None:
     with pytest.raises(OSError, match="cannot be written, the file is larger than"):
-        Stored.create(tmp_path / "a.raw", shape, dtype)
+        ArrayReference.create(tmp_path / "a.raw", shape, dtype)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -144,7 +148,7 @@ def test_a_link_in_place_of_a_new_file_is_not_followed(tmp_path: Path) -> None:
     victim.write_text("precious")
     (tmp_path / "a.raw").symlink_to(victim)
     with pytest.raises(OSError, match=r"a\.raw: cannot be written"):
-        Stored.create(tmp_path / "a.raw", (3,), "uint8")
+        ArrayReference.create(tmp_path / "a.raw", (3,), "uint8")
     assert victim.read_text() == "precious"
 
 
@@ -154,9 +158,9 @@ def test_a_disk_that_is_really_full_ends_no_process(tmp_path: Path) -> None:
     code = (
         "import sys\n"
         "from pathlib import Path\n"
-        "from napari_unet.core.stored import Stored\n"
-        "path = Path(sys.argv[1]) / 'a.raw'\n"
-        "array = Stored.create(path, (64, 65536), 'uint8').open(writable=True)\n"
+        "from napari_unet.core.images.array_reference import ArrayReference\n"
+        "path, size = Path(sys.argv[1]) / 'a.raw', (64, 65536)\n"
+        "array = ArrayReference.create(path, size, 'uint8').open(writable=True)\n"
         "try:\n"
         "    for row in range(64):\n"
         "        array[row] = 1\n"

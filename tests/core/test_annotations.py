@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import generate_binary_structure, grey_dilation
 
-from napari_unet.core.annotations import (
+from napari_unet.core.annotation.annotations import (
     IGNORED,
     Annotation,
     ClassInfo,

@@ -3,7 +3,13 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from napari_unet.core.architecture import Architecture, Level, paper, u_shape, unet3d
+from napari_unet.core.network.architecture import (
+    Architecture,
+    Level,
+    paper,
+    u_shape,
+    unet3d,
+)
 
 
 def test_the_paper_takes_572_and_gives_388() -> None:

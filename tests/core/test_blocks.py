@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_unet.core.blocks import cut, within
+from napari_unet.core.geometry.blocks import cut, within
 
 
 def test_windows_have_a_margin_as_far_as_the_field_goes():

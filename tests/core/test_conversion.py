@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from napari_unet.core.conversion import (
+from napari_unet.core.annotation.conversion import (
     as_annotation,
     convert,
     from_binary,
@@ -16,7 +16,7 @@ from napari_unet.core.conversion import (
 )
 
 if TYPE_CHECKING:
-    from napari_unet.core.annotations import Annotation
+    from napari_unet.core.annotation.annotations import Annotation
 
 
 def kinds_of(annotation: Annotation) -> list[tuple[str, str]]:

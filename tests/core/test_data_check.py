@@ -5,18 +5,18 @@ import pickle
 import numpy as np
 import pytest
 
-from napari_unet.core.annotations import Annotation, ClassInfo
-from napari_unet.core.data_check import (
+from napari_unet.core.annotation.annotations import Annotation, ClassInfo
+from napari_unet.core.annotation.data_check import (
+    CheckedSlice,
     CheckReport,
     Finding,
-    Plane,
     PlaneCount,
     check_annotation,
     only_cells,
     usual_sizes,
 )
 
-SLICE = Plane(image=1, t=2, z=3, name="Slice 3")
+SLICE = CheckedSlice(image=1, t=2, z=3, name="Slice 3")
 CELLS, TISSUE = ClassInfo(name="nuclei"), ClassInfo(name="tissue", kind="regions")
 
 
@@ -158,7 +158,7 @@ def test_in_a_volume_one_goes_to_the_slice_of_the_piece():
     labels = np.ones((9, 20, 20), np.int32)
     labels[1:4, 2:8, 2:8] = 2
     labels[6:9, 12:17, 12:17] = 2
-    plane = Plane(t=1, z=None, name="Time 1")
+    plane = CheckedSlice(t=1, z=None, name="Time 1")
     (finding,) = check_annotation(Annotation(labels), plane).findings
     assert (finding.t, finding.z, finding.position) == (1, 7, (14, 14))
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage as ndi
 
-from napari_unet.core.distance import distance_inside
+from napari_unet.core.geometry.distance import distance_inside
 
 
 def test_distances_are_between_pixel_centres():

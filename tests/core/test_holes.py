@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage as ndi
 
-from napari_unet.core.holes import fill_holes, fill_pinholes
+from napari_unet.core.cells.holes import fill_holes, fill_pinholes
 
 
 def _ids(rows):

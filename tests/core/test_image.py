@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import zarr
 
-from napari_unet.core.image import Field, Image
+from napari_unet.core.images.image import Field, Image
 
 
 class Spy:

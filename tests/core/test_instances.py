@@ -7,12 +7,12 @@ import pytest
 import tifffile
 from scipy import ndimage as ndi
 
-from napari_unet.core.image import Image
-from napari_unet.core.instances import (
+from napari_unet.core.cells.instances import (
     instance_classes,
     segment_image,
     segment_instances,
 )
+from napari_unet.core.images.image import Image
 from napari_unet.core.settings import Segmentation
 
 ALL = Segmentation(min_size=0, ridge=0)  # nothing dropped, nothing grown

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_unet.core.label_ids import distinct, numbered, pixel_counts, places
-from napari_unet.core.labelmap import at_edge, close_ridges, renumber, sizes
+from napari_unet.core.cells.label_ids import distinct, numbered, pixel_counts, places
+from napari_unet.core.cells.labelmap import at_edge, close_ridges, renumber, sizes
 
 
 def _ids(rows):

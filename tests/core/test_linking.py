@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_unet.core.labelmap import sizes
-from napari_unet.core.linking import (
+from napari_unet.core.cells.labelmap import sizes
+from napari_unet.core.cells.linking import (
     Chain,
     add_overlaps,
     count_overlaps,

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_unet.core.measurements import measure, stack
+from napari_unet.core.cells.measurements import measure, stack
 
 
 def _ids(rows):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import distance_transform_edt
 
-from napari_unet.core.nearest import two_nearest
+from napari_unet.core.geometry.nearest import two_nearest
 
 INF = np.inf
 

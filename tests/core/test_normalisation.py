@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from napari_unet.core.image import Image
-from napari_unet.core.normalisation import GreyScale, check_finite, measure
+from napari_unet.core.images.image import Image
+from napari_unet.core.images.normalisation import GreyScale, check_finite, measure
 
 
 def grey(

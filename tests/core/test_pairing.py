@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from napari_unet.core.annotations import Annotation, ClassInfo
-from napari_unet.core.image import Image
-from napari_unet.core.pairing import annotated_fields, annotations_of
+from napari_unet.core.annotation.annotations import Annotation, ClassInfo
+from napari_unet.core.annotation.pairing import annotated_fields, annotations_of
+from napari_unet.core.images.image import Image
 
 CELLS = np.zeros((12, 14), np.uint16)
 CELLS[1:4, 1:4], CELLS[6:9, 2:5], CELLS[2:6, 8:12] = 1, 2, 3

@@ -5,28 +5,33 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from napari_unet.core.annotations import ClassInfo
-from napari_unet.core.project_check import check
-from napari_unet.core.stored import Finished, Stored, StoredAnnotation, StoredImage
+from napari_unet.core.annotation.annotations import ClassInfo
+from napari_unet.core.annotation.project_check import check
+from napari_unet.core.images.array_reference import (
+    AnnotationReference,
+    ArrayReference,
+    Finished,
+    ImageReference,
+)
 
 NUCLEI = (ClassInfo(name="nuclei"),)
 PAPER = (92, 92)
 
 
 def _store(folder, name, array):
-    stored = Stored.create(folder / name, array.shape, array.dtype.str)
+    stored = ArrayReference.create(folder / name, array.shape, array.dtype.str)
     stored.open(writable=True)[...] = array
     return stored
 
 
 def _image(folder, shape, axes, name="embryo"):
-    stored = Stored.create(folder / f"{name}.raw", shape, "<u2")
-    return StoredImage((stored,), axes, None, name)
+    stored = ArrayReference.create(folder / f"{name}.raw", shape, "<u2")
+    return ImageReference((stored,), axes, None, name)
 
 
 def _annotation(folder, labels, axes, name="embryo", classes=NUCLEI):
     labels = np.asarray(labels, np.int32)
-    return StoredAnnotation(
+    return AnnotationReference(
         _store(folder, f"{name} annotation.raw", labels), axes, classes, {}
     )
 
@@ -149,7 +154,7 @@ def test_an_annotation_of_another_shape_is_an_error_and_not_looked_at(
 def test_an_annotation_of_real_numbers_is_an_error(tmp_path):
     image = _image(tmp_path, (30, 40), "yx")
     labels = _store(tmp_path, "a.raw", _painted(30, 40).astype(np.float32))
-    annotation = StoredAnnotation(labels, "yx", NUCLEI, {})
+    annotation = AnnotationReference(labels, "yx", NUCLEI, {})
     (finding,) = _check([image], [annotation], [[(0, 0)]]).findings
     assert (finding.kind, finding.severity) == ("dtype", "error")
     assert "whole numbers, this one float32" in finding.sentence

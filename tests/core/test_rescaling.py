@@ -5,10 +5,15 @@ import re
 import numpy as np
 import pytest
 
-from napari_unet.core.image import Field, Image
-from napari_unet.core.rescaling import Rescaled, common_size, interpolate, rescaling
+from napari_unet.core.geometry.tiles import read_window
+from napari_unet.core.images.image import Field, Image
+from napari_unet.core.images.rescaling import (
+    Rescaled,
+    common_size,
+    interpolate,
+    rescaling,
+)
 from napari_unet.core.settings import Segmentation
-from napari_unet.core.tiles import read_window
 
 
 def field(data: np.ndarray) -> Field:

@@ -6,16 +6,16 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from napari_unet.core.annotations import ClassInfo
-from napari_unet.core.architecture import Architecture, paper, u_shape, unet3d
+from napari_unet.core.annotation.annotations import ClassInfo
 from napari_unet.core.model import ImageRecord, ModelCard, Progress, Score
-from napari_unet.core.recipe import PRESETS, Augmentation, Training
+from napari_unet.core.network.architecture import Architecture, paper, u_shape, unet3d
 from napari_unet.core.settings import (
     BorderWeights,
     Prediction,
     Segmentation,
     Settings,
 )
+from napari_unet.core.training.training_settings import PRESETS, Augmentation, Training
 
 FORMS = [BorderWeights, Segmentation, Prediction, Augmentation, Training]
 SCORE = Score(loss=0.25, iou=0.875, pixels=4096)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage as ndi
 
-from napari_unet.core.smoothing import smooth
+from napari_unet.core.images.smoothing import smooth
 
 
 @pytest.mark.parametrize(

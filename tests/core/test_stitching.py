@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_unet.core.blocks import cut
-from napari_unet.core.stitching import numbers, split_off
+from napari_unet.core.cells.stitching import numbers, split_off
+from napari_unet.core.geometry.blocks import cut
 
 REACH = 2
 

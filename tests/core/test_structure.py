@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from napari_unet.core.image import Image
-from napari_unet.core.normalisation import GreyScale, measure
+from napari_unet.core.images.image import Image
+from napari_unet.core.images.normalisation import GreyScale, measure
 
 GROUND, HEIGHT, NOISE = 200, 1500, 25
 

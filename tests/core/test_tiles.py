@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_unet.core.image import Image
-from napari_unet.core.tiles import mirrored, plan, read_window
+from napari_unet.core.geometry.tiles import mirrored, plan, read_window
+from napari_unet.core.images.image import Image
 
 
 @pytest.mark.parametrize("length", [1, 2, 3, 5, 16, 17, 40])

@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from napari_unet.core.annotations import IGNORED, Annotation, ClassInfo
-from napari_unet.core.image import Image
-from napari_unet.core.normalisation import GreyScale
+from napari_unet.core.annotation.annotations import IGNORED, Annotation, ClassInfo
+from napari_unet.core.images.image import Image
+from napari_unet.core.images.normalisation import GreyScale
 from napari_unet.core.settings import BorderWeights
-from napari_unet.core.training_set import (
+from napari_unet.core.training.training_set import (
     Example,
     TrainingSet,
     count_classes,

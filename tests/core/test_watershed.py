@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_unet.core.labelmap import renumber
-from napari_unet.core.watershed import watershed
+from napari_unet.core.cells.labelmap import renumber
+from napari_unet.core.cells.watershed import watershed
 
 
 def _basins(height, depth=0.0, share=0.0):

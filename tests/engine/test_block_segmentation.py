@@ -4,13 +4,16 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
+from napari_unet.core.cells.instances import segment_image
 from napari_unet.core.events import BlockDone
-from napari_unet.core.image import Image
-from napari_unet.core.instances import segment_image
+from napari_unet.core.images.image import Image
 from napari_unet.core.settings import Segmentation
-from napari_unet.engine.block_segmentation import BlockSegmentation, BlockSizes
+from napari_unet.engine.inference.block_segmentation import (
+    BlockSegmentation,
+    BlockSizes,
+)
 from napari_unet.io.images import read_image
-from napari_unet.io.unfinished import Unfinished
+from napari_unet.io.resumable_output import ResumableOutput
 
 ALL = Segmentation(min_size=0)
 SMALL = BlockSizes(whole=0, plane=(64, 64), plane_margin=48)
@@ -30,7 +33,7 @@ def two(p, axis=0):
 def in_blocks(image, ndim, sizes, folder, settings=ALL, classes=None):
     """Segment block by block; return the cells and their number."""
     target = folder / "cells.zarr"
-    with Unfinished(folder / "work", {}) as work:
+    with ResumableOutput(folder / "work", {}) as work:
         job = BlockSegmentation(image, ndim, settings, classes, work, sizes)
         running, told = job.events("instances", target), []
         while True:

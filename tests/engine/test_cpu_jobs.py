@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from napari_unet.core.annotations import ClassInfo
+from napari_unet.core.annotation.annotations import ClassInfo
+from napari_unet.core.cells.instances import segment_image, segment_instances
 from napari_unet.core.events import (
     CellsFound,
     CellsLinked,
@@ -17,12 +18,15 @@ from napari_unet.core.events import (
     FileWritten,
     WeightsComputed,
 )
-from napari_unet.core.image import Image
-from napari_unet.core.instances import segment_image, segment_instances
+from napari_unet.core.images.array_reference import (
+    AnnotationReference,
+    ArrayReference,
+    ImageReference,
+)
+from napari_unet.core.images.image import Image
 from napari_unet.core.jobs import CheckJob, ExportJob, SegmentJob, WeightsJob
 from napari_unet.core.settings import BorderWeights, Segmentation
-from napari_unet.core.stored import Stored, StoredAnnotation, StoredImage
-from napari_unet.core.weights import border_weights
+from napari_unet.core.training.loss_weights import border_weights
 from napari_unet.engine.worker import cells_job, check_job, export_job, weights_job
 from napari_unet.io.images import read_image, read_labels
 
@@ -31,7 +35,7 @@ NUCLEI = (ClassInfo(name="nuclei"),)
 
 
 def _store(folder, name, array):
-    stored = Stored.create(folder / name, array.shape, array.dtype.str)
+    stored = ArrayReference.create(folder / name, array.shape, array.dtype.str)
     stored.open(writable=True)[...] = array
     return stored
 
@@ -41,7 +45,7 @@ def _zarr(folder, name, array):
 
     made = zarr.create_array(str(folder / name), shape=array.shape, dtype=array.dtype)
     made[...] = array
-    return Stored(str(folder / name), array.shape, array.dtype.str, kind="zarr")
+    return ArrayReference(str(folder / name), array.shape, array.dtype.str, kind="zarr")
 
 
 def _events(iterator):
@@ -70,7 +74,7 @@ def _segment_job(folder, probabilities, axes, **rest):
         "probabilities": _store(folder, "p.raw", probabilities),
         "axes": axes,
         "spacing_um": None,
-        "cells": Stored.create(folder / "cells.raw", tuple(shape), "<i4"),
+        "cells": ArrayReference.create(folder / "cells.raw", tuple(shape), "<i4"),
         "ndim": 2,
         "settings": ALL,
         "classes": NUCLEI,
@@ -212,7 +216,7 @@ def test_classes_of_regions_have_no_cells(tmp_path):
 
 
 def test_cells_need_an_array_of_their_shape(tmp_path):
-    wrong = Stored.create(tmp_path / "wrong.raw", (40, 51), "<i4")
+    wrong = ArrayReference.create(tmp_path / "wrong.raw", (40, 51), "<i4")
     job = _segment_job(tmp_path, _noise(1, 40, 50)[:, 0], "cyx", cells=wrong)
     with pytest.raises(ValueError, match=r"shape \(40, 50\), found \(40, 51\)"):
         list(cells_job.run(job))
@@ -223,9 +227,9 @@ def test_after_the_warm_up_the_first_cells_compile_nothing():
         "import numpy as np\n"
         "from numba.core import event\n"
         "from napari_unet.engine.worker import cells_job\n"
-        "from napari_unet.core.distance import _count\n"
-        "from napari_unet.core.instances import segment_instances\n"
-        "from napari_unet.core.labelmap import _close\n"
+        "from napari_unet.core.geometry.distance import _count\n"
+        "from napari_unet.core.cells.instances import segment_instances\n"
+        "from napari_unet.core.cells.labelmap import _close\n"
         "probabilities = np.zeros((2, 40, 50), np.float32)\n"
         "probabilities[1, 5:30, 5:20] = 1\n"
         "cells_job.warm_up()\n"
@@ -245,7 +249,7 @@ def test_after_the_warm_up_the_first_cells_compile_nothing():
 
 def _annotation(folder, labels, axes, classes=NUCLEI, class_of=None, finished=()):
     stored = _store(folder, "annotation.raw", np.asarray(labels, np.int32))
-    return StoredAnnotation(stored, axes, classes, class_of or {}, finished)
+    return AnnotationReference(stored, axes, classes, class_of or {}, finished)
 
 
 @pytest.mark.parametrize("scheme", ["paper", "fiji"])
@@ -258,7 +262,7 @@ def test_the_weights_are_those_that_training_uses(tmp_path, scheme):
         tmp_path, labels, "zyx", (*NUCLEI, ClassInfo(name="b")), {3: 2}
     )
     settings = BorderWeights(scheme=scheme)
-    weights = Stored.create(tmp_path / "w.raw", (1100, 30), "<f4")
+    weights = ArrayReference.create(tmp_path / "w.raw", (1100, 30), "<f4")
     job = WeightsJob(annotation, 0, 1, (2.0, 1.0), settings, weights)
     events = _events(weights_job.run(job))
     targets = annotation.field(0, 1).targets()
@@ -276,7 +280,7 @@ def test_the_weights_are_those_that_training_uses(tmp_path, scheme):
 
 def test_the_weights_need_an_array_of_the_plane(tmp_path):
     annotation = _annotation(tmp_path, np.ones((20, 30)), "yx")
-    weights = Stored.create(tmp_path / "w.raw", (30, 20), "<f4")
+    weights = ArrayReference.create(tmp_path / "w.raw", (30, 20), "<f4")
     job = WeightsJob(annotation, 0, 0, (1.0, 1.0), BorderWeights(), weights)
     with pytest.raises(ValueError, match=r"shape \(20, 30\), found \(30, 20\)"):
         list(weights_job.run(job))
@@ -303,7 +307,7 @@ def test_a_check_ticks_after_each_plane_and_ends_with_its_report(tmp_path):
 
 
 def _image(folder, data, axes, spacing=None):
-    return StoredImage((_store(folder, "image.raw", data),), axes, spacing, "embryo")
+    return ImageReference((_store(folder, "image.raw", data),), axes, spacing, "embryo")
 
 
 def _export_job(folder, axes="zyx", **rest):
@@ -403,7 +407,7 @@ def test_planes_and_movies_are_measured_in_areas(tmp_path, axes, rows):
 def test_channels_that_lie_apart_are_measured_each(tmp_path):
     job = _export_job(tmp_path, "yx", masks=False)
     other = _store(tmp_path, "other.raw", np.full((8, 9), 7, np.uint8))
-    image = StoredImage((*job.image.channels, other), "yx", None, "embryo")
+    image = ImageReference((*job.image.channels, other), "yx", None, "embryo")
     job = _export_job(tmp_path, "yx", masks=False, image=image)
     (event,) = _events(export_job.run(job))
     row = _rows(Path(event.path))[0]

@@ -12,20 +12,20 @@ from scipy.ndimage import gaussian_filter
 
 from example_models import cropping_model, random_model
 from napari_unet.core import events
-from napari_unet.core.annotations import ClassInfo
-from napari_unet.core.architecture import u_shape
-from napari_unet.core.instances import segment_instances  # noqa: F401 (in KILLED)
+from napari_unet.core.annotation.annotations import ClassInfo
+from napari_unet.core.cells.instances import segment_instances  # noqa: F401 (in KILLED)
 from napari_unet.core.model import Model
+from napari_unet.core.network.architecture import u_shape
 from napari_unet.core.settings import Prediction, Segmentation
-from napari_unet.engine.block_segmentation import BlockSizes
-from napari_unet.engine.file_prediction import FilePredictor
-from napari_unet.engine.network import prepare
+from napari_unet.engine.inference.block_segmentation import BlockSizes
+from napari_unet.engine.inference.file_prediction import FilePredictor
+from napari_unet.engine.network.network import prepare
 from napari_unet.io.export import write_weights
 from napari_unet.io.images import read_image
 from napari_unet.io.model_file import save_model
 from napari_unet.io.ome_zarr import create_zarr
 from napari_unet.io.prediction_folder import KINDS, PredictionFolder
-from napari_unet.io.unfinished import LargeArray
+from napari_unet.io.resumable_output import LargeArray
 
 CPU = Prediction(device="cpu", precision="fp32", tile=32)
 ALL = Segmentation(min_size=0)

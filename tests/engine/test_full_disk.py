@@ -12,14 +12,14 @@ import pytest
 
 from example_jobs import discs, predict_job, stored_annotation, stored_image
 from example_models import random_model
-from napari_unet.core.annotations import ClassInfo
-from napari_unet.core.architecture import u_shape
+from napari_unet.core.annotation.annotations import ClassInfo
+from napari_unet.core.images.array_reference import ArrayReference
 from napari_unet.core.jobs import SegmentJob, WeightsJob
+from napari_unet.core.network.architecture import u_shape
 from napari_unet.core.settings import BorderWeights, Segmentation
-from napari_unet.core.stored import Stored
 from napari_unet.engine.worker import cells_job, prediction_job, weights_job
-from napari_unet.engine.worker.desk import Task
-from napari_unet.engine.worker.workbench import Context, Workbench
+from napari_unet.engine.worker.inbox import Task
+from napari_unet.engine.worker.model_cache import Context, ModelCache
 from napari_unet.io.model_file import save_model
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def jobs(folder: Path) -> dict[str, Iterator[Any]]:
         stored_image(folder, found, "cyx", "found").channels[0],
         "cyx",
         None,
-        Stored.create(folder / "cells.raw", (SIZE, SIZE), "int32"),
+        ArrayReference.create(folder / "cells.raw", (SIZE, SIZE), "int32"),
         2,
         Segmentation(),
         (ClassInfo(),),
@@ -71,9 +71,9 @@ def jobs(folder: Path) -> dict[str, Iterator[Any]]:
         0,
         (1.0, 1.0),
         BorderWeights(),
-        Stored.create(folder / "weights.raw", (SIZE, SIZE), "float32"),
+        ArrayReference.create(folder / "weights.raw", (SIZE, SIZE), "float32"),
     )
-    bench = Workbench()
+    bench = ModelCache()
     return {
         "predict": prediction_job.run(predict, Context(Task(1, predict), bench)),
         "preview": prediction_job.run(preview, Context(Task(2, preview), bench)),

@@ -5,8 +5,8 @@ from math import log
 import pytest
 import torch
 
-from napari_unet.core.annotations import IGNORED
-from napari_unet.engine.losses import weighted_cross_entropy
+from napari_unet.core.annotation.annotations import IGNORED
+from napari_unet.engine.training.losses import weighted_cross_entropy
 
 
 def test_a_hand_computed_case() -> None:

@@ -9,16 +9,16 @@ import pytest
 import torch
 
 from example_models import cropping_model, random_model
-from napari_unet.core.architecture import u_shape
 from napari_unet.core.model import Model
+from napari_unet.core.network.architecture import u_shape
 from napari_unet.engine.device import choose_precision, dtype
-from napari_unet.engine.network import (
+from napari_unet.engine.network.network import (
     frozen_copy,
     prepare,
     to_arrays,
     to_tensors,
 )
-from napari_unet.engine.unet import UNet
+from napari_unet.engine.network.unet import UNet
 
 TABLE = u_shape(ndim=2, channels=2, classes=3, width=4, depth=1)
 MODEL = random_model(TABLE)
@@ -245,7 +245,7 @@ def test_preparing_a_network_does_not_load_the_compiler() -> None:
     code = (
         "import sys\n"
         "from example_models import cropping_model\n"
-        "from napari_unet.engine.network import prepare\n"
+        "from napari_unet.engine.network.network import prepare\n"
         "prepare(cropping_model(), 'cpu', 'fp32')\n"
         "sys.exit('torch._dynamo' in sys.modules)"
     )

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from napari_unet.core.cells.instances import segment_instances
 from napari_unet.core.events import PredictionFinished, TrainingFinished
-from napari_unet.core.instances import segment_instances
 from napari_unet.core.metrics import object_scores
-from napari_unet.core.recipe import Training
 from napari_unet.core.settings import Prediction
-from napari_unet.engine.inference import predict
-from napari_unet.engine.training import train
+from napari_unet.core.training.training_settings import Training
+from napari_unet.engine.inference.overlap_tile import predict
+from napari_unet.engine.training.run import train
 from napari_unet.io import samples
 
 

@@ -8,13 +8,13 @@ import pytest
 import torch
 import zarr
 
-from napari_unet.core.annotations import IGNORED
-from napari_unet.core.image import Image
-from napari_unet.core.normalisation import GreyScale
-from napari_unet.core.recipe import Augmentation
-from napari_unet.core.training_set import Example
-from napari_unet.engine.losses import weighted_cross_entropy
-from napari_unet.engine.sampling import Batch, Sampler
+from napari_unet.core.annotation.annotations import IGNORED
+from napari_unet.core.images.image import Image
+from napari_unet.core.images.normalisation import GreyScale
+from napari_unet.core.training.training_set import Example
+from napari_unet.core.training.training_settings import Augmentation
+from napari_unet.engine.training.losses import weighted_cross_entropy
+from napari_unet.engine.training.sampling import Batch, Sampler
 
 # greys are left alone in both, so that a pixel's value tells where it came from
 MOVING = Augmentation(brightness=0, contrast=1, gamma=1, noise=0, blur=0)

@@ -9,21 +9,21 @@ import pytest
 import torch
 
 from napari_unet.core import events
-from napari_unet.core.annotations import IGNORED, Annotation, ClassInfo
-from napari_unet.core.cell_choice import choose_settings, count
-from napari_unet.core.image import Field, Image
-from napari_unet.core.pairing import annotated_fields
-from napari_unet.core.recipe import Training
+from napari_unet.core.annotation.annotations import IGNORED, Annotation, ClassInfo
+from napari_unet.core.annotation.pairing import annotated_fields
+from napari_unet.core.cells.segmentation_tuning import choose_settings, count
+from napari_unet.core.images.image import Field, Image
 from napari_unet.core.settings import Prediction
-from napari_unet.engine import preparation
-from napari_unet.engine.guards import FEW
-from napari_unet.engine.inference import predict
-from napari_unet.engine.network import prepare
-from napari_unet.engine.sampling import Sampler
-from napari_unet.engine.training import TrainingRun, train
-from napari_unet.engine.training_state import TrainingState
-from napari_unet.engine.unet import UNet
-from napari_unet.engine.validation import judge_part, validate
+from napari_unet.core.training.training_settings import Training
+from napari_unet.engine.inference.overlap_tile import predict
+from napari_unet.engine.network.network import prepare
+from napari_unet.engine.network.unet import UNet
+from napari_unet.engine.training import preparation
+from napari_unet.engine.training.divergence import FEW
+from napari_unet.engine.training.run import TrainingRun, train
+from napari_unet.engine.training.sampling import Sampler
+from napari_unet.engine.training.state import TrainingState
+from napari_unet.engine.training.validation import judge_part, validate
 from napari_unet.io.model_file import (
     load_checkpoint,
     load_model,
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from conftest import Machine
     from napari_unet.core.model import Model
-    from napari_unet.engine.sampling import Batch
+    from napari_unet.engine.training.sampling import Batch
 
 SMALL = Training(
     width=4,

@@ -7,16 +7,16 @@ import pytest
 import torch
 
 from example_models import random_model
-from napari_unet.core.architecture import u_shape
 from napari_unet.core.model import Model
-from napari_unet.engine.network import to_arrays
-from napari_unet.engine.transfer import take_over
-from napari_unet.engine.unet import UNet
+from napari_unet.core.network.architecture import u_shape
+from napari_unet.engine.network.network import to_arrays
+from napari_unet.engine.network.transfer import take_over
+from napari_unet.engine.network.unet import UNet
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from napari_unet.core.architecture import Architecture
+    from napari_unet.core.network.architecture import Architecture
 
 TABLE = u_shape(ndim=2, channels=2, classes=3, width=3, depth=1)
 # background, "class 1", "class 2"

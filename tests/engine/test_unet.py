@@ -8,8 +8,14 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from napari_unet.core.architecture import Architecture, Level, paper, u_shape, unet3d
-from napari_unet.engine.unet import UNet
+from napari_unet.core.network.architecture import (
+    Architecture,
+    Level,
+    paper,
+    u_shape,
+    unet3d,
+)
+from napari_unet.engine.network.unet import UNet
 
 
 def parameters(table: Architecture) -> int:

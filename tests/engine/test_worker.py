@@ -19,9 +19,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from example_jobs import CPU, SMALL, predict_job, stored_image
 from example_models import cropping_model, random_model
 from napari_unet.core import events, messages
-from napari_unet.core.annotations import IGNORED
-from napari_unet.core.architecture import paper, u_shape
-from napari_unet.core.image import Field, Image
+from napari_unet.core.annotation.annotations import IGNORED
+from napari_unet.core.images.image import Field, Image
+from napari_unet.core.images.normalisation import measure
 from napari_unet.core.jobs import (
     LIVE,
     Job,
@@ -30,19 +30,29 @@ from napari_unet.core.jobs import (
     PredictJob,
     TrainJob,
 )
-from napari_unet.core.normalisation import measure
+from napari_unet.core.network.architecture import paper, u_shape
+from napari_unet.core.network.flops import tile_flops
 from napari_unet.core.settings import Segmentation
-from napari_unet.core.training_set import Example, HeldOut
-from napari_unet.core.work import tile_work
-from napari_unet.engine.inference import predict
-from napari_unet.engine.network import prepare
-from napari_unet.engine.unet import UNet
-from napari_unet.engine.worker import folder_job, model_jobs, prediction_job, verdict
+from napari_unet.core.training.training_set import Example, HeldOut
+from napari_unet.engine.inference.overlap_tile import predict
+from napari_unet.engine.network.network import prepare
+from napari_unet.engine.network.unet import UNet
+from napari_unet.engine.worker import (
+    folder_job,
+    model_jobs,
+    prediction_job,
+)
 from napari_unet.engine.worker.channel import Channel
-from napari_unet.engine.worker.desk import Desk, Task
+from napari_unet.engine.worker.inbox import JobInbox, Task
+from napari_unet.engine.worker.model_cache import Context, ModelCache, Models, Scales
+from napari_unet.engine.worker.model_comparison import (
+    Figures,
+    comparable,
+    compare,
+    judge,
+    unknown,
+)
 from napari_unet.engine.worker.scheduler import Scheduler
-from napari_unet.engine.worker.verdict import Figures
-from napari_unet.engine.worker.workbench import Context, Models, Scales, Workbench
 from napari_unet.io.export import write_labels, write_probabilities
 from napari_unet.io.images import read_labels
 from napari_unet.io.model_file import save_model
@@ -66,11 +76,11 @@ class Work:
         self.pipe, far = Pipe()
         self.gave_up: list[float] = []
         channel = Channel(far, os.getpid())
-        self.desk = Desk(
+        self.inbox = JobInbox(
             channel, lambda: self.gave_up.append(perf_counter()), grace=0.3
         )
-        self.desk.start()
-        scheduler = Scheduler(self.desk, channel, lambda task: jobs[task.number](task))
+        self.inbox.start()
+        scheduler = Scheduler(self.inbox, channel, lambda task: jobs[task.number](task))
         self.thread = Thread(target=scheduler.run, daemon=True)
         self.thread.start()
 
@@ -110,8 +120,8 @@ class Turns:
         self._jobs: dict[int, tuple[float, int]] = {}
         self._near, far = Pipe()
         channel = Channel(far, os.getpid())
-        self.desk = Desk(channel, lambda: None)
-        self._scheduler = Scheduler(self.desk, channel, self._job, lambda: self.now)
+        self.inbox = JobInbox(channel, lambda: None)
+        self._scheduler = Scheduler(self.inbox, channel, self._job, lambda: self.now)
 
     def submit(
         self, number: int, seconds: float, ticks: int = 10**9, job: Job | None = None
@@ -121,7 +131,7 @@ class Turns:
         self.tell(messages.Submit(number, job or Job()))
 
     def tell(self, message: messages.Message) -> None:
-        self.desk._note(message)
+        self.inbox._note(message)
         while self._near.poll():
             self._near.recv()
 
@@ -165,7 +175,7 @@ def test_previews_take_a_small_share_while_a_network_trains() -> None:
     # one after the other, as a live preview comes
     for number in range(2, 60):
         work.submit(number, 0.01, ticks=3, job=preview())
-        while number in {task.number for task in work.desk._tasks.values()}:
+        while number in {task.number for task in work.inbox._tasks.values()}:
             work.give(1)
     steps = work.took.count(1)
     share = 0.01 * (len(work.took) - steps) / (0.02 * steps)
@@ -262,7 +272,9 @@ def test_work_for_later_begins_when_no_job_was_there_for_a_while() -> None:
     work.submit(1)
     work.receive(messages.Happened, 1)
     rested: list[tuple[bool, float]] = []
-    waiter = Thread(target=lambda: rested.append((work.desk.rest(0.4), perf_counter())))
+    waiter = Thread(
+        target=lambda: rested.append((work.inbox.rest(0.4), perf_counter()))
+    )
     waiter.start()
     work.receive(messages.Ended, 1)
     work.submit(2)
@@ -279,7 +291,7 @@ def test_who_waits_for_rest_is_told_of_the_end() -> None:
     work = Work({1: ticking(0.01, [])})
     work.submit(1)
     rested: list[bool] = []
-    waiter = Thread(target=lambda: rested.append(work.desk.rest(60)))
+    waiter = Thread(target=lambda: rested.append(work.inbox.rest(60)))
     waiter.start()
     work.close()
     waiter.join(DEADLINE)
@@ -414,11 +426,11 @@ def test_corrections_and_the_wish_to_finish_reach_their_job() -> None:
 
 
 @pytest.fixture
-def bench() -> Workbench:
-    return Workbench()
+def bench() -> ModelCache:
+    return ModelCache()
 
 
-def context(bench: Workbench, job: Job) -> Context:
+def context(bench: ModelCache, job: Job) -> Context:
     return Context(Task(1, job), bench)
 
 
@@ -433,13 +445,13 @@ def model_path(model: Model, tmp_path: Path) -> str:
     return str(tmp_path / "model.safetensors")
 
 
-def done(job: PredictJob, bench: Workbench) -> list[Any]:
+def done(job: PredictJob, bench: ModelCache) -> list[Any]:
     return list(prediction_job.run(job, context(bench, job)))
 
 
 @pytest.mark.parametrize("axes", ["yx", "zyx", "tzyx", "cyx", "yxc", "tcyx"])
 def test_probabilities_classes_and_entropy_are_those_of_the_model(
-    axes: str, tmp_path: Path, bench: Workbench, rng: np.random.Generator
+    axes: str, tmp_path: Path, bench: ModelCache, rng: np.random.Generator
 ) -> None:
     sizes = {"t": 2, "z": 3, "c": 2, "y": 50, "x": 60}
     table = NARROW.replace(channels=2 if "c" in axes else 1)
@@ -461,7 +473,7 @@ def test_probabilities_classes_and_entropy_are_those_of_the_model(
 
 
 def test_a_volume_network_predicts_a_plane_too(
-    tmp_path: Path, bench: Workbench, rng: np.random.Generator
+    tmp_path: Path, bench: ModelCache, rng: np.random.Generator
 ) -> None:
     table = u_shape(ndim=3, channels=1, classes=2, width=4, depth=1)
     save_model(random_model(table), tmp_path / "m.safetensors")
@@ -475,7 +487,7 @@ def test_a_volume_network_predicts_a_plane_too(
 
 
 def test_arrays_hold_a_tile_before_its_event_comes(
-    tmp_path: Path, bench: Workbench, model_path: str, rng: np.random.Generator
+    tmp_path: Path, bench: ModelCache, model_path: str, rng: np.random.Generator
 ) -> None:
     image = stored_image(tmp_path, rng.random((3, 90, 100)), "zyx")
     job = predict_job(
@@ -513,13 +525,13 @@ def test_entropy_is_one_where_nothing_is_known_and_zero_where_all_is() -> None:
 
 
 def test_a_small_tile_at_the_focus_comes_first_and_changes_nothing(
-    tmp_path: Path, bench: Workbench, model_path: str, rng: np.random.Generator
+    tmp_path: Path, bench: ModelCache, model_path: str, rng: np.random.Generator
 ) -> None:
     image = stored_image(tmp_path, rng.random((1200, 1200)), "yx")
     job = predict_job(tmp_path / "out", model_path, image, 3, focus=(650.0, 500.0))
     network = bench.models.get(model_path, CPU)[0]
     # as slow as this, a tile of 0.6 s is 400 pixels large
-    bench.speed.note(network, tile_work(NARROW, (404, 404)), 0.6)
+    bench.speed.note(network, tile_flops(NARROW, (404, 404)), 0.6)
     tiles = [e for e in done(job, bench) if isinstance(e, events.TileDone)]
     first, second = tiles[:2]
     area = [prod(b.stop - b.start for b in tile.box) for tile in (first, second)]
@@ -540,14 +552,14 @@ def test_a_small_tile_at_the_focus_comes_first_and_changes_nothing(
 
 
 def test_tiles_shrink_with_the_speed_of_the_machine_but_not_below_sense(
-    tmp_path: Path, bench: Workbench, model_path: str, rng: np.random.Generator
+    tmp_path: Path, bench: ModelCache, model_path: str, rng: np.random.Generator
 ) -> None:
     image = stored_image(tmp_path, rng.random((900, 900)), "yx")
     network = bench.models.get(model_path, CPU)[0]
     counts = []
     for seconds in (0.01, 5.0, 500.0):
         bench.speed = type(bench.speed)()
-        bench.speed.note(network, tile_work(NARROW, (404, 404)), seconds)
+        bench.speed.note(network, tile_flops(NARROW, (404, 404)), seconds)
         job = predict_job(tmp_path / "out", model_path, image, 3, preview=True)
         counts.append(len(done(job, bench)))
     assert counts[0] == 2
@@ -557,7 +569,7 @@ def test_tiles_shrink_with_the_speed_of_the_machine_but_not_below_sense(
 
 def test_how_fast_the_network_is_is_learnt_from_its_tiles(
     tmp_path: Path,
-    bench: Workbench,
+    bench: ModelCache,
     model_path: str,
     rng: np.random.Generator,
     monkeypatch: pytest.MonkeyPatch,
@@ -574,11 +586,11 @@ def test_how_fast_the_network_is_is_learnt_from_its_tiles(
     measured = bench.speed.rate(network)
     assert measured != guess
     # each tile of 50 pixels took a quarter of a second
-    assert measured == pytest.approx(tile_work(NARROW, (52, 52)) / 0.25)
+    assert measured == pytest.approx(tile_flops(NARROW, (52, 52)) / 0.25)
 
 
 def test_the_live_network_is_only_there_while_a_training_runs(
-    tmp_path: Path, bench: Workbench, rng: np.random.Generator
+    tmp_path: Path, bench: ModelCache, rng: np.random.Generator
 ) -> None:
     image = stored_image(tmp_path, rng.random((60, 60)), "yx")
     with pytest.raises(ValueError, match="no training goes on"):
@@ -615,7 +627,7 @@ def test_the_networks_used_last_are_kept(model: Model, tmp_path: Path) -> None:
 
 
 def test_loading_a_model_tells_its_card_and_the_device(
-    model_path: str, bench: Workbench
+    model_path: str, bench: ModelCache
 ) -> None:
     job = LoadModelJob(model_path, CPU)
     *_, loaded = model_jobs.run(job, context(bench, job))
@@ -649,11 +661,11 @@ def test_the_work_of_a_tile_is_what_torch_counts() -> None:
             )
         with FlopCounterMode(display=False) as counter:
             module(image)
-        assert 2 * tile_work(table, size) == counter.get_total_flops()
+        assert 2 * tile_flops(table, size) == counter.get_total_flops()
 
 
 def test_a_folder_is_predicted_file_by_file(
-    tmp_path: Path, bench: Workbench, model_path: str, rng: np.random.Generator
+    tmp_path: Path, bench: ModelCache, model_path: str, rng: np.random.Generator
 ) -> None:
     source, target = tmp_path / "in", tmp_path / "out"
     source.mkdir()
@@ -709,7 +721,7 @@ def judged(truth: np.ndarray, labels: np.ndarray) -> Figures:
     known, instances = held_out(truth)
     part = HeldOut(replace(seen.example, classes=known.example.classes), known.box)
     card = model.card.replace(segmentation=Segmentation(min_size=10, ridge=0))
-    steps = verdict.judge(prepare(model, "cpu", "fp32"), card, [part], [instances])
+    steps = judge(prepare(model, "cpu", "fp32"), card, [part], [instances])
     return last_value(steps)
 
 
@@ -772,7 +784,7 @@ def test_without_cells_only_pixels_are_judged() -> None:
 def test_the_verdict_is_the_mean_of_the_figures_in_words(
     new: Figures, old: Figures | None, outcome: str, words: str
 ) -> None:
-    told = verdict.compare(new, old, "a corner of each of 2 slices is held out")
+    told = compare(new, old, "a corner of each of 2 slices is held out")
     assert told.outcome == outcome
     assert words in told.sentence
     assert "a corner of each of 2 slices" in told.sentence
@@ -783,8 +795,8 @@ def test_the_verdict_is_the_mean_of_the_figures_in_words(
 
 
 def test_without_held_out_parts_nothing_is_claimed() -> None:
-    few = verdict.unknown("too few labels to validate: all of them are learnt from")
-    asked = verdict.unknown("nothing is held out, as asked for")
+    few = unknown("too few labels to validate: all of them are learnt from")
+    asked = unknown("nothing is held out, as asked for")
     assert few.outcome == asked.outcome == "unknown"
     assert "Too few labels to judge" in few.sentence
     assert "as asked for" in asked.sentence
@@ -792,8 +804,8 @@ def test_without_held_out_parts_nothing_is_claimed() -> None:
 
 def test_models_of_other_classes_or_channels_cannot_be_compared() -> None:
     one = random_model(NARROW).card
-    assert verdict.comparable(one, one.replace(name="other"))
+    assert comparable(one, one.replace(name="other"))
     wider = NARROW.replace(channels=2)
-    assert not verdict.comparable(one, one.replace(architecture=wider))
+    assert not comparable(one, one.replace(architecture=wider))
     named = tuple(c.replace(name=c.name + "x") for c in one.classes)
-    assert not verdict.comparable(one, one.replace(classes=named))
+    assert not comparable(one, one.replace(classes=named))

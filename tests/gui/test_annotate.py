@@ -24,7 +24,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_unet.core.data_check import CheckReport, Finding, PlaneCount
+from napari_unet.core.annotation.data_check import CheckReport, Finding, PlaneCount
 from napari_unet.core.events import Checked
 from napari_unet.gui.annotate.add_image_dialog import READING, AddImageDialog
 from napari_unet.gui.annotate.page import (
@@ -243,7 +243,7 @@ def test_a_tick_decides_about_training(
     annotated: AnnotatePage, workspace: Workspace
 ) -> None:
     annotated.images.list.item(0).setCheckState(Qt.CheckState.Unchecked)
-    assert not workspace.store.project.images[0].ticked
+    assert not workspace.store.project.images[0].use_for_training
 
 
 def test_the_current_image_is_chosen_in_the_list(
@@ -350,7 +350,7 @@ def test_the_keys_are_named_until_cells_and_background_are_painted(
 ) -> None:
     layer = workspace.annotating.brush.layer
     assert layer is not None
-    status, material = annotated.brush.status, workspace.training.material
+    status, material = annotated.brush.status, workspace.training.training_data
     assert "Press N before each next cell. Then press G" in status.text()
     click(annotated.brush.background, qtbot)
     assert status.text() == "The brush paints background. Press N for cells."

@@ -15,14 +15,14 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_unet.core.annotations import ClassInfo
-from napari_unet.core.recipe import Augmentation, Training
+from napari_unet.core.annotation.annotations import ClassInfo
 from napari_unet.core.settings import (
     BorderWeights,
     Prediction,
     Segmentation,
     Settings,
 )
+from napari_unet.core.training.training_settings import Augmentation, Training
 from napari_unet.gui.forms import SettingsForm
 from napari_unet.gui.number_box import FloatBox, IntBox
 from napari_unet.gui.widgets import Fold

@@ -7,7 +7,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from example_models import random_model
-from napari_unet.core.architecture import u_shape
+from napari_unet.core.network.architecture import u_shape
 from napari_unet.gui import workspaces
 from napari_unet.gui.model_reader import get_reader
 from napari_unet.io.model_file import read_card, save_model

@@ -9,10 +9,9 @@ from qtpy.QtCore import QMimeData, QPoint, Qt, QUrl
 from qtpy.QtGui import QDragEnterEvent, QDropEvent
 from qtpy.QtWidgets import QFileDialog, QMessageBox, QWidget
 
-from desk import Desk
 from example_models import random_model
-from napari_unet.core.annotations import ClassInfo
-from napari_unet.core.architecture import u_shape
+from fake_worker import FakeWorker
+from napari_unet.core.annotation.annotations import ClassInfo
 from napari_unet.core.events import FilePredicted
 from napari_unet.core.jobs import (
     ExportJob,
@@ -21,11 +20,12 @@ from napari_unet.core.jobs import (
     PredictJob,
     SegmentJob,
 )
+from napari_unet.core.network.architecture import u_shape
 from napari_unet.core.settings import Segmentation
 from napari_unet.gui.predict.export_dialog import ExportDialog
 from napari_unet.gui.predict.page import PredictPage
 from napari_unet.io.model_file import save_model
-from napari_unet.io.starters import starters
+from napari_unet.io.pretrained import pretrained_models
 from napari_unet.session.preferences import Preferences
 from napari_unet.session.workspace import Workspace
 
@@ -47,8 +47,8 @@ def model_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def desk() -> Desk:
-    return Desk()
+def fake() -> FakeWorker:
+    return FakeWorker()
 
 
 @pytest.fixture
@@ -61,17 +61,17 @@ def package_models() -> tuple[Path, ...]:
 def workspace(
     viewer: ViewerModel,
     tmp_path: Path,
-    desk: Desk,
+    fake: FakeWorker,
     monkeypatch: pytest.MonkeyPatch,
     package_models: tuple[Path, ...],
 ) -> Iterator[Workspace]:
     monkeypatch.setattr(
-        "napari_unet.session.workspace.starters", lambda: package_models
+        "napari_unet.session.workspace.pretrained_models", lambda: package_models
     )
     workspace = Workspace(
         viewer, lambda call: call(), Preferences(), tmp_path / "projects"
     )
-    monkeypatch.setattr(workspace.worker, "submit", desk.submit)
+    monkeypatch.setattr(workspace.worker, "submit", fake.submit)
     yield workspace
     workspace.close()
 
@@ -118,13 +118,13 @@ def press(qtbot: QtBot, button: QWidget) -> None:
     qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
 
 
-def predicted(page: PredictPage, desk: Desk, count: int = 5) -> None:
+def predicted(page: PredictPage, fake: FakeWorker, count: int = 5) -> None:
     page.run.predict.click()
-    (handle,) = desk.running(PredictJob)
-    desk.predict(handle)
-    desk.end(handle)
-    while desk.running(SegmentJob):
-        desk.find_cells(desk.running(SegmentJob)[0], count)
+    (handle,) = fake.running(PredictJob)
+    fake.predict(handle)
+    fake.end(handle)
+    while fake.running(SegmentJob):
+        fake.find_cells(fake.running(SegmentJob)[0], count)
     settle(page)
 
 
@@ -137,7 +137,7 @@ def test_without_a_model_the_page_says_what_to_do(page: PredictPage) -> None:
     assert not page.cells.isVisible()
 
 
-@pytest.mark.parametrize("package_models", [starters()])
+@pytest.mark.parametrize("package_models", [pretrained_models()])
 def test_models_of_the_package_are_offered_at_once(page: PredictPage) -> None:
     combo = page.models.combo
     names = [combo.itemText(i) for i in range(combo.count())]
@@ -146,7 +146,7 @@ def test_models_of_the_package_are_offered_at_once(page: PredictPage) -> None:
     assert page.models.details.text().startswith("cells · 2-D")
 
 
-@pytest.mark.parametrize("package_models", [starters()])
+@pytest.mark.parametrize("package_models", [pretrained_models()])
 def test_own_models_go_before_those_of_the_package(ready: PredictPage) -> None:
     combo = ready.models.combo
     names = [combo.itemText(i) for i in range(combo.count())]
@@ -212,7 +212,7 @@ def test_a_bad_file_is_told_in_a_sentence(
 )
 def test_predict_asks_for_what_is_chosen(
     ready: PredictPage,
-    desk: Desk,
+    fake: FakeWorker,
     qtbot: QtBot,
     number: int,
     places: tuple[tuple[int, int], ...],
@@ -223,14 +223,14 @@ def test_predict_asks_for_what_is_chosen(
     value = ready.run.form.value()
     ready.run.form.setValue(value.replace(averaging="dihedral", tile=96))
     press(qtbot, ready.run.predict)
-    (job,) = desk.jobs(PredictJob)
+    (job,) = fake.jobs(PredictJob)
     assert job.places == places
     assert (job.settings.averaging, job.settings.tile) == ("dihedral", 96)
     assert job.entropy is not None
 
 
 def test_progress_and_cancel_are_there_while_it_runs(
-    ready: PredictPage, desk: Desk, qtbot: QtBot
+    ready: PredictPage, fake: FakeWorker, qtbot: QtBot
 ) -> None:
     assert not ready.run.progress.isVisible()
     assert not ready.run.cancel.isEnabled()
@@ -238,12 +238,12 @@ def test_progress_and_cancel_are_there_while_it_runs(
     settle(ready)
     assert ready.run.progress.isVisible()
     assert not ready.run.predict.isEnabled()
-    (handle,) = desk.running(PredictJob)
-    desk.predict(handle)
+    (handle,) = fake.running(PredictJob)
+    fake.predict(handle)
     assert ready.run.progress.value() == ready.run.progress.maximum()
     press(qtbot, ready.run.cancel)
-    assert desk.cancelled == [handle]
-    desk.end(handle, cancelled=True)
+    assert fake.cancelled == [handle]
+    fake.end(handle, cancelled=True)
     settle(ready)
     assert ready.run.predict.isEnabled()
     assert ready.run.status.text() == "Cancelled; what was done is kept."
@@ -253,22 +253,22 @@ def test_progress_and_cancel_are_there_while_it_runs(
     ("number", "words"), [(0, "0 cells"), (1, "1 cell"), (12, "12 cells")]
 )
 def test_the_number_of_cells_of_the_slice_is_told(
-    ready: PredictPage, desk: Desk, number: int, words: str
+    ready: PredictPage, fake: FakeWorker, number: int, words: str
 ) -> None:
     assert ready.count.text() == "Cells appear here when a slice is predicted."
-    predicted(ready, desk, number)
+    predicted(ready, fake, number)
     assert ready.count.text() == f"{words} in this slice."
 
 
 def test_sliders_show_the_model_s_settings_and_act_at_once(
-    ready: PredictPage, desk: Desk, workspace: Workspace
+    ready: PredictPage, fake: FakeWorker, workspace: Workspace
 ) -> None:
     assert ready.cells.main.value().threshold == 0.3
-    predicted(ready, desk)
-    before = len(desk.handles)
+    predicted(ready, fake)
+    before = len(fake.handles)
     value = ready.cells.main.value()
     ready.cells.main.setValue(value.replace(threshold=0.8))
-    assert desk.handles[before].what.settings.threshold == 0.8
+    assert fake.handles[before].what.settings.threshold == 0.8
     assert ready.cells.more.value().threshold == 0.8
     ready.cells.more.setValue(ready.cells.more.value().replace(neck=0.1))
     settings = workspace.prediction.segmentation
@@ -281,14 +281,14 @@ def test_sliders_show_the_model_s_settings_and_act_at_once(
 
 def test_the_cells_of_a_slice_become_annotation(
     ready: PredictPage,
-    desk: Desk,
+    fake: FakeWorker,
     workspace: Workspace,
     qtbot: QtBot,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     taken = watch_annotation(workspace, monkeypatch)
     assert not ready.use_slice.isEnabled()
-    predicted(ready, desk)
+    predicted(ready, fake)
     image = workspace.images.current
     assert image is not None
     workspace.prediction.results[image.id].files.array("cells")[2, 3] = 4
@@ -315,13 +315,13 @@ def click(viewer: ViewerModel, position: tuple[float, ...], *, by: int = 0) -> N
 
 def test_a_click_on_a_cell_takes_it_while_the_button_is_pressed(
     ready: PredictPage,
-    desk: Desk,
+    fake: FakeWorker,
     workspace: Workspace,
     qtbot: QtBot,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     taken = watch_annotation(workspace, monkeypatch)
-    predicted(ready, desk)
+    predicted(ready, fake)
     image = workspace.images.current
     assert image is not None
     workspace.prediction.results[image.id].files.array("cells")[2, 3] = 4
@@ -350,7 +350,7 @@ def modes(viewer: ViewerModel) -> set[str]:
 @pytest.mark.parametrize("annotated_before", [False, True])
 def test_no_tool_paints_while_cells_are_picked(
     ready: PredictPage,
-    desk: Desk,
+    fake: FakeWorker,
     workspace: Workspace,
     qtbot: QtBot,
     annotated_before: bool,
@@ -360,7 +360,7 @@ def test_no_tool_paints_while_cells_are_picked(
     assert image is not None
     if annotated_before:
         workspace.annotating.new_annotation(image.id)
-    predicted(ready, desk)
+    predicted(ready, fake)
     cells = workspace.prediction.results[image.id].files.array("cells")
     cells[1:3, 1:3], cells[5:7, 1:3], cells[5:7, 6:8] = 1, 2, 3
     press(qtbot, ready.use_cells)
@@ -386,12 +386,12 @@ def test_no_tool_paints_while_cells_are_picked(
 
 @pytest.mark.parametrize("tool", ["next_cell", "background", "erase", "by napari"])
 def test_another_tool_ends_picking(
-    ready: PredictPage, desk: Desk, workspace: Workspace, qtbot: QtBot, tool: str
+    ready: PredictPage, fake: FakeWorker, workspace: Workspace, qtbot: QtBot, tool: str
 ) -> None:
     image = workspace.images.current
     assert image is not None
     layer = workspace.annotating.new_annotation(image.id)
-    predicted(ready, desk)
+    predicted(ready, fake)
     press(qtbot, ready.use_cells)
     assert workspace.annotating.brush.tool == "other"
     if tool == "by napari":
@@ -409,7 +409,7 @@ def test_another_tool_ends_picking(
 
 def test_a_folder_is_predicted_into_another(
     ready: PredictPage,
-    desk: Desk,
+    fake: FakeWorker,
     qtbot: QtBot,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
@@ -420,16 +420,16 @@ def test_a_folder_is_predicted_into_another(
     )
     ready.run.what.setCurrentIndex(4)
     press(qtbot, ready.run.predict)
-    (job,) = desk.jobs(PredictFolderJob)
+    (job,) = fake.jobs(PredictFolderJob)
     assert (job.source, job.target) == (str(tmp_path / "in"), str(tmp_path / "out"))
     assert job.segmentation == Segmentation(threshold=0.3)
-    outcome, (handle,) = ready.run.outcome, desk.running(PredictFolderJob)
+    outcome, (handle,) = ready.run.outcome, fake.running(PredictFolderJob)
     handle.event.emit(FilePredicted("a.tif", 4, 0.5))
     handle.event.emit(FilePredicted("b.tif", 0, 1, problem="b.tif: is cut off."))
     settle(ready)
     assert "2 images: 1 predicted, 1 not done." in outcome.sentence.text()
     assert not outcome.close_.isVisible()
-    desk.end(handle)
+    fake.end(handle)
     settle(ready)
     assert outcome.failures.toPlainText() == "b.tif: is cut off."
     assert outcome.sentence.level == "warning"
@@ -447,10 +447,10 @@ def test_a_folder_needs_no_open_image(page: PredictPage, model_file: Path) -> No
 
 
 def test_the_mouse_over_the_page_lets_the_model_be_read(
-    ready: PredictPage, desk: Desk
+    ready: PredictPage, fake: FakeWorker
 ) -> None:
     ready.enterEvent(None)
-    assert [job.model for job in desk.jobs(LoadModelJob)] == [
+    assert [job.model for job in fake.jobs(LoadModelJob)] == [
         str(ready.models._models.selected)
     ]
 
@@ -463,17 +463,17 @@ def dialog_of(page: PredictPage, workspace: Workspace, folder: Path) -> ExportDi
 
 
 def test_export_writes_what_is_ticked(
-    ready: PredictPage, desk: Desk, workspace: Workspace, tmp_path: Path
+    ready: PredictPage, fake: FakeWorker, workspace: Workspace, tmp_path: Path
 ) -> None:
     assert not ready.export.isEnabled()
-    predicted(ready, desk)
+    predicted(ready, fake)
     assert ready.export.isEnabled()
     dialog = dialog_of(ready, workspace, tmp_path)
     dialog.table.setChecked(False)
     dialog.probabilities.setChecked(True)
     dialog.format.setCurrentIndex(1)
     dialog.accept()
-    (job,) = desk.jobs(ExportJob)
+    (job,) = fake.jobs(ExportJob)
     assert (job.masks, job.table, job.format) == (True, False, "ome.tif")
     assert job.probabilities is not None
     assert job.folder == str(tmp_path)
@@ -482,13 +482,13 @@ def test_export_writes_what_is_ticked(
 @pytest.mark.parametrize("yes", [True, False])
 def test_files_are_overwritten_only_if_people_agree(
     ready: PredictPage,
-    desk: Desk,
+    fake: FakeWorker,
     workspace: Workspace,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     yes: bool,
 ) -> None:
-    predicted(ready, desk)
+    predicted(ready, fake)
     (tmp_path / "blobs_cells.tif").touch()
     asked: list[str] = []
     button = QMessageBox.StandardButton
@@ -501,17 +501,17 @@ def test_files_are_overwritten_only_if_people_agree(
     )
     dialog_of(ready, workspace, tmp_path).accept()
     assert "blobs_cells.tif" in asked[0]
-    assert len(desk.jobs(ExportJob)) == int(yes)
+    assert len(fake.jobs(ExportJob)) == int(yes)
 
 
 def test_a_folder_that_is_not_there_is_told_in_the_dialog(
-    ready: PredictPage, desk: Desk, workspace: Workspace, tmp_path: Path
+    ready: PredictPage, fake: FakeWorker, workspace: Workspace, tmp_path: Path
 ) -> None:
-    predicted(ready, desk)
+    predicted(ready, fake)
     dialog = dialog_of(ready, workspace, tmp_path / "gone")
     dialog.accept()
     assert dialog.problem.text() == f"There is no folder {tmp_path / 'gone'}."
-    assert desk.jobs(ExportJob) == []
+    assert fake.jobs(ExportJob) == []
 
 
 def test_every_control_has_a_tooltip_and_the_page_is_narrow(
@@ -543,7 +543,11 @@ def test_a_page_that_is_gone_is_not_told_anything(
 
 
 def test_a_model_of_regions_asks_for_no_cells(
-    ready: PredictPage, desk: Desk, workspace: Workspace, qtbot: QtBot, tmp_path: Path
+    ready: PredictPage,
+    fake: FakeWorker,
+    workspace: Workspace,
+    qtbot: QtBot,
+    tmp_path: Path,
 ) -> None:
     assert ready.cells.isVisible()
     model = random_model(u_shape(ndim=2, channels=1, classes=2, width=2, depth=1))
@@ -553,7 +557,7 @@ def test_a_model_of_regions_asks_for_no_cells(
     ready.models.take(path)
     settle(ready)
     assert not ready.cells.isVisible()
-    predicted(ready, desk)
+    predicted(ready, fake)
     assert ready.count.text() == (
         "The model finds regions: they are shown as classes, there are no cells."
     )
@@ -567,6 +571,6 @@ def test_a_model_of_regions_asks_for_no_cells(
     assert dialog.table.isHidden()
     dialog.accept()
     assert dialog.isHidden()
-    (job,) = desk.jobs(ExportJob)
+    (job,) = fake.jobs(ExportJob)
     assert (job.cells, job.masks, job.table) == (None, True, False)
     assert job.class_masks is not None

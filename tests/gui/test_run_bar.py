@@ -8,7 +8,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_unet.core.messages import Status
-from napari_unet.core.recipe import Training
+from napari_unet.core.training.training_settings import Training
 from napari_unet.gui.forms import SettingsForm
 from napari_unet.gui.number_box import FloatBox
 from napari_unet.gui.run_bar import RunBar, clock, progress_text

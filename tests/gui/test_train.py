@@ -9,10 +9,10 @@ import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QScrollArea
 
-from napari_unet.core.architecture import u_shape
-from napari_unet.core.events import ModelSaved, Verdict
+from napari_unet.core.events import ModelComparison, ModelSaved
 from napari_unet.core.model import Model, ModelCard
-from napari_unet.core.recipe import Training
+from napari_unet.core.network.architecture import u_shape
+from napari_unet.core.training.training_settings import Training
 from napari_unet.gui.train.page import TrainPage
 from napari_unet.io.model_file import save_model
 from napari_unet.session.preferences import Preferences
@@ -86,14 +86,14 @@ def test_what_will_be_trained_on_is_said_in_a_line(
     painted = np.zeros((40, 50), labels.data.dtype)
     painted[:5], painted[10:15], painted[20:25] = 1, 2, 3
     labels.data = painted
-    workspace.training.material.count_all(DEADLINE)
+    workspace.training.training_data.count_all(DEADLINE)
     page._show_state()
     assert page.summary.text() == "1 slice of 1 image: 2 cells, background in 1 slice."
     assert page.problem.text() == ""
     other = workspace.viewer.add_image(np.ones((40, 50), np.uint8), name="other")
     image = workspace.images.add([other])
     workspace.annotating.new_annotation(image.id).data = painted
-    workspace.images.set_ticked(image.id, False)
+    workspace.images.set_use_for_training(image.id, False)
     page._show_state()
     assert page.summary.text().endswith("Not learnt from: other (not ticked).")
 
@@ -227,13 +227,13 @@ def test_an_interrupted_training_is_offered_or_forgotten(
     for box in boxes:
         assert not box.isEnabled()
         assert "start anew" in box.toolTip()
-    workspace.images.set_ticked(image, False)
+    workspace.images.set_use_for_training(image, False)
     assert "on other images" in page.interrupted.text()
     assert page.go_on.isVisibleTo(page)
     assert page.go_on.isEnabled()
     assert all(box.isEnabled() for box in boxes)
     assert page.recipe.budget.value() == workspace.training.settings.minutes
-    workspace.images.set_ticked(image, True)
+    workspace.images.set_use_for_training(image, True)
     assert not any(box.isEnabled() for box in boxes)
     page.anew.click()
     assert all(box.isEnabled() for box in boxes)
@@ -259,11 +259,11 @@ def test_a_new_model_is_chosen_for_predictions(
 def test_the_verdict_is_told_in_words(
     page: TrainPage, outcome: str, level: str
 ) -> None:
-    page._show_verdict(Verdict(outcome, "IoU 0.8 against 0.7."))
-    assert page.verdict.text() == "IoU 0.8 against 0.7."
-    assert page.verdict.level == level
-    page._show_verdict(None)
-    assert page.verdict.text() == ""
+    page._show_comparison(ModelComparison(outcome, "IoU 0.8 against 0.7."))
+    assert page.comparison.text() == "IoU 0.8 against 0.7."
+    assert page.comparison.level == level
+    page._show_comparison(None)
+    assert page.comparison.text() == ""
 
 
 def test_nothing_of_the_recipe_can_be_changed_while_it_is_trained(

@@ -16,7 +16,7 @@ from qtpy.QtWidgets import QPushButton
 
 from benchmarks.interaction.hand import Hand
 from napari_unet.core.events import CorrectionUsed
-from napari_unet.core.recipe import Training
+from napari_unet.core.training.training_settings import Training
 from napari_unet.io import samples
 from napari_unet.io.images import read_labels
 from napari_unet.session.images.layers import find
@@ -129,7 +129,7 @@ def test_paint_train_watch_predict_export(
     early = np.array(first.data[2])
     hand.wait_until(lambda: (np.asarray(first.data[2]) != early).any())
     hand.wait_until(lambda: workspace.training.state == "idle")
-    assert workspace.training.verdict is not None
+    assert workspace.training.comparison is not None
     workspace.prediction.predict("layer")
     hand.wait_until(lambda: not workspace.prediction.running)
     hand.wait_until(lambda: find(viewer, "cells"))
@@ -352,8 +352,8 @@ def _select_model(home: Path, workspace: Workspace, *, damaged: bool = False) ->
     """Choose a model with random weights; a damaged one has shapes it should not."""
     from tests.example_models import random_model
 
-    from napari_unet.core.architecture import u_shape
     from napari_unet.core.model import Model
+    from napari_unet.core.network.architecture import u_shape
     from napari_unet.io.model_file import save_model
 
     model = random_model(u_shape(ndim=2, channels=1, classes=2, width=16, depth=2))

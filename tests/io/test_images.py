@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import zarr
 
-from napari_unet.core.image import Image
+from napari_unet.core.images.image import Image
 from napari_unet.io.images import check_finite, find, read_image, read_labels
 
 GREY = np.arange(20, dtype=np.uint8).reshape(4, 5)

@@ -16,8 +16,8 @@ import torch
 from safetensors.numpy import load_file, save, save_file
 
 from example_models import random_model
-from napari_unet.core.architecture import u_shape
 from napari_unet.core.model import Model, Progress, Score
+from napari_unet.core.network.architecture import u_shape
 from napari_unet.io.model_file import (
     FORMAT,
     VERSION,

@@ -13,7 +13,7 @@ from napari_unet.io.images import read_image, read_labels
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from napari_unet.core.image import Image
+    from napari_unet.core.images.image import Image
 
 STACK = np.arange(3 * 4 * 5, dtype=np.uint16).reshape(3, 4, 5)
 

@@ -7,10 +7,10 @@ import pytest
 from napari.components import ViewerModel
 from psygnal import Signal
 
+from napari_unet.core.annotation.project_check import check
 from napari_unet.core.events import Checked
 from napari_unet.core.messages import Failed
-from napari_unet.core.project_check import check
-from napari_unet.core.recipe import Training
+from napari_unet.core.training.training_settings import Training
 from napari_unet.session.annotating.checking import DataCheck
 from napari_unet.session.annotating.colours import SHADES, colour_table
 from napari_unet.session.annotating.control import Annotating
@@ -18,7 +18,7 @@ from napari_unet.session.annotating.label_range import make_room
 from napari_unet.session.annotating.shortcuts import SHORTCUTS
 from napari_unet.session.images.image_list import ImageList
 from napari_unet.session.images.layers import find, note, role_of
-from napari_unet.session.images.sharing import Sharing
+from napari_unet.session.images.shared_arrays import SharedArrays
 from napari_unet.session.project.record import ProjectClass
 from napari_unet.session.project.store import ProjectStore
 
@@ -40,7 +40,7 @@ class Bench:
     def __init__(self, folder: Path, pump: Pump, shape: tuple[int, ...]) -> None:
         (folder / "scratch").mkdir()
         self.viewer = ViewerModel()
-        self.sharing = Sharing(folder / "scratch", pump.post)
+        self.sharing = SharedArrays(folder / "scratch", pump.post)
         self._open(ProjectStore.create(folder / "projects"))
         pixels = np.random.default_rng(0).random(shape).astype(np.float32)
         scale = (2.0, *(1.0,) * (len(shape) - 1)) if len(shape) == 3 else None

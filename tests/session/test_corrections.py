@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from napari_unet.core.annotations import ClassInfo
-from napari_unet.core.stored import Stored, StoredAnnotation
+from napari_unet.core.annotation.annotations import ClassInfo
+from napari_unet.core.images.array_reference import AnnotationReference, ArrayReference
 from napari_unet.session.annotating.edits import Edit
 from napari_unet.session.training import corrections as module
 from napari_unet.session.training.corrections import Corrections
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from napari_unet.core.jobs import Correction, Place
 
-ANNOTATION = StoredAnnotation(
-    Stored("nowhere.raw", (3, 50, 50), "int32"), "zyx", (ClassInfo(),), {}
+ANNOTATION = AnnotationReference(
+    ArrayReference("nowhere.raw", (3, 50, 50), "int32"), "zyx", (ClassInfo(),), {}
 )
 
 
@@ -53,7 +53,7 @@ class Pixels:
             callback()
         self.held.clear()
 
-    def stored_annotation(self, _: str) -> StoredAnnotation:
+    def stored_annotation(self, _: str) -> AnnotationReference:
         return ANNOTATION
 
 

@@ -8,7 +8,7 @@ from napari.components import ViewerModel
 
 from napari_unet.session.images.image_list import ImageList
 from napari_unet.session.images.layers import note
-from napari_unet.session.images.sharing import Sharing
+from napari_unet.session.images.shared_arrays import SharedArrays
 from napari_unet.session.project.store import ProjectStore
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ class Bench:
         self.viewer = ViewerModel()
         self.store = ProjectStore.create(folder / "projects")
         (folder / "scratch").mkdir()
-        self.sharing = Sharing(folder / "scratch", pump.post)
+        self.sharing = SharedArrays(folder / "scratch", pump.post)
         self.images = ImageList(self.viewer, self.store, self.sharing)
 
     def reopen(self) -> None:
@@ -217,8 +217,8 @@ def test_a_removed_image_comes_back_by_undo(bench: Bench) -> None:
 
 def test_a_tick_is_part_of_the_project(bench: Bench) -> None:
     image = bench.images.add([bench.viewer.add_image(pixels(20, 30))])
-    bench.images.set_ticked(image.id, False)
-    assert not bench.store.project.image(image.id).ticked
+    bench.images.set_use_for_training(image.id, False)
+    assert not bench.store.project.image(image.id).use_for_training
 
 
 def test_the_place_in_view_follows_the_sliders(bench: Bench) -> None:

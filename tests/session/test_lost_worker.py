@@ -12,8 +12,8 @@ import pytest
 from napari.components import ViewerModel
 
 from example_models import random_model
-from napari_unet.core.architecture import u_shape
-from napari_unet.core.recipe import Training
+from napari_unet.core.network.architecture import u_shape
+from napari_unet.core.training.training_settings import Training
 from napari_unet.io.export import write_labels
 from napari_unet.io.model_file import save_model
 from napari_unet.session.annotating.checking import DataCheck
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from conftest import Pump
-    from napari_unet.core.jobs import Lane
+    from napari_unet.core.jobs import WorkerKind
     from napari_unet.session.worker.client import Handle
 
 NARROW = u_shape(ndim=2, channels=1, classes=2, width=4, depth=2)
@@ -61,12 +61,12 @@ class Bench:
 
         self.pump.until(ticked)
 
-    def lose(self, lane: Lane, begin: Callable[[], object]) -> list[Handle]:
+    def lose(self, kind: WorkerKind, begin: Callable[[], object]) -> list[Handle]:
         """Begin work of a process that stands still, and then is killed."""
         worker = self.workspace.worker
         begun: list[Handle] = []
-        worker.warm_up(lane)
-        pid = worker.pids[lane]
+        worker.warm_up(kind)
+        pid = worker.pids[kind]
         os.kill(pid, signal.SIGSTOP)
         worker.started.connect(begun.append)
         begin()

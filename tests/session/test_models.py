@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from example_models import random_model
-from napari_unet.core.architecture import u_shape
 from napari_unet.core.model import ImageRecord, Score
+from napari_unet.core.network.architecture import u_shape
 from napari_unet.io.model_file import save_model
 from napari_unet.session.prediction.models import ModelList, describe
 from napari_unet.session.preferences import Preferences

@@ -12,14 +12,14 @@ import pytest
 from napari.components import ViewerModel
 from psygnal import Signal
 
-from napari_unet.core.annotations import Annotation
+from napari_unet.core.annotation.annotations import Annotation
 from napari_unet.core.settings import BorderWeights
-from napari_unet.core.weights import border_weights
+from napari_unet.core.training.loss_weights import border_weights
 from napari_unet.engine.worker import weights_job
 from napari_unet.session.annotating.control import Annotating
 from napari_unet.session.images.image_list import ImageList
 from napari_unet.session.images.layers import find, role_of
-from napari_unet.session.images.sharing import Sharing
+from napari_unet.session.images.shared_arrays import SharedArrays
 from napari_unet.session.overlay import control as module
 from napari_unet.session.overlay.box_weights import affected, weights_in
 from napari_unet.session.overlay.control import WeightOverlay
@@ -85,8 +85,8 @@ class FakeWorker:
         assert len(self.queue) == 1, "more than one job was at work"
         return handle
 
-    def warm_up(self, lane: str) -> None:
-        self.warm.append(lane)
+    def warm_up(self, kind: str) -> None:
+        self.warm.append(kind)
 
     def run(self) -> None:
         """Do all jobs there are, also those that follow from them."""
@@ -110,7 +110,7 @@ class Bench:
         self.pump = pump
         self.viewer = ViewerModel()
         self.store = ProjectStore.create(tmp_path / "projects")
-        self.sharing = Sharing(tmp_path / "scratch", pump.post)
+        self.sharing = SharedArrays(tmp_path / "scratch", pump.post)
         self.images = ImageList(self.viewer, self.store, self.sharing)
         self.annotating = Annotating(self.viewer, self.store, self.images)
         self.worker: Any = FakeWorker()

@@ -8,10 +8,9 @@ import pytest
 from napari.components import ViewerModel
 from tifffile import imread
 
-from desk import Desk
 from example_models import random_model
-from napari_unet.core.annotations import ClassInfo
-from napari_unet.core.architecture import u_shape
+from fake_worker import FakeWorker
+from napari_unet.core.annotation.annotations import ClassInfo
 from napari_unet.core.events import (
     FilePredicted,
     FileWritten,
@@ -25,11 +24,12 @@ from napari_unet.core.jobs import (
     SegmentJob,
 )
 from napari_unet.core.model import Model
+from napari_unet.core.network.architecture import u_shape
 from napari_unet.core.settings import Prediction, Segmentation
 from napari_unet.io.model_file import save_model
 from napari_unet.session.images.image_list import ImageList
 from napari_unet.session.images.layers import find
-from napari_unet.session.images.sharing import Ready, Sharing
+from napari_unet.session.images.shared_arrays import Ready, SharedArrays
 from napari_unet.session.prediction.control import PredictionControl
 from napari_unet.session.prediction.models import ModelList
 from napari_unet.session.preferences import Preferences
@@ -51,7 +51,7 @@ class Bench:
     viewer: ViewerModel
     store: ProjectStore
     images: ImageList
-    desk: Desk
+    fake: FakeWorker
     models: ModelList
     control: PredictionControl
     told: list[tuple[str, str]] = field(default_factory=list)
@@ -87,16 +87,16 @@ def bench(tmp_path: Path, clock: list[float]) -> Iterator[Bench]:
         save_model(model, store.run_folder / f"model {ndim}d.safetensors")
     scratch = tmp_path / "scratch"
     scratch.mkdir()
-    sharing = Sharing(scratch, lambda call: call())
+    sharing = SharedArrays(scratch, lambda call: call())
     images = ImageList(viewer, store, sharing)
-    desk = Desk()
+    fake = FakeWorker()
     models = ModelList(store, Preferences())
     models.select(store.run_folder / "model 2d.safetensors")
-    worker: Any = desk
+    worker: Any = fake
     control = PredictionControl(
         viewer, store, images, worker, models, scratch, Preferences(device="cpu")
     )
-    bench = Bench(viewer, store, images, desk, models, control)
+    bench = Bench(viewer, store, images, fake, models, control)
     control.message.connect(lambda level, text: bench.told.append((level, text)))
     yield bench
     control.close()
@@ -120,7 +120,7 @@ def test_a_slice_is_predicted_around_the_middle_of_the_view(bench: Bench) -> Non
     add_stack(bench)
     at(bench, 2)
     assert bench.control.predict("slice", averaging="dihedral", tile=64)
-    (job,) = bench.desk.jobs(PredictJob)
+    (job,) = bench.fake.jobs(PredictJob)
     assert job.places == ((0, 2),)
     assert job.region is None
     assert job.focus == (4, 5)
@@ -137,7 +137,7 @@ def test_pixels_of_the_whole_frame_are_shared_before(bench: Bench) -> None:
     layer.data[:] = 7
     at(bench, 2)
     bench.control.predict("slice")
-    (job,) = bench.desk.jobs(PredictJob)
+    (job,) = bench.fake.jobs(PredictJob)
     assert (job.image.channels[0].open() == 7).all()
 
 
@@ -145,7 +145,7 @@ def test_of_a_view_only_its_box_is_predicted(bench: Bench) -> None:
     layer = add_stack(bench)
     layer.corner_pixels = np.array([[0, 2, 1], [0, 5, 8]])
     bench.control.predict("view")
-    (job,) = bench.desk.jobs(PredictJob)
+    (job,) = bench.fake.jobs(PredictJob)
     assert job.region == (slice(2, 6), slice(1, 9))
     assert job.focus == (4, 5)
 
@@ -157,7 +157,7 @@ def test_the_slice_in_view_is_first_of_an_image_then_its_neighbours(
     bench.viewer.dims.set_current_step(0, 1)
     at(bench, 2)
     bench.control.predict("layer")
-    (job,) = bench.desk.jobs(PredictJob)
+    (job,) = bench.fake.jobs(PredictJob)
     assert job.places[:4] == ((1, 2), (1, 1), (1, 3), (1, 0))
     assert job.places[4:] == ((0, 2), (0, 1), (0, 3), (0, 0))
 
@@ -167,7 +167,7 @@ def test_a_network_for_volumes_gets_volumes(bench: Bench) -> None:
     at(bench, 3)
     bench.models.select(bench.store.run_folder / "model 3d.safetensors")
     bench.control.predict("view")
-    (job,) = bench.desk.jobs(PredictJob)
+    (job,) = bench.fake.jobs(PredictJob)
     assert job.places == ((0, None),)
     assert job.region == (slice(0, 4), slice(0, 8), slice(0, 10))
     assert job.focus == (3.5, 4, 5)
@@ -177,22 +177,22 @@ def test_cells_follow_each_plane_and_are_linked_at_the_end(bench: Bench) -> None
     add_stack(bench)
     at(bench, 1)
     bench.control.predict("layer")
-    (handle,) = bench.desk.running(PredictJob)
-    bench.desk.predict(handle, planes=1)
-    (segment,) = bench.desk.running(SegmentJob)
+    (handle,) = bench.fake.running(PredictJob)
+    bench.fake.predict(handle, planes=1)
+    (segment,) = bench.fake.running(SegmentJob)
     assert segment.what.places == ((0, 1),)
     assert segment.what.axes == "czyx"
-    bench.desk.find_all_cells()
+    bench.fake.find_all_cells()
     assert bench.control.cells_in_view() == 5
     assert bench.control.running
-    assert not any(job.link for job in bench.desk.jobs(SegmentJob))
-    bench.desk.predict(handle)
-    bench.desk.end(handle)
+    assert not any(job.link for job in bench.fake.jobs(SegmentJob))
+    bench.fake.predict(handle)
+    bench.fake.end(handle)
     assert not bench.control.running
-    bench.desk.find_all_cells()
-    done = [p for job in bench.desk.jobs(SegmentJob) for p in job.places]
+    bench.fake.find_all_cells()
+    done = [p for job in bench.fake.jobs(SegmentJob) for p in job.places]
     assert set(done) == {(0, 0), (0, 1), (0, 2), (0, 3)}
-    links = [job for job in bench.desk.jobs(SegmentJob) if job.link]
+    links = [job for job in bench.fake.jobs(SegmentJob) if job.link]
     assert [job.places for job in links] == [()]
     assert bench.control.segmenting.idle
 
@@ -200,20 +200,20 @@ def test_cells_follow_each_plane_and_are_linked_at_the_end(bench: Bench) -> None
 def test_one_slice_or_volumes_are_not_linked(bench: Bench) -> None:
     add_stack(bench)
     bench.control.predict("slice")
-    (handle,) = bench.desk.running(PredictJob)
-    bench.desk.predict(handle)
-    bench.desk.end(handle)
-    bench.desk.find_all_cells()
-    assert not any(job.link for job in bench.desk.jobs(SegmentJob))
+    (handle,) = bench.fake.running(PredictJob)
+    bench.fake.predict(handle)
+    bench.fake.end(handle)
+    bench.fake.find_all_cells()
+    assert not any(job.link for job in bench.fake.jobs(SegmentJob))
 
 
 def predicted(bench: Bench, what: Any = "layer") -> None:
     """Predict an image and find its cells."""
     bench.control.predict(what)
-    (handle,) = bench.desk.running(PredictJob)
-    bench.desk.predict(handle)
-    bench.desk.end(handle)
-    bench.desk.find_all_cells()
+    (handle,) = bench.fake.running(PredictJob)
+    bench.fake.predict(handle)
+    bench.fake.end(handle)
+    bench.fake.find_all_cells()
 
 
 def test_while_a_setting_moves_only_the_slice_in_view_is_done_with_the_newest(
@@ -222,18 +222,18 @@ def test_while_a_setting_moves_only_the_slice_in_view_is_done_with_the_newest(
     add_stack(bench)
     at(bench, 1)
     predicted(bench)
-    before = len(bench.desk.handles)
+    before = len(bench.fake.handles)
     for threshold in (0.6, 0.7, 0.8):
         bench.control.set_segmentation(Segmentation(threshold=threshold))
-    (handle,) = bench.desk.handles[before:]
+    (handle,) = bench.fake.handles[before:]
     assert handle.what.places == ((0, 1),)
     assert handle.what.settings.threshold == 0.6
-    bench.desk.find_cells(handle, 9)
+    bench.fake.find_cells(handle, 9)
     assert bench.control.cells_in_view() == 9
-    _, newest = bench.desk.handles[before:]
+    _, newest = bench.fake.handles[before:]
     assert newest.what.settings.threshold == 0.8
-    bench.desk.find_cells(newest)
-    assert bench.desk.running(SegmentJob) == []
+    bench.fake.find_cells(newest)
+    assert bench.fake.running(SegmentJob) == []
 
 
 def test_the_other_slices_follow_when_the_setting_rests(
@@ -243,15 +243,15 @@ def test_the_other_slices_follow_when_the_setting_rests(
     at(bench, 1)
     predicted(bench)
     bench.control.set_segmentation(Segmentation(threshold=0.6))
-    bench.desk.find_all_cells()
+    bench.fake.find_all_cells()
     bench.control.tick()
-    assert bench.desk.running(SegmentJob) == []
+    assert bench.fake.running(SegmentJob) == []
     clock[0] += 1
     bench.control.tick()
-    (behind,) = bench.desk.running(SegmentJob)
+    (behind,) = bench.fake.running(SegmentJob)
     assert set(behind.what.places) == {(0, 0), (0, 2), (0, 3)}
     bench.control.set_segmentation(Segmentation(threshold=0.7))
-    assert bench.desk.cancelled == [behind]
+    assert bench.fake.cancelled == [behind]
     assert bench.store.project.segmentation.threshold == 0.6
 
 
@@ -262,9 +262,9 @@ def test_a_slice_that_comes_into_view_before_its_turn_is_done_at_once(
     at(bench, 1)
     predicted(bench)
     bench.control.set_segmentation(Segmentation(threshold=0.6))
-    bench.desk.find_all_cells()
+    bench.fake.find_all_cells()
     at(bench, 3)
-    (handle,) = bench.desk.running(SegmentJob)
+    (handle,) = bench.fake.running(SegmentJob)
     assert handle.what.places == ((0, 3),)
 
 
@@ -273,15 +273,15 @@ def test_cells_of_a_plane_that_is_predicted_again_are_found_again(
 ) -> None:
     add_stack(bench)
     bench.control.predict("slice")
-    (handle,) = bench.desk.running(PredictJob)
-    bench.desk.predict(handle)
-    (early,) = bench.desk.running(SegmentJob)
-    bench.desk.predict(handle)
-    bench.desk.find_cells(early)
-    (late,) = bench.desk.running(SegmentJob)
+    (handle,) = bench.fake.running(PredictJob)
+    bench.fake.predict(handle)
+    (early,) = bench.fake.running(SegmentJob)
+    bench.fake.predict(handle)
+    bench.fake.find_cells(early)
+    (late,) = bench.fake.running(SegmentJob)
     assert late.what.places == early.what.places
-    bench.desk.find_cells(late)
-    assert bench.desk.running(SegmentJob) == []
+    bench.fake.find_cells(late)
+    assert bench.fake.running(SegmentJob) == []
 
 
 def test_settings_are_those_of_the_model_that_is_chosen(bench: Bench) -> None:
@@ -309,7 +309,7 @@ def own_settings(bench: Bench, name: str, **changes: Any) -> Path:
 def begun_anew(bench: Bench) -> Segmentation:
     """Return the settings that the project is opened with the next time."""
     bench.control.close()
-    worker: Any = bench.desk
+    worker: Any = bench.fake
     folder, preferences = bench.store.folder.parents[1] / "scratch", Preferences()
     bench.models = ModelList(bench.store, preferences)
     bench.control = PredictionControl(
@@ -366,7 +366,7 @@ def test_a_second_prediction_fills_the_same_layers(bench: Bench) -> None:
     predicted(bench, "slice")
     bench.control.tick()
     assert bench.roles == [None, "probability", "classes", "cells"]
-    one, two = bench.desk.jobs(PredictJob)
+    one, two = bench.fake.jobs(PredictJob)
     assert one.probabilities == two.probabilities
     assert bench.control.cells_in_view() == 5
 
@@ -395,7 +395,7 @@ def test_a_model_written_anew_takes_over_its_layers(bench: Bench) -> None:
     predicted(bench)
     assert find(bench.viewer, "cells") == [cells]
     assert cells.opacity == 0.9
-    one, two = bench.desk.jobs(PredictJob)
+    one, two = bench.fake.jobs(PredictJob)
     assert one.probabilities != two.probabilities
 
 
@@ -421,7 +421,7 @@ def test_channels_must_be_those_of_the_model(bench: Bench) -> None:
             "choose another model or image.",
         )
     ]
-    assert bench.desk.handles == []
+    assert bench.fake.handles == []
 
 
 def test_a_new_image_with_other_channels_is_refused_before_it_is_taken_in(
@@ -468,11 +468,11 @@ def test_an_image_of_another_pixel_size_is_resampled(
     assert remark in told if remark else not told
     assert bench.control.predict("slice")
     assert [level for level, _ in bench.told] == (["warning"] if warned else [])
-    (job,) = bench.desk.jobs(PredictJob)
+    (job,) = bench.fake.jobs(PredictJob)
     assert job.settings.rescale != warned
     # settings in pixels of the model, cells in those of the image
-    bench.desk.predict(bench.desk.running(PredictJob)[0])
-    (cells,) = bench.desk.jobs(SegmentJob)
+    bench.fake.predict(bench.fake.running(PredictJob)[0])
+    (cells,) = bench.fake.jobs(SegmentJob)
     assert cells.settings.min_size == smallest
 
 
@@ -481,7 +481,7 @@ def test_an_image_that_is_not_in_the_project_is_added_unticked(bench: Bench) -> 
     bench.viewer.layers.selection.active = layer
     assert bench.control.predict("slice")
     (image,) = bench.store.project.images
-    assert (image.name, image.ticked) == ("new", False)
+    assert (image.name, image.use_for_training) == ("new", False)
 
 
 def test_all_open_images_are_predicted_one_after_the_other(bench: Bench) -> None:
@@ -496,10 +496,10 @@ def test_all_open_images_are_predicted_one_after_the_other(bench: Bench) -> None
     shares: list[float] = []
     bench.control.progressed.connect(shares.append)
     while bench.control.running:
-        (handle,) = bench.desk.running(PredictJob)
+        (handle,) = bench.fake.running(PredictJob)
         names.append(handle.what.image.name)
-        bench.desk.predict(handle)
-        bench.desk.end(handle)
+        bench.fake.predict(handle)
+        bench.fake.end(handle)
     assert names[0] == "two"
     assert sorted(names) == ["one", "three", "two"]
     assert shares == sorted(shares)
@@ -514,12 +514,12 @@ def test_an_image_that_fails_does_not_keep_the_others_from_being_done(
     two = add_stack(bench, "two")
     two.data[:] = 3
     bench.control.predict("images")
-    (handle,) = bench.desk.running(PredictJob)
-    bench.desk.fail(handle, "The image is not finite.")
+    (handle,) = bench.fake.running(PredictJob)
+    bench.fake.fail(handle, "The image is not finite.")
     assert bench.told == [("error", "The image is not finite.")]
-    (handle,) = bench.desk.running(PredictJob)
-    bench.desk.predict(handle)
-    bench.desk.end(handle)
+    (handle,) = bench.fake.running(PredictJob)
+    bench.fake.predict(handle)
+    bench.fake.end(handle)
     assert not bench.control.running
 
 
@@ -527,15 +527,15 @@ def test_what_was_done_before_a_cancel_is_kept_and_gets_cells(bench: Bench) -> N
     add_stack(bench, "one")
     add_stack(bench, "two").data[:] = 3
     bench.control.predict("images")
-    (handle,) = bench.desk.running(PredictJob)
-    bench.desk.predict(handle, planes=2)
+    (handle,) = bench.fake.running(PredictJob)
+    bench.fake.predict(handle, planes=2)
     bench.control.cancel()
-    assert bench.desk.cancelled == [handle]
-    bench.desk.end(handle, cancelled=True)
+    assert bench.fake.cancelled == [handle]
+    bench.fake.end(handle, cancelled=True)
     assert not bench.control.running
-    assert bench.desk.running(PredictJob) == []
-    bench.desk.find_all_cells()
-    done = {p for job in bench.desk.jobs(SegmentJob) for p in job.places}
+    assert bench.fake.running(PredictJob) == []
+    bench.fake.find_all_cells()
+    done = {p for job in bench.fake.jobs(SegmentJob) for p in job.places}
     assert done == set(handle.what.places[:2])
     assert "kept" in bench.control.status
 
@@ -550,12 +550,12 @@ def test_it_does_not_begin_twice(bench: Bench) -> None:
 def test_every_layer_may_be_deleted_in_mid_prediction(bench: Bench) -> None:
     add_stack(bench)
     bench.control.predict("layer", entropy=True)
-    (handle,) = bench.desk.running(PredictJob)
-    bench.desk.predict(handle, planes=1)
+    (handle,) = bench.fake.running(PredictJob)
+    bench.fake.predict(handle, planes=1)
     bench.viewer.layers.clear()
-    bench.desk.predict(handle)
-    bench.desk.end(handle)
-    bench.desk.find_all_cells()
+    bench.fake.predict(handle)
+    bench.fake.end(handle)
+    bench.fake.find_all_cells()
     bench.control.tick()
     assert not bench.control.running
     assert bench.told == []
@@ -564,7 +564,7 @@ def test_every_layer_may_be_deleted_in_mid_prediction(bench: Bench) -> None:
 def test_uncertainty_is_shown_on_request(bench: Bench) -> None:
     add_stack(bench)
     bench.control.predict("slice", entropy=True)
-    (job,) = bench.desk.jobs(PredictJob)
+    (job,) = bench.fake.jobs(PredictJob)
     assert job.entropy is not None
     assert bench.roles == [None, "classes"]
     bench.control.tick()
@@ -575,11 +575,11 @@ def test_uncertainty_is_shown_on_request(bench: Bench) -> None:
 def test_a_worker_that_died_runs_nothing(bench: Bench) -> None:
     add_stack(bench)
     bench.control.predict("layer")
-    (handle,) = bench.desk.running(PredictJob)
-    bench.desk.predict(handle, planes=1)
-    bench.desk.fail(handle, "It died.", WORKER_ENDED)
+    (handle,) = bench.fake.running(PredictJob)
+    bench.fake.predict(handle, planes=1)
+    bench.fake.fail(handle, "It died.", WORKER_ENDED)
     assert not bench.control.running
-    bench.desk.find_all_cells()
+    bench.fake.find_all_cells()
     assert bench.control.cells_in_view() == 5
     assert bench.control.predict("layer")
 
@@ -587,23 +587,23 @@ def test_a_worker_that_died_runs_nothing(bench: Bench) -> None:
 def test_a_failure_to_find_cells_is_told_once(bench: Bench) -> None:
     add_stack(bench)
     bench.control.predict("slice")
-    (handle,) = bench.desk.running(PredictJob)
-    bench.desk.predict(handle)
-    (segment,) = bench.desk.running(SegmentJob)
-    bench.desk.fail(segment, "No memory is left.")
+    (handle,) = bench.fake.running(PredictJob)
+    bench.fake.predict(handle)
+    (segment,) = bench.fake.running(SegmentJob)
+    bench.fake.fail(segment, "No memory is left.")
     bench.control.tick()
     assert bench.told == [("error", "No memory is left.")]
-    assert bench.desk.running(SegmentJob) == []
+    assert bench.fake.running(SegmentJob) == []
 
 
 def test_warming_up_reads_a_model_once(bench: Bench) -> None:
     bench.control.warm_up()
     bench.control.warm_up()
-    assert len(bench.desk.jobs(LoadModelJob)) == 1
+    assert len(bench.fake.jobs(LoadModelJob)) == 1
     bench.models.select(bench.store.run_folder / "model 3d.safetensors")
-    bench.desk.busy = True
+    bench.fake.busy = True
     bench.control.warm_up()
-    assert len(bench.desk.jobs(LoadModelJob)) == 1
+    assert len(bench.fake.jobs(LoadModelJob)) == 1
 
 
 def test_an_export_of_all_leaves_out_what_is_gone_and_says_so(
@@ -626,11 +626,11 @@ def test_an_export_of_all_leaves_out_what_is_gone_and_says_so(
             exporting.export(tmp_path, [ids[name]])
     assert not exporting.running
     exporting.export(tmp_path, ids.values())
-    until(lambda: bench.desk.running(ExportJob))
-    (handle,) = bench.desk.running(ExportJob)
+    until(lambda: bench.fake.running(ExportJob))
+    (handle,) = bench.fake.running(ExportJob)
     assert handle.what.name == "kept"
     handle.event.emit(FileWritten(str(tmp_path / "kept_cells.tif"), 1.0))
-    bench.desk.end(handle)
+    bench.fake.end(handle)
     assert not exporting.running
     ((level, told),) = bench.told
     assert level == "error"
@@ -650,13 +650,13 @@ def test_exports_that_fail_are_told_once_with_those_that_did_not(
         bench.viewer.layers.selection.active = bench.images.layers(ids[-1])[0]
         predicted(bench)
     bench.control.exporting.export(tmp_path, ids)
-    until(lambda: len(bench.desk.running(ExportJob)) == 3)
-    a, b, c = bench.desk.running(ExportJob)
-    bench.desk.fail(a, "The disk is full.")
+    until(lambda: len(bench.fake.running(ExportJob)) == 3)
+    a, b, c = bench.fake.running(ExportJob)
+    bench.fake.fail(a, "The disk is full.")
     b.event.emit(FileWritten(str(tmp_path / "b_cells.tif"), 1.0))
-    bench.desk.end(b)
+    bench.fake.end(b)
     assert bench.told == []
-    bench.desk.fail(c, "It died.", WORKER_ENDED)
+    bench.fake.fail(c, "It died.", WORKER_ENDED)
     told = (
         f"1 file is in {tmp_path} now. Not exported: a: The disk is full. c: It died."
     )
@@ -674,18 +674,18 @@ def test_an_export_waits_for_cells_that_fit_the_settings(
     bench.control.set_segmentation(Segmentation(threshold=0.7))
     exporting = bench.control.exporting
     exporting.export(tmp_path, [image.id], probabilities=True, format="zarr")
-    assert bench.desk.jobs(ExportJob) == []
+    assert bench.fake.jobs(ExportJob) == []
     assert exporting.running
     bench.control.segmenting._moved = 0
-    bench.desk.find_all_cells()
-    (handle,) = bench.desk.running(ExportJob)
+    bench.fake.find_all_cells()
+    (handle,) = bench.fake.running(ExportJob)
     job: Any = handle.what
     assert (job.folder, job.name, job.format) == (str(tmp_path), "a_b", "zarr")
     assert job.cells is not None
     assert job.probabilities is not None
     handle.event.emit(FileWritten(str(tmp_path / "a_b cells.zarr"), 0.5))
     handle.event.emit(FileWritten(str(tmp_path / "a_b.csv"), 1.0))
-    bench.desk.end(handle)
+    bench.fake.end(handle)
     assert bench.told == [("info", f"2 files are in {tmp_path} now.")]
     assert not exporting.running
 
@@ -716,11 +716,11 @@ def test_nothing_to_export_is_told(bench: Bench, tmp_path: Path) -> None:
 def test_how_long_it_took_is_told(bench: Bench) -> None:
     add_stack(bench)
     bench.control.predict("slice")
-    (handle,) = bench.desk.running(PredictJob)
+    (handle,) = bench.fake.running(PredictJob)
     handle.event.emit(
         PredictionFinished(None, "czyx", (64, 64), "the CPU", "fp32", 1.25)
     )
-    bench.desk.end(handle)
+    bench.fake.end(handle)
     assert bench.control.status == "1.2 s on the CPU, fp32."
 
 
@@ -776,18 +776,18 @@ def test_pixels_that_cannot_be_had_are_told_once_and_nothing_waits(
     assert bench.control.status == "Not done."
     bench.control.exporting.export(tmp_path, [image.id])
     bench.control.segmenting._moved = 0
-    bench.desk.find_all_cells()
+    bench.fake.find_all_cells()
     assert not bench.control.exporting.running
     assert bench.told == [("error", "The disk is full.")] * 2
-    assert len(bench.desk.jobs(PredictJob)) == 1
-    assert bench.desk.jobs(ExportJob) == []
+    assert len(bench.fake.jobs(PredictJob)) == 1
+    assert bench.fake.jobs(ExportJob) == []
 
 
 def test_device_and_memory_are_those_of_the_preferences(bench: Bench) -> None:
     add_stack(bench)
     bench.control.preferences = Preferences(device="cuda:1", memory_gb=3)
     bench.control.predict("slice", averaging="dihedral")
-    (job,) = bench.desk.jobs(PredictJob)
+    (job,) = bench.fake.jobs(PredictJob)
     assert job.settings == Prediction(
         device="cuda:1", memory_gb=3, averaging="dihedral"
     )
@@ -802,8 +802,8 @@ def test_the_table_knows_the_classes_where_probabilities_are_not_written(
     assert image is not None
     bench.control.exporting.export(tmp_path, [image.id])
     bench.control.segmenting._moved = 0
-    bench.desk.find_all_cells()
-    (job,) = bench.desk.jobs(ExportJob)
+    bench.fake.find_all_cells()
+    (job,) = bench.fake.jobs(ExportJob)
     assert job.probabilities is not None
     assert (job.masks, job.table, job.maps) == (True, True, False)
 
@@ -824,8 +824,8 @@ def test_the_files_of_results_that_are_deleted_go(bench: Bench) -> None:
     bench.control.tick()
     assert len(results_on_disk(bench)) == 4
     bench.control.cancel()
-    (handle,) = bench.desk.running(PredictJob)
-    bench.desk.end(handle)
+    (handle,) = bench.fake.running(PredictJob)
+    bench.fake.end(handle)
     for other in [one for one in bench.viewer.layers if one is not layer]:
         bench.viewer.layers.remove(other)
     bench.control.tick()
@@ -841,8 +841,8 @@ def test_the_files_of_results_that_are_deleted_go(bench: Bench) -> None:
 def test_results_of_which_one_layer_is_left_stay(bench: Bench) -> None:
     layer = add_stack(bench)
     bench.control.predict("slice")
-    (handle,) = bench.desk.running(PredictJob)
-    bench.desk.end(handle)
+    (handle,) = bench.fake.running(PredictJob)
+    bench.fake.end(handle)
     for other in [one for one in bench.viewer.layers if one is not layer][1:]:
         bench.viewer.layers.remove(other)
     bench.control.tick()
@@ -852,7 +852,7 @@ def test_results_of_which_one_layer_is_left_stay(bench: Bench) -> None:
 
 def folder_job(bench: Bench, folder: Path) -> Handle:
     bench.control.predict_folder(folder / "in", folder / "out")
-    (handle,) = bench.desk.running(PredictFolderJob)
+    (handle,) = bench.fake.running(PredictFolderJob)
     return handle
 
 
@@ -874,7 +874,7 @@ def test_a_folder_tells_what_became_of_each_of_its_images(
     assert outcome.running
     bench.control.exporting.dismiss_outcome()
     assert bench.control.exporting.outcome is outcome
-    bench.desk.end(handle)
+    bench.fake.end(handle)
     assert outcome.failures == ["b.tif: is cut off.", "d.tif: has 3 channels."]
     assert outcome.notes == ["a.tif: it has a palette."]
     what = "5 images: 2 predicted, 1 there already, 2 not done."
@@ -889,7 +889,7 @@ def test_results_that_are_there_already_are_no_failure(
 ) -> None:
     handle = folder_job(bench, tmp_path)
     handle.event.emit(told_of(tmp_path, "a.tif", there=True))
-    bench.desk.end(handle)
+    bench.fake.end(handle)
     told = f"1 image: 1 there already. Results are in {tmp_path / 'out'}."
     assert bench.told == [("info", told)]
 
@@ -901,11 +901,11 @@ def test_a_folder_that_was_not_finished_says_so(
     handle = folder_job(bench, tmp_path)
     handle.event.emit(told_of(tmp_path, "a.tif"))
     if how == "cancelled":
-        bench.desk.end(handle, cancelled=True)
+        bench.fake.end(handle, cancelled=True)
     elif how == "failed":
-        bench.desk.fail(handle, "The disk is full.")
+        bench.fake.fail(handle, "The disk is full.")
     else:
-        bench.desk.fail(handle, "It died.", WORKER_ENDED)
+        bench.fake.fail(handle, "It died.", WORKER_ENDED)
     reason = {
         "cancelled": "It was cancelled: other images were not looked at.",
         "failed": "The disk is full.",
@@ -921,7 +921,7 @@ def test_a_folder_that_was_not_finished_says_so(
 def one_prediction(bench: Bench) -> None:
     add_stack(bench)
     predicted(bench)
-    bench.desk.find_all_cells()
+    bench.fake.find_all_cells()
 
 
 def test_a_folder_does_not_show_how_the_prediction_before_went(
@@ -934,7 +934,7 @@ def test_a_folder_does_not_show_how_the_prediction_before_went(
     assert bench.control.status == "Predicting the images in in …"
     handle.event.emit(told_of(tmp_path, "a.tif"))
     assert bench.control.status == "Predicting the images in in …"
-    bench.desk.end(handle)
+    bench.fake.end(handle)
     # the outcome tells the rest
     assert bench.control.status == ""
 
@@ -945,8 +945,8 @@ def test_nor_do_files_that_are_written(bench: Bench, tmp_path: Path) -> None:
     assert image is not None
     bench.control.exporting.export(tmp_path, [image.id])
     assert bench.control.status == "Writing files …"
-    (handle,) = bench.desk.running(ExportJob)
-    bench.desk.end(handle)
+    (handle,) = bench.fake.running(ExportJob)
+    bench.fake.end(handle)
     assert bench.control.status == ""
 
 
@@ -987,7 +987,7 @@ def test_cells_are_shown_and_exported_as_objects_and_regions_as_classes(
     predicted(bench)
     bench.control.tick()
     assert shown(bench) == seen
-    assert bool(bench.desk.jobs(SegmentJob)) == ("cells" in kinds)
+    assert bool(bench.fake.jobs(SegmentJob)) == ("cells" in kinds)
     assert (bench.control.cells_in_view() is None) == ("cells" not in kinds)
     at(bench, 3)
     bench.control.tick()
@@ -998,8 +998,8 @@ def test_cells_are_shown_and_exported_as_objects_and_regions_as_classes(
     assert exporting.kinds([image.id]) == set(kinds)
     exporting.export(tmp_path, [image.id])
     bench.control.segmenting._moved = 0
-    bench.desk.find_all_cells()
-    (job,) = bench.desk.jobs(ExportJob)
+    bench.fake.find_all_cells()
+    (job,) = bench.fake.jobs(ExportJob)
     results = bench.control.results[image.id]
     stored = {"cells": job.cells, "class_masks": job.class_masks}
     assert tuple(name for name, file in stored.items() if file is not None) == files

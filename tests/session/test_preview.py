@@ -7,11 +7,11 @@ import pytest
 from napari.components import ViewerModel
 from psygnal import Signal
 
-from napari_unet.core.annotations import ClassInfo
+from napari_unet.core.annotation.annotations import ClassInfo
 from napari_unet.core.events import TileDone
+from napari_unet.core.images.array_reference import ArrayReference, ImageReference
 from napari_unet.core.jobs import LIVE, PredictJob
 from napari_unet.core.messages import Failed
-from napari_unet.core.stored import Stored, StoredImage
 from napari_unet.session.images.layers import find
 from napari_unet.session.preferences import Preferences
 from napari_unet.session.project.record import ImageSource, ProjectImage
@@ -98,8 +98,10 @@ class Images:
     def box_in_view(self, _: str) -> tuple[slice, slice]:
         return self.box
 
-    def stored(self, _: str) -> StoredImage:
-        return StoredImage((Stored("a.raw", SHAPE, "uint8"),), "zyx", None, "cells")
+    def stored(self, _: str) -> ImageReference:
+        return ImageReference(
+            (ArrayReference("a.raw", SHAPE, "uint8"),), "zyx", None, "cells"
+        )
 
     def ensure(self, _: str, places: object) -> Images:
         self.asked = places

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from napari.components import ViewerModel
 
-from napari_unet.core.annotations import ClassInfo
-from napari_unet.core.stored import Stored
+from napari_unet.core.annotation.annotations import ClassInfo
+from napari_unet.core.images.array_reference import ArrayReference
 from napari_unet.session.images.layers import METADATA_KEY, find, role_of
 from napari_unet.session.prediction.redrawing import Redrawing
 from napari_unet.session.prediction.result_files import ResultFiles
@@ -389,14 +389,14 @@ def test_where_the_disk_takes_no_results_none_stay(
 ) -> None:
     made: list[str] = []
 
-    def full(path: Path, shape: tuple[int, ...], dtype: str) -> Stored:
+    def full(path: Path, shape: tuple[int, ...], dtype: str) -> ArrayReference:
         made.append(path.name)
         if len(made) == 3:
             raise OSError(errno.ENOSPC, "No space left on device")
         return create(path, shape, dtype)
 
-    create = Stored.create
-    monkeypatch.setattr(Stored, "create", full)
+    create = ArrayReference.create
+    monkeypatch.setattr(ArrayReference, "create", full)
     with pytest.raises(OSError, match="No space left"):
         ResultFiles(tmp_path, (4, 8, 10), 2)
     assert len(made) == 3

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from napari_unet.core.recipe import Training
+from napari_unet.core.training.training_settings import Training
 from napari_unet.session.training.run_record import (
     RunRecord,
     latest_model,

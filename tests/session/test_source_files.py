@@ -15,9 +15,9 @@ from npe2 import PluginManager
 
 from napari_unet.io.ome_zarr import create_zarr
 from napari_unet.session.images.image_list import ImageList
-from napari_unet.session.images.sharing import Sharing
+from napari_unet.session.images.interpretation import in_words
+from napari_unet.session.images.shared_arrays import SharedArrays
 from napari_unet.session.images.source_files import SourceFiles
-from napari_unet.session.images.taking import in_words
 from napari_unet.session.preferences import Preferences
 from napari_unet.session.project.store import ProjectStore
 from napari_unet.session.workspace import Workspace
@@ -46,7 +46,7 @@ class Bench:
         self.folder = folder
         self.viewer = ViewerModel()
         self.store = ProjectStore.create(folder / "projects")
-        self.sharing = Sharing(folder / "scratch", pump.post)
+        self.sharing = SharedArrays(folder / "scratch", pump.post)
         self.images = ImageList(self.viewer, self.store, self.sharing)
         self.told: list[str] = []
         self.images.message.connect(lambda _, sentence: self.told.append(sentence))

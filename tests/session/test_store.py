@@ -545,7 +545,7 @@ class TestUndo:
         store.update(store.project.with_image(changed), "finish slice")
         later = FinishedPart(z=2, box=((0, 8), (0, 10)))
         now = store.project.image("a").replace(
-            class_of={3: 1, 4: 2, 9: 2}, finished=(part, later), ticked=False
+            class_of={3: 1, 4: 2, 9: 2}, finished=(part, later), use_for_training=False
         )
         store.update(store.project.with_image(now).with_image(image("b")))
         assert store.can_undo == "finish slice"
@@ -553,7 +553,7 @@ class TestUndo:
         back = store.project.image("a")
         assert back.class_of == {3: 2, 9: 2}
         assert back.finished == (later,)
-        assert not back.ticked
+        assert not back.use_for_training
         assert [i.id for i in store.project.images] == ["a", "b"]
         assert len(undone) == 1
         assert store.can_undo is None

@@ -12,15 +12,15 @@ from napari.components import ViewerModel
 from psygnal import Signal
 
 from napari_unet.core import events
-from napari_unet.core.architecture import u_shape
 from napari_unet.core.jobs import Correction, PredictJob, TrainJob
 from napari_unet.core.messages import Failed
 from napari_unet.core.model import Model, ModelCard, Score
-from napari_unet.core.recipe import Training
+from napari_unet.core.network.architecture import u_shape
+from napari_unet.core.training.training_settings import Training
 from napari_unet.io.model_file import save_model
 from napari_unet.session.annotating.control import Annotating
 from napari_unet.session.images.image_list import ImageList
-from napari_unet.session.images.sharing import Sharing
+from napari_unet.session.images.shared_arrays import SharedArrays
 from napari_unet.session.preferences import Preferences
 from napari_unet.session.project.store import ProjectStore
 from napari_unet.session.training import corrections
@@ -94,7 +94,7 @@ class Jobs:
         return [job for job in self.all if isinstance(job.what, TrainJob)][-1]
 
 
-class Desk:
+class Bench:
     """A project with an image, and what trains on it."""
 
     def __init__(self, tmp_path: Path, pump: Pump, shape: tuple[int, ...]) -> None:
@@ -113,7 +113,7 @@ class Desk:
 
     def open(self, store: ProjectStore) -> None:
         self.store = store
-        self.sharing = Sharing(self.scratch, self.pump.post)
+        self.sharing = SharedArrays(self.scratch, self.pump.post)
         self.images = ImageList(self.viewer, store, self.sharing)
         self.annotating = Annotating(self.viewer, store, self.images)
         self.messages: list[tuple[str, str]] = []
@@ -157,17 +157,17 @@ class Desk:
 
 
 @pytest.fixture
-def desk(tmp_path: Path, pump: Pump) -> Iterator[Desk]:
-    desk = Desk(tmp_path, pump, (60, 70))
-    yield desk
-    desk.close()
+def bench(tmp_path: Path, pump: Pump) -> Iterator[Bench]:
+    bench = Bench(tmp_path, pump, (60, 70))
+    yield bench
+    bench.close()
 
 
 @pytest.fixture
-def stack(tmp_path: Path, pump: Pump) -> Iterator[Desk]:
-    desk = Desk(tmp_path, pump, (4, 60, 70))
-    yield desk
-    desk.close()
+def stack(tmp_path: Path, pump: Pump) -> Iterator[Bench]:
+    bench = Bench(tmp_path, pump, (4, 60, 70))
+    yield bench
+    bench.close()
 
 
 def saved_as(job: Job, problem: str | None = None) -> events.ModelSaved:
@@ -178,161 +178,165 @@ def saved_as(job: Job, problem: str | None = None) -> events.ModelSaved:
     return events.ModelSaved(job.what.output, card, 30, 1.0, problem)
 
 
-def test_a_project_without_annotation_says_what_to_do(desk: Desk) -> None:
-    possible, why = desk.control.can_start
+def test_a_project_without_annotation_says_what_to_do(bench: Bench) -> None:
+    possible, why = bench.control.can_start
     assert not possible
     assert why == (
         "Paint a few cells and some background in the Annotate dock, then press Train."
     )
-    desk.control.start()
-    assert desk.messages == [("warning", why)]
-    assert desk.control.state == "idle"
+    bench.control.start()
+    assert bench.messages == [("warning", why)]
+    assert bench.control.state == "idle"
 
 
 @pytest.mark.parametrize(
     ("value", "words"),
     [(2, "or press Fix in the data check"), (1, "Only background is painted")],
 )
-def test_one_class_alone_is_not_trained_on(desk: Desk, value: int, words: str) -> None:
-    desk.paint(value, 10, 10)
-    desk.control.material.count_all(DEADLINE)
-    possible, why = desk.control.can_start
+def test_one_class_alone_is_not_trained_on(
+    bench: Bench, value: int, words: str
+) -> None:
+    bench.paint(value, 10, 10)
+    bench.control.training_data.count_all(DEADLINE)
+    possible, why = bench.control.can_start
     assert not possible
     assert words in why
 
 
-def by_painting(desk: Desk) -> None:
-    desk.paint(2, 10, 10)
+def by_painting(bench: Bench) -> None:
+    bench.paint(2, 10, 10)
 
 
-def by_masks(desk: Desk) -> None:
+def by_masks(bench: Bench) -> None:
     masks = np.zeros((60, 70), np.uint16)
     masks[10:20, 10:20], masks[30:40, 30:40] = 1, 2
-    desk.annotating.import_masks(desk.image.id, masks, "instances")
+    bench.annotating.import_masks(bench.image.id, masks, "instances")
 
 
-def by_polygons(desk: Desk) -> None:
+def by_polygons(bench: Bench) -> None:
     square = np.array([[10, 10], [10, 20], [20, 20], [20, 10]])
-    desk.annotating.import_polygons(desk.viewer.add_shapes([square]))
+    bench.annotating.import_polygons(bench.viewer.add_shapes([square]))
 
 
-def by_predicted_cells(desk: Desk) -> None:
+def by_predicted_cells(bench: Bench) -> None:
     cells = np.zeros((60, 70), np.int32)
     cells[10:20, 10:20] = 5
-    desk.annotating.use_as_annotation(desk.image.id, cells, 0, 0)
+    bench.annotating.use_as_annotation(bench.image.id, cells, 0, 0)
 
 
 @pytest.mark.parametrize(
     "annotate", [by_painting, by_masks, by_polygons, by_predicted_cells]
 )
 def test_an_image_that_was_predicted_first_is_learnt_from_once_annotated(
-    desk: Desk, annotate: Callable[[Desk], None]
+    bench: Bench, annotate: Callable[[Bench], None]
 ) -> None:
-    desk.images.set_ticked(desk.image.id, False)
-    annotate(desk)
-    assert desk.store.project.image(desk.image.id).ticked
-    assert [image.id for image in desk.control.material.chosen()] == [desk.image.id]
+    bench.images.set_use_for_training(bench.image.id, False)
+    annotate(bench)
+    assert bench.store.project.image(bench.image.id).use_for_training
+    assert [image.id for image in bench.control.training_data.chosen()] == [
+        bench.image.id
+    ]
 
 
-def test_who_unticks_an_annotated_image_is_obeyed(desk: Desk) -> None:
-    desk.paint(2, 10, 10)
-    desk.images.set_ticked(desk.image.id, False)
-    desk.paint(3, 30, 10)
-    desk.images.annotation_layer(desk.image.id)
-    by_masks(desk)
-    assert not desk.store.project.image(desk.image.id).ticked
+def test_who_unticks_an_annotated_image_is_obeyed(bench: Bench) -> None:
+    bench.paint(2, 10, 10)
+    bench.images.set_use_for_training(bench.image.id, False)
+    bench.paint(3, 30, 10)
+    bench.images.annotation_layer(bench.image.id)
+    by_masks(bench)
+    assert not bench.store.project.image(bench.image.id).use_for_training
 
 
-def test_what_is_annotated_and_not_learnt_from_is_named(desk: Desk) -> None:
-    desk.paint_both()
-    first = desk.image
-    assert desk.control.material.summary().omission == ""
+def test_what_is_annotated_and_not_learnt_from_is_named(bench: Bench) -> None:
+    bench.paint_both()
+    first = bench.image
+    assert bench.control.training_data.summary().omission == ""
     for number in range(2, 7):
-        layer = desk.viewer.add_image(np.full((60, 70), number), name=f"well {number}")
-        desk.image = desk.images.add([layer])
-        desk.paint_both()
-    others = desk.store.project.images[1:]
-    desk.images.set_ticked(others[0].id, False)
-    (closed,) = desk.images.layers(others[1].id)
-    desk.viewer.layers.remove(closed)
-    told = desk.control.material.summary()
+        layer = bench.viewer.add_image(np.full((60, 70), number), name=f"well {number}")
+        bench.image = bench.images.add([layer])
+        bench.paint_both()
+    others = bench.store.project.images[1:]
+    bench.images.set_use_for_training(others[0].id, False)
+    (closed,) = bench.images.layers(others[1].id)
+    bench.viewer.layers.remove(closed)
+    told = bench.control.training_data.summary()
     assert told.images == 4
     assert told.omission == "Not learnt from: well 2 (not ticked), well 3 (closed)."
     for other in others[2:]:
-        desk.images.set_ticked(other.id, False)
-    assert desk.control.material.summary().omission == (
+        bench.images.set_use_for_training(other.id, False)
+    assert bench.control.training_data.summary().omission == (
         "Not learnt from: well 2 (not ticked), well 3 (closed), well 4 (not ticked) "
         "and 2 more."
     )
-    desk.images.set_ticked(first.id, False)
-    layer = desk.viewer.add_image(np.zeros((60, 70), np.uint8), name="empty")
-    desk.images.add([layer])
-    possible, why = desk.control.can_start
+    bench.images.set_use_for_training(first.id, False)
+    layer = bench.viewer.add_image(np.zeros((60, 70), np.uint8), name="empty")
+    bench.images.add([layer])
+    possible, why = bench.control.can_start
     assert not possible
     assert "well 3 again" in why
-    desk.images.set_ticked(others[1].id, False)
-    assert desk.control.can_start[1] == (
+    bench.images.set_use_for_training(others[1].id, False)
+    assert bench.control.can_start[1] == (
         "nuclei is annotated, but not ticked: tick it in the Annotate dock to train "
         "on it."
     )
 
 
-def test_an_image_that_is_not_ticked_is_not_trained_on(desk: Desk) -> None:
-    desk.paint_both()
-    desk.images.set_ticked(desk.image.id, False)
-    assert desk.control.can_start == (
+def test_an_image_that_is_not_ticked_is_not_trained_on(bench: Bench) -> None:
+    bench.paint_both()
+    bench.images.set_use_for_training(bench.image.id, False)
+    assert bench.control.can_start == (
         False,
         "Tick an image to train on in the Annotate dock.",
     )
 
 
-def test_a_finished_slice_with_cells_needs_no_painted_background(desk: Desk) -> None:
-    desk.paint(2, 10, 10)
-    desk.annotating.finish_slice()
-    desk.control.material.count_all(DEADLINE)
-    assert desk.control.can_start == (True, "")
-    assert str(desk.control.material.summary()) == (
+def test_a_finished_slice_with_cells_needs_no_painted_background(bench: Bench) -> None:
+    bench.paint(2, 10, 10)
+    bench.annotating.finish_slice()
+    bench.control.training_data.count_all(DEADLINE)
+    assert bench.control.can_start == (True, "")
+    assert str(bench.control.training_data.summary()) == (
         "1 slice of 1 image: 1 cell, background in 1 slice"
     )
 
 
-def test_the_summary_counts_an_id_in_two_slices_as_one_cell(stack: Desk) -> None:
+def test_the_summary_counts_an_id_in_two_slices_as_one_cell(stack: Bench) -> None:
     stack.paint(2, 10, 10, 0)
     stack.paint(2, 10, 10, 1)
     stack.paint(3, 30, 10, 1)
     stack.paint(1, 30, 40, 1)
-    stack.control.material.count_all(DEADLINE)
-    assert str(stack.control.material.summary()) == (
+    stack.control.training_data.count_all(DEADLINE)
+    assert str(stack.control.training_data.summary()) == (
         "2 slices of 1 image: 2 cells, background in 1 slice"
     )
 
 
-def test_regions_are_not_counted_as_cells(desk: Desk) -> None:
-    desk.annotating.add_class("tissue", "regions")
-    desk.paint_both()
-    desk.paint(3, 10, 30)
-    desk.annotating.record_classes(desk.image.id, {3: 2})
-    desk.control.material.count_all(1)
-    told = desk.control.material.summary()
+def test_regions_are_not_counted_as_cells(bench: Bench) -> None:
+    bench.annotating.add_class("tissue", "regions")
+    bench.paint_both()
+    bench.paint(3, 10, 30)
+    bench.annotating.record_classes(bench.image.id, {3: 2})
+    bench.control.training_data.count_all(1)
+    told = bench.control.training_data.summary()
     assert str(told) == "1 slice of 1 image: 1 cell, tissue, background in 1 slice"
     assert (told.cells, told.classes) == (1, {0, 1, 2})
-    desk.annotating.set_kind(1, "regions")
-    told = desk.control.material.summary()
+    bench.annotating.set_kind(1, "regions")
+    told = bench.control.training_data.summary()
     assert told.cells == 0
     assert told.objects == "cells, tissue"
-    desk.annotating.rename_class(1, "lumen")
-    assert "1 image: lumen, tissue," in str(desk.control.material.summary())
+    bench.annotating.rename_class(1, "lumen")
+    assert "1 image: lumen, tissue," in str(bench.control.training_data.summary())
 
 
-def test_volumes_need_a_z_axis(desk: Desk) -> None:
-    desk.paint_both()
-    desk.control.set_settings(Training.quick(3))
-    possible, why = desk.control.can_start
+def test_volumes_need_a_z_axis(bench: Bench) -> None:
+    bench.paint_both()
+    bench.control.set_settings(Training.quick(3))
+    possible, why = bench.control.can_start
     assert not possible
     assert why == "nuclei has no z axis: train on slices (2-D), or untick it."
 
 
-def test_the_job_has_the_annotated_planes_and_readable_names(stack: Desk) -> None:
+def test_the_job_has_the_annotated_planes_and_readable_names(stack: Bench) -> None:
     stack.paint(2, 10, 10, 1)
     stack.paint(1, 30, 30, 3)
     what = stack.start().what
@@ -348,218 +352,220 @@ def test_the_job_has_the_annotated_planes_and_readable_names(stack: Desk) -> Non
     assert np.array_equal(what.images[0].channels[0].open(), stack.layer.data)
 
 
-def test_volumes_are_whole_time_points(stack: Desk) -> None:
+def test_volumes_are_whole_time_points(stack: Bench) -> None:
     stack.paint(2, 10, 10, 1)
     stack.paint(1, 30, 30, 3)
     stack.control.set_settings(Training.quick(3))
     assert stack.start().what.places == (((0, None),),)
 
 
-def test_a_run_goes_from_start_to_a_model(desk: Desk) -> None:
-    desk.paint_both()
+def test_a_run_goes_from_start_to_a_model(bench: Bench) -> None:
+    bench.paint_both()
     states = []
-    desk.control.changed.connect(lambda: states.append(desk.control.state))
+    bench.control.changed.connect(lambda: states.append(bench.control.state))
     done: list[events.ModelSaved] = []
-    desk.control.finished.connect(done.append)
-    job = desk.start()
-    assert desk.control.state == "starting"
+    bench.control.finished.connect(done.append)
+    job = bench.start()
+    assert bench.control.state == "starting"
     job.begin(steps=3)
-    assert desk.control.state == "training"
-    assert desk.control.progress == pytest.approx(0.1)
-    assert desk.control.seconds_left == 27.0
-    assert desk.control.loss == pytest.approx(0.5)
-    assert desk.control.step == 3
+    assert bench.control.state == "training"
+    assert bench.control.progress == pytest.approx(0.1)
+    assert bench.control.seconds_left == 27.0
+    assert bench.control.loss == pytest.approx(0.5)
+    assert bench.control.step == 3
     job.event.emit(events.ValidationDone(3, Score(loss=0.4, iou=0.7, pixels=9), True))
-    assert desk.control.scores == [(3, 0.7, 0.4)]
+    assert bench.control.scores == [(3, 0.7, 0.4)]
     job.event.emit(saved_as(job, problem="The loss became infinite; try less."))
-    verdict = events.Verdict("better", "Better than before.")
-    job.event.emit(verdict)
+    comparison = events.ModelComparison("better", "Better than before.")
+    job.event.emit(comparison)
     job.end()
-    assert desk.control.state == "idle"
-    assert desk.control.verdict is verdict
+    assert bench.control.state == "idle"
+    assert bench.control.comparison is comparison
     assert done[0].path == job.what.output
-    assert desk.messages == [("warning", "The loss became infinite; try less.")]
-    assert desk.control.resumable is None
+    assert bench.messages == [("warning", "The loss became infinite; try less.")]
+    assert bench.control.resumable is None
     assert next(p for p in states if p != "idle") == "starting"
 
 
-def test_progress_is_told_at_most_ten_times_per_second(desk: Desk) -> None:
-    desk.paint_both()
-    job = desk.start()
+def test_progress_is_told_at_most_ten_times_per_second(bench: Bench) -> None:
+    bench.paint_both()
+    job = bench.start()
     job.begin()
     told = count()
-    desk.control.changed.connect(lambda: next(told))
+    bench.control.changed.connect(lambda: next(told))
     for step in range(200):
         job.event.emit(events.StepDone(step, 0.5, 0.1, 1.0))
     assert next(told) < 100
-    assert desk.control.step == 199
+    assert bench.control.step == 199
 
 
-def test_a_run_can_pause_go_on_and_stop(desk: Desk) -> None:
-    desk.paint_both()
-    job = desk.start()
+def test_a_run_can_pause_go_on_and_stop(bench: Bench) -> None:
+    bench.paint_both()
+    job = bench.start()
     job.begin()
-    desk.control.pause()
-    assert desk.control.state == "paused"
-    desk.control.resume()
-    assert desk.control.state == "training"
-    desk.control.stop()
-    assert desk.control.state == "stopping"
+    bench.control.pause()
+    assert bench.control.state == "paused"
+    bench.control.resume()
+    assert bench.control.state == "training"
+    bench.control.stop()
+    assert bench.control.state == "stopping"
     assert job.told == ["pause", "resume", "finish"]
-    assert desk.control.can_start[0] is False
+    assert bench.control.can_start[0] is False
 
 
-def test_a_run_stopped_before_its_first_step_leaves_nothing(desk: Desk) -> None:
-    desk.paint_both()
-    job = desk.start()
-    desk.control.stop()
+def test_a_run_stopped_before_its_first_step_leaves_nothing(bench: Bench) -> None:
+    bench.paint_both()
+    job = bench.start()
+    bench.control.stop()
     assert job.told == ["cancel"]
     job.end(cancelled=True)
-    assert desk.control.state == "idle"
-    assert desk.control.resumable is None
+    assert bench.control.state == "idle"
+    assert bench.control.resumable is None
 
 
-def test_a_run_stopped_before_its_pixels_are_shared_is_never_begun(desk: Desk) -> None:
-    desk.paint_both()
-    desk.control.start()
-    desk.control.stop()
-    assert desk.control.state == "idle"
+def test_a_run_stopped_before_its_pixels_are_shared_is_never_begun(
+    bench: Bench,
+) -> None:
+    bench.paint_both()
+    bench.control.start()
+    bench.control.stop()
+    assert bench.control.state == "idle"
     posted = []
-    desk.pump.post(lambda: posted.append(1))
-    desk.pump.until(lambda: posted)
-    assert not desk.jobs.all
+    bench.pump.post(lambda: posted.append(1))
+    bench.pump.until(lambda: posted)
+    assert not bench.jobs.all
 
 
-def test_after_the_death_of_the_worker_the_next_press_goes_on(desk: Desk) -> None:
-    desk.paint_both()
-    job = desk.start()
+def test_after_the_death_of_the_worker_the_next_press_goes_on(bench: Bench) -> None:
+    bench.paint_both()
+    job = bench.start()
     job.begin()
     open(job.what.checkpoint, "w").close()
     job.fail(WORKER_ENDED, "It died.")
-    assert desk.messages == [
+    assert bench.messages == [
         (
             "error",
             "The training process was ended: press Train to go on from the last "
             "checkpoint.",
         )
     ]
-    assert desk.control.state == "idle"
-    assert str(desk.control.resumable) == job.what.checkpoint
-    desk.control.set_settings(TINY.replace(patch=44))
-    again = desk.start()
+    assert bench.control.state == "idle"
+    assert str(bench.control.resumable) == job.what.checkpoint
+    bench.control.set_settings(TINY.replace(patch=44))
+    again = bench.start()
     assert again.what.resume
     assert again.what.settings == TINY
     assert again.what.output == job.what.output
 
 
-def test_after_memory_ran_out_patches_are_half_the_size(desk: Desk) -> None:
-    desk.paint_both()
-    job = desk.start()
+def test_after_memory_ran_out_patches_are_half_the_size(bench: Bench) -> None:
+    bench.paint_both()
+    job = bench.start()
     job.begin()
     open(job.what.checkpoint, "w").close()
     job.fail(WORKER_ENDED, "It died.", out_of_memory=True)
-    assert desk.messages[-1][1] == (
+    assert bench.messages[-1][1] == (
         "Memory ran out: press Train to go on from "
         "the last checkpoint, with smaller patches."
     )
-    again = desk.start().what
+    again = bench.start().what
     assert (again.resume, again.settings.patch) == (True, 10)
 
 
-def test_memory_that_ran_out_before_a_checkpoint_is_remembered(desk: Desk) -> None:
-    desk.paint_both()
-    job = desk.start()
+def test_memory_that_ran_out_before_a_checkpoint_is_remembered(bench: Bench) -> None:
+    bench.paint_both()
+    job = bench.start()
     job.fail("OutOfMemoryError", "No memory.", out_of_memory=True)
-    assert desk.control.resumable is None
-    again = desk.start()
+    assert bench.control.resumable is None
+    again = bench.start()
     assert (again.what.resume, again.what.settings.patch) == (False, 10)
     again.fail("OutOfMemoryError", "No memory.", out_of_memory=True)
-    desk.control.set_settings(TINY.replace(patch=12))
-    assert desk.start().what.settings.patch == 12
+    bench.control.set_settings(TINY.replace(patch=12))
+    assert bench.start().what.settings.patch == 12
 
 
-def test_an_error_is_told_as_it_is(desk: Desk) -> None:
-    desk.paint_both()
-    desk.start().fail("ValueError", "Nothing is annotated.")
-    assert desk.messages == [("error", "Nothing is annotated.")]
-    assert desk.control.state == "idle"
+def test_an_error_is_told_as_it_is(bench: Bench) -> None:
+    bench.paint_both()
+    bench.start().fail("ValueError", "Nothing is annotated.")
+    assert bench.messages == [("error", "Nothing is annotated.")]
+    assert bench.control.state == "idle"
 
 
 @pytest.mark.parametrize("error", ["ValueError", "IndexError", "OSError"])
 def test_an_error_of_a_running_training_leaves_its_checkpoint(
-    desk: Desk, error: str
+    bench: Bench, error: str
 ) -> None:
-    desk.paint_both()
-    job = desk.start()
+    bench.paint_both()
+    job = bench.start()
     job.begin()
     with open(job.what.checkpoint, "w") as file:
         file.write("learnt")
     job.fail(error, "The annotation cannot be read.")
-    assert desk.control.state == "idle"
-    ((level, told),) = desk.messages
+    assert bench.control.state == "idle"
+    ((level, told),) = bench.messages
     assert level == "error"
     assert told.startswith("The annotation cannot be read. Press Train to go on")
-    assert str(desk.control.resumable) == job.what.checkpoint
+    assert str(bench.control.resumable) == job.what.checkpoint
     with open(job.what.checkpoint) as file:
         assert file.read() == "learnt"
-    assert desk.start().what.resume
+    assert bench.start().what.resume
 
 
-def test_a_damaged_record_of_a_run_is_told(desk: Desk) -> None:
-    folder = desk.store.folder
-    (desk.store.run_folder).mkdir(exist_ok=True)
-    (desk.store.run_folder / "run.json").write_text('{"name": 3}')
-    desk.close()
-    desk.open(ProjectStore.open(folder))
-    desk.control.tick()
-    desk.control.tick()
-    ((level, told),) = desk.messages
+def test_a_damaged_record_of_a_run_is_told(bench: Bench) -> None:
+    folder = bench.store.folder
+    (bench.store.run_folder).mkdir(exist_ok=True)
+    (bench.store.run_folder / "run.json").write_text('{"name": 3}')
+    bench.close()
+    bench.open(ProjectStore.open(folder))
+    bench.control.tick()
+    bench.control.tick()
+    ((level, told),) = bench.messages
     assert level == "warning"
     assert "run.json" in told
 
 
-def test_an_interrupted_run_is_offered_when_the_project_is_opened(desk: Desk) -> None:
-    desk.paint_both()
-    job = desk.start()
+def test_an_interrupted_run_is_offered_when_the_project_is_opened(bench: Bench) -> None:
+    bench.paint_both()
+    job = bench.start()
     job.begin()
     open(job.what.checkpoint, "w").close()
-    folder = desk.store.folder
-    desk.close()
-    desk.open(ProjectStore.open(folder))
-    assert str(desk.control.resumable) == job.what.checkpoint
-    assert desk.control.interrupted is not None
-    assert desk.start().what.resume
-    desk.control.stop()
-    desk.jobs.training.end(cancelled=True)
-    desk.control.forget_interrupted()
-    assert desk.control.resumable is None
-    assert RunRecord.read(desk.store.run_folder) is None
-    assert not desk.start().what.resume
+    folder = bench.store.folder
+    bench.close()
+    bench.open(ProjectStore.open(folder))
+    assert str(bench.control.resumable) == job.what.checkpoint
+    assert bench.control.interrupted is not None
+    assert bench.start().what.resume
+    bench.control.stop()
+    bench.jobs.training.end(cancelled=True)
+    bench.control.forget_interrupted()
+    assert bench.control.resumable is None
+    assert RunRecord.read(bench.store.run_folder) is None
+    assert not bench.start().what.resume
 
 
-def test_the_last_run_is_what_the_next_starts_from(desk: Desk) -> None:
-    desk.paint_both()
-    desk.control.set_start_from("last")
-    assert desk.control.can_start == (
+def test_the_last_run_is_what_the_next_starts_from(bench: Bench) -> None:
+    bench.paint_both()
+    bench.control.set_start_from("last")
+    assert bench.control.can_start == (
         False,
         "There is no last run to start from: choose scratch or a model.",
     )
-    desk.control.set_start_from(None)
-    job = desk.start()
+    bench.control.set_start_from(None)
+    job = bench.start()
     job.begin()
     job.event.emit(saved_as(job))
     job.end()
-    desk.control.set_start_from("last")
-    assert desk.start().what.start == job.what.output
+    bench.control.set_start_from("last")
+    assert bench.start().what.start == job.what.output
 
 
-def test_a_model_to_start_from_must_fit(desk: Desk, tmp_path: Path) -> None:
-    desk.paint_both()
-    desk.control.set_start_from(str(tmp_path / "gone.safetensors"))
-    assert "there is no model file" in desk.control.can_start[1]
+def test_a_model_to_start_from_must_fit(bench: Bench, tmp_path: Path) -> None:
+    bench.paint_both()
+    bench.control.set_start_from(str(tmp_path / "gone.safetensors"))
+    assert "there is no model file" in bench.control.can_start[1]
 
 
-def test_strokes_during_a_run_reach_it(stack: Desk) -> None:
+def test_strokes_during_a_run_reach_it(stack: Bench) -> None:
     stack.paint(2, 10, 10, 1)
     stack.paint(1, 30, 30, 1)
     job = stack.start()
@@ -572,18 +578,18 @@ def test_strokes_during_a_run_reach_it(stack: Desk) -> None:
     assert one.annotation.labels.open()[2, 22, 42] == 3
 
 
-def test_a_slice_marked_finished_during_a_run_reaches_it(desk: Desk) -> None:
-    desk.paint_both()
-    job = desk.start()
+def test_a_slice_marked_finished_during_a_run_reaches_it(bench: Bench) -> None:
+    bench.paint_both()
+    job = bench.start()
     job.begin()
-    desk.annotating.finish_slice()
-    desk.pump.until(lambda: desk.control.tick() or job.corrections)
+    bench.annotating.finish_slice()
+    bench.pump.until(lambda: bench.control.tick() or job.corrections)
     (one,) = job.corrections
     assert one.box is None
     assert len(one.annotation.finished) == 1
 
 
-def test_an_imported_mask_reaches_the_run_in_all_planes(stack: Desk) -> None:
+def test_an_imported_mask_reaches_the_run_in_all_planes(stack: Bench) -> None:
     stack.paint(2, 10, 10, 1)
     stack.paint(1, 30, 30, 1)
     job = stack.start()
@@ -595,159 +601,159 @@ def test_an_imported_mask_reaches_the_run_in_all_planes(stack: Desk) -> None:
     assert {(c.z, c.box) for c in job.corrections} == {(1, None), (3, None)}
 
 
-def test_a_new_class_waits_for_the_next_training(desk: Desk) -> None:
-    desk.paint_both()
-    job = desk.start()
+def test_a_new_class_waits_for_the_next_training(bench: Bench) -> None:
+    bench.paint_both()
+    job = bench.start()
     job.begin()
-    desk.annotating.add_class("debris")
-    assert [level for level, _ in desk.messages] == ["info"]
-    assert "from the next training on" in desk.messages[0][1]
-    desk.paint(2, 40, 10)
-    desk.pump.until(lambda: desk.control.tick() or job.corrections)
+    bench.annotating.add_class("debris")
+    assert [level for level, _ in bench.messages] == ["info"]
+    assert "from the next training on" in bench.messages[0][1]
+    bench.paint(2, 40, 10)
+    bench.pump.until(lambda: bench.control.tick() or job.corrections)
 
 
 def test_nothing_is_corrected_after_the_kind_of_a_class_changed(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = count(step=10)
     monkeypatch.setattr(corrections, "monotonic", lambda: next(now))
-    desk.paint_both()
-    job = desk.start()
+    bench.paint_both()
+    job = bench.start()
     job.begin()
-    desk.annotating.set_kind(1, "regions")
-    assert "The classes changed" in desk.messages[0][1]
-    desk.paint(2, 40, 10)
+    bench.annotating.set_kind(1, "regions")
+    assert "The classes changed" in bench.messages[0][1]
+    bench.paint(2, 40, 10)
     for _ in range(5):
-        desk.control.tick()
+        bench.control.tick()
     assert job.corrections == []
 
 
-def interrupted(desk: Desk) -> Job:
+def interrupted(bench: Bench) -> Job:
     """Interrupt the training of the image in view."""
-    desk.paint_both()
-    job = desk.start()
+    bench.paint_both()
+    job = bench.start()
     job.begin()
     open(job.what.checkpoint, "w").close()
     job.end(cancelled=True)
     return job
 
 
-def another_image(desk: Desk) -> str:
+def another_image(bench: Bench) -> str:
     """Annotate one more image; return the id of the one before."""
-    before = desk.image.id
-    layer = desk.viewer.add_image(np.full((60, 70), 7, np.uint8), name="other")
-    desk.image = desk.images.add([layer])
-    desk.paint_both()
+    before = bench.image.id
+    layer = bench.viewer.add_image(np.full((60, 70), 7, np.uint8), name="other")
+    bench.image = bench.images.add([layer])
+    bench.paint_both()
     return before
 
 
-def untick(desk: Desk, image_id: str) -> None:
-    desk.images.set_ticked(image_id, False)
+def untick(bench: Bench, image_id: str) -> None:
+    bench.images.set_use_for_training(image_id, False)
 
 
-def close_image(desk: Desk, image_id: str) -> None:
-    for layer in desk.images.layers(image_id):
-        desk.viewer.layers.remove(layer)
+def close_image(bench: Bench, image_id: str) -> None:
+    for layer in bench.images.layers(image_id):
+        bench.viewer.layers.remove(layer)
 
 
-def leave(desk: Desk, image_id: str) -> None:
+def leave(bench: Bench, image_id: str) -> None:
     """Train on both."""
 
 
 @pytest.mark.parametrize("put_away", [untick, close_image, leave])
 def test_an_interrupted_run_leaves_train_to_other_images(
-    desk: Desk, put_away: Callable[[Desk, str], None]
+    bench: Bench, put_away: Callable[[Bench, str], None]
 ) -> None:
-    first = interrupted(desk)
-    assert desk.control.goes_on
-    desk.control.set_settings(TINY.replace(patch=24))
-    assert desk.control.planned == TINY
-    before = another_image(desk)
-    put_away(desk, before)
-    assert not desk.control.goes_on
-    assert desk.control.planned.patch == 24
-    second = desk.start()
+    first = interrupted(bench)
+    assert bench.control.goes_on
+    bench.control.set_settings(TINY.replace(patch=24))
+    assert bench.control.planned == TINY
+    before = another_image(bench)
+    put_away(bench, before)
+    assert not bench.control.goes_on
+    assert bench.control.planned.patch == 24
+    second = bench.start()
     assert len(second.what.images) == (2 if put_away is leave else 1)
     assert (second.what.resume, second.what.settings.patch) == (False, 24)
     second.event.emit(saved_as(second))
     second.end()
     # nothing is lost: what was interrupted can go on
-    desk.images.set_ticked(before, True)
+    bench.images.set_use_for_training(before, True)
     if put_away is close_image:
-        desk.viewer.add_image(desk.layer.data, name="again")
-    desk.images.set_ticked(desk.image.id, False)
-    assert desk.control.goes_on
-    third = desk.start().what
+        bench.viewer.add_image(bench.layer.data, name="again")
+    bench.images.set_use_for_training(bench.image.id, False)
+    assert bench.control.goes_on
+    third = bench.start().what
     assert (third.resume, third.checkpoint) == (True, first.what.checkpoint)
     assert third.settings == TINY
 
 
 def test_people_may_go_on_with_an_interrupted_run_whatever_is_ticked(
-    desk: Desk,
+    bench: Bench,
 ) -> None:
-    first = interrupted(desk)
-    before = another_image(desk)
-    desk.control.go_on()
-    desk.pump.until(lambda: desk.control._sitting and desk.control._sitting.handle)
-    second = desk.jobs.training.what
+    first = interrupted(bench)
+    before = another_image(bench)
+    bench.control.go_on()
+    bench.pump.until(lambda: bench.control._sitting and bench.control._sitting.handle)
+    second = bench.jobs.training.what
     assert (second.resume, second.checkpoint) == (True, first.what.checkpoint)
-    desk.jobs.training.end(cancelled=True)
-    close_image(desk, before)
-    desk.control.go_on()
-    assert desk.control.state == "idle"
-    assert "nuclei again" in desk.messages[-1][1]
+    bench.jobs.training.end(cancelled=True)
+    close_image(bench, before)
+    bench.control.go_on()
+    assert bench.control.state == "idle"
+    assert "nuclei again" in bench.messages[-1][1]
 
 
-def test_of_two_interrupted_runs_the_last_is_offered_first(desk: Desk) -> None:
-    first = interrupted(desk)
-    untick(desk, another_image(desk))
-    second = interrupted(desk)
-    assert str(desk.control.resumable) == second.what.checkpoint
-    desk.control.forget_interrupted()
-    assert str(desk.control.resumable) == first.what.checkpoint
+def test_of_two_interrupted_runs_the_last_is_offered_first(bench: Bench) -> None:
+    first = interrupted(bench)
+    untick(bench, another_image(bench))
+    second = interrupted(bench)
+    assert str(bench.control.resumable) == second.what.checkpoint
+    bench.control.forget_interrupted()
+    assert str(bench.control.resumable) == first.what.checkpoint
     assert not Path(second.what.checkpoint).exists()
-    desk.control.forget_interrupted()
-    assert desk.control.resumable is None
-    assert [p.name for p in desk.store.run_folder.iterdir()] == []
+    bench.control.forget_interrupted()
+    assert bench.control.resumable is None
+    assert [p.name for p in bench.store.run_folder.iterdir()] == []
 
 
-def test_an_interrupted_run_does_not_go_on_with_other_classes(desk: Desk) -> None:
-    desk.paint_both()
-    job = desk.start()
+def test_an_interrupted_run_does_not_go_on_with_other_classes(bench: Bench) -> None:
+    bench.paint_both()
+    job = bench.start()
     job.begin()
     open(job.what.checkpoint, "w").close()
     job.end(cancelled=True)
-    desk.annotating.add_class("debris")
-    possible, why = desk.control.can_start
+    bench.annotating.add_class("debris")
+    possible, why = bench.control.can_start
     assert not possible
     assert "The classes changed" in why
 
 
-def test_previews_are_made_with_the_weights_in_training(desk: Desk) -> None:
-    desk.paint_both()
-    desk.start().begin(steps=25)
-    desk.pump.until(
-        lambda: [j for j in desk.jobs.all if isinstance(j.what, PredictJob)]
+def test_previews_are_made_with_the_weights_in_training(bench: Bench) -> None:
+    bench.paint_both()
+    bench.start().begin(steps=25)
+    bench.pump.until(
+        lambda: [j for j in bench.jobs.all if isinstance(j.what, PredictJob)]
     )
 
 
 @pytest.mark.parametrize("stopped", [False, True])
-def test_no_time_is_told_while_the_model_is_judged(desk: Desk, stopped: bool) -> None:
-    desk.paint_both()
-    job = desk.start()
+def test_no_time_is_told_while_the_model_is_judged(bench: Bench, stopped: bool) -> None:
+    bench.paint_both()
+    job = bench.start()
     job.begin(steps=3)
-    assert desk.control.seconds_left == 27.0
-    assert not desk.control.judging
+    assert bench.control.seconds_left == 27.0
+    assert not bench.control.judging
     if stopped:
-        desk.control.stop()
+        bench.control.stop()
     told: list[bool] = []
-    desk.control.changed.connect(lambda: told.append(desk.control.judging))
+    bench.control.changed.connect(lambda: told.append(bench.control.judging))
     job.event.emit(events.Judging(3))
     assert told[-1]
-    assert (desk.control.seconds_left, desk.control.progress) == (None, 1.0)
+    assert (bench.control.seconds_left, bench.control.progress) == (None, 1.0)
     job.event.emit(saved_as(job))
     job.end()
-    assert desk.control.state == "idle"
+    assert bench.control.state == "idle"
     # the next one begins anew
-    desk.start().begin()
-    assert not desk.control.judging
+    bench.start().begin()
+    assert not bench.control.judging

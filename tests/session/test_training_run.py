@@ -11,7 +11,7 @@ import pytest
 from napari.components import ViewerModel
 
 from napari_unet.core.events import CorrectionUsed
-from napari_unet.core.recipe import Training
+from napari_unet.core.training.training_settings import Training
 from napari_unet.io.model_file import read_card
 from napari_unet.session.images.layers import find
 from napari_unet.session.preferences import Preferences
@@ -58,7 +58,7 @@ def test_a_run_ends_with_a_model_a_verdict_and_a_last_preview(
     pump.until(lambda: training.state == "training")
     pump.until(lambda: training.state == "idle")
     assert len(training.curve) == 60
-    assert training.verdict is not None
+    assert training.comparison is not None
     (path,) = workspace.store.run_folder.glob("*.safetensors")
     assert path.name.startswith("two squares 2")
     assert read_card(path).steps == 60
@@ -72,7 +72,7 @@ def test_a_stack_is_learnt_as_a_volume_and_previewed_in_the_slice_in_view(
 ) -> None:
     pixels = np.random.default_rng(0).normal(20, 5, (6, 60, 60)).astype(np.float32)
     pixels[:, 20:40, 20:40] += 80
-    workspace.images.set_ticked(workspace.store.project.images[0].id, False)
+    workspace.images.set_use_for_training(workspace.store.project.images[0].id, False)
     image = workspace.images.add([workspace.viewer.add_image(pixels)], "zyx")
     labels = workspace.annotating.new_annotation(image.id)
     labels.data = np.where(pixels > 60, 2, 1).astype(labels.data.dtype)

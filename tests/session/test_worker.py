@@ -26,6 +26,7 @@ from example_jobs import (
     train_job,
 )
 from napari_unet.core import events
+from napari_unet.core.images.array_reference import ArrayReference
 from napari_unet.core.jobs import (
     LIVE,
     Correction,
@@ -34,7 +35,6 @@ from napari_unet.core.jobs import (
     WeightsJob,
 )
 from napari_unet.core.settings import BorderWeights
-from napari_unet.core.stored import Stored
 from napari_unet.io.model_file import load_model, read_card
 from napari_unet.session.worker import out_of_memory
 from napari_unet.session.worker.client import WORKER_ENDED, Death, Worker
@@ -127,7 +127,7 @@ def test_a_training_tells_its_steps_its_verdict_and_its_model(
     assert [e.step for e in log.of(events.StepDone)] == [*range(1, 31)]
     assert log.handle.progress == 1.0
     told, saved = log.events[-2:]
-    assert isinstance(told, events.Verdict)
+    assert isinstance(told, events.ModelComparison)
     assert told.outcome == "first"
     assert "cells right and IoU" in told.sentence
     assert isinstance(saved, events.ModelSaved)
@@ -151,10 +151,10 @@ def test_a_model_is_compared_with_the_one_it_started_from(
     )
     second = begin(worker, again)
     pump.until(lambda: second.over)
-    (told,) = second.of(events.Verdict)
+    (told,) = second.of(events.ModelComparison)
     assert told.outcome == "better"
     assert told.iou > told.before_iou
-    assert told.before_iou == first.of(events.Verdict)[0].iou
+    assert told.before_iou == first.of(events.ModelComparison)[0].iou
     assert load_model(again.output).card.parent == "model"
 
 
@@ -253,7 +253,7 @@ def test_a_training_that_is_told_to_finish_saves_its_model(
     (saved,) = training.of(events.ModelSaved)
     assert 3 < saved.steps < 1000
     assert load_model(saved.path).card.steps == saved.steps
-    (told,) = training.of(events.Verdict)
+    (told,) = training.of(events.ModelComparison)
     assert told.outcome == "unknown"
 
 
@@ -388,8 +388,8 @@ def test_the_cpu_lane_works_beside_the_network_and_never_loads_torch(
     )
     assert set(worker.pids) == {"network", "cpu"}
     cpu, network = (
-        {m.path for m in psutil.Process(worker.pids[lane]).memory_maps()}
-        for lane in ("cpu", "network")
+        {m.path for m in psutil.Process(worker.pids[kind]).memory_maps()}
+        for kind in ("cpu", "network")
     )
     assert not any("torch" in path for path in cpu)
     assert any("torch" in path for path in network)
@@ -398,16 +398,16 @@ def test_the_cpu_lane_works_beside_the_network_and_never_loads_torch(
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_the_worker_gives_way_to_napari(worker: Worker, pump: Any) -> None:
-    for lane in ("network", "cpu"):
-        worker.warm_up(lane)  # type: ignore[arg-type]
+    for kind in ("network", "cpu"):
+        worker.warm_up(kind)  # type: ignore[arg-type]
         log = begin(worker, FreeMemoryJob())
         pump.until(lambda log=log: log.over)  # type: ignore[misc]
-        process = psutil.Process(worker.pids[lane])  # type: ignore[index]
+        process = psutil.Process(worker.pids[kind])  # type: ignore[index]
         score = Path(f"/proc/{process.pid}/oom_score_adj").read_text()
         assert int(score) == 500
         command = " ".join(process.cmdline())
         assert "pymp-" not in command
-        assert command.endswith(f"--lane {lane}")
+        assert command.endswith(f"--kind {kind}")
     network = psutil.Process(worker.pids["network"])
     assert network.environ()["OMP_WAIT_POLICY"] == "passive"
     if worker.status is not None and "cpu" in worker.status.device:
@@ -430,7 +430,7 @@ def test_a_killed_worker_is_told_once_and_training_goes_on_from_its_checkpoint(
     os.kill(worker.pids["network"], signal.SIGKILL)
     pump.until(lambda: deaths)
     (death,) = deaths
-    assert death.lane == "network"
+    assert death.kind == "network"
     assert "signal 9" in death.sentence
     assert death.jobs == (again.handle, other.handle)
     for log in (again, other):
@@ -459,7 +459,7 @@ def weights_job(folder: Path) -> WeightsJob:
     folder.mkdir(exist_ok=True)
     labels = np.ones((20, 20), np.int32)
     labels[:, 4:8], labels[:, 10:14] = 2, 3
-    weights = Stored.create(folder / "w.raw", (20, 20), "float32")
+    weights = ArrayReference.create(folder / "w.raw", (20, 20), "float32")
     annotation = stored_annotation(folder, labels, "yx")
     return WeightsJob(annotation, 0, 0, (1.0, 1.0), BorderWeights(), weights)
 
@@ -653,7 +653,7 @@ def test_a_process_that_the_system_does_not_start_fails_its_job(
 
 HOLD = """
 import os, signal, sys
-if "--lane" in sys.orig_argv:
+if "--kind" in sys.orig_argv:
     {what}
 """
 

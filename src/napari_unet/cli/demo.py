@@ -14,9 +14,9 @@ from napari_unet.cli.overview import Panel, draw_overview
 from napari_unet.cli.predict import Batch
 from napari_unet.cli.progress import ProgressLine
 from napari_unet.cli.train import follow
-from napari_unet.core.recipe import Training
 from napari_unet.core.settings import Prediction
-from napari_unet.core.weights import border_weights
+from napari_unet.core.training.loss_weights import border_weights
+from napari_unet.core.training.training_settings import Training
 from napari_unet.io import samples
 from napari_unet.io.atomic import atomic, check_writable
 from napari_unet.io.images import find, read_image, read_labels
@@ -72,10 +72,10 @@ def run(options: argparse.Namespace) -> int:
     check_writable(model_file)
     line = ProgressLine()
     line.say(f"training on {', '.join(path.stem for path in learnt)}")
-    from napari_unet.engine.batch_prediction import predict_files
-    from napari_unet.engine.file_prediction import FilePredictor
-    from napari_unet.engine.network import prepare
-    from napari_unet.engine.training import train
+    from napari_unet.engine.inference.batch_prediction import predict_files
+    from napari_unet.engine.inference.file_prediction import FilePredictor
+    from napari_unet.engine.network.network import prepare
+    from napari_unet.engine.training.run import train
 
     finished = follow(
         train(

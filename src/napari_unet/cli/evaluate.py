@@ -13,11 +13,11 @@ from napari_unet.cli.notes import notes_of
 from napari_unet.cli.options import axes_option, json_option, labels_option, write_json
 from napari_unet.cli.pairing import pair_files, pairing_option
 from napari_unet.cli.predictions import Predictions, source_of
-from napari_unet.core.annotations import FIRST_OBJECT, IGNORED
-from napari_unet.core.labelmap import mostly_within
-from napari_unet.core.meaning import MEANINGS
+from napari_unet.core.annotation.annotations import FIRST_OBJECT, IGNORED
+from napari_unet.core.annotation.label_kind import MEANINGS
+from napari_unet.core.annotation.pairing import annotations_of
+from napari_unet.core.cells.labelmap import mostly_within
 from napari_unet.core.metrics import METRICS
-from napari_unet.core.pairing import annotations_of
 from napari_unet.io.atomic import check_separate
 from napari_unet.io.prediction_folder import RECORD
 from napari_unet.io.provenance import read_provenance
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
     from napari_unet.cli.pairing import By, Pairing
     from napari_unet.cli.predictions import Wants
-    from napari_unet.core.annotations import Annotation, Kind
-    from napari_unet.core.image import Image
+    from napari_unet.core.annotation.annotations import Annotation, Kind
+    from napari_unet.core.images.image import Image
     from napari_unet.core.metrics import Metric
 
     Pages = list[NDArray[Any]]

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from napari_unet import __version__
 from napari_unet.cli.options import MODEL_HELP, json_option, write_json
-from napari_unet.core.normalisation import RULES
+from napari_unet.core.images.normalisation import RULES
 from napari_unet.core.text import counted
 from napari_unet.io.model_file import read_card
-from napari_unet.io.starters import model_path
+from napari_unet.io.pretrained import model_path
 
 if TYPE_CHECKING:
     import argparse

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_unet.core.meaning import MEANINGS
-from napari_unet.core.pairing import kind_of
+from napari_unet.core.annotation.label_kind import MEANINGS
+from napari_unet.core.annotation.pairing import kind_of
 from napari_unet.io.images import read_labels
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from napari_unet.core.annotations import Kind
-    from napari_unet.core.image import Image
+    from napari_unet.core.annotation.annotations import Kind
+    from napari_unet.core.images.image import Image
 
 
 def read_named(path: Path, axes: str | None = None) -> Image:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 from napari_unet.io.atomic import atomic, check_writable
-from napari_unet.io.starters import STARTERS
+from napari_unet.io.pretrained import PRETRAINED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from napari_unet.core.settings import Settings
 
 
-MODEL_HELP = f"model file, or the name of a starter model: {' or '.join(STARTERS)}"
+MODEL_HELP = f"model file, or the name of a pretrained model: {' or '.join(PRETRAINED)}"
 
 
 def add_settings(

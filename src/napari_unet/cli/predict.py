@@ -30,7 +30,7 @@ from napari_unet.io.images import find
 from napari_unet.io.model_file import load_model
 from napari_unet.io.names import image_name
 from napari_unet.io.prediction_folder import KINDS, PredictionFolder
-from napari_unet.io.starters import model_path
+from napari_unet.io.pretrained import model_path
 
 if TYPE_CHECKING:
     import argparse
@@ -84,9 +84,9 @@ def run(options: argparse.Namespace) -> int:
         **given_settings(options, Segmentation)
     )
     files = find(options.images)
-    from napari_unet.engine.batch_prediction import predict_files
-    from napari_unet.engine.file_prediction import FilePredictor
-    from napari_unet.engine.network import prepare
+    from napari_unet.engine.inference.batch_prediction import predict_files
+    from napari_unet.engine.inference.file_prediction import FilePredictor
+    from napari_unet.engine.network.network import prepare
 
     predictor = FilePredictor(
         prepare(model, settings.device, settings.precision, file=options.model),

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from napari_unet.cli.labels import read_named
-from napari_unet.core.annotations import BACKGROUND
-from napari_unet.core.image import Image
-from napari_unet.core.label_ids import distinct
-from napari_unet.core.meaning import UnclearLabelsError
-from napari_unet.core.pairing import annotations_of, kind_of
+from napari_unet.core.annotation.annotations import BACKGROUND
+from napari_unet.core.annotation.label_kind import UnclearLabelsError
+from napari_unet.core.annotation.pairing import annotations_of, kind_of
+from napari_unet.core.cells.label_ids import distinct
+from napari_unet.core.images.image import Image
 from napari_unet.io.images import read_image
 from napari_unet.io.prediction_folder import KINDS
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_unet.core.annotations import Kind
+    from napari_unet.core.annotation.annotations import Kind
 
 Wants = Literal["instances", "probability", "classes"]
 

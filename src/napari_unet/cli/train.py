@@ -24,13 +24,13 @@ from napari_unet.cli.options import (
 from napari_unet.cli.pairing import pair_files, pairing_option
 from napari_unet.cli.progress import ProgressLine, clock, interruptible
 from napari_unet.cli.stopping import Stopped
-from napari_unet.core.recipe import PRESETS, Augmentation, Training
 from napari_unet.core.settings import BorderWeights, Prediction
 from napari_unet.core.text import counted
+from napari_unet.core.training.training_settings import PRESETS, Augmentation, Training
 from napari_unet.io.atomic import check_separate, check_writable, remove_strays
 from napari_unet.io.images import check_finite, read_image
 from napari_unet.io.model_file import SUFFIX, check_replaceable, load_model, save_model
-from napari_unet.io.starters import model_path
+from napari_unet.io.pretrained import model_path
 
 if TYPE_CHECKING:
     import argparse
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from napari_unet.cli.pairing import Pairing
     from napari_unet.core.events import Event, TrainingFinished
-    from napari_unet.core.image import Image
+    from napari_unet.core.images.image import Image
 
 # Asked for apart from the rest of the recipe, or not at all.
 _OWN = ("preset", "ndim", "steps", "minutes", "validation", "seed", "precision")
@@ -127,7 +127,7 @@ def run(options: argparse.Namespace) -> int:
     start = load_model(options.init) if options.init else None
     line = ProgressLine()
     # torch takes a second to load: only now that the input is known to be good
-    from napari_unet.engine.training import train
+    from napari_unet.engine.training.run import train
 
     job = train(
         images,

@@ -16,9 +16,9 @@ from napari_unet.cli.options import (
     given_settings,
     label_options,
 )
-from napari_unet.core.pairing import annotations_of
+from napari_unet.core.annotation.pairing import annotations_of
 from napari_unet.core.settings import BorderWeights
-from napari_unet.core.weights import border_weights
+from napari_unet.core.training.loss_weights import border_weights
 from napari_unet.io.atomic import check_separate
 from napari_unet.io.export import write_weights
 from napari_unet.io.names import split_number

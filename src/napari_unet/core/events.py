@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from napari_unet.core.data_check import CheckReport
+    from napari_unet.core.annotation.data_check import CheckReport
+    from napari_unet.core.geometry.tiles import Box
     from napari_unet.core.model import Model, ModelCard, Score
-    from napari_unet.core.tiles import Box
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +189,7 @@ class PredictionFinished(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict(Event):
+class ModelComparison(Event):
     """How the new model compares with the one it started from, on held-out parts.
 
     Attributes

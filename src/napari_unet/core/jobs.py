@@ -1,7 +1,7 @@
 """What napari asks its worker to do: frozen records, picklable, without pixels.
 
-A job of the network lane needs torch; one of the CPU lane does not. The answers are the
-events of `core.events`.
+Jobs of the network worker need torch; those of the CPU worker do not. What comes back
+are the events of `core.events`.
 """
 
 from __future__ import annotations
@@ -12,11 +12,15 @@ from typing import TYPE_CHECKING, Literal
 from napari_unet.core.settings import Prediction, Segmentation
 
 if TYPE_CHECKING:
-    from napari_unet.core.annotations import ClassInfo
-    from napari_unet.core.recipe import Training
+    from napari_unet.core.annotation.annotations import ClassInfo
+    from napari_unet.core.geometry.tiles import Box
+    from napari_unet.core.images.array_reference import (
+        AnnotationReference,
+        ArrayReference,
+        ImageReference,
+    )
     from napari_unet.core.settings import BorderWeights
-    from napari_unet.core.stored import Stored, StoredAnnotation, StoredImage
-    from napari_unet.core.tiles import Box
+    from napari_unet.core.training.training_settings import Training
 
 _PREDICTION = Prediction()
 _SEGMENTATION = Segmentation()
@@ -24,7 +28,7 @@ _SEGMENTATION = Segmentation()
 Place = tuple[int, int | None]
 """Time point and slice of a plane; the slice is None for a volume."""
 
-Lane = Literal["network", "cpu"]
+WorkerKind = Literal["network", "cpu"]
 
 LIVE = "live"
 """In place of a model's path: the weights of the run in training."""
@@ -41,8 +45,8 @@ class TrainJob(Job):
 
     Attributes
     ----------
-    images : tuple of StoredImage
-    annotations : tuple of StoredAnnotation
+    images : tuple of ImageReference
+    annotations : tuple of AnnotationReference
         One for each image.
     places : tuple of tuple of (t, z)
         Of each image, the planes or volumes that have annotation.
@@ -57,8 +61,8 @@ class TrainJob(Job):
     device : str
     """
 
-    images: tuple[StoredImage, ...]
-    annotations: tuple[StoredAnnotation, ...]
+    images: tuple[ImageReference, ...]
+    annotations: tuple[AnnotationReference, ...]
     places: tuple[tuple[Place, ...], ...]
     settings: Training
     output: str
@@ -80,7 +84,7 @@ class Correction:
         Plane or volume; it may be one that had no annotation before.
     box : tuple of slice or None
         Changed pixels of the field; None for all.
-    annotation : StoredAnnotation
+    annotation : AnnotationReference
         As it is now.
     """
 
@@ -88,7 +92,7 @@ class Correction:
     t: int
     z: int | None
     box: Box | None
-    annotation: StoredAnnotation
+    annotation: AnnotationReference
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -99,10 +103,10 @@ class PredictJob(Job):
     ----------
     model : str
         Path of a model file, or `LIVE`.
-    image : StoredImage
-    probabilities : Stored
+    image : ImageReference
+    probabilities : ArrayReference
         float32, axes c, [t,] [z,] y, x: those of the image with c first.
-    classes : Stored or None
+    classes : ArrayReference or None
         uint8, same axes without c: 0 background, 1 and up class numbers.
     places : tuple of (t, z) or None
         In this order; all if None.
@@ -112,20 +116,20 @@ class PredictJob(Job):
     settings : Prediction
     preview : bool
         Takes only a small share of the time while a network trains.
-    entropy : Stored or None
+    entropy : ArrayReference or None
         float32, same axes as `classes`: uncertainty, 0 to 1.
     """
 
     model: str
-    image: StoredImage
-    probabilities: Stored
-    classes: Stored | None = None
+    image: ImageReference
+    probabilities: ArrayReference
+    classes: ArrayReference | None = None
     places: tuple[Place, ...] | None = None
     region: Box | None = None
     focus: tuple[float, ...] | None = None
     settings: Prediction = _PREDICTION
     preview: bool = False
-    entropy: Stored | None = None
+    entropy: ArrayReference | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -143,16 +147,16 @@ class FreeMemoryJob(Job):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SegmentJob(Job):
-    """Find the cells in probabilities (CPU lane).
+    """Find the cells in probabilities (CPU worker).
 
     Attributes
     ----------
-    probabilities : Stored
+    probabilities : ArrayReference
         float32, axes c, [t,] [z,] y, x.
     axes : str
         Of the probabilities.
     spacing_um : tuple of float or None
-    cells : Stored
+    cells : ArrayReference
         int32, same axes without c; ids from 1 in each time frame.
     ndim : {2, 3}
         Of the network.
@@ -165,10 +169,10 @@ class SegmentJob(Job):
         At the end, link the cells of all slices through z, as the settings say.
     """
 
-    probabilities: Stored
+    probabilities: ArrayReference
     axes: str
     spacing_um: tuple[float, ...] | None
-    cells: Stored
+    cells: ArrayReference
     ndim: Literal[2, 3]
     settings: Segmentation
     classes: tuple[ClassInfo, ...]
@@ -178,35 +182,35 @@ class SegmentJob(Job):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class WeightsJob(Job):
-    """Compute the border weights of a whole plane for the overlay (CPU lane).
+    """Compute the border weights of a whole plane for the overlay (CPU worker).
 
     Attributes
     ----------
-    annotation : StoredAnnotation
+    annotation : AnnotationReference
     t, z : int
     spacing : tuple of float
         Pixel size in y and x relative to the finer.
     settings : BorderWeights
-    weights : Stored
+    weights : ArrayReference
         float32, (y, x).
     """
 
-    annotation: StoredAnnotation
+    annotation: AnnotationReference
     t: int
     z: int
     spacing: tuple[float, ...]
     settings: BorderWeights
-    weights: Stored
+    weights: ArrayReference
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CheckJob(Job):
-    """Check the annotation of some images (CPU lane).
+    """Check the annotation of some images (CPU worker).
 
     Attributes
     ----------
-    images : tuple of StoredImage
-    annotations : tuple of StoredAnnotation or None
+    images : tuple of ImageReference
+    annotations : tuple of AnnotationReference or None
         None where an image has no annotation.
     places : tuple of tuple of (t, z)
         Planes of each image that have annotation.
@@ -214,32 +218,32 @@ class CheckJob(Job):
         How far the network sees, in pixels, ([z,] y, x).
     """
 
-    images: tuple[StoredImage, ...]
-    annotations: tuple[StoredAnnotation | None, ...]
+    images: tuple[ImageReference, ...]
+    annotations: tuple[AnnotationReference | None, ...]
     places: tuple[tuple[Place, ...], ...]
     halo: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ExportJob(Job):
-    """Write results to files (CPU lane).
+    """Write results to files (CPU worker).
 
     Attributes
     ----------
     folder : str
     name : str
         First part of the files' names.
-    image : StoredImage
+    image : ImageReference
         For grey values in the table.
-    cells : Stored or None
+    cells : ArrayReference or None
         int32, axes of the image without c; None for no masks and no table.
-    probabilities : Stored or None
+    probabilities : ArrayReference or None
         float32, c first; they tell the class of each cell in the table.
     classes : tuple of ClassInfo
     masks, table, maps : bool
         Whether to write the label images, the table of measurements, and the
         probabilities.
-    class_masks : Stored or None
+    class_masks : ArrayReference or None
         uint8, as `cells`, the number of the class of each pixel; None for no label
         image of classes.
     format : {"tif", "ome.tif", "zarr"}
@@ -247,20 +251,20 @@ class ExportJob(Job):
 
     folder: str
     name: str
-    image: StoredImage
-    cells: Stored | None
-    probabilities: Stored | None
+    image: ImageReference
+    cells: ArrayReference | None
+    probabilities: ArrayReference | None
     classes: tuple[ClassInfo, ...]
     masks: bool = True
     table: bool = True
     maps: bool = True
-    class_masks: Stored | None = None
+    class_masks: ArrayReference | None = None
     format: Literal["tif", "ome.tif", "zarr"] = "tif"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PredictFolderJob(Job):
-    """Predict all images of a folder into files (network lane).
+    """Predict all images of a folder into files (network worker).
 
     Attributes
     ----------

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, field_validator
 
-from napari_unet.core.annotations import ClassInfo
-from napari_unet.core.architecture import Architecture
-from napari_unet.core.normalisation import RULES, Normalisation
-from napari_unet.core.recipe import Training
+from napari_unet.core.annotation.annotations import ClassInfo
+from napari_unet.core.images.normalisation import RULES, Normalisation
+from napari_unet.core.network.architecture import Architecture
 from napari_unet.core.settings import Segmentation, Settings
+from napari_unet.core.training.training_settings import Training
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -156,7 +156,7 @@ class AnnotateDock(Dock):
 
 
 class TrainDock(Dock):
-    """Recipe, loss, preview, verdict."""
+    """Recipe, loss, preview, comparison."""
 
     title = "Train"
 

@@ -26,7 +26,7 @@ from napari_unet.gui.preferences import (
 from napari_unet.gui.tasks import show_as_task
 from napari_unet.gui.warm_up import WarmUp
 from napari_unet.session.preferences import Preferences
-from napari_unet.session.worker.client import LANES
+from napari_unet.session.worker.client import WORKER_KINDS
 from napari_unet.session.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -210,8 +210,8 @@ class WorkspaceHost(QObject):
 
     def _warm_up(self) -> None:
         if not self.workspace.closed:
-            for lane in LANES:
-                self.workspace.worker.warm_up(lane)
+            for kind in WORKER_KINDS:
+                self.workspace.worker.warm_up(kind)
 
     def _show_task(self, handle: Any) -> None:
         # what takes a moment would only flicker there, and a preview comes again every

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_unet.core.image import AXES, Image
+from napari_unet.core.images.image import AXES, Image
 from napari_unet.io.atomic import atomic
 from napari_unet.io.ome_zarr import create_zarr
 

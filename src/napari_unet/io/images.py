@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_unet.core.blocks import cut
+from napari_unet.core.geometry.blocks import cut
 from napari_unet.core.text import printable, reason
 from napari_unet.io import ome_sets, ome_zarr, pictures
 from napari_unet.io.names import glob_pattern, image_name, split_number
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_unet.core.image import Image
+    from napari_unet.core.images.image import Image
     from napari_unet.io.pixels import Pixels
 
 TIFF = (".tif", ".tiff")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_unet.core.image import AXES, Image
+from napari_unet.core.images.image import AXES, Image
 from napari_unet.core.text import counted, printable
 from napari_unet.io.atomic import atomic, flush_file
 from napari_unet.io.pixels import Pixels, SeveralImagesError

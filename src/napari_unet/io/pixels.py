@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_unet.core.image import AXES, Image
+from napari_unet.core.images.image import AXES, Image
 from napari_unet.core.text import printable
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_unet.core.image import ArrayLike
+    from napari_unet.core.images.image import ArrayLike
 
 
 class SeveralImagesError(ValueError):

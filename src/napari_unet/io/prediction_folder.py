@@ -8,7 +8,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from napari_unet.io.atomic import atomic, check_separate, make_folder, remove_strays
-from napari_unet.io.claims import Claim, locked
+from napari_unet.io.folder_lock import Claim, locked
 from napari_unet.io.names import image_name, split_number
 from napari_unet.io.provenance import check_ours, read_provenance
 
@@ -102,7 +102,7 @@ class PredictionFolder:
 
     @contextmanager
     def claimed(self, makes: Mapping[str, Any]) -> Iterator[None]:
-        """Claim the folder for a run; see `io.claims.Claim`.
+        """Claim the folder for a run; see `io.folder_lock.Claim`.
 
         If nothing came of it, a folder that was not there before is not there after.
         """

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from napari_unet.io.images import find, read_image, read_labels
 
 if TYPE_CHECKING:
-    from napari_unet.core.image import Image
+    from napari_unet.core.images.image import Image
 
 # Pixels, attributes and type of a napari layer.
 LayerData: TypeAlias = tuple[Any, dict[str, Any], str]

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from napari_unet.core.image import ArrayLike
+    from napari_unet.core.images.image import ArrayLike
 
 # Smaller images are read at once: a map keeps the file open and locked on Windows.
 MAPPED_FROM_BYTES = 64 * 2**20

@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING
 from psygnal import Signal
 
 from napari_unet.core.jobs import FreeMemoryJob, LoadModelJob
-from napari_unet.io.starters import starters
+from napari_unet.io.pretrained import pretrained_models
 from napari_unet.session.annotating.control import Annotating
+from napari_unet.session.forward_signal import forward_signal
 from napari_unet.session.images.image_list import ImageList
 from napari_unet.session.images.layers import find
 from napari_unet.session.images.reopening import locate, open_images
-from napari_unet.session.images.sharing import Sharing
+from napari_unet.session.images.shared_arrays import SharedArrays
 from napari_unet.session.images.source_files import SourceFiles
 from napari_unet.session.overlay.control import WeightOverlay
 from napari_unet.session.prediction.control import PredictionControl
 from napari_unet.session.prediction.models import ModelList
 from napari_unet.session.project.store import ProjectStore, default_root
-from napari_unet.session.relay import relay
 from napari_unet.session.scratch import Scratch
 from napari_unet.session.training.control import TrainingControl
 from napari_unet.session.worker.client import Worker
@@ -180,13 +180,13 @@ class Workspace:
         viewer, worker = self.viewer, self.worker
         self.store = store
         store.autosave_seconds = self.preferences.autosave_seconds
-        self.sharing = Sharing(self.scratch, self._post)
+        self.sharing = SharedArrays(self.scratch, self._post)
         self.images = ImageList(viewer, store, self.sharing, self.files)
         self.annotating = Annotating(viewer, store, self.images)
         self.overlay = WeightOverlay(
             viewer, store, self.images, self.annotating, worker, self.scratch
         )
-        self.models = ModelList(store, self.preferences, starters())
+        self.models = ModelList(store, self.preferences, pretrained_models())
         self.prediction = PredictionControl(
             viewer,
             store,
@@ -212,10 +212,10 @@ class Workspace:
             self.prediction,
             self.overlay,
         ):
-            relay(control.message, self.message)
+            forward_signal(control.message, self.message)
         # pixels that cannot be copied are told of by the control that wanted them
-        relay(store.trouble, self.message, "error")
-        relay(store.noted, self.message, "warning")
+        forward_signal(store.trouble, self.message, "error")
+        forward_signal(store.noted, self.message, "warning")
         self.training.finished.connect(self._on_trained)
         self.prediction.made.began.connect(self._on_predicted)
         self.training.began.connect(self._on_training_began)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import sparse
 
-from napari_unet.core.label_ids import distinct, places
+from napari_unet.core.cells.label_ids import distinct, places
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_unet.core.annotations import cell_classes
+from napari_unet.core.annotation.annotations import cell_classes
+from napari_unet.core.cells.instances import segment_instances
+from napari_unet.core.cells.labelmap import at_edge, sizes
+from napari_unet.core.cells.linking import Chain, count_overlaps
 from napari_unet.core.events import CellsFound, CellsLinked
-from napari_unet.core.image import Field, Image
-from napari_unet.core.instances import segment_instances
-from napari_unet.core.labelmap import at_edge, sizes
-from napari_unet.core.linking import Chain, count_overlaps
+from napari_unet.core.images.image import Field, Image
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator

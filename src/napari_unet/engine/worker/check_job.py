@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from napari_unet.core.data_check import CheckReport
+from napari_unet.core.annotation.data_check import CheckReport
+from napari_unet.core.annotation.project_check import check
 from napari_unet.core.events import Checked
-from napari_unet.core.project_check import check
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,7 +6,7 @@ import torch
 
 from napari_unet.core.messages import Status
 from napari_unet.engine.device import choose_device, describe, why_not_cuda
-from napari_unet.engine.worker.host import memory_in_use
+from napari_unet.engine.worker.process import memory_in_use
 
 
 def device_status() -> Status:

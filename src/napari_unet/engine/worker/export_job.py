@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_unet.core.annotations import cell_classes
+from napari_unet.core.annotation.annotations import cell_classes
+from napari_unet.core.cells.instances import instance_classes
+from napari_unet.core.cells.measurements import measure, stack
 from napari_unet.core.events import FileWritten
-from napari_unet.core.image import Field, Image
-from napari_unet.core.instances import instance_classes
-from napari_unet.core.measurements import measure, stack
+from napari_unet.core.images.image import Field, Image
 from napari_unet.io.atomic import check_writable, make_folder, remove_strays
 from napari_unet.io.export import write_labels, write_probabilities
 from napari_unet.io.tables import write_table
@@ -19,10 +19,10 @@ from napari_unet.io.tables import write_table
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
+    from napari_unet.core.cells.measurements import Columns
     from napari_unet.core.events import Event
+    from napari_unet.core.images.array_reference import ArrayReference
     from napari_unet.core.jobs import ExportJob
-    from napari_unet.core.measurements import Columns
-    from napari_unet.core.stored import Stored
 
 
 def run(job: ExportJob) -> Iterator[Event | None]:
@@ -81,7 +81,7 @@ def _targets(job: ExportJob) -> dict[str, Path]:
     return targets
 
 
-def _all(stored: Stored) -> np.ndarray:
+def _all(stored: ArrayReference) -> np.ndarray:
     return np.asarray(stored.open()[...])
 
 

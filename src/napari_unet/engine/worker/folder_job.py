@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_unet.core.events import FilePredicted
-from napari_unet.engine.batch_prediction import predict_files
-from napari_unet.engine.file_prediction import FilePredictor
+from napari_unet.engine.inference.batch_prediction import predict_files
+from napari_unet.engine.inference.file_prediction import FilePredictor
 from napari_unet.engine.worker.prediction_job import lasting, views
 from napari_unet.io.images import find
 from napari_unet.io.prediction_folder import PredictionFolder
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from napari_unet.core.events import Event
     from napari_unet.core.jobs import PredictFolderJob
     from napari_unet.core.settings import Prediction
-    from napari_unet.engine.network import Network
-    from napari_unet.engine.worker.workbench import Context
+    from napari_unet.engine.network.network import Network
+    from napari_unet.engine.worker.model_cache import Context
 
 # What a tile should take, and the side of an image that is usual, in pixels.
 _SECONDS, _SIDE = 1.0, 1024
@@ -40,7 +40,7 @@ def run(job: PredictFolderJob, context: Context) -> Iterator[Event | None]:
     FileNotFoundError
         If there is no such folder or no image in it.
     ValueError, OSError
-        As `engine.batch_prediction.predict_files`.
+        As `engine.inference.batch_prediction.predict_files`.
     """
     network, card = context.bench.models.get(job.model, job.settings)
     predictor = FilePredictor(

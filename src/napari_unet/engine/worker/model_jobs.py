@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from napari_unet.core.events import Event
     from napari_unet.core.jobs import FreeMemoryJob
-    from napari_unet.engine.worker.workbench import Context
+    from napari_unet.engine.worker.model_cache import Context
 
 
 def run(job: LoadModelJob | FreeMemoryJob, context: Context) -> Iterator[Event | None]:

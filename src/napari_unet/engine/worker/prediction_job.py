@@ -12,9 +12,9 @@ import numpy as np
 
 from napari_unet.core.events import PredictionFinished, TileDone
 from napari_unet.core.jobs import LIVE
-from napari_unet.core.work import output_for_work, tile_work
-from napari_unet.engine.inference import Tiles, predict
-from napari_unet.engine.tile_run import choose_tile, lengths
+from napari_unet.core.network.flops import output_for_flops, tile_flops
+from napari_unet.engine.inference.overlap_tile import Tiles, predict
+from napari_unet.engine.inference.tile_run import choose_tile, lengths
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_unet.core.events import Event
-    from napari_unet.core.image import Image
+    from napari_unet.core.geometry.tiles import Box
+    from napari_unet.core.images.image import Image
     from napari_unet.core.jobs import PredictJob
     from napari_unet.core.settings import Prediction
-    from napari_unet.core.tiles import Box
-    from napari_unet.engine.network import Network
-    from napari_unet.engine.worker.workbench import Context
+    from napari_unet.engine.network.network import Network
+    from napari_unet.engine.worker.model_cache import Context
 
 # Seconds that a tile should take: the first, any other, and one of a preview, between
 # two of which a training goes on.
@@ -44,7 +44,7 @@ def run(job: PredictJob, context: Context) -> Iterator[Event | None]:
     Yields
     ------
     Event
-        As `engine.inference.predict`; the arrays hold a tile before its event comes,
+        As `overlap_tile.predict`; the arrays hold a tile before its event comes,
         and the last event holds no array.
 
     Raises
@@ -128,7 +128,7 @@ def lasting(
     memory_gb: float = 0.0,
 ) -> tuple[int, ...]:
     """Return the output of tiles that take some work, or less where memory is short."""
-    chosen = output_for_work(network.module.architecture, shape, work, waste)
+    chosen = output_for_flops(network.module.architecture, shape, work, waste)
     bound = choose_tile(network, shape, memory_gb=memory_gb)
     return min(chosen, bound, key=prod)
 
@@ -183,7 +183,7 @@ def _timed(
         if isinstance(event, TileDone):
             size = lengths(event.box, factors)
             if 0 < largest <= prod(size):
-                work = views(job.settings) * tile_work(
+                work = views(job.settings) * tile_flops(
                     table, table.output_covering(size)
                 )
                 context.bench.speed.note(network, work, perf_counter() - began)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from napari_unet.core.events import Event
     from napari_unet.engine.worker.channel import Channel
-    from napari_unet.engine.worker.desk import Desk, Task
+    from napari_unet.engine.worker.inbox import JobInbox, Task
 
     Ticks = Generator[Event | None, None, None]
     Begin = Callable[[Task], Ticks]
@@ -65,7 +65,7 @@ class Scheduler:
 
     Parameters
     ----------
-    desk : Desk
+    inbox : JobInbox
     channel : Channel
     begin : callable
         Makes the generator of a job; it yields events, or None as a mere point where
@@ -76,12 +76,12 @@ class Scheduler:
 
     def __init__(
         self,
-        desk: Desk,
+        inbox: JobInbox,
         channel: Channel,
         begin: Begin,
         clock: Callable[[], float] = perf_counter,
     ) -> None:
-        self._desk = desk
+        self._desk = inbox
         self._channel = channel
         self._begin = begin
         self._clock = clock
@@ -91,7 +91,7 @@ class Scheduler:
         self._previews = 0.0
 
     def run(self) -> None:
-        """Work until the desk closes; then end all jobs as if they were cancelled.
+        """Work until the inbox closes; then end all jobs as if they were cancelled.
 
         Nobody is told that they ended: who is still there hears of the process.
         """

@@ -9,20 +9,26 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_unet.core.annotations import (
+from napari_unet.core.annotation.annotations import (
     BACKGROUND,
     FIRST_OBJECT,
     UNKNOWN,
     Annotation,
 )
-from napari_unet.core.events import ModelSaved, TrainingFinished, Verdict
-from napari_unet.core.image import Field, Image
+from napari_unet.core.events import ModelComparison, ModelSaved, TrainingFinished
+from napari_unet.core.images.image import Field, Image
 from napari_unet.core.settings import BorderWeights
 from napari_unet.core.text import reason
-from napari_unet.core.training_set import make_example
-from napari_unet.engine.network import prepare
-from napari_unet.engine.training import TrainingRun
-from napari_unet.engine.worker import verdict
+from napari_unet.core.training.training_set import make_example
+from napari_unet.engine.network.network import prepare
+from napari_unet.engine.training.run import TrainingRun
+from napari_unet.engine.worker.model_comparison import (
+    Figures,
+    comparable,
+    compare,
+    judge,
+    unknown,
+)
 from napari_unet.io.model_file import load_model, save_model
 
 if TYPE_CHECKING:
@@ -31,11 +37,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_unet.core.events import Event
+    from napari_unet.core.images.array_reference import AnnotationReference
     from napari_unet.core.jobs import Correction, TrainJob
     from napari_unet.core.model import Model, ModelCard
-    from napari_unet.core.stored import StoredAnnotation
-    from napari_unet.core.training_set import HeldOut, TrainingSet
-    from napari_unet.engine.worker.workbench import Context
+    from napari_unet.core.training.training_set import HeldOut, TrainingSet
+    from napari_unet.engine.worker.model_cache import Context
 
 
 def run(job: TrainJob, context: Context) -> Iterator[Event | None]:
@@ -44,7 +50,7 @@ def run(job: TrainJob, context: Context) -> Iterator[Event | None]:
     Yields
     ------
     Event
-        As `engine.training.train`, but in place of the last one `Verdict` and
+        As `training.run.train`, but in place of the last one `ModelComparison` and
         `ModelSaved`.
 
     Raises
@@ -104,7 +110,7 @@ class _Source:
     def __init__(self, job: TrainJob) -> None:
         self.job = job
         self.images: list[Image] = [stored.open() for stored in job.images]
-        self.annotations: list[StoredAnnotation] = list(job.annotations)
+        self.annotations: list[AnnotationReference] = list(job.annotations)
 
     def pairs(self) -> Iterator[tuple[Field, Annotation]]:
         """Yield what is to be learnt from."""
@@ -160,40 +166,40 @@ def _followed(
 
 def _judged(
     model: Model, start: Model | None, training: TrainingRun, source: _Source
-) -> Generator[Event | None, None, Verdict]:
+) -> Generator[Event | None, None, ModelComparison]:
     """Compare with the model that the training started from."""
     parts = training.training_set
     if not parts.held_out:
-        return verdict.unknown(parts.validation)
+        return unknown(parts.validation)
     try:
         return (yield from _compared(model, start, parts, source))
     except MemoryError:
-        return Verdict(
+        return ModelComparison(
             "unknown", "The model is saved, but there was no memory to judge it."
         )
     except (OSError, RuntimeError, ValueError) as error:
-        return Verdict(
+        return ModelComparison(
             "unknown", f"The model is saved, but it cannot be judged: {reason(error)}."
         )
 
 
 def _compared(
     model: Model, start: Model | None, parts: TrainingSet, source: _Source
-) -> Generator[Event | None, None, Verdict]:
+) -> Generator[Event | None, None, ModelComparison]:
     cells = [source.cells(part) for part in parts.held_out]
     card = model.card
 
-    def figures(which: Model) -> Generator[Event | None, None, verdict.Figures]:
+    def figures(
+        which: Model,
+    ) -> Generator[Event | None, None, Figures]:
         network = prepare(which, source.job.device, source.job.settings.precision)
         # both find cells in the same way, that of the new model
-        return (
-            yield from verdict.judge(network, _as(card, which), parts.held_out, cells)
-        )
+        return (yield from judge(network, _as(card, which), parts.held_out, cells))
 
     before = None
-    if start is not None and verdict.comparable(card, start.card):
+    if start is not None and comparable(card, start.card):
         before = yield from figures(start)
-    return verdict.compare((yield from figures(model)), before, parts.validation)
+    return compare((yield from figures(model)), before, parts.validation)
 
 
 def _as(card: ModelCard, model: Model) -> ModelCard:

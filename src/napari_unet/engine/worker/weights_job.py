@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_unet.core.events import WeightsComputed
-from napari_unet.core.weights import border_weights
+from napari_unet.core.training.loss_weights import border_weights
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

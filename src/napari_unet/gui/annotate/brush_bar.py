@@ -17,9 +17,9 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_unet.core.annotations import cell_classes
+from napari_unet.core.annotation.annotations import cell_classes
 from napari_unet.gui.annotate.image_panel import NEW, OPEN, SHOW
-from napari_unet.gui.annotate.telling import telling
+from napari_unet.gui.annotate.report_errors import report_errors
 from napari_unet.gui.number_box import IntBox
 from napari_unet.gui.widgets import SPACING, Hint, blocked, follow, guard_wheel, row
 from napari_unet.session.annotating.shortcuts import CLASS_KEYS, key_of
@@ -109,7 +109,7 @@ class BrushBar(QWidget):
         follow(self, self._brush.changed, self.refresh)
         follow(self, self._annotating.changed, self.refresh)
         follow(self, workspace.images.current_changed, self.refresh)
-        follow(self, workspace.training.material.changed, self.refresh)
+        follow(self, workspace.training.training_data.changed, self.refresh)
         self.refresh()
 
     def refresh(self) -> None:
@@ -152,7 +152,7 @@ class BrushBar(QWidget):
             return f"{layer.name} is hidden: press a button above to see and paint it."
         if not self._workspace.images.is_active(layer):
             return f"To paint, select the layer {layer.name}, or press a button above."
-        known = self._workspace.training.material.summary()
+        known = self._workspace.training.training_data.summary()
         if tool == "background":
             back = (
                 ""
@@ -190,7 +190,7 @@ class BrushBar(QWidget):
     def _use(self, tool: Callable[[], None]) -> None:
         """Take up a tool: its layer becomes the active one."""
         layer = self._brush.layer
-        with telling(self._workspace):
+        with report_errors(self._workspace):
             if layer is not None:
                 layer.visible = True
                 self._workspace.viewer.layers.selection.active = layer
@@ -209,7 +209,7 @@ class BrushBar(QWidget):
     def _on_cell_class(self) -> None:
         cell = self._annotating.cell_at_hand
         if cell is not None:
-            with telling(self._workspace):
+            with report_errors(self._workspace):
                 self._annotating.set_class_of_cell(cell, self.cell_class.currentData())
 
     def _on_size(self, size: int) -> None:

@@ -17,13 +17,13 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_unet.core.data_check import BACKGROUND_NAME
-from napari_unet.gui.annotate.telling import telling
+from napari_unet.core.annotation.data_check import BACKGROUND_NAME
+from napari_unet.gui.annotate.report_errors import report_errors
 from napari_unet.gui.widgets import SPACING, ButtonRow, Hint, allow, follow
 from napari_unet.session.annotating.checking import RING_WIDTH, DataCheck
 
 if TYPE_CHECKING:
-    from napari_unet.core.data_check import CheckReport, Finding, Severity
+    from napari_unet.core.annotation.data_check import CheckReport, Finding, Severity
     from napari_unet.gui.widgets import Level
     from napari_unet.session.workspace import Workspace
 
@@ -100,7 +100,7 @@ class CheckPanel(QWidget):
             self._timer.start()
 
     def _run(self) -> None:
-        with telling(self._workspace):
+        with report_errors(self._workspace):
             self._check.check()
 
     def _on_failed(self, sentence: str) -> None:
@@ -204,6 +204,6 @@ def _narrow(table: QTableWidget) -> None:
 
 
 def _call(workspace: Workspace, act: object, finding: Finding, *_: object) -> None:
-    with telling(workspace):
+    with report_errors(workspace):
         if callable(act):
             act(finding)

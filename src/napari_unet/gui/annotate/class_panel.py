@@ -18,7 +18,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_unet.core.text import counted
-from napari_unet.gui.annotate.telling import telling
+from napari_unet.gui.annotate.report_errors import report_errors
 from napari_unet.gui.widgets import (
     SPACING,
     ColourButton,
@@ -31,7 +31,7 @@ from napari_unet.gui.widgets import (
 from napari_unet.session.annotating.shortcuts import key_of
 
 if TYPE_CHECKING:
-    from napari_unet.core.annotations import ClassKind
+    from napari_unet.core.annotation.annotations import ClassKind
     from napari_unet.session.project.record import ProjectClass
     from napari_unet.session.workspace import Workspace
 
@@ -100,7 +100,7 @@ class ClassPanel(QWidget):
         number = len(names) + 1
         while f"class {number}" in names:
             number += 1
-        with telling(self._workspace):
+        with report_errors(self._workspace):
             self._annotating.add_class(f"class {number}")
             self._annotating.set_class(len(self.rows))
         self.rows[-1].name.setFocus()
@@ -165,7 +165,7 @@ class ClassRow(QWidget):
             self.kind.setCurrentIndex(_KINDS.index(info.kind))
 
     def _on_radio(self) -> None:
-        with telling(self._workspace):
+        with report_errors(self._workspace):
             self._annotating.set_class(self._number)
 
     def _on_colour(self, colour: str) -> None:
@@ -176,7 +176,7 @@ class ClassRow(QWidget):
         if self._number > len(self._workspace.store.project.classes):
             # the class was removed while its name had the focus
             return
-        with telling(self._workspace):
+        with report_errors(self._workspace):
             self._annotating.rename_class(self._number, self.name.text())
         self.name.setText(self._info().name)
 
@@ -207,7 +207,7 @@ class ClassRow(QWidget):
         self._take_away(names.index(name) + 1)
 
     def _take_away(self, into: int | None) -> None:
-        with telling(self._workspace):
+        with report_errors(self._workspace):
             self._annotating.remove_class(self._number, into)
 
     def _info(self) -> ProjectClass:

@@ -16,11 +16,11 @@ from qtpy.QtWidgets import (
 )
 
 from napari_unet.gui.annotate.add_image_dialog import AddImageDialog, needs_dialog
-from napari_unet.gui.annotate.asking_where import ask_where
-from napari_unet.gui.annotate.telling import telling
+from napari_unet.gui.annotate.locate_image_dialog import ask_where
+from napari_unet.gui.annotate.report_errors import report_errors
 from napari_unet.gui.widgets import SPACING, ButtonRow, Hint, allow, blocked, follow
+from napari_unet.session.images.interpretation import in_words
 from napari_unet.session.images.reopening import open_image
-from napari_unet.session.images.taking import in_words
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -133,7 +133,11 @@ class ImagePanel(QWidget):
             text, tip = self._describe(image)
             item.setText(text)
             item.setToolTip(tip)
-            checked = Qt.CheckState.Checked if image.ticked else Qt.CheckState.Unchecked
+            checked = (
+                Qt.CheckState.Checked
+                if image.use_for_training
+                else Qt.CheckState.Unchecked
+            )
             item.setCheckState(checked)
             if current is not None and image.id == current.id:
                 self.list.setCurrentRow(number)
@@ -157,7 +161,7 @@ class ImagePanel(QWidget):
 
     def _on_ticked(self, item: QListWidgetItem) -> None:
         ticked = item.checkState() == Qt.CheckState.Checked
-        self._images.set_ticked(item.data(_ID), ticked)
+        self._images.set_use_for_training(item.data(_ID), ticked)
 
     def _on_current(self, item: QListWidgetItem | None, _: object = None) -> None:
         if item is not None:
@@ -178,7 +182,7 @@ class ImagePanel(QWidget):
     def _on_show(self) -> None:
         image = self._images.current
         if image is not None:
-            with telling(self._workspace):
+            with report_errors(self._workspace):
                 self._annotating.new_annotation(image.id)
 
     def _on_remove(self) -> None:
@@ -196,7 +200,7 @@ class ImagePanel(QWidget):
         if not paths or image in self._workspace.store.missing:
             ask_where(self._workspace, image, self if window is None else window)
             return
-        with telling(self._workspace):
+        with report_errors(self._workspace):
             open_image(self._workspace.viewer, self._images, image)
             self._images.set_current(image.id)
 
@@ -208,7 +212,7 @@ def _words(image: ProjectImage) -> str:
 def _add(
     workspace: Workspace, layers: Sequence[Layer], axes: str | None, level: int
 ) -> None:
-    with telling(workspace):
+    with report_errors(workspace):
         image = workspace.images.add(layers, axes, level)
         workspace.annotating.new_annotation(image.id)
 

@@ -16,9 +16,9 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_unet.core.meaning import MEANINGS
+from napari_unet.core.annotation.label_kind import MEANINGS
 from napari_unet.core.text import counted
-from napari_unet.gui.annotate.telling import telling
+from napari_unet.gui.annotate.report_errors import report_errors
 from napari_unet.gui.main_thread import MainThread, in_background
 from napari_unet.session.annotating.importing import AmbiguousMasksError
 from napari_unet.session.images.layers import role_of
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from napari.layers import Layer, Shapes
 
-    from napari_unet.core.annotations import Kind
+    from napari_unet.core.annotation.annotations import Kind
     from napari_unet.session.annotating.importing import Imported
     from napari_unet.session.workspace import Workspace
 
@@ -118,7 +118,7 @@ class ImportButton(QPushButton):
         """Read masks, in the background where that takes a while, and take them."""
 
         def finish(read: Callable[[], Imported]) -> None:
-            with telling(self._workspace):
+            with report_errors(self._workspace):
                 try:
                     found = read()
                 except AmbiguousMasksError as error:
@@ -127,7 +127,7 @@ class ImportButton(QPushButton):
                 else:
                     self._taken(image_id, found, layer, kind, replace)
 
-        with telling(self._workspace):
+        with report_errors(self._workspace):
             large = math.prod(array.shape) >= _MANY
             read = self._workspace.annotating.reader_of_masks(
                 image_id, array, kind, _MARGIN if large else 0
@@ -183,7 +183,7 @@ class ImportButton(QPushButton):
         self.import_masks(layer.data[0] if layer.multiscale else layer.data, layer)
 
     def _from_shapes(self, layer: Shapes, *_: object) -> None:
-        with telling(self._workspace):
+        with report_errors(self._workspace):
             count = self._workspace.annotating.import_polygons(layer)
             image = self._workspace.images.current
             if image is not None:
@@ -200,7 +200,7 @@ class ImportButton(QPushButton):
     def _read(self, path: str) -> None:
         from napari_unet.io.images import read_labels  # slow to import
 
-        with telling(self._workspace):
+        with report_errors(self._workspace):
             masks = read_labels(path)
             data = masks.data
             order = [masks.axes.index(axis) for axis in "tzyx" if axis in masks.axes]

@@ -8,7 +8,7 @@ from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QFrame, QPushButton, QVBoxLayout, QWidget
 
 from napari_unet.core.text import counted
-from napari_unet.gui.annotate.telling import telling
+from napari_unet.gui.annotate.report_errors import report_errors
 from napari_unet.gui.widgets import SPACING, ButtonRow, Hint, allow, follow
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ class OfferBanner(QFrame):
             return
         store = self._workspace.store
         others = any(self._images.places(image.id) for image in store.project.images)
-        with telling(self._workspace):
+        with report_errors(self._workspace):
             if others or len(store.project.images) > 1:
                 self._annotating.restore(id_, offer)
                 self.refresh()
@@ -104,7 +104,7 @@ class OfferBanner(QFrame):
     def _on_new(self) -> None:
         if self._image_id is not None:
             self._asked[self._image_id] = []
-            with telling(self._workspace):
+            with report_errors(self._workspace):
                 self._annotating.new_annotation(self._image_id)
         self.refresh()
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import QFileDialog, QMenu, QPushButton, QWidget
 
-from napari_unet.gui.annotate.asking_where import open_images
-from napari_unet.gui.annotate.telling import telling
+from napari_unet.gui.annotate.locate_image_dialog import open_images
+from napari_unet.gui.annotate.report_errors import report_errors
 from napari_unet.gui.widgets import follow
 from napari_unet.session.annotating.shortcuts import key_of
 
@@ -57,7 +57,7 @@ class ProjectButton(QPushButton):
 
     def save_as(self, folder: str) -> None:
         """Save the project as a folder."""
-        with telling(self._workspace):
+        with report_errors(self._workspace):
             self._workspace.store.save_as(Path(folder))
             self._workspace.message.emit("info", f"Saved the project in {folder}.")
 
@@ -65,7 +65,7 @@ class ProjectButton(QPushButton):
         """Open a project in place of this one, with its images."""
         # this button goes with the page of the project that is left
         workspace, window = self._workspace, self.window()
-        with telling(workspace):
+        with report_errors(workspace):
             workspace.open_project(Path(folder))
             if window is not None:
                 open_images(workspace, window)
@@ -78,7 +78,7 @@ class ProjectButton(QPushButton):
         dialog.open()
 
     def _on_clear(self) -> None:
-        with telling(self._workspace):
+        with report_errors(self._workspace):
             self._workspace.annotating.remove_all()
 
     def _on_open(self) -> None:
@@ -113,5 +113,5 @@ class UndoButton(QPushButton):
         self.setToolTip(f"Undo: {what} ({key_of('undo')})." if what else strokes)
 
     def _on_clicked(self) -> None:
-        with telling(self._workspace):
+        with report_errors(self._workspace):
             self._workspace.annotating.undo()

@@ -14,7 +14,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_unet.gui.annotate.telling import telling
+from napari_unet.gui.annotate.report_errors import report_errors
 from napari_unet.gui.widgets import (
     SPACING,
     ButtonRow,
@@ -146,20 +146,20 @@ class SlicePanel(QWidget):
             allow(button, annotated, "The annotation is not shown.")
 
     def _on_previous(self) -> None:
-        with telling(self._workspace):
+        with report_errors(self._workspace):
             self._annotating.next_annotated(-1)
 
     def _on_next(self) -> None:
-        with telling(self._workspace):
+        with report_errors(self._workspace):
             self._annotating.next_annotated(1)
 
     def _on_finished(self) -> None:
-        with telling(self._workspace):
+        with report_errors(self._workspace):
             self._annotating.toggle_finished()
         self._show_here()
 
     def _on_view(self) -> None:
-        with telling(self._workspace):
+        with report_errors(self._workspace):
             self._annotating.finish_view()
 
     def _on_item(self, item: QListWidgetItem) -> None:

@@ -9,11 +9,11 @@ from qtpy.QtWidgets import QCheckBox, QPushButton, QWidget
 
 from napari_unet.gui.layouts import ButtonRow, column
 from napari_unet.gui.plot import LossPlot
-from napari_unet.gui.train.recipe_box import RecipeBox
+from napari_unet.gui.train.settings_box import RecipeBox
 from napari_unet.gui.widgets import Heading, Hint, allow, blocked, follow
 
 if TYPE_CHECKING:
-    from napari_unet.core.events import ModelSaved, Verdict
+    from napari_unet.core.events import ModelComparison, ModelSaved
     from napari_unet.session.workspace import Workspace
 
 _PREVIEW = (
@@ -57,7 +57,7 @@ class TrainPage(QWidget):
         self.preview = QCheckBox("Live preview of the slice in view")
         self.preview.setToolTip(_PREVIEW)
         self.result = Heading("Result")
-        self.verdict = Hint()
+        self.comparison = Hint()
         self.model = Hint()
         # LAYOUT
         column(
@@ -70,7 +70,7 @@ class TrainPage(QWidget):
             self.summary,
             self.problem,
             self.result,
-            self.verdict,
+            self.comparison,
             self.model,
             Heading("Progress"),
             self.plot,
@@ -94,7 +94,7 @@ class TrainPage(QWidget):
         busy = training.state != "idle"
         self.recipe.show_lock()
         self._show_interrupted()
-        summary = training.material.summary()
+        summary = training.training_data.summary()
         learnt = f"{summary}." if summary.images else ""
         self.summary.tell("\n".join(filter(None, (learnt, summary.omission))))
         possible, reason = training.can_start
@@ -108,7 +108,7 @@ class TrainPage(QWidget):
         self.validation.tell(
             f"{held_out[:1].upper()}{held_out[1:]}." if held_out else ""
         )
-        self._show_verdict(training.verdict)
+        self._show_comparison(training.comparison)
 
     def _show_interrupted(self) -> None:
         record = self._training.interrupted
@@ -130,13 +130,13 @@ class TrainPage(QWidget):
         allow(self.go_on, not problem, problem)
         self.anew.setText(_ANEW if goes_on else "Forget it")
 
-    def _show_verdict(self, verdict: Verdict | None) -> None:
+    def _show_comparison(self, comparison: ModelComparison | None) -> None:
         saved = self._saved if self._training.state == "idle" else None
-        self.result.setVisible(verdict is not None or saved is not None)
-        worse = verdict is not None and verdict.outcome == "worse"
+        self.result.setVisible(comparison is not None or saved is not None)
+        worse = comparison is not None and comparison.outcome == "worse"
         wrong = (saved.problem if saved is not None else None) or ""
-        self.verdict.tell(
-            "\n".join(filter(None, (wrong, verdict.sentence if verdict else ""))),
+        self.comparison.tell(
+            "\n".join(filter(None, (wrong, comparison.sentence if comparison else ""))),
             "warning" if worse or wrong else "info",
         )
         self.model.tell(

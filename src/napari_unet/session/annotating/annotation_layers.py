@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from psygnal import Signal
 
-from napari_unet.core.annotations import BACKGROUND, FIRST_OBJECT
+from napari_unet.core.annotation.annotations import BACKGROUND, FIRST_OBJECT
 from napari_unet.session.annotating.colours import LAST_IN_CYCLE, colormap_of
 from napari_unet.session.annotating.edits import Edit, EditStream
 from napari_unet.session.annotating.label_range import (

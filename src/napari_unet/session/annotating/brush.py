@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from psygnal import Signal
 
-from napari_unet.core.annotations import BACKGROUND, FIRST_OBJECT
+from napari_unet.core.annotation.annotations import BACKGROUND, FIRST_OBJECT
 from napari_unet.session.annotating.classes import check_number
 from napari_unet.session.annotating.label_range import make_room, values_in
 from napari_unet.session.project.places_log import HIGHEST_ID

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_unet.core.annotations import (
+from napari_unet.core.annotation.annotations import (
     FIRST_OBJECT,
     Annotation,
     ClassInfo,

@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING
 
 from psygnal import Signal
 
+from napari_unet.core.annotation.components import remove_specks, split_pieces
 from napari_unet.core.events import Checked
 from napari_unet.core.jobs import CheckJob
-from napari_unet.core.pieces import remove_specks, split_pieces
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from napari_unet.core.annotations import Annotation
-    from napari_unet.core.data_check import CheckReport, Finding
+    from napari_unet.core.annotation.annotations import Annotation
+    from napari_unet.core.annotation.data_check import CheckReport, Finding
     from napari_unet.core.messages import Failed
     from napari_unet.session.annotating.control import Annotating
     from napari_unet.session.images.image_list import ImageList
@@ -28,7 +28,7 @@ RING_WIDTH = 5.0
 
 
 class DataCheck:
-    """Counts what is annotated and finds what is wrong, on the CPU lane.
+    """Counts what is annotated and finds what is wrong, on the CPU worker.
 
     Parameters
     ----------

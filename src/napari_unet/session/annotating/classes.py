@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from napari_unet.core.annotations import MAX_CLASSES
+from napari_unet.core.annotation.annotations import MAX_CLASSES
 from napari_unet.session.project.record import PALETTE, ProjectClass
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from napari_unet.core.annotations import ClassKind
+    from napari_unet.core.annotation.annotations import ClassKind
     from napari_unet.session.project.record import Project, ProjectImage
 
 

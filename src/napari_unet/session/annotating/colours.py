@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_unet.core.annotations import BACKGROUND, FIRST_OBJECT, UNKNOWN
+from napari_unet.core.annotation.annotations import BACKGROUND, FIRST_OBJECT, UNKNOWN
 from napari_unet.session.project.record import BACKGROUND_COLOUR
 
 if TYPE_CHECKING:

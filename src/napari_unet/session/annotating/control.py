@@ -13,9 +13,9 @@ from napari_unet.session.annotating.brush import Brush
 from napari_unet.session.annotating.cell_edits import CellEdits
 from napari_unet.session.annotating.counting import Tallies
 from napari_unet.session.annotating.intake import Intake
-from napari_unet.session.images.visiting import go_to, neighbour
+from napari_unet.session.forward_signal import forward_signal
+from napari_unet.session.images.navigation import go_to, neighbour
 from napari_unet.session.project.store import find_projects, is_locked
-from napari_unet.session.relay import relay
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from napari.layers import Labels, Shapes
     from numpy.typing import NDArray
 
-    from napari_unet.core.annotations import Annotation, ClassKind, Kind
+    from napari_unet.core.annotation.annotations import Annotation, ClassKind, Kind
     from napari_unet.session.images.image_list import ImageList
     from napari_unet.session.project.record import Project, ProjectImage
     from napari_unet.session.project.store import FoundProject, ProjectStore
@@ -66,10 +66,10 @@ class Annotating:
         self._bound: list[Labels] = []
         self._told: set[str] = set()
         self.brush.changed.connect(self._on_brush)
-        relay(self._layers.edited, self.edited)
+        forward_signal(self._layers.edited, self.edited)
         self._layers.shown.connect(self._on_shown)
-        relay(self._layers.changed, self.changed)
-        relay(self._layers.unfit, self.message, "warning")
+        forward_signal(self._layers.changed, self.changed)
+        forward_signal(self._layers.unfit, self.message, "warning")
         store.changed.connect(self._on_project)
         self._layers.show_known()
 

@@ -9,7 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from psygnal import Signal
 
-from napari_unet.core.annotations import BACKGROUND, FIRST_OBJECT, cell_classes
+from napari_unet.core.annotation.annotations import (
+    BACKGROUND,
+    FIRST_OBJECT,
+    cell_classes,
+)
 from napari_unet.core.text import counted
 from napari_unet.session.annotating.label_range import values_in
 
@@ -19,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from psygnal import SignalInstance
 
-    from napari_unet.core.annotations import ClassInfo
+    from napari_unet.core.annotation.annotations import ClassInfo
     from napari_unet.session.annotating.edits import Edit
     from napari_unet.session.images.image_list import ImageList
     from napari_unet.session.project.store import ProjectStore
@@ -142,7 +146,7 @@ def in_words(
     ----------
     ids : iterable of int
     class_of : mapping of int to int
-        As in `core.annotations.Annotation`.
+        As in `core.annotation.annotations.Annotation`.
     classes : sequence of ClassInfo
 
     Returns

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from psygnal import Signal
 
-from napari_unet.session.annotating.whereabouts import (
-    Planes,
-    Whereabouts,
+from napari_unet.session.annotating.changed_regions import (
+    ChangedRegion,
+    ChangedRegions,
     planes_of_item,
     span,
 )
@@ -100,11 +100,11 @@ class EditStream:
             )
         self._layer = layer
         self._file = file
-        self._where = Whereabouts(layer, file.axes, file.shape, viewer)
+        self._where = ChangedRegions(layer, file.axes, file.shape, viewer)
         self._data: Any = layer.data
         self._fits = self._is_new = False
-        self._pending: list[Planes] = []
-        self._history: deque[list[Planes]] = deque(maxlen=_UNDO_STEPS)
+        self._pending: list[ChangedRegion] = []
+        self._history: deque[list[ChangedRegion]] = deque(maxlen=_UNDO_STEPS)
         self._seen = self._where.place()
         self._view_row = self._other_row = self._other = 0
         self.problem: str | None = None
@@ -225,7 +225,7 @@ class EditStream:
         while self._pending and perf_counter() < end:
             self._compare_planes(self._pending.pop(0))
 
-    def _compare_planes(self, planes: Planes) -> None:
+    def _compare_planes(self, planes: ChangedRegion) -> None:
         for t in planes.t:
             for z in planes.z:
                 self._compare(t, z, planes.box)

@@ -7,11 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_unet.core.annotations import FIRST_OBJECT, UNKNOWN, Kind
-from napari_unet.core.conversion import convert, from_polygons, whole_numbers
-from napari_unet.core.image import Image
-from napari_unet.core.label_ids import numbered
-from napari_unet.core.meaning import UnclearLabelsError, check_no_grey_levels, guess
+from napari_unet.core.annotation.annotations import FIRST_OBJECT, UNKNOWN, Kind
+from napari_unet.core.annotation.conversion import convert, from_polygons, whole_numbers
+from napari_unet.core.annotation.label_kind import (
+    UnclearLabelsError,
+    check_no_grey_levels,
+    guess,
+)
+from napari_unet.core.cells.label_ids import numbered
+from napari_unet.core.images.image import Image
 from napari_unet.session.project.record import PALETTE, ProjectClass
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from napari.layers import Labels, Shapes
     from numpy.typing import NDArray
 
-    from napari_unet.core.annotations import Kind
+    from napari_unet.core.annotation.annotations import Kind
     from napari_unet.session.annotating.brush import Brush
     from napari_unet.session.images.image_list import ImageList
     from napari_unet.session.project.record import Project, ProjectImage

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_unet.core.annotations import UNKNOWN
+from napari_unet.core.annotation.annotations import UNKNOWN
 from napari_unet.session.annotating.label_range import make_room, numbered
 
 if TYPE_CHECKING:

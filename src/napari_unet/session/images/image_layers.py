@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import numpy as np
 
-from napari_unet.core.image import AXES
+from napari_unet.core.images.image import AXES
 from napari_unet.session.images import layers as roles
 from napari_unet.session.images.source_files import path_of
 from napari_unet.session.project.record import ImageSource, ProjectImage
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from napari.layers import Layer
 
-    from napari_unet.session.images.sharing import Ready
-    from napari_unet.session.images.taking import Taken
+    from napari_unet.session.images.interpretation import Taken
+    from napari_unet.session.images.shared_arrays import Ready
 
 
 def is_image(layer: Layer) -> bool:

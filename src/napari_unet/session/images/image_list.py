@@ -7,8 +7,12 @@ from weakref import ref
 
 from psygnal import Signal
 
-from napari_unet.core.annotations import ClassInfo
-from napari_unet.core.stored import Finished, StoredAnnotation, StoredImage
+from napari_unet.core.annotation.annotations import ClassInfo
+from napari_unet.core.images.array_reference import (
+    AnnotationReference,
+    Finished,
+    ImageReference,
+)
 from napari_unet.session.images import layers as roles
 from napari_unet.session.images.image_layers import (
     AllReady,
@@ -21,9 +25,9 @@ from napari_unet.session.images.image_layers import (
     is_image,
     selections,
 )
+from napari_unet.session.images.interpretation import ambiguous, channels_of, take
+from napari_unet.session.images.layer_isolation import LayerIsolation
 from napari_unet.session.images.source_files import SourceFiles
-from napari_unet.session.images.spotlight import Spotlight
-from napari_unet.session.images.taking import ambiguous, channels_of, take
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -32,8 +36,8 @@ if TYPE_CHECKING:
     from napari.layers import Labels, Layer
 
     from napari_unet.core.jobs import Place
-    from napari_unet.session.images.sharing import Ready, Sharing
-    from napari_unet.session.images.taking import Taken
+    from napari_unet.session.images.interpretation import Taken
+    from napari_unet.session.images.shared_arrays import Ready, SharedArrays
     from napari_unet.session.project.record import ProjectImage
     from napari_unet.session.project.store import ProjectStore
 
@@ -50,7 +54,7 @@ class ImageList:
     ----------
     viewer : ViewerModel
     store : ProjectStore
-    sharing : Sharing
+    sharing : SharedArrays
     files : SourceFiles, optional
         What the layers' files tell; they are read in this thread unless given.
     """
@@ -70,7 +74,7 @@ class ImageList:
         self,
         viewer: ViewerModel,
         store: ProjectStore,
-        sharing: Sharing,
+        sharing: SharedArrays,
         files: SourceFiles | None = None,
     ) -> None:
         self._viewer = viewer
@@ -81,7 +85,7 @@ class ImageList:
         self._views: dict[str, tuple[Any, Any]] = {}
         self._layers: dict[str, tuple[ref[Layer], ...]] = {}
         self._last: str | None = None
-        self._spotlight = Spotlight(viewer, self.id_of)
+        self._spotlight = LayerIsolation(viewer, self.id_of)
         self._attach_all(viewer.layers)
         viewer.layers.events.inserted.connect(self._on_inserted)
         viewer.layers.events.removed.connect(self._on_removed)
@@ -187,9 +191,9 @@ class ImageList:
         name = self._store.project.image(id_).name
         self._store.update(self._store.project.without_image(id_), f"remove {name}")
 
-    def set_ticked(self, id_: str, ticked: bool) -> None:
+    def set_use_for_training(self, id_: str, ticked: bool) -> None:
         """Use an image for training, or not."""
-        image = self._store.project.image(id_).replace(ticked=ticked)
+        image = self._store.project.image(id_).replace(use_for_training=ticked)
         self._store.update(self._store.project.with_image(image))
 
     @property
@@ -242,7 +246,7 @@ class ImageList:
         found = roles.find(self._viewer, "annotation", id_)
         return found[0] if found else None
 
-    def stored(self, id_: str) -> StoredImage:
+    def stored(self, id_: str) -> ImageReference:
         """Return where the worker finds the pixels.
 
         Raises
@@ -252,7 +256,7 @@ class ImageList:
         """
         image = self._store.project.image(id_)
         channels = tuple(self._sharing.share(a) for a in self._arrays(image))
-        return StoredImage(channels, image.axes, image.spacing_um, image.name)
+        return ImageReference(channels, image.axes, image.spacing_um, image.name)
 
     def ensure(self, id_: str, places: Sequence[Place] | None) -> Ready | AllReady:
         """Have the pixels of some places shared; ValueError if the image is closed."""
@@ -263,13 +267,13 @@ class ImageList:
         ]
         return parts[0] if len(parts) == 1 else AllReady(parts)
 
-    def stored_annotation(self, id_: str) -> StoredAnnotation | None:
+    def stored_annotation(self, id_: str) -> AnnotationReference | None:
         """Return where the worker finds the annotation; None if there is none."""
         project = self._store.project
         image = project.image(id_)
         if not image.annotated:
             return None
-        return StoredAnnotation(
+        return AnnotationReference(
             self._store.annotation(id_).stored,
             image.annotation_axes,
             tuple(ClassInfo(name=c.name, kind=c.kind) for c in project.classes),

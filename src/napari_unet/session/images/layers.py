@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_unet.core.image import AXES
+from napari_unet.core.images.image import AXES
 from napari_unet.io.units import micrometres
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from napari.layers import Layer
 
-    from napari_unet.core.image import Image
+    from napari_unet.core.images.image import Image
 
     _Key = tuple[str, int, int]
 
@@ -44,7 +44,7 @@ class Told:
     Attributes
     ----------
     axes : str
-        As `core.image.Image` has them; empty where the file tells nothing.
+        As `core.images.image.Image` has them; empty where the file tells nothing.
     shape : tuple of int
     sizes_um : tuple of (str, float)
         Pixel size in micrometres of the spatial axes that have a known one.

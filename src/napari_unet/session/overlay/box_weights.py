@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_unet.core.annotations import Annotation, ClassInfo
+from napari_unet.core.annotation.annotations import Annotation, ClassInfo
 from napari_unet.core.settings import BorderWeights
-from napari_unet.core.weights import border_weights, reach
+from napari_unet.core.training.loss_weights import border_weights, reach
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from napari_unet.core.stored import Finished
-    from napari_unet.core.tiles import Box
+    from napari_unet.core.geometry.tiles import Box
+    from napari_unet.core.images.array_reference import Finished
 
 # Ridges change this far from an edit.
 _RIDGE = 2

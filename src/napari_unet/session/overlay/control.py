@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from numpy.typing import NDArray
 
+    from napari_unet.core.geometry.tiles import Box
     from napari_unet.core.settings import BorderWeights
-    from napari_unet.core.tiles import Box
     from napari_unet.session.annotating.control import Annotating
     from napari_unet.session.annotating.edits import Edit
     from napari_unet.session.images.image_list import ImageList

@@ -11,12 +11,12 @@ from uuid import uuid4
 from psygnal import Signal
 
 from napari_unet.core.events import WeightsComputed
+from napari_unet.core.images.array_reference import ArrayReference
 from napari_unet.core.jobs import WeightsJob
-from napari_unet.core.stored import Stored
 from napari_unet.session.worker.client import WORKER_ENDED
 
 if TYPE_CHECKING:
-    from napari_unet.core.stored import StoredAnnotation
+    from napari_unet.core.images.array_reference import AnnotationReference
     from napari_unet.session.overlay.weighted_plane import WeightedPlane
     from napari_unet.session.worker.client import Handle, Worker
 
@@ -43,11 +43,11 @@ class PlaneWeights:
     def __init__(self, worker: Worker, scratch: Path) -> None:
         self._worker = worker
         self._scratch = scratch
-        self._file: Stored | None = None
+        self._file: ArrayReference | None = None
         self._job: tuple[Handle, WeightedPlane] | None = None
-        self._next: tuple[WeightedPlane, StoredAnnotation, tuple[int, ...]] | None = (
-            None
-        )
+        self._next: (
+            tuple[WeightedPlane, AnnotationReference, tuple[int, ...]] | None
+        ) = None
 
     @property
     def busy(self) -> bool:
@@ -62,7 +62,7 @@ class PlaneWeights:
     def request(
         self,
         plane: WeightedPlane,
-        annotation: StoredAnnotation,
+        annotation: AnnotationReference,
         shape: tuple[int, ...],
     ) -> None:
         """Compute a plane, once the job at work is over.
@@ -73,7 +73,7 @@ class PlaneWeights:
         Parameters
         ----------
         plane : WeightedPlane
-        annotation : StoredAnnotation
+        annotation : AnnotationReference
         shape : tuple of int
             Of the plane, (y, x).
         """
@@ -135,13 +135,13 @@ class PlaneWeights:
             self.failed.emit(f"No border weights: {failure.sentence}")
             self._on_over(handle)
 
-    def _file_of(self, shape: tuple[int, ...]) -> Stored:
+    def _file_of(self, shape: tuple[int, ...]) -> ArrayReference:
         """Return a file for the result, the last one if it fits."""
         if self._file is None or self._file.shape != shape:
             self._discard_file()
             self._scratch.mkdir(parents=True, exist_ok=True)
             path = self._scratch / f"weights-{uuid4().hex}.raw"
-            self._file = Stored.create(path, shape, "float32")
+            self._file = ArrayReference.create(path, shape, "float32")
         return self._file
 
     def _discard_file(self) -> None:

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from napari.layers import Layer
     from numpy.typing import NDArray
 
+    from napari_unet.core.geometry.tiles import Box
     from napari_unet.core.settings import BorderWeights
-    from napari_unet.core.tiles import Box
 
 # Dark where there is nothing, so that adding it changes nothing there; no grey in it.
 _COLOURMAP = "inferno"

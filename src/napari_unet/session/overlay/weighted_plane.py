@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from napari_unet.core.annotations import ClassInfo
-from napari_unet.core.stored import Finished
+from napari_unet.core.annotation.annotations import ClassInfo
+from napari_unet.core.images.array_reference import Finished
 
 if TYPE_CHECKING:
     from napari_unet.core.jobs import Place

@@ -11,6 +11,7 @@ from psygnal import Signal
 from napari_unet.core.events import PredictionFinished, TileDone, TileHalved
 from napari_unet.core.jobs import LoadModelJob, PredictJob
 from napari_unet.core.settings import Prediction, Segmentation
+from napari_unet.session.forward_signal import forward_signal
 from napari_unet.session.prediction.exporting import Exporting
 from napari_unet.session.prediction.model_results import ModelResults
 from napari_unet.session.prediction.prediction_order import (
@@ -20,7 +21,6 @@ from napari_unet.session.prediction.prediction_order import (
 )
 from napari_unet.session.prediction.prediction_targets import Targets
 from napari_unet.session.prediction.segmenting import Segmenting
-from napari_unet.session.relay import relay
 from napari_unet.session.worker.client import WORKER_ENDED
 
 if TYPE_CHECKING:
@@ -95,9 +95,9 @@ class PredictionControl:
         viewer.dims.events.current_step.connect(self._on_scrolled)
         models.selected_changed.connect(self._on_model)
         self.made.dropped.connect(self.segmenting.forget)
-        relay(self.segmenting.changed, self.changed)
-        relay(self.segmenting.failed, self.message, "error")
-        relay(self.exporting.message, self.message)
+        forward_signal(self.segmenting.changed, self.changed)
+        forward_signal(self.segmenting.failed, self.message, "error")
+        forward_signal(self.exporting.message, self.message)
         self.exporting.changed.connect(self._on_exporting)
 
     @property

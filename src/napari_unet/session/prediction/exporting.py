@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from psygnal import Signal
 
-from napari_unet.core.annotations import ClassInfo
+from napari_unet.core.annotation.annotations import ClassInfo
 from napari_unet.core.events import FilePredicted, FileWritten
 from napari_unet.core.jobs import ExportJob, PredictFolderJob
 from napari_unet.core.text import counted
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from napari_unet.core.annotations import ClassKind
+    from napari_unet.core.annotation.annotations import ClassKind
     from napari_unet.core.messages import Failed
     from napari_unet.core.settings import Prediction, Segmentation
     from napari_unet.session.images.image_list import ImageList

@@ -47,7 +47,7 @@ class ModelList:
     ----------
     store : ProjectStore
     preferences : Preferences
-    starters : sequence of Path
+    pretrained : sequence of Path
         Models that come with the package, listed last.
     """
 
@@ -60,10 +60,10 @@ class ModelList:
         self,
         store: ProjectStore,
         preferences: Preferences,
-        starters: Sequence[Path] = (),
+        pretrained: Sequence[Path] = (),
     ) -> None:
         self._store = store
-        self._starters = tuple(starters)
+        self._pretrained = tuple(pretrained)
         self.preferences = preferences
         self._read: dict[Path, ModelEntry] = {}
         self._selected: ModelEntry | None = None
@@ -78,7 +78,7 @@ class ModelList:
     @property
     def own(self) -> tuple[ModelEntry, ...]:
         """All but those that come with the package."""
-        return tuple(e for e in self.entries if e.path not in self._starters)
+        return tuple(e for e in self.entries if e.path not in self._pretrained)
 
     @property
     def entry(self) -> ModelEntry | None:
@@ -106,16 +106,16 @@ class ModelList:
         used = self._used()
         found: dict[Path, ModelEntry] = {}
         self.problems = {}
-        for path in [*used, *self._in_folders(), *self._starters]:
+        for path in [*used, *self._in_folders(), *self._pretrained]:
             if path in found or not path.is_file():
                 continue
             try:
                 found[path] = self._read_entry(path)
             except (ValueError, OSError) as error:
                 self.problems[path] = str(error)
-        later = [p for p in found if p not in used and p not in self._starters]
+        later = [p for p in found if p not in used and p not in self._pretrained]
         later.sort(key=lambda p: found[p].written, reverse=True)
-        last = [p for p in self._starters if p not in used]
+        last = [p for p in self._pretrained if p not in used]
         self.entries = tuple(found[p] for p in [*used, *later, *last] if p in found)
         if before != [e.path for e in self.entries]:
             self.changed.emit()

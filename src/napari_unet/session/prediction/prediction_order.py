@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from napari_unet.core.rescaling import rescaling
+from napari_unet.core.images.rescaling import rescaling
 from napari_unet.core.text import counted
 
 if TYPE_CHECKING:
+    from napari_unet.core.geometry.tiles import Box
     from napari_unet.core.jobs import Place
     from napari_unet.core.model import ModelCard
     from napari_unet.core.settings import Prediction
-    from napari_unet.core.tiles import Box
     from napari_unet.session.prediction.models import ModelEntry
     from napari_unet.session.project.record import ProjectImage
 

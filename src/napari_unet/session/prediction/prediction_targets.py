@@ -145,5 +145,5 @@ class Targets:
         """Take an image into the project, but not for training."""
         image = self._images.add([layer])
         if not image.annotated:
-            self._images.set_ticked(image.id, False)
+            self._images.set_use_for_training(image.id, False)
         return self._store.project.image(image.id)

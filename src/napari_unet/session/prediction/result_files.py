@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from uuid import uuid4
 
-from napari_unet.core.stored import Stored
+from napari_unet.core.images.array_reference import ArrayReference
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,12 +45,12 @@ class ResultFiles:
             "cells": (shape, "int32"),
             "entropy": (shape, "float32"),
         }
-        self._files: dict[What, Stored] = {}
+        self._files: dict[What, ArrayReference] = {}
         self._maps: dict[What, Any] = {}
         try:
             for what, kind in kinds.items():
                 path = scratch / f"{stem}-{what}.raw"
-                self._files[what] = Stored.create(path, *kind)
+                self._files[what] = ArrayReference.create(path, *kind)
                 self._maps[what] = self._files[what].open(writable=True)
         except OSError:
             self.close()
@@ -60,7 +60,7 @@ class ResultFiles:
         """Yield the kinds of result."""
         yield from self._files
 
-    def __getitem__(self, what: What) -> Stored:
+    def __getitem__(self, what: What) -> ArrayReference:
         """Return a file, as a job names it."""
         return self._files[what]
 
@@ -75,7 +75,7 @@ class ResultFiles:
             _delete(file)
 
 
-def _delete(file: Stored) -> None:
+def _delete(file: ArrayReference) -> None:
     try:
         Path(file.path).unlink(missing_ok=True)
     except PermissionError:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from napari_unet.core.annotations import cell_classes
-from napari_unet.core.image import Field, Image
+from napari_unet.core.annotation.annotations import cell_classes
+from napari_unet.core.images.image import Field, Image
 from napari_unet.session.images.layers import (
     METADATA_KEY,
     attributes_like,
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Layer
 
-    from napari_unet.core.annotations import ClassInfo
+    from napari_unet.core.annotation.annotations import ClassInfo
     from napari_unet.core.jobs import Place
     from napari_unet.session.project.record import ProjectImage
 

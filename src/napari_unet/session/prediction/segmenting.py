@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from psygnal import Signal
 
-from napari_unet.core.annotations import ClassInfo
+from napari_unet.core.annotation.annotations import ClassInfo
 from napari_unet.core.events import CellsFound, CellsLinked
 from napari_unet.core.jobs import SegmentJob
 
@@ -85,7 +85,7 @@ class Subject:
 
 
 class Segmenting:
-    """Finds the cells of predicted planes, on the worker's CPU lane.
+    """Finds the cells of predicted planes, on the worker's CPU worker.
 
     Parameters
     ----------

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_unet.core.allocation import reserve
-from napari_unet.core.annotations import UNKNOWN
-from napari_unet.core.image import Image
-from napari_unet.core.stored import Stored
+from napari_unet.core.annotation.annotations import UNKNOWN
+from napari_unet.core.images.allocation import reserve
+from napari_unet.core.images.array_reference import ArrayReference
+from napari_unet.core.images.image import Image
 from napari_unet.io.atomic import atomic, flush_file
 from napari_unet.io.records import inside
 from napari_unet.session.project.lazy_map import LazyMap
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import DTypeLike, NDArray
 
-    from napari_unet.session.project.places_log import Plane
+    from napari_unet.session.project.places_log import PlaneIndex
 
     _Values = NDArray[Any]
     _Box = tuple[slice, slice]
@@ -56,7 +56,7 @@ class AnnotationFile:
 
     Attributes
     ----------
-    stored : Stored
+    stored : ArrayReference
         Where it lies, for the worker.
     notes : tuple of str
         What could not be made good in opening it, each a sentence for people.
@@ -89,11 +89,11 @@ class AnnotationFile:
         self.stored = _stored(path, shape, is_new)
         self.notes: tuple[str, ...] = ()
         self.retired = False
-        self.touched: dict[Plane, NDArray[np.bool_]] | None = None
+        self.touched: dict[PlaneIndex, NDArray[np.bool_]] | None = None
         self.dirty = False
         self.followers: list[Callable[[], None]] = []
         self._map = LazyMap(self.stored)
-        self._doubtful: set[Plane] = set()
+        self._doubtful: set[PlaneIndex] = set()
         places, highest = (set(), 0) if is_new else known_places(path, axes, shape)
         self._log = PlacesLog(log_of(path), places, highest)
         self._finish_pending()
@@ -107,7 +107,7 @@ class AnnotationFile:
         return self._map.open()
 
     @property
-    def places(self) -> tuple[Plane, ...]:
+    def places(self) -> tuple[PlaneIndex, ...]:
         """Planes (t, z) with any annotation, in order; z is 0 where there is no z."""
         self._settle()
         return tuple(sorted(self._log.places))
@@ -333,12 +333,12 @@ def beside(path: Path) -> list[Path]:
 def opened(path: Path, shape: tuple[int, ...]) -> NDArray[np.int32]:
     """Map an annotation for reading; ValueError if it is not of this shape."""
     _check_size(path, shape)
-    return np.asarray(Stored(str(path), shape, "int32").open())
+    return np.asarray(ArrayReference(str(path), shape, "int32").open())
 
 
 def known_places(
     path: Path, axes: str, shape: tuple[int, ...]
-) -> tuple[set[Plane], int]:
+) -> tuple[set[PlaneIndex], int]:
     """Return which planes of an annotation on disk have any, and the largest id.
 
     Raises
@@ -367,13 +367,13 @@ def log_of(path: Path) -> Path:
     return path.with_suffix(".places")
 
 
-def _stored(path: Path, shape: tuple[int, ...], is_new: bool) -> Stored:
-    stored = Stored(str(path), shape, "int32")
+def _stored(path: Path, shape: tuple[int, ...], is_new: bool) -> ArrayReference:
+    stored = ArrayReference(str(path), shape, "int32")
     if is_new:
         # A log or record without its array is of one that was deleted.
         for stale in beside(path):
             stale.unlink()
-        return Stored.create(path, shape, "int32")
+        return ArrayReference.create(path, shape, "int32")
     _check_size(path, shape)
     return stored
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_unet.session.project.places_log import Plane
+    from napari_unet.session.project.places_log import PlaneIndex
     from napari_unet.session.project.record import ProjectImage
 
 
@@ -82,7 +82,7 @@ class AnnotationSet:
     def prepare(
         self,
         image: ProjectImage,
-        planes: NDArray[Any] | Mapping[Plane, NDArray[Any]],
+        planes: NDArray[Any] | Mapping[PlaneIndex, NDArray[Any]],
     ) -> AnnotationFile:
         """Make another annotation of an image, complete on disk but not in use yet.
 
@@ -117,7 +117,7 @@ class AnnotationSet:
         self,
         image: ProjectImage,
         name: str | None,
-        touched: dict[Plane, NDArray[Any]] | None,
+        touched: dict[PlaneIndex, NDArray[Any]] | None,
     ) -> AnnotationFile | None:
         """Open an earlier annotation, with what was painted since; not in use yet.
 
@@ -199,9 +199,9 @@ def _new_name(image_id: str) -> str:
 
 def _all_planes(
     new: AnnotationFile,
-    planes: NDArray[Any] | Mapping[Plane, NDArray[Any]],
+    planes: NDArray[Any] | Mapping[PlaneIndex, NDArray[Any]],
     old: AnnotationFile | None,
-) -> Iterable[tuple[Plane, NDArray[Any]]]:
+) -> Iterable[tuple[PlaneIndex, NDArray[Any]]]:
     """Yield the planes of a new annotation, all but those that are empty."""
     if isinstance(planes, Mapping):
         for plane in set(() if old is None else old.places) - planes.keys():

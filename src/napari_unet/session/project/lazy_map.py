@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import ref
 
 if TYPE_CHECKING:
-    from napari_unet.core.stored import Stored
+    from napari_unet.core.images.array_reference import ArrayReference
 
 _MOST = 16
 
@@ -25,7 +25,7 @@ class LazyMap:
 
     _recent: ClassVar[OrderedDict[int, ref[LazyMap]]] = OrderedDict()
 
-    def __init__(self, stored: Stored) -> None:
+    def __init__(self, stored: ArrayReference) -> None:
         self._stored = stored
         self._map: Any = None
 

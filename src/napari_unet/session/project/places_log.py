@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_unet.core.allocation import full
+from napari_unet.core.images.allocation import full
 from napari_unet.io.atomic import atomic, flush_file
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-Plane = tuple[int, int]
+PlaneIndex = tuple[int, int]
 """Time point and slice; 0 where the annotation has no such axis."""
 
 HIGHEST_ID = int(np.iinfo(np.int32).max)
@@ -40,7 +40,7 @@ class PlacesLog:
         Largest id ever written.
     """
 
-    def __init__(self, path: Path, places: set[Plane], highest: int) -> None:
+    def __init__(self, path: Path, places: set[PlaneIndex], highest: int) -> None:
         self.places = set(places)
         self.highest = highest
         lines = [f"+ {t} {z}" for t, z in sorted(places)]
@@ -50,13 +50,13 @@ class PlacesLog:
             temporary.write_text(text, encoding="ascii")
             temporary.chmod(0o600)
 
-    def add(self, plane: Plane) -> None:
+    def add(self, plane: PlaneIndex) -> None:
         """Note a plane; OSError if the disk is full."""
         if plane not in self.places:
             self._append(f"+ {plane[0]} {plane[1]}")
             self.places.add(plane)
 
-    def discard(self, plane: Plane) -> None:
+    def discard(self, plane: PlaneIndex) -> None:
         """Note that nothing is left in a plane; OSError if the disk is full."""
         if plane in self.places:
             self._append(f"- {plane[0]} {plane[1]}")
@@ -86,8 +86,8 @@ class PlacesLog:
 
 
 def read_places(
-    path: Path, sizes: Plane = (HIGHEST_ID, HIGHEST_ID)
-) -> tuple[set[Plane], int] | None:
+    path: Path, sizes: PlaneIndex = (HIGHEST_ID, HIGHEST_ID)
+) -> tuple[set[PlaneIndex], int] | None:
     """Read a log; None if there is none, or none that can be trusted.
 
     Parameters
@@ -107,7 +107,7 @@ def read_places(
         return None
     if lines[0] != _HEADER:
         return None
-    places: set[Plane] = set()
+    places: set[PlaneIndex] = set()
     highest = 0
     # What follows the last line break was cut off by a power cut.
     for line in lines[1:-1]:

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Self, TypeVar
 
 from pydantic import Field, ValidationError, model_validator
 
-from napari_unet.core.annotations import ClassInfo
-from napari_unet.core.image import AXES
-from napari_unet.core.recipe import Training
+from napari_unet.core.annotation.annotations import ClassInfo
+from napari_unet.core.images.image import AXES
 from napari_unet.core.settings import (
     BorderWeights,
     Segmentation,
@@ -20,6 +19,7 @@ from napari_unet.core.settings import (
     explain,
 )
 from napari_unet.core.text import shown
+from napari_unet.core.training.training_settings import Training
 from napari_unet.io.atomic import atomic
 from napari_unet.io.records import FileName, inside, is_file_name, read_json
 
@@ -97,7 +97,7 @@ class ProjectImage(Settings):
     notes: tuple[str, ...] = Field(
         (), description="Where axes and pixel size are from, and what else was chosen."
     )
-    ticked: bool = Field(True, description="Used for training.")
+    use_for_training: bool = Field(True, description="Used for training.")
     annotated: bool = Field(False, description="Whether it has an annotation.")
     class_of: dict[_Place, Annotated[int, Field(ge=1, le=_LONGEST)]] = Field(
         default_factory=dict, description="Class number of each object, 1 unless here."
@@ -140,7 +140,11 @@ class ProjectImage(Settings):
 
     def begun(self) -> ProjectImage:
         """Return it with an annotation; with the first one it is to be learnt from."""
-        return self if self.annotated else self.replace(annotated=True, ticked=True)
+        return (
+            self
+            if self.annotated
+            else self.replace(annotated=True, use_for_training=True)
+        )
 
 
 class Project(Settings):

@@ -15,7 +15,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 from platformdirs import user_data_path
 
-from napari_unet.core.annotations import FIRST_OBJECT
+from napari_unet.core.annotation.annotations import FIRST_OBJECT
 from napari_unet.io.records import inside
 from napari_unet.session.project.annotation_file import (
     known_places,
@@ -28,7 +28,7 @@ from napari_unet.session.project.record import FILE_NAME, ProjectFile
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from napari_unet.core.image import ArrayLike
+    from napari_unet.core.images.image import ArrayLike
     from napari_unet.session.project.record import ProjectImage
 
 _log = logging.getLogger(__name__)

@@ -16,7 +16,7 @@ from uuid import uuid4
 
 import numpy as np
 
-from napari_unet.core.image import AXES
+from napari_unet.core.images.image import AXES
 from napari_unet.io.atomic import atomic, remove_strays
 from napari_unet.io.export import write_labels
 from napari_unet.io.images import read_labels

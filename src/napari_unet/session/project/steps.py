@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from napari_unet.session.project.places_log import Plane
+    from napari_unet.session.project.places_log import PlaneIndex
     from napari_unet.session.project.record import Project
 
 _LIMIT = 20
@@ -37,7 +37,7 @@ class Step:
     after: Project
     image_id: str | None = None
     file: str | None = None
-    touched: dict[Plane, NDArray[Any]] | None = None
+    touched: dict[PlaneIndex, NDArray[Any]] | None = None
 
 
 class Steps:

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_unet.session.project.annotation_file import AnnotationFile
-    from napari_unet.session.project.places_log import Plane
+    from napari_unet.session.project.places_log import PlaneIndex
 
 
 class ProjectStore:
@@ -226,7 +226,7 @@ class ProjectStore:
     def replace_annotation(
         self,
         image_id: str,
-        planes: NDArray[Any] | Mapping[Plane, NDArray[Any]],
+        planes: NDArray[Any] | Mapping[PlaneIndex, NDArray[Any]],
         what: str,
         project: Project | None = None,
     ) -> None:

@@ -1,1 +1,1 @@
-"""A training run from Train to its verdict, with corrections and a live preview."""
+"""A training run from Train to its model, with corrections and a live preview."""

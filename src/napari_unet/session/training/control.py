@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Literal
 from psygnal import Signal
 
 from napari_unet.core import events
-from napari_unet.session.relay import relay
-from napari_unet.session.training.material import Material
+from napari_unet.session.forward_signal import forward_signal
+from napari_unet.session.training.active_run import ActiveRun, ActiveRunView
 from napari_unet.session.training.preview import LivePreview
 from napari_unet.session.training.run_record import RunRecord
-from napari_unet.session.training.sitting import Sitting, SittingView
+from napari_unet.session.training.training_data import TrainingData
 from napari_unet.session.training.training_plan import TrainingPlan
 from napari_unet.session.worker.client import WORKER_ENDED
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
 
     from napari_unet.core.messages import Failed
-    from napari_unet.core.recipe import Training
+    from napari_unet.core.training.training_settings import Training
     from napari_unet.session.annotating.control import Annotating
     from napari_unet.session.annotating.edits import Edit
     from napari_unet.session.images.image_list import ImageList
@@ -39,7 +39,7 @@ _REMOVED = "An image to train on was removed from the project."
 _COUNTING = 0.1
 
 
-class TrainingControl(TrainingPlan, SittingView):
+class TrainingControl(TrainingPlan, ActiveRunView):
     """Starts, watches and ends training runs.
 
     Parameters
@@ -57,7 +57,7 @@ class TrainingControl(TrainingPlan, SittingView):
     ----------
     state : {"idle", "starting", "training", "paused", "stopping"}
     preview : LivePreview
-    material : Material
+    training_data : TrainingData
         What is annotated in the ticked images.
     """
 
@@ -81,7 +81,7 @@ class TrainingControl(TrainingPlan, SittingView):
         scratch: Path,
         preferences: Preferences,
     ) -> None:
-        super().__init__(store, images, Material(store, images, annotating))
+        super().__init__(store, images, TrainingData(store, images, annotating))
         self._annotating, self._worker = annotating, worker
         self.preferences = preferences
         self.state: State = "idle"
@@ -93,10 +93,10 @@ class TrainingControl(TrainingPlan, SittingView):
         annotating.edited.connect(self._on_edit)
         store.replaced.connect(self._on_replaced)
         store.changed.connect(self._on_project)
-        relay(images.changed, self.changed)
-        relay(self.material.changed, self.changed)
-        relay(self.preview.changed, self.preview_changed)
-        relay(self.preview.message, self.message)
+        forward_signal(images.changed, self.changed)
+        forward_signal(self.training_data.changed, self.changed)
+        forward_signal(self.preview.changed, self.preview_changed)
+        forward_signal(self.preview.message, self.message)
 
     @property
     def preview_enabled(self) -> bool:
@@ -174,22 +174,22 @@ class TrainingControl(TrainingPlan, SittingView):
     def _start(self, before: RunRecord | None) -> None:
         if self.state != "idle":
             return
-        self.material.count_all(_COUNTING)
+        self.training_data.count_all(_COUNTING)
         problem = self._problem_of(before)
         if problem:
             self.message.emit("warning", problem)
             return
         resume = before is not None and self.resumable is not None
         record = before or self.record()
-        sitting = Sitting(
-            record, self._images, self.material, self._store.project, resume=resume
+        run = ActiveRun(
+            record, self._images, self.training_data, self._store.project, resume=resume
         )
-        self._sitting = sitting
-        relay(sitting.corrections.failed, self.message, "warning")
+        self._active_run = run
+        forward_signal(run.corrections.failed, self.message, "warning")
         self._enter("starting")
         self.curve_changed.emit()
         try:
-            sitting.when_ready(lambda: self._submit(sitting), self._give_up)
+            run.when_ready(lambda: self._submit(run), self._give_up)
         except KeyError:
             self._give_up(_REMOVED)
         except (ValueError, OSError) as error:
@@ -197,29 +197,29 @@ class TrainingControl(TrainingPlan, SittingView):
 
     def pause(self) -> None:
         """Take no more steps until told to."""
-        if self.state == "training" and self._sitting and self._sitting.handle:
-            self._sitting.handle.pause()
+        if self.state == "training" and self._active_run and self._active_run.handle:
+            self._active_run.handle.pause()
             self._enter("paused")
 
     def resume(self) -> None:
         """Go on after a pause."""
-        if self.state == "paused" and self._sitting and self._sitting.handle:
-            self._sitting.handle.resume()
+        if self.state == "paused" and self._active_run and self._active_run.handle:
+            self._active_run.handle.resume()
             self._enter("training")
 
     def stop(self) -> None:
         """End the run now; what it learnt so far is kept as a model."""
-        sitting = self._sitting
-        if sitting is None or self.state in ("idle", "stopping"):
+        run = self._active_run
+        if run is None or self.state in ("idle", "stopping"):
             return
-        if sitting.handle is None:
+        if run.handle is None:
             self._end()
-        elif self.loss is None and not sitting.resumed:
+        elif self.loss is None and not run.resumed:
             # nothing was learnt: there is no model to save
-            sitting.handle.cancel()
+            run.handle.cancel()
             self._enter("stopping")
         else:
-            sitting.handle.finish()
+            run.handle.finish()
             self._enter("stopping")
 
     def tick(self) -> None:
@@ -228,8 +228,8 @@ class TrainingControl(TrainingPlan, SittingView):
             return
         while self._remarks:
             self.message.emit("warning", self._remarks.pop(0))
-        if self._sitting is not None:
-            self._sitting.corrections.look()
+        if self._active_run is not None:
+            self._active_run.corrections.look()
         self.preview.look()
         if self._untold and monotonic() - self._told >= _PACE:
             self._tell()
@@ -239,35 +239,35 @@ class TrainingControl(TrainingPlan, SittingView):
         if self._closed:
             return
         self._closed = True
-        if self._sitting is not None:
-            self._sitting.close()
+        if self._active_run is not None:
+            self._active_run.close()
         self._annotating.edited.disconnect(self._on_edit)
         self._store.replaced.disconnect(self._on_replaced)
         self._store.changed.disconnect(self._on_project)
         self.preview.close()
-        self.material.close()
+        self.training_data.close()
 
-    def _submit(self, sitting: Sitting) -> None:
+    def _submit(self, run: ActiveRun) -> None:
         """Hand the run to the worker, once all pixels are where it can read them."""
-        if sitting is not self._sitting or self.state != "starting" or self._closed:
+        if run is not self._active_run or self.state != "starting" or self._closed:
             return
         folder = self._store.run_folder
         try:
-            job = sitting.job(folder, self.preferences.device)
-            sitting.record.write(folder)
+            job = run.job(folder, self.preferences.device)
+            run.record.write(folder)
         except KeyError:
             self._give_up(_REMOVED)
             return
         except (ValueError, OSError) as error:
             self._give_up(str(error))
             return
-        self._record = sitting.record
+        self._record = run.record
         self._store.flush()
-        sitting.happened.connect(self._on_event)
-        handle = sitting.submit(self._worker, job)
+        run.happened.connect(self._on_event)
+        handle = run.submit(self._worker, job)
         handle.ended.connect(self._on_ended)
         handle.failed.connect(self._on_failed)
-        self._follow_with_preview(sitting)
+        self._follow_with_preview(run)
         self.began.emit()
 
     def _on_event(self, event: object) -> None:
@@ -283,23 +283,23 @@ class TrainingControl(TrainingPlan, SittingView):
         elif isinstance(event, events.Judging):
             self._tell()
 
-    def _follow_with_preview(self, sitting: Sitting) -> None:
-        project, record = self._store.project, sitting.record
+    def _follow_with_preview(self, run: ActiveRun) -> None:
+        project, record = self._store.project, run.record
         self.preview.begin(
             project.classes[: record.classes],
             ndim=record.settings.ndim,
             channels=project.image(record.images[0]).channels,
-            trained=sitting.resumed or record.start is not None,
+            trained=run.resumed or record.start is not None,
         )
 
     def _on_ended(self, cancelled: bool) -> None:
         """The job is over: with a model, or cancelled with a checkpoint."""
-        sitting = self._sitting
-        saved = sitting.saved if sitting else None
-        if self._closed or sitting is None or saved is None:
+        run = self._active_run
+        saved = run.saved if run else None
+        if self._closed or run is None or saved is None:
             self._end()
             return
-        self._discard(sitting.record)
+        self._discard(run.record)
         self._record = None
         self._end(Path(saved.path))
         if saved.problem:
@@ -326,7 +326,7 @@ class TrainingControl(TrainingPlan, SittingView):
 
     def _interrupted(self, *, out_of_memory: bool) -> None:
         """Say in one message what happened and what to do."""
-        record = self._sitting.record if self._sitting else None
+        record = self._active_run.record if self._active_run else None
         self._end()
         what = "The training process was ended"
         told = "go on from the last checkpoint" if self.resumable else "begin again"
@@ -354,8 +354,8 @@ class TrainingControl(TrainingPlan, SittingView):
 
     def _end(self, model: Path | None = None) -> None:
         """Be idle again."""
-        if self._sitting is not None:
-            self._sitting.close()
+        if self._active_run is not None:
+            self._active_run.close()
         # without a checkpoint there is nothing to go on with
         self._record = RunRecord.read(
             self._store.run_folder, lambda told: self.message.emit("warning", told)
@@ -383,16 +383,16 @@ class TrainingControl(TrainingPlan, SittingView):
             self.curve_changed.emit()
 
     def _on_edit(self, image_id: str, edit: Edit) -> None:
-        if self._sitting is not None and self.state != "idle":
-            self._sitting.corrections.add(image_id, edit)
+        if self._active_run is not None and self.state != "idle":
+            self._active_run.corrections.add(image_id, edit)
 
     def _on_replaced(self, image_id: str) -> None:
-        if self._sitting is not None and self.state != "idle":
-            self._sitting.replaced(image_id)
+        if self._active_run is not None and self.state != "idle":
+            self._active_run.replaced(image_id)
 
     def _on_project(self, project: Project) -> None:
-        if self._sitting is not None and self.state != "idle":
-            told = self._sitting.follow(project)
+        if self._active_run is not None and self.state != "idle":
+            told = self._active_run.follow(project)
             if told:
                 self.message.emit("info", told)
         self.changed.emit()

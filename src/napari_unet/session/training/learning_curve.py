@@ -14,7 +14,7 @@ class LearningCurve:
     Attributes
     ----------
     points : list of (step, seconds, loss)
-        Oldest first; seconds since this sitting began.
+        Oldest first; seconds since it began, or went on.
     scores : list of (step, iou, loss)
         Of the held-out pixels.
     loss : float or None

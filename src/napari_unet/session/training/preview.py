@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from napari.components import ViewerModel
 
-    from napari_unet.core.annotations import ClassInfo
+    from napari_unet.core.annotation.annotations import ClassInfo
     from napari_unet.core.messages import Failed
     from napari_unet.session.images.image_list import ImageList
     from napari_unet.session.preferences import Preferences

@@ -7,8 +7,8 @@ from math import prod
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from napari_unet.core.geometry.tiles import Box
     from napari_unet.core.jobs import Place
-    from napari_unet.core.tiles import Box
 
 # A plane with fewer pixels is predicted whole.
 _SMALL = 512 * 512

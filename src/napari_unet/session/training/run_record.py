@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Self
 
 from pydantic import Field, ValidationError, model_validator
 
-from napari_unet.core.recipe import Training
 from napari_unet.core.settings import Settings, explain
+from napari_unet.core.training.training_settings import Training
 from napari_unet.io.atomic import atomic
 from napari_unet.io.model_file import SUFFIX
 from napari_unet.io.records import FileName, inside, private_folder, read_json

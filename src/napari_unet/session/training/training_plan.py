@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Literal
 
-    from napari_unet.core.recipe import Training
+    from napari_unet.core.training.training_settings import Training
     from napari_unet.session.images.image_list import ImageList
     from napari_unet.session.project.store import ProjectStore
-    from napari_unet.session.training.material import Material
+    from napari_unet.session.training.training_data import TrainingData
 
 LAST = "last"
 """In place of a model's path: the model of the last run."""
@@ -32,16 +32,16 @@ class TrainingPlan:
     ----------
     store : ProjectStore
     images : ImageList
-    material : Material
+    training_data : TrainingData
         What is annotated in the ticked images.
     """
 
     def __init__(
-        self, store: ProjectStore, images: ImageList, material: Material
+        self, store: ProjectStore, images: ImageList, training_data: TrainingData
     ) -> None:
         self._store = store
         self._images = images
-        self.material = material
+        self.training_data = training_data
         self._checked: tuple[object, str] = (None, "")
 
     @property
@@ -88,11 +88,11 @@ class TrainingPlan:
         # asked often, while the file is read once
         if self._checked[0] != (start, ndim):
             self._checked = (start, ndim), problem_of_start(start, ndim)
-        return self.material.problem(ndim) or self._checked[1]
+        return self.training_data.problem(ndim) or self._checked[1]
 
     def is_of_these_images(self, record: RunRecord) -> bool:
         """Whether a run learns from just the images that a new one would."""
-        return {image.id for image in self.material.chosen()} == set(record.images)
+        return {image.id for image in self.training_data.chosen()} == set(record.images)
 
     def problem_to_resume(self, record: RunRecord) -> str:
         """Return why an interrupted run cannot go on; empty if it can."""
@@ -109,7 +109,7 @@ class TrainingPlan:
 
     def record(self) -> RunRecord:
         """Return what is to be written down of a new run."""
-        chosen = self.material.chosen()
+        chosen = self.training_data.chosen()
         project, folder = self._store.project, self._store.run_folder
         start = self.start_path()
         title = chosen[0].name if len(chosen) == 1 else project.name
@@ -119,7 +119,7 @@ class TrainingPlan:
             settings=self.settings,
             start=str(start) if start else None,
             images=tuple(image.id for image in chosen),
-            places=tuple(self.material.places(image, ndim) for image in chosen),
+            places=tuple(self.training_data.places(image, ndim) for image in chosen),
             classes=len(project.classes),
         )
 

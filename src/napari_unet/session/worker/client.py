@@ -19,11 +19,11 @@ from psygnal import Signal
 
 from napari_unet.core.jobs import (
     FreeMemoryJob,
-    Lane,
     LoadModelJob,
     PredictFolderJob,
     PredictJob,
     TrainJob,
+    WorkerKind,
 )
 from napari_unet.core.messages import (
     Acknowledged,
@@ -39,18 +39,18 @@ from napari_unet.core.messages import (
     Status,
     Submit,
 )
-from napari_unet.session.worker.lane import LaneProcess
+from napari_unet.session.worker.worker_process import WorkerProcess
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from napari_unet.core.jobs import Correction, Job
-    from napari_unet.session.worker.lane import End
+    from napari_unet.session.worker.worker_process import End
 
     Post = Callable[[Callable[[], None]], None]
 
 _NETWORK = (TrainJob, PredictJob, LoadModelJob, FreeMemoryJob, PredictFolderJob)
-LANES: tuple[Lane, ...] = get_args(Lane)
+WORKER_KINDS: tuple[WorkerKind, ...] = get_args(WorkerKind)
 
 
 WORKER_ENDED = "WorkerEnded"
@@ -63,7 +63,7 @@ class Death:
 
     Attributes
     ----------
-    lane : {"network", "cpu"}
+    kind : {"network", "cpu"}
     out_of_memory : bool
         Whether memory most probably ran out.
     sentence : str
@@ -72,7 +72,7 @@ class Death:
         Those it was at work on; they are over.
     """
 
-    lane: Lane
+    kind: WorkerKind
     out_of_memory: bool
     sentence: str
     jobs: tuple[Handle, ...]
@@ -104,7 +104,7 @@ class Handle:
     acknowledged = Signal()
 
     def __init__(
-        self, number: int, what: Job, title: str, process: LaneProcess | None
+        self, number: int, what: Job, title: str, process: WorkerProcess | None
     ) -> None:
         self.number = number
         self.what = what
@@ -163,7 +163,7 @@ class Worker:
     Attributes
     ----------
     status : Status or None
-        The last of the network lane, or of the other where only that runs.
+        The last of the network worker, or of the other where only that runs.
     """
 
     started = Signal(object)
@@ -178,8 +178,8 @@ class Worker:
         self._post = post
         self._environment = dict(environment or {})
         self._numbers = count(1)
-        self._processes: dict[Lane, LaneProcess] = {}
-        self._resting: set[LaneProcess] = set()
+        self._processes: dict[WorkerKind, WorkerProcess] = {}
+        self._resting: set[WorkerProcess] = set()
         self._handles: dict[int, Handle] = {}
         self._faults: dict[type[Job], str] = {}
         self._closed = False
@@ -190,9 +190,9 @@ class Worker:
         return bool(self._handles)
 
     @property
-    def pids(self) -> dict[Lane, int]:
+    def pids(self) -> dict[WorkerKind, int]:
         """Numbers of the processes that run."""
-        return {lane: p.pid for lane, p in self._processes.items() if p.alive}
+        return {kind: p.pid for kind, p in self._processes.items() if p.alive}
 
     @property
     def fault(self) -> str:
@@ -242,11 +242,11 @@ class Worker:
             self._post(lambda: self._tell(handle, failed))
         return handle
 
-    def warm_up(self, lane: Lane) -> None:
+    def warm_up(self, kind: WorkerKind) -> None:
         """Start a process without a job, so that the first job begins sooner."""
         # the first job tells why it cannot be started
         with suppress(OSError):
-            self._process(lane)
+            self._process(kind)
 
     def rest(self) -> None:
         """End the processes that have no job; their memory comes back.
@@ -254,9 +254,9 @@ class Worker:
         The next job starts them again.
         """
         at_work = {id(handle.process) for handle in self._handles.values()}
-        for lane, process in list(self._processes.items()):
+        for kind, process in list(self._processes.items()):
             if id(process) not in at_work:
-                del self._processes[lane]
+                del self._processes[kind]
                 self._resting.add(process)
                 process.shut_down()
         self.status = None
@@ -285,16 +285,18 @@ class Worker:
             handle.over.set()
         self._handles.clear()
 
-    def _process(self, lane: Lane) -> LaneProcess:
+    def _process(self, kind: WorkerKind) -> WorkerProcess:
         if self._closed:
             raise RuntimeError("the worker was closed, it takes no more jobs.")
-        process = self._processes.get(lane)
+        process = self._processes.get(kind)
         if process is None or not process.alive:
-            process = LaneProcess(lane, self._environment, self._received, self._ended)
-            self._processes[lane] = process
+            process = WorkerProcess(
+                kind, self._environment, self._received, self._ended
+            )
+            self._processes[kind] = process
         return process
 
-    def _ended(self, process: LaneProcess, end: End) -> None:
+    def _ended(self, process: WorkerProcess, end: End) -> None:
         """Wake those who wait for a job; in the thread that reads."""
         for handle in list(self._handles.values()):
             if handle.process is process:
@@ -302,20 +304,20 @@ class Worker:
         if not self._closed:
             self._post(lambda: self._bury(process, end))
 
-    def _received(self, process: LaneProcess, message: Message) -> None:
+    def _received(self, process: WorkerProcess, message: Message) -> None:
         handle = self._handles.get(message.job)
         if handle is not None and isinstance(message, (Ended, Failed)):
             handle.over.set()
         if not self._closed:
             self._post(lambda: self._take(process, message))
 
-    def _take(self, process: LaneProcess, message: Message) -> None:
+    def _take(self, process: WorkerProcess, message: Message) -> None:
         if self._closed:
             return
         if isinstance(message, Status):
             # one that was sent to rest may still have spoken
-            known = self._processes.get(process.lane) is process
-            leading = process.lane == "network" or "network" not in self._processes
+            known = self._processes.get(process.kind) is process
+            leading = process.kind == "network" or "network" not in self._processes
             if known and leading:
                 self.status = message
                 self.status_changed.emit(message)
@@ -350,17 +352,17 @@ class Worker:
         handle.over.set()
         self._handles.pop(handle.number, None)
 
-    def _bury(self, process: LaneProcess, end: End) -> None:
+    def _bury(self, process: WorkerProcess, end: End) -> None:
         if self._closed:
             return
-        lane = process.lane
+        kind = process.kind
         if process in self._resting:
             self._resting.remove(process)
             return
         # a job may have started another in its place before this is known
-        if self._processes.get(lane) is process:
-            del self._processes[lane]
-        if lane == "network" or not self._processes:
+        if self._processes.get(kind) is process:
+            del self._processes[kind]
+        if kind == "network" or not self._processes:
             self.status = None
             self.status_changed.emit(None)
         jobs = tuple(h for h in self._handles.values() if h.process is process)
@@ -371,7 +373,7 @@ class Worker:
                 handle, _failed(handle, f"{what} {remedy}", memory=end.out_of_memory)
             )
         sentence = f"{what} It starts again with the next job."
-        self.died.emit(Death(lane, end.out_of_memory, sentence, jobs))
+        self.died.emit(Death(kind, end.out_of_memory, sentence, jobs))
 
 
 def _failed(handle: Handle, why: str, *, memory: bool = False) -> Failed:

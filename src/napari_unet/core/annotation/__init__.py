@@ -1,0 +1,1 @@
+"""What people painted: classes, conversion of masks, pairing with images, checks."""

@@ -1,0 +1,236 @@
+"""What people painted, and what a network is to learn from it.
+
+In an annotation 0 means not annotated, 1 background, and 2 and up one id for each
+object. Objects belong to classes of two kinds: cells, where touching objects are kept
+apart by ridges of background, and regions, which have no objects. This is also the
+convention of the Fiji plugin (Falk et al. 2019).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from itertools import product
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from pydantic import Field
+
+from napari_unet.core.cells.label_ids import distinct, places
+from napari_unet.core.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+# In the targets: this pixel has no influence.
+IGNORED = 255
+# In an annotation.
+UNKNOWN, BACKGROUND, FIRST_OBJECT = 0, 1, 2
+MAX_CLASSES = 254
+
+Kind = Literal["instances", "binary", "semantic", "annotation"]
+"""What the values of a mask mean."""
+
+ClassKind = Literal["cells", "regions"]
+"""Objects to be kept apart, or areas without objects."""
+
+
+class ClassInfo(Settings):
+    """A foreground class."""
+
+    name: str = Field("cells", min_length=1, description="Shown to people.")
+    kind: ClassKind = Field(
+        "cells", description="Objects to be kept apart, or areas without objects."
+    )
+
+
+def cell_classes(classes: Iterable[ClassInfo]) -> tuple[int, ...]:
+    """Return the numbers of the classes of cells; all others are of regions."""
+    return tuple(n for n, c in enumerate(classes, start=1) if c.kind == "cells")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Annotation:
+    """What is known of one plane or volume.
+
+    Attributes
+    ----------
+    labels : ndarray of int, shape ([z,] y, x)
+        0 not annotated, 1 background, 2 and up ids of objects.
+    classes : tuple of ClassInfo
+        Foreground classes. Class number 1 is the first; 0 is the background.
+    class_of : mapping of int to int
+        Class number of each object, 1 for those not in it.
+    finished : ndarray of bool, shape of `labels`, or None
+        Where unlabelled means background.
+    """
+
+    labels: NDArray[np.integer]
+    classes: tuple[ClassInfo, ...] = (ClassInfo(),)
+    class_of: Mapping[int, int] = field(default_factory=dict)
+    finished: NDArray[np.bool_] | None = None
+
+    def __post_init__(self) -> None:
+        _check_labels(self.labels)
+        if not 1 <= len(self.classes) <= MAX_CLASSES:
+            raise ValueError(
+                f"an annotation has 1 to {MAX_CLASSES} classes, "
+                f"found {len(self.classes)}."
+            )
+        for number in set(self.class_of.values()):
+            if not 1 <= number <= len(self.classes):
+                raise ValueError(
+                    f"class numbers are 1 to {len(self.classes)}, one for each class, "
+                    f"found {number}."
+                )
+        if self.finished is not None and self.finished.shape != self.labels.shape:
+            raise ValueError(
+                f"the finished mask must have the shape of the labels, "
+                f"{self.labels.shape}, found {self.finished.shape}."
+            )
+
+    def crop(self, box: tuple[slice, ...]) -> Annotation:
+        """Return a part of it.
+
+        Its targets are those of the whole except for ridges at its rim, in as many
+        pixels as there are axes.
+        """
+        finished = None if self.finished is None else self.finished[box]
+        return replace(self, labels=self.labels[box], finished=finished)
+
+    def class_image(self) -> NDArray[np.uint8]:
+        """Return the class number of each pixel, `IGNORED` where nothing is known.
+
+        Unlike in `targets`, cells that touch are not parted.
+        """
+        classes = _class_image(self.labels, self.class_of)
+        if self.finished is not None:
+            classes[self.finished & (self.labels == UNKNOWN)] = 0
+        return classes
+
+    def targets(self) -> Targets:
+        """Return what a network is to learn: ridges drawn, unknown pixels marked.
+
+        Returns
+        -------
+        Targets
+            All `IGNORED` where nothing is annotated.
+        """
+        classes = self.class_image()
+        kinds = np.zeros(256, bool)
+        kinds[1 : len(self.classes) + 1] = [c.kind == "cells" for c in self.classes]
+        instances = np.where(kinds[classes], self.labels, 0).astype(np.int32)
+        classes[_ridges(instances, classes)] = 0
+        return Targets(classes, instances)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Targets:
+    """What a network is to learn from an annotation.
+
+    Attributes
+    ----------
+    classes : ndarray of uint8, shape ([z,] y, x)
+        0 background and ridges, 1 and up class numbers, 255 (`IGNORED`) not annotated.
+    instances : ndarray of int32, same shape
+        Ids of the objects of classes of cells, before ridges; 0 elsewhere.
+    """
+
+    classes: NDArray[np.uint8]
+    instances: NDArray[np.int32]
+
+    @property
+    def annotated(self) -> NDArray[np.bool_]:
+        """Where something is known."""
+        known: NDArray[np.bool_] = self.classes != IGNORED
+        return known
+
+
+def with_background_ring(
+    annotation: Annotation, width: float, spacing: Sequence[float] | None = None
+) -> Annotation:
+    """Take what surrounds painted cells as background, where nothing was painted.
+
+    Parameters
+    ----------
+    annotation : Annotation
+    width : float
+        Largest distance to a pixel of a cell, in pixels of the finest axis.
+    spacing : sequence of float, optional
+        Pixel size along each axis relative to the finest, 1 unless given.
+
+    Returns
+    -------
+    Annotation
+        The same with 1 in place of 0 in a ring around the cells. Regions get no ring.
+
+    Raises
+    ------
+    ValueError
+        If the width is negative.
+    """
+    from scipy.ndimage import distance_transform_edt  # only rings need it
+
+    if width < 0:
+        raise ValueError(f"the width of a ring is 0 pixels or more, found {width}.")
+    cells = annotation.targets().instances > 0
+    if not cells.any():
+        return annotation
+    near = distance_transform_edt(~cells, sampling=spacing) <= width
+    ring = near & (annotation.labels == UNKNOWN)
+    return replace(annotation, labels=np.where(ring, BACKGROUND, annotation.labels))
+
+
+def _check_labels(labels: NDArray[np.integer]) -> None:
+    if labels.ndim not in (2, 3):
+        raise ValueError(
+            f"labels are planes (y, x) or volumes (z, y, x), found {labels.shape}."
+        )
+    if not np.issubdtype(labels.dtype, np.integer):
+        raise ValueError(f"labels are whole numbers, found {labels.dtype}.")
+    if labels.size and (labels.min() < 0 or labels.max() > np.iinfo(np.int32).max):
+        raise ValueError(
+            "labels are 0 (not annotated), 1 (background) and ids up to 2^31 - 1, "
+            f"found {labels.min()} to {labels.max()}."
+        )
+
+
+def _class_image(
+    labels: NDArray[np.integer], class_of: Mapping[int, int]
+) -> NDArray[np.uint8]:
+    """Return the class number of each pixel, `IGNORED` where unknown."""
+    ids = distinct(labels)
+    table = np.array([class_of.get(i, 1) for i in ids.tolist()], np.uint8)
+    table[ids == UNKNOWN] = IGNORED
+    table[ids == BACKGROUND] = 0
+    classes: NDArray[np.uint8] = table[places(ids, labels)]
+    return classes
+
+
+def _ridges(
+    instances: NDArray[np.int32], classes: NDArray[np.uint8]
+) -> NDArray[np.bool_]:
+    """Find the pixels to be taken from cells so that no two of a class touch.
+
+    Of two touching pixels the later in reading order goes. Neighbours across faces are
+    parted first, then those across edges and corners that still touch: that keeps
+    ridges one pixel thick, where all at once would make some of them two.
+    """
+    left = instances
+    for order in range(1, left.ndim + 1):
+        taken = np.zeros(left.shape, bool)
+        for offset in product((-1, 0, 1), repeat=left.ndim):
+            if sum(map(abs, offset)) != order or offset > (0,) * left.ndim:
+                continue
+            late = tuple(slice(max(-o, 0), min(-o, 0) or None) for o in offset)
+            early = tuple(slice(max(o, 0), min(o, 0) or None) for o in offset)
+            taken[late] |= (
+                (left[late] != left[early])
+                & (left[late] > 0)
+                & (left[early] > 0)
+                & (classes[late] == classes[early])
+            )
+        left = np.where(taken, 0, left)
+    ridges: NDArray[np.bool_] = left != instances
+    return ridges

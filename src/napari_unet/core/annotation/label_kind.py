@@ -1,0 +1,229 @@
+"""What the values of masks mean: told by the masks, all of them together.
+
+One frame says little: that of a movie's first cell looks like a mask of two values.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from napari_unet.core.annotation.annotations import BACKGROUND, MAX_CLASSES
+from napari_unet.core.cells.label_ids import distinct
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from numpy.typing import NDArray
+
+    from napari_unet.core.annotation.annotations import Kind
+
+MEANINGS: dict[Kind, str] = {
+    "instances": "each value is a cell, 0 is background",
+    "binary": "each connected area is a cell, 0 is background",
+    "semantic": "each value is a class, 0 is background",
+    "annotation": "0 is not annotated, 1 background, 2 and up cells",
+}
+
+# Cells are sometimes in pieces, but objects with as many as this are rather classes.
+_PIECES = 2
+# A mask of 1 alone, beside masks with ids, is one cell unless it has as many.
+_ONE_CELL = 4
+# With more values than this, background is no longer the only one that may be large.
+_FEW = 3
+# Share of the pixels at edges that lie on a slope, from which values are grey levels:
+# labels make 0.03 at most (cells of 13 pixels, without gaps), blurred edges 0.1 to 0.7.
+_SLOPE, _SLOPE_PIXELS = 0.06, 16
+# Grey levels are as many or more; a class of borders lies between two others by right.
+_LEVELS, _CLASS_LEVELS = 3, 8
+
+
+class UnclearLabelsError(ValueError):
+    """Several readings of the values of masks make sense: it has to be asked."""
+
+
+def guess(masks: Iterable[NDArray[np.integer]]) -> Literal["binary", "instances"]:
+    """Tell from the values of masks, of one kind, what they mean.
+
+    Parameters
+    ----------
+    masks : iterable of ndarray of int, shape ([z,] y, x)
+        0 and up.
+
+    Returns
+    -------
+    str
+        "binary" if there is at most one value above 0, or if each mask has 1 or the
+        highest value of its type.
+
+    Raises
+    ------
+    UnclearLabelsError
+        If the values may be classes, or an annotation.
+    """
+    seen = _Seen()
+    for mask in masks:
+        # planes of a movie and of a stack tell the same
+        for plane in mask.reshape(-1, *mask.shape[-2:]):
+            seen.add(plane)
+    if len(seen.values) <= 1 or seen.only_masks:
+        return "binary"
+    painted = seen.marked == seen.pixels
+    # An annotation's 1 is background: most of what is marked, or all around the cells.
+    ones_most = 2 * seen.ones > seen.beside_others
+    ones_around = seen.beside_ones > seen.beside_zeros
+    # Ids of the masks add up: cells of two frames that have one id are two areas.
+    many = seen.pieces >= _PIECES * seen.ids and len(seen.values) <= MAX_CLASSES
+    if painted or ones_most or ones_around or many:
+        raise UnclearLabelsError(
+            f"{len(seen.values)} values in {seen.pieces} connected areas may be cells "
+            "or classes: say which with --labels instances, semantic or annotation."
+        )
+    return "instances"
+
+
+def check_ids(masks: Sequence[NDArray[np.integer]]) -> None:
+    """Refuse a mask of two values that is among masks with ids.
+
+    Parameters
+    ----------
+    masks : sequence of ndarray of int, shape ([z,] y, x)
+        Of one file.
+
+    Raises
+    ------
+    UnclearLabelsError
+        If the only value is 1 or the highest of its type, in several areas.
+    """
+    values = {int(v) for mask in masks for v in distinct(mask) if v > 0}
+    highest = {_highest(mask) for mask in masks}
+    if len(values) != 1 or not values <= {1, *highest}:
+        return
+    (value,) = values
+    most = max(_pieces(mask) for mask in masks)
+    # the one cell of a movie's first frame may be in pieces, one of 255 is not met
+    if most >= (_ONE_CELL if value == 1 else _PIECES):
+        raise UnclearLabelsError(
+            f"its only value above 0 is {value}, in {most} areas, while other masks "
+            "have ids of cells: save them alike, or say which with --labels instances "
+            "or binary."
+        )
+
+
+def check_no_grey_levels(mask: NDArray[np.integer], kind: Kind | None = None) -> None:
+    """Refuse masks that were resized with interpolation, or compressed as JPEG.
+
+    At the edges of labels a value changes at once; where the edges are slopes of
+    values between those on both sides, values are grey levels and mean nothing.
+
+    Parameters
+    ----------
+    mask : ndarray of int, shape ([z,] y, x)
+    kind : {"instances", "binary", "semantic", "annotation"}, optional
+        What it is said to be. Classes may well lie between two others; up to seven are
+        never refused.
+
+    Raises
+    ------
+    ValueError
+        If it is so.
+    """
+    levels = int(np.count_nonzero(distinct(mask)))
+    if levels < (_CLASS_LEVELS if kind == "semantic" else _LEVELS):
+        return
+    # background around the cells of an annotation is a step, not a slope
+    values = np.where(mask == BACKGROUND, mask.dtype.type(0), mask)
+    slope = edge = 0
+    # never along z, where cells may well be one slice thick
+    for axis in (-2, -1):
+        lines = np.moveaxis(values, axis, -1)
+        before, here, after = lines[..., :-2], lines[..., 1:-1], lines[..., 2:]
+        up = (before < here) & (here < after)
+        down = (before > here) & (here > after)
+        steps = (here > 0) & ((before != here) | (here != after))
+        slope += int(np.count_nonzero(up | down))
+        edge += int(np.count_nonzero(steps))
+    if slope >= max(_SLOPE * edge, _SLOPE_PIXELS):
+        raise ValueError(
+            f"{levels} values above 0 run into each other like grey levels: labels "
+            "have sharp edges, and lose them where a mask is resized with "
+            "interpolation or saved as JPEG (or is this the image?); save the mask "
+            "again, resized without interpolation."
+        )
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What planes have in common, counted one by one.
+
+    Attributes
+    ----------
+    values : set of int
+        Above 0, of all.
+    only_masks : bool
+        Whether each has 1 or the highest value of its type, and no other.
+    pixels, marked : int
+        Of all with any value, and with a value.
+    ones, beside_others : int
+        Pixels of 1, and marked, where there are more than a few values.
+    ids, pieces : int
+        Values of each added up, and connected areas of one value.
+    beside_ones, beside_zeros : int
+        Edges of pixels above 1 that border on 1, and on 0.
+    """
+
+    values: set[int]
+    only_masks: bool
+    pixels: int
+    marked: int
+    ones: int
+    beside_others: int
+    ids: int
+    pieces: int
+    beside_ones: int
+    beside_zeros: int
+
+    def __init__(self) -> None:
+        self.values = set()
+        self.only_masks = True
+        self.pixels = self.marked = self.ones = self.beside_others = 0
+        self.ids = self.pieces = self.beside_ones = self.beside_zeros = 0
+
+    def add(self, mask: NDArray[np.integer]) -> None:
+        """Count a plane; one without any value says nothing."""
+        found = distinct(mask)
+        ids = found[found > 0].tolist()
+        if not ids:
+            return
+        self.values.update(ids)
+        self.only_masks &= len(ids) == 1 and ids[0] in (1, _highest(mask))
+        self.pixels += mask.size
+        marked = int(np.count_nonzero(mask))
+        self.marked += marked
+        if len(ids) > _FEW:
+            self.ones += int(np.count_nonzero(mask == 1))
+            self.beside_others += marked
+        if ids[0] == 1:
+            self._count_neighbours(mask)
+        self.ids += len(ids)
+        self.pieces += _pieces(mask)
+
+    def _count_neighbours(self, mask: NDArray[np.integer]) -> None:
+        """Count the edges of higher ids that border on 1, and on 0."""
+        for a, b in ((mask[:-1], mask[1:]), (mask[:, :-1], mask[:, 1:])):
+            low, high = np.minimum(a, b), np.maximum(a, b)
+            self.beside_ones += int(np.count_nonzero((low == 1) & (high > 1)))
+            self.beside_zeros += int(np.count_nonzero((low == 0) & (high > 1)))
+
+
+def _highest(mask: NDArray[np.integer]) -> int:
+    return int(np.iinfo(mask.dtype).max)
+
+
+def _pieces(mask: NDArray[np.integer]) -> int:
+    """Count the connected areas of one value each."""
+    from skimage.measure import label  # slow to import
+
+    return int(label(mask, background=0, return_num=True)[1])

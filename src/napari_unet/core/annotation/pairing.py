@@ -1,0 +1,204 @@
+"""Images and their labels, paired field by field."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+from napari_unet.core.annotation.annotations import (
+    FIRST_OBJECT,
+    MAX_CLASSES,
+    Annotation,
+)
+from napari_unet.core.annotation.conversion import convert, whole_numbers
+from napari_unet.core.annotation.label_kind import (
+    check_ids,
+    check_no_grey_levels,
+    guess,
+)
+from napari_unet.core.cells.label_ids import numbered
+from napari_unet.core.images.image import Image
+from napari_unet.core.text import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from napari_unet.core.annotation.annotations import Kind
+    from napari_unet.core.images.image import ArrayLike, Field
+
+
+def annotated_fields(
+    images: Sequence[Image | ArrayLike],
+    labels: Sequence[Annotation | Image | ArrayLike],
+    ndim: int,
+    kind: Kind | None = None,
+) -> list[tuple[Field, Annotation]]:
+    """Pair the planes or volumes of images with what is known of them.
+
+    Parameters
+    ----------
+    images : sequence of Image or array-like
+    labels : sequence of Annotation, Image or array-like
+        One for each image.
+    ndim : {2, 3}
+        Planes or volumes.
+    kind : {"instances", "binary", "semantic", "annotation"}, optional
+        What the values of the labels mean; guessed from all of them if not given.
+
+    Returns
+    -------
+    list of (Field, Annotation)
+        Ids of cells are numbered anew, in their order, the same in all. Without fields
+        of which nothing is known. All have the same classes.
+
+    Raises
+    ------
+    ValueError
+        If they do not go together, or nothing is annotated.
+    """
+    if not images or len(images) != len(labels):
+        raise ValueError(
+            "each image needs its labels, found "
+            f"{len(images)} image(s) and {len(labels)} label image(s)."
+        )
+    pairs: list[tuple[Field, Annotation]] = []
+    masks: list[tuple[Field, Field]] = []
+    for raw, known in zip(images, labels, strict=True):
+        image = raw if isinstance(raw, Image) else Image.from_array(raw)
+        if isinstance(known, Annotation):
+            pairs.append((_only_field(image, ndim), known))
+            continue
+        mask = known if isinstance(known, Image) else Image.from_array(known)
+        _check_sizes(image, mask)
+        masks += zip(image.fields(ndim), mask.fields(ndim), strict=True)
+    pairs += _convert(masks, kind)
+    known_pairs = [(f, a) for f, a in pairs if a.labels.any() or a.finished is not None]
+    if not known_pairs:
+        raise ValueError("nothing is annotated: the labels mark no pixel.")
+    classes = {a.classes for _, a in known_pairs}
+    if len(classes) > 1:
+        found = sorted(
+            ", ".join(f"{c.name} ({c.kind})" for c in each) for each in classes
+        )
+        raise ValueError(
+            f"all images must have the same classes, found {' and '.join(found)}."
+        )
+    return known_pairs
+
+
+def annotations_of(
+    masks: Sequence[Image], ndim: int, kind: Kind | None = None
+) -> list[Annotation]:
+    """Return what each plane or volume of label images says; as `annotated_fields`."""
+    fields = [field for mask in masks for field in mask.fields(ndim)]
+    return [a for _, a in _convert(list(zip(fields, fields, strict=True)), kind)]
+
+
+def kind_of(masks: Sequence[Image]) -> Kind:
+    """Tell what the values of label images mean, all of them together.
+
+    Raises
+    ------
+    ValueError
+        If they are grey levels or no whole numbers.
+    UnclearLabelsError
+        If it has to be asked.
+    """
+    fields = [field for mask in masks for field in mask.fields(2)]
+    names = [field.image.name for field in fields]
+    return _kind_of(names, _read(fields), None)
+
+
+def _only_field(image: Image, ndim: int) -> Field:
+    fields = list(image.fields(ndim))
+    if len(fields) > 1:
+        raise ValueError(
+            f"{image.name}: an annotation belongs to one plane or volume, "
+            f"the image has {len(fields)}."
+        )
+    return fields[0]
+
+
+def _check_sizes(image: Image, mask: Image) -> None:
+    sizes = {a: (image.size(a), mask.size(a)) for a in "tzyx"}
+    if any(a != b for a, b in sizes.values()) or mask.channels > 1:
+        found = ", ".join(f"{axis} {a} and {b}" for axis, (a, b) in sizes.items())
+        raise ValueError(
+            f"{image.name} and its labels {mask.name} must have equal sizes and the "
+            f"labels one channel, found {found}; {mask.channels} channel(s)."
+        )
+
+
+def _convert(
+    masks: Sequence[tuple[Field, Field]], kind: Kind | None
+) -> list[tuple[Field, Annotation]]:
+    """Read the labels field by field and give their values their meaning."""
+    fields = [mask for _, mask in masks]
+    names = [field.image.name for field in fields]
+    arrays = _read(fields)
+    meaning = _kind_of(names, arrays, kind)
+    if meaning in ("instances", "annotation"):
+        first = FIRST_OBJECT if meaning == "annotation" else 1
+        arrays = [*numbered(arrays, first)]
+    classes = _class_names(arrays) if meaning == "semantic" else None
+    pairs = []
+    for (field, _), name, array in zip(masks, names, arrays, strict=True):
+        with _named(name):
+            pairs.append((field, convert(array, meaning, classes)))
+    return pairs
+
+
+def _read(fields: Sequence[Field]) -> list[NDArray[np.integer]]:
+    """Read labels, checked."""
+    arrays = []
+    for field in fields:
+        with _named(field.image.name):
+            arrays.append(whole_numbers(field.read()[0]))
+    return arrays
+
+
+def _kind_of(
+    names: Sequence[str], arrays: Sequence[NDArray[np.integer]], kind: Kind | None
+) -> Kind:
+    """Check that labels are no grey levels; tell what they mean unless it is said."""
+    for name, array in zip(names, arrays, strict=True):
+        with _named(name):
+            check_no_grey_levels(array, kind)
+    if kind is not None or not names:
+        return kind or "binary"
+    with _named(_listed(names)):
+        found = guess(arrays)
+    if found == "instances":
+        for name, same in groupby(
+            zip(names, arrays, strict=True), key=lambda pair: pair[0]
+        ):
+            with _named(name):
+                check_ids([array for _, array in same])
+    return found
+
+
+def _listed(names: Sequence[str]) -> str:
+    unique = list(dict.fromkeys(names))
+    return unique[0] + (f" and {len(unique) - 1} more" if len(unique) > 1 else "")
+
+
+def _class_names(arrays: Sequence[NDArray[Any]]) -> list[str]:
+    """Name the same classes for all, also where a field lacks the last of them."""
+    # ids of cells are many, and refused field by field
+    count = min(max((int(array.max()) for array in arrays), default=0), MAX_CLASSES)
+    return [f"class {k}" for k in range(1, count + 1)]
+
+
+@contextmanager
+def _named(name: str) -> Iterator[None]:
+    """Say in an error which labels it is about."""
+    try:
+        yield
+    except ValueError as error:
+        if str(error).startswith(f"{printable(name)}: "):
+            raise  # of a file that cannot be read
+        raise type(error)(f"{name}: {error}") from error

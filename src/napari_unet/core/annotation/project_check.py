@@ -1,0 +1,236 @@
+"""The data check of a whole project: all annotated slices of all its images."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_unet.core.annotation.annotations import FIRST_OBJECT
+from napari_unet.core.annotation.data_check import (
+    BACKGROUND_NAME,
+    CheckedSlice,
+    CheckReport,
+    Finding,
+    check_annotation,
+    only_cells,
+    usual_sizes,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from napari_unet.core.annotation.data_check import Fix
+    from napari_unet.core.images.array_reference import (
+        AnnotationReference,
+        ImageReference,
+    )
+    from napari_unet.core.images.image import Image
+
+    Places = Sequence[tuple[int, int | None]]
+
+
+def check(
+    images: Sequence[ImageReference],
+    annotations: Sequence[AnnotationReference | None],
+    places: Sequence[Places],
+    halo: Sequence[int],
+) -> Iterator[CheckReport]:
+    """Check the annotation of all images of a project.
+
+    Parameters
+    ----------
+    images : sequence of ImageReference
+    annotations : sequence of AnnotationReference or None
+        None where an image has no annotation.
+    places : sequence of sequence of (t, z)
+        Planes or volumes of each image that have annotation.
+    halo : sequence of int
+        How far the network sees, in pixels, ([z,] y, x).
+
+    Yields
+    ------
+    CheckReport
+        What is known so far, after each plane; the last one is complete.
+    """
+    report = CheckReport()
+    opened = [stored.open() for stored in images]
+    for number, (image, annotation) in enumerate(zip(opened, annotations, strict=True)):
+        problems = _check_image(number, image, annotation, halo)
+        report = _join(report, CheckReport((), tuple(problems)))
+        if annotation is None or any(p.severity == "error" for p in problems):
+            continue
+        usual = _usual(annotation, places[number])
+        for t, z in places[number]:
+            name = _name(image, t, z, alone=len(images) == 1)
+            found = check_annotation(
+                annotation.field(t, z), CheckedSlice(number, t, z, name), usual
+            )
+            report = _join(report, found)
+            yield report
+    yield _complete(report, opened, annotations)
+
+
+def _join(first: CheckReport, second: CheckReport) -> CheckReport:
+    return CheckReport(first.counts + second.counts, first.findings + second.findings)
+
+
+def _name(image: Image, t: int, z: int | None, *, alone: bool) -> str:
+    """Name a plane as people see it: what distinguishes it from others."""
+    parts = [] if alone else [image.name]
+    if image.size("t") > 1:
+        parts.append(f"time {t}")
+    if z is not None and image.size("z") > 1:
+        parts.append(f"slice {z}")
+    name = ", ".join(parts) or image.name
+    # a name that somebody gave an image stays as it is
+    return name[0].upper() + name[1:] if alone and parts else name
+
+
+def _usual(annotation: AnnotationReference, places: Places) -> dict[int, float]:
+    """Median size of the cells of each class, over all planes."""
+    found = []
+    classes = None
+    for t, z in places:
+        classes = annotation.field(t, z)
+        ids, pixels = np.unique(only_cells(classes), return_counts=True)
+        cells = ids >= FIRST_OBJECT
+        found += list(zip(ids[cells].tolist(), pixels[cells].tolist(), strict=True))
+    return {} if classes is None else usual_sizes(classes, found)
+
+
+def _check_image(
+    number: int,
+    image: Image,
+    annotation: AnnotationReference | None,
+    halo: Sequence[int],
+) -> list[Finding]:
+    """Find what is wrong with an image as a whole; errors forbid to look closer."""
+    findings = []
+    seen = image.field_shape(len(halo))
+    if any(n <= h for n, h in zip(seen, halo, strict=True)):
+        findings.append(
+            Finding(
+                "small-image",
+                "warning",
+                f"{image.name} has {_times(seen)} pixels, and the network sees "
+                f"{_times(halo)} around each: what it sees is mostly mirrored.",
+                number,
+            )
+        )
+    if annotation is None:
+        return findings
+    dtype = np.dtype(annotation.labels.dtype)
+    if dtype.kind not in "iu":
+        findings.append(
+            Finding(
+                "dtype",
+                "error",
+                f"{image.name}: an annotation has whole numbers, this one {dtype}.",
+                number,
+                fix="new-annotation",
+            )
+        )
+    sizes = dict(zip(annotation.axes, annotation.labels.shape, strict=True))
+    if sizes != {a: image.size(a) for a in image.axes if a != "c"}:
+        wanted = [image.size(a) for a in image.axes if a != "c"]
+        findings.append(
+            Finding(
+                "shape",
+                "error",
+                f"{image.name}: the annotation has {_times(annotation.labels.shape)} "
+                f"pixels ({annotation.axes}), the image {_times(wanted)}; they must be "
+                "equal.",
+                number,
+                fix="new-annotation",
+            )
+        )
+    return findings
+
+
+def _complete(
+    report: CheckReport,
+    images: Sequence[Image],
+    annotations: Sequence[AnnotationReference | None],
+) -> CheckReport:
+    """Add what only all images together tell."""
+    findings = list(report.findings)
+    painted = {count.image for count in report.counts}
+    broken = {f.image for f in findings if f.severity == "error"}
+    for number, image in enumerate(images):
+        if number not in painted | broken:
+            findings.append(_nothing(number, image, annotations[number], painted))
+    if painted:
+        findings = _sharpen(findings, report)
+        findings += _missing_classes(report, annotations)
+        findings += _channels(images, sorted(painted))
+    findings.sort(key=lambda f: ("error", "warning", "hint").index(f.severity))
+    return CheckReport(report.counts, tuple(findings))
+
+
+def _nothing(
+    number: int,
+    image: Image,
+    annotation: AnnotationReference | None,
+    painted: set[int],
+) -> Finding:
+    fix: Fix | None = "new-annotation" if annotation is None else None
+    if painted:
+        sentence = f"{image.name}: nothing is painted, so it is not used for training."
+        return Finding("nothing", "hint", sentence, number, fix=fix)
+    sentence = f"{image.name}: nothing is painted; paint a few cells and background."
+    return Finding("nothing", "error", sentence, number, fix=fix)
+
+
+def _sharpen(findings: list[Finding], report: CheckReport) -> list[Finding]:
+    """Missing background is an error where no slice has any."""
+    if any(c.pixels for c in report.counts if c.class_name == BACKGROUND_NAME):
+        return findings
+    return [
+        replace(f, severity="error") if f.kind == "no-background" else f
+        for f in findings
+    ]
+
+
+def _missing_classes(
+    report: CheckReport, annotations: Sequence[AnnotationReference | None]
+) -> list[Finding]:
+    """Find classes that are painted nowhere."""
+    first = report.counts[0].image
+    found = {c.class_name for c in report.counts if c.pixels}
+    used = [a for a in annotations if a is not None]
+    names = list(dict.fromkeys(info.name for a in used for info in a.classes))
+    missing = [name for name in names if name not in found]
+    if len(missing) == len(names):
+        sentence = "Only background is painted; paint a few cells too."
+        return [Finding("no-cells", "error", sentence, first)]
+    return [
+        Finding(
+            "one-class",
+            "warning",
+            f"Nothing of the class {name} is painted; the network cannot learn it.",
+            first,
+        )
+        for name in missing
+    ]
+
+
+def _channels(images: Sequence[Image], painted: Sequence[int]) -> list[Finding]:
+    """Find images with another number of channels than the first."""
+    first = images[painted[0]]
+    return [
+        Finding(
+            "channels",
+            "error",
+            f"{images[number].name} has {images[number].channels} channels, "
+            f"{first.name} has {first.channels}; images for training need the same.",
+            number,
+        )
+        for number in painted
+        if images[number].channels != first.channels
+    ]
+
+
+def _times(size: Sequence[int]) -> str:
+    return " × ".join(str(n) for n in size)

@@ -1,0 +1,1 @@
+"""From probabilities to cells: cutting, linking, joining, measuring."""

@@ -1,0 +1,279 @@
+"""From probabilities to cells: threshold, cut at necks, close ridges, tidy up.
+
+The network learns one-pixel ridges of background between touching cells (Ronneberger
+et al. 2015, section 3). Where a ridge came out clearly, the threshold separates and
+the ridge is given back; where it is only a dip in the probability, the watershed cuts.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_unet.core.cells.holes import fill_holes, fill_pinholes
+from napari_unet.core.cells.labelmap import at_edge, close_ridges, renumber, sizes
+from napari_unet.core.cells.linking import link_slices, separate_slices
+from napari_unet.core.cells.watershed import watershed
+from napari_unet.core.geometry.distance import distance_inside
+from napari_unet.core.images.smoothing import smooth
+from napari_unet.core.settings import Segmentation
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from napari_unet.core.images.image import Image
+
+DEFAULTS = Segmentation()
+# Holes of fewer pixels are noise: they must not make a cell look like a ring.
+_PINHOLE = 20
+
+
+def segment_instances(
+    probabilities: NDArray[np.floating],
+    settings: Segmentation = DEFAULTS,
+    *,
+    cell_classes: Sequence[int] | None = None,
+    spacing: Sequence[float] | None = None,
+) -> NDArray[np.int32]:
+    """Find the cells of one plane or one volume.
+
+    Parameters
+    ----------
+    probabilities : ndarray of float, shape (classes, [z,] y, x), in [0, 1]
+        Background first.
+    settings : Segmentation
+        `link_z` and `link_iou` have no meaning here.
+    cell_classes : sequence of int, optional
+        Classes whose objects are told apart; all but the background unless given.
+    spacing : sequence of float, optional
+        Pixel size along [z,] y, x relative to the finest, 1 unless given. The lengths
+        in `settings` are in pixels of the finest axis.
+
+    Returns
+    -------
+    ndarray of int32, shape ([z,] y, x)
+        0 is background; cells are numbered 1, 2, … in the order in which a scan
+        line by line meets them, through all classes. `instance_classes` tells theirs.
+
+    Raises
+    ------
+    ValueError
+        If the array's, the classes' or the spacing's shape does not fit.
+
+    Notes
+    -----
+    Pixels are neighbours across faces. Regions of other classes are neither cut nor
+    overwritten by holes and ridges. The image's edge, for `clear_border`, is the four
+    sides of a plane, or the six of a volume (a volume of one slice has four).
+    """
+    classes = _check(probabilities, cell_classes, spacing)
+    steps = tuple(spacing) if spacing else (1.0,) * (probabilities.ndim - 1)
+    cells = _cut(probabilities, classes, settings, steps)
+    cells = renumber(cells, sizes(cells) >= settings.min_size)
+    taken = _other(probabilities, classes)
+    if settings.ridge > 0:
+        cells = _keep(taken, cells, close_ridges(cells, settings.ridge, steps))
+    if settings.fill_holes:
+        cells = _keep(taken, cells, fill_holes(cells))
+    keep = np.ones(int(cells.max(initial=0)) + 1, bool)
+    return renumber(cells, ~at_edge(cells) if settings.clear_border else keep)
+
+
+def segment_image(
+    probabilities: Image,
+    ndim: int,
+    settings: Segmentation = DEFAULTS,
+    *,
+    cell_classes: Sequence[int] | None = None,
+) -> NDArray[np.int32]:
+    """Find the cells of a whole prediction: all its time frames, slices or volumes.
+
+    Parameters
+    ----------
+    probabilities : Image
+        The network's output; its channels are the classes, background first.
+    ndim : int
+        2 or 3, the spatial axes of the network. Slices of a 2-D network are segmented
+        each on its own, then linked through z as `settings.link_z` says.
+    settings : Segmentation
+    cell_classes : sequence of int, optional
+        As for `segment_instances`.
+
+    Returns
+    -------
+    ndarray of int32
+        Axes are those of `probabilities` without c, in the order t, z, y, x. Ids start
+        at 1 in every time frame, as trackers expect, and are unique within a frame.
+
+    Raises
+    ------
+    ValueError
+        If `ndim` is neither 2 nor 3, or as in `segment_instances`.
+
+    Notes
+    -----
+    Linked cells are one object: with `clear_border`, a cell whose outline touches a
+    side of the plane in any slice is dropped from all. Linking does not look at
+    classes, so one slice of a doubtful class does not break a cell.
+    """
+    if ndim not in (2, 3):
+        raise ValueError(f"a network has 2 or 3 spatial axes, found {ndim}.")
+    image = probabilities
+    linked = ndim == 2 and image.size("z") > 1
+    each = settings.replace(clear_border=settings.clear_border and not linked)
+    spacing = image.field_spacing(ndim)
+    cells = np.zeros([image.size(a) for a in "tzyx"], np.int32)
+    for field in image.fields(ndim):
+        at = (field.t, slice(None) if field.z is None else field.z)
+        cells[at] = segment_instances(
+            field.read(), each, cell_classes=cell_classes, spacing=spacing
+        ).reshape(cells[at].shape)
+    if linked:
+        for frame in cells:
+            frame[...] = _through_z(frame, settings)
+    return cells.reshape([image.size(a) for a in "tzyx" if a in image.axes])
+
+
+def instance_classes(
+    cells: NDArray[np.integer],
+    probabilities: NDArray[np.floating],
+    cell_classes: Sequence[int] | None = None,
+) -> NDArray[np.int32]:
+    """Class of each cell: the one with the highest mean probability over its pixels.
+
+    Parameters
+    ----------
+    cells : ndarray of int, shape ([z,] y, x)
+        Cells, also edited or linked ones; 0 is background.
+    probabilities : ndarray of float, shape (classes, [z,] y, x), in [0, 1]
+    cell_classes : sequence of int, optional
+        As for `segment_instances`.
+
+    Returns
+    -------
+    ndarray of int32, shape (highest id + 1,)
+        0 for the background and for ids without pixels. Ties go to the first class.
+
+    Raises
+    ------
+    ValueError
+        If the shapes or the classes do not fit.
+    """
+    classes = np.array(_check(probabilities, cell_classes, None), np.int32)
+    if cells.shape != probabilities.shape[1:]:
+        raise ValueError(
+            f"the cells' shape {cells.shape} is not that of the probabilities "
+            f"{probabilities.shape} without their classes."
+        )
+    ids = cells.ravel()
+    totals = [np.bincount(ids, probabilities[k].ravel()) for k in classes]
+    winner = np.where(sizes(cells) > 0, classes[np.argmax(totals, axis=0)], 0)
+    winner[0] = 0
+    return winner.astype(np.int32)
+
+
+def _check(
+    probabilities: NDArray[np.floating],
+    cell_classes: Sequence[int] | None,
+    spacing: Sequence[float] | None,
+) -> tuple[int, ...]:
+    """Check the input and return the classes to tell apart."""
+    shape = probabilities.shape
+    if len(shape) not in (3, 4) or shape[0] < 2:
+        raise ValueError(
+            "probabilities are (classes, [z,] y, x) with at least 2 classes, "
+            f"found shape {shape}."
+        )
+    if spacing is not None and (
+        len(spacing) != len(shape) - 1 or not all(s > 0 for s in spacing)
+    ):
+        raise ValueError(
+            f"the spacing needs {len(shape) - 1} positive values, found {spacing}."
+        )
+    classes = tuple(range(1, shape[0]) if cell_classes is None else cell_classes)
+    if len(set(classes)) < len(classes) or not set(classes) <= set(range(1, shape[0])):
+        raise ValueError(
+            f"cell classes must be different numbers from 1 to {shape[0] - 1}, "
+            f"found {classes}."
+        )
+    return classes
+
+
+def _cut(
+    probabilities: NDArray[np.floating],
+    classes: tuple[int, ...],
+    settings: Segmentation,
+    spacing: tuple[float, ...],
+) -> NDArray[np.int32]:
+    """Cells of each class where its probability is over the threshold, cut at necks."""
+    cells = np.zeros(probabilities.shape[1:], np.int32)
+    best = probabilities[list(classes)].argmax(axis=0) if len(classes) > 1 else None
+    for nth, k in enumerate(classes):
+        own = np.asarray(probabilities[k], np.float32)
+        if best is not None:  # below a threshold of 0.5 two classes could claim a pixel
+            own = np.where(best == nth, own, np.float32(0))
+        height = _elevation(own, settings.threshold, spacing)
+        basins = watershed(height, settings.min_distance, settings.neck)
+        if len(classes) == 1:
+            return basins
+        cells += np.where(basins > 0, basins + cells.max(initial=0), 0)
+    return cells
+
+
+def _elevation(
+    probability: NDArray[np.float32], threshold: float, spacing: tuple[float, ...]
+) -> NDArray[np.float32]:
+    """Depth inside the cells, in pixels, for their outlines at two levels.
+
+    A ridge that is only a dip in the probability does not show at the threshold, but
+    does halfway from there to certainty. The mean of both depths has a saddle there.
+    """
+    inside = probability > threshold
+    with ThreadPoolExecutor(1) as beside:
+        outer = beside.submit(_depth, inside, spacing)
+        smoothed = smooth(probability, [1 / step for step in spacing])
+        depth = _depth(inside & (smoothed > (1 + threshold) / 2), spacing)
+        depth += outer.result()
+    depth *= np.float32(0.5)
+    depth *= inside
+    return depth
+
+
+def _depth(mask: NDArray[np.bool_], spacing: tuple[float, ...]) -> NDArray[np.float32]:
+    return distance_inside(fill_pinholes(mask, _PINHOLE), spacing)
+
+
+def _other(
+    probabilities: NDArray[np.floating], classes: tuple[int, ...]
+) -> NDArray[np.bool_] | None:
+    """Pixels of classes without cells, which holes and ridges must not take."""
+    others = set(range(1, len(probabilities))) - set(classes)
+    if not others:
+        return None
+    return np.isin(probabilities.argmax(axis=0), list(others))
+
+
+def _keep(
+    where: NDArray[np.bool_] | None, old: NDArray[np.int32], new: NDArray[np.int32]
+) -> NDArray[np.int32]:
+    """Undo a change in some places."""
+    return new if where is None else np.where(where, old, new)
+
+
+def _through_z(frame: NDArray[np.int32], settings: Segmentation) -> NDArray[np.int32]:
+    """One id for a cell through the slices, or ids that no two slices share."""
+    if settings.link_z == "none":
+        frame = separate_slices(frame)
+    else:
+        frame = link_slices(frame, settings.link_iou)
+    if not settings.clear_border:
+        return frame
+    cut_off = np.zeros(int(frame.max(initial=0)) + 1, bool)
+    for plane in frame:
+        touching = at_edge(plane)
+        cut_off[: touching.size] |= touching
+    return renumber(frame, ~cut_off)

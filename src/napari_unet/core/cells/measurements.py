@@ -1,0 +1,208 @@
+"""Measurements of cells: size, shape and grey values, in calibrated units where known.
+
+The unit is part of a column's name, so that a table needs no explanation.
+"""
+
+from __future__ import annotations
+
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_unet.core.cells.label_ids import distinct, numbered
+from napari_unet.core.cells.labelmap import at_edge
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+Columns = dict[str, "NDArray[Any]"]
+"""Columns of a table by their names, in order, all of one length."""
+
+
+def measure(
+    cells: NDArray[np.integer],
+    field: NDArray[Any] | None = None,
+    spacing_um: Sequence[float] | None = None,
+    *,
+    classes: Mapping[int, str] | None = None,
+    t: int = 0,
+    z: int = 0,
+) -> Columns:
+    """Measure each cell of one plane or volume.
+
+    Parameters
+    ----------
+    cells : ndarray of int, shape ([z,] y, x)
+        Ids, 0 is background.
+    field : ndarray, shape (channels, [z,] y, x), optional
+        Grey values; there are no columns of them unless given.
+    spacing_um : sequence of float, optional
+        Pixel size along [z,] y, x in micrometres.
+    classes : mapping of int to str, optional
+        Name of the class of each cell; there is no such column unless given.
+    t, z : int
+        Time point, and slice of a plane.
+
+    Returns
+    -------
+    dict of str to ndarray, shape (cells,)
+        Ordered by id. `z` and the centroid of a cell are in pixels from 0, as napari
+        shows them; lengths and areas end in `_um`, `_um2`, `_um3`, or in `_px` where
+        the pixel size is unknown. Planes have area, perimeter, axes, eccentricity and
+        solidity; volumes have a volume and the number of slices.
+
+    Raises
+    ------
+    ValueError
+        If the shapes or the pixel size do not fit.
+
+    Notes
+    -----
+    Standard deviations are of the cell's pixels (divided by their number). Axes are
+    those of the ellipse with the second moments of the pixels' centres. The perimeter
+    follows the outline through pixel centres; where pixels are no squares it is
+    missing.
+    """
+    _check(cells, field, spacing_um)
+    # regions and tables by id are as long as the highest one
+    ids = distinct(cells)
+    ids = ids[ids > 0]
+    (cells,) = numbered([cells])
+    shapes = _shapes(cells, spacing_um)
+    labels = ids[shapes["label"] - 1]
+    columns: Columns = {"label": labels}
+    if classes is not None:
+        columns["class"] = np.array([classes.get(i, "") for i in labels.tolist()], str)
+    columns["t"] = np.full(labels.size, t)
+    columns |= _sizes(shapes, cells.ndim, spacing_um, z)
+    if cells.ndim == 2:
+        columns |= _outlines(shapes, spacing_um)
+    if field is not None:
+        columns |= _grey_values(cells, field)
+    columns["touches_border"] = at_edge(cells)[shapes["label"]]
+    return columns
+
+
+def stack(tables: Sequence[Columns]) -> Columns:
+    """Put tables of the same columns under each other."""
+    if not tables:
+        return {}
+    return {name: np.concatenate([rows[name] for rows in tables]) for name in tables[0]}
+
+
+def _check(
+    cells: NDArray[np.integer],
+    field: NDArray[Any] | None,
+    spacing_um: Sequence[float] | None,
+) -> None:
+    if cells.ndim not in (2, 3) or not np.issubdtype(cells.dtype, np.integer):
+        raise ValueError(
+            "cells are whole numbers of shape ([z,] y, x), "
+            f"found {cells.dtype} of shape {cells.shape}."
+        )
+    if field is not None and field.shape[1:] != cells.shape:
+        raise ValueError(
+            f"the image's shape {field.shape} without channels is not that of the "
+            f"cells, {cells.shape}."
+        )
+    if spacing_um is not None and (
+        len(spacing_um) != cells.ndim or not all(s > 0 for s in spacing_um)
+    ):
+        raise ValueError(
+            f"the pixel size needs {cells.ndim} positive values, found {spacing_um}."
+        )
+
+
+def _shapes(
+    cells: NDArray[np.integer], spacing_um: Sequence[float] | None
+) -> dict[str, NDArray[Any]]:
+    """Measure shapes, lengths in micrometres or pixels."""
+    from skimage.measure import regionprops_table  # slow to import
+
+    spacing = tuple(spacing_um) if spacing_um is not None else (1.0,) * cells.ndim
+    wanted = ["label", "num_pixels", "centroid", "area", "equivalent_diameter_area"]
+    if cells.ndim == 3:
+        wanted.append("bbox")
+    else:
+        wanted += ["axis_major_length", "axis_minor_length", "eccentricity", "solidity"]
+        if spacing[0] == spacing[1]:
+            wanted.append("perimeter")
+    table: dict[str, NDArray[Any]]
+    table = regionprops_table(cells, properties=wanted, spacing=spacing)
+    return table
+
+
+def _sizes(
+    shapes: dict[str, NDArray[Any]],
+    ndim: int,
+    spacing_um: Sequence[float] | None,
+    z: int,
+) -> Columns:
+    """Place and size of each cell."""
+    columns: Columns = {"z": np.full(shapes["label"].size, z)}
+    for axis, letter in enumerate("zyx"[3 - ndim :]):
+        step = 1.0 if spacing_um is None else spacing_um[axis]
+        columns[f"centroid_{letter}_px"] = shapes[f"centroid-{axis}"] / step
+    if ndim == 3:
+        columns["z"] = np.rint(columns["centroid_z_px"]).astype(int)
+        columns["slices"] = shapes["bbox-3"] - shapes["bbox-0"]
+    what, power = ("area", "2") if ndim == 2 else ("volume", "3")
+    columns[f"{what}_px"] = shapes["num_pixels"].astype(int)
+    if spacing_um is not None:
+        columns[f"{what}_um{power}"] = columns[f"{what}_px"] * prod(spacing_um)
+    unit = _unit(spacing_um)
+    columns[f"equivalent_diameter_{unit}"] = shapes["equivalent_diameter_area"]
+    return columns
+
+
+def _outlines(
+    shapes: dict[str, NDArray[Any]], spacing_um: Sequence[float] | None
+) -> Columns:
+    """Shape of each cell of a plane."""
+    unit = _unit(spacing_um)
+    columns: Columns = {}
+    if "perimeter" in shapes:
+        columns[f"perimeter_{unit}"] = shapes["perimeter"]
+    return columns | {
+        f"major_axis_{unit}": shapes["axis_major_length"],
+        f"minor_axis_{unit}": shapes["axis_minor_length"],
+        "eccentricity": shapes["eccentricity"],
+        "solidity": shapes["solidity"],
+    }
+
+
+def _grey_values(cells: NDArray[np.integer], field: NDArray[Any]) -> Columns:
+    """Statistics of the grey values of each cell, in the order of their ids."""
+    ids = cells.ravel()
+    inside = np.flatnonzero(ids)
+    # Sorted by cell, each cell is one stretch of values.
+    inside = inside[np.argsort(ids[inside], kind="stable")]
+    begins = np.flatnonzero(np.diff(ids[inside], prepend=-1))
+    counts = np.diff(begins, append=inside.size)
+    columns: Columns = {}
+    for number, channel in enumerate(field):
+        values = channel.ravel()[inside].astype(np.float64)
+        means = _of_each(np.add, values, begins) / counts
+        squares = (values - np.repeat(means, counts)) ** 2
+        name = f"channel{number}"
+        columns[f"{name}_mean"] = means
+        columns[f"{name}_min"] = _of_each(np.minimum, values, begins)
+        columns[f"{name}_max"] = _of_each(np.maximum, values, begins)
+        columns[f"{name}_sd"] = np.sqrt(_of_each(np.add, squares, begins) / counts)
+    return columns
+
+
+def _of_each(
+    operation: np.ufunc, values: NDArray[np.float64], begins: NDArray[np.intp]
+) -> NDArray[np.float64]:
+    if begins.size == 0:  # without cells there is nothing to begin at
+        return np.zeros(0)
+    reduced: NDArray[np.float64] = operation.reduceat(values, begins)
+    return reduced
+
+
+def _unit(spacing_um: Sequence[float] | None) -> str:
+    return "px" if spacing_um is None else "um"

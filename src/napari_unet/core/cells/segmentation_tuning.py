@@ -1,0 +1,169 @@
+"""How cells are best found in what a network says, judged by annotated cells."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import pi
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_unet.core.cells.instances import segment_instances
+from napari_unet.core.cells.label_ids import numbered
+from napari_unet.core.cells.labelmap import at_edge, mostly_within, sizes
+from napari_unet.core.metrics.objects import average_precision
+from napari_unet.core.settings import Segmentation
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+# Of the typical size: below this share an object found is no cell.
+_SMALLEST = 0.1
+# Where a cell's half width drops by this share of the typical radius, and by that share
+# of the half width of the smaller part, it is split; see docs/recipe.md.
+_WAIST, _NECK = 0.15, 0.25
+# From strokes a network does not learn what parts cells that touch: waists tell more.
+_WAIST_OF_STROKES, _NECK_OF_STROKES = 0.08, 0.1
+_THRESHOLDS = (0.4, 0.5, 0.6)
+# Waists at which cells are split: so many times `min_distance`, and `neck`.
+_SPLITS = ((0.5, 0.15), (2.0, 0.3), (4.0, 0.5))
+# Smallest cells: so many times `min_size`.
+_SIZES = (0.3, 0.5, 1.5)
+# Overlaps (IoU) that a cell must reach to be right.
+_OVERLAPS = (0.5, 0.6, 0.7, 0.8, 0.9)
+# Fewer cells than this say nothing.
+_FEWEST = 20
+# A smaller gain is chance: of the precision, and in cells; and what loses more in one
+# part of the held-out annotation fits the others by chance, such as an image unlike all
+# that were learnt.
+_GAIN, _CELLS_WON, _LOSS = 0.01, 3, 0.005
+
+
+def usual_settings(
+    size: float | None, ndim: int, *, strokes: bool = False
+) -> Segmentation:
+    """Return how cells are found until held-out cells tell better: by their size.
+
+    Parameters
+    ----------
+    size : float or None
+        Of a typical cell, in pixels (voxels); None if that is not known.
+    ndim : {2, 3}
+    strokes : bool
+        Whether the network learnt from strokes inside of the cells.
+    """
+    if size is None:
+        return Segmentation()
+    found = Segmentation(min_size=round(_SMALLEST * size))
+    if ndim == 3:
+        return found
+    waist, neck = (_WAIST_OF_STROKES, _NECK_OF_STROKES) if strokes else (_WAIST, _NECK)
+    return found.replace(min_distance=round(waist * (size / pi) ** 0.5, 2), neck=neck)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Judged:
+    """What a network says of an annotated part of an image, and what is true.
+
+    Attributes
+    ----------
+    probabilities : ndarray of float32, shape (classes, [z,] y, x)
+    cells : ndarray of int32, shape ([z,] y, x)
+        Annotated cells, 0 elsewhere.
+    known : ndarray of bool, same shape
+        Where anything is annotated.
+    spacing : tuple of float
+        Pixel size along each axis relative to the finest.
+    """
+
+    probabilities: NDArray[np.float32]
+    cells: NDArray[np.int32]
+    known: NDArray[np.bool_]
+    spacing: tuple[float, ...]
+
+    def found(
+        self, settings: Segmentation, cell_classes: Sequence[int]
+    ) -> NDArray[np.int32]:
+        """Find cells, those only that lie mostly where something is annotated."""
+        cells = segment_instances(
+            self.probabilities,
+            settings,
+            cell_classes=cell_classes,
+            spacing=self.spacing,
+        )
+        return mostly_within(cells, self.known).astype(np.int32)
+
+    def true(self, smallest: int) -> NDArray[np.int32]:
+        """Return the annotated cells but for slivers cut off by the part's edge.
+
+        Specks in the middle count: who annotates them wants them found.
+        """
+        (cells,) = numbered([self.cells])
+        keep = (sizes(cells) >= smallest) | ~at_edge(cells)
+        return np.where(keep[cells], self.cells, 0).astype(np.int32)
+
+
+def count(parts: Sequence[Judged], smallest: int) -> int:
+    """Return the number of annotated cells that something can be judged by."""
+    return sum(len(np.unique(part.true(smallest))) - 1 for part in parts)
+
+
+def choose_settings(
+    parts: Sequence[Judged], settings: Segmentation, cell_classes: Sequence[int]
+) -> Iterator[Segmentation]:
+    """Find the threshold, the waists and the smallest size at which most are right.
+
+    One after the other, each with the best of those before, judged by the average
+    precision at overlaps of 0.5 to 0.9: the mean over the cells has to gain, and no
+    part may lose.
+
+    Parameters
+    ----------
+    parts : sequence of Judged
+        Not learnt from.
+    settings : Segmentation
+        Kept where there are fewer than 20 cells, or nothing is better by 0.01 and by
+        three cells.
+    cell_classes : sequence of int
+        Classes whose objects are told apart.
+
+    Yields
+    ------
+    Segmentation
+        The best so far, after each that was tried.
+    """
+    if not cell_classes or count(parts, settings.min_size) < _FEWEST:
+        return
+    true = [part.true(settings.min_size) for part in parts]
+    cells = np.array([len(np.unique(one)) - 1 for one in true])
+
+    def scores(tried: Segmentation) -> NDArray[np.float64]:
+        """Return the average precision in each part."""
+        found = [part.found(tried, cell_classes) for part in parts]
+        rows = zip(found, true, strict=True)
+        return np.array([average_precision(*row, _OVERLAPS).mean() for row in rows])
+
+    usual = scores(settings)
+    best = float(np.average(usual, weights=cells))
+    gain = max(_GAIN, _CELLS_WON / cells.sum())
+    chosen = settings
+    kinds: list[list[dict[str, float]]] = [
+        [{"threshold": t} for t in _THRESHOLDS],
+        [
+            {"min_distance": times * settings.min_distance, "neck": neck}
+            for times, neck in _SPLITS
+        ],
+        [{"min_size": round(times * settings.min_size)} for times in _SIZES],
+    ]
+    for changes in kinds:
+        bar = best + gain
+        for change in changes:
+            tried = chosen.replace(**change)
+            if tried != chosen:
+                each = scores(tried)
+                mean = float(np.average(each, weights=cells))
+                if mean > bar and (each - usual >= -_LOSS)[cells > 0].all():
+                    bar, best, chosen = mean, mean, tried
+            yield chosen

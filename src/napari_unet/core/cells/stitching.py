@@ -1,0 +1,186 @@
+"""One id for a cell that was found in several blocks of a plane or volume.
+
+Each block is segmented with a margin around it and keeps the cells of its core. Where
+the window of a block reaches into the cores of blocks before it, both have labelled the
+same pixels: parts of cells that lie on each other there are one cell. Numbers are given
+once all blocks are done, in the order in which a scan line by line meets the cells.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numba
+import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from napari_unet.core.cells.linking import count_overlaps
+from napari_unet.core.geometry.blocks import within
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from napari_unet.core.geometry.blocks import Block
+
+# Share of the smaller of two parts, in the pixels compared, from which they are one.
+_ALIKE = 0.5
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Parts:
+    """The parts of cells in a block's core, in the order of their ids.
+
+    Attributes
+    ----------
+    first : ndarray of int64, shape (parts,)
+        First pixel, counted line by line through the whole field.
+    sizes : ndarray of int64, shape (parts,)
+        In pixels.
+    at_edge : ndarray of bool, shape (parts,)
+        Whether it touches the field's edge.
+    same : ndarray of int64, shape (pairs, 2)
+        Id of a part, and that of a part of the same cell in a block before.
+    """
+
+    first: NDArray[np.int64]
+    sizes: NDArray[np.int64]
+    at_edge: NDArray[np.bool_]
+    same: NDArray[np.int64]
+
+
+def split_off(
+    cells: NDArray[np.int32],
+    block: Block,
+    shape: Sequence[int],
+    last: int,
+    before: NDArray[np.integer[Any]],
+    reach: int,
+) -> tuple[NDArray[np.uint32], Parts]:
+    """Take the parts of cells in a block's core, with ids of their own.
+
+    Parameters
+    ----------
+    cells : ndarray of int32, shape of the block's window
+        Found in the window; 0 is background.
+    block : Block
+    shape : sequence of int
+        Of the field, ([z,] y, x).
+    last : int
+        Highest id of the blocks before.
+    before : ndarray of int, shape of `block.around(reach)`
+        Ids of the parts in the blocks before, 0 elsewhere.
+    reach : int
+        How far around the core cells are compared, in pixels. More than the widest
+        gap between pixels of one cell.
+
+    Returns
+    -------
+    ids : ndarray of uint32, shape of the core
+        `last` + 1, `last` + 2, …; 0 is background.
+    parts : Parts
+    """
+    core = np.ascontiguousarray(cells[block.inner])
+    first = np.full(int(cells.max(initial=0)) + 1, -1, np.int64)
+    counts = np.zeros(first.size, np.int64)
+    _describe(core.reshape(-1), first, counts)
+    here = np.flatnonzero(counts[1:]) + 1
+    ids = np.zeros(first.size, np.uint32)
+    ids[here] = np.arange(last + 1, last + 1 + here.size)
+    at = np.unravel_index(first[here], core.shape)
+    placed = [a + c.start for a, c in zip(at, block.core, strict=True)]
+    touching = _at_edge(core, block, shape, first.size)
+    around = block.around(reach)
+    beside = ids[cells[within(around, block.window)]]
+    beside[within(block.core, around)] = 0
+    parts = Parts(
+        np.ravel_multi_index(placed, tuple(shape)).astype(np.int64),
+        counts[here],
+        touching[here],
+        _on_each_other(beside, before),
+    )
+    return ids[core], parts
+
+
+def numbers(blocks: Sequence[Parts], *, clear_border: bool) -> NDArray[np.uint32]:
+    """Number the cells of a field.
+
+    Parameters
+    ----------
+    blocks : sequence of Parts
+        Of all its blocks, in their order.
+    clear_border : bool
+        Whether cells that touch the field's edge are dropped.
+
+    Returns
+    -------
+    ndarray of uint32, shape (highest id of a part + 1,)
+        Number of the cell that each part belongs to: 1, 2, … in the order of the
+        cells' first pixels; 0 for a dropped one, and for the background.
+    """
+    first = np.concatenate([np.zeros(0, np.int64), *(b.first for b in blocks)])
+    same = np.concatenate([np.zeros((0, 2), np.int64), *(b.same for b in blocks)]) - 1
+    links = coo_array(
+        (np.ones(len(same), bool), (same[:, 0], same[:, 1])), (first.size,) * 2
+    )
+    count, cell = (
+        connected_components(links, directed=False) if first.size else (0, first)
+    )
+    begin = np.full(count, np.iinfo(np.int64).max)
+    np.minimum.at(begin, cell, first)
+    keep = np.ones(count, bool)
+    if clear_border and blocks:
+        keep[cell[np.concatenate([b.at_edge for b in blocks])]] = False
+    order = np.argsort(begin)
+    order = order[keep[order]]
+    number = np.zeros(count, np.uint32)
+    number[order] = np.arange(1, order.size + 1)
+    return np.concatenate([np.zeros(1, np.uint32), number[cell]])
+
+
+def _at_edge(
+    core: NDArray[np.int32], block: Block, shape: Sequence[int], size: int
+) -> NDArray[np.bool_]:
+    """Tell which ids of a core touch the field's edge; an axis of one has none."""
+    touching = np.zeros(size, bool)
+    for axis, (part, n) in enumerate(zip(block.core, shape, strict=True)):
+        if n > 1 and part.start == 0:
+            touching[np.take(core, 0, axis)] = True
+        if n > 1 and part.stop == n:
+            touching[np.take(core, -1, axis)] = True
+    return touching
+
+
+def _on_each_other(
+    ids: NDArray[np.integer[Any]], before: NDArray[np.integer[Any]]
+) -> NDArray[np.int64]:
+    """Pairs of parts of which one covers most of the other.
+
+    Where two windows disagree by a few pixels, neighbours touch the same part; they
+    must not become one cell by that.
+    """
+    overlaps = count_overlaps(before, ids)
+    known, of_known = np.unique(before, return_counts=True)
+    own, of_own = np.unique(ids, return_counts=True)
+    smaller = np.minimum(
+        of_known[np.searchsorted(known, overlaps.above)],
+        of_own[np.searchsorted(own, overlaps.below)],
+    )
+    most = overlaps.shared >= _ALIKE * smaller
+    pairs: NDArray[np.int64] = np.stack([overlaps.below, overlaps.above], 1)[most]
+    return pairs
+
+
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _describe(
+    cells: NDArray[np.int32], first: NDArray[np.int64], counts: NDArray[np.int64]
+) -> None:
+    """Write the first pixel of each id and its number of pixels."""
+    for pixel in range(cells.size):
+        cell = cells[pixel]
+        if counts[cell] == 0:
+            first[cell] = pixel
+        counts[cell] += 1

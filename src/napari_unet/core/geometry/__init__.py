@@ -1,0 +1,1 @@
+"""Tiles, blocks and boxes of a field; distances in it."""

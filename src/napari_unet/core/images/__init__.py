@@ -1,0 +1,1 @@
+"""Arrays with named axes: grey values, pixel sizes, memory that processes share."""

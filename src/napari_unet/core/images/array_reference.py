@@ -1,0 +1,219 @@
+"""Arrays that several processes share: raw memory maps, or zarr arrays on disk.
+
+Only where an array lies travels between napari and its worker, never its pixels.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from dataclasses import dataclass
+from math import prod
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from napari_unet.core.annotation.annotations import Annotation, ClassInfo
+from napari_unet.core.images.allocation import AllocatedMap, full
+from napari_unet.core.images.image import ArrayLike, Image
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from napari_unet.core.geometry.tiles import Box
+
+# A link is not followed: what it leads to is not ours.
+_NEW = (
+    os.O_RDWR
+    | os.O_CREAT
+    | os.O_TRUNC
+    | getattr(os, "O_NOFOLLOW", 0)
+    | getattr(os, "O_BINARY", 0)
+)
+# No system knows larger files.
+_LARGEST = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class ArrayReference:
+    """Where an array lies.
+
+    Attributes
+    ----------
+    path : str
+        File of raw values in C order, or folder of a zarr array.
+    shape : tuple of int
+    dtype : str
+        As numpy writes it, such as "uint16".
+    kind : {"raw", "zarr"}
+    offset : int
+        Bytes before the first value, of a raw file.
+    """
+
+    path: str
+    shape: tuple[int, ...]
+    dtype: str
+    kind: Literal["raw", "zarr"] = "raw"
+    offset: int = 0
+
+    @classmethod
+    def create(cls, path: Path, shape: tuple[int, ...], dtype: str) -> ArrayReference:
+        """Make a raw file of zeros, for this person only.
+
+        On most disks it takes no space until it is written: `core.images.allocation`.
+
+        Raises
+        ------
+        OSError
+            It cannot be made, or the disk holds no file of this size; a sentence.
+        """
+        size = max(prod(shape) * np.dtype(dtype).itemsize, 1)
+        try:
+            if size > _LARGEST:
+                raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+            with os.fdopen(os.open(path, _NEW, 0o600), "wb") as file:
+                file.truncate(size)
+        except OSError as error:
+            if path.is_file() and not path.is_symlink():
+                path.unlink()
+            raise full(error, path) from error
+        return cls(str(path), shape, dtype)
+
+    def open(self, *, writable: bool = False) -> Any:
+        """Map the array into memory, or open it, without reading it.
+
+        A raw file that is writable is an `AllocatedMap`: a full disk is an OSError.
+
+        Raises
+        ------
+        FileNotFoundError
+            If it is no longer there.
+        """
+        if self.kind == "zarr":
+            import zarr  # slow to import
+
+            return zarr.open_array(self.path, mode="r+" if writable else "r")
+        dtype = np.dtype(self.dtype)
+        if writable:
+            return AllocatedMap(self.path, dtype, "r+", self.offset, self.shape)
+        return np.memmap(self.path, dtype, "r", self.offset, self.shape)
+
+
+@dataclass(frozen=True, slots=True)
+class ImageReference:
+    """An image that several processes share.
+
+    Attributes
+    ----------
+    channels : tuple of ArrayReference
+        One array with all its axes, or one for each channel, without the axis c.
+    axes : str
+        A letter for each axis of the arrays.
+    spacing_um : tuple of float or None
+    name : str
+    """
+
+    channels: tuple[ArrayReference, ...]
+    axes: str
+    spacing_um: tuple[float, ...] | None
+    name: str
+
+    def open(self) -> Image:
+        """Open it for reading, block by block."""
+        arrays = [channel.open() for channel in self.channels]
+        if len(arrays) == 1:
+            return Image(arrays[0], self.axes, self.spacing_um, self.name)
+        return Image(
+            Stacked(tuple(arrays)), "c" + self.axes, self.spacing_um, self.name
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stacked:
+    """Arrays of one shape as one array with a new first axis, read block by block."""
+
+    arrays: tuple[ArrayLike, ...]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Number of arrays, and their shape."""
+        return (len(self.arrays), *self.arrays[0].shape)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The type that holds the values of all."""
+        return np.result_type(*(a.dtype for a in self.arrays))
+
+    def __getitem__(self, key: Any) -> NDArray[Any]:
+        key = key if isinstance(key, tuple) else (key,)
+        if isinstance(key[0], slice):
+            chosen = self.arrays[key[0]]
+            return np.stack([np.asarray(a[key[1:]]) for a in chosen]).astype(self.dtype)
+        return np.asarray(self.arrays[key[0]][key[1:]]).astype(self.dtype)
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A part of a plane or volume in which unlabelled means background.
+
+    Attributes
+    ----------
+    t, z : int, int or None
+        Plane; a volume where z is None.
+    box : tuple of (int, int)
+        Start and stop along each axis of the plane or volume.
+    """
+
+    t: int
+    z: int | None
+    box: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AnnotationReference:
+    """An annotation that several processes share.
+
+    Attributes
+    ----------
+    labels : ArrayReference
+        Whole numbers, see `core.annotation.annotations`.
+    axes : str
+        A letter for each axis of the labels: those of the image without c.
+    classes : tuple of ClassInfo
+    class_of : mapping of int to int
+        Class number of each object, 1 for those not in it.
+    finished : tuple of Finished
+    """
+
+    labels: ArrayReference
+    axes: str
+    classes: tuple[ClassInfo, ...]
+    class_of: dict[int, int]
+    finished: tuple[Finished, ...] = ()
+
+    def field(self, t: int, z: int | None, box: Box | None = None) -> Annotation:
+        """Read what is known of one plane or volume, or of a box of it."""
+        labels = Image(self.labels.open(), self.axes, name="annotation")
+        ndim = 3 if z is None else 2
+        place = next(f for f in labels.fields(ndim) if (f.t, f.z) == (t, z))
+        values = place.read(box)[0]
+        finished = None
+        parts = [
+            f for f in self.finished if f.t == t and (z is None or f.z in (z, None))
+        ]
+        if parts:
+            whole = np.zeros(place.shape, bool)
+            for part in parts:
+                whole[_box_in(part, ndim)] = True
+            finished = whole[box] if box is not None else whole
+        return Annotation(values, self.classes, self.class_of, finished)
+
+
+def _box_in(part: Finished, ndim: int) -> tuple[slice, ...]:
+    """Return where a finished part lies in a plane or volume."""
+    box = tuple(slice(a, b) for a, b in part.box)
+    if ndim == 3 and part.z is not None:
+        return (slice(part.z, part.z + 1), *box)
+    return box[-ndim:]

@@ -1,0 +1,280 @@
+"""Grey values to the range the network is used to, once per frame.
+
+Each channel of a frame is shifted and scaled by its own statistics. Which, is the rule
+that a model was trained with, and that its card names. By the rule "structure" they are
+the same for a crop, the frame, and the frame in an empty rim. By "frame", the rule of
+models made before there was another, cells that cover little of a frame are clipped.
+
+The result is the same for 8-, 12- and 16-bit copies of an image, up to their rounding.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import numpy as np
+
+from napari_unet.core.images.structure import (
+    SQUARE,
+    Overview,
+    Structure,
+    find_structure,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from napari_unet.core.images.image import Field, Image
+
+Normalisation = Literal["structure", "frame"]
+RULES: dict[Normalisation, str] = {
+    "structure": "ground and structure, each with a fixed share, where structure is",
+    "frame": "clip 0.1 and 99.9 percentiles, mean 0, sd 1, per frame",
+}
+
+_PERCENTILES = (0.1, 99.9)
+# Larger frames are not held in memory, and blocks spread over them stand for the whole.
+_ENOUGH = 2**22
+_BLOCK = 256
+# Blocks are read in larger ones, side by side, where all of a frame is read.
+_READ = 2048
+# So many pixels of a channel are enough for its statistics.
+_PIXELS = 2**19
+# Share of structure, whatever it covers: about that of nuclei in a usual image.
+_STRUCTURE = 0.2
+# Structure is what is further from the ground than this share of the usual distance.
+_FAR = 1 / 2
+# Debris and dead cells cover less than the rest of this percentile.
+_USUAL = 97
+# No further than so many times its median distance counts.
+_MOST = 3
+
+
+@dataclass(frozen=True, slots=True)
+class GreyScale:
+    """How to map the grey values of one frame.
+
+    Attributes
+    ----------
+    low, high : tuple of float
+        Range that values are clipped to, per channel.
+    mean, sd : tuple of float
+        Of the clipped values, per channel.
+    empty : tuple of (float, float) or None
+        Value of an empty rim and what it is replaced by, per channel; () for no rims.
+    """
+
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    mean: tuple[float, ...]
+    sd: tuple[float, ...]
+    empty: tuple[tuple[float, float] | None, ...] = ()
+
+    def apply(self, block: NDArray[Any]) -> NDArray[np.float32]:
+        """Bring a block, shape (channels, ...), to mean 0 and sd 1 of its frame."""
+        shape = (-1, *(1,) * (block.ndim - 1))
+        low, high, mean, sd = (
+            np.asarray(v, np.float32).reshape(shape)
+            for v in (self.low, self.high, self.mean, self.sd)
+        )
+        grey = np.clip(block.astype(np.float32), low, high)
+        for number, rim in enumerate(self.empty):
+            if rim is not None:
+                grey[number][block[number] == rim[0]] = rim[1]
+        grey -= mean
+        grey /= sd
+        return grey
+
+
+def measure(image: Image, t: int = 0, rule: Normalisation = "structure") -> GreyScale:
+    """Measure the grey values of a frame: all slices of one time point.
+
+    Parameters
+    ----------
+    image : Image
+    t : int
+        Time point.
+    rule : {"structure", "frame"}
+        That of the model.
+
+    Returns
+    -------
+    GreyScale
+
+    Raises
+    ------
+    ValueError
+        If a value that was read is NaN or infinite: any of the frame with the rule
+        "structure".
+    """
+    planes = [f for f in image.fields(2) if f.t == t]
+    if rule == "frame":
+        channels = [_of_all(v) for v in _sample(image, planes)]
+    else:
+        channels = [_of_structure(*found) for found in _structure(image, planes)]
+    return GreyScale(*zip(*channels, strict=True))
+
+
+def check_finite(image: Image, values: NDArray[Any]) -> None:
+    """Refuse values read from an image that no network can take.
+
+    Raises
+    ------
+    ValueError
+        If a value is NaN or infinite.
+    """
+    if not np.isfinite(values).all():
+        raise ValueError(
+            f"{image.name}: the image has NaN or infinite values; "
+            "replace them by numbers first."
+        )
+
+
+class _Channel(NamedTuple):
+    low: float
+    high: float
+    mean: float
+    sd: float
+    empty: tuple[float, float] | None = None
+
+
+def _of_all(values: NDArray[np.float64]) -> _Channel:
+    """Mean and deviation of the clipped values."""
+    low, high = _range(values)
+    clipped = np.clip(values, low, high)
+    return _channel(low, high, float(clipped.mean()), float(clipped.std()))
+
+
+def _of_structure(values: NDArray[np.float64], structure: Structure) -> _Channel:
+    """Mean and deviation as if structure had a fixed share of the clipped values."""
+    low, high = _range(values)
+    clipped = np.clip(values, low, high)
+    ground = np.median(clipped)
+    distance = np.abs(clipped - ground)
+    # fine structure differs by more than the squares that it was found by
+    usual = np.minimum(distance, np.percentile(distance, _USUAL) or distance.max())
+    cubes, squares = float((usual**3).sum()), float((usual**2).sum())
+    typical = max(structure.typical, cubes / (squares or 1))
+    far = distance > _FAR * typical
+    rim = None
+    if structure.empty is not None:
+        # dark ground is empty, also where cells cover more than half
+        rim = structure.empty, float(np.percentile(clipped, 25))
+    if not far.any() or far.all():
+        return _channel(low, high, float(clipped.mean()), float(clipped.std()), rim)
+    # debris and dead cells are several times as bright
+    most = _MOST * np.median(distance[far])
+    clipped = np.clip(clipped, ground - most, ground + most)
+    parts = ((1 - _STRUCTURE, clipped[~far]), (_STRUCTURE, clipped[far]))
+    mean = sum(share * float(part.mean()) for share, part in parts)
+    square = sum(share * float(((part - mean) ** 2).mean()) for share, part in parts)
+    return _channel(low, high, mean, square**0.5, rim)
+
+
+def _range(values: NDArray[np.float64]) -> tuple[float, float]:
+    low, high = (float(v) for v in np.percentile(values, _PERCENTILES))
+    if low == high:
+        # so few pixels differ from the rest that they would be taken for hot ones
+        low, high = float(values.min()), float(values.max())
+    return low, high
+
+
+def _channel(
+    low: float,
+    high: float,
+    mean: float,
+    sd: float,
+    empty: tuple[float, float] | None = None,
+) -> _Channel:
+    # a constant channel carries nothing: map it to 0
+    sd = 1.0 if sd < 1e-6 * max(abs(mean), 1e-30) else sd
+    return _Channel(low, high, mean, sd, empty)
+
+
+def _structure(
+    image: Image, planes: list[Field]
+) -> Iterator[tuple[NDArray[np.float64], Structure]]:
+    """Yield grey values of where a frame has structure, channel by channel."""
+    height, width = planes[0].shape
+    small = height * width * len(planes) <= _ENOUGH
+    # read once where it fits into memory
+    held = [plane.read() for plane in planes] if small else []
+
+    def read(z: int, y: int, x: int, size: int) -> NDArray[Any]:
+        rows, columns = (
+            slice(y, min(y + size, height)),
+            slice(x, min(x + size, width)),
+        )
+        if held:
+            return held[z][:, rows, columns]
+        return planes[z].read((rows, columns))
+
+    squares = (len(planes), -(-height // SQUARE), -(-width // SQUARE))
+    views = [Overview.empty(squares) for _ in range(image.channels)]
+    for z in range(len(planes)):
+        for y in range(0, height, _READ):
+            for x in range(0, width, _READ):
+                block = read(z, y, x, _READ)
+                check_finite(image, block)
+                for view, channel in zip(views, block, strict=True):
+                    view.put(z, y // SQUARE, x // SQUARE, channel)
+    for number in range(image.channels):
+        structure = find_structure(views[number])
+        side, found = _BLOCK // SQUARE, []
+        for z, row, column in _spread(_blocks(structure.places, side)):
+            block = read(z, row * _BLOCK, column * _BLOCK, _BLOCK)[number]
+            part = structure.places[
+                z,
+                row * side : (row + 1) * side,
+                column * side : (column + 1) * side,
+            ]
+            chosen = part.repeat(SQUARE, axis=0).repeat(SQUARE, axis=1)
+            found.append(block[chosen[: block.shape[0], : block.shape[1]]])
+        values = np.concatenate(found)
+        # odd, so as not to fall in step with the columns
+        yield values[:: len(values) // _PIXELS | 1].astype(np.float64), structure
+
+
+def _blocks(places: NDArray[np.bool_], side: int) -> NDArray[np.intp]:
+    """Return the blocks that have a place, `side` places wide: rows of z, y, x."""
+    size = [(0, 0), *((0, -n % side) for n in places.shape[1:])]
+    z, y, x = np.pad(places, size).shape
+    parts = np.pad(places, size).reshape(z, y // side, side, x // side, side)
+    return np.argwhere(parts.any(axis=(2, 4)))
+
+
+def _spread(blocks: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Choose evenly among blocks if they are too many to be read."""
+    most = min(_ENOUGH // _BLOCK**2, len(blocks))
+    chosen: NDArray[np.intp] = blocks[
+        np.linspace(0, len(blocks) - 1, most).round().astype(int)
+    ]
+    return chosen
+
+
+def _sample(image: Image, planes: list[Field]) -> NDArray[np.float64]:
+    """Return grey values of a frame, shape (channels, n), by the rule "frame"."""
+    height, width = planes[0].shape
+    if height * width * len(planes) <= _ENOUGH:
+        blocks = [plane.read() for plane in planes]
+    else:
+        count = _ENOUGH // _BLOCK**2
+        share = np.linspace(0, 1, count)
+        # a golden-ratio walk spreads the blocks evenly over slices, rows and columns
+        y = ((share * 0.618034 * count) % 1 * max(height - _BLOCK, 0)).astype(int)
+        x = (share * max(width - _BLOCK, 0)).astype(int)
+        z = ((share * 0.754878 * count) % 1 * len(planes)).astype(int)
+        blocks = [
+            planes[k].read(
+                (slice(i, min(i + _BLOCK, height)), slice(j, min(j + _BLOCK, width)))
+            )
+            for k, i, j in zip(z, y, x, strict=True)
+        ]
+    values = np.concatenate(
+        [b.reshape(image.channels, -1) for b in blocks], axis=1, dtype=np.float64
+    )
+    check_finite(image, values)
+    return values

@@ -1,0 +1,270 @@
+"""Pixel sizes: the one of a model, and images of another than it was trained at.
+
+The network sees such an image resampled to the pixel size it knows; its answer is
+interpolated back onto the image's own grid. Pixel centres lie at whole numbers, and the
+two grids share their outer edges: pixel i of one is at (i + 1/2) f - 1/2 of the other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy.ndimage import gaussian_filter1d
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from napari_unet.core.geometry.tiles import Box
+    from napari_unet.core.images.image import Field
+
+# Rounding in files: ImageJ's fractions, numbers with few digits.
+_EQUAL = 0.01
+# Networks are trained on images enlarged and shrunk by more than this.
+_ALIKE = 0.05
+# Pixel sizes further apart are mistakes, most often made by the program that saved one.
+_FURTHEST = 16.0
+
+
+def rescaling(
+    trained_um: Sequence[float] | None,
+    spacing_um: Sequence[float] | None,
+    ndim: int,
+    name: str = "the image",
+) -> tuple[float, ...] | None:
+    """Tell by how much an image is resampled for a network.
+
+    Parameters
+    ----------
+    trained_um, spacing_um : sequence of float or None
+        Pixel size of the training images and of this one along ([z,] y, x), in
+        micrometres.
+    ndim : {2, 3}
+        Spatial axes of the network: the size along z is nothing to one for planes.
+    name : str
+        Of the image.
+
+    Returns
+    -------
+    tuple of float or None
+        Pixels of the network for each pixel of the image, along [z,] y, x. None if
+        either size is unknown, or they are alike within 5 %.
+
+    Raises
+    ------
+    ValueError
+        If the sizes are more than 16 times apart.
+    """
+    trained, own = (tuple(sizes or ())[-ndim:] for sizes in (trained_um, spacing_um))
+    if not len(trained) == len(own) == ndim:
+        return None
+    if _within(_ALIKE, own, trained):
+        return None
+    factors = tuple(a / b for a, b in zip(own, trained, strict=True))
+    if not all(1 / _FURTHEST <= f <= _FURTHEST for f in factors):
+        found, known = written(own), written(trained)
+        raise ValueError(
+            f"{name}: pixels of {found} are more than {_FURTHEST:g} times larger or "
+            f"smaller than those of {known} that the model was trained on; correct "
+            "the pixel size, or predict with --no-rescale."
+        )
+    return factors
+
+
+def common_size(
+    sizes_um: Sequence[tuple[str, Sequence[float] | None]], *, mix: bool = False
+) -> tuple[tuple[float, ...] | None, tuple[str, ...]]:
+    """Return the pixel size of a model that learns from images of these sizes.
+
+    Parameters
+    ----------
+    sizes_um : sequence of (str, sequence of float or None)
+        Name of each image and its pixel size in micrometres along the axes of the
+        network, None where it is unknown.
+    mix : bool
+        Accept different sizes; the model then has none.
+
+    Returns
+    -------
+    size : tuple of float or None
+        The middle of those that are known; None if none is.
+    notes : tuple of str
+        What was assumed, each a sentence.
+
+    Raises
+    ------
+    ValueError
+        If sizes differ by more than 5 %, as cells would have two sizes.
+    """
+    known = [(name, tuple(size)) for name, size in sizes_um if size is not None]
+    if not known:
+        return None, ()
+    axes = zip(*(size for _, size in known), strict=True)
+    middle = tuple(float(f"{np.median(axis):.6g}") for axis in axes)
+    notes = []
+    if unknown := [name for name, size in sizes_um if size is None]:
+        notes.append(
+            f"{_listed(unknown)} without pixel size: taken for {written(middle)} as "
+            "the others have."
+        )
+    distinct = {size for _, size in known}
+    if all(_within(_EQUAL, one, other) for one in distinct for other in distinct):
+        return middle, tuple(notes)
+    found: dict[str, list[str]] = {}
+    for name, size in known:
+        found.setdefault(written(size), []).append(name)
+    listed = ", ".join(f"{size} ({_listed(names)})" for size, names in found.items())
+    if all(_within(_ALIKE, size, middle) for _, size in known):
+        notes.append(f"pixel sizes that are nearly equal count as one: {listed}.")
+        return middle, tuple(notes)
+    if mix:
+        return None, (
+            f"images of different pixel sizes are mixed, the model has none: {listed}.",
+        )
+    raise ValueError(
+        f"the images have different pixel sizes, {listed}: cells would have several "
+        "sizes; give images of one pixel size, resample them, or mix them on purpose "
+        "with --mix-pixel-sizes (the model then has no pixel size)."
+    )
+
+
+def written(size_um: Sequence[float]) -> str:
+    """Write a pixel size for people."""
+    return " × ".join(f"{s:.3g}" for s in size_um) + " µm"
+
+
+def _within(share: float, some: Sequence[float], others: Sequence[float]) -> bool:
+    return all(abs(a / b - 1) <= share for a, b in zip(some, others, strict=True))
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = len(names) - 3
+    return ", ".join(names[:3]) + (f" and {more} more" if more > 0 else "")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rescaled:
+    """A field as a network sees it that was trained at another pixel size.
+
+    Shrinking blurs first, so that detail too fine for the network's grid does not turn
+    into patterns. A pixel's value does not depend on the box it is read in.
+
+    Attributes
+    ----------
+    field : Field
+        Plane or volume of the image itself.
+    factors : tuple of float
+        As `rescaling` gives them.
+    """
+
+    field: Field
+    factors: tuple[float, ...]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Size in pixels of the network, ([z,] y, x)."""
+        sizes = zip(self.field.shape, self.factors, strict=True)
+        return tuple(max(round(n * f), 1) for n, f in sizes)
+
+    def read(self, box: Box | None = None) -> NDArray[np.float32]:
+        """Return pixels of the network's grid, (channels, [z,] y, x)."""
+        boxes = box if box is not None else tuple(slice(0, n) for n in self.shape)
+        places, parts = [], []
+        for part, n, f in zip(boxes, self.field.shape, self.factors, strict=True):
+            place = np.clip(
+                (np.arange(part.start, part.stop) + 0.5) / f - 0.5, 0, n - 1
+            )
+            margin = _radius(f) + 1
+            low = max(int(place[0]) - margin, 0)
+            places.append(place - low)
+            parts.append(slice(low, min(int(place[-1]) + margin + 2, n)))
+        block = self.field.read(tuple(parts)).astype(np.float32)
+        for axis, (place, f) in enumerate(zip(places, self.factors, strict=True), 1):
+            if f < 1:
+                block = gaussian_filter1d(
+                    block, _blur(f), axis=axis, mode="nearest", radius=_radius(f)
+                )
+            block = interpolate(block, axis, place)
+        return block
+
+    def window_start(self, start: Sequence[int], step: Sequence[int]) -> list[int]:
+        """Return where the network's output begins that covers an own pixel.
+
+        A multiple of the network's step, one pixel of the network before or earlier.
+        """
+        return [
+            int(np.floor((a + 0.5) * f - 0.5) - 1) // s * s
+            for a, f, s in zip(start, self.factors, step, strict=True)
+        ]
+
+    def covering(self, size: Sequence[int], step: Sequence[int]) -> tuple[int, ...]:
+        """Return an output of the network that covers own pixels wherever they are.
+
+        What `window_start` puts in front comes on top, and a pixel behind the last.
+        """
+        return tuple(
+            int(np.ceil(n * f)) + s + 3
+            for n, f, s in zip(size, self.factors, step, strict=True)
+        )
+
+    def covered_by(self, output: Sequence[int], step: Sequence[int]) -> tuple[int, ...]:
+        """Return how many own pixels such an output covers, at least one."""
+        return tuple(
+            max(int((o - s - 3) / f), 1)
+            for o, f, s in zip(output, self.factors, step, strict=True)
+        )
+
+    def on_own_grid(
+        self,
+        values: NDArray[np.float32],
+        origin: Sequence[int],
+        start: Sequence[int],
+        size: Sequence[int],
+    ) -> NDArray[np.float32]:
+        """Interpolate a network's output onto pixels of the image.
+
+        Parameters
+        ----------
+        values : ndarray of float32, shape (classes, [z,] y, x)
+        origin : sequence of int
+            Of the output, on the network's grid.
+        start, size : sequence of int
+            Of the box of the image.
+
+        Returns
+        -------
+        ndarray of float32, shape (classes, *size)
+        """
+        rows = zip(origin, start, size, self.factors, strict=True)
+        for axis, (o, a, n, f) in enumerate(rows, start=1):
+            values = interpolate(
+                values, axis, (np.arange(a, a + n) + 0.5) * f - 0.5 - o
+            )
+        return values
+
+
+def interpolate(
+    values: NDArray[np.float32], axis: int, places: NDArray[np.floating[Any]]
+) -> NDArray[np.float32]:
+    """Interpolate linearly along one axis; beyond its ends the last value holds."""
+    last = values.shape[axis] - 1
+    places = np.clip(places, 0, last)
+    below = np.minimum(places.astype(int), max(last - 1, 0))
+    share = (places - below).astype(np.float32)
+    share = share.reshape([-1 if a == axis else 1 for a in range(values.ndim)])
+    lower = np.take(values, below, axis=axis)
+    upper = np.take(values, np.minimum(below + 1, last), axis=axis)
+    result: NDArray[np.float32] = lower + share * (upper - lower)
+    return result
+
+
+def _blur(factor: float) -> float:
+    """Standard deviation of the blur before shrinking, in own pixels."""
+    return (1 / factor - 1) / 2
+
+
+def _radius(factor: float) -> int:
+    return int(np.ceil(4 * _blur(factor))) if factor < 1 else 0

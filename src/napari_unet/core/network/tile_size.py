@@ -1,0 +1,142 @@
+"""How large a tile may be: memory of one run of the network, and even cuts."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari_unet.core.network.architecture import Architecture
+
+# Beyond this many output pixels a larger tile saves little halo and costs the cache.
+LARGEST = {2: 1024, 3: 128}
+
+
+def peak_values(architecture: Architecture, output: Sequence[int]) -> int:
+    """Estimate how many numbers are alive at once while a tile is computed.
+
+    Parameters
+    ----------
+    architecture : Architecture
+    output : sequence of int
+        Output size of the tile, in pixels.
+
+    Returns
+    -------
+    int
+        Values of the feature maps; times the bytes of one value it is the memory.
+    """
+    size = architecture.input_size(tuple(output))
+    alive, width, peak = 0, architecture.channels, 0
+    for level in architecture.levels:
+        pixels = prod(size)
+        stage = pixels * (width + sum(level.down))
+        peak = max(peak, alive + stage)
+        if level.up:
+            # the expanding path: skip, up-convolved map, both joined, two convolutions
+            join = level.up_conv + level.down[1]
+            peak = max(peak, alive + pixels * (2 * join + sum(level.up)))
+            alive += pixels * level.down[1]
+        width = level.down[1]
+        size = tuple(
+            (n - 2 * (k - 1)) // p
+            for n, k, p in zip(size, level.kernel, level.pool, strict=True)
+        )
+    return peak
+
+
+def kept_values(architecture: Architecture, output: Sequence[int]) -> int:
+    """Return a number of values that one step of training keeps at the least.
+
+    Parameters
+    ----------
+    architecture : Architecture
+    output : sequence of int
+        Output size of a patch, in pixels.
+
+    Returns
+    -------
+    int
+        Of the contracting path, where the input of each convolution has to wait for the
+        gradient; the expanding path comes on top.
+    """
+    size = architecture.input_size(tuple(output))
+    width, kept = architecture.channels, 0
+    for level in architecture.levels:
+        smaller = tuple(n - k + 1 for n, k in zip(size, level.kernel, strict=True))
+        kept += prod(size) * width + prod(smaller) * level.down[0]
+        width = level.down[1]
+        size = tuple(
+            (n - 2 * (k - 1)) // p
+            for n, k, p in zip(size, level.kernel, level.pool, strict=True)
+        )
+    return kept
+
+
+def choose_output(
+    architecture: Architecture, shape: Sequence[int], values: float
+) -> tuple[int, ...]:
+    """Choose the output size of the tiles for a field.
+
+    The largest that fits into memory, up to where larger no longer pays, and cut so
+    that the last tile of a row is not mostly outside the field.
+
+    Parameters
+    ----------
+    architecture : Architecture
+    shape : sequence of int
+        Size of the field or region in pixels.
+    values : float
+        Numbers that fit into the memory, see `peak_values`.
+
+    Returns
+    -------
+    tuple of int
+        At least the network's step, also where that does not fit.
+    """
+    limit = LARGEST[architecture.ndim]
+    while True:
+        output = even_output(architecture, shape, limit)
+        if (
+            limit <= max(architecture.step)
+            or peak_values(architecture, output) <= values
+        ):
+            return output
+        limit //= 2
+
+
+def halve_output(
+    architecture: Architecture, output: Sequence[int]
+) -> tuple[int, ...] | None:
+    """Return a valid output of about half the size; None at the smallest."""
+    smaller = output_with_stride(
+        architecture,
+        [
+            max(o // s // 2, 1) * s
+            for o, s in zip(output, architecture.step, strict=True)
+        ],
+    )
+    return smaller if prod(smaller) < prod(output) else None
+
+
+def output_with_stride(
+    architecture: Architecture, stride: Sequence[int]
+) -> tuple[int, ...]:
+    """Return the smallest output that advances by at least `stride` pixels a tile."""
+    whole = tuple(
+        -(-n // s) * s for n, s in zip(stride, architecture.step, strict=True)
+    )
+    return architecture.output_covering(whole)
+
+
+def even_output(
+    architecture: Architecture, shape: Sequence[int], limit: int
+) -> tuple[int, ...]:
+    """Return the output of about `limit` pixels that cuts a field into even parts."""
+    strides = []
+    for n, s in zip(shape, architecture.step, strict=True):
+        count = -(-n // max(limit // s * s, s))
+        strides.append(-(-n // count))
+    return output_with_stride(architecture, strides)

@@ -1,0 +1,345 @@
+"""What a network learns from: fields with targets, and the part held out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import ceil
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_unet.core.annotation.annotations import IGNORED
+from napari_unet.core.cells.label_ids import pixel_counts
+from napari_unet.core.images.normalisation import check_finite, measure
+from napari_unet.core.training.loss_weights import border_weights, reach
+from napari_unet.core.training.validation_split import cheapest_part
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from numpy.typing import NDArray
+
+    from napari_unet.core.annotation.annotations import Annotation
+    from napari_unet.core.geometry.tiles import Box
+    from napari_unet.core.images.image import Field
+    from napari_unet.core.images.normalisation import GreyScale, Normalisation
+    from napari_unet.core.settings import BorderWeights
+
+# Fewer held-out pixels of any class than this say nothing about a network.
+_ENOUGH_PIXELS = 200
+# From this many annotated fields on, whole fields may be held out.
+_MANY_FIELDS = 6
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Example:
+    """An annotated plane or volume.
+
+    Attributes
+    ----------
+    field : Field
+        The image.
+    scale : GreyScale
+        Its normalisation.
+    classes : ndarray of uint8, shape of the field
+        Class of each pixel, `IGNORED` where nothing is known or to be learnt.
+    border : ndarray of float32, shape of the field
+        Border weight of each pixel (Eq. 2, second term).
+    """
+
+    field: Field
+    scale: GreyScale
+    classes: NDArray[np.uint8]
+    border: NDArray[np.float32]
+
+    @property
+    def spacing(self) -> tuple[float, ...]:
+        """Pixel size along each axis relative to the finest."""
+        return self.field.image.field_spacing(self.field.ndim)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HeldOut:
+    """A part of an example that is predicted to judge the network."""
+
+    example: Example
+    box: Box
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrainingSet:
+    """Examples to learn from, parts to judge by, and in words how they were parted."""
+
+    examples: tuple[Example, ...]
+    held_out: tuple[HeldOut, ...]
+    validation: str
+
+
+def make_example(
+    field: Field,
+    annotation: Annotation,
+    weights: BorderWeights,
+    normalisation: Normalisation = "structure",
+) -> Example:
+    """Turn an annotated field into targets and weights.
+
+    Parameters
+    ----------
+    field : Field
+    annotation : Annotation
+        Of the field's shape.
+    weights : BorderWeights
+    normalisation : {"structure", "frame"}
+        Rule for the grey values.
+
+    Returns
+    -------
+    Example
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ or the image is not finite.
+    """
+    if annotation.labels.shape != field.shape:
+        raise ValueError(
+            f"{field.image.name}: the image has size {field.shape}, its labels "
+            f"{annotation.labels.shape}; they must be equal."
+        )
+    scale = measure(field.image, field.t, normalisation)
+    if field.image.data.dtype.kind == "f":
+        # of a large frame the statistics may see only a part
+        check_finite(field.image, field.read())
+    targets = annotation.targets()
+    border = border_weights(
+        targets.instances,
+        weights,
+        background=targets.classes == 0,
+        class_of=annotation.class_of,
+        spacing=field.image.field_spacing(field.ndim),
+    )
+    return Example(field, scale, targets.classes, border)
+
+
+def update_example(
+    example: Example,
+    annotation: Annotation,
+    box: Box | None,
+    settings: BorderWeights,
+) -> Example:
+    """Take up annotation that changed in one place.
+
+    Parameters
+    ----------
+    example : Example
+        Made with the same settings; not changed. All of the field, nothing of it held
+        out.
+    annotation : Annotation
+        Of the whole field, as it is now.
+    box : tuple of slice or None
+        What changed of it, with start and stop; None for anything.
+    settings : BorderWeights
+
+    Returns
+    -------
+    Example
+        What `make_example` would make, yet computed only within reach of the change.
+    """
+    shape = example.field.shape
+    changed = box if box is not None else tuple(slice(0, n) for n in shape)
+    # ridges are drawn in as many passes as there are axes, each one pixel further
+    ridges = (example.field.ndim,) * example.field.ndim
+    margins = reach(settings, example.spacing)
+    target = _grown(changed, shape, [*map(max, margins, ridges)])
+    window = _grown(_grown(target, shape, margins), shape, ridges)
+    inner = _within(target, window)
+    part = annotation.crop(window)
+    targets = part.targets()
+    classes, border = example.classes.copy(), example.border.copy()
+    classes[target] = targets.classes[inner]
+    border[target] = border_weights(
+        targets.instances,
+        settings,
+        background=targets.classes == 0,
+        class_of=annotation.class_of,
+        spacing=example.spacing,
+        box=inner,
+    )
+    return replace(example, classes=classes, border=border)
+
+
+def count_classes(examples: Iterable[Example], classes: int) -> NDArray[np.int64]:
+    """Count the pixels of each class, background first, over all examples."""
+    total = np.zeros(256, np.int64)
+    for example in examples:
+        total += np.bincount(example.classes.ravel(), minlength=256)
+    return total[:classes]
+
+
+def typical_cell(annotations: Iterable[Annotation]) -> float | None:
+    """Return the median size of the annotated cells in pixels (voxels); None without.
+
+    Parameters
+    ----------
+    annotations : iterable of Annotation
+    """
+    counts = [pixel_counts(a.targets().instances) for a in annotations]
+    cells = np.concatenate(counts) if counts else np.zeros(0, np.int64)
+    return float(np.median(cells)) if len(cells) else None
+
+
+def hold_out(
+    examples: Sequence[Example],
+    share: float,
+    halo: Sequence[int],
+    classes: int,
+    rng: np.random.Generator,
+) -> TrainingSet:
+    """Part the examples into those to learn from and those to judge by.
+
+    A corner of each field is held out, since fields differ: pixels nearer to it than
+    the network sees are not learnt from, so that no image context leaks. With many
+    fields, whole ones are held out if that leaves more to learn from. Where either is
+    too little, a part of one field is.
+
+    Parameters
+    ----------
+    examples : sequence of Example
+    share : float
+        Part of the annotated pixels to hold out; 0 for none.
+    halo : sequence of int
+        How far the network sees, in pixels.
+    classes : int
+        Number of classes, background included.
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    TrainingSet
+    """
+    whole = tuple(examples)
+    if share == 0:
+        return TrainingSet(whole, (), "nothing is held out, as asked for")
+    parted = _hold_out_corners(whole, share, halo, rng)
+    if len(whole) >= _MANY_FIELDS:
+        fields = _hold_out_fields(whole, share, rng)
+        if _annotated(fields.examples) > _annotated(parted.examples):
+            parted = fields
+    if _enough(parted, whole, classes):
+        return parted
+    found = cheapest_part([e.classes for e in whole], classes, halo, _ENOUGH_PIXELS)
+    if found is not None:
+        number, box = found
+        part = HeldOut(whole[number], box)
+        left = without_box(whole[number], box, halo)
+        rest = (*whole[:number], left, *whole[number + 1 :])
+        one = f"one of {len(whole)} slices" if len(whole) > 1 else "the slice"
+        words = f"a part of {one} is held out"
+        return TrainingSet(rest, (part,), words)
+    return TrainingSet(
+        whole, (), "too few labels to validate: all of them are learnt from"
+    )
+
+
+def _hold_out_fields(
+    whole: tuple[Example, ...], share: float, rng: np.random.Generator
+) -> TrainingSet:
+    count = ceil(share * len(whole))
+    chosen = set(rng.choice(len(whole), count, replace=False).tolist())
+    held = tuple(
+        HeldOut(e, tuple(slice(0, n) for n in e.field.shape))
+        for k, e in enumerate(whole)
+        if k in chosen
+    )
+    rest = tuple(e for k, e in enumerate(whole) if k not in chosen)
+    return TrainingSet(rest, held, f"{count} of {len(whole)} slices are held out")
+
+
+def _hold_out_corners(
+    whole: tuple[Example, ...],
+    share: float,
+    halo: Sequence[int],
+    rng: np.random.Generator,
+) -> TrainingSet:
+    parts = [_hold_out_corner(e, share, halo, rng) for e in whole]
+    each = f"each of {len(whole)} slices" if len(whole) > 1 else "the slice"
+    return TrainingSet(
+        tuple(e for e, _ in parts),
+        tuple(h for _, h in parts if h is not None),
+        f"a corner of {each} is held out",
+    )
+
+
+def _annotated(examples: Iterable[Example]) -> int:
+    return sum(int(np.count_nonzero(e.classes != IGNORED)) for e in examples)
+
+
+def _hold_out_corner(
+    example: Example, share: float, halo: Sequence[int], rng: np.random.Generator
+) -> tuple[Example, HeldOut | None]:
+    """Cut the corner that holds most nearly the wanted share of the annotation, if any.
+
+    The corners are those of the box around all annotation: people paint in one place.
+    Only y and x are cut: a stack is seldom thick enough to lose slices and a margin.
+    """
+    shape = example.field.shape
+    side = share**0.5
+    annotated = example.classes != IGNORED
+    if not annotated.any():
+        return example, None
+    first, last = [], []
+    for axis in range(annotated.ndim):
+        others = tuple(a for a in range(annotated.ndim) if a != axis)
+        places = np.flatnonzero(annotated.any(axis=others))
+        first.append(int(places[0]))
+        last.append(int(places[-1]) + 1)
+    corners = []
+    for low_y, low_x in rng.permutation([(0, 0), (0, 1), (1, 0), (1, 1)]):
+        box = [slice(0, n) for n in shape]
+        for axis, low in ((-2, low_y), (-1, low_x)):
+            start, stop = first[axis], last[axis]
+            cut = max(round((stop - start) * side), 1)
+            box[axis] = slice(start, start + cut) if low else slice(stop - cut, stop)
+        corners.append(tuple(box))
+    wanted = share * annotated.sum()
+    best = min(corners, key=lambda b: abs(annotated[b].sum() - wanted))
+    return without_box(example, best, halo), HeldOut(example, best)
+
+
+def without_box(example: Example, box: Box, halo: Sequence[int]) -> Example:
+    """Return an example in which nothing is learnt that is within `halo` of a box."""
+    classes = example.classes.copy()
+    classes[_grown(box, classes.shape, halo)] = IGNORED
+    return replace(example, classes=classes)
+
+
+def _grown(box: Box, shape: Sequence[int], margins: Sequence[int]) -> Box:
+    """Return a box with a margin around it, as far as there are pixels."""
+    return tuple(
+        slice(max(b.start - m, 0), min(b.stop + m, n))
+        for b, n, m in zip(box, shape, margins, strict=True)
+    )
+
+
+def _within(box: Box, window: Box) -> Box:
+    """Return where a box lies in a window around it."""
+    return tuple(
+        slice(b.start - w.start, b.stop - w.start)
+        for b, w in zip(box, window, strict=True)
+    )
+
+
+def _enough(parted: TrainingSet, whole: Sequence[Example], classes: int) -> bool:
+    """Whether both parts know each class, and most of the labels are left to learn."""
+    judged = np.zeros(classes, np.int64)
+    for part in parted.held_out:
+        labels = part.example.classes[part.box]
+        judged += np.bincount(labels.ravel(), minlength=256)[:classes]
+    learnt = count_classes(parted.examples, classes)
+    known = count_classes(whole, classes)
+    asked = known > 0
+    return bool(
+        (judged[asked] >= _ENOUGH_PIXELS).all()
+        and (learnt[asked] >= _ENOUGH_PIXELS).all()
+        and learnt.sum() >= known.sum() / 2
+    )

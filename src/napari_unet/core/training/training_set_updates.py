@@ -1,0 +1,123 @@
+"""A training set whose annotation changes while, or before, a network goes on learning.
+
+What was held out stays held out, or the network would be judged by what it has learnt.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from napari_unet.core.settings import Settings
+from napari_unet.core.training.training_set import HeldOut, TrainingSet, without_box
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari_unet.core.images.image import Field
+    from napari_unet.core.training.training_set import Example
+
+
+class HeldPart(Settings):
+    """What is held out of one field, as a checkpoint remembers it."""
+
+    sha256: str
+    box: tuple[tuple[int, int], ...]
+
+
+def example_of(training_set: TrainingSet, field: Field) -> Example | None:
+    """Return what is known of a field, with what is held out of it; None if nothing."""
+    known = [part.example for part in training_set.held_out]
+    for example in (*known, *training_set.examples):
+        if _same(example.field, field):
+            return example
+    return None
+
+
+def with_example(
+    training_set: TrainingSet, example: Example, halo: Sequence[int]
+) -> TrainingSet:
+    """Put an example in the place of that of the same field, or add it.
+
+    Parameters
+    ----------
+    training_set : TrainingSet
+    example : Example
+        Of the whole field.
+    halo : sequence of int
+        How far the network sees, in pixels.
+
+    Returns
+    -------
+    TrainingSet
+        The parts held out are the same, judged by the new annotation.
+    """
+    held, boxes = [], []
+    for part in training_set.held_out:
+        if _same(part.example.field, example.field):
+            boxes.append(part.box)
+            part = HeldOut(example, part.box)
+        held.append(part)
+    learnt = example
+    for box in boxes:
+        learnt = without_box(learnt, box, halo)
+    examples = [
+        learnt if _same(old.field, example.field) else old
+        for old in training_set.examples
+    ]
+    if not boxes and not any(e is learnt for e in examples):
+        examples.append(learnt)
+    return TrainingSet(tuple(examples), tuple(held), training_set.validation)
+
+
+def held_parts(
+    training_set: TrainingSet, sha256: Sequence[str]
+) -> tuple[HeldPart, ...]:
+    """Write down what is held out; `sha256` are the hashes of the held-out fields."""
+    return tuple(
+        HeldPart(sha256=key, box=tuple((b.start, b.stop) for b in part.box))
+        for key, part in zip(sha256, training_set.held_out, strict=True)
+    )
+
+
+def hold_out_again(
+    examples: Sequence[Example],
+    sha256: Sequence[str],
+    parts: Sequence[HeldPart],
+    halo: Sequence[int],
+    validation: str,
+) -> TrainingSet:
+    """Hold out what was held out before, whatever was annotated since.
+
+    Parameters
+    ----------
+    examples : sequence of Example
+    sha256 : sequence of str
+        Hash of each example's field.
+    parts : sequence of HeldPart
+        Those of fields that are no longer there are left out.
+    halo : sequence of int
+    validation : str
+        The words of the training set.
+
+    Returns
+    -------
+    TrainingSet
+    """
+    waiting = list(parts)
+    learnt, held = [], []
+    for example, key in zip(examples, sha256, strict=True):
+        # two fields may be equal: each takes one part
+        part = next((p for p in waiting if p.sha256 == key), None)
+        if part is None:
+            learnt.append(example)
+            continue
+        waiting.remove(part)
+        box = tuple(slice(a, b) for a, b in part.box)
+        held.append(HeldOut(example, box))
+        if box != tuple(slice(0, n) for n in example.field.shape):
+            learnt.append(without_box(example, box, halo))
+    return TrainingSet(tuple(learnt), tuple(held), validation)
+
+
+def _same(one: Field, other: Field) -> bool:
+    return one.image is other.image and (one.t, one.z) == (other.t, other.z)

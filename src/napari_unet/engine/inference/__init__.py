@@ -1,0 +1,1 @@
+"""Prediction by overlapping tiles: of a field, a file, a folder."""

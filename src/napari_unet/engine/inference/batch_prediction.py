@@ -1,0 +1,106 @@
+"""Prediction of many files: one that fails costs only itself."""
+
+from __future__ import annotations
+
+from collections import deque
+from contextlib import closing
+from dataclasses import replace
+from time import sleep
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+
+from napari_unet.core.events import FileBegun, FilePredicted, FileWaits
+from napari_unet.core.settings import explain
+from napari_unet.core.text import printable
+from napari_unet.io.folder_lock import Busy
+from napari_unet.io.names import image_name
+from napari_unet.io.prediction_folder import each_once
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Sequence
+    from pathlib import Path
+
+    from napari_unet.core.events import Event
+    from napari_unet.engine.inference.file_prediction import FilePredictor
+
+_SECONDS = 0.2
+
+
+def predict_files(
+    predictor: FilePredictor,
+    files: Sequence[Path],
+    axes: str | None = None,
+    *,
+    overwrite: bool = False,
+) -> Generator[Event, None, None]:
+    """Predict files into the predictor's folder.
+
+    What another run with the same settings is at work on comes last, if it is not done
+    by then.
+
+    Parameters
+    ----------
+    predictor : FilePredictor
+    files : sequence of Path
+    axes : str, optional
+        As for `FilePredictor.events`.
+    overwrite : bool
+        Whether results that are there are made again.
+
+    Yields
+    ------
+    Event
+        `FileBegun`, the events of `FilePredictor.events`, and one `FilePredicted` for
+        each file, also if it could not be predicted; `FileWaits` now and then while
+        only files are left that others are at work on.
+
+    Raises
+    ------
+    ValueError
+        If two files have one name, or an output would replace an input.
+    OSError
+        If the folder cannot be written to, or another run is at work in it with another
+        model or other settings.
+    """
+    files = each_once(files)
+    predictor.folder.check_targets(files)
+    with predictor.folder.claimed(predictor.makes(axes)):
+        left = deque(enumerate(files, start=1))
+        put_off = done = failed = 0
+        while left:
+            number, file = left.popleft()
+            yield FileBegun(str(file), number, len(files))
+            problem = None
+            try:
+                steps = predictor.events(file, axes, overwrite=overwrite)
+                with closing(steps):
+                    for event in steps:
+                        if isinstance(event, FilePredicted):
+                            event = replace(event, progress=(done + 1) / len(files))
+                        yield event
+            except Busy:
+                left.append((number, file))
+                put_off += 1
+                if put_off >= len(left):
+                    yield FileWaits(str(file))
+                    sleep(_SECONDS)
+                continue
+            except ValidationError as error:
+                problem = explain(error)
+            except (ValueError, OSError, MemoryError) as error:
+                problem = str(error) or "the memory does not suffice."
+            put_off, done = 0, done + 1
+            if problem is not None:
+                failed += 1
+                told = _named(problem, file)
+                yield FilePredicted(str(file), 0, done / len(files), told)
+        if not failed:
+            predictor.note()
+
+
+def _named(problem: str, file: Path) -> str:
+    """Return a sentence that names the file it is about."""
+    if str(file) in problem or printable(file) in problem:
+        return problem
+    return f"{file}: {problem.removeprefix(f'{printable(image_name(file))}: ')}"

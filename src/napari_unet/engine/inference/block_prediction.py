@@ -1,0 +1,247 @@
+"""Prediction from OME-Zarr to OME-Zarr, block by block; it goes on after a crash.
+
+Probabilities are always written, if only beside the outputs until these are complete:
+predicting blocks with a margin instead would run the network half as much again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import prod
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_unet.core.events import (
+    BlockDone,
+    PredictionFinished,
+    TileDone,
+    TileHalved,
+)
+from napari_unet.core.geometry.blocks import cut
+from napari_unet.core.images.image import Field, Image
+from napari_unet.engine.device import describe
+from napari_unet.engine.inference.block_segmentation import (
+    DEFAULT_SIZES,
+    BlockSegmentation,
+)
+from napari_unet.engine.inference.overlap_tile import Tiles, output_shape, predict
+from napari_unet.engine.inference.tile_run import choose_tile, lengths
+from napari_unet.io.ome_zarr import CHUNK
+from napari_unet.io.write_behind import WriteBehind, WriteBehindArray
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator, Mapping, Sequence
+
+    from numpy.typing import DTypeLike
+
+    from napari_unet.core.events import Event
+    from napari_unet.core.geometry.tiles import Box
+    from napari_unet.core.images.normalisation import GreyScale
+    from napari_unet.core.settings import Prediction, Segmentation
+    from napari_unet.engine.inference.block_segmentation import BlockSizes
+    from napari_unet.engine.network.network import Network
+    from napari_unet.io.resumable_output import LargeArray, ResumableOutput
+
+# Box whose classes are decided at a time.
+_DECIDED = (1024, 2048)
+
+
+class BlockPrediction:
+    """Predicts one image on disk.
+
+    Parameters
+    ----------
+    network : Network
+    image : Image
+        Of finite pixels.
+    settings : Prediction
+    work : ResumableOutput
+        Keeps what is done.
+    targets : mapping of str to Path
+        Where the outputs will be, by their kind.
+    sizes : BlockSizes, optional
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        image: Image,
+        settings: Prediction,
+        work: ResumableOutput,
+        targets: Mapping[str, Path],
+        sizes: BlockSizes = DEFAULT_SIZES,
+    ) -> None:
+        self._network = network
+        self._image = image
+        self._settings = settings
+        self._work = work
+        self._targets = targets
+        self._sizes = sizes
+        self._table = network.module.architecture
+        self._fields = list(image.fields(self._table.ndim))
+        axes = "".join(a for a in "tczyx" if a in image.axes or a == "c")
+        self._axes, self._shape = output_shape(self._table, image, axes)
+        self._factors = network.factors(image, settings)
+
+    def events(
+        self, segmentation: Segmentation, cell_classes: tuple[int, ...]
+    ) -> Generator[Event, None, int]:
+        """Predict the image and write the outputs.
+
+        Parameters
+        ----------
+        segmentation : Segmentation
+            For the model's pixels.
+        cell_classes : tuple of int
+            Classes whose objects are told apart.
+
+        Yields
+        ------
+        Event
+            Those of `predict`, for what is not done yet, the last without its array;
+            and `BlockDone`.
+
+        Returns
+        -------
+        int
+            Number of cells, 0 if they were not asked for.
+        """
+        out = self._array("probabilities", self._shape, self._axes, np.float32)
+        yield from self._predict(out)
+        found = Image(out.data, self._axes, self._image.known_um, self._image.name)
+        cells = 0
+        if "classes" in self._targets:
+            yield from self._decide(found)
+        if "instances" in self._targets:
+            cells = yield from BlockSegmentation(
+                found,
+                self._table.ndim,
+                segmentation.for_pixels(self._factors),
+                cell_classes,
+                self._work,
+                self._sizes,
+            ).events("instances", self._targets["instances"])
+        self._work.publish(self._targets)
+        return cells
+
+    def _predict(self, out: LargeArray) -> Iterator[Event]:
+        """Run the network over the blocks that are not done."""
+        started = perf_counter()
+        boxes = self._boxes()
+        output = choose_tile(
+            self._network,
+            lengths(boxes[0], self._factors),
+            self._settings.tile,
+            self._settings.memory_gb,
+        )
+        todo = [
+            (f"probabilities-{number}-{k}", fields, box)
+            for number, fields in enumerate(self._groups(len(boxes)))
+            for k, box in enumerate(boxes)
+        ]
+        todo = [row for row in todo if not self._work.is_done(row[0])]
+        whole = prod(self._image.field_shape(self._table.ndim)) * len(self._fields)
+        done = whole - sum(prod(lengths(box)) * len(group) for _, group, box in todo)
+        scales: dict[int, GreyScale] = {}
+        with WriteBehind() as behind:
+            written = WriteBehindArray(behind, out.write_part, out.data.shape)
+            for step, group, box in todo:
+                pixels = prod(lengths(box)) * len(group)
+                for event in self._tiles(written, group, box, output, scales):
+                    if isinstance(event, TileHalved):
+                        output = event.output
+                    elif isinstance(event, TileDone):
+                        event = replace(
+                            event,
+                            progress=(done + pixels * event.progress) / whole,
+                            field_done=event.field_done and box is boxes[-1],
+                        )
+                    yield event
+                behind.do(self._note, step, out, group, box)
+                done += pixels
+        yield PredictionFinished(
+            None,
+            self._axes,
+            output,
+            describe(self._network.device),
+            self._network.precision,
+            perf_counter() - started,
+        )
+
+    def _note(
+        self, step: str, out: LargeArray, group: Sequence[Field], box: Box
+    ) -> None:
+        """Note a block, once all of it is on the disk."""
+        for field in group:
+            out.flush(Field(Image(out.data, out.axes), field.t, field.z).index(box))
+        self._work.done(step)
+
+    def _tiles(
+        self,
+        out: WriteBehindArray,
+        group: Sequence[Field],
+        box: Box,
+        output: tuple[int, ...],
+        scales: dict[int, GreyScale],
+    ) -> Iterator[Event]:
+        """Predict one block, or several small fields."""
+        for event in predict(
+            self._network,
+            self._image,
+            out=out,
+            axes=self._axes,
+            settings=self._settings,
+            planes=[(field.t, field.z) for field in group],
+            region=box,
+            tiles=Tiles(output),
+            scales=scales,
+        ):
+            if not isinstance(event, PredictionFinished):
+                yield event
+
+    def _groups(self, blocks: int) -> list[list[Field]]:
+        """Put small fields together: noting each would take as long as it."""
+        fields = self._fields
+        pixels = prod(self._image.field_shape(self._table.ndim))
+        each = 1 if blocks > 1 else max(self._sizes.most(self._table.ndim) // pixels, 1)
+        return [fields[n : n + each] for n in range(0, len(fields), each)]
+
+    def _boxes(self) -> list[Box]:
+        """Cut a field into the blocks that are predicted."""
+        shape = self._image.field_shape(self._table.ndim)
+        if not self._table.tile_invariant:
+            # one grid of tiles through the whole field, or the result is another
+            return [tuple(slice(0, n) for n in shape)]
+        return [block.core for block in self._sizes.predicted(shape)]
+
+    def _decide(self, found: Image) -> Iterator[BlockDone]:
+        """Write the most probable class of each pixel."""
+        axes = self._axes.replace("c", "")
+        shape = [found.size(a) for a in axes]
+        out = self._array("classes", shape, axes, np.uint8)
+        fields = list(found.fields(2))
+        boxes = cut(found.field_shape(2), _DECIDED, unit=CHUNK)
+        for number, field in enumerate(fields):
+            for k, box in enumerate(boxes):
+                step = f"classes-{number}-{k}"
+                if self._work.is_done(step):
+                    continue
+                classes = field.read(box.core).argmax(axis=0).astype(np.uint8)
+                place = Field(Image(out.data, axes), field.t, field.z)
+                out.write(place.index(box.core), classes)
+                self._work.done(step)
+                done = (number + (k + 1) / len(boxes)) / len(fields)
+                yield BlockDone("classes", done)
+
+    def _array(
+        self, kind: str, shape: Sequence[int], axes: str, dtype: DTypeLike
+    ) -> LargeArray:
+        # what is not asked for is never given a name, and removed in the end
+        target = self._targets.get(kind, Path(f"{self._image.name}.zarr"))
+        chunk = self._sizes.chunk(self._table.ndim, predicted=True)
+        return self._work.array(
+            kind, target, shape, axes, dtype, self._image.known_um, chunk
+        )

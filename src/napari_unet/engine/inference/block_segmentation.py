@@ -1,0 +1,317 @@
+"""Cells of probabilities on disk, block by block; memory does not grow with the image.
+
+Three passes: each block is segmented with a margin around it, and its parts of cells
+are written with ids of their own; the ids of all blocks are brought together, for a
+stack of planes through z too; then the numbers are written. What is kept in memory of
+the whole are some dozen bytes for each cell.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from math import ceil, prod
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_unet.core.cells.instances import segment_instances
+from napari_unet.core.cells.linking import Chain, Overlaps, add_overlaps, count_overlaps
+from napari_unet.core.cells.stitching import Parts, numbers, split_off
+from napari_unet.core.events import BlockDone
+from napari_unet.core.geometry.blocks import Block, cut
+from napari_unet.core.images.image import Field, Image
+from napari_unet.io.ome_zarr import CHUNK
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator, Sequence
+
+    from numpy.typing import DTypeLike, NDArray
+
+    from napari_unet.core.settings import Segmentation
+    from napari_unet.io.resumable_output import LargeArray, ResumableOutput
+
+    Numbers = NDArray[np.uint32]
+
+# Pixels beyond the widest ridge in which blocks are compared around their cores.
+_BESIDE = 4
+# Largest box that is copied at a time.
+_COPIED = (4, 2048, 2048)
+
+
+@dataclass(frozen=True, slots=True)
+class BlockSizes:
+    """How fields are cut.
+
+    Attributes
+    ----------
+    predicted_plane, predicted_volume : tuple of int
+        Largest block that the network does between two notes of what is done, ([z,] y,
+        x), in pixels.
+    whole : int
+        Pixels of a field up to which it is segmented as a whole.
+    plane, volume : tuple of int
+        Largest core of a block that is segmented.
+    plane_margin, volume_margin : int
+        Around the core on each side, in pixels of the finest axis.
+
+    Notes
+    -----
+    The cells are those of the whole field wherever the connected foreground that
+    reaches into a core, and what is within `Segmentation.ridge` of it, is inside the
+    window and 32 pixels off its inner edges: so for all foreground no larger than the
+    margin less 32 pixels and the width of two ridges. Touching cells are one connected
+    foreground; what happens more than a few cells away hardly ever matters to them.
+    Larger cells get one id too, but may be cut at other necks than in the whole.
+    """
+
+    predicted_plane: tuple[int, int] = (4096, 4096)
+    predicted_volume: tuple[int, int, int] = (128, 512, 512)
+    whole: int = 2**24
+    plane: tuple[int, int] = (2048, 2048)
+    volume: tuple[int, int, int] = (96, 192, 192)
+    plane_margin: int = 256
+    volume_margin: int = 48
+
+    def most(self, ndim: int) -> int:
+        """Return the pixels of the largest block for the network."""
+        return prod(self.predicted_plane if ndim == 2 else self.predicted_volume)
+
+    def predicted(self, shape: Sequence[int]) -> list[Block]:
+        """Cut a field into blocks for the network."""
+        side = self.predicted_plane if len(shape) == 2 else self.predicted_volume
+        return cut(shape, side, unit=self.chunk(len(shape), predicted=True))
+
+    def segmented(self, shape: Sequence[int], spacing: Sequence[float]) -> list[Block]:
+        """Cut a field into blocks for segmentation."""
+        if prod(shape) <= self.whole:
+            return cut(shape, shape)
+        side: tuple[int, ...] = self.plane
+        margin = self.plane_margin
+        if len(shape) == 3:
+            side, margin = self.volume, self.volume_margin
+        margins = [ceil(margin / step) for step in spacing]
+        return cut(shape, side, margins, unit=self.chunk(len(shape)))
+
+    def chunk(self, ndim: int, *, predicted: bool = False) -> int:
+        """Return the side of a stored chunk: no two blocks write to one."""
+        if predicted:
+            side = self.predicted_plane if ndim == 2 else self.predicted_volume
+        else:
+            side = self.plane if ndim == 2 else self.volume
+        return min(side[-1], CHUNK)
+
+
+DEFAULT_SIZES = BlockSizes()
+
+
+class BlockSegmentation:
+    """Segments one prediction on disk.
+
+    Parameters
+    ----------
+    probabilities : Image
+        As for `core.cells.instances.segment_image`, of an array on disk.
+    ndim : int
+        2 or 3, the spatial axes of the network.
+    settings : Segmentation
+    cell_classes : sequence of int, optional
+        As for `core.cells.instances.segment_instances`.
+    work : ResumableOutput
+        Keeps what is done.
+    sizes : BlockSizes, optional
+    """
+
+    def __init__(
+        self,
+        probabilities: Image,
+        ndim: int,
+        settings: Segmentation,
+        cell_classes: Sequence[int] | None,
+        work: ResumableOutput,
+        sizes: BlockSizes = DEFAULT_SIZES,
+    ) -> None:
+        self._image = probabilities
+        self._ndim = ndim
+        self._settings = settings
+        self._classes = cell_classes
+        self._work = work
+        self._sizes = sizes
+        self._linked = ndim == 2 and probabilities.size("z") > 1
+        self._fields = list(probabilities.fields(ndim))
+        self._spacing = probabilities.field_spacing(ndim)
+        self._blocks = sizes.segmented(probabilities.field_shape(ndim), self._spacing)
+        self._axes = "".join(a for a in "tzyx" if a in probabilities.axes)
+        self._shape = [probabilities.size(a) for a in self._axes]
+
+    def events(self, kind: str, target: Path) -> Generator[BlockDone, None, int]:
+        """Find the cells.
+
+        Parameters
+        ----------
+        kind : str
+            Of output.
+        target : Path
+            Where they will be, an OME-Zarr.
+
+        Yields
+        ------
+        BlockDone
+            For each block that is segmented, and each that has its numbers.
+
+        Returns
+        -------
+        int
+            Number of cells; each time point has ids of its own.
+        """
+        if not self._work.is_done(kind):
+            parts = self._array("parts", Path(f"{target.stem}.zarr"), np.uint32)
+            yield from self._find_parts(parts)
+            tables = self._tables(parts)
+            most = max(int(table.max()) for table in tables)
+            cells = self._array(kind, target, np.min_scalar_type(most))
+            yield from self._write(kind, parts, cells, tables)
+            self._work.done(kind, cells=np.array(self._count(tables)))
+        return int(self._work.results(kind)["cells"])
+
+    def _array(self, kind: str, target: Path, dtype: DTypeLike) -> LargeArray:
+        chunk = self._sizes.chunk(self._ndim) if kind == "parts" else CHUNK
+        return self._work.array(
+            kind, target, self._shape, self._axes, dtype, self._image.known_um, chunk
+        )
+
+    def _find_parts(self, out: LargeArray) -> Iterator[BlockDone]:
+        """Segment each block and write the parts of cells in its core."""
+        each = self._settings.replace(clear_border=False)
+        count = len(self._fields) * len(self._blocks)
+        for number, field in enumerate(self._fields):
+            last = 0
+            for k, block in enumerate(self._blocks):
+                step = f"parts-{number}-{k}"
+                if not self._work.is_done(step):
+                    cells = segment_instances(
+                        field.read(block.window),
+                        each,
+                        cell_classes=self._classes,
+                        spacing=self._spacing,
+                    )
+                    parts = self._keep_core(out, field, block, cells, last)
+                    self._work.done(step, **asdict(parts))
+                    done = number * len(self._blocks) + k + 1
+                    yield BlockDone("cells", done / count)
+                last += len(self._work.results(step)["first"])
+
+    def _keep_core(
+        self,
+        out: LargeArray,
+        field: Field,
+        block: Block,
+        cells: NDArray[np.int32],
+        last: int,
+    ) -> Parts:
+        """Write the ids of a core; blocks after it have written nothing yet."""
+        finest = min(self._spacing)
+        reach = ceil(self._settings.ridge / finest) + _BESIDE
+        place = self._place(out, field)
+        before = place.read(block.around(reach))[0]
+        ids, parts = split_off(cells, block, field.shape, last, before, reach)
+        out.write(place.index(block.core), ids)
+        return parts
+
+    def _tables(self, parts: LargeArray) -> list[Numbers]:
+        """Return for each field the number of the cell that each part belongs to."""
+        if not self._linked:
+            return [
+                numbers(
+                    self._parts_of(number), clear_border=self._settings.clear_border
+                )
+                for number in range(len(self._fields))
+            ]
+        depth = self._image.size("z")
+        frames = [
+            range(first, first + depth) for first in range(0, len(self._fields), depth)
+        ]
+        return [table for frame in frames for table in self._link(parts, frame)]
+
+    def _link(self, parts: LargeArray, frame: range) -> list[Numbers]:
+        """As `core.cells.instances.segment_image` links the slices of a frame."""
+        chain = Chain(self._settings.link_iou)
+        tables: list[Numbers] = []
+        in_slice: list[Numbers] = []
+        touching: list[Numbers] = []
+        for number in frame:
+            found = self._parts_of(number)
+            in_slice = [*in_slice[-1:], numbers(found, clear_border=False)]
+            overlaps = None
+            if self._settings.link_z == "overlap" and len(in_slice) == 2:
+                overlaps = self._overlaps(parts, number, in_slice)
+            pixels = np.concatenate([[0], *(p.sizes for p in found)])
+            sizes = np.bincount(in_slice[-1], pixels).astype(np.int64)
+            tables.append(chain.add(sizes, overlaps)[in_slice[-1]].astype(np.uint32))
+            at_edge = np.concatenate([[False], *(p.at_edge for p in found)])
+            touching.append(tables[-1][at_edge])
+        if not self._settings.clear_border:
+            return tables
+        keep = np.ones(chain.last + 1, bool)
+        keep[[0, *np.concatenate(touching)]] = False
+        left = np.where(keep, np.cumsum(keep), 0).astype(np.uint32)
+        return [left[table] for table in tables]
+
+    def _overlaps(
+        self, parts: LargeArray, number: int, in_slice: list[Numbers]
+    ) -> Overlaps:
+        """Count how the cells of a slice lie on those of the slice before."""
+        pair = self._fields[number - 1 : number + 1]
+        both = [self._place(parts, field) for field in pair]
+        return add_overlaps(
+            [
+                count_overlaps(
+                    *(
+                        table[place.read(box.core)]
+                        for table, place in zip(in_slice, both, strict=True)
+                    )
+                )
+                for box in self._boxes()
+            ]
+        )
+
+    def _write(
+        self, kind: str, parts: LargeArray, out: LargeArray, tables: list[Numbers]
+    ) -> Iterator[BlockDone]:
+        """Write the numbers of the cells in place of the ids of their parts."""
+        boxes = self._boxes()
+        for number, (field, table) in enumerate(zip(self._fields, tables, strict=True)):
+            for k, box in enumerate(boxes):
+                step = f"{kind}-{number}-{k}"
+                if self._work.is_done(step):
+                    continue
+                ids = self._place(parts, field).read(box.core)
+                small = table.astype(out.data.dtype)
+                out.write(self._place(out, field).index(box.core), small[ids])
+                self._work.done(step)
+                done = (number + (k + 1) / len(boxes)) / len(self._fields)
+                yield BlockDone("numbers", done)
+
+    def _parts_of(self, number: int) -> list[Parts]:
+        """Return what was found in the blocks of a field."""
+        return [
+            Parts(**self._work.results(f"parts-{number}-{k}"))
+            for k in range(len(self._blocks))
+        ]
+
+    def _boxes(self) -> list[Block]:
+        """Cut a field into boxes to be copied, along the chunks of the output."""
+        return cut(self._fields[0].shape, _COPIED[-self._ndim :], unit=CHUNK)
+
+    def _place(self, array: LargeArray, field: Field) -> Field:
+        """Return the field of an array of labels that belongs to one of the image."""
+        return Field(Image(array.data, array.axes), field.t, field.z)
+
+    def _count(self, tables: list[Numbers]) -> int:
+        """Count the cells; each time point has ids of its own."""
+        frames = self._image.size("t")
+        each = len(tables) // frames
+        return sum(
+            max(int(table.max()) for table in tables[t * each : (t + 1) * each])
+            for t in range(frames)
+        )

@@ -1,0 +1,245 @@
+"""Prediction from files into files."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_unet.core.annotation.annotations import cell_classes
+from napari_unet.core.cells.instances import segment_image
+from napari_unet.core.events import FilePredicted, PredictionFinished
+from napari_unet.core.images.image import Image
+from napari_unet.engine.inference.block_prediction import BlockPrediction
+from napari_unet.engine.inference.block_segmentation import DEFAULT_SIZES
+from napari_unet.engine.inference.overlap_tile import predict
+from napari_unet.io.export import write_labels, write_probabilities
+from napari_unet.io.images import check_finite, read_image
+from napari_unet.io.names import split_number
+from napari_unet.io.provenance import Provenance, content_stamp
+from napari_unet.io.resumable_output import ResumableOutput, discard_leavings
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+    from pathlib import Path
+
+    from napari_unet.core.events import Event
+    from napari_unet.core.model import ModelCard
+    from napari_unet.core.settings import Prediction, Segmentation
+    from napari_unet.engine.inference.block_segmentation import BlockSizes
+    from napari_unet.engine.network.network import Network
+    from napari_unet.io.prediction_folder import PredictionFolder
+
+
+class FilePredictor:
+    """Predicts files one by one with one network and one set of settings.
+
+    Parameters
+    ----------
+    network : Network
+    card : ModelCard
+        Of its model.
+    settings : Prediction
+    segmentation : Segmentation
+    folder : PredictionFolder
+        Where to write.
+    model : Path
+        File of the model.
+    sizes : BlockSizes, optional
+        How OME-Zarr images are cut.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        card: ModelCard,
+        settings: Prediction,
+        segmentation: Segmentation,
+        folder: PredictionFolder,
+        model: Path,
+        sizes: BlockSizes = DEFAULT_SIZES,
+    ) -> None:
+        self._network = network
+        self._card = card
+        self._settings = settings
+        self._segmentation = segmentation
+        self.folder = folder
+        self._model, self._sha256 = model.name, sha256(model.read_bytes()).hexdigest()
+        self._sizes = sizes
+        self._cells = cell_classes(card.classes)
+
+    def events(
+        self, file: Path, axes: str | None = None, *, overwrite: bool = False
+    ) -> Generator[Event, None, None]:
+        """Predict one file and write what the folder is to hold of it.
+
+        An OME-Zarr becomes OME-Zarrs block by block; after a crash it goes on.
+
+        Parameters
+        ----------
+        file : Path
+        axes : str or None
+            Read from the file if not given.
+        overwrite : bool
+            Whether results that are there are made again.
+
+        Yields
+        ------
+        Event
+            Those of `predict`, the last without its array, `BlockDone` for an OME-Zarr,
+            and `FilePredicted`.
+
+        Raises
+        ------
+        ValueError
+            If the file cannot be read, or does not fit the model.
+        FileExistsError
+            If something is there that is not to be replaced.
+        Busy
+            If another process is at work on it.
+        OSError
+            If something cannot be read or written.
+        """
+        with self.folder.at_work(file):
+            made = self._provenance(file, axes)
+            kinds = self.folder.missing(file, made, overwrite=overwrite)
+            if not kinds:
+                discard_leavings(self.folder.unfinished(file))
+                yield FilePredicted(str(file), 0, 1.0, there=True)
+                return
+            image = read_image(file, axes)
+            check_finite(image)
+            if split_number(file)[0].is_dir():
+                cells = yield from self._on_disk(file, image, kinds, made)
+            else:
+                cells = yield from self._in_memory(file, image, kinds, made)
+        yield FilePredicted(str(file), cells, 1.0, notes=image.notes)
+
+    def makes(self, axes: str | None = None) -> dict[str, Any]:
+        """Return what all results depend on besides the image, as JSON can hold it.
+
+        Also the settings for cells where no cells are asked for: what lies together in
+        a folder was made alike.
+        """
+        settings = self._used().model_dump(
+            include={"averaging", "rescale", "precision"}
+        )
+        if not self._network.module.architecture.tile_invariant:
+            settings["tile"] = self._settings.tile
+        settings |= {"axes": axes} | self._segmentation.model_dump()
+        return {"model_sha256": self._sha256, "settings": settings}
+
+    def note(self) -> None:
+        """Note in the folder what a run used that came to its end."""
+        self.folder.note(
+            {
+                "model": self._model,
+                "sha256": self._sha256,
+                "prediction": self._used().model_dump(
+                    exclude={"device", "tile", "memory_gb"}
+                ),
+                "segmentation": self._segmentation.model_dump(),
+            }
+        )
+
+    def _used(self) -> Prediction:
+        return self._settings.replace(precision=self._network.precision)
+
+    def _provenance(self, file: Path, axes: str | None) -> Provenance:
+        """Return what the results of an image are made from."""
+        try:
+            stamp = content_stamp(file)
+        except OSError as error:
+            reason = error.strerror or error
+            raise OSError(f"{file}: cannot be read, {reason}.") from error
+        name = split_number(file)[0].name
+        return Provenance(name, stamp, model=self._model, **self.makes(axes))
+
+    def _on_disk(
+        self,
+        file: Path,
+        image: Image,
+        kinds: tuple[str, ...],
+        made: Provenance,
+    ) -> Generator[Event, None, int]:
+        """Predict an OME-Zarr, however large; return the number of cells."""
+        made_from = {
+            "result": made.record(),
+            "tile": self._settings.tile,
+            "axes": image.axes,
+            "sizes": asdict(self._sizes),
+        }
+        with ResumableOutput(self.folder.unfinished(file), made_from, made) as work:
+            return (
+                yield from BlockPrediction(
+                    self._network,
+                    image,
+                    self._settings,
+                    work,
+                    {kind: self.folder.target(file, kind) for kind in kinds},
+                    self._sizes,
+                ).events(self._segmentation, self._cells)
+            )
+
+    def _in_memory(
+        self,
+        file: Path,
+        image: Image,
+        kinds: tuple[str, ...],
+        made: Provenance,
+    ) -> Generator[Event, None, int]:
+        """Predict an image whose outputs fit into memory; return the cells."""
+        found: Image | None = None
+        for event in predict(self._network, image, settings=self._settings):
+            if isinstance(event, PredictionFinished):
+                found = Image(event.probabilities, event.axes, image.known_um)
+                event = replace(event, probabilities=None)
+            yield event
+        if found is None:
+            raise RuntimeError("prediction ended without a result")
+        scale = self._network.factors(image, self._settings)
+        return self._write(file, found, kinds, made, scale)
+
+    def _write(
+        self,
+        file: Path,
+        found: Image,
+        kinds: tuple[str, ...],
+        made: Provenance,
+        scale: tuple[float, ...] | None,
+    ) -> int:
+        """Write the outputs; return the number of cells."""
+        spacing = found.known_um
+        if "probabilities" in kinds:
+            write_probabilities(
+                self.folder.place(file, "probabilities"),
+                np.asarray(found.data),
+                found.axes,
+                spacing,
+                made,
+            )
+        axes = "".join(a for a in "tzyx" if a in found.axes)
+        if "classes" in kinds:
+            where = found.axes.index("c")
+            classes = np.asarray(found.data[...]).argmax(axis=where).astype(np.uint8)
+            target = self.folder.place(file, "classes")
+            write_labels(target, classes, axes, spacing, made)
+        if "instances" not in kinds:
+            return 0
+        cells = segment_image(
+            found,
+            self._card.architecture.ndim,
+            self._segmentation.for_pixels(scale),
+            cell_classes=self._cells,
+        )
+        target = self.folder.place(file, "instances")
+        write_labels(target, cells, axes, spacing, made)
+        return _count(cells, axes)
+
+
+def _count(cells: np.ndarray[Any, Any], axes: str) -> int:
+    """Count the cells; each frame has ids of its own."""
+    frames = cells if axes.startswith("t") else cells[np.newaxis]
+    return int(sum(frame.max(initial=0) for frame in frames))

@@ -1,0 +1,250 @@
+"""Prediction by overlapping tiles (paper, Fig. 2), as a generator of events.
+
+The result does not depend on the size or order of the tiles; see `core.geometry.tiles`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_unet.core.events import PredictionFinished, TileDone, TileHalved
+from napari_unet.core.images.image import Image
+from napari_unet.core.images.normalisation import measure
+from napari_unet.core.settings import Prediction
+from napari_unet.engine.device import describe
+from napari_unet.engine.inference.tile_run import TileRun, choose_tile, lengths
+from napari_unet.engine.network.network import Network, prepare
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, MutableMapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from napari_unet.core.events import Event
+    from napari_unet.core.geometry.tiles import Box
+    from napari_unet.core.images.image import ArrayLike, Field
+    from napari_unet.core.images.normalisation import GreyScale
+    from napari_unet.core.model import Model
+    from napari_unet.core.network.architecture import Architecture
+
+
+@dataclass(frozen=True, slots=True)
+class Tiles:
+    """How large tiles are.
+
+    Attributes
+    ----------
+    output : tuple of int
+        Output size of all tiles, in pixels.
+    first : tuple of int or None
+        Before all others a smaller tile is done at the focus, so that something is seen
+        soon. Its pixels come once more, the same, with the others.
+    """
+
+    output: tuple[int, ...]
+    first: tuple[int, ...] | None = None
+
+
+def predict(
+    model: Model | Network,
+    image: Image | ArrayLike,
+    *,
+    out: Any = None,
+    axes: str | None = None,
+    settings: Prediction | None = None,
+    planes: Sequence[tuple[int, int | None]] | None = None,
+    region: Box | None = None,
+    focus: Sequence[float] | None = None,
+    tiles: Tiles | None = None,
+    scales: MutableMapping[int, GreyScale] | None = None,
+) -> Iterator[Event]:
+    """Predict class probabilities.
+
+    Parameters
+    ----------
+    model : Model or Network
+        A network that is already prepared keeps its device and precision.
+    image : Image or array-like
+        Numpy, dask or zarr; an array without axes is yx, zyx, czyx or tczyx.
+    out : array-like of float32, optional
+        Where to write, of the shape that `output_shape` gives; made if not given.
+    axes : str, optional
+        Order of the axes of `out`; (t, z,) c, y, x by default.
+    settings : Prediction, optional
+        Tile size, memory, averaging, device, precision, and whether an image of
+        another pixel size than the model's is resampled for the network; the result is
+        on the image's own grid in any case.
+    planes : sequence of (t, z), optional
+        Which planes (volumes with z None for a 3-D network) to predict, in this order.
+        All by default.
+    region : tuple of slice, optional
+        Only these pixels of each plane or volume; the values are the same as in a
+        prediction of the whole.
+    focus : sequence of float, optional
+        Point ([z,] y, x) in pixels from which tiles are done outwards.
+    tiles : Tiles, optional
+        Output size of the tiles, in place of that of the settings.
+    scales : mapping of int to GreyScale, optional
+        Normalisation of time points by the rule of the model, where known; what is
+        measured is put in.
+
+    Yields
+    ------
+    Event
+        `TileDone` for each tile, `TileHalved` if memory ran out, `PredictionFinished`.
+
+    Raises
+    ------
+    ValueError
+        If the channels, the output array or the pixel size do not fit, or the image is
+        not finite.
+    """
+    started = perf_counter()
+    settings = settings or Prediction()
+    network = (
+        model
+        if isinstance(model, Network)
+        else prepare(model, settings.device, settings.precision)
+    )
+    architecture = network.module.architecture
+    image = image if isinstance(image, Image) else _named(image, architecture)
+    image = image.with_channels(architecture.channels)
+    _check(architecture, image)
+    axes, shape = output_shape(architecture, image, axes)
+    if out is None:
+        out = np.zeros(shape, np.float32)
+    if tuple(out.shape) != shape:
+        raise ValueError(
+            f"the output array must have shape {shape} ({axes}), found {out.shape}."
+        )
+    fields = _chosen(image, architecture.ndim, planes)
+    region = region or tuple(slice(0, n) for n in image.field_shape(architecture.ndim))
+    factors = network.factors(image, settings)
+    seen = lengths(region, factors)
+    sizes = tiles or Tiles(
+        choose_tile(network, seen, settings.tile, settings.memory_gb)
+    )
+    scales = {} if scales is None else scales
+    output = sizes.output
+    done, total = 0, prod(lengths(region)) * len(fields)
+    for number, field in enumerate(fields, start=1):
+        if field.t not in scales:
+            scales[field.t] = measure(image, field.t, network.normalisation)
+        run = TileRun(
+            network,
+            field,
+            scales[field.t],
+            output=output,
+            averaging=settings.averaging,
+            region=region,
+            focus=focus,
+            factors=factors,
+        )
+        first_tile = run.first_tile(sizes.first) if number == 1 and sizes.first else ()
+        for tile, values in first_tile:
+            _write(out, axes, field, tile.target, values)
+            yield TileDone(field.t, field.z, tile.target, 0.0, field_done=False)
+        for tile, values in run:
+            if run.output != output:
+                output = run.output
+                yield TileHalved(output)
+            _write(out, axes, field, tile.target, values)
+            done += prod(lengths(tile.target))
+            yield TileDone(
+                t=field.t,
+                z=field.z,
+                box=tile.target,
+                progress=done / total,
+                field_done=done == number * total // len(fields),
+            )
+    yield PredictionFinished(
+        out,
+        axes,
+        output,
+        describe(network.device),
+        network.precision,
+        perf_counter() - started,
+    )
+
+
+def output_shape(
+    architecture: Architecture, image: Image, axes: str | None = None
+) -> tuple[str, tuple[int, ...]]:
+    """Return axes and shape of the probabilities of an image.
+
+    Parameters
+    ----------
+    architecture : Architecture
+    image : Image
+    axes : str, optional
+        In this order; (t, z,) c, y, x by default, as ImageJ has it.
+
+    Returns
+    -------
+    axes : str
+    shape : tuple of int
+
+    Raises
+    ------
+    ValueError
+        If `axes` are not those of the image and c.
+    """
+    own = "".join(a for a in "tzcyx" if a in image.axes or a == "c")
+    axes = axes or own
+    if sorted(axes) != sorted(own):
+        raise ValueError(f"the output has the axes {own} in any order, found {axes}.")
+    sizes = [architecture.classes if a == "c" else image.size(a) for a in axes]
+    return axes, tuple(sizes)
+
+
+def _write(
+    out: Any, axes: str, field: Field, box: Box, values: NDArray[np.float32]
+) -> None:
+    """Put probabilities, (classes, [z,] y, x), where they belong in the output."""
+    spatial = "zyx"[3 - field.ndim :]
+    target: dict[str, Any] = dict(zip(spatial, box, strict=True))
+    target["t"] = field.t
+    there = "c" + spatial
+    if field.z is not None:
+        target["z"] = field.z
+    elif "z" not in axes:
+        values, there = values[:, 0], "cyx"
+    order = [there.index(a) for a in axes if a in there]
+    out[tuple(target.get(a, slice(None)) for a in axes)] = values.transpose(order)
+
+
+def _chosen(
+    image: Image, ndim: int, planes: Sequence[tuple[int, int | None]] | None
+) -> list[Field]:
+    by_place = {(f.t, f.z): f for f in image.fields(ndim)}
+    wanted = list(by_place) if planes is None else planes
+    missing = [place for place in wanted if place not in by_place]
+    if missing:
+        raise ValueError(
+            f"{image.name} has no plane (t, z) = {missing[0]}; it has "
+            f"{image.size('t')} time points and {image.size('z')} slices."
+        )
+    return [by_place[place] for place in wanted]
+
+
+def _named(array: ArrayLike, architecture: Architecture) -> Image:
+    """Name the axes of a bare array, where the network's channels help to."""
+    channels = architecture.channels
+    if channels > 1 and len(array.shape) == 3 and array.shape[0] == channels:
+        return Image(array, "cyx")
+    return Image.from_array(array)
+
+
+def _check(architecture: Architecture, image: Image) -> None:
+    if image.channels != architecture.channels:
+        # how it was read may be the reason
+        read = "; " + " ".join(image.notes) if image.notes else "."
+        raise ValueError(
+            f"{image.name}: the model was trained on {architecture.channels} "
+            f"channel(s), the image has {image.channels}{read}"
+        )

@@ -1,0 +1,1 @@
+"""The U-Net, made ready to compute."""

@@ -1,0 +1,278 @@
+"""A model made ready to compute: on its device, in its precision and memory layout."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from napari_unet.core.images.rescaling import rescaling
+from napari_unet.engine.allocator import keep_freed_memory
+from napari_unet.engine.device import (
+    Precision,
+    choose_device,
+    choose_precision,
+    dtype,
+    is_out_of_memory,
+)
+from napari_unet.engine.network.unet import UNet
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from napari_unet.core.images.image import Image
+    from napari_unet.core.images.normalisation import Normalisation
+    from napari_unet.core.model import Model
+    from napari_unet.core.network.architecture import Architecture
+    from napari_unet.core.settings import Prediction
+
+Averaging = Literal["none", "dihedral"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PendingResult:
+    """Probabilities that a device is perhaps still computing."""
+
+    tensor: Tensor
+    ready: torch.cuda.Event | None = None
+
+    @classmethod
+    def of(cls, tensor: Tensor) -> PendingResult:
+        """Begin to bring the probabilities of a device into the memory of the CPU."""
+        if tensor.device.type != "cuda":
+            return cls(tensor.cpu())
+        copy = torch.empty_like(tensor, device="cpu", pin_memory=True)
+        copy.copy_(tensor, non_blocking=True)
+        ready = torch.cuda.Event()
+        ready.record()
+        return cls(copy, ready)
+
+    def result(self) -> NDArray[np.float32]:
+        """Wait for the probabilities.
+
+        Returns
+        -------
+        ndarray of float32, shape (classes, [z,] y, x), in [0, 1]
+        """
+        if self.ready is not None:
+            self.ready.synchronize()
+        found: NDArray[np.float32] = self.tensor.numpy()
+        return found
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Network:
+    """A network in eval mode, with where and how it computes.
+
+    Attributes
+    ----------
+    module : UNet
+    device : torch.device
+    precision : {"fp32", "bf16", "fp16"}
+    spacing_um : tuple of float or None
+        Pixel size of the training images along ([z,] y, x), in micrometres.
+    normalisation : {"structure", "frame"}
+        Rule for the grey values that it learnt from.
+    """
+
+    module: UNet
+    device: torch.device
+    precision: Precision
+    spacing_um: tuple[float, ...] | None = None
+    normalisation: Normalisation = "structure"
+
+    def factors(self, image: Image, settings: Prediction) -> tuple[float, ...] | None:
+        """Return by how much an image is resampled; None if it is not.
+
+        Raises
+        ------
+        ValueError
+            As `core.images.rescaling.rescaling`.
+        """
+        if not settings.rescale:
+            return None
+        ndim = self.module.architecture.ndim
+        return rescaling(self.spacing_um, image.pixel_size(ndim), ndim, image.name)
+
+    def probabilities(
+        self, window: NDArray[np.float32], averaging: Averaging = "none"
+    ) -> NDArray[np.float32]:
+        """Run the network on one window; see `start`."""
+        return self.start(window, averaging).result()
+
+    @torch.inference_mode()
+    def start(
+        self, window: NDArray[np.float32], averaging: Averaging = "none"
+    ) -> PendingResult:
+        """Begin to run the network on one window.
+
+        A GPU computes on its own from here; the CPU has computed when this returns.
+
+        Parameters
+        ----------
+        window : ndarray of float32, shape (channels, [z,] y, x)
+            Normalised, of a valid input size.
+        averaging : {"none", "dihedral"}
+            dihedral: mean over the 8 mirrored and rotated views in the y-x plane. The
+            window is turned, not the plan of tiles, so the result does not depend on
+            the tile size.
+
+        Returns
+        -------
+        PendingResult
+        """
+        batch = torch.from_numpy(window)[None]
+        if self.device.type == "cuda":
+            batch = batch.pin_memory()
+        batch = batch.to(self.device, dtype(self.precision), non_blocking=True)
+        if averaging == "none":
+            mean = self._softmax(batch)
+        else:
+            views = [
+                _undo(self._softmax(_view(batch, turns, flip)), turns, flip)
+                for turns in range(4)
+                for flip in (False, True)
+            ]
+            mean = torch.stack(views).mean(dim=0)
+        return PendingResult.of(mean[0])
+
+    def _softmax(self, batch: Tensor) -> Tensor:
+        return torch.softmax(self.module(batch).float(), dim=1)
+
+
+def prepare(
+    model: Model,
+    device: str = "auto",
+    precision: str = "auto",
+    *,
+    file: str | Path | None = None,
+) -> Network:
+    """Make a model ready to predict.
+
+    Parameters
+    ----------
+    model : Model
+    device, precision : str
+        As `choose_device` and `choose_precision` take them.
+    file : str or Path, optional
+        Where the model was read from, to be told if it is damaged.
+
+    Returns
+    -------
+    Network
+
+    Raises
+    ------
+    ValueError
+        If device or precision cannot be had, or the weights are not those of the
+        architecture.
+    """
+    keep_freed_memory()
+    where = choose_device(device)
+    how = choose_precision(where, precision)
+    weights = {n: t.to(where) for n, t in to_tensors(model.weights).items()}
+    try:
+        network = _frozen(model.card.architecture, weights, how)
+    except (OverflowError, RuntimeError, TypeError) as error:
+        if isinstance(error, RuntimeError) and is_out_of_memory(error):
+            raise
+        raise damaged(model, file) from error
+    card = model.card
+    return replace(
+        network, spacing_um=card.spacing_um, normalisation=card.normalisation
+    )
+
+
+def damaged(model: Model, file: str | Path | None = None) -> ValueError:
+    """Return the error of a model whose weights do not fit its card."""
+    return ValueError(
+        f"{file or model.card.name}: the model's weights are not those of the network "
+        "that its card describes; the file is damaged."
+    )
+
+
+def frozen_copy(
+    module: UNet,
+    weights: Mapping[str, Tensor],
+    precision: Precision,
+    spacing_um: tuple[float, ...] | None = None,
+    normalisation: Normalisation = "structure",
+) -> Network:
+    """Return a network that predicts with other weights than those being trained.
+
+    Parameters
+    ----------
+    module : UNet
+        In training; not changed.
+    weights : mapping of str to Tensor
+        Named as in its `state_dict`.
+    precision : {"fp32", "bf16", "fp16"}
+    spacing_um : tuple of float, optional
+        Pixel size that it is trained at.
+    normalisation : {"structure", "frame"}
+        Rule for the grey values that it is trained with.
+
+    Returns
+    -------
+    Network
+    """
+    copied = {name: tensor.clone() for name, tensor in weights.items()}
+    network = _frozen(module.architecture, copied, precision)
+    return replace(network, spacing_um=spacing_um, normalisation=normalisation)
+
+
+def to_tensors(weights: Mapping[str, NDArray[np.generic]]) -> dict[str, Tensor]:
+    """Copy the weights of a model into tensors."""
+    return {name: torch.from_numpy(np.array(w)) for name, w in weights.items()}
+
+
+def to_arrays(state: Mapping[str, Tensor]) -> dict[str, NDArray[np.generic]]:
+    """Copy tensors into the weights of a model."""
+    # on the CPU the arrays would otherwise go on changing with a network in training
+    return {
+        name: np.array(t.detach().cpu().numpy(), order="C") for name, t in state.items()
+    }
+
+
+def _frozen(
+    architecture: Architecture, weights: Mapping[str, Tensor], precision: Precision
+) -> Network:
+    # on no device first: drawing random weights only to replace them takes time
+    with torch.device("meta"):
+        module = UNet(architecture)
+    module.load_state_dict(weights, assign=True)
+    module.eval()
+    for path in (module.down, module.up):
+        for depth, block in enumerate(path):
+            path[depth] = _without_norms(block.children())
+    module.to(dtype(precision), memory_format=module.layout)  # type: ignore[call-overload]
+    # the last layer in full precision costs nothing and keeps the probabilities smooth
+    module.score.float()
+    return Network(module, module.score.weight.device, precision)
+
+
+def _without_norms(block: Iterable[nn.Module]) -> nn.Sequential:
+    """Fold each batch norm into the convolution before it: as exact, and faster."""
+    layers: list[nn.Module] = []
+    for layer in block:
+        if isinstance(layer, (nn.BatchNorm2d, nn.BatchNorm3d)):
+            layers[-1] = fuse_conv_bn_eval(layers[-1], layer)  # type: ignore[type-var]
+        else:
+            layers.append(layer)
+    return nn.Sequential(*layers)
+
+
+def _view(batch: Tensor, turns: int, flip: bool) -> Tensor:
+    turned = torch.rot90(batch, turns, (-2, -1))
+    return turned.flip(-1) if flip else turned
+
+
+def _undo(batch: Tensor, turns: int, flip: bool) -> Tensor:
+    return torch.rot90(batch.flip(-1) if flip else batch, -turns, (-2, -1))

@@ -1,0 +1,1 @@
+"""Training: samples, loss, loop, validation, corrections."""

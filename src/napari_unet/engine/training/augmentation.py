@@ -1,0 +1,231 @@
+"""Random deformations and grey-value changes, on the device that trains.
+
+The amounts are drawn by numpy from a generator that the caller owns; the pixels are
+moved by torch. Image, labels and weights go through one and the same map.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from math import cos, log, radians, sin
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from napari_unet.core.training.training_settings import Augmentation
+
+_GRID = 3
+# Standard deviation of a Gaussian that changes nothing, in pixels.
+_SHARP = 0.05
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Deformation:
+    """Where each pixel of a patch comes from.
+
+    Attributes
+    ----------
+    matrix : ndarray of float64, shape (ndim, ndim)
+        Turn, mirror and scale, from patch to image.
+    displacements : ndarray of float64, shape (ndim, 3, ..., 3)
+        Shift of the 3 × 3 (× 3) grid points, in pixels.
+    """
+
+    matrix: NDArray[np.float64]
+    displacements: NDArray[np.float64]
+
+
+def coordinates(
+    deformations: Sequence[Deformation],
+    size: Sequence[int],
+    centres: Sequence[Sequence[float]],
+    device: torch.device,
+) -> Tensor:
+    """Return image coordinates of each pixel of some patches.
+
+    Parameters
+    ----------
+    deformations : sequence of Deformation
+        One for each patch.
+    size : sequence of int
+        Size of each patch in pixels.
+    centres : sequence of sequence of float
+        Image coordinates of their centres.
+    device : torch.device
+
+    Returns
+    -------
+    Tensor of float32, shape (patches, ndim, *size)
+    """
+    ndim = len(size)
+    axes = [torch.arange(n, device=device) - (n - 1) / 2 for n in size]
+    place = torch.stack(torch.meshgrid(*axes, indexing="ij")).expand(
+        len(deformations), ndim, *size
+    )
+    displacements = np.stack([d.displacements for d in deformations])
+    if displacements.any():
+        field = torch.as_tensor(displacements, device=device).float()
+        for axis, n in enumerate(size, start=2):
+            # one axis of grid points becomes one of pixels
+            field = (field.movedim(axis, -1) @ _bicubic(n, device).T).movedim(-1, axis)
+        place = place + field
+    matrix = torch.as_tensor(np.stack([d.matrix for d in deformations]), device=device)
+    origin = torch.as_tensor(np.array(centres), device=device).float()
+    moved: Tensor = matrix.float() @ place.flatten(2) + origin[:, :, None]
+    return moved.view(len(deformations), ndim, *size)
+
+
+def draw_deformation(
+    settings: Augmentation, spacing: Sequence[float], rng: np.random.Generator
+) -> Deformation:
+    """Draw turn, mirroring, scale and elastic displacements (paper, sec. 3.1).
+
+    Parameters
+    ----------
+    settings : Augmentation
+    spacing : sequence of float
+        Pixel size along each axis relative to the finest; thick slices are displaced
+        by as much less.
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    Deformation
+    """
+    ndim = len(spacing)
+    angle = radians(rng.uniform(-settings.rotation, settings.rotation))
+    zoom = np.exp(rng.uniform(-1, 1, size=2) * log(settings.scale))
+    matrix = np.eye(ndim)
+    matrix[-2:, -2:] = [[cos(angle), -sin(angle)], [sin(angle), cos(angle)]]
+    matrix *= zoom[0]
+    if ndim == 3:
+        # slices are seldom as fine as pixels: the z axis keeps its own, milder scale
+        matrix[0, 0] = zoom[1] ** 0.5
+    if settings.mirror:
+        matrix = matrix @ np.diag(rng.choice([-1.0, 1.0], size=ndim))
+    shape = (ndim, *(_GRID,) * ndim)
+    displacements = rng.normal(size=shape) * settings.elastic
+    displacements /= np.reshape(spacing, (-1, *(1,) * ndim))
+    return Deformation(matrix, displacements)
+
+
+def sample(pixels: Tensor, coordinates: Tensor, *, nearest: bool = False) -> Tensor:
+    """Take pixels at fractional coordinates.
+
+    Parameters
+    ----------
+    pixels : Tensor of float32, shape (channels, [z,] y, x)
+    coordinates : Tensor of float32, shape (ndim, *size)
+        In pixels; the first axis is ([z,] y, x).
+    nearest : bool
+        Nearest pixel, for labels; linear otherwise.
+
+    Returns
+    -------
+    Tensor of float32, shape (channels, *size)
+    """
+    size = torch.tensor(pixels.shape[1:], device=pixels.device)
+    scale = 2 / (size - 1).clamp_min(1)
+    ndim = coordinates.shape[0]
+    grid = coordinates * scale.view(-1, *(1,) * ndim) - 1
+    grid = grid.flip(0).movedim(0, -1)  # (*size, ndim) as x, y[, z]
+    return F.grid_sample(
+        pixels[None],
+        grid[None],
+        mode="nearest" if nearest else "bilinear",
+        padding_mode="border",
+        align_corners=True,
+    )[0]
+
+
+def change_greys(
+    images: Tensor, settings: Augmentation, rng: np.random.Generator
+) -> Tensor:
+    """Change brightness, contrast and gamma, blur, and add noise.
+
+    Parameters
+    ----------
+    images : Tensor of float32, shape (patches, channels, [z,] y, x)
+        Normalised to sd 1.
+    settings : Augmentation
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    Tensor of float32, same shape
+    """
+
+    def draw(low: float, high: float, channels: int = images.shape[1]) -> Tensor:
+        shape = (len(images), channels, *(1,) * (images.ndim - 2))
+        amounts = rng.uniform(low, high, size=shape)
+        return torch.as_tensor(amounts, device=images.device).float()
+
+    if settings.gamma > 1:
+        dims = tuple(range(2, images.ndim))
+        low = images.amin(dim=dims, keepdim=True)
+        span = (images.amax(dim=dims, keepdim=True) - low).clamp_min(1e-6)
+        exponent = torch.exp(draw(-log(settings.gamma), log(settings.gamma)))
+        images = ((images - low) / span).clamp_min(1e-6) ** exponent * span + low
+    contrast = torch.exp(draw(-log(settings.contrast), log(settings.contrast)))
+    images = images * contrast + draw(-settings.brightness, settings.brightness)
+    if settings.blur:
+        images = _blur(images, draw(0, settings.blur, channels=1))
+    if settings.noise:
+        generator = torch.Generator(images.device)
+        generator.manual_seed(int(rng.integers(2**63)))
+        noise = torch.empty_like(images).normal_(generator=generator)
+        images = images + draw(0, settings.noise, channels=1) * noise
+    return images
+
+
+@cache
+def _bicubic(size: int, device: torch.device) -> Tensor:
+    """Return weights that spread three grid points over `size` pixels.
+
+    Cubic convolution (Keys 1981, a = -0.75) with the outermost points repeated, the
+    points on the first, middle and last pixel.
+    """
+    at = torch.linspace(0, _GRID - 1, size)
+    weights = torch.zeros(size, _GRID)
+    for tap in range(-1, _GRID + 1):
+        distance = (at - tap).abs()
+        weights[:, min(max(tap, 0), _GRID - 1)] += _cubic(distance)
+    return weights.to(device)
+
+
+def _cubic(d: Tensor, a: float = -0.75) -> Tensor:
+    near = ((a + 2) * d - (a + 3)) * d * d + 1
+    far = ((d - 5) * d + 8) * d * a - 4 * a
+    return torch.where(d <= 1, near, torch.where(d < 2, far, 0.0))
+
+
+def _blur(images: Tensor, sigma: Tensor) -> Tensor:
+    """Blur y and x of each patch with a Gaussian.
+
+    Beyond the edge there is nothing: what remains of the Gaussian is scaled up.
+
+    Parameters
+    ----------
+    images : Tensor of float32, shape (patches, channels, [z,] y, x)
+    sigma : Tensor of float32, shape (patches, 1, [1,] 1, 1)
+        Standard deviations in pixels.
+    """
+    sigma = sigma.clamp_min(_SHARP).flatten(-2)
+    for axis in (-2, -1):
+        n = images.shape[axis]
+        offset = torch.arange(1 - n, n, device=images.device)
+        line = torch.exp(offset**2 / (-2 * sigma**2))
+        # from all windows of the line, the matrix with the Gaussian along its diagonal
+        kernel = line.unfold(-1, n, 1).flip(-1)
+        kernel = kernel / kernel.sum(dim=-2, keepdim=True)
+        images = (images.movedim(axis, -1) @ kernel).movedim(-1, axis)
+    return images

@@ -1,0 +1,371 @@
+"""The loop of one training run: steps, validation, guards, checkpoints."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from itertools import count
+from math import cos, isfinite, pi, prod
+from typing import TYPE_CHECKING
+
+import torch
+
+from napari_unet.core.annotation.annotations import IGNORED
+from napari_unet.core.events import (
+    CheckpointWritten,
+    CorrectionUsed,
+    StepDone,
+    ValidationDone,
+    ValidationTile,
+)
+from napari_unet.core.model import Progress, Score
+from napari_unet.engine.device import dtype, is_out_of_memory
+from napari_unet.engine.network.network import frozen_copy
+from napari_unet.engine.training.corrections import Corrections, corrected
+from napari_unet.engine.training.divergence import (
+    FEW,
+    GLANCE,
+    LOOK,
+    SingleClassGuard,
+    advice,
+    is_clearly_worse,
+    loss_trouble,
+    no_memory,
+    sees_one_class,
+    too_few,
+)
+from napari_unet.engine.training.losses import weighted_cross_entropy
+from napari_unet.engine.training.prior_correction import count_pixels, parts_to_see
+from napari_unet.engine.training.validation import validate
+from napari_unet.io.model_file import save_checkpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from torch import Tensor
+
+    from napari_unet.core.events import Event
+    from napari_unet.core.model import Model
+    from napari_unet.engine.network.network import Network
+    from napari_unet.engine.training.preparation import Prepared
+    from napari_unet.engine.training.sampling import Batch
+    from napari_unet.engine.training.stopwatch import Stopwatch
+
+_WARM_UP = 20
+_VALIDATIONS = 10
+_CHECKPOINT_SECONDS = 12.0
+# A prediction takes about a third of a step with as many pixels; then there are cells.
+_SEEING = 0.6
+# For each pixel held out, to find cells in it in some ways and to compare them.
+_CHOOSING_SECONDS = 1e-6
+
+
+class TrainingLoop:
+    """Steps of one training run, and what is watched meanwhile.
+
+    Parameters
+    ----------
+    prepared : Prepared
+    checkpoint : Path or None
+    clock : Stopwatch
+        Shows the time used in all runs.
+
+    Attributes
+    ----------
+    problem : str or None
+        Why it stopped early and what to try.
+    finishing : bool
+        Set it to have the next step be the last.
+    corrections : Corrections
+        Taken up before the next step.
+    prepared : Prepared
+    """
+
+    def __init__(
+        self, prepared: Prepared, checkpoint: Path | None, clock: Stopwatch
+    ) -> None:
+        self.problem: str | None = None
+        self.finishing = False
+        self.corrections = Corrections()
+        self.prepared = prepared
+        self._settings = prepared.state.card.training
+        self._state = prepared.state
+        self._checkpoint = checkpoint
+        self._clock = clock
+        self._written = self._validated = self._first = clock.seconds()
+        self._first_step = self._state.record.step
+        self._reserve = 0.0
+        # weights and record belong together but for a moment in each step
+        self._stepping = False
+        self._to_see = count_pixels(
+            parts_to_see(prepared.training_set, self._settings.seed)
+        )
+        self._good = self._state.record.step, self._snapshot()
+        self._single_class = SingleClassGuard()
+        levels = prepared.state.card.architecture.levels
+        self._drops = any(level.dropout for level in levels)
+        self._table = torch.as_tensor(prepared.table, device=prepared.device)
+        self._scaler = torch.amp.GradScaler(
+            prepared.device.type, enabled=prepared.precision == "fp16"
+        )
+
+    def network(self) -> Network:
+        """Return a copy of the running mean of the weights that can predict."""
+        return frozen_copy(
+            self._state.module,
+            self._state.mean,
+            self.prepared.precision,
+            self._state.card.spacing_um,
+            self._state.card.normalisation,
+        )
+
+    def steps(self) -> Iterator[Event]:
+        """Step until the budget is used up or something goes wrong."""
+        while (progress := self._progress()) < 1 and not self.finishing:
+            if changes := self.corrections.take():
+                self.prepared = corrected(self.prepared, changes)
+                self._table = torch.as_tensor(
+                    self.prepared.table, device=self.prepared.device
+                )
+                yield CorrectionUsed(self._state.record.step)
+            loss = self._step(progress)
+            if not self._healthy(loss):
+                return
+            step = self._state.record.step
+            yield StepDone(step, loss, self._progress(), self._seconds_left())
+            if self._validation_is_due():
+                yield from self.validation()
+            due = self._checkpoint and self._checkpoint_is_due()
+            if due and self._checkpoint and self.write_checkpoint():
+                yield CheckpointWritten(step, self._checkpoint)
+
+    def validation(self) -> Iterator[Event]:
+        """Predict the held-out parts with the running mean of the weights."""
+        held_out = self.prepared.training_set.held_out
+        if self._weights_fail() or not held_out or self.problem:
+            return
+        began = self._clock.seconds()
+        score: Score | None = None
+        for score in validate(self.network(), held_out):
+            if score is None:
+                yield ValidationTile()
+        if score is not None:
+            better = self._state.keep_best(score)
+            self._log(score)
+            yield ValidationDone(self._state.record.step, score, better)
+        self._validated = self._clock.seconds()
+        # a budget in minutes has to end with one more validation, and one more to
+        # choose how cells are found
+        pixels = score.pixels if score is not None else 0
+        took = self._validated - began
+        self._reserve = 1.2 * (2 * took + _CHOOSING_SECONDS * pixels)
+
+    def write_checkpoint(self) -> bool:
+        """Write all that is needed to go on, if there is a place to.
+
+        Weights that are not finite, or those of a step that broke off, are not worth
+        the checkpoint that is there.
+        """
+        state = self._state
+        if self._checkpoint is None or self._stepping or not state.is_finite:
+            return False
+        state.record = state.record.replace(seconds=self._clock.seconds())
+        save_checkpoint(state.checkpoint(), self._checkpoint)
+        self._written = self._clock.seconds()
+        return True
+
+    def result(self) -> Model:
+        """Return the last model; where it went wrong, the best or the last good one.
+
+        What is held out is little: by its score alone a run would often end with the
+        weights of a step at which they were not half learnt.
+        """
+        state = self._state
+        best, last = state.record.best, state.last_score
+        wrong = self.problem is not None or is_clearly_worse(last, best)
+        # the best of a network that went wrong from the start may be good for nothing
+        if wrong and state.best is not None and best is not None and best.iou > 0:
+            return state.model(state.best)
+        return state.model(self._good[1] if self.problem else None)
+
+    def shortcoming(self, network: Network) -> str | None:
+        """Say why a model is good for nothing that a run with no problem made.
+
+        Parameters
+        ----------
+        network : Network
+            Of the model.
+        """
+        step = self._state.record.step
+        if not self.finishing and (few := too_few(step, self._settings)):
+            return few
+        if step < FEW:
+            return None  # so few steps were asked for: nobody expects a model of them
+        draw = self.prepared.sampler.draw
+        batches = (draw(k, self._settings.batch) for k in count(step))
+        only = sees_one_class(network, batches)
+        if only is None:
+            return None
+        return (
+            f"The model takes everything for {self._names()[only]}, after "
+            f"{step} step{'s' * (step != 1)}: train for longer, or paint more of what "
+            "it misses."
+        )
+
+    def _step(self, progress: float) -> float:
+        state, prepared = self._state, self.prepared
+        step = state.record.step
+        batch = prepared.sampler.draw(step, self._settings.batch)
+        for group in state.optimiser.param_groups:
+            group["lr"] = self._learning_rate(step, progress)
+        state.optimiser.zero_grad(set_to_none=True)
+        try:
+            scores = self._scores(batch.image, step)
+            loss = weighted_cross_entropy(
+                scores, batch.classes, batch.border, self._table
+            )
+            self._scaler.scale(loss).backward()
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            raise no_memory(prepared.device, self._settings) from error
+        value = float(loss.detach())
+        if isfinite(value):
+            self._stepping = True
+            self._scaler.step(state.optimiser)
+            self._scaler.update()
+            state.record = state.record.replace(step=step + 1)
+            state.average(self._settings.averaging)
+            self._stepping = False
+            self._follow(value)
+            if step % GLANCE == 0:
+                self._look_at_classes(scores.detach(), batch)
+        return value
+
+    def _scores(self, image: Tensor, step: int) -> Tensor:
+        module, prepared = self._state.module, self.prepared
+        low = dtype(prepared.precision)
+        with (
+            self._own_dropout(step),
+            torch.autocast(prepared.device.type, low, enabled=low != torch.float32),
+        ):
+            scores: Tensor = module(image)
+        return scores
+
+    @contextmanager
+    def _own_dropout(self, step: int) -> Iterator[None]:
+        """Give dropout, which draws from torch's global generator, this step's own.
+
+        A resumed run, or one with previews in between, then drops the same values.
+        """
+        if not self._drops:
+            yield
+            return
+        device = self.prepared.device
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+            torch.manual_seed(self._settings.seed * 1_000_003 + step)
+            yield
+
+    def _learning_rate(self, step: int, progress: float) -> float:
+        rate = self._settings.learning_rate * min(1.0, (step + 1) / _WARM_UP)
+        if self._settings.schedule == "cosine":
+            rate *= 0.5 * (1 + cos(pi * min(progress, 1.0)))
+        return rate
+
+    def _progress(self) -> float:
+        if self._settings.steps:
+            return self._state.record.step / self._settings.steps
+        budget = 60 * self._settings.minutes - self._reserve - self._seeing_seconds()
+        used = self._clock.seconds() + self._step_seconds()
+        return min(used / max(budget, 1e-9), 1.0)
+
+    def _step_seconds(self) -> float:
+        done = self._state.record.step - self._first_step
+        return (self._clock.seconds() - self._first) / done if done else 0.0
+
+    def _seeing_seconds(self) -> float:
+        """Estimate how long it takes to look at what nobody painted."""
+        pixels = self._settings.batch * prod(self.prepared.sampler.output)
+        return _SEEING * self._step_seconds() * self._to_see / pixels
+
+    def _seconds_left(self) -> float:
+        if self._settings.steps:
+            left = self._settings.steps - self._state.record.step
+            return left * self._step_seconds()
+        return max(60 * self._settings.minutes - self._clock.seconds(), 0.0)
+
+    def _validation_is_due(self) -> bool:
+        if self._settings.steps:
+            interval = max(self._settings.steps // _VALIDATIONS, 1)
+            step = self._state.record.step
+            return step % interval == 0 and step < self._settings.steps
+        interval_seconds = 60 * self._settings.minutes / _VALIDATIONS
+        wait = max(interval_seconds, _VALIDATIONS * self._reserve / 2)
+        return self._clock.seconds() - self._validated > wait
+
+    def _checkpoint_is_due(self) -> bool:
+        return self._clock.seconds() - self._written > _CHECKPOINT_SECONDS
+
+    def _follow(self, loss: float) -> None:
+        record = self._state.record
+        smoothed = loss if record.smoothed is None else record.smoothed
+        smoothed += (loss - smoothed) / min(record.step, LOOK)
+        lowest = smoothed if record.lowest is None else min(record.lowest, smoothed)
+        self._state.record = record.replace(smoothed=smoothed, lowest=lowest)
+
+    def _look_at_classes(self, scores: Tensor, batch: Batch) -> None:
+        known = batch.classes != IGNORED
+        labels = batch.classes[known].bincount().nonzero()
+        seen = scores.argmax(dim=1)[known].bincount().nonzero()
+        smoothed = self._state.record.smoothed or 0.0
+        if self._single_class.look(len(labels), len(seen), smoothed):
+            self._stop(
+                "the network takes everything for "
+                f"{self._names()[int(seen[0])]} and no longer learns",
+                "or paint more of what it misses",
+            )
+
+    def _healthy(self, loss: float) -> bool:
+        """Keep good weights, and stop a run that has gone wrong."""
+        record = self._state.record
+        trouble = loss_trouble(loss, record.step, record.smoothed, record.lowest)
+        if trouble is not None:
+            self._stop(trouble, "or the precision fp32")
+        if self.problem is not None:
+            return False
+        if record.step % LOOK == 0 and not self._weights_fail():
+            smoothed, lowest = record.smoothed or 0.0, record.lowest or 0.0
+            if smoothed < 1.5 * lowest + 0.1 and self._single_class.row * GLANCE < LOOK:
+                self._good = record.step, self._snapshot()
+            self._log(None)
+        return self.problem is None
+
+    def _weights_fail(self) -> bool:
+        """Stop a run whose last step led to weights that are no longer numbers."""
+        if self.problem is None and not self._state.is_finite:
+            self._stop("the weights are no longer numbers", "or the precision fp32")
+            return True
+        return False
+
+    def _stop(self, what: str, remedy: str) -> None:
+        what = what[:1].upper() + what[1:]
+        self.problem = (
+            f"{what} after step {self._state.record.step}; the last good weights, of "
+            f"step {self._good[0]}, are kept. {advice(self._settings)}, {remedy}."
+        )
+
+    def _names(self) -> tuple[str, ...]:
+        return "background", *(c.name for c in self._state.card.classes)
+
+    def _snapshot(self) -> dict[str, Tensor]:
+        return {name: t.clone() for name, t in self._state.mean.items()}
+
+    def _log(self, score: Score | None) -> None:
+        record = self._state.record
+        row = Progress(
+            step=record.step,
+            seconds=self._clock.seconds(),
+            loss=record.smoothed or 0.0,
+            score=score,
+        )
+        self._state.record = record.replace(history=(*record.history, row))

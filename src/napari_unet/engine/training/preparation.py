@@ -1,0 +1,323 @@
+"""Everything a training run needs, made and checked before its first step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from napari_unet.core.annotation.annotations import IGNORED
+from napari_unet.core.cells.segmentation_tuning import usual_settings
+from napari_unet.core.images.rescaling import common_size
+from napari_unet.core.model import ImageRecord, ModelCard
+from napari_unet.core.network.tile_size import kept_values
+from napari_unet.core.text import printable, reason
+from napari_unet.core.training.loss_weights import class_weights
+from napari_unet.core.training.training_set import count_classes, hold_out, typical_cell
+from napari_unet.core.training.training_set_updates import held_parts, hold_out_again
+from napari_unet.engine.allocator import keep_freed_memory
+from napari_unet.engine.device import (
+    choose_device,
+    choose_precision,
+    dtype,
+    free_memory,
+)
+from napari_unet.engine.network.transfer import take_over
+from napari_unet.engine.network.unet import UNet
+from napari_unet.engine.training.divergence import no_memory
+from napari_unet.engine.training.sampling import Sampler
+from napari_unet.engine.training.state import TrainingState
+from napari_unet.io.model_file import load_checkpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from napari_unet.core.annotation.annotations import Annotation, ClassInfo
+    from napari_unet.core.images.image import Field
+    from napari_unet.core.images.normalisation import Normalisation
+    from napari_unet.core.model import Model
+    from napari_unet.core.network.architecture import Architecture
+    from napari_unet.core.training.training_set import Example, TrainingSet
+    from napari_unet.core.training.training_settings import Training
+    from napari_unet.engine.device import Precision
+
+
+# Side of the part of an image that its fingerprint is made of, in pixels.
+_HASHED = 4096
+# Of the weights, at the least: themselves, their gradients, their mean, the mean that
+# was good last, and what the optimiser remembers.
+_COPIES = 5
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prepared:
+    """What a training run begins with.
+
+    Attributes
+    ----------
+    state : TrainingState
+    sampler : Sampler
+    training_set : TrainingSet
+    counts : ndarray of int64, shape (classes,)
+        Pixels of each class that are learnt from.
+    table : ndarray of float32, shape (classes,)
+        Weight of each class (w_c of Eq. 2).
+    device : torch.device
+    precision : {"fp32", "bf16", "fp16"}
+    """
+
+    state: TrainingState
+    sampler: Sampler
+    training_set: TrainingSet
+    counts: NDArray[np.int64]
+    table: NDArray[np.float32]
+    device: torch.device
+    precision: Precision
+
+
+def prepare_training(
+    pairs: Sequence[tuple[Field, Annotation]],
+    examples: Sequence[Example],
+    settings: Training,
+    normalisation: Normalisation,
+    *,
+    start: Model | None,
+    resume: str | Path | None,
+    device: str,
+) -> Prepared:
+    """Check the input and set everything up.
+
+    Parameters
+    ----------
+    pairs : sequence of (Field, Annotation)
+    examples : sequence of Example
+        What was made of each pair.
+    normalisation : {"structure", "frame"}
+        The rule that the examples were made with.
+    settings, start, resume, device
+        As for `train`.
+
+    Returns
+    -------
+    Prepared
+
+    Raises
+    ------
+    ValueError
+        If there is nothing to learn, or what is given does not go together.
+    MemoryError
+        If the patches of a step, or the weights, cannot fit into the free memory.
+    """
+    keep_freed_memory()
+    where = choose_device(device)
+    how = choose_precision(where, settings.precision)
+    classes = _classes([a for _, a in pairs])
+    architecture = _architecture(settings, examples, len(classes) + 1, start)
+    spacing, notes = _common_size(examples, settings)
+    records = tuple(record_of(e) for e in examples)
+    card = ModelCard(
+        architecture=architecture,
+        classes=classes,
+        normalisation=normalisation,
+        spacing_um=spacing,
+        notes=notes,
+        training=settings,
+        segmentation=usual_settings(
+            typical_cell(a for _, a in pairs), architecture.ndim
+        ),
+        images=records,
+        device=where.type,
+        precision=how,
+        parent=start.card.name if start else None,
+    )
+    output = _patch(architecture, settings.patch, examples)
+    needed = kept_values(architecture, output) * settings.batch * dtype(how).itemsize
+    if needed > free_memory(where):
+        # the system would end the process, or swap for hours
+        raise no_memory(where, settings)
+    _check_weights(architecture, settings, where)
+    state = TrainingState(card, _network(card, start, where))
+    if resume is not None:
+        _resume(state, resume)
+    parted = _part(state, examples)
+    counts = count_classes(parted.examples, architecture.classes)
+    _check_counts(counts, [c.name for c in classes])
+    return Prepared(
+        state=state,
+        sampler=Sampler(
+            parted.examples,
+            output=output,
+            halo=architecture.halo,
+            foreground=settings.foreground,
+            by_cell=all(c.kind == "cells" for c in classes),
+            augmentation=settings.augmentation,
+            device=where,
+            seed=settings.seed,
+        ),
+        training_set=parted,
+        counts=counts,
+        table=class_weights(counts, settings.border, settings.class_balance),
+        device=where,
+        precision=how,
+    )
+
+
+def record_of(example: Example) -> ImageRecord:
+    """Return what a model's card says of an example."""
+    return ImageRecord(
+        name=_title(example),
+        sha256=_fingerprint(example.field),
+        annotated=int(np.count_nonzero(example.classes != IGNORED)),
+    )
+
+
+def _part(state: TrainingState, examples: Sequence[Example]) -> TrainingSet:
+    """Hold a part out: that of the run that is resumed, or one drawn by the seed."""
+    settings, table = state.card.training, state.card.architecture
+    keys = [r.sha256 for r in state.card.images]
+    if state.record.validation is not None:
+        parts, words = state.record.held_out, state.record.validation
+        return hold_out_again(examples, keys, parts, table.halo, words)
+    rng = np.random.default_rng([settings.seed, 2])
+    parted = hold_out(examples, settings.validation, table.halo, table.classes, rng)
+    by_example = dict(zip(map(id, examples), keys, strict=True))
+    held = [by_example[id(part.example)] for part in parted.held_out]
+    state.record = state.record.replace(
+        held_out=held_parts(parted, held), validation=parted.validation
+    )
+    return parted
+
+
+def _classes(annotations: Sequence[Annotation]) -> tuple[ClassInfo, ...]:
+    if not annotations:
+        raise ValueError("nothing is annotated: paint some cells and background.")
+    return annotations[0].classes
+
+
+def _architecture(
+    settings: Training, examples: Sequence[Example], classes: int, start: Model | None
+) -> Architecture:
+    channels = {e.field.image.channels: e.field.image.name for e in examples}
+    if len(channels) > 1:
+        found = (
+            f"{count} ({printable(channels[count])})" for count in sorted(channels)
+        )
+        raise ValueError(
+            f"the images must have one number of channels, found {' and '.join(found)}."
+        )
+    if start is None:
+        slices = min(e.field.image.size("z") for e in examples)
+        return settings.architecture(next(iter(channels)), classes, slices)
+    table = start.card.architecture
+    if table.ndim != settings.ndim:
+        raise ValueError(
+            f"the model to start from is {table.ndim}-D, "
+            f"the training {settings.ndim}-D."
+        )
+    return table.replace(channels=next(iter(channels)), classes=classes)
+
+
+def _check_weights(
+    architecture: Architecture, settings: Training, device: torch.device
+) -> None:
+    """Refuse a network whose weights do not fit before any memory is taken for them."""
+    with torch.device("meta"):
+        weights = sum(p.numel() for p in UNet(architecture).parameters())
+    needed, free = _COPIES * torch.float32.itemsize * weights, free_memory(device)
+    if needed > free:
+        raise MemoryError(
+            f"a network of {weights / 1e6:.0f} million weights takes "
+            f"{needed / 1e9:.1f} GB to be trained, {free / 1e9:.1f} GB are free on "
+            f"{device}: choose a smaller width than {settings.width}, or a smaller "
+            f"depth than {settings.depth}."
+        )
+
+
+def _network(card: ModelCard, start: Model | None, device: torch.device) -> UNet:
+    # a generator of its own would not reach torch's initialisers
+    with torch.random.fork_rng([]):
+        torch.manual_seed(card.training.seed)
+        module = UNet(card.architecture)
+    if start is not None:
+        take_over(module, start, [c.name for c in card.classes])
+    return module.to(device)
+
+
+def _resume(state: TrainingState, path: str | Path) -> None:
+    checkpoint = load_checkpoint(path)
+    card = checkpoint.model.card
+    if card.architecture != state.card.architecture:
+        raise ValueError(
+            f"{path} belongs to another network; resume with the settings, channels "
+            "and classes it was trained with, or start from it with --init."
+        )
+    # while people annotate, slices come and go: it is the same work if one is left
+    if not {r.sha256 for r in card.images} & {r.sha256 for r in state.card.images}:
+        names = ", ".join(r.name for r in card.images)
+        raise ValueError(
+            f"{path} was trained on other images ({names}); "
+            "give the same, or start from it with --init."
+        )
+    try:
+        state.restore(checkpoint)
+    except (IndexError, KeyError, RuntimeError, ValueError) as error:
+        raise ValueError(
+            f"{path}: the state of its training is damaged ({reason(error)}); start "
+            "from it with --init."
+        ) from error
+
+
+def _patch(
+    architecture: Architecture, patch: int, examples: Sequence[Example]
+) -> tuple[int, ...]:
+    """Return the output size of a patch, no thicker than the thinnest stack."""
+    size = [patch] * architecture.ndim
+    if architecture.ndim == 3:
+        size[0] = min(patch, *(e.field.shape[0] for e in examples))
+    return architecture.output_covering(tuple(size))
+
+
+def _check_counts(counts: NDArray[np.int64], names: Sequence[str]) -> None:
+    if not counts.sum():
+        raise ValueError("nothing is annotated: the labels mark no pixel.")
+    there = [n for n, c in zip(("background", *names), counts, strict=True) if c]
+    if len(there) == 1:
+        raise ValueError(
+            f"only {there[0]} is annotated: the network needs at least two classes to "
+            "tell apart, such as cells and background."
+        )
+
+
+def _common_size(
+    examples: Sequence[Example], settings: Training
+) -> tuple[tuple[float, ...] | None, tuple[str, ...]]:
+    """Return the pixel size of the model, and what was assumed for it."""
+    images = {id(e.field.image): e.field.image for e in examples}
+    sizes = [(i.name, i.pixel_size(settings.ndim)) for i in images.values()]
+    return common_size(sizes, mix=settings.mix_pixel_sizes)
+
+
+def _fingerprint(field: Field) -> str:
+    """Hash a field; of a very large one the middle, or all of it would be read."""
+    middle = []
+    for n in field.shape:
+        side = min(n, _HASHED)
+        middle.append(slice((n - side) // 2, (n + side) // 2))
+    pixels = np.ascontiguousarray(field.read(tuple(middle)))
+    return sha256(pixels.tobytes()).hexdigest()
+
+
+def _title(example: Example) -> str:
+    field, image = example.field, example.field.image
+    title = image.name
+    if image.size("t") > 1:
+        title += f" t={field.t}"
+    if field.z is not None and image.size("z") > 1:
+        title += f" z={field.z}"
+    return title

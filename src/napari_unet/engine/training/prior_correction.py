@@ -1,0 +1,189 @@
+"""What a trained network says where nobody painted, and what follows from it.
+
+Strokes tell neither how frequent the classes are nor how large the cells; with most of
+the images not annotated, the network's own answers there tell both.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import prod
+from typing import TYPE_CHECKING
+
+import numpy as np
+from skimage.segmentation import clear_border
+
+from napari_unet.core.annotation.annotations import IGNORED, cell_classes
+from napari_unet.core.cells.instances import segment_instances
+from napari_unet.core.cells.segmentation_tuning import usual_settings
+from napari_unet.core.settings import Segmentation
+from napari_unet.core.training.class_priors import correction, estimate_shares
+from napari_unet.core.training.training_set import HeldOut, typical_cell
+from napari_unet.engine.training.validation import judge_part
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Sequence
+
+    from numpy.typing import NDArray
+
+    from napari_unet.core.annotation.annotations import Annotation
+    from napari_unet.core.cells.segmentation_tuning import Judged
+    from napari_unet.core.events import Event
+    from napari_unet.core.model import Model
+    from napari_unet.core.training.training_set import TrainingSet
+    from napari_unet.engine.network.network import Network
+
+# From this annotated share of the images on, the annotation speaks for itself.
+_SPARSE = 0.5
+# What is looked at: so large parts of so many examples.
+_SIDES = {2: (512, 512), 3: (32, 128, 128)}
+_PARTS = {2: 4, 3: 1}
+# For the shares every so many pixels are enough: neighbours say the same.
+_STRIDE = 7
+# Fewer cells than this tell no size.
+_FEWEST = 10
+# An annotated cell smaller than this share of those found is a stroke inside of one.
+_STROKE = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """A model fitted to what nobody painted.
+
+    Attributes
+    ----------
+    model : Model
+    strokes : bool
+        Whether the annotated cells are mere strokes, by which no cell can be judged.
+    """
+
+    model: Model
+    strokes: bool
+
+
+def parts_to_see(learnt: TrainingSet, seed: int) -> list[HeldOut]:
+    """Choose parts of the images learnt; none where most of the images is annotated.
+
+    Parameters
+    ----------
+    learnt : TrainingSet
+    seed : int
+    """
+    examples = learnt.examples
+    # what is held out, and the margin around it, is annotated though not learnt
+    whole = {id(e.field): e for e in examples}
+    whole |= {id(part.example.field): part.example for part in learnt.held_out}
+    annotated = sum(int(np.count_nonzero(e.classes != IGNORED)) for e in whole.values())
+    if annotated >= _SPARSE * sum(e.classes.size for e in whole.values()):
+        return []
+    rng = np.random.default_rng([seed, 3])
+    ndim = examples[0].field.ndim
+    parts: dict[tuple[int, ...], HeldOut] = {}
+    # each example once, then again elsewhere in it, if there is an elsewhere
+    for number in np.resize(rng.permutation(len(examples)), _PARTS[ndim]).tolist():
+        shape = examples[number].field.shape
+        sizes = [min(n, side) for n, side in zip(shape, _SIDES[ndim], strict=True)]
+        starts = rng.integers(np.subtract(shape, sizes) + 1).tolist()
+        box = tuple(slice(s, s + n) for s, n in zip(starts, sizes, strict=True))
+        parts[number, *starts] = HeldOut(examples[number], box)
+    return list(parts.values())
+
+
+def count_pixels(parts: Sequence[HeldOut]) -> int:
+    """Return the pixels of some parts together."""
+    return sum(prod(b.stop - b.start for b in part.box) for part in parts)
+
+
+def fit(
+    model: Model,
+    network: Network,
+    parts: Sequence[HeldOut],
+    annotations: Sequence[Annotation],
+    learnt: NDArray[np.floating],
+) -> Generator[Event, None, Fitted]:
+    """Fit the scores to the shares of the classes, and the settings to the cells found.
+
+    Parameters
+    ----------
+    model : Model
+    network : Network
+        Of that model.
+    parts : sequence of HeldOut
+        To look at.
+    annotations : sequence of Annotation
+        All that was learnt from.
+    learnt : ndarray of float, shape (classes,)
+        Weight of each class in it: pixels, times the weight of one.
+
+    Yields
+    ------
+    ValidationTile
+        After each tile.
+
+    Returns
+    -------
+    Fitted
+    """
+    seen = []
+    for part in parts:
+        nothing = np.zeros(part.example.classes[part.box].shape, np.int32)
+        seen.append((yield from judge_part(network, part, nothing)))
+    change = _correction(seen, parts, learnt)
+    bias = np.asarray(model.weights["score.bias"], np.float32) + change
+    fitted = replace(model, weights={**model.weights, "score.bias": bias})
+    kinds = cell_classes(model.card.classes)
+    painted = typical_cell(annotations)
+    if painted is None or not kinds:
+        return Fitted(fitted, strokes=False)
+    found = _typical_found(seen, change, kinds, painted)
+    if found is None or painted >= _STROKE * found:
+        return Fitted(fitted, strokes=False)
+    settings = usual_settings(found, parts[0].example.field.ndim, strokes=True)
+    card = fitted.card.replace(segmentation=settings)
+    return Fitted(replace(fitted, card=card), strokes=True)
+
+
+def _correction(
+    seen: Sequence[Judged],
+    parts: Sequence[HeldOut],
+    learnt: NDArray[np.floating],
+) -> NDArray[np.float32]:
+    """Return what is to be added to the score of each class."""
+    # of a class that is not annotated nothing is known
+    there = learnt > 0
+    change = np.zeros(len(learnt), np.float32)
+    if np.count_nonzero(there) < 2:  # erased while it trained
+        return change
+    before = learnt[there] / learnt.sum()
+    unknown = np.concatenate([s.probabilities[:, ~s.known] for s in seen], axis=1)
+    each = [np.bincount(p.example.classes[p.box].ravel(), minlength=256) for p in parts]
+    labelled = np.sum(each, axis=0)[: len(learnt)]
+    shares = estimate_shares(
+        unknown[there, ::_STRIDE], before, labelled[there] // _STRIDE
+    )
+    change[there] = correction(shares, before)
+    return change
+
+
+def _typical_found(
+    seen: Sequence[Judged],
+    change: NDArray[np.float32],
+    cell_classes: Sequence[int],
+    smallest: float,
+) -> float | None:
+    """Return the median size of the cells found in full; None where they are few."""
+    settings = Segmentation(min_size=round(smallest))
+    sizes = []
+    for part in seen:
+        odds = np.exp(change).reshape(-1, *(1,) * part.known.ndim)
+        fitted = part.probabilities * odds
+        fitted /= fitted.sum(axis=0)
+        cells = segment_instances(
+            fitted, settings, cell_classes=cell_classes, spacing=part.spacing
+        )
+        # what the edge cuts is smaller than it is
+        whole = clear_border(cells)
+        sizes.append(np.bincount(whole[whole > 0]))
+    every = np.concatenate(sizes)
+    every = every[every > 0]
+    return float(np.median(every)) if len(every) >= _FEWEST else None

@@ -1,0 +1,347 @@
+"""Training as a generator of events.
+
+Each yield is a tick of progress and a point where the run can be cancelled by closing
+the generator; a checkpoint is then written. With a budget in steps, a resumed run ends
+with the same weights as an uninterrupted one.
+"""
+
+from __future__ import annotations
+
+from contextlib import closing, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_unet.core.annotation.annotations import cell_classes
+from napari_unet.core.annotation.pairing import annotated_fields
+from napari_unet.core.cells.segmentation_tuning import choose_settings
+from napari_unet.core.events import (
+    CheckpointWritten,
+    Judging,
+    TrainingFinished,
+    TrainingStarted,
+    ValidationTile,
+)
+from napari_unet.core.images.image import Image
+from napari_unet.core.training.training_set import make_example
+from napari_unet.core.training.training_settings import Training
+from napari_unet.engine.device import describe
+from napari_unet.engine.network.network import prepare as make_ready
+from napari_unet.engine.training.corrections import Change
+from napari_unet.engine.training.loop import TrainingLoop
+from napari_unet.engine.training.preparation import prepare_training
+from napari_unet.engine.training.prior_correction import Fitted, fit, parts_to_see
+from napari_unet.engine.training.stopwatch import Stopwatch
+from napari_unet.engine.training.validation import Tally, judge_part, validate
+from napari_unet.io.model_file import read_card
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterable, Iterator, Sequence
+
+    from napari_unet.core.annotation.annotations import Annotation, Kind
+    from napari_unet.core.events import Event
+    from napari_unet.core.geometry.tiles import Box
+    from napari_unet.core.images.image import ArrayLike, Field
+    from napari_unet.core.images.normalisation import Normalisation
+    from napari_unet.core.model import Model, Score
+    from napari_unet.core.training.training_set import Example, TrainingSet
+    from napari_unet.engine.network.network import Network
+
+
+def train(
+    images: Sequence[Image | ArrayLike],
+    labels: Sequence[Annotation | Image | ArrayLike],
+    settings: Training | None = None,
+    *,
+    kind: Kind | None = None,
+    start: Model | None = None,
+    resume: str | Path | None = None,
+    checkpoint: str | Path | None = None,
+    device: str = "auto",
+    head_start: float = 0.0,
+) -> Iterator[Event]:
+    """Train a network.
+
+    Parameters
+    ----------
+    images : sequence of Image or array-like
+        Arrays without axes are yx, zyx, czyx or tczyx. Sizes may differ.
+    labels : sequence of Annotation, Image or array-like
+        One for each image, of its size, without channels.
+    settings : Training, optional
+        The recipe; `Training.quick()` by default.
+    kind : {"instances", "binary", "semantic", "annotation"}, optional
+        What the values in the labels mean; guessed if not given.
+    start : Model, optional
+        Weights to start from; its levels replace those of the settings. It may have
+        other classes and another number of channels.
+    resume : str or Path, optional
+        Checkpoint to go on from, with the same images, labels and settings.
+    checkpoint : str or Path, optional
+        Where to write checkpoints: about every 20 s, at the end, and when the run is
+        cancelled or an error ends it.
+    device : str
+        auto, cpu, cuda, cuda:N or mps.
+    head_start : float
+        Seconds of a budget in minutes that are already used up.
+
+    Yields
+    ------
+    Event
+        `TrainingStarted`, `StepDone` for each step, `ValidationDone`,
+        `CheckpointWritten`, `Judging` after the last step, and at last
+        `TrainingFinished` with the model.
+
+    Raises
+    ------
+    ValueError
+        If images and labels do not go together or nothing is annotated.
+    """
+    clock = Stopwatch(head_start)
+    given = settings or Training.quick()
+    if any(isinstance(i, Image) and i.channels == 3 for i in images):
+        # of images in colour some may show nothing but grey
+        images = [i.with_channels(3) if isinstance(i, Image) else i for i in images]
+    run = TrainingRun(
+        annotated_fields(images, labels, given.ndim, kind),
+        given,
+        start=start,
+        resume=resume,
+        checkpoint=checkpoint,
+        device=device,
+        clock=clock,
+    )
+    yield from run.events()
+
+
+class TrainingRun:
+    """One training run, to be watched and corrected while it goes on.
+
+    Time in which others are at work, between two events, does not count.
+
+    Parameters
+    ----------
+    pairs : iterable of (Field, Annotation)
+        Planes or volumes, and what is known of each; read one by one.
+    settings : Training
+    start, resume, checkpoint, device
+        As for `train`.
+    clock : Stopwatch, optional
+        Shows the time already used up.
+    """
+
+    def __init__(
+        self,
+        pairs: Iterable[tuple[Field, Annotation]],
+        settings: Training,
+        *,
+        start: Model | None = None,
+        resume: str | Path | None = None,
+        checkpoint: str | Path | None = None,
+        device: str = "auto",
+        clock: Stopwatch | None = None,
+    ) -> None:
+        self._pairs = pairs
+        self._settings = settings
+        self._start = start
+        self._resume = resume
+        self._checkpoint = Path(checkpoint) if checkpoint else None
+        self._device = device
+        self._clock = clock or Stopwatch()
+        self._loop: TrainingLoop | None = None
+        self._finishing = False
+        self._known: dict[tuple[int, int, int | None], Annotation] = {}
+
+    def prepare(self) -> Iterator[None]:
+        """Get everything ready, field by field; `events` does it unless it was done.
+
+        Raises
+        ------
+        ValueError
+            If images and annotation do not go together or nothing is annotated.
+        """
+        if self._loop is not None:
+            return
+        rule = self._rule()
+        pairs: list[tuple[Field, Annotation]] = []
+        examples: list[Example] = []
+        for field, annotation in self._pairs:
+            if annotation.labels.any() or annotation.finished is not None:
+                pairs.append((field, annotation))
+                self._known[_place(field)] = annotation
+                examples.append(make_example(*pairs[-1], self._settings.border, rule))
+            with self._clock.stopped():
+                yield
+        prepared = prepare_training(
+            pairs,
+            examples,
+            self._settings,
+            rule,
+            start=self._start,
+            resume=self._resume,
+            device=self._device,
+        )
+        self._clock.add(prepared.state.record.seconds)
+        self._loop = TrainingLoop(prepared, self._checkpoint, self._clock)
+
+    def _rule(self) -> Normalisation:
+        """Return the rule for grey values: that of weights to go on from, if any."""
+        if self._resume is not None:
+            return read_card(self._resume).normalisation
+        if self._start is not None:
+            return self._start.card.normalisation
+        return "structure"
+
+    def events(self) -> Generator[Event, None, None]:
+        """Train; the events are those of `train`, and `CorrectionUsed`.
+
+        If the generator is closed, or an error ends it, a checkpoint is written.
+        """
+        for _ in self.prepare():
+            pass
+        with closing(self._run()) as run:
+            for event in run:
+                with self._clock.stopped():
+                    yield event
+
+    def network(self) -> Network:
+        """Return a network with the running mean of the weights, to predict with.
+
+        It is a copy: the training goes on as if nothing had been predicted.
+
+        Raises
+        ------
+        RuntimeError
+            Before the run is prepared.
+        """
+        return self._prepared_loop().network()
+
+    def seconds(self) -> float:
+        """Return the time used so far, in all runs."""
+        return self._clock.seconds()
+
+    @property
+    def training_set(self) -> TrainingSet:
+        """What is learnt from and what is held out, as it is now."""
+        return self._prepared_loop().prepared.training_set
+
+    def correct(
+        self, field: Field, annotation: Annotation, box: Box | None = None
+    ) -> None:
+        """Use changed annotation from the next step on.
+
+        Parameters
+        ----------
+        field : Field
+            One of the run, or another that has had no annotation.
+        annotation : Annotation
+            Of the whole field, with the classes of the run.
+        box : tuple of slice, optional
+            What changed of it; anything unless given.
+
+        Raises
+        ------
+        RuntimeError
+            Before the run is prepared.
+        """
+        self._prepared_loop().corrections.add(Change(field, annotation, box))
+        self._known[_place(field)] = annotation
+
+    def finish(self) -> None:
+        """Let the next step be the last; validation and result follow as always."""
+        self._finishing = True
+        if self._loop is not None:
+            self._loop.finishing = True
+
+    def _prepared_loop(self) -> TrainingLoop:
+        if self._loop is None:
+            raise RuntimeError("the training has not begun: prepare it first.")
+        return self._loop
+
+    def _run(self) -> Generator[Event, None, None]:
+        loop = self._prepared_loop()
+        prepared = loop.prepared
+        loop.finishing = self._finishing
+        yield TrainingStarted(
+            prepared.state.record.step,
+            describe(prepared.device),
+            prepared.precision,
+            prepared.training_set.validation,
+            prepared.state.card.notes,
+        )
+        try:
+            yield from loop.steps()
+            yield Judging(prepared.state.record.step)
+            yield from loop.validation()
+        except GeneratorExit:
+            loop.write_checkpoint()
+            raise
+        except BaseException:
+            # the error is told, not that it cannot be written
+            with suppress(OSError):
+                loop.write_checkpoint()
+            raise
+        step = prepared.state.record.step
+        if self._checkpoint and loop.write_checkpoint():
+            yield CheckpointWritten(step, self._checkpoint)
+        model = loop.result()
+        problem = loop.problem
+        if problem is None:
+            fitted = yield from self._fitted(model)
+            if not fitted.strokes and cell_classes(model.card.classes):
+                model = yield from self._with_cell_settings(fitted.model)
+            elif fitted.model is not model:
+                model = yield from self._judged_anew(fitted.model)
+            network = make_ready(model, str(prepared.device), prepared.precision)
+            problem = loop.shortcoming(network)
+        yield TrainingFinished(model, step, self.seconds(), problem)
+
+    def _fitted(self, model: Model) -> Generator[Event, None, Fitted]:
+        """Fit a model that learnt from little to what nobody painted."""
+        prepared = self._prepared_loop().prepared
+        examples = prepared.training_set.examples
+        parts = parts_to_see(prepared.training_set, self._settings.seed)
+        if not parts:
+            return Fitted(model, strokes=False)
+        network = make_ready(model, str(prepared.device), prepared.precision)
+        annotations = [self._known[_place(e.field)] for e in examples]
+        learnt = prepared.counts * prepared.table
+        return (yield from fit(model, network, parts, annotations, learnt))
+
+    def _with_cell_settings(self, model: Model) -> Generator[Event, None, Model]:
+        """Choose by the held-out cells how cells are found, and note it in the card."""
+        prepared, card = self._prepared_loop().prepared, model.card
+        held_out = prepared.training_set.held_out
+        if not held_out:
+            return model
+        network = make_ready(model, str(prepared.device), prepared.precision)
+        tally, parts = Tally(card.architecture.classes), []
+        for part in held_out:
+            annotation = self._known[_place(part.example.field)].crop(part.box)
+            cells = annotation.targets().instances
+            parts.append((yield from judge_part(network, part, cells)))
+            tally.add(parts[-1].probabilities, part.example.classes[part.box])
+        chosen = card.segmentation
+        for best in choose_settings(parts, chosen, cell_classes(card.classes)):
+            chosen = best
+            yield ValidationTile()
+        # of the model as it is now: it may have been fitted since it was validated
+        card = card.replace(segmentation=chosen, score=tally.score())
+        return replace(model, card=card)
+
+    def _judged_anew(self, model: Model) -> Generator[Event, None, Model]:
+        """Note in the card how good a model is that was fitted since."""
+        prepared = self._prepared_loop().prepared
+        held_out = prepared.training_set.held_out
+        if not held_out:
+            return model
+        network = make_ready(model, str(prepared.device), prepared.precision)
+        score: Score | None = None
+        for found in validate(network, held_out):
+            score = found
+            yield ValidationTile()
+        return replace(model, card=model.card.replace(score=score))
+
+
+def _place(field: Field) -> tuple[int, int, int | None]:
+    return id(field.image), field.t, field.z

@@ -1,0 +1,182 @@
+"""All that changes while a network learns, and how it is written down and taken up."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+import torch
+from pydantic import TypeAdapter
+from torch import Tensor
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+from napari_unet.core.model import Model, Progress, Score
+from napari_unet.core.settings import Settings
+from napari_unet.core.training.training_set_updates import HeldPart
+from napari_unet.engine.network.network import to_arrays, to_tensors
+from napari_unet.io.model_file import Checkpoint
+
+if TYPE_CHECKING:
+    from napari_unet.core.model import ModelCard
+    from napari_unet.core.training.training_settings import Training
+    from napari_unet.engine.network.unet import UNet
+
+_PACKAGES = ("napari-unet", "torch", "numpy")
+# At this share of the steps that the mean remembers, it still forgets its start faster.
+_MEAN_WARM_UP = 10
+# What an optimiser keeps of each weight.
+_REMEMBERED = {"adamw": {"step", "exp_avg", "exp_avg_sq"}, "sgd": {"momentum_buffer"}}
+
+
+class Record(Settings):
+    """The part of the state that is not tensors."""
+
+    step: int = 0
+    seconds: float = 0.0
+    smoothed: float | None = None
+    lowest: float | None = None
+    best: Score | None = None
+    history: tuple[Progress, ...] = ()
+    held_out: tuple[HeldPart, ...] = ()
+    validation: str | None = None
+
+
+class TrainingState:
+    """The network, the running mean of its weights, the optimiser and the record.
+
+    Parameters
+    ----------
+    card : ModelCard
+        Describes the model that comes out, but for what is filled in at the end.
+    module : UNet
+        On its device, with the weights to begin with.
+    """
+
+    def __init__(self, card: ModelCard, module: UNet) -> None:
+        self.card = card
+        self.record = Record()
+        self.module = module.train()
+        self.module.to(memory_format=module.layout)  # type: ignore[call-overload]
+        self.mean = {n: t.detach().clone() for n, t in module.state_dict().items()}
+        self.best: dict[str, Tensor] | None = None
+        self.optimiser = _optimiser(module, card.training)
+
+    def average(self, memory: float) -> None:
+        """Move the running mean of the weights towards the current ones."""
+        step = self.record.step
+        memory = min(memory, (1 + step) / (_MEAN_WARM_UP + step))
+        now = self.module.state_dict()
+        moving = [n for n in now if now[n].is_floating_point()] if memory > 0 else []
+        if moving:
+            move = get_ema_multi_avg_fn(memory)
+            move([self.mean[n] for n in moving], [now[n] for n in moving], step)
+        for name in now.keys() - set(moving):
+            self.mean[name].copy_(now[name])
+
+    def keep_best(self, score: Score) -> bool:
+        """Keep the mean weights if they are better than any before."""
+        best = self.record.best
+        better = best is None or (score.iou, -score.loss) > (best.iou, -best.loss)
+        if better:
+            self.record = self.record.replace(best=score)
+            self.best = {n: t.clone() for n, t in self.mean.items()}
+        return better
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether all weights, and their means, are finite numbers."""
+        tensors = [*self.module.state_dict().values(), *self.mean.values()]
+        sums = [t.sum() for t in tensors if t.is_floating_point()]
+        return bool(torch.stack(sums).isfinite().all())
+
+    @property
+    def last_score(self) -> Score | None:
+        """What the latest validation found."""
+        scores = (row.score for row in reversed(self.record.history))
+        return next((score for score in scores if score is not None), None)
+
+    def model(self, weights: dict[str, Tensor] | None = None) -> Model:
+        """Return a model of some weights, the running mean if not given."""
+        record = self.record
+        is_best = weights is not None and weights is self.best
+        card = self.card.replace(
+            steps=record.step,
+            history=record.history,
+            score=record.best if is_best else self.last_score,
+            versions=tuple(f"{p} {version(p)}" for p in _PACKAGES),
+        )
+        return Model(card, to_arrays(self.mean if weights is None else weights))
+
+    def checkpoint(self) -> Checkpoint:
+        """Write everything down."""
+        tensors = {f"module/{n}": t for n, t in self.module.state_dict().items()}
+        tensors |= {f"best/{n}": t for n, t in (self.best or {}).items()}
+        for number, values in self.optimiser.state_dict()["state"].items():
+            for name, value in values.items():
+                tensors[f"optimiser/{number}/{name}"] = torch.as_tensor(value)
+        return Checkpoint(
+            self.model(), to_arrays(tensors), self.record.model_dump_json()
+        )
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Take up what `checkpoint` wrote down.
+
+        Raises
+        ------
+        KeyError, RuntimeError, ValueError
+            If something of it is missing, or is not of this network.
+        """
+        tensors = {n: torch.from_numpy(t.copy()) for n, t in checkpoint.tensors.items()}
+
+        def part(name: str) -> dict[str, Tensor]:
+            return {
+                n.removeprefix(name): t
+                for n, t in tensors.items()
+                if n.startswith(name)
+            }
+
+        self.record = TypeAdapter(Record).validate_json(checkpoint.progress)
+        self.module.load_state_dict(part("module/"))
+        device = next(self.module.parameters()).device
+        mean, best = to_tensors(checkpoint.model.weights), part("best/")
+        for which in (mean, best) if best else (mean,):
+            if {n: t.shape for n, t in which.items()} != {
+                n: t.shape for n, t in self.mean.items()
+            }:
+                raise ValueError("its weights are not those of the network")
+        for name, weight in mean.items():
+            self.mean[name].copy_(weight)
+        self.best = {n: t.to(device) for n, t in best.items()} or None
+        parameters = list(self.module.parameters())
+        state: dict[int, dict[str, Tensor]] = {}
+        for key, value in part("optimiser/").items():
+            number, name = key.split("/")
+            if value.ndim:
+                # in the layout of its parameter, or sums would round differently
+                value = torch.empty_like(parameters[int(number)]).copy_(value)
+            state.setdefault(int(number), {})[name] = value
+        known = _REMEMBERED[self.card.training.optimiser]
+        if state and (
+            len(state) != len(parameters)
+            or any(set(s) != known for s in state.values())
+        ):
+            raise ValueError("what the optimiser remembers is not complete")
+        groups = self.optimiser.state_dict()["param_groups"]
+        self.optimiser.load_state_dict({"state": state, "param_groups": groups})
+
+
+def _optimiser(module: UNet, settings: Training) -> torch.optim.Optimizer:
+    if settings.optimiser == "sgd":
+        return torch.optim.SGD(
+            module.parameters(),
+            lr=settings.learning_rate,
+            momentum=settings.momentum,
+            weight_decay=settings.weight_decay,
+        )
+    return torch.optim.AdamW(
+        module.parameters(),
+        lr=settings.learning_rate,
+        betas=(settings.momentum, 0.999),
+        weight_decay=settings.weight_decay,
+        fused=True,
+    )

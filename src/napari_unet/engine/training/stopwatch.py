@@ -1,0 +1,42 @@
+"""The time that a run has used, without the time in which it had to wait."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class Stopwatch:
+    """Runs from when it is made.
+
+    Parameters
+    ----------
+    seconds : float
+        What it shows at first.
+    """
+
+    def __init__(self, seconds: float = 0.0) -> None:
+        self._before = seconds
+        self._since: float | None = perf_counter()
+
+    def seconds(self) -> float:
+        """Return the time it has run, in seconds."""
+        running = 0.0 if self._since is None else perf_counter() - self._since
+        return self._before + running
+
+    def add(self, seconds: float) -> None:
+        """Put it forward."""
+        self._before += seconds
+
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """Stop it while others are at work."""
+        self._before, self._since = self.seconds(), None
+        try:
+            yield
+        finally:
+            self._since = perf_counter()

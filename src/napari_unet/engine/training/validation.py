@@ -1,0 +1,125 @@
+"""How well the network does on the part of the annotation it does not learn from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_unet.core.annotation.annotations import IGNORED
+from napari_unet.core.cells.segmentation_tuning import Judged
+from napari_unet.core.events import ValidationTile
+from napari_unet.core.model import Score
+from napari_unet.engine.inference.tile_run import TileRun, lengths
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from napari_unet.core.events import Event
+    from napari_unet.core.training.training_set import HeldOut
+    from napari_unet.engine.network.network import Network
+
+
+class Tally:
+    """Counts that a score is made of, over tiles.
+
+    Parameters
+    ----------
+    classes : int
+        Number of classes, background included.
+    """
+
+    def __init__(self, classes: int) -> None:
+        self._confusion = np.zeros((classes, classes), np.int64)
+        self._loss = 0.0
+
+    def add(self, probabilities: NDArray[np.float32], truth: NDArray[np.uint8]) -> None:
+        """Count the annotated pixels of one tile.
+
+        Parameters
+        ----------
+        probabilities : ndarray of float32, shape (classes, ...)
+        truth : ndarray of uint8, shape (...)
+        """
+        known = truth != IGNORED
+        target = truth[known].astype(np.intp)
+        found = probabilities[:, known]
+        n = len(self._confusion)
+        pairs = target * n + found.argmax(axis=0)
+        self._confusion += np.bincount(pairs, minlength=n * n).reshape(n, n)
+        right = np.take_along_axis(found, target[None], axis=0)
+        self._loss -= float(np.log(np.maximum(right, 1e-7)).sum())
+
+    def score(self) -> Score:
+        """Return mean loss and mean IoU of the foreground classes that occur."""
+        c = self._confusion
+        union = c.sum(axis=0) + c.sum(axis=1) - np.diag(c)
+        there = union[1:] > 0
+        iou = np.diag(c)[1:][there] / union[1:][there]
+        pixels = int(c.sum())
+        return Score(
+            loss=self._loss / max(pixels, 1),
+            iou=float(iou.mean()) if len(iou) else 1.0,
+            pixels=pixels,
+        )
+
+
+def validate(network: Network, held_out: Sequence[HeldOut]) -> Iterator[Score | None]:
+    """Predict the held-out parts.
+
+    Parameters
+    ----------
+    network : Network
+    held_out : sequence of HeldOut
+
+    Yields
+    ------
+    Score or None
+        None after each tile, so that a caller can do something else in between; at last
+        the score.
+    """
+    tally = Tally(network.module.architecture.classes)
+    for part in held_out:
+        example = part.example
+        run = TileRun(network, example.field, example.scale, region=part.box)
+        for tile, probabilities in run:
+            tally.add(probabilities, example.classes[tile.target])
+            yield None
+    yield tally.score()
+
+
+def judge_part(
+    network: Network, part: HeldOut, cells: NDArray[np.int32]
+) -> Generator[Event, None, Judged]:
+    """Predict a held-out part as a whole.
+
+    Parameters
+    ----------
+    network : Network
+    part : HeldOut
+    cells : ndarray of int32
+        Annotated cells, of the size of its box.
+
+    Yields
+    ------
+    ValidationTile
+        After each tile.
+
+    Returns
+    -------
+    Judged
+    """
+    example, box = part.example, part.box
+    size = (network.module.architecture.classes, *lengths(box))
+    probabilities = np.zeros(size, np.float32)
+    for tile, values in TileRun(network, example.field, example.scale, region=box):
+        at = tuple(
+            slice(t.start - b.start, t.stop - b.start)
+            for t, b in zip(tile.target, box, strict=True)
+        )
+        probabilities[(slice(None), *at)] = values
+        yield ValidationTile()
+    known = example.classes[box] != IGNORED
+    return Judged(probabilities, cells, known, example.spacing)

@@ -1,0 +1,168 @@
+"""What the jobs of the network worker have in common, and keep from job to job."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from napari_unet.core.network.flops import tile_flops
+from napari_unet.engine.device import choose_device, choose_precision, release_memory
+from napari_unet.engine.network.network import prepare
+from napari_unet.io.model_file import load_model
+
+if TYPE_CHECKING:
+    from collections.abc import MutableMapping
+
+    from napari_unet.core.images.array_reference import ImageReference
+    from napari_unet.core.images.normalisation import GreyScale, Normalisation
+    from napari_unet.core.model import ModelCard
+    from napari_unet.core.network.architecture import Architecture
+    from napari_unet.core.settings import Prediction
+    from napari_unet.engine.device import Precision
+    from napari_unet.engine.network.network import Network
+    from napari_unet.engine.training.run import TrainingRun
+    from napari_unet.engine.worker.inbox import Task
+
+# Multiplications in a second, until it has been measured.
+_CPU_RATE, _GPU_RATE = 2e10, 2e12
+# So many are kept: networks, and images whose normalisation is remembered.
+_MODELS, _IMAGES = 4, 32
+
+
+class Models:
+    """Networks that are ready to predict, by model file."""
+
+    def __init__(self) -> None:
+        self._ready: dict[tuple[str, int, str, str], tuple[Network, ModelCard]] = {}
+
+    def get(self, path: str, settings: Prediction) -> tuple[Network, ModelCard]:
+        """Return the network of a model file and its card, read anew if it changed.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such file.
+        ValueError
+            If it is no model, or the device or precision cannot be had.
+        """
+        device = choose_device(settings.device)
+        precision = choose_precision(device, settings.precision)
+        file = Path(path)
+        time = file.stat().st_mtime_ns if file.exists() else 0
+        key = (path, time, str(device), precision)
+        if key in self._ready:
+            # what was used last stands last
+            self._ready[key] = self._ready.pop(key)
+            return self._ready[key]
+        model = load_model(path)
+        for old in [k for k in self._ready if k[0] == path and k[1] != time]:
+            del self._ready[old]
+        while len(self._ready) >= _MODELS:
+            del self._ready[next(iter(self._ready))]
+        network = prepare(model, str(device), precision, file=path)
+        self._ready[key] = network, model.card
+        return self._ready[key]
+
+    def forget(self) -> None:
+        """Drop all networks."""
+        self._ready.clear()
+
+
+class Speed:
+    """How fast networks compute here, learnt from the tiles they did."""
+
+    def __init__(self) -> None:
+        self._rates: dict[tuple[str, Precision, Architecture], float] = {}
+
+    def rate(self, network: Network) -> float:
+        """Return the multiplications in a second, as far as known."""
+        usual = _GPU_RATE
+        if network.device.type == "cpu":
+            usual = _CPU_RATE * torch.get_num_threads()
+        return self._rates.get(_kind(network), usual)
+
+    def note(self, network: Network, work: float, seconds: float) -> None:
+        """Take note of a tile that was done."""
+        rate = work / max(seconds, 1e-6)
+        before = self._rates.get(_kind(network), rate)
+        self._rates[_kind(network)] = (before + rate) / 2
+
+    def try_out(self, network: Network) -> None:
+        """Run the smallest tile, which also has the device get ready."""
+        table = network.module.architecture
+        window = np.zeros((table.channels, *table.min_input), np.float32)
+        network.probabilities(window)
+        began = perf_counter()
+        network.probabilities(window)
+        work = tile_flops(table, table.min_output)
+        self.note(network, work, perf_counter() - began)
+
+
+class Scales:
+    """Normalisation of images measured before, as long as their files stay the same."""
+
+    def __init__(self) -> None:
+        self._known: dict[object, dict[int, GreyScale]] = {}
+
+    def of(
+        self, image: ImageReference, rule: Normalisation
+    ) -> MutableMapping[int, GreyScale]:
+        """Return what is known of an image's time points, to be added to."""
+        if any(channel.kind != "raw" for channel in image.channels):
+            # a change deep in a zarr leaves no trace on its folder
+            return {}
+        files = [Path(channel.path).stat() for channel in image.channels]
+        times = tuple(file.st_mtime_ns for file in files)
+        key = (image.channels, image.axes, times, rule)
+        if key not in self._known and len(self._known) >= _IMAGES:
+            del self._known[next(iter(self._known))]
+        return self._known.setdefault(key, {})
+
+
+@dataclass(slots=True, eq=False)
+class ModelCache:
+    """What all jobs share.
+
+    Attributes
+    ----------
+    models : Models
+    speed : Speed
+    scales : Scales
+    live : TrainingRun or None
+        The training that goes on, if it is ready to show its network.
+    """
+
+    models: Models = field(default_factory=Models)
+    speed: Speed = field(default_factory=Speed)
+    scales: Scales = field(default_factory=Scales)
+    live: TrainingRun | None = None
+
+    def free(self) -> None:
+        """Give memory back."""
+        self.models.forget()
+        self.scales = Scales()
+        release_memory(choose_device())
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Context:
+    """What one job has to work with.
+
+    Attributes
+    ----------
+    task : Task
+        The wishes that come in while it runs.
+    bench : ModelCache
+    """
+
+    task: Task
+    bench: ModelCache
+
+
+def _kind(network: Network) -> tuple[str, Precision, Architecture]:
+    return str(network.device), network.precision, network.module.architecture

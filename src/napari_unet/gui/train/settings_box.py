@@ -1,0 +1,202 @@
+"""What the next training is to be: start, preset, network, budget, and the rest."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QComboBox, QGridLayout, QLabel, QWidget
+
+from napari_unet.core.training.training_settings import PRESETS, Training
+from napari_unet.gui.forms import SettingsForm
+from napari_unet.gui.layouts import SPACING, Fold
+from napari_unet.gui.number_box import FloatBox
+from napari_unet.gui.widgets import Hint, allow, blocked, follow, guard_wheel
+
+if TYPE_CHECKING:
+    from napari_unet.session.workspace import Workspace
+
+_ABOVE = ("preset", "ndim", "steps", "minutes")
+_PRESETS = {
+    "quick": "A small network: a good mask within minutes, also without a GPU.",
+    "accurate": "A wider and deeper network: better masks after an hour or more.",
+    "paper": "The full network of the paper (2015), trained as there: a GPU and hours.",
+}
+_START = {
+    None: ("Scratch", "Begin with a network that has learnt nothing."),
+    "last": ("Last run", "Go on from the model of the last training."),
+}
+# Where a budget in steps begins, if there was one in minutes.
+_USUAL_STEPS = 2000.0
+_UNITS = ("minutes", "steps")
+_NO_Z = "No image of the project has a z axis."
+_GOES_ON = "The interrupted training goes on as it began: start anew to change this."
+_BUSY = "It can be changed when the training has ended."
+
+
+class RecipeBox(QWidget):
+    """Edits the recipe of the next training of a workspace."""
+
+    def __init__(self, workspace: Workspace, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._workspace = workspace
+        self._training = workspace.training
+        self._usual = {"minutes": Training().minutes, "steps": _USUAL_STEPS}
+        # WIDGETS
+        self.start = _combo("What the network knows before it learns from you.")
+        self.preset = _combo("Size of the network and how it is trained.")
+        for name in PRESETS:
+            self.preset.addItem(name.capitalize(), name)
+        self.explanation = Hint()
+        self.network = _combo("Slices need less annotation and are much faster.")
+        self.network.addItem("Slices (2-D)", 2)
+        self.network.addItem("Volume (3-D)", 3)
+        self.budget = FloatBox(0.001, None)
+        self.budget.setToolTip("How long to train. Stop ends it sooner.")
+        guard_wheel(self.budget)
+        self.unit = _combo("Minutes of computing, or steps of the optimiser.")
+        for unit in _UNITS:
+            self.unit.addItem(unit, unit)
+        names = [name for name in Training.model_fields if name not in _ABOVE]
+        self.form: SettingsForm[Training] = SettingsForm(Training, names)
+        self.advanced = Fold("Advanced", self.form)
+        # LAYOUT
+        grid = QGridLayout(self)
+        grid.setContentsMargins(0, 0, 0, 0)
+        grid.setSpacing(SPACING)
+        grid.setColumnStretch(1, 1)
+        _add(grid, 0, "Start from", self.start)
+        _add(grid, 1, "Preset", self.preset)
+        grid.addWidget(self.explanation, 2, 1, 1, 2)
+        _add(grid, 3, "Network", self.network)
+        grid.addWidget(_label("Budget", self.budget), 4, 0)
+        grid.addWidget(self.budget, 4, 1)
+        grid.addWidget(self.unit, 4, 2)
+        grid.addWidget(self.advanced, 5, 0, 1, 3)
+        # CONNECTIONS
+        self.start.activated.connect(self._on_start)
+        self.preset.activated.connect(self._on_preset)
+        self.network.activated.connect(self._on_network)
+        self.budget.valueChanged.connect(self._on_budget)
+        self.unit.activated.connect(self._on_unit)
+        self.form.valueChanged.connect(self._on_form)
+        follow(self, workspace.store.changed, self.show_settings)
+        follow(self, workspace.models.changed, self.show_start)
+        self.show_settings()
+        self.show_start()
+
+    def show_settings(self, _: object = None) -> None:
+        """Show what the project says."""
+        settings = self._training.planned
+        steps = settings.steps > 0
+        self._shown = settings
+        self._usual[_UNITS[steps]] = settings.steps if steps else settings.minutes
+        with blocked(self.preset, self.network, self.budget, self.unit, self.form):
+            self.preset.setCurrentIndex(self.preset.findData(settings.preset))
+            self.network.setCurrentIndex(self.network.findData(settings.ndim))
+            self.unit.setCurrentIndex(int(steps))
+            self.budget.setDecimals(0 if steps else 3)
+            self.budget.setValue(settings.steps if steps else settings.minutes)
+            self.form.setValue(settings)
+        self.explanation.tell(_PRESETS.get(settings.preset, ""))
+        self._show_volume()
+        if self.start.currentData() != self._training.start_from:
+            self.show_start()
+
+    def show_start(self) -> None:
+        """List what training can start from."""
+        chosen = self._training.start_from
+        with blocked(self.start):
+            self.start.clear()
+            for data, (text, help_) in _START.items():
+                self._offer(text, data, help_)
+            for entry in self._workspace.models.entries:
+                self._offer(entry.path.stem, str(entry.path), str(entry.path))
+            index = self.start.findData(chosen)
+            if index < 0:
+                index = self._offer(f"{chosen} (not found)", chosen, str(chosen))
+            self.start.setCurrentIndex(index)
+
+    def show_lock(self) -> None:
+        """Let nothing be changed that has no effect on what Train does."""
+        goes_on = self._training.goes_on
+        locked = goes_on or self._training.state != "idle"
+        if self._shown != self._training.planned:
+            self.show_settings()
+        boxes = (self.start, self.preset, self.network, self.budget, self.unit)
+        for box in (*boxes, self.form):
+            allow(box, not locked, _GOES_ON if goes_on else _BUSY)
+
+    def _offer(self, text: str, data: str | None, tooltip: str) -> int:
+        self.start.addItem(text, data)
+        index = self.start.count() - 1
+        self.start.setItemData(index, tooltip, Qt.ItemDataRole.ToolTipRole)
+        return int(index)
+
+    def _show_volume(self) -> None:
+        """Offer volumes only where an image has slices."""
+        images = self._workspace.store.project.images
+        has_z = any("z" in image.axes for image in images)
+        model: Any = self.network.model()
+        model.item(1).setEnabled(has_z or self._training.settings.ndim == 3)
+        self.network.setItemData(1, "" if has_z else _NO_Z, Qt.ItemDataRole.ToolTipRole)
+
+    def _on_start(self, index: int) -> None:
+        self._training.set_start_from(self.start.itemData(index))
+
+    def _on_preset(self, index: int) -> None:
+        preset = self.preset.itemData(index)
+        ndim = self._training.settings.ndim
+        self._training.set_settings(PRESETS[preset](ndim))
+
+    def _on_network(self, index: int) -> None:
+        """Take the preset's settings for slices or volumes, and keep the budget."""
+        before = self._training.settings
+        preset = PRESETS.get(before.preset, Training.quick)
+        self._training.set_settings(
+            preset(self.network.itemData(index)).replace(
+                steps=before.steps, minutes=before.minutes
+            )
+        )
+
+    def _on_budget(self, value: float) -> None:
+        unit = self.unit.currentData()
+        self._usual[unit] = value
+        self._training.set_settings(_with_budget(self._training.settings, unit, value))
+
+    def _on_unit(self, index: int) -> None:
+        unit = self.unit.itemData(index)
+        value = self._usual[unit]
+        self._training.set_settings(_with_budget(self._training.settings, unit, value))
+
+    def _on_form(self, value: Training) -> None:
+        self._training.set_settings(value)
+
+
+def _with_budget(settings: Training, unit: str, value: float) -> Training:
+    if unit == "steps":
+        return settings.replace(steps=max(round(value), 1), minutes=0.0)
+    return settings.replace(steps=0, minutes=value)
+
+
+def _combo(tooltip: str) -> QComboBox:
+    box = QComboBox()
+    # long names of models are cut, or they would widen the dock
+    policy = QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+    box.setSizeAdjustPolicy(policy)
+    box.setMinimumContentsLength(6)
+    box.setToolTip(tooltip)
+    guard_wheel(box)
+    return box
+
+
+def _label(text: str, buddy: QWidget) -> QLabel:
+    label = QLabel(text)
+    label.setBuddy(buddy)
+    label.setToolTip(buddy.toolTip())
+    return label
+
+
+def _add(grid: QGridLayout, row: int, text: str, widget: QWidget) -> None:
+    grid.addWidget(_label(text, widget), row, 0)
+    grid.addWidget(widget, row, 1, 1, 2)

@@ -1,0 +1,63 @@
+"""Only the image that is worked on is seen where images of a project overlap."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from napari.components import ViewerModel
+    from napari.layers import Layer
+
+
+class LayerIsolation:
+    """Hides layers of other images that cover the current one, and shows them again.
+
+    Layers that people hid themselves stay hidden. Images side by side, also in napari's
+    grid, are left as they are.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+    owner : callable
+        Tells the id of the image that a layer belongs to, None for other layers.
+    """
+
+    def __init__(
+        self, viewer: ViewerModel, owner: Callable[[Layer], str | None]
+    ) -> None:
+        self._viewer = viewer
+        self._owner = owner
+        self._hidden: WeakSet[Layer] = WeakSet()
+
+    def turn_to(self, image_id: str) -> None:
+        """Show the layers of an image, and hide those of others that lie on them."""
+        owned = [(layer, self._owner(layer)) for layer in self._viewer.layers]
+        own = [layer for layer, owner in owned if owner == image_id]
+        for layer in own:
+            if layer in self._hidden:
+                self._hidden.discard(layer)
+                layer.visible = True
+        # napari before 0.9 has no canvas
+        grid = getattr(self._viewer, "canvas", self._viewer).grid
+        if grid.enabled or not own:
+            return
+        for layer, owner in owned:
+            other = owner is not None and owner != image_id
+            if other and layer.visible and any(_overlap(layer, o) for o in own):
+                self._hidden.add(layer)
+                layer.visible = False
+
+
+def _overlap(one: Layer, other: Layer) -> bool:
+    """Whether two layers lie on each other in y and x."""
+    (low, high), (start, stop) = _corners(one), _corners(other)
+    return bool(np.all((low < stop) & (start < high)))
+
+
+def _corners(layer: Layer) -> Any:
+    return np.asarray(layer.extent.world)[:, -2:]

@@ -1,0 +1,241 @@
+"""What a network would be trained on, and what is missing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from psygnal import Signal
+
+from napari_unet.core.annotation.annotations import cell_classes
+from napari_unet.core.text import counted
+from napari_unet.session.annotating.counting import Tally, in_words
+from napari_unet.session.forward_signal import forward_signal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Literal
+
+    from napari_unet.core.jobs import Place
+    from napari_unet.session.annotating.control import Annotating
+    from napari_unet.session.images.image_list import ImageList
+    from napari_unet.session.project.record import ProjectImage
+    from napari_unet.session.project.store import ProjectStore
+
+# Of the images that are left out; there may be hundreds.
+_NAMED = 3
+
+_EMPTY = "Paint a few cells and some background in the Annotate dock, then press Train."
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingDataSummary:
+    """What a network would be trained on.
+
+    Attributes
+    ----------
+    images, slices, cells : int
+        Slices with annotation; objects of classes of cells.
+    objects : str
+        The cells, and the regions that there are, in words.
+    background : int
+        Slices with background.
+    classes : frozenset of int
+        Class numbers that are annotated, 0 for background.
+    complete : bool
+        Whether all planes were counted.
+    left_out : tuple of str
+        Images that are annotated but not learnt from, each with the reason.
+    """
+
+    images: int = 0
+    slices: int = 0
+    cells: int = 0
+    objects: str = "0 cells"
+    background: int = 0
+    classes: frozenset[int] = frozenset()
+    complete: bool = True
+    left_out: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        if not self.images:
+            return "nothing annotated"
+        slices, images = counted(self.slices, "slice"), counted(self.images, "image")
+        background = "no background"
+        if self.background:
+            background = f"background in {counted(self.background, 'slice')}"
+        return f"{slices} of {images}: {self.objects}, {background}"
+
+    @property
+    def omission(self) -> str:
+        """What is not learnt from, in a sentence; empty if nothing is left out."""
+        if not self.left_out:
+            return ""
+        more = len(self.left_out) - _NAMED
+        others = f" and {more} more" if more > 0 else ""
+        return f"Not learnt from: {', '.join(self.left_out[:_NAMED])}{others}."
+
+
+class TrainingData:
+    """Sums up what is painted in the images that are ticked.
+
+    Parameters
+    ----------
+    store : ProjectStore
+    images : ImageList
+    annotating : Annotating
+    """
+
+    changed = Signal()
+    """Something was counted anew."""
+
+    def __init__(
+        self, store: ProjectStore, images: ImageList, annotating: Annotating
+    ) -> None:
+        self._store = store
+        self._images = images
+        self._annotating = annotating
+        self._tallies = annotating.tallies
+        self._cached: TrainingDataSummary | None = None
+        self._tallies.changed.connect(self._forget)
+        forward_signal(self._tallies.changed, self.changed)
+        annotating.edited.connect(self._forget)
+        store.changed.connect(self._forget)
+        images.changed.connect(self._forget)
+        store.replaced.connect(self._forget)
+
+    def close(self) -> None:
+        """Let go of the annotation."""
+        self._annotating.edited.disconnect(self._forget)
+        self._store.changed.disconnect(self._forget)
+        self._images.changed.disconnect(self._forget)
+        self._store.replaced.disconnect(self._forget)
+
+    def chosen(self) -> tuple[ProjectImage, ...]:
+        """Return the images to train on: ticked, open, and with annotation."""
+        return tuple(
+            image
+            for image in self._store.project.images
+            if image.use_for_training
+            and self._places(image)
+            and self._images.layers(image.id)
+        )
+
+    def places(self, image: ProjectImage, ndim: Literal[2, 3]) -> tuple[Place, ...]:
+        """Return the annotated planes, or the volumes with annotation."""
+        planes = self._places(image)
+        if ndim == 2:
+            return tuple(planes)
+        return tuple((t, None) for t in sorted({t for t, _ in planes}))
+
+    def count_all(self, seconds: float) -> None:
+        """Count what is left, for no longer than some time."""
+        self._tallies.count_all(seconds)
+
+    def summary(self) -> TrainingDataSummary:
+        """Return what is counted so far."""
+        if self._cached is None:
+            self._cached = self._summed_up()
+        return self._cached
+
+    def planes_with(self, image_id: str, ids: set[int]) -> list[tuple[int, int]]:
+        """Return the planes of an image in which some objects were counted."""
+        return self._tallies.planes_with(image_id, ids)
+
+    def problem(self, ndim: Literal[2, 3]) -> str:
+        """Return what stands against training, and what to do; empty if nothing."""
+        project = self._store.project
+        ticked = [image for image in project.images if image.use_for_training]
+        if not project.images:
+            return "Open an image and add it in the Annotate dock first."
+        if not ticked:
+            return "Tick an image to train on in the Annotate dock."
+        chosen = self.chosen()
+        if not chosen:
+            return self._why_none(ticked)
+        channels = sorted({image.channels for image in chosen})
+        if len(channels) > 1:
+            found = " and ".join(map(str, channels))
+            return f"The ticked images have {found} channels: tick only one kind."
+        flat = [image.name for image in chosen if "z" not in image.axes]
+        if ndim == 3 and flat:
+            return f"{flat[0]} has no z axis: train on slices (2-D), or untick it."
+        return self._one_class(self.summary())
+
+    def _summed_up(self) -> TrainingDataSummary:
+        slices = background = 0
+        # numbered through all images: class numbers by objects
+        every: list[int] = []
+        complete = True
+        images = self.chosen()
+        for image in images:
+            # one id is one object in all slices of a time point
+            objects: set[tuple[int, int]] = set()
+            finished = {(part.t, part.z) for part in image.finished}
+            for t, z in self._places(image):
+                tally = self._tallies.of(image.id, t, z)
+                complete = complete and tally is not None
+                tally = tally or Tally()
+                slices += 1
+                background += tally.background or (t, z) in finished
+                objects.update((t, i) for i in tally.ids)
+            every += [image.class_of.get(i, 1) for _, i in objects]
+        infos, class_of = self._store.project.classes, dict(enumerate(every))
+        cells = sum(number in cell_classes(infos) for number in every)
+        classes = {*every, 0} if background else {*every}
+        left_out = tuple(self._left_out(images))
+        return TrainingDataSummary(
+            len(images),
+            slices,
+            cells,
+            in_words(class_of, class_of, infos),
+            background,
+            frozenset(classes),
+            complete,
+            left_out,
+        )
+
+    def _left_out(self, chosen: tuple[ProjectImage, ...]) -> Iterator[str]:
+        """Name the images that have annotation and are not chosen."""
+        for image in self._store.project.images:
+            if image not in chosen and self._places(image):
+                why = "closed" if image.use_for_training else "not ticked"
+                yield f"{image.name} ({why})"
+
+    def _why_none(self, ticked: list[ProjectImage]) -> str:
+        for image in ticked:
+            if image.annotated and not self._images.layers(image.id):
+                return f"Open {image.name} again: its layer is not in the viewer."
+        for image in self._store.project.images:
+            if self._places(image):
+                return (
+                    f"{image.name} is annotated, but not ticked: tick it in the "
+                    "Annotate dock to train on it."
+                )
+        return _EMPTY
+
+    def _one_class(self, summary: TrainingDataSummary) -> str:
+        """Return what to do where there is nothing to tell apart."""
+        if not summary.complete or len(summary.classes) > 1:
+            return ""
+        if not summary.classes:
+            return _EMPTY
+        if summary.classes == {0}:
+            return "Only background is painted: paint a few cells, too."
+        (number,) = summary.classes
+        name = self._store.project.classes[number - 1].name
+        return (
+            f"Only {name} are painted: paint background too, or press Fix in the "
+            "data check (Annotate)."
+        )
+
+    def _places(self, image: ProjectImage) -> list[tuple[int, int]]:
+        """Return the planes with paint or a finished part."""
+        if not image.annotated:
+            return []
+        places = {(t, z or 0) for t, z in self._images.places(image.id)}
+        return sorted(places | {(part.t, part.z) for part in image.finished})
+
+    def _forget(self) -> None:
+        """Sum up anew when asked."""
+        self._cached = None

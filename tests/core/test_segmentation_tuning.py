@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from napari_unet.core.cells.segmentation_tuning import Judged, choose_settings, count
+from napari_unet.core.settings import Segmentation
+
+
+def grid(rows: int, columns: int) -> np.ndarray:
+    """Square cells of 8 × 8 pixels, 4 pixels apart."""
+    cells = np.zeros((12 * rows, 12 * columns), np.int32)
+    for number in range(rows * columns):
+        y, x = 12 * (number // columns) + 2, 12 * (number % columns) + 2
+        cells[y : y + 8, x : x + 8] = number + 1
+    return cells
+
+
+def judged(cells: np.ndarray, inside: float, around: float) -> Judged:
+    """A network that is sure of the inner 6 × 6 pixels only, and not very."""
+    foreground = np.where(cells > 0, around, 0.05).astype(np.float32)
+    for number in range(1, int(cells.max()) + 1):
+        y, x = np.nonzero(cells == number)
+        foreground[y.min() + 1 : y.max(), x.min() + 1 : x.max()] = inside
+    probabilities = np.stack([1 - foreground, foreground])
+    return Judged(probabilities, cells, np.ones(cells.shape, bool), (1.0, 1.0))
+
+
+def last(parts: list[Judged], settings: Segmentation) -> Segmentation:
+    chosen = settings
+    for best in choose_settings(parts, settings, (1,)):
+        chosen = best
+    return chosen
+
+
+def test_the_threshold_at_which_most_cells_are_right_is_chosen() -> None:
+    # above 0.45 the rim of the cells is missing
+    chosen = last([judged(grid(5, 5), 0.9, 0.45)], Segmentation(min_size=5))
+    assert chosen.threshold == 0.4
+
+
+def test_what_helps_one_part_must_not_harm_another() -> None:
+    faint = judged(grid(6, 6), 0.9, 0.45)
+    # with a lower threshold these swell by a halo
+    sure = judged(grid(3, 3), 0.9, 0.9)
+    around = np.where(sure.cells > 0, 0.9, 0.45).astype(np.float32)
+    halo = np.zeros(sure.cells.shape, bool)
+    halo[1:-1, 1:-1] = True
+    around[~halo] = 0.05
+    swelling = Judged(
+        np.stack([1 - around, around]), sure.cells, sure.known, sure.spacing
+    )
+    settings = Segmentation(min_size=5)
+    assert last([faint, swelling], settings) == settings
+    assert last([faint, sure], settings).threshold == 0.4
+
+
+@pytest.mark.parametrize(("rows", "moved"), [(3, False), (4, True)])
+def test_less_than_three_cells_more_are_chance(rows: int, moved: bool) -> None:
+    # the faint ones are right at one overlap of five until the threshold is moved
+    sure, faint = judged(grid(6, 6), 0.9, 0.9), judged(grid(rows, 1), 0.9, 0.45)
+    chosen = last([sure, faint], Segmentation(min_size=5))
+    assert (chosen.threshold == 0.4) is moved
+
+
+def test_settings_stay_where_nothing_is_better() -> None:
+    settings = Segmentation(min_size=5)
+    assert last([judged(grid(5, 5), 0.9, 0.9)], settings) == settings
+
+
+def test_few_cells_say_nothing() -> None:
+    settings = Segmentation(min_size=5)
+    assert last([judged(grid(3, 6), 0.9, 0.45)], settings) == settings
+
+
+def test_waists_at_which_cells_are_split_are_chosen() -> None:
+    # pairs of cells with a bridge between them, too wide to split by default
+    true, foreground = np.zeros((20 * 12, 40), np.int32), np.zeros((240, 40))
+    for k in range(12):
+        rows = slice(20 * k + 3, 20 * k + 16)
+        true[rows, 4:17], true[rows, 17:30] = 2 * k + 1, 2 * k + 2
+        foreground[rows, 4:30] = 0.9
+        foreground[20 * k + 3 : 20 * k + 5, 16:18] = 0
+        foreground[20 * k + 14 : 20 * k + 16, 16:18] = 0
+    probabilities = np.stack([1 - foreground, foreground]).astype(np.float32)
+    part = Judged(probabilities, true, np.ones(true.shape, bool), (1.0, 1.0))
+    chosen = last([part], Segmentation(min_size=5))
+    assert (chosen.min_distance, chosen.neck) == (0.75, 0.15)
+
+
+def test_the_smallest_size_that_keeps_specks_out_is_chosen() -> None:
+    part = judged(grid(5, 5), 0.9, 0.9)
+    foreground = part.probabilities[1].copy()
+    # between the cells, where nothing is annotated as one
+    foreground[0::12, 0::12] = 0.9
+    foreground[0::12, 1::12] = 0.9
+    noisy = Judged(
+        np.stack([1 - foreground, foreground]), part.cells, part.known, part.spacing
+    )
+    assert last([noisy], Segmentation(min_size=2)).min_size == 3
+
+
+def test_what_is_found_where_nobody_looked_does_not_count() -> None:
+    cells = grid(2, 2)
+    part = judged(cells, 0.9, 0.9)
+    known = np.zeros(cells.shape, bool)
+    known[:, :12] = True
+    part = Judged(part.probabilities, np.where(known, cells, 0), known, part.spacing)
+    found = part.found(Segmentation(min_size=5), (1,))
+    assert sorted(np.unique(found[found > 0])) == [1, 3]
+    assert count([part], 5) == 2
+
+
+def test_slivers_cut_off_by_the_edge_of_the_part_do_not_count() -> None:
+    cells = grid(1, 2)[:, :15]
+    part = judged(cells, 0.9, 0.9)
+    assert np.unique(part.true(20)).tolist() == [0, 1]
+    assert count([part], 20) == 1
+
+
+def test_specks_that_are_not_cut_off_count() -> None:
+    cells = grid(1, 2)
+    cells[4:6, 11:13] = 3
+    assert 3 in judged(cells, 0.9, 0.9).true(20)
+
+
+@pytest.mark.parametrize("classes", [(), (1,)])
+def test_nothing_annotated_changes_nothing(classes: tuple[int, ...]) -> None:
+    empty = np.zeros((20, 20), np.int32)
+    part = Judged(np.zeros((2, 20, 20), np.float32), empty, empty == 0, (1.0, 1.0))
+    assert list(choose_settings([part], Segmentation(), classes)) == []

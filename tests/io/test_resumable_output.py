@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from napari_unet.io.images import read_image
+from napari_unet.io.resumable_output import ResumableOutput, discard_leavings
+
+MADE = {"model": "a", "tile": 3, "sizes": (1, 2)}
+
+
+def test_notes_and_pixels_are_there_the_next_time(tmp_path):
+    target = tmp_path / "out" / "image.zarr"
+    with ResumableOutput(tmp_path / "unfinished" / "image", MADE) as work:
+        cells = work.array("cells", target, (4, 6), "yx", np.uint8, (0.5, 0.25), 2)
+        cells.write((slice(0, 2), slice(0, 6)), np.full((2, 6), 7))
+        work.done("one", found=np.arange(3))
+    assert not target.exists()
+    with ResumableOutput(tmp_path / "unfinished" / "image", MADE) as work:
+        assert work.is_done("one")
+        assert not work.is_done("two")
+        assert work.results("one")["found"].tolist() == [0, 1, 2]
+        cells = work.array("cells", target, (4, 6), "yx", np.uint8, (0.5, 0.25), 2)
+        assert cells.data[:, 0].tolist() == [7, 7, 0, 0]
+        work.array("other", tmp_path / "other.zarr", (2, 2), "yx", np.uint8)
+        work.publish({"cells": target})
+    written = read_image(target)
+    assert written.spacing_um == (0.5, 0.25)
+    assert written.data[:, 0].tolist() == [7, 7, 0, 0]
+    assert [p.name for p in tmp_path.iterdir()] == ["out"]
+
+
+def test_what_was_made_from_something_else_is_begun_anew(tmp_path):
+    with ResumableOutput(tmp_path / "a", MADE) as work:
+        work.done("one")
+    with ResumableOutput(tmp_path / "a", {**MADE, "tile": 4}) as work:
+        assert not work.is_done("one")
+
+
+def test_after_a_crash_between_two_names_the_others_follow(tmp_path, monkeypatch):
+    targets = {kind: tmp_path / kind / "image.zarr" for kind in ("one", "two")}
+    module = "napari_unet.io.resumable_output.move"
+
+    def crash(source, target):
+        source.rename(target)
+        raise KeyboardInterrupt
+
+    with ResumableOutput(tmp_path / "a", MADE) as work:
+        for number, (kind, target) in enumerate(targets.items(), start=1):
+            array = work.array(kind, target, (2, 2), "yx", np.uint8)
+            array.write((slice(0, 2), slice(0, 2)), np.full((2, 2), number))
+        with monkeypatch.context() as patch:
+            patch.setattr(module, crash)
+            with pytest.raises(KeyboardInterrupt):
+                work.publish(targets)
+    assert [t.exists() for t in targets.values()] == [True, False]
+    with ResumableOutput(tmp_path / "a", MADE) as work:
+        # what has got its name is read there, e.g. by a step that is still to do
+        for number, (kind, target) in enumerate(targets.items(), start=1):
+            array = work.array(kind, target, (2, 2), "yx", np.uint8)
+            assert array.data[0, 0] == number
+        work.publish(targets)
+    assert read_image(targets["two"]).data[...].tolist() == [[2, 2], [2, 2]]
+    assert not (tmp_path / "a").exists()
+
+
+@pytest.mark.parametrize(
+    "record", [None, "", "[1]", '{"model": "x"}', "[" * 100_000, b"\xff"]
+)
+def test_a_folder_that_is_no_unfinished_work_is_not_removed(tmp_path, record):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "notes.txt").write_text("mine")
+    if record is not None:
+        data = record if isinstance(record, bytes) else record.encode()
+        (tmp_path / "a" / "record.json").write_bytes(data)
+    with (
+        pytest.raises(FileExistsError, match="is no unfinished work of napari-unet"),
+        ResumableOutput(tmp_path / "a", MADE),
+    ):
+        pass
+    assert (tmp_path / "a" / "notes.txt").read_text() == "mine"
+
+
+def test_a_folder_of_something_else_is_not_replaced(tmp_path):
+    target = tmp_path / "mine.zarr"
+    target.mkdir()
+    (target / "notes.txt").write_text("keep")
+    with (
+        ResumableOutput(tmp_path / "a", MADE) as work,
+        pytest.raises(FileExistsError, match="is no OME-Zarr image"),
+    ):
+        work.array("cells", target, (2, 2), "yx", np.uint8)
+
+
+def test_a_failed_write_is_one_sentence(tmp_path):
+    with ResumableOutput(tmp_path / "a", MADE) as work:
+        cells = work.array("cells", tmp_path / "c.zarr", (2, 2), "yx", np.uint8)
+        inner = tmp_path / "a" / "cells" / "c.zarr" / "0"
+        (inner / "c").write_text("a file where zarr wants a folder")
+        with pytest.raises(OSError, match=r"c\.zarr: cannot be written"):
+            cells.write((slice(0, 2), slice(0, 2)), np.ones((2, 2)))
+
+
+def fail_after_a_step(work):
+    work.done("one")
+    raise OSError("cannot")
+
+
+def test_work_that_fails_before_its_first_step_leaves_nothing(tmp_path):
+    folder = tmp_path / "unfinished" / "a"
+    with pytest.raises(ValueError, match="no"), ResumableOutput(folder, MADE):
+        raise ValueError("no")
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(OSError, match="cannot"), ResumableOutput(folder, MADE) as work:
+        fail_after_a_step(work)
+    assert (folder / "done" / "one").exists()
+
+
+def test_what_a_kill_leaves_behind_finished_work_goes(tmp_path):
+    target = tmp_path / "image.zarr"
+    folder = tmp_path / "unfinished" / "image"
+    with ResumableOutput(folder, MADE) as work:
+        work.array("one", target, (2, 2), "yx", np.uint8)
+        # zarr writes a chunk under another name first
+        (folder / "one" / "image.zarr" / "0" / "c.6f2.partial").write_bytes(b"half")
+        work.publish({"one": target})
+    assert not list(target.rglob("*.partial"))
+    with ResumableOutput(folder, MADE) as work:
+        work.done("one")
+    discard_leavings(folder)
+    assert [p.name for p in tmp_path.iterdir()] == ["image.zarr"]
+    folder.mkdir(parents=True)
+    (folder / "mine.txt").touch()
+    discard_leavings(folder)
+    assert (folder / "mine.txt").exists()
