@@ -9,11 +9,10 @@ import numpy as np
 import pytest
 import zarr
 
-from napari_unet.core.annotation.annotations import ClassInfo
+from napari_unet.core.annotation.annotations import ClassInfo, FinishedPart
 from napari_unet.core.images.array_reference import (
     AnnotationReference,
     ArrayReference,
-    Finished,
     ImageReference,
 )
 
@@ -84,7 +83,7 @@ def test_one_layer_keeps_its_axes(tmp_path: Path) -> None:
     assert next(image.fields(2)).shape == (5, 6)
 
 
-def _annotation(tmp_path: Path, *finished: Finished) -> AnnotationReference:
+def _annotation(tmp_path: Path, *finished: FinishedPart) -> AnnotationReference:
     labels = np.zeros((2, 4, 5), np.int32)
     labels[1, 1:3, 1:3] = 2
     stored = _raw(tmp_path / "labels.raw", labels)
@@ -105,7 +104,7 @@ def test_a_box_of_a_plane_is_read_alone(tmp_path: Path) -> None:
 
 
 def test_finished_parts_count_in_their_plane_only(tmp_path: Path) -> None:
-    annotation = _annotation(tmp_path, Finished(0, 1, ((0, 2), (0, 5))))
+    annotation = _annotation(tmp_path, FinishedPart(t=0, z=1, box=((0, 2), (0, 5))))
     assert annotation.field(0, 0).finished is None
     plane = annotation.field(0, 1)
     assert plane.finished is not None
@@ -116,7 +115,7 @@ def test_finished_parts_count_in_their_plane_only(tmp_path: Path) -> None:
 
 
 def test_finished_slices_are_finished_in_the_volume(tmp_path: Path) -> None:
-    annotation = _annotation(tmp_path, Finished(0, 1, ((0, 2), (0, 5))))
+    annotation = _annotation(tmp_path, FinishedPart(t=0, z=1, box=((0, 2), (0, 5))))
     volume = annotation.field(0, None)
     assert volume.labels.shape == (2, 4, 5)
     assert volume.finished is not None

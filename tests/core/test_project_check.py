@@ -5,12 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from napari_unet.core.annotation.annotations import ClassInfo
+from napari_unet.core.annotation.annotations import ClassInfo, FinishedPart
 from napari_unet.core.annotation.project_check import check
 from napari_unet.core.images.array_reference import (
     AnnotationReference,
     ArrayReference,
-    Finished,
     ImageReference,
 )
 
@@ -76,7 +75,7 @@ def test_no_background_at_all_is_an_error(tmp_path):
     (finding,) = _check([image], [annotation], [[(0, 0)]]).findings
     assert (finding.kind, finding.severity) == ("no-background", "error")
     assert finding.sentence.startswith("embryo: no background")
-    finished = (Finished(0, 0, ((0, 30), (0, 40))),)
+    finished = (FinishedPart(t=0, z=0, box=((0, 30), (0, 40))),)
     annotation = replace(annotation, finished=finished)
     assert _check([image], [annotation], [[(0, 0)]]).findings == ()
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from napari_unet.io.names import glob_pattern, image_name, split_number
+from napari_unet.io.names import file_stem, glob_pattern, image_name, split_number
 
 
 @pytest.mark.parametrize(
@@ -66,3 +66,19 @@ def test_folders_that_are_there_stand_for_themselves_in_a_pattern(
     assert found("a[b]/deep/img[1].tif") == both[:1]
     assert found("*/deep/*.tif") == [*both, "ab/deep/img1.tif"]
     assert found("a[bc]/deep/*") == ["ab/deep/img1.tif"]
+
+
+@pytest.mark.parametrize(
+    ("title", "expected"),
+    [
+        ("nuclei", "nuclei"),
+        ("a/b:c", "a_b_c"),
+        ("../..", "_"),
+        (" . ", "image"),
+        ("abcdefgh", "abcdef"),
+    ],
+)
+def test_a_title_becomes_a_name_that_every_system_takes(
+    title: str, expected: str
+) -> None:
+    assert file_stem(title, "image", longest=6) == expected

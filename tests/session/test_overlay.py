@@ -12,7 +12,7 @@ import pytest
 from napari.components import ViewerModel
 from psygnal import Signal
 
-from napari_unet.core.annotation.annotations import Annotation
+from napari_unet.core.annotation.annotations import Annotation, FinishedPart
 from napari_unet.core.settings import BorderWeights
 from napari_unet.core.training.loss_weights import border_weights
 from napari_unet.engine.worker import weights_job
@@ -23,7 +23,6 @@ from napari_unet.session.images.shared_arrays import SharedArrays
 from napari_unet.session.overlay import control as module
 from napari_unet.session.overlay.box_weights import affected, weights_in
 from napari_unet.session.overlay.control import WeightOverlay
-from napari_unet.session.project.record import FinishedPart
 from napari_unet.session.project.store import ProjectStore
 from napari_unet.session.worker.client import WORKER_ENDED
 

@@ -18,12 +18,12 @@ import tifffile
 from napari.components import ViewerModel
 
 from example_models import cropping_model
+from napari_unet.core.annotation.annotations import FinishedPart
 from napari_unet.io.model_file import save_model
 from napari_unet.session.annotating.edits import EditStream
 from napari_unet.session.project import record as project_module
 from napari_unet.session.project import saving
 from napari_unet.session.project.record import (
-    FinishedPart,
     ImageSource,
     Project,
     ProjectClass,

@@ -8,6 +8,9 @@ from pathlib import Path
 
 from napari_unet.io.ome_zarr import is_zarr
 
+# One system or another has these in no name.
+_FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f]')
+
 
 def split_number(path: str | Path) -> tuple[Path, int | None]:
     """Part ``FILE#2`` into the file and the number of the image in it.
@@ -53,3 +56,21 @@ def image_name(path: str | Path) -> str:
     name = re.sub(r"\.ome$", "", file.stem, flags=re.IGNORECASE)
     mark = "" if number is None else f"#{number}"
     return "_".join([name, *below]) + mark
+
+
+def file_stem(
+    title: str, otherwise: str, fill: str = "_", longest: int | None = None
+) -> str:
+    """Make the first part of a file's name of what people call something.
+
+    Parameters
+    ----------
+    title : str
+    otherwise : str
+        The name if nothing of the title is left.
+    fill : str
+        In place of each character that a file's name cannot have.
+    longest : int, optional
+        In characters, of up to four bytes each.
+    """
+    return _FORBIDDEN.sub(fill, title).strip(" .")[:longest] or otherwise

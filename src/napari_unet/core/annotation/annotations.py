@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from itertools import product
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 from pydantic import Field
@@ -36,12 +36,31 @@ ClassKind = Literal["cells", "regions"]
 """Objects to be kept apart, or areas without objects."""
 
 
+# No axis is longer, and no id higher.
+Index = Annotated[int, Field(ge=0, le=2**31 - 1)]
+
+
 class ClassInfo(Settings):
     """A foreground class."""
 
     name: str = Field("cells", min_length=1, description="Shown to people.")
     kind: ClassKind = Field(
         "cells", description="Objects to be kept apart, or areas without objects."
+    )
+
+
+def plain_classes(classes: Iterable[ClassInfo]) -> tuple[ClassInfo, ...]:
+    """Return classes as a worker or a model file has them: without their colours."""
+    return tuple(ClassInfo(name=c.name, kind=c.kind) for c in classes)
+
+
+class FinishedPart(Settings):
+    """A part of a plane in which unlabelled means background."""
+
+    t: Index = 0
+    z: Index = 0
+    box: tuple[tuple[Index, Index], tuple[Index, Index]] = Field(
+        description="Start and stop in y and x."
     )
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from napari_unet.core.annotation.annotations import Annotation, ClassInfo
+from napari_unet.core.annotation.annotations import Annotation, ClassInfo, FinishedPart
 from napari_unet.core.images.allocation import AllocatedMap, full
 from napari_unet.core.images.image import ArrayLike, Image
 
@@ -154,23 +154,6 @@ class Stacked:
         return np.asarray(self.arrays[key[0]][key[1:]]).astype(self.dtype)
 
 
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """A part of a plane or volume in which unlabelled means background.
-
-    Attributes
-    ----------
-    t, z : int, int or None
-        Plane; a volume where z is None.
-    box : tuple of (int, int)
-        Start and stop along each axis of the plane or volume.
-    """
-
-    t: int
-    z: int | None
-    box: tuple[tuple[int, int], ...]
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class AnnotationReference:
     """An annotation that several processes share.
@@ -184,14 +167,14 @@ class AnnotationReference:
     classes : tuple of ClassInfo
     class_of : mapping of int to int
         Class number of each object, 1 for those not in it.
-    finished : tuple of Finished
+    finished : tuple of FinishedPart
     """
 
     labels: ArrayReference
     axes: str
     classes: tuple[ClassInfo, ...]
     class_of: dict[int, int]
-    finished: tuple[Finished, ...] = ()
+    finished: tuple[FinishedPart, ...] = ()
 
     def field(self, t: int, z: int | None, box: Box | None = None) -> Annotation:
         """Read what is known of one plane or volume, or of a box of it."""
@@ -200,20 +183,11 @@ class AnnotationReference:
         place = next(f for f in labels.fields(ndim) if (f.t, f.z) == (t, z))
         values = place.read(box)[0]
         finished = None
-        parts = [
-            f for f in self.finished if f.t == t and (z is None or f.z in (z, None))
-        ]
+        parts = [f for f in self.finished if f.t == t and z in (f.z, None)]
         if parts:
             whole = np.zeros(place.shape, bool)
             for part in parts:
-                whole[_box_in(part, ndim)] = True
+                plane = whole[part.z] if z is None else whole
+                plane[tuple(slice(*ends) for ends in part.box)] = True
             finished = whole[box] if box is not None else whole
         return Annotation(values, self.classes, self.class_of, finished)
-
-
-def _box_in(part: Finished, ndim: int) -> tuple[slice, ...]:
-    """Return where a finished part lies in a plane or volume."""
-    box = tuple(slice(a, b) for a, b in part.box)
-    if ndim == 3 and part.z is not None:
-        return (slice(part.z, part.z + 1), *box)
-    return box[-ndim:]

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_unet.core.annotation.annotations import FinishedPart
 from napari_unet.session.images import layers as roles
-from napari_unet.session.project.record import FinishedPart
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel

@@ -7,10 +7,9 @@ from weakref import ref
 
 from psygnal import Signal
 
-from napari_unet.core.annotation.annotations import ClassInfo
+from napari_unet.core.annotation.annotations import plain_classes
 from napari_unet.core.images.array_reference import (
     AnnotationReference,
-    Finished,
     ImageReference,
 )
 from napari_unet.session.images import layers as roles
@@ -276,9 +275,9 @@ class ImageList:
         return AnnotationReference(
             self._store.annotation(id_).stored,
             image.annotation_axes,
-            tuple(ClassInfo(name=c.name, kind=c.kind) for c in project.classes),
+            plain_classes(project.classes),
             dict(image.class_of),
-            tuple(Finished(part.t, part.z, part.box) for part in image.finished),
+            image.finished,
         )
 
     def places(self, id_: str) -> tuple[Place, ...]:
@@ -300,9 +299,8 @@ class ImageList:
         shown = self._shown(id_)
         if shown is not None:
             return roles.box_in_view(self._viewer, *shown)
-        image = self._store.project.image(id_)
-        size = dict(zip(image.axes, image.shape, strict=True))
-        return slice(0, size["y"]), slice(0, size["x"])
+        sizes = self._store.project.image(id_).sizes
+        return slice(0, sizes["y"]), slice(0, sizes["x"])
 
     def _shown(self, id_: str) -> tuple[Layer, str, int] | None:
         """Return a layer of the image, the axes of its data, and which level counts."""

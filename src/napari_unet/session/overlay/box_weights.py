@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_unet.core.annotation.annotations import Annotation, ClassInfo
+from napari_unet.core.annotation.annotations import Annotation, ClassInfo, FinishedPart
 from napari_unet.core.settings import BorderWeights
 from napari_unet.core.training.loss_weights import border_weights, reach
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_unet.core.geometry.tiles import Box
-    from napari_unet.core.images.array_reference import Finished
 
 # Ridges change this far from an edit.
 _RIDGE = 2
@@ -57,7 +56,7 @@ def weights_in(
     spacing: Sequence[float] = (1.0, 1.0),
     classes: tuple[ClassInfo, ...] = (ClassInfo(),),
     class_of: dict[int, int] | None = None,
-    finished: Sequence[Finished] = (),
+    finished: Sequence[FinishedPart] = (),
 ) -> NDArray[np.float32]:
     """Compute the border weights of a box of a plane.
 
@@ -73,7 +72,7 @@ def weights_in(
     classes : tuple of ClassInfo
     class_of : dict of int to int, optional
         Class number of each object, 1 unless given.
-    finished : sequence of Finished
+    finished : sequence of FinishedPart
         Parts of this plane in which unlabelled means background.
 
     Returns
@@ -110,7 +109,7 @@ def warm_up() -> None:
 
 
 def _finished_in(
-    window: Box, shape: tuple[int, ...], finished: Sequence[Finished]
+    window: Box, shape: tuple[int, ...], finished: Sequence[FinishedPart]
 ) -> NDArray[np.bool_] | None:
     """Return where in a window the plane is finished, None if nowhere."""
     if not finished:

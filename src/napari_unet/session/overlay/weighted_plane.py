@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from napari_unet.core.annotation.annotations import ClassInfo
-from napari_unet.core.images.array_reference import Finished
+from napari_unet.core.annotation.annotations import plain_classes
 
 if TYPE_CHECKING:
+    from napari_unet.core.annotation.annotations import ClassInfo, FinishedPart
     from napari_unet.core.jobs import Place
     from napari_unet.core.settings import BorderWeights
     from napari_unet.session.project.record import Project, ProjectImage
@@ -27,7 +27,7 @@ class WeightedPlane:
         Pixel size in y and x relative to the finer.
     classes : tuple of ClassInfo
     class_of : dict of int to int
-    finished : tuple of Finished
+    finished : tuple of FinishedPart
         Of this plane.
     """
 
@@ -38,7 +38,7 @@ class WeightedPlane:
     spacing: tuple[float, ...]
     classes: tuple[ClassInfo, ...]
     class_of: dict[int, int]
-    finished: tuple[Finished, ...]
+    finished: tuple[FinishedPart, ...]
 
     @classmethod
     def of(
@@ -57,13 +57,9 @@ class WeightedPlane:
             z,
             settings,
             tuple(length / min(yx) for length in yx),
-            tuple(ClassInfo(name=c.name, kind=c.kind) for c in project.classes),
+            plain_classes(project.classes),
             image.class_of,
-            tuple(
-                Finished(part.t, part.z, part.box)
-                for part in image.finished
-                if (part.t, part.z) == (t, z)
-            ),
+            tuple(p for p in image.finished if (p.t, p.z) == (t, z)),
         )
 
     @property

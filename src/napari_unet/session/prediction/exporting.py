@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Literal
 
 from psygnal import Signal
 
-from napari_unet.core.annotation.annotations import ClassInfo
+from napari_unet.core.annotation.annotations import plain_classes
 from napari_unet.core.events import FilePredicted, FileWritten
 from napari_unet.core.jobs import ExportJob, PredictFolderJob
 from napari_unet.core.text import counted
+from napari_unet.io.names import file_stem
 from napari_unet.session.prediction.folder_outcome import FolderOutcome
 
 if TYPE_CHECKING:
@@ -32,9 +33,6 @@ Format = Literal["tif", "ome.tif", "zarr"]
 
 # What names of files say of what is in them.
 _WRITTEN = ("cells", "classes", "probabilities")
-
-# What no system allows in the name of a file.
-_FORBIDDEN = str.maketrans(dict.fromkeys('<>:"/\\|?*', "_"))
 
 
 @dataclass(slots=True, eq=False)
@@ -124,8 +122,7 @@ class Exporting:
 
     def name_of(self, image_id: str) -> str:
         """Return the first part of the names of an image's files."""
-        name = self._store.project.image(image_id).name.translate(_FORBIDDEN)
-        return name.strip(" .") or "image"
+        return file_stem(self._store.project.image(image_id).name, "image")
 
     def in_the_way(self, folder: Path, image_ids: Iterable[str]) -> list[Path]:
         """Return the files of a folder that may be overwritten."""
@@ -218,7 +215,7 @@ class Exporting:
             image=self._images.stored(results.image.id),
             cells=results.files["cells"] if cells else None,
             probabilities=results.files["probability"],
-            classes=tuple(ClassInfo(name=c.name, kind=c.kind) for c in results.classes),
+            classes=plain_classes(results.classes),
             masks=masks,
             table=table,
             maps=maps,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from psygnal import Signal
 
-from napari_unet.core.annotation.annotations import ClassInfo
+from napari_unet.core.annotation.annotations import plain_classes
 from napari_unet.core.events import CellsFound, CellsLinked
 from napari_unet.core.jobs import SegmentJob
 
@@ -230,7 +230,7 @@ class Segmenting:
             cells=results.files["cells"],
             ndim=subject.ndim,
             settings=self.settings.for_pixels(subject.scale),
-            classes=_plain(results.classes),
+            classes=plain_classes(results.classes),
             places=tuple(places),
             link=link,
         )
@@ -281,8 +281,3 @@ class Segmenting:
             self._front = None
         if handle is self._back:
             self._back = None
-
-
-def _plain(classes: Iterable[ClassInfo]) -> tuple[ClassInfo, ...]:
-    """Return the classes without their colours."""
-    return tuple(ClassInfo(name=c.name, kind=c.kind) for c in classes)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_unet.core.annotation.annotations import UNKNOWN
+from napari_unet.core.geometry.boxes import axis_sizes
 from napari_unet.core.images.allocation import reserve
 from napari_unet.core.images.array_reference import ArrayReference
 from napari_unet.core.images.image import Image
@@ -346,8 +347,8 @@ def known_places(
     OSError, ValueError
         There is none of this shape.
     """
-    size = dict(zip(axes, shape, strict=True))
-    sizes = size.get("t", 1), size.get("z", 1)
+    size = axis_sizes(axes, shape)
+    sizes = size["t"], size["z"]
     logged = read_places(log_of(path), sizes)
     if logged is not None:
         return logged

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Self, TypeVar
 
 from pydantic import Field, ValidationError, model_validator
 
-from napari_unet.core.annotation.annotations import ClassInfo
+from napari_unet.core.annotation.annotations import ClassInfo, FinishedPart, Index
+from napari_unet.core.geometry.boxes import axis_sizes
 from napari_unet.core.images.image import AXES
 from napari_unet.core.settings import (
     BorderWeights,
@@ -24,6 +25,7 @@ from napari_unet.io.atomic import atomic
 from napari_unet.io.records import FileName, inside, is_file_name, read_json
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 _Settings = TypeVar("_Settings", bound=Settings)
@@ -36,24 +38,14 @@ FILE_NAME = "project.json"
 MODELS = "models"
 
 # No axis and no annotation is larger; numpy counts further than disks hold.
-_LONGEST, _MOST, _MOST_PLANES = 2**31 - 1, 2**48, 2**20
-_Place = Annotated[int, Field(ge=0, le=_LONGEST)]
+_MOST, _MOST_PLANES = 2**48, 2**20
+_Count = Annotated[int, Field(ge=1, le=2**31 - 1)]
 
 
 class ProjectClass(ClassInfo):
     """A foreground class and how it is shown."""
 
     colour: str = Field(PALETTE[0], pattern="^#[0-9a-f]{6}$", description="As #rrggbb.")
-
-
-class FinishedPart(Settings):
-    """A part of a plane in which unlabelled means background."""
-
-    t: _Place = 0
-    z: _Place = 0
-    box: tuple[tuple[_Place, _Place], tuple[_Place, _Place]] = Field(
-        description="Start and stop in y and x."
-    )
 
 
 class ImageSource(Settings):
@@ -80,9 +72,7 @@ class ProjectImage(Settings):
     axes: str = Field(
         description="A letter for each axis of one layer's data; rgb: c last."
     )
-    shape: tuple[Annotated[int, Field(ge=1, le=_LONGEST)], ...] = Field(
-        description="Of one layer's data."
-    )
+    shape: tuple[_Count, ...] = Field(description="Of one layer's data.")
     level: int = Field(
         0, ge=0, le=99, description="Of a multiscale image, 0 the finest."
     )
@@ -99,7 +89,7 @@ class ProjectImage(Settings):
     )
     use_for_training: bool = Field(True, description="Used for training.")
     annotated: bool = Field(False, description="Whether it has an annotation.")
-    class_of: dict[_Place, Annotated[int, Field(ge=1, le=_LONGEST)]] = Field(
+    class_of: dict[Index, _Count] = Field(
         default_factory=dict, description="Class number of each object, 1 unless here."
     )
     finished: tuple[FinishedPart, ...] = ()
@@ -116,26 +106,28 @@ class ProjectImage(Settings):
                 f"a shape has one size for each of the axes {self.axes} and at most "
                 f"{_MOST} pixels in all, found {self.shape}"
             )
-        size = dict(zip(self.axes, self.shape, strict=True))
-        planes = size.get("t", 1) * size.get("z", 1)
+        planes = self.sizes["t"] * self.sizes["z"]
         if planes > _MOST_PLANES:
             raise ValueError(f"at most {_MOST_PLANES} planes are kept, found {planes}")
         return self
 
     @property
+    def sizes(self) -> Mapping[str, int]:
+        """Size along each named axis, 1 for one that the image does not have."""
+        return axis_sizes(self.axes, self.shape)
+
+    @property
     def channels(self) -> int:
         """Number of channels, of one layer or of several."""
-        size = dict(zip(self.axes, self.shape, strict=True))
-        return len(self.sources) * (self.samples or size.get("c", 1))
+        return len(self.sources) * (self.samples or self.sizes["c"])
 
     @property
     def annotation_axes(self) -> str:
-        """Axes of the annotation: those of the image without channels."""
+        """Those of the image without channels."""
         return self.axes.replace("c", "")
 
     @property
-    def annotation_shape(self) -> tuple[int, ...]:
-        """Shape of the annotation."""
+    def annotation_shape(self) -> tuple[int, ...]:  # noqa: D102
         return tuple(n for n, a in zip(self.shape, self.axes, strict=True) if a != "c")
 
     def begun(self) -> ProjectImage:

@@ -6,7 +6,6 @@ copy in the user's data folder, so that painting is as quick and as safe as ever
 
 from __future__ import annotations
 
-import re
 import shutil
 from contextlib import suppress
 from math import prod
@@ -21,6 +20,7 @@ from napari_unet.io.atomic import atomic, remove_strays
 from napari_unet.io.export import write_labels
 from napari_unet.io.images import read_labels
 from napari_unet.io.model_file import read_card
+from napari_unet.io.names import file_stem
 from napari_unet.io.records import is_real_folder, private_folder
 from napari_unet.session.project.annotation_file import AnnotationFile
 from napari_unet.session.project.image_paths import relative, resolved
@@ -68,7 +68,8 @@ def save_folder(
     names: dict[str, str] = {}
     for image in project.images:
         if image.id in files:
-            name = f"{_plain(image.name)[:_LONGEST_NAME]} annotation.tif"
+            stem = file_stem(image.name, "image", longest=_LONGEST_NAME)
+            name = f"{stem} annotation.tif"
             names[image.id] = _unused(name, names.values())
             _write(folder / names[image.id], image, files[image.id])
     absolute: dict[str, str] = {}
@@ -107,7 +108,7 @@ def working_copy(folder: Path, root: Path) -> tuple[Path, tuple[str, ...]]:
 
 def folder_name(name: str) -> str:
     """Return a name for a new project's folder, that no other has."""
-    return f"{_plain(name)[:_LONGEST_NAME]}-{uuid4().hex[:8]}"
+    return f"{file_stem(name, 'project', longest=_LONGEST_NAME)}-{uuid4().hex[:8]}"
 
 
 def _import(
@@ -147,8 +148,7 @@ def _read(path: Path, image: ProjectImage, target: Path) -> None:
     order = [a for a in AXES if a in labels.axes]
     turn = [labels.axes.index(a) for a in order]
     found = tuple(labels.data.shape[axis] for axis in turn)
-    size = dict(zip(image.annotation_axes, image.annotation_shape, strict=True))
-    shape = tuple(size.get(axis, 1) for axis in "tzyx")
+    shape = tuple(image.sizes[axis] for axis in "tzyx")
     if prod(found) != prod(shape) or found[-2:] != shape[-2:]:
         raise ValueError(
             f"{path}: the annotation of {image.name} has the shape "
@@ -207,11 +207,6 @@ def _is_model(path: Path) -> bool:
     except (OSError, ValueError):
         return False
     return True
-
-
-def _plain(name: str) -> str:
-    """Return a name that every system takes for a file."""
-    return re.sub(r"[^\w .()+-]", "_", name).strip(" .") or "project"
 
 
 def _unused(name: str, used: Iterable[str]) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from typing import TYPE_CHECKING, Annotated, Self
 
 from pydantic import Field, ValidationError, model_validator
@@ -12,6 +11,7 @@ from napari_unet.core.settings import Settings, explain
 from napari_unet.core.training.training_settings import Training
 from napari_unet.io.atomic import atomic
 from napari_unet.io.model_file import SUFFIX
+from napari_unet.io.names import file_stem
 from napari_unet.io.records import FileName, inside, private_folder, read_json
 
 if TYPE_CHECKING:
@@ -150,9 +150,8 @@ def name_for_run(title: str, now: datetime, folder: Path) -> str:
     str
         Such as "nuclei 2026-11-21 14.03", without suffix.
     """
-    words = re.sub(r'[<>:"/\\|?*\x00-\x1f]+', " ", title)
-    words = " ".join(words.split()).strip(" .")[:_LONGEST_TITLE] or "model"
-    stem = f"{words} {now:%Y-%m-%d %H.%M}"
+    words = file_stem(title, "model", fill=" ", longest=_LONGEST_TITLE).split()
+    stem = f"{' '.join(words)} {now:%Y-%m-%d %H.%M}"
     names = [stem, *(f"{stem} ({n})" for n in range(2, 1000))]
     suffixes = (SUFFIX, _CHECKPOINT_SUFFIX)
     for name in names:
