@@ -36,7 +36,7 @@ from napari_unet.gui.annotate.page import (
 from napari_unet.gui.annotate.shortcut_panel import key_table
 from napari_unet.gui.main_thread import MainThread
 from napari_unet.session.annotating.shortcuts import SHORTCUTS
-from napari_unet.session.images.source_files import Told
+from napari_unet.session.images.source_files import FileMetadata
 from napari_unet.session.preferences import Preferences
 from napari_unet.session.workspace import Workspace
 from waiting import DEADLINE
@@ -184,7 +184,7 @@ def test_planes_that_may_be_colours_wait_to_be_named(
     workspace: Workspace, viewer: ViewerModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     layer = add_image(viewer, 4, 40, 60)
-    told = Told("cyx", (4, 40, 60), (), ("its header calls 4 planes colours.",))
+    told = FileMetadata("cyx", (4, 40, 60), (), ("its header calls 4 planes colours.",))
     monkeypatch.setattr(workspace.files, "told", lambda _: told)
     assert workspace.images.is_ambiguous(layer)
     workspace.begin()

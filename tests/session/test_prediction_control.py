@@ -27,9 +27,10 @@ from napari_unet.core.model import Model
 from napari_unet.core.network.architecture import u_shape
 from napari_unet.core.settings import Prediction, Segmentation
 from napari_unet.io.model_file import save_model
+from napari_unet.session.future import Future
 from napari_unet.session.images.image_list import ImageList
 from napari_unet.session.images.layers import find
-from napari_unet.session.images.shared_arrays import Ready, SharedArrays
+from napari_unet.session.images.shared_arrays import SharedArrays
 from napari_unet.session.prediction.control import PredictionControl
 from napari_unet.session.prediction.models import ModelList
 from napari_unet.session.preferences import Preferences
@@ -768,7 +769,7 @@ def test_pixels_that_cannot_be_had_are_told_once_and_nothing_waits(
     predicted(bench)
     image = bench.images.current
     assert image is not None
-    refused = Ready(lambda call: call())
+    refused = Future(lambda call: call())
     refused.finish("The disk is full.")
     monkeypatch.setattr(bench.images, "ensure", lambda *_: refused)
     bench.control.predict("slice")

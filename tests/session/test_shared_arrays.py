@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 import zarr
 
+from napari_unet.session.future import Future
 from napari_unet.session.images import shared_arrays as module
-from napari_unet.session.images.shared_arrays import Ready, SharedArrays
+from napari_unet.session.images.shared_arrays import SharedArrays
 from waiting import DEADLINE, until
 
 if TYPE_CHECKING:
@@ -406,9 +407,9 @@ def test_closing_stops_a_long_copy(tmp_path: Path, pump: Pump) -> None:
     assert not ready.done
 
 
-def test_a_new_ready_calls_back_in_order_when_it_finishes(pump: Pump) -> None:
+def test_a_future_calls_back_in_order_when_it_finishes(pump: Pump) -> None:
     called: list[str] = []
-    ready = Ready(pump.post)
+    ready = Future(pump.post)
     ready.then(lambda: called.append("done"))
     ready.then(lambda: called.append("done too"), called.append)
     ready.finish()

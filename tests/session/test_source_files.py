@@ -190,7 +190,7 @@ def test_planes_that_may_be_colours_are_slices_if_a_person_says_so(
     path = bench.folder / "a.tif"
     tifffile.imwrite(path, pixels(count, 40, 50), photometric="rgb", **PER_CM)
     layer = bench.open(path)
-    proposed = bench.images.taken(layer)
+    proposed = bench.images.interpret(layer)
     assert proposed is not None
     assert proposed.axes == "cyx"
     image = bench.images.add([layer], "zyx")
@@ -336,15 +336,15 @@ def test_a_large_file_is_read_in_a_thread(
     files = SourceFiles(posted.put)
     layer = bench.open(series(bench.folder / "a.ome.tif"))
     done: list[str] = []
-    files.ask([layer], lambda: done.append("first"))
-    files.ask([layer], lambda: done.append("second"))
-    assert files.told(layer) is None
+    files.when_read([layer], lambda: done.append("first"))
+    files.when_read([layer], lambda: done.append("second"))
+    assert files.metadata(layer) is None
     posted.get(timeout=60)()
     assert done == ["first", "second"]
-    told = files.told(layer)
+    told = files.metadata(layer)
     assert told is not None
     assert told.axes == "tyx"
-    files.ask([layer], lambda: done.append("at once"))
+    files.when_read([layer], lambda: done.append("at once"))
     assert done[-1] == "at once"
 
 
@@ -355,7 +355,9 @@ def test_nobody_is_called_after_the_end(
     posted: queue.Queue[Any] = queue.Queue()
     files = SourceFiles(posted.put)
     done: list[str] = []
-    files.ask([bench.open(series(bench.folder / "a.tif"))], lambda: done.append("x"))
+    files.when_read(
+        [bench.open(series(bench.folder / "a.tif"))], lambda: done.append("x")
+    )
     files.close()
     posted.get(timeout=60)()
     assert done == []

@@ -91,7 +91,7 @@ class Workspace:
         candidates = self.images.candidates()
         if self.store.project.images or len(candidates) != 1:
             return
-        self.images.when_read(candidates, partial(self._begin_with, candidates))
+        self.files.when_read(candidates, partial(self._begin_with, candidates))
 
     def _begin_with(self, candidates: list[Layer]) -> None:
         images = self.images

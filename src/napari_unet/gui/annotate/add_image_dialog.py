@@ -151,8 +151,8 @@ class AddImageDialog(QDialog):
         self._proposed = ""
         if layer is not None:
             try:
-                taken = self._images.taken(layer)
-                self._proposed = "" if taken is None else taken.axes
+                found = self._images.interpret(layer)
+                self._proposed = "" if found is None else found.axes
             except ValueError:
                 self._proposed = ""
         self.axes.setText(self._proposed)
@@ -170,14 +170,12 @@ class AddImageDialog(QDialog):
         ticked, axes, level = self._ticked(), self.axes.text(), self._level()
         try:
             own = None if axes == self._proposed else axes
-            taken = self._images.taken(ticked[0], own, level) if ticked else None
-            if taken is not None or axes:
+            found = self._images.interpret(ticked[0], own, level) if ticked else None
+            if found is not None or axes:
                 check_channels(ticked, axes, level)
-            if taken is not None:
-                told, doubtful = (
-                    "\n".join((taken.words, *taken.notes)).strip(),
-                    taken.doubtful,
-                )
+            if found is not None:
+                told = "\n".join((found.summary, *found.notes)).strip()
+                doubtful = found.doubtful
         except ValueError as error:
             sentence, told = str(error), ""
         if not ticked:

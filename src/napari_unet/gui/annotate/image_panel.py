@@ -173,7 +173,7 @@ class ImagePanel(QWidget):
         chosen = [layer for layer in candidates if layer in selected] or candidates[:1]
         if not needs_dialog(candidates, chosen):
             then = partial(_add_plain, self._workspace, chosen)
-            self._images.when_read(chosen, then)
+            self._images.files.when_read(chosen, then)
             return
         dialog = AddImageDialog(self._images, candidates, chosen, self)
         dialog.chosen.connect(self.add_layers)

@@ -1,4 +1,4 @@
-"""Planes of arrays, copied into raw files at once or by a thread, last wish first."""
+"""Planes of arrays, copied into raw files: at once, or by a thread."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_unet.core.geometry.boxes import axis_sizes, field_index
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -25,16 +27,17 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-_EVERYTHING = (-1, -1)
+EVERYTHING = (-1, -1)
+"""In place of a plane: all of an array that cannot be copied plane by plane."""
 
 
 @dataclass(eq=False)
-class Entry:
+class SharedFile:
     """Where one array lies, and which of its planes are there.
 
     Attributes
     ----------
-    stored : ArrayReference
+    reference : ArrayReference
     scratch : bool
         Whether it is a scratch file, to be filled and at last removed.
     copied : set of (t, z)
@@ -42,7 +45,7 @@ class Entry:
         Counts up whenever the pixels change.
     """
 
-    stored: ArrayReference
+    reference: ArrayReference
     scratch: bool
     copied: set[tuple[int, int]] = field(default_factory=set)
     version: int = 0
@@ -60,63 +63,54 @@ class Entry:
         return self._array() is array
 
     def forget(self) -> None:
-        """Take nothing as copied any more."""
+        """Count nothing as copied any more."""
         # A plane that is being copied right now may be of both versions.
         self.version += 1
         self.copied.clear()
+
+    def copy(self, array: ArrayLike, axes: str, plane: tuple[int, int]) -> None:
+        """Copy one plane with all its channels, unless it is there."""
+        if plane in self.copied:
+            return
+        version = self.version
+        whole = (slice(None),) * len(axes)
+        index = whole if plane == EVERYTHING else field_index(axes, *plane)
+        dtype = np.dtype(self.reference.dtype)
+        block = np.ascontiguousarray(array[index], dtype)
+        # A write that finds the disk full is an error; through a map it is the end.
+        with Path(self.reference.path).open("r+b", buffering=0) as file:
+            starts = _run_starts(array.shape, index)
+            for start, run in zip(starts, block.reshape(len(starts), -1), strict=True):
+                file.seek(start * dtype.itemsize)
+                _write_all(file, run.view(np.uint8))
+        if self.version == version:
+            self.copied.add(plane)
 
     def remove(self) -> None:
         """Remove a scratch file."""
         if self.scratch:
             # Where a mapped file cannot be removed, it goes with the folder.
             with contextlib.suppress(OSError):
-                Path(self.stored.path).unlink(missing_ok=True)
+                Path(self.reference.path).unlink(missing_ok=True)
 
 
 @dataclass(eq=False)
-class Work:
-    """Planes of an array to be copied, and the array itself until that is done.
+class CopyTask:
+    """Planes to be copied; it holds the array until that is done.
 
     Attributes
     ----------
-    entry : Entry
-    array : array-like
-    axes : str
-        A letter for each of its axes.
     planes : list of (t, z)
+        What is left to do.
+    ended : callable
+        Called in the copying thread, with what went wrong or None.
     """
 
-    entry: Entry
+    file: SharedFile
     array: ArrayLike
     axes: str
     planes: list[tuple[int, int]]
-
-    @property
-    def plane_bytes(self) -> int:
-        """Bytes of one plane with all its channels."""
-        size = np.dtype(self.array.dtype).itemsize * prod(self.array.shape)
-        if not self.planes or self.planes == [_EVERYTHING]:
-            return size
-        sizes = zip(self.array.shape, self.axes, strict=True)
-        return size // max(prod(n for n, a in sizes if a in "tz"), 1)
-
-    def copy(self, plane: tuple[int, int]) -> None:
-        """Copy one plane with all its channels, unless it is there."""
-        if plane in self.entry.copied:
-            return
-        version = self.entry.version
-        at = {} if plane == _EVERYTHING else dict(zip("tz", plane, strict=True))
-        index = tuple(at.get(a, slice(None)) for a in self.axes)
-        dtype = np.dtype(self.entry.stored.dtype)
-        block = np.ascontiguousarray(self.array[index], dtype)
-        # A write that finds the disk full is an error; through a map it is the end.
-        with Path(self.entry.stored.path).open("r+b", buffering=0) as file:
-            starts = _runs(self.array.shape, [at.get(a) for a in self.axes])
-            for start, run in zip(starts, block.reshape(len(starts), -1), strict=True):
-                file.seek(start * dtype.itemsize)
-                _write_all(file, run.view(np.uint8))
-        if self.entry.version == version:
-            self.entry.copied.add(plane)
+    ended: Callable[[Exception | None], None]
 
 
 class ArrayCopier:
@@ -124,14 +118,14 @@ class ArrayCopier:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._queue: list[tuple[Work, Callable[[Exception | None], None]]] = []
+        self._tasks: list[CopyTask] = []
         self._thread: threading.Thread | None = None
         self._closed = False
 
-    def add(self, work: Work, over: Callable[[Exception | None], None]) -> None:
-        """Copy the planes of some work soon, then call `over` in the thread."""
+    def add(self, task: CopyTask) -> None:
+        """Begin before all other tasks."""
         with self._lock:
-            self._queue.append((work, over))
+            self._tasks.append(task)
             if self._thread is None:
                 self._thread = threading.Thread(
                     target=self._run, name="napari-unet pixels", daemon=True
@@ -147,61 +141,61 @@ class ArrayCopier:
             thread.join(timeout=5)
 
     def _run(self) -> None:
-        for work, over in self._latest():
+        while (task := self._latest()) is not None:
             error = None
             try:
-                if work.planes:
-                    work.copy(work.planes[0])
+                task.file.copy(task.array, task.axes, task.planes.pop(0))
             except Exception as problem:
                 _log.exception("pixels could not be copied")
                 error = problem
-            del work.planes[:1]
-            if error is not None or not work.planes:
+            if error is not None or not task.planes:
                 with self._lock:
-                    self._queue.remove((work, over))
-                over(error)
+                    self._tasks.remove(task)
+                task.ended(error)
 
-    def _latest(self) -> Iterator[tuple[Work, Callable[[Exception | None], None]]]:
-        while True:
-            with self._lock:
-                if self._closed or not self._queue:
-                    self._thread = None
-                    return
-                latest = self._queue[-1]
-            yield latest
+    def _latest(self) -> CopyTask | None:
+        with self._lock:
+            if self._closed or not self._tasks:
+                self._thread = None
+                return None
+            return self._tasks[-1]
 
 
 def planes_of(
     shape: tuple[int, ...], axes: str, places: Sequence[Place] | None
-) -> Iterator[tuple[int, int]]:
-    """Yield (t, z) of the planes of some places, each once."""
-    count = {a: n for n, a in zip(shape, axes, strict=True) if a in "tz"}
-    if max((axes.index(a) for a in count), default=-1) > min(map(axes.index, "yx")):
+) -> list[tuple[int, int]]:
+    """Return (t, z) of the planes of some places, or of all, each once.
+
+    They are 0 for axes that the array lacks.
+    """
+    if max(map(axes.find, "tz")) > min(map(axes.index, "yx")):
         # A plane would lie in the file in single pixels.
-        yield _EVERYTHING
-        return
-    whole = [(t, None) for t in range(count.get("t", 1))]
-    seen = set()
-    for t, z in whole if places is None else places:
-        for k in range(count.get("z", 1)) if z is None else (z,):
-            # Axes the array lacks have place 0.
-            plane = (t if "t" in count else 0, k if "z" in count else 0)
-            if plane not in seen:
-                seen.add(plane)
-                yield plane
+        return [EVERYTHING]
+    sizes = axis_sizes(axes, shape)
+    if places is None:
+        places = [(t, None) for t in range(sizes["t"])]
+    planes = (
+        (t if "t" in axes else 0, k if "z" in axes else 0)
+        for t, z in places
+        for k in (range(sizes["z"]) if z is None else (z,))
+    )
+    return list(dict.fromkeys(planes))
 
 
-def _runs(shape: tuple[int, ...], at: Sequence[int | None]) -> list[int]:
+def _run_starts(shape: tuple[int, ...], index: Sequence[int | slice]) -> list[int]:
     """Return where the parts of a plane begin that lie together in the file.
 
-    Axes behind the last one with a place lie together; those before it are walked.
+    Axes after the last one with a number lie together; those before it are walked.
     """
-    last = max((i + 1 for i, place in enumerate(at) if place is not None), default=0)
-    steps = [range(n) if k is None else (k,) for n, k in zip(shape, at, strict=True)]
+    last = max((i + 1 for i, k in enumerate(index) if isinstance(k, int)), default=0)
+    steps = [
+        (k,) if isinstance(k, int) else range(n)
+        for n, k in zip(shape[:last], index[:last], strict=True)
+    ]
     strides = [prod(shape[i + 1 :]) for i in range(last)]
     return [
-        sum(i * stride for i, stride in zip(place, strides, strict=True))
-        for place in product(*steps[:last])
+        sum(i * stride for i, stride in zip(position, strides, strict=True))
+        for position in product(*steps)
     ]
 
 

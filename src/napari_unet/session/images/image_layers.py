@@ -1,4 +1,4 @@
-"""Which layers make up an image of the project, and what is written down of them."""
+"""Which layers make up an image of the project, and the record of it."""
 
 from __future__ import annotations
 
@@ -16,12 +16,11 @@ from napari_unet.session.project.record import ImageSource, ProjectImage
 from napari_unet.session.project.store import fingerprint
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from napari.layers import Layer
 
-    from napari_unet.session.images.interpretation import Taken
-    from napari_unet.session.images.shared_arrays import Ready
+    from napari_unet.session.images.interpretation import Interpretation
 
 
 def is_image(layer: Layer) -> bool:
@@ -39,7 +38,7 @@ def check_images(layers: Sequence[Layer], level: int) -> None:
     for layer in layers:
         if not is_image(layer):
             raise ValueError(f"{layer.name} is no image layer.")
-        levels = len(layer.data) if layer.multiscale else 1
+        levels = roles.level_count(layer)
         if not 0 <= level < levels:
             raise ValueError(
                 f"{layer.name} has the levels 0 to {levels - 1}, found {level}."
@@ -55,46 +54,45 @@ def check_channels(layers: Sequence[Layer], axes: str, level: int) -> None:
         If they are no images, differ in shape or scale, or do not have these axes.
     """
     check_images(layers, level)
-    data = roles.level_data(layers[0], level)
-    _check_axes(layers[0], axes, tuple(data.shape))
+    first = layers[0]
+    shape, scale = roles.level_shape(first, level), tuple(map(float, first.scale))
+    _check_axes(first, axes, shape)
     for other in layers[1:]:
-        shape = tuple(roles.level_data(other, level).shape)
-        if shape != tuple(data.shape):
+        its_shape = roles.level_shape(other, level)
+        if its_shape != shape:
             raise ValueError(
                 "the channels of an image have one shape: "
-                f"{layers[0].name} has {tuple(data.shape)}, {other.name} {shape}."
+                f"{first.name} has {shape}, {other.name} {its_shape}."
             )
-        if tuple(other.scale) != tuple(layers[0].scale):
+        its_scale = tuple(map(float, other.scale))
+        if its_scale != scale:
             raise ValueError(
                 "the channels of an image have one scale: "
-                f"{layers[0].name} has {tuple(map(float, layers[0].scale))}, "
-                f"{other.name} {tuple(map(float, other.scale))}."
+                f"{first.name} has {scale}, {other.name} {its_scale}."
             )
     if len(layers) > 1 and "c" in axes:
         raise ValueError(
-            f"{layers[0].name} has channels itself (axes {axes}): add it alone."
+            f"{first.name} has channels itself (axes {axes}): add it alone."
         )
 
 
 def describe(
-    layers: Sequence[Layer], taken: Taken, level: int, mark: str
+    layers: Sequence[Layer], found: Interpretation, level: int, mark: str
 ) -> ProjectImage:
-    """Return the record of an image that is new to the project."""
-    first = layers[0]
-    shape = tuple(int(n) for n in roles.level_data(first, level).shape)
+    """Return the record of an image that is new to the project; `mark`: fingerprint."""
     return ProjectImage(
         id=uuid4().hex[:12],
-        name=first.name,
+        name=layers[0].name,
         sources=tuple(
             ImageSource(path=path_of(layer), layer=layer.name) for layer in layers
         ),
-        axes=taken.axes,
-        shape=shape,
+        axes=found.axes,
+        shape=roles.level_shape(layers[0], level),
         level=level,
         fingerprint=mark,
-        spacing_um=taken.spacing_um,
-        samples=taken.samples,
-        notes=taken.notes,
+        spacing_um=found.spacing_um,
+        samples=found.samples,
+        notes=found.notes,
     )
 
 
@@ -108,10 +106,8 @@ def fingerprint_of(layers: Sequence[Layer], axes: str, level: int) -> str:
 
 def fits(layer: Layer, image: ProjectImage) -> bool:
     """Whether the layer's data could be a channel of the image."""
-    levels = len(layer.data) if layer.multiscale else 1
-    if image.level >= levels:
-        return False
-    return tuple(roles.level_data(layer, image.level).shape) == image.shape
+    has_level = image.level < roles.level_count(layer)
+    return has_level and roles.level_shape(layer, image.level) == image.shape
 
 
 def selections(
@@ -140,15 +136,7 @@ def first_channels(image: ProjectImage, array: Any) -> Any:
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class FirstChannels:
-    """The first channels of an array that is read plane by plane.
-
-    Attributes
-    ----------
-    array : array-like
-    axis : int
-        Of the channels.
-    count : int
-    """
+    """The first channels of an array that is read plane by plane."""
 
     array: Any
     axis: int
@@ -173,45 +161,6 @@ class FirstChannels:
         return self.array[(*key[: self.axis], at, *key[self.axis + 1 :])]
 
 
-class AllReady:
-    """Several things that become ready, such as the channels of one image."""
-
-    def __init__(self, parts: Sequence[Ready]) -> None:
-        self._parts = parts
-
-    @property
-    def done(self) -> bool:
-        """Whether all are."""
-        return all(part.done for part in self._parts)
-
-    @property
-    def failed(self) -> str:
-        """Why the first of those that failed did; empty if none has."""
-        return next((part.failed for part in self._parts if part.failed), "")
-
-    def then(
-        self, callback: Callable[[], None], failed: Callable[[str], None] | None = None
-    ) -> None:
-        """Call back once all are ready, or once the first has failed."""
-        left = len(self._parts)
-        told = False
-
-        def one() -> None:
-            nonlocal left
-            left -= 1
-            if left == 0:
-                callback()
-
-        def one_failed(sentence: str) -> None:
-            nonlocal told
-            if not told and failed is not None:
-                told = True
-                failed(sentence)
-
-        for part in self._parts:
-            part.then(one, one_failed)
-
-
 def _check_axes(layer: Layer, axes: str, shape: tuple[int, ...]) -> None:
     usual = roles.guess_axes(layer)
     allowed = set(AXES) >= set(axes) >= {"y", "x"} and len(set(axes)) == len(axes)
@@ -224,9 +173,7 @@ def _check_axes(layer: Layer, axes: str, shape: tuple[int, ...]) -> None:
         raise ValueError(
             f"{layer.name} is coloured, its last axis is c ({usual!r}), found {axes!r}."
         )
-    if "".join(a for a in axes if a != "c") != "".join(
-        a for a in AXES if a in axes and a != "c"
-    ):
+    if not roles.in_order(axes):
         raise ValueError(
             f"{layer.name}: the order of axes is t, z, y, x, found {axes!r}."
         )

@@ -8,13 +8,12 @@ from weakref import ref
 from psygnal import Signal
 
 from napari_unet.core.annotation.annotations import plain_classes
-from napari_unet.core.images.array_reference import (
-    AnnotationReference,
-    ImageReference,
-)
+from napari_unet.core.geometry.boxes import axis_sizes
+from napari_unet.core.images.array_reference import AnnotationReference, ImageReference
+from napari_unet.session.future import all_of
+from napari_unet.session.images import interpretation
 from napari_unet.session.images import layers as roles
 from napari_unet.session.images.image_layers import (
-    AllReady,
     check_channels,
     check_images,
     describe,
@@ -24,23 +23,24 @@ from napari_unet.session.images.image_layers import (
     is_image,
     selections,
 )
-from napari_unet.session.images.interpretation import ambiguous, channels_of, take
 from napari_unet.session.images.layer_isolation import LayerIsolation
 from napari_unet.session.images.source_files import SourceFiles
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from napari.components import ViewerModel
     from napari.layers import Labels, Layer
 
     from napari_unet.core.jobs import Place
-    from napari_unet.session.images.interpretation import Taken
-    from napari_unet.session.images.shared_arrays import Ready, SharedArrays
+    from napari_unet.session.future import Future
+    from napari_unet.session.images.interpretation import Interpretation
+    from napari_unet.session.images.shared_arrays import SharedArrays
+    from napari_unet.session.project.places_log import PlaneIndex
     from napari_unet.session.project.record import ProjectImage
     from napari_unet.session.project.store import ProjectStore
 
-_ELSE = "If that is wrong, remove the image and add it again with other axes."
+_ADVICE = "If that is wrong, remove the image and add it again with other axes."
 
 
 class ImageList:
@@ -49,17 +49,14 @@ class ImageList:
     An image whose layers were deleted stays in the project, closed. It is attached
     again when a layer with the same pixels appears.
 
-    Parameters
+    Attributes
     ----------
-    viewer : ViewerModel
-    store : ProjectStore
-    sharing : SharedArrays
-    files : SourceFiles, optional
-        What the layers' files tell; they are read in this thread unless given.
+    files : SourceFiles
+        What the layers' files say; they are read in this thread unless given.
     """
 
     changed = Signal()
-    """Images, their ticks, or the layers they are shown in."""
+    """Images, whether they are trained on, or the layers they are shown in."""
     current_changed = Signal()
     """Another image or another layer is the current one."""
     place_changed = Signal()
@@ -79,28 +76,31 @@ class ImageList:
         self._viewer = viewer
         self._store = store
         self._sharing = sharing
-        self._files = files or SourceFiles()
+        self.files = files or SourceFiles()
         # the channels of an image, where they are not all of a layer's
         self._views: dict[str, tuple[Any, Any]] = {}
         self._layers: dict[str, tuple[ref[Layer], ...]] = {}
         self._last: str | None = None
-        self._spotlight = LayerIsolation(viewer, self.id_of)
+        self._isolation = LayerIsolation(viewer, self.id_of)
         self._attach_all(viewer.layers)
-        viewer.layers.events.inserted.connect(self._on_inserted)
-        viewer.layers.events.removed.connect(self._on_removed)
-        viewer.layers.selection.events.active.connect(self._on_active)
-        viewer.dims.events.current_step.connect(self._on_step)
-        store.changed.connect(self._on_project)
-        self._files.read.connect(self._on_project)
+        for event, slot in self._connections():
+            event.connect(slot)
+
+    def _connections(self) -> list[tuple[Any, Any]]:
+        layers = self._viewer.layers
+        return [
+            (layers.events.inserted, self._on_inserted),
+            (layers.events.removed, self._on_removed),
+            (layers.selection.events.active, self._on_active),
+            (self._viewer.dims.events.current_step, self._on_step),
+            (self._store.changed, self._on_project),
+            (self.files.read, self._on_project),
+        ]
 
     def close(self) -> None:
         """Follow the viewer no more."""
-        self._viewer.layers.events.inserted.disconnect(self._on_inserted)
-        self._viewer.layers.events.removed.disconnect(self._on_removed)
-        self._viewer.layers.selection.events.active.disconnect(self._on_active)
-        self._viewer.dims.events.current_step.disconnect(self._on_step)
-        self._store.changed.disconnect(self._on_project)
-        self._files.read.disconnect(self._on_project)
+        for event, slot in self._connections():
+            event.disconnect(slot)
         for layers in self._layers.values():
             for layer in filter(None, (reference() for reference in layers)):
                 layer.events.data.disconnect(self._on_data)
@@ -108,7 +108,7 @@ class ImageList:
     def add(
         self, layers: Sequence[Layer], axes: str | None = None, level: int = 0
     ) -> ProjectImage:
-        """Take image layers into the project, as the channels of one image.
+        """Add image layers to the project, as the channels of one image.
 
         Parameters
         ----------
@@ -125,55 +125,56 @@ class ImageList:
             If they do not fit together, or are no images.
         """
         check_images(layers, level)
-        taken = take(layers[0], self._files.now(layers[0]), axes, level)
-        check_channels(layers, taken.axes, level)
+        file = self.files.read_now(layers[0])
+        found = interpretation.interpret(layers[0], file, axes, level)
+        check_channels(layers, found.axes, level)
         if any(self.id_of(layer) for layer in layers):
             raise ValueError(f"{layers[0].name} is in the project already.")
-        mark = fingerprint_of(layers, taken.axes, level)
+        mark = fingerprint_of(layers, found.axes, level)
         known = [
             i
             for i in self._store.project.images
             if i.fingerprint == mark and not self.layers(i.id)
         ]
-        image = known[0] if known else describe(layers, taken, level, mark)
+        image = known[0] if known else describe(layers, found, level, mark)
         self._attach(image.id, layers)
         if not known:
             self._store.update(self._store.project.with_image(image))
-            if taken.doubtful and axes is None:
-                told = " ".join((taken.words, *taken.notes, _ELSE))
-                self.message.emit("info", f"{image.name}: {told}")
+            if found.doubtful and axes is None:
+                text = " ".join((found.summary, *found.notes, _ADVICE))
+                self.message.emit("info", f"{image.name}: {text}")
         self._last = image.id
         self.attached.emit(image.id)
         self.changed.emit()
         self.current_changed.emit()
         return image
 
-    def taken(
+    def interpret(
         self, layer: Layer, axes: str | None = None, level: int = 0
-    ) -> Taken | None:
-        """Tell how a layer would be taken; None while its file is being read.
+    ) -> Interpretation | None:
+        """Find out what the axes of a layer are; None while its file is being read.
 
-        Raises
-        ------
-        ValueError
-            If the layer has less than 2 or more than 5 axes.
+        ValueError as in `interpretation.interpret`.
         """
-        told = self._files.told(layer)
-        return None if told is None else take(layer, told, axes, level)
+        file = self.files.metadata(layer)
+        if file is None:
+            return None
+        return interpretation.interpret(layer, file, axes, level)
 
     def channels_of(self, layer: Layer) -> int:
         """Return how many channels a layer would have; 0 if that is not known yet."""
-        told = self._files.told(layer) if is_image(layer) else None
-        return 0 if told is None else channels_of(layer, told)
+        try:
+            found = self.interpret(layer) if is_image(layer) else None
+        except ValueError:
+            return 0
+        if found is None:
+            return 0
+        return found.samples or axis_sizes(found.axes, roles.level_shape(layer))["c"]
 
     def is_ambiguous(self, layer: Layer) -> bool:
         """Whether an axis may be colours, slices or channels: that has to be asked."""
-        told = self._files.told(layer)
-        return told is not None and ambiguous(layer, told)
-
-    def when_read(self, layers: Sequence[Layer], then: Callable[[], None]) -> None:
-        """Call back when the files of layers are read; at once if they are."""
-        self._files.ask(layers, then)
+        file = self.files.metadata(layer)
+        return file is not None and interpretation.is_ambiguous(layer, file)
 
     def candidates(self) -> list[Layer]:
         """Image layers that are not in the project and not a result of ours."""
@@ -186,19 +187,19 @@ class ImageList:
         ]
 
     def remove(self, id_: str) -> None:
-        """Take an image out of the project; its layer and annotation file stay."""
+        """Remove an image from the project; its layer and annotation file stay."""
         name = self._store.project.image(id_).name
         self._store.update(self._store.project.without_image(id_), f"remove {name}")
 
-    def set_use_for_training(self, id_: str, ticked: bool) -> None:
+    def set_use_for_training(self, id_: str, used: bool) -> None:
         """Use an image for training, or not."""
-        image = self._store.project.image(id_).replace(use_for_training=ticked)
+        image = self._store.project.image(id_).replace(use_for_training=used)
         self._store.update(self._store.project.with_image(image))
 
     @property
     def current(self) -> ProjectImage | None:
         """The image of the active layer, else the last one used."""
-        ids = [image.id for image in self._store.project.images]
+        ids = self._ids()
         active = self._viewer.layers.selection.active
         id_ = self.id_of(active) if active is not None else None
         for known in (id_, self._last, *ids[-1:]):
@@ -214,7 +215,7 @@ class ImageList:
         """Make an image the current one: it is seen, its annotation layer active."""
         self._store.project.image(id_)
         self._last = id_
-        self._spotlight.turn_to(id_)
+        self._isolation.turn_to(id_)
         layer = self.annotation_layer(id_) or next(iter(self.layers(id_)), None)
         if layer is not None:
             self._viewer.layers.selection.active = layer
@@ -225,8 +226,7 @@ class ImageList:
         for id_ in self._layers:
             if any(layer is own for own in self.layers(id_)):
                 return id_
-        entry = layer.metadata.get(roles.METADATA_KEY)
-        source = entry.get("source") if isinstance(entry, dict) else None
+        source = roles.noted(layer).get("source")
         return str(source) if source in self._ids() else None
 
     def layers(self, id_: str) -> list[Layer]:
@@ -246,25 +246,19 @@ class ImageList:
         return found[0] if found else None
 
     def stored(self, id_: str) -> ImageReference:
-        """Return where the worker finds the pixels.
-
-        Raises
-        ------
-        ValueError
-            If the image is closed.
-        """
+        """Return where the worker finds the pixels; ValueError if it is closed."""
         image = self._store.project.image(id_)
         channels = tuple(self._sharing.share(a) for a in self._arrays(image))
         return ImageReference(channels, image.axes, image.spacing_um, image.name)
 
-    def ensure(self, id_: str, places: Sequence[Place] | None) -> Ready | AllReady:
+    def ensure(self, id_: str, places: Sequence[Place] | None) -> Future:
         """Have the pixels of some places shared; ValueError if the image is closed."""
         image = self._store.project.image(id_)
         parts = [
             self._sharing.ensure(array, image.axes, places)
             for array in self._arrays(image)
         ]
-        return parts[0] if len(parts) == 1 else AllReady(parts)
+        return parts[0] if len(parts) == 1 else all_of(parts, self._sharing.post)
 
     def stored_annotation(self, id_: str) -> AnnotationReference | None:
         """Return where the worker finds the annotation; None if there is none."""
@@ -280,7 +274,7 @@ class ImageList:
             image.finished,
         )
 
-    def places(self, id_: str) -> tuple[Place, ...]:
+    def places(self, id_: str) -> tuple[PlaneIndex, ...]:
         """Planes in which anything is annotated or marked as finished."""
         image = self._store.project.image(id_)
         if not image.annotated:

@@ -1,4 +1,4 @@
-"""How the layers of an image are taken: axes and pixel size, and where they are from.
+"""How a layer is interpreted: axes, channels and pixel size, and where they are from.
 
 What the person says comes first, then what the layer says, then what its file says,
 and a guess by the number of axes last. Each choice is a sentence.
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import permutations
 from typing import TYPE_CHECKING, NamedTuple
 
+from napari_unet.core.geometry.boxes import axis_sizes
 from napari_unet.core.images.image import AXES
 from napari_unet.core.text import counted
 from napari_unet.session.images import layers as roles
@@ -20,7 +21,10 @@ if TYPE_CHECKING:
 
     from napari.layers import Layer
 
-    from napari_unet.session.images.source_files import Told
+    from napari_unet.session.images.source_files import FileMetadata
+
+    # Along [z,] y, x; along y and x alone where that along z is unknown.
+    _Spacing = tuple[float, ...] | None
 
 # Pixel sizes that differ by less are the same, rounded.
 _ALIKE = 0.01
@@ -29,11 +33,14 @@ _WORDS = {
     "z": ("slice", "slices"),
     "c": ("channel", "channels"),
 }
+# How many samples are read of so many stored ones: without transparency, and of equal
+# colours one.
+_READ = {2: (1,), 3: (1,), 4: (1, 3)}
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
-    """How a layer is taken.
+class Interpretation:
+    """What the axes of a layer are.
 
     Attributes
     ----------
@@ -44,24 +51,24 @@ class Taken:
     samples : int or None
         How many entries along c are channels; the rest is transparency or says the
         same once more. None for all.
-    words : str
-        What it is taken for, a sentence.
+    summary : str
+        What kind of image it is, a sentence.
     notes : tuple of str
         Where axes and pixel size are from, then what else was chosen.
     doubtful : bool
-        Whether a person has to be told: something was guessed, or does not agree.
+        Whether a person has to see it: something was guessed, or does not agree.
     """
 
     axes: str
     spacing_um: tuple[float, ...] | None
     samples: int | None
-    words: str
+    summary: str
     notes: tuple[str, ...]
     doubtful: bool
 
 
 class _Match(NamedTuple):
-    """How a layer fits what its file tells: `stacked` is an axis of several files."""
+    """How a layer fits what its file says: `stacked` is an axis of several files."""
 
     axes: str
     samples: int | None = None
@@ -69,14 +76,16 @@ class _Match(NamedTuple):
     one_channel: bool = False
 
 
-def take(layer: Layer, told: Told, axes: str | None = None, level: int = 0) -> Taken:
-    """Tell how a layer is taken.
+def interpret(
+    layer: Layer, file: FileMetadata, axes: str | None = None, level: int = 0
+) -> Interpretation:
+    """Find out what the axes of an image layer are.
 
     Parameters
     ----------
     layer : Image layer
-    told : Told
-        What its file tells.
+    file : FileMetadata
+        What its file says.
     axes : str, optional
         What the person says.
     level : int
@@ -87,236 +96,195 @@ def take(layer: Layer, told: Told, axes: str | None = None, level: int = 0) -> T
     ValueError
         The layer has less than 2 or more than 5 axes, and its file is no help.
     """
-    match = _match(layer, told)
+    match = _match(layer, file)
+    from_file = "" if match is None else match.axes
     named = roles.named_axes(layer)
-    chosen = axes or named or (match.axes if match is not None else "")
-    guessed = not chosen
-    chosen = chosen or roles.guess_axes(layer)
-    agrees = match is not None and chosen == match.axes
-    sizes = _sizes(layer, told, match, level)
-    own = roles.spacing_um_of(layer, chosen, level) if _fits(layer, chosen) else None
-    spacing = own or _spacing(chosen, sizes)
-    if axes and axes not in (named, match.axes if match is not None else None):
-        whence = "as you chose"
-    elif named and chosen == named and not agrees:
-        whence = "named by the layer"
-    elif match is not None and match.stacked and agrees:
-        whence = f"from the file, but {match.stacked} (files opened as a stack)"
-    elif agrees:
-        whence = "from the file"
-    else:
-        whence = "guessed by their number"
+    chosen = axes or named or from_file
     # a single plane has no other axes
-    guessed = guessed and chosen not in ("yx", "yxc")
-    notes = [_origin(chosen, whence, own, spacing)]
-    if told.problem:
-        notes.append(f"The file tells no axes or pixel size: {told.problem}")
-    elif told.axes and match is None:
+    guessed = not chosen and roles.guess_axes(layer) not in ("yx", "yxc")
+    chosen = chosen or roles.guess_axes(layer)
+    agreeing = match if match is not None and chosen == match.axes else None
+    fits = _fits(layer, chosen)
+    own = roles.spacing_um_of(layer, chosen, level) if fits else None
+    said = _spacing(chosen, _sizes(layer, file, match, level))
+    spacing = own or said
+    if axes and axes not in (named, from_file):
+        origin = "as you chose"
+    elif chosen == named and agreeing is None:
+        origin = "named by the layer"
+    elif agreeing is not None and agreeing.stacked:
+        origin = f"from the file, but {agreeing.stacked} (files opened as a stack)"
+    else:
+        origin = "guessed by their number" if agreeing is None else "from the file"
+    notes = [_origins(chosen, origin, own, spacing)]
+    if file.problem:
+        notes.append(f"The file tells no axes or pixel size: {file.problem}")
+    elif file.axes and match is None:
         notes.append(
-            f"The layer has the shape {_by(_shape(layer))}, its file "
-            f"{_by(told.shape)} ({told.axes}): so axes and pixel size are not taken "
+            f"The layer has the shape {_by(roles.level_shape(layer))}, its file "
+            f"{_by(file.shape)} ({file.axes}): so axes and pixel size are not taken "
             "from the file."
         )
-    differs = own is not None and _differ(own, _spacing(chosen, sizes))
+    differs = _differ(own, said)
     if differs:
-        notes.append(
-            f"The layer's pixel size is used; the file says "
-            f"{_lengths(_spacing(chosen, sizes))}."
-        )
+        size = " × ".join(f"{length:.3g}" for length in said or ())
+        notes.append(f"The layer's pixel size is used; the file says {size} µm.")
     if match is not None and match.one_channel:
-        notes.append(f"It is one of the channels of {_by(told.shape)} ({told.axes}).")
-    samples = match.samples if match is not None and agrees else None
-    if samples is None and layer.rgb and not told.axes and _shape(layer)[-1] == 4:
+        notes.append(f"It is one of the channels of {_by(file.shape)} ({file.axes}).")
+    samples = None if agreeing is None else agreeing.samples
+    alpha = roles.level_shape(layer)[-1] == 4
+    if samples is None and layer.rgb and not file.axes and alpha:
         samples = 3
         notes.append("Its transparency (alpha) is left out.")
     # How the file's axes were read is nothing to a person who names others.
-    chosen_in_reading = told.notes if agrees or not axes else ()
-    notes += [_sentence(note) for note in chosen_in_reading]
-    odd = match.stacked if match is not None else told.axes
-    doubtful = guessed or differs or bool(chosen_in_reading or odd)
-    words = _words(layer, chosen, level, samples, spacing)
-    return Taken(chosen, spacing, samples, words, tuple(notes), doubtful)
+    reading = file.notes if agreeing is not None or not axes else ()
+    notes += map(_sentence, reading)
+    odd = file.axes if match is None else match.stacked
+    summary = ""
+    if fits and {"y", "x"} <= set(chosen):
+        shape = roles.level_shape(layer, level)
+        channels = samples or axis_sizes(chosen, shape)["c"]
+        summary = in_words(chosen, shape, channels, spacing)
+    doubtful = guessed or differs or bool(reading or odd)
+    return Interpretation(chosen, spacing, samples, summary, tuple(notes), doubtful)
 
 
-def ambiguous(layer: Layer, told: Told) -> bool:
+def is_ambiguous(layer: Layer, file: FileMetadata) -> bool:
     """Whether an axis of a layer may be colour, slices or channels: so a person says.
 
     Some programs write any three or four planes as the colours of one.
     """
-    match = _match(layer, told)
-    if layer.rgb or match is None or "c" not in match.axes or not told.notes:
+    match = _match(layer, file)
+    if layer.rgb or match is None or "c" not in match.axes or not file.notes:
         return False
-    return _shape(layer)[match.axes.index("c")] in (3, 4)
-
-
-def channels_of(layer: Layer, told: Told) -> int:
-    """Return how many channels a layer would have; 0 if its axes are unknown."""
-    try:
-        taken = take(layer, told)
-    except ValueError:
-        return 0
-    sizes = dict(zip(taken.axes, _shape(layer), strict=True))
-    return taken.samples or sizes.get("c", 1)
+    return axis_sizes(match.axes, roles.level_shape(layer))["c"] in (3, 4)
 
 
 def in_words(
-    axes: str,
-    shape: tuple[int, ...],
-    channels: int,
-    spacing_um: tuple[float, ...] | None,
+    axes: str, shape: tuple[int, ...], channels: int, spacing: _Spacing
 ) -> str:
-    """Say what an image is taken for.
+    """Say what kind of image it is.
 
     Parameters
     ----------
-    axes : str
-    shape : tuple of int
-        A length for each axis.
+    axes, shape
+        A letter and a length for each axis.
     channels : int
-    spacing_um : tuple of float or None
-        As in `Taken`.
+    spacing : tuple of float or None
+        In micrometres, as in `Interpretation`.
     """
-    size = dict(zip(axes, shape, strict=True))
+    sizes = axis_sizes(axes, shape)
     parts = []
     for letter, (one, many) in _WORDS.items():
-        number = channels if letter == "c" else size.get(letter, 0)
-        if number > 1 or (letter in size and letter != "c"):
+        number = channels if letter == "c" else sizes[letter]
+        if number > 1 or (letter in axes and letter != "c"):
             parts.append(counted(number, one, many))
-            if letter == "z" and spacing_um is not None:
-                apart = f"{spacing_um[0]:.3g} µm" if len(spacing_um) == 3 else ""
+            if letter == "z" and spacing is not None:
+                apart = f"{spacing[0]:.3g} µm" if len(spacing) == 3 else ""
                 parts[-1] += f" {apart or 'an unknown distance'} apart"
-    pixels = f"{size['y']} × {size['x']} pixels of {_size(spacing_um)}"
+    size = "unknown size"
+    if spacing is not None:
+        y, x = (f"{length:.3g}" for length in spacing[-2:])
+        size = f"{y} µm" if y == x else f"{y} × {x} µm"
+    pixels = f"{sizes['y']} × {sizes['x']} pixels of {size}"
     return ", ".join([*parts, pixels]) + "."
 
 
-def _size(spacing_um: tuple[float, ...] | None) -> str:
-    """Write the size of pixels along y and x."""
-    if spacing_um is None:
-        return "unknown size"
-    y, x = (f"{size:.3g}" for size in spacing_um[-2:])
-    return f"{y} µm" if y == x else f"{y} × {x} µm"
-
-
-def _words(
-    layer: Layer,
-    axes: str,
-    level: int,
-    samples: int | None,
-    spacing: tuple[float, ...] | None,
-) -> str:
-    if not _fits(layer, axes) or not {"y", "x"} <= set(axes):
-        return ""
-    shape = tuple(int(n) for n in roles.level_data(layer, level).shape)
-    channels = samples or dict(zip(axes, shape, strict=True)).get("c", 1)
-    return in_words(axes, shape, channels, spacing)
-
-
-def _origin(
-    axes: str,
-    whence: str,
-    own: tuple[float, ...] | None,
-    spacing: tuple[float, ...] | None,
-) -> str:
+def _origins(axes: str, origin: str, own: _Spacing, spacing: _Spacing) -> str:
     """Say where axes and pixel size are from."""
     what = f"Axes {', '.join(axes)}"
     if spacing is None:
-        return f"{what} {whence}; no pixel size is known."
+        return f"{what} {origin}; no pixel size is known."
     source = "from the file" if own is None else "from the layer"
-    if whence == source:
+    if origin == source:
         return f"{what} and pixel size {source}."
-    return f"{what} {whence}; pixel size {source}."
+    return f"{what} {origin}; pixel size {source}."
 
 
 def _fits(layer: Layer, axes: str) -> bool:
-    return len(axes) == len(_shape(layer)) and (not layer.rgb or axes.endswith("c"))
+    fits = len(axes) == len(roles.level_data(layer).shape)
+    return fits and (not layer.rgb or axes.endswith("c"))
 
 
-def _shape(layer: Layer) -> tuple[int, ...]:
-    return tuple(int(n) for n in roles.level_data(layer).shape)
-
-
-def _match(layer: Layer, told: Told) -> _Match | None:
+def _match(layer: Layer, file: FileMetadata) -> _Match | None:
     """Find out which axes of its file a layer has; None if it is something else."""
-    if not told.axes:
+    if not file.axes:
         return None
-    shape, size = _shape(layer), dict(zip(told.axes, told.shape, strict=True))
-    for match, expected in _possible(told.axes, size):
-        for axes, samples in _fitted(shape, match.axes, expected, layer.rgb):
+    sizes = axis_sizes(file.axes, file.shape)
+    for match, expected in _possible(file.axes, sizes):
+        found = _fitted(roles.level_shape(layer), match.axes, expected, layer.rgb)
+        if found is not None:
+            axes, samples = found
             return match._replace(axes=axes, samples=samples)
     return None
 
 
 def _possible(
-    axes: str, size: Mapping[str, int]
+    axes: str, sizes: Mapping[str, int]
 ) -> Iterator[tuple[_Match, Mapping[str, int | None]]]:
     """Yield what a layer of a file may be, the likeliest first; None is any length."""
-    yield _Match(axes), size
+    yield _Match(axes), sizes
     if "c" in axes:
-        yield _Match(axes.replace("c", ""), one_channel=True), size
+        yield _Match(axes.replace("c", ""), one_channel=True), sizes
     # colours that are equal, or with transparency, count as one channel
     else:
-        yield _Match(axes + "c"), {**size, "c": 1}
+        yield _Match(axes + "c"), {**sizes, "c": 1}
     for letter in "zt":
         if letter not in axes and (letter == "t" or "t" not in axes):
             meaning = {"z": "z is a guess", "t": "t is a guess"}[letter]
-            yield _Match(letter + axes, stacked=meaning), {**size, letter: None}
+            yield _Match(letter + axes, stacked=meaning), {**sizes, letter: None}
 
 
 def _fitted(
-    shape: tuple[int, ...],
-    axes: str,
-    size: Mapping[str, int | None],
-    rgb: bool,
-) -> Iterator[tuple[str, int | None]]:
-    """Yield the letters of a shape, which may have more axes of length one."""
+    shape: tuple[int, ...], axes: str, sizes: Mapping[str, int | None], rgb: bool
+) -> tuple[str, int | None] | None:
+    """Return the letters of a shape, which may have more axes of length one.
+
+    And how many samples are channels, see `Interpretation`; None if it does not fit.
+    """
     if rgb and not axes.endswith("c"):
-        return
+        return None
     samples: int | None = None
 
     def same(length: int, letter: str) -> bool:
         nonlocal samples
-        wanted = size[letter]
+        wanted = sizes[letter]
         if letter == "c" and wanted in _READ.get(length, ()):
             samples = wanted
             return True
         return wanted is None or length == wanted
 
     long = [n for n in shape if n != 1]
-    letters = [a for a in axes if size[a] != 1 or a == "c"]
+    letters = [a for a in axes if sizes[a] != 1 or a == "c"]
     if len(shape) == len(axes) and all(map(same, shape, axes)):
-        yield axes, samples
-    elif len(long) == len(letters) and all(map(same, long, letters)):
-        rest = [a for a in AXES if a not in letters]
-        for extra in permutations(rest, len(shape) - len(long)):
-            named, more = iter(letters), iter(extra)
-            found = "".join(next(more if n == 1 else named) for n in shape)
-            planar = found.replace("c", "")
-            if planar == "".join(a for a in AXES if a in planar):
-                yield found, samples
-                return
-
-
-# How many samples are read of so many stored ones: without transparency, and of equal
-# colours one.
-_READ = {2: (1,), 3: (1,), 4: (1, 3)}
+        return axes, samples
+    if len(long) != len(letters) or not all(map(same, long, letters)):
+        return None
+    rest = [a for a in AXES if a not in letters]
+    for extra in permutations(rest, len(shape) - len(long)):
+        named, more = iter(letters), iter(extra)
+        found = "".join(next(more if n == 1 else named) for n in shape)
+        if roles.in_order(found):
+            return found, samples
+    return None
 
 
 def _sizes(
-    layer: Layer, told: Told, match: _Match | None, level: int
+    layer: Layer, file: FileMetadata, match: _Match | None, level: int
 ) -> dict[str, float]:
     """Return the pixel size of each axis that the file tells, on a level."""
     if match is None:
         return {}
-    finest = dict(zip(match.axes, _shape(layer), strict=True))
-    coarse = dict(zip(match.axes, roles.level_data(layer, level).shape, strict=True))
+    finest = axis_sizes(match.axes, roles.level_shape(layer))
+    coarse = axis_sizes(match.axes, roles.level_shape(layer, level))
     return {
         axis: size * finest[axis] / coarse[axis]
-        for axis, size in told.sizes_um
-        if axis in finest
+        for axis, size in file.sizes_um
+        if axis in match.axes
     }
 
 
-def _spacing(axes: str, sizes: Mapping[str, float]) -> tuple[float, ...] | None:
+def _spacing(axes: str, sizes: Mapping[str, float]) -> _Spacing:
     spatial = [axis for axis in "zyx" if axis in axes]
     if all(axis in sizes for axis in spatial):
         return tuple(sizes[axis] for axis in spatial)
@@ -325,14 +293,10 @@ def _spacing(axes: str, sizes: Mapping[str, float]) -> tuple[float, ...] | None:
     return None
 
 
-def _differ(one: tuple[float, ...] | None, other: tuple[float, ...] | None) -> bool:
+def _differ(one: _Spacing, other: _Spacing) -> bool:
     if one is None or other is None or len(one) != len(other):
         return False
     return any(abs(a / b - 1) > _ALIKE for a, b in zip(one, other, strict=True))
-
-
-def _lengths(spacing_um: tuple[float, ...] | None) -> str:
-    return " × ".join(f"{size:.3g}" for size in spacing_um or ()) + " µm"
 
 
 def _by(shape: tuple[int, ...]) -> str:

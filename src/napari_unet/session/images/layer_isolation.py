@@ -1,4 +1,4 @@
-"""Only the image that is worked on is seen where images of a project overlap."""
+"""Where images of a project overlap, only the one that is worked on is visible."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class LayerIsolation:
     ----------
     viewer : ViewerModel
     owner : callable
-        Tells the id of the image that a layer belongs to, None for other layers.
+        Returns the id of the image that a layer belongs to, None for other layers.
     """
 
     def __init__(

@@ -2,6 +2,10 @@
 
 Layers that this plugin makes are found by a note in their metadata, never by name.
 Everything here reads layers and viewers through their public attributes only.
+
+Throughout, `axes` has a letter for each axis of a layer's data, with c last for colours,
+and `level` is that of a multiscale layer, 0 the finest or the only one. Places and boxes
+count the pixels of that level.
 """
 
 from __future__ import annotations
@@ -41,16 +45,20 @@ def note(role: str, source: str = "", run: str = "", **extras: Any) -> dict[str,
         Id of the image in the project.
     run : str
         What made it, such as a model's name.
-    **extras
-        Anything else to be known of it.
     """
     return {METADATA_KEY: {"role": role, "source": source, "run": run, **extras}}
 
 
 def role_of(layer: Layer) -> str | None:
     """Return the role of a layer, None for a layer of someone else."""
-    role = _noted(layer).get("role")
+    role = noted(layer).get("role")
     return role if isinstance(role, str) else None
+
+
+def noted(layer: Layer) -> dict[str, Any]:
+    """Return our note in a layer's metadata; empty if there is none."""
+    found = layer.metadata.get(METADATA_KEY)
+    return found if isinstance(found, dict) else {}
 
 
 def find(
@@ -62,7 +70,7 @@ def find(
     return [
         layer
         for layer in viewer.layers
-        if all(_noted(layer).get(key) == value for key, value in wanted.items())
+        if all(noted(layer).get(key) == value for key, value in wanted.items())
     ]
 
 
@@ -74,11 +82,7 @@ def name_for(image_name: str, what: str) -> str:
 def guess_axes(layer: Layer) -> str:
     """Name each axis of a layer's data: as its labels say, or by their number.
 
-    Returns
-    -------
-    str
-        Letters of t, c, z, y, x, with c at the end for colours. Axes without names are
-        taken as yx, zyx, tzyx or tczyx.
+    Axes without names are yx, zyx, tzyx or tczyx.
 
     Raises
     ------
@@ -98,10 +102,7 @@ def guess_axes(layer: Layer) -> str:
 
 
 def named_axes(layer: Layer) -> str:
-    """Return the axes of a layer's data as its labels name them; empty if they do not.
-
-    c is at the end for colours.
-    """
+    """Return the axes of a layer's data as its labels name them; empty if they do not."""
     words = [label.strip().lower() for label in getattr(layer, "axis_labels", ())]
     named = [_WORDS.get(word, word) for word in words]
     known = len(set(named)) == len(named) == layer.ndim and set(named) <= set(AXES)
@@ -113,26 +114,31 @@ def named_axes(layer: Layer) -> str:
     return "" if "c" in axes else axes + "c"
 
 
+def in_order(axes: str) -> bool:
+    """Whether t, z, y, x come in this order, wherever c is."""
+    planar = axes.replace("c", "")
+    return planar == "".join(axis for axis in AXES if axis in planar)
+
+
 def level_data(layer: Layer, level: int = 0) -> Any:
-    """Return the pixels of a level of a layer; 0 is the finest, or the only one."""
+    """Return the pixels of a level of a layer."""
     return layer.data[level] if getattr(layer, "multiscale", False) else layer.data
+
+
+def level_shape(layer: Layer, level: int = 0) -> tuple[int, ...]:
+    """Return the shape of a level's data, with the axis of colours."""
+    return tuple(int(n) for n in level_data(layer, level).shape)
+
+
+def level_count(layer: Layer) -> int:
+    """Return how many levels a layer has."""
+    return len(layer.data) if layer.multiscale else 1
 
 
 def spacing_um_of(layer: Layer, axes: str, level: int = 0) -> tuple[float, ...] | None:
     """Return the pixel size of a layer along z (if it has one), y and x.
 
-    Parameters
-    ----------
-    layer : Layer
-    axes : str
-        A letter for each axis of the data.
-    level : int
-        Of a multiscale layer.
-
-    Returns
-    -------
-    tuple of float or None
-        In micrometres; None unless all of them have a unit of length.
+    In micrometres; None unless all of them have a unit of length.
     """
     units = getattr(layer, "units", None)
     if units is None:
@@ -153,17 +159,14 @@ def spacing_um_of(layer: Layer, axes: str, level: int = 0) -> tuple[float, ...] 
 def attributes_like(
     source_layer: Layer, axes: str, keep: str, level: int = 0
 ) -> dict[str, Any]:
-    """Return what puts a new layer in the place of an image, or of some axes of it.
+    """Return what puts a new layer onto an image, or onto some axes of it.
 
     Parameters
     ----------
-    source_layer : Layer
-    axes : str
-        A letter for each axis of the layer's data.
+    source_layer, axes, level
+        The new layer has pixels of this level's size.
     keep : str
         Axes of the new layer, in the order of `axes`.
-    level : int
-        Of a multiscale layer: the new layer has pixels of this size.
 
     Returns
     -------
@@ -190,9 +193,9 @@ def attributes_like(
     units = getattr(source_layer, "units", None)
     if units is not None:
         attributes["units"] = tuple(units[i] for i in at)
-    labels = [str(source_layer.axis_labels[i]) for i in at] if units is not None else []
-    if labels and not any(_UNNAMED.fullmatch(label) for label in labels):
-        attributes["axis_labels"] = tuple(labels)
+        labels = tuple(str(source_layer.axis_labels[i]) for i in at)
+        if labels and not any(map(_UNNAMED.fullmatch, labels)):
+            attributes["axis_labels"] = labels
     return attributes
 
 
@@ -201,52 +204,27 @@ def place_in_view(
 ) -> tuple[int, int]:
     """Return which time point and slice of a layer the viewer's sliders are at.
 
-    Parameters
-    ----------
-    viewer : ViewerModel
-    layer : Layer
-    axes : str
-        A letter for each axis of the layer's data.
-    level : int
-        Of a multiscale layer: the place counts its slices.
-
-    Returns
-    -------
-    tuple of (int, int)
-        t and z, the nearest there are; 0 where the layer has no such axis.
+    The nearest (t, z) there are; 0 where the layer has no such axis.
     """
     letters = _layer_axes(layer, axes)
     factors = _factors(layer, level)
     point = np.asarray(layer.world_to_data(_point_of(viewer, layer)), np.float64)
     point = (point - (factors - 1) / 2) / factors
     shape = level_data(layer, level).shape
-    place = dict.fromkeys("tz", 0)
-    for letter in place:
-        if letter in letters:
-            at = letters.index(letter)
-            place[letter] = int(np.clip(np.round(point[at]), 0, shape[at] - 1))
-    return place["t"], place["z"]
+
+    def nearest(letter: str) -> int:
+        at = letters.find(letter)
+        return 0 if at < 0 else int(np.clip(np.round(point[at]), 0, shape[at] - 1))
+
+    return nearest("t"), nearest("z")
 
 
 def box_in_view(
     viewer: ViewerModel, layer: Layer, axes: str, level: int = 0
 ) -> tuple[slice, slice]:
-    """Return which part of a plane the canvas shows.
+    """Return which part of a plane the canvas shows, in y and x.
 
-    Parameters
-    ----------
-    viewer : ViewerModel
-    layer : Layer
-    axes : str
-        A letter for each axis of the layer's data.
-    level : int
-        Of a multiscale layer: the box is in its pixels.
-
-    Returns
-    -------
-    tuple of slice
-        y and x; the whole plane where the canvas does not show planes, or where nothing
-        is drawn yet.
+    The whole plane where the canvas does not show planes, or where nothing is drawn yet.
     """
     letters = _layer_axes(layer, axes)
     shape = level_data(layer, level).shape
@@ -266,12 +244,6 @@ def box_in_view(
         stop = min(math.ceil((last + 1) * drawn[axis]), shape[axis])
         box.append(slice(start, stop))
     return box[0], box[1]
-
-
-def _noted(layer: Layer) -> dict[str, Any]:
-    """Return our note in a layer's metadata; empty if there is none."""
-    found = layer.metadata.get(METADATA_KEY)
-    return found if isinstance(found, dict) else {}
 
 
 def _is_rgb(layer: Layer) -> bool:

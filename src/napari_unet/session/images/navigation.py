@@ -1,4 +1,4 @@
-"""Going to a place of an image: the viewer's sliders, and the camera."""
+"""Going to a plane of an image: the viewer's sliders, and the camera."""
 
 from __future__ import annotations
 
@@ -20,15 +20,11 @@ def go_to(
     place: tuple[int, int],
     point: tuple[float, float] | None = None,
 ) -> None:
-    """Show a plane of a layer, with a point of it in the middle of the canvas.
+    """Show a plane (t, z) of a layer, with a point of it in the middle of the canvas.
 
     Parameters
     ----------
-    viewer : ViewerModel
-    layer : Layer
-    axes : str
-        A letter for each axis of the layer's data.
-    place : (t, z)
+    viewer, layer, axes, place
     point : (y, x), optional
         In pixels of the layer; the camera stays where it is unless given.
     """

@@ -7,79 +7,39 @@ rest goes plane by plane into a raw scratch file, when a plane is needed and not
 from __future__ import annotations
 
 import mmap
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import numpy as np
 
+from napari_unet.core.geometry.boxes import axis_sizes
 from napari_unet.core.images.array_reference import ArrayReference
-from napari_unet.session.images.array_copier import ArrayCopier, Entry, Work, planes_of
+from napari_unet.session.future import Future
+from napari_unet.session.images.array_copier import (
+    EVERYTHING,
+    ArrayCopier,
+    CopyTask,
+    SharedFile,
+    planes_of,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from napari_unet.core.images.image import ArrayLike
     from napari_unet.core.jobs import Place
+    from napari_unet.session.future import Post
 
-    _Callbacks = tuple[Callable[[], None], Callable[[str], None] | None]
-
-# Copying this much at once is not felt; more goes to a thread.
+# Copying this many bytes at once is not felt; more goes to a thread.
 _AT_ONCE = 64 * 2**20
 
 
-class Ready:
-    """Whether the pixels that were asked for are where the worker can read them.
-
-    Attributes
-    ----------
-    failed : str
-        Why they could not be copied, in a sentence; empty unless they could not.
-    """
-
-    def __init__(self, post: Callable[[Callable[[], None]], None]) -> None:
-        self.failed = ""
-        self._post = post
-        self._done = False
-        self._callbacks: list[_Callbacks] = []
-
-    @property
-    def done(self) -> bool:
-        """Whether all pixels are there."""
-        return self._done and not self.failed
-
-    def then(
-        self, callback: Callable[[], None], failed: Callable[[str], None] | None = None
-    ) -> None:
-        """Call back soon after the pixels are there, at the earliest after this call.
-
-        Parameters
-        ----------
-        callback : callable
-            Called in the main thread, without arguments; not if copying fails.
-        failed : callable, optional
-            Called in its place with the sentence in `failed`.
-        """
-        self._callbacks.append((callback, failed))
-        if self._done:
-            self._post(self._call_back)
-
-    def finish(self, failed: str = "") -> None:
-        """Tell that copying has come to its end; called in the main thread."""
-        self.failed, self._done = failed, True
-        self._call_back()
-
-    def _call_back(self) -> None:
-        callbacks, self._callbacks = self._callbacks, []
-        for callback, on_failure in callbacks:
-            if not self.failed:
-                callback()
-            elif on_failure is not None:
-                on_failure(self.failed)
-
-
 class SharedArrays:
-    """Gives every array a place that other processes can read.
+    """Gives every array a place on disk that other processes can read.
+
+    Arrays (of numpy, dask, zarr or the like) are told apart by their identity.
 
     Parameters
     ----------
@@ -89,32 +49,25 @@ class SharedArrays:
         Runs a function soon in the main thread; called from any thread.
     """
 
-    def __init__(
-        self, folder: Path, post: Callable[[Callable[[], None]], None]
-    ) -> None:
+    def __init__(self, folder: Path, post: Post) -> None:
         self._folder = folder
-        self._post = post
-        self._entries: dict[int, Entry] = {}
+        self.post = post
+        self._files: dict[int, SharedFile] = {}
         self._copier = ArrayCopier()
 
     def share(self, array: ArrayLike) -> ArrayReference:
         """Return where an array lies, or will lie; no pixel is copied yet.
-
-        Parameters
-        ----------
-        array : array-like
-            Of numpy, dask, zarr or the like. It is told apart by its identity.
 
         Raises
         ------
         OSError
             If the scratch file cannot be made.
         """
-        return self._entry(array).stored
+        return self._file(array).reference
 
     def ensure(
         self, array: ArrayLike, axes: str, places: Sequence[Place] | None = None
-    ) -> Ready:
+    ) -> Future:
         """Copy the planes that are not in the scratch file yet.
 
         Parameters
@@ -127,73 +80,76 @@ class SharedArrays:
 
         Returns
         -------
-        Ready
-            Done at once where nothing is to be copied, or little from memory.
+        Future
+            Done at once where nothing is to be copied, or little from memory. It fails
+            if the array cannot be read, or the disk is full.
         """
-        ready = Ready(self._post)
+        future = Future(self.post)
         try:
-            entry = self._entry(array)
-        except OSError as error:
-            ready.finish(_sentence(error))
-            return ready
-        if not entry.scratch:
-            ready.finish()
-            return ready
-        work = Work(entry, array, axes, list(planes_of(array.shape, axes, places)))
-        todo = [plane for plane in work.planes if plane not in entry.copied]
-        small = len(todo) * work.plane_bytes <= _AT_ONCE
-        if todo and not (small and isinstance(array, np.ndarray)):
-            self._copier.add(work, lambda error: self._finish(ready, error))
-            return ready
-        try:
+            file = self._file(array)
+            planes = planes_of(array.shape, axes, places) if file.scratch else []
+            todo = [plane for plane in planes if plane not in file.copied]
+            if todo and not _copied_fast(array, axes, todo):
+
+                def ended(error: Exception | None) -> None:
+                    sentence = "" if error is None else _sentence(error)
+                    self.post(lambda: future.finish(sentence))
+
+                self._copier.add(CopyTask(file, array, axes, planes, ended))
+                return future
             for plane in todo:
-                work.copy(plane)
+                file.copy(array, axes, plane)
         except OSError as error:
-            ready.finish(_sentence(error))
+            future.finish(_sentence(error))
         else:
-            ready.finish()
-        return ready
+            future.finish()
+        return future
 
     def changed(self, array: ArrayLike) -> None:
         """Forget what was copied of an array: its pixels are others now."""
-        entry = self._entries.get(id(array))
-        if entry is not None:
-            entry.forget()
+        file = self._files.get(id(array))
+        if file is not None:
+            file.forget()
 
     def close(self) -> None:
         """Stop copying and remove the scratch files."""
         self._copier.close()
-        for entry in list(self._entries.values()):
-            entry.remove()
-        self._entries.clear()
+        for file in list(self._files.values()):
+            file.remove()
+        self._files.clear()
 
-    def _entry(self, array: ArrayLike) -> Entry:
-        known = self._entries.get(id(array))
+    def _file(self, array: ArrayLike) -> SharedFile:
+        key = id(array)
+        known = self._files.get(key)
         if known is not None and known.holds(array):
             return known
-        stored = _on_disk(array)
-        scratch = stored is None
-        if stored is None:
+        reference = _on_disk(array)
+        scratch = reference is None
+        if reference is None:
             self._folder.mkdir(parents=True, exist_ok=True)
             path = self._folder / f"pixels-{uuid4().hex}.raw"
-            # Unlike its name, its text tells the byte order where that matters.
-            stored = ArrayReference.create(path, tuple(array.shape), str(array.dtype))
-        entry = Entry(stored, scratch)
-        key = id(array)
-        entry.hold(array, lambda: self._drop(key, entry))
-        self._entries[key] = entry
-        return entry
+            # Unlike its name, its text says the byte order where that matters.
+            reference = ArrayReference.create(
+                path, tuple(array.shape), str(array.dtype)
+            )
+        file = self._files[key] = SharedFile(reference, scratch)
 
-    def _drop(self, key: int, entry: Entry) -> None:
-        """Remove the file of an array that nobody has any more."""
-        if self._entries.get(key) is entry:
-            del self._entries[key]
-        entry.remove()
+        def gone() -> None:
+            # another array may have the same identity by now
+            if self._files.get(key) is file:
+                del self._files[key]
+            file.remove()
 
-    def _finish(self, ready: Ready, error: Exception | None) -> None:
-        """Tell that copying is over; called in the copying thread."""
-        sentence = _sentence(error) if error is not None else ""
-        self._post(lambda: ready.finish(sentence))
+        file.hold(array, gone)
+        return file
+
+
+def _copied_fast(array: ArrayLike, axes: str, planes: list[tuple[int, int]]) -> bool:
+    """Whether planes are copied in no time: they are few, and in memory."""
+    sizes = axis_sizes(axes, array.shape)
+    count = 1 if planes == [EVERYTHING] else max(sizes["t"] * sizes["z"], 1)
+    plane_bytes = np.dtype(array.dtype).itemsize * prod(array.shape) // count
+    return isinstance(array, np.ndarray) and len(planes) * plane_bytes <= _AT_ONCE
 
 
 def _on_disk(array: Any) -> ArrayReference | None:

@@ -1,4 +1,4 @@
-"""What the files of image layers say of axes and pixel size, read behind the scenes.
+"""What the files of image layers say of axes and pixel size, read in the background.
 
 napari's own reader keeps the pixels only. The command line's reader is asked for the
 rest: in a thread, as some files take seconds.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,12 +25,13 @@ if TYPE_CHECKING:
     from napari.layers import Layer
 
     from napari_unet.core.images.image import Image
+    from napari_unet.session.future import Post
 
     _Key = tuple[str, int, int]
 
 _log = logging.getLogger(__name__)
 
-# Files up to this size are read at once: it takes some milliseconds.
+# Files up to this size, in bytes, are read at once: it takes some milliseconds.
 _AT_ONCE = 2**20
 # A file is not read if its pixels would take more than this share of the free memory.
 _MEMORY_SHARE = 0.5
@@ -38,20 +40,20 @@ _UNCOMPRESSED = 0.9
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """What a file tells of its image.
+class FileMetadata:
+    """What a file says of its image.
 
     Attributes
     ----------
     axes : str
-        As `core.images.image.Image` has them; empty where the file tells nothing.
+        As `core.images.image.Image` has them; empty where the file says nothing.
     shape : tuple of int
     sizes_um : tuple of (str, float)
         Pixel size in micrometres of the spatial axes that have a known one.
     notes : tuple of str
         What was chosen in reading it, each a sentence.
     problem : str
-        Why it tells nothing, a sentence.
+        Why it says nothing, a sentence.
     """
 
     axes: str = ""
@@ -61,8 +63,7 @@ class Told:
     problem: str = ""
 
 
-NOTHING = Told()
-"""What is told of a layer that is from no file."""
+_NO_FILE = FileMetadata()
 
 
 class SourceFiles:
@@ -78,73 +79,66 @@ class SourceFiles:
     read = Signal()
     """A file that was asked for is read."""
 
-    def __init__(
-        self, post: Callable[[Callable[[], None]], None] | None = None
-    ) -> None:
+    def __init__(self, post: Post | None = None) -> None:
         self._post = post
-        self._told: dict[_Key, Told] = {}
-        self._waiting: dict[_Key, list[Callable[[], None]]] = {}
+        self._known: dict[_Key, FileMetadata] = {}
+        self._reading: set[_Key] = set()
+        self._waiting: list[tuple[Sequence[Layer], Callable[[], None]]] = []
         self._closed = False
 
-    def told(self, layer: Layer) -> Told | None:
-        """Return what the file of a layer tells; None if it is not read yet.
+    def metadata(self, layer: Layer) -> FileMetadata | None:
+        """Return what the file of a layer says; None if it is not read yet.
 
         A small file is read at once, the reading of a large one begins.
         """
         key = _key(layer)
-        if key is None:
-            return NOTHING
-        if key not in self._told:
-            small = key[1] <= _AT_ONCE and not Path(key[0]).is_dir()
-            if small or self._post is None:
-                return self.now(layer)
-            self._begin(key, roles.level_data(layer), self._post)
-        return self._told.get(key)
+        if key is None or key in self._known:
+            return self.read_now(layer)
+        small = key[1] <= _AT_ONCE and not Path(key[0]).is_dir()
+        if small or self._post is None:
+            return self.read_now(layer)
+        if key not in self._reading:
+            self._reading.add(key)
+            arguments = (key, roles.level_data(layer), self._post)
+            threading.Thread(
+                target=self._read, args=arguments, name="napari-unet file", daemon=True
+            ).start()
+        return None
 
-    def now(self, layer: Layer) -> Told:
-        """Return what the file of a layer tells; it is read if it is not yet."""
+    def read_now(self, layer: Layer) -> FileMetadata:
+        """Return what the file of a layer says; it is read if it is not yet."""
         key = _key(layer)
         if key is None:
-            return NOTHING
-        if key not in self._told:
-            self._told[key] = _read(Path(key[0]), roles.level_data(layer))
-        return self._told[key]
+            return _NO_FILE
+        if key not in self._known:
+            self._known[key] = _read(Path(key[0]), roles.level_data(layer))
+        return self._known[key]
 
-    def ask(self, layers: Sequence[Layer], then: Callable[[], None]) -> None:
+    def when_read(self, layers: Sequence[Layer], then: Callable[[], None]) -> None:
         """Call back when the files of layers are read; at once if they are."""
-        unknown = [layer for layer in layers if self.told(layer) is None]
-        if not unknown:
+        unread = [layer for layer in layers if self.metadata(layer) is None]
+        if unread:
+            self._waiting.append((unread, then))
+        else:
             then()
-            return
-        key = _key(unknown[0])
-        if key is not None:
-            self._waiting[key].append(lambda: self.ask(unknown[1:], then))
 
     def close(self) -> None:
         """Call nobody back any more."""
         self._closed = True
         self._waiting.clear()
 
-    def _begin(
-        self, key: _Key, data: object, post: Callable[[Callable[[], None]], None]
-    ) -> None:
-        if key in self._waiting:
-            return
-        self._waiting[key] = []
+    def _read(self, key: _Key, data: object, post: Post) -> None:
+        metadata = _read(Path(key[0]), data)
+        post(lambda: self._finish(key, metadata))
 
-        def work() -> None:
-            told = _read(Path(key[0]), data)
-            post(lambda: self._finish(key, told))
-
-        thread = threading.Thread(target=work, name="napari-unet file", daemon=True)
-        thread.start()
-
-    def _finish(self, key: _Key, told: Told) -> None:
+    def _finish(self, key: _Key, metadata: FileMetadata) -> None:
         if self._closed:
             return
-        self._told.setdefault(key, told)
-        for then in self._waiting.pop(key, []):
-            then()
+        self._reading.discard(key)
+        self._known.setdefault(key, metadata)
+        waiting, self._waiting = self._waiting, []
+        for layers, then in waiting:
+            self.when_read(layers, then)
         self.read.emit()
 
 
@@ -168,25 +162,29 @@ def _key(layer: Layer) -> _Key | None:
     return path, found.st_size, found.st_mtime_ns
 
 
-def _read(path: Path, data: object) -> Told:
-    """Read what a file tells; of a folder of files that are one stack, the first."""
+def _read(path: Path, data: object) -> FileMetadata:
+    """Read what a file says; of a folder of files that are one stack, the first."""
     if path.is_file() and path.suffix.lower() not in SUFFIXES:
-        return Told(problem=f"{path.suffix or 'such'} files are read by napari alone.")
+        return FileMetadata(
+            problem=f"{path.suffix or 'such'} files are read by napari alone."
+        )
     try:
         file = find([path])[0]
         if not _fits_into_memory(file, data):
-            return Told(problem=f"{file.name} is too large to be read a second time.")
+            return FileMetadata(
+                problem=f"{file.name} is too large to be read a second time."
+            )
         image = _first_image(file)
     except (ValueError, OSError) as error:
-        return Told(problem=str(error))
+        return FileMetadata(problem=str(error))
     except Exception as error:
         # whatever a reader stumbles over is no reason to refuse pixels that are there
         _log.exception("%s could not be read", path)
-        return Told(problem=f"{path}: {error}")
+        return FileMetadata(problem=f"{path}: {error}")
     # of a stack, y and x may be known without z
     known = image.known_um or ()
     letters = image.spatial_axes[-len(known) :] if known else ""
-    return Told(
+    return FileMetadata(
         image.axes,
         tuple(int(n) for n in image.data.shape),
         tuple(zip(letters, map(float, known), strict=True)),
@@ -199,10 +197,9 @@ def _first_image(path: Path) -> Image:
     try:
         return read_image(path)
     except ValueError:
-        try:
+        image = None
+        with suppress(ValueError, OSError):
             image = read_image(f"{path}#1")
-        except (ValueError, OSError):
-            image = None
         if image is None:
             raise
         note = "The file holds several images: this is taken for the first."
