@@ -1,4 +1,4 @@
-"""Planes of arrays, copied into raw files: at once, or by a thread."""
+"""Planes of arrays, copied into raw files."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ import logging
 import threading
 import weakref
 from dataclasses import dataclass, field
-from itertools import product
-from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,16 +17,11 @@ from napari_unet.core.geometry.boxes import axis_sizes, field_index
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from numpy.typing import NDArray
-
     from napari_unet.core.images.array_reference import ArrayReference
     from napari_unet.core.images.image import ArrayLike
     from napari_unet.core.jobs import Place
 
 _log = logging.getLogger(__name__)
-
-EVERYTHING = (-1, -1)
-"""In place of a plane: all of an array that cannot be copied plane by plane."""
 
 
 @dataclass(eq=False)
@@ -73,16 +66,9 @@ class SharedFile:
         if plane in self.copied:
             return
         version = self.version
-        whole = (slice(None),) * len(axes)
-        index = whole if plane == EVERYTHING else field_index(axes, *plane)
-        dtype = np.dtype(self.reference.dtype)
-        block = np.ascontiguousarray(array[index], dtype)
-        # A write that finds the disk full is an error; through a map it is the end.
-        with Path(self.reference.path).open("r+b", buffering=0) as file:
-            starts = _run_starts(array.shape, index)
-            for start, run in zip(starts, block.reshape(len(starts), -1), strict=True):
-                file.seek(start * dtype.itemsize)
-                _write_all(file, run.view(np.uint8))
+        index = field_index(axes, *plane)
+        # an `AllocatedMap`: writing to it on a full disk is an OSError
+        self.reference.open(writable=True)[index] = np.asarray(array[index])
         if self.version == version:
             self.copied.add(plane)
 
@@ -168,9 +154,6 @@ def planes_of(
 
     They are 0 for axes that the array lacks.
     """
-    if max(map(axes.find, "tz")) > min(map(axes.index, "yx")):
-        # A plane would lie in the file in single pixels.
-        return [EVERYTHING]
     sizes = axis_sizes(axes, shape)
     if places is None:
         places = [(t, None) for t in range(sizes["t"])]
@@ -180,27 +163,3 @@ def planes_of(
         for k in (range(sizes["z"]) if z is None else (z,))
     )
     return list(dict.fromkeys(planes))
-
-
-def _run_starts(shape: tuple[int, ...], index: Sequence[int | slice]) -> list[int]:
-    """Return where the parts of a plane begin that lie together in the file.
-
-    Axes after the last one with a number lie together; those before it are walked.
-    """
-    last = max((i + 1 for i, k in enumerate(index) if isinstance(k, int)), default=0)
-    steps = [
-        (k,) if isinstance(k, int) else range(n)
-        for n, k in zip(shape[:last], index[:last], strict=True)
-    ]
-    strides = [prod(shape[i + 1 :]) for i in range(last)]
-    return [
-        sum(i * stride for i, stride in zip(position, strides, strict=True))
-        for position in product(*steps)
-    ]
-
-
-def _write_all(file: Any, values: NDArray[np.uint8]) -> None:
-    """Write all values: an unbuffered file may take only a part of them at a time."""
-    left = memoryview(values)  # type: ignore[arg-type]  # mypy knows no buffers
-    while len(left):
-        left = left[file.write(left) :]

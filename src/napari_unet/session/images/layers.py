@@ -3,9 +3,9 @@
 Layers that this plugin makes are found by a note in their metadata, never by name.
 Everything here reads layers and viewers through their public attributes only.
 
-Throughout, `axes` has a letter for each axis of a layer's data, with c last for colours,
-and `level` is that of a multiscale layer, 0 the finest or the only one. Places and boxes
-count the pixels of that level.
+Throughout, `axes` has a letter for each axis of a layer's data, c last for colours;
+`level` is that of a multiscale layer, 0 the finest or the only one; places and boxes are
+in the pixels of that level.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ def guess_axes(layer: Layer) -> str:
 
 
 def named_axes(layer: Layer) -> str:
-    """Return the axes of a layer's data as its labels name them; empty if they do not."""
+    """Return the axes of a layer's data as its labels name them, else an empty text."""
     words = [label.strip().lower() for label in getattr(layer, "axis_labels", ())]
     named = [_WORDS.get(word, word) for word in words]
     known = len(set(named)) == len(named) == layer.ndim and set(named) <= set(AXES)
@@ -224,7 +224,7 @@ def box_in_view(
 ) -> tuple[slice, slice]:
     """Return which part of a plane the canvas shows, in y and x.
 
-    The whole plane where the canvas does not show planes, or where nothing is drawn yet.
+    The whole plane where the canvas shows no planes, or where nothing is drawn yet.
     """
     letters = _layer_axes(layer, axes)
     shape = level_data(layer, level).shape

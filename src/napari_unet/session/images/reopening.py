@@ -21,22 +21,12 @@ def open_images(
     viewer: ViewerModel,
     store: ProjectStore,
     images: ImageList,
-    tell: Callable[[str], None],
+    warn: Callable[[str], None],
 ) -> tuple[ProjectImage, ...]:
-    """Open the files of all images that are closed.
+    """Open the files of all images that are closed, or warn why not.
 
-    Parameters
-    ----------
-    viewer : ViewerModel
-    store : ProjectStore
-    images : ImageList
-    tell : callable
-        Is given a sentence for each image that cannot be opened.
-
-    Returns
-    -------
-    tuple of ProjectImage
-        Those whose files are no longer where they were: it has to be asked where.
+    Those are returned whose files are no longer where they were: a person has to be
+    asked where.
     """
     for image in store.project.images:
         if images.layers(image.id) or is_missing(image):
@@ -44,7 +34,7 @@ def open_images(
         try:
             open_image(viewer, images, image)
         except (ValueError, OSError, RuntimeError) as error:
-            tell(str(error))
+            warn(str(error))
     shown = [image.id for image in store.project.images if images.layers(image.id)]
     if shown:
         images.set_current(shown[0])

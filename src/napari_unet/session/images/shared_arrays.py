@@ -7,7 +7,7 @@ rest goes plane by plane into a raw scratch file, when a plane is needed and not
 from __future__ import annotations
 
 import mmap
-from math import prod
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -18,7 +18,6 @@ from napari_unet.core.geometry.boxes import axis_sizes
 from napari_unet.core.images.array_reference import ArrayReference
 from napari_unet.session.future import Future
 from napari_unet.session.images.array_copier import (
-    EVERYTHING,
     ArrayCopier,
     CopyTask,
     SharedFile,
@@ -146,10 +145,10 @@ class SharedArrays:
 
 def _copied_fast(array: ArrayLike, axes: str, planes: list[tuple[int, int]]) -> bool:
     """Whether planes are copied in no time: they are few, and in memory."""
+    if not isinstance(array, np.ndarray):
+        return False
     sizes = axis_sizes(axes, array.shape)
-    count = 1 if planes == [EVERYTHING] else max(sizes["t"] * sizes["z"], 1)
-    plane_bytes = np.dtype(array.dtype).itemsize * prod(array.shape) // count
-    return isinstance(array, np.ndarray) and len(planes) * plane_bytes <= _AT_ONCE
+    return len(planes) * array.nbytes <= _AT_ONCE * sizes["t"] * sizes["z"]
 
 
 def _on_disk(array: Any) -> ArrayReference | None:
@@ -188,6 +187,6 @@ def _mapped(array: np.ndarray[Any, Any]) -> ArrayReference | None:
 
 def _sentence(error: Exception) -> str:
     if isinstance(error, OSError):
-        why = error.strerror or str(error).rstrip(".")
+        why = os.strerror(error.errno) if error.errno else str(error).rstrip(".")
         return f"The image could not be copied for the worker: {why}."
     return f"The image could not be read: {error}"
