@@ -20,9 +20,9 @@ from napari.components import ViewerModel
 from example_models import cropping_model
 from napari_unet.core.annotation.annotations import FinishedPart
 from napari_unet.io.model_file import save_model
+from napari_unet.session import throttle
 from napari_unet.session.annotating.edits import EditStream
 from napari_unet.session.project import record as project_module
-from napari_unet.session.project import saving
 from napari_unet.session.project.record import (
     ImageSource,
     Project,
@@ -130,7 +130,7 @@ def test_a_new_project_in_which_nothing_was_done_is_removed(tmp_path: Path) -> N
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The time by which is saved, in seconds."""
     now = [100.0]
-    monkeypatch.setattr(saving, "monotonic", lambda: now[0])
+    monkeypatch.setattr(throttle, "monotonic", lambda: now[0])
     return now
 
 
@@ -845,13 +845,13 @@ import sys
 from pathlib import Path
 import numpy as np
 from napari.components import ViewerModel
+from napari_unet.session import throttle
 from napari_unet.session.annotating.edits import EditStream
-from napari_unet.session.project import saving
 from napari_unet.session.project.record import ImageSource, ProjectImage
 from napari_unet.session.project.store import ProjectStore
 
 now, ticked, number = 0.0, 0.0, 2
-saving.monotonic = lambda: now
+throttle.monotonic = lambda: now
 store = ProjectStore.create(Path(sys.argv[1]))
 image = ProjectImage(
     id="a", name="a", sources=(ImageSource(),), axes="zyx", shape=(4, 600, 600),

@@ -4,8 +4,8 @@ Layers that this plugin makes are found by a note in their metadata, never by na
 Everything here reads layers and viewers through their public attributes only.
 
 Throughout, `axes` has a letter for each axis of a layer's data, c last for colours;
-`level` is that of a multiscale layer, 0 the finest or the only one; places and boxes are
-in the pixels of that level.
+`level` is that of a multiscale layer, 0 the finest or the only one; places and boxes
+are in the pixels of that level.
 """
 
 from __future__ import annotations

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor
-from time import monotonic
 from typing import TYPE_CHECKING
+
+from napari_unet.session.throttle import Debounce, Throttle
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,16 +36,18 @@ class Saving:
         self._dirty = dirty
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="napari-unet-save")
         self._running: list[Future[None]] = []
-        self._changed_at: float | None = None
-        self._painted_at: float | None = None
-        self._told = ""
+        # Both count from the first change: who goes on working does not put it off.
+        self._record = Debounce(_RECORD_S)
+        self._strokes = Throttle(_RECORD_S)
+        self._painted = False
+        self._last_error = ""
 
     def record_changed(self, *, soon: bool = False) -> None:
         """The record is to be written: within a second, or as soon as possible."""
         if soon:
             self._submit(self._writer())
-        elif self._changed_at is None:
-            self._changed_at = monotonic()
+        elif not self._record.pending:
+            self._record.note()
 
     def later(self, tidy: Callable[[], None]) -> None:
         """Do something in the background that nothing waits for."""
@@ -53,67 +56,61 @@ class Saving:
     def now(self, write: Callable[[], None]) -> None:
         """Write a record after all that is under way, and wait; OSError if it fails."""
         self._thread.submit(write).result()
-        self._changed_at = None
+        self._record.pending = False
 
     def tick(self, longest: float) -> str:
-        """Begin what is due.
+        """Begin what is due, and say why something could not be written, once.
 
-        Parameters
-        ----------
-        longest : float
-            Seconds from a stroke to the disk.
-
-        Returns
-        -------
-        str
-            Why something could not be written, once; it is tried again.
+        It is tried again. `longest` are the seconds from a stroke to the disk.
         """
-        sentence = self._look()
-        if self._running:
-            return sentence
-        now = monotonic()
-        if self._changed_at is not None and now - self._changed_at >= _RECORD_S:
-            self._changed_at = None
-            self._submit(self._writer())
-        dirty = self._dirty()
-        if dirty and self._painted_at is None:
-            self._painted_at = now
-        # The other half of the time is for the disk.
-        if self._painted_at is not None and now - self._painted_at >= longest / 2:
-            self._painted_at = None
-            for file in dirty:
-                self._submit(file.flush)
-        return sentence
+        done = [future for future in self._running if future.done()]
+        self._running = [future for future in self._running if future not in done]
+        sentence = str(self._failure(done) or "")
+        is_news = sentence != self._last_error
+        if done:
+            self._last_error = sentence
+        if not self._running:
+            self._begin(longest)
+        return sentence if is_news else ""
 
     def flush(self) -> None:
         """Write all, and wait until it is on the disk; OSError if it cannot be."""
-        if self._changed_at is not None:
-            self._changed_at = None
+        if self._record.pending:
+            self._record.pending = False
             self._submit(self._writer())
         for file in self._dirty():
             self._submit(file.flush)
         waiting, self._running = self._running, []
-        errors = [error for future in waiting if (error := future.exception())]
-        if errors:
-            self.record_changed()
-            raise errors[0]
+        if failure := self._failure(waiting):
+            raise failure
 
     def close(self) -> None:
         """Wait for all, and end the thread."""
         self._thread.shutdown()
 
+    def _begin(self, longest: float) -> None:
+        if self._record.take():
+            self._submit(self._writer())
+        dirty = self._dirty()
+        if dirty and not self._painted:
+            self._painted = True
+            self._strokes.restart()
+        # The other half of the time is for the disk.
+        self._strokes.seconds = longest / 2
+        if self._painted and self._strokes.due:
+            self._painted = False
+            for file in dirty:
+                self._submit(file.flush)
+
     def _submit(self, write: Callable[[], None]) -> None:
         self._running.append(self._thread.submit(write))
 
-    def _look(self) -> str:
-        """See what has ended; have what failed tried again, and say why, once."""
-        done = [future for future in self._running if future.done()]
-        self._running = [future for future in self._running if future not in done]
-        errors = [error for future in done if (error := future.exception())]
-        if errors:
+    def _failure(self, writes: list[Future[None]]) -> BaseException | None:
+        """Wait for some writes; return the first failure, after which all is due again.
+
+        Files that could not be flushed stay dirty of themselves.
+        """
+        failures = [failure for write in writes if (failure := write.exception())]
+        if failures:
             self.record_changed()
-        sentence = str(errors[0]) if errors else ""
-        is_news = sentence != self._told
-        if done:
-            self._told = sentence
-        return sentence if is_news else ""
+        return failures[0] if failures else None

@@ -8,6 +8,8 @@ most the last second.
 from __future__ import annotations
 
 import shutil
+from collections import deque
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -39,7 +41,6 @@ from napari_unet.session.project.saved_folder import (
     working_copy,
 )
 from napari_unet.session.project.saving import Saving
-from napari_unet.session.project.steps import Step, Steps
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -50,6 +51,36 @@ if TYPE_CHECKING:
 
     from napari_unet.session.project.annotation_file import AnnotationFile
     from napari_unet.session.project.places_log import PlaneIndex
+
+    Planes = NDArray[Any] | Mapping[PlaneIndex, NDArray[Any]]
+
+# So many steps can be undone; each keeps the annotation it replaced.
+_STEPS = 20
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Step:
+    """What was done, and how it was before.
+
+    Attributes
+    ----------
+    what : str
+        In words.
+    before, after : Project
+    image_id : str or None
+        Whose annotation was replaced or removed.
+    file : str or None
+        The annotation's file before; None if there was none.
+    touched : dict or None
+        What was tracked of that file, see `AnnotationFile`.
+    """
+
+    what: str
+    before: Project
+    after: Project
+    image_id: str | None = None
+    file: str | None = None
+    touched: dict[PlaneIndex, NDArray[Any]] | None = None
 
 
 class ProjectStore:
@@ -86,9 +117,10 @@ class ProjectStore:
         self._annotations = AnnotationSet(folder, kept.files)
         self._annotations.notes += notes
         self._lock = held
-        self._steps = Steps()
+        self._steps: deque[Step] = deque(maxlen=_STEPS)
         self._saving = Saving(
-            lambda: self._writer(self._project), self._annotations.dirty
+            lambda: self._writer(self._project, self._annotations.names),
+            self._annotations.dirty,
         )
         self._is_new, self._closed = is_new, False
         self._tidy()
@@ -108,11 +140,7 @@ class ProjectStore:
     def open(cls, folder: Path, root: Path | None = None) -> ProjectStore:
         """Open a project, or a working copy of one saved as a folder.
 
-        Parameters
-        ----------
-        folder : Path
-        root : Path, optional
-            Where the working copy of a saved folder is; `default_root()` if None.
+        The working copy is in `root`, by default `default_root()`.
 
         Raises
         ------
@@ -154,16 +182,12 @@ class ProjectStore:
     def update(self, project: Project, what: str = "") -> None:
         """Change the record; it is saved within a second.
 
-        Parameters
-        ----------
-        project : Project
-        what : str
-            What was done, such as "rename class"; then it can be undone.
+        It can be undone if `what` says what was done, such as "rename class".
         """
         if project == self._project:
             return
         if what:
-            self._steps.add(Step(what, self._project, project))
+            self._steps.append(Step(what, self._project, project))
             self._tidy()
         self._project = project
         self._saving.record_changed()
@@ -172,16 +196,16 @@ class ProjectStore:
     @property
     def can_undo(self) -> str | None:
         """What `undo` would undo; None if nothing."""
-        return self._steps.last.what if self._steps.last else None
+        return self._steps[-1].what if self._steps else None
 
     def undo(self) -> str | None:
         """Undo the last step, but for what was painted or changed since.
 
         Returns what was undone, None if nothing; OSError if the disk refuses.
         """
-        step = self._steps.last
-        if step is None:
+        if not self._steps:
             return None
+        step = self._steps[-1]
         project = self._project.reverted(step.before, step.after)
         ids = [image.id for image in project.images]
         image_id = step.image_id if step.image_id in ids else None
@@ -193,7 +217,7 @@ class ProjectStore:
             file = self._annotations.bring_back(image, step.file, step.touched)
             image = image.replace(annotated=file is not None)
             self._use(image_id, file, project.with_image(image))
-        self._steps.drop()
+        self._steps.pop()
         self._tidy()
         if image_id is not None:
             self.replaced.emit(image_id)
@@ -204,18 +228,13 @@ class ProjectStore:
     def annotation(self, image_id: str) -> AnnotationFile:
         """Return the annotation of an image, made if missing.
 
-        Raises
-        ------
-        KeyError
-            If there is no such image.
-        ValueError
-            If its file does not fit the image.
+        KeyError if there is no such image, ValueError if its file does not fit it.
         """
         image = self._project.image(image_id)
         file = self._annotations.get(image)
         if file is None:
             file = self._annotations.make(image)
-            if self._steps.concern(image_id):
+            if any(step.image_id == image_id for step in self._steps):
                 file.touched = {}
             # The record has to know the file before anything is painted.
             self._project = self._project.with_image(image.begun())
@@ -226,7 +245,7 @@ class ProjectStore:
     def replace_annotation(
         self,
         image_id: str,
-        planes: NDArray[Any] | Mapping[PlaneIndex, NDArray[Any]],
+        planes: Planes,
         what: str,
         project: Project | None = None,
     ) -> None:
@@ -246,8 +265,6 @@ class ProjectStore:
 
         Raises
         ------
-        KeyError
-            If there is no such image.
         ValueError
             Shape or values do not fit; nothing is changed.
         OSError
@@ -259,7 +276,7 @@ class ProjectStore:
         self._replace(image_id, new, what, after)
 
     def remove_annotation(self, image_id: str, what: str) -> None:
-        """Take the annotation of an image away; this can be undone."""
+        """Remove the annotation of an image; this can be undone."""
         image = self._project.image(image_id)
         file = self._annotations.get(image)
         if file is not None:
@@ -310,7 +327,7 @@ class ProjectStore:
     def close(self) -> None:
         """Save and unlock; a new project in which nothing was done is removed.
 
-        `trouble` tells where the disk refuses.
+        `trouble` is emitted where the disk refuses.
         """
         if self._closed:
             return
@@ -335,19 +352,19 @@ class ProjectStore:
         old = self._annotations.opened.get(image_id)
         touched = old.touched if old is not None else None
         self._use(image_id, new, after)
-        self._steps.add(Step(what, before, after, image_id, file, touched))
+        self._steps.append(Step(what, before, after, image_id, file, touched))
         self._tidy()
         self.replaced.emit(image_id)
         self.changed.emit(after)
 
     def _use(self, image_id: str, new: AnnotationFile | None, project: Project) -> None:
         """Save the record with another file; only if that succeeds it counts."""
-        names = dict(self._annotations.names)
-        names.pop(image_id, None)
+        files = dict(self._annotations.names)
+        files.pop(image_id, None)
         if new is not None:
-            names[image_id] = new.path.name
+            files[image_id] = new.path.name
         try:
-            self._saving.now(self._writer(project, names))
+            self._saving.now(self._writer(project, files))
         except OSError:
             if new is not None:
                 new.close()
@@ -355,16 +372,14 @@ class ProjectStore:
         self._project = project
         self._annotations.use(image_id, new)
 
-    def _writer(
-        self, project: Project, names: dict[str, str] | None = None
-    ) -> Callable[[], None]:
-        """Return what writes a record as it is now."""
-        files = dict(self._annotations.names) if names is None else names
-        kept = ProjectFile(project=project, files=files, origin=self._origin)
+    def _writer(self, project: Project, files: dict[str, str]) -> Callable[[], None]:
+        """Return what writes a record; nothing that changes until then is in it."""
+        kept = ProjectFile(project=project, files=dict(files), origin=self._origin)
         return lambda: kept.write(self.folder)
 
     def _tidy(self) -> None:
-        self._saving.later(self._annotations.tidy(self._steps.files()))
+        needed = [step.file for step in self._steps if step.file is not None]
+        self._saving.later(self._annotations.tidy(needed))
 
 
 __all__ = [
