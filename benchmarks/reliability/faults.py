@@ -143,8 +143,8 @@ FAULTS = (
     Fault(
         "nobody notes which slices are painted",
         "session/project/annotation_file.py",
-        "        self._note(t, z, values)\n        reserve(self.array, self._index",
-        "        reserve(self.array, self._index",
+        "        self._note(t, z, values)\n        reserve(self.array, field_index",
+        "        reserve(self.array, field_index",
         "kill.strokes",
         2,
     ),
@@ -159,7 +159,8 @@ FAULTS = (
     Fault(
         "no room is set aside for strokes",
         "session/project/annotation_file.py",
-        "        reserve(self.array, self._index(t, z, box))\n        if self.touched",
+        "        reserve(self.array, field_index(self.axes, t, z, box))\n"
+        "        if self.touched",
         "        if self.touched",
         "disk.strokes",
         6,

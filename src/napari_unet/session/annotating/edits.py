@@ -23,7 +23,7 @@ from napari_unet.session.annotating.changed_regions import (
     planes_of_item,
     span,
 )
-from napari_unet.session.project.annotation_file import plane_index
+from napari_unet.session.project.annotation_file import plane_of
 from napari_unet.session.project.places_log import HIGHEST_ID
 
 if TYPE_CHECKING:
@@ -271,11 +271,7 @@ class EditStream:
         return True
 
     def _read(self, t: int, z: int, box: tuple[slice, slice]) -> NDArray[Any]:
-        index, turned = plane_index(self._file.axes, t, z)
-        where = dict(zip("yx", box, strict=True))
-        places = zip(self._file.axes, index, strict=True)
-        values = np.asarray(self._data[tuple(where.get(a, i) for a, i in places)])
-        return values.T if turned else values
+        return np.asarray(plane_of(self._data, self._file.axes, t, z)[box])
 
     def _size(self) -> tuple[int, int]:
         height, width = self._file.plane(0, 0).shape

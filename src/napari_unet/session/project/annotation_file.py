@@ -8,13 +8,14 @@ lies a log of the planes that have annotation.
 from __future__ import annotations
 
 import re
+from itertools import product
 from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_unet.core.annotation.annotations import UNKNOWN
-from napari_unet.core.geometry.boxes import axis_sizes
+from napari_unet.core.geometry.boxes import axis_sizes, field_index
 from napari_unet.core.images.allocation import reserve
 from napari_unet.core.images.array_reference import ArrayReference
 from napari_unet.core.images.image import Image
@@ -29,10 +30,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import DTypeLike, NDArray
 
+    from napari_unet.core.geometry.boxes import Box
     from napari_unet.session.project.places_log import PlaneIndex
-
-    _Values = NDArray[Any]
-    _Box = tuple[slice, slice]
 
 # From this many pixels on, a write is recorded first, so that a kill cannot halve it.
 _LARGE = 2**18
@@ -58,7 +57,6 @@ class AnnotationFile:
     Attributes
     ----------
     stored : ArrayReference
-        Where it lies, for the worker.
     notes : tuple of str
         What could not be made good in opening it, each a sentence for people.
     retired : bool
@@ -84,10 +82,15 @@ class AnnotationFile:
             inside(path.parent, name)
         # One of no bytes was being made when napari was killed.
         is_new = not path.exists() or not path.stat().st_size
-        # no pixels yet: it says how many planes there are, and whether the axes fit
-        empty = np.broadcast_to(np.zeros((), np.int32), shape)
-        self._image = Image(empty, axes, name=path.name)
-        self.stored = _stored(path, shape, is_new)
+        # no pixels yet: it says whether the axes fit
+        Image(np.broadcast_to(np.int32(0), shape), axes, name=path.name)
+        self._sizes = axis_sizes(axes, shape)
+        if is_new:
+            # A log or record without its array is of one that was deleted.
+            for stale in beside(path):
+                stale.unlink()
+            ArrayReference.create(path, shape, "int32")
+        self.stored = reference(path, shape)
         self.notes: tuple[str, ...] = ()
         self.retired = False
         self.touched: dict[PlaneIndex, NDArray[np.bool_]] | None = None
@@ -123,29 +126,25 @@ class AnnotationFile:
         return (t, z) in self._log.places
 
     @property
-    def planes(self) -> list[tuple[int, int]]:
+    def planes(self) -> list[PlaneIndex]:
         """All planes (t, z), annotated or not."""
-        sizes = self._image.size("t"), self._image.size("z")
-        return [(t, z) for t in range(sizes[0]) for z in range(sizes[1])]
+        return list(product(range(self._sizes["t"]), range(self._sizes["z"])))
 
     def plane(self, t: int, z: int) -> NDArray[np.int32]:
         """Return a view of a plane, (y, x); IndexError if there is none."""
-        index, turned = plane_index(self.axes, t, z)
-        if t < 0 or z < 0 or z >= self._image.size("z") or t >= self._image.size("t"):
+        if not (0 <= t < self._sizes["t"] and 0 <= z < self._sizes["z"]):
             raise IndexError(f"{self.path.name}: there is no plane t={t}, z={z}.")
-        view: NDArray[np.int32] = np.asarray(self.array)[index]  # a memmap is slow
-        return view.T if turned else view
+        # indexing a memmap is slow
+        plane: NDArray[np.int32] = plane_of(np.asarray(self.array), self.axes, t, z)
+        return plane
 
-    def write(
-        self, t: int, z: int, box: tuple[slice, slice], values: NDArray[Any]
-    ) -> None:
+    def write(self, t: int, z: int, box: Box, values: NDArray[Any]) -> None:
         """Write the values of a box of a plane.
 
         Parameters
         ----------
-        t, z : int
-        box : tuple of slice
-            In y and x.
+        t, z, box
+            The box is in y and x.
         values : ndarray of int, shape of the box
             0 not annotated, 1 background, 2 to 2^31 - 1 ids.
 
@@ -160,16 +159,15 @@ class AnnotationFile:
         """
         if self.retired:
             raise RuntimeError(f"{self.path.name}: is no longer the annotation.")
-        target = self.plane(t, z)[box]
+        plane = self.plane(t, z)
+        target = plane[box]
         _check(values, target.shape, self.path.name)
         if not values.size:
             return
         self._note(t, z, values)
-        reserve(self.array, self._index(t, z, box))
+        reserve(self.array, field_index(self.axes, t, z, box))
         if self.touched is not None:
-            changed = self.touched.setdefault(
-                (t, z), np.zeros(self.plane(t, z).shape, bool)
-            )
+            changed = self.touched.setdefault((t, z), np.zeros(plane.shape, bool))
             changed[box] |= target != values
         self.dirty = True
         if values.size < _LARGE:
@@ -185,7 +183,7 @@ class AnnotationFile:
         _check(values, self.plane(t, z).shape, self.path.name)
         if values.any():
             self._note(t, z, values)
-            reserve(self.array, plane_index(self.axes, t, z)[0])
+            reserve(self.array, field_index(self.axes, t, z))
             self.plane(t, z)[...] = values
             self.dirty = True
 
@@ -210,7 +208,7 @@ class AnnotationFile:
         """Return it in memory; only annotated planes are read."""
         copied: NDArray[np.integer] = np.zeros(self.shape, dtype)
         for t, z in self._log.places:
-            index, _ = plane_index(self.axes, t, z)
+            index = field_index(self.axes, t, z)
             copied[index] = self.array[index]
         return copied
 
@@ -240,11 +238,6 @@ class AnnotationFile:
             self.retired = True
             self._map.close()
 
-    def _index(self, t: int, z: int, box: _Box) -> tuple[int | slice, ...]:
-        """Return the index of a box of a plane in the array."""
-        where: dict[str, int | slice] = {"t": t, "z": z, "y": box[0], "x": box[1]}
-        return tuple(where[axis] for axis in self.axes)
-
     def _note(self, t: int, z: int, values: NDArray[Any]) -> None:
         """Log a plane and its ids; to be called before they are written."""
         highest = int(values.max())
@@ -264,14 +257,9 @@ class AnnotationFile:
                     continue  # who looks must not fail: it is noted when there is room
             self._doubtful.discard((t, z))
 
-    def _write_large(
-        self, t: int, z: int, box: tuple[slice, slice], values: NDArray[Any]
-    ) -> None:
-        start = [
-            s.indices(n)[0] for s, n in zip(box, self.plane(t, z).shape, strict=True)
-        ]
-        name = f"{self.path.stem}.{t}-{z}-{start[0]}-{start[1]}"
-        record = self.path.with_name(f"{name}.pending.npy")
+    def _write_large(self, t: int, z: int, box: Box, values: NDArray[Any]) -> None:
+        y, x = (s.start or 0 for s in box)
+        record = self.path.with_name(f"{self.path.stem}.{t}-{z}-{y}-{x}.pending.npy")
         # it counts by its name, so its bytes are on the disk before
         with atomic(record) as temporary, temporary.open("wb") as file:
             np.save(file, values.astype(np.int32, copy=False))
@@ -285,7 +273,7 @@ class AnnotationFile:
             if not record.name.endswith(".pending.npy"):
                 continue
             try:
-                (t, z, *_), box, values = self._read_pending(record)
+                t, z, box, values = self._read_pending(record)
             except Exception as error:  # whatever a power cut, or anybody, left there
                 self.notes += (
                     f"{record}: the last large change cannot be read and was not "
@@ -293,7 +281,7 @@ class AnnotationFile:
                 )
             else:
                 self._note(t, z, values)
-                reserve(self.array, self._index(t, z, box))
+                reserve(self.array, field_index(self.axes, t, z, box))
                 self.plane(t, z)[box] = values
                 self.dirty = True
         if self.dirty:
@@ -301,8 +289,8 @@ class AnnotationFile:
         for record in records:
             record.unlink()
 
-    def _read_pending(self, record: Path) -> tuple[list[int], _Box, _Values]:
-        """Return (t, z, y, x) of a large write, where it belongs, and its values."""
+    def _read_pending(self, record: Path) -> tuple[int, int, Box, NDArray[Any]]:
+        """Return t, z and box of a large write, and its values."""
         inside(record.parent, record.name)
         numbers = _PENDING.search(record.name)
         if numbers is None:
@@ -313,14 +301,13 @@ class AnnotationFile:
         height, width = values.shape
         box = (slice(y, y + height), slice(x, x + width))
         _check(values, self.plane(t, z)[box].shape, record.name)
-        return [t, z, y, x], box, np.array(values)
+        return t, z, box, np.array(values)
 
 
-def plane_index(axes: str, t: int, z: int) -> tuple[tuple[int | slice, ...], bool]:
-    """Return the index of a plane in an array, and whether it comes out as (x, y)."""
-    place = {"t": t, "z": z}
-    index = tuple(place.get(axis, slice(None)) for axis in axes)
-    return index, axes.index("x") < axes.index("y")
+def plane_of(array: Any, axes: str, t: int, z: int) -> Any:
+    """Return a view of a plane as (y, x), whatever the order of the array's axes."""
+    plane = array[field_index(axes, t, z)]
+    return plane.T if axes.index("x") < axes.index("y") else plane
 
 
 def beside(path: Path) -> list[Path]:
@@ -331,10 +318,15 @@ def beside(path: Path) -> list[Path]:
     return [file for file in path.parent.iterdir() if ours.fullmatch(file.name)]
 
 
-def opened(path: Path, shape: tuple[int, ...]) -> NDArray[np.int32]:
-    """Map an annotation for reading; ValueError if it is not of this shape."""
-    _check_size(path, shape)
-    return np.asarray(ArrayReference(str(path), shape, "int32").open())
+def reference(path: Path, shape: tuple[int, ...]) -> ArrayReference:
+    """Return where an annotation lies; ValueError if it is not of this shape."""
+    expected, found = prod(shape) * 4, path.stat().st_size
+    if found != expected:
+        raise ValueError(
+            f"{path}: an annotation of shape {shape} has {expected} bytes, "
+            f"found {found}."
+        )
+    return ArrayReference(str(path), shape, "int32")
 
 
 def known_places(
@@ -347,45 +339,21 @@ def known_places(
     OSError, ValueError
         There is none of this shape.
     """
-    size = axis_sizes(axes, shape)
-    sizes = size["t"], size["z"]
-    logged = read_places(log_of(path), sizes)
+    sizes = axis_sizes(axes, shape)
+    logged = read_places(log_of(path), (sizes["t"], sizes["z"]))
     if logged is not None:
         return logged
-    array = opened(path, shape)
-    places, highest = set(), 0
-    for t in range(sizes[0]):
-        for z in range(sizes[1]):
-            top = int(array[plane_index(axes, t, z)[0]].max())
-            if top > 0:
-                places.add((t, z))
-                highest = max(highest, top)
-    return places, highest
+    array = np.asarray(reference(path, shape).open())
+    tops = {
+        (t, z): int(array[field_index(axes, t, z)].max())
+        for t, z in product(range(sizes["t"]), range(sizes["z"]))
+    }
+    return {plane for plane, top in tops.items() if top > 0}, max(0, *tops.values())
 
 
 def log_of(path: Path) -> Path:
     """Return the name of the log of planes beside an annotation."""
     return path.with_suffix(".places")
-
-
-def _stored(path: Path, shape: tuple[int, ...], is_new: bool) -> ArrayReference:
-    stored = ArrayReference(str(path), shape, "int32")
-    if is_new:
-        # A log or record without its array is of one that was deleted.
-        for stale in beside(path):
-            stale.unlink()
-        return ArrayReference.create(path, shape, "int32")
-    _check_size(path, shape)
-    return stored
-
-
-def _check_size(path: Path, shape: tuple[int, ...]) -> None:
-    expected = prod(shape) * 4
-    if path.stat().st_size != expected:
-        raise ValueError(
-            f"{path}: an annotation of shape {shape} has {expected} bytes, "
-            f"found {path.stat().st_size}."
-        )
 
 
 def _check(values: NDArray[Any], shape: tuple[int, ...], name: str) -> None:

@@ -14,7 +14,7 @@ from uuid import uuid4
 from napari_unet.session.project.annotation_file import (
     AnnotationFile,
     beside,
-    plane_index,
+    plane_of,
 )
 
 if TYPE_CHECKING:
@@ -29,18 +29,13 @@ if TYPE_CHECKING:
 class AnnotationSet:
     """Annotation files of a folder, opened when asked for.
 
-    Parameters
-    ----------
-    folder : Path
-    names : mapping of str to str
-        File of each image that has one, by the image's id.
-
     Attributes
     ----------
     names : dict of str to str
+        File of each image that has one, by the image's id.
     opened : dict of str to AnnotationFile
     notes : list of str
-        What people have to be told, a sentence each.
+        What people have to know, a sentence each.
     """
 
     def __init__(self, folder: Path, names: Mapping[str, str]) -> None:
@@ -50,22 +45,16 @@ class AnnotationSet:
         self.notes: list[str] = []
 
     def get(self, image: ProjectImage) -> AnnotationFile | None:
-        """Return the annotation of an image; None if it has none.
-
-        Raises
-        ------
-        ValueError
-            The file does not fit the image.
-        """
+        """Return the annotation of an image, or None; ValueError if it does not fit."""
         if image.id not in self.names:
             return None
         if image.id not in self.opened:
-            name = self.names[image.id]
-            missing = not (self._folder / name).exists()
-            file = self.opened[image.id] = self._open(image, name)
+            path = self._folder / self.names[image.id]
+            missing = not path.exists()
+            self.opened[image.id] = self._open(image, path.name)
             if missing:
                 self.notes.append(
-                    f"{file.path}: the annotation of {image.name} is not there any "
+                    f"{path}: the annotation of {image.name} is not there any "
                     "more; it begins empty."
                 )
         return self.opened[image.id]
@@ -86,16 +75,8 @@ class AnnotationSet:
     ) -> AnnotationFile:
         """Make another annotation of an image, complete on disk but not in use yet.
 
-        Parameters
-        ----------
-        image : ProjectImage
-        planes : ndarray of int, or mapping of (t, z) to ndarray of int, shape (y, x)
-            All of it, or the planes that differ from the present one.
-
-        Raises
-        ------
-        ValueError, OSError
-            It does not fit, or the disk is full; then nothing stays of it.
+        `planes` are as in `ProjectStore.replace_annotation`. ValueError or OSError if
+        they do not fit, or the disk is full; then nothing stays of it.
         """
         old = self.get(image)
         if old is not None:
@@ -108,7 +89,8 @@ class AnnotationSet:
                 new.raise_highest(old.highest)
             new.flush()
         except BaseException:
-            self.discard(new)
+            new.close()
+            _delete(new.path)
             raise
         new.touched = {}
         return new
@@ -121,20 +103,15 @@ class AnnotationSet:
     ) -> AnnotationFile | None:
         """Open an earlier annotation, with what was painted since; not in use yet.
 
-        Parameters
-        ----------
-        image : ProjectImage
-        name : str or None
-            None if there was none.
-        touched : dict or None
-            What was tracked of it, see `AnnotationFile`.
+        `name` is that of its file, None if there was none; `touched` is what was
+        tracked of it, see `AnnotationFile`.
         """
         present = self.get(image)
         since = {}
         if present is not None:
             present.catch_up()
-            since = present.touched or {}
-        since = {plane: mask for plane, mask in since.items() if mask.any()}
+            tracked = (present.touched or {}).items()
+            since = {plane: mask for plane, mask in tracked if mask.any()}
         if name is None and not since:
             return None
         old = self._open(image, name or _new_name(image.id))
@@ -162,11 +139,6 @@ class AnnotationSet:
     def dirty(self) -> list[AnnotationFile]:
         """Return the files with something to flush."""
         return [file for file in self.opened.values() if file.dirty]
-
-    def discard(self, file: AnnotationFile) -> None:
-        """Close a file and delete it."""
-        file.close()
-        _delete(file.path)
 
     def tidy(self, needed: Iterable[str]) -> Callable[[], None]:
         """Return what deletes the files neither in use nor needed; it may take long."""
@@ -214,9 +186,7 @@ def _all_planes(
             f"the annotation has the shape {new.shape}, found {tuple(planes.shape)}."
         )
     for t, z in new.planes:
-        index, turned = plane_index(new.axes, t, z)
-        values = planes[index]
-        yield (t, z), values.T if turned else values
+        yield (t, z), plane_of(planes, new.axes, t, z)
 
 
 def _delete(path: Path) -> None:

@@ -20,7 +20,8 @@ _MOST = 16
 class LazyMap:
     """A writable map of a file, opened when it is asked for.
 
-    When 16 others were asked for since, it is closed; what was written stays.
+    When 16 others were asked for since, it is closed; what was written stays. Who gets
+    it has to let go of it soon, for it stays open as long as it is held.
     """
 
     _recent: ClassVar[OrderedDict[int, ref[LazyMap]]] = OrderedDict()
@@ -30,13 +31,7 @@ class LazyMap:
         self._map: Any = None
 
     def open(self) -> Any:
-        """Return the map; to be let go of soon, for it stays open as long as held.
-
-        Raises
-        ------
-        OSError
-            The file is no longer there.
-        """
+        """Return the map; OSError if the file is no longer there."""
         if self._map is None:
             self._map = self._stored.open(writable=True)
         recent = self._recent

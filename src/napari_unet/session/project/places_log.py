@@ -31,9 +31,8 @@ _LINE = re.compile(r"([+-]) (\d{1,10}) (\d{1,10})|h (\d{1,10})")
 class PlacesLog:
     """A text file of planes and of the largest id, appended to; made anew at the start.
 
-    Parameters
+    Attributes
     ----------
-    path : Path
     places : set of (t, z)
         Planes that have annotation.
     highest : int
@@ -88,18 +87,10 @@ class PlacesLog:
 def read_places(
     path: Path, sizes: PlaneIndex = (HIGHEST_ID, HIGHEST_ID)
 ) -> tuple[set[PlaneIndex], int] | None:
-    """Read a log; None if there is none, or none that can be trusted.
+    """Read the planes and the largest id of a log.
 
-    Parameters
-    ----------
-    path : Path
-    sizes : (int, int), optional
-        Time points and slices. A log that names others is of something else.
-
-    Returns
-    -------
-    tuple of (set of (t, z), int)
-        Planes with annotation, and the largest id ever written.
+    None if there is none, or none that can be trusted: one with more time points and
+    slices than `sizes` is of something else.
     """
     try:
         lines = path.read_text(encoding="ascii").split("\n")

@@ -9,19 +9,20 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from filelock import FileLock, Timeout
 from platformdirs import user_data_path
 
-from napari_unet.core.annotation.annotations import FIRST_OBJECT
+from napari_unet.core.annotation.annotations import FIRST_OBJECT, UNKNOWN
+from napari_unet.core.cells.label_ids import distinct
+from napari_unet.core.geometry.boxes import field_index
 from napari_unet.io.records import inside
 from napari_unet.session.project.annotation_file import (
     known_places,
     log_of,
-    opened,
-    plane_index,
+    reference,
 )
 from napari_unet.session.project.record import FILE_NAME, ProjectFile
 
@@ -99,11 +100,9 @@ def fingerprint(array: ArrayLike, axes: str) -> str:
     digest = hashlib.blake2b(digest_size=12)
     for along in _ALONG if set(axes) - set("yx") else _ALONG[:1]:
         for y, x in _SAMPLES:
-            place = {"y": y, "x": x}
+            at = {"y": y, "x": x}
             index = tuple(
-                _block(place[axis], size)
-                if axis in place
-                else round(along * (size - 1))
+                _block(at[axis], size) if axis in at else round(along * (size - 1))
                 for axis, size in zip(axes, array.shape, strict=True)
             )
             block = np.asarray(array[index]).astype(plain, copy=False)
@@ -113,7 +112,7 @@ def fingerprint(array: ArrayLike, axes: str) -> str:
 
 
 def find_projects(
-    root: Path, fingerprint: str, tell: Callable[[str], None] = _log.warning
+    root: Path, fingerprint: str, warn: Callable[[str], None] = _log.warning
 ) -> list[FoundProject]:
     """Find the projects that hold an image and any annotation, latest first.
 
@@ -123,8 +122,8 @@ def find_projects(
         Folder of projects.
     fingerprint : str
         Of the image.
-    tell : callable
-        Takes a sentence about each project that cannot be read; it is passed over.
+    warn : callable
+        Gets a sentence about each project that cannot be read; it is passed over.
     """
     found = []
     for file in root.glob(f"*/{FILE_NAME}"):
@@ -133,7 +132,7 @@ def find_projects(
         except FileNotFoundError:
             continue  # removed meanwhile
         except Exception as error:  # one that is damaged keeps no other from anybody
-            tell(f"{file.parent}: this project was passed over. {error}")
+            warn(f"{file.parent}: this project was passed over. {error}")
         else:
             found += [project] if project is not None else []
     return sorted(found, key=lambda project: project.modified, reverse=True)
@@ -142,16 +141,10 @@ def find_projects(
 def lock(folder: Path, wait: float = _LOCK_WAIT_S) -> FileLock:
     """Lock a project against a second napari; the lock ends with this process.
 
-    Parameters
-    ----------
-    folder : Path
-    wait : float
-        Seconds for which it may be locked.
-
     Raises
     ------
     ProjectLockedError
-        It is open elsewhere.
+        It is open elsewhere, and was so for `wait` seconds.
     ValueError
         Something else than a file has the lock's name, such as a link.
     """
@@ -169,7 +162,7 @@ def lock(folder: Path, wait: float = _LOCK_WAIT_S) -> FileLock:
 
 
 def is_locked(folder: Path) -> bool:
-    """Whether a project is open elsewhere; a glance, without waiting."""
+    """Whether a project is open elsewhere at this moment."""
     try:
         lock(folder, wait=0).release()
     except ProjectLockedError:
@@ -181,7 +174,7 @@ def is_locked(folder: Path) -> bool:
 
 
 def _look_into(folder: Path, fingerprint: str) -> FoundProject | None:
-    """Return what a project has of an image; None if that is nothing."""
+    """Return what a project has of an image; None if it has no work at all."""
     kept = ProjectFile.read(folder)
     images = [i for i in kept.project.images if i.fingerprint == fingerprint]
     if kept.saved or not images:
@@ -189,28 +182,22 @@ def _look_into(folder: Path, fingerprint: str) -> FoundProject | None:
     work = {i.id: _work(folder, i, kept) for i in kept.project.images}
     if not any(slices for slices, _ in work.values()):
         return None
-    return _describe(folder, kept, images[0], work[images[0].id])
-
-
-def _block(along: float, size: int) -> slice:
-    start = round(along * max(size - _SAMPLE, 0))
-    return slice(start, min(start + _SAMPLE, size))
-
-
-def _describe(
-    folder: Path, kept: ProjectFile, image: ProjectImage, work: tuple[int, int]
-) -> FoundProject:
     latest = max(
         f.stat().st_mtime for f in folder.iterdir() if f.suffix in (".json", ".raw")
     )
     return FoundProject(
         folder,
         kept.project.name,
-        image.id,
+        images[0].id,
         datetime.fromtimestamp(latest).astimezone(),
-        *work,
+        *work[images[0].id],
         locked=is_locked(folder),
     )
+
+
+def _block(along: float, size: int) -> slice:
+    start = round(along * max(size - _SAMPLE, 0))
+    return slice(start, min(start + _SAMPLE, size))
 
 
 def _work(folder: Path, image: ProjectImage, kept: ProjectFile) -> tuple[int, int]:
@@ -220,37 +207,12 @@ def _work(folder: Path, image: ProjectImage, kept: ProjectFile) -> tuple[int, in
         return 0, 0
     inside(folder, log_of(path).name)
     axes, shape = image.annotation_axes, image.annotation_shape
-    places, highest = known_places(path, axes, shape)
-    array = opened(path, shape)
-    slices, ids = 0, _Ids(highest)
+    places, _ = known_places(path, axes, shape)
+    array = np.asarray(reference(path, shape).open())
+    slices, ids = 0, set[int]()
     for t, z in places:
-        plane = array[plane_index(axes, t, z)[0]]
-        slices += ids.add(plane)
-    return slices, ids.count
-
-
-class _Ids:
-    """The different ids of some planes."""
-
-    def __init__(self, highest: int) -> None:
-        self._sparse: set[int] = set()
-        # A table is quick, but ids may be anything below 2^31.
-        self._table = np.zeros(highest + 1, bool) if highest < 2**24 else None
-
-    def add(self, plane: np.ndarray[Any, np.dtype[np.int32]]) -> bool:
-        """Note the ids of a plane; return whether anything is annotated there."""
-        if self._table is None:
-            values = np.unique(plane).tolist()
-            self._sparse.update(values)
-            return bool(values[-1])
-        if not plane.any():
-            return False
-        self._table[np.clip(plane, 0, len(self._table) - 1)] = True
-        return True
-
-    @property
-    def count(self) -> int:
-        """Number of different objects."""
-        if self._table is None:
-            return sum(value >= FIRST_OBJECT for value in self._sparse)
-        return int(np.count_nonzero(self._table[FIRST_OBJECT:]))
+        # a damaged file may hold anything
+        found = distinct(np.maximum(array[field_index(axes, t, z)], UNKNOWN))
+        slices += bool(found.any())
+        ids.update(found[found >= FIRST_OBJECT].tolist())
+    return slices, len(ids)
