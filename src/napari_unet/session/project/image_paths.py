@@ -22,18 +22,8 @@ def is_missing(image: ProjectImage) -> bool:
 def located(project: Project, image_id: str, path: Path) -> list[ProjectImage]:
     """Return an image, and others that are missing, with their new paths.
 
-    Parameters
-    ----------
-    project : Project
-    image_id : str
-    path : Path
-        Of that image's file, or of its first one that is missing. Other missing files
-        are looked for beside it.
-
-    Raises
-    ------
-    FileNotFoundError
-        There is nothing at this path.
+    The path is that of the image's file, or of its first one that is missing. Other
+    missing files are looked for beside it. FileNotFoundError if nothing is there.
     """
     path = path.absolute()
     if not _exists(path):
@@ -81,13 +71,11 @@ def resolved(
 
     def find(path: str) -> str:
         as_saved = (folder / path).resolve()
-        places = (
-            as_saved,
-            folder.resolve() / as_saved.name,
-            Path(absolute.get(path, path)),
-        )
-        found = [place for place in places if place.is_absolute() and _exists(place)]
-        return str((found or [as_saved])[0])
+        beside = folder.resolve() / as_saved.name
+        for there in (as_saved, beside, Path(absolute.get(path, path))):
+            if there.is_absolute() and _exists(there):
+                return str(there)
+        return str(as_saved)
 
     return _mapped(image, find)
 

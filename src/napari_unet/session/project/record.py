@@ -132,11 +132,9 @@ class ProjectImage(Settings):
 
     def begun(self) -> ProjectImage:
         """Return it with an annotation; with the first one it is to be learnt from."""
-        return (
-            self
-            if self.annotated
-            else self.replace(annotated=True, use_for_training=True)
-        )
+        if self.annotated:
+            return self
+        return self.replace(annotated=True, use_for_training=True)
 
 
 class Project(Settings):
@@ -167,12 +165,8 @@ class Project(Settings):
 
     def with_image(self, changed: ProjectImage) -> Project:
         """Return a copy with one image changed, or added at the end."""
-        ids = [i.id for i in self.images]
-        if changed.id not in ids:
-            return self.replace(images=(*self.images, changed))
-        return self.replace(
-            images=tuple(changed if i.id == changed.id else i for i in self.images)
-        )
+        images = {image.id: image for image in self.images} | {changed.id: changed}
+        return self.replace(images=tuple(images.values()))
 
     def without_image(self, id_: str) -> Project:
         """Return a copy without an image."""
@@ -184,11 +178,9 @@ class Project(Settings):
         What changed since that step stays: images, strokes' classes and finished parts
         that came later, and every setting that the step did not touch.
         """
-        changes: dict[str, Any] = {}
-        if before.images != after.images:
-            changes["images"] = _reverted_images(self, before, after)
         others = set(type(self).model_fields) - {"images"}
-        return _reverted(self, before, after, others).replace(**changes)
+        images = _reverted_images(self, before, after)
+        return _reverted(self, before, after, others).replace(images=images)
 
 
 class ProjectFile(Settings):
@@ -235,8 +227,9 @@ class ProjectFile(Settings):
         try:
             found = read_json(path)
         except FileNotFoundError:
-            told = f"{folder}: is no project, it has no {FILE_NAME}."
-            raise FileNotFoundError(told) from None
+            raise FileNotFoundError(
+                f"{folder}: is no project, it has no {FILE_NAME}."
+            ) from None
         try:
             version = found["project"]["version"]
         except (KeyError, TypeError, IndexError) as error:
@@ -269,13 +262,7 @@ class ProjectFile(Settings):
         return self
 
     def annotation(self, folder: Path, image_id: str) -> Path | None:
-        """Return the file of an annotation in the project's folder; None if none.
-
-        Raises
-        ------
-        ValueError
-            It is a link, or no file.
-        """
+        """Return the file of an annotation, or None; ValueError if it is a link."""
         name = self.files.get(image_id)
         return None if name is None else inside(folder, name)
 

@@ -43,11 +43,12 @@ def save_folder(
 ) -> None:
     """Write a project so that it opens anywhere.
 
+    An earlier save of the same project is replaced, file by file, `project.json` last.
+
     Parameters
     ----------
     folder : Path
-        Made if missing; an earlier save of the same project is replaced, file by file
-        and `project.json` last.
+        Made if missing.
     project : Project
     source : Path
         Folder of the working copy, with its models.
@@ -61,7 +62,13 @@ def save_folder(
     OSError
         It cannot be written.
     """
-    _check_target(folder, project)
+    if (folder / FILE_NAME).exists():
+        there = ProjectFile.read(folder)
+        if not there.saved or there.project.id != project.id:
+            raise ValueError(
+                f"{folder}: holds the project {there.project.name!r}; "
+                "choose a new folder, or the one that this project was saved in."
+            )
     folder.mkdir(parents=True, exist_ok=True)
     remove_strays(folder)
     remove_strays(folder / MODELS)
@@ -71,7 +78,11 @@ def save_folder(
             stem = file_stem(image.name, "image", longest=_LONGEST_NAME)
             name = f"{stem} annotation.tif"
             names[image.id] = _unused(name, names.values())
-            _write(folder / names[image.id], image, files[image.id])
+            spacing = image.spacing_um
+            if spacing is not None and "z" in image.axes and len(spacing) == 2:
+                spacing = None  # that along z is unknown
+            path = folder / names[image.id]
+            write_labels(path, files[image.id].array, image.annotation_axes, spacing)
     absolute: dict[str, str] = {}
     images = tuple(relative(i, folder, absolute) for i in project.images)
     models = _copy_models(project, source, folder)
@@ -86,10 +97,9 @@ def save_folder(
 def working_copy(folder: Path, root: Path) -> tuple[Path, tuple[str, ...]]:
     """Return the folder to work in: `folder` itself, or the copy of a saved one.
 
-    And what was left out of a copy that was made now, a sentence each.
-
-    A folder that was opened before, and not saved anew since, has a copy already; it
-    has all that was done in it.
+    And what was left out of a copy that was made now, a sentence each. A folder that
+    was opened before, and not saved anew since, has a copy already, with all that was
+    done in it.
 
     Raises
     ------
@@ -132,29 +142,19 @@ def _import(
     return target, notes
 
 
-def _write(path: Path, image: ProjectImage, file: AnnotationFile) -> None:
-    spatial = [axis for axis in "zyx" if axis in image.axes]
-    spacing = image.spacing_um
-    if spacing is not None and len(spacing) != len(spatial):
-        spacing = None
-    write_labels(path, file.array, file.axes, spacing)
-
-
 def _read(path: Path, image: ProjectImage, target: Path) -> None:
-    """Make a memory map of a TIFF."""
+    """Make a memory map of the annotation in a TIFF."""
     labels = read_labels(path)
     # Axes of length one are not in the file, and t may come back as z: what holds is
     # their order.
     order = [a for a in AXES if a in labels.axes]
-    turn = [labels.axes.index(a) for a in order]
-    found = tuple(labels.data.shape[axis] for axis in turn)
+    stack = np.asarray(labels.data).transpose([labels.axes.index(a) for a in order])
     shape = tuple(image.sizes[axis] for axis in "tzyx")
-    if prod(found) != prod(shape) or found[-2:] != shape[-2:]:
+    if stack.size != prod(shape) or stack.shape[-2:] != shape[-2:]:
         raise ValueError(
             f"{path}: the annotation of {image.name} has the shape "
             f"{image.annotation_shape}, found {labels.data.shape}."
         )
-    stack = np.asarray(labels.data).transpose(turn)
     file = AnnotationFile(target, image.annotation_axes, image.annotation_shape)
     planes: NDArray[Any] = stack.reshape(shape)
     for t, z in file.planes:
@@ -162,17 +162,6 @@ def _read(path: Path, image: ProjectImage, target: Path) -> None:
     file.raise_highest(max(image.class_of, default=0))
     file.flush()
     file.close()
-
-
-def _check_target(folder: Path, project: Project) -> None:
-    if not (folder / FILE_NAME).exists():
-        return
-    there = ProjectFile.read(folder)
-    if not there.saved or there.project.id != project.id:
-        raise ValueError(
-            f"{folder}: holds the project {there.project.name!r}; "
-            "choose a new folder, or the one that this project was saved in."
-        )
 
 
 def _copy_models(project: Project, source: Path, folder: Path) -> dict[str, Any]:
