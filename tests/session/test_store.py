@@ -29,11 +29,8 @@ from napari_unet.session.project.record import (
     ProjectClass,
     ProjectImage,
 )
-from napari_unet.session.project.store import (
-    ProjectLockedError,
-    ProjectStore,
-    default_root,
-)
+from napari_unet.session.project.recovery import ProjectLockedError, default_root
+from napari_unet.session.project.store import ProjectStore
 from waiting import until
 
 if TYPE_CHECKING:

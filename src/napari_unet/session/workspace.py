@@ -20,7 +20,8 @@ from napari_unet.session.images.source_files import SourceFiles
 from napari_unet.session.overlay.control import WeightOverlay
 from napari_unet.session.prediction.control import PredictionControl
 from napari_unet.session.prediction.models import ModelList
-from napari_unet.session.project.store import ProjectStore, default_root
+from napari_unet.session.project.recovery import default_root
+from napari_unet.session.project.store import ProjectStore
 from napari_unet.session.scratch import Scratch
 from napari_unet.session.training.control import TrainingControl
 from napari_unet.session.worker.client import Worker

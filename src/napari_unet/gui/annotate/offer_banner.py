@@ -12,7 +12,7 @@ from napari_unet.gui.annotate.report_errors import report_errors
 from napari_unet.gui.widgets import SPACING, ButtonRow, Hint, allow, follow
 
 if TYPE_CHECKING:
-    from napari_unet.session.project.store import FoundProject
+    from napari_unet.session.project.recovery import FoundProject
     from napari_unet.session.workspace import Workspace
 
 LOCKED = "It is open in another napari window: close it there, then restore it here."

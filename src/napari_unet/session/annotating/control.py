@@ -15,7 +15,7 @@ from napari_unet.session.annotating.counting import Tallies
 from napari_unet.session.annotating.intake import Intake
 from napari_unet.session.forward_signal import forward_signal
 from napari_unet.session.images.navigation import go_to, neighbour
-from napari_unet.session.project.store import find_projects, is_locked
+from napari_unet.session.project.recovery import find_projects, is_locked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from napari_unet.core.annotation.annotations import Annotation, ClassKind, Kind
     from napari_unet.session.images.image_list import ImageList
     from napari_unet.session.project.record import Project, ProjectImage
-    from napari_unet.session.project.store import FoundProject, ProjectStore
+    from napari_unet.session.project.recovery import FoundProject
+    from napari_unet.session.project.store import ProjectStore
 
 
 class Annotating:

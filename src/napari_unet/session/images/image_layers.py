@@ -13,7 +13,7 @@ from napari_unet.core.images.image import AXES
 from napari_unet.session.images import layers as roles
 from napari_unet.session.images.source_files import path_of
 from napari_unet.session.project.record import ImageSource, ProjectImage
-from napari_unet.session.project.store import fingerprint
+from napari_unet.session.project.recovery import fingerprint
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -26,15 +26,7 @@ from napari_unet.session.project.record import (
     ProjectFile,
     ProjectImage,
 )
-from napari_unet.session.project.recovery import (
-    FoundProject,
-    ProjectLockedError,
-    default_root,
-    find_projects,
-    fingerprint,
-    is_locked,
-    lock,
-)
+from napari_unet.session.project.recovery import default_root, lock
 from napari_unet.session.project.saved_folder import (
     folder_name,
     save_folder,
@@ -380,14 +372,3 @@ class ProjectStore:
     def _tidy(self) -> None:
         needed = [step.file for step in self._steps if step.file is not None]
         self._saving.later(self._annotations.tidy(needed))
-
-
-__all__ = [
-    "FoundProject",
-    "ProjectLockedError",
-    "ProjectStore",
-    "default_root",
-    "find_projects",
-    "fingerprint",
-    "is_locked",
-]
