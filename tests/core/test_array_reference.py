@@ -83,6 +83,16 @@ def test_one_layer_keeps_its_axes(tmp_path: Path) -> None:
     assert next(image.fields(2)).shape == (5, 6)
 
 
+def test_transparency_is_no_channel_of_an_image(tmp_path: Path) -> None:
+    colours = np.arange(4 * 5 * 4, dtype=np.uint8).reshape(4, 5, 4)
+    stored = ArrayReference.create(tmp_path / "rgba.raw", (4, 5, 4), "uint8")
+    stored.open(writable=True)[...] = colours
+    image = ImageReference((stored,), "yxc", None, "rgba", samples=3).open()
+    assert (image.data.shape, image.data.dtype) == ((4, 5, 3), np.uint8)
+    for key in (..., 1, (1, ...), (..., 2), (slice(1, 3), 2, slice(1, None))):
+        np.testing.assert_array_equal(image.data[key], colours[..., :3][key])
+
+
 def _annotation(tmp_path: Path, *finished: FinishedPart) -> AnnotationReference:
     labels = np.zeros((2, 4, 5), np.int32)
     labels[1, 1:3, 1:3] = 2

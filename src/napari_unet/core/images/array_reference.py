@@ -113,18 +113,25 @@ class ImageReference:
         A letter for each axis of the arrays.
     spacing_um : tuple of float or None
     name : str
+    samples : int or None
+        How many entries along c are channels, the others being transparency or copies;
+        all if None.
     """
 
     channels: tuple[ArrayReference, ...]
     axes: str
     spacing_um: tuple[float, ...] | None
     name: str
+    samples: int | None = None
 
     def open(self) -> Image:
         """Open it for reading, block by block."""
         arrays = [channel.open() for channel in self.channels]
         if len(arrays) == 1:
-            return Image(arrays[0], self.axes, self.spacing_um, self.name)
+            data = arrays[0]
+            if self.samples is not None:
+                data = FirstChannels(data, self.axes.index("c"), self.samples)
+            return Image(data, self.axes, self.spacing_um, self.name)
         return Image(
             Stacked(tuple(arrays)), "c" + self.axes, self.spacing_um, self.name
         )
@@ -152,6 +159,37 @@ class Stacked:
             chosen = self.arrays[key[0]]
             return np.stack([np.asarray(a[key[1:]]) for a in chosen]).astype(self.dtype)
         return np.asarray(self.arrays[key[0]][key[1:]]).astype(self.dtype)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FirstChannels:
+    """The first channels of an array, read block by block."""
+
+    array: ArrayLike
+    axis: int
+    count: int
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the channels that are seen."""
+        before, after = self.array.shape[: self.axis], self.array.shape[self.axis + 1 :]
+        return (*before, self.count, *after)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the pixels."""
+        kind: np.dtype[Any] = np.dtype(self.array.dtype)
+        return kind
+
+    def __getitem__(self, key: Any) -> NDArray[Any]:
+        keys = list(key) if isinstance(key, tuple) else [key]
+        at = keys.index(...) if ... in keys else len(keys)
+        keys[at : at + 1] = []
+        keys[at:at] = [slice(None)] * (len(self.shape) - len(keys))
+        chosen = keys[self.axis]
+        if isinstance(chosen, slice):
+            keys[self.axis] = slice(*chosen.indices(self.count))
+        return np.asarray(self.array[tuple(keys)])
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from uuid import uuid4
-
-import numpy as np
 
 from napari_unet.core.images.image import AXES
 from napari_unet.session.images import layers as roles
@@ -124,41 +121,6 @@ def selections(
         yield [by_name[name] for name in names]
     if len(channels) == len(names):
         yield channels
-
-
-def first_channels(image: ProjectImage, array: Any) -> Any:
-    """Return those channels of a layer's data that are the image's, nothing is read."""
-    if isinstance(array, np.ndarray):
-        count = slice(0, image.samples)
-        return array[tuple(count if a == "c" else slice(None) for a in image.axes)]
-    return FirstChannels(array, image.axes.index("c"), image.channels)
-
-
-@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
-class FirstChannels:
-    """The first channels of an array that is read plane by plane."""
-
-    array: Any
-    axis: int
-    count: int
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Of the channels that are seen."""
-        before, after = self.array.shape[: self.axis], self.array.shape[self.axis + 1 :]
-        return (*before, self.count, *after)
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Type of the pixels."""
-        kind: np.dtype[Any] = np.dtype(self.array.dtype)
-        return kind
-
-    def __getitem__(self, key: tuple[int | slice, ...]) -> Any:
-        at = key[self.axis]
-        if isinstance(at, slice):
-            at = slice(*at.indices(self.count))
-        return self.array[(*key[: self.axis], at, *key[self.axis + 1 :])]
 
 
 def _check_axes(layer: Layer, axes: str, shape: tuple[int, ...]) -> None:

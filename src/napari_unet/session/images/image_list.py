@@ -18,7 +18,6 @@ from napari_unet.session.images.image_layers import (
     check_images,
     describe,
     fingerprint_of,
-    first_channels,
     fits,
     is_image,
     selections,
@@ -77,8 +76,6 @@ class ImageList:
         self._store = store
         self._sharing = sharing
         self.files = files or SourceFiles()
-        # the channels of an image, where they are not all of a layer's
-        self._views: dict[str, tuple[Any, Any]] = {}
         self._layers: dict[str, tuple[ref[Layer], ...]] = {}
         self._last: str | None = None
         self._isolation = LayerIsolation(viewer, self.id_of)
@@ -249,7 +246,9 @@ class ImageList:
         """Return where the worker finds the pixels; ValueError if it is closed."""
         image = self._store.project.image(id_)
         channels = tuple(self._sharing.share(a) for a in self._arrays(image))
-        return ImageReference(channels, image.axes, image.spacing_um, image.name)
+        return ImageReference(
+            channels, image.axes, image.spacing_um, image.name, image.samples
+        )
 
     def ensure(self, id_: str, places: Sequence[Place] | None) -> Future:
         """Have the pixels of some places shared; ValueError if the image is closed."""
@@ -309,20 +308,7 @@ class ImageList:
         layers = self.layers(image.id)
         if not layers:
             raise ValueError(f"{image.name} is closed: open its file in napari again.")
-        arrays = [roles.level_data(layer, image.level) for layer in layers]
-        if image.samples is None:
-            return arrays
-        return [self._view(image, array) for array in arrays]
-
-    def _view(self, image: ProjectImage, array: Any) -> Any:
-        """Return the channels of an image: one object for as long as the array is one.
-
-        Shared pixels are found again by the identity of their array.
-        """
-        known = self._views.get(image.id)
-        if known is None or known[0] is not array:
-            known = self._views[image.id] = array, first_channels(image, array)
-        return known[1]
+        return [roles.level_data(layer, image.level) for layer in layers]
 
     def _ids(self) -> list[str]:
         return [image.id for image in self._store.project.images]
@@ -352,7 +338,6 @@ class ImageList:
         self.changed.emit()
 
     def _on_removed(self, event: Any) -> None:
-        self._views = {i: v for i, v in self._views.items() if self.layers(i)}
         self.changed.emit()
         self.current_changed.emit()
 
