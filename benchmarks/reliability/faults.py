@@ -143,8 +143,8 @@ FAULTS = (
     Fault(
         "nobody notes which slices are painted",
         "session/project/annotation_file.py",
-        "        self._note(t, z, values)\n        reserve(self.array, field_index",
-        "        reserve(self.array, field_index",
+        "            self._log.add((t, z))\n",
+        "",
         "kill.strokes",
         2,
     ),
@@ -159,9 +159,8 @@ FAULTS = (
     Fault(
         "no room is set aside for strokes",
         "session/project/annotation_file.py",
-        "        reserve(self.array, field_index(self.axes, t, z, box))\n"
-        "        if self.touched",
-        "        if self.touched",
+        "        reserve(self.array, field_index(self.axes, t, z, box))\n",
+        "",
         "disk.strokes",
         6,
     ),

@@ -272,7 +272,7 @@ def _fitted(
 def _sizes(
     layer: Layer, file: FileMetadata, match: _Match | None, level: int
 ) -> dict[str, float]:
-    """Return the pixel size of each axis that the file tells, on a level."""
+    """Return the size of a level's pixels along each axis of which the file says it."""
     if match is None:
         return {}
     finest = axis_sizes(match.axes, roles.level_shape(layer))

@@ -38,7 +38,7 @@ _AT_ONCE = 64 * 2**20
 class SharedArrays:
     """Gives every array a place on disk that other processes can read.
 
-    Arrays (of numpy, dask, zarr or the like) are told apart by their identity.
+    Arrays (of numpy, dask, zarr or the like) are distinguished by their identity.
 
     Parameters
     ----------

@@ -143,8 +143,9 @@ class AnnotationFile:
 
         Parameters
         ----------
-        t, z, box
-            The box is in y and x.
+        t, z : int
+        box : tuple of slice
+            In y and x.
         values : ndarray of int, shape of the box
             0 not annotated, 1 background, 2 to 2^31 - 1 ids.
 
@@ -164,8 +165,7 @@ class AnnotationFile:
         _check(values, target.shape, self.path.name)
         if not values.size:
             return
-        self._note(t, z, values)
-        reserve(self.array, field_index(self.axes, t, z, box))
+        self._prepare(t, z, box, values)
         if self.touched is not None:
             changed = self.touched.setdefault((t, z), np.zeros(plane.shape, bool))
             changed[box] |= target != values
@@ -182,8 +182,7 @@ class AnnotationFile:
         """
         _check(values, self.plane(t, z).shape, self.path.name)
         if values.any():
-            self._note(t, z, values)
-            reserve(self.array, field_index(self.axes, t, z))
+            self._prepare(t, z, (slice(None), slice(None)), values)
             self.plane(t, z)[...] = values
             self.dirty = True
 
@@ -215,10 +214,7 @@ class AnnotationFile:
     def flush(self) -> None:
         """Carry what was written to the disk; may run in another thread.
 
-        Raises
-        ------
-        OSError
-            The disk did not take it; the file stays dirty.
+        If that is an OSError, the file stays dirty.
         """
         self.dirty = False
         try:
@@ -238,14 +234,15 @@ class AnnotationFile:
             self.retired = True
             self._map.close()
 
-    def _note(self, t: int, z: int, values: NDArray[Any]) -> None:
-        """Log a plane and its ids; to be called before they are written."""
+    def _prepare(self, t: int, z: int, box: Box, values: NDArray[Any]) -> None:
+        """Log a plane and its ids, and set aside its space, before it is written."""
         highest = int(values.max())
         if highest > UNKNOWN:
             self._log.add((t, z))
             self._log.raise_highest(highest)
         if self.has(t, z) and int(values.min()) == UNKNOWN:
             self._doubtful.add((t, z))
+        reserve(self.array, field_index(self.axes, t, z, box))
 
     def _settle(self) -> None:
         """Find the planes in which everything was erased."""
@@ -280,8 +277,7 @@ class AnnotationFile:
                     f"taken into the annotation ({error}).",
                 )
             else:
-                self._note(t, z, values)
-                reserve(self.array, field_index(self.axes, t, z, box))
+                self._prepare(t, z, box, values)
                 self.plane(t, z)[box] = values
                 self.dirty = True
         if self.dirty:
@@ -334,10 +330,7 @@ def known_places(
 ) -> tuple[set[PlaneIndex], int]:
     """Return which planes of an annotation on disk have any, and the largest id.
 
-    Raises
-    ------
-    OSError, ValueError
-        There is none of this shape.
+    OSError or ValueError if there is none of this shape.
     """
     sizes = axis_sizes(axes, shape)
     logged = read_places(log_of(path), (sizes["t"], sizes["z"]))

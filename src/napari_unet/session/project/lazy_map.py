@@ -26,14 +26,14 @@ class LazyMap:
 
     _recent: ClassVar[OrderedDict[int, ref[LazyMap]]] = OrderedDict()
 
-    def __init__(self, stored: ArrayReference) -> None:
-        self._stored = stored
+    def __init__(self, reference: ArrayReference) -> None:
+        self._reference = reference
         self._map: Any = None
 
     def open(self) -> Any:
         """Return the map; OSError if the file is no longer there."""
         if self._map is None:
-            self._map = self._stored.open(writable=True)
+            self._map = self._reference.open(writable=True)
         recent = self._recent
         if next(reversed(recent), None) != id(self):
             recent[id(self)] = ref(self)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PlaneIndex = tuple[int, int]
-"""Time point and slice; 0 where the annotation has no such axis."""
+"""A `Place` that is a plane: time point and slice, 0 where there is no such axis."""
 
 HIGHEST_ID = int(np.iinfo(np.int32).max)
 

@@ -313,7 +313,7 @@ def _merged(name: str, now: Any, was: Any, became: Any) -> Any:
             if key in was:
                 result[key] = was[key]
         return result
-    # The place of a class is its number, so classes are set back as a whole.
+    # The position of a class is its number, so classes are set back as a whole.
     if isinstance(now, tuple) and name != "classes":
         kept = [item for item in now if item in was or item not in became]
         lost = [item for item in was if item not in became and item not in kept]

@@ -168,7 +168,7 @@ def is_locked(folder: Path) -> bool:
     except ProjectLockedError:
         return True
     except (OSError, ValueError):
-        # it is gone, or cannot be opened: who opens it is told why
+        # it is gone, or cannot be opened: opening it says why
         return False
     return False
 

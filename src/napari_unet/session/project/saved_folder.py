@@ -199,9 +199,9 @@ def _is_model(path: Path) -> bool:
 
 
 def _unused(name: str, used: Iterable[str]) -> str:
-    taken = {other.lower() for other in used}
+    others = {other.lower() for other in used}
     path, number, unused = Path(name), 1, name
-    while unused.lower() in taken:
+    while unused.lower() in others:
         number += 1
         unused = f"{path.stem} {number}{path.suffix}"
     return unused
