@@ -23,6 +23,7 @@ from napari_unet.io.model_file import save_model
 from napari_unet.session import throttle
 from napari_unet.session.annotating.edits import EditStream
 from napari_unet.session.project import record as project_module
+from napari_unet.session.project.image_paths import located
 from napari_unet.session.project.record import (
     ImageSource,
     Project,
@@ -813,9 +814,11 @@ class TestSavedFolder:
         opened = ProjectStore.open(saved)
         assert [i.id for i in opened.missing] == ["a"]
         with pytest.raises(FileNotFoundError, match="there is no such file"):
-            opened.locate("a", pictures / "one.tif")
+            located(opened.project, "a", pictures / "one.tif")
         # the second channel is found beside the first
-        assert opened.locate("a", moved / "one.tif") == ("a",)
+        (image,) = located(opened.project, "a", moved / "one.tif")
+        assert image.id == "a"
+        opened.update(opened.project.with_image(image))
         assert opened.missing == []
         opened = reopened(opened)
         assert [s.path for s in opened.project.image("a").sources] == [

@@ -30,7 +30,6 @@ class SharedFile:
 
     Attributes
     ----------
-    reference : ArrayReference
     scratch : bool
         Whether it is a scratch file, to be filled and at last removed.
     copied : set of (t, z)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from napari_unet.session.project.image_paths import is_missing
+from napari_unet.session.project.image_paths import is_missing, located
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -78,9 +78,12 @@ def locate(
     ValueError
         It is another image; then what is known of the paths stays.
     """
-    before = store.project
-    found = store.locate(image_id, path)
-    if image_id not in found:
+    before = project = store.project
+    found = located(project, image_id, path)
+    for image in found:
+        project = project.with_image(image)
+    store.update(project)
+    if image_id not in [image.id for image in found]:
         # some of its channels are in other files, elsewhere
         return
     try:
@@ -89,6 +92,6 @@ def locate(
         store.update(before)
         raise
     for other in found:
-        if not images.layers(other):
-            open_image(viewer, images, store.project.image(other))
+        if not images.layers(other.id):
+            open_image(viewer, images, other)
     images.set_current(image_id)

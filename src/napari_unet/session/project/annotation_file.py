@@ -56,7 +56,6 @@ class AnnotationFile:
 
     Attributes
     ----------
-    stored : ArrayReference
     notes : tuple of str
         What could not be made good in opening it, each a sentence for people.
     retired : bool

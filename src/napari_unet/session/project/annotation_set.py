@@ -33,7 +33,6 @@ class AnnotationSet:
     ----------
     names : dict of str to str
         File of each image that has one, by the image's id.
-    opened : dict of str to AnnotationFile
     notes : list of str
         What people have to know, a sentence each.
     """

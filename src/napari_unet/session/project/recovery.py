@@ -55,8 +55,6 @@ class FoundProject:
 
     Attributes
     ----------
-    folder : Path
-    name : str
     image_id : str
         Of the image in that project.
     modified : datetime
@@ -121,7 +119,6 @@ def find_projects(
     root : Path
         Folder of projects.
     fingerprint : str
-        Of the image.
     warn : callable
         Gets a sentence about each project that cannot be read; it is passed over.
     """

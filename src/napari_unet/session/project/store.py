@@ -19,7 +19,7 @@ from napari_unet.io.atomic import remove_strays
 from napari_unet.io.records import is_real_folder, private_folder
 from napari_unet.session.preferences import Preferences
 from napari_unet.session.project.annotation_set import AnnotationSet
-from napari_unet.session.project.image_paths import is_missing, located
+from napari_unet.session.project.image_paths import is_missing
 from napari_unet.session.project.record import (
     MODELS,
     Project,
@@ -58,7 +58,6 @@ class Step:
     ----------
     what : str
         In words.
-    before, after : Project
     image_id : str or None
         Whose annotation was replaced or removed.
     file : str or None
@@ -80,7 +79,6 @@ class ProjectStore:
 
     Attributes
     ----------
-    folder : Path
     autosave_seconds : float
         Longest time until strokes are on disk, against power cuts.
     """
@@ -130,9 +128,7 @@ class ProjectStore:
 
     @classmethod
     def open(cls, folder: Path, root: Path | None = None) -> ProjectStore:
-        """Open a project, or a working copy of one saved as a folder.
-
-        The working copy is in `root`, by default `default_root()`.
+        """Open a project, or a working copy (in `root`) of one saved as a folder.
 
         Raises
         ------
@@ -193,7 +189,7 @@ class ProjectStore:
     def undo(self) -> str | None:
         """Undo the last step, but for what was painted or changed since.
 
-        Returns what was undone, None if nothing; OSError if the disk refuses.
+        What was undone is returned, None if nothing; OSError if the disk refuses.
         """
         if not self._steps:
             return None
@@ -280,18 +276,6 @@ class ProjectStore:
     def missing(self) -> list[ProjectImage]:
         """Images whose files are no longer where they were."""
         return [image for image in self._project.images if is_missing(image)]
-
-    def locate(self, image_id: str, path: Path) -> tuple[str, ...]:
-        """Say where a missing image is now, and look for the others beside it.
-
-        Returns the ids of those found; FileNotFoundError if nothing is at this path.
-        """
-        project = self._project
-        found = located(project, image_id, path)
-        for image in found:
-            project = project.with_image(image)
-        self.update(project)
-        return tuple(image.id for image in found)
 
     def save_as(self, folder: Path) -> None:
         """Save a copy as a folder that opens anywhere; this store stays where it is.
