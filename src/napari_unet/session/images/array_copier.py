@@ -143,6 +143,7 @@ class ArrayCopier:
             if self._closed or not self._tasks:
                 self._thread = None
                 return None
+            # what was asked for last is what is in view now
             return self._tasks[-1]
 
 

@@ -76,6 +76,7 @@ class ImageList:
         self._store = store
         self._sharing = sharing
         self.files = files or SourceFiles()
+        # weak, so that a layer that is deleted gives its pixels back
         self._layers: dict[str, tuple[ref[Layer], ...]] = {}
         self._last: str | None = None
         self._isolation = LayerIsolation(viewer, self.id_of)
@@ -121,6 +122,7 @@ class ImageList:
         ValueError
             If they do not fit together, or are no images.
         """
+        # a level that is not there has no shape to be interpreted
         check_images(layers, level)
         file = self.files.read_now(layers[0])
         found = interpretation.interpret(layers[0], file, axes, level)
@@ -231,11 +233,10 @@ class ImageList:
         if id_ not in self._ids():
             return []
         own = [reference() for reference in self._layers.get(id_, ())]
-        present = [layer for layer in own if layer is not None]
-        shown = all(
-            any(layer is one for one in self._viewer.layers) for layer in present
-        )
-        return present if shown and len(present) == len(own) else []
+        shown = [
+            one for one in own if any(one is layer for layer in self._viewer.layers)
+        ]
+        return shown if len(shown) == len(own) else []
 
     def annotation_layer(self, id_: str) -> Labels | None:
         """Layer in which the image is annotated; None if it was deleted."""

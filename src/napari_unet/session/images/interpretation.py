@@ -107,6 +107,7 @@ def interpret(
     fits = _fits(layer, chosen)
     own = roles.spacing_um_of(layer, chosen, level) if fits else None
     said = _spacing(chosen, _sizes(layer, file, match, level))
+    # whoever gave the layer a unit may have measured what the file only claims
     spacing = own or said
     if axes and axes not in (named, from_file):
         origin = "as you chose"

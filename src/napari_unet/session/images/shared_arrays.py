@@ -146,7 +146,7 @@ class SharedArrays:
 def _copied_fast(array: ArrayLike, axes: str, planes: list[tuple[int, int]]) -> bool:
     """Whether planes are copied in no time: they are few, and in memory."""
     if not isinstance(array, np.ndarray):
-        return False
+        return False  # reading it may compute, or wait for a network
     sizes = axis_sizes(axes, array.shape)
     return len(planes) * array.nbytes <= _AT_ONCE * sizes["t"] * sizes["z"]
 

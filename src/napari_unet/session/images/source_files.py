@@ -151,7 +151,10 @@ def path_of(layer: Layer) -> str | None:
 
 
 def _key(layer: Layer) -> _Key | None:
-    """Return a local path with its size and time; None if there is no such file."""
+    """Return a local path with its size and time; None if there is no such file.
+
+    A file that was written anew meanwhile is another one.
+    """
     path = path_of(layer)
     if path is None or "://" in path:
         return None

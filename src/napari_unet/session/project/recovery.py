@@ -39,7 +39,8 @@ _LOCK_NAME = "open.lock"
 # Another napari that only looks holds the lock for an instant.
 _LOCK_WAIT_S = 0.3
 
-# Where along an axis to sample, and how large each sample is, in pixels.
+# Where along an axis to sample, and how large each sample is, in pixels. An image is
+# not read as a whole for it, and one sample alone may lie in black.
 _ALONG = (0.0, 0.5, 1.0)
 _SAMPLES = ((0.5, 0.5), (0.0, 0.0), (0.25, 0.75), (0.75, 0.25), (1.0, 1.0))
 _SAMPLE = 64

@@ -34,6 +34,7 @@ class Saving:
     ) -> None:
         self._writer = writer
         self._dirty = dirty
+        # One thread: a record never gets ahead of the annotation it names.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="napari-unet-save")
         self._running: list[Future[None]] = []
         # Both count from the first change: who goes on working does not put it off.
