@@ -8,6 +8,8 @@ lies a log of the planes that have annotation.
 from __future__ import annotations
 
 import re
+import sys
+from functools import lru_cache
 from itertools import product
 from math import prod
 from typing import TYPE_CHECKING, Any
@@ -21,7 +23,6 @@ from napari_unet.core.images.array_reference import ArrayReference
 from napari_unet.core.images.image import Image
 from napari_unet.io.atomic import atomic, flush_file
 from napari_unet.io.records import inside
-from napari_unet.session.project.lazy_map import LazyMap
 from napari_unet.session.project.places_log import HIGHEST_ID, PlacesLog, read_places
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ class AnnotationFile:
         self.touched: dict[PlaneIndex, NDArray[np.bool_]] | None = None
         self.dirty = False
         self.followers: list[Callable[[], None]] = []
-        self._map = LazyMap(self.stored)
+        self._owner = object()
         self._doubtful: set[PlaneIndex] = set()
         places, highest = (set(), 0) if is_new else known_places(path, axes, shape)
         self._log = PlacesLog(log_of(path), places, highest)
@@ -105,9 +106,9 @@ class AnnotationFile:
     def array(self) -> Any:
         """The shadow of the layer: what of it is saved, a memory map of int32.
 
-        It is opened when it is asked for, and closed when many others were since.
+        To be let go of soon, for its file stays open as long as it is held.
         """
-        return self._map.open()
+        return _open_map(self._owner, self.stored)
 
     @property
     def places(self) -> tuple[PlaneIndex, ...]:
@@ -218,9 +219,10 @@ class AnnotationFile:
         self.dirty = False
         try:
             self._log.flush()
+            if sys.platform != "linux":
+                self.array.flush()
             # On Linux this writes what was changed through the mapping too, and unlike
             # the mapping's own flush it surely lets other threads run.
-            self._map.flush()
             flush_file(self.path)
         except OSError:
             self.dirty = True
@@ -231,7 +233,8 @@ class AnnotationFile:
         if not self.retired:
             self._settle()
             self.retired = True
-            self._map.close()
+            # the maps of other files too: they are opened again when asked for
+            _open_map.cache_clear()
 
     def _prepare(self, t: int, z: int, box: Box, values: NDArray[Any]) -> None:
         """Log a plane and its ids, and set aside its space, before it is written."""
@@ -297,6 +300,17 @@ class AnnotationFile:
         box = (slice(y, y + height), slice(x, x + width))
         _check(values, self.plane(t, z)[box].shape, record.name)
         return t, z, box, np.array(values)
+
+
+# Each map keeps a file open, and some systems allow a process 256 of them in all, fewer
+# than a large project has images.
+@lru_cache(maxsize=16)
+def _open_map(owner: object, reference: ArrayReference) -> Any:
+    """Map a file for writing: the same map again if its owner used it not long ago.
+
+    A file that is made anew under its name has another owner.
+    """
+    return reference.open(writable=True)
 
 
 def plane_of(array: Any, axes: str, t: int, z: int) -> Any:
