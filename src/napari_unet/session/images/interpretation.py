@@ -68,7 +68,10 @@ class Interpretation:
 
 
 class _Match(NamedTuple):
-    """How a layer fits what its file says: `stacked` is an axis of several files."""
+    """How a layer fits what its file says.
+
+    `stacked` is the axis along which several files were opened as one layer.
+    """
 
     axes: str
     samples: int | None = None
@@ -114,7 +117,8 @@ def interpret(
     elif chosen == named and agreeing is None:
         origin = "named by the layer"
     elif agreeing is not None and agreeing.stacked:
-        origin = f"from the file, but {agreeing.stacked} (files opened as a stack)"
+        stacked = f"{agreeing.stacked} is a guess (files opened as a stack)"
+        origin = f"from the file, but {stacked}"
     else:
         origin = "guessed by their number" if agreeing is None else "from the file"
     notes = [_origins(chosen, origin, own, spacing)]
@@ -232,8 +236,8 @@ def _possible(
         yield _Match(axes + "c"), {**sizes, "c": 1}
     for letter in "zt":
         if letter not in axes and (letter == "t" or "t" not in axes):
-            meaning = {"z": "z is a guess", "t": "t is a guess"}[letter]
-            yield _Match(letter + axes, stacked=meaning), {**sizes, letter: None}
+            match = _Match(letter + axes, stacked=letter)
+            yield match, {**sizes, letter: None}
 
 
 def _fitted(

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from napari_unet.session.project.places_log import PlaneIndex
     from napari_unet.session.project.record import ProjectImage
 
+    Planes = NDArray[Any] | Mapping[PlaneIndex, NDArray[Any]]
+
 
 class AnnotationSet:
     """Annotation files of a folder, opened when asked for.
@@ -67,11 +69,7 @@ class AnnotationSet:
         self.use(image.id, self._open(image, name))
         return self.opened[image.id]
 
-    def prepare(
-        self,
-        image: ProjectImage,
-        planes: NDArray[Any] | Mapping[PlaneIndex, NDArray[Any]],
-    ) -> AnnotationFile:
+    def prepare(self, image: ProjectImage, planes: Planes) -> AnnotationFile:
         """Make another annotation of an image, complete on disk but not in use yet.
 
         `planes` are as in `ProjectStore.replace_annotation`. ValueError or OSError if
@@ -169,14 +167,12 @@ def _new_name(image_id: str) -> str:
 
 
 def _all_planes(
-    new: AnnotationFile,
-    planes: NDArray[Any] | Mapping[PlaneIndex, NDArray[Any]],
-    old: AnnotationFile | None,
+    new: AnnotationFile, planes: Planes, old: AnnotationFile | None
 ) -> Iterable[tuple[PlaneIndex, NDArray[Any]]]:
     """Yield the planes of a new annotation, all but those that are empty."""
     if isinstance(planes, Mapping):
-        for plane in set(() if old is None else old.places) - planes.keys():
-            if old is not None:
+        if old is not None:
+            for plane in set(old.places) - planes.keys():
                 yield plane, old.plane(*plane)
         yield from planes.items()
         return

@@ -35,16 +35,15 @@ from napari_unet.session.project.saved_folder import (
 from napari_unet.session.project.saving import Saving
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from filelock import FileLock
     from numpy.typing import NDArray
 
     from napari_unet.session.project.annotation_file import AnnotationFile
+    from napari_unet.session.project.annotation_set import Planes
     from napari_unet.session.project.places_log import PlaneIndex
-
-    Planes = NDArray[Any] | Mapping[PlaneIndex, NDArray[Any]]
 
 # So many steps can be undone; each keeps the annotation it replaced.
 _STEPS = 20
@@ -231,11 +230,7 @@ class ProjectStore:
         return file
 
     def replace_annotation(
-        self,
-        image_id: str,
-        planes: Planes,
-        what: str,
-        project: Project | None = None,
+        self, image_id: str, planes: Planes, what: str, project: Project | None = None
     ) -> None:
         """Put another annotation in place of an image's; this can be undone.
 
