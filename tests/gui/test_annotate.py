@@ -185,7 +185,7 @@ def test_planes_that_may_be_colours_wait_to_be_named(
 ) -> None:
     layer = add_image(viewer, 4, 40, 60)
     told = FileMetadata("cyx", (4, 40, 60), (), ("its header calls 4 planes colours.",))
-    monkeypatch.setattr(workspace.files, "told", lambda _: told)
+    monkeypatch.setattr(workspace.files, "metadata", lambda _: told)
     assert workspace.images.is_ambiguous(layer)
     workspace.begin()
     assert workspace.store.project.images == ()
