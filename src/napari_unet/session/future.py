@@ -26,7 +26,7 @@ class Future:
 
     def __init__(self, post: Post) -> None:
         self.failed = ""
-        self._post = post
+        self.post = post
         self._over = False
         self._callbacks: list[
             tuple[Callable[[], None], Callable[[str], None] | None]
@@ -46,7 +46,7 @@ class Future:
         """
         self._callbacks.append((done, failed))
         if self._over:
-            self._post(self._call_back)
+            self.post(self._call_back)
 
     def finish(self, failed: str = "") -> None:
         """Tell that it is there, or why not; the first word counts."""
@@ -63,9 +63,12 @@ class Future:
                 failed(self.failed)
 
 
-def all_of(parts: Sequence[Future], post: Post) -> Future:
-    """Return what is done when all parts are, and fails with the first that fails."""
-    whole = Future(post)
+def all_of(parts: Sequence[Future], post: Post | None = None) -> Future:
+    """Return what is done when all parts are, and fails with the first that fails.
+
+    Without `post`, that of the first part is used: there has to be one.
+    """
+    whole = Future(post or parts[0].post)
     left = sum(not part.done for part in parts)
     if not left:
         whole.finish()
