@@ -126,7 +126,7 @@ def training() -> dict[str, Any]:
     viewer, hand, workspace, _ = open_viewer(stack()[0])
     layer = painted(workspace, annotation())
     steps = Steps(workspace)
-    workspace.training.set_settings(settings())
+    workspace.training.plan.set(training=settings())
     workspace.training.start()
     hand.wait_until(lambda: len(steps.times) > 20, 120)
     began, count = perf_counter(), len(steps.times)

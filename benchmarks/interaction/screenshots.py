@@ -120,10 +120,10 @@ def _strokes(
 
 def _train(viewer: napari.Viewer, hand: Hand, workspace: Workspace) -> None:
     _raise(viewer, "Train")
-    workspace.training.set_settings(Training.quick().replace(minutes=_MINUTES))
+    workspace.training.plan.set(training=Training.quick().replace(minutes=_MINUTES))
     viewer.dims.set_current_step(0, 3)
     workspace.training.start()
-    hand.wait_until(lambda: workspace.training.progress > 0.7, 120)
+    hand.wait_until(lambda: workspace.training.progress.share > 0.7, 120)
 
 
 def _predict(viewer: napari.Viewer, hand: Hand, workspace: Workspace) -> None:

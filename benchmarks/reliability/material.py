@@ -163,7 +163,7 @@ def _project(folder: Path) -> int:
     session.workspace.worker.started.connect(begun.append)
     session.train(100_000)
     training = session.workspace.training
-    if not session.until(lambda: training.step > 3):
+    if not session.until(lambda: training.progress.step > 3):
         return 1
     # as when napari's task manager ends it: a checkpoint is written
     for handle in begun:

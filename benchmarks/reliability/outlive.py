@@ -104,7 +104,7 @@ def _go_some_way(session: Session, job: str, rng: random.Random) -> None:
     training, prediction = session.workspace.training, session.workspace.prediction
     if job == "train":
         step = rng.randrange(-1, 50)
-        session.until(lambda: training.step > step or training.state == "idle")
+        session.until(lambda: training.progress.step > step or training.state == "idle")
     elif job == "predict":
         share = rng.uniform(-0.5, 1)
         session.until(lambda: prediction.progress >= share or not prediction.running)
@@ -121,7 +121,7 @@ def train(fuse: Fuse) -> None:
     session.train(100_000)
 
     def count() -> bool:
-        fuse.count = session.workspace.training.step
+        fuse.count = session.workspace.training.progress.step
         return False
 
     session.until(count, 90)
@@ -136,13 +136,13 @@ def train_on() -> None:
     workspace.viewer.add_image(squares(), name="plate")
     workspace.open_project(next(f for f in folders if f != own))
     training = workspace.training
-    if training.resumable is None:
+    if training.plan.checkpoint is None:
         report("lost", "the training cannot go on")
     training.start()
     if not root.until(lambda: training.state == "training"):
         report("lost", f"the training does not go on: {root.told}")
-    step = training.step
-    root.until(lambda: training.step > step + 2)
+    step = training.progress.step
+    root.until(lambda: training.progress.step > step + 2)
     training.stop()
     if not root.until(lambda: training.state == "idle"):
         report("hang", "the training does not stop")

@@ -67,7 +67,7 @@ class Session:
 
     def train(self, steps: int = TINY.steps) -> None:
         """Press Train."""
-        self.workspace.training.set_settings(TINY.replace(steps=steps))
+        self.workspace.training.plan.set(training=TINY.replace(steps=steps))
         self.workspace.training.start()
 
     @property

@@ -41,15 +41,14 @@ def _iou(plot: LossPlot) -> list[list[float]]:
 def test_without_data_it_says_what_will_be_here(plot: LossPlot) -> None:
     assert plot.empty.isVisible()
     assert plot.empty.text() == "Loss and IoU appear here while training"
-    plot.set_curve(CURVE)
+    plot.set_data(CURVE)
     assert not plot.empty.isVisible()
-    plot.set_curve([])
+    plot.set_data([])
     assert plot.empty.isVisible()
 
 
 def test_loss_and_iou_are_drawn_against_time(plot: LossPlot) -> None:
-    plot.set_curve(CURVE)
-    plot.set_scores(SCORES)
+    plot.set_data(CURVE, SCORES)
     assert _loss(plot) == [[1, 2, 4], [0.9, 0.5, 0.1]]
     # step 25 was half way between the seconds 2 and 4
     assert _iou(plot) == [[1, 3], [0.2, 0.7]]
@@ -57,13 +56,13 @@ def test_loss_and_iou_are_drawn_against_time(plot: LossPlot) -> None:
 
 
 def test_long_runs_are_drawn_in_minutes(plot: LossPlot) -> None:
-    plot.set_curve([(1, 60.0, 0.5), (2, 180.0, 0.4)])
+    plot.set_data([(1, 60.0, 0.5), (2, 180.0, 0.4)])
     assert _loss(plot)[0] == [1, 3]
     assert plot._axes._plot.getAxis("bottom").labelText == "minutes"
 
 
 def test_scores_without_a_curve_are_drawn_against_their_steps(plot: LossPlot) -> None:
-    plot.set_scores(SCORES)
+    plot.set_data([], SCORES)
     assert _iou(plot) == [[10, 25], [0.2, 0.7]]
 
 
@@ -73,7 +72,7 @@ def test_it_takes_the_colours_of_the_theme(plot: LossPlot, shades: Colours) -> N
     palette.setColor(QPalette.ColorRole.Window, QColor(shades.background))
     palette.setColor(QPalette.ColorRole.WindowText, QColor(shades.text))
     plot.setPalette(palette)
-    plot.set_curve(CURVE)
+    plot.set_data(CURVE)
     image = plot.grab().toImage()
     assert image.pixelColor(1, 1).name() == shades.background
     drawn = {image.pixelColor(x, y).name() for x in range(300) for y in range(180)}
@@ -90,7 +89,7 @@ def test_the_plot_leaves_the_wheel_to_the_dock(qtbot: QtBot) -> None:
     page.resize(320, 200)
     page.show()
     qtbot.waitExposed(page)
-    plot.set_curve(CURVE)
+    plot.set_data(CURVE)
     qtbot.waitUntil(lambda: page.verticalScrollBar().maximum() > 0)
     before = plot._axes._plot.vb.viewRange()
     place = QPoint(100, 100)
@@ -123,7 +122,7 @@ def test_decimation_keeps_ends_means_and_short_curves() -> None:
 
 
 def test_a_long_curve_is_drawn_with_few_points(plot: LossPlot) -> None:
-    plot.set_curve([(n, n * 0.05, 1 / (n + 1)) for n in range(5000)])
+    plot.set_data([(n, n * 0.05, 1 / (n + 1)) for n in range(5000)])
     assert len(_loss(plot)[0]) == 400
 
 

@@ -65,7 +65,7 @@ def a_model(path: Path) -> ModelCard:
 
 
 def settings(workspace: Workspace) -> Training:
-    return workspace.training.settings
+    return workspace.training.plan.settings
 
 
 def test_without_annotation_the_page_says_what_to_do(
@@ -86,7 +86,7 @@ def test_what_will_be_trained_on_is_said_in_a_line(
     painted = np.zeros((40, 50), labels.data.dtype)
     painted[:5], painted[10:15], painted[20:25] = 1, 2, 3
     labels.data = painted
-    workspace.training.training_data.count_all(DEADLINE)
+    workspace.training.training_data.tallies.count_all(DEADLINE)
     page._show_state()
     assert page.summary.text() == "1 slice of 1 image: 2 cells, background in 1 slice."
     assert page.problem.text() == ""
@@ -155,7 +155,7 @@ def test_advanced_settings_reach_the_project_and_back(
     assert not page.recipe.advanced.isExpanded()
     form.setValue(form.value().replace(batch=9))
     assert settings(workspace).batch == 9
-    workspace.training.set_settings(settings(workspace).replace(patch=44))
+    workspace.training.plan.set(training=settings(workspace).replace(patch=44))
     assert form.value().patch == 44
     for name in ("preset", "ndim", "steps", "minutes"):
         with pytest.raises(KeyError):
@@ -168,12 +168,12 @@ def test_training_starts_from_scratch_the_last_run_or_a_model(
     box = page.recipe.start
     assert box.currentText() == "Scratch"
     choose(box, "last")
-    assert workspace.training.start_from == "last"
+    assert workspace.training.plan.start_from == "last"
     path = tmp_path / "a very long name of a model that would widen it.safetensors"
     a_model(path)
     workspace.models.add(path)
     choose(box, str(path))
-    assert workspace.training.start_from == str(path)
+    assert workspace.training.plan.start_from == str(path)
     path.unlink()
     workspace.models.refresh()
     assert box.currentText() == f"{path} (not found)"
@@ -184,8 +184,8 @@ def test_the_preview_can_be_switched_off_and_shows_when_it_is(
 ) -> None:
     assert page.preview.isChecked()
     page.preview.click()
-    assert not workspace.training.preview_enabled
-    workspace.training.set_preview_enabled(True)
+    assert not workspace.training.preview.enabled
+    workspace.training.preview.set_enabled(True)
     assert page.preview.isChecked()
 
 
@@ -232,7 +232,7 @@ def test_an_interrupted_training_is_offered_or_forgotten(
     assert page.go_on.isVisibleTo(page)
     assert page.go_on.isEnabled()
     assert all(box.isEnabled() for box in boxes)
-    assert page.recipe.budget.value() == workspace.training.settings.minutes
+    assert page.recipe.budget.value() == workspace.training.plan.settings.minutes
     workspace.images.set_use_for_training(image, True)
     assert not any(box.isEnabled() for box in boxes)
     page.anew.click()
@@ -318,4 +318,4 @@ def test_a_page_that_was_closed_is_told_nothing(
         page.deleteLater()
     workspace.training.changed.emit()
     workspace.training.curve_changed.emit()
-    workspace.training.set_settings(Training.paper())
+    workspace.training.plan.set(training=Training.paper())

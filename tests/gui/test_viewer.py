@@ -121,7 +121,7 @@ def test_paint_train_watch_predict_export(
         _paint_cells(hand, workspace, layer, z)
     assert len(workspace.images.places(workspace.images.current.id)) == 2
     viewer.dims.set_current_step(0, 2)
-    workspace.training.set_settings(Training.quick().replace(minutes=0, steps=80))
+    workspace.training.plan.set(training=Training.quick().replace(minutes=0, steps=80))
     hand.click(_button(hand, "Train"))
     hand.wait_until(lambda: find(viewer, "preview-classes"))
     first = find(viewer, "preview-classes")[0]
@@ -129,7 +129,7 @@ def test_paint_train_watch_predict_export(
     early = np.array(first.data[2])
     hand.wait_until(lambda: (np.asarray(first.data[2]) != early).any())
     hand.wait_until(lambda: workspace.training.state == "idle")
-    assert workspace.training.comparison is not None
+    assert workspace.training.progress.comparison is not None
     workspace.prediction.predict("layer")
     hand.wait_until(lambda: not workspace.prediction.running)
     hand.wait_until(lambda: find(viewer, "cells"))
@@ -218,9 +218,9 @@ def _train_on_truth(viewer: Any, hand: Hand) -> tuple[Workspace, Any]:
     labels = np.zeros(layer.data.shape, layer.data.dtype)
     labels[0] = _stack()[1][0].astype(labels.dtype) + 1
     layer.data = labels
-    workspace.training.set_settings(_TINY)
+    workspace.training.plan.set(training=_TINY)
     workspace.training.start()
-    hand.wait_until(lambda: len(workspace.training.curve) > 3)
+    hand.wait_until(lambda: len(workspace.training.progress.curve.points) > 3)
     return workspace, layer
 
 
@@ -233,7 +233,7 @@ def test_a_killed_worker_is_said_once_and_training_goes_on(
     workspace.message.connect(lambda level, text: said.append((level, text)))
     run = workspace.store.run_folder
     hand.wait_until(lambda: list(run.glob("*.checkpoint.safetensors")))
-    step = workspace.training.curve[-1][0]
+    step = workspace.training.progress.curve.points[-1][0]
     os.kill(workspace.worker.pids["network"], signal.SIGKILL)
     hand.wait_until(lambda: workspace.training.state == "idle")
     assert len([s for s in said if s[0] == "error"]) == 1
@@ -255,8 +255,8 @@ def test_two_viewers_have_a_worker_each(
     hand.wait_until(lambda: "network" in another.worker.pids)
     assert another is not workspace
     assert another.worker.pids["network"] != workspace.worker.pids["network"]
-    steps = len(workspace.training.curve)
-    hand.wait_until(lambda: len(workspace.training.curve) > steps)
+    steps = len(workspace.training.progress.curve.points)
+    hand.wait_until(lambda: len(workspace.training.progress.curve.points) > steps)
 
 
 def test_closing_a_dock_leaves_the_training_alone(
@@ -266,8 +266,8 @@ def test_closing_a_dock_leaves_the_training_alone(
     workspace, _ = _train_on_truth(viewer, hand)
     viewer.window.remove_dock_widget("all")
     hand.wait(0.5)
-    step = workspace.training.curve[-1][0]
-    hand.wait_until(lambda: workspace.training.curve[-1][0] > step)
+    step = workspace.training.progress.curve.points[-1][0]
+    hand.wait_until(lambda: workspace.training.progress.curve.points[-1][0] > step)
     hand.menu("Layers", "Segment", "Train (U-Net)")
     hand.wait(0.5)
     assert _workspace(viewer) is workspace
@@ -414,9 +414,9 @@ def test_corrections_are_used_and_layers_move_while_it_trains(
         lambda handle: handle.event.connect(happened.append)
     )
     layer.data = np.where(_stack()[1] > 0, _stack()[1] + 1, 1).astype(layer.data.dtype)
-    workspace.training.set_settings(_TINY)
+    workspace.training.plan.set(training=_TINY)
     workspace.training.start()
-    hand.wait_until(lambda: len(workspace.training.curve) > 3)
+    hand.wait_until(lambda: len(workspace.training.progress.curve.points) > 3)
     for number, other in enumerate(viewer.layers):
         other.name = f"anything {number}"
     viewer.layers.reverse()
@@ -426,8 +426,8 @@ def test_corrections_are_used_and_layers_move_while_it_trains(
     layer.mode = "paint"
     hand.drag([(100, 100), (120, 120)], layer)
     hand.wait_until(lambda: any(isinstance(e, CorrectionUsed) for e in happened))
-    step = workspace.training.curve[-1][0]
-    hand.wait_until(lambda: workspace.training.curve[-1][0] > step)
+    step = workspace.training.progress.curve.points[-1][0]
+    hand.wait_until(lambda: workspace.training.progress.curve.points[-1][0] > step)
     assert workspace.training.state == "training"
 
 

@@ -6,8 +6,8 @@ import pytest
 
 from napari_unet.core.annotation.annotations import ClassInfo
 from napari_unet.core.images.array_reference import AnnotationReference, ArrayReference
+from napari_unet.session import throttle
 from napari_unet.session.annotating.edits import Edit
-from napari_unet.session.training import corrections as module
 from napari_unet.session.training.corrections import Corrections
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class Pixels:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(module, "monotonic", clock)
+    monkeypatch.setattr(throttle, "monotonic", clock)
     return clock
 
 
@@ -147,7 +147,7 @@ def test_a_whole_plane_stays_whole_whatever_is_painted_too(
 ) -> None:
     corrections = made(pixels, sent)
     corrections.add("a", edit(0, 0))
-    corrections.add_place("a", 0, 0)
+    corrections.add_plane("a", 0, 0)
     corrections.add("a", edit(0, 0))
     clock.now += 0.5
     corrections.look()

@@ -135,8 +135,8 @@ def test_a_data_check(bench: Bench) -> None:
 
 def test_a_training(bench: Bench) -> None:
     training = bench.workspace.training
-    training.set_settings(
-        Training(width=2, depth=1, patch=20, batch=1, steps=9, minutes=0)
+    training.plan.set(
+        training=Training(width=2, depth=1, patch=20, batch=1, steps=9, minutes=0)
     )
     bench.lose("network", training.start)
     assert training.state == "idle"

@@ -12,10 +12,10 @@ from napari_unet.core.events import TileDone
 from napari_unet.core.images.array_reference import ArrayReference, ImageReference
 from napari_unet.core.jobs import LIVE, PredictJob
 from napari_unet.core.messages import Failed
+from napari_unet.session import throttle
 from napari_unet.session.images.layers import find
 from napari_unet.session.preferences import Preferences
 from napari_unet.session.project.record import ImageSource, ProjectImage
-from napari_unet.session.training import preview as module
 from napari_unet.session.training.preview import FIRST_LOOK, LivePreview
 from napari_unet.session.training.preview_region import View, round_out
 
@@ -117,7 +117,7 @@ class Images:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(module, "monotonic", clock)
+    monkeypatch.setattr(throttle, "monotonic", clock)
     return clock
 
 

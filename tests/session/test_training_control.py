@@ -18,12 +18,12 @@ from napari_unet.core.model import Model, ModelCard, Score
 from napari_unet.core.network.architecture import u_shape
 from napari_unet.core.training.training_settings import Training
 from napari_unet.io.model_file import save_model
+from napari_unet.session import throttle
 from napari_unet.session.annotating.control import Annotating
 from napari_unet.session.images.image_list import ImageList
 from napari_unet.session.images.shared_arrays import SharedArrays
 from napari_unet.session.preferences import Preferences
 from napari_unet.session.project.store import ProjectStore
-from napari_unet.session.training import corrections
 from napari_unet.session.training.control import TrainingControl
 from napari_unet.session.training.run_record import RunRecord
 from napari_unet.session.worker.client import WORKER_ENDED
@@ -109,7 +109,7 @@ class Bench:
             np.random.default_rng(0).integers(0, 255, shape, np.uint8), name="nuclei"
         )
         self.image = self.images.add([self.layer])
-        self.control.set_settings(TINY)
+        self.control.plan.set(training=TINY)
 
     def open(self, store: ProjectStore) -> None:
         self.store = store
@@ -145,7 +145,7 @@ class Bench:
 
     def start(self) -> Job:
         self.control.start()
-        self.pump.until(lambda: self.control._sitting and self.control._sitting.handle)
+        self.pump.until(lambda: self.control.run and self.control.run.handle)
         return self.jobs.training
 
     def close(self) -> None:
@@ -197,7 +197,7 @@ def test_one_class_alone_is_not_trained_on(
     bench: Bench, value: int, words: str
 ) -> None:
     bench.paint(value, 10, 10)
-    bench.control.training_data.count_all(DEADLINE)
+    bench.control.training_data.tallies.count_all(DEADLINE)
     possible, why = bench.control.can_start
     assert not possible
     assert words in why
@@ -293,7 +293,7 @@ def test_an_image_that_is_not_ticked_is_not_trained_on(bench: Bench) -> None:
 def test_a_finished_slice_with_cells_needs_no_painted_background(bench: Bench) -> None:
     bench.paint(2, 10, 10)
     bench.annotating.finish_slice()
-    bench.control.training_data.count_all(DEADLINE)
+    bench.control.training_data.tallies.count_all(DEADLINE)
     assert bench.control.can_start == (True, "")
     assert str(bench.control.training_data.summary()) == (
         "1 slice of 1 image: 1 cell, background in 1 slice"
@@ -305,7 +305,7 @@ def test_the_summary_counts_an_id_in_two_slices_as_one_cell(stack: Bench) -> Non
     stack.paint(2, 10, 10, 1)
     stack.paint(3, 30, 10, 1)
     stack.paint(1, 30, 40, 1)
-    stack.control.training_data.count_all(DEADLINE)
+    stack.control.training_data.tallies.count_all(DEADLINE)
     assert str(stack.control.training_data.summary()) == (
         "2 slices of 1 image: 2 cells, background in 1 slice"
     )
@@ -316,7 +316,7 @@ def test_regions_are_not_counted_as_cells(bench: Bench) -> None:
     bench.paint_both()
     bench.paint(3, 10, 30)
     bench.annotating.record_classes(bench.image.id, {3: 2})
-    bench.control.training_data.count_all(1)
+    bench.control.training_data.tallies.count_all(1)
     told = bench.control.training_data.summary()
     assert str(told) == "1 slice of 1 image: 1 cell, tissue, background in 1 slice"
     assert (told.cells, told.classes) == (1, {0, 1, 2})
@@ -330,7 +330,7 @@ def test_regions_are_not_counted_as_cells(bench: Bench) -> None:
 
 def test_volumes_need_a_z_axis(bench: Bench) -> None:
     bench.paint_both()
-    bench.control.set_settings(Training.quick(3))
+    bench.control.plan.set(training=Training.quick(3))
     possible, why = bench.control.can_start
     assert not possible
     assert why == "nuclei has no z axis: train on slices (2-D), or untick it."
@@ -355,7 +355,7 @@ def test_the_job_has_the_annotated_planes_and_readable_names(stack: Bench) -> No
 def test_volumes_are_whole_time_points(stack: Bench) -> None:
     stack.paint(2, 10, 10, 1)
     stack.paint(1, 30, 30, 3)
-    stack.control.set_settings(Training.quick(3))
+    stack.control.plan.set(training=Training.quick(3))
     assert stack.start().what.places == (((0, None),),)
 
 
@@ -369,21 +369,21 @@ def test_a_run_goes_from_start_to_a_model(bench: Bench) -> None:
     assert bench.control.state == "starting"
     job.begin(steps=3)
     assert bench.control.state == "training"
-    assert bench.control.progress == pytest.approx(0.1)
-    assert bench.control.seconds_left == 27.0
-    assert bench.control.loss == pytest.approx(0.5)
-    assert bench.control.step == 3
+    assert bench.control.progress.share == pytest.approx(0.1)
+    assert bench.control.progress.seconds_left == 27.0
+    assert bench.control.progress.curve.loss == pytest.approx(0.5)
+    assert bench.control.progress.step == 3
     job.event.emit(events.ValidationDone(3, Score(loss=0.4, iou=0.7, pixels=9), True))
-    assert bench.control.scores == [(3, 0.7, 0.4)]
+    assert bench.control.progress.curve.scores == [(3, 0.7, 0.4)]
     job.event.emit(saved_as(job, problem="The loss became infinite; try less."))
     comparison = events.ModelComparison("better", "Better than before.")
     job.event.emit(comparison)
     job.end()
     assert bench.control.state == "idle"
-    assert bench.control.comparison is comparison
+    assert bench.control.progress.comparison is comparison
     assert done[0].path == job.what.output
     assert bench.messages == [("warning", "The loss became infinite; try less.")]
-    assert bench.control.resumable is None
+    assert bench.control.plan.checkpoint is None
     assert next(p for p in states if p != "idle") == "starting"
 
 
@@ -396,7 +396,7 @@ def test_progress_is_told_at_most_ten_times_per_second(bench: Bench) -> None:
     for step in range(200):
         job.event.emit(events.StepDone(step, 0.5, 0.1, 1.0))
     assert next(told) < 100
-    assert bench.control.step == 199
+    assert bench.control.progress.step == 199
 
 
 def test_a_run_can_pause_go_on_and_stop(bench: Bench) -> None:
@@ -420,7 +420,7 @@ def test_a_run_stopped_before_its_first_step_leaves_nothing(bench: Bench) -> Non
     assert job.told == ["cancel"]
     job.end(cancelled=True)
     assert bench.control.state == "idle"
-    assert bench.control.resumable is None
+    assert bench.control.plan.checkpoint is None
 
 
 def test_a_run_stopped_before_its_pixels_are_shared_is_never_begun(
@@ -450,8 +450,8 @@ def test_after_the_death_of_the_worker_the_next_press_goes_on(bench: Bench) -> N
         )
     ]
     assert bench.control.state == "idle"
-    assert str(bench.control.resumable) == job.what.checkpoint
-    bench.control.set_settings(TINY.replace(patch=44))
+    assert str(bench.control.plan.checkpoint) == job.what.checkpoint
+    bench.control.plan.set(training=TINY.replace(patch=44))
     again = bench.start()
     assert again.what.resume
     assert again.what.settings == TINY
@@ -476,11 +476,11 @@ def test_memory_that_ran_out_before_a_checkpoint_is_remembered(bench: Bench) -> 
     bench.paint_both()
     job = bench.start()
     job.fail("OutOfMemoryError", "No memory.", out_of_memory=True)
-    assert bench.control.resumable is None
+    assert bench.control.plan.checkpoint is None
     again = bench.start()
     assert (again.what.resume, again.what.settings.patch) == (False, 10)
     again.fail("OutOfMemoryError", "No memory.", out_of_memory=True)
-    bench.control.set_settings(TINY.replace(patch=12))
+    bench.control.plan.set(training=TINY.replace(patch=12))
     assert bench.start().what.settings.patch == 12
 
 
@@ -505,7 +505,7 @@ def test_an_error_of_a_running_training_leaves_its_checkpoint(
     ((level, told),) = bench.messages
     assert level == "error"
     assert told.startswith("The annotation cannot be read. Press Train to go on")
-    assert str(bench.control.resumable) == job.what.checkpoint
+    assert str(bench.control.plan.checkpoint) == job.what.checkpoint
     with open(job.what.checkpoint) as file:
         assert file.read() == "learnt"
     assert bench.start().what.resume
@@ -532,36 +532,36 @@ def test_an_interrupted_run_is_offered_when_the_project_is_opened(bench: Bench) 
     folder = bench.store.folder
     bench.close()
     bench.open(ProjectStore.open(folder))
-    assert str(bench.control.resumable) == job.what.checkpoint
-    assert bench.control.interrupted is not None
+    assert str(bench.control.plan.checkpoint) == job.what.checkpoint
+    assert bench.control.plan.interrupted is not None
     assert bench.start().what.resume
     bench.control.stop()
     bench.jobs.training.end(cancelled=True)
     bench.control.forget_interrupted()
-    assert bench.control.resumable is None
+    assert bench.control.plan.checkpoint is None
     assert RunRecord.read(bench.store.run_folder) is None
     assert not bench.start().what.resume
 
 
 def test_the_last_run_is_what_the_next_starts_from(bench: Bench) -> None:
     bench.paint_both()
-    bench.control.set_start_from("last")
+    bench.control.plan.set(start="last")
     assert bench.control.can_start == (
         False,
         "There is no last run to start from: choose scratch or a model.",
     )
-    bench.control.set_start_from(None)
+    bench.control.plan.set(start=None)
     job = bench.start()
     job.begin()
     job.event.emit(saved_as(job))
     job.end()
-    bench.control.set_start_from("last")
+    bench.control.plan.set(start="last")
     assert bench.start().what.start == job.what.output
 
 
 def test_a_model_to_start_from_must_fit(bench: Bench, tmp_path: Path) -> None:
     bench.paint_both()
-    bench.control.set_start_from(str(tmp_path / "gone.safetensors"))
+    bench.control.plan.set(start=str(tmp_path / "gone.safetensors"))
     assert "there is no model file" in bench.control.can_start[1]
 
 
@@ -616,7 +616,7 @@ def test_nothing_is_corrected_after_the_kind_of_a_class_changed(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = count(step=10)
-    monkeypatch.setattr(corrections, "monotonic", lambda: next(now))
+    monkeypatch.setattr(throttle, "monotonic", lambda: next(now))
     bench.paint_both()
     job = bench.start()
     job.begin()
@@ -665,13 +665,13 @@ def test_an_interrupted_run_leaves_train_to_other_images(
     bench: Bench, put_away: Callable[[Bench, str], None]
 ) -> None:
     first = interrupted(bench)
-    assert bench.control.goes_on
-    bench.control.set_settings(TINY.replace(patch=24))
-    assert bench.control.planned == TINY
+    assert bench.control.plan.goes_on
+    bench.control.plan.set(training=TINY.replace(patch=24))
+    assert bench.control.plan.next_settings == TINY
     before = another_image(bench)
     put_away(bench, before)
-    assert not bench.control.goes_on
-    assert bench.control.planned.patch == 24
+    assert not bench.control.plan.goes_on
+    assert bench.control.plan.next_settings.patch == 24
     second = bench.start()
     assert len(second.what.images) == (2 if put_away is leave else 1)
     assert (second.what.resume, second.what.settings.patch) == (False, 24)
@@ -682,7 +682,7 @@ def test_an_interrupted_run_leaves_train_to_other_images(
     if put_away is close_image:
         bench.viewer.add_image(bench.layer.data, name="again")
     bench.images.set_use_for_training(bench.image.id, False)
-    assert bench.control.goes_on
+    assert bench.control.plan.goes_on
     third = bench.start().what
     assert (third.resume, third.checkpoint) == (True, first.what.checkpoint)
     assert third.settings == TINY
@@ -694,7 +694,7 @@ def test_people_may_go_on_with_an_interrupted_run_whatever_is_ticked(
     first = interrupted(bench)
     before = another_image(bench)
     bench.control.go_on()
-    bench.pump.until(lambda: bench.control._sitting and bench.control._sitting.handle)
+    bench.pump.until(lambda: bench.control.run and bench.control.run.handle)
     second = bench.jobs.training.what
     assert (second.resume, second.checkpoint) == (True, first.what.checkpoint)
     bench.jobs.training.end(cancelled=True)
@@ -708,12 +708,12 @@ def test_of_two_interrupted_runs_the_last_is_offered_first(bench: Bench) -> None
     first = interrupted(bench)
     untick(bench, another_image(bench))
     second = interrupted(bench)
-    assert str(bench.control.resumable) == second.what.checkpoint
+    assert str(bench.control.plan.checkpoint) == second.what.checkpoint
     bench.control.forget_interrupted()
-    assert str(bench.control.resumable) == first.what.checkpoint
+    assert str(bench.control.plan.checkpoint) == first.what.checkpoint
     assert not Path(second.what.checkpoint).exists()
     bench.control.forget_interrupted()
-    assert bench.control.resumable is None
+    assert bench.control.plan.checkpoint is None
     assert [p.name for p in bench.store.run_folder.iterdir()] == []
 
 
@@ -742,18 +742,21 @@ def test_no_time_is_told_while_the_model_is_judged(bench: Bench, stopped: bool) 
     bench.paint_both()
     job = bench.start()
     job.begin(steps=3)
-    assert bench.control.seconds_left == 27.0
-    assert not bench.control.judging
+    assert bench.control.progress.seconds_left == 27.0
+    assert not bench.control.progress.judging
     if stopped:
         bench.control.stop()
     told: list[bool] = []
-    bench.control.changed.connect(lambda: told.append(bench.control.judging))
+    bench.control.changed.connect(lambda: told.append(bench.control.progress.judging))
     job.event.emit(events.Judging(3))
     assert told[-1]
-    assert (bench.control.seconds_left, bench.control.progress) == (None, 1.0)
+    assert (bench.control.progress.seconds_left, bench.control.progress.share) == (
+        None,
+        1.0,
+    )
     job.event.emit(saved_as(job))
     job.end()
     assert bench.control.state == "idle"
     # the next one begins anew
     bench.start().begin()
-    assert not bench.control.judging
+    assert not bench.control.progress.judging

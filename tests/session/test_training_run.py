@@ -47,7 +47,7 @@ def annotate(workspace: Workspace) -> None:
     painted[20:40, 20:40] = 2
     painted[60:80, 70:90] = 3
     labels.data = painted
-    workspace.training.set_settings(TINY)
+    workspace.training.plan.set(training=TINY)
 
 
 def test_a_run_ends_with_a_model_a_verdict_and_a_last_preview(
@@ -57,12 +57,12 @@ def test_a_run_ends_with_a_model_a_verdict_and_a_last_preview(
     training.start()
     pump.until(lambda: training.state == "training")
     pump.until(lambda: training.state == "idle")
-    assert len(training.curve) == 60
-    assert training.comparison is not None
+    assert len(training.progress.curve.points) == 60
+    assert training.progress.comparison is not None
     (path,) = workspace.store.run_folder.glob("*.safetensors")
     assert path.name.startswith("two squares 2")
     assert read_card(path).steps == 60
-    assert training.resumable is None
+    assert training.plan.checkpoint is None
     (layer,) = find(workspace.viewer, "preview-classes")
     pump.until(lambda: np.asarray(layer.data).any())
 
@@ -78,8 +78,10 @@ def test_a_stack_is_learnt_as_a_volume_and_previewed_in_the_slice_in_view(
     labels.data = np.where(pixels > 60, 2, 1).astype(labels.data.dtype)
     workspace.viewer.dims.set_current_step(0, 4)
     training = workspace.training
-    training.set_settings(
-        TINY.replace(ndim=3, width=2, depth=1, patch=12, steps=8, averaging=0.5)
+    training.plan.set(
+        training=TINY.replace(
+            ndim=3, width=2, depth=1, patch=12, steps=8, averaging=0.5
+        )
     )
     training.start()
     pump.until(lambda: training.state == "training")
@@ -94,11 +96,11 @@ def test_strokes_are_used_and_stop_keeps_the_model(
     workspace: Workspace, pump: Pump
 ) -> None:
     training = workspace.training
-    training.set_settings(TINY.replace(steps=100_000))
+    training.plan.set(training=TINY.replace(steps=100_000))
     training.start()
     pump.until(lambda: training.state == "training")
     used: list[object] = []
-    handle = training._sitting.handle
+    handle = training.run.handle
     handle.event.connect(lambda e: isinstance(e, CorrectionUsed) and used.append(e))
     labels = workspace.images.annotation_layer(workspace.images.current.id)
     labels.data_setitem((np.arange(5, 9), np.arange(5, 9)), 4)
@@ -114,24 +116,24 @@ def test_a_killed_worker_is_told_once_and_training_goes_on(
     workspace: Workspace, pump: Pump
 ) -> None:
     training = workspace.training
-    training.set_settings(TINY.replace(steps=100_000))
+    training.plan.set(training=TINY.replace(steps=100_000))
     messages: list[str] = []
     training.message.connect(lambda _, words: messages.append(words))
     training.start()
-    pump.until(lambda: training.step > 3)
+    pump.until(lambda: training.progress.step > 3)
     # as when napari's task manager ends it: a checkpoint is written
-    training._sitting.handle.cancel()
+    training.run.handle.cancel()
     pump.until(lambda: training.state == "idle")
-    assert training.resumable is not None
-    step = training.step
+    assert training.plan.checkpoint is not None
+    step = training.progress.step
     training.start()
-    pump.until(lambda: training.step > step)
+    pump.until(lambda: training.progress.step > step)
     os.kill(workspace.worker.pids["network"], signal.SIGKILL)
     pump.until(lambda: training.state == "idle")
     assert len(messages) == 1
     assert "press Train to go on from the last checkpoint" in messages[0]
     training.start()
-    pump.until(lambda: training.step >= step)
+    pump.until(lambda: training.progress.step >= step)
     training.stop()
     pump.until(lambda: training.state == "idle")
-    assert training.resumable is None
+    assert training.plan.checkpoint is None

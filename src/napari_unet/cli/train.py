@@ -29,7 +29,13 @@ from napari_unet.core.text import counted
 from napari_unet.core.training.training_settings import PRESETS, Augmentation, Training
 from napari_unet.io.atomic import check_separate, check_writable, remove_strays
 from napari_unet.io.images import check_finite, read_image
-from napari_unet.io.model_file import SUFFIX, check_replaceable, load_model, save_model
+from napari_unet.io.model_file import (
+    SUFFIX,
+    check_replaceable,
+    checkpoint_of,
+    load_model,
+    save_model,
+)
 from napari_unet.io.pretrained import model_path
 
 if TYPE_CHECKING:
@@ -193,11 +199,6 @@ def read_pairs(pairing: Pairing, axes: str | None) -> tuple[list[Image], list[Im
         images.append(read_image(file, axes))
         check_finite(replace(images[-1], name=str(file)))
     return images, [read_named(file, label_axes) for _, file in pairing.pairs]
-
-
-def checkpoint_of(output: Path) -> Path:
-    """Return where the checkpoints of a model are written."""
-    return output.with_name(output.name.removesuffix(SUFFIX) + ".checkpoint" + SUFFIX)
 
 
 def _what_is_kept(checkpoint: Path, before: int | None) -> str:

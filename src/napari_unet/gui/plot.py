@@ -10,7 +10,7 @@ import qtpy
 from qtpy.QtCore import QEvent, QSize, Qt, QTimer
 from qtpy.QtWidgets import QSizePolicy, QStackedLayout, QWidget
 
-from napari_unet.gui.theme import colours, is_dark
+from napari_unet.gui.theme import Colours, colours, is_dark
 from napari_unet.gui.widgets import Hint
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-_EMPTY = "Loss and IoU appear here while training"
 # A plot in a dock is some 300 pixels wide: more points cannot be seen.
 _POINTS = 400
 
@@ -36,7 +35,7 @@ class LossPlot(QWidget):
         self._axes: _Axes | None = None
         self._stale = False
         # WIDGETS
-        self.empty = Hint(_EMPTY)
+        self.empty = Hint("Loss and IoU appear here while training")
         self.empty.setAlignment(Qt.AlignmentFlag.AlignCenter)
         # LAYOUT
         # a margin that nothing covers tells whether it is in sight, see `_draw`
@@ -54,26 +53,22 @@ class LossPlot(QWidget):
         """Return a size that fits the narrowest dock."""
         return QSize(300, 180)
 
-    def set_curve(self, rows: Sequence[tuple[int, float, float]]) -> None:
-        """Show the training loss.
+    def set_data(
+        self,
+        curve: Sequence[tuple[int, float, float]],
+        scores: Sequence[tuple[int, float, float]] = (),
+    ) -> None:
+        """Show how training goes.
 
         Parameters
         ----------
-        rows : sequence of (step, seconds, loss)
+        curve : sequence of (step, seconds, loss)
             In the order of steps; empty to begin anew.
+        scores : sequence of (step, iou, loss)
+            Of held-out annotation, in the order of steps.
         """
-        self._curve = np.asarray(rows, float).reshape(-1, 3)
-        self._draw()
-
-    def set_scores(self, rows: Sequence[tuple[int, float, float]]) -> None:
-        """Show how well held-out annotation is predicted.
-
-        Parameters
-        ----------
-        rows : sequence of (step, iou, loss)
-            In the order of steps.
-        """
-        self._scores = np.asarray(rows, float).reshape(-1, 3)
+        self._curve = np.asarray(curve, float).reshape(-1, 3)
+        self._scores = np.asarray(scores, float).reshape(-1, 3)
         self._draw()
 
     def changeEvent(self, event: QEvent | None) -> None:
@@ -95,10 +90,10 @@ class LossPlot(QWidget):
             QTimer.singleShot(0, self._draw)
 
     def _paint(self) -> None:
-        # a style may change before the constructor is through
+        # Qt may change the style before the constructor is through
         axes = getattr(self, "_axes", None)
         if axes is not None:
-            axes.paint(is_dark(self))
+            axes.paint(colours(is_dark(self)))
 
     def _draw(self) -> None:
         # behind another tab it is out of sight, though Qt calls it visible
@@ -114,32 +109,22 @@ class LossPlot(QWidget):
             self._layout.addWidget(self._axes.canvas)
             self._paint()
         self._layout.setCurrentWidget(self._axes.canvas)
-        x, unit = self._abscissa()
-        curve = decimate(np.column_stack([x, self._curve[:, 2]]), _POINTS)
-        at = np.interp(self._scores[:, 0], self._curve[:, 0], x) if len(x) else None
-        steps = self._scores[:, 0] if at is None else at
-        self._axes.draw(curve, np.column_stack([steps, self._scores[:, 1]]))
-        self._axes.name_abscissa(unit)
-
-    def _abscissa(self) -> tuple[NDArray[np.float64], str]:
         seconds = self._curve[:, 1]
-        if len(seconds) and seconds[-1] > 120:
-            return seconds / 60, "minutes"
-        return seconds, "seconds"
+        minutes = len(seconds) > 0 and seconds[-1] > 120
+        x = seconds / 60 if minutes else seconds
+        steps = self._scores[:, 0]
+        at = np.interp(steps, self._curve[:, 0], x) if len(x) else steps
+        self._axes.draw(
+            decimate(np.column_stack([x, self._curve[:, 2]]), _POINTS),
+            np.column_stack([at, self._scores[:, 1]]),
+            "minutes" if minutes else "seconds",
+        )
 
 
 def decimate(points: NDArray[np.float64], most: int) -> NDArray[np.float64]:
     """Return the means of neighbouring points, and the last point as it is.
 
-    Parameters
-    ----------
-    points : ndarray of float, shape (n, 2)
-    most : int
-        Largest number of points wanted, at least 2.
-
-    Returns
-    -------
-    ndarray of float, shape (at most `most`, 2)
+    `points` has shape (n, 2), the result (at most `most`, 2); `most` is 2 or more.
     """
     if len(points) <= most:
         return points
@@ -187,19 +172,18 @@ class _Axes:
         self._legend = plot.addLegend(labelTextSize="8pt", verSpacing=-6)
         self._legend.anchor((1, 0.5), (1, 0.5), offset=(-6, 0))
 
-    def draw(self, curve: NDArray[np.float64], scores: NDArray[np.float64]) -> None:
-        """Show points (x, loss) and (x, IoU)."""
+    def draw(
+        self, curve: NDArray[np.float64], scores: NDArray[np.float64], unit: str
+    ) -> None:
+        """Show points (x, loss) and (x, IoU), with the unit of x below."""
         self._loss.setData(curve[:, 0], curve[:, 1])
         self._iou.setData(scores[:, 0], scores[:, 1])
+        if self._plot.getAxis("bottom").labelText != unit:
+            self._plot.setLabel("bottom", unit)
 
-    def name_abscissa(self, name: str) -> None:
-        """Write under the horizontal axis."""
-        if self._plot.getAxis("bottom").labelText != name:
-            self._plot.setLabel("bottom", name)
-
-    def paint(self, dark: bool) -> None:
+    def paint(self, shades: Colours) -> None:
         """Take the colours of a theme."""
-        shades, pg = colours(dark), self._pg
+        pg = self._pg
         self.canvas.setBackground(shades.background)
         for side, shade in (
             ("left", shades.first),

@@ -28,46 +28,26 @@ from napari_unet.gui.widgets import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
+    from napari_unet.session.training.run_progress import RunProgress
     from napari_unet.session.workspace import Workspace
 
 _GB = 1e9
 _TICKS = 1000
-# Of one line, and of two for a reason that does not fit in one.
+# Pixels of one line, and of two for a reason that does not fit in one.
 _LINE, _TWO_LINES = 20, 34
-
-_JUDGING = "judging the model"
 
 
 class RunBar(QWidget):
-    """Shows and steers the training of a workspace.
+    """Shows and steers the training of a workspace."""
 
-    Parameters
-    ----------
-    workspace : Workspace
-    shortcuts : mapping of str to str, optional
-        Keys of "train", "pause" and "stop", to be named in the tooltips.
-    """
-
-    def __init__(
-        self,
-        workspace: Workspace,
-        parent: QWidget | None = None,
-        *,
-        shortcuts: Mapping[str, str] | None = None,
-    ) -> None:
+    def __init__(self, workspace: Workspace, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._workspace = workspace
-        self._training = workspace.training
-        self._keys = dict(shortcuts or {})
+        self._training, self._worker = workspace.training, workspace.worker
         # WIDGETS
-        self.train = QPushButton("Train")
-        self.pause = QPushButton("Pause")
-        self.stop = QPushButton("Stop")
-        self._help(self.train, "train", "Learn from the annotation of ticked images.")
-        self._help(self.pause, "pause", "Let the training wait.")
-        self._help(self.stop, "stop", "End the training now and keep what it learnt.")
+        self.train = _button("Train", "Learn from the annotation of ticked images.")
+        self.pause = _button("Pause", "Let it wait.")
+        self.stop = _button("Stop", "End the training now and keep what it learnt.")
         self.progress = ProgressBar()
         self.progress.setRange(0, _TICKS)
         self.progress.setToolTip("Loss of the training (lower is better), time left.")
@@ -75,28 +55,9 @@ class RunBar(QWidget):
         self.line.setAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignTop)
         self.device = Elided()
         self.memory = QLabel()
-        self.free = QPushButton("Free")
-        set_tooltip(self.free, "Give back the memory that no job needs.")
+        self.free = _button("Free", "Give back the memory that no job needs.")
         # LAYOUT
-        self._lay_out()
-        # CONNECTIONS
-        self.train.clicked.connect(self._on_train)
-        self.pause.clicked.connect(self._on_pause)
-        self.stop.clicked.connect(self._on_stop)
-        self.free.clicked.connect(self._on_free)
-        follow(self, self._training.changed, self._show_training)
-        follow(self, workspace.worker.status_changed, self._show_status)
-        follow(self, workspace.worker.faults_changed, self._show_training)
-        follow(self, workspace.worker.faults_changed, self._show_status)
-        self._show_training()
-        self._show_status()
-
-    def sizeHint(self) -> QSize:
-        """Return a size that leaves the room to the page above."""
-        return QSize(300, super().sizeHint().height())
-
-    def _lay_out(self) -> None:
-        buttons = QHBoxLayout()
+        buttons, foot = QHBoxLayout(), QHBoxLayout()
         for button in (self.train, self.pause, self.stop):
             button.setMinimumWidth(0)
             buttons.addWidget(button, 1)
@@ -104,7 +65,6 @@ class RunBar(QWidget):
         self._stack = QStackedLayout(self._middle)
         self._stack.addWidget(self.line)
         self._stack.addWidget(self.progress)
-        foot = QHBoxLayout()
         foot.addWidget(self.device, 1)
         foot.addWidget(self.memory)
         foot.addWidget(self.free)
@@ -117,10 +77,21 @@ class RunBar(QWidget):
         for line in (buttons, foot):
             line.setSpacing(SPACING)
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
+        # CONNECTIONS
+        self.train.clicked.connect(self._on_train)
+        self.pause.clicked.connect(self._on_pause)
+        self.stop.clicked.connect(self._on_stop)
+        self.free.clicked.connect(self._on_free)
+        follow(self, self._training.changed, self._show_training)
+        follow(self, self._worker.status_changed, self._show_status)
+        follow(self, self._worker.faults_changed, self._show_training)
+        follow(self, self._worker.faults_changed, self._show_status)
+        self._show_training()
+        self._show_status()
 
-    def _help(self, button: QPushButton, name: str, text: str) -> None:
-        key = self._keys.get(name)
-        set_tooltip(button, f"{text} ({key})" if key else text)
+    def sizeHint(self) -> QSize:
+        """Return a size that leaves the room to the page above."""
+        return QSize(300, super().sizeHint().height())
 
     def _on_train(self) -> None:
         # a number that is still being typed counts, also where buttons take no focus
@@ -142,43 +113,37 @@ class RunBar(QWidget):
         self._workspace.free_memory()
 
     def _show_training(self) -> None:
-        training = self._training
-        state = training.state
-        possible, reason = training.can_start
-        busy = state != "idle"
-        allow(self.train, possible and not busy, reason)
-        judging = training.judging and state in ("training", "stopping")
+        state, progress = self._training.state, self._training.progress
+        possible, reason = self._training.can_start
+        busy, paused = state != "idle", state == "paused"
+        judging = progress.judging and state in ("training", "stopping")
         running = state in ("training", "paused") and not judging
         why = "The model is being judged and saved." if judging else ""
         why = why if busy else "Nothing is being trained."
+        self.pause.setText("Resume" if paused else "Pause")
+        set_tooltip(
+            self.pause, "Go on with the training." if paused else "Let it wait."
+        )
+        allow(self.train, possible and not busy, reason)
         allow(self.pause, running, why)
         allow(self.stop, running or state == "starting", why)
-        self.pause.setText("Resume" if state == "paused" else "Pause")
-        self._help(
-            self.pause,
-            "pause",
-            "Go on with the training." if state == "paused" else "Let it wait.",
-        )
+        # what failed stays in the line until it is tried again
+        fault = self._worker.fault
         if busy:
-            self._stack.setCurrentWidget(self.progress)
-            self.progress.setValue(round(_TICKS * training.progress))
+            self.progress.setValue(round(_TICKS * progress.share))
             self.progress.setFormat(
-                _JUDGING
-                if judging
-                else progress_text(state, training.loss, training.seconds_left)
+                "judging the model" if judging else progress_text(state, progress)
             )
         else:
-            self._stack.setCurrentWidget(self.line)
-            # what failed stays here until it is tried again
-            fault = self._workspace.worker.fault
             ready = "Ready to train." if possible else reason
             self.line.tell(fault or ready, "error" if fault else "info")
             self.line.setToolTip(self.line.text())
-        one_line = busy or (possible and not self._workspace.worker.fault)
+        self._stack.setCurrentWidget(self.progress if busy else self.line)
+        one_line = busy or (possible and not fault)
         self._middle.setFixedHeight(_LINE if one_line else _TWO_LINES)
 
     def _show_status(self, _status: object = None) -> None:
-        status, fault = self._workspace.worker.status, self._workspace.worker.fault
+        status, fault = self._worker.status, self._worker.fault
         if fault and self._training.state != "idle":
             # the line above shows the training
             self.device.tell(fault)
@@ -195,14 +160,19 @@ class RunBar(QWidget):
         allow(self.free, status is not None, "No memory is in use.")
 
 
-def progress_text(state: str, loss: float | None, seconds_left: float | None) -> str:
+def _button(text: str, tooltip: str) -> QPushButton:
+    button = QPushButton(text)
+    set_tooltip(button, tooltip)
+    return button
+
+
+def progress_text(state: str, progress: RunProgress) -> str:
     """Say in a few words how the training goes."""
-    words = {"starting": "starting", "paused": "paused", "stopping": "stopping"}
-    parts = [words[state]] if state in words else []
-    if loss is not None:
-        parts.append(f"loss {loss:.2g}")
-    if seconds_left is not None and state == "training":
-        parts.append(f"{clock(seconds_left)} left")
+    parts = [state] if state in ("starting", "paused", "stopping") else []
+    if progress.curve.loss is not None:
+        parts.append(f"loss {progress.curve.loss:.2g}")
+    if progress.seconds_left is not None and state == "training":
+        parts.append(f"{clock(progress.seconds_left)} left")
     return " · ".join(parts) or "training"
 
 

@@ -27,15 +27,7 @@ _BRIEF_MS = 1000
 
 
 def show_as_task(handle: Handle, viewer: ViewerModel) -> None:
-    """Show a job in the window of a viewer, if it lasts, until it is over.
-
-    Parameters
-    ----------
-    handle : Handle
-        The job.
-    viewer : ViewerModel
-        Nothing is shown for one without a window.
-    """
+    """Show a job in the window of a viewer, if it has one, until the job is over."""
     if getattr(viewer, "window", None) is None:
         return
     # the timer is not to keep the job, and all that listens to it, after the window
@@ -72,14 +64,7 @@ class JobTask(WorkerBase):
 
     A thread that waits would take one of the few of Qt's pool for the time of a whole
     training, and superqt redirects all warnings of the process while a thread worker
-    runs. A timer looks at the job instead; it also sees when the worker process died.
-
-    Parameters
-    ----------
-    title : callable
-        Named by napari.
-    handle : Handle
-        The job.
+    runs. A timer looks at the job instead.
     """
 
     # the only owner of a task where napari keeps no list

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 FORMAT = "napari-unet model"
 VERSION = 1
 SUFFIX = ".safetensors"
+CHECKPOINT_SUFFIX = f".checkpoint{SUFFIX}"
 
 _WEIGHTS, _STATE = "weights/", "state/"
 # As safetensors names them; a state has counters and flags of any kind.
@@ -61,6 +62,11 @@ class Checkpoint:
     model: Model
     tensors: Mapping[str, NDArray[np.generic]]
     progress: str = "{}"
+
+
+def checkpoint_of(model: Path) -> Path:
+    """Return where the checkpoints of a run that ends with this model file are."""
+    return model.with_name(model.name.removesuffix(SUFFIX) + CHECKPOINT_SUFFIX)
 
 
 def save_model(model: Model, path: str | Path) -> None:

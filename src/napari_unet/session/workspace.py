@@ -244,7 +244,7 @@ class Workspace:
                 preview.visible = False
 
     def _on_training_began(self) -> None:
-        if self.training.preview_enabled:
+        if self.training.preview.enabled:
             for results in self.prediction.results.values():
                 results.visibility.make_way()
             for preview in find(self.viewer, "preview-classes"):

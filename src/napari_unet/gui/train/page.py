@@ -14,6 +14,7 @@ from napari_unet.gui.widgets import Heading, Hint, allow, blocked, follow
 
 if TYPE_CHECKING:
     from napari_unet.core.events import ModelComparison, ModelSaved
+    from napari_unet.session.training.run_record import RunRecord
     from napari_unet.session.workspace import Workspace
 
 _PREVIEW = (
@@ -25,16 +26,10 @@ _ANEW = "Start anew instead"
 
 
 class TrainPage(QWidget):
-    """What is trained, and how it goes.
-
-    Parameters
-    ----------
-    workspace : Workspace
-    """
+    """What is trained, and how it goes."""
 
     def __init__(self, workspace: Workspace, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._workspace = workspace
         self._training = workspace.training
         self._saved: ModelSaved | None = None
         # WIDGETS
@@ -83,50 +78,48 @@ class TrainPage(QWidget):
         self.preview.toggled.connect(self._on_preview)
         follow(self, self._training.changed, self._show_state)
         follow(self, self._training.curve_changed, self._show_curve)
-        follow(self, self._training.preview_changed, self._show_preview)
+        follow(self, self._training.preview.changed, self._show_preview)
         follow(self, self._training.finished, self._on_finished)
         self._show_state()
         self._show_curve()
         self._show_preview()
 
     def _show_state(self) -> None:
-        training = self._training
-        busy = training.state != "idle"
+        training, plan = self._training, self._training.plan
         self.recipe.show_lock()
-        self._show_interrupted()
+        self._show_interrupted(plan.interrupted)
         summary = training.training_data.summary()
         learnt = f"{summary}." if summary.images else ""
         self.summary.tell("\n".join(filter(None, (learnt, summary.omission))))
         possible, reason = training.can_start
-        if busy or possible:
-            self.problem.tell("")
-        elif not summary.images and not training.interrupted:
-            self.problem.tell(reason, "info")
-        else:
-            self.problem.tell(reason, "warning")
-        held_out = training.validation
+        nothing_yet = not summary.images and not plan.interrupted
+        self.problem.tell(
+            "" if possible or training.state != "idle" else reason,
+            "info" if nothing_yet else "warning",
+        )
+        held_out = training.progress.validation
         self.validation.tell(
             f"{held_out[:1].upper()}{held_out[1:]}." if held_out else ""
         )
-        self._show_comparison(training.comparison)
+        self._show_comparison(training.progress.comparison)
 
-    def _show_interrupted(self) -> None:
-        record = self._training.interrupted
+    def _show_interrupted(self, record: RunRecord | None) -> None:
         self._anew_row.setVisible(record is not None)
         if record is None:
             self.interrupted.tell("")
             return
-        goes_on = self._training.goes_on
-        told = (
+        plan = self._training.plan
+        goes_on = plan.goes_on
+        sentence = (
             f"The training of “{record.name}” was interrupted: press Train to go on "
             "with it."
             if goes_on
             else f"The training of “{record.name}”, on other images, was interrupted. "
             "Train begins a new one, on those that are ticked."
         )
-        self.interrupted.tell(told, "warning")
+        self.interrupted.tell(sentence, "warning")
         self.go_on.setVisible(not goes_on)
-        problem = self._training.problem_to_resume(record)
+        problem = plan.problem(record)
         allow(self.go_on, not problem, problem)
         self.anew.setText(_ANEW if goes_on else "Forget it")
 
@@ -134,29 +127,27 @@ class TrainPage(QWidget):
         saved = self._saved if self._training.state == "idle" else None
         self.result.setVisible(comparison is not None or saved is not None)
         worse = comparison is not None and comparison.outcome == "worse"
-        wrong = (saved.problem if saved is not None else None) or ""
+        wrong = (saved.problem if saved else None) or ""
+        sentences = (wrong, comparison.sentence if comparison else "")
         self.comparison.tell(
-            "\n".join(filter(None, (wrong, comparison.sentence if comparison else ""))),
-            "warning" if worse or wrong else "info",
+            "\n".join(filter(None, sentences)), "warning" if worse or wrong else "info"
         )
         self.model.tell(
             f"Saved as “{Path(saved.path).stem}”, chosen in the Predict dock."
-            if saved is not None
+            if saved
             else ""
         )
 
     def _show_curve(self) -> None:
-        self.plot.set_curve(self._training.curve)
-        self.plot.set_scores(self._training.scores)
+        curve = self._training.progress.curve
+        self.plot.set_data(curve.points, curve.scores)
 
     def _show_preview(self) -> None:
         with blocked(self.preview):
-            self.preview.setChecked(self._training.preview_enabled)
+            self.preview.setChecked(self._training.preview.enabled)
 
     def _on_finished(self, saved: ModelSaved) -> None:
-        """Use the new model for predictions."""
         self._saved = saved
-        self._workspace.models.select(saved.path)
         self._show_state()
 
     def _on_go_on(self) -> None:
@@ -166,4 +157,4 @@ class TrainPage(QWidget):
         self._training.forget_interrupted()
 
     def _on_preview(self, enabled: bool) -> None:
-        self._training.set_preview_enabled(enabled)
+        self._training.preview.set_enabled(enabled)

@@ -40,23 +40,27 @@ class RecipeBox(QWidget):
     def __init__(self, workspace: Workspace, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._workspace = workspace
-        self._training = workspace.training
+        self._training, self._plan = workspace.training, workspace.training.plan
         self._usual = {"minutes": Training().minutes, "steps": _USUAL_STEPS}
         # WIDGETS
         self.start = _combo("What the network knows before it learns from you.")
-        self.preset = _combo("Size of the network and how it is trained.")
-        for name in PRESETS:
-            self.preset.addItem(name.capitalize(), name)
+        self.preset = _combo(
+            "Size of the network and how it is trained.",
+            *((name.capitalize(), name) for name in PRESETS),
+        )
         self.explanation = Hint()
-        self.network = _combo("Slices need less annotation and are much faster.")
-        self.network.addItem("Slices (2-D)", 2)
-        self.network.addItem("Volume (3-D)", 3)
+        self.network = _combo(
+            "Slices need less annotation and are much faster.",
+            ("Slices (2-D)", 2),
+            ("Volume (3-D)", 3),
+        )
         self.budget = FloatBox(0.001, None)
         self.budget.setToolTip("How long to train. Stop ends it sooner.")
         guard_wheel(self.budget)
-        self.unit = _combo("Minutes of computing, or steps of the optimiser.")
-        for unit in _UNITS:
-            self.unit.addItem(unit, unit)
+        self.unit = _combo(
+            "Minutes of computing, or steps of the optimiser.",
+            *((unit, unit) for unit in _UNITS),
+        )
         names = [name for name in Training.model_fields if name not in _ABOVE]
         self.form: SettingsForm[Training] = SettingsForm(Training, names)
         self.advanced = Fold("Advanced", self.form)
@@ -65,10 +69,14 @@ class RecipeBox(QWidget):
         grid.setContentsMargins(0, 0, 0, 0)
         grid.setSpacing(SPACING)
         grid.setColumnStretch(1, 1)
-        _add(grid, 0, "Start from", self.start)
-        _add(grid, 1, "Preset", self.preset)
+        for number, text, box in (
+            (0, "Start from", self.start),
+            (1, "Preset", self.preset),
+            (3, "Network", self.network),
+        ):
+            grid.addWidget(_label(text, box), number, 0)
+            grid.addWidget(box, number, 1, 1, 2)
         grid.addWidget(self.explanation, 2, 1, 1, 2)
-        _add(grid, 3, "Network", self.network)
         grid.addWidget(_label("Budget", self.budget), 4, 0)
         grid.addWidget(self.budget, 4, 1)
         grid.addWidget(self.unit, 4, 2)
@@ -87,7 +95,7 @@ class RecipeBox(QWidget):
 
     def show_settings(self, _: object = None) -> None:
         """Show what the project says."""
-        settings = self._training.planned
+        settings = self._plan.next_settings
         steps = settings.steps > 0
         self._shown = settings
         self._usual[_UNITS[steps]] = settings.steps if steps else settings.minutes
@@ -100,12 +108,12 @@ class RecipeBox(QWidget):
             self.form.setValue(settings)
         self.explanation.tell(_PRESETS.get(settings.preset, ""))
         self._show_volume()
-        if self.start.currentData() != self._training.start_from:
+        if self.start.currentData() != self._plan.start_from:
             self.show_start()
 
     def show_start(self) -> None:
         """List what training can start from."""
-        chosen = self._training.start_from
+        chosen = self._plan.start_from
         with blocked(self.start):
             self.start.clear()
             for data, (text, help_) in _START.items():
@@ -119,9 +127,9 @@ class RecipeBox(QWidget):
 
     def show_lock(self) -> None:
         """Let nothing be changed that has no effect on what Train does."""
-        goes_on = self._training.goes_on
+        goes_on = self._plan.goes_on
         locked = goes_on or self._training.state != "idle"
-        if self._shown != self._training.planned:
+        if self._shown != self._plan.next_settings:
             self.show_settings()
         boxes = (self.start, self.preset, self.network, self.budget, self.unit)
         for box in (*boxes, self.form):
@@ -138,48 +146,48 @@ class RecipeBox(QWidget):
         images = self._workspace.store.project.images
         has_z = any("z" in image.axes for image in images)
         model: Any = self.network.model()
-        model.item(1).setEnabled(has_z or self._training.settings.ndim == 3)
+        model.item(1).setEnabled(has_z or self._plan.settings.ndim == 3)
         self.network.setItemData(1, "" if has_z else _NO_Z, Qt.ItemDataRole.ToolTipRole)
 
     def _on_start(self, index: int) -> None:
-        self._training.set_start_from(self.start.itemData(index))
+        self._plan.set(start=self.start.itemData(index))
 
     def _on_preset(self, index: int) -> None:
         preset = self.preset.itemData(index)
-        ndim = self._training.settings.ndim
-        self._training.set_settings(PRESETS[preset](ndim))
+        self._plan.set(training=PRESETS[preset](self._plan.settings.ndim))
 
     def _on_network(self, index: int) -> None:
         """Take the preset's settings for slices or volumes, and keep the budget."""
-        before = self._training.settings
-        preset = PRESETS.get(before.preset, Training.quick)
-        self._training.set_settings(
-            preset(self.network.itemData(index)).replace(
-                steps=before.steps, minutes=before.minutes
-            )
+        before = self._plan.settings
+        preset = PRESETS.get(before.preset, Training.quick)(
+            self.network.itemData(index)
+        )
+        self._plan.set(
+            training=preset.replace(steps=before.steps, minutes=before.minutes)
         )
 
     def _on_budget(self, value: float) -> None:
         unit = self.unit.currentData()
         self._usual[unit] = value
-        self._training.set_settings(_with_budget(self._training.settings, unit, value))
+        self._set_budget(unit, value)
 
     def _on_unit(self, index: int) -> None:
         unit = self.unit.itemData(index)
-        value = self._usual[unit]
-        self._training.set_settings(_with_budget(self._training.settings, unit, value))
+        self._set_budget(unit, self._usual[unit])
+
+    def _set_budget(self, unit: str, value: float) -> None:
+        in_steps = unit == "steps"
+        settings = self._plan.settings.replace(
+            steps=max(round(value), 1) if in_steps else 0,
+            minutes=0.0 if in_steps else value,
+        )
+        self._plan.set(training=settings)
 
     def _on_form(self, value: Training) -> None:
-        self._training.set_settings(value)
+        self._plan.set(training=value)
 
 
-def _with_budget(settings: Training, unit: str, value: float) -> Training:
-    if unit == "steps":
-        return settings.replace(steps=max(round(value), 1), minutes=0.0)
-    return settings.replace(steps=0, minutes=value)
-
-
-def _combo(tooltip: str) -> QComboBox:
+def _combo(tooltip: str, *items: tuple[str, object]) -> QComboBox:
     box = QComboBox()
     # long names of models are cut, or they would widen the dock
     policy = QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
@@ -187,6 +195,8 @@ def _combo(tooltip: str) -> QComboBox:
     box.setMinimumContentsLength(6)
     box.setToolTip(tooltip)
     guard_wheel(box)
+    for text, data in items:
+        box.addItem(text, data)
     return box
 
 
@@ -195,8 +205,3 @@ def _label(text: str, buddy: QWidget) -> QLabel:
     label.setBuddy(buddy)
     label.setToolTip(buddy.toolTip())
     return label
-
-
-def _add(grid: QGridLayout, row: int, text: str, widget: QWidget) -> None:
-    grid.addWidget(_label(text, widget), row, 0)
-    grid.addWidget(widget, row, 1, 1, 2)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from psygnal import Signal
 
-from napari_unet.io.model_file import SUFFIX, read_card
+from napari_unet.io.model_file import CHECKPOINT_SUFFIX, SUFFIX, read_card
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from napari_unet.session.preferences import Preferences
     from napari_unet.session.project.store import ProjectStore
 
-_CHECKPOINT = f".checkpoint{SUFFIX}"
 _REMEMBERED = 20
 
 
@@ -175,7 +174,7 @@ class ModelList:
             for folder in folders
             if folder.is_dir()
             for path in sorted(folder.glob(f"*{SUFFIX}"))
-            if not path.name.endswith(_CHECKPOINT)
+            if not path.name.endswith(CHECKPOINT_SUFFIX)
         ]
 
     def _read_entry(self, path: Path) -> ModelEntry:

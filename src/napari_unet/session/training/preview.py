@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from psygnal import Signal
 
 from napari_unet.core.events import TileDone
+from napari_unet.core.geometry.boxes import axis_sizes
 from napari_unet.core.jobs import LIVE, PredictJob
 from napari_unet.session.images.layers import role_of
 from napari_unet.session.prediction.results import ResultLayers
+from napari_unet.session.throttle import Throttle
 from napari_unet.session.training.preview_region import View, round_out
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ _PATIENCE = 5.0
 # Seconds from the start of one preview to the start of the next.
 _PERIOD = 2.0
 # Seconds between two looks at what is in view.
-_GLANCE = 0.1
+_LOOK = 0.1
 
 
 class LivePreview:
@@ -44,12 +45,8 @@ class LivePreview:
 
     Parameters
     ----------
-    viewer : ViewerModel
-    images : ImageList
-    worker : Worker
     scratch : Path
-        For the pixels of the layers.
-    preferences : Preferences
+        Folder for the pixels of the layers.
     """
 
     changed = Signal()
@@ -65,22 +62,23 @@ class LivePreview:
         scratch: Path,
         preferences: Preferences,
     ) -> None:
+        self.enabled = True
+        self.preferences = preferences
         self._viewer = viewer
         self._images = images
         self._worker = worker
         self._scratch = scratch
-        self.preferences = preferences
-        self._enabled = True
         self._results: dict[str, ResultLayers] = {}
         self._classes: tuple[ClassInfo, ...] = ()
         self._ndim: Literal[2, 3] = 2
         self._channels = 1
         self._model: str | None = None
-        self._steps_to_go = 0
-        self._first = 0.0
+        self._steps = self._first_look = 0
+        self._patience = Throttle(_PATIENCE)
         self._handle: Handle | None = None
         self._view: View | None = None
-        self._begun = self._looked = float("-inf")
+        self._look_pace, self._scroll_pace = Throttle(_LOOK), Throttle(_LOOK)
+        self._period = Throttle(_PERIOD)
         self._waiting = self._closing = False
         self._deleted: set[str] = set()
         self._failure = ""
@@ -88,18 +86,13 @@ class LivePreview:
         viewer.layers.events.removed.connect(self._on_removed)
         images.current_changed.connect(self._on_scroll)
 
-    @property
-    def enabled(self) -> bool:
-        """Whether the slice in view is predicted while training goes on."""
-        return self._enabled
-
     def set_enabled(self, enabled: bool) -> None:
         """Switch it on or off; the layers stay."""
-        if enabled == self._enabled:
+        if enabled == self.enabled:
             return
-        self._enabled = enabled
+        self.enabled = enabled
         if enabled:
-            self._begun = self._looked = float("-inf")
+            self._look_anew()
             self.look()
         else:
             self._cancel()
@@ -121,7 +114,6 @@ class LivePreview:
         ----------
         classes : tuple of ClassInfo
             Foreground classes of the network.
-        ndim : {2, 3}
         channels : int
             Images with another number are not previewed.
         trained : bool
@@ -132,43 +124,42 @@ class LivePreview:
             self._forget_results()
         self._classes = classes
         self._ndim, self._channels = ndim, channels
-        self._model = LIVE
-        self._view, self._failure = None, ""
-        self._begun = float("-inf")
-        self._steps_to_go = 1 if trained else FIRST_LOOK
-        self._first = 0.0
-        view = self._in_view() if self._enabled else None
+        self._model, self._failure = LIVE, ""
+        self._steps, self._first_look = 0, 1 if trained else FIRST_LOOK
+        self._look_anew()
+        view = self._in_view() if self.enabled else None
         if view is not None:
-            # a full disk is told with the first preview
+            # of a full disk the first preview says so
             with suppress(OSError):
                 self._results_of(view.image_id)
 
     def step(self) -> None:
         """A training step was done."""
-        self._first = self._first or monotonic()
-        self._steps_to_go -= 1
-        if monotonic() - self._first >= _PATIENCE:
-            self._steps_to_go = 0
+        if not self._steps:
+            self._patience.restart()
+        self._steps += 1
         if self._failure:
-            self._tell_failure()
+            self._report_failure()
         self.look()
 
     def finish(self, model: Path | None) -> None:
         """The run ended: show its model once more, and in slices looked at later."""
         self._cancel()
-        self._model = str(model) if model else None
-        self._view, self._failure = None, ""
-        self._steps_to_go = 0
-        self._begun = self._looked = float("-inf")
+        self._model, self._failure = str(model) if model else None, ""
+        self._first_look = 0
+        self._look_anew()
         self.look()
 
     def look(self) -> None:
         """Predict what is in view if it is time to; cheap, called often."""
-        self._follow_deleted()
-        if monotonic() - self._looked >= _GLANCE:
+        # who deletes the preview does not want it, unless all of the image goes
+        deleted, self._deleted = self._deleted, set()
+        if any(self._images.layers(image_id) for image_id in deleted):
+            self.set_enabled(False)
+        if self._look_pace.due:
             for results in self._results.values():
                 results.show_next()
-            self._look(monotonic())
+            self._look()
 
     def close(self) -> None:
         """Let go of the viewer; the layers keep what they show."""
@@ -179,27 +170,32 @@ class LivePreview:
         self._images.current_changed.disconnect(self._on_scroll)
         self._forget_results()
 
-    def _look(self, now: float) -> None:
+    def _look_anew(self) -> None:
+        """Predict what is in view with the next look, as if it never was."""
+        self._view = None
+        self._look_pace, self._period = Throttle(_LOOK), Throttle(_PERIOD)
+
+    def _look(self) -> None:
         if not self._wanted():
             return
-        self._looked = now
+        self._look_pace.restart()
         view = self._in_view()
         if view is None:
             return
+        running = self._handle is not None and self._handle.running
         served = self._view is not None and self._view.covers(view)
-        if self._waiting or (self._running and served):
+        if self._waiting or (running and served):
             return
-        again = self._model == LIVE and now - self._begun >= _PERIOD
+        again = self._model == LIVE and self._period.due
         if not served or again:
             self._cancel()
-            self._prepare(view)
-
-    @property
-    def _running(self) -> bool:
-        return self._handle is not None and self._handle.running
+            self._share_pixels(view)
 
     def _wanted(self) -> bool:
-        return self._enabled and self._model is not None and self._steps_to_go <= 0
+        if not self.enabled or self._model is None:
+            return False
+        waited = self._steps > 0 and self._patience.due
+        return waited or self._steps >= self._first_look
 
     def _in_view(self) -> View | None:
         """Return what is in view of the current image, if the network fits it."""
@@ -209,27 +205,27 @@ class LivePreview:
         if image.channels != self._channels:
             return None
         t, z = self._images.place_in_view(image.id)
-        size = dict(zip(image.axes, image.shape, strict=True))
+        size = axis_sizes(image.axes, image.shape)
         region = round_out(self._images.box_in_view(image.id), (size["y"], size["x"]))
         focus = tuple((s.start + s.stop) / 2 for s in region)
         if self._ndim == 2:
             return View(image.id, (t, z), region, focus)
         return View(image.id, (t, None), (slice(z, z + 1), *region), (z + 0.5, *focus))
 
-    def _prepare(self, view: View) -> None:
+    def _share_pixels(self, view: View) -> None:
         """Have the pixels copied where the worker can read them, then predict.
 
         The frame is wanted whole: grey values are normalised over all of it.
         """
         try:
-            ready = self._images.ensure(view.image_id, ((view.place[0], None),))
+            pixels = self._images.ensure(view.image_id, ((view.place[0], None),))
         except (KeyError, ValueError):
             return  # deleted since it was looked at
         except OSError as error:
             self._on_no_pixels(str(error))
             return
         self._waiting = True
-        ready.then(lambda: self._submit(view), self._on_no_pixels)
+        pixels.then(lambda: self._submit(view), self._on_no_pixels)
 
     def _submit(self, view: View) -> None:
         self._waiting = False
@@ -256,7 +252,9 @@ class LivePreview:
             settings=self.preferences.prediction(),
             preview=True,
         )
-        self._view, self._begun = view, monotonic()
+        self._view = view
+        self._period.restart()
+        self._scroll_pace.restart()
         handle = self._worker.submit(job, f"Preview of {job.image.name}")
         self._handle = handle
         handle.event.connect(lambda event: self._on_event(results, event))
@@ -299,17 +297,16 @@ class LivePreview:
         self._model, self._failure = None, failed.sentence
         # with the last step the live network goes: that is no reason to complain
         if not live:
-            self._tell_failure()
+            self._report_failure()
 
-    def _tell_failure(self) -> None:
+    def _report_failure(self) -> None:
         sentence, self._failure = self._failure, ""
         self.message.emit("warning", f"The live preview stopped: {sentence}")
 
     def _on_scroll(self) -> None:
-        now = monotonic()
         # who scrolls through a stack is not to wake the worker for each slice
-        if self._viewer.layers and now - self._begun >= _GLANCE:
-            self._look(now)
+        if self._viewer.layers and self._scroll_pace.due:
+            self._look()
 
     def _on_removed(self, event: Any) -> None:
         """Free what is no longer shown."""
@@ -322,12 +319,6 @@ class LivePreview:
                 results.remove()
                 self._closing = False
                 self._deleted.add(image_id)
-
-    def _follow_deleted(self) -> None:
-        """Who deletes the preview does not want it, unless all of the image goes."""
-        deleted, self._deleted = self._deleted, set()
-        if any(self._images.layers(image_id) for image_id in deleted):
-            self.set_enabled(False)
 
     def _cancel(self) -> None:
         if self._handle is not None and self._handle.running:

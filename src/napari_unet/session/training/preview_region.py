@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING
 
+from napari_unet.core.geometry.boxes import shape_of, union
+
 if TYPE_CHECKING:
-    from napari_unet.core.geometry.tiles import Box
+    from napari_unet.core.geometry.boxes import Box
     from napari_unet.core.jobs import Place
 
 # A plane with fewer pixels is predicted whole.
@@ -20,12 +22,10 @@ _MUCH_LESS = 0.25
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What of an image is in view, and so is to be predicted.
+    """What of an image is in view.
 
     Attributes
     ----------
-    image_id : str
-    place : tuple of (t, z)
     region : tuple of slice
         Of the plane, or of a volume one slice thick.
     focus : tuple of float
@@ -41,11 +41,9 @@ class View:
         """Whether a preview of this view serves for the other one, too."""
         if (self.image_id, self.place) != (other.image_id, other.place):
             return False
-        inside = all(
-            a.start <= b.start and b.stop <= a.stop
-            for a, b in zip(self.region, other.region, strict=True)
-        )
-        return inside and _area(other.region) >= _MUCH_LESS * _area(self.region)
+        inside = union(self.region, other.region) == self.region
+        area, others = prod(shape_of(self.region)), prod(shape_of(other.region))
+        return inside and others >= _MUCH_LESS * area
 
 
 def round_out(box: Box, shape: tuple[int, ...]) -> Box:
@@ -54,7 +52,7 @@ def round_out(box: Box, shape: tuple[int, ...]) -> Box:
     Parameters
     ----------
     box : tuple of slice
-        In pixels of the plane.
+        In pixels of the plane; it may reach out of it.
     shape : tuple of int
         Of the plane.
 
@@ -71,7 +69,3 @@ def round_out(box: Box, shape: tuple[int, ...]) -> Box:
         stop = -(-max(part.stop, start + 1) // _GRID) * _GRID
         rounded.append(slice(start, min(stop, n)))
     return tuple(rounded)
-
-
-def _area(box: Box) -> int:
-    return prod(s.stop - s.start for s in box)

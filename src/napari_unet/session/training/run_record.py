@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError, model_validator
 from napari_unet.core.settings import Settings, explain
 from napari_unet.core.training.training_settings import Training
 from napari_unet.io.atomic import atomic
-from napari_unet.io.model_file import SUFFIX
+from napari_unet.io.model_file import CHECKPOINT_SUFFIX, SUFFIX, checkpoint_of
 from napari_unet.io.names import file_stem
 from napari_unet.io.records import FileName, inside, private_folder, read_json
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _FILE, _ASIDE = "run.json", ".run.json"
-_CHECKPOINT_SUFFIX = f".checkpoint{SUFFIX}"
 _SMALLEST_PATCH = 4
 # In characters of up to four bytes: with all suffixes a disk has to hold it.
 _LONGEST_TITLE = 40
@@ -56,26 +55,21 @@ class RunRecord(Settings):
 
     @classmethod
     def read(
-        cls, folder: Path, tell: Callable[[str], None] = _log.warning
+        cls, folder: Path, report: Callable[[str], None] = _log.warning
     ) -> RunRecord | None:
         """Read the run that was interrupted; None if none was, or it cannot go on.
 
-        The last one, if several were.
-
-        Parameters
-        ----------
-        folder : Path
-        tell : callable
-            Takes a sentence if there is a record that cannot be read.
+        The last one, if several were. `report` is called with a sentence for each
+        record that cannot be read.
         """
         aside = [path for path in folder.glob(f"*{_ASIDE}") if path.is_file()]
         aside.sort(key=lambda path: path.stat().st_mtime, reverse=True)
-        found = (cls._read(path, folder, tell) for path in (folder / _FILE, *aside))
+        found = (cls._read(path, folder, report) for path in (folder / _FILE, *aside))
         return next((record for record in found if record is not None), None)
 
     @classmethod
     def _read(
-        cls, path: Path, folder: Path, tell: Callable[[str], None]
+        cls, path: Path, folder: Path, report: Callable[[str], None]
     ) -> RunRecord | None:
         try:
             record = cls.model_validate(read_json(path))
@@ -83,10 +77,10 @@ class RunRecord(Settings):
         except FileNotFoundError:
             return None
         except ValidationError as error:
-            tell(f"{path}: the interrupted training cannot go on: {explain(error)}")
+            report(f"{path}: the interrupted training cannot go on: {explain(error)}")
             return None
         except (OSError, ValueError) as error:
-            tell(f"The interrupted training cannot go on: {error}")
+            report(f"The interrupted training cannot go on: {error}")
             return None
         return record if record.checkpoint(folder).is_file() else None
 
@@ -116,8 +110,8 @@ class RunRecord(Settings):
         return folder / f"{self.name}{SUFFIX}"
 
     def checkpoint(self, folder: Path) -> Path:
-        """File with all that is needed to go on."""
-        return folder / f"{self.name}{_CHECKPOINT_SUFFIX}"
+        """Model file in training, with all that is needed to go on."""
+        return checkpoint_of(self.output(folder))
 
     def smaller(self) -> RunRecord:
         """Return it with patches of half the size, for which memory may suffice."""
@@ -130,31 +124,21 @@ def latest_model(folder: Path) -> Path | None:
     models = [
         (path.stat().st_mtime, path)
         for path in folder.glob(f"*{SUFFIX}")
-        if not path.name.endswith(_CHECKPOINT_SUFFIX) and path.is_file()
+        if not path.name.endswith(CHECKPOINT_SUFFIX) and path.is_file()
     ]
     return max(models)[1] if models else None
 
 
 def name_for_run(title: str, now: datetime, folder: Path) -> str:
-    """Return a readable name that no file of the folder has.
+    """Return a readable name without suffix that no file of the folder has.
 
-    Parameters
-    ----------
-    title : str
-        What was trained on; what file names cannot hold is left out.
-    now : datetime
-    folder : Path
-
-    Returns
-    -------
-    str
-        Such as "nuclei 2026-11-21 14.03", without suffix.
+    Such as "nuclei 2026-11-21 14.03"; of the title, what was trained on, all is left
+    out that file names cannot hold.
     """
     words = file_stem(title, "model", fill=" ", longest=_LONGEST_TITLE).split()
     stem = f"{' '.join(words)} {now:%Y-%m-%d %H.%M}"
-    names = [stem, *(f"{stem} ({n})" for n in range(2, 1000))]
-    suffixes = (SUFFIX, _CHECKPOINT_SUFFIX)
-    for name in names:
-        if not any((folder / f"{name}{s}").exists() for s in suffixes):
+    suffixes = (SUFFIX, CHECKPOINT_SUFFIX)
+    for name in (stem, *(f"{stem} ({n})" for n in range(2, 1000))):
+        if not any((folder / f"{name}{suffix}").exists() for suffix in suffixes):
             return name
     return f"{stem}.{now:%S%f}"

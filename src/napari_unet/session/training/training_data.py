@@ -34,7 +34,7 @@ class TrainingDataSummary:
 
     Attributes
     ----------
-    images, slices, cells : int
+    slices, cells : int
         Slices with annotation; objects of classes of cells.
     objects : str
         The cells, and the regions that there are, in words.
@@ -77,14 +77,7 @@ class TrainingDataSummary:
 
 
 class TrainingData:
-    """Sums up what is painted in the images that are ticked.
-
-    Parameters
-    ----------
-    store : ProjectStore
-    images : ImageList
-    annotating : Annotating
-    """
+    """Sums up what is painted in the images that are ticked."""
 
     changed = Signal()
     """Something was counted anew."""
@@ -94,22 +87,24 @@ class TrainingData:
     ) -> None:
         self._store = store
         self._images = images
-        self._annotating = annotating
-        self._tallies = annotating.tallies
+        self.tallies = annotating.tallies
         self._cached: TrainingDataSummary | None = None
-        self._tallies.changed.connect(self._forget)
-        forward_signal(self._tallies.changed, self.changed)
-        annotating.edited.connect(self._forget)
-        store.changed.connect(self._forget)
-        images.changed.connect(self._forget)
-        store.replaced.connect(self._forget)
+        self._sources = (
+            self.tallies.changed,
+            annotating.edited,
+            store.changed,
+            images.changed,
+            store.replaced,
+        )
+        for source in self._sources:
+            source.connect(self._forget)
+        # listeners ask for the summary: after it was forgotten
+        forward_signal(self.tallies.changed, self.changed)
 
     def close(self) -> None:
         """Let go of the annotation."""
-        self._annotating.edited.disconnect(self._forget)
-        self._store.changed.disconnect(self._forget)
-        self._images.changed.disconnect(self._forget)
-        self._store.replaced.disconnect(self._forget)
+        for source in self._sources:
+            source.disconnect(self._forget)
 
     def chosen(self) -> tuple[ProjectImage, ...]:
         """Return the images to train on: ticked, open, and with annotation."""
@@ -128,19 +123,11 @@ class TrainingData:
             return tuple(planes)
         return tuple((t, None) for t in sorted({t for t, _ in planes}))
 
-    def count_all(self, seconds: float) -> None:
-        """Count what is left, for no longer than some time."""
-        self._tallies.count_all(seconds)
-
     def summary(self) -> TrainingDataSummary:
         """Return what is counted so far."""
         if self._cached is None:
-            self._cached = self._summed_up()
+            self._cached = self._sum_up()
         return self._cached
-
-    def planes_with(self, image_id: str, ids: set[int]) -> list[tuple[int, int]]:
-        """Return the planes of an image in which some objects were counted."""
-        return self._tallies.planes_with(image_id, ids)
 
     def problem(self, ndim: Literal[2, 3]) -> str:
         """Return what stands against training, and what to do; empty if nothing."""
@@ -160,9 +147,9 @@ class TrainingData:
         flat = [image.name for image in chosen if "z" not in image.axes]
         if ndim == 3 and flat:
             return f"{flat[0]} has no z axis: train on slices (2-D), or untick it."
-        return self._one_class(self.summary())
+        return self._problem_of_classes(self.summary())
 
-    def _summed_up(self) -> TrainingDataSummary:
+    def _sum_up(self) -> TrainingDataSummary:
         slices = background = 0
         # numbered through all images: class numbers by objects
         every: list[int] = []
@@ -173,7 +160,7 @@ class TrainingData:
             objects: set[tuple[int, int]] = set()
             finished = {(part.t, part.z) for part in image.finished}
             for t, z in self._places(image):
-                tally = self._tallies.of(image.id, t, z)
+                tally = self.tallies.of(image.id, t, z)
                 complete = complete and tally is not None
                 tally = tally or Tally()
                 slices += 1
@@ -181,18 +168,15 @@ class TrainingData:
                 objects.update((t, i) for i in tally.ids)
             every += [image.class_of.get(i, 1) for _, i in objects]
         infos, class_of = self._store.project.classes, dict(enumerate(every))
-        cells = sum(number in cell_classes(infos) for number in every)
-        classes = {*every, 0} if background else {*every}
-        left_out = tuple(self._left_out(images))
         return TrainingDataSummary(
-            len(images),
-            slices,
-            cells,
-            in_words(class_of, class_of, infos),
-            background,
-            frozenset(classes),
-            complete,
-            left_out,
+            images=len(images),
+            slices=slices,
+            cells=sum(number in cell_classes(infos) for number in every),
+            objects=in_words(class_of, class_of, infos),
+            background=background,
+            classes=frozenset({*every, 0} if background else every),
+            complete=complete,
+            left_out=tuple(self._left_out(images)),
         )
 
     def _left_out(self, chosen: tuple[ProjectImage, ...]) -> Iterator[str]:
@@ -214,7 +198,7 @@ class TrainingData:
                 )
         return _EMPTY
 
-    def _one_class(self, summary: TrainingDataSummary) -> str:
+    def _problem_of_classes(self, summary: TrainingDataSummary) -> str:
         """Return what to do where there is nothing to tell apart."""
         if not summary.complete or len(summary.classes) > 1:
             return ""

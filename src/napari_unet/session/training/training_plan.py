@@ -1,4 +1,4 @@
-"""What the next training run is to be, and what stands against it."""
+"""What Train does next: a new run, or to go on with one that was interrupted."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from napari_unet.session.training.run_record import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
     from typing import Literal
 
@@ -26,27 +27,39 @@ LAST = "last"
 
 
 class TrainingPlan:
-    """Settings and start of the next run, kept in the project.
+    """Settings and start of the next run, kept in the project, and the unfinished run.
 
     Parameters
     ----------
-    store : ProjectStore
-    images : ImageList
-    training_data : TrainingData
-        What is annotated in the ticked images.
+    report : callable
+        Takes a sentence about a record of a run that cannot be read.
+
+    Attributes
+    ----------
+    unfinished : RunRecord or None
+        The run that did not come to its end; None while one is in training. Without a
+        checkpoint, if memory ran out before the first: then it is begun anew, with its
+        own settings.
     """
 
     def __init__(
-        self, store: ProjectStore, images: ImageList, training_data: TrainingData
+        self,
+        store: ProjectStore,
+        images: ImageList,
+        training_data: TrainingData,
+        report: Callable[[str], None],
     ) -> None:
         self._store = store
         self._images = images
-        self.training_data = training_data
+        self._training_data = training_data
+        self._report = report
         self._checked: tuple[object, str] = (None, "")
+        self.unfinished: RunRecord | None = None
+        self.read_unfinished()
 
     @property
     def settings(self) -> Training:
-        """The recipe of the next run."""
+        """Of a new run."""
         return self._store.project.training
 
     @property
@@ -54,47 +67,64 @@ class TrainingPlan:
         """None for scratch, `LAST`, or the path of a model file."""
         return self._store.project.start
 
-    def set_settings(self, settings: Training) -> None:
-        """Change the recipe of the next run."""
-        self.set(training=settings)
-
-    def set_start_from(self, start: str | None) -> None:
-        """Choose what the next run starts from."""
-        self.set(start=start)
-
-    def set(self, **changes: Training | str | None) -> bool:
-        """Change fields of the project; return whether anything changed."""
+    def set(self, **changes: Training | str | None) -> None:
+        """Change the fields `training` and `start` of the project."""
         project = self._store.project.replace(**changes)
-        changed = project != self._store.project
-        if changed:
-            self._store.update(project)
-        return changed
+        if project == self._store.project:
+            return
+        if self.checkpoint is None:
+            # other settings than those that failed are tried as they are
+            self.unfinished = None
+        self._store.update(project)
 
-    def start_path(self) -> Path | None:
-        """Return the model file to start from; None for scratch or if there is none."""
-        start = self.start_from
-        if start is None:
+    @property
+    def checkpoint(self) -> Path | None:
+        """Of the interrupted run; None if there is none to go on with."""
+        if self.unfinished is None:
             return None
-        if start == LAST:
-            return latest_model(self._store.run_folder)
-        # relative in a project that was saved as a folder
-        return self._store.folder / start
+        path = self.unfinished.checkpoint(self._store.run_folder)
+        return path if path.exists() else None
 
-    def problem(self) -> str:
-        """Return why no new run can start and what to do; empty if one can."""
-        ndim, start = self.settings.ndim, self.start_path()
+    @property
+    def interrupted(self) -> RunRecord | None:
+        """The run that can go on from its checkpoint."""
+        return self.unfinished if self.checkpoint else None
+
+    @property
+    def repeated(self) -> RunRecord | None:
+        """The unfinished run, if it learns from just the images a new one would."""
+        record = self.unfinished
+        chosen = {image.id for image in self._training_data.chosen()}
+        return record if record is not None and chosen == set(record.images) else None
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether Train goes on with the interrupted run, with its own settings."""
+        return self.repeated is not None and self.checkpoint is not None
+
+    @property
+    def next_settings(self) -> Training:
+        """Of the run that Train begins or goes on with."""
+        record = self.repeated
+        return record.settings if record is not None and self.goes_on else self.settings
+
+    def read_unfinished(self) -> None:
+        """Look which run can go on; there is none without a checkpoint."""
+        self.unfinished = RunRecord.read(self._store.run_folder, self._report)
+
+    def problem(self, record: RunRecord | None) -> str:
+        """Return why a run cannot go on, or a new one start; empty if it can."""
+        if record is not None:
+            return self._problem_to_resume(record)
+        ndim, start = self.settings.ndim, self._start_path()
         if self.start_from == LAST and start is None:
             return "There is no last run to start from: choose scratch or a model."
         # asked often, while the file is read once
         if self._checked[0] != (start, ndim):
-            self._checked = (start, ndim), problem_of_start(start, ndim)
-        return self.training_data.problem(ndim) or self._checked[1]
+            self._checked = (start, ndim), _problem_of_start(start, ndim)
+        return self._training_data.problem(ndim) or self._checked[1]
 
-    def is_of_these_images(self, record: RunRecord) -> bool:
-        """Whether a run learns from just the images that a new one would."""
-        return {image.id for image in self.training_data.chosen()} == set(record.images)
-
-    def problem_to_resume(self, record: RunRecord) -> str:
+    def _problem_to_resume(self, record: RunRecord) -> str:
         """Return why an interrupted run cannot go on; empty if it can."""
         project = self._store.project
         if len(project.classes) != record.classes:
@@ -107,24 +137,32 @@ class TrainingPlan:
                 return f"Open {names[image_id]} again to go on with its training."
         return ""
 
-    def record(self) -> RunRecord:
+    def new_record(self) -> RunRecord:
         """Return what is to be written down of a new run."""
-        chosen = self.training_data.chosen()
-        project, folder = self._store.project, self._store.run_folder
-        start = self.start_path()
+        chosen = self._training_data.chosen()
+        project, start = self._store.project, self._start_path()
         title = chosen[0].name if len(chosen) == 1 else project.name
         ndim = self.settings.ndim
         return RunRecord(
-            name=name_for_run(title, datetime.now(), folder),
+            name=name_for_run(title, datetime.now(), self._store.run_folder),
             settings=self.settings,
             start=str(start) if start else None,
             images=tuple(image.id for image in chosen),
-            places=tuple(self.training_data.places(image, ndim) for image in chosen),
+            places=tuple(self._training_data.places(image, ndim) for image in chosen),
             classes=len(project.classes),
         )
 
+    def _start_path(self) -> Path | None:
+        """Return the model file to start from; None for scratch or if there is none."""
+        if self.start_from is None:
+            return None
+        if self.start_from == LAST:
+            return latest_model(self._store.run_folder)
+        # relative in a project that was saved as a folder
+        return self._store.folder / self.start_from
 
-def problem_of_start(path: Path | None, ndim: Literal[2, 3]) -> str:
+
+def _problem_of_start(path: Path | None, ndim: Literal[2, 3]) -> str:
     """Return why training cannot start from a model; empty if it can."""
     if path is None:
         return ""

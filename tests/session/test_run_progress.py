@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import pytest
 
-from napari_unet.session.training.learning_curve import MOST_POINTS, LearningCurve
+from napari_unet.session.training.run_progress import MOST_POINTS, LearningCurve
 
 
 def test_the_loss_is_smoothed_without_a_pull_to_zero() -> None:

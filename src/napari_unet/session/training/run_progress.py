@@ -1,0 +1,104 @@
+"""How a training run is doing: steps, loss, scores on held-out pixels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from napari_unet.core import events
+
+if TYPE_CHECKING:
+    from napari_unet.core.events import Event
+
+# A curve has at most this many points, however long the run.
+MOST_POINTS = 2000
+# Share of the smoothed loss that stays with each step.
+_MEMORY = 0.9
+
+
+class LearningCurve:
+    """Smoothed loss, thinned out evenly as it grows.
+
+    Attributes
+    ----------
+    points : list of (step, seconds, loss)
+        Oldest first; seconds since the run began, or went on.
+    scores : list of (step, iou, loss)
+        Of the held-out pixels.
+    loss : float or None
+        Smoothed, of the latest step; None before the first.
+    """
+
+    def __init__(self) -> None:
+        self.points: list[tuple[int, float, float]] = []
+        self.scores: list[tuple[int, float, float]] = []
+        self.loss: float | None = None
+        self._stride = 1
+        self._count = 0
+        self._weight = 0.0
+        self._sum = 0.0
+
+    def add(self, step: int, seconds: float, loss: float) -> None:
+        """Add a step."""
+        self._sum = _MEMORY * self._sum + (1 - _MEMORY) * loss
+        self._weight = _MEMORY * self._weight + (1 - _MEMORY)
+        # divided by what was summed up, so that the first steps are not drawn to 0
+        self.loss = self._sum / self._weight
+        if self._count % self._stride == 0:
+            self.points.append((step, seconds, self.loss))
+        self._count += 1
+        if len(self.points) > MOST_POINTS:
+            self.points = self.points[::2]
+            self._stride *= 2
+
+    def add_score(self, step: int, iou: float, loss: float) -> None:
+        """Add a validation."""
+        self.scores.append((step, iou, loss))
+        del self.scores[:-MOST_POINTS]
+
+
+@dataclass(slots=True)
+class RunProgress:
+    """What the events of a run say so far.
+
+    Attributes
+    ----------
+    share : float
+        Of the budget that is used, 0 to 1.
+    seconds_left : float or None
+        Estimate; None where there is none yet.
+    judging : bool
+        Whether all steps are done, and the model is judged and saved.
+    validation : str
+        What is held out, in words; empty before the first step.
+    """
+
+    step: int = 0
+    share: float = 0.0
+    seconds_left: float | None = None
+    judging: bool = False
+    validation: str = ""
+    curve: LearningCurve = field(default_factory=LearningCurve)
+    comparison: events.ModelComparison | None = None
+    saved: events.ModelSaved | None = None
+    _began: float = field(default_factory=monotonic)
+
+    def add(self, event: Event) -> None:
+        """Take an event of the job into account."""
+        if isinstance(event, events.StepDone):
+            self.step, self.share = event.step, event.progress
+            self.seconds_left = event.seconds_left
+            self.curve.add(event.step, monotonic() - self._began, event.loss)
+        elif isinstance(event, events.ValidationDone):
+            self.curve.add_score(event.step, event.score.iou, event.score.loss)
+        elif isinstance(event, events.TrainingStarted):
+            # the time that the worker took to prepare does not count
+            self._began = monotonic()
+            self.step, self.validation = event.step, event.validation
+        elif isinstance(event, events.Judging):
+            self.judging, self.share, self.seconds_left = True, 1.0, None
+        elif isinstance(event, events.ModelComparison):
+            self.comparison = event
+        elif isinstance(event, events.ModelSaved):
+            self.saved = event
