@@ -167,8 +167,8 @@ FAULTS = (
     Fault(
         "nobody hears of a dead worker",
         "session/worker/client.py",
-        "        self.died.emit(Death(kind",
-        "        str(Death(kind",
+        "        self.died.emit(Death(process.kind",
+        "        str(Death(process.kind",
         "kill.worker",
         2,
     ),

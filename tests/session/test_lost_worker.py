@@ -161,12 +161,12 @@ def test_cells_and_the_export_that_waits_for_them(bench: Bench) -> None:
     bench.until(lambda: not exporting.running)
     assert ("error", "cells: its cells could not be found.") in bench.told
     assert list(folder.iterdir()) == []
-    assert bench.workspace.unexported() == ["cells"]
+    assert bench.workspace.prediction.unexported() == ["cells"]
     # who asks again has it
     exporting.export(folder, [bench.image.id])
     bench.until(lambda: not exporting.running)
     assert bench.told[-1] == ("info", f"2 files are in {folder} now.")
-    assert bench.workspace.unexported() == []
+    assert bench.workspace.prediction.unexported() == []
 
 
 def test_an_export(bench: Bench) -> None:
@@ -184,7 +184,7 @@ def test_an_export(bench: Bench) -> None:
     assert level == "error"
     assert "(signal 9)" in told
     assert stays_in_the_run_bar(bench)
-    assert bench.workspace.unexported() == ["cells"]
+    assert bench.workspace.prediction.unexported() == ["cells"]
 
 
 def test_a_process_without_work_is_told_of_by_the_workspace(bench: Bench) -> None:

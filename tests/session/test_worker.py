@@ -36,7 +36,7 @@ from napari_unet.core.jobs import (
 )
 from napari_unet.core.settings import BorderWeights
 from napari_unet.io.model_file import load_model, read_card
-from napari_unet.session.worker import out_of_memory
+from napari_unet.session.worker import worker_process
 from napari_unet.session.worker.client import WORKER_ENDED, Death, Worker
 from waiting import DEADLINE, until
 
@@ -167,9 +167,7 @@ def model(
     waiting: list[Any] = []
     shared[1].append(type("Later", (), {"post": staticmethod(waiting.append)}))
     handle = shared[0].submit(job, "a model")
-    assert handle.wait(DEADLINE)
-    while handle.running:
-        waiting.pop(0)()
+    until(lambda: not handle.running, lambda: waiting and waiting.pop(0)())
     return job.output
 
 
@@ -435,7 +433,6 @@ def test_a_killed_worker_is_told_once_and_training_goes_on_from_its_checkpoint(
     assert death.jobs == (again.handle, other.handle)
     for log in (again, other):
         assert log.over
-        assert log.handle.wait(0)
         assert log.ended == []
         assert log.failed[0].error == WORKER_ENDED
         assert "signal 9" in log.failed[0].sentence
@@ -483,7 +480,7 @@ def test_a_job_submitted_to_a_dead_worker_starts_another(
 
 
 BROKEN = """
-from napari_unet.engine import network
+from napari_unet.engine.network import network
 import torch
 
 def broken(self, window, averaging="none"):
@@ -534,7 +531,6 @@ def test_closing_writes_a_checkpoint_and_leaves_no_process(
     assert all(gone(pid) for pid in pids)
     assert load_model(job.checkpoint).card.steps >= 3
     assert training.over
-    assert training.handle.wait(0)
     assert not closing.busy
     with pytest.raises(RuntimeError, match="was closed"):
         closing.submit(job, "again")
@@ -646,7 +642,6 @@ def test_a_process_that_the_system_does_not_start_fails_its_job(
     pump.until(lambda: log.over)
     assert "could not be started: " in log.failed[0].sentence
     assert "/nowhere/python" in log.failed[0].sentence
-    assert log.handle.wait(0)
     assert not worker.busy
     worker.close()
 
@@ -722,10 +717,10 @@ def test_the_system_counts_the_processes_it_ends_for_memory(
     machine, container = tmp_path / "vmstat", tmp_path / "memory.events"
     machine.write_text("nr_free_pages 7\noom_kill 3\noom_kill_x 50\n")
     container.write_text("low 0\noom 9\noom_kill 2\n")
-    monkeypatch.setattr(out_of_memory, "_COUNTERS", (machine, container))
-    assert out_of_memory.processes_ended_for_memory() == 5
+    monkeypatch.setattr(worker_process, "_OOM_COUNTERS", (machine, container))
+    assert worker_process.processes_ended_for_memory() == 5
     container.unlink()
-    assert out_of_memory.processes_ended_for_memory() == 3
+    assert worker_process.processes_ended_for_memory() == 3
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
@@ -734,7 +729,7 @@ def test_a_process_killed_while_the_system_ran_out_of_memory_is_told_so(
 ) -> None:
     counter = tmp_path / "vmstat"
     counter.write_text("oom_kill 3\n")
-    monkeypatch.setattr(out_of_memory, "_COUNTERS", (counter,))
+    monkeypatch.setattr(worker_process, "_OOM_COUNTERS", (counter,))
     worker = Worker(pump.post, environment=ENVIRONMENT)
     deaths: list[Death] = []
     worker.died.connect(deaths.append)

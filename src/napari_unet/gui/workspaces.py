@@ -182,7 +182,7 @@ class WorkspaceHost(QObject):
         """Ask whether predictions that are in no file may go with the last window."""
         last = sum(w.isVisible() for w in self._windows) == 1 and window.isVisible()
         asking = self.workspace.preferences.ask_before_closing
-        names = [] if self.workspace.closed else self.workspace.unexported()
+        names = [] if self.workspace.closed else self.workspace.prediction.unexported()
         if not (last and asking and names):
             return True
         box = question(window, names)

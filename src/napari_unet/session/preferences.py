@@ -9,19 +9,12 @@ from pydantic import Field
 from napari_unet.core.settings import Prediction, Settings
 
 # A list, because napari's preferences check no other rule of a text.
+# fmt: off
 Device = Literal[
-    "auto",
-    "cpu",
-    "cuda",
-    "cuda:1",
-    "cuda:2",
-    "cuda:3",
-    "cuda:4",
-    "cuda:5",
-    "cuda:6",
-    "cuda:7",
-    "mps",
+    "auto", "cpu", "cuda", "cuda:1", "cuda:2", "cuda:3", "cuda:4", "cuda:5", "cuda:6",
+    "cuda:7", "mps",
 ]
+# fmt: on
 
 
 class Preferences(Settings):
@@ -58,9 +51,6 @@ class Preferences(Settings):
     def prediction(self, **settings: Any) -> Prediction:
         """Return settings of a prediction with the device and memory of this person.
 
-        Parameters
-        ----------
-        **settings
-            The other fields of `Prediction`.
+        `settings` are the other fields of `Prediction`.
         """
         return Prediction(device=self.device, memory_gb=self.memory_gb, **settings)

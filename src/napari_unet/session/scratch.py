@@ -1,7 +1,7 @@
 """The folder for arrays that live as long as a viewer does.
 
-Whose it is tells a lock, which ends with the process, on whatever machine or in
-whatever container it runs: numbers of processes mean nothing outside their own.
+A lock marks it as in use. It ends with the process, on whatever machine or in whatever
+container that runs: numbers of processes mean nothing outside their own.
 """
 
 from __future__ import annotations
@@ -26,21 +26,7 @@ _ABANDONED_S = 7 * 86_400.0
 class Scratch:
     """A folder of its own in a folder that all viewers of a person share.
 
-    Those that no living process holds are removed.
-
-    Parameters
-    ----------
-    around : Path
-        Made if missing.
-
-    Attributes
-    ----------
-    folder : Path
-
-    Raises
-    ------
-    OSError
-        It cannot be made.
+    Those that no living process holds are removed. OSError if it cannot be made.
     """
 
     def __init__(self, around: Path) -> None:
@@ -65,7 +51,8 @@ def _remove_abandoned(around: Path) -> None:
         with suppress(OSError):
             if path.is_symlink() or not path.exists():
                 # of an older version, or just being made
-                if time() - _changed(folder) > _ABANDONED_S:
+                changed = max(p.stat().st_mtime for p in (folder, *folder.iterdir()))
+                if time() - changed > _ABANDONED_S:
                     shutil.rmtree(folder, ignore_errors=True)
                 continue
             lock = FileLock(path, timeout=0)
@@ -79,10 +66,6 @@ def _remove(folder: Path, lock: FileLock) -> None:
     lock.release()
     with suppress(OSError):
         _lock_of(folder).unlink(missing_ok=True)
-
-
-def _changed(folder: Path) -> float:
-    return max(path.stat().st_mtime for path in (folder, *folder.iterdir()))
 
 
 def _lock_of(folder: Path) -> Path:

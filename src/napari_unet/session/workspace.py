@@ -27,19 +27,18 @@ from napari_unet.session.training.control import TrainingControl
 from napari_unet.session.worker.client import Worker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from napari.components import ViewerModel
     from napari.layers import Layer
 
     from napari_unet.core.events import ModelSaved
+    from napari_unet.session.future import Post
     from napari_unet.session.preferences import Preferences
     from napari_unet.session.project.record import ProjectImage
     from napari_unet.session.worker.client import Death
 
 
-# Nobody asked for these, so no control tells of their failure.
-_UNTOLD = (FreeMemoryJob, LoadModelJob)
+# Nobody waits for these, so no control says that they failed.
+_UNATTENDED = (FreeMemoryJob, LoadModelJob)
 
 
 class Workspace:
@@ -53,7 +52,6 @@ class Workspace:
         The viewer itself, not the proxy that napari gives to plugins.
     post : callable
         Runs a function soon in the main thread; called from any thread.
-    preferences : Preferences
     root : Path, optional
         Folder of all projects; in the user's data folder by default.
     """
@@ -66,7 +64,7 @@ class Workspace:
     def __init__(
         self,
         viewer: ViewerModel,
-        post: Callable[[Callable[[], None]], None],
+        post: Post,
         preferences: Preferences,
         root: Path | None = None,
     ) -> None:
@@ -124,8 +122,8 @@ class Workspace:
 
     def open_images(self) -> tuple[ProjectImage, ...]:
         """Open the files of images that are closed; return those that are missing."""
-        tell = partial(self.message.emit, "warning")
-        return open_images(self.viewer, self.store, self.images, tell)
+        warn = partial(self.message.emit, "warning")
+        return open_images(self.viewer, self.store, self.images, warn)
 
     def locate(self, image_id: str, path: Path) -> None:
         """Open an image of the project where it is now; see `reopening.locate`."""
@@ -135,12 +133,8 @@ class Workspace:
         """Use other preferences from the next job on."""
         self.preferences = preferences
         self.store.autosave_seconds = preferences.autosave_seconds
-        for control in (
-            self.training,
-            self.training.preview,
-            self.prediction,
-            self.models,
-        ):
+        training, prediction, models = self.training, self.prediction, self.models
+        for control in (training, training.preview, prediction, models):
             control.preferences = preferences
         self.models.refresh()
 
@@ -151,21 +145,12 @@ class Workspace:
         else:
             self.worker.rest()
 
-    def unexported(self) -> list[str]:
-        """Return the names of images whose predictions are in no file yet.
-
-        They are gone with the workspace.
-        """
-        return self.prediction.unexported()
-
     def tick(self) -> None:
-        """Look for edits that no event told of, and save; some times a second."""
+        """Look for edits without an event, and save; called some times a second."""
         if self.closed:
             return
-        self.annotating.tick()
-        self.training.tick()
-        self.prediction.tick()
-        self.store.tick()
+        for control in (self.annotating, self.training, self.prediction, self.store):
+            control.tick()
 
     def close(self) -> None:
         """Write a checkpoint, end the worker and save the project; once."""
@@ -178,24 +163,19 @@ class Workspace:
         self._scratch.close()
 
     def _compose(self, store: ProjectStore) -> None:
-        viewer, worker = self.viewer, self.worker
+        """Make what works with a project."""
+        viewer, worker, preferences = self.viewer, self.worker, self.preferences
         self.store = store
-        store.autosave_seconds = self.preferences.autosave_seconds
+        store.autosave_seconds = preferences.autosave_seconds
         self.sharing = SharedArrays(self.scratch, self._post)
         self.images = ImageList(viewer, store, self.sharing, self.files)
         self.annotating = Annotating(viewer, store, self.images)
         self.overlay = WeightOverlay(
             viewer, store, self.images, self.annotating, worker, self.scratch
         )
-        self.models = ModelList(store, self.preferences, pretrained_models())
+        self.models = ModelList(store, preferences, pretrained_models())
         self.prediction = PredictionControl(
-            viewer,
-            store,
-            self.images,
-            worker,
-            self.models,
-            self.scratch,
-            self.preferences,
+            viewer, store, self.images, worker, self.models, self.scratch, preferences
         )
         self.training = TrainingControl(
             viewer,
@@ -204,17 +184,18 @@ class Workspace:
             self.annotating,
             worker,
             self.scratch,
-            self.preferences,
+            preferences,
         )
+        annotating, prediction = self.annotating, self.prediction
         for control in (
             self.images,
-            self.annotating,
+            annotating,
             self.training,
-            self.prediction,
+            prediction,
             self.overlay,
         ):
             forward_signal(control.message, self.message)
-        # pixels that cannot be copied are told of by the control that wanted them
+        # of pixels that cannot be copied the control says so that needs them
         forward_signal(store.trouble, self.message, "error")
         forward_signal(store.noted, self.message, "warning")
         self.training.finished.connect(self._on_trained)
@@ -222,6 +203,7 @@ class Workspace:
         self.training.began.connect(self._on_training_began)
 
     def _dissolve(self) -> None:
+        """Close what `_compose` made, each before what it uses."""
         for control in (
             self.training,
             self.prediction,
@@ -252,6 +234,6 @@ class Workspace:
 
     def _on_death(self, death: Death) -> None:
         self.prediction.cool_down()
-        # jobs that people wait for have told already where they were begun
-        if all(isinstance(job.what, _UNTOLD) for job in death.jobs):
+        # of jobs that people wait for, the control says so that submitted them
+        if all(isinstance(job.what, _UNATTENDED) for job in death.jobs):
             self.message.emit("error", death.sentence)

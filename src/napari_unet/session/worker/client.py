@@ -6,14 +6,13 @@ started when first needed and kept. Neither loads anything into napari's own pro
 
 from __future__ import annotations
 
-import pickle
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from pathlib import Path
-from threading import Event as Flag
 from time import monotonic
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from psygnal import Signal
 
@@ -45,13 +44,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from napari_unet.core.jobs import Correction, Job
+    from napari_unet.session.future import Post
     from napari_unet.session.worker.worker_process import End
-
-    Post = Callable[[Callable[[], None]], None]
 
 _NETWORK = (TrainJob, PredictJob, LoadModelJob, FreeMemoryJob, PredictFolderJob)
 WORKER_KINDS: tuple[WorkerKind, ...] = get_args(WorkerKind)
-
 
 WORKER_ENDED = "WorkerEnded"
 """Error of the jobs that a process was at work on when it ended on its own."""
@@ -59,17 +56,16 @@ WORKER_ENDED = "WorkerEnded"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Death:
-    """A worker process ended on its own; its jobs have failed before this is told.
+    """A worker process ended on its own; its jobs have failed by now.
 
     Attributes
     ----------
-    kind : {"network", "cpu"}
     out_of_memory : bool
         Whether memory most probably ran out.
     sentence : str
-        What happened and what to do, in words.
+        What happened and what to do.
     jobs : tuple of Handle
-        Those it was at work on; they are over.
+        Those it was at work on.
     """
 
     kind: WorkerKind
@@ -84,16 +80,12 @@ class Handle:
     Signals come in the main thread: `event` for each event; then one of `ended`
     (whether it was cancelled) and `failed` (a `core.messages.Failed`), which also comes
     if the process died or could not be started. `acknowledged` comes as soon as the
-    worker knows of a wish.
+    worker knows that the job is to be cancelled, paused or resumed.
 
     Attributes
     ----------
-    number : int
-    what : Job
     title : str
         Shown to people.
-    running : bool
-    paused : bool
     progress : float
         0 to 1.
     """
@@ -113,7 +105,6 @@ class Handle:
         self.paused = False
         self.progress = 0.0
         self.process = process
-        self.over = Flag()
 
     def cancel(self) -> None:
         """End the job at its next tile or step; a training writes a checkpoint."""
@@ -138,13 +129,6 @@ class Handle:
         """Use changed annotation in a training from its next step on."""
         self._send(Correct(self.number, correction))
 
-    def wait(self, timeout: float | None = None) -> bool:
-        """Wait, in any thread, until the job is over; whether it is.
-
-        The signals come later, when the main thread gets to them.
-        """
-        return self.over.wait(timeout)
-
     def _send(self, message: Message) -> None:
         if self.running and self.process is not None:
             self.process.send(message)
@@ -155,8 +139,6 @@ class Worker:
 
     Parameters
     ----------
-    post : callable
-        Runs a function soon in the main thread; may be called in any thread.
     environment : mapping of str to str, optional
         Added to the environment of the processes.
 
@@ -167,7 +149,9 @@ class Worker:
     """
 
     started = Signal(object)
+    """The `Handle` of a job that was submitted."""
     died = Signal(object)
+    """A `Death`. Who submitted a job need not listen: the job fails."""
     status_changed = Signal(object)
     faults_changed = Signal()
 
@@ -179,7 +163,6 @@ class Worker:
         self._environment = dict(environment or {})
         self._numbers = count(1)
         self._processes: dict[WorkerKind, WorkerProcess] = {}
-        self._resting: set[WorkerProcess] = set()
         self._handles: dict[int, Handle] = {}
         self._faults: dict[type[Job], str] = {}
         self._closed = False
@@ -200,18 +183,7 @@ class Worker:
         return next(reversed(self._faults.values()), "")
 
     def submit(self, job: Job, title: str) -> Handle:
-        """Begin a job.
-
-        Parameters
-        ----------
-        job : Job
-            Its type decides which process does it.
-        title : str
-            Shown to people.
-
-        Returns
-        -------
-        Handle
+        """Begin a job; its type decides which process does it.
 
         Raises
         ------
@@ -220,31 +192,24 @@ class Worker:
         pickle.PicklingError, AttributeError, TypeError
             If the job holds something that cannot be sent.
         """
-        process, why = None, ""
+        number, process, why = next(self._numbers), None, ""
         try:
             process = self._process("network" if isinstance(job, _NETWORK) else "cpu")
+            process.send(Submit(number, job))
         except OSError as error:
             why = f"The worker process could not be started: {error}."
-        handle = Handle(next(self._numbers), job, title, process)
-        self._handles[handle.number] = handle
-        try:
-            if process is not None:
-                process.send(Submit(handle.number, job))
-        except (pickle.PicklingError, AttributeError, TypeError):
-            del self._handles[handle.number]
-            raise
+        handle = self._handles[number] = Handle(number, job, title, process)
         if self._faults.pop(type(job), None) is not None:
             self.faults_changed.emit()
         self.started.emit(handle)
         if process is None:
-            failed = _failed(handle, why)
             # who asked listens to the job from now on
-            self._post(lambda: self._tell(handle, failed))
+            self._post(lambda: self._fail(handle, why))
         return handle
 
     def warm_up(self, kind: WorkerKind) -> None:
         """Start a process without a job, so that the first job begins sooner."""
-        # the first job tells why it cannot be started
+        # why it cannot be started is the failure of the first job
         with suppress(OSError):
             self._process(kind)
 
@@ -256,33 +221,25 @@ class Worker:
         at_work = {id(handle.process) for handle in self._handles.values()}
         for kind, process in list(self._processes.items()):
             if id(process) not in at_work:
-                del self._processes[kind]
-                self._resting.add(process)
-                process.shut_down()
-        self.status = None
-        self.status_changed.emit(None)
+                self._processes.pop(kind).shut_down()
+        self._set_status(None)
 
     def close(self, timeout: float = 10.0) -> None:
         """Let the processes write what is to be kept, and end them.
 
-        Parameters
-        ----------
-        timeout : float
-            Seconds after which a process is ended the hard way.
+        Those that have not ended after `timeout` seconds are killed.
         """
         self._closed = True
-        processes = list(self._processes.values())
-        for process in processes:
+        for process in self._processes.values():
             process.shut_down()
         until = monotonic() + timeout
-        for process in processes:
+        for process in self._processes.values():
             if not process.wait(until - monotonic()):
                 process.kill()
             process.join(1.0)
-        self._processes.clear()
         for handle in self._handles.values():
             handle.running = False
-            handle.over.set()
+        self._processes.clear()
         self._handles.clear()
 
     def _process(self, kind: WorkerKind) -> WorkerProcess:
@@ -290,55 +247,46 @@ class Worker:
             raise RuntimeError("the worker was closed, it takes no more jobs.")
         process = self._processes.get(kind)
         if process is None or not process.alive:
-            process = WorkerProcess(
-                kind, self._environment, self._received, self._ended
+            process = self._processes[kind] = WorkerProcess(
+                kind,
+                self._environment,
+                partial(self._post_unless_closed, self._on_message),
+                partial(self._post_unless_closed, self._on_end),
             )
-            self._processes[kind] = process
         return process
 
-    def _ended(self, process: WorkerProcess, end: End) -> None:
-        """Wake those who wait for a job; in the thread that reads."""
-        for handle in list(self._handles.values()):
-            if handle.process is process:
-                handle.over.set()
+    def _post_unless_closed(self, call: Callable[..., None], *arguments: Any) -> None:
         if not self._closed:
-            self._post(lambda: self._bury(process, end))
+            self._post(partial(call, *arguments))
 
-    def _received(self, process: WorkerProcess, message: Message) -> None:
-        handle = self._handles.get(message.job)
-        if handle is not None and isinstance(message, (Ended, Failed)):
-            handle.over.set()
-        if not self._closed:
-            self._post(lambda: self._take(process, message))
-
-    def _take(self, process: WorkerProcess, message: Message) -> None:
+    def _on_message(self, process: WorkerProcess, message: Message) -> None:
         if self._closed:
             return
+        handle = self._handles.get(message.job)
         if isinstance(message, Status):
             # one that was sent to rest may still have spoken
             known = self._processes.get(process.kind) is process
-            leading = process.kind == "network" or "network" not in self._processes
-            if known and leading:
-                self.status = message
-                self.status_changed.emit(message)
-            return
-        handle = self._handles.get(message.job)
-        if handle is not None:
-            self._tell(handle, message)
+            if known and (
+                process.kind == "network" or "network" not in self._processes
+            ):
+                self._set_status(message)
+        elif handle is not None:
+            self._deliver(handle, message)
 
-    def _tell(self, handle: Handle, message: Message) -> None:
+    def _deliver(self, handle: Handle, message: Message) -> None:
         if isinstance(message, Happened):
             handle.progress = getattr(message.event, "progress", handle.progress)
             handle.event.emit(message.event)
         elif isinstance(message, Acknowledged):
             handle.acknowledged.emit()
-        elif isinstance(message, Ended):
-            self._retire(handle)
-            handle.ended.emit(message.cancelled)
-        elif isinstance(message, Failed):
-            self._retire(handle)
-            self._note_fault(handle, message)
-            handle.failed.emit(message)
+        elif isinstance(message, Ended | Failed):
+            handle.running = handle.paused = False
+            self._handles.pop(handle.number, None)
+            if isinstance(message, Ended):
+                handle.ended.emit(message.cancelled)
+            else:
+                self._note_fault(handle, message)
+                handle.failed.emit(message)
 
     def _note_fault(self, handle: Handle, failed: Failed) -> None:
         # a preview comes by itself again, and goes with the network it shows
@@ -347,51 +295,29 @@ class Worker:
             self._faults[type(handle.what)] = f"{handle.title}: {failed.sentence}"
             self.faults_changed.emit()
 
-    def _retire(self, handle: Handle) -> None:
-        handle.running = handle.paused = False
-        handle.over.set()
-        self._handles.pop(handle.number, None)
-
-    def _bury(self, process: WorkerProcess, end: End) -> None:
-        if self._closed:
-            return
-        kind = process.kind
-        if process in self._resting:
-            self._resting.remove(process)
+    def _on_end(self, process: WorkerProcess, end: End) -> None:
+        """Fail the jobs of a process that ended unasked, as any job fails."""
+        if self._closed or process.dismissed:
             return
         # a job may have started another in its place before this is known
-        if self._processes.get(kind) is process:
-            del self._processes[kind]
-        if kind == "network" or not self._processes:
-            self.status = None
-            self.status_changed.emit(None)
+        if self._processes.get(process.kind) is process:
+            del self._processes[process.kind]
+        if process.kind == "network" or not self._processes:
+            self._set_status(None)
         jobs = tuple(h for h in self._handles.values() if h.process is process)
-        what = _what_happened(end)
         for handle in jobs:
             remedy = _remedy(handle.what)
-            self._tell(
-                handle, _failed(handle, f"{what} {remedy}", memory=end.out_of_memory)
-            )
-        sentence = f"{what} It starts again with the next job."
-        self.died.emit(Death(kind, end.out_of_memory, sentence, jobs))
+            self._fail(handle, f"{end.sentence} {remedy}", memory=end.out_of_memory)
+        sentence = f"{end.sentence} It starts again with the next job."
+        self.died.emit(Death(process.kind, end.out_of_memory, sentence, jobs))
 
+    def _fail(self, handle: Handle, why: str, *, memory: bool = False) -> None:
+        """Fail a job whose process cannot say itself why."""
+        self._deliver(handle, Failed(handle.number, WORKER_ENDED, why, "", memory))
 
-def _failed(handle: Handle, why: str, *, memory: bool = False) -> Failed:
-    """Return the failure of a job that cannot tell of it itself."""
-    return Failed(handle.number, WORKER_ENDED, why, "", memory)
-
-
-def _what_happened(end: End) -> str:
-    last = end.last_line.rstrip(".")
-    said = f" It said: {last}." if last else ""
-    if end.out_of_memory:
-        return "The worker ran out of memory and was ended by the system."
-    if end.signal:
-        when = "" if end.connected else " while it started"
-        return f"The worker process was ended from outside{when} (signal {end.signal})."
-    if not end.connected:
-        return f"The worker process could not be started (status {end.code}).{said}"
-    return f"The worker process ended unexpectedly (status {end.code}).{said}"
+    def _set_status(self, status: Status | None) -> None:
+        self.status = status
+        self.status_changed.emit(status)
 
 
 def _remedy(job: Job) -> str:

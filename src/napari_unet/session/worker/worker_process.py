@@ -1,9 +1,9 @@
 """One worker process as napari sees it: started, talked to, and watched until it ends.
 
-Three threads serve a process. One writes, so that the GUI never waits for a full pipe;
-one reads what the process says; one keeps the last lines that it printed. Until the
-process has shown that it has the key, each that connects is heard in a thread of its
-own: who says nothing, or the wrong thing, holds up nobody.
+Four threads serve a process. One writes, so that the GUI never waits for a full pipe;
+one reads what the process sends; one keeps the last lines that it printed; one waits
+for its end. Until the process has shown that it has the key, each that connects is
+heard in a thread of its own: who says nothing, or the wrong thing, holds up nobody.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import os
 import pickle
 import queue
 import secrets
-import socket
 import subprocess
 import sys
 from collections import deque
@@ -25,11 +24,11 @@ from multiprocessing.connection import (
     answer_challenge,
     deliver_challenge,
 )
+from pathlib import Path
 from threading import Event, Lock, Thread
 from typing import TYPE_CHECKING, Any
 
 from napari_unet.core.messages import Failed, Message, Shutdown, Status
-from napari_unet.session.worker.out_of_memory import processes_ended_for_memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -44,7 +43,12 @@ _PASSIVE = {"OMP_WAIT_POLICY": "passive", "KMP_BLOCKTIME": "0"}
 _NEARLY_FULL = 0.8
 # What shells add to the number of a signal.
 _SIGNALLED = 128
+# Seconds that a process may take to end after it has closed its connection.
+_PARTING = 10.0
 _FAMILY = "AF_PIPE" if sys.platform == "win32" else "AF_UNIX"
+# Where Linux counts the processes that it ended because memory ran out: of the whole
+# machine, and of the container that this process runs in.
+_OOM_COUNTERS = (Path("/proc/vmstat"), Path("/sys/fs/cgroup/memory.events"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +74,18 @@ class End:
     last_line: str
 
     @property
-    def signal(self) -> int:
-        """The signal that ended it, 0 if it ended by itself."""
-        return -self.code if self.code < 0 else max(self.code - _SIGNALLED, 0)
+    def sentence(self) -> str:
+        """What happened, as far as is known."""
+        last = self.last_line.rstrip(".")
+        said = f" It said: {last}." if last else ""
+        signal = -self.code if self.code < 0 else max(self.code - _SIGNALLED, 0)
+        if self.out_of_memory:
+            return "The worker ran out of memory and was ended by the system."
+        if signal:
+            when = "" if self.connected else " while it started"
+            return f"The worker process was ended from outside{when} (signal {signal})."
+        how = "ended unexpectedly" if self.connected else "could not be started"
+        return f"The worker process {how} (status {self.code}).{said}"
 
 
 class WorkerProcess:
@@ -80,13 +93,17 @@ class WorkerProcess:
 
     Parameters
     ----------
-    kind : {"network", "cpu"}
     environment : mapping of str to str
         Added to that of this process.
     received : callable
-        Called in a thread with each message.
+        Called in a thread with this and each message.
     ended : callable
-        Called in a thread, once, when the process is gone.
+        Called in a thread, once, with this and its `End`.
+
+    Attributes
+    ----------
+    dismissed : bool
+        Whether it was asked to end.
 
     Raises
     ------
@@ -102,15 +119,15 @@ class WorkerProcess:
         ended: Callable[[WorkerProcess, End], None],
     ) -> None:
         self.kind = kind
+        self.dismissed = False
         self._received = received
         self._ended = ended
         self._outbox: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._printed: deque[str] = deque(maxlen=_LINES)
         self._connection: Connection | None = None
+        self._connecting = Lock()
         # connected, or over
         self._ready = Event()
-        self._admitting = Lock()
-        self._strangers: list[Connection] = []
         self._ended_before = processes_ended_for_memory()
         self._used, self._failed_for_memory = 0.0, False
         self._key = secrets.token_bytes(32)
@@ -122,13 +139,8 @@ class WorkerProcess:
         except OSError:
             self._listener.close()
             raise
-        self._keeper = Thread(target=self._keep_lines, daemon=True)
-        self._threads = [
-            self._keeper,
-            Thread(target=self._write, daemon=True),
-            Thread(target=self._wake, daemon=True),
-            Thread(target=self._read, daemon=True),
-        ]
+        targets = (self._read, self._keep_lines, self._write, self._watch)
+        self._threads = [Thread(target=target, daemon=True) for target in targets]
         for thread in self._threads:
             thread.start()
 
@@ -144,11 +156,12 @@ class WorkerProcess:
 
     def send(self, message: Message) -> None:
         """Send a message, at once or when the process is ready; never waits."""
-        # written down here: who sent it may change what it holds
+        # pickled here: who sent it may change what it holds
         self._outbox.put(pickle.dumps(message))
 
     def shut_down(self) -> None:
         """Ask the process to write what is to be kept, and to end."""
+        self.dismissed = True
         self.send(Shutdown(job=0))
 
     def wait(self, seconds: float) -> bool:
@@ -164,29 +177,29 @@ class WorkerProcess:
         self._process.wait()
 
     def join(self, seconds: float) -> None:
-        """Wait until nothing more is said of a process that has ended."""
+        """Wait until the end of the process has been reported."""
         for thread in self._threads:
             thread.join(seconds)
 
-    def _read(self) -> None:
-        self._listen()
-        connected = self._connection is not None
-        if self._connection is not None:
-            with suppress(OSError, EOFError):
-                while True:
-                    self._take(self._connection.recv())
-        code = self._wait_for_end()
-        self._outbox.put(None)
+    def _watch(self) -> None:
+        """Report the end, once all is here that the process sent and printed."""
+        code = self._process.wait()
         self._ready.set()
-        self._keeper.join(1.0)
-        killed_for_memory = code != 0 and (
-            self._failed_for_memory or self._was_killed_for_memory(code)
-        )
+        self._knock()
+        reader, printer, *_ = self._threads
+        reader.join()
+        printer.join(1.0)
+        self._outbox.put(None)
         last = self._printed[-1] if self._printed else ""
-        self._ended(self, End(code, connected, killed_for_memory, last))
+        connected = self._connection is not None
+        self._ended(self, End(code, connected, self._ran_out_of_memory(code), last))
 
-    def _listen(self) -> None:
-        """Let in who has the key, until the process is there or is over."""
+    def _ran_out_of_memory(self, code: int) -> bool:
+        counted = processes_ended_for_memory() > self._ended_before
+        killed = code == -9 and (counted or self._used > _NEARLY_FULL)
+        return code != 0 and (self._failed_for_memory or killed)
+
+    def _read(self) -> None:
         while not self._ready.is_set():
             try:
                 newcomer = self._listener.accept()
@@ -194,16 +207,15 @@ class WorkerProcess:
                 # who came went away again, or there are too many open files
                 self._ready.wait(0.05)
                 continue
-            with self._admitting:
-                self._strangers.append(newcomer)
             Thread(target=self._admit, args=(newcomer,), daemon=True).start()
-            # the process that has ended, or has connected, is no longer waited for
-            if not self.alive:
-                self._ready.set()
         self._listener.close()
-        with self._admitting:
-            for stranger in self._strangers:
-                _hang_up(stranger)
+        if self._connection is not None:
+            with suppress(OSError, EOFError):
+                while True:
+                    self._receive(self._connection.recv())
+            # a process that no longer talks has to go
+            if not self.wait(_PARTING):
+                self.kill()
 
     def _admit(self, newcomer: Connection) -> None:
         """Find out whether somebody is the process: it has the key, and speaks first.
@@ -215,51 +227,28 @@ class WorkerProcess:
             answer_challenge(newcomer, self._key)
             greeting = newcomer.recv()
         except Exception:
-            with self._admitting:
-                self._strangers.remove(newcomer)
             newcomer.close()
             return
-        with self._admitting:
-            self._strangers.remove(newcomer)
-            first = self._connection is None
-            if first:
-                self._connection = newcomer
-        if first:
-            self._take(greeting)
+        with self._connecting:
+            if self._ready.is_set():
+                newcomer.close()
+                return
+            self._connection = newcomer
+            self._receive(greeting)
             self._ready.set()
-            self._knock()
+        self._knock()
 
-    def _take(self, message: Any) -> None:
+    def _knock(self) -> None:
+        """Wake the thread that waits for a connection: there is one, or never will."""
+        with suppress(OSError, EOFError):
+            Client(self._address, _FAMILY).close()
+
+    def _receive(self, message: Any) -> None:
         if isinstance(message, Status):
             self._used = message.used / max(message.total, 1)
         elif isinstance(message, Failed):
             self._failed_for_memory = message.out_of_memory
         self._received(self, message)
-
-    def _wait_for_end(self) -> int:
-        """Return the exit status; a process that no longer talks has to go."""
-        try:
-            return self._process.wait(10.0)
-        except subprocess.TimeoutExpired:
-            self.kill()
-            return self._process.returncode
-
-    def _was_killed_for_memory(self, code: int) -> bool:
-        grown = processes_ended_for_memory() > self._ended_before
-        return code == -9 and (grown or self._used > _NEARLY_FULL)
-
-    def _wake(self) -> None:
-        """End the wait for a connection if the process ends before it connects."""
-        while not self._ready.wait(0.2):
-            if not self.alive:
-                self._ready.set()
-                self._knock()
-                return
-
-    def _knock(self) -> None:
-        """Have the thread that listens look around."""
-        with suppress(OSError, EOFError):
-            Client(self._address, _FAMILY).close()
 
     def _write(self) -> None:
         self._ready.wait()
@@ -277,18 +266,6 @@ class WorkerProcess:
             if text := line.decode(errors="replace").strip():
                 self._printed.append(text)
         self._process.stdout.close()
-
-
-def _hang_up(stranger: Connection) -> None:
-    """End the wait for what somebody never says; Windows ends it with this process."""
-    if sys.platform != "win32":
-        with (
-            suppress(OSError),
-            socket.fromfd(
-                stranger.fileno(), socket.AF_UNIX, socket.SOCK_STREAM
-            ) as line,
-        ):
-            line.shutdown(socket.SHUT_RDWR)
 
 
 def _start(
@@ -312,3 +289,18 @@ def _start(
         with suppress(OSError), process.stdin:
             process.stdin.write(json.dumps(greeting).encode() + b"\n")
     return process
+
+
+def processes_ended_for_memory() -> int:
+    """Count the processes that the system has ended because memory ran out.
+
+    Since the machine started; 0 on systems that do not count them. Only a difference
+    between two calls says something.
+    """
+    total = 0
+    for counter in _OOM_COUNTERS:
+        with suppress(OSError, ValueError):
+            for line in counter.read_text(encoding="ascii").splitlines():
+                name, _, value = line.partition(" ")
+                total += int(value) if name == "oom_kill" else 0
+    return total
