@@ -7,6 +7,8 @@ from psygnal import Signal
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
+from fake_worker import FakeWorker
+from napari_unet.core.jobs import FreeMemoryJob
 from napari_unet.core.messages import Status
 from napari_unet.core.training.training_settings import Training
 from napari_unet.gui.forms import SettingsForm
@@ -48,27 +50,10 @@ class TrainingStandIn:
         self.changed.emit()
 
 
-class WorkerStandIn:
-    status_changed = Signal(object)
-    faults_changed = Signal()
-
-    def __init__(self) -> None:
-        self.status: Status | None = None
-        self.fault = ""
-
-    def fail(self, fault: str) -> None:
-        self.fault = fault
-        self.faults_changed.emit()
-
-    def tell(self, status: Status) -> None:
-        self.status = status
-        self.status_changed.emit(status)
-
-
 class WorkspaceStandIn:
     def __init__(self) -> None:
         self.training = TrainingStandIn()
-        self.worker = WorkerStandIn()
+        self.worker = FakeWorker()
         self.freed = 0
 
     def free_memory(self) -> None:
@@ -204,7 +189,7 @@ def test_device_and_memory_are_shown_as_soon_as_they_are_known(
 ) -> None:
     assert bar.device.text() == "Not started yet"
     assert not bar.free.isEnabled()
-    workspace.worker.tell(
+    workspace.worker.report(
         Status(
             0,
             "CPU, 2 threads",
@@ -223,7 +208,7 @@ def test_device_and_memory_are_shown_as_soon_as_they_are_known(
 def test_with_a_gpu_there_is_nothing_to_explain(
     bar: RunBar, workspace: WorkspaceStandIn
 ) -> None:
-    workspace.worker.tell(Status(0, "NVIDIA H200", "", 10**9, 10**11))
+    workspace.worker.report(Status(0, "NVIDIA H200", "", 10**9, 10**11))
     assert bar.device.toolTip() == "NVIDIA H200"
 
 
@@ -237,7 +222,7 @@ def test_it_is_low_and_fits_a_narrow_dock(
 ) -> None:
     workspace.training.can_start = (False, "A very long reason. " * 20)
     workspace.training.changed.emit()
-    workspace.worker.tell(Status(0, "A very long name of a GPU " * 5, "", 1, 10**11))
+    workspace.worker.report(Status(0, "A very long name of a GPU " * 5, "", 1, 10**11))
     assert bar.minimumSizeHint().width() <= 300
     assert bar.minimumSizeHint().height() <= 105
     assert bar.height() <= 105
@@ -282,16 +267,16 @@ def test_a_bar_that_is_gone_is_not_told_of_changes(
 def test_what_failed_stays_in_the_line_until_it_is_tried_again(
     workspace: WorkspaceStandIn, bar: RunBar
 ) -> None:
-    workspace.worker.fail("Export a: The disk is full.")
-    assert bar.line.text() == "Export a: The disk is full."
+    training, worker = workspace.training, workspace.worker
+    worker.fail(worker.submit(FreeMemoryJob(), "Free memory"), "The disk is full.")
+    assert bar.line.text() == "Free memory: The disk is full."
     assert bar.line.level == "error"
-    workspace.training.changed.emit()
-    assert bar.line.text() == "Export a: The disk is full."
-    workspace.training.state = "training"
-    workspace.training.changed.emit()
-    workspace.worker.fail("Export a: The disk is full.")
-    assert bar.device.toolTip() == "Export a: The disk is full."
-    workspace.training.state = "idle"
-    workspace.worker.fail("")
+    training.changed.emit()
+    assert bar.line.text() == "Free memory: The disk is full."
+    training.enter("training")
+    worker.fail(worker.submit(FreeMemoryJob(), "Free memory"), "The disk is full.")
+    assert bar.device.toolTip() == "Free memory: The disk is full."
+    training.state = "idle"
+    worker.submit(FreeMemoryJob(), "Free memory")
     assert "disk" not in bar.line.text() + bar.device.toolTip()
     assert bar.line.level == "info"

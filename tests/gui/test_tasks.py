@@ -3,9 +3,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from psygnal import Signal
 from qtpy.QtCore import QTimer
 
+from fake_worker import FakeWorker
+from napari_unet.core.jobs import FreeMemoryJob
 from napari_unet.gui import tasks
 from napari_unet.gui.tasks import JobTask, show_as_task
 
@@ -16,21 +17,16 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from pytestqt.qtbot import QtBot
 
+    from napari_unet.session.worker.client import Handle
 
-class HandleStandIn:
-    """What the task manager needs of `session.worker.client.Handle`."""
 
-    ended = Signal(bool)
-    failed = Signal(object)
+@pytest.fixture
+def worker() -> FakeWorker:
+    return FakeWorker()
 
-    def __init__(self) -> None:
-        self.title = "Train on 3 slices"
-        self.running = True
-        self.progress = 0.0
-        self.cancelled = False
 
-    def cancel(self) -> None:
-        self.cancelled = True
+def _train(worker: FakeWorker) -> Handle:
+    return worker.submit(FreeMemoryJob(), "Train on 3 slices")
 
 
 def _bars() -> list[Any]:
@@ -40,9 +36,9 @@ def _bars() -> list[Any]:
 
 
 def test_a_viewer_without_a_window_shows_nothing(
-    qtbot: QtBot, viewer: ViewerModel
+    qtbot: QtBot, viewer: ViewerModel, worker: FakeWorker
 ) -> None:
-    show_as_task(HandleStandIn(), viewer)
+    show_as_task(_train(worker), viewer)
     qtbot.wait(20)
     assert _bars() == []
 
@@ -50,10 +46,13 @@ def test_a_viewer_without_a_window_shows_nothing(
 @pytest.mark.viewer
 @pytest.mark.parametrize("problem", [False, True])
 def test_a_job_is_shown_until_it_is_over(
-    make_napari_viewer: Callable[[], napari.Viewer], qtbot: QtBot, problem: bool
+    make_napari_viewer: Callable[[], napari.Viewer],
+    qtbot: QtBot,
+    worker: FakeWorker,
+    problem: bool,
 ) -> None:
     viewer = make_napari_viewer()
-    handle = HandleStandIn()
+    handle = _train(worker)
     manager = viewer.window._task_status_manager
     show_as_task(handle, viewer)
     # not at once: whoever submits a job is not prepared for other events
@@ -64,25 +63,26 @@ def test_a_job_is_shown_until_it_is_over(
     handle.progress = 0.425
     qtbot.waitUntil(lambda: _bars()[0].n == 42)
     if problem:
-        handle.failed.emit(None)
-    handle.running = False
+        worker.fail(handle, "The disk is full.")
+    else:
+        worker.end(handle)
     qtbot.waitUntil(lambda: _bars() == [])
     assert not manager.is_busy()
     last = list(manager._tasks.values())[-1].state()[2]
     assert str(last) == ("failed" if problem else "completed")
     assert not JobTask._shown
     assert len(handle.failed) == 0
-    assert not handle.cancelled
+    assert not worker.cancelled
 
 
 @pytest.mark.viewer
 def test_a_job_of_less_than_a_second_is_never_shown(
-    make_napari_viewer: Callable[[], napari.Viewer], qtbot: QtBot
+    make_napari_viewer: Callable[[], napari.Viewer], qtbot: QtBot, worker: FakeWorker
 ) -> None:
     viewer = make_napari_viewer()
-    handle = HandleStandIn()
+    handle = _train(worker)
     show_as_task(handle, viewer)
-    handle.running = False
+    worker.end(handle)
     passed: list[bool] = []
     QTimer.singleShot(tasks._BRIEF_MS + 1, lambda: passed.append(True))
     qtbot.waitUntil(lambda: passed == [True])
@@ -92,13 +92,13 @@ def test_a_job_of_less_than_a_second_is_never_shown(
 
 @pytest.mark.viewer
 def test_closing_the_window_cancels_the_job(
-    make_napari_viewer: Callable[[], napari.Viewer], qtbot: QtBot
+    make_napari_viewer: Callable[[], napari.Viewer], qtbot: QtBot, worker: FakeWorker
 ) -> None:
     viewer = make_napari_viewer()
-    handle = HandleStandIn()
+    handle = _train(worker)
     show_as_task(handle, viewer)
     qtbot.waitUntil(lambda: len(_bars()) == 1)
     viewer.window._task_status_manager.cancel_all()
-    assert handle.cancelled
-    handle.running = False
+    assert worker.cancelled == [handle]
+    worker.end(handle)
     qtbot.waitUntil(lambda: _bars() == [])

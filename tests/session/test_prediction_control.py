@@ -602,7 +602,6 @@ def test_warming_up_reads_a_model_once(bench: Bench) -> None:
     bench.control.warm_up()
     assert len(bench.fake.jobs(LoadModelJob)) == 1
     bench.models.select(bench.store.run_folder / "model 3d.safetensors")
-    bench.fake.busy = True
     bench.control.warm_up()
     assert len(bench.fake.jobs(LoadModelJob)) == 1
 

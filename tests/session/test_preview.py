@@ -7,10 +7,11 @@ import pytest
 from napari.components import ViewerModel
 from psygnal import Signal
 
+from fake_worker import FakeWorker
 from napari_unet.core.annotation.annotations import ClassInfo
 from napari_unet.core.events import TileDone
 from napari_unet.core.images.array_reference import ArrayReference, ImageReference
-from napari_unet.core.jobs import LIVE, PredictJob
+from napari_unet.core.jobs import LIVE
 from napari_unet.core.messages import Failed
 from napari_unet.session import throttle
 from napari_unet.session.images.layers import find
@@ -32,41 +33,6 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
-
-
-class Job:
-    """Stands in for a handle."""
-
-    event = Signal(object)
-    ended = Signal(bool)
-    failed = Signal(object)
-
-    def __init__(self, what: PredictJob) -> None:
-        self.what = what
-        self.running = True
-        self.cancelled = False
-
-    def cancel(self) -> None:
-        self.cancelled = True
-
-    def end(self) -> None:
-        self.running = False
-        self.ended.emit(False)
-
-
-class Jobs:
-    """Stands in for the worker: takes notes."""
-
-    def __init__(self) -> None:
-        self.all: list[Job] = []
-
-    def submit(self, job: PredictJob, title: str) -> Job:
-        self.all.append(Job(job))
-        return self.all[-1]
-
-    @property
-    def last(self) -> Job:
-        return self.all[-1]
 
 
 class Images:
@@ -132,13 +98,13 @@ def images(viewer: ViewerModel) -> Images:
 
 
 @pytest.fixture
-def jobs() -> Jobs:
-    return Jobs()
+def jobs() -> FakeWorker:
+    return FakeWorker()
 
 
 @pytest.fixture
 def preview(
-    clock: Clock, viewer: ViewerModel, images: Images, jobs: Jobs, tmp_path: Path
+    clock: Clock, viewer: ViewerModel, images: Images, jobs: FakeWorker, tmp_path: Path
 ) -> Iterator[LivePreview]:
     preview = LivePreview(viewer, images, jobs, tmp_path, Preferences())  # type: ignore[arg-type]
     yield preview
@@ -153,12 +119,12 @@ def begin(preview: LivePreview, trained: bool = True, **changes: Any) -> None:
 
 
 def test_the_first_preview_waits_until_there_is_something_to_see(
-    preview: LivePreview, jobs: Jobs, viewer: ViewerModel
+    preview: LivePreview, jobs: FakeWorker, viewer: ViewerModel
 ) -> None:
     begin(preview, trained=False)
     for _ in range(FIRST_LOOK - 1):
         preview.step()
-    assert not jobs.all
+    assert not jobs.handles
     assert find(viewer, "preview-classes")  # made while nothing moves yet
     preview.step()
     assert jobs.last.what.model == LIVE
@@ -166,21 +132,21 @@ def test_the_first_preview_waits_until_there_is_something_to_see(
 
 
 def test_where_steps_are_slow_the_first_preview_comes_after_five_seconds(
-    preview: LivePreview, jobs: Jobs, clock: Clock
+    preview: LivePreview, jobs: FakeWorker, clock: Clock
 ) -> None:
     begin(preview, trained=False)
     clock.now += 60  # until the first step, the worker prepares
     preview.step()
     clock.now += 4.9
     preview.step()
-    assert not jobs.all
+    assert not jobs.handles
     clock.now += 0.2
     preview.step()
-    assert len(jobs.all) == 1
+    assert len(jobs.handles) == 1
 
 
 def test_the_slice_in_view_is_predicted_from_its_centre(
-    preview: LivePreview, jobs: Jobs, viewer: ViewerModel, images: Images
+    preview: LivePreview, jobs: FakeWorker, viewer: ViewerModel, images: Images
 ) -> None:
     viewer.dims.set_current_step(0, 2)
     begin(preview)
@@ -192,7 +158,7 @@ def test_the_slice_in_view_is_predicted_from_its_centre(
 
 
 def test_a_network_for_volumes_predicts_only_the_slice_in_view(
-    preview: LivePreview, jobs: Jobs, viewer: ViewerModel
+    preview: LivePreview, jobs: FakeWorker, viewer: ViewerModel
 ) -> None:
     viewer.dims.set_current_step(0, 2)
     begin(preview, ndim=3)
@@ -203,41 +169,41 @@ def test_a_network_for_volumes_predicts_only_the_slice_in_view(
 
 
 def test_the_next_preview_waits_for_the_last_and_for_two_seconds(
-    preview: LivePreview, jobs: Jobs, clock: Clock
+    preview: LivePreview, jobs: FakeWorker, clock: Clock
 ) -> None:
     begin(preview)
     clock.now += 3
     preview.step()
-    assert len(jobs.all) == 1
-    jobs.last.end()
+    assert len(jobs.handles) == 1
+    jobs.end(jobs.last)
     preview.step()
-    assert len(jobs.all) == 1  # looked at less than 0.1 s ago
+    assert len(jobs.handles) == 1  # looked at less than 0.1 s ago
     clock.now += 0.2
     preview.step()
-    assert len(jobs.all) == 2
-    jobs.last.end()
+    assert len(jobs.handles) == 2
+    jobs.end(jobs.last)
     clock.now += 1.9
     preview.step()
-    assert len(jobs.all) == 2
+    assert len(jobs.handles) == 2
     clock.now += 0.2
     preview.step()
-    assert len(jobs.all) == 3
+    assert len(jobs.handles) == 3
 
 
 def test_scrolling_cancels_and_predicts_the_other_slice_at_once(
-    preview: LivePreview, jobs: Jobs, clock: Clock, viewer: ViewerModel
+    preview: LivePreview, jobs: FakeWorker, clock: Clock, viewer: ViewerModel
 ) -> None:
     begin(preview)
     clock.now += 0.2
     viewer.dims.set_current_step(0, 3)
-    first, second = jobs.all
-    assert first.cancelled
+    first, second = jobs.handles
+    assert jobs.cancelled == [first]
     assert second.what.places == ((0, 3),)
 
 
 def test_a_far_move_of_the_camera_is_followed_and_a_small_one_is_not(
     preview: LivePreview,
-    jobs: Jobs,
+    jobs: FakeWorker,
     clock: Clock,
     images: Images,
     viewer: ViewerModel,
@@ -257,11 +223,11 @@ def test_a_far_move_of_the_camera_is_followed_and_a_small_one_is_not(
         clock.now += 0.2
         images.box = box
         preview.step()
-        assert len(jobs.all) == count
+        assert len(jobs.handles) == count
 
 
 def test_previews_fill_two_layers_of_which_one_is_shown(
-    preview: LivePreview, jobs: Jobs, viewer: ViewerModel
+    preview: LivePreview, jobs: FakeWorker, viewer: ViewerModel
 ) -> None:
     begin(preview)
     (classes,) = find(viewer, "preview-classes", "a")
@@ -271,12 +237,12 @@ def test_previews_fill_two_layers_of_which_one_is_shown(
     what = jobs.last.what
     assert what.classes is not None
     what.classes.open(writable=True)[:, 3, 4] = 1
-    jobs.last.event.emit(TileDone(0, 0, (slice(0, 30), slice(0, 40)), 1.0, True))
+    jobs.emit(jobs.last, TileDone(0, 0, (slice(0, 30), slice(0, 40)), 1.0, True))
     assert classes.data[0, 3, 4] == 1
 
 
 def test_each_run_shows_its_preview_in_the_same_layers(
-    preview: LivePreview, viewer: ViewerModel, jobs: Jobs, clock: Clock
+    preview: LivePreview, viewer: ViewerModel, jobs: FakeWorker, clock: Clock
 ) -> None:
     begin(preview)
     preview.finish(None)
@@ -293,7 +259,7 @@ def test_each_run_shows_its_preview_in_the_same_layers(
 
 
 def test_who_deletes_the_preview_does_not_want_it(
-    preview: LivePreview, jobs: Jobs, viewer: ViewerModel, clock: Clock
+    preview: LivePreview, jobs: FakeWorker, viewer: ViewerModel, clock: Clock
 ) -> None:
     begin(preview)
     told = []
@@ -301,13 +267,13 @@ def test_who_deletes_the_preview_does_not_want_it(
     viewer.layers.remove(find(viewer, "preview-classes")[0])
     preview.look()
     assert told == [False]
-    assert jobs.last.cancelled
+    assert jobs.last in jobs.cancelled
     assert not find(viewer, "preview-probability")
     clock.now += 5
     preview.step()
-    assert len(jobs.all) == 1
+    assert len(jobs.handles) == 1
     preview.set_enabled(True)
-    assert len(jobs.all) == 2
+    assert len(jobs.handles) == 2
     assert find(viewer, "preview-classes")
 
 
@@ -321,69 +287,68 @@ def test_who_closes_all_layers_still_wants_previews(
 
 
 def test_a_deleted_probability_layer_changes_nothing(
-    preview: LivePreview, jobs: Jobs, viewer: ViewerModel
+    preview: LivePreview, jobs: FakeWorker, viewer: ViewerModel
 ) -> None:
     begin(preview)
     viewer.layers.remove(find(viewer, "preview-probability")[0])
-    jobs.last.event.emit(TileDone(0, 0, (slice(0, 30), slice(0, 40)), 1.0, True))
-    jobs.last.end()
+    jobs.emit(jobs.last, TileDone(0, 0, (slice(0, 30), slice(0, 40)), 1.0, True))
+    jobs.end(jobs.last)
     assert preview.enabled
 
 
 def test_the_final_model_is_shown_once_and_in_slices_looked_at_later(
     preview: LivePreview,
-    jobs: Jobs,
+    jobs: FakeWorker,
     viewer: ViewerModel,
     clock: Clock,
     tmp_path: Path,
 ) -> None:
     begin(preview)
     preview.finish(tmp_path / "m.safetensors")
-    assert jobs.all[0].cancelled
+    assert jobs.handles[0] in jobs.cancelled
     assert jobs.last.what.model == str(tmp_path / "m.safetensors")
-    jobs.last.end()
+    jobs.end(jobs.last)
     clock.now += 10
     preview.look()
-    assert len(jobs.all) == 2
+    assert len(jobs.handles) == 2
     clock.now += 0.2
     viewer.dims.set_current_step(0, 3)
-    assert len(jobs.all) == 3
+    assert len(jobs.handles) == 3
 
 
 def test_nothing_is_previewed_after_a_run_without_a_model(
-    preview: LivePreview, jobs: Jobs, viewer: ViewerModel, clock: Clock
+    preview: LivePreview, jobs: FakeWorker, viewer: ViewerModel, clock: Clock
 ) -> None:
     begin(preview)
     preview.finish(None)
     clock.now += 10
     viewer.dims.set_current_step(0, 3)
-    assert len(jobs.all) == 1
+    assert len(jobs.handles) == 1
 
 
 def test_an_image_with_other_channels_is_not_previewed(
-    preview: LivePreview, jobs: Jobs
+    preview: LivePreview, jobs: FakeWorker
 ) -> None:
     begin(preview, channels=2)
-    assert not jobs.all
+    assert not jobs.handles
 
 
 def test_a_failed_preview_is_told_once_and_not_tried_again(
-    preview: LivePreview, jobs: Jobs, clock: Clock
+    preview: LivePreview, jobs: FakeWorker, clock: Clock
 ) -> None:
     told: list[tuple[str, str]] = []
     preview.message.connect(lambda *words: told.append(words))
     begin(preview)
-    jobs.last.running = False
-    jobs.last.failed.emit(Failed(1, "RuntimeError", "It broke.", "", False))
+    jobs.fail(jobs.last, "It broke.", "RuntimeError")
     clock.now += 10
     preview.step()
     preview.step()
     assert told == [("warning", "The live preview stopped: It broke.")]
-    assert len(jobs.all) == 1
+    assert len(jobs.handles) == 1
 
 
 def test_a_preview_without_pixels_is_told_once(
-    preview: LivePreview, jobs: Jobs, images: Images, clock: Clock
+    preview: LivePreview, jobs: FakeWorker, images: Images, clock: Clock
 ) -> None:
     told: list[str] = []
     preview.message.connect(lambda _, words: told.append(words))
@@ -394,19 +359,20 @@ def test_a_preview_without_pixels_is_told_once(
     assert told == ["The live preview stopped: The disk is full."]
     images.full = False
     begin(preview)
-    assert len(jobs.all) == 1
+    assert len(jobs.handles) == 1
 
 
 def test_a_live_preview_that_comes_too_late_is_no_matter(
-    preview: LivePreview, jobs: Jobs, tmp_path: Path
+    preview: LivePreview, jobs: FakeWorker, tmp_path: Path
 ) -> None:
     told: list[str] = []
     preview.message.connect(lambda _, words: told.append(words))
     begin(preview)
     late = jobs.last
-    late.failed.emit(Failed(1, "ValueError", "No training goes on.", "", False))
+    failed = Failed(late.number, "ValueError", "No training goes on.", "", False)
+    late.failed.emit(failed)
     preview.finish(tmp_path / "m.safetensors")
-    late.failed.emit(Failed(1, "ValueError", "No training goes on.", "", False))
+    late.failed.emit(failed)
     assert not told
     assert jobs.last is not late
 

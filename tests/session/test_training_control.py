@@ -4,125 +4,55 @@ from __future__ import annotations
 
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from napari.components import ViewerModel
-from psygnal import Signal
 
 from napari_unet.core import events
-from napari_unet.core.jobs import Correction, PredictJob, TrainJob
-from napari_unet.core.messages import Failed
+from napari_unet.core.jobs import PredictJob
 from napari_unet.core.model import Model, ModelCard, Score
 from napari_unet.core.network.architecture import u_shape
 from napari_unet.core.training.training_settings import Training
 from napari_unet.io.model_file import save_model
 from napari_unet.session import throttle
-from napari_unet.session.annotating.control import Annotating
-from napari_unet.session.images.image_list import ImageList
-from napari_unet.session.images.shared_arrays import SharedArrays
 from napari_unet.session.preferences import Preferences
 from napari_unet.session.project.store import ProjectStore
 from napari_unet.session.training.control import TrainingControl
 from napari_unet.session.training.run_record import RunRecord
 from napari_unet.session.worker.client import WORKER_ENDED
+from session_bench import SessionBench
 from waiting import DEADLINE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from conftest import Pump
+    from napari_unet.session.worker.client import Handle
 
 TINY = Training(width=4, depth=2, patch=20, batch=1, steps=30, minutes=0)
 
 
-class Job:
-    """Stands in for a handle: keeps what it is told."""
-
-    event = Signal(object)
-    ended = Signal(bool)
-    failed = Signal(object)
-
-    def __init__(self, what: Any) -> None:
-        self.what = what
-        self.running = True
-        self.told: list[str] = []
-        self.corrections: list[Correction] = []
-
-    def cancel(self) -> None:
-        self.told.append("cancel")
-
-    def pause(self) -> None:
-        self.told.append("pause")
-
-    def resume(self) -> None:
-        self.told.append("resume")
-
-    def finish(self) -> None:
-        self.told.append("finish")
-
-    def correct(self, correction: Correction) -> None:
-        self.corrections.append(correction)
-
-    def begin(self, steps: int = 1) -> None:
-        self.event.emit(events.TrainingStarted(0, "CPU", "fp32", "nothing is held out"))
-        for step in range(1, steps + 1):
-            self.event.emit(events.StepDone(step, 0.5, step / 30, 30.0 - step))
-
-    def end(self, *, cancelled: bool = False) -> None:
-        self.running = False
-        self.ended.emit(cancelled)
-
-    def fail(self, error: str, sentence: str, out_of_memory: bool = False) -> None:
-        self.running = False
-        self.failed.emit(Failed(1, error, sentence, "", out_of_memory))
-
-
-class Jobs:
-    """Stands in for the worker: keeps jobs."""
-
-    def __init__(self) -> None:
-        self.all: list[Job] = []
-
-    def submit(self, job: Any, title: str) -> Job:
-        self.all.append(Job(job))
-        return self.all[-1]
-
-    @property
-    def training(self) -> Job:
-        return [job for job in self.all if isinstance(job.what, TrainJob)][-1]
-
-
-class Bench:
+class Bench(SessionBench):
     """A project with an image, and what trains on it."""
 
     def __init__(self, tmp_path: Path, pump: Pump, shape: tuple[int, ...]) -> None:
+        super().__init__(tmp_path, pump.post)
         self.pump = pump
-        self.folder = tmp_path / "projects"
-        self.scratch = tmp_path / "scratch"
-        self.scratch.mkdir(exist_ok=True)
-        self.viewer = ViewerModel()
-        self.jobs = Jobs()
-        self.open(ProjectStore.create(self.folder))
-        self.layer = self.viewer.add_image(
-            np.random.default_rng(0).integers(0, 255, shape, np.uint8), name="nuclei"
-        )
-        self.image = self.images.add([self.layer])
+        pixels = np.random.default_rng(0).integers(0, 255, shape, np.uint8)
+        self.image = self.add(pixels)
+        self.layer = self.images.layers(self.image.id)[0]
         self.control.plan.set(training=TINY)
 
     def open(self, store: ProjectStore) -> None:
-        self.store = store
-        self.sharing = SharedArrays(self.scratch, self.pump.post)
-        self.images = ImageList(self.viewer, store, self.sharing)
-        self.annotating = Annotating(self.viewer, store, self.images)
+        super().open(store)
         self.messages: list[tuple[str, str]] = []
         self.control = TrainingControl(
             self.viewer,
             store,
             self.images,
             self.annotating,
-            self.jobs,  # type: ignore[arg-type]
+            self.worker,
             self.scratch,
             Preferences(device="cpu"),
         )
@@ -143,17 +73,28 @@ class Bench:
         self.paint(2, 10, 10)
         self.paint(1, 30, 30)
 
-    def start(self) -> Job:
+    def start(self) -> Handle:
         self.control.start()
+        return self.submitted()
+
+    def submitted(self) -> Handle:
+        """The job of the run, once its pixels are copied."""
         self.pump.until(lambda: self.control.run and self.control.run.handle)
-        return self.jobs.training
+        assert self.control.run is not None
+        assert self.control.run.handle is not None
+        return self.control.run.handle
+
+    def begin(self, job: Handle, steps: int = 1) -> Handle:
+        """Take the first steps."""
+        started = events.TrainingStarted(0, "CPU", "fp32", "nothing is held out")
+        self.worker.emit(job, started)
+        for step in range(1, steps + 1):
+            self.worker.emit(job, events.StepDone(step, 0.5, step / 30, 30.0 - step))
+        return job
 
     def close(self) -> None:
         self.control.close()
-        self.annotating.close()
-        self.images.close()
-        self.sharing.close()
-        self.store.close()
+        super().close()
 
 
 @pytest.fixture
@@ -170,7 +111,7 @@ def stack(tmp_path: Path, pump: Pump) -> Iterator[Bench]:
     bench.close()
 
 
-def saved_as(job: Job, problem: str | None = None) -> events.ModelSaved:
+def saved_as(job: Handle, problem: str | None = None) -> events.ModelSaved:
     """Write a model as the worker would at the end."""
     table = u_shape(ndim=2, channels=1, classes=2, width=2, depth=1)
     card = ModelCard(architecture=table, classes=(), training=TINY)
@@ -367,18 +308,20 @@ def test_a_run_goes_from_start_to_a_model(bench: Bench) -> None:
     bench.control.finished.connect(done.append)
     job = bench.start()
     assert bench.control.state == "starting"
-    job.begin(steps=3)
+    bench.begin(job, steps=3)
     assert bench.control.state == "training"
     assert bench.control.progress.share == pytest.approx(0.1)
     assert bench.control.progress.seconds_left == 27.0
     assert bench.control.progress.curve.loss == pytest.approx(0.5)
     assert bench.control.progress.step == 3
-    job.event.emit(events.ValidationDone(3, Score(loss=0.4, iou=0.7, pixels=9), True))
+    bench.worker.emit(
+        job, events.ValidationDone(3, Score(loss=0.4, iou=0.7, pixels=9), True)
+    )
     assert bench.control.progress.curve.scores == [(3, 0.7, 0.4)]
-    job.event.emit(saved_as(job, problem="The loss became infinite; try less."))
+    bench.worker.emit(job, saved_as(job, problem="The loss became infinite; try less."))
     comparison = events.ModelComparison("better", "Better than before.")
-    job.event.emit(comparison)
-    job.end()
+    bench.worker.emit(job, comparison)
+    bench.worker.end(job)
     assert bench.control.state == "idle"
     assert bench.control.progress.comparison is comparison
     assert done[0].path == job.what.output
@@ -390,11 +333,11 @@ def test_a_run_goes_from_start_to_a_model(bench: Bench) -> None:
 def test_progress_is_told_at_most_ten_times_per_second(bench: Bench) -> None:
     bench.paint_both()
     job = bench.start()
-    job.begin()
+    bench.begin(job)
     told = count()
     bench.control.changed.connect(lambda: next(told))
     for step in range(200):
-        job.event.emit(events.StepDone(step, 0.5, 0.1, 1.0))
+        bench.worker.emit(job, events.StepDone(step, 0.5, 0.1, 1.0))
     assert next(told) < 100
     assert bench.control.progress.step == 199
 
@@ -402,14 +345,14 @@ def test_progress_is_told_at_most_ten_times_per_second(bench: Bench) -> None:
 def test_a_run_can_pause_go_on_and_stop(bench: Bench) -> None:
     bench.paint_both()
     job = bench.start()
-    job.begin()
+    bench.begin(job)
     bench.control.pause()
     assert bench.control.state == "paused"
     bench.control.resume()
     assert bench.control.state == "training"
     bench.control.stop()
     assert bench.control.state == "stopping"
-    assert job.told == ["pause", "resume", "finish"]
+    assert bench.worker.asked(job) == ["Pause", "Resume", "Finish"]
     assert bench.control.can_start[0] is False
 
 
@@ -417,8 +360,8 @@ def test_a_run_stopped_before_its_first_step_leaves_nothing(bench: Bench) -> Non
     bench.paint_both()
     job = bench.start()
     bench.control.stop()
-    assert job.told == ["cancel"]
-    job.end(cancelled=True)
+    assert bench.worker.asked(job) == ["Cancel"]
+    bench.worker.end(job, cancelled=True)
     assert bench.control.state == "idle"
     assert bench.control.plan.checkpoint is None
 
@@ -433,15 +376,15 @@ def test_a_run_stopped_before_its_pixels_are_shared_is_never_begun(
     posted = []
     bench.pump.post(lambda: posted.append(1))
     bench.pump.until(lambda: posted)
-    assert not bench.jobs.all
+    assert not bench.worker.handles
 
 
 def test_after_the_death_of_the_worker_the_next_press_goes_on(bench: Bench) -> None:
     bench.paint_both()
     job = bench.start()
-    job.begin()
+    bench.begin(job)
     open(job.what.checkpoint, "w").close()
-    job.fail(WORKER_ENDED, "It died.")
+    bench.worker.fail(job, "It died.", WORKER_ENDED)
     assert bench.messages == [
         (
             "error",
@@ -461,9 +404,9 @@ def test_after_the_death_of_the_worker_the_next_press_goes_on(bench: Bench) -> N
 def test_after_memory_ran_out_patches_are_half_the_size(bench: Bench) -> None:
     bench.paint_both()
     job = bench.start()
-    job.begin()
+    bench.begin(job)
     open(job.what.checkpoint, "w").close()
-    job.fail(WORKER_ENDED, "It died.", out_of_memory=True)
+    bench.worker.fail(job, "It died.", WORKER_ENDED, out_of_memory=True)
     assert bench.messages[-1][1] == (
         "Memory ran out: press Train to go on from "
         "the last checkpoint, with smaller patches."
@@ -475,18 +418,18 @@ def test_after_memory_ran_out_patches_are_half_the_size(bench: Bench) -> None:
 def test_memory_that_ran_out_before_a_checkpoint_is_remembered(bench: Bench) -> None:
     bench.paint_both()
     job = bench.start()
-    job.fail("OutOfMemoryError", "No memory.", out_of_memory=True)
+    bench.worker.fail(job, "No memory.", "OutOfMemoryError", out_of_memory=True)
     assert bench.control.plan.checkpoint is None
     again = bench.start()
     assert (again.what.resume, again.what.settings.patch) == (False, 10)
-    again.fail("OutOfMemoryError", "No memory.", out_of_memory=True)
+    bench.worker.fail(again, "No memory.", "OutOfMemoryError", out_of_memory=True)
     bench.control.plan.set(training=TINY.replace(patch=12))
     assert bench.start().what.settings.patch == 12
 
 
 def test_an_error_is_told_as_it_is(bench: Bench) -> None:
     bench.paint_both()
-    bench.start().fail("ValueError", "Nothing is annotated.")
+    bench.worker.fail(bench.start(), "Nothing is annotated.", "ValueError")
     assert bench.messages == [("error", "Nothing is annotated.")]
     assert bench.control.state == "idle"
 
@@ -497,10 +440,10 @@ def test_an_error_of_a_running_training_leaves_its_checkpoint(
 ) -> None:
     bench.paint_both()
     job = bench.start()
-    job.begin()
+    bench.begin(job)
     with open(job.what.checkpoint, "w") as file:
         file.write("learnt")
-    job.fail(error, "The annotation cannot be read.")
+    bench.worker.fail(job, "The annotation cannot be read.", error)
     assert bench.control.state == "idle"
     ((level, told),) = bench.messages
     assert level == "error"
@@ -527,7 +470,7 @@ def test_a_damaged_record_of_a_run_is_told(bench: Bench) -> None:
 def test_an_interrupted_run_is_offered_when_the_project_is_opened(bench: Bench) -> None:
     bench.paint_both()
     job = bench.start()
-    job.begin()
+    bench.begin(job)
     open(job.what.checkpoint, "w").close()
     folder = bench.store.folder
     bench.close()
@@ -536,7 +479,7 @@ def test_an_interrupted_run_is_offered_when_the_project_is_opened(bench: Bench) 
     assert bench.control.plan.interrupted is not None
     assert bench.start().what.resume
     bench.control.stop()
-    bench.jobs.training.end(cancelled=True)
+    bench.worker.end(bench.submitted(), cancelled=True)
     bench.control.forget_interrupted()
     assert bench.control.plan.checkpoint is None
     assert RunRecord.read(bench.store.run_folder) is None
@@ -552,9 +495,9 @@ def test_the_last_run_is_what_the_next_starts_from(bench: Bench) -> None:
     )
     bench.control.plan.set(start=None)
     job = bench.start()
-    job.begin()
-    job.event.emit(saved_as(job))
-    job.end()
+    bench.begin(job)
+    bench.worker.emit(job, saved_as(job))
+    bench.worker.end(job)
     bench.control.plan.set(start="last")
     assert bench.start().what.start == job.what.output
 
@@ -569,10 +512,10 @@ def test_strokes_during_a_run_reach_it(stack: Bench) -> None:
     stack.paint(2, 10, 10, 1)
     stack.paint(1, 30, 30, 1)
     job = stack.start()
-    job.begin()
+    stack.begin(job)
     stack.paint(3, 20, 40, 2)
-    stack.pump.until(lambda: stack.control.tick() or job.corrections)
-    (one,) = job.corrections
+    stack.pump.until(lambda: stack.control.tick() or stack.worker.corrections(job))
+    (one,) = stack.worker.corrections(job)
     assert (one.image, one.t, one.z) == (0, 0, 2)
     assert one.box == (slice(20, 28), slice(40, 48))
     assert one.annotation.labels.open()[2, 22, 42] == 3
@@ -581,10 +524,10 @@ def test_strokes_during_a_run_reach_it(stack: Bench) -> None:
 def test_a_slice_marked_finished_during_a_run_reaches_it(bench: Bench) -> None:
     bench.paint_both()
     job = bench.start()
-    job.begin()
+    bench.begin(job)
     bench.annotating.finish_slice()
-    bench.pump.until(lambda: bench.control.tick() or job.corrections)
-    (one,) = job.corrections
+    bench.pump.until(lambda: bench.control.tick() or bench.worker.corrections(job))
+    (one,) = bench.worker.corrections(job)
     assert one.box is None
     assert len(one.annotation.finished) == 1
 
@@ -593,23 +536,28 @@ def test_an_imported_mask_reaches_the_run_in_all_planes(stack: Bench) -> None:
     stack.paint(2, 10, 10, 1)
     stack.paint(1, 30, 30, 1)
     job = stack.start()
-    job.begin()
+    stack.begin(job)
     plane = np.zeros((60, 70), np.int32)
     plane[5:9] = 4
     stack.store.replace_annotation(stack.image.id, {(0, 3): plane}, "import masks")
-    stack.pump.until(lambda: stack.control.tick() or len(job.corrections) > 1)
-    assert {(c.z, c.box) for c in job.corrections} == {(1, None), (3, None)}
+    stack.pump.until(
+        lambda: stack.control.tick() or len(stack.worker.corrections(job)) > 1
+    )
+    assert {(c.z, c.box) for c in stack.worker.corrections(job)} == {
+        (1, None),
+        (3, None),
+    }
 
 
 def test_a_new_class_waits_for_the_next_training(bench: Bench) -> None:
     bench.paint_both()
     job = bench.start()
-    job.begin()
+    bench.begin(job)
     bench.annotating.add_class("debris")
     assert [level for level, _ in bench.messages] == ["info"]
     assert "from the next training on" in bench.messages[0][1]
     bench.paint(2, 40, 10)
-    bench.pump.until(lambda: bench.control.tick() or job.corrections)
+    bench.pump.until(lambda: bench.control.tick() or bench.worker.corrections(job))
 
 
 def test_nothing_is_corrected_after_the_kind_of_a_class_changed(
@@ -619,22 +567,22 @@ def test_nothing_is_corrected_after_the_kind_of_a_class_changed(
     monkeypatch.setattr(throttle, "monotonic", lambda: next(now))
     bench.paint_both()
     job = bench.start()
-    job.begin()
+    bench.begin(job)
     bench.annotating.set_kind(1, "regions")
     assert "The classes changed" in bench.messages[0][1]
     bench.paint(2, 40, 10)
     for _ in range(5):
         bench.control.tick()
-    assert job.corrections == []
+    assert bench.worker.corrections(job) == []
 
 
-def interrupted(bench: Bench) -> Job:
+def interrupted(bench: Bench) -> Handle:
     """Interrupt the training of the image in view."""
     bench.paint_both()
     job = bench.start()
-    job.begin()
+    bench.begin(job)
     open(job.what.checkpoint, "w").close()
-    job.end(cancelled=True)
+    bench.worker.end(job, cancelled=True)
     return job
 
 
@@ -675,8 +623,8 @@ def test_an_interrupted_run_leaves_train_to_other_images(
     second = bench.start()
     assert len(second.what.images) == (2 if put_away is leave else 1)
     assert (second.what.resume, second.what.settings.patch) == (False, 24)
-    second.event.emit(saved_as(second))
-    second.end()
+    bench.worker.emit(second, saved_as(second))
+    bench.worker.end(second)
     # nothing is lost: what was interrupted can go on
     bench.images.set_use_for_training(before, True)
     if put_away is close_image:
@@ -694,10 +642,9 @@ def test_people_may_go_on_with_an_interrupted_run_whatever_is_ticked(
     first = interrupted(bench)
     before = another_image(bench)
     bench.control.go_on()
-    bench.pump.until(lambda: bench.control.run and bench.control.run.handle)
-    second = bench.jobs.training.what
+    second = bench.submitted().what
     assert (second.resume, second.checkpoint) == (True, first.what.checkpoint)
-    bench.jobs.training.end(cancelled=True)
+    bench.worker.end(bench.submitted(), cancelled=True)
     close_image(bench, before)
     bench.control.go_on()
     assert bench.control.state == "idle"
@@ -720,9 +667,9 @@ def test_of_two_interrupted_runs_the_last_is_offered_first(bench: Bench) -> None
 def test_an_interrupted_run_does_not_go_on_with_other_classes(bench: Bench) -> None:
     bench.paint_both()
     job = bench.start()
-    job.begin()
+    bench.begin(job)
     open(job.what.checkpoint, "w").close()
-    job.end(cancelled=True)
+    bench.worker.end(job, cancelled=True)
     bench.annotating.add_class("debris")
     possible, why = bench.control.can_start
     assert not possible
@@ -731,9 +678,9 @@ def test_an_interrupted_run_does_not_go_on_with_other_classes(bench: Bench) -> N
 
 def test_previews_are_made_with_the_weights_in_training(bench: Bench) -> None:
     bench.paint_both()
-    bench.start().begin(steps=25)
+    bench.begin(bench.start(), steps=25)
     bench.pump.until(
-        lambda: [j for j in bench.jobs.all if isinstance(j.what, PredictJob)]
+        lambda: [j for j in bench.worker.handles if isinstance(j.what, PredictJob)]
     )
 
 
@@ -741,22 +688,22 @@ def test_previews_are_made_with_the_weights_in_training(bench: Bench) -> None:
 def test_no_time_is_told_while_the_model_is_judged(bench: Bench, stopped: bool) -> None:
     bench.paint_both()
     job = bench.start()
-    job.begin(steps=3)
+    bench.begin(job, steps=3)
     assert bench.control.progress.seconds_left == 27.0
     assert not bench.control.progress.judging
     if stopped:
         bench.control.stop()
     told: list[bool] = []
     bench.control.changed.connect(lambda: told.append(bench.control.progress.judging))
-    job.event.emit(events.Judging(3))
+    bench.worker.emit(job, events.Judging(3))
     assert told[-1]
     assert (bench.control.progress.seconds_left, bench.control.progress.share) == (
         None,
         1.0,
     )
-    job.event.emit(saved_as(job))
-    job.end()
+    bench.worker.emit(job, saved_as(job))
+    bench.worker.end(job)
     assert bench.control.state == "idle"
     # the next one begins anew
-    bench.start().begin()
+    bench.begin(bench.start())
     assert not bench.control.progress.judging

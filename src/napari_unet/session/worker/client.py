@@ -166,6 +166,8 @@ class Worker:
         self._handles: dict[int, Handle] = {}
         self._faults: dict[type[Job], str] = {}
         self._closed = False
+        # replaced in tests
+        self._start = WorkerProcess
 
     @property
     def busy(self) -> bool:
@@ -247,7 +249,7 @@ class Worker:
             raise RuntimeError("the worker was closed, it takes no more jobs.")
         process = self._processes.get(kind)
         if process is None or not process.alive:
-            process = self._processes[kind] = WorkerProcess(
+            process = self._processes[kind] = self._start(
                 kind,
                 self._environment,
                 partial(self._post_unless_closed, self._on_message),

@@ -1,0 +1,54 @@
+"""What the session's controls work with, without a window and without processes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from napari.components import ViewerModel
+
+from fake_worker import FakeWorker
+from napari_unet.session.annotating.control import Annotating
+from napari_unet.session.images.image_list import ImageList
+from napari_unet.session.images.shared_arrays import SharedArrays
+from napari_unet.session.project.store import ProjectStore
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from napari_unet.session.future import Post
+    from napari_unet.session.project.record import ProjectImage
+
+
+class SessionBench:
+    """A viewer, a project of its own, and a worker that the test leads.
+
+    Benches of a control make it in `open`, and close it first.
+    """
+
+    def __init__(self, folder: Path, post: Post) -> None:
+        self.folder, self.scratch = folder / "projects", folder / "scratch"
+        self.scratch.mkdir(exist_ok=True)
+        self.post = post
+        self.viewer = ViewerModel()
+        self.worker = FakeWorker()
+        self.open(ProjectStore.create(self.folder))
+
+    def open(self, store: ProjectStore) -> None:
+        """Put what works with a project together."""
+        self.store = store
+        self.sharing = SharedArrays(self.scratch, self.post)
+        self.images = ImageList(self.viewer, store, self.sharing)
+        self.annotating = Annotating(self.viewer, store, self.images)
+
+    def add(
+        self, pixels: NDArray[Any], name: str = "nuclei", axes: str | None = None
+    ) -> ProjectImage:
+        """Add a new layer to the project."""
+        layer = self.viewer.add_image(pixels, name=name)
+        return self.images.add([layer], axes)
+
+    def close(self) -> None:
+        for part in (self.annotating, self.images, self.sharing, self.store):
+            part.close()
