@@ -17,8 +17,12 @@ from napari_unet.session import throttle
 from napari_unet.session.images.layers import find
 from napari_unet.session.preferences import Preferences
 from napari_unet.session.project.record import ImageSource, ProjectImage
-from napari_unet.session.training.preview import FIRST_LOOK, LivePreview
-from napari_unet.session.training.preview_region import View, round_out
+from napari_unet.session.training.preview import (
+    FIRST_LOOK,
+    LivePreview,
+    View,
+    round_out,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -65,21 +65,14 @@ class ActiveRun:
         """Have the pixels copied where the worker can read them.
 
         Frames are wanted whole: grey values are normalised over all of a frame.
-
-        Raises
-        ------
-        ValueError
-            If an image is closed.
-        KeyError
-            If an image was removed from the project.
         """
-        pairs = zip(self.record.images, self.record.places, strict=True)
-        return all_of(
-            [
-                self._images.ensure(i, tuple({(t, None): None for t, _ in places}))
-                for i, places in pairs
-            ]
-        )
+        parts = []
+        for image_id, places in zip(
+            self.record.images, self.record.places, strict=True
+        ):
+            frames = tuple({(t, None): None for t, _ in places})
+            parts.append(self._images.ensure(image_id, frames))
+        return all_of(parts)
 
     def job(self, folder: Path, device: str) -> TrainJob:
         """Describe the run to the worker.

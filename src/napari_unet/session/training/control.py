@@ -34,7 +34,6 @@ State = Literal["idle", "starting", "training", "paused", "stopping"]
 
 # Seconds between two signals of progress: more often nobody can read.
 _PACE = 0.4
-_REMOVED = "An image to train on was removed from the project."
 # Seconds that may go into counting what is not counted when Train is pressed.
 _COUNTING = 0.1
 
@@ -143,12 +142,7 @@ class TrainingControl:
         forward_signal(run.corrections.failed, self.message, "warning")
         self._enter("starting")
         self.curve_changed.emit()
-        try:
-            run.share_pixels().then(lambda: self._submit(run), self._give_up)
-        except KeyError:
-            self._give_up(_REMOVED)
-        except (ValueError, OSError) as error:
-            self._give_up(str(error))
+        run.share_pixels().then(lambda: self._submit(run), self._give_up)
 
     def pause(self) -> None:
         """Take no more steps until `resume`."""
@@ -211,7 +205,7 @@ class TrainingControl:
             job = run.job(folder, self.preferences.device)
             run.record.write(folder)
         except KeyError:
-            self._give_up(_REMOVED)
+            self._give_up("An image to train on was removed from the project.")
             return
         except (ValueError, OSError) as error:
             self._give_up(str(error))
@@ -280,9 +274,8 @@ class TrainingControl:
         """Be idle again, and say in one message what happened and what to do."""
         self._end()
         what = "The training process was ended"
-        remedy = (
-            "go on from the last checkpoint" if self.plan.checkpoint else "begin again"
-        )
+        kept = self.plan.checkpoint is not None
+        remedy = "go on from the last checkpoint" if kept else "begin again"
         if out_of_memory and self.run is not None:
             what, remedy = "Memory ran out", f"{remedy}, with smaller patches"
             # kept also without a checkpoint: the same patches would fail again

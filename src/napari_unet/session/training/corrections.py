@@ -114,12 +114,8 @@ class Corrections:
         image_id, (t, _) = key
         if not self._images.layers(image_id):
             return  # closed, or removed from the project
-        try:
-            pixels = self._images.ensure(image_id, ((t, None),))
-        except (OSError, ValueError) as error:
-            self.failed.emit(str(error))
-            return
         self._fields[key].sharing = True
+        pixels = self._images.ensure(image_id, ((t, None),))
         pixels.then(lambda: self._deliver(key), lambda why: self._drop(key, why))
 
     def _drop(self, key: _Key, why: str) -> None:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import dataclass
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 from psygnal import Signal
 
 from napari_unet.core.events import TileDone
-from napari_unet.core.geometry.boxes import axis_sizes
+from napari_unet.core.geometry.boxes import axis_sizes, shape_of, union
 from napari_unet.core.jobs import LIVE, PredictJob
 from napari_unet.session.images.layers import role_of
 from napari_unet.session.prediction.results import ResultLayers
 from napari_unet.session.throttle import Throttle
-from napari_unet.session.training.preview_region import View, round_out
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
 
     from napari_unet.core.annotation.annotations import ClassInfo
+    from napari_unet.core.geometry.boxes import Box
+    from napari_unet.core.jobs import Place
     from napari_unet.core.messages import Failed
     from napari_unet.session.images.image_list import ImageList
     from napari_unet.session.preferences import Preferences
@@ -38,6 +41,38 @@ _PATIENCE = 5.0
 _PERIOD = 2.0
 # Seconds between two looks at what is in view.
 _LOOK = 0.1
+# A plane with fewer pixels is predicted whole.
+_SMALL = 512 * 512
+# The region is made up of squares of this side, so that small moves change nothing.
+_GRID = 64
+# Zoomed in this far, a preview of all that was in view before is given up.
+_MUCH_LESS = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What of an image is in view.
+
+    Attributes
+    ----------
+    region : tuple of slice
+        Of the plane, or of a volume one slice thick.
+    focus : tuple of float
+        Its centre.
+    """
+
+    image_id: str
+    place: Place
+    region: Box
+    focus: tuple[float, ...]
+
+    def covers(self, other: View) -> bool:
+        """Whether a preview of this view serves for the other one, too."""
+        if (self.image_id, self.place) != (other.image_id, other.place):
+            return False
+        inside = union(self.region, other.region) == self.region
+        area, others = prod(shape_of(self.region)), prod(shape_of(other.region))
+        return inside and others >= _MUCH_LESS * area
 
 
 class LivePreview:
@@ -217,14 +252,8 @@ class LivePreview:
 
         The frame is wanted whole: grey values are normalised over all of it.
         """
-        try:
-            pixels = self._images.ensure(view.image_id, ((view.place[0], None),))
-        except (KeyError, ValueError):
-            return  # deleted since it was looked at
-        except OSError as error:
-            self._on_no_pixels(str(error))
-            return
         self._waiting = True
+        pixels = self._images.ensure(view.image_id, ((view.place[0], None),))
         pixels.then(lambda: self._submit(view), self._on_no_pixels)
 
     def _submit(self, view: View) -> None:
@@ -330,3 +359,28 @@ class LivePreview:
         for results in self._results.values():
             results.close()
         self._results.clear()
+
+
+def round_out(box: Box, shape: tuple[int, ...]) -> Box:
+    """Return a box enlarged to a coarse grid; all of a small plane.
+
+    Parameters
+    ----------
+    box : tuple of slice
+        In pixels of the plane; it may reach out of it.
+    shape : tuple of int
+        Of the plane.
+
+    Returns
+    -------
+    tuple of slice
+        Inside the plane, never empty.
+    """
+    if prod(shape) <= _SMALL:
+        return tuple(slice(0, n) for n in shape)
+    rounded = []
+    for part, n in zip(box, shape, strict=True):
+        start = min(max(part.start, 0), n - 1) // _GRID * _GRID
+        stop = -(-max(part.stop, start + 1) // _GRID) * _GRID
+        rounded.append(slice(start, min(stop, n)))
+    return tuple(rounded)

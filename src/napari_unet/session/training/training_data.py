@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from psygnal import Signal
 
-from napari_unet.core.annotation.annotations import cell_classes
 from napari_unet.core.text import counted
 from napari_unet.session.annotating.counting import Tally, in_words
 from napari_unet.session.forward_signal import forward_signal
@@ -34,12 +33,10 @@ class TrainingDataSummary:
 
     Attributes
     ----------
-    slices, cells : int
-        Slices with annotation; objects of classes of cells.
+    slices, background : int
+        Slices with annotation; those with background.
     objects : str
         The cells, and the regions that there are, in words.
-    background : int
-        Slices with background.
     classes : frozenset of int
         Class numbers that are annotated, 0 for background.
     complete : bool
@@ -50,7 +47,6 @@ class TrainingDataSummary:
 
     images: int = 0
     slices: int = 0
-    cells: int = 0
     objects: str = "0 cells"
     background: int = 0
     classes: frozenset[int] = frozenset()
@@ -112,13 +108,13 @@ class TrainingData:
             image
             for image in self._store.project.images
             if image.use_for_training
-            and self._places(image)
+            and self._images.places(image.id)
             and self._images.layers(image.id)
         )
 
     def places(self, image: ProjectImage, ndim: Literal[2, 3]) -> tuple[Place, ...]:
         """Return the annotated planes, or the volumes with annotation."""
-        planes = self._places(image)
+        planes = self._images.places(image.id)
         if ndim == 2:
             return tuple(planes)
         return tuple((t, None) for t in sorted({t for t, _ in planes}))
@@ -159,7 +155,7 @@ class TrainingData:
             # one id is one object in all slices of a time point
             objects: set[tuple[int, int]] = set()
             finished = {(part.t, part.z) for part in image.finished}
-            for t, z in self._places(image):
+            for t, z in self._images.places(image.id):
                 tally = self.tallies.of(image.id, t, z)
                 complete = complete and tally is not None
                 tally = tally or Tally()
@@ -171,7 +167,6 @@ class TrainingData:
         return TrainingDataSummary(
             images=len(images),
             slices=slices,
-            cells=sum(number in cell_classes(infos) for number in every),
             objects=in_words(class_of, class_of, infos),
             background=background,
             classes=frozenset({*every, 0} if background else every),
@@ -182,7 +177,7 @@ class TrainingData:
     def _left_out(self, chosen: tuple[ProjectImage, ...]) -> Iterator[str]:
         """Name the images that have annotation and are not chosen."""
         for image in self._store.project.images:
-            if image not in chosen and self._places(image):
+            if image not in chosen and self._images.places(image.id):
                 why = "closed" if image.use_for_training else "not ticked"
                 yield f"{image.name} ({why})"
 
@@ -191,7 +186,7 @@ class TrainingData:
             if image.annotated and not self._images.layers(image.id):
                 return f"Open {image.name} again: its layer is not in the viewer."
         for image in self._store.project.images:
-            if self._places(image):
+            if self._images.places(image.id):
                 return (
                     f"{image.name} is annotated, but not ticked: tick it in the "
                     "Annotate dock to train on it."
@@ -212,13 +207,6 @@ class TrainingData:
             f"Only {name} are painted: paint background too, or press Fix in the "
             "data check (Annotate)."
         )
-
-    def _places(self, image: ProjectImage) -> list[tuple[int, int]]:
-        """Return the planes with paint or a finished part."""
-        if not image.annotated:
-            return []
-        places = {(t, z or 0) for t, z in self._images.places(image.id)}
-        return sorted(places | {(part.t, part.z) for part in image.finished})
 
     def _forget(self) -> None:
         """Sum up anew when asked."""

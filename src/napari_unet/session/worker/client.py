@@ -102,7 +102,6 @@ class Handle:
         self.what = what
         self.title = title
         self.running = True
-        self.paused = False
         self.progress = 0.0
         self.process = process
 
@@ -112,17 +111,14 @@ class Handle:
 
     def finish(self) -> None:
         """Stop training now, but judge the network and save the model."""
-        self.paused = False
         self._send(Finish(self.number))
 
     def pause(self) -> None:
         """Let the job wait."""
-        self.paused = True
         self._send(Pause(self.number))
 
     def resume(self) -> None:
         """Let it go on."""
-        self.paused = False
         self._send(Resume(self.number))
 
     def correct(self, correction: Correction) -> None:
@@ -282,7 +278,7 @@ class Worker:
         elif isinstance(message, Acknowledged):
             handle.acknowledged.emit()
         elif isinstance(message, Ended | Failed):
-            handle.running = handle.paused = False
+            handle.running = False
             self._handles.pop(handle.number, None)
             if isinstance(message, Ended):
                 handle.ended.emit(message.cancelled)
