@@ -38,7 +38,7 @@ class LossPlot(QWidget):
         self.empty = Hint("Loss and IoU appear here while training")
         self.empty.setAlignment(Qt.AlignmentFlag.AlignCenter)
         # LAYOUT
-        # a margin that nothing covers tells whether it is in sight, see `_draw`
+        # a margin that nothing covers shows whether it is in sight, see `_draw`
         self.setContentsMargins(0, 1, 0, 0)
         self._layout = QStackedLayout(self)
         self._layout.addWidget(self.empty)
@@ -96,7 +96,7 @@ class LossPlot(QWidget):
             axes.paint(colours(is_dark(self)))
 
     def _draw(self) -> None:
-        # behind another tab it is out of sight, though Qt calls it visible
+        # under another tab it is out of sight, though Qt calls it visible
         shown = self.window().isVisible()
         self._stale = shown and self.visibleRegion().isEmpty()
         if self._stale:

@@ -111,22 +111,18 @@ class JobTask(WorkerBase):
         """Bring the progress bar up to date, or end when the job is over."""
         if self._handle is None or self._bar is None:
             return
-        if not self._handle.running:
-            self._end(self._handle)
+        if self._handle.running:
+            # napari's bar repaints the window at once, which is felt on slow machines
+            step = int(100 * self._handle.progress) - self._bar.n
+            if step >= _STEP_PERCENT:
+                self._bar.update(step)
             return
-        # napari's bar repaints the window at once, which is felt on slow machines
-        step = int(100 * self._handle.progress) - self._bar.n
-        if step >= _STEP_PERCENT:
-            self._bar.update(step)
-
-    def _end(self, handle: Handle) -> None:
         self._timer.stop()
-        handle.failed.disconnect(self._on_failed, missing_ok=True)
+        self._handle.failed.disconnect(self._on_failed, missing_ok=True)
         # napari keeps tasks for good: let go of the job and what it holds
         self._handle = None
         JobTask._shown.discard(self)
-        if self._bar is not None:
-            self._bar.close()
+        self._bar.close()
         self.finished.emit()
         if self._failed:
             # after `finished`, which marks the task as completed

@@ -49,7 +49,7 @@ class Future:
             self.post(self._call_back)
 
     def finish(self, failed: str = "") -> None:
-        """Tell that it is there, or why not; the first word counts."""
+        """It is there, or `failed` says why not; the first call counts."""
         if not self._over:
             self.failed, self._over = failed, True
             self._call_back()

@@ -107,7 +107,11 @@ class RecipeBox(QWidget):
             self.budget.setValue(settings.steps if steps else settings.minutes)
             self.form.setValue(settings)
         self.explanation.tell(_PRESETS.get(settings.preset, ""))
-        self._show_volume()
+        # volumes are offered only where an image has slices
+        has_z = any("z" in i.axes for i in self._workspace.store.project.images)
+        model: Any = self.network.model()
+        model.item(1).setEnabled(has_z or self._plan.settings.ndim == 3)
+        self.network.setItemData(1, "" if has_z else _NO_Z, Qt.ItemDataRole.ToolTipRole)
         if self.start.currentData() != self._plan.start_from:
             self.show_start()
 
@@ -140,14 +144,6 @@ class RecipeBox(QWidget):
         index = self.start.count() - 1
         self.start.setItemData(index, tooltip, Qt.ItemDataRole.ToolTipRole)
         return int(index)
-
-    def _show_volume(self) -> None:
-        """Offer volumes only where an image has slices."""
-        images = self._workspace.store.project.images
-        has_z = any("z" in image.axes for image in images)
-        model: Any = self.network.model()
-        model.item(1).setEnabled(has_z or self._plan.settings.ndim == 3)
-        self.network.setItemData(1, "" if has_z else _NO_Z, Qt.ItemDataRole.ToolTipRole)
 
     def _on_start(self, index: int) -> None:
         self._plan.set(start=self.start.itemData(index))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from psygnal import Signal
 
 from napari_unet.core import events
 from napari_unet.core.jobs import TrainJob
@@ -16,9 +18,11 @@ if TYPE_CHECKING:
     from napari_unet.core.events import Event
     from napari_unet.core.images.array_reference import AnnotationReference
     from napari_unet.core.jobs import Correction
+    from napari_unet.session.annotating.control import Annotating
     from napari_unet.session.future import Future
     from napari_unet.session.images.image_list import ImageList
     from napari_unet.session.project.record import Project, ProjectImage
+    from napari_unet.session.project.store import ProjectStore
     from napari_unet.session.training.run_record import RunRecord
     from napari_unet.session.training.training_data import TrainingData
     from napari_unet.session.worker.client import Handle, Worker
@@ -27,10 +31,10 @@ if TYPE_CHECKING:
 class ActiveRun:
     """What a run in training has: its record, its job, its progress.
 
+    It follows the project, whose classes at the beginning are those of the network.
+
     Parameters
     ----------
-    project : Project
-        As it is when the run begins: its classes are those of the network.
     resume : bool
         Go on from the checkpoint.
 
@@ -40,12 +44,16 @@ class ActiveRun:
         None until the pixels are where the worker can read them.
     """
 
+    notice = Signal(str)
+    """What is not learnt from any more, and from when on."""
+
     def __init__(
         self,
         record: RunRecord,
+        store: ProjectStore,
         images: ImageList,
+        annotating: Annotating,
         training_data: TrainingData,
-        project: Project,
         *,
         resume: bool,
     ) -> None:
@@ -58,8 +66,22 @@ class ActiveRun:
         )
         self._images = images
         self._training_data = training_data
+        project = store.project
         self._network_kinds = self._kinds = tuple(c.kind for c in project.classes)
         self._known = {image.id: image for image in project.images}
+        self._connections: list[tuple[Any, Any]] = [
+            (annotating.edited, self.corrections.add),
+            (store.replaced, self._on_replaced),
+            (store.changed, self._on_project),
+        ]
+        for signal, slot in self._connections:
+            signal.connect(slot)
+
+    def close(self) -> None:
+        """Follow the project no more."""
+        for signal, slot in self._connections:
+            signal.disconnect(slot, missing_ok=True)
+        self.corrections.close()
 
     def share_pixels(self) -> Future:
         """Have the pixels copied where the worker can read them.
@@ -74,16 +96,18 @@ class ActiveRun:
             parts.append(self._images.ensure(image_id, frames))
         return all_of(parts)
 
-    def job(self, folder: Path, device: str) -> TrainJob:
-        """Describe the run to the worker.
+    def submit(self, worker: Worker, folder: Path, device: str) -> Handle:
+        """Write the run down in the folder of the runs, and hand it to the worker.
 
         Raises
         ------
         ValueError, KeyError
             If an image was closed or removed, or its annotation, in the meantime.
+        OSError
+            If the record cannot be written.
         """
         record = self.record
-        return TrainJob(
+        job = TrainJob(
             images=tuple(self._images.stored(i) for i in record.images),
             annotations=tuple(self._annotation(i) for i in record.images),
             places=record.places,
@@ -94,25 +118,21 @@ class ActiveRun:
             resume=self.resumed,
             device=device,
         )
-
-    def submit(self, worker: Worker, job: TrainJob) -> Handle:
-        """Hand the run to the worker."""
-        self.handle = worker.submit(job, f"Train {self.record.name}")
+        record.write(folder)
+        self.handle = worker.submit(job, f"Train {record.name}")
         self.handle.event.connect(self._on_event)
         return self.handle
 
-    def follow(self, project: Project) -> str:
-        """Follow a change of the project; return what people should know of it."""
-        notice = self._follow_classes(project)
+    def _on_project(self, project: Project) -> None:
+        self._follow_classes(project)
         for image in project.images:
             before = self._known.get(image.id)
             if before is not None and before != image:
                 for t, z in self._changed_planes(before, image):
                     self.corrections.add_plane(image.id, t, z)
             self._known[image.id] = image
-        return notice
 
-    def replaced(self, image_id: str) -> None:
+    def _on_replaced(self, image_id: str) -> None:
         """All of an annotation changed at once: an import, or a step undone."""
         if image_id not in self.record.images:
             return
@@ -136,23 +156,22 @@ class ActiveRun:
             for t, z in sorted(set(places) - set(known)):
                 self.corrections.add_plane(image_id, t, z)
 
-    def _follow_classes(self, project: Project) -> str:
+    def _follow_classes(self, project: Project) -> None:
         """Look whether the network still knows the classes."""
         kinds = tuple(c.kind for c in project.classes)
         if kinds == self._kinds:
-            return ""
+            return
         self._kinds = kinds
         if not self._fits:
-            return (
+            self.notice.emit(
                 "The classes changed: what is painted from now on is used from the "
                 "next training on."
             )
-        if len(kinds) > len(self._network_kinds):
-            return (
+        elif len(kinds) > len(self._network_kinds):
+            self.notice.emit(
                 "The network in training has no place for the new class: it is learnt "
                 "from the next training on."
             )
-        return ""
 
     @property
     def _fits(self) -> bool:

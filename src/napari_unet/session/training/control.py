@@ -22,10 +22,8 @@ if TYPE_CHECKING:
 
     from napari_unet.core.messages import Failed
     from napari_unet.session.annotating.control import Annotating
-    from napari_unet.session.annotating.edits import Edit
     from napari_unet.session.images.image_list import ImageList
     from napari_unet.session.preferences import Preferences
-    from napari_unet.session.project.record import Project
     from napari_unet.session.project.store import ProjectStore
     from napari_unet.session.training.run_record import RunRecord
     from napari_unet.session.worker.client import Worker
@@ -92,11 +90,8 @@ class TrainingControl:
         self.progress = RunProgress()
         self._pace = Throttle(_PACE)
         self._steps_unseen = self._closed = False
-        annotating.edited.connect(self._on_edit)
-        store.replaced.connect(self._on_replaced)
-        store.changed.connect(self._on_project)
-        forward_signal(images.changed, self.changed)
-        forward_signal(self.training_data.changed, self.changed)
+        for source in (store.changed, images.changed, self.training_data.changed):
+            source.connect(self._on_changed)
         forward_signal(self.preview.message, self.message)
 
     @property
@@ -133,13 +128,15 @@ class TrainingControl:
             return
         run = self.run = ActiveRun(
             before or self.plan.new_record(),
+            self._store,
             self._images,
+            self._annotating,
             self.training_data,
-            self._store.project,
             resume=before is not None and self.plan.checkpoint is not None,
         )
         self.progress, self.plan.unfinished = run.progress, None
         forward_signal(run.corrections.failed, self.message, "warning")
+        forward_signal(run.notice, self.message, "info")
         self._enter("starting")
         self.curve_changed.emit()
         run.share_pixels().then(lambda: self._submit(run), self._give_up)
@@ -189,10 +186,8 @@ class TrainingControl:
             return
         self._closed = True
         if self.run is not None:
-            self.run.corrections.close()
-        self._annotating.edited.disconnect(self._on_edit)
-        self._store.replaced.disconnect(self._on_replaced)
-        self._store.changed.disconnect(self._on_project)
+            self.run.close()
+        self._store.changed.disconnect(self._on_changed)
         self.preview.close()
         self.training_data.close()
 
@@ -200,18 +195,16 @@ class TrainingControl:
         """Hand the run to the worker, once all pixels are where it can read them."""
         if run is not self.run or self.state != "starting" or self._closed:
             return
-        folder = self._store.run_folder
+        self._store.flush()
+        folder, device = self._store.run_folder, self.preferences.device
         try:
-            job = run.job(folder, self.preferences.device)
-            run.record.write(folder)
+            handle = run.submit(self._worker, folder, device)
         except KeyError:
             self._give_up("An image to train on was removed from the project.")
             return
         except (ValueError, OSError) as error:
             self._give_up(str(error))
             return
-        self._store.flush()
-        handle = run.submit(self._worker, job)
         handle.event.connect(self._on_event)
         handle.ended.connect(self._on_ended)
         handle.failed.connect(self._on_failed)
@@ -294,7 +287,7 @@ class TrainingControl:
     def _end(self, model: Path | None = None) -> None:
         """Be idle again."""
         if self.run is not None:
-            self.run.corrections.close()
+            self.run.close()
         self.plan.read_unfinished()
         if not self._closed:
             self.preview.finish(model)
@@ -305,24 +298,12 @@ class TrainingControl:
         self.state = state
         self._emit_changed()
 
+    def _on_changed(self) -> None:
+        self.changed.emit()
+
     def _emit_changed(self) -> None:
         self._pace.restart()
         steps, self._steps_unseen = self._steps_unseen, False
         self.changed.emit()
         if steps:
             self.curve_changed.emit()
-
-    def _on_edit(self, image_id: str, edit: Edit) -> None:
-        if self.run is not None and self.state != "idle":
-            self.run.corrections.add(image_id, edit)
-
-    def _on_replaced(self, image_id: str) -> None:
-        if self.run is not None and self.state != "idle":
-            self.run.replaced(image_id)
-
-    def _on_project(self, project: Project) -> None:
-        if self.run is not None and self.state != "idle":
-            notice = self.run.follow(project)
-            if notice:
-                self.message.emit("info", notice)
-        self.changed.emit()

@@ -131,7 +131,7 @@ class WorkerProcess:
         self._ended_before = processes_ended_for_memory()
         self._used, self._failed_for_memory = 0.0, False
         self._key = secrets.token_bytes(32)
-        # the key is asked for in `_admit`: the listener would wait for an answer
+        # the key is asked for in `_admit`: the listener would wait for a reply
         self._listener = Listener(family=_FAMILY)
         self._address = self._listener.address
         try:
