@@ -86,7 +86,7 @@ def test_what_will_be_trained_on_is_said_in_a_line(
     painted = np.zeros((40, 50), labels.data.dtype)
     painted[:5], painted[10:15], painted[20:25] = 1, 2, 3
     labels.data = painted
-    workspace.training.training_data.tallies.count_all(DEADLINE)
+    workspace.annotating.tallies.count_all(DEADLINE)
     page._show_state()
     assert page.summary.text() == "1 slice of 1 image: 2 cells, background in 1 slice."
     assert page.problem.text() == ""

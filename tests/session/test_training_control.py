@@ -138,7 +138,7 @@ def test_one_class_alone_is_not_trained_on(
     bench: Bench, value: int, words: str
 ) -> None:
     bench.paint(value, 10, 10)
-    bench.control.training_data.tallies.count_all(DEADLINE)
+    bench.annotating.tallies.count_all(DEADLINE)
     possible, why = bench.control.can_start
     assert not possible
     assert words in why
@@ -234,7 +234,7 @@ def test_an_image_that_is_not_ticked_is_not_trained_on(bench: Bench) -> None:
 def test_a_finished_slice_with_cells_needs_no_painted_background(bench: Bench) -> None:
     bench.paint(2, 10, 10)
     bench.annotating.finish_slice()
-    bench.control.training_data.tallies.count_all(DEADLINE)
+    bench.annotating.tallies.count_all(DEADLINE)
     assert bench.control.can_start == (True, "")
     assert str(bench.control.training_data.summary()) == (
         "1 slice of 1 image: 1 cell, background in 1 slice"
@@ -246,7 +246,7 @@ def test_the_summary_counts_an_id_in_two_slices_as_one_cell(stack: Bench) -> Non
     stack.paint(2, 10, 10, 1)
     stack.paint(3, 30, 10, 1)
     stack.paint(1, 30, 40, 1)
-    stack.control.training_data.tallies.count_all(DEADLINE)
+    stack.annotating.tallies.count_all(DEADLINE)
     assert str(stack.control.training_data.summary()) == (
         "2 slices of 1 image: 2 cells, background in 1 slice"
     )
@@ -257,7 +257,7 @@ def test_regions_are_not_counted_as_cells(bench: Bench) -> None:
     bench.paint_both()
     bench.paint(3, 10, 30)
     bench.annotating.record_classes(bench.image.id, {3: 2})
-    bench.control.training_data.tallies.count_all(1)
+    bench.annotating.tallies.count_all(1)
     told = bench.control.training_data.summary()
     assert str(told) == "1 slice of 1 image: 1 cell, tissue, background in 1 slice"
     assert told.classes == {0, 1, 2}

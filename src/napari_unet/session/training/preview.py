@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from psygnal import Signal
 
 from napari_unet.core.events import TileDone
-from napari_unet.core.geometry.boxes import axis_sizes, shape_of, union
+from napari_unet.core.geometry.boxes import shape_of, union
 from napari_unet.core.jobs import LIVE, PredictJob
 from napari_unet.session.images.layers import role_of
 from napari_unet.session.prediction.results import ResultLayers
@@ -240,8 +240,8 @@ class LivePreview:
         if image.channels != self._channels:
             return None
         t, z = self._images.place_in_view(image.id)
-        size = axis_sizes(image.axes, image.shape)
-        region = round_out(self._images.box_in_view(image.id), (size["y"], size["x"]))
+        shape = image.sizes["y"], image.sizes["x"]
+        region = round_out(self._images.box_in_view(image.id), shape)
         focus = tuple((s.start + s.stop) / 2 for s in region)
         if self._ndim == 2:
             return View(image.id, (t, z), region, focus)

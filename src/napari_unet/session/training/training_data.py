@@ -83,10 +83,10 @@ class TrainingData:
     ) -> None:
         self._store = store
         self._images = images
-        self.tallies = annotating.tallies
+        self._tallies = annotating.tallies
         self._cached: TrainingDataSummary | None = None
         self._sources = (
-            self.tallies.changed,
+            self._tallies.changed,
             annotating.edited,
             store.changed,
             images.changed,
@@ -95,7 +95,7 @@ class TrainingData:
         for source in self._sources:
             source.connect(self._forget)
         # listeners ask for the summary: after it was forgotten
-        forward_signal(self.tallies.changed, self.changed)
+        forward_signal(self._tallies.changed, self.changed)
 
     def close(self) -> None:
         """Let go of the annotation."""
@@ -156,7 +156,7 @@ class TrainingData:
             objects: set[tuple[int, int]] = set()
             finished = {(part.t, part.z) for part in image.finished}
             for t, z in self._images.places(image.id):
-                tally = self.tallies.of(image.id, t, z)
+                tally = self._tallies.of(image.id, t, z)
                 complete = complete and tally is not None
                 tally = tally or Tally()
                 slices += 1
