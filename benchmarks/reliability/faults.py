@@ -167,8 +167,8 @@ FAULTS = (
     Fault(
         "nobody hears of a dead worker",
         "session/worker/client.py",
-        "        self.died.emit(Death(process.kind",
-        "        str(Death(process.kind",
+        "        self.died.emit(f",
+        "        str(f",
         "kill.worker",
         2,
     ),

@@ -73,7 +73,7 @@ def test_a_job_fails_on_the_same_signal_whatever_ends_it(dies: bool) -> None:
     failed: list[Failed] = []
     deaths: list[Any] = []
     handle.failed.connect(failed.append)
-    worker.died.connect(deaths.append)
+    worker.died.connect(lambda _, jobs: deaths.append(jobs))
     if dies:
         worker.die("network")
     else:
@@ -81,5 +81,5 @@ def test_a_job_fails_on_the_same_signal_whatever_ends_it(dies: bool) -> None:
     (one,) = failed
     assert one.error == (WORKER_ENDED if dies else "OSError")
     assert not handle.running
-    assert [death.jobs for death in deaths] == ([(handle,)] if dies else [])
+    assert deaths == ([(handle,)] if dies else [])
     assert one.sentence in worker.fault

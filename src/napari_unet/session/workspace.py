@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from napari_unet.session.future import Post
     from napari_unet.session.preferences import Preferences
     from napari_unet.session.project.record import ProjectImage
-    from napari_unet.session.worker.client import Death
+    from napari_unet.session.worker.client import Handle
 
 
 # Nobody waits for these, so no control says that they failed.
@@ -232,8 +232,8 @@ class Workspace:
             for preview in find(self.viewer, "preview-classes"):
                 preview.visible = True
 
-    def _on_death(self, death: Death) -> None:
+    def _on_death(self, sentence: str, jobs: tuple[Handle, ...]) -> None:
         self.prediction.cool_down()
         # of jobs that people wait for, the control says so that submitted them
-        if all(isinstance(job.what, _UNATTENDED) for job in death.jobs):
-            self.message.emit("error", death.sentence)
+        if all(isinstance(job.what, _UNATTENDED) for job in jobs):
+            self.message.emit("error", sentence)

@@ -7,7 +7,6 @@ started when first needed and kept. Neither loads anything into napari's own pro
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -52,26 +51,6 @@ WORKER_KINDS: tuple[WorkerKind, ...] = get_args(WorkerKind)
 
 WORKER_ENDED = "WorkerEnded"
 """Error of the jobs that a process was at work on when it ended on its own."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Death:
-    """A worker process ended on its own; its jobs have failed by now.
-
-    Attributes
-    ----------
-    out_of_memory : bool
-        Whether memory most probably ran out.
-    sentence : str
-        What happened and what to do.
-    jobs : tuple of Handle
-        Those it was at work on.
-    """
-
-    kind: WorkerKind
-    out_of_memory: bool
-    sentence: str
-    jobs: tuple[Handle, ...]
 
 
 class Handle:
@@ -146,8 +125,10 @@ class Worker:
 
     started = Signal(object)
     """The `Handle` of a job that was submitted."""
-    died = Signal(object)
-    """A `Death`. Who submitted a job need not listen: the job fails."""
+    died = Signal(str, tuple)
+    """A process ended on its own: what happened and what to do, and its jobs.
+
+    Who submitted a job need not listen: the job has failed by then."""
     status_changed = Signal(object)
     faults_changed = Signal()
 
@@ -306,8 +287,7 @@ class Worker:
         for handle in jobs:
             remedy = _remedy(handle.what)
             self._fail(handle, f"{end.sentence} {remedy}", memory=end.out_of_memory)
-        sentence = f"{end.sentence} It starts again with the next job."
-        self.died.emit(Death(process.kind, end.out_of_memory, sentence, jobs))
+        self.died.emit(f"{end.sentence} It starts again with the next job.", jobs)
 
     def _fail(self, handle: Handle, why: str, *, memory: bool = False) -> None:
         """Fail a job whose process cannot say itself why."""
