@@ -9,7 +9,6 @@ from qtpy.QtWidgets import (
     QApplication,
     QHBoxLayout,
     QLabel,
-    QPushButton,
     QSizePolicy,
     QStackedLayout,
     QVBoxLayout,
@@ -23,6 +22,7 @@ from napari_unet.gui.widgets import (
     Elided,
     Hint,
     allow,
+    button,
     follow,
     set_tooltip,
 )
@@ -42,12 +42,11 @@ class RunBar(QWidget):
 
     def __init__(self, workspace: Workspace, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._workspace = workspace
         self._training, self._worker = workspace.training, workspace.worker
         # WIDGETS
-        self.train = _button("Train", "Learn from the annotation of ticked images.")
-        self.pause = _button("Pause", "Let it wait.")
-        self.stop = _button("Stop", "End the training now and keep what it learnt.")
+        self.train = button("Train", "Learn from the annotation of ticked images.")
+        self.pause = button("Pause", "Let it wait.")
+        self.stop = button("Stop", "End the training now and keep what it learnt.")
         self.progress = ProgressBar()
         self.progress.setRange(0, _TICKS)
         self.progress.setToolTip("Loss of the training (lower is better), time left.")
@@ -55,12 +54,12 @@ class RunBar(QWidget):
         self.line.setAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignTop)
         self.device = Elided()
         self.memory = QLabel()
-        self.free = _button("Free", "Give back the memory that no job needs.")
+        self.free = button("Free", "Give back the memory that no job needs.")
         # LAYOUT
         buttons, foot = QHBoxLayout(), QHBoxLayout()
-        for button in (self.train, self.pause, self.stop):
-            button.setMinimumWidth(0)
-            buttons.addWidget(button, 1)
+        for wide in (self.train, self.pause, self.stop):
+            wide.setMinimumWidth(0)
+            buttons.addWidget(wide, 1)
         self._middle = QWidget()
         self._stack = QStackedLayout(self._middle)
         self._stack.addWidget(self.line)
@@ -80,8 +79,8 @@ class RunBar(QWidget):
         # CONNECTIONS
         self.train.clicked.connect(self._on_train)
         self.pause.clicked.connect(self._on_pause)
-        self.stop.clicked.connect(self._on_stop)
-        self.free.clicked.connect(self._on_free)
+        self.stop.clicked.connect(self._training.stop)
+        self.free.clicked.connect(workspace.free_memory)
         follow(self, self._training.changed, self._show_training)
         follow(self, self._worker.status_changed, self._show_status)
         follow(self, self._worker.faults_changed, self._show_training)
@@ -105,12 +104,6 @@ class RunBar(QWidget):
             self._training.resume()
         else:
             self._training.pause()
-
-    def _on_stop(self) -> None:
-        self._training.stop()
-
-    def _on_free(self) -> None:
-        self._workspace.free_memory()
 
     def _show_training(self) -> None:
         state, progress = self._training.state, self._training.progress
@@ -158,12 +151,6 @@ class RunBar(QWidget):
                 f"Memory of the worker, of {status.total / _GB:.0f} GB in all."
             )
         allow(self.free, status is not None, "No memory is in use.")
-
-
-def _button(text: str, tooltip: str) -> QPushButton:
-    button = QPushButton(text)
-    set_tooltip(button, tooltip)
-    return button
 
 
 def progress_text(state: str, progress: RunProgress) -> str:

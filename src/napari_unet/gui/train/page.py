@@ -5,12 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qtpy.QtWidgets import QCheckBox, QPushButton, QWidget
+from qtpy.QtWidgets import QWidget
 
 from napari_unet.gui.layouts import ButtonRow, column
 from napari_unet.gui.plot import LossPlot
 from napari_unet.gui.train.settings_box import RecipeBox
-from napari_unet.gui.widgets import Heading, Hint, allow, blocked, follow
+from napari_unet.gui.widgets import (
+    Heading,
+    Hint,
+    allow,
+    blocked,
+    button,
+    check_box,
+    follow,
+)
 
 if TYPE_CHECKING:
     from napari_unet.core.events import ModelComparison, ModelSaved
@@ -35,10 +43,10 @@ class TrainPage(QWidget):
         # WIDGETS
         self.recipe = RecipeBox(workspace)
         self.interrupted = Hint()
-        self.go_on = QPushButton("Go on with it")
-        self.go_on.setToolTip("Go on with the interrupted training, on its images.")
-        self.anew = QPushButton(_ANEW)
-        self.anew.setToolTip("Forget the interrupted training and its checkpoint.")
+        self.go_on = button(
+            "Go on with it", "Go on with the interrupted training, on its images."
+        )
+        self.anew = button(_ANEW, "Forget the interrupted training and its checkpoint.")
         self._anew_row = ButtonRow(self.go_on, self.anew)
         self.summary = Hint()
         self.summary.setToolTip("Ticked images of the Annotate dock with annotation.")
@@ -49,8 +57,7 @@ class TrainPage(QWidget):
         self.validation.setToolTip(
             "Annotation that is not learnt from, but used to judge the network."
         )
-        self.preview = QCheckBox("Live preview of the slice in view")
-        self.preview.setToolTip(_PREVIEW)
+        self.preview = check_box("Live preview of the slice in view", _PREVIEW)
         self.result = Heading("Result")
         self.comparison = Hint()
         self.model = Hint()
@@ -73,9 +80,9 @@ class TrainPage(QWidget):
             self.preview,
         )
         # CONNECTIONS
-        self.go_on.clicked.connect(self._on_go_on)
-        self.anew.clicked.connect(self._on_anew)
-        self.preview.toggled.connect(self._on_preview)
+        self.go_on.clicked.connect(self._training.go_on)
+        self.anew.clicked.connect(self._training.forget_interrupted)
+        self.preview.toggled.connect(self._training.preview.set_enabled)
         follow(self, self._training.changed, self._show_state)
         follow(self, self._training.curve_changed, self._show_curve)
         follow(self, self._training.preview.changed, self._show_preview)
@@ -149,12 +156,3 @@ class TrainPage(QWidget):
     def _on_finished(self, saved: ModelSaved) -> None:
         self._saved = saved
         self._show_state()
-
-    def _on_go_on(self) -> None:
-        self._training.go_on()
-
-    def _on_anew(self) -> None:
-        self._training.forget_interrupted()
-
-    def _on_preview(self, enabled: bool) -> None:
-        self._training.preview.set_enabled(enabled)
