@@ -174,7 +174,7 @@ class LivePreview:
             self._patience.restart()
         self._steps += 1
         if self._failure:
-            self._report_failure()
+            self._stop(self._failure)
         self.look()
 
     def finish(self, model: Path | None) -> None:
@@ -254,7 +254,7 @@ class LivePreview:
         """
         self._waiting = True
         pixels = self._images.ensure(view.image_id, ((view.place[0], None),))
-        pixels.then(lambda: self._submit(view), self._on_no_pixels)
+        pixels.then(lambda: self._submit(view), self._stop)
 
     def _submit(self, view: View) -> None:
         self._waiting = False
@@ -266,7 +266,7 @@ class LivePreview:
         except (KeyError, ValueError):
             return  # deleted while its pixels were copied
         except OSError as error:
-            self._on_no_pixels(str(error))
+            self._stop(str(error))
             return
         if results is None:
             return
@@ -290,8 +290,9 @@ class LivePreview:
         handle.ended.connect(results.flush_refresh)
         handle.failed.connect(lambda failed: self._on_failed(handle, failed))
 
-    def _on_no_pixels(self, why: str) -> None:
-        self._waiting, self._model = False, None
+    def _stop(self, why: str) -> None:
+        """Predict nothing until the next run, and say why."""
+        self._waiting, self._model, self._failure = False, None, ""
         self.message.emit("warning", f"The live preview stopped: {why}")
 
     def _results_of(self, image_id: str) -> ResultLayers | None:
@@ -319,18 +320,14 @@ class LivePreview:
                 results.refresh(event.t, event.z, what)
 
     def _on_failed(self, handle: Handle, failed: Failed) -> None:
-        """Say why, and be quiet until the next run."""
         if handle is not self._handle:
             return
-        live = self._model == LIVE
-        self._model, self._failure = None, failed.sentence
-        # with the last step the live network goes: that is no reason to complain
-        if not live:
-            self._report_failure()
-
-    def _report_failure(self) -> None:
-        sentence, self._failure = self._failure, ""
-        self.message.emit("warning", f"The live preview stopped: {sentence}")
+        if self._model == LIVE:
+            # with the last step the live network goes: no reason to complain, unless
+            # another step follows
+            self._model, self._failure = None, failed.sentence
+        else:
+            self._stop(failed.sentence)
 
     def _on_scroll(self) -> None:
         # who scrolls through a stack is not to wake the worker for each slice
