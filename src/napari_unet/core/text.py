@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 _SHOWN = 80  # characters of a value
 
 
@@ -22,6 +27,11 @@ def shown(value: object, most: int = _SHOWN) -> str:
     except ValueError:  # a number of more digits than Python writes
         return "a number too long to be written"
     return printable(text[:most]) + (" …" if len(text) > most else "")
+
+
+def times(size: Iterable[object]) -> str:
+    """Return a size along several axes, as in "3 × 4"."""
+    return " × ".join(map(str, size))
 
 
 def reason(error: Exception) -> str:

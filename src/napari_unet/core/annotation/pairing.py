@@ -37,28 +37,13 @@ def annotated_fields(
     ndim: int,
     kind: Kind | None = None,
 ) -> list[tuple[Field, Annotation]]:
-    """Pair the planes or volumes of images with what is known of them.
+    """Pair the planes (`ndim` 2) or volumes (3) of images with what is known of them.
 
-    Parameters
-    ----------
-    images : sequence of Image or array-like
-    labels : sequence of Annotation, Image or array-like
-        One for each image.
-    ndim : {2, 3}
-        Planes or volumes.
-    kind : {"instances", "binary", "semantic", "annotation"}, optional
-        What the values of the labels mean; guessed from all of them if not given.
-
-    Returns
-    -------
-    list of (Field, Annotation)
-        Ids of cells are numbered anew, in their order, the same in all. Without fields
-        of which nothing is known. All have the same classes.
-
-    Raises
-    ------
-    ValueError
-        If they do not go together, or nothing is annotated.
+    `labels` has one for each image, `kind` says what their values mean; it is guessed
+    from all of them if not given. Ids of cells are numbered anew, in their order, the
+    same in all. Fields of which nothing is known are left out. All have the same
+    classes. A ValueError says that images and labels do not go together, or nothing is
+    annotated.
     """
     if not images or len(images) != len(labels):
         raise ValueError(
@@ -99,7 +84,7 @@ def annotations_of(
 
 
 def kind_of(masks: Sequence[Image]) -> Kind:
-    """Tell what the values of label images mean, all of them together.
+    """Find what the values of label images mean, all of them together.
 
     Raises
     ------
@@ -164,7 +149,7 @@ def _read(fields: Sequence[Field]) -> list[NDArray[np.integer]]:
 def _kind_of(
     names: Sequence[str], arrays: Sequence[NDArray[np.integer]], kind: Kind | None
 ) -> Kind:
-    """Check that labels are no grey levels; tell what they mean unless it is said."""
+    """Check that labels are no grey levels; guess what they mean unless it is said."""
     for name, array in zip(names, arrays, strict=True):
         with _named(name):
             check_no_grey_levels(array, kind)

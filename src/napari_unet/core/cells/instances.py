@@ -57,7 +57,7 @@ def segment_instances(
     -------
     ndarray of int32, shape ([z,] y, x)
         0 is background; cells are numbered 1, 2, … in the order in which a scan
-        line by line meets them, through all classes. `instance_classes` tells theirs.
+        line by line meets them, through all classes. `instance_classes` finds theirs.
 
     Raises
     ------
@@ -99,9 +99,6 @@ def segment_image(
     ndim : int
         2 or 3, the spatial axes of the network. Slices of a 2-D network are segmented
         each on its own, then linked through z as `settings.link_z` says.
-    settings : Segmentation
-    cell_classes : sequence of int, optional
-        As for `segment_instances`.
 
     Returns
     -------
@@ -143,25 +140,11 @@ def instance_classes(
     probabilities: NDArray[np.floating],
     cell_classes: Sequence[int] | None = None,
 ) -> NDArray[np.int32]:
-    """Class of each cell: the one with the highest mean probability over its pixels.
+    """Class of each id: the one with the highest mean probability over its pixels.
 
-    Parameters
-    ----------
-    cells : ndarray of int, shape ([z,] y, x)
-        Cells, also edited or linked ones; 0 is background.
-    probabilities : ndarray of float, shape (classes, [z,] y, x), in [0, 1]
-    cell_classes : sequence of int, optional
-        As for `segment_instances`.
-
-    Returns
-    -------
-    ndarray of int32, shape (highest id + 1,)
-        0 for the background and for ids without pixels. Ties go to the first class.
-
-    Raises
-    ------
-    ValueError
-        If the shapes or the classes do not fit.
+    0 for the background and for ids without pixels; ties go to the first class. Cells
+    may be edited or linked ones. A ValueError says that the shapes or the classes do
+    not fit.
     """
     classes = np.array(_check(probabilities, cell_classes, None), np.int32)
     if cells.shape != probabilities.shape[1:]:

@@ -17,7 +17,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from napari_unet.core.cells.linking import count_overlaps
-from napari_unet.core.geometry.blocks import within
+from napari_unet.core.geometry.boxes import within
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,23 +32,13 @@ _ALIKE = 0.5
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Parts:
-    """The parts of cells in a block's core, in the order of their ids.
+    """The parts of cells in a block's core, in the order of their ids."""
 
-    Attributes
-    ----------
-    first : ndarray of int64, shape (parts,)
-        First pixel, counted line by line through the whole field.
-    sizes : ndarray of int64, shape (parts,)
-        In pixels.
-    at_edge : ndarray of bool, shape (parts,)
-        Whether it touches the field's edge.
-    same : ndarray of int64, shape (pairs, 2)
-        Id of a part, and that of a part of the same cell in a block before.
-    """
-
+    # pixel of each, counted line by line through the whole field
     first: NDArray[np.int64]
-    sizes: NDArray[np.int64]
-    at_edge: NDArray[np.bool_]
+    sizes: NDArray[np.int64]  # in pixels
+    at_edge: NDArray[np.bool_]  # whether it touches the field's edge
+    # (pairs, 2): a part's id, and that of a part of the same cell in a block before
     same: NDArray[np.int64]
 
 
@@ -60,13 +50,14 @@ def split_off(
     before: NDArray[np.integer[Any]],
     reach: int,
 ) -> tuple[NDArray[np.uint32], Parts]:
-    """Take the parts of cells in a block's core, with ids of their own.
+    """Return the parts of cells in a block's core, with ids of their own, described.
+
+    The ids, uint32, are `last` + 1, `last` + 2, …
 
     Parameters
     ----------
     cells : ndarray of int32, shape of the block's window
         Found in the window; 0 is background.
-    block : Block
     shape : sequence of int
         Of the field, ([z,] y, x).
     last : int
@@ -76,12 +67,6 @@ def split_off(
     reach : int
         How far around the core cells are compared, in pixels. More than the widest
         gap between pixels of one cell.
-
-    Returns
-    -------
-    ids : ndarray of uint32, shape of the core
-        `last` + 1, `last` + 2, …; 0 is background.
-    parts : Parts
     """
     core = np.ascontiguousarray(cells[block.inner])
     first = np.full(int(cells.max(initial=0)) + 1, -1, np.int64)
@@ -106,20 +91,11 @@ def split_off(
 
 
 def numbers(blocks: Sequence[Parts], *, clear_border: bool) -> NDArray[np.uint32]:
-    """Number the cells of a field.
+    """Return the number of the cell that each part, by its id, belongs to.
 
-    Parameters
-    ----------
-    blocks : sequence of Parts
-        Of all its blocks, in their order.
-    clear_border : bool
-        Whether cells that touch the field's edge are dropped.
-
-    Returns
-    -------
-    ndarray of uint32, shape (highest id of a part + 1,)
-        Number of the cell that each part belongs to: 1, 2, … in the order of the
-        cells' first pixels; 0 for a dropped one, and for the background.
+    Numbers are 1, 2, … in the order of the cells' first pixels; 0 for a dropped one,
+    and for the background. `blocks` are all of a field in their order; with
+    `clear_border` cells that touch the field's edge are dropped.
     """
     first = np.concatenate([np.zeros(0, np.int64), *(b.first for b in blocks)])
     same = np.concatenate([np.zeros((0, 2), np.int64), *(b.same for b in blocks)]) - 1
@@ -144,7 +120,7 @@ def numbers(blocks: Sequence[Parts], *, clear_border: bool) -> NDArray[np.uint32
 def _at_edge(
     core: NDArray[np.int32], block: Block, shape: Sequence[int], size: int
 ) -> NDArray[np.bool_]:
-    """Tell which ids of a core touch the field's edge; an axis of one has none."""
+    """Find which ids of a core touch the field's edge; an axis of one has none."""
     touching = np.zeros(size, bool)
     for axis, (part, n) in enumerate(zip(block.core, shape, strict=True)):
         if n > 1 and part.start == 0:

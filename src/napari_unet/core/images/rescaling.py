@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
+from napari_unet.core.geometry.boxes import Box, whole
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from napari_unet.core.geometry.tiles import Box
     from napari_unet.core.images.image import Field
 
 # Rounding in files: ImageJ's fractions, numbers with few digits.
@@ -35,7 +36,7 @@ def rescaling(
     ndim: int,
     name: str = "the image",
 ) -> tuple[float, ...] | None:
-    """Tell by how much an image is resampled for a network.
+    """Find by how much an image is resampled for a network.
 
     Parameters
     ----------
@@ -45,7 +46,7 @@ def rescaling(
     ndim : {2, 3}
         Spatial axes of the network: the size along z is nothing to one for planes.
     name : str
-        Of the image.
+        Of the image, for messages.
 
     Returns
     -------
@@ -151,17 +152,10 @@ class Rescaled:
 
     Shrinking blurs first, so that detail too fine for the network's grid does not turn
     into patterns. A pixel's value does not depend on the box it is read in.
-
-    Attributes
-    ----------
-    field : Field
-        Plane or volume of the image itself.
-    factors : tuple of float
-        As `rescaling` gives them.
     """
 
     field: Field
-    factors: tuple[float, ...]
+    factors: tuple[float, ...]  # as `rescaling` gives them
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -171,23 +165,22 @@ class Rescaled:
 
     def read(self, box: Box | None = None) -> NDArray[np.float32]:
         """Return pixels of the network's grid, (channels, [z,] y, x)."""
-        boxes = box if box is not None else tuple(slice(0, n) for n in self.shape)
-        places, parts = [], []
-        for part, n, f in zip(boxes, self.field.shape, self.factors, strict=True):
-            place = np.clip(
-                (np.arange(part.start, part.stop) + 0.5) / f - 0.5, 0, n - 1
-            )
+        box = box if box is not None else whole(self.shape)
+        positions, parts = [], []
+        for part, n, f in zip(box, self.field.shape, self.factors, strict=True):
+            own = (np.arange(part.start, part.stop) + 0.5) / f - 0.5
+            own = np.clip(own, 0, n - 1)
             margin = _radius(f) + 1
-            low = max(int(place[0]) - margin, 0)
-            places.append(place - low)
-            parts.append(slice(low, min(int(place[-1]) + margin + 2, n)))
+            low = max(int(own[0]) - margin, 0)
+            positions.append(own - low)
+            parts.append(slice(low, min(int(own[-1]) + margin + 2, n)))
         block = self.field.read(tuple(parts)).astype(np.float32)
-        for axis, (place, f) in enumerate(zip(places, self.factors, strict=True), 1):
+        for axis, (own, f) in enumerate(zip(positions, self.factors, strict=True), 1):
             if f < 1:
                 block = gaussian_filter1d(
                     block, _blur(f), axis=axis, mode="nearest", radius=_radius(f)
                 )
-            block = interpolate(block, axis, place)
+            block = interpolate(block, axis, own)
         return block
 
     def window_start(self, start: Sequence[int], step: Sequence[int]) -> list[int]:
@@ -224,19 +217,10 @@ class Rescaled:
         start: Sequence[int],
         size: Sequence[int],
     ) -> NDArray[np.float32]:
-        """Interpolate a network's output onto pixels of the image.
+        """Interpolate a network's output, (classes, [z,] y, x), onto image pixels.
 
-        Parameters
-        ----------
-        values : ndarray of float32, shape (classes, [z,] y, x)
-        origin : sequence of int
-            Of the output, on the network's grid.
-        start, size : sequence of int
-            Of the box of the image.
-
-        Returns
-        -------
-        ndarray of float32, shape (classes, *size)
+        `origin` is that of the output on the network's grid, `start` and `size` are
+        those of the box of the image.
         """
         rows = zip(origin, start, size, self.factors, strict=True)
         for axis, (o, a, n, f) in enumerate(rows, start=1):
@@ -247,13 +231,13 @@ class Rescaled:
 
 
 def interpolate(
-    values: NDArray[np.float32], axis: int, places: NDArray[np.floating[Any]]
+    values: NDArray[np.float32], axis: int, at: NDArray[np.floating[Any]]
 ) -> NDArray[np.float32]:
     """Interpolate linearly along one axis; beyond its ends the last value holds."""
     last = values.shape[axis] - 1
-    places = np.clip(places, 0, last)
-    below = np.minimum(places.astype(int), max(last - 1, 0))
-    share = (places - below).astype(np.float32)
+    at = np.clip(at, 0, last)
+    below = np.minimum(at.astype(int), max(last - 1, 0))
+    share = (at - below).astype(np.float32)
     share = share.reshape([-1 if a == axis else 1 for a in range(values.ndim)])
     lower = np.take(values, below, axis=axis)
     upper = np.take(values, np.minimum(below + 1, last), axis=axis)

@@ -22,19 +22,9 @@ _CUT_OFF = 4.0
 def smooth(values: NDArray[np.float32], sigma: Sequence[float]) -> NDArray[np.float32]:
     """Smooth an image with a Gaussian.
 
-    Parameters
-    ----------
-    values : ndarray of float32, shape ([z,] y, x)
-    sigma : sequence of float
-        Standard deviation along each axis, in its pixels; at 0 an axis is left alone.
-
-    Returns
-    -------
-    ndarray of float32, shape of `values`
-
-    Notes
-    -----
-    Beyond the image's edge come its own pixels mirrored, the outermost one twice.
+    `sigma` is the standard deviation along each axis, in its pixels; at 0 an axis is
+    left alone. Beyond the image's edge come its own pixels mirrored, the outermost one
+    twice.
     """
     smoothed = np.ascontiguousarray(values)
     for axis, deviation in enumerate(sigma):

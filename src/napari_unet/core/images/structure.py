@@ -38,20 +38,13 @@ _ROWS, _BAND = 8, 512
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Overview:
-    """A channel in squares of `SQUARE` pixels a side.
+    """A channel in squares of `SQUARE` pixels a side, each array (z, rows, columns)."""
 
-    Attributes
-    ----------
-    mean, low, high, noise : ndarray of float32, shape (z, rows, columns)
-        Of the pixels of each square: the mean without the extremes of each column (so
-        that hot pixels do not matter), the range, and the standard deviation of noise
-        as neighbours in a column have it.
-    """
-
+    # without the extremes of each column, so that hot pixels do not matter
     mean: NDArray[np.float32]
     low: NDArray[np.float32]
     high: NDArray[np.float32]
-    noise: NDArray[np.float32]
+    noise: NDArray[np.float32]  # standard deviation as neighbours in a column have it
 
     @classmethod
     def empty(cls, shape: tuple[int, int, int]) -> Overview:
@@ -83,22 +76,14 @@ class Overview:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Structure:
-    """Where there is something to see.
+    """Where there is something to see."""
 
-    Attributes
-    ----------
-    places : ndarray of bool, shape (z, rows, columns)
-        The squares with structure in them or near them, all if none have. An empty rim
-        (of a mosaic, a padded or turned image) is left out.
-    typical : float
-        By how much structure typically differs from its surroundings; 0 if there is
-        none.
-    empty : float or None
-        Value of an empty rim with straight edges, as mosaics and padding have.
-    """
-
+    # Squares, (z, rows, columns), with structure in them or near them, all if none
+    # have. An empty rim (of a mosaic, a padded or turned image) is left out.
     places: NDArray[np.bool_]
+    # by how much structure differs from its surroundings; 0 if there is none
     typical: float
+    # value of an empty rim with straight edges, as mosaics and padding have
     empty: float | None
 
 
@@ -153,7 +138,7 @@ def _is_rim(
     near: NDArray[np.bool_],
     contrast: NDArray[np.float32],
 ) -> bool:
-    """Tell whether blank squares are no part of what was imaged.
+    """Whether blank squares are no part of what was imaged.
 
     They are not if the rest is wide, has noise or structure, and no values like theirs:
     the ground of an image whose dark values were cut off is its ground all the same.
@@ -174,7 +159,7 @@ def _is_rim(
 
 
 def _is_straight(blank: NDArray[np.bool_]) -> bool:
-    """Tell whether the edges run along rows and columns, with a corner now and then."""
+    """Whether the edges run along rows and columns, with a corner now and then."""
     edges = sum(np.count_nonzero(np.diff(blank, axis=axis)) for axis in (1, 2))
     corners = np.count_nonzero(np.diff(np.diff(blank, axis=1), axis=2))
     return bool(edges >= _STRAIGHT * corners)

@@ -24,25 +24,10 @@ THRESHOLDS = tuple(i / 10 for i in range(3, 10))
 
 
 def adapted_rand_error(probability: Images, truth: Images) -> ThresholdedError:
-    """Mean adapted Rand error of the slices at the best threshold.
+    """Mean adapted Rand error of the slices at the best threshold, one for the stack.
 
-    Parameters
-    ----------
-    probability : ndarray of float, or sequence of them
-        Probability of object, in [0, 1], shape (y, x) or (slices, y, x).
-    truth : ndarray of bool or int, or sequence of them
-        Object where above 0; the rest does not count.
-
-    Returns
-    -------
-    ThresholdedError
-        Lowest mean over the thresholds 0.3 to 0.9 in steps of 0.1, one for the stack.
-
-    Raises
-    ------
-    ValueError
-        If the images differ in number or shape, a probability is not in 0 to 1, or a
-        slice of the truth has no object.
+    From the probability of object and a truth that is object above 0. A ValueError says
+    that a slice of the truth has no object.
     """
     pairs = probability_pairs(probability, truth)
     truths = [ndimage.label(true)[0] for _, true in pairs]

@@ -21,23 +21,15 @@ Results: TypeAlias = dict[str, float]
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """What a metric reads and how it is computed.
+    """What a metric reads and how it is computed."""
 
-    Attributes
-    ----------
-    wants : {"instances", "probability", "classes"}
-        Kind of prediction: object ids, probability of object in [0, 1], or class
-        numbers. The truth holds ids for instances, otherwise classes (0 background).
-    measure : callable
-        From predictions and truths, one array (y, x) or (z, y, x) for each image or
-        frame, to named results pooled over them all.
-    pixelwise : bool
-        Whether each pixel counts by itself, so that some can be left out.
-    """
-
+    # Kind of prediction: object ids, probability of object in [0, 1], or class numbers.
+    # The truth holds ids for instances, otherwise classes (0 background).
     wants: Literal["instances", "probability", "classes"]
+    # From predictions and truths, one array (y, x) or (z, y, x) for each image or
+    # frame, to named results pooled over them all.
     measure: Callable[[Arrays, Arrays], Results]
-    pixelwise: bool = False
+    pixelwise: bool = False  # each pixel counts by itself, so that some can be left out
 
 
 def _of_classes(name: str, measure: Callable[..., float]) -> Metric:

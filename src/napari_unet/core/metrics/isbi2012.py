@@ -37,33 +37,17 @@ THRESHOLDS = tuple(i / 10 for i in range(11))
 
 @dataclass(frozen=True, slots=True)
 class FScore:
-    """Precision, recall and their F1, each a mean over slices, and the threshold.
+    """Precision, recall and their F1, each a mean over slices, and the threshold."""
 
-    Attributes
-    ----------
-    precision, recall, f_score : float
-        In [0, 1]. Merged objects lower the precision of V_Rand, split ones its recall.
-    threshold : float
-        Objects are where the probability is above it, not equal.
-    """
-
-    precision: float
-    recall: float
+    precision: float  # lower for merged objects, by V_Rand
+    recall: float  # lower for split ones
     f_score: float
-    threshold: float
+    threshold: float  # objects are where the probability is above it, not equal
 
 
 @dataclass(frozen=True, slots=True)
 class IsbiScores:
-    """All scores of the challenge for one prediction.
-
-    Attributes
-    ----------
-    pixel_error, rand_error, warping_error : ThresholdedError
-        The ranking of 2012, 0 is perfect.
-    v_rand, v_info : FScore
-        The later ranking, after border thinning, 1 is perfect.
-    """
+    """All scores of the challenge for one prediction."""
 
     pixel_error: ThresholdedError
     rand_error: ThresholdedError
@@ -75,26 +59,10 @@ class IsbiScores:
 def isbi_scores(probability: Images, truth: Images) -> IsbiScores:
     """Score a membrane segmentation as the ISBI 2012 challenge does.
 
-    Parameters
-    ----------
-    probability : ndarray of float, or sequence of them
-        Probability of object (not membrane), in [0, 1], shape (y, x) or (slices, y, x).
-    truth : ndarray of bool or int, or sequence of them
-        Object where above 0.
-
-    Returns
-    -------
-    IsbiScores
-
-    Raises
-    ------
-    ValueError
-        If the images differ in number or shape, a probability is not in 0 to 1, or a
-        slice of the truth has no object.
-
-    Notes
-    -----
-    A prediction of zeros and ones only is scored at the threshold 0 alone.
+    From the probability of object (not membrane) and a truth that is object above 0. A
+    prediction of zeros and ones only is scored at the threshold 0 alone. A ValueError
+    says that a slice of the truth has no object. All of this holds for each score
+    alone.
     """
     # both from one search: thinning takes most of the time
     rand, info = _search(probability, truth, (_rand, _info), thin=True)
@@ -108,24 +76,7 @@ def isbi_scores(probability: Images, truth: Images) -> IsbiScores:
 
 
 def isbi_pixel_error(probability: Images, truth: Images) -> ThresholdedError:
-    """1 - F1 of the object pixels, pooled over the stack, at the best threshold.
-
-    Parameters
-    ----------
-    probability : ndarray of float, or sequence of them
-        Probability of object (not membrane), in [0, 1], shape (y, x) or (slices, y, x).
-    truth : ndarray of bool or int, or sequence of them
-        Object where above 0.
-
-    Returns
-    -------
-    ThresholdedError
-
-    Raises
-    ------
-    ValueError
-        As `isbi_scores`.
-    """
+    """1 - F1 of the object pixels, pooled over the stack, at the best threshold."""
     pairs = _slices(probability, truth)
     errors = []
     for threshold in candidates(pairs, THRESHOLDS):
@@ -139,75 +90,19 @@ def isbi_pixel_error(probability: Images, truth: Images) -> ThresholdedError:
 
 
 def isbi_rand_error(probability: Images, truth: Images) -> ThresholdedError:
-    """1 - foreground-restricted V_Rand, without thinning, at the best threshold.
-
-    Parameters
-    ----------
-    probability : ndarray of float, or sequence of them
-        Probability of object (not membrane), in [0, 1], shape (y, x) or (slices, y, x).
-    truth : ndarray of bool or int, or sequence of them
-        Object where above 0.
-
-    Returns
-    -------
-    ThresholdedError
-
-    Raises
-    ------
-    ValueError
-        As `isbi_scores`.
-    """
+    """1 - foreground-restricted V_Rand, without thinning, at the best threshold."""
     best = v_rand(probability, truth, thin=False)
     return ThresholdedError(1 - best.f_score, best.threshold)
 
 
 def v_rand(probability: Images, truth: Images, *, thin: bool = True) -> FScore:
-    """Foreground-restricted Rand F-score, after border thinning unless told otherwise.
-
-    Parameters
-    ----------
-    probability : ndarray of float, or sequence of them
-        Probability of object (not membrane), in [0, 1], shape (y, x) or (slices, y, x).
-    truth : ndarray of bool or int, or sequence of them
-        Object where above 0.
-    thin : bool
-        Grow the predicted objects until only thin lines part them.
-
-    Returns
-    -------
-    FScore
-
-    Raises
-    ------
-    ValueError
-        As `isbi_scores`.
-    """
+    """Foreground-restricted Rand F-score, after border thinning by default."""
     return _search(probability, truth, (_rand,), thin=thin)[0]
 
 
 def v_info(probability: Images, truth: Images, *, thin: bool = True) -> FScore:
     """Foreground-restricted information F-score, after border thinning by default.
 
-    Parameters
-    ----------
-    probability : ndarray of float, or sequence of them
-        Probability of object (not membrane), in [0, 1], shape (y, x) or (slices, y, x).
-    truth : ndarray of bool or int, or sequence of them
-        Object where above 0.
-    thin : bool
-        Grow the predicted objects until only thin lines part them.
-
-    Returns
-    -------
-    FScore
-
-    Raises
-    ------
-    ValueError
-        As `isbi_scores`.
-
-    Notes
-    -----
     A slice whose truth or whose prediction is one single object scores 0, as in the
     challenge: there is no information in it.
     """
@@ -215,19 +110,8 @@ def v_info(probability: Images, truth: Images, *, thin: bool = True) -> FScore:
 
 
 def thin_borders(objects: NDArray[np.bool_]) -> Labels:
-    """Grow objects until only thin lines part them.
+    """Grow 4-connected objects of a plane until only thin lines part them; label them.
 
-    Parameters
-    ----------
-    objects : ndarray of bool, shape (y, x)
-
-    Returns
-    -------
-    ndarray of int, shape (y, x)
-        A label for each 4-connected object, 0 on the lines between them.
-
-    References
-    ----------
     Soille & Vincent 1990, "Determining watersheds in digital pictures via flooding
     simulations", on an image of two levels, with 4 neighbours.
     """

@@ -20,13 +20,7 @@ if TYPE_CHECKING:
 
 
 def label_pairs(prediction: Images, truth: Images) -> list[Pair]:
-    """Pair label or class images: booleans or integers from 0.
-
-    Raises
-    ------
-    ValueError
-        If the images differ in number or shape, or do not hold labels.
-    """
+    """Pair label or class images: booleans or integers from 0."""
     pairs = _paired(prediction, truth)
     for predicted, true in pairs:
         _check_labels(predicted, "prediction")
@@ -35,19 +29,7 @@ def label_pairs(prediction: Images, truth: Images) -> list[Pair]:
 
 
 def probability_pairs(prediction: Images, truth: Images) -> list[Pair]:
-    """Pair probabilities of being object with masks, slice by slice.
-
-    Returns
-    -------
-    list of (ndarray of float or bool, ndarray of bool), each of shape (y, x)
-        The probability and where the truth has an object (above 0).
-
-    Raises
-    ------
-    ValueError
-        If the images differ in number or shape, a probability is not within 0 to 1,
-        or the truth does not hold labels.
-    """
+    """Pair probabilities of being object with masks (truth above 0), plane by plane."""
     pairs: list[Pair] = []
     for predicted, true in _paired(prediction, truth):
         _check_probability(predicted)

@@ -15,18 +15,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ThresholdedError:
-    """The lowest error and the threshold that gave it (the lowest of several).
+    """The lowest error and the threshold that gave it (the lowest of several)."""
 
-    Attributes
-    ----------
-    error : float
-        0 is perfect.
-    threshold : float
-        Objects are where the probability is above it, not equal.
-    """
-
-    error: float
-    threshold: float
+    error: float  # 0 is perfect
+    threshold: float  # objects are where the probability is above it, not equal
 
 
 def candidates(

@@ -31,27 +31,9 @@ COLUMN_STEPS = np.array([-1, 0, 1, 1, 1, 0, -1, -1])
 
 
 def warping_error(probability: Images, truth: Images) -> ThresholdedError:
-    """Share of pixels that split or merge objects, at the best threshold.
+    """Share of pixels that split or merge objects, at the best threshold for the stack.
 
-    Parameters
-    ----------
-    probability : ndarray of float, or sequence of them
-        Probability of object (not membrane), in [0, 1], shape (y, x) or (slices, y, x).
-    truth : ndarray of bool or int, or sequence of them
-        Object where above 0.
-
-    Returns
-    -------
-    ThresholdedError
-        Lowest error over the thresholds 0.0 to 0.9 in steps of 0.1, one for the stack.
-
-    Raises
-    ------
-    ValueError
-        If the images differ in number or shape, or a probability is not in 0 to 1.
-
-    Notes
-    -----
+    From the probability of object (not membrane) and a truth that is object above 0.
     ISBI 2012: pixels are counted, not clusters of them, and no mask restricts the
     deformation. Added or deleted objects and holes cost nothing.
     """
@@ -73,19 +55,10 @@ def warp(
     proposal: NDArray[np.bool_],
     certainty: NDArray[np.float64],
 ) -> NDArray[np.bool_]:
-    """Deform the truth towards a proposal, its topology kept.
+    """Deform a plane of the truth towards a proposal, its topology kept.
 
-    Parameters
-    ----------
-    truth, proposal : ndarray of bool, shape (y, x)
-        Objects.
-    certainty : ndarray of float, shape (y, x)
-        Where large, pixels are flipped first; ties in the order of rows.
-
-    Returns
-    -------
-    ndarray of bool, shape (y, x)
-        Homotopic to `truth`; outside the image counts as background.
+    Where `certainty` is large, pixels are flipped first; ties in the order of rows.
+    Outside the image counts as background.
     """
     rows, columns = np.nonzero(truth != proposal)
     order = np.argsort(-certainty[rows, columns], kind="stable")
@@ -100,18 +73,8 @@ def splits_and_merges(
 ) -> tuple[int, int]:
     """Count the pixels at which a proposal splits or merges objects of a warped truth.
 
-    Parameters
-    ----------
-    warped : ndarray of bool, shape (y, x)
-        The truth from `warp`.
-    proposal : ndarray of bool, shape (y, x)
-        What it was warped towards.
-
-    Returns
-    -------
-    tuple of int
-        Split pixels (object in `warped` only), merge pixels (object in `proposal`
-        only). The others add or delete an object or a hole.
+    Split pixels are object in `warped` only, merge pixels in `proposal` only. The
+    others add or delete an object or a hole.
     """
     rows, columns = np.nonzero(warped != proposal)
     image = np.pad(warped, 1)
@@ -122,7 +85,7 @@ def splits_and_merges(
 
 @cache
 def _simple_points() -> NDArray[np.bool_]:
-    """Tell for each of the 256 neighbourhoods whether the centre is a simple point.
+    """Find for each of the 256 neighbourhoods whether the centre is a simple point.
 
     Bit i of the index is the neighbour at step i. Simple: exactly one 4-connected
     component of object next to the centre, exactly one 8-connected component of
@@ -209,7 +172,7 @@ def _cuts(
     queue: NDArray[np.int64],
     stamp: int,
 ) -> bool:
-    """Tell whether the neighbours fall apart once the pixel is background."""
+    """Whether the neighbours fall apart once the pixel is background."""
     wanted = 0
     start = -1
     for k in range(8):

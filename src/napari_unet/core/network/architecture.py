@@ -13,69 +13,40 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from napari_unet.core.settings import Settings, Unit
+from napari_unet.core.text import times
 
 Activation = Literal["none", "relu", "leaky_relu"]
 Norm = Literal["none", "batch", "instance"]
 
 
 class Level(Settings):
-    """One resolution of the network.
+    """One resolution of the network."""
 
-    Attributes
-    ----------
-    down : tuple of int
-        Widths of the two convolutions on the contracting path.
-    up : tuple of int
-        Widths of the two convolutions on the expanding path; empty at the bottom.
-    up_conv : int
-        Width of the up-convolution that arrives at this level; 0 at the bottom.
-    kernel : tuple of int
-        Size of the convolutions along each axis, in pixels of this level, odd.
-    pool : tuple of int
-        Reduction from this level to the next along each axis; 1 keeps the axis (thin
-        stacks). All 1 at the bottom.
-    dropout : float
-        Share of values dropped after the contracting convolutions, in training only.
-    """
-
-    down: tuple[int, int]
-    up: tuple[int, ...] = ()
+    down: tuple[int, int]  # widths of the two convolutions on the contracting path
+    up: tuple[int, ...] = ()  # of the two on the expanding path; empty at the bottom
+    # of the up-convolution that arrives at this level; 0 at the bottom
     up_conv: int = Field(0, ge=0)
+    # of the convolutions along each axis, in pixels of this level, odd
     kernel: tuple[int, ...]
+    # Reduction from this level to the next along each axis; 1 keeps the axis (thin
+    # stacks). All 1 at the bottom.
     pool: tuple[int, ...]
+    # share dropped after the contracting convolutions, in training only
     dropout: Unit = 0.0
 
 
 class Architecture(Settings):
-    """The whole network: its levels from the finest to the bottom, and what they share.
-
-    Attributes
-    ----------
-    channels : int
-        Channels of the input image.
-    classes : int
-        Classes of the output, background included.
-    levels : tuple of Level
-        From full resolution to the bottom of the U.
-    activation : {"none", "relu", "leaky_relu"}
-        After each convolution. The leaky one has slope 0.1.
-    up_activation : {"none", "relu", "leaky_relu"}
-        After each up-convolution.
-    norm : {"none", "batch", "instance"}
-        Between convolution and activation.
-    up_bias : bool
-        Whether up-convolutions have a bias.
-    concat : {"up_first", "skip_first"}
-        Order of the channels where the two paths meet.
-    """
+    """The whole network: its levels from the finest to the bottom, what they share."""
 
     channels: int = Field(1, ge=1)
-    classes: int = Field(2, ge=2, le=254)
+    classes: int = Field(2, ge=2, le=254)  # background included
     levels: tuple[Level, ...] = Field(min_length=1)
+    # after each convolution; the leaky one has slope 0.1
     activation: Activation = "relu"
     up_activation: Activation = "none"
-    norm: Norm = "none"
+    norm: Norm = "none"  # between convolution and activation
     up_bias: bool = True
+    # order of the channels where the two paths meet
     concat: Literal["up_first", "skip_first"] = "up_first"
 
     @model_validator(mode="after")
@@ -151,21 +122,10 @@ class Architecture(Settings):
         return tuple(o + 2 * h for o, h in zip(output, self.halo, strict=True))
 
     def output_size(self, size: tuple[int, ...]) -> tuple[int, ...]:
-        """Output given by an input.
+        """Output given by an input, in pixels.
 
-        Parameters
-        ----------
-        size : tuple of int
-            Input size in pixels along each axis.
-
-        Returns
-        -------
-        tuple of int
-
-        Raises
-        ------
-        ValueError
-            If the network cannot take this size; names the nearest that it can.
+        A ValueError for a size that the network cannot take names the nearest that it
+        can.
         """
         if len(size) != self.ndim:
             raise ValueError(
@@ -174,8 +134,8 @@ class Architecture(Settings):
         smaller, larger = self._neighbours(size)
         if tuple(size) != smaller:
             raise ValueError(
-                f"this network cannot take the input size {_times(size)}; the nearest "
-                f"sizes it takes are {_times(smaller)} and {_times(larger)}."
+                f"this network cannot take the input size {times(size)}; the nearest "
+                f"sizes it takes are {times(smaller)} and {times(larger)}."
             )
         return tuple(n - 2 * h for n, h in zip(size, self.halo, strict=True))
 
@@ -225,10 +185,6 @@ def _bottom_minimum(constant: int, step: int) -> int:
     return constant // step + 1
 
 
-def _times(size: tuple[int, ...]) -> str:
-    return " × ".join(str(n) for n in size)
-
-
 def paper(channels: int = 1, classes: int = 2, width: int = 64) -> Architecture:
     """Return the network of Ronneberger et al. 2015, Fig. 1.
 
@@ -260,10 +216,8 @@ def u_shape(
 
     Parameters
     ----------
-    ndim : int
-        2 or 3.
-    channels, classes : int
-        Of the image, and of the output with background.
+    classes : int
+        Of the output, with background.
     width : int
         Channels at full resolution, doubled with each pooling.
     depth : int
@@ -273,11 +227,6 @@ def u_shape(
     flat : tuple of int
         For each axis, how many of the finest levels leave it alone: kernel and pooling
         1, as thin stacks need. Missing axes are pooled everywhere.
-    norm : {"none", "batch", "instance"}
-
-    Returns
-    -------
-    Architecture
     """
     flats = flat or (0,) * ndim
     levels = []

@@ -14,18 +14,7 @@ if TYPE_CHECKING:
 
 
 def tile_flops(architecture: Architecture, output: Sequence[int]) -> float:
-    """Count the multiplications of the convolutions for one tile.
-
-    Parameters
-    ----------
-    architecture : Architecture
-    output : sequence of int
-        Output size of the tile, in pixels.
-
-    Returns
-    -------
-    float
-    """
+    """Count the multiplications of the convolutions for a tile's output, in pixels."""
     size = architecture.input_size(tuple(output))
     width, work = architecture.channels, 0.0
     for level in architecture.levels:
@@ -53,7 +42,6 @@ def output_for_flops(
 
     Parameters
     ----------
-    architecture : Architecture
     shape : sequence of int
         Size of the field or region in pixels; the output cuts it into even parts.
     work : float
@@ -61,10 +49,6 @@ def output_for_flops(
     waste : float
         How many times its output's pixels a tile may read. The output is no smaller
         than that, whatever the work: the halo would take all the time.
-
-    Returns
-    -------
-    tuple of int
     """
     best = even_output(architecture, shape, LARGEST[architecture.ndim])
     limit = LARGEST[architecture.ndim]

@@ -27,7 +27,9 @@ def estimate_shares(
     learnt: NDArray[np.float64],
     labelled: NDArray[np.integer],
 ) -> NDArray[np.float64]:
-    """Find how frequent the classes are, by expectation maximisation.
+    """Find how frequent the classes are in all pixels, by expectation maximisation.
+
+    Those learnt are returned if there is nothing to tell them from.
 
     Parameters
     ----------
@@ -38,12 +40,6 @@ def estimate_shares(
         Shares of the classes in what it learnt, all above 0.
     labelled : ndarray of int, shape (classes,)
         Pixels of each class among the labelled ones of the same images.
-
-    Returns
-    -------
-    ndarray of float64, shape (classes,)
-        Shares of the classes in all pixels; their sum is 1. Those learnt if there is
-        nothing to tell them from.
     """
     given = probabilities.astype(np.float64)
     sums = given.sum(axis=0)
@@ -68,15 +64,9 @@ def correction(
 ) -> NDArray[np.float64]:
     """Return what is added to the scores of a network for images of other shares.
 
-    Parameters
-    ----------
-    shares, learnt : ndarray of float64, shape (classes,)
-        In the images, and in what the network learnt, above 0.
-
-    Returns
-    -------
-    ndarray of float64, shape (classes,)
-        Logarithms of the ratios, those of any two classes at most log 10 apart.
+    `shares` are those of the classes in the images, `learnt` those in what the network
+    learnt, above 0. The result are logarithms of their ratios, those of any two classes
+    at most log 10 apart.
     """
     ratios = np.log(np.maximum(shares, 1e-9) / learnt)
     ratios -= (ratios.max() + ratios.min()) / 2

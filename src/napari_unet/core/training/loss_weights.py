@@ -107,15 +107,7 @@ def reach(
 ) -> tuple[int, ...]:
     """Return how far a changed pixel changes `border_weights`, in pixels of each axis.
 
-    Parameters
-    ----------
-    settings : BorderWeights
-    spacing : sequence of float
-        Pixel size along each axis relative to the finest.
-
-    Returns
-    -------
-    tuple of int
+    `spacing` is the pixel size along each axis relative to the finest.
     """
     return tuple(ceil(max(_reaches(settings)) / step) for step in spacing)
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_unet.core.annotation.annotations import Annotation
-    from napari_unet.core.geometry.tiles import Box
+    from napari_unet.core.geometry.boxes import Box
     from napari_unet.core.images.image import Field
     from napari_unet.core.images.normalisation import GreyScale, Normalisation
     from napari_unet.core.settings import BorderWeights
@@ -33,24 +33,13 @@ _MANY_FIELDS = 6
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Example:
-    """An annotated plane or volume.
-
-    Attributes
-    ----------
-    field : Field
-        The image.
-    scale : GreyScale
-        Its normalisation.
-    classes : ndarray of uint8, shape of the field
-        Class of each pixel, `IGNORED` where nothing is known or to be learnt.
-    border : ndarray of float32, shape of the field
-        Border weight of each pixel (Eq. 2, second term).
-    """
+    """An annotated plane or volume."""
 
     field: Field
-    scale: GreyScale
+    scale: GreyScale  # normalisation of the image
+    # class of each pixel, `IGNORED` where nothing is known or to be learnt
     classes: NDArray[np.uint8]
-    border: NDArray[np.float32]
+    border: NDArray[np.float32]  # border weight of each pixel (Eq. 2, second term)
 
     @property
     def spacing(self) -> tuple[float, ...]:
@@ -83,23 +72,7 @@ def make_example(
 ) -> Example:
     """Turn an annotated field into targets and weights.
 
-    Parameters
-    ----------
-    field : Field
-    annotation : Annotation
-        Of the field's shape.
-    weights : BorderWeights
-    normalisation : {"structure", "frame"}
-        Rule for the grey values.
-
-    Returns
-    -------
-    Example
-
-    Raises
-    ------
-    ValueError
-        If the shapes differ or the image is not finite.
+    A ValueError says that the shapes differ or the image is not finite.
     """
     if annotation.labels.shape != field.shape:
         raise ValueError(
@@ -127,23 +100,12 @@ def update_example(
     box: Box | None,
     settings: BorderWeights,
 ) -> Example:
-    """Take up annotation that changed in one place.
+    """Update an example whose annotation changed in one place.
 
-    Parameters
-    ----------
-    example : Example
-        Made with the same settings; not changed. All of the field, nothing of it held
-        out.
-    annotation : Annotation
-        Of the whole field, as it is now.
-    box : tuple of slice or None
-        What changed of it, with start and stop; None for anything.
-    settings : BorderWeights
-
-    Returns
-    -------
-    Example
-        What `make_example` would make, yet computed only within reach of the change.
+    The result is what `make_example` would make, yet computed only within reach of the
+    change. `example` is all of the field, nothing of it held out, made with the same
+    settings. `annotation` is that of the whole field as it is now; `box` is what
+    changed of it, None for anything.
     """
     shape = example.field.shape
     changed = box if box is not None else tuple(slice(0, n) for n in shape)
@@ -177,12 +139,7 @@ def count_classes(examples: Iterable[Example], classes: int) -> NDArray[np.int64
 
 
 def typical_cell(annotations: Iterable[Annotation]) -> float | None:
-    """Return the median size of the annotated cells in pixels (voxels); None without.
-
-    Parameters
-    ----------
-    annotations : iterable of Annotation
-    """
+    """Return the median size of the annotated cells in pixels; None without cells."""
     counts = [pixel_counts(a.targets().instances) for a in annotations]
     cells = np.concatenate(counts) if counts else np.zeros(0, np.int64)
     return float(np.median(cells)) if len(cells) else None
@@ -202,20 +159,8 @@ def hold_out(
     fields, whole ones are held out if that leaves more to learn from. Where either is
     too little, a part of one field is.
 
-    Parameters
-    ----------
-    examples : sequence of Example
-    share : float
-        Part of the annotated pixels to hold out; 0 for none.
-    halo : sequence of int
-        How far the network sees, in pixels.
-    classes : int
-        Number of classes, background included.
-    rng : numpy.random.Generator
-
-    Returns
-    -------
-    TrainingSet
+    `share` is the part of the annotated pixels to hold out, 0 for none; `halo` how far
+    the network sees, in pixels; `classes` their number, background included.
     """
     whole = tuple(examples)
     if share == 0:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_unet.core.geometry.tiles import Box
+    from napari_unet.core.geometry.boxes import Box
 
 # Sides of the parts that are tried, in pixels: from a few cells to a corner.
 _SIDES = (24, 32, 48, 64, 96, 128, 192, 256)
@@ -36,7 +36,6 @@ def cheapest_part(
     ----------
     labels : sequence of ndarray of uint8, shape ([z,] y, x)
         Class of each pixel of some fields; numbers from `classes` up say nothing.
-    classes : int
     halo : sequence of int
         How far the network sees along each axis, in pixels.
     enough : int
