@@ -19,7 +19,7 @@ def shape_of(box: Box) -> tuple[int, ...]:
     return tuple(b.stop - b.start for b in box)
 
 
-def whole(shape: Sequence[int]) -> Box:
+def full_box(shape: Sequence[int]) -> Box:
     """Return the box of all pixels of a plane or volume."""
     return tuple(slice(0, n) for n in shape)
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from napari_unet.core.geometry.boxes import Box, whole
+from napari_unet.core.geometry.boxes import Box, full_box
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -94,7 +94,7 @@ def plan(
             f"a tile's output must be at least the network's step "
             f"{tuple(step)}, found {tuple(output)}."
         )
-    region = region if region is not None else whole(shape)
+    region = region if region is not None else full_box(shape)
     if not all(0 <= b.start < b.stop <= n for b, n in zip(region, shape, strict=True)):
         found = ", ".join(f"{b.start}:{b.stop}" for b in region)
         raise ValueError(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
-from napari_unet.core.geometry.boxes import Box, whole
+from napari_unet.core.geometry.boxes import Box, full_box
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -165,7 +165,7 @@ class Rescaled:
 
     def read(self, box: Box | None = None) -> NDArray[np.float32]:
         """Return pixels of the network's grid, (channels, [z,] y, x)."""
-        box = box if box is not None else whole(self.shape)
+        box = box if box is not None else full_box(self.shape)
         positions, parts = [], []
         for part, n, f in zip(box, self.field.shape, self.factors, strict=True):
             own = (np.arange(part.start, part.stop) + 0.5) / f - 0.5

@@ -8,6 +8,7 @@ about sizes is derived here, once for any number of axes.
 from __future__ import annotations
 
 from functools import cached_property
+from math import prod
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
@@ -98,14 +99,8 @@ class Architecture(Settings):
     @cached_property
     def halo(self) -> tuple[int, ...]:
         """Border lost on each side, in pixels."""
-        lost = [0] * self.ndim
-        for depth, level in enumerate(self.levels):
-            passes = 1 if depth == len(self.levels) - 1 else 2
-            for axis, (k, scale) in enumerate(
-                zip(level.kernel, self._scale(depth), strict=True)
-            ):
-                lost[axis] += passes * 2 * (k - 1) * scale
-        return tuple(n // 2 for n in lost)
+        down = self._lost(len(self.levels))
+        return tuple((d + u) // 2 for d, u in zip(down, self._up_lost, strict=True))
 
     @cached_property
     def min_output(self) -> tuple[int, ...]:
@@ -131,53 +126,48 @@ class Architecture(Settings):
             raise ValueError(
                 f"this network takes {self.ndim} spatial axes, found size {size}."
             )
-        smaller, larger = self._neighbours(size)
+        output = tuple(n - 2 * h for n, h in zip(size, self.halo, strict=True))
+        wanted = tuple(max(1, n) for n in output)
+        smaller = self.input_size(self.output_within(wanted))
         if tuple(size) != smaller:
+            larger = self.input_size(self.output_covering(wanted))
             raise ValueError(
                 f"this network cannot take the input size {times(size)}; the nearest "
                 f"sizes it takes are {times(smaller)} and {times(larger)}."
             )
-        return tuple(n - 2 * h for n, h in zip(size, self.halo, strict=True))
+        return output
 
     def output_covering(self, size: tuple[int, ...]) -> tuple[int, ...]:
         """Smallest possible output that is at least `size`, in pixels."""
         return tuple(
             max(-(-(n + c) // s), _bottom_minimum(c, s)) * s - c
-            for n, c, s in zip(size, self._output_constant, self.step, strict=True)
+            for n, c, s in zip(size, self._up_lost, self.step, strict=True)
         )
 
     def output_within(self, size: tuple[int, ...]) -> tuple[int, ...]:
         """Largest possible output that is at most `size`, or the smallest there is."""
         return tuple(
             max((n + c) // s, _bottom_minimum(c, s)) * s - c
-            for n, c, s in zip(size, self._output_constant, self.step, strict=True)
+            for n, c, s in zip(size, self._up_lost, self.step, strict=True)
         )
 
     @cached_property
-    def _output_constant(self) -> tuple[int, ...]:
+    def _up_lost(self) -> tuple[int, ...]:
         """Pixels lost on the expanding path: an output is n * step minus this."""
+        return self._lost(len(self.levels) - 1)
+
+    def _lost(self, levels: int) -> tuple[int, ...]:
+        """Input pixels lost by two convolutions on each of the finest levels."""
         lost = [0] * self.ndim
-        for depth, level in enumerate(self.levels[:-1]):
-            for axis, (k, scale) in enumerate(
-                zip(level.kernel, self._scale(depth), strict=True)
-            ):
-                lost[axis] += 2 * (k - 1) * scale
+        for depth, level in enumerate(self.levels[:levels]):
+            for axis, scale in enumerate(self._scale(depth)):
+                lost[axis] += 2 * (level.kernel[axis] - 1) * scale
         return tuple(lost)
 
     def _scale(self, depth: int) -> tuple[int, ...]:
         """Input pixels in one pixel of a level."""
-        scale = [1] * self.ndim
-        for level in self.levels[:depth]:
-            scale = [s * p for s, p in zip(scale, level.pool, strict=True)]
-        return tuple(scale)
-
-    def _neighbours(
-        self, size: tuple[int, ...]
-    ) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Valid input sizes at or below, and at or above, a size."""
-        output = tuple(max(1, n - 2 * h) for n, h in zip(size, self.halo, strict=True))
-        below, above = self.output_within(output), self.output_covering(output)
-        return self.input_size(below), self.input_size(above)
+        pools = [level.pool for level in self.levels[:depth]]
+        return tuple(prod(pool[axis] for pool in pools) for axis in range(self.ndim))
 
 
 def _bottom_minimum(constant: int, step: int) -> int:
@@ -244,32 +234,4 @@ def u_shape(
         )
     return Architecture(
         channels=channels, classes=classes, levels=tuple(levels), norm=norm
-    )
-
-
-def unet3d(channels: int = 3, classes: int = 3) -> Architecture:
-    """Return the 3-D U-Net of Çiçek et al. 2016, Fig. 2.
-
-    Widths double in the second convolution of each level, up-convolutions keep theirs
-    and have no bias: 19,069,955 parameters without those of the batch normalisation,
-    132 × 132 × 116 -> 44 × 44 × 28 voxels.
-    """
-    levels = []
-    for depth, w in enumerate((32, 64, 128, 256)):
-        bottom = depth == 3
-        levels.append(
-            Level(
-                down=(w, 2 * w),
-                up=() if bottom else (2 * w, 2 * w),
-                up_conv=0 if bottom else 4 * w,
-                kernel=(3, 3, 3),
-                pool=(1, 1, 1) if bottom else (2, 2, 2),
-            )
-        )
-    return Architecture(
-        channels=channels,
-        classes=classes,
-        levels=tuple(levels),
-        norm="batch",
-        up_bias=False,
     )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from napari_unet.core.geometry.boxes import full_box
 from napari_unet.core.settings import Settings
 from napari_unet.core.training.training_set import HeldOut, TrainingSet, without_box
 
@@ -92,7 +93,7 @@ def hold_out_again(
         waiting.remove(part)
         box = tuple(slice(a, b) for a, b in part.box)
         held.append(HeldOut(example, box))
-        if box != tuple(slice(0, n) for n in example.field.shape):
+        if box != full_box(example.field.shape):
             learnt.append(without_box(example, box, halo))
     return TrainingSet(tuple(learnt), tuple(held), validation)
 

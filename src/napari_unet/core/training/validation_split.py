@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_unet.core.geometry.boxes import Box, full_box, grown
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
-    from napari_unet.core.geometry.boxes import Box
-
 # Sides of the parts that are tried, in pixels: from a few cells to a corner.
 _SIDES = (24, 32, 48, 64, 96, 128, 192, 256)
 # Positions tried along an axis for each side.
-_PLACES = 24
+_POSITIONS = 24
 # Largest share of all labels that may be given up, the margin included.
 _LARGEST_LOSS = 1 / 3
 
@@ -54,14 +54,14 @@ def cheapest_part(
         size = (total.shape[1] - 1, total.shape[2] - 1)
         for box in _candidates(total, size):
             inside = _count(total, box)
-            lost = _count(total, _grown(box, size, halo[-2:]))
+            lost = _count(total, grown(box, halo[-2:], size))
             fits = (
                 (inside[asked] >= enough).all()
                 and (known - lost)[asked].min() >= enough
                 and lost.sum() <= _LARGEST_LOSS * known.sum()
             )
             if fits and (best is None or lost.sum() < best[0]):
-                depth = tuple(slice(0, n) for n in labels[number].shape[:-2])
+                depth = full_box(labels[number].shape[:-2])
                 best = int(lost.sum()), number, (*depth, *box)
     return None if best is None else best[1:]
 
@@ -89,7 +89,9 @@ def _candidates(total: NDArray[np.int64], size: tuple[int, int]) -> Iterator[Box
         starts = []
         for (first, last), n in zip(spans, size, strict=True):
             highest = max(min(last, n) - side, first)
-            starts.append(np.unique(np.linspace(first, highest, _PLACES).astype(int)))
+            starts.append(
+                np.unique(np.linspace(first, highest, _POSITIONS).astype(int))
+            )
         for y, x in product(*starts):
             box = (slice(int(y), int(y) + side), slice(int(x), int(x) + side))
             if all(b.stop <= n for b, n in zip(box, size, strict=True)):
@@ -106,10 +108,3 @@ def _count(total: NDArray[np.int64], box: Box) -> NDArray[np.int64]:
         + total[:, y.start, x.start]
     )
     return counts
-
-
-def _grown(box: Box, size: Sequence[int], margins: Sequence[int]) -> Box:
-    return tuple(
-        slice(max(b.start - m, 0), min(b.stop + m, n))
-        for b, n, m in zip(box, size, margins, strict=True)
-    )
