@@ -54,10 +54,6 @@ def _classes(images: Arrays) -> set[int]:
     return {int(v) for image in images for v in np.unique(image) if v > 0}
 
 
-def _pixel_error(predictions: Arrays, truths: Arrays) -> Results:
-    return {"pixel_error@0.5": pixel_error_at(predictions, truths, 0.5)}
-
-
 def _adapted_rand(predictions: Arrays, truths: Arrays) -> Results:
     best = adapted_rand_error(predictions, truths)
     return {
@@ -103,7 +99,11 @@ def _ap(predictions: Arrays, truths: Arrays) -> Results:
 METRICS: dict[str, Metric] = {
     "iou": _of_classes("iou", iou),
     "dice": _of_classes("dice", dice),
-    "pixel_error@0.5": Metric("probability", _pixel_error, pixelwise=True),
+    "pixel_error@0.5": Metric(
+        "probability",
+        lambda p, t: {"pixel_error@0.5": pixel_error_at(p, t, 0.5)},
+        pixelwise=True,
+    ),
     "adapted_rand_error": Metric("probability", _adapted_rand),
     "isbi2012": Metric("probability", _isbi2012),
     "seg": Metric("instances", lambda p, t: {"seg": seg(p, t)}),

@@ -17,8 +17,12 @@ from scipy import ndimage
 from skimage.segmentation import watershed
 
 from napari_unet.core.metrics.overlaps import contingency
-from napari_unet.core.metrics.pairs import probability_pairs
-from napari_unet.core.metrics.thresholds import ThresholdedError, candidates
+from napari_unet.core.metrics.pairs import pairs_with_objects
+from napari_unet.core.metrics.thresholds import (
+    ThresholdedError,
+    candidates,
+    lowest_error,
+)
 from napari_unet.core.metrics.warping import warping_error
 
 if TYPE_CHECKING:
@@ -27,7 +31,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_unet.core.metrics.pairs import Images, Pair
+    from napari_unet.core.metrics.pairs import Images
 
     # scipy picks int32 or int64 by the number of pixels
     Labels: TypeAlias = NDArray[Any]
@@ -77,16 +81,17 @@ def isbi_scores(probability: Images, truth: Images) -> IsbiScores:
 
 def isbi_pixel_error(probability: Images, truth: Images) -> ThresholdedError:
     """1 - F1 of the object pixels, pooled over the stack, at the best threshold."""
-    pairs = _slices(probability, truth)
-    errors = []
-    for threshold in candidates(pairs, THRESHOLDS):
+    pairs = pairs_with_objects(probability, truth)
+
+    def error(threshold: float) -> float:
         both = total = 0
         for predicted, true in pairs:
             proposal = predicted > threshold
             both += int(np.count_nonzero(proposal & true))
             total += int(np.count_nonzero(proposal) + np.count_nonzero(true))
-        errors.append(ThresholdedError(1 - 2 * both / total, threshold))
-    return min(errors, key=lambda found: found.error)
+        return 1 - 2 * both / total
+
+    return lowest_error(candidates(pairs, THRESHOLDS), error)
 
 
 def isbi_rand_error(probability: Images, truth: Images) -> ThresholdedError:
@@ -131,7 +136,7 @@ def _search(
     thin: bool,
 ) -> list[FScore]:
     """Average each measure over the slices and keep its best threshold."""
-    pairs = _slices(probability, truth)
+    pairs = pairs_with_objects(probability, truth)
     truths = [ndimage.label(true)[0] for _, true in pairs]
     best: list[FScore] = []
     for threshold in candidates(pairs, THRESHOLDS):
@@ -144,26 +149,13 @@ def _search(
         for measure in measures:
             # the mean of F1, not the F1 of the means, as the challenge's script
             mean = np.mean([measure(s) for s in shares], axis=0)
-            scores.append(
-                FScore(mean[0].item(), mean[1].item(), mean[2].item(), threshold)
-            )
+            scores.append(FScore(*mean.tolist(), threshold))
         best = [
             # on a tie the first, the lower threshold, stays
             max(pair, key=lambda score: score.f_score)
             for pair in zip(best or scores, scores, strict=True)
         ]
     return best
-
-
-def _slices(probability: Images, truth: Images) -> list[Pair]:
-    pairs = probability_pairs(probability, truth)
-    for i, (_, true) in enumerate(pairs):
-        if not true.any():
-            raise ValueError(
-                f"each slice of the truth must have an object (a pixel above 0), "
-                f"slice {i} has none."
-            )
-    return pairs
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -214,11 +206,8 @@ def _info(shares: _Shares) -> tuple[float, float, float]:
         return 1.0, 0.0, 0.0
     # rounding can take the information of independent images below 0
     information = max(0.0, truth + segments - _entropy(shares.joint) - singles)
-    return (
-        information / truth,
-        information / segments,
-        2 * information / (truth + segments),
-    )
+    f_score = 2 * information / (truth + segments)
+    return information / truth, information / segments, f_score
 
 
 def _entropy(shares: NDArray[np.float64]) -> float:

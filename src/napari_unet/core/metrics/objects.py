@@ -140,23 +140,7 @@ def average_precision(
 
 
 def mean_average_precision(prediction: Images, truth: Images) -> float:
-    """Mean of `average_precision` over IoU 0.5 to 0.95 in steps of 0.05.
-
-    Parameters
-    ----------
-    prediction, truth : ndarray of int, or sequence of them
-        Instances, as for `average_precision`.
-
-    Returns
-    -------
-    float
-        In [0, 1].
-
-    Raises
-    ------
-    ValueError
-        If the images differ in number or shape, or do not hold labels.
-    """
+    """Mean of `average_precision` over IoU 0.5 to 0.95 in steps of 0.05."""
     return float(average_precision(prediction, truth, COCO_THRESHOLDS).mean())
 
 

@@ -39,6 +39,18 @@ def probability_pairs(prediction: Images, truth: Images) -> list[Pair]:
     return pairs
 
 
+def pairs_with_objects(prediction: Images, truth: Images) -> list[Pair]:
+    """As `probability_pairs`; a ValueError if a plane of the truth has no object."""
+    pairs = probability_pairs(prediction, truth)
+    for i, (_, true) in enumerate(pairs):
+        if not true.any():
+            raise ValueError(
+                f"each slice of the truth must have an object (a pixel above 0), "
+                f"slice {i} has none."
+            )
+    return pairs
+
+
 def _paired(prediction: Images, truth: Images) -> list[Pair]:
     predictions, truths = _images(prediction), _images(truth)
     if len(predictions) != len(truths):

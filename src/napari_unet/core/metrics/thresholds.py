@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from napari_unet.core.metrics.pairs import Pair
 
@@ -19,6 +19,14 @@ class ThresholdedError:
 
     error: float  # 0 is perfect
     threshold: float  # objects are where the probability is above it, not equal
+
+
+def lowest_error(
+    thresholds: Iterable[float], error: Callable[[float], float]
+) -> ThresholdedError:
+    """Try thresholds, the lowest first: on a tie it stays."""
+    errors = [ThresholdedError(error(threshold), threshold) for threshold in thresholds]
+    return min(errors, key=lambda found: found.error)
 
 
 def candidates(

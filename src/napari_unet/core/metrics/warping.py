@@ -16,7 +16,11 @@ from numba import njit
 from scipy import ndimage
 
 from napari_unet.core.metrics.pairs import probability_pairs
-from napari_unet.core.metrics.thresholds import ThresholdedError, candidates
+from napari_unet.core.metrics.thresholds import (
+    ThresholdedError,
+    candidates,
+    lowest_error,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -39,15 +43,16 @@ def warping_error(probability: Images, truth: Images) -> ThresholdedError:
     """
     pairs = probability_pairs(probability, truth)
     pixels = sum(true.size for _, true in pairs)
-    errors = []
-    for threshold in candidates(pairs, THRESHOLDS):
+
+    def error(threshold: float) -> float:
         wrong = 0
         for predicted, true in pairs:
             proposal = predicted > threshold
             certainty = np.abs(predicted.astype(np.float64) - threshold)
             wrong += sum(splits_and_merges(warp(true, proposal, certainty), proposal))
-        errors.append(ThresholdedError(wrong / pixels, threshold))
-    return min(errors, key=lambda found: found.error)
+        return wrong / pixels
+
+    return lowest_error(candidates(pairs, THRESHOLDS), error)
 
 
 def warp(
