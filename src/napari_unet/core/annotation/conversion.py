@@ -124,24 +124,12 @@ def from_polygons(
 ) -> Annotation:
     """Draw polygons, each a cell; classes are in order of appearance.
 
-    Parameters
-    ----------
-    polygons : sequence of ndarray, each of shape (vertices, 2)
-        Vertices as (y, x) in pixels, whole numbers being pixel centres. A pixel belongs
-        to a polygon if its centre does; later polygons lie on top. What is beyond the
-        image is cut off.
-    classes : sequence of str
-        Name of the class of each polygon.
-    shape : tuple of int
-        ([z,] y, x). Planes without polygons are not annotated, those with some are
-        background elsewhere.
-    z : sequence of int, optional
-        Slice of each polygon, needed with three axes.
-
-    Raises
-    ------
-    ValueError
-        If there is no polygon, one lacks vertices or a slice, or the lengths differ.
+    A polygon is an array (vertices, 2) of (y, x) in pixels, whole numbers being pixel
+    centres. A pixel belongs to it if its centre does; later ones lie on top; what is
+    beyond the image is cut off. `classes` are their classes' names, `z` their slices,
+    needed where the `shape` is (z, y, x). Planes without polygons are not annotated,
+    those with some are background elsewhere. A ValueError says that there is no
+    polygon, one lacks vertices or a slice, or the lengths differ.
     """
     slices = _slices(len(polygons), classes, shape, z)
     from skimage.draw import polygon as draw  # slow to import

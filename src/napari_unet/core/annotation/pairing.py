@@ -51,7 +51,8 @@ def annotated_fields(
             f"{len(images)} image(s) and {len(labels)} label image(s)."
         )
     pairs: list[tuple[Field, Annotation]] = []
-    masks: list[tuple[Field, Field]] = []
+    fields: list[Field] = []
+    masks: list[Field] = []
     for raw, known in zip(images, labels, strict=True):
         image = raw if isinstance(raw, Image) else Image.from_array(raw)
         if isinstance(known, Annotation):
@@ -59,8 +60,9 @@ def annotated_fields(
             continue
         mask = known if isinstance(known, Image) else Image.from_array(known)
         _check_sizes(image, mask)
-        masks += zip(image.fields(ndim), mask.fields(ndim), strict=True)
-    pairs += _convert(masks, kind)
+        fields += image.fields(ndim)
+        masks += mask.fields(ndim)
+    pairs += zip(fields, _convert(masks, kind), strict=True)
     known_pairs = [(f, a) for f, a in pairs if a.labels.any() or a.finished is not None]
     if not known_pairs:
         raise ValueError("nothing is annotated: the labels mark no pixel.")
@@ -79,23 +81,17 @@ def annotations_of(
     masks: Sequence[Image], ndim: int, kind: Kind | None = None
 ) -> list[Annotation]:
     """Return what each plane or volume of label images says; as `annotated_fields`."""
-    fields = [field for mask in masks for field in mask.fields(ndim)]
-    return [a for _, a in _convert(list(zip(fields, fields, strict=True)), kind)]
+    return _convert([field for mask in masks for field in mask.fields(ndim)], kind)
 
 
 def kind_of(masks: Sequence[Image]) -> Kind:
     """Find what the values of label images mean, all of them together.
 
-    Raises
-    ------
-    ValueError
-        If they are grey levels or no whole numbers.
-    UnclearLabelsError
-        If it has to be asked.
+    A ValueError says that they are grey levels or no whole numbers, an
+    UnclearLabelsError that it has to be asked.
     """
     fields = [field for mask in masks for field in mask.fields(2)]
-    names = [field.image.name for field in fields]
-    return _kind_of(names, _read(fields), None)
+    return _kind_of(*_read(fields), None)
 
 
 def _only_field(image: Image, ndim: int) -> Field:
@@ -118,32 +114,28 @@ def _check_sizes(image: Image, mask: Image) -> None:
         )
 
 
-def _convert(
-    masks: Sequence[tuple[Field, Field]], kind: Kind | None
-) -> list[tuple[Field, Annotation]]:
+def _convert(masks: Sequence[Field], kind: Kind | None) -> list[Annotation]:
     """Read the labels field by field and give their values their meaning."""
-    fields = [mask for _, mask in masks]
-    names = [field.image.name for field in fields]
-    arrays = _read(fields)
+    names, arrays = _read(masks)
     meaning = _kind_of(names, arrays, kind)
     if meaning in ("instances", "annotation"):
         first = FIRST_OBJECT if meaning == "annotation" else 1
         arrays = [*numbered(arrays, first)]
     classes = _class_names(arrays) if meaning == "semantic" else None
-    pairs = []
-    for (field, _), name, array in zip(masks, names, arrays, strict=True):
+    annotations = []
+    for name, array in zip(names, arrays, strict=True):
         with _named(name):
-            pairs.append((field, convert(array, meaning, classes)))
-    return pairs
+            annotations.append(convert(array, meaning, classes))
+    return annotations
 
 
-def _read(fields: Sequence[Field]) -> list[NDArray[np.integer]]:
-    """Read labels, checked."""
+def _read(fields: Sequence[Field]) -> tuple[list[str], list[NDArray[np.integer]]]:
+    """Read labels, checked, and the names of their images."""
     arrays = []
     for field in fields:
         with _named(field.image.name):
             arrays.append(whole_numbers(field.read()[0]))
-    return arrays
+    return [field.image.name for field in fields], arrays
 
 
 def _kind_of(

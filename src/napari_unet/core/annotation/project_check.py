@@ -38,21 +38,11 @@ def check(
     places: Sequence[Sequence[Place]],
     halo: Sequence[int],
 ) -> Iterator[CheckReport]:
-    """Check the annotation of all images of a project.
+    """Check the annotation of all images of a project; a report follows on each plane.
 
-    Parameters
-    ----------
-    annotations : sequence of AnnotationReference or None
-        None where an image has no annotation.
-    places : sequence of sequence of (t, z)
-        Planes or volumes of each image that have annotation.
-    halo : sequence of int
-        How far the network sees, in pixels, ([z,] y, x).
-
-    Yields
-    ------
-    CheckReport
-        What is known so far, after each plane; the last one is complete.
+    It is what is known so far; the last one is complete. `annotations` has None where
+    an image has none, `places` are the planes or volumes of each image that have
+    annotation, `halo` is how far the network sees, in pixels, ([z,] y, x).
     """
     report = CheckReport()
     opened = [reference.open() for reference in images]

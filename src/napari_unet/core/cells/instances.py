@@ -92,27 +92,13 @@ def segment_image(
 ) -> NDArray[np.int32]:
     """Find the cells of a whole prediction: all its time frames, slices or volumes.
 
-    Parameters
-    ----------
-    probabilities : Image
-        The network's output; its channels are the classes, background first.
-    ndim : int
-        2 or 3, the spatial axes of the network. Slices of a 2-D network are segmented
-        each on its own, then linked through z as `settings.link_z` says.
+    The channels of `probabilities` are the classes, background first; `ndim` is 2 or 3,
+    the spatial axes of the network. Slices of a 2-D network are segmented each on its
+    own, then linked through z as `settings.link_z` says. The axes of the result are
+    those of `probabilities` without c, in the order t, z, y, x. Ids start at 1 in every
+    time frame, as trackers expect, and are unique within a frame. Errors are as in
+    `segment_instances`.
 
-    Returns
-    -------
-    ndarray of int32
-        Axes are those of `probabilities` without c, in the order t, z, y, x. Ids start
-        at 1 in every time frame, as trackers expect, and are unique within a frame.
-
-    Raises
-    ------
-    ValueError
-        If `ndim` is neither 2 nor 3, or as in `segment_instances`.
-
-    Notes
-    -----
     Linked cells are one object: with `clear_border`, a cell whose outline touches a
     side of the plane in any slice is dropped from all. Linking does not look at
     classes, so one slice of a doubtful class does not break a cell.

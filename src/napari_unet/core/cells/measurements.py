@@ -52,19 +52,15 @@ def measure(
         Ordered by id. `z` and the centroid of a cell are in pixels from 0, as napari
         shows them; lengths and areas end in `_um`, `_um2`, `_um3`, or in `_px` where
         the pixel size is unknown. Planes have area, perimeter, axes, eccentricity and
-        solidity; volumes have a volume and the number of slices.
+        solidity; volumes have a volume and the number of slices. Standard deviations
+        are of the cell's pixels (divided by their number). Axes are those of the
+        ellipse with the second moments of the pixels' centres. The perimeter follows
+        the outline through pixel centres; where pixels are no squares it is missing.
 
     Raises
     ------
     ValueError
         If the shapes or the pixel size do not fit.
-
-    Notes
-    -----
-    Standard deviations are of the cell's pixels (divided by their number). Axes are
-    those of the ellipse with the second moments of the pixels' centres. The perimeter
-    follows the outline through pixel centres; where pixels are no squares it is
-    missing.
     """
     _check(cells, field, spacing_um)
     # regions and tables by id are as long as the highest one

@@ -52,21 +52,10 @@ def split_off(
 ) -> tuple[NDArray[np.uint32], Parts]:
     """Return the parts of cells in a block's core, with ids of their own, described.
 
-    The ids, uint32, are `last` + 1, `last` + 2, …
-
-    Parameters
-    ----------
-    cells : ndarray of int32, shape of the block's window
-        Found in the window; 0 is background.
-    shape : sequence of int
-        Of the field, ([z,] y, x).
-    last : int
-        Highest id of the blocks before.
-    before : ndarray of int, shape of `block.around(reach)`
-        Ids of the parts in the blocks before, 0 elsewhere.
-    reach : int
-        How far around the core cells are compared, in pixels. More than the widest
-        gap between pixels of one cell.
+    `cells` were found in the block's window, `shape` is that of the field. The ids,
+    uint32, follow on `last`, the highest of the blocks before; `before` are the ids of
+    the parts in those, 0 elsewhere, in `block.around(reach)`. So far around the core,
+    in pixels, cells are compared: more than the widest gap between pixels of one cell.
     """
     core = np.ascontiguousarray(cells[block.inner])
     first = np.full(int(cells.max(initial=0)) + 1, -1, np.int64)

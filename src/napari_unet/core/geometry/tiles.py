@@ -71,23 +71,10 @@ def plan(
 ) -> list[Tile]:
     """Cut a field, or a region of it, into tiles whose targets cover each pixel once.
 
-    Parameters
-    ----------
-    shape : sequence of int
-        Of the whole field in pixels, ([z,] y, x).
-    output : sequence of int
-        Size of the network's output for one tile, at least `step`.
-    step, halo : sequence of int
-        Of the network, in pixels.
-    region : tuple of slice, optional
-        Only these pixels; the whole field otherwise.
-    focus : sequence of float, optional
-        A point in pixels. Tiles nearest to it come first; raster order otherwise.
-
-    Raises
-    ------
-    ValueError
-        If the output is smaller than the step, or the region is not in the field.
+    `shape` is that of the whole field in pixels, ([z,] y, x); `output` the size of the
+    network's output for one tile, at least its `step`. Tiles are in raster order, or
+    those nearest to the point `focus`, in pixels, come first. A ValueError says that
+    the output is smaller than the step, or the region is not in the field.
     """
     if any(o < s for o, s in zip(output, step, strict=True)):
         raise ValueError(

@@ -48,12 +48,8 @@ class AllocatedMap(np.memmap[Any, Any]):
 def reserve(array: np.memmap[Any, Any], key: Any = ...) -> None:
     """Set aside the space of a part of a memory map (or a view of one), plane by plane.
 
-    `key` is what will be written; with arrays in it, the box around them.
-
-    Raises
-    ------
-    OSError
-        The disk is full, in a sentence with the file; nothing is changed.
+    `key` is what will be written; with arrays in it, the box around them. An OSError
+    says in a sentence with the file that the disk is full; nothing is changed then.
     """
     whole: Any = getattr(array, "_mmap", None)
     # Windows sets aside the space of a file when it is made.

@@ -36,28 +36,13 @@ def rescaling(
     ndim: int,
     name: str = "the image",
 ) -> tuple[float, ...] | None:
-    """Find by how much an image is resampled for a network.
+    """Find by how much an image is resampled for a network with `ndim` spatial axes.
 
-    Parameters
-    ----------
-    trained_um, spacing_um : sequence of float or None
-        Pixel size of the training images and of this one along ([z,] y, x), in
-        micrometres.
-    ndim : {2, 3}
-        Spatial axes of the network: the size along z is nothing to one for planes.
-    name : str
-        Of the image, for messages.
-
-    Returns
-    -------
-    tuple of float or None
-        Pixels of the network for each pixel of the image, along [z,] y, x. None if
-        either size is unknown, or they are alike within 5 %.
-
-    Raises
-    ------
-    ValueError
-        If the sizes are more than 16 times apart.
+    `trained_um` and `spacing_um` are the pixel sizes of the training images and of this
+    one along ([z,] y, x) in micrometres; the size along z is nothing to a network for
+    planes. The result are pixels of the network for each pixel of the image, along [z,]
+    y, x; None if either size is unknown, or they are alike within 5 %. A ValueError
+    says that they are more than 16 times apart.
     """
     trained, own = (tuple(sizes or ())[-ndim:] for sizes in (trained_um, spacing_um))
     if not len(trained) == len(own) == ndim:
@@ -80,25 +65,11 @@ def common_size(
 ) -> tuple[tuple[float, ...] | None, tuple[str, ...]]:
     """Return the pixel size of a model that learns from images of these sizes.
 
-    Parameters
-    ----------
-    sizes_um : sequence of (str, sequence of float or None)
-        Name of each image and its pixel size in micrometres along the axes of the
-        network, None where it is unknown.
-    mix : bool
-        Accept different sizes; the model then has none.
-
-    Returns
-    -------
-    size : tuple of float or None
-        The middle of those that are known; None if none is.
-    notes : tuple of str
-        What was assumed, each a sentence.
-
-    Raises
-    ------
-    ValueError
-        If sizes differ by more than 5 %, as cells would have two sizes.
+    `sizes_um` are the name of each image and its pixel size in micrometres along the
+    axes of the network, None where it is unknown. Returned are the middle of those that
+    are known, None if none is, and what was assumed, each a sentence. A ValueError says
+    that sizes differ by more than 5 %, as cells would have two sizes; with `mix` that
+    is accepted, and the model has no size.
     """
     known = [(name, tuple(size)) for name, size in sizes_um if size is not None]
     if not known:

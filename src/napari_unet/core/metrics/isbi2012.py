@@ -149,7 +149,8 @@ def _search(
         for measure in measures:
             # the mean of F1, not the F1 of the means, as the challenge's script
             mean = np.mean([measure(s) for s in shares], axis=0)
-            scores.append(FScore(*mean.tolist(), threshold))
+            precision, recall, f_score = mean.tolist()
+            scores.append(FScore(precision, recall, f_score, threshold))
         best = [
             # on a tie the first, the lower threshold, stays
             max(pair, key=lambda score: score.f_score)

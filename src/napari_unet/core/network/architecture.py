@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from functools import cached_property
 from math import prod
-from typing import Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import Field, model_validator
 
 from napari_unet.core.settings import Settings, Unit
 from napari_unet.core.text import times
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
 
 Activation = Literal["none", "relu", "leaky_relu"]
 Norm = Literal["none", "batch", "instance"]
@@ -34,6 +37,10 @@ class Level(Settings):
     pool: tuple[int, ...]
     # share dropped after the contracting convolutions, in training only
     dropout: Unit = 0.0
+
+    def convolved(self, size: tuple[int, ...]) -> tuple[int, ...]:
+        """Size after a convolution, in pixels of this level."""
+        return tuple(n - k + 1 for n, k in zip(size, self.kernel, strict=True))
 
 
 class Architecture(Settings):
@@ -115,6 +122,17 @@ class Architecture(Settings):
     def input_size(self, output: tuple[int, ...]) -> tuple[int, ...]:
         """Input needed for an output, in pixels."""
         return tuple(o + 2 * h for o, h in zip(output, self.halo, strict=True))
+
+    def contracting(
+        self, output: Sequence[int]
+    ) -> Iterator[tuple[Level, tuple[int, ...], int]]:
+        """Yield each level with size and width of its input, for a tile's output."""
+        size, width = self.input_size(tuple(output)), self.channels
+        for level in self.levels:
+            yield level, size, width
+            size = level.convolved(level.convolved(size))
+            size = tuple(n // p for n, p in zip(size, level.pool, strict=True))
+            width = level.down[1]
 
     def output_size(self, size: tuple[int, ...]) -> tuple[int, ...]:
         """Output given by an input, in pixels.
@@ -204,19 +222,10 @@ def u_shape(
 ) -> Architecture:
     """Return the paper's scheme with other sizes.
 
-    Parameters
-    ----------
-    classes : int
-        Of the output, with background.
-    width : int
-        Channels at full resolution, doubled with each pooling.
-    depth : int
-        Number of poolings.
-    dropout : (int, float)
-        How many of the deepest levels drop values, and the share dropped.
-    flat : tuple of int
-        For each axis, how many of the finest levels leave it alone: kernel and pooling
-        1, as thin stacks need. Missing axes are pooled everywhere.
+    `width` are the channels at full resolution, doubled with each of `depth` poolings;
+    `dropout` says how many of the deepest levels drop values, and the share dropped;
+    `flat`, for each axis, how many of the finest levels leave it alone (kernel and
+    pooling 1), as thin stacks need.
     """
     flats = flat or (0,) * ndim
     levels = []

@@ -20,22 +20,15 @@ def peak_values(architecture: Architecture, output: Sequence[int]) -> int:
     They are values of the feature maps; times the bytes of one value it is the memory.
     `output` is the tile's, in pixels.
     """
-    size = architecture.input_size(tuple(output))
-    alive, width, peak = 0, architecture.channels, 0
-    for level in architecture.levels:
+    alive, peak = 0, 0
+    for level, size, width in architecture.contracting(output):
         pixels = prod(size)
-        stage = pixels * (width + sum(level.down))
-        peak = max(peak, alive + stage)
+        peak = max(peak, alive + pixels * (width + sum(level.down)))
         if level.up:
             # the expanding path: skip, up-convolved map, both joined, two convolutions
             join = level.up_conv + level.down[1]
             peak = max(peak, alive + pixels * (2 * join + sum(level.up)))
             alive += pixels * level.down[1]
-        width = level.down[1]
-        size = tuple(
-            (n - 2 * (k - 1)) // p
-            for n, k, p in zip(size, level.kernel, level.pool, strict=True)
-        )
     return peak
 
 
@@ -46,16 +39,9 @@ def kept_values(architecture: Architecture, output: Sequence[int]) -> int:
     wait for the gradient; the expanding path comes on top. `output` is a patch's, in
     pixels.
     """
-    size = architecture.input_size(tuple(output))
-    width, kept = architecture.channels, 0
-    for level in architecture.levels:
-        smaller = tuple(n - k + 1 for n, k in zip(size, level.kernel, strict=True))
-        kept += prod(size) * width + prod(smaller) * level.down[0]
-        width = level.down[1]
-        size = tuple(
-            (n - 2 * (k - 1)) // p
-            for n, k, p in zip(size, level.kernel, level.pool, strict=True)
-        )
+    kept = 0
+    for level, size, width in architecture.contracting(output):
+        kept += prod(size) * width + prod(level.convolved(size)) * level.down[0]
     return kept
 
 

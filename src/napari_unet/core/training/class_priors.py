@@ -29,17 +29,12 @@ def estimate_shares(
 ) -> NDArray[np.float64]:
     """Find how frequent the classes are in all pixels, by expectation maximisation.
 
-    Those learnt are returned if there is nothing to tell them from.
-
-    Parameters
-    ----------
-    probabilities : ndarray of float, shape (classes, pixels), in [0, 1]
-        What a network says of pixels without a label. Pixels at which it is sure of
-        none of these classes, but of one that was never annotated, tell nothing.
-    learnt : ndarray of float64, shape (classes,)
-        Shares of the classes in what it learnt, all above 0.
-    labelled : ndarray of int, shape (classes,)
-        Pixels of each class among the labelled ones of the same images.
+    `probabilities`, (classes, pixels), are what a network says of pixels without a
+    label. Pixels at which it is sure of none of these classes, but of one that was
+    never annotated, tell nothing. `learnt` are the shares of the classes in what it
+    learnt, all above 0, `labelled` the pixels of each class among the labelled ones of
+    the same images. Those learnt are returned if there is nothing to tell the shares
+    from.
     """
     given = probabilities.astype(np.float64)
     sums = given.sum(axis=0)

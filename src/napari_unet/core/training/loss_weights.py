@@ -120,27 +120,12 @@ def class_weights(
 ) -> NDArray[np.float32]:
     """Weight the classes against each other: w_c of Eq. 2, once per training set.
 
-    Parameters
-    ----------
-    counts : sequence of int
-        Pixels of each class in the whole training set, background first.
-    settings : BorderWeights
-        With the scheme "fiji" the table is (balance, 1, 1, ...), whatever the counts.
-    exponent : float
-        0 weighs all classes alike, 1 gives each class the same share of the loss.
+    `counts` are the pixels of each class in the whole training set, background first: a
+    ValueError says that one is negative or all are 0. The weight of a class without
+    pixels is 0. An `exponent` of 0 weighs all classes alike, 1 gives each class the
+    same share of the loss. With the scheme "fiji" the table is (balance, 1, 1, ...),
+    whatever the counts.
 
-    Returns
-    -------
-    ndarray of float32, shape (classes,)
-        0 for a class without pixels.
-
-    Raises
-    ------
-    ValueError
-        If a count is negative or all are 0.
-
-    Notes
-    -----
     The paper balances the classes' frequencies but does not say how. Here w_c is
     proportional to frequency^-exponent, and the mean over all pixels is 1, so that
     neither w0 nor the learning rate depends on the balance. Full inverse frequency

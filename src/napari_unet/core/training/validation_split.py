@@ -30,21 +30,11 @@ def cheapest_part(
 ) -> tuple[int, Box] | None:
     """Find the box that knows enough of each class and costs the fewest labels.
 
-    What is lost to learning is the box with a margin as wide as the network sees.
-
-    Parameters
-    ----------
-    labels : sequence of ndarray of uint8, shape ([z,] y, x)
-        Class of each pixel of some fields; numbers from `classes` up say nothing.
-    halo : sequence of int
-        How far the network sees along each axis, in pixels.
-    enough : int
-        Pixels of each class that are needed in the box, and outside the margin.
-
-    Returns
-    -------
-    number, box : int, tuple of slice
-        Of the field and in it; all slices of a volume. None if there is no such box.
+    What is lost to learning is the box with a margin as wide as the network sees:
+    `halo`, in pixels along each axis. `labels` are the class of each pixel of some
+    fields ([z,] y, x); numbers from `classes` up say nothing. `enough` pixels of each
+    class are needed in the box, and outside the margin. Returned are the number of the
+    field and the box in it, all slices of a volume; None if there is no such box.
     """
     sums = [_integral(field, classes) for field in labels]
     known = sum((s[:, -1, -1] for s in sums), np.zeros(classes, np.int64))
