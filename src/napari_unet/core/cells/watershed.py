@@ -3,7 +3,9 @@
 Pixels are flooded from the highest to the lowest. Where two basins meet, the lower one
 is kept apart only if its peak stands high enough above the saddle; else it is a bump
 of the other. So seeds are never searched for on their own, and the cost is that of
-sorting the pixels by 16-bit height, linear in their number.
+sorting the pixels by 16-bit height, linear in their number. That is several times faster
+than `skimage.segmentation.watershed`, which needs seeds besides
+(`python -m benchmarks.speed kernels` measures it).
 """
 
 from __future__ import annotations

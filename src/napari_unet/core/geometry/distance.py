@@ -4,6 +4,8 @@ One lower envelope of parabolas per line and axis (Felzenszwalb and Huttenlocher
 "Distance transforms of sampled functions"), in float32. Along the first axis counting
 pixels does it; along the others no parabola reaches across background, so only the
 runs between background are worked on: the cost is that of the mask, not of the image.
+That is several times faster than `scipy.ndimage.distance_transform_edt`
+(`python -m benchmarks.speed kernels` measures it).
 """
 
 from __future__ import annotations
