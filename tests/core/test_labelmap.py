@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_unet.core.cells.label_ids import distinct, numbered, pixel_counts, places
+from napari_unet.core.cells.label_ids import distinct, numbered, pixel_counts, positions
 from napari_unet.core.cells.labelmap import at_edge, close_ridges, renumber, sizes
 
 
@@ -100,7 +100,7 @@ TOP = 2**32 - 1
 def test_ids_that_occur_and_where(labels: np.ndarray) -> None:
     ids = distinct(labels)
     assert ids.tolist() == sorted(set(labels.ravel().tolist()))
-    np.testing.assert_array_equal(ids[places(ids, labels)], labels)
+    np.testing.assert_array_equal(ids[positions(ids, labels)], labels)
 
 
 def test_ids_are_numbered_anew_in_their_order_and_alike_in_all() -> None:

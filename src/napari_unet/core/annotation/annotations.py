@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import numpy as np
 from pydantic import Field
 
-from napari_unet.core.cells.label_ids import distinct, places
+from napari_unet.core.cells.label_ids import distinct, positions
 from napari_unet.core.settings import Settings
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ class Annotation:
         table = np.array([self.class_of.get(i, 1) for i in ids.tolist()], np.uint8)
         table[ids == UNKNOWN] = IGNORED
         table[ids == BACKGROUND] = 0
-        classes: NDArray[np.uint8] = table[places(ids, self.labels)]
+        classes: NDArray[np.uint8] = table[positions(ids, self.labels)]
         if self.finished is not None:
             classes[self.finished & (self.labels == UNKNOWN)] = 0
         return classes

@@ -128,7 +128,7 @@ def _complete(
     images: Sequence[Image],
     annotations: Sequence[AnnotationReference | None],
 ) -> CheckReport:
-    """Add what only all images together tell."""
+    """Add what only all images together show."""
     findings = list(report.findings)
     painted = {count.image for count in report.counts}
     broken = {f.image for f in findings if f.severity == "error"}

@@ -1,9 +1,9 @@
 """Holes in masks and cells, found on runs of background instead of pixels.
 
 A run is a stretch of background along the last axis. An image has far fewer runs than
-pixels, so connecting them costs little more than reading the image once. That is several
-times faster than `scipy.ndimage.binary_fill_holes` (`python -m benchmarks.speed kernels`
-measures it), which also knows no cells that touch.
+pixels, so connecting them costs little more than reading the image once. That is
+several times faster than `scipy.ndimage.binary_fill_holes` (`python -m benchmarks.speed
+kernels` measures it), which also knows no cells that touch.
 """
 
 from __future__ import annotations

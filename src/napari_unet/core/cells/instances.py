@@ -74,11 +74,11 @@ def segment_instances(
     steps = tuple(spacing) if spacing else (1.0,) * (probabilities.ndim - 1)
     cells = _cut(probabilities, classes, settings, steps)
     cells = renumber(cells, sizes(cells) >= settings.min_size)
-    taken = _other(probabilities, classes)
+    regions = _regions(probabilities, classes)
     if settings.ridge > 0:
-        cells = _keep(taken, cells, close_ridges(cells, settings.ridge, steps))
+        cells = _keep(regions, cells, close_ridges(cells, settings.ridge, steps))
     if settings.fill_holes:
-        cells = _keep(taken, cells, fill_holes(cells))
+        cells = _keep(regions, cells, fill_holes(cells))
     keep = np.ones(int(cells.max(initial=0)) + 1, bool)
     return renumber(cells, ~at_edge(cells) if settings.clear_border else keep)
 
@@ -216,7 +216,7 @@ def _depth(mask: NDArray[np.bool_], spacing: tuple[float, ...]) -> NDArray[np.fl
     return distance_inside(fill_pinholes(mask, _PINHOLE), spacing)
 
 
-def _other(
+def _regions(
     probabilities: NDArray[np.floating], classes: tuple[int, ...]
 ) -> NDArray[np.bool_] | None:
     """Pixels of classes without cells, which holes and ridges must not take."""
@@ -229,7 +229,7 @@ def _other(
 def _keep(
     where: NDArray[np.bool_] | None, old: NDArray[np.int32], new: NDArray[np.int32]
 ) -> NDArray[np.int32]:
-    """Undo a change in some places."""
+    """Undo a change where a mask is true."""
     return new if where is None else np.where(where, old, new)
 
 

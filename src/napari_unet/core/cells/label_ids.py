@@ -33,7 +33,9 @@ def distinct(labels: NDArray[np.integer]) -> NDArray[np.integer]:
     return np.flatnonzero(found)
 
 
-def places(ids: NDArray[np.integer], labels: NDArray[np.integer]) -> NDArray[np.intp]:
+def positions(
+    ids: NDArray[np.integer], labels: NDArray[np.integer]
+) -> NDArray[np.intp]:
     """Look up where the id of each pixel stands among ascending ids.
 
     `ids`, as from `distinct`, are all that occur, possibly more.
@@ -60,13 +62,13 @@ def numbered(
     below = np.arange(first, dtype=np.uint64)
     each = [distinct(image).astype(np.uint64) for image in images]
     ids = np.unique(np.concatenate([below, *each]))
-    return [places(ids, image).astype(np.int32) for image in images]
+    return [positions(ids, image).astype(np.int32) for image in images]
 
 
 def pixel_counts(labels: NDArray[np.integer]) -> NDArray[np.int64]:
     """Count the pixels of each id above 0 that occurs, in the order of the ids."""
     ids = distinct(labels)
-    counts = np.bincount(places(ids, labels).reshape(-1), minlength=ids.size)
+    counts = np.bincount(positions(ids, labels).reshape(-1), minlength=ids.size)
     return counts[ids > 0]
 
 

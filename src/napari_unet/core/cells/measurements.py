@@ -137,7 +137,7 @@ def _sizes(
     spacing_um: Sequence[float] | None,
     z: int,
 ) -> Columns:
-    """Place and size of each cell."""
+    """Position and size of each cell."""
     columns: Columns = {"z": np.full(shapes["label"].size, z)}
     for axis, letter in enumerate("zyx"[3 - ndim :]):
         step = 1.0 if spacing_um is None else spacing_um[axis]

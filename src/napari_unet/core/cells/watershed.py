@@ -1,11 +1,11 @@
 """Watershed that cuts only at clear necks: seeds and basins in one pass.
 
 Pixels are flooded from the highest to the lowest. Where two basins meet, the lower one
-is kept apart only if its peak stands high enough above the saddle; else it is a bump
-of the other. So seeds are never searched for on their own, and the cost is that of
-sorting the pixels by 16-bit height, linear in their number. That is several times faster
-than `skimage.segmentation.watershed`, which needs seeds besides
-(`python -m benchmarks.speed kernels` measures it).
+is kept apart only if its peak stands high enough above the saddle; else it is a bump of
+the other. So seeds are never searched for on their own, and the cost is that of sorting
+the pixels by 16-bit height, linear in their number. That is several times faster than
+`skimage.segmentation.watershed`, which needs seeds besides (`python -m benchmarks.speed
+kernels` measures it).
 """
 
 from __future__ import annotations
@@ -95,8 +95,8 @@ def _from_high_to_low(levels: NDArray[np.uint16]) -> NDArray[np.int64]:
     begin = np.zeros(_TOP + 2, np.int64)
     for pixel in range(levels.size):
         begin[_TOP - levels[pixel] + 1] += 1
-    for place in range(1, begin.size):
-        begin[place] += begin[place - 1]
+    for rank in range(1, begin.size):
+        begin[rank] += begin[rank - 1]
     pixels = np.empty(begin[_TOP], np.int64)
     for pixel in range(levels.size):
         level = levels[pixel]

@@ -25,7 +25,7 @@ class Block:
 
     @property
     def inner(self) -> Box:
-        """The core's place within the window."""
+        """The core, counted from the first pixel of the window."""
         return within(self.core, self.window)
 
     def around(self, reach: int) -> Box:

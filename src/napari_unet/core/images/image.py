@@ -1,4 +1,4 @@
-"""An image with named axes, read piece by piece whatever holds its pixels.
+"""An image with named axes, read block by block whatever holds its pixels.
 
 This is the only place that knows the order of axis letters. Everything else sees
 *fields*: one plane (for a 2-D network) or one volume (for a 3-D network) of an image,
@@ -65,7 +65,7 @@ class Image:
                 f"{name}: the pixel size needs {spatial} positive values "
                 f"({', '.join(self.spatial_axes)}), found {known}."
             )
-        # A tuple without z would be taken for all there is to know of a stack.
+        # A tuple without z would look like all there is to know of a stack.
         complete = known is not None and len(known) == spatial
         object.__setattr__(self, "spacing_um", known if complete else None)
         object.__setattr__(self, "yx_um", None if known is None else known[-2:])

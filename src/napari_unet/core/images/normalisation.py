@@ -149,7 +149,7 @@ def _of_structure(values: NDArray[np.float64], structure: Structure) -> Channel:
 def _range(values: NDArray[np.float64]) -> tuple[float, float]:
     low, high = (float(v) for v in np.percentile(values, _PERCENTILES))
     if low == high:
-        # so few pixels differ from the rest that they would be taken for hot ones
+        # so few pixels differ from the rest that they would count as hot ones
         low, high = float(values.min()), float(values.max())
     return low, high
 
@@ -179,9 +179,9 @@ def _structure(
     for number in range(image.channels):
         structure = find_structure(views[number])
         side, found = _BLOCK // SQUARE, []
-        for z, row, column in _spread(_blocks(structure.places, side)):
+        for z, row, column in _spread(_blocks(structure.mask, side)):
             block = read(z, row * _BLOCK, column * _BLOCK, _BLOCK)[number]
-            part = structure.places[z, row * side :, column * side :][:side, :side]
+            part = structure.mask[z, row * side :, column * side :][:side, :side]
             chosen = part.repeat(SQUARE, axis=0).repeat(SQUARE, axis=1)
             found.append(block[chosen[: block.shape[0], : block.shape[1]]])
         values = np.concatenate(found)
@@ -189,11 +189,11 @@ def _structure(
         yield values[:: len(values) // _PIXELS | 1].astype(np.float64), structure
 
 
-def _blocks(places: NDArray[np.bool_], side: int) -> NDArray[np.intp]:
-    """Return the blocks that have a place, `side` places wide: rows of z, y, x."""
-    size = [(0, 0), *((0, -n % side) for n in places.shape[1:])]
-    z, y, x = np.pad(places, size).shape
-    parts = np.pad(places, size).reshape(z, y // side, side, x // side, side)
+def _blocks(squares: NDArray[np.bool_], side: int) -> NDArray[np.intp]:
+    """Return the blocks with a true square, `side` squares wide: rows of z, y, x."""
+    size = [(0, 0), *((0, -n % side) for n in squares.shape[1:])]
+    z, y, x = np.pad(squares, size).shape
+    parts = np.pad(squares, size).reshape(z, y // side, side, x // side, side)
     return np.argwhere(parts.any(axis=(2, 4)))
 
 

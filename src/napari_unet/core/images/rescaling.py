@@ -1,6 +1,6 @@
 """Pixel sizes: the one of a model, and images of another than it was trained at.
 
-The network sees such an image resampled to the pixel size it knows; its answer is
+The network sees such an image resampled to the pixel size it knows; its output is
 interpolated back onto the image's own grid. Pixel centres lie at whole numbers, and the
 two grids share their outer edges: pixel i of one is at (i + 1/2) f - 1/2 of the other.
 """
@@ -167,7 +167,7 @@ class Rescaled:
     def covering(self, size: Sequence[int], step: Sequence[int]) -> tuple[int, ...]:
         """Return an output of the network that covers own pixels wherever they are.
 
-        What `window_start` puts in front comes on top, and a pixel behind the last.
+        What `window_start` puts in front comes on top, and a pixel after the last.
         """
         return tuple(
             int(np.ceil(n * f)) + s + 3

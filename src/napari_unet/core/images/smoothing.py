@@ -54,7 +54,7 @@ def _weights(sigma: float) -> NDArray[np.float64]:
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _mirrored(at: int, size: int) -> int:
-    """Pixel that stands at a place inside the image or beyond its edge."""
+    """Pixel that is seen inside the image or mirrored beyond its edge."""
     at %= 2 * size
     return min(at, 2 * size - 1 - at)
 

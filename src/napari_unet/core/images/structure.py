@@ -66,12 +66,12 @@ class Overview:
             # neighbours differ by 2 / sqrt(pi) deviations on average
             steps = np.abs(rows[:, 1:] - rows[:, :-1]).mean(axis=1) * (np.pi**0.5 / 2)
             first = row + start // SQUARE
-            place = z, slice(first, first + len(rows)), columns
+            at = z, slice(first, first + len(rows)), columns
             shape = len(rows), -1, SQUARE
-            self.mean[place] = trimmed.reshape(shape).mean(axis=2)
-            self.high[place] = high.reshape(shape).max(axis=2)
-            self.low[place] = low.reshape(shape).min(axis=2)
-            self.noise[place] = steps.reshape(shape).mean(axis=2)
+            self.mean[at] = trimmed.reshape(shape).mean(axis=2)
+            self.high[at] = high.reshape(shape).max(axis=2)
+            self.low[at] = low.reshape(shape).min(axis=2)
+            self.noise[at] = steps.reshape(shape).mean(axis=2)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,7 +80,7 @@ class Structure:
 
     # Squares, (z, rows, columns), with structure in them or near them, all if none
     # have. An empty rim (of a mosaic, a padded or turned image) is left out.
-    places: NDArray[np.bool_]
+    mask: NDArray[np.bool_]
     # by how much structure differs from its surroundings; 0 if there is none
     typical: float
     # value of an empty rim with straight edges, as mosaics and padding have
@@ -101,7 +101,7 @@ def find_structure(view: Overview) -> Structure:
         contrast = _contrast(view.mean, field)
     quiet = field & ~near
     quiet = quiet if quiet.any() else field
-    # smooth noise is told by most squares, that under dense structure by the pixels
+    # smooth noise shows in most squares, that under dense structure in the pixels
     noise = min(
         float(np.median(contrast[quiet])) / _HALF,
         3 / SQUARE * float(np.median(view.noise[quiet])),
@@ -118,8 +118,8 @@ def find_structure(view: Overview) -> Structure:
     found = contrast >= strong[0]
     size = 1, 2 * _AROUND + 1, 2 * _AROUND + 1
     # nor is one speck of debris typical among cells
-    places = field & maximum_filter(found & field, size).astype(bool)
-    return Structure(places, float(np.median(strong)), empty)
+    mask = field & maximum_filter(found & field, size).astype(bool)
+    return Structure(mask, float(np.median(strong)), empty)
 
 
 def _blank(view: Overview) -> NDArray[np.bool_]:

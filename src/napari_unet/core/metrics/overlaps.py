@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import sparse
 
-from napari_unet.core.cells.label_ids import distinct, places
+from napari_unet.core.cells.label_ids import distinct, positions
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -76,4 +76,4 @@ def _consecutive(labels: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.intp]]:
     ids = distinct(labels)
     if ids[0] != 0:
         ids = np.insert(ids, 0, 0)
-    return ids, places(ids, labels).reshape(-1)
+    return ids, positions(ids, labels).reshape(-1)

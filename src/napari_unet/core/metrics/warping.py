@@ -147,7 +147,7 @@ def _classify(
 ) -> tuple[int, int]:
     """Count split and merge pixels among those listed."""
     splits = merges = 0
-    # stamped with the pixel's number, so that it need not be cleared between floods
+    # marked with the pixel's number, so that it need not be cleared between floods
     seen = np.zeros(image.shape, np.int64)
     queue = np.empty((image.size, 2), np.int64)
     for i in range(rows.size):
@@ -175,7 +175,7 @@ def _cuts(
     column: int,
     seen: NDArray[np.int64],
     queue: NDArray[np.int64],
-    stamp: int,
+    number: int,
 ) -> bool:
     """Whether the neighbours fall apart once the pixel is background."""
     wanted = 0
@@ -186,15 +186,15 @@ def _cuts(
             start = k
     # flood from one neighbour, around the pixel, until it has met all others
     queue[0] = row + ROW_STEPS[start], column + COLUMN_STEPS[start]
-    seen[row, column] = seen[queue[0, 0], queue[0, 1]] = stamp
+    seen[row, column] = seen[queue[0, 0], queue[0, 1]] = number
     met, first, last = 1, 0, 1
     while first < last and met < wanted:
         y, x = queue[first]
         first += 1
         for k in range(1, 8, 2):
             v, u = y + ROW_STEPS[k], x + COLUMN_STEPS[k]
-            if image[v, u] and seen[v, u] != stamp:
-                seen[v, u] = stamp
+            if image[v, u] and seen[v, u] != number:
+                seen[v, u] = number
                 queue[last] = v, u
                 last += 1
                 met += max(abs(v - row), abs(u - column)) == 1

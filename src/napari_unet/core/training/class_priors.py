@@ -2,7 +2,7 @@
 
 Who paints strokes paints about as much of every class, however rare it is. A network
 that learnt from them finds the rare class too often: where it is not sure, it goes by
-what it saw. The shares of the classes in the images follow from its own answers.
+what it saw. The shares of the classes in the images follow from its own outputs.
 
 Reference: Saerens, Latinne and Decaestecker, Adjusting the Outputs of a Classifier to
 New a Priori Probabilities, Neural Computation 14:21-41, 2002.

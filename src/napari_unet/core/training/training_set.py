@@ -100,7 +100,7 @@ def update_example(
     box: Box | None,
     settings: BorderWeights,
 ) -> Example:
-    """Update an example whose annotation changed in one place.
+    """Update an example whose annotation changed within a box.
 
     The result is what `make_example` would make, yet computed only within reach of the
     change. `example` is all of the field, nothing of it held out, made with the same

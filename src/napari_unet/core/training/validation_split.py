@@ -67,7 +67,7 @@ def _integral(field: NDArray[np.uint8], classes: int) -> NDArray[np.int64]:
 
 
 def _candidates(total: NDArray[np.int64], size: tuple[int, int]) -> Iterator[Box]:
-    """Squares of several sides at places spread over the annotated part."""
+    """Squares of several sides spread over the annotated part."""
     spans = []
     for axis in (1, 2):
         line = total.sum(axis=0)[:, -1] if axis == 1 else total.sum(axis=0)[-1]
