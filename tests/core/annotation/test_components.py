@@ -15,7 +15,7 @@ from napari_unet.core.annotation.components import (
     split_components,
 )
 
-DSB = Path(__file__).parents[3] / "shared/data/dsb2018_fluo/labels"
+DSB = Path(__file__).parents[4] / "shared/data/dsb2018_fluo/labels"
 
 
 def _ids(rows):
