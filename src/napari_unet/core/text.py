@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 _SHOWN = 80  # characters of a value
 
@@ -27,6 +27,12 @@ def shown(value: object, most: int = _SHOWN) -> str:
     except ValueError:  # a number of more digits than Python writes
         return "a number too long to be written"
     return printable(text[:most]) + (" …" if len(text) > most else "")
+
+
+def listed(names: Sequence[str], most: int) -> str:
+    """Return the first of some names, and how many more there are."""
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
 
 
 def times(size: Iterable[object]) -> str:

@@ -153,13 +153,10 @@ class _Counts:
         if len(ids) > _FEW:
             self.ones += int(np.count_nonzero(mask == 1))
             self.beside_others += marked
-        if ids[0] == 1:
-            self._count_neighbours(mask)
         self.ids += len(ids)
         self.areas += _areas(mask)
-
-    def _count_neighbours(self, mask: NDArray[np.integer]) -> None:
-        """Count the edges of higher ids that border on 1, and on 0."""
+        if ids[0] != 1:
+            return
         for a, b in ((mask[:-1], mask[1:]), (mask[:, :-1], mask[:, 1:])):
             low, high = np.minimum(a, b), np.maximum(a, b)
             self.beside_ones += int(np.count_nonzero((low == 1) & (high > 1)))

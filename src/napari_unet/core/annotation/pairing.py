@@ -19,7 +19,7 @@ from napari_unet.core.annotation.label_kind import (
 )
 from napari_unet.core.cells.label_ids import numbered
 from napari_unet.core.images.image import Image
-from napari_unet.core.text import printable
+from napari_unet.core.text import listed, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -147,7 +147,7 @@ def _kind_of(
             check_no_grey_levels(array, kind)
     if kind is not None or not names:
         return kind or "binary"
-    with _named(_listed(names)):
+    with _named(listed([*dict.fromkeys(names)], 1)):
         found = guess(arrays)
     if found == "instances":
         for name, same in groupby(
@@ -156,11 +156,6 @@ def _kind_of(
             with _named(name):
                 check_ids([array for _, array in same])
     return found
-
-
-def _listed(names: Sequence[str]) -> str:
-    unique = list(dict.fromkeys(names))
-    return unique[0] + (f" and {len(unique) - 1} more" if len(unique) > 1 else "")
 
 
 def _class_names(arrays: Sequence[NDArray[Any]]) -> list[str]:

@@ -23,7 +23,7 @@ from napari_unet.core.text import times
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from napari_unet.core.annotation.data_check import Fix
+    from napari_unet.core.annotation.data_check import Fix, Severity
     from napari_unet.core.images.array_reference import (
         AnnotationReference,
         ImageReference,
@@ -136,7 +136,13 @@ def _complete(
         if number not in painted | broken:
             findings.append(_nothing(number, image, annotations[number], painted))
     if painted:
-        findings = _raise_severity(findings, report)
+        backgrounds = [c for c in report.counts if c.class_name == BACKGROUND_NAME]
+        if not any(count.pixels for count in backgrounds):
+            # it is an error where no slice has any
+            findings = [
+                replace(f, severity="error") if f.kind == "no-background" else f
+                for f in findings
+            ]
         findings += _missing_classes(report, annotations)
         findings += _channels(images, sorted(painted))
     findings.sort(key=lambda f: ("error", "warning", "hint").index(f.severity))
@@ -150,21 +156,12 @@ def _nothing(
     painted: set[int],
 ) -> Finding:
     fix: Fix | None = "new-annotation" if annotation is None else None
-    if painted:
-        sentence = f"{image.name}: nothing is painted, so it is not used for training."
-        return Finding("nothing", "hint", sentence, number, fix=fix)
-    sentence = f"{image.name}: nothing is painted; paint a few cells and background."
-    return Finding("nothing", "error", sentence, number, fix=fix)
-
-
-def _raise_severity(findings: list[Finding], report: CheckReport) -> list[Finding]:
-    """Make missing background an error where no slice has any."""
-    if any(c.pixels for c in report.counts if c.class_name == BACKGROUND_NAME):
-        return findings
-    return [
-        replace(f, severity="error") if f.kind == "no-background" else f
-        for f in findings
-    ]
+    severity: Severity = "hint" if painted else "error"
+    advice = ", so it is not used for training"
+    if not painted:
+        advice = "; paint a few cells and background"
+    sentence = f"{image.name}: nothing is painted{advice}."
+    return Finding("nothing", severity, sentence, number, fix=fix)
 
 
 def _missing_classes(

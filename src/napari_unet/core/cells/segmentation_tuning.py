@@ -105,10 +105,10 @@ def choose_settings(
     where there are fewer than 20 cells, or nothing is better by 0.01 and by three
     cells. `parts` are not learnt from.
     """
-    if not cell_classes or count(parts, settings.min_size) < _FEWEST:
-        return
     true = [part.true(settings.min_size) for part in parts]
     cells = np.array([len(np.unique(one)) - 1 for one in true])
+    if not cell_classes or cells.sum() < _FEWEST:
+        return
 
     def scores(tried: Segmentation) -> NDArray[np.float64]:
         """Return the average precision in each part."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import product
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,18 +22,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-
-class Readable(Protocol):
-    """What windows are read from: a `Field`, or one at another pixel size."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Size in pixels, ([z,] y, x)."""
-        ...
-
-    def read(self, box: Box | None = None) -> NDArray[Any]:
-        """Read a box, (channels, [z,] y, x)."""
-        ...
+    from napari_unet.core.images.image import Field
+    from napari_unet.core.images.rescaling import Rescaled
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +93,7 @@ def plan(
 
 
 def read_window(
-    field: Readable, start: Sequence[int], size: Sequence[int]
+    field: Field | Rescaled, start: Sequence[int], size: Sequence[int]
 ) -> NDArray[Any]:
     """Read a window of a field's mirrored extension: an array (channels, *size).
 

@@ -95,11 +95,9 @@ class ImageReference:
     def open(self) -> Image:
         """Open it for reading, block by block."""
         arrays = tuple(channel.open() for channel in self.channels)
-        one = len(arrays) == 1
-        data, axes = (
-            (arrays[0], self.axes) if one else (_Stacked(arrays), "c" + self.axes)
-        )
-        return Image(data, axes, self.spacing_um, self.name)
+        if len(arrays) == 1:
+            return Image(arrays[0], self.axes, self.spacing_um, self.name)
+        return Image(_Stacked(arrays), "c" + self.axes, self.spacing_um, self.name)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -14,6 +14,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
 from napari_unet.core.geometry.boxes import Box, full_box
+from napari_unet.core.text import listed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -79,7 +80,7 @@ def common_size(
     notes = []
     if unknown := [name for name, size in sizes_um if size is None]:
         notes.append(
-            f"{_listed(unknown)} without pixel size: taken for {written(middle)} as "
+            f"{listed(unknown, 3)} without pixel size: taken for {written(middle)} as "
             "the others have."
         )
     distinct = {size for _, size in known}
@@ -88,16 +89,16 @@ def common_size(
     found: dict[str, list[str]] = {}
     for name, size in known:
         found.setdefault(written(size), []).append(name)
-    listed = ", ".join(f"{size} ({_listed(names)})" for size, names in found.items())
+    sizes = ", ".join(f"{size} ({listed(names, 3)})" for size, names in found.items())
     if all(_within(_ALIKE, size, middle) for _, size in known):
-        notes.append(f"pixel sizes that are nearly equal count as one: {listed}.")
+        notes.append(f"pixel sizes that are nearly equal count as one: {sizes}.")
         return middle, tuple(notes)
     if mix:
         return None, (
-            f"images of different pixel sizes are mixed, the model has none: {listed}.",
+            f"images of different pixel sizes are mixed, the model has none: {sizes}.",
         )
     raise ValueError(
-        f"the images have different pixel sizes, {listed}: cells would have several "
+        f"the images have different pixel sizes, {sizes}: cells would have several "
         "sizes; give images of one pixel size, resample them, or mix them on purpose "
         "with --mix-pixel-sizes (the model then has no pixel size)."
     )
@@ -110,11 +111,6 @@ def written(size_um: Sequence[float]) -> str:
 
 def _within(share: float, some: Sequence[float], others: Sequence[float]) -> bool:
     return all(abs(a / b - 1) <= share for a, b in zip(some, others, strict=True))
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = len(names) - 3
-    return ", ".join(names[:3]) + (f" and {more} more" if more > 0 else "")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
