@@ -175,7 +175,6 @@ def usual_sizes(
 
 
 def _count(annotation: Annotation, field: CheckedField) -> list[ClassCount]:
-    """Count cells and pixels of the background and of each class."""
     ids, pixels = np.unique(annotation.labels, return_counts=True)
     per_class = np.zeros((len(annotation.classes) + 1, 2), np.int64)
     for label, number in zip(ids.tolist(), pixels.tolist(), strict=True):

@@ -167,7 +167,6 @@ def _nothing(
 def _missing_classes(
     report: CheckReport, annotations: Sequence[AnnotationReference | None]
 ) -> list[Finding]:
-    """Find classes that are painted nowhere."""
     first = report.counts[0].image
     found = {c.class_name for c in report.counts if c.pixels}
     used = [a for a in annotations if a is not None]

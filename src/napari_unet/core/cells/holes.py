@@ -64,7 +64,6 @@ def _volume(image: NDArray[Any]) -> NDArray[Any]:
 
 
 def _background(volume: NDArray[Any]) -> Runs:
-    """Find the connected background."""
     lines = volume.reshape(-1, volume.shape[2])
     most = lines.shape[0] * ((lines.shape[1] + 1) // 2)
     first = np.zeros(lines.shape[0] + 1, np.int32)

@@ -137,7 +137,6 @@ def _sizes(
     spacing_um: Sequence[float] | None,
     z: int,
 ) -> Columns:
-    """Position and size of each cell."""
     columns: Columns = {"z": np.full(shapes["label"].size, z)}
     for axis, letter in enumerate("zyx"[3 - ndim :]):
         step = 1.0 if spacing_um is None else spacing_um[axis]
@@ -157,7 +156,6 @@ def _sizes(
 def _outlines(
     shapes: dict[str, NDArray[Any]], spacing_um: Sequence[float] | None
 ) -> Columns:
-    """Shape of each cell of a plane."""
     unit = _unit(spacing_um)
     columns: Columns = {}
     if "perimeter" in shapes:

@@ -65,7 +65,6 @@ def _along_last(
     weights: NDArray[np.float64],
     result: NDArray[np.float32],
 ) -> None:
-    """Smooth along the last axis."""
     size = lines.shape[1]
     reach = weights.size - 1
     wide = np.empty(size + 2 * reach, np.float64)
