@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
 _SHOWN = 80  # characters of a value
 
@@ -20,6 +20,12 @@ def counted(number: int, word: str, words: str = "") -> str:
     return f"{number} {word if number == 1 else words or word + 's'}"
 
 
+def listed(words: Sequence[str], most: int = 3, between: str = ", ") -> str:
+    """Return the first of some words, and how many more there are."""
+    more = len(words) - most
+    return between.join(words[:most]) + (f" and {more} more" if more > 0 else "")
+
+
 def shown(value: object, most: int = _SHOWN) -> str:
     """Return a value that a file or a person gave, as short as a sentence bears."""
     try:
@@ -29,13 +35,7 @@ def shown(value: object, most: int = _SHOWN) -> str:
     return printable(text[:most]) + (" …" if len(text) > most else "")
 
 
-def listed(names: Sequence[str], most: int) -> str:
-    """Return the first of some names, and how many more there are."""
-    more = len(names) - most
-    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
-
-
-def times(size: Iterable[object]) -> str:
+def times(size: Sequence[int]) -> str:
     """Return a size along several axes, as in "3 × 4"."""
     return " × ".join(map(str, size))
 

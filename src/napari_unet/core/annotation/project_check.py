@@ -116,7 +116,7 @@ def _check_image(
     if axis_sizes(annotation.axes, shape) != wanted:
         sentence = (
             f"{image.name}: the annotation has {times(shape)} pixels "
-            f"({annotation.axes}), the image {times(wanted.values())}; they must be "
+            f"({annotation.axes}), the image {times([*wanted.values()])}; they must be "
             "equal."
         )
         findings.append(Finding("shape", "error", sentence, number, fix=fix))

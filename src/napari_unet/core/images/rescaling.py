@@ -80,7 +80,7 @@ def common_size(
     notes = []
     if unknown := [name for name, size in sizes_um if size is None]:
         notes.append(
-            f"{listed(unknown, 3)} without pixel size: taken for {written(middle)} as "
+            f"{listed(unknown)} without pixel size: taken for {written(middle)} as "
             "the others have."
         )
     distinct = {size for _, size in known}
@@ -89,7 +89,7 @@ def common_size(
     found: dict[str, list[str]] = {}
     for name, size in known:
         found.setdefault(written(size), []).append(name)
-    sizes = ", ".join(f"{size} ({listed(names, 3)})" for size, names in found.items())
+    sizes = ", ".join(f"{size} ({listed(names)})" for size, names in found.items())
     if all(_within(_ALIKE, size, middle) for _, size in known):
         notes.append(f"pixel sizes that are nearly equal count as one: {sizes}.")
         return middle, tuple(notes)
