@@ -97,21 +97,23 @@ class ImageReference:
         arrays = tuple(channel.open() for channel in self.channels)
         if len(arrays) == 1:
             return Image(arrays[0], self.axes, self.spacing_um, self.name)
-        return Image(_Stacked(arrays), "c" + self.axes, self.spacing_um, self.name)
+        return Image(Stacked(arrays), "c" + self.axes, self.spacing_um, self.name)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Stacked:
+class Stacked:
     """Arrays of one shape as one array with a new first axis, read block by block."""
 
     arrays: tuple[ArrayLike, ...]
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """Number of arrays, and their shape."""
         return (len(self.arrays), *self.arrays[0].shape)
 
     @property
     def dtype(self) -> np.dtype[Any]:
+        """The type that holds the values of all."""
         return np.result_type(*(a.dtype for a in self.arrays))
 
     def __getitem__(self, key: Any) -> NDArray[Any]:
