@@ -22,6 +22,7 @@ _APART = (2, 4, 8)
 _DIRECTIONS = ((0, 1), (1, 0), (1, 1), (1, -1))
 # So far around it, structure stands for itself and its ground.
 _AROUND = 4
+_NEAR = (1, 2 * _AROUND + 1, 2 * _AROUND + 1)  # in a plane, in squares
 # Structure differs by more than this many deviations of what noise does, ...
 _NOISE = 7.0
 # Median of the absolute difference, in deviations of noise in one square: measured.
@@ -116,9 +117,8 @@ def find_structure(view: Overview) -> Structure:
     clearest = strong[np.searchsorted(weight, weight[-1] / 2)]
     strong = strong[strong > _SHARE * clearest]
     found = contrast >= strong[0]
-    size = 1, 2 * _AROUND + 1, 2 * _AROUND + 1
     # nor is one speck of debris typical among cells
-    mask = field & maximum_filter(found & field, size).astype(bool)
+    mask = field & maximum_filter(found & field, _NEAR).astype(bool)
     return Structure(mask, float(np.median(strong)), empty)
 
 
@@ -144,8 +144,7 @@ def _is_rim(
     the ground of an image whose dark values were cut off is its ground all the same.
     """
     rest = ~near
-    size = 1, 2 * _AROUND + 1, 2 * _AROUND + 1
-    whole = minimum_filter(rest, size)
+    whole = minimum_filter(rest, _NEAR)
     if 2 * np.count_nonzero(whole) < np.count_nonzero(rest):
         return False
     value, middle = view.low[blank][0], np.median(view.mean[rest])
