@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import numba
 import numpy as np
 
+from napari_unet.core.geometry.boxes import Box, full_box
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -72,15 +74,23 @@ def close_ridges(
     return np.ascontiguousarray(closed[(slice(1, -1),) * cells.ndim])
 
 
-def at_edge(cells: NDArray[np.integer]) -> NDArray[np.bool_]:
-    """Find which ids, up to the highest, touch the image's edge.
+def at_edge(
+    cells: NDArray[np.integer],
+    box: Box | None = None,
+    shape: Sequence[int] | None = None,
+) -> NDArray[np.bool_]:
+    """Find which ids, up to the highest, touch the edge of the image.
 
-    Axes of one pixel have no edge: every cell would touch it.
+    Axes of one pixel have no edge: every cell would touch it. Where `cells` are only a
+    part of an image, `box` is where they are in it, and `shape` that of the image.
     """
+    box, shape = box or full_box(cells.shape), shape or cells.shape
     touching = np.zeros(int(cells.max(initial=0)) + 1, bool)
-    for axis, size in enumerate(cells.shape):
-        if size > 1:
-            touching[np.take(cells, [0, size - 1], axis)] = True
+    for axis, (part, size) in enumerate(zip(box, shape, strict=True)):
+        if size > 1 and part.start == 0:
+            touching[np.take(cells, 0, axis)] = True
+        if size > 1 and part.stop == size:
+            touching[np.take(cells, -1, axis)] = True
     return touching
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from napari_unet.core.cells.labelmap import at_edge
 from napari_unet.core.cells.linking import count_overlaps
 from napari_unet.core.geometry.boxes import within
 
@@ -66,14 +67,13 @@ def split_off(
     ids[here] = np.arange(last + 1, last + 1 + here.size)
     at = np.unravel_index(first[here], core.shape)
     placed = [a + c.start for a, c in zip(at, block.core, strict=True)]
-    touching = _at_edge(core, block, shape, first.size)
     around = block.around(reach)
     beside = ids[cells[within(around, block.window)]]
     beside[within(block.core, around)] = 0
     parts = Parts(
         np.ravel_multi_index(placed, tuple(shape)).astype(np.int64),
         counts[here],
-        touching[here],
+        at_edge(core, block.core, shape)[here],
         _on_each_other(beside, before),
     )
     return ids[core], parts
@@ -104,19 +104,6 @@ def numbers(blocks: Sequence[Parts], *, clear_border: bool) -> NDArray[np.uint32
     number = np.zeros(count, np.uint32)
     number[order] = np.arange(1, order.size + 1)
     return np.concatenate([np.zeros(1, np.uint32), number[cell]])
-
-
-def _at_edge(
-    core: NDArray[np.int32], block: Block, shape: Sequence[int], size: int
-) -> NDArray[np.bool_]:
-    """Find which ids of a core touch the field's edge; an axis of one has none."""
-    touching = np.zeros(size, bool)
-    for axis, (part, n) in enumerate(zip(block.core, shape, strict=True)):
-        if n > 1 and part.start == 0:
-            touching[np.take(core, 0, axis)] = True
-        if n > 1 and part.stop == n:
-            touching[np.take(core, -1, axis)] = True
-    return touching
 
 
 def _on_each_other(

@@ -46,26 +46,12 @@ def two_nearest(
 ) -> Nearest:
     """Find the two nearest cells of each pixel, by the distances of pixel centres.
 
-    A pixel of a cell has this cell at distance 0.
-
-    Parameters
-    ----------
-    instances : ndarray of int, shape ([z,] y, x)
-        One id above 0 for each cell, 0 elsewhere.
-    reach : float
-        Cells whose nearest pixel is farther than this do not count as nearest.
-    spacing : sequence of float, optional
-        Pixel size along each axis, in the unit of all distances; 1 unless given.
-    total : float, optional
-        A second cell counts while both distances add up to at most this; at most, and
-        unless given, twice `reach`.
-    wanted : ndarray of bool, shape of `instances`, optional
-        Pixels to look at, all unless given; the others get no cells.
-
-    Raises
-    ------
-    ValueError
-        If an id is negative or above 2^31 - 1.
+    `instances` ([z,] y, x) have one id above 0 for each cell. A pixel of a cell has
+    this cell at distance 0. Distances are in the unit of `spacing`, the pixel size
+    along each axis, 1 unless given. Cells whose nearest pixel is farther than `reach`
+    do not count as nearest; a second cell counts while both distances add up to at most
+    `total`, which is at most, and unless given, twice `reach`. Pixels that are not
+    `wanted` get no cells. A ValueError says that an id is negative or above 2^31 - 1.
     """
     steps = spacing if spacing is not None else (1.0,) * instances.ndim
     total = 2 * reach if total is None else min(total, 2 * reach)
