@@ -24,7 +24,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_unet.core.annotation.data_check import CheckReport, Finding, PlaneCount
+from napari_unet.core.annotation.data_check import CheckReport, ClassCount, Finding
 from napari_unet.core.events import Checked
 from napari_unet.gui.annotate.add_image_dialog import READING, AddImageDialog
 from napari_unet.gui.annotate.page import (
@@ -525,7 +525,7 @@ def test_ambiguous_masks_are_asked_about(
 
 def report() -> CheckReport:
     return CheckReport(
-        (PlaneCount(0, 0, 3, "cells", 2, 1234),),
+        (ClassCount(0, 0, 3, "cells", 2, 1234),),
         (
             Finding("specks", "warning", "Slice 3 has specks.", 0, 0, 3, (9.0, 8.0), 2),
             Finding("no-background", "error", "No background.", 0, 0, 3, fix="ring"),

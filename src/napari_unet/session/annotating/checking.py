@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from psygnal import Signal
 
-from napari_unet.core.annotation.components import remove_specks, split_pieces
+from napari_unet.core.annotation.components import remove_specks, split_components
 from napari_unet.core.events import Checked
 from napari_unet.core.jobs import CheckJob
 
@@ -135,7 +135,7 @@ class DataCheck:
         free = self._annotating.brush.fresh_id(image_id)
 
         def change(annotation: Annotation) -> NDArray[np.integer]:
-            return split_pieces(annotation.labels, label, free)
+            return split_components(annotation.labels, label, free)
 
         self._annotating.repair(image_id, t, z, change)
         number = self._store.project.image(image_id).class_of.get(label, 1)

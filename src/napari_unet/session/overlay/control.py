@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from numpy.typing import NDArray
 
-    from napari_unet.core.geometry.tiles import Box
+    from napari_unet.core.geometry.boxes import Box
     from napari_unet.core.settings import BorderWeights
     from napari_unet.session.annotating.control import Annotating
     from napari_unet.session.annotating.edits import Edit

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from napari.layers import Layer
     from numpy.typing import NDArray
 
-    from napari_unet.core.geometry.tiles import Box
+    from napari_unet.core.geometry.boxes import Box
     from napari_unet.core.settings import BorderWeights
 
 # Dark where there is nothing, so that adding it changes nothing there; no grey in it.

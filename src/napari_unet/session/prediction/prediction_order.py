@@ -9,7 +9,7 @@ from napari_unet.core.images.rescaling import rescaling
 from napari_unet.core.text import counted
 
 if TYPE_CHECKING:
-    from napari_unet.core.geometry.tiles import Box
+    from napari_unet.core.geometry.boxes import Box
     from napari_unet.core.jobs import Place
     from napari_unet.core.model import ModelCard
     from napari_unet.core.settings import Prediction

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Literal
 
-    from napari_unet.core.geometry.tiles import Box
+    from napari_unet.core.geometry.boxes import Box
     from napari_unet.core.jobs import Place
     from napari_unet.session.annotating.edits import Edit
     from napari_unet.session.images.image_list import ImageList
