@@ -27,11 +27,12 @@ from napari_unet.core.model import Model
 from napari_unet.core.network.architecture import u_shape
 from napari_unet.core.settings import Prediction, Segmentation
 from napari_unet.io.model_file import save_model
+from napari_unet.session.future import Future
 from napari_unet.session.images.image_list import ImageList
 from napari_unet.session.images.layers import find
-from napari_unet.session.images.shared_arrays import Ready, SharedArrays
+from napari_unet.session.images.shared_arrays import SharedArrays
+from napari_unet.session.models import ModelList
 from napari_unet.session.prediction.control import PredictionControl
-from napari_unet.session.prediction.models import ModelList
 from napari_unet.session.preferences import Preferences
 from napari_unet.session.project.store import ProjectStore
 from napari_unet.session.worker.client import WORKER_ENDED
@@ -67,12 +68,7 @@ class Bench:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     now = [100.0]
-    monkeypatch.setattr(
-        "napari_unet.session.prediction.segmenting.monotonic", lambda: now[0]
-    )
-    monkeypatch.setattr(
-        "napari_unet.session.prediction.control.monotonic", lambda: now[0]
-    )
+    monkeypatch.setattr("napari_unet.session.throttle.monotonic", lambda: now[0])
     return now
 
 
@@ -194,7 +190,7 @@ def test_cells_follow_each_plane_and_are_linked_at_the_end(bench: Bench) -> None
     assert set(done) == {(0, 0), (0, 1), (0, 2), (0, 3)}
     links = [job for job in bench.fake.jobs(SegmentJob) if job.link]
     assert [job.places for job in links] == [()]
-    assert bench.control.segmenting.idle
+    assert bench.control.segmenter.idle
 
 
 def test_one_slice_or_volumes_are_not_linked(bench: Bench) -> None:
@@ -430,7 +426,7 @@ def test_a_new_image_with_other_channels_is_refused_before_it_is_taken_in(
     add_stack(bench)
     layer = bench.viewer.add_image(np.ones((8, 10, 3), np.uint8), rgb=True, name="rgb")
     bench.viewer.layers.selection.active = layer
-    assert "rgb has 3 channels" in bench.control.targets.objection()
+    assert "rgb has 3 channels" in bench.control.targets.problem()
     assert not bench.control.predict("slice")
     assert [image.name for image in bench.store.project.images] == ["stack"]
     assert bench.control.predict("images")
@@ -464,7 +460,7 @@ def test_an_image_of_another_pixel_size_is_resampled(
     )
     bench.images.add([layer])
     bench.images.set_current(bench.store.project.images[-1].id)
-    told = bench.control.targets.remark()
+    told = bench.control.targets.resampling()
     assert remark in told if remark else not told
     assert bench.control.predict("slice")
     assert [level for level, _ in bench.told] == (["warning"] if warned else [])
@@ -615,23 +611,23 @@ def test_an_export_of_all_leaves_out_what_is_gone_and_says_so(
         layers[name].data[:] = len(layers)
         bench.viewer.layers.selection.active = layers[name]
         predicted(bench)
-    exporting = bench.control.exporting
+    exporter = bench.control.exporter
     ids = {image.name: image.id for image in bench.store.project.images}
     assert bench.control.unexported() == ["kept", "removed", "closed"]
     bench.images.remove(ids["removed"])
     bench.viewer.layers.remove(layers["closed"])
-    assert exporting.in_the_way(tmp_path, ids.values()) == []
+    assert exporter.in_the_way(tmp_path, ids.values()) == []
     for name in ("removed", "closed"):
         with pytest.raises(ValueError, match=f"{name} (was removed|is closed)"):
-            exporting.export(tmp_path, [ids[name]])
-    assert not exporting.running
-    exporting.export(tmp_path, ids.values())
+            exporter.export(tmp_path, [ids[name]])
+    assert not exporter.running
+    exporter.export(tmp_path, ids.values())
     until(lambda: bench.fake.running(ExportJob))
     (handle,) = bench.fake.running(ExportJob)
     assert handle.what.name == "kept"
     handle.event.emit(FileWritten(str(tmp_path / "kept_cells.tif"), 1.0))
     bench.fake.end(handle)
-    assert not exporting.running
+    assert not exporter.running
     ((level, told),) = bench.told
     assert level == "error"
     assert told.startswith(f"1 file is in {tmp_path} now. Not exported: ")
@@ -649,7 +645,7 @@ def test_exports_that_fail_are_told_once_with_those_that_did_not(
         ids.append(bench.store.project.images[-1].id)
         bench.viewer.layers.selection.active = bench.images.layers(ids[-1])[0]
         predicted(bench)
-    bench.control.exporting.export(tmp_path, ids)
+    bench.control.exporter.export(tmp_path, ids)
     until(lambda: len(bench.fake.running(ExportJob)) == 3)
     a, b, c = bench.fake.running(ExportJob)
     bench.fake.fail(a, "The disk is full.")
@@ -665,18 +661,18 @@ def test_exports_that_fail_are_told_once_with_those_that_did_not(
 
 
 def test_an_export_waits_for_cells_that_fit_the_settings(
-    bench: Bench, tmp_path: Path
+    bench: Bench, clock: list[float], tmp_path: Path
 ) -> None:
     add_stack(bench, "a/b")
     predicted(bench)
     image = bench.images.current
     assert image is not None
     bench.control.set_segmentation(Segmentation(threshold=0.7))
-    exporting = bench.control.exporting
-    exporting.export(tmp_path, [image.id], probabilities=True, format="zarr")
+    exporter = bench.control.exporter
+    exporter.export(tmp_path, [image.id], probabilities=True, format="zarr")
     assert bench.fake.jobs(ExportJob) == []
-    assert exporting.running
-    bench.control.segmenting._moved = 0
+    assert exporter.running
+    clock[0] += 1
     bench.fake.find_all_cells()
     (handle,) = bench.fake.running(ExportJob)
     job: Any = handle.what
@@ -687,7 +683,7 @@ def test_an_export_waits_for_cells_that_fit_the_settings(
     handle.event.emit(FileWritten(str(tmp_path / "a_b.csv"), 1.0))
     bench.fake.end(handle)
     assert bench.told == [("info", f"2 files are in {tmp_path} now.")]
-    assert not exporting.running
+    assert not exporter.running
 
 
 def test_files_in_the_way_are_those_that_begin_with_the_name(
@@ -698,7 +694,7 @@ def test_files_in_the_way_are_those_that_begin_with_the_name(
     assert image is not None
     for name in ("cell_cells.tif", "cell_cells.csv", "cells_cells.tif", "cell.tif"):
         (tmp_path / name).touch()
-    found = bench.control.exporting.in_the_way(tmp_path, [image.id])
+    found = bench.control.exporter.in_the_way(tmp_path, [image.id])
     assert [path.name for path in found] == ["cell_cells.csv", "cell_cells.tif"]
 
 
@@ -706,7 +702,7 @@ def test_nothing_to_export_is_told(bench: Bench, tmp_path: Path) -> None:
     add_stack(bench)
     image = bench.images.current
     assert image is not None
-    export = bench.control.exporting.export
+    export = bench.control.exporter.export
     with pytest.raises(ValueError, match="stack has not been predicted yet"):
         export(tmp_path, [image.id])
     with pytest.raises(ValueError, match="Choose masks, probabilities or the table"):
@@ -744,16 +740,16 @@ def test_a_worker_fills_the_layers_and_writes_the_files(
         told: list[str] = []
         control.message.connect(lambda _level, text: told.append(text))
         assert control.predict("layer", entropy=True)
-        pump.until(lambda: not control.running and control.segmenting.idle)
+        pump.until(lambda: not control.running and control.segmenter.idle)
         (image,) = workspace.store.project.images
         files = control.results[image.id].files
-        np.testing.assert_allclose(files.array("probability").sum(0), 1, atol=1e-5)
-        likely = files.array("probability").argmax(0)
-        np.testing.assert_array_equal(files.array("classes"), likely)
-        assert files.array("entropy").max() > 0
-        cells = np.array(files.array("cells"))
-        control.exporting.export(tmp_path, [image.id])
-        pump.until(lambda: not control.exporting.running)
+        np.testing.assert_allclose(files.arrays["probability"].sum(0), 1, atol=1e-5)
+        likely = files.arrays["probability"].argmax(0)
+        np.testing.assert_array_equal(files.arrays["classes"], likely)
+        assert files.arrays["entropy"].max() > 0
+        cells = np.array(files.arrays["cells"])
+        control.exporter.export(tmp_path, [image.id])
+        pump.until(lambda: not control.exporter.running)
         assert told == [f"2 files are in {tmp_path} now."]
         assert (tmp_path / "blobs_cells.csv").exists()
         np.testing.assert_array_equal(imread(tmp_path / "blobs_cells.tif"), cells)
@@ -762,22 +758,22 @@ def test_a_worker_fills_the_layers_and_writes_the_files(
 
 
 def test_pixels_that_cannot_be_had_are_told_once_and_nothing_waits(
-    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bench: Bench, clock: list[float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     add_stack(bench)
     predicted(bench)
     image = bench.images.current
     assert image is not None
-    refused = Ready(lambda call: call())
+    refused = Future(lambda call: call())
     refused.finish("The disk is full.")
     monkeypatch.setattr(bench.images, "ensure", lambda *_: refused)
     bench.control.predict("slice")
     assert not bench.control.running
     assert bench.control.status == "Not done."
-    bench.control.exporting.export(tmp_path, [image.id])
-    bench.control.segmenting._moved = 0
+    bench.control.exporter.export(tmp_path, [image.id])
+    clock[0] += 1
     bench.fake.find_all_cells()
-    assert not bench.control.exporting.running
+    assert not bench.control.exporter.running
     assert bench.told == [("error", "The disk is full.")] * 2
     assert len(bench.fake.jobs(PredictJob)) == 1
     assert bench.fake.jobs(ExportJob) == []
@@ -794,14 +790,14 @@ def test_device_and_memory_are_those_of_the_preferences(bench: Bench) -> None:
 
 
 def test_the_table_knows_the_classes_where_probabilities_are_not_written(
-    bench: Bench, tmp_path: Path
+    bench: Bench, clock: list[float], tmp_path: Path
 ) -> None:
     add_stack(bench)
     predicted(bench)
     image = bench.images.current
     assert image is not None
-    bench.control.exporting.export(tmp_path, [image.id])
-    bench.control.segmenting._moved = 0
+    bench.control.exporter.export(tmp_path, [image.id])
+    clock[0] += 1
     bench.fake.find_all_cells()
     (job,) = bench.fake.jobs(ExportJob)
     assert job.probabilities is not None
@@ -869,19 +865,19 @@ def test_a_folder_tells_what_became_of_each_of_its_images(
     handle.event.emit(told_of(tmp_path, "c.tif", there=True))
     handle.event.emit(told_of(tmp_path, "d.tif", problem="has 3 channels."))
     handle.event.emit(told_of(tmp_path, "e.tif"))
-    outcome = bench.control.exporting.outcome
+    outcome = bench.control.folder
     assert outcome is not None
     assert outcome.running
-    bench.control.exporting.dismiss_outcome()
-    assert bench.control.exporting.outcome is outcome
+    bench.control.dismiss_folder()
+    assert bench.control.folder is outcome
     bench.fake.end(handle)
     assert outcome.failures == ["b.tif: is cut off.", "d.tif: has 3 channels."]
     assert outcome.notes == ["a.tif: it has a palette."]
     what = "5 images: 2 predicted, 1 there already, 2 not done."
     assert outcome.sentence == f"{what} Results are in {tmp_path / 'out'}."
     assert bench.told == [("warning", outcome.sentence)]
-    bench.control.exporting.dismiss_outcome()
-    assert bench.control.exporting.outcome is None
+    bench.control.dismiss_folder()
+    assert bench.control.folder is None
 
 
 def test_results_that_are_there_already_are_no_failure(
@@ -911,11 +907,11 @@ def test_a_folder_that_was_not_finished_says_so(
         "failed": "The disk is full.",
         "died": "It died.",
     }[how]
-    outcome = bench.control.exporting.outcome
+    outcome = bench.control.folder
     assert outcome is not None
     assert not outcome.running
     assert outcome.sentence.startswith(f"1 image: 1 predicted. {reason}")
-    assert not bench.control.exporting.running
+    assert not bench.control.exporter.running
 
 
 def one_prediction(bench: Bench) -> None:
@@ -943,7 +939,7 @@ def test_nor_do_files_that_are_written(bench: Bench, tmp_path: Path) -> None:
     one_prediction(bench)
     image = bench.images.current
     assert image is not None
-    bench.control.exporting.export(tmp_path, [image.id])
+    bench.control.exporter.export(tmp_path, [image.id])
     assert bench.control.status == "Writing files …"
     (handle,) = bench.fake.running(ExportJob)
     bench.fake.end(handle)
@@ -980,7 +976,12 @@ def shown(bench: Bench) -> set[str]:
     ],
 )
 def test_cells_are_shown_and_exported_as_objects_and_regions_as_classes(
-    bench: Bench, tmp_path: Path, kinds: Any, seen: set[str], files: tuple[str, ...]
+    bench: Bench,
+    clock: list[float],
+    tmp_path: Path,
+    kinds: Any,
+    seen: set[str],
+    files: tuple[str, ...],
 ) -> None:
     add_stack(bench)
     finding(bench, *kinds)
@@ -994,10 +995,10 @@ def test_cells_are_shown_and_exported_as_objects_and_regions_as_classes(
     assert shown(bench) == seen
     image = bench.images.current
     assert image is not None
-    exporting = bench.control.exporting
-    assert exporting.kinds([image.id]) == set(kinds)
-    exporting.export(tmp_path, [image.id])
-    bench.control.segmenting._moved = 0
+    exporter = bench.control.exporter
+    assert exporter.kinds([image.id]) == set(kinds)
+    exporter.export(tmp_path, [image.id])
+    clock[0] += 1
     bench.fake.find_all_cells()
     (job,) = bench.fake.jobs(ExportJob)
     results = bench.control.results[image.id]
@@ -1014,8 +1015,8 @@ def test_regions_alone_make_no_table(bench: Bench, tmp_path: Path) -> None:
     image = bench.images.current
     assert image is not None
     with pytest.raises(ValueError, match="stack has regions but no cells"):
-        bench.control.exporting.export(tmp_path, [image.id], masks=False)
-    assert not bench.control.exporting.running
+        bench.control.exporter.export(tmp_path, [image.id], masks=False)
+    assert not bench.control.exporter.running
 
 
 def test_regions_make_way_for_what_is_newer(bench: Bench) -> None:
@@ -1035,5 +1036,5 @@ def test_class_masks_may_be_in_the_way(bench: Bench, tmp_path: Path) -> None:
     assert image is not None
     for name in ("stack_classes.tif", "stack_cells.csv", "stack_other.tif"):
         (tmp_path / name).touch()
-    found = bench.control.exporting.in_the_way(tmp_path, [image.id])
+    found = bench.control.exporter.in_the_way(tmp_path, [image.id])
     assert [p.name for p in found] == ["stack_cells.csv", "stack_classes.tif"]

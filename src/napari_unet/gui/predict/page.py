@@ -10,9 +10,9 @@ from qtpy.QtWidgets import QPushButton, QWidget
 
 from napari_unet.core.text import counted
 from napari_unet.gui.layouts import column
+from napari_unet.gui.predict.cell_picker import CellPicker
 from napari_unet.gui.predict.export_dialog import ExportDialog
 from napari_unet.gui.predict.model_chooser import ModelChooser, model_in
-from napari_unet.gui.predict.picking import CellPicker
 from napari_unet.gui.predict.run_panel import RunPanel
 from napari_unet.gui.predict.segmentation_panel import SegmentationPanel
 from napari_unet.gui.widgets import ButtonRow, Heading, Hint, allow, follow
@@ -35,12 +35,7 @@ _REGIONS = "The model finds regions: they are shown as classes, there are no cel
 
 
 class PredictPage(QWidget):
-    """Predicts images of a workspace; model files can be dropped on it.
-
-    Parameters
-    ----------
-    workspace : Workspace
-    """
+    """Predicts images of a workspace; model files can be dropped on it."""
 
     def __init__(self, workspace: Workspace, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -50,7 +45,7 @@ class PredictPage(QWidget):
         # WIDGETS
         self.models = ModelChooser(workspace.models)
         self.run = RunPanel(workspace)
-        self.cells = SegmentationPanel(workspace.prediction, workspace.models)
+        self.cells = SegmentationPanel(workspace)
         self.count = Hint()
         self.use_slice = QPushButton("This slice")
         self.use_slice.setToolTip(
@@ -72,7 +67,7 @@ class PredictPage(QWidget):
         # LAYOUT
         self._results = QWidget()
         self._of_cells = (Heading("Cells"), self.cells)
-        inner = column(
+        column(
             self._results,
             *self._of_cells,
             self.count,
@@ -80,8 +75,8 @@ class PredictPage(QWidget):
             ButtonRow(self.use_slice, self.use_cells),
             Heading("Files"),
             ButtonRow(self.export),
+            inner=True,
         )
-        inner.setContentsMargins(0, 0, 0, 0)
         column(
             self,
             Heading("Model"),
@@ -106,7 +101,7 @@ class PredictPage(QWidget):
             workspace.models.selected_changed,
         ):
             follow(self, signal, self._soon)
-        follow(self, self._picker.taken, self._on_taken)
+        follow(self, self._picker.picked, self._on_picked)
         self._show()
 
     def showEvent(self, event: QShowEvent | None) -> None:
@@ -135,7 +130,7 @@ class PredictPage(QWidget):
         path = model_in(event.mimeData()) if event is not None else None
         if event is not None and path is not None:
             event.acceptProposedAction()
-            self.models.take(path)
+            self.models.open_file(path)
 
     def _soon(self, *_: object) -> None:
         if self.isVisible() and not self._timer.isActive():
@@ -155,14 +150,14 @@ class PredictPage(QWidget):
         only_regions = kinds == {"regions"}
         for part in self._of_cells:
             part.setVisible(not only_regions)
-        told, why = "Cells appear here when a slice is predicted.", _FIRST
+        count, why = "Cells appear here when a slice is predicted.", _FIRST
         if number is not None:
-            told = f"{counted(number, 'cell')} in this slice."
+            count = f"{counted(number, 'cell')} in this slice."
         elif image is not None and predicted and not results[image.id].has_cells:
-            told, why = _REGIONS, _REGIONS
+            count = why = _REGIONS
         elif only_regions:
-            told, why = "", _REGIONS
-        self.count.tell(told)
+            count, why = "", _REGIONS
+        self.count.tell(count)
         for button in (self.use_slice, self.use_cells):
             allow(button, bool(number), why)
         allow(self.export, predicted, "Predict an image first.")
@@ -174,7 +169,7 @@ class PredictPage(QWidget):
         image = self._workspace.images.current
         if image is not None:
             t, z = self._workspace.images.place_in_view(image.id)
-            self._picker.take(t, z, None)
+            self._picker.pick(t, z, None)
 
     def _on_pick(self, on: bool) -> None:
         self._picker.set_enabled(on)
@@ -182,7 +177,7 @@ class PredictPage(QWidget):
     def _on_other_tool(self) -> None:
         self.use_cells.setChecked(False)
 
-    def _on_taken(self, number: int) -> None:
+    def _on_picked(self, number: int) -> None:
         """Picking one by one is seen in the canvas and needs no message."""
         if self.use_cells.isChecked():
             return
@@ -196,11 +191,8 @@ class PredictPage(QWidget):
         image = self._workspace.images.current
         if image is None:
             return
-        results = self._control.results
-        others = tuple(i for i in results if i != image.id)
+        others = tuple(i for i in self._control.results if i != image.id)
         source = image.sources[0].path
         folder = Path(source).parent if source else Path.home()
-        dialog = ExportDialog(
-            self._control.exporting, (image.id, *others), folder, self
-        )
-        dialog.open()
+        exporter = self._control.exporter
+        ExportDialog(exporter, (image.id, *others), folder, self).open()

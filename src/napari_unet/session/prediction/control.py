@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
-from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from psygnal import Signal
 
 from napari_unet.core.events import PredictionFinished, TileDone, TileHalved
-from napari_unet.core.jobs import LoadModelJob, PredictJob
-from napari_unet.core.settings import Prediction, Segmentation
+from napari_unet.core.jobs import LoadModelJob, PredictFolderJob, PredictJob
 from napari_unet.session.forward_signal import forward_signal
-from napari_unet.session.prediction.exporting import Exporting
-from napari_unet.session.prediction.model_results import ModelResults
-from napari_unet.session.prediction.prediction_order import (
-    Request,
-    factors_for,
-    mistaken,
-)
-from napari_unet.session.prediction.prediction_targets import Targets
-from napari_unet.session.prediction.segmenting import Segmenting
+from napari_unet.session.prediction.export import Exporter
+from napari_unet.session.prediction.folder_prediction import FolderPrediction
+from napari_unet.session.prediction.results import ModelResults
+from napari_unet.session.prediction.segmentation import Segmenter
+from napari_unet.session.prediction.targets import Resampling, Targets
+from napari_unet.session.throttle import Debounce
 from napari_unet.session.worker.client import WORKER_ENDED
 
 if TYPE_CHECKING:
@@ -29,17 +25,47 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
 
     from napari_unet.core.messages import Failed
+    from napari_unet.core.settings import Prediction, Segmentation
     from napari_unet.session.images.image_list import ImageList
-    from napari_unet.session.prediction.models import ModelList
-    from napari_unet.session.prediction.prediction_order import Averaging, Extent, Order
-    from napari_unet.session.prediction.result_files import What
-    from napari_unet.session.prediction.results import ResultLayers
+    from napari_unet.session.models import ModelEntry, ModelList
+    from napari_unet.session.prediction.segmentation import ImageCells
+    from napari_unet.session.prediction.targets import Extent, Target
     from napari_unet.session.preferences import Preferences
     from napari_unet.session.project.store import ProjectStore
     from napari_unet.session.worker.client import Handle, Worker
 
+Averaging = Literal["none", "dihedral"]
+"""As in `core.settings.Prediction`."""
+
 # Settings are saved when they have not moved for this long.
 _SETTLED_S = 0.5
+
+
+@dataclass(slots=True, eq=False)
+class _Run:
+    """A prediction of some images; a model that is chosen later does not matter.
+
+    Attributes
+    ----------
+    targets : list of Target
+        Those that are to follow.
+    total : int
+        Number of images with those that are done.
+    current : Target
+    summary : str
+        How the current one went.
+    handle : Handle or None
+        Of the job; None while the pixels are being copied.
+    """
+
+    model: ModelEntry
+    settings: Prediction
+    entropy: bool
+    targets: list[Target]
+    total: int
+    current: Target
+    summary: str = ""
+    handle: Handle | None = None
 
 
 class PredictionControl:
@@ -47,14 +73,15 @@ class PredictionControl:
 
     Parameters
     ----------
-    viewer : ViewerModel
-    store : ProjectStore
-    images : ImageList
-    worker : Worker
-    models : ModelList
     scratch : Path
         Folder for the results.
-    preferences : Preferences
+
+    Attributes
+    ----------
+    results : dict of str to ResultLayers
+        The latest results of each image, by its id.
+    folder : FolderPrediction or None
+        The last folder that was predicted, until people have read what became of it.
     """
 
     changed = Signal()
@@ -79,53 +106,64 @@ class PredictionControl:
         self._worker, self._models = worker, models
         self.preferences = preferences
         self.targets = Targets(viewer, store, images, models)
-        self._orders: list[Order] = []
-        self._total = 0
-        self._current: Order | None = None
-        self._handle: Handle | None = None
-        self._what = Request(None, Prediction(), False)
-        self._warm: Path | None = None
-        self._remarked: set[str] = set()
-        self._unsaved: float | None = None
-        self.progress = 0.0
-        self._status = ""
-        self.segmenting = Segmenting(worker, self._first_segmentation())
+        self.segmenter = Segmenter(worker, self._first_segmentation())
         self.made = ModelResults(viewer, images, scratch)
-        self.exporting = Exporting(store, images, worker, self.made, self.segmenting)
+        self.results = self.made.latest
+        self.exporter = Exporter(store, images, worker, self.results, self.segmenter)
+        self.folder: FolderPrediction | None = None
+        self._run: _Run | None = None
+        self._share = 0.0
+        self._status = ""
+        self._warm: Path | None = None
+        self._warned: set[str] = set()
+        self._unsaved = Debounce(_SETTLED_S)
         viewer.dims.events.current_step.connect(self._on_scrolled)
         models.selected_changed.connect(self._on_model)
-        self.made.dropped.connect(self.segmenting.forget)
-        forward_signal(self.segmenting.changed, self.changed)
-        forward_signal(self.segmenting.failed, self.message, "error")
-        forward_signal(self.exporting.message, self.message)
-        self.exporting.changed.connect(self._on_exporting)
+        self.made.dropped.connect(self.segmenter.forget)
+        forward_signal(self.segmenter.changed, self.changed)
+        forward_signal(self.segmenter.failed, self.message, "error")
+        forward_signal(self.exporter.message, self.message)
+        self.exporter.changed.connect(self._on_files)
 
     @property
     def running(self) -> bool:
-        """Whether something is being predicted."""
-        return self._current is not None
+        """Whether open images are being predicted."""
+        return self._run is not None
+
+    @property
+    def busy(self) -> bool:
+        """Whether images, open or of a folder, are predicted or exported."""
+        return self.running or self._predicts_folder or self.exporter.running
+
+    @property
+    def progress(self) -> float:
+        """Share of what goes on that is done, 0 to 1."""
+        if self.running or not self.busy:
+            return self._share
+        if self.folder is not None and self.folder.running:
+            return self.folder.handle.progress
+        return self.exporter.progress
 
     @property
     def status(self) -> str:
         """What goes on, or went on last, in a few words."""
-        return self._status if self.running else self.exporting.status or self._status
-
-    @property
-    def results(self) -> dict[str, ResultLayers]:
-        """The latest results of each image, by its id."""
-        return self.made.latest
+        if self.running or not self.busy:
+            return self._status
+        if self.folder is not None and self.folder.running:
+            return self.folder.status
+        return "Writing files …"
 
     @property
     def segmentation(self) -> Segmentation:
         """How cells are found."""
-        return self.segmenting.settings
+        return self.segmenter.settings
 
     def set_segmentation(self, settings: Segmentation) -> None:
         """Find cells anew: at once in the slice in view, then in the others."""
         if settings == self.segmentation:
             return
-        self._unsaved = monotonic()
-        self.segmenting.set_settings(settings)
+        self._unsaved.note()
+        self.segmenter.set_settings(settings)
         self.segmentation_changed.emit(settings)
 
     def predict(
@@ -135,7 +173,7 @@ class PredictionControl:
         averaging: Averaging = "none",
         tile: int = 0,
     ) -> bool:
-        """Begin to predict; False if something speaks against it: `message` tells.
+        """Begin to predict; False if it cannot be, for the reason in a `message`.
 
         Parameters
         ----------
@@ -149,18 +187,22 @@ class PredictionControl:
             settings = self.preferences.prediction(averaging=averaging, tile=tile)
             if self.running:
                 raise ValueError("A prediction is running: cancel it first.")
-            orders = self.targets.orders(what)
+            model, targets = self._models.entry, self.targets.find(what)
+            if model is None:
+                raise ValueError(self.targets.problem())
         except ValueError as error:
             self.message.emit("error", str(error))
             return False
-        for sentence in self.targets.doubts(orders) - self._remarked:
-            self._remarked.add(sentence)
-            self.message.emit("warning", sentence)
+        for target in targets:
+            resampling = Resampling(model.card, target.image)
+            if resampling.implausible and resampling.sentence not in self._warned:
+                self._warned.add(resampling.sentence)
+                self.message.emit("warning", resampling.sentence)
         self._models.note_use()
-        self._what = Request(self._models.entry, settings, entropy)
-        self._orders, self._total = orders, len(orders)
-        self.progress = 0.0
-        self._next()
+        first, *others = targets
+        self._run = _Run(model, settings, entropy, others, len(targets), first)
+        self._share = 0.0
+        self._prepare(self._run)
         return True
 
     def predict_folder(
@@ -169,20 +211,38 @@ class PredictionControl:
         """Predict all images of a folder into files of another one."""
         model = self._models.selected
         if model is None:
-            self.message.emit("error", self.targets.objection())
+            self.message.emit("error", self.targets.problem())
+            return
+        if self._predicts_folder:
+            self.message.emit("error", "A folder is being predicted: cancel it first.")
             return
         settings = self.preferences.prediction(averaging=averaging, tile=tile)
-        self.exporting.predict_folder(
-            model, source, target, settings, self.segmentation
+        job = PredictFolderJob(
+            str(model), str(source), str(target), settings, self.segmentation
         )
+        handle = self._worker.submit(job, f"Predict the images in {source.name}")
+        self.folder = FolderPrediction(handle, source, target)
+        self.folder.changed.connect(self._on_folder)
+        self._on_files()
+
+    def dismiss_folder(self) -> None:
+        """Forget what became of a folder, if that is over."""
+        if not self._predicts_folder:
+            self.folder = None
+            self.changed.emit()
 
     def cancel(self) -> None:
         """Stop at the next tile; what is done stays."""
-        self._orders = []
-        self.exporting.cancel()
-        if self._handle is not None:
-            self._handle.cancel()
-        elif self._current is not None:
+        self.exporter.cancel()
+        if self.folder is not None:
+            self.folder.handle.cancel()
+        run = self._run
+        if run is None:
+            return
+        run.targets.clear()
+        if run.handle is not None:
+            run.handle.cancel()
+        else:
             # the pixels are still being copied
             self._end("Cancelled.")
 
@@ -207,143 +267,142 @@ class PredictionControl:
         """Return how many cells the slice in view has; None if that is not known."""
         image = self._images.current
         results = self.results.get(image.id) if image else None
-        return self.segmenting.count_in_view(results) if results else None
+        return self.segmenter.count_in_view(results) if results else None
 
     def tick(self) -> None:
-        """Draw what is left to draw and go on behind; called a few times a second."""
-        if not self.exporting.running:
-            self.made.drop_deleted(self._current.image_id if self._current else None)
+        """Draw what is left to draw and find more cells; some times a second."""
+        if not self.exporter.running:
+            self.made.drop_deleted(self._run.current.image.id if self._run else None)
         for results in self.results.values():
             results.show_next()
             results.visibility.look()
             results.flush_refresh()
-        self.segmenting.go_on()
-        if self._unsaved is not None and monotonic() - self._unsaved > _SETTLED_S:
+        self.segmenter.go_on()
+        if self._unsaved.take():
             self._save_segmentation()
 
     def close(self) -> None:
         """Stop, let go of the viewer and delete the results' files."""
-        self._save_segmentation()
-        self._orders = []
-        if self._handle is not None and self._handle.running:
-            self._handle.cancel()
-        self.segmenting.stop()
+        if self._unsaved.pending:
+            self._save_segmentation()
+        self.segmenter.stop()
         self._viewer.dims.events.current_step.disconnect(self._on_scrolled)
         self._models.selected_changed.disconnect(self._on_model)
-        self.exporting.close()
+        self.cancel()
+        self.exporter.close()
         self.made.close()
 
-    def _next(self) -> None:
-        """Begin with the next image, or end."""
-        self._handle = None
-        if not self._orders:
-            self._end("Done." if self._total else "Cancelled.")
-            return
-        wanted = self._current = self._orders.pop(0)
+    @property
+    def _predicts_folder(self) -> bool:
+        return self.folder is not None and self.folder.running
+
+    def _prepare(self, run: _Run) -> None:
+        """Have the pixels of the current image copied to where the worker can read."""
+        run.handle, run.summary = None, "Done."
         self._status = "Reading the image …"
         self.changed.emit()
+        target = run.current
         # Grey values are normalised over the whole frame, so all of it is needed.
-        frames = tuple((t, None) for t in dict.fromkeys(t for t, _ in wanted.places))
+        frames = tuple((t, None) for t in dict.fromkeys(t for t, _ in target.places))
         try:
-            ready = self._images.ensure(wanted.image_id, frames)
+            pixels = self._images.ensure(target.image.id, frames)
         except (ValueError, KeyError) as error:
-            self._skip(str(error))
+            self._skip(run, str(error))
             return
-        ready.then(partial(self._begin, wanted), partial(self._on_no_pixels, wanted))
-
-    def _on_no_pixels(self, wanted: Order, why: str) -> None:
-        if wanted is self._current:
-            self._skip(why)
-
-    def _begin(self, wanted: Order) -> None:
-        model, entropy = self._what.model, self._what.entropy
-        if wanted is not self._current or model is None:
-            # cancelled while its pixels were copied
-            return
-        try:
-            stored = self._images.stored(wanted.image_id)
-            results = self.made.of(wanted.image_id, model, self._store.project)
-        except (ValueError, KeyError, OSError) as error:
-            self._skip(str(error))
-            return
-        settings, scale = self._what.settings, None
-        if mistaken(model.card, results.image):
-            settings = settings.replace(rescale=False)
-        else:
-            scale = factors_for(model.card, results.image)
-        job = PredictJob(
-            model=str(model.path),
-            image=stored,
-            probabilities=results.files["probability"],
-            classes=results.files["classes"],
-            places=wanted.places,
-            region=wanted.region,
-            focus=wanted.focus,
-            settings=settings,
-            entropy=results.files["entropy"] if entropy else None,
+        pixels.then(
+            partial(self._submit, run, target), partial(self._on_no_pixels, run, target)
         )
-        ndim = model.card.training.ndim
-        subject = self.segmenting.add(results, ndim, results.image.spacing_um, scale)
-        subject.growing = True
-        self._handle = self._worker.submit(job, f"Predict {stored.name}")
-        self._handle.event.connect(partial(self._on_event, results))
-        self._handle.ended.connect(partial(self._on_ended, results))
-        self._handle.failed.connect(partial(self._on_failed, results))
+
+    def _on_no_pixels(self, run: _Run, target: Target, why: str) -> None:
+        if run is self._run and target is run.current:
+            self._skip(run, why)
+
+    def _submit(self, run: _Run, target: Target) -> None:
+        if run is not self._run or target is not run.current:
+            return  # cancelled while its pixels were copied
+        try:
+            image = self._images.stored(target.image.id)
+            results = self.made.of(target.image.id, run.model, self._store.project)
+        except (ValueError, KeyError, OSError) as error:
+            self._skip(run, str(error))
+            return
+        card, files = run.model.card, results.files
+        resampling = Resampling(card, results.image)
+        settings = run.settings
+        if resampling.implausible:
+            settings = settings.replace(rescale=False)
+        job = PredictJob(
+            model=str(run.model.path),
+            image=image,
+            probabilities=files["probability"],
+            classes=files["classes"],
+            places=target.places,
+            region=target.region,
+            focus=target.focus,
+            settings=settings,
+            entropy=files["entropy"] if run.entropy else None,
+        )
+        cells = self.segmenter.add(results, card.training.ndim, resampling.factors)
+        cells.growing = True
+        handle = run.handle = self._worker.submit(job, f"Predict {image.name}")
+        handle.event.connect(partial(self._on_event, run, cells))
+        handle.ended.connect(partial(self._on_ended, run, cells))
+        handle.failed.connect(partial(self._on_failed, run, cells))
         # the worker computes while napari makes the layers
-        extra: tuple[What, ...] = ("entropy",) if entropy else ()
-        results.show(*extra, gently=True)
-        results.growing(wanted.places)
-        self._status = f"Predicting {stored.name} …"
+        results.show(*(("entropy",) if run.entropy else ()), gently=True)
+        results.visibility.growing(target.places)
+        self._status = f"Predicting {image.name} …"
         self.changed.emit()
 
-    def _on_event(self, results: ResultLayers, event: object) -> None:
+    def _on_event(self, run: _Run, cells: ImageCells, event: object) -> None:
         if isinstance(event, TileDone):
-            results.tile_came((event.t, event.z), last=event.field_done)
+            place, results = (event.t, event.z), cells.results
+            results.tile_came(place, last=event.field_done)
             if event.field_done and results.has_cells:
-                self.segmenting.predicted(results, (event.t, event.z))
-            before = self._total - len(self._orders) - 1
-            self.progress = (before + event.progress) / max(self._total, 1)
-            self.progressed.emit(self.progress)
+                self.segmenter.predicted(cells, place)
+            before = run.total - len(run.targets) - 1
+            self._share = (before + event.progress) / run.total
+            self.progressed.emit(self._share)
         elif isinstance(event, TileHalved):
             self._status = "Memory is short: going on in smaller tiles …"
             self.changed.emit()
         elif isinstance(event, PredictionFinished):
-            self._status = (
-                f"{event.seconds:.1f} s on {event.device}, {event.precision}."
-            )
+            run.summary = f"{event.seconds:.1f} s on {event.device}, {event.precision}."
 
-    def _on_ended(self, results: ResultLayers, cancelled: bool) -> None:
-        self._grown(results)
+    def _on_ended(self, run: _Run, cells: ImageCells, cancelled: bool) -> None:
+        self._stop_growing(cells)
         if cancelled:
-            self._handle = None
             self._end("Cancelled; what was done is kept.")
         else:
-            self._next()
+            self._next(run)
 
-    def _on_failed(self, results: ResultLayers, failed: Failed) -> None:
-        self._grown(results)
+    def _on_failed(self, run: _Run, cells: ImageCells, failed: Failed) -> None:
+        self._stop_growing(cells)
         if failed.error == WORKER_ENDED:
             # the next image might end it as well
-            self._orders = []
-        self._skip(failed.sentence)
+            run.targets.clear()
+        self._skip(run, failed.sentence)
 
-    def _grown(self, results: ResultLayers) -> None:
-        results.flush_refresh()
-        subject = self.segmenting.subject(results)
-        if subject is not None:
-            subject.growing = False
-            self.segmenting.go_on()
+    def _stop_growing(self, cells: ImageCells) -> None:
+        cells.results.flush_refresh()
+        cells.growing = False
+        self.segmenter.go_on()
 
-    def _skip(self, sentence: str) -> None:
+    def _skip(self, run: _Run, sentence: str) -> None:
         """Say why an image cannot be predicted, and go on with the next one."""
-        self._status = "Not done."
+        run.summary = "Not done."
         self.message.emit("error", sentence)
-        self._next()
+        self._next(run)
+
+    def _next(self, run: _Run) -> None:
+        if run.targets:
+            run.current = run.targets.pop(0)
+            self._prepare(run)
+        else:
+            self._end(run.summary)
 
     def _end(self, status: str) -> None:
-        self._orders, self._current, self._handle = [], None, None
-        if not self._status.endswith(".") or status != "Done.":
-            self._status = status
+        self._run, self._status = None, status
         self.changed.emit()
 
     def _on_model(self) -> None:
@@ -354,8 +413,14 @@ class PredictionControl:
         self._warm = None
         self.changed.emit()
 
-    def _on_exporting(self) -> None:
-        if self.exporting.running and not self.running:
+    def _on_folder(self) -> None:
+        folder = self.folder
+        if folder is not None and not folder.running:
+            self.message.emit("info" if folder.good else "warning", folder.sentence)
+        self._on_files()
+
+    def _on_files(self) -> None:
+        if self.busy and not self.running:
             # what was predicted before is no longer the last thing that went on
             self._status = ""
         self.changed.emit()
@@ -363,7 +428,7 @@ class PredictionControl:
     def _on_scrolled(self) -> None:
         for results in self.results.values():
             results.visibility.look()
-        self.segmenting.go_on()
+        self.segmenter.go_on()
         self.changed.emit()
 
     def _first_segmentation(self) -> Segmentation:
@@ -376,9 +441,6 @@ class PredictionControl:
         return project.segmentation if card is None or tuned else card.segmentation
 
     def _save_segmentation(self) -> None:
-        if self._unsaved is None:
-            return
-        self._unsaved = None
         card = self._models.card
         tuned = card is not None and card.segmentation != self.segmentation
         if tuned:
