@@ -56,36 +56,33 @@ class CellPicker:
 
     def pick_at(self, position: tuple[float, ...]) -> None:
         """Pick the cell at a point of the world, if there is one."""
-        image = self._workspace.images.current
-        results = self._workspace.prediction.results.get(image.id) if image else None
+        results = self._workspace.prediction.results_in_view()
         layers = results.layers() if results is not None else []
-        if image is None or results is None or not layers:
+        if results is None or not layers:
             return
         point = np.round(layers[0].world_to_data(position)).astype(int)
         cells = results.files.arrays["cells"]
         if np.any(point < 0) or np.any(point >= cells.shape):
             return
         if id_ := int(cells[tuple(point)]):
-            at = dict(zip(image.annotation_axes, point.tolist(), strict=True))
+            at = dict(zip(results.image.annotation_axes, point.tolist(), strict=True))
             self.pick(at.get("t", 0), at.get("z", 0), (id_,))
 
     def pick(self, t: int, z: int, ids: tuple[int, ...] | None) -> None:
         """Pick cells of a slice of the image in view; all of them if ids is None."""
-        images = self._workspace.images
-        image = images.current
-        results = self._workspace.prediction.results.get(image.id) if image else None
-        if image is None or results is None:
+        results = self._workspace.prediction.results_in_view()
+        if results is None:
             return
-        plane = results.plane("cells", t, z)
+        image_id, plane = results.image.id, results.plane("cells", t, z)
         try:
             with self._own_changes():
                 number = self._workspace.annotating.use_as_annotation(
-                    image.id, plane, t, z, ids
+                    image_id, plane, t, z, ids
                 )
         except ValueError as error:
             self.failed.emit(str(error))
             return
-        annotation = images.annotation_layer(image.id)
+        annotation = self._workspace.images.annotation_layer(image_id)
         if annotation is not None:
             annotation.visible = True
         if ids is None:

@@ -6,17 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from magicgui.widgets import FileEdit
-from qtpy.QtWidgets import (
-    QCheckBox,
-    QComboBox,
-    QDialog,
-    QDialogButtonBox,
-    QMessageBox,
-    QWidget,
-)
+from qtpy.QtWidgets import QComboBox, QDialog, QDialogButtonBox, QMessageBox, QWidget
 
 from napari_unet.gui.layouts import column
-from napari_unet.gui.widgets import Heading, Hint
+from napari_unet.gui.widgets import Heading, Hint, check_box
 
 if TYPE_CHECKING:
     from napari_unet.session.prediction.export import Exporter
@@ -57,19 +50,17 @@ class ExportDialog(QDialog):
         self.folder = FileEdit(
             mode="d", value=folder, tooltip="Folder that the files are written to."
         )
-        self.masks = _check("Masks", "", True)
-        self.table = _check(
+        self.masks = check_box("Masks", checked=True)
+        self.table = check_box(
             "Table of measurements",
             "Size, position, shape and grey values of each cell, as .csv.",
-            True,
+            checked=True,
         )
-        self.probabilities = _check(
-            "Probabilities", "What the network says of each pixel, large files.", False
+        self.probabilities = check_box(
+            "Probabilities", "What the network says of each pixel, large files."
         )
-        self.all_images = _check(
-            f"All {len(image_ids)} predicted images",
-            "Else only the image in view.",
-            False,
+        self.all_images = check_box(
+            f"All {len(image_ids)} predicted images", "Else only the image in view."
         )
         self.all_images.setVisible(len(image_ids) > 1)
         self.format = QComboBox()
@@ -78,10 +69,8 @@ class ExportDialog(QDialog):
         tips = (f"{name}: {tip}" for name, tip in _FORMATS.values())
         self.format.setToolTip("\n".join(tips))
         self.problem = Hint(level="error")
-        self.buttons = QDialogButtonBox(
-            QDialogButtonBox.StandardButton.Save
-            | QDialogButtonBox.StandardButton.Cancel
-        )
+        kinds = QDialogButtonBox.StandardButton
+        self.buttons = QDialogButtonBox(kinds.Save | kinds.Cancel)
         # LAYOUT
         column(
             self,
@@ -149,10 +138,3 @@ class ExportDialog(QDialog):
             "Those with the same name are replaced.",
         )
         return bool(pressed == QMessageBox.StandardButton.Yes)
-
-
-def _check(text: str, tip: str, checked: bool) -> QCheckBox:
-    box = QCheckBox(text)
-    box.setToolTip(tip)
-    box.setChecked(checked)
-    return box

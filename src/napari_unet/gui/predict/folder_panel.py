@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtWidgets import QPlainTextEdit, QPushButton, QWidget
+from qtpy.QtWidgets import QPlainTextEdit, QWidget
 
 from napari_unet.gui.layouts import column
-from napari_unet.gui.widgets import ButtonRow, Hint
+from napari_unet.gui.widgets import ButtonRow, Hint, button
 
 if TYPE_CHECKING:
     from napari_unet.session.prediction.control import PredictionControl
@@ -27,8 +27,9 @@ class FolderPanel(QWidget):
         self.failures = QPlainTextEdit()
         self.failures.setReadOnly(True)
         self.failures.setToolTip("Images that were not done, and why.")
-        self.close_ = QPushButton("Close list")
-        self.close_.setToolTip("Put away what became of the images of the folder.")
+        self.close_ = button(
+            "Close list", "Put away what became of the images of the folder."
+        )
         column(self, self.sentence, self.failures, ButtonRow(self.close_), inner=True)
         self.close_.clicked.connect(self._on_close)
         self.refresh()

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QComboBox, QFileDialog, QPushButton, QSizePolicy, QWidget
+from qtpy.QtWidgets import QComboBox, QFileDialog, QSizePolicy, QWidget
 
 from napari_unet.gui.layouts import column, row
-from napari_unet.gui.widgets import Elided, Empty, blocked, follow, guard_wheel
+from napari_unet.gui.widgets import Elided, Empty, blocked, button, follow, guard_wheel
 from napari_unet.io.model_file import SUFFIX
 from napari_unet.session.models import describe
 
@@ -43,8 +43,7 @@ class ModelChooser(QWidget):
         )
         self.combo.setMinimumContentsLength(8)
         guard_wheel(self.combo)
-        self.open = QPushButton("Open…")
-        self.open.setToolTip("Choose a model file (.safetensors) from anywhere.")
+        self.open = button("Open…", "Choose a model file (.safetensors) from anywhere.")
         self.details = Elided()
         # LAYOUT
         self._chosen = QWidget()

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import QPushButton, QWidget
+from qtpy.QtWidgets import QWidget
 
 from napari_unet.core.text import counted
 from napari_unet.gui.layouts import column
@@ -15,7 +15,7 @@ from napari_unet.gui.predict.export_dialog import ExportDialog
 from napari_unet.gui.predict.model_chooser import ModelChooser, model_in
 from napari_unet.gui.predict.run_panel import RunPanel
 from napari_unet.gui.predict.segmentation_panel import SegmentationPanel
-from napari_unet.gui.widgets import ButtonRow, Heading, Hint, allow, follow
+from napari_unet.gui.widgets import ButtonRow, Heading, Hint, allow, button, follow
 
 if TYPE_CHECKING:
     from qtpy.QtGui import (
@@ -47,18 +47,18 @@ class PredictPage(QWidget):
         self.run = RunPanel(workspace)
         self.cells = SegmentationPanel(workspace)
         self.count = Hint()
-        self.use_slice = QPushButton("This slice")
-        self.use_slice.setToolTip(
-            "Turn the cells of the slice in view into annotation, to be corrected."
+        self.use_slice = button(
+            "This slice",
+            "Turn the cells of the slice in view into annotation, to be corrected.",
         )
-        self.use_cells = QPushButton("Pick cells")
-        self.use_cells.setToolTip(
-            "While this is pressed, a click on a cell turns it into annotation."
+        self.use_cells = button(
+            "Pick cells",
+            "While this is pressed, a click on a cell turns it into annotation.",
+            checkable=True,
         )
-        self.use_cells.setCheckable(True)
-        self.export = QPushButton("Export…")
-        self.export.setToolTip(
-            "Write masks, a table of measurements or probabilities into files."
+        self.export = button(
+            "Export…",
+            "Write masks, a table of measurements or probabilities into files.",
         )
         self._picker = CellPicker(workspace)
         self._timer = QTimer(self)
@@ -77,18 +77,12 @@ class PredictPage(QWidget):
             ButtonRow(self.export),
             inner=True,
         )
-        column(
-            self,
-            Heading("Model"),
-            self.models,
-            Heading("Predict"),
-            self.run,
-            self._results,
-        )
+        begin = (Heading("Model"), self.models, Heading("Predict"), self.run)
+        column(self, *begin, self._results)
         # CONNECTIONS
         self.models.problem.connect(self._on_problem)
         self.use_slice.clicked.connect(self._on_use_slice)
-        self.use_cells.toggled.connect(self._on_pick)
+        self.use_cells.toggled.connect(self._picker.set_enabled)
         self.export.clicked.connect(self._on_export)
         self._timer.timeout.connect(self._show)
         follow(self, self._picker.failed, self._on_problem)
@@ -141,9 +135,7 @@ class PredictPage(QWidget):
         usable = bool(self._workspace.models.entries)
         self.run.setEnabled(usable)
         self._results.setVisible(usable)
-        results = self._control.results
-        image = self._workspace.images.current
-        predicted = image is not None and image.id in results
+        results = self._control.results_in_view()
         number = self._control.cells_in_view()
         card = self._workspace.models.card
         kinds = {c.kind for c in card.classes} if card is not None else set()
@@ -153,14 +145,14 @@ class PredictPage(QWidget):
         count, why = "Cells appear here when a slice is predicted.", _FIRST
         if number is not None:
             count = f"{counted(number, 'cell')} in this slice."
-        elif image is not None and predicted and not results[image.id].has_cells:
+        elif results is not None and not results.has_cells:
             count = why = _REGIONS
         elif only_regions:
             count, why = "", _REGIONS
         self.count.tell(count)
-        for button in (self.use_slice, self.use_cells):
-            allow(button, bool(number), why)
-        allow(self.export, predicted, "Predict an image first.")
+        for use in (self.use_slice, self.use_cells):
+            allow(use, bool(number), why)
+        allow(self.export, results is not None, "Predict an image first.")
 
     def _on_problem(self, sentence: str) -> None:
         self._workspace.message.emit("error", sentence)
@@ -170,9 +162,6 @@ class PredictPage(QWidget):
         if image is not None:
             t, z = self._workspace.images.place_in_view(image.id)
             self._picker.pick(t, z, None)
-
-    def _on_pick(self, on: bool) -> None:
-        self._picker.set_enabled(on)
 
     def _on_other_tool(self) -> None:
         self.use_cells.setChecked(False)

@@ -6,10 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import (
-    QCheckBox,
     QComboBox,
     QFileDialog,
-    QPushButton,
     QSizePolicy,
     QWidget,
 )
@@ -19,7 +17,16 @@ from napari_unet.gui.forms import SettingsForm
 from napari_unet.gui.layouts import column, row
 from napari_unet.gui.predict.folder_panel import FolderPanel
 from napari_unet.gui.progress_bar import ProgressBar
-from napari_unet.gui.widgets import Elided, Fold, Hint, allow, follow, guard_wheel
+from napari_unet.gui.widgets import (
+    Elided,
+    Fold,
+    Hint,
+    allow,
+    button,
+    check_box,
+    follow,
+    guard_wheel,
+)
 
 if TYPE_CHECKING:
     from napari_unet.session.workspace import Workspace
@@ -49,10 +56,8 @@ class RunPanel(QWidget):
         self.what.setToolTip("\n".join(tips))
         self.what.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         guard_wheel(self.what)
-        self.predict = QPushButton("Predict")
-        self.predict.setToolTip("Find the cells with the chosen model.")
-        self.cancel = QPushButton("Cancel")
-        self.cancel.setToolTip("Stop at the next tile; what is done stays.")
+        self.predict = button("Predict", "Find the cells with the chosen model.")
+        self.cancel = button("Cancel", "Stop at the next tile; what is done stays.")
         self.image = Elided()
         self.progress = ProgressBar()
         self.progress.setRange(0, _TICKS)
@@ -61,9 +66,9 @@ class RunPanel(QWidget):
         self.hint = Hint()
         self.folder = FolderPanel(self._control)
         self.form = SettingsForm(Prediction, ("averaging", "tile"))
-        self.entropy = QCheckBox("Uncertainty layer")
-        self.entropy.setToolTip(
-            "Also show where the network is unsure (entropy): worth annotating there."
+        self.entropy = check_box(
+            "Uncertainty layer",
+            "Also show where the network is unsure (entropy): worth annotating there.",
         )
         # LAYOUT
         self.options = Fold("Options", self.entropy)
@@ -108,27 +113,18 @@ class RunPanel(QWidget):
         self.hint.tell(problem or resampling, "warning" if resampling else "info")
 
     def _on_predict(self) -> None:
-        settings = self.form.value()
+        form = self.form.value()
+        options = {"averaging": form.averaging, "tile": form.tile}
         what = self.what.currentData()
-        if what == "folder":
-            self._predict_folder(settings)
+        if what != "folder":
+            self._control.predict(what, self.entropy.isChecked(), **options)
             return
-        self._control.predict(
-            what,
-            entropy=self.entropy.isChecked(),
-            averaging=settings.averaging,
-            tile=settings.tile,
-        )
-
-    def _predict_folder(self, settings: Prediction) -> None:
         source = QFileDialog.getExistingDirectory(self, "Folder with the images")
-        if not source:
-            return
-        target = QFileDialog.getExistingDirectory(self, "Folder for the results")
+        target = source and QFileDialog.getExistingDirectory(
+            self, "Folder for the results"
+        )
         if target:
-            self._control.predict_folder(
-                Path(source), Path(target), settings.averaging, settings.tile
-            )
+            self._control.predict_folder(Path(source), Path(target), **options)
 
     def _on_cancel(self) -> None:
         self._control.cancel()

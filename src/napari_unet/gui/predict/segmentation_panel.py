@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtWidgets import QPushButton, QWidget
+from qtpy.QtWidgets import QWidget
 
 from napari_unet.core.settings import Segmentation
 from napari_unet.gui.forms import SettingsForm
 from napari_unet.gui.layouts import column
-from napari_unet.gui.widgets import Fold, allow, blocked, follow
+from napari_unet.gui.widgets import Fold, allow, blocked, button, follow
 
 if TYPE_CHECKING:
     from napari_unet.session.workspace import Workspace
@@ -29,8 +29,10 @@ class SegmentationPanel(QWidget):
         # WIDGETS
         self.main = SettingsForm(Segmentation, _MAIN, sliders=_SLIDERS)
         self.more = SettingsForm(Segmentation, _MORE, sliders=_SLIDERS)
-        self.reset = QPushButton("The model's own settings")
-        self.reset.setToolTip("Find cells with the settings the model came with.")
+        self.reset = button(
+            "The model's own settings",
+            "Find cells with the settings the model came with.",
+        )
         # LAYOUT
         self.fold = Fold("More", self.more)
         self.fold.addWidget(self.reset)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any
 
 from psygnal import Signal
 
@@ -15,7 +15,7 @@ from napari_unet.session.prediction.export import Exporter
 from napari_unet.session.prediction.folder_prediction import FolderPrediction
 from napari_unet.session.prediction.results import ModelResults
 from napari_unet.session.prediction.segmentation import Segmenter
-from napari_unet.session.prediction.targets import Resampling, Targets
+from napari_unet.session.prediction.targets import Targets
 from napari_unet.session.throttle import Debounce
 from napari_unet.session.worker.client import WORKER_ENDED
 
@@ -28,14 +28,12 @@ if TYPE_CHECKING:
     from napari_unet.core.settings import Prediction, Segmentation
     from napari_unet.session.images.image_list import ImageList
     from napari_unet.session.models import ModelEntry, ModelList
+    from napari_unet.session.prediction.results import ResultLayers
     from napari_unet.session.prediction.segmentation import ImageCells
     from napari_unet.session.prediction.targets import Extent, Target
     from napari_unet.session.preferences import Preferences
     from napari_unet.session.project.store import ProjectStore
     from napari_unet.session.worker.client import Handle, Worker
-
-Averaging = Literal["none", "dihedral"]
-"""As in `core.settings.Prediction`."""
 
 # Settings are saved when they have not moved for this long.
 _SETTLED_S = 0.5
@@ -45,27 +43,22 @@ _SETTLED_S = 0.5
 class _Run:
     """A prediction of some images; a model that is chosen later does not matter.
 
-    Attributes
-    ----------
-    targets : list of Target
-        Those that are to follow.
-    total : int
-        Number of images with those that are done.
-    current : Target
-    summary : str
-        How the current one went.
-    handle : Handle or None
-        Of the job; None while the pixels are being copied.
+    Without `handle` the pixels of the current image are still being copied. `summary`
+    says how it went, in a few words.
     """
 
     model: ModelEntry
     settings: Prediction
     entropy: bool
-    targets: list[Target]
-    total: int
     current: Target
+    to_follow: list[Target]
+    done: int = 0
     summary: str = ""
     handle: Handle | None = None
+
+    @property
+    def total(self) -> int:
+        return self.done + 1 + len(self.to_follow)
 
 
 class PredictionControl:
@@ -133,25 +126,19 @@ class PredictionControl:
     @property
     def busy(self) -> bool:
         """Whether images, open or of a folder, are predicted or exported."""
-        return self.running or self._predicts_folder or self.exporter.running
+        return self.running or self._writing is not None
 
     @property
     def progress(self) -> float:
         """Share of what goes on that is done, 0 to 1."""
-        if self.running or not self.busy:
-            return self._share
-        if self.folder is not None and self.folder.running:
-            return self.folder.handle.progress
-        return self.exporter.progress
+        writing = None if self.running else self._writing
+        return self._share if writing is None else writing.progress
 
     @property
     def status(self) -> str:
         """What goes on, or went on last, in a few words."""
-        if self.running or not self.busy:
-            return self._status
-        if self.folder is not None and self.folder.running:
-            return self.folder.status
-        return "Writing files …"
+        writing = None if self.running else self._writing
+        return self._status if writing is None else writing.status
 
     @property
     def segmentation(self) -> Segmentation:
@@ -166,13 +153,7 @@ class PredictionControl:
         self.segmenter.set_settings(settings)
         self.segmentation_changed.emit(settings)
 
-    def predict(
-        self,
-        what: Extent,
-        entropy: bool = False,
-        averaging: Averaging = "none",
-        tile: int = 0,
-    ) -> bool:
+    def predict(self, what: Extent, entropy: bool = False, **options: Any) -> bool:
         """Begin to predict; False if it cannot be, for the reason in a `message`.
 
         Parameters
@@ -180,11 +161,11 @@ class PredictionControl:
         what : {"slice", "view", "layer", "images"}
         entropy : bool
             Also show how uncertain the network is.
-        averaging, tile
-            See `core.settings.Prediction`.
+        **options
+            Averaging and size of tiles, see `core.settings.Prediction`.
         """
         try:
-            settings = self.preferences.prediction(averaging=averaging, tile=tile)
+            settings = self.preferences.prediction(**options)
             if self.running:
                 raise ValueError("A prediction is running: cancel it first.")
             model, targets = self._models.entry, self.targets.find(what)
@@ -193,30 +174,26 @@ class PredictionControl:
         except ValueError as error:
             self.message.emit("error", str(error))
             return False
-        for target in targets:
-            resampling = Resampling(model.card, target.image)
-            if resampling.implausible and resampling.sentence not in self._warned:
-                self._warned.add(resampling.sentence)
-                self.message.emit("warning", resampling.sentence)
+        doubtful = (t.resampling for t in targets if t.resampling.implausible)
+        for sentence in {resampling.sentence for resampling in doubtful} - self._warned:
+            self._warned.add(sentence)
+            self.message.emit("warning", sentence)
         self._models.note_use()
-        first, *others = targets
-        self._run = _Run(model, settings, entropy, others, len(targets), first)
+        self._run = _Run(model, settings, entropy, targets[0], targets[1:])
         self._share = 0.0
         self._prepare(self._run)
         return True
 
-    def predict_folder(
-        self, source: Path, target: Path, averaging: Averaging = "none", tile: int = 0
-    ) -> None:
+    def predict_folder(self, source: Path, target: Path, **options: Any) -> None:
         """Predict all images of a folder into files of another one."""
         model = self._models.selected
         if model is None:
             self.message.emit("error", self.targets.problem())
             return
-        if self._predicts_folder:
+        if self.folder is not None and self.folder.running:
             self.message.emit("error", "A folder is being predicted: cancel it first.")
             return
-        settings = self.preferences.prediction(averaging=averaging, tile=tile)
+        settings = self.preferences.prediction(**options)
         job = PredictFolderJob(
             str(model), str(source), str(target), settings, self.segmentation
         )
@@ -227,7 +204,7 @@ class PredictionControl:
 
     def dismiss_folder(self) -> None:
         """Forget what became of a folder, if that is over."""
-        if not self._predicts_folder:
+        if self.folder is not None and not self.folder.running:
             self.folder = None
             self.changed.emit()
 
@@ -236,15 +213,12 @@ class PredictionControl:
         self.exporter.cancel()
         if self.folder is not None:
             self.folder.handle.cancel()
-        run = self._run
-        if run is None:
-            return
-        run.targets.clear()
-        if run.handle is not None:
-            run.handle.cancel()
-        else:
-            # the pixels are still being copied
-            self._end("Cancelled.")
+        if self._run is not None:
+            self._run.to_follow.clear()
+            if self._run.handle is not None:
+                self._run.handle.cancel()
+            else:
+                self._end("Cancelled.")
 
     def warm_up(self) -> None:
         """Let the worker read the chosen model, so that predicting begins at once."""
@@ -263,11 +237,15 @@ class PredictionControl:
         """Return the names of the images whose results would be gone at the end."""
         return [r.image.name for r in self.results.values() if r.unexported]
 
+    def results_in_view(self) -> ResultLayers | None:
+        """Return the latest results of the image in view, None if it has none."""
+        image = self._images.current
+        return self.results.get(image.id) if image is not None else None
+
     def cells_in_view(self) -> int | None:
         """Return how many cells the slice in view has; None if that is not known."""
-        image = self._images.current
-        results = self.results.get(image.id) if image else None
-        return self.segmenter.count_in_view(results) if results else None
+        results = self.results_in_view()
+        return self.segmenter.count_in_view(results) if results is not None else None
 
     def tick(self) -> None:
         """Draw what is left to draw and find more cells; some times a second."""
@@ -293,44 +271,42 @@ class PredictionControl:
         self.made.close()
 
     @property
-    def _predicts_folder(self) -> bool:
-        return self.folder is not None and self.folder.running
+    def _writing(self) -> FolderPrediction | Exporter | None:
+        """What writes files now, if anything does."""
+        if self.folder is not None and self.folder.running:
+            return self.folder
+        return self.exporter if self.exporter.running else None
 
     def _prepare(self, run: _Run) -> None:
         """Have the pixels of the current image copied to where the worker can read."""
         run.handle, run.summary = None, "Done."
         self._status = "Reading the image …"
         self.changed.emit()
-        target = run.current
         # Grey values are normalised over the whole frame, so all of it is needed.
-        frames = tuple((t, None) for t in dict.fromkeys(t for t, _ in target.places))
+        times = dict.fromkeys(t for t, _ in run.current.places)
         try:
-            pixels = self._images.ensure(target.image.id, frames)
+            pixels = self._images.ensure(
+                run.current.image.id, tuple((t, None) for t in times)
+            )
         except (ValueError, KeyError) as error:
             self._skip(run, str(error))
-            return
-        pixels.then(
-            partial(self._submit, run, target), partial(self._on_no_pixels, run, target)
-        )
+        else:
+            pixels.then(partial(self._submit, run), partial(self._skip, run))
 
-    def _on_no_pixels(self, run: _Run, target: Target, why: str) -> None:
-        if run is self._run and target is run.current:
-            self._skip(run, why)
-
-    def _submit(self, run: _Run, target: Target) -> None:
-        if run is not self._run or target is not run.current:
+    def _submit(self, run: _Run) -> None:
+        if run is not self._run:
             return  # cancelled while its pixels were copied
+        target = run.current
         try:
             image = self._images.stored(target.image.id)
             results = self.made.of(target.image.id, run.model, self._store.project)
         except (ValueError, KeyError, OSError) as error:
             self._skip(run, str(error))
             return
-        card, files = run.model.card, results.files
-        resampling = Resampling(card, results.image)
-        settings = run.settings
+        settings, resampling = run.settings, target.resampling
         if resampling.implausible:
             settings = settings.replace(rescale=False)
+        files = results.files
         job = PredictJob(
             model=str(run.model.path),
             image=image,
@@ -342,7 +318,9 @@ class PredictionControl:
             settings=settings,
             entropy=files["entropy"] if run.entropy else None,
         )
-        cells = self.segmenter.add(results, card.training.ndim, resampling.factors)
+        cells = self.segmenter.add(
+            results, run.model.card.training.ndim, resampling.factors
+        )
         cells.growing = True
         handle = run.handle = self._worker.submit(job, f"Predict {image.name}")
         handle.event.connect(partial(self._on_event, run, cells))
@@ -360,8 +338,7 @@ class PredictionControl:
             results.tile_came(place, last=event.field_done)
             if event.field_done and results.has_cells:
                 self.segmenter.predicted(cells, place)
-            before = run.total - len(run.targets) - 1
-            self._share = (before + event.progress) / run.total
+            self._share = (run.done + event.progress) / run.total
             self.progressed.emit(self._share)
         elif isinstance(event, TileHalved):
             self._status = "Memory is short: going on in smaller tiles …"
@@ -380,7 +357,7 @@ class PredictionControl:
         self._stop_growing(cells)
         if failed.error == WORKER_ENDED:
             # the next image might end it as well
-            run.targets.clear()
+            run.to_follow.clear()
         self._skip(run, failed.sentence)
 
     def _stop_growing(self, cells: ImageCells) -> None:
@@ -390,13 +367,15 @@ class PredictionControl:
 
     def _skip(self, run: _Run, sentence: str) -> None:
         """Say why an image cannot be predicted, and go on with the next one."""
+        if run is not self._run:
+            return  # cancelled while its pixels were copied
         run.summary = "Not done."
         self.message.emit("error", sentence)
         self._next(run)
 
     def _next(self, run: _Run) -> None:
-        if run.targets:
-            run.current = run.targets.pop(0)
+        if run.to_follow:
+            run.current, run.done = run.to_follow.pop(0), run.done + 1
             self._prepare(run)
         else:
             self._end(run.summary)

@@ -36,12 +36,8 @@ _WRITTEN = ("cells", "classes", "probabilities")
 class _Export:
     """All that was asked for at once, and what has become of it.
 
-    Attributes
-    ----------
-    files : int
-        Those that were written.
-    problems : list of str
-        A sentence for each image that was not exported.
+    `files` counts those that were written, and `problems` has a sentence for each image
+    that was not exported.
     """
 
     folder: Path
@@ -77,6 +73,7 @@ class Exporter:
     message = Signal(str, str)
     """A level and a sentence."""
     changed = Signal()
+    status = "Writing files …"
 
     def __init__(
         self,

@@ -60,6 +60,11 @@ class FolderPrediction:
         return self.end is None
 
     @property
+    def progress(self) -> float:
+        """Share that is done, 0 to 1."""
+        return self.handle.progress
+
+    @property
     def good(self) -> bool:
         """Whether all images have their results."""
         return self.end == "" and not self.failures

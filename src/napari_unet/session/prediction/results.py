@@ -50,8 +50,8 @@ _MOMENT_S = 0.5
 class ResultFiles(dict[What, ArrayReference]):
     """Raw files of all kinds of result of one image, as jobs name them, and their maps.
 
-    The worker writes into the files; the layers show the maps, so that no pixel goes
-    through the connection or is copied.
+    The worker writes into the files; the layers show the maps in `arrays`, so that no
+    pixel goes through the connection or is copied.
 
     Parameters
     ----------
@@ -60,13 +60,7 @@ class ResultFiles(dict[What, ArrayReference]):
     shape : tuple of int
         Of the image without its channels.
     classes : int
-        Number of classes, with the background.
-
-    Attributes
-    ----------
-    arrays : dict of str to array
-        float32 "probability", c first with the background as its first; uint8
-        "classes", int32 "cells" and float32 "entropy", without c.
+        Number of classes, with the background: "probability" has one array for each.
 
     Raises
     ------
@@ -179,8 +173,7 @@ class ResultLayers:
     def layer(self, what: What, class_number: int | None = None) -> Layer | None:
         """Return a layer of these results, None if it was not made or was deleted.
 
-        The one of a probability is that of the first foreground class, 1, unless
-        another number is given.
+        A probability is that of the first foreground class unless a number is given.
         """
         wanted = (class_number or 1) if what == "probability" else None
         for layer in self._found(what):
@@ -332,9 +325,9 @@ class ResultLayers:
             if what == "classes":
                 # a list becomes napari's colormap without importing it here; for a
                 # mapping it would compile for two seconds
-                colours = ["transparent", *map(_colour, self.classes, range(255))]
+                colours = [_colour(c, number) for number, c in enumerate(self.classes)]
                 layer = self._viewer.add_labels(
-                    data, **common, colormap=colours, opacity=0.4
+                    data, **common, colormap=["transparent", *colours], opacity=0.4
                 )
             elif what == "cells":
                 layer = self._viewer.add_labels(data, **common, opacity=0.5)
@@ -491,30 +484,20 @@ class ModelResults:
         layers = self._images.layers(image_id)
         if not layers:
             raise ValueError(f"{image.name} is closed: open its file in napari again.")
-        run = str(entry.path)
-        results, written = self._all.get((image_id, run), (None, 0.0))
-        outdated = written != entry.written or (
-            results is not None and results.image.shape != image.shape
-        )
-        if results is None or outdated:
-            older = results
-            others = any(i == image_id and r != run for i, r in self._all)
-            results = ResultLayers(
-                self._viewer,
-                layers[0],
-                image,
-                _coloured(entry.card, project),
-                self._scratch,
-                run,
-                preview=False,
-                label=entry.path.stem if others else "",
-            )
+        key = image_id, str(entry.path)
+        results, written = self._all.get(key, (None, 0.0))
+        if (
+            results is None
+            or written != entry.written
+            or results.image.shape != image.shape
+        ):
+            older, results = results, self._new(layers[0], image, entry, project)
+            self._all[key] = results, entry.written
             if older is not None:
                 chosen = older.visibility.chosen_by_people
                 results.visibility.chosen_by_people.update(chosen)
                 older.close()
                 self.dropped.emit(older)
-            self._all[image_id, run] = results, entry.written
         if self.latest.get(image_id) is not results:
             self._hide_others(results)
             self.began.emit(image_id)
@@ -548,6 +531,22 @@ class ModelResults:
             results.close()
         self._all.clear()
         self.latest.clear()
+
+    def _new(
+        self, layer: Layer, image: ProjectImage, entry: ModelEntry, project: Project
+    ) -> ResultLayers:
+        run = str(entry.path)
+        of_others = any(i == image.id and r != run for i, r in self._all)
+        return ResultLayers(
+            self._viewer,
+            layer,
+            image,
+            _coloured(entry.card, project),
+            self._scratch,
+            run,
+            preview=False,
+            label=entry.path.stem if of_others else "",
+        )
 
     def _on_removed(self) -> None:
         self._layer_removed = True

@@ -45,6 +45,7 @@ class Target:
     places: tuple[Place, ...]
     region: Box | None
     focus: tuple[float, ...]
+    resampling: Resampling
 
 
 class Targets:
@@ -100,13 +101,14 @@ class Targets:
         if card is None:
             raise ValueError(self.problem())
         images = self._all(card) if extent == "images" else [self._in_view(card)]
-        return [self._target(extent, i, card.architecture.ndim) for i in images]
+        return [self._target(extent, image, card) for image in images]
 
-    def _target(self, extent: Extent, image: ProjectImage, ndim: int) -> Target:
+    def _target(self, extent: Extent, image: ProjectImage, card: ModelCard) -> Target:
         """Put in order what is to be predicted: what is in view first, then outwards.
 
         A network of three axes takes the volume that a slice is in.
         """
+        ndim = card.architecture.ndim
         t, z = self._images.place_in_view(image.id)
         box: Box = self._images.box_in_view(image.id)
         sizes = image.sizes
@@ -123,7 +125,7 @@ class Targets:
         focus = tuple((s.start + s.stop) / 2 for s in box)
         if ndim == 3:
             focus = (z + 0.5, *focus)
-        return Target(image, tuple(nearest), region, focus)
+        return Target(image, tuple(nearest), region, focus, Resampling(card, image))
 
     def _in_view(self, card: ModelCard) -> ProjectImage:
         problem, layer = self.problem(), self._new_layer()
