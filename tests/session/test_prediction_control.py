@@ -779,6 +779,27 @@ def test_pixels_that_cannot_be_had_are_told_once_and_nothing_waits(
     assert bench.fake.jobs(ExportJob) == []
 
 
+@pytest.mark.parametrize("how", ["cancelled", "closed"])
+def test_what_ends_while_pixels_are_copied_does_not_begin_after_that(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    add_stack(bench)
+    copied = Future(lambda call: call())
+    monkeypatch.setattr(bench.images, "ensure", lambda *_: copied)
+    bench.control.predict("slice")
+    assert bench.control.running
+    if how == "cancelled":
+        bench.control.cancel()
+        assert bench.control.status == "Cancelled."
+    else:
+        begun_anew(bench)
+    copied.finish()
+    assert not bench.control.running
+    assert bench.fake.handles == []
+    assert results_on_disk(bench) == []
+    assert len(bench.viewer.layers) == 1
+
+
 def test_device_and_memory_are_those_of_the_preferences(bench: Bench) -> None:
     add_stack(bench)
     bench.control.preferences = Preferences(device="cuda:1", memory_gb=3)

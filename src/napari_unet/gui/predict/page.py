@@ -51,14 +51,14 @@ class PredictPage(QWidget):
             "This slice",
             "Turn the cells of the slice in view into annotation, to be corrected.",
         )
+        self.export = button(
+            "Export…",
+            "Write masks, a table of measurements or probabilities into files.",
+        )
         self.use_cells = button(
             "Pick cells",
             "While this is pressed, a click on a cell turns it into annotation.",
             checkable=True,
-        )
-        self.export = button(
-            "Export…",
-            "Write masks, a table of measurements or probabilities into files.",
         )
         self._picker = CellPicker(workspace)
         self._timer = QTimer(self)
