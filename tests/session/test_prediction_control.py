@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from napari_unet.session.project.record import ProjectImage
     from napari_unet.session.worker.client import Handle
 
 
@@ -56,6 +57,12 @@ class Bench:
     models: ModelList
     control: PredictionControl
     told: list[tuple[str, str]] = field(default_factory=list)
+
+    @property
+    def image(self) -> ProjectImage:
+        image = self.images.current
+        assert image is not None
+        return image
 
     @property
     def roles(self) -> list[str]:
@@ -665,11 +672,9 @@ def test_an_export_waits_for_cells_that_fit_the_settings(
 ) -> None:
     add_stack(bench, "a/b")
     predicted(bench)
-    image = bench.images.current
-    assert image is not None
     bench.control.set_segmentation(Segmentation(threshold=0.7))
     exporter = bench.control.exporter
-    exporter.export(tmp_path, [image.id], probabilities=True, format="zarr")
+    exporter.export(tmp_path, [bench.image.id], probabilities=True, format="zarr")
     assert bench.fake.jobs(ExportJob) == []
     assert exporter.running
     clock[0] += 1
@@ -690,23 +695,19 @@ def test_files_in_the_way_are_those_that_begin_with_the_name(
     bench: Bench, tmp_path: Path
 ) -> None:
     add_stack(bench, "cell")
-    image = bench.images.current
-    assert image is not None
     for name in ("cell_cells.tif", "cell_cells.csv", "cells_cells.tif", "cell.tif"):
         (tmp_path / name).touch()
-    found = bench.control.exporter.in_the_way(tmp_path, [image.id])
+    found = bench.control.exporter.in_the_way(tmp_path, [bench.image.id])
     assert [path.name for path in found] == ["cell_cells.csv", "cell_cells.tif"]
 
 
 def test_nothing_to_export_is_told(bench: Bench, tmp_path: Path) -> None:
     add_stack(bench)
-    image = bench.images.current
-    assert image is not None
     export = bench.control.exporter.export
     with pytest.raises(ValueError, match="stack has not been predicted yet"):
-        export(tmp_path, [image.id])
+        export(tmp_path, [bench.image.id])
     with pytest.raises(ValueError, match="Choose masks, probabilities or the table"):
-        export(tmp_path, [image.id], masks=False, table=False)
+        export(tmp_path, [bench.image.id], masks=False, table=False)
 
 
 def test_how_long_it_took_is_told(bench: Bench) -> None:
@@ -762,15 +763,13 @@ def test_pixels_that_cannot_be_had_are_told_once_and_nothing_waits(
 ) -> None:
     add_stack(bench)
     predicted(bench)
-    image = bench.images.current
-    assert image is not None
     refused = Future(lambda call: call())
     refused.finish("The disk is full.")
     monkeypatch.setattr(bench.images, "ensure", lambda *_: refused)
     bench.control.predict("slice")
     assert not bench.control.running
     assert bench.control.status == "Not done."
-    bench.control.exporter.export(tmp_path, [image.id])
+    bench.control.exporter.export(tmp_path, [bench.image.id])
     clock[0] += 1
     bench.fake.find_all_cells()
     assert not bench.control.exporter.running
@@ -815,9 +814,7 @@ def test_the_table_knows_the_classes_where_probabilities_are_not_written(
 ) -> None:
     add_stack(bench)
     predicted(bench)
-    image = bench.images.current
-    assert image is not None
-    bench.control.exporter.export(tmp_path, [image.id])
+    bench.control.exporter.export(tmp_path, [bench.image.id])
     clock[0] += 1
     bench.fake.find_all_cells()
     (job,) = bench.fake.jobs(ExportJob)
@@ -958,9 +955,7 @@ def test_a_folder_does_not_show_how_the_prediction_before_went(
 
 def test_nor_do_files_that_are_written(bench: Bench, tmp_path: Path) -> None:
     one_prediction(bench)
-    image = bench.images.current
-    assert image is not None
-    bench.control.exporter.export(tmp_path, [image.id])
+    bench.control.exporter.export(tmp_path, [bench.image.id])
     assert bench.control.status == "Writing files …"
     (handle,) = bench.fake.running(ExportJob)
     bench.fake.end(handle)
@@ -1014,15 +1009,13 @@ def test_cells_are_shown_and_exported_as_objects_and_regions_as_classes(
     at(bench, 3)
     bench.control.tick()
     assert shown(bench) == seen
-    image = bench.images.current
-    assert image is not None
     exporter = bench.control.exporter
-    assert exporter.kinds([image.id]) == set(kinds)
-    exporter.export(tmp_path, [image.id])
+    assert exporter.kinds([bench.image.id]) == set(kinds)
+    exporter.export(tmp_path, [bench.image.id])
     clock[0] += 1
     bench.fake.find_all_cells()
     (job,) = bench.fake.jobs(ExportJob)
-    results = bench.control.results[image.id]
+    results = bench.control.results[bench.image.id]
     stored = {"cells": job.cells, "class_masks": job.class_masks}
     assert tuple(name for name, file in stored.items() if file is not None) == files
     assert job.class_masks in (None, results.files["classes"])
@@ -1033,10 +1026,8 @@ def test_regions_alone_make_no_table(bench: Bench, tmp_path: Path) -> None:
     add_stack(bench)
     finding(bench, "regions")
     predicted(bench)
-    image = bench.images.current
-    assert image is not None
     with pytest.raises(ValueError, match="stack has regions but no cells"):
-        bench.control.exporter.export(tmp_path, [image.id], masks=False)
+        bench.control.exporter.export(tmp_path, [bench.image.id], masks=False)
     assert not bench.control.exporter.running
 
 
@@ -1053,9 +1044,7 @@ def test_regions_make_way_for_what_is_newer(bench: Bench) -> None:
 
 def test_class_masks_may_be_in_the_way(bench: Bench, tmp_path: Path) -> None:
     add_stack(bench)
-    image = bench.images.current
-    assert image is not None
     for name in ("stack_classes.tif", "stack_cells.csv", "stack_other.tif"):
         (tmp_path / name).touch()
-    found = bench.control.exporter.in_the_way(tmp_path, [image.id])
+    found = bench.control.exporter.in_the_way(tmp_path, [bench.image.id])
     assert [p.name for p in found] == ["stack_cells.csv", "stack_classes.tif"]

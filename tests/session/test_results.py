@@ -43,10 +43,17 @@ def viewer() -> ViewerModel:
 
 
 def results_of(viewer: ViewerModel, folder: Path, **options: Any) -> ResultLayers:
-    given = {"run": "model", "preview": False} | options
+    given = {"run": "model"} | options
     results = ResultLayers(viewer, viewer.layers[0], stack(), CLASSES, folder, **given)
-    results.show()
+    show(results)
     return results
+
+
+def show(results: ResultLayers, *extra: Any) -> None:
+    """Make all layers, which the session does one by one."""
+    results.show(*extra)
+    for _ in range(5):
+        results.show_next()
 
 
 def count_refreshes(layer: Any) -> list[int]:
@@ -77,14 +84,14 @@ def test_colours_of_an_image_are_no_axis_of_its_classes(tmp_path: Path) -> None:
     viewer = ViewerModel()
     layer = viewer.add_image(np.zeros((8, 10, 3), np.uint8), rgb=True)
     image = stack((8, 10, 3), "yxc")
-    results = ResultLayers(viewer, layer, image, CLASSES, tmp_path, "m", False)
+    results = ResultLayers(viewer, layer, image, CLASSES, tmp_path, "m")
     assert results.axes == "cyx"
     assert results.files["probability"].shape == (3, 8, 10)
 
 
 def test_layers_stand_where_the_image_does(viewer: ViewerModel, tmp_path: Path) -> None:
     results = results_of(viewer, tmp_path)
-    results.show("cells", "entropy")
+    show(results, "cells", "entropy")
     assert len(viewer.layers) == 6
     for layer in viewer.layers[1:]:
         np.testing.assert_allclose(layer.scale, (2, 0.5, 0.5))

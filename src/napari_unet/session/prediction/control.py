@@ -327,7 +327,7 @@ class PredictionControl:
         handle.ended.connect(partial(self._on_ended, run, cells))
         handle.failed.connect(partial(self._on_failed, run, cells))
         # the worker computes while napari makes the layers
-        results.show(*(("entropy",) if run.entropy else ()), gently=True)
+        results.show(*(("entropy",) if run.entropy else ()))
         results.visibility.growing(target.places)
         self._status = f"Predicting {image.name} …"
         self.changed.emit()

@@ -144,7 +144,7 @@ class ResultLayers:
         classes: tuple[ClassInfo, ...],
         scratch: Path,
         run: str,
-        preview: bool,
+        preview: bool = False,
         label: str = "",
     ) -> None:
         self.image, self.classes, self.run = image, classes, run
@@ -191,17 +191,15 @@ class ResultLayers:
         image = Image(self.files.arrays[what], self.image.annotation_axes)
         return Field(image, t, z).read()[0]
 
-    def show(self, *extra: What, gently: bool = False) -> None:
+    def show(self, *extra: What) -> None:
         """Make the layers that are not there: classes, others, and probabilities.
 
-        Gently, only the classes, and the rest by `show_next`: napari takes a moment
-        for each layer.
+        Only the first of them at once, and the rest by `show_next`: napari takes a
+        moment for each layer.
         """
         wanted = ("classes", "probability", *extra)
         self._waiting = [key for key in self._redraws if key[0] in wanted]
         self.show_next()
-        while self._waiting and not gently:
-            self.show_next()
 
     def show_next(self) -> None:
         """Make one of the layers that wait, if any."""
@@ -325,7 +323,7 @@ class ResultLayers:
             if what == "classes":
                 # a list becomes napari's colormap without importing it here; for a
                 # mapping it would compile for two seconds
-                colours = [_colour(c, number) for number, c in enumerate(self.classes)]
+                colours = [_colour(c, k) for k, c in enumerate(self.classes)]
                 layer = self._viewer.add_labels(
                     data, **common, colormap=["transparent", *colours], opacity=0.4
                 )
@@ -544,7 +542,6 @@ class ModelResults:
             _coloured(entry.card, project),
             self._scratch,
             run,
-            preview=False,
             label=entry.path.stem if of_others else "",
         )
 

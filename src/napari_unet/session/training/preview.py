@@ -282,7 +282,7 @@ class LivePreview:
                 _RUN,
                 preview=True,
             )
-            results.show(gently=True)
+            results.show()
         return results
 
     def _on_event(self, results: ResultLayers, event: object) -> None:
