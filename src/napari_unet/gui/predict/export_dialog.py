@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 from magicgui.widgets import FileEdit
 from qtpy.QtWidgets import QComboBox, QDialog, QDialogButtonBox, QMessageBox, QWidget
 
-from napari_unet.gui.layouts import column
-from napari_unet.gui.widgets import Heading, Hint, check_box
+from napari_unet.gui.widgets import Heading, Hint, check_box, column
 
 if TYPE_CHECKING:
     from napari_unet.session.prediction.export import Exporter

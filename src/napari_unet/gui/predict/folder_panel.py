@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import QPlainTextEdit, QWidget
 
-from napari_unet.gui.layouts import column
-from napari_unet.gui.widgets import ButtonRow, Hint, button
+from napari_unet.gui.widgets import ButtonRow, Hint, button, column
 
 if TYPE_CHECKING:
     from napari_unet.session.prediction.control import PredictionControl
@@ -18,10 +17,8 @@ _LINES = 6
 class FolderPanel(QWidget):
     """Counts the images, and lists those that were not done with the reason of each."""
 
-    def __init__(
-        self, control: PredictionControl, parent: QWidget | None = None
-    ) -> None:
-        super().__init__(parent)
+    def __init__(self, control: PredictionControl) -> None:
+        super().__init__()
         self._control = control
         self.sentence = Hint()
         self.failures = QPlainTextEdit()

@@ -9,8 +9,16 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QComboBox, QFileDialog, QSizePolicy, QWidget
 
-from napari_unet.gui.layouts import column, row
-from napari_unet.gui.widgets import Elided, Empty, blocked, button, follow, guard_wheel
+from napari_unet.gui.widgets import (
+    Elided,
+    Empty,
+    blocked,
+    button,
+    column,
+    follow,
+    guard_wheel,
+    row,
+)
 from napari_unet.io.model_file import SUFFIX
 from napari_unet.session.models import describe
 
@@ -28,8 +36,8 @@ class ModelChooser(QWidget):
     problem = Signal(str)
     """Why a file cannot be used, in a sentence."""
 
-    def __init__(self, models: ModelList, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, models: ModelList) -> None:
+        super().__init__()
         self._models = models
         # WIDGETS
         self.empty = Empty(

@@ -9,13 +9,20 @@ from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QWidget
 
 from napari_unet.core.text import counted
-from napari_unet.gui.layouts import column
 from napari_unet.gui.predict.cell_picker import CellPicker
 from napari_unet.gui.predict.export_dialog import ExportDialog
 from napari_unet.gui.predict.model_chooser import ModelChooser, model_in
 from napari_unet.gui.predict.run_panel import RunPanel
 from napari_unet.gui.predict.segmentation_panel import SegmentationPanel
-from napari_unet.gui.widgets import ButtonRow, Heading, Hint, allow, button, follow
+from napari_unet.gui.widgets import (
+    ButtonRow,
+    Heading,
+    Hint,
+    allow,
+    button,
+    column,
+    follow,
+)
 
 if TYPE_CHECKING:
     from qtpy.QtGui import (
@@ -37,8 +44,8 @@ _REGIONS = "The model finds regions: they are shown as classes, there are no cel
 class PredictPage(QWidget):
     """Predicts images of a workspace; model files can be dropped on it."""
 
-    def __init__(self, workspace: Workspace, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, workspace: Workspace) -> None:
+        super().__init__()
         self._workspace = workspace
         self._control = workspace.prediction
         self.setAcceptDrops(True)

@@ -14,7 +14,6 @@ from qtpy.QtWidgets import (
 
 from napari_unet.core.settings import Prediction
 from napari_unet.gui.forms import SettingsForm
-from napari_unet.gui.layouts import column, row
 from napari_unet.gui.predict.folder_panel import FolderPanel
 from napari_unet.gui.progress_bar import ProgressBar
 from napari_unet.gui.widgets import (
@@ -24,8 +23,10 @@ from napari_unet.gui.widgets import (
     allow,
     button,
     check_box,
+    column,
     follow,
     guard_wheel,
+    row,
 )
 
 if TYPE_CHECKING:
@@ -44,8 +45,8 @@ _TICKS = 1000
 class RunPanel(QWidget):
     """Begins and cancels predictions."""
 
-    def __init__(self, workspace: Workspace, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, workspace: Workspace) -> None:
+        super().__init__()
         self._control = workspace.prediction
         self._models = workspace.models
         # WIDGETS

@@ -8,8 +8,7 @@ from qtpy.QtWidgets import QWidget
 
 from napari_unet.core.settings import Segmentation
 from napari_unet.gui.forms import SettingsForm
-from napari_unet.gui.layouts import column
-from napari_unet.gui.widgets import Fold, allow, blocked, button, follow
+from napari_unet.gui.widgets import Fold, allow, blocked, button, column, follow
 
 if TYPE_CHECKING:
     from napari_unet.session.workspace import Workspace
@@ -23,8 +22,8 @@ _SLIDERS = {"min_size": (0, 500), "min_distance": (0, 10), "ridge": (0, 10)}
 class SegmentationPanel(QWidget):
     """Edits how cells are found; the slice in view follows each move."""
 
-    def __init__(self, workspace: Workspace, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, workspace: Workspace) -> None:
+        super().__init__()
         self._control, self._models = workspace.prediction, workspace.models
         # WIDGETS
         self.main = SettingsForm(Segmentation, _MAIN, sliders=_SLIDERS)
