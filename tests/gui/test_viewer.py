@@ -288,10 +288,9 @@ def test_clicks_pick_cells_and_paint_nothing(
     image, truth = workspace.images.current, _stack()[1][0]
     entry = workspace.models.entries[0]
     results = workspace.prediction.made.of(image.id, entry, workspace.store.project)
-    cells = workspace.prediction.segmenter.add(results, 2)
     results.show()
     results.files.arrays["cells"][0] = truth
-    cells.counts[(0, 0)] = int(truth.max())
+    results.cells.counts[(0, 0)] = int(truth.max())
     results.cells_found((0, 0))
     # the first pick makes it anew, ready to be painted
     viewer.layers.remove(layer)

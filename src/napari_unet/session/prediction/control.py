@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from napari_unet.session.images.image_list import ImageList
     from napari_unet.session.models import ModelEntry, ModelList
     from napari_unet.session.prediction.results import ResultLayers
-    from napari_unet.session.prediction.segmentation import ImageCells
     from napari_unet.session.prediction.targets import Extent, Target
     from napari_unet.session.preferences import Preferences
     from napari_unet.session.project.store import ProjectStore
@@ -99,9 +98,9 @@ class PredictionControl:
         self._worker, self._models = worker, models
         self.preferences = preferences
         self.targets = Targets(viewer, store, images, models)
-        self.segmenter = Segmenter(worker, self._first_segmentation())
         self.made = ModelResults(viewer, images, scratch)
         self.results = self.made.latest
+        self.segmenter = Segmenter(worker, self.results, self._first_segmentation())
         self.exporter = Exporter(store, images, worker, self.results, self.segmenter)
         self.folder: FolderPrediction | None = None
         self._run: _Run | None = None
@@ -112,7 +111,6 @@ class PredictionControl:
         self._unsaved = Debounce(_SETTLED_S)
         viewer.dims.events.current_step.connect(self._on_scrolled)
         models.selected_changed.connect(self._on_model)
-        self.made.dropped.connect(self.segmenter.forget)
         forward_signal(self.segmenter.changed, self.changed)
         forward_signal(self.segmenter.failed, self.message, "error")
         forward_signal(self.exporter.message, self.message)
@@ -245,7 +243,7 @@ class PredictionControl:
     def cells_in_view(self) -> int | None:
         """Return how many cells the slice in view has; None if that is not known."""
         results = self.results_in_view()
-        return self.segmenter.count_in_view(results) if results is not None else None
+        return results.cells_in_view() if results is not None else None
 
     def tick(self) -> None:
         """Draw what is left to draw and find more cells; some times a second."""
@@ -318,26 +316,25 @@ class PredictionControl:
             settings=settings,
             entropy=files["entropy"] if run.entropy else None,
         )
-        cells = self.segmenter.add(
-            results, run.model.card.training.ndim, resampling.factors
-        )
+        cells = results.cells
+        cells.ndim, cells.scale = run.model.card.training.ndim, resampling.factors
         cells.growing = True
         handle = run.handle = self._worker.submit(job, f"Predict {image.name}")
-        handle.event.connect(partial(self._on_event, run, cells))
-        handle.ended.connect(partial(self._on_ended, run, cells))
-        handle.failed.connect(partial(self._on_failed, run, cells))
+        handle.event.connect(partial(self._on_event, run, results))
+        handle.ended.connect(partial(self._on_ended, run, results))
+        handle.failed.connect(partial(self._on_failed, run, results))
         # the worker computes while napari makes the layers
         results.show(*(("entropy",) if run.entropy else ()))
         results.visibility.growing(target.places)
         self._status = f"Predicting {image.name} …"
         self.changed.emit()
 
-    def _on_event(self, run: _Run, cells: ImageCells, event: object) -> None:
+    def _on_event(self, run: _Run, results: ResultLayers, event: object) -> None:
         if isinstance(event, TileDone):
-            place, results = (event.t, event.z), cells.results
+            place = event.t, event.z
             results.tile_came(place, last=event.field_done)
             if event.field_done and results.has_cells:
-                self.segmenter.predicted(cells, place)
+                self.segmenter.predicted(results, place)
             self._share = (run.done + event.progress) / run.total
             self.progressed.emit(self._share)
         elif isinstance(event, TileHalved):
@@ -346,23 +343,23 @@ class PredictionControl:
         elif isinstance(event, PredictionFinished):
             run.summary = f"{event.seconds:.1f} s on {event.device}, {event.precision}."
 
-    def _on_ended(self, run: _Run, cells: ImageCells, cancelled: bool) -> None:
-        self._stop_growing(cells)
+    def _on_ended(self, run: _Run, results: ResultLayers, cancelled: bool) -> None:
+        self._stop_growing(results)
         if cancelled:
             self._end("Cancelled; what was done is kept.")
         else:
             self._next(run)
 
-    def _on_failed(self, run: _Run, cells: ImageCells, failed: Failed) -> None:
-        self._stop_growing(cells)
+    def _on_failed(self, run: _Run, results: ResultLayers, failed: Failed) -> None:
+        self._stop_growing(results)
         if failed.error == WORKER_ENDED:
             # the next image might end it as well
             run.to_follow.clear()
         self._skip(run, failed.sentence)
 
-    def _stop_growing(self, cells: ImageCells) -> None:
-        cells.results.flush_refresh()
-        cells.growing = False
+    def _stop_growing(self, results: ResultLayers) -> None:
+        results.flush_refresh()
+        results.cells.growing = False
         self.segmenter.go_on()
 
     def _skip(self, run: _Run, sentence: str) -> None:

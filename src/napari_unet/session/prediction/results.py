@@ -45,6 +45,7 @@ _REST = 5.0
 # Cells come a moment after the last tile: where that is the only one, its classes would
 # only flash up, and each change of layers is a picture of the whole window.
 _MOMENT_S = 0.5
+_NEVER = -1
 
 
 class ResultFiles(dict[What, ArrayReference]):
@@ -103,6 +104,55 @@ class _Redraw:
     changed: set[Place] = field(default_factory=set)
 
 
+@dataclass(slots=True)
+class CellState:
+    """How old the cells of each plane or volume are.
+
+    Attributes
+    ----------
+    ndim : {2, 3}
+        Of the network.
+    scale : tuple of float or None
+        By how much the image was resampled for the network: the settings are in pixels
+        of the network.
+    growing : bool
+        Whether more planes are being predicted.
+    version : dict of (t, z) to int
+        For each plane or volume that is predicted, the version of the settings that
+        its cells were found with.
+    predicted : dict of (t, z) to int
+        When each was predicted, counted in predictions.
+    counts : dict of (t, z) to int
+        Number of its cells.
+    linked : int
+        Version of the settings of which all cells were linked through z.
+    """
+
+    ndim: Literal[2, 3] = 2
+    scale: tuple[float, ...] | None = None
+    growing: bool = False
+    version: dict[Place, int] = field(default_factory=dict)
+    predicted: dict[Place, int] = field(default_factory=dict)
+    counts: dict[Place, int] = field(default_factory=dict)
+    linked: int = _NEVER
+
+    def note_prediction(self, place: Place, number: int) -> None:
+        """Forget the cells of what was predicted before."""
+        self.version[place] = self.linked = _NEVER
+        self.predicted[place] = number
+
+    def stale(self, version: int) -> list[Place]:
+        """Return the planes whose cells are to be found anew."""
+        return [place for place, v in self.version.items() if v != version]
+
+    def to_be_linked(self, version: int) -> bool:
+        """Whether a frame has several slices that were done one by one, and all are."""
+        if self.growing or self.linked == version or self.ndim == 3:
+            return False
+        frames = [t for t, z in self.version if z is not None]
+        return len(frames) > len(set(frames)) and not self.stale(version)
+
+
 class ResultLayers:
     """Files and layers of the prediction of one image.
 
@@ -151,6 +201,7 @@ class ResultLayers:
         self.axes = "c" + image.annotation_axes
         self.has_cells = bool(cell_classes(classes))
         self.has_regions = len(cell_classes(classes)) < len(classes)
+        self.cells = CellState()
         self.unexported = False
         self._viewer, self._preview = viewer, preview
         self._label = f", {label}" if label else ""
@@ -246,6 +297,13 @@ class ResultLayers:
         for layer in self.layers():
             return roles.place_in_view(self._viewer, layer, axes)
         return None
+
+    def cells_in_view(self) -> int | None:
+        """Return how many cells the slice in view has; None if that is not known."""
+        place, counts = self.place_in_view(), self.cells.counts
+        if place is None:
+            return None
+        return counts.get(place, counts.get((place[0], None)))
 
     def in_view(self, places: Collection[Place]) -> list[Place]:
         """Return the planes and volumes that the viewer shows; none without a layer."""
@@ -452,11 +510,9 @@ class ModelResults:
     Attributes
     ----------
     latest : dict of str to ResultLayers
-        Of each image, by its id.
+        Of each image, by its id; the last one that was asked for at the end.
     """
 
-    dropped = Signal(object)
-    """Results were deleted or replaced by newer ones, and their files are gone."""
     began = Signal(str)
     """Results of an image, by its id, take the place of what was shown of it."""
 
@@ -495,8 +551,7 @@ class ModelResults:
                 chosen = older.visibility.chosen_by_people
                 results.visibility.chosen_by_people.update(chosen)
                 older.close()
-                self.dropped.emit(older)
-        if self.latest.get(image_id) is not results:
+        if self.latest.pop(image_id, None) is not results:
             self._hide_others(results)
             self.began.emit(image_id)
         self.latest[image_id] = results
@@ -520,7 +575,6 @@ class ModelResults:
             del self._all[image_id, run]
             if self.latest.get(image_id) is results:
                 del self.latest[image_id]
-            self.dropped.emit(results)
 
     def close(self) -> None:
         """Delete the files; layers that are still there keep what they show."""

@@ -6,7 +6,6 @@ settings. The other slices follow when the settings have come to rest.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
@@ -30,75 +29,33 @@ if TYPE_CHECKING:
 
 # Settings that did not move for this long have come to rest.
 _REST_S = 0.4
-_NEVER = -1
-
-
-@dataclass(slots=True, eq=False)
-class ImageCells:
-    """The cells in the results of an image, and how old those of each plane are.
-
-    Attributes
-    ----------
-    ndim : {2, 3}
-        Of the network.
-    scale : tuple of float or None
-        By how much the image was resampled for the network: the settings are in pixels
-        of the network.
-    growing : bool
-        Whether more planes are being predicted.
-    shown : bool
-        Whether the results are the latest of their image.
-    version : dict of (t, z) to int
-        For each plane or volume that is predicted, the version of the settings that
-        its cells were found with.
-    predicted : dict of (t, z) to int
-        When each was predicted, counted in predictions.
-    counts : dict of (t, z) to int
-        Number of its cells.
-    linked : int
-        Version of the settings of which all cells were linked through z.
-    """
-
-    results: ResultLayers
-    ndim: Literal[2, 3]
-    scale: tuple[float, ...] | None = None
-    growing: bool = False
-    shown: bool = True
-    version: dict[Place, int] = field(default_factory=dict)
-    predicted: dict[Place, int] = field(default_factory=dict)
-    counts: dict[Place, int] = field(default_factory=dict)
-    linked: int = _NEVER
-
-    def stale(self, version: int) -> list[Place]:
-        """Return the planes whose cells are to be found anew."""
-        if not self.shown:
-            return []
-        return [place for place, v in self.version.items() if v != version]
-
-    def to_be_linked(self, version: int) -> bool:
-        """Whether a frame has several slices that were done one by one, and all are."""
-        if self.growing or not self.shown or self.linked == version or self.ndim == 3:
-            return False
-        frames = [t for t, z in self.version if z is not None]
-        return len(frames) > len(set(frames)) and "z" in self.results.axes
 
 
 class Segmenter:
-    """Finds the cells of predicted planes, in the worker process without networks."""
+    """Finds the cells of predicted planes, in the worker process without networks.
+
+    Parameters
+    ----------
+    results : dict of str to ResultLayers
+        The latest of each image; those of the last one come first.
+    """
 
     changed = Signal()
     """Cells were found, or there is nothing left to do."""
     failed = Signal(str)
     """Why cells could not be found, in a sentence."""
 
-    def __init__(self, worker: Worker, settings: Segmentation) -> None:
+    def __init__(
+        self,
+        worker: Worker,
+        results: dict[str, ResultLayers],
+        settings: Segmentation,
+    ) -> None:
         self.settings = settings
-        self._worker = worker
+        self._worker, self._results = worker, results
         self._version = 0
         self._predictions = 0
         self._rest = Throttle(_REST_S)
-        # the last one added comes first
-        self._images: list[ImageCells] = []
         # at most one job each: for the plane in view, and for all others
         self._jobs: dict[_Kind, Handle] = {}
         self._stopped = False
@@ -106,35 +63,14 @@ class Segmenter:
     @property
     def idle(self) -> bool:
         """Whether all cells are those of the settings."""
-        return not self._jobs and not any(i.stale(self._version) for i in self._images)
+        stale = (r.cells.stale(self._version) for r in self._results.values())
+        return not self._jobs and not any(stale)
 
-    def add(
-        self,
-        results: ResultLayers,
-        ndim: Literal[2, 3],
-        scale: tuple[float, ...] | None = None,
-    ) -> ImageCells:
-        """Find the cells of some results; those of another model stay as they are."""
-        cells = self._cells_of(results) or ImageCells(results, ndim)
-        cells.shown, cells.scale = True, scale
-        others = [other for other in self._images if other is not cells]
-        for other in others:
-            if other.results.image.id == results.image.id:
-                other.shown = False
-        self._images = [cells, *others]
-        return cells
-
-    def forget(self, results: ResultLayers) -> None:
-        """Do nothing more for some results."""
-        self._images = [cells for cells in self._images if cells.results is not results]
-
-    def predicted(self, cells: ImageCells, place: Place) -> None:
+    def predicted(self, results: ResultLayers, place: Place) -> None:
         """Find the cells of a plane or volume that was predicted."""
-        if cells in self._images:
-            self._predictions += 1
-            cells.version[place] = cells.linked = _NEVER
-            cells.predicted[place] = self._predictions
-            self.wake()
+        self._predictions += 1
+        results.cells.note_prediction(place, self._predictions)
+        self.wake()
 
     def set_settings(self, settings: Segmentation) -> None:
         """Find all cells again, those in view at once."""
@@ -156,9 +92,9 @@ class Segmenter:
         if self._stopped:
             return
         if "visible" not in self._jobs:
-            for cells in self._images:
-                if seen := cells.results.in_view(cells.stale(self._version)):
-                    self._submit("visible", cells, seen[:1])
+            for results in reversed(self._results.values()):
+                if seen := results.in_view(results.cells.stale(self._version)):
+                    self._submit("visible", results, seen[:1])
                     break
         if "background" not in self._jobs and self._rest.due:
             self._go_on_in_background()
@@ -170,44 +106,33 @@ class Segmenter:
         for handle in jobs.values():
             handle.cancel()
 
-    def count_in_view(self, results: ResultLayers) -> int | None:
-        """Return how many cells the slice in view has; None if that is not known."""
-        cells, place = self._cells_of(results), results.place_in_view()
-        if cells is None or place is None:
-            return None
-        return cells.counts.get(place, cells.counts.get((place[0], None)))
-
-    def _cells_of(self, results: ResultLayers) -> ImageCells | None:
-        return next((c for c in self._images if c.results is results), None)
-
     def _go_on_in_background(self) -> None:
-        for cells in self._images:
+        for results in reversed(self._results.values()):
             # those in view have a job of their own, which may still be under way
-            stale = cells.stale(self._version)
-            seen = cells.results.in_view(stale)
+            stale = results.cells.stale(self._version)
+            seen = results.in_view(stale)
             if places := [place for place in stale if place not in seen]:
-                self._submit("background", cells, places)
+                self._submit("background", results, places)
                 return
-            if not stale and cells.to_be_linked(self._version):
-                self._submit("background", cells, (), link=True)
+            if results.cells.to_be_linked(self._version) and "z" in results.axes:
+                self._submit("background", results, (), link=True)
                 return
 
     def _submit(
         self,
         kind: _Kind,
-        cells: ImageCells,
+        results: ResultLayers,
         places: Iterable[Place],
         *,
         link: bool = False,
     ) -> None:
-        results = cells.results
         job = SegmentJob(
             probabilities=results.files["probability"],
             axes=results.axes,
             spacing_um=results.image.spacing_um,
             cells=results.files["cells"],
-            ndim=cells.ndim,
-            settings=self.settings.for_pixels(cells.scale),
+            ndim=results.cells.ndim,
+            settings=self.settings.for_pixels(results.cells.scale),
             classes=plain_classes(results.classes),
             places=tuple(places),
             link=link,
@@ -215,27 +140,28 @@ class Segmenter:
         handle = self._worker.submit(job, f"Cells of {results.image.name}")
         self._jobs[kind] = handle
         asked = self._version, self._predictions
-        handle.event.connect(partial(self._on_event, cells, *asked))
+        handle.event.connect(partial(self._on_event, results, *asked))
         handle.ended.connect(partial(self._on_ended, kind, handle))
-        handle.failed.connect(partial(self._on_failed, kind, handle, cells))
+        handle.failed.connect(partial(self._on_failed, kind, handle, results))
 
     def _on_event(
-        self, cells: ImageCells, version: int, predictions: int, event: object
+        self, results: ResultLayers, version: int, predictions: int, event: object
     ) -> None:
         """Note what was found for a version, after a number of predictions."""
-        if cells not in self._images:
+        if not self._is_latest(results):
             return
+        cells = results.cells
         if isinstance(event, CellsFound):
             place = event.t, event.z
             # else predicted once more in the meantime: these may be cells of before
             if cells.predicted[place] <= predictions:
                 cells.version[place] = version
             cells.counts[place] = event.count
-            cells.results.cells_found(place)
+            results.cells_found(place)
         elif isinstance(event, CellsLinked):
             cells.linked = version
             for t in {t for t, _ in cells.version}:
-                cells.results.refresh(t, None, "cells")
+                results.refresh(t, None, "cells")
         self.changed.emit()
 
     def _on_ended(self, kind: _Kind, handle: Handle, _cancelled: bool) -> None:
@@ -246,12 +172,16 @@ class Segmenter:
             self.changed.emit()
 
     def _on_failed(
-        self, kind: _Kind, handle: Handle, cells: ImageCells, failure: Failed
+        self, kind: _Kind, handle: Handle, results: ResultLayers, failure: Failed
     ) -> None:
         """Say why, once, and wait: the same settings would fail again."""
         if self._jobs.get(kind) is not handle:
             return  # given up before
         del self._jobs[kind]
-        if cells in self._images:
+        if self._is_latest(results):
             self.stop()
             self.failed.emit(failure.sentence)
+
+    def _is_latest(self, results: ResultLayers) -> bool:
+        """Whether results were not deleted, nor replaced by those of another model."""
+        return self._results.get(results.image.id) is results
