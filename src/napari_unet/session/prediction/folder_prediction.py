@@ -41,7 +41,7 @@ class FolderPrediction:
     """
 
     changed = Signal()
-    """An image is done, or all of them; no more follows once `running` is False."""
+    """It goes on, or ended; nothing follows once `running` is False."""
 
     def __init__(self, handle: Handle, source: Path, target: Path) -> None:
         self.handle, self.target = handle, target
@@ -87,15 +87,14 @@ class FolderPrediction:
         return " ".join(part for part in parts if part)
 
     def _on_event(self, event: object) -> None:
-        if not isinstance(event, FilePredicted):
-            return
-        self.notes += [_named(event.path, note) for note in event.notes]
-        if event.problem is not None:
-            self.failures.append(_named(event.path, event.problem))
-        elif event.there:
-            self.there += 1
-        else:
-            self.predicted += 1
+        if isinstance(event, FilePredicted):
+            self.notes += [_named(event.path, note) for note in event.notes]
+            if event.problem is not None:
+                self.failures.append(_named(event.path, event.problem))
+            elif event.there:
+                self.there += 1
+            else:
+                self.predicted += 1
         self.changed.emit()
 
     def _on_ended(self, cancelled: bool) -> None:
