@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
 What = Literal["classes", "cells", "entropy", "probability"]
 """A kind of result."""
-# A probability also has the number of its class, 1 for the first in the foreground.
-_Key = tuple[What, int | None]
+# ... and the class of a probability, 1 for the first in the foreground; 0 of others
+_Key = tuple[What, int]
 
 # What people draw stays above what the network says.
 _ROLES_ABOVE = ("annotation", "weights", "finished")
@@ -167,7 +167,7 @@ class ResultLayers:
     classes : tuple of ClassInfo
         Foreground classes; with their colours if they are `ProjectClass`.
     scratch : Path
-        Folder for the files.
+        As of `ResultFiles`.
     run : str
         What made the results: a model, or a training run.
     preview : bool
@@ -212,23 +212,20 @@ class ResultLayers:
         self._redraws: dict[_Key, _Redraw] = {
             (what, number): _Redraw()
             for what in self.files
-            for number in (
-                range(1, len(classes) + 1) if what == "probability" else (None,)
-            )
+            for number in (range(1, len(classes) + 1) if what == "probability" else [0])
         }
         self._cells_shown = False
         self._waiting: list[_Key] = []
         self.visibility = ClassesOrCells(self)
         self._take_over()
 
-    def layer(self, what: What, class_number: int | None = None) -> Layer | None:
+    def layer(self, what: What, class_number: int = 0) -> Layer | None:
         """Return a layer of these results, None if it was not made or was deleted.
 
-        A probability is that of the first foreground class unless a number is given.
+        A probability has the number of its class, 1 for the first in the foreground.
         """
-        wanted = (class_number or 1) if what == "probability" else None
         for layer in self._found(what):
-            if layer.metadata[roles.METADATA_KEY].get("class") == wanted:
+            if layer.metadata[roles.METADATA_KEY].get("class", 0) == class_number:
                 return layer
         return None
 
@@ -355,24 +352,24 @@ class ResultLayers:
             and ("z" in displayed or z is None or z == seen_z)
         ]
 
-    def _data(self, what: What, number: int | None) -> Any:
+    def _data(self, what: What, number: int) -> Any:
         array = self.files.arrays[what]
-        return array if number is None else array[number]
+        return array[number] if number else array
 
     def _take_over(self) -> None:
         """Let the layers of an earlier prediction of the same run show these arrays."""
         for what in self.files:
             for layer in self._found(what):
                 noted = layer.metadata[roles.METADATA_KEY]
-                number = noted.get("class")
-                known = number is None or number <= len(self.classes)
-                if known and layer.ndim == len(self.image.annotation_shape):
+                number = noted.get("class", 0)
+                same_axes = layer.ndim == len(self.image.annotation_shape)
+                if same_axes and number <= len(self.classes):
                     layer.data = self._data(what, number)
                     noted["run"] = self.run
                 else:
                     self._viewer.layers.remove(layer)
 
-    def _make(self, what: What, number: int | None = None) -> None:
+    def _make(self, what: What, number: int = 0) -> None:
         if self.layer(what, number) is not None:
             return
         data = self._data(what, number)
@@ -400,7 +397,7 @@ class ResultLayers:
                 )
             self._put_in_order(layer, what)
 
-    def _name_and_metadata(self, what: What, number: int | None) -> dict[str, Any]:
+    def _name_and_metadata(self, what: What, number: int) -> dict[str, Any]:
         name: str = "uncertainty" if what == "entropy" else what
         if number:
             name = f"p({self.classes[number - 1].name})"
@@ -501,11 +498,6 @@ class ModelResults:
     A second prediction of an image with the same model goes into the same layers, so
     that slices can be predicted one by one. Another model gets layers of its own, and
     those of the one before are hidden.
-
-    Parameters
-    ----------
-    scratch : Path
-        Folder for the arrays.
 
     Attributes
     ----------
