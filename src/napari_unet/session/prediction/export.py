@@ -247,7 +247,8 @@ class Exporter:
         self.changed.emit()
 
     def _on_event(self, part: _Part, event: object) -> None:
-        part.export.files += isinstance(event, FileWritten)
+        if isinstance(event, FileWritten):
+            part.export.files += 1
         self.changed.emit()
 
     def _on_ended(self, part: _Part, cancelled: bool) -> None:

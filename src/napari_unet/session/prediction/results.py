@@ -446,7 +446,8 @@ class ClassesOrCells:
 
     def tile(self, place: Place, *, last: bool) -> None:
         """A tile of a plane or volume came, and maybe others are to follow."""
-        self._classes_from.setdefault(place, monotonic() + _MOMENT_S * last)
+        moment = _MOMENT_S if last else 0
+        self._classes_from.setdefault(place, monotonic() + moment)
         self.look()
 
     def found(self, place: Place) -> None:
