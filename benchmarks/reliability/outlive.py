@@ -109,7 +109,7 @@ def _go_some_way(session: Session, job: str, rng: random.Random) -> None:
         share = rng.uniform(-0.5, 1)
         session.until(lambda: prediction.progress >= share or not prediction.running)
     else:
-        session.until(lambda: not prediction.segmenting.idle)
+        session.until(lambda: not prediction.segmenter.idle)
 
 
 def train(fuse: Fuse) -> None:

@@ -77,7 +77,7 @@ class Session:
         return (
             workspace.training.state == "idle"
             and not workspace.prediction.running
-            and workspace.prediction.segmenting.idle
+            and workspace.prediction.segmenter.idle
             and not workspace.worker.busy
         )
 

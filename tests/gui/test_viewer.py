@@ -141,7 +141,7 @@ def test_paint_train_watch_predict_export(
     assert overlap.sum() / union.sum() > 0.6
     hand.wait_until(lambda: not workspace.worker.busy)
     (home / "out").mkdir()
-    workspace.prediction.exporting.export(
+    workspace.prediction.exporter.export(
         home / "out",
         [workspace.images.current.id],
         masks=True,
@@ -288,10 +288,9 @@ def test_clicks_pick_cells_and_paint_nothing(
     image, truth = workspace.images.current, _stack()[1][0]
     entry = workspace.models.entries[0]
     results = workspace.prediction.made.of(image.id, entry, workspace.store.project)
-    subject = workspace.prediction.segmenting.add(results, 2, None)
     results.show()
-    results.files.array("cells")[0] = truth
-    subject.counts[(0, 0)] = int(truth.max())
+    results.files.arrays["cells"][0] = truth
+    results.cells.counts[(0, 0)] = int(truth.max())
     results.cells_found((0, 0))
     # the first pick makes it anew, ready to be painted
     viewer.layers.remove(layer)
