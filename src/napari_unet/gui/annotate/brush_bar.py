@@ -30,9 +30,10 @@ if TYPE_CHECKING:
     from napari_unet.session.workspace import Workspace
 
 _LARGEST = 100
+_OF_CLASS = key_of("label_edits.set_class_under_cursor", 1)
 # What to do after the first cell; said until there is background.
-_THEN = f" Then press {key_of('background')} and paint some background."
-_NEXT = f" Press {key_of('next_cell')} before each next cell."
+_THEN = f" Then press {key_of('brush.background')} and paint some background."
+_NEXT = f" Press {key_of('brush.next_cell')} before each next cell."
 
 
 class BrushBar(QWidget):
@@ -52,11 +53,11 @@ class BrushBar(QWidget):
         self._group = QButtonGroup(self)
         self._group.setExclusive(False)
         self.cell = self._button(
-            f"Next cell ({key_of('next_cell')})",
+            f"Next cell ({key_of('brush.next_cell')})",
             "Begin a new cell: press it before each one, so that each has its own id.",
         )
         self.background = self._button(
-            f"Background ({key_of('background')})",
+            f"Background ({key_of('brush.background')})",
             "Paint what is no cell, mainly around cells and between them.",
         )
         self.eraser = self._button(
@@ -77,8 +78,7 @@ class BrushBar(QWidget):
         self.cell_class = QComboBox()
         self.cell_class.setToolTip(
             "Class of the cell at hand: pick a painted cell (L) and choose another. "
-            f"Or point at a cell and press {key_of('set_class_under_cursor', 1)} … "
-            f"{CLASS_KEYS}."
+            f"Or point at a cell and press {_OF_CLASS} … {CLASS_KEYS}."
         )
         guard_wheel(self.cell_class)
         self.status = Hint()
@@ -131,7 +131,7 @@ class BrushBar(QWidget):
         """Offer another class for the painted cell that the brush goes on with."""
         classes = self._workspace.store.project.classes
         cells = cell_classes(classes)
-        cell, active = self._annotating.cell_at_hand, self._brush.active_class
+        cell, active = self._annotating.brush.painted_cell, self._brush.active_class
         offered = cell is not None and active in cells and len(cells) > 1
         for part in (self.class_label, self.cell_class):
             part.setVisible(offered)
@@ -157,7 +157,7 @@ class BrushBar(QWidget):
             back = (
                 ""
                 if known.classes - {0}
-                else f" Press {key_of('next_cell')} for cells."
+                else f" Press {key_of('brush.next_cell')} for cells."
             )
             return f"The brush paints background.{back}"
         if tool == "erase":
@@ -198,19 +198,21 @@ class BrushBar(QWidget):
         self.refresh()
 
     def _on_cell(self) -> None:
-        self._use(self._annotating.next_cell)
+        self._use(self._annotating.brush.next_cell)
 
     def _on_background(self) -> None:
-        self._use(self._annotating.background)
+        self._use(self._annotating.brush.background)
 
     def _on_erase(self) -> None:
-        self._use(self._annotating.erase)
+        self._use(self._annotating.brush.erase)
 
     def _on_cell_class(self) -> None:
-        cell = self._annotating.cell_at_hand
+        cell = self._annotating.brush.painted_cell
         if cell is not None:
             with report_errors(self._workspace):
-                self._annotating.set_class_of_cell(cell, self.cell_class.currentData())
+                self._annotating.label_edits.set_class(
+                    cell, self.cell_class.currentData()
+                )
 
     def _on_size(self, size: int) -> None:
         layer = self._brush.layer

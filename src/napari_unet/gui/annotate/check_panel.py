@@ -20,7 +20,7 @@ from qtpy.QtWidgets import (
 from napari_unet.core.annotation.data_check import BACKGROUND_NAME
 from napari_unet.gui.annotate.report_errors import report_errors
 from napari_unet.gui.widgets import SPACING, ButtonRow, Hint, allow, follow
-from napari_unet.session.annotating.checking import RING_WIDTH, DataCheck
+from napari_unet.session.annotating.data_check import RING_WIDTH, DataCheck
 
 if TYPE_CHECKING:
     from napari_unet.core.annotation.data_check import CheckReport, Finding, Severity

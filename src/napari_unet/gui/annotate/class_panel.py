@@ -72,7 +72,7 @@ class ClassPanel(QWidget):
         # CONNECTIONS
         self.add.clicked.connect(self._on_add)
         follow(self, self._annotating.changed, self.refresh)
-        follow(self, self._annotating.class_changed, self.refresh)
+        follow(self, self._annotating.brush.changed, self.refresh)
         self.refresh()
 
     def refresh(self, _: object = None) -> None:
@@ -92,7 +92,9 @@ class ClassPanel(QWidget):
                 self._group.addButton(new.radio)
                 self._grid.addWidget(new)
         for number, one in enumerate(self.rows, start=1):
-            one.show_class(classes[number - 1], number == self._annotating.active_class)
+            one.show_class(
+                classes[number - 1], number == self._annotating.brush.active_class
+            )
             allow(one.remove, len(classes) > 1, "There must be a class.")
 
     def _on_add(self) -> None:
@@ -101,8 +103,8 @@ class ClassPanel(QWidget):
         while f"class {number}" in names:
             number += 1
         with report_errors(self._workspace):
-            self._annotating.add_class(f"class {number}")
-            self._annotating.set_class(len(self.rows))
+            self._annotating.classes.add(f"class {number}")
+            self._annotating.brush.set_class(len(self.rows))
         self.rows[-1].name.setFocus()
         self.rows[-1].name.selectAll()
 
@@ -124,7 +126,7 @@ class ClassRow(QWidget):
         self._workspace, self._number = workspace, number
         self._annotating = workspace.annotating
         # WIDGETS
-        key = key_of("set_class", number)
+        key = key_of("brush.set_class", number)
         hint = f" ({key})" if key else ""
         self.radio = QRadioButton()
         self.radio.setToolTip(f"Paint this class{hint}.")
@@ -166,10 +168,10 @@ class ClassRow(QWidget):
 
     def _on_radio(self) -> None:
         with report_errors(self._workspace):
-            self._annotating.set_class(self._number)
+            self._annotating.brush.set_class(self._number)
 
     def _on_colour(self, colour: str) -> None:
-        self._annotating.recolour_class(self._number, colour)
+        self._annotating.classes.recolour(self._number, colour)
 
     def _on_name(self) -> None:
         self.name.setModified(False)
@@ -177,15 +179,15 @@ class ClassRow(QWidget):
             # the class was removed while its name had the focus
             return
         with report_errors(self._workspace):
-            self._annotating.rename_class(self._number, self.name.text())
+            self._annotating.classes.rename(self._number, self.name.text())
         self.name.setText(self._info().name)
 
     def _on_kind(self, index: int) -> None:
-        self._annotating.set_kind(self._number, _KINDS[index])
+        self._annotating.classes.set_kind(self._number, _KINDS[index])
 
     def _on_remove(self) -> None:
         """Remove the class, after asking what becomes of its cells."""
-        count = self._annotating.cells_of_class(self._number)
+        count = self._annotating.classes.count(self._number)
         if not count:
             self._take_away(None)
             return
@@ -208,7 +210,7 @@ class ClassRow(QWidget):
 
     def _take_away(self, into: int | None) -> None:
         with report_errors(self._workspace):
-            self._annotating.remove_class(self._number, into)
+            self._annotating.classes.remove(self._number, into)
 
     def _info(self) -> ProjectClass:
         return self._workspace.store.project.classes[self._number - 1]

@@ -183,7 +183,7 @@ class ImagePanel(QWidget):
         image = self._images.current
         if image is not None:
             with report_errors(self._workspace):
-                self._annotating.new_annotation(image.id)
+                self._annotating.layers.show(image.id)
 
     def _on_remove(self) -> None:
         image = self._images.current
@@ -214,7 +214,7 @@ def _add(
 ) -> None:
     with report_errors(workspace):
         image = workspace.images.add(layers, axes, level)
-        workspace.annotating.new_annotation(image.id)
+        workspace.annotating.layers.show(image.id)
 
 
 def _add_plain(workspace: Workspace, chosen: Sequence[Layer]) -> None:

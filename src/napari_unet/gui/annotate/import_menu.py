@@ -129,7 +129,7 @@ class ImportButton(QPushButton):
 
         with report_errors(self._workspace):
             large = math.prod(array.shape) >= _MANY
-            read = self._workspace.annotating.reader_of_masks(
+            read = self._workspace.annotating.importer.mask_reader(
                 image_id, array, kind, _MARGIN if large else 0
             )
             if large:
@@ -146,7 +146,7 @@ class ImportButton(QPushButton):
         replace: bool,
     ) -> None:
         workspace = self._workspace
-        count = workspace.annotating.import_masks(image_id, found, kind, replace)
+        count = workspace.annotating.importer.masks(image_id, found, kind, replace)
         self._uncover(image_id, layer)
         slices = counted(count, "slice")
         told = f"Imported the masks of {slices}: {MEANINGS[found.kind]}."
@@ -161,7 +161,7 @@ class ImportButton(QPushButton):
         """Show what was taken in place of the layer it is from, ready to be painted."""
         if layer is not None:
             layer.visible = False
-        self._workspace.annotating.new_annotation(image_id).visible = True
+        self._workspace.annotating.layers.show(image_id).visible = True
         self._workspace.images.set_current(image_id)
 
     def _ask(self, error: AmbiguousMasksError, take: Any, replace: bool) -> None:
@@ -184,7 +184,7 @@ class ImportButton(QPushButton):
 
     def _from_shapes(self, layer: Shapes, *_: object) -> None:
         with report_errors(self._workspace):
-            count = self._workspace.annotating.import_polygons(layer)
+            count = self._workspace.annotating.importer.polygons(layer)
             image = self._workspace.images.current
             if image is not None:
                 self._uncover(image.id, layer)

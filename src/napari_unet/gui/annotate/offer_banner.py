@@ -10,6 +10,7 @@ from qtpy.QtWidgets import QFrame, QPushButton, QVBoxLayout, QWidget
 from napari_unet.core.text import counted
 from napari_unet.gui.annotate.report_errors import report_errors
 from napari_unet.gui.widgets import SPACING, ButtonRow, Hint, allow, follow
+from napari_unet.session.project.store import is_locked
 
 if TYPE_CHECKING:
     from napari_unet.session.project.store import FoundProject
@@ -83,7 +84,7 @@ class OfferBanner(QFrame):
     def _look_again(self) -> None:
         """Offer what is found now, once the other window is closed."""
         offer = self._offer()
-        if offer is None or not self._annotating.is_open_elsewhere(offer):
+        if offer is None or not is_locked(offer.folder):
             self._asked.clear()
             self.refresh()
 
@@ -96,7 +97,7 @@ class OfferBanner(QFrame):
         others = any(self._images.places(image.id) for image in store.project.images)
         with report_errors(self._workspace):
             if others or len(store.project.images) > 1:
-                self._annotating.restore(id_, offer)
+                self._annotating.importer.other_project(id_, offer)
                 self.refresh()
             else:
                 self._workspace.open_project(offer.folder)
@@ -105,7 +106,7 @@ class OfferBanner(QFrame):
         if self._image_id is not None:
             self._asked[self._image_id] = []
             with report_errors(self._workspace):
-                self._annotating.new_annotation(self._image_id)
+                self._annotating.layers.show(self._image_id)
         self.refresh()
 
     def _on_edited(self, image_id: str, _: object) -> None:

@@ -24,7 +24,7 @@ from napari_unet.gui.widgets import (
     follow,
     row,
 )
-from napari_unet.session.annotating.counting import in_words
+from napari_unet.session.annotating.object_index import describe_objects
 from napari_unet.session.annotating.shortcuts import key_of
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class SlicePanel(QWidget):
         super().__init__(parent)
         self._workspace = workspace
         self._images, self._annotating = workspace.images, workspace.annotating
-        self._tallies = workspace.annotating.tallies
+        self._object_index = workspace.annotating.object_index
         # WIDGETS
         self.here = Elided()
         back, forth = key_of("next_annotated", -1), key_of("next_annotated", 1)
@@ -55,7 +55,9 @@ class SlicePanel(QWidget):
             Qt.ArrowType.LeftArrow, f"Previous annotated slice ({back})."
         )
         self.next = _arrow(Qt.ArrowType.RightArrow, f"Next annotated slice ({forth}).")
-        self.finished = QPushButton(f"Slice finished ({key_of('toggle_finished')})")
+        self.finished = QPushButton(
+            f"Slice finished ({key_of('finishing.toggle_slice')})"
+        )
         self.finished.setCheckable(True)
         self.finished.setToolTip(
             "All cells of this slice are painted: what is left blank in it is "
@@ -82,7 +84,7 @@ class SlicePanel(QWidget):
         self.view.clicked.connect(self._on_view)
         self.list.itemClicked.connect(self._on_item)
         self.list.itemActivated.connect(self._on_item)
-        follow(self, self._tallies.changed, self.refresh)
+        follow(self, self._object_index.changed, self.refresh)
         follow(self, self._annotating.changed, self.refresh)
         follow(self, self._images.current_changed, self.refresh)
         follow(self, self._images.place_changed, self._show_here)
@@ -119,14 +121,14 @@ class SlicePanel(QWidget):
         """Say in a line what a slice has."""
         parts = [f"time {t}"] if "t" in image.axes else []
         parts += [f"slice {z}"] if "z" in image.axes else []
-        tally = self._tallies.of(image.id, t, z)
+        found = self._object_index.of(image.id, t, z)
         painted = (t, z) in [(u, w or 0) for u, w in self._images.places(image.id)]
         if not painted:
             parts.append("nothing annotated")
-        elif tally is not None:
+        elif found is not None:
             classes = self._workspace.store.project.classes
-            parts.append(in_words(tally.ids, image.class_of, classes))
-        if self._annotating.is_finished(image.id, t, z):
+            parts.append(describe_objects(found.ids, image.class_of, classes))
+        if self._annotating.finishing.is_finished(image.id, t, z):
             parts.append("finished")
         elif any((p.t, p.z) == (t, z) for p in image.finished):
             parts.append("partly finished")
@@ -140,7 +142,7 @@ class SlicePanel(QWidget):
             return
         t, z = self._images.place_in_view(image.id)
         self.here.tell(self._describe(image, t, z))
-        self.finished.setChecked(self._annotating.is_finished(image.id, t, z))
+        self.finished.setChecked(self._annotating.finishing.is_finished(image.id, t, z))
         annotated = self._images.annotation_layer(image.id) is not None
         for button in (self.finished, self.view):
             allow(button, annotated, "The annotation is not shown.")
@@ -155,12 +157,12 @@ class SlicePanel(QWidget):
 
     def _on_finished(self) -> None:
         with report_errors(self._workspace):
-            self._annotating.toggle_finished()
+            self._annotating.finishing.toggle_slice()
         self._show_here()
 
     def _on_view(self) -> None:
         with report_errors(self._workspace):
-            self._annotating.finish_view()
+            self._annotating.finishing.finish_view()
 
     def _on_item(self, item: QListWidgetItem) -> None:
         image = self._images.current

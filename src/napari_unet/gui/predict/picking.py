@@ -85,7 +85,7 @@ class CellPicker:
         plane = results.plane("cells", t, z)
         try:
             with self._own_changes():
-                number = self._workspace.annotating.use_as_annotation(
+                number = self._workspace.annotating.label_edits.use_as_annotation(
                     image.id, plane, t, z, ids
                 )
         except ValueError as error:

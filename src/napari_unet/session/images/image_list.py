@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from napari_unet.core.jobs import Place
     from napari_unet.session.images.interpretation import Taken
     from napari_unet.session.images.shared_arrays import Ready, SharedArrays
+    from napari_unet.session.project.places_log import PlaneIndex
     from napari_unet.session.project.record import ProjectImage
     from napari_unet.session.project.store import ProjectStore
 
@@ -280,7 +281,7 @@ class ImageList:
             image.finished,
         )
 
-    def places(self, id_: str) -> tuple[Place, ...]:
+    def places(self, id_: str) -> tuple[PlaneIndex, ...]:
         """Planes in which anything is annotated or marked as finished."""
         image = self._store.project.image(id_)
         if not image.annotated:
