@@ -147,7 +147,7 @@ def test_the_axes_of_a_file_are_shown_with_where_they_are_from(
     assert "Axes z, y, x as you chose" in dialog.told.text()
     dialog.axes.setText("tyx")
     dialog.accept()
-    assert page.images.taken.text() == f"{words}\n{source}"
+    assert page.images.interpretation.text() == f"{words}\n{source}"
     (image,) = workspace.store.project.images
     assert (image.axes, image.spacing_um) == ("tyx", (0.5, 0.5))
 

@@ -29,17 +29,24 @@ def row(*widgets: QWidget, stretch: int | None = None) -> QHBoxLayout:
     return layout
 
 
-def column(parent: QWidget, *parts: QWidget | QLayout) -> QVBoxLayout:
-    """Lay widgets and layouts one under the other in a widget, at the top."""
+def column(
+    parent: QWidget, *parts: QWidget | QLayout, inner: bool = False
+) -> QVBoxLayout:
+    """Lay widgets and layouts one under the other in a widget, at the top.
+
+    An inner one is a part of a page: it has no margins, and no room below.
+    """
     layout = QVBoxLayout(parent)
-    layout.setContentsMargins(MARGIN, MARGIN, MARGIN, MARGIN)
+    margin = 0 if inner else MARGIN
+    layout.setContentsMargins(margin, margin, margin, margin)
     layout.setSpacing(SPACING)
     for part in parts:
         if isinstance(part, QWidget):
             layout.addWidget(part)
         else:
             layout.addLayout(part)
-    layout.addStretch(1)
+    if not inner:
+        layout.addStretch(1)
     return layout
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from qtpy.QtCore import QEvent, QObject, QSignalBlocker, QSize, Qt, Signal
 from qtpy.QtGui import QColor, QIcon, QPainter, QPixmap
 from qtpy.QtWidgets import (
+    QCheckBox,
     QColorDialog,
     QLabel,
     QPushButton,
@@ -46,12 +47,30 @@ __all__ = [
     "Level",
     "allow",
     "blocked",
+    "button",
+    "check_box",
     "column",
     "follow",
     "guard_wheel",
     "row",
     "set_tooltip",
 ]
+
+
+def button(text: str, tooltip: str, *, checkable: bool = False) -> QPushButton:
+    """Return a button that says what it does."""
+    made = QPushButton(text)
+    made.setToolTip(tooltip)
+    made.setCheckable(checkable)
+    return made
+
+
+def check_box(text: str, tooltip: str = "", checked: bool = False) -> QCheckBox:
+    """Return a box to tick that says what it does."""
+    made = QCheckBox(text)
+    made.setToolTip(tooltip)
+    made.setChecked(checked)
+    return made
 
 
 class Heading(QLabel):
