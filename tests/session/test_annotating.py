@@ -877,6 +877,29 @@ def test_what_the_check_finds_is_fixed_in_the_layer(bench: Bench) -> None:
     assert bench.layer.data[20, 16] == 1
 
 
+def test_specks_of_regions_stay_also_where_regions_are_the_first_class(
+    bench: Bench,
+) -> None:
+    worker = HereAndNow()
+    data_check = DataCheck(bench.store, bench.images, bench.annotating, worker)
+    bench.annotating.classes.set_kind(1, "regions")
+    bench.annotating.classes.add("cells too")
+    bench.annotating.brush.set_class(2)
+    cell = int(bench.layer.selected_label)
+    area = cell + 1
+    labels = np.zeros(bench.layer.data.shape, np.int32)
+    labels[2:10, 2:10], labels[2, 20], labels[30:38, 2:10] = cell, cell, area
+    labels[30, 30] = area
+    bench.layer.data = labels
+    bench.annotating.tick()
+    data_check.check()
+    worker.finish()
+    assert data_check.report is not None
+    fixes = {finding.fix: finding for finding in data_check.report.findings}
+    data_check.fix(fixes["remove-specks"])
+    assert (bench.layer.data[2, 20], bench.layer.data[30, 30]) == (0, area)
+
+
 def test_a_new_check_ends_the_one_before(bench: Bench) -> None:
     worker = HereAndNow()
     data_check = DataCheck(bench.store, bench.images, bench.annotating, worker)

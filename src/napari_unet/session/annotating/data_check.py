@@ -11,6 +11,7 @@ from napari_unet.core.annotation.components import remove_specks, split_pieces
 from napari_unet.core.events import Checked
 from napari_unet.core.jobs import CheckJob
 from napari_unet.session.annotating.classes import record_classes
+from napari_unet.session.annotating.label_range import values_in
 
 if TYPE_CHECKING:
     import numpy as np
@@ -164,5 +165,6 @@ class DataCheck:
 
 def _without_specks(annotation: Annotation) -> NDArray[np.integer]:
     cells = cell_classes(annotation.classes)
-    regions = [i for i, k in annotation.class_of.items() if k not in cells]
+    ids = values_in(annotation.labels).tolist()
+    regions = [i for i in ids if annotation.class_of.get(i, 1) not in cells]
     return remove_specks(annotation.labels, spared=regions)
