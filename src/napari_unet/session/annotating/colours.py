@@ -71,7 +71,7 @@ class LayerColours:
         self._coloured = {**of_active, **image.class_of}
         self._classes = self._store.project.classes
         self._class_of, self._listed = image.class_of, listed
-        self._layer.colormap = colormap_of(self._classes, self._coloured, listed)
+        self._layer.colormap = self._colormap()
 
     def follow_project(self) -> None:
         """Make them anew if classes, or those of painted objects, have changed."""
@@ -114,6 +114,22 @@ class LayerColours:
         if lacks or any(coloured.get(i, 1) != of.get(i, 1) for i in found):
             self.renew()
 
+    def _colormap(
+        self,
+    ) -> NDArray[np.float32] | dict[int | None, NDArray[np.float32]]:
+        """Return the colours in the form that napari is quickest with.
+
+        That is a cycle so long that it never comes round, or where ids are too high a
+        table by id, which lasts many times as long, with one colour for all others.
+        """
+        classes, class_of = self._classes, self._coloured
+        if self._listed is None:
+            return colour_table(classes, class_of, range(_LAST_IN_CYCLE + 1))
+        ids = sorted({UNKNOWN, BACKGROUND, FIRST_OBJECT, *self._listed})
+        colours = colour_table(classes, class_of, ids)
+        table: dict[int | None, NDArray[np.float32]] = {None: colours[FIRST_OBJECT]}
+        return {**table, **dict(zip(ids, colours, strict=True))}
+
     @property
     def _image(self) -> ProjectImage:
         return self._store.project.image(self._image_id)
@@ -146,34 +162,6 @@ def colour_table(
     table[wanted == UNKNOWN] = 0
     table[wanted == BACKGROUND] = _rgba(BACKGROUND_COLOUR)
     return table
-
-
-def colormap_of(
-    classes: Sequence[ProjectClass],
-    class_of: Mapping[int, int],
-    ids: Iterable[int] | None,
-) -> NDArray[np.float32] | dict[int | None, NDArray[np.float32]]:
-    """Return the colours of an annotation in the form that napari is quickest with.
-
-    Parameters
-    ----------
-    classes, class_of
-        See `colour_table`.
-    ids : iterable of int or None
-        Those that get a colour of their own; None for all of a cycle.
-
-    Returns
-    -------
-    ndarray or dict
-        A cycle of colours so long that it never comes round; or a table by id, which
-        napari needs many times as long for, with the first colour for all others.
-    """
-    if ids is None:
-        return colour_table(classes, class_of, range(_LAST_IN_CYCLE + 1))
-    listed = sorted({UNKNOWN, BACKGROUND, FIRST_OBJECT, *ids})
-    colours = colour_table(classes, class_of, listed)
-    table: dict[int | None, NDArray[np.float32]] = {None: colours[FIRST_OBJECT]}
-    return {**table, **dict(zip(listed, colours, strict=True))}
 
 
 def _rgba(colour: str) -> NDArray[np.float32]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,15 +26,13 @@ FRAME_COLOUR = "#2ca02c"
 _Rectangle = tuple[tuple[int, int], tuple[int, int]]
 
 
+@dataclass(eq=False)
 class Finishing:
     """Marks slices of the current image, or parts of them, as finished."""
 
-    def __init__(
-        self, viewer: ViewerModel, store: ProjectStore, images: ImageList
-    ) -> None:
-        self._viewer = viewer
-        self._store = store
-        self._images = images
+    _viewer: ViewerModel
+    _store: ProjectStore
+    _images: ImageList
 
     def finish_slice(self) -> None:
         """Mark the slice in view: what is not painted there is background."""

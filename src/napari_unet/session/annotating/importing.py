@@ -53,21 +53,18 @@ class AmbiguousMasksError(ValueError):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Imported:
-    """Planes for an annotation.
+    """Planes (y, x) for an annotation, and what is to be known of them.
 
     Attributes
     ----------
-    planes : dict of (t, z) to ndarray of int32, shape (y, x)
     class_of : dict of int to int
         Class number of each new object that is not of class 1.
     classes : tuple of ProjectClass
         Those of the project, and those that the masks brought.
     first : int
         Lowest id that an object may have.
-    axes : str
+    axes, kind : str
         Of the masks.
-    kind : {"instances", "binary", "semantic", "annotation"}
-        What their values mean.
     empty : int
         Planes left out, as they have no value above 0.
     """
@@ -81,20 +78,14 @@ class Imported:
     empty: int
 
 
+@dataclass(eq=False)
 class Importer:
     """Brings annotation from elsewhere into the project; each time can be undone."""
 
-    def __init__(
-        self,
-        store: ProjectStore,
-        images: ImageList,
-        brush: Brush,
-        layers: AnnotationLayers,
-    ) -> None:
-        self._store = store
-        self._images = images
-        self._brush = brush
-        self._layers = layers
+    _store: ProjectStore
+    _images: ImageList
+    _brush: Brush
+    _layers: AnnotationLayers
 
     def masks(
         self, image_id: str, array: Any, kind: Kind | None = None, replace: bool = False
@@ -107,15 +98,13 @@ class Importer:
             Of the shape of the annotation; or a plane, for the slice in view. Or what
             was read by `mask_reader`.
         kind : {"instances", "binary", "semantic", "annotation"} or None
-            What the values mean; guessed if None.
+            What the values mean; guessed if None, or AmbiguousMasksError.
         replace : bool
             Replace what is annotated in the slices of the masks. Otherwise they are
             used only where nothing is annotated.
 
         Raises
         ------
-        AmbiguousMasksError
-            If the kind cannot be told from the values.
         ValueError
             If shape or values do not fit.
         """
@@ -155,16 +144,11 @@ class Importer:
         axes = "yx" if is_plane else axes
         return partial(from_masks, array, axes, kind, project.classes, free)
 
-    def polygons(self, shapes: Shapes, replace: bool = False) -> int:
-        """Import the shapes of a layer as cells of the active class.
+    def polygons(self, shapes: Shapes) -> int:
+        """Import the shapes of a layer as cells; return how many slices have them.
 
-        They replace background, as they were drawn on purpose, but no cell unless
-        `replace` is set.
-
-        Returns
-        -------
-        int
-            Number of slices that have them.
+        They are of the active class, and replace background, as they were drawn on
+        purpose, but no cell.
 
         Raises
         ------
@@ -178,19 +162,17 @@ class Importer:
         planes = from_shapes(shapes, layer, image.annotation_axes, view, free)
         last = max(int(plane.max()) for plane in planes.values())
         of_class = dict.fromkeys(range(free, last + 1), number) if number > 1 else {}
-        if image.annotated and not replace:
-            file = self._store.annotation(image.id)
-            for place, plane in planes.items():
-                old = file.plane(*place)
-                new = (plane >= FIRST_OBJECT) & (old < FIRST_OBJECT)
-                planes[place] = np.where(new, plane, old)
-            if not any((plane >= free).any() for plane in planes.values()):
-                raise ValueError(
-                    f"The polygons of {shapes.name} lie on cells that are annotated."
-                )
-            replace = True
+        file = self._store.annotation(image.id)
+        for place, plane in planes.items():
+            old = file.plane(*place)
+            new = (plane >= FIRST_OBJECT) & (old < FIRST_OBJECT)
+            planes[place] = np.where(new, plane, old)
+        if not any((plane >= free).any() for plane in planes.values()):
+            raise ValueError(
+                f"The polygons of {shapes.name} lie on cells that are annotated."
+            )
         what = f"take the polygons of {shapes.name}"
-        self._write(self._store.project, image, planes, of_class, what, replace)
+        self._write(self._store.project, image, planes, of_class, what, replace=True)
         return len(planes)
 
     def other_project(self, image_id: str, offer: FoundProject) -> None:
@@ -257,21 +239,14 @@ def from_masks(
     axes : str
         A letter for each of its axes, out of t, z, y, x.
     kind : {"instances", "binary", "semantic", "annotation"} or None
-        What the values mean; guessed from all frames together if None.
+        What the values mean; guessed from all frames together if None, or
+        AmbiguousMasksError.
     free : int
         The objects get ids from here on, in the order of their ids in the masks; those
         of cells are the same through time.
 
-    Returns
-    -------
-    Imported
-        Planes without any value above 0 are left out, of a stack as of a time series:
-        nobody drew there, and an annotation may have gaps.
-
     Raises
     ------
-    AmbiguousMasksError
-        If the kind cannot be told from the values.
     ValueError
         If the values are no whole numbers from 0 on, are grey levels, or there are none
         above 0.
@@ -293,6 +268,8 @@ def from_masks(
     if meaning in ("instances", "annotation"):
         first = FIRST_OBJECT if meaning == "annotation" else 1
         frames = dict(zip(frames, numbered([*frames.values()], first), strict=True))
+    # Planes without any value above 0 are left out, of a stack as of a time series:
+    # nobody drew there, and an annotation may have gaps.
     planes: Planes = {}
     class_of: dict[int, int] = {}
     count, shift = len(classes), free - FIRST_OBJECT
@@ -307,7 +284,10 @@ def from_masks(
         if meaning in ("binary", "semantic"):
             # Areas are numbered anew in each time frame.
             shift = highest + 1 - FIRST_OBJECT
-        planes |= _drawn_planes(labels, values, t)
+        stack = [(0, labels, values)]
+        if labels.ndim == 3:
+            stack = [(z, labels[z], values[z]) for z in range(len(labels))]
+        planes |= {(t, z): plane for z, plane, drawn in stack if drawn.any()}
     empty = image.size("t") * image.size("z") - len(planes)
     new = tuple(
         ProjectClass(name=f"class {k + 1}", colour=PALETTE[k % len(PALETTE)])
@@ -325,6 +305,8 @@ def from_shapes(
 ) -> Planes:
     """Draw the polygons, rectangles and ellipses of a layer, each as a cell.
 
+    Planes are 0 outside of the shapes: what is there is not known.
+
     Parameters
     ----------
     shapes, annotation : layers
@@ -332,14 +314,9 @@ def from_shapes(
     axes : str
         Of the annotation's data.
     view : (t, z)
-        Place of shapes that have only y and x.
+        Plane of shapes that have only y and x.
     free : int
         The cells get ids from here on.
-
-    Returns
-    -------
-    dict of (t, z) to ndarray of int32, shape (y, x)
-        0 outside of the shapes: what is there is not known.
 
     Raises
     ------
@@ -374,13 +351,6 @@ def from_shapes(
 def merged(old: NDArray[np.integer], new: NDArray[np.integer]) -> NDArray[np.int32]:
     """Return a plane with new annotation where there was none."""
     return np.where(old == UNKNOWN, new, old).astype(np.int32)
-
-
-def _drawn_planes(labels: NDArray[np.int32], values: NDArray[Any], t: int) -> Planes:
-    """Return the planes of a field in which anything was drawn."""
-    if labels.ndim == 2:
-        return {(t, 0): labels}
-    return {(t, z): labels[z] for z in range(len(labels)) if values[z].any()}
 
 
 def _in_pixels(

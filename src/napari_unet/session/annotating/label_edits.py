@@ -5,6 +5,7 @@ All of it goes through the layer, so that napari's own undo reverts it.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -39,22 +40,15 @@ if TYPE_CHECKING:
 _ANNOTATED_SHARE = 0.5
 
 
+@dataclass(eq=False)
 class LabelEdits:
     """Changes cells of the annotation layers as a click asks for."""
 
-    def __init__(
-        self,
-        viewer: ViewerModel,
-        store: ProjectStore,
-        images: ImageList,
-        brush: Brush,
-        layers: AnnotationLayers,
-    ) -> None:
-        self._viewer = viewer
-        self._store = store
-        self._images = images
-        self._brush = brush
-        self._layers = layers
+    _viewer: ViewerModel
+    _store: ProjectStore
+    _images: ImageList
+    _brush: Brush
+    _layers: AnnotationLayers
 
     def use_as_annotation(
         self,
@@ -74,10 +68,7 @@ class LabelEdits:
             Those to copy; all unless given. Cells that are annotated for more than
             half are left out.
 
-        Returns
-        -------
-        int
-            Number of cells that were copied.
+        Returns how many cells were copied.
         """
         layer, axes = self._layers.show(image_id), self._axes(image_id)
         cells = np.asarray(cells)
@@ -190,22 +181,11 @@ def as_new_cells(
     ids: Collection[int] | None,
     free: int,
 ) -> NDArray[np.int32]:
-    """Return predicted cells under new ids, where nothing is annotated yet.
+    """Return predicted cells under ids from `free` on, where nothing is annotated yet.
 
-    Parameters
-    ----------
-    annotated, cells : ndarray of int, shape (y, x)
-        What is painted and what is predicted; 0 where there is none.
-    ids : collection of int or None
-        Predicted ids to use; all if None.
-    free : int
-        The first new id.
-
-    Returns
-    -------
-    ndarray of int32, same shape
-        0 where nothing is to be written. A cell most of which is annotated already is
-        left out: it would become a sliver beside the one that was painted.
+    The planes (y, x) are 0 where there is nothing; all cells are used if `ids` is None.
+    A cell most of which is annotated already is left out: it would become a sliver
+    beside the one that was painted.
     """
     values = values_in(cells)
     at = places(values, cells)
