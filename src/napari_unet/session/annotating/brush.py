@@ -120,11 +120,12 @@ class Brush:
         image, layer = self._target()
         number = self.active_class
         is_region = self._store.project.classes[number - 1].kind == "regions"
-        # all areas of a class of regions have one id
-        known = [i for i, k in image.class_of.items() if k == number]
-        if is_region and known:
-            id_ = min(known)
-        else:
+        id_ = None
+        if is_region:
+            # all its areas have one id
+            same = (i for i, k in image.class_of.items() if k == number)
+            id_ = min(same, default=None)
+        if id_ is None:
             id_ = self.free_id(image.id)
             if number > 1 or is_region or id_ in image.class_of:
                 record_classes(self._store, image.id, {id_: number})

@@ -75,25 +75,16 @@ class LayerColours:
 
     def follow_project(self) -> None:
         """Make them anew if classes, or those of painted objects, have changed."""
-        of = self._image.class_of
-        used = self._used()
-        before = {
-            i: k
-            for i, k in self._coloured.items()
-            if i in self._class_of or (self._listed is None and i <= used)
-        }
-        wrong = any(before.get(i, 1) != of.get(i, 1) for i in {*before, *of})
-        if wrong or self._classes != self._store.project.classes:
+        of, used = self._image.class_of, self._used()
+        ids = {*self._class_of, *of}
+        if self._listed is None:
+            ids.update(i for i in self._coloured if i <= used)
+        if self._classes != self._store.project.classes or self._are_wrong(ids):
             self.renew()
 
     def follow_brush(self) -> None:
         """Show the next cell in the colour of its class from its first pixel on."""
-        id_ = int(self._layer.selected_label)
-        wrong = self._coloured.get(id_, 1) != self._image.class_of.get(id_, 1)
-        lacks = (
-            id_ > self._prepared if self._listed is None else id_ not in self._listed
-        )
-        if id_ >= FIRST_OBJECT and (wrong or lacks):
+        if self._are_wrong([int(self._layer.selected_label)]):
             self.renew()
 
     def follow_edit(self, edit: Edit) -> None:
@@ -102,17 +93,25 @@ class LayerColours:
         The next ids are coloured as the active class, for which most of them are; but
         cells that were split, imported or written by a script may be of another.
         """
-        of, coloured, listed = self._image.class_of, self._coloured, self._listed
-        if listed is None:
+        if self._listed is None:
             if self._file.highest + _MARGIN > self._prepared:
                 self.renew()
                 return
-            if coloured == of:
+            if self._coloured == self._image.class_of:
                 return
-        found = values_in(self._file.plane(edit.t, edit.z)[edit.box]).tolist()
-        lacks = listed is not None and not listed.issuperset(found)
-        if lacks or any(coloured.get(i, 1) != of.get(i, 1) for i in found):
+        plane = self._file.plane(edit.t, edit.z)
+        if self._are_wrong(values_in(plane[edit.box]).tolist()):
             self.renew()
+
+    def _are_wrong(self, ids: Iterable[int]) -> bool:
+        """Whether any object lacks a colour, or has that of another class."""
+        of, coloured, listed = self._image.class_of, self._coloured, self._listed
+        return any(
+            (i > self._prepared if listed is None else i not in listed)
+            or coloured.get(i, 1) != of.get(i, 1)
+            for i in ids
+            if i >= FIRST_OBJECT
+        )
 
     def _colormap(
         self,
