@@ -10,10 +10,10 @@ from qtpy.QtWidgets import QFrame, QVBoxLayout, QWidget
 from napari_unet.core.text import counted
 from napari_unet.gui.annotate.report_errors import report_errors
 from napari_unet.gui.widgets import SPACING, ButtonRow, Hint, allow, button, follow
-from napari_unet.session.project.store import is_locked
+from napari_unet.session.project.recovery import is_locked
 
 if TYPE_CHECKING:
-    from napari_unet.session.project.store import FoundProject
+    from napari_unet.session.project.recovery import FoundProject
     from napari_unet.session.workspace import Workspace
 
 LOCKED = "It is open in another napari window: close it there, then restore it here."

@@ -17,7 +17,7 @@ from napari_unet.session.annotating.label_edits import LabelEdits
 from napari_unet.session.annotating.object_index import ObjectIndex
 from napari_unet.session.forward_signal import forward_signal
 from napari_unet.session.images.navigation import go_to, neighbour
-from napari_unet.session.project.store import find_projects
+from napari_unet.session.project.recovery import find_projects
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
     from napari_unet.session.images.image_list import ImageList
     from napari_unet.session.project.record import Project
-    from napari_unet.session.project.store import FoundProject, ProjectStore
+    from napari_unet.session.project.recovery import FoundProject
+    from napari_unet.session.project.store import ProjectStore
 
 
 class Annotating:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from napari_unet.session.annotating.brush import Brush
     from napari_unet.session.images.image_list import ImageList
     from napari_unet.session.project.record import Project, ProjectImage
-    from napari_unet.session.project.store import FoundProject
+    from napari_unet.session.project.recovery import FoundProject
 
     Planes = dict[tuple[int, int], NDArray[np.int32]]
 
