@@ -32,6 +32,17 @@ if TYPE_CHECKING:
 _LARGEST = 100
 _CELL_KEY, _BACKGROUND_KEY = key_of("brush.next_cell"), key_of("brush.background")
 _CLASS_KEY = key_of("label_edits.set_class_under_cursor", 1)
+_TOOLS = (
+    (
+        f"Next cell ({_CELL_KEY})",
+        "Begin a new cell: press it before each one, so that each has its own id.",
+    ),
+    (
+        f"Background ({_BACKGROUND_KEY})",
+        "Paint what is no cell, mainly around cells and between them.",
+    ),
+    ("Erase (E)", "Take annotation away: what is left blank is not trained on."),
+)
 # What to do after the first cell; said until there is background.
 _THEN = f" Then press {_BACKGROUND_KEY} and paint some background."
 _NEXT = f" Press {_CELL_KEY} before each next cell."
@@ -45,27 +56,12 @@ class BrushBar(QWidget):
         self._workspace = workspace
         self._brush = brush = workspace.annotating.brush
         # WIDGETS
-        self.cell = button(
-            f"Next cell ({_CELL_KEY})",
-            "Begin a new cell: press it before each one, so that each has its own id.",
-            checkable=True,
-        )
-        self.background = button(
-            f"Background ({_BACKGROUND_KEY})",
-            "Paint what is no cell, mainly around cells and between them.",
-            checkable=True,
-        )
-        self.eraser = button(
-            "Erase (E)",
-            "Take annotation away: what is left blank is not trained on.",
-            checkable=True,
+        self.cell, self.background, self.eraser = (
+            button(text, tooltip, checkable=True) for text, tooltip in _TOOLS
         )
         self.size = IntBox(1, _LARGEST)
         self.size.setToolTip("Width of the brush in pixels; [ and ] change it.")
-        self.slider = QSlider(Qt.Orientation.Horizontal)
-        self.slider.setRange(1, _LARGEST)
-        self.slider.setToolTip(self.size.toolTip())
-        guard_wheel(self.slider)
+        self.slider = _slider(self.size.toolTip())
         self.keep = check_box(
             "Keep what is painted (B)",
             "Painting a cell or background leaves painted pixels as they are, so that "
@@ -184,6 +180,14 @@ class BrushBar(QWidget):
         layer = self._brush.layer
         if layer is not None and layer.brush_size != size:
             layer.brush_size = size
+
+
+def _slider(tooltip: str) -> QSlider:
+    slider = QSlider(Qt.Orientation.Horizontal)
+    slider.setRange(1, _LARGEST)
+    slider.setToolTip(tooltip)
+    guard_wheel(slider)
+    return slider
 
 
 def _use(workspace: Workspace, tool: Callable[[], None]) -> None:

@@ -41,12 +41,9 @@ class SlicePanel(QWidget):
         # WIDGETS
         self.here = Elided()
         back, forth = key_of("next_annotated", -1), key_of("next_annotated", 1)
-        self.previous = QToolButton()
-        self.previous.setArrowType(Qt.ArrowType.LeftArrow)
-        self.previous.setToolTip(f"Previous annotated slice ({back}).")
-        self.next = QToolButton()
-        self.next.setArrowType(Qt.ArrowType.RightArrow)
-        self.next.setToolTip(f"Next annotated slice ({forth}).")
+        left, right = Qt.ArrowType.LeftArrow, Qt.ArrowType.RightArrow
+        self.previous = _arrow(left, f"Previous annotated slice ({back}).")
+        self.next = _arrow(right, f"Next annotated slice ({forth}).")
         self.finished = button(
             f"Slice finished ({key_of('finishing.toggle_slice')})",
             "All cells of this slice are painted: what is left blank in it is "
@@ -140,3 +137,10 @@ class SlicePanel(QWidget):
         image = self._images.current
         if image is not None:
             self._annotating.go_to(image.id, *item.data(_PLACE))
+
+
+def _arrow(direction: Qt.ArrowType, tooltip: str) -> QToolButton:
+    arrow = QToolButton()
+    arrow.setArrowType(direction)
+    arrow.setToolTip(tooltip)
+    return arrow

@@ -116,7 +116,7 @@ class Annotating:
     ) -> None:
         """Show a slice of an image, and a point (y, x) of it in the middle."""
         image = self._store.project.image(image_id)
-        layer = self._images.annotation_layer(image_id) or self.layers.show(image_id)
+        layer = self.layers.show(image_id)
         self._images.set_current(image_id)
         go_to(self._viewer, layer, image.annotation_axes, (t, z), point)
 
