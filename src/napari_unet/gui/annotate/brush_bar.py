@@ -62,11 +62,6 @@ class BrushBar(QWidget):
         self.size = IntBox(1, _LARGEST)
         self.size.setToolTip("Width of the brush in pixels; [ and ] change it.")
         self.slider = _slider(self.size.toolTip())
-        self.keep = check_box(
-            "Keep what is painted (B)",
-            "Painting a cell or background leaves painted pixels as they are, so that "
-            "touching cells stay apart. Erasing always erases.",
-        )
         self.class_label = QLabel()
         self.cell_class = QComboBox()
         self.cell_class.setToolTip(
@@ -75,6 +70,11 @@ class BrushBar(QWidget):
         )
         guard_wheel(self.cell_class)
         self.status = Hint()
+        self.keep = check_box(
+            "Keep what is painted (B)",
+            "Painting a cell or background leaves painted pixels as they are, so that "
+            "touching cells stay apart. Erasing always erases.",
+        )
         # LAYOUT
         label = QLabel("Brush")
         label.setBuddy(self.size)

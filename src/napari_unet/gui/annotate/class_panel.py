@@ -142,7 +142,9 @@ class ClassRow(QWidget):
         with blocked(self.radio, self.colour, self.name, self.kind):
             self.radio.setChecked(active)
             self.colour.setColour(info.colour)
-            if not self.name.hasFocus() or not self.name.isModified():
+            edited = self.name.hasFocus() and self.name.isModified()
+            # the same text set again would lose the cursor and what is selected
+            if not edited and self.name.text() != info.name:
                 self.name.setText(info.name)
             self.kind.setCurrentIndex(_KINDS.index(info.kind))
 

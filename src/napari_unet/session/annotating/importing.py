@@ -155,8 +155,8 @@ class Importer:
         ValueError
             If there are none in the image, or all of them lie on cells.
         """
+        layer = self._layers.show(current_image(self._images).id)
         image = current_image(self._images)
-        layer = self._layers.show(image.id)
         free, number = self._brush.fresh_id(image.id), self._brush.active_class
         view = self._images.place_in_view(image.id)
         planes = from_shapes(shapes, layer, image.annotation_axes, view, free)
