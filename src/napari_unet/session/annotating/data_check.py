@@ -126,11 +126,9 @@ class DataCheck:
     def _split(self, image_id: str, t: int, z: int, label: int) -> None:
         brush = self._annotating.brush
         free = brush.fresh_id(image_id)
-
-        def change(annotation: Annotation) -> NDArray[np.integer]:
-            return split_pieces(annotation.labels, label, free)
-
-        self._annotating.label_edits.change_plane(image_id, t, z, change)
+        self._annotating.label_edits.change_plane(
+            image_id, t, z, lambda painted: split_pieces(painted.labels, label, free)
+        )
         number = self._store.project.image(image_id).class_of.get(label, 1)
         if number > 1:
             new = range(free, brush.free_id(image_id))

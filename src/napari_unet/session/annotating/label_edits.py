@@ -58,7 +58,7 @@ class LabelEdits:
         z: int,
         ids: Collection[int] | None = None,
     ) -> int:
-        """Copy predicted cells into a slice, where nothing is annotated yet.
+        """Copy predicted cells into a slice where nothing is; return how many.
 
         Parameters
         ----------
@@ -67,8 +67,6 @@ class LabelEdits:
         ids : collection of int, optional
             Those to copy; all unless given. Cells that are annotated for more than
             half are left out.
-
-        Returns how many cells were copied.
         """
         layer, axes = self._layers.show(image_id), self._axes(image_id)
         cells = np.asarray(cells)
@@ -114,11 +112,9 @@ class LabelEdits:
 
         What is painted stays.
         """
-
-        def ringed(annotation: Annotation) -> NDArray[np.integer]:
-            return with_background_ring(annotation, width).labels
-
-        self.change_plane(image_id, t, z, ringed)
+        self.change_plane(
+            image_id, t, z, lambda painted: with_background_ring(painted, width).labels
+        )
 
     def change_plane(
         self,
