@@ -52,7 +52,7 @@ def restore(file: Path) -> None:
     layer = session.workspace.viewer.add_image(squares(*SHAPE[:2]))
     image = session.workspace.images.add([layer], "zyx")
     for offer in session.workspace.annotating.offers(image.id)[:1]:
-        session.workspace.annotating.restore(image.id, offer)
+        session.workspace.annotating.importer.other_project(image.id, offer)
         labels = session.workspace.images.annotation_layer(image.id)
         if labels is not None:
             np.save(file, np.asarray(labels.data))

@@ -104,7 +104,8 @@ def watch_annotation(
         taken.append(given)
         return 1
 
-    monkeypatch.setattr(workspace.annotating, "use_as_annotation", take)
+    edits = workspace.annotating.label_edits
+    monkeypatch.setattr(edits, "use_as_annotation", take)
     return taken
 
 
@@ -359,7 +360,7 @@ def test_no_tool_paints_while_cells_are_picked(
     image = workspace.images.current
     assert image is not None
     if annotated_before:
-        workspace.annotating.new_annotation(image.id)
+        workspace.annotating.layers.show(image.id)
     predicted(ready, fake)
     cells = workspace.prediction.results[image.id].files.arrays["cells"]
     cells[1:3, 1:3], cells[5:7, 1:3], cells[5:7, 6:8] = 1, 2, 3
@@ -390,14 +391,14 @@ def test_another_tool_ends_picking(
 ) -> None:
     image = workspace.images.current
     assert image is not None
-    layer = workspace.annotating.new_annotation(image.id)
+    layer = workspace.annotating.layers.show(image.id)
     predicted(ready, fake)
     press(qtbot, ready.use_cells)
     assert workspace.annotating.brush.tool == "other"
     if tool == "by napari":
         layer.mode = "polygon"
     else:
-        getattr(workspace.annotating, tool)()
+        getattr(workspace.annotating.brush, tool)()
     assert not ready.use_cells.isChecked()
     assert ready._picker._on_press not in workspace.viewer.mouse_drag_callbacks
     assert layer.mode != "pan_zoom"

@@ -16,7 +16,7 @@ from napari_unet.core.network.architecture import u_shape
 from napari_unet.core.training.training_settings import Training
 from napari_unet.io.export import write_labels
 from napari_unet.io.model_file import save_model
-from napari_unet.session.annotating.checking import DataCheck
+from napari_unet.session.annotating.data_check import DataCheck
 from napari_unet.session.preferences import Preferences
 from napari_unet.session.workspace import Workspace
 
@@ -45,7 +45,7 @@ class Bench:
         pixels = np.random.default_rng(0).random((3, 60, 60)).astype(np.float32)
         layer = self.workspace.viewer.add_image(pixels, name="cells")
         self.image = self.workspace.images.add([layer], "zyx")
-        labels = self.workspace.annotating.new_annotation(self.image.id)
+        labels = self.workspace.annotating.layers.show(self.image.id)
         painted = np.ones(pixels.shape, labels.data.dtype)
         painted[:, 20:40, 20:40] = 2
         labels.data = painted

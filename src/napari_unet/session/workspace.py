@@ -103,7 +103,7 @@ class Workspace:
             return
         image = images.add(candidates)
         if all(offer.locked for offer in self.annotating.offers(image.id)):
-            self.annotating.new_annotation(image.id)
+            self.annotating.layers.show(image.id)
 
     def open_project(self, folder: Path) -> None:
         """Open another project in place of this one.

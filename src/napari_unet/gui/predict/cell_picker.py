@@ -76,7 +76,7 @@ class CellPicker:
         image_id, plane = results.image.id, results.plane("cells", t, z)
         try:
             with self._own_changes():
-                number = self._workspace.annotating.use_as_annotation(
+                number = self._workspace.annotating.label_edits.use_as_annotation(
                     image_id, plane, t, z, ids
                 )
         except ValueError as error:

@@ -9,7 +9,10 @@ from psygnal import Signal
 
 from napari_unet.core.annotation.annotations import cell_classes
 from napari_unet.core.text import counted
-from napari_unet.session.annotating.counting import Tally, in_words
+from napari_unet.session.annotating.object_index import (
+    PlaneObjects,
+    describe_objects,
+)
 from napari_unet.session.forward_signal import forward_signal
 
 if TYPE_CHECKING:
@@ -95,10 +98,10 @@ class TrainingData:
         self._store = store
         self._images = images
         self._annotating = annotating
-        self._tallies = annotating.tallies
+        self._object_index = annotating.object_index
         self._cached: TrainingDataSummary | None = None
-        self._tallies.changed.connect(self._forget)
-        forward_signal(self._tallies.changed, self.changed)
+        self._object_index.changed.connect(self._forget)
+        forward_signal(self._object_index.changed, self.changed)
         annotating.edited.connect(self._forget)
         store.changed.connect(self._forget)
         images.changed.connect(self._forget)
@@ -130,7 +133,7 @@ class TrainingData:
 
     def count_all(self, seconds: float) -> None:
         """Count what is left, for no longer than some time."""
-        self._tallies.count_all(seconds)
+        self._object_index.update_all(seconds)
 
     def summary(self) -> TrainingDataSummary:
         """Return what is counted so far."""
@@ -140,7 +143,7 @@ class TrainingData:
 
     def planes_with(self, image_id: str, ids: set[int]) -> list[tuple[int, int]]:
         """Return the planes of an image in which some objects were counted."""
-        return self._tallies.planes_with(image_id, ids)
+        return self._object_index.planes_with(image_id, ids)
 
     def problem(self, ndim: Literal[2, 3]) -> str:
         """Return what stands against training, and what to do; empty if nothing."""
@@ -173,12 +176,12 @@ class TrainingData:
             objects: set[tuple[int, int]] = set()
             finished = {(part.t, part.z) for part in image.finished}
             for t, z in self._places(image):
-                tally = self._tallies.of(image.id, t, z)
-                complete = complete and tally is not None
-                tally = tally or Tally()
+                found = self._object_index.of(image.id, t, z)
+                complete = complete and found is not None
+                found = found or PlaneObjects()
                 slices += 1
-                background += tally.background or (t, z) in finished
-                objects.update((t, i) for i in tally.ids)
+                background += found.background or (t, z) in finished
+                objects.update((t, i) for i in found.ids)
             every += [image.class_of.get(i, 1) for _, i in objects]
         infos, class_of = self._store.project.classes, dict(enumerate(every))
         cells = sum(number in cell_classes(infos) for number in every)
@@ -188,7 +191,7 @@ class TrainingData:
             len(images),
             slices,
             cells,
-            in_words(class_of, class_of, infos),
+            describe_objects(class_of, class_of, infos),
             background,
             frozenset(classes),
             complete,
