@@ -96,13 +96,13 @@ def _paint(hand: Hand, workspace: Workspace, layer: Any, z: int) -> None:
     ]
     layer.brush_size = 5
     for number in sorted(whole):
-        workspace.annotating.next_cell()
+        workspace.annotating.brush.next_cell()
         for stroke in _strokes(truth == number, _WINDOW, step=3, margin=1):
             hand.drag(stroke, layer)
-    workspace.annotating.background()
+    workspace.annotating.brush.background()
     for stroke in _strokes(truth == 0, _WINDOW, step=3, margin=2):
         hand.drag(stroke, layer)
-    workspace.annotating.next_cell()
+    workspace.annotating.brush.next_cell()
 
 
 def _strokes(

@@ -134,7 +134,7 @@ def _session(trial: Trial, act: Callable[[Session, Callable[[], None]], None]) -
         session = Session()
         layer = session.workspace.viewer.add_image(squares(*_SHAPE[:2]))
         image = session.workspace.images.add([layer], "zyx")
-        session.workspace.annotating.new_annotation(image.id)
+        session.workspace.annotating.layers.show(image.id)
         filler = trial.home / "filler"
         fill(filler, room)
         act(session, filler.unlink)
@@ -146,7 +146,7 @@ def _session(trial: Trial, act: Callable[[Session, Callable[[], None]], None]) -
 def _paint(session: Session, make_room: Callable[[], None]) -> None:
     workspace, rng = session.workspace, random.Random(0)
     (image,) = workspace.store.project.images
-    labels = workspace.annotating.new_annotation(image.id)
+    labels = workspace.annotating.layers.show(image.id)
     for _ in range(60):
         stroke(labels, rng)
         workspace.tick()
@@ -170,14 +170,14 @@ def _import(session: Session, make_room: Callable[[], None]) -> None:
         given[:, 25 * y : 25 * y + 20, 25 * x : 25 * x + 20] = number + 1
     refused = False
     try:
-        workspace.annotating.import_masks(image.id, given, "instances", True)
+        workspace.annotating.importer.masks(image.id, given, "instances", True)
     except (ValueError, OSError):
         refused = True
         if (workspace.store.annotation(image.id).copy() != before).any():
             report("half", "masks that had no room are there in part")
     make_room()
     if refused:
-        workspace.annotating.import_masks(image.id, given, "instances", True)
+        workspace.annotating.importer.masks(image.id, given, "instances", True)
     workspace.store.flush()
     kept = workspace.store.annotation(image.id).copy()
     if ((kept > 1) != (given > 0)).any():
@@ -187,7 +187,7 @@ def _import(session: Session, make_room: Callable[[], None]) -> None:
 def _compute(session: Session, make_room: Callable[[], None], model: Path) -> None:
     workspace = session.workspace
     (image,) = workspace.store.project.images
-    annotate(workspace.annotating.new_annotation(image.id))
+    annotate(workspace.annotating.layers.show(image.id))
     workspace.models.add(model)
     workspace.models.select(model)
     session.train(20)

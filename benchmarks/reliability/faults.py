@@ -246,7 +246,7 @@ FAULTS = (
     ),
     Fault(
         "results that were removed stay on the disk",
-        "session/prediction/result_files.py",
+        "session/prediction/results.py",
         "        Path(file.path).unlink(missing_ok=True)\n",
         "        pass\n",
         "soak.session",

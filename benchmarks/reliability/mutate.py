@@ -240,7 +240,7 @@ def _open(bad: Path, healthy: Path, saved: Path) -> None:
     if healthy not in offers:
         report("lost", "the healthy project is no longer offered")
     else:
-        workspace.annotating.restore(image.id, offers[healthy])
+        workspace.annotating.importer.other_project(image.id, offers[healthy])
         labels = workspace.images.annotation_layer(image.id)
         if labels is None or set(np.unique(labels.data)) != {0, 1, 2, 3}:
             report("lost", "the annotation of the healthy project is not restored")
@@ -252,7 +252,7 @@ def _open(bad: Path, healthy: Path, saved: Path) -> None:
             report("words", f"no sentence: {error!r}")
     else:
         for known in workspace.store.project.images:
-            labels = workspace.annotating.new_annotation(known.id)
+            labels = workspace.annotating.layers.show(known.id)
             labels.data_setitem(tuple(np.array([0]) for _ in labels.data.shape), 3)
         session.until(lambda: False, 0.2)
         workspace.store.flush()

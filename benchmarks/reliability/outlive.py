@@ -52,7 +52,7 @@ def restore(file: Path) -> None:
     layer = session.workspace.viewer.add_image(squares(*SHAPE[:2]))
     image = session.workspace.images.add([layer], "zyx")
     for offer in session.workspace.annotating.offers(image.id)[:1]:
-        session.workspace.annotating.restore(image.id, offer)
+        session.workspace.annotating.importer.other_project(image.id, offer)
         labels = session.workspace.images.annotation_layer(image.id)
         if labels is not None:
             np.save(file, np.asarray(labels.data))
@@ -109,7 +109,7 @@ def _go_some_way(session: Session, job: str, rng: random.Random) -> None:
         share = rng.uniform(-0.5, 1)
         session.until(lambda: prediction.progress >= share or not prediction.running)
     else:
-        session.until(lambda: not prediction.segmenting.idle)
+        session.until(lambda: not prediction.segmenter.idle)
 
 
 def train(fuse: Fuse) -> None:

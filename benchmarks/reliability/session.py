@@ -50,7 +50,7 @@ class Session:
         """Open an image, take it into the project; return its id and annotation."""
         layer = self.workspace.viewer.add_image(pixels, name="plate")
         image = self.workspace.images.add([layer], "zyx"[-pixels.ndim :])
-        return image.id, self.workspace.annotating.new_annotation(image.id)
+        return image.id, self.workspace.annotating.layers.show(image.id)
 
     def until(self, condition: Callable[[], object], seconds: float = 60) -> bool:
         """Do what the main thread does until something holds; whether it came."""
@@ -77,7 +77,7 @@ class Session:
         return (
             workspace.training.state == "idle"
             and not workspace.prediction.running
-            and workspace.prediction.segmenting.idle
+            and workspace.prediction.segmenter.idle
             and not workspace.worker.busy
         )
 

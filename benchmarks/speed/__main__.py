@@ -81,6 +81,7 @@ def measurements(options: argparse.Namespace) -> dict[str, Callable[[], list[Row
         }
     from benchmarks.speed.cells import cells_of_a_large_image
     from benchmarks.speed.gigapixel import gigapixel
+    from benchmarks.speed.kernels import kernels
     from benchmarks.speed.precision import half_precision
     from benchmarks.speed.starting import importing
     from benchmarks.speed.weights import weights
@@ -101,6 +102,7 @@ def measurements(options: argparse.Namespace) -> dict[str, Callable[[], list[Row
         ],
         "precision": lambda: half_precision(options.data, options.output),
         "weights": weights,
+        "kernels": kernels,
         "cells": lambda: in_a_folder(cells_of_a_large_image),
         "gigapixel": lambda: in_a_folder(gigapixel),
     }

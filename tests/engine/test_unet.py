@@ -8,12 +8,12 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from example_architectures import unet3d
 from napari_unet.core.network.architecture import (
     Architecture,
     Level,
     paper,
     u_shape,
-    unet3d,
 )
 from napari_unet.engine.network.unet import UNet
 

@@ -24,7 +24,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_unet.core.annotation.data_check import CheckReport, Finding, PlaneCount
+from napari_unet.core.annotation.data_check import CheckReport, ClassCount, Finding
 from napari_unet.core.events import Checked
 from napari_unet.gui.annotate.add_image_dialog import READING, AddImageDialog
 from napari_unet.gui.annotate.page import (
@@ -147,7 +147,7 @@ def test_the_axes_of_a_file_are_shown_with_where_they_are_from(
     assert "Axes z, y, x as you chose" in dialog.told.text()
     dialog.axes.setText("tyx")
     dialog.accept()
-    assert page.images.taken.text() == f"{words}\n{source}"
+    assert page.images.interpretation.text() == f"{words}\n{source}"
     (image,) = workspace.store.project.images
     assert (image.axes, image.spacing_um) == ("tyx", (0.5, 0.5))
 
@@ -271,9 +271,9 @@ def test_classes_are_added_named_and_chosen(
     panel.rows[1].colour.setColour("#ff0000")
     info = workspace.store.project.classes[1]
     assert (info.name, info.kind, info.colour) == ("dividing", "regions", "#ff0000")
-    assert workspace.annotating.active_class == 2
+    assert workspace.annotating.brush.active_class == 2
     click(panel.rows[0].radio, qtbot)
-    assert workspace.annotating.active_class == 1
+    assert workspace.annotating.brush.active_class == 1
 
 
 def test_a_name_that_is_taken_is_told_and_not_kept(
@@ -367,9 +367,9 @@ def test_a_painted_cell_can_be_given_another_class(
     annotated: AnnotatePage, workspace: Workspace
 ) -> None:
     brush, annotating = annotated.brush, workspace.annotating
-    annotating.add_class("dividing")
-    annotating.add_class("tissue", "regions")
-    annotating.next_cell()
+    annotating.classes.add("dividing")
+    annotating.classes.add("tissue", "regions")
+    annotating.brush.next_cell()
     # a cell that is not painted yet gets the class of its next stroke
     assert brush.cell_class.isHidden()
     layer = annotating.brush.layer
@@ -525,7 +525,7 @@ def test_ambiguous_masks_are_asked_about(
 
 def report() -> CheckReport:
     return CheckReport(
-        (PlaneCount(0, 0, 3, "cells", 2, 1234),),
+        (ClassCount(0, 0, 3, "cells", 2, 1234),),
         (
             Finding("specks", "warning", "Slice 3 has specks.", 0, 0, 3, (9.0, 8.0), 2),
             Finding("no-background", "error", "No background.", 0, 0, 3, fix="ring"),
@@ -543,7 +543,7 @@ def test_findings_can_be_gone_to_and_fixed(
     check = annotated.check._check
     check.check = lambda: None  # a worker is not wanted here
     annotated.check_fold.setExpanded(True)
-    check._asked = (workspace.store.project.images[0].id,)
+    check._checking = (workspace.store.project.images[0].id,)
     check._on_event(Checked(report()))
     buttons = annotated.check.findChildren(QPushButton)
     qtbot.waitUntil(lambda: all(button.isVisible() for button in buttons))

@@ -89,7 +89,7 @@ def ready(page: PredictPage, workspace: Workspace, model_file: Path) -> PredictP
     """A page with a model and an image."""
     layer = workspace.viewer.add_image(np.ones((8, 10), np.uint8), name="blobs")
     workspace.images.add([layer])
-    page.models.take(model_file)
+    page.models.open_file(model_file)
     settle(page)
     return page
 
@@ -104,7 +104,8 @@ def watch_annotation(
         taken.append(given)
         return 1
 
-    monkeypatch.setattr(workspace.annotating, "use_as_annotation", take)
+    edits = workspace.annotating.label_edits
+    monkeypatch.setattr(edits, "use_as_annotation", take)
     return taken
 
 
@@ -201,7 +202,7 @@ def test_a_bad_file_is_told_in_a_sentence(
     workspace.message.connect(lambda level, text: told.append((level, text)))
     bad = tmp_path / "bad.safetensors"
     bad.write_bytes(b"nothing")
-    page.models.take(bad)
+    page.models.open_file(bad)
     ((level, sentence),) = told
     assert level == "error"
     assert "bad.safetensors is not a napari-unet model" in sentence
@@ -291,7 +292,7 @@ def test_the_cells_of_a_slice_become_annotation(
     predicted(ready, fake)
     image = workspace.images.current
     assert image is not None
-    workspace.prediction.results[image.id].files.array("cells")[2, 3] = 4
+    workspace.prediction.results[image.id].files.arrays["cells"][2, 3] = 4
     press(qtbot, ready.use_slice)
     ((image_id, plane, t, z, ids),) = taken
     assert (image_id, t, z, ids) == (image.id, 0, 0, None)
@@ -324,7 +325,7 @@ def test_a_click_on_a_cell_takes_it_while_the_button_is_pressed(
     predicted(ready, fake)
     image = workspace.images.current
     assert image is not None
-    workspace.prediction.results[image.id].files.array("cells")[2, 3] = 4
+    workspace.prediction.results[image.id].files.arrays["cells"][2, 3] = 4
     viewer = workspace.viewer
     click(viewer, (2.2, 2.8))
     assert taken == []
@@ -359,9 +360,9 @@ def test_no_tool_paints_while_cells_are_picked(
     image = workspace.images.current
     assert image is not None
     if annotated_before:
-        workspace.annotating.new_annotation(image.id)
+        workspace.annotating.layers.show(image.id)
     predicted(ready, fake)
-    cells = workspace.prediction.results[image.id].files.array("cells")
+    cells = workspace.prediction.results[image.id].files.arrays["cells"]
     cells[1:3, 1:3], cells[5:7, 1:3], cells[5:7, 6:8] = 1, 2, 3
     press(qtbot, ready.use_cells)
     others = [viewer.add_points(), viewer.add_shapes(), viewer.add_labels(cells * 0)]
@@ -390,14 +391,14 @@ def test_another_tool_ends_picking(
 ) -> None:
     image = workspace.images.current
     assert image is not None
-    layer = workspace.annotating.new_annotation(image.id)
+    layer = workspace.annotating.layers.show(image.id)
     predicted(ready, fake)
     press(qtbot, ready.use_cells)
     assert workspace.annotating.brush.tool == "other"
     if tool == "by napari":
         layer.mode = "polygon"
     else:
-        getattr(workspace.annotating, tool)()
+        getattr(workspace.annotating.brush, tool)()
     assert not ready.use_cells.isChecked()
     assert ready._picker._on_press not in workspace.viewer.mouse_drag_callbacks
     assert layer.mode != "pan_zoom"
@@ -423,23 +424,23 @@ def test_a_folder_is_predicted_into_another(
     (job,) = fake.jobs(PredictFolderJob)
     assert (job.source, job.target) == (str(tmp_path / "in"), str(tmp_path / "out"))
     assert job.segmentation == Segmentation(threshold=0.3)
-    outcome, (handle,) = ready.run.outcome, fake.running(PredictFolderJob)
+    panel, (handle,) = ready.run.folder, fake.running(PredictFolderJob)
     handle.event.emit(FilePredicted("a.tif", 4, 0.5))
     handle.event.emit(FilePredicted("b.tif", 0, 1, problem="b.tif: is cut off."))
     settle(ready)
-    assert "2 images: 1 predicted, 1 not done." in outcome.sentence.text()
-    assert not outcome.close_.isVisible()
+    assert "2 images: 1 predicted, 1 not done." in panel.sentence.text()
+    assert not panel.close_.isVisible()
     fake.end(handle)
     settle(ready)
-    assert outcome.failures.toPlainText() == "b.tif: is cut off."
-    assert outcome.sentence.level == "warning"
-    press(qtbot, outcome.close_)
+    assert panel.failures.toPlainText() == "b.tif: is cut off."
+    assert panel.sentence.level == "warning"
+    press(qtbot, panel.close_)
     settle(ready)
-    assert not outcome.isVisible()
+    assert not panel.isVisible()
 
 
 def test_a_folder_needs_no_open_image(page: PredictPage, model_file: Path) -> None:
-    page.models.take(model_file)
+    page.models.open_file(model_file)
     settle(page)
     assert not page.run.predict.isEnabled()
     page.run.what.setCurrentIndex(4)
@@ -458,8 +459,8 @@ def test_the_mouse_over_the_page_lets_the_model_be_read(
 def dialog_of(page: PredictPage, workspace: Workspace, folder: Path) -> ExportDialog:
     image = workspace.images.current
     assert image is not None
-    exporting = workspace.prediction.exporting
-    return ExportDialog(exporting, (image.id,), folder, page)
+    exporter = workspace.prediction.exporter
+    return ExportDialog(exporter, (image.id,), folder, page)
 
 
 def test_export_writes_what_is_ticked(
@@ -554,7 +555,7 @@ def test_a_model_of_regions_asks_for_no_cells(
     tissue = (ClassInfo(name="tissue", kind="regions"),)
     path = tmp_path / "tissue.safetensors"
     save_model(type(model)(model.card.replace(classes=tissue), model.weights), path)
-    ready.models.take(path)
+    ready.models.open_file(path)
     settle(ready)
     assert not ready.cells.isVisible()
     predicted(ready, fake)

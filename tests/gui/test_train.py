@@ -82,17 +82,17 @@ def test_without_annotation_the_page_says_what_to_do(
 def test_what_will_be_trained_on_is_said_in_a_line(
     page: TrainPage, workspace: Workspace
 ) -> None:
-    labels = workspace.annotating.new_annotation(add_image(workspace, 40, 50))
+    labels = workspace.annotating.layers.show(add_image(workspace, 40, 50))
     painted = np.zeros((40, 50), labels.data.dtype)
     painted[:5], painted[10:15], painted[20:25] = 1, 2, 3
     labels.data = painted
-    workspace.annotating.tallies.count_all(DEADLINE)
+    workspace.annotating.object_index.update_all(DEADLINE)
     page._show_state()
     assert page.summary.text() == "1 slice of 1 image: 2 cells, background in 1 slice."
     assert page.problem.text() == ""
     other = workspace.viewer.add_image(np.ones((40, 50), np.uint8), name="other")
     image = workspace.images.add([other])
-    workspace.annotating.new_annotation(image.id).data = painted
+    workspace.annotating.layers.show(image.id).data = painted
     workspace.images.set_use_for_training(image.id, False)
     page._show_state()
     assert page.summary.text().endswith("Not learnt from: other (not ticked).")
@@ -193,7 +193,7 @@ def test_an_interrupted_training_is_offered_or_forgotten(
     qtbot: QtBot, workspace: Workspace, tmp_path: Path
 ) -> None:
     folder, image = workspace.store.run_folder, add_image(workspace, 40, 50)
-    labels = workspace.annotating.new_annotation(image)
+    labels = workspace.annotating.layers.show(image)
     labels.data = np.ones((40, 50), labels.data.dtype)
     record = RunRecord(
         name="nuclei 2026-11-21 14.03",

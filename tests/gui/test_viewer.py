@@ -103,8 +103,8 @@ def _paint_cells(hand: Hand, workspace: Workspace, layer: Any, z: int) -> None:
         path = [(int(r), int(xs[ys == r].min()) + 3) for r in rows]
         path += [(int(r), int(xs[ys == r].max()) - 3) for r in rows[::-1]]
         hand.drag(path, layer)
-        workspace.annotating.next_cell()
-    workspace.annotating.background()
+        workspace.annotating.brush.next_cell()
+    workspace.annotating.brush.background()
     layer.brush_size = 10
     free = np.argwhere(truth == 0)
     for y, x in free[:: len(free) // 12]:
@@ -141,7 +141,7 @@ def test_paint_train_watch_predict_export(
     assert overlap.sum() / union.sum() > 0.6
     hand.wait_until(lambda: not workspace.worker.busy)
     (home / "out").mkdir()
-    workspace.prediction.exporting.export(
+    workspace.prediction.exporter.export(
         home / "out",
         [workspace.images.current.id],
         masks=True,
@@ -288,10 +288,9 @@ def test_clicks_pick_cells_and_paint_nothing(
     image, truth = workspace.images.current, _stack()[1][0]
     entry = workspace.models.entries[0]
     results = workspace.prediction.made.of(image.id, entry, workspace.store.project)
-    subject = workspace.prediction.segmenting.add(results, 2, None)
     results.show()
-    results.files.array("cells")[0] = truth
-    subject.counts[(0, 0)] = int(truth.max())
+    results.files.arrays["cells"][0] = truth
+    results.cells.counts[(0, 0)] = int(truth.max())
     results.cells_found((0, 0))
     # the first pick makes it anew, ready to be painted
     viewer.layers.remove(layer)
@@ -434,7 +433,7 @@ def test_corrections_are_used_and_layers_move_while_it_trains(
 def test_annotating_by_keyboard(open_napari: Callable[[], tuple[Any, Hand]]) -> None:
     viewer, hand = open_napari()
     workspace, layer = _begin(viewer, hand)
-    workspace.annotating.add_class("debris", "regions")
+    workspace.annotating.classes.add("debris", "regions")
     viewer.layers.selection.active = layer
     viewer.dims.set_current_step(0, 0)
     image = workspace.images.current.id
@@ -444,18 +443,18 @@ def test_annotating_by_keyboard(open_napari: Callable[[], tuple[Any, Hand]]) -> 
         return int(layer.data[(viewer.dims.current_step[0], y, x)])
 
     hand.key(Qt.Key.Key_1, Qt.KeyboardModifier.ControlModifier)
-    assert workspace.annotating.active_class == 1
+    assert workspace.annotating.brush.active_class == 1
     first = stroke(60, 60)
     hand.key(Qt.Key.Key_N)
     second = stroke(60, 120)
     hand.key(Qt.Key.Key_G)
     assert (first, second, stroke(120, 60)) == (2, 3, 1)
     hand.key(Qt.Key.Key_2, Qt.KeyboardModifier.ControlModifier)
-    assert workspace.annotating.active_class == 2
+    assert workspace.annotating.brush.active_class == 2
     hand.key(Qt.Key.Key_S)
-    assert workspace.annotating.is_finished(image, 0, 0)
+    assert workspace.annotating.finishing.is_finished(image, 0, 0)
     hand.key(Qt.Key.Key_Z, Qt.KeyboardModifier.AltModifier)
-    assert not workspace.annotating.is_finished(image, 0, 0)
+    assert not workspace.annotating.finishing.is_finished(image, 0, 0)
     viewer.dims.set_current_step(0, 2)
     hand.key(Qt.Key.Key_N)
     stroke(60, 60)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from napari_unet.session.annotating import counting, edits
+from napari_unet.session.annotating import edits, object_index
 from waiting import until
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def pump() -> Pump:
 @pytest.fixture(autouse=True)
 def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have ticks of the annotation end what they begin, on a slow machine too."""
-    for module in (counting, edits):
+    for module in (edits, object_index):
         monkeypatch.setattr(module, "perf_counter", lambda: 0.0)
 
 

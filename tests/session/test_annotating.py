@@ -11,9 +11,10 @@ from napari_unet.core.annotation.project_check import check
 from napari_unet.core.events import Checked
 from napari_unet.core.messages import Failed
 from napari_unet.core.training.training_settings import Training
-from napari_unet.session.annotating.checking import DataCheck
+from napari_unet.session.annotating.classes import record_classes
 from napari_unet.session.annotating.colours import SHADES, colour_table
 from napari_unet.session.annotating.control import Annotating
+from napari_unet.session.annotating.data_check import DataCheck
 from napari_unet.session.annotating.label_range import make_room
 from napari_unet.session.annotating.shortcuts import SHORTCUTS
 from napari_unet.session.images.image_list import ImageList
@@ -46,7 +47,7 @@ class Bench:
         scale = (2.0, *(1.0,) * (len(shape) - 1)) if len(shape) == 3 else None
         self.source = self.viewer.add_image(pixels, name="cells", scale=scale)
         self.id = self.images.add([self.source]).id
-        self.layer = self.annotating.new_annotation(self.id)
+        self.layer = self.annotating.layers.show(self.id)
 
     def _open(self, store: ProjectStore) -> None:
         self.store = store
@@ -64,7 +65,7 @@ class Bench:
         self.close()
         self._open(ProjectStore.create(root))
         self.id = self.images.add([self.source]).id
-        self.layer = self.annotating.new_annotation(self.id)
+        self.layer = self.annotating.layers.show(self.id)
 
     @property
     def image(self) -> ProjectImage:
@@ -123,7 +124,7 @@ def test_a_new_annotation_is_ready_to_paint_the_first_cell(stack: Bench) -> None
     assert stack.viewer.layers.selection.active is layer
     assert role_of(layer) == "annotation"
     assert stack.image.annotated
-    assert stack.annotating.new_annotation(stack.id) is layer
+    assert stack.annotating.layers.show(stack.id) is layer
 
 
 def test_what_is_painted_is_in_the_file_and_told(stack: Bench) -> None:
@@ -140,55 +141,55 @@ def test_each_next_cell_has_an_id_of_its_own(bench: Bench) -> None:
     ids = []
     for x in (5, 10, 15):
         ids.append(bench.paint(5, x))
-        bench.annotating.next_cell()
+        bench.annotating.brush.next_cell()
     assert ids == [2, 3, 4]
 
 
 def test_an_id_that_was_not_painted_is_not_skipped(bench: Bench) -> None:
-    bench.annotating.next_cell()
-    bench.annotating.next_cell()
+    bench.annotating.brush.next_cell()
+    bench.annotating.brush.next_cell()
     assert bench.layer.selected_label == 2
 
 
 def test_ids_of_erased_cells_are_not_used_again(bench: Bench) -> None:
     bench.paint(5, 5)
-    bench.annotating.erase()
+    bench.annotating.brush.erase()
     bench.layer.paint((5, 5), 0)
     bench.annotating.tick()
-    bench.annotating.next_cell()
+    bench.annotating.brush.next_cell()
     assert (bench.layer.selected_label, bench.layer.mode) == (3, "paint")
 
 
 def test_painting_keeps_what_is_painted_but_erasing_erases(bench: Bench) -> None:
     bench.paint(5, 5)
-    bench.annotating.background()
+    bench.annotating.brush.background()
     bench.paint(5, 5)
     bench.paint(5, 6)
     assert bench.layer.data[5, 5:7].tolist() == [2, 1]
-    bench.annotating.erase()
+    bench.annotating.brush.erase()
     assert not bench.layer.preserve_labels
-    bench.annotating.background()
+    bench.annotating.brush.background()
     assert bench.layer.preserve_labels
 
 
 def test_naparis_own_toggle_lets_paint_over(bench: Bench) -> None:
     bench.layer.preserve_labels = False
     assert not bench.annotating.brush.keep
-    bench.annotating.next_cell()
+    bench.annotating.brush.next_cell()
     assert not bench.layer.preserve_labels
     bench.annotating.brush.set_keep(True)
     assert bench.layer.preserve_labels
 
 
 def test_cells_of_another_class_are_recorded_and_coloured(bench: Bench) -> None:
-    bench.annotating.add_class("dividing")
-    seen: list[int] = []
-    bench.annotating.class_changed.connect(seen.append)
+    bench.annotating.classes.add("dividing")
+    brush, seen = bench.annotating.brush, set()
+    brush.changed.connect(lambda: seen.add(brush.active_class))
     first = bench.paint(5, 5)
-    bench.annotating.set_class(2)
+    bench.annotating.brush.set_class(2)
     second = bench.paint(5, 10)
     assert bench.image.class_of == {second: 2}
-    assert seen == [2]
+    assert seen == {1, 2}
     table = bench.layer.colormap.colors
     classes = bench.store.project.classes
     expected = colour_table(classes, {second: 2}, range(second + 1))
@@ -199,12 +200,12 @@ def test_cells_of_another_class_are_recorded_and_coloured(bench: Bench) -> None:
 def test_ids_beyond_16_bits_have_room_and_the_colour_of_their_class(
     bench: Bench,
 ) -> None:
-    bench.annotating.add_class("dividing")
+    bench.annotating.classes.add("dividing")
     far = np.zeros(bench.layer.data.shape, np.int32)
     far[5, 5] = 70_000
     bench.store.replace_annotation(bench.id, {(0, 0): far}, "import masks")
     assert bench.layer.data.dtype == np.int32
-    bench.annotating.set_class(2)
+    bench.annotating.brush.set_class(2)
     id_ = bench.paint(5, 10)
     assert id_ > 70_000
     (expected,) = colour_table(bench.store.project.classes, {id_: 2}, [id_])
@@ -216,8 +217,8 @@ def test_ids_beyond_16_bits_have_room_and_the_colour_of_their_class(
 def test_cells_have_colours_and_successors_however_high_their_ids_are(
     bench: Bench, top: int
 ) -> None:
-    bench.annotating.add_class("dividing")
-    bench.annotating.record_classes(bench.id, {top: 2})
+    bench.annotating.classes.add("dividing")
+    record_classes(bench.store, bench.id, {top: 2})
     far = np.zeros(bench.layer.data.shape, np.int32)
     ids = [top - 3 * k for k in range(8)]
     far[5, :8] = ids
@@ -232,26 +233,28 @@ def test_cells_have_colours_and_successors_however_high_their_ids_are(
     expected = colour_table(classes, {top: 2}, ids)
     for id_, colour in zip(ids, expected, strict=True):
         np.testing.assert_allclose(bench.layer.get_color(id_), colour, atol=1e-6)
-    bench.annotating.next_cell()
+    bench.annotating.brush.next_cell()
     new = bench.paint(20, 20)
     assert 2 <= new < 2**31
     assert new not in ids
     (colour,) = colour_table(classes, {}, [new])
     np.testing.assert_allclose(bench.layer.get_color(new), colour, atol=1e-6)
     assert bench.store.annotation(bench.id).plane(0, 0)[20, 20] == new
-    bench.annotating.next_cell()
+    bench.annotating.brush.next_cell()
     assert bench.layer.selected_label not in (new, *ids)
 
 
 def test_predicted_cells_are_taken_however_high_their_ids_are(bench: Bench) -> None:
     cells = np.zeros(bench.layer.data.shape, np.int32)
     cells[2:6, 2:6], cells[8:12, 2:6] = 2**31 - 1, 2**31 - 9
-    assert bench.annotating.use_as_annotation(bench.id, cells, 0, 0) == 2
+    assert bench.annotating.label_edits.use_as_annotation(bench.id, cells, 0, 0) == 2
     taken = np.asarray(bench.layer.data)
     assert taken[3, 3] != taken[9, 3]
     assert taken[3, 3] > 1
     np.testing.assert_array_equal(taken > 1, cells > 0)
-    again = bench.annotating.use_as_annotation(bench.id, cells, 0, 0, {2**31 - 9})
+    again = bench.annotating.label_edits.use_as_annotation(
+        bench.id, cells, 0, 0, {2**31 - 9}
+    )
     assert again == 0
 
 
@@ -260,18 +263,18 @@ def test_the_colours_are_not_made_anew_for_each_cell(bench: Bench) -> None:
     bench.layer.events.colormap.connect(lambda: made.append(1))
     for x in range(20):
         bench.paint(5, x)
-        bench.annotating.next_cell()
+        bench.annotating.brush.next_cell()
     assert made == []
 
 
 def split(bench: Bench, of_class: int) -> set[int]:
     """Paint a cell in two pieces and let the data check split it."""
-    active = bench.annotating.active_class
-    bench.annotating.set_class(of_class)
+    active = bench.annotating.brush.active_class
+    bench.annotating.brush.set_class(of_class)
     id_ = int(bench.layer.selected_label)
     bench.paint(5, 5)
     bench.paint(5, 30)
-    bench.annotating.set_class(active)
+    bench.annotating.brush.set_class(active)
     worker = HereAndNow()
     data_check = DataCheck(bench.store, bench.images, bench.annotating, worker)
     data_check.check()
@@ -287,7 +290,7 @@ def take_over(bench: Bench, of_class: int) -> set[int]:
     """Take a predicted cell over."""
     cells = np.zeros(bench.layer.data.shape, np.int32)
     cells[5:9, 5:9] = 1
-    bench.annotating.use_as_annotation(bench.id, cells, 0, 0)
+    bench.annotating.label_edits.use_as_annotation(bench.id, cells, 0, 0)
     return {int(bench.layer.data[6, 6])}
 
 
@@ -319,12 +322,12 @@ def test_cells_that_are_not_painted_have_the_colour_of_their_class(
     of_class: int,
     high: bool,
 ) -> None:
-    bench.annotating.add_class("dividing")
-    bench.annotating.add_class("tissue", "regions")
+    bench.annotating.classes.add("dividing")
+    bench.annotating.classes.add("tissue", "regions")
     if high:
         make_room(bench.layer, 70_000)
         bench.layer.data_setitem((np.array([30]), np.array([50])), 70_000)
-    bench.annotating.set_class(active)
+    bench.annotating.brush.set_class(active)
     ids = act(bench, of_class)
     assert {bench.image.class_of.get(i, 1) for i in ids} == {of_class}
     classes = bench.store.project.classes
@@ -334,9 +337,9 @@ def test_cells_that_are_not_painted_have_the_colour_of_their_class(
 
 
 def test_a_fresh_id_goes_back_to_class_one(bench: Bench) -> None:
-    bench.annotating.add_class("dividing")
-    bench.annotating.set_class(2)
-    bench.annotating.set_class(1)
+    bench.annotating.classes.add("dividing")
+    bench.annotating.brush.set_class(2)
+    bench.annotating.brush.set_class(1)
     id_ = bench.paint(5, 5)
     assert bench.image.class_of.get(id_, 1) == 1
     table = colour_table(bench.store.project.classes, {}, range(id_ + 1))
@@ -344,41 +347,41 @@ def test_a_fresh_id_goes_back_to_class_one(bench: Bench) -> None:
 
 
 def test_picking_a_cell_takes_up_its_class(bench: Bench) -> None:
-    bench.annotating.add_class("dividing")
-    bench.annotating.set_class(2)
+    bench.annotating.classes.add("dividing")
+    bench.annotating.brush.set_class(2)
     second = bench.paint(5, 10)
-    bench.annotating.set_class(1)
+    bench.annotating.brush.set_class(1)
     bench.layer.selected_label = second
-    assert bench.annotating.active_class == 2
+    assert bench.annotating.brush.active_class == 2
 
 
 def test_a_label_chosen_with_naparis_means_gets_the_active_class(bench: Bench) -> None:
-    bench.annotating.add_class("dividing")
-    bench.annotating.set_class(2)
+    bench.annotating.classes.add("dividing")
+    bench.annotating.brush.set_class(2)
     bench.layer.selected_label = 77
     assert bench.image.class_of[77] == 2
 
 
 def test_all_areas_of_a_region_have_one_id(bench: Bench) -> None:
-    bench.annotating.add_class("tissue", "regions")
-    bench.annotating.set_class(2)
+    bench.annotating.classes.add("tissue", "regions")
+    bench.annotating.brush.set_class(2)
     first = bench.paint(5, 5)
-    bench.annotating.set_class(1)
+    bench.annotating.brush.set_class(1)
     bench.paint(5, 10)
-    bench.annotating.set_class(2)
+    bench.annotating.brush.set_class(2)
     assert bench.layer.selected_label == first
 
 
 def test_there_is_no_class_beyond_the_last(bench: Bench) -> None:
     with pytest.raises(ValueError, match="classes are 1 to 1, found 2"):
-        bench.annotating.set_class(2)
+        bench.annotating.brush.set_class(2)
 
 
 def test_classes_are_renamed_recoloured_and_undone(bench: Bench) -> None:
     annotating = bench.annotating
-    annotating.rename_class(1, "nuclei")
-    annotating.recolour_class(1, "#ff0000")
-    annotating.set_kind(1, "regions")
+    annotating.classes.rename(1, "nuclei")
+    annotating.classes.recolour(1, "#ff0000")
+    annotating.classes.set_kind(1, "regions")
     expected = ProjectClass(name="nuclei", colour="#ff0000", kind="regions")
     assert bench.store.project.classes == (expected,)
     for _ in range(3):
@@ -388,23 +391,23 @@ def test_classes_are_renamed_recoloured_and_undone(bench: Bench) -> None:
 
 def test_names_of_classes_are_there_and_different(bench: Bench) -> None:
     with pytest.raises(ValueError, match="needs a name"):
-        bench.annotating.add_class("  ")
+        bench.annotating.classes.add("  ")
     with pytest.raises(ValueError, match="a class 'cells' already"):
-        bench.annotating.add_class("cells")
+        bench.annotating.classes.add("cells")
 
 
 def test_objects_of_a_removed_class_go_to_another(bench: Bench) -> None:
     for name in ("b", "c"):
-        bench.annotating.add_class(name)
+        bench.annotating.classes.add(name)
     ids = []
     for number in (1, 2, 3):
-        bench.annotating.set_class(number)
+        bench.annotating.brush.set_class(number)
         ids.append(bench.paint(5, 5 * number))
     with pytest.raises(
         ValueError, match="Say what the objects of cells become: 1 found"
     ):
-        bench.annotating.remove_class(1)
-    bench.annotating.remove_class(1, into=3)
+        bench.annotating.classes.remove(1)
+    bench.annotating.classes.remove(1, into=3)
     assert [c.name for c in bench.store.project.classes] == ["b", "c"]
     assert [bench.image.class_of.get(i, 1) for i in ids] == [2, 1, 2]
     bench.annotating.undo()
@@ -413,50 +416,50 @@ def test_objects_of_a_removed_class_go_to_another(bench: Bench) -> None:
 
 def test_the_last_class_stays(bench: Bench) -> None:
     with pytest.raises(ValueError, match="There must be a class"):
-        bench.annotating.remove_class(1)
+        bench.annotating.classes.remove(1)
 
 
 def test_a_cell_can_be_given_another_class(bench: Bench) -> None:
-    bench.annotating.add_class("dividing")
+    bench.annotating.classes.add("dividing")
     id_ = bench.paint(5, 5)
-    bench.annotating.set_class_of_cell(id_, 2)
+    bench.annotating.label_edits.set_class(id_, 2)
     assert bench.image.class_of == {id_: 2}
-    assert bench.annotating.active_class == 2
-    assert bench.annotating.cell_at_hand == id_
+    assert bench.annotating.brush.active_class == 2
+    assert bench.annotating.brush.painted_cell == id_
     with pytest.raises(ValueError, match="classes are 1 to 2, found 3"):
-        bench.annotating.set_class_of_cell(id_, 3)
+        bench.annotating.label_edits.set_class(id_, 3)
     assert bench.annotating.undo() == f"cell {id_} is dividing"
     assert bench.image.class_of.get(id_, 1) == 1
 
 
 def test_areas_of_regions_do_not_change_their_class(bench: Bench) -> None:
-    bench.annotating.add_class("tissue", "regions")
+    bench.annotating.classes.add("tissue", "regions")
     id_ = bench.paint(5, 5)
     with pytest.raises(ValueError, match="tissue are regions: erase and paint"):
-        bench.annotating.set_class_of_cell(id_, 2)
+        bench.annotating.label_edits.set_class(id_, 2)
 
 
 def test_the_cell_under_the_mouse_can_be_given_another_class(bench: Bench) -> None:
-    bench.annotating.add_class("dividing")
+    bench.annotating.classes.add("dividing")
     first = bench.paint(5, 5)
-    bench.annotating.next_cell()
+    bench.annotating.brush.next_cell()
     second = bench.paint(5, 20)
     bench.viewer.cursor.position = bench.layer.data_to_world((5, 5))
-    bench.annotating.set_class_under_cursor(2)
+    bench.annotating.label_edits.set_class_under_cursor(2)
     assert bench.image.class_of.get(first) == 2
     assert bench.image.class_of.get(second, 1) == 1
     bench.viewer.cursor.position = bench.layer.data_to_world((35, 50))
     with pytest.raises(ValueError, match="There is no painted cell under the mouse"):
-        bench.annotating.set_class_under_cursor(2)
+        bench.annotating.label_edits.set_class_under_cursor(2)
 
 
 def test_a_new_cell_is_none_at_hand_until_it_is_painted(bench: Bench) -> None:
-    bench.annotating.next_cell()
-    assert bench.annotating.cell_at_hand is None
+    bench.annotating.brush.next_cell()
+    assert bench.annotating.brush.painted_cell is None
     id_ = bench.paint(5, 5)
-    assert bench.annotating.cell_at_hand == id_
-    bench.annotating.background()
-    assert bench.annotating.cell_at_hand is None
+    assert bench.annotating.brush.painted_cell == id_
+    bench.annotating.brush.background()
+    assert bench.annotating.brush.painted_cell is None
 
 
 def test_all_annotation_is_removed_and_comes_back(bench: Bench) -> None:
@@ -470,11 +473,11 @@ def test_all_annotation_is_removed_and_comes_back(bench: Bench) -> None:
 
 
 def test_the_features_table_names_the_class_of_each_cell(bench: Bench) -> None:
-    bench.annotating.add_class("dividing")
+    bench.annotating.classes.add("dividing")
     bench.paint(5, 5)
-    bench.annotating.set_class(2)
+    bench.annotating.brush.set_class(2)
     bench.paint(5, 10)
-    bench.annotating._layers._described_at = 0.0
+    bench.annotating.layers._describing.seconds = 0
     bench.annotating.tick()
     table = bench.layer.features
     assert dict(zip(table["index"], table["class"], strict=True)) == {
@@ -486,9 +489,9 @@ def test_the_features_table_names_the_class_of_each_cell(bench: Bench) -> None:
 
 def test_a_finished_slice_has_a_frame_and_counts_as_annotated(stack: Bench) -> None:
     stack.viewer.dims.set_current_step(0, 4)
-    stack.annotating.finish_slice()
-    assert stack.annotating.is_finished(stack.id, 0, 4)
-    assert not stack.annotating.is_finished(stack.id, 0, 3)
+    stack.annotating.finishing.finish_slice()
+    assert stack.annotating.finishing.is_finished(stack.id, 0, 4)
+    assert not stack.annotating.finishing.is_finished(stack.id, 0, 3)
     assert stack.images.places(stack.id) == ((0, 4),)
     (frame,) = own_layers(stack, "finished")
     assert not frame.editable
@@ -500,25 +503,25 @@ def test_a_finished_slice_has_a_frame_and_counts_as_annotated(stack: Bench) -> N
     assert stack.annotating.undo() == "mark slice as finished"
     assert own_layers(stack, "finished") == [frame]
     assert frame.nshapes == 0
-    stack.annotating.finish_slice()
+    stack.annotating.finishing.finish_slice()
     assert frame.nshapes == 1
 
 
 def test_a_part_is_finished_until_the_whole_is(bench: Bench) -> None:
     bench.layer.corner_pixels = np.array([[10, 20], [29, 49]])
-    bench.annotating.finish_view()
+    bench.annotating.finishing.finish_view()
     (part,) = bench.image.finished
     assert part.box == ((10, 30), (20, 50))
-    assert not bench.annotating.is_finished(bench.id, 0, 0)
-    bench.annotating.toggle_finished()
+    assert not bench.annotating.finishing.is_finished(bench.id, 0, 0)
+    bench.annotating.finishing.toggle_slice()
     assert [p.box for p in bench.image.finished] == [((0, 40), (0, 60))]
-    bench.annotating.toggle_finished()
+    bench.annotating.finishing.toggle_slice()
     assert bench.image.finished == ()
 
 
 def test_unlabelled_means_background_where_it_is_finished(bench: Bench) -> None:
     bench.paint(5, 5)
-    bench.annotating.finish_slice()
+    bench.annotating.finishing.finish_slice()
     stored = bench.images.stored_annotation(bench.id)
     assert stored is not None
     targets = stored.field(0, 0).targets()
@@ -550,7 +553,7 @@ def test_a_deleted_annotation_comes_back_with_all_that_was_painted(
     bench.paint(5, 5)
     bench.viewer.layers.remove(bench.layer)
     assert bench.images.annotation_layer(bench.id) is None
-    bench.layer = bench.annotating.new_annotation(bench.id)
+    bench.layer = bench.annotating.layers.show(bench.id)
     assert bench.layer.data[5, 5] == 2
     assert bench.paint(5, 6) == 3
 
@@ -572,7 +575,7 @@ def test_a_copy_of_the_layer_is_not_the_annotation(bench: Bench) -> None:
 def test_an_annotation_outlives_its_image(bench: Bench) -> None:
     bench.viewer.layers.remove(bench.source)
     bench.paint(5, 5)
-    bench.annotating.finish_slice()
+    bench.annotating.finishing.finish_slice()
     assert bench.store.annotation(bench.id).plane(0, 0)[5, 5] == 2
 
 
@@ -588,7 +591,7 @@ def test_layers_of_a_removed_image_come_back_by_undo(bench: Bench) -> None:
 
 def test_an_opened_project_shows_its_annotation(bench: Bench) -> None:
     bench.paint(5, 5)
-    bench.annotating.finish_slice()
+    bench.annotating.finishing.finish_slice()
     bench.reopen()
     layers = own_layers(bench, "annotation")
     assert len(layers) == 1
@@ -605,14 +608,14 @@ def test_another_projects_layers_go_when_a_project_opens(bench: Bench) -> None:
 
 
 def test_work_on_the_same_image_is_offered_and_restored(bench: Bench) -> None:
-    bench.annotating.add_class("dividing")
-    bench.annotating.set_class(2)
+    bench.annotating.classes.add("dividing")
+    bench.annotating.brush.set_class(2)
     bench.paint(5, 5)
     before = bench.store.folder
     bench.start_anew()
     (offer,) = bench.annotating.offers(bench.id)
     assert (offer.folder, offer.slices, offer.cells) == (before, 1, 1)
-    bench.annotating.restore(bench.id, offer)
+    bench.annotating.importer.other_project(bench.id, offer)
     assert bench.layer.data[5, 5] == 2
     assert bench.image.class_of[2] == 2
     assert [c.name for c in bench.store.project.classes] == ["cells", "dividing"]
@@ -634,7 +637,7 @@ def masks() -> Any:
 
 def test_imported_masks_leave_what_was_painted_and_can_be_undone(bench: Bench) -> None:
     painted = bench.paint(6, 6)
-    bench.annotating.import_masks(bench.id, masks())
+    bench.annotating.importer.masks(bench.id, masks())
     assert bench.layer.data[6, 6] == painted
     assert bench.layer.data[0, 0] == 1
     cells = set(np.unique(bench.layer.data)) - {1, painted}
@@ -645,15 +648,15 @@ def test_imported_masks_leave_what_was_painted_and_can_be_undone(bench: Bench) -
 
 def test_masks_replace_only_when_told(bench: Bench) -> None:
     painted = bench.paint(6, 6)
-    bench.annotating.import_masks(bench.id, masks(), "instances", replace=True)
+    bench.annotating.importer.masks(bench.id, masks(), "instances", replace=True)
     assert bench.layer.data[6, 6] not in (0, 1, painted)
 
 
 def test_imported_cells_take_no_id_that_has_a_class(bench: Bench) -> None:
-    bench.annotating.add_class("dividing")
-    bench.annotating.set_class(2)
+    bench.annotating.classes.add("dividing")
+    bench.annotating.brush.set_class(2)
     selected = bench.layer.selected_label
-    bench.annotating.import_masks(bench.id, masks(), "instances")
+    bench.annotating.importer.masks(bench.id, masks(), "instances")
     cells = [i for i in np.unique(bench.layer.data) if i > 1]
     assert selected not in cells
     assert [bench.image.class_of.get(int(i), 1) for i in cells] == [1, 1]
@@ -662,10 +665,10 @@ def test_imported_cells_take_no_id_that_has_a_class(bench: Bench) -> None:
 
 def test_a_flat_mask_goes_to_the_slice_in_view(stack: Bench) -> None:
     stack.viewer.dims.set_current_step(0, 3)
-    stack.annotating.import_masks(stack.id, masks(), "instances")
+    stack.annotating.importer.masks(stack.id, masks(), "instances")
     assert stack.images.places(stack.id) == ((0, 3),)
     with pytest.raises(ValueError, match=r"shape \(5, 40, 60\), found \(4, 4\)"):
-        stack.annotating.import_masks(stack.id, np.ones((4, 4), int))
+        stack.annotating.importer.masks(stack.id, np.ones((4, 4), int))
 
 
 def test_polygons_take_the_place_of_background_but_of_no_cell(bench: Bench) -> None:
@@ -674,13 +677,13 @@ def test_polygons_take_the_place_of_background_but_of_no_cell(bench: Bench) -> N
     bench.layer.data = labels
     square = np.array([[5, 5], [5, 8], [8, 8], [8, 5]])
     drawn = bench.viewer.add_shapes([square], shape_type="polygon", name="drawn")
-    bench.annotating.import_polygons(drawn)
+    bench.annotating.importer.polygons(drawn)
     data = bench.layer.data
     assert data[6, 6] == cell
     assert data[7, 7] > cell
     assert data[20, 20] == 1
     with pytest.raises(ValueError, match="drawn lie on cells that are annotated"):
-        bench.annotating.import_polygons(drawn)
+        bench.annotating.importer.polygons(drawn)
 
 
 def test_an_image_that_comes_back_lies_under_its_annotation(bench: Bench) -> None:
@@ -693,12 +696,12 @@ def test_an_image_that_comes_back_lies_under_its_annotation(bench: Bench) -> Non
 
 
 def test_polygons_become_cells_of_the_active_class(bench: Bench) -> None:
-    bench.annotating.add_class("dividing")
-    bench.annotating.set_class(2)
+    bench.annotating.classes.add("dividing")
+    bench.annotating.brush.set_class(2)
     square = [[10, 10], [10, 14], [14, 14], [14, 10]]
     shapes = bench.viewer.add_shapes([square], shape_type="polygon", name="drawn")
     bench.viewer.layers.selection.active = bench.layer
-    bench.annotating.import_polygons(shapes)
+    bench.annotating.importer.polygons(shapes)
     id_ = int(bench.layer.data[12, 12])
     assert id_ > 1
     assert bench.image.class_of[id_] == 2
@@ -709,7 +712,7 @@ def test_polygons_become_cells_of_the_active_class(bench: Bench) -> None:
 
 def test_a_ring_of_background_is_painted_and_undone_by_napari(bench: Bench) -> None:
     bench.paint(20, 20)
-    bench.annotating.add_background_ring(bench.id, 0, 0, 2)
+    bench.annotating.label_edits.add_background_ring(bench.id, 0, 0, 2)
     assert bench.layer.data[20, 18:23].tolist() == [1, 1, 2, 1, 1]
     assert bench.layer.data[20, 23] == 0
     bench.layer.undo()
@@ -720,8 +723,13 @@ def test_predicted_cells_are_taken_where_nothing_is_annotated(bench: Bench) -> N
     painted = bench.paint(6, 6)
     predicted = masks()
     predicted[0, 0] = 9
-    bench.annotating.next_cell()
-    assert bench.annotating.use_as_annotation(bench.id, predicted, 0, 0, {1, 4}) == 2
+    bench.annotating.brush.next_cell()
+    assert (
+        bench.annotating.label_edits.use_as_annotation(
+            bench.id, predicted, 0, 0, {1, 4}
+        )
+        == 2
+    )
     assert bench.layer.data[6, 6] == painted
     assert bench.layer.data[0, 0] == 0
     assert len({painted, *bench.layer.data[[7, 25], [7, 25]].tolist()}) == 3
@@ -730,25 +738,25 @@ def test_predicted_cells_are_taken_where_nothing_is_annotated(bench: Bench) -> N
 
 
 def test_a_predicted_cell_that_is_annotated_already_is_left_out(bench: Bench) -> None:
-    bench.annotating.import_masks(bench.id, masks(), "instances")
+    bench.annotating.importer.masks(bench.id, masks(), "instances")
     before = bench.layer.data.copy()
-    assert bench.annotating.use_as_annotation(bench.id, masks(), 0, 0) == 0
+    assert bench.annotating.label_edits.use_as_annotation(bench.id, masks(), 0, 0) == 0
     np.testing.assert_array_equal(bench.layer.data, before)
 
 
 def test_the_predicted_cell_under_the_mouse_is_taken(bench: Bench) -> None:
     with pytest.raises(ValueError, match="no predicted cells of this image"):
-        bench.annotating.use_cell_under_cursor()
+        bench.annotating.label_edits.use_cell_under_cursor()
     bench.viewer.add_labels(masks().astype(int), metadata=note("cells", bench.id))
     bench.viewer.cursor.position = (25.0, 25.0)
-    bench.annotating.use_cell_under_cursor()
+    bench.annotating.label_edits.use_cell_under_cursor()
     assert bench.layer.data[25, 25] > 1
     assert bench.layer.data[10, 10] == 0
     with pytest.raises(ValueError, match="annotated already"):
-        bench.annotating.use_cell_under_cursor()
+        bench.annotating.label_edits.use_cell_under_cursor()
     bench.viewer.cursor.position = (0.0, 0.0)
     with pytest.raises(ValueError, match="no predicted cell under"):
-        bench.annotating.use_cell_under_cursor()
+        bench.annotating.label_edits.use_cell_under_cursor()
 
 
 def test_keys_are_bound_to_the_annotation_layer_alone(bench: Bench) -> None:
@@ -758,9 +766,9 @@ def test_keys_are_bound_to_the_annotation_layer_alone(bench: Bench) -> None:
     bench.press("N")
     assert bench.layer.selected_label == 3
     bench.press("S")
-    assert bench.annotating.is_finished(bench.id, 0, 0)
+    assert bench.annotating.finishing.is_finished(bench.id, 0, 0)
     bench.press("Alt-Z")
-    assert not bench.annotating.is_finished(bench.id, 0, 0)
+    assert not bench.annotating.finishing.is_finished(bench.id, 0, 0)
     other = bench.viewer.add_labels(np.zeros((4, 4), int))
     assert not other.keymap
 
@@ -847,8 +855,8 @@ class FakeHandle:
 def test_what_the_check_finds_is_fixed_in_the_layer(bench: Bench) -> None:
     worker = HereAndNow()
     data_check = DataCheck(bench.store, bench.images, bench.annotating, worker)
-    bench.annotating.add_class("dividing")
-    bench.annotating.set_class(2)
+    bench.annotating.classes.add("dividing")
+    bench.annotating.brush.set_class(2)
     id_ = int(bench.layer.selected_label)
     for x in (10, 40):
         bench.layer.brush_size = 8
@@ -867,6 +875,29 @@ def test_what_the_check_finds_is_fixed_in_the_layer(bench: Bench) -> None:
     assert [bench.image.class_of[i] for i in pieces] == [2, 2]
     data_check.fix(found["ring"])
     assert bench.layer.data[20, 16] == 1
+
+
+def test_specks_of_regions_stay_also_where_regions_are_the_first_class(
+    bench: Bench,
+) -> None:
+    worker = HereAndNow()
+    data_check = DataCheck(bench.store, bench.images, bench.annotating, worker)
+    bench.annotating.classes.set_kind(1, "regions")
+    bench.annotating.classes.add("cells too")
+    bench.annotating.brush.set_class(2)
+    cell = int(bench.layer.selected_label)
+    area = cell + 1
+    labels = np.zeros(bench.layer.data.shape, np.int32)
+    labels[2:10, 2:10], labels[2, 20], labels[30:38, 2:10] = cell, cell, area
+    labels[30, 30] = area
+    bench.layer.data = labels
+    bench.annotating.tick()
+    data_check.check()
+    worker.finish()
+    assert data_check.report is not None
+    fixes = {finding.fix: finding for finding in data_check.report.findings}
+    data_check.fix(fixes["remove-specks"])
+    assert (bench.layer.data[2, 20], bench.layer.data[30, 30]) == (0, area)
 
 
 def test_a_new_check_ends_the_one_before(bench: Bench) -> None:

@@ -75,7 +75,7 @@ def sent() -> list[Correction]:
 
 
 def edit(y: int, x: int, *, t: int = 0, z: int = 0) -> Edit:
-    return Edit(t, z, (slice(y, y + 5), slice(x, x + 5)), 7)
+    return Edit(t, z, (slice(y, y + 5), slice(x, x + 5)))
 
 
 def made(pixels: Pixels, sent: list[Correction], ndim: int = 2) -> Corrections:

@@ -72,10 +72,12 @@ def test_paint_is_told_once_with_its_box(stack: Setup) -> None:
     assert stack.told() == []
 
 
-def test_edits_tell_the_highest_id_of_all(flat: Setup) -> None:
+def test_the_file_knows_the_highest_id_of_all_edits(flat: Setup) -> None:
+    highest: list[int] = []
+    flat.stream.edited.connect(lambda: highest.append(flat.file.highest))
     flat.layer.data_setitem(pixel(1, 1), 9)
     flat.layer.data_setitem(pixel(2, 2), 3)
-    assert [edit.highest for edit in flat.edits] == [9, 9]
+    assert highest == [9, 9]
 
 
 def test_each_move_of_a_drag_is_saved_before_the_stroke_ends(stack: Setup) -> None:

@@ -86,8 +86,7 @@ def test_fractions_are_no_masks() -> None:
 
 def test_masks_are_taken_only_where_nothing_is_annotated() -> None:
     old, new = np.array([[0, 1, 7]]), np.array([[5, 5, 5]])
-    np.testing.assert_array_equal(merged(old, new, replace=False), [[5, 1, 7]])
-    np.testing.assert_array_equal(merged(old, new, replace=True), [[5, 5, 5]])
+    np.testing.assert_array_equal(merged(old, new), [[5, 1, 7]])
 
 
 def test_shapes_are_drawn_where_they_lie_in_the_world() -> None:

@@ -16,7 +16,7 @@ from napari_unet.core.network.architecture import u_shape
 from napari_unet.core.training.training_settings import Training
 from napari_unet.io.export import write_labels
 from napari_unet.io.model_file import save_model
-from napari_unet.session.annotating.checking import DataCheck
+from napari_unet.session.annotating.data_check import DataCheck
 from napari_unet.session.preferences import Preferences
 from napari_unet.session.workspace import Workspace
 
@@ -45,7 +45,7 @@ class Bench:
         pixels = np.random.default_rng(0).random((3, 60, 60)).astype(np.float32)
         layer = self.workspace.viewer.add_image(pixels, name="cells")
         self.image = self.workspace.images.add([layer], "zyx")
-        labels = self.workspace.annotating.new_annotation(self.image.id)
+        labels = self.workspace.annotating.layers.show(self.image.id)
         painted = np.ones(pixels.shape, labels.data.dtype)
         painted[:, 20:40, 20:40] = 2
         labels.data = painted
@@ -98,7 +98,7 @@ def test_a_prediction(bench: Bench) -> None:
     assert "(signal 9)" in told
     assert stays_in_the_run_bar(bench)
     assert control.predict("layer")
-    bench.until(lambda: not control.running and control.segmenting.idle)
+    bench.until(lambda: not control.running and control.segmenter.idle)
     assert not stays_in_the_run_bar(bench)
     assert len(bench.told) == 1
 
@@ -110,11 +110,11 @@ def test_a_folder(bench: Bench) -> None:
     control = bench.workspace.prediction
     target = bench.folder / "out"
     bench.lose("network", lambda: control.predict_folder(source, target))
-    outcome = control.exporting.outcome
+    outcome = control.folder
     assert outcome is not None
     assert not outcome.running
     assert "(signal 9)" in (outcome.end or "")
-    assert not control.exporting.running
+    assert not control.busy
     assert stays_in_the_run_bar(bench)
 
 
@@ -150,21 +150,21 @@ def test_cells_and_the_export_that_waits_for_them(bench: Bench) -> None:
     control, folder = bench.workspace.prediction, bench.folder / "exported"
     bench.lose("cpu", lambda: control.predict("layer"))
     bench.until(lambda: not control.running)
-    segmenting, exporting = control.segmenting, control.exporting
-    bench.until(lambda: segmenting.idle)
+    segmenter, exporter = control.segmenter, control.exporter
+    bench.until(lambda: segmenter.idle)
     # the cells are asked for once more, and lost once more
     settings = control.segmentation.replace(threshold=0.37)
     bench.lose("cpu", lambda: control.set_segmentation(settings))
     assert any("(signal 9)" in told for _, told in bench.told)
     folder.mkdir()
-    bench.lose("cpu", lambda: exporting.export(folder, [bench.image.id]))
-    bench.until(lambda: not exporting.running)
+    bench.lose("cpu", lambda: exporter.export(folder, [bench.image.id]))
+    bench.until(lambda: not exporter.running)
     assert ("error", "cells: its cells could not be found.") in bench.told
     assert list(folder.iterdir()) == []
     assert bench.workspace.prediction.unexported() == ["cells"]
     # who asks again has it
-    exporting.export(folder, [bench.image.id])
-    bench.until(lambda: not exporting.running)
+    exporter.export(folder, [bench.image.id])
+    bench.until(lambda: not exporter.running)
     assert bench.told[-1] == ("info", f"2 files are in {folder} now.")
     assert bench.workspace.prediction.unexported() == []
 
@@ -173,13 +173,13 @@ def test_an_export(bench: Bench) -> None:
     control, folder = bench.workspace.prediction, bench.folder / "exported"
     folder.mkdir()
     control.predict("layer")
-    bench.until(lambda: not control.running and control.segmenting.idle)
+    bench.until(lambda: not control.running and control.segmenter.idle)
 
     def export() -> None:
-        control.exporting.export(folder, [bench.image.id])
+        control.exporter.export(folder, [bench.image.id])
 
     bench.lose("cpu", export)
-    assert not control.exporting.running
+    assert not control.exporter.running
     ((level, told),) = bench.told
     assert level == "error"
     assert "(signal 9)" in told

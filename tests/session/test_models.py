@@ -9,7 +9,7 @@ from example_models import random_model
 from napari_unet.core.model import ImageRecord, Score
 from napari_unet.core.network.architecture import u_shape
 from napari_unet.io.model_file import save_model
-from napari_unet.session.prediction.models import ModelList, describe
+from napari_unet.session.models import ModelList, describe
 from napari_unet.session.preferences import Preferences
 from napari_unet.session.project.store import ProjectStore
 

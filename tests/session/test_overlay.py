@@ -131,7 +131,7 @@ class Bench:
 
     def annotate(self, image: ProjectImage) -> Labels:
         """Paint two cells with a gap of 4 pixels, in the last plane of all."""
-        labels = self.annotating.new_annotation(image.id)
+        labels = self.annotating.layers.show(image.id)
         plane = np.ones((SIZE, SIZE), np.int32)
         plane[30:50, 20:38], plane[30:50, 42:60] = 2, 3
         labels.data_setitem(
@@ -490,7 +490,7 @@ def test_an_image_without_annotation_has_no_overlay_until_it_gets_one(
     bench.viewer.layers.remove(labels)
     assert bench.overlay.enabled
     assert not bench.layer.visible
-    again = bench.annotating.new_annotation(image.id)
+    again = bench.annotating.layers.show(image.id)
     bench.worker.run()
     assert bench.layer.visible
     assert np.array_equal(bench.layer.data, expected(again))

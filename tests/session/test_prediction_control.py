@@ -31,8 +31,8 @@ from napari_unet.session.future import Future
 from napari_unet.session.images.image_list import ImageList
 from napari_unet.session.images.layers import find
 from napari_unet.session.images.shared_arrays import SharedArrays
+from napari_unet.session.models import ModelList
 from napari_unet.session.prediction.control import PredictionControl
-from napari_unet.session.prediction.models import ModelList
 from napari_unet.session.preferences import Preferences
 from napari_unet.session.project.store import ProjectStore
 from napari_unet.session.worker.client import WORKER_ENDED
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from napari_unet.session.project.record import ProjectImage
     from napari_unet.session.worker.client import Handle
 
 
@@ -58,6 +59,12 @@ class Bench:
     told: list[tuple[str, str]] = field(default_factory=list)
 
     @property
+    def image(self) -> ProjectImage:
+        image = self.images.current
+        assert image is not None
+        return image
+
+    @property
     def roles(self) -> list[str]:
         return [
             layer.metadata.get("napari-unet", {}).get("role")
@@ -68,12 +75,7 @@ class Bench:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     now = [100.0]
-    monkeypatch.setattr(
-        "napari_unet.session.prediction.segmenting.monotonic", lambda: now[0]
-    )
-    monkeypatch.setattr(
-        "napari_unet.session.prediction.control.monotonic", lambda: now[0]
-    )
+    monkeypatch.setattr("napari_unet.session.throttle.monotonic", lambda: now[0])
     return now
 
 
@@ -195,7 +197,7 @@ def test_cells_follow_each_plane_and_are_linked_at_the_end(bench: Bench) -> None
     assert set(done) == {(0, 0), (0, 1), (0, 2), (0, 3)}
     links = [job for job in bench.fake.jobs(SegmentJob) if job.link]
     assert [job.places for job in links] == [()]
-    assert bench.control.segmenting.idle
+    assert bench.control.segmenter.idle
 
 
 def test_one_slice_or_volumes_are_not_linked(bench: Bench) -> None:
@@ -431,7 +433,7 @@ def test_a_new_image_with_other_channels_is_refused_before_it_is_taken_in(
     add_stack(bench)
     layer = bench.viewer.add_image(np.ones((8, 10, 3), np.uint8), rgb=True, name="rgb")
     bench.viewer.layers.selection.active = layer
-    assert "rgb has 3 channels" in bench.control.targets.objection()
+    assert "rgb has 3 channels" in bench.control.targets.problem()
     assert not bench.control.predict("slice")
     assert [image.name for image in bench.store.project.images] == ["stack"]
     assert bench.control.predict("images")
@@ -465,7 +467,7 @@ def test_an_image_of_another_pixel_size_is_resampled(
     )
     bench.images.add([layer])
     bench.images.set_current(bench.store.project.images[-1].id)
-    told = bench.control.targets.remark()
+    told = bench.control.targets.resampling()
     assert remark in told if remark else not told
     assert bench.control.predict("slice")
     assert [level for level, _ in bench.told] == (["warning"] if warned else [])
@@ -615,23 +617,23 @@ def test_an_export_of_all_leaves_out_what_is_gone_and_says_so(
         layers[name].data[:] = len(layers)
         bench.viewer.layers.selection.active = layers[name]
         predicted(bench)
-    exporting = bench.control.exporting
+    exporter = bench.control.exporter
     ids = {image.name: image.id for image in bench.store.project.images}
     assert bench.control.unexported() == ["kept", "removed", "closed"]
     bench.images.remove(ids["removed"])
     bench.viewer.layers.remove(layers["closed"])
-    assert exporting.in_the_way(tmp_path, ids.values()) == []
+    assert exporter.in_the_way(tmp_path, ids.values()) == []
     for name in ("removed", "closed"):
         with pytest.raises(ValueError, match=f"{name} (was removed|is closed)"):
-            exporting.export(tmp_path, [ids[name]])
-    assert not exporting.running
-    exporting.export(tmp_path, ids.values())
+            exporter.export(tmp_path, [ids[name]])
+    assert not exporter.running
+    exporter.export(tmp_path, ids.values())
     until(lambda: bench.fake.running(ExportJob))
     (handle,) = bench.fake.running(ExportJob)
     assert handle.what.name == "kept"
     handle.event.emit(FileWritten(str(tmp_path / "kept_cells.tif"), 1.0))
     bench.fake.end(handle)
-    assert not exporting.running
+    assert not exporter.running
     ((level, told),) = bench.told
     assert level == "error"
     assert told.startswith(f"1 file is in {tmp_path} now. Not exported: ")
@@ -649,7 +651,7 @@ def test_exports_that_fail_are_told_once_with_those_that_did_not(
         ids.append(bench.store.project.images[-1].id)
         bench.viewer.layers.selection.active = bench.images.layers(ids[-1])[0]
         predicted(bench)
-    bench.control.exporting.export(tmp_path, ids)
+    bench.control.exporter.export(tmp_path, ids)
     until(lambda: len(bench.fake.running(ExportJob)) == 3)
     a, b, c = bench.fake.running(ExportJob)
     bench.fake.fail(a, "The disk is full.")
@@ -665,18 +667,16 @@ def test_exports_that_fail_are_told_once_with_those_that_did_not(
 
 
 def test_an_export_waits_for_cells_that_fit_the_settings(
-    bench: Bench, tmp_path: Path
+    bench: Bench, clock: list[float], tmp_path: Path
 ) -> None:
     add_stack(bench, "a/b")
     predicted(bench)
-    image = bench.images.current
-    assert image is not None
     bench.control.set_segmentation(Segmentation(threshold=0.7))
-    exporting = bench.control.exporting
-    exporting.export(tmp_path, [image.id], probabilities=True, format="zarr")
+    exporter = bench.control.exporter
+    exporter.export(tmp_path, [bench.image.id], probabilities=True, format="zarr")
     assert bench.fake.jobs(ExportJob) == []
-    assert exporting.running
-    bench.control.segmenting._moved = 0
+    assert exporter.running
+    clock[0] += 1
     bench.fake.find_all_cells()
     (handle,) = bench.fake.running(ExportJob)
     job: Any = handle.what
@@ -687,30 +687,26 @@ def test_an_export_waits_for_cells_that_fit_the_settings(
     handle.event.emit(FileWritten(str(tmp_path / "a_b.csv"), 1.0))
     bench.fake.end(handle)
     assert bench.told == [("info", f"2 files are in {tmp_path} now.")]
-    assert not exporting.running
+    assert not exporter.running
 
 
 def test_files_in_the_way_are_those_that_begin_with_the_name(
     bench: Bench, tmp_path: Path
 ) -> None:
     add_stack(bench, "cell")
-    image = bench.images.current
-    assert image is not None
     for name in ("cell_cells.tif", "cell_cells.csv", "cells_cells.tif", "cell.tif"):
         (tmp_path / name).touch()
-    found = bench.control.exporting.in_the_way(tmp_path, [image.id])
+    found = bench.control.exporter.in_the_way(tmp_path, [bench.image.id])
     assert [path.name for path in found] == ["cell_cells.csv", "cell_cells.tif"]
 
 
 def test_nothing_to_export_is_told(bench: Bench, tmp_path: Path) -> None:
     add_stack(bench)
-    image = bench.images.current
-    assert image is not None
-    export = bench.control.exporting.export
+    export = bench.control.exporter.export
     with pytest.raises(ValueError, match="stack has not been predicted yet"):
-        export(tmp_path, [image.id])
+        export(tmp_path, [bench.image.id])
     with pytest.raises(ValueError, match="Choose masks, probabilities or the table"):
-        export(tmp_path, [image.id], masks=False, table=False)
+        export(tmp_path, [bench.image.id], masks=False, table=False)
 
 
 def test_how_long_it_took_is_told(bench: Bench) -> None:
@@ -744,16 +740,16 @@ def test_a_worker_fills_the_layers_and_writes_the_files(
         told: list[str] = []
         control.message.connect(lambda _level, text: told.append(text))
         assert control.predict("layer", entropy=True)
-        pump.until(lambda: not control.running and control.segmenting.idle)
+        pump.until(lambda: not control.running and control.segmenter.idle)
         (image,) = workspace.store.project.images
         files = control.results[image.id].files
-        np.testing.assert_allclose(files.array("probability").sum(0), 1, atol=1e-5)
-        likely = files.array("probability").argmax(0)
-        np.testing.assert_array_equal(files.array("classes"), likely)
-        assert files.array("entropy").max() > 0
-        cells = np.array(files.array("cells"))
-        control.exporting.export(tmp_path, [image.id])
-        pump.until(lambda: not control.exporting.running)
+        np.testing.assert_allclose(files.arrays["probability"].sum(0), 1, atol=1e-5)
+        likely = files.arrays["probability"].argmax(0)
+        np.testing.assert_array_equal(files.arrays["classes"], likely)
+        assert files.arrays["entropy"].max() > 0
+        cells = np.array(files.arrays["cells"])
+        control.exporter.export(tmp_path, [image.id])
+        pump.until(lambda: not control.exporter.running)
         assert told == [f"2 files are in {tmp_path} now."]
         assert (tmp_path / "blobs_cells.csv").exists()
         np.testing.assert_array_equal(imread(tmp_path / "blobs_cells.tif"), cells)
@@ -762,25 +758,44 @@ def test_a_worker_fills_the_layers_and_writes_the_files(
 
 
 def test_pixels_that_cannot_be_had_are_told_once_and_nothing_waits(
-    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bench: Bench, clock: list[float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     add_stack(bench)
     predicted(bench)
-    image = bench.images.current
-    assert image is not None
     refused = Future(lambda call: call())
     refused.finish("The disk is full.")
     monkeypatch.setattr(bench.images, "ensure", lambda *_: refused)
     bench.control.predict("slice")
     assert not bench.control.running
     assert bench.control.status == "Not done."
-    bench.control.exporting.export(tmp_path, [image.id])
-    bench.control.segmenting._moved = 0
+    bench.control.exporter.export(tmp_path, [bench.image.id])
+    clock[0] += 1
     bench.fake.find_all_cells()
-    assert not bench.control.exporting.running
+    assert not bench.control.exporter.running
     assert bench.told == [("error", "The disk is full.")] * 2
     assert len(bench.fake.jobs(PredictJob)) == 1
     assert bench.fake.jobs(ExportJob) == []
+
+
+@pytest.mark.parametrize("how", ["cancelled", "closed"])
+def test_what_ends_while_pixels_are_copied_does_not_begin_after_that(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    add_stack(bench)
+    copied = Future(lambda call: call())
+    monkeypatch.setattr(bench.images, "ensure", lambda *_: copied)
+    bench.control.predict("slice")
+    assert bench.control.running
+    if how == "cancelled":
+        bench.control.cancel()
+        assert bench.control.status == "Cancelled."
+    else:
+        begun_anew(bench)
+    copied.finish()
+    assert not bench.control.running
+    assert bench.fake.handles == []
+    assert results_on_disk(bench) == []
+    assert len(bench.viewer.layers) == 1
 
 
 def test_device_and_memory_are_those_of_the_preferences(bench: Bench) -> None:
@@ -794,14 +809,12 @@ def test_device_and_memory_are_those_of_the_preferences(bench: Bench) -> None:
 
 
 def test_the_table_knows_the_classes_where_probabilities_are_not_written(
-    bench: Bench, tmp_path: Path
+    bench: Bench, clock: list[float], tmp_path: Path
 ) -> None:
     add_stack(bench)
     predicted(bench)
-    image = bench.images.current
-    assert image is not None
-    bench.control.exporting.export(tmp_path, [image.id])
-    bench.control.segmenting._moved = 0
+    bench.control.exporter.export(tmp_path, [bench.image.id])
+    clock[0] += 1
     bench.fake.find_all_cells()
     (job,) = bench.fake.jobs(ExportJob)
     assert job.probabilities is not None
@@ -869,19 +882,19 @@ def test_a_folder_tells_what_became_of_each_of_its_images(
     handle.event.emit(told_of(tmp_path, "c.tif", there=True))
     handle.event.emit(told_of(tmp_path, "d.tif", problem="has 3 channels."))
     handle.event.emit(told_of(tmp_path, "e.tif"))
-    outcome = bench.control.exporting.outcome
+    outcome = bench.control.folder
     assert outcome is not None
     assert outcome.running
-    bench.control.exporting.dismiss_outcome()
-    assert bench.control.exporting.outcome is outcome
+    bench.control.dismiss_folder()
+    assert bench.control.folder is outcome
     bench.fake.end(handle)
     assert outcome.failures == ["b.tif: is cut off.", "d.tif: has 3 channels."]
     assert outcome.notes == ["a.tif: it has a palette."]
     what = "5 images: 2 predicted, 1 there already, 2 not done."
     assert outcome.sentence == f"{what} Results are in {tmp_path / 'out'}."
     assert bench.told == [("warning", outcome.sentence)]
-    bench.control.exporting.dismiss_outcome()
-    assert bench.control.exporting.outcome is None
+    bench.control.dismiss_folder()
+    assert bench.control.folder is None
 
 
 def test_results_that_are_there_already_are_no_failure(
@@ -911,11 +924,11 @@ def test_a_folder_that_was_not_finished_says_so(
         "failed": "The disk is full.",
         "died": "It died.",
     }[how]
-    outcome = bench.control.exporting.outcome
+    outcome = bench.control.folder
     assert outcome is not None
     assert not outcome.running
     assert outcome.sentence.startswith(f"1 image: 1 predicted. {reason}")
-    assert not bench.control.exporting.running
+    assert not bench.control.exporter.running
 
 
 def one_prediction(bench: Bench) -> None:
@@ -941,9 +954,7 @@ def test_a_folder_does_not_show_how_the_prediction_before_went(
 
 def test_nor_do_files_that_are_written(bench: Bench, tmp_path: Path) -> None:
     one_prediction(bench)
-    image = bench.images.current
-    assert image is not None
-    bench.control.exporting.export(tmp_path, [image.id])
+    bench.control.exporter.export(tmp_path, [bench.image.id])
     assert bench.control.status == "Writing files …"
     (handle,) = bench.fake.running(ExportJob)
     bench.fake.end(handle)
@@ -980,7 +991,12 @@ def shown(bench: Bench) -> set[str]:
     ],
 )
 def test_cells_are_shown_and_exported_as_objects_and_regions_as_classes(
-    bench: Bench, tmp_path: Path, kinds: Any, seen: set[str], files: tuple[str, ...]
+    bench: Bench,
+    clock: list[float],
+    tmp_path: Path,
+    kinds: Any,
+    seen: set[str],
+    files: tuple[str, ...],
 ) -> None:
     add_stack(bench)
     finding(bench, *kinds)
@@ -992,15 +1008,13 @@ def test_cells_are_shown_and_exported_as_objects_and_regions_as_classes(
     at(bench, 3)
     bench.control.tick()
     assert shown(bench) == seen
-    image = bench.images.current
-    assert image is not None
-    exporting = bench.control.exporting
-    assert exporting.kinds([image.id]) == set(kinds)
-    exporting.export(tmp_path, [image.id])
-    bench.control.segmenting._moved = 0
+    exporter = bench.control.exporter
+    assert exporter.kinds([bench.image.id]) == set(kinds)
+    exporter.export(tmp_path, [bench.image.id])
+    clock[0] += 1
     bench.fake.find_all_cells()
     (job,) = bench.fake.jobs(ExportJob)
-    results = bench.control.results[image.id]
+    results = bench.control.results[bench.image.id]
     stored = {"cells": job.cells, "class_masks": job.class_masks}
     assert tuple(name for name, file in stored.items() if file is not None) == files
     assert job.class_masks in (None, results.files["classes"])
@@ -1011,11 +1025,9 @@ def test_regions_alone_make_no_table(bench: Bench, tmp_path: Path) -> None:
     add_stack(bench)
     finding(bench, "regions")
     predicted(bench)
-    image = bench.images.current
-    assert image is not None
     with pytest.raises(ValueError, match="stack has regions but no cells"):
-        bench.control.exporting.export(tmp_path, [image.id], masks=False)
-    assert not bench.control.exporting.running
+        bench.control.exporter.export(tmp_path, [bench.image.id], masks=False)
+    assert not bench.control.exporter.running
 
 
 def test_regions_make_way_for_what_is_newer(bench: Bench) -> None:
@@ -1031,9 +1043,7 @@ def test_regions_make_way_for_what_is_newer(bench: Bench) -> None:
 
 def test_class_masks_may_be_in_the_way(bench: Bench, tmp_path: Path) -> None:
     add_stack(bench)
-    image = bench.images.current
-    assert image is not None
     for name in ("stack_classes.tif", "stack_cells.csv", "stack_other.tif"):
         (tmp_path / name).touch()
-    found = bench.control.exporting.in_the_way(tmp_path, [image.id])
+    found = bench.control.exporter.in_the_way(tmp_path, [bench.image.id])
     assert [p.name for p in found] == ["stack_cells.csv", "stack_classes.tif"]

@@ -54,7 +54,7 @@ def annotate_both(folder: Path, pump: Pump, spaces: list[Workspace]) -> Path:
     for name in "ab":
         (layer,) = workspace.viewer.open(folder / f"{name}.tif")
         image = workspace.images.add([layer])
-        workspace.annotating.new_annotation(image.id).data[5, 7] = 2
+        workspace.annotating.layers.show(image.id).data[5, 7] = 2
     project = workspace.store.folder
     workspace.close()
     return project

@@ -11,9 +11,7 @@ from napari.components import ViewerModel
 from napari_unet.core.annotation.annotations import ClassInfo
 from napari_unet.core.images.array_reference import ArrayReference
 from napari_unet.session.images.layers import METADATA_KEY, find, role_of
-from napari_unet.session.prediction.redrawing import Redrawing
-from napari_unet.session.prediction.result_files import ResultFiles
-from napari_unet.session.prediction.results import ResultLayers
+from napari_unet.session.prediction.results import ResultFiles, ResultLayers
 from napari_unet.session.project.record import ImageSource, ProjectClass, ProjectImage
 
 CLASSES = (ProjectClass(name="nuclei", colour="#102030"), ClassInfo(name="debris"))
@@ -45,8 +43,17 @@ def viewer() -> ViewerModel:
 
 
 def results_of(viewer: ViewerModel, folder: Path, **options: Any) -> ResultLayers:
-    given = {"run": "model", "preview": False} | options
-    return ResultLayers(viewer, viewer.layers[0], stack(), CLASSES, folder, **given)
+    given = {"run": "model"} | options
+    results = ResultLayers(viewer, viewer.layers[0], stack(), CLASSES, folder, **given)
+    show(results)
+    return results
+
+
+def show(results: ResultLayers, *extra: Any) -> None:
+    """Make all layers, which the session does one by one."""
+    results.show(*extra)
+    for _ in range(5):
+        results.show_next()
 
 
 def count_refreshes(layer: Any) -> list[int]:
@@ -77,14 +84,14 @@ def test_colours_of_an_image_are_no_axis_of_its_classes(tmp_path: Path) -> None:
     viewer = ViewerModel()
     layer = viewer.add_image(np.zeros((8, 10, 3), np.uint8), rgb=True)
     image = stack((8, 10, 3), "yxc")
-    results = ResultLayers(viewer, layer, image, CLASSES, tmp_path, "m", False)
+    results = ResultLayers(viewer, layer, image, CLASSES, tmp_path, "m")
     assert results.axes == "cyx"
     assert results.files["probability"].shape == (3, 8, 10)
 
 
 def test_layers_stand_where_the_image_does(viewer: ViewerModel, tmp_path: Path) -> None:
     results = results_of(viewer, tmp_path)
-    results.show("cells", "entropy")
+    show(results, "cells", "entropy")
     assert len(viewer.layers) == 6
     for layer in viewer.layers[1:]:
         np.testing.assert_allclose(layer.scale, (2, 0.5, 0.5))
@@ -130,14 +137,14 @@ def test_what_a_worker_writes_is_in_the_layers(
     assert classes is not None
     assert probability.data[1, 4, 5] == 0.75
     assert classes.data[1, 4, 5] == 2
-    assert np.shares_memory(classes.data, results.files.array("classes"))
+    assert np.shares_memory(classes.data, results.files.arrays["classes"])
 
 
 def test_a_plane_is_read_without_other_axes(
     viewer: ViewerModel, tmp_path: Path
 ) -> None:
     results = results_of(viewer, tmp_path)
-    results.files.array("cells")[2, 3, 4] = 7
+    results.files.arrays["cells"][2, 3, 4] = 7
     assert results.plane("cells", 0, 2).shape == (8, 10)
     assert results.plane("cells", 0, 2)[3, 4] == 7
     assert not results.plane("cells", 0, 1).any()
@@ -184,29 +191,26 @@ def test_drawing_waits_and_what_waited_is_drawn_at_the_end(
 
 
 def test_a_layer_that_is_slow_to_draw_is_drawn_less_often(
-    viewer: ViewerModel, monkeypatch: pytest.MonkeyPatch
+    viewer: ViewerModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = [0.0]
-    monkeypatch.setattr(
-        "napari_unet.session.prediction.redrawing.perf_counter", lambda: clock[0]
-    )
+    for module in ("throttle", "prediction.results"):
+        name = f"napari_unet.session.{module}.monotonic"
+        monkeypatch.setattr(name, lambda: clock[0])
+    results = results_of(viewer, tmp_path)
+    layer = results.layer("classes")
+    drawn: list[int] = []
 
-    class Slow:
-        visible = True
-        drawn = 0
+    def draw_slowly(**_: bool) -> None:
+        drawn.append(1)
+        clock[0] += 0.1
 
-        def refresh(self, **_: bool) -> None:
-            self.drawn += 1
-            clock[0] += 0.1
-
-    layer: Any = Slow()
-    redrawing = Redrawing(viewer, "zyx")
-    monkeypatch.setattr(Redrawing, "in_view", lambda *_: [(0, 0)])
+    monkeypatch.setattr(layer, "refresh", draw_slowly)
     for _ in range(20):
         clock[0] += 0.1
-        redrawing.note("classes", layer, (0, 0))
+        results.refresh(0, 1, "classes")
     # drawn for 0.1 s, it rests for 0.5 s: once in 0.6 s
-    assert layer.drawn == 4
+    assert len(drawn) == 4
 
 
 def test_a_deleted_layer_is_not_missed(viewer: ViewerModel, tmp_path: Path) -> None:
@@ -215,7 +219,7 @@ def test_a_deleted_layer_is_not_missed(viewer: ViewerModel, tmp_path: Path) -> N
         viewer.layers.remove(layer)
     for what in ("classes", "probability", "cells", "entropy"):
         results.refresh(0, 1, what)
-    results.growing([(0, 1)])
+    results.visibility.growing([(0, 1)])
     results.flush_refresh()
     assert results.layer("classes") is None
     assert results.place_in_view() is None
@@ -245,7 +249,7 @@ def test_the_same_run_again_keeps_what_people_set(
     first.close()
     assert again.layer("probability", 2) is layer
     assert (layer.opacity, layer.visible, layer.name) == (0.2, True, "mine")
-    again.files.array("probability")[2, 0, 0, 0] = 0.5
+    again.files.arrays["probability"][2, 0, 0, 0] = 0.5
     assert layer.data[0, 0, 0] == 0.5
     assert len(viewer.layers) == 4
 
@@ -288,7 +292,7 @@ def test_cells_take_the_place_of_classes_where_they_are_found(
 ) -> None:
     results = results_of(viewer, tmp_path)
     viewer.dims.set_current_step(0, 1)
-    results.growing([(0, z) for z in range(3)])
+    results.visibility.growing([(0, z) for z in range(3)])
     results.tile_came((0, 1), last=False)
     results.cells_found((0, 1))
     classes, cells = results.layer("classes"), results.layer("cells")
@@ -308,7 +312,7 @@ def test_classes_of_a_plane_of_one_tile_are_shown_if_its_cells_do_not_come(
 ) -> None:
     clock = [100.0]
     monkeypatch.setattr(
-        "napari_unet.session.prediction.visibility.monotonic", lambda: clock[0]
+        "napari_unet.session.prediction.results.monotonic", lambda: clock[0]
     )
     results = results_of(viewer, tmp_path)
     viewer.dims.set_current_step(0, 0)
@@ -316,7 +320,7 @@ def test_classes_of_a_plane_of_one_tile_are_shown_if_its_cells_do_not_come(
     classes, cells = results.layer("classes"), results.layer("cells")
     assert classes is not None
     assert cells is not None
-    results.growing([(0, 0)])
+    results.visibility.growing([(0, 0)])
     results.tile_came((0, 0), last=True)
     assert (classes.visible, cells.visible) == (False, True)
     clock[0] += 0.6
@@ -363,7 +367,7 @@ def test_cells_make_way_for_something_newer_until_found_again(
 def test_what_people_chose_to_see_stays(viewer: ViewerModel, tmp_path: Path) -> None:
     results = results_of(viewer, tmp_path)
     viewer.dims.set_current_step(0, 1)
-    results.growing([(0, 1)])
+    results.visibility.growing([(0, 1)])
     results.cells_found((0, 1))
     cells = results.layer("cells")
     assert cells is not None
@@ -376,7 +380,7 @@ def test_files_go_and_layers_keep_what_they_show(
     viewer: ViewerModel, tmp_path: Path
 ) -> None:
     results = results_of(viewer, tmp_path)
-    results.files.array("classes")[0, 0, 0] = 1
+    results.files.arrays["classes"][0, 0, 0] = 1
     layer = results.layer("classes")
     results.close()
     assert list(tmp_path.iterdir()) == []

@@ -863,7 +863,7 @@ viewer = ViewerModel()
 layer = viewer.add_labels(file.copy())
 layer.brush_size = 1
 stream = EditStream(layer, file, viewer)
-stream.edited.connect(lambda edit: sys.stdout.write(f"{edit.highest} {now}\\n"))
+stream.edited.connect(lambda edit: sys.stdout.write(f"{file.highest} {now}\\n"))
 while True:
     z, rest = divmod(number, 90_000)
     place = (z % 4, 2 * (rest // 300), 2 * (rest % 300))

@@ -16,6 +16,7 @@ from napari_unet.core.network.architecture import u_shape
 from napari_unet.core.training.training_settings import Training
 from napari_unet.io.model_file import save_model
 from napari_unet.session import throttle
+from napari_unet.session.annotating.classes import record_classes
 from napari_unet.session.preferences import Preferences
 from napari_unet.session.project.store import ProjectStore
 from napari_unet.session.training.control import TrainingControl
@@ -61,7 +62,7 @@ class Bench(SessionBench):
     def paint(self, value: int, y: int, x: int, *at: int) -> None:
         layer = self.images.annotation_layer(self.image.id)
         if layer is None:
-            layer = self.annotating.new_annotation(self.image.id)
+            layer = self.annotating.layers.show(self.image.id)
         box = np.meshgrid(np.arange(y, y + 8), np.arange(x, x + 8), indexing="ij")
         pixels = [axis.ravel() for axis in box]
         where = [np.full(64, i) for i in at]
@@ -138,7 +139,7 @@ def test_one_class_alone_is_not_trained_on(
     bench: Bench, value: int, words: str
 ) -> None:
     bench.paint(value, 10, 10)
-    bench.annotating.tallies.count_all(DEADLINE)
+    bench.annotating.object_index.update_all(DEADLINE)
     possible, why = bench.control.can_start
     assert not possible
     assert words in why
@@ -151,18 +152,18 @@ def by_painting(bench: Bench) -> None:
 def by_masks(bench: Bench) -> None:
     masks = np.zeros((60, 70), np.uint16)
     masks[10:20, 10:20], masks[30:40, 30:40] = 1, 2
-    bench.annotating.import_masks(bench.image.id, masks, "instances")
+    bench.annotating.importer.masks(bench.image.id, masks, "instances")
 
 
 def by_polygons(bench: Bench) -> None:
     square = np.array([[10, 10], [10, 20], [20, 20], [20, 10]])
-    bench.annotating.import_polygons(bench.viewer.add_shapes([square]))
+    bench.annotating.importer.polygons(bench.viewer.add_shapes([square]))
 
 
 def by_predicted_cells(bench: Bench) -> None:
     cells = np.zeros((60, 70), np.int32)
     cells[10:20, 10:20] = 5
-    bench.annotating.use_as_annotation(bench.image.id, cells, 0, 0)
+    bench.annotating.label_edits.use_as_annotation(bench.image.id, cells, 0, 0)
 
 
 @pytest.mark.parametrize(
@@ -233,8 +234,8 @@ def test_an_image_that_is_not_ticked_is_not_trained_on(bench: Bench) -> None:
 
 def test_a_finished_slice_with_cells_needs_no_painted_background(bench: Bench) -> None:
     bench.paint(2, 10, 10)
-    bench.annotating.finish_slice()
-    bench.annotating.tallies.count_all(DEADLINE)
+    bench.annotating.finishing.finish_slice()
+    bench.annotating.object_index.update_all(DEADLINE)
     assert bench.control.can_start == (True, "")
     assert str(bench.control.training_data.summary()) == (
         "1 slice of 1 image: 1 cell, background in 1 slice"
@@ -246,25 +247,25 @@ def test_the_summary_counts_an_id_in_two_slices_as_one_cell(stack: Bench) -> Non
     stack.paint(2, 10, 10, 1)
     stack.paint(3, 30, 10, 1)
     stack.paint(1, 30, 40, 1)
-    stack.annotating.tallies.count_all(DEADLINE)
+    stack.annotating.object_index.update_all(DEADLINE)
     assert str(stack.control.training_data.summary()) == (
         "2 slices of 1 image: 2 cells, background in 1 slice"
     )
 
 
 def test_regions_are_not_counted_as_cells(bench: Bench) -> None:
-    bench.annotating.add_class("tissue", "regions")
+    bench.annotating.classes.add("tissue", "regions")
     bench.paint_both()
     bench.paint(3, 10, 30)
-    bench.annotating.record_classes(bench.image.id, {3: 2})
-    bench.annotating.tallies.count_all(1)
+    record_classes(bench.store, bench.image.id, {3: 2})
+    bench.annotating.object_index.update_all(1)
     told = bench.control.training_data.summary()
     assert str(told) == "1 slice of 1 image: 1 cell, tissue, background in 1 slice"
     assert told.classes == {0, 1, 2}
-    bench.annotating.set_kind(1, "regions")
+    bench.annotating.classes.set_kind(1, "regions")
     told = bench.control.training_data.summary()
     assert told.objects == "cells, tissue"
-    bench.annotating.rename_class(1, "lumen")
+    bench.annotating.classes.rename(1, "lumen")
     assert "1 image: lumen, tissue," in str(bench.control.training_data.summary())
 
 
@@ -524,7 +525,7 @@ def test_a_slice_marked_finished_during_a_run_reaches_it(bench: Bench) -> None:
     bench.paint_both()
     job = bench.start()
     bench.begin(job)
-    bench.annotating.finish_slice()
+    bench.annotating.finishing.finish_slice()
     bench.pump.until(lambda: bench.control.tick() or bench.worker.corrections(job))
     (one,) = bench.worker.corrections(job)
     assert one.box is None
@@ -552,7 +553,7 @@ def test_a_new_class_waits_for_the_next_training(bench: Bench) -> None:
     bench.paint_both()
     job = bench.start()
     bench.begin(job)
-    bench.annotating.add_class("debris")
+    bench.annotating.classes.add("debris")
     assert [level for level, _ in bench.messages] == ["info"]
     assert "from the next training on" in bench.messages[0][1]
     bench.paint(2, 40, 10)
@@ -567,7 +568,7 @@ def test_nothing_is_corrected_after_the_kind_of_a_class_changed(
     bench.paint_both()
     job = bench.start()
     bench.begin(job)
-    bench.annotating.set_kind(1, "regions")
+    bench.annotating.classes.set_kind(1, "regions")
     assert "The classes changed" in bench.messages[0][1]
     bench.paint(2, 40, 10)
     for _ in range(5):
@@ -669,7 +670,7 @@ def test_an_interrupted_run_does_not_go_on_with_other_classes(bench: Bench) -> N
     bench.begin(job)
     open(job.what.checkpoint, "w").close()
     bench.worker.end(job, cancelled=True)
-    bench.annotating.add_class("debris")
+    bench.annotating.classes.add("debris")
     possible, why = bench.control.can_start
     assert not possible
     assert "The classes changed" in why

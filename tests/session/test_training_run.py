@@ -42,7 +42,7 @@ def annotate(workspace: Workspace) -> None:
     pixels[60:80, 70:90] += 80
     layer = workspace.viewer.add_image(pixels, name="two squares")
     image = workspace.images.add([layer])
-    labels = workspace.annotating.new_annotation(image.id)
+    labels = workspace.annotating.layers.show(image.id)
     painted = np.ones(pixels.shape, labels.data.dtype)
     painted[20:40, 20:40] = 2
     painted[60:80, 70:90] = 3
@@ -74,7 +74,7 @@ def test_a_stack_is_learnt_as_a_volume_and_previewed_in_the_slice_in_view(
     pixels[:, 20:40, 20:40] += 80
     workspace.images.set_use_for_training(workspace.store.project.images[0].id, False)
     image = workspace.images.add([workspace.viewer.add_image(pixels)], "zyx")
-    labels = workspace.annotating.new_annotation(image.id)
+    labels = workspace.annotating.layers.show(image.id)
     labels.data = np.where(pixels > 60, 2, 1).astype(labels.data.dtype)
     workspace.viewer.dims.set_current_step(0, 4)
     training = workspace.training

@@ -13,7 +13,7 @@ from napari_unet.core.settings import Prediction, Segmentation
 
 if TYPE_CHECKING:
     from napari_unet.core.annotation.annotations import ClassInfo
-    from napari_unet.core.geometry.tiles import Box
+    from napari_unet.core.geometry.boxes import Box
     from napari_unet.core.images.array_reference import (
         AnnotationReference,
         ArrayReference,

@@ -83,14 +83,8 @@ class ModelCard(Settings):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Model:
-    """A card and the weights it describes.
-
-    Attributes
-    ----------
-    card : ModelCard
-    weights : mapping of str to ndarray
-        Named as in `UNet.state_dict`, float32 (counters of norms int64).
-    """
+    """A card and the weights it describes."""
 
     card: ModelCard
+    # named as in `UNet.state_dict`, float32 (counters of norms int64)
     weights: Mapping[str, NDArray[np.generic]]

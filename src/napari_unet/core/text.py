@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 _SHOWN = 80  # characters of a value
 
 
@@ -15,6 +20,12 @@ def counted(number: int, word: str, words: str = "") -> str:
     return f"{number} {word if number == 1 else words or word + 's'}"
 
 
+def listed(words: Sequence[str], most: int = 3, between: str = ", ") -> str:
+    """Return the first of some words, and how many more there are."""
+    more = len(words) - most
+    return between.join(words[:most]) + (f" and {more} more" if more > 0 else "")
+
+
 def shown(value: object, most: int = _SHOWN) -> str:
     """Return a value that a file or a person gave, as short as a sentence bears."""
     try:
@@ -22,6 +33,11 @@ def shown(value: object, most: int = _SHOWN) -> str:
     except ValueError:  # a number of more digits than Python writes
         return "a number too long to be written"
     return printable(text[:most]) + (" …" if len(text) > most else "")
+
+
+def times(size: Sequence[int]) -> str:
+    """Return a size along several axes, as in "3 × 4"."""
+    return " × ".join(map(str, size))
 
 
 def reason(error: Exception) -> str:

@@ -17,9 +17,9 @@ from napari_unet.session.images.layers import find
 from napari_unet.session.images.reopening import locate, open_images
 from napari_unet.session.images.shared_arrays import SharedArrays
 from napari_unet.session.images.source_files import SourceFiles
+from napari_unet.session.models import ModelList
 from napari_unet.session.overlay.control import WeightOverlay
 from napari_unet.session.prediction.control import PredictionControl
-from napari_unet.session.prediction.models import ModelList
 from napari_unet.session.project.recovery import default_root
 from napari_unet.session.project.store import ProjectStore
 from napari_unet.session.scratch import Scratch
@@ -101,7 +101,7 @@ class Workspace:
             return
         image = images.add(candidates)
         if all(offer.locked for offer in self.annotating.offers(image.id)):
-            self.annotating.new_annotation(image.id)
+            self.annotating.layers.show(image.id)
 
     def open_project(self, folder: Path) -> None:
         """Open another project in place of this one.

@@ -15,13 +15,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import numpy as np
 from pydantic import Field
 
-from napari_unet.core.cells.label_ids import distinct, places
+from napari_unet.core.cells.label_ids import distinct, positions
 from napari_unet.core.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
+
+    from napari_unet.core.geometry.boxes import Box
 
 # In the targets: this pixel has no influence.
 IGNORED = 255
@@ -71,24 +73,15 @@ def cell_classes(classes: Iterable[ClassInfo]) -> tuple[int, ...]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Annotation:
-    """What is known of one plane or volume.
+    """What is known of one plane or volume."""
 
-    Attributes
-    ----------
-    labels : ndarray of int, shape ([z,] y, x)
-        0 not annotated, 1 background, 2 and up ids of objects.
-    classes : tuple of ClassInfo
-        Foreground classes. Class number 1 is the first; 0 is the background.
-    class_of : mapping of int to int
-        Class number of each object, 1 for those not in it.
-    finished : ndarray of bool, shape of `labels`, or None
-        Where unlabelled means background.
-    """
-
+    # ([z,] y, x): 0 not annotated, 1 background, 2 and up ids of objects
     labels: NDArray[np.integer]
+    # foreground: class number 1 is the first, 0 the background
     classes: tuple[ClassInfo, ...] = (ClassInfo(),)
+    # class number of each object, 1 for those not in it
     class_of: Mapping[int, int] = field(default_factory=dict)
-    finished: NDArray[np.bool_] | None = None
+    finished: NDArray[np.bool_] | None = None  # where unlabelled means background
 
     def __post_init__(self) -> None:
         _check_labels(self.labels)
@@ -109,7 +102,7 @@ class Annotation:
                 f"{self.labels.shape}, found {self.finished.shape}."
             )
 
-    def crop(self, box: tuple[slice, ...]) -> Annotation:
+    def crop(self, box: Box) -> Annotation:
         """Return a part of it.
 
         Its targets are those of the whole except for ridges at its rim, in as many
@@ -123,40 +116,32 @@ class Annotation:
 
         Unlike in `targets`, cells that touch are not parted.
         """
-        classes = _class_image(self.labels, self.class_of)
+        ids = distinct(self.labels)
+        table = np.array([self.class_of.get(i, 1) for i in ids.tolist()], np.uint8)
+        table[ids == UNKNOWN] = IGNORED
+        table[ids == BACKGROUND] = 0
+        classes: NDArray[np.uint8] = table[positions(ids, self.labels)]
         if self.finished is not None:
             classes[self.finished & (self.labels == UNKNOWN)] = 0
         return classes
 
     def targets(self) -> Targets:
-        """Return what a network is to learn: ridges drawn, unknown pixels marked.
-
-        Returns
-        -------
-        Targets
-            All `IGNORED` where nothing is annotated.
-        """
+        """Return what a network is to learn: ridges drawn, unknown pixels marked."""
         classes = self.class_image()
-        kinds = np.zeros(256, bool)
-        kinds[1 : len(self.classes) + 1] = [c.kind == "cells" for c in self.classes]
-        instances = np.where(kinds[classes], self.labels, 0).astype(np.int32)
+        is_cell = np.zeros(256, bool)
+        is_cell[list(cell_classes(self.classes))] = True
+        instances = np.where(is_cell[classes], self.labels, 0).astype(np.int32)
         classes[_ridges(instances, classes)] = 0
         return Targets(classes, instances)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Targets:
-    """What a network is to learn from an annotation.
+    """What a network is to learn from an annotation."""
 
-    Attributes
-    ----------
-    classes : ndarray of uint8, shape ([z,] y, x)
-        0 background and ridges, 1 and up class numbers, 255 (`IGNORED`) not annotated.
-    instances : ndarray of int32, same shape
-        Ids of the objects of classes of cells, before ridges; 0 elsewhere.
-    """
-
+    # ([z,] y, x): 0 background and ridges, class numbers, 255 not annotated
     classes: NDArray[np.uint8]
+    # ids of the objects of classes of cells, before ridges; 0 elsewhere
     instances: NDArray[np.int32]
 
     @property
@@ -169,25 +154,11 @@ class Targets:
 def with_background_ring(
     annotation: Annotation, width: float, spacing: Sequence[float] | None = None
 ) -> Annotation:
-    """Take what surrounds painted cells as background, where nothing was painted.
+    """Make what surrounds painted cells background, where nothing was painted.
 
-    Parameters
-    ----------
-    annotation : Annotation
-    width : float
-        Largest distance to a pixel of a cell, in pixels of the finest axis.
-    spacing : sequence of float, optional
-        Pixel size along each axis relative to the finest, 1 unless given.
-
-    Returns
-    -------
-    Annotation
-        The same with 1 in place of 0 in a ring around the cells. Regions get no ring.
-
-    Raises
-    ------
-    ValueError
-        If the width is negative.
+    `width` is the largest distance to a pixel of a cell, in pixels of the finest axis,
+    0 or more (else a ValueError); `spacing` the pixel size along each axis relative to
+    the finest, 1 unless given. Regions get no ring.
     """
     from scipy.ndimage import distance_transform_edt  # only rings need it
 
@@ -215,22 +186,10 @@ def _check_labels(labels: NDArray[np.integer]) -> None:
         )
 
 
-def _class_image(
-    labels: NDArray[np.integer], class_of: Mapping[int, int]
-) -> NDArray[np.uint8]:
-    """Return the class number of each pixel, `IGNORED` where unknown."""
-    ids = distinct(labels)
-    table = np.array([class_of.get(i, 1) for i in ids.tolist()], np.uint8)
-    table[ids == UNKNOWN] = IGNORED
-    table[ids == BACKGROUND] = 0
-    classes: NDArray[np.uint8] = table[places(ids, labels)]
-    return classes
-
-
 def _ridges(
     instances: NDArray[np.int32], classes: NDArray[np.uint8]
 ) -> NDArray[np.bool_]:
-    """Find the pixels to be taken from cells so that no two of a class touch.
+    """Find the pixels that cells have to lose so that no two of a class touch.
 
     Of two touching pixels the later in reading order goes. Neighbours across faces are
     parted first, then those across edges and corners that still touch: that keeps
@@ -238,18 +197,18 @@ def _ridges(
     """
     left = instances
     for order in range(1, left.ndim + 1):
-        taken = np.zeros(left.shape, bool)
+        lost = np.zeros(left.shape, bool)
         for offset in product((-1, 0, 1), repeat=left.ndim):
             if sum(map(abs, offset)) != order or offset > (0,) * left.ndim:
                 continue
             late = tuple(slice(max(-o, 0), min(-o, 0) or None) for o in offset)
             early = tuple(slice(max(o, 0), min(o, 0) or None) for o in offset)
-            taken[late] |= (
+            lost[late] |= (
                 (left[late] != left[early])
                 & (left[late] > 0)
                 & (left[early] > 0)
                 & (classes[late] == classes[early])
             )
-        left = np.where(taken, 0, left)
+        left = np.where(lost, 0, left)
     ridges: NDArray[np.bool_] = left != instances
     return ridges

@@ -1,6 +1,6 @@
-"""Painted cells as the connected pieces they consist of, and how to repair them.
+"""Painted cells as the connected components they consist of, and how to repair them.
 
-A slip of the brush leaves specks; one id for two cells leaves two pieces, or one piece
+A slip of the brush leaves specks; one id for two cells leaves two components, or one
 with a neck. Necks are found as between predicted cells, see `core.cells.watershed`.
 """
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_unet.core.geometry.tiles import Box
+    from napari_unet.core.geometry.boxes import Box
 
 # Specks are smaller than these shares of a usual cell, and than this many pixels
 # where usual cells are large enough for the second share.
@@ -32,19 +32,11 @@ _NECK_DEPTH, _NECK_SHARE = 0.7, 0.1  # as in `core.cells.watershed`, in pixels a
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
-    """Connected pixels of one cell.
+class Component:
+    """Connected pixels of one cell."""
 
-    Attributes
-    ----------
-    size : int
-        In pixels.
-    box : tuple of slice
-        Where it is in the plane or volume.
-    """
-
-    size: int
-    box: Box
+    size: int  # in pixels
+    box: Box  # in the plane or volume
 
     @property
     def centre(self) -> tuple[float, ...]:
@@ -54,108 +46,67 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A painted cell.
-
-    Attributes
-    ----------
-    label : int
-    pieces : tuple of Piece
-        The largest first.
-    """
+    """A painted cell."""
 
     label: int
-    pieces: tuple[Piece, ...]
+    components: tuple[Component, ...]  # the largest first
 
     @property
     def size(self) -> int:
-        """Pixels of all pieces."""
-        return sum(piece.size for piece in self.pieces)
+        """Pixels of all of them."""
+        return sum(part.size for part in self.components)
 
 
 def cells_of(labels: NDArray[np.integer]) -> list[Cell]:
-    """Find the cells of an annotation and their pieces.
-
-    Parameters
-    ----------
-    labels : ndarray of int, shape ([z,] y, x)
-        0 not annotated, 1 background, 2 and up ids of cells.
-
-    Returns
-    -------
-    list of Cell
-        By their ids. Pixels are neighbours also across corners.
-    """
+    """Find the cells of an annotation, by id; components connect across corners."""
     from scipy.ndimage import find_objects  # only checks need it
 
-    components, owners, sizes = _components(labels)
-    boxes: Any = find_objects(components)
-    pieces: dict[int, list[Piece]] = {}
+    numbered, owners, sizes = _label_components(labels)
+    boxes: Any = find_objects(numbered)
+    components: dict[int, list[Component]] = {}
     for number in range(1, sizes.size):
-        piece = Piece(int(sizes[number]), boxes[number - 1])
-        pieces.setdefault(int(owners[number]), []).append(piece)
+        part = Component(int(sizes[number]), boxes[number - 1])
+        components.setdefault(int(owners[number]), []).append(part)
     return [
-        Cell(label, tuple(sorted(pieces[label], key=lambda piece: -piece.size)))
-        for label in sorted(pieces)
+        Cell(label, tuple(sorted(parts, key=lambda part: -part.size)))
+        for label, parts in sorted(components.items())
     ]
 
 
 def speck_size(usual: float) -> float:
-    """Pixels below which a piece is a speck, where cells usually have so many."""
+    """Pixels below which a component is a speck, where cells usually have so many."""
     pixels = min(_SPECK_PIXELS, _SPECK_SHARE_OF_SMALL * usual)
     return max(pixels, _SPECK_SHARE * usual)
 
 
 def count_necked(labels: NDArray[np.integer], cell: Cell, usual: float) -> int:
-    """Count the parts of usual size that necks divide a cell into.
+    """Count the parts of usual size that necks divide a cell of `labels` into.
 
-    Parameters
-    ----------
-    labels : ndarray of int, shape ([z,] y, x)
-    cell : Cell
-        One of `labels`; only its largest piece is looked at.
-    usual : float
-        Size of a cell, in pixels.
-
-    Returns
-    -------
-    int
-        1 unless it looks like several cells.
+    Only its largest component is looked at. `usual` is the size of a cell in pixels.
+    The result is 1 unless it looks like several cells.
     """
     from napari_unet.core.cells.labelmap import sizes
     from napari_unet.core.cells.watershed import watershed
     from napari_unet.core.geometry.distance import distance_inside
 
-    if cell.pieces[0].size < _NECK_SIZE * usual:
+    if cell.components[0].size < _NECK_SIZE * usual:
         return 1
-    mask = np.pad(labels[cell.pieces[0].box] == cell.label, 1)
+    mask = np.pad(labels[cell.components[0].box] == cell.label, 1)
     basins = watershed(distance_inside(mask), _NECK_DEPTH, _NECK_SHARE)
     parts = np.count_nonzero(sizes(basins)[1:] >= _NECK_PART * usual)
     return max(int(parts), 1)
 
 
-def split_pieces(
+def split_components(
     labels: NDArray[np.integer], label: int, next_id: int
 ) -> NDArray[np.integer]:
-    """Give each piece of a cell an id of its own.
+    """Give each component of a cell an id of its own.
 
-    Parameters
-    ----------
-    labels : ndarray of int, shape ([z,] y, x)
-    label : int
-        The cell; its largest piece keeps this id.
-    next_id : int
-        Id of the second largest piece; the others get the following ones.
-
-    Returns
-    -------
-    ndarray of int, shape and type of `labels`
-
-    Raises
-    ------
-    ValueError
-        If the cell is not there, or one of the new ids is.
+    The largest keeps the id `label`, the second largest gets `next_id`, the others the
+    following ones. A ValueError says that the cell is not there, or one of the new ids
+    is.
     """
-    components, _, sizes = _components(np.where(labels == label, labels, UNKNOWN))
+    numbered, _, sizes = _label_components(np.where(labels == label, labels, UNKNOWN))
     if label < FIRST_OBJECT or sizes.size == 1:
         raise ValueError(f"there is no cell of id {label} here.")
     order = np.argsort(-sizes[1:], kind="stable") + 1
@@ -164,7 +115,7 @@ def split_pieces(
         raise ValueError(f"ids from {next_id} up are not free for new cells.")
     split = labels.copy()
     for number, id_ in zip(order[1:], new, strict=True):
-        split[components == number] = id_
+        split[numbered == number] = id_
     return split
 
 
@@ -174,22 +125,12 @@ def remove_specks(
     *,
     spared: Collection[int] = (),
 ) -> NDArray[np.integer]:
-    """Take back what was painted by accident: small pieces are not annotated any more.
+    """Undo what was painted by accident: small components are not annotated any more.
 
-    Parameters
-    ----------
-    labels : ndarray of int, shape ([z,] y, x)
-    size : float, optional
-        Pixels below which a piece goes; `speck_size` of the median cell unless given.
-    spared : collection of int
-        Ids whose pieces stay, such as those of regions.
-
-    Returns
-    -------
-    ndarray of int, shape and type of `labels`
-        0 in place of specks. Background stays as it is.
+    Below `size` pixels one goes, by default the `speck_size` of the median cell; those
+    of ids in `spared`, such as regions, stay. Background stays as it is.
     """
-    components, owners, sizes = _components(labels)
+    numbered, owners, sizes = _label_components(labels)
     if sizes.size == 1:
         return labels.copy()
     if size is None:
@@ -197,13 +138,13 @@ def remove_specks(
         size = speck_size(float(np.median(np.bincount(cell, sizes[1:]))))
     gone = (sizes < size) & ~np.isin(owners, list(spared))
     gone[0] = False
-    return np.where(gone[components], labels.dtype.type(UNKNOWN), labels)
+    return np.where(gone[numbered], labels.dtype.type(UNKNOWN), labels)
 
 
-def _components(
+def _label_components(
     labels: NDArray[np.integer],
 ) -> tuple[NDArray[np.integer], NDArray[np.integer], NDArray[np.integer]]:
-    """Number all pieces from 1; also return their ids and their sizes."""
+    """Number all components from 1; also return their ids and their sizes."""
     from skimage.measure import label  # slow to import
 
     cells = np.where(labels >= FIRST_OBJECT, labels, 0)

@@ -1,4 +1,4 @@
-"""Masks, polygons and scribbles from elsewhere, turned into annotations.
+"""Masks and polygons from elsewhere, turned into annotations.
 
 Other tools use 0 for the background and have no value for "not annotated"; what the
 other values mean has to be said, or is guessed (`core.annotation.label_kind`).
@@ -16,7 +16,6 @@ from napari_unet.core.annotation.annotations import (
     MAX_CLASSES,
     Annotation,
     ClassInfo,
-    ClassKind,
     Kind,
 )
 
@@ -34,22 +33,8 @@ def convert(
 ) -> Annotation:
     """Turn a mask into an annotation.
 
-    Parameters
-    ----------
-    mask : ndarray of whole numbers or bool, shape ([z,] y, x)
-    kind : {"instances", "binary", "semantic", "annotation"}
-        See `from_instances`, `from_binary`, `from_semantic` and `as_annotation`.
-    class_names : sequence of str, optional
-        Names of the foreground classes; a single one except for "semantic".
-
-    Returns
-    -------
-    Annotation
-
-    Raises
-    ------
-    ValueError
-        If the mask or the number of names does not suit the kind.
+    `mask` holds whole numbers or bool, shape ([z,] y, x). There is a single class name
+    except for "semantic". A ValueError says that the mask or the names do not suit.
     """
     if kind not in get_args(Kind):
         raise ValueError(
@@ -64,22 +49,11 @@ def convert(
         return from_instances(mask, names[0])
     if kind == "binary":
         return from_binary(mask, names[0])
-    return as_annotation(mask, (ClassInfo(name=names[0]),))
+    return Annotation(_whole(mask), (ClassInfo(name=names[0]),))
 
 
 def whole_numbers(mask: NDArray[Any]) -> NDArray[np.integer]:
-    """Check that a mask is a plane or a volume of whole numbers from 0 on.
-
-    Returns
-    -------
-    ndarray of int
-        The mask itself unless it is of another type.
-
-    Raises
-    ------
-    ValueError
-        If it is not.
-    """
+    """Return a mask as integers; a ValueError if it is no plane or volume of them."""
     if mask.ndim not in (2, 3):
         raise ValueError(
             f"masks are planes (y, x) or volumes (z, y, x), found shape {mask.shape}."
@@ -98,44 +72,15 @@ def whole_numbers(mask: NDArray[Any]) -> NDArray[np.integer]:
     return mask if kept is None else mask.astype(kept)
 
 
-def as_annotation(
-    labels: NDArray[Any], classes: tuple[ClassInfo, ...] = (ClassInfo(),)
-) -> Annotation:
-    """Take an array that is 0 not annotated, 1 background, 2 and up ids of objects."""
-    return Annotation(_whole(labels), classes)
-
-
 def from_instances(mask: NDArray[Any], name: str = "cells") -> Annotation:
-    """Take each value above 0 as a cell and 0 as background.
-
-    Ids in the annotation are by one higher than in the mask.
-    """
+    """Make each value above 0 a cell, its id by one higher, and 0 background."""
     return Annotation(_whole(mask) + 1, (ClassInfo(name=name),))
 
 
-def from_binary(
-    mask: NDArray[Any], name: str = "cells", connectivity: int = 1
-) -> Annotation:
-    """Take each connected area above 0 as a cell and 0 as background.
+def from_binary(mask: NDArray[Any], name: str = "cells") -> Annotation:
+    """Make each area above 0, connected across faces, a cell, and 0 background.
 
-    Parameters
-    ----------
-    mask : ndarray of whole numbers or bool, shape ([z,] y, x)
-        0 and one other value.
-    name : str
-        Of the class.
-    connectivity : int
-        1 connects pixels across faces (4 neighbours in a plane, 6 in a volume), the
-        number of axes also across corners (8, 26).
-
-    Returns
-    -------
-    Annotation
-
-    Raises
-    ------
-    ValueError
-        If there are several values above 0.
+    A ValueError says that there are several values above 0.
     """
     values = _whole(mask)
     found = np.unique(values[values > 0])
@@ -144,77 +89,31 @@ def from_binary(
             "a binary mask has 0 and one other value, "
             f"found {len(found)} others from {found[0]} to {found[-1]}."
         )
-    return Annotation(_areas(values > 0, connectivity) + 1, (ClassInfo(name=name),))
+    return Annotation(_areas(values > 0) + 1, (ClassInfo(name=name),))
 
 
 def from_semantic(
-    mask: NDArray[Any],
-    class_names: Sequence[str] | None = None,
-    kinds: ClassKind | Sequence[ClassKind] = "cells",
+    mask: NDArray[Any], class_names: Sequence[str] | None = None
 ) -> Annotation:
-    """Take values as class numbers and 0 as background.
+    """Read values as class numbers and 0 as background.
 
-    Parameters
-    ----------
-    mask : ndarray of whole numbers or bool, shape ([z,] y, x)
-    class_names : sequence of str, optional
-        Name of each class from 1 on; as many as the highest value unless given.
-    kinds : {"cells", "regions"} or a sequence of these
-        Kind of all classes or of each. The face-connected areas of a class of cells
-        become its objects.
-
-    Returns
-    -------
-    Annotation
-
-    Raises
-    ------
-    ValueError
-        If values, names and kinds do not match, or there are more than 254 classes.
+    The face-connected areas of a class become its objects. There are as many classes as
+    the highest value unless they are named. A ValueError says that a value has no name,
+    or that there are more than 254 classes.
     """
     values = _whole(mask)
-    classes = _class_infos(int(values.max(initial=0)), class_names, kinds)
+    classes = _classes(int(values.max(initial=0)), class_names)
     labels = np.full(values.shape, BACKGROUND, np.int32)
     class_of: dict[int, int] = {}
     free = FIRST_OBJECT
-    for number, info in enumerate(classes, start=1):
+    for number in range(1, len(classes) + 1):
         member = values == number
-        areas = _areas(member) if info.kind == "cells" else member.astype(np.int32)
+        areas = _areas(member)
         labels[member] = areas[member] + (free - 1)
         count = int(areas.max(initial=0))
         class_of |= dict.fromkeys(range(free, free + count), number)
         free += count
     return Annotation(labels, classes, class_of)
-
-
-def from_scribbles(
-    scribbles: NDArray[Any], class_names: Sequence[str] | None = None
-) -> Annotation:
-    """Take 0 as not annotated, 1 as background and 2 and up as classes of regions.
-
-    Parameters
-    ----------
-    scribbles : ndarray of whole numbers, shape ([z,] y, x)
-        k + 1 for class number k.
-    class_names : sequence of str, optional
-        Name of each class; as many as the highest value needs unless given.
-
-    Returns
-    -------
-    Annotation
-        With one object for each class.
-
-    Raises
-    ------
-    ValueError
-        If a value has no name, there are more than 254 classes, or nothing is marked.
-    """
-    values = _whole(scribbles)
-    top = int(values.max(initial=0))
-    if top == 0:
-        raise ValueError("nothing is annotated: all scribbles are 0.")
-    classes = _class_infos(max(top - 1, 0), class_names, "regions")
-    return Annotation(values, classes, {k + 1: k for k in range(1, len(classes) + 1)})
 
 
 def from_polygons(
@@ -223,31 +122,14 @@ def from_polygons(
     shape: tuple[int, ...],
     z: Sequence[int] | None = None,
 ) -> Annotation:
-    """Draw polygons, each a cell.
+    """Draw polygons, each a cell; classes are in order of appearance.
 
-    Parameters
-    ----------
-    polygons : sequence of ndarray, each of shape (vertices, 2)
-        Vertices as (y, x) in pixels, whole numbers being pixel centres. A pixel belongs
-        to a polygon if its centre does; later polygons lie on top. What is beyond the
-        image is cut off.
-    classes : sequence of str
-        Name of the class of each polygon.
-    shape : tuple of int
-        ([z,] y, x).
-    z : sequence of int, optional
-        Slice of each polygon, needed with three axes.
-
-    Returns
-    -------
-    Annotation
-        Classes in order of appearance. Planes with polygons are background elsewhere,
-        those without are not annotated.
-
-    Raises
-    ------
-    ValueError
-        If there is no polygon, one lacks vertices or a slice, or the lengths differ.
+    A polygon is an array (vertices, 2) of (y, x) in pixels, whole numbers being pixel
+    centres. A pixel belongs to it if its centre does; later ones lie on top; what is
+    beyond the image is cut off. `classes` are their classes' names, `z` their slices,
+    needed where the `shape` is (z, y, x). Planes without polygons are not annotated,
+    those with some are background elsewhere. A ValueError says that there is no
+    polygon, one lacks vertices or a slice, or the lengths differ.
     """
     slices = _slices(len(polygons), classes, shape, z)
     from skimage.draw import polygon as draw  # slow to import
@@ -280,21 +162,16 @@ def _whole(mask: NDArray[Any]) -> NDArray[np.int32]:
     return array.astype(np.int32)
 
 
-def _areas(member: NDArray[np.bool_], connectivity: int = 1) -> NDArray[np.int32]:
-    """Number the connected areas of a mask from 1."""
-    from scipy.ndimage import generate_binary_structure, label  # slow to import
+def _areas(member: NDArray[np.bool_]) -> NDArray[np.int32]:
+    """Number the areas of a mask, connected across faces, from 1."""
+    from scipy.ndimage import label  # slow to import
 
-    structure = generate_binary_structure(member.ndim, connectivity)
     areas = np.empty(member.shape, np.int32)
-    label(member, structure, output=areas)
+    label(member, output=areas)
     return areas
 
 
-def _class_infos(
-    count: int,
-    names: Sequence[str] | None,
-    kinds: ClassKind | Sequence[ClassKind],
-) -> tuple[ClassInfo, ...]:
+def _classes(count: int, names: Sequence[str] | None) -> tuple[ClassInfo, ...]:
     """Describe the classes: at least one, for a mask may happen to be empty."""
     given = names or [f"class {k}" for k in range(1, min(max(count, 1), 255) + 1)]
     if count > MAX_CLASSES or len(given) > MAX_CLASSES:
@@ -304,10 +181,7 @@ def _class_infos(
         )
     if count > len(given):
         raise ValueError(f"the mask has class {count}, but only {len(given)} names.")
-    each = [kinds] * len(given) if isinstance(kinds, str) else list(kinds)
-    if len(each) != len(given):
-        raise ValueError(f"{len(given)} classes need as many kinds, found {len(each)}.")
-    return tuple(ClassInfo(name=n, kind=k) for n, k in zip(given, each, strict=True))
+    return tuple(ClassInfo(name=name) for name in given)
 
 
 def _slices(

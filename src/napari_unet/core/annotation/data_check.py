@@ -1,7 +1,7 @@
 """What is annotated in a slice, and what is wrong with it, in words for who painted it.
 
-Nothing here stops anybody: a finding is told with the place to look at and, where there
-is one, the name of a remedy. `core.annotation.annotations` says what labels mean,
+Nothing here stops anybody: a finding says where to look and, where there is one, names
+a remedy. `core.annotation.annotations` says what labels mean,
 `core.annotation.project_check` puts the slices of all images together.
 """
 
@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from napari_unet.core.annotation.annotations import BACKGROUND, FIRST_OBJECT, UNKNOWN
-from napari_unet.core.annotation.components import (
-    cells_of,
-    count_necked,
-    remove_specks,
-    speck_size,
-    split_pieces,
+from napari_unet.core.annotation.annotations import (
+    BACKGROUND,
+    FIRST_OBJECT,
+    UNKNOWN,
+    cell_classes,
 )
+from napari_unet.core.annotation.components import cells_of, count_necked, speck_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_unet.core.annotation.annotations import Annotation
-    from napari_unet.core.annotation.components import Cell, Piece
+    from napari_unet.core.annotation.components import Cell, Component
 
 FindingKind = Literal[
     "nothing",
@@ -42,88 +41,42 @@ FindingKind = Literal[
     "channels",
     "small-image",
 ]
+# Training makes no sense; it is worse for it; it may well be right.
 Severity = Literal["error", "warning", "hint"]
+# `annotations.with_background_ring`, `components.split_components`,
+# `components.remove_specks`, or a new annotation in place of one that does not fit.
 Fix = Literal["ring", "split", "remove-specks", "new-annotation"]
 
 BACKGROUND_NAME = "background"
 
 
 @dataclass(frozen=True, slots=True)
-class CheckedSlice:
-    """Which plane or volume is checked, and how people call it.
+class ClassCount:
+    """How much of a class is annotated in one plane or volume."""
 
-    Attributes
-    ----------
-    image : int
-        Number of the image, from 0.
-    t, z : int, int or None
-    name : str
-        Begins the sentences, such as "Slice 3" or "embryo, slice 3".
-    """
-
-    image: int = 0
-    t: int = 0
-    z: int | None = 0
-    name: str = "Here"
-
-
-@dataclass(frozen=True, slots=True)
-class PlaneCount:
-    """How much of a class is annotated in one plane or volume.
-
-    Attributes
-    ----------
-    image : int
-        Number of the image, from 0.
-    t, z : int, int or None
-    class_name : str
-    cells : int
-        Objects of a class of cells; 0 for regions and the background.
-    pixels : int
-        As painted, before ridges; of the background also what is unlabelled in
-        finished parts.
-    """
-
-    image: int
+    image: int  # number of the image, from 0
     t: int
     z: int | None
     class_name: str
-    cells: int
+    cells: int  # objects of a class of cells; 0 for regions and the background
+    # as painted, before ridges; of the background also what is unlabelled in finished
+    # parts
     pixels: int
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something that is wrong, or might be.
-
-    Attributes
-    ----------
-    kind : str
-    severity : {"error", "warning", "hint"}
-        Training makes no sense; it is worse for it; it may well be right.
-    sentence : str
-        For people. Slices and time points have the numbers of napari's sliders.
-    image : int
-        Number of the image, from 0.
-    t, z : int, int or None
-        Where to go; 0 if it is about the whole image.
-    position : (float, float) or None
-        y and x to go to, in pixels.
-    label : int or None
-        Id of the object that it is about.
-    fix : {"ring", "split", "remove-specks", "new-annotation"} or None
-        `annotations.with_background_ring`, `pieces.split_pieces`,
-        `pieces.remove_specks`, or a new annotation in place of one that does not fit.
-    """
+    """Something that is wrong, or might be."""
 
     kind: FindingKind
     severity: Severity
+    # for people; slices and time points have the numbers of napari's sliders
     sentence: str
-    image: int
-    t: int = 0
+    image: int  # number of the image, from 0
+    t: int = 0  # where to go; 0 if it is about the whole image
     z: int | None = 0
-    position: tuple[float, float] | None = None
-    label: int | None = None
+    position: tuple[float, float] | None = None  # y and x to go to, in pixels
+    label: int | None = None  # id of the object that it is about
     fix: Fix | None = None
 
 
@@ -131,32 +84,52 @@ class Finding:
 class CheckReport:
     """All counts, in the order of images and planes, and findings, errors first."""
 
-    counts: tuple[PlaneCount, ...] = ()
+    counts: tuple[ClassCount, ...] = ()
     findings: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedField:
+    """The plane or volume that is checked, and what people call it."""
+
+    image: int = 0  # number of the image, from 0
+    t: int = 0
+    z: int | None = 0
+    name: str = "Here"  # begins the sentences, such as "Slice 3" or "embryo, slice 3"
+
+    def finding(
+        self,
+        kind: FindingKind,
+        severity: Severity,
+        words: str,
+        at: Component | None = None,
+        label: int | None = None,
+        fix: Fix | None = None,
+    ) -> Finding:
+        """Return what is wrong here, at the middle of a component of a cell."""
+        z, position, sentence = self.z, None, f"{self.name}: {words}"
+        if at is not None:
+            *depth, y, x = at.centre
+            z, position = round(depth[0]) if depth else self.z, (y, x)
+        return Finding(
+            kind, severity, sentence, self.image, self.t, z, position, label, fix
+        )
+
+
+_HERE = CheckedField()
 
 
 def check_annotation(
     annotation: Annotation,
-    plane: CheckedSlice | None = None,
+    field: CheckedField = _HERE,
     typical: Mapping[int, float] | None = None,
 ) -> CheckReport:
-    """Check one plane or volume.
+    """Check one plane or volume; counts are those of the background and each class.
 
-    Parameters
-    ----------
-    annotation : Annotation
-    plane : CheckedSlice, optional
-    typical : mapping of int to float, optional
-        Usual size of the cells of each class, in pixels; the median of those here
-        unless given.
-
-    Returns
-    -------
-    CheckReport
-        Counts of the background and of each class, none if nothing is painted.
+    `typical` is the usual size of the cells of each class, in pixels; the median of
+    those here unless given. The report is empty if nothing is painted.
     """
-    plane = plane or CheckedSlice()
-    counts = _count(annotation, plane)
+    counts = _count(annotation, field)
     if not any(count.pixels for count in counts):
         return CheckReport()
     cells = cells_of(only_cells(annotation))
@@ -164,19 +137,28 @@ def check_annotation(
         typical = usual_sizes(annotation, [(c.label, c.size) for c in cells])
     findings = []
     if counts[0].pixels == 0:
-        findings.append(_no_background(annotation, cells, plane))
-    findings += _check_cells(annotation, cells, typical, plane)
+        what = "a cell" if cells else annotation.classes[0].name
+        findings.append(
+            field.finding(
+                "no-background",
+                "warning",
+                f"no background painted; the network cannot learn what is not {what}.",
+                cells[0].components[0] if cells else None,
+                fix="ring" if cells else None,
+            )
+        )
+    findings += _check_cells(annotation, cells, typical, field)
     return CheckReport(tuple(counts), tuple(findings))
 
 
 def only_cells(annotation: Annotation) -> NDArray[np.integer]:
     """Labels without the objects of regions, which need not be in one piece."""
-    regions = [
-        i for i, number in annotation.class_of.items() if _is_region(annotation, number)
-    ]
-    if _is_region(annotation, 1):
-        cells = sorted(set(annotation.class_of) - set(regions))
-        return np.where(np.isin(annotation.labels, cells), annotation.labels, UNKNOWN)
+    cells = cell_classes(annotation.classes)
+    known = annotation.class_of.items()
+    if 1 not in cells:  # what has no class of its own is of the first
+        kept = [label for label, number in known if number in cells]
+        return np.where(np.isin(annotation.labels, kept), annotation.labels, UNKNOWN)
+    regions = [label for label, number in known if number not in cells]
     if not regions:
         return annotation.labels
     return np.where(np.isin(annotation.labels, regions), UNKNOWN, annotation.labels)
@@ -192,12 +174,7 @@ def usual_sizes(
     return {number: float(np.median(group)) for number, group in groups.items()}
 
 
-def _is_region(annotation: Annotation, number: int) -> bool:
-    return annotation.classes[number - 1].kind == "regions"
-
-
-def _count(annotation: Annotation, plane: CheckedSlice) -> list[PlaneCount]:
-    """Count cells and pixels of the background and of each class."""
+def _count(annotation: Annotation, field: CheckedField) -> list[ClassCount]:
     ids, pixels = np.unique(annotation.labels, return_counts=True)
     per_class = np.zeros((len(annotation.classes) + 1, 2), np.int64)
     for label, number in zip(ids.tolist(), pixels.tolist(), strict=True):
@@ -208,128 +185,65 @@ def _count(annotation: Annotation, plane: CheckedSlice) -> list[PlaneCount]:
     if annotation.finished is not None:
         unlabelled = annotation.finished & (annotation.labels == UNKNOWN)
         per_class[0, 1] += np.count_nonzero(unlabelled)
-    for number, info in enumerate(annotation.classes, start=1):
-        if info.kind == "regions":
-            per_class[number, 0] = 0
     names = [BACKGROUND_NAME, *(info.name for info in annotation.classes)]
+    of_cells = cell_classes(annotation.classes)
     return [
-        PlaneCount(plane.image, plane.t, plane.z, name, int(cells), int(size))
-        for name, (cells, size) in zip(names, per_class, strict=True)
+        ClassCount(
+            field.image,
+            field.t,
+            field.z,
+            name,
+            int(per_class[number, 0]) if number in of_cells else 0,
+            int(per_class[number, 1]),
+        )
+        for number, name in enumerate(names)
     ]
-
-
-def _no_background(
-    annotation: Annotation, cells: list[Cell], plane: CheckedSlice
-) -> Finding:
-    z, position = plane.z, None
-    if cells:
-        z, position = _go_to(cells[0].pieces[0], plane)
-    return Finding(
-        "no-background",
-        "warning",
-        f"{plane.name}: no background painted; the network cannot learn what is not "
-        f"{'a cell' if cells else annotation.classes[0].name}.",
-        plane.image,
-        plane.t,
-        z,
-        position,
-        fix="ring" if cells else None,
-    )
 
 
 def _check_cells(
     annotation: Annotation,
     cells: list[Cell],
     typical: Mapping[int, float],
-    plane: CheckedSlice,
+    field: CheckedField,
 ) -> list[Finding]:
     """Find cells that may be several, and specks."""
     findings = []
-    specks: list[tuple[Cell, Piece]] = []
+    specks: list[tuple[Cell, Component]] = []
     for cell in cells:
         usual = typical.get(annotation.class_of.get(cell.label, 1), float(cell.size))
         least = speck_size(usual)
-        large = [piece for piece in cell.pieces if piece.size >= least]
-        specks += [(cell, piece) for piece in cell.pieces if piece.size < least]
+        large = [part for part in cell.components if part.size >= least]
+        specks += [(cell, part) for part in cell.components if part.size < least]
         if len(large) > 1:
-            findings.append(_in_pieces(cell, large, plane))
+            words = (
+                f"cell {cell.label} lies in {len(large)} separate pieces; if they are "
+                "different cells, each needs an id of its own."
+            )
+            findings.append(
+                field.finding(
+                    "merged-cells", "warning", words, large[1], cell.label, "split"
+                )
+            )
         elif large and count_necked(annotation.labels, cell, usual) > 1:
-            findings.append(_necked(cell, plane))
+            words = (
+                f"cell {cell.label} has a narrow waist; if it is two touching cells, "
+                "give one of them another id, or the network learns to join cells."
+            )
+            findings.append(
+                field.finding("merged-cells", "hint", words, large[0], cell.label)
+            )
     if specks:
-        findings.append(_specks(specks, plane))
+        findings.append(_specks(specks, field))
     return findings
 
 
-def _in_pieces(cell: Cell, pieces: list[Piece], plane: CheckedSlice) -> Finding:
-    z, position = _go_to(pieces[1], plane)
-    return Finding(
-        "merged-cells",
-        "warning",
-        f"{plane.name}: cell {cell.label} lies in {len(pieces)} separate pieces; if "
-        "they are different cells, each needs an id of its own.",
-        plane.image,
-        plane.t,
-        z,
-        position,
-        cell.label,
-        "split",
-    )
-
-
-def _necked(cell: Cell, plane: CheckedSlice) -> Finding:
-    z, position = _go_to(cell.pieces[0], plane)
-    return Finding(
-        "merged-cells",
-        "hint",
-        f"{plane.name}: cell {cell.label} has a narrow waist; if it is two touching "
-        "cells, give one of them another id, or the network learns to join cells.",
-        plane.image,
-        plane.t,
-        z,
-        position,
-        cell.label,
-    )
-
-
-def _specks(specks: list[tuple[Cell, Piece]], plane: CheckedSlice) -> Finding:
-    cell, piece = specks[0]
-    z, position = _go_to(piece, plane)
-    many = len(specks) > 1
-    return Finding(
-        "specks",
-        "warning",
-        f"{plane.name}: {len(specks)} specks far smaller than a cell, perhaps slips "
-        "of the brush."
-        if many
-        else f"{plane.name}: a speck far smaller than a cell, perhaps a slip of the "
-        "brush.",
-        plane.image,
-        plane.t,
-        z,
-        position,
-        None if many else cell.label,
-        "remove-specks",
-    )
-
-
-def _go_to(piece: Piece, plane: CheckedSlice) -> tuple[int | None, tuple[float, float]]:
-    """Return slice and position of a piece; in a volume the slice in its middle."""
-    *depth, y, x = piece.centre
-    return round(depth[0]) if depth else plane.z, (y, x)
-
-
-__all__ = [
-    "BACKGROUND_NAME",
-    "CheckReport",
-    "CheckedSlice",
-    "Finding",
-    "FindingKind",
-    "Fix",
-    "PlaneCount",
-    "Severity",
-    "check_annotation",
-    "only_cells",
-    "remove_specks",
-    "split_pieces",
-    "usual_sizes",
-]
+def _specks(specks: list[tuple[Cell, Component]], field: CheckedField) -> Finding:
+    cell, first = specks[0]
+    label: int | None = cell.label
+    words = "a speck far smaller than a cell, perhaps a slip of the brush."
+    if len(specks) > 1:
+        label = None
+        words = (
+            f"{len(specks)} specks far smaller than a cell, perhaps slips of the brush."
+        )
+    return field.finding("specks", "warning", words, first, label, "remove-specks")

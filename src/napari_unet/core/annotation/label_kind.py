@@ -1,11 +1,11 @@
-"""What the values of masks mean: told by the masks, all of them together.
+"""What the values of masks mean: guessed from the masks, all of them together.
 
 One frame says little: that of a movie's first cell looks like a mask of two values.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -28,7 +28,7 @@ MEANINGS: dict[Kind, str] = {
 }
 
 # Cells are sometimes in pieces, but objects with as many as this are rather classes.
-_PIECES = 2
+_AREAS = 2
 # A mask of 1 alone, beside masks with ids, is one cell unless it has as many.
 _ONE_CELL = 4
 # With more values than this, background is no longer the only one that may be large.
@@ -45,27 +45,15 @@ class UnclearLabelsError(ValueError):
 
 
 def guess(masks: Iterable[NDArray[np.integer]]) -> Literal["binary", "instances"]:
-    """Tell from the values of masks, of one kind, what they mean.
+    """Guess from the values of masks ([z,] y, x), of one kind, what they mean.
 
-    Parameters
-    ----------
-    masks : iterable of ndarray of int, shape ([z,] y, x)
-        0 and up.
-
-    Returns
-    -------
-    str
-        "binary" if there is at most one value above 0, or if each mask has 1 or the
-        highest value of its type.
-
-    Raises
-    ------
-    UnclearLabelsError
-        If the values may be classes, or an annotation.
+    "binary" if there is at most one value above 0, or if each mask has 1 or the highest
+    value of its type. Raises UnclearLabelsError if they may be classes or an
+    annotation.
     """
-    seen = _Seen()
+    seen = _Counts()
     for mask in masks:
-        # planes of a movie and of a stack tell the same
+        # planes of a movie and of a stack mean the same
         for plane in mask.reshape(-1, *mask.shape[-2:]):
             seen.add(plane)
     if len(seen.values) <= 1 or seen.only_masks:
@@ -75,36 +63,29 @@ def guess(masks: Iterable[NDArray[np.integer]]) -> Literal["binary", "instances"
     ones_most = 2 * seen.ones > seen.beside_others
     ones_around = seen.beside_ones > seen.beside_zeros
     # Ids of the masks add up: cells of two frames that have one id are two areas.
-    many = seen.pieces >= _PIECES * seen.ids and len(seen.values) <= MAX_CLASSES
+    many = seen.areas >= _AREAS * seen.ids and len(seen.values) <= MAX_CLASSES
     if painted or ones_most or ones_around or many:
         raise UnclearLabelsError(
-            f"{len(seen.values)} values in {seen.pieces} connected areas may be cells "
+            f"{len(seen.values)} values in {seen.areas} connected areas may be cells "
             "or classes: say which with --labels instances, semantic or annotation."
         )
     return "instances"
 
 
 def check_ids(masks: Sequence[NDArray[np.integer]]) -> None:
-    """Refuse a mask of two values that is among masks with ids.
+    """Refuse a mask of two values, those of one file, that is among masks with ids.
 
-    Parameters
-    ----------
-    masks : sequence of ndarray of int, shape ([z,] y, x)
-        Of one file.
-
-    Raises
-    ------
-    UnclearLabelsError
-        If the only value is 1 or the highest of its type, in several areas.
+    Raises UnclearLabelsError if the only value is 1 or the highest of its type, in
+    several areas.
     """
     values = {int(v) for mask in masks for v in distinct(mask) if v > 0}
     highest = {_highest(mask) for mask in masks}
     if len(values) != 1 or not values <= {1, *highest}:
         return
     (value,) = values
-    most = max(_pieces(mask) for mask in masks)
+    most = max(_areas(mask) for mask in masks)
     # the one cell of a movie's first frame may be in pieces, one of 255 is not met
-    if most >= (_ONE_CELL if value == 1 else _PIECES):
+    if most >= (_ONE_CELL if value == 1 else _AREAS):
         raise UnclearLabelsError(
             f"its only value above 0 is {value}, in {most} areas, while other masks "
             "have ids of cells: save them alike, or say which with --labels instances "
@@ -113,22 +94,11 @@ def check_ids(masks: Sequence[NDArray[np.integer]]) -> None:
 
 
 def check_no_grey_levels(mask: NDArray[np.integer], kind: Kind | None = None) -> None:
-    """Refuse masks that were resized with interpolation, or compressed as JPEG.
+    """Refuse, with a ValueError, masks that were interpolated or compressed as JPEG.
 
-    At the edges of labels a value changes at once; where the edges are slopes of
-    values between those on both sides, values are grey levels and mean nothing.
-
-    Parameters
-    ----------
-    mask : ndarray of int, shape ([z,] y, x)
-    kind : {"instances", "binary", "semantic", "annotation"}, optional
-        What it is said to be. Classes may well lie between two others; up to seven are
-        never refused.
-
-    Raises
-    ------
-    ValueError
-        If it is so.
+    At the edges of labels a value changes at once; where the edges are slopes of values
+    between those on both sides, values are grey levels and mean nothing. Classes may
+    well lie between two others: of the kind "semantic" up to seven are never refused.
     """
     levels = int(np.count_nonzero(distinct(mask)))
     if levels < (_CLASS_LEVELS if kind == "semantic" else _LEVELS):
@@ -155,41 +125,19 @@ def check_no_grey_levels(mask: NDArray[np.integer], kind: Kind | None = None) ->
 
 
 @dataclass(slots=True)
-class _Seen:
-    """What planes have in common, counted one by one.
+class _Counts:
+    """What planes have in common, counted one by one."""
 
-    Attributes
-    ----------
-    values : set of int
-        Above 0, of all.
-    only_masks : bool
-        Whether each has 1 or the highest value of its type, and no other.
-    pixels, marked : int
-        Of all with any value, and with a value.
-    ones, beside_others : int
-        Pixels of 1, and marked, where there are more than a few values.
-    ids, pieces : int
-        Values of each added up, and connected areas of one value.
-    beside_ones, beside_zeros : int
-        Edges of pixels above 1 that border on 1, and on 0.
-    """
-
-    values: set[int]
-    only_masks: bool
-    pixels: int
-    marked: int
-    ones: int
-    beside_others: int
-    ids: int
-    pieces: int
-    beside_ones: int
-    beside_zeros: int
-
-    def __init__(self) -> None:
-        self.values = set()
-        self.only_masks = True
-        self.pixels = self.marked = self.ones = self.beside_others = 0
-        self.ids = self.pieces = self.beside_ones = self.beside_zeros = 0
+    values: set[int] = field(default_factory=set)  # above 0, of all
+    only_masks: bool = True  # each has 1 or the highest value of its type, no other
+    pixels: int = 0  # of planes with any value above 0
+    marked: int = 0  # pixels above 0
+    ones: int = 0  # pixels of 1 where there are more than a few values ...
+    beside_others: int = 0  # ... and pixels above 0 there
+    ids: int = 0  # values of each plane added up
+    areas: int = 0  # connected areas of one value
+    beside_ones: int = 0  # edges of pixels above 1 that border on 1 ...
+    beside_zeros: int = 0  # ... and on 0
 
     def add(self, mask: NDArray[np.integer]) -> None:
         """Count a plane; one without any value says nothing."""
@@ -205,13 +153,10 @@ class _Seen:
         if len(ids) > _FEW:
             self.ones += int(np.count_nonzero(mask == 1))
             self.beside_others += marked
-        if ids[0] == 1:
-            self._count_neighbours(mask)
         self.ids += len(ids)
-        self.pieces += _pieces(mask)
-
-    def _count_neighbours(self, mask: NDArray[np.integer]) -> None:
-        """Count the edges of higher ids that border on 1, and on 0."""
+        self.areas += _areas(mask)
+        if ids[0] != 1:
+            return
         for a, b in ((mask[:-1], mask[1:]), (mask[:, :-1], mask[:, 1:])):
             low, high = np.minimum(a, b), np.maximum(a, b)
             self.beside_ones += int(np.count_nonzero((low == 1) & (high > 1)))
@@ -222,7 +167,7 @@ def _highest(mask: NDArray[np.integer]) -> int:
     return int(np.iinfo(mask.dtype).max)
 
 
-def _pieces(mask: NDArray[np.integer]) -> int:
+def _areas(mask: NDArray[np.integer]) -> int:
     """Count the connected areas of one value each."""
     from skimage.measure import label  # slow to import
 

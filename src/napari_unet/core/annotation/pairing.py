@@ -19,7 +19,7 @@ from napari_unet.core.annotation.label_kind import (
 )
 from napari_unet.core.cells.label_ids import numbered
 from napari_unet.core.images.image import Image
-from napari_unet.core.text import printable
+from napari_unet.core.text import listed, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -37,28 +37,13 @@ def annotated_fields(
     ndim: int,
     kind: Kind | None = None,
 ) -> list[tuple[Field, Annotation]]:
-    """Pair the planes or volumes of images with what is known of them.
+    """Pair the planes (`ndim` 2) or volumes (3) of images with what is known of them.
 
-    Parameters
-    ----------
-    images : sequence of Image or array-like
-    labels : sequence of Annotation, Image or array-like
-        One for each image.
-    ndim : {2, 3}
-        Planes or volumes.
-    kind : {"instances", "binary", "semantic", "annotation"}, optional
-        What the values of the labels mean; guessed from all of them if not given.
-
-    Returns
-    -------
-    list of (Field, Annotation)
-        Ids of cells are numbered anew, in their order, the same in all. Without fields
-        of which nothing is known. All have the same classes.
-
-    Raises
-    ------
-    ValueError
-        If they do not go together, or nothing is annotated.
+    `labels` has one for each image, `kind` says what their values mean; it is guessed
+    from all of them if not given. Ids of cells are numbered anew, in their order, the
+    same in all. Fields of which nothing is known are left out. All have the same
+    classes. A ValueError says that images and labels do not go together, or nothing is
+    annotated.
     """
     if not images or len(images) != len(labels):
         raise ValueError(
@@ -66,7 +51,8 @@ def annotated_fields(
             f"{len(images)} image(s) and {len(labels)} label image(s)."
         )
     pairs: list[tuple[Field, Annotation]] = []
-    masks: list[tuple[Field, Field]] = []
+    fields: list[Field] = []
+    masks: list[Field] = []
     for raw, known in zip(images, labels, strict=True):
         image = raw if isinstance(raw, Image) else Image.from_array(raw)
         if isinstance(known, Annotation):
@@ -74,8 +60,9 @@ def annotated_fields(
             continue
         mask = known if isinstance(known, Image) else Image.from_array(known)
         _check_sizes(image, mask)
-        masks += zip(image.fields(ndim), mask.fields(ndim), strict=True)
-    pairs += _convert(masks, kind)
+        fields += image.fields(ndim)
+        masks += mask.fields(ndim)
+    pairs += zip(fields, _convert(masks, kind), strict=True)
     known_pairs = [(f, a) for f, a in pairs if a.labels.any() or a.finished is not None]
     if not known_pairs:
         raise ValueError("nothing is annotated: the labels mark no pixel.")
@@ -94,23 +81,17 @@ def annotations_of(
     masks: Sequence[Image], ndim: int, kind: Kind | None = None
 ) -> list[Annotation]:
     """Return what each plane or volume of label images says; as `annotated_fields`."""
-    fields = [field for mask in masks for field in mask.fields(ndim)]
-    return [a for _, a in _convert(list(zip(fields, fields, strict=True)), kind)]
+    return _convert([field for mask in masks for field in mask.fields(ndim)], kind)
 
 
 def kind_of(masks: Sequence[Image]) -> Kind:
-    """Tell what the values of label images mean, all of them together.
+    """Find what the values of label images mean, all of them together.
 
-    Raises
-    ------
-    ValueError
-        If they are grey levels or no whole numbers.
-    UnclearLabelsError
-        If it has to be asked.
+    A ValueError says that they are grey levels or no whole numbers, an
+    UnclearLabelsError that it has to be asked.
     """
     fields = [field for mask in masks for field in mask.fields(2)]
-    names = [field.image.name for field in fields]
-    return _kind_of(names, _read(fields), None)
+    return _kind_of(*_read(fields), None)
 
 
 def _only_field(image: Image, ndim: int) -> Field:
@@ -133,44 +114,40 @@ def _check_sizes(image: Image, mask: Image) -> None:
         )
 
 
-def _convert(
-    masks: Sequence[tuple[Field, Field]], kind: Kind | None
-) -> list[tuple[Field, Annotation]]:
+def _convert(masks: Sequence[Field], kind: Kind | None) -> list[Annotation]:
     """Read the labels field by field and give their values their meaning."""
-    fields = [mask for _, mask in masks]
-    names = [field.image.name for field in fields]
-    arrays = _read(fields)
+    names, arrays = _read(masks)
     meaning = _kind_of(names, arrays, kind)
     if meaning in ("instances", "annotation"):
         first = FIRST_OBJECT if meaning == "annotation" else 1
         arrays = [*numbered(arrays, first)]
     classes = _class_names(arrays) if meaning == "semantic" else None
-    pairs = []
-    for (field, _), name, array in zip(masks, names, arrays, strict=True):
+    annotations = []
+    for name, array in zip(names, arrays, strict=True):
         with _named(name):
-            pairs.append((field, convert(array, meaning, classes)))
-    return pairs
+            annotations.append(convert(array, meaning, classes))
+    return annotations
 
 
-def _read(fields: Sequence[Field]) -> list[NDArray[np.integer]]:
-    """Read labels, checked."""
+def _read(fields: Sequence[Field]) -> tuple[list[str], list[NDArray[np.integer]]]:
+    """Read labels, checked, and the names of their images."""
     arrays = []
     for field in fields:
         with _named(field.image.name):
             arrays.append(whole_numbers(field.read()[0]))
-    return arrays
+    return [field.image.name for field in fields], arrays
 
 
 def _kind_of(
     names: Sequence[str], arrays: Sequence[NDArray[np.integer]], kind: Kind | None
 ) -> Kind:
-    """Check that labels are no grey levels; tell what they mean unless it is said."""
+    """Check that labels are no grey levels; guess what they mean unless it is said."""
     for name, array in zip(names, arrays, strict=True):
         with _named(name):
             check_no_grey_levels(array, kind)
     if kind is not None or not names:
         return kind or "binary"
-    with _named(_listed(names)):
+    with _named(listed([*dict.fromkeys(names)], 1)):
         found = guess(arrays)
     if found == "instances":
         for name, same in groupby(
@@ -179,11 +156,6 @@ def _kind_of(
             with _named(name):
                 check_ids([array for _, array in same])
     return found
-
-
-def _listed(names: Sequence[str]) -> str:
-    unique = list(dict.fromkeys(names))
-    return unique[0] + (f" and {len(unique) - 1} more" if len(unique) > 1 else "")
 
 
 def _class_names(arrays: Sequence[NDArray[Any]]) -> list[str]:

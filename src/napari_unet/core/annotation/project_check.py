@@ -10,70 +10,58 @@ import numpy as np
 from napari_unet.core.annotation.annotations import FIRST_OBJECT
 from napari_unet.core.annotation.data_check import (
     BACKGROUND_NAME,
-    CheckedSlice,
+    CheckedField,
     CheckReport,
     Finding,
     check_annotation,
     only_cells,
     usual_sizes,
 )
+from napari_unet.core.geometry.boxes import axis_sizes
+from napari_unet.core.text import times
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from napari_unet.core.annotation.data_check import Fix
+    from napari_unet.core.annotation.data_check import Fix, Severity
     from napari_unet.core.images.array_reference import (
         AnnotationReference,
         ImageReference,
     )
     from napari_unet.core.images.image import Image
-
-    Places = Sequence[tuple[int, int | None]]
+    from napari_unet.core.jobs import Place
 
 
 def check(
     images: Sequence[ImageReference],
     annotations: Sequence[AnnotationReference | None],
-    places: Sequence[Places],
+    places: Sequence[Sequence[Place]],
     halo: Sequence[int],
 ) -> Iterator[CheckReport]:
-    """Check the annotation of all images of a project.
+    """Check the annotation of all images of a project; a report follows on each plane.
 
-    Parameters
-    ----------
-    images : sequence of ImageReference
-    annotations : sequence of AnnotationReference or None
-        None where an image has no annotation.
-    places : sequence of sequence of (t, z)
-        Planes or volumes of each image that have annotation.
-    halo : sequence of int
-        How far the network sees, in pixels, ([z,] y, x).
-
-    Yields
-    ------
-    CheckReport
-        What is known so far, after each plane; the last one is complete.
+    It is what is known so far; the last one is complete. `annotations` has None where
+    an image has none, `places` are the planes or volumes of each image that have
+    annotation, `halo` is how far the network sees, in pixels, ([z,] y, x).
     """
     report = CheckReport()
-    opened = [stored.open() for stored in images]
+    opened = [reference.open() for reference in images]
     for number, (image, annotation) in enumerate(zip(opened, annotations, strict=True)):
         problems = _check_image(number, image, annotation, halo)
-        report = _join(report, CheckReport((), tuple(problems)))
+        report = CheckReport(report.counts, (*report.findings, *problems))
         if annotation is None or any(p.severity == "error" for p in problems):
             continue
         usual = _usual(annotation, places[number])
         for t, z in places[number]:
             name = _name(image, t, z, alone=len(images) == 1)
             found = check_annotation(
-                annotation.field(t, z), CheckedSlice(number, t, z, name), usual
+                annotation.field(t, z), CheckedField(number, t, z, name), usual
             )
-            report = _join(report, found)
+            report = CheckReport(
+                report.counts + found.counts, report.findings + found.findings
+            )
             yield report
     yield _complete(report, opened, annotations)
-
-
-def _join(first: CheckReport, second: CheckReport) -> CheckReport:
-    return CheckReport(first.counts + second.counts, first.findings + second.findings)
 
 
 def _name(image: Image, t: int, z: int | None, *, alone: bool) -> str:
@@ -88,16 +76,18 @@ def _name(image: Image, t: int, z: int | None, *, alone: bool) -> str:
     return name[0].upper() + name[1:] if alone and parts else name
 
 
-def _usual(annotation: AnnotationReference, places: Places) -> dict[int, float]:
+def _usual(
+    annotation: AnnotationReference, places: Sequence[Place]
+) -> dict[int, float]:
     """Median size of the cells of each class, over all planes."""
     found = []
-    classes = None
+    field = None
     for t, z in places:
-        classes = annotation.field(t, z)
-        ids, pixels = np.unique(only_cells(classes), return_counts=True)
+        field = annotation.field(t, z)
+        ids, pixels = np.unique(only_cells(field), return_counts=True)
         cells = ids >= FIRST_OBJECT
         found += list(zip(ids[cells].tolist(), pixels[cells].tolist(), strict=True))
-    return {} if classes is None else usual_sizes(classes, found)
+    return {} if field is None else usual_sizes(field, found)
 
 
 def _check_image(
@@ -110,42 +100,26 @@ def _check_image(
     findings = []
     seen = image.field_shape(len(halo))
     if any(n <= h for n, h in zip(seen, halo, strict=True)):
-        findings.append(
-            Finding(
-                "small-image",
-                "warning",
-                f"{image.name} has {_times(seen)} pixels, and the network sees "
-                f"{_times(halo)} around each: what it sees is mostly mirrored.",
-                number,
-            )
+        sentence = (
+            f"{image.name} has {times(seen)} pixels, and the network sees "
+            f"{times(halo)} around each: what it sees is mostly mirrored."
         )
+        findings.append(Finding("small-image", "warning", sentence, number))
     if annotation is None:
         return findings
-    dtype = np.dtype(annotation.labels.dtype)
+    dtype, shape = np.dtype(annotation.labels.dtype), annotation.labels.shape
+    fix: Fix = "new-annotation"
     if dtype.kind not in "iu":
-        findings.append(
-            Finding(
-                "dtype",
-                "error",
-                f"{image.name}: an annotation has whole numbers, this one {dtype}.",
-                number,
-                fix="new-annotation",
-            )
+        sentence = f"{image.name}: an annotation has whole numbers, this one {dtype}."
+        findings.append(Finding("dtype", "error", sentence, number, fix=fix))
+    wanted = {a: image.size(a) for a in image.axes if a != "c"}
+    if axis_sizes(annotation.axes, shape) != wanted:
+        sentence = (
+            f"{image.name}: the annotation has {times(shape)} pixels "
+            f"({annotation.axes}), the image {times([*wanted.values()])}; they must be "
+            "equal."
         )
-    sizes = dict(zip(annotation.axes, annotation.labels.shape, strict=True))
-    if sizes != {a: image.size(a) for a in image.axes if a != "c"}:
-        wanted = [image.size(a) for a in image.axes if a != "c"]
-        findings.append(
-            Finding(
-                "shape",
-                "error",
-                f"{image.name}: the annotation has {_times(annotation.labels.shape)} "
-                f"pixels ({annotation.axes}), the image {_times(wanted)}; they must be "
-                "equal.",
-                number,
-                fix="new-annotation",
-            )
-        )
+        findings.append(Finding("shape", "error", sentence, number, fix=fix))
     return findings
 
 
@@ -154,7 +128,7 @@ def _complete(
     images: Sequence[Image],
     annotations: Sequence[AnnotationReference | None],
 ) -> CheckReport:
-    """Add what only all images together tell."""
+    """Add what only all images together show."""
     findings = list(report.findings)
     painted = {count.image for count in report.counts}
     broken = {f.image for f in findings if f.severity == "error"}
@@ -162,7 +136,13 @@ def _complete(
         if number not in painted | broken:
             findings.append(_nothing(number, image, annotations[number], painted))
     if painted:
-        findings = _sharpen(findings, report)
+        backgrounds = [c for c in report.counts if c.class_name == BACKGROUND_NAME]
+        if not any(count.pixels for count in backgrounds):
+            # it is an error where no slice has any
+            findings = [
+                replace(f, severity="error") if f.kind == "no-background" else f
+                for f in findings
+            ]
         findings += _missing_classes(report, annotations)
         findings += _channels(images, sorted(painted))
     findings.sort(key=lambda f: ("error", "warning", "hint").index(f.severity))
@@ -176,27 +156,17 @@ def _nothing(
     painted: set[int],
 ) -> Finding:
     fix: Fix | None = "new-annotation" if annotation is None else None
-    if painted:
-        sentence = f"{image.name}: nothing is painted, so it is not used for training."
-        return Finding("nothing", "hint", sentence, number, fix=fix)
-    sentence = f"{image.name}: nothing is painted; paint a few cells and background."
-    return Finding("nothing", "error", sentence, number, fix=fix)
-
-
-def _sharpen(findings: list[Finding], report: CheckReport) -> list[Finding]:
-    """Missing background is an error where no slice has any."""
-    if any(c.pixels for c in report.counts if c.class_name == BACKGROUND_NAME):
-        return findings
-    return [
-        replace(f, severity="error") if f.kind == "no-background" else f
-        for f in findings
-    ]
+    severity: Severity = "hint" if painted else "error"
+    advice = ", so it is not used for training"
+    if not painted:
+        advice = "; paint a few cells and background"
+    sentence = f"{image.name}: nothing is painted{advice}."
+    return Finding("nothing", severity, sentence, number, fix=fix)
 
 
 def _missing_classes(
     report: CheckReport, annotations: Sequence[AnnotationReference | None]
 ) -> list[Finding]:
-    """Find classes that are painted nowhere."""
     first = report.counts[0].image
     found = {c.class_name for c in report.counts if c.pixels}
     used = [a for a in annotations if a is not None]
@@ -205,13 +175,9 @@ def _missing_classes(
     if len(missing) == len(names):
         sentence = "Only background is painted; paint a few cells too."
         return [Finding("no-cells", "error", sentence, first)]
+    sentence = "Nothing of the class {} is painted; the network cannot learn it."
     return [
-        Finding(
-            "one-class",
-            "warning",
-            f"Nothing of the class {name} is painted; the network cannot learn it.",
-            first,
-        )
+        Finding("one-class", "warning", sentence.format(name), first)
         for name in missing
     ]
 
@@ -230,7 +196,3 @@ def _channels(images: Sequence[Image], painted: Sequence[int]) -> list[Finding]:
         for number in painted
         if images[number].channels != first.channels
     ]
-
-
-def _times(size: Sequence[int]) -> str:
-    return " × ".join(str(n) for n in size)

@@ -1,7 +1,9 @@
 """Holes in masks and cells, found on runs of background instead of pixels.
 
 A run is a stretch of background along the last axis. An image has far fewer runs than
-pixels, so connecting them costs little more than reading the image once.
+pixels, so connecting them costs little more than reading the image once. That is
+several times faster than `scipy.ndimage.binary_fill_holes` (`python -m benchmarks.speed
+kernels` measures it), which also knows no cells that touch.
 """
 
 from __future__ import annotations
@@ -16,38 +18,19 @@ if TYPE_CHECKING:
 
 
 class Runs(NamedTuple):
-    """Runs of background, line by line.
+    """Runs of background, line by line: arrays of int32."""
 
-    Attributes
-    ----------
-    first : ndarray of int32, shape (lines + 1,)
-        Number of the first run of each line; the last entry is the number of runs.
-    start, stop : ndarray of int32, shape (runs,)
-        Pixels of the line.
-    region : ndarray of int32, shape (runs,)
-        The same for runs that are connected, also across corners: the number of their
-        first run.
-    """
-
+    # number of the first run of each line; the last entry is the number of runs
     first: NDArray[np.int32]
-    start: NDArray[np.int32]
+    start: NDArray[np.int32]  # pixels of the line
     stop: NDArray[np.int32]
+    # number of the first of the runs that it is connected with, also across corners
     region: NDArray[np.int32]
 
 
 def fill_holes(cells: NDArray[np.int32]) -> NDArray[np.int32]:
     """Give each hole to the cell around it.
 
-    Parameters
-    ----------
-    cells : ndarray of int32, shape ([z,] y, x)
-
-    Returns
-    -------
-    ndarray of int32, shape of `cells`
-
-    Notes
-    -----
     A hole is background, connected across corners, that borders on one cell only and
     not on the image's edge. One with another cell in it is not a hole. Axes of one
     pixel have no edge.
@@ -64,15 +47,7 @@ def fill_holes(cells: NDArray[np.int32]) -> NDArray[np.int32]:
 def fill_pinholes(mask: NDArray[np.bool_], size: int) -> NDArray[np.bool_]:
     """Fill small holes, also such at the image's edge.
 
-    Parameters
-    ----------
-    mask : ndarray of bool, shape ([z,] y, x)
-    size : int
-        Pixels from which background, connected across corners, stays.
-
-    Returns
-    -------
-    ndarray of bool, shape of `mask`
+    `size` are the pixels from which background, connected across corners, stays.
     """
     volume = _volume(mask).copy()
     runs = _background(volume)
@@ -89,7 +64,6 @@ def _volume(image: NDArray[Any]) -> NDArray[Any]:
 
 
 def _background(volume: NDArray[Any]) -> Runs:
-    """Find the connected background."""
     lines = volume.reshape(-1, volume.shape[2])
     most = lines.shape[0] * ((lines.shape[1] + 1) // 2)
     first = np.zeros(lines.shape[0] + 1, np.int32)

@@ -57,7 +57,7 @@ def segment_instances(
     -------
     ndarray of int32, shape ([z,] y, x)
         0 is background; cells are numbered 1, 2, … in the order in which a scan
-        line by line meets them, through all classes. `instance_classes` tells theirs.
+        line by line meets them, through all classes. `instance_classes` finds theirs.
 
     Raises
     ------
@@ -74,11 +74,11 @@ def segment_instances(
     steps = tuple(spacing) if spacing else (1.0,) * (probabilities.ndim - 1)
     cells = _cut(probabilities, classes, settings, steps)
     cells = renumber(cells, sizes(cells) >= settings.min_size)
-    taken = _other(probabilities, classes)
+    regions = _regions(probabilities, classes)
     if settings.ridge > 0:
-        cells = _keep(taken, cells, close_ridges(cells, settings.ridge, steps))
+        cells = _keep(regions, cells, close_ridges(cells, settings.ridge, steps))
     if settings.fill_holes:
-        cells = _keep(taken, cells, fill_holes(cells))
+        cells = _keep(regions, cells, fill_holes(cells))
     keep = np.ones(int(cells.max(initial=0)) + 1, bool)
     return renumber(cells, ~at_edge(cells) if settings.clear_border else keep)
 
@@ -92,30 +92,13 @@ def segment_image(
 ) -> NDArray[np.int32]:
     """Find the cells of a whole prediction: all its time frames, slices or volumes.
 
-    Parameters
-    ----------
-    probabilities : Image
-        The network's output; its channels are the classes, background first.
-    ndim : int
-        2 or 3, the spatial axes of the network. Slices of a 2-D network are segmented
-        each on its own, then linked through z as `settings.link_z` says.
-    settings : Segmentation
-    cell_classes : sequence of int, optional
-        As for `segment_instances`.
+    The channels of `probabilities` are the classes, background first; `ndim` is 2 or 3,
+    the spatial axes of the network. Slices of a 2-D network are segmented each on its
+    own, then linked through z as `settings.link_z` says. The axes of the result are
+    those of `probabilities` without c, in the order t, z, y, x. Ids start at 1 in every
+    time frame, as trackers expect, and are unique within a frame. Errors are as in
+    `segment_instances`.
 
-    Returns
-    -------
-    ndarray of int32
-        Axes are those of `probabilities` without c, in the order t, z, y, x. Ids start
-        at 1 in every time frame, as trackers expect, and are unique within a frame.
-
-    Raises
-    ------
-    ValueError
-        If `ndim` is neither 2 nor 3, or as in `segment_instances`.
-
-    Notes
-    -----
     Linked cells are one object: with `clear_border`, a cell whose outline touches a
     side of the plane in any slice is dropped from all. Linking does not look at
     classes, so one slice of a doubtful class does not break a cell.
@@ -143,25 +126,11 @@ def instance_classes(
     probabilities: NDArray[np.floating],
     cell_classes: Sequence[int] | None = None,
 ) -> NDArray[np.int32]:
-    """Class of each cell: the one with the highest mean probability over its pixels.
+    """Class of each id: the one with the highest mean probability over its pixels.
 
-    Parameters
-    ----------
-    cells : ndarray of int, shape ([z,] y, x)
-        Cells, also edited or linked ones; 0 is background.
-    probabilities : ndarray of float, shape (classes, [z,] y, x), in [0, 1]
-    cell_classes : sequence of int, optional
-        As for `segment_instances`.
-
-    Returns
-    -------
-    ndarray of int32, shape (highest id + 1,)
-        0 for the background and for ids without pixels. Ties go to the first class.
-
-    Raises
-    ------
-    ValueError
-        If the shapes or the classes do not fit.
+    0 for the background and for ids without pixels; ties go to the first class. Cells
+    may be edited or linked ones. A ValueError says that the shapes or the classes do
+    not fit.
     """
     classes = np.array(_check(probabilities, cell_classes, None), np.int32)
     if cells.shape != probabilities.shape[1:]:
@@ -247,7 +216,7 @@ def _depth(mask: NDArray[np.bool_], spacing: tuple[float, ...]) -> NDArray[np.fl
     return distance_inside(fill_pinholes(mask, _PINHOLE), spacing)
 
 
-def _other(
+def _regions(
     probabilities: NDArray[np.floating], classes: tuple[int, ...]
 ) -> NDArray[np.bool_] | None:
     """Pixels of classes without cells, which holes and ridges must not take."""
@@ -260,7 +229,7 @@ def _other(
 def _keep(
     where: NDArray[np.bool_] | None, old: NDArray[np.int32], new: NDArray[np.int32]
 ) -> NDArray[np.int32]:
-    """Undo a change in some places."""
+    """Undo a change where a mask is true."""
     return new if where is None else np.where(where, old, new)
 
 

@@ -20,17 +20,9 @@ _TABLE = 2**16
 
 
 def distinct(labels: NDArray[np.integer]) -> NDArray[np.integer]:
-    """Find the ids that occur, in time and memory of the image and not of the ids.
+    """Find the ids that occur, ascending, in time and memory of the image.
 
-    Parameters
-    ----------
-    labels : ndarray of int or bool, any shape
-        0 and up.
-
-    Returns
-    -------
-    ndarray of int64 or uint64, shape (ids,)
-        Ascending, with 0 if it occurs.
+    `labels` are 0 and up, or bool, of any shape; 0 is there if it occurs.
     """
     flat = _numbers(labels).reshape(-1)
     top = int(flat.max(initial=0))
@@ -41,18 +33,12 @@ def distinct(labels: NDArray[np.integer]) -> NDArray[np.integer]:
     return np.flatnonzero(found)
 
 
-def places(ids: NDArray[np.integer], labels: NDArray[np.integer]) -> NDArray[np.intp]:
+def positions(
+    ids: NDArray[np.integer], labels: NDArray[np.integer]
+) -> NDArray[np.intp]:
     """Look up where the id of each pixel stands among ascending ids.
 
-    Parameters
-    ----------
-    ids : ndarray of int, shape (ids,)
-        As from `distinct`: all that occur, possibly more.
-    labels : ndarray of int or bool, any shape
-
-    Returns
-    -------
-    ndarray of intp, shape of `labels`
+    `ids`, as from `distinct`, are all that occur, possibly more.
     """
     labels = _numbers(labels)
     top = int(ids[-1]) if ids.size else 0
@@ -66,33 +52,23 @@ def places(ids: NDArray[np.integer], labels: NDArray[np.integer]) -> NDArray[np.
 def numbered(
     images: Sequence[NDArray[np.integer]], first: int = 1
 ) -> list[NDArray[np.int32]]:
-    """Number the ids of images that belong together anew, without gaps.
+    """Number the ids of images that belong together anew, in their order, without gaps.
 
     Ids are names: other tools choose them anywhere below 2^32. What is a table by id
-    later on has to be as small as the number of cells.
-
-    Parameters
-    ----------
-    images : sequence of ndarray of int or bool, any shapes
-        0 and up. The same id is the same cell in all.
-    first : int
-        Lowest new id; values below it mean something else and stay.
-
-    Returns
-    -------
-    list of ndarray of int32
-        Ids `first`, `first` + 1, … in the order of the old ones.
+    later on has to be as small as the number of cells. The same id is the same cell in
+    all images. `first` is the lowest new id; values below it mean something else and
+    stay.
     """
     below = np.arange(first, dtype=np.uint64)
     each = [distinct(image).astype(np.uint64) for image in images]
     ids = np.unique(np.concatenate([below, *each]))
-    return [places(ids, image).astype(np.int32) for image in images]
+    return [positions(ids, image).astype(np.int32) for image in images]
 
 
 def pixel_counts(labels: NDArray[np.integer]) -> NDArray[np.int64]:
     """Count the pixels of each id above 0 that occurs, in the order of the ids."""
     ids = distinct(labels)
-    counts = np.bincount(places(ids, labels).reshape(-1), minlength=ids.size)
+    counts = np.bincount(positions(ids, labels).reshape(-1), minlength=ids.size)
     return counts[ids > 0]
 
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import numba
 import numpy as np
 
+from napari_unet.core.geometry.boxes import Box, full_box
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -17,17 +19,7 @@ if TYPE_CHECKING:
 
 
 def sizes(cells: NDArray[np.integer]) -> NDArray[np.int64]:
-    """Count the pixels of each id.
-
-    Parameters
-    ----------
-    cells : ndarray of int, any shape
-
-    Returns
-    -------
-    ndarray of int64, shape (highest id + 1,)
-        In pixels; the first entry is the background's.
-    """
+    """Count the pixels of each id up to the highest, the background's first."""
     flat = cells.reshape(-1)
     counts = np.zeros(int(flat.max(initial=0)) + 1, np.int64)
     _tally(flat, counts)
@@ -39,15 +31,7 @@ def mostly_within(
 ) -> NDArray[np.integer]:
     """Drop cells that lie mostly, and parts of cells that lie, where nothing is known.
 
-    Parameters
-    ----------
-    cells : ndarray of int, any shape
-        Ids from 1 on without large gaps.
-    known : ndarray of bool, shape of `cells`
-
-    Returns
-    -------
-    ndarray, shape and type of `cells`
+    Ids are from 1 on without large gaps.
     """
     size = np.bincount(cells.ravel())
     seen = np.bincount(cells[known], minlength=len(size))
@@ -57,15 +41,8 @@ def mostly_within(
 def renumber(cells: NDArray[np.int32], keep: NDArray[np.bool_]) -> NDArray[np.int32]:
     """Drop some ids and number the others 1, 2, … in the order of their first pixels.
 
-    Parameters
-    ----------
-    cells : ndarray of int32, any shape
-    keep : ndarray of bool, shape (highest id + 1,)
-        False for ids that become background. The first entry does not matter.
-
-    Returns
-    -------
-    ndarray of int32, shape of `cells`
+    `keep` has an entry for each id up to the highest, False for those that become
+    background. The first does not matter.
     """
     numbers = np.where(keep, -1, 0).astype(np.int32)
     numbers[0] = 0
@@ -77,20 +54,9 @@ def close_ridges(
 ) -> NDArray[np.int32]:
     """Give narrow gaps between two cells to the nearer one.
 
-    Parameters
-    ----------
-    cells : ndarray of int32, shape ([z,] y, x)
-    width : float
-        Widest gap to close, in the unit of `spacing`.
-    spacing : sequence of float
-        Pixel size along each axis.
+    `width` is the widest gap to close, in the unit of `spacing`, the pixel size along
+    each axis.
 
-    Returns
-    -------
-    ndarray of int32, shape of `cells`
-
-    Notes
-    -----
     A pixel is in a gap if a straight line through it, along an axis or a diagonal,
     meets two different cells on its two sides. Distances to the two nearest cells
     would not do: they are as short beside the end of a border between cells, where
@@ -108,22 +74,23 @@ def close_ridges(
     return np.ascontiguousarray(closed[(slice(1, -1),) * cells.ndim])
 
 
-def at_edge(cells: NDArray[np.integer]) -> NDArray[np.bool_]:
-    """Tell which ids touch the image's edge.
+def at_edge(
+    cells: NDArray[np.integer],
+    box: Box | None = None,
+    shape: Sequence[int] | None = None,
+) -> NDArray[np.bool_]:
+    """Find which ids, up to the highest, touch the edge of the image.
 
-    Parameters
-    ----------
-    cells : ndarray of int32, shape ([z,] y, x)
-
-    Returns
-    -------
-    ndarray of bool, shape (highest id + 1,)
-        Axes of one pixel have no edge: every cell would touch it.
+    Axes of one pixel have no edge: every cell would touch it. Where `cells` are only a
+    part of an image, `box` is where they are in it, and `shape` that of the image.
     """
+    box, shape = box or full_box(cells.shape), shape or cells.shape
     touching = np.zeros(int(cells.max(initial=0)) + 1, bool)
-    for axis, size in enumerate(cells.shape):
-        if size > 1:
-            touching[np.take(cells, [0, size - 1], axis)] = True
+    for axis, (part, size) in enumerate(zip(box, shape, strict=True)):
+        if size > 1 and part.start == 0:
+            touching[np.take(cells, 0, axis)] = True
+        if size > 1 and part.stop == size:
+            touching[np.take(cells, -1, axis)] = True
     return touching
 
 

@@ -31,40 +31,21 @@ def measure(
     t: int = 0,
     z: int = 0,
 ) -> Columns:
-    """Measure each cell of one plane or volume.
+    """Measure each cell of one plane or volume, in the order of the ids.
 
-    Parameters
-    ----------
-    cells : ndarray of int, shape ([z,] y, x)
-        Ids, 0 is background.
-    field : ndarray, shape (channels, [z,] y, x), optional
-        Grey values; there are no columns of them unless given.
-    spacing_um : sequence of float, optional
-        Pixel size along [z,] y, x in micrometres.
-    classes : mapping of int to str, optional
-        Name of the class of each cell; there is no such column unless given.
-    t, z : int
-        Time point, and slice of a plane.
+    `cells` are ids ([z,] y, x), `field` the grey values (channels, [z,] y, x),
+    `spacing_um` the pixel size along [z,] y, x in micrometres, `classes` the names of
+    the cells' classes, `t` and `z` the time point and the slice of a plane. There are
+    no columns of what is not given. A ValueError says that the shapes or the pixel size
+    do not fit.
 
-    Returns
-    -------
-    dict of str to ndarray, shape (cells,)
-        Ordered by id. `z` and the centroid of a cell are in pixels from 0, as napari
-        shows them; lengths and areas end in `_um`, `_um2`, `_um3`, or in `_px` where
-        the pixel size is unknown. Planes have area, perimeter, axes, eccentricity and
-        solidity; volumes have a volume and the number of slices.
-
-    Raises
-    ------
-    ValueError
-        If the shapes or the pixel size do not fit.
-
-    Notes
-    -----
-    Standard deviations are of the cell's pixels (divided by their number). Axes are
-    those of the ellipse with the second moments of the pixels' centres. The perimeter
-    follows the outline through pixel centres; where pixels are no squares it is
-    missing.
+    `z` and the centroid of a cell are in pixels from 0, as napari shows them; lengths
+    and areas end in `_um`, `_um2`, `_um3`, or in `_px` where the pixel size is unknown.
+    Planes have area, perimeter, axes, eccentricity and solidity; volumes have a volume
+    and the number of slices. Standard deviations are of the cell's pixels (divided by
+    their number). Axes are those of the ellipse with the second moments of the pixels'
+    centres. The perimeter follows the outline through pixel centres; where pixels are
+    no squares it is missing.
     """
     _check(cells, field, spacing_um)
     # regions and tables by id are as long as the highest one
@@ -141,7 +122,6 @@ def _sizes(
     spacing_um: Sequence[float] | None,
     z: int,
 ) -> Columns:
-    """Place and size of each cell."""
     columns: Columns = {"z": np.full(shapes["label"].size, z)}
     for axis, letter in enumerate("zyx"[3 - ndim :]):
         step = 1.0 if spacing_um is None else spacing_um[axis]
@@ -161,7 +141,6 @@ def _sizes(
 def _outlines(
     shapes: dict[str, NDArray[Any]], spacing_um: Sequence[float] | None
 ) -> Columns:
-    """Shape of each cell of a plane."""
     unit = _unit(spacing_um)
     columns: Columns = {}
     if "perimeter" in shapes:

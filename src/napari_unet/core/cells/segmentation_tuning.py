@@ -44,15 +44,10 @@ _GAIN, _CELLS_WON, _LOSS = 0.01, 3, 0.005
 def usual_settings(
     size: float | None, ndim: int, *, strokes: bool = False
 ) -> Segmentation:
-    """Return how cells are found until held-out cells tell better: by their size.
+    """Return how cells are found until held-out cells show better: by their size.
 
-    Parameters
-    ----------
-    size : float or None
-        Of a typical cell, in pixels (voxels); None if that is not known.
-    ndim : {2, 3}
-    strokes : bool
-        Whether the network learnt from strokes inside of the cells.
+    `size` is that of a typical cell in pixels (voxels), None if it is not known;
+    `strokes` says whether the network learnt from strokes inside of the cells.
     """
     if size is None:
         return Segmentation()
@@ -65,23 +60,12 @@ def usual_settings(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Judged:
-    """What a network says of an annotated part of an image, and what is true.
+    """What a network says of an annotated part of an image, and what is true."""
 
-    Attributes
-    ----------
-    probabilities : ndarray of float32, shape (classes, [z,] y, x)
-    cells : ndarray of int32, shape ([z,] y, x)
-        Annotated cells, 0 elsewhere.
-    known : ndarray of bool, same shape
-        Where anything is annotated.
-    spacing : tuple of float
-        Pixel size along each axis relative to the finest.
-    """
-
-    probabilities: NDArray[np.float32]
-    cells: NDArray[np.int32]
-    known: NDArray[np.bool_]
-    spacing: tuple[float, ...]
+    probabilities: NDArray[np.float32]  # (classes, [z,] y, x)
+    cells: NDArray[np.int32]  # annotated ones, 0 elsewhere
+    known: NDArray[np.bool_]  # where anything is annotated
+    spacing: tuple[float, ...]  # pixel size along each axis relative to the finest
 
     def found(
         self, settings: Segmentation, cell_classes: Sequence[int]
@@ -117,27 +101,14 @@ def choose_settings(
 
     One after the other, each with the best of those before, judged by the average
     precision at overlaps of 0.5 to 0.9: the mean over the cells has to gain, and no
-    part may lose.
-
-    Parameters
-    ----------
-    parts : sequence of Judged
-        Not learnt from.
-    settings : Segmentation
-        Kept where there are fewer than 20 cells, or nothing is better by 0.01 and by
-        three cells.
-    cell_classes : sequence of int
-        Classes whose objects are told apart.
-
-    Yields
-    ------
-    Segmentation
-        The best so far, after each that was tried.
+    part may lose. The best so far is yielded after each that was tried: `settings`
+    where there are fewer than 20 cells, or nothing is better by 0.01 and by three
+    cells. `parts` are not learnt from.
     """
-    if not cell_classes or count(parts, settings.min_size) < _FEWEST:
-        return
     true = [part.true(settings.min_size) for part in parts]
     cells = np.array([len(np.unique(one)) - 1 for one in true])
+    if not cell_classes or cells.sum() < _FEWEST:
+        return
 
     def scores(tried: Segmentation) -> NDArray[np.float64]:
         """Return the average precision in each part."""

@@ -16,8 +16,9 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from napari_unet.core.cells.labelmap import at_edge
 from napari_unet.core.cells.linking import count_overlaps
-from napari_unet.core.geometry.blocks import within
+from napari_unet.core.geometry.boxes import within
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,23 +33,13 @@ _ALIKE = 0.5
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Parts:
-    """The parts of cells in a block's core, in the order of their ids.
+    """The parts of cells in a block's core, in the order of their ids."""
 
-    Attributes
-    ----------
-    first : ndarray of int64, shape (parts,)
-        First pixel, counted line by line through the whole field.
-    sizes : ndarray of int64, shape (parts,)
-        In pixels.
-    at_edge : ndarray of bool, shape (parts,)
-        Whether it touches the field's edge.
-    same : ndarray of int64, shape (pairs, 2)
-        Id of a part, and that of a part of the same cell in a block before.
-    """
-
+    # pixel of each, counted line by line through the whole field
     first: NDArray[np.int64]
-    sizes: NDArray[np.int64]
-    at_edge: NDArray[np.bool_]
+    sizes: NDArray[np.int64]  # in pixels
+    at_edge: NDArray[np.bool_]  # whether it touches the field's edge
+    # (pairs, 2): a part's id, and that of a part of the same cell in a block before
     same: NDArray[np.int64]
 
 
@@ -60,28 +51,12 @@ def split_off(
     before: NDArray[np.integer[Any]],
     reach: int,
 ) -> tuple[NDArray[np.uint32], Parts]:
-    """Take the parts of cells in a block's core, with ids of their own.
+    """Return the parts of cells in a block's core, with ids of their own, described.
 
-    Parameters
-    ----------
-    cells : ndarray of int32, shape of the block's window
-        Found in the window; 0 is background.
-    block : Block
-    shape : sequence of int
-        Of the field, ([z,] y, x).
-    last : int
-        Highest id of the blocks before.
-    before : ndarray of int, shape of `block.around(reach)`
-        Ids of the parts in the blocks before, 0 elsewhere.
-    reach : int
-        How far around the core cells are compared, in pixels. More than the widest
-        gap between pixels of one cell.
-
-    Returns
-    -------
-    ids : ndarray of uint32, shape of the core
-        `last` + 1, `last` + 2, …; 0 is background.
-    parts : Parts
+    `cells` were found in the block's window, `shape` is that of the field. The ids,
+    uint32, follow on `last`, the highest of the blocks before; `before` are the ids of
+    the parts in those, 0 elsewhere, in `block.around(reach)`. So far around the core,
+    in pixels, cells are compared: more than the widest gap between pixels of one cell.
     """
     core = np.ascontiguousarray(cells[block.inner])
     first = np.full(int(cells.max(initial=0)) + 1, -1, np.int64)
@@ -92,34 +67,24 @@ def split_off(
     ids[here] = np.arange(last + 1, last + 1 + here.size)
     at = np.unravel_index(first[here], core.shape)
     placed = [a + c.start for a, c in zip(at, block.core, strict=True)]
-    touching = _at_edge(core, block, shape, first.size)
     around = block.around(reach)
     beside = ids[cells[within(around, block.window)]]
     beside[within(block.core, around)] = 0
     parts = Parts(
         np.ravel_multi_index(placed, tuple(shape)).astype(np.int64),
         counts[here],
-        touching[here],
+        at_edge(core, block.core, shape)[here],
         _on_each_other(beside, before),
     )
     return ids[core], parts
 
 
 def numbers(blocks: Sequence[Parts], *, clear_border: bool) -> NDArray[np.uint32]:
-    """Number the cells of a field.
+    """Return the number of the cell that each part, by its id, belongs to.
 
-    Parameters
-    ----------
-    blocks : sequence of Parts
-        Of all its blocks, in their order.
-    clear_border : bool
-        Whether cells that touch the field's edge are dropped.
-
-    Returns
-    -------
-    ndarray of uint32, shape (highest id of a part + 1,)
-        Number of the cell that each part belongs to: 1, 2, … in the order of the
-        cells' first pixels; 0 for a dropped one, and for the background.
+    Numbers are 1, 2, … in the order of the cells' first pixels; 0 for a dropped one,
+    and for the background. `blocks` are all of a field in their order; with
+    `clear_border` cells that touch the field's edge are dropped.
     """
     first = np.concatenate([np.zeros(0, np.int64), *(b.first for b in blocks)])
     same = np.concatenate([np.zeros((0, 2), np.int64), *(b.same for b in blocks)]) - 1
@@ -139,19 +104,6 @@ def numbers(blocks: Sequence[Parts], *, clear_border: bool) -> NDArray[np.uint32
     number = np.zeros(count, np.uint32)
     number[order] = np.arange(1, order.size + 1)
     return np.concatenate([np.zeros(1, np.uint32), number[cell]])
-
-
-def _at_edge(
-    core: NDArray[np.int32], block: Block, shape: Sequence[int], size: int
-) -> NDArray[np.bool_]:
-    """Tell which ids of a core touch the field's edge; an axis of one has none."""
-    touching = np.zeros(size, bool)
-    for axis, (part, n) in enumerate(zip(block.core, shape, strict=True)):
-        if n > 1 and part.start == 0:
-            touching[np.take(core, 0, axis)] = True
-        if n > 1 and part.stop == n:
-            touching[np.take(core, -1, axis)] = True
-    return touching
 
 
 def _on_each_other(

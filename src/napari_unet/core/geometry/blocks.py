@@ -10,38 +10,27 @@ from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING
 
+from napari_unet.core.geometry.boxes import Box, grown, within
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from napari_unet.core.geometry.tiles import Box
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A part of a field.
+    """A part of a field."""
 
-    Attributes
-    ----------
-    core : tuple of slice
-        Its own pixels.
-    window : tuple of slice
-        These and a margin, as far as the field goes.
-    """
-
-    core: Box
-    window: Box
+    core: Box  # its own pixels
+    window: Box  # these and a margin, as far as the field goes
 
     @property
     def inner(self) -> Box:
-        """The core's place within the window."""
+        """The core, counted from the first pixel of the window."""
         return within(self.core, self.window)
 
     def around(self, reach: int) -> Box:
         """Return the core and so many pixels on each side that the window has."""
-        return tuple(
-            slice(max(c.start - reach, w.start), min(c.stop + reach, w.stop))
-            for c, w in zip(self.core, self.window, strict=True)
-        )
+        return grown(self.core, reach, self.window)
 
 
 def cut(
@@ -51,22 +40,11 @@ def cut(
     *,
     unit: int = 1,
 ) -> list[Block]:
-    """Cut a field into blocks of about one size, in reading order.
+    """Cut a field of a shape ([z,] y, x) into blocks of one size, in reading order.
 
-    Parameters
-    ----------
-    shape : sequence of int
-        Of the field, ([z,] y, x).
-    sides : sequence of int
-        Largest core along each axis, in pixels; multiples of `unit`.
-    margin : sequence of int, optional
-        What a window has around the core on each side; nothing unless given.
-    unit : int
-        Cores begin at multiples of it along y and x.
-
-    Returns
-    -------
-    list of Block
+    `sides` are the largest of a core along each axis, in pixels, multiples of `unit`;
+    cores begin at multiples of `unit` along y and x. `margin` is what a window has
+    around the core on each side, nothing unless given.
     """
     margins = margin or (0,) * len(shape)
     rows = []
@@ -76,21 +54,4 @@ def cut(
         length = -(-n // -(-n // side))
         length = -(-length // step) * step
         rows.append([slice(a, min(a + length, n)) for a in range(0, n, length)])
-    return [
-        Block(
-            core,
-            tuple(
-                slice(max(c.start - m, 0), min(c.stop + m, n))
-                for c, m, n in zip(core, margins, shape, strict=True)
-            ),
-        )
-        for core in product(*rows)
-    ]
-
-
-def within(box: Box, window: Box) -> Box:
-    """Return a box counted from the first pixel of a window."""
-    return tuple(
-        slice(b.start - w.start, b.stop - w.start)
-        for b, w in zip(box, window, strict=True)
-    )
+    return [Block(core, grown(core, margins, shape)) for core in product(*rows)]

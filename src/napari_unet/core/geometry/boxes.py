@@ -19,14 +19,19 @@ def shape_of(box: Box) -> tuple[int, ...]:
     return tuple(b.stop - b.start for b in box)
 
 
+def full_box(shape: Sequence[int]) -> Box:
+    """Return the box of all pixels of a plane or volume."""
+    return tuple(slice(0, n) for n in shape)
+
+
 def grown(box: Box, margins: int | Sequence[int], limits: Sequence[int] | Box) -> Box:
     """Return a box with a margin on each side, as far as a shape or box goes."""
     if isinstance(margins, int):
         margins = (margins,) * len(box)
-    whole = [n if isinstance(n, slice) else slice(0, n) for n in limits]
+    bounds = [n if isinstance(n, slice) else slice(0, n) for n in limits]
     return tuple(
-        slice(max(b.start - m, w.start), min(b.stop + m, w.stop))
-        for b, m, w in zip(box, margins, whole, strict=True)
+        slice(max(b.start - m, s.start), min(b.stop + m, s.stop))
+        for b, m, s in zip(box, margins, bounds, strict=True)
     )
 
 

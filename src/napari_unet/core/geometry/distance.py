@@ -4,6 +4,8 @@ One lower envelope of parabolas per line and axis (Felzenszwalb and Huttenlocher
 "Distance transforms of sampled functions"), in float32. Along the first axis counting
 pixels does it; along the others no parabola reaches across background, so only the
 runs between background are worked on: the cost is that of the mask, not of the image.
+That is several times faster than `scipy.ndimage.distance_transform_edt`
+(`python -m benchmarks.speed kernels` measures it).
 """
 
 from __future__ import annotations
@@ -29,18 +31,10 @@ def distance_inside(
 ) -> NDArray[np.float32]:
     """Distance of each pixel of the mask to the nearest pixel outside it.
 
-    Parameters
-    ----------
-    mask : ndarray of bool, shape ([z,] y, x)
-    spacing : sequence of float, optional
-        Pixel size along each axis, 1 unless given. Distances have its unit.
-
-    Returns
-    -------
-    ndarray of float32, shape of `mask`
-        Between pixel centres; 0 outside the mask. The image's edge is no background:
-        a cell cut by it keeps its depth. Where the whole image is mask, the distance
-        is the length of the image's diagonal.
+    It runs between pixel centres, in the unit of `spacing` (size of a pixel along each
+    axis, 1 unless given), and is 0 outside the mask. The image's edge is no background:
+    a cell cut by it keeps its depth. Where the whole image is mask, the distance is the
+    length of the image's diagonal.
     """
     steps = tuple(spacing) if spacing is not None else (1.0,) * mask.ndim
     squared = np.empty(mask.shape, np.float32)
@@ -112,7 +106,7 @@ def _lower_envelopes(squared: NDArray[np.float32], step: float, far: float) -> N
 def _pairs(
     before: NDArray[np.float32], step: float, after: NDArray[np.float32]
 ) -> None:
-    """Take the lowest parabola at each pixel of a short run, trying all in reach."""
+    """Find the lowest parabola at each pixel of a short run, trying all in reach."""
     size = before.size
     highest = np.float32(0)
     for q in range(size):
@@ -135,7 +129,7 @@ def _pairs(
 def _lower_envelope(
     before: NDArray[np.float32], step: float, far: float, after: NDArray[np.float32]
 ) -> None:
-    """Take the lowest parabola at each pixel of a run of any length."""
+    """Find the lowest parabola at each pixel of a run of any length."""
     size = before.size
     unit = step * step
     line = np.empty(size, np.float64)  # f in units of step²

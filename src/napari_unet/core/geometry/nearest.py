@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numba
 import numpy as np
 
+from napari_unet.core.geometry.boxes import Box, around, grown
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -26,19 +28,12 @@ _Pair = tuple[np.int32, np.int32, np.float32, np.float32]
 
 
 class Nearest(NamedTuple):
-    """The nearest cell of each pixel and the distances of the two nearest.
+    """The nearest cell of each pixel and the distances of the two nearest."""
 
-    Attributes
-    ----------
-    label : ndarray of int32
-        Nearest cell, 0 where there is none. Of two at the same distance, either.
-    first, second : ndarray of float32
-        Distance to the nearest and to the second nearest cell, inf where there is none.
-    """
-
+    # 0 where there is none; of two at the same distance, either
     label: NDArray[np.int32]
-    first: NDArray[np.float32]
-    second: NDArray[np.float32]
+    first: NDArray[np.float32]  # to the nearest cell, inf where there is none
+    second: NDArray[np.float32]  # to the second nearest
 
 
 def two_nearest(
@@ -49,39 +44,21 @@ def two_nearest(
     total: float | None = None,
     wanted: NDArray[np.bool_] | None = None,
 ) -> Nearest:
-    """Find the two nearest cells of each pixel.
+    """Find the two nearest cells of each pixel, by the distances of pixel centres.
 
-    Parameters
-    ----------
-    instances : ndarray of int, shape ([z,] y, x)
-        One id above 0 for each cell, 0 elsewhere.
-    reach : float
-        Cells whose nearest pixel is farther than this do not count as nearest.
-    spacing : sequence of float, optional
-        Pixel size along each axis, in the unit of all distances; 1 unless given.
-    total : float, optional
-        A second cell counts while both distances add up to at most this; at most, and
-        unless given, twice `reach`.
-    wanted : ndarray of bool, shape of `instances`, optional
-        Pixels to look at; all unless given.
-
-    Returns
-    -------
-    Nearest
-        Of the shape of `instances`. Distances run between pixel centres; a pixel of a
-        cell has this cell at distance 0. Pixels not wanted have no cells.
-
-    Raises
-    ------
-    ValueError
-        If an id is negative or above 2^31 - 1.
+    `instances` ([z,] y, x) have one id above 0 for each cell. A pixel of a cell has
+    this cell at distance 0. Distances are in the unit of `spacing`, the pixel size
+    along each axis, 1 unless given. Cells whose nearest pixel is farther than `reach`
+    do not count as nearest; a second cell counts while both distances add up to at most
+    `total`, which is at most, and unless given, twice `reach`. Pixels that are not
+    `wanted` get no cells. A ValueError says that an id is negative or above 2^31 - 1.
     """
     steps = spacing if spacing is not None else (1.0,) * instances.ndim
     total = 2 * reach if total is None else min(total, 2 * reach)
     far = max(reach, total)
     crop = _near_cells(instances, [ceil(far / step) for step in steps])
     if crop is None:
-        return _paste(None, crop, instances.shape)
+        return _nowhere(instances.shape)
     cells = np.ascontiguousarray(instances[crop], np.int32)
     shape = cells.shape
     mask = np.ones(shape, bool) if wanted is None else wanted[crop]
@@ -100,24 +77,18 @@ def two_nearest(
     np.copyto(nearest, 0, where=lost)
     np.copyto(second, np.inf, where=lost | (first + second > total))
     np.copyto(first, np.inf, where=lost)
-    return _paste(Nearest(nearest, first, second), crop, instances.shape)
-
-
-def _paste(
-    near: Nearest | None, crop: tuple[slice, ...] | None, shape: tuple[int, ...]
-) -> Nearest:
-    """Put the surroundings of all cells into an image without any."""
-    if near is not None and near.label.shape == shape:
-        return near
-    whole = Nearest(
-        np.zeros(shape, np.int32),
-        np.full(shape, np.inf, np.float32),
-        np.full(shape, np.inf, np.float32),
-    )
-    if near is not None and crop is not None:
-        for image, part in zip(whole, near, strict=True):
-            image[crop] = part
+    found = Nearest(nearest, first, second)
+    if shape == instances.shape:
+        return found
+    whole = _nowhere(instances.shape)
+    for image, part in zip(whole, found, strict=True):
+        image[crop] = part
     return whole
+
+
+def _nowhere(shape: tuple[int, ...]) -> Nearest:
+    distances = (np.full(shape, np.inf, np.float32) for _ in range(2))
+    return Nearest(np.zeros(shape, np.int32), *distances)
 
 
 class _Best(NamedTuple):
@@ -129,24 +100,15 @@ class _Best(NamedTuple):
     second: NDArray[np.float32]
 
 
-def _near_cells(
-    instances: NDArray[np.integer], margins: Sequence[int]
-) -> tuple[slice, ...] | None:
+def _near_cells(instances: NDArray[np.integer], margins: Sequence[int]) -> Box | None:
     """Return the box around all cells, grown by the margins; None without cells."""
     if instances.size == 0:
         return None
     low, high = int(instances.min()), int(instances.max())
     if low < 0 or high > np.iinfo(np.int32).max:
         raise ValueError(f"cell ids are 0 to 2^31 - 1, found {low} to {high}.")
-    if high == 0:
-        return None
-    box = []
-    left = instances != 0
-    for axis, margin in enumerate(margins):
-        others = tuple(a for a in range(instances.ndim) if a != axis)
-        occupied = np.flatnonzero(left.any(axis=others))
-        box.append(slice(max(int(occupied[0]) - margin, 0), occupied[-1] + margin + 1))
-    return tuple(box)
+    box = around(instances != 0) if high > 0 else None
+    return None if box is None else grown(box, margins, instances.shape)
 
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
@@ -227,12 +189,12 @@ def _pass(
 def _copy(
     labels: NDArray[np.int32],
     squares: NDArray[np.float32],
-    place: tuple[int, int, int],
+    block: tuple[int, int, int],
     copies: tuple[NDArray[np.int32], NDArray[np.float32]],
     filled: NDArray[np.bool_],
 ) -> None:
-    """Copy a block, and tell which of its rows have first and second candidates."""
-    o, low, high = place
+    """Copy a block, and find which of its rows have first and second candidates."""
+    o, low, high = block
     cells, distances = copies
     for rank in range(2):
         for j in range(filled.shape[1]):
@@ -316,7 +278,7 @@ def _merge(
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _insert(near: _Pair, cell: np.int32, square: np.float32) -> _Pair:
-    """Take up a cell nearer than the second of a pair; both stay different cells."""
+    """Add a cell nearer than the second of a pair; both stay different cells."""
     first, second, first_square, second_square = near
     if cell == first:
         return first, second, min(first_square, square), second_square

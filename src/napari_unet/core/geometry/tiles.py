@@ -11,29 +11,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import product
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from napari_unet.core.geometry.boxes import Box, full_box
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-Box = tuple[slice, ...]
-
-
-class Readable(Protocol):
-    """What windows are read from: a `Field`, or one at another pixel size."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Size in pixels, ([z,] y, x)."""
-        ...
-
-    def read(self, box: Box | None = None) -> NDArray[Any]:
-        """Read a box, (channels, [z,] y, x)."""
-        ...
+    from napari_unet.core.images.image import Field
+    from napari_unet.core.images.rescaling import Rescaled
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,23 +41,13 @@ class Tile:
         │    │          used │  │    output starts unless a region begins in between.
         │    └───────────────┘  │
         └───────────────────────┘
-
-    Attributes
-    ----------
-    start : tuple of int
-        First pixel of the window, in image pixels; negative beyond the edge.
-    size : tuple of int
-        Size of the window, in pixels.
-    target : tuple of slice
-        Pixels of the image that this tile decides.
-    inner : tuple of slice
-        The same pixels within the network's output.
     """
 
+    # first pixel of the window; negative beyond the image's edge
     start: tuple[int, ...]
-    size: tuple[int, ...]
-    target: Box
-    inner: Box
+    size: tuple[int, ...]  # of the window
+    target: Box  # pixels of the image that this tile decides
+    inner: Box  # the same pixels within the network's output
 
 
 def plan(
@@ -79,43 +59,25 @@ def plan(
     region: Box | None = None,
     focus: Sequence[float] | None = None,
 ) -> list[Tile]:
-    """Cut a field, or a region of it, into tiles.
+    """Cut a field, or a region of it, into tiles whose targets cover each pixel once.
 
-    Parameters
-    ----------
-    shape : sequence of int
-        Size of the whole field in pixels, ([z,] y, x).
-    output : sequence of int
-        Size of the network's output for one tile, at least `step`.
-    step, halo : sequence of int
-        Of the network, in pixels.
-    region : tuple of slice, optional
-        Only these pixels; the whole field otherwise. Slices need start and stop.
-    focus : sequence of float, optional
-        A point in pixels. Tiles nearest to it come first; raster order otherwise.
-
-    Returns
-    -------
-    list of Tile
-        Their targets cover each pixel of the region exactly once.
-
-    Raises
-    ------
-    ValueError
-        If the output is smaller than the step, or the region is not in the field.
+    `shape` is that of the whole field in pixels, ([z,] y, x); `output` the size of the
+    network's output for one tile, at least its `step`. Tiles are in raster order, or
+    those nearest to the point `focus`, in pixels, come first. A ValueError says that
+    the output is smaller than the step, or the region is not in the field.
     """
     if any(o < s for o, s in zip(output, step, strict=True)):
         raise ValueError(
             f"a tile's output must be at least the network's step "
             f"{tuple(step)}, found {tuple(output)}."
         )
-    boxes = region if region is not None else tuple(slice(0, n) for n in shape)
-    if not all(0 <= b.start < b.stop <= n for b, n in zip(boxes, shape, strict=True)):
+    region = region if region is not None else full_box(shape)
+    if not all(0 <= b.start < b.stop <= n for b, n in zip(region, shape, strict=True)):
+        found = ", ".join(f"{b.start}:{b.stop}" for b in region)
         raise ValueError(
-            f"the region {_describe(boxes)} is not inside the image of "
-            f"size {tuple(shape)}."
+            f"the region [{found}] is not inside the image of size {tuple(shape)}."
         )
-    rows = [_cut(box, o, s) for box, o, s in zip(boxes, output, step, strict=True)]
+    rows = [_cut(*axis) for axis in zip(region, output, step, strict=True)]
     tiles = [
         Tile(
             start=tuple(o - h for (o, _), h in zip(cuts, halo, strict=True)),
@@ -131,26 +93,13 @@ def plan(
 
 
 def read_window(
-    field: Readable, start: Sequence[int], size: Sequence[int]
+    field: Field | Rescaled, start: Sequence[int], size: Sequence[int]
 ) -> NDArray[Any]:
-    """Read a window of a field's mirrored extension.
+    """Read a window of a field's mirrored extension: an array (channels, *size).
 
     The extension mirrors about the edge pixel without repeating it, folds again where
     the image is smaller than the window, and is constant along an axis of one pixel.
-    Only the pixels that appear in the window are read.
-
-    Parameters
-    ----------
-    field : Readable
-        A `Field` or `Rescaled`.
-    start : sequence of int
-        First pixel of the window, may be negative.
-    size : sequence of int
-        Size of the window, in pixels.
-
-    Returns
-    -------
-    ndarray, shape (channels, *size)
+    Only the pixels that appear in the window are read. `start` may be negative.
     """
     indices = [
         mirrored(a, n, length)
@@ -165,7 +114,7 @@ def read_window(
 
 
 def mirrored(start: int, size: int, length: int) -> NDArray[np.intp]:
-    """Return the pixel of an axis of `length` that stands at each place of a window."""
+    """Return the pixel of an axis of `length` that each pixel of a window shows."""
     period = max(2 * (length - 1), 1)
     index = np.arange(start, start + size) % period
     return np.minimum(index, period - index) if length > 1 else index * 0
@@ -187,7 +136,3 @@ def _distance(box: Box, focus: Sequence[float]) -> float:
         float(max(b.start - f, 0.0, f - (b.stop - 1))) ** 2
         for b, f in zip(box, focus, strict=True)
     )
-
-
-def _describe(box: Box) -> str:
-    return "[" + ", ".join(f"{b.start}:{b.stop}" for b in box) + "]"

@@ -30,7 +30,7 @@ _FULL = {
 # What disks answer that cannot set space aside.
 _CANNOT = {errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL, errno.ENODEV, errno.ENOSYS}
 # Bytes written at a time where they have to be written to be set aside.
-_PIECE = 2**22
+_AT_ONCE = 2**22
 
 
 class AllocatedMap(np.memmap[Any, Any]):
@@ -46,19 +46,10 @@ class AllocatedMap(np.memmap[Any, Any]):
 
 
 def reserve(array: np.memmap[Any, Any], key: Any = ...) -> None:
-    """Set aside the space of a part of a memory map, plane by plane.
+    """Set aside the space of a part of a memory map (or a view of one), plane by plane.
 
-    Parameters
-    ----------
-    array : memmap
-        Or a view of one.
-    key : index
-        What will be written. With arrays in it, the box around them.
-
-    Raises
-    ------
-    OSError
-        The disk is full, in a sentence with the file; nothing is changed.
+    `key` is what will be written; with arrays in it, the box around them. An OSError
+    says in a sentence with the file that the disk is full; nothing is changed then.
     """
     whole: Any = getattr(array, "_mmap", None)
     # Windows sets aside the space of a file when it is made.
@@ -86,9 +77,9 @@ def reserve(array: np.memmap[Any, Any], key: Any = ...) -> None:
 def full(error: OSError, path: Path | str) -> OSError:
     """Return an error that says in a sentence why a file cannot be written."""
     why = _FULL.get(error.errno or 0, error.strerror or str(error))
-    told = OSError(f"{path}: cannot be written, {why}.")
-    told.errno = error.errno
-    return told
+    failure = OSError(f"{path}: cannot be written, {why}.")
+    failure.errno = error.errno
+    return failure
 
 
 def _box(key: Any) -> Any:
@@ -102,8 +93,8 @@ def _box(key: Any) -> Any:
     )
 
 
-def _slice(places: Any) -> slice:
-    found = np.asarray(places)
+def _slice(index: Any) -> slice:
+    found = np.asarray(index)
     if not found.size or found.min() < 0 <= found.max():
         return slice(None)
     return slice(int(found.min()), int(found.max()) + 1 or None)
@@ -136,5 +127,5 @@ def _allocate(handle: int, start: int, stop: int) -> None:
             return
     # what is there is written once more
     while start < stop:
-        size = min(_PIECE, stop - start)
+        size = min(_AT_ONCE, stop - start)
         start += os.pwrite(handle, os.pread(handle, size, start), start)

@@ -15,14 +15,14 @@ import numpy as np
 
 from napari_unet.core.annotation.annotations import Annotation, ClassInfo, FinishedPart
 from napari_unet.core.images.allocation import AllocatedMap, full
-from napari_unet.core.images.image import ArrayLike, Image
+from napari_unet.core.images.image import ArrayLike, Field, Image
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from napari_unet.core.geometry.tiles import Box
+    from napari_unet.core.geometry.boxes import Box
 
 # A link is not followed: what it leads to is not ours.
 _NEW = (
@@ -38,36 +38,21 @@ _LARGEST = 2**63 - 1
 
 @dataclass(frozen=True, slots=True)
 class ArrayReference:
-    """Where an array lies.
+    """Where an array lies."""
 
-    Attributes
-    ----------
-    path : str
-        File of raw values in C order, or folder of a zarr array.
-    shape : tuple of int
-    dtype : str
-        As numpy writes it, such as "uint16".
-    kind : {"raw", "zarr"}
-    offset : int
-        Bytes before the first value, of a raw file.
-    """
-
-    path: str
+    path: str  # file of raw values in C order, or folder of a zarr array
     shape: tuple[int, ...]
-    dtype: str
+    dtype: str  # as numpy writes it, such as "uint16"
     kind: Literal["raw", "zarr"] = "raw"
-    offset: int = 0
+    offset: int = 0  # bytes before the first value, of a raw file
 
     @classmethod
     def create(cls, path: Path, shape: tuple[int, ...], dtype: str) -> ArrayReference:
-        """Make a raw file of zeros, for this person only.
+        """Make a raw file of zeros, readable by this person only.
 
         On most disks it takes no space until it is written: `core.images.allocation`.
-
-        Raises
-        ------
-        OSError
-            It cannot be made, or the disk holds no file of this size; a sentence.
+        An OSError says in a sentence that it cannot be made, or that the disk holds no
+        file of this size.
         """
         size = max(prod(shape) * np.dtype(dtype).itemsize, 1)
         try:
@@ -84,12 +69,8 @@ class ArrayReference:
     def open(self, *, writable: bool = False) -> Any:
         """Map the array into memory, or open it, without reading it.
 
-        A raw file that is writable is an `AllocatedMap`: a full disk is an OSError.
-
-        Raises
-        ------
-        FileNotFoundError
-            If it is no longer there.
+        A raw file that is writable is an `AllocatedMap`: a full disk is an OSError. A
+        FileNotFoundError says that it is no longer there.
         """
         if self.kind == "zarr":
             import zarr  # slow to import
@@ -103,38 +84,25 @@ class ArrayReference:
 
 @dataclass(frozen=True, slots=True)
 class ImageReference:
-    """An image that several processes share.
+    """An image that several processes share."""
 
-    Attributes
-    ----------
-    channels : tuple of ArrayReference
-        One array with all its axes, or one for each channel, without the axis c.
-    axes : str
-        A letter for each axis of the arrays.
-    spacing_um : tuple of float or None
-    name : str
-    samples : int or None
-        How many entries along c are channels, the others being transparency or copies;
-        all if None.
-    """
-
+    # one array with all axes, or one for each channel, without the axis c
     channels: tuple[ArrayReference, ...]
-    axes: str
+    axes: str  # of each array
     spacing_um: tuple[float, ...] | None
     name: str
+    # of the entries along c; the others are transparency or copies; all if None
     samples: int | None = None
 
     def open(self) -> Image:
         """Open it for reading, block by block."""
-        arrays = [channel.open() for channel in self.channels]
+        arrays = tuple(channel.open() for channel in self.channels)
         if len(arrays) == 1:
             data = arrays[0]
             if self.samples is not None:
                 data = FirstChannels(data, self.axes.index("c"), self.samples)
             return Image(data, self.axes, self.spacing_um, self.name)
-        return Image(
-            Stacked(tuple(arrays)), "c" + self.axes, self.spacing_um, self.name
-        )
+        return Image(Stacked(arrays), "c" + self.axes, self.spacing_um, self.name)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -194,38 +162,23 @@ class FirstChannels:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AnnotationReference:
-    """An annotation that several processes share.
+    """An annotation that several processes share."""
 
-    Attributes
-    ----------
-    labels : ArrayReference
-        Whole numbers, see `core.annotation.annotations`.
-    axes : str
-        A letter for each axis of the labels: those of the image without c.
-    classes : tuple of ClassInfo
-    class_of : mapping of int to int
-        Class number of each object, 1 for those not in it.
-    finished : tuple of FinishedPart
-    """
-
-    labels: ArrayReference
-    axes: str
+    labels: ArrayReference  # whole numbers, see `core.annotation.annotations`
+    axes: str  # those of the image without c
     classes: tuple[ClassInfo, ...]
-    class_of: dict[int, int]
+    class_of: dict[int, int]  # class number of each object, 1 for those not in it
     finished: tuple[FinishedPart, ...] = ()
 
     def field(self, t: int, z: int | None, box: Box | None = None) -> Annotation:
         """Read what is known of one plane or volume, or of a box of it."""
-        labels = Image(self.labels.open(), self.axes, name="annotation")
-        ndim = 3 if z is None else 2
-        place = next(f for f in labels.fields(ndim) if (f.t, f.z) == (t, z))
-        values = place.read(box)[0]
+        field = Field(Image(self.labels.open(), self.axes, name="annotation"), t, z)
         finished = None
         parts = [f for f in self.finished if f.t == t and z in (f.z, None)]
         if parts:
-            whole = np.zeros(place.shape, bool)
+            finished = np.zeros(field.shape, bool)
             for part in parts:
-                plane = whole[part.z] if z is None else whole
+                plane = finished[part.z] if z is None else finished
                 plane[tuple(slice(*ends) for ends in part.box)] = True
-            finished = whole[box] if box is not None else whole
-        return Annotation(values, self.classes, self.class_of, finished)
+            finished = finished[box] if box is not None else finished
+        return Annotation(field.read(box)[0], self.classes, self.class_of, finished)

@@ -1,4 +1,4 @@
-"""An image with named axes, read piece by piece whatever holds its pixels.
+"""An image with named axes, read block by block whatever holds its pixels.
 
 This is the only place that knows the order of axis letters. Everything else sees
 *fields*: one plane (for a 2-D network) or one volume (for a 3-D network) of an image,
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from napari_unet.core.geometry.boxes import Box, field_index
 from napari_unet.core.text import printable, reason
 
 if TYPE_CHECKING:
@@ -38,35 +39,19 @@ class ArrayLike(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Image:
-    """Pixels with named axes.
+    """Pixels with named axes."""
 
-    Attributes
-    ----------
-    data : array-like
-        Numpy, dask or zarr array; only the blocks asked for are read.
-    axes : str
-        A letter for each axis of `data`, in its order: t (time), c (channel), z, y, x.
-        y and x are required.
-    spacing_um : tuple of float or None
-        Pixel size along the spatial axes ([z,] y, x) in micrometres, None if one of
-        them is unknown. Only y and x may be given for a stack: see `yx_um`.
-    name : str
-        Shown to people and used for file names.
-    notes : tuple of str
-        What was chosen, guessed or left out in reading it, each a sentence for people.
-    yx_um : tuple of float or None
-        Pixel size along y and x in micrometres, also where that along z is unknown.
-    grey : bool
-        The file has the one channel three times, as colours.
-    """
-
-    data: ArrayLike
-    axes: str
+    data: ArrayLike  # numpy, dask or zarr; only the blocks asked for are read
+    axes: str  # a letter for each axis of `data`, in its order; y and x are required
+    # Pixel size along the spatial axes ([z,] y, x) in micrometres, None if one of them
+    # is unknown. Only y and x may be given for a stack: see `yx_um`.
     spacing_um: tuple[float, ...] | None = None
-    name: str = "image"
+    name: str = "image"  # shown to people and used for file names
+    # what was chosen, guessed or left out in reading it, each a sentence
     notes: tuple[str, ...] = ()
+    # pixel size along y and x in micrometres, also where that along z is unknown
     yx_um: tuple[float, ...] | None = None
-    grey: bool = False
+    grey: bool = False  # the file has the one channel three times, as colours
 
     def __post_init__(self) -> None:
         _check_axes(self.axes, self.data.shape, printable(self.name))
@@ -80,7 +65,7 @@ class Image:
                 f"{name}: the pixel size needs {spatial} positive values "
                 f"({', '.join(self.spatial_axes)}), found {known}."
             )
-        # A tuple without z would be taken for all there is to know of a stack.
+        # A tuple without z would look like all there is to know of a stack.
         complete = known is not None and len(known) == spatial
         object.__setattr__(self, "spacing_um", known if complete else None)
         object.__setattr__(self, "yx_um", None if known is None else known[-2:])
@@ -111,12 +96,9 @@ class Image:
         return self.spacing_um if self.spacing_um is not None else self.yx_um
 
     def pixel_size(self, ndim: int) -> tuple[float, ...] | None:
-        """Return the pixel size in micrometres of a plane (`ndim` 2) or volume (3).
+        """Return the pixel size in micrometres along [z,] y, x of a plane or volume.
 
-        Returns
-        -------
-        tuple of float or None
-            Along [z,] y, x; None if one of them is unknown.
+        None if one of them is unknown.
         """
         known = (self.known_um or ())[-ndim:]
         return known if len(known) == ndim else None
@@ -128,10 +110,7 @@ class Image:
     def read(self, index: Any = ...) -> NDArray[Any]:
         """Read all pixels, or those of an index into the array.
 
-        Raises
-        ------
-        ValueError, OSError
-            They are on disk, and a part of them is damaged or cannot be read.
+        A ValueError or OSError says that a part on disk is damaged or cannot be read.
         """
         if isinstance(self.data, np.ndarray):
             return np.asarray(self.data[index])
@@ -188,21 +167,11 @@ class Image:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Field:
-    """One plane or one volume of an image: what a network sees as a whole.
-
-    Attributes
-    ----------
-    image : Image
-        Where the pixels are.
-    t : int
-        Time point.
-    z : int or None
-        Slice of a plane; None for a volume.
-    """
+    """One plane or one volume of an image: what a network sees as a whole."""
 
     image: Image
     t: int = 0
-    z: int | None = 0
+    z: int | None = 0  # slice of a plane; None for a volume
 
     @property
     def ndim(self) -> int:
@@ -214,44 +183,24 @@ class Field:
         """Size in pixels, ([z,] y, x)."""
         return self.image.field_shape(self.ndim)
 
-    def read(self, box: tuple[slice, ...] | None = None) -> NDArray[Any]:
-        """Read a box of the field.
+    def read(self, box: Box | None = None) -> NDArray[Any]:
+        """Read a box of the field, or all of it: an array (channels, [z,] y, x).
 
-        Parameters
-        ----------
-        box : tuple of slice, optional
-            A slice with start and stop inside the field for each spatial axis.
-
-        Returns
-        -------
-        ndarray, shape (channels, [z,] y, x)
-
-        Raises
-        ------
-        ValueError, OSError
-            The pixels are on disk and a part of them is damaged or cannot be read.
+        A ValueError or OSError says that a part on disk is damaged or cannot be read.
         """
         index = self.index(box)
         block = self.image.read(index)
-        left = [
-            a
-            for a, i in zip(self.image.axes, index, strict=True)
-            if isinstance(i, slice)
-        ]
+        named = zip(self.image.axes, index, strict=True)
+        left = [axis for axis, part in named if isinstance(part, slice)]
         order = [a for a in "czyx" if a in left]
         block = block.transpose([left.index(a) for a in order])
         if self.z is None and "z" not in order:
             block = np.expand_dims(block, order.index("y"))
         return block if "c" in order else block[np.newaxis]
 
-    def index(self, box: tuple[slice, ...] | None = None) -> tuple[int | slice, ...]:
+    def index(self, box: Box | None = None) -> tuple[int | slice, ...]:
         """Return where a box of the field, with all channels, is in the array."""
-        spatial = box if box is not None else (slice(None),) * self.ndim
-        wanted: dict[str, int | slice] = {"t": self.t}
-        wanted |= zip("zyx"[3 - self.ndim :], spatial, strict=True)
-        if self.z is not None:
-            wanted["z"] = self.z
-        return tuple(wanted.get(a, slice(None)) for a in self.image.axes)
+        return field_index(self.image.axes, self.t, self.z, box)
 
 
 def _check_axes(axes: str, shape: tuple[int, ...], name: str) -> None:

@@ -11,7 +11,7 @@ The result is the same for 8-, 12- and 16-bit copies of an image, up to their ro
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_unet.core.images.image import Field, Image
+
+    # low, high, mean and sd of a channel, and an empty rim: see `GreyScale`
+    Channel = tuple[float, float, float, float, tuple[float, float] | None]
 
 Normalisation = Literal["structure", "frame"]
 RULES: dict[Normalisation, str] = {
@@ -55,22 +58,14 @@ _MOST = 3
 
 @dataclass(frozen=True, slots=True)
 class GreyScale:
-    """How to map the grey values of one frame.
+    """How to map the grey values of one frame, channel by channel."""
 
-    Attributes
-    ----------
-    low, high : tuple of float
-        Range that values are clipped to, per channel.
-    mean, sd : tuple of float
-        Of the clipped values, per channel.
-    empty : tuple of (float, float) or None
-        Value of an empty rim and what it is replaced by, per channel; () for no rims.
-    """
-
-    low: tuple[float, ...]
-    high: tuple[float, ...]
-    mean: tuple[float, ...]
+    low: tuple[float, ...]  # values are clipped to this ...
+    high: tuple[float, ...]  # ... and this
+    mean: tuple[float, ...]  # of the clipped values
     sd: tuple[float, ...]
+    # Value of an empty rim and what it is replaced by; None, or nothing at all, without
+    # a rim.
     empty: tuple[tuple[float, float] | None, ...] = ()
 
     def apply(self, block: NDArray[Any]) -> NDArray[np.float32]:
@@ -92,40 +87,25 @@ class GreyScale:
 def measure(image: Image, t: int = 0, rule: Normalisation = "structure") -> GreyScale:
     """Measure the grey values of a frame: all slices of one time point.
 
-    Parameters
-    ----------
-    image : Image
-    t : int
-        Time point.
-    rule : {"structure", "frame"}
-        That of the model.
-
-    Returns
-    -------
-    GreyScale
-
-    Raises
-    ------
-    ValueError
-        If a value that was read is NaN or infinite: any of the frame with the rule
-        "structure".
+    `rule` is that of the model. A ValueError says that a value that was read is NaN or
+    infinite; with the rule "structure" that is any of the frame.
     """
     planes = [f for f in image.fields(2) if f.t == t]
     if rule == "frame":
         channels = [_of_all(v) for v in _sample(image, planes)]
     else:
         channels = [_of_structure(*found) for found in _structure(image, planes)]
-    return GreyScale(*zip(*channels, strict=True))
+    low, high, mean, sd, empty = zip(*channels, strict=True)
+    # a constant channel carries nothing: map it to 0
+    sd = tuple(
+        1.0 if s < 1e-6 * max(abs(m), 1e-30) else s
+        for m, s in zip(mean, sd, strict=True)
+    )
+    return GreyScale(low, high, mean, sd, empty)
 
 
 def check_finite(image: Image, values: NDArray[Any]) -> None:
-    """Refuse values read from an image that no network can take.
-
-    Raises
-    ------
-    ValueError
-        If a value is NaN or infinite.
-    """
+    """Refuse, with a ValueError, values of an image that are NaN or infinite."""
     if not np.isfinite(values).all():
         raise ValueError(
             f"{image.name}: the image has NaN or infinite values; "
@@ -133,22 +113,14 @@ def check_finite(image: Image, values: NDArray[Any]) -> None:
         )
 
 
-class _Channel(NamedTuple):
-    low: float
-    high: float
-    mean: float
-    sd: float
-    empty: tuple[float, float] | None = None
-
-
-def _of_all(values: NDArray[np.float64]) -> _Channel:
+def _of_all(values: NDArray[np.float64]) -> Channel:
     """Mean and deviation of the clipped values."""
     low, high = _range(values)
     clipped = np.clip(values, low, high)
-    return _channel(low, high, float(clipped.mean()), float(clipped.std()))
+    return low, high, float(clipped.mean()), float(clipped.std()), None
 
 
-def _of_structure(values: NDArray[np.float64], structure: Structure) -> _Channel:
+def _of_structure(values: NDArray[np.float64], structure: Structure) -> Channel:
     """Mean and deviation as if structure had a fixed share of the clipped values."""
     low, high = _range(values)
     clipped = np.clip(values, low, high)
@@ -164,34 +136,22 @@ def _of_structure(values: NDArray[np.float64], structure: Structure) -> _Channel
         # dark ground is empty, also where cells cover more than half
         rim = structure.empty, float(np.percentile(clipped, 25))
     if not far.any() or far.all():
-        return _channel(low, high, float(clipped.mean()), float(clipped.std()), rim)
+        return low, high, float(clipped.mean()), float(clipped.std()), rim
     # debris and dead cells are several times as bright
     most = _MOST * np.median(distance[far])
     clipped = np.clip(clipped, ground - most, ground + most)
     parts = ((1 - _STRUCTURE, clipped[~far]), (_STRUCTURE, clipped[far]))
     mean = sum(share * float(part.mean()) for share, part in parts)
     square = sum(share * float(((part - mean) ** 2).mean()) for share, part in parts)
-    return _channel(low, high, mean, square**0.5, rim)
+    return low, high, mean, square**0.5, rim
 
 
 def _range(values: NDArray[np.float64]) -> tuple[float, float]:
     low, high = (float(v) for v in np.percentile(values, _PERCENTILES))
     if low == high:
-        # so few pixels differ from the rest that they would be taken for hot ones
+        # so few pixels differ from the rest that they would count as hot ones
         low, high = float(values.min()), float(values.max())
     return low, high
-
-
-def _channel(
-    low: float,
-    high: float,
-    mean: float,
-    sd: float,
-    empty: tuple[float, float] | None = None,
-) -> _Channel:
-    # a constant channel carries nothing: map it to 0
-    sd = 1.0 if sd < 1e-6 * max(abs(mean), 1e-30) else sd
-    return _Channel(low, high, mean, sd, empty)
 
 
 def _structure(
@@ -204,13 +164,8 @@ def _structure(
     held = [plane.read() for plane in planes] if small else []
 
     def read(z: int, y: int, x: int, size: int) -> NDArray[Any]:
-        rows, columns = (
-            slice(y, min(y + size, height)),
-            slice(x, min(x + size, width)),
-        )
-        if held:
-            return held[z][:, rows, columns]
-        return planes[z].read((rows, columns))
+        box = slice(y, min(y + size, height)), slice(x, min(x + size, width))
+        return held[z][:, *box] if held else planes[z].read(box)
 
     squares = (len(planes), -(-height // SQUARE), -(-width // SQUARE))
     views = [Overview.empty(squares) for _ in range(image.channels)]
@@ -224,13 +179,9 @@ def _structure(
     for number in range(image.channels):
         structure = find_structure(views[number])
         side, found = _BLOCK // SQUARE, []
-        for z, row, column in _spread(_blocks(structure.places, side)):
+        for z, row, column in _spread(_blocks(structure.mask, side)):
             block = read(z, row * _BLOCK, column * _BLOCK, _BLOCK)[number]
-            part = structure.places[
-                z,
-                row * side : (row + 1) * side,
-                column * side : (column + 1) * side,
-            ]
+            part = structure.mask[z, row * side :, column * side :][:side, :side]
             chosen = part.repeat(SQUARE, axis=0).repeat(SQUARE, axis=1)
             found.append(block[chosen[: block.shape[0], : block.shape[1]]])
         values = np.concatenate(found)
@@ -238,11 +189,11 @@ def _structure(
         yield values[:: len(values) // _PIXELS | 1].astype(np.float64), structure
 
 
-def _blocks(places: NDArray[np.bool_], side: int) -> NDArray[np.intp]:
-    """Return the blocks that have a place, `side` places wide: rows of z, y, x."""
-    size = [(0, 0), *((0, -n % side) for n in places.shape[1:])]
-    z, y, x = np.pad(places, size).shape
-    parts = np.pad(places, size).reshape(z, y // side, side, x // side, side)
+def _blocks(squares: NDArray[np.bool_], side: int) -> NDArray[np.intp]:
+    """Return the blocks with a true square, `side` squares wide: rows of z, y, x."""
+    size = [(0, 0), *((0, -n % side) for n in squares.shape[1:])]
+    z, y, x = np.pad(squares, size).shape
+    parts = np.pad(squares, size).reshape(z, y // side, side, x // side, side)
     return np.argwhere(parts.any(axis=(2, 4)))
 
 

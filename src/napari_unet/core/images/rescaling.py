@@ -1,6 +1,6 @@
 """Pixel sizes: the one of a model, and images of another than it was trained at.
 
-The network sees such an image resampled to the pixel size it knows; its answer is
+The network sees such an image resampled to the pixel size it knows; its output is
 interpolated back onto the image's own grid. Pixel centres lie at whole numbers, and the
 two grids share their outer edges: pixel i of one is at (i + 1/2) f - 1/2 of the other.
 """
@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
+from napari_unet.core.geometry.boxes import Box, full_box
+from napari_unet.core.text import listed
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from napari_unet.core.geometry.tiles import Box
     from napari_unet.core.images.image import Field
 
 # Rounding in files: ImageJ's fractions, numbers with few digits.
@@ -35,28 +37,13 @@ def rescaling(
     ndim: int,
     name: str = "the image",
 ) -> tuple[float, ...] | None:
-    """Tell by how much an image is resampled for a network.
+    """Find by how much an image is resampled for a network with `ndim` spatial axes.
 
-    Parameters
-    ----------
-    trained_um, spacing_um : sequence of float or None
-        Pixel size of the training images and of this one along ([z,] y, x), in
-        micrometres.
-    ndim : {2, 3}
-        Spatial axes of the network: the size along z is nothing to one for planes.
-    name : str
-        Of the image.
-
-    Returns
-    -------
-    tuple of float or None
-        Pixels of the network for each pixel of the image, along [z,] y, x. None if
-        either size is unknown, or they are alike within 5 %.
-
-    Raises
-    ------
-    ValueError
-        If the sizes are more than 16 times apart.
+    `trained_um` and `spacing_um` are the pixel sizes of the training images and of this
+    one along ([z,] y, x) in micrometres; the size along z is nothing to a network for
+    planes. The result are pixels of the network for each pixel of the image, along [z,]
+    y, x; None if either size is unknown, or they are alike within 5 %. A ValueError
+    says that they are more than 16 times apart.
     """
     trained, own = (tuple(sizes or ())[-ndim:] for sizes in (trained_um, spacing_um))
     if not len(trained) == len(own) == ndim:
@@ -79,25 +66,11 @@ def common_size(
 ) -> tuple[tuple[float, ...] | None, tuple[str, ...]]:
     """Return the pixel size of a model that learns from images of these sizes.
 
-    Parameters
-    ----------
-    sizes_um : sequence of (str, sequence of float or None)
-        Name of each image and its pixel size in micrometres along the axes of the
-        network, None where it is unknown.
-    mix : bool
-        Accept different sizes; the model then has none.
-
-    Returns
-    -------
-    size : tuple of float or None
-        The middle of those that are known; None if none is.
-    notes : tuple of str
-        What was assumed, each a sentence.
-
-    Raises
-    ------
-    ValueError
-        If sizes differ by more than 5 %, as cells would have two sizes.
+    `sizes_um` are the name of each image and its pixel size in micrometres along the
+    axes of the network, None where it is unknown. Returned are the middle of those that
+    are known, None if none is, and what was assumed, each a sentence. A ValueError says
+    that sizes differ by more than 5 %, as cells would have two sizes; with `mix` that
+    is accepted, and the model has no size.
     """
     known = [(name, tuple(size)) for name, size in sizes_um if size is not None]
     if not known:
@@ -107,7 +80,7 @@ def common_size(
     notes = []
     if unknown := [name for name, size in sizes_um if size is None]:
         notes.append(
-            f"{_listed(unknown)} without pixel size: taken for {written(middle)} as "
+            f"{listed(unknown)} without pixel size: taken for {written(middle)} as "
             "the others have."
         )
     distinct = {size for _, size in known}
@@ -116,16 +89,16 @@ def common_size(
     found: dict[str, list[str]] = {}
     for name, size in known:
         found.setdefault(written(size), []).append(name)
-    listed = ", ".join(f"{size} ({_listed(names)})" for size, names in found.items())
+    sizes = ", ".join(f"{size} ({listed(names)})" for size, names in found.items())
     if all(_within(_ALIKE, size, middle) for _, size in known):
-        notes.append(f"pixel sizes that are nearly equal count as one: {listed}.")
+        notes.append(f"pixel sizes that are nearly equal count as one: {sizes}.")
         return middle, tuple(notes)
     if mix:
         return None, (
-            f"images of different pixel sizes are mixed, the model has none: {listed}.",
+            f"images of different pixel sizes are mixed, the model has none: {sizes}.",
         )
     raise ValueError(
-        f"the images have different pixel sizes, {listed}: cells would have several "
+        f"the images have different pixel sizes, {sizes}: cells would have several "
         "sizes; give images of one pixel size, resample them, or mix them on purpose "
         "with --mix-pixel-sizes (the model then has no pixel size)."
     )
@@ -140,28 +113,16 @@ def _within(share: float, some: Sequence[float], others: Sequence[float]) -> boo
     return all(abs(a / b - 1) <= share for a, b in zip(some, others, strict=True))
 
 
-def _listed(names: Sequence[str]) -> str:
-    more = len(names) - 3
-    return ", ".join(names[:3]) + (f" and {more} more" if more > 0 else "")
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Rescaled:
     """A field as a network sees it that was trained at another pixel size.
 
     Shrinking blurs first, so that detail too fine for the network's grid does not turn
     into patterns. A pixel's value does not depend on the box it is read in.
-
-    Attributes
-    ----------
-    field : Field
-        Plane or volume of the image itself.
-    factors : tuple of float
-        As `rescaling` gives them.
     """
 
     field: Field
-    factors: tuple[float, ...]
+    factors: tuple[float, ...]  # as `rescaling` gives them
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -171,23 +132,22 @@ class Rescaled:
 
     def read(self, box: Box | None = None) -> NDArray[np.float32]:
         """Return pixels of the network's grid, (channels, [z,] y, x)."""
-        boxes = box if box is not None else tuple(slice(0, n) for n in self.shape)
-        places, parts = [], []
-        for part, n, f in zip(boxes, self.field.shape, self.factors, strict=True):
-            place = np.clip(
-                (np.arange(part.start, part.stop) + 0.5) / f - 0.5, 0, n - 1
-            )
+        box = box if box is not None else full_box(self.shape)
+        positions, parts = [], []
+        for part, n, f in zip(box, self.field.shape, self.factors, strict=True):
+            own = (np.arange(part.start, part.stop) + 0.5) / f - 0.5
+            own = np.clip(own, 0, n - 1)
             margin = _radius(f) + 1
-            low = max(int(place[0]) - margin, 0)
-            places.append(place - low)
-            parts.append(slice(low, min(int(place[-1]) + margin + 2, n)))
+            low = max(int(own[0]) - margin, 0)
+            positions.append(own - low)
+            parts.append(slice(low, min(int(own[-1]) + margin + 2, n)))
         block = self.field.read(tuple(parts)).astype(np.float32)
-        for axis, (place, f) in enumerate(zip(places, self.factors, strict=True), 1):
+        for axis, (own, f) in enumerate(zip(positions, self.factors, strict=True), 1):
             if f < 1:
                 block = gaussian_filter1d(
                     block, _blur(f), axis=axis, mode="nearest", radius=_radius(f)
                 )
-            block = interpolate(block, axis, place)
+            block = interpolate(block, axis, own)
         return block
 
     def window_start(self, start: Sequence[int], step: Sequence[int]) -> list[int]:
@@ -203,7 +163,7 @@ class Rescaled:
     def covering(self, size: Sequence[int], step: Sequence[int]) -> tuple[int, ...]:
         """Return an output of the network that covers own pixels wherever they are.
 
-        What `window_start` puts in front comes on top, and a pixel behind the last.
+        What `window_start` puts in front comes on top, and a pixel after the last.
         """
         return tuple(
             int(np.ceil(n * f)) + s + 3
@@ -224,19 +184,10 @@ class Rescaled:
         start: Sequence[int],
         size: Sequence[int],
     ) -> NDArray[np.float32]:
-        """Interpolate a network's output onto pixels of the image.
+        """Interpolate a network's output, (classes, [z,] y, x), onto image pixels.
 
-        Parameters
-        ----------
-        values : ndarray of float32, shape (classes, [z,] y, x)
-        origin : sequence of int
-            Of the output, on the network's grid.
-        start, size : sequence of int
-            Of the box of the image.
-
-        Returns
-        -------
-        ndarray of float32, shape (classes, *size)
+        `origin` is that of the output on the network's grid, `start` and `size` are
+        those of the box of the image.
         """
         rows = zip(origin, start, size, self.factors, strict=True)
         for axis, (o, a, n, f) in enumerate(rows, start=1):
@@ -247,13 +198,13 @@ class Rescaled:
 
 
 def interpolate(
-    values: NDArray[np.float32], axis: int, places: NDArray[np.floating[Any]]
+    values: NDArray[np.float32], axis: int, at: NDArray[np.floating[Any]]
 ) -> NDArray[np.float32]:
     """Interpolate linearly along one axis; beyond its ends the last value holds."""
     last = values.shape[axis] - 1
-    places = np.clip(places, 0, last)
-    below = np.minimum(places.astype(int), max(last - 1, 0))
-    share = (places - below).astype(np.float32)
+    at = np.clip(at, 0, last)
+    below = np.minimum(at.astype(int), max(last - 1, 0))
+    share = (at - below).astype(np.float32)
     share = share.reshape([-1 if a == axis else 1 for a in range(values.ndim)])
     lower = np.take(values, below, axis=axis)
     upper = np.take(values, np.minimum(below + 1, last), axis=axis)

@@ -22,19 +22,9 @@ _CUT_OFF = 4.0
 def smooth(values: NDArray[np.float32], sigma: Sequence[float]) -> NDArray[np.float32]:
     """Smooth an image with a Gaussian.
 
-    Parameters
-    ----------
-    values : ndarray of float32, shape ([z,] y, x)
-    sigma : sequence of float
-        Standard deviation along each axis, in its pixels; at 0 an axis is left alone.
-
-    Returns
-    -------
-    ndarray of float32, shape of `values`
-
-    Notes
-    -----
-    Beyond the image's edge come its own pixels mirrored, the outermost one twice.
+    `sigma` is the standard deviation along each axis, in its pixels; at 0 an axis is
+    left alone. Beyond the image's edge come its own pixels mirrored, the outermost one
+    twice.
     """
     smoothed = np.ascontiguousarray(values)
     for axis, deviation in enumerate(sigma):
@@ -64,7 +54,7 @@ def _weights(sigma: float) -> NDArray[np.float64]:
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _mirrored(at: int, size: int) -> int:
-    """Pixel that stands at a place inside the image or beyond its edge."""
+    """Pixel that is seen inside the image or mirrored beyond its edge."""
     at %= 2 * size
     return min(at, 2 * size - 1 - at)
 
@@ -75,7 +65,6 @@ def _along_last(
     weights: NDArray[np.float64],
     result: NDArray[np.float32],
 ) -> None:
-    """Smooth along the last axis."""
     size = lines.shape[1]
     reach = weights.size - 1
     wide = np.empty(size + 2 * reach, np.float64)

@@ -22,6 +22,7 @@ _APART = (2, 4, 8)
 _DIRECTIONS = ((0, 1), (1, 0), (1, 1), (1, -1))
 # So far around it, structure stands for itself and its ground.
 _AROUND = 4
+_NEAR = (1, 2 * _AROUND + 1, 2 * _AROUND + 1)  # in a plane, in squares
 # Structure differs by more than this many deviations of what noise does, ...
 _NOISE = 7.0
 # Median of the absolute difference, in deviations of noise in one square: measured.
@@ -38,20 +39,13 @@ _ROWS, _BAND = 8, 512
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Overview:
-    """A channel in squares of `SQUARE` pixels a side.
+    """A channel in squares of `SQUARE` pixels a side, each array (z, rows, columns)."""
 
-    Attributes
-    ----------
-    mean, low, high, noise : ndarray of float32, shape (z, rows, columns)
-        Of the pixels of each square: the mean without the extremes of each column (so
-        that hot pixels do not matter), the range, and the standard deviation of noise
-        as neighbours in a column have it.
-    """
-
+    # without the extremes of each column, so that hot pixels do not matter
     mean: NDArray[np.float32]
     low: NDArray[np.float32]
     high: NDArray[np.float32]
-    noise: NDArray[np.float32]
+    noise: NDArray[np.float32]  # standard deviation as neighbours in a column have it
 
     @classmethod
     def empty(cls, shape: tuple[int, int, int]) -> Overview:
@@ -73,32 +67,24 @@ class Overview:
             # neighbours differ by 2 / sqrt(pi) deviations on average
             steps = np.abs(rows[:, 1:] - rows[:, :-1]).mean(axis=1) * (np.pi**0.5 / 2)
             first = row + start // SQUARE
-            place = z, slice(first, first + len(rows)), columns
+            at = z, slice(first, first + len(rows)), columns
             shape = len(rows), -1, SQUARE
-            self.mean[place] = trimmed.reshape(shape).mean(axis=2)
-            self.high[place] = high.reshape(shape).max(axis=2)
-            self.low[place] = low.reshape(shape).min(axis=2)
-            self.noise[place] = steps.reshape(shape).mean(axis=2)
+            self.mean[at] = trimmed.reshape(shape).mean(axis=2)
+            self.high[at] = high.reshape(shape).max(axis=2)
+            self.low[at] = low.reshape(shape).min(axis=2)
+            self.noise[at] = steps.reshape(shape).mean(axis=2)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Structure:
-    """Where there is something to see.
+    """Where there is something to see."""
 
-    Attributes
-    ----------
-    places : ndarray of bool, shape (z, rows, columns)
-        The squares with structure in them or near them, all if none have. An empty rim
-        (of a mosaic, a padded or turned image) is left out.
-    typical : float
-        By how much structure typically differs from its surroundings; 0 if there is
-        none.
-    empty : float or None
-        Value of an empty rim with straight edges, as mosaics and padding have.
-    """
-
-    places: NDArray[np.bool_]
+    # Squares, (z, rows, columns), with structure in them or near them, all if none
+    # have. An empty rim (of a mosaic, a padded or turned image) is left out.
+    mask: NDArray[np.bool_]
+    # by how much structure differs from its surroundings; 0 if there is none
     typical: float
+    # value of an empty rim with straight edges, as mosaics and padding have
     empty: float | None
 
 
@@ -116,7 +102,7 @@ def find_structure(view: Overview) -> Structure:
         contrast = _contrast(view.mean, field)
     quiet = field & ~near
     quiet = quiet if quiet.any() else field
-    # smooth noise is told by most squares, that under dense structure by the pixels
+    # smooth noise shows in most squares, that under dense structure in the pixels
     noise = min(
         float(np.median(contrast[quiet])) / _HALF,
         3 / SQUARE * float(np.median(view.noise[quiet])),
@@ -131,10 +117,9 @@ def find_structure(view: Overview) -> Structure:
     clearest = strong[np.searchsorted(weight, weight[-1] / 2)]
     strong = strong[strong > _SHARE * clearest]
     found = contrast >= strong[0]
-    size = 1, 2 * _AROUND + 1, 2 * _AROUND + 1
     # nor is one speck of debris typical among cells
-    places = field & maximum_filter(found & field, size).astype(bool)
-    return Structure(places, float(np.median(strong)), empty)
+    mask = field & maximum_filter(found & field, _NEAR).astype(bool)
+    return Structure(mask, float(np.median(strong)), empty)
 
 
 def _blank(view: Overview) -> NDArray[np.bool_]:
@@ -153,14 +138,13 @@ def _is_rim(
     near: NDArray[np.bool_],
     contrast: NDArray[np.float32],
 ) -> bool:
-    """Tell whether blank squares are no part of what was imaged.
+    """Whether blank squares are no part of what was imaged.
 
     They are not if the rest is wide, has noise or structure, and no values like theirs:
     the ground of an image whose dark values were cut off is its ground all the same.
     """
     rest = ~near
-    size = 1, 2 * _AROUND + 1, 2 * _AROUND + 1
-    whole = minimum_filter(rest, size)
+    whole = minimum_filter(rest, _NEAR)
     if 2 * np.count_nonzero(whole) < np.count_nonzero(rest):
         return False
     value, middle = view.low[blank][0], np.median(view.mean[rest])
@@ -174,7 +158,7 @@ def _is_rim(
 
 
 def _is_straight(blank: NDArray[np.bool_]) -> bool:
-    """Tell whether the edges run along rows and columns, with a corner now and then."""
+    """Whether the edges run along rows and columns, with a corner now and then."""
     edges = sum(np.count_nonzero(np.diff(blank, axis=axis)) for axis in (1, 2))
     corners = np.count_nonzero(np.diff(np.diff(blank, axis=1), axis=2))
     return bool(edges >= _STRAIGHT * corners)

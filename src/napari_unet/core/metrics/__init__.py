@@ -1,7 +1,11 @@
 """How good a segmentation is: pixels, ISBI 2012, Cell Tracking Challenge, objects.
 
-An array of two axes is one image; more axes are images stacked along the first; a list
-holds images of any size, so a volume with objects through its slices is `[volume]`.
+Images are pairs of a prediction and a truth of one shape: an array of two axes is one
+image; more axes are images stacked along the first; a list holds images of any size,
+so a volume with objects through its slices is `[volume]`. They hold instances (ids,
+0 is background), classes (0 is background), or as prediction the probability of
+object, from 0 to 1. Images that differ in number or shape, or hold something else,
+are a ValueError.
 """
 
 from __future__ import annotations

@@ -12,8 +12,8 @@ import numpy as np
 from scipy import ndimage
 from skimage import metrics
 
-from napari_unet.core.metrics.pairs import probability_pairs
-from napari_unet.core.metrics.thresholds import ThresholdedError
+from napari_unet.core.metrics.pairs import pairs_with_objects
+from napari_unet.core.metrics.thresholds import ThresholdedError, lowest_error
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,42 +24,22 @@ THRESHOLDS = tuple(i / 10 for i in range(3, 10))
 
 
 def adapted_rand_error(probability: Images, truth: Images) -> ThresholdedError:
-    """Mean adapted Rand error of the slices at the best threshold.
+    """Mean adapted Rand error of the slices at the best threshold, one for the stack.
 
-    Parameters
-    ----------
-    probability : ndarray of float, or sequence of them
-        Probability of object, in [0, 1], shape (y, x) or (slices, y, x).
-    truth : ndarray of bool or int, or sequence of them
-        Object where above 0; the rest does not count.
-
-    Returns
-    -------
-    ThresholdedError
-        Lowest mean over the thresholds 0.3 to 0.9 in steps of 0.1, one for the stack.
-
-    Raises
-    ------
-    ValueError
-        If the images differ in number or shape, a probability is not in 0 to 1, or a
-        slice of the truth has no object.
+    From the probability of object and a truth that is object above 0. A ValueError says
+    that a slice of the truth has no object.
     """
-    pairs = probability_pairs(probability, truth)
+    pairs = pairs_with_objects(probability, truth)
     truths = [ndimage.label(true)[0] for _, true in pairs]
-    for i, true in enumerate(truths):
-        if not true.any():
-            raise ValueError(
-                f"each slice of the truth must have an object (a pixel above 0), "
-                f"slice {i} has none."
-            )
-    errors = []
-    for threshold in THRESHOLDS:
+
+    def error(threshold: float) -> float:
         found = [
             _error(ndimage.label(predicted > threshold)[0], true)
             for (predicted, _), true in zip(pairs, truths, strict=True)
         ]
-        errors.append(ThresholdedError(float(np.mean(found)), threshold))
-    return min(errors, key=lambda found: found.error)
+        return float(np.mean(found))
+
+    return lowest_error(THRESHOLDS, error)
 
 
 def _error(segments: NDArray[Any], truth: NDArray[Any]) -> float:

@@ -21,23 +21,15 @@ Results: TypeAlias = dict[str, float]
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """What a metric reads and how it is computed.
+    """What a metric reads and how it is computed."""
 
-    Attributes
-    ----------
-    wants : {"instances", "probability", "classes"}
-        Kind of prediction: object ids, probability of object in [0, 1], or class
-        numbers. The truth holds ids for instances, otherwise classes (0 background).
-    measure : callable
-        From predictions and truths, one array (y, x) or (z, y, x) for each image or
-        frame, to named results pooled over them all.
-    pixelwise : bool
-        Whether each pixel counts by itself, so that some can be left out.
-    """
-
+    # Kind of prediction: object ids, probability of object in [0, 1], or class numbers.
+    # The truth holds ids for instances, otherwise classes (0 background).
     wants: Literal["instances", "probability", "classes"]
+    # From predictions and truths, one array (y, x) or (z, y, x) for each image or
+    # frame, to named results pooled over them all.
     measure: Callable[[Arrays, Arrays], Results]
-    pixelwise: bool = False
+    pixelwise: bool = False  # each pixel counts by itself, so that some can be left out
 
 
 def _of_classes(name: str, measure: Callable[..., float]) -> Metric:
@@ -60,10 +52,6 @@ def _of_classes(name: str, measure: Callable[..., float]) -> Metric:
 def _classes(images: Arrays) -> set[int]:
     """Return the classes found, background left out."""
     return {int(v) for image in images for v in np.unique(image) if v > 0}
-
-
-def _pixel_error(predictions: Arrays, truths: Arrays) -> Results:
-    return {"pixel_error@0.5": pixel_error_at(predictions, truths, 0.5)}
 
 
 def _adapted_rand(predictions: Arrays, truths: Arrays) -> Results:
@@ -111,7 +99,11 @@ def _ap(predictions: Arrays, truths: Arrays) -> Results:
 METRICS: dict[str, Metric] = {
     "iou": _of_classes("iou", iou),
     "dice": _of_classes("dice", dice),
-    "pixel_error@0.5": Metric("probability", _pixel_error, pixelwise=True),
+    "pixel_error@0.5": Metric(
+        "probability",
+        lambda p, t: {"pixel_error@0.5": pixel_error_at(p, t, 0.5)},
+        pixelwise=True,
+    ),
     "adapted_rand_error": Metric("probability", _adapted_rand),
     "isbi2012": Metric("probability", _isbi2012),
     "seg": Metric("instances", lambda p, t: {"seg": seg(p, t)}),

@@ -32,26 +32,9 @@ def seg(prediction: Images, truth: Images, border: int = 0) -> float:
     """Mean IoU over all true objects, 0 for those without a match (SEG).
 
     A prediction matches an object if it covers more than half of it. What is predicted
-    elsewhere costs nothing, so truths may be annotated in part.
-
-    Parameters
-    ----------
-    prediction, truth : ndarray of int, or sequence of them
-        Instances, 0 is background: a frame (y, x), frames (t, y, x), or a sequence of
-        frames ([z,] y, x).
-    border : int
-        Pixels at the edges of y and x left out of account (the field of interest).
-
-    Returns
-    -------
-    float
-        In [0, 1], the mean over the objects of all frames together.
-
-    Raises
-    ------
-    ValueError
-        If the frames differ in number or shape, do not hold labels, are smaller than
-        the border, or the truth has no object.
+    elsewhere costs nothing, so truths may be annotated in part. `border` pixels at the
+    edges of y and x are left out of account (the field of interest). A ValueError says
+    that this leaves nothing, or that the truth has no object.
     """
     total, objects = 0.0, 0
     for overlaps in _frames(prediction, truth, border):
@@ -62,31 +45,11 @@ def seg(prediction: Images, truth: Images, border: int = 0) -> float:
 
 
 def det(prediction: Images, truth: Images, border: int = 0) -> float:
-    """Detection accuracy (DET = 1 - AOGM-D / AOGM-D of an empty prediction).
+    """Detection accuracy (DET = 1 - AOGM-D / AOGM-D of an empty prediction), in [0, 1].
 
-    A prediction detects each marker of which it covers more than half. It costs 5 to
-    split a prediction once, 10 to add a missed object, 1 to delete a spurious one.
-
-    Parameters
-    ----------
-    prediction : ndarray of int, or sequence of them
-        Instances, 0 is background: a frame (y, x), frames (t, y, x), or a sequence of
-        frames ([z,] y, x).
-    truth : ndarray of int, or sequence of them
-        Markers or instances of all objects in the same frames.
-    border : int
-        Pixels at the edges of y and x left out of account (the field of interest).
-
-    Returns
-    -------
-    float
-        In [0, 1].
-
-    Raises
-    ------
-    ValueError
-        If the frames differ in number or shape, do not hold labels, are smaller than
-        the border, or the truth has no object.
+    A prediction detects each marker (or instance) of the truth of which it covers more
+    than half. It costs 5 to split a prediction once, 10 to add a missed object, 1 to
+    delete a spurious one. `border` and errors as for `seg`.
     """
     cost, objects = 0, 0
     for overlaps in _frames(prediction, truth, border):

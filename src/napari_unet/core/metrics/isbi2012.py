@@ -17,8 +17,12 @@ from scipy import ndimage
 from skimage.segmentation import watershed
 
 from napari_unet.core.metrics.overlaps import contingency
-from napari_unet.core.metrics.pairs import probability_pairs
-from napari_unet.core.metrics.thresholds import ThresholdedError, candidates
+from napari_unet.core.metrics.pairs import pairs_with_objects
+from napari_unet.core.metrics.thresholds import (
+    ThresholdedError,
+    candidates,
+    lowest_error,
+)
 from napari_unet.core.metrics.warping import warping_error
 
 if TYPE_CHECKING:
@@ -27,7 +31,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_unet.core.metrics.pairs import Images, Pair
+    from napari_unet.core.metrics.pairs import Images
 
     # scipy picks int32 or int64 by the number of pixels
     Labels: TypeAlias = NDArray[Any]
@@ -37,33 +41,17 @@ THRESHOLDS = tuple(i / 10 for i in range(11))
 
 @dataclass(frozen=True, slots=True)
 class FScore:
-    """Precision, recall and their F1, each a mean over slices, and the threshold.
+    """Precision, recall and their F1, each a mean over slices, and the threshold."""
 
-    Attributes
-    ----------
-    precision, recall, f_score : float
-        In [0, 1]. Merged objects lower the precision of V_Rand, split ones its recall.
-    threshold : float
-        Objects are where the probability is above it, not equal.
-    """
-
-    precision: float
-    recall: float
+    precision: float  # lower for merged objects, by V_Rand
+    recall: float  # lower for split ones
     f_score: float
-    threshold: float
+    threshold: float  # objects are where the probability is above it, not equal
 
 
 @dataclass(frozen=True, slots=True)
 class IsbiScores:
-    """All scores of the challenge for one prediction.
-
-    Attributes
-    ----------
-    pixel_error, rand_error, warping_error : ThresholdedError
-        The ranking of 2012, 0 is perfect.
-    v_rand, v_info : FScore
-        The later ranking, after border thinning, 1 is perfect.
-    """
+    """All scores of the challenge for one prediction."""
 
     pixel_error: ThresholdedError
     rand_error: ThresholdedError
@@ -75,26 +63,10 @@ class IsbiScores:
 def isbi_scores(probability: Images, truth: Images) -> IsbiScores:
     """Score a membrane segmentation as the ISBI 2012 challenge does.
 
-    Parameters
-    ----------
-    probability : ndarray of float, or sequence of them
-        Probability of object (not membrane), in [0, 1], shape (y, x) or (slices, y, x).
-    truth : ndarray of bool or int, or sequence of them
-        Object where above 0.
-
-    Returns
-    -------
-    IsbiScores
-
-    Raises
-    ------
-    ValueError
-        If the images differ in number or shape, a probability is not in 0 to 1, or a
-        slice of the truth has no object.
-
-    Notes
-    -----
-    A prediction of zeros and ones only is scored at the threshold 0 alone.
+    From the probability of object (not membrane) and a truth that is object above 0. A
+    prediction of zeros and ones only is scored at the threshold 0 alone. A ValueError
+    says that a slice of the truth has no object. All of this holds for each score
+    alone.
     """
     # both from one search: thinning takes most of the time
     rand, info = _search(probability, truth, (_rand, _info), thin=True)
@@ -108,106 +80,34 @@ def isbi_scores(probability: Images, truth: Images) -> IsbiScores:
 
 
 def isbi_pixel_error(probability: Images, truth: Images) -> ThresholdedError:
-    """1 - F1 of the object pixels, pooled over the stack, at the best threshold.
+    """1 - F1 of the object pixels, pooled over the stack, at the best threshold."""
+    pairs = pairs_with_objects(probability, truth)
 
-    Parameters
-    ----------
-    probability : ndarray of float, or sequence of them
-        Probability of object (not membrane), in [0, 1], shape (y, x) or (slices, y, x).
-    truth : ndarray of bool or int, or sequence of them
-        Object where above 0.
-
-    Returns
-    -------
-    ThresholdedError
-
-    Raises
-    ------
-    ValueError
-        As `isbi_scores`.
-    """
-    pairs = _slices(probability, truth)
-    errors = []
-    for threshold in candidates(pairs, THRESHOLDS):
+    def error(threshold: float) -> float:
         both = total = 0
         for predicted, true in pairs:
             proposal = predicted > threshold
             both += int(np.count_nonzero(proposal & true))
             total += int(np.count_nonzero(proposal) + np.count_nonzero(true))
-        errors.append(ThresholdedError(1 - 2 * both / total, threshold))
-    return min(errors, key=lambda found: found.error)
+        return 1 - 2 * both / total
+
+    return lowest_error(candidates(pairs, THRESHOLDS), error)
 
 
 def isbi_rand_error(probability: Images, truth: Images) -> ThresholdedError:
-    """1 - foreground-restricted V_Rand, without thinning, at the best threshold.
-
-    Parameters
-    ----------
-    probability : ndarray of float, or sequence of them
-        Probability of object (not membrane), in [0, 1], shape (y, x) or (slices, y, x).
-    truth : ndarray of bool or int, or sequence of them
-        Object where above 0.
-
-    Returns
-    -------
-    ThresholdedError
-
-    Raises
-    ------
-    ValueError
-        As `isbi_scores`.
-    """
+    """1 - foreground-restricted V_Rand, without thinning, at the best threshold."""
     best = v_rand(probability, truth, thin=False)
     return ThresholdedError(1 - best.f_score, best.threshold)
 
 
 def v_rand(probability: Images, truth: Images, *, thin: bool = True) -> FScore:
-    """Foreground-restricted Rand F-score, after border thinning unless told otherwise.
-
-    Parameters
-    ----------
-    probability : ndarray of float, or sequence of them
-        Probability of object (not membrane), in [0, 1], shape (y, x) or (slices, y, x).
-    truth : ndarray of bool or int, or sequence of them
-        Object where above 0.
-    thin : bool
-        Grow the predicted objects until only thin lines part them.
-
-    Returns
-    -------
-    FScore
-
-    Raises
-    ------
-    ValueError
-        As `isbi_scores`.
-    """
+    """Foreground-restricted Rand F-score, after border thinning by default."""
     return _search(probability, truth, (_rand,), thin=thin)[0]
 
 
 def v_info(probability: Images, truth: Images, *, thin: bool = True) -> FScore:
     """Foreground-restricted information F-score, after border thinning by default.
 
-    Parameters
-    ----------
-    probability : ndarray of float, or sequence of them
-        Probability of object (not membrane), in [0, 1], shape (y, x) or (slices, y, x).
-    truth : ndarray of bool or int, or sequence of them
-        Object where above 0.
-    thin : bool
-        Grow the predicted objects until only thin lines part them.
-
-    Returns
-    -------
-    FScore
-
-    Raises
-    ------
-    ValueError
-        As `isbi_scores`.
-
-    Notes
-    -----
     A slice whose truth or whose prediction is one single object scores 0, as in the
     challenge: there is no information in it.
     """
@@ -215,19 +115,8 @@ def v_info(probability: Images, truth: Images, *, thin: bool = True) -> FScore:
 
 
 def thin_borders(objects: NDArray[np.bool_]) -> Labels:
-    """Grow objects until only thin lines part them.
+    """Grow 4-connected objects of a plane until only thin lines part them; label them.
 
-    Parameters
-    ----------
-    objects : ndarray of bool, shape (y, x)
-
-    Returns
-    -------
-    ndarray of int, shape (y, x)
-        A label for each 4-connected object, 0 on the lines between them.
-
-    References
-    ----------
     Soille & Vincent 1990, "Determining watersheds in digital pictures via flooding
     simulations", on an image of two levels, with 4 neighbours.
     """
@@ -247,7 +136,7 @@ def _search(
     thin: bool,
 ) -> list[FScore]:
     """Average each measure over the slices and keep its best threshold."""
-    pairs = _slices(probability, truth)
+    pairs = pairs_with_objects(probability, truth)
     truths = [ndimage.label(true)[0] for _, true in pairs]
     best: list[FScore] = []
     for threshold in candidates(pairs, THRESHOLDS):
@@ -260,26 +149,14 @@ def _search(
         for measure in measures:
             # the mean of F1, not the F1 of the means, as the challenge's script
             mean = np.mean([measure(s) for s in shares], axis=0)
-            scores.append(
-                FScore(mean[0].item(), mean[1].item(), mean[2].item(), threshold)
-            )
+            precision, recall, f_score = mean.tolist()
+            scores.append(FScore(precision, recall, f_score, threshold))
         best = [
             # on a tie the first, the lower threshold, stays
             max(pair, key=lambda score: score.f_score)
             for pair in zip(best or scores, scores, strict=True)
         ]
     return best
-
-
-def _slices(probability: Images, truth: Images) -> list[Pair]:
-    pairs = probability_pairs(probability, truth)
-    for i, (_, true) in enumerate(pairs):
-        if not true.any():
-            raise ValueError(
-                f"each slice of the truth must have an object (a pixel above 0), "
-                f"slice {i} has none."
-            )
-    return pairs
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -330,11 +207,8 @@ def _info(shares: _Shares) -> tuple[float, float, float]:
         return 1.0, 0.0, 0.0
     # rounding can take the information of independent images below 0
     information = max(0.0, truth + segments - _entropy(shares.joint) - singles)
-    return (
-        information / truth,
-        information / segments,
-        2 * information / (truth + segments),
-    )
+    f_score = 2 * information / (truth + segments)
+    return information / truth, information / segments, f_score
 
 
 def _entropy(shares: NDArray[np.float64]) -> float:

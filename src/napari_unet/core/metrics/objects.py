@@ -31,77 +31,58 @@ COCO_THRESHOLDS = tuple(i / 20 for i in range(10, 20))
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Matching:
-    """Which predicted object belongs to which true one, in one image.
+    """Which predicted object belongs to which true one, in one image."""
 
-    Attributes
-    ----------
-    prediction, truth : ndarray of int, shape (matches,)
-        The labels of each matched pair.
-    iou : ndarray of float, shape (matches,)
-        Intersection over union of each pair.
-    prediction_count, truth_count : int
-        Number of all objects, matched or not.
-    """
-
-    prediction: NDArray[Any]
+    prediction: NDArray[Any]  # labels, one of each matched pair
     truth: NDArray[Any]
-    iou: NDArray[np.float64]
-    prediction_count: int
+    iou: NDArray[np.float64]  # intersection over union of each pair
+    prediction_count: int  # of all objects, matched or not
     truth_count: int
 
 
 @dataclass(frozen=True, slots=True)
 class ObjectScores:
-    """Counts of matched and unmatched objects, and what follows from them.
+    """Counts of matched and unmatched objects, and what follows from them, in [0, 1].
 
     All scores are 0 where nothing is matched, also where there is nothing to match.
-
-    Attributes
-    ----------
-    threshold : float
-        IoU from which two objects can match.
-    true_positives, false_positives, false_negatives : int
-        Matched pairs, predictions without a match, true objects without one.
-    total_iou : float
-        Sum of the IoU of the matched pairs.
     """
 
-    threshold: float
-    true_positives: int
-    false_positives: int
-    false_negatives: int
-    total_iou: float
+    threshold: float  # IoU from which two objects can match
+    true_positives: int  # matched pairs
+    false_positives: int  # predictions without a match
+    false_negatives: int  # true objects without one
+    total_iou: float  # of the matched pairs
 
     @property
     def average_precision(self) -> float:
-        """Matches per object of either side: tp / (tp + fp + fn), in [0, 1]."""
+        """Matches per object of either side: tp / (tp + fp + fn)."""
         wrong = self.false_positives + self.false_negatives
         return _ratio(self.true_positives, self.true_positives + wrong)
 
     @property
     def precision(self) -> float:
-        """Share of the predictions that are matched, in [0, 1]."""
+        """Share of the predictions that are matched."""
         return _ratio(self.true_positives, self.true_positives + self.false_positives)
 
     @property
     def recall(self) -> float:
-        """Share of the true objects that are matched, in [0, 1]."""
+        """Share of the true objects that are matched."""
         return _ratio(self.true_positives, self.true_positives + self.false_negatives)
 
     @property
     def f1(self) -> float:
-        """2 tp / (2 tp + fp + fn), in [0, 1]."""
+        """2 tp / (2 tp + fp + fn)."""
         wrong = self.false_positives + self.false_negatives
         return _ratio(2 * self.true_positives, 2 * self.true_positives + wrong)
 
     @property
     def mean_matched_score(self) -> float:
-        """Mean IoU of the matched pairs, in [0, 1]."""
+        """Mean IoU of the matched pairs."""
         return _ratio(self.total_iou, self.true_positives)
 
     @property
     def panoptic_quality(self) -> float:
-        """`f1` times `mean_matched_score`, in [0, 1]."""
+        """`f1` times `mean_matched_score`."""
         return self.f1 * self.mean_matched_score
 
 
@@ -110,22 +91,8 @@ def match(
 ) -> Matching:
     """Match the objects of one image, as many as possible, then as well as possible.
 
-    Parameters
-    ----------
-    prediction, truth : ndarray of int, same shape ([z,] y, x)
-        Instances, 0 is background.
-    threshold : float
-        IoU from which two objects can match, above 0.
-
-    Returns
-    -------
-    Matching
-
-    Raises
-    ------
-    ValueError
-        If the shapes differ, an image does not hold labels, or the threshold is not
-        above 0 and up to 1.
+    `threshold` is the IoU from which two objects can match, above 0 and up to 1, else a
+    ValueError.
     """
     _check_threshold(threshold)
     ((predicted, true),) = label_pairs([prediction], [truth])
@@ -143,27 +110,7 @@ def match(
 def object_scores(
     prediction: Images, truth: Images, thresholds: Sequence[float] = (0.5,)
 ) -> list[ObjectScores]:
-    """Count matches at each IoU threshold, pooled over all images.
-
-    Parameters
-    ----------
-    prediction, truth : ndarray of int, or sequence of them
-        Instances, 0 is background: an image (y, x), images (n, y, x), or a sequence of
-        images ([z,] y, x).
-    thresholds : sequence of float
-        IoU from which two objects can match, each above 0.
-
-    Returns
-    -------
-    list of ObjectScores
-        One for each threshold.
-
-    Raises
-    ------
-    ValueError
-        If the images differ in number or shape, do not hold labels, or a threshold is
-        not above 0 and up to 1.
-    """
+    """Count matches at each IoU threshold, pooled over all images."""
     for threshold in thresholds:
         _check_threshold(threshold)
     # tabulated once, matched again at each threshold
@@ -186,47 +133,14 @@ def average_precision(
 ) -> NDArray[np.float64]:
     """Compute tp / (tp + fp + fn) at each IoU threshold, pooled over all images.
 
-    Parameters
-    ----------
-    prediction, truth : ndarray of int, or sequence of them
-        Instances, 0 is background: an image (y, x), images (n, y, x), or a sequence of
-        images ([z,] y, x).
-    thresholds : sequence of float
-        IoU from which two objects can match, each above 0.
-
-    Returns
-    -------
-    ndarray of float, shape (thresholds,), in [0, 1]
-        0 where no image has any object at all.
-
-    Raises
-    ------
-    ValueError
-        If the images differ in number or shape, do not hold labels, or a threshold is
-        not above 0 and up to 1.
+    It is 0 where no image has any object at all.
     """
     scores = object_scores(prediction, truth, thresholds)
     return np.array([score.average_precision for score in scores])
 
 
 def mean_average_precision(prediction: Images, truth: Images) -> float:
-    """Mean of `average_precision` over IoU 0.5 to 0.95 in steps of 0.05.
-
-    Parameters
-    ----------
-    prediction, truth : ndarray of int, or sequence of them
-        Instances, as for `average_precision`.
-
-    Returns
-    -------
-    float
-        In [0, 1].
-
-    Raises
-    ------
-    ValueError
-        If the images differ in number or shape, or do not hold labels.
-    """
+    """Mean of `average_precision` over IoU 0.5 to 0.95 in steps of 0.05."""
     return float(average_precision(prediction, truth, COCO_THRESHOLDS).mean())
 
 

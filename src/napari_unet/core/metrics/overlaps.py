@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import sparse
 
-from napari_unet.core.cells.label_ids import distinct, places
+from napari_unet.core.cells.label_ids import distinct, positions
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -20,27 +20,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Overlaps:
-    """The objects of two label images and the pairs that share a pixel.
+    """The objects of two label images and the pairs that share a pixel."""
 
-    Attributes
-    ----------
-    truth_ids, prediction_ids : ndarray of int, shape (objects,)
-        Labels found, ascending, without the background 0.
-    truth_sizes, prediction_sizes : ndarray of int, shape (objects,)
-        Size of each object in pixels.
-    truth, prediction : ndarray of int, shape (pairs,)
-        Which objects a pair joins, as indices into the ids.
-    pixels : ndarray of int, shape (pairs,)
-        Pixels shared.
-    """
-
-    truth_ids: NDArray[Any]
+    truth_ids: NDArray[Any]  # labels found, ascending, without the background 0
     prediction_ids: NDArray[Any]
-    truth_sizes: NDArray[np.int64]
+    truth_sizes: NDArray[np.int64]  # in pixels
     prediction_sizes: NDArray[np.int64]
-    truth: NDArray[np.int64]
+    truth: NDArray[np.int64]  # which objects a pair joins, as indices into the ids
     prediction: NDArray[np.int64]
-    pixels: NDArray[np.int64]
+    pixels: NDArray[np.int64]  # shared by each pair
 
     @property
     def iou(self) -> NDArray[np.float64]:
@@ -52,14 +40,7 @@ class Overlaps:
 def object_overlaps(prediction: NDArray[Any], truth: NDArray[Any]) -> Overlaps:
     """Find which objects of two label images overlap, and by how much.
 
-    Parameters
-    ----------
-    prediction, truth : ndarray of int, same shape ([z,] y, x)
-        Labels, 0 is background; they need not be consecutive.
-
-    Returns
-    -------
-    Overlaps
+    Labels need not be consecutive; 0 is background.
     """
     truth_ids, rows = _consecutive(truth)
     prediction_ids, columns = _consecutive(prediction)
@@ -80,16 +61,9 @@ def object_overlaps(prediction: NDArray[Any], truth: NDArray[Any]) -> Overlaps:
 def contingency(
     prediction: NDArray[Any], truth: NDArray[Any]
 ) -> sparse.csr_array[np.int64, tuple[int, int]]:
-    """Count the pixels of each pair of labels.
+    """Count the pixels of each pair of labels, from 0, consecutive or nearly so.
 
-    Parameters
-    ----------
-    prediction, truth : ndarray of int, same shape
-        Labels from 0, consecutive or nearly so.
-
-    Returns
-    -------
-    csr_array of int, shape (largest truth + 1, largest prediction + 1)
+    The table has a row for each label of the truth, a column for each predicted one.
     """
     # duplicates are summed when the table becomes csr, in time linear in pixels
     ones = np.ones(truth.size, np.int64)
@@ -102,4 +76,4 @@ def _consecutive(labels: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.intp]]:
     ids = distinct(labels)
     if ids[0] != 0:
         ids = np.insert(ids, 0, 0)
-    return ids, places(ids, labels).reshape(-1)
+    return ids, positions(ids, labels).reshape(-1)

@@ -20,13 +20,7 @@ if TYPE_CHECKING:
 
 
 def label_pairs(prediction: Images, truth: Images) -> list[Pair]:
-    """Pair label or class images: booleans or integers from 0.
-
-    Raises
-    ------
-    ValueError
-        If the images differ in number or shape, or do not hold labels.
-    """
+    """Pair label or class images: booleans or integers from 0."""
     pairs = _paired(prediction, truth)
     for predicted, true in pairs:
         _check_labels(predicted, "prediction")
@@ -35,25 +29,25 @@ def label_pairs(prediction: Images, truth: Images) -> list[Pair]:
 
 
 def probability_pairs(prediction: Images, truth: Images) -> list[Pair]:
-    """Pair probabilities of being object with masks, slice by slice.
-
-    Returns
-    -------
-    list of (ndarray of float or bool, ndarray of bool), each of shape (y, x)
-        The probability and where the truth has an object (above 0).
-
-    Raises
-    ------
-    ValueError
-        If the images differ in number or shape, a probability is not within 0 to 1,
-        or the truth does not hold labels.
-    """
+    """Pair probabilities of being object with masks (truth above 0), plane by plane."""
     pairs: list[Pair] = []
     for predicted, true in _paired(prediction, truth):
         _check_probability(predicted)
         _check_labels(true, "truth")
         plane = (-1, *true.shape[-2:])
         pairs += zip(predicted.reshape(plane), true.reshape(plane) > 0, strict=True)
+    return pairs
+
+
+def pairs_with_objects(prediction: Images, truth: Images) -> list[Pair]:
+    """As `probability_pairs`; a ValueError if a plane of the truth has no object."""
+    pairs = probability_pairs(prediction, truth)
+    for i, (_, true) in enumerate(pairs):
+        if not true.any():
+            raise ValueError(
+                f"each slice of the truth must have an object (a pixel above 0), "
+                f"slice {i} has none."
+            )
     return pairs
 
 

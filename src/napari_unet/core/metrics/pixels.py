@@ -19,69 +19,21 @@ if TYPE_CHECKING:
 def iou(prediction: Images, truth: Images, value: int | None = None) -> float:
     """Intersection over union of one class (Jaccard index).
 
-    Parameters
-    ----------
-    prediction, truth : ndarray of bool or int, or sequence of them
-        Classes, shape (y, x) or (slices, y, x), or images of several sizes.
-    value : int, optional
-        The class compared; without it every pixel above 0.
-
-    Returns
-    -------
-    float
-        In [0, 1]; 1 where neither has such a pixel.
-
-    Raises
-    ------
-    ValueError
-        If the images differ in number or shape, or do not hold classes.
+    `value` is the class compared; without it every pixel above 0. 1 where neither has
+    such a pixel.
     """
     both, either, _ = _counts(prediction, truth, value)
     return both / either if either else 1.0
 
 
 def dice(prediction: Images, truth: Images, value: int | None = None) -> float:
-    """Dice coefficient (F1) of one class.
-
-    Parameters
-    ----------
-    prediction, truth : ndarray of bool or int, or sequence of them
-        Classes, shape (y, x) or (slices, y, x), or images of several sizes.
-    value : int, optional
-        The class compared; without it every pixel above 0.
-
-    Returns
-    -------
-    float
-        In [0, 1]; 1 where neither has such a pixel.
-
-    Raises
-    ------
-    ValueError
-        If the images differ in number or shape, or do not hold classes.
-    """
+    """Dice coefficient (F1) of one class, as `iou`."""
     both, _, total = _counts(prediction, truth, value)
     return 2 * both / total if total else 1.0
 
 
 def pixel_error(prediction: Images, truth: Images) -> float:
-    """Share of pixels whose class is wrong.
-
-    Parameters
-    ----------
-    prediction, truth : ndarray of bool or int, or sequence of them
-        Classes, shape (y, x) or (slices, y, x), or images of several sizes.
-
-    Returns
-    -------
-    float
-        In [0, 1].
-
-    Raises
-    ------
-    ValueError
-        If the images differ in number or shape, or do not hold classes.
-    """
+    """Share of pixels whose class is wrong."""
     pairs = label_pairs(prediction, truth)
     wrong = sum(np.count_nonzero(predicted != true) for predicted, true in pairs)
     return float(wrong / sum(true.size for _, true in pairs))
@@ -90,24 +42,7 @@ def pixel_error(prediction: Images, truth: Images) -> float:
 def pixel_error_at(probability: Images, truth: Images, threshold: float = 0.5) -> float:
     """Share of pixels on the wrong side of a threshold.
 
-    Parameters
-    ----------
-    probability : ndarray of float, or sequence of them
-        Probability of object, in [0, 1], shape (y, x) or (slices, y, x).
-    truth : ndarray of bool or int, or sequence of them
-        Object where above 0.
-    threshold : float
-        A pixel is object where its probability is above, not equal.
-
-    Returns
-    -------
-    float
-        In [0, 1].
-
-    Raises
-    ------
-    ValueError
-        If the images differ in number or shape, or a probability is not in 0 to 1.
+    A pixel is object where its probability is above, not equal; in the truth above 0.
     """
     pairs = probability_pairs(probability, truth)
     wrong = sum(np.count_nonzero((p > threshold) != true) for p, true in pairs)

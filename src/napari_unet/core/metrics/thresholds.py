@@ -8,25 +8,25 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from napari_unet.core.metrics.pairs import Pair
 
 
 @dataclass(frozen=True, slots=True)
 class ThresholdedError:
-    """The lowest error and the threshold that gave it (the lowest of several).
+    """The lowest error and the threshold that gave it (the lowest of several)."""
 
-    Attributes
-    ----------
-    error : float
-        0 is perfect.
-    threshold : float
-        Objects are where the probability is above it, not equal.
-    """
+    error: float  # 0 is perfect
+    threshold: float  # objects are where the probability is above it, not equal
 
-    error: float
-    threshold: float
+
+def lowest_error(
+    thresholds: Iterable[float], error: Callable[[float], float]
+) -> ThresholdedError:
+    """Try thresholds, the lowest first: on a tie it stays."""
+    errors = [ThresholdedError(error(threshold), threshold) for threshold in thresholds]
+    return min(errors, key=lambda found: found.error)
 
 
 def candidates(

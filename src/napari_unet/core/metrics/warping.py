@@ -16,7 +16,11 @@ from numba import njit
 from scipy import ndimage
 
 from napari_unet.core.metrics.pairs import probability_pairs
-from napari_unet.core.metrics.thresholds import ThresholdedError, candidates
+from napari_unet.core.metrics.thresholds import (
+    ThresholdedError,
+    candidates,
+    lowest_error,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,41 +35,24 @@ COLUMN_STEPS = np.array([-1, 0, 1, 1, 1, 0, -1, -1])
 
 
 def warping_error(probability: Images, truth: Images) -> ThresholdedError:
-    """Share of pixels that split or merge objects, at the best threshold.
+    """Share of pixels that split or merge objects, at the best threshold for the stack.
 
-    Parameters
-    ----------
-    probability : ndarray of float, or sequence of them
-        Probability of object (not membrane), in [0, 1], shape (y, x) or (slices, y, x).
-    truth : ndarray of bool or int, or sequence of them
-        Object where above 0.
-
-    Returns
-    -------
-    ThresholdedError
-        Lowest error over the thresholds 0.0 to 0.9 in steps of 0.1, one for the stack.
-
-    Raises
-    ------
-    ValueError
-        If the images differ in number or shape, or a probability is not in 0 to 1.
-
-    Notes
-    -----
+    From the probability of object (not membrane) and a truth that is object above 0.
     ISBI 2012: pixels are counted, not clusters of them, and no mask restricts the
     deformation. Added or deleted objects and holes cost nothing.
     """
     pairs = probability_pairs(probability, truth)
     pixels = sum(true.size for _, true in pairs)
-    errors = []
-    for threshold in candidates(pairs, THRESHOLDS):
+
+    def error(threshold: float) -> float:
         wrong = 0
         for predicted, true in pairs:
             proposal = predicted > threshold
             certainty = np.abs(predicted.astype(np.float64) - threshold)
             wrong += sum(splits_and_merges(warp(true, proposal, certainty), proposal))
-        errors.append(ThresholdedError(wrong / pixels, threshold))
-    return min(errors, key=lambda found: found.error)
+        return wrong / pixels
+
+    return lowest_error(candidates(pairs, THRESHOLDS), error)
 
 
 def warp(
@@ -73,19 +60,10 @@ def warp(
     proposal: NDArray[np.bool_],
     certainty: NDArray[np.float64],
 ) -> NDArray[np.bool_]:
-    """Deform the truth towards a proposal, its topology kept.
+    """Deform a plane of the truth towards a proposal, its topology kept.
 
-    Parameters
-    ----------
-    truth, proposal : ndarray of bool, shape (y, x)
-        Objects.
-    certainty : ndarray of float, shape (y, x)
-        Where large, pixels are flipped first; ties in the order of rows.
-
-    Returns
-    -------
-    ndarray of bool, shape (y, x)
-        Homotopic to `truth`; outside the image counts as background.
+    Where `certainty` is large, pixels are flipped first; ties in the order of rows.
+    Outside the image counts as background.
     """
     rows, columns = np.nonzero(truth != proposal)
     order = np.argsort(-certainty[rows, columns], kind="stable")
@@ -100,18 +78,8 @@ def splits_and_merges(
 ) -> tuple[int, int]:
     """Count the pixels at which a proposal splits or merges objects of a warped truth.
 
-    Parameters
-    ----------
-    warped : ndarray of bool, shape (y, x)
-        The truth from `warp`.
-    proposal : ndarray of bool, shape (y, x)
-        What it was warped towards.
-
-    Returns
-    -------
-    tuple of int
-        Split pixels (object in `warped` only), merge pixels (object in `proposal`
-        only). The others add or delete an object or a hole.
+    Split pixels are object in `warped` only, merge pixels in `proposal` only. The
+    others add or delete an object or a hole.
     """
     rows, columns = np.nonzero(warped != proposal)
     image = np.pad(warped, 1)
@@ -122,7 +90,7 @@ def splits_and_merges(
 
 @cache
 def _simple_points() -> NDArray[np.bool_]:
-    """Tell for each of the 256 neighbourhoods whether the centre is a simple point.
+    """Find for each of the 256 neighbourhoods whether the centre is a simple point.
 
     Bit i of the index is the neighbour at step i. Simple: exactly one 4-connected
     component of object next to the centre, exactly one 8-connected component of
@@ -179,7 +147,7 @@ def _classify(
 ) -> tuple[int, int]:
     """Count split and merge pixels among those listed."""
     splits = merges = 0
-    # stamped with the pixel's number, so that it need not be cleared between floods
+    # marked with the pixel's number, so that it need not be cleared between floods
     seen = np.zeros(image.shape, np.int64)
     queue = np.empty((image.size, 2), np.int64)
     for i in range(rows.size):
@@ -207,9 +175,9 @@ def _cuts(
     column: int,
     seen: NDArray[np.int64],
     queue: NDArray[np.int64],
-    stamp: int,
+    number: int,
 ) -> bool:
-    """Tell whether the neighbours fall apart once the pixel is background."""
+    """Whether the neighbours fall apart once the pixel is background."""
     wanted = 0
     start = -1
     for k in range(8):
@@ -218,15 +186,15 @@ def _cuts(
             start = k
     # flood from one neighbour, around the pixel, until it has met all others
     queue[0] = row + ROW_STEPS[start], column + COLUMN_STEPS[start]
-    seen[row, column] = seen[queue[0, 0], queue[0, 1]] = stamp
+    seen[row, column] = seen[queue[0, 0], queue[0, 1]] = number
     met, first, last = 1, 0, 1
     while first < last and met < wanted:
         y, x = queue[first]
         first += 1
         for k in range(1, 8, 2):
             v, u = y + ROW_STEPS[k], x + COLUMN_STEPS[k]
-            if image[v, u] and seen[v, u] != stamp:
-                seen[v, u] = stamp
+            if image[v, u] and seen[v, u] != number:
+                seen[v, u] = number
                 queue[last] = v, u
                 last += 1
                 met += max(abs(v - row), abs(u - column)) == 1

@@ -8,74 +8,53 @@ about sizes is derived here, once for any number of axes.
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Literal, Self
+from math import prod
+from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import Field, model_validator
 
 from napari_unet.core.settings import Settings, Unit
+from napari_unet.core.text import times
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
 
 Activation = Literal["none", "relu", "leaky_relu"]
 Norm = Literal["none", "batch", "instance"]
 
 
 class Level(Settings):
-    """One resolution of the network.
+    """One resolution of the network."""
 
-    Attributes
-    ----------
-    down : tuple of int
-        Widths of the two convolutions on the contracting path.
-    up : tuple of int
-        Widths of the two convolutions on the expanding path; empty at the bottom.
-    up_conv : int
-        Width of the up-convolution that arrives at this level; 0 at the bottom.
-    kernel : tuple of int
-        Size of the convolutions along each axis, in pixels of this level, odd.
-    pool : tuple of int
-        Reduction from this level to the next along each axis; 1 keeps the axis (thin
-        stacks). All 1 at the bottom.
-    dropout : float
-        Share of values dropped after the contracting convolutions, in training only.
-    """
-
-    down: tuple[int, int]
-    up: tuple[int, ...] = ()
+    down: tuple[int, int]  # widths of the two convolutions on the contracting path
+    up: tuple[int, ...] = ()  # of the two on the expanding path; empty at the bottom
+    # of the up-convolution that arrives at this level; 0 at the bottom
     up_conv: int = Field(0, ge=0)
+    # of the convolutions along each axis, in pixels of this level, odd
     kernel: tuple[int, ...]
+    # Reduction from this level to the next along each axis; 1 keeps the axis (thin
+    # stacks). All 1 at the bottom.
     pool: tuple[int, ...]
+    # share dropped after the contracting convolutions, in training only
     dropout: Unit = 0.0
+
+    def convolved(self, size: tuple[int, ...]) -> tuple[int, ...]:
+        """Size after a convolution, in pixels of this level."""
+        return tuple(n - k + 1 for n, k in zip(size, self.kernel, strict=True))
 
 
 class Architecture(Settings):
-    """The whole network: its levels from the finest to the bottom, and what they share.
-
-    Attributes
-    ----------
-    channels : int
-        Channels of the input image.
-    classes : int
-        Classes of the output, background included.
-    levels : tuple of Level
-        From full resolution to the bottom of the U.
-    activation : {"none", "relu", "leaky_relu"}
-        After each convolution. The leaky one has slope 0.1.
-    up_activation : {"none", "relu", "leaky_relu"}
-        After each up-convolution.
-    norm : {"none", "batch", "instance"}
-        Between convolution and activation.
-    up_bias : bool
-        Whether up-convolutions have a bias.
-    concat : {"up_first", "skip_first"}
-        Order of the channels where the two paths meet.
-    """
+    """The whole network: its levels from the finest to the bottom, what they share."""
 
     channels: int = Field(1, ge=1)
-    classes: int = Field(2, ge=2, le=254)
+    classes: int = Field(2, ge=2, le=254)  # background included
     levels: tuple[Level, ...] = Field(min_length=1)
+    # after each convolution; the leaky one has slope 0.1
     activation: Activation = "relu"
     up_activation: Activation = "none"
-    norm: Norm = "none"
+    norm: Norm = "none"  # between convolution and activation
     up_bias: bool = True
+    # order of the channels where the two paths meet
     concat: Literal["up_first", "skip_first"] = "up_first"
 
     @model_validator(mode="after")
@@ -127,14 +106,8 @@ class Architecture(Settings):
     @cached_property
     def halo(self) -> tuple[int, ...]:
         """Border lost on each side, in pixels."""
-        lost = [0] * self.ndim
-        for depth, level in enumerate(self.levels):
-            passes = 1 if depth == len(self.levels) - 1 else 2
-            for axis, (k, scale) in enumerate(
-                zip(level.kernel, self._scale(depth), strict=True)
-            ):
-                lost[axis] += passes * 2 * (k - 1) * scale
-        return tuple(n // 2 for n in lost)
+        down = self._lost(len(self.levels))
+        return tuple((d + u) // 2 for d, u in zip(down, self._up_lost, strict=True))
 
     @cached_property
     def min_output(self) -> tuple[int, ...]:
@@ -150,83 +123,74 @@ class Architecture(Settings):
         """Input needed for an output, in pixels."""
         return tuple(o + 2 * h for o, h in zip(output, self.halo, strict=True))
 
+    def contracting(
+        self, output: Sequence[int]
+    ) -> Iterator[tuple[Level, tuple[int, ...], int]]:
+        """Yield each level with size and width of its input, for a tile's output."""
+        size, width = self.input_size(tuple(output)), self.channels
+        for level in self.levels:
+            yield level, size, width
+            size = level.convolved(level.convolved(size))
+            size = tuple(n // p for n, p in zip(size, level.pool, strict=True))
+            width = level.down[1]
+
     def output_size(self, size: tuple[int, ...]) -> tuple[int, ...]:
-        """Output given by an input.
+        """Output given by an input, in pixels.
 
-        Parameters
-        ----------
-        size : tuple of int
-            Input size in pixels along each axis.
-
-        Returns
-        -------
-        tuple of int
-
-        Raises
-        ------
-        ValueError
-            If the network cannot take this size; names the nearest that it can.
+        A ValueError for a size that the network cannot take names the nearest that it
+        can.
         """
         if len(size) != self.ndim:
             raise ValueError(
                 f"this network takes {self.ndim} spatial axes, found size {size}."
             )
-        smaller, larger = self._neighbours(size)
+        output = tuple(n - 2 * h for n, h in zip(size, self.halo, strict=True))
+        wanted = tuple(max(1, n) for n in output)
+        smaller = self.input_size(self.output_within(wanted))
         if tuple(size) != smaller:
+            larger = self.input_size(self.output_covering(wanted))
             raise ValueError(
-                f"this network cannot take the input size {_times(size)}; the nearest "
-                f"sizes it takes are {_times(smaller)} and {_times(larger)}."
+                f"this network cannot take the input size {times(size)}; the nearest "
+                f"sizes it takes are {times(smaller)} and {times(larger)}."
             )
-        return tuple(n - 2 * h for n, h in zip(size, self.halo, strict=True))
+        return output
 
     def output_covering(self, size: tuple[int, ...]) -> tuple[int, ...]:
         """Smallest possible output that is at least `size`, in pixels."""
         return tuple(
             max(-(-(n + c) // s), _bottom_minimum(c, s)) * s - c
-            for n, c, s in zip(size, self._output_constant, self.step, strict=True)
+            for n, c, s in zip(size, self._up_lost, self.step, strict=True)
         )
 
     def output_within(self, size: tuple[int, ...]) -> tuple[int, ...]:
         """Largest possible output that is at most `size`, or the smallest there is."""
         return tuple(
             max((n + c) // s, _bottom_minimum(c, s)) * s - c
-            for n, c, s in zip(size, self._output_constant, self.step, strict=True)
+            for n, c, s in zip(size, self._up_lost, self.step, strict=True)
         )
 
     @cached_property
-    def _output_constant(self) -> tuple[int, ...]:
+    def _up_lost(self) -> tuple[int, ...]:
         """Pixels lost on the expanding path: an output is n * step minus this."""
+        return self._lost(len(self.levels) - 1)
+
+    def _lost(self, levels: int) -> tuple[int, ...]:
+        """Input pixels lost by two convolutions on each of the finest levels."""
         lost = [0] * self.ndim
-        for depth, level in enumerate(self.levels[:-1]):
-            for axis, (k, scale) in enumerate(
-                zip(level.kernel, self._scale(depth), strict=True)
-            ):
-                lost[axis] += 2 * (k - 1) * scale
+        for depth, level in enumerate(self.levels[:levels]):
+            for axis, scale in enumerate(self._scale(depth)):
+                lost[axis] += 2 * (level.kernel[axis] - 1) * scale
         return tuple(lost)
 
     def _scale(self, depth: int) -> tuple[int, ...]:
         """Input pixels in one pixel of a level."""
-        scale = [1] * self.ndim
-        for level in self.levels[:depth]:
-            scale = [s * p for s, p in zip(scale, level.pool, strict=True)]
-        return tuple(scale)
-
-    def _neighbours(
-        self, size: tuple[int, ...]
-    ) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Valid input sizes at or below, and at or above, a size."""
-        output = tuple(max(1, n - 2 * h) for n, h in zip(size, self.halo, strict=True))
-        below, above = self.output_within(output), self.output_covering(output)
-        return self.input_size(below), self.input_size(above)
+        pools = [level.pool for level in self.levels[:depth]]
+        return tuple(prod(pool[axis] for pool in pools) for axis in range(self.ndim))
 
 
 def _bottom_minimum(constant: int, step: int) -> int:
     """Fewest pixels at the bottom that leave an output of one pixel or more."""
     return constant // step + 1
-
-
-def _times(size: tuple[int, ...]) -> str:
-    return " × ".join(str(n) for n in size)
 
 
 def paper(channels: int = 1, classes: int = 2, width: int = 64) -> Architecture:
@@ -258,26 +222,10 @@ def u_shape(
 ) -> Architecture:
     """Return the paper's scheme with other sizes.
 
-    Parameters
-    ----------
-    ndim : int
-        2 or 3.
-    channels, classes : int
-        Of the image, and of the output with background.
-    width : int
-        Channels at full resolution, doubled with each pooling.
-    depth : int
-        Number of poolings.
-    dropout : (int, float)
-        How many of the deepest levels drop values, and the share dropped.
-    flat : tuple of int
-        For each axis, how many of the finest levels leave it alone: kernel and pooling
-        1, as thin stacks need. Missing axes are pooled everywhere.
-    norm : {"none", "batch", "instance"}
-
-    Returns
-    -------
-    Architecture
+    `width` are the channels at full resolution, doubled with each of `depth` poolings;
+    `dropout` says how many of the deepest levels drop values, and the share dropped;
+    `flat`, for each axis, how many of the finest levels leave it alone (kernel and
+    pooling 1), as thin stacks need.
     """
     flats = flat or (0,) * ndim
     levels = []
@@ -295,32 +243,4 @@ def u_shape(
         )
     return Architecture(
         channels=channels, classes=classes, levels=tuple(levels), norm=norm
-    )
-
-
-def unet3d(channels: int = 3, classes: int = 3) -> Architecture:
-    """Return the 3-D U-Net of Çiçek et al. 2016, Fig. 2.
-
-    Widths double in the second convolution of each level, up-convolutions keep theirs
-    and have no bias: 19,069,955 parameters without those of the batch normalisation,
-    132 × 132 × 116 -> 44 × 44 × 28 voxels.
-    """
-    levels = []
-    for depth, w in enumerate((32, 64, 128, 256)):
-        bottom = depth == 3
-        levels.append(
-            Level(
-                down=(w, 2 * w),
-                up=() if bottom else (2 * w, 2 * w),
-                up_conv=0 if bottom else 4 * w,
-                kernel=(3, 3, 3),
-                pool=(1, 1, 1) if bottom else (2, 2, 2),
-            )
-        )
-    return Architecture(
-        channels=channels,
-        classes=classes,
-        levels=tuple(levels),
-        norm="batch",
-        up_bias=False,
     )

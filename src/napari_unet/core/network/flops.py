@@ -14,33 +14,20 @@ if TYPE_CHECKING:
 
 
 def tile_flops(architecture: Architecture, output: Sequence[int]) -> float:
-    """Count the multiplications of the convolutions for one tile.
-
-    Parameters
-    ----------
-    architecture : Architecture
-    output : sequence of int
-        Output size of the tile, in pixels.
-
-    Returns
-    -------
-    float
-    """
-    size = architecture.input_size(tuple(output))
-    width, work = architecture.channels, 0.0
-    for level in architecture.levels:
+    """Count the multiplications of the convolutions for a tile's output, in pixels."""
+    work = 0.0
+    for level, size, width in architecture.contracting(output):
         for wide in level.down:
-            size = tuple(n - k + 1 for n, k in zip(size, level.kernel, strict=True))
+            size = level.convolved(size)
             work += prod(size) * prod(level.kernel) * width * wide
             width = wide
-        size = tuple(n // p for n, p in zip(size, level.pool, strict=True))
     for level in reversed(architecture.levels[:-1]):
         size = tuple(n * p for n, p in zip(size, level.pool, strict=True))
         # stride and kernel of an up-convolution are equal: each output has one term
         work += prod(size) * width * level.up_conv
         width = level.up_conv + level.down[1]
         for wide in level.up:
-            size = tuple(n - k + 1 for n, k in zip(size, level.kernel, strict=True))
+            size = level.convolved(size)
             work += prod(size) * prod(level.kernel) * width * wide
             width = wide
     return work + prod(size) * width * architecture.classes
@@ -51,20 +38,10 @@ def output_for_flops(
 ) -> tuple[int, ...]:
     """Choose the largest output of a tile that takes no more than some work.
 
-    Parameters
-    ----------
-    architecture : Architecture
-    shape : sequence of int
-        Size of the field or region in pixels; the output cuts it into even parts.
-    work : float
-        As `tile_flops` counts.
-    waste : float
-        How many times its output's pixels a tile may read. The output is no smaller
-        than that, whatever the work: the halo would take all the time.
-
-    Returns
-    -------
-    tuple of int
+    `shape` is that of the field or region in pixels, which the output cuts into even
+    parts; `work` is as `tile_flops` counts. A tile may read at most `waste` times its
+    output's pixels: the output is no smaller than that, whatever the work, or the halo
+    would take all the time.
     """
     best = even_output(architecture, shape, LARGEST[architecture.ndim])
     limit = LARGEST[architecture.ndim]

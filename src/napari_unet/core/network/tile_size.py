@@ -17,84 +17,42 @@ LARGEST = {2: 1024, 3: 128}
 def peak_values(architecture: Architecture, output: Sequence[int]) -> int:
     """Estimate how many numbers are alive at once while a tile is computed.
 
-    Parameters
-    ----------
-    architecture : Architecture
-    output : sequence of int
-        Output size of the tile, in pixels.
-
-    Returns
-    -------
-    int
-        Values of the feature maps; times the bytes of one value it is the memory.
+    They are values of the feature maps; times the bytes of one value it is the memory.
+    `output` is the tile's, in pixels.
     """
-    size = architecture.input_size(tuple(output))
-    alive, width, peak = 0, architecture.channels, 0
-    for level in architecture.levels:
+    alive, peak = 0, 0
+    for level, size, width in architecture.contracting(output):
         pixels = prod(size)
-        stage = pixels * (width + sum(level.down))
-        peak = max(peak, alive + stage)
+        peak = max(peak, alive + pixels * (width + sum(level.down)))
         if level.up:
             # the expanding path: skip, up-convolved map, both joined, two convolutions
             join = level.up_conv + level.down[1]
             peak = max(peak, alive + pixels * (2 * join + sum(level.up)))
             alive += pixels * level.down[1]
-        width = level.down[1]
-        size = tuple(
-            (n - 2 * (k - 1)) // p
-            for n, k, p in zip(size, level.kernel, level.pool, strict=True)
-        )
     return peak
 
 
 def kept_values(architecture: Architecture, output: Sequence[int]) -> int:
     """Return a number of values that one step of training keeps at the least.
 
-    Parameters
-    ----------
-    architecture : Architecture
-    output : sequence of int
-        Output size of a patch, in pixels.
-
-    Returns
-    -------
-    int
-        Of the contracting path, where the input of each convolution has to wait for the
-        gradient; the expanding path comes on top.
+    They are those of the contracting path, where the input of each convolution has to
+    wait for the gradient; the expanding path comes on top. `output` is a patch's, in
+    pixels.
     """
-    size = architecture.input_size(tuple(output))
-    width, kept = architecture.channels, 0
-    for level in architecture.levels:
-        smaller = tuple(n - k + 1 for n, k in zip(size, level.kernel, strict=True))
-        kept += prod(size) * width + prod(smaller) * level.down[0]
-        width = level.down[1]
-        size = tuple(
-            (n - 2 * (k - 1)) // p
-            for n, k, p in zip(size, level.kernel, level.pool, strict=True)
-        )
+    kept = 0
+    for level, size, width in architecture.contracting(output):
+        kept += prod(size) * width + prod(level.convolved(size)) * level.down[0]
     return kept
 
 
 def choose_output(
     architecture: Architecture, shape: Sequence[int], values: float
 ) -> tuple[int, ...]:
-    """Choose the output size of the tiles for a field.
+    """Choose the output of the tiles for a field or region of this shape, in pixels.
 
-    The largest that fits into memory, up to where larger no longer pays, and cut so
-    that the last tile of a row is not mostly outside the field.
-
-    Parameters
-    ----------
-    architecture : Architecture
-    shape : sequence of int
-        Size of the field or region in pixels.
-    values : float
-        Numbers that fit into the memory, see `peak_values`.
-
-    Returns
-    -------
-    tuple of int
-        At least the network's step, also where that does not fit.
+    The largest whose `peak_values` fit into a memory of so many values, up to where
+    larger no longer pays, and cut so that the last tile of a row is not mostly outside
+    the field. At least the network's step, also where that does not fit.
     """
     limit = LARGEST[architecture.ndim]
     while True:

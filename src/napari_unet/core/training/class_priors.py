@@ -2,7 +2,7 @@
 
 Who paints strokes paints about as much of every class, however rare it is. A network
 that learnt from them finds the rare class too often: where it is not sure, it goes by
-what it saw. The shares of the classes in the images follow from its own answers.
+what it saw. The shares of the classes in the images follow from its own outputs.
 
 Reference: Saerens, Latinne and Decaestecker, Adjusting the Outputs of a Classifier to
 New a Priori Probabilities, Neural Computation 14:21-41, 2002.
@@ -27,23 +27,14 @@ def estimate_shares(
     learnt: NDArray[np.float64],
     labelled: NDArray[np.integer],
 ) -> NDArray[np.float64]:
-    """Find how frequent the classes are, by expectation maximisation.
+    """Find how frequent the classes are in all pixels, by expectation maximisation.
 
-    Parameters
-    ----------
-    probabilities : ndarray of float, shape (classes, pixels), in [0, 1]
-        What a network says of pixels without a label. Pixels at which it is sure of
-        none of these classes, but of one that was never annotated, tell nothing.
-    learnt : ndarray of float64, shape (classes,)
-        Shares of the classes in what it learnt, all above 0.
-    labelled : ndarray of int, shape (classes,)
-        Pixels of each class among the labelled ones of the same images.
-
-    Returns
-    -------
-    ndarray of float64, shape (classes,)
-        Shares of the classes in all pixels; their sum is 1. Those learnt if there is
-        nothing to tell them from.
+    `probabilities`, (classes, pixels), are what a network says of pixels without a
+    label. Pixels at which it is sure of none of these classes, but of one that was
+    never annotated, tell nothing. `learnt` are the shares of the classes in what it
+    learnt, all above 0, `labelled` the pixels of each class among the labelled ones of
+    the same images. Those learnt are returned if there is nothing to tell the shares
+    from.
     """
     given = probabilities.astype(np.float64)
     sums = given.sum(axis=0)
@@ -68,15 +59,9 @@ def correction(
 ) -> NDArray[np.float64]:
     """Return what is added to the scores of a network for images of other shares.
 
-    Parameters
-    ----------
-    shares, learnt : ndarray of float64, shape (classes,)
-        In the images, and in what the network learnt, above 0.
-
-    Returns
-    -------
-    ndarray of float64, shape (classes,)
-        Logarithms of the ratios, those of any two classes at most log 10 apart.
+    `shares` are those of the classes in the images, `learnt` those in what the network
+    learnt, above 0. The result are logarithms of their ratios, those of any two classes
+    at most log 10 apart.
     """
     ratios = np.log(np.maximum(shares, 1e-9) / learnt)
     ratios -= (ratios.max() + ratios.min()) / 2

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_unet.core.geometry.boxes import Box, full_box, grown, shape_of, within
 from napari_unet.core.geometry.nearest import two_nearest
 from napari_unet.core.settings import BorderWeights
 
@@ -37,7 +38,7 @@ def border_weights(
     background: NDArray[np.bool_] | None = None,
     class_of: Mapping[int, int] | None = None,
     spacing: Sequence[float] | None = None,
-    box: tuple[slice, ...] | None = None,
+    box: Box | None = None,
 ) -> NDArray[np.float32]:
     """Weight the background between cells, to be added to the weight of its class.
 
@@ -78,21 +79,21 @@ def border_weights(
     Falk et al.: U-Net. Nature Methods 16, 2019 (scheme "fiji", as in its plugin).
     """
     steps = tuple(spacing) if spacing is not None else (1.0,) * instances.ndim
-    part = box if box is not None else tuple(slice(0, n) for n in instances.shape)
-    _check(instances.shape, background, steps, part)
-    margins = reach(settings, steps)
-    weights = np.empty([b.stop - b.start for b in part], np.float32)
+    box = box if box is not None else full_box(instances.shape)
+    _check(instances.shape, background, steps, box)
+    margins, top = reach(settings, steps), box[0].start
+    weights = np.empty(shape_of(box), np.float32)
 
-    def fill(place: tuple[slice, tuple[slice, ...]]) -> None:
-        band, piece = place
-        window, inner = _grow(piece, margins)
-        cells = instances[window]
+    def fill(band: Box) -> None:
+        window = grown(band, margins, instances.shape)
+        inner, cells = within(band, window), instances[window]
         wanted = np.zeros(cells.shape, bool)
-        wanted[inner] = cells[inner] == 0 if background is None else background[piece]
+        wanted[inner] = cells[inner] == 0 if background is None else background[band]
         groups = _by_class(cells, class_of) if settings.scheme == "fiji" else [cells]
-        weights[band] = _weigh(groups, wanted, inner, settings, steps)
+        rows = slice(band[0].start - top, band[0].stop - top)
+        weights[rows] = _weigh(groups, wanted, inner, settings, steps)
 
-    bands = _bands(part, margins[0])
+    bands = _bands(box, margins[0])
     if len(bands) == 1:
         fill(bands[0])
         return weights
@@ -107,15 +108,7 @@ def reach(
 ) -> tuple[int, ...]:
     """Return how far a changed pixel changes `border_weights`, in pixels of each axis.
 
-    Parameters
-    ----------
-    settings : BorderWeights
-    spacing : sequence of float
-        Pixel size along each axis relative to the finest.
-
-    Returns
-    -------
-    tuple of int
+    `spacing` is the pixel size along each axis relative to the finest.
     """
     return tuple(ceil(max(_reaches(settings)) / step) for step in spacing)
 
@@ -127,27 +120,12 @@ def class_weights(
 ) -> NDArray[np.float32]:
     """Weight the classes against each other: w_c of Eq. 2, once per training set.
 
-    Parameters
-    ----------
-    counts : sequence of int
-        Pixels of each class in the whole training set, background first.
-    settings : BorderWeights
-        With the scheme "fiji" the table is (balance, 1, 1, ...), whatever the counts.
-    exponent : float
-        0 weighs all classes alike, 1 gives each class the same share of the loss.
+    `counts` are the pixels of each class in the whole training set, background first: a
+    ValueError says that one is negative or all are 0. The weight of a class without
+    pixels is 0. An `exponent` of 0 weighs all classes alike, 1 gives each class the
+    same share of the loss. With the scheme "fiji" the table is (balance, 1, 1, ...),
+    whatever the counts.
 
-    Returns
-    -------
-    ndarray of float32, shape (classes,)
-        0 for a class without pixels.
-
-    Raises
-    ------
-    ValueError
-        If a count is negative or all are 0.
-
-    Notes
-    -----
     The paper balances the classes' frequencies but does not say how. Here w_c is
     proportional to frequency^-exponent, and the mean over all pixels is 1, so that
     neither w0 nor the learning rate depends on the balance. Full inverse frequency
@@ -176,7 +154,7 @@ def _check(
     shape: tuple[int, ...],
     background: NDArray[np.bool_] | None,
     spacing: tuple[float, ...],
-    box: tuple[slice, ...],
+    box: Box,
 ) -> None:
     if background is not None and background.shape != shape:
         raise ValueError(
@@ -207,35 +185,18 @@ def _reach(height: float, sigma: float, smallest: float) -> float:
     return sigma * sqrt(2 * log(height / smallest)) if height > smallest else 0.0
 
 
-def _grow(
-    box: tuple[slice, ...], margins: Sequence[int]
-) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
-    """Return the box with a margin around it, and the box's place in that."""
-    starts = [max(b.start - m, 0) for b, m in zip(box, margins, strict=True)]
-    window = tuple(
-        slice(a, b.stop + m) for a, b, m in zip(starts, box, margins, strict=True)
-    )
-    inner = tuple(
-        slice(b.start - a, b.stop - a) for a, b in zip(starts, box, strict=True)
-    )
-    return window, inner
-
-
-def _bands(
-    box: tuple[slice, ...], margin: int
-) -> list[tuple[slice, tuple[slice, ...]]]:
-    """Cut a box into bands small enough for the caches: rows in it, and pixels."""
-    pixels = prod(b.stop - b.start for b in box[1:])
-    thickness = max(_BAND // pixels, 4 * margin, 1)
+def _bands(box: Box, margin: int) -> list[Box]:
+    """Cut a box into bands of rows, or slices, small enough for the caches."""
+    thickness = max(_BAND // prod(shape_of(box[1:])), 4 * margin, 1)
     low, high = box[0].start, box[0].stop
     bands = [slice(a, min(a + thickness, high)) for a in range(low, high, thickness)]
-    return [(slice(b.start - low, b.stop - low), (b, *box[1:])) for b in bands]
+    return [(band, *box[1:]) for band in bands]
 
 
 def _weigh(
     groups: Sequence[NDArray[np.integer]],
     wanted: NDArray[np.bool_],
-    inner: tuple[slice, ...],
+    inner: Box,
     settings: BorderWeights,
     spacing: Sequence[float],
 ) -> NDArray[np.float32]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from napari_unet.core.annotation.annotations import IGNORED
 from napari_unet.core.cells.label_ids import pixel_counts
+from napari_unet.core.geometry.boxes import Box, around, full_box, grown, within
 from napari_unet.core.images.normalisation import check_finite, measure
 from napari_unet.core.training.loss_weights import border_weights, reach
 from napari_unet.core.training.validation_split import cheapest_part
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_unet.core.annotation.annotations import Annotation
-    from napari_unet.core.geometry.tiles import Box
     from napari_unet.core.images.image import Field
     from napari_unet.core.images.normalisation import GreyScale, Normalisation
     from napari_unet.core.settings import BorderWeights
@@ -33,24 +33,13 @@ _MANY_FIELDS = 6
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Example:
-    """An annotated plane or volume.
-
-    Attributes
-    ----------
-    field : Field
-        The image.
-    scale : GreyScale
-        Its normalisation.
-    classes : ndarray of uint8, shape of the field
-        Class of each pixel, `IGNORED` where nothing is known or to be learnt.
-    border : ndarray of float32, shape of the field
-        Border weight of each pixel (Eq. 2, second term).
-    """
+    """An annotated plane or volume."""
 
     field: Field
-    scale: GreyScale
+    scale: GreyScale  # normalisation of the image
+    # class of each pixel, `IGNORED` where nothing is known or to be learnt
     classes: NDArray[np.uint8]
-    border: NDArray[np.float32]
+    border: NDArray[np.float32]  # border weight of each pixel (Eq. 2, second term)
 
     @property
     def spacing(self) -> tuple[float, ...]:
@@ -83,23 +72,7 @@ def make_example(
 ) -> Example:
     """Turn an annotated field into targets and weights.
 
-    Parameters
-    ----------
-    field : Field
-    annotation : Annotation
-        Of the field's shape.
-    weights : BorderWeights
-    normalisation : {"structure", "frame"}
-        Rule for the grey values.
-
-    Returns
-    -------
-    Example
-
-    Raises
-    ------
-    ValueError
-        If the shapes differ or the image is not finite.
+    A ValueError says that the shapes differ or the image is not finite.
     """
     if annotation.labels.shape != field.shape:
         raise ValueError(
@@ -127,32 +100,21 @@ def update_example(
     box: Box | None,
     settings: BorderWeights,
 ) -> Example:
-    """Take up annotation that changed in one place.
+    """Update an example whose annotation changed within a box.
 
-    Parameters
-    ----------
-    example : Example
-        Made with the same settings; not changed. All of the field, nothing of it held
-        out.
-    annotation : Annotation
-        Of the whole field, as it is now.
-    box : tuple of slice or None
-        What changed of it, with start and stop; None for anything.
-    settings : BorderWeights
-
-    Returns
-    -------
-    Example
-        What `make_example` would make, yet computed only within reach of the change.
+    The result is what `make_example` would make, yet computed only within reach of the
+    change. `example` is all of the field, nothing of it held out, made with the same
+    settings. `annotation` is that of the whole field as it is now; `box` is what
+    changed of it, None for anything.
     """
     shape = example.field.shape
-    changed = box if box is not None else tuple(slice(0, n) for n in shape)
+    changed = box if box is not None else full_box(shape)
     # ridges are drawn in as many passes as there are axes, each one pixel further
-    ridges = (example.field.ndim,) * example.field.ndim
+    ridges = example.field.ndim
     margins = reach(settings, example.spacing)
-    target = _grown(changed, shape, [*map(max, margins, ridges)])
-    window = _grown(_grown(target, shape, margins), shape, ridges)
-    inner = _within(target, window)
+    target = grown(changed, [max(margin, ridges) for margin in margins], shape)
+    window = grown(grown(target, margins, shape), ridges, shape)
+    inner = within(target, window)
     part = annotation.crop(window)
     targets = part.targets()
     classes, border = example.classes.copy(), example.border.copy()
@@ -170,19 +132,11 @@ def update_example(
 
 def count_classes(examples: Iterable[Example], classes: int) -> NDArray[np.int64]:
     """Count the pixels of each class, background first, over all examples."""
-    total = np.zeros(256, np.int64)
-    for example in examples:
-        total += np.bincount(example.classes.ravel(), minlength=256)
-    return total[:classes]
+    return _count((example.classes for example in examples), classes)
 
 
 def typical_cell(annotations: Iterable[Annotation]) -> float | None:
-    """Return the median size of the annotated cells in pixels (voxels); None without.
-
-    Parameters
-    ----------
-    annotations : iterable of Annotation
-    """
+    """Return the median size of the annotated cells in pixels; None without cells."""
     counts = [pixel_counts(a.targets().instances) for a in annotations]
     cells = np.concatenate(counts) if counts else np.zeros(0, np.int64)
     return float(np.median(cells)) if len(cells) else None
@@ -202,20 +156,8 @@ def hold_out(
     fields, whole ones are held out if that leaves more to learn from. Where either is
     too little, a part of one field is.
 
-    Parameters
-    ----------
-    examples : sequence of Example
-    share : float
-        Part of the annotated pixels to hold out; 0 for none.
-    halo : sequence of int
-        How far the network sees, in pixels.
-    classes : int
-        Number of classes, background included.
-    rng : numpy.random.Generator
-
-    Returns
-    -------
-    TrainingSet
+    `share` is the part of the annotated pixels to hold out, 0 for none; `halo` how far
+    the network sees, in pixels; `classes` their number, background included.
     """
     whole = tuple(examples)
     if share == 0:
@@ -246,13 +188,10 @@ def _hold_out_fields(
 ) -> TrainingSet:
     count = ceil(share * len(whole))
     chosen = set(rng.choice(len(whole), count, replace=False).tolist())
-    held = tuple(
-        HeldOut(e, tuple(slice(0, n) for n in e.field.shape))
-        for k, e in enumerate(whole)
-        if k in chosen
-    )
+    held = [HeldOut(whole[k], full_box(whole[k].field.shape)) for k in sorted(chosen)]
     rest = tuple(e for k, e in enumerate(whole) if k not in chosen)
-    return TrainingSet(rest, held, f"{count} of {len(whole)} slices are held out")
+    words = f"{count} of {len(whole)} slices are held out"
+    return TrainingSet(rest, tuple(held), words)
 
 
 def _hold_out_corners(
@@ -282,22 +221,16 @@ def _hold_out_corner(
     The corners are those of the box around all annotation: people paint in one place.
     Only y and x are cut: a stack is seldom thick enough to lose slices and a margin.
     """
-    shape = example.field.shape
     side = share**0.5
     annotated = example.classes != IGNORED
-    if not annotated.any():
+    outline = around(annotated)
+    if outline is None:
         return example, None
-    first, last = [], []
-    for axis in range(annotated.ndim):
-        others = tuple(a for a in range(annotated.ndim) if a != axis)
-        places = np.flatnonzero(annotated.any(axis=others))
-        first.append(int(places[0]))
-        last.append(int(places[-1]) + 1)
     corners = []
     for low_y, low_x in rng.permutation([(0, 0), (0, 1), (1, 0), (1, 1)]):
-        box = [slice(0, n) for n in shape]
+        box = [*full_box(example.field.shape)]
         for axis, low in ((-2, low_y), (-1, low_x)):
-            start, stop = first[axis], last[axis]
+            start, stop = outline[axis].start, outline[axis].stop
             cut = max(round((stop - start) * side), 1)
             box[axis] = slice(start, start + cut) if low else slice(stop - cut, stop)
         corners.append(tuple(box))
@@ -309,37 +242,21 @@ def _hold_out_corner(
 def without_box(example: Example, box: Box, halo: Sequence[int]) -> Example:
     """Return an example in which nothing is learnt that is within `halo` of a box."""
     classes = example.classes.copy()
-    classes[_grown(box, classes.shape, halo)] = IGNORED
+    classes[grown(box, halo, classes.shape)] = IGNORED
     return replace(example, classes=classes)
-
-
-def _grown(box: Box, shape: Sequence[int], margins: Sequence[int]) -> Box:
-    """Return a box with a margin around it, as far as there are pixels."""
-    return tuple(
-        slice(max(b.start - m, 0), min(b.stop + m, n))
-        for b, n, m in zip(box, shape, margins, strict=True)
-    )
-
-
-def _within(box: Box, window: Box) -> Box:
-    """Return where a box lies in a window around it."""
-    return tuple(
-        slice(b.start - w.start, b.stop - w.start)
-        for b, w in zip(box, window, strict=True)
-    )
 
 
 def _enough(parted: TrainingSet, whole: Sequence[Example], classes: int) -> bool:
     """Whether both parts know each class, and most of the labels are left to learn."""
-    judged = np.zeros(classes, np.int64)
-    for part in parted.held_out:
-        labels = part.example.classes[part.box]
-        judged += np.bincount(labels.ravel(), minlength=256)[:classes]
+    judged = _count((h.example.classes[h.box] for h in parted.held_out), classes)
     learnt = count_classes(parted.examples, classes)
     known = count_classes(whole, classes)
-    asked = known > 0
-    return bool(
-        (judged[asked] >= _ENOUGH_PIXELS).all()
-        and (learnt[asked] >= _ENOUGH_PIXELS).all()
-        and learnt.sum() >= known.sum() / 2
-    )
+    fewest = np.minimum(judged, learnt)[known > 0].min(initial=_ENOUGH_PIXELS)
+    return bool(fewest >= _ENOUGH_PIXELS and learnt.sum() >= known.sum() / 2)
+
+
+def _count(images: Iterable[NDArray[np.uint8]], classes: int) -> NDArray[np.int64]:
+    total = np.zeros(256, np.int64)
+    for image in images:
+        total += np.bincount(image.ravel(), minlength=256)
+    return total[:classes]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from napari_unet.core.geometry.boxes import full_box
 from napari_unet.core.settings import Settings
 from napari_unet.core.training.training_set import HeldOut, TrainingSet, without_box
 
@@ -36,20 +37,10 @@ def example_of(training_set: TrainingSet, field: Field) -> Example | None:
 def with_example(
     training_set: TrainingSet, example: Example, halo: Sequence[int]
 ) -> TrainingSet:
-    """Put an example in the place of that of the same field, or add it.
+    """Put an example of a whole field in place of that of the same field, or add it.
 
-    Parameters
-    ----------
-    training_set : TrainingSet
-    example : Example
-        Of the whole field.
-    halo : sequence of int
-        How far the network sees, in pixels.
-
-    Returns
-    -------
-    TrainingSet
-        The parts held out are the same, judged by the new annotation.
+    The parts held out are the same, judged by the new annotation. `halo` is how far the
+    network sees, in pixels.
     """
     held, boxes = [], []
     for part in training_set.held_out:
@@ -88,20 +79,8 @@ def hold_out_again(
 ) -> TrainingSet:
     """Hold out what was held out before, whatever was annotated since.
 
-    Parameters
-    ----------
-    examples : sequence of Example
-    sha256 : sequence of str
-        Hash of each example's field.
-    parts : sequence of HeldPart
-        Those of fields that are no longer there are left out.
-    halo : sequence of int
-    validation : str
-        The words of the training set.
-
-    Returns
-    -------
-    TrainingSet
+    `sha256` are the hashes of the examples' fields. Parts of fields that are no longer
+    there are left out. `validation` are the words of the training set.
     """
     waiting = list(parts)
     learnt, held = [], []
@@ -114,7 +93,7 @@ def hold_out_again(
         waiting.remove(part)
         box = tuple(slice(a, b) for a, b in part.box)
         held.append(HeldOut(example, box))
-        if box != tuple(slice(0, n) for n in example.field.shape):
+        if box != full_box(example.field.shape):
             learnt.append(without_box(example, box, halo))
     return TrainingSet(tuple(learnt), tuple(held), validation)
 

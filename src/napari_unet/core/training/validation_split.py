@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_unet.core.geometry.boxes import Box, full_box, grown
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
-    from napari_unet.core.geometry.tiles import Box
-
 # Sides of the parts that are tried, in pixels: from a few cells to a corner.
 _SIDES = (24, 32, 48, 64, 96, 128, 192, 256)
 # Positions tried along an axis for each side.
-_PLACES = 24
+_POSITIONS = 24
 # Largest share of all labels that may be given up, the margin included.
 _LARGEST_LOSS = 1 / 3
 
@@ -30,22 +30,11 @@ def cheapest_part(
 ) -> tuple[int, Box] | None:
     """Find the box that knows enough of each class and costs the fewest labels.
 
-    What is lost to learning is the box with a margin as wide as the network sees.
-
-    Parameters
-    ----------
-    labels : sequence of ndarray of uint8, shape ([z,] y, x)
-        Class of each pixel of some fields; numbers from `classes` up say nothing.
-    classes : int
-    halo : sequence of int
-        How far the network sees along each axis, in pixels.
-    enough : int
-        Pixels of each class that are needed in the box, and outside the margin.
-
-    Returns
-    -------
-    number, box : int, tuple of slice
-        Of the field and in it; all slices of a volume. None if there is no such box.
+    What is lost to learning is the box with a margin as wide as the network sees:
+    `halo`, in pixels along each axis. `labels` are the class of each pixel of some
+    fields ([z,] y, x); numbers from `classes` up say nothing. `enough` pixels of each
+    class are needed in the box, and outside the margin. Returned are the number of the
+    field and the box in it, all slices of a volume; None if there is no such box.
     """
     sums = [_integral(field, classes) for field in labels]
     known = sum((s[:, -1, -1] for s in sums), np.zeros(classes, np.int64))
@@ -55,14 +44,14 @@ def cheapest_part(
         size = (total.shape[1] - 1, total.shape[2] - 1)
         for box in _candidates(total, size):
             inside = _count(total, box)
-            lost = _count(total, _grown(box, size, halo[-2:]))
+            lost = _count(total, grown(box, halo[-2:], size))
             fits = (
                 (inside[asked] >= enough).all()
                 and (known - lost)[asked].min() >= enough
                 and lost.sum() <= _LARGEST_LOSS * known.sum()
             )
             if fits and (best is None or lost.sum() < best[0]):
-                depth = tuple(slice(0, n) for n in labels[number].shape[:-2])
+                depth = full_box(labels[number].shape[:-2])
                 best = int(lost.sum()), number, (*depth, *box)
     return None if best is None else best[1:]
 
@@ -78,7 +67,7 @@ def _integral(field: NDArray[np.uint8], classes: int) -> NDArray[np.int64]:
 
 
 def _candidates(total: NDArray[np.int64], size: tuple[int, int]) -> Iterator[Box]:
-    """Squares of several sides at places spread over the annotated part."""
+    """Squares of several sides spread over the annotated part."""
     spans = []
     for axis in (1, 2):
         line = total.sum(axis=0)[:, -1] if axis == 1 else total.sum(axis=0)[-1]
@@ -90,7 +79,9 @@ def _candidates(total: NDArray[np.int64], size: tuple[int, int]) -> Iterator[Box
         starts = []
         for (first, last), n in zip(spans, size, strict=True):
             highest = max(min(last, n) - side, first)
-            starts.append(np.unique(np.linspace(first, highest, _PLACES).astype(int)))
+            starts.append(
+                np.unique(np.linspace(first, highest, _POSITIONS).astype(int))
+            )
         for y, x in product(*starts):
             box = (slice(int(y), int(y) + side), slice(int(x), int(x) + side))
             if all(b.stop <= n for b, n in zip(box, size, strict=True)):
@@ -107,10 +98,3 @@ def _count(total: NDArray[np.int64], box: Box) -> NDArray[np.int64]:
         + total[:, y.start, x.start]
     )
     return counts
-
-
-def _grown(box: Box, size: Sequence[int], margins: Sequence[int]) -> Box:
-    return tuple(
-        slice(max(b.start - m, 0), min(b.stop + m, n))
-        for b, n, m in zip(box, size, margins, strict=True)
-    )

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from numpy.typing import DTypeLike
 
     from napari_unet.core.events import Event
-    from napari_unet.core.geometry.tiles import Box
+    from napari_unet.core.geometry.boxes import Box
     from napari_unet.core.images.normalisation import GreyScale
     from napari_unet.core.settings import Prediction, Segmentation
     from napari_unet.engine.inference.block_segmentation import BlockSizes

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_unet.core.events import Event
-    from napari_unet.core.geometry.tiles import Box
+    from napari_unet.core.geometry.boxes import Box
     from napari_unet.core.images.image import ArrayLike, Field
     from napari_unet.core.images.normalisation import GreyScale
     from napari_unet.core.model import Model

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from napari_unet.core.geometry.tiles import Box, Tile
+    from napari_unet.core.geometry.boxes import Box
+    from napari_unet.core.geometry.tiles import Tile
     from napari_unet.core.images.image import Field
     from napari_unet.core.images.normalisation import GreyScale
     from napari_unet.engine.network.network import Averaging, Network, PendingResult

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from napari_unet.core.annotation.annotations import Annotation
-    from napari_unet.core.geometry.tiles import Box
+    from napari_unet.core.geometry.boxes import Box
     from napari_unet.core.images.image import Field
     from napari_unet.core.model import ImageRecord
     from napari_unet.core.training.training_set import Example

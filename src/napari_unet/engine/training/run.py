@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from napari_unet.core.annotation.annotations import Annotation, Kind
     from napari_unet.core.events import Event
-    from napari_unet.core.geometry.tiles import Box
+    from napari_unet.core.geometry.boxes import Box
     from napari_unet.core.images.image import ArrayLike, Field
     from napari_unet.core.images.normalisation import Normalisation
     from napari_unet.core.model import Model, Score

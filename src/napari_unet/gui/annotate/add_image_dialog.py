@@ -44,13 +44,7 @@ def needs_dialog(candidates: Sequence[Layer], chosen: Sequence[Layer]) -> bool:
 class AddImageDialog(QDialog):
     """Asks for the layers of an image; several are its channels.
 
-    Parameters
-    ----------
-    images : ImageList
-        Tells how a layer is taken.
-    candidates : sequence of Layer
-    selected : sequence of Layer
-        Ticked at first.
+    Those of `selected` are ticked at first.
     """
 
     chosen = Signal(object, object, int)

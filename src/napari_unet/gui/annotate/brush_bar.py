@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import (
-    QButtonGroup,
-    QCheckBox,
-    QComboBox,
-    QGridLayout,
-    QLabel,
-    QPushButton,
-    QSlider,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtWidgets import QComboBox, QLabel, QSlider, QWidget
 
 from napari_unet.core.annotation.annotations import cell_classes
 from napari_unet.gui.annotate.image_panel import NEW, OPEN, SHOW
-from napari_unet.gui.annotate.report_errors import report_errors
+from napari_unet.gui.annotate.report_errors import report_errors, reporting
 from napari_unet.gui.number_box import IntBox
-from napari_unet.gui.widgets import SPACING, Hint, blocked, follow, guard_wheel, row
+from napari_unet.gui.widgets import (
+    Hint,
+    blocked,
+    button,
+    check_box,
+    column,
+    follow,
+    guard_wheel,
+    row,
+)
 from napari_unet.session.annotating.shortcuts import CLASS_KEYS, key_of
 
 if TYPE_CHECKING:
@@ -30,84 +30,78 @@ if TYPE_CHECKING:
     from napari_unet.session.workspace import Workspace
 
 _LARGEST = 100
+_CELL_KEY, _BACKGROUND_KEY = key_of("brush.next_cell"), key_of("brush.background")
+_CLASS_KEY = key_of("label_edits.set_class_under_cursor", 1)
+_TOOLS = (
+    (
+        f"Next cell ({_CELL_KEY})",
+        "Begin a new cell: press it before each one, so that each has its own id.",
+    ),
+    (
+        f"Background ({_BACKGROUND_KEY})",
+        "Paint what is no cell, mainly around cells and between them.",
+    ),
+    ("Erase (E)", "Take annotation away: what is left blank is not trained on."),
+)
 # What to do after the first cell; said until there is background.
-_THEN = f" Then press {key_of('background')} and paint some background."
-_NEXT = f" Press {key_of('next_cell')} before each next cell."
+_THEN = f" Then press {_BACKGROUND_KEY} and paint some background."
+_NEXT = f" Press {_CELL_KEY} before each next cell."
 
 
 class BrushBar(QWidget):
-    """Buttons for cell, background and eraser, and the brush's size.
-
-    Parameters
-    ----------
-    workspace : Workspace
-    """
+    """Buttons for cell, background and eraser, and the brush's size."""
 
     def __init__(self, workspace: Workspace, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._workspace = workspace
-        self._annotating = workspace.annotating
-        self._brush = workspace.annotating.brush
+        self._brush = brush = workspace.annotating.brush
         # WIDGETS
-        self._group = QButtonGroup(self)
-        self._group.setExclusive(False)
-        self.cell = self._button(
-            f"Next cell ({key_of('next_cell')})",
-            "Begin a new cell: press it before each one, so that each has its own id.",
-        )
-        self.background = self._button(
-            f"Background ({key_of('background')})",
-            "Paint what is no cell, mainly around cells and between them.",
-        )
-        self.eraser = self._button(
-            "Erase (E)", "Take annotation away: what is left blank is not trained on."
+        self.cell, self.background, self.eraser = (
+            button(text, tooltip, checkable=True) for text, tooltip in _TOOLS
         )
         self.size = IntBox(1, _LARGEST)
         self.size.setToolTip("Width of the brush in pixels; [ and ] change it.")
-        self.slider = QSlider(Qt.Orientation.Horizontal)
-        self.slider.setRange(1, _LARGEST)
-        self.slider.setToolTip(self.size.toolTip())
-        guard_wheel(self.slider)
-        self.keep = QCheckBox("Keep what is painted (B)")
-        self.keep.setToolTip(
-            "Painting a cell or background leaves painted pixels as they are, so that "
-            "touching cells stay apart. Erasing always erases."
-        )
+        self.slider = _slider(self.size.toolTip())
         self.class_label = QLabel()
         self.cell_class = QComboBox()
         self.cell_class.setToolTip(
             "Class of the cell at hand: pick a painted cell (L) and choose another. "
-            f"Or point at a cell and press {key_of('set_class_under_cursor', 1)} … "
-            f"{CLASS_KEYS}."
+            f"Or point at a cell and press {_CLASS_KEY} … {CLASS_KEYS}."
         )
         guard_wheel(self.cell_class)
         self.status = Hint()
+        self.keep = check_box(
+            "Keep what is painted (B)",
+            "Painting a cell or background leaves painted pixels as they are, so that "
+            "touching cells stay apart. Erasing always erases.",
+        )
         # LAYOUT
-        grid = QGridLayout()
-        grid.setSpacing(SPACING)
-        grid.addWidget(self.cell, 0, 0)
-        grid.addWidget(self.background, 0, 1)
-        grid.addWidget(self.eraser, 0, 2)
         label = QLabel("Brush")
         label.setBuddy(self.size)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(SPACING)
-        layout.addLayout(grid)
-        layout.addLayout(row(label, self.slider, self.size, stretch=1))
-        layout.addWidget(self.keep)
-        layout.addLayout(row(self.class_label, self.cell_class, stretch=1))
-        layout.addWidget(self.status)
+        column(
+            self,
+            row(self.cell, self.background, self.eraser),
+            row(label, self.slider, self.size, stretch=1),
+            self.keep,
+            row(self.class_label, self.cell_class, stretch=1),
+            self.status,
+            inner=True,
+        )
         # CONNECTIONS
-        self.cell.clicked.connect(self._on_cell)
-        self.background.clicked.connect(self._on_background)
-        self.eraser.clicked.connect(self._on_erase)
+        for one, tool in (
+            (self.cell, brush.next_cell),
+            (self.background, brush.background),
+            (self.eraser, brush.erase),
+        ):
+            one.clicked.connect(reporting(workspace, partial(_use, workspace, tool)))
+            # a press has changed whether it looks pressed
+            one.clicked.connect(self.refresh)
         self.slider.valueChanged.connect(self._on_size)
         self.size.valueChanged.connect(self._on_size)
-        self.keep.toggled.connect(self._brush.set_keep)
+        self.keep.toggled.connect(brush.set_keep)
         self.cell_class.activated.connect(self._on_cell_class)
-        follow(self, self._brush.changed, self.refresh)
-        follow(self, self._annotating.changed, self.refresh)
+        follow(self, brush.changed, self.refresh)
+        follow(self, workspace.annotating.changed, self.refresh)
         follow(self, workspace.images.current_changed, self.refresh)
         follow(self, workspace.training.training_data.changed, self.refresh)
         self.refresh()
@@ -131,10 +125,10 @@ class BrushBar(QWidget):
         """Offer another class for the painted cell that the brush goes on with."""
         classes = self._workspace.store.project.classes
         cells = cell_classes(classes)
-        cell, active = self._annotating.cell_at_hand, self._brush.active_class
+        cell, active = self._brush.painted_cell, self._brush.active_class
         offered = cell is not None and active in cells and len(cells) > 1
-        for part in (self.class_label, self.cell_class):
-            part.setVisible(offered)
+        self.class_label.setVisible(offered)
+        self.cell_class.setVisible(offered)
         if not offered:
             return
         self.class_label.setText(f"Cell {cell} is of class")
@@ -154,11 +148,7 @@ class BrushBar(QWidget):
             return f"To paint, select the layer {layer.name}, or press a button above."
         known = self._workspace.training.training_data.summary()
         if tool == "background":
-            back = (
-                ""
-                if known.classes - {0}
-                else f" Press {key_of('next_cell')} for cells."
-            )
+            back = "" if known.classes - {0} else f" Press {_CELL_KEY} for cells."
             return f"The brush paints background.{back}"
         if tool == "erase":
             return "The brush erases."
@@ -180,39 +170,30 @@ class BrushBar(QWidget):
             return f"{image.name} is closed: press {OPEN}"
         return f"To paint, press {SHOW if image.annotated else NEW}."
 
-    def _button(self, text: str, tip: str) -> QPushButton:
-        button = QPushButton(text)
-        button.setCheckable(True)
-        button.setToolTip(tip)
-        self._group.addButton(button)
-        return button
-
-    def _use(self, tool: Callable[[], None]) -> None:
-        """Take up a tool: its layer becomes the active one."""
-        layer = self._brush.layer
-        with report_errors(self._workspace):
-            if layer is not None:
-                layer.visible = True
-                self._workspace.viewer.layers.selection.active = layer
-            tool()
-        self.refresh()
-
-    def _on_cell(self) -> None:
-        self._use(self._annotating.next_cell)
-
-    def _on_background(self) -> None:
-        self._use(self._annotating.background)
-
-    def _on_erase(self) -> None:
-        self._use(self._annotating.erase)
-
     def _on_cell_class(self) -> None:
-        cell = self._annotating.cell_at_hand
+        cell, edits = self._brush.painted_cell, self._workspace.annotating.label_edits
         if cell is not None:
             with report_errors(self._workspace):
-                self._annotating.set_class_of_cell(cell, self.cell_class.currentData())
+                edits.set_class(cell, self.cell_class.currentData())
 
     def _on_size(self, size: int) -> None:
         layer = self._brush.layer
         if layer is not None and layer.brush_size != size:
             layer.brush_size = size
+
+
+def _slider(tooltip: str) -> QSlider:
+    slider = QSlider(Qt.Orientation.Horizontal)
+    slider.setRange(1, _LARGEST)
+    slider.setToolTip(tooltip)
+    guard_wheel(slider)
+    return slider
+
+
+def _use(workspace: Workspace, tool: Callable[[], None]) -> None:
+    """Paint with a tool from now on: its layer becomes the active one."""
+    layer = workspace.annotating.brush.layer
+    if layer is not None:
+        layer.visible = True
+        workspace.viewer.layers.selection.active = layer
+    tool()

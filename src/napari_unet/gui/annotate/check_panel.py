@@ -10,7 +10,6 @@ from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QHeaderView,
-    QPushButton,
     QTableWidget,
     QTableWidgetItem,
     QVBoxLayout,
@@ -18,9 +17,17 @@ from qtpy.QtWidgets import (
 )
 
 from napari_unet.core.annotation.data_check import BACKGROUND_NAME
-from napari_unet.gui.annotate.report_errors import report_errors
-from napari_unet.gui.widgets import SPACING, ButtonRow, Hint, allow, follow
-from napari_unet.session.annotating.checking import RING_WIDTH, DataCheck
+from napari_unet.gui.annotate.report_errors import report_errors, reporting
+from napari_unet.gui.widgets import (
+    SPACING,
+    ButtonRow,
+    Hint,
+    allow,
+    button,
+    column,
+    follow,
+)
+from napari_unet.session.annotating.data_check import RING_WIDTH, DataCheck
 
 if TYPE_CHECKING:
     from napari_unet.core.annotation.data_check import CheckReport, Finding, Severity
@@ -32,8 +39,14 @@ _PAUSE_MS = 1000
 _MOST_FINDINGS = 20
 _TABLE_ROWS = 6
 _COLUMNS = ("Where", "Class", "Cells", "Pixels")
+# How each severity looks, and how it is summed up.
 _SIGNS = {"error": "✖", "warning": "⚠", "hint": "ℹ"}
 _LEVELS: dict[str, Level] = {"error": "error", "warning": "warning", "hint": "info"}
+_WORDS: dict[Severity, str] = {
+    "error": "to repair",
+    "warning": "to look at",
+    "hint": "to know",
+}
 _REMEDIES = {
     "ring": f"Paint background around each cell, {RING_WIDTH:g} pixels wide.",
     "split": "Give each piece an id of its own.",
@@ -43,12 +56,7 @@ _REMEDIES = {
 
 
 class CheckPanel(QWidget):
-    """Checks the annotation a second after each edit, while it is on screen.
-
-    Parameters
-    ----------
-    workspace : Workspace
-    """
+    """Checks the annotation a second after each edit, while it is on screen."""
 
     def __init__(self, workspace: Workspace, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -58,24 +66,26 @@ class CheckPanel(QWidget):
         )
         self._shown: CheckReport | None = None
         # WIDGETS
-        self.button = QPushButton("Check now")
-        self.button.setToolTip("Count what is annotated, and look for mistakes.")
+        self.button = button(
+            "Check now", "Count what is annotated, and look for mistakes."
+        )
         self.summary = Hint("Not checked yet.")
         self.table = QTableWidget(0, len(_COLUMNS))
         self.table.setToolTip("Cells and pixels of each class in each slice.")
         self.table.setHorizontalHeaderLabels(list(_COLUMNS))
         self.table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         _narrow(self.table)
+        # LAYOUT
         self._findings = QVBoxLayout()
         self._findings.setSpacing(SPACING)
-        # LAYOUT
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(SPACING)
-        layout.addWidget(ButtonRow(self.button))
-        layout.addWidget(self.summary)
-        layout.addLayout(self._findings)
-        layout.addWidget(self.table)
+        column(
+            self,
+            ButtonRow(self.button),
+            self.summary,
+            self._findings,
+            self.table,
+            inner=True,
+        )
         # CONNECTIONS
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
@@ -134,22 +144,14 @@ class CheckPanel(QWidget):
             f"{_SIGNS[finding.severity]} {finding.sentence}", _LEVELS[finding.severity]
         )
         hint.setToolTip(finding.severity)
-        go = QPushButton("Go to")
-        go.setToolTip("Show the place.")
-        go.clicked.connect(partial(_call, self._workspace, self._check.go_to, finding))
-        buttons = [go]
+        go = button("Go to", "Show the place.")
+        buttons, actions = [go], [self._check.go_to]
         if finding.fix is not None:
-            fix = QPushButton("Fix")
-            fix.setToolTip(_REMEDIES[finding.fix])
-            fix.clicked.connect(
-                partial(_call, self._workspace, self._check.fix, finding)
-            )
-            buttons.append(fix)
-        layout = QVBoxLayout(box)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(2)
-        layout.addWidget(hint)
-        layout.addWidget(ButtonRow(*buttons))
+            buttons.append(button("Fix", _REMEDIES[finding.fix]))
+            actions.append(self._check.fix)
+        for one, act in zip(buttons, actions, strict=True):
+            one.clicked.connect(reporting(self._workspace, partial(act, finding)))
+        column(box, hint, ButtonRow(*buttons), inner=True).setSpacing(2)
         return box
 
     def _fill(self, report: CheckReport) -> None:
@@ -170,8 +172,8 @@ class CheckPanel(QWidget):
                 str(count.cells) if count.cells else "",
                 f"{count.pixels:,}",
             )
-            for column, text in enumerate(texts):
-                self.table.setItem(line, column, QTableWidgetItem(text))
+            for number, text in enumerate(texts):
+                self.table.setItem(line, number, QTableWidgetItem(text))
         rows = min(len(counts), _TABLE_ROWS)
         header = self.table.horizontalHeader().sizeHint().height()
         each = self.table.verticalHeader().defaultSectionSize()
@@ -183,13 +185,8 @@ def _sentence(report: CheckReport) -> str:
     if not report.findings:
         return "Nothing is wrong with what is annotated."
     numbers = Counter(finding.severity for finding in report.findings)
-    words: dict[Severity, str] = {
-        "error": "to repair",
-        "warning": "to look at",
-        "hint": "to know",
-    }
-    parts = [f"{numbers[s]} {word}" for s, word in words.items() if numbers[s]]
-    return "Found: " + ", ".join(parts) + "."
+    found = [f"{numbers[s]} {word}" for s, word in _WORDS.items() if numbers[s]]
+    return f"Found: {', '.join(found)}."
 
 
 def _narrow(table: QTableWidget) -> None:
@@ -201,9 +198,3 @@ def _narrow(table: QTableWidget) -> None:
     table.verticalHeader().hide()
     table.verticalHeader().setDefaultSectionSize(22)
     table.setMinimumWidth(0)
-
-
-def _call(workspace: Workspace, act: object, finding: Finding, *_: object) -> None:
-    with report_errors(workspace):
-        if callable(act):
-            act(finding)

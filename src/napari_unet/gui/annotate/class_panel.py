@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import (
     QButtonGroup,
     QComboBox,
-    QGridLayout,
+    QHBoxLayout,
     QInputDialog,
     QLineEdit,
-    QPushButton,
     QRadioButton,
     QToolButton,
     QVBoxLayout,
@@ -18,12 +18,13 @@ from qtpy.QtWidgets import (
 )
 
 from napari_unet.core.text import counted
-from napari_unet.gui.annotate.report_errors import report_errors
+from napari_unet.gui.annotate.report_errors import report_errors, reporting
 from napari_unet.gui.widgets import (
-    SPACING,
     ColourButton,
     allow,
     blocked,
+    button,
+    column,
     follow,
     guard_wheel,
     row,
@@ -43,12 +44,7 @@ _KIND_HELP = (
 
 
 class ClassPanel(QWidget):
-    """A row for each class.
-
-    Parameters
-    ----------
-    workspace : Workspace
-    """
+    """A row for each class."""
 
     def __init__(self, workspace: Workspace, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -57,25 +53,20 @@ class ClassPanel(QWidget):
         self.rows: list[ClassRow] = []
         # WIDGETS
         self._group = QButtonGroup(self)
-        self.add = QPushButton("+ Add class")
-        self.add.setToolTip("Add another kind of object to tell apart.")
+        self.add = button("+ Add class", "Add another kind of object to tell apart.")
         # LAYOUT
         self._grid = QVBoxLayout()
         self._grid.setSpacing(2)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(SPACING)
-        layout.addLayout(self._grid)
         buttons = row(self.add)
         buttons.addStretch(1)
-        layout.addLayout(buttons)
+        column(self, self._grid, buttons, inner=True)
         # CONNECTIONS
         self.add.clicked.connect(self._on_add)
         follow(self, self._annotating.changed, self.refresh)
-        follow(self, self._annotating.class_changed, self.refresh)
+        follow(self, self._annotating.brush.changed, self.refresh)
         self.refresh()
 
-    def refresh(self, _: object = None) -> None:
+    def refresh(self) -> None:
         """Show the classes as they are now."""
         classes = self._workspace.store.project.classes
         if len(classes) != len(self.rows):
@@ -84,15 +75,14 @@ class ClassPanel(QWidget):
                 self._grid.removeWidget(old)
                 old.hide()
                 old.deleteLater()
-            self.rows = [
-                ClassRow(self._workspace, number)
-                for number in range(1, len(classes) + 1)
-            ]
+            numbers = range(1, len(classes) + 1)
+            self.rows = [ClassRow(self._workspace, number) for number in numbers]
             for new in self.rows:
                 self._group.addButton(new.radio)
                 self._grid.addWidget(new)
+        active = self._annotating.brush.active_class
         for number, one in enumerate(self.rows, start=1):
-            one.show_class(classes[number - 1], number == self._annotating.active_class)
+            one.show_class(classes[number - 1], number == active)
             allow(one.remove, len(classes) > 1, "There must be a class.")
 
     def _on_add(self) -> None:
@@ -101,30 +91,23 @@ class ClassPanel(QWidget):
         while f"class {number}" in names:
             number += 1
         with report_errors(self._workspace):
-            self._annotating.add_class(f"class {number}")
-            self._annotating.set_class(len(self.rows))
+            self._annotating.classes.add(f"class {number}")
+            self._annotating.brush.set_class(len(self.rows))
         self.rows[-1].name.setFocus()
         self.rows[-1].name.selectAll()
 
 
 class ClassRow(QWidget):
-    """One class.
-
-    Parameters
-    ----------
-    workspace : Workspace
-    number : int
-        Of the class, from 1.
-    """
+    """One class, by its number from 1."""
 
     def __init__(
         self, workspace: Workspace, number: int, parent: QWidget | None = None
     ) -> None:
         super().__init__(parent)
         self._workspace, self._number = workspace, number
-        self._annotating = workspace.annotating
+        self._classes = workspace.annotating.classes
         # WIDGETS
-        key = key_of("set_class", number)
+        key = key_of("brush.set_class", number)
         hint = f" ({key})" if key else ""
         self.radio = QRadioButton()
         self.radio.setToolTip(f"Paint this class{hint}.")
@@ -141,18 +124,17 @@ class ClassRow(QWidget):
         self.remove.setText("×")
         self.remove.setToolTip("Remove this class.")
         # LAYOUT
-        layout = QGridLayout(self)
+        layout = QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)
-        parts = (self.radio, self.colour, self.name, self.kind, self.remove)
-        for column, part in enumerate(parts):
-            layout.addWidget(part, 0, column)
-        layout.setColumnStretch(2, 1)
+        for part in (self.radio, self.colour, self.name, self.kind, self.remove):
+            layout.addWidget(part, 1 if part is self.name else 0)
         # CONNECTIONS
-        self.radio.clicked.connect(self._on_radio)
-        self.colour.colourChanged.connect(self._on_colour)
+        paint = partial(workspace.annotating.brush.set_class, number)
+        self.radio.clicked.connect(reporting(workspace, paint))
+        self.colour.colourChanged.connect(partial(self._classes.recolour, number))
         self.name.editingFinished.connect(self._on_name)
-        self.kind.currentIndexChanged.connect(self._on_kind)
+        self.kind.currentTextChanged.connect(partial(self._classes.set_kind, number))
         self.remove.clicked.connect(self._on_remove)
 
     def show_class(self, info: ProjectClass, active: bool) -> None:
@@ -160,55 +142,42 @@ class ClassRow(QWidget):
         with blocked(self.radio, self.colour, self.name, self.kind):
             self.radio.setChecked(active)
             self.colour.setColour(info.colour)
-            if not self.name.hasFocus() or not self.name.isModified():
+            edited = self.name.hasFocus() and self.name.isModified()
+            # the same text set again would lose the cursor and what is selected
+            if not edited and self.name.text() != info.name:
                 self.name.setText(info.name)
             self.kind.setCurrentIndex(_KINDS.index(info.kind))
 
-    def _on_radio(self) -> None:
-        with report_errors(self._workspace):
-            self._annotating.set_class(self._number)
-
-    def _on_colour(self, colour: str) -> None:
-        self._annotating.recolour_class(self._number, colour)
-
     def _on_name(self) -> None:
         self.name.setModified(False)
-        if self._number > len(self._workspace.store.project.classes):
+        if self._number > len(self._names()):
             # the class was removed while its name had the focus
             return
         with report_errors(self._workspace):
-            self._annotating.rename_class(self._number, self.name.text())
-        self.name.setText(self._info().name)
-
-    def _on_kind(self, index: int) -> None:
-        self._annotating.set_kind(self._number, _KINDS[index])
+            self._classes.rename(self._number, self.name.text())
+        self.name.setText(self._names()[self._number - 1])
 
     def _on_remove(self) -> None:
         """Remove the class, after asking what becomes of its cells."""
-        count = self._annotating.cells_of_class(self._number)
+        count = self._classes.count(self._number)
         if not count:
-            self._take_away(None)
+            self._remove(None)
             return
-        others = [
-            info.name
-            for number, info in enumerate(self._workspace.store.project.classes, 1)
-            if number != self._number
-        ]
+        others = self._names()
+        name = others.pop(self._number - 1)
         dialog = QInputDialog(self)
         dialog.setWindowTitle("Remove class")
         what = counted(count, "object is", "objects are")
-        dialog.setLabelText(f"{what} {self._info().name}. To become:")
+        dialog.setLabelText(f"{what} {name}. To become:")
         dialog.setComboBoxItems(others)
-        dialog.textValueSelected.connect(self._into)
+        dialog.textValueSelected.connect(self._remove)
         dialog.open()
 
-    def _into(self, name: str) -> None:
-        names = [info.name for info in self._workspace.store.project.classes]
-        self._take_away(names.index(name) + 1)
-
-    def _take_away(self, into: int | None) -> None:
+    def _remove(self, into: str | None) -> None:
+        """Remove the class; its cells become those of the class of this name."""
+        number = None if into is None else self._names().index(into) + 1
         with report_errors(self._workspace):
-            self._annotating.remove_class(self._number, into)
+            self._classes.remove(self._number, number)
 
-    def _info(self) -> ProjectClass:
-        return self._workspace.store.project.classes[self._number - 1]
+    def _names(self) -> list[str]:
+        return [info.name for info in self._workspace.store.project.classes]

@@ -6,19 +6,21 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import (
-    QAbstractItemView,
-    QListWidget,
-    QListWidgetItem,
-    QPushButton,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtWidgets import QAbstractItemView, QListWidgetItem, QWidget
 
 from napari_unet.gui.annotate.add_image_dialog import AddImageDialog, needs_dialog
+from napari_unet.gui.annotate.item_list import ItemList
 from napari_unet.gui.annotate.locate_image_dialog import ask_where
 from napari_unet.gui.annotate.report_errors import report_errors
-from napari_unet.gui.widgets import SPACING, ButtonRow, Hint, allow, blocked, follow
+from napari_unet.gui.widgets import (
+    ButtonRow,
+    Hint,
+    allow,
+    blocked,
+    button,
+    column,
+    follow,
+)
 from napari_unet.session.images.interpretation import in_words
 from napari_unet.session.images.reopening import open_image
 
@@ -31,56 +33,45 @@ if TYPE_CHECKING:
     from napari_unet.session.workspace import Workspace
 
 NEW, SHOW, OPEN = "New annotation", "Show annotation", "Open image…"
-_ROWS = 5
 _ID = Qt.ItemDataRole.UserRole
 
 
 class ImagePanel(QWidget):
-    """Lists the images; the marked one is the current one, a tick means training.
-
-    Parameters
-    ----------
-    workspace : Workspace
-    """
+    """Lists the images; the marked one is the current one, a tick means training."""
 
     def __init__(self, workspace: Workspace, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._workspace = workspace
-        self._images, self._annotating = workspace.images, workspace.annotating
+        self._images = workspace.images
         # WIDGETS
-        self.list = QListWidget()
+        self.list = ItemList()
         self.list.setToolTip(
             "Images of this project. Ticked ones are used for training."
         )
         self.list.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         self.list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.list.setTextElideMode(Qt.TextElideMode.ElideMiddle)
-        self.taken = Hint()
-        self.add = QPushButton("Add image…")
-        self.add.setToolTip(
+        self.interpretation = Hint()
+        self.add = button(
+            "Add image…",
             "Take image layers of the viewer into the project: the selected ones, "
-            "also several as the channels of one image."
+            "also several as the channels of one image.",
         )
-        self.show_annotation = QPushButton(NEW)
-        self.show_annotation.setToolTip(
-            "Make the layer to paint in, or bring it back with all that was painted."
+        self.show_annotation = button(
+            NEW,
+            "Make the layer to paint in, or bring it back with all that was painted.",
         )
-        self.reopen = QPushButton(OPEN)
-        self.reopen.setToolTip("Open the file of this image, or say where it is now.")
-        self.remove = QPushButton("Remove")
-        self.remove.setToolTip(
+        self.reopen = button(
+            OPEN, "Open the file of this image, or say where it is now."
+        )
+        self.remove = button(
+            "Remove",
             "Take the image out of the project; its annotation is kept and "
-            "Undo step brings it back."
+            "Undo step brings it back.",
         )
         # LAYOUT
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(SPACING)
-        layout.addWidget(self.list)
-        layout.addWidget(self.taken)
-        layout.addWidget(
-            ButtonRow(self.add, self.show_annotation, self.reopen, self.remove)
-        )
+        buttons = ButtonRow(self.add, self.show_annotation, self.reopen, self.remove)
+        column(self, self.list, self.interpretation, buttons, inner=True)
         # CONNECTIONS
         self.list.itemChanged.connect(self._on_ticked)
         self.list.currentItemChanged.connect(self._on_current)
@@ -90,21 +81,23 @@ class ImagePanel(QWidget):
         self.remove.clicked.connect(self._on_remove)
         follow(self, self._images.changed, self.refresh)
         follow(self, self._images.current_changed, self.refresh)
-        follow(self, self._annotating.changed, self.refresh)
+        follow(self, workspace.annotating.changed, self.refresh)
         self.refresh()
 
     def refresh(self) -> None:
         """Show the images as they are now."""
-        images = self._workspace.store.project.images
+        images, image = self._workspace.store.project.images, self._images.current
         with blocked(self.list):
-            self._list(images)
-        self._size_to(len(images))
-        image = self._images.current
+            for number, item in enumerate(self.list.resize_to(len(images))):
+                self._fill(item, images[number])
+                if image is not None and images[number].id == image.id:
+                    self.list.setCurrentRow(number)
+        self.list.fit_height()
+        self.list.setVisible(bool(images))
         open_ = image is not None and bool(self._images.layers(image.id))
         shown = image is not None and bool(self._images.annotation_layer(image.id))
-        self.list.setVisible(bool(images))
-        told = "" if image is None else "\n".join([_words(image), *image.notes])
-        self.taken.tell(told)
+        lines = [] if image is None else [_words(image), *image.notes]
+        self.interpretation.tell("\n".join(lines))
         self.remove.setVisible(image is not None)
         self.show_annotation.setVisible(open_ and not shown)
         begun = image is not None and image.annotated
@@ -120,44 +113,19 @@ class ImagePanel(QWidget):
         """Take layers into the project and make the layer to paint in."""
         _add(self._workspace, layers, axes, level)
 
-    def _list(self, images: Sequence[ProjectImage]) -> None:
-        """Fill the list; items stay the same objects where they can."""
-        while self.list.count() > len(images):
-            self.list.takeItem(self.list.count() - 1)
-        while self.list.count() < len(images):
-            self.list.addItem(QListWidgetItem())
-        current = self._images.current
-        for number, image in enumerate(images):
-            item = self.list.item(number)
-            item.setData(_ID, image.id)
-            text, tip = self._describe(image)
-            item.setText(text)
-            item.setToolTip(tip)
-            checked = (
-                Qt.CheckState.Checked
-                if image.use_for_training
-                else Qt.CheckState.Unchecked
-            )
-            item.setCheckState(checked)
-            if current is not None and image.id == current.id:
-                self.list.setCurrentRow(number)
-
-    def _describe(self, image: ProjectImage) -> tuple[str, str]:
-        """Return a line for the list, and its tooltip."""
-        open_ = bool(self._images.layers(image.id))
-        state = "" if open_ else " · closed"
-        if open_ and not self._images.annotation_layer(image.id):
-            state = (
-                f" · {'annotation not shown' if image.annotated else 'no annotation'}"
-            )
-        where = image.sources[0].path or "not from a file"
-        lines = [image.name, _words(image), *image.notes, where]
-        return f"{image.name}{state}", "\n".join(lines)
-
-    def _size_to(self, count: int) -> None:
-        row = self.list.sizeHintForRow(0) if count else 0
-        frame = 2 * self.list.frameWidth()
-        self.list.setFixedHeight(min(max(count, 1), _ROWS) * max(row, 18) + frame + 2)
+    def _fill(self, item: QListWidgetItem, image: ProjectImage) -> None:
+        state = ""
+        if not self._images.layers(image.id):
+            state = " · closed"
+        elif not self._images.annotation_layer(image.id):
+            begun = image.annotated
+            state = f" · {'annotation not shown' if begun else 'no annotation'}"
+        source = image.sources[0].path or "not from a file"
+        item.setData(_ID, image.id)
+        item.setText(f"{image.name}{state}")
+        item.setToolTip("\n".join([image.name, _words(image), *image.notes, source]))
+        ticks = Qt.CheckState
+        item.setCheckState(ticks.Checked if image.use_for_training else ticks.Unchecked)
 
     def _on_ticked(self, item: QListWidgetItem) -> None:
         ticked = item.checkState() == Qt.CheckState.Checked
@@ -183,7 +151,7 @@ class ImagePanel(QWidget):
         image = self._images.current
         if image is not None:
             with report_errors(self._workspace):
-                self._annotating.new_annotation(image.id)
+                self._workspace.annotating.layers.show(image.id)
 
     def _on_remove(self) -> None:
         image = self._images.current
@@ -214,7 +182,7 @@ def _add(
 ) -> None:
     with report_errors(workspace):
         image = workspace.images.add(layers, axes, level)
-        workspace.annotating.new_annotation(image.id)
+        workspace.annotating.layers.show(image.id)
 
 
 def _add_plain(workspace: Workspace, chosen: Sequence[Layer]) -> None:

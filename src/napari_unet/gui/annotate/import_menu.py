@@ -37,12 +37,7 @@ _MANY, _MARGIN = 2**19, 1000
 
 
 class ImportButton(QPushButton):
-    """A menu of what can be imported into the current image's annotation.
-
-    Parameters
-    ----------
-    workspace : Workspace
-    """
+    """A menu of what can be imported into the current image's annotation."""
 
     def __init__(self, workspace: Workspace, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -58,24 +53,21 @@ class ImportButton(QPushButton):
     def fill(self) -> None:
         """List the layers that could be imported now."""
         self.menu_.clear()
-        image = self._workspace.images.current
-        layers = [
-            layer for layer in self._workspace.viewer.layers if not role_of(layer)
-        ]
-        for layer in layers:
-            if _is(layer, "Labels"):
+        for layer in self._workspace.viewer.layers:
+            kinds = [one.__name__ for one in type(layer).__mro__]
+            if role_of(layer) is None and "Labels" in kinds:
                 action = self.menu_.addAction(f"Masks of layer {layer.name}")
                 action.triggered.connect(partial(self._from_layer, layer))
-            elif _is(layer, "Shapes"):
+            elif role_of(layer) is None and "Shapes" in kinds:
                 action = self.menu_.addAction(f"Polygons of layer {layer.name}")
                 action.triggered.connect(partial(self._from_shapes, layer))
-        if layers:
+        if self.menu_.actions():
             self.menu_.addSeparator()
         action = self.menu_.addAction("Masks from a file…")
         action.setToolTip("A label image with the shape of the image.")
         action.triggered.connect(self._from_file)
         for one in self.menu_.actions():
-            one.setEnabled(image is not None)
+            one.setEnabled(self._workspace.images.current is not None)
 
     def import_masks(self, array: Any, layer: Layer | None = None) -> None:
         """Import masks into the current image, after asking what to replace.
@@ -86,7 +78,7 @@ class ImportButton(QPushButton):
         if image is None:
             return
         if not self._workspace.images.places(image.id):
-            self._take(image.id, array, layer, None, False)
+            self._read(image.id, array, layer, None, False)
             return
         box = QMessageBox(self)
         box.setWindowTitle("Import masks")
@@ -102,12 +94,12 @@ class ImportButton(QPushButton):
 
         def chosen(button: object) -> None:
             if button in (add, replace):
-                self._take(image.id, array, layer, None, button is replace)
+                self._read(image.id, array, layer, None, button is replace)
 
         box.buttonClicked.connect(chosen)
         box.open()
 
-    def _take(
+    def _read(
         self,
         image_id: str,
         array: Any,
@@ -115,21 +107,21 @@ class ImportButton(QPushButton):
         kind: Kind | None,
         replace: bool,
     ) -> None:
-        """Read masks, in the background where that takes a while, and take them."""
+        """Read masks, in the background where that lasts a while, and import them."""
 
         def finish(read: Callable[[], Imported]) -> None:
             with report_errors(self._workspace):
                 try:
                     found = read()
                 except AmbiguousMasksError as error:
-                    again = partial(self._take, image_id, array, layer)
+                    again = partial(self._read, image_id, array, layer)
                     self._ask(error, again, replace)
                 else:
-                    self._taken(image_id, found, layer, kind, replace)
+                    self._import(image_id, found, layer, replace)
 
         with report_errors(self._workspace):
             large = math.prod(array.shape) >= _MANY
-            read = self._workspace.annotating.reader_of_masks(
+            read = self._workspace.annotating.importer.mask_reader(
                 image_id, array, kind, _MARGIN if large else 0
             )
             if large:
@@ -137,46 +129,41 @@ class ImportButton(QPushButton):
             else:
                 finish(read)
 
-    def _taken(
-        self,
-        image_id: str,
-        found: Imported,
-        layer: Layer | None,
-        kind: Kind | None,
-        replace: bool,
+    def _import(
+        self, image_id: str, found: Imported, layer: Layer | None, replace: bool
     ) -> None:
-        workspace = self._workspace
-        count = workspace.annotating.import_masks(image_id, found, kind, replace)
+        importer = self._workspace.annotating.importer
+        count = importer.masks(image_id, found, replace=replace)
         self._uncover(image_id, layer)
         slices = counted(count, "slice")
-        told = f"Imported the masks of {slices}: {MEANINGS[found.kind]}."
+        sentence = f"Imported the masks of {slices}: {MEANINGS[found.kind]}."
         if found.empty:
             without = counted(
                 found.empty, "without any value was", "without any value were"
             )
-            told += f" {without} left out; nothing is annotated there."
-        workspace.message.emit("info", told)
+            sentence += f" {without} left out; nothing is annotated there."
+        self._workspace.message.emit("info", sentence)
 
     def _uncover(self, image_id: str, layer: Layer | None) -> None:
-        """Show what was taken in place of the layer it is from, ready to be painted."""
+        """Show what was imported in place of its layer, ready to be painted."""
         if layer is not None:
             layer.visible = False
-        self._workspace.annotating.new_annotation(image_id).visible = True
+        self._workspace.annotating.layers.show(image_id).visible = True
         self._workspace.images.set_current(image_id)
 
-    def _ask(self, error: AmbiguousMasksError, take: Any, replace: bool) -> None:
-        """Ask what the values mean."""
+    def _ask(
+        self,
+        error: AmbiguousMasksError,
+        read: Callable[[Kind, bool], None],
+        replace: bool,
+    ) -> None:
+        """Ask what the values mean, and read them so."""
+        kinds = {MEANINGS[choice]: choice for choice in error.choices}
         dialog = QInputDialog(self)
         dialog.setWindowTitle("Import masks")
         dialog.setLabelText(str(error))
-        dialog.setComboBoxItems([MEANINGS[choice] for choice in error.choices])
-
-        def chosen(text: str) -> None:
-            take(
-                next(kind for kind, words in MEANINGS.items() if words == text), replace
-            )
-
-        dialog.textValueSelected.connect(chosen)
+        dialog.setComboBoxItems(list(kinds))
+        dialog.textValueSelected.connect(lambda text: read(kinds[text], replace))
         dialog.open()
 
     def _from_layer(self, layer: Layer, *_: object) -> None:
@@ -184,7 +171,7 @@ class ImportButton(QPushButton):
 
     def _from_shapes(self, layer: Shapes, *_: object) -> None:
         with report_errors(self._workspace):
-            count = self._workspace.annotating.import_polygons(layer)
+            count = self._workspace.annotating.importer.polygons(layer)
             image = self._workspace.images.current
             if image is not None:
                 self._uncover(image.id, layer)
@@ -194,10 +181,10 @@ class ImportButton(QPushButton):
     def _from_file(self) -> None:
         dialog = QFileDialog(self, "Import masks")
         dialog.setFileMode(QFileDialog.FileMode.ExistingFile)
-        dialog.fileSelected.connect(self._read)
+        dialog.fileSelected.connect(self._open)
         dialog.open()
 
-    def _read(self, path: str) -> None:
+    def _open(self, path: str) -> None:
         from napari_unet.io.images import read_labels  # slow to import
 
         with report_errors(self._workspace):
@@ -209,7 +196,3 @@ class ImportButton(QPushButton):
             for note in masks.notes:
                 self._workspace.message.emit("info", f"{masks.name}: {note}")
             self.import_masks(data)
-
-
-def _is(layer: Layer, kind: str) -> bool:
-    return any(one.__name__ == kind for one in type(layer).__mro__)

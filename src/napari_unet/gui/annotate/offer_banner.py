@@ -5,42 +5,38 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import QFrame, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFrame, QVBoxLayout, QWidget
 
 from napari_unet.core.text import counted
 from napari_unet.gui.annotate.report_errors import report_errors
-from napari_unet.gui.widgets import SPACING, ButtonRow, Hint, allow, follow
+from napari_unet.gui.widgets import SPACING, ButtonRow, Hint, allow, button, follow
+from napari_unet.session.project.recovery import is_locked
 
 if TYPE_CHECKING:
     from napari_unet.session.project.recovery import FoundProject
     from napari_unet.session.workspace import Workspace
 
 LOCKED = "It is open in another napari window: close it there, then restore it here."
-# While the work is open in another window.
-_GLANCE_MS = 1000
+# Between two looks while the work is open in another window.
+_INTERVAL_MS = 1000
 
 
 class OfferBanner(QFrame):
-    """Shown when the current image has no annotation here but has one elsewhere.
-
-    Parameters
-    ----------
-    workspace : Workspace
-    """
+    """Shown when the current image has no annotation here but has one elsewhere."""
 
     def __init__(self, workspace: Workspace, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._workspace = workspace
         self._images, self._annotating = workspace.images, workspace.annotating
-        self._asked: dict[str, list[FoundProject]] = {}
+        self._found: dict[str, list[FoundProject]] = {}
         self._image_id: str | None = None
         self.setFrameShape(QFrame.Shape.StyledPanel)
         # WIDGETS
         self.sentence = Hint()
-        self.restore = QPushButton("Restore")
-        self.restore.setToolTip("Go on with what was annotated before.")
-        self.new = QPushButton("Start new")
-        self.new.setToolTip("Leave it where it is and begin with an empty annotation.")
+        self.restore = button("Restore", "Go on with what was annotated before.")
+        self.new = button(
+            "Start new", "Leave it where it is and begin with an empty annotation."
+        )
         # LAYOUT
         layout = QVBoxLayout(self)
         layout.setSpacing(SPACING)
@@ -50,7 +46,7 @@ class OfferBanner(QFrame):
         self.restore.clicked.connect(self._on_restore)
         self.new.clicked.connect(self._on_new)
         self._timer = QTimer(self)
-        self._timer.setInterval(_GLANCE_MS)
+        self._timer.setInterval(_INTERVAL_MS)
         self._timer.timeout.connect(self._look_again)
         follow(self, self._images.changed, self.refresh)
         follow(self, self._images.current_changed, self.refresh)
@@ -76,15 +72,15 @@ class OfferBanner(QFrame):
         id_ = self._image_id
         if id_ is None or not self._images.layers(id_) or self._images.places(id_):
             return None
-        if id_ not in self._asked:
-            self._asked[id_] = self._annotating.offers(id_)
-        return next(iter(self._asked[id_]), None)
+        if id_ not in self._found:
+            self._found[id_] = self._annotating.offers(id_)
+        return next(iter(self._found[id_]), None)
 
     def _look_again(self) -> None:
         """Offer what is found now, once the other window is closed."""
         offer = self._offer()
-        if offer is None or not self._annotating.is_open_elsewhere(offer):
-            self._asked.clear()
+        if offer is None or not is_locked(offer.folder):
+            self._found.clear()
             self.refresh()
 
     def _on_restore(self) -> None:
@@ -92,20 +88,19 @@ class OfferBanner(QFrame):
         offer, id_ = self._offer(), self._image_id
         if offer is None or id_ is None:
             return
-        store = self._workspace.store
-        others = any(self._images.places(image.id) for image in store.project.images)
+        images = self._workspace.store.project.images
         with report_errors(self._workspace):
-            if others or len(store.project.images) > 1:
-                self._annotating.restore(id_, offer)
+            if len(images) > 1 or any(self._images.places(i.id) for i in images):
+                self._annotating.importer.other_project(id_, offer)
                 self.refresh()
             else:
                 self._workspace.open_project(offer.folder)
 
     def _on_new(self) -> None:
         if self._image_id is not None:
-            self._asked[self._image_id] = []
+            self._found[self._image_id] = []
             with report_errors(self._workspace):
-                self._annotating.new_annotation(self._image_id)
+                self._annotating.layers.show(self._image_id)
         self.refresh()
 
     def _on_edited(self, image_id: str, _: object) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtWidgets import QCheckBox, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QWidget
 
 from napari_unet.core.settings import BorderWeights
 from napari_unet.gui.forms import SettingsForm
-from napari_unet.gui.widgets import SPACING, Hint, blocked, follow
+from napari_unet.gui.widgets import Hint, blocked, check_box, column, follow
 
 if TYPE_CHECKING:
     from napari_unet.session.workspace import Workspace
@@ -17,22 +17,17 @@ _SLIDERS = {"w0": (0.0, 50.0), "sigma": (0.5, 20.0)}
 
 
 class OverlayPanel(QWidget):
-    """Controls of the weight overlay.
-
-    Parameters
-    ----------
-    workspace : Workspace
-    """
+    """Controls of the weight overlay."""
 
     def __init__(self, workspace: Workspace, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._overlay = workspace.overlay
         self._store = workspace.store
         # WIDGETS
-        self.switch = QCheckBox("Show border weights")
-        self.switch.setToolTip(
+        self.switch = check_box(
+            "Show border weights",
             "Light up the gaps between cells by how much they weigh in training; "
-            "it follows the brush."
+            "it follows the brush.",
         )
         self.form = SettingsForm(BorderWeights, ("w0", "sigma"), sliders=_SLIDERS)
         self.hint = Hint(
@@ -42,12 +37,7 @@ class OverlayPanel(QWidget):
             "Train > Advanced."
         )
         # LAYOUT
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(SPACING)
-        layout.addWidget(self.switch)
-        layout.addWidget(self.form)
-        layout.addWidget(self.hint)
+        column(self, self.switch, self.form, self.hint, inner=True)
         # CONNECTIONS
         self.switch.toggled.connect(self._overlay.set_enabled)
         self.form.valueChanged.connect(self._overlay.set_settings)

@@ -33,12 +33,7 @@ SEVERAL = (
 
 
 class AnnotatePage(QWidget):
-    """Images, classes, brush, slices, data check, border weights and keys.
-
-    Parameters
-    ----------
-    workspace : Workspace
-    """
+    """Images, classes, brush, slices, data check, border weights and keys."""
 
     def __init__(self, workspace: Workspace, parent: QWidget | None = None) -> None:
         super().__init__(parent)

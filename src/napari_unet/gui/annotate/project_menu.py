@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtWidgets import QFileDialog, QMenu, QPushButton, QWidget
 
 from napari_unet.gui.annotate.locate_image_dialog import open_images
-from napari_unet.gui.annotate.report_errors import report_errors
+from napari_unet.gui.annotate.report_errors import report_errors, reporting
 from napari_unet.gui.widgets import follow
 from napari_unet.session.annotating.shortcuts import key_of
 
@@ -17,12 +17,7 @@ if TYPE_CHECKING:
 
 
 class ProjectButton(QPushButton):
-    """A menu to save the project anywhere and to open another.
-
-    Parameters
-    ----------
-    workspace : Workspace
-    """
+    """A menu to save the project anywhere and to open another."""
 
     def __init__(self, workspace: Workspace, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -44,7 +39,8 @@ class ProjectButton(QPushButton):
         self.menu_.addSeparator()
         self.clear = self.menu_.addAction("Remove annotation")
         self.clear.setToolTip("Undo step brings it back.")
-        self.clear.triggered.connect(self._on_clear)
+        remove = reporting(workspace, workspace.annotating.remove_all)
+        self.clear.triggered.connect(remove)
         self.menu_.aboutToShow.connect(self.refresh)
 
     def refresh(self) -> None:
@@ -77,10 +73,6 @@ class ProjectButton(QPushButton):
         dialog.fileSelected.connect(self.save_as)
         dialog.open()
 
-    def _on_clear(self) -> None:
-        with report_errors(self._workspace):
-            self._workspace.annotating.remove_all()
-
     def _on_open(self) -> None:
         dialog = QFileDialog(self, "Open project")
         dialog.setFileMode(QFileDialog.FileMode.Directory)
@@ -89,29 +81,20 @@ class ProjectButton(QPushButton):
 
 
 class UndoButton(QPushButton):
-    """Undoes the last step that is no stroke, and says which it is.
-
-    Parameters
-    ----------
-    workspace : Workspace
-    """
+    """Undoes the last step that is no stroke, and says which it is."""
 
     def __init__(self, workspace: Workspace, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._workspace = workspace
         self.setText("Undo step")
-        self.clicked.connect(self._on_clicked)
+        self.clicked.connect(reporting(workspace, workspace.annotating.undo))
         follow(self, workspace.store.changed, self.refresh)
         follow(self, workspace.store.undone, self.refresh)
         self.refresh()
 
-    def refresh(self, _: object = None) -> None:
+    def refresh(self) -> None:
         """Say what would be undone."""
         what = self._workspace.store.can_undo
         self.setEnabled(what is not None)
         strokes = "Strokes are undone with Ctrl+Z in the canvas."
         self.setToolTip(f"Undo: {what} ({key_of('undo')})." if what else strokes)
-
-    def _on_clicked(self) -> None:
-        with report_errors(self._workspace):
-            self._workspace.annotating.undo()

@@ -1,4 +1,4 @@
-"""What cannot be done is told in a sentence, as a notification of napari."""
+"""What cannot be done is said in a sentence, as a notification of napari."""
 
 from __future__ import annotations
 
@@ -6,15 +6,28 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from napari_unet.session.workspace import Workspace
 
 
 @contextmanager
 def report_errors(workspace: Workspace) -> Iterator[None]:
-    """Tell the sentence of an expected error instead of raising it."""
+    """Make an expected error a message instead of raising it."""
     try:
         yield
     except (ValueError, OSError, RuntimeError) as error:
         workspace.message.emit("warning", str(error))
+
+
+def reporting(workspace: Workspace, act: Callable[[], object]) -> Callable[[], None]:
+    """Return what does something of the session and reports its errors, for a signal.
+
+    Not for a method of a widget: the connection would keep the widget alive.
+    """
+
+    def call() -> None:
+        with report_errors(workspace):
+            act()
+
+    return call

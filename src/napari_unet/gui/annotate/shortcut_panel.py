@@ -8,7 +8,7 @@ from qtpy.QtWidgets import QGridLayout, QLabel, QWidget
 from napari_unet.gui.widgets import SPACING, Hint
 from napari_unet.session.annotating.shortcuts import CLASS_KEYS, SHORTCUTS, readable
 
-_BY_CLASS = ("set_class", "set_class_under_cursor")
+_BY_CLASS = ("brush.set_class", "label_edits.set_class_under_cursor")
 
 
 class ShortcutPanel(QWidget):

@@ -3,30 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from magicgui.widgets import FileEdit
-from qtpy.QtWidgets import (
-    QCheckBox,
-    QComboBox,
-    QDialog,
-    QDialogButtonBox,
-    QMessageBox,
-    QWidget,
-)
+from qtpy.QtWidgets import QComboBox, QDialog, QDialogButtonBox, QMessageBox, QWidget
 
-from napari_unet.gui.layouts import column
-from napari_unet.gui.widgets import Heading, Hint
+from napari_unet.gui.widgets import Heading, Hint, check_box, column
 
 if TYPE_CHECKING:
-    from napari_unet.session.prediction.exporting import Exporting
+    from napari_unet.session.prediction.export import Exporter
 
 _FORMATS = {
     "tif": ("TIFF (Fiji, ImageJ)", "Label images that Fiji opens as they are."),
     "ome.tif": ("OME-TIFF", "With the pixel size in its own metadata."),
     "zarr": ("OME-Zarr", "A folder for each; for images larger than memory."),
 }
-
 _MASKS = {
     "cells": "Cells: a label image with one number for each cell.",
     "regions": "Regions: a label image with one number for each class.",
@@ -38,7 +29,6 @@ class ExportDialog(QDialog):
 
     Parameters
     ----------
-    exporting : Exporting
     image_ids : tuple of str
         Images that have results, the one in view first.
     folder : Path
@@ -47,42 +37,39 @@ class ExportDialog(QDialog):
 
     def __init__(
         self,
-        exporting: Exporting,
+        exporter: Exporter,
         image_ids: tuple[str, ...],
         folder: Path,
         parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
         self.setWindowTitle("Export")
-        self._exporting, self._image_ids = exporting, image_ids
+        self._exporter, self._image_ids = exporter, image_ids
         # WIDGETS
         self.folder = FileEdit(
             mode="d", value=folder, tooltip="Folder that the files are written to."
         )
-        self.masks = _check("Masks", "", True)
-        self.table = _check(
+        self.masks = check_box("Masks", checked=True)
+        self.table = check_box(
             "Table of measurements",
             "Size, position, shape and grey values of each cell, as .csv.",
-            True,
+            checked=True,
         )
-        self.probabilities = _check(
-            "Probabilities", "What the network says of each pixel, large files.", False
+        self.probabilities = check_box(
+            "Probabilities", "What the network says of each pixel, large files."
         )
-        self.all_images = _check(
-            f"All {len(image_ids)} predicted images",
-            "Else only the image in view.",
-            False,
+        self.all_images = check_box(
+            f"All {len(image_ids)} predicted images", "Else only the image in view."
         )
         self.all_images.setVisible(len(image_ids) > 1)
         self.format = QComboBox()
-        for key, (name, tip) in _FORMATS.items():
+        for key, (name, _) in _FORMATS.items():
             self.format.addItem(name, key)
-            self.format.setToolTip(f"{self.format.toolTip()}\n{name}: {tip}".strip())
+        tips = (f"{name}: {tip}" for name, tip in _FORMATS.values())
+        self.format.setToolTip("\n".join(tips))
         self.problem = Hint(level="error")
-        self.buttons = QDialogButtonBox(
-            QDialogButtonBox.StandardButton.Save
-            | QDialogButtonBox.StandardButton.Cancel
-        )
+        kinds = QDialogButtonBox.StandardButton
+        self.buttons = QDialogButtonBox(kinds.Save | kinds.Cancel)
         # LAYOUT
         column(
             self,
@@ -112,11 +99,18 @@ class ExportDialog(QDialog):
             self.problem.tell(f"There is no folder {folder}.", "error")
             return
         ids = self._chosen()
-        in_the_way = self._exporting.in_the_way(folder, ids)
+        in_the_way = self._exporter.in_the_way(folder, ids)
         if in_the_way and not self._may_overwrite(in_the_way):
             return
         try:
-            self._exporting.export(folder, ids, **self._options())
+            self._exporter.export(
+                folder,
+                ids,
+                masks=self.masks.isChecked(),
+                table=self.table.isChecked() and not self.table.isHidden(),
+                probabilities=self.probabilities.isChecked(),
+                format=self.format.currentData(),
+            )
         except ValueError as error:
             self.problem.tell(str(error), "error")
             return
@@ -127,34 +121,19 @@ class ExportDialog(QDialog):
 
     def _show_kinds(self) -> None:
         """Say what the masks are of; without cells there is no table."""
-        kinds = self._exporting.kinds(self._chosen())
+        kinds = self._exporter.kinds(self._chosen())
         self.masks.setToolTip("\n".join(_MASKS[kind] for kind in sorted(kinds)))
         self.masks.setText("Masks of classes" if kinds == {"regions"} else "Masks")
         # regions are no cells to be measured
         self.table.setVisible(kinds != {"regions"})
 
-    def _options(self) -> dict[str, Any]:
-        return {
-            "masks": self.masks.isChecked(),
-            "table": self.table.isChecked() and not self.table.isHidden(),
-            "probabilities": self.probabilities.isChecked(),
-            "format": self.format.currentData(),
-        }
-
     def _may_overwrite(self, paths: list[Path]) -> bool:
         names = ", ".join(path.name for path in paths[:4])
         more = f" and {len(paths) - 4} more" if len(paths) > 4 else ""
-        answer = QMessageBox.question(
+        pressed = QMessageBox.question(
             self,
             "Replace files?",
             f"The folder has files of these images already: {names}{more}. "
             "Those with the same name are replaced.",
         )
-        return bool(answer == QMessageBox.StandardButton.Yes)
-
-
-def _check(text: str, tip: str, checked: bool) -> QCheckBox:
-    box = QCheckBox(text)
-    box.setToolTip(tip)
-    box.setChecked(checked)
-    return box
+        return bool(pressed == QMessageBox.StandardButton.Yes)

@@ -7,48 +7,37 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import (
-    QComboBox,
-    QFileDialog,
-    QPushButton,
-    QSizePolicy,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtWidgets import QComboBox, QFileDialog, QSizePolicy, QWidget
 
-from napari_unet.gui.layouts import row
 from napari_unet.gui.widgets import (
-    SPACING,
     Elided,
     Empty,
     blocked,
+    button,
+    column,
     follow,
     guard_wheel,
+    row,
 )
 from napari_unet.io.model_file import SUFFIX
-from napari_unet.session.prediction.models import describe
+from napari_unet.session.models import describe
 
 if TYPE_CHECKING:
     from qtpy.QtCore import QMimeData
 
-    from napari_unet.session.prediction.models import ModelList
+    from napari_unet.session.models import ModelEntry, ModelList
 
 _FILES = f"Models (*{SUFFIX})"
 
 
 class ModelChooser(QWidget):
-    """Shows and changes the chosen model of a list.
-
-    Parameters
-    ----------
-    models : ModelList
-    """
+    """Shows and changes the chosen model of a list."""
 
     problem = Signal(str)
     """Why a file cannot be used, in a sentence."""
 
-    def __init__(self, models: ModelList, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, models: ModelList) -> None:
+        super().__init__()
         self._models = models
         # WIDGETS
         self.empty = Empty(
@@ -62,20 +51,13 @@ class ModelChooser(QWidget):
         )
         self.combo.setMinimumContentsLength(8)
         guard_wheel(self.combo)
-        self.open = QPushButton("Open…")
-        self.open.setToolTip("Choose a model file (.safetensors) from anywhere.")
+        self.open = button("Open…", "Choose a model file (.safetensors) from anywhere.")
         self.details = Elided()
         # LAYOUT
         self._chosen = QWidget()
-        inner = QVBoxLayout(self._chosen)
-        inner.setContentsMargins(0, 0, 0, 0)
-        inner.setSpacing(SPACING)
-        inner.addLayout(row(self.combo, self.open, stretch=0))
-        inner.addWidget(self.details)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self.empty)
-        layout.addWidget(self._chosen)
+        chosen = row(self.combo, self.open, stretch=0)
+        column(self._chosen, chosen, self.details, inner=True)
+        column(self, self.empty, self._chosen, inner=True)
         # CONNECTIONS
         self.combo.activated.connect(self._on_activated)
         self.open.clicked.connect(self._on_open)
@@ -84,8 +66,8 @@ class ModelChooser(QWidget):
         follow(self, models.selected_changed, self._show)
         self._show()
 
-    def take(self, path: Path) -> None:
-        """Add a model file and choose it; a bad one is told by `problem`."""
+    def open_file(self, path: Path) -> None:
+        """Add a model file and choose it; what is wrong with it comes by `problem`."""
         try:
             self._models.add(path)
             self._models.select(path)
@@ -93,9 +75,8 @@ class ModelChooser(QWidget):
             self.problem.emit(str(error))
 
     def _on_activated(self, index: int) -> None:
-        path = Path(self.combo.itemData(index))
         try:
-            self._models.select(path)
+            self._models.select(self.combo.itemData(index))
         except ValueError as error:
             self.problem.emit(str(error))
 
@@ -104,37 +85,33 @@ class ModelChooser(QWidget):
         start = str(selected.parent) if selected else ""
         path, _ = QFileDialog.getOpenFileName(self, "Open a model", start, _FILES)
         if path:
-            self.take(Path(path))
+            self.open_file(Path(path))
 
     def _show(self) -> None:
-        entries = self._models.entries
+        entries, entry = self._models.entries, self._models.entry
         self.empty.setVisible(not entries)
         self._chosen.setVisible(bool(entries))
         with blocked(self.combo):
             self.combo.clear()
-            for number, entry in enumerate(entries):
-                self.combo.addItem(entry.card.name, str(entry.path))
+            for number, one in enumerate(entries):
+                self.combo.addItem(one.card.name, str(one.path))
                 tip = Qt.ItemDataRole.ToolTipRole
-                self.combo.setItemData(number, str(entry.path), tip)
-            paths = [entry.path for entry in entries]
-            selected = self._models.selected
-            self.combo.setCurrentIndex(
-                paths.index(selected) if selected in paths else -1
-            )
-        chosen = self._models.entry
-        if chosen is None:
+                self.combo.setItemData(number, str(one.path), tip)
+            self.combo.setCurrentIndex(entries.index(entry) if entry in entries else -1)
+        if entry is None:
             self.combo.setToolTip("The model that predicts.")
             self.details.tell("Choose a model.")
-            return
-        rows = describe(chosen.card)
-        written = datetime.fromtimestamp(chosen.written)
-        rows.append(("Written", f"{written:%Y-%m-%d %H:%M}"))
-        lines = "\n".join(f"{word}: {text}" for word, text in rows)
-        self.combo.setToolTip(f"The model that predicts.\n{chosen.path}\n{lines}")
-        shown = dict(rows)
-        line = [shown["Finds"], shown["Network"], shown.get("Pixel size", "")]
-        if "Held-out IoU" in shown:
-            line.append(f"IoU {shown['Held-out IoU']}")
+        else:
+            self._describe(entry)
+
+    def _describe(self, entry: ModelEntry) -> None:
+        rows = dict(describe(entry.card))
+        rows["Written"] = f"{datetime.fromtimestamp(entry.written):%Y-%m-%d %H:%M}"
+        lines = "\n".join(f"{word}: {text}" for word, text in rows.items())
+        self.combo.setToolTip(f"The model that predicts.\n{entry.path}\n{lines}")
+        line = [rows["Finds"], rows["Network"], rows.get("Pixel size", "")]
+        if "Held-out IoU" in rows:
+            line.append(f"IoU {rows['Held-out IoU']}")
         self.details.tell(" · ".join(part for part in line if part), lines)
 
 

@@ -6,16 +6,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import QPushButton, QWidget
+from qtpy.QtWidgets import QWidget
 
 from napari_unet.core.text import counted
-from napari_unet.gui.layouts import column
+from napari_unet.gui.predict.cell_picker import CellPicker
 from napari_unet.gui.predict.export_dialog import ExportDialog
 from napari_unet.gui.predict.model_chooser import ModelChooser, model_in
-from napari_unet.gui.predict.picking import CellPicker
 from napari_unet.gui.predict.run_panel import RunPanel
 from napari_unet.gui.predict.segmentation_panel import SegmentationPanel
-from napari_unet.gui.widgets import ButtonRow, Heading, Hint, allow, follow
+from napari_unet.gui.widgets import (
+    ButtonRow,
+    Heading,
+    Hint,
+    allow,
+    button,
+    column,
+    follow,
+)
 
 if TYPE_CHECKING:
     from qtpy.QtGui import (
@@ -35,35 +42,30 @@ _REGIONS = "The model finds regions: they are shown as classes, there are no cel
 
 
 class PredictPage(QWidget):
-    """Predicts images of a workspace; model files can be dropped on it.
+    """Predicts images of a workspace; model files can be dropped on it."""
 
-    Parameters
-    ----------
-    workspace : Workspace
-    """
-
-    def __init__(self, workspace: Workspace, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, workspace: Workspace) -> None:
+        super().__init__()
         self._workspace = workspace
         self._control = workspace.prediction
         self.setAcceptDrops(True)
         # WIDGETS
         self.models = ModelChooser(workspace.models)
         self.run = RunPanel(workspace)
-        self.cells = SegmentationPanel(workspace.prediction, workspace.models)
+        self.cells = SegmentationPanel(workspace)
         self.count = Hint()
-        self.use_slice = QPushButton("This slice")
-        self.use_slice.setToolTip(
-            "Turn the cells of the slice in view into annotation, to be corrected."
+        self.use_slice = button(
+            "This slice",
+            "Turn the cells of the slice in view into annotation, to be corrected.",
         )
-        self.use_cells = QPushButton("Pick cells")
-        self.use_cells.setToolTip(
-            "While this is pressed, a click on a cell turns it into annotation."
+        self.export = button(
+            "Export…",
+            "Write masks, a table of measurements or probabilities into files.",
         )
-        self.use_cells.setCheckable(True)
-        self.export = QPushButton("Export…")
-        self.export.setToolTip(
-            "Write masks, a table of measurements or probabilities into files."
+        self.use_cells = button(
+            "Pick cells",
+            "While this is pressed, a click on a cell turns it into annotation.",
+            checkable=True,
         )
         self._picker = CellPicker(workspace)
         self._timer = QTimer(self)
@@ -72,7 +74,7 @@ class PredictPage(QWidget):
         # LAYOUT
         self._results = QWidget()
         self._of_cells = (Heading("Cells"), self.cells)
-        inner = column(
+        column(
             self._results,
             *self._of_cells,
             self.count,
@@ -80,20 +82,14 @@ class PredictPage(QWidget):
             ButtonRow(self.use_slice, self.use_cells),
             Heading("Files"),
             ButtonRow(self.export),
+            inner=True,
         )
-        inner.setContentsMargins(0, 0, 0, 0)
-        column(
-            self,
-            Heading("Model"),
-            self.models,
-            Heading("Predict"),
-            self.run,
-            self._results,
-        )
+        begin = (Heading("Model"), self.models, Heading("Predict"), self.run)
+        column(self, *begin, self._results)
         # CONNECTIONS
         self.models.problem.connect(self._on_problem)
         self.use_slice.clicked.connect(self._on_use_slice)
-        self.use_cells.toggled.connect(self._on_pick)
+        self.use_cells.toggled.connect(self._picker.set_enabled)
         self.export.clicked.connect(self._on_export)
         self._timer.timeout.connect(self._show)
         follow(self, self._picker.failed, self._on_problem)
@@ -106,7 +102,7 @@ class PredictPage(QWidget):
             workspace.models.selected_changed,
         ):
             follow(self, signal, self._soon)
-        follow(self, self._picker.taken, self._on_taken)
+        follow(self, self._picker.picked, self._on_picked)
         self._show()
 
     def showEvent(self, event: QShowEvent | None) -> None:
@@ -135,7 +131,7 @@ class PredictPage(QWidget):
         path = model_in(event.mimeData()) if event is not None else None
         if event is not None and path is not None:
             event.acceptProposedAction()
-            self.models.take(path)
+            self.models.open_file(path)
 
     def _soon(self, *_: object) -> None:
         if self.isVisible() and not self._timer.isActive():
@@ -146,26 +142,24 @@ class PredictPage(QWidget):
         usable = bool(self._workspace.models.entries)
         self.run.setEnabled(usable)
         self._results.setVisible(usable)
-        results = self._control.results
-        image = self._workspace.images.current
-        predicted = image is not None and image.id in results
+        results = self._control.results_in_view()
         number = self._control.cells_in_view()
         card = self._workspace.models.card
         kinds = {c.kind for c in card.classes} if card is not None else set()
         only_regions = kinds == {"regions"}
         for part in self._of_cells:
             part.setVisible(not only_regions)
-        told, why = "Cells appear here when a slice is predicted.", _FIRST
+        count, why = "Cells appear here when a slice is predicted.", _FIRST
         if number is not None:
-            told = f"{counted(number, 'cell')} in this slice."
-        elif image is not None and predicted and not results[image.id].has_cells:
-            told, why = _REGIONS, _REGIONS
+            count = f"{counted(number, 'cell')} in this slice."
+        elif results is not None and not results.has_cells:
+            count = why = _REGIONS
         elif only_regions:
-            told, why = "", _REGIONS
-        self.count.tell(told)
-        for button in (self.use_slice, self.use_cells):
-            allow(button, bool(number), why)
-        allow(self.export, predicted, "Predict an image first.")
+            count, why = "", _REGIONS
+        self.count.tell(count)
+        for use in (self.use_slice, self.use_cells):
+            allow(use, bool(number), why)
+        allow(self.export, results is not None, "Predict an image first.")
 
     def _on_problem(self, sentence: str) -> None:
         self._workspace.message.emit("error", sentence)
@@ -174,15 +168,12 @@ class PredictPage(QWidget):
         image = self._workspace.images.current
         if image is not None:
             t, z = self._workspace.images.place_in_view(image.id)
-            self._picker.take(t, z, None)
-
-    def _on_pick(self, on: bool) -> None:
-        self._picker.set_enabled(on)
+            self._picker.pick(t, z, None)
 
     def _on_other_tool(self) -> None:
         self.use_cells.setChecked(False)
 
-    def _on_taken(self, number: int) -> None:
+    def _on_picked(self, number: int) -> None:
         """Picking one by one is seen in the canvas and needs no message."""
         if self.use_cells.isChecked():
             return
@@ -196,11 +187,8 @@ class PredictPage(QWidget):
         image = self._workspace.images.current
         if image is None:
             return
-        results = self._control.results
-        others = tuple(i for i in results if i != image.id)
+        others = tuple(i for i in self._control.results if i != image.id)
         source = image.sources[0].path
         folder = Path(source).parent if source else Path.home()
-        dialog = ExportDialog(
-            self._control.exporting, (image.id, *others), folder, self
-        )
-        dialog.open()
+        exporter = self._control.exporter
+        ExportDialog(exporter, (image.id, *others), folder, self).open()

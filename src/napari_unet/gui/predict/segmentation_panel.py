@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QWidget
 
 from napari_unet.core.settings import Segmentation
 from napari_unet.gui.forms import SettingsForm
-from napari_unet.gui.widgets import SPACING, Fold, allow, blocked, follow
+from napari_unet.gui.widgets import Fold, allow, blocked, button, column, follow
 
 if TYPE_CHECKING:
-    from napari_unet.session.prediction.control import PredictionControl
-    from napari_unet.session.prediction.models import ModelList
+    from napari_unet.session.workspace import Workspace
 
 _MAIN = ("threshold", "min_size", "min_distance")
 _MORE = ("neck", "ridge", "fill_holes", "clear_border", "link_z", "link_iou")
@@ -21,42 +20,28 @@ _SLIDERS = {"min_size": (0, 500), "min_distance": (0, 10), "ridge": (0, 10)}
 
 
 class SegmentationPanel(QWidget):
-    """Edits the segmentation of a control; the slice in view follows each move.
+    """Edits how cells are found; the slice in view follows each move."""
 
-    Parameters
-    ----------
-    control : PredictionControl
-    models : ModelList
-        The chosen model's settings can be had back.
-    """
-
-    def __init__(
-        self,
-        control: PredictionControl,
-        models: ModelList,
-        parent: QWidget | None = None,
-    ) -> None:
-        super().__init__(parent)
-        self._control, self._models = control, models
+    def __init__(self, workspace: Workspace) -> None:
+        super().__init__()
+        self._control, self._models = workspace.prediction, workspace.models
         # WIDGETS
         self.main = SettingsForm(Segmentation, _MAIN, sliders=_SLIDERS)
         self.more = SettingsForm(Segmentation, _MORE, sliders=_SLIDERS)
-        self.reset = QPushButton("The model's own settings")
-        self.reset.setToolTip("Find cells with the settings the model came with.")
+        self.reset = button(
+            "The model's own settings",
+            "Find cells with the settings the model came with.",
+        )
+        # LAYOUT
         self.fold = Fold("More", self.more)
         self.fold.addWidget(self.reset)
-        # LAYOUT
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(SPACING)
-        layout.addWidget(self.main)
-        layout.addWidget(self.fold)
+        column(self, self.main, self.fold, inner=True)
         # CONNECTIONS
-        self.main.valueChanged.connect(control.set_segmentation)
-        self.more.valueChanged.connect(control.set_segmentation)
+        self.main.valueChanged.connect(self._control.set_segmentation)
+        self.more.valueChanged.connect(self._control.set_segmentation)
         self.reset.clicked.connect(self._on_reset)
-        follow(self, control.segmentation_changed, self._show)
-        follow(self, models.selected_changed, self._show)
+        follow(self, self._control.segmentation_changed, self._show)
+        follow(self, self._models.selected_changed, self._show)
         self._show()
 
     def _on_reset(self) -> None:

@@ -9,8 +9,8 @@ import numpy as np
 from psygnal import Signal
 
 from napari_unet.core.annotation.annotations import BACKGROUND, FIRST_OBJECT
-from napari_unet.session.annotating.classes import check_number
-from napari_unet.session.annotating.label_range import make_room, values_in
+from napari_unet.session.annotating.classes import check_number, record_classes
+from napari_unet.session.annotating.label_range import make_room, values_in_file
 from napari_unet.session.project.places_log import HIGHEST_ID
 
 if TYPE_CHECKING:
@@ -38,11 +38,6 @@ class Brush:
     Painting a cell or background leaves what is painted as it is (`keep`), so that
     touching cells and the background around them are easy to paint; erasing erases
     anything.
-
-    Parameters
-    ----------
-    store : ProjectStore
-    images : ImageList
     """
 
     changed = Signal()
@@ -92,18 +87,27 @@ class Brush:
             return "erase"
         return "background" if layer.selected_label == BACKGROUND else "cell"
 
-    def take(self, layer: Labels, shape: tuple[int, ...]) -> None:
+    @property
+    def painted_cell(self) -> int | None:
+        """Id of the painted cell that the brush goes on with; None if it is new."""
+        image, layer = self._images.current, self.layer
+        if image is None or layer is None or self.tool != "cell":
+            return None
+        cell = int(layer.selected_label)
+        return cell if cell < self.free_id(image.id) else None
+
+    def attach(self, layer: Labels) -> None:
         """Prepare a new annotation layer so that painting a cell can begin."""
-        size = min(max(min(shape[-2:]) // _SHARE, _SMALLEST), _LARGEST)
+        size = min(layer.data.shape[-2:]) // _SHARE
         layer.n_edit_dimensions = 2
-        layer.brush_size = size
+        layer.brush_size = min(max(size, _SMALLEST), _LARGEST)
         layer.events.selected_label.connect(self._on_label)
         layer.events.preserve_labels.connect(self._on_preserve)
         layer.events.mode.connect(self._on_mode)
         layer.events.brush_size.connect(self._on_size)
         layer.events.visible.connect(self._on_size)
 
-    def release(self, layer: Labels) -> None:
+    def detach(self, layer: Labels) -> None:
         """Follow a layer no more."""
         layer.events.selected_label.disconnect(self._on_label)
         layer.events.preserve_labels.disconnect(self._on_preserve)
@@ -112,14 +116,19 @@ class Brush:
         layer.events.visible.disconnect(self._on_size)
 
     def next_cell(self) -> None:
-        """Take an id that no object has; for regions, the id of the class."""
+        """Choose an id that no object has; for regions, the id of the class."""
         image, layer = self._target()
         number = self.active_class
-        id_ = self._region_id(image, number)
+        is_region = self._store.project.classes[number - 1].kind == "regions"
+        id_ = None
+        if is_region:
+            # all its areas have one id
+            same = (i for i, k in image.class_of.items() if k == number)
+            id_ = min(same, default=None)
         if id_ is None:
             id_ = self.free_id(image.id)
-            if number > 1 or self._is_region(number) or id_ in image.class_of:
-                self._record(image, id_, number)
+            if number > 1 or is_region or id_ in image.class_of:
+                record_classes(self._store, image.id, {id_: number})
         self._select(layer, id_)
 
     def background(self) -> None:
@@ -128,18 +137,12 @@ class Brush:
         self._select(layer, BACKGROUND)
 
     def erase(self) -> None:
-        """Take annotation away."""
+        """Erase annotation."""
         _, layer = self._target()
         layer.mode = "erase"
 
     def set_class(self, number: int) -> None:
-        """Paint cells of another class from now on.
-
-        Raises
-        ------
-        ValueError
-            If there is no class of this number.
-        """
+        """Paint cells of another class; ValueError if there is none of this number."""
         check_number(self._store.project, number)
         self._class = number
         if self.layer is not None:
@@ -147,7 +150,7 @@ class Brush:
         self.changed.emit()
 
     def follow_class(self, number: int) -> None:
-        """Take the class that the cell at hand was given; its id stays."""
+        """Go on in the class that the painted cell was given; its id stays."""
         self._class = number
         self.changed.emit()
 
@@ -175,16 +178,13 @@ class Brush:
     def _in_the_widest_gap(self, image: ProjectImage, *others: int) -> int:
         found = {BACKGROUND, *image.class_of, *others}
         if image.annotated:
-            file = self._store.annotation(image.id)
-            for t, z in file.places:
-                found.update(values_in(file.plane(t, z or 0)).tolist())
+            found |= values_in_file(self._store.annotation(image.id))
         ids = np.array(sorted(found))
         return int(ids[np.argmax(np.diff(ids))]) + 1
 
     def renew(self, image_id: str) -> None:
-        """Take another id for the next cell if an object got the one at hand."""
-        layer = self.layer
-        image = self._images.current
+        """Choose another id for the next cell if an object got the one selected."""
+        layer, image = self.layer, self._images.current
         if layer is None or image is None or image.id != image_id:
             return
         if FIRST_OBJECT <= layer.selected_label < self.free_id(image_id):
@@ -198,22 +198,6 @@ class Brush:
             raise ValueError("There is no annotation to paint in: add an image first.")
         return image, layer
 
-    def _is_region(self, number: int) -> bool:
-        return self._store.project.classes[number - 1].kind == "regions"
-
-    def _region_id(self, image: ProjectImage, number: int) -> int | None:
-        """Return the one id that all areas of a class of regions have."""
-        if not self._is_region(number):
-            return None
-        return min((i for i, k in image.class_of.items() if k == number), default=None)
-
-    def _record(self, image: ProjectImage, id_: int, number: int) -> None:
-        """Write down the class of an object."""
-        if image.class_of.get(id_, 1) == number and id_ in image.class_of:
-            return
-        changed = image.replace(class_of={**image.class_of, id_: number})
-        self._store.update(self._store.project.with_image(changed))
-
     def _select(self, layer: Labels, id_: int) -> None:
         make_room(layer, id_)
         with self._own_change():
@@ -225,9 +209,7 @@ class Brush:
 
     def _apply_keep(self, layer: Labels) -> None:
         with self._own_change():
-            wanted = self._keep and layer.mode != "erase"
-            if layer.preserve_labels != wanted:
-                layer.preserve_labels = wanted
+            layer.preserve_labels = self._keep and layer.mode != "erase"
 
     @contextmanager
     def _own_change(self) -> Iterator[None]:
@@ -241,18 +223,16 @@ class Brush:
         """Follow a label that was chosen with napari's own means."""
         layer = event.source
         image_id, id_ = self._images.id_of(layer), int(layer.selected_label)
-        # napari tells of the label also when only its colour is new.
+        # The event also comes when only the label's colour is new.
         if image_id is None or self._labels.get(image_id) == id_:
             return
         self._labels[image_id] = id_
-        if self._busy or id_ < FIRST_OBJECT:
-            self.changed.emit()
-            return
-        image = self._store.project.image(image_id)
-        if id_ < self.free_id(image_id) or id_ in image.class_of:
-            self._class = image.class_of.get(id_, 1)
-        elif self.active_class > 1:
-            self._record(image, id_, self.active_class)
+        if not self._busy and id_ >= FIRST_OBJECT:
+            class_of = self._store.project.image(image_id).class_of
+            if id_ < self.free_id(image_id) or id_ in class_of:
+                self._class = class_of.get(id_, 1)
+            elif self.active_class > 1:
+                record_classes(self._store, image_id, {id_: self.active_class})
         self.changed.emit()
 
     def _on_mode(self, event: Any) -> None:
@@ -260,7 +240,7 @@ class Brush:
         self.changed.emit()
 
     def _on_preserve(self, event: Any) -> None:
-        """Take over napari's own toggle."""
+        """Follow napari's own toggle."""
         layer = event.source
         if not self._busy and layer.mode != "erase":
             self._keep = bool(layer.preserve_labels)
@@ -268,3 +248,10 @@ class Brush:
 
     def _on_size(self, event: Any) -> None:
         self.changed.emit()
+
+
+def current_image(images: ImageList) -> ProjectImage:
+    """Return the image that is worked on; ValueError if there is none."""
+    if images.current is None:
+        raise ValueError("There is no image in the project yet.")
+    return images.current

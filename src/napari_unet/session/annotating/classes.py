@@ -1,87 +1,133 @@
-"""Changes of the list of classes: each takes a project and returns another."""
+"""The classes of a project: added, changed and removed, each as a step to be undone."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from napari_unet.core.annotation.annotations import MAX_CLASSES
+from napari_unet.core.annotation.annotations import FIRST_OBJECT, MAX_CLASSES
+from napari_unet.session.annotating.label_range import values_in_file
 from napari_unet.session.project.record import PALETTE, ProjectClass
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from napari_unet.core.annotation.annotations import ClassKind
     from napari_unet.session.project.record import Project, ProjectImage
+    from napari_unet.session.project.store import ProjectStore
 
 
-def with_class(project: Project, name: str, kind: ClassKind) -> Project:
-    """Return the project with one more class, in a colour that is not used yet.
+class ClassList:
+    """Changes the list of classes; a class is known by its number, from 1."""
 
-    Raises
-    ------
-    ValueError
-        If the name is empty or taken, or there are too many classes.
-    """
-    if len(project.classes) >= MAX_CLASSES:
-        raise ValueError(f"There are at most {MAX_CLASSES} classes.")
-    used = {c.colour for c in project.classes}
-    left = [colour for colour in PALETTE if colour not in used]
-    colour = left[0] if left else PALETTE[len(project.classes) % len(PALETTE)]
-    new = ProjectClass(name=_free_name(project, name, 0), kind=kind, colour=colour)
-    return project.replace(classes=(*project.classes, new))
+    def __init__(self, store: ProjectStore) -> None:
+        self._store = store
 
+    def add(self, name: str, kind: ClassKind = "cells") -> None:
+        """Add a class, in a colour that is not used yet.
 
-def with_changed_class(project: Project, number: int, **changes: str) -> Project:
-    """Return the project with the name, colour or kind of a class changed.
+        Raises
+        ------
+        ValueError
+            If the name is empty or taken, or there are too many classes.
+        """
+        classes = self._store.project.classes
+        if len(classes) >= MAX_CLASSES:
+            raise ValueError(f"There are at most {MAX_CLASSES} classes.")
+        used = {c.colour for c in classes}
+        unused = [colour for colour in PALETTE if colour not in used]
+        colour = unused[0] if unused else PALETTE[len(classes) % len(PALETTE)]
+        new = ProjectClass(name=self._free_name(name), kind=kind, colour=colour)
+        project = self._store.project.replace(classes=(*classes, new))
+        self._store.update(project, f"add class {name}")
 
-    Raises
-    ------
-    ValueError
-        If there is no such class, or the name is empty or taken.
-    """
-    check_number(project, number)
-    if "name" in changes:
-        changes["name"] = _free_name(project, changes["name"], number)
-    classes = list(project.classes)
-    classes[number - 1] = classes[number - 1].replace(**changes)
-    return project.replace(classes=tuple(classes))
+    def rename(self, number: int, name: str) -> None:
+        """Rename a class; ValueError if the name is empty or taken."""
+        self._change(number, "rename", name=self._free_name(name, number))
 
+    def recolour(self, number: int, colour: str) -> None:
+        """Give a class another colour, as #rrggbb."""
+        self._change(number, "recolour", colour=colour)
 
-def without_class(
-    project: Project, number: int, into: int, present: Mapping[str, Iterable[int]]
-) -> Project:
-    """Return the project without a class; its objects become those of another.
+    def set_kind(self, number: int, kind: ClassKind) -> None:
+        """Make a class one of cells or of regions."""
+        self._change(number, "change kind of", kind=kind)
 
-    Parameters
-    ----------
-    project : Project
-    number, into : int
-        Class that goes, and class that takes its objects.
-    present : mapping of str to iterable of int
-        Ids of the objects in each image: those that no list names are of class 1, and
-        that may be another class afterwards.
+    def count(self, number: int) -> int:
+        """Count the objects of a class in all images."""
+        return sum(
+            image.class_of.get(id_, 1) == number
+            for image in self._store.project.images
+            for id_ in self._painted(image)
+        )
 
-    Raises
-    ------
-    ValueError
-        If it is the only class, or one of the classes is not there.
-    """
-    check_number(project, number)
-    check_number(project, into)
-    if len(project.classes) == 1:
-        raise ValueError("There must be a class: rename this one instead.")
-    if into == number:
-        raise ValueError("The objects of a class that goes need another class.")
-    new = {
-        k: k - (k > number) for k in range(1, len(project.classes) + 1) if k != number
-    }
-    new[number] = new[into]
-    classes = tuple(c for k, c in enumerate(project.classes, start=1) if k != number)
-    images = tuple(
-        image.replace(class_of=_renumbered(image, new, present.get(image.id, ())))
-        for image in project.images
-    )
-    return project.replace(classes=classes, images=images)
+    def remove(self, number: int, into: int | None = None) -> None:
+        """Remove a class; its objects become those of the class `into`.
+
+        Raises
+        ------
+        ValueError
+            If it has objects and no class is given for them, or it is the only class.
+        """
+        project = self._store.project
+        check_number(project, number)
+        name, count = project.classes[number - 1].name, self.count(number)
+        if count and into is None:
+            raise ValueError(f"Say what the objects of {name} become: {count} found.")
+        if len(project.classes) == 1:
+            raise ValueError("There must be a class: rename this one instead.")
+        into = into or (2 if number == 1 else 1)
+        check_number(project, into)
+        if into == number:
+            raise ValueError("The objects of a class that goes need another class.")
+        new = {k: k - (k > number) for k in range(1, len(project.classes) + 1)}
+        new[number] = new[into]
+        changed = project.replace(
+            classes=(*project.classes[: number - 1], *project.classes[number:]),
+            images=tuple(
+                image.replace(class_of=self._renumbered(image, new))
+                for image in project.images
+            ),
+        )
+        self._store.update(changed, f"remove class {name}")
+
+    def _change(self, number: int, verb: str, **changes: str) -> None:
+        project = self._store.project
+        check_number(project, number)
+        classes = list(project.classes)
+        name = classes[number - 1].name
+        classes[number - 1] = classes[number - 1].replace(**changes)
+        if tuple(classes) != project.classes:
+            changed = project.replace(classes=tuple(classes))
+            self._store.update(changed, f"{verb} class {name}")
+
+    def _free_name(self, name: str, number: int = 0) -> str:
+        """Return a name that no class but that of this number may have."""
+        name = name.strip()
+        if not name:
+            raise ValueError("A class needs a name.")
+        classes = enumerate(self._store.project.classes, start=1)
+        if name in [c.name for k, c in classes if k != number]:
+            raise ValueError(f"There is a class {name!r} already.")
+        return name
+
+    def _renumbered(
+        self, image: ProjectImage, new: Mapping[int, int]
+    ) -> dict[int, int]:
+        """Return the classes of an image's objects by their new numbers."""
+        class_of = {id_: new[k] for id_, k in image.class_of.items()}
+        if new[1] != 1:
+            # those that no list names are of class 1, and may be of another afterwards
+            named = class_of.keys()
+            class_of |= {
+                id_: new[1] for id_ in self._painted(image) if id_ not in named
+            }
+        return class_of
+
+    def _painted(self, image: ProjectImage) -> set[int]:
+        if not image.annotated:
+            return set()
+        values = values_in_file(self._store.annotation(image.id))
+        return {id_ for id_ in values if id_ >= FIRST_OBJECT}
 
 
 def check_number(project: Project, number: int) -> None:
@@ -90,22 +136,10 @@ def check_number(project: Project, number: int) -> None:
         raise ValueError(f"classes are 1 to {len(project.classes)}, found {number}.")
 
 
-def _free_name(project: Project, name: str, number: int) -> str:
-    """Check the name of a class."""
-    name = name.strip()
-    if not name:
-        raise ValueError("A class needs a name.")
-    others = [c.name for k, c in enumerate(project.classes, start=1) if k != number]
-    if name in others:
-        raise ValueError(f"There is a class {name!r} already.")
-    return name
-
-
-def _renumbered(
-    image: ProjectImage, new: Mapping[int, int], present: Iterable[int]
-) -> dict[int, int]:
-    """Return the classes of an image's objects by their new numbers."""
-    class_of = {id_: new[k] for id_, k in image.class_of.items()}
-    if new[1] != 1:
-        class_of |= {id_: new[1] for id_ in present if id_ not in class_of}
-    return class_of
+def record_classes(
+    store: ProjectStore, image_id: str, class_of: Mapping[int, int]
+) -> None:
+    """Write down the classes of new objects."""
+    image = store.project.image(image_id)
+    changed = image.replace(class_of={**image.class_of, **class_of})
+    store.update(store.project.with_image(changed))

@@ -7,20 +7,138 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_unet.core.annotation.annotations import BACKGROUND, FIRST_OBJECT, UNKNOWN
+from napari_unet.session.annotating.label_range import values_in, values_in_file
+from napari_unet.session.project.places_log import HIGHEST_ID
 from napari_unet.session.project.record import BACKGROUND_COLOUR
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from napari.layers import Labels
     from numpy.typing import NDArray
 
-    from napari_unet.session.project.record import ProjectClass
+    from napari_unet.session.annotating.brush import Brush
+    from napari_unet.session.annotating.edits import Edit
+    from napari_unet.session.project.annotation_file import AnnotationFile
+    from napari_unet.session.project.record import ProjectClass, ProjectImage
+    from napari_unet.session.project.store import ProjectStore
 
 # Towards black (below 0) or white, in an order in which ids that follow differ much.
 SHADES = (0.0, -0.4, 0.35, -0.2, 0.6, 0.18)
 
-LAST_IN_CYCLE = 2**16 - 2
-"""Largest id in a cycle of colours that napari still shows with 16 bits."""
+# Largest id in a cycle of colours that napari still shows with 16 bits.
+_LAST_IN_CYCLE = 2**16 - 2
+# Ids that get their colour before they are used: colours cost some milliseconds.
+_AHEAD, _MARGIN = 512, 32
+
+
+class LayerColours:
+    """Keeps an annotation layer in the colours of its classes, and ids to come too."""
+
+    def __init__(
+        self, layer: Labels, image_id: str, store: ProjectStore, brush: Brush
+    ) -> None:
+        self._layer = layer
+        self._image_id = image_id
+        self._store = store
+        self._brush = brush
+        # What the colours were made of.
+        self._classes: tuple[ProjectClass, ...] = ()
+        self._class_of: Mapping[int, int] = {}
+        self._coloured: dict[int, int] = {}
+        # All ids up to this one have their colour; or only the listed ones, where ids
+        # are so high that a cycle of colours would come round.
+        self._prepared = 0
+        self._listed: set[int] | None = None
+        self.renew()
+
+    def renew(self) -> None:
+        """Make the colours of what is painted, and of the ids that come next."""
+        image, active = self._image, self._brush.active_class
+        selected = int(self._layer.selected_label)
+        used = max(self._used(), selected)
+        listed: set[int] | None = None
+        self._prepared = used + _AHEAD
+        ahead = range(used + 1, self._prepared + 1)
+        if self._prepared > _LAST_IN_CYCLE:
+            listed = {*values_in_file(self._file), *image.class_of}
+            last = min(selected + max(_AHEAD, len(listed) // 8), HIGHEST_ID)
+            ahead = range(selected, last + 1)
+        of_active = dict.fromkeys(ahead, active) if active > 1 else {}
+        if listed is not None:
+            of_active = {i: k for i, k in of_active.items() if i not in listed}
+            listed.update(ahead)
+        self._coloured = {**of_active, **image.class_of}
+        self._classes = self._store.project.classes
+        self._class_of, self._listed = image.class_of, listed
+        self._layer.colormap = self._colormap()
+
+    def follow_project(self) -> None:
+        """Make them anew if classes, or those of painted objects, have changed."""
+        of, used = self._image.class_of, self._used()
+        ids = {*self._class_of, *of}
+        if self._listed is None:
+            ids.update(i for i in self._coloured if i <= used)
+        if self._classes != self._store.project.classes or self._are_wrong(ids):
+            self.renew()
+
+    def follow_brush(self) -> None:
+        """Show the next cell in the colour of its class from its first pixel on."""
+        if self._are_wrong([int(self._layer.selected_label)]):
+            self.renew()
+
+    def follow_edit(self, edit: Edit) -> None:
+        """Make them anew if an edit brought ids without a colour, or with a wrong one.
+
+        The next ids are coloured as the active class, for which most of them are; but
+        cells that were split, imported or written by a script may be of another.
+        """
+        if self._listed is None:
+            if self._file.highest + _MARGIN > self._prepared:
+                self.renew()
+                return
+            if self._coloured == self._image.class_of:
+                return
+        plane = self._file.plane(edit.t, edit.z)
+        if self._are_wrong(values_in(plane[edit.box]).tolist()):
+            self.renew()
+
+    def _are_wrong(self, ids: Iterable[int]) -> bool:
+        """Whether any object lacks a colour, or has that of another class."""
+        of, coloured, listed = self._image.class_of, self._coloured, self._listed
+        return any(
+            (i > self._prepared if listed is None else i not in listed)
+            or coloured.get(i, 1) != of.get(i, 1)
+            for i in ids
+            if i >= FIRST_OBJECT
+        )
+
+    def _colormap(
+        self,
+    ) -> NDArray[np.float32] | dict[int | None, NDArray[np.float32]]:
+        """Return the colours in the form that napari is quickest with.
+
+        That is a cycle so long that it never comes round, or where ids are too high a
+        table by id, which lasts many times as long, with one colour for all others.
+        """
+        classes, class_of = self._classes, self._coloured
+        if self._listed is None:
+            return colour_table(classes, class_of, range(_LAST_IN_CYCLE + 1))
+        ids = sorted({UNKNOWN, BACKGROUND, FIRST_OBJECT, *self._listed})
+        colours = colour_table(classes, class_of, ids)
+        table: dict[int | None, NDArray[np.float32]] = {None: colours[FIRST_OBJECT]}
+        return {**table, **dict(zip(ids, colours, strict=True))}
+
+    @property
+    def _image(self) -> ProjectImage:
+        return self._store.project.image(self._image_id)
+
+    @property
+    def _file(self) -> AnnotationFile:
+        return self._store.annotation(self._image_id)
+
+    def _used(self) -> int:
+        return max(self._file.highest, *self._image.class_of, BACKGROUND)
 
 
 def colour_table(
@@ -30,56 +148,22 @@ def colour_table(
 ) -> NDArray[np.float32]:
     """Return the colour of some values of an annotation.
 
-    Parameters
-    ----------
-    classes : sequence of ProjectClass
-    class_of : mapping of int to int
-        Class number of each object, 1 for those not in it.
-    ids : iterable of int
-
     Returns
     -------
     ndarray of float32, shape (number of ids, 4)
-        Red, green, blue and opacity, 0 to 1.
+        Red, green, blue and opacity, 0 to 1. Objects that are not in `class_of` are of
+        class 1.
     """
     shades = np.array([[_shade(c.colour, s) for s in SHADES] for c in classes])
     wanted = np.fromiter(ids, np.int64)
     numbers = np.fromiter((class_of.get(i, 1) for i in wanted.tolist()), np.intp)
     table: NDArray[np.float32] = shades[numbers - 1, wanted % len(SHADES)]
     table[wanted == UNKNOWN] = 0
-    table[wanted == BACKGROUND] = rgba(BACKGROUND_COLOUR)
+    table[wanted == BACKGROUND] = _rgba(BACKGROUND_COLOUR)
     return table
 
 
-def colormap_of(
-    classes: Sequence[ProjectClass],
-    class_of: Mapping[int, int],
-    ids: Iterable[int] | None,
-) -> NDArray[np.float32] | dict[int | None, NDArray[np.float32]]:
-    """Return the colours of an annotation in the form that napari is quickest with.
-
-    Parameters
-    ----------
-    classes, class_of
-        See `colour_table`.
-    ids : iterable of int or None
-        Those that get a colour of their own; None for all up to `LAST_IN_CYCLE`.
-
-    Returns
-    -------
-    ndarray or dict
-        A cycle of colours so long that it never comes round; or a table by id, which
-        napari takes many times as long for, with the first colour for all others.
-    """
-    if ids is None:
-        return colour_table(classes, class_of, range(LAST_IN_CYCLE + 1))
-    listed = sorted({UNKNOWN, BACKGROUND, FIRST_OBJECT, *ids})
-    colours = colour_table(classes, class_of, listed)
-    table: dict[int | None, NDArray[np.float32]] = {None: colours[FIRST_OBJECT]}
-    return {**table, **dict(zip(listed, colours, strict=True))}
-
-
-def rgba(colour: str) -> NDArray[np.float32]:
+def _rgba(colour: str) -> NDArray[np.float32]:
     """Return #rrggbb as red, green, blue and full opacity, 0 to 1."""
     values = [int(colour[k : k + 2], 16) / 255 for k in (1, 3, 5)]
     return np.array([*values, 1], np.float32)
@@ -87,7 +171,7 @@ def rgba(colour: str) -> NDArray[np.float32]:
 
 def _shade(colour: str, amount: float) -> NDArray[np.float32]:
     """Mix a colour with black (amount below 0) or with white."""
-    shade = rgba(colour)
+    shade = _rgba(colour)
     target = 0.0 if amount < 0 else 1.0
     shade[:3] += (target - shade[:3]) * abs(amount)
     return shade

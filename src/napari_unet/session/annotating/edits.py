@@ -3,7 +3,7 @@
 napari's events say where to look, never what is true: the truth is always what differs
 between the layer and its file. Some events come before the pixels change, undo tells
 nothing of where it was, and a console may write into the array without any event. So
-each place that an event names is compared then and once more at the next tick, and
+each box that an event names is compared then and once more at the next tick, and
 all planes are compared in turn, a little at each tick.
 """
 
@@ -11,19 +11,19 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from itertools import product
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from psygnal import Signal
 
+from napari_unet.core.geometry.boxes import axis_sizes, field_index
 from napari_unet.session.annotating.changed_regions import (
-    ChangedRegion,
     ChangedRegions,
-    planes_of_item,
+    boxes_of_stroke,
     span,
 )
-from napari_unet.session.project.annotation_file import plane_of
 from napari_unet.session.project.places_log import HIGHEST_ID
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from napari.layers import Labels
     from numpy.typing import NDArray
 
+    from napari_unet.core.geometry.boxes import Box
     from napari_unet.session.project.annotation_file import AnnotationFile
 
 # Seconds of a tick, and how many ticks it takes to see the whole plane in view.
@@ -42,6 +43,8 @@ _ROWS = 128
 
 # napari's own undo goes back as far.
 _UNDO_STEPS = 100
+
+_WHOLE = (slice(None), slice(None))
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +57,11 @@ class Edit:
         Plane; z is 0 where there is no z.
     box : tuple of slice
         In y and x, with start and stop: the smallest that holds all changes.
-    highest : int
-        Largest id ever written to this annotation.
     """
 
     t: int
     z: int
     box: tuple[slice, slice]
-    highest: int
 
 
 class EditStream:
@@ -69,11 +69,9 @@ class EditStream:
 
     Parameters
     ----------
-    layer : Labels
-    file : AnnotationFile
     viewer : ViewerModel, optional
-        Tells which plane is in view; without it, all planes are compared where an event
-        names none.
+        Has the plane in view; without it, all planes are compared where an event names
+        none.
 
     Attributes
     ----------
@@ -100,12 +98,15 @@ class EditStream:
             )
         self._layer = layer
         self._file = file
-        self._where = ChangedRegions(layer, file.axes, file.shape, viewer)
+        self._regions = ChangedRegions(layer, file.axes, file.shape, viewer)
+        sizes = axis_sizes(file.axes, file.shape)
+        self._size = sizes["y"], sizes["x"]
         self._data: Any = layer.data
         self._fits = self._is_new = False
-        self._pending: list[ChangedRegion] = []
-        self._history: deque[list[ChangedRegion]] = deque(maxlen=_UNDO_STEPS)
-        self._seen = self._where.place()
+        # To be compared once more, and what napari's undo may change.
+        self._pending: list[Box] = []
+        self._history: deque[list[Box]] = deque(maxlen=_UNDO_STEPS)
+        self._seen = self._regions.place()
         self._view_row = self._other_row = self._other = 0
         self.problem: str | None = None
         self._disk_failed = False
@@ -128,61 +129,60 @@ class EditStream:
         self._layer.events.data.disconnect(self._on_data)
 
     def tick(self) -> None:
-        """Look for changes that no event told of, for about 4 ms.
+        """Look for changes that had no event, for about 4 ms.
 
         To be called four times a second. A plane in view of up to 2048 x 2048 pixels is
         compared within a second, the others in turn.
         """
-        if not self._ready():
-            return
-        end = perf_counter() + _TICK_S
-        self._compare_pending(end)
-        self._sweep(end)
+        if self._ready():
+            end = perf_counter() + _TICK_S
+            self._compare_pending(end)
+            self._sweep(end)
 
     def compare_all(self) -> None:
         """Compare all planes at once."""
         if self._ready():
             self._pending.clear()
             for t, z in self._file.planes:
-                self._compare(t, z, (slice(None), slice(None)))
+                self._compare(t, z, _WHOLE)
 
     def _on_update(self, event: Any) -> None:
         """A part of the canvas was drawn anew: while dragging, and after one edit."""
         if not self._ready():
             return
-        planes = self._where.drawn(event.offset, event.data.shape)
-        self._compare_planes(planes)
+        drawn = self._regions.drawn(event.offset, event.data.shape)
+        self._compare_box(drawn)
         # An edit names its place before its pixels change: this is the second look.
-        self._pending = [other for other in self._pending if other != planes]
+        self._pending = [other for other in self._pending if other != drawn]
         self._compare_pending(perf_counter() + _TICK_S)
 
     def _on_paint(self, event: Any) -> None:
         """An edit goes to the history, before its pixels change or after a stroke."""
         if not self._ready():
             return
-        regions = planes_of_item(event.value, self._file.axes)
-        self._history.append(regions)
-        for planes in regions:
-            self._compare_planes(planes)
-        self._pending.extend(regions)
+        boxes = boxes_of_stroke(event.value, self._file.axes)
+        self._history.append(boxes)
+        for box in boxes:
+            self._compare_box(box)
+        self._pending.extend(boxes)
 
     def _on_refresh(self, event: Any = None) -> None:
         """The canvas was drawn anew: undo, redo, refresh(), or a slider moved."""
         if not self._ready():
             return
-        place = self._where.place()
+        place = self._regions.place()
         moved, self._seen = place != self._seen, place
         # A slider is no edit, and scrolling has to stay quick; ticks look there.
         if moved:
             return
         end = perf_counter() + _TICK_S
-        planes = self._where.in_view()
-        if len(planes.t) * len(planes.z) == 1:
-            self._compare_planes(planes)
+        shown = self._regions.in_view()
+        if all(part.stop - part.start == 1 for part in shown[:2]):
+            self._compare_box(shown)
         # Undo may change planes out of view, but only where something was edited.
-        elsewhere = (p for item in reversed(self._history) for p in item)
-        known = {repr(p): p for p in [*self._pending, *elsewhere]}
-        self._pending = list(known.values())
+        elsewhere = (box for boxes in reversed(self._history) for box in boxes)
+        distinct = {repr(box): box for box in [*self._pending, *elsewhere]}
+        self._pending = list(distinct.values())
         self._compare_pending(end)
 
     def _on_data(self, event: Any = None) -> None:
@@ -210,38 +210,39 @@ class EditStream:
         if self._fits:
             self.problem = None
             return
-        self._tell(
+        self._report(
             f"{self._layer.name}: the annotation holds whole numbers of shape {shape}, "
             f"found {data.dtype} of shape {tuple(data.shape)}; nothing is saved "
             "until it fits again."
         )
 
-    def _tell(self, sentence: str) -> None:
+    def _report(self, sentence: str) -> None:
         if sentence != self.problem:
             self.problem = sentence
             self.unfit.emit(sentence)
 
     def _compare_pending(self, end: float) -> None:
         while self._pending and perf_counter() < end:
-            self._compare_planes(self._pending.pop(0))
+            self._compare_box(self._pending.pop(0))
 
-    def _compare_planes(self, planes: ChangedRegion) -> None:
-        for t in planes.t:
-            for z in planes.z:
-                self._compare(t, z, planes.box)
+    def _compare_box(self, box: Box) -> None:
+        """Compare a box along t, z, y and x."""
+        _, _, y, x = box
+        for t, z in product(*(range(part.start, part.stop) for part in box[:2])):
+            self._compare(t, z, (y, x))
 
     def _compare(self, t: int, z: int, box: tuple[slice, slice]) -> bool:
-        """Write what differs in a box of a plane, and tell of it."""
-        shadow = self._file.plane(t, z)[box]
+        """Write what differs in a box of a plane, and return whether anything did."""
+        saved = self._file.plane(t, z)[box]
         found = self._read(t, z, box)
         if not self._file.has(t, z) and not found.any():
             return False
-        inner = different_box(found, shadow)
+        inner = different_box(found, saved)
         if inner is None:
             return False
-        starts = [s.indices(n)[0] for s, n in zip(box, self._size(), strict=True)]
-        where = (_moved(inner[0], starts[0]), _moved(inner[1], starts[1]))
-        return self._write(t, z, where, found[inner], shadow[inner])
+        starts = [s.indices(n)[0] for s, n in zip(box, self._size, strict=True)]
+        edited = (_moved(inner[0], starts[0]), _moved(inner[1], starts[1]))
+        return self._write(t, z, edited, found[inner], saved[inner])
 
     def _write(
         self,
@@ -252,7 +253,7 @@ class EditStream:
         saved: NDArray[np.int32],
     ) -> bool:
         if found.min() < 0 or found.max() > HIGHEST_ID:
-            self._tell(
+            self._report(
                 f"{self._layer.name}: labels are 0 to {HIGHEST_ID}, "
                 f"found {found.min()} to {found.max()}; those beyond are not saved."
             )
@@ -262,27 +263,24 @@ class EditStream:
         try:
             self._file.write(t, z, box, found)
         except OSError as error:
-            self._tell(f"{self._layer.name}: {error.strerror or error}")
+            self._report(f"{self._layer.name}: {error.strerror or error}")
             self._disk_failed = True
             return False
         if self._disk_failed:
             self.problem, self._disk_failed = None, False
-        self.edited.emit(Edit(t, z, box, self._file.highest))
+        self.edited.emit(Edit(t, z, box))
         return True
 
     def _read(self, t: int, z: int, box: tuple[slice, slice]) -> NDArray[Any]:
-        return np.asarray(plane_of(self._data, self._file.axes, t, z)[box])
-
-    def _size(self) -> tuple[int, int]:
-        height, width = self._file.plane(0, 0).shape
-        return height, width
+        axes = self._file.axes
+        values = np.asarray(self._data[field_index(axes, t, z, box)])
+        return values.T if axes.index("x") < axes.index("y") else values
 
     def _sweep(self, end: float) -> None:
         """Compare rows of the plane in view, then of the others, until `end`."""
-        planes, height = self._file.planes, self._size()[0]
-        rows = self._rows()
-        t, z = self._where.place() or planes[0]
-        for _ in range(-(-height // (rows * _TICKS_IN_VIEW))):
+        planes, rows = self._file.planes, self._rows()
+        t, z = self._regions.place() or planes[0]
+        for _ in range(-(-self._size[0] // (rows * _TICKS_IN_VIEW))):
             self._view_row = self._compare_rows(t, z, self._view_row, rows)
             if perf_counter() > end:
                 break
@@ -297,8 +295,8 @@ class EditStream:
     def _compare_rows(self, t: int, z: int, row: int, rows: int) -> int:
         """Compare some rows of a plane, all if they differ; return where to go on."""
         if self._compare(t, z, (slice(row, row + rows), slice(None))):
-            self._compare(t, z, (slice(None), slice(None)))
-        return row + rows if row + rows < self._size()[0] else 0
+            self._compare(t, z, _WHOLE)
+        return row + rows if row + rows < self._size[0] else 0
 
     def _rows(self) -> int:
         """Rows to compare at a time: of an array in chunks, whole chunks."""
@@ -308,16 +306,9 @@ class EditStream:
 
 
 def different_box(one: NDArray[Any], other: NDArray[Any]) -> tuple[slice, slice] | None:
-    """Return the smallest box that holds all differences of two planes.
+    """Return the smallest box that holds all differences of two planes (y, x).
 
-    Parameters
-    ----------
-    one, other : ndarray, shape (y, x)
-
-    Returns
-    -------
-    tuple of slice or None
-        None if there are none. Costs about a millisecond for 2048 x 2048 int32.
+    None if there are none. Costs about a millisecond for 2048 x 2048 int32.
     """
     starts = [
         row

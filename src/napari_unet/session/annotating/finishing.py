@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from napari_unet.core.annotation.annotations import FinishedPart
+from napari_unet.session.annotating.brush import current_image
 from napari_unet.session.images import layers as roles
 
 if TYPE_CHECKING:
@@ -16,73 +18,106 @@ if TYPE_CHECKING:
 
     from napari_unet.session.images.image_list import ImageList
     from napari_unet.session.project.record import ProjectImage
+    from napari_unet.session.project.store import ProjectStore
 
 FRAME_COLOUR = "#2ca02c"
 
-Rectangle = tuple[tuple[int, int], tuple[int, int]]
+# Start and stop in y and x.
+_Rectangle = tuple[tuple[int, int], tuple[int, int]]
 
 
-def whole_plane(image: ProjectImage) -> Rectangle:
-    """Return a plane of an image as a box."""
-    size = dict(zip(image.axes, image.shape, strict=True))
-    return (0, size["y"]), (0, size["x"])
+@dataclass(eq=False)
+class Finishing:
+    """Marks slices of the current image, or parts of them, as finished."""
+
+    _viewer: ViewerModel
+    _store: ProjectStore
+    _images: ImageList
+
+    def finish_slice(self) -> None:
+        """Mark the slice in view: what is not painted there is background."""
+        image = current_image(self._images)
+        self._add(image, _whole_plane(image), "mark slice as finished")
+
+    def finish_view(self) -> None:
+        """Mark the part of the slice that the canvas shows as finished."""
+        image = current_image(self._images)
+        y, x = self._images.box_in_view(image.id)
+        box = ((y.start, y.stop), (x.start, x.stop))
+        self._add(image, box, "mark view as finished")
+
+    def toggle_slice(self) -> None:
+        """Mark the slice in view as finished, or take the mark away."""
+        image = current_image(self._images)
+        t, z = self._images.place_in_view(image.id)
+        if self.is_finished(image.id, t, z):
+            others = tuple(p for p in image.finished if (p.t, p.z) != (t, z))
+            self._update(image, others, "slice is not finished")
+        else:
+            self.finish_slice()
+
+    def is_finished(self, image_id: str, t: int, z: int) -> bool:
+        """Whether a whole slice is marked as finished."""
+        image = self._store.project.image(image_id)
+        whole = _whole_plane(image)
+        parts = [part for part in image.finished if (part.t, part.z) == (t, z)]
+        return any(_inside(whole, part.box) for part in parts)
+
+    def show_frames(self, image: ProjectImage) -> None:
+        """Draw a thin frame around each finished part, in a layer of its own.
+
+        The layer is made when there is something to show, and stays: napari stands
+        still for a while when one goes. The active layer stays active.
+        """
+        found = roles.find(self._viewer, "finished", image.id)
+        frames = [_corners(part, image.annotation_axes) for part in image.finished]
+        if found:
+            _redraw(found[0], frames)
+            return
+        source = self._images.annotation_layer(image.id)
+        if source is None or not frames:
+            return
+        axes = image.annotation_axes
+        active = self._viewer.layers.selection.active
+        layer = self._viewer.add_shapes(
+            frames,
+            shape_type="polygon",
+            name=roles.name_for(image.name, "finished"),
+            metadata=roles.note("finished", image.id),
+            edge_color=FRAME_COLOUR,
+            face_color="transparent",
+            edge_width=max(1, min(image.annotation_shape[-2:]) // 300),
+            **roles.attributes_like(source, axes, axes),
+        )
+        layer.editable = False
+        self._viewer.layers.selection.active = active
+
+    def _add(self, image: ProjectImage, box: _Rectangle, what: str) -> None:
+        """Mark a part of the slice in view; parts inside of it go."""
+        t, z = self._images.place_in_view(image.id)
+        others = tuple(
+            p for p in image.finished if (p.t, p.z) != (t, z) or not _inside(p.box, box)
+        )
+        self._update(image, (*others, FinishedPart(t=t, z=z, box=box)), what)
+
+    def _update(
+        self, image: ProjectImage, finished: tuple[FinishedPart, ...], what: str
+    ) -> None:
+        changed = image.replace(finished=finished)
+        self._store.update(self._store.project.with_image(changed), what)
 
 
-def with_finished(image: ProjectImage, t: int, z: int, box: Rectangle) -> ProjectImage:
-    """Return the image with one more finished part; parts inside of it go."""
-    part = FinishedPart(t=t, z=z, box=box)
-    others = tuple(
-        p for p in image.finished if (p.t, p.z) != (t, z) or not _inside(p.box, box)
-    )
-    return image.replace(finished=(*others, part))
+def _whole_plane(image: ProjectImage) -> _Rectangle:
+    return (0, image.sizes["y"]), (0, image.sizes["x"])
 
 
-def without_finished(image: ProjectImage, t: int, z: int) -> ProjectImage:
-    """Return the image with nothing finished in a slice."""
-    left = tuple(p for p in image.finished if (p.t, p.z) != (t, z))
-    return image.replace(finished=left)
-
-
-def is_finished(image: ProjectImage, t: int, z: int) -> bool:
-    """Whether a whole slice is finished."""
-    whole = whole_plane(image)
-    return any((p.t, p.z) == (t, z) and _inside(whole, p.box) for p in image.finished)
-
-
-def show_frames(viewer: ViewerModel, images: ImageList, image: ProjectImage) -> None:
-    """Draw a thin frame around each finished part, in a layer beside the annotation.
-
-    The layer is made when there is something to show, and stays: napari stands still
-    for a while when one goes. The active layer stays active.
-    """
-    found = roles.find(viewer, "finished", image.id)
-    frames = [_corners(part, image.annotation_axes) for part in image.finished]
-    if found:
-        _redraw(found[0], frames)
-        return
-    source = images.annotation_layer(image.id)
-    if source is None or not frames:
-        return
-    axes = image.annotation_axes
-    active = viewer.layers.selection.active
-    layer = viewer.add_shapes(
-        frames,
-        shape_type="polygon",
-        name=roles.name_for(image.name, "finished"),
-        metadata=roles.note("finished", image.id),
-        edge_color=FRAME_COLOUR,
-        face_color="transparent",
-        edge_width=max(1, min(image.annotation_shape[-2:]) // 300),
-        **roles.attributes_like(source, axes, axes),
-    )
-    layer.editable = False
-    viewer.layers.selection.active = active
+def _inside(inner: _Rectangle, outer: _Rectangle) -> bool:
+    return all(a >= c and b <= d for (a, b), (c, d) in zip(inner, outer, strict=True))
 
 
 def _redraw(layer: Shapes, frames: list[NDArray[np.float64]]) -> None:
     old = [np.asarray(vertices) for vertices in layer.data]
-    same = len(old) == len(frames) and all(map(np.array_equal, old, frames))
-    if same:
+    if len(old) == len(frames) and all(map(np.array_equal, old, frames)):
         return
     layer.data = frames
     if frames:
@@ -103,7 +138,3 @@ def _corners(part: FinishedPart, axes: str) -> NDArray[np.float64]:
         "x": [low_x, high_x, high_x, low_x],
     }
     return np.array([along[axis] for axis in axes], np.float64).T
-
-
-def _inside(inner: Rectangle, outer: Rectangle) -> bool:
-    return all(a >= c and b <= d for (a, b), (c, d) in zip(inner, outer, strict=True))

@@ -1,8 +1,9 @@
-"""Masks and polygons from elsewhere, as planes of an annotation with new ids."""
+"""Annotation from elsewhere: masks, polygons, or that of another project."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,65 +16,212 @@ from napari_unet.core.annotation.label_kind import (
     guess,
 )
 from napari_unet.core.cells.label_ids import numbered
+from napari_unet.core.geometry.boxes import axis_sizes
 from napari_unet.core.images.image import Image
+from napari_unet.session.annotating.brush import current_image
 from napari_unet.session.project.record import PALETTE, ProjectClass
+from napari_unet.session.project.store import ProjectStore
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     from napari.layers import Labels, Shapes
     from numpy.typing import NDArray
 
-CHOICES: tuple[Kind, ...] = ("instances", "semantic", "annotation")
+    from napari_unet.session.annotating.annotation_layers import AnnotationLayers
+    from napari_unet.session.annotating.brush import Brush
+    from napari_unet.session.images.image_list import ImageList
+    from napari_unet.session.project.record import Project, ProjectImage
+    from napari_unet.session.project.recovery import FoundProject
 
+    Planes = dict[tuple[int, int], NDArray[np.int32]]
+
+# Vertices that an ellipse is drawn with.
 _CORNERS = 64
-"""Vertices that an ellipse is drawn with."""
 
 
 class AmbiguousMasksError(ValueError):
-    """What the values of masks mean has to be asked.
+    """What the values of masks mean has to be asked: one of `choices`."""
 
-    Attributes
-    ----------
-    choices : tuple of str
-        The kinds they may be of.
-    """
+    choices: tuple[Kind, ...] = ("instances", "semantic", "annotation")
 
     def __init__(self) -> None:
         super().__init__(
             "The values of these masks may be cells or classes: say which."
         )
-        self.choices = CHOICES
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Imported:
-    """Planes to be taken into an annotation.
+    """Planes (y, x) for an annotation, and what is to be known of them.
 
     Attributes
     ----------
-    planes : dict of (t, z) to ndarray of int32, shape (y, x)
     class_of : dict of int to int
         Class number of each new object that is not of class 1.
     classes : tuple of ProjectClass
         Those of the project, and those that the masks brought.
     first : int
         Lowest id that an object may have.
-    axes : str
+    axes, kind : str
         Of the masks.
-    kind : {"instances", "binary", "semantic", "annotation"}
-        What their values mean.
     empty : int
         Planes left out, as they have no value above 0.
     """
 
-    planes: dict[tuple[int, int], NDArray[np.int32]]
+    planes: Planes
     class_of: dict[int, int]
     classes: tuple[ProjectClass, ...]
     first: int
     axes: str
     kind: Kind
     empty: int
+
+
+@dataclass(eq=False)
+class Importer:
+    """Brings annotation from elsewhere into the project; each time can be undone."""
+
+    _store: ProjectStore
+    _images: ImageList
+    _brush: Brush
+    _layers: AnnotationLayers
+
+    def masks(
+        self, image_id: str, array: Any, kind: Kind | None = None, replace: bool = False
+    ) -> int:
+        """Import masks into an annotation, and return how many slices they have.
+
+        Parameters
+        ----------
+        array : array of whole numbers or bool, or Imported
+            Of the shape of the annotation; or a plane, for the slice in view. Or what
+            was read by `mask_reader`.
+        kind : {"instances", "binary", "semantic", "annotation"} or None
+            What the values mean; guessed if None, or AmbiguousMasksError.
+        replace : bool
+            Replace what is annotated in the slices of the masks. Otherwise they are
+            used only where nothing is annotated.
+
+        Raises
+        ------
+        ValueError
+            If shape or values do not fit.
+        """
+        image = self._store.project.image(image_id)
+        found = array
+        if not isinstance(found, Imported):
+            found = self.mask_reader(image_id, array, kind, 0)()
+        elif found.first < self._brush.fresh_id(image_id):
+            raise ValueError(
+                "Too many cells came while the masks were read: import them again."
+            )
+        planes = found.planes
+        if found.axes != image.annotation_axes:
+            planes = {self._images.place_in_view(image_id): planes[0, 0]}
+        what = f"import masks into {image.name}"
+        project = self._store.project.replace(classes=found.classes)
+        self._write(project, image, planes, found.class_of, what, replace)
+        return len(planes)
+
+    def mask_reader(
+        self, image_id: str, array: Any, kind: Kind | None, margin: int
+    ) -> Callable[[], Imported]:
+        """Return what reads masks for `masks`, and may run in another thread.
+
+        As many cells as `margin` may be added meanwhile; see `masks` for the rest.
+        """
+        project = self._store.project
+        image = project.image(image_id)
+        axes, shape = image.annotation_axes, image.annotation_shape
+        is_plane = len(shape) > 2 and tuple(array.shape) == shape[-2:]
+        if not is_plane and tuple(array.shape) != shape:
+            raise ValueError(
+                f"{image.name} needs masks of shape {shape}, "
+                f"found {tuple(array.shape)}."
+            )
+        free = self._brush.fresh_id(image_id) + margin
+        axes = "yx" if is_plane else axes
+        return partial(from_masks, array, axes, kind, project.classes, free)
+
+    def polygons(self, shapes: Shapes) -> int:
+        """Import the shapes of a layer as cells; return how many slices have them.
+
+        They are of the active class, and replace background, as they were drawn on
+        purpose, but no cell.
+
+        Raises
+        ------
+        ValueError
+            If there are none in the image, or all of them lie on cells.
+        """
+        layer = self._layers.show(current_image(self._images).id)
+        image = current_image(self._images)
+        free, number = self._brush.fresh_id(image.id), self._brush.active_class
+        view = self._images.place_in_view(image.id)
+        planes = from_shapes(shapes, layer, image.annotation_axes, view, free)
+        last = max(int(plane.max()) for plane in planes.values())
+        of_class = dict.fromkeys(range(free, last + 1), number) if number > 1 else {}
+        file = self._store.annotation(image.id)
+        for place, plane in planes.items():
+            old = file.plane(*place)
+            new = (plane >= FIRST_OBJECT) & (old < FIRST_OBJECT)
+            planes[place] = np.where(new, plane, old)
+        if not any((plane >= free).any() for plane in planes.values()):
+            raise ValueError(
+                f"The polygons of {shapes.name} lie on cells that are annotated."
+            )
+        what = f"take the polygons of {shapes.name}"
+        self._write(self._store.project, image, planes, of_class, what, replace=True)
+        return len(planes)
+
+    def other_project(self, image_id: str, offer: FoundProject) -> None:
+        """Copy the annotation of an image from another project, with its classes.
+
+        Raises
+        ------
+        RuntimeError, ValueError
+            If that project is open elsewhere or cannot be read.
+        """
+        other = ProjectStore.open(offer.folder)
+        try:
+            theirs = other.project.image(offer.image_id)
+            file = other.annotation(offer.image_id)
+            planes = {(t, z): file.plane(t, z).copy() for t, z in file.places}
+            classes = max(other.project.classes, self._store.project.classes, key=len)
+        finally:
+            other.close()
+        project = self._store.project.replace(classes=classes)
+        image = project.image(image_id).replace(finished=theirs.finished, class_of={})
+        blank = np.zeros(image.annotation_shape[-2:], np.int32)
+        for place in self._images.places(image_id):
+            planes.setdefault(place, blank)
+        what = f"restore the annotation of {theirs.name}"
+        self._write(project, image, planes, theirs.class_of, what, replace=True)
+        self._layers.show(image_id)
+
+    def _write(
+        self,
+        project: Project,
+        image: ProjectImage,
+        planes: Planes,
+        class_of: dict[int, int],
+        what: str,
+        replace: bool,
+    ) -> None:
+        """Write planes into the annotation and the classes of their objects: one step.
+
+        All other annotated planes stay as they are.
+        """
+        changed = image.begun().replace(class_of={**image.class_of, **class_of})
+        if image.annotated and not replace:
+            file = self._store.annotation(image.id)
+            planes = {
+                (t, z): merged(file.plane(t, z), plane) if file.has(t, z) else plane
+                for (t, z), plane in planes.items()
+            }
+        record = project.with_image(changed)
+        self._store.replace_annotation(image.id, planes, what, record)
 
 
 def from_masks(
@@ -91,22 +239,14 @@ def from_masks(
     axes : str
         A letter for each of its axes, out of t, z, y, x.
     kind : {"instances", "binary", "semantic", "annotation"} or None
-        What the values mean; guessed from all frames together if None.
-    classes : tuple of ProjectClass
+        What the values mean; guessed from all frames together if None, or
+        AmbiguousMasksError.
     free : int
         The objects get ids from here on, in the order of their ids in the masks; those
         of cells are the same through time.
 
-    Returns
-    -------
-    Imported
-        Planes without any value above 0 are left out, of a stack as of a time series:
-        nobody drew there, and an annotation may have gaps.
-
     Raises
     ------
-    AmbiguousMasksError
-        If the kind cannot be told from the values.
     ValueError
         If the values are no whole numbers from 0 on, are grey levels, or there are none
         above 0.
@@ -121,29 +261,39 @@ def from_masks(
         raise ValueError("The masks are empty: all their values are 0.")
     for values in frames.values():
         check_no_grey_levels(values, kind)
-    meaning = kind or _guess(frames.values())
+    try:
+        meaning = kind or guess(frames.values())
+    except UnclearLabelsError as error:
+        raise AmbiguousMasksError from error
     if meaning in ("instances", "annotation"):
         first = FIRST_OBJECT if meaning == "annotation" else 1
         frames = dict(zip(frames, numbered([*frames.values()], first), strict=True))
-    planes: dict[tuple[int, int], NDArray[np.int32]] = {}
+    # Planes without any value above 0 are left out, of a stack as of a time series:
+    # nobody drew there, and an annotation may have gaps.
+    planes: Planes = {}
     class_of: dict[int, int] = {}
     count, shift = len(classes), free - FIRST_OBJECT
     highest = free - 1
     for t, values in frames.items():
-        taken = convert(values, meaning)
-        labels = taken.labels
-        if shift:
-            labels = np.where(labels >= FIRST_OBJECT, labels + shift, labels)
+        converted = convert(values, meaning)
+        labels = converted.labels.astype(np.int32, copy=False)
+        labels = np.where(labels >= FIRST_OBJECT, labels + np.int32(shift), labels)
         highest = max(highest, int(labels.max()))
-        class_of |= {i + shift: k for i, k in taken.class_of.items() if k > 1}
-        count = max(count, len(taken.classes))
+        class_of |= {i + shift: k for i, k in converted.class_of.items() if k > 1}
+        count = max(count, len(converted.classes))
         if meaning in ("binary", "semantic"):
             # Areas are numbered anew in each time frame.
             shift = highest + 1 - FIRST_OBJECT
-        planes |= _drawn_planes(labels.astype(np.int32, copy=False), values, t)
+        stack = [(0, labels, values)]
+        if labels.ndim == 3:
+            stack = [(z, labels[z], values[z]) for z in range(len(labels))]
+        planes |= {(t, z): plane for z, plane, drawn in stack if drawn.any()}
     empty = image.size("t") * image.size("z") - len(planes)
-    infos = with_classes(classes, count)
-    return Imported(planes, class_of, infos, free, axes, meaning, empty)
+    new = tuple(
+        ProjectClass(name=f"class {k + 1}", colour=PALETTE[k % len(PALETTE)])
+        for k in range(len(classes), count)
+    )
+    return Imported(planes, class_of, (*classes, *new), free, axes, meaning, empty)
 
 
 def from_shapes(
@@ -152,8 +302,10 @@ def from_shapes(
     axes: str,
     view: tuple[int, int],
     free: int,
-) -> dict[tuple[int, int], NDArray[np.int32]]:
+) -> Planes:
     """Draw the polygons, rectangles and ellipses of a layer, each as a cell.
+
+    Planes are 0 outside of the shapes: what is there is not known.
 
     Parameters
     ----------
@@ -162,93 +314,43 @@ def from_shapes(
     axes : str
         Of the annotation's data.
     view : (t, z)
-        Place of shapes that have only y and x.
+        Plane of shapes that have only y and x.
     free : int
         The cells get ids from here on.
-
-    Returns
-    -------
-    dict of (t, z) to ndarray of int32, shape (y, x)
-        0 outside of the shapes: what is there is not known.
 
     Raises
     ------
     ValueError
         If there are no such shapes, or they lie outside of the image.
     """
+    sizes = axis_sizes(axes, annotation.data.shape)
     found: dict[tuple[int, int], list[NDArray[Any]]] = {}
     for vertices, kind in zip(shapes.data, shapes.shape_type, strict=True):
         if kind in ("line", "path"):
             continue
         corners = _ellipse(vertices) if kind == "ellipse" else np.asarray(vertices)
         points = _in_pixels(corners, shapes, annotation)
-        place = view if shapes.ndim == 2 else _place(points, axes)
-        found.setdefault(place, []).append(points[:, -2:])
-    sizes = dict(zip(axes, annotation.data.shape, strict=True))
-    inside = {
-        (t, z): polygons
-        for (t, z), polygons in found.items()
-        if 0 <= t < sizes.get("t", 1) and 0 <= z < sizes.get("z", 1)
-    }
-    if not inside:
+        t, z = view if shapes.ndim == 2 else _place_of(points, axes)
+        if 0 <= t < sizes["t"] and 0 <= z < sizes["z"]:
+            found.setdefault((t, z), []).append(points[:, -2:])
+    if not found:
         raise ValueError(
             f"{shapes.name} has no polygons, rectangles or ellipses in the image."
         )
     planes = {}
-    for place, polygons in inside.items():
+    for place, polygons in found.items():
         names = ["cells"] * len(polygons)
         drawn = from_polygons(polygons, names, (sizes["y"], sizes["x"])).labels
         cells = drawn >= FIRST_OBJECT
-        planes[place] = np.where(cells, drawn + free - FIRST_OBJECT, UNKNOWN).astype(
-            np.int32
-        )
+        labels = np.where(cells, drawn + free - FIRST_OBJECT, UNKNOWN)
+        planes[place] = labels.astype(np.int32)
         free += len(polygons)
     return planes
 
 
-def merged(
-    old: NDArray[np.integer], new: NDArray[np.integer], replace: bool
-) -> NDArray[np.int32]:
-    """Return a plane with new annotation where there was none, or everywhere."""
-    if replace:
-        return np.asarray(new, np.int32)
+def merged(old: NDArray[np.integer], new: NDArray[np.integer]) -> NDArray[np.int32]:
+    """Return a plane with new annotation where there was none."""
     return np.where(old == UNKNOWN, new, old).astype(np.int32)
-
-
-def drawn_over_background(
-    old: NDArray[np.integer], new: NDArray[np.integer]
-) -> NDArray[np.int32]:
-    """Return a plane with new objects wherever there was none, background or not."""
-    takes = (new >= FIRST_OBJECT) & (old < FIRST_OBJECT)
-    return np.where(takes, new, old).astype(np.int32)
-
-
-def with_classes(
-    classes: tuple[ProjectClass, ...], count: int
-) -> tuple[ProjectClass, ...]:
-    """Return the classes with as many more as needed."""
-    more = [
-        ProjectClass(name=f"class {k + 1}", colour=PALETTE[k % len(PALETTE)])
-        for k in range(len(classes), count)
-    ]
-    return (*classes, *more)
-
-
-def _guess(frames: Iterable[NDArray[np.integer]]) -> Kind:
-    """Tell what values mean."""
-    try:
-        return guess(frames)
-    except UnclearLabelsError as error:
-        raise AmbiguousMasksError from error
-
-
-def _drawn_planes(
-    labels: NDArray[np.int32], values: NDArray[Any], t: int
-) -> dict[tuple[int, int], NDArray[np.int32]]:
-    """Return the planes of a field in which anything was drawn."""
-    if labels.ndim == 2:
-        return {(t, 0): labels}
-    return {(t, z): labels[z] for z in range(len(labels)) if values[z].any()}
 
 
 def _in_pixels(
@@ -262,11 +364,11 @@ def _in_pixels(
     return np.array([annotation.world_to_data(point) for point in points], np.float64)
 
 
-def _place(points: NDArray[np.float64], axes: str) -> tuple[int, int]:
-    """Return the plane that vertices lie in."""
+def _place_of(points: NDArray[np.float64], axes: str) -> tuple[int, int]:
+    """Return the plane (t, z) that vertices lie in."""
     middle = np.round(points.mean(axis=0)).astype(int).tolist()
-    where = dict(zip(axes, middle, strict=True))
-    return where.get("t", 0), where.get("z", 0)
+    at = dict(zip(axes, middle, strict=True))
+    return at.get("t", 0), at.get("z", 0)
 
 
 def _ellipse(corners: Sequence[Any]) -> NDArray[np.float64]:

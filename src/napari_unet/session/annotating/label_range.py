@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from napari.layers import Labels
     from numpy.typing import NDArray
 
+    from napari_unet.session.project.annotation_file import AnnotationFile
+
 HIGHEST_SHORT = 64_000
 """Largest id for which a layer is made with 16 bits."""
 
@@ -37,30 +39,16 @@ def make_room(layer: Labels, highest: int) -> None:
 
 
 def values_in(labels: NDArray[Any]) -> NDArray[Any]:
-    """Return the different values of labels, ascending.
-
-    Parameters
-    ----------
-    labels : ndarray of int, any shape
-    """
+    """Return the different values of labels of any shape, ascending."""
     flat = labels.reshape(-1)
     # Labels lie in runs of one value: one of each run is looked at.
     starts = np.flatnonzero(flat[1:] != flat[:-1]) + 1
     return np.unique(np.append(flat[:1], flat[starts]))
 
 
-def numbered(labels: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.intp]]:
-    """Return the values of labels, ascending, and which of them each pixel has.
-
-    Parameters
-    ----------
-    labels : ndarray of int, any shape
-
-    Returns
-    -------
-    values : ndarray of int, shape (n,)
-    places : ndarray of int, shape of `labels`
-        ``values[places]`` are the labels.
-    """
-    values = values_in(labels)
-    return values, np.searchsorted(values, labels)
+def values_in_file(file: AnnotationFile) -> set[int]:
+    """Return the different values of an annotation."""
+    found: set[int] = set()
+    for t, z in file.places:
+        found.update(values_in(file.plane(t, z)).tolist())
+    return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -24,9 +25,8 @@ class Shortcut:
     text : str
         What it does, for people.
     action : str
-        Name of the method that is called; empty if the key is napari's own.
-    argument : int or None
-        Passed to it.
+        Method of `Annotating`, or of a part of it, that is called with `argument` if
+        there is one; empty if the key is napari's own.
     """
 
     keys: str
@@ -36,8 +36,8 @@ class Shortcut:
 
 
 SHORTCUTS = (
-    Shortcut("N", "Next cell", "next_cell"),
-    Shortcut("G", "Background brush", "background"),
+    Shortcut("N", "Next cell", "brush.next_cell"),
+    Shortcut("G", "Background brush", "brush.background"),
     Shortcut("E", "Erase"),
     Shortcut("[", "Smaller brush"),
     Shortcut("]", "Larger brush"),
@@ -46,43 +46,46 @@ SHORTCUTS = (
     Shortcut("Control-Z", "Undo the last stroke"),
     Shortcut("Alt-Z", "Undo the last step (finished, import, class)", "undo"),
     *(
-        Shortcut(f"Control-{n}", f"Class {n}", "set_class", n)
+        Shortcut(f"Control-{n}", f"Class {n}", "brush.set_class", n)
         for n in range(1, CLASS_KEYS + 1)
     ),
     *(
         Shortcut(
             f"Alt-{n}",
             f"The painted cell under the mouse is of class {n}",
-            "set_class_under_cursor",
+            "label_edits.set_class_under_cursor",
             n,
         )
         for n in range(1, CLASS_KEYS + 1)
     ),
-    Shortcut("S", "Slice finished, or not", "toggle_finished"),
+    Shortcut("S", "Slice finished, or not", "finishing.toggle_slice"),
     Shortcut("A", "Previous annotated slice", "next_annotated", -1),
     Shortcut("D", "Next annotated slice", "next_annotated", 1),
-    Shortcut("U", "Use the predicted cell under the mouse", "use_cell_under_cursor"),
+    Shortcut(
+        "U",
+        "Use the predicted cell under the mouse",
+        "label_edits.use_cell_under_cursor",
+    ),
 )
 
 
-def bind(layer: Labels, owner: object, tell: Callable[[str], None]) -> None:
+def bind(layer: Labels, owner: object, warn: Callable[[str], None]) -> None:
     """Bind our keys on one layer; napari's own and other layers stay as they are.
 
     Parameters
     ----------
-    layer : Labels layer
     owner : object
         Has the methods that the shortcuts name.
-    tell : callable
+    warn : callable
         Is given the sentence of a ValueError, when something cannot be done.
     """
     for shortcut in SHORTCUTS:
         if shortcut.action:
-            layer.bind_key(shortcut.keys, _call(owner, shortcut, tell), overwrite=True)
+            layer.bind_key(shortcut.keys, _call(owner, shortcut, warn), overwrite=True)
 
 
 def unbind(layer: Labels) -> None:
-    """Take our keys from a layer."""
+    """Free our keys on a layer."""
     for shortcut in SHORTCUTS:
         if shortcut.action:
             layer.bind_key(shortcut.keys, None)
@@ -102,15 +105,15 @@ def readable(keys: str) -> str:
 
 
 def _call(
-    owner: object, shortcut: Shortcut, tell: Callable[[str], None]
+    owner: object, shortcut: Shortcut, warn: Callable[[str], None]
 ) -> Callable[[Any], None]:
     arguments = () if shortcut.argument is None else (shortcut.argument,)
 
     def pressed(_: Any) -> None:
         try:
-            getattr(owner, shortcut.action)(*arguments)
+            attrgetter(shortcut.action)(owner)(*arguments)
         except ValueError as error:
-            tell(str(error))
+            warn(str(error))
 
     pressed.__name__ = shortcut.action
     pressed.__doc__ = shortcut.text

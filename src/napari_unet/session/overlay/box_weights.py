@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_unet.core.annotation.annotations import Annotation, ClassInfo, FinishedPart
+from napari_unet.core.geometry.boxes import grown, shape_of, within
 from napari_unet.core.settings import BorderWeights
 from napari_unet.core.training.loss_weights import border_weights, reach
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_unet.core.geometry.tiles import Box
+    from napari_unet.core.geometry.boxes import Box
 
 # Ridges change this far from an edit.
 _RIDGE = 2
@@ -30,23 +31,12 @@ def affected(
     settings: BorderWeights,
     spacing: Sequence[float] = (1.0, 1.0),
 ) -> Box:
-    """Return which weights an edit may have changed.
+    """Return which weights of a plane of some shape an edit of a box may have changed.
 
-    Parameters
-    ----------
-    box : tuple of slice
-        Pixels of the plane that changed.
-    shape : tuple of int
-        Of the plane.
-    settings : BorderWeights
-    spacing : sequence of float
-        Pixel size in y and x relative to the finer.
+    `spacing` is the pixel size in y and x relative to the finer.
     """
     margins = [max(pixels, _RIDGE) for pixels in reach(settings, spacing)]
-    return tuple(
-        slice(max(b.start - m, 0), min(b.stop + m, n))
-        for b, m, n in zip(box, margins, shape, strict=True)
-    )
+    return grown(box, margins, shape)
 
 
 def weights_in(
@@ -62,14 +52,10 @@ def weights_in(
 
     Parameters
     ----------
-    box : tuple of slice
-        Inside the plane.
     labels : ndarray of int, shape (y, x)
         The whole plane; only what is near the box is read.
-    settings : BorderWeights
     spacing : sequence of float
         Pixel size in y and x relative to the finer.
-    classes : tuple of ClassInfo
     class_of : dict of int to int, optional
         Class number of each object, 1 unless given.
     finished : sequence of FinishedPart
@@ -81,15 +67,15 @@ def weights_in(
         The same as in a map of the whole plane.
     """
     window = affected(box, labels.shape, settings, spacing)
-    inner = tuple(
-        slice(b.start - w.start, b.stop - w.start)
-        for b, w in zip(box, window, strict=True)
-    )
+    mask = None
+    if finished:
+        mask = np.zeros(shape_of(window), bool)
+        for part in finished:
+            rectangle = tuple(slice(*ends) for ends in part.box)
+            mask[within(rectangle, window)] = True
     # The labels are mapped from a file that other threads write: they are read once.
     near = np.array(labels[window])
-    annotation = Annotation(
-        near, classes, class_of or {}, _finished_in(window, labels.shape, finished)
-    )
+    annotation = Annotation(near, classes, class_of or {}, mask)
     targets = annotation.targets()
     return border_weights(
         targets.instances,
@@ -97,7 +83,7 @@ def weights_in(
         background=targets.classes == 0,
         class_of=annotation.class_of,
         spacing=spacing,
-        box=inner,
+        box=within(box, window),
     )
 
 
@@ -106,19 +92,3 @@ def warm_up() -> None:
     labels = np.zeros((24, 24), np.int32)
     labels[4:10, 4:20], labels[14:20, 4:20], labels[10:14] = 2, 3, 1
     weights_in((slice(0, 24), slice(0, 24)), labels, BorderWeights())
-
-
-def _finished_in(
-    window: Box, shape: tuple[int, ...], finished: Sequence[FinishedPart]
-) -> NDArray[np.bool_] | None:
-    """Return where in a window the plane is finished, None if nowhere."""
-    if not finished:
-        return None
-    mask = np.zeros([w.stop - w.start for w in window], bool)
-    for part in finished:
-        box = tuple(
-            slice(max(a - w.start, 0), max(b - w.start, 0))
-            for (a, b), w in zip(part.box[-2:], window, strict=True)
-        )
-        mask[box] = True
-    return mask

@@ -13,18 +13,20 @@ from typing import TYPE_CHECKING, Any
 
 from psygnal import Signal
 
+from napari_unet.core.geometry.boxes import shape_of, union
+from napari_unet.session.forward_signal import forward_signal
 from napari_unet.session.overlay.plane_weights import PlaneWeights
 from napari_unet.session.overlay.weight_layer import WeightLayer
 from napari_unet.session.overlay.weighted_plane import WeightedPlane
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from napari.components import ViewerModel
     from numpy.typing import NDArray
 
-    from napari_unet.core.geometry.tiles import Box
+    from napari_unet.core.geometry.boxes import Box
     from napari_unet.core.settings import BorderWeights
     from napari_unet.session.annotating.control import Annotating
     from napari_unet.session.annotating.edits import Edit
@@ -42,11 +44,6 @@ class WeightOverlay:
 
     Parameters
     ----------
-    viewer : ViewerModel
-    store : ProjectStore
-    images : ImageList
-    annotating : Annotating
-    worker : Worker
     scratch : Path
         Folder for what the worker computes.
     """
@@ -77,7 +74,9 @@ class WeightOverlay:
         # Edits that the job at work may not have seen.
         self._edited_since: list[Box] = []
         self._compiler = _Compiler()
-        self._connect()
+        for signal, slot in self._connections():
+            signal.connect(slot)
+        forward_signal(self._jobs.failed, self.message, "warning")
 
     @property
     def enabled(self) -> bool:
@@ -109,34 +108,25 @@ class WeightOverlay:
     def close(self) -> None:
         """Follow nothing any more; the layers stay as they are."""
         self._keep_settings()
-        self._disconnect()
-        self._jobs.close()
-        self._plane, self._enabled = None, False
-
-    def _connect(self) -> None:
-        self._viewer.dims.events.point.connect(self._follow)
-        self._viewer.layers.events.removed.connect(self._follow)
-        self._images.changed.connect(self._follow)
-        self._images.current_changed.connect(self._follow)
-        self._store.changed.connect(self._on_project)
-        self._store.replaced.connect(self._on_replaced)
-        self._annotating.edited.connect(self._on_edited)
-        self._jobs.computed.connect(self._on_computed)
-        self._jobs.idle.connect(self._keep_settings)
-        self._jobs.failed.connect(self._on_failed)
-
-    def _disconnect(self) -> None:
-        self._viewer.dims.events.point.disconnect(self._follow)
-        self._viewer.layers.events.removed.disconnect(self._follow)
-        self._images.changed.disconnect(self._follow)
-        self._images.current_changed.disconnect(self._follow)
-        self._store.changed.disconnect(self._on_project)
-        self._store.replaced.disconnect(self._on_replaced)
-        self._annotating.edited.disconnect(self._on_edited)
-        self._jobs.idle.disconnect(self._keep_settings)
+        for signal, slot in self._connections():
+            signal.disconnect(slot)
         for shown in self._layers.values():
             if shown.layer is not None:
                 shown.layer.events.visible.disconnect(self._on_visible)
+        self._jobs.close()
+        self._plane, self._enabled = None, False
+
+    def _connections(self) -> Iterator[tuple[Any, Callable[..., None]]]:
+        """Yield what is followed, each signal with what is called."""
+        yield self._viewer.dims.events.point, self._follow
+        yield self._viewer.layers.events.removed, self._follow
+        yield self._images.changed, self._follow
+        yield self._images.current_changed, self._follow
+        yield self._store.changed, self._on_project
+        yield self._store.replaced, self._on_replaced
+        yield self._annotating.edited, self._on_edited
+        yield self._jobs.computed, self._on_computed
+        yield self._jobs.idle, self._keep_settings
 
     def _on_project(self, project: Project) -> None:
         if project.overlay != self._kept:
@@ -148,7 +138,7 @@ class WeightOverlay:
             self._request(self._plane)
 
     def _on_visible(self, event: Any) -> None:
-        """Take hiding and showing the layer by hand as switching off and on."""
+        """Hiding and showing the layer by hand is switching off and on."""
         if self._quiet:
             return
         layer = event.source
@@ -165,7 +155,7 @@ class WeightOverlay:
         self._update(plane, [edit.box])
 
     def _on_computed(self, computed: WeightedPlane, weights: NDArray[Any]) -> None:
-        """Take the weights of a plane, unless another slice is in view by now."""
+        """Show the weights of a plane, unless another slice is in view by now."""
         # The worker has left on disk what it compiled, so loading is quick from now on.
         self._compiler.start()
         plane = self._plane
@@ -174,9 +164,6 @@ class WeightOverlay:
         self._layers[plane.image_id].write(weights)
         if self._edited_since and not self._jobs.waiting:
             self._update(plane, self._edited_since)
-
-    def _on_failed(self, sentence: str) -> None:
-        self.message.emit("warning", sentence)
 
     def _follow(self, _: object = None) -> None:
         """Show what is in view now, in the way it is to be shown now."""
@@ -226,16 +213,15 @@ class WeightOverlay:
         shape = image.annotation_shape[-2:]
         shown = self._layers.get(plane.image_id)
         if shown is None or shown.array.shape != shape:
-            shown = WeightLayer(self._viewer, image.id, image.name, shape)
-            self._layers[image.id] = shown
+            shown = self._layers[image.id] = WeightLayer(self._viewer, image)
         if like is not None:
             with self._silence():
-                layer = shown.show(like, image.annotation_axes, plane.settings)
+                layer = shown.show(like, plane.settings)
             layer.events.visible.connect(self._on_visible)
 
     @contextmanager
     def _silence(self) -> Iterator[None]:
-        """Tell what is done here from what people do by hand."""
+        """Change layers without it counting as what people do by hand."""
         self._quiet = True
         try:
             yield
@@ -252,9 +238,9 @@ class WeightOverlay:
 
         labels = self._store.annotation(plane.image_id).plane(plane.t, plane.z)
         box = box_weights.affected(
-            _around(edited), labels.shape, plane.settings, plane.spacing
+            union(*edited), labels.shape, plane.settings, plane.spacing
         )
-        if prod(b.stop - b.start for b in box) > _AT_ONCE:
+        if prod(shape_of(box)) > _AT_ONCE:
             self._request(plane)
             return
         weights = box_weights.weights_in(
@@ -313,11 +299,3 @@ class _Compiler:
 
         box_weights.warm_up()
         self._loaded.set()
-
-
-def _around(boxes: Sequence[Box]) -> Box:
-    """Return the box around some boxes."""
-    return tuple(
-        slice(min(b[axis].start for b in boxes), max(b[axis].stop for b in boxes))
-        for axis in range(2)
-    )

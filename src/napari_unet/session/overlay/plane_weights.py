@@ -1,11 +1,11 @@
-"""Border weights of whole planes, by the worker: the newest wish wins."""
+"""Border weights of whole planes, by the worker: what was asked for last."""
 
 from __future__ import annotations
 
 import logging
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from psygnal import Signal
@@ -17,6 +17,7 @@ from napari_unet.session.worker.client import WORKER_ENDED
 
 if TYPE_CHECKING:
     from napari_unet.core.images.array_reference import AnnotationReference
+    from napari_unet.core.messages import Failed
     from napari_unet.session.overlay.weighted_plane import WeightedPlane
     from napari_unet.session.worker.client import Handle, Worker
 
@@ -28,7 +29,6 @@ class PlaneWeights:
 
     Parameters
     ----------
-    worker : Worker
     scratch : Path
         Folder for what the worker computes.
     """
@@ -65,17 +65,10 @@ class PlaneWeights:
         annotation: AnnotationReference,
         shape: tuple[int, ...],
     ) -> None:
-        """Compute a plane, once the job at work is over.
+        """Compute a plane of a shape (y, x), once the job at work is over.
 
-        Results of the same plane with other settings are still told: they show where a
-        slider was a moment ago. Those of other planes are of no use.
-
-        Parameters
-        ----------
-        plane : WeightedPlane
-        annotation : AnnotationReference
-        shape : tuple of int
-            Of the plane, (y, x).
+        Results of the same plane with other settings are still of use: they show where
+        a slider was a moment ago. Those of other planes are not.
         """
         if self._job is not None and self._job[1].place != plane.place:
             self._job[0].cancel()
@@ -83,7 +76,7 @@ class PlaneWeights:
         self._begin()
 
     def cancel(self) -> None:
-        """Compute nothing any more; results that come yet are told."""
+        """Compute nothing any more; results may still come."""
         self._next = None
         if self._job is not None:
             self._job[0].cancel()
@@ -108,32 +101,32 @@ class PlaneWeights:
         )
         handle = self._worker.submit(job, "Border weights")
         self._job = (handle, plane)
-        handle.event.connect(lambda event: self._on_event(handle, event))
-        handle.ended.connect(lambda _: self._on_over(handle))
-        handle.failed.connect(lambda failure: self._on_failed(handle, failure))
+        handle.event.connect(self._on_event)
+        handle.ended.connect(self._on_end)
+        handle.failed.connect(self._on_failed)
 
-    def _on_event(self, handle: Handle, event: object) -> None:
-        mine = self._job is not None and self._job[0] is handle
-        if mine and isinstance(event, WeightsComputed) and self._file is not None:
-            plane = self._job[1] if self._job is not None else None
-            self.computed.emit(plane, self._file.open())
+    # What still comes after `close` finds no job.
 
-    def _on_over(self, handle: Handle) -> None:
-        if self._job is None or self._job[0] is not handle:
-            return
-        self._job = None
-        self._begin()
-        if self._job is None:
-            self.idle.emit()
+    def _on_event(self, event: object) -> None:
+        file = self._file
+        if self._job and file is not None and isinstance(event, WeightsComputed):
+            self.computed.emit(self._job[1], file.open())
 
-    def _on_failed(self, handle: Handle, failure: Any) -> None:
-        if self._job is not None and self._job[0] is handle:
+    def _on_end(self, _: object = None) -> None:
+        if self._job is not None:
+            self._job = None
+            self._begin()
+            if self._job is None:
+                self.idle.emit()
+
+    def _on_failed(self, failure: Failed) -> None:
+        if self._job is not None:
             _log.warning("border weights: %s", failure.traceback)
             if failure.error == WORKER_ENDED:
                 # Not again at once, lest it die of it again; the next edit asks anew.
                 self._next = None
             self.failed.emit(f"No border weights: {failure.sentence}")
-            self._on_over(handle)
+            self._on_end()
 
     def _file_of(self, shape: tuple[int, ...]) -> ArrayReference:
         """Return a file for the result, the last one if it fits."""

@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from napari.layers import Layer
     from numpy.typing import NDArray
 
-    from napari_unet.core.geometry.tiles import Box
+    from napari_unet.core.geometry.boxes import Box
     from napari_unet.core.settings import BorderWeights
+    from napari_unet.session.project.record import ProjectImage
 
 # Dark where there is nothing, so that adding it changes nothing there; no grey in it.
 _COLOURMAP = "inferno"
@@ -25,27 +26,14 @@ class WeightLayer:
 
     Being a plane, it lies over every slice of its image; which slice it is of is for
     its owner to know.
-
-    Parameters
-    ----------
-    viewer : ViewerModel
-    image_id, image_name : str
-    shape : tuple of int
-        Of the plane, (y, x).
     """
 
-    def __init__(
-        self,
-        viewer: ViewerModel,
-        image_id: str,
-        image_name: str,
-        shape: tuple[int, ...],
-    ) -> None:
+    def __init__(self, viewer: ViewerModel, image: ProjectImage) -> None:
         self._viewer = viewer
-        self._image_id = image_id
-        self._image_name = image_name
-        # float32 so that napari tells the weight under the mouse. One byte for each
+        self._image = image
+        # float32 so that napari shows the weight under the mouse. One byte for each
         # pixel would be drawn 1 to 4 ms sooner at 2048 x 2048, float16 later.
+        shape = image.annotation_shape[-2:]
         self.array: NDArray[np.float32] = np.zeros(shape, np.float32)
         self._blank = True
         self._limits: tuple[float, float] | None = None
@@ -53,24 +41,15 @@ class WeightLayer:
     @property
     def layer(self) -> Layer | None:
         """The layer, None if there is none (any more)."""
-        found = find(self._viewer, "weights", self._image_id)
+        found = find(self._viewer, "weights", self._image.id)
         return found[-1] if found else None
 
-    def show(self, like: Layer, axes: str, settings: BorderWeights) -> Layer:
-        """Make the layer visible, or make it.
-
-        Parameters
-        ----------
-        like : Layer
-            Whose place it takes.
-        axes : str
-            Of that layer's data.
-        settings : BorderWeights
-        """
+    def show(self, like: Layer, settings: BorderWeights) -> Layer:
+        """Make the layer visible, or make it, where an annotation layer lies."""
         layer = self.layer
         limits = (0.0, settings.w0 or 1.0)
         if layer is None:
-            return self._add(like, axes, limits)
+            return self._add(like, limits)
         if layer.data is not self.array:
             # Whatever someone put there, this array is what is kept up to date.
             layer.data = self.array
@@ -105,15 +84,17 @@ class WeightLayer:
             # Its extent never changes, and a stroke is nothing to a thumbnail.
             layer.refresh(thumbnail=whole, highlight=False, extent=False)
 
-    def _add(self, like: Layer, axes: str, limits: tuple[float, float]) -> Layer:
+    def _add(self, like: Layer, limits: tuple[float, float]) -> Layer:
         """Make the layer; who paints goes on painting in the layer selected."""
         selection = self._viewer.layers.selection
         selected, active = set(selection), selection.active
-        options: dict[str, Any] = attributes_like(like, axes, "yx")
+        options: dict[str, Any] = attributes_like(
+            like, self._image.annotation_axes, "yx"
+        )
         layer = self._viewer.add_image(
             self.array,
-            name=name_for(self._image_name, "border weights"),
-            metadata=note("weights", self._image_id),
+            name=name_for(self._image.name, "border weights"),
+            metadata=note("weights", self._image.id),
             rgb=False,
             multiscale=False,
             colormap=_COLOURMAP,

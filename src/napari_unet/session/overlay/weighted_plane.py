@@ -9,7 +9,6 @@ from napari_unet.core.annotation.annotations import plain_classes
 
 if TYPE_CHECKING:
     from napari_unet.core.annotation.annotations import ClassInfo, FinishedPart
-    from napari_unet.core.jobs import Place
     from napari_unet.core.settings import BorderWeights
     from napari_unet.session.project.record import Project, ProjectImage
 
@@ -20,13 +19,8 @@ class WeightedPlane:
 
     Attributes
     ----------
-    image_id : str
-    t, z : int
-    settings : BorderWeights
     spacing : tuple of float
         Pixel size in y and x relative to the finer.
-    classes : tuple of ClassInfo
-    class_of : dict of int to int
     finished : tuple of FinishedPart
         Of this plane.
     """
@@ -45,22 +39,16 @@ class WeightedPlane:
         cls,
         project: Project,
         image: ProjectImage,
-        place: Place,
+        place: tuple[int, int],
         settings: BorderWeights,
     ) -> WeightedPlane:
         """Describe a plane of an image of a project."""
-        t, z = place[0], place[1] or 0
         yx = image.spacing_um[-2:] if image.spacing_um is not None else (1.0, 1.0)
-        return cls(
-            image.id,
-            t,
-            z,
-            settings,
-            tuple(length / min(yx) for length in yx),
-            plain_classes(project.classes),
-            image.class_of,
-            tuple(p for p in image.finished if (p.t, p.z) == (t, z)),
-        )
+        finished = tuple(p for p in image.finished if (p.t, p.z) == place)
+        spacing = tuple(length / min(yx) for length in yx)
+        t, z = place
+        classes, class_of = plain_classes(project.classes), image.class_of
+        return cls(image.id, t, z, settings, spacing, classes, class_of, finished)
 
     @property
     def place(self) -> tuple[str, int, int]:
@@ -70,20 +58,14 @@ class WeightedPlane:
     def weighs_like(self, other: WeightedPlane, highest: int) -> bool:
         """Whether the weights are the same, as long as the labels are.
 
-        Parameters
-        ----------
-        other : WeightedPlane
-        highest : int
-            Highest id that was ever painted: classes of higher ones do not matter yet.
+        Classes of ids above `highest`, that was ever painted, do not matter yet.
         """
         mine = (self.place, self.settings, self.spacing, self.finished)
         if mine != (other.place, other.settings, other.spacing, other.finished):
             return False
         # A class that is added at the end has no cells yet, and names do not weigh.
-        pairs = zip(self.classes, other.classes, strict=False)
-        if len(other.classes) < len(self.classes) or any(
-            a.kind != b.kind for a, b in pairs
-        ):
+        kinds = [info.kind for info in self.classes]
+        if kinds != [info.kind for info in other.classes[: len(kinds)]]:
             return False
         if self.class_of is other.class_of:
             return True

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
-from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from psygnal import Signal
 
 from napari_unet.core.events import PredictionFinished, TileDone, TileHalved
-from napari_unet.core.jobs import LoadModelJob, PredictJob
-from napari_unet.core.settings import Prediction, Segmentation
+from napari_unet.core.jobs import LoadModelJob, PredictFolderJob, PredictJob
 from napari_unet.session.forward_signal import forward_signal
-from napari_unet.session.prediction.exporting import Exporting
-from napari_unet.session.prediction.model_results import ModelResults
-from napari_unet.session.prediction.prediction_order import (
-    Request,
-    factors_for,
-    mistaken,
-)
-from napari_unet.session.prediction.prediction_targets import Targets
-from napari_unet.session.prediction.segmenting import Segmenting
+from napari_unet.session.prediction.export import Exporter
+from napari_unet.session.prediction.folder_prediction import FolderPrediction
+from napari_unet.session.prediction.results import ModelResults
+from napari_unet.session.prediction.segmentation import Segmenter
+from napari_unet.session.prediction.targets import Targets
+from napari_unet.session.throttle import Debounce
 from napari_unet.session.worker.client import WORKER_ENDED
 
 if TYPE_CHECKING:
@@ -29,11 +25,11 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
 
     from napari_unet.core.messages import Failed
+    from napari_unet.core.settings import Prediction, Segmentation
     from napari_unet.session.images.image_list import ImageList
-    from napari_unet.session.prediction.models import ModelList
-    from napari_unet.session.prediction.prediction_order import Averaging, Extent, Order
-    from napari_unet.session.prediction.result_files import What
+    from napari_unet.session.models import ModelEntry, ModelList
     from napari_unet.session.prediction.results import ResultLayers
+    from napari_unet.session.prediction.targets import Extent, Target
     from napari_unet.session.preferences import Preferences
     from napari_unet.session.project.store import ProjectStore
     from napari_unet.session.worker.client import Handle, Worker
@@ -42,19 +38,42 @@ if TYPE_CHECKING:
 _SETTLED_S = 0.5
 
 
+@dataclass(slots=True, eq=False)
+class _Run:
+    """A prediction of some images; a model that is chosen later does not matter.
+
+    Without `handle` the pixels of the current image are still being copied. `summary`
+    says how it went, in a few words.
+    """
+
+    model: ModelEntry
+    settings: Prediction
+    entropy: bool
+    current: Target
+    to_follow: list[Target]
+    done: int = 0
+    summary: str = ""
+    handle: Handle | None = None
+
+    @property
+    def total(self) -> int:
+        return self.done + 1 + len(self.to_follow)
+
+
 class PredictionControl:
     """Predicts images of a viewer with the chosen model.
 
     Parameters
     ----------
-    viewer : ViewerModel
-    store : ProjectStore
-    images : ImageList
-    worker : Worker
-    models : ModelList
     scratch : Path
         Folder for the results.
-    preferences : Preferences
+
+    Attributes
+    ----------
+    results : dict of str to ResultLayers
+        The latest results of each image, by its id.
+    folder : FolderPrediction or None
+        The last folder that was predicted, until people have read what became of it.
     """
 
     changed = Signal()
@@ -79,112 +98,125 @@ class PredictionControl:
         self._worker, self._models = worker, models
         self.preferences = preferences
         self.targets = Targets(viewer, store, images, models)
-        self._orders: list[Order] = []
-        self._total = 0
-        self._current: Order | None = None
-        self._handle: Handle | None = None
-        self._what = Request(None, Prediction(), False)
-        self._warm: Path | None = None
-        self._remarked: set[str] = set()
-        self._unsaved: float | None = None
-        self.progress = 0.0
-        self._status = ""
-        self.segmenting = Segmenting(worker, self._first_segmentation())
         self.made = ModelResults(viewer, images, scratch)
-        self.exporting = Exporting(store, images, worker, self.made, self.segmenting)
+        self.results = self.made.latest
+        self.segmenter = Segmenter(worker, self.results, self._first_segmentation())
+        self.exporter = Exporter(store, images, worker, self.results, self.segmenter)
+        self.folder: FolderPrediction | None = None
+        self._run: _Run | None = None
+        self._share = 0.0
+        self._status = ""
+        self._warm: Path | None = None
+        self._warned: set[str] = set()
+        self._unsaved = Debounce(_SETTLED_S)
         viewer.dims.events.current_step.connect(self._on_scrolled)
         models.selected_changed.connect(self._on_model)
-        self.made.dropped.connect(self.segmenting.forget)
-        forward_signal(self.segmenting.changed, self.changed)
-        forward_signal(self.segmenting.failed, self.message, "error")
-        forward_signal(self.exporting.message, self.message)
-        self.exporting.changed.connect(self._on_exporting)
+        forward_signal(self.segmenter.changed, self.changed)
+        forward_signal(self.segmenter.failed, self.message, "error")
+        forward_signal(self.exporter.message, self.message)
+        self.exporter.changed.connect(self._on_files)
 
     @property
     def running(self) -> bool:
-        """Whether something is being predicted."""
-        return self._current is not None
+        """Whether open images are being predicted."""
+        return self._run is not None
+
+    @property
+    def busy(self) -> bool:
+        """Whether images, open or of a folder, are predicted or exported."""
+        return self.running or self._writing is not None
+
+    @property
+    def progress(self) -> float:
+        """Share of what goes on that is done, 0 to 1."""
+        writing = None if self.running else self._writing
+        return self._share if writing is None else writing.progress
 
     @property
     def status(self) -> str:
         """What goes on, or went on last, in a few words."""
-        return self._status if self.running else self.exporting.status or self._status
-
-    @property
-    def results(self) -> dict[str, ResultLayers]:
-        """The latest results of each image, by its id."""
-        return self.made.latest
+        writing = None if self.running else self._writing
+        return self._status if writing is None else writing.status
 
     @property
     def segmentation(self) -> Segmentation:
         """How cells are found."""
-        return self.segmenting.settings
+        return self.segmenter.settings
 
     def set_segmentation(self, settings: Segmentation) -> None:
         """Find cells anew: at once in the slice in view, then in the others."""
         if settings == self.segmentation:
             return
-        self._unsaved = monotonic()
-        self.segmenting.set_settings(settings)
+        self._unsaved.note()
+        self.segmenter.set_settings(settings)
         self.segmentation_changed.emit(settings)
 
-    def predict(
-        self,
-        what: Extent,
-        entropy: bool = False,
-        averaging: Averaging = "none",
-        tile: int = 0,
-    ) -> bool:
-        """Begin to predict; False if something speaks against it: `message` tells.
+    def predict(self, what: Extent, entropy: bool = False, **options: Any) -> bool:
+        """Begin to predict; False if it cannot be, for the reason in a `message`.
 
         Parameters
         ----------
         what : {"slice", "view", "layer", "images"}
         entropy : bool
             Also show how uncertain the network is.
-        averaging, tile
-            See `core.settings.Prediction`.
+        **options
+            Averaging and size of tiles, see `core.settings.Prediction`.
         """
         try:
-            settings = self.preferences.prediction(averaging=averaging, tile=tile)
+            settings = self.preferences.prediction(**options)
             if self.running:
                 raise ValueError("A prediction is running: cancel it first.")
-            orders = self.targets.orders(what)
+            model, targets = self._models.entry, self.targets.find(what)
+            if model is None:
+                raise ValueError(self.targets.problem())
         except ValueError as error:
             self.message.emit("error", str(error))
             return False
-        for sentence in self.targets.doubts(orders) - self._remarked:
-            self._remarked.add(sentence)
+        doubtful = (t.resampling for t in targets if t.resampling.implausible)
+        for sentence in {resampling.sentence for resampling in doubtful} - self._warned:
+            self._warned.add(sentence)
             self.message.emit("warning", sentence)
         self._models.note_use()
-        self._what = Request(self._models.entry, settings, entropy)
-        self._orders, self._total = orders, len(orders)
-        self.progress = 0.0
-        self._next()
+        self._run = _Run(model, settings, entropy, targets[0], targets[1:])
+        self._share = 0.0
+        self._prepare(self._run)
         return True
 
-    def predict_folder(
-        self, source: Path, target: Path, averaging: Averaging = "none", tile: int = 0
-    ) -> None:
+    def predict_folder(self, source: Path, target: Path, **options: Any) -> None:
         """Predict all images of a folder into files of another one."""
         model = self._models.selected
         if model is None:
-            self.message.emit("error", self.targets.objection())
+            self.message.emit("error", self.targets.problem())
             return
-        settings = self.preferences.prediction(averaging=averaging, tile=tile)
-        self.exporting.predict_folder(
-            model, source, target, settings, self.segmentation
+        if self.folder is not None and self.folder.running:
+            self.message.emit("error", "A folder is being predicted: cancel it first.")
+            return
+        settings = self.preferences.prediction(**options)
+        job = PredictFolderJob(
+            str(model), str(source), str(target), settings, self.segmentation
         )
+        handle = self._worker.submit(job, f"Predict the images in {source.name}")
+        self.folder = FolderPrediction(handle, source, target)
+        self.folder.changed.connect(self._on_folder)
+        self._on_files()
+
+    def dismiss_folder(self) -> None:
+        """Forget what became of a folder, if that is over."""
+        if self.folder is not None and not self.folder.running:
+            self.folder = None
+            self.changed.emit()
 
     def cancel(self) -> None:
         """Stop at the next tile; what is done stays."""
-        self._orders = []
-        self.exporting.cancel()
-        if self._handle is not None:
-            self._handle.cancel()
-        elif self._current is not None:
-            # the pixels are still being copied
-            self._end("Cancelled.")
+        self.exporter.cancel()
+        if self.folder is not None:
+            self.folder.handle.cancel()
+        if self._run is not None:
+            self._run.to_follow.clear()
+            if self._run.handle is not None:
+                self._run.handle.cancel()
+            else:
+                self._end("Cancelled.")
 
     def warm_up(self) -> None:
         """Let the worker read the chosen model, so that predicting begins at once."""
@@ -203,147 +235,150 @@ class PredictionControl:
         """Return the names of the images whose results would be gone at the end."""
         return [r.image.name for r in self.results.values() if r.unexported]
 
+    def results_in_view(self) -> ResultLayers | None:
+        """Return the latest results of the image in view, None if it has none."""
+        image = self._images.current
+        return self.results.get(image.id) if image is not None else None
+
     def cells_in_view(self) -> int | None:
         """Return how many cells the slice in view has; None if that is not known."""
-        image = self._images.current
-        results = self.results.get(image.id) if image else None
-        return self.segmenting.count_in_view(results) if results else None
+        results = self.results_in_view()
+        return results.cells_in_view() if results is not None else None
 
     def tick(self) -> None:
-        """Draw what is left to draw and go on behind; called a few times a second."""
-        if not self.exporting.running:
-            self.made.drop_deleted(self._current.image_id if self._current else None)
+        """Draw what is left to draw and find more cells; some times a second."""
+        if not self.exporter.running:
+            self.made.drop_deleted(self._run.current.image.id if self._run else None)
         for results in self.results.values():
             results.show_next()
             results.visibility.look()
             results.flush_refresh()
-        self.segmenting.go_on()
-        if self._unsaved is not None and monotonic() - self._unsaved > _SETTLED_S:
+        self.segmenter.go_on()
+        if self._unsaved.take():
             self._save_segmentation()
 
     def close(self) -> None:
         """Stop, let go of the viewer and delete the results' files."""
-        self._save_segmentation()
-        self._orders = []
-        if self._handle is not None and self._handle.running:
-            self._handle.cancel()
-        self.segmenting.stop()
+        if self._unsaved.pending:
+            self._save_segmentation()
+        self.segmenter.stop()
         self._viewer.dims.events.current_step.disconnect(self._on_scrolled)
         self._models.selected_changed.disconnect(self._on_model)
-        self.exporting.close()
+        self.cancel()
+        self.exporter.close()
         self.made.close()
 
-    def _next(self) -> None:
-        """Begin with the next image, or end."""
-        self._handle = None
-        if not self._orders:
-            self._end("Done." if self._total else "Cancelled.")
-            return
-        wanted = self._current = self._orders.pop(0)
+    @property
+    def _writing(self) -> FolderPrediction | Exporter | None:
+        """What writes files now, if anything does."""
+        if self.folder is not None and self.folder.running:
+            return self.folder
+        return self.exporter if self.exporter.running else None
+
+    def _prepare(self, run: _Run) -> None:
+        """Have the pixels of the current image copied to where the worker can read."""
+        run.handle, run.summary = None, "Done."
         self._status = "Reading the image …"
         self.changed.emit()
         # Grey values are normalised over the whole frame, so all of it is needed.
-        frames = tuple((t, None) for t in dict.fromkeys(t for t, _ in wanted.places))
+        times = dict.fromkeys(t for t, _ in run.current.places)
         try:
-            ready = self._images.ensure(wanted.image_id, frames)
+            pixels = self._images.ensure(
+                run.current.image.id, tuple((t, None) for t in times)
+            )
         except (ValueError, KeyError) as error:
-            self._skip(str(error))
-            return
-        ready.then(partial(self._begin, wanted), partial(self._on_no_pixels, wanted))
-
-    def _on_no_pixels(self, wanted: Order, why: str) -> None:
-        if wanted is self._current:
-            self._skip(why)
-
-    def _begin(self, wanted: Order) -> None:
-        model, entropy = self._what.model, self._what.entropy
-        if wanted is not self._current or model is None:
-            # cancelled while its pixels were copied
-            return
-        try:
-            stored = self._images.stored(wanted.image_id)
-            results = self.made.of(wanted.image_id, model, self._store.project)
-        except (ValueError, KeyError, OSError) as error:
-            self._skip(str(error))
-            return
-        settings, scale = self._what.settings, None
-        if mistaken(model.card, results.image):
-            settings = settings.replace(rescale=False)
+            self._skip(run, str(error))
         else:
-            scale = factors_for(model.card, results.image)
+            pixels.then(partial(self._submit, run), partial(self._skip, run))
+
+    def _submit(self, run: _Run) -> None:
+        if run is not self._run:
+            return  # cancelled while its pixels were copied
+        target = run.current
+        try:
+            image = self._images.stored(target.image.id)
+            results = self.made.of(target.image.id, run.model, self._store.project)
+        except (ValueError, KeyError, OSError) as error:
+            self._skip(run, str(error))
+            return
+        settings, resampling = run.settings, target.resampling
+        if resampling.implausible:
+            settings = settings.replace(rescale=False)
+        files = results.files
         job = PredictJob(
-            model=str(model.path),
-            image=stored,
-            probabilities=results.files["probability"],
-            classes=results.files["classes"],
-            places=wanted.places,
-            region=wanted.region,
-            focus=wanted.focus,
+            model=str(run.model.path),
+            image=image,
+            probabilities=files["probability"],
+            classes=files["classes"],
+            places=target.places,
+            region=target.region,
+            focus=target.focus,
             settings=settings,
-            entropy=results.files["entropy"] if entropy else None,
+            entropy=files["entropy"] if run.entropy else None,
         )
-        ndim = model.card.training.ndim
-        subject = self.segmenting.add(results, ndim, results.image.spacing_um, scale)
-        subject.growing = True
-        self._handle = self._worker.submit(job, f"Predict {stored.name}")
-        self._handle.event.connect(partial(self._on_event, results))
-        self._handle.ended.connect(partial(self._on_ended, results))
-        self._handle.failed.connect(partial(self._on_failed, results))
+        cells = results.cells
+        cells.ndim, cells.scale = run.model.card.training.ndim, resampling.factors
+        cells.growing = True
+        handle = run.handle = self._worker.submit(job, f"Predict {image.name}")
+        handle.event.connect(partial(self._on_event, run, results))
+        handle.ended.connect(partial(self._on_ended, run, results))
+        handle.failed.connect(partial(self._on_failed, run, results))
         # the worker computes while napari makes the layers
-        extra: tuple[What, ...] = ("entropy",) if entropy else ()
-        results.show(*extra, gently=True)
-        results.growing(wanted.places)
-        self._status = f"Predicting {stored.name} …"
+        results.show(*(("entropy",) if run.entropy else ()))
+        results.visibility.growing(target.places)
+        self._status = f"Predicting {image.name} …"
         self.changed.emit()
 
-    def _on_event(self, results: ResultLayers, event: object) -> None:
+    def _on_event(self, run: _Run, results: ResultLayers, event: object) -> None:
         if isinstance(event, TileDone):
-            results.tile_came((event.t, event.z), last=event.field_done)
+            place = event.t, event.z
+            results.tile_came(place, last=event.field_done)
             if event.field_done and results.has_cells:
-                self.segmenting.predicted(results, (event.t, event.z))
-            before = self._total - len(self._orders) - 1
-            self.progress = (before + event.progress) / max(self._total, 1)
-            self.progressed.emit(self.progress)
+                self.segmenter.predicted(results, place)
+            self._share = (run.done + event.progress) / run.total
+            self.progressed.emit(self._share)
         elif isinstance(event, TileHalved):
             self._status = "Memory is short: going on in smaller tiles …"
             self.changed.emit()
         elif isinstance(event, PredictionFinished):
-            self._status = (
-                f"{event.seconds:.1f} s on {event.device}, {event.precision}."
-            )
+            run.summary = f"{event.seconds:.1f} s on {event.device}, {event.precision}."
 
-    def _on_ended(self, results: ResultLayers, cancelled: bool) -> None:
-        self._grown(results)
+    def _on_ended(self, run: _Run, results: ResultLayers, cancelled: bool) -> None:
+        self._stop_growing(results)
         if cancelled:
-            self._handle = None
             self._end("Cancelled; what was done is kept.")
         else:
-            self._next()
+            self._next(run)
 
-    def _on_failed(self, results: ResultLayers, failed: Failed) -> None:
-        self._grown(results)
+    def _on_failed(self, run: _Run, results: ResultLayers, failed: Failed) -> None:
+        self._stop_growing(results)
         if failed.error == WORKER_ENDED:
             # the next image might end it as well
-            self._orders = []
-        self._skip(failed.sentence)
+            run.to_follow.clear()
+        self._skip(run, failed.sentence)
 
-    def _grown(self, results: ResultLayers) -> None:
+    def _stop_growing(self, results: ResultLayers) -> None:
         results.flush_refresh()
-        subject = self.segmenting.subject(results)
-        if subject is not None:
-            subject.growing = False
-            self.segmenting.go_on()
+        results.cells.growing = False
+        self.segmenter.go_on()
 
-    def _skip(self, sentence: str) -> None:
+    def _skip(self, run: _Run, sentence: str) -> None:
         """Say why an image cannot be predicted, and go on with the next one."""
-        self._status = "Not done."
+        if run is not self._run:
+            return  # cancelled while its pixels were copied
+        run.summary = "Not done."
         self.message.emit("error", sentence)
-        self._next()
+        self._next(run)
+
+    def _next(self, run: _Run) -> None:
+        if run.to_follow:
+            run.current, run.done = run.to_follow.pop(0), run.done + 1
+            self._prepare(run)
+        else:
+            self._end(run.summary)
 
     def _end(self, status: str) -> None:
-        self._orders, self._current, self._handle = [], None, None
-        if not self._status.endswith(".") or status != "Done.":
-            self._status = status
+        self._run, self._status = None, status
         self.changed.emit()
 
     def _on_model(self) -> None:
@@ -354,8 +389,14 @@ class PredictionControl:
         self._warm = None
         self.changed.emit()
 
-    def _on_exporting(self) -> None:
-        if self.exporting.running and not self.running:
+    def _on_folder(self) -> None:
+        folder = self.folder
+        if folder is not None and not folder.running:
+            self.message.emit("info" if folder.good else "warning", folder.sentence)
+        self._on_files()
+
+    def _on_files(self) -> None:
+        if self.busy and not self.running:
             # what was predicted before is no longer the last thing that went on
             self._status = ""
         self.changed.emit()
@@ -363,7 +404,7 @@ class PredictionControl:
     def _on_scrolled(self) -> None:
         for results in self.results.values():
             results.visibility.look()
-        self.segmenting.go_on()
+        self.segmenter.go_on()
         self.changed.emit()
 
     def _first_segmentation(self) -> Segmentation:
@@ -376,9 +417,6 @@ class PredictionControl:
         return project.segmentation if card is None or tuned else card.segmentation
 
     def _save_segmentation(self) -> None:
-        if self._unsaved is None:
-            return
-        self._unsaved = None
         card = self._models.card
         tuned = card is not None and card.segmentation != self.segmentation
         if tuned:

@@ -1,76 +1,184 @@
-"""What a network says of one image, as layers that fill while it computes."""
+"""What a network says of an image: files that a worker fills, layers that show them."""
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Literal
+from uuid import uuid4
+
+from psygnal import Signal
 
 from napari_unet.core.annotation.annotations import cell_classes
+from napari_unet.core.images.array_reference import ArrayReference
 from napari_unet.core.images.image import Field, Image
-from napari_unet.session.images.layers import (
-    METADATA_KEY,
-    attributes_like,
-    find,
-    name_for,
-    note,
-    place_in_view,
-)
-from napari_unet.session.prediction.redrawing import Redrawing
-from napari_unet.session.prediction.result_files import ResultFiles, What
-from napari_unet.session.prediction.visibility import ClassesOrCells
-from napari_unet.session.project.record import PALETTE
+from napari_unet.session.images import layers as roles
+from napari_unet.session.project.record import PALETTE, ProjectClass
+from napari_unet.session.throttle import Throttle
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
-    from pathlib import Path
 
     from napari.components import ViewerModel
     from napari.layers import Layer
 
     from napari_unet.core.annotation.annotations import ClassInfo
     from napari_unet.core.jobs import Place
-    from napari_unet.session.project.record import ProjectImage
+    from napari_unet.core.model import ModelCard
+    from napari_unet.session.images.image_list import ImageList
+    from napari_unet.session.models import ModelEntry
+    from napari_unet.session.project.record import Project, ProjectImage
 
-# What a network computes; cells are found in it.
-_OF_A_TILE: tuple[What, ...] = ("classes", "probability", "entropy")
+What = Literal["classes", "cells", "entropy", "probability"]
+"""A kind of result."""
+# ... and the class of a probability, 1 for the first in the foreground; 0 of others
+_Key = tuple[What, int]
+
 # What people draw stays above what the network says.
 _ROLES_ABOVE = ("annotation", "weights", "finished")
+# Five times per second look continuous for tiles; and where one drawing is slow, at
+# least this many times its duration is left to everything else.
+_INTERVAL_S = 0.2
+_REST = 5.0
+# Cells come a moment after the last tile: where that is the only one, its classes would
+# only flash up, and each change of layers is a picture of the whole window.
+_MOMENT_S = 0.5
+_NEVER = -1
+
+
+class ResultFiles(dict[What, ArrayReference]):
+    """Raw files of all kinds of result of one image, as jobs name them, and their maps.
+
+    The worker writes into the files; the layers show the maps in `arrays`, so that no
+    pixel goes through the connection or is copied.
+
+    Parameters
+    ----------
+    scratch : Path
+        Folder for the files.
+    shape : tuple of int
+        Of the image without its channels.
+    classes : int
+        Number of classes, with the background: "probability" has one array for each.
+
+    Raises
+    ------
+    OSError
+        The disk is full; then no file stays.
+    """
+
+    def __init__(self, scratch: Path, shape: tuple[int, ...], classes: int) -> None:
+        kinds: dict[What, tuple[tuple[int, ...], str]] = {
+            "classes": (shape, "uint8"),
+            "cells": (shape, "int32"),
+            "entropy": (shape, "float32"),
+            "probability": ((classes, *shape), "float32"),
+        }
+        self.arrays: dict[What, Any] = {}
+        stem = uuid4().hex
+        try:
+            for what, (extent, dtype) in kinds.items():
+                path = scratch / f"{stem}-{what}.raw"
+                self[what] = ArrayReference.create(path, extent, dtype)
+                self.arrays[what] = self[what].open(writable=True)
+        except OSError:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Let go of the maps and delete the files; who shows a map goes on doing so."""
+        self.arrays.clear()
+        for file in self.values():
+            # Windows, while a layer shows it; the scratch folder goes with the process
+            with suppress(PermissionError):
+                Path(file.path).unlink(missing_ok=True)
+
+
+@dataclass(slots=True)
+class _Redraw:
+    """When a layer may be drawn again, and which planes changed since it was."""
+
+    pause: Throttle = field(default_factory=lambda: Throttle(_INTERVAL_S))
+    changed: set[Place] = field(default_factory=set)
+
+
+@dataclass(slots=True)
+class CellState:
+    """How old the cells of each plane or volume are.
+
+    Attributes
+    ----------
+    ndim : {2, 3}
+        Of the network.
+    scale : tuple of float or None
+        By how much the image was resampled for the network: the settings are in pixels
+        of the network.
+    growing : bool
+        Whether more planes are being predicted.
+    version : dict of (t, z) to int
+        For each plane or volume that is predicted, the version of the settings that
+        its cells were found with.
+    predicted : dict of (t, z) to int
+        When each was predicted, counted in predictions.
+    counts : dict of (t, z) to int
+        Number of its cells.
+    linked : int
+        Version of the settings of which all cells were linked through z.
+    """
+
+    ndim: Literal[2, 3] = 2
+    scale: tuple[float, ...] | None = None
+    growing: bool = False
+    version: dict[Place, int] = field(default_factory=dict)
+    predicted: dict[Place, int] = field(default_factory=dict)
+    counts: dict[Place, int] = field(default_factory=dict)
+    linked: int = _NEVER
+
+    def note_prediction(self, place: Place, number: int) -> None:
+        """Forget the cells of what was predicted before."""
+        self.version[place] = self.linked = _NEVER
+        self.predicted[place] = number
+
+    def stale(self, version: int) -> list[Place]:
+        """Return the planes whose cells are to be found anew."""
+        return [place for place, v in self.version.items() if v != version]
+
+    def to_be_linked(self, version: int) -> bool:
+        """Whether a frame has several slices that were done one by one, and all are."""
+        if self.growing or self.linked == version or self.ndim == 3:
+            return False
+        frames = [t for t, z in self.version if z is not None]
+        return len(frames) > len(set(frames)) and not self.stale(version)
 
 
 class ResultLayers:
     """Files and layers of the prediction of one image.
 
-    Layers of the same image and run that are in the viewer are taken over with all
-    that people set on them: they show the new arrays. A layer that is deleted is not
-    missed until `show` is called.
+    Layers of the same image and run that are in the viewer already show the new arrays,
+    with all that people set on them. A layer that is deleted is not missed until `show`
+    is called.
 
     Parameters
     ----------
-    viewer : ViewerModel
     image_layer : Layer
-        Layer of the image: its scale, translation, units and axis labels are taken.
-    image : ProjectImage
+        Layer of the image: the others stand where it does.
     classes : tuple of ClassInfo
         Foreground classes; with their colours if they are `ProjectClass`.
     scratch : Path
-        Folder for the files.
+        As of `ResultFiles`.
     run : str
         What made the results: a model, or a training run.
     preview : bool
         The results are those of a network in training: no cells.
     label : str
-        Told in the layers' names, where those of another run are there.
-    shown : bool
-        Whether the layers are made at once, which takes a moment, or by `show`.
+        In the layers' names, where those of another run are there.
 
     Attributes
     ----------
-    image : ProjectImage
     axes : str
         Of the probabilities: c first, then those of the image.
-    files : ResultFiles
-    visibility : ClassesOrCells
-        Which of the two is shown.
     unexported : bool
         Whether tiles came that are in no file of the person's.
     has_cells, has_regions : bool
@@ -86,87 +194,82 @@ class ResultLayers:
         classes: tuple[ClassInfo, ...],
         scratch: Path,
         run: str,
-        preview: bool,
+        preview: bool = False,
         label: str = "",
-        shown: bool = True,
     ) -> None:
         self.image, self.classes, self.run = image, classes, run
         self.axes = "c" + image.annotation_axes
         self.has_cells = bool(cell_classes(classes))
         self.has_regions = len(cell_classes(classes)) < len(classes)
-        self._viewer = viewer
+        self.cells = CellState()
         self.unexported = False
-        self._preview = preview
+        self._viewer, self._preview = viewer, preview
         self._label = f", {label}" if label else ""
-        plane_axes = image.annotation_axes
-        self._look = attributes_like(image_layer, image.axes, plane_axes, image.level)
-        shape = image.annotation_shape
-        self.files = ResultFiles(scratch, shape, len(classes) + 1)
-        self._redrawing = Redrawing(viewer, plane_axes)
+        self._attributes = roles.attributes_like(
+            image_layer, image.axes, image.annotation_axes, image.level
+        )
+        self.files = ResultFiles(scratch, image.annotation_shape, len(classes) + 1)
+        self._redraws: dict[_Key, _Redraw] = {
+            (what, number): _Redraw()
+            for what in self.files
+            for number in (range(1, len(classes) + 1) if what == "probability" else [0])
+        }
         self._cells_shown = False
-        self._waiting: list[tuple[What, int | None]] = []
+        self._waiting: list[_Key] = []
         self.visibility = ClassesOrCells(self)
         self._take_over()
-        if shown:
-            self.show()
 
-    def layer(self, what: What, class_number: int | None = None) -> Layer | None:
+    def layer(self, what: What, class_number: int = 0) -> Layer | None:
         """Return a layer of these results, None if it was not made or was deleted.
 
-        Parameters
-        ----------
-        what : {"classes", "probability", "cells", "entropy"}
-        class_number : int, optional
-            Of a probability; 1 is the first foreground class, and the default.
+        A probability has the number of its class, 1 for the first in the foreground.
         """
-        wanted = (class_number or 1) if what == "probability" else None
         for layer in self._found(what):
-            if layer.metadata[METADATA_KEY].get("class") == wanted:
+            if layer.metadata[roles.METADATA_KEY].get("class", 0) == class_number:
                 return layer
         return None
 
+    def layers(self) -> list[Layer]:
+        """Return all layers that are there; they have the same axes."""
+        found = (self.layer(*key) for key in self._redraws)
+        return [layer for layer in found if layer is not None]
+
     def plane(self, what: What, t: int, z: int) -> Any:
         """Return one plane of an array without c, shape (y, x)."""
-        image = Image(self.files.array(what), self.image.annotation_axes)
+        image = Image(self.files.arrays[what], self.image.annotation_axes)
         return Field(image, t, z).read()[0]
 
-    def show(self, *extra: What, gently: bool = False) -> None:
+    def show(self, *extra: What) -> None:
         """Make the layers that are not there: classes, others, and probabilities.
 
-        Gently, only the classes, and the rest by `show_next`: napari takes a moment
-        for each layer.
+        Only the first of them at once, and the rest by `show_next`: napari takes a
+        moment for each layer.
         """
-        numbers = range(1, len(self.classes) + 1)
-        self._waiting = [("classes", None), *((what, None) for what in extra)]
-        self._waiting += [("probability", number) for number in numbers]
+        wanted = ("classes", "probability", *extra)
+        self._waiting = [key for key in self._redraws if key[0] in wanted]
         self.show_next()
-        while self._waiting and not gently:
-            self.show_next()
 
     def show_next(self) -> None:
         """Make one of the layers that wait, if any."""
         if self._waiting:
-            with _selection_kept(self._viewer):
-                self._make(*self._waiting.pop(0))
+            self._make(*self._waiting.pop(0))
 
-    def refresh(self, t: int, z: int | None, what: What) -> None:
-        """Draw the layers of a kind after pixels of a plane changed.
+    def refresh(self, t: int, z: int | None, *kinds: What) -> None:
+        """Draw the layers of some kinds after pixels of a plane or volume changed.
 
-        Only if the plane is in view, and at most five times per second; what was not
-        drawn for that reason is drawn by `flush_refresh`.
+        Only if it is in view, and at most five times per second; what was not drawn for
+        that reason is drawn by `flush_refresh`.
         """
-        for key, layer in self._drawn(what):
-            self._redrawing.note(key, layer, (t, z))
+        for key, redraw in self._redraws.items():
+            if key[0] in kinds:
+                redraw.changed.add((t, z))
+                if redraw.pause.due:
+                    self._draw(key, redraw)
 
     def flush_refresh(self) -> None:
         """Draw what changed and has not been drawn."""
-        for what in self.files:
-            for key, layer in self._drawn(what):
-                self._redrawing.draw(key, layer)
-
-    def growing(self, places: Collection[Place]) -> None:
-        """Planes or volumes are about to be predicted."""
-        self.visibility.growing(places)
+        for key, redraw in self._redraws.items():
+            self._draw(key, redraw)
 
     def tile_came(self, place: Place, *, last: bool) -> None:
         """A tile of a plane or volume is in the arrays: it is drawn before long."""
@@ -175,38 +278,34 @@ class ResultLayers:
             self.visibility.found(place)
         else:
             self.visibility.tile(place, last=last)
-        for what in _OF_A_TILE:
-            self.refresh(*place, what)
+        self.refresh(*place, "classes", "probability", "entropy")
 
     def cells_found(self, place: Place) -> None:
         """The cells of a plane or volume are in the array: they are shown."""
         if not self._cells_shown:
             self._cells_shown = True
-            with _selection_kept(self._viewer):
-                self._make("cells")
+            self._make("cells")
         self.visibility.found(place)
         self.refresh(*place, "cells")
 
     def place_in_view(self) -> tuple[int, int] | None:
         """Return time point and slice that the viewer shows; None without any layer."""
-        layer = self.any_layer()
-        if layer is None:
+        axes = self.image.annotation_axes
+        for layer in self.layers():
+            return roles.place_in_view(self._viewer, layer, axes)
+        return None
+
+    def cells_in_view(self) -> int | None:
+        """Return how many cells the slice in view has; None if that is not known."""
+        place, counts = self.place_in_view(), self.cells.counts
+        if place is None:
             return None
-        return place_in_view(self._viewer, layer, self.image.annotation_axes)
+        return counts.get(place, counts.get((place[0], None)))
 
     def in_view(self, places: Collection[Place]) -> list[Place]:
-        """Return the planes that the viewer shows; none without any layer."""
-        layer = self.any_layer()
-        return self._redrawing.in_view(layer, places) if layer is not None else []
-
-    def any_layer(self) -> Layer | None:
-        """Return one of the layers; they all have the same axes."""
-        return next(iter(self.layers()), None)
-
-    def layers(self) -> list[Layer]:
-        """Return all layers that are there."""
-        drawn = (layer for what in self.files for _, layer in self._drawn(what))
-        return [layer for layer in drawn if layer is not None]
+        """Return the planes and volumes that the viewer shows; none without a layer."""
+        layers = self.layers() if places else []
+        return self._in_view(layers[0], places) if layers else []
 
     def remove(self) -> None:
         """Remove the layers, and close."""
@@ -225,92 +324,298 @@ class ResultLayers:
     def _found(self, what: What) -> list[Layer]:
         """Return the layers of a kind; an image has one preview, of whatever run."""
         run = None if self._preview else self.run
-        return find(self._viewer, self._role(what), self.image.id, run)
+        return roles.find(self._viewer, self._role(what), self.image.id, run)
 
-    def _drawn(self, what: What) -> Iterator[tuple[str, Layer | None]]:
-        """Yield the layers of a kind, each with a key that stays the same."""
-        if what != "probability":
-            yield what, self.layer(what)
+    def _draw(self, key: _Key, redraw: _Redraw) -> None:
+        """Draw a layer now if any plane of it that changed is in view."""
+        changed, redraw.changed = redraw.changed, set()
+        layer = self.layer(*key) if changed else None
+        # napari reads a layer anew when it is made visible, and when a slider moves
+        if layer is None or not layer.visible or not self._in_view(layer, changed):
             return
-        for number, _ in enumerate(self.classes, start=1):
-            yield f"{what} {number}", self.layer(what, number)
+        started = monotonic()
+        layer.refresh(thumbnail=False, highlight=False, extent=False)
+        redraw.pause.seconds = max(_INTERVAL_S, _REST * (monotonic() - started))
+        redraw.pause.restart()
 
-    def _data(self, what: What, number: int | None) -> Any:
-        array = self.files.array(what)
-        return array if number is None else array[number]
+    def _in_view(self, layer: Layer, places: Collection[Place]) -> list[Place]:
+        axes, dims = self.image.annotation_axes, self._viewer.dims
+        seen_t, seen_z = roles.place_in_view(self._viewer, layer, axes)
+        # all of an axis is seen in 3-D, or with the axes rolled; those of a layer are
+        # the last of the viewer's
+        first = dims.ndim - layer.ndim
+        displayed = {axes[at - first] for at in dims.displayed if at >= first}
+        return [
+            (t, z)
+            for t, z in places
+            if ("t" in displayed or t == seen_t)
+            and ("z" in displayed or z is None or z == seen_z)
+        ]
+
+    def _data(self, what: What, number: int) -> Any:
+        array = self.files.arrays[what]
+        return array[number] if number else array
 
     def _take_over(self) -> None:
         """Let the layers of an earlier prediction of the same run show these arrays."""
         for what in self.files:
             for layer in self._found(what):
-                number = layer.metadata[METADATA_KEY].get("class")
-                known = number is None or number <= len(self.classes)
-                if known and layer.ndim == len(self.image.annotation_shape):
+                noted = layer.metadata[roles.METADATA_KEY]
+                number = noted.get("class", 0)
+                same_axes = layer.ndim == len(self.image.annotation_shape)
+                if same_axes and number <= len(self.classes):
                     layer.data = self._data(what, number)
-                    layer.metadata[METADATA_KEY]["run"] = self.run
+                    noted["run"] = self.run
                 else:
                     self._viewer.layers.remove(layer)
 
-    def _make(self, what: What, number: int | None = None) -> None:
+    def _make(self, what: What, number: int = 0) -> None:
         if self.layer(what, number) is not None:
             return
         data = self._data(what, number)
-        common = self._look | self._description(what, number)
-        if what == "classes":
-            # a list becomes napari's colormap without importing it here; for a mapping
-            # it would compile for two seconds
-            layer = self._viewer.add_labels(
-                data, **common, colormap=_colours(self.classes), opacity=0.4
-            )
-        elif what == "cells":
-            layer = self._viewer.add_labels(data, **common, opacity=0.5)
-        else:
-            layer = self._viewer.add_image(
-                data,
-                **common,
-                rgb=False,
-                multiscale=False,
-                colormap="magma" if what == "probability" else "inferno",
-                contrast_limits=(0, 1),
-                blending="additive",
-                visible=what == "entropy",
-            )
-        self._put_in_order(layer, what)
+        common = self._attributes | self._name_and_metadata(what, number)
+        with _selection_kept(self._viewer):
+            if what == "classes":
+                # a list becomes napari's colormap without importing it here; for a
+                # mapping it would compile for two seconds
+                colours = [_colour(c, k) for k, c in enumerate(self.classes)]
+                layer = self._viewer.add_labels(
+                    data, **common, colormap=["transparent", *colours], opacity=0.4
+                )
+            elif what == "cells":
+                layer = self._viewer.add_labels(data, **common, opacity=0.5)
+            else:
+                layer = self._viewer.add_image(
+                    data,
+                    **common,
+                    rgb=False,
+                    multiscale=False,
+                    colormap="magma" if what == "probability" else "inferno",
+                    contrast_limits=(0, 1),
+                    blending="additive",
+                    visible=what == "entropy",
+                )
+            self._put_in_order(layer, what)
 
-    def _description(self, what: What, number: int | None) -> dict[str, Any]:
-        """Return name and metadata of a layer."""
-        words = {"entropy": "uncertainty", "classes": "classes", "cells": "cells"}
-        name = f"p({self.classes[number - 1].name})" if number else words[what]
+    def _name_and_metadata(self, what: What, number: int) -> dict[str, Any]:
+        name: str = "uncertainty" if what == "entropy" else what
+        if number:
+            name = f"p({self.classes[number - 1].name})"
         if self._preview:
             name = f"preview {name}" if number else "preview"
         extras = {"class": number} if number else {}
         return {
-            "name": name_for(self.image.name, name + self._label),
-            "metadata": note(self._role(what), self.image.id, self.run, **extras),
+            "name": roles.name_for(self.image.name, name + self._label),
+            "metadata": roles.note(self._role(what), self.image.id, self.run, **extras),
         }
 
     def _put_in_order(self, layer: Layer, what: What) -> None:
         """Move a new layer below the annotation, and probabilities below all else."""
-        layers = self._viewer.layers
+        layers, image_id = self._viewer.layers, self.image.id
         above = [
-            layers.index(drawn)
-            for role in _ROLES_ABOVE
-            for drawn in find(self._viewer, role, self.image.id)
+            one for r in _ROLES_ABOVE for one in roles.find(self._viewer, r, image_id)
         ]
         if what == "probability":
-            others: tuple[What, ...] = ("classes", "cells", "entropy")
-            above += [layers.index(one) for o in others for one in self._found(o)]
-        if above and min(above) < layers.index(layer):
-            layers.move(layers.index(layer), min(above))
+            above += [one for w in self.files if w != what for one in self._found(w)]
+        lowest = min(map(layers.index, above), default=len(layers))
+        if lowest < layers.index(layer):
+            layers.move(layers.index(layer), lowest)
 
 
-def _colours(classes: tuple[ClassInfo, ...]) -> list[str]:
-    """Return the colour of each class number; the background is transparent."""
-    colours = [
-        getattr(one, "colour", PALETTE[number % len(PALETTE)])
-        for number, one in enumerate(classes)
-    ]
-    return ["transparent", *colours]
+class ClassesOrCells:
+    """Shows classes while tiles stream in, cells once they are found.
+
+    Regions are no cells: where a model finds any, its classes go on being shown. Who
+    shows or hides one of the two layers has chosen it: it is left as it is.
+    """
+
+    def __init__(self, results: ResultLayers) -> None:
+        self._results = results
+        self._found: dict[Place, Literal["shown", "put aside"]] = {}
+        # when the classes of a plane are to be seen, unless its cells come before
+        self._classes_from: dict[Place, float] = {}
+        # as they were left here: who finds them otherwise knows that people chose
+        self._left: dict[What, bool] = {}
+        self.chosen_by_people: set[What] = set()
+
+    def growing(self, places: Collection[Place]) -> None:
+        """Planes or volumes are to be predicted: what they show stays until then."""
+        for place in places:
+            self._found.pop(place, None)
+            self._classes_from.pop(place, None)
+
+    def tile(self, place: Place, *, last: bool) -> None:
+        """A tile of a plane or volume came, and maybe others are to follow."""
+        moment = _MOMENT_S if last else 0
+        self._classes_from.setdefault(place, monotonic() + moment)
+        self.look()
+
+    def found(self, place: Place) -> None:
+        """The cells of a plane or volume are there, or all that there will be."""
+        self._classes_from.pop(place, None)
+        self._found[place] = "shown"
+        self.look()
+
+    def put_aside(self, place: Place) -> None:
+        """The cells of a plane are annotation now: show that, not both."""
+        self._found[place] = "put aside"
+        self.look()
+
+    def make_way(self) -> None:
+        """Something newer is to be seen: show neither, until there are other cells."""
+        self._found = dict.fromkeys(self._found, "put aside")
+        self.look()
+
+    def look(self) -> None:
+        """Choose for what is in view now; nothing changes where nothing is known."""
+        place = self._results.place_in_view()
+        if place is None:
+            return
+        either = (place, (place[0], None))
+        found = {self._found[p] for p in either if p in self._found}
+        if any(self._classes_from.get(p, float("inf")) <= monotonic() for p in either):
+            self._show(classes=True, cells=False)
+        elif "put aside" in found:
+            self._show(classes=False, cells=False)
+        elif found:
+            self._show(classes=self._results.has_regions, cells=True)
+
+    def _show(self, *, classes: bool, cells: bool) -> None:
+        wanted: dict[What, bool] = {"classes": classes, "cells": cells}
+        for what, visible in wanted.items():
+            layer = self._results.layer(what)
+            if layer is None:
+                continue
+            if self._left.get(what, layer.visible) != layer.visible:
+                self.chosen_by_people.add(what)
+            if what not in self.chosen_by_people and layer.visible != visible:
+                layer.visible = visible
+            self._left[what] = layer.visible
+
+
+class ModelResults:
+    """Keeps the results of images, by image and model.
+
+    A second prediction of an image with the same model goes into the same layers, so
+    that slices can be predicted one by one. Another model gets layers of its own, and
+    those of the one before are hidden.
+
+    Attributes
+    ----------
+    latest : dict of str to ResultLayers
+        Of each image, by its id; the last one that was asked for at the end.
+    """
+
+    began = Signal(str)
+    """Results of an image, by its id, take the place of what was shown of it."""
+
+    def __init__(self, viewer: ViewerModel, images: ImageList, scratch: Path) -> None:
+        self.latest: dict[str, ResultLayers] = {}
+        self._viewer, self._images, self._scratch = viewer, images, scratch
+        # by image and model file; with the time at which that was written
+        self._all: dict[tuple[str, str], tuple[ResultLayers, float]] = {}
+        self._layer_removed = False
+        viewer.layers.events.removed.connect(self._on_removed)
+
+    def of(self, image_id: str, entry: ModelEntry, project: Project) -> ResultLayers:
+        """Return the results of a model on an image, to be filled and shown.
+
+        Raises
+        ------
+        ValueError
+            If the image is closed.
+        OSError
+            If the disk is full.
+        """
+        image = project.image(image_id)
+        layers = self._images.layers(image_id)
+        if not layers:
+            raise ValueError(f"{image.name} is closed: open its file in napari again.")
+        key = image_id, str(entry.path)
+        results, written = self._all.get(key, (None, 0.0))
+        if (
+            results is None
+            or written != entry.written
+            or results.image.shape != image.shape
+        ):
+            older, results = results, self._new(layers[0], image, entry, project)
+            self._all[key] = results, entry.written
+            if older is not None:
+                chosen = older.visibility.chosen_by_people
+                results.visibility.chosen_by_people.update(chosen)
+                older.close()
+        if self.latest.pop(image_id, None) is not results:
+            self._hide_others(results)
+            self.began.emit(image_id)
+        self.latest[image_id] = results
+        return results
+
+    def drop_deleted(self, busy: str | None = None) -> None:
+        """Delete the files of results all of whose layers people deleted.
+
+        Those of the image that is being predicted, `busy`, stay for now.
+        """
+        if not self._layer_removed:
+            return
+        self._layer_removed = False
+        for (image_id, run), (results, _) in list(self._all.items()):
+            if results.layers():
+                continue
+            if image_id == busy:
+                self._layer_removed = True
+                continue
+            results.close()
+            del self._all[image_id, run]
+            if self.latest.get(image_id) is results:
+                del self.latest[image_id]
+
+    def close(self) -> None:
+        """Delete the files; layers that are still there keep what they show."""
+        self._viewer.layers.events.removed.disconnect(self._on_removed)
+        for results, _ in self._all.values():
+            results.close()
+        self._all.clear()
+        self.latest.clear()
+
+    def _new(
+        self, layer: Layer, image: ProjectImage, entry: ModelEntry, project: Project
+    ) -> ResultLayers:
+        run = str(entry.path)
+        of_others = any(i == image.id and r != run for i, r in self._all)
+        return ResultLayers(
+            self._viewer,
+            layer,
+            image,
+            _coloured(entry.card, project),
+            self._scratch,
+            run,
+            label=entry.path.stem if of_others else "",
+        )
+
+    def _on_removed(self) -> None:
+        self._layer_removed = True
+
+    def _hide_others(self, shown: ResultLayers) -> None:
+        for results, _ in self._all.values():
+            if results.image.id == shown.image.id and results is not shown:
+                for layer in results.layers():
+                    layer.visible = False
+
+
+def _coloured(card: ModelCard, project: Project) -> tuple[ProjectClass, ...]:
+    """Give a model's classes colours: the project's for classes of the same name."""
+    known = {c.name: c.colour for c in project.classes}
+    return tuple(
+        ProjectClass(
+            name=c.name, kind=c.kind, colour=known.get(c.name, _colour(c, number))
+        )
+        for number, c in enumerate(card.classes)
+    )
+
+
+def _colour(info: ClassInfo, number: int) -> str:
+    """Return the colour of a class; `number` counts from 0 at the first foreground."""
+    return getattr(info, "colour", PALETTE[number % len(PALETTE)])
 
 
 @contextmanager

@@ -65,7 +65,8 @@ class ActiveRun:
             images, record.images, record.settings.ndim, self._correct
         )
         self._images = images
-        self._training_data, self._tallies = training_data, annotating.tallies
+        self._training_data = training_data
+        self._object_index = annotating.object_index
         project = store.project
         self._network_kinds = self._kinds = tuple(c.kind for c in project.classes)
         self._known = {image.id: image for image in project.images}
@@ -185,7 +186,7 @@ class ActiveRun:
         parts = set(before.finished) ^ set(now.finished)
         ids = {i for i, _ in before.class_of.items() ^ now.class_of.items()}
         planes = {(part.t, part.z) for part in parts}
-        return planes.union(self._tallies.planes_with(now.id, ids) if ids else ())
+        return planes.union(self._object_index.planes_with(now.id, ids) if ids else ())
 
     def _correct(self, correction: Correction) -> None:
         """Send a correction; the worker ignores objects of a class that is new."""

@@ -121,7 +121,7 @@ class TrainingControl:
     def _start(self, before: RunRecord | None) -> None:
         if self.state != "idle":
             return
-        self._annotating.tallies.count_all(_COUNTING)
+        self._annotating.object_index.update_all(_COUNTING)
         problem = self.plan.problem(before)
         if problem:
             self.message.emit("warning", problem)

@@ -309,15 +309,13 @@ class LivePreview:
                 self._scratch,
                 _RUN,
                 preview=True,
-                shown=False,
             )
-            results.show(gently=True)
+            results.show()
         return results
 
     def _on_event(self, results: ResultLayers, event: object) -> None:
         if isinstance(event, TileDone) and results in self._results.values():
-            for what in ("classes", "probability"):
-                results.refresh(event.t, event.z, what)
+            results.refresh(event.t, event.z, "classes", "probability")
 
     def _on_failed(self, handle: Handle, failed: Failed) -> None:
         if handle is not self._handle:

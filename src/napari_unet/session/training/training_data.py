@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING
 from psygnal import Signal
 
 from napari_unet.core.text import counted
-from napari_unet.session.annotating.counting import Tally, in_words
+from napari_unet.session.annotating.object_index import (
+    PlaneObjects,
+    describe_objects,
+)
 from napari_unet.session.forward_signal import forward_signal
 
 if TYPE_CHECKING:
@@ -83,10 +86,10 @@ class TrainingData:
     ) -> None:
         self._store = store
         self._images = images
-        self._tallies = annotating.tallies
+        self._object_index = annotating.object_index
         self._cached: TrainingDataSummary | None = None
         self._sources = (
-            self._tallies.changed,
+            self._object_index.changed,
             annotating.edited,
             store.changed,
             images.changed,
@@ -95,7 +98,7 @@ class TrainingData:
         for source in self._sources:
             source.connect(self._forget)
         # listeners ask for the summary: after it was forgotten
-        forward_signal(self._tallies.changed, self.changed)
+        forward_signal(self._object_index.changed, self.changed)
 
     def close(self) -> None:
         """Let go of the annotation."""
@@ -156,18 +159,18 @@ class TrainingData:
             objects: set[tuple[int, int]] = set()
             finished = {(part.t, part.z) for part in image.finished}
             for t, z in self._images.places(image.id):
-                tally = self._tallies.of(image.id, t, z)
-                complete = complete and tally is not None
-                tally = tally or Tally()
+                found = self._object_index.of(image.id, t, z)
+                complete = complete and found is not None
+                found = found or PlaneObjects()
                 slices += 1
-                background += tally.background or (t, z) in finished
-                objects.update((t, i) for i in tally.ids)
+                background += found.background or (t, z) in finished
+                objects.update((t, i) for i in found.ids)
             every += [image.class_of.get(i, 1) for _, i in objects]
         infos, class_of = self._store.project.classes, dict(enumerate(every))
         return TrainingDataSummary(
             images=len(images),
             slices=slices,
-            objects=in_words(class_of, class_of, infos),
+            objects=describe_objects(class_of, class_of, infos),
             background=background,
             classes=frozenset({*every, 0} if background else every),
             complete=complete,

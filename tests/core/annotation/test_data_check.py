@@ -7,16 +7,16 @@ import pytest
 
 from napari_unet.core.annotation.annotations import Annotation, ClassInfo
 from napari_unet.core.annotation.data_check import (
-    CheckedSlice,
+    CheckedField,
     CheckReport,
+    ClassCount,
     Finding,
-    PlaneCount,
     check_annotation,
     only_cells,
     usual_sizes,
 )
 
-SLICE = CheckedSlice(image=1, t=2, z=3, name="Slice 3")
+SLICE = CheckedField(image=1, t=2, z=3, name="Slice 3")
 CELLS, TISSUE = ClassInfo(name="nuclei"), ClassInfo(name="tissue", kind="regions")
 
 
@@ -37,8 +37,8 @@ def test_good_annotation_is_counted_and_has_no_findings():
     report = check_annotation(Annotation(_plane(), (CELLS,)), SLICE)
     assert report == CheckReport(
         (
-            PlaneCount(1, 2, 3, "background", 0, 60 * 50 - 300),
-            PlaneCount(1, 2, 3, "nuclei", 3, 300),
+            ClassCount(1, 2, 3, "background", 0, 60 * 50 - 300),
+            ClassCount(1, 2, 3, "nuclei", 3, 300),
         )
     )
 
@@ -158,7 +158,7 @@ def test_in_a_volume_one_goes_to_the_slice_of_the_piece():
     labels = np.ones((9, 20, 20), np.int32)
     labels[1:4, 2:8, 2:8] = 2
     labels[6:9, 12:17, 12:17] = 2
-    plane = CheckedSlice(t=1, z=None, name="Time 1")
+    plane = CheckedField(t=1, z=None, name="Time 1")
     (finding,) = check_annotation(Annotation(labels), plane).findings
     assert (finding.t, finding.z, finding.position) == (1, 7, (14, 14))
 

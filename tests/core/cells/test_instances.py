@@ -16,7 +16,7 @@ from napari_unet.core.images.image import Image
 from napari_unet.core.settings import Segmentation
 
 ALL = Segmentation(min_size=0, ridge=0)  # nothing dropped, nothing grown
-BBBC039 = Path(__file__).parents[3] / "shared/data/bbbc039/labels"
+BBBC039 = Path(__file__).parents[4] / "shared/data/bbbc039/labels"
 
 
 def _two(foreground):

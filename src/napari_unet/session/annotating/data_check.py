@@ -1,4 +1,4 @@
-"""The data check: asked of the worker, and its remedies."""
+"""The data check: made by the worker, and its remedies."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ from typing import TYPE_CHECKING
 
 from psygnal import Signal
 
-from napari_unet.core.annotation.components import remove_specks, split_pieces
+from napari_unet.core.annotation.annotations import cell_classes
+from napari_unet.core.annotation.components import remove_specks, split_components
 from napari_unet.core.events import Checked
 from napari_unet.core.jobs import CheckJob
+from napari_unet.session.annotating.classes import record_classes
+from napari_unet.session.annotating.label_range import values_in
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,19 +27,11 @@ if TYPE_CHECKING:
     from napari_unet.session.worker.client import Handle, Worker
 
 RING_WIDTH = 5.0
-"""Pixels of background that are taken around each cell."""
+"""Pixels of background that are painted around each cell."""
 
 
 class DataCheck:
-    """Counts what is annotated and finds what is wrong, on the CPU worker.
-
-    Parameters
-    ----------
-    store : ProjectStore
-    images : ImageList
-    annotating : Annotating
-    worker : Worker
-    """
+    """Counts what is annotated and finds what is wrong, on the CPU worker."""
 
     changed = Signal()
     """Another report, or a check began or ended."""
@@ -55,8 +50,9 @@ class DataCheck:
         self._annotating = annotating
         self._worker = worker
         self._handle: Handle | None = None
+        # Ids of the images of the report, and of the check under way.
         self._ids: tuple[str, ...] = ()
-        self._asked: tuple[str, ...] = ()
+        self._checking: tuple[str, ...] = ()
         self.report: CheckReport | None = None
 
     @property
@@ -72,26 +68,22 @@ class DataCheck:
             self.report = None
             self.changed.emit()
             return
-        self._asked = tuple(image.id for image in images)
+        ids = self._checking = tuple(image.id for image in images)
         try:
-            job = self._job(images[0])
+            job = CheckJob(
+                images=tuple(self._images.stored(id_) for id_ in ids),
+                annotations=tuple(self._images.stored_annotation(id_) for id_ in ids),
+                places=tuple(self._images.places(id_) for id_ in ids),
+                halo=self._halo(images[0]),
+            )
         except (OSError, ValueError) as error:
             self.failed.emit(f"The check cannot begin: {error}")
-            self.changed.emit()
-            return
-        handle = self._handle = self._worker.submit(job, "Check annotation")
-        handle.event.connect(self._on_event)
-        handle.ended.connect(self._on_end)
-        handle.failed.connect(self._on_failed)
+        else:
+            handle = self._handle = self._worker.submit(job, "Check annotation")
+            handle.event.connect(self._on_event)
+            handle.ended.connect(self._on_end)
+            handle.failed.connect(self._on_failed)
         self.changed.emit()
-
-    def _job(self, first: ProjectImage) -> CheckJob:
-        return CheckJob(
-            images=tuple(self._images.stored(id_) for id_ in self._asked),
-            annotations=tuple(self._images.stored_annotation(i) for i in self._asked),
-            places=tuple(self._images.places(id_) for id_ in self._asked),
-            halo=self._halo(first),
-        )
 
     def close(self) -> None:
         """Give up a check that is under way."""
@@ -107,50 +99,43 @@ class DataCheck:
         return self._store.project.image(self._ids[number]).name
 
     def go_to(self, finding: Finding) -> None:
-        """Show the place of a finding; ValueError if its image is gone."""
+        """Show where a finding is; ValueError if its image is gone."""
         image_id = self._image_of(finding)
         self._annotating.go_to(image_id, finding.t, finding.z or 0, finding.position)
 
     def fix(self, finding: Finding) -> None:
-        """Apply the remedy of a finding; napari's own undo takes it back.
+        """Apply the remedy of a finding; napari's own undo reverts it.
 
         Raises
         ------
         ValueError
-            If the place has changed since the check.
+            If the slice has changed since the check.
         """
         image_id = self._image_of(finding)
-        t, z = finding.t, finding.z or 0
+        t, z, edits = finding.t, finding.z or 0, self._annotating.label_edits
         if finding.fix == "ring":
-            self._annotating.add_background_ring(image_id, t, z, RING_WIDTH)
+            edits.add_background_ring(image_id, t, z, RING_WIDTH)
         elif finding.fix == "split" and finding.label is not None:
             self._split(image_id, t, z, finding.label)
         elif finding.fix == "remove-specks":
-            self._annotating.repair(image_id, t, z, self._without_specks)
+            edits.change_plane(image_id, t, z, _without_specks)
         elif finding.fix == "new-annotation":
-            self._annotating.new_annotation(image_id)
+            self._annotating.layers.show(image_id)
         self.check()
 
     def _split(self, image_id: str, t: int, z: int, label: int) -> None:
-        free = self._annotating.brush.fresh_id(image_id)
-
-        def change(annotation: Annotation) -> NDArray[np.integer]:
-            return split_pieces(annotation.labels, label, free)
-
-        self._annotating.repair(image_id, t, z, change)
+        brush = self._annotating.brush
+        free = brush.fresh_id(image_id)
+        self._annotating.label_edits.change_plane(
+            image_id,
+            t,
+            z,
+            lambda painted: split_components(painted.labels, label, free),
+        )
         number = self._store.project.image(image_id).class_of.get(label, 1)
         if number > 1:
-            new = range(free, self._annotating.brush.free_id(image_id))
-            self._annotating.record_classes(image_id, dict.fromkeys(new, number))
-
-    def _without_specks(self, annotation: Annotation) -> NDArray[np.integer]:
-        regions = {
-            number
-            for number, info in enumerate(annotation.classes, start=1)
-            if info.kind == "regions"
-        }
-        spared = [i for i, k in annotation.class_of.items() if k in regions]
-        return remove_specks(annotation.labels, spared=spared)
+            new = range(free, brush.free_id(image_id))
+            record_classes(self._store, image_id, dict.fromkeys(new, number))
 
     def _image_of(self, finding: Finding) -> str:
         image_id = self._ids[finding.image]
@@ -160,15 +145,14 @@ class DataCheck:
 
     def _halo(self, image: ProjectImage) -> tuple[int, ...]:
         project = self._store.project
-        size = dict(zip(image.axes, image.shape, strict=True))
-        channels = image.channels
-        classes = len(project.classes) + 1
-        network = project.training.architecture(channels, classes, size.get("z", 1))
+        network = project.training.architecture(
+            image.channels, len(project.classes) + 1, image.sizes["z"]
+        )
         return network.halo
 
     def _on_event(self, event: object) -> None:
         if isinstance(event, Checked):
-            self._ids, self.report = self._asked, event.report
+            self._ids, self.report = self._checking, event.report
             self.changed.emit()
 
     def _on_failed(self, failed: Failed) -> None:
@@ -178,3 +162,10 @@ class DataCheck:
     def _on_end(self, _: object) -> None:
         self._handle = None
         self.changed.emit()
+
+
+def _without_specks(annotation: Annotation) -> NDArray[np.integer]:
+    cells = cell_classes(annotation.classes)
+    ids = values_in(annotation.labels).tolist()
+    regions = [i for i in ids if annotation.class_of.get(i, 1) not in cells]
+    return remove_specks(annotation.labels, spared=regions)

@@ -6,12 +6,10 @@ import numpy as np
 import pytest
 
 from napari_unet.core.annotation.conversion import (
-    as_annotation,
     convert,
     from_binary,
     from_instances,
     from_polygons,
-    from_scribbles,
     from_semantic,
 )
 
@@ -29,10 +27,9 @@ def test_instances_keep_their_ids_plus_one_and_zero_is_background() -> None:
     assert kinds_of(annotation) == [("cells", "cells")]
 
 
-def test_areas_touching_at_a_corner_are_two_cells_unless_corners_connect() -> None:
+def test_areas_touching_at_a_corner_are_two_cells() -> None:
     mask = np.array([[255, 0], [0, 255]], np.uint8)
     assert from_binary(mask).labels.tolist() == [[2, 1], [1, 3]]
-    assert from_binary(mask, connectivity=2).labels.tolist() == [[2, 1], [1, 2]]
 
 
 def test_voxels_touching_at_a_face_are_one_cell_and_at_an_edge_two() -> None:
@@ -41,40 +38,30 @@ def test_voxels_touching_at_a_face_are_one_cell_and_at_an_edge_two() -> None:
     assert from_binary(mask).labels[mask].tolist() == [2, 3, 2]
 
 
-def test_classes_of_cells_are_split_into_areas_and_regions_are_not() -> None:
+def test_classes_are_split_into_areas() -> None:
     mask = np.array([[1, 0, 1, 2, 0, 2]])
-    annotation = from_semantic(mask, ["cell", "tissue"], ["cells", "regions"])
-    assert annotation.labels.tolist() == [[2, 1, 3, 4, 1, 4]]
-    assert annotation.class_of == {2: 1, 3: 1, 4: 2}
+    annotation = from_semantic(mask, ["cell", "nucleus"])
+    assert annotation.labels.tolist() == [[2, 1, 3, 4, 1, 5]]
+    assert annotation.class_of == {2: 1, 3: 1, 4: 2, 5: 2}
     assert annotation.targets().classes.tolist() == mask.tolist()
-    assert annotation.targets().instances.tolist() == [[2, 0, 3, 0, 0, 0]]
+    assert annotation.targets().instances.tolist() == [[2, 0, 3, 4, 0, 5]]
 
 
 def test_classes_without_names_are_numbered_also_those_without_pixels() -> None:
-    annotation = from_semantic(np.array([[0, 2]]), kinds="regions")
-    assert kinds_of(annotation) == [("class 1", "regions"), ("class 2", "regions")]
+    annotation = from_semantic(np.array([[0, 2]]))
+    assert kinds_of(annotation) == [("class 1", "cells"), ("class 2", "cells")]
     assert annotation.targets().classes.tolist() == [[0, 2]]
 
 
 def test_254_classes_are_possible() -> None:
     mask = np.arange(255).reshape(5, 51)
-    classes = from_semantic(mask, kinds="regions").targets().classes
+    classes = from_semantic(mask).targets().classes
     assert classes.tolist() == mask.tolist()
-
-
-def test_scribbles_are_regions_and_zero_is_not_annotated() -> None:
-    annotation = from_scribbles(np.array([[0, 1, 2, 3]]), ["a", "b"])
-    assert kinds_of(annotation) == [("a", "regions"), ("b", "regions")]
-    assert annotation.targets().classes.tolist() == [[255, 0, 1, 2]]
-
-
-def test_scribbles_of_background_alone_are_an_annotation() -> None:
-    assert from_scribbles(np.array([[0, 1]])).targets().classes.tolist() == [[255, 0]]
 
 
 def test_an_annotation_is_taken_as_it_is() -> None:
     labels = np.array([[0, 1, 2, 9]])
-    assert as_annotation(labels).labels.tolist() == labels.tolist()
+    assert convert(labels, "annotation").labels.tolist() == labels.tolist()
 
 
 def test_whole_numbers_stored_as_floats_are_taken() -> None:
@@ -151,23 +138,17 @@ def test_a_binary_mask_of_several_values_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("mask", "names", "kinds", "message"),
+    ("mask", "names", "message"),
     [
-        ([[0, 255]], None, "cells", "at most 254 classes, found 255"),
-        ([[0, 2]], ["a"], "cells", "has class 2, but only 1 names"),
-        ([[0, 1]], ["a"], ["cells", "cells"], "1 classes need .* found 2"),
+        ([[0, 255]], None, "at most 254 classes, found 255"),
+        ([[0, 2]], ["a"], "has class 2, but only 1 names"),
     ],
 )
 def test_classes_that_do_not_match_are_refused(
-    mask: list, names: list | None, kinds: object, message: str
+    mask: list, names: list | None, message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
-        from_semantic(np.array(mask), names, kinds)
-
-
-def test_scribbles_without_any_mark_are_refused() -> None:
-    with pytest.raises(ValueError, match="nothing is annotated"):
-        from_scribbles(np.zeros((2, 2), int))
+        from_semantic(np.array(mask), names)
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,12 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
+from example_architectures import unet3d
 from napari_unet.core.network.architecture import (
     Architecture,
     Level,
     paper,
     u_shape,
-    unet3d,
 )
 
 

@@ -16,26 +16,21 @@ if TYPE_CHECKING:
 
     from napari_unet.session.workspace import Workspace
 
-
 # Pixels of the screen that a hand moves the mouse in a click.
 _STILL = 4
 
 
 class CellPicker:
-    """Takes the cells that are clicked on in the canvas; dragging still moves it.
+    """Picks the cells that are clicked on in the canvas; dragging still moves it.
 
     While it does, all tools of the active layer rest, whichever layer that is.
-
-    Parameters
-    ----------
-    workspace : Workspace
     """
 
-    taken = Signal(int)
+    picked = Signal(int)
     """So many cells became annotation."""
     failed = Signal(str)
     stopped = Signal()
-    """Another tool was taken up, with which a click does something else."""
+    """Another tool was chosen, with which a click does something else."""
 
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
@@ -44,7 +39,7 @@ class CellPicker:
         self.enabled = False
 
     def set_enabled(self, enabled: bool) -> None:
-        """Begin or end to take cells."""
+        """Begin or end to pick cells."""
         if enabled == self.enabled:
             return
         self.enabled = enabled
@@ -59,44 +54,40 @@ class CellPicker:
             active.disconnect(self._on_active)
             self._follow(None)
 
-    def take_at(self, position: tuple[float, ...]) -> None:
-        """Take the cell at a point of the world, if there is one."""
-        image = self._workspace.images.current
-        results = self._workspace.prediction.results.get(image.id) if image else None
-        layer = results.any_layer() if results is not None else None
-        if image is None or results is None or layer is None:
+    def pick_at(self, position: tuple[float, ...]) -> None:
+        """Pick the cell at a point of the world, if there is one."""
+        results = self._workspace.prediction.results_in_view()
+        layers = results.layers() if results is not None else []
+        if results is None or not layers:
             return
-        point = np.round(layer.world_to_data(position)).astype(int)
-        cells = results.files.array("cells")
+        point = np.round(layers[0].world_to_data(position)).astype(int)
+        cells = results.files.arrays["cells"]
         if np.any(point < 0) or np.any(point >= cells.shape):
             return
-        id_ = int(cells[tuple(point)])
-        if id_ == 0:
-            return
-        where = dict(zip(image.annotation_axes, point.tolist(), strict=True))
-        self.take(where.get("t", 0), where.get("z", 0), (id_,))
+        if id_ := int(cells[tuple(point)]):
+            at = dict(zip(results.image.annotation_axes, point.tolist(), strict=True))
+            self.pick(at.get("t", 0), at.get("z", 0), (id_,))
 
-    def take(self, t: int, z: int, ids: tuple[int, ...] | None) -> None:
-        """Take cells of a slice of the image in view; all of them if ids is None."""
-        image = self._workspace.images.current
-        results = self._workspace.prediction.results.get(image.id) if image else None
-        if image is None or results is None:
+    def pick(self, t: int, z: int, ids: tuple[int, ...] | None) -> None:
+        """Pick cells of a slice of the image in view; all of them if ids is None."""
+        results = self._workspace.prediction.results_in_view()
+        if results is None:
             return
-        plane = results.plane("cells", t, z)
+        image_id, plane = results.image.id, results.plane("cells", t, z)
         try:
             with self._own_changes():
-                number = self._workspace.annotating.use_as_annotation(
-                    image.id, plane, t, z, ids
+                number = self._workspace.annotating.label_edits.use_as_annotation(
+                    image_id, plane, t, z, ids
                 )
         except ValueError as error:
             self.failed.emit(str(error))
             return
-        annotation = self._workspace.images.annotation_layer(image.id)
+        annotation = self._workspace.images.annotation_layer(image_id)
         if annotation is not None:
             annotation.visible = True
         if ids is None:
             results.visibility.put_aside((t, z))
-        self.taken.emit(number)
+        self.picked.emit(number)
 
     @contextmanager
     def _own_changes(self) -> Iterator[None]:
@@ -139,4 +130,4 @@ class CellPicker:
             moved = moved or bool(np.abs(event.pos - start).max() > _STILL)
             yield
         if not moved:
-            self.take_at(position)
+            self.pick_at(position)

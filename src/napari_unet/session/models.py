@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from psygnal import Signal
 
+from napari_unet.core.images.rescaling import written
 from napari_unet.io.model_file import CHECKPOINT_SUFFIX, SUFFIX, read_card
 
 if TYPE_CHECKING:
@@ -22,15 +23,7 @@ _REMEMBERED = 20
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ModelEntry:
-    """A model file.
-
-    Attributes
-    ----------
-    path : Path
-    card : ModelCard
-    written : float
-        When, in seconds since 1970.
-    """
+    """A model file, and when it was written, in seconds since 1970."""
 
     path: Path
     card: ModelCard
@@ -44,10 +37,17 @@ class ModelList:
 
     Parameters
     ----------
-    store : ProjectStore
-    preferences : Preferences
     pretrained : sequence of Path
         Models that come with the package, listed last.
+
+    Attributes
+    ----------
+    entries : tuple of ModelEntry
+        Those used last first, then the latest, then those of the package.
+    entry : ModelEntry or None
+        The chosen model.
+    problems : dict of Path to str
+        Why files in the folders are not in the list, in a sentence each.
     """
 
     changed = Signal()
@@ -65,14 +65,12 @@ class ModelList:
         self._pretrained = tuple(pretrained)
         self.preferences = preferences
         self._read: dict[Path, ModelEntry] = {}
-        self._selected: ModelEntry | None = None
         self.entries: tuple[ModelEntry, ...] = ()
-        """Those used last first, then the latest, then those of the package."""
+        self.entry: ModelEntry | None = None
         self.problems: dict[Path, str] = {}
-        """Why files in the folders are not in the list, in a sentence each."""
         self.refresh()
         if self.entries:
-            self._selected = self.entries[0]
+            self.entry = self.entries[0]
 
     @property
     def own(self) -> tuple[ModelEntry, ...]:
@@ -80,19 +78,14 @@ class ModelList:
         return tuple(e for e in self.entries if e.path not in self._pretrained)
 
     @property
-    def entry(self) -> ModelEntry | None:
-        """The chosen model."""
-        return self._selected
-
-    @property
     def selected(self) -> Path | None:
         """File of the chosen model."""
-        return self._selected.path if self._selected else None
+        return self.entry.path if self.entry else None
 
     @property
     def card(self) -> ModelCard | None:
         """Card of the chosen model."""
-        return self._selected.card if self._selected else None
+        return self.entry.card if self.entry else None
 
     @property
     def used_last(self) -> Path | None:
@@ -101,24 +94,27 @@ class ModelList:
 
     def refresh(self) -> None:
         """Look at the folders again; files that did not change are not read again."""
-        before = [e.path for e in self.entries]
-        used = self._used()
+        used, last = self._used(), self._pretrained
         found: dict[Path, ModelEntry] = {}
         self.problems = {}
-        for path in [*used, *self._in_folders(), *self._pretrained]:
-            if path in found or not path.is_file():
-                continue
-            try:
-                found[path] = self._read_entry(path)
-            except (ValueError, OSError) as error:
-                self.problems[path] = str(error)
-        later = [p for p in found if p not in used and p not in self._pretrained]
-        later.sort(key=lambda p: found[p].written, reverse=True)
-        last = [p for p in self._pretrained if p not in used]
-        self.entries = tuple(found[p] for p in [*used, *later, *last] if p in found)
+        for path in dict.fromkeys([*used, *self._in_folders(), *last]):
+            if path.is_file():
+                try:
+                    found[path] = self._read_entry(path)
+                except (ValueError, OSError) as error:
+                    self.problems[path] = str(error)
+        others = [p for p in found if p not in used and p not in last]
+        others.sort(key=lambda p: found[p].written, reverse=True)
+        listed = dict.fromkeys([*used, *others, *last])
+        before = [e.path for e in self.entries]
+        self.entries = tuple(found[p] for p in listed if p in found)
         if before != [e.path for e in self.entries]:
             self.changed.emit()
-        self._follow_selected(found)
+        # the chosen file may be written anew or be gone
+        now = found.get(self.entry.path) if self.entry is not None else None
+        if now is not self.entry:
+            self.entry = now
+            self.selected_changed.emit()
 
     def add(self, path: str | Path) -> ModelEntry:
         """Put a model file, or a checkpoint, at the top of the list.
@@ -150,15 +146,15 @@ class ModelList:
             return
         listed = {e.path: e for e in self.entries}
         if path is None:
-            self._selected = None
+            self.entry = None
         else:
-            self._selected = listed[path] if path in listed else self.add(path)
+            self.entry = listed[path] if path in listed else self.add(path)
         self.selected_changed.emit()
 
     def note_use(self) -> None:
         """Put the chosen model at the top: it is offered first next time."""
-        if self._selected is not None:
-            self._remember(self._selected.path)
+        if self.entry is not None:
+            self._remember(self.entry.path)
             self.refresh()
 
     def _used(self) -> list[Path]:
@@ -179,10 +175,10 @@ class ModelList:
 
     def _read_entry(self, path: Path) -> ModelEntry:
         """Read a card, if the file is not the one that was read before."""
-        written = path.stat().st_mtime if path.exists() else 0.0
+        time = path.stat().st_mtime if path.exists() else 0.0
         known = self._read.get(path)
-        if known is None or known.written != written:
-            self._read[path] = ModelEntry(path, read_card(path), written)
+        if known is None or known.written != time:
+            self._read[path] = ModelEntry(path, read_card(path), time)
         return self._read[path]
 
     def _remember(self, path: Path) -> None:
@@ -192,15 +188,6 @@ class ModelList:
         if models != project.models:
             self._store.update(project.replace(models=models))
 
-    def _follow_selected(self, found: dict[Path, ModelEntry]) -> None:
-        """Notice that the chosen file was written anew or is gone."""
-        if self._selected is None:
-            return
-        now = found.get(self._selected.path)
-        if now is not self._selected:
-            self._selected = now
-            self.selected_changed.emit()
-
 
 def describe(card: ModelCard) -> list[tuple[str, str]]:
     """Say what a model is: pairs of a word and a few more, for people."""
@@ -209,8 +196,7 @@ def describe(card: ModelCard) -> list[tuple[str, str]]:
     if card.architecture.channels != 1:
         rows.append(("Channels", str(card.architecture.channels)))
     if card.spacing_um:
-        size = " × ".join(f"{s:.3g}" for s in card.spacing_um)
-        rows.append(("Pixel size", f"{size} µm"))
+        rows.append(("Pixel size", written(card.spacing_um)))
     if card.images:
         images = [i.name for i in card.images]
         more = f" and {len(images) - 3} more" if len(images) > 3 else ""

@@ -12,10 +12,10 @@ from napari_unet.core.annotation.components import (
     count_necked,
     remove_specks,
     speck_size,
-    split_pieces,
+    split_components,
 )
 
-DSB = Path(__file__).parents[3] / "shared/data/dsb2018_fluo/labels"
+DSB = Path(__file__).parents[4] / "shared/data/dsb2018_fluo/labels"
 
 
 def _ids(rows):
@@ -25,10 +25,10 @@ def _ids(rows):
 def test_cells_come_by_id_with_their_largest_piece_first():
     cells = cells_of(_ids(["3001122", "0331022", "2000000"]))
     assert [(c.label, c.size) for c in cells] == [(2, 5), (3, 3)]
-    assert [p.size for p in cells[0].pieces] == [4, 1]
-    assert cells[0].pieces[0].centre == (0.5, 5.5)
-    assert cells[0].pieces[1].centre == (2, 0)
-    assert len(cells[1].pieces) == 1  # connected across the corner
+    assert [p.size for p in cells[0].components] == [4, 1]
+    assert cells[0].components[0].centre == (0.5, 5.5)
+    assert cells[0].components[1].centre == (2, 0)
+    assert len(cells[1].components) == 1  # connected across the corner
 
 
 def test_touching_cells_of_other_ids_are_no_piece():
@@ -49,7 +49,7 @@ def test_specks_are_small_beside_the_usual_cell(usual, size):
 
 def test_splitting_keeps_the_id_of_the_largest_piece():
     labels = _ids(["2011221", "0330221", "2200000"])
-    split = split_pieces(labels, 2, 7)
+    split = split_components(labels, 2, 7)
     np.testing.assert_array_equal(split, _ids(["8011221", "0330221", "7700000"]))
     assert split.dtype == labels.dtype
     assert labels[0, 0] == 2
@@ -57,19 +57,19 @@ def test_splitting_keeps_the_id_of_the_largest_piece():
 
 def test_splitting_one_piece_changes_nothing():
     labels = _ids(["0022", "1102"])
-    np.testing.assert_array_equal(split_pieces(labels, 2, 3), labels)
+    np.testing.assert_array_equal(split_components(labels, 2, 3), labels)
 
 
 @pytest.mark.parametrize("label", [1, 5])
 def test_only_cells_that_are_there_can_be_split(label):
     with pytest.raises(ValueError, match=f"no cell of id {label} here"):
-        split_pieces(_ids(["1220"]), label, 9)
+        split_components(_ids(["1220"]), label, 9)
 
 
 @pytest.mark.parametrize("next_id", [1, 2, 3])
 def test_new_ids_must_be_free(next_id):
     with pytest.raises(ValueError, match=f"ids from {next_id} up are not free"):
-        split_pieces(_ids(["202033"]), 2, next_id)
+        split_components(_ids(["202033"]), 2, next_id)
 
 
 def test_specks_are_not_annotated_any_more_and_the_rest_stays():

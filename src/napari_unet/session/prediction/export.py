@@ -1,0 +1,285 @@
+"""Results of images into files: label images, tables, probabilities."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Literal
+
+from psygnal import Signal
+
+from napari_unet.core.annotation.annotations import plain_classes
+from napari_unet.core.events import FileWritten
+from napari_unet.core.jobs import ExportJob
+from napari_unet.core.text import counted
+from napari_unet.io.names import file_stem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from napari_unet.core.annotation.annotations import ClassKind
+    from napari_unet.core.messages import Failed
+    from napari_unet.session.images.image_list import ImageList
+    from napari_unet.session.prediction.results import ResultLayers
+    from napari_unet.session.prediction.segmentation import Segmenter
+    from napari_unet.session.project.store import ProjectStore
+    from napari_unet.session.worker.client import Handle, Worker
+
+Format = Literal["tif", "ome.tif", "zarr"]
+
+# What names of files say of what is in them.
+_WRITTEN = ("cells", "classes", "probabilities")
+
+
+@dataclass(slots=True, eq=False)
+class _Export:
+    """All that was asked for at once, and what has become of it.
+
+    `files` counts those that were written, and `problems` has a sentence for each image
+    that was not exported.
+    """
+
+    folder: Path
+    files: int = 0
+    problems: list[str] = field(default_factory=list)
+    cancelled: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class _Part:
+    """What is written of one image.
+
+    It waits until all cells are found, then its pixels are `copying` to where the
+    worker can read them, then it has the `handle` of its job.
+    """
+
+    export: _Export
+    job: ExportJob
+    results: ResultLayers
+    copying: bool = False
+    handle: Handle | None = None
+
+
+class Exporter:
+    """Writes results of images into files, when their cells are up to date.
+
+    Parameters
+    ----------
+    results : dict of str to ResultLayers
+        The latest of each image, by its id.
+    """
+
+    message = Signal(str, str)
+    """A level and a sentence."""
+    changed = Signal()
+    status = "Writing files …"
+
+    def __init__(
+        self,
+        store: ProjectStore,
+        images: ImageList,
+        worker: Worker,
+        results: dict[str, ResultLayers],
+        segmenter: Segmenter,
+    ) -> None:
+        self._store, self._images, self._worker = store, images, worker
+        self._results, self._segmenter = results, segmenter
+        self._parts: list[_Part] = []
+        segmenter.changed.connect(self._go_on)
+        segmenter.failed.connect(self._on_no_cells)
+
+    @property
+    def running(self) -> bool:
+        """Whether files are being written, or wait for their cells."""
+        return bool(self._parts)
+
+    @property
+    def progress(self) -> float:
+        """Share of the first job that is done, 0 to 1."""
+        handles = (part.handle for part in self._parts)
+        return next((h.progress for h in handles if h is not None), 0.0)
+
+    def in_the_way(self, folder: Path, image_ids: Iterable[str]) -> list[Path]:
+        """Return the files of a folder that may be overwritten."""
+        if not folder.is_dir():
+            return []
+        wanted = set(image_ids)
+        starts = tuple(
+            f"{file_stem(image.name, 'image')}_{what}."
+            for image in self._store.project.images
+            if image.id in wanted
+            for what in _WRITTEN
+        )
+        return sorted(path for path in folder.iterdir() if path.name.startswith(starts))
+
+    def kinds(self, image_ids: Iterable[str]) -> set[ClassKind]:
+        """Return what was found in images: cells, regions or both."""
+        found = [self._results[i] for i in image_ids if i in self._results]
+        return {c.kind for results in found for c in results.classes}
+
+    def export(
+        self,
+        folder: Path,
+        image_ids: Iterable[str],
+        *,
+        masks: bool = True,
+        probabilities: bool = False,
+        table: bool = True,
+        format: Format = "tif",  # noqa: A002 - as in `ExportJob`
+    ) -> None:
+        """Write the results of images; what is in the way is overwritten.
+
+        Images that cannot be exported are left out; the last message names them.
+
+        Raises
+        ------
+        ValueError
+            If there is no image that can be exported, or nothing is to be written.
+        """
+        if not (masks or probabilities or table):
+            raise ValueError("Choose masks, probabilities or the table to be written.")
+        export, parts = _Export(folder), []
+        for image_id in dict.fromkeys(image_ids):
+            try:
+                results = self._results_of(image_id)
+                job = self._job(results, folder, format, masks, table, probabilities)
+            except (ValueError, OSError) as error:
+                export.problems.append(str(error))
+            else:
+                parts.append(_Part(export, job, results))
+        if not parts:
+            raise ValueError(" ".join(export.problems) or "Predict an image first.")
+        self._parts += parts
+        # cells that could not be found before are tried once more
+        self._segmenter.wake()
+        self._go_on()
+        self.changed.emit()
+
+    def cancel(self) -> None:
+        """Stop writing; files that are complete stay."""
+        for part in list(self._parts):
+            if part.handle is not None:
+                part.handle.cancel()
+            else:
+                part.export.cancelled = True
+                self._end(part)
+
+    def close(self) -> None:
+        """Follow the segmenter no more."""
+        self._segmenter.changed.disconnect(self._go_on)
+        self._segmenter.failed.disconnect(self._on_no_cells)
+
+    def _results_of(self, image_id: str) -> ResultLayers:
+        results = self._results.get(image_id)
+        names = {image.id: image.name for image in self._store.project.images}
+        if image_id not in names:
+            name = results.image.name if results is not None else "An image"
+            raise ValueError(f"{name} was removed from the project.")
+        if results is None:
+            raise ValueError(f"{names[image_id]} has not been predicted yet.")
+        return results
+
+    def _job(
+        self,
+        results: ResultLayers,
+        folder: Path,
+        format: Format,  # noqa: A002 - as in `ExportJob`
+        masks: bool,
+        table: bool,
+        maps: bool,
+    ) -> ExportJob:
+        image, files = results.image, results.files
+        if not (masks or maps or results.has_cells):
+            raise ValueError(
+                f"{image.name} has regions but no cells, of which the table "
+                "would be: choose masks or probabilities."
+            )
+        cells = results.has_cells and (masks or table)
+        regions = results.has_regions and masks
+        return ExportJob(
+            folder=str(folder),
+            name=file_stem(self._store.project.image(image.id).name, "image"),
+            image=self._images.stored(image.id),
+            cells=files["cells"] if cells else None,
+            probabilities=files["probability"],
+            classes=plain_classes(results.classes),
+            masks=masks,
+            table=table,
+            maps=maps,
+            class_masks=files["classes"] if regions else None,
+            format=format,
+        )
+
+    def _waiting(self) -> list[_Part]:
+        return [p for p in self._parts if not p.copying and p.handle is None]
+
+    def _go_on(self) -> None:
+        """Begin to write when all cells are those of the settings."""
+        if not self._segmenter.idle:
+            return
+        for part in self._waiting():
+            part.copying = True
+            try:
+                # the table needs the grey values
+                pixels = self._images.ensure(part.results.image.id, None)
+            except KeyError:
+                self._end(part, f"{part.job.name} was removed from the project.")
+            except (ValueError, OSError) as error:
+                self._end(part, str(error))
+            else:
+                pixels.then(partial(self._submit, part), partial(self._end, part))
+
+    def _on_no_cells(self, _why: str) -> None:
+        """Give up what waits for cells, which do not come; a message said why."""
+        for part in self._waiting():
+            self._end(part, f"{part.job.name}: its cells could not be found.")
+
+    def _submit(self, part: _Part) -> None:
+        if part not in self._parts:
+            return  # cancelled while its pixels were copied
+        part.handle = self._worker.submit(part.job, f"Export {part.job.name}")
+        # tiles that come from now on are not in the files
+        part.results.unexported = False
+        part.handle.event.connect(partial(self._on_event, part))
+        part.handle.ended.connect(partial(self._on_ended, part))
+        part.handle.failed.connect(partial(self._on_failed, part))
+        self.changed.emit()
+
+    def _on_event(self, part: _Part, event: object) -> None:
+        if isinstance(event, FileWritten):
+            part.export.files += 1
+        self.changed.emit()
+
+    def _on_ended(self, part: _Part, cancelled: bool) -> None:
+        if cancelled:
+            part.export.cancelled = part.results.unexported = True
+        self._end(part)
+
+    def _on_failed(self, part: _Part, failed: Failed) -> None:
+        part.results.unexported = True
+        self._end(part, f"{part.job.name}: {failed.sentence}")
+
+    def _end(self, part: _Part, problem: str = "") -> None:
+        """Note that an image is done with; report on all when it was the last one."""
+        if part not in self._parts:
+            return  # cancelled before
+        self._parts.remove(part)
+        export = part.export
+        if problem:
+            export.problems.append(problem)
+        if not any(other.export is export for other in self._parts):
+            self._report(export)
+        self.changed.emit()
+
+    def _report(self, export: _Export) -> None:
+        """Say what was written where, and what was not."""
+        what = counted(export.files, "file is", "files are")
+        end = " (cancelled)." if export.cancelled else "."
+        sentence = f"{what} in {export.folder} now{end}"
+        if export.problems:
+            left_out = " ".join(export.problems)
+            written = f"{sentence} Not exported: " if export.files else ""
+            self.message.emit("error", written + left_out)
+        elif export.files or not export.cancelled:
+            self.message.emit("info", sentence)

@@ -1,0 +1,114 @@
+"""The prediction of a folder of images into another, and what became of each image."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from psygnal import Signal
+
+from napari_unet.core.events import FilePredicted
+from napari_unet.core.text import counted
+
+if TYPE_CHECKING:
+    from napari_unet.core.messages import Failed
+    from napari_unet.session.worker.client import Handle
+
+
+class FolderPrediction:
+    """Counts images, and keeps why some of them could not be predicted.
+
+    Parameters
+    ----------
+    handle : Handle
+        Of the job.
+    source, target : Path
+        Folders of the images and of the results.
+
+    Attributes
+    ----------
+    status : str
+        What goes on while it runs, in a few words.
+    predicted, there : int
+        Images that were predicted, and whose results were there before.
+    failures : list of str
+        A sentence for each image that was not done, which begins with its name.
+    notes : list of str
+        What was chosen in reading the images.
+    end : str or None
+        Why no more images follow, a sentence if that is no good end; None while it
+        runs.
+    """
+
+    changed = Signal()
+    """It goes on, or ended; nothing follows once `running` is False."""
+
+    def __init__(self, handle: Handle, source: Path, target: Path) -> None:
+        self.handle, self.target = handle, target
+        self.status = f"Predicting the images in {source.name} …"
+        self.predicted = self.there = 0
+        self.failures: list[str] = []
+        self.notes: list[str] = []
+        self.end: str | None = None
+        handle.event.connect(self._on_event)
+        handle.ended.connect(self._on_ended)
+        handle.failed.connect(self._on_failed)
+
+    @property
+    def running(self) -> bool:
+        """Whether more is to come."""
+        return self.end is None
+
+    @property
+    def progress(self) -> float:
+        """Share that is done, 0 to 1."""
+        return self.handle.progress
+
+    @property
+    def good(self) -> bool:
+        """Whether all images have their results."""
+        return self.end == "" and not self.failures
+
+    @property
+    def sentence(self) -> str:
+        """What became of how many images, in a sentence or two."""
+        counts = {
+            "predicted": self.predicted,
+            "there already": self.there,
+            "not done": len(self.failures),
+        }
+        images = sum(counts.values())
+        listed = ", ".join(
+            f"{number} {what}" for what, number in counts.items() if number
+        )
+        total = counted(images, "image")
+        parts = [f"{total}: {listed}." if listed else f"{total}.", self.end or ""]
+        parts.append(f"Results are in {self.target}." if images else "")
+        return " ".join(part for part in parts if part)
+
+    def _on_event(self, event: object) -> None:
+        if isinstance(event, FilePredicted):
+            self.notes += [_named(event.path, note) for note in event.notes]
+            if event.problem is not None:
+                self.failures.append(_named(event.path, event.problem))
+            elif event.there:
+                self.there += 1
+            else:
+                self.predicted += 1
+        self.changed.emit()
+
+    def _on_ended(self, cancelled: bool) -> None:
+        rest = "It was cancelled: other images were not looked at."
+        self.end = rest if cancelled else ""
+        self.changed.emit()
+
+    def _on_failed(self, failed: Failed) -> None:
+        self.end = failed.sentence
+        self.changed.emit()
+
+
+def _named(path: str, sentence: str) -> str:
+    """Begin a sentence with the name of a file, whose folder is known, once."""
+    name = Path(path).name
+    short = sentence.replace(path, name)
+    return short if short.startswith(name) else f"{name}: {short}"

@@ -1,0 +1,218 @@
+"""What is to be predicted of which images, in which order, and what is in the way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import product
+from typing import TYPE_CHECKING, Literal
+
+from napari_unet.core.images.rescaling import rescaling, written
+from napari_unet.core.text import counted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from napari.components import ViewerModel
+    from napari.layers import Layer
+
+    from napari_unet.core.geometry.boxes import Box
+    from napari_unet.core.jobs import Place
+    from napari_unet.core.model import ModelCard
+    from napari_unet.session.images.image_list import ImageList
+    from napari_unet.session.models import ModelList
+    from napari_unet.session.project.record import ProjectImage
+    from napari_unet.session.project.store import ProjectStore
+
+Extent = Literal["slice", "view", "layer", "images"]
+"""The slice in view, what the canvas shows of it, a whole image, or all open images."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Target:
+    """What of one image is to be predicted.
+
+    Attributes
+    ----------
+    places : tuple of (t, z)
+        Planes or volumes, in this order.
+    region : tuple of slice or None
+        Part of each; None for all.
+    focus : tuple of float
+        Point that is done first, ([z,] y, x) in pixels.
+    """
+
+    image: ProjectImage
+    places: tuple[Place, ...]
+    region: Box | None
+    focus: tuple[float, ...]
+    resampling: Resampling
+
+
+class Targets:
+    """Finds the images to predict, and adds new ones to the project."""
+
+    def __init__(
+        self,
+        viewer: ViewerModel,
+        store: ProjectStore,
+        images: ImageList,
+        models: ModelList,
+    ) -> None:
+        self._viewer, self._store = viewer, store
+        self._images, self._models = images, models
+
+    def name(self) -> str:
+        """Return the name of the image that would be predicted; empty if none."""
+        layer, image = self._new_layer(), self._images.current
+        if layer is not None:
+            return str(layer.name)
+        return image.name if image is not None else ""
+
+    def problem(self) -> str:
+        """Say why the image in view cannot be predicted; empty if it can be."""
+        card = self._models.card
+        if card is None:
+            return "Choose a model first: train one, or drop a model file here."
+        layer, image = self._new_layer(), self._images.current
+        if layer is not None:
+            channels = self._images.channels_of(layer)
+            return channel_problem(card, layer.name, channels) if channels else ""
+        if image is None:
+            return "Open an image first."
+        if not self._images.layers(image.id):
+            return f"{image.name} is closed: open its file in napari again."
+        return channel_problem(card, image.name, image.channels)
+
+    def resampling(self) -> str:
+        """Say how the image in view is changed for the model; empty if it is not."""
+        card, image = self._models.card, self._images.current
+        return "" if card is None or image is None else Resampling(card, image).sentence
+
+    def find(self, extent: Extent) -> list[Target]:
+        """Return what to predict, the image in view first, in each what is in view.
+
+        Raises
+        ------
+        ValueError
+            If there is no model, no image that it fits, or if only what is in view is
+            asked for and nothing of the image is.
+        """
+        card = self._models.card
+        if card is None:
+            raise ValueError(self.problem())
+        images = self._all(card) if extent == "images" else [self._in_view(card)]
+        return [self._target(extent, image, card) for image in images]
+
+    def _target(self, extent: Extent, image: ProjectImage, card: ModelCard) -> Target:
+        """Put in order what is to be predicted: what is in view first, then outwards.
+
+        A network of three axes takes the volume that a slice is in.
+        """
+        ndim = card.architecture.ndim
+        t, z = self._images.place_in_view(image.id)
+        box: Box = self._images.box_in_view(image.id)
+        sizes = image.sizes
+        region: Box | None = None
+        if extent == "view":
+            if any(s.stop <= s.start for s in box):
+                raise ValueError(f"Nothing of {image.name} is in view: move it there.")
+            region = box if ndim == 2 else (slice(0, sizes["z"]), *box)
+        only_this = extent in ("slice", "view")
+        frames = [t] if only_this else range(sizes["t"])
+        slices: Iterable[int | None] = [z] if only_this else range(sizes["z"])
+        places = product(frames, slices if ndim == 2 else [None])
+        nearest = sorted(places, key=lambda p: (abs(p[0] - t), abs((p[1] or 0) - z)))
+        focus = tuple((s.start + s.stop) / 2 for s in box)
+        if ndim == 3:
+            focus = (z + 0.5, *focus)
+        return Target(image, tuple(nearest), region, focus, Resampling(card, image))
+
+    def _in_view(self, card: ModelCard) -> ProjectImage:
+        problem, layer = self.problem(), self._new_layer()
+        image = self._images.current
+        if layer is not None and not problem:
+            image = self._add(layer)
+            # it may not have been known before how many channels the layer has
+            problem = channel_problem(card, image.name, image.channels)
+        if image is None or problem:
+            raise ValueError(problem)
+        return image
+
+    def _all(self, card: ModelCard) -> list[ProjectImage]:
+        """Return the open images that fit a model; those that do not are left out."""
+        for layer in self._images.candidates():
+            if self._images.channels_of(layer) == card.architecture.channels:
+                self._add(layer)
+        opened = [i for i in self._store.project.images if self._images.layers(i.id)]
+        problems = [channel_problem(card, i.name, i.channels) for i in opened]
+        fitting = [i for i, p in zip(opened, problems, strict=True) if not p]
+        if not fitting:
+            raise ValueError(problems[0] if problems else "Open an image first.")
+        current = self._images.current
+        return sorted(fitting, key=lambda image: image != current)
+
+    def _new_layer(self) -> Layer | None:
+        """Return the layer that is meant, if it is not in the project yet."""
+        candidates = self._images.candidates()
+        active = self._viewer.layers.selection.active
+        if active is not None and any(active is layer for layer in candidates):
+            return active
+        current = self._images.current
+        if current is not None and self._images.layers(current.id):
+            return None
+        return candidates[-1] if candidates else None
+
+    def _add(self, layer: Layer) -> ProjectImage:
+        """Take an image into the project, but not for training."""
+        image = self._images.add([layer])
+        if not image.annotated:
+            self._images.set_use_for_training(image.id, False)
+        return self._store.project.image(image.id)
+
+
+def channel_problem(card: ModelCard, name: str, found: int) -> str:
+    """Say why a model cannot be used for a number of channels; empty if it can."""
+    needed = card.architecture.channels
+    if needed == found:
+        return ""
+    return (
+        f"{card.name} was trained on images with {counted(needed, 'channel')}, "
+        f"{name} has {counted(found, 'channel')}: choose another model or image."
+    )
+
+
+class Resampling:
+    """How an image is changed for a model that was trained at another pixel size.
+
+    Attributes
+    ----------
+    factors : tuple of float or None
+        See `core.images.rescaling.rescaling`; None where it is left as it is.
+    implausible : bool
+        The pixel sizes are too far apart to be right: it is not resampled.
+    sentence : str
+        Says so; empty where nothing is to be said.
+    """
+
+    def __init__(self, card: ModelCard, image: ProjectImage) -> None:
+        ndim = card.architecture.ndim
+        self.factors: tuple[float, ...] | None = None
+        self.implausible = False
+        self.sentence = ""
+        then = "it is resampled for the network."
+        try:
+            self.factors = rescaling(
+                card.spacing_um, image.spacing_um, ndim, image.name
+            )
+        except ValueError:
+            self.implausible = True
+            then = "one of the two must be wrong, so it is not resampled."
+        if self.factors or self.implausible:
+            ours, theirs = (
+                written((sizes or ())[-ndim:])
+                for sizes in (image.spacing_um, card.spacing_um)
+            )
+            self.sentence = (
+                f"{image.name} has pixels of {ours}, {card.name} was trained on pixels "
+                f"of {theirs}: {then}"
+            )
