@@ -151,12 +151,26 @@ def test_cells_and_the_export_that_waits_for_them(bench: Bench) -> None:
     bench.lose("cpu", lambda: control.predict("layer"))
     bench.until(lambda: not control.running)
     segmenter, exporter = control.segmenter, control.exporter
-    bench.until(lambda: segmenter.idle)
-    # the cells are asked for once more, and lost once more
+    # another process looks for them, without being asked
+    folder.mkdir()
+    exporter.export(folder, [bench.image.id])
+    bench.until(lambda: not exporter.running)
+    assert segmenter.idle
+    lost, done = bench.told
+    assert lost[0] == "error"
+    assert "(signal 9)" in lost[1]
+    assert done == ("info", f"2 files are in {folder} now.")
+    assert bench.workspace.prediction.unexported() == []
+
+
+def test_cells_that_cost_two_workers_are_given_up(bench: Bench) -> None:
+    control, folder = bench.workspace.prediction, bench.folder / "exported"
+    control.predict("layer")
+    segmenter, exporter = control.segmenter, control.exporter
+    bench.until(lambda: not control.running and segmenter.idle)
+    folder.mkdir()
     settings = control.segmentation.replace(threshold=0.37)
     bench.lose("cpu", lambda: control.set_segmentation(settings))
-    assert any("(signal 9)" in told for _, told in bench.told)
-    folder.mkdir()
     bench.lose("cpu", lambda: exporter.export(folder, [bench.image.id]))
     bench.until(lambda: not exporter.running)
     assert ("error", "cells: its cells could not be found.") in bench.told

@@ -113,6 +113,7 @@ class PredictionControl:
         models.selected_changed.connect(self._on_model)
         forward_signal(self.segmenter.changed, self.changed)
         forward_signal(self.segmenter.failed, self.message, "error")
+        forward_signal(self.segmenter.worker_died, self.message, "error")
         forward_signal(self.exporter.message, self.message)
         self.exporter.changed.connect(self._on_files)
 

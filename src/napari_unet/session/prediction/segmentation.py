@@ -15,6 +15,7 @@ from napari_unet.core.annotation.annotations import plain_classes
 from napari_unet.core.events import CellsFound, CellsLinked
 from napari_unet.core.jobs import SegmentJob
 from napari_unet.session.throttle import Throttle
+from napari_unet.session.worker.client import WORKER_ENDED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -44,6 +45,8 @@ class Segmenter:
     """Cells were found, or there is nothing left to do."""
     failed = Signal(str)
     """Why cells could not be found, in a sentence."""
+    worker_died = Signal(str)
+    """Why, in a sentence; another one looks for the cells."""
 
     def __init__(
         self,
@@ -59,6 +62,8 @@ class Segmenter:
         # at most one job each: for the plane in view, and for all others
         self._jobs: dict[_Kind, Handle] = {}
         self._stopped = False
+        # the worker died, and nothing was found since
+        self._worker_died = False
 
     @property
     def idle(self) -> bool:
@@ -151,6 +156,7 @@ class Segmenter:
         if not self._is_latest(results):
             return
         cells = results.cells
+        self._worker_died = False
         if isinstance(event, CellsFound):
             place = event.t, event.z
             # else predicted once more in the meantime: these may be cells of before
@@ -178,7 +184,12 @@ class Segmenter:
         if self._jobs.get(kind) is not handle:
             return  # given up before
         del self._jobs[kind]
-        if self._is_latest(results):
+        if failure.error == WORKER_ENDED and not self._worker_died:
+            # perhaps ended from outside, whatever the settings: once more
+            self._worker_died = True
+            self.worker_died.emit(failure.sentence)
+            self.go_on()
+        elif self._is_latest(results):
             self.stop()
             self.failed.emit(failure.sentence)
 
