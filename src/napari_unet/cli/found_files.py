@@ -29,7 +29,6 @@ class FoundFile:
         The file, or the plate.
     folders : tuple of str
         Those that differ below what was given.
-    name : str
     rest : str or None
         What the name has beyond that of a file which was named itself; None where it
         was found in a folder or by a pattern.
@@ -61,7 +60,6 @@ def _described(given: str | Path, path: Path, above: Path) -> FoundFile:
 
     Parameters
     ----------
-    given : str or Path
     path : Path
         One that it yielded.
     above : Path

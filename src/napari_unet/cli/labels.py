@@ -31,7 +31,6 @@ def meaning_of(
 
     Parameters
     ----------
-    labels : sequence of Image
     kind : {"instances", "binary", "semantic", "annotation"} or None
         What they mean; guessed if None.
     what : str

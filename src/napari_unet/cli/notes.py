@@ -25,10 +25,6 @@ class Noted(Protocol):
 def notes_of(images: Iterable[Noted]) -> list[str]:
     """Return the notes of images, each with the names of those that it holds for.
 
-    Parameters
-    ----------
-    images : iterable of Image or other Noted
-
     Returns
     -------
     list of str

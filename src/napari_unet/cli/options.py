@@ -35,7 +35,6 @@ def add_settings(
     ----------
     parser : argparse.ArgumentParser
         Or one of its groups.
-    model : type of Settings
     names : iterable of str, optional
         Only these fields; all that hold a single value by default.
     prefix : str

@@ -31,7 +31,6 @@ class Panel:
 
     Attributes
     ----------
-    name : str
     image : ndarray
     probability : ndarray of float32, in [0, 1]
     weights : ndarray of float32
@@ -52,7 +51,6 @@ def draw_overview(panels: Sequence[Panel], path: Path) -> None:
 
     Parameters
     ----------
-    panels : sequence of Panel
     path : Path
         Ends in .png.
     """

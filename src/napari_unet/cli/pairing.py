@@ -90,10 +90,6 @@ def pair_files(
         Files, folders or patterns of labels. Each needs a partner.
     by : {"name", "order"}
 
-    Returns
-    -------
-    Pairing
-
     Raises
     ------
     FileNotFoundError

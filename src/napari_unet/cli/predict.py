@@ -116,7 +116,6 @@ class Batch:
 
     Parameters
     ----------
-    line : ProgressLine
     cells : bool
         Whether cells are counted.
 

@@ -81,7 +81,6 @@ class Predictions:
 
     Parameters
     ----------
-    files : sequence of Path
     what : {"probabilities", "classes", "instances"} or None
     ndim : {2, 3}
         Pages are planes or volumes.

@@ -34,7 +34,6 @@ class ProgressLine:
 
         Parameters
         ----------
-        text : str
         progress : float
             0 to 1.
         seconds_left : float, optional
@@ -105,10 +104,6 @@ def clock(seconds: float) -> str:
 @contextmanager
 def interruptible(job: Iterator[Event]) -> Iterator[Iterator[Event]]:
     """Let a request to stop end a job between two events, where it can clean up.
-
-    Parameters
-    ----------
-    job : generator of Event
 
     Yields
     ------

@@ -31,13 +31,7 @@ _FILLED_MS = 2000
 
 
 def show_dock(viewer: Viewer, kind: type[Dock]) -> None:
-    """Bring a dock to the front, whichever way it was opened; open it if it is not.
-
-    Parameters
-    ----------
-    viewer : Viewer
-    kind : type of Dock
-    """
+    """Bring a dock to the front, whichever way it was opened; open it if it is not."""
     opened = viewer.window.dock_widgets.values()
     dock = next((widget for widget in opened if isinstance(widget, kind)), None)
     if dock is None:

@@ -69,8 +69,6 @@ def in_background(
 
     Parameters
     ----------
-    main_thread : MainThread
-    work : callable
     then : callable
         Called in the main thread with a function that returns what `work` returned, or
         raises what it raised.

@@ -19,10 +19,6 @@ class WarmUp:
     The first Labels of a process take napari up to two seconds: it imports pandas, and
     compiles what brings 32-bit labels to the graphics card. The first shape takes a
     tenth of a second, or two seconds where nothing is compiled yet.
-
-    Parameters
-    ----------
-    main_thread : MainThread
     """
 
     def __init__(self, main_thread: MainThread) -> None:

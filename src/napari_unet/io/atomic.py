@@ -79,7 +79,6 @@ def move(source: Path, path: Path) -> None:
     ----------
     source : Path
         On the disk of `path`.
-    path : Path
 
     Raises
     ------

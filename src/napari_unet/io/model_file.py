@@ -68,7 +68,6 @@ def save_model(model: Model, path: str | Path) -> None:
 
     Parameters
     ----------
-    model : Model
     path : str or Path
         By custom with the suffix .safetensors. Replaced only when all is written.
 
@@ -84,14 +83,6 @@ def save_model(model: Model, path: str | Path) -> None:
 
 def load_model(path: str | Path) -> Model:
     """Read a model file, or the model in a checkpoint.
-
-    Parameters
-    ----------
-    path : str or Path
-
-    Returns
-    -------
-    Model
 
     Raises
     ------

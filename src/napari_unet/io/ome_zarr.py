@@ -47,7 +47,6 @@ def read(path: Path, number: int | None = None) -> Pixels:
 
     Parameters
     ----------
-    path : Path
     number : int, optional
         Of the image in the folder, from 1; needed where there are several.
 
@@ -195,7 +194,6 @@ def flush_box(path: Path, array: Any, index: Sequence[int | slice]) -> None:
     ----------
     path : Path
         Of the image.
-    array : zarr.Array
     index : sequence of int or slice
         Of the box; a slice has both ends or neither.
     """

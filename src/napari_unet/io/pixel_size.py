@@ -32,7 +32,6 @@ def sizes_um(file: Any, number: int) -> Mapping[str, float]:
 
     Parameters
     ----------
-    file : tifffile.TiffFile
     number : int
         Of the image among the file's series, from 0.
 

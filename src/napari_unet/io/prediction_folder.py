@@ -31,7 +31,6 @@ class PredictionFolder:
 
     Parameters
     ----------
-    folder : Path
     kinds : tuple of str
         Out of `KINDS`: those that are asked for.
     ways_out : str
@@ -55,7 +54,6 @@ class PredictionFolder:
 
         Parameters
         ----------
-        file : Path
         made : Provenance
             What the outputs are made from.
         overwrite : bool

@@ -43,10 +43,8 @@ class Provenance:
         Of its content, see `content_stamp`.
     model : str
         Name of the model's file.
-    model_sha256 : str
     settings : mapping of str to JSON values
         All that the result depends on besides.
-    program : str
     """
 
     input: str

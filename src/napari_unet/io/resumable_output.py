@@ -190,13 +190,7 @@ class ResumableOutput:
 
 
 class LargeArray:
-    """An array on disk that is written box by box.
-
-    Attributes
-    ----------
-    data : zarr.Array
-    axes : str
-    """
+    """An array on disk that is written box by box."""
 
     def __init__(self, path: Path, axes: str) -> None:
         self.data = open_written(path)
@@ -208,7 +202,6 @@ class LargeArray:
 
         Parameters
         ----------
-        index : tuple of int or slice
         values : ndarray
             Of its shape, but for axes of length one.
         """

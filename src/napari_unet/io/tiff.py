@@ -83,7 +83,6 @@ def read(path: Path, number: int | None = None) -> Pixels:
 
     Parameters
     ----------
-    path : Path
     number : int, optional
         Of the image in the file, from 1; needed where there are several.
 

@@ -63,7 +63,6 @@ class WriteBehindArray:
 
     Parameters
     ----------
-    behind : WriteBehind
     write : callable
         Writes values to a part of the array: index, values.
     shape : tuple of int
