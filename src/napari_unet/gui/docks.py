@@ -1,8 +1,9 @@
-"""The three docks that napari finds in the manifest: a page each, and the run bar."""
+"""The docks and commands that napari finds in the manifest."""
 
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from qtpy.QtCore import QSize, Qt, QTimer
@@ -16,7 +17,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_unet.gui.run_bar import RunBar
-from napari_unet.gui.workspaces import begin, watch_window, workspace_of
+from napari_unet.gui.workspaces import host_of
 
 if TYPE_CHECKING:
     from napari import Viewer
@@ -44,6 +45,29 @@ def show_dock(viewer: Viewer, kind: type[Dock]) -> None:
         frame.raise_()
 
 
+def open_workspace() -> None:
+    """Open the three docks of the current viewer, in tabs."""
+    from napari import current_viewer
+
+    if (viewer := current_viewer()) is None:
+        return
+    for kind in (AnnotateDock, TrainDock, PredictDock, AnnotateDock):
+        show_dock(viewer, kind)
+    host_of(viewer).begin()
+
+
+def offer_model(path: str | Path) -> None:
+    """Choose a model in the Predict dock of the current viewer, and show the dock."""
+    from napari import current_viewer
+
+    if (viewer := current_viewer()) is None:
+        return
+    models = host_of(viewer).workspace.models
+    models.add(Path(path))
+    models.select(Path(path))
+    show_dock(viewer, PredictDock)
+
+
 class Dock(QWidget):
     """A page that scrolls, above the run bar that every dock has."""
 
@@ -53,7 +77,7 @@ class Dock(QWidget):
     def __init__(self, napari_viewer: ViewerModel) -> None:
         super().__init__()
         self._viewer = napari_viewer
-        self._workspace = workspace_of(napari_viewer)
+        self._workspace = host_of(napari_viewer).workspace
         # LAYOUT
         self._scroll = QScrollArea()
         self._scroll.setWidgetResizable(True)
@@ -83,7 +107,9 @@ class Dock(QWidget):
     def showEvent(self, event: QShowEvent | None) -> None:
         """Find the window only now: it is known once the dock is in it."""
         super().showEvent(event)
-        watch_window(self._viewer, self)
+        host = host_of(self._viewer)
+        host.watch(self.window())
+        host.warm_up_for_models()
         if not self._placed:
             self._placed = True
             QTimer.singleShot(0, self._place)
@@ -136,9 +162,6 @@ class AnnotateDock(Dock):
 
     title = "Annotate"
 
-    def __init__(self, napari_viewer: ViewerModel) -> None:
-        super().__init__(napari_viewer)
-
     def _page(self) -> QWidget:
         from napari_unet.gui.annotate.page import AnnotatePage
 
@@ -146,16 +169,13 @@ class AnnotateDock(Dock):
 
     def _place(self) -> None:
         super()._place()
-        begin(self._viewer)
+        host_of(self._viewer).begin()
 
 
 class TrainDock(Dock):
     """Recipe, loss, preview, comparison."""
 
     title = "Train"
-
-    def __init__(self, napari_viewer: ViewerModel) -> None:
-        super().__init__(napari_viewer)
 
     def _page(self) -> QWidget:
         from napari_unet.gui.train.page import TrainPage
@@ -167,9 +187,6 @@ class PredictDock(Dock):
     """Model, what to predict, cells, export."""
 
     title = "Predict"
-
-    def __init__(self, napari_viewer: ViewerModel) -> None:
-        super().__init__(napari_viewer)
 
     def _page(self) -> QWidget:
         from napari_unet.gui.predict.page import PredictPage

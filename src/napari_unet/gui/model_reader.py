@@ -41,12 +41,12 @@ def read_model(path: str | list[str]) -> list[tuple[Any]]:
     list
         What tells napari that there are no layers to add.
     """
-    from napari_unet.gui import workspaces
+    from napari_unet.gui import docks, workspaces
 
     paths = path if isinstance(path, list) else [path]
     for one in paths:
         try:
-            workspaces.offer_model(one)
+            docks.offer_model(one)
         except (ValueError, OSError) as error:
             workspaces.notify("error", str(error))
     return [(None,)]

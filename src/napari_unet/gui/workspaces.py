@@ -1,8 +1,7 @@
-"""The workspace of each viewer, made when the first dock or command needs it."""
+"""The workspace of each viewer, and what it needs of Qt."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -46,8 +45,8 @@ _BRIEF = (SegmentJob, WeightsJob, CheckJob, LoadModelJob, FreeMemoryJob)
 _HOSTS: WeakKeyDictionary[Any, WorkspaceHost] = WeakKeyDictionary()
 
 
-def workspace_of(viewer: ViewerModel) -> Workspace:
-    """Return the workspace of a viewer; its first caller makes it.
+def host_of(viewer: ViewerModel) -> WorkspaceHost:
+    """Return what holds the workspace of a viewer; its first caller makes it.
 
     Parameters
     ----------
@@ -58,53 +57,7 @@ def workspace_of(viewer: ViewerModel) -> Workspace:
     host = _HOSTS.get(real)
     if host is None or host.workspace.closed:
         host = _HOSTS[real] = WorkspaceHost(real)
-    return host.workspace
-
-
-def watch_window(viewer: ViewerModel, widget: QWidget) -> None:
-    """Close the viewer's workspace with the window that a dock of it is in.
-
-    Called when the dock is shown: what it will need first is made ready.
-    """
-    workspace_of(viewer)
-    host = _HOSTS[getattr(viewer, "__wrapped__", viewer)]
-    host.watch(widget.window())
-    host.warm_up_for_models()
-
-
-def begin(viewer: ViewerModel) -> None:
-    """Begin to annotate the only image that is open, if the project has none yet."""
-    workspace_of(viewer)
-    _HOSTS[getattr(viewer, "__wrapped__", viewer)].begin()
-
-
-def offer_model(path: str | Path) -> None:
-    """Choose a model in the Predict dock of the current viewer, and show the dock."""
-    from napari import current_viewer
-
-    from napari_unet.gui.docks import PredictDock, show_dock
-
-    viewer = current_viewer()
-    if viewer is None:
-        return
-    models = workspace_of(viewer).models
-    models.add(Path(path))
-    models.select(Path(path))
-    show_dock(viewer, PredictDock)
-
-
-def open_workspace() -> None:
-    """Open the three docks of the current viewer, in tabs."""
-    from napari import current_viewer
-
-    from napari_unet.gui.docks import AnnotateDock, PredictDock, TrainDock, show_dock
-
-    viewer = current_viewer()
-    if viewer is None:
-        return
-    for kind in (AnnotateDock, TrainDock, PredictDock, AnnotateDock):
-        show_dock(viewer, kind)
-    begin(viewer)
+    return host
 
 
 class WorkspaceHost(QObject):
