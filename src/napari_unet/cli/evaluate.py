@@ -108,9 +108,9 @@ def evaluate(
     predictions : str or Path
         Folder that `predict` wrote, or files.
     truth : sequence of str or Path
-        Label files, folders or patterns.
+        Label files, folders or patterns. Pixels that are not annotated do not count.
     metrics : sequence of str
-        Names out of `METRICS`.
+        Names out of `METRICS`; each value is pooled over all images.
     volumes : bool
         Whether the slices of a z-stack belong together.
     axes : str, optional
@@ -118,32 +118,20 @@ def evaluate(
     kind : {"instances", "binary", "semantic", "annotation"}, optional
         What the values of the truth mean; guessed from all of them if not given.
 
-    Returns
-    -------
-    dict of str to float
-        Pooled over all images. Pixels that are not annotated do not count.
-
     Raises
     ------
     ValueError
         If files do not go together, what their values mean cannot be told, or a metric
         needs what is not there.
     """
-    found = Evaluation(predictions, truth, volumes=volumes, axes=axes, kind=kind)
-    return found.scores(metrics)
+    evaluation = Evaluation(predictions, truth, volumes=volumes, axes=axes, kind=kind)
+    return evaluation.scores(metrics)
 
 
 class Evaluation:
-    """Predictions beside the truth; see `evaluate`.
+    """Predictions beside the truth; parameters as of `evaluate`.
 
-    Parameters
-    ----------
-    predictions, truth, volumes, axes, kind
-        As for `evaluate`.
-    by : {"name", "order"}
-        How files are paired.
-    output : str, optional
-        File that will be written; none of those that are read.
+    Files are paired `by` name or order; none that is read may be the `output`.
 
     Attributes
     ----------
@@ -194,7 +182,7 @@ class Evaluation:
     def _read(self, wants: Wants) -> tuple[Predictions, Kind]:
         """Read the predictions that a metric wants, and what their values mean."""
         source = source_of(self._predictions, wants)
-        pairing = pair_files([source.place], self._truth, self._by)
+        pairing = pair_files([source.path], self._truth, self._by)
         if self._output not in (None, "-"):
             record = Path(self._predictions) / RECORD
             check_separate(self._output or "", (*pairing.files, record))
@@ -227,15 +215,15 @@ class Evaluation:
 
     def _read_truth(self, pairing: Pairing, predictions: Predictions) -> None:
         self._masks = [read_named(file, self._axes) for _, file in pairing.pairs]
-        self._note(pairing.told)
+        self._note(pairing.sentence)
         given = self._given
         if given is None and predictions.what in ("classes", "probabilities"):
             parted = predictions.values()
             if len(parted) > 1 and _highest(self._masks) <= max(parted):
                 given = "semantic"
                 self._note(f"truth: {MEANINGS[given]}, as in the predictions.")
-        self.kind, told = meaning_of(self._masks, given, "truth")
-        for note in (*told, *notes_of(self._masks)):
+        self.kind, notes = meaning_of(self._masks, given, "truth")
+        for note in (*notes, *notes_of(self._masks)):
             self._note(note)
         self._known = annotations_of(self._masks, self._ndim, self.kind)
 

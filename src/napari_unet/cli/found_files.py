@@ -56,14 +56,9 @@ def found_files(given: Sequence[str | Path]) -> list[FoundFile]:
 
 
 def _described(given: str | Path, path: Path, above: Path) -> FoundFile:
-    """Tell a file apart from others that what was given may yield.
+    """Describe one of the paths that what was given yielded.
 
-    Parameters
-    ----------
-    path : Path
-        One that it yielded.
-    above : Path
-        Folder that all files are in which were named themselves.
+    `above` is the folder that all files are in which were named themselves.
     """
     file, _ = split_number(path)
     file = [file, *(f for f in file.parents if is_zarr(f))][-1]

@@ -33,8 +33,6 @@ def add_settings(
 
     Parameters
     ----------
-    parser : argparse.ArgumentParser
-        Or one of its groups.
     names : iterable of str, optional
         Only these fields; all that hold a single value by default.
     prefix : str
@@ -52,12 +50,8 @@ def given_settings(
     options: argparse.Namespace, model: type[Settings], prefix: str = ""
 ) -> dict[str, Any]:
     """Return the fields of a settings model that were given on the command line."""
-    given = {}
-    for name in model.model_fields:
-        value = getattr(options, prefix + name, None)
-        if value is not None:
-            given[name] = value
-    return given
+    given = {n: getattr(options, prefix + n, None) for n in model.model_fields}
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def axes_option(parser: argparse.ArgumentParser) -> None:

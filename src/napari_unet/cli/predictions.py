@@ -41,18 +41,18 @@ class Source:
 
     Attributes
     ----------
-    place : str or Path
+    path : str or Path
         File, folder or pattern.
     what : {"probabilities", "classes", "instances"} or None
         As `predict` names its folders; None for files from elsewhere.
     """
 
-    place: str | Path
+    path: str | Path
     what: str | None
 
 
 def source_of(predictions: str | Path, wants: Wants) -> Source:
-    """Find what a metric wants, in a folder that `predict` wrote or as it is named.
+    """Find what a metric can use, in a folder that `predict` wrote or as it is named.
 
     Raises
     ------
@@ -77,14 +77,7 @@ def source_of(predictions: str | Path, wants: Wants) -> Source:
 
 
 class Predictions:
-    """Predictions of one kind, page by page as metrics want them.
-
-    Parameters
-    ----------
-    what : {"probabilities", "classes", "instances"} or None
-    ndim : {2, 3}
-        Pages are planes or volumes.
-    """
+    """Predictions of one kind, page by page: planes, or volumes if `ndim` is 3."""
 
     def __init__(self, files: Sequence[Path], what: str | None, ndim: int) -> None:
         self.what = what
@@ -93,7 +86,7 @@ class Predictions:
         self._labels: list[Image] | None = None
 
     def kind(self, truth: Kind, wants: Wants, classes: int) -> Kind:
-        """Tell what values mean: as the folder says, or else as of any masks.
+        """Return what values mean: as the folder says, or else as of any masks.
 
         Where masks leave it open they are ids, or classes if those of the truth are.
         Classes are not above the number of those of the truth, if they can be ids.

@@ -46,14 +46,7 @@ class ProgressLine:
     def show(
         self, text: str, progress: float, seconds_left: float | None = None
     ) -> None:
-        """Show a line, unless one was shown just before.
-
-        Parameters
-        ----------
-        progress : float
-            0 to 1.
-        seconds_left : float, optional
-        """
+        """Show a line, unless one was shown just before; `progress` is 0 to 1."""
         left = "" if seconds_left is None else f"{clock(seconds_left)} left"
         if not self._bar.disable:
             self._bar.ncols = shutil.get_terminal_size().columns - 1
@@ -85,10 +78,7 @@ class Countdown:
     def seconds(self, progress: float) -> float | None:
         """Return the seconds left; None while nothing is known.
 
-        Parameters
-        ----------
-        progress : float
-            0 to 1; what is done at the first call was done before this process.
+        The `progress`, 0 to 1, of the first call was made before this process.
         """
         if self._before is None:
             self._began, self._before = monotonic(), progress
@@ -109,11 +99,8 @@ def clock(seconds: float) -> str:
 def interruptible(job: Iterator[Event]) -> Iterator[Iterator[Event]]:
     """Let a request to stop end a job between two events, where it can clean up.
 
-    Yields
-    ------
-    iterator of Event
-        Raises `Stopped` between events once it was asked for; before the first event,
-        and when it is asked for again, at once.
+    The events that are yielded raise `Stopped` once it was asked for; before the first
+    event, and when it is asked for again, at once.
     """
     asked: list[int] = []
     begun = False

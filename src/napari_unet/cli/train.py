@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,7 +33,7 @@ from napari_unet.io.pretrained import model_path
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from napari_unet.cli.pairing import Pairing
     from napari_unet.core.events import Event, TrainingFinished
@@ -118,8 +117,8 @@ def run(options: argparse.Namespace) -> int:
         outputs = (options.output, checkpoint)
         check_separate(options.json, (*pairing.files, *outputs))
     images, labels = read_pairs(pairing, options.axes)
-    kind, told = meaning_of(labels, options.kind)
-    notes = [pairing.told, *told, *notes_of([*images, *labels])]
+    kind, label_notes = meaning_of(labels, options.kind)
+    notes = [pairing.sentence, *label_notes, *notes_of([*images, *labels])]
     if options.resume and not checkpoint.exists():
         raise FileNotFoundError(f"there is no checkpoint {checkpoint} to resume from.")
     remove_strays(options.output.parent)
@@ -141,14 +140,14 @@ def run(options: argparse.Namespace) -> int:
         head_start=time.time() - psutil.Process().create_time() + _RESERVE,
     )
     try:
-        finished = follow(telling(job, line, notes), line)
+        finished = follow(job, line, notes)
         save_model(finished.model, options.output)
     except KeyboardInterrupt as interrupt:
-        line.say(f"interrupted{_what_is_kept(checkpoint, before)}")
+        line.say(f"interrupted{_kept(checkpoint, before)}")
         raise Stopped.after(interrupt) from None
     except Exception:
         if _changed(checkpoint) not in (None, before):
-            line.say(f"the training broke off{_what_is_kept(checkpoint, before)}")
+            line.say(f"the training broke off{_kept(checkpoint, before)}")
         raise
     report = summary(options.output, finished)
     line.say(f"{options.output}: {report['verdict']}")
@@ -200,7 +199,7 @@ def checkpoint_of(output: Path) -> Path:
     return output.with_name(output.name.removesuffix(SUFFIX) + ".checkpoint" + SUFFIX)
 
 
-def _what_is_kept(checkpoint: Path, before: int | None) -> str:
+def _kept(checkpoint: Path, before: int | None) -> str:
     """Say what can be done after a run broke off; nothing that is not there."""
     now = _changed(checkpoint)
     if now is not None and now != before:
@@ -212,25 +211,20 @@ def _changed(file: Path) -> int | None:
     return file.stat().st_mtime_ns if file.exists() else None
 
 
-def telling(
-    job: Iterator[Event], line: ProgressLine, notes: Sequence[str]
-) -> Iterator[Event]:
-    """Say what was chosen as soon as a job has begun: a refusal is one sentence."""
-    with closing(job):  # type: ignore[type-var]
-        for number, event in enumerate(job):
-            for note in notes if number == 0 else ():
-                line.say(note)
-            yield event
+def follow(job: Any, line: ProgressLine, notes: Sequence[str] = ()) -> TrainingFinished:
+    """Run a training job to its end and show how it goes.
 
-
-def follow(job: Any, line: ProgressLine) -> TrainingFinished:
-    """Run a training job to its end and show how it goes."""
+    The notes, on what was chosen, are shown once it has begun: a refusal stands alone.
+    """
     from napari_unet.core import events
 
-    finished: Event | None = None
+    last: Event | None = None
     score = ""
     with interruptible(job) as running:
         for event in running:
+            if last is None:
+                for note in notes:
+                    line.say(note)
             if isinstance(event, events.TrainingStarted):
                 line.say(
                     f"training on {event.device} in {event.precision}; "
@@ -245,20 +239,20 @@ def follow(job: Any, line: ProgressLine) -> TrainingFinished:
                 line.show("judging the model", 1.0)
             elif isinstance(event, events.ValidationDone):
                 score = f"  validation IoU {event.score.iou:.3f}"
-            finished = event
-    if not isinstance(finished, events.TrainingFinished):
+            last = event
+    if not isinstance(last, events.TrainingFinished):
         raise RuntimeError("training ended without a result")
-    return finished
+    return last
 
 
 def summary(output: Path, finished: TrainingFinished) -> dict[str, Any]:
     """Return what came out, for people and programs."""
     card = finished.model.card
     score = card.score
-    verdict = f"{counted(finished.steps, 'step')} in {clock(finished.seconds)}"
+    outcome = f"{counted(finished.steps, 'step')} in {clock(finished.seconds)}"
     if score:
         pixels = counted(score.pixels, "held-out pixel")
-        verdict += f", IoU {score.iou:.3f} on {pixels}"
+        outcome += f", IoU {score.iou:.3f} on {pixels}"
     return {
         "model": str(output),
         "steps": finished.steps,
@@ -267,7 +261,7 @@ def summary(output: Path, finished: TrainingFinished) -> dict[str, Any]:
         "precision": card.precision,
         "validation": score.model_dump() if score else None,
         "problem": finished.problem,
-        "verdict": finished.problem or verdict,
+        "verdict": finished.problem or outcome,
     }
 
 

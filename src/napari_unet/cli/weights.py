@@ -51,7 +51,7 @@ def run(options: argparse.Namespace) -> int:
     check_separate(options.output, [file])
     check_ours(options.output)
     mask = read_named(options.labels, options.axes)
-    kind, told = meaning_of([mask], options.kind)
+    kind, notes = meaning_of([mask], options.kind)
     maps = []
     for annotation in annotations_of([mask], options.ndim, kind):
         targets = annotation.targets()
@@ -70,6 +70,6 @@ def run(options: argparse.Namespace) -> int:
     made = Provenance(file.name, content_stamp(options.labels), "", "", used)
     weights = np.stack(maps).reshape(shape)
     write_weights(options.output, weights, axes, mask.known_um, made)
-    for note in (*told, *notes_of([mask])):
+    for note in (*notes, *notes_of([mask])):
         print(note, file=sys.stderr)
     return 0
