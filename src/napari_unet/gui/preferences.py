@@ -24,11 +24,8 @@ _SECTION = "general"
 def load_preferences(path: Path | None = None) -> Preferences:
     """Return what is set now; defaults, with a warning, where it cannot be read.
 
-    Parameters
-    ----------
-    path : Path, optional
-        JSON file that is read where napari has no preferences of plugins (< 0.9);
-        by default in the user's folder for configurations.
+    `path` is the JSON file that is read where napari has no preferences of plugins
+    (< 0.9); by default in the user's folder for configurations.
     """
     found = _from_napari()
     where = "napari's preferences for U-Net"
@@ -39,19 +36,13 @@ def load_preferences(path: Path | None = None) -> Preferences:
     try:
         return Preferences.model_validate(found)
     except ValidationError as error:
-        told = f"{where}: {explain(error)} The defaults are used instead."
-        warnings.warn(told, stacklevel=2)
+        message = f"{where}: {explain(error)} The defaults are used instead."
+        warnings.warn(message, stacklevel=2)
         return Preferences()
 
 
 def stop_asking(path: Path | None = None) -> None:
-    """Close without asking from now on.
-
-    Parameters
-    ----------
-    path : Path, optional
-        As for `load_preferences`; that file is written where it is what is read.
-    """
+    """Close without asking from now on; `path` is as for `load_preferences`."""
     section = _section()
     if section is not None:
         section.ask_before_closing = False
@@ -67,17 +58,9 @@ def stop_asking(path: Path | None = None) -> None:
 
 
 def follow_preferences(changed: Callable[[Preferences], None]) -> Callable[[], None]:
-    """Call back whenever a preference is changed in napari.
+    """Call back with the new preferences whenever one is changed in napari.
 
-    Parameters
-    ----------
-    changed : callable
-        Takes the new preferences.
-
-    Returns
-    -------
-    callable
-        Ends it.
+    What is returned ends it.
     """
     section = _section()
     if section is None:
@@ -113,7 +96,7 @@ def _from_file(path: Path) -> dict[str, Any]:
     try:
         found = parse(path.read_bytes(), path.name)
     except (OSError, ValueError) as error:
-        told = f"{path} cannot be read: {error} The defaults are used instead."
-        warnings.warn(told, stacklevel=3)
+        message = f"{path} cannot be read: {error} The defaults are used instead."
+        warnings.warn(message, stacklevel=3)
         return {}
     return dict(found) if isinstance(found, dict) else {"preferences": found}

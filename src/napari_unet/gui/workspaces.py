@@ -16,6 +16,7 @@ from napari_unet.core.jobs import (
     SegmentJob,
     WeightsJob,
 )
+from napari_unet.core.text import listed
 from napari_unet.gui.main_thread import MainThread
 from napari_unet.gui.preferences import (
     follow_preferences,
@@ -61,13 +62,7 @@ def host_of(viewer: ViewerModel) -> WorkspaceHost:
 
 
 class WorkspaceHost(QObject):
-    """Gives a workspace what it needs of Qt: the main thread, a clock, the end.
-
-    Parameters
-    ----------
-    viewer : ViewerModel
-        Not a proxy.
-    """
+    """Gives a workspace what it needs of Qt: the main thread, a clock, the end."""
 
     def __init__(self, viewer: ViewerModel) -> None:
         super().__init__()
@@ -87,12 +82,12 @@ class WorkspaceHost(QObject):
         if application is not None:
             application.aboutToQuit.connect(self.close)
         # when the docks are there: napari reads all manifests to tell the preferences
-        QTimer.singleShot(0, self._take_preferences)
+        QTimer.singleShot(0, self._use_preferences)
         QTimer.singleShot(0, self._first_labels.begin)
 
     def begin(self) -> None:
         """Begin to annotate what is open, as soon as napari does so without a pause."""
-        self._first_labels.then(self.workspace.begin)
+        self._first_labels.made.then(self.workspace.begin)
 
     def watch(self, window: QWidget) -> None:
         """Close the workspace when this window has been closed."""
@@ -123,7 +118,7 @@ class WorkspaceHost(QObject):
         # the workspace holds its viewer: it would live for ever
         _HOSTS.pop(self.workspace.viewer, None)
 
-    def _take_preferences(self) -> None:
+    def _use_preferences(self) -> None:
         """Use what is set in napari, now and whenever it changes."""
         if not self.workspace.closed:
             self.workspace.set_preferences(load_preferences())
@@ -176,12 +171,11 @@ class WorkspaceHost(QObject):
 
 def question(window: QWidget, names: Sequence[str]) -> QMessageBox:
     """Return the question whether to close without exporting predictions."""
-    shown = ", ".join(f"“{name}”" for name in names[:_NAMES])
-    more = f" and {len(names) - _NAMES} more" if len(names) > _NAMES else ""
+    shown = listed([f"“{name}”" for name in names], _NAMES)
     return QMessageBox(
         QMessageBox.Icon.Question,
         "Close without exporting?",
-        f"The predictions of {shown}{more} are in no file: they are gone when napari "
+        f"The predictions of {shown} are in no file: they are gone when napari "
         "closes. Export… in the Predict dock keeps them.",
         QMessageBox.StandardButton.Close | QMessageBox.StandardButton.Cancel,
         window,

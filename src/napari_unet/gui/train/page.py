@@ -7,10 +7,17 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import QCheckBox, QPushButton, QWidget
 
-from napari_unet.gui.layouts import ButtonRow, column
 from napari_unet.gui.plot import LossPlot
 from napari_unet.gui.train.settings_box import RecipeBox
-from napari_unet.gui.widgets import Heading, Hint, allow, blocked, follow
+from napari_unet.gui.widgets import (
+    ButtonRow,
+    Heading,
+    Hint,
+    allow,
+    blocked,
+    column,
+    follow,
+)
 
 if TYPE_CHECKING:
     from napari_unet.core.events import ModelComparison, ModelSaved
