@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from threading import Thread
+from threading import Lock, Thread
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,6 +11,10 @@ from napari_unet.session.future import Future
 
 if TYPE_CHECKING:
     from napari_unet.gui.main_thread import MainThread
+
+
+# Of two viewers, one after the other: what napari loads first bears no second thread.
+_ONE_AT_A_TIME = Lock()
 
 
 class WarmUp:
@@ -37,10 +41,11 @@ class WarmUp:
             self._thread.start()
 
     def _work(self) -> None:
-        from napari.layers import Labels, Shapes
-
         try:
-            Labels(np.zeros((2, 2), np.int32))
-            Shapes(np.array([[0, 0], [0, 1], [1, 1]]), shape_type="polygon")
+            with _ONE_AT_A_TIME:
+                from napari.layers import Labels, Shapes
+
+                Labels(np.zeros((2, 2), np.int32))
+                Shapes(np.array([[0, 0], [0, 1], [1, 1]]), shape_type="polygon")
         finally:
             self._main_thread.post(self.made.finish)
