@@ -66,10 +66,8 @@ class Checkpoint:
 def save_model(model: Model, path: str | Path) -> None:
     """Write a model file.
 
-    Parameters
-    ----------
-    path : str or Path
-        By custom with the suffix .safetensors. Replaced only when all is written.
+    By custom its suffix is .safetensors; one that exists is replaced only when all is
+    written.
 
     Raises
     ------
@@ -248,11 +246,11 @@ def _checksums(header: Mapping[str, str], path: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _compare(told: Any, found: int, path: Path) -> None:
-    if told is not None and told != found:
+def _compare(expected: Any, found: int, path: Path) -> None:
+    if expected is not None and expected != found:
         raise ValueError(
             f"{path} is damaged: its content is not what was written "
-            f"(checksum {found}, expected {shown(told)})."
+            f"(checksum {found}, expected {shown(expected)})."
         )
 
 
@@ -292,12 +290,9 @@ def _card(header: Mapping[str, str], path: Path) -> ModelCard:
         )
     try:
         card = ModelCard.model_validate(parse(text, "its text"))
-    except ValidationError as error:
-        raise ValueError(
-            f"{path} has a damaged model card: {explain(error)}"
-        ) from error
     except ValueError as error:
-        raise ValueError(f"{path} has a damaged model card: {error}") from error
+        why = explain(error) if isinstance(error, ValidationError) else error
+        raise ValueError(f"{path} has a damaged model card: {why}") from error
     _compare(_checksums(header, path).get("card"), _checksum_of_text(text), path)
     # who renames the file renames the model
     return card.replace(name=path.name.removesuffix(SUFFIX))

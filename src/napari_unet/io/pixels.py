@@ -220,14 +220,10 @@ class Pixels:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class View:
-    """Some axes of an array on disk, at index 0 of the others, in native byte order.
+    """Some axes of an array on disk, in native byte order; read only where indexed.
 
-    Attributes
-    ----------
-    data : array-like
-        Read only where indexed.
-    keep : tuple of int
-        The axes that are seen, in order; the others have length one.
+    `keep` has the axes that are seen, in order; the others have length one, and are at
+    index 0.
     """
 
     data: ArrayLike

@@ -52,12 +52,7 @@ class PredictionFolder:
     ) -> tuple[str, ...]:
         """Return the kinds of output that are to be made of an image.
 
-        Parameters
-        ----------
-        made : Provenance
-            What the outputs are made from.
-        overwrite : bool
-            Whether results that are there are made again.
+        With `overwrite` results that are there are made again.
 
         Raises
         ------
@@ -192,7 +187,7 @@ def _same(first: Path, second: Path) -> bool:
 
 def _is_note(record: Path) -> bool:
     try:
-        told = json.loads(record.read_text(encoding="utf-8"))
+        note = json.loads(record.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return False
-    return isinstance(told, dict) and {"model", "sha256", "prediction"} <= told.keys()
+    return isinstance(note, dict) and {"model", "sha256", "prediction"} <= note.keys()

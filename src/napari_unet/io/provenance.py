@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
@@ -28,7 +28,7 @@ _KEY = "napari-unet"
 _IJ_METADATA = 50839  # the tag in which ImageJ keeps its Info
 # Folders up to this size are read to know their content.
 _READ_BYTES = 256 * 2**20
-_TOLD = 3
+_LISTED = 3  # settings that differ
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,20 +52,15 @@ class Provenance:
     model: str
     model_sha256: str
     settings: Mapping[str, Any]
-    program: str = field(default=f"napari-unet {__version__}")
-
-    def record(self) -> dict[str, Any]:
-        """Return it as JSON can hold it."""
-        names = ("input", "stamp", "model", "model_sha256", "settings", "program")
-        return {name: getattr(self, name) for name in names}
+    program: str = f"napari-unet {__version__}"
 
     def text(self) -> str:
         """Return it as a text of ASCII characters, whatever names are in it."""
-        return f"{_MARK}\n{json.dumps(self.record(), indent=1)}"
+        return f"{_MARK}\n{json.dumps(asdict(self), indent=1)}"
 
     def attributes(self) -> dict[str, Any]:
         """Return it as attributes of a zarr group."""
-        return {_KEY: self.record()}
+        return {_KEY: asdict(self)}
 
     def difference(self, wanted: Provenance) -> str | None:
         """Say how a result is another one than is wanted; None if it is that one.
@@ -76,10 +71,8 @@ class Provenance:
         if self.stamp != wanted.stamp:
             return "of another image, or of this one before it was changed"
         if self.model_sha256 != wanted.model_sha256:
-            same = (
-                "another model of the same name, " if self.model == wanted.model else ""
-            )
-            return f"of {same}{self.model}"
+            same_name = self.model == wanted.model
+            return f"of {'another model of the same name, ' * same_name}{self.model}"
         changed = [
             f"{name} {self.settings.get(name)} instead of {wanted.settings.get(name)}"
             for name in {**self.settings, **wanted.settings}
@@ -87,7 +80,7 @@ class Provenance:
         ]
         if not changed:
             return None
-        return f"of other settings: {', '.join(changed[:_TOLD])}"
+        return f"of other settings: {', '.join(changed[:_LISTED])}"
 
 
 def read_provenance(path: Path) -> Provenance | None:
@@ -156,8 +149,8 @@ def _files_stamp(files: Sequence[Path], folder: Path) -> str:
 
 
 def _in_folder(path: Path) -> dict[str, Any] | None:
-    told = json.loads((path / "zarr.json").read_text(encoding="utf-8"))
-    found: dict[str, Any] | None = told["attributes"].get(_KEY)
+    group = json.loads((path / "zarr.json").read_text(encoding="utf-8"))
+    found: dict[str, Any] | None = group["attributes"].get(_KEY)
     return found
 
 

@@ -89,9 +89,9 @@ def read_json(path: Path) -> Any:
     except FileNotFoundError:
         raise
     except OSError as error:
-        told = OSError(f"{path}: cannot be read, {error.strerror or error}.")
-        told.errno = error.errno
-        raise told from error
+        explained = OSError(f"{path}: cannot be read, {error.strerror or error}.")
+        explained.errno = error.errno
+        raise explained from error
     if len(text) > _LARGEST:
         raise ValueError(
             f"{path}: is damaged, it has more than {_LARGEST // 2**20} MiB."

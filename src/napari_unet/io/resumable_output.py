@@ -119,16 +119,9 @@ class ResumableOutput:
     ) -> LargeArray:
         """Return the array of an output, empty at first.
 
-        Parameters
-        ----------
-        kind : str
-            Name among the arrays of this work.
-        target : Path
-            Where it will be when all is complete.
-        shape, axes, dtype, spacing_um
-            As for `io.ome_zarr.create_zarr`.
-        chunk : int
-            Side of a stored block, in pixels.
+        It is one of this work's by the name `kind`, and will be at `target` when all is
+        complete; a stored block is `chunk` pixels wide. The other parameters are as for
+        `io.ome_zarr.create_zarr`.
 
         Raises
         ------
@@ -150,13 +143,7 @@ class ResumableOutput:
         return LargeArray(path, axes)
 
     def publish(self, targets: Mapping[str, Path]) -> None:
-        """Give the complete arrays their names, and remove everything else.
-
-        Parameters
-        ----------
-        targets : mapping of str to Path
-            Of each kind.
-        """
+        """Give the complete arrays their names, by kind, and remove everything else."""
         for kind in targets:
             self.done(f"complete-{kind}")
         for other in list(self.folder.iterdir()):
@@ -200,10 +187,7 @@ class LargeArray:
     def write(self, index: tuple[int | slice, ...], values: NDArray[Any]) -> None:
         """Write a box; it is on the disk when this returns.
 
-        Parameters
-        ----------
-        values : ndarray
-            Of its shape, but for axes of length one.
+        The values have its shape, but for axes of length one.
         """
         lengths = [
             len(range(*i.indices(n)))

@@ -123,7 +123,7 @@ def _opened(path: Path) -> Iterator[tuple[Any, tuple[str, ...]]]:
         try:
             kinds = {series.kind for series in file.series}
             lost = bool(kinds & PLAIN) and (file.is_ome or _is_cut_ome(file))
-            ignored = not lost and bool(kinds & _DESCRIBED) and _untold(file) > 0
+            ignored = not lost and bool(kinds & _DESCRIBED) and _undescribed(file) > 0
         # Metadata raise whatever their parser stumbles over.
         except Exception:
             lost = ignored = True
@@ -139,9 +139,9 @@ def _is_cut_ome(file: Any) -> bool:
     return begin.startswith("<") and "<OME" in begin
 
 
-def _untold(file: Any) -> int:
+def _undescribed(file: Any) -> int:
     """Count the pages of a file that are in none of its series."""
-    told = {
+    known = {
         page.index if isinstance(page.index, int) else page.index[0]
         for series in file.series
         for level in series.levels
@@ -149,7 +149,7 @@ def _untold(file: Any) -> int:
         for page in level.pages[: level.size // level.keyframe.size]
         if page is not None and page.parent is file
     }
-    return len(file.pages) - len(told)
+    return len(file.pages) - len(known)
 
 
 def _entries(file: Any) -> tuple[list[_Entry], tuple[str, ...]]:
@@ -198,14 +198,14 @@ def _chosen(entries: list[_Entry], number: int | None, name: str) -> _Entry:
         return entries[0]
     if number is not None and 1 <= number <= len(entries):
         return entries[number - 1]
-    told = [
+    each = [
         f"#{k}{_title(entry.first)} ({' × '.join(map(str, entry.shape))}, "
         f"{entry.first.dtype})"
         for k, entry in enumerate(entries[:_NAMED], start=1)
     ]
     if len(entries) > _NAMED:
-        told.append("…")
-    listed = f"it holds {counted(len(entries), 'image')}: {', '.join(told)}"
+        each.append("…")
+    listed = f"it holds {counted(len(entries), 'image')}: {', '.join(each)}"
     if number is not None:
         raise SeveralImagesError(f"there is no image #{number} in it, {listed}")
     name = printable(name)
@@ -228,7 +228,7 @@ def _check_complete(file: Any, errors: set[str]) -> tuple[str, ...]:
     # Files of other kinds tell their number of pages; here the chain of pages is all
     # there is, and one that breaks off is a stack that lost its end.
     pages = len(file.pages)
-    if file.series[0].kind == "generic" and (lost := _untold(file)):
+    if file.series[0].kind == "generic" and (lost := _undescribed(file)):
         raise ValueError(f"{lost} of its {pages} pages cannot be read")
     if _BROKEN_CHAIN not in errors:
         return ()

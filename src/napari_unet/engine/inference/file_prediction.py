@@ -166,7 +166,7 @@ class FilePredictor:
     ) -> Generator[Event, None, int]:
         """Predict an OME-Zarr, however large; return the number of cells."""
         made_from = {
-            "result": made.record(),
+            "result": asdict(made),
             "tile": self._settings.tile,
             "axes": image.axes,
             "sizes": asdict(self._sizes),
