@@ -54,6 +54,13 @@ def given_settings(
     return {name: value for name, value in given.items() if value is not None}
 
 
+def output_option(parser: argparse.ArgumentParser, metavar: str, text: str) -> None:
+    """Add the option that names what is written."""
+    parser.add_argument(
+        "--output", required=True, metavar=metavar, type=Path, help=text
+    )
+
+
 def axes_option(parser: argparse.ArgumentParser) -> None:
     """Add the option that names the axes of files that do not say."""
     parser.add_argument(

@@ -12,6 +12,7 @@ from napari_unet.cli.options import (
     axes_option,
     given_settings,
     json_option,
+    output_option,
     write_json,
 )
 from napari_unet.cli.progress import Countdown, ProgressLine, clock, interruptible
@@ -45,13 +46,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("model", type=model_path, help=MODEL_HELP)
     parser.add_argument("images", nargs="+", help="image files, folders or patterns")
-    parser.add_argument(
-        "--output",
-        required=True,
-        metavar="DIR",
-        type=Path,
-        help="folder to write to, with a subfolder for each kind",
-    )
+    output_option(parser, "DIR", "folder to write to, with a subfolder for each kind")
     parser.add_argument(
         "--save",
         default=",".join(KINDS),

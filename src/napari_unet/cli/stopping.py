@@ -20,7 +20,7 @@ _SIGNALLED = 128
 class Stopped(KeyboardInterrupt):
     """Somebody asked this process to stop.
 
-    `reported` is whether people have been told what is kept.
+    `reported` is whether a message has said what is kept.
     """
 
     def __init__(self, number: int = signal.SIGINT, *, reported: bool = False) -> None:
@@ -30,7 +30,7 @@ class Stopped(KeyboardInterrupt):
 
     @classmethod
     def after(cls, interrupt: KeyboardInterrupt) -> Stopped:
-        """Return the same request, when people have been told."""
+        """Return the same request, after a message about it."""
         return cls(getattr(interrupt, "number", signal.SIGINT), reported=True)
 
     @property

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -18,6 +17,7 @@ from napari_unet.cli.options import (
     given_settings,
     json_option,
     label_options,
+    output_option,
     write_json,
 )
 from napari_unet.cli.pairing import pair_files, pairing_option
@@ -34,6 +34,7 @@ from napari_unet.io.pretrained import model_path
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
+    from pathlib import Path
 
     from napari_unet.cli.pairing import Pairing
     from napari_unet.core.events import Event, TrainingFinished
@@ -49,13 +50,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("images", help="image file, folder or pattern in quotes")
     parser.add_argument("labels", help="label file, folder or pattern in quotes")
-    parser.add_argument(
-        "--output",
-        required=True,
-        metavar="MODEL",
-        type=Path,
-        help=f"model file to write, by custom ending in {SUFFIX}",
-    )
+    output_option(parser, "MODEL", f"model file to write, by custom ending in {SUFFIX}")
     label_options(parser)
     pairing_option(parser)
     _add_start(parser)

@@ -15,6 +15,7 @@ from napari_unet.cli.options import (
     axes_option,
     given_settings,
     label_options,
+    output_option,
 )
 from napari_unet.core.annotation.pairing import annotations_of
 from napari_unet.core.settings import BorderWeights
@@ -31,13 +32,7 @@ if TYPE_CHECKING:
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("labels", type=Path, help="label file")
-    parser.add_argument(
-        "--output",
-        required=True,
-        metavar="FILE",
-        type=Path,
-        help="TIFF or OME-Zarr to write, float32",
-    )
+    output_option(parser, "FILE", "TIFF or OME-Zarr to write, float32")
     label_options(parser)
     axes_option(parser)
     add_settings(parser, BorderWeights)

@@ -89,7 +89,7 @@ class Dock(QWidget):
         layout.addWidget(self._scroll, 1)
         self._bar: RunBar | None = None
         self._placed = False
-        # those behind other tabs are filled when they are looked at, or a while later
+        # those under other tabs are filled when they are looked at, or a while later
         QTimer.singleShot(_FILLED_MS, self._fill_once)
         # CONNECTIONS
         self._workspace.project_opened.connect(self._fill)
@@ -132,7 +132,7 @@ class Dock(QWidget):
                 return
 
     def _look(self, *_: object) -> None:
-        # once it has its place: Qt moves what is behind another tab out of the window
+        # once it is laid out: Qt moves what is under another tab out of the window
         QTimer.singleShot(0, self._fill_if_seen)
 
     def _fill_if_seen(self) -> None:

@@ -48,7 +48,7 @@ def colours(dark: bool) -> Colours:
 
 
 def is_dark(widget: QWidget) -> bool:
-    """Whether a widget stands on a dark background; napari's style tells it."""
+    """Whether a widget stands on a dark background; napari's style sets the palette."""
     from qtpy.QtGui import QPalette
 
     palette = widget.palette()

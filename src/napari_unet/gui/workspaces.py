@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from napari.components import ViewerModel
 
-# How often edits that no event told of are looked for.
+# How often edits that came without an event are looked for.
 _TICK_MS = 250
 # From a stroke or a dock shown to starting processes: nobody is to feel it.
 _SETTLED_MS = 500
@@ -81,7 +81,7 @@ class WorkspaceHost(QObject):
         application = QApplication.instance()
         if application is not None:
             application.aboutToQuit.connect(self.close)
-        # when the docks are there: napari reads all manifests to tell the preferences
+        # when the docks are there: napari reads all manifests for the preferences
         QTimer.singleShot(0, self._use_preferences)
         QTimer.singleShot(0, self._first_labels.begin)
 

@@ -2,7 +2,7 @@
 
 Pixels of large uncompressed TIFFs and of OME-Zarr stay on disk until they are asked
 for. Whatever cannot be read gives one sentence that names the file and the reason. Of a
-file with several images one is named (``FILE#2``), none is taken in silence.
+file with several images one is named (``FILE#2``), none is chosen in silence.
 """
 
 from __future__ import annotations
@@ -94,8 +94,8 @@ def read_image(path: str | Path, axes: str | None = None) -> Image:
     Returns
     -------
     Image
-        `spacing_um` is None where the file tells no pixel size for one of its spatial
-        axes, `yx_um` where it tells none for y or x; `notes` say what was chosen.
+        `spacing_um` is None where the file has no pixel size for one of its spatial
+        axes, `yx_um` where it has none for y or x; `notes` say what was chosen.
 
     Raises
     ------
@@ -104,8 +104,8 @@ def read_image(path: str | Path, axes: str | None = None) -> Image:
     OSError
         The system does not let it be read.
     ValueError
-        It is no image, is damaged or empty, holds several images, or its axes cannot
-        be told.
+        It is no image, is damaged or empty, holds several images, or its axes are
+        unclear.
     """
     pixels = _decode(Path(path))
     with _naming(path):
@@ -348,6 +348,6 @@ def _blocks(image: Image) -> Iterator[tuple[str, dict[str, int], NDArray[Any]]]:
             part = field.read(block.core)
             y, x = (side.start for side in block.core)
             start = {"t": field.t, "z": field.z or 0, "y": y, "x": x}
-            # t and z are one long in the block, so that their place can be told.
+            # t and z are one long in the block, so that messages can name them.
             axes = "".join(a for a in "tz" if a in image.axes) + "cyx"
             yield axes, start, part.reshape((1,) * (len(axes) - 3) + part.shape)

@@ -205,7 +205,7 @@ def _tensor(file: Any, name: str, path: Path) -> NDArray[np.generic]:
 
 
 def _check_memory(file: Any, names: Iterable[str], path: Path) -> None:
-    """Refuse tensors that do not fit before any memory is taken for them."""
+    """Refuse tensors that do not fit before any memory is allocated for them."""
     # at most eight bytes a value, and numpy, torch and the checks hold them once each
     values = sum(prod(file.get_slice(name).get_shape()) for name in names)
     needed, free = 2 * 4 * values, psutil.virtual_memory().available

@@ -1,7 +1,8 @@
 """OME-TIFF images whose planes are spread over several files.
 
-Every file of a set tells of all of them, so each would be read as the whole image. Some
-hold only a reference to the file that tells: https://docs.openmicroscopy.org/ome-model.
+Every file of a set describes all of them, so each would be read as the whole image.
+Some hold only a reference to the file that does:
+https://docs.openmicroscopy.org/ome-model.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ def once(paths: Sequence[Path]) -> list[Path]:
 
 
 def file_names(root: ElementTree.Element) -> tuple[str, ...]:
-    """Return the names of the files that a description tells of, in its order."""
+    """Return the names of the files in a description, in its order."""
     if (elsewhere := root.find("{*}BinaryOnly")) is not None:
         return (elsewhere.get("MetadataFile", ""),)
     uuids = root.iterfind(".//{*}TiffData/{*}UUID")
@@ -123,6 +124,6 @@ def _names(path: Path) -> tuple[str, ...]:
             master = path.with_name(Path(elsewhere.get("MetadataFile", "")).name)
             return _names(master) if master != path else ()
         return file_names(root)
-    # Whatever is wrong with the file is told when it is read.
+    # Whatever is wrong with the file is said when it is read.
     except Exception:
         return ()

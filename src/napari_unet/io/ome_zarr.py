@@ -59,7 +59,7 @@ def read(path: Path, number: int | None = None) -> Pixels:
 
     try:
         node = zarr.open(store=str(path), mode="r")
-    except FileNotFoundError as error:  # zarr's own words tell of stores
+    except FileNotFoundError as error:  # zarr's own message is about stores
         raise ValueError("it holds no OME-Zarr image") from error
     if isinstance(node, zarr.Array):
         if number not in {None, 1}:
@@ -98,7 +98,7 @@ def create_zarr(
     axes: str,
     dtype: DTypeLike,
     spacing_um: Sequence[float] | None = None,
-    chunks: Sequence[int] | None = None,
+    chunk: int = CHUNK,
     attributes: Mapping[str, Any] | None = None,
 ) -> Iterator[Any]:
     """Give an empty OME-Zarr image to be filled block by block.
@@ -116,8 +116,8 @@ def create_zarr(
         Letters out of t, c, z, y, x in this order, as NGFF wants them.
     spacing_um : sequence of float, optional
         Pixel size along the spatial axes ([z,] y, x) in micrometres.
-    chunks : sequence of int, optional
-        Shape of a stored block; planes of 512 x 512 pixels unless given.
+    chunk : int
+        Side of a stored block, a part of a plane, in pixels.
     attributes : mapping of str to JSON values, optional
         Written beside those of OME-Zarr.
 
@@ -158,11 +158,8 @@ def create_zarr(
             shape=tuple(shape),
             dtype=np.dtype(dtype),
             chunks=tuple(
-                chunks
-                or (
-                    min(n, CHUNK if a in "yx" else 1)
-                    for n, a in zip(shape, axes, strict=True)
-                )
+                min(n, chunk if a in "yx" else 1)
+                for n, a in zip(shape, axes, strict=True)
             ),
             dimension_names=list(axes),  # NGFF 0.5: the same names as its axes
             fill_value=0,

@@ -1,4 +1,4 @@
-"""The pixel size that a TIFF tells: OME's PhysicalSize, ImageJ's unit, or a resolution.
+"""The pixel size in a TIFF: OME's PhysicalSize, ImageJ's unit, or a resolution.
 
 What cannot be understood is no pixel size, and never a reason to refuse the pixels.
 """
@@ -28,7 +28,7 @@ _COPIED_DPI = (72, 96, 100, 150, 200, 300, 600, 1200)
 
 
 def sizes_um(file: Any, number: int) -> Mapping[str, float]:
-    """Return the pixel size of an image of a TIFF, of the axes it is told of.
+    """Return the pixel size of an image of a TIFF, of the axes that have one.
 
     Parameters
     ----------
@@ -98,7 +98,7 @@ def _plain(file: Any, resolution: Mapping[str, float]) -> dict[str, float | None
 
 
 def _resolution(file: Any) -> dict[str, float]:
-    """Pixels in a unit of length along y and x, as the Resolution tags tell."""
+    """Pixels in a unit of length along y and x, as in the Resolution tags."""
     found = {}
     for axis in "yx":
         tag = file.pages.first.tags.get(f"{axis.upper()}Resolution")

@@ -38,7 +38,7 @@ class Pixels:
         A lower-case letter for each axis: t, c, z, y, x, s for colour samples, and
         any other letter for an axis that the file does not explain.
     sizes_um : mapping of str to float
-        Pixel size in micrometres of the spatial axes the file tells it of.
+        Pixel size in micrometres of the spatial axes the file has one for.
     notes : tuple of str
         What the reader chose or left out, each a sentence.
     alpha : int
@@ -87,7 +87,7 @@ class Pixels:
         Raises
         ------
         ValueError
-            The axes cannot be told, or `axes` does not fit, or the pixels are not
+            The axes are unclear, or `axes` does not fit, or the pixels are not
             numbers, or in colours that are not converted.
         """
         shown = printable(name)

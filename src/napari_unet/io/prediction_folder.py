@@ -71,8 +71,8 @@ class PredictionFolder:
         suffix = ".zarr" if split_number(file)[0].is_dir() else ".tif"
         return self.folder / kind / (image_name(file) + suffix)
 
-    def place(self, file: Path, kind: str) -> Path:
-        """Return where to write an output, in a folder that is there."""
+    def ready_target(self, file: Path, kind: str) -> Path:
+        """Return where an output is written, in a folder that is made now."""
         target = self.target(file, kind)
         make_folder(target.parent)
         return target

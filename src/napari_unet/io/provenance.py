@@ -1,6 +1,6 @@
 """What a result was made from, written into the result itself.
 
-So it appears with the pixels, moves with the file, and cannot tell of another one. In
+So it appears with the pixels, moves with the file, and cannot be about another one. In
 an ImageJ TIFF it is the entry "Info" (*Image > Show Info* in Fiji), in an OME-TIFF the
 description of the image, in an OME-Zarr an attribute.
 """
@@ -84,7 +84,7 @@ class Provenance:
 
 
 def read_provenance(path: Path) -> Provenance | None:
-    """Return what a result was made from; None if it does not tell, or is damaged."""
+    """Return what a result was made from; None if it does not say, or is damaged."""
     try:
         found = _in_folder(path) if path.is_dir() else _in_tiff(path)
         return None if found is None else Provenance(**found)
@@ -99,7 +99,7 @@ def check_ours(target: Path) -> None:
     Raises
     ------
     FileExistsError
-        Something is there that does not tell that it is one.
+        Something is there that does not say that it is one.
     """
     if (target.exists() or target.is_symlink()) and read_provenance(target) is None:
         raise FileExistsError(

@@ -1,7 +1,7 @@
 """A large output while it is made: its arrays, and which steps of the work are done.
 
 All of it is in a folder beside the output. A step is noted once what it wrote is on the
-disk, so after a crash the work goes on behind the last one. The arrays get their names
+disk, so after a crash the work goes on after the last one. The arrays get their names
 when all are complete; until then nothing can take them for results.
 """
 
@@ -56,7 +56,7 @@ class ResumableOutput:
         What the outputs depend on, as JSON can hold it. What is in the folder is used
         only if it was made from the same.
     made : Provenance, optional
-        What the outputs are to tell that they were made from.
+        What is written into the outputs about what they were made from.
 
     Raises
     ------
@@ -134,11 +134,8 @@ class ResumableOutput:
             path = target  # it had got its name before the crash
         elif not path.exists():
             path.parent.mkdir(exist_ok=True)
-            sides = [chunk if a in "yx" else 1 for a in axes]
-            chunks = [min(n, side) for n, side in zip(shape, sides, strict=True)]
-            with create_zarr(
-                path, shape, axes, dtype, spacing_um, chunks, self._attributes
-            ):
+            attributes = self._attributes
+            with create_zarr(path, shape, axes, dtype, spacing_um, chunk, attributes):
                 pass
         return LargeArray(path, axes)
 

@@ -111,7 +111,7 @@ def read(path: Path, number: int | None = None) -> Pixels:
 def _set_of(path: Path, file: Any) -> tuple[str, ...]:
     try:
         return ome_sets.check_whole(path, file.pages.first.description)
-    except SyntaxError:  # of the XML: told of by what reads the pages without it
+    except SyntaxError:  # of the XML: noted by what reads the pages without it
         return ()
 
 
@@ -225,7 +225,7 @@ def _check_complete(file: Any, errors: set[str]) -> tuple[str, ...]:
         raise ValueError(f"it is too short for the {images} images it tells of")
     if _LOST_TEXT in errors:
         raise ValueError("it is cut off before its description")
-    # Files of other kinds tell their number of pages; here the chain of pages is all
+    # Files of other kinds have their number of pages; here the chain of pages is all
     # there is, and one that breaks off is a stack that lost its end.
     pages = len(file.pages)
     if file.series[0].kind == "generic" and (lost := _undescribed(file)):
@@ -248,7 +248,7 @@ def _check_pages(file: Any, series: Any) -> None:
             f"{lost} of the {len(pages)} planes that it tells of are not in it"
         )
     if series.dataoffset is not None:
-        return  # in one piece: reading it tells what is missing
+        return  # in one piece: reading it fails if anything is missing
     for page in pages:
         if page.parent is not file:
             continue  # of another file of the set
@@ -266,7 +266,7 @@ def _collected_errors() -> Iterator[set[str]]:
         message = record.getMessage()
         known = {e for e in (_BROKEN_CHAIN, _TOO_SHORT, _LOST_TEXT) if e in message}
         errors.update(known)
-        # What is said of OME's description is checked here, and told in a sentence.
+        # What is said of OME's description is checked here, and becomes a sentence.
         return not known and " OME series " not in message
 
     log = logging.getLogger("tifffile")
