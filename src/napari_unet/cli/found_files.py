@@ -19,29 +19,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class FoundFile:
-    """A file with what tells it apart from others.
+    """A file with what tells it apart from others."""
 
-    Attributes
-    ----------
-    path : Path
-        As it was named or found; of an image in a file, or in a plate, of the image.
-    file : Path
-        The file, or the plate.
-    folders : tuple of str
-        Those that differ below what was given.
-    rest : str or None
-        What the name has beyond that of a file which was named itself; None where it
-        was found in a folder or by a pattern.
-    shown : str
-        For people.
-    """
-
-    path: Path
-    file: Path
-    folders: tuple[str, ...]
+    path: Path  # as named or found; of an image in a file, or in a plate, of the image
+    file: Path  # the file, or the plate
+    folders: tuple[str, ...]  # those that differ below what was given
     name: str
     rest: str | None
-    shown: str
+    """What the name has beyond that of a file which was named itself; None where it was
+    found in a folder or by a pattern."""
+    shown: str  # for people
 
 
 def found_files(given: Sequence[str | Path]) -> list[FoundFile]:

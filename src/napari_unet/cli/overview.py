@@ -33,22 +33,13 @@ _VIRIDIS = ((68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Panel:
-    """One row of the overview; all arrays have one shape (y, x).
-
-    Attributes
-    ----------
-    image : ndarray
-    probability : ndarray of float32, in [0, 1]
-    weights : ndarray of float32
-    cells, truth : ndarray of int
-        0 is background.
-    """
+    """One row of the overview; all arrays have one shape (y, x)."""
 
     name: str
     image: NDArray[Any]
-    probability: NDArray[np.float32]
+    probability: NDArray[np.float32]  # in [0, 1]
     weights: NDArray[np.float32]
-    cells: NDArray[Any]
+    cells: NDArray[Any]  # ids, 0 is background
     truth: NDArray[Any]
 
 

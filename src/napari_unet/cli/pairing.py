@@ -39,24 +39,12 @@ Key = TypeVar("Key")
 
 @dataclass(frozen=True, slots=True)
 class Pairing:
-    """Files that go together.
+    """Files that go together."""
 
-    Attributes
-    ----------
-    pairs : tuple of (Path, Path)
-        In the order of the second of each.
-    alone : tuple of Path
-        Those of the first kind that have no partner.
-    files : tuple of Path
-        All files that they are in, also those without a partner.
-    sentence : str
-        What goes together, for people.
-    """
-
-    pairs: tuple[tuple[Path, Path], ...]
-    alone: tuple[Path, ...]
-    files: tuple[Path, ...]
-    sentence: str
+    pairs: tuple[tuple[Path, Path], ...]  # in the order of the second of each
+    alone: tuple[Path, ...]  # those of the first kind that have no partner
+    files: tuple[Path, ...]  # all that they are in, also those without a partner
+    sentence: str  # what goes together, for people
 
     def record(self, first: str, second: str) -> list[dict[str, str]]:
         """Return the pairs for programs, under names for the two kinds of files."""

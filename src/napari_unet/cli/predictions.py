@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from glob import has_magic
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -35,20 +35,11 @@ SOURCES: dict[Wants, tuple[str, ...]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
-    """Where predictions of one kind are.
-
-    Attributes
-    ----------
-    path : str or Path
-        File, folder or pattern.
-    what : {"probabilities", "classes", "instances"} or None
-        As `predict` names its folders; None for files from elsewhere.
-    """
+class Source(NamedTuple):
+    """Where predictions of one kind are: a file, folder or pattern."""
 
     path: str | Path
-    what: str | None
+    what: str | None  # as `predict` names its folders; None for files from elsewhere
 
 
 def source_of(predictions: str | Path, wants: Wants) -> Source:

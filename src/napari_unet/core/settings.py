@@ -164,11 +164,8 @@ class Segmentation(Settings):
     def for_pixels(self, factors: Sequence[float] | None) -> Segmentation:
         """Return what these settings, made for a model's pixels, are on an image.
 
-        Parameters
-        ----------
-        factors : sequence of float or None
-            Pixels of the model for each pixel of the image, along ([z,] y, x); None if
-            they are alike.
+        The factors are pixels of the model for each pixel of the image, along ([z,] y,
+        x); None if they are alike.
         """
         if factors is None:
             return self

@@ -27,24 +27,12 @@ _BOX_WIDTH = 124
 
 @dataclass(frozen=True, slots=True)
 class FormRow:
-    """The widgets of one field, and how to read and fill them.
+    """The widgets of one field, and how to read and fill them."""
 
-    Attributes
-    ----------
-    box : QWidget
-        What is edited.
-    widgets : tuple of QWidget
-        All of them: alone on a line, or label, box and what stands under both.
-    connect : callable
-        Called with a function that takes each new value.
-    show : callable
-        Called with a value to show.
-    """
-
-    box: QWidget
-    widgets: tuple[QWidget, ...]
-    connect: Callable[..., object]
-    show: Callable[..., object]
+    box: QWidget  # what is edited
+    widgets: tuple[QWidget, ...]  # alone on a line, or label, box and what stands below
+    connect: Callable[..., object]  # takes a function that takes each new value
+    show: Callable[..., object]  # takes a value to show
 
 
 class SettingsForm(QWidget, Generic[S]):
@@ -182,14 +170,8 @@ def make_row(
 ) -> FormRow | None:
     """Return the widgets for a field of a model; None if its type has none.
 
-    Parameters
-    ----------
-    name : str
-        What it is called if it has no title.
-    info : FieldInfo
-        Its type, bounds, texts and `form_hints`.
-    usual : tuple of two floats, optional
-        Ends of a slider below the box of a number.
+    It is called by its `name` if it has no title. A number has a slider below its box
+    where a `usual` range is given.
     """
     kind = info.annotation
     label = info.title or name.replace("_", " ").capitalize()

@@ -47,13 +47,8 @@ _HOSTS: WeakKeyDictionary[Any, WorkspaceHost] = WeakKeyDictionary()
 
 
 def host_of(viewer: ViewerModel) -> WorkspaceHost:
-    """Return what holds the workspace of a viewer; its first caller makes it.
-
-    Parameters
-    ----------
-    viewer : ViewerModel
-        Or the proxy of one: napari gives each widget a proxy of its own.
-    """
+    """Return what holds the workspace of a viewer; its first caller makes it."""
+    # napari gives each widget a proxy of its own
     real = getattr(viewer, "__wrapped__", viewer)
     host = _HOSTS.get(real)
     if host is None or host.workspace.closed:

@@ -46,28 +46,15 @@ _LARGEST_CARD = 2**24
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Checkpoint:
-    """A model in training, with all that is needed to go on.
+    """A model in training, with all that is needed to go on."""
 
-    Attributes
-    ----------
-    model : Model
-        Usable for prediction.
-    tensors : mapping of str to ndarray
-        State of the training, by name; empty in a finished model.
-    progress : str
-        JSON that belongs to it.
-    """
-
-    model: Model
-    tensors: Mapping[str, NDArray[np.generic]]
-    progress: str = "{}"
+    model: Model  # usable for prediction
+    tensors: Mapping[str, NDArray[np.generic]]  # its state; empty in a finished model
+    progress: str = "{}"  # JSON that belongs to it
 
 
 def save_model(model: Model, path: str | Path) -> None:
-    """Write a model file.
-
-    By custom its suffix is .safetensors; one that exists is replaced only when all is
-    written.
+    """Write a model file; one that exists is replaced only when all is written.
 
     Raises
     ------

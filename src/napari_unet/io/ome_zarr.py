@@ -45,10 +45,7 @@ def is_zarr(path: Path) -> bool:
 def read(path: Path, number: int | None = None) -> Pixels:
     """Open an OME-Zarr image, or a bare zarr array, without reading its pixels.
 
-    Parameters
-    ----------
-    number : int, optional
-        Of the image in the folder, from 1; needed where there are several.
+    The number, from 1, is needed where there are several images in the folder.
 
     Raises
     ------

@@ -28,22 +28,10 @@ _COPIED_DPI = (72, 96, 100, 150, 200, 300, 600, 1200)
 
 
 def sizes_um(file: Any, number: int) -> Mapping[str, float]:
-    """Return the pixel size of an image of a TIFF, of the axes that have one.
+    """Return the size along those of z, y, x that have one, in micrometres.
 
-    Parameters
-    ----------
-    number : int
-        Of the image among the file's series, from 0.
-
-    Returns
-    -------
-    mapping of str to float
-        Micrometres along z, y, x.
-
-    Raises
-    ------
-    Exception
-        Whatever a parser of damaged metadata raises.
+    The image is the one of a number, from 0, among the series of a tifffile.TiffFile.
+    Of damaged metadata, any exception of their parser is raised.
     """
     if file.is_ome:
         found = _ome(file.ome_metadata, number, len(file.series))

@@ -74,15 +74,8 @@ class Pixels:
         Without `axes`, transparency is left out, three equal colours are one channel,
         and a palette is shown in its colours. With them, every value is kept.
 
-        Parameters
-        ----------
-        name : str
-            The image's name, also in errors.
-        axes : str, optional
-            Overrules the file; for all its axes, for those longer than one, or for all
-            but the colours.
-        labels : bool
-            Values stand for objects: of a palette with colours the numbers are read.
+        They overrule the file; for all its axes, for those longer than one, or for all
+        but the colours. Of labels with a palette of colours the numbers are read.
 
         Raises
         ------

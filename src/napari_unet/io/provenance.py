@@ -33,25 +33,13 @@ _LISTED = 3  # settings that differ
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """What a result was made from.
+    """What a result was made from."""
 
-    Attributes
-    ----------
-    input : str
-        Name of the image's file.
-    stamp : str
-        Of its content, see `content_stamp`.
-    model : str
-        Name of the model's file.
-    settings : mapping of str to JSON values
-        All that the result depends on besides.
-    """
-
-    input: str
-    stamp: str
-    model: str
+    input: str  # name of the image's file
+    stamp: str  # of its content, see `content_stamp`
+    model: str  # name of the model's file
     model_sha256: str
-    settings: Mapping[str, Any]
+    settings: Mapping[str, Any]  # JSON values: all that the result depends on besides
     program: str = f"napari-unet {__version__}"
 
     def text(self) -> str:
@@ -115,11 +103,6 @@ def content_stamp(path: Path) -> str:
     has several, with their names. Above 256 MB of an OME-Zarr reading it would take
     longer than many a prediction: there it is of names, sizes and times. `FILE#2` has
     its number in it.
-
-    Raises
-    ------
-    OSError
-        It cannot be read.
     """
     file, number = split_number(path)
     mark = "" if number is None else f"#{number}"

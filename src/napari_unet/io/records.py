@@ -75,10 +75,8 @@ def read_json(path: Path) -> Any:
 
     Raises
     ------
-    FileNotFoundError
-        There is none.
-    OSError
-        It cannot be read.
+    FileNotFoundError, OSError
+        There is none, or it cannot be read.
     ValueError
         It is no file, too large, or no JSON; one sentence.
     """

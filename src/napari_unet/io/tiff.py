@@ -65,13 +65,7 @@ class _Entry:
 
 
 def count(path: Path) -> int:
-    """Return the number of images in a TIFF file.
-
-    Raises
-    ------
-    Exception
-        Whatever tifffile raises of a damaged file.
-    """
+    """Return the number of images in a TIFF file."""
     with _collected_errors(), _opened(path) as (file, _):
         return len(_entries(file)[0])
 
@@ -79,18 +73,13 @@ def count(path: Path) -> int:
 def read(path: Path, number: int | None = None) -> Pixels:
     """Read an image of a TIFF file, at full resolution.
 
-    Uncompressed images from 64 MiB on are memory-mapped.
-
-    Parameters
-    ----------
-    number : int, optional
-        Of the image in the file, from 1; needed where there are several.
+    Uncompressed images from 64 MiB on are memory-mapped. The number, from 1, is needed
+    where there are several images.
 
     Raises
     ------
     ValueError
-        There is no image in the file, no image of the number, several and none is
-        named, or it is cut off.
+        There is no image of the number, several and none is named, or it is cut off.
     """
     with _collected_errors() as errors, _opened(path) as (file, notes):
         if file.is_ome:
