@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 # Smaller images are read at once: a map keeps the file open and locked on Windows.
 MAPPED_FROM_BYTES = 64 * 2**20
 
-# What tifffile logs of a file that lost its end.
+# What tifffile logs, and raises no error for, of a file that lost its end.
 _BROKEN_CHAIN = "invalid page offset"
 _TOO_SHORT = "ImageJ series metadata invalid or corrupted"
 _LOST_TEXT = "TiffTag 270 "
@@ -55,13 +55,12 @@ class _Entry:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        shape: tuple[int, ...] = self.first.shape
-        return shape if len(self.series) == 1 else (len(self.series), *shape)
+        pages = (len(self.series),) if len(self.series) > 1 else ()
+        return (*pages, *self.first.shape)
 
     @property
     def axes(self) -> str:
-        axes: str = self.first.axes.lower()
-        return axes if len(self.series) == 1 else "i" + axes
+        return "i" * (len(self.series) > 1) + str(self.first.axes.lower())
 
 
 def count(path: Path) -> int:
@@ -81,7 +80,8 @@ def read(path: Path, number: int | None = None) -> Pixels:
     ValueError
         There is no image of the number, several and none is named, or it is cut off.
     """
-    with _collected_errors() as errors, _opened(path) as (file, notes):
+    with _collected_errors() as errors, _opened(path) as (file, misread):
+        notes = misread
         if file.is_ome:
             notes += _set_of(path, file)
         entries, left_out = _entries(file)
@@ -92,7 +92,7 @@ def read(path: Path, number: int | None = None) -> Pixels:
         entry = _chosen(entries, number, path.name)
         for series in entry.series:
             _check_pages(file, series)
-        sizes = {} if {_LOST, _TOO_FEW} & set(notes) else _sizes(file, entry)
+        sizes = {} if misread else _sizes(file, entry)
         pixels = Pixels(_data(file, entry), entry.axes, sizes, notes)
         return with_meaning(pixels, entry.first)
 
@@ -106,7 +106,7 @@ def _set_of(path: Path, file: Any) -> tuple[str, ...]:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[Any, tuple[str, ...]]]:
-    """Open a file; without its description where that cannot be understood."""
+    """Open a file; without its description, and with a note, if that is no use."""
     with ExitStack() as stack:
         file = stack.enter_context(tifffile.TiffFile(path))
         try:
