@@ -26,7 +26,7 @@ BOUNDS = ("type", "default", "enum", "minimum", "maximum", "description")
 @pytest.fixture
 def no_napari(monkeypatch: pytest.MonkeyPatch) -> None:
     """A napari that knows no preferences of plugins (< 0.9)."""
-    monkeypatch.setattr(preferences, "_from_napari", lambda: None)
+    monkeypatch.setattr(preferences, "_section", lambda: None)
 
 
 def _configurations() -> dict[str, Any]:
