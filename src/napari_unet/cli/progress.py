@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 from contextlib import closing, contextmanager, suppress
+from threading import RLock
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,10 @@ _LONGEST = 60
 
 class _Bar(tqdm):  # type: ignore[misc]
     monitor_interval = 0  # no thread that redraws it while nothing happens
+
+
+# tqdm's own lock is also one between processes, for which some systems start one.
+_Bar.set_lock(RLock())
 
 
 class ProgressLine:
