@@ -59,7 +59,7 @@ def file_stem(
 ) -> str:
     """Make the first part of a file's name of what people call something.
 
-    `fill` stands for each character that a file's name cannot have, `otherwise` is the
-    name if nothing is left; it has up to `longest` characters, of up to four bytes each.
+    `fill` stands for each character that a file's name cannot have; `otherwise` is the
+    name if nothing is left. It has up to `longest` characters, up to four bytes each.
     """
     return _FORBIDDEN.sub(fill, title).strip(" .")[:longest] or otherwise
