@@ -11,7 +11,8 @@ SCREEN_PACKAGES := xvfb xauth libgl1 libegl1 libglx-mesa0 libgl1-mesa-dri \
   libxkbcommon-x11-0 libdbus-1-3 libxcb-cursor0 libxcb-icccm4 libxcb-image0 \
   libxcb-keysyms1 libxcb-randr0 libxcb-render-util0 libxcb-shape0 libxcb-xinerama0
 
-.PHONY: demo test test-busy lint benchmark speed interaction reliability screenshots clean
+.PHONY: demo test test-busy lint benchmark speed interaction reliability screenshots \
+  size clean
 
 demo: $(VENV)/.demo
 	$(BIN)/napari-unet demo --output demo-output
@@ -50,6 +51,10 @@ reliability: $(VENV)/.test
 
 screenshots: $(VENV)/.test $(VENV)/.screen
 	$(SCREEN) $(BIN)/python -m benchmarks.interaction.screenshots
+
+# Lines, circles of imports, what repeats, how long functions are.
+size: | $(BIN)/python
+	$(BIN)/python -m benchmarks.size
 
 clean:
 	rm -rf $(VENV) demo-output benchmark-output

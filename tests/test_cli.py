@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -644,3 +645,25 @@ def test_the_time_left_counts_only_what_this_process_did(
     assert left.seconds(0.5) is None  # half was there from before
     now[0] = 110.0
     assert left.seconds(0.6) == pytest.approx(40)
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_progress_is_a_bar_in_a_terminal_and_plain_lines_in_a_log(
+    monkeypatch: pytest.MonkeyPatch, is_terminal: bool
+) -> None:
+    from napari_unet.cli import progress
+
+    stream = io.StringIO()
+    monkeypatch.setattr(stream, "isatty", lambda: is_terminal)
+    monkeypatch.setattr(sys, "stderr", stream)
+    monkeypatch.setattr(progress, "_SHOWN_AFTER", 0)
+    line = progress.ProgressLine()
+    line.show("step 1", 0.25, 30)
+    line.say("a line that stays \x1b[2J")
+    line.show("step 2", 0.5)  # too soon after the other
+    written = stream.getvalue()
+    assert ("\r" in written) == is_terminal
+    assert "step 2" not in written
+    assert written.endswith("a line that stays \\x1b[2J\n")
+    if not is_terminal:
+        assert written.startswith("step 1   25 %, 0:30 left\n")

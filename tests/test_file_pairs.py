@@ -236,7 +236,7 @@ def test_pairs_are_told(tmp_path: Path) -> None:
     left = put(tmp_path / "i", " ".join(names))
     right = put(tmp_path / "l", " ".join(names[:5]))
     found = pair_files([left], [right])
-    assert found.told == (
+    assert found.sentence == (
         "5 pairs: 0.tif with 0.tif, 1.tif with 1.tif, 2.tif with 2.tif and 2 more; "
         "2 without labels left out: 5.tif, 6.tif."
     )
@@ -248,7 +248,7 @@ def test_pairs_are_told(tmp_path: Path) -> None:
         *(left / n for n in names),
         *(right / n for n in names[:5]),
     }
-    assert pair_files([left / "0.tif"], [right / "1.tif"]).told == (
+    assert pair_files([left / "0.tif"], [right / "1.tif"]).sentence == (
         "1 pair: 0.tif with 1.tif."
     )
 

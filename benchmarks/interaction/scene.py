@@ -47,13 +47,14 @@ def open_viewer(
     hand.wait(1)
     # what a person who opens it for the first time since napari started waits for
     began = perf_counter()
-    from napari_unet.gui.workspaces import open_workspace, workspace_of
+    from napari_unet.gui.docks import open_workspace
+    from napari_unet.gui.workspaces import host_of
 
     open_workspace()
     seconds = perf_counter() - began
     hand.wait_until(lambda: find(viewer, "annotation"), 60)
     hand.wait(3)
-    workspace = workspace_of(viewer)
+    workspace = host_of(viewer).workspace
     # nobody is there to answer
     workspace.preferences = workspace.preferences.replace(ask_before_closing=False)
     return viewer, hand, workspace, seconds

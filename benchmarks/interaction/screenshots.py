@@ -38,7 +38,8 @@ def main() -> None:
     import napari
     from qtpy.QtWidgets import QApplication
 
-    from napari_unet.gui.workspaces import open_workspace, workspace_of
+    from napari_unet.gui.docks import open_workspace
+    from napari_unet.gui.workspaces import host_of
 
     theme = sys.argv[1] if len(sys.argv) > 1 else "dark"
     folder = Path(sys.argv[2]) if len(sys.argv) > 2 else _IMAGES
@@ -50,7 +51,7 @@ def main() -> None:
     hand = Hand(viewer)
     viewer.add_image(_stack(), name="nuclei")
     open_workspace()
-    workspace = workspace_of(viewer)
+    workspace = host_of(viewer).workspace
     hand.wait_until(lambda: find(viewer, "annotation"))
     hand.wait(1)
     _annotate(viewer, hand, workspace)

@@ -8,7 +8,7 @@ from safetensors.numpy import save_file
 
 from example_models import random_model
 from napari_unet.core.network.architecture import u_shape
-from napari_unet.gui import workspaces
+from napari_unet.gui import docks, workspaces
 from napari_unet.gui.model_reader import get_reader
 from napari_unet.io.model_file import read_card, save_model
 
@@ -29,7 +29,7 @@ def test_a_model_is_offered_and_adds_no_layer(
     model_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     offered: list[str] = []
-    monkeypatch.setattr(workspaces, "offer_model", offered.append)
+    monkeypatch.setattr(docks, "offer_model", offered.append)
     read = get_reader(str(model_file))
     assert read is not None
     assert offered == []
@@ -41,7 +41,7 @@ def test_several_files_are_read_as_a_list(
     model_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     offered: list[str] = []
-    monkeypatch.setattr(workspaces, "offer_model", offered.append)
+    monkeypatch.setattr(docks, "offer_model", offered.append)
     read = get_reader([str(model_file)])
     assert read is not None
     assert read([str(model_file)]) == [(None,)]
@@ -58,7 +58,7 @@ def test_a_file_that_is_no_model_is_told_in_a_sentence(
     elif content == "damaged":
         path.write_bytes(b"nothing")
     told: list[tuple[str, str]] = []
-    monkeypatch.setattr(workspaces, "offer_model", read_card)
+    monkeypatch.setattr(docks, "offer_model", read_card)
     monkeypatch.setattr(workspaces, "notify", lambda *message: told.append(message))
     read = get_reader(str(path))
     assert read is not None

@@ -26,7 +26,7 @@ BOUNDS = ("type", "default", "enum", "minimum", "maximum", "description")
 @pytest.fixture
 def no_napari(monkeypatch: pytest.MonkeyPatch) -> None:
     """A napari that knows no preferences of plugins (< 0.9)."""
-    monkeypatch.setattr(preferences, "_from_napari", lambda: None)
+    monkeypatch.setattr(preferences, "_section", lambda: None)
 
 
 def _configurations() -> dict[str, Any]:
@@ -98,7 +98,7 @@ def test_an_open_workspace_follows_what_is_set(
     assert {user.preferences.memory_gb for user in users} == {4}
     assert workspace.store.autosave_seconds == 1.5
     warm: list[bool] = []
-    host._first_labels.then(lambda: warm.append(True))
+    host._first_labels.made.then(lambda: warm.append(True))
     qtbot.waitUntil(lambda: bool(warm))
     host.close()
     section.memory_gb = 2

@@ -69,9 +69,9 @@ def _stack() -> tuple[np.ndarray, np.ndarray]:
 
 
 def _workspace(viewer: Any) -> Workspace:
-    from napari_unet.gui.workspaces import workspace_of
+    from napari_unet.gui.workspaces import host_of
 
-    return workspace_of(viewer)
+    return host_of(viewer).workspace
 
 
 def _begin(viewer: Any, hand: Hand) -> tuple[Workspace, Any]:

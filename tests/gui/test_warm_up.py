@@ -11,15 +11,15 @@ if TYPE_CHECKING:
     from pytestqt.qtbot import QtBot
 
 
-def test_what_waits_runs_once_when_it_is_done_and_at_once_afterwards(
+def test_what_waits_runs_once_when_it_is_done_and_soon_afterwards(
     qtbot: QtBot,
 ) -> None:
     told: list[str] = []
     warm_up = WarmUp(MainThread())
-    warm_up.then(lambda: told.append("waited"))
+    warm_up.made.then(lambda: told.append("waited"))
     assert told == []
     warm_up.begin()
     warm_up.begin()
     qtbot.waitUntil(lambda: told == ["waited"])
-    warm_up.then(lambda: told.append("at once"))
-    assert told == ["waited", "at once"]
+    warm_up.made.then(lambda: told.append("after"))
+    qtbot.waitUntil(lambda: told == ["waited", "after"])

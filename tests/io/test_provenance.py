@@ -167,7 +167,7 @@ def test_a_result_is_missing_unless_it_is_the_one_that_is_wanted(
     file = tmp_path / "img.tif"
     assert folder.missing(file, MADE) == ("classes", "instances")
     there = replace(MADE, **change)
-    target = folder.place(file, "instances")
+    target = folder.ready_target(file, "instances")
     write_labels(target, np.zeros((4, 5), int), "yx", made=there)
     assert folder.missing(file, MADE, overwrite=True) == ("classes", "instances")
     if sentence is None:
@@ -194,7 +194,7 @@ def a_link(path):
 @pytest.mark.parametrize("make", [a_file, a_folder, a_link])
 def test_what_we_did_not_make_is_not_overwritten(tmp_path, make):
     folder = PredictionFolder(tmp_path, ("instances",))
-    make(folder.place(tmp_path / "img.tif", "instances"))
+    make(folder.ready_target(tmp_path / "img.tif", "instances"))
     for overwrite in (False, True):
         with pytest.raises(FileExistsError, match="does not tell that napari-unet"):
             folder.missing(tmp_path / "img.tif", MADE, overwrite=overwrite)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -98,9 +98,12 @@ def run(options: argparse.Namespace) -> int:
     )
     batch = Batch(line, cells=True)
     batch.follow(predict_files(predictor, tested, overwrite=True))
-    if batch.tell_end():
+    if batch.report_end():
         return 1
-    results = measure(options.output, tested) | {
+    scores = evaluate(options.output, [_labels(file) for file in tested], ["ap", "iou"])
+    results = {
+        "ap50": scores["ap@0.5"],
+        "iou": scores["iou"],
         "seconds": round(perf_counter() - began, 1),
         "steps": finished.steps,
         "trained_on": [path.name for path in learnt],
@@ -131,8 +134,8 @@ def check_folder(folder: Path, learnt: list[Path]) -> None:
     except (ValueError, OSError):
         model_ours = False
     try:
-        told = json.loads((folder / _METRICS).read_text(encoding="utf-8"))
-        others_ours = "trained_on" in told
+        metrics = json.loads((folder / _METRICS).read_text(encoding="utf-8"))
+        others_ours = "trained_on" in metrics
     except (ValueError, OSError, TypeError):
         others_ours = False
     ours = {_MODEL: model_ours, _METRICS: others_ours, _OVERVIEW: others_ours}
@@ -150,13 +153,6 @@ def choose_images() -> tuple[list[Path], list[Path]]:
     order = np.random.default_rng(_SEED).permutation(len(images))
     chosen = [images[k] for k in order]
     return chosen[:_LEARNT], chosen[_LEARNT:]
-
-
-def measure(output: Path, images: list[Path]) -> dict[str, Any]:
-    """Compare the cells with the truth."""
-    truth = [_labels(path) for path in images]
-    scores = evaluate(output, truth, ["ap", "iou"])
-    return {"ap50": scores["ap@0.5"], "iou": scores["iou"]}
 
 
 def panels(output: Path, images: list[Path]) -> list[Panel]:

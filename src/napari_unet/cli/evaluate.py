@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -85,7 +86,7 @@ def run(options: argparse.Namespace) -> int:
             print(f"{name:{width}}  {value:.4f}")
     report = {
         **results,
-        "pairs": evaluation.record,
+        "pairs": evaluation.pairs,
         "labels": evaluation.kind,
         "notes": evaluation.notes,
     }
@@ -97,91 +98,64 @@ def evaluate(
     predictions: str | Path,
     truth: Sequence[str | Path],
     metrics: Sequence[str],
-    volumes: bool = False,
-    axes: str | None = None,
-    kind: Kind | None = None,
+    **options: Any,
 ) -> dict[str, float]:
-    """Measure predictions, files paired by name and stacks page by page.
+    """Measure predictions with metrics by their names; options as of `Evaluation`."""
+    return Evaluation(predictions, truth, **options).scores(metrics)
 
-    Parameters
+
+@dataclass(slots=True, eq=False)
+class Evaluation:
+    """Predictions beside the truth, files paired and stacks compared page by page.
+
+    Attributes
     ----------
     predictions : str or Path
         Folder that `predict` wrote, or files.
     truth : sequence of str or Path
-        Label files, folders or patterns.
-    metrics : sequence of str
-        Names out of `METRICS`.
+        Label files, folders or patterns. Pixels that are not annotated do not count.
     volumes : bool
         Whether the slices of a z-stack belong together.
-    axes : str, optional
-        Axes of label files that do not tell.
-    kind : {"instances", "binary", "semantic", "annotation"}, optional
+    axes : str or None
+        Axes of label files that do not say.
+    kind : {"instances", "binary", "semantic", "annotation"} or None
         What the values of the truth mean; guessed from all of them if not given.
-
-    Returns
-    -------
-    dict of str to float
-        Pooled over all images. Pixels that are not annotated do not count.
-
-    Raises
-    ------
-    ValueError
-        If files do not go together, what their values mean cannot be told, or a metric
-        needs what is not there.
-    """
-    found = Evaluation(predictions, truth, volumes=volumes, axes=axes, kind=kind)
-    return found.scores(metrics)
-
-
-class Evaluation:
-    """Predictions beside the truth; see `evaluate`.
-
-    Parameters
-    ----------
-    predictions, truth, volumes, axes, kind
-        As for `evaluate`.
     by : {"name", "order"}
         How files are paired.
-    output : str, optional
+    output : str or None
         File that will be written; none of those that are read.
-
-    Attributes
-    ----------
-    kind : str
-        What the values of the truth mean.
     notes : list of str
         What was chosen, in sentences.
-    record : list of dict
-        The pairs, for programs.
+    pairs : list of dict
+        The files that were paired, for programs.
     """
 
-    def __init__(
-        self,
-        predictions: str | Path,
-        truth: Sequence[str | Path],
-        *,
-        volumes: bool = False,
-        axes: str | None = None,
-        kind: Kind | None = None,
-        by: By = "name",
-        output: str | None = None,
-    ) -> None:
-        self.kind: Kind = kind or "instances"
-        self.notes: list[str] = []
-        self.record: list[dict[str, str]] = []
-        self._predictions = predictions
-        self._truth = truth
-        self._ndim = 3 if volumes else 2
-        self._axes = axes
-        self._given = kind
-        self._by = by
-        self._output = output
-        self._masks: list[Image] = []
-        self._known: list[Annotation] = []
-        self._models: dict[str, str] = {}
+    predictions: str | Path
+    truth: Sequence[str | Path]
+    volumes: bool = False
+    axes: str | None = None
+    kind: Kind | None = None
+    by: By = "name"
+    output: str | None = None
+    notes: list[str] = field(default_factory=list, init=False)
+    pairs: list[dict[str, str]] = field(default_factory=list, init=False)
+    _masks: list[Image] = field(default_factory=list, init=False)
+    _known: list[Annotation] = field(default_factory=list, init=False)
+    _models: dict[str, str] = field(default_factory=dict, init=False)
+
+    @property
+    def _ndim(self) -> int:
+        return 3 if self.volumes else 2
 
     def scores(self, metrics: Sequence[str]) -> dict[str, float]:
-        """Measure with each of the metrics, by their names."""
+        """Return what each metric measures, pooled over all images.
+
+        Raises
+        ------
+        ValueError
+            If files do not go together, the meaning of their values is unclear, or a
+            metric needs what is not there.
+        """
         results: dict[str, float] = {}
         found: dict[Wants, tuple[Predictions, Kind]] = {}
         for name in metrics:
@@ -193,11 +167,11 @@ class Evaluation:
 
     def _read(self, wants: Wants) -> tuple[Predictions, Kind]:
         """Read the predictions that a metric wants, and what their values mean."""
-        source = source_of(self._predictions, wants)
-        pairing = pair_files([source.place], self._truth, self._by)
-        if self._output not in (None, "-"):
-            record = Path(self._predictions) / RECORD
-            check_separate(self._output or "", (*pairing.files, record))
+        source = source_of(self.predictions, wants)
+        pairing = pair_files([source.path], self.truth, self.by)
+        if self.output is not None and self.output != "-":
+            record = Path(self.predictions) / RECORD
+            check_separate(self.output, (*pairing.files, record))
         predictions = Predictions(
             [p for p, _ in pairing.pairs], source.what, self._ndim
         )
@@ -205,9 +179,9 @@ class Evaluation:
             self._read_truth(pairing, predictions)
         for prediction, mask in zip(predictions.images, self._masks, strict=True):
             _check_sizes(prediction, mask, self._ndim)
-        self.record += pairing.record("prediction", "truth")
+        self.pairs += pairing.record("prediction", "truth")
         classes = len(self._known[0].classes)
-        meaning = predictions.kind(self.kind, wants, classes)
+        meaning = predictions.kind(self.kind or "instances", wants, classes)
         if source.what is None and wants != "probability":
             self._note(f"predictions: {MEANINGS[meaning]} (guessed).")
         for note in notes_of(predictions.images):
@@ -226,16 +200,16 @@ class Evaluation:
             )
 
     def _read_truth(self, pairing: Pairing, predictions: Predictions) -> None:
-        self._masks = [read_named(file, self._axes) for _, file in pairing.pairs]
-        self._note(pairing.told)
-        given = self._given
+        self._masks = [read_named(file, self.axes) for _, file in pairing.pairs]
+        self._note(pairing.sentence)
+        given = self.kind
         if given is None and predictions.what in ("classes", "probabilities"):
             parted = predictions.values()
             if len(parted) > 1 and _highest(self._masks) <= max(parted):
                 given = "semantic"
                 self._note(f"truth: {MEANINGS[given]}, as in the predictions.")
-        self.kind, told = meaning_of(self._masks, given, "truth")
-        for note in (*told, *notes_of(self._masks)):
+        self.kind, notes = meaning_of(self._masks, given, "truth")
+        for note in (*notes, *notes_of(self._masks)):
             self._note(note)
         self._known = annotations_of(self._masks, self._ndim, self.kind)
 

@@ -19,30 +19,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class FoundFile:
-    """A file with what tells it apart from others.
+    """A file with what tells it apart from others."""
 
-    Attributes
-    ----------
-    path : Path
-        As it was named or found; of an image in a file, or in a plate, of the image.
-    file : Path
-        The file, or the plate.
-    folders : tuple of str
-        Those that differ below what was given.
-    name : str
-    rest : str or None
-        What the name has beyond that of a file which was named itself; None where it
-        was found in a folder or by a pattern.
-    shown : str
-        For people.
-    """
-
-    path: Path
-    file: Path
-    folders: tuple[str, ...]
+    path: Path  # as named or found; of an image in a file, or in a plate, of the image
+    file: Path  # the file, or the plate
+    folders: tuple[str, ...]  # those that differ below what was given
     name: str
     rest: str | None
-    shown: str
+    """What the name has beyond that of a file which was named itself; None where it was
+    found in a folder or by a pattern."""
+    shown: str  # for people
 
 
 def found_files(given: Sequence[str | Path]) -> list[FoundFile]:
@@ -57,15 +43,9 @@ def found_files(given: Sequence[str | Path]) -> list[FoundFile]:
 
 
 def _described(given: str | Path, path: Path, above: Path) -> FoundFile:
-    """Tell a file apart from others that what was given may yield.
+    """Describe one of the paths that what was given yielded.
 
-    Parameters
-    ----------
-    given : str or Path
-    path : Path
-        One that it yielded.
-    above : Path
-        Folder that all files are in which were named themselves.
+    `above` is the folder that all files are in which were named themselves.
     """
     file, _ = split_number(path)
     file = [file, *(f for f in file.parents if is_zarr(f))][-1]

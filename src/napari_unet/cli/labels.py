@@ -1,4 +1,4 @@
-"""What label files mean, told to people."""
+"""What label files mean, in words for people."""
 
 from __future__ import annotations
 
@@ -29,18 +29,8 @@ def meaning_of(
 ) -> tuple[Kind, list[str]]:
     """Find out what labels mean, and what a person should know about it.
 
-    Parameters
-    ----------
-    labels : sequence of Image
-    kind : {"instances", "binary", "semantic", "annotation"} or None
-        What they mean; guessed if None.
-    what : str
-        What they are, in the sentences.
-
-    Returns
-    -------
-    (str, list of str)
-        The kind, and sentences: what was guessed, and which planes are empty.
+    It is guessed if `kind` is None. The sentences, in which the labels are called
+    `what`, say what was guessed and how many planes are empty.
 
     Raises
     ------
@@ -48,14 +38,14 @@ def meaning_of(
         If the values are no labels, or what they mean has to be said.
     """
     meaning = kind or kind_of(labels)
-    told = []
+    notes = []
     if kind is None:
-        told.append(f"{what}: {MEANINGS[meaning]} (guessed; --labels says otherwise).")
+        notes.append(f"{what}: {MEANINGS[meaning]} (guessed; --labels says otherwise).")
     planes = [field for mask in labels for field in mask.fields(2)]
     empty = sum(not np.any(plane.read()) for plane in planes)
     if empty and len(planes) > 1 and meaning != "annotation":
-        told.append(
+        notes.append(
             f"{what}: {empty} of {len(planes)} planes have no value above 0, and are "
             "background throughout."
         )
-    return meaning, told
+    return meaning, notes

@@ -26,11 +26,6 @@ _COMMANDS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line.
 
-    Parameters
-    ----------
-    arguments : sequence of str, optional
-        Those of the process by default.
-
     Returns
     -------
     int
@@ -47,8 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             status = _run(list(sys.argv[1:] if arguments is None else arguments))
         except KeyboardInterrupt as interrupt:
-            told = isinstance(interrupt, Stopped) and interrupt.told
-            if not told:
+            if not (isinstance(interrupt, Stopped) and interrupt.reported):
                 _fail("interrupted.")
             return Stopped.after(interrupt).status
     # some libraries make another error of it

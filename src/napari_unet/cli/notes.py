@@ -4,43 +4,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from napari_unet.core.text import listed
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_NAMED = 3
-
 
 class Noted(Protocol):
-    """An image, or what is told of one."""
+    """An image, or what is known of one."""
 
     @property
-    def name(self) -> str:
-        """What the image is called."""
-
+    def name(self) -> str: ...  # noqa: D102
     @property
-    def notes(self) -> tuple[str, ...]:
-        """What was chosen in reading it."""
+    def notes(self) -> tuple[str, ...]: ...  # noqa: D102
 
 
 def notes_of(images: Iterable[Noted]) -> list[str]:
-    """Return the notes of images, each with the names of those that it holds for.
-
-    Parameters
-    ----------
-    images : iterable of Image or other Noted
-
-    Returns
-    -------
-    list of str
-        In the order of their first appearance, equal ones once.
-    """
+    """Return the notes of images, equal ones once with all their images' names."""
     names: dict[str, list[str]] = {}
     for image in images:
         for note in image.notes:
             names.setdefault(note, []).append(image.name)
-    return [f"{_listed(holders)}: {note}" for note, holders in names.items()]
-
-
-def _listed(names: list[str]) -> str:
-    more = len(names) - _NAMED
-    return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
+    return [f"{listed(holders)}: {note}" for note, holders in names.items()]

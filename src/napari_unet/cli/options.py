@@ -33,9 +33,6 @@ def add_settings(
 
     Parameters
     ----------
-    parser : argparse.ArgumentParser
-        Or one of its groups.
-    model : type of Settings
     names : iterable of str, optional
         Only these fields; all that hold a single value by default.
     prefix : str
@@ -53,12 +50,15 @@ def given_settings(
     options: argparse.Namespace, model: type[Settings], prefix: str = ""
 ) -> dict[str, Any]:
     """Return the fields of a settings model that were given on the command line."""
-    given = {}
-    for name in model.model_fields:
-        value = getattr(options, prefix + name, None)
-        if value is not None:
-            given[name] = value
-    return given
+    given = {n: getattr(options, prefix + n, None) for n in model.model_fields}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def output_option(parser: argparse.ArgumentParser, metavar: str, text: str) -> None:
+    """Add the option that names what is written."""
+    parser.add_argument(
+        "--output", required=True, metavar=metavar, type=Path, help=text
+    )
 
 
 def axes_option(parser: argparse.ArgumentParser) -> None:

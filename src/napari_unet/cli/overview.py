@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from colorsys import hsv_to_rgb
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from matplotlib.axes import Axes
     from numpy.typing import NDArray
+
+    Colours = NDArray[np.float64]
 
 _TITLES = (
     "image",
@@ -23,87 +25,69 @@ _TITLES = (
     "cells, truth outlined",
 )
 _INK, _PAPER = "#e8e8e8", "#16181d"
+_WIDTH, _GAP, _HEAD = 396, 8, 28  # pixels: of a picture, around it, of the titles
+# Stops of matplotlib's colour maps of these names.
+_MAGMA = ((0, 0, 4), (81, 18, 124), (183, 55, 121), (252, 137, 97), (252, 253, 191))
+_VIRIDIS = ((68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Panel:
-    """One row of the overview; all arrays have one shape (y, x).
-
-    Attributes
-    ----------
-    name : str
-    image : ndarray
-    probability : ndarray of float32, in [0, 1]
-    weights : ndarray of float32
-    cells, truth : ndarray of int
-        0 is background.
-    """
+    """One row of the overview; all arrays have one shape (y, x)."""
 
     name: str
     image: NDArray[Any]
-    probability: NDArray[np.float32]
+    probability: NDArray[np.float32]  # in [0, 1]
     weights: NDArray[np.float32]
-    cells: NDArray[Any]
+    cells: NDArray[Any]  # ids, 0 is background
     truth: NDArray[Any]
 
 
 def draw_overview(panels: Sequence[Panel], path: Path) -> None:
-    """Draw rows of image, probability, border weights and cells into a PNG.
-
-    Parameters
-    ----------
-    panels : sequence of Panel
-    path : Path
-        Ends in .png.
-    """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+    """Draw rows of image, probability, border weights and cells into a PNG."""
+    from PIL import Image, ImageDraw, ImageFont
 
     height, width = panels[0].image.shape
-    side = 3.6
-    figure = Figure(
-        figsize=(4 * side, len(panels) * side * height / width + 0.4),
-        facecolor=_PAPER,
-        layout="constrained",
+    size = _WIDTH, round(_WIDTH * height / width)
+    across, down = _WIDTH + _GAP, size[1] + _GAP
+    picture = Image.new(
+        "RGB", (_GAP + 4 * across, _HEAD + _GAP + len(panels) * down), _PAPER
     )
-    FigureCanvasAgg(figure)
-    rows = figure.subplots(len(panels), 4, squeeze=False)
-    for row, panel in zip(rows, panels, strict=True):
-        _draw_row(row, panel)
-    for axes, title in zip(rows[0], _TITLES, strict=True):
-        axes.set_title(title, color=_INK, fontsize=12)
+    draw = ImageDraw.Draw(picture)
+    for column, title in enumerate(_TITLES):
+        middle = _GAP + column * across + _WIDTH // 2, _HEAD // 2 + _GAP // 2
+        draw.text(middle, title, _INK, ImageFont.load_default(18), anchor="mm")
+    for row, panel in enumerate(panels):
+        top = _HEAD + _GAP + row * down
+        for column, colours in enumerate(_row(panel)):
+            pixels = Image.fromarray((255 * colours).astype(np.uint8)).resize(size)
+            picture.paste(pixels, (_GAP + column * across, top))
+        corner = _GAP + 8, top + size[1] - 8
+        draw.text(corner, panel.name, _INK, ImageFont.load_default(14), anchor="ls")
     with atomic(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=110)
+        picture.save(temporary, format="PNG")
 
 
-def _draw_row(row: Sequence[Axes], panel: Panel) -> None:
+def _row(panel: Panel) -> tuple[Colours, ...]:
+    """Return four pictures of shape (y, x, 3), in [0, 1]."""
     from skimage.segmentation import find_boundaries
 
     low, high = np.percentile(panel.image, (1, 99.8))
     grey = np.clip((panel.image - low) / max(high - low, 1e-9), 0, 1) ** 0.7
-    row[0].imshow(grey, cmap="gray")
-    row[1].imshow(panel.probability, cmap="magma", vmin=0, vmax=1)
-    row[2].imshow(panel.weights, cmap="viridis")
-    colours = _colours(int(panel.cells.max(initial=0)))[panel.cells]
-    shown = np.where(
-        panel.cells[..., None] > 0,
-        0.25 * grey[..., None] + 0.75 * colours,
-        grey[..., None] * 0.6,
-    )
-    shown[find_boundaries(panel.truth, mode="inner")] = 1.0
-    row[3].imshow(shown)
-    for axes in row:
-        axes.set_axis_off()
-    row[0].text(
-        0.02, 0.03, panel.name, transform=row[0].transAxes, color=_INK, fontsize=9
-    )
+    grey = np.stack([grey] * 3, axis=-1)
+    # hues that differ much between neighbouring numbers
+    hues = np.arange(panel.cells.max(initial=0) + 1) * 0.618034 % 1
+    hue_colours = np.array([hsv_to_rgb(hue, 0.65, 0.95) for hue in hues])
+    is_cell = panel.cells[..., None] > 0
+    cells = np.where(is_cell, 0.25 * grey + 0.75 * hue_colours[panel.cells], 0.6 * grey)
+    cells[find_boundaries(panel.truth, mode="inner")] = 1.0
+    least, most = panel.weights.min(), panel.weights.max()
+    weights = (panel.weights - least) / max(most - least, 1e-9)
+    return grey, _mapped(panel.probability, _MAGMA), _mapped(weights, _VIRIDIS), cells
 
 
-def _colours(count: int) -> NDArray[np.float64]:
-    """Return colours that differ much between neighbouring numbers."""
-    from matplotlib.colors import hsv_to_rgb
-
-    hue = (np.arange(count + 1) * 0.618034) % 1
-    hsv = np.stack([hue, np.full_like(hue, 0.65), np.full_like(hue, 0.95)], axis=-1)
-    rgb: NDArray[np.float64] = hsv_to_rgb(hsv)
-    return rgb
+def _mapped(values: NDArray[Any], stops: Sequence[tuple[int, int, int]]) -> Colours:
+    """Return the colours of values from 0 to 1."""
+    at = np.linspace(0, 1, len(stops))
+    channels = [np.interp(values, at, channel) for channel in zip(*stops, strict=True)]
+    return np.stack(channels, axis=-1) / 255

@@ -1,4 +1,4 @@
-"""Which file goes with which: told by their names, never by their order unasked.
+"""Which file goes with which: by their names, never by their order unasked.
 
 Files are paired by what tells them apart: the path below the folder or below the fixed
 part of the pattern that was given, and the image's name. A name may differ from its
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from napari_unet.cli.found_files import found_files
-from napari_unet.core.text import counted
+from napari_unet.core.text import counted, listed
 
 if TYPE_CHECKING:
     import argparse
@@ -32,7 +32,6 @@ _ROLES = {
     *("instance", "instances", "classes", "result", "results"),
     *("pred", "prediction", "predictions", "predicted"),
 }
-_NAMED = 3
 
 By = Literal["name", "order"]
 Key = TypeVar("Key")
@@ -40,24 +39,12 @@ Key = TypeVar("Key")
 
 @dataclass(frozen=True, slots=True)
 class Pairing:
-    """Files that go together.
+    """Files that go together."""
 
-    Attributes
-    ----------
-    pairs : tuple of (Path, Path)
-        In the order of the second of each.
-    alone : tuple of Path
-        Those of the first kind that have no partner.
-    files : tuple of Path
-        All files that they are in, also those without a partner.
-    told : str
-        What goes together, in a sentence for people.
-    """
-
-    pairs: tuple[tuple[Path, Path], ...]
-    alone: tuple[Path, ...]
-    files: tuple[Path, ...]
-    told: str
+    pairs: tuple[tuple[Path, Path], ...]  # in the order of the second of each
+    alone: tuple[Path, ...]  # those of the first kind that have no partner
+    files: tuple[Path, ...]  # all that they are in, also those without a partner
+    sentence: str  # what goes together, for people
 
     def record(self, first: str, second: str) -> list[dict[str, str]]:
         """Return the pairs for programs, under names for the two kinds of files."""
@@ -88,11 +75,6 @@ def pair_files(
         are left out: not every image is annotated.
     second : sequence of str or Path
         Files, folders or patterns of labels. Each needs a partner.
-    by : {"name", "order"}
-
-    Returns
-    -------
-    Pairing
 
     Raises
     ------
@@ -159,7 +141,7 @@ class _Names:
     def __init__(self, files: Sequence[FoundFile]) -> None:
         self._all = files
         self._exact = _grouped((_exact(f), f) for f in files)
-        self._affixed = _grouped((_place(f, f.name), f) for f in files)
+        self._affixed = _grouped((_folded(f, f.name), f) for f in files)
         self._words = _grouped((_words(f), f) for f in files)
         self._numbers = _grouped((_plain(_words(f)), f) for f in files)
         for names in (self._words, self._numbers):
@@ -201,7 +183,7 @@ class _Names:
         for part in sorted(filter(None, parts), key=len, reverse=True):
             if found and len(part) < len(found[0].name):
                 break
-            found += self._affixed.get(_place(label, part), [])
+            found += self._affixed.get(_folded(label, part), [])
         return found
 
 
@@ -209,7 +191,7 @@ def _exact(file: FoundFile) -> tuple[str, ...]:
     return *file.folders, file.name
 
 
-def _place(file: FoundFile, name: str) -> tuple[str, ...]:
+def _folded(file: FoundFile, name: str) -> tuple[str, ...]:
     return *(folder.casefold() for folder in file.folders), name.casefold()
 
 
@@ -252,21 +234,16 @@ def _pairing(
 ) -> Pairing:
     """Say in a sentence which files go together."""
     each = [f"{one.shown} with {other.shown}" for one, other in pairs]
-    told = f"{counted(len(pairs), 'pair')}{how}: {_first(each)}"
+    sentence = f"{counted(len(pairs), 'pair')}{how}: {listed(each)}"
     if alone:
-        told += f"; {len(alone)} without labels left out: {_listed(alone)}"
+        sentence += f"; {len(alone)} without labels left out: {_listed(alone)}"
     return Pairing(
         tuple((one.path, other.path) for one, other in pairs),
         tuple(file.path for file in alone),
         tuple(dict.fromkeys(f.file for pair in (*pairs, alone) for f in pair)),
-        f"{told}.",
+        f"{sentence}.",
     )
 
 
 def _listed(files: Sequence[FoundFile], between: str = ", ") -> str:
-    return _first([file.shown for file in files], between)
-
-
-def _first(words: Sequence[str], between: str = ", ") -> str:
-    more = len(words) - _NAMED
-    return between.join(words[:_NAMED]) + (f" and {more} more" if more > 0 else "")
+    return listed([file.shown for file in files], between=between)

@@ -12,6 +12,7 @@ from napari_unet.cli.options import (
     axes_option,
     given_settings,
     json_option,
+    output_option,
     write_json,
 )
 from napari_unet.cli.progress import Countdown, ProgressLine, clock, interruptible
@@ -45,13 +46,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("model", type=model_path, help=MODEL_HELP)
     parser.add_argument("images", nargs="+", help="image files, folders or patterns")
-    parser.add_argument(
-        "--output",
-        required=True,
-        metavar="DIR",
-        type=Path,
-        help="folder to write to, with a subfolder for each kind",
-    )
+    output_option(parser, "DIR", "folder to write to, with a subfolder for each kind")
     parser.add_argument(
         "--save",
         default=",".join(KINDS),
@@ -102,28 +97,22 @@ def run(options: argparse.Namespace) -> int:
             predict_files(predictor, files, options.axes, overwrite=options.overwrite)
         )
     except KeyboardInterrupt as interrupt:
-        batch.tell_interrupted()
+        batch.report_interrupted()
         raise Stopped.after(interrupt) from None
     finally:
         if batch.rows:
             report = {"output": str(options.output), "images": batch.rows}
             write_json(report, options.json)
-    return batch.tell_end()
+    return batch.report_end()
 
 
 class Batch:
     """Shows how far the prediction of several files is, and keeps what came of each.
 
-    Parameters
-    ----------
-    line : ProgressLine
-    cells : bool
-        Whether cells are counted.
-
     Attributes
     ----------
     rows : list of dict
-        What is told of each file, as JSON can hold it.
+        What came of each file, as JSON can hold it; with cells if they are counted.
     """
 
     def __init__(self, line: ProgressLine, *, cells: bool) -> None:
@@ -136,7 +125,7 @@ class Batch:
     def follow(self, events: Iterator[Event]) -> None:
         """Run the prediction to its end."""
         name = count = ""
-        told: dict[str, Any] = {}
+        outcome: dict[str, Any] = {}
         waited: set[str] = set()
         left = Countdown()
         with interruptible(events) as running:
@@ -144,7 +133,7 @@ class Batch:
                 if isinstance(event, FileBegun):
                     self._total = event.total
                     name = _shown(event.path)
-                    count, told = f"{event.number}/{event.total}", {}
+                    count, outcome = f"{event.number}/{event.total}", {}
                     left = Countdown()
                 elif isinstance(event, TileDone):
                     seconds = left.seconds(event.progress)
@@ -152,7 +141,7 @@ class Batch:
                 elif isinstance(event, BlockDone):
                     self._line.show(f"{count} {name}, {event.stage}", event.progress)
                 elif isinstance(event, PredictionFinished):
-                    told = {
+                    outcome = {
                         "device": event.device,
                         "precision": event.precision,
                         "tile": list(event.output),
@@ -164,9 +153,9 @@ class Batch:
                         f"{name}: waits for another run that is at work on it"
                     )
                 elif isinstance(event, FilePredicted):
-                    self._take(event, told)
+                    self._add_row(event, outcome)
 
-    def tell_interrupted(self) -> None:
+    def report_interrupted(self) -> None:
         """Say what was done before Ctrl-C."""
         done = sum("problem" not in row for row in self.rows)
         self._line.say(
@@ -174,7 +163,7 @@ class Batch:
             "done, and the same command goes on with the others."
         )
 
-    def tell_end(self) -> int:
+    def report_end(self) -> int:
         """List what could not be predicted; return the exit status."""
         for note in notes_of(self._notes):
             self._line.say(note)
@@ -186,7 +175,7 @@ class Batch:
             self._line.say(f"napari-unet: {problem}")
         return 1 if problems else 0
 
-    def _take(self, event: FilePredicted, told: dict[str, Any]) -> None:
+    def _add_row(self, event: FilePredicted, outcome: dict[str, Any]) -> None:
         name = _shown(event.path)
         row: dict[str, Any] = {"image": event.path}
         if event.there:
@@ -197,8 +186,8 @@ class Batch:
                 self._line.say(f"{name}: not done")
             row["problem"] = event.problem
         else:
-            self._line.say(f"{name}: done in {clock(told['seconds'])}")
-            row |= told | ({"cells": event.cells} if self._cells else {})
+            self._line.say(f"{name}: done in {clock(outcome['seconds'])}")
+            row |= outcome | ({"cells": event.cells} if self._cells else {})
         if event.notes:
             row["notes"] = list(event.notes)
             self._notes.append(_Noted(name, event.notes))

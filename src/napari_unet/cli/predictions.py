@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from glob import has_magic
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -35,24 +35,15 @@ SOURCES: dict[Wants, tuple[str, ...]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
-    """Where predictions of one kind are.
+class Source(NamedTuple):
+    """Where predictions of one kind are: a file, folder or pattern."""
 
-    Attributes
-    ----------
-    place : str or Path
-        File, folder or pattern.
-    what : {"probabilities", "classes", "instances"} or None
-        As `predict` names its folders; None for files from elsewhere.
-    """
-
-    place: str | Path
-    what: str | None
+    path: str | Path
+    what: str | None  # as `predict` names its folders; None for files from elsewhere
 
 
 def source_of(predictions: str | Path, wants: Wants) -> Source:
-    """Find what a metric wants, in a folder that `predict` wrote or as it is named.
+    """Find what a metric can use, in a folder that `predict` wrote or as it is named.
 
     Raises
     ------
@@ -77,15 +68,7 @@ def source_of(predictions: str | Path, wants: Wants) -> Source:
 
 
 class Predictions:
-    """Predictions of one kind, page by page as metrics want them.
-
-    Parameters
-    ----------
-    files : sequence of Path
-    what : {"probabilities", "classes", "instances"} or None
-    ndim : {2, 3}
-        Pages are planes or volumes.
-    """
+    """Predictions of one kind, page by page: planes, or volumes if `ndim` is 3."""
 
     def __init__(self, files: Sequence[Path], what: str | None, ndim: int) -> None:
         self.what = what
@@ -94,7 +77,7 @@ class Predictions:
         self._labels: list[Image] | None = None
 
     def kind(self, truth: Kind, wants: Wants, classes: int) -> Kind:
-        """Tell what values mean: as the folder says, or else as of any masks.
+        """Return what values mean: as the folder says, or else as of any masks.
 
         Where masks leave it open they are ids, or classes if those of the truth are.
         Classes are not above the number of those of the truth, if they can be ids.

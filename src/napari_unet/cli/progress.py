@@ -1,12 +1,15 @@
-"""Progress on the terminal: one line that is rewritten, plain lines in a log file."""
+"""Progress on the terminal: tqdm's bar there, plain lines in a log file."""
 
 from __future__ import annotations
 
 import shutil
 import sys
 from contextlib import closing, contextmanager, suppress
+from threading import RLock
 from time import monotonic
 from typing import TYPE_CHECKING
+
+from tqdm import tqdm
 
 from napari_unet.cli.stopping import Stopped, on_request
 from napari_unet.core.text import printable
@@ -16,60 +19,58 @@ if TYPE_CHECKING:
 
     from napari_unet.core.events import Event
 
-_TERMINAL_SECONDS, _LOG_SECONDS = 0.1, 10.0
+_LOG_SECONDS, _SHOWN_AFTER = 10.0, 0.1
+# Of the text before the bar; a line that wraps could not be rewritten.
+_LONGEST = 60
+
+
+class _Bar(tqdm):  # type: ignore[misc]
+    monitor_interval = 0  # no thread that redraws it while nothing happens
+
+
+# tqdm's own lock is also one between processes, for which some systems start one.
+_Bar.set_lock(RLock())
 
 
 class ProgressLine:
     """Shows how far a job is, on standard error, as long as somebody reads it."""
 
     def __init__(self) -> None:
-        self._terminal = sys.stderr.isatty()
-        self._shown = float("-inf")
-        self._width = 0
+        self._logged = float("-inf")
+        self._bar = _Bar(
+            total=1.0,
+            bar_format="{desc}  {percentage:3.0f} %{postfix} {bar:20}",
+            file=sys.stderr,
+            leave=False,
+            miniters=0,
+            nrows=20,  # some terminals say that they have none
+            delay=_SHOWN_AFTER,
+            disable=None,  # where there is no terminal
+        )
 
     def show(
         self, text: str, progress: float, seconds_left: float | None = None
     ) -> None:
-        """Show a line, unless one was shown just before.
-
-        Parameters
-        ----------
-        text : str
-        progress : float
-            0 to 1.
-        seconds_left : float, optional
-        """
-        now = monotonic()
-        if now - self._shown < (_TERMINAL_SECONDS if self._terminal else _LOG_SECONDS):
-            return
-        self._shown = now
-        left = "" if seconds_left is None else f", {clock(seconds_left)} left"
-        self._write(f"{text}  {100 * progress:3.0f} %{left}")
+        """Show a line, unless one was shown just before; `progress` is 0 to 1."""
+        left = "" if seconds_left is None else f"{clock(seconds_left)} left"
+        if not self._bar.disable:
+            self._bar.ncols = shutil.get_terminal_size().columns - 1
+            text = printable(text)
+            short = text if len(text) <= _LONGEST else f"…{text[1 - _LONGEST :]}"
+            self._bar.set_description_str(short, refresh=False)
+            self._bar.set_postfix_str(left, refresh=False)
+            with suppress(OSError):
+                self._bar.update(progress - self._bar.n)
+        elif monotonic() - self._logged >= _LOG_SECONDS:
+            self._logged = monotonic()
+            self.say(f"{text}  {100 * progress:3.0f} %{left and ', '}{left}")
 
     def say(self, text: str) -> None:
         """Write a line that stays."""
-        clear = "\r" + " " * self._width + "\r" if self._width else ""
-        self._width = 0
-        _put(clear + printable(text) + "\n")
-
-    def _write(self, line: str) -> None:
-        if self._terminal:
-            # a line that wraps could not be rewritten
-            columns = shutil.get_terminal_size().columns - 1
-            line = printable(line)
-            if len(line) > columns:
-                line = "…" + line[1 - columns :]
-            _put("\r" + line.ljust(self._width))
-            self._width = len(line)
-        else:
-            self.say(line)
-
-
-def _put(text: str) -> None:
-    # a terminal that was closed is no reason to lose what a job has done
-    with suppress(OSError):
-        sys.stderr.write(text)
-        sys.stderr.flush()
+        # a terminal that was closed is no reason to lose what a job has done
+        with suppress(OSError):
+            self._bar.clear()
+            print(printable(text), file=sys.stderr, flush=True)
 
 
 class Countdown:
@@ -82,10 +83,7 @@ class Countdown:
     def seconds(self, progress: float) -> float | None:
         """Return the seconds left; None while nothing is known.
 
-        Parameters
-        ----------
-        progress : float
-            0 to 1; what is done at the first call was done before this process.
+        The `progress`, 0 to 1, of the first call was made before this process.
         """
         if self._before is None:
             self._began, self._before = monotonic(), progress
@@ -106,15 +104,8 @@ def clock(seconds: float) -> str:
 def interruptible(job: Iterator[Event]) -> Iterator[Iterator[Event]]:
     """Let a request to stop end a job between two events, where it can clean up.
 
-    Parameters
-    ----------
-    job : generator of Event
-
-    Yields
-    ------
-    iterator of Event
-        Raises `Stopped` between events once it was asked for; before the first event,
-        and when it is asked for again, at once.
+    The events that are yielded raise `Stopped` once it was asked for; before the first
+    event, and when it is asked for again, at once.
     """
     asked: list[int] = []
     begun = False

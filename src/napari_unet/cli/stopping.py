@@ -20,23 +20,18 @@ _SIGNALLED = 128
 class Stopped(KeyboardInterrupt):
     """Somebody asked this process to stop.
 
-    Parameters
-    ----------
-    number : int
-        The signal.
-    told : bool
-        Whether people have been told what is kept.
+    `reported` is whether a message has said what is kept.
     """
 
-    def __init__(self, number: int = signal.SIGINT, *, told: bool = False) -> None:
+    def __init__(self, number: int = signal.SIGINT, *, reported: bool = False) -> None:
         super().__init__(number)
         self.number = number
-        self.told = told
+        self.reported = reported
 
     @classmethod
     def after(cls, interrupt: KeyboardInterrupt) -> Stopped:
-        """Return the same request, when people have been told."""
-        return cls(getattr(interrupt, "number", signal.SIGINT), told=True)
+        """Return the same request, after a message about it."""
+        return cls(getattr(interrupt, "number", signal.SIGINT), reported=True)
 
     @property
     def status(self) -> int:
@@ -46,14 +41,10 @@ class Stopped(KeyboardInterrupt):
 
 @contextmanager
 def on_request(react: Callable[[int], None]) -> Iterator[None]:
-    """Call a function at each request to stop, in the main thread.
+    """Call a function with the signal's number at each request to stop.
 
-    A signal that the process was started to ignore, as by nohup, stays ignored.
-
-    Parameters
-    ----------
-    react : callable
-        Takes the number of the signal.
+    Only in the main thread. A signal that the process was started to ignore, as by
+    nohup, stays ignored.
     """
 
     def call(number: int, _frame: FrameType | None) -> None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import time
-from contextlib import closing
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -19,6 +17,7 @@ from napari_unet.cli.options import (
     given_settings,
     json_option,
     label_options,
+    output_option,
     write_json,
 )
 from napari_unet.cli.pairing import pair_files, pairing_option
@@ -40,7 +39,8 @@ from napari_unet.io.pretrained import model_path
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
+    from pathlib import Path
 
     from napari_unet.cli.pairing import Pairing
     from napari_unet.core.events import Event, TrainingFinished
@@ -56,13 +56,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("images", help="image file, folder or pattern in quotes")
     parser.add_argument("labels", help="label file, folder or pattern in quotes")
-    parser.add_argument(
-        "--output",
-        required=True,
-        metavar="MODEL",
-        type=Path,
-        help=f"model file to write, by custom ending in {SUFFIX}",
-    )
+    output_option(parser, "MODEL", f"model file to write, by custom ending in {SUFFIX}")
     label_options(parser)
     pairing_option(parser)
     _add_start(parser)
@@ -124,8 +118,8 @@ def run(options: argparse.Namespace) -> int:
         outputs = (options.output, checkpoint)
         check_separate(options.json, (*pairing.files, *outputs))
     images, labels = read_pairs(pairing, options.axes)
-    kind, told = meaning_of(labels, options.kind)
-    notes = [pairing.told, *told, *notes_of([*images, *labels])]
+    kind, label_notes = meaning_of(labels, options.kind)
+    notes = [pairing.sentence, *label_notes, *notes_of([*images, *labels])]
     if options.resume and not checkpoint.exists():
         raise FileNotFoundError(f"there is no checkpoint {checkpoint} to resume from.")
     remove_strays(options.output.parent)
@@ -147,14 +141,14 @@ def run(options: argparse.Namespace) -> int:
         head_start=time.time() - psutil.Process().create_time() + _RESERVE,
     )
     try:
-        finished = follow(telling(job, line, notes), line)
+        finished = follow(job, line, notes)
         save_model(finished.model, options.output)
     except KeyboardInterrupt as interrupt:
-        line.say(f"interrupted{_what_is_kept(checkpoint, before)}")
+        line.say(f"interrupted{_kept(checkpoint, before)}")
         raise Stopped.after(interrupt) from None
     except Exception:
         if _changed(checkpoint) not in (None, before):
-            line.say(f"the training broke off{_what_is_kept(checkpoint, before)}")
+            line.say(f"the training broke off{_kept(checkpoint, before)}")
         raise
     report = summary(options.output, finished)
     line.say(f"{options.output}: {report['verdict']}")
@@ -201,7 +195,7 @@ def read_pairs(pairing: Pairing, axes: str | None) -> tuple[list[Image], list[Im
     return images, [read_named(file, label_axes) for _, file in pairing.pairs]
 
 
-def _what_is_kept(checkpoint: Path, before: int | None) -> str:
+def _kept(checkpoint: Path, before: int | None) -> str:
     """Say what can be done after a run broke off; nothing that is not there."""
     now = _changed(checkpoint)
     if now is not None and now != before:
@@ -213,25 +207,20 @@ def _changed(file: Path) -> int | None:
     return file.stat().st_mtime_ns if file.exists() else None
 
 
-def telling(
-    job: Iterator[Event], line: ProgressLine, notes: Sequence[str]
-) -> Iterator[Event]:
-    """Say what was chosen as soon as a job has begun: a refusal is one sentence."""
-    with closing(job):  # type: ignore[type-var]
-        for number, event in enumerate(job):
-            for note in notes if number == 0 else ():
-                line.say(note)
-            yield event
+def follow(job: Any, line: ProgressLine, notes: Sequence[str] = ()) -> TrainingFinished:
+    """Run a training job to its end and show how it goes.
 
-
-def follow(job: Any, line: ProgressLine) -> TrainingFinished:
-    """Run a training job to its end and show how it goes."""
+    The notes, on what was chosen, are shown once it has begun: a refusal stands alone.
+    """
     from napari_unet.core import events
 
-    finished: Event | None = None
+    last: Event | None = None
     score = ""
     with interruptible(job) as running:
         for event in running:
+            if last is None:
+                for note in notes:
+                    line.say(note)
             if isinstance(event, events.TrainingStarted):
                 line.say(
                     f"training on {event.device} in {event.precision}; "
@@ -246,20 +235,20 @@ def follow(job: Any, line: ProgressLine) -> TrainingFinished:
                 line.show("judging the model", 1.0)
             elif isinstance(event, events.ValidationDone):
                 score = f"  validation IoU {event.score.iou:.3f}"
-            finished = event
-    if not isinstance(finished, events.TrainingFinished):
+            last = event
+    if not isinstance(last, events.TrainingFinished):
         raise RuntimeError("training ended without a result")
-    return finished
+    return last
 
 
 def summary(output: Path, finished: TrainingFinished) -> dict[str, Any]:
     """Return what came out, for people and programs."""
     card = finished.model.card
     score = card.score
-    verdict = f"{counted(finished.steps, 'step')} in {clock(finished.seconds)}"
+    outcome = f"{counted(finished.steps, 'step')} in {clock(finished.seconds)}"
     if score:
         pixels = counted(score.pixels, "held-out pixel")
-        verdict += f", IoU {score.iou:.3f} on {pixels}"
+        outcome += f", IoU {score.iou:.3f} on {pixels}"
     return {
         "model": str(output),
         "steps": finished.steps,
@@ -268,7 +257,7 @@ def summary(output: Path, finished: TrainingFinished) -> dict[str, Any]:
         "precision": card.precision,
         "validation": score.model_dump() if score else None,
         "problem": finished.problem,
-        "verdict": finished.problem or verdict,
+        "verdict": finished.problem or outcome,
     }
 
 

@@ -15,6 +15,7 @@ from napari_unet.cli.options import (
     axes_option,
     given_settings,
     label_options,
+    output_option,
 )
 from napari_unet.core.annotation.pairing import annotations_of
 from napari_unet.core.settings import BorderWeights
@@ -31,13 +32,7 @@ if TYPE_CHECKING:
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("labels", type=Path, help="label file")
-    parser.add_argument(
-        "--output",
-        required=True,
-        metavar="FILE",
-        type=Path,
-        help="TIFF or OME-Zarr to write, float32",
-    )
+    output_option(parser, "FILE", "TIFF or OME-Zarr to write, float32")
     label_options(parser)
     axes_option(parser)
     add_settings(parser, BorderWeights)
@@ -51,7 +46,7 @@ def run(options: argparse.Namespace) -> int:
     check_separate(options.output, [file])
     check_ours(options.output)
     mask = read_named(options.labels, options.axes)
-    kind, told = meaning_of([mask], options.kind)
+    kind, notes = meaning_of([mask], options.kind)
     maps = []
     for annotation in annotations_of([mask], options.ndim, kind):
         targets = annotation.targets()
@@ -70,6 +65,6 @@ def run(options: argparse.Namespace) -> int:
     made = Provenance(file.name, content_stamp(options.labels), "", "", used)
     weights = np.stack(maps).reshape(shape)
     write_weights(options.output, weights, axes, mask.known_um, made)
-    for note in (*told, *notes_of([mask])):
+    for note in (*notes, *notes_of([mask])):
         print(note, file=sys.stderr)
     return 0

@@ -1,7 +1,8 @@
-"""Every setting, once: default, bounds, unit and help text.
+"""Every setting, once: default, bounds, unit, names in a form and help text.
 
 Forms, command-line options, validation and the JSON in a model file all come from
-these frozen models. A field's `description` is the help text shown to people.
+these frozen models. A field's `description` is the help text shown to people, its
+`title` what it is called in a form; `form_hints` says what else a form needs.
 """
 
 from __future__ import annotations
@@ -14,18 +15,31 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from napari_unet.core.text import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+
+    from pydantic.fields import FieldInfo
+    from pydantic.types import JsonDict
 
 Unit = Annotated[float, Field(ge=0, le=1)]
 # What is more would be nonsense, in whatever unit, and overflow somewhere.
 _MOST = 1e6
 Positive = Annotated[float, Field(gt=0, le=_MOST)]
 NonNegative = Annotated[float, Field(ge=0, le=_MOST)]
+PIXELS: JsonDict = {"unit": " px"}
 PrecisionChoice = Annotated[
     Literal["auto", "fp32", "bf16", "fp16"],
-    Field(description="16 bits where the hardware has them natively."),
+    Field(
+        description="16 bits where the hardware has them natively.",
+        json_schema_extra={
+            "choices": {
+                "auto": "Automatic",
+                "fp32": "32 bits",
+                "bf16": "16 bits (bf16)",
+                "fp16": "16 bits (fp16)",
+            }
+        },
+    ),
 ]
-
 
 # Parts of a sentence about damaged settings.
 _REASONS = 3
@@ -44,14 +58,24 @@ class Settings(BaseModel):
         return type(self).model_validate({**fields, **changes})
 
 
+def form_hints(info: FieldInfo) -> Mapping[str, Any]:
+    """Return what a form needs to know of a field beside its type, bounds and texts.
+
+    `unit` is written behind a number, `zero` in place of a 0 that leaves the choice to
+    the program; `choices` has the label of each choice, by its text.
+    """
+    extra = info.json_schema_extra
+    return extra if isinstance(extra, dict) else {}
+
+
 def explain(error: ValidationError) -> str:
     """Say in one sentence what is wrong with settings: which, found, allowed."""
     parts = []
     for row in error.errors():
-        name = ".".join(str(place) for place in row["loc"])
+        name = ".".join(map(str, row["loc"]))
         text = row["msg"].removeprefix("Value error, ").removeprefix("Input ")
-        told = f"{name} {text}, found {shown(row['input'])}"
-        parts.append(told if name else text.rstrip("."))
+        found = f"{name} {text}, found {shown(row['input'])}"
+        parts.append(found if name else text.rstrip("."))
     more = len(parts) - _REASONS
     return "; ".join(parts[:_REASONS]) + (f"; and {more} more." if more > 0 else ".")
 
@@ -62,17 +86,27 @@ class BorderWeights(Settings):
     scheme: Literal["paper", "fiji"] = Field(
         "paper",
         description="Eq. 2 of the paper, or the four constants of the Fiji plugin.",
+        json_schema_extra={"choices": {"fiji": "Fiji plugin"}},
     )
-    w0: NonNegative = Field(10.0, description="Weight of a gap of no width.")
+    w0: NonNegative = Field(
+        10.0, title="Weight w₀", description="Weight of a gap of no width."
+    )
     sigma: Positive = Field(
-        5.0, description="How fast the weight falls with the gap's width, in pixels."
+        5.0,
+        title="Width σ",
+        description="How fast the weight falls with the gap's width, in pixels.",
+        json_schema_extra=PIXELS,
     )
     balance: Unit = Field(
-        0.1, description="Fiji plugin only: weight of background far from any cell."
+        0.1,
+        title="Far background",
+        description="Fiji plugin only: weight of background far from any cell.",
     )
     near_sigma: Positive = Field(
         10.0,
+        title="Near width σ",
         description="Fiji plugin only: reach of the weight around a cell, in pixels.",
+        json_schema_extra=PIXELS,
     )
 
     @classmethod
@@ -87,42 +121,51 @@ class Segmentation(Settings):
     threshold: Unit = Field(0.5, description="Probability above which a pixel is cell.")
     min_distance: NonNegative = Field(
         1.5,
-        description=(
-            "Cells are split where their half width drops by this, in pixels; "
-            "more splits less."
-        ),
+        title="Waist to split at",
+        description="Cells are split where their half width drops by this, in pixels; "
+        "more splits less.",
+        json_schema_extra=PIXELS,
     )
     neck: Unit = Field(
-        0.4,
-        description="... and by this share of the half width of the smaller part.",
+        0.4, description="... and by this share of the half width of the smaller part."
     )
     min_size: int = Field(
-        20, ge=0, le=2**31 - 1, description="Smaller cells are dropped, in pixels."
+        20,
+        ge=0,
+        le=2**31 - 1,
+        title="Smallest cell",
+        description="Smaller cells are dropped, in pixels.",
+        json_schema_extra=PIXELS,
     )
     fill_holes: bool = Field(True, description="Fill holes inside a cell.")
     clear_border: bool = Field(
-        False, description="Drop cells that touch the image's edge."
+        False,
+        title="Drop cells at the edge",
+        description="Drop cells that touch the image's edge.",
     )
     ridge: NonNegative = Field(
         2.0,
+        title="Gap to close",
         description="Gaps between cells up to this width, in pixels, go to the cells.",
+        json_schema_extra=PIXELS,
     )
     link_z: Literal["overlap", "none"] = Field(
         "overlap",
+        title="Link through z",
         description="2-D networks on z-stacks: one id through slices, or per slice.",
+        json_schema_extra={"choices": {"none": "Each slice alone"}},
     )
     link_iou: Unit = Field(
-        0.1, description="Overlap (IoU) from which two slices show the same cell."
+        0.1,
+        title="Overlap to link",
+        description="Overlap (IoU) from which two slices show the same cell.",
     )
 
     def for_pixels(self, factors: Sequence[float] | None) -> Segmentation:
         """Return what these settings, made for a model's pixels, are on an image.
 
-        Parameters
-        ----------
-        factors : sequence of float or None
-            Pixels of the model for each pixel of the image, along ([z,] y, x); None if
-            they are alike.
+        The factors are pixels of the model for each pixel of the image, along ([z,] y,
+        x); None if they are alike.
         """
         if factors is None:
             return self
@@ -141,15 +184,20 @@ class Prediction(Settings):
         0,
         ge=0,
         le=2**16,
+        title="Tile size",
         description="Output of one tile, in pixels; 0 chooses by the free memory.",
+        json_schema_extra={**PIXELS, "zero": "automatic"},
     )
     memory_gb: NonNegative = Field(
         0.0,
+        title="Memory in GB",
         description="Memory that tiles may take, in GB; 0 takes what is free.",
+        json_schema_extra={"zero": "automatic"},
     )
     averaging: Literal["none", "dihedral"] = Field(
         "none",
         description="Average over the 8 mirrored and rotated views of each tile.",
+        json_schema_extra={"choices": {"dihedral": "8 views"}},
     )
     rescale: bool = Field(
         True,

@@ -1,8 +1,9 @@
-"""The three docks that napari finds in the manifest: a page each, and the run bar."""
+"""The docks and commands that napari finds in the manifest."""
 
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from qtpy.QtCore import QSize, Qt, QTimer
@@ -16,7 +17,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_unet.gui.run_bar import RunBar
-from napari_unet.gui.workspaces import begin, watch_window, workspace_of
+from napari_unet.gui.workspaces import host_of
 
 if TYPE_CHECKING:
     from napari import Viewer
@@ -31,13 +32,7 @@ _FILLED_MS = 2000
 
 
 def show_dock(viewer: Viewer, kind: type[Dock]) -> None:
-    """Bring a dock to the front, whichever way it was opened; open it if it is not.
-
-    Parameters
-    ----------
-    viewer : Viewer
-    kind : type of Dock
-    """
+    """Bring a dock to the front, whichever way it was opened; open it if it is not."""
     opened = viewer.window.dock_widgets.values()
     dock = next((widget for widget in opened if isinstance(widget, kind)), None)
     if dock is None:
@@ -50,6 +45,29 @@ def show_dock(viewer: Viewer, kind: type[Dock]) -> None:
         frame.raise_()
 
 
+def open_workspace() -> None:
+    """Open the three docks of the current viewer, in tabs."""
+    from napari import current_viewer
+
+    if (viewer := current_viewer()) is None:
+        return
+    for kind in (AnnotateDock, TrainDock, PredictDock, AnnotateDock):
+        show_dock(viewer, kind)
+    host_of(viewer).begin()
+
+
+def offer_model(path: str | Path) -> None:
+    """Choose a model in the Predict dock of the current viewer, and show the dock."""
+    from napari import current_viewer
+
+    if (viewer := current_viewer()) is None:
+        return
+    models = host_of(viewer).workspace.models
+    models.add(Path(path))
+    models.select(Path(path))
+    show_dock(viewer, PredictDock)
+
+
 class Dock(QWidget):
     """A page that scrolls, above the run bar that every dock has."""
 
@@ -59,7 +77,7 @@ class Dock(QWidget):
     def __init__(self, napari_viewer: ViewerModel) -> None:
         super().__init__()
         self._viewer = napari_viewer
-        self._workspace = workspace_of(napari_viewer)
+        self._workspace = host_of(napari_viewer).workspace
         # LAYOUT
         self._scroll = QScrollArea()
         self._scroll.setWidgetResizable(True)
@@ -71,7 +89,7 @@ class Dock(QWidget):
         layout.addWidget(self._scroll, 1)
         self._bar: RunBar | None = None
         self._placed = False
-        # those behind other tabs are filled when they are looked at, or a while later
+        # those under other tabs are filled when they are looked at, or a while later
         QTimer.singleShot(_FILLED_MS, self._fill_once)
         # CONNECTIONS
         self._workspace.project_opened.connect(self._fill)
@@ -89,7 +107,9 @@ class Dock(QWidget):
     def showEvent(self, event: QShowEvent | None) -> None:
         """Find the window only now: it is known once the dock is in it."""
         super().showEvent(event)
-        watch_window(self._viewer, self)
+        host = host_of(self._viewer)
+        host.watch(self.window())
+        host.warm_up_for_models()
         if not self._placed:
             self._placed = True
             QTimer.singleShot(0, self._place)
@@ -112,7 +132,7 @@ class Dock(QWidget):
                 return
 
     def _look(self, *_: object) -> None:
-        # once it has its place: Qt moves what is behind another tab out of the window
+        # once it is laid out: Qt moves what is under another tab out of the window
         QTimer.singleShot(0, self._fill_if_seen)
 
     def _fill_if_seen(self) -> None:
@@ -142,9 +162,6 @@ class AnnotateDock(Dock):
 
     title = "Annotate"
 
-    def __init__(self, napari_viewer: ViewerModel) -> None:
-        super().__init__(napari_viewer)
-
     def _page(self) -> QWidget:
         from napari_unet.gui.annotate.page import AnnotatePage
 
@@ -152,16 +169,13 @@ class AnnotateDock(Dock):
 
     def _place(self) -> None:
         super()._place()
-        begin(self._viewer)
+        host_of(self._viewer).begin()
 
 
 class TrainDock(Dock):
     """Recipe, loss, preview, comparison."""
 
     title = "Train"
-
-    def __init__(self, napari_viewer: ViewerModel) -> None:
-        super().__init__(napari_viewer)
 
     def _page(self) -> QWidget:
         from napari_unet.gui.train.page import TrainPage
@@ -173,9 +187,6 @@ class PredictDock(Dock):
     """Model, what to predict, cells, export."""
 
     title = "Predict"
-
-    def __init__(self, napari_viewer: ViewerModel) -> None:
-        super().__init__(napari_viewer)
 
     def _page(self) -> QWidget:
         from napari_unet.gui.predict.page import PredictPage

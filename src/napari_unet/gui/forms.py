@@ -2,23 +2,37 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, get_args, get_origin
 
+from magicgui.widgets import CheckBox, ComboBox, LineEdit
 from pydantic import ValidationError
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QGridLayout, QWidget
+from qtpy.QtWidgets import QGridLayout, QLabel, QSizePolicy, QWidget
 
-from napari_unet.core.settings import Settings, explain
-from napari_unet.gui.fields import Field, label_of, make_field
-from napari_unet.gui.widgets import SPACING, Fold, Hint
+from napari_unet.core.settings import Settings, explain, form_hints
+from napari_unet.gui.number_box import DECIMALS, FloatBox, IntBox, slider_for
+from napari_unet.gui.widgets import SPACING, Fold, Hint, guard_wheel
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from pydantic.fields import FieldInfo
 
 S = TypeVar("S", bound=Settings)
+
+_BOX_WIDTH = 124
+
+
+@dataclass(frozen=True, slots=True)
+class FormRow:
+    """The widgets of one field, and how to read and fill them."""
+
+    box: QWidget  # what is edited
+    widgets: tuple[QWidget, ...]  # alone on a line, or label, box and what stands below
+    connect: Callable[..., object]  # takes a function that takes each new value
+    show: Callable[..., object]  # takes a value to show
 
 
 class SettingsForm(QWidget, Generic[S]):
@@ -50,11 +64,10 @@ class SettingsForm(QWidget, Generic[S]):
         self,
         model_class: type[S],
         fields: Sequence[str] | None = None,
-        parent: QWidget | None = None,
         *,
         sliders: Mapping[str, tuple[float, float]] | None = None,
     ) -> None:
-        super().__init__(parent)
+        super().__init__()
         known = model_class.model_fields
         unknown = [name for name in fields or () if name not in known]
         if unknown:
@@ -66,7 +79,7 @@ class SettingsForm(QWidget, Generic[S]):
         self._value = model_class()
         self._filling = False
         self._pending: dict[str, object] = {}
-        self._fields: dict[str, Field] = {}
+        self._rows: dict[str, FormRow] = {}
         # WIDGETS
         self.problem = Hint(level="error")
         # LAYOUT
@@ -76,7 +89,9 @@ class SettingsForm(QWidget, Generic[S]):
         self._grid.setVerticalSpacing(SPACING)
         self._grid.setColumnStretch(0, 1)
         for name in fields or known:
-            self._add(name, known[name], (sliders or {}).get(name))
+            row = make_row(name, known[name], (sliders or {}).get(name))
+            if row is not None:
+                self._add(name, row)
         self._grid.addWidget(self.problem, self._grid.rowCount(), 0, 1, 2)
         self._fill()
 
@@ -85,7 +100,7 @@ class SettingsForm(QWidget, Generic[S]):
         return self._value
 
     def setValue(self, value: S) -> None:
-        """Show other settings; tells of them if they differ.
+        """Show other settings; emits `valueChanged` if they differ.
 
         Raises
         ------
@@ -105,49 +120,43 @@ class SettingsForm(QWidget, Generic[S]):
 
     def widget(self, name: str) -> QWidget:
         """Return the box of a field, to connect or disable it; KeyError if none."""
-        return self._fields[name].widget
+        return self._rows[name].box
 
     def set_shown(self, name: str, shown: bool) -> None:
         """Show or hide the row of a field."""
-        for part in self._fields[name].row:
-            part.setVisible(shown)
+        for widget in self._rows[name].widgets:
+            widget.setVisible(shown)
 
-    def _add(
-        self, name: str, info: FieldInfo, usual: tuple[float, float] | None
-    ) -> None:
-        kind = info.annotation
-        if isinstance(kind, type) and issubclass(kind, Settings):
-            field: Field | None = _group(name, info, kind)
-        else:
-            field = make_field(name, info, usual)
-        if field is None:
-            return
-        self._fields[name] = field
+    def _add(self, name: str, row: FormRow) -> None:
+        self._rows[name] = row
         line = self._grid.rowCount()
-        if len(field.row) == 1:
-            self._grid.addWidget(field.row[0], line, 0, 1, 2)
+        if len(row.widgets) == 1:
+            self._grid.addWidget(row.widgets[0], line, 0, 1, 2)
         else:
-            self._grid.addWidget(field.row[0], line, 0)
-            self._grid.addWidget(field.row[1], line, 1)
-        for extra in field.row[2:]:
-            self._grid.addWidget(extra, line + 1, 0, 1, 2)
-        field.connect(partial(self._on_edited, name))
+            label, box, *below = row.widgets
+            self._grid.addWidget(label, line, 0)
+            self._grid.addWidget(box, line, 1)
+            for widget in below:
+                self._grid.addWidget(widget, line + 1, 0, 1, 2)
+        row.connect(partial(self._on_edited, name))
 
     def _fill(self) -> None:
         self._filling = True
-        for name, field in self._fields.items():
-            field.show(getattr(self._value, name))
+        for name, row in self._rows.items():
+            row.show(getattr(self._value, name))
         self._filling = False
         self.problem.tell("")
 
     def _on_edited(self, name: str, new: object) -> None:
         if self._filling:
             return
+        # kept until they are valid together: steps and minutes change one by one
         self._pending[name] = new
         try:
             value = self._value.replace(**self._pending)
         except ValidationError as error:
-            self.problem.tell(_sentence(error), "error")
+            reason = explain(error)
+            self.problem.tell(reason[:1].upper() + reason[1:], "error")
             return
         self._pending = {}
         self.problem.tell("")
@@ -156,13 +165,89 @@ class SettingsForm(QWidget, Generic[S]):
             self.valueChanged.emit(value)
 
 
-def _group(name: str, info: FieldInfo, kind: type[Settings]) -> Field:
-    form: SettingsForm[Any] = SettingsForm(kind)
-    fold = Fold(label_of(name, info), form)
-    fold.button.setToolTip(info.description or (kind.__doc__ or "").split("\n")[0])
-    return Field(form, (fold,), form.valueChanged.connect, form.setValue)
+def make_row(
+    name: str, info: FieldInfo, usual: tuple[float, float] | None = None
+) -> FormRow | None:
+    """Return the widgets for a field of a model; None if its type has none.
+
+    It is called by its `name` if it has no title. A number has a slider below its box
+    where a `usual` range is given.
+    """
+    kind = info.annotation
+    label = info.title or name.replace("_", " ").capitalize()
+    if isinstance(kind, type) and issubclass(kind, Settings):
+        form: SettingsForm[Any] = SettingsForm(kind)
+        fold = Fold(label, form)
+        fold.button.setToolTip(info.description or (kind.__doc__ or "").split("\n")[0])
+        return FormRow(form, (fold,), form.valueChanged.connect, form.setValue)
+    if kind is int or kind is float:
+        return _number_row(label, info, usual)
+    if kind is bool:
+        box = CheckBox(text=label)
+        box.native.setToolTip(info.description or "")
+        show = partial(setattr, box, "value")
+        return FormRow(box.native, (box.native,), box.changed.connect, show)
+    if get_origin(kind) is Literal:
+        labels = form_hints(info).get("choices", {})
+        choices = [
+            (labels.get(str(c)) or str(c).replace("_", " ").capitalize(), c)
+            for c in get_args(kind)
+        ]
+        box = ComboBox(choices=choices)
+        box.native.setMinimumContentsLength(4)
+        guard_wheel(box.native)
+    elif kind is str:
+        box = LineEdit()
+    else:
+        return None
+    show = partial(setattr, box, "value")
+    return _labelled_row(label, info, (box.native,), box.changed.connect, show)
 
 
-def _sentence(error: ValidationError) -> str:
-    told = explain(error)
-    return told[:1].upper() + told[1:]
+def _number_row(
+    label: str, info: FieldInfo, usual: tuple[float, float] | None
+) -> FormRow:
+    whole, hints = info.annotation is int, form_hints(info)
+    low, high = _bounds(info, 1 if whole else 10.0**-DECIMALS)
+    box = (IntBox if whole else FloatBox)(low, high)
+    box.setSuffix(hints.get("unit", ""))
+    box.setSpecialValueText(hints.get("zero", ""))
+    if usual is None and not whole and (low, high) == (0, 1):
+        usual = (0.0, 1.0)
+    widgets = (box, slider_for(box, usual)) if usual else (box,)
+    return _labelled_row(label, info, widgets, box.valueChanged.connect, box.setValue)
+
+
+def _labelled_row(
+    text: str,
+    info: FieldInfo,
+    widgets: tuple[QWidget, ...],
+    connect: Callable[..., object],
+    show: Callable[..., object],
+) -> FormRow:
+    label = QLabel(text)
+    label.setWordWrap(True)
+    label.setBuddy(widgets[0])
+    label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+    widgets[0].setFixedWidth(_BOX_WIDTH)
+    for widget in (label, *widgets):
+        widget.setToolTip(info.description or "")
+    return FormRow(widgets[0], (label, *widgets), connect, show)
+
+
+def _bounds(info: FieldInfo, least: float) -> tuple[Any, Any]:
+    """Return the smallest and largest allowed value, None where there is no bound.
+
+    `least` is how far from an excluded one they are.
+    """
+    low = high = None
+    for rule in info.metadata:
+        if getattr(rule, "ge", None) is not None:
+            low = rule.ge
+        if getattr(rule, "gt", None) is not None:
+            low = rule.gt + least
+        if getattr(rule, "le", None) is not None:
+            high = rule.le
+        if getattr(rule, "lt", None) is not None:
+            high = rule.lt - least
+    return low, high

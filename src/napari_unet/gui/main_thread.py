@@ -67,13 +67,8 @@ def in_background(
 ) -> None:
     """Run a function in a thread of its own, and hand back what came of it.
 
-    Parameters
-    ----------
-    main_thread : MainThread
-    work : callable
-    then : callable
-        Called in the main thread with a function that returns what `work` returned, or
-        raises what it raised.
+    `then` is called in the main thread with a function that returns what `work`
+    returned, or raises what it raised.
     """
 
     def run() -> None:

@@ -13,20 +13,9 @@ if TYPE_CHECKING:
 def get_reader(
     path: str | list[str],
 ) -> Callable[[str | list[str]], list[tuple[Any]]] | None:
-    """Return a reader if the file has the name of a model.
-
-    Parameters
-    ----------
-    path : str or list of str
-        What was dropped or opened.
-
-    Returns
-    -------
-    callable or None
-        It makes no layers; None for other files.
-    """
+    """Return a reader that makes no layers, if the file has the name of a model."""
     first = path[0] if isinstance(path, list) and path else path
-    # a broken one is taken, too: only then people read in a sentence what is wrong
+    # also of a broken one: only then people read in a sentence what is wrong
     ours = isinstance(first, str) and first.endswith(SUFFIX)
     return read_model if ours else None
 
@@ -34,19 +23,14 @@ def get_reader(
 def read_model(path: str | list[str]) -> list[tuple[Any]]:
     """Choose the model in the Predict dock of the current viewer.
 
-    Of a file that is no model, a notification tells why.
-
-    Returns
-    -------
-    list
-        What tells napari that there are no layers to add.
+    Of a file that is no model, a notification says why. What is returned means to
+    napari that there are no layers to add.
     """
-    from napari_unet.gui import workspaces
+    from napari_unet.gui import docks, workspaces
 
-    paths = path if isinstance(path, list) else [path]
-    for one in paths:
+    for one in path if isinstance(path, list) else [path]:
         try:
-            workspaces.offer_model(one)
+            docks.offer_model(one)
         except (ValueError, OSError) as error:
             workspaces.notify("error", str(error))
     return [(None,)]

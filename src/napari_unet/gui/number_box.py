@@ -6,7 +6,7 @@ import math
 
 from qtpy.QtCore import QLocale, Qt
 from qtpy.QtGui import QValidator
-from qtpy.QtWidgets import QAbstractSpinBox, QDoubleSpinBox, QSlider, QSpinBox, QWidget
+from qtpy.QtWidgets import QAbstractSpinBox, QDoubleSpinBox, QSlider, QSpinBox
 
 from napari_unet.gui.widgets import blocked, guard_wheel
 
@@ -17,21 +17,10 @@ _TICKS = 1000
 
 
 class FloatBox(QDoubleSpinBox):
-    """A number in its shortest form; arrows change its second digit.
+    """A number in its shortest form, between bounds; arrows change its second digit."""
 
-    Parameters
-    ----------
-    low, high : float or None
-        Allowed values, None for no bound.
-    """
-
-    def __init__(
-        self,
-        low: float | None = None,
-        high: float | None = None,
-        parent: QWidget | None = None,
-    ) -> None:
-        super().__init__(parent)
+    def __init__(self, low: float | None, high: float | None) -> None:
+        super().__init__()
         self.setLocale(QLocale.c())
         self.setDecimals(DECIMALS)
         self.setRange(
@@ -82,13 +71,8 @@ class FloatBox(QDoubleSpinBox):
 class IntBox(QSpinBox):
     """A whole number between bounds, None for no bound."""
 
-    def __init__(
-        self,
-        low: int | None = None,
-        high: int | None = None,
-        parent: QWidget | None = None,
-    ) -> None:
-        super().__init__(parent)
+    def __init__(self, low: int | None, high: int | None) -> None:
+        super().__init__()
         limit = int(_WIDEST)
         self.setRange(-limit if low is None else low, limit if high is None else high)
         self.setKeyboardTracking(False)
@@ -97,14 +81,9 @@ class IntBox(QSpinBox):
 
 
 def slider_for(box: FloatBox | IntBox, usual: tuple[float, float]) -> QSlider:
-    """Return a slider that moves with a box.
+    """Return a slider between two usual values that moves with a box.
 
-    Parameters
-    ----------
-    box : FloatBox or IntBox
-        Tells of changes, also of those by the slider; takes any allowed number.
-    usual : tuple of two floats
-        Ends of the slider.
+    The box takes any allowed number.
 
     Raises
     ------

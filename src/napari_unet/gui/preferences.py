@@ -17,46 +17,35 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-# Key of the manifest's configuration.
-_SECTION = "general"
+_FILE = user_config_path("napari-unet") / "preferences.json"
 
 
-def load_preferences(path: Path | None = None) -> Preferences:
+def load_preferences(path: Path = _FILE) -> Preferences:
     """Return what is set now; defaults, with a warning, where it cannot be read.
 
-    Parameters
-    ----------
-    path : Path, optional
-        JSON file that is read where napari has no preferences of plugins (< 0.9);
-        by default in the user's folder for configurations.
+    `path` is the JSON file that is read where napari has no preferences of plugins
+    (< 0.9).
     """
-    found = _from_napari()
-    where = "napari's preferences for U-Net"
-    if found is None:
-        path = path or user_config_path("napari-unet") / "preferences.json"
-        where = str(path)
-        found = _from_file(path)
+    section = _section()
+    if section is None:
+        where, found = str(path), _from_file(path)
+    else:
+        where = "napari's preferences for U-Net"
+        found = {name: getattr(section, name) for name in Preferences.model_fields}
     try:
         return Preferences.model_validate(found)
     except ValidationError as error:
-        told = f"{where}: {explain(error)} The defaults are used instead."
-        warnings.warn(told, stacklevel=2)
+        message = f"{where}: {explain(error)} The defaults are used instead."
+        warnings.warn(message, stacklevel=2)
         return Preferences()
 
 
-def stop_asking(path: Path | None = None) -> None:
-    """Close without asking from now on.
-
-    Parameters
-    ----------
-    path : Path, optional
-        As for `load_preferences`; that file is written where it is what is read.
-    """
+def stop_asking(path: Path = _FILE) -> None:
+    """Close without asking from now on; `path` is as for `load_preferences`."""
     section = _section()
     if section is not None:
         section.ask_before_closing = False
         return
-    path = path or user_config_path("napari-unet") / "preferences.json"
     kept = load_preferences(path).replace(ask_before_closing=False)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -67,17 +56,9 @@ def stop_asking(path: Path | None = None) -> None:
 
 
 def follow_preferences(changed: Callable[[Preferences], None]) -> Callable[[], None]:
-    """Call back whenever a preference is changed in napari.
+    """Call back with the new preferences whenever one is changed in napari.
 
-    Parameters
-    ----------
-    changed : callable
-        Takes the new preferences.
-
-    Returns
-    -------
-    callable
-        Ends it.
+    What is returned ends it.
     """
     section = _section()
     if section is None:
@@ -90,19 +71,12 @@ def follow_preferences(changed: Callable[[Preferences], None]) -> Callable[[], N
     return lambda: section.events.disconnect(on_changed)
 
 
-def _from_napari() -> dict[str, Any] | None:
-    """Read napari's preferences; None where it knows none of this plugin."""
-    section = _section()
-    if section is None:
-        return None
-    return {name: getattr(section, name) for name in Preferences.model_fields}
-
-
 def _section() -> Any:
+    """Return napari's preferences of this plugin; None where it has none."""
     try:
         from napari.settings import get_plugin_settings
 
-        return getattr(get_plugin_settings("napari-unet"), _SECTION)
+        return get_plugin_settings("napari-unet").general
     except (ImportError, KeyError, AttributeError):
         return None
 
@@ -113,7 +87,7 @@ def _from_file(path: Path) -> dict[str, Any]:
     try:
         found = parse(path.read_bytes(), path.name)
     except (OSError, ValueError) as error:
-        told = f"{path} cannot be read: {error} The defaults are used instead."
-        warnings.warn(told, stacklevel=3)
+        message = f"{path} cannot be read: {error} The defaults are used instead."
+        warnings.warn(message, stacklevel=3)
         return {}
     return dict(found) if isinstance(found, dict) else {"preferences": found}

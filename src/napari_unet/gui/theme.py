@@ -11,22 +11,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Colours:
-    """Colours as #rrggbb that are readable on the background of a theme.
-
-    Attributes
-    ----------
-    background, text, muted : str
-        Of the docks; muted for axes and grids.
-    first, second : str
-        Two curves: blue and orange, distinct for the colour-blind.
-    warning, error : str
-        Of text that asks for attention.
-    """
+    """Colours as #rrggbb that are readable on the background of a theme."""
 
     background: str
     text: str
-    muted: str
-    first: str
+    muted: str  # axes and grids
+    first: str  # curves: blue and orange, distinct for the colour-blind
     second: str
     warning: str
     error: str
@@ -58,7 +48,7 @@ def colours(dark: bool) -> Colours:
 
 
 def is_dark(widget: QWidget) -> bool:
-    """Whether a widget stands on a dark background; napari's style tells it."""
+    """Whether a widget stands on a dark background; napari's style sets the palette."""
     from qtpy.QtGui import QPalette
 
     palette = widget.palette()

@@ -2,58 +2,50 @@
 
 from __future__ import annotations
 
-from threading import Thread
+from threading import Lock, Thread
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from napari_unet.session.future import Future
 
+if TYPE_CHECKING:
     from napari_unet.gui.main_thread import MainThread
 
 
+# Of two viewers, one after the other: what napari loads first bears no second thread.
+_ONE_AT_A_TIME = Lock()
+
+
 class WarmUp:
-    """Makes layers for nobody in a background thread, and tells when they are made.
+    """Makes layers for nobody in a background thread.
 
     The first Labels of a process take napari up to two seconds: it imports pandas, and
     compiles what brings 32-bit labels to the graphics card. The first shape takes a
     tenth of a second, or two seconds where nothing is compiled yet.
 
-    Parameters
+    Attributes
     ----------
-    main_thread : MainThread
+    made : Future
+        Whether they are made, also if that failed.
     """
 
     def __init__(self, main_thread: MainThread) -> None:
+        self.made = Future(main_thread.post)
         self._main_thread = main_thread
-        self._waiting: list[Callable[[], None]] = []
-        self._begun = self._done = False
+        self._thread = Thread(target=self._work, name="napari-unet warm-up")
 
     def begin(self) -> None:
         """Start, once."""
-        if not self._begun:
-            self._begun = True
-            Thread(target=self._work, name="napari-unet warm-up").start()
-
-    def then(self, call: Callable[[], None]) -> None:
-        """Run a function in the main thread when it is done; at once if it is."""
-        if self._done:
-            call()
-        else:
-            self._waiting.append(call)
+        if self._thread.ident is None:
+            self._thread.start()
 
     def _work(self) -> None:
-        from napari.layers import Labels, Shapes
-
         try:
-            Labels(np.zeros((2, 2), np.int32))
-            Shapes(np.array([[0, 0], [0, 1], [1, 1]]), shape_type="polygon")
-        finally:
-            self._main_thread.post(self._on_done)
+            with _ONE_AT_A_TIME:
+                from napari.layers import Labels, Shapes
 
-    def _on_done(self) -> None:
-        self._done = True
-        waiting, self._waiting = self._waiting, []
-        for call in waiting:
-            call()
+                Labels(np.zeros((2, 2), np.int32))
+                Shapes(np.array([[0, 0], [0, 1], [1, 1]]), shape_type="polygon")
+        finally:
+            self._main_thread.post(self.made.finish)

@@ -1,4 +1,4 @@
-"""Small widgets that all pages are made of.
+"""Small widgets that all pages are made of, and how they are laid out.
 
 Colours come from the theme by way of the palette, so none of them needs a style sheet.
 """
@@ -14,16 +14,17 @@ from qtpy.QtGui import QColor, QIcon, QPainter, QPixmap
 from qtpy.QtWidgets import (
     QCheckBox,
     QColorDialog,
+    QHBoxLayout,
     QLabel,
+    QLayout,
     QPushButton,
     QSizePolicy,
     QToolButton,
     QVBoxLayout,
     QWidget,
 )
-from superqt import QElidingLabel
+from superqt import QElidingLabel, QFlowLayout
 
-from napari_unet.gui.layouts import MARGIN, SPACING, ButtonRow, Fold, column, row
 from napari_unet.gui.theme import colours, is_dark
 
 if TYPE_CHECKING:
@@ -34,27 +35,41 @@ if TYPE_CHECKING:
 
 Level = Literal["info", "warning", "error"]
 
-__all__ = [
-    "MARGIN",
-    "SPACING",
-    "ButtonRow",
-    "ColourButton",
-    "Elided",
-    "Empty",
-    "Fold",
-    "Heading",
-    "Hint",
-    "Level",
-    "allow",
-    "blocked",
-    "button",
-    "check_box",
-    "column",
-    "follow",
-    "guard_wheel",
-    "row",
-    "set_tooltip",
-]
+SPACING = 6
+"""Pixels between the rows of a page."""
+MARGIN = 8
+"""Pixels around a page."""
+
+
+def row(*widgets: QWidget, stretch: int | None = None) -> QHBoxLayout:
+    """Lay widgets side by side; the one at `stretch` takes the room that is left."""
+    layout = QHBoxLayout()
+    layout.setContentsMargins(0, 0, 0, 0)
+    layout.setSpacing(SPACING)
+    for number, widget in enumerate(widgets):
+        layout.addWidget(widget, 1 if number == stretch else 0)
+    return layout
+
+
+def column(
+    parent: QWidget, *parts: QWidget | QLayout, inner: bool = False
+) -> QVBoxLayout:
+    """Lay widgets and layouts one under the other in a widget, at the top.
+
+    An inner one is a part of a page: it has no margins, and no room below.
+    """
+    layout = QVBoxLayout(parent)
+    margin = 0 if inner else MARGIN
+    layout.setContentsMargins(margin, margin, margin, margin)
+    layout.setSpacing(SPACING)
+    for part in parts:
+        if isinstance(part, QWidget):
+            layout.addWidget(part)
+        else:
+            layout.addLayout(part)
+    if not inner:
+        layout.addStretch(1)
+    return layout
 
 
 def button(text: str, tooltip: str, *, checkable: bool = False) -> QPushButton:
@@ -73,11 +88,96 @@ def check_box(text: str, tooltip: str = "", checked: bool = False) -> QCheckBox:
     return made
 
 
+class ButtonRow(QWidget):
+    """Widgets in a row that go on in the next line where there is no room."""
+
+    def __init__(self, *widgets: QWidget) -> None:
+        super().__init__()
+        self._flow = QFlowLayout(self)
+        self._flow.setContentsMargins(0, 0, 0, 0)
+        self._flow.setHorizontalSpacing(SPACING)
+        self._flow.setVerticalSpacing(SPACING)
+        policy = QSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Minimum)
+        policy.setHeightForWidth(True)
+        self.setSizePolicy(policy)
+        for widget in widgets:
+            self._flow.addWidget(widget)
+
+    def sizeHint(self) -> QSize:
+        """Return the size of one line; more lines follow from the width."""
+        return self.minimumSizeHint()
+
+    def minimumSizeHint(self) -> QSize:
+        """Return the size of the largest widget.
+
+        The layout's own is that of one widget in each line: pages would be too high.
+        """
+        size = QSize(0, 0)
+        for number in range(self._flow.count()):
+            item = self._flow.itemAt(number)
+            if item is not None and not item.isEmpty():
+                size = size.expandedTo(item.minimumSize())
+        return size
+
+
+class Fold(QWidget):
+    """A title that shows or hides what is under it.
+
+    Content may change its height at any time, wrapped sentences as well.
+    """
+
+    toggled = Signal(bool)
+
+    def __init__(self, title: str, content: QWidget) -> None:
+        super().__init__()
+        # WIDGETS
+        self.button = QToolButton()
+        self.button.setText(title)
+        self.button.setToolTip(f"Show or hide: {title}")
+        self.button.setCheckable(True)
+        self.button.setAutoRaise(True)
+        self.button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+        self.button.setSizePolicy(
+            QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed
+        )
+        self._body = QWidget()
+        # LAYOUT
+        self._inner = QVBoxLayout(self._body)
+        self._inner.setContentsMargins(SPACING, 0, 0, 0)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(SPACING)
+        layout.addWidget(self.button)
+        layout.addWidget(self._body)
+        self.addWidget(content)
+        # CONNECTIONS
+        self.button.toggled.connect(self._on_toggled)
+        self._on_toggled(False)
+
+    def addWidget(self, widget: QWidget) -> None:
+        """Add a widget under the title."""
+        self._inner.addWidget(widget)
+
+    def isExpanded(self) -> bool:
+        """Whether the content is shown."""
+        return bool(self.button.isChecked())
+
+    def setExpanded(self, expanded: bool) -> None:
+        """Show or hide the content."""
+        self.button.setChecked(expanded)
+
+    def _on_toggled(self, expanded: bool) -> None:
+        arrow = Qt.ArrowType.DownArrow if expanded else Qt.ArrowType.RightArrow
+        self.button.setArrowType(arrow)
+        self._body.setVisible(expanded)
+        self.toggled.emit(expanded)
+
+
 class Heading(QLabel):
     """The title of a section."""
 
-    def __init__(self, text: str, parent: QWidget | None = None) -> None:
-        super().__init__(text, parent)
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
         font = self.font()
         font.setBold(True)
         self.setFont(font)
@@ -91,11 +191,8 @@ class Hint(QLabel):
     Plain text only. An empty hint takes no room.
     """
 
-    def __init__(
-        self, text: str = "", level: Level = "info", parent: QWidget | None = None
-    ) -> None:
-        super().__init__(parent)
-        self._level: Level = level
+    def __init__(self, text: str = "", level: Level = "info") -> None:
+        super().__init__()
         self.setTextFormat(Qt.TextFormat.PlainText)
         self.setWordWrap(True)
         self.setMinimumWidth(0)
@@ -104,14 +201,9 @@ class Hint(QLabel):
         self.setContentsMargins(4, 0, 0, 0)
         self.tell(text, level)
 
-    @property
-    def level(self) -> Level:
-        """How urgent the sentence is."""
-        return self._level
-
     def tell(self, text: str, level: Level = "info") -> None:
         """Show a sentence, or nothing if it is empty."""
-        self._level = level
+        self.level = level
         self.setText(text)
         if not text:
             self.hide()
@@ -132,11 +224,11 @@ class Hint(QLabel):
             return
         palette = self.palette()
         painter = QPainter(self)
-        if self._level == "info":
+        if self.level == "info":
             painter.setOpacity(0.72)
         else:
             shades = colours(is_dark(self))
-            shade = shades.warning if self._level == "warning" else shades.error
+            shade = shades.warning if self.level == "warning" else shades.error
             palette.setColor(self.foregroundRole(), QColor(shade))
         flags = int(self.alignment()) | int(Qt.TextFlag.TextWordWrap)
         style.drawItemText(
@@ -153,9 +245,8 @@ class Hint(QLabel):
 class Elided(QElidingLabel):
     """One line that is cut with … where there is no room; the tooltip has it all."""
 
-    def __init__(self, text: str = "", parent: QWidget | None = None) -> None:
-        super().__init__(text, parent)
-        self._more = ""
+    def __init__(self, text: str = "") -> None:
+        super().__init__(text)
         self.setTextFormat(Qt.TextFormat.PlainText)
         self.setMinimumWidth(0)
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
@@ -176,8 +267,8 @@ class ColourButton(QToolButton):
 
     colourChanged = Signal(str)
 
-    def __init__(self, colour: str = "#ffffff", parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, colour: str = "#ffffff") -> None:
+        super().__init__()
         self._colour = ""
         self.setIconSize(QSize(16, 16))
         self.setToolTip("Choose another colour.")
@@ -189,7 +280,7 @@ class ColourButton(QToolButton):
         return self._colour
 
     def setColour(self, colour: str) -> None:
-        """Show another colour; tells of it if it differs.
+        """Show another colour; emits `colourChanged` if it differs.
 
         Raises
         ------
@@ -218,10 +309,8 @@ class Empty(QWidget):
 
     pressed = Signal()
 
-    def __init__(
-        self, sentence: str, button: str = "", parent: QWidget | None = None
-    ) -> None:
-        super().__init__(parent)
+    def __init__(self, sentence: str, button: str = "") -> None:
+        super().__init__()
         # WIDGETS
         self.hint = Hint(sentence)
         self.hint.setAlignment(Qt.AlignmentFlag.AlignCenter)
@@ -241,15 +330,12 @@ class _WheelGuard(QObject):
     """Keeps the wheel for the page unless the box under the mouse has the focus."""
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
-        if (
-            event is not None
-            and event.type() == QEvent.Type.Wheel
-            and isinstance(watched, QWidget)
-            and not watched.hasFocus()
-        ):
-            event.ignore()
-            return True
-        return False
+        if event is None or event.type() != QEvent.Type.Wheel:
+            return False
+        if not isinstance(watched, QWidget) or watched.hasFocus():
+            return False
+        event.ignore()
+        return True
 
 
 def guard_wheel(widget: QWidget) -> None:
@@ -263,12 +349,12 @@ def allow(widget: QWidget, allowed: bool, reason: str = "") -> None:
 
     Its own tooltip comes back when it is enabled again.
     """
-    told = widget.property("own_tooltip")
-    if told is None:
-        told = widget.toolTip()
-        widget.setProperty("own_tooltip", told)
+    own = widget.property("own_tooltip")
+    if own is None:
+        own = widget.toolTip()
+        widget.setProperty("own_tooltip", own)
     widget.setEnabled(allowed)
-    widget.setToolTip(told if allowed or not reason else f"{told}\n{reason}".strip())
+    widget.setToolTip(own if allowed or not reason else f"{own}\n{reason}".strip())
 
 
 def set_tooltip(widget: QWidget, text: str) -> None:

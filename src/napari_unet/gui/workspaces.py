@@ -1,8 +1,7 @@
-"""The workspace of each viewer, made when the first dock or command needs it."""
+"""The workspace of each viewer, and what it needs of Qt."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -17,6 +16,7 @@ from napari_unet.core.jobs import (
     SegmentJob,
     WeightsJob,
 )
+from napari_unet.core.text import listed
 from napari_unet.gui.main_thread import MainThread
 from napari_unet.gui.preferences import (
     follow_preferences,
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from napari.components import ViewerModel
 
-# How often edits that no event told of are looked for.
+# How often edits that came without an event are looked for.
 _TICK_MS = 250
 # From a stroke or a dock shown to starting processes: nobody is to feel it.
 _SETTLED_MS = 500
@@ -46,75 +46,18 @@ _BRIEF = (SegmentJob, WeightsJob, CheckJob, LoadModelJob, FreeMemoryJob)
 _HOSTS: WeakKeyDictionary[Any, WorkspaceHost] = WeakKeyDictionary()
 
 
-def workspace_of(viewer: ViewerModel) -> Workspace:
-    """Return the workspace of a viewer; its first caller makes it.
-
-    Parameters
-    ----------
-    viewer : ViewerModel
-        Or the proxy of one: napari gives each widget a proxy of its own.
-    """
+def host_of(viewer: ViewerModel) -> WorkspaceHost:
+    """Return what holds the workspace of a viewer; its first caller makes it."""
+    # napari gives each widget a proxy of its own
     real = getattr(viewer, "__wrapped__", viewer)
     host = _HOSTS.get(real)
     if host is None or host.workspace.closed:
         host = _HOSTS[real] = WorkspaceHost(real)
-    return host.workspace
-
-
-def watch_window(viewer: ViewerModel, widget: QWidget) -> None:
-    """Close the viewer's workspace with the window that a dock of it is in.
-
-    Called when the dock is shown: what it will need first is made ready.
-    """
-    workspace_of(viewer)
-    host = _HOSTS[getattr(viewer, "__wrapped__", viewer)]
-    host.watch(widget.window())
-    host.warm_up_for_models()
-
-
-def begin(viewer: ViewerModel) -> None:
-    """Begin to annotate the only image that is open, if the project has none yet."""
-    workspace_of(viewer)
-    _HOSTS[getattr(viewer, "__wrapped__", viewer)].begin()
-
-
-def offer_model(path: str | Path) -> None:
-    """Choose a model in the Predict dock of the current viewer, and show the dock."""
-    from napari import current_viewer
-
-    from napari_unet.gui.docks import PredictDock, show_dock
-
-    viewer = current_viewer()
-    if viewer is None:
-        return
-    models = workspace_of(viewer).models
-    models.add(Path(path))
-    models.select(Path(path))
-    show_dock(viewer, PredictDock)
-
-
-def open_workspace() -> None:
-    """Open the three docks of the current viewer, in tabs."""
-    from napari import current_viewer
-
-    from napari_unet.gui.docks import AnnotateDock, PredictDock, TrainDock, show_dock
-
-    viewer = current_viewer()
-    if viewer is None:
-        return
-    for kind in (AnnotateDock, TrainDock, PredictDock, AnnotateDock):
-        show_dock(viewer, kind)
-    begin(viewer)
+    return host
 
 
 class WorkspaceHost(QObject):
-    """Gives a workspace what it needs of Qt: the main thread, a clock, the end.
-
-    Parameters
-    ----------
-    viewer : ViewerModel
-        Not a proxy.
-    """
+    """Gives a workspace what it needs of Qt: the main thread, a clock, the end."""
 
     def __init__(self, viewer: ViewerModel) -> None:
         super().__init__()
@@ -133,13 +76,13 @@ class WorkspaceHost(QObject):
         application = QApplication.instance()
         if application is not None:
             application.aboutToQuit.connect(self.close)
-        # when the docks are there: napari reads all manifests to tell the preferences
-        QTimer.singleShot(0, self._take_preferences)
+        # when the docks are there: napari reads all manifests for the preferences
+        QTimer.singleShot(0, self._use_preferences)
         QTimer.singleShot(0, self._first_labels.begin)
 
     def begin(self) -> None:
         """Begin to annotate what is open, as soon as napari does so without a pause."""
-        self._first_labels.then(self.workspace.begin)
+        self._first_labels.made.then(self.workspace.begin)
 
     def watch(self, window: QWidget) -> None:
         """Close the workspace when this window has been closed."""
@@ -170,7 +113,7 @@ class WorkspaceHost(QObject):
         # the workspace holds its viewer: it would live for ever
         _HOSTS.pop(self.workspace.viewer, None)
 
-    def _take_preferences(self) -> None:
+    def _use_preferences(self) -> None:
         """Use what is set in napari, now and whenever it changes."""
         if not self.workspace.closed:
             self.workspace.set_preferences(load_preferences())
@@ -223,12 +166,11 @@ class WorkspaceHost(QObject):
 
 def question(window: QWidget, names: Sequence[str]) -> QMessageBox:
     """Return the question whether to close without exporting predictions."""
-    shown = ", ".join(f"“{name}”" for name in names[:_NAMES])
-    more = f" and {len(names) - _NAMES} more" if len(names) > _NAMES else ""
+    shown = listed([f"“{name}”" for name in names], _NAMES)
     return QMessageBox(
         QMessageBox.Icon.Question,
         "Close without exporting?",
-        f"The predictions of {shown}{more} are in no file: they are gone when napari "
+        f"The predictions of {shown} are in no file: they are gone when napari "
         "closes. Export… in the Predict dock keeps them.",
         QMessageBox.StandardButton.Close | QMessageBox.StandardButton.Cancel,
         window,

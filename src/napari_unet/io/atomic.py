@@ -45,10 +45,7 @@ _REASONS = {
 def atomic(path: str | Path) -> Iterator[Path]:
     """Give a temporary name beside `path`, renamed to it if the block succeeds.
 
-    Parameters
-    ----------
-    path : str or Path
-        The file (or folder) to write; one that exists is replaced.
+    A file or folder of that name is replaced.
 
     Yields
     ------
@@ -75,16 +72,7 @@ def atomic(path: str | Path) -> Iterator[Path]:
 def move(source: Path, path: Path) -> None:
     """Give a finished file or folder its name; one that exists is replaced.
 
-    Parameters
-    ----------
-    source : Path
-        On the disk of `path`.
-    path : Path
-
-    Raises
-    ------
-    OSError
-        As `atomic`; then both are as before.
+    Both are on one disk. Errors are as of `atomic`; then both are as before.
     """
     with explained(path, source):
         _move(source, path)
@@ -98,7 +86,7 @@ def explained(path: Path, temporary: Path) -> Iterator[None]:
     except OSError as error:
         if not _came_from_writing(error, temporary):
             raise
-        raise _told(f"{path}: cannot be written", error, path) from error
+        raise _in_words(f"{path}: cannot be written", error, path) from error
 
 
 def make_folder(folder: Path) -> None:
@@ -112,27 +100,21 @@ def make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise _told(f"{folder}: the folder cannot be made", error, folder) from error
+        raise _in_words(
+            f"{folder}: the folder cannot be made", error, folder
+        ) from error
 
 
 def check_writable(path: str | Path) -> None:
-    """Find out before a long job whether its result can be written.
+    """Find out before a long job whether its result can be written; errors as `atomic`.
 
-    Parameters
-    ----------
-    path : str or Path
-        The file that will be written; it is not touched.
-
-    Raises
-    ------
-    OSError
-        As `atomic`.
+    A file that is there is not touched.
     """
     trial = Path(path).with_name(f".napari-unet-{uuid4().hex}.try")
     try:
         trial.touch()
     except OSError as error:
-        raise _told(f"{path}: cannot be written", error, trial) from error
+        raise _in_words(f"{path}: cannot be written", error, trial) from error
     finally:
         remove(trial)
 
@@ -140,18 +122,12 @@ def check_writable(path: str | Path) -> None:
 def check_separate(output: str | Path, inputs: Iterable[str | Path]) -> None:
     """Refuse to write over what a job reads.
 
-    Parameters
-    ----------
-    output : str or Path
-        File or folder that the job will write or replace as a whole.
-    inputs : iterable of str or Path
-        Files and folders that it reads.
-
     Raises
     ------
     ValueError
-        If the output is one of the inputs, lies in one, or has one in it. Links are
-        followed, and names that differ in case only are one where the disk says so.
+        If the output, which is written or replaced as a whole, is one of the inputs,
+        lies in one, or has one in it. Links are followed, and names that differ in case
+        only are one where the disk says so.
     """
     target = Path(output).resolve()
     for given in inputs:
@@ -185,9 +161,19 @@ def remove(path: Path) -> None:
 
 
 def _move(source: Path, path: Path) -> None:
-    _flush(source)
+    # all of it, or a power cut leaves a renamed empty file
+    for file in source.rglob("*") if source.is_dir() else [source]:
+        if not file.is_dir():
+            flush_file(file)
     _rename(source, path)
-    _flush_folder(path.parent)
+    # Windows cannot open a folder, and some network drives cannot flush one: the
+    # file itself is safe by now.
+    with suppress(OSError):
+        handle = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def _came_from_writing(error: OSError, temporary: Path) -> bool:
@@ -195,11 +181,11 @@ def _came_from_writing(error: OSError, temporary: Path) -> bool:
     return error.filename is None or str(error.filename).startswith(str(temporary))
 
 
-def _told(begin: str, error: OSError, path: Path) -> OSError:
+def _in_words(begin: str, error: OSError, path: Path) -> OSError:
     """Return the error as a sentence, with its `errno`."""
-    told = OSError(f"{begin}, {_reason(error, path)}.")
-    told.errno = error.errno
-    return told
+    in_words = OSError(f"{begin}, {_reason(error, path)}.")
+    in_words.errno = error.errno
+    return in_words
 
 
 def _reason(error: OSError, path: Path) -> str:
@@ -210,25 +196,6 @@ def _reason(error: OSError, path: Path) -> str:
                 return _REASONS[errno.ENOSPC]
         return f"the system tells no reason ({error})"
     return _REASONS.get(error.errno, error.strerror or str(error))
-
-
-def _flush(written: Path) -> None:
-    """Flush it all, or a power cut leaves a renamed empty file."""
-    files = written.rglob("*") if written.is_dir() else [written]
-    for file in files:
-        if not file.is_dir():
-            flush_file(file)
-
-
-def _flush_folder(folder: Path) -> None:
-    # Windows cannot open a folder, and some network drives cannot flush one: the
-    # file itself is safe by now.
-    with suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 def _rename(temporary: Path, path: Path) -> None:
@@ -258,15 +225,9 @@ def remove_at_once(path: Path) -> None:
 def remove_strays(folder: Path, age_s: float = _STRAY_S) -> None:
     """Remove what writers that were killed left half-written in a folder.
 
-    Parameters
-    ----------
-    folder : Path
-        Only what lies in it directly is looked at.
-    age_s : float
-        Seconds since the last change from which on nobody writes any more.
+    Only what lies in it directly, and has not changed for `age_s` seconds: then nobody
+    writes any more.
 
-    Notes
-    -----
     Where a folder was put aside and the one that was to take its name is there too,
     the name is nobody's and both are whole: they stay.
     """

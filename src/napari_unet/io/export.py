@@ -42,11 +42,12 @@ def write_probabilities(
 ) -> None:
     """Write class probabilities as float32, background first.
 
+    TIFF is written in the order of axes t, z, c, y, x, OME-Zarr in t, c, z, y, x.
+
     Parameters
     ----------
     path : str or Path
-        Ends in .tif, .tiff or .zarr. TIFF is written in the order of axes t, z, c, y,
-        x, OME-Zarr in t, c, z, y, x.
+        Ends in .tif, .tiff or .zarr.
     probabilities : array-like, in [0, 1]
         One channel for each class.
     axes : str
@@ -69,7 +70,7 @@ def write_probabilities(
         raise ValueError(
             f"{path}: probabilities need the axis c (classes), found {axes!r}."
         )
-    _write(path, _image(path, data, axes, spacing_um), (0.0, 1.0), made)
+    _write(_image(path, data, axes, spacing_um), path, (0.0, 1.0), made)
 
 
 def write_weights(
@@ -81,12 +82,12 @@ def write_weights(
 ) -> None:
     """Write a weight map as float32, shown from 0 to its largest value.
 
-    The parameters and errors are those of `write_labels`, for real numbers.
+    Parameters and errors are those of `write_labels`, for real numbers.
     """
     path = Path(path)
     data = np.asarray(weights, dtype=np.float32)
     shown = (0.0, float(data.max()) or 1.0)
-    _write(path, _image(path, data, axes, spacing_um), shown, made)
+    _write(_image(path, data, axes, spacing_um), path, shown, made)
 
 
 def write_labels(
@@ -102,18 +103,7 @@ def write_labels(
     integers. The display range is set to the labels present, or Fiji would show a black
     image.
 
-    Parameters
-    ----------
-    path : str or Path
-        Ends in .tif, .tiff or .zarr.
-    labels : array-like of int or bool
-        0 is background.
-    axes : str
-        A letter out of t, z, y, x for each axis, in any order.
-    spacing_um : sequence of float, optional
-        Pixel size along the spatial axes ([z,] y, x) in micrometres.
-    made : Provenance, optional
-        What it was made from, written with it.
+    Parameters are those of `write_probabilities`, without the axis c; 0 is background.
 
     Raises
     ------
@@ -136,9 +126,9 @@ def write_labels(
         raise ValueError(
             f"{path}: labels must be from 0 to {2**32 - 1}, found {least} to {most}."
         )
-    small = replace(image, data=data.astype(np.min_scalar_type(most)))
+    image = replace(image, data=data.astype(np.min_scalar_type(most)))
     # A range from 0 to 0 is none, and ImageJ would choose its own.
-    _write(path, small, (0.0, max(most, 1)), made)
+    _write(image, path, (0.0, max(most, 1)), made)
 
 
 def _image(
@@ -149,34 +139,22 @@ def _image(
 
 
 def _write(
-    path: Path,
-    image: Image,
-    shown: tuple[float, float],
-    made: Provenance | None = None,
+    image: Image, path: Path, shown: tuple[float, float], made: Provenance | None
 ) -> None:
     suffix = path.suffix.lower()
     if suffix == ".zarr":
-        _write_zarr(path, image, made)
+        data, axes = _ordered(image, AXES)
+        notes = None if made is None else made.attributes()
+        with create_zarr(
+            path, data.shape, axes, data.dtype, image.known_um, attributes=notes
+        ) as stored:
+            stored[...] = data
     elif suffix in {".tif", ".tiff"}:
         _write_tiff(path, image, shown, made)
     else:
         raise ValueError(
             f"{path}: images are written to .tif, .tiff and .zarr, found {suffix!r}."
         )
-
-
-def _write_zarr(path: Path, image: Image, made: Provenance | None) -> None:
-    data, axes = _ordered(image, AXES)
-    attributes = None if made is None else made.attributes()
-    with create_zarr(
-        path,
-        data.shape,
-        axes,
-        data.dtype,
-        image.known_um,
-        attributes=attributes,
-    ) as stored:
-        stored[...] = data
 
 
 def _write_tiff(

@@ -67,16 +67,9 @@ def locked(file: Path) -> Iterator[None]:
 
 
 class Claim:
-    """A run's word that it writes into a folder, for as long as it runs.
+    """A run's note in a folder of how it makes results, for as long as it runs.
 
     A context. Runs that make results in the same way may work side by side.
-
-    Parameters
-    ----------
-    folder : Path
-        For the notes of all runs.
-    makes : mapping of str to JSON values
-        How it makes results.
 
     Raises
     ------
@@ -94,7 +87,8 @@ class Claim:
 
     def __enter__(self) -> Self:
         with self._alone():
-            for note in self._notes():
+            notes = f"napari-unet-run-{'[0-9a-f]' * 32}.json"
+            for note in sorted(self._folder.glob(notes)):
                 self._compare(note)
             with explained(self._note, self._note):
                 self._note.write_text(json.dumps(self._makes), encoding="utf-8")
@@ -119,9 +113,6 @@ class Claim:
                         raise
                     sleep(_SECONDS)
             yield
-
-    def _notes(self) -> Iterator[Path]:
-        yield from sorted(self._folder.glob(f"napari-unet-run-{'[0-9a-f]' * 32}.json"))
 
     def _compare(self, note: Path) -> None:
         try:

@@ -2,7 +2,7 @@
 
 Pixels of large uncompressed TIFFs and of OME-Zarr stay on disk until they are asked
 for. Whatever cannot be read gives one sentence that names the file and the reason. Of a
-file with several images one is named (``FILE#2``), none is taken in silence.
+file with several images one is named (``FILE#2``), none is chosen in silence.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 TIFF = (".tif", ".tiff")
 JPEG = (".jpg", ".jpeg")
 SUFFIXES = (*TIFF, ".png", *JPEG, ".zarr")
+_FORMATS = ", ".join(SUFFIXES)
 
 # Part of a plane that is checked at a time.
 _CHECKED = (1024, 4096)
@@ -50,11 +51,6 @@ def find(paths: Sequence[str | Path]) -> list[Path]:
     paths : sequence of str or Path
         Files, folders, or patterns with ``*``, ``?``, ``[...]`` or ``**``. ``#2``
         behind one stands for the second image in each of its files, ``#*`` for all.
-
-    Returns
-    -------
-    list of Path
-        For `read_image`: it refuses those that hold several images and name none.
 
     Raises
     ------
@@ -98,8 +94,8 @@ def read_image(path: str | Path, axes: str | None = None) -> Image:
     Returns
     -------
     Image
-        `spacing_um` is None where the file tells no pixel size for one of its spatial
-        axes, `yx_um` where it tells none for y or x; `notes` say what was chosen.
+        `spacing_um` is None where the file has no pixel size for one of its spatial
+        axes, `yx_um` where it has none for y or x; `notes` say what was chosen.
 
     Raises
     ------
@@ -108,8 +104,8 @@ def read_image(path: str | Path, axes: str | None = None) -> Image:
     OSError
         The system does not let it be read.
     ValueError
-        It is no image, is damaged or empty, holds several images, or its axes cannot
-        be told.
+        It is no image, is damaged or empty, holds several images, or its axes are
+        unclear.
     """
     pixels = _decode(Path(path))
     with _naming(path):
@@ -121,22 +117,13 @@ def read_labels(path: str | Path, axes: str | None = None) -> Image:
 
     Files of real numbers are accepted where all of them are integers, files of several
     channels where all of them are equal (a mask saved as RGB). Of a palette with
-    colours the numbers are read.
-
-    Parameters
-    ----------
-    path : str or Path
-        A TIFF or PNG file, or an OME-Zarr folder; as in `read_image`.
-    axes : str, optional
-        Letters out of t, c, z, y, x that overrule the file's.
+    colours the numbers are read. Parameters and errors are those of `read_image`.
 
     Raises
     ------
-    FileNotFoundError, OSError
-        As `read_image`.
     ValueError
-        As `read_image`; also for a JPEG, whose compression alters labels, for
-        channels that differ, and for values that are negative or no integers.
+        Also for a JPEG, whose compression alters labels, for channels that differ, and
+        for values that are negative or no integers.
     """
     path = Path(path)
     if path.suffix.lower() in JPEG:
@@ -162,8 +149,8 @@ def check_finite(image: Image) -> None:
     Raises
     ------
     ValueError
-        A value is NaN, infinite, or beyond the range of float32; the place of the
-        first one that is met is told.
+        A value is NaN, infinite, or beyond the range of float32; where the first one
+        that is met is, is in the message.
     """
     if image.data.dtype.kind != "f":
         return
@@ -171,10 +158,10 @@ def check_finite(image: Image) -> None:
     for axes, start, block in _blocks(image):
         bad = ~(np.abs(block) <= most)  # a comparison with NaN is False
         if bad.any():
-            place = np.argwhere(bad)[0]
-            value = block[tuple(place)]
+            index = np.argwhere(bad)[0]
+            value = block[tuple(index)]
             where = ", ".join(
-                f"{a}={i + start.get(a, 0)}" for a, i in zip(axes, place, strict=True)
+                f"{a}={i + start.get(a, 0)}" for a, i in zip(axes, index, strict=True)
             )
             raise ValueError(
                 f"{printable(image.name)}: pixels must be finite numbers, "
@@ -185,8 +172,16 @@ def check_finite(image: Image) -> None:
 def _expand(given: str | Path) -> list[Path]:
     path = Path(given)
     # A file whose own name has brackets or a mark wins over what it would stand for.
+    if _is_folder(path):
+        images = sorted(filter(_is_image, path.iterdir()), key=_natural)
+        if not images:
+            raise FileNotFoundError(
+                f"{printable(path)}: no image is in the folder ({_FORMATS})."
+            )
+        return images
     if path.exists():
-        return _in_folder(path) if _is_folder(path) else _checked(path)
+        _check_readable(path)
+        return [path]
     marked = re.fullmatch(r"(.+)#(\*|\d+)", str(given), re.DOTALL)
     if marked is not None:
         found = _expand(marked[1])
@@ -194,7 +189,8 @@ def _expand(given: str | Path) -> list[Path]:
             return [image for file in found for image in _all_of(file)]
         return [_numbered(file, int(marked[2])) for file in found]
     if not has_magic(str(given)):
-        return _checked(path)
+        _check_readable(path)
+        return [path]
     matches = [Path(match) for match in glob(glob_pattern(given), recursive=True)]
     images = sorted(filter(_is_image, matches), key=_natural)
     if not images:
@@ -202,7 +198,7 @@ def _expand(given: str | Path) -> list[Path]:
         folder = next(f for f in path.parents if not has_magic(str(f)) or f.exists())
         if folder.is_dir():
             next(folder.iterdir(), None)
-        raise FileNotFoundError(f"{printable(given)}: no image matches ({_formats()}).")
+        raise FileNotFoundError(f"{printable(given)}: no image matches ({_FORMATS}).")
     return images
 
 
@@ -219,33 +215,18 @@ def _is_folder(path: Path) -> bool:
     return path.is_dir() and not ome_zarr.is_zarr(path)
 
 
-def _in_folder(path: Path) -> list[Path]:
-    images = sorted(filter(_is_image, path.iterdir()), key=_natural)
-    if not images:
-        raise FileNotFoundError(
-            f"{printable(path)}: no image is in the folder ({_formats()})."
-        )
-    return images
-
-
-def _checked(path: Path) -> list[Path]:
-    _check_readable(path)
-    return [path]
-
-
 def _all_of(path: Path) -> list[Path]:
     """Name all images of a file; the file itself where it is one."""
+    marks: list[str] = []
     try:
         if path.is_dir():
             marks = ome_zarr.several(path)
         elif path.suffix.lower() in TIFF:
             from napari_unet.io import tiff
 
-            count = tiff.count(path)
-            marks = [f"#{k}" for k in range(1, count + 1)] if count > 1 else []
-        else:
-            marks = []
-    # What is wrong with it is told when it is read.
+            if (count := tiff.count(path)) > 1:
+                marks = [f"#{k}" for k in range(1, count + 1)]
+    # What is wrong with it is said when it is read.
     except Exception:
         return [path]
     return [Path(f"{path}{mark}") for mark in marks] or [path]
@@ -265,10 +246,6 @@ def _natural(path: Path) -> list[str | int]:
     return [int(p) if i % 2 else p for i, p in enumerate(parts)]
 
 
-def _formats() -> str:
-    return ", ".join(SUFFIXES)
-
-
 def _check_readable(path: Path) -> None:
     shown = printable(path)
     try:
@@ -281,7 +258,7 @@ def _check_readable(path: Path) -> None:
         raise ValueError(f"{shown}: is a folder and no OME-Zarr image.")
     if path.is_file() and path.suffix.lower() not in SUFFIXES:
         raise ValueError(
-            f"{shown}: images are read from {_formats()}, found {path.suffix!r}."
+            f"{shown}: images are read from {_FORMATS}, found {path.suffix!r}."
         )
 
 
@@ -338,8 +315,8 @@ def _state(path: Path) -> tuple[int, int] | None:
     with path.open("rb") as file:
         if not file.read(1):
             raise ValueError("it is empty, it has 0 bytes")
-    told = path.stat()
-    return told.st_size, told.st_mtime_ns
+    stat = path.stat()
+    return stat.st_size, stat.st_mtime_ns
 
 
 def _one_channel(labels: NDArray[Any], image: Image) -> NDArray[Any]:
@@ -371,6 +348,6 @@ def _blocks(image: Image) -> Iterator[tuple[str, dict[str, int], NDArray[Any]]]:
             part = field.read(block.core)
             y, x = (side.start for side in block.core)
             start = {"t": field.t, "z": field.z or 0, "y": y, "x": x}
-            # t and z are one long in the block, so that their place can be told.
+            # t and z are one long in the block, so that messages can name them.
             axes = "".join(a for a in "tz" if a in image.axes) + "cyx"
             yield axes, start, part.reshape((1,) * (len(axes) - 3) + part.shape)

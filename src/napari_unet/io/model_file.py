@@ -47,21 +47,11 @@ _LARGEST_CARD = 2**24
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Checkpoint:
-    """A model in training, with all that is needed to go on.
+    """A model in training, with all that is needed to go on."""
 
-    Attributes
-    ----------
-    model : Model
-        Usable for prediction.
-    tensors : mapping of str to ndarray
-        State of the training, by name; empty in a finished model.
-    progress : str
-        JSON that belongs to it.
-    """
-
-    model: Model
-    tensors: Mapping[str, NDArray[np.generic]]
-    progress: str = "{}"
+    model: Model  # usable for prediction
+    tensors: Mapping[str, NDArray[np.generic]]  # its state; empty in a finished model
+    progress: str = "{}"  # JSON that belongs to it
 
 
 def checkpoint_of(model: Path) -> Path:
@@ -70,13 +60,7 @@ def checkpoint_of(model: Path) -> Path:
 
 
 def save_model(model: Model, path: str | Path) -> None:
-    """Write a model file.
-
-    Parameters
-    ----------
-    model : Model
-    path : str or Path
-        By custom with the suffix .safetensors. Replaced only when all is written.
+    """Write a model file; one that exists is replaced only when all is written.
 
     Raises
     ------
@@ -90,14 +74,6 @@ def save_model(model: Model, path: str | Path) -> None:
 
 def load_model(path: str | Path) -> Model:
     """Read a model file, or the model in a checkpoint.
-
-    Parameters
-    ----------
-    path : str or Path
-
-    Returns
-    -------
-    Model
 
     Raises
     ------
@@ -222,7 +198,7 @@ def _tensor(file: Any, name: str, path: Path) -> NDArray[np.generic]:
 
 
 def _check_memory(file: Any, names: Iterable[str], path: Path) -> None:
-    """Refuse tensors that do not fit before any memory is taken for them."""
+    """Refuse tensors that do not fit before any memory is allocated for them."""
     # at most eight bytes a value, and numpy, torch and the checks hold them once each
     values = sum(prod(file.get_slice(name).get_shape()) for name in names)
     needed, free = 2 * 4 * values, psutil.virtual_memory().available
@@ -263,11 +239,11 @@ def _checksums(header: Mapping[str, str], path: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _compare(told: Any, found: int, path: Path) -> None:
-    if told is not None and told != found:
+def _compare(expected: Any, found: int, path: Path) -> None:
+    if expected is not None and expected != found:
         raise ValueError(
             f"{path} is damaged: its content is not what was written "
-            f"(checksum {found}, expected {shown(told)})."
+            f"(checksum {found}, expected {shown(expected)})."
         )
 
 
@@ -307,12 +283,9 @@ def _card(header: Mapping[str, str], path: Path) -> ModelCard:
         )
     try:
         card = ModelCard.model_validate(parse(text, "its text"))
-    except ValidationError as error:
-        raise ValueError(
-            f"{path} has a damaged model card: {explain(error)}"
-        ) from error
     except ValueError as error:
-        raise ValueError(f"{path} has a damaged model card: {error}") from error
+        why = explain(error) if isinstance(error, ValidationError) else error
+        raise ValueError(f"{path} has a damaged model card: {why}") from error
     _compare(_checksums(header, path).get("card"), _checksum_of_text(text), path)
     # who renames the file renames the model
     return card.replace(name=path.name.removesuffix(SUFFIX))

@@ -13,13 +13,9 @@ _FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f]')
 
 
 def split_number(path: str | Path) -> tuple[Path, int | None]:
-    """Part ``FILE#2`` into the file and the number of the image in it.
+    """Part ``FILE#2`` into the file and the number of the image in it, from 1.
 
-    Returns
-    -------
-    (Path, int or None)
-        Images are numbered from 1; None where the path names no number, or is the name
-        of a file as it stands.
+    The number is None where the path names none, or is the name of a file as it stands.
     """
     path = Path(path)
     found = re.fullmatch(r"(.+)#(\d+)", path.name, re.DOTALL)
@@ -63,14 +59,7 @@ def file_stem(
 ) -> str:
     """Make the first part of a file's name of what people call something.
 
-    Parameters
-    ----------
-    title : str
-    otherwise : str
-        The name if nothing of the title is left.
-    fill : str
-        In place of each character that a file's name cannot have.
-    longest : int, optional
-        In characters, of up to four bytes each.
+    `fill` stands for each character that a file's name cannot have; `otherwise` is the
+    name if nothing is left. It has up to `longest` characters, up to four bytes each.
     """
     return _FORBIDDEN.sub(fill, title).strip(" .")[:longest] or otherwise

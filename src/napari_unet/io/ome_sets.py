@@ -1,7 +1,8 @@
 """OME-TIFF images whose planes are spread over several files.
 
-Every file of a set tells of all of them, so each would be read as the whole image. Some
-hold only a reference to the file that tells: https://docs.openmicroscopy.org/ome-model.
+Every file of a set describes all of them, so each would be read as the whole image.
+Some hold only a reference to the file that does:
+https://docs.openmicroscopy.org/ome-model.
 """
 
 from __future__ import annotations
@@ -24,10 +25,10 @@ def once(paths: Sequence[Path]) -> list[Path]:
     Of a set whose first file is not among the paths, the first that is.
     """
     chosen: dict[object, Path] = {}
-    told: dict[Path, tuple[str, ...]] = {}  # each file of a large set tells of them all
+    sets: dict[Path, tuple[str, ...]] = {}  # each file of a large set names them all
     for path in paths:
-        names = told[path] if path in told else _names(path)
-        told |= {path.with_name(Path(name).name or "-"): names for name in names}
+        names = sets[path] if path in sets else _names(path)
+        sets |= {path.with_name(Path(name).name or "-"): names for name in names}
         key = (path.parent, names) if len(names) > 1 else path
         if key not in chosen or (names and path.name == names[0]):
             chosen[key] = path
@@ -35,27 +36,18 @@ def once(paths: Sequence[Path]) -> list[Path]:
 
 
 def file_names(root: ElementTree.Element) -> tuple[str, ...]:
-    """Return the names of the files that a description tells of, in its order."""
+    """Return the names of the files in a description, in its order."""
     if (elsewhere := root.find("{*}BinaryOnly")) is not None:
         return (elsewhere.get("MetadataFile", ""),)
-    told = root.iterfind(".//{*}TiffData/{*}UUID")
-    return tuple(dict.fromkeys(u.get("FileName", "") for u in told))
+    uuids = root.iterfind(".//{*}TiffData/{*}UUID")
+    return tuple(dict.fromkeys(u.get("FileName", "") for u in uuids))
 
 
 def check_whole(path: Path, xml: str) -> tuple[str, ...]:
     """Refuse a set of which a file is missing: its planes would be read as black.
 
-    Parameters
-    ----------
-    path : Path
-        One of its files.
-    xml : str
-        The description in it.
-
-    Returns
-    -------
-    tuple of str
-        What is to be said of the set, a sentence; nothing for a file that is whole.
+    `xml` is the description in one of its files. What is to be said of the set is
+    returned, a sentence; nothing for a file that is whole.
 
     Raises
     ------
@@ -132,6 +124,6 @@ def _names(path: Path) -> tuple[str, ...]:
             master = path.with_name(Path(elsewhere.get("MetadataFile", "")).name)
             return _names(master) if master != path else ()
         return file_names(root)
-    # Whatever is wrong with the file is told when it is read.
+    # Whatever is wrong with the file is said when it is read.
     except Exception:
         return ()

@@ -45,11 +45,7 @@ def is_zarr(path: Path) -> bool:
 def read(path: Path, number: int | None = None) -> Pixels:
     """Open an OME-Zarr image, or a bare zarr array, without reading its pixels.
 
-    Parameters
-    ----------
-    path : Path
-    number : int, optional
-        Of the image in the folder, from 1; needed where there are several.
+    The number, from 1, is needed where there are several images in the folder.
 
     Raises
     ------
@@ -60,7 +56,7 @@ def read(path: Path, number: int | None = None) -> Pixels:
 
     try:
         node = zarr.open(store=str(path), mode="r")
-    except FileNotFoundError as error:  # zarr's own words tell of stores
+    except FileNotFoundError as error:  # zarr's own message is about stores
         raise ValueError("it holds no OME-Zarr image") from error
     if isinstance(node, zarr.Array):
         if number not in {None, 1}:
@@ -80,11 +76,8 @@ def read(path: Path, number: int | None = None) -> Pixels:
 def several(path: Path) -> list[str]:
     """Name the images of a folder that holds several; empty for one image.
 
-    Returns
-    -------
-    list of str
-        What follows the folder's own name: ``/A/1/0`` for a field of a plate, ``#2``
-        where images share a folder.
+    The names are what follows the folder's own: ``/A/1/0`` for a field of a plate,
+    ``#2`` where images share a folder.
     """
     import zarr
 
@@ -102,7 +95,7 @@ def create_zarr(
     axes: str,
     dtype: DTypeLike,
     spacing_um: Sequence[float] | None = None,
-    chunks: Sequence[int] | None = None,
+    chunk: int = CHUNK,
     attributes: Mapping[str, Any] | None = None,
 ) -> Iterator[Any]:
     """Give an empty OME-Zarr image to be filled block by block.
@@ -118,12 +111,10 @@ def create_zarr(
         Length of each axis in pixels.
     axes : str
         Letters out of t, c, z, y, x in this order, as NGFF wants them.
-    dtype : dtype-like
-        Type of the pixels.
     spacing_um : sequence of float, optional
         Pixel size along the spatial axes ([z,] y, x) in micrometres.
-    chunks : sequence of int, optional
-        Shape of a stored block; planes of 512 x 512 pixels unless given.
+    chunk : int
+        Side of a stored block, a part of a plane, in pixels.
     attributes : mapping of str to JSON values, optional
         Written beside those of OME-Zarr.
 
@@ -153,15 +144,20 @@ def create_zarr(
         )
     check_replaceable(path)
     with atomic(path) as temporary:
-        told = {"ome": _metadata(axes, spacing, path.name.split(".")[0])}
+        described = {"ome": _described(axes, spacing, path.name.split(".")[0])}
         group = zarr.create_group(
-            str(temporary), zarr_format=3, attributes=told | dict(attributes or {})
+            str(temporary),
+            zarr_format=3,
+            attributes={**described, **(attributes or {})},
         )
         yield group.create_array(
             "0",
             shape=tuple(shape),
             dtype=np.dtype(dtype),
-            chunks=_chunks(shape, axes) if chunks is None else tuple(chunks),
+            chunks=tuple(
+                min(n, chunk if a in "yx" else 1)
+                for n, a in zip(shape, axes, strict=True)
+            ),
             dimension_names=list(axes),  # NGFF 0.5: the same names as its axes
             fill_value=0,
         )
@@ -191,20 +187,14 @@ def open_written(path: Path) -> Any:
 def flush_box(path: Path, array: Any, index: Sequence[int | slice]) -> None:
     """Bring what was written to a box of such an array to the disk.
 
-    Parameters
-    ----------
-    path : Path
-        Of the image.
-    array : zarr.Array
-    index : sequence of int or slice
-        Of the box; a slice has both ends or neither.
+    Of the box a slice has both ends or neither.
     """
     ranges = []
     for i, n, chunk in zip(index, array.shape, array.chunks, strict=True):
         start, stop, _ = (slice(i, i + 1) if isinstance(i, int) else i).indices(n)
         ranges.append(range(start // chunk, -(-stop // chunk)))
-    for place in product(*ranges):
-        file = path / "0" / array.metadata.encode_chunk_key(place)
+    for number in product(*ranges):
+        file = path / "0" / array.metadata.encode_chunk_key(number)
         if file.exists():  # chunks of zeros are not stored
             flush_file(file)
 
@@ -216,16 +206,16 @@ def stamp(path: Path) -> str:
     """
     digest = sha256()
     for file in sorted(p for p in path.rglob("*") if p.is_file()):
-        told = file.stat()
+        stat = file.stat()
         name = file.relative_to(path).as_posix()
-        digest.update(f"{name} {told.st_size} {told.st_mtime_ns}\n".encode())
+        digest.update(f"{name} {stat.st_size} {stat.st_mtime_ns}\n".encode())
     return digest.hexdigest()
 
 
-def _told(group: Any) -> dict[str, Any]:
+def _metadata_of(group: Any) -> dict[str, Any]:
     attributes = dict(group.attrs)
-    told = attributes.get("ome", attributes)  # NGFF 0.5 moved it into a field
-    return told if isinstance(told, dict) else {}
+    found = attributes.get("ome", attributes)  # NGFF 0.5 moved it into a field
+    return found if isinstance(found, dict) else {}
 
 
 def _member(group: Any, name: str) -> Any:
@@ -236,25 +226,25 @@ def _member(group: Any, name: str) -> Any:
 
 def _inside(group: Any) -> Iterator[str]:
     """Yield what to add to a group's name for each image in it; "" for itself."""
-    told = _told(group)
-    if scales := told.get("multiscales"):
+    metadata = _metadata_of(group)
+    if scales := metadata.get("multiscales"):
         yield from [f"#{k}" for k in range(1, len(scales) + 1)]
         return
-    if "plate" in told:
-        for well in told["plate"]["wells"]:
+    if "plate" in metadata:
+        for well in metadata["plate"]["wells"]:
             for name in _inside(_member(group, well["path"])):
                 yield f"/{well['path']}{name}"
-    elif "well" in told:
-        yield from [f"/{image['path']}" for image in told["well"]["images"]]
-    elif "bioformats2raw.layout" in told:
+    elif "well" in metadata:
+        yield from [f"/{image['path']}" for image in metadata["well"]["images"]]
+    elif "bioformats2raw.layout" in metadata:
         # A converter's folder of one or more images, numbered from 0.
-        listed = _told(group["OME"]).get("series") if "OME" in group else None
+        listed = _metadata_of(group["OME"]).get("series") if "OME" in group else None
         numbered = sorted((n for n in group.group_keys() if n.isdecimal()), key=int)
         yield from [f"/{name}" for name in listed or numbered]
     else:
         # Anyone's own group of arrays or images.
         for name, member in sorted(group.members(), key=lambda one: one[0]):
-            if hasattr(member, "shape") or "multiscales" in _told(member):
+            if hasattr(member, "shape") or "multiscales" in _metadata_of(member):
                 yield f"/{name}"
 
 
@@ -262,14 +252,14 @@ def _chosen(
     path: Path, group: Any, number: int | None
 ) -> tuple[Any, Mapping[str, Any]]:
     """Return the group that is the image, and what it says of itself."""
-    told = _told(group)
-    scales = told.get("multiscales") or []
+    metadata = _metadata_of(group)
+    scales = metadata.get("multiscales") or []
     if len(scales) == 1 and number in {None, 1}:
         return group, scales[0]
     if number is not None and 1 <= number <= len(scales):
         return group, scales[number - 1]
     first = list(islice(_inside(group), _NAMED + 1))
-    only = len(first) == 1 and "bioformats2raw.layout" in told and not scales
+    only = len(first) == 1 and "bioformats2raw.layout" in metadata and not scales
     if number is not None:
         names = list(_inside(group))
         if not scales and 1 <= number <= len(names):
@@ -281,7 +271,7 @@ def _chosen(
         return _chosen(path, _member(group, first[0].strip("/")), None)
     if not first:
         raise ValueError("it holds no OME-Zarr image")
-    what = _count(group, told, scales)
+    what = _count(group, metadata, scales)
     around = [folder for folder in path.parents if is_zarr(folder)]
     name = printable(path.relative_to(around[-1].parent) if around else path.name)
     listed = ", ".join(name + printable(one) for one in first[:_NAMED])
@@ -291,9 +281,9 @@ def _chosen(
     )
 
 
-def _count(group: Any, told: Mapping[str, Any], scales: Sequence[Any]) -> str:
-    if "plate" in told and not scales:
-        wells = len(told["plate"]["wells"])  # not the fields: each well is a file
+def _count(group: Any, metadata: Mapping[str, Any], scales: Sequence[Any]) -> str:
+    if "plate" in metadata and not scales:
+        wells = len(metadata["plate"]["wells"])  # not the fields: each well is a file
         return f"a plate with {counted(wells, 'well')}"
     return counted(len(list(_inside(group))), "image")
 
@@ -333,10 +323,10 @@ def _letter(axis: str | Mapping[str, str]) -> str:
     return _TYPES.get(axis.get("type", ""), _letter(axis["name"]))
 
 
-def _scale(told: Mapping[str, Any], ndim: int) -> NDArray[np.float64]:
+def _scale(level: Mapping[str, Any], ndim: int) -> NDArray[np.float64]:
     """Product of the scales of a level, or of all levels; ones where there are none."""
     product = np.ones(ndim)
-    for step in told.get("coordinateTransformations", ()):
+    for step in level.get("coordinateTransformations", ()):
         if step["type"] == "scale" and "scale" in step:
             scale = np.asarray(step["scale"], float)
             if scale.shape != (ndim,):
@@ -345,23 +335,15 @@ def _scale(told: Mapping[str, Any], ndim: int) -> NDArray[np.float64]:
     return product
 
 
-def _chunks(shape: Sequence[int], axes: str) -> tuple[int, ...]:
-    longest = {"y": CHUNK, "x": CHUNK}
-    return tuple(min(n, longest.get(a, 1)) for n, a in zip(shape, axes, strict=True))
-
-
-def _spatial(axes: str) -> list[int]:
-    return [i for i, axis in enumerate(axes) if axis in "zyx"]
-
-
-def _metadata(
+def _described(
     axes: str, spacing_um: tuple[float, ...] | None, name: str
 ) -> dict[str, Any]:
     types = {"t": "time", "c": "channel"}
     described = [{"name": a, "type": types.get(a, "space")} for a in axes]
     scale = [1.0] * len(axes)
     # Sizes of y and x alone leave z without a unit: then its scale of 1 is no length.
-    for at, size in zip(_spatial(axes)[::-1], (spacing_um or ())[::-1], strict=False):
+    spatial = [i for i, axis in enumerate(axes) if axis in "zyx"]
+    for at, size in zip(spatial[::-1], (spacing_um or ())[::-1], strict=False):
         described[at]["unit"] = "micrometer"
         scale[at] = float(size)
     level = {

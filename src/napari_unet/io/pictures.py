@@ -24,13 +24,7 @@ _END = 0xD9
 
 
 def read_png(path: Path) -> Pixels:
-    """Read a PNG; of a palette the numbers of the colours, and the palette.
-
-    Raises
-    ------
-    Exception
-        It is damaged.
-    """
+    """Read a PNG; of a palette the numbers of the colours, and the palette."""
     import imagecodecs
 
     content = path.read_bytes()
@@ -51,13 +45,7 @@ def read_png(path: Path) -> Pixels:
 
 
 def read_jpeg(path: Path) -> Pixels:
-    """Read a JPEG.
-
-    Raises
-    ------
-    Exception
-        It is damaged, or cut off: decoders fill with grey what they do not find.
-    """
+    """Read a JPEG; refuse one that is cut off, as decoders fill the rest with grey."""
     import imagecodecs
 
     content = path.read_bytes()

@@ -1,4 +1,4 @@
-"""The pixel size that a TIFF tells: OME's PhysicalSize, ImageJ's unit, or a resolution.
+"""The pixel size in a TIFF: OME's PhysicalSize, ImageJ's unit, or a resolution.
 
 What cannot be understood is no pixel size, and never a reason to refuse the pixels.
 """
@@ -28,23 +28,10 @@ _COPIED_DPI = (72, 96, 100, 150, 200, 300, 600, 1200)
 
 
 def sizes_um(file: Any, number: int) -> Mapping[str, float]:
-    """Return the pixel size of an image of a TIFF, of the axes it is told of.
+    """Return the size along those of z, y, x that have one, in micrometres.
 
-    Parameters
-    ----------
-    file : tifffile.TiffFile
-    number : int
-        Of the image among the file's series, from 0.
-
-    Returns
-    -------
-    mapping of str to float
-        Micrometres along z, y, x.
-
-    Raises
-    ------
-    Exception
-        Whatever a parser of damaged metadata raises.
+    The image is the one of a number, from 0, among the series of a tifffile.TiffFile.
+    Of damaged metadata, any exception of their parser is raised.
     """
     if file.is_ome:
         found = _ome(file.ome_metadata, number, len(file.series))
@@ -99,7 +86,7 @@ def _plain(file: Any, resolution: Mapping[str, float]) -> dict[str, float | None
 
 
 def _resolution(file: Any) -> dict[str, float]:
-    """Pixels in a unit of length along y and x, as the Resolution tags tell."""
+    """Pixels in a unit of length along y and x, as in the Resolution tags."""
     found = {}
     for axis in "yx":
         tag = file.pages.first.tags.get(f"{axis.upper()}Resolution")

@@ -38,7 +38,7 @@ class Pixels:
         A lower-case letter for each axis: t, c, z, y, x, s for colour samples, and
         any other letter for an axis that the file does not explain.
     sizes_um : mapping of str to float
-        Pixel size in micrometres of the spatial axes the file tells it of.
+        Pixel size in micrometres of the spatial axes the file has one for.
     notes : tuple of str
         What the reader chose or left out, each a sentence.
     alpha : int
@@ -74,20 +74,13 @@ class Pixels:
         Without `axes`, transparency is left out, three equal colours are one channel,
         and a palette is shown in its colours. With them, every value is kept.
 
-        Parameters
-        ----------
-        name : str
-            The image's name, also in errors.
-        axes : str, optional
-            Overrules the file; for all its axes, for those longer than one, or for all
-            but the colours.
-        labels : bool
-            Values stand for objects: of a palette with colours the numbers are read.
+        They overrule the file; for all its axes, for those longer than one, or for all
+        but the colours. Of labels with a palette of colours the numbers are read.
 
         Raises
         ------
         ValueError
-            The axes cannot be told, or `axes` does not fit, or the pixels are not
+            The axes are unclear, or `axes` does not fit, or the pixels are not
             numbers, or in colours that are not converted.
         """
         shown = printable(name)
@@ -220,14 +213,10 @@ class Pixels:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class View:
-    """Some axes of an array on disk, at index 0 of the others, in native byte order.
+    """Some axes of an array on disk, in native byte order; read only where indexed.
 
-    Attributes
-    ----------
-    data : array-like
-        Read only where indexed.
-    keep : tuple of int
-        The axes that are seen, in order; the others have length one.
+    `keep` has the axes that are seen, in order; the others have length one, and are at
+    index 0.
     """
 
     data: ArrayLike

@@ -31,7 +31,6 @@ class PredictionFolder:
 
     Parameters
     ----------
-    folder : Path
     kinds : tuple of str
         Out of `KINDS`: those that are asked for.
     ways_out : str
@@ -53,13 +52,7 @@ class PredictionFolder:
     ) -> tuple[str, ...]:
         """Return the kinds of output that are to be made of an image.
 
-        Parameters
-        ----------
-        file : Path
-        made : Provenance
-            What the outputs are made from.
-        overwrite : bool
-            Whether results that are there are made again.
+        With `overwrite` results that are there are made again.
 
         Raises
         ------
@@ -78,8 +71,8 @@ class PredictionFolder:
         suffix = ".zarr" if split_number(file)[0].is_dir() else ".tif"
         return self.folder / kind / (image_name(file) + suffix)
 
-    def place(self, file: Path, kind: str) -> Path:
-        """Return where to write an output, in a folder that is there."""
+    def ready_target(self, file: Path, kind: str) -> Path:
+        """Return where an output is written, in a folder that is made now."""
         target = self.target(file, kind)
         make_folder(target.parent)
         return target
@@ -194,7 +187,7 @@ def _same(first: Path, second: Path) -> bool:
 
 def _is_note(record: Path) -> bool:
     try:
-        told = json.loads(record.read_text(encoding="utf-8"))
+        note = json.loads(record.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return False
-    return isinstance(told, dict) and {"model", "sha256", "prediction"} <= told.keys()
+    return isinstance(note, dict) and {"model", "sha256", "prediction"} <= note.keys()

@@ -1,6 +1,6 @@
 """What a result was made from, written into the result itself.
 
-So it appears with the pixels, moves with the file, and cannot tell of another one. In
+So it appears with the pixels, moves with the file, and cannot be about another one. In
 an ImageJ TIFF it is the entry "Info" (*Image > Show Info* in Fiji), in an OME-TIFF the
 description of the image, in an OME-Zarr an attribute.
 """
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
@@ -28,46 +28,27 @@ _KEY = "napari-unet"
 _IJ_METADATA = 50839  # the tag in which ImageJ keeps its Info
 # Folders up to this size are read to know their content.
 _READ_BYTES = 256 * 2**20
-_TOLD = 3
+_LISTED = 3  # settings that differ
 
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """What a result was made from.
+    """What a result was made from."""
 
-    Attributes
-    ----------
-    input : str
-        Name of the image's file.
-    stamp : str
-        Of its content, see `content_stamp`.
-    model : str
-        Name of the model's file.
-    model_sha256 : str
-    settings : mapping of str to JSON values
-        All that the result depends on besides.
-    program : str
-    """
-
-    input: str
-    stamp: str
-    model: str
+    input: str  # name of the image's file
+    stamp: str  # of its content, see `content_stamp`
+    model: str  # name of the model's file
     model_sha256: str
-    settings: Mapping[str, Any]
-    program: str = field(default=f"napari-unet {__version__}")
-
-    def record(self) -> dict[str, Any]:
-        """Return it as JSON can hold it."""
-        names = ("input", "stamp", "model", "model_sha256", "settings", "program")
-        return {name: getattr(self, name) for name in names}
+    settings: Mapping[str, Any]  # JSON values: all that the result depends on besides
+    program: str = f"napari-unet {__version__}"
 
     def text(self) -> str:
         """Return it as a text of ASCII characters, whatever names are in it."""
-        return f"{_MARK}\n{json.dumps(self.record(), indent=1)}"
+        return f"{_MARK}\n{json.dumps(asdict(self), indent=1)}"
 
     def attributes(self) -> dict[str, Any]:
         """Return it as attributes of a zarr group."""
-        return {_KEY: self.record()}
+        return {_KEY: asdict(self)}
 
     def difference(self, wanted: Provenance) -> str | None:
         """Say how a result is another one than is wanted; None if it is that one.
@@ -78,10 +59,8 @@ class Provenance:
         if self.stamp != wanted.stamp:
             return "of another image, or of this one before it was changed"
         if self.model_sha256 != wanted.model_sha256:
-            same = (
-                "another model of the same name, " if self.model == wanted.model else ""
-            )
-            return f"of {same}{self.model}"
+            same_name = self.model == wanted.model
+            return f"of {'another model of the same name, ' * same_name}{self.model}"
         changed = [
             f"{name} {self.settings.get(name)} instead of {wanted.settings.get(name)}"
             for name in {**self.settings, **wanted.settings}
@@ -89,11 +68,11 @@ class Provenance:
         ]
         if not changed:
             return None
-        return f"of other settings: {', '.join(changed[:_TOLD])}"
+        return f"of other settings: {', '.join(changed[:_LISTED])}"
 
 
 def read_provenance(path: Path) -> Provenance | None:
-    """Return what a result was made from; None if it does not tell, or is damaged."""
+    """Return what a result was made from; None if it does not say, or is damaged."""
     try:
         found = _in_folder(path) if path.is_dir() else _in_tiff(path)
         return None if found is None else Provenance(**found)
@@ -108,7 +87,7 @@ def check_ours(target: Path) -> None:
     Raises
     ------
     FileExistsError
-        Something is there that does not tell that it is one.
+        Something is there that does not say that it is one.
     """
     if (target.exists() or target.is_symlink()) and read_provenance(target) is None:
         raise FileExistsError(
@@ -124,11 +103,6 @@ def content_stamp(path: Path) -> str:
     has several, with their names. Above 256 MB of an OME-Zarr reading it would take
     longer than many a prediction: there it is of names, sizes and times. `FILE#2` has
     its number in it.
-
-    Raises
-    ------
-    OSError
-        It cannot be read.
     """
     file, number = split_number(path)
     mark = "" if number is None else f"#{number}"
@@ -158,8 +132,8 @@ def _files_stamp(files: Sequence[Path], folder: Path) -> str:
 
 
 def _in_folder(path: Path) -> dict[str, Any] | None:
-    told = json.loads((path / "zarr.json").read_text(encoding="utf-8"))
-    found: dict[str, Any] | None = told["attributes"].get(_KEY)
+    group = json.loads((path / "zarr.json").read_text(encoding="utf-8"))
+    found: dict[str, Any] | None = group["attributes"].get(_KEY)
     return found
 
 

@@ -75,10 +75,8 @@ def read_json(path: Path) -> Any:
 
     Raises
     ------
-    FileNotFoundError
-        There is none.
-    OSError
-        It cannot be read.
+    FileNotFoundError, OSError
+        There is none, or it cannot be read.
     ValueError
         It is no file, too large, or no JSON; one sentence.
     """
@@ -89,9 +87,9 @@ def read_json(path: Path) -> Any:
     except FileNotFoundError:
         raise
     except OSError as error:
-        told = OSError(f"{path}: cannot be read, {error.strerror or error}.")
-        told.errno = error.errno
-        raise told from error
+        explained = OSError(f"{path}: cannot be read, {error.strerror or error}.")
+        explained.errno = error.errno
+        raise explained from error
     if len(text) > _LARGEST:
         raise ValueError(
             f"{path}: is damaged, it has more than {_LARGEST // 2**20} MiB."

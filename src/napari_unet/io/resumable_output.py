@@ -1,7 +1,7 @@
 """A large output while it is made: its arrays, and which steps of the work are done.
 
 All of it is in a folder beside the output. A step is noted once what it wrote is on the
-disk, so after a crash the work goes on behind the last one. The arrays get their names
+disk, so after a crash the work goes on after the last one. The arrays get their names
 when all are complete; until then nothing can take them for results.
 """
 
@@ -56,7 +56,7 @@ class ResumableOutput:
         What the outputs depend on, as JSON can hold it. What is in the folder is used
         only if it was made from the same.
     made : Provenance, optional
-        What the outputs are to tell that they were made from.
+        What is written into the outputs about what they were made from.
 
     Raises
     ------
@@ -119,16 +119,9 @@ class ResumableOutput:
     ) -> LargeArray:
         """Return the array of an output, empty at first.
 
-        Parameters
-        ----------
-        kind : str
-            Name among the arrays of this work.
-        target : Path
-            Where it will be when all is complete.
-        shape, axes, dtype, spacing_um
-            As for `io.ome_zarr.create_zarr`.
-        chunk : int
-            Side of a stored block, in pixels.
+        It is one of this work's by the name `kind`, and will be at `target` when all is
+        complete; a stored block is `chunk` pixels wide. The other parameters are as for
+        `io.ome_zarr.create_zarr`.
 
         Raises
         ------
@@ -141,22 +134,13 @@ class ResumableOutput:
             path = target  # it had got its name before the crash
         elif not path.exists():
             path.parent.mkdir(exist_ok=True)
-            sides = [chunk if a in "yx" else 1 for a in axes]
-            chunks = [min(n, side) for n, side in zip(shape, sides, strict=True)]
-            with create_zarr(
-                path, shape, axes, dtype, spacing_um, chunks, self._attributes
-            ):
+            attributes = self._attributes
+            with create_zarr(path, shape, axes, dtype, spacing_um, chunk, attributes):
                 pass
         return LargeArray(path, axes)
 
     def publish(self, targets: Mapping[str, Path]) -> None:
-        """Give the complete arrays their names, and remove everything else.
-
-        Parameters
-        ----------
-        targets : mapping of str to Path
-            Of each kind.
-        """
+        """Give the complete arrays their names, by kind, and remove everything else."""
         for kind in targets:
             self.done(f"complete-{kind}")
         for other in list(self.folder.iterdir()):
@@ -190,13 +174,7 @@ class ResumableOutput:
 
 
 class LargeArray:
-    """An array on disk that is written box by box.
-
-    Attributes
-    ----------
-    data : zarr.Array
-    axes : str
-    """
+    """An array on disk that is written box by box."""
 
     def __init__(self, path: Path, axes: str) -> None:
         self.data = open_written(path)
@@ -206,11 +184,7 @@ class LargeArray:
     def write(self, index: tuple[int | slice, ...], values: NDArray[Any]) -> None:
         """Write a box; it is on the disk when this returns.
 
-        Parameters
-        ----------
-        index : tuple of int or slice
-        values : ndarray
-            Of its shape, but for axes of length one.
+        The values have its shape, but for axes of length one.
         """
         lengths = [
             len(range(*i.indices(n)))

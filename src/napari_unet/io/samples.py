@@ -20,11 +20,8 @@ KINDS = ("nuclei", "phase_contrast")
 def nuclei() -> list[tuple[Image, Image]]:
     """Eight fluorescence images of U2OS nuclei with a label for each nucleus (BBBC039).
 
-    Returns
-    -------
-    list of (image, labels)
-        Both (520, 696), axes y, x, uint16; 0 is background. The pixel size is not
-        known. Each image is from another well.
+    Both (520, 696), axes y, x, uint16; 0 is background. The pixel size is not known.
+    Each image is from another well.
     """
     return _pairs("nuclei")
 
@@ -32,11 +29,8 @@ def nuclei() -> list[tuple[Image, Image]]:
 def phase_contrast() -> list[tuple[Image, Image]]:
     """One phase-contrast image of fibroblasts with a label for each cell (Usiigaci).
 
-    Returns
-    -------
-    list of (image, labels)
-        Both (1022, 1024), axes y, x; uint16 and uint8, 0 is background. The pixel size
-        is not known; some dim cells have no label.
+    Both (1022, 1024), axes y, x; uint16 and uint8, 0 is background. The pixel size is
+    not known; some dim cells have no label.
     """
     return _pairs("phase_contrast")
 

@@ -21,13 +21,9 @@ def write_table(
 ) -> None:
     """Write a table as CSV (RFC 4180), in UTF-8, with a line of names.
 
-    Parameters
-    ----------
-    path : str or Path
-        Ends in .csv; a file that exists is replaced.
-    columns : mapping of str to sequence
-        Columns in their order, all of one length. Numbers are written so that reading
-        gives them back equal, with a point; no number (NaN) is written as nothing.
+    The columns are of one length. Numbers are written so that reading gives them back
+    equal, with a point; no number (NaN) is written as nothing. A file that exists is
+    replaced.
 
     Raises
     ------

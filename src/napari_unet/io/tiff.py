@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 # Smaller images are read at once: a map keeps the file open and locked on Windows.
 MAPPED_FROM_BYTES = 64 * 2**20
 
-# What tifffile logs of a file that lost its end.
+# What tifffile logs, and raises no error for, of a file that lost its end.
 _BROKEN_CHAIN = "invalid page offset"
 _TOO_SHORT = "ImageJ series metadata invalid or corrupted"
 _LOST_TEXT = "TiffTag 270 "
@@ -55,23 +55,16 @@ class _Entry:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        shape: tuple[int, ...] = self.first.shape
-        return shape if len(self.series) == 1 else (len(self.series), *shape)
+        pages = (len(self.series),) if len(self.series) > 1 else ()
+        return (*pages, *self.first.shape)
 
     @property
     def axes(self) -> str:
-        axes: str = self.first.axes.lower()
-        return axes if len(self.series) == 1 else "i" + axes
+        return "i" * (len(self.series) > 1) + str(self.first.axes.lower())
 
 
 def count(path: Path) -> int:
-    """Return the number of images in a TIFF file.
-
-    Raises
-    ------
-    Exception
-        Whatever tifffile raises of a damaged file.
-    """
+    """Return the number of images in a TIFF file."""
     with _collected_errors(), _opened(path) as (file, _):
         return len(_entries(file)[0])
 
@@ -79,21 +72,16 @@ def count(path: Path) -> int:
 def read(path: Path, number: int | None = None) -> Pixels:
     """Read an image of a TIFF file, at full resolution.
 
-    Uncompressed images from 64 MiB on are memory-mapped.
-
-    Parameters
-    ----------
-    path : Path
-    number : int, optional
-        Of the image in the file, from 1; needed where there are several.
+    Uncompressed images from 64 MiB on are memory-mapped. The number, from 1, is needed
+    where there are several images.
 
     Raises
     ------
     ValueError
-        There is no image in the file, no image of the number, several and none is
-        named, or it is cut off.
+        There is no image of the number, several and none is named, or it is cut off.
     """
-    with _collected_errors() as errors, _opened(path) as (file, notes):
+    with _collected_errors() as errors, _opened(path) as (file, misread):
+        notes = misread
         if file.is_ome:
             notes += _set_of(path, file)
         entries, left_out = _entries(file)
@@ -104,7 +92,7 @@ def read(path: Path, number: int | None = None) -> Pixels:
         entry = _chosen(entries, number, path.name)
         for series in entry.series:
             _check_pages(file, series)
-        sizes = {} if {_LOST, _TOO_FEW} & set(notes) else _sizes(file, entry)
+        sizes = {} if misread else _sizes(file, entry)
         pixels = Pixels(_data(file, entry), entry.axes, sizes, notes)
         return with_meaning(pixels, entry.first)
 
@@ -112,19 +100,19 @@ def read(path: Path, number: int | None = None) -> Pixels:
 def _set_of(path: Path, file: Any) -> tuple[str, ...]:
     try:
         return ome_sets.check_whole(path, file.pages.first.description)
-    except SyntaxError:  # of the XML: told of by what reads the pages without it
+    except SyntaxError:  # of the XML: noted by what reads the pages without it
         return ()
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[Any, tuple[str, ...]]]:
-    """Open a file; without its description where that cannot be understood."""
+    """Open a file; without its description, and with a note, if that is no use."""
     with ExitStack() as stack:
         file = stack.enter_context(tifffile.TiffFile(path))
         try:
             kinds = {series.kind for series in file.series}
             lost = bool(kinds & PLAIN) and (file.is_ome or _is_cut_ome(file))
-            ignored = not lost and bool(kinds & _DESCRIBED) and _untold(file) > 0
+            ignored = not lost and bool(kinds & _DESCRIBED) and _undescribed(file) > 0
         # Metadata raise whatever their parser stumbles over.
         except Exception:
             lost = ignored = True
@@ -140,9 +128,9 @@ def _is_cut_ome(file: Any) -> bool:
     return begin.startswith("<") and "<OME" in begin
 
 
-def _untold(file: Any) -> int:
+def _undescribed(file: Any) -> int:
     """Count the pages of a file that are in none of its series."""
-    told = {
+    known = {
         page.index if isinstance(page.index, int) else page.index[0]
         for series in file.series
         for level in series.levels
@@ -150,7 +138,7 @@ def _untold(file: Any) -> int:
         for page in level.pages[: level.size // level.keyframe.size]
         if page is not None and page.parent is file
     }
-    return len(file.pages) - len(told)
+    return len(file.pages) - len(known)
 
 
 def _entries(file: Any) -> tuple[list[_Entry], tuple[str, ...]]:
@@ -199,14 +187,14 @@ def _chosen(entries: list[_Entry], number: int | None, name: str) -> _Entry:
         return entries[0]
     if number is not None and 1 <= number <= len(entries):
         return entries[number - 1]
-    told = [
+    each = [
         f"#{k}{_title(entry.first)} ({' × '.join(map(str, entry.shape))}, "
         f"{entry.first.dtype})"
         for k, entry in enumerate(entries[:_NAMED], start=1)
     ]
     if len(entries) > _NAMED:
-        told.append("…")
-    listed = f"it holds {counted(len(entries), 'image')}: {', '.join(told)}"
+        each.append("…")
+    listed = f"it holds {counted(len(entries), 'image')}: {', '.join(each)}"
     if number is not None:
         raise SeveralImagesError(f"there is no image #{number} in it, {listed}")
     name = printable(name)
@@ -226,10 +214,10 @@ def _check_complete(file: Any, errors: set[str]) -> tuple[str, ...]:
         raise ValueError(f"it is too short for the {images} images it tells of")
     if _LOST_TEXT in errors:
         raise ValueError("it is cut off before its description")
-    # Files of other kinds tell their number of pages; here the chain of pages is all
+    # Files of other kinds have their number of pages; here the chain of pages is all
     # there is, and one that breaks off is a stack that lost its end.
     pages = len(file.pages)
-    if file.series[0].kind == "generic" and (lost := _untold(file)):
+    if file.series[0].kind == "generic" and (lost := _undescribed(file)):
         raise ValueError(f"{lost} of its {pages} pages cannot be read")
     if _BROKEN_CHAIN not in errors:
         return ()
@@ -249,7 +237,7 @@ def _check_pages(file: Any, series: Any) -> None:
             f"{lost} of the {len(pages)} planes that it tells of are not in it"
         )
     if series.dataoffset is not None:
-        return  # in one piece: reading it tells what is missing
+        return  # in one piece: reading it fails if anything is missing
     for page in pages:
         if page.parent is not file:
             continue  # of another file of the set
@@ -267,7 +255,7 @@ def _collected_errors() -> Iterator[set[str]]:
         message = record.getMessage()
         known = {e for e in (_BROKEN_CHAIN, _TOO_SHORT, _LOST_TEXT) if e in message}
         errors.update(known)
-        # What is said of OME's description is checked here, and told in a sentence.
+        # What is said of OME's description is checked here, and becomes a sentence.
         return not known and " OME series " not in message
 
     log = logging.getLogger("tifffile")

@@ -28,7 +28,7 @@ _FOREIGN = {
     _PHOTOMETRIC.LOGL: "LogL",
     _PHOTOMETRIC.LOGLUV: "LogLuv",
 }
-# Writes booleans as white on 0 unless it is told otherwise, as nobody does of a mask.
+# Writes booleans as white on 0 unless it is asked not to, as nobody does of a mask.
 _TIFFFILE = "tifffile.py"
 # tifffile converts these colours when it decodes them.
 _JPEG = {"OJPEG", "JPEG", "ALT_JPEG", "JPEG_2000_LOSSY", "APERIO_JP2000_YCBC", "WEBP"}

@@ -67,13 +67,8 @@ _NAMES = {f"{name}meter": size * 1e6 for name, size in _METRES.values()} | {
 def micrometres(length: float, unit: str) -> float | None:
     """Convert a length, None if the unit is none of length or the length not positive.
 
-    Parameters
-    ----------
-    length : float
-        In `unit`.
-    unit : str
-        A symbol or an English name, as OME, NGFF and ImageJ write them; ImageJ
-        escapes the letter µ.
+    The unit is a symbol or an English name, as OME, NGFF and ImageJ write them; ImageJ
+    escapes the letter µ.
     """
     if not math.isfinite(length) or length <= 0:
         return None

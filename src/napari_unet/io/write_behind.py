@@ -17,10 +17,7 @@ class WriteBehind:
     A context: all is done when it ends. If a work fails, those after it are not begun,
     and the error is raised by the next call, or at the end.
 
-    Parameters
-    ----------
-    most : int
-        Works that may wait; whoever gives more waits too.
+    At most `most` works wait; whoever gives more waits too.
     """
 
     def __init__(self, most: int = 2) -> None:
@@ -59,15 +56,7 @@ class WriteBehind:
 
 
 class WriteBehindArray:
-    """An array of which each part is written behind.
-
-    Parameters
-    ----------
-    behind : WriteBehind
-    write : callable
-        Writes values to a part of the array: index, values.
-    shape : tuple of int
-    """
+    """An array of which each part is written behind, with `write(index, values)`."""
 
     def __init__(
         self, behind: WriteBehind, write: Callable[..., None], shape: tuple[int, ...]

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from napari_unet.core.network.architecture import Architecture, u_shape
 from napari_unet.core.settings import (
+    PIXELS,
     BorderWeights,
     NonNegative,
     Positive,
@@ -25,9 +26,14 @@ class Augmentation(Settings):
         ge=0,
         le=1000,
         description="Standard deviation of the 3 × 3 displacement vectors, in pixels.",
+        json_schema_extra=PIXELS,
     )
     rotation: float = Field(
-        180.0, ge=0, le=180, description="Largest turn in the y-x plane, in degrees."
+        180.0,
+        ge=0,
+        le=180,
+        description="Largest turn in the y-x plane, in degrees.",
+        json_schema_extra={"unit": "°"},
     )
     mirror: bool = Field(True, description="Mirror each axis half of the time.")
     scale: float = Field(
@@ -49,6 +55,7 @@ class Augmentation(Settings):
         ge=0,
         le=100,
         description="Largest standard deviation of the blur, in pixels.",
+        json_schema_extra=PIXELS,
     )
 
 
@@ -56,19 +63,32 @@ class Training(Settings):
     """The recipe of one training run."""
 
     preset: str = Field("quick", description="Name of the preset this came from.")
-    ndim: Literal[2, 3] = Field(2, description="Network for slices or for volumes.")
+    ndim: Literal[2, 3] = Field(
+        2,
+        title="Network",
+        description="Network for slices or for volumes.",
+        json_schema_extra={"choices": {"2": "2-D slices", "3": "3-D volumes"}},
+    )
     width: int = Field(
-        16, ge=1, le=256, description="Channels at full resolution, doubled per level."
+        16,
+        ge=1,
+        le=256,
+        title="Channels",
+        description="Channels at full resolution, doubled per level.",
     )
     depth: int = Field(3, ge=1, le=6, description="Number of poolings.")
     norm: Literal["none", "batch"] = Field(
-        "batch", description="Normalisation between convolution and activation."
+        "batch",
+        title="Normalisation",
+        description="Normalisation between convolution and activation.",
     )
     dropout: Unit = Field(
         0.0, description="Share of values dropped at the deepest level."
     )
     optimiser: Literal["sgd", "adamw"] = Field(
-        "adamw", description="Kind of optimiser."
+        "adamw",
+        description="Kind of optimiser.",
+        json_schema_extra={"choices": {"sgd": "SGD", "adamw": "AdamW"}},
     )
     learning_rate: Positive = Field(3e-3, description="Largest step of the optimiser.")
     momentum: float = Field(0.9, ge=0, lt=1, description="Memory of the optimiser.")
@@ -87,9 +107,16 @@ class Training(Settings):
         description="Learn from images of different pixel sizes as they are; the model "
         "then has none, and no image is resampled for it.",
     )
-    batch: int = Field(4, ge=1, le=256, description="Patches per step.")
+    batch: int = Field(
+        4, ge=1, le=256, title="Patches per step", description="Patches per step."
+    )
     patch: int = Field(
-        100, ge=4, le=4096, description="Output of the network per patch, in pixels."
+        100,
+        ge=4,
+        le=4096,
+        title="Patch size",
+        description="Output of the network per patch, in pixels.",
+        json_schema_extra=PIXELS,
     )
     class_balance: Unit = Field(
         0.0,
@@ -97,21 +124,31 @@ class Training(Settings):
     )
     foreground: Unit = Field(
         0.5,
+        title="Patches on objects",
         description="Share of patches centred on an object, others anywhere annotated.",
     )
     steps: int = Field(
-        0, ge=0, le=10**9, description="Budget in steps; 0 if in minutes."
+        0,
+        ge=0,
+        le=10**9,
+        title="Budget in steps",
+        description="Budget in steps; 0 if in minutes.",
     )
     minutes: NonNegative = Field(
         5.0,
+        title="Budget in minutes",
         description="Budget in minutes, from start to model file; 0 if in steps.",
     )
     validation: float = Field(
-        0.1, ge=0, le=0.5, description="Share of the annotation held out; 0 for none."
+        0.1,
+        ge=0,
+        le=0.5,
+        title="Held out",
+        description="Share of the annotation held out; 0 for none.",
     )
     seed: int = Field(0, ge=0, le=2**31 - 1, description="Start of all random numbers.")
     precision: PrecisionChoice = "auto"
-    border: BorderWeights = BorderWeights(w0=3.0)
+    border: BorderWeights = Field(BorderWeights(w0=3.0), title="Border weights")
     augmentation: Augmentation = Augmentation()
 
     @model_validator(mode="after")

@@ -166,7 +166,7 @@ class FilePredictor:
     ) -> Generator[Event, None, int]:
         """Predict an OME-Zarr, however large; return the number of cells."""
         made_from = {
-            "result": made.record(),
+            "result": asdict(made),
             "tile": self._settings.tile,
             "axes": image.axes,
             "sizes": asdict(self._sizes),
@@ -214,7 +214,7 @@ class FilePredictor:
         spacing = found.known_um
         if "probabilities" in kinds:
             write_probabilities(
-                self.folder.place(file, "probabilities"),
+                self.folder.ready_target(file, "probabilities"),
                 np.asarray(found.data),
                 found.axes,
                 spacing,
@@ -224,7 +224,7 @@ class FilePredictor:
         if "classes" in kinds:
             where = found.axes.index("c")
             classes = np.asarray(found.data[...]).argmax(axis=where).astype(np.uint8)
-            target = self.folder.place(file, "classes")
+            target = self.folder.ready_target(file, "classes")
             write_labels(target, classes, axes, spacing, made)
         if "instances" not in kinds:
             return 0
@@ -234,7 +234,7 @@ class FilePredictor:
             self._segmentation.for_pixels(scale),
             cell_classes=self._cells,
         )
-        target = self.folder.place(file, "instances")
+        target = self.folder.ready_target(file, "instances")
         write_labels(target, cells, axes, spacing, made)
         return _count(cells, axes)
 

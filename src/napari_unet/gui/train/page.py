@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import QWidget
 
-from napari_unet.gui.layouts import ButtonRow, column
 from napari_unet.gui.plot import LossPlot
 from napari_unet.gui.train.settings_box import RecipeBox
 from napari_unet.gui.widgets import (
+    ButtonRow,
     Heading,
     Hint,
     allow,
     blocked,
     button,
     check_box,
+    column,
     follow,
 )
 

@@ -9,9 +9,16 @@ from qtpy.QtWidgets import QComboBox, QGridLayout, QLabel, QWidget
 
 from napari_unet.core.training.training_settings import PRESETS, Training
 from napari_unet.gui.forms import SettingsForm
-from napari_unet.gui.layouts import SPACING, Fold
 from napari_unet.gui.number_box import FloatBox
-from napari_unet.gui.widgets import Hint, allow, blocked, follow, guard_wheel
+from napari_unet.gui.widgets import (
+    SPACING,
+    Fold,
+    Hint,
+    allow,
+    blocked,
+    follow,
+    guard_wheel,
+)
 
 if TYPE_CHECKING:
     from napari_unet.session.workspace import Workspace
