@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from time import sleep
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -95,6 +96,16 @@ def test_a_project_is_there_again_with_its_annotation(store: ProjectStore) -> No
     assert store.annotation("a").array[1, 2, 3] == 7
     assert store.annotation("a").axes == "zyx"
     assert store.annotation("a").places == ((0, 1),)
+
+
+def test_the_record_names_an_annotation_before_anything_is_painted(
+    store: ProjectStore,
+) -> None:
+    store._saving.later(lambda: sleep(0.2))  # as on a disk that is slow
+    store.annotation("a")
+    kept = json.loads((store.folder / "project.json").read_text())
+    assert list(kept["files"]) == ["a"]
+    assert kept["project"]["images"][0]["annotated"]
 
 
 def test_a_change_is_told_once_and_an_equal_project_is_none(

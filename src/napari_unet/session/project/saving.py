@@ -43,11 +43,9 @@ class Saving:
         self._painted = False
         self._last_error = ""
 
-    def record_changed(self, *, soon: bool = False) -> None:
-        """The record is to be written: within a second, or as soon as possible."""
-        if soon:
-            self._submit(self._writer())
-        elif not self._record.pending:
+    def record_changed(self) -> None:
+        """The record is to be written within a second."""
+        if not self._record.pending:
             self._record.note()
 
     def later(self, tidy: Callable[[], None]) -> None:

@@ -223,9 +223,13 @@ class ProjectStore:
             file = self._annotations.make(image)
             if any(step.image_id == image_id for step in self._steps):
                 file.touched = {}
-            # The record has to know the file before anything is painted.
             self._project = self._project.with_image(image.begun())
-            self._saving.record_changed(soon=True)
+            # A stroke counts from its first moment: after a kill it is looked for in
+            # the file that the record names.
+            try:
+                self._saving.now(self._writer(self._project, self._annotations.names))
+            except OSError:
+                self._saving.record_changed()  # a tick tries again, and says why not
             self.changed.emit(self._project)
         return file
 
