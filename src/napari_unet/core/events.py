@@ -147,7 +147,6 @@ class BlockDone(Event):
 
     Attributes
     ----------
-    stage : {"classes", "cells", "numbers"}
     progress : float
         Share of the step that is done, 0 to 1.
     """
@@ -177,7 +176,6 @@ class PredictionFinished(Event):
         Output size of the tiles used last, in pixels.
     device, precision : str
         Where and how the network computed.
-    seconds : float
     """
 
     probabilities: Any
@@ -219,10 +217,6 @@ class ModelSaved(Event):
 
     Attributes
     ----------
-    path : str
-    card : ModelCard
-    steps : int
-    seconds : float
     problem : str or None
         As in `TrainingFinished`.
     """
@@ -312,7 +306,6 @@ class FilePredicted(Event):
 
     Attributes
     ----------
-    path : str
     cells : int
         0 if they were there already.
     progress : float

@@ -45,20 +45,16 @@ class TrainJob(Job):
 
     Attributes
     ----------
-    images : tuple of ImageReference
     annotations : tuple of AnnotationReference
         One for each image.
     places : tuple of tuple of (t, z)
         Of each image, the planes or volumes that have annotation.
-    settings : Training
     output : str
         Model file to write at the end.
-    checkpoint : str
     start : str or None
         Model file to start from.
     resume : bool
         Go on from the checkpoint.
-    device : str
     """
 
     images: tuple[ImageReference, ...]
@@ -103,17 +99,14 @@ class PredictJob(Job):
     ----------
     model : str
         Path of a model file, or `LIVE`.
-    image : ImageReference
     probabilities : ArrayReference
         float32, axes c, [t,] [z,] y, x: those of the image with c first.
     classes : ArrayReference or None
         uint8, same axes without c: 0 background, 1 and up class numbers.
     places : tuple of (t, z) or None
         In this order; all if None.
-    region : tuple of slice or None
     focus : tuple of float or None
         Tiles nearest to this point of the plane come first.
-    settings : Prediction
     preview : bool
         Takes only a small share of the time while a network trains.
     entropy : ArrayReference or None
@@ -155,12 +148,10 @@ class SegmentJob(Job):
         float32, axes c, [t,] [z,] y, x.
     axes : str
         Of the probabilities.
-    spacing_um : tuple of float or None
     cells : ArrayReference
         int32, same axes without c; ids from 1 in each time frame.
     ndim : {2, 3}
         Of the network.
-    settings : Segmentation
     classes : tuple of ClassInfo
         Foreground classes of the model.
     places : tuple of (t, z)
@@ -186,11 +177,8 @@ class WeightsJob(Job):
 
     Attributes
     ----------
-    annotation : AnnotationReference
-    t, z : int
     spacing : tuple of float
         Pixel size in y and x relative to the finer.
-    settings : BorderWeights
     weights : ArrayReference
         float32, (y, x).
     """
@@ -209,7 +197,6 @@ class CheckJob(Job):
 
     Attributes
     ----------
-    images : tuple of ImageReference
     annotations : tuple of AnnotationReference or None
         None where an image has no annotation.
     places : tuple of tuple of (t, z)
@@ -230,7 +217,6 @@ class ExportJob(Job):
 
     Attributes
     ----------
-    folder : str
     name : str
         First part of the files' names.
     image : ImageReference
@@ -239,14 +225,12 @@ class ExportJob(Job):
         int32, axes of the image without c; None for no masks and no table.
     probabilities : ArrayReference or None
         float32, c first; they tell the class of each cell in the table.
-    classes : tuple of ClassInfo
     masks, table, maps : bool
         Whether to write the label images, the table of measurements, and the
         probabilities.
     class_masks : ArrayReference or None
         uint8, as `cells`, the number of the class of each pixel; None for no label
         image of classes.
-    format : {"tif", "ome.tif", "zarr"}
     """
 
     folder: str
@@ -268,11 +252,8 @@ class PredictFolderJob(Job):
 
     Attributes
     ----------
-    model : str
     source, target : str
         Folders.
-    settings : Prediction
-    segmentation : Segmentation
     """
 
     model: str

@@ -91,8 +91,6 @@ class Failed(Message):
         Name of the exception's class, such as "ValueError".
     sentence : str
         What it says.
-    traceback : str
-    out_of_memory : bool
     """
 
     error: str

@@ -25,10 +25,6 @@ def choose_device(wanted: str = "auto") -> torch.device:
     wanted : str
         auto, cpu, cuda, cuda:N or mps. auto takes CUDA, then MPS, then the CPU.
 
-    Returns
-    -------
-    torch.device
-
     Raises
     ------
     ValueError
@@ -61,15 +57,6 @@ def why_not_cuda() -> str:
 
 def choose_precision(device: torch.device, wanted: str = "auto") -> Precision:
     """Return the precision: 16 bits only where the hardware computes them natively.
-
-    Parameters
-    ----------
-    device : torch.device
-    wanted : {"auto", "fp32", "bf16", "fp16"}
-
-    Returns
-    -------
-    {"fp32", "bf16", "fp16"}
 
     Raises
     ------

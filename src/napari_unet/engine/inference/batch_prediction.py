@@ -41,8 +41,6 @@ def predict_files(
 
     Parameters
     ----------
-    predictor : FilePredictor
-    files : sequence of Path
     axes : str, optional
         As for `FilePredictor.events`.
     overwrite : bool

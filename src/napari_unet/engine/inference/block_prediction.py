@@ -54,15 +54,12 @@ class BlockPrediction:
 
     Parameters
     ----------
-    network : Network
     image : Image
         Of finite pixels.
-    settings : Prediction
     work : ResumableOutput
         Keeps what is done.
     targets : mapping of str to Path
         Where the outputs will be, by their kind.
-    sizes : BlockSizes, optional
     """
 
     def __init__(

@@ -114,12 +114,10 @@ class BlockSegmentation:
         As for `core.cells.instances.segment_image`, of an array on disk.
     ndim : int
         2 or 3, the spatial axes of the network.
-    settings : Segmentation
     cell_classes : sequence of int, optional
         As for `core.cells.instances.segment_instances`.
     work : ResumableOutput
         Keeps what is done.
-    sizes : BlockSizes, optional
     """
 
     def __init__(

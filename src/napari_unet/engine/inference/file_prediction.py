@@ -38,11 +38,8 @@ class FilePredictor:
 
     Parameters
     ----------
-    network : Network
     card : ModelCard
         Of its model.
-    settings : Prediction
-    segmentation : Segmentation
     folder : PredictionFolder
         Where to write.
     model : Path
@@ -79,7 +76,6 @@ class FilePredictor:
 
         Parameters
         ----------
-        file : Path
         axes : str or None
             Read from the file if not given.
         overwrite : bool

@@ -179,14 +179,11 @@ def output_shape(
 
     Parameters
     ----------
-    architecture : Architecture
-    image : Image
     axes : str, optional
         In this order; (t, z,) c, y, x by default, as ImageJ has it.
 
     Returns
     -------
-    axes : str
     shape : tuple of int
 
     Raises

@@ -48,13 +48,10 @@ class TileRun:
 
     Parameters
     ----------
-    network : Network
-    field : Field
     scale : GreyScale
         Normalisation of the field.
     output : tuple of int, optional
         Output size of the tiles; chosen by the free memory if not given.
-    averaging : {"none", "dihedral"}
     region : tuple of slice, optional
         Part of the field.
     focus : sequence of float, optional
@@ -65,7 +62,6 @@ class TileRun:
 
     Attributes
     ----------
-    region : tuple of slice
     output : tuple of int
         As it is now.
     ahead : int
@@ -209,17 +205,12 @@ def choose_tile(
 
     Parameters
     ----------
-    network : Network
     shape : tuple of int
         Pixels to predict along each axis.
     tile : int
         The size asked for; 0 chooses by the memory.
     memory_gb : float
         Memory that may be taken, in GB, as far as it is free; 0 for no other bound.
-
-    Returns
-    -------
-    tuple of int
     """
     table = network.module.architecture
     if not table.tile_invariant:

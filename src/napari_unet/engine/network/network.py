@@ -73,9 +73,6 @@ class Network:
 
     Attributes
     ----------
-    module : UNet
-    device : torch.device
-    precision : {"fp32", "bf16", "fp16"}
     spacing_um : tuple of float or None
         Pixel size of the training images along ([z,] y, x), in micrometres.
     normalisation : {"structure", "frame"}
@@ -123,10 +120,6 @@ class Network:
             dihedral: mean over the 8 mirrored and rotated views in the y-x plane. The
             window is turned, not the plan of tiles, so the result does not depend on
             the tile size.
-
-        Returns
-        -------
-        PendingResult
         """
         batch = torch.from_numpy(window)[None]
         if self.device.type == "cuda":
@@ -158,15 +151,10 @@ def prepare(
 
     Parameters
     ----------
-    model : Model
     device, precision : str
         As `choose_device` and `choose_precision` take them.
     file : str or Path, optional
         Where the model was read from, to be told if it is damaged.
-
-    Returns
-    -------
-    Network
 
     Raises
     ------
@@ -213,15 +201,10 @@ def frozen_copy(
         In training; not changed.
     weights : mapping of str to Tensor
         Named as in its `state_dict`.
-    precision : {"fp32", "bf16", "fp16"}
     spacing_um : tuple of float, optional
         Pixel size that it is trained at.
     normalisation : {"structure", "frame"}
         Rule for the grey values that it is trained with.
-
-    Returns
-    -------
-    Network
     """
     copied = {name: tensor.clone() for name, tensor in weights.items()}
     network = _frozen(module.architecture, copied, precision)

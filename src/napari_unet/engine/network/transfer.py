@@ -30,7 +30,6 @@ def take_over(module: UNet, model: Model, classes: Sequence[str]) -> None:
     ----------
     module : UNet
         Of the model's levels; changed in place.
-    model : Model
     classes : sequence of str
         Names of the network's foreground classes.
 

@@ -74,7 +74,6 @@ class UNet(nn.Module):
 
     Attributes
     ----------
-    architecture : Architecture
     layout : torch.memory_format
         In which it computes fastest; for its weights, the image is brought into it.
 
@@ -248,7 +247,6 @@ def _in_halves(
 
     Parameters
     ----------
-    convolve : callable
     volume : Tensor, shape (1, channels, z, y, x)
     lost : int
         Slices that the result has less.

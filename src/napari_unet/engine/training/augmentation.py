@@ -60,7 +60,6 @@ def coordinates(
         Size of each patch in pixels.
     centres : sequence of sequence of float
         Image coordinates of their centres.
-    device : torch.device
 
     Returns
     -------
@@ -91,15 +90,9 @@ def draw_deformation(
 
     Parameters
     ----------
-    settings : Augmentation
     spacing : sequence of float
         Pixel size along each axis relative to the finest; thick slices are displaced
         by as much less.
-    rng : numpy.random.Generator
-
-    Returns
-    -------
-    Deformation
     """
     ndim = len(spacing)
     angle = radians(rng.uniform(-settings.rotation, settings.rotation))
@@ -156,8 +149,6 @@ def change_greys(
     ----------
     images : Tensor of float32, shape (patches, channels, [z,] y, x)
         Normalised to sd 1.
-    settings : Augmentation
-    rng : numpy.random.Generator
 
     Returns
     -------

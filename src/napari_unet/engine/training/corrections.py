@@ -31,7 +31,6 @@ class Change:
 
     Attributes
     ----------
-    field : Field
     annotation : Annotation
         Of the whole field.
     box : tuple of slice or None
@@ -74,11 +73,6 @@ def corrected(prepared: Prepared, changes: Iterable[Change]) -> Prepared:
     ----------
     prepared : Prepared
         Its sampler and state are changed.
-    changes : iterable of Change
-
-    Returns
-    -------
-    Prepared
 
     Raises
     ------

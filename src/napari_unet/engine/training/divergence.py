@@ -90,7 +90,6 @@ def too_few(steps: int, settings: Training) -> str | None:
     ----------
     steps : int
         Steps done in all runs.
-    settings : Training
     """
     if settings.steps or steps >= FEW:
         return None
@@ -108,7 +107,6 @@ def sees_one_class(network: Network, batches: Iterable[Batch]) -> int | None:
 
     Parameters
     ----------
-    network : Network
     batches : iterable of Batch
         Read until two classes were predicted, or 8 patches were looked at.
 

@@ -65,8 +65,6 @@ class TrainingLoop:
 
     Parameters
     ----------
-    prepared : Prepared
-    checkpoint : Path or None
     clock : Stopwatch
         Shows the time used in all runs.
 
@@ -78,7 +76,6 @@ class TrainingLoop:
         Set it to have the next step be the last.
     corrections : Corrections
         Taken up before the next step.
-    prepared : Prepared
     """
 
     def __init__(

@@ -61,15 +61,10 @@ class Prepared:
 
     Attributes
     ----------
-    state : TrainingState
-    sampler : Sampler
-    training_set : TrainingSet
     counts : ndarray of int64, shape (classes,)
         Pixels of each class that are learnt from.
     table : ndarray of float32, shape (classes,)
         Weight of each class (w_c of Eq. 2).
-    device : torch.device
-    precision : {"fp32", "bf16", "fp16"}
     """
 
     state: TrainingState
@@ -95,17 +90,12 @@ def prepare_training(
 
     Parameters
     ----------
-    pairs : sequence of (Field, Annotation)
     examples : sequence of Example
         What was made of each pair.
     normalisation : {"structure", "frame"}
         The rule that the examples were made with.
     settings, start, resume, device
         As for `train`.
-
-    Returns
-    -------
-    Prepared
 
     Raises
     ------

@@ -52,7 +52,6 @@ class Fitted:
 
     Attributes
     ----------
-    model : Model
     strokes : bool
         Whether the annotated cells are mere strokes, by which no cell can be judged.
     """
@@ -62,13 +61,7 @@ class Fitted:
 
 
 def parts_to_see(learnt: TrainingSet, seed: int) -> list[HeldOut]:
-    """Choose parts of the images learnt; none where most of the images is annotated.
-
-    Parameters
-    ----------
-    learnt : TrainingSet
-    seed : int
-    """
+    """Choose parts of the images learnt; none where most of the images is annotated."""
     examples = learnt.examples
     # what is held out, and the margin around it, is annotated though not learnt
     whole = {id(e.field): e for e in examples}
@@ -105,7 +98,6 @@ def fit(
 
     Parameters
     ----------
-    model : Model
     network : Network
         Of that model.
     parts : sequence of HeldOut
@@ -119,10 +111,6 @@ def fit(
     ------
     ValidationTile
         After each tile.
-
-    Returns
-    -------
-    Fitted
     """
     seen = []
     for part in parts:

@@ -123,7 +123,6 @@ class TrainingRun:
     ----------
     pairs : iterable of (Field, Annotation)
         Planes or volumes, and what is known of each; read one by one.
-    settings : Training
     start, resume, checkpoint, device
         As for `train`.
     clock : Stopwatch, optional

@@ -58,7 +58,6 @@ class Sampler:
 
     Parameters
     ----------
-    examples : sequence of Example
     output, halo : sequence of int
         Output size of the network for a patch, and what it loses on each side.
     foreground : float
@@ -66,13 +65,6 @@ class Sampler:
     by_cell : bool
         Whether all objects are as likely, small ones too, as they count alike in what
         people count; else all their pixels are.
-    augmentation : Augmentation
-    device : torch.device
-    seed : int
-
-    Attributes
-    ----------
-    output : tuple of int
 
     Raises
     ------
@@ -138,10 +130,6 @@ class Sampler:
             Number of the step; the same step draws the same batch.
         size : int
             Number of patches.
-
-        Returns
-        -------
-        Batch
         """
         rng = np.random.default_rng([self._seed, 1, step])
         examples, deformations, centres = zip(

@@ -69,11 +69,6 @@ class Tally:
 def validate(network: Network, held_out: Sequence[HeldOut]) -> Iterator[Score | None]:
     """Predict the held-out parts.
 
-    Parameters
-    ----------
-    network : Network
-    held_out : sequence of HeldOut
-
     Yields
     ------
     Score or None
@@ -97,8 +92,6 @@ def judge_part(
 
     Parameters
     ----------
-    network : Network
-    part : HeldOut
     cells : ndarray of int32
         Annotated cells, of the size of its box.
 
@@ -106,10 +99,6 @@ def judge_part(
     ------
     ValidationTile
         After each tile.
-
-    Returns
-    -------
-    Judged
     """
     example, box = part.example, part.box
     size = (network.module.architecture.classes, *lengths(box))

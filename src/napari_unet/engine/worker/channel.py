@@ -20,7 +20,6 @@ class Channel:
 
     Parameters
     ----------
-    connection : Connection
     parent : int
         Number of napari's process.
     """

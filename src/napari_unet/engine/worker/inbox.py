@@ -34,8 +34,6 @@ class Task:
 
     Attributes
     ----------
-    number : int
-    what : Job
     cancelled, paused, finishing : bool
         Set in the thread that reads, looked at by the one that computes.
     corrections : deque of Correction
@@ -56,10 +54,8 @@ class JobInbox:
 
     Parameters
     ----------
-    channel : Channel
     give_up : callable
         Called if napari is gone and the jobs do not end in `grace` seconds.
-    grace : float
     """
 
     def __init__(

@@ -130,9 +130,6 @@ class ModelCache:
 
     Attributes
     ----------
-    models : Models
-    speed : Speed
-    scales : Scales
     live : TrainingRun or None
         The training that goes on, if it is ready to show its network.
     """
@@ -157,7 +154,6 @@ class Context:
     ----------
     task : Task
         The wishes that come in while it runs.
-    bench : ModelCache
     """
 
     task: Task

@@ -56,10 +56,8 @@ def judge(
 
     Parameters
     ----------
-    network : Network
     card : ModelCard
         Of its model; tells how cells are found.
-    held_out : sequence of HeldOut
     instances : sequence of ndarray of int32
         Annotated cells of each part, of the size of its box.
 
@@ -67,10 +65,6 @@ def judge(
     ------
     Event or None
         After each tile, and after the cells of each part are found.
-
-    Returns
-    -------
-    Figures
     """
     tally = Tally(card.architecture.classes)
     parts = []
@@ -102,7 +96,6 @@ def compare(new: Figures, old: Figures | None, where: str) -> ModelComparison:
 
     Parameters
     ----------
-    new : Figures
     old : Figures or None
         Of the model it started from, if there is one.
     where : str

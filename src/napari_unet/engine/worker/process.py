@@ -53,8 +53,6 @@ class Reporter:
 
     Parameters
     ----------
-    channel : Channel
-    inbox : JobInbox
     networks : bool
         Whether to report the device that networks compute on; torch must be loaded.
     """

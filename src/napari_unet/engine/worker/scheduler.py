@@ -37,7 +37,6 @@ class Running:
 
     Attributes
     ----------
-    task : Task
     clock : float
         Seconds it had, divided by its share.
     """
@@ -65,8 +64,6 @@ class Scheduler:
 
     Parameters
     ----------
-    inbox : JobInbox
-    channel : Channel
     begin : callable
         Makes the generator of a job; it yields events, or None as a mere point where
         another job can take its turn.
