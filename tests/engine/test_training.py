@@ -249,7 +249,7 @@ def _spoilt(training: TrainingRun, step: int, value: float) -> Iterator[events.E
     for event in training.events():
         yield event
         done = event.step if isinstance(event, events.StepDone) else 0
-        bias = training._prepared_loop()._state.module.score.bias
+        bias = training.loop._state.module.score.bias
         if done == step - 1 > 0:
             hook = bias.register_hook(lambda g: torch.full_like(g, value))
         elif done == step:
@@ -301,7 +301,7 @@ def test_weights_that_became_much_worse_give_way_to_the_best() -> None:
         # half way something breaks: from now on the network unlearns
         if isinstance(event, events.StepDone) and event.step == 50:
             with torch.no_grad():
-                for weight in watched._prepared_loop()._state.module.parameters():
+                for weight in watched.loop._state.module.parameters():
                     weight.mul_(-1)
     best = max(rounds, key=lambda s: (s.iou, -s.loss))
     assert rounds[-1].iou < best.iou - 0.1
@@ -576,7 +576,7 @@ def test_training_with_previews_is_training_without(changes: dict[str, Any]) -> 
     events_: list[events.Event] = []
     for event in watched.events():
         events_.append(event)
-        *_, last = predict(watched.network(), PLANES[2][0])
+        *_, last = predict(watched.loop.network(), PLANES[2][0])
         shown.append(last.probabilities.copy())  # type: ignore[attr-defined]
         torch.rand(3)
     assert equal(finished(events_).model, without.model)
@@ -588,7 +588,7 @@ def test_a_network_shown_does_not_change_with_the_training() -> None:
     watched = training_run()
     steps = watched.events()
     next(steps)
-    network = watched.network()
+    network = watched.loop.network()
     *_, before = predict(network, PLANES[2][0])
     for _ in steps:
         pass
@@ -598,7 +598,7 @@ def test_a_network_shown_does_not_change_with_the_training() -> None:
 
 def test_before_it_is_prepared_a_run_shows_no_network() -> None:
     with pytest.raises(RuntimeError, match="has not begun"):
-        training_run().network()
+        training_run().loop.network()
 
 
 def test_time_in_which_others_work_does_not_count(machine: Machine) -> None:
@@ -606,9 +606,9 @@ def test_time_in_which_others_work_does_not_count(machine: Machine) -> None:
     watched = training_run(SMALL.replace(steps=0, minutes=0.5))
     job = []
     for event in watched.events():
-        before = watched.seconds()
+        before = watched.clock.seconds()
         machine.now += 100
-        assert watched.seconds() == before
+        assert watched.clock.seconds() == before
         job.append(event)
     last = finished(job)
     assert last.steps == 29
@@ -657,7 +657,7 @@ def test_how_cells_are_found_is_chosen_by_those_held_out() -> None:
                 parts.append(end.value)
                 break
     # the discs have a radius of 7 pixels, where none covers another
-    usual = watched._prepared_loop().prepared.state.card.segmentation
+    usual = watched.loop.prepared.state.card.segmentation
     assert usual.min_distance == pytest.approx(0.15 * 7, rel=0.1)
     assert usual.min_size == pytest.approx(0.1 * np.pi * 49, rel=0.2)
     assert count(parts, usual.min_size) >= 20

@@ -44,7 +44,7 @@ from napari_unet.engine.worker import (
 )
 from napari_unet.engine.worker.channel import Channel
 from napari_unet.engine.worker.inbox import JobInbox, Task
-from napari_unet.engine.worker.model_cache import Context, ModelCache, Models, Scales
+from napari_unet.engine.worker.model_cache import Context, ModelCache
 from napari_unet.engine.worker.model_comparison import (
     Figures,
     comparable,
@@ -529,7 +529,7 @@ def test_a_small_tile_at_the_focus_comes_first_and_changes_nothing(
 ) -> None:
     image = stored_image(tmp_path, rng.random((1200, 1200)), "yx")
     job = predict_job(tmp_path / "out", model_path, image, 3, focus=(650.0, 500.0))
-    network = bench.models.get(model_path, CPU)[0]
+    network = bench.network(model_path, CPU)[0]
     # as slow as this, a tile of 0.6 s is 400 pixels large
     bench.speed.note(network, tile_flops(NARROW, (404, 404)), 0.6)
     tiles = [e for e in done(job, bench) if isinstance(e, events.TileDone)]
@@ -555,7 +555,7 @@ def test_tiles_shrink_with_the_speed_of_the_machine_but_not_below_sense(
     tmp_path: Path, bench: ModelCache, model_path: str, rng: np.random.Generator
 ) -> None:
     image = stored_image(tmp_path, rng.random((900, 900)), "yx")
-    network = bench.models.get(model_path, CPU)[0]
+    network = bench.network(model_path, CPU)[0]
     counts = []
     for seconds in (0.01, 5.0, 500.0):
         bench.speed = type(bench.speed)()
@@ -574,7 +574,7 @@ def test_how_fast_the_network_is_is_learnt_from_its_tiles(
     rng: np.random.Generator,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    network = bench.models.get(model_path, CPU)[0]
+    network = bench.network(model_path, CPU)[0]
     guess = bench.speed.rate(network)
     image = stored_image(tmp_path, rng.random((300, 300)), "yx")
     job = predict_job(
@@ -600,51 +600,51 @@ def test_the_live_network_is_only_there_while_a_training_runs(
 def test_a_model_is_read_once_and_again_when_its_file_changes(
     model_path: str, model: Model
 ) -> None:
-    models = Models()
-    first, card = models.get(model_path, CPU)
-    assert models.get(model_path, CPU)[0] is first
+    models = ModelCache()
+    first, card = models.network(model_path, CPU)
+    assert models.network(model_path, CPU)[0] is first
     assert card.name == "model"
-    assert models.get(model_path, CPU.replace(precision="bf16"))[0] is not first
+    assert models.network(model_path, CPU.replace(precision="bf16"))[0] is not first
     save_model(random_model(NARROW, seed=1), model_path)
     os.utime(model_path, ns=(1, 1))
-    assert models.get(model_path, CPU)[0] is not first
-    models.forget()
+    assert models.network(model_path, CPU)[0] is not first
+    models.free()
     with pytest.raises(FileNotFoundError, match="no model file"):
-        models.get(model_path + "x", CPU)
+        models.network(model_path + "x", CPU)
 
 
 def test_the_networks_used_last_are_kept(model: Model, tmp_path: Path) -> None:
-    models = Models()
+    models = ModelCache()
     paths = [str(tmp_path / f"{n}.safetensors") for n in range(5)]
     for path in paths:
         save_model(model, path)
-    kept = models.get(paths[0], CPU)[0]
+    kept = models.network(paths[0], CPU)[0]
     for path in paths[1:]:
-        models.get(path, CPU)
-        assert models.get(paths[0], CPU)[0] is kept
-    dropped = models.get(paths[1], CPU)[0]
-    assert models.get(paths[1], CPU)[0] is dropped
+        models.network(path, CPU)
+        assert models.network(paths[0], CPU)[0] is kept
+    dropped = models.network(paths[1], CPU)[0]
+    assert models.network(paths[1], CPU)[0] is dropped
 
 
 def test_loading_a_model_tells_its_card_and_the_device(
     model_path: str, bench: ModelCache
 ) -> None:
     job = LoadModelJob(model_path, CPU)
-    *_, loaded = model_jobs.run(job, context(bench, job))
+    *_, loaded = model_jobs.load_model(job, context(bench, job))
     assert isinstance(loaded, events.ModelLoaded)
     assert loaded.card.architecture == NARROW
     assert "cpu" in loaded.device
 
 
 def test_grey_values_are_measured_again_when_the_file_changes(tmp_path: Path) -> None:
-    scales = Scales()
+    cache = ModelCache()
     image = stored_image(tmp_path, np.zeros((30, 30)), "yx")
-    scales.of(image, "structure")[0] = measure(image.open())
-    assert 0 in scales.of(image, "structure")
+    cache.scales(image, "structure")[0] = measure(image.open())
+    assert 0 in cache.scales(image, "structure")
     # models of another rule have other values
-    assert 0 not in scales.of(image, "frame")
+    assert 0 not in cache.scales(image, "frame")
     os.utime(image.channels[0].path, ns=(5, 5))
-    assert 0 not in scales.of(image, "structure")
+    assert 0 not in cache.scales(image, "structure")
 
 
 def test_the_work_of_a_tile_is_what_torch_counts() -> None:
@@ -795,8 +795,7 @@ def test_the_verdict_is_the_mean_of_the_figures_in_words(
 
 
 def test_without_held_out_parts_nothing_is_claimed() -> None:
-    few = unknown("too few labels to validate: all of them are learnt from")
-    asked = unknown("nothing is held out, as asked for")
+    few, asked = unknown(as_asked=False), unknown(as_asked=True)
     assert few.outcome == asked.outcome == "unknown"
     assert "Too few labels to judge" in few.sentence
     assert "as asked for" in asked.sentence

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -55,12 +56,7 @@ class PendingResult:
         return cls(copy, ready)
 
     def result(self) -> NDArray[np.float32]:
-        """Wait for the probabilities.
-
-        Returns
-        -------
-        ndarray of float32, shape (classes, [z,] y, x), in [0, 1]
-        """
+        """Wait for the probabilities, (classes, [z,] y, x), in [0, 1]."""
         if self.ready is not None:
             self.ready.synchronize()
         found: NDArray[np.float32] = self.tensor.numpy()
@@ -69,20 +65,14 @@ class PendingResult:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Network:
-    """A network in eval mode, with where and how it computes.
-
-    Attributes
-    ----------
-    spacing_um : tuple of float or None
-        Pixel size of the training images along ([z,] y, x), in micrometres.
-    normalisation : {"structure", "frame"}
-        Rule for the grey values that it learnt from.
-    """
+    """A network in eval mode, with where and how it computes."""
 
     module: UNet
     device: torch.device
     precision: Precision
+    # pixel size of the training images along ([z,] y, x), in micrometres
     spacing_um: tuple[float, ...] | None = None
+    # rule for the grey values that it learnt from
     normalisation: Normalisation = "structure"
 
     def factors(self, image: Image, settings: Prediction) -> tuple[float, ...] | None:
@@ -112,32 +102,29 @@ class Network:
 
         A GPU computes on its own from here; the CPU has computed when this returns.
 
-        Parameters
-        ----------
-        window : ndarray of float32, shape (channels, [z,] y, x)
-            Normalised, of a valid input size.
-        averaging : {"none", "dihedral"}
-            dihedral: mean over the 8 mirrored and rotated views in the y-x plane. The
-            window is turned, not the plan of tiles, so the result does not depend on
-            the tile size.
+        The window is normalised, (channels, [z,] y, x), of a valid input size.
+        "dihedral" takes the mean over the 8 mirrored and rotated views in the y-x
+        plane; the window is turned, not the plan of tiles, so the result does not
+        depend on the tile size.
         """
         batch = torch.from_numpy(window)[None]
         if self.device.type == "cuda":
             batch = batch.pin_memory()
         batch = batch.to(self.device, dtype(self.precision), non_blocking=True)
         if averaging == "none":
-            mean = self._softmax(batch)
+            mean = torch.softmax(self.module(batch).float(), dim=1)
         else:
-            views = [
-                _undo(self._softmax(_view(batch, turns, flip)), turns, flip)
-                for turns in range(4)
-                for flip in (False, True)
-            ]
-            mean = torch.stack(views).mean(dim=0)
+            views = product(range(4), (False, True))
+            found = [self._seen_turned(batch, turns, flip) for turns, flip in views]
+            mean = torch.stack(found).mean(dim=0)
         return PendingResult.of(mean[0])
 
-    def _softmax(self, batch: Tensor) -> Tensor:
-        return torch.softmax(self.module(batch).float(), dim=1)
+    def _seen_turned(self, batch: Tensor, turns: int, flip: bool) -> Tensor:
+        """Run the network on a rotated or mirrored view; turn the result back."""
+        turned = torch.rot90(batch, turns, (-2, -1))
+        turned = turned.flip(-1) if flip else turned
+        seen = torch.softmax(self.module(turned).float(), dim=1)
+        return torch.rot90(seen.flip(-1) if flip else seen, -turns, (-2, -1))
 
 
 def prepare(
@@ -149,12 +136,8 @@ def prepare(
 ) -> Network:
     """Make a model ready to predict.
 
-    Parameters
-    ----------
-    device, precision : str
-        As `choose_device` and `choose_precision` take them.
-    file : str or Path, optional
-        Where the model was read from, to be told if it is damaged.
+    Device and precision are as `choose_device` and `choose_precision` take them.
+    `file`, where the model was read from, is named if it is damaged.
 
     Raises
     ------
@@ -195,16 +178,7 @@ def frozen_copy(
 ) -> Network:
     """Return a network that predicts with other weights than those being trained.
 
-    Parameters
-    ----------
-    module : UNet
-        In training; not changed.
-    weights : mapping of str to Tensor
-        Named as in its `state_dict`.
-    spacing_um : tuple of float, optional
-        Pixel size that it is trained at.
-    normalisation : {"structure", "frame"}
-        Rule for the grey values that it is trained with.
+    The module is not changed; the weights are named as in its `state_dict`.
     """
     copied = {name: tensor.clone() for name, tensor in weights.items()}
     network = _frozen(module.architecture, copied, precision)
@@ -250,12 +224,3 @@ def _without_norms(block: Iterable[nn.Module]) -> nn.Sequential:
         else:
             layers.append(layer)
     return nn.Sequential(*layers)
-
-
-def _view(batch: Tensor, turns: int, flip: bool) -> Tensor:
-    turned = torch.rot90(batch, turns, (-2, -1))
-    return turned.flip(-1) if flip else turned
-
-
-def _undo(batch: Tensor, turns: int, flip: bool) -> Tensor:
-    return torch.rot90(batch.flip(-1) if flip else batch, -turns, (-2, -1))

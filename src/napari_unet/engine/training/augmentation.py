@@ -30,17 +30,11 @@ _SHARP = 0.05
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Deformation:
-    """Where each pixel of a patch comes from.
+    """Where each pixel of a patch comes from."""
 
-    Attributes
-    ----------
-    matrix : ndarray of float64, shape (ndim, ndim)
-        Turn, mirror and scale, from patch to image.
-    displacements : ndarray of float64, shape (ndim, 3, ..., 3)
-        Shift of the 3 × 3 (× 3) grid points, in pixels.
-    """
-
+    # float64, (ndim, ndim); turn, mirror and scale, from patch to image
     matrix: NDArray[np.float64]
+    # float64, (ndim, 3, ..., 3); shift of the 3 × 3 (× 3) grid points, in pixels
     displacements: NDArray[np.float64]
 
 

@@ -57,20 +57,14 @@ _COPIES = 5
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prepared:
-    """What a training run begins with.
-
-    Attributes
-    ----------
-    counts : ndarray of int64, shape (classes,)
-        Pixels of each class that are learnt from.
-    table : ndarray of float32, shape (classes,)
-        Weight of each class (w_c of Eq. 2).
-    """
+    """What a training run begins with."""
 
     state: TrainingState
     sampler: Sampler
     training_set: TrainingSet
+    # int64, (classes,); pixels of each class that are learnt from
     counts: NDArray[np.int64]
+    # float32, (classes,); weight of each class (w_c of Eq. 2).
     table: NDArray[np.float32]
     device: torch.device
     precision: Precision

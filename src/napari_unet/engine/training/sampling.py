@@ -39,18 +39,11 @@ _PLACES = 2**18
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
-    """Patches to learn from.
+    """Patches to learn from."""
 
-    Attributes
-    ----------
-    image : Tensor of float32, shape (batch, channels, *input)
-    classes : Tensor of uint8, shape (batch, *output)
-    border : Tensor of float32, shape (batch, *output)
-    """
-
-    image: Tensor
-    classes: Tensor
-    border: Tensor
+    image: Tensor  # float32, (batch, channels, *input)
+    classes: Tensor  # uint8, (batch, *output)
+    border: Tensor  # float32, (batch, *output)
 
 
 class Sampler:

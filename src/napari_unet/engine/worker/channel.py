@@ -18,10 +18,7 @@ if TYPE_CHECKING:
 class Channel:
     """Sends and receives messages; sending to napari that is gone does nothing.
 
-    Parameters
-    ----------
-    parent : int
-        Number of napari's process.
+    `parent` is the number of napari's process.
     """
 
     def __init__(self, connection: Connection, parent: int) -> None:

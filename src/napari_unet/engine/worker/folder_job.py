@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from napari_unet.core.events import FilePredicted
 from napari_unet.engine.inference.batch_prediction import predict_files
 from napari_unet.engine.inference.file_prediction import FilePredictor
-from napari_unet.engine.worker.prediction_job import lasting, views
+from napari_unet.engine.worker.prediction_job import tile_for_flops, views
 from napari_unet.io.images import find
 from napari_unet.io.prediction_folder import PredictionFolder
 
@@ -42,7 +42,7 @@ def run(job: PredictFolderJob, context: Context) -> Iterator[Event | None]:
     ValueError, OSError
         As `engine.inference.batch_prediction.predict_files`.
     """
-    network, card = context.bench.models.get(job.model, job.settings)
+    network, card = context.cache.network(job.model, job.settings)
     predictor = FilePredictor(
         network,
         card,
@@ -51,9 +51,8 @@ def run(job: PredictFolderJob, context: Context) -> Iterator[Event | None]:
         PredictionFolder(Path(job.target), ways_out="use another folder"),
         Path(job.model),
     )
-    steps = predict_files(predictor, find([job.source]))
-    with closing(steps):
-        for event in steps:
+    with closing(predict_files(predictor, find([job.source]))) as events:
+        for event in events:
             yield event if isinstance(event, FilePredicted) else None
 
 
@@ -62,7 +61,7 @@ def _with_tile(settings: Prediction, network: Network, context: Context) -> Pred
     table = network.module.architecture
     if settings.tile or not table.tile_invariant:
         return settings
-    work = _SECONDS * context.bench.speed.rate(network) / views(settings)
+    flops = _SECONDS * context.cache.speed.rate(network) / views(settings)
     shape = (_SIDE,) * table.ndim
-    output = lasting(network, shape, work, memory_gb=settings.memory_gb)
+    output = tile_for_flops(network, shape, flops, memory_gb=settings.memory_gb)
     return settings.replace(tile=min(output))

@@ -40,26 +40,16 @@ def offer_for_ending() -> None:
         Path("/proc/self/oom_score_adj").write_text(_OOM_SCORE, encoding="ascii")
 
 
-def memory_in_use() -> tuple[int, int]:
-    """Return the memory of this process, and that of the machine or container."""
-    total = int(psutil.virtual_memory().total)
-    with suppress(OSError, ValueError):
-        total = min(total, int(_CGROUP_LIMIT.read_text(encoding="ascii")))
-    return int(psutil.Process().memory_info().rss), total
-
-
 class Reporter:
     """Sends the status every second, and notices when napari is gone.
 
-    Parameters
-    ----------
-    networks : bool
-        Whether to report the device that networks compute on; torch must be loaded.
+    With `networks` it reports the device that networks compute on; torch must be
+    loaded.
     """
 
     def __init__(self, channel: Channel, inbox: JobInbox, *, networks: bool) -> None:
         self._channel = channel
-        self._desk = inbox
+        self._inbox = inbox
         self._networks = networks
 
     def start(self) -> None:
@@ -68,21 +58,41 @@ class Reporter:
 
     def _report(self) -> None:
         # the connection tells this too, unless a child of napari holds it open
-        while not self._desk.closing:
+        while not self._inbox.closing:
             if self._is_orphan():
-                self._desk.abandon()
+                self._inbox.abandon()
                 return
-            self._channel.send(self._status())
-            self._desk.sleep(_SECONDS)
+            status = _device_status if self._networks else _cpu_status
+            self._channel.send(status())
+            self._inbox.sleep(_SECONDS)
 
     def _is_orphan(self) -> bool:
         if sys.platform == "win32":
             return not psutil.pid_exists(self._channel.parent)
         return os.getppid() != self._channel.parent
 
-    def _status(self) -> Status:
-        if self._networks:
-            from napari_unet.engine.worker.device_status import device_status
 
-            return device_status()
-        return Status(0, "cpu", "", *memory_in_use())
+def _cpu_status(device: str = "cpu", why_not_gpu: str = "") -> Status:
+    """Return the memory of this process, and that of the machine or container."""
+    total = int(psutil.virtual_memory().total)
+    with suppress(OSError, ValueError):
+        total = min(total, int(_CGROUP_LIMIT.read_text(encoding="ascii")))
+    used = int(psutil.Process().memory_info().rss)
+    return Status(0, device, why_not_gpu, used, total)
+
+
+def _device_status() -> Status:
+    """Return the status of the device that is chosen by itself."""
+    # not at the top: the CPU worker never loads torch
+    import torch
+
+    from napari_unet.engine.device import choose_device, describe, why_not_cuda
+
+    device = choose_device()
+    if device.type == "cuda":
+        used = torch.cuda.memory_reserved(device)
+        total = int(torch.cuda.get_device_properties(device).total_memory)
+        return Status(0, describe(device), "", used, total)
+    # an Apple GPU shares the memory of the machine
+    why = "" if device.type == "mps" else f"No GPU is used: {why_not_cuda()}."
+    return _cpu_status(describe(device), why)
