@@ -85,13 +85,9 @@ class BlockPrediction:
     ) -> Generator[Event, None, int]:
         """Predict the image and write the outputs; return the number of cells.
 
-        It is 0 if cells were not asked for. `segmentation` is for the model's pixels.
-
-        Yields
-        ------
-        Event
-            Those of `predict`, for what is not done yet, the last without its array;
-            and `BlockDone`.
+        It is 0 if cells were not asked for. The events are those of `predict`, for what
+        is not done yet, the last without its array, and `BlockDone`. `segmentation` is
+        for the model's pixels.
         """
         out = self._array("probabilities", self._shape, self._axes, np.float32)
         yield from self._predict(out)
@@ -130,8 +126,8 @@ class BlockPrediction:
         whole = prod(self._image.field_shape(self._table.ndim)) * len(self._fields)
         done = whole - sum(prod(shape_of(box)) * len(group) for _, group, box in todo)
         scales: dict[int, GreyScale] = {}
-        with WriteBehind() as behind:
-            written = WriteBehindArray(behind, out.write_part, out.data.shape)
+        with WriteBehind() as writer:
+            written = WriteBehindArray(writer, out.write_part, out.data.shape)
             for step, group, box in todo:
                 pixels = prod(shape_of(box)) * len(group)
                 for event in predict(
@@ -156,7 +152,7 @@ class BlockPrediction:
                             field_done=event.field_done and box is boxes[-1],
                         )
                     yield event
-                behind.do(self._note, step, out, group, box)
+                writer.do(self._note, step, out, group, box)
                 done += pixels
         yield PredictionFinished(
             None,

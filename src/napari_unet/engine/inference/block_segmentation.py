@@ -49,8 +49,6 @@ _COPIED = (4, 2048, 2048)
 class BlockSizes:
     """How fields are cut.
 
-    Notes
-    -----
     The cells are those of the whole field wherever the connected foreground that
     reaches into a core, and what is within `Segmentation.ridge` of it, is inside the
     window and 32 pixels off its inner edges: so for all foreground no larger than the
@@ -104,18 +102,9 @@ DEFAULT_SIZES = BlockSizes()
 
 
 class BlockSegmentation:
-    """Segments one prediction on disk.
+    """Segments one prediction on disk; `work` keeps what is done.
 
-    Parameters
-    ----------
-    probabilities : Image
-        As for `core.cells.instances.segment_image`, of an array on disk.
-    ndim : int
-        2 or 3, the spatial axes of the network.
-    cell_classes : sequence of int, optional
-        As for `core.cells.instances.segment_instances`.
-    work : ResumableOutput
-        Keeps what is done.
+    The other arguments are those of `core.cells.instances.segment_image`.
     """
 
     def __init__(
@@ -194,10 +183,10 @@ class BlockSegmentation:
         """Write the ids of a core; blocks after it have written nothing yet."""
         finest = min(self._spacing)
         reach = ceil(self._settings.ridge / finest) + _BESIDE
-        place = self._place(out, field)
-        before = place.read(block.around(reach))[0]
+        labels = self._labels(out, field)
+        before = labels.read(block.around(reach))[0]
         ids, parts = split_off(cells, block, field.shape, last, before, reach)
-        out.write(place.index(block.core), ids)
+        out.write(labels.index(block.core), ids)
         return parts
 
     def _tables(self, parts: LargeArray) -> list[Numbers]:
@@ -242,17 +231,13 @@ class BlockSegmentation:
         self, parts: LargeArray, number: int, in_slice: list[Numbers]
     ) -> Overlaps:
         """Count how the cells of a slice lie on those of the slice before."""
-        pair = self._fields[number - 1 : number + 1]
-        both = [self._place(parts, field) for field in pair]
+        fields = self._fields[number - 1 : number + 1]
+        first, second = (self._labels(parts, field) for field in fields)
+        above, below = in_slice
         return add_overlaps(
             [
-                count_overlaps(
-                    *(
-                        table[place.read(box.core)]
-                        for table, place in zip(in_slice, both, strict=True)
-                    )
-                )
-                for box in self._boxes()
+                count_overlaps(above[first.read(b.core)], below[second.read(b.core)])
+                for b in self._boxes()
             ]
         )
 
@@ -261,9 +246,9 @@ class BlockSegmentation:
     ) -> Iterator[BlockDone]:
         """Write the numbers of the cells in place of the ids of their parts."""
         for part in remaining(self._work, kind, self._fields, self._boxes()):
-            ids = self._place(parts, part.field).read(part.box)
+            ids = self._labels(parts, part.field).read(part.box)
             small = tables[part.number].astype(out.data.dtype)
-            out.write(self._place(out, part.field).index(part.box), small[ids])
+            out.write(self._labels(out, part.field).index(part.box), small[ids])
             self._work.done(part.step)
             yield BlockDone("numbers", part.progress)
 
@@ -278,7 +263,7 @@ class BlockSegmentation:
         """Cut a field into boxes to be copied, along the chunks of the output."""
         return cut(self._fields[0].shape, _COPIED[-self._ndim :], unit=CHUNK)
 
-    def _place(self, array: LargeArray, field: Field) -> Field:
+    def _labels(self, array: LargeArray, field: Field) -> Field:
         """Return the field of an array of labels that belongs to one of the image."""
         return Field(Image(array.data, array.axes), field.t, field.z)
 

@@ -62,16 +62,10 @@ class FilePredictor:
     ) -> Generator[Event, None, None]:
         """Predict one file and write what the folder is to hold of it.
 
-        An OME-Zarr becomes OME-Zarrs block by block; after a crash it goes on.
-
-        The axes are read from the file if not given. With `overwrite`, results that are
-        there are made again.
-
-        Yields
-        ------
-        Event
-            Those of `predict`, the last without its array, `BlockDone` for an OME-Zarr,
-            and `FilePredicted`.
+        An OME-Zarr becomes OME-Zarrs block by block; after a crash it goes on. The axes
+        are read from the file if not given. With `overwrite`, results that are there
+        are made again. The events are those of `predict`, the last without its array,
+        `BlockDone` for an OME-Zarr, and `FilePredicted`.
 
         Raises
         ------

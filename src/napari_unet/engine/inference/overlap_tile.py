@@ -71,9 +71,8 @@ def predict(
     axes : str, optional
         Order of the axes of `out`; (t, z,) c, y, x by default.
     settings : Prediction, optional
-        Tile size, memory, averaging, device, precision, and whether an image of
-        another pixel size than the model's is resampled for the network; the result is
-        on the image's own grid in any case.
+        With its `rescale` an image of another pixel size than the model's is resampled
+        for the network; the result is on the image's own grid in any case.
     planes : sequence of (t, z), optional
         Which planes (volumes with z None for a 3-D network) to predict, in this order.
         All by default.
@@ -83,7 +82,7 @@ def predict(
     focus : sequence of float, optional
         Point ([z,] y, x) in pixels from which tiles are done outwards.
     tiles : Tiles, optional
-        Output size of the tiles, in place of that of the settings.
+        In place of those of the settings.
     scales : mapping of int to GreyScale, optional
         Normalisation of time points by the rule of the model, where known; what is
         measured is put in.

@@ -44,8 +44,8 @@ _GB = 1e9
 class TileRun:
     """Predicts one field tile by tile; tiles shrink when memory runs out.
 
-    Iterating yields (tile, probabilities): the probabilities of the tile's target, an
-    ndarray of float32 of shape (classes, [z,] y, x).
+    Iterating yields (tile, probabilities): the probabilities of the tile's target,
+    float32, (classes, [z,] y, x).
 
     Parameters
     ----------
@@ -60,13 +60,6 @@ class TileRun:
     factors : tuple of float, optional
         As `rescaling.rescaling` gives them: the field is resampled for the network
         and its result brought back. Targets are pixels of the field in any case.
-
-    Attributes
-    ----------
-    output : tuple of int
-        As it is now.
-    ahead : int
-        Tiles that a device which computes on its own is given before they are needed.
     """
 
     def __init__(

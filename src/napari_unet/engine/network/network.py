@@ -76,13 +76,7 @@ class Network:
     normalisation: Normalisation = "structure"
 
     def factors(self, image: Image, settings: Prediction) -> tuple[float, ...] | None:
-        """Return by how much an image is resampled; None if it is not.
-
-        Raises
-        ------
-        ValueError
-            As `core.images.rescaling.rescaling`.
-        """
+        """Return by how much an image is resampled; None if it is not."""
         if not settings.rescale:
             return None
         ndim = self.module.architecture.ndim
@@ -136,14 +130,8 @@ def prepare(
 ) -> Network:
     """Make a model ready to predict.
 
-    Device and precision are as `choose_device` and `choose_precision` take them.
-    `file`, where the model was read from, is named if it is damaged.
-
-    Raises
-    ------
-    ValueError
-        If device or precision cannot be had, or the weights are not those of the
-        architecture.
+    Device and precision are as `choose_device` and `choose_precision` take them. If the
+    weights are not those of the architecture, a ValueError names the `file`.
     """
     keep_freed_memory()
     where = choose_device(device)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 def field_key(field: Field) -> FieldKey:
-    """Return what tells a field of a run from its others."""
+    """Return what identifies a field of a run."""
     return id(field.image), field.t, field.z
 
 
@@ -61,12 +61,8 @@ def corrected(prepared: Prepared, corrections: Iterable[Correction]) -> Prepared
 
     A field that had no annotation is learnt from; what is held out stays held out. If
     all annotation was erased, the run goes on with what it had. The sampler and the
-    state of `prepared` are changed.
-
-    Raises
-    ------
-    ValueError
-        If an image is not finite, or does not have the size of its annotation.
+    state of `prepared` are changed. An image that is not finite, or that does not have
+    the size of its annotation, is a ValueError.
     """
     state, settings = prepared.state, prepared.state.card.training
     table = state.card.architecture
@@ -103,7 +99,7 @@ def _only_in(some: Sequence[Example], others: Sequence[Example]) -> list[Example
 
 
 def _note(records: list[ImageRecord], record: ImageRecord) -> None:
-    """Put a record in the place of that of the same pixels, or at the end."""
+    """Replace the record of the same pixels, or add it at the end."""
     keys = [(r.name, r.sha256) for r in records]
     key = record.name, record.sha256
     if key in keys:

@@ -80,23 +80,11 @@ def prepare_training(
     resume: str | Path | None,
     device: str,
 ) -> Prepared:
-    """Check the input and set everything up.
+    """Check the input and set everything up; arguments as for `train`.
 
-    Parameters
-    ----------
-    examples : sequence of Example
-        What was made of each pair.
-    normalisation : {"structure", "frame"}
-        The rule that the examples were made with.
-    settings, start, resume, device
-        As for `train`.
-
-    Raises
-    ------
-    ValueError
-        If there is nothing to learn, or what is given does not go together.
-    MemoryError
-        If the patches of a step, or the weights, cannot fit into the free memory.
+    The examples were made of the pairs with this rule of normalisation. A ValueError
+    says that there is nothing to learn, or that what is given does not go together, a
+    MemoryError that the patches of a step, or the weights, do not fit into free memory.
     """
     keep_freed_memory()
     where = choose_device(device)
@@ -210,7 +198,7 @@ def _architecture(
 def _check_weights(
     architecture: Architecture, settings: Training, device: torch.device
 ) -> None:
-    """Refuse a network whose weights do not fit before any memory is taken for them."""
+    """Refuse a network whose weights do not fit before any memory is used for them."""
     with torch.device("meta"):
         weights = sum(p.numel() for p in UNet(architecture).parameters())
     needed, free = _COPIES * torch.float32.itemsize * weights, free_memory(device)

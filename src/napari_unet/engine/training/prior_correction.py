@@ -1,7 +1,7 @@
-"""What a trained network says where nobody painted, and what follows from it.
+"""What a trained network finds where nobody painted, and what follows from it.
 
-Strokes tell neither how frequent the classes are nor how large the cells; with most of
-the images not annotated, the network's own answers there tell both.
+Strokes show neither how frequent the classes are nor how large the cells; with most of
+the images not annotated, what the network itself predicts there shows both.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _SIDES = {2: (512, 512), 3: (32, 128, 128)}
 _PARTS = {2: 4, 3: 1}
 # For the shares every so many pixels are enough: neighbours say the same.
 _STRIDE = 7
-# Fewer cells than this tell no size.
+# Of fewer cells than this no size can be told.
 _FEWEST = 10
 # An annotated cell smaller than this share of those found is a stroke inside of one.
 _STROKE = 0.5
@@ -88,16 +88,11 @@ def fit(
     network : Network
         Of the model.
     parts : sequence of HeldOut
-        To look at.
+        To look at; a `ValidationTile` comes after each tile.
     annotations : sequence of Annotation
         All that was learnt from.
     learnt : ndarray of float, shape (classes,)
         Weight of each class in it: pixels, times the weight of one.
-
-    Yields
-    ------
-    ValidationTile
-        After each tile.
 
     Returns
     -------

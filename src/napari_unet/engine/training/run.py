@@ -154,10 +154,8 @@ class TrainingRun:
     def prepare(self) -> Iterator[None]:
         """Get everything ready, field by field; `events` does it unless it was done.
 
-        Raises
-        ------
-        ValueError
-            If images and annotation do not go together or nothing is annotated.
+        If images and annotation do not go together or nothing is annotated, it is a
+        ValueError.
         """
         if self._loop is not None:
             return

@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 from contextlib import suppress
+from functools import partial
 from importlib import import_module
 from threading import Thread
 from typing import TYPE_CHECKING, Any, get_args
@@ -22,9 +23,9 @@ from napari_unet.engine.worker.inbox import JobInbox
 from napari_unet.engine.worker.process import (
     CPU_NICE,
     NETWORK_NICE,
-    Reporter,
     lower_priority,
     offer_for_ending,
+    report_status,
 )
 from napari_unet.engine.worker.scheduler import Scheduler
 
@@ -57,7 +58,8 @@ def main() -> None:
         lower_priority(CPU_NICE)
         _load_cells(inbox)
     networks = kind == "network" and "torch" in sys.modules
-    Reporter(channel, inbox, networks=networks).start()
+    report = partial(report_status, channel, inbox, networks=networks)
+    Thread(target=report, daemon=True).start()
     Scheduler(inbox, channel, JobStarter(kind)).run()
     # all is written; taking torch down in good order would only take time
     os._exit(_SIGNALLED + signals[0] if signals else 0)

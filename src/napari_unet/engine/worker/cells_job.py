@@ -26,20 +26,10 @@ if TYPE_CHECKING:
 def run(job: SegmentJob) -> Iterator[Event | None]:
     """Find the cells of the places asked for, then link them if asked to.
 
-    Yields
-    ------
-    Event or None
-        `CellsFound` after each place, None after each slice that is linked, and
-        `CellsLinked` at the end of linking.
+    `CellsFound` comes after each place, None after each slice that is linked, and
+    `CellsLinked` at the end of linking. An array for the cells that does not have the
+    shape of the probabilities without their classes is a ValueError.
 
-    Raises
-    ------
-    ValueError
-        If the array for the cells does not have the shape of the probabilities
-        without their classes.
-
-    Notes
-    -----
     In the end the cells are those of `segment_image`, yet no more than two planes, or
     one volume, are in memory. Linking can be cancelled and done again at any time.
     Where cells at the edge are dropped, it finds the cells of all slices again: one

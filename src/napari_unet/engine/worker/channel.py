@@ -34,13 +34,7 @@ class Channel:
         return cls(Client(greeting["address"], authkey=key), greeting["parent"])
 
     def send(self, message: Message) -> None:
-        """Send a message.
-
-        Raises
-        ------
-        pickle.PicklingError, TypeError
-            If it cannot be sent; nothing was.
-        """
+        """Send a message; nothing is sent of one that cannot be pickled."""
         written = pickle.dumps(message)
         with self._lock, suppress(OSError):
             self._connection.send_bytes(written)

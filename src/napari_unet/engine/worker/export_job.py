@@ -29,13 +29,8 @@ def run(job: ExportJob) -> Iterator[Event | None]:
     """Write the files that are asked for; those of the same names are replaced.
 
     `FileWritten` comes after each file, None after each plane or volume measured.
-
-    Raises
-    ------
-    ValueError
-        If nothing is asked for, or the arrays do not fit the image.
-    OSError
-        If the folder cannot be written to; then nothing is.
+    Nothing to write, or arrays that do not fit the image, are a ValueError; if the
+    folder cannot be written to, an OSError, nothing is.
     """
     files = _files(job)
     make_folder(Path(job.folder))

@@ -29,18 +29,9 @@ _SECONDS, _SIDE = 1.0, 1024
 def run(job: PredictFolderJob, context: Context) -> Iterator[Event | None]:
     """Predict each image that is not predicted yet.
 
-    Yields
-    ------
-    FilePredicted or None
-        For each image, also one that was there or could not be predicted; None after
-        each tile.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such folder or no image in it.
-    ValueError, OSError
-        As `engine.inference.batch_prediction.predict_files`.
+    `FilePredicted` comes for each image, also one that was there or could not be
+    predicted; None after each tile. If there is no such folder or no image in it, it is
+    a FileNotFoundError; other errors are those of `batch_prediction.predict_files`.
     """
     network, card = context.cache.network(job.model, job.settings)
     predictor = FilePredictor(

@@ -47,12 +47,8 @@ class ModelCache:
     def network(self, path: str, settings: Prediction) -> tuple[Network, ModelCard]:
         """Return the network of a model file and its card, read anew if it changed.
 
-        Raises
-        ------
-        FileNotFoundError
-            If there is no such file.
-        ValueError
-            If it is no model, or the device or precision cannot be had.
+        A FileNotFoundError says that there is no such file; a ValueError that it is no
+        model, or that the device or precision cannot be had.
         """
         device = choose_device(settings.device)
         precision = choose_precision(device, settings.precision)

@@ -16,13 +16,7 @@ if TYPE_CHECKING:
 
 
 def load_model(job: LoadModelJob, context: Context) -> Iterator[Event | None]:
-    """Load a model.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        If the model cannot be loaded.
-    """
+    """Load a model; a FileNotFoundError or ValueError says why it cannot be."""
     network, card = context.cache.network(job.model, job.settings)
     yield None
     context.cache.speed.try_out(network)

@@ -40,19 +40,11 @@ _THRIFTY = 2.2
 
 
 def run(job: PredictJob, context: Context) -> Iterator[Event]:
-    """Predict.
+    """Predict; the events are those of `overlap_tile.predict`.
 
-    Yields
-    ------
-    Event
-        As `overlap_tile.predict`; the arrays hold a tile before its event comes,
-        and the last event holds no array.
-
-    Raises
-    ------
-    ValueError
-        If the weights of a training are asked for and none goes on, or the arrays do
-        not fit the image.
+    The arrays hold a tile before its event comes, and the last event holds no array. If
+    the weights of a training are asked for and none goes on, or the arrays do not fit
+    the image, it is a ValueError.
     """
     image = job.image.open()
     network = _network(job, context)

@@ -6,7 +6,6 @@ import os
 import sys
 from contextlib import suppress
 from pathlib import Path
-from threading import Thread
 from typing import TYPE_CHECKING
 
 import psutil
@@ -40,36 +39,26 @@ def offer_for_ending() -> None:
         Path("/proc/self/oom_score_adj").write_text(_OOM_SCORE, encoding="ascii")
 
 
-class Reporter:
-    """Sends the status every second, and notices when napari is gone.
+def report_status(channel: Channel, inbox: JobInbox, *, networks: bool) -> None:
+    """Send the status every second, and notice when napari is gone.
 
-    With `networks` it reports the device that networks compute on; torch must be
+    With `networks` it is that of the device that networks compute on; torch must be
     loaded.
     """
+    status = _device_status if networks else _cpu_status
+    # the connection shows this too, unless a child of napari holds it open
+    while not inbox.closing:
+        if _is_gone(channel.parent):
+            inbox.abandon()
+            return
+        channel.send(status())
+        inbox.sleep(_SECONDS)
 
-    def __init__(self, channel: Channel, inbox: JobInbox, *, networks: bool) -> None:
-        self._channel = channel
-        self._inbox = inbox
-        self._networks = networks
 
-    def start(self) -> None:
-        """Begin to report."""
-        Thread(target=self._report, daemon=True).start()
-
-    def _report(self) -> None:
-        # the connection tells this too, unless a child of napari holds it open
-        while not self._inbox.closing:
-            if self._is_orphan():
-                self._inbox.abandon()
-                return
-            status = _device_status if self._networks else _cpu_status
-            self._channel.send(status())
-            self._inbox.sleep(_SECONDS)
-
-    def _is_orphan(self) -> bool:
-        if sys.platform == "win32":
-            return not psutil.pid_exists(self._channel.parent)
-        return os.getppid() != self._channel.parent
+def _is_gone(parent: int) -> bool:
+    if sys.platform == "win32":
+        return not psutil.pid_exists(parent)
+    return os.getppid() != parent
 
 
 def _cpu_status(device: str = "cpu", why_not_gpu: str = "") -> Status:

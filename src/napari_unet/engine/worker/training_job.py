@@ -48,16 +48,9 @@ if TYPE_CHECKING:
 def run(job: TrainJob, context: Context) -> Iterator[Event | None]:
     """Train, save the model, and say how good it is.
 
-    Yields
-    ------
-    Event
-        As `training.run.train`, but in place of the last one `ModelComparison` and
-        `ModelSaved`.
-
-    Raises
-    ------
-    ValueError
-        If nothing is annotated, or images and annotation do not go together.
+    The events are those of `training.run.train`, but in place of the last one come
+    `ModelComparison` and `ModelSaved`. If nothing is annotated, or images and
+    annotation do not go together, it is a ValueError.
     """
     data = _TrainingData(job)
     start = load_model(job.start) if job.start else None
