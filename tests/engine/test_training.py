@@ -647,7 +647,7 @@ def test_how_cells_are_found_is_chosen_by_those_held_out() -> None:
     model = last.model
     network = prepare(model, "cpu", last.model.card.precision)
     parts = []
-    for part in watched.training_set.held_out:
+    for part in watched.loop.prepared.training_set.held_out:
         cells = pairs[0][1].crop(part.box).targets().instances
         judging = judge_part(network, part, cells)
         while True:
@@ -679,13 +679,13 @@ def test_a_correction_is_used_from_the_next_step_on() -> None:
         order.append(event)
         if isinstance(event, events.StepDone) and event.step == 4:
             watched.correct(Field(STACK, 0, 2), annotation(2))
-            assert len(watched.training_set.examples) == 2
+            assert len(watched.loop.prepared.training_set.examples) == 2
     used = [k for k, e in enumerate(order) if isinstance(e, events.CorrectionUsed)]
     assert len(used) == 1
     assert order[used[0]] == events.CorrectionUsed(4)
     assert order[used[0] - 1].step == 4  # type: ignore[attr-defined]
     assert order[used[0] + 1].step == 5  # type: ignore[attr-defined]
-    assert len(watched.training_set.examples) == 3
+    assert len(watched.loop.prepared.training_set.examples) == 3
     card = finished(order).model.card
     assert [r.name for r in card.images] == ["stack z=0", "stack z=1", "stack z=2"]
     plain = finished(list(training_run().events())).model
@@ -717,14 +717,14 @@ def test_what_is_held_out_stays_so_when_it_is_corrected() -> None:
     watched = training_run(SMALL.replace(validation=0.2), slices=(0,))
     for _ in watched.prepare():
         pass
-    (part,) = watched.training_set.held_out
+    (part,) = watched.loop.prepared.training_set.held_out
     steps = watched.events()
     next(steps)
     changed = Annotation(np.ones((160, 160), np.int32))
     watched.correct(Field(STACK, 0, 0), changed)
     assert isinstance(next(steps), events.CorrectionUsed)
-    (now,) = watched.training_set.held_out
-    (learnt,) = watched.training_set.examples
+    (now,) = watched.loop.prepared.training_set.held_out
+    (learnt,) = watched.loop.prepared.training_set.examples
     assert now.box == part.box
     assert not now.example.classes.any()
     assert (learnt.classes[part.box] == IGNORED).all()
@@ -766,7 +766,7 @@ def test_a_run_is_resumed_with_more_slices_and_smaller_patches(tmp_path: Path) -
     first = training_run(settings, slices=(0,), checkpoint=place)
     for _ in first.events():
         pass
-    held = first.training_set.held_out[0].box
+    held = first.loop.prepared.training_set.held_out[0].box
     longer = settings.replace(steps=16, patch=20)
     # painted elsewhere, another corner would be held out
     pairs = [(Field(STACK, 0, z), annotation(z)) for z in (2, 0)]
@@ -774,7 +774,7 @@ def test_a_run_is_resumed_with_more_slices_and_smaller_patches(tmp_path: Path) -
     again = TrainingRun(pairs, longer, resume=place, device="cpu")
     job = list(again.events())
     assert [e.step for e in job if isinstance(e, events.StepDone)] == [13, 14, 15, 16]
-    (part,) = again.training_set.held_out
+    (part,) = again.loop.prepared.training_set.held_out
     assert part.box == held
     assert part.example.field.z == 0
 
@@ -926,7 +926,7 @@ def test_the_score_in_the_card_is_that_of_the_model_in_the_file(
     training = TrainingRun(pairs, settings, device="cpu")
     order = list(training.events())
     model = finished(order).model
-    held_out = training.training_set.held_out
+    held_out = training.loop.prepared.training_set.held_out
     assert held_out
     *_, score = validate(prepare(model, "cpu", "fp32"), held_out)
     assert score is not None

@@ -92,6 +92,15 @@ def test_separate_slices_share_no_id():
     )
 
 
+def test_a_cell_at_the_edge_of_one_slice_is_dropped_from_all():
+    np.testing.assert_array_equal(
+        link_slices(
+            _stack([0, 1, 1, 0, 2, 0], [1, 1, 1, 0, 2, 0]), 0.1, clear_border=True
+        ),
+        _stack([0, 0, 0, 0, 1, 0], [0, 0, 0, 0, 1, 0]),
+    )
+
+
 @pytest.mark.parametrize("min_iou", [None, 0.5])
 def test_only_stacks_of_ids_are_taken(min_iou):
     with pytest.raises(ValueError, match=r"shape \(z, y, x\), found int64 .* \(2, 2\)"):
