@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING, Literal
 
@@ -30,8 +30,7 @@ if TYPE_CHECKING:
 
     from napari_unet.core.images.image import Image
     from napari_unet.core.images.normalisation import Normalisation
-    from napari_unet.core.model import Model
-    from napari_unet.core.network.architecture import Architecture
+    from napari_unet.core.model import Model, ModelCard
     from napari_unet.core.settings import Prediction
 
 Averaging = Literal["none", "dihedral"]
@@ -71,9 +70,9 @@ class Network:
     device: torch.device
     precision: Precision
     # pixel size of the training images along ([z,] y, x), in micrometres
-    spacing_um: tuple[float, ...] | None = None
+    spacing_um: tuple[float, ...] | None
     # rule for the grey values that it learnt from
-    normalisation: Normalisation = "structure"
+    normalisation: Normalisation
 
     def factors(self, image: Image, settings: Prediction) -> tuple[float, ...] | None:
         """Return by how much an image is resampled; None if it is not."""
@@ -138,15 +137,11 @@ def prepare(
     how = choose_precision(where, precision)
     weights = {n: t.to(where) for n, t in to_tensors(model.weights).items()}
     try:
-        network = _frozen(model.card.architecture, weights, how)
+        return _frozen(model.card, weights, how)
     except (OverflowError, RuntimeError, TypeError) as error:
         if isinstance(error, RuntimeError) and is_out_of_memory(error):
             raise
         raise damaged(model, file) from error
-    card = model.card
-    return replace(
-        network, spacing_um=card.spacing_um, normalisation=card.normalisation
-    )
 
 
 def damaged(model: Model, file: str | Path | None = None) -> ValueError:
@@ -158,19 +153,11 @@ def damaged(model: Model, file: str | Path | None = None) -> ValueError:
 
 
 def frozen_copy(
-    module: UNet,
-    weights: Mapping[str, Tensor],
-    precision: Precision,
-    spacing_um: tuple[float, ...] | None = None,
-    normalisation: Normalisation = "structure",
+    card: ModelCard, weights: Mapping[str, Tensor], precision: Precision
 ) -> Network:
-    """Return a network that predicts with other weights than those being trained.
-
-    The module is not changed; the weights are named as in its `state_dict`.
-    """
+    """Return a network that predicts with a copy of weights that are in training."""
     copied = {name: tensor.clone() for name, tensor in weights.items()}
-    network = _frozen(module.architecture, copied, precision)
-    return replace(network, spacing_um=spacing_um, normalisation=normalisation)
+    return _frozen(card, copied, precision)
 
 
 def to_tensors(weights: Mapping[str, NDArray[np.generic]]) -> dict[str, Tensor]:
@@ -187,11 +174,11 @@ def to_arrays(state: Mapping[str, Tensor]) -> dict[str, NDArray[np.generic]]:
 
 
 def _frozen(
-    architecture: Architecture, weights: Mapping[str, Tensor], precision: Precision
+    card: ModelCard, weights: Mapping[str, Tensor], precision: Precision
 ) -> Network:
     # on no device first: drawing random weights only to replace them takes time
     with torch.device("meta"):
-        module = UNet(architecture)
+        module = UNet(card.architecture)
     module.load_state_dict(weights, assign=True)
     module.eval()
     for path in (module.down, module.up):
@@ -200,7 +187,8 @@ def _frozen(
     module.to(dtype(precision), memory_format=module.layout)  # type: ignore[call-overload]
     # the last layer in full precision costs nothing and keeps the probabilities smooth
     module.score.float()
-    return Network(module, module.score.weight.device, precision)
+    device = module.score.weight.device
+    return Network(module, device, precision, card.spacing_um, card.normalisation)
 
 
 def _without_norms(block: Iterable[nn.Module]) -> nn.Sequential:

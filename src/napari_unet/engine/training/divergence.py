@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     import torch
 
-    from napari_unet.core.model import Score
     from napari_unet.core.training.training_settings import Training
     from napari_unet.engine.network.network import Network
     from napari_unet.engine.training.sampling import Batch
@@ -32,8 +31,6 @@ CLASS_CHECK_STEPS = 10
 _PATIENCE = 30
 # A loss that falls by this share in that time is still on its way.
 _FALL = 0.02
-# Drop of the IoU on what is held out that is no chance.
-_DROP = 0.1
 # Patches looked at for a second class in what a model predicts.
 _PATCHES = 8
 
@@ -69,14 +66,6 @@ class SingleClassGuard:
         else:
             self.row += 1
         return self.row >= _PATIENCE
-
-
-def is_clearly_worse(last: Score | None, best: Score | None) -> bool:
-    """Whether the last validation found much less than an earlier one.
-
-    By less than 0.1 of IoU a few held-out cells, or an odd image, differ by chance.
-    """
-    return last is not None and best is not None and last.iou < best.iou - _DROP
 
 
 def too_few(steps: int, settings: Training) -> str | None:

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_unet.core.annotation.annotations import Annotation, ClassInfo
+    from napari_unet.core.annotation.annotations import Annotation
     from napari_unet.core.images.image import Field
     from napari_unet.core.images.normalisation import Normalisation
     from napari_unet.core.model import Model
@@ -89,7 +89,9 @@ def prepare_training(
     keep_freed_memory()
     where = choose_device(device)
     how = choose_precision(where, settings.precision)
-    classes = _classes([a for _, a in pairs])
+    if not pairs:
+        raise ValueError("nothing is annotated: paint some cells and background.")
+    classes = pairs[0][1].classes
     architecture = _architecture(settings, examples, len(classes) + 1, start)
     spacing, notes = _common_size(examples, settings)
     records = tuple(record_of(e) for e in examples)
@@ -164,12 +166,6 @@ def _part(state: TrainingState, examples: Sequence[Example]) -> TrainingSet:
         held_out=held_parts(parted, held), validation=parted.validation
     )
     return parted
-
-
-def _classes(annotations: Sequence[Annotation]) -> tuple[ClassInfo, ...]:
-    if not annotations:
-        raise ValueError("nothing is annotated: paint some cells and background.")
-    return annotations[0].classes
 
 
 def _architecture(
