@@ -193,12 +193,12 @@ class BlockPrediction:
         out = self._array("classes", shape, axes, np.uint8)
         fields = list(found.fields(2))
         boxes = cut(found.field_shape(2), _DECIDED, unit=CHUNK)
-        for part in remaining(self._work, "classes", fields, boxes):
-            field, box = part.field, part.box
+        for left in remaining(self._work, "classes", fields, boxes):
+            field, box = left.field, left.box
             classes = most_probable(field.read(box))
             out.write(field_index(axes, field.t, field.z, box), classes)
-            self._work.done(part.step)
-            yield BlockDone("classes", part.progress)
+            self._work.done(left.step)
+            yield BlockDone("classes", left.progress)
 
     def _array(
         self, kind: str, shape: Sequence[int], axes: str, dtype: DTypeLike

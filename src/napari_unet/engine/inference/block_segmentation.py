@@ -245,12 +245,12 @@ class BlockSegmentation:
         self, kind: str, parts: LargeArray, out: LargeArray, tables: list[Numbers]
     ) -> Iterator[BlockDone]:
         """Write the numbers of the cells in place of the ids of their parts."""
-        for part in remaining(self._work, kind, self._fields, self._boxes()):
-            ids = self._labels(parts, part.field).read(part.box)
-            small = tables[part.number].astype(out.data.dtype)
-            out.write(self._labels(out, part.field).index(part.box), small[ids])
-            self._work.done(part.step)
-            yield BlockDone("numbers", part.progress)
+        for left in remaining(self._work, kind, self._fields, self._boxes()):
+            ids = self._labels(parts, left.field).read(left.box)
+            small = tables[left.number].astype(out.data.dtype)
+            out.write(self._labels(out, left.field).index(left.box), small[ids])
+            self._work.done(left.step)
+            yield BlockDone("numbers", left.progress)
 
     def _parts_of(self, number: int) -> list[Parts]:
         """Return what was found in the blocks of a field."""
@@ -277,8 +277,8 @@ class BlockSegmentation:
         )
 
 
-class Part(NamedTuple):
-    """A part of several fields that is still to be done."""
+class RemainingBox(NamedTuple):
+    """A box of one of several fields that is still to be done."""
 
     step: str  # its name among the steps of the work
     number: int  # of the field
@@ -289,11 +289,11 @@ class Part(NamedTuple):
 
 def remaining(
     work: ResumableOutput, kind: str, fields: Sequence[Field], boxes: Sequence[Block]
-) -> Iterator[Part]:
+) -> Iterator[RemainingBox]:
     """Yield what is not done yet, box by box of each field."""
     for number, field in enumerate(fields):
         for k, box in enumerate(boxes):
             step = f"{kind}-{number}-{k}"
             if not work.is_done(step):
                 progress = (number + (k + 1) / len(boxes)) / len(fields)
-                yield Part(step, number, field, box.core, progress)
+                yield RemainingBox(step, number, field, box.core, progress)
