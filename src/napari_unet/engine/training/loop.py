@@ -20,18 +20,8 @@ from napari_unet.core.events import (
 from napari_unet.core.model import Progress, Score
 from napari_unet.engine.device import dtype, is_out_of_memory
 from napari_unet.engine.network.network import frozen_copy
+from napari_unet.engine.training import divergence
 from napari_unet.engine.training.corrections import Corrections, corrected
-from napari_unet.engine.training.divergence import (
-    CLASS_CHECK_STEPS,
-    FEW,
-    SNAPSHOT_STEPS,
-    SingleClassGuard,
-    advice,
-    loss_trouble,
-    no_memory,
-    sees_one_class,
-    too_few,
-)
 from napari_unet.engine.training.losses import weighted_cross_entropy
 from napari_unet.engine.training.prior_correction import count_pixels, parts_to_see
 from napari_unet.engine.training.validation import validate
@@ -90,7 +80,7 @@ class TrainingLoop:
             parts_to_see(prepared.training_set, self._settings.seed)
         )
         self._good = self._state.record.step, self._snapshot()
-        self._single_class = SingleClassGuard()
+        self._single_class = divergence.SingleClassGuard()
         levels = prepared.state.card.architecture.levels
         self._drops = any(level.dropout for level in levels)
         self._table = self._class_weights()
@@ -174,13 +164,13 @@ class TrainingLoop:
     def shortcoming(self, network: Network) -> str | None:
         """Say why the model of a run without a problem is good for nothing."""
         step = self._state.record.step
-        if not self.finishing and (few := too_few(step, self._settings)):
+        if not self.finishing and (few := divergence.too_few(step, self._settings)):
             return few
-        if step < FEW:
+        if step < divergence.FEW:
             return None  # so few steps were asked for: nobody expects a model of them
         draw = self.prepared.sampler.draw
         batches = (draw(k, self._settings.batch) for k in count(step))
-        only = sees_one_class(network, batches)
+        only = divergence.sees_one_class(network, batches)
         if only is None:
             return None
         return (
@@ -208,7 +198,7 @@ class TrainingLoop:
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
-            raise no_memory(prepared.device, self._settings) from error
+            raise divergence.no_memory(prepared.device, self._settings) from error
         value = float(loss.detach())
         if isfinite(value):
             self._stepping = True
@@ -218,7 +208,7 @@ class TrainingLoop:
             state.average(self._settings.averaging)
             self._stepping = False
             self._follow(value)
-            if step % CLASS_CHECK_STEPS == 0:
+            if step % divergence.CLASS_CHECK_STEPS == 0:
                 self._check_classes(scores.detach(), batch)
         return value
 
@@ -286,7 +276,7 @@ class TrainingLoop:
     def _follow(self, loss: float) -> None:
         record = self._state.record
         smoothed = loss if record.smoothed is None else record.smoothed
-        smoothed += (loss - smoothed) / min(record.step, SNAPSHOT_STEPS)
+        smoothed += (loss - smoothed) / min(record.step, divergence.SNAPSHOT_STEPS)
         lowest = smoothed if record.lowest is None else min(record.lowest, smoothed)
         self._state.record = record.replace(smoothed=smoothed, lowest=lowest)
 
@@ -305,15 +295,17 @@ class TrainingLoop:
     def _healthy(self, loss: float) -> bool:
         """Keep good weights, and stop a run that has gone wrong."""
         record = self._state.record
-        trouble = loss_trouble(loss, record.step, record.smoothed, record.lowest)
+        trouble = divergence.loss_trouble(
+            loss, record.step, record.smoothed, record.lowest
+        )
         if trouble is not None:
             self._stop(trouble, "or the precision fp32")
         if self.problem is not None:
             return False
-        if record.step % SNAPSHOT_STEPS == 0 and not self._weights_fail():
+        if record.step % divergence.SNAPSHOT_STEPS == 0 and not self._weights_fail():
             smoothed, lowest = record.smoothed or 0.0, record.lowest or 0.0
-            one_class = self._single_class.row * CLASS_CHECK_STEPS
-            if smoothed < 1.5 * lowest + 0.1 and one_class < SNAPSHOT_STEPS:
+            one_class = self._single_class.row * divergence.CLASS_CHECK_STEPS
+            if smoothed < 1.5 * lowest + 0.1 and one_class < divergence.SNAPSHOT_STEPS:
                 self._good = record.step, self._snapshot()
             self._log(None)
         return self.problem is None
@@ -327,9 +319,10 @@ class TrainingLoop:
 
     def _stop(self, what: str, remedy: str) -> None:
         what = what[:1].upper() + what[1:]
+        advice = divergence.advice(self._settings)
         self.problem = (
             f"{what} after step {self._state.record.step}; the last good weights, of "
-            f"step {self._good[0]}, are kept. {advice(self._settings)}, {remedy}."
+            f"step {self._good[0]}, are kept. {advice}, {remedy}."
         )
 
     def _names(self) -> tuple[str, ...]:

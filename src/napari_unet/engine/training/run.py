@@ -267,7 +267,6 @@ class TrainingRun:
         """Fit a model to what nobody painted, and its card to what is held out."""
         prepared = self.loop.prepared
         parts = parts_to_see(prepared.training_set, self._settings.seed)
-        # by mere strokes no cell can be judged
         fitted, strokes = model, False
         if parts:
             examples = prepared.training_set.examples
@@ -278,6 +277,7 @@ class TrainingRun:
             )
         if not prepared.training_set.held_out:
             return fitted
+        # by mere strokes no cell can be judged
         if not strokes and model.card.cell_classes:
             return (yield from self._with_cell_settings(fitted))
         if fitted is not model:

@@ -18,15 +18,9 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from napari_unet.core.jobs import WorkerKind
 from napari_unet.core.messages import Acknowledged
+from napari_unet.engine.worker import process
 from napari_unet.engine.worker.channel import Channel
 from napari_unet.engine.worker.inbox import JobInbox
-from napari_unet.engine.worker.process import (
-    CPU_NICE,
-    NETWORK_NICE,
-    lower_priority,
-    offer_for_ending,
-    report_status,
-)
 from napari_unet.engine.worker.scheduler import Scheduler
 
 if TYPE_CHECKING:
@@ -44,7 +38,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--kind", choices=get_args(WorkerKind), required=True)
     kind: WorkerKind = parser.parse_args().kind
-    offer_for_ending()
+    process.offer_for_ending()
     # Ctrl-C in napari's terminal reaches this process too: napari decides
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     channel = Channel.from_greeting(sys.stdin)
@@ -55,10 +49,10 @@ def main() -> None:
     if kind == "network":
         _load_torch(inbox)
     else:
-        lower_priority(CPU_NICE)
+        process.lower_priority(process.CPU_NICE)
         _load_cells(inbox)
     networks = kind == "network" and "torch" in sys.modules
-    report = partial(report_status, channel, inbox, networks=networks)
+    report = partial(process.report_status, channel, inbox, networks=networks)
     Thread(target=report, daemon=True).start()
     Scheduler(inbox, channel, JobStarter(kind)).run()
     # all is written; taking torch down in good order would only take time
@@ -125,7 +119,7 @@ def _load_torch(inbox: JobInbox) -> None:
         from napari_unet.engine.device import choose_device
 
         if choose_device().type == "cpu":
-            lower_priority(NETWORK_NICE)
+            process.lower_priority(process.NETWORK_NICE)
         if "OMP_NUM_THREADS" not in os.environ:
             linux = sys.platform == "linux"
             # a cluster may grant fewer cores than there are

@@ -22,13 +22,7 @@ from napari_unet.core.text import reason
 from napari_unet.core.training.training_set import make_example
 from napari_unet.engine.network.network import prepare
 from napari_unet.engine.training.run import TrainingRun
-from napari_unet.engine.worker.model_comparison import (
-    Figures,
-    comparable,
-    compare,
-    judge,
-    unknown,
-)
+from napari_unet.engine.worker import model_comparison
 from napari_unet.io.model_file import load_model, save_model
 
 if TYPE_CHECKING:
@@ -154,21 +148,25 @@ def _judged(
 ) -> Generator[Event | None, None, ModelComparison]:
     """Compare with the model that the training started from."""
     if not parts.held_out:
-        return unknown(as_asked=not data.job.settings.validation)
+        return model_comparison.unknown(as_asked=not data.job.settings.validation)
     settings = data.job.settings
 
-    def figures(which: Model) -> Generator[Event | None, None, Figures]:
+    def figures(
+        which: Model,
+    ) -> Generator[Event | None, None, model_comparison.Figures]:
         network = prepare(which, data.job.device, settings.precision)
         # both find cells in the same way, that of the new model
         card = model.card.replace(architecture=which.card.architecture)
-        return (yield from judge(network, card, parts.held_out, cells))
+        return (yield from model_comparison.judge(network, card, parts.held_out, cells))
 
     try:
         cells = [data.cells(part) for part in parts.held_out]
         before = None
-        if start is not None and comparable(model.card, start.card):
+        if start is not None and model_comparison.comparable(model.card, start.card):
             before = yield from figures(start)
-        return compare((yield from figures(model)), before, parts.validation)
+        return model_comparison.compare(
+            (yield from figures(model)), before, parts.validation
+        )
     except MemoryError:
         return ModelComparison(
             "unknown", "The model is saved, but there was no memory to judge it."
