@@ -32,7 +32,7 @@ def step_with_augmentation(preset: str, device: str, repeats: int) -> Row:
     )
     for _ in run.prepare():
         pass
-    loop: TrainingLoop = run._loop  # type: ignore[assignment]  # noqa: SLF001
+    loop: TrainingLoop = run.loop
     steps = loop.steps()
     next(steps)
     state, sampler = loop.prepared.state, loop.prepared.sampler

@@ -465,7 +465,7 @@ def test_something_must_be_asked_for(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_no_job_of_the_cpu_lane_loads_torch():
+def test_no_job_of_the_cpu_worker_loads_torch():
     code = (
         "import sys\n"
         "from napari_unet.engine.worker import "

@@ -259,6 +259,29 @@ def test_a_block_that_could_not_be_written_is_predicted_again(
         np.testing.assert_array_equal(found, expected)
 
 
+@pytest.mark.parametrize("named", [1, 2, 3])
+def test_killed_while_results_get_their_names_it_goes_on(tmp_path, monkeypatch, named):
+    write_image(tmp_path / "a.zarr", (120, 140), "yx")
+    model, moved = cropping_model(2), []
+
+    def crash(source, target):
+        source.rename(target)
+        moved.append(target)
+        if len(moved) == named:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("napari_unet.io.resumable_output.move", crash)
+        with pytest.raises(KeyboardInterrupt):
+            list(predictor(model, tmp_path / "out", tmp_path / "a.zarr"))
+    list(predictor(model, tmp_path / "out", tmp_path / "a.zarr"))
+    list(predictor(model, tmp_path / "all", tmp_path / "a.zarr"))
+    found, right = (outputs(tmp_path / name, "zarr") for name in ("out", "all"))
+    for kind in KINDS:
+        np.testing.assert_array_equal(found[kind], right[kind])
+    assert not (tmp_path / "out" / "unfinished").exists()
+
+
 @pytest.mark.parametrize("change", ["image", "settings", "model"])
 def test_it_is_begun_anew_where_what_it_was_made_from_changed(tmp_path, change):
     file = interrupted(tmp_path, 9)

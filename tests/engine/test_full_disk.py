@@ -73,10 +73,10 @@ def jobs(folder: Path) -> dict[str, Iterator[Any]]:
         BorderWeights(),
         ArrayReference.create(folder / "weights.raw", (SIZE, SIZE), "float32"),
     )
-    bench = ModelCache()
+    cache = ModelCache()
     return {
-        "predict": prediction_job.run(predict, Context(Task(1, predict), bench)),
-        "preview": prediction_job.run(preview, Context(Task(2, preview), bench)),
+        "predict": prediction_job.run(predict, Context(Task(1, predict), cache)),
+        "preview": prediction_job.run(preview, Context(Task(2, preview), cache)),
         "cells": cells_job.run(cells),
         "weights": weights_job.run(weights),
     }

@@ -126,7 +126,7 @@ def test_a_frozen_copy_predicts_with_other_weights_and_leaves_the_training_alone
 ) -> None:
     module = UNet(TABLE).train()
     weights = to_tensors(MODEL.weights)
-    network = frozen_copy(module, weights, "fp32")
+    network = frozen_copy(MODEL.card, weights, "fp32")
     pixels = window(rng)
     expected = prepare(MODEL, "cpu", "fp32").probabilities(pixels)
     np.testing.assert_array_equal(network.probabilities(pixels), expected)
@@ -145,7 +145,8 @@ def test_a_frozen_copy_predicts_with_other_weights_and_leaves_the_training_alone
 def test_a_frozen_copy_drops_nothing(rng: np.random.Generator) -> None:
     table = u_shape(ndim=2, channels=2, classes=3, width=4, depth=1, dropout=(2, 0.5))
     module = UNet(table).train()
-    network = frozen_copy(module, module.state_dict(), "fp32")
+    card = random_model(table).card
+    network = frozen_copy(card, module.state_dict(), "fp32")
     pixels = window(rng)
     first, second = network.probabilities(pixels), network.probabilities(pixels)
     np.testing.assert_array_equal(first, second)

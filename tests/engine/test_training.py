@@ -249,7 +249,7 @@ def _spoilt(training: TrainingRun, step: int, value: float) -> Iterator[events.E
     for event in training.events():
         yield event
         done = event.step if isinstance(event, events.StepDone) else 0
-        bias = training._prepared_loop()._state.module.score.bias
+        bias = training.loop._state.module.score.bias
         if done == step - 1 > 0:
             hook = bias.register_hook(lambda g: torch.full_like(g, value))
         elif done == step:
@@ -301,7 +301,7 @@ def test_weights_that_became_much_worse_give_way_to_the_best() -> None:
         # half way something breaks: from now on the network unlearns
         if isinstance(event, events.StepDone) and event.step == 50:
             with torch.no_grad():
-                for weight in watched._prepared_loop()._state.module.parameters():
+                for weight in watched.loop._state.module.parameters():
                     weight.mul_(-1)
     best = max(rounds, key=lambda s: (s.iou, -s.loss))
     assert rounds[-1].iou < best.iou - 0.1
@@ -576,7 +576,7 @@ def test_training_with_previews_is_training_without(changes: dict[str, Any]) -> 
     events_: list[events.Event] = []
     for event in watched.events():
         events_.append(event)
-        *_, last = predict(watched.network(), PLANES[2][0])
+        *_, last = predict(watched.loop.network(), PLANES[2][0])
         shown.append(last.probabilities.copy())  # type: ignore[attr-defined]
         torch.rand(3)
     assert equal(finished(events_).model, without.model)
@@ -588,7 +588,7 @@ def test_a_network_shown_does_not_change_with_the_training() -> None:
     watched = training_run()
     steps = watched.events()
     next(steps)
-    network = watched.network()
+    network = watched.loop.network()
     *_, before = predict(network, PLANES[2][0])
     for _ in steps:
         pass
@@ -598,7 +598,7 @@ def test_a_network_shown_does_not_change_with_the_training() -> None:
 
 def test_before_it_is_prepared_a_run_shows_no_network() -> None:
     with pytest.raises(RuntimeError, match="has not begun"):
-        training_run().network()
+        training_run().loop.network()
 
 
 def test_time_in_which_others_work_does_not_count(machine: Machine) -> None:
@@ -606,9 +606,9 @@ def test_time_in_which_others_work_does_not_count(machine: Machine) -> None:
     watched = training_run(SMALL.replace(steps=0, minutes=0.5))
     job = []
     for event in watched.events():
-        before = watched.seconds()
+        before = watched.clock.seconds()
         machine.now += 100
-        assert watched.seconds() == before
+        assert watched.clock.seconds() == before
         job.append(event)
     last = finished(job)
     assert last.steps == 29
@@ -647,7 +647,7 @@ def test_how_cells_are_found_is_chosen_by_those_held_out() -> None:
     model = last.model
     network = prepare(model, "cpu", last.model.card.precision)
     parts = []
-    for part in watched.training_set.held_out:
+    for part in watched.loop.prepared.training_set.held_out:
         cells = pairs[0][1].crop(part.box).targets().instances
         judging = judge_part(network, part, cells)
         while True:
@@ -657,7 +657,7 @@ def test_how_cells_are_found_is_chosen_by_those_held_out() -> None:
                 parts.append(end.value)
                 break
     # the discs have a radius of 7 pixels, where none covers another
-    usual = watched._prepared_loop().prepared.state.card.segmentation
+    usual = watched.loop.prepared.state.card.segmentation
     assert usual.min_distance == pytest.approx(0.15 * 7, rel=0.1)
     assert usual.min_size == pytest.approx(0.1 * np.pi * 49, rel=0.2)
     assert count(parts, usual.min_size) >= 20
@@ -679,13 +679,13 @@ def test_a_correction_is_used_from_the_next_step_on() -> None:
         order.append(event)
         if isinstance(event, events.StepDone) and event.step == 4:
             watched.correct(Field(STACK, 0, 2), annotation(2))
-            assert len(watched.training_set.examples) == 2
+            assert len(watched.loop.prepared.training_set.examples) == 2
     used = [k for k, e in enumerate(order) if isinstance(e, events.CorrectionUsed)]
     assert len(used) == 1
     assert order[used[0]] == events.CorrectionUsed(4)
     assert order[used[0] - 1].step == 4  # type: ignore[attr-defined]
     assert order[used[0] + 1].step == 5  # type: ignore[attr-defined]
-    assert len(watched.training_set.examples) == 3
+    assert len(watched.loop.prepared.training_set.examples) == 3
     card = finished(order).model.card
     assert [r.name for r in card.images] == ["stack z=0", "stack z=1", "stack z=2"]
     plain = finished(list(training_run().events())).model
@@ -717,14 +717,14 @@ def test_what_is_held_out_stays_so_when_it_is_corrected() -> None:
     watched = training_run(SMALL.replace(validation=0.2), slices=(0,))
     for _ in watched.prepare():
         pass
-    (part,) = watched.training_set.held_out
+    (part,) = watched.loop.prepared.training_set.held_out
     steps = watched.events()
     next(steps)
     changed = Annotation(np.ones((160, 160), np.int32))
     watched.correct(Field(STACK, 0, 0), changed)
     assert isinstance(next(steps), events.CorrectionUsed)
-    (now,) = watched.training_set.held_out
-    (learnt,) = watched.training_set.examples
+    (now,) = watched.loop.prepared.training_set.held_out
+    (learnt,) = watched.loop.prepared.training_set.examples
     assert now.box == part.box
     assert not now.example.classes.any()
     assert (learnt.classes[part.box] == IGNORED).all()
@@ -766,7 +766,7 @@ def test_a_run_is_resumed_with_more_slices_and_smaller_patches(tmp_path: Path) -
     first = training_run(settings, slices=(0,), checkpoint=place)
     for _ in first.events():
         pass
-    held = first.training_set.held_out[0].box
+    held = first.loop.prepared.training_set.held_out[0].box
     longer = settings.replace(steps=16, patch=20)
     # painted elsewhere, another corner would be held out
     pairs = [(Field(STACK, 0, z), annotation(z)) for z in (2, 0)]
@@ -774,7 +774,7 @@ def test_a_run_is_resumed_with_more_slices_and_smaller_patches(tmp_path: Path) -
     again = TrainingRun(pairs, longer, resume=place, device="cpu")
     job = list(again.events())
     assert [e.step for e in job if isinstance(e, events.StepDone)] == [13, 14, 15, 16]
-    (part,) = again.training_set.held_out
+    (part,) = again.loop.prepared.training_set.held_out
     assert part.box == held
     assert part.example.field.z == 0
 
@@ -926,7 +926,7 @@ def test_the_score_in_the_card_is_that_of_the_model_in_the_file(
     training = TrainingRun(pairs, settings, device="cpu")
     order = list(training.events())
     model = finished(order).model
-    held_out = training.training_set.held_out
+    held_out = training.loop.prepared.training_set.held_out
     assert held_out
     *_, score = validate(prepare(model, "cpu", "fp32"), held_out)
     assert score is not None

@@ -1,9 +1,10 @@
-"""The inside of the worker, in this process: turns, wishes, errors, verdicts."""
+"""The inside of the worker, in this process: turns, messages, errors, comparisons."""
 
 from __future__ import annotations
 
 import os
 from dataclasses import replace
+from importlib import import_module
 from itertools import count
 from math import prod
 from multiprocessing import Pipe
@@ -18,7 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from example_jobs import CPU, SMALL, predict_job, stored_image
 from example_models import cropping_model, random_model
-from napari_unet.core import events, messages
+from napari_unet.core import events, jobs, messages
 from napari_unet.core.annotation.annotations import IGNORED
 from napari_unet.core.images.image import Field, Image
 from napari_unet.core.images.normalisation import measure
@@ -42,9 +43,10 @@ from napari_unet.engine.worker import (
     model_jobs,
     prediction_job,
 )
+from napari_unet.engine.worker.__main__ import JobStarter
 from napari_unet.engine.worker.channel import Channel
 from napari_unet.engine.worker.inbox import JobInbox, Task
-from napari_unet.engine.worker.model_cache import Context, ModelCache, Models, Scales
+from napari_unet.engine.worker.model_cache import Context, ModelCache
 from napari_unet.engine.worker.model_comparison import (
     Figures,
     comparable,
@@ -211,7 +213,7 @@ def test_who_was_paused_does_not_get_the_time_back() -> None:
     assert abs(work.give(40).count(1) - 20) <= 1
 
 
-def test_wishes_are_acknowledged_while_a_step_runs() -> None:
+def test_messages_are_acknowledged_while_a_step_runs() -> None:
     begun, go_on = Event(), Event()
 
     def job(task: Task) -> Ticks:
@@ -223,8 +225,8 @@ def test_wishes_are_acknowledged_while_a_step_runs() -> None:
     work = Work({1: job})
     work.submit(1)
     assert begun.wait(DEADLINE)
-    for wish in (messages.Pause, messages.Resume, messages.Finish, messages.Cancel):
-        work.pipe.send(wish(1))
+    for message in (messages.Pause, messages.Resume, messages.Finish, messages.Cancel):
+        work.pipe.send(message(1))
         work.receive(messages.Acknowledged, 1)
     go_on.set()
     assert work.receive(messages.Ended, 1).cancelled
@@ -403,7 +405,7 @@ def test_when_napari_is_gone_jobs_are_closed_and_the_end_is_forced_later() -> No
     assert work.gave_up[0] - gone > 0.29
 
 
-def test_corrections_and_the_wish_to_finish_reach_their_job() -> None:
+def test_corrections_and_the_end_asked_for_reach_their_job() -> None:
     seen: list[Any] = []
 
     def job(task: Task) -> Ticks:
@@ -425,13 +427,28 @@ def test_corrections_and_the_wish_to_finish_reach_their_job() -> None:
     work.close()
 
 
+@pytest.mark.parametrize(
+    "kind",
+    [k for k in vars(jobs).values() if isinstance(k, type) and issubclass(k, Job)][1:],
+)
+def test_each_job_names_a_function_of_the_worker(kind: type[Job]) -> None:
+    module, name = kind.function.split(".")
+    found = import_module(f"napari_unet.engine.worker.{module}")
+    assert callable(getattr(found, name))
+
+
+def test_a_job_of_the_other_worker_is_refused() -> None:
+    with pytest.raises(ValueError, match="the cpu worker does not take TrainJob"):
+        JobStarter("cpu")(Task(1, training()))
+
+
 @pytest.fixture
-def bench() -> ModelCache:
+def cache() -> ModelCache:
     return ModelCache()
 
 
-def context(bench: ModelCache, job: Job) -> Context:
-    return Context(Task(1, job), bench)
+def context(cache: ModelCache, job: Job) -> Context:
+    return Context(Task(1, job), cache)
 
 
 @pytest.fixture
@@ -445,13 +462,13 @@ def model_path(model: Model, tmp_path: Path) -> str:
     return str(tmp_path / "model.safetensors")
 
 
-def done(job: PredictJob, bench: ModelCache) -> list[Any]:
-    return list(prediction_job.run(job, context(bench, job)))
+def done(job: PredictJob, cache: ModelCache) -> list[Any]:
+    return list(prediction_job.run(job, context(cache, job)))
 
 
 @pytest.mark.parametrize("axes", ["yx", "zyx", "tzyx", "cyx", "yxc", "tcyx"])
 def test_probabilities_classes_and_entropy_are_those_of_the_model(
-    axes: str, tmp_path: Path, bench: ModelCache, rng: np.random.Generator
+    axes: str, tmp_path: Path, cache: ModelCache, rng: np.random.Generator
 ) -> None:
     sizes = {"t": 2, "z": 3, "c": 2, "y": 50, "x": 60}
     table = NARROW.replace(channels=2 if "c" in axes else 1)
@@ -459,7 +476,7 @@ def test_probabilities_classes_and_entropy_are_those_of_the_model(
     save_model(model, tmp_path / "m.safetensors")
     image = stored_image(tmp_path, rng.random([sizes[a] for a in axes]), axes)
     job = predict_job(tmp_path / "out", str(tmp_path / "m.safetensors"), image, 3)
-    done(job, bench)
+    done(job, cache)
     own = "c" + axes.replace("c", "")
     *_, last = predict(model, image.open(), axes=own, settings=CPU)
     expected = last.probabilities  # type: ignore[attr-defined]
@@ -473,13 +490,13 @@ def test_probabilities_classes_and_entropy_are_those_of_the_model(
 
 
 def test_a_volume_network_predicts_a_plane_too(
-    tmp_path: Path, bench: ModelCache, rng: np.random.Generator
+    tmp_path: Path, cache: ModelCache, rng: np.random.Generator
 ) -> None:
     table = u_shape(ndim=3, channels=1, classes=2, width=4, depth=1)
     save_model(random_model(table), tmp_path / "m.safetensors")
     image = stored_image(tmp_path, rng.random((20, 24)), "yx")
     job = predict_job(tmp_path / "out", str(tmp_path / "m.safetensors"), image)
-    done(job, bench)
+    done(job, cache)
     assert job.classes is not None
     found = job.probabilities.open()
     np.testing.assert_allclose(found.sum(axis=0), 1, atol=1e-5)
@@ -487,7 +504,7 @@ def test_a_volume_network_predicts_a_plane_too(
 
 
 def test_arrays_hold_a_tile_before_its_event_comes(
-    tmp_path: Path, bench: ModelCache, model_path: str, rng: np.random.Generator
+    tmp_path: Path, cache: ModelCache, model_path: str, rng: np.random.Generator
 ) -> None:
     image = stored_image(tmp_path, rng.random((3, 90, 100)), "zyx")
     job = predict_job(
@@ -503,7 +520,7 @@ def test_arrays_hold_a_tile_before_its_event_comes(
     assert job.classes is not None
     out, written = job.probabilities.open(), np.zeros((3, 90, 100), bool)
     events_ = []
-    for event in prediction_job.run(job, context(bench, job)):
+    for event in prediction_job.run(job, context(cache, job)):
         events_.append(event)
         if isinstance(event, events.TileDone):
             written[(event.z, *event.box)] = True
@@ -525,14 +542,14 @@ def test_entropy_is_one_where_nothing_is_known_and_zero_where_all_is() -> None:
 
 
 def test_a_small_tile_at_the_focus_comes_first_and_changes_nothing(
-    tmp_path: Path, bench: ModelCache, model_path: str, rng: np.random.Generator
+    tmp_path: Path, cache: ModelCache, model_path: str, rng: np.random.Generator
 ) -> None:
     image = stored_image(tmp_path, rng.random((1200, 1200)), "yx")
     job = predict_job(tmp_path / "out", model_path, image, 3, focus=(650.0, 500.0))
-    network = bench.models.get(model_path, CPU)[0]
+    network = cache.network(model_path, CPU)[0]
     # as slow as this, a tile of 0.6 s is 400 pixels large
-    bench.speed.note(network, tile_flops(NARROW, (404, 404)), 0.6)
-    tiles = [e for e in done(job, bench) if isinstance(e, events.TileDone)]
+    cache.speed.note(network, tile_flops(NARROW, (404, 404)), 0.6)
+    tiles = [e for e in done(job, cache) if isinstance(e, events.TileDone)]
     first, second = tiles[:2]
     area = [prod(b.stop - b.start for b in tile.box) for tile in (first, second)]
     assert area[0] <= area[1] / 2
@@ -552,16 +569,16 @@ def test_a_small_tile_at_the_focus_comes_first_and_changes_nothing(
 
 
 def test_tiles_shrink_with_the_speed_of_the_machine_but_not_below_sense(
-    tmp_path: Path, bench: ModelCache, model_path: str, rng: np.random.Generator
+    tmp_path: Path, cache: ModelCache, model_path: str, rng: np.random.Generator
 ) -> None:
     image = stored_image(tmp_path, rng.random((900, 900)), "yx")
-    network = bench.models.get(model_path, CPU)[0]
+    network = cache.network(model_path, CPU)[0]
     counts = []
     for seconds in (0.01, 5.0, 500.0):
-        bench.speed = type(bench.speed)()
-        bench.speed.note(network, tile_flops(NARROW, (404, 404)), seconds)
+        cache.speed = type(cache.speed)()
+        cache.speed.note(network, tile_flops(NARROW, (404, 404)), seconds)
         job = predict_job(tmp_path / "out", model_path, image, 3, preview=True)
-        counts.append(len(done(job, bench)))
+        counts.append(len(done(job, cache)))
     assert counts[0] == 2
     # with a halo of 20 pixels, 22 are the fewest that are not lost in what is read
     assert 20 < counts[1] <= counts[2] < (900 / 22) ** 2
@@ -569,82 +586,82 @@ def test_tiles_shrink_with_the_speed_of_the_machine_but_not_below_sense(
 
 def test_how_fast_the_network_is_is_learnt_from_its_tiles(
     tmp_path: Path,
-    bench: ModelCache,
+    cache: ModelCache,
     model_path: str,
     rng: np.random.Generator,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    network = bench.models.get(model_path, CPU)[0]
-    guess = bench.speed.rate(network)
+    network = cache.network(model_path, CPU)[0]
+    guess = cache.speed.rate(network)
     image = stored_image(tmp_path, rng.random((300, 300)), "yx")
     job = predict_job(
         tmp_path / "out", model_path, image, 3, settings=CPU.replace(tile=50)
     )
     now = count()
     monkeypatch.setattr(prediction_job, "perf_counter", lambda: next(now) / 4)
-    done(job, bench)
-    measured = bench.speed.rate(network)
+    done(job, cache)
+    measured = cache.speed.rate(network)
     assert measured != guess
     # each tile of 50 pixels took a quarter of a second
     assert measured == pytest.approx(tile_flops(NARROW, (52, 52)) / 0.25)
 
 
 def test_the_live_network_is_only_there_while_a_training_runs(
-    tmp_path: Path, bench: ModelCache, rng: np.random.Generator
+    tmp_path: Path, cache: ModelCache, rng: np.random.Generator
 ) -> None:
     image = stored_image(tmp_path, rng.random((60, 60)), "yx")
     with pytest.raises(ValueError, match="no training goes on"):
-        done(predict_job(tmp_path / "out", LIVE, image), bench)
+        done(predict_job(tmp_path / "out", LIVE, image), cache)
 
 
 def test_a_model_is_read_once_and_again_when_its_file_changes(
     model_path: str, model: Model
 ) -> None:
-    models = Models()
-    first, card = models.get(model_path, CPU)
-    assert models.get(model_path, CPU)[0] is first
+    models = ModelCache()
+    first, card = models.network(model_path, CPU)
+    assert models.network(model_path, CPU)[0] is first
     assert card.name == "model"
-    assert models.get(model_path, CPU.replace(precision="bf16"))[0] is not first
+    assert models.network(model_path, CPU.replace(precision="bf16"))[0] is not first
     save_model(random_model(NARROW, seed=1), model_path)
     os.utime(model_path, ns=(1, 1))
-    assert models.get(model_path, CPU)[0] is not first
-    models.forget()
+    assert models.network(model_path, CPU)[0] is not first
+    models.free()
     with pytest.raises(FileNotFoundError, match="no model file"):
-        models.get(model_path + "x", CPU)
+        models.network(model_path + "x", CPU)
 
 
 def test_the_networks_used_last_are_kept(model: Model, tmp_path: Path) -> None:
-    models = Models()
+    models = ModelCache()
     paths = [str(tmp_path / f"{n}.safetensors") for n in range(5)]
     for path in paths:
         save_model(model, path)
-    kept = models.get(paths[0], CPU)[0]
+    kept = models.network(paths[0], CPU)[0]
     for path in paths[1:]:
-        models.get(path, CPU)
-        assert models.get(paths[0], CPU)[0] is kept
-    dropped = models.get(paths[1], CPU)[0]
-    assert models.get(paths[1], CPU)[0] is dropped
+        models.network(path, CPU)
+        assert models.network(paths[0], CPU)[0] is kept
+    dropped = models.network(paths[1], CPU)[0]
+    assert models.network(paths[1], CPU)[0] is dropped
 
 
 def test_loading_a_model_tells_its_card_and_the_device(
-    model_path: str, bench: ModelCache
+    model_path: str, cache: ModelCache
 ) -> None:
     job = LoadModelJob(model_path, CPU)
-    *_, loaded = model_jobs.run(job, context(bench, job))
+    *_, loaded = model_jobs.load_model(job, context(cache, job))
     assert isinstance(loaded, events.ModelLoaded)
     assert loaded.card.architecture == NARROW
     assert "cpu" in loaded.device
 
 
 def test_grey_values_are_measured_again_when_the_file_changes(tmp_path: Path) -> None:
-    scales = Scales()
+    cache = ModelCache()
     image = stored_image(tmp_path, np.zeros((30, 30)), "yx")
-    scales.of(image, "structure")[0] = measure(image.open())
-    assert 0 in scales.of(image, "structure")
+    cache.scales(image, "structure")[0] = measure(image.open())
+    assert 0 in cache.scales(image, "structure")
     # models of another rule have other values
-    assert 0 not in scales.of(image, "frame")
+    assert 0 not in cache.scales(image, "frame")
     os.utime(image.channels[0].path, ns=(5, 5))
-    assert 0 not in scales.of(image, "structure")
+    assert 0 not in cache.scales(image, "structure")
 
 
 def test_the_work_of_a_tile_is_what_torch_counts() -> None:
@@ -665,7 +682,7 @@ def test_the_work_of_a_tile_is_what_torch_counts() -> None:
 
 
 def test_a_folder_is_predicted_file_by_file(
-    tmp_path: Path, bench: ModelCache, model_path: str, rng: np.random.Generator
+    tmp_path: Path, cache: ModelCache, model_path: str, rng: np.random.Generator
 ) -> None:
     source, target = tmp_path / "in", tmp_path / "out"
     source.mkdir()
@@ -677,7 +694,7 @@ def test_a_folder_is_predicted_file_by_file(
     job = PredictFolderJob(model_path, str(source), str(target), CPU)
 
     def run() -> list[events.FilePredicted]:
-        made = list(folder_job.run(job, context(bench, job)))
+        made = list(folder_job.run(job, context(cache, job)))
         return [e for e in made if isinstance(e, events.FilePredicted)]
 
     told = run()
@@ -781,7 +798,7 @@ def test_without_cells_only_pixels_are_judged() -> None:
         (Figures(0.9, None, 0), Figures(0.8, None, 0), "better", "has IoU 0.90 on"),
     ],
 )
-def test_the_verdict_is_the_mean_of_the_figures_in_words(
+def test_the_comparison_is_of_the_mean_of_the_figures_in_words(
     new: Figures, old: Figures | None, outcome: str, words: str
 ) -> None:
     told = compare(new, old, "a corner of each of 2 slices is held out")
@@ -795,8 +812,7 @@ def test_the_verdict_is_the_mean_of_the_figures_in_words(
 
 
 def test_without_held_out_parts_nothing_is_claimed() -> None:
-    few = unknown("too few labels to validate: all of them are learnt from")
-    asked = unknown("nothing is held out, as asked for")
+    few, asked = unknown(as_asked=False), unknown(as_asked=True)
     assert few.outcome == asked.outcome == "unknown"
     assert "Too few labels to judge" in few.sentence
     assert "as asked for" in asked.sentence

@@ -350,13 +350,13 @@ def test_the_keys_are_named_until_cells_and_background_are_painted(
 ) -> None:
     layer = workspace.annotating.brush.layer
     assert layer is not None
-    status, material = annotated.brush.status, workspace.training.training_data
+    status = annotated.brush.status
     assert "Press N before each next cell. Then press G" in status.text()
     click(annotated.brush.background, qtbot)
     assert status.text() == "The brush paints background. Press N for cells."
     layer.paint((0, 30, 30), 1)
     layer.paint((0, 10, 10), 2)
-    material.count_all(DEADLINE)
+    workspace.annotating.object_index.update_all(DEADLINE)
     click(annotated.brush.cell, qtbot)
     assert status.text() == "The brush paints cell 3 (cells)."
     layer.visible = False

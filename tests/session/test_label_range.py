@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from napari.layers import Labels
 
-from napari_unet.core.cells.label_ids import places
+from napari_unet.core.cells.label_ids import positions
 from napari_unet.session.annotating.label_range import (
     HIGHEST_SHORT,
     label_dtype,
@@ -43,6 +43,6 @@ def test_values_are_found_however_high_they_are(top: int) -> None:
     labels = np.array([[0, 0, top, top], [5, 0, top, 5]], np.int32)
     np.testing.assert_array_equal(values_in(labels), [0, 5, top])
     values = values_in(labels)
-    np.testing.assert_array_equal(values[places(values, labels)], labels)
+    np.testing.assert_array_equal(values[positions(values, labels)], labels)
     np.testing.assert_array_equal(values_in(labels.T), [0, 5, top])
     assert values_in(labels[:0]).size == 0

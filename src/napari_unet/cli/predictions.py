@@ -13,6 +13,7 @@ from napari_unet.cli.labels import read_named
 from napari_unet.core.annotation.annotations import BACKGROUND
 from napari_unet.core.annotation.label_kind import UnclearLabelsError
 from napari_unet.core.annotation.pairing import annotations_of, kind_of
+from napari_unet.core.cells.instances import most_probable
 from napari_unet.core.cells.label_ids import distinct
 from napari_unet.core.images.image import Image
 from napari_unet.io.images import read_image
@@ -155,6 +156,6 @@ def _labels(image: Image) -> Image:
         # one channel is the probability of object
         return replace(image, data=image.read() > 0.5)
     values = image.read()
-    most = values.argmax(axis=image.axes.index("c")).astype(np.uint8)
+    most = most_probable(values, image.axes.index("c"))
     axes = image.axes.replace("c", "")
     return Image(most, axes, image.spacing_um, image.name)

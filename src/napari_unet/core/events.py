@@ -1,4 +1,4 @@
-"""What a running job says: small frozen records, picklable, the last with the result.
+"""What a running job reports: frozen records, picklable, the last with the result.
 
 Each record is also a tick of progress and a point where the job can be cancelled.
 """
@@ -23,50 +23,26 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class TrainingStarted(Event):
-    """Training is about to take its first step.
+    """Training is about to take its first step."""
 
-    Attributes
-    ----------
-    step : int
-        Steps already done, above 0 when resumed.
-    device, precision : str
-        Where and how the network computes.
-    validation : str
-        What is held out for validation, or why nothing is, in words.
-    notes : tuple of str
-        What was assumed of the images, each a sentence.
-    """
-
-    step: int
+    step: int  # steps already done, above 0 when resumed
+    # where and how the network computes
     device: str
     precision: str
-    validation: str
-    notes: tuple[str, ...] = ()
+    validation: str  # what is held out for validation, or why nothing is, in words
+    notes: tuple[str, ...] = ()  # what was assumed of the images, each a sentence
 
 
 @dataclass(frozen=True, slots=True)
 class StepDone(Event):
-    """One step of the optimiser.
+    """One step of the optimiser."""
 
-    Attributes
-    ----------
-    step : int
-        Steps done so far.
-    loss : float
-        Weighted cross-entropy of the batch.
-    progress : float
-        Share of the budget used, 0 to 1.
-    seconds_left : float
-        Estimate of the time to the end of the budget.
-    """
-
-    step: int
-    loss: float
-    progress: float
-    seconds_left: float
+    step: int  # steps done so far
+    loss: float  # weighted cross-entropy of the batch
+    progress: float  # share of the budget used, 0 to 1
+    seconds_left: float  # estimate of the time to the end of the budget
 
 
-@dataclass(frozen=True, slots=True)
 class ValidationTile(Event):
     """One tile of the held-out pixels was predicted."""
 
@@ -97,63 +73,35 @@ class CheckpointWritten(Event):
 
 @dataclass(frozen=True, slots=True)
 class TrainingFinished(Event):
-    """Training ended.
+    """Training ended."""
 
-    Attributes
-    ----------
-    model : Model
-        The best weights on the held-out pixels, or the last without validation.
-    steps : int
-        Steps done in all.
-    seconds : float
-        Time spent in training, without what went before a resume.
-    problem : str or None
-        Why training stopped early, or learnt nothing, and what to try; None when the
-        budget was used up and the model tells classes apart.
-    """
-
+    # the best weights on the held-out pixels, or the last without validation
     model: Model
-    steps: int
-    seconds: float
+    steps: int  # steps done in all
+    seconds: float  # time spent in training, without what went before a resume
+    # why training stopped early, or learnt nothing, and what to try; None when the
+    # budget was used up and the model tells classes apart
     problem: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class TileDone(Event):
-    """Probabilities of one tile were written into the output array.
+    """Probabilities of one tile were written into the output array."""
 
-    Attributes
-    ----------
-    t, z : int, int or None
-        Plane, or volume where z is None.
-    box : tuple of slice
-        Pixels of the plane or volume that are now final.
-    progress : float
-        Share of all pixels asked for that are done, 0 to 1.
-    field_done : bool
-        Whether the plane or volume is complete with this tile.
-    """
-
+    # plane, or volume where z is None
     t: int
     z: int | None
-    box: Box
-    progress: float
-    field_done: bool
+    box: Box  # pixels of the plane or volume that are now final
+    progress: float  # share of all pixels asked for that are done, 0 to 1
+    field_done: bool  # whether the plane or volume is complete with this tile
 
 
 @dataclass(frozen=True, slots=True)
 class BlockDone(Event):
-    """A block of a large image went through a step after the network's.
-
-    Attributes
-    ----------
-    stage : {"classes", "cells", "numbers"}
-    progress : float
-        Share of the step that is done, 0 to 1.
-    """
+    """A block of a large image went through a step after the network's."""
 
     stage: str
-    progress: float
+    progress: float  # share of the step that is done, 0 to 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,24 +113,12 @@ class TileHalved(Event):
 
 @dataclass(frozen=True, slots=True)
 class PredictionFinished(Event):
-    """All that was asked for is in the output array.
+    """All that was asked for is in the output array."""
 
-    Attributes
-    ----------
-    probabilities : array-like
-        The caller's array, or the one made for it.
-    axes : str
-        Its axes.
-    output : tuple of int
-        Output size of the tiles used last, in pixels.
-    device, precision : str
-        Where and how the network computed.
-    seconds : float
-    """
-
-    probabilities: Any
-    axes: str
-    output: tuple[int, ...]
+    probabilities: Any  # the caller's array, or the one made for it
+    axes: str  # its axes
+    output: tuple[int, ...]  # output size of the tiles used last, in pixels
+    # where and how the network computed
     device: str
     precision: str
     seconds: float
@@ -190,48 +126,29 @@ class PredictionFinished(Event):
 
 @dataclass(frozen=True, slots=True)
 class ModelComparison(Event):
-    """How the new model compares with the one it started from, on held-out parts.
+    """How the new model compares with the one it started from, on held-out parts."""
 
-    Attributes
-    ----------
-    outcome : {"better", "worse", "similar", "first", "unknown"}
-        "first" if there was no model to start from, "unknown" with too few labels.
-    sentence : str
-        In words, with the figures.
-    iou, cells : float or None
-        Pixels: IoU of the foreground. Cells: share found and not invented (F1 at IoU
-        0.5). Of the new model; None where nothing is held out, or no cells are.
-    before_iou, before_cells : float or None
-        The same of the model it started from.
-    """
-
+    # "first" if there was no model to start from, "unknown" with too few labels
     outcome: str
-    sentence: str
+    sentence: str  # in words, with the figures
+    # pixels: IoU of the foreground. Cells: share found and not invented (F1 at IoU
+    # 0.5). Of the new model; None where nothing is held out, or no cells are.
     iou: float | None = None
     cells: float | None = None
+    # the same of the model it started from
     before_iou: float | None = None
     before_cells: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ModelSaved(Event):
-    """Training ended and its model is on disk.
-
-    Attributes
-    ----------
-    path : str
-    card : ModelCard
-    steps : int
-    seconds : float
-    problem : str or None
-        As in `TrainingFinished`.
-    """
+    """Training ended and its model is on disk."""
 
     path: str
     card: ModelCard
     steps: int
     seconds: float
-    problem: str | None = None
+    problem: str | None = None  # as in `TrainingFinished`
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,26 +225,11 @@ class FileWaits(Event):
 
 @dataclass(frozen=True, slots=True)
 class FilePredicted(Event):
-    """A file was predicted, its results were there, or it could not be.
-
-    Attributes
-    ----------
-    path : str
-    cells : int
-        0 if they were there already.
-    progress : float
-        Share of the files that is behind us, 0 to 1.
-    problem : str or None
-        Why it could not be predicted.
-    there : bool
-        Whether nothing had to be done.
-    notes : tuple of str
-        What was chosen in reading the image.
-    """
+    """A file was predicted, its results were there, or it could not be."""
 
     path: str
-    cells: int
-    progress: float
-    problem: str | None = None
-    there: bool = False
-    notes: tuple[str, ...] = ()
+    cells: int  # 0 if they were there already
+    progress: float  # share of the files that is behind us, 0 to 1
+    problem: str | None = None  # why it could not be predicted
+    there: bool = False  # whether nothing had to be done
+    notes: tuple[str, ...] = ()  # what was chosen in reading the image

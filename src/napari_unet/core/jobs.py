@@ -1,13 +1,13 @@
 """What napari asks its worker to do: frozen records, picklable, without pixels.
 
-Jobs of the network worker need torch; those of the CPU worker do not. What comes back
+Each kind of job names the process that does it, and the module there. What comes back
 are the events of `core.events`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from napari_unet.core.settings import Prediction, Segmentation
 
@@ -38,103 +38,80 @@ LIVE = "live"
 class Job:
     """Base of all jobs."""
 
+    # the process that does it: only the network worker loads torch
+    worker: ClassVar[WorkerKind] = "cpu"
+    # module and function of `engine.worker` that do it: a generator of events
+    function: ClassVar[str] = ""
+
+    @property
+    def is_preview(self) -> bool:
+        """Whether it takes only a small share of the time while a network trains."""
+        return False
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrainJob(Job):
-    """Train a network on annotated places.
+    """Train a network on annotated planes or volumes."""
 
-    Attributes
-    ----------
-    images : tuple of ImageReference
-    annotations : tuple of AnnotationReference
-        One for each image.
-    places : tuple of tuple of (t, z)
-        Of each image, the planes or volumes that have annotation.
-    settings : Training
-    output : str
-        Model file to write at the end.
-    checkpoint : str
-    start : str or None
-        Model file to start from.
-    resume : bool
-        Go on from the checkpoint.
-    device : str
-    """
+    worker = "network"
+    function = "training_job.run"
 
     images: tuple[ImageReference, ...]
-    annotations: tuple[AnnotationReference, ...]
-    places: tuple[tuple[Place, ...], ...]
+    annotations: tuple[AnnotationReference, ...]  # one for each image
+    places: tuple[tuple[Place, ...], ...]  # of each image, those with annotation
     settings: Training
-    output: str
+    output: str  # model file to write at the end
     checkpoint: str
-    start: str | None = None
-    resume: bool = False
+    start: str | None = None  # model file to start from
+    resume: bool = False  # whether to go on from the checkpoint
     device: str = "auto"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Correction:
-    """Annotation that changed while a network trains.
+    """Annotation that changed while a network trains."""
 
-    Attributes
-    ----------
-    image : int
-        Number of the image in the `TrainJob`.
-    t, z : int, int or None
-        Plane or volume; it may be one that had no annotation before.
-    box : tuple of slice or None
-        Changed pixels of the field; None for all.
-    annotation : AnnotationReference
-        As it is now.
-    """
-
-    image: int
+    image: int  # number of the image in the `TrainJob`
+    # plane or volume; it may be one that had no annotation before
     t: int
     z: int | None
-    box: Box | None
-    annotation: AnnotationReference
+    box: Box | None  # changed pixels of the field; None for all
+    annotation: AnnotationReference  # as it is now
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PredictJob(Job):
-    """Predict probabilities and the most probable class of each pixel.
+    """Predict probabilities and the most probable class of each pixel."""
 
-    Attributes
-    ----------
-    model : str
-        Path of a model file, or `LIVE`.
-    image : ImageReference
-    probabilities : ArrayReference
-        float32, axes c, [t,] [z,] y, x: those of the image with c first.
-    classes : ArrayReference or None
-        uint8, same axes without c: 0 background, 1 and up class numbers.
-    places : tuple of (t, z) or None
-        In this order; all if None.
-    region : tuple of slice or None
-    focus : tuple of float or None
-        Tiles nearest to this point of the plane come first.
-    settings : Prediction
-    preview : bool
-        Takes only a small share of the time while a network trains.
-    entropy : ArrayReference or None
-        float32, same axes as `classes`: uncertainty, 0 to 1.
-    """
+    worker = "network"
+    function = "prediction_job.run"
 
-    model: str
+    model: str  # path of a model file, or `LIVE`
     image: ImageReference
-    probabilities: ArrayReference
+    probabilities: ArrayReference  # float32, axes of the image with c first
+    # uint8, same axes without c: 0 background, 1 and up class numbers
     classes: ArrayReference | None = None
-    places: tuple[Place, ...] | None = None
+    places: tuple[Place, ...] | None = None  # in this order; all if None
     region: Box | None = None
+    # tiles nearest to this point ([z,] y, x) of the field come first
     focus: tuple[float, ...] | None = None
     settings: Prediction = _PREDICTION
     preview: bool = False
+    # float32, same axes as `classes`: uncertainty, 0 to 1
     entropy: ArrayReference | None = None
+
+    @property
+    def is_preview(self) -> bool:
+        """As `Job.is_preview`."""
+        return self.preview
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LoadModelJob(Job):
     """Read a model file and keep its network ready: predicting then starts at once."""
+
+    worker = "network"
+    function = "model_jobs.load_model"
 
     model: str
     settings: Prediction = _PREDICTION
@@ -144,136 +121,81 @@ class LoadModelJob(Job):
 class FreeMemoryJob(Job):
     """Forget the models that no job uses, and give cached memory back."""
 
+    worker = "network"
+    function = "model_jobs.free_memory"
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SegmentJob(Job):
-    """Find the cells in probabilities (CPU worker).
+    """Find the cells in probabilities."""
 
-    Attributes
-    ----------
-    probabilities : ArrayReference
-        float32, axes c, [t,] [z,] y, x.
-    axes : str
-        Of the probabilities.
-    spacing_um : tuple of float or None
-    cells : ArrayReference
-        int32, same axes without c; ids from 1 in each time frame.
-    ndim : {2, 3}
-        Of the network.
-    settings : Segmentation
-    classes : tuple of ClassInfo
-        Foreground classes of the model.
-    places : tuple of (t, z)
-        Planes or volumes to do, in this order.
-    link : bool
-        At the end, link the cells of all slices through z, as the settings say.
-    """
+    function = "cells_job.run"
 
-    probabilities: ArrayReference
-    axes: str
+    probabilities: ArrayReference  # float32
+    axes: str  # of the probabilities: c, [t,] [z,] y, x in any order
     spacing_um: tuple[float, ...] | None
-    cells: ArrayReference
-    ndim: Literal[2, 3]
+    cells: ArrayReference  # int32, same axes without c; ids from 1 in each time frame
+    ndim: Literal[2, 3]  # of the network
     settings: Segmentation
-    classes: tuple[ClassInfo, ...]
-    places: tuple[Place, ...]
-    link: bool = False
+    classes: tuple[ClassInfo, ...]  # foreground classes of the model
+    places: tuple[Place, ...]  # planes or volumes to do, in this order
+    link: bool = False  # at the end, link the cells through z as the settings say
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class WeightsJob(Job):
-    """Compute the border weights of a whole plane for the overlay (CPU worker).
+    """Compute the border weights of a whole plane for the overlay."""
 
-    Attributes
-    ----------
-    annotation : AnnotationReference
-    t, z : int
-    spacing : tuple of float
-        Pixel size in y and x relative to the finer.
-    settings : BorderWeights
-    weights : ArrayReference
-        float32, (y, x).
-    """
+    function = "weights_job.run"
 
     annotation: AnnotationReference
     t: int
     z: int
-    spacing: tuple[float, ...]
+    spacing: tuple[float, ...]  # pixel size in y and x relative to the finer
     settings: BorderWeights
-    weights: ArrayReference
+    weights: ArrayReference  # float32, (y, x)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CheckJob(Job):
-    """Check the annotation of some images (CPU worker).
+    """Check the annotation of some images."""
 
-    Attributes
-    ----------
-    images : tuple of ImageReference
-    annotations : tuple of AnnotationReference or None
-        None where an image has no annotation.
-    places : tuple of tuple of (t, z)
-        Planes of each image that have annotation.
-    halo : tuple of int
-        How far the network sees, in pixels, ([z,] y, x).
-    """
+    function = "check_job.run"
 
     images: tuple[ImageReference, ...]
-    annotations: tuple[AnnotationReference | None, ...]
-    places: tuple[tuple[Place, ...], ...]
-    halo: tuple[int, ...]
+    annotations: tuple[AnnotationReference | None, ...]  # None: has no annotation
+    places: tuple[tuple[Place, ...], ...]  # planes of each image with annotation
+    halo: tuple[int, ...]  # how far the network sees, in pixels, ([z,] y, x)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ExportJob(Job):
-    """Write results to files (CPU worker).
+    """Write results to files: label images, probabilities, a table of measurements."""
 
-    Attributes
-    ----------
-    folder : str
-    name : str
-        First part of the files' names.
-    image : ImageReference
-        For grey values in the table.
-    cells : ArrayReference or None
-        int32, axes of the image without c; None for no masks and no table.
-    probabilities : ArrayReference or None
-        float32, c first; they tell the class of each cell in the table.
-    classes : tuple of ClassInfo
-    masks, table, maps : bool
-        Whether to write the label images, the table of measurements, and the
-        probabilities.
-    class_masks : ArrayReference or None
-        uint8, as `cells`, the number of the class of each pixel; None for no label
-        image of classes.
-    format : {"tif", "ome.tif", "zarr"}
-    """
+    function = "export_job.run"
 
     folder: str
-    name: str
-    image: ImageReference
+    name: str  # first part of the files' names
+    image: ImageReference  # for grey values in the table
+    # int32, axes of the image without c; None for no masks and no table
     cells: ArrayReference | None
+    # float32, c first; they tell the class of each cell in the table
     probabilities: ArrayReference | None
     classes: tuple[ClassInfo, ...]
     masks: bool = True
     table: bool = True
-    maps: bool = True
+    maps: bool = True  # whether to write the probabilities
+    # uint8, as `cells`, the class of each pixel; None for no label image of classes
     class_masks: ArrayReference | None = None
     format: Literal["tif", "ome.tif", "zarr"] = "tif"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PredictFolderJob(Job):
-    """Predict all images of a folder into files (network worker).
+    """Predict all images of a folder into files."""
 
-    Attributes
-    ----------
-    model : str
-    source, target : str
-        Folders.
-    settings : Prediction
-    segmentation : Segmentation
-    """
+    worker = "network"
+    function = "folder_job.run"
 
     model: str
     source: str

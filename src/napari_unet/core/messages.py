@@ -27,22 +27,18 @@ class Submit(Message):
     what: Job
 
 
-@dataclass(frozen=True, slots=True)
 class Cancel(Message):
     """End a job at its next tile or step; answered at once by `Acknowledged`."""
 
 
-@dataclass(frozen=True, slots=True)
 class Pause(Message):
-    """Do not go on with a job until told to."""
+    """Do not go on with a job until `Resume`."""
 
 
-@dataclass(frozen=True, slots=True)
 class Resume(Message):
     """Go on with a paused job."""
 
 
-@dataclass(frozen=True, slots=True)
 class Finish(Message):
     """Stop training now, but end properly: judge the network and save the model."""
 
@@ -54,7 +50,6 @@ class Correct(Message):
     correction: Correction
 
 
-@dataclass(frozen=True, slots=True)
 class Shutdown(Message):
     """End all jobs, write what is to be kept, and end the process; `job` is 0."""
 
@@ -62,7 +57,6 @@ class Shutdown(Message):
 # from the worker to napari
 
 
-@dataclass(frozen=True, slots=True)
 class Acknowledged(Message):
     """A job will be cancelled, paused or resumed."""
 
@@ -83,39 +77,20 @@ class Ended(Message):
 
 @dataclass(frozen=True, slots=True)
 class Failed(Message):
-    """A job is over because of an error.
+    """A job is over because of an error."""
 
-    Attributes
-    ----------
-    error : str
-        Name of the exception's class, such as "ValueError".
-    sentence : str
-        What it says.
-    traceback : str
-    out_of_memory : bool
-    """
-
-    error: str
-    sentence: str
+    error: str  # name of the exception's class, such as "ValueError"
+    sentence: str  # what it says
     traceback: str
     out_of_memory: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Status(Message):
-    """How the worker is doing, sent about every second; `job` is 0.
+    """How the worker is doing, sent about every second; `job` is 0."""
 
-    Attributes
-    ----------
-    device : str
-        In words.
-    why_not_gpu : str
-        Empty where a GPU is used.
-    used, total : int
-        Memory of the worker and of its device, in bytes.
-    """
-
-    device: str
-    why_not_gpu: str
+    device: str  # in words
+    why_not_gpu: str  # empty where a GPU is used
+    # memory of the worker and of its device, in bytes
     used: int
     total: int

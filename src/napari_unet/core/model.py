@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, field_validator
 
-from napari_unet.core.annotation.annotations import ClassInfo
+from napari_unet.core.annotation.annotations import ClassInfo, cell_classes
 from napari_unet.core.images.normalisation import RULES, Normalisation
 from napari_unet.core.network.architecture import Architecture
 from napari_unet.core.settings import Segmentation, Settings
@@ -73,6 +73,11 @@ class ModelCard(Settings):
     precision: str = "fp32"
     versions: tuple[str, ...] = Field((), description="Packages it was made with.")
     parent: str | None = Field(None, description="Name of the model it started from.")
+
+    @property
+    def cell_classes(self) -> tuple[int, ...]:
+        """Numbers of the classes whose objects are told apart."""
+        return cell_classes(self.classes)
 
     @field_validator("normalisation", mode="before")
     @classmethod

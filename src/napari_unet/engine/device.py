@@ -18,21 +18,10 @@ _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def choose_device(wanted: str = "auto") -> torch.device:
-    """Return the device to compute on.
+    """Return the device to compute on: auto, cpu, cuda, cuda:N or mps.
 
-    Parameters
-    ----------
-    wanted : str
-        auto, cpu, cuda, cuda:N or mps. auto takes CUDA, then MPS, then the CPU.
-
-    Returns
-    -------
-    torch.device
-
-    Raises
-    ------
-    ValueError
-        If the device is not known or not there.
+    auto takes CUDA, then MPS, then the CPU. One that is not known or not there is a
+    ValueError.
     """
     if wanted == "auto":
         if torch.cuda.is_available():
@@ -62,19 +51,7 @@ def why_not_cuda() -> str:
 def choose_precision(device: torch.device, wanted: str = "auto") -> Precision:
     """Return the precision: 16 bits only where the hardware computes them natively.
 
-    Parameters
-    ----------
-    device : torch.device
-    wanted : {"auto", "fp32", "bf16", "fp16"}
-
-    Returns
-    -------
-    {"fp32", "bf16", "fp16"}
-
-    Raises
-    ------
-    ValueError
-        If the precision is not known, or fp16 is asked of a CPU.
+    One that is not known, or fp16 for a CPU, is a ValueError.
     """
     if wanted == "auto":
         return _native_precision(device)
@@ -153,5 +130,5 @@ def _cpu_has_bf16() -> bool:
 
 def _onednn_takes_bf16() -> bool:
     """Whether the library that convolves uses it: ONEDNN_MAX_CPU_ISA may forbid it."""
-    tells = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)
-    return tells is None or bool(tells())
+    supported = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)
+    return supported is None or bool(supported())

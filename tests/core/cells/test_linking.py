@@ -5,11 +5,10 @@ import pytest
 
 from napari_unet.core.cells.labelmap import sizes
 from napari_unet.core.cells.linking import (
-    Chain,
+    SliceLinker,
     add_overlaps,
     count_overlaps,
     link_slices,
-    separate_slices,
 )
 
 
@@ -88,19 +87,28 @@ def test_background_on_cells_is_no_overlap_and_rows_do_not_mix():
 
 def test_separate_slices_share_no_id():
     np.testing.assert_array_equal(
-        separate_slices(_stack([1, 1, 4], [0, 1, 1], [0, 0, 0], [2, 1, 0])),
+        link_slices(_stack([1, 1, 4], [0, 1, 1], [0, 0, 0], [2, 1, 0]), None),
         _stack([1, 1, 2], [0, 3, 3], [0, 0, 0], [5, 4, 0]),
     )
 
 
-@pytest.mark.parametrize("function", [separate_slices, lambda c: link_slices(c, 0.5)])
-def test_only_stacks_of_ids_are_taken(function):
+def test_a_cell_at_the_edge_of_one_slice_is_dropped_from_all():
+    np.testing.assert_array_equal(
+        link_slices(
+            _stack([0, 1, 1, 0, 2, 0], [1, 1, 1, 0, 2, 0]), 0.1, clear_border=True
+        ),
+        _stack([0, 0, 0, 0, 1, 0], [0, 0, 0, 0, 1, 0]),
+    )
+
+
+@pytest.mark.parametrize("min_iou", [None, 0.5])
+def test_only_stacks_of_ids_are_taken(min_iou):
     with pytest.raises(ValueError, match=r"shape \(z, y, x\), found int64 .* \(2, 2\)"):
-        function(np.zeros((2, 2), np.int64))
+        link_slices(np.zeros((2, 2), np.int64), min_iou)
     with pytest.raises(ValueError, match=r"integer ids .* found float32"):
-        function(np.zeros((2, 2, 2), np.float32))
+        link_slices(np.zeros((2, 2, 2), np.float32), min_iou)
     with pytest.raises(ValueError, match="0 or more, found -3"):
-        function(np.full((1, 2, 2), -3))
+        link_slices(np.full((1, 2, 2), -3), min_iou)
 
 
 @pytest.mark.parametrize("min_iou", [-0.1, 1.5])
@@ -117,7 +125,7 @@ def test_an_empty_slice_or_stack_stays_empty():
 def test_slices_counted_in_parts_are_linked_as_whole_ones():
     rng = np.random.default_rng(2)
     stack = np.repeat(np.repeat(rng.integers(0, 9, (4, 6, 8)), 3, 1), 3, 2)
-    chain = Chain(0.2)
+    linker = SliceLinker(0.2)
     for z, plane in enumerate(stack):
         overlaps = None
         if z:
@@ -127,9 +135,9 @@ def test_slices_counted_in_parts_are_linked_as_whole_ones():
             whole = count_overlaps(above, plane)
             for found, expected in zip(overlaps, whole, strict=True):
                 np.testing.assert_array_equal(found, expected)
-        ids = chain.add(sizes(plane), overlaps)
+        ids = linker.add(sizes(plane), overlaps)
         np.testing.assert_array_equal(ids[plane], link_slices(stack, 0.2)[z])
-    assert chain.last == link_slices(stack, 0.2).max()
+    assert linker.last == link_slices(stack, 0.2).max()
 
 
 def test_overlaps_are_counted_by_pairs():

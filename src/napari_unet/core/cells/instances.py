@@ -14,7 +14,7 @@ import numpy as np
 
 from napari_unet.core.cells.holes import fill_holes, fill_pinholes
 from napari_unet.core.cells.labelmap import at_edge, close_ridges, renumber, sizes
-from napari_unet.core.cells.linking import link_slices, separate_slices
+from napari_unet.core.cells.linking import link_slices
 from napari_unet.core.cells.watershed import watershed
 from napari_unet.core.geometry.distance import distance_inside
 from napari_unet.core.images.smoothing import smooth
@@ -117,8 +117,18 @@ def segment_image(
         ).reshape(cells[at].shape)
     if linked:
         for frame in cells:
-            frame[...] = _through_z(frame, settings)
+            min_iou = settings.link_iou if settings.link_z == "overlap" else None
+            clear_border = settings.clear_border
+            frame[...] = link_slices(frame, min_iou, clear_border=clear_border)
     return cells.reshape([image.size(a) for a in "tzyx" if a in image.axes])
+
+
+def most_probable(
+    probabilities: NDArray[np.floating], axis: int = 0
+) -> NDArray[np.uint8]:
+    """Return the most probable class of each pixel; the classes are along an axis."""
+    classes: NDArray[np.uint8] = probabilities.argmax(axis=axis).astype(np.uint8)
+    return classes
 
 
 def instance_classes(
@@ -231,18 +241,3 @@ def _keep(
 ) -> NDArray[np.int32]:
     """Undo a change where a mask is true."""
     return new if where is None else np.where(where, old, new)
-
-
-def _through_z(frame: NDArray[np.int32], settings: Segmentation) -> NDArray[np.int32]:
-    """One id for a cell through the slices, or ids that no two slices share."""
-    if settings.link_z == "none":
-        frame = separate_slices(frame)
-    else:
-        frame = link_slices(frame, settings.link_iou)
-    if not settings.clear_border:
-        return frame
-    cut_off = np.zeros(int(frame.max(initial=0)) + 1, bool)
-    for plane in frame:
-        touching = at_edge(plane)
-        cut_off[: touching.size] |= touching
-    return renumber(frame, ~cut_off)

@@ -6,25 +6,32 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from napari_unet.core.cells.labelmap import sizes
+from napari_unet.core.cells.labelmap import at_edge, sizes
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Generator, Iterable, Sequence
 
     from numpy.typing import NDArray
+
+    from napari_unet.core.settings import Segmentation
 
     Ids = NDArray[np.integer]
 
 
-def link_slices(cells: Ids, min_iou: float) -> NDArray[np.int32]:
+def link_slices(
+    cells: Ids, min_iou: float | None, *, clear_border: bool = False
+) -> NDArray[np.int32]:
     """Give a cell the same id in all consecutive slices that show it.
 
     Parameters
     ----------
     cells : ndarray of int, shape (z, y, x)
         Ids within each slice, 0 is background; equal ids in two slices mean nothing.
-    min_iou : float
+    min_iou : float or None
         Intersection over union from which two outlines show the same cell, 0 to 1.
+        None links nothing: every cell of every slice gets an id of its own.
+    clear_border : bool
+        Whether cells are dropped that touch a side of the plane in any slice.
 
     Returns
     -------
@@ -45,65 +52,26 @@ def link_slices(cells: Ids, min_iou: float) -> NDArray[np.int32]:
     slice in which a cell is missing ends it: no gap is bridged.
     """
     _check(cells)
-    if not 0 <= min_iou <= 1:
-        raise ValueError(f"the overlap must be 0 to 1, found {min_iou}.")
-    chain = Chain(min_iou)
+    linker = SliceLinker(min_iou, clear_border=clear_border)
     linked = np.zeros(cells.shape, np.int32)
-    for z, plane in enumerate(cells):
-        overlaps = count_overlaps(cells[z - 1], plane) if z else None
-        linked[z] = chain.add(sizes(plane), overlaps)[plane]
+    for _ in linker.link(cells, linked.__getitem__, linked.__setitem__):
+        pass
     return linked
 
 
-def separate_slices(cells: Ids) -> NDArray[np.int32]:
-    """Give every cell of every slice an id of its own.
-
-    Parameters
-    ----------
-    cells : ndarray of int, shape (z, y, x)
-        Ids within each slice, 0 is background.
-
-    Returns
-    -------
-    ndarray of int32, shape (z, y, x)
-        Ids 1, 2, … in the order of the slices, there in the order of their ids.
-
-    Raises
-    ------
-    ValueError
-        If `cells` is not a stack of slices with ids from 0 up.
-    """
-    _check(cells)
-    chain = Chain()
-    separate = np.zeros(cells.shape, np.int32)
-    for z, plane in enumerate(cells):
-        separate[z] = chain.add(sizes(plane))[plane]
-    return separate
-
-
 class Overlaps(NamedTuple):
-    """Cells of two slices that lie on each other.
+    """Cells of two slices that lie on each other."""
 
-    Attributes
-    ----------
-    above, below : ndarray of int64, shape (pairs,)
-        Ids within each slice.
-    shared : ndarray of int64, shape (pairs,)
-        Pixels that a pair has in common.
-    """
-
+    # int64, (pairs,): ids within each slice
     above: NDArray[np.int64]
     below: NDArray[np.int64]
-    shared: NDArray[np.int64]
+    shared: NDArray[np.int64]  # (pairs,): pixels that a pair has in common
 
 
-class Chain:
+class SliceLinker:
     """Links slice after slice, from the sizes of their cells and how they overlap.
 
-    Parameters
-    ----------
-    min_iou : float
-        As for `link_slices`.
+    Parameters are those of `link_slices`.
 
     Attributes
     ----------
@@ -111,14 +79,73 @@ class Chain:
         Highest id given so far.
     """
 
-    def __init__(self, min_iou: float = 0.0) -> None:
+    def __init__(
+        self, min_iou: float | None = None, *, clear_border: bool = False
+    ) -> None:
+        if min_iou is not None and not 0 <= min_iou <= 1:
+            raise ValueError(f"the overlap must be 0 to 1, found {min_iou}.")
         self.last = 0
-        self._min_iou = min_iou
+        self.min_iou = min_iou
+        self.clear_border = clear_border
         self._sizes = np.zeros(1, np.int64)
         self._ids = np.zeros(1, np.int32)
+        self._touching = [np.zeros(1, np.int32)]
+
+    @classmethod
+    def of(cls, settings: Segmentation) -> SliceLinker:
+        """Return one that links as the settings say."""
+        min_iou = settings.link_iou if settings.link_z == "overlap" else None
+        return cls(min_iou, clear_border=settings.clear_border)
+
+    def link(
+        self,
+        slices: Iterable[Ids],
+        read: Callable[[int], NDArray[np.int32]],
+        write: Callable[[int, NDArray[np.int32]], None],
+    ) -> Generator[None, None, int]:
+        """Link a whole stack with no more than two slices of it in memory.
+
+        Parameters
+        ----------
+        slices : iterable of ndarray of int, shape (y, x)
+            Ids within each slice; one is drawn after that before it is written.
+        read, write : callable
+            Of a slice of the stack with the ids that were given, by its number.
+
+        Yields
+        ------
+        None
+            After each slice that is written.
+
+        Returns
+        -------
+        int
+            Number of cells.
+        """
+        above: Ids | None = None
+        depth = 0
+        for plane in slices:
+            overlaps = None
+            if self.min_iou is not None and above is not None:
+                overlaps = count_overlaps(above, plane)
+            edge = at_edge(plane) if self.clear_border else None
+            write(depth, self.add(sizes(plane), overlaps, edge)[plane])
+            above = plane
+            depth += 1
+            yield
+        numbers = self.without_border()
+        if numbers is None:
+            return self.last
+        for z in range(depth):
+            write(z, numbers[read(z)])
+            yield
+        return int(numbers.max())
 
     def add(
-        self, sizes: NDArray[np.int64], overlaps: Overlaps | None = None
+        self,
+        sizes: NDArray[np.int64],
+        overlaps: Overlaps | None = None,
+        edge: NDArray[np.bool_] | None = None,
     ) -> NDArray[np.int32]:
         """Give ids to the cells of the next slice.
 
@@ -128,6 +155,8 @@ class Chain:
             Pixels of each cell; those of the background do not matter.
         overlaps : Overlaps, optional
             With the slice before; not linked to it unless given.
+        edge : ndarray of bool, shape of `sizes`, optional
+            Whether each touches a side of the plane.
 
         Returns
         -------
@@ -135,8 +164,8 @@ class Chain:
             Id in the stack of each id within the slice, 0 where it has no pixels.
         """
         ids = np.zeros(sizes.size, np.int32)
-        if overlaps is not None:
-            above, below = _best_pairs(overlaps, self._sizes, sizes, self._min_iou)
+        if overlaps is not None and self.min_iou is not None:
+            above, below = _best_pairs(overlaps, self._sizes, sizes, self.min_iou)
             ids[below] = self._ids[above]
         new = (sizes > 0) & (ids == 0)
         new[0] = False
@@ -144,20 +173,30 @@ class Chain:
         ids[new] = np.arange(self.last + 1, self.last + 1 + count)
         self.last += count
         self._sizes, self._ids = sizes, ids
+        if edge is not None:
+            self._touching.append(ids[edge])
         return ids
+
+    def without_border(self) -> NDArray[np.int32] | None:
+        """Return the numbers of the cells when those at the edge are dropped.
+
+        Returns
+        -------
+        ndarray of int32, shape (last + 1,), or None
+            0 for a dropped one; None if all stay as they are.
+        """
+        keep = np.ones(self.last + 1, bool)
+        keep[np.concatenate(self._touching)] = False
+        if keep[1:].all():
+            return None
+        return np.where(keep, np.cumsum(keep), 0).astype(np.int32)
 
 
 def count_overlaps(above: NDArray[np.integer], below: NDArray[np.integer]) -> Overlaps:
     """Find the pairs of cells that lie on each other.
 
-    Parameters
-    ----------
-    above, below : ndarray of int, any shape, the same
-        Ids of two slices, or of two parts of them; 0 is background.
-
-    Returns
-    -------
-    Overlaps
+    `above` and `below` are ids of two slices, or of the same part of both; 0 is
+    background.
     """
     both = np.flatnonzero((above.ravel() > 0) & (below.ravel() > 0))
     width = int(below.max(initial=0)) + 1

@@ -34,19 +34,10 @@ def predict_files(
     *,
     overwrite: bool = False,
 ) -> Generator[Event, None, None]:
-    """Predict files into the predictor's folder.
+    """Predict files into the predictor's folder; arguments as for its `events`.
 
     What another run with the same settings is at work on comes last, if it is not done
     by then.
-
-    Parameters
-    ----------
-    predictor : FilePredictor
-    files : sequence of Path
-    axes : str, optional
-        As for `FilePredictor.events`.
-    overwrite : bool
-        Whether results that are there are made again.
 
     Yields
     ------
@@ -73,9 +64,10 @@ def predict_files(
             yield FileBegun(str(file), number, len(files))
             problem = None
             try:
-                steps = predictor.events(file, axes, overwrite=overwrite)
-                with closing(steps):
-                    for event in steps:
+                with closing(
+                    predictor.events(file, axes, overwrite=overwrite)
+                ) as events:
+                    for event in events:
                         if isinstance(event, FilePredicted):
                             event = replace(event, progress=(done + 1) / len(files))
                         yield event
@@ -93,8 +85,8 @@ def predict_files(
             put_off, done = 0, done + 1
             if problem is not None:
                 failed += 1
-                told = _named(problem, file)
-                yield FilePredicted(str(file), 0, done / len(files), told)
+                problem = _named(problem, file)
+                yield FilePredicted(str(file), 0, done / len(files), problem)
         if not failed:
             predictor.note()
 

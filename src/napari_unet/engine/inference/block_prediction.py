@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_unet.core.cells.instances import most_probable
 from napari_unet.core.events import (
     BlockDone,
     PredictionFinished,
@@ -21,14 +22,16 @@ from napari_unet.core.events import (
     TileHalved,
 )
 from napari_unet.core.geometry.blocks import cut
-from napari_unet.core.images.image import Field, Image
+from napari_unet.core.geometry.boxes import field_index, shape_of
+from napari_unet.core.images.image import Image
 from napari_unet.engine.device import describe
 from napari_unet.engine.inference.block_segmentation import (
     DEFAULT_SIZES,
     BlockSegmentation,
+    remaining,
 )
 from napari_unet.engine.inference.overlap_tile import Tiles, output_shape, predict
-from napari_unet.engine.inference.tile_run import choose_tile, lengths
+from napari_unet.engine.inference.tile_run import choose_tile, network_shape
 from napari_unet.io.ome_zarr import CHUNK
 from napari_unet.io.write_behind import WriteBehind, WriteBehindArray
 
@@ -39,6 +42,7 @@ if TYPE_CHECKING:
 
     from napari_unet.core.events import Event
     from napari_unet.core.geometry.boxes import Box
+    from napari_unet.core.images.image import Field
     from napari_unet.core.images.normalisation import GreyScale
     from napari_unet.core.settings import Prediction, Segmentation
     from napari_unet.engine.inference.block_segmentation import BlockSizes
@@ -50,19 +54,9 @@ _DECIDED = (1024, 2048)
 
 
 class BlockPrediction:
-    """Predicts one image on disk.
+    """Predicts one image on disk, of finite pixels.
 
-    Parameters
-    ----------
-    network : Network
-    image : Image
-        Of finite pixels.
-    settings : Prediction
-    work : ResumableOutput
-        Keeps what is done.
-    targets : mapping of str to Path
-        Where the outputs will be, by their kind.
-    sizes : BlockSizes, optional
+    `work` keeps what is done; `targets` says where the outputs will be, by their kind.
     """
 
     def __init__(
@@ -89,25 +83,11 @@ class BlockPrediction:
     def events(
         self, segmentation: Segmentation, cell_classes: tuple[int, ...]
     ) -> Generator[Event, None, int]:
-        """Predict the image and write the outputs.
+        """Predict the image and write the outputs; return the number of cells.
 
-        Parameters
-        ----------
-        segmentation : Segmentation
-            For the model's pixels.
-        cell_classes : tuple of int
-            Classes whose objects are told apart.
-
-        Yields
-        ------
-        Event
-            Those of `predict`, for what is not done yet, the last without its array;
-            and `BlockDone`.
-
-        Returns
-        -------
-        int
-            Number of cells, 0 if they were not asked for.
+        It is 0 if cells were not asked for. The events are those of `predict`, for what
+        is not done yet, the last without its array, and `BlockDone`. `segmentation` is
+        for the model's pixels.
         """
         out = self._array("probabilities", self._shape, self._axes, np.float32)
         yield from self._predict(out)
@@ -124,7 +104,9 @@ class BlockPrediction:
                 self._work,
                 self._sizes,
             ).events("instances", self._targets["instances"])
-        self._work.publish(self._targets)
+        # Probabilities last: after a kill meanwhile, what is missing is made from them.
+        order = sorted(self._targets, key=lambda kind: kind == "probabilities")
+        self._work.publish({kind: self._targets[kind] for kind in order})
         return cells
 
     def _predict(self, out: LargeArray) -> Iterator[Event]:
@@ -133,7 +115,7 @@ class BlockPrediction:
         boxes = self._boxes()
         output = choose_tile(
             self._network,
-            lengths(boxes[0], self._factors),
+            network_shape(boxes[0], self._factors),
             self._settings.tile,
             self._settings.memory_gb,
         )
@@ -144,13 +126,25 @@ class BlockPrediction:
         ]
         todo = [row for row in todo if not self._work.is_done(row[0])]
         whole = prod(self._image.field_shape(self._table.ndim)) * len(self._fields)
-        done = whole - sum(prod(lengths(box)) * len(group) for _, group, box in todo)
+        done = whole - sum(prod(shape_of(box)) * len(group) for _, group, box in todo)
         scales: dict[int, GreyScale] = {}
-        with WriteBehind() as behind:
-            written = WriteBehindArray(behind, out.write_part, out.data.shape)
+        with WriteBehind() as writer:
+            written = WriteBehindArray(writer, out.write_part, out.data.shape)
             for step, group, box in todo:
-                pixels = prod(lengths(box)) * len(group)
-                for event in self._tiles(written, group, box, output, scales):
+                pixels = prod(shape_of(box)) * len(group)
+                for event in predict(
+                    self._network,
+                    self._image,
+                    out=written,
+                    axes=self._axes,
+                    settings=self._settings,
+                    planes=[(field.t, field.z) for field in group],
+                    region=box,
+                    tiles=Tiles(output),
+                    scales=scales,
+                ):
+                    if isinstance(event, PredictionFinished):
+                        continue
                     if isinstance(event, TileHalved):
                         output = event.output
                     elif isinstance(event, TileDone):
@@ -160,7 +154,7 @@ class BlockPrediction:
                             field_done=event.field_done and box is boxes[-1],
                         )
                     yield event
-                behind.do(self._note, step, out, group, box)
+                writer.do(self._note, step, out, group, box)
                 done += pixels
         yield PredictionFinished(
             None,
@@ -176,31 +170,8 @@ class BlockPrediction:
     ) -> None:
         """Note a block, once all of it is on the disk."""
         for field in group:
-            out.flush(Field(Image(out.data, out.axes), field.t, field.z).index(box))
+            out.flush(field_index(out.axes, field.t, field.z, box))
         self._work.done(step)
-
-    def _tiles(
-        self,
-        out: WriteBehindArray,
-        group: Sequence[Field],
-        box: Box,
-        output: tuple[int, ...],
-        scales: dict[int, GreyScale],
-    ) -> Iterator[Event]:
-        """Predict one block, or several small fields."""
-        for event in predict(
-            self._network,
-            self._image,
-            out=out,
-            axes=self._axes,
-            settings=self._settings,
-            planes=[(field.t, field.z) for field in group],
-            region=box,
-            tiles=Tiles(output),
-            scales=scales,
-        ):
-            if not isinstance(event, PredictionFinished):
-                yield event
 
     def _groups(self, blocks: int) -> list[list[Field]]:
         """Put small fields together: noting each would take as long as it."""
@@ -224,17 +195,12 @@ class BlockPrediction:
         out = self._array("classes", shape, axes, np.uint8)
         fields = list(found.fields(2))
         boxes = cut(found.field_shape(2), _DECIDED, unit=CHUNK)
-        for number, field in enumerate(fields):
-            for k, box in enumerate(boxes):
-                step = f"classes-{number}-{k}"
-                if self._work.is_done(step):
-                    continue
-                classes = field.read(box.core).argmax(axis=0).astype(np.uint8)
-                place = Field(Image(out.data, axes), field.t, field.z)
-                out.write(place.index(box.core), classes)
-                self._work.done(step)
-                done = (number + (k + 1) / len(boxes)) / len(fields)
-                yield BlockDone("classes", done)
+        for left in remaining(self._work, "classes", fields, boxes):
+            field, box = left.field, left.box
+            classes = most_probable(field.read(box))
+            out.write(field_index(axes, field.t, field.z, box), classes)
+            self._work.done(left.step)
+            yield BlockDone("classes", left.progress)
 
     def _array(
         self, kind: str, shape: Sequence[int], axes: str, dtype: DTypeLike

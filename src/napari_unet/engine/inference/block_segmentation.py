@@ -11,12 +11,17 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from math import ceil, prod
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from napari_unet.core.cells.instances import segment_instances
-from napari_unet.core.cells.linking import Chain, Overlaps, add_overlaps, count_overlaps
+from napari_unet.core.cells.linking import (
+    Overlaps,
+    SliceLinker,
+    add_overlaps,
+    count_overlaps,
+)
 from napari_unet.core.cells.stitching import Parts, numbers, split_off
 from napari_unet.core.events import BlockDone
 from napari_unet.core.geometry.blocks import Block, cut
@@ -28,6 +33,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import DTypeLike, NDArray
 
+    from napari_unet.core.geometry.boxes import Box
     from napari_unet.core.settings import Segmentation
     from napari_unet.io.resumable_output import LargeArray, ResumableOutput
 
@@ -43,20 +49,6 @@ _COPIED = (4, 2048, 2048)
 class BlockSizes:
     """How fields are cut.
 
-    Attributes
-    ----------
-    predicted_plane, predicted_volume : tuple of int
-        Largest block that the network does between two notes of what is done, ([z,] y,
-        x), in pixels.
-    whole : int
-        Pixels of a field up to which it is segmented as a whole.
-    plane, volume : tuple of int
-        Largest core of a block that is segmented.
-    plane_margin, volume_margin : int
-        Around the core on each side, in pixels of the finest axis.
-
-    Notes
-    -----
     The cells are those of the whole field wherever the connected foreground that
     reaches into a core, and what is within `Segmentation.ridge` of it, is inside the
     window and 32 pixels off its inner edges: so for all foreground no larger than the
@@ -65,11 +57,15 @@ class BlockSizes:
     Larger cells get one id too, but may be cut at other necks than in the whole.
     """
 
+    # largest block that the network does between two notes of what is done, ([z,] y,
+    # x), in pixels
     predicted_plane: tuple[int, int] = (4096, 4096)
     predicted_volume: tuple[int, int, int] = (128, 512, 512)
-    whole: int = 2**24
+    whole: int = 2**24  # pixels of a field up to which it is segmented as a whole
+    # largest core of a block that is segmented
     plane: tuple[int, int] = (2048, 2048)
     volume: tuple[int, int, int] = (96, 192, 192)
+    # around the core on each side, in pixels of the finest axis
     plane_margin: int = 256
     volume_margin: int = 48
 
@@ -106,20 +102,9 @@ DEFAULT_SIZES = BlockSizes()
 
 
 class BlockSegmentation:
-    """Segments one prediction on disk.
+    """Segments one prediction on disk; `work` keeps what is done.
 
-    Parameters
-    ----------
-    probabilities : Image
-        As for `core.cells.instances.segment_image`, of an array on disk.
-    ndim : int
-        2 or 3, the spatial axes of the network.
-    settings : Segmentation
-    cell_classes : sequence of int, optional
-        As for `core.cells.instances.segment_instances`.
-    work : ResumableOutput
-        Keeps what is done.
-    sizes : BlockSizes, optional
+    The other arguments are those of `core.cells.instances.segment_image`.
     """
 
     def __init__(
@@ -145,24 +130,10 @@ class BlockSegmentation:
         self._shape = [probabilities.size(a) for a in self._axes]
 
     def events(self, kind: str, target: Path) -> Generator[BlockDone, None, int]:
-        """Find the cells.
+        """Find the cells, write them to an OME-Zarr, and return their number.
 
-        Parameters
-        ----------
-        kind : str
-            Of output.
-        target : Path
-            Where they will be, an OME-Zarr.
-
-        Yields
-        ------
-        BlockDone
-            For each block that is segmented, and each that has its numbers.
-
-        Returns
-        -------
-        int
-            Number of cells; each time point has ids of its own.
+        `BlockDone` comes for each block that is segmented, and each that has its
+        numbers. Each time point has ids of its own.
         """
         if not self._work.is_done(kind):
             parts = self._array("parts", Path(f"{target.stem}.zarr"), np.uint32)
@@ -212,10 +183,10 @@ class BlockSegmentation:
         """Write the ids of a core; blocks after it have written nothing yet."""
         finest = min(self._spacing)
         reach = ceil(self._settings.ridge / finest) + _BESIDE
-        place = self._place(out, field)
-        before = place.read(block.around(reach))[0]
+        labels = self._labels(out, field)
+        before = labels.read(block.around(reach))[0]
         ids, parts = split_off(cells, block, field.shape, last, before, reach)
-        out.write(place.index(block.core), ids)
+        out.write(labels.index(block.core), ids)
         return parts
 
     def _tables(self, parts: LargeArray) -> list[Numbers]:
@@ -235,43 +206,38 @@ class BlockSegmentation:
 
     def _link(self, parts: LargeArray, frame: range) -> list[Numbers]:
         """As `core.cells.instances.segment_image` links the slices of a frame."""
-        chain = Chain(self._settings.link_iou)
+        linker = SliceLinker.of(self._settings)
         tables: list[Numbers] = []
         in_slice: list[Numbers] = []
-        touching: list[Numbers] = []
         for number in frame:
             found = self._parts_of(number)
             in_slice = [*in_slice[-1:], numbers(found, clear_border=False)]
             overlaps = None
-            if self._settings.link_z == "overlap" and len(in_slice) == 2:
+            if linker.min_iou is not None and len(in_slice) == 2:
                 overlaps = self._overlaps(parts, number, in_slice)
+            cell = in_slice[-1]
             pixels = np.concatenate([[0], *(p.sizes for p in found)])
-            sizes = np.bincount(in_slice[-1], pixels).astype(np.int64)
-            tables.append(chain.add(sizes, overlaps)[in_slice[-1]].astype(np.uint32))
-            at_edge = np.concatenate([[False], *(p.at_edge for p in found)])
-            touching.append(tables[-1][at_edge])
-        if not self._settings.clear_border:
+            sizes = np.bincount(cell, pixels).astype(np.int64)
+            edge = np.zeros(sizes.size, bool)
+            edge[cell[np.concatenate([[False], *(p.at_edge for p in found)])]] = True
+            ids = linker.add(sizes, overlaps, edge if linker.clear_border else None)
+            tables.append(ids[cell].astype(np.uint32))
+        left = linker.without_border()
+        if left is None:
             return tables
-        keep = np.ones(chain.last + 1, bool)
-        keep[[0, *np.concatenate(touching)]] = False
-        left = np.where(keep, np.cumsum(keep), 0).astype(np.uint32)
-        return [left[table] for table in tables]
+        return [left[table].astype(np.uint32) for table in tables]
 
     def _overlaps(
         self, parts: LargeArray, number: int, in_slice: list[Numbers]
     ) -> Overlaps:
         """Count how the cells of a slice lie on those of the slice before."""
-        pair = self._fields[number - 1 : number + 1]
-        both = [self._place(parts, field) for field in pair]
+        fields = self._fields[number - 1 : number + 1]
+        first, second = (self._labels(parts, field) for field in fields)
+        above, below = in_slice
         return add_overlaps(
             [
-                count_overlaps(
-                    *(
-                        table[place.read(box.core)]
-                        for table, place in zip(in_slice, both, strict=True)
-                    )
-                )
-                for box in self._boxes()
+                count_overlaps(above[first.read(b.core)], below[second.read(b.core)])
+                for b in self._boxes()
             ]
         )
 
@@ -279,18 +245,12 @@ class BlockSegmentation:
         self, kind: str, parts: LargeArray, out: LargeArray, tables: list[Numbers]
     ) -> Iterator[BlockDone]:
         """Write the numbers of the cells in place of the ids of their parts."""
-        boxes = self._boxes()
-        for number, (field, table) in enumerate(zip(self._fields, tables, strict=True)):
-            for k, box in enumerate(boxes):
-                step = f"{kind}-{number}-{k}"
-                if self._work.is_done(step):
-                    continue
-                ids = self._place(parts, field).read(box.core)
-                small = table.astype(out.data.dtype)
-                out.write(self._place(out, field).index(box.core), small[ids])
-                self._work.done(step)
-                done = (number + (k + 1) / len(boxes)) / len(self._fields)
-                yield BlockDone("numbers", done)
+        for left in remaining(self._work, kind, self._fields, self._boxes()):
+            ids = self._labels(parts, left.field).read(left.box)
+            small = tables[left.number].astype(out.data.dtype)
+            out.write(self._labels(out, left.field).index(left.box), small[ids])
+            self._work.done(left.step)
+            yield BlockDone("numbers", left.progress)
 
     def _parts_of(self, number: int) -> list[Parts]:
         """Return what was found in the blocks of a field."""
@@ -303,7 +263,7 @@ class BlockSegmentation:
         """Cut a field into boxes to be copied, along the chunks of the output."""
         return cut(self._fields[0].shape, _COPIED[-self._ndim :], unit=CHUNK)
 
-    def _place(self, array: LargeArray, field: Field) -> Field:
+    def _labels(self, array: LargeArray, field: Field) -> Field:
         """Return the field of an array of labels that belongs to one of the image."""
         return Field(Image(array.data, array.axes), field.t, field.z)
 
@@ -315,3 +275,25 @@ class BlockSegmentation:
             max(int(table.max()) for table in tables[t * each : (t + 1) * each])
             for t in range(frames)
         )
+
+
+class RemainingBox(NamedTuple):
+    """A box of one of several fields that is still to be done."""
+
+    step: str  # its name among the steps of the work
+    number: int  # of the field
+    field: Field
+    box: Box
+    progress: float  # share of all that is done with it, 0 to 1
+
+
+def remaining(
+    work: ResumableOutput, kind: str, fields: Sequence[Field], boxes: Sequence[Block]
+) -> Iterator[RemainingBox]:
+    """Yield what is not done yet, box by box of each field."""
+    for number, field in enumerate(fields):
+        for k, box in enumerate(boxes):
+            step = f"{kind}-{number}-{k}"
+            if not work.is_done(step):
+                progress = (number + (k + 1) / len(boxes)) / len(fields)
+                yield RemainingBox(step, number, field, box.core, progress)

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_unet.core.annotation.annotations import cell_classes
-from napari_unet.core.cells.instances import segment_image
+from napari_unet.core.cells.instances import most_probable, segment_image
 from napari_unet.core.events import FilePredicted, PredictionFinished
 from napari_unet.core.images.image import Image
 from napari_unet.engine.inference.block_prediction import BlockPrediction
@@ -36,19 +35,8 @@ if TYPE_CHECKING:
 class FilePredictor:
     """Predicts files one by one with one network and one set of settings.
 
-    Parameters
-    ----------
-    network : Network
-    card : ModelCard
-        Of its model.
-    settings : Prediction
-    segmentation : Segmentation
-    folder : PredictionFolder
-        Where to write.
-    model : Path
-        File of the model.
-    sizes : BlockSizes, optional
-        How OME-Zarr images are cut.
+    `card` is that of the network's model, `model` its file; `folder` is where to write,
+    and `sizes` how OME-Zarr images are cut.
     """
 
     def __init__(
@@ -68,28 +56,16 @@ class FilePredictor:
         self.folder = folder
         self._model, self._sha256 = model.name, sha256(model.read_bytes()).hexdigest()
         self._sizes = sizes
-        self._cells = cell_classes(card.classes)
 
     def events(
         self, file: Path, axes: str | None = None, *, overwrite: bool = False
     ) -> Generator[Event, None, None]:
         """Predict one file and write what the folder is to hold of it.
 
-        An OME-Zarr becomes OME-Zarrs block by block; after a crash it goes on.
-
-        Parameters
-        ----------
-        file : Path
-        axes : str or None
-            Read from the file if not given.
-        overwrite : bool
-            Whether results that are there are made again.
-
-        Yields
-        ------
-        Event
-            Those of `predict`, the last without its array, `BlockDone` for an OME-Zarr,
-            and `FilePredicted`.
+        An OME-Zarr becomes OME-Zarrs block by block; after a crash it goes on. The axes
+        are read from the file if not given. With `overwrite`, results that are there
+        are made again. The events are those of `predict`, the last without its array,
+        `BlockDone` for an OME-Zarr, and `FilePredicted`.
 
         Raises
         ------
@@ -180,7 +156,7 @@ class FilePredictor:
                     work,
                     {kind: self.folder.target(file, kind) for kind in kinds},
                     self._sizes,
-                ).events(self._segmentation, self._cells)
+                ).events(self._segmentation, self._card.cell_classes)
             )
 
     def _in_memory(
@@ -222,8 +198,8 @@ class FilePredictor:
             )
         axes = "".join(a for a in "tzyx" if a in found.axes)
         if "classes" in kinds:
-            where = found.axes.index("c")
-            classes = np.asarray(found.data[...]).argmax(axis=where).astype(np.uint8)
+            values = np.asarray(found.data[...])
+            classes = most_probable(values, found.axes.index("c"))
             target = self.folder.ready_target(file, "classes")
             write_labels(target, classes, axes, spacing, made)
         if "instances" not in kinds:
@@ -232,7 +208,7 @@ class FilePredictor:
             found,
             self._card.architecture.ndim,
             self._segmentation.for_pixels(scale),
-            cell_classes=self._cells,
+            cell_classes=self._card.cell_classes,
         )
         target = self.folder.ready_target(file, "instances")
         write_labels(target, cells, axes, spacing, made)

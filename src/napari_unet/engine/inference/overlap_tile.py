@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_unet.core.events import PredictionFinished, TileDone, TileHalved
+from napari_unet.core.geometry.boxes import field_index, shape_of
 from napari_unet.core.images.image import Image
 from napari_unet.core.images.normalisation import measure
 from napari_unet.core.settings import Prediction
 from napari_unet.engine.device import describe
-from napari_unet.engine.inference.tile_run import TileRun, choose_tile, lengths
+from napari_unet.engine.inference.tile_run import TileRun, choose_tile, network_shape
 from napari_unet.engine.network.network import Network, prepare
 
 if TYPE_CHECKING:
@@ -29,24 +30,18 @@ if TYPE_CHECKING:
     from napari_unet.core.geometry.boxes import Box
     from napari_unet.core.images.image import ArrayLike, Field
     from napari_unet.core.images.normalisation import GreyScale
+    from napari_unet.core.jobs import Place
     from napari_unet.core.model import Model
     from napari_unet.core.network.architecture import Architecture
 
 
 @dataclass(frozen=True, slots=True)
 class Tiles:
-    """How large tiles are.
+    """How large tiles are."""
 
-    Attributes
-    ----------
-    output : tuple of int
-        Output size of all tiles, in pixels.
-    first : tuple of int or None
-        Before all others a smaller tile is done at the focus, so that something is seen
-        soon. Its pixels come once more, the same, with the others.
-    """
-
-    output: tuple[int, ...]
+    output: tuple[int, ...]  # output size of all tiles, in pixels
+    # before all others a smaller tile is done at the focus, so that something is seen
+    # soon. Its pixels come once more, the same, with the others.
     first: tuple[int, ...] | None = None
 
 
@@ -57,7 +52,7 @@ def predict(
     out: Any = None,
     axes: str | None = None,
     settings: Prediction | None = None,
-    planes: Sequence[tuple[int, int | None]] | None = None,
+    planes: Sequence[Place] | None = None,
     region: Box | None = None,
     focus: Sequence[float] | None = None,
     tiles: Tiles | None = None,
@@ -68,7 +63,7 @@ def predict(
     Parameters
     ----------
     model : Model or Network
-        A network that is already prepared keeps its device and precision.
+        A network keeps its device and precision.
     image : Image or array-like
         Numpy, dask or zarr; an array without axes is yx, zyx, czyx or tczyx.
     out : array-like of float32, optional
@@ -76,9 +71,8 @@ def predict(
     axes : str, optional
         Order of the axes of `out`; (t, z,) c, y, x by default.
     settings : Prediction, optional
-        Tile size, memory, averaging, device, precision, and whether an image of
-        another pixel size than the model's is resampled for the network; the result is
-        on the image's own grid in any case.
+        With its `rescale` an image of another pixel size than the model's is resampled
+        for the network; the result is on the image's own grid in any case.
     planes : sequence of (t, z), optional
         Which planes (volumes with z None for a 3-D network) to predict, in this order.
         All by default.
@@ -88,7 +82,7 @@ def predict(
     focus : sequence of float, optional
         Point ([z,] y, x) in pixels from which tiles are done outwards.
     tiles : Tiles, optional
-        Output size of the tiles, in place of that of the settings.
+        In place of those of the settings.
     scales : mapping of int to GreyScale, optional
         Normalisation of time points by the rule of the model, where known; what is
         measured is put in.
@@ -125,13 +119,12 @@ def predict(
     fields = _chosen(image, architecture.ndim, planes)
     region = region or tuple(slice(0, n) for n in image.field_shape(architecture.ndim))
     factors = network.factors(image, settings)
-    seen = lengths(region, factors)
-    sizes = tiles or Tiles(
-        choose_tile(network, seen, settings.tile, settings.memory_gb)
-    )
+    if tiles is None:
+        shape = network_shape(region, factors)
+        tiles = Tiles(choose_tile(network, shape, settings.tile, settings.memory_gb))
     scales = {} if scales is None else scales
-    output = sizes.output
-    done, total = 0, prod(lengths(region)) * len(fields)
+    output = tiles.output
+    done, total = 0, prod(shape_of(region)) * len(fields)
     for number, field in enumerate(fields, start=1):
         if field.t not in scales:
             scales[field.t] = measure(image, field.t, network.normalisation)
@@ -145,7 +138,7 @@ def predict(
             focus=focus,
             factors=factors,
         )
-        first_tile = run.first_tile(sizes.first) if number == 1 and sizes.first else ()
+        first_tile = run.first_tile(tiles.first) if number == 1 and tiles.first else ()
         for tile, values in first_tile:
             _write(out, axes, field, tile.target, values)
             yield TileDone(field.t, field.z, tile.target, 0.0, field_done=False)
@@ -154,7 +147,7 @@ def predict(
                 output = run.output
                 yield TileHalved(output)
             _write(out, axes, field, tile.target, values)
-            done += prod(lengths(tile.target))
+            done += prod(shape_of(tile.target))
             yield TileDone(
                 t=field.t,
                 z=field.z,
@@ -177,22 +170,8 @@ def output_shape(
 ) -> tuple[str, tuple[int, ...]]:
     """Return axes and shape of the probabilities of an image.
 
-    Parameters
-    ----------
-    architecture : Architecture
-    image : Image
-    axes : str, optional
-        In this order; (t, z,) c, y, x by default, as ImageJ has it.
-
-    Returns
-    -------
-    axes : str
-    shape : tuple of int
-
-    Raises
-    ------
-    ValueError
-        If `axes` are not those of the image and c.
+    `axes` is their order; (t, z,) c, y, x by default, as ImageJ has it. If they are not
+    those of the image and c, it is a ValueError.
     """
     own = "".join(a for a in "tzcyx" if a in image.axes or a == "c")
     axes = axes or own
@@ -206,29 +185,22 @@ def _write(
     out: Any, axes: str, field: Field, box: Box, values: NDArray[np.float32]
 ) -> None:
     """Put probabilities, (classes, [z,] y, x), where they belong in the output."""
-    spatial = "zyx"[3 - field.ndim :]
-    target: dict[str, Any] = dict(zip(spatial, box, strict=True))
-    target["t"] = field.t
-    there = "c" + spatial
-    if field.z is not None:
-        target["z"] = field.z
-    elif "z" not in axes:
+    there = "c" + "zyx"[3 - field.ndim :]
+    if field.ndim == 3 and "z" not in axes:
         values, there = values[:, 0], "cyx"
     order = [there.index(a) for a in axes if a in there]
-    out[tuple(target.get(a, slice(None)) for a in axes)] = values.transpose(order)
+    out[field_index(axes, field.t, field.z, box)] = values.transpose(order)
 
 
-def _chosen(
-    image: Image, ndim: int, planes: Sequence[tuple[int, int | None]] | None
-) -> list[Field]:
+def _chosen(image: Image, ndim: int, planes: Sequence[Place] | None) -> list[Field]:
     by_place = {(f.t, f.z): f for f in image.fields(ndim)}
     wanted = list(by_place) if planes is None else planes
-    missing = [place for place in wanted if place not in by_place]
-    if missing:
-        raise ValueError(
-            f"{image.name} has no plane (t, z) = {missing[0]}; it has "
-            f"{image.size('t')} time points and {image.size('z')} slices."
-        )
+    for place in wanted:
+        if place not in by_place:
+            raise ValueError(
+                f"{image.name} has no plane (t, z) = {place}; it has "
+                f"{image.size('t')} time points and {image.size('z')} slices."
+            )
     return [by_place[place] for place in wanted]
 
 

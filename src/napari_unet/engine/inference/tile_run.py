@@ -8,6 +8,7 @@ from itertools import chain
 from math import ceil
 from typing import TYPE_CHECKING
 
+from napari_unet.core.geometry.boxes import shape_of
 from napari_unet.core.geometry.tiles import plan, read_window
 from napari_unet.core.images.rescaling import Rescaled
 from napari_unet.core.network.tile_size import (
@@ -43,33 +44,22 @@ _GB = 1e9
 class TileRun:
     """Predicts one field tile by tile; tiles shrink when memory runs out.
 
-    Iterating yields (tile, probabilities): the probabilities of the tile's target, an
-    ndarray of float32 of shape (classes, [z,] y, x).
+    Iterating yields (tile, probabilities): the probabilities of the tile's target,
+    float32, (classes, [z,] y, x).
 
     Parameters
     ----------
-    network : Network
-    field : Field
     scale : GreyScale
         Normalisation of the field.
     output : tuple of int, optional
         Output size of the tiles; chosen by the free memory if not given.
-    averaging : {"none", "dihedral"}
     region : tuple of slice, optional
         Part of the field.
     focus : sequence of float, optional
         Point from which tiles are done outwards.
     factors : tuple of float, optional
         As `rescaling.rescaling` gives them: the field is resampled for the network
-        and its answer brought back. Targets are pixels of the field in any case.
-
-    Attributes
-    ----------
-    region : tuple of slice
-    output : tuple of int
-        As it is now.
-    ahead : int
-        Tiles that a device which computes on its own is given before they are needed.
+        and its result brought back. Targets are pixels of the field in any case.
     """
 
     def __init__(
@@ -85,17 +75,20 @@ class TileRun:
         factors: tuple[float, ...] | None = None,
     ) -> None:
         self._network = network
+        self._table = network.module.architecture
         self._rescaled = Rescaled(field, factors) if factors else None
         self._field = field
         self._scale = scale
         self._averaging: Averaging = averaging
         self._focus = focus
-        self.region = region or tuple(slice(0, n) for n in field.shape)
-        self.output = output or choose_tile(network, lengths(self.region, factors))
+        self._region = region or tuple(slice(0, n) for n in field.shape)
+        self.output = output or choose_tile(
+            network, network_shape(self._region, factors)
+        )
         self.ahead = 1 if network.device.type == "cuda" else 0
 
     def __iter__(self) -> Iterator[tuple[Tile, NDArray[np.float32]]]:
-        waiting = deque(self._plan(self.region))
+        waiting = deque(self._plan(self._region))
         while waiting:
             for tile, probabilities in self._in_turn(list(waiting)):
                 if probabilities is None:
@@ -113,15 +106,15 @@ class TileRun:
 
         Nothing if memory runs out.
         """
-        nearest = self._plan(self.region, output)[0]
+        nearest = self._plan(self._region, output)[0]
         for tile, probabilities in self._in_turn([nearest]):
             if probabilities is not None:
                 yield tile, probabilities[(slice(None), *tile.inner)]
 
     def _plan(self, region: Box, output: tuple[int, ...] | None = None) -> list[Tile]:
         """Cut a region into tiles; rescaled, they are in pixels of the field."""
-        table, size = self._network.module.architecture, output or self.output
-        step, halo = table.step, table.halo
+        size = output or self.output
+        step, halo = self._table.step, self._table.halo
         if self._rescaled is not None:
             size = self._rescaled.covered_by(size, step)
             step, halo = (1,) * len(step), (0,) * len(halo)
@@ -140,7 +133,7 @@ class TileRun:
         """Predict tiles in their order, and end with None where memory runs out.
 
         The next window is read while the network computes; a GPU has the next to
-        compute while an answer is brought back and used.
+        compute while a result is brought back and used.
         """
         started: deque[tuple[Tile, PendingResult | None]] = deque()
         with ThreadPoolExecutor(1, "read-ahead") as reader:
@@ -149,51 +142,48 @@ class TileRun:
                 window = ahead.result()
                 if number + 1 < len(tiles):
                     ahead = reader.submit(self._read, tiles[number + 1])
-                started.append((tile, self._try(window)))
-                if started[-1][1] is None:
+                pending = None
+                try:
+                    pending = self._network.start(window, self._averaging)
+                except RuntimeError as error:
+                    if not is_out_of_memory(error):
+                        raise
+                started.append((tile, pending))
+                if pending is None:
+                    # only here: the error held what the network had computed so far
+                    release_memory(self._network.device)
                     break
                 while len(started) > self.ahead:
-                    yield self._taken(*started.popleft())
+                    yield self._finished(*started.popleft())
             for last in started:
-                yield self._taken(*last)
+                yield self._finished(*last)
 
     def _read(self, tile: Tile) -> NDArray[np.float32]:
         """Return what the network has to see for a tile."""
         if self._rescaled is None:
             window = read_window(self._field, tile.start, tile.size)
         else:
-            table = self._network.module.architecture
+            table = self._table
             size = table.output_covering(self._rescaled.covering(tile.size, table.step))
             origin = self._rescaled.window_start(tile.start, table.step)
             start = [o - h for o, h in zip(origin, table.halo, strict=True)]
             window = read_window(self._rescaled, start, table.input_size(size))
         return self._scale.apply(window)
 
-    def _try(self, window: NDArray[np.float32]) -> PendingResult | None:
-        """Have the network compute; None if memory ran out."""
-        try:
-            return self._network.start(window, self._averaging)
-        except RuntimeError as error:
-            if not is_out_of_memory(error):
-                raise
-        release_memory(self._network.device)
-        return None
-
-    def _taken(
-        self, tile: Tile, answer: PendingResult | None
+    def _finished(
+        self, tile: Tile, pending: PendingResult | None
     ) -> tuple[Tile, NDArray[np.float32] | None]:
-        """Wait for an answer, and bring it onto the field's own grid."""
-        if answer is None:
+        """Wait for a result, and bring it onto the field's own grid."""
+        if pending is None:
             return tile, None
-        found = answer.result()
+        found = pending.result()
         if self._rescaled is not None:
-            step = self._network.module.architecture.step
-            origin = self._rescaled.window_start(tile.start, step)
+            origin = self._rescaled.window_start(tile.start, self._table.step)
             found = self._rescaled.on_own_grid(found, origin, tile.start, tile.size)
         return tile, found
 
     def _halve(self) -> None:
-        smaller = halve_output(self._network.module.architecture, self.output)
+        smaller = halve_output(self._table, self.output)
         if smaller is None:
             raise MemoryError(
                 "the smallest tile does not fit into the memory of "
@@ -205,21 +195,10 @@ class TileRun:
 def choose_tile(
     network: Network, shape: tuple[int, ...], tile: int = 0, memory_gb: float = 0.0
 ) -> tuple[int, ...]:
-    """Choose the output size of the tiles.
+    """Choose the output size of the tiles for `shape` pixels.
 
-    Parameters
-    ----------
-    network : Network
-    shape : tuple of int
-        Pixels to predict along each axis.
-    tile : int
-        The size asked for; 0 chooses by the memory.
-    memory_gb : float
-        Memory that may be taken, in GB, as far as it is free; 0 for no other bound.
-
-    Returns
-    -------
-    tuple of int
+    `tile` is the size asked for, 0 chooses by the memory; of that at most `memory_gb`
+    GB may be taken, as far as they are free, 0 for no other bound.
     """
     table = network.module.architecture
     if not table.tile_invariant:
@@ -233,9 +212,9 @@ def choose_tile(
     return choose_output(table, shape, memory / dtype(network.precision).itemsize)
 
 
-def lengths(box: Box, factors: tuple[float, ...] | None = None) -> tuple[int, ...]:
-    """Return the size of a box in pixels, or in those of a network that sees it so."""
-    sizes = tuple(b.stop - b.start for b in box)
+def network_shape(box: Box, factors: tuple[float, ...] | None) -> tuple[int, ...]:
+    """Return the shape of a box as the network sees it, resampled by the factors."""
+    shape = shape_of(box)
     if factors is None:
-        return sizes
-    return tuple(ceil(n * f) for n, f in zip(sizes, factors, strict=True))
+        return shape
+    return tuple(ceil(n * f) for n, f in zip(shape, factors, strict=True))

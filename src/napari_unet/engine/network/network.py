@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from itertools import product
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -29,8 +30,7 @@ if TYPE_CHECKING:
 
     from napari_unet.core.images.image import Image
     from napari_unet.core.images.normalisation import Normalisation
-    from napari_unet.core.model import Model
-    from napari_unet.core.network.architecture import Architecture
+    from napari_unet.core.model import Model, ModelCard
     from napari_unet.core.settings import Prediction
 
 Averaging = Literal["none", "dihedral"]
@@ -55,12 +55,7 @@ class PendingResult:
         return cls(copy, ready)
 
     def result(self) -> NDArray[np.float32]:
-        """Wait for the probabilities.
-
-        Returns
-        -------
-        ndarray of float32, shape (classes, [z,] y, x), in [0, 1]
-        """
+        """Wait for the probabilities, (classes, [z,] y, x), in [0, 1]."""
         if self.ready is not None:
             self.ready.synchronize()
         found: NDArray[np.float32] = self.tensor.numpy()
@@ -69,33 +64,18 @@ class PendingResult:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Network:
-    """A network in eval mode, with where and how it computes.
-
-    Attributes
-    ----------
-    module : UNet
-    device : torch.device
-    precision : {"fp32", "bf16", "fp16"}
-    spacing_um : tuple of float or None
-        Pixel size of the training images along ([z,] y, x), in micrometres.
-    normalisation : {"structure", "frame"}
-        Rule for the grey values that it learnt from.
-    """
+    """A network in eval mode, with where and how it computes."""
 
     module: UNet
     device: torch.device
     precision: Precision
-    spacing_um: tuple[float, ...] | None = None
-    normalisation: Normalisation = "structure"
+    # pixel size of the training images along ([z,] y, x), in micrometres
+    spacing_um: tuple[float, ...] | None
+    # rule for the grey values that it learnt from
+    normalisation: Normalisation
 
     def factors(self, image: Image, settings: Prediction) -> tuple[float, ...] | None:
-        """Return by how much an image is resampled; None if it is not.
-
-        Raises
-        ------
-        ValueError
-            As `core.images.rescaling.rescaling`.
-        """
+        """Return by how much an image is resampled; None if it is not."""
         if not settings.rescale:
             return None
         ndim = self.module.architecture.ndim
@@ -115,36 +95,29 @@ class Network:
 
         A GPU computes on its own from here; the CPU has computed when this returns.
 
-        Parameters
-        ----------
-        window : ndarray of float32, shape (channels, [z,] y, x)
-            Normalised, of a valid input size.
-        averaging : {"none", "dihedral"}
-            dihedral: mean over the 8 mirrored and rotated views in the y-x plane. The
-            window is turned, not the plan of tiles, so the result does not depend on
-            the tile size.
-
-        Returns
-        -------
-        PendingResult
+        The window is normalised, (channels, [z,] y, x), of a valid input size.
+        "dihedral" takes the mean over the 8 mirrored and rotated views in the y-x
+        plane; the window is turned, not the plan of tiles, so the result does not
+        depend on the tile size.
         """
         batch = torch.from_numpy(window)[None]
         if self.device.type == "cuda":
             batch = batch.pin_memory()
         batch = batch.to(self.device, dtype(self.precision), non_blocking=True)
         if averaging == "none":
-            mean = self._softmax(batch)
+            mean = torch.softmax(self.module(batch).float(), dim=1)
         else:
-            views = [
-                _undo(self._softmax(_view(batch, turns, flip)), turns, flip)
-                for turns in range(4)
-                for flip in (False, True)
-            ]
-            mean = torch.stack(views).mean(dim=0)
+            views = product(range(4), (False, True))
+            found = [self._seen_turned(batch, turns, flip) for turns, flip in views]
+            mean = torch.stack(found).mean(dim=0)
         return PendingResult.of(mean[0])
 
-    def _softmax(self, batch: Tensor) -> Tensor:
-        return torch.softmax(self.module(batch).float(), dim=1)
+    def _seen_turned(self, batch: Tensor, turns: int, flip: bool) -> Tensor:
+        """Run the network on a rotated or mirrored view; turn the result back."""
+        turned = torch.rot90(batch, turns, (-2, -1))
+        turned = turned.flip(-1) if flip else turned
+        seen = torch.softmax(self.module(turned).float(), dim=1)
+        return torch.rot90(seen.flip(-1) if flip else seen, -turns, (-2, -1))
 
 
 def prepare(
@@ -156,38 +129,19 @@ def prepare(
 ) -> Network:
     """Make a model ready to predict.
 
-    Parameters
-    ----------
-    model : Model
-    device, precision : str
-        As `choose_device` and `choose_precision` take them.
-    file : str or Path, optional
-        Where the model was read from, to be told if it is damaged.
-
-    Returns
-    -------
-    Network
-
-    Raises
-    ------
-    ValueError
-        If device or precision cannot be had, or the weights are not those of the
-        architecture.
+    Device and precision are as `choose_device` and `choose_precision` take them. If the
+    weights are not those of the architecture, a ValueError names the `file`.
     """
     keep_freed_memory()
     where = choose_device(device)
     how = choose_precision(where, precision)
     weights = {n: t.to(where) for n, t in to_tensors(model.weights).items()}
     try:
-        network = _frozen(model.card.architecture, weights, how)
+        return _frozen(model.card, weights, how)
     except (OverflowError, RuntimeError, TypeError) as error:
         if isinstance(error, RuntimeError) and is_out_of_memory(error):
             raise
         raise damaged(model, file) from error
-    card = model.card
-    return replace(
-        network, spacing_um=card.spacing_um, normalisation=card.normalisation
-    )
 
 
 def damaged(model: Model, file: str | Path | None = None) -> ValueError:
@@ -199,33 +153,11 @@ def damaged(model: Model, file: str | Path | None = None) -> ValueError:
 
 
 def frozen_copy(
-    module: UNet,
-    weights: Mapping[str, Tensor],
-    precision: Precision,
-    spacing_um: tuple[float, ...] | None = None,
-    normalisation: Normalisation = "structure",
+    card: ModelCard, weights: Mapping[str, Tensor], precision: Precision
 ) -> Network:
-    """Return a network that predicts with other weights than those being trained.
-
-    Parameters
-    ----------
-    module : UNet
-        In training; not changed.
-    weights : mapping of str to Tensor
-        Named as in its `state_dict`.
-    precision : {"fp32", "bf16", "fp16"}
-    spacing_um : tuple of float, optional
-        Pixel size that it is trained at.
-    normalisation : {"structure", "frame"}
-        Rule for the grey values that it is trained with.
-
-    Returns
-    -------
-    Network
-    """
+    """Return a network that predicts with a copy of weights that are in training."""
     copied = {name: tensor.clone() for name, tensor in weights.items()}
-    network = _frozen(module.architecture, copied, precision)
-    return replace(network, spacing_um=spacing_um, normalisation=normalisation)
+    return _frozen(card, copied, precision)
 
 
 def to_tensors(weights: Mapping[str, NDArray[np.generic]]) -> dict[str, Tensor]:
@@ -242,11 +174,11 @@ def to_arrays(state: Mapping[str, Tensor]) -> dict[str, NDArray[np.generic]]:
 
 
 def _frozen(
-    architecture: Architecture, weights: Mapping[str, Tensor], precision: Precision
+    card: ModelCard, weights: Mapping[str, Tensor], precision: Precision
 ) -> Network:
     # on no device first: drawing random weights only to replace them takes time
     with torch.device("meta"):
-        module = UNet(architecture)
+        module = UNet(card.architecture)
     module.load_state_dict(weights, assign=True)
     module.eval()
     for path in (module.down, module.up):
@@ -255,7 +187,8 @@ def _frozen(
     module.to(dtype(precision), memory_format=module.layout)  # type: ignore[call-overload]
     # the last layer in full precision costs nothing and keeps the probabilities smooth
     module.score.float()
-    return Network(module, module.score.weight.device, precision)
+    device = module.score.weight.device
+    return Network(module, device, precision, card.spacing_um, card.normalisation)
 
 
 def _without_norms(block: Iterable[nn.Module]) -> nn.Sequential:
@@ -267,12 +200,3 @@ def _without_norms(block: Iterable[nn.Module]) -> nn.Sequential:
         else:
             layers.append(layer)
     return nn.Sequential(*layers)
-
-
-def _view(batch: Tensor, turns: int, flip: bool) -> Tensor:
-    turned = torch.rot90(batch, turns, (-2, -1))
-    return turned.flip(-1) if flip else turned
-
-
-def _undo(batch: Tensor, turns: int, flip: bool) -> Tensor:
-    return torch.rot90(batch.flip(-1) if flip else batch, -turns, (-2, -1))

@@ -20,24 +20,12 @@ _FIRST = "down.0.0.weight"
 
 
 def take_over(module: UNet, model: Model, classes: Sequence[str]) -> None:
-    """Copy the weights of a model into a network as far as they fit.
+    """Copy the weights of a model into a network of the same levels as far as they fit.
 
     Classes are matched by name, the background always; new classes start at random.
     With another number of channels, each takes the mean of the old ones, scaled so that
-    the first layer answers as strongly as before.
-
-    Parameters
-    ----------
-    module : UNet
-        Of the model's levels; changed in place.
-    model : Model
-    classes : sequence of str
-        Names of the network's foreground classes.
-
-    Raises
-    ------
-    ValueError
-        If the weights of the model are not those that its card describes.
+    the first layer answers as strongly as before. If the weights are not those that the
+    model's card describes, it is a ValueError.
     """
     old = to_tensors(model.weights)
     new = module.state_dict()

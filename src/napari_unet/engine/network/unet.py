@@ -64,19 +64,9 @@ _LEAK = 0.1
 
 
 class UNet(nn.Module):
-    """Unpadded U-Net.
+    """Unpadded U-Net, by default the paper's.
 
-    Parameters
-    ----------
-    architecture : Architecture, optional
-        The table of levels; the paper's by default (31,030,658 parameters,
-        572 × 572 -> 388 × 388 pixels).
-
-    Attributes
-    ----------
-    architecture : Architecture
-    layout : torch.memory_format
-        In which it computes fastest; for its weights, the image is brought into it.
+    That has 31,030,658 parameters and makes 388 × 388 pixels of 572 × 572.
 
     References
     ----------
@@ -111,22 +101,11 @@ class UNet(nn.Module):
         self._initialise()
 
     def forward(self, image: Tensor) -> Tensor:
-        """Score each class at each pixel.
+        """Score each class at each pixel, before the softmax.
 
-        Parameters
-        ----------
-        image : Tensor, shape (batch, channels, [z,] y, x)
-            Of a size that `Architecture.output_size` accepts.
-
-        Returns
-        -------
-        Tensor, shape (batch, classes, [z,] y, x)
-            Before the softmax, smaller than the input by the halo on each side.
-
-        Raises
-        ------
-        ValueError
-            If the size or the number of channels does not fit.
+        From (batch, channels, [z,] y, x), of a size that `Architecture.output_size`
+        accepts, to (batch, classes, [z,] y, x), smaller by the halo on each side.
+        Another size or number of channels is a ValueError.
         """
         self._check(image)
         skips = []
@@ -244,16 +223,8 @@ def _in_halves(
 
     In single precision torch gives a small batch of one (`use_mkldnn` in its
     Convolution.cpp) not to oneDNN but to a convolution of its own, which is slower and
-    channels first. The result is the same.
-
-    Parameters
-    ----------
-    convolve : callable
-    volume : Tensor, shape (1, channels, z, y, x)
-    lost : int
-        Slices that the result has less.
-    step : int
-        Slices of the result for each slice.
+    channels first. The result is the same. It has `lost` slices less than the volume,
+    (1, channels, z, y, x), and `step` slices for each.
     """
     slices = volume.shape[2] - lost
     second = slices // 2

@@ -30,17 +30,11 @@ _SHARP = 0.05
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Deformation:
-    """Where each pixel of a patch comes from.
+    """Where each pixel of a patch comes from."""
 
-    Attributes
-    ----------
-    matrix : ndarray of float64, shape (ndim, ndim)
-        Turn, mirror and scale, from patch to image.
-    displacements : ndarray of float64, shape (ndim, 3, ..., 3)
-        Shift of the 3 × 3 (× 3) grid points, in pixels.
-    """
-
+    # float64, (ndim, ndim); turn, mirror and scale, from patch to image
     matrix: NDArray[np.float64]
+    # float64, (ndim, 3, ..., 3); shift of the 3 × 3 (× 3) grid points, in pixels
     displacements: NDArray[np.float64]
 
 
@@ -50,25 +44,14 @@ def coordinates(
     centres: Sequence[Sequence[float]],
     device: torch.device,
 ) -> Tensor:
-    """Return image coordinates of each pixel of some patches.
+    """Return image coordinates of each pixel of some patches of one size in pixels.
 
-    Parameters
-    ----------
-    deformations : sequence of Deformation
-        One for each patch.
-    size : sequence of int
-        Size of each patch in pixels.
-    centres : sequence of sequence of float
-        Image coordinates of their centres.
-    device : torch.device
-
-    Returns
-    -------
-    Tensor of float32, shape (patches, ndim, *size)
+    Float32, (patches, ndim, *size). There is a deformation for each patch, and a centre
+    in image coordinates.
     """
     ndim = len(size)
     axes = [torch.arange(n, device=device) - (n - 1) / 2 for n in size]
-    place = torch.stack(torch.meshgrid(*axes, indexing="ij")).expand(
+    pixels = torch.stack(torch.meshgrid(*axes, indexing="ij")).expand(
         len(deformations), ndim, *size
     )
     displacements = np.stack([d.displacements for d in deformations])
@@ -77,10 +60,10 @@ def coordinates(
         for axis, n in enumerate(size, start=2):
             # one axis of grid points becomes one of pixels
             field = (field.movedim(axis, -1) @ _bicubic(n, device).T).movedim(-1, axis)
-        place = place + field
+        pixels = pixels + field
     matrix = torch.as_tensor(np.stack([d.matrix for d in deformations]), device=device)
     origin = torch.as_tensor(np.array(centres), device=device).float()
-    moved: Tensor = matrix.float() @ place.flatten(2) + origin[:, :, None]
+    moved: Tensor = matrix.float() @ pixels.flatten(2) + origin[:, :, None]
     return moved.view(len(deformations), ndim, *size)
 
 
@@ -89,17 +72,8 @@ def draw_deformation(
 ) -> Deformation:
     """Draw turn, mirroring, scale and elastic displacements (paper, sec. 3.1).
 
-    Parameters
-    ----------
-    settings : Augmentation
-    spacing : sequence of float
-        Pixel size along each axis relative to the finest; thick slices are displaced
-        by as much less.
-    rng : numpy.random.Generator
-
-    Returns
-    -------
-    Deformation
+    The spacing is the pixel size along each axis relative to the finest; thick slices
+    are displaced by as much less.
     """
     ndim = len(spacing)
     angle = radians(rng.uniform(-settings.rotation, settings.rotation))
@@ -119,19 +93,10 @@ def draw_deformation(
 
 
 def sample(pixels: Tensor, coordinates: Tensor, *, nearest: bool = False) -> Tensor:
-    """Take pixels at fractional coordinates.
+    """Return pixels at fractional coordinates: float32, (channels, *size).
 
-    Parameters
-    ----------
-    pixels : Tensor of float32, shape (channels, [z,] y, x)
-    coordinates : Tensor of float32, shape (ndim, *size)
-        In pixels; the first axis is ([z,] y, x).
-    nearest : bool
-        Nearest pixel, for labels; linear otherwise.
-
-    Returns
-    -------
-    Tensor of float32, shape (channels, *size)
+    The pixels are float32, (channels, [z,] y, x); the coordinates, in pixels, (ndim,
+    *size) with ([z,] y, x) first. `nearest` is for labels; linear otherwise.
     """
     size = torch.tensor(pixels.shape[1:], device=pixels.device)
     scale = 2 / (size - 1).clamp_min(1)
@@ -152,16 +117,7 @@ def change_greys(
 ) -> Tensor:
     """Change brightness, contrast and gamma, blur, and add noise.
 
-    Parameters
-    ----------
-    images : Tensor of float32, shape (patches, channels, [z,] y, x)
-        Normalised to sd 1.
-    settings : Augmentation
-    rng : numpy.random.Generator
-
-    Returns
-    -------
-    Tensor of float32, same shape
+    The images are float32, (patches, channels, [z,] y, x), normalised to sd 1.
     """
 
     def draw(low: float, high: float, channels: int = images.shape[1]) -> Tensor:
@@ -211,13 +167,8 @@ def _cubic(d: Tensor, a: float = -0.75) -> Tensor:
 def _blur(images: Tensor, sigma: Tensor) -> Tensor:
     """Blur y and x of each patch with a Gaussian.
 
-    Beyond the edge there is nothing: what remains of the Gaussian is scaled up.
-
-    Parameters
-    ----------
-    images : Tensor of float32, shape (patches, channels, [z,] y, x)
-    sigma : Tensor of float32, shape (patches, 1, [1,] 1, 1)
-        Standard deviations in pixels.
+    Beyond the edge there is nothing: what remains of the Gaussian is scaled up. `sigma`
+    holds standard deviations in pixels, (patches, 1, [1,] 1, 1).
     """
     sigma = sigma.clamp_min(_SHARP).flatten(-2)
     for axis in (-2, -1):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from napari_unet.core.geometry.boxes import union
 from napari_unet.core.training.loss_weights import class_weights
 from napari_unet.core.training.training_set import (
     count_classes,
@@ -24,84 +25,56 @@ if TYPE_CHECKING:
     from napari_unet.core.training.training_set import Example
     from napari_unet.engine.training.preparation import Prepared
 
+    FieldKey = tuple[int, int, int | None]
+    # a field, what is known of all of it now, and where that changed: None for anywhere
+    Correction = tuple[Field, Annotation, Box | None]
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Change:
-    """What is known of a field now, and where it differs from before.
 
-    Attributes
-    ----------
-    field : Field
-    annotation : Annotation
-        Of the whole field.
-    box : tuple of slice or None
-        None for anywhere.
-    """
-
-    field: Field
-    annotation: Annotation
-    box: Box | None
+def field_key(field: Field) -> FieldKey:
+    """Return what identifies a field of a run."""
+    return id(field.image), field.t, field.z
 
 
 class Corrections:
-    """Changes that wait to be taken up; many of one field become one."""
+    """Corrections that wait for the next step; many of one field become one."""
 
     def __init__(self) -> None:
-        self._waiting: dict[tuple[int, int, int | None], Change] = {}
+        self._waiting: dict[FieldKey, Correction] = {}
 
-    def add(self, change: Change) -> None:
-        """Let a change wait."""
-        field = change.field
-        key = id(field.image), field.t, field.z
-        if (before := self._waiting.get(key)) is not None:
-            change = replace(change, box=_around(before.box, change.box))
-        self._waiting[key] = change
+    def add(self, field: Field, annotation: Annotation, box: Box | None) -> None:
+        """Let a correction wait."""
+        key = field_key(field)
+        if key in self._waiting:
+            before = self._waiting[key][2]
+            box = None if before is None or box is None else union(before, box)
+        self._waiting[key] = field, annotation, box
 
-    def take(self) -> list[Change]:
-        """Return what waits; nothing waits then."""
-        changes = list(self._waiting.values())
+    def pop_all(self) -> list[Correction]:
+        """Return those that wait; none waits then."""
+        waiting = list(self._waiting.values())
         self._waiting.clear()
-        return changes
+        return waiting
 
 
-def corrected(prepared: Prepared, changes: Iterable[Change]) -> Prepared:
-    """Take up changes: what the run learns from, and is judged by, from now on.
+def corrected(prepared: Prepared, corrections: Iterable[Correction]) -> Prepared:
+    """Return what the run learns from, and is judged by, from now on.
 
     A field that had no annotation is learnt from; what is held out stays held out. If
-    all annotation was erased, the run goes on with what it had.
-
-    Parameters
-    ----------
-    prepared : Prepared
-        Its sampler and state are changed.
-    changes : iterable of Change
-
-    Returns
-    -------
-    Prepared
-
-    Raises
-    ------
-    ValueError
-        If an image is not finite, or does not have the size of its annotation.
+    all annotation was erased, the run goes on with what it had. The sampler and the
+    state of `prepared` are changed. An image that is not finite, or that does not have
+    the size of its annotation, is a ValueError.
     """
     state, settings = prepared.state, prepared.state.card.training
     table = state.card.architecture
     parted = prepared.training_set
     records = list(state.card.images)
-    for change in changes:
-        before = example_of(parted, change.field)
+    for field, annotation, box in corrections:
+        before = example_of(parted, field)
         if before is None:
-            example = make_example(
-                change.field,
-                change.annotation,
-                settings.border,
-                state.card.normalisation,
-            )
+            rule = state.card.normalisation
+            example = make_example(field, annotation, settings.border, rule)
         else:
-            example = update_example(
-                before, change.annotation, change.box, settings.border
-            )
+            example = update_example(before, annotation, box, settings.border)
         parted = with_example(parted, example, table.halo)
         _note(records, record_of(example))
     state.card = state.card.replace(images=tuple(records))
@@ -120,22 +93,13 @@ def corrected(prepared: Prepared, changes: Iterable[Change]) -> Prepared:
     )
 
 
-def _around(first: Box | None, second: Box | None) -> Box | None:
-    if first is None or second is None:
-        return None
-    return tuple(
-        slice(min(a.start, b.start), max(a.stop, b.stop))
-        for a, b in zip(first, second, strict=True)
-    )
-
-
 def _only_in(some: Sequence[Example], others: Sequence[Example]) -> list[Example]:
     there = {id(example) for example in others}
     return [example for example in some if id(example) not in there]
 
 
 def _note(records: list[ImageRecord], record: ImageRecord) -> None:
-    """Put a record in the place of that of the same pixels, or at the end."""
+    """Replace the record of the same pixels, or add it at the end."""
     keys = [(r.name, r.sha256) for r in records]
     key = record.name, record.sha256
     if key in keys:

@@ -16,24 +16,21 @@ if TYPE_CHECKING:
 
     import torch
 
-    from napari_unet.core.model import Score
     from napari_unet.core.training.training_settings import Training
     from napari_unet.engine.network.network import Network
     from napari_unet.engine.training.sampling import Batch
 
-# Steps between two looks at whether the weights are worth keeping.
-LOOK = 25
+# Steps between two checks whether the weights are worth keeping.
+SNAPSHOT_STEPS = 25
 # Fewer steps teach too little: of three images of nuclei 10 teach an AP@0.5 of 0.74, 20
 # of 0.80, 30 of 0.87, 60 of 0.88. The learning rate rises during the first 20.
 FEW = 30
-# Steps between two looks at which classes are predicted.
-GLANCE = 10
-# Such looks in a row at a single class that are no longer a slow start.
+# Steps between two checks which classes are predicted.
+CLASS_CHECK_STEPS = 10
+# Such checks in a row that find a single class that are no longer a slow start.
 _PATIENCE = 30
 # A loss that falls by this share in that time is still on its way.
 _FALL = 0.02
-# Drop of the IoU on what is held out that is no chance.
-_DROP = 0.1
 # Patches looked at for a second class in what a model predicts.
 _PATCHES = 8
 
@@ -41,13 +38,13 @@ _PATCHES = 8
 class SingleClassGuard:
     """Notices a network that sees one class everywhere and no longer learns.
 
-    It looks at each tenth step. A look counts if the labels of the patches have at
+    It checks each tenth step. A check counts if the labels of the patches have at
     least two classes and the network predicts a single one for all labelled pixels. It
-    speaks up after 30 such looks in a row in which the smoothed loss did not fall by
-    2 %. Looks at labels of one class neither count nor end the row. Early in training,
-    or with rare classes, a healthy network predicts only background for long, but then
-    its loss falls; one that is dead, its last activations all zero, has a loss that
-    stays.
+    stops the run after 30 such checks in a row in which the smoothed loss did not fall
+    by 2 %. Checks of labels of one class neither count nor end the row. Early in
+    training, or with rare classes, a healthy network predicts only background for long,
+    but then its loss falls; one that is dead, its last activations all zero, has a loss
+    that stays.
     """
 
     def __init__(self) -> None:
@@ -55,15 +52,11 @@ class SingleClassGuard:
         self._loss = 0.0
 
     def look(self, labelled: int, predicted: int, smoothed: float) -> bool:
-        """Take note of a look; whether training should stop.
+        """Take note of a check; whether training should stop.
 
-        Parameters
-        ----------
-        labelled, predicted : int
-            Number of classes among the labels of the batch, and among what was
-            predicted for the labelled pixels.
-        smoothed : float
-            Running mean of the loss.
+        `labelled` and `predicted` are the numbers of classes among the labels of the
+        batch, and among what was predicted for the labelled pixels; `smoothed` is the
+        running mean of the loss.
         """
         if labelled < 2:
             return False
@@ -75,23 +68,8 @@ class SingleClassGuard:
         return self.row >= _PATIENCE
 
 
-def is_clearly_worse(last: Score | None, best: Score | None) -> bool:
-    """Whether the last validation found much less than an earlier one.
-
-    By less than 0.1 of IoU a few held-out cells, or an odd image, differ by chance.
-    """
-    return last is not None and best is not None and last.iou < best.iou - _DROP
-
-
 def too_few(steps: int, settings: Training) -> str | None:
-    """Say that a budget in minutes bought too few steps to learn from.
-
-    Parameters
-    ----------
-    steps : int
-        Steps done in all runs.
-    settings : Training
-    """
+    """Say that a budget in minutes bought too few steps, in all runs, to learn from."""
     if settings.steps or steps >= FEW:
         return None
     done = "1 step" if steps == 1 else f"{steps or 'no'} steps"
@@ -106,16 +84,8 @@ def too_few(steps: int, settings: Training) -> str | None:
 def sees_one_class(network: Network, batches: Iterable[Batch]) -> int | None:
     """Return the class that a model takes everything for where several are known.
 
-    Parameters
-    ----------
-    network : Network
-    batches : iterable of Batch
-        Read until two classes were predicted, or 8 patches were looked at.
-
-    Returns
-    -------
-    int or None
-        None if it tells classes apart, or nothing else is known to tell apart.
+    None if it tells classes apart, or nothing else is known to tell apart. The batches
+    are read until two classes were predicted, or 8 patches were looked at.
     """
     known: set[int] = set()
     seen: set[int] = set()
@@ -150,21 +120,15 @@ def no_memory(device: torch.device, settings: Training) -> MemoryError:
 def loss_trouble(
     loss: float, step: int, smoothed: float | None, lowest: float | None
 ) -> str | None:
-    """Say what is wrong with the loss, None if nothing is.
+    """Say what is wrong with the loss of a step, None if nothing is.
 
-    Parameters
-    ----------
-    loss : float
-        Of this step.
-    step : int
-        Steps done.
-    smoothed, lowest : float or None
-        Running mean of the loss, with this step, and its lowest value so far.
+    `step` counts those done; `smoothed` and `lowest` are the running mean of the loss,
+    with this step, and its lowest value so far.
     """
     if not isfinite(loss):
         return "the loss is no longer a number"
     if smoothed is None or lowest is None:
         return None
-    if step > LOOK and smoothed > 3 * lowest + 1:
+    if step > SNAPSHOT_STEPS and smoothed > 3 * lowest + 1:
         return f"the loss grew from {lowest:.2g} to {smoothed:.2g}"
     return None

@@ -1,4 +1,4 @@
-"""The loop of one training run: steps, validation, guards, checkpoints."""
+"""The loop of one training run: steps, validation, divergence, checkpoints."""
 
 from __future__ import annotations
 
@@ -20,19 +20,8 @@ from napari_unet.core.events import (
 from napari_unet.core.model import Progress, Score
 from napari_unet.engine.device import dtype, is_out_of_memory
 from napari_unet.engine.network.network import frozen_copy
+from napari_unet.engine.training import divergence
 from napari_unet.engine.training.corrections import Corrections, corrected
-from napari_unet.engine.training.divergence import (
-    FEW,
-    GLANCE,
-    LOOK,
-    SingleClassGuard,
-    advice,
-    is_clearly_worse,
-    loss_trouble,
-    no_memory,
-    sees_one_class,
-    too_few,
-)
 from napari_unet.engine.training.losses import weighted_cross_entropy
 from napari_unet.engine.training.prior_correction import count_pixels, parts_to_see
 from napari_unet.engine.training.validation import validate
@@ -53,6 +42,8 @@ if TYPE_CHECKING:
 
 _WARM_UP = 20
 _VALIDATIONS = 10
+# By less IoU a few held-out cells, or an odd image, differ by chance.
+_DROP = 0.1
 _CHECKPOINT_SECONDS = 12.0
 # A prediction takes about a third of a step with as many pixels; then there are cells.
 _SEEING = 0.6
@@ -63,29 +54,17 @@ _CHOOSING_SECONDS = 1e-6
 class TrainingLoop:
     """Steps of one training run, and what is watched meanwhile.
 
-    Parameters
-    ----------
-    prepared : Prepared
-    checkpoint : Path or None
-    clock : Stopwatch
-        Shows the time used in all runs.
-
-    Attributes
-    ----------
-    problem : str or None
-        Why it stopped early and what to try.
-    finishing : bool
-        Set it to have the next step be the last.
-    corrections : Corrections
-        Taken up before the next step.
-    prepared : Prepared
+    `clock` shows the time used in all runs.
     """
 
     def __init__(
         self, prepared: Prepared, checkpoint: Path | None, clock: Stopwatch
     ) -> None:
+        # why it stopped early and what to try
         self.problem: str | None = None
+        # set it to have the next step be the last
         self.finishing = False
+        # used before the next step
         self.corrections = Corrections()
         self.prepared = prepared
         self._settings = prepared.state.card.training
@@ -101,32 +80,25 @@ class TrainingLoop:
             parts_to_see(prepared.training_set, self._settings.seed)
         )
         self._good = self._state.record.step, self._snapshot()
-        self._single_class = SingleClassGuard()
+        self._single_class = divergence.SingleClassGuard()
         levels = prepared.state.card.architecture.levels
         self._drops = any(level.dropout for level in levels)
-        self._table = torch.as_tensor(prepared.table, device=prepared.device)
+        self._table = self._class_weights()
         self._scaler = torch.amp.GradScaler(
             prepared.device.type, enabled=prepared.precision == "fp16"
         )
 
     def network(self) -> Network:
         """Return a copy of the running mean of the weights that can predict."""
-        return frozen_copy(
-            self._state.module,
-            self._state.mean,
-            self.prepared.precision,
-            self._state.card.spacing_um,
-            self._state.card.normalisation,
-        )
+        state = self._state
+        return frozen_copy(state.card, state.mean, self.prepared.precision)
 
     def steps(self) -> Iterator[Event]:
         """Step until the budget is used up or something goes wrong."""
         while (progress := self._progress()) < 1 and not self.finishing:
-            if changes := self.corrections.take():
-                self.prepared = corrected(self.prepared, changes)
-                self._table = torch.as_tensor(
-                    self.prepared.table, device=self.prepared.device
-                )
+            if waiting := self.corrections.pop_all():
+                self.prepared = corrected(self.prepared, waiting)
+                self._table = self._class_weights()
                 yield CorrectionUsed(self._state.record.step)
             loss = self._step(progress)
             if not self._healthy(loss):
@@ -135,9 +107,9 @@ class TrainingLoop:
             yield StepDone(step, loss, self._progress(), self._seconds_left())
             if self._validation_is_due():
                 yield from self.validation()
-            due = self._checkpoint and self._checkpoint_is_due()
-            if due and self._checkpoint and self.write_checkpoint():
-                yield CheckpointWritten(step, self._checkpoint)
+            late = self._clock.seconds() - self._written > _CHECKPOINT_SECONDS
+            if late and (path := self.write_checkpoint()):
+                yield CheckpointWritten(step, path)
 
     def validation(self) -> Iterator[Event]:
         """Predict the held-out parts with the running mean of the weights."""
@@ -160,19 +132,19 @@ class TrainingLoop:
         took = self._validated - began
         self._reserve = 1.2 * (2 * took + _CHOOSING_SECONDS * pixels)
 
-    def write_checkpoint(self) -> bool:
-        """Write all that is needed to go on, if there is a place to.
+    def write_checkpoint(self) -> Path | None:
+        """Write all that is needed to go on, if there is a file to; return its path.
 
         Weights that are not finite, or those of a step that broke off, are not worth
         the checkpoint that is there.
         """
         state = self._state
         if self._checkpoint is None or self._stepping or not state.is_finite:
-            return False
+            return None
         state.record = state.record.replace(seconds=self._clock.seconds())
         save_checkpoint(state.checkpoint(), self._checkpoint)
         self._written = self._clock.seconds()
-        return True
+        return self._checkpoint
 
     def result(self) -> Model:
         """Return the last model; where it went wrong, the best or the last good one.
@@ -182,28 +154,23 @@ class TrainingLoop:
         """
         state = self._state
         best, last = state.record.best, state.last_score
-        wrong = self.problem is not None or is_clearly_worse(last, best)
         # the best of a network that went wrong from the start may be good for nothing
-        if wrong and state.best is not None and best is not None and best.iou > 0:
-            return state.model(state.best)
+        if best is not None and state.best is not None and best.iou > 0:
+            worse = last is not None and last.iou < best.iou - _DROP
+            if self.problem is not None or worse:
+                return state.model(state.best)
         return state.model(self._good[1] if self.problem else None)
 
     def shortcoming(self, network: Network) -> str | None:
-        """Say why a model is good for nothing that a run with no problem made.
-
-        Parameters
-        ----------
-        network : Network
-            Of the model.
-        """
+        """Say why the model of a run without a problem is good for nothing."""
         step = self._state.record.step
-        if not self.finishing and (few := too_few(step, self._settings)):
+        if not self.finishing and (few := divergence.too_few(step, self._settings)):
             return few
-        if step < FEW:
+        if step < divergence.FEW:
             return None  # so few steps were asked for: nobody expects a model of them
         draw = self.prepared.sampler.draw
         batches = (draw(k, self._settings.batch) for k in count(step))
-        only = sees_one_class(network, batches)
+        only = divergence.sees_one_class(network, batches)
         if only is None:
             return None
         return (
@@ -211,6 +178,9 @@ class TrainingLoop:
             f"{step} step{'s' * (step != 1)}: train for longer, or paint more of what "
             "it misses."
         )
+
+    def _class_weights(self) -> Tensor:
+        return torch.as_tensor(self.prepared.table, device=self.prepared.device)
 
     def _step(self, progress: float) -> float:
         state, prepared = self._state, self.prepared
@@ -228,7 +198,7 @@ class TrainingLoop:
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
-            raise no_memory(prepared.device, self._settings) from error
+            raise divergence.no_memory(prepared.device, self._settings) from error
         value = float(loss.detach())
         if isfinite(value):
             self._stepping = True
@@ -238,22 +208,22 @@ class TrainingLoop:
             state.average(self._settings.averaging)
             self._stepping = False
             self._follow(value)
-            if step % GLANCE == 0:
-                self._look_at_classes(scores.detach(), batch)
+            if step % divergence.CLASS_CHECK_STEPS == 0:
+                self._check_classes(scores.detach(), batch)
         return value
 
     def _scores(self, image: Tensor, step: int) -> Tensor:
         module, prepared = self._state.module, self.prepared
         low = dtype(prepared.precision)
         with (
-            self._own_dropout(step),
+            self._dropout_of(step),
             torch.autocast(prepared.device.type, low, enabled=low != torch.float32),
         ):
             scores: Tensor = module(image)
         return scores
 
     @contextmanager
-    def _own_dropout(self, step: int) -> Iterator[None]:
+    def _dropout_of(self, step: int) -> Iterator[None]:
         """Give dropout, which draws from torch's global generator, this step's own.
 
         A resumed run, or one with previews in between, then drops the same values.
@@ -303,17 +273,14 @@ class TrainingLoop:
         wait = max(interval_seconds, _VALIDATIONS * self._reserve / 2)
         return self._clock.seconds() - self._validated > wait
 
-    def _checkpoint_is_due(self) -> bool:
-        return self._clock.seconds() - self._written > _CHECKPOINT_SECONDS
-
     def _follow(self, loss: float) -> None:
         record = self._state.record
         smoothed = loss if record.smoothed is None else record.smoothed
-        smoothed += (loss - smoothed) / min(record.step, LOOK)
+        smoothed += (loss - smoothed) / min(record.step, divergence.SNAPSHOT_STEPS)
         lowest = smoothed if record.lowest is None else min(record.lowest, smoothed)
         self._state.record = record.replace(smoothed=smoothed, lowest=lowest)
 
-    def _look_at_classes(self, scores: Tensor, batch: Batch) -> None:
+    def _check_classes(self, scores: Tensor, batch: Batch) -> None:
         known = batch.classes != IGNORED
         labels = batch.classes[known].bincount().nonzero()
         seen = scores.argmax(dim=1)[known].bincount().nonzero()
@@ -328,14 +295,17 @@ class TrainingLoop:
     def _healthy(self, loss: float) -> bool:
         """Keep good weights, and stop a run that has gone wrong."""
         record = self._state.record
-        trouble = loss_trouble(loss, record.step, record.smoothed, record.lowest)
+        trouble = divergence.loss_trouble(
+            loss, record.step, record.smoothed, record.lowest
+        )
         if trouble is not None:
             self._stop(trouble, "or the precision fp32")
         if self.problem is not None:
             return False
-        if record.step % LOOK == 0 and not self._weights_fail():
+        if record.step % divergence.SNAPSHOT_STEPS == 0 and not self._weights_fail():
             smoothed, lowest = record.smoothed or 0.0, record.lowest or 0.0
-            if smoothed < 1.5 * lowest + 0.1 and self._single_class.row * GLANCE < LOOK:
+            one_class = self._single_class.row * divergence.CLASS_CHECK_STEPS
+            if smoothed < 1.5 * lowest + 0.1 and one_class < divergence.SNAPSHOT_STEPS:
                 self._good = record.step, self._snapshot()
             self._log(None)
         return self.problem is None
@@ -349,9 +319,10 @@ class TrainingLoop:
 
     def _stop(self, what: str, remedy: str) -> None:
         what = what[:1].upper() + what[1:]
+        advice = divergence.advice(self._settings)
         self.problem = (
             f"{what} after step {self._state.record.step}; the last good weights, of "
-            f"step {self._good[0]}, are kept. {advice(self._settings)}, {remedy}."
+            f"step {self._good[0]}, are kept. {advice}, {remedy}."
         )
 
     def _names(self) -> tuple[str, ...]:

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_unet.core.annotation.annotations import Annotation, ClassInfo
+    from napari_unet.core.annotation.annotations import Annotation
     from napari_unet.core.images.image import Field
     from napari_unet.core.images.normalisation import Normalisation
     from napari_unet.core.model import Model
@@ -57,25 +57,14 @@ _COPIES = 5
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prepared:
-    """What a training run begins with.
-
-    Attributes
-    ----------
-    state : TrainingState
-    sampler : Sampler
-    training_set : TrainingSet
-    counts : ndarray of int64, shape (classes,)
-        Pixels of each class that are learnt from.
-    table : ndarray of float32, shape (classes,)
-        Weight of each class (w_c of Eq. 2).
-    device : torch.device
-    precision : {"fp32", "bf16", "fp16"}
-    """
+    """What a training run begins with."""
 
     state: TrainingState
     sampler: Sampler
     training_set: TrainingSet
+    # int64, (classes,); pixels of each class that are learnt from
     counts: NDArray[np.int64]
+    # float32, (classes,); weight of each class (w_c of Eq. 2).
     table: NDArray[np.float32]
     device: torch.device
     precision: Precision
@@ -91,33 +80,18 @@ def prepare_training(
     resume: str | Path | None,
     device: str,
 ) -> Prepared:
-    """Check the input and set everything up.
+    """Check the input and set everything up; arguments as for `train`.
 
-    Parameters
-    ----------
-    pairs : sequence of (Field, Annotation)
-    examples : sequence of Example
-        What was made of each pair.
-    normalisation : {"structure", "frame"}
-        The rule that the examples were made with.
-    settings, start, resume, device
-        As for `train`.
-
-    Returns
-    -------
-    Prepared
-
-    Raises
-    ------
-    ValueError
-        If there is nothing to learn, or what is given does not go together.
-    MemoryError
-        If the patches of a step, or the weights, cannot fit into the free memory.
+    The examples were made of the pairs with this rule of normalisation. A ValueError
+    says that there is nothing to learn, or that what is given does not go together, a
+    MemoryError that the patches of a step, or the weights, do not fit into free memory.
     """
     keep_freed_memory()
     where = choose_device(device)
     how = choose_precision(where, settings.precision)
-    classes = _classes([a for _, a in pairs])
+    if not pairs:
+        raise ValueError("nothing is annotated: paint some cells and background.")
+    classes = pairs[0][1].classes
     architecture = _architecture(settings, examples, len(classes) + 1, start)
     spacing, notes = _common_size(examples, settings)
     records = tuple(record_of(e) for e in examples)
@@ -194,12 +168,6 @@ def _part(state: TrainingState, examples: Sequence[Example]) -> TrainingSet:
     return parted
 
 
-def _classes(annotations: Sequence[Annotation]) -> tuple[ClassInfo, ...]:
-    if not annotations:
-        raise ValueError("nothing is annotated: paint some cells and background.")
-    return annotations[0].classes
-
-
 def _architecture(
     settings: Training, examples: Sequence[Example], classes: int, start: Model | None
 ) -> Architecture:
@@ -226,7 +194,7 @@ def _architecture(
 def _check_weights(
     architecture: Architecture, settings: Training, device: torch.device
 ) -> None:
-    """Refuse a network whose weights do not fit before any memory is taken for them."""
+    """Refuse a network whose weights do not fit before any memory is used for them."""
     with torch.device("meta"):
         weights = sum(p.numel() for p in UNet(architecture).parameters())
     needed, free = _COPIES * torch.float32.itemsize * weights, free_memory(device)

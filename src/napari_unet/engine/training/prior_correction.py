@@ -1,21 +1,22 @@
-"""What a trained network says where nobody painted, and what follows from it.
+"""What a trained network finds where nobody painted, and what follows from it.
 
-Strokes tell neither how frequent the classes are nor how large the cells; with most of
-the images not annotated, the network's own answers there tell both.
+Strokes show neither how frequent the classes are nor how large the cells; with most of
+the images not annotated, what the network itself predicts there shows both.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import prod
 from typing import TYPE_CHECKING
 
 import numpy as np
 from skimage.segmentation import clear_border
 
-from napari_unet.core.annotation.annotations import IGNORED, cell_classes
+from napari_unet.core.annotation.annotations import IGNORED
 from napari_unet.core.cells.instances import segment_instances
 from napari_unet.core.cells.segmentation_tuning import usual_settings
+from napari_unet.core.geometry.boxes import shape_of
 from napari_unet.core.settings import Segmentation
 from napari_unet.core.training.class_priors import correction, estimate_shares
 from napari_unet.core.training.training_set import HeldOut, typical_cell
@@ -40,35 +41,14 @@ _SIDES = {2: (512, 512), 3: (32, 128, 128)}
 _PARTS = {2: 4, 3: 1}
 # For the shares every so many pixels are enough: neighbours say the same.
 _STRIDE = 7
-# Fewer cells than this tell no size.
+# Of fewer cells than this no size can be told.
 _FEWEST = 10
 # An annotated cell smaller than this share of those found is a stroke inside of one.
 _STROKE = 0.5
 
 
-@dataclass(frozen=True, slots=True)
-class Fitted:
-    """A model fitted to what nobody painted.
-
-    Attributes
-    ----------
-    model : Model
-    strokes : bool
-        Whether the annotated cells are mere strokes, by which no cell can be judged.
-    """
-
-    model: Model
-    strokes: bool
-
-
 def parts_to_see(learnt: TrainingSet, seed: int) -> list[HeldOut]:
-    """Choose parts of the images learnt; none where most of the images is annotated.
-
-    Parameters
-    ----------
-    learnt : TrainingSet
-    seed : int
-    """
+    """Choose parts of the images learnt; none where most of the images is annotated."""
     examples = learnt.examples
     # what is held out, and the margin around it, is annotated though not learnt
     whole = {id(e.field): e for e in examples}
@@ -91,7 +71,7 @@ def parts_to_see(learnt: TrainingSet, seed: int) -> list[HeldOut]:
 
 def count_pixels(parts: Sequence[HeldOut]) -> int:
     """Return the pixels of some parts together."""
-    return sum(prod(b.stop - b.start for b in part.box) for part in parts)
+    return sum(prod(shape_of(part.box)) for part in parts)
 
 
 def fit(
@@ -100,29 +80,25 @@ def fit(
     parts: Sequence[HeldOut],
     annotations: Sequence[Annotation],
     learnt: NDArray[np.floating],
-) -> Generator[Event, None, Fitted]:
+) -> Generator[Event, None, tuple[Model, bool]]:
     """Fit the scores to the shares of the classes, and the settings to the cells found.
 
     Parameters
     ----------
-    model : Model
     network : Network
-        Of that model.
+        Of the model.
     parts : sequence of HeldOut
-        To look at.
+        To look at; a `ValidationTile` comes after each tile.
     annotations : sequence of Annotation
         All that was learnt from.
     learnt : ndarray of float, shape (classes,)
         Weight of each class in it: pixels, times the weight of one.
 
-    Yields
-    ------
-    ValidationTile
-        After each tile.
-
     Returns
     -------
-    Fitted
+    model : Model
+    strokes : bool
+        Whether the annotated cells are mere strokes, by which no cell can be judged.
     """
     seen = []
     for part in parts:
@@ -130,17 +106,16 @@ def fit(
         seen.append((yield from judge_part(network, part, nothing)))
     change = _correction(seen, parts, learnt)
     bias = np.asarray(model.weights["score.bias"], np.float32) + change
-    fitted = replace(model, weights={**model.weights, "score.bias": bias})
-    kinds = cell_classes(model.card.classes)
+    model = replace(model, weights={**model.weights, "score.bias": bias})
+    kinds = model.card.cell_classes
     painted = typical_cell(annotations)
     if painted is None or not kinds:
-        return Fitted(fitted, strokes=False)
+        return model, False
     found = _typical_found(seen, change, kinds, painted)
     if found is None or painted >= _STROKE * found:
-        return Fitted(fitted, strokes=False)
+        return model, False
     settings = usual_settings(found, parts[0].example.field.ndim, strokes=True)
-    card = fitted.card.replace(segmentation=settings)
-    return Fitted(replace(fitted, card=card), strokes=True)
+    return replace(model, card=model.card.replace(segmentation=settings)), True
 
 
 def _correction(

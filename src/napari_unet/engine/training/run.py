@@ -12,7 +12,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_unet.core.annotation.annotations import cell_classes
 from napari_unet.core.annotation.pairing import annotated_fields
 from napari_unet.core.cells.segmentation_tuning import choose_settings
 from napari_unet.core.events import (
@@ -27,12 +26,12 @@ from napari_unet.core.training.training_set import make_example
 from napari_unet.core.training.training_settings import Training
 from napari_unet.engine.device import describe
 from napari_unet.engine.network.network import prepare as make_ready
-from napari_unet.engine.training.corrections import Change
+from napari_unet.engine.training.corrections import field_key
 from napari_unet.engine.training.loop import TrainingLoop
 from napari_unet.engine.training.preparation import prepare_training
-from napari_unet.engine.training.prior_correction import Fitted, fit, parts_to_see
+from napari_unet.engine.training.prior_correction import fit, parts_to_see
 from napari_unet.engine.training.stopwatch import Stopwatch
-from napari_unet.engine.training.validation import Tally, judge_part, validate
+from napari_unet.engine.training.validation import predict_parts, validate
 from napari_unet.io.model_file import read_card
 
 if TYPE_CHECKING:
@@ -44,8 +43,9 @@ if TYPE_CHECKING:
     from napari_unet.core.images.image import ArrayLike, Field
     from napari_unet.core.images.normalisation import Normalisation
     from napari_unet.core.model import Model, Score
-    from napari_unet.core.training.training_set import Example, TrainingSet
+    from napari_unet.core.training.training_set import Example
     from napari_unet.engine.network.network import Network
+    from napari_unet.engine.training.corrections import FieldKey
 
 
 def train(
@@ -69,7 +69,7 @@ def train(
     labels : sequence of Annotation, Image or array-like
         One for each image, of its size, without channels.
     settings : Training, optional
-        The recipe; `Training.quick()` by default.
+        `Training.quick()` by default.
     kind : {"instances", "binary", "semantic", "annotation"}, optional
         What the values in the labels mean; guessed if not given.
     start : Model, optional
@@ -98,13 +98,13 @@ def train(
         If images and labels do not go together or nothing is annotated.
     """
     clock = Stopwatch(head_start)
-    given = settings or Training.quick()
+    settings = settings or Training.quick()
     if any(isinstance(i, Image) and i.channels == 3 for i in images):
         # of images in colour some may show nothing but grey
         images = [i.with_channels(3) if isinstance(i, Image) else i for i in images]
     run = TrainingRun(
-        annotated_fields(images, labels, given.ndim, kind),
-        given,
+        annotated_fields(images, labels, settings.ndim, kind),
+        settings,
         start=start,
         resume=resume,
         checkpoint=checkpoint,
@@ -123,11 +123,10 @@ class TrainingRun:
     ----------
     pairs : iterable of (Field, Annotation)
         Planes or volumes, and what is known of each; read one by one.
-    settings : Training
     start, resume, checkpoint, device
         As for `train`.
     clock : Stopwatch, optional
-        Shows the time already used up.
+        Shows the time already used up; then that of all runs.
     """
 
     def __init__(
@@ -147,18 +146,16 @@ class TrainingRun:
         self._resume = resume
         self._checkpoint = Path(checkpoint) if checkpoint else None
         self._device = device
-        self._clock = clock or Stopwatch()
+        self.clock = clock or Stopwatch()
         self._loop: TrainingLoop | None = None
         self._finishing = False
-        self._known: dict[tuple[int, int, int | None], Annotation] = {}
+        self._known: dict[FieldKey, Annotation] = {}
 
     def prepare(self) -> Iterator[None]:
         """Get everything ready, field by field; `events` does it unless it was done.
 
-        Raises
-        ------
-        ValueError
-            If images and annotation do not go together or nothing is annotated.
+        If images and annotation do not go together or nothing is annotated, it is a
+        ValueError.
         """
         if self._loop is not None:
             return
@@ -168,9 +165,9 @@ class TrainingRun:
         for field, annotation in self._pairs:
             if annotation.labels.any() or annotation.finished is not None:
                 pairs.append((field, annotation))
-                self._known[_place(field)] = annotation
+                self._known[field_key(field)] = annotation
                 examples.append(make_example(*pairs[-1], self._settings.border, rule))
-            with self._clock.stopped():
+            with self.clock.stopped():
                 yield
         prepared = prepare_training(
             pairs,
@@ -181,8 +178,8 @@ class TrainingRun:
             resume=self._resume,
             device=self._device,
         )
-        self._clock.add(prepared.state.record.seconds)
-        self._loop = TrainingLoop(prepared, self._checkpoint, self._clock)
+        self.clock.add(prepared.state.record.seconds)
+        self._loop = TrainingLoop(prepared, self._checkpoint, self.clock)
 
     def _rule(self) -> Normalisation:
         """Return the rule for grey values: that of weights to go on from, if any."""
@@ -191,6 +188,13 @@ class TrainingRun:
         if self._start is not None:
             return self._start.card.normalisation
         return "structure"
+
+    @property
+    def loop(self) -> TrainingLoop:
+        """The steps of the run and what they work with; a RuntimeError before that."""
+        if self._loop is None:
+            raise RuntimeError("the training has not begun: prepare it first.")
+        return self._loop
 
     def events(self) -> Generator[Event, None, None]:
         """Train; the events are those of `train`, and `CorrectionUsed`.
@@ -201,51 +205,20 @@ class TrainingRun:
             pass
         with closing(self._run()) as run:
             for event in run:
-                with self._clock.stopped():
+                with self.clock.stopped():
                     yield event
-
-    def network(self) -> Network:
-        """Return a network with the running mean of the weights, to predict with.
-
-        It is a copy: the training goes on as if nothing had been predicted.
-
-        Raises
-        ------
-        RuntimeError
-            Before the run is prepared.
-        """
-        return self._prepared_loop().network()
-
-    def seconds(self) -> float:
-        """Return the time used so far, in all runs."""
-        return self._clock.seconds()
-
-    @property
-    def training_set(self) -> TrainingSet:
-        """What is learnt from and what is held out, as it is now."""
-        return self._prepared_loop().prepared.training_set
 
     def correct(
         self, field: Field, annotation: Annotation, box: Box | None = None
     ) -> None:
-        """Use changed annotation from the next step on.
+        """Use changed annotation from the next step on of a run that is prepared.
 
-        Parameters
-        ----------
-        field : Field
-            One of the run, or another that has had no annotation.
-        annotation : Annotation
-            Of the whole field, with the classes of the run.
-        box : tuple of slice, optional
-            What changed of it; anything unless given.
-
-        Raises
-        ------
-        RuntimeError
-            Before the run is prepared.
+        The field is one of the run, or another that has had no annotation; the
+        annotation that of the whole field, with the classes of the run. The box holds
+        what changed of it; anything may have unless given.
         """
-        self._prepared_loop().corrections.add(Change(field, annotation, box))
-        self._known[_place(field)] = annotation
+        self.loop.corrections.add(field, annotation, box)
+        self._known[field_key(field)] = annotation
 
     def finish(self) -> None:
         """Let the next step be the last; validation and result follow as always."""
@@ -253,13 +226,8 @@ class TrainingRun:
         if self._loop is not None:
             self._loop.finishing = True
 
-    def _prepared_loop(self) -> TrainingLoop:
-        if self._loop is None:
-            raise RuntimeError("the training has not begun: prepare it first.")
-        return self._loop
-
     def _run(self) -> Generator[Event, None, None]:
-        loop = self._prepared_loop()
+        loop = self.loop
         prepared = loop.prepared
         loop.finishing = self._finishing
         yield TrainingStarted(
@@ -277,71 +245,66 @@ class TrainingRun:
             loop.write_checkpoint()
             raise
         except BaseException:
-            # the error is told, not that it cannot be written
+            # the error is shown, not that it cannot be written
             with suppress(OSError):
                 loop.write_checkpoint()
             raise
         step = prepared.state.record.step
-        if self._checkpoint and loop.write_checkpoint():
-            yield CheckpointWritten(step, self._checkpoint)
+        if path := loop.write_checkpoint():
+            yield CheckpointWritten(step, path)
         model = loop.result()
         problem = loop.problem
         if problem is None:
-            fitted = yield from self._fitted(model)
-            if not fitted.strokes and cell_classes(model.card.classes):
-                model = yield from self._with_cell_settings(fitted.model)
-            elif fitted.model is not model:
-                model = yield from self._judged_anew(fitted.model)
-            network = make_ready(model, str(prepared.device), prepared.precision)
-            problem = loop.shortcoming(network)
-        yield TrainingFinished(model, step, self.seconds(), problem)
+            model = yield from self._adapted(model)
+            problem = loop.shortcoming(self._network(model))
+        yield TrainingFinished(model, step, self.clock.seconds(), problem)
 
-    def _fitted(self, model: Model) -> Generator[Event, None, Fitted]:
-        """Fit a model that learnt from little to what nobody painted."""
-        prepared = self._prepared_loop().prepared
-        examples = prepared.training_set.examples
+    def _network(self, model: Model) -> Network:
+        prepared = self.loop.prepared
+        return make_ready(model, str(prepared.device), prepared.precision)
+
+    def _adapted(self, model: Model) -> Generator[Event, None, Model]:
+        """Fit a model to what nobody painted, and its card to what is held out."""
+        prepared = self.loop.prepared
         parts = parts_to_see(prepared.training_set, self._settings.seed)
-        if not parts:
-            return Fitted(model, strokes=False)
-        network = make_ready(model, str(prepared.device), prepared.precision)
-        annotations = [self._known[_place(e.field)] for e in examples]
-        learnt = prepared.counts * prepared.table
-        return (yield from fit(model, network, parts, annotations, learnt))
+        fitted, strokes = model, False
+        if parts:
+            examples = prepared.training_set.examples
+            annotations = [self._known[field_key(e.field)] for e in examples]
+            learnt = prepared.counts * prepared.table
+            fitted, strokes = yield from fit(
+                model, self._network(model), parts, annotations, learnt
+            )
+        if not prepared.training_set.held_out:
+            return fitted
+        # by mere strokes no cell can be judged
+        if not strokes and model.card.cell_classes:
+            return (yield from self._with_cell_settings(fitted))
+        if fitted is not model:
+            return (yield from self._with_score(fitted))
+        return fitted
 
     def _with_cell_settings(self, model: Model) -> Generator[Event, None, Model]:
         """Choose by the held-out cells how cells are found, and note it in the card."""
-        prepared, card = self._prepared_loop().prepared, model.card
-        held_out = prepared.training_set.held_out
-        if not held_out:
-            return model
-        network = make_ready(model, str(prepared.device), prepared.precision)
-        tally, parts = Tally(card.architecture.classes), []
-        for part in held_out:
-            annotation = self._known[_place(part.example.field)].crop(part.box)
-            cells = annotation.targets().instances
-            parts.append((yield from judge_part(network, part, cells)))
-            tally.add(parts[-1].probabilities, part.example.classes[part.box])
+        held_out, card = self.loop.prepared.training_set.held_out, model.card
+        known = (
+            self._known[field_key(part.example.field)].crop(part.box)
+            for part in held_out
+        )
+        cells = (annotation.targets().instances for annotation in known)
+        parts, score = yield from predict_parts(self._network(model), held_out, cells)
         chosen = card.segmentation
-        for best in choose_settings(parts, chosen, cell_classes(card.classes)):
+        for best in choose_settings(parts, chosen, card.cell_classes):
             chosen = best
             yield ValidationTile()
         # of the model as it is now: it may have been fitted since it was validated
-        card = card.replace(segmentation=chosen, score=tally.score())
-        return replace(model, card=card)
+        return replace(model, card=card.replace(segmentation=chosen, score=score))
 
-    def _judged_anew(self, model: Model) -> Generator[Event, None, Model]:
+    def _with_score(self, model: Model) -> Generator[Event, None, Model]:
         """Note in the card how good a model is that was fitted since."""
-        prepared = self._prepared_loop().prepared
-        held_out = prepared.training_set.held_out
-        if not held_out:
-            return model
-        network = make_ready(model, str(prepared.device), prepared.precision)
         score: Score | None = None
-        for found in validate(network, held_out):
+        held_out = self.loop.prepared.training_set.held_out
+        for found in validate(self._network(model), held_out):
             score = found
             yield ValidationTile()
         return replace(model, card=model.card.replace(score=score))
-
-
-def _place(field: Field) -> tuple[int, int, int | None]:
-    return id(field.image), field.t, field.z

@@ -33,24 +33,17 @@ if TYPE_CHECKING:
     from napari_unet.core.training.training_settings import Augmentation
     from napari_unet.engine.training.augmentation import Deformation
 
-# Enough places to choose from in one example; more would only take memory.
-_PLACES = 2**18
+# Enough pixels to choose from in one example; more would only cost memory.
+_CANDIDATES = 2**18
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
-    """Patches to learn from.
+    """Patches to learn from."""
 
-    Attributes
-    ----------
-    image : Tensor of float32, shape (batch, channels, *input)
-    classes : Tensor of uint8, shape (batch, *output)
-    border : Tensor of float32, shape (batch, *output)
-    """
-
-    image: Tensor
-    classes: Tensor
-    border: Tensor
+    image: Tensor  # float32, (batch, channels, *input)
+    classes: Tensor  # uint8, (batch, *output)
+    border: Tensor  # float32, (batch, *output)
 
 
 class Sampler:
@@ -58,7 +51,6 @@ class Sampler:
 
     Parameters
     ----------
-    examples : sequence of Example
     output, halo : sequence of int
         Output size of the network for a patch, and what it loses on each side.
     foreground : float
@@ -66,18 +58,6 @@ class Sampler:
     by_cell : bool
         Whether all objects are as likely, small ones too, as they count alike in what
         people count; else all their pixels are.
-    augmentation : Augmentation
-    device : torch.device
-    seed : int
-
-    Attributes
-    ----------
-    output : tuple of int
-
-    Raises
-    ------
-    ValueError
-        If no pixel is annotated.
     """
 
     def __init__(
@@ -108,10 +88,7 @@ class Sampler:
     def use(self, examples: Sequence[Example]) -> None:
         """Draw from these examples; those that were there are not searched again.
 
-        Raises
-        ------
-        ValueError
-            If no pixel is annotated; it then goes on to draw from those before.
+        If no pixel is annotated it is a ValueError, and it goes on with those before.
         """
         annotated, objects = {}, {}
         for number, e in enumerate(examples):
@@ -122,30 +99,18 @@ class Sampler:
             objects[key] = self._objects.get(key) or self._objects_of(
                 known & (e.classes > 0), rng
             )
-        anywhere = _Places([annotated[id(e)] for e in examples])
+        anywhere = _Candidates([annotated[id(e)] for e in examples])
         if not anywhere.count:
             raise ValueError("nothing is annotated: paint some cells and background.")
         self._examples, self._annotated, self._objects = examples, annotated, objects
         self._anywhere = anywhere
-        self._on_objects = _Places([objects[id(e)] for e in examples])
+        self._on_objects = _Candidates([objects[id(e)] for e in examples])
 
     def draw(self, step: int, size: int) -> Batch:
-        """Draw the batch of a step.
-
-        Parameters
-        ----------
-        step : int
-            Number of the step; the same step draws the same batch.
-        size : int
-            Number of patches.
-
-        Returns
-        -------
-        Batch
-        """
+        """Draw so many patches for a step; the same step draws the same batch."""
         rng = np.random.default_rng([self._seed, 1, step])
         examples, deformations, centres = zip(
-            *(self._place(rng) for _ in range(size)), strict=True
+            *(self._draw_patch(rng) for _ in range(size)), strict=True
         )
         window = [o + 2 * h for o, h in zip(self.output, self._halo, strict=True)]
         at = coordinates(deformations, window, centres, self._device)
@@ -163,13 +128,14 @@ class Sampler:
             *(torch.stack(parts) for parts in zip(*labels, strict=True)),
         )
 
-    def _place(
+    def _draw_patch(
         self, rng: np.random.Generator
     ) -> tuple[Example, Deformation, list[float]]:
         """Draw where a patch comes from."""
         wanted = self._on_objects if rng.random() < self._foreground else self._anywhere
-        places = wanted if wanted.count else self._anywhere
-        number, pixel = places.draw(rng)
+        if not wanted.count:
+            wanted = self._anywhere
+        number, pixel = wanted.draw(rng)
         example = self._examples[number]
         deformation = draw_deformation(self._augmentation, example.spacing, rng)
         centre = self._centre(pixel, example.field.shape, deformation.matrix, rng)
@@ -219,8 +185,8 @@ class _Mask:
     def of(cls, mask: NDArray[np.bool_], rng: np.random.Generator) -> _Mask:
         found = np.flatnonzero(mask)
         count = len(found)
-        if count > _PLACES:
-            found = rng.choice(found, _PLACES, replace=False)
+        if count > _CANDIDATES:
+            found = rng.choice(found, _CANDIDATES, replace=False)
         return cls(mask.shape, count, found)
 
     @classmethod
@@ -232,11 +198,11 @@ class _Mask:
         parts, count = label(mask)
         of = parts.ravel()[found]
         share = 1 / np.bincount(of)[of] / count
-        chosen = rng.choice(found, min(len(found), _PLACES), p=share)
+        chosen = rng.choice(found, min(len(found), _CANDIDATES), p=share)
         return cls(mask.shape, count, chosen)
 
 
-class _Places:
+class _Candidates:
     """Pixels, or parts, of several fields to choose from, all alike."""
 
     def __init__(self, masks: Sequence[_Mask]) -> None:
@@ -253,14 +219,14 @@ class _Places:
 
 
 def _frames(at: Tensor) -> Iterator[tuple[list[int], list[int], Tensor]]:
-    """Yield start and size of the box around each patch, and its place in there."""
+    """Yield start and size of the box around each patch, and coordinates in it."""
     flat = at.flatten(2)
     low, high = flat.aminmax(dim=2)
     first = low.floor()
     local = (flat - first[:, :, None]).unflatten(2, at.shape[2:])
     starts, stops = first.int().tolist(), high.ceil().int().tolist()
-    for start, stop, place in zip(starts, stops, local, strict=True):
-        yield start, [b - a + 1 for a, b in zip(start, stop, strict=True)], place
+    for start, stop, inside in zip(starts, stops, local, strict=True):
+        yield start, [b - a + 1 for a, b in zip(start, stop, strict=True)], inside
 
 
 def _padded(

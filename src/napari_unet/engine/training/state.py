@@ -1,4 +1,4 @@
-"""All that changes while a network learns, and how it is written down and taken up."""
+"""All that changes while a network learns, and how it is saved and restored."""
 
 from __future__ import annotations
 
@@ -44,12 +44,8 @@ class Record(Settings):
 class TrainingState:
     """The network, the running mean of its weights, the optimiser and the record.
 
-    Parameters
-    ----------
-    card : ModelCard
-        Describes the model that comes out, but for what is filled in at the end.
-    module : UNet
-        On its device, with the weights to begin with.
+    The card describes the model that comes out, but for what is filled in at the end;
+    the module is on its device, with the weights to begin with.
     """
 
     def __init__(self, card: ModelCard, module: UNet) -> None:
@@ -119,12 +115,10 @@ class TrainingState:
         )
 
     def restore(self, checkpoint: Checkpoint) -> None:
-        """Take up what `checkpoint` wrote down.
+        """Go on from a checkpoint.
 
-        Raises
-        ------
-        KeyError, RuntimeError, ValueError
-            If something of it is missing, or is not of this network.
+        A KeyError, RuntimeError or ValueError says that something of it is missing, or
+        is not of this network.
         """
         tensors = {n: torch.from_numpy(t.copy()) for n, t in checkpoint.tensors.items()}
 

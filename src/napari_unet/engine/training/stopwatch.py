@@ -11,13 +11,7 @@ if TYPE_CHECKING:
 
 
 class Stopwatch:
-    """Runs from when it is made.
-
-    Parameters
-    ----------
-    seconds : float
-        What it shows at first.
-    """
+    """Runs from when it is made, beginning with the seconds given."""
 
     def __init__(self, seconds: float = 0.0) -> None:
         self._before = seconds

@@ -9,11 +9,12 @@ import numpy as np
 from napari_unet.core.annotation.annotations import IGNORED
 from napari_unet.core.cells.segmentation_tuning import Judged
 from napari_unet.core.events import ValidationTile
+from napari_unet.core.geometry.boxes import shape_of, within
 from napari_unet.core.model import Score
-from napari_unet.engine.inference.tile_run import TileRun, lengths
+from napari_unet.engine.inference.tile_run import TileRun
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator, Sequence
+    from collections.abc import Generator, Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -23,26 +24,14 @@ if TYPE_CHECKING:
 
 
 class Tally:
-    """Counts that a score is made of, over tiles.
-
-    Parameters
-    ----------
-    classes : int
-        Number of classes, background included.
-    """
+    """Counts that a score is made of, over tiles."""
 
     def __init__(self, classes: int) -> None:
         self._confusion = np.zeros((classes, classes), np.int64)
         self._loss = 0.0
 
     def add(self, probabilities: NDArray[np.float32], truth: NDArray[np.uint8]) -> None:
-        """Count the annotated pixels of one tile.
-
-        Parameters
-        ----------
-        probabilities : ndarray of float32, shape (classes, ...)
-        truth : ndarray of uint8, shape (...)
-        """
+        """Count the annotated pixels of one tile; classes are the first axis."""
         known = truth != IGNORED
         target = truth[known].astype(np.intp)
         found = probabilities[:, known]
@@ -69,16 +58,8 @@ class Tally:
 def validate(network: Network, held_out: Sequence[HeldOut]) -> Iterator[Score | None]:
     """Predict the held-out parts.
 
-    Parameters
-    ----------
-    network : Network
-    held_out : sequence of HeldOut
-
-    Yields
-    ------
-    Score or None
-        None after each tile, so that a caller can do something else in between; at last
-        the score.
+    Yields None after each tile, so that a caller can do something else in between; at
+    last the score.
     """
     tally = Tally(network.module.architecture.classes)
     for part in held_out:
@@ -93,33 +74,32 @@ def validate(network: Network, held_out: Sequence[HeldOut]) -> Iterator[Score | 
 def judge_part(
     network: Network, part: HeldOut, cells: NDArray[np.int32]
 ) -> Generator[Event, None, Judged]:
-    """Predict a held-out part as a whole.
+    """Predict a held-out part as a whole, with a `ValidationTile` after each tile.
 
-    Parameters
-    ----------
-    network : Network
-    part : HeldOut
-    cells : ndarray of int32
-        Annotated cells, of the size of its box.
-
-    Yields
-    ------
-    ValidationTile
-        After each tile.
-
-    Returns
-    -------
-    Judged
+    `cells` are the annotated cells, of the size of its box.
     """
     example, box = part.example, part.box
-    size = (network.module.architecture.classes, *lengths(box))
+    size = (network.module.architecture.classes, *shape_of(box))
     probabilities = np.zeros(size, np.float32)
     for tile, values in TileRun(network, example.field, example.scale, region=box):
-        at = tuple(
-            slice(t.start - b.start, t.stop - b.start)
-            for t, b in zip(tile.target, box, strict=True)
-        )
-        probabilities[(slice(None), *at)] = values
+        probabilities[(slice(None), *within(tile.target, box))] = values
         yield ValidationTile()
     known = example.classes[box] != IGNORED
     return Judged(probabilities, cells, known, example.spacing)
+
+
+def predict_parts(
+    network: Network,
+    held_out: Sequence[HeldOut],
+    instances: Iterable[NDArray[np.int32]],
+) -> Generator[Event, None, tuple[list[Judged], Score]]:
+    """Predict held-out parts, each as a whole; return them and the score of all.
+
+    `instances` are the annotated cells of each part.
+    """
+    tally, parts = Tally(network.module.architecture.classes), []
+    for part, cells in zip(held_out, instances, strict=True):
+        judged = yield from judge_part(network, part, cells)
+        tally.add(judged.probabilities, part.example.classes[part.box])
+        parts.append(judged)
+    return parts, tally.score()

@@ -1,1 +1,1 @@
-"""The process that computes for napari: it takes jobs and tells of their events."""
+"""The process that computes for napari: jobs come in, their events go out."""

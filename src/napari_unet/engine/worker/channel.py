@@ -18,11 +18,7 @@ if TYPE_CHECKING:
 class Channel:
     """Sends and receives messages; sending to napari that is gone does nothing.
 
-    Parameters
-    ----------
-    connection : Connection
-    parent : int
-        Number of napari's process.
+    `parent` is the number of napari's process.
     """
 
     def __init__(self, connection: Connection, parent: int) -> None:
@@ -38,13 +34,7 @@ class Channel:
         return cls(Client(greeting["address"], authkey=key), greeting["parent"])
 
     def send(self, message: Message) -> None:
-        """Send a message.
-
-        Raises
-        ------
-        pickle.PicklingError, TypeError
-            If it cannot be sent; nothing was.
-        """
+        """Send a message; nothing is sent of one that cannot be pickled."""
         written = pickle.dumps(message)
         with self._lock, suppress(OSError):
             self._connection.send_bytes(written)

@@ -16,13 +16,7 @@ if TYPE_CHECKING:
 
 
 def run(job: CheckJob) -> Iterator[Event | None]:
-    """Check all images.
-
-    Yields
-    ------
-    Event or None
-        `Checked` at the end, None after each plane.
-    """
+    """Check all images; None after each plane, `Checked` at the end."""
     report = CheckReport()
     for so_far in check(job.images, job.annotations, job.places, job.halo):
         report = so_far

@@ -28,61 +28,49 @@ if TYPE_CHECKING:
 def run(job: ExportJob) -> Iterator[Event | None]:
     """Write the files that are asked for; those of the same names are replaced.
 
-    Yields
-    ------
-    Event or None
-        `FileWritten` after each file, None after each plane or volume measured.
-
-    Raises
-    ------
-    ValueError
-        If nothing is asked for, or the arrays do not fit the image.
-    OSError
-        If the folder cannot be written to; then nothing is.
+    `FileWritten` comes after each file, None after each plane or volume measured.
+    Nothing to write, or arrays that do not fit the image, are a ValueError; if the
+    folder cannot be written to, an OSError, nothing is.
     """
-    targets = _targets(job)
+    files = _files(job)
     make_folder(Path(job.folder))
     remove_strays(Path(job.folder))
-    for path in targets.values():
+    for path, _ in files.values():
         check_writable(path)
     image = job.image.open()
     axes = image.axes.replace("c", "")
-    for count, (what, path) in enumerate(targets.items(), start=1):
+    for count, (what, (path, reference)) in enumerate(files.items(), start=1):
         yield None
-        if what == "cells" and job.cells is not None:
-            write_labels(path, _all(job.cells), axes, image.known_um)
-        elif what == "probabilities" and job.probabilities is not None:
-            values = _all(job.probabilities)
-            write_probabilities(path, values, "c" + axes, image.known_um)
-        elif what == "classes" and job.class_masks is not None:
-            write_labels(path, _all(job.class_masks), axes, image.known_um)
-        elif job.cells is not None:
-            table = yield from _measure(job, image, Image(job.cells.open(), axes))
+        array = reference.open()
+        if what == "table":
+            table = yield from _measure(job, image, Image(array, axes))
             write_table(path, table)
-        yield FileWritten(str(path), count / len(targets))
+        elif what == "probabilities":
+            values = np.asarray(array[...])
+            write_probabilities(path, values, "c" + axes, image.known_um)
+        else:
+            write_labels(path, np.asarray(array[...]), axes, image.known_um)
+        yield FileWritten(str(path), count / len(files))
 
 
-def _targets(job: ExportJob) -> dict[str, Path]:
-    """Return the files to write by what is in them."""
-    begin = Path(job.folder) / job.name
-    targets = {}
-    if job.masks and job.cells is not None:
-        targets["cells"] = Path(f"{begin}_cells.{job.format}")
-    if job.masks and job.class_masks is not None:
-        targets["classes"] = Path(f"{begin}_classes.{job.format}")
-    if job.maps and job.probabilities is not None:
-        targets["probabilities"] = Path(f"{begin}_probabilities.{job.format}")
-    if job.table and job.cells is not None:
-        targets["table"] = Path(f"{begin}_cells.csv")
-    if not targets:
+def _files(job: ExportJob) -> dict[str, tuple[Path, ArrayReference]]:
+    """Return the files to write, and the arrays for them, by what is in them."""
+    rows = {
+        "cells": (job.masks, job.cells, f"cells.{job.format}"),
+        "classes": (job.masks, job.class_masks, f"classes.{job.format}"),
+        "probabilities": (job.maps, job.probabilities, f"probabilities.{job.format}"),
+        "table": (job.table, job.cells, "cells.csv"),
+    }
+    files = {
+        what: (Path(job.folder) / f"{job.name}_{end}", array)
+        for what, (wanted, array, end) in rows.items()
+        if wanted and array is not None
+    }
+    if not files:
         raise ValueError(
             f"{job.name}: there is nothing to export; masks and the table need cells."
         )
-    return targets
-
-
-def _all(stored: ArrayReference) -> np.ndarray:
-    return np.asarray(stored.open()[...])
+    return files
 
 
 def _measure(
@@ -95,19 +83,19 @@ def _measure(
     ndim = 3 if image.size("z") > 1 else 2
     spacing = image.pixel_size(ndim)
     tables = []
-    for place in cells.fields(ndim):
-        ids = place.read()[0]
+    for field in cells.fields(ndim):
+        ids = field.read()[0]
         likely = None
         if probabilities is not None:
-            likely = Field(probabilities, place.t, place.z).read()
+            likely = Field(probabilities, field.t, field.z).read()
         tables.append(
             measure(
                 ids,
-                Field(image, place.t, place.z).read(),
+                Field(image, field.t, field.z).read(),
                 spacing,
                 classes=_class_names(job, ids, likely),
-                t=place.t,
-                z=place.z or 0,
+                t=field.t,
+                z=field.z or 0,
             )
         )
         yield None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from napari_unet.core.events import FilePredicted
 from napari_unet.engine.inference.batch_prediction import predict_files
 from napari_unet.engine.inference.file_prediction import FilePredictor
-from napari_unet.engine.worker.prediction_job import lasting, views
+from napari_unet.engine.worker.prediction_job import tile_for_flops, views
 from napari_unet.io.images import find
 from napari_unet.io.prediction_folder import PredictionFolder
 
@@ -29,20 +29,11 @@ _SECONDS, _SIDE = 1.0, 1024
 def run(job: PredictFolderJob, context: Context) -> Iterator[Event | None]:
     """Predict each image that is not predicted yet.
 
-    Yields
-    ------
-    FilePredicted or None
-        For each image, also one that was there or could not be predicted; None after
-        each tile.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such folder or no image in it.
-    ValueError, OSError
-        As `engine.inference.batch_prediction.predict_files`.
+    `FilePredicted` comes for each image, also one that was there or could not be
+    predicted; None after each tile. If there is no such folder or no image in it, it is
+    a FileNotFoundError; other errors are those of `batch_prediction.predict_files`.
     """
-    network, card = context.bench.models.get(job.model, job.settings)
+    network, card = context.cache.network(job.model, job.settings)
     predictor = FilePredictor(
         network,
         card,
@@ -51,9 +42,8 @@ def run(job: PredictFolderJob, context: Context) -> Iterator[Event | None]:
         PredictionFolder(Path(job.target), ways_out="use another folder"),
         Path(job.model),
     )
-    steps = predict_files(predictor, find([job.source]))
-    with closing(steps):
-        for event in steps:
+    with closing(predict_files(predictor, find([job.source]))) as events:
+        for event in events:
             yield event if isinstance(event, FilePredicted) else None
 
 
@@ -62,7 +52,7 @@ def _with_tile(settings: Prediction, network: Network, context: Context) -> Pred
     table = network.module.architecture
     if settings.tile or not table.tile_invariant:
         return settings
-    work = _SECONDS * context.bench.speed.rate(network) / views(settings)
+    flops = _SECONDS * context.cache.speed.rate(network) / views(settings)
     shape = (_SIDE,) * table.ndim
-    output = lasting(network, shape, work, memory_gb=settings.memory_gb)
+    output = tile_for_flops(network, shape, flops, memory_gb=settings.memory_gb)
     return settings.replace(tile=min(output))

@@ -1,4 +1,4 @@
-"""Where a worker's wishes arrive: read in a thread of its own, answered at once.
+"""Where a worker's messages arrive: read in a thread of its own, answered at once.
 
 The main thread computes and looks here between two ticks of a job, so that napari has
 its answer within milliseconds even while a step of training takes seconds.
@@ -7,20 +7,11 @@ its answer within milliseconds even while a step of training takes seconds.
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import dataclass, field
 from threading import Condition, Thread, Timer
 from typing import TYPE_CHECKING
 
-from napari_unet.core.messages import (
-    Acknowledged,
-    Cancel,
-    Correct,
-    Finish,
-    Message,
-    Pause,
-    Resume,
-    Shutdown,
-    Submit,
-)
+from napari_unet.core import messages
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,37 +20,25 @@ if TYPE_CHECKING:
     from napari_unet.engine.worker.channel import Channel
 
 
+@dataclass(slots=True, eq=False)
 class Task:
-    """A job and what is wished of it.
+    """A job and what napari has sent about it.
 
-    Attributes
-    ----------
-    number : int
-    what : Job
-    cancelled, paused, finishing : bool
-        Set in the thread that reads, looked at by the one that computes.
-    corrections : deque of Correction
-        Those that were not taken up yet.
+    The thread that reads sets the flags, the one that computes looks at them.
     """
 
-    def __init__(self, number: int, what: Job) -> None:
-        self.number = number
-        self.what = what
-        self.cancelled = False
-        self.paused = False
-        self.finishing = False
-        self.corrections: deque[Correction] = deque()
+    number: int
+    what: Job
+    cancelled: bool = False
+    paused: bool = False
+    finishing: bool = False
+    corrections: deque[Correction] = field(default_factory=deque)  # not yet used
 
 
 class JobInbox:
     """Takes in messages.
 
-    Parameters
-    ----------
-    channel : Channel
-    give_up : callable
-        Called if napari is gone and the jobs do not end in `grace` seconds.
-    grace : float
+    `give_up` is called if napari is gone and the jobs do not end in `grace` seconds.
     """
 
     def __init__(
@@ -91,7 +70,7 @@ class JobInbox:
         return arrived
 
     def forget(self, task: Task) -> None:
-        """Take no more wishes for a job that is over."""
+        """Take no more messages about a job that is over."""
         with self._changed:
             self._tasks.pop(task.number, None)
             self._changed.notify_all()
@@ -132,33 +111,29 @@ class JobInbox:
 
     def _read(self) -> None:
         while (message := self._channel.receive()) is not None:
-            if isinstance(message, Shutdown):
+            if isinstance(message, messages.Shutdown):
                 self.close()
             else:
                 self._note(message)
         self.abandon()
 
-    def _note(self, message: Message) -> None:
+    def _note(self, message: messages.Message) -> None:
         with self._changed:
-            if isinstance(message, Submit):
-                task = Task(message.job, message.what)
-                self._tasks[message.job] = task
-                self._arrived.append(task)
-            elif (known := self._tasks.get(message.job)) is not None:
-                _apply(message, known)
+            task = self._tasks.get(message.job)
+            match message:
+                case messages.Submit(number, what):
+                    self._tasks[number] = task = Task(number, what)
+                    self._arrived.append(task)
+                case messages.Cancel() if task:
+                    task.cancelled = True
+                case messages.Pause() if task:
+                    task.paused = True
+                case messages.Resume() if task:
+                    task.paused = False
+                case messages.Finish() if task:
+                    task.finishing, task.paused = True, False
+                case messages.Correct(_, correction) if task:
+                    task.corrections.append(correction)
             self._changed.notify_all()
-        if isinstance(message, (Cancel, Pause, Resume, Finish)):
-            self._channel.send(Acknowledged(message.job))
-
-
-def _apply(message: Message, task: Task) -> None:
-    if isinstance(message, Cancel):
-        task.cancelled = True
-    elif isinstance(message, Pause):
-        task.paused = True
-    elif isinstance(message, Resume):
-        task.paused = False
-    elif isinstance(message, Finish):
-        task.finishing, task.paused = True, False
-    elif isinstance(message, Correct):
-        task.corrections.append(message.correction)
+        if not isinstance(message, (messages.Submit, messages.Correct)):
+            self._channel.send(messages.Acknowledged(message.job))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING
@@ -34,21 +34,21 @@ _CPU_RATE, _GPU_RATE = 2e10, 2e12
 _MODELS, _IMAGES = 4, 32
 
 
-class Models:
-    """Networks that are ready to predict, by model file."""
+class ModelCache:
+    """What all jobs share: networks, how fast they are, and grey values of images."""
 
     def __init__(self) -> None:
+        self.speed = Speed()
+        # the training that goes on, if it is ready to show its network
+        self.live: TrainingRun | None = None
         self._ready: dict[tuple[str, int, str, str], tuple[Network, ModelCard]] = {}
+        self._scales: dict[object, dict[int, GreyScale]] = {}
 
-    def get(self, path: str, settings: Prediction) -> tuple[Network, ModelCard]:
+    def network(self, path: str, settings: Prediction) -> tuple[Network, ModelCard]:
         """Return the network of a model file and its card, read anew if it changed.
 
-        Raises
-        ------
-        FileNotFoundError
-            If there is no such file.
-        ValueError
-            If it is no model, or the device or precision cannot be had.
+        A FileNotFoundError says that there is no such file; a ValueError that it is no
+        model, or that the device or precision cannot be had.
         """
         device = choose_device(settings.device)
         precision = choose_precision(device, settings.precision)
@@ -68,9 +68,27 @@ class Models:
         self._ready[key] = network, model.card
         return self._ready[key]
 
-    def forget(self) -> None:
-        """Drop all networks."""
+    def scales(
+        self, image: ImageReference, rule: Normalisation
+    ) -> MutableMapping[int, GreyScale]:
+        """Return the normalisation of an image's time points, to be added to.
+
+        It is remembered as long as the image's files stay the same.
+        """
+        if any(channel.kind != "raw" for channel in image.channels):
+            # a change deep in a zarr leaves no trace on its folder
+            return {}
+        times = tuple(Path(c.path).stat().st_mtime_ns for c in image.channels)
+        key = (image.channels, image.axes, times, rule)
+        if key not in self._scales and len(self._scales) >= _IMAGES:
+            del self._scales[next(iter(self._scales))]
+        return self._scales.setdefault(key, {})
+
+    def free(self) -> None:
+        """Give memory back."""
         self._ready.clear()
+        self._scales.clear()
+        release_memory(choose_device())
 
 
 class Speed:
@@ -86,9 +104,9 @@ class Speed:
             usual = _CPU_RATE * torch.get_num_threads()
         return self._rates.get(_kind(network), usual)
 
-    def note(self, network: Network, work: float, seconds: float) -> None:
+    def note(self, network: Network, flops: float, seconds: float) -> None:
         """Take note of a tile that was done."""
-        rate = work / max(seconds, 1e-6)
+        rate = flops / max(seconds, 1e-6)
         before = self._rates.get(_kind(network), rate)
         self._rates[_kind(network)] = (before + rate) / 2
 
@@ -99,69 +117,16 @@ class Speed:
         network.probabilities(window)
         began = perf_counter()
         network.probabilities(window)
-        work = tile_flops(table, table.min_output)
-        self.note(network, work, perf_counter() - began)
-
-
-class Scales:
-    """Normalisation of images measured before, as long as their files stay the same."""
-
-    def __init__(self) -> None:
-        self._known: dict[object, dict[int, GreyScale]] = {}
-
-    def of(
-        self, image: ImageReference, rule: Normalisation
-    ) -> MutableMapping[int, GreyScale]:
-        """Return what is known of an image's time points, to be added to."""
-        if any(channel.kind != "raw" for channel in image.channels):
-            # a change deep in a zarr leaves no trace on its folder
-            return {}
-        files = [Path(channel.path).stat() for channel in image.channels]
-        times = tuple(file.st_mtime_ns for file in files)
-        key = (image.channels, image.axes, times, rule)
-        if key not in self._known and len(self._known) >= _IMAGES:
-            del self._known[next(iter(self._known))]
-        return self._known.setdefault(key, {})
-
-
-@dataclass(slots=True, eq=False)
-class ModelCache:
-    """What all jobs share.
-
-    Attributes
-    ----------
-    models : Models
-    speed : Speed
-    scales : Scales
-    live : TrainingRun or None
-        The training that goes on, if it is ready to show its network.
-    """
-
-    models: Models = field(default_factory=Models)
-    speed: Speed = field(default_factory=Speed)
-    scales: Scales = field(default_factory=Scales)
-    live: TrainingRun | None = None
-
-    def free(self) -> None:
-        """Give memory back."""
-        self.models.forget()
-        self.scales = Scales()
-        release_memory(choose_device())
+        flops = tile_flops(table, table.min_output)
+        self.note(network, flops, perf_counter() - began)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Context:
-    """What one job has to work with.
+    """What one job has to work with."""
 
-    Attributes
-    ----------
-    task : Task
-        The wishes that come in while it runs.
-    bench : ModelCache
-    """
-
-    task: Task
-    bench: ModelCache
+    task: Task  # what napari sends about the job while it runs
+    cache: ModelCache
 
 
 def _kind(network: Network) -> tuple[str, Precision, Architecture]:

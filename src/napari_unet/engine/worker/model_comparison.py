@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from napari_unet.core.annotation.annotations import cell_classes
 from napari_unet.core.cells.segmentation_tuning import count
 from napari_unet.core.events import ModelComparison
 from napari_unet.core.metrics.objects import object_scores
 from napari_unet.core.text import counted
-from napari_unet.engine.training.validation import Tally, judge_part
+from napari_unet.engine.training.validation import predict_parts
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -29,21 +28,11 @@ _SIMILAR = 0.01
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """How well a network does on what is held out.
+    """How well a network does on what is held out."""
 
-    Attributes
-    ----------
-    iou : float
-        Mean IoU of the foreground classes, over annotated pixels.
-    cells : float or None
-        F1 of the cells at IoU 0.5; None where none are annotated.
-    count : int
-        Cells that were judged by.
-    """
-
-    iou: float
-    cells: float | None
-    count: int
+    iou: float  # mean IoU of the foreground classes, over annotated pixels
+    cells: float | None  # F1 of the cells at IoU 0.5; None where none are annotated
+    count: int  # cells that were judged by
 
 
 def judge(
@@ -52,42 +41,21 @@ def judge(
     held_out: Sequence[HeldOut],
     instances: Sequence[NDArray[np.int32]],
 ) -> Generator[Event | None, None, Figures]:
-    """Predict the held-out parts and compare.
+    """Predict the held-out parts and compare, with a tick after each tile and part.
 
-    Parameters
-    ----------
-    network : Network
-    card : ModelCard
-        Of its model; tells how cells are found.
-    held_out : sequence of HeldOut
-    instances : sequence of ndarray of int32
-        Annotated cells of each part, of the size of its box.
-
-    Yields
-    ------
-    Event or None
-        After each tile, and after the cells of each part are found.
-
-    Returns
-    -------
-    Figures
+    The card is that of the network's model and says how cells are found; `instances`
+    are the annotated cells of each part, of the size of its box.
     """
-    tally = Tally(card.architecture.classes)
-    parts = []
-    for part, cells in zip(held_out, instances, strict=True):
-        judged = yield from judge_part(network, part, cells)
-        tally.add(judged.probabilities, part.example.classes[part.box])
-        parts.append(judged)
+    parts, score = yield from predict_parts(network, held_out, instances)
     settings = card.segmentation
-    classes = cell_classes(card.classes)
     found = []
-    for judged in parts:
-        found.append(judged.found(settings, classes))
+    for part in parts:
+        found.append(part.found(settings, card.cell_classes))
         yield None
     number = count(parts, settings.min_size)
-    true = [judged.true(settings.min_size) for judged in parts]
-    score = object_scores(found, true)[0].f1 if number else None
-    return Figures(tally.score().iou, score, number)
+    true = [part.true(settings.min_size) for part in parts]
+    f1 = object_scores(found, true)[0].f1 if number else None
+    return Figures(score.iou, f1, number)
 
 
 def comparable(new: ModelCard, old: ModelCard) -> bool:
@@ -100,26 +68,14 @@ def comparable(new: ModelCard, old: ModelCard) -> bool:
 def compare(new: Figures, old: Figures | None, where: str) -> ModelComparison:
     """Put figures into words.
 
-    Parameters
-    ----------
-    new : Figures
-    old : Figures or None
-        Of the model it started from, if there is one.
-    where : str
-        What is held out, in words.
-
-    Returns
-    -------
-    ModelComparison
-        Better or worse if the mean of the figures changed by more than 0.01.
+    `old` is of the model it started from, if there is one; `where` says in words what
+    is held out. Better or worse is a change of the mean of the figures by over 0.01.
     """
+    cells = f", with {counted(new.count, 'cell')}" if new.count else ""
+    judged = f"Judged by what it did not learn from{cells}: {where}."
     if old is None:
-        return ModelComparison(
-            "first",
-            f"The model has {_words(new)}. {_place(new, where)}",
-            new.iou,
-            new.cells,
-        )
+        sentence = f"The model has {_words(new)}. {judged}"
+        return ModelComparison("first", sentence, new.iou, new.cells)
     change = _overall(new) - _overall(old)
     outcome = "similar"
     if abs(change) > _SIMILAR:
@@ -129,25 +85,16 @@ def compare(new: Figures, old: Figures | None, where: str) -> ModelComparison:
         "worse": "Worse than the model it started from",
         "similar": "As good as the model it started from",
     }[outcome]
-    return ModelComparison(
-        outcome,
-        f"{says}: it has {_words(new)}, before {_words(old)}. {_place(new, where)}",
-        new.iou,
-        new.cells,
-        old.iou,
-        old.cells,
-    )
+    sentence = f"{says}: it has {_words(new)}, before {_words(old)}. {judged}"
+    return ModelComparison(outcome, sentence, new.iou, new.cells, old.iou, old.cells)
 
 
-def unknown(validation: str) -> ModelComparison:
-    """Say that nothing is held out to judge by."""
-    if "as asked" in validation:
-        return ModelComparison(
-            "unknown", "Nothing was held out, as asked for, so nothing can be judged."
-        )
-    return ModelComparison(
-        "unknown", "Too few labels to judge: all of them were needed to learn from."
-    )
+def unknown(*, as_asked: bool) -> ModelComparison:
+    """Say that nothing is held out to judge by: as asked for, or for want of labels."""
+    sentence = "Too few labels to judge: all of them were needed to learn from."
+    if as_asked:
+        sentence = "Nothing was held out, as asked for, so nothing can be judged."
+    return ModelComparison("unknown", sentence)
 
 
 def _overall(figures: Figures) -> float:
@@ -161,8 +108,3 @@ def _words(figures: Figures) -> str:
     if figures.cells is None:
         return pixels
     return f"{100 * figures.cells:.0f} % of the cells right and {pixels}"
-
-
-def _place(figures: Figures, where: str) -> str:
-    cells = f", with {counted(figures.count, 'cell')}" if figures.count else ""
-    return f"Judged by what it did not learn from{cells}: {where}."

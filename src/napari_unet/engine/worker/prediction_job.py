@@ -6,15 +6,17 @@ from dataclasses import replace
 from functools import partial
 from math import log, prod
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_unet.core.cells.instances import most_probable
 from napari_unet.core.events import PredictionFinished, TileDone
+from napari_unet.core.geometry.boxes import field_index
 from napari_unet.core.jobs import LIVE
 from napari_unet.core.network.flops import output_for_flops, tile_flops
 from napari_unet.engine.inference.overlap_tile import Tiles, predict
-from napari_unet.engine.inference.tile_run import choose_tile, lengths
+from napari_unet.engine.inference.tile_run import choose_tile, network_shape
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_unet.core.events import Event
-    from napari_unet.core.geometry.boxes import Box
     from napari_unet.core.images.image import Image
     from napari_unet.core.jobs import PredictJob
     from napari_unet.core.settings import Prediction
@@ -38,32 +39,31 @@ _SOON = 8.0
 _THRIFTY = 2.2
 
 
-def run(job: PredictJob, context: Context) -> Iterator[Event | None]:
-    """Predict.
+def run(job: PredictJob, context: Context) -> Iterator[Event]:
+    """Predict; the events are those of `overlap_tile.predict`.
 
-    Yields
-    ------
-    Event
-        As `overlap_tile.predict`; the arrays hold a tile before its event comes,
-        and the last event holds no array.
-
-    Raises
-    ------
-    ValueError
-        If the weights of a training are asked for and none goes on, or the arrays do
-        not fit the image.
+    The arrays hold a tile before its event comes, and the last event holds no array. If
+    the weights of a training are asked for and none goes on, or the arrays do not fit
+    the image, it is a ValueError.
     """
     image = job.image.open()
     network = _network(job, context)
+    table, speed = network.module.architecture, context.cache.speed
     axes = "c" + image.axes.replace("c", "")
     out = job.probabilities.open(writable=True)
-    rest = [
-        (stored.open(writable=True), derive)
-        for stored, derive in ((job.classes, class_image), (job.entropy, uncertainty))
-        if stored is not None
+    derived = [
+        (reference.open(writable=True), derive)
+        for reference, derive in (
+            (job.classes, most_probable),
+            (job.entropy, uncertainty),
+        )
+        if reference is not None
     ]
     factors = network.factors(image, job.settings)
-    steps = predict(
+    # with the first tile the grey values are measured; others may be cut by an edge:
+    # the speed of the network is learnt from tiles as large as any before
+    largest, began = 0, perf_counter()
+    for event in predict(
         network,
         image,
         out=out,
@@ -73,34 +73,28 @@ def run(job: PredictJob, context: Context) -> Iterator[Event | None]:
         region=job.region,
         focus=job.focus,
         tiles=_tiles(job, network, image, context, factors),
-        scales=context.bench.scales.of(job.image, network.normalisation),
-    )
-    for event in _timed(steps, job, network, context, factors):
+        scales=context.cache.scales(job.image, network.normalisation),
+    ):
         if isinstance(event, TileDone):
-            at = index(axes, event.t, event.z, event.box)
-            for array, derive in rest:
+            size = network_shape(event.box, factors)
+            if 0 < largest <= prod(size):
+                flops = tile_flops(table, table.output_covering(size))
+                seconds = perf_counter() - began
+                speed.note(network, views(job.settings) * flops, seconds)
+            largest = max(largest, prod(size))
+            at = field_index(axes, event.t, event.z, event.box)
+            for array, derive in derived:
                 array[at[1:]] = derive(np.asarray(out[at]))
         elif isinstance(event, PredictionFinished):
             event = replace(event, probabilities=None)
         yield event
-
-
-def class_image(probabilities: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Return the most probable class of each pixel; classes are the first axis."""
-    classes: NDArray[np.uint8] = probabilities.argmax(axis=0).astype(np.uint8)
-    return classes
+        began = perf_counter()
 
 
 def uncertainty(probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return Shannon's entropy of each pixel, 1 where all classes are as probable.
+    """Return Shannon's entropy of each pixel, 0 to 1: all classes are as probable.
 
-    Parameters
-    ----------
-    probabilities : ndarray of float32, shape (classes, ...)
-
-    Returns
-    -------
-    ndarray of float32, shape (...), in [0, 1]
+    The classes are the first axis.
     """
     # 0 log 0 is 0
     terms = probabilities * np.log(np.maximum(probabilities, 1e-12))
@@ -110,25 +104,16 @@ def uncertainty(probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.clip(entropy, 0, 1)
 
 
-def index(axes: str, t: int, z: int | None, box: Box) -> tuple[Any, ...]:
-    """Return where a box of a plane or volume lies in an array with axes c, ...."""
-    place: dict[str, Any] = dict(zip("zyx"[3 - len(box) :], box, strict=True))
-    place["t"] = t
-    if z is not None:
-        place["z"] = z
-    return tuple(place.get(axis, slice(None)) for axis in axes)
-
-
-def lasting(
+def tile_for_flops(
     network: Network,
     shape: tuple[int, ...],
-    work: float,
+    flops: float,
     waste: float = _THRIFTY,
     *,
     memory_gb: float = 0.0,
 ) -> tuple[int, ...]:
-    """Return the output of tiles that take some work, or less where memory is short."""
-    chosen = output_for_flops(network.module.architecture, shape, work, waste)
+    """Return the output of tiles that take some flops, or less if memory is short."""
+    chosen = output_for_flops(network.module.architecture, shape, flops, waste)
     bound = choose_tile(network, shape, memory_gb=memory_gb)
     return min(chosen, bound, key=prod)
 
@@ -140,10 +125,10 @@ def views(settings: Prediction) -> int:
 
 def _network(job: PredictJob, context: Context) -> Network:
     if job.model != LIVE:
-        return context.bench.models.get(job.model, job.settings)[0]
-    if context.bench.live is None:
+        return context.cache.network(job.model, job.settings)[0]
+    if context.cache.live is None:
         raise ValueError("no training goes on whose network could be shown.")
-    return context.bench.live.network()
+    return context.cache.live.loop.network()
 
 
 def _tiles(
@@ -158,35 +143,10 @@ def _tiles(
     if job.settings.tile or not table.tile_invariant:
         return None
     whole = tuple(slice(0, n) for n in image.field_shape(table.ndim))
-    shape = lengths(job.region or whole, factors)
-    rate = context.bench.speed.rate(network) / views(job.settings)
-    size = partial(lasting, network, shape, memory_gb=job.settings.memory_gb)
+    shape = network_shape(job.region or whole, factors)
+    rate = context.cache.speed.rate(network) / views(job.settings)
+    size = partial(tile_for_flops, network, shape, memory_gb=job.settings.memory_gb)
     if job.preview:
         return Tiles(size(rate * _PREVIEW, _SOON))
     output, first = size(rate * _OTHER), size(rate * _FIRST, _SOON)
     return Tiles(output, first if 2 * prod(first) < prod(output) else None)
-
-
-def _timed(
-    steps: Iterator[Event],
-    job: PredictJob,
-    network: Network,
-    context: Context,
-    factors: tuple[float, ...] | None,
-) -> Iterator[Event]:
-    """Learn from the tiles how fast the network is."""
-    table = network.module.architecture
-    # with the first tile the grey values are measured; others may be cut by an edge
-    largest = 0
-    began = perf_counter()
-    for event in steps:
-        if isinstance(event, TileDone):
-            size = lengths(event.box, factors)
-            if 0 < largest <= prod(size):
-                work = views(job.settings) * tile_flops(
-                    table, table.output_covering(size)
-                )
-                context.bench.speed.note(network, work, perf_counter() - began)
-            largest = max(largest, prod(size))
-        yield event
-        began = perf_counter()

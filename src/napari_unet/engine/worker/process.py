@@ -6,7 +6,6 @@ import os
 import sys
 from contextlib import suppress
 from pathlib import Path
-from threading import Thread
 from typing import TYPE_CHECKING
 
 import psutil
@@ -40,51 +39,49 @@ def offer_for_ending() -> None:
         Path("/proc/self/oom_score_adj").write_text(_OOM_SCORE, encoding="ascii")
 
 
-def memory_in_use() -> tuple[int, int]:
+def report_status(channel: Channel, inbox: JobInbox, *, networks: bool) -> None:
+    """Send the status every second, and notice when napari is gone.
+
+    With `networks` it is that of the device that networks compute on; torch must be
+    loaded.
+    """
+    status = _device_status if networks else _cpu_status
+    # the connection shows this too, unless a child of napari holds it open
+    while not inbox.closing:
+        if _is_gone(channel.parent):
+            inbox.abandon()
+            return
+        channel.send(status())
+        inbox.sleep(_SECONDS)
+
+
+def _is_gone(parent: int) -> bool:
+    if sys.platform == "win32":
+        return not psutil.pid_exists(parent)
+    return os.getppid() != parent
+
+
+def _cpu_status(device: str = "cpu", why_not_gpu: str = "") -> Status:
     """Return the memory of this process, and that of the machine or container."""
     total = int(psutil.virtual_memory().total)
     with suppress(OSError, ValueError):
         total = min(total, int(_CGROUP_LIMIT.read_text(encoding="ascii")))
-    return int(psutil.Process().memory_info().rss), total
+    used = int(psutil.Process().memory_info().rss)
+    return Status(0, device, why_not_gpu, used, total)
 
 
-class Reporter:
-    """Sends the status every second, and notices when napari is gone.
+def _device_status() -> Status:
+    """Return the status of the device that is chosen by itself."""
+    # not at the top: the CPU worker never loads torch
+    import torch
 
-    Parameters
-    ----------
-    channel : Channel
-    inbox : JobInbox
-    networks : bool
-        Whether to report the device that networks compute on; torch must be loaded.
-    """
+    from napari_unet.engine.device import choose_device, describe, why_not_cuda
 
-    def __init__(self, channel: Channel, inbox: JobInbox, *, networks: bool) -> None:
-        self._channel = channel
-        self._desk = inbox
-        self._networks = networks
-
-    def start(self) -> None:
-        """Begin to report."""
-        Thread(target=self._report, daemon=True).start()
-
-    def _report(self) -> None:
-        # the connection tells this too, unless a child of napari holds it open
-        while not self._desk.closing:
-            if self._is_orphan():
-                self._desk.abandon()
-                return
-            self._channel.send(self._status())
-            self._desk.sleep(_SECONDS)
-
-    def _is_orphan(self) -> bool:
-        if sys.platform == "win32":
-            return not psutil.pid_exists(self._channel.parent)
-        return os.getppid() != self._channel.parent
-
-    def _status(self) -> Status:
-        if self._networks:
-            from napari_unet.engine.worker.device_status import device_status
-
-            return device_status()
-        return Status(0, "cpu", "", *memory_in_use())
+    device = choose_device()
+    if device.type == "cuda":
+        used = torch.cuda.memory_reserved(device)
+        total = int(torch.cuda.get_device_properties(device).total_memory)
+        return Status(0, describe(device), "", used, total)
+    # an Apple GPU shares the memory of the machine
+    why = "" if device.type == "mps" else f"No GPU is used: {why_not_cuda()}."
+    return _cpu_status(describe(device), why)

@@ -1,8 +1,8 @@
 """Several jobs take turns in one thread: stride scheduling of generators.
 
-Each job has a clock that runs slower the larger its share; whose clock is behind has
-the next turn. A job that comes in is set to the present, so that its first tile comes
-at once and it neither owes nor is owed what went before.
+Each job has a clock that runs slower the larger its share; the job whose clock shows
+the least has the next turn. A job that comes in is set to the present, so that its
+first tile comes at once and it neither owes nor is owed what went before.
 
 Reference: Waldspurger and Weihl, Stride Scheduling, MIT/LCS/TM-528, 1995.
 """
@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import gc
 import sys
+from dataclasses import dataclass
 from time import perf_counter
 from traceback import format_exception
 from typing import TYPE_CHECKING
 
-from napari_unet.core.jobs import PredictJob, TrainJob
+from napari_unet.core.jobs import TrainJob
 from napari_unet.core.messages import Ended, Failed, Happened
 
 if TYPE_CHECKING:
@@ -26,36 +27,18 @@ if TYPE_CHECKING:
     from napari_unet.engine.worker.inbox import JobInbox, Task
 
     Ticks = Generator[Event | None, None, None]
-    Begin = Callable[[Task], Ticks]
 
 # Of the time that a training has, while both are at work.
 _PREVIEW_SHARE = 0.05
 
 
+@dataclass(slots=True, eq=False)
 class Running:
-    """A job at work, and its clock.
+    """A job at work, and its clock."""
 
-    Attributes
-    ----------
-    task : Task
-    clock : float
-        Seconds it had, divided by its share.
-    """
-
-    def __init__(self, task: Task, clock: float) -> None:
-        self.task = task
-        self.clock = clock
-        self.ticks: Ticks | None = None
-
-    @property
-    def is_preview(self) -> bool:
-        """Whether it may take only a small share while a network trains."""
-        return isinstance(self.task.what, PredictJob) and self.task.what.preview
-
-    @property
-    def trains(self) -> bool:
-        """Whether it is a training that goes on."""
-        return isinstance(self.task.what, TrainJob) and not self.task.paused
+    task: Task
+    clock: float  # seconds it had, divided by its share
+    ticks: Ticks | None = None
 
 
 class Scheduler:
@@ -65,9 +48,7 @@ class Scheduler:
 
     Parameters
     ----------
-    inbox : JobInbox
-    channel : Channel
-    begin : callable
+    start : callable
         Makes the generator of a job; it yields events, or None as a mere point where
         another job can take its turn.
     clock : callable, optional
@@ -78,12 +59,12 @@ class Scheduler:
         self,
         inbox: JobInbox,
         channel: Channel,
-        begin: Begin,
+        start: Callable[[Task], Ticks],
         clock: Callable[[], float] = perf_counter,
     ) -> None:
-        self._desk = inbox
+        self._inbox = inbox
         self._channel = channel
-        self._begin = begin
+        self._start = start
         self._clock = clock
         self._jobs: list[Running] = []
         self._now = 0.0
@@ -93,22 +74,25 @@ class Scheduler:
     def run(self) -> None:
         """Work until the inbox closes; then end all jobs as if they were cancelled.
 
-        Nobody is told that they ended: who is still there hears of the process.
+        No message says that they ended: napari, if it is still there, sees the process
+        end.
         """
-        while not self._desk.closing:
-            self._desk.wait(self._has_work)
+        while not self._inbox.closing:
+            self._inbox.wait(self._has_work)
             self.turn()
         for job in list(self._jobs):
             self._close(job)
 
     def turn(self) -> None:
-        """Take in and end what is wished, and give the job that is behind one tick."""
-        for task in self._desk.new_tasks():
-            self._jobs.append(Running(task, self._now))
-            if self._jobs[-1].is_preview:
-                self._jobs[-1].clock = max(self._now, self._previews)
+        """Take in new jobs, end cancelled ones, and give the next in turn one tick."""
+        for task in self._inbox.new_tasks():
+            clock = self._now
+            if task.what.is_preview:
+                clock = max(clock, self._previews)
+            self._jobs.append(Running(task, clock))
         for job in [j for j in self._jobs if j.task.cancelled]:
-            self._cancel(job)
+            if self._close(job):
+                self._channel.send(Ended(job.task.number, cancelled=True))
         ready = [job for job in self._jobs if not job.task.paused]
         if not ready:
             return
@@ -117,22 +101,26 @@ class Scheduler:
         self._now = max(self._now, job.clock)
         began = self._clock()
         self._tick(job)
-        share = _PREVIEW_SHARE if self._is_held_back(job) else 1.0
         # who was paused does not get the time back
-        job.clock = max(job.clock, self._now) + (self._clock() - began) / share
-        if job.is_preview:
+        took = (self._clock() - began) / self._share(job.task)
+        job.clock = max(job.clock, self._now) + took
+        if job.task.what.is_preview:
             self._previews = job.clock
 
     def _has_work(self) -> bool:
         return any(j.task.cancelled or not j.task.paused for j in self._jobs)
 
-    def _is_held_back(self, job: Running) -> bool:
-        return job.is_preview and any(other.trains for other in self._jobs)
+    def _share(self, task: Task) -> float:
+        """Return the share of a job: small for a preview while a training goes on."""
+        trains = any(
+            isinstance(j.task.what, TrainJob) and not j.task.paused for j in self._jobs
+        )
+        return _PREVIEW_SHARE if task.what.is_preview and trains else 1.0
 
     def _tick(self, job: Running) -> None:
         try:
             if job.ticks is None:
-                job.ticks = self._begin(job.task)
+                job.ticks = self._start(job.task)
             event = next(job.ticks)
             if event is not None:
                 self._channel.send(Happened(job.task.number, event))
@@ -141,10 +129,6 @@ class Scheduler:
             self._channel.send(Ended(job.task.number, cancelled=False))
         except Exception as error:
             self._fail(job, error)
-
-    def _cancel(self, job: Running) -> None:
-        if self._close(job):
-            self._channel.send(Ended(job.task.number, cancelled=True))
 
     def _close(self, job: Running) -> bool:
         """Have a job write what is to be kept; whether it could."""
@@ -174,12 +158,12 @@ class Scheduler:
 
     def _drop(self, job: Running) -> None:
         self._jobs.remove(job)
-        self._desk.forget(job.task)
+        self._inbox.forget(job.task)
         job.ticks = None
 
 
 def _sentence(error: Exception) -> str:
-    """Return what people are told: torch adds lines on how to find errors in it."""
+    """Return what is shown to people: torch adds lines on how to find errors in it."""
     lines = str(error).strip().splitlines()
     if not lines:
         return f"{type(error).__name__} without an explanation."

@@ -22,13 +22,7 @@ from napari_unet.core.text import reason
 from napari_unet.core.training.training_set import make_example
 from napari_unet.engine.network.network import prepare
 from napari_unet.engine.training.run import TrainingRun
-from napari_unet.engine.worker.model_comparison import (
-    Figures,
-    comparable,
-    compare,
-    judge,
-    unknown,
-)
+from napari_unet.engine.worker import model_comparison
 from napari_unet.io.model_file import load_model, save_model
 
 if TYPE_CHECKING:
@@ -39,29 +33,23 @@ if TYPE_CHECKING:
     from napari_unet.core.events import Event
     from napari_unet.core.images.array_reference import AnnotationReference
     from napari_unet.core.jobs import Correction, TrainJob
-    from napari_unet.core.model import Model, ModelCard
+    from napari_unet.core.model import Model
     from napari_unet.core.training.training_set import HeldOut, TrainingSet
+    from napari_unet.engine.worker.inbox import Task
     from napari_unet.engine.worker.model_cache import Context
 
 
 def run(job: TrainJob, context: Context) -> Iterator[Event | None]:
     """Train, save the model, and say how good it is.
 
-    Yields
-    ------
-    Event
-        As `training.run.train`, but in place of the last one `ModelComparison` and
-        `ModelSaved`.
-
-    Raises
-    ------
-    ValueError
-        If nothing is annotated, or images and annotation do not go together.
+    The events are those of `training.run.train`, but in place of the last one come
+    `ModelComparison` and `ModelSaved`. If nothing is annotated, or images and
+    annotation do not go together, it is a ValueError.
     """
-    source = _Source(job)
+    data = _TrainingData(job)
     start = load_model(job.start) if job.start else None
     training = TrainingRun(
-        source.pairs(),
+        data.pairs(),
         job.settings,
         start=start,
         resume=job.checkpoint if job.resume else None,
@@ -70,18 +58,24 @@ def run(job: TrainJob, context: Context) -> Iterator[Event | None]:
     )
     for _ in training.prepare():
         yield None
-    context.bench.live = training
+    context.cache.live = training
     try:
-        with closing(_followed(training, source, context)) as events:
+        with closing(training.events()) as events:
+            _take_in(context.task, training, data)
             for event in events:
                 if isinstance(event, TrainingFinished):
                     save_model(event.model, job.output)
-                    yield (yield from _judged(event.model, start, training, source))
-                    yield _saved(job, event)
+                    parts = training.loop.prepared.training_set
+                    yield (yield from _judged(event.model, start, parts, data))
+                    card = event.model.card
+                    yield ModelSaved(
+                        job.output, card, event.steps, event.seconds, event.problem
+                    )
                 else:
                     yield event
+                _take_in(context.task, training, data)
     finally:
-        context.bench.live = None
+        context.cache.live = None
 
 
 def warm_up() -> None:
@@ -98,18 +92,12 @@ def warm_up() -> None:
     make_example(Field(image, 0, 0), Annotation(labels), BorderWeights())
 
 
-def _saved(job: TrainJob, event: TrainingFinished) -> ModelSaved:
-    return ModelSaved(
-        job.output, event.model.card, event.steps, event.seconds, event.problem
-    )
-
-
-class _Source:
+class _TrainingData:
     """Fields and annotation of a job, each image opened once."""
 
     def __init__(self, job: TrainJob) -> None:
         self.job = job
-        self.images: list[Image] = [stored.open() for stored in job.images]
+        self.images: list[Image] = [reference.open() for reference in job.images]
         self.annotations: list[AnnotationReference] = list(job.annotations)
 
     def pairs(self) -> Iterator[tuple[Field, Annotation]]:
@@ -119,8 +107,8 @@ class _Source:
                 field = Field(self.images[number], t, z)
                 yield field, self.annotations[number].field(t, z)
 
-    def changed(self, correction: Correction) -> tuple[Field, Annotation]:
-        """Take up a correction.
+    def corrected(self, correction: Correction) -> tuple[Field, Annotation]:
+        """Return the corrected field, and what is known of it now.
 
         The network keeps its classes: objects of others are as if not annotated.
         """
@@ -146,33 +134,39 @@ class _Source:
         return replace(annotation, labels=labels, classes=classes, class_of=class_of)
 
 
-def _followed(
-    training: TrainingRun, source: _Source, context: Context
-) -> Generator[Event, None, None]:
-    """Train with the wishes that come in: corrections, and to finish."""
-    task = context.task
-    with closing(training.events()) as events:
-        while True:
-            while task.corrections:
-                correction = task.corrections.popleft()
-                training.correct(*source.changed(correction), correction.box)
-            if task.finishing:
-                training.finish()
-            event = next(events, None)
-            if event is None:
-                return
-            yield event
+def _take_in(task: Task, training: TrainingRun, data: _TrainingData) -> None:
+    """Pass on what napari has sent meanwhile: corrections, and to finish."""
+    while task.corrections:
+        correction = task.corrections.popleft()
+        training.correct(*data.corrected(correction), correction.box)
+    if task.finishing:
+        training.finish()
 
 
 def _judged(
-    model: Model, start: Model | None, training: TrainingRun, source: _Source
+    model: Model, start: Model | None, parts: TrainingSet, data: _TrainingData
 ) -> Generator[Event | None, None, ModelComparison]:
     """Compare with the model that the training started from."""
-    parts = training.training_set
     if not parts.held_out:
-        return unknown(parts.validation)
+        return model_comparison.unknown(as_asked=not data.job.settings.validation)
+    settings = data.job.settings
+
+    def figures(
+        which: Model,
+    ) -> Generator[Event | None, None, model_comparison.Figures]:
+        network = prepare(which, data.job.device, settings.precision)
+        # both find cells in the same way, that of the new model
+        card = model.card.replace(architecture=which.card.architecture)
+        return (yield from model_comparison.judge(network, card, parts.held_out, cells))
+
     try:
-        return (yield from _compared(model, start, parts, source))
+        cells = [data.cells(part) for part in parts.held_out]
+        before = None
+        if start is not None and model_comparison.comparable(model.card, start.card):
+            before = yield from figures(start)
+        return model_comparison.compare(
+            (yield from figures(model)), before, parts.validation
+        )
     except MemoryError:
         return ModelComparison(
             "unknown", "The model is saved, but there was no memory to judge it."
@@ -181,26 +175,3 @@ def _judged(
         return ModelComparison(
             "unknown", f"The model is saved, but it cannot be judged: {reason(error)}."
         )
-
-
-def _compared(
-    model: Model, start: Model | None, parts: TrainingSet, source: _Source
-) -> Generator[Event | None, None, ModelComparison]:
-    cells = [source.cells(part) for part in parts.held_out]
-    card = model.card
-
-    def figures(
-        which: Model,
-    ) -> Generator[Event | None, None, Figures]:
-        network = prepare(which, source.job.device, source.job.settings.precision)
-        # both find cells in the same way, that of the new model
-        return (yield from judge(network, _as(card, which), parts.held_out, cells))
-
-    before = None
-    if start is not None and comparable(card, start.card):
-        before = yield from figures(start)
-    return compare((yield from figures(model)), before, parts.validation)
-
-
-def _as(card: ModelCard, model: Model) -> ModelCard:
-    return card.replace(architecture=model.card.architecture)

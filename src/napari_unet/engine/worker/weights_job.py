@@ -22,15 +22,8 @@ _BAND = 512
 def run(job: WeightsJob) -> Iterator[Event | None]:
     """Compute the weights into the job's array, band by band.
 
-    Yields
-    ------
-    Event or None
-        `WeightsComputed` at the end, None after each band.
-
-    Raises
-    ------
-    ValueError
-        If the array for the weights does not have the plane's shape.
+    None after each band, `WeightsComputed` at the end. An array that does not have the
+    plane's shape is a ValueError.
     """
     annotation = job.annotation.field(job.t, job.z)
     height, width = annotation.labels.shape

@@ -15,14 +15,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from psygnal import Signal
 
-from napari_unet.core.jobs import (
-    FreeMemoryJob,
-    LoadModelJob,
-    PredictFolderJob,
-    PredictJob,
-    TrainJob,
-    WorkerKind,
-)
+from napari_unet.core.jobs import TrainJob, WorkerKind
 from napari_unet.core.messages import (
     Acknowledged,
     Cancel,
@@ -46,7 +39,6 @@ if TYPE_CHECKING:
     from napari_unet.session.future import Post
     from napari_unet.session.worker.worker_process import End
 
-_NETWORK = (TrainJob, PredictJob, LoadModelJob, FreeMemoryJob, PredictFolderJob)
 WORKER_KINDS: tuple[WorkerKind, ...] = get_args(WorkerKind)
 
 WORKER_ENDED = "WorkerEnded"
@@ -162,7 +154,7 @@ class Worker:
         return next(reversed(self._faults.values()), "")
 
     def submit(self, job: Job, title: str) -> Handle:
-        """Begin a job; its type decides which process does it.
+        """Begin a job; it knows which process does it.
 
         Raises
         ------
@@ -173,7 +165,7 @@ class Worker:
         """
         number, process, why = next(self._numbers), None, ""
         try:
-            process = self._process("network" if isinstance(job, _NETWORK) else "cpu")
+            process = self._process(job.worker)
             process.send(Submit(number, job))
         except OSError as error:
             why = f"The worker process could not be started: {error}."
@@ -269,7 +261,7 @@ class Worker:
 
     def _note_fault(self, handle: Handle, failed: Failed) -> None:
         # a preview comes by itself again, and goes with the network it shows
-        if not (isinstance(handle.what, PredictJob) and handle.what.preview):
+        if not handle.what.is_preview:
             self._faults.pop(type(handle.what), None)
             self._faults[type(handle.what)] = f"{handle.title}: {failed.sentence}"
             self.faults_changed.emit()
