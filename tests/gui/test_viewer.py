@@ -239,8 +239,13 @@ def test_a_killed_worker_is_said_once_and_training_goes_on(
     assert len([s for s in said if s[0] == "error"]) == 1
     workspace.training.start()
     hand.wait_until(lambda: workspace.training.state == "training")
-    curve = workspace.training
-    hand.wait_until(lambda: curve.curve and curve.curve[-1][0] >= step)
+
+
+    def last_step() -> int:
+        points = workspace.training.progress.curve.points
+        return points[-1][0] if points else 0
+
+    hand.wait_until(lambda: last_step() >= step)
 
 
 def test_two_viewers_have_a_worker_each(
