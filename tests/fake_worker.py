@@ -6,6 +6,7 @@ that a process sends. `test_fake_worker` compares the fake with a real process.
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from napari_unet.core.events import CellsFound, CellsLinked, TileDone
@@ -128,6 +129,20 @@ class FakeWorker(Worker):
         process: Any = self._processes[kind]
         process.kill()
         process.ended(process, End(code, True, False, ""))
+
+    def compute(self, handle: Handle) -> list[Event]:
+        """Do a job of the CPU worker here; what it would tell."""
+        module, name = handle.what.function.split(".")
+        function = getattr(import_module(f"napari_unet.engine.worker.{module}"), name)
+        return [event for event in function(handle.what) if event is not None]
+
+    def do_all(self, kind: type[Job]) -> None:
+        """Do all jobs of a kind, also those that follow from them."""
+        while running := self.running(kind):
+            cancelled = running[0] in self.cancelled
+            if not cancelled:
+                self.emit(running[0], *self.compute(running[0]))
+            self.end(running[0], cancelled)
 
     def report(self, status: Status, kind: WorkerKind = "network") -> None:
         """The process says how it is doing."""

@@ -28,12 +28,12 @@ class SessionBench:
     """
 
     def __init__(self, folder: Path, post: Post) -> None:
-        self.folder, self.scratch = folder / "projects", folder / "scratch"
+        self.folder, self.scratch = folder, folder / "scratch"
         self.scratch.mkdir(exist_ok=True)
         self.post = post
         self.viewer = ViewerModel()
         self.worker = FakeWorker()
-        self.open(ProjectStore.create(self.folder))
+        self.open(ProjectStore.create(folder / "projects"))
 
     def open(self, store: ProjectStore) -> None:
         """Put what works with a project together."""
@@ -42,11 +42,20 @@ class SessionBench:
         self.images = ImageList(self.viewer, store, self.sharing)
         self.annotating = Annotating(self.viewer, store, self.images)
 
+    def reopen(self, folder: Path | None = None) -> None:
+        """Open the project anew in the same viewer, or another one."""
+        self.close()
+        self.open(ProjectStore.open(folder or self.store.folder))
+
     def add(
-        self, pixels: NDArray[Any], name: str = "nuclei", axes: str | None = None
+        self,
+        pixels: NDArray[Any],
+        name: str = "nuclei",
+        axes: str | None = None,
+        **options: Any,
     ) -> ProjectImage:
-        """Add a new layer to the project."""
-        layer = self.viewer.add_image(pixels, name=name)
+        """Add a new layer, with options of napari, to the project."""
+        layer = self.viewer.add_image(pixels, name=name, **options)
         return self.images.add([layer], axes)
 
     def close(self) -> None:

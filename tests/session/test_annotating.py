@@ -4,24 +4,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from napari.components import ViewerModel
-from psygnal import Signal
 
-from napari_unet.core.annotation.project_check import check
-from napari_unet.core.events import Checked
-from napari_unet.core.messages import Failed
+from napari_unet.core.jobs import CheckJob
 from napari_unet.core.training.training_settings import Training
 from napari_unet.session.annotating.classes import record_classes
 from napari_unet.session.annotating.colours import SHADES, colour_table
-from napari_unet.session.annotating.control import Annotating
 from napari_unet.session.annotating.data_check import DataCheck
 from napari_unet.session.annotating.label_range import make_room
 from napari_unet.session.annotating.shortcuts import SHORTCUTS
-from napari_unet.session.images.image_list import ImageList
 from napari_unet.session.images.layers import find, note, role_of
-from napari_unet.session.images.shared_arrays import SharedArrays
 from napari_unet.session.project.record import ProjectClass
 from napari_unet.session.project.store import ProjectStore
+from session_bench import SessionBench
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,42 +24,42 @@ if TYPE_CHECKING:
     from napari.layers import Labels
 
     from conftest import Pump
-    from napari_unet.core.jobs import CheckJob
+    from napari_unet.core.annotation.data_check import Finding
     from napari_unet.session.annotating.edits import Edit
     from napari_unet.session.project.record import ProjectImage
 
 
-class Bench:
+class Bench(SessionBench):
     """A viewer with an image that is annotated."""
 
     def __init__(self, folder: Path, pump: Pump, shape: tuple[int, ...]) -> None:
-        (folder / "scratch").mkdir()
-        self.viewer = ViewerModel()
-        self.sharing = SharedArrays(folder / "scratch", pump.post)
-        self._open(ProjectStore.create(folder / "projects"))
+        super().__init__(folder, pump.post)
         pixels = np.random.default_rng(0).random(shape).astype(np.float32)
         scale = (2.0, *(1.0,) * (len(shape) - 1)) if len(shape) == 3 else None
         self.source = self.viewer.add_image(pixels, name="cells", scale=scale)
+        self.annotate()
+
+    def annotate(self) -> None:
         self.id = self.images.add([self.source]).id
         self.layer = self.annotating.layers.show(self.id)
-
-    def _open(self, store: ProjectStore) -> None:
-        self.store = store
-        self.images = ImageList(self.viewer, store, self.sharing)
-        self.annotating = Annotating(self.viewer, store, self.images)
-
-    def reopen(self, folder: Path | None = None) -> None:
-        """Open the project, or another one, in the same viewer."""
-        self.close()
-        self._open(ProjectStore.open(folder or self.store.folder))
 
     def start_anew(self) -> None:
         """Begin a new project with the same image."""
-        root = self.store.folder.parent
         self.close()
-        self._open(ProjectStore.create(root))
-        self.id = self.images.add([self.source]).id
-        self.layer = self.annotating.layers.show(self.id)
+        self.open(ProjectStore.create(self.store.folder.parent))
+        self.annotate()
+
+    def data_check(self) -> DataCheck:
+        return DataCheck(self.store, self.images, self.annotating, self.worker)
+
+    def check(self, data_check: DataCheck) -> dict[str | None, Finding]:
+        """Check the data; what is found by its remedy."""
+        data_check.check()
+        assert data_check.running
+        self.worker.do_all(CheckJob)
+        assert not data_check.running
+        assert data_check.report is not None
+        return {finding.fix: finding for finding in data_check.report.findings}
 
     @property
     def image(self) -> ProjectImage:
@@ -85,18 +79,12 @@ class Bench:
 
         self.layer.keymap[coerce_keybinding(keys)](self.layer)
 
-    def close(self) -> None:
-        self.annotating.close()
-        self.images.close()
-        self.store.close()
-
 
 @pytest.fixture
 def bench(tmp_path: Path, pump: Pump) -> Iterator[Bench]:
     bench = Bench(tmp_path, pump, (40, 60))
     yield bench
     bench.close()
-    bench.sharing.close()
 
 
 @pytest.fixture
@@ -104,7 +92,6 @@ def stack(tmp_path: Path, pump: Pump) -> Iterator[Bench]:
     bench = Bench(tmp_path, pump, (5, 40, 60))
     yield bench
     bench.close()
-    bench.sharing.close()
 
 
 def own_layers(bench: Bench, role: str) -> list[Any]:
@@ -275,13 +262,8 @@ def split(bench: Bench, of_class: int) -> set[int]:
     bench.paint(5, 5)
     bench.paint(5, 30)
     bench.annotating.brush.set_class(active)
-    worker = HereAndNow()
-    data_check = DataCheck(bench.store, bench.images, bench.annotating, worker)
-    data_check.check()
-    worker.finish()
-    assert data_check.report is not None
-    (found,) = [f for f in data_check.report.findings if f.fix == "split"]
-    data_check.fix(found)
+    data_check = bench.data_check()
+    data_check.fix(bench.check(data_check)["split"])
     data_check.close()
     return {id_, int(bench.layer.data[5, 30]), int(bench.layer.data[5, 5])}
 
@@ -818,43 +800,15 @@ def test_neighbouring_ids_have_different_shades_and_all_values_a_colour() -> Non
 
 def test_a_closed_project_is_not_written_any_more(bench: Bench) -> None:
     layer: Labels = bench.layer
-    folder = bench.store.folder
     bench.close()
     layer.paint((5, 5), 2)
     assert not layer.keymap
-    bench._open(ProjectStore.open(folder))
+    bench.open(ProjectStore.open(bench.store.folder))
     assert bench.images.places(bench.id) == ()
 
 
-class HereAndNow:
-    """Stands in for the worker: does a check in this process, when told to."""
-
-    def __init__(self) -> None:
-        self.jobs: list[CheckJob] = []
-
-    def submit(self, job: CheckJob, title: str) -> Any:
-        self.jobs.append(job)
-        self.handle = FakeHandle()
-        return self.handle
-
-    def finish(self) -> None:
-        job = self.jobs[-1]
-        *_, report = check(job.images, job.annotations, job.places, job.halo)
-        self.handle.event.emit(Checked(report))
-        self.handle.ended.emit(False)
-
-
-class FakeHandle:
-    event, ended, failed = Signal(object), Signal(bool), Signal(object)
-    cancelled = False
-
-    def cancel(self) -> None:
-        self.cancelled = True
-
-
 def test_what_the_check_finds_is_fixed_in_the_layer(bench: Bench) -> None:
-    worker = HereAndNow()
-    data_check = DataCheck(bench.store, bench.images, bench.annotating, worker)
+    data_check = bench.data_check()
     bench.annotating.classes.add("dividing")
     bench.annotating.brush.set_class(2)
     id_ = int(bench.layer.selected_label)
@@ -862,12 +816,7 @@ def test_what_the_check_finds_is_fixed_in_the_layer(bench: Bench) -> None:
         bench.layer.brush_size = 8
         bench.layer.paint((20, x), id_)
     bench.annotating.tick()
-    data_check.check()
-    assert data_check.running
-    worker.finish()
-    assert not data_check.running
-    assert data_check.report is not None
-    found = {finding.fix: finding for finding in data_check.report.findings}
+    found = bench.check(data_check)
     assert data_check.name_of(0) == "cells"
     data_check.fix(found["split"])
     pieces = [int(bench.layer.data[20, x]) for x in (10, 40)]
@@ -880,8 +829,7 @@ def test_what_the_check_finds_is_fixed_in_the_layer(bench: Bench) -> None:
 def test_specks_of_regions_stay_also_where_regions_are_the_first_class(
     bench: Bench,
 ) -> None:
-    worker = HereAndNow()
-    data_check = DataCheck(bench.store, bench.images, bench.annotating, worker)
+    data_check = bench.data_check()
     bench.annotating.classes.set_kind(1, "regions")
     bench.annotating.classes.add("cells too")
     bench.annotating.brush.set_class(2)
@@ -892,38 +840,31 @@ def test_specks_of_regions_stay_also_where_regions_are_the_first_class(
     labels[30, 30] = area
     bench.layer.data = labels
     bench.annotating.tick()
-    data_check.check()
-    worker.finish()
-    assert data_check.report is not None
-    fixes = {finding.fix: finding for finding in data_check.report.findings}
-    data_check.fix(fixes["remove-specks"])
+    data_check.fix(bench.check(data_check)["remove-specks"])
     assert (bench.layer.data[2, 20], bench.layer.data[30, 30]) == (0, area)
 
 
 def test_a_new_check_ends_the_one_before(bench: Bench) -> None:
-    worker = HereAndNow()
-    data_check = DataCheck(bench.store, bench.images, bench.annotating, worker)
+    data_check = bench.data_check()
     data_check.check()
-    first = worker.handle
+    first = bench.worker.last
     data_check.check()
-    assert first.cancelled
-    assert worker.jobs[-1].halo == Training().architecture(1, 2).halo
+    assert bench.worker.cancelled == [first]
+    assert bench.worker.last.what.halo == Training().architecture(1, 2).halo
 
 
 def test_nothing_is_checked_without_an_open_image(bench: Bench) -> None:
-    worker = HereAndNow()
-    data_check = DataCheck(bench.store, bench.images, bench.annotating, worker)
+    data_check = bench.data_check()
     bench.viewer.layers.remove(bench.source)
     data_check.check()
-    assert worker.jobs == []
+    assert bench.worker.handles == []
 
 
 def test_a_check_that_failed_is_told_in_a_sentence(bench: Bench) -> None:
-    worker = HereAndNow()
-    data_check = DataCheck(bench.store, bench.images, bench.annotating, worker)
+    data_check = bench.data_check()
     told: list[str] = []
     data_check.failed.connect(told.append)
     data_check.check()
-    worker.handle.failed.emit(Failed(1, "OSError", "The disk is gone.", "", False))
+    bench.worker.fail(bench.worker.last, "The disk is gone.", "OSError")
     assert told == ["The check stopped: The disk is gone."]
     assert not data_check.running

@@ -4,12 +4,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from napari.components import ViewerModel
 
-from napari_unet.session.images.image_list import ImageList
 from napari_unet.session.images.layers import note
-from napari_unet.session.images.shared_arrays import SharedArrays
-from napari_unet.session.project.store import ProjectStore
+from session_bench import SessionBench
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,32 +15,9 @@ if TYPE_CHECKING:
     from conftest import Pump
 
 
-class Bench:
-    """A viewer with a project."""
-
-    def __init__(self, folder: Path, pump: Pump) -> None:
-        self.viewer = ViewerModel()
-        self.store = ProjectStore.create(folder / "projects")
-        (folder / "scratch").mkdir()
-        self.sharing = SharedArrays(folder / "scratch", pump.post)
-        self.images = ImageList(self.viewer, self.store, self.sharing)
-
-    def reopen(self) -> None:
-        """Open the same project again, as after a restart with the same layers."""
-        self.images.close()
-        self.store.close()
-        self.store = ProjectStore.open(self.store.folder)
-        self.images = ImageList(self.viewer, self.store, self.sharing)
-
-    def close(self) -> None:
-        self.images.close()
-        self.sharing.close()
-        self.store.close()
-
-
 @pytest.fixture
-def bench(tmp_path: Path, pump: Pump) -> Iterator[Bench]:
-    bench = Bench(tmp_path, pump)
+def bench(tmp_path: Path, pump: Pump) -> Iterator[SessionBench]:
+    bench = SessionBench(tmp_path, pump.post)
     yield bench
     bench.close()
 
@@ -52,7 +26,9 @@ def pixels(*shape: int, seed: int = 0) -> Any:
     return np.random.default_rng(seed).integers(0, 999, shape).astype(np.uint16)
 
 
-def test_an_image_is_written_down_with_axes_shape_and_pixel_size(bench: Bench) -> None:
+def test_an_image_is_written_down_with_axes_shape_and_pixel_size(
+    bench: SessionBench,
+) -> None:
     layer = bench.viewer.add_image(
         pixels(5, 20, 30), name="embryo", scale=(2, 0.5, 0.5), units=("um",) * 3
     )
@@ -63,13 +39,13 @@ def test_an_image_is_written_down_with_axes_shape_and_pixel_size(bench: Bench) -
     assert bench.images.layers(image.id) == [layer]
 
 
-def test_axes_can_be_named_by_hand(bench: Bench) -> None:
+def test_axes_can_be_named_by_hand(bench: SessionBench) -> None:
     layer = bench.viewer.add_image(pixels(5, 20, 30))
     image = bench.images.add([layer], "tyx")
     assert (image.axes, image.annotation_axes) == ("tyx", "tyx")
 
 
-def test_several_layers_are_the_channels_of_one_image(bench: Bench) -> None:
+def test_several_layers_are_the_channels_of_one_image(bench: SessionBench) -> None:
     red = bench.viewer.add_image(pixels(20, 30, seed=1), name="red")
     green = bench.viewer.add_image(pixels(20, 30, seed=2), name="green")
     image = bench.images.add([red, green])
@@ -80,13 +56,13 @@ def test_several_layers_are_the_channels_of_one_image(bench: Bench) -> None:
     np.testing.assert_array_equal(opened.data[1, :, :], green.data)
 
 
-def test_an_rgb_layer_has_its_channels_last(bench: Bench) -> None:
+def test_an_rgb_layer_has_its_channels_last(bench: SessionBench) -> None:
     layer = bench.viewer.add_image(np.zeros((20, 30, 3), np.uint8), rgb=True)
     image = bench.images.add([layer])
     assert (image.axes, image.annotation_shape) == ("yxc", (20, 30))
 
 
-def test_a_level_of_a_multiscale_image_is_chosen(bench: Bench) -> None:
+def test_a_level_of_a_multiscale_image_is_chosen(bench: SessionBench) -> None:
     levels = [pixels(64, 64), pixels(32, 32)]
     layer = bench.viewer.add_image(
         levels, multiscale=True, scale=(0.5, 0.5), units=("um", "um")
@@ -97,14 +73,14 @@ def test_a_level_of_a_multiscale_image_is_chosen(bench: Bench) -> None:
         bench.images.add([layer], level=2)
 
 
-def test_channels_of_different_shape_are_refused(bench: Bench) -> None:
+def test_channels_of_different_shape_are_refused(bench: SessionBench) -> None:
     one = bench.viewer.add_image(pixels(20, 30), name="one")
     two = bench.viewer.add_image(pixels(20, 31), name="two")
     with pytest.raises(ValueError, match=r"one has \(20, 30\), two \(20, 31\)"):
         bench.images.add([one, two])
 
 
-def test_channels_of_different_scale_are_refused(bench: Bench) -> None:
+def test_channels_of_different_scale_are_refused(bench: SessionBench) -> None:
     one = bench.viewer.add_image(pixels(20, 30), name="one")
     two = bench.viewer.add_image(pixels(20, 30), name="two", scale=(2, 2))
     with pytest.raises(ValueError, match=r"two \(2\.0, 2\.0\)"):
@@ -112,13 +88,13 @@ def test_channels_of_different_scale_are_refused(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("axes", ["zy", "yxx", "yx", "xyz", "zyq"])
-def test_axes_that_do_not_fit_are_refused(bench: Bench, axes: str) -> None:
+def test_axes_that_do_not_fit_are_refused(bench: SessionBench, axes: str) -> None:
     layer = bench.viewer.add_image(pixels(5, 20, 30), name="stack")
     with pytest.raises(ValueError, match=f"stack.*found '{axes}'"):
         bench.images.add([layer], axes)
 
 
-def test_what_is_no_image_is_refused(bench: Bench) -> None:
+def test_what_is_no_image_is_refused(bench: SessionBench) -> None:
     labels = bench.viewer.add_labels(np.zeros((4, 4), int), name="mask")
     with pytest.raises(ValueError, match="mask is no image layer"):
         bench.images.add([labels])
@@ -126,14 +102,16 @@ def test_what_is_no_image_is_refused(bench: Bench) -> None:
         bench.images.add([])
 
 
-def test_a_layer_is_added_once(bench: Bench) -> None:
+def test_a_layer_is_added_once(bench: SessionBench) -> None:
     layer = bench.viewer.add_image(pixels(20, 30), name="one")
     bench.images.add([layer])
     with pytest.raises(ValueError, match="one is in the project already"):
         bench.images.add([layer])
 
 
-def test_results_and_images_of_the_project_are_no_candidates(bench: Bench) -> None:
+def test_results_and_images_of_the_project_are_no_candidates(
+    bench: SessionBench,
+) -> None:
     own = bench.viewer.add_image(pixels(20, 30))
     bench.viewer.add_image(pixels(20, 30, seed=1), metadata=note("probability"))
     free = bench.viewer.add_image(pixels(20, 30, seed=2))
@@ -142,7 +120,7 @@ def test_results_and_images_of_the_project_are_no_candidates(bench: Bench) -> No
     assert bench.images.candidates() == [free]
 
 
-def test_a_renamed_and_moved_layer_is_still_the_image(bench: Bench) -> None:
+def test_a_renamed_and_moved_layer_is_still_the_image(bench: SessionBench) -> None:
     layer = bench.viewer.add_image(pixels(20, 30), name="one")
     image = bench.images.add([layer])
     bench.viewer.add_image(pixels(20, 30, seed=1), name="two")
@@ -151,7 +129,7 @@ def test_a_renamed_and_moved_layer_is_still_the_image(bench: Bench) -> None:
     assert bench.images.layers(image.id) == [layer]
 
 
-def test_a_deleted_layer_leaves_a_closed_image(bench: Bench) -> None:
+def test_a_deleted_layer_leaves_a_closed_image(bench: SessionBench) -> None:
     layer = bench.viewer.add_image(pixels(20, 30), name="one")
     image = bench.images.add([layer])
     bench.viewer.layers.remove(layer)
@@ -161,7 +139,7 @@ def test_a_deleted_layer_leaves_a_closed_image(bench: Bench) -> None:
         bench.images.stored(image.id)
 
 
-def test_an_image_opened_again_is_known_by_its_pixels(bench: Bench) -> None:
+def test_an_image_opened_again_is_known_by_its_pixels(bench: SessionBench) -> None:
     layer = bench.viewer.add_image(pixels(20, 30), name="one")
     image = bench.images.add([layer])
     bench.viewer.layers.remove(layer)
@@ -174,7 +152,7 @@ def test_an_image_opened_again_is_known_by_its_pixels(bench: Bench) -> None:
     assert attached == [image.id]
 
 
-def test_channels_are_found_again_when_a_project_opens(bench: Bench) -> None:
+def test_channels_are_found_again_when_a_project_opens(bench: SessionBench) -> None:
     red = bench.viewer.add_image(pixels(20, 30, seed=1), name="red")
     green = bench.viewer.add_image(pixels(20, 30, seed=2), name="green")
     image = bench.images.add([red, green])
@@ -182,7 +160,7 @@ def test_channels_are_found_again_when_a_project_opens(bench: Bench) -> None:
     assert bench.images.layers(image.id) == [red, green]
 
 
-def test_new_pixels_of_another_shape_close_the_image(bench: Bench) -> None:
+def test_new_pixels_of_another_shape_close_the_image(bench: SessionBench) -> None:
     layer = bench.viewer.add_image(pixels(20, 30))
     image = bench.images.add([layer])
     layer.data = pixels(20, 30, seed=1)
@@ -191,7 +169,7 @@ def test_new_pixels_of_another_shape_close_the_image(bench: Bench) -> None:
     assert bench.images.layers(image.id) == []
 
 
-def test_the_current_image_is_that_of_the_active_layer(bench: Bench) -> None:
+def test_the_current_image_is_that_of_the_active_layer(bench: SessionBench) -> None:
     assert bench.images.current is None
     one, two = (bench.viewer.add_image(pixels(20, 30, seed=n)) for n in (1, 2))
     first, second = bench.images.add([one]), bench.images.add([two])
@@ -205,7 +183,7 @@ def test_the_current_image_is_that_of_the_active_layer(bench: Bench) -> None:
     assert bench.viewer.layers.selection.active is one
 
 
-def test_a_removed_image_comes_back_by_undo(bench: Bench) -> None:
+def test_a_removed_image_comes_back_by_undo(bench: SessionBench) -> None:
     layer = bench.viewer.add_image(pixels(20, 30), name="one")
     image = bench.images.add([layer])
     bench.images.remove(image.id)
@@ -215,13 +193,13 @@ def test_a_removed_image_comes_back_by_undo(bench: Bench) -> None:
     assert bench.images.layers(image.id) == [layer]
 
 
-def test_a_tick_is_part_of_the_project(bench: Bench) -> None:
+def test_a_tick_is_part_of_the_project(bench: SessionBench) -> None:
     image = bench.images.add([bench.viewer.add_image(pixels(20, 30))])
     bench.images.set_use_for_training(image.id, False)
     assert not bench.store.project.image(image.id).use_for_training
 
 
-def test_the_place_in_view_follows_the_sliders(bench: Bench) -> None:
+def test_the_place_in_view_follows_the_sliders(bench: SessionBench) -> None:
     layer = bench.viewer.add_image(pixels(3, 5, 20, 30), scale=(1, 2, 1, 1))
     image = bench.images.add([layer], "tzyx")
     moved: list[int] = []
@@ -233,7 +211,7 @@ def test_the_place_in_view_follows_the_sliders(bench: Bench) -> None:
     assert bench.images.box_in_view(image.id) == (slice(0, 20), slice(0, 30))
 
 
-def test_no_annotation_is_stored_before_there_is_one(bench: Bench) -> None:
+def test_no_annotation_is_stored_before_there_is_one(bench: SessionBench) -> None:
     image = bench.images.add([bench.viewer.add_image(pixels(20, 30))])
     assert bench.images.stored_annotation(image.id) is None
     assert bench.images.places(image.id) == ()

@@ -4,27 +4,20 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from napari.components import ViewerModel
-from psygnal import Signal
 
 from napari_unet.core.annotation.annotations import Annotation, FinishedPart
+from napari_unet.core.jobs import WeightsJob
 from napari_unet.core.settings import BorderWeights
 from napari_unet.core.training.loss_weights import border_weights
-from napari_unet.engine.worker import weights_job
-from napari_unet.session.annotating.control import Annotating
-from napari_unet.session.images.image_list import ImageList
 from napari_unet.session.images.layers import find, role_of
-from napari_unet.session.images.shared_arrays import SharedArrays
 from napari_unet.session.overlay import control as module
 from napari_unet.session.overlay.box_weights import affected, weights_in
 from napari_unet.session.overlay.control import WeightOverlay
-from napari_unet.session.project.store import ProjectStore
-from napari_unet.session.worker.client import WORKER_ENDED
+from session_bench import SessionBench
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,8 +26,9 @@ if TYPE_CHECKING:
     from napari.layers import Image, Labels
     from tests.session.conftest import Pump
 
-    from napari_unet.core.jobs import WeightsJob
     from napari_unet.session.project.record import ProjectImage
+    from napari_unet.session.project.store import ProjectStore
+    from napari_unet.session.worker.client import Handle
 
 SIZE = 96
 NARROW = BorderWeights(sigma=2.0)
@@ -48,86 +42,34 @@ def expected(labels: Labels, at: Any = ..., **settings: Any) -> np.ndarray:
     )
 
 
-class FakeHandle:
-    """A job of the stand-in worker; it runs when the test says so."""
-
-    event = Signal(object)
-    ended = Signal(bool)
-    failed = Signal(object)
-
-    def __init__(self, what: WeightsJob) -> None:
-        self.what = what
-        self.cancelled = False
-
-    def cancel(self) -> None:
-        self.cancelled = True
-
-    def compute(self) -> None:
-        *_, self.done = weights_job.run(self.what)
-
-    def tell(self) -> None:
-        self.event.emit(self.done)
-
-
-class FakeWorker:
-    """Does one job at a time in this process, when told to."""
-
-    def __init__(self) -> None:
-        self.submitted: list[FakeHandle] = []
-        self.queue: list[FakeHandle] = []
-        self.warm: list[str] = []
-
-    def submit(self, job: WeightsJob, title: str) -> FakeHandle:
-        handle = FakeHandle(job)
-        self.submitted.append(handle)
-        self.queue.append(handle)
-        assert len(self.queue) == 1, "more than one job was at work"
-        return handle
-
-    def warm_up(self, kind: str) -> None:
-        self.warm.append(kind)
-
-    def run(self) -> None:
-        """Do all jobs there are, also those that follow from them."""
-        while self.queue:
-            handle = self.queue[0]
-            if not handle.cancelled:
-                handle.compute()
-                handle.tell()
-            self.end()
-
-    def end(self) -> None:
-        """The job at work is over."""
-        handle = self.queue.pop(0)
-        handle.ended.emit(handle.cancelled)
-
-
-class Bench:
+class Bench(SessionBench):
     """A viewer with one annotated image, and all that the overlay works with."""
 
     def __init__(self, pump: Pump, tmp_path: Path) -> None:
+        super().__init__(tmp_path, pump.post)
         self.pump = pump
-        self.viewer = ViewerModel()
-        self.store = ProjectStore.create(tmp_path / "projects")
-        self.sharing = SharedArrays(tmp_path / "scratch", pump.post)
-        self.images = ImageList(self.viewer, self.store, self.sharing)
-        self.annotating = Annotating(self.viewer, self.store, self.images)
-        self.worker: Any = FakeWorker()
-        self.overlay = self.new_overlay(tmp_path / "scratch")
+        self.worker.started.connect(self._is_the_only_one)
 
-    def new_overlay(self, scratch: Path) -> WeightOverlay:
+    def open(self, store: ProjectStore) -> None:
+        super().open(store)
+        self.overlay = self.new_overlay()
+
+    def new_overlay(self) -> WeightOverlay:
         return WeightOverlay(
             self.viewer,
             self.store,
             self.images,
             self.annotating,
             self.worker,
-            scratch,
+            self.scratch,
         )
 
-    def add(self, *shape: int, name: str = "nuclei", **options: Any) -> ProjectImage:
-        pixels = np.random.default_rng(len(name)).integers(0, 99, shape, np.uint16)
-        return self.images.add([self.viewer.add_image(pixels, name=name, **options)])
+    def _is_the_only_one(self, job: Handle) -> None:
+        assert self.worker.running(WeightsJob) == [job]
+
+    def add_noise(self, *shape: int, name: str = "nuclei", **more: Any) -> ProjectImage:
+        rng = np.random.default_rng(len(name))
+        return self.add(rng.integers(0, 99, shape, np.uint16), name, **more)
 
     def annotate(self, image: ProjectImage) -> Labels:
         """Paint two cells with a gap of 4 pixels, in the last plane of all."""
@@ -151,17 +93,18 @@ class Bench:
         [layer] = find(self.viewer, "weights")
         return layer
 
+    def compute(self) -> None:
+        """Let the worker do what it has to."""
+        self.worker.do_all(WeightsJob)
+
     def loaded(self) -> None:
         """Let the boxes be computed in this process from now on."""
-        self.worker.run()
+        self.compute()
         self.pump.until(lambda: self.overlay._compiler.ready)
 
     def close(self) -> None:
         self.overlay.close()
-        self.annotating.close()
-        self.images.close()
-        self.sharing.close()
-        self.store.close()
+        super().close()
 
 
 @pytest.fixture
@@ -173,12 +116,14 @@ def bench(pump: Pump, tmp_path: Path) -> Iterator[Bench]:
 
 @pytest.fixture
 def plane(bench: Bench) -> Labels:
-    return bench.annotate(bench.add(SIZE, SIZE, scale=(0.5, 0.5), translate=(3, 4)))
+    return bench.annotate(
+        bench.add_noise(SIZE, SIZE, scale=(0.5, 0.5), translate=(3, 4))
+    )
 
 
 @pytest.fixture
 def stack(bench: Bench) -> Labels:
-    return bench.annotate(bench.add(4, SIZE, SIZE))
+    return bench.annotate(bench.add_noise(4, SIZE, SIZE))
 
 
 def stroke(labels: Labels, at: tuple[int, ...], label: int) -> None:
@@ -192,8 +137,7 @@ def test_the_weights_of_the_plane_are_shown_over_it(
 ) -> None:
     bench.viewer.layers.selection.active = plane
     bench.overlay.set_enabled(True)
-    assert bench.worker.warm == ["cpu"]
-    bench.worker.run()
+    bench.compute()
     layer = bench.layer
     assert np.array_equal(layer.data, expected(plane))
     assert layer.data[40, 40] > 4
@@ -209,7 +153,7 @@ def test_the_weights_of_the_plane_are_shown_over_it(
 
 def test_nothing_is_computed_while_it_is_off(bench: Bench, plane: Labels) -> None:
     stroke(plane, (60, 60), 4)
-    assert bench.worker.submitted == []
+    assert bench.worker.handles == []
     assert find(bench.viewer, "weights") == []
     bench.overlay.set_enabled(True)
     bench.loaded()
@@ -217,10 +161,10 @@ def test_nothing_is_computed_while_it_is_off(bench: Bench, plane: Labels) -> Non
     before = bench.layer.data.copy()
     stroke(plane, (54, 40), 4)
     assert not bench.layer.visible
-    assert len(bench.worker.submitted) == 1
+    assert len(bench.worker.handles) == 1
     assert np.array_equal(bench.layer.data, before)
     bench.overlay.set_enabled(True)
-    bench.worker.run()
+    bench.compute()
     assert bench.layer.visible
     assert np.array_equal(bench.layer.data, expected(plane))
 
@@ -245,7 +189,7 @@ def test_a_stroke_changes_the_weights_at_once_and_without_the_worker(
     plane.undo()
     stroke(plane, (40, 29), 1)
     assert np.array_equal(bench.layer.data, expected(plane))
-    assert len(bench.worker.submitted) == 1
+    assert len(bench.worker.handles) == 1
 
 
 def test_until_the_compiler_is_loaded_the_worker_computes_strokes(
@@ -255,8 +199,8 @@ def test_until_the_compiler_is_loaded_the_worker_computes_strokes(
     bench.overlay.set_enabled(True)
     stroke(plane, (54, 40), 4)
     stroke(plane, (60, 40), 4)
-    bench.worker.run()
-    assert len(bench.worker.submitted) == 2
+    bench.compute()
+    assert len(bench.worker.handles) == 2
     assert np.array_equal(bench.layer.data, expected(plane))
 
 
@@ -267,8 +211,8 @@ def test_an_edit_of_much_is_left_to_the_worker(
     bench.loaded()
     monkeypatch.setattr(module, "_AT_ONCE", 50 * 50)
     stroke(plane, (54, 40), 4)
-    assert len(bench.worker.submitted) == 2
-    bench.worker.run()
+    assert len(bench.worker.handles) == 2
+    bench.compute()
     assert np.array_equal(bench.layer.data, expected(plane))
 
 
@@ -278,31 +222,32 @@ def test_a_stroke_that_a_job_at_work_did_not_see_is_not_lost(
     bench.overlay.set_enabled(True)
     bench.loaded()
     bench.overlay.set_settings(NARROW)
-    bench.worker.queue[0].compute()
+    job = bench.worker.last
+    computed = bench.worker.compute(job)
     stroke(plane, (54, 40), 4)
     stroke(plane, (70, 70), 5)
-    bench.worker.queue[0].tell()
+    bench.worker.emit(job, *computed)
     assert np.array_equal(bench.layer.data, expected(plane, sigma=2.0))
-    bench.worker.end()
-    assert bench.worker.queue == []
+    bench.worker.end(job)
+    assert not bench.worker.busy
 
 
 def test_a_slider_has_one_job_at_work_and_one_waiting_and_the_last_value_stays(
     bench: Bench, plane: Labels
 ) -> None:
     bench.overlay.set_enabled(True)
-    bench.worker.run()
+    bench.compute()
     for sigma in (1.0, 2.0, 3.0, 4.0):
         bench.overlay.set_settings(BorderWeights(w0=20, sigma=sigma))
     assert bench.overlay.settings.sigma == 4
     # What the slider passed is shown meanwhile.
-    bench.worker.queue[0].compute()
-    bench.worker.queue[0].tell()
+    job = bench.worker.last
+    bench.worker.emit(job, *bench.worker.compute(job))
     assert np.array_equal(bench.layer.data, expected(plane, w0=20, sigma=1.0))
-    bench.worker.end()
-    bench.worker.run()
+    bench.worker.end(job)
+    bench.compute()
     assert np.array_equal(bench.layer.data, expected(plane, w0=20, sigma=4.0))
-    assert [h.what.settings.sigma for h in bench.worker.submitted] == [5, 1, 4]
+    assert [j.settings.sigma for j in bench.worker.jobs(WeightsJob)] == [5, 1, 4]
     assert tuple(bench.layer.contrast_limits) == (0, 20)
 
 
@@ -310,10 +255,10 @@ def test_the_project_keeps_the_settings_once_the_slider_stands_still(
     bench: Bench, plane: Labels
 ) -> None:
     bench.overlay.set_enabled(True)
-    bench.worker.run()
+    bench.compute()
     bench.overlay.set_settings(NARROW)
     assert bench.store.project.overlay == BorderWeights()
-    bench.worker.run()
+    bench.compute()
     assert bench.store.project.overlay == NARROW
     bench.overlay.set_enabled(False)
     bench.overlay.set_settings(BorderWeights(w0=3))
@@ -324,9 +269,9 @@ def test_settings_that_the_project_got_from_elsewhere_are_used(
     bench: Bench, plane: Labels
 ) -> None:
     bench.overlay.set_enabled(True)
-    bench.worker.run()
+    bench.compute()
     bench.store.update(bench.store.project.replace(overlay=NARROW))
-    bench.worker.run()
+    bench.compute()
     assert bench.overlay.settings == NARROW
     assert np.array_equal(bench.layer.data, expected(plane, sigma=2.0))
 
@@ -334,15 +279,15 @@ def test_settings_that_the_project_got_from_elsewhere_are_used(
 def test_weights_follow_the_slice_in_view(bench: Bench, stack: Labels) -> None:
     bench.viewer.dims.set_point(0, 3)
     bench.overlay.set_enabled(True)
-    bench.worker.run()
+    bench.compute()
     assert np.array_equal(bench.layer.data, expected(stack, 3))
     bench.viewer.dims.set_point(0, 1)
     assert bench.layer.data.max() == 0
-    bench.worker.run()
+    bench.compute()
     # Nothing is annotated there, which needs no worker.
-    assert len(bench.worker.submitted) == 1
+    assert len(bench.worker.handles) == 1
     bench.viewer.dims.set_point(0, 3)
-    bench.worker.run()
+    bench.compute()
     assert np.array_equal(bench.layer.data, expected(stack, 3))
 
 
@@ -354,13 +299,13 @@ def test_a_result_of_another_slice_is_dropped(bench: Bench, stack: Labels) -> No
     bench.annotating.tick()
     bench.viewer.dims.set_point(0, 3)
     bench.overlay.set_enabled(True)
-    first = bench.worker.queue[0]
-    first.compute()
+    first = bench.worker.last
+    computed = bench.worker.compute(first)
     bench.viewer.dims.set_point(0, 0)
-    assert first.cancelled
-    first.tell()
+    assert bench.worker.cancelled == [first]
+    bench.worker.emit(first, *computed)
     assert bench.layer.data.max() == 0
-    bench.worker.run()
+    bench.compute()
     assert np.array_equal(bench.layer.data, expected(stack, 0))
     assert bench.layer.data[40, 51] > 4
 
@@ -372,24 +317,24 @@ def test_strokes_in_another_slice_change_nothing(bench: Bench, stack: Labels) ->
     before = bench.layer.data.copy()
     stack.data_setitem((np.array([2]), np.array([40]), np.array([40])), 9)
     assert np.array_equal(bench.layer.data, before)
-    assert len(bench.worker.submitted) == 1
+    assert len(bench.worker.handles) == 1
 
 
 def test_finished_parts_and_classes_change_the_weights(
     bench: Bench, plane: Labels
 ) -> None:
     bench.overlay.set_enabled(True)
-    bench.worker.run()
+    bench.compute()
     image = bench.images.current
     assert image is not None
     plane.data_setitem(np.nonzero(plane.data == 1), 0)
     bench.annotating.tick()
-    bench.worker.run()
+    bench.compute()
     assert bench.layer.data.max() == 0
     part = FinishedPart(t=0, z=0, box=((0, SIZE), (0, 40)))
     project = bench.store.project
     bench.store.update(project.with_image(image.replace(finished=(part,))))
-    bench.worker.run()
+    bench.compute()
     assert bench.layer.data[40, 39] > 4
     assert bench.layer.data[40, 40] == 0
     bench.loaded()
@@ -399,7 +344,7 @@ def test_finished_parts_and_classes_change_the_weights(
     assert bench.layer.data[:, 40:].max() == 0
     classes = (project.classes[0].replace(kind="regions"),)
     bench.store.update(bench.store.project.replace(classes=classes))
-    bench.worker.run()
+    bench.compute()
     assert bench.layer.data.max() == 0
 
 
@@ -410,14 +355,14 @@ def test_the_class_of_a_cell_that_is_not_painted_yet_changes_nothing(
     second = project.classes[0].replace(name="second")
     bench.store.update(project.replace(classes=(*project.classes, second)))
     bench.overlay.set_enabled(True)
-    bench.worker.run()
+    bench.compute()
     image = bench.images.current
     assert image is not None
     for class_of, jobs in (({9: 2}, 1), ({9: 2, 3: 2}, 2), ({9: 1, 3: 2}, 2)):
         changed = image.replace(class_of=class_of)
         bench.store.update(bench.store.project.with_image(changed))
-        bench.worker.run()
-        assert len(bench.worker.submitted) == jobs
+        bench.compute()
+        assert len(bench.worker.handles) == jobs
 
 
 def test_deleting_the_layer_switches_it_off(bench: Bench, plane: Labels) -> None:
@@ -425,12 +370,12 @@ def test_deleting_the_layer_switches_it_off(bench: Bench, plane: Labels) -> None
     bench.overlay.enabled_changed.connect(told.append)
     bench.overlay.set_enabled(True)
     bench.viewer.layers.remove(bench.layer)
-    bench.worker.run()
+    bench.compute()
     stroke(plane, (54, 40), 4)
     assert told == [True, False]
     assert not bench.overlay.enabled
     bench.overlay.set_enabled(True)
-    bench.worker.run()
+    bench.compute()
     assert np.array_equal(bench.layer.data, expected(plane))
 
 
@@ -438,13 +383,13 @@ def test_hiding_and_showing_the_layer_switches_it_off_and_on(
     bench: Bench, plane: Labels
 ) -> None:
     bench.overlay.set_enabled(True)
-    bench.worker.run()
+    bench.compute()
     bench.layer.visible = False
     assert not bench.overlay.enabled
     stroke(plane, (54, 40), 4)
     bench.layer.visible = True
     assert bench.overlay.enabled
-    bench.worker.run()
+    bench.compute()
     assert np.array_equal(bench.layer.data, expected(plane))
 
 
@@ -457,7 +402,7 @@ def test_a_layer_that_was_renamed_moved_and_filled_is_still_the_overlay(
     bench.viewer.layers.move(bench.viewer.layers.index(bench.layer), 0)
     bench.layer.data = np.full((SIZE, SIZE), 7, np.float32)
     bench.overlay.set_settings(NARROW)
-    bench.worker.run()
+    bench.compute()
     assert np.array_equal(bench.layer.data, expected(plane, sigma=2.0))
 
 
@@ -465,15 +410,15 @@ def test_the_overlay_of_an_image_is_hidden_where_another_is_current(
     bench: Bench, plane: Labels
 ) -> None:
     bench.overlay.set_enabled(True)
-    bench.worker.run()
-    other = bench.annotate(bench.add(SIZE, SIZE, name="others"))
+    bench.compute()
+    other = bench.annotate(bench.add_noise(SIZE, SIZE, name="others"))
     bench.viewer.layers.selection.active = other
-    bench.worker.run()
+    bench.compute()
     first, second = find(bench.viewer, "weights")
     assert (first.visible, second.visible) == (False, True)
     assert bench.overlay.enabled
     bench.viewer.layers.selection.active = plane
-    bench.worker.run()
+    bench.compute()
     assert (first.visible, second.visible) == (True, False)
     assert np.array_equal(first.data, expected(plane))
 
@@ -481,17 +426,20 @@ def test_the_overlay_of_an_image_is_hidden_where_another_is_current(
 def test_an_image_without_annotation_has_no_overlay_until_it_gets_one(
     bench: Bench,
 ) -> None:
-    image = bench.add(SIZE, SIZE)
+    image = bench.add_noise(SIZE, SIZE)
     bench.overlay.set_enabled(True)
     assert find(bench.viewer, "weights") == []
+    # the worker starts already
+    assert bench.worker.handles == []
+    assert list(bench.worker.pids) == ["cpu"]
     labels = bench.annotate(image)
-    bench.worker.run()
+    bench.compute()
     assert np.array_equal(bench.layer.data, expected(labels))
     bench.viewer.layers.remove(labels)
     assert bench.overlay.enabled
     assert not bench.layer.visible
     again = bench.annotating.layers.show(image.id)
-    bench.worker.run()
+    bench.compute()
     assert bench.layer.visible
     assert np.array_equal(bench.layer.data, expected(again))
 
@@ -499,21 +447,21 @@ def test_an_image_without_annotation_has_no_overlay_until_it_gets_one(
 def test_deleting_all_layers_breaks_nothing(bench: Bench, stack: Labels) -> None:
     bench.overlay.set_enabled(True)
     bench.viewer.layers.clear()
-    bench.worker.run()
+    bench.compute()
     assert not bench.overlay.enabled
 
 
 def test_coloured_images_have_an_overlay(bench: Bench) -> None:
     pixels = np.zeros((SIZE, SIZE, 3), np.uint8)
-    image = bench.images.add([bench.viewer.add_image(pixels, rgb=True)])
+    image = bench.add(pixels, rgb=True)
     labels = bench.annotate(image)
     bench.overlay.set_enabled(True)
-    bench.worker.run()
+    bench.compute()
     assert np.array_equal(bench.layer.data, expected(labels))
 
 
 def test_pixels_that_are_not_square_weigh_by_length(bench: Bench) -> None:
-    image = bench.add(SIZE, SIZE, scale=(0.5, 1.0), units=("um", "um"))
+    image = bench.add_noise(SIZE, SIZE, scale=(0.5, 1.0), units=("um", "um"))
     labels = bench.annotate(image)
     bench.overlay.set_enabled(True)
     bench.loaded()
@@ -538,11 +486,10 @@ def test_a_failed_job_is_told_and_the_next_one_is_tried(
     said: list[tuple[str, str]] = []
     bench.overlay.message.connect(lambda *words: said.append(words))
     bench.overlay.set_enabled(True)
-    failure = SimpleNamespace(error="OSError", sentence="it is gone.", traceback="...")
-    bench.worker.queue.pop(0).failed.emit(failure)
+    bench.worker.fail(bench.worker.last, "it is gone.", "OSError")
     assert said == [("warning", "No border weights: it is gone.")]
     bench.overlay.set_settings(NARROW)
-    bench.worker.run()
+    bench.compute()
     assert np.array_equal(bench.layer.data, expected(plane, sigma=2.0))
 
 
@@ -550,12 +497,10 @@ def test_after_the_death_of_the_worker_the_next_change_is_computed(
     bench: Bench, plane: Labels
 ) -> None:
     bench.overlay.set_enabled(True)
-    dead = bench.worker.queue.pop(0)
-    failure = SimpleNamespace(error=WORKER_ENDED, sentence="It died.", traceback="")
-    dead.failed.emit(failure)
-    assert bench.worker.queue == []
+    bench.worker.die("cpu")
+    assert not bench.worker.busy
     stroke(plane, (54, 40), 4)
-    bench.worker.run()
+    bench.compute()
     assert np.array_equal(bench.layer.data, expected(plane))
 
 
@@ -567,10 +512,10 @@ def test_a_closed_overlay_follows_nothing(bench: Bench, stack: Labels) -> None:
     stroke(stack, (3, 54, 40), 4)
     bench.viewer.dims.set_point(0, 0)
     bench.layer.visible = False
-    assert not list(bench.sharing._folder.glob("weights-*"))
-    assert len(bench.worker.submitted) == 1
+    assert not list(bench.scratch.glob("weights-*"))
+    assert len(bench.worker.handles) == 1
     assert role_of(bench.layer) == "weights"
-    bench.overlay = bench.new_overlay(bench.sharing._folder)
+    bench.overlay = bench.new_overlay()
 
 
 @pytest.mark.parametrize(

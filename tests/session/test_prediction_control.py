@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,7 +8,6 @@ from napari.components import ViewerModel
 from tifffile import imread
 
 from example_models import random_model
-from fake_worker import FakeWorker
 from napari_unet.core.annotation.annotations import ClassInfo
 from napari_unet.core.events import (
     FilePredicted,
@@ -28,14 +26,12 @@ from napari_unet.core.network.architecture import u_shape
 from napari_unet.core.settings import Prediction, Segmentation
 from napari_unet.io.model_file import save_model
 from napari_unet.session.future import Future
-from napari_unet.session.images.image_list import ImageList
 from napari_unet.session.images.layers import find
-from napari_unet.session.images.shared_arrays import SharedArrays
 from napari_unet.session.models import ModelList
 from napari_unet.session.prediction.control import PredictionControl
 from napari_unet.session.preferences import Preferences
-from napari_unet.session.project.store import ProjectStore
 from napari_unet.session.worker.client import WORKER_ENDED
+from session_bench import SessionBench
 from waiting import until
 
 if TYPE_CHECKING:
@@ -43,20 +39,34 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from napari_unet.session.project.record import ProjectImage
+    from napari_unet.session.project.store import ProjectStore
     from napari_unet.session.worker.client import Handle
 
 
-@dataclass
-class Bench:
+class Bench(SessionBench):
     """A control with everything around it."""
 
-    viewer: ViewerModel
-    store: ProjectStore
-    images: ImageList
-    fake: FakeWorker
-    models: ModelList
-    control: PredictionControl
-    told: list[tuple[str, str]] = field(default_factory=list)
+    def open(self, store: ProjectStore) -> None:
+        super().open(store)
+        for ndim in (2, 3):
+            table = u_shape(ndim=ndim, channels=1, classes=2, width=2, depth=1)
+            save_model(random_model(table), self.model_file(ndim))
+        self.models = ModelList(store, Preferences())
+        self.models.select(self.model_file(2))
+        self.control = PredictionControl(
+            self.viewer,
+            store,
+            self.images,
+            self.worker,
+            self.models,
+            self.scratch,
+            Preferences(device="cpu"),
+        )
+        self.told: list[tuple[str, str]] = []
+        self.control.message.connect(lambda *words: self.told.append(words))
+
+    def model_file(self, ndim: int) -> Path:
+        return self.store.run_folder / f"model {ndim}d.safetensors"
 
     @property
     def image(self) -> ProjectImage:
@@ -71,6 +81,10 @@ class Bench:
             for layer in self.viewer.layers
         ]
 
+    def close(self) -> None:
+        self.control.close()
+        super().close()
+
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
@@ -81,31 +95,9 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 @pytest.fixture
 def bench(tmp_path: Path, clock: list[float]) -> Iterator[Bench]:
-    viewer = ViewerModel()
-    store = ProjectStore.create(tmp_path / "projects")
-    for ndim in (2, 3):
-        model = random_model(
-            u_shape(ndim=ndim, channels=1, classes=2, width=2, depth=1)
-        )
-        save_model(model, store.run_folder / f"model {ndim}d.safetensors")
-    scratch = tmp_path / "scratch"
-    scratch.mkdir()
-    sharing = SharedArrays(scratch, lambda call: call())
-    images = ImageList(viewer, store, sharing)
-    fake = FakeWorker()
-    models = ModelList(store, Preferences())
-    models.select(store.run_folder / "model 2d.safetensors")
-    worker: Any = fake
-    control = PredictionControl(
-        viewer, store, images, worker, models, scratch, Preferences(device="cpu")
-    )
-    bench = Bench(viewer, store, images, fake, models, control)
-    control.message.connect(lambda level, text: bench.told.append((level, text)))
+    bench = Bench(tmp_path, lambda call: call())
     yield bench
-    control.close()
-    images.close()
-    sharing.close()
-    store.close()
+    bench.close()
 
 
 def add_stack(bench: Bench, name: str = "stack", frames: int = 0) -> Any:
@@ -123,7 +115,7 @@ def test_a_slice_is_predicted_around_the_middle_of_the_view(bench: Bench) -> Non
     add_stack(bench)
     at(bench, 2)
     assert bench.control.predict("slice", averaging="dihedral", tile=64)
-    (job,) = bench.fake.jobs(PredictJob)
+    (job,) = bench.worker.jobs(PredictJob)
     assert job.places == ((0, 2),)
     assert job.region is None
     assert job.focus == (4, 5)
@@ -140,7 +132,7 @@ def test_pixels_of_the_whole_frame_are_shared_before(bench: Bench) -> None:
     layer.data[:] = 7
     at(bench, 2)
     bench.control.predict("slice")
-    (job,) = bench.fake.jobs(PredictJob)
+    (job,) = bench.worker.jobs(PredictJob)
     assert (job.image.channels[0].open() == 7).all()
 
 
@@ -148,7 +140,7 @@ def test_of_a_view_only_its_box_is_predicted(bench: Bench) -> None:
     layer = add_stack(bench)
     layer.corner_pixels = np.array([[0, 2, 1], [0, 5, 8]])
     bench.control.predict("view")
-    (job,) = bench.fake.jobs(PredictJob)
+    (job,) = bench.worker.jobs(PredictJob)
     assert job.region == (slice(2, 6), slice(1, 9))
     assert job.focus == (4, 5)
 
@@ -160,7 +152,7 @@ def test_the_slice_in_view_is_first_of_an_image_then_its_neighbours(
     bench.viewer.dims.set_current_step(0, 1)
     at(bench, 2)
     bench.control.predict("layer")
-    (job,) = bench.fake.jobs(PredictJob)
+    (job,) = bench.worker.jobs(PredictJob)
     assert job.places[:4] == ((1, 2), (1, 1), (1, 3), (1, 0))
     assert job.places[4:] == ((0, 2), (0, 1), (0, 3), (0, 0))
 
@@ -168,9 +160,9 @@ def test_the_slice_in_view_is_first_of_an_image_then_its_neighbours(
 def test_a_network_for_volumes_gets_volumes(bench: Bench) -> None:
     add_stack(bench)
     at(bench, 3)
-    bench.models.select(bench.store.run_folder / "model 3d.safetensors")
+    bench.models.select(bench.model_file(3))
     bench.control.predict("view")
-    (job,) = bench.fake.jobs(PredictJob)
+    (job,) = bench.worker.jobs(PredictJob)
     assert job.places == ((0, None),)
     assert job.region == (slice(0, 4), slice(0, 8), slice(0, 10))
     assert job.focus == (3.5, 4, 5)
@@ -180,22 +172,22 @@ def test_cells_follow_each_plane_and_are_linked_at_the_end(bench: Bench) -> None
     add_stack(bench)
     at(bench, 1)
     bench.control.predict("layer")
-    (handle,) = bench.fake.running(PredictJob)
-    bench.fake.predict(handle, planes=1)
-    (segment,) = bench.fake.running(SegmentJob)
+    (handle,) = bench.worker.running(PredictJob)
+    bench.worker.predict(handle, planes=1)
+    (segment,) = bench.worker.running(SegmentJob)
     assert segment.what.places == ((0, 1),)
     assert segment.what.axes == "czyx"
-    bench.fake.find_all_cells()
+    bench.worker.find_all_cells()
     assert bench.control.cells_in_view() == 5
     assert bench.control.running
-    assert not any(job.link for job in bench.fake.jobs(SegmentJob))
-    bench.fake.predict(handle)
-    bench.fake.end(handle)
+    assert not any(job.link for job in bench.worker.jobs(SegmentJob))
+    bench.worker.predict(handle)
+    bench.worker.end(handle)
     assert not bench.control.running
-    bench.fake.find_all_cells()
-    done = [p for job in bench.fake.jobs(SegmentJob) for p in job.places]
+    bench.worker.find_all_cells()
+    done = [p for job in bench.worker.jobs(SegmentJob) for p in job.places]
     assert set(done) == {(0, 0), (0, 1), (0, 2), (0, 3)}
-    links = [job for job in bench.fake.jobs(SegmentJob) if job.link]
+    links = [job for job in bench.worker.jobs(SegmentJob) if job.link]
     assert [job.places for job in links] == [()]
     assert bench.control.segmenter.idle
 
@@ -203,20 +195,20 @@ def test_cells_follow_each_plane_and_are_linked_at_the_end(bench: Bench) -> None
 def test_one_slice_or_volumes_are_not_linked(bench: Bench) -> None:
     add_stack(bench)
     bench.control.predict("slice")
-    (handle,) = bench.fake.running(PredictJob)
-    bench.fake.predict(handle)
-    bench.fake.end(handle)
-    bench.fake.find_all_cells()
-    assert not any(job.link for job in bench.fake.jobs(SegmentJob))
+    (handle,) = bench.worker.running(PredictJob)
+    bench.worker.predict(handle)
+    bench.worker.end(handle)
+    bench.worker.find_all_cells()
+    assert not any(job.link for job in bench.worker.jobs(SegmentJob))
 
 
 def predicted(bench: Bench, what: Any = "layer") -> None:
     """Predict an image and find its cells."""
     bench.control.predict(what)
-    (handle,) = bench.fake.running(PredictJob)
-    bench.fake.predict(handle)
-    bench.fake.end(handle)
-    bench.fake.find_all_cells()
+    (handle,) = bench.worker.running(PredictJob)
+    bench.worker.predict(handle)
+    bench.worker.end(handle)
+    bench.worker.find_all_cells()
 
 
 def test_while_a_setting_moves_only_the_slice_in_view_is_done_with_the_newest(
@@ -225,18 +217,18 @@ def test_while_a_setting_moves_only_the_slice_in_view_is_done_with_the_newest(
     add_stack(bench)
     at(bench, 1)
     predicted(bench)
-    before = len(bench.fake.handles)
+    before = len(bench.worker.handles)
     for threshold in (0.6, 0.7, 0.8):
         bench.control.set_segmentation(Segmentation(threshold=threshold))
-    (handle,) = bench.fake.handles[before:]
+    (handle,) = bench.worker.handles[before:]
     assert handle.what.places == ((0, 1),)
     assert handle.what.settings.threshold == 0.6
-    bench.fake.find_cells(handle, 9)
+    bench.worker.find_cells(handle, 9)
     assert bench.control.cells_in_view() == 9
-    _, newest = bench.fake.handles[before:]
+    _, newest = bench.worker.handles[before:]
     assert newest.what.settings.threshold == 0.8
-    bench.fake.find_cells(newest)
-    assert bench.fake.running(SegmentJob) == []
+    bench.worker.find_cells(newest)
+    assert bench.worker.running(SegmentJob) == []
 
 
 def test_the_other_slices_follow_when_the_setting_rests(
@@ -246,15 +238,15 @@ def test_the_other_slices_follow_when_the_setting_rests(
     at(bench, 1)
     predicted(bench)
     bench.control.set_segmentation(Segmentation(threshold=0.6))
-    bench.fake.find_all_cells()
+    bench.worker.find_all_cells()
     bench.control.tick()
-    assert bench.fake.running(SegmentJob) == []
+    assert bench.worker.running(SegmentJob) == []
     clock[0] += 1
     bench.control.tick()
-    (behind,) = bench.fake.running(SegmentJob)
+    (behind,) = bench.worker.running(SegmentJob)
     assert set(behind.what.places) == {(0, 0), (0, 2), (0, 3)}
     bench.control.set_segmentation(Segmentation(threshold=0.7))
-    assert bench.fake.cancelled == [behind]
+    assert bench.worker.cancelled == [behind]
     assert bench.store.project.segmentation.threshold == 0.6
 
 
@@ -265,9 +257,9 @@ def test_a_slice_that_comes_into_view_before_its_turn_is_done_at_once(
     at(bench, 1)
     predicted(bench)
     bench.control.set_segmentation(Segmentation(threshold=0.6))
-    bench.fake.find_all_cells()
+    bench.worker.find_all_cells()
     at(bench, 3)
-    (handle,) = bench.fake.running(SegmentJob)
+    (handle,) = bench.worker.running(SegmentJob)
     assert handle.what.places == ((0, 3),)
 
 
@@ -276,15 +268,15 @@ def test_cells_of_a_plane_that_is_predicted_again_are_found_again(
 ) -> None:
     add_stack(bench)
     bench.control.predict("slice")
-    (handle,) = bench.fake.running(PredictJob)
-    bench.fake.predict(handle)
-    (early,) = bench.fake.running(SegmentJob)
-    bench.fake.predict(handle)
-    bench.fake.find_cells(early)
-    (late,) = bench.fake.running(SegmentJob)
+    (handle,) = bench.worker.running(PredictJob)
+    bench.worker.predict(handle)
+    (early,) = bench.worker.running(SegmentJob)
+    bench.worker.predict(handle)
+    bench.worker.find_cells(early)
+    (late,) = bench.worker.running(SegmentJob)
     assert late.what.places == early.what.places
-    bench.fake.find_cells(late)
-    assert bench.fake.running(SegmentJob) == []
+    bench.worker.find_cells(late)
+    assert bench.worker.running(SegmentJob) == []
 
 
 def test_settings_are_those_of_the_model_that_is_chosen(bench: Bench) -> None:
@@ -312,7 +304,7 @@ def own_settings(bench: Bench, name: str, **changes: Any) -> Path:
 def begun_anew(bench: Bench) -> Segmentation:
     """Return the settings that the project is opened with the next time."""
     bench.control.close()
-    worker: Any = bench.fake
+    worker: Any = bench.worker
     folder, preferences = bench.store.folder.parents[1] / "scratch", Preferences()
     bench.models = ModelList(bench.store, preferences)
     bench.control = PredictionControl(
@@ -369,7 +361,7 @@ def test_a_second_prediction_fills_the_same_layers(bench: Bench) -> None:
     predicted(bench, "slice")
     bench.control.tick()
     assert bench.roles == [None, "probability", "classes", "cells"]
-    one, two = bench.fake.jobs(PredictJob)
+    one, two = bench.worker.jobs(PredictJob)
     assert one.probabilities == two.probabilities
     assert bench.control.cells_in_view() == 5
 
@@ -377,7 +369,7 @@ def test_a_second_prediction_fills_the_same_layers(bench: Bench) -> None:
 def test_another_model_hides_the_layers_of_the_first(bench: Bench) -> None:
     add_stack(bench)
     predicted(bench)
-    bench.models.select(bench.store.run_folder / "model 3d.safetensors")
+    bench.models.select(bench.model_file(3))
     predicted(bench)
     first, second = find(bench.viewer, "cells")
     assert (first.visible, second.visible) == (False, True)
@@ -398,7 +390,7 @@ def test_a_model_written_anew_takes_over_its_layers(bench: Bench) -> None:
     predicted(bench)
     assert find(bench.viewer, "cells") == [cells]
     assert cells.opacity == 0.9
-    one, two = bench.fake.jobs(PredictJob)
+    one, two = bench.worker.jobs(PredictJob)
     assert one.probabilities != two.probabilities
 
 
@@ -424,7 +416,7 @@ def test_channels_must_be_those_of_the_model(bench: Bench) -> None:
             "choose another model or image.",
         )
     ]
-    assert bench.fake.handles == []
+    assert bench.worker.handles == []
 
 
 def test_a_new_image_with_other_channels_is_refused_before_it_is_taken_in(
@@ -471,11 +463,11 @@ def test_an_image_of_another_pixel_size_is_resampled(
     assert remark in told if remark else not told
     assert bench.control.predict("slice")
     assert [level for level, _ in bench.told] == (["warning"] if warned else [])
-    (job,) = bench.fake.jobs(PredictJob)
+    (job,) = bench.worker.jobs(PredictJob)
     assert job.settings.rescale != warned
     # settings in pixels of the model, cells in those of the image
-    bench.fake.predict(bench.fake.running(PredictJob)[0])
-    (cells,) = bench.fake.jobs(SegmentJob)
+    bench.worker.predict(bench.worker.running(PredictJob)[0])
+    (cells,) = bench.worker.jobs(SegmentJob)
     assert cells.settings.min_size == smallest
 
 
@@ -499,10 +491,10 @@ def test_all_open_images_are_predicted_one_after_the_other(bench: Bench) -> None
     shares: list[float] = []
     bench.control.progressed.connect(shares.append)
     while bench.control.running:
-        (handle,) = bench.fake.running(PredictJob)
+        (handle,) = bench.worker.running(PredictJob)
         names.append(handle.what.image.name)
-        bench.fake.predict(handle)
-        bench.fake.end(handle)
+        bench.worker.predict(handle)
+        bench.worker.end(handle)
     assert names[0] == "two"
     assert sorted(names) == ["one", "three", "two"]
     assert shares == sorted(shares)
@@ -517,12 +509,12 @@ def test_an_image_that_fails_does_not_keep_the_others_from_being_done(
     two = add_stack(bench, "two")
     two.data[:] = 3
     bench.control.predict("images")
-    (handle,) = bench.fake.running(PredictJob)
-    bench.fake.fail(handle, "The image is not finite.")
+    (handle,) = bench.worker.running(PredictJob)
+    bench.worker.fail(handle, "The image is not finite.")
     assert bench.told == [("error", "The image is not finite.")]
-    (handle,) = bench.fake.running(PredictJob)
-    bench.fake.predict(handle)
-    bench.fake.end(handle)
+    (handle,) = bench.worker.running(PredictJob)
+    bench.worker.predict(handle)
+    bench.worker.end(handle)
     assert not bench.control.running
 
 
@@ -530,15 +522,15 @@ def test_what_was_done_before_a_cancel_is_kept_and_gets_cells(bench: Bench) -> N
     add_stack(bench, "one")
     add_stack(bench, "two").data[:] = 3
     bench.control.predict("images")
-    (handle,) = bench.fake.running(PredictJob)
-    bench.fake.predict(handle, planes=2)
+    (handle,) = bench.worker.running(PredictJob)
+    bench.worker.predict(handle, planes=2)
     bench.control.cancel()
-    assert bench.fake.cancelled == [handle]
-    bench.fake.end(handle, cancelled=True)
+    assert bench.worker.cancelled == [handle]
+    bench.worker.end(handle, cancelled=True)
     assert not bench.control.running
-    assert bench.fake.running(PredictJob) == []
-    bench.fake.find_all_cells()
-    done = {p for job in bench.fake.jobs(SegmentJob) for p in job.places}
+    assert bench.worker.running(PredictJob) == []
+    bench.worker.find_all_cells()
+    done = {p for job in bench.worker.jobs(SegmentJob) for p in job.places}
     assert done == set(handle.what.places[:2])
     assert "kept" in bench.control.status
 
@@ -553,12 +545,12 @@ def test_it_does_not_begin_twice(bench: Bench) -> None:
 def test_every_layer_may_be_deleted_in_mid_prediction(bench: Bench) -> None:
     add_stack(bench)
     bench.control.predict("layer", entropy=True)
-    (handle,) = bench.fake.running(PredictJob)
-    bench.fake.predict(handle, planes=1)
+    (handle,) = bench.worker.running(PredictJob)
+    bench.worker.predict(handle, planes=1)
     bench.viewer.layers.clear()
-    bench.fake.predict(handle)
-    bench.fake.end(handle)
-    bench.fake.find_all_cells()
+    bench.worker.predict(handle)
+    bench.worker.end(handle)
+    bench.worker.find_all_cells()
     bench.control.tick()
     assert not bench.control.running
     assert bench.told == []
@@ -567,7 +559,7 @@ def test_every_layer_may_be_deleted_in_mid_prediction(bench: Bench) -> None:
 def test_uncertainty_is_shown_on_request(bench: Bench) -> None:
     add_stack(bench)
     bench.control.predict("slice", entropy=True)
-    (job,) = bench.fake.jobs(PredictJob)
+    (job,) = bench.worker.jobs(PredictJob)
     assert job.entropy is not None
     assert bench.roles == [None, "classes"]
     bench.control.tick()
@@ -578,11 +570,11 @@ def test_uncertainty_is_shown_on_request(bench: Bench) -> None:
 def test_a_worker_that_died_runs_nothing(bench: Bench) -> None:
     add_stack(bench)
     bench.control.predict("layer")
-    (handle,) = bench.fake.running(PredictJob)
-    bench.fake.predict(handle, planes=1)
-    bench.fake.fail(handle, "It died.", WORKER_ENDED)
+    (handle,) = bench.worker.running(PredictJob)
+    bench.worker.predict(handle, planes=1)
+    bench.worker.fail(handle, "It died.", WORKER_ENDED)
     assert not bench.control.running
-    bench.fake.find_all_cells()
+    bench.worker.find_all_cells()
     assert bench.control.cells_in_view() == 5
     assert bench.control.predict("layer")
 
@@ -590,22 +582,22 @@ def test_a_worker_that_died_runs_nothing(bench: Bench) -> None:
 def test_a_failure_to_find_cells_is_told_once(bench: Bench) -> None:
     add_stack(bench)
     bench.control.predict("slice")
-    (handle,) = bench.fake.running(PredictJob)
-    bench.fake.predict(handle)
-    (segment,) = bench.fake.running(SegmentJob)
-    bench.fake.fail(segment, "No memory is left.")
+    (handle,) = bench.worker.running(PredictJob)
+    bench.worker.predict(handle)
+    (segment,) = bench.worker.running(SegmentJob)
+    bench.worker.fail(segment, "No memory is left.")
     bench.control.tick()
     assert bench.told == [("error", "No memory is left.")]
-    assert bench.fake.running(SegmentJob) == []
+    assert bench.worker.running(SegmentJob) == []
 
 
 def test_warming_up_reads_a_model_once(bench: Bench) -> None:
     bench.control.warm_up()
     bench.control.warm_up()
-    assert len(bench.fake.jobs(LoadModelJob)) == 1
-    bench.models.select(bench.store.run_folder / "model 3d.safetensors")
+    assert len(bench.worker.jobs(LoadModelJob)) == 1
+    bench.models.select(bench.model_file(3))
     bench.control.warm_up()
-    assert len(bench.fake.jobs(LoadModelJob)) == 1
+    assert len(bench.worker.jobs(LoadModelJob)) == 1
 
 
 def test_an_export_of_all_leaves_out_what_is_gone_and_says_so(
@@ -628,11 +620,11 @@ def test_an_export_of_all_leaves_out_what_is_gone_and_says_so(
             exporter.export(tmp_path, [ids[name]])
     assert not exporter.running
     exporter.export(tmp_path, ids.values())
-    until(lambda: bench.fake.running(ExportJob))
-    (handle,) = bench.fake.running(ExportJob)
+    until(lambda: bench.worker.running(ExportJob))
+    (handle,) = bench.worker.running(ExportJob)
     assert handle.what.name == "kept"
     handle.event.emit(FileWritten(str(tmp_path / "kept_cells.tif"), 1.0))
-    bench.fake.end(handle)
+    bench.worker.end(handle)
     assert not exporter.running
     ((level, told),) = bench.told
     assert level == "error"
@@ -652,13 +644,13 @@ def test_exports_that_fail_are_told_once_with_those_that_did_not(
         bench.viewer.layers.selection.active = bench.images.layers(ids[-1])[0]
         predicted(bench)
     bench.control.exporter.export(tmp_path, ids)
-    until(lambda: len(bench.fake.running(ExportJob)) == 3)
-    a, b, c = bench.fake.running(ExportJob)
-    bench.fake.fail(a, "The disk is full.")
+    until(lambda: len(bench.worker.running(ExportJob)) == 3)
+    a, b, c = bench.worker.running(ExportJob)
+    bench.worker.fail(a, "The disk is full.")
     b.event.emit(FileWritten(str(tmp_path / "b_cells.tif"), 1.0))
-    bench.fake.end(b)
+    bench.worker.end(b)
     assert bench.told == []
-    bench.fake.fail(c, "It died.", WORKER_ENDED)
+    bench.worker.fail(c, "It died.", WORKER_ENDED)
     told = (
         f"1 file is in {tmp_path} now. Not exported: a: The disk is full. c: It died."
     )
@@ -674,18 +666,18 @@ def test_an_export_waits_for_cells_that_fit_the_settings(
     bench.control.set_segmentation(Segmentation(threshold=0.7))
     exporter = bench.control.exporter
     exporter.export(tmp_path, [bench.image.id], probabilities=True, format="zarr")
-    assert bench.fake.jobs(ExportJob) == []
+    assert bench.worker.jobs(ExportJob) == []
     assert exporter.running
     clock[0] += 1
-    bench.fake.find_all_cells()
-    (handle,) = bench.fake.running(ExportJob)
+    bench.worker.find_all_cells()
+    (handle,) = bench.worker.running(ExportJob)
     job: Any = handle.what
     assert (job.folder, job.name, job.format) == (str(tmp_path), "a_b", "zarr")
     assert job.cells is not None
     assert job.probabilities is not None
     handle.event.emit(FileWritten(str(tmp_path / "a_b cells.zarr"), 0.5))
     handle.event.emit(FileWritten(str(tmp_path / "a_b.csv"), 1.0))
-    bench.fake.end(handle)
+    bench.worker.end(handle)
     assert bench.told == [("info", f"2 files are in {tmp_path} now.")]
     assert not exporter.running
 
@@ -712,11 +704,11 @@ def test_nothing_to_export_is_told(bench: Bench, tmp_path: Path) -> None:
 def test_how_long_it_took_is_told(bench: Bench) -> None:
     add_stack(bench)
     bench.control.predict("slice")
-    (handle,) = bench.fake.running(PredictJob)
+    (handle,) = bench.worker.running(PredictJob)
     handle.event.emit(
         PredictionFinished(None, "czyx", (64, 64), "the CPU", "fp32", 1.25)
     )
-    bench.fake.end(handle)
+    bench.worker.end(handle)
     assert bench.control.status == "1.2 s on the CPU, fp32."
 
 
@@ -770,11 +762,11 @@ def test_pixels_that_cannot_be_had_are_told_once_and_nothing_waits(
     assert bench.control.status == "Not done."
     bench.control.exporter.export(tmp_path, [bench.image.id])
     clock[0] += 1
-    bench.fake.find_all_cells()
+    bench.worker.find_all_cells()
     assert not bench.control.exporter.running
     assert bench.told == [("error", "The disk is full.")] * 2
-    assert len(bench.fake.jobs(PredictJob)) == 1
-    assert bench.fake.jobs(ExportJob) == []
+    assert len(bench.worker.jobs(PredictJob)) == 1
+    assert bench.worker.jobs(ExportJob) == []
 
 
 @pytest.mark.parametrize("how", ["cancelled", "closed"])
@@ -793,7 +785,7 @@ def test_what_ends_while_pixels_are_copied_does_not_begin_after_that(
         begun_anew(bench)
     copied.finish()
     assert not bench.control.running
-    assert bench.fake.handles == []
+    assert bench.worker.handles == []
     assert results_on_disk(bench) == []
     assert len(bench.viewer.layers) == 1
 
@@ -802,7 +794,7 @@ def test_device_and_memory_are_those_of_the_preferences(bench: Bench) -> None:
     add_stack(bench)
     bench.control.preferences = Preferences(device="cuda:1", memory_gb=3)
     bench.control.predict("slice", averaging="dihedral")
-    (job,) = bench.fake.jobs(PredictJob)
+    (job,) = bench.worker.jobs(PredictJob)
     assert job.settings == Prediction(
         device="cuda:1", memory_gb=3, averaging="dihedral"
     )
@@ -815,8 +807,8 @@ def test_the_table_knows_the_classes_where_probabilities_are_not_written(
     predicted(bench)
     bench.control.exporter.export(tmp_path, [bench.image.id])
     clock[0] += 1
-    bench.fake.find_all_cells()
-    (job,) = bench.fake.jobs(ExportJob)
+    bench.worker.find_all_cells()
+    (job,) = bench.worker.jobs(ExportJob)
     assert job.probabilities is not None
     assert (job.masks, job.table, job.maps) == (True, True, False)
 
@@ -837,8 +829,8 @@ def test_the_files_of_results_that_are_deleted_go(bench: Bench) -> None:
     bench.control.tick()
     assert len(results_on_disk(bench)) == 4
     bench.control.cancel()
-    (handle,) = bench.fake.running(PredictJob)
-    bench.fake.end(handle)
+    (handle,) = bench.worker.running(PredictJob)
+    bench.worker.end(handle)
     for other in [one for one in bench.viewer.layers if one is not layer]:
         bench.viewer.layers.remove(other)
     bench.control.tick()
@@ -854,8 +846,8 @@ def test_the_files_of_results_that_are_deleted_go(bench: Bench) -> None:
 def test_results_of_which_one_layer_is_left_stay(bench: Bench) -> None:
     layer = add_stack(bench)
     bench.control.predict("slice")
-    (handle,) = bench.fake.running(PredictJob)
-    bench.fake.end(handle)
+    (handle,) = bench.worker.running(PredictJob)
+    bench.worker.end(handle)
     for other in [one for one in bench.viewer.layers if one is not layer][1:]:
         bench.viewer.layers.remove(other)
     bench.control.tick()
@@ -865,7 +857,7 @@ def test_results_of_which_one_layer_is_left_stay(bench: Bench) -> None:
 
 def folder_job(bench: Bench, folder: Path) -> Handle:
     bench.control.predict_folder(folder / "in", folder / "out")
-    (handle,) = bench.fake.running(PredictFolderJob)
+    (handle,) = bench.worker.running(PredictFolderJob)
     return handle
 
 
@@ -887,7 +879,7 @@ def test_a_folder_tells_what_became_of_each_of_its_images(
     assert outcome.running
     bench.control.dismiss_folder()
     assert bench.control.folder is outcome
-    bench.fake.end(handle)
+    bench.worker.end(handle)
     assert outcome.failures == ["b.tif: is cut off.", "d.tif: has 3 channels."]
     assert outcome.notes == ["a.tif: it has a palette."]
     what = "5 images: 2 predicted, 1 there already, 2 not done."
@@ -902,7 +894,7 @@ def test_results_that_are_there_already_are_no_failure(
 ) -> None:
     handle = folder_job(bench, tmp_path)
     handle.event.emit(told_of(tmp_path, "a.tif", there=True))
-    bench.fake.end(handle)
+    bench.worker.end(handle)
     told = f"1 image: 1 there already. Results are in {tmp_path / 'out'}."
     assert bench.told == [("info", told)]
 
@@ -914,11 +906,11 @@ def test_a_folder_that_was_not_finished_says_so(
     handle = folder_job(bench, tmp_path)
     handle.event.emit(told_of(tmp_path, "a.tif"))
     if how == "cancelled":
-        bench.fake.end(handle, cancelled=True)
+        bench.worker.end(handle, cancelled=True)
     elif how == "failed":
-        bench.fake.fail(handle, "The disk is full.")
+        bench.worker.fail(handle, "The disk is full.")
     else:
-        bench.fake.fail(handle, "It died.", WORKER_ENDED)
+        bench.worker.fail(handle, "It died.", WORKER_ENDED)
     reason = {
         "cancelled": "It was cancelled: other images were not looked at.",
         "failed": "The disk is full.",
@@ -934,7 +926,7 @@ def test_a_folder_that_was_not_finished_says_so(
 def one_prediction(bench: Bench) -> None:
     add_stack(bench)
     predicted(bench)
-    bench.fake.find_all_cells()
+    bench.worker.find_all_cells()
 
 
 def test_a_folder_does_not_show_how_the_prediction_before_went(
@@ -947,7 +939,7 @@ def test_a_folder_does_not_show_how_the_prediction_before_went(
     assert bench.control.status == "Predicting the images in in …"
     handle.event.emit(told_of(tmp_path, "a.tif"))
     assert bench.control.status == "Predicting the images in in …"
-    bench.fake.end(handle)
+    bench.worker.end(handle)
     # the outcome tells the rest
     assert bench.control.status == ""
 
@@ -956,8 +948,8 @@ def test_nor_do_files_that_are_written(bench: Bench, tmp_path: Path) -> None:
     one_prediction(bench)
     bench.control.exporter.export(tmp_path, [bench.image.id])
     assert bench.control.status == "Writing files …"
-    (handle,) = bench.fake.running(ExportJob)
-    bench.fake.end(handle)
+    (handle,) = bench.worker.running(ExportJob)
+    bench.worker.end(handle)
     assert bench.control.status == ""
 
 
@@ -1003,7 +995,7 @@ def test_cells_are_shown_and_exported_as_objects_and_regions_as_classes(
     predicted(bench)
     bench.control.tick()
     assert shown(bench) == seen
-    assert bool(bench.fake.jobs(SegmentJob)) == ("cells" in kinds)
+    assert bool(bench.worker.jobs(SegmentJob)) == ("cells" in kinds)
     assert (bench.control.cells_in_view() is None) == ("cells" not in kinds)
     at(bench, 3)
     bench.control.tick()
@@ -1012,8 +1004,8 @@ def test_cells_are_shown_and_exported_as_objects_and_regions_as_classes(
     assert exporter.kinds([bench.image.id]) == set(kinds)
     exporter.export(tmp_path, [bench.image.id])
     clock[0] += 1
-    bench.fake.find_all_cells()
-    (job,) = bench.fake.jobs(ExportJob)
+    bench.worker.find_all_cells()
+    (job,) = bench.worker.jobs(ExportJob)
     results = bench.control.results[bench.image.id]
     stored = {"cells": job.cells, "class_masks": job.class_masks}
     assert tuple(name for name, file in stored.items() if file is not None) == files

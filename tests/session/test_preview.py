@@ -4,29 +4,28 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from napari.components import ViewerModel
-from psygnal import Signal
 
-from fake_worker import FakeWorker
 from napari_unet.core.annotation.annotations import ClassInfo
 from napari_unet.core.events import TileDone
-from napari_unet.core.images.array_reference import ArrayReference, ImageReference
 from napari_unet.core.jobs import LIVE
 from napari_unet.core.messages import Failed
 from napari_unet.session import throttle
+from napari_unet.session.future import Future
 from napari_unet.session.images.layers import find
 from napari_unet.session.preferences import Preferences
-from napari_unet.session.project.record import ImageSource, ProjectImage
 from napari_unet.session.training.preview import (
     FIRST_LOOK,
     LivePreview,
     View,
     round_out,
 )
+from session_bench import SessionBench
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
+
+    from napari_unet.session.project.store import ProjectStore
 
 SHAPE = (4, 30, 40)
 CLASSES = (ClassInfo(),)
@@ -39,49 +38,40 @@ class Clock:
         return self.now
 
 
-class Images:
-    """Stands in for an image list with one image of four slices."""
+class Bench(SessionBench):
+    """A preview of an image of four slices."""
 
-    current_changed = Signal()
-    full = False
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, lambda call: call())
+        self.show(SHAPE)
 
-    def __init__(self, viewer: ViewerModel) -> None:
-        self._viewer = viewer
-        self.layer = viewer.add_image(np.zeros(SHAPE, np.uint8), name="cells")
-        self.current: ProjectImage | None = ProjectImage(
-            id="a",
-            name="cells",
-            sources=(ImageSource(),),
-            axes="zyx",
-            shape=SHAPE,
-            fingerprint="",
-        )
-        self.box = (slice(0, 30), slice(0, 40))
-
-    def layers(self, id_: str) -> list[Any]:
-        there = id_ == "a" and self.layer in self._viewer.layers
-        return [self.layer] if there else []
-
-    def place_in_view(self, _: str) -> tuple[int, int]:
-        return 0, self._viewer.dims.current_step[0]
-
-    def box_in_view(self, _: str) -> tuple[slice, slice]:
-        return self.box
-
-    def stored(self, _: str) -> ImageReference:
-        return ImageReference(
-            (ArrayReference("a.raw", SHAPE, "uint8"),), "zyx", None, "cells"
+    def open(self, store: ProjectStore) -> None:
+        super().open(store)
+        self.preview = LivePreview(
+            self.viewer, self.images, self.worker, self.scratch, Preferences()
         )
 
-    def ensure(self, _: str, places: object) -> Images:
-        self.asked = places
-        return self
+    def show(self, shape: tuple[int, ...]) -> None:
+        """Add an image, which is the current one then."""
+        rng = np.random.default_rng(0)
+        self.image = self.add(rng.integers(0, 9, shape, np.uint8), "cells")
+        self.layer = self.images.layers(self.image.id)[0]
 
-    def then(self, callback: Callable[[], None], failed: Callable[[str], None]) -> None:
-        if self.full:
-            failed("The disk is full.")
-        else:
-            callback()
+    def look_at(self, top: int, bottom: int, left: int, right: int) -> None:
+        """Have the canvas show a box."""
+        self.layer.corner_pixels = np.array(
+            [[0, top, left], [0, bottom - 1, right - 1]]
+        )
+
+    def begin(self, trained: bool = True, **changes: Any) -> None:
+        settings: dict[str, Any] = {"ndim": 2, "channels": 1, "trained": trained}
+        self.preview.begin(CLASSES, **(settings | changes))
+        if trained:
+            self.preview.step()
+
+    def close(self) -> None:
+        self.preview.close()
+        super().close()
 
 
 @pytest.fixture
@@ -92,293 +82,264 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 @pytest.fixture
-def viewer() -> ViewerModel:
-    return ViewerModel()
+def bench(tmp_path: Path, clock: Clock) -> Iterator[Bench]:
+    bench = Bench(tmp_path)
+    yield bench
+    bench.close()
 
 
-@pytest.fixture
-def images(viewer: ViewerModel) -> Images:
-    return Images(viewer)
-
-
-@pytest.fixture
-def jobs() -> FakeWorker:
-    return FakeWorker()
-
-
-@pytest.fixture
-def preview(
-    clock: Clock, viewer: ViewerModel, images: Images, jobs: FakeWorker, tmp_path: Path
-) -> Iterator[LivePreview]:
-    preview = LivePreview(viewer, images, jobs, tmp_path, Preferences())  # type: ignore[arg-type]
-    yield preview
-    preview.close()
-
-
-def begin(preview: LivePreview, trained: bool = True, **changes: Any) -> None:
-    settings: dict[str, Any] = {"ndim": 2, "channels": 1, "trained": trained} | changes
-    preview.begin(CLASSES, **settings)
-    if trained:
-        preview.step()
-
-
-def test_the_first_preview_waits_until_there_is_something_to_see(
-    preview: LivePreview, jobs: FakeWorker, viewer: ViewerModel
-) -> None:
-    begin(preview, trained=False)
+def test_the_first_preview_waits_until_there_is_something_to_see(bench: Bench) -> None:
+    bench.begin(trained=False)
     for _ in range(FIRST_LOOK - 1):
-        preview.step()
-    assert not jobs.handles
-    assert find(viewer, "preview-classes")  # made while nothing moves yet
-    preview.step()
-    assert jobs.last.what.model == LIVE
-    assert jobs.last.what.preview
+        bench.preview.step()
+    assert not bench.worker.handles
+    assert find(bench.viewer, "preview-classes")  # made while nothing moves yet
+    bench.preview.step()
+    assert bench.worker.last.what.model == LIVE
+    assert bench.worker.last.what.preview
 
 
 def test_where_steps_are_slow_the_first_preview_comes_after_five_seconds(
-    preview: LivePreview, jobs: FakeWorker, clock: Clock
+    bench: Bench, clock: Clock
 ) -> None:
-    begin(preview, trained=False)
+    bench.begin(trained=False)
     clock.now += 60  # until the first step, the worker prepares
-    preview.step()
+    bench.preview.step()
     clock.now += 4.9
-    preview.step()
-    assert not jobs.handles
+    bench.preview.step()
+    assert not bench.worker.handles
     clock.now += 0.2
-    preview.step()
-    assert len(jobs.handles) == 1
+    bench.preview.step()
+    assert len(bench.worker.handles) == 1
 
 
-def test_the_slice_in_view_is_predicted_from_its_centre(
-    preview: LivePreview, jobs: FakeWorker, viewer: ViewerModel, images: Images
-) -> None:
-    viewer.dims.set_current_step(0, 2)
-    begin(preview)
-    what = jobs.last.what
+def test_the_slice_in_view_is_predicted_from_its_centre(bench: Bench) -> None:
+    bench.viewer.dims.set_current_step(0, 2)
+    bench.begin()
+    what = bench.worker.last.what
     assert what.places == ((0, 2),)
     assert what.region == (slice(0, 30), slice(0, 40))
     assert what.focus == (15.0, 20.0)
-    assert images.asked == ((0, None),)
+    # grey values are normalised over the whole stack
+    np.testing.assert_array_equal(what.image.open().data, bench.layer.data)
 
 
-def test_a_network_for_volumes_predicts_only_the_slice_in_view(
-    preview: LivePreview, jobs: FakeWorker, viewer: ViewerModel
-) -> None:
-    viewer.dims.set_current_step(0, 2)
-    begin(preview, ndim=3)
-    what = jobs.last.what
+def test_a_network_for_volumes_predicts_only_the_slice_in_view(bench: Bench) -> None:
+    bench.viewer.dims.set_current_step(0, 2)
+    bench.begin(ndim=3)
+    what = bench.worker.last.what
     assert what.places == ((0, None),)
     assert what.region == (slice(2, 3), slice(0, 30), slice(0, 40))
     assert what.focus == (2.5, 15.0, 20.0)
 
 
 def test_the_next_preview_waits_for_the_last_and_for_two_seconds(
-    preview: LivePreview, jobs: FakeWorker, clock: Clock
+    bench: Bench, clock: Clock
 ) -> None:
-    begin(preview)
+    bench.begin()
     clock.now += 3
-    preview.step()
-    assert len(jobs.handles) == 1
-    jobs.end(jobs.last)
-    preview.step()
-    assert len(jobs.handles) == 1  # looked at less than 0.1 s ago
+    bench.preview.step()
+    assert len(bench.worker.handles) == 1
+    bench.worker.end(bench.worker.last)
+    bench.preview.step()
+    assert len(bench.worker.handles) == 1  # looked at less than 0.1 s ago
     clock.now += 0.2
-    preview.step()
-    assert len(jobs.handles) == 2
-    jobs.end(jobs.last)
+    bench.preview.step()
+    assert len(bench.worker.handles) == 2
+    bench.worker.end(bench.worker.last)
     clock.now += 1.9
-    preview.step()
-    assert len(jobs.handles) == 2
+    bench.preview.step()
+    assert len(bench.worker.handles) == 2
     clock.now += 0.2
-    preview.step()
-    assert len(jobs.handles) == 3
+    bench.preview.step()
+    assert len(bench.worker.handles) == 3
 
 
 def test_scrolling_cancels_and_predicts_the_other_slice_at_once(
-    preview: LivePreview, jobs: FakeWorker, clock: Clock, viewer: ViewerModel
+    bench: Bench, clock: Clock
 ) -> None:
-    begin(preview)
+    bench.begin()
     clock.now += 0.2
-    viewer.dims.set_current_step(0, 3)
-    first, second = jobs.handles
-    assert jobs.cancelled == [first]
+    bench.viewer.dims.set_current_step(0, 3)
+    first, second = bench.worker.handles
+    assert bench.worker.cancelled == [first]
     assert second.what.places == ((0, 3),)
 
 
 def test_a_far_move_of_the_camera_is_followed_and_a_small_one_is_not(
-    preview: LivePreview,
-    jobs: FakeWorker,
-    clock: Clock,
-    images: Images,
-    viewer: ViewerModel,
+    bench: Bench, clock: Clock
 ) -> None:
-    shape = (4, 1000, 1000)
-    images.layer = viewer.add_image(np.zeros(shape, np.uint8))
-    assert images.current is not None
-    images.current = images.current.replace(shape=shape)
-    images.box = (slice(100, 300), slice(100, 300))
-    begin(preview)
-    assert jobs.last.what.region == (slice(64, 320), slice(64, 320))
+    bench.show((4, 1000, 1000))
+    bench.look_at(100, 300, 100, 300)
+    bench.begin()
+    assert bench.worker.last.what.region == (slice(64, 320), slice(64, 320))
     for box, count in (
-        ((slice(110, 310), slice(90, 290)), 1),
-        ((slice(140, 190), slice(140, 190)), 2),  # zoomed in far
-        ((slice(500, 700), slice(500, 700)), 3),
+        ((110, 310, 90, 290), 1),
+        ((140, 190, 140, 190), 2),  # zoomed in far
+        ((500, 700, 500, 700), 3),
     ):
         clock.now += 0.2
-        images.box = box
-        preview.step()
-        assert len(jobs.handles) == count
+        bench.look_at(*box)
+        bench.preview.step()
+        assert len(bench.worker.handles) == count
 
 
-def test_previews_fill_two_layers_of_which_one_is_shown(
-    preview: LivePreview, jobs: FakeWorker, viewer: ViewerModel
-) -> None:
-    begin(preview)
-    (classes,) = find(viewer, "preview-classes", "a")
-    (probability,) = find(viewer, "preview-probability", "a")
+def test_previews_fill_two_layers_of_which_one_is_shown(bench: Bench) -> None:
+    bench.begin()
+    (classes,) = find(bench.viewer, "preview-classes", bench.image.id)
+    (probability,) = find(bench.viewer, "preview-probability", bench.image.id)
     assert classes.visible
     assert not probability.visible
-    what = jobs.last.what
+    what = bench.worker.last.what
     assert what.classes is not None
     what.classes.open(writable=True)[:, 3, 4] = 1
-    jobs.emit(jobs.last, TileDone(0, 0, (slice(0, 30), slice(0, 40)), 1.0, True))
+    bench.worker.emit(
+        bench.worker.last, TileDone(0, 0, (slice(0, 30), slice(0, 40)), 1.0, True)
+    )
     assert classes.data[0, 3, 4] == 1
 
 
 def test_each_run_shows_its_preview_in_the_same_layers(
-    preview: LivePreview, viewer: ViewerModel, jobs: FakeWorker, clock: Clock
+    bench: Bench, clock: Clock
 ) -> None:
-    begin(preview)
-    preview.finish(None)
-    begin(preview)
-    preview.finish(None)
-    preview.begin((*CLASSES, ClassInfo(name="other")), ndim=2, channels=1, trained=True)
-    preview.step()
+    bench.begin()
+    bench.preview.finish(None)
+    bench.begin()
+    bench.preview.finish(None)
+    bench.preview.begin(
+        (*CLASSES, ClassInfo(name="other")), ndim=2, channels=1, trained=True
+    )
+    bench.preview.step()
     for _ in range(2):
         clock.now += 1
-        preview.look()
-    assert len(find(viewer, "preview-classes")) == 1
-    assert len(find(viewer, "preview-probability")) == 2
-    assert jobs.last.what.probabilities.shape == (3, *SHAPE)
+        bench.preview.look()
+    assert len(find(bench.viewer, "preview-classes")) == 1
+    assert len(find(bench.viewer, "preview-probability")) == 2
+    assert bench.worker.last.what.probabilities.shape == (3, *SHAPE)
 
 
-def test_who_deletes_the_preview_does_not_want_it(
-    preview: LivePreview, jobs: FakeWorker, viewer: ViewerModel, clock: Clock
-) -> None:
-    begin(preview)
+def test_who_deletes_the_preview_does_not_want_it(bench: Bench, clock: Clock) -> None:
+    bench.begin()
     told = []
-    preview.changed.connect(lambda: told.append(preview.enabled))
-    viewer.layers.remove(find(viewer, "preview-classes")[0])
-    preview.look()
+    bench.preview.changed.connect(lambda: told.append(bench.preview.enabled))
+    bench.viewer.layers.remove(find(bench.viewer, "preview-classes")[0])
+    bench.preview.look()
     assert told == [False]
-    assert jobs.last in jobs.cancelled
-    assert not find(viewer, "preview-probability")
+    assert bench.worker.last in bench.worker.cancelled
+    assert not find(bench.viewer, "preview-probability")
     clock.now += 5
-    preview.step()
-    assert len(jobs.handles) == 1
-    preview.set_enabled(True)
-    assert len(jobs.handles) == 2
-    assert find(viewer, "preview-classes")
+    bench.preview.step()
+    assert len(bench.worker.handles) == 1
+    bench.preview.set_enabled(True)
+    assert len(bench.worker.handles) == 2
+    assert find(bench.viewer, "preview-classes")
 
 
-def test_who_closes_all_layers_still_wants_previews(
-    preview: LivePreview, viewer: ViewerModel
+def test_layers_made_for_another_image_begin_no_second_preview(
+    bench: Bench, clock: Clock
 ) -> None:
-    begin(preview)
-    viewer.layers.clear()
-    preview.look()
-    assert preview.enabled
+    bench.begin()
+    first = bench.worker.last
+    clock.now += 5
+    bench.show((4, 20, 20))
+    bench.preview.step()
+    assert bench.worker.cancelled == [first]
+    assert len(bench.worker.handles) == 2
+    assert len(find(bench.viewer, "preview-classes")) == 2
 
 
-def test_a_deleted_probability_layer_changes_nothing(
-    preview: LivePreview, jobs: FakeWorker, viewer: ViewerModel
-) -> None:
-    begin(preview)
-    viewer.layers.remove(find(viewer, "preview-probability")[0])
-    jobs.emit(jobs.last, TileDone(0, 0, (slice(0, 30), slice(0, 40)), 1.0, True))
-    jobs.end(jobs.last)
-    assert preview.enabled
+def test_who_closes_all_layers_still_wants_previews(bench: Bench) -> None:
+    bench.begin()
+    bench.viewer.layers.clear()
+    bench.preview.look()
+    assert bench.preview.enabled
+
+
+def test_a_deleted_probability_layer_changes_nothing(bench: Bench) -> None:
+    bench.begin()
+    bench.viewer.layers.remove(find(bench.viewer, "preview-probability")[0])
+    bench.worker.emit(
+        bench.worker.last, TileDone(0, 0, (slice(0, 30), slice(0, 40)), 1.0, True)
+    )
+    bench.worker.end(bench.worker.last)
+    assert bench.preview.enabled
 
 
 def test_the_final_model_is_shown_once_and_in_slices_looked_at_later(
-    preview: LivePreview,
-    jobs: FakeWorker,
-    viewer: ViewerModel,
-    clock: Clock,
-    tmp_path: Path,
+    bench: Bench, clock: Clock, tmp_path: Path
 ) -> None:
-    begin(preview)
-    preview.finish(tmp_path / "m.safetensors")
-    assert jobs.handles[0] in jobs.cancelled
-    assert jobs.last.what.model == str(tmp_path / "m.safetensors")
-    jobs.end(jobs.last)
+    bench.begin()
+    bench.preview.finish(tmp_path / "m.safetensors")
+    assert bench.worker.handles[0] in bench.worker.cancelled
+    assert bench.worker.last.what.model == str(tmp_path / "m.safetensors")
+    bench.worker.end(bench.worker.last)
     clock.now += 10
-    preview.look()
-    assert len(jobs.handles) == 2
+    bench.preview.look()
+    assert len(bench.worker.handles) == 2
     clock.now += 0.2
-    viewer.dims.set_current_step(0, 3)
-    assert len(jobs.handles) == 3
+    bench.viewer.dims.set_current_step(0, 3)
+    assert len(bench.worker.handles) == 3
 
 
 def test_nothing_is_previewed_after_a_run_without_a_model(
-    preview: LivePreview, jobs: FakeWorker, viewer: ViewerModel, clock: Clock
+    bench: Bench, clock: Clock
 ) -> None:
-    begin(preview)
-    preview.finish(None)
+    bench.begin()
+    bench.preview.finish(None)
     clock.now += 10
-    viewer.dims.set_current_step(0, 3)
-    assert len(jobs.handles) == 1
+    bench.viewer.dims.set_current_step(0, 3)
+    assert len(bench.worker.handles) == 1
 
 
-def test_an_image_with_other_channels_is_not_previewed(
-    preview: LivePreview, jobs: FakeWorker
-) -> None:
-    begin(preview, channels=2)
-    assert not jobs.handles
+def test_an_image_with_other_channels_is_not_previewed(bench: Bench) -> None:
+    bench.begin(channels=2)
+    assert not bench.worker.handles
 
 
 def test_a_failed_preview_is_told_once_and_not_tried_again(
-    preview: LivePreview, jobs: FakeWorker, clock: Clock
+    bench: Bench, clock: Clock
 ) -> None:
     told: list[tuple[str, str]] = []
-    preview.message.connect(lambda *words: told.append(words))
-    begin(preview)
-    jobs.fail(jobs.last, "It broke.", "RuntimeError")
+    bench.preview.message.connect(lambda *words: told.append(words))
+    bench.begin()
+    bench.worker.fail(bench.worker.last, "It broke.", "RuntimeError")
     clock.now += 10
-    preview.step()
-    preview.step()
+    bench.preview.step()
+    bench.preview.step()
     assert told == [("warning", "The live preview stopped: It broke.")]
-    assert len(jobs.handles) == 1
+    assert len(bench.worker.handles) == 1
 
 
 def test_a_preview_without_pixels_is_told_once(
-    preview: LivePreview, jobs: FakeWorker, images: Images, clock: Clock
+    bench: Bench, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[str] = []
-    preview.message.connect(lambda _, words: told.append(words))
-    images.full = True
-    begin(preview)
-    clock.now += 10
-    preview.step()
+    bench.preview.message.connect(lambda _, words: told.append(words))
+    full = Future(bench.post)
+    full.finish("The disk is full.")
+    with monkeypatch.context() as patched:
+        patched.setattr(bench.images, "ensure", lambda *_: full)
+        bench.begin()
+        clock.now += 10
+        bench.preview.step()
     assert told == ["The live preview stopped: The disk is full."]
-    images.full = False
-    begin(preview)
-    assert len(jobs.handles) == 1
+    bench.begin()
+    assert len(bench.worker.handles) == 1
 
 
 def test_a_live_preview_that_comes_too_late_is_no_matter(
-    preview: LivePreview, jobs: FakeWorker, tmp_path: Path
+    bench: Bench, tmp_path: Path
 ) -> None:
     told: list[str] = []
-    preview.message.connect(lambda _, words: told.append(words))
-    begin(preview)
-    late = jobs.last
+    bench.preview.message.connect(lambda _, words: told.append(words))
+    bench.begin()
+    late = bench.worker.last
     failed = Failed(late.number, "ValueError", "No training goes on.", "", False)
     late.failed.emit(failed)
-    preview.finish(tmp_path / "m.safetensors")
+    bench.preview.finish(tmp_path / "m.safetensors")
     late.failed.emit(failed)
     assert not told
-    assert jobs.last is not late
+    assert bench.worker.last is not late
 
 
 @pytest.mark.parametrize(

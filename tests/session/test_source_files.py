@@ -14,13 +14,11 @@ from napari.components import ViewerModel
 from npe2 import PluginManager
 
 from napari_unet.io.ome_zarr import create_zarr
-from napari_unet.session.images.image_list import ImageList
 from napari_unet.session.images.interpretation import in_words
-from napari_unet.session.images.shared_arrays import SharedArrays
 from napari_unet.session.images.source_files import SourceFiles
 from napari_unet.session.preferences import Preferences
-from napari_unet.session.project.store import ProjectStore
 from napari_unet.session.workspace import Workspace
+from session_bench import SessionBench
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,6 +28,7 @@ if TYPE_CHECKING:
 
     from conftest import Pump
     from napari_unet.session.project.record import ProjectImage
+    from napari_unet.session.project.store import ProjectStore
 
 HALF = {"PhysicalSizeX": 0.5, "PhysicalSizeY": 0.5}
 PER_CM = {"resolution": (20000, 20000), "resolutionunit": "CENTIMETER"}  # 0.5 µm
@@ -41,33 +40,24 @@ def readers() -> None:
     PluginManager.instance().discover()
 
 
-class Bench:
-    def __init__(self, folder: Path, pump: Pump) -> None:
-        self.folder = folder
-        self.viewer = ViewerModel()
-        self.store = ProjectStore.create(folder / "projects")
-        self.sharing = SharedArrays(folder / "scratch", pump.post)
-        self.images = ImageList(self.viewer, self.store, self.sharing)
+class Bench(SessionBench):
+    def open(self, store: ProjectStore) -> None:
+        super().open(store)
         self.told: list[str] = []
         self.images.message.connect(lambda _, sentence: self.told.append(sentence))
 
-    def open(self, path: Path | list[Path], **options: Any) -> Layer:
+    def show(self, path: Path | list[Path], **options: Any) -> Layer:
         paths = [str(p) for p in path] if isinstance(path, list) else str(path)
         layer: Layer = self.viewer.open(paths, layer_type="image", **options)[0]
         return layer
 
-    def add(self, path: Path | list[Path], **options: Any) -> ProjectImage:
-        return self.images.add([self.open(path, **options)])
-
-    def close(self) -> None:
-        self.images.close()
-        self.sharing.close()
-        self.store.close()
+    def add_file(self, path: Path | list[Path], **options: Any) -> ProjectImage:
+        return self.images.add([self.show(path, **options)])
 
 
 @pytest.fixture
 def bench(tmp_path: Path, pump: Pump) -> Iterator[Bench]:
-    bench = Bench(tmp_path, pump)
+    bench = Bench(tmp_path, pump.post)
     yield bench
     bench.close()
 
@@ -103,7 +93,7 @@ def test_axes_and_pixel_size_of_an_ome_tiff(
 ) -> None:
     path = bench.folder / "a.ome.tif"
     tifffile.imwrite(path, pixels(*shape), ome=True, metadata={"axes": axes, **more})
-    image = bench.add(path)
+    image = bench.add_file(path)
     assert (image.axes, image.spacing_um) == (axes.lower(), spacing)
     assert image.channels == dict(zip(axes, shape, strict=True)).get("C", 1)
     assert bench.told == []
@@ -115,13 +105,13 @@ def test_axes_and_pixel_size_of_an_imagej_hyperstack(bench: Bench) -> None:
     tifffile.imwrite(
         path, pixels(5, 2, 40, 50), imagej=True, resolution=(4, 4), metadata=meta
     )
-    image = bench.add(path)
+    image = bench.add_file(path)
     assert (image.axes, image.spacing_um) == ("zcyx", (2, 0.25, 0.25))
 
 
 def test_the_pixel_size_of_a_plane_reaches_the_worker(bench: Bench) -> None:
     tifffile.imwrite(bench.folder / "a.tif", pixels(40, 50), **PER_CM)
-    image = bench.add(bench.folder / "a.tif")
+    image = bench.add_file(bench.folder / "a.tif")
     assert bench.images.stored(image.id).spacing_um == pytest.approx((0.5, 0.5))
     assert image.notes == ("Axes y, x and pixel size from the file.",)
 
@@ -130,7 +120,7 @@ def test_an_ome_zarr_keeps_its_axes_of_length_one(bench: Bench) -> None:
     path, stack = bench.folder / "a.zarr", pixels(1, 1, 5, 40, 50)
     with create_zarr(path, stack.shape, "tczyx", "uint16", (2, 0.5, 0.5)) as array:
         array[:] = stack
-    image = bench.add(path)
+    image = bench.add_file(path)
     assert (image.axes, image.spacing_um) == ("tczyx", (2, 0.5, 0.5))
 
 
@@ -149,7 +139,7 @@ def test_a_coarse_level_has_larger_pixels(bench: Bench) -> None:
     group.attrs["multiscales"] = [{"version": "0.4", "axes": axes, "datasets": levels}]
     for k in range(2):
         group.create_array(str(k), data=stack[:, :: k + 1, :: k + 1])
-    layer = bench.open(bench.folder / "a.zarr")
+    layer = bench.show(bench.folder / "a.zarr")
     assert layer.multiscale
     image = bench.images.add([layer], level=1)
     assert (image.axes, image.shape) == ("tyx", (5, 32, 32))
@@ -160,7 +150,7 @@ def test_a_coarse_level_has_larger_pixels(bench: Bench) -> None:
 def test_transparency_is_no_channel(bench: Bench, pump: Pump, name: str) -> None:
     colours = pixels(40, 50, 4, dtype=np.uint8)
     iio.imwrite(bench.folder / name, colours)
-    image = bench.add(bench.folder / name)
+    image = bench.add_file(bench.folder / name)
     assert (image.axes, image.shape, image.channels) == ("yxc", (40, 50, 4), 3)
     pump.until(lambda: bench.images.ensure(image.id, None).done)
     opened = bench.images.stored(image.id).open()
@@ -189,7 +179,7 @@ def test_planes_that_may_be_colours_are_slices_if_a_person_says_so(
 ) -> None:
     path = bench.folder / "a.tif"
     tifffile.imwrite(path, pixels(count, 40, 50), photometric="rgb", **PER_CM)
-    layer = bench.open(path)
+    layer = bench.show(path)
     proposed = bench.images.interpret(layer)
     assert proposed is not None
     assert proposed.axes == "cyx"
@@ -217,7 +207,7 @@ def test_the_axis_of_a_stack_of_files_is_told_as_a_guess(
     paths = [folder / f"{k}.tif" for k in range(4)]
     for path in paths:
         tifffile.imwrite(path, pixels(40, 50), **PER_CM)
-    image = bench.add(folder) if as_folder else bench.add(paths, stack=True)
+    image = bench.add_file(folder) if as_folder else bench.add_file(paths, stack=True)
     assert (image.axes, image.shape) == ("zyx", (4, 40, 50))
     assert "z is a guess (files opened as a stack)" in bench.told[0]
 
@@ -227,12 +217,12 @@ def test_a_stack_of_volumes_is_a_time_series(bench: Bench) -> None:
     paths = [bench.folder / f"{k}.ome.tif" for k in range(4)]
     for path in paths:
         tifffile.imwrite(path, pixels(3, 40, 50), ome=True, metadata=meta)
-    image = bench.add(paths, stack=True)
+    image = bench.add_file(paths, stack=True)
     assert (image.axes, image.spacing_um) == ("tzyx", (2, 0.5, 0.5))
 
 
 def test_a_layer_that_was_cropped_is_not_what_its_file_says(bench: Bench) -> None:
-    layer = bench.open(series(bench.folder / "a.ome.tif"))
+    layer = bench.show(series(bench.folder / "a.ome.tif"))
     layer.data = layer.data[:3, :20]
     image = bench.images.add([layer])
     assert (image.axes, image.spacing_um) == ("zyx", None)
@@ -241,7 +231,7 @@ def test_a_layer_that_was_cropped_is_not_what_its_file_says(bench: Bench) -> Non
 
 
 def test_a_pixel_size_of_the_layer_wins_and_the_other_is_told(bench: Bench) -> None:
-    layer = bench.open(series(bench.folder / "a.ome.tif"))
+    layer = bench.show(series(bench.folder / "a.ome.tif"))
     layer.scale, layer.units = (1, 0.25, 0.25), ("s", "um", "um")
     image = bench.images.add([layer])
     assert (image.axes, image.spacing_um) == ("tyx", (0.25, 0.25))
@@ -250,13 +240,13 @@ def test_a_pixel_size_of_the_layer_wins_and_the_other_is_told(bench: Bench) -> N
 
 @pytest.mark.parametrize("scale", [1, 0.25, 7])
 def test_a_scale_in_pixels_is_no_pixel_size(bench: Bench, scale: float) -> None:
-    layer = bench.open(series(bench.folder / "a.ome.tif"))
+    layer = bench.show(series(bench.folder / "a.ome.tif"))
     layer.scale = (1, scale, scale)
     assert bench.images.add([layer]).spacing_um == (0.5, 0.5)
 
 
 def test_axes_that_the_layer_names_win(bench: Bench) -> None:
-    layer = bench.open(series(bench.folder / "a.ome.tif"))
+    layer = bench.show(series(bench.folder / "a.ome.tif"))
     layer.axis_labels = ("z", "y", "x")
     image = bench.images.add([layer])
     assert image.axes == "zyx"
@@ -278,7 +268,7 @@ def test_what_is_from_no_file_is_a_guess_that_is_told(bench: Bench) -> None:
 
 def test_a_damaged_file_is_no_reason_to_refuse_its_layer(bench: Bench) -> None:
     path = series(bench.folder / "a.ome.tif")
-    layer = bench.open(path)
+    layer = bench.show(path)
     path.write_bytes(b"II*\0 no more")
     image = bench.images.add([layer])
     assert image.axes == "zyx"
@@ -319,10 +309,8 @@ def test_what_an_image_is_taken_for_is_told_in_words(
 
 def test_what_was_taken_is_kept_with_the_project(bench: Bench) -> None:
     iio.imwrite(bench.folder / "a.png", pixels(40, 50, 4, dtype=np.uint8))
-    image = bench.add(bench.folder / "a.png")
-    folder = bench.store.folder
-    bench.store.close()
-    bench.store = ProjectStore.open(folder)
+    image = bench.add_file(bench.folder / "a.png")
+    bench.reopen()
     (kept,) = bench.store.project.images
     assert (kept.samples, kept.notes) == (3, image.notes)
     assert kept.notes
@@ -334,7 +322,7 @@ def test_a_large_file_is_read_in_a_thread(
     monkeypatch.setattr("napari_unet.session.images.source_files._AT_ONCE", 0)
     posted: queue.Queue[Any] = queue.Queue()
     files = SourceFiles(posted.put)
-    layer = bench.open(series(bench.folder / "a.ome.tif"))
+    layer = bench.show(series(bench.folder / "a.ome.tif"))
     done: list[str] = []
     files.when_read([layer], lambda: done.append("first"))
     files.when_read([layer], lambda: done.append("second"))
@@ -356,7 +344,7 @@ def test_nobody_is_called_after_the_end(
     files = SourceFiles(posted.put)
     done: list[str] = []
     files.when_read(
-        [bench.open(series(bench.folder / "a.tif"))], lambda: done.append("x")
+        [bench.show(series(bench.folder / "a.tif"))], lambda: done.append("x")
     )
     files.close()
     posted.get(timeout=60)()

@@ -18,7 +18,6 @@ from napari_unet.io.model_file import save_model
 from napari_unet.session import throttle
 from napari_unet.session.annotating.classes import record_classes
 from napari_unet.session.preferences import Preferences
-from napari_unet.session.project.store import ProjectStore
 from napari_unet.session.training.control import TrainingControl
 from napari_unet.session.training.run_record import RunRecord
 from napari_unet.session.worker.client import WORKER_ENDED
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from conftest import Pump
+    from napari_unet.session.project.store import ProjectStore
     from napari_unet.session.worker.client import Handle
 
 TINY = Training(width=4, depth=2, patch=20, batch=1, steps=30, minutes=0)
@@ -455,11 +455,9 @@ def test_an_error_of_a_running_training_leaves_its_checkpoint(
 
 
 def test_a_damaged_record_of_a_run_is_told(bench: Bench) -> None:
-    folder = bench.store.folder
     (bench.store.run_folder).mkdir(exist_ok=True)
     (bench.store.run_folder / "run.json").write_text('{"name": 3}')
-    bench.close()
-    bench.open(ProjectStore.open(folder))
+    bench.reopen()
     bench.control.tick()
     bench.control.tick()
     ((level, told),) = bench.messages
@@ -472,9 +470,7 @@ def test_an_interrupted_run_is_offered_when_the_project_is_opened(bench: Bench) 
     job = bench.start()
     bench.begin(job)
     open(job.what.checkpoint, "w").close()
-    folder = bench.store.folder
-    bench.close()
-    bench.open(ProjectStore.open(folder))
+    bench.reopen()
     assert str(bench.control.plan.checkpoint) == job.what.checkpoint
     assert bench.control.plan.interrupted is not None
     assert bench.start().what.resume

@@ -677,6 +677,55 @@ def test_a_process_that_ends_before_it_connects_fails_its_job(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="connects to a socket")
+@pytest.mark.parametrize("can_be_killed", [True, False])
+def test_a_process_that_hangs_while_it_starts_is_ended_and_fails_its_jobs(
+    pump: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, can_be_killed: bool
+) -> None:
+    """A silent stranger does not pass for it, and it is waited for no longer."""
+    pythonpath = os.environ.get("PYTHONPATH", "")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), pythonpath]))
+    hang = tmp_path / "sitecustomize.py"
+    hang.write_text(HOLD.format(what="print('A drive.', flush=True); signal.pause()"))
+    worker = Worker(pump.post, environment=ENVIRONMENT)
+    deaths = Deaths()
+    worker.died.connect(deaths.note)
+    logs = [begin(worker, weights_job(tmp_path / name)) for name in ("a", "b")]
+    process = worker._processes["cpu"]
+    with (
+        monkeypatch.context() as patched,
+        socket.socket(socket.AF_UNIX) as stranger,
+    ):
+        stranger.connect(process._listener.address)
+        until(lambda: process._printed)
+        assert all(log.handle.running for log in logs)
+        if not can_be_killed:
+            patched.setattr(process._process, "kill", lambda: None)
+            patched.setattr(worker_process, "_PARTING", 0.0)
+        # that was long enough
+        patched.setattr(worker_process, "_STARTING", 0.0)
+        pump.until(lambda: deaths)
+        told = "The worker process had not started after 0 s and was ended."
+        (death,) = deaths
+        assert death.sentence.startswith(f"{told} It said: A drive.")
+    assert death.jobs == tuple(log.handle for log in logs)
+    for log in logs:
+        assert log.over
+        assert log.ended == []
+        (failed,) = log.failed
+        assert failed.error == WORKER_ENDED
+        assert failed.sentence.startswith(f"{told} It said: A drive. It starts again")
+        assert not failed.out_of_memory
+    assert process.alive != can_be_killed
+    process.kill()
+    hang.unlink()
+    again = begin(worker, weights_job(tmp_path / "c"))
+    pump.until(lambda: again.over)
+    assert again.ended == [False]
+    worker.close()
+    assert len(deaths) == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="connects to a socket")
 @pytest.mark.parametrize("says", ["nothing", "half", "nonsense", "goes"])
 def test_strangers_at_the_socket_hold_up_nobody(
     pump: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, says: str

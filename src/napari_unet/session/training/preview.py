@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from napari_unet.core.annotation.annotations import ClassInfo
     from napari_unet.core.geometry.boxes import Box
+    from napari_unet.core.images.array_reference import ImageReference
     from napari_unet.core.jobs import Place
     from napari_unet.core.messages import Failed
     from napari_unet.session.images.image_list import ImageList
@@ -257,19 +258,14 @@ class LivePreview:
         pixels.then(lambda: self._submit(view), self._stop)
 
     def _submit(self, view: View) -> None:
-        self._waiting = False
-        if not self._wanted() or self._model is None:
-            return
         try:
-            image = self._images.stored(view.image_id)
-            results = self._results_of(view.image_id)
-        except (KeyError, ValueError):
-            return  # deleted while its pixels were copied
-        except OSError as error:
-            self._stop(str(error))
+            found = self._image_and_results(view.image_id)
+        finally:
+            # not before: napari tells of layers made there, as if one had scrolled
+            self._waiting = False
+        if found is None or self._model is None:
             return
-        if results is None:
-            return
+        image, results = found
         job = PredictJob(
             model=self._model,
             image=image,
@@ -289,6 +285,21 @@ class LivePreview:
         handle.event.connect(lambda event: self._on_event(results, event))
         handle.ended.connect(results.flush_refresh)
         handle.failed.connect(lambda failed: self._on_failed(handle, failed))
+
+    def _image_and_results(
+        self, image_id: str
+    ) -> tuple[ImageReference, ResultLayers] | None:
+        if not self._wanted():
+            return None
+        try:
+            image = self._images.stored(image_id)
+            results = self._results_of(image_id)
+        except (KeyError, ValueError):
+            return None  # deleted while its pixels were copied
+        except OSError as error:
+            self._stop(str(error))
+            return None
+        return None if results is None else (image, results)
 
     def _stop(self, why: str) -> None:
         """Predict nothing until the next run, and say why."""

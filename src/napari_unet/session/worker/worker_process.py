@@ -2,8 +2,9 @@
 
 Four threads serve a process. One writes, so that the GUI never waits for a full pipe;
 one reads what the process sends; one keeps the last lines that it printed; one waits
-for its end. Until the process has shown that it has the key, each that connects is
-heard in a thread of its own: who says nothing, or the wrong thing, holds up nobody.
+for its end, and brings that about if it does not start. Until the process has shown
+that it has the key, each that connects is heard in a thread of its own: who says
+nothing, or the wrong thing, holds up nobody.
 """
 
 from __future__ import annotations
@@ -43,7 +44,12 @@ _PASSIVE = {"OMP_WAIT_POLICY": "passive", "KMP_BLOCKTIME": "0"}
 _NEARLY_FULL = 0.8
 # What shells add to the number of a signal.
 _SIGNALLED = 128
-# Seconds that a process may take to end after it has closed its connection.
+# Seconds that a process may take to connect, from a slow drive on a busy machine too.
+_STARTING = 120.0
+# Seconds between two looks at one that has not connected.
+_LOOK = 0.05
+# Seconds that a process may take to end, after it has closed its connection or was
+# killed: one that waits for a drive may outlive that.
 _PARTING = 10.0
 _FAMILY = "AF_PIPE" if sys.platform == "win32" else "AF_UNIX"
 # Where Linux counts the processes that it ended because memory ran out: of the whole
@@ -66,12 +72,15 @@ class End:
         Whether it was most probably ended because memory ran out.
     last_line : str
         The last that it printed.
+    late : bool
+        Whether it was ended from here because it had not got ready in time.
     """
 
     code: int
     connected: bool
     out_of_memory: bool
     last_line: str
+    late: bool = False
 
     @property
     def sentence(self) -> str:
@@ -79,6 +88,9 @@ class End:
         last = self.last_line.rstrip(".")
         said = f" It said: {last}." if last else ""
         signal = -self.code if self.code < 0 else max(self.code - _SIGNALLED, 0)
+        if self.late:
+            waited = f"had not started after {_STARTING:.0f} s"
+            return f"The worker process {waited} and was ended.{said}"
         if self.out_of_memory:
             return "The worker ran out of memory and was ended by the system."
         if signal:
@@ -174,7 +186,7 @@ class WorkerProcess:
         """End the process at once."""
         with suppress(OSError):
             self._process.kill()
-        self._process.wait()
+        self.wait(_PARTING)
 
     def join(self, seconds: float) -> None:
         """Wait until the end of the process has been reported."""
@@ -183,7 +195,11 @@ class WorkerProcess:
 
     def _watch(self) -> None:
         """Report the end, once all is here that the process sent and printed."""
-        code = self._process.wait()
+        late = self._is_late()
+        if late:
+            self.kill()
+        # one that waits for a drive may not even be killed
+        code = -9 if late else self._process.wait()
         self._ready.set()
         self._knock()
         reader, printer, *_ = self._threads
@@ -192,7 +208,24 @@ class WorkerProcess:
         self._outbox.put(None)
         last = self._printed[-1] if self._printed else ""
         connected = self._connection is not None
-        self._ended(self, End(code, connected, self._ran_out_of_memory(code), last))
+        full = not late and self._ran_out_of_memory(code)
+        self._ended(self, End(code, connected, full, last, late))
+
+    def _is_late(self) -> bool:
+        """Wait until the process is ready or over; whether it takes too long.
+
+        Looks are counted, not seconds: a machine that slept meanwhile is no fault.
+        """
+        waited = 0.0
+        while waited < _STARTING:
+            if self._ready.wait(_LOOK) or not self.alive:
+                return False
+            waited += _LOOK
+        with self._connecting:
+            late = not self._ready.is_set()
+            # who comes from now on is sent away
+            self._ready.set()
+        return late
 
     def _ran_out_of_memory(self, code: int) -> bool:
         counted = processes_ended_for_memory() > self._ended_before
