@@ -8,7 +8,7 @@ from __future__ import annotations
 from math import prod
 from typing import TYPE_CHECKING, Annotated, Any, Self, TypeVar
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import AliasChoices, Field, ValidationError, model_validator
 
 from napari_unet.core.annotation.annotations import ClassInfo, FinishedPart, Index
 from napari_unet.core.geometry.boxes import axis_sizes
@@ -87,7 +87,12 @@ class ProjectImage(Settings):
     notes: tuple[str, ...] = Field(
         (), description="Where axes and pixel size are from, and what else was chosen."
     )
-    use_for_training: bool = Field(True, description="Used for training.")
+    # older projects call it ticked
+    use_for_training: bool = Field(
+        True,
+        validation_alias=AliasChoices("use_for_training", "ticked"),
+        description="Used for training.",
+    )
     annotated: bool = Field(False, description="Whether it has an annotation.")
     class_of: dict[Index, _Count] = Field(
         default_factory=dict, description="Class number of each object, 1 unless here."
