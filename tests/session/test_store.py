@@ -592,6 +592,16 @@ class TestUndo:
         assert store.undo() == "add class"
         assert store.project.classes == (ProjectClass(),)
 
+    def test_cells_of_a_class_whose_adding_is_undone_are_of_the_first(
+        self, store: ProjectStore
+    ) -> None:
+        classes = (ProjectClass(), ProjectClass(name="debris"))
+        store.update(store.project.replace(classes=classes), "add class debris")
+        store.update(store.project.with_image(image(class_of={4: 2, 5: 1})))
+        assert store.undo() == "add class debris"
+        assert store.project.classes == classes[:1]
+        assert store.project.image("a").class_of == {5: 1}
+
     def test_an_import_is_undone_but_not_what_was_painted_since(
         self, store: ProjectStore
     ) -> None:
