@@ -221,6 +221,19 @@ def test_what_cannot_be_read_is_refused_and_left_as_it_is(store: ProjectStore) -
         ProjectStore.open(store.folder.parent)
 
 
+def test_images_of_an_older_project_are_trained_on_as_they_were_ticked(
+    store: ProjectStore,
+) -> None:
+    store.update(store.project.with_image(image("b", use_for_training=False)))
+
+    def as_before(kept: Any) -> None:
+        for one in kept["project"]["images"]:
+            one["ticked"] = one.pop("use_for_training")
+
+    with contextlib.closing(ProjectStore.open(altered(store, as_before))) as opened:
+        assert [i.use_for_training for i in opened.project.images] == [True, False]
+
+
 def altered(store: ProjectStore, change: Callable[[Any], object]) -> Path:
     """Close a project and change what its file says; return its folder."""
     store.close()
@@ -578,6 +591,16 @@ class TestUndo:
         assert store.annotation("a").array[1, 2, 3] == 7
         assert store.undo() == "add class"
         assert store.project.classes == (ProjectClass(),)
+
+    def test_cells_of_a_class_whose_adding_is_undone_are_of_the_first(
+        self, store: ProjectStore
+    ) -> None:
+        classes = (ProjectClass(), ProjectClass(name="debris"))
+        store.update(store.project.replace(classes=classes), "add class debris")
+        store.update(store.project.with_image(image(class_of={4: 2, 5: 1})))
+        assert store.undo() == "add class debris"
+        assert store.project.classes == classes[:1]
+        assert store.project.image("a").class_of == {5: 1}
 
     def test_an_import_is_undone_but_not_what_was_painted_since(
         self, store: ProjectStore

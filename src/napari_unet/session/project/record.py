@@ -8,7 +8,7 @@ from __future__ import annotations
 from math import prod
 from typing import TYPE_CHECKING, Annotated, Any, Self, TypeVar
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import AliasChoices, Field, ValidationError, model_validator
 
 from napari_unet.core.annotation.annotations import ClassInfo, FinishedPart, Index
 from napari_unet.core.geometry.boxes import axis_sizes
@@ -87,7 +87,12 @@ class ProjectImage(Settings):
     notes: tuple[str, ...] = Field(
         (), description="Where axes and pixel size are from, and what else was chosen."
     )
-    use_for_training: bool = Field(True, description="Used for training.")
+    # older projects call it ticked
+    use_for_training: bool = Field(
+        True,
+        validation_alias=AliasChoices("use_for_training", "ticked"),
+        description="Used for training.",
+    )
     annotated: bool = Field(False, description="Whether it has an annotation.")
     class_of: dict[Index, _Count] = Field(
         default_factory=dict, description="Class number of each object, 1 unless here."
@@ -176,11 +181,15 @@ class Project(Settings):
         """Return a copy without the step from `before` to `after`.
 
         What changed since that step stays: images, strokes' classes and finished parts
-        that came later, and every setting that the step did not touch.
+        that came later, and every setting that the step did not touch. What was painted
+        since in a class that goes is of the first.
         """
         others = set(type(self).model_fields) - {"images"}
+        project = _reverted(self, before, after, others)
         images = _reverted_images(self, before, after)
-        return _reverted(self, before, after, others).replace(images=images)
+        if (count := len(project.classes)) < len(self.classes):
+            images = tuple(_of_classes(image, count) for image in images)
+        return project.replace(images=images)
 
 
 class ProjectFile(Settings):
@@ -288,6 +297,12 @@ def _is_own(model: str) -> bool:
     """Whether a model lies in the folder of a project's models."""
     folder, _, name = model.partition("/")
     return folder == MODELS and is_file_name(name)
+
+
+def _of_classes(image: ProjectImage, count: int) -> ProjectImage:
+    """Return an image whose objects are of the first so many classes."""
+    known = {id_: k for id_, k in image.class_of.items() if k <= count}
+    return image if known == image.class_of else image.replace(class_of=known)
 
 
 def _reverted(
