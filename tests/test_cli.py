@@ -538,7 +538,6 @@ def test_bad_images_give_one_sentence_and_leave_nothing(
         (("--precision", "fp16", "--device", "cpu"), "precision fp16 is for GPUs"),
         (("--init", "nowhere.safetensors"), "there is no model file"),
         (("--resume",), "there is no checkpoint"),
-        (("--axes", "zq"), "axes"),
     ],
 )
 def test_bad_options_give_one_sentence(
@@ -554,6 +553,16 @@ def test_bad_options_give_one_sentence(
     told = failing(capsys, *command, "--output", tmp_path / "m.safetensors", *options)
     assert sentence in told
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("axes", ["", "zq", "zzyx", "zx", "\x1b[2J"])
+def test_axes_of_no_image_are_refused_at_once(
+    capsys: pytest.CaptureFixture[str], axes: str
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["predict", "nuclei", "a.tif", "b.tif", "--output", "out", "--axes", axes])
+    (told,) = [n for n in capsys.readouterr().err.splitlines() if "error" in n]
+    assert told.endswith(f"any of t, c, z, each once; found {axes!r}.")
 
 
 def test_a_folder_that_cannot_be_written_is_found_out_before_training(

@@ -247,18 +247,25 @@ def _open(bad: Path, healthy: Path, saved: Path) -> None:
     try:
         workspace.open_project(bad)
     except (ValueError, OSError, RuntimeError) as error:
-        # what the button shows, in a sentence
-        if len(str(error).strip()) < 10:
-            report("words", f"no sentence: {error!r}")
+        _check_sentence(error)
     else:
         for known in workspace.store.project.images:
             labels = workspace.annotating.layers.show(known.id)
             labels.data_setitem(tuple(np.array([0]) for _ in labels.data.shape), 3)
         session.until(lambda: False, 0.2)
         workspace.store.flush()
-        workspace.store.save_as(saved)
+        try:
+            workspace.store.save_as(saved)
+        except (ValueError, OSError) as error:
+            _check_sentence(error)
         workspace.training.forget_interrupted()
     workspace.close()
+
+
+def _check_sentence(error: Exception) -> None:
+    """Expect what the button shows."""
+    if len(str(error).strip()) < 10:
+        report("words", f"no sentence: {error!r}")
 
 
 KINDS = {

@@ -240,7 +240,6 @@ def test_a_killed_worker_is_said_once_and_training_goes_on(
     workspace.training.start()
     hand.wait_until(lambda: workspace.training.state == "training")
 
-
     def last_step() -> int:
         points = workspace.training.progress.curve.points
         return points[-1][0] if points else 0

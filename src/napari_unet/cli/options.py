@@ -65,9 +65,23 @@ def axes_option(parser: argparse.ArgumentParser) -> None:
     """Add the option that names the axes of files that do not say."""
     parser.add_argument(
         "--axes",
+        type=_axes,
         help="axes of the images where the files do not tell or err, such as zyx, "
         "tyx or cyx",
     )
+
+
+def _axes(text: str) -> str:
+    """Refuse what names the axes of no image, before any file is opened."""
+    if (
+        set(text) - set("tczyx")
+        or len(set(text)) < len(text)
+        or not {"y", "x"} <= {*text}
+    ):
+        raise argparse.ArgumentTypeError(
+            f"axes are y and x with any of t, c, z, each once; found {text!r}."
+        )
+    return text
 
 
 def labels_option(parser: argparse.ArgumentParser) -> None:
