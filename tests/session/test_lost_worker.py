@@ -163,6 +163,21 @@ def test_cells_and_the_export_that_waits_for_them(bench: Bench) -> None:
     assert bench.workspace.prediction.unexported() == []
 
 
+def test_two_searches_for_cells_are_lost_with_one_worker(bench: Bench) -> None:
+    """That of the slice in view, and that of all others."""
+    control, worker = bench.workspace.prediction, bench.workspace.worker
+    worker.warm_up("cpu")
+    pid = worker.pids["cpu"]
+    begun: list[Handle] = []
+    os.kill(pid, signal.SIGSTOP)
+    worker.started.connect(begun.append)
+    control.predict("layer")
+    bench.until(lambda: len(begun) == 3 and not control.running)
+    os.kill(pid, signal.SIGKILL)
+    bench.until(lambda: control.segmenter.idle)
+    assert [level for level, told in bench.told if "(signal 9)" in told] == ["error"]
+
+
 def test_cells_that_cost_two_workers_are_given_up(bench: Bench) -> None:
     control, folder = bench.workspace.prediction, bench.folder / "exported"
     control.predict("layer")

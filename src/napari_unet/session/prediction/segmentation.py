@@ -187,6 +187,7 @@ class Segmenter:
         if failure.error == WORKER_ENDED and not self._worker_died:
             # perhaps ended from outside, whatever the settings: once more
             self._worker_died = True
+            self._jobs.clear()  # the other died with it
             self.worker_died.emit(failure.sentence)
             self.go_on()
         elif self._is_latest(results):
