@@ -127,8 +127,9 @@ FAULTS = (
     Fault(
         "a training that is ended writes no checkpoint",
         "engine/training/run.py",
-        "        except GeneratorExit:\n            loop.write_checkpoint()\n",
-        "        except GeneratorExit:\n",
+        "            with suppress(OSError):\n                loop.write_checkpoint()\n"
+        "            raise\n        step",
+        "            raise\n        step",
         "kill.stop",
         8,
     ),
@@ -229,12 +230,12 @@ FAULTS = (
         30,
     ),
     Fault(
-        "settings may be infinite",
-        "core/settings.py",
-        "allow_inf_nan=False",
-        "allow_inf_nan=True",
+        "whether the report can be written is not tried before the work",
+        "cli/options.py",
+        '    if path is None or path == "-":\n        return\n    file =',
+        "    if path is not None:\n        return\n    file =",
         "options.bad",
-        150,
+        10,
     ),
     Fault(
         "scratch stays when napari is closed",

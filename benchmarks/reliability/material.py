@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from napari_unet.session.worker.client import Handle
 
-STEPS = 160
+STEPS = 240
 # A network as small as can be: what it finds does not matter, only where it goes.
 SMALL = ("--width", 4, "--depth", 2, "--patch", 36, "--batch", 1, "--device", "cpu")
 _LOADED = (

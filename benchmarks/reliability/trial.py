@@ -35,9 +35,9 @@ DISK_BYTES = 64 * 2**20
 _LIBC = ctypes.CDLL(None, use_errno=True)
 MOUNTS, PROCESSES = 0x00020000, 0x20000000
 
-# A step looks some seven times: between two checkpoints are 500 looks, 70 steps.
 # How the command line tells an error that nobody thought of.
 _UNFORESEEN = "this should not happen"
+# A step looks some four times: between two checkpoints are 300 looks, 75 steps.
 _LOOK_S = 0.04
 _SUFFIXES = (".safetensors", ".checkpoint.safetensors")
 _CHANGES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate"}
