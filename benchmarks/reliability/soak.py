@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from benchmarks.reliability.trial import Trial
 
 MINUTES = 15.0
-# From the middle third of the cycles to the last one. The maps of 16 annotations, also of
-# images that were removed, stay open.
+# From the middle third of the cycles to the last one. The maps of 16 annotations stay
+# open, also of images that were removed.
 BOUNDS = {
     "napari's memory in MB": 48.0,
     "the worker's memory in MB": 48.0,
