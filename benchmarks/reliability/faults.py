@@ -127,9 +127,12 @@ FAULTS = (
     Fault(
         "a training that is ended writes no checkpoint",
         "engine/training/run.py",
+        "        except GeneratorExit:\n            loop.write_checkpoint()\n"
+        "            raise\n        except BaseException:\n"
+        "            # the error is shown, not that it cannot be written\n"
         "            with suppress(OSError):\n                loop.write_checkpoint()\n"
-        "            raise\n        step",
-        "            raise\n        step",
+        "            raise\n",
+        "        finally:\n            pass\n",
         "kill.stop",
         8,
     ),

@@ -37,8 +37,8 @@ MOUNTS, PROCESSES = 0x00020000, 0x20000000
 
 # How the command line tells an error that nobody thought of.
 _UNFORESEEN = "this should not happen"
-# A step looks some four times: between two checkpoints are 300 looks, 75 steps.
-_LOOK_S = 0.04
+# A step looks two or three times: between two checkpoints are 150 looks, 60 steps.
+_LOOK_S = 0.08
 _SUFFIXES = (".safetensors", ".checkpoint.safetensors")
 _CHANGES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate"}
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
