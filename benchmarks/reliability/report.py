@@ -71,6 +71,9 @@ _HEAD = """\
   only.
 - Of predicted layers that were not exported nothing stays after a kill: they are
   made again.
+- A worker process that hangs after it has connected (while it loads torch from a
+  network drive, say) is not noticed; one that never connects is ended after two
+  minutes.
 - Windows and macOS were not tried in this way; network drives neither.
 
 ## How it was tried
