@@ -218,7 +218,7 @@ FAULTS = (
     ),
     Fault(
         "images with numbers that are not finite are predicted",
-        "engine/inference/file_prediction.py",
+        "engine/file_prediction.py",
         "            check_finite(image)\n",
         "",
         "mutate.wild",

@@ -164,7 +164,7 @@ _UNDISTURBED = {"train": _train, "predict": _predict, "blocks": _blocks}
 
 def small_blocks() -> None:
     """Cut small images as large ones are cut."""
-    from napari_unet.engine.inference import file_prediction
+    from napari_unet.engine import file_prediction
     from napari_unet.engine.inference.block_segmentation import BlockSizes
 
     sizes = BlockSizes(

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from napari_unet.core.events import Event
-    from napari_unet.engine.inference.file_prediction import FilePredictor
+    from napari_unet.engine.file_prediction import FilePredictor
 
 _SECONDS = 0.2
 
