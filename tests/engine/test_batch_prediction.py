@@ -12,8 +12,8 @@ from example_models import cropping_model
 from napari_unet.core.events import FilePredicted, FileWaits, TileDone
 from napari_unet.core.model import Model
 from napari_unet.core.settings import Prediction, Segmentation
+from napari_unet.engine.batch_prediction import predict_files
 from napari_unet.engine.file_prediction import FilePredictor
-from napari_unet.engine.inference.batch_prediction import predict_files
 from napari_unet.engine.network.network import prepare
 from napari_unet.io.export import write_weights
 from napari_unet.io.model_file import save_model

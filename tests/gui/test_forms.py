@@ -290,14 +290,6 @@ def test_a_zero_that_leaves_it_to_the_program_is_called_automatic(
     assert form.widget("min_size").text() == "0 px"
 
 
-def test_a_row_can_be_hidden(qtbot: QtBot) -> None:
-    form = _form(qtbot, Segmentation, ["threshold", "ridge"])
-    form.set_shown("threshold", False)
-    assert form.widget("threshold").isHidden()
-    assert form.findChildren(QSlider)[0].isHidden()
-    assert not form.widget("ridge").isHidden()
-
-
 def test_the_wheel_over_a_box_scrolls_the_page_instead(qtbot: QtBot) -> None:
     form = _form(qtbot, Segmentation)
     for name in ("threshold", "min_size", "link_z"):

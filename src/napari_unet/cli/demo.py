@@ -72,8 +72,8 @@ def run(options: argparse.Namespace) -> int:
     check_writable(model_file)
     line = ProgressLine()
     line.say(f"training on {', '.join(path.stem for path in learnt)}")
+    from napari_unet.engine.batch_prediction import predict_files
     from napari_unet.engine.file_prediction import FilePredictor
-    from napari_unet.engine.inference.batch_prediction import predict_files
     from napari_unet.engine.network.network import prepare
     from napari_unet.engine.training.run import train
 

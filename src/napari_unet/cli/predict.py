@@ -79,8 +79,8 @@ def run(options: argparse.Namespace) -> int:
         **given_settings(options, Segmentation)
     )
     files = find(options.images)
+    from napari_unet.engine.batch_prediction import predict_files
     from napari_unet.engine.file_prediction import FilePredictor
-    from napari_unet.engine.inference.batch_prediction import predict_files
     from napari_unet.engine.network.network import prepare
 
     predictor = FilePredictor(

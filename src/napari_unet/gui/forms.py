@@ -122,11 +122,6 @@ class SettingsForm(QWidget, Generic[S]):
         """Return the box of a field, to connect or disable it; KeyError if none."""
         return self._rows[name].box
 
-    def set_shown(self, name: str, shown: bool) -> None:
-        """Show or hide the row of a field."""
-        for widget in self._rows[name].widgets:
-            widget.setVisible(shown)
-
     def _add(self, name: str, row: FormRow) -> None:
         self._rows[name] = row
         line = self._grid.rowCount()

@@ -1,1 +1,1 @@
-"""Prediction by overlapping tiles: of a field, a file, a folder."""
+"""Prediction by overlapping tiles: of an array, and of one larger than memory."""

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_unet.core.events import FilePredicted
+from napari_unet.engine.batch_prediction import predict_files
 from napari_unet.engine.file_prediction import FilePredictor
-from napari_unet.engine.inference.batch_prediction import predict_files
 from napari_unet.engine.worker.prediction_job import tile_for_flops, views
 from napari_unet.io.images import find
 from napari_unet.io.prediction_folder import PredictionFolder

@@ -13,7 +13,7 @@ from napari_unet.core.jobs import LoadModelJob, PredictFolderJob, PredictJob
 from napari_unet.session.forward_signal import forward_signal
 from napari_unet.session.prediction.export import Exporter
 from napari_unet.session.prediction.folder_prediction import FolderPrediction
-from napari_unet.session.prediction.results import ModelResults
+from napari_unet.session.prediction.model_results import ModelResults
 from napari_unet.session.prediction.segmentation import Segmenter
 from napari_unet.session.prediction.targets import Targets
 from napari_unet.session.throttle import Debounce

@@ -9,13 +9,11 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Literal
 from uuid import uuid4
 
-from psygnal import Signal
-
 from napari_unet.core.annotation.annotations import cell_classes
 from napari_unet.core.images.array_reference import ArrayReference
 from napari_unet.core.images.image import Field, Image
 from napari_unet.session.images import layers as roles
-from napari_unet.session.project.record import PALETTE, ProjectClass
+from napari_unet.session.project.record import PALETTE
 from napari_unet.session.throttle import Throttle
 
 if TYPE_CHECKING:
@@ -26,10 +24,7 @@ if TYPE_CHECKING:
 
     from napari_unet.core.annotation.annotations import ClassInfo
     from napari_unet.core.jobs import Place
-    from napari_unet.core.model import ModelCard
-    from napari_unet.session.images.image_list import ImageList
-    from napari_unet.session.models import ModelEntry
-    from napari_unet.session.project.record import Project, ProjectImage
+    from napari_unet.session.project.record import ProjectImage
 
 What = Literal["classes", "cells", "entropy", "probability"]
 """A kind of result."""
@@ -378,7 +373,7 @@ class ResultLayers:
             if what == "classes":
                 # a list becomes napari's colormap without importing it here; for a
                 # mapping it would compile for two seconds
-                colours = [_colour(c, k) for k, c in enumerate(self.classes)]
+                colours = [colour_of(c, k) for k, c in enumerate(self.classes)]
                 layer = self._viewer.add_labels(
                     data, **common, colormap=["transparent", *colours], opacity=0.4
                 )
@@ -493,127 +488,7 @@ class ClassesOrCells:
             self._left[what] = layer.visible
 
 
-class ModelResults:
-    """Keeps the results of images, by image and model.
-
-    A second prediction of an image with the same model goes into the same layers, so
-    that slices can be predicted one by one. Another model gets layers of its own, and
-    those of the one before are hidden.
-
-    Attributes
-    ----------
-    latest : dict of str to ResultLayers
-        Of each image, by its id; the last one that was asked for at the end.
-    """
-
-    began = Signal(str)
-    """Results of an image, by its id, take the place of what was shown of it."""
-
-    def __init__(self, viewer: ViewerModel, images: ImageList, scratch: Path) -> None:
-        self.latest: dict[str, ResultLayers] = {}
-        self._viewer, self._images, self._scratch = viewer, images, scratch
-        # by image and model file; with the time at which that was written
-        self._all: dict[tuple[str, str], tuple[ResultLayers, float]] = {}
-        self._layer_removed = False
-        viewer.layers.events.removed.connect(self._on_removed)
-
-    def of(self, image_id: str, entry: ModelEntry, project: Project) -> ResultLayers:
-        """Return the results of a model on an image, to be filled and shown.
-
-        Raises
-        ------
-        ValueError
-            If the image is closed.
-        OSError
-            If the disk is full.
-        """
-        image = project.image(image_id)
-        layers = self._images.layers(image_id)
-        if not layers:
-            raise ValueError(f"{image.name} is closed: open its file in napari again.")
-        key = image_id, str(entry.path)
-        results, written = self._all.get(key, (None, 0.0))
-        if (
-            results is None
-            or written != entry.written
-            or results.image.shape != image.shape
-        ):
-            older, results = results, self._new(layers[0], image, entry, project)
-            self._all[key] = results, entry.written
-            if older is not None:
-                chosen = older.visibility.chosen_by_people
-                results.visibility.chosen_by_people.update(chosen)
-                older.close()
-        if self.latest.pop(image_id, None) is not results:
-            self._hide_others(results)
-            self.began.emit(image_id)
-        self.latest[image_id] = results
-        return results
-
-    def drop_deleted(self, busy: str | None = None) -> None:
-        """Delete the files of results all of whose layers people deleted.
-
-        Those of the image that is being predicted, `busy`, stay for now.
-        """
-        if not self._layer_removed:
-            return
-        self._layer_removed = False
-        for (image_id, run), (results, _) in list(self._all.items()):
-            if results.layers():
-                continue
-            if image_id == busy:
-                self._layer_removed = True
-                continue
-            results.close()
-            del self._all[image_id, run]
-            if self.latest.get(image_id) is results:
-                del self.latest[image_id]
-
-    def close(self) -> None:
-        """Delete the files; layers that are still there keep what they show."""
-        self._viewer.layers.events.removed.disconnect(self._on_removed)
-        for results, _ in self._all.values():
-            results.close()
-        self._all.clear()
-        self.latest.clear()
-
-    def _new(
-        self, layer: Layer, image: ProjectImage, entry: ModelEntry, project: Project
-    ) -> ResultLayers:
-        run = str(entry.path)
-        of_others = any(i == image.id and r != run for i, r in self._all)
-        return ResultLayers(
-            self._viewer,
-            layer,
-            image,
-            _coloured(entry.card, project),
-            self._scratch,
-            run,
-            label=entry.path.stem if of_others else "",
-        )
-
-    def _on_removed(self) -> None:
-        self._layer_removed = True
-
-    def _hide_others(self, shown: ResultLayers) -> None:
-        for results, _ in self._all.values():
-            if results.image.id == shown.image.id and results is not shown:
-                for layer in results.layers():
-                    layer.visible = False
-
-
-def _coloured(card: ModelCard, project: Project) -> tuple[ProjectClass, ...]:
-    """Give a model's classes colours: the project's for classes of the same name."""
-    known = {c.name: c.colour for c in project.classes}
-    return tuple(
-        ProjectClass(
-            name=c.name, kind=c.kind, colour=known.get(c.name, _colour(c, number))
-        )
-        for number, c in enumerate(card.classes)
-    )
-
-
-def _colour(info: ClassInfo, number: int) -> str:
+def colour_of(info: ClassInfo, number: int) -> str:
     """Return the colour of a class; `number` counts from 0 at the first foreground."""
     return getattr(info, "colour", PALETTE[number % len(PALETTE)])
 
