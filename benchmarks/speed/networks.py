@@ -16,7 +16,7 @@ from napari_unet.engine.network.unet import UNet
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from napari_unet.core.network.architecture import Architecture
+    from napari_unet.core.network.geometry import Layered
     from napari_unet.core.training.training_settings import Training
 
 
@@ -35,7 +35,7 @@ def noise(side: int) -> NDArray[np.uint8]:
     return np.random.default_rng(0).integers(0, 256, (side, side), np.uint8)
 
 
-def operations(table: Architecture, output: tuple[int, ...]) -> int:
+def operations(table: Layered, output: tuple[int, ...]) -> int:
     """Count the floating-point operations of one tile, without computing it.
 
     A multiplication and the addition that follows count as two.
@@ -48,7 +48,7 @@ def operations(table: Architecture, output: tuple[int, ...]) -> int:
     return int(counter.get_total_flops())
 
 
-def operations_without_halo(table: Architecture) -> float:
+def operations_without_halo(table: Layered) -> float:
     """Return the operations for each output pixel of an endless tile."""
     large = table.output_covering((2**15,) * table.ndim)
     return operations(table, large) / float(np.prod(large))

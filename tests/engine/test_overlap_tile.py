@@ -16,10 +16,10 @@ from napari_unet.core.events import PredictionFinished, TileDone, TileHalved
 from napari_unet.core.images.image import Image
 from napari_unet.core.images.normalisation import measure
 from napari_unet.core.network.architecture import u_shape
-from napari_unet.core.network.tile_size import peak_values
 from napari_unet.core.settings import Prediction
 from napari_unet.engine.inference.overlap_tile import predict
 from napari_unet.engine.inference.tile_run import TileRun
+from napari_unet.engine.network.layered import LayeredNetwork
 from napari_unet.engine.network.network import prepare
 from napari_unet.engine.network.unet import UNet
 
@@ -216,7 +216,7 @@ def test_running_out_of_memory_halves_the_tile_and_keeps_the_result(
             raise torch.OutOfMemoryError("CUDA out of memory")
         return forward(self, image)
 
-    monkeypatch.setattr(UNet, "forward", limited)
+    monkeypatch.setattr(LayeredNetwork, "forward", limited)
     events = list(predict(model, data, settings=FP32))
     halved = [e for e in events if isinstance(e, TileHalved)]
     assert halved
@@ -250,7 +250,7 @@ def test_a_tile_ahead_changes_nothing(
             raise torch.OutOfMemoryError("CUDA out of memory")
         return forward(self, window)
 
-    monkeypatch.setattr(UNet, "forward", limited)
+    monkeypatch.setattr(LayeredNetwork, "forward", limited)
     tiles = TileRun(network, next(image.fields(2)), measure(image), output=(24, 24))
     tiles.ahead = 1
     found = np.full(expected.shape, np.nan, np.float32)
@@ -267,7 +267,7 @@ def test_memory_that_no_tile_fits_into_is_told(
     def full(self: UNet, image: torch.Tensor) -> torch.Tensor:
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
 
-    monkeypatch.setattr(UNet, "forward", full)
+    monkeypatch.setattr(LayeredNetwork, "forward", full)
     model = random_model(u_shape(ndim=2, channels=1, classes=2, width=2, depth=1))
     with pytest.raises(MemoryError, match="smallest tile does not fit"):
         run(model, rng.random((30, 30), np.float32))
@@ -279,7 +279,7 @@ def test_other_errors_of_torch_are_not_taken_for_full_memory(
     def broken(self: UNet, image: torch.Tensor) -> torch.Tensor:
         raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
 
-    monkeypatch.setattr(UNet, "forward", broken)
+    monkeypatch.setattr(LayeredNetwork, "forward", broken)
     model = random_model(u_shape(ndim=2, channels=1, classes=2, width=2, depth=1))
     with pytest.raises(RuntimeError, match="mat1"):
         run(model, rng.random((30, 30), np.float32))
@@ -375,7 +375,7 @@ def test_tiles_keep_to_the_memory_they_may_take(rng: np.random.Generator) -> Non
     free = run(model, image, settings=FP32)
     tight = run(model, image, settings=FP32.replace(memory_gb=1e-3))
     assert min(free.output) >= 300
-    peak = 4 * peak_values(model.card.architecture, tight.output)
+    peak = 4 * model.card.architecture.peak_values(tight.output)
     assert peak <= 1e6
     np.testing.assert_allclose(tight.probabilities, free.probabilities, atol=1e-5)
 

@@ -16,6 +16,7 @@ from napari_unet.core.images.image import Field, Image
 from napari_unet.core.settings import Prediction
 from napari_unet.core.training.training_settings import Training
 from napari_unet.engine.inference.overlap_tile import predict
+from napari_unet.engine.network.layered import LayeredNetwork
 from napari_unet.engine.network.network import prepare
 from napari_unet.engine.network.unet import UNet
 from napari_unet.engine.training import preparation
@@ -348,7 +349,7 @@ def test_a_loss_that_is_not_a_number_stops_at_once(
         calls.append(1)
         return forward(self, image) * (float("nan") if len(calls) > 4 else 1.0)
 
-    monkeypatch.setattr(UNet, "forward", broken)
+    monkeypatch.setattr(LayeredNetwork, "forward", broken)
     last = finished(run())
     assert last.steps == 4
     assert "no longer a number" in (last.problem or "")
@@ -361,7 +362,7 @@ def test_memory_that_runs_out_is_told_with_a_remedy(
     def full(self: UNet, image: torch.Tensor) -> torch.Tensor:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(UNet, "forward", full)
+    monkeypatch.setattr(LayeredNetwork, "forward", full)
     with pytest.raises(MemoryError, match="smaller patches than 36 pixels or fewer"):
         run()
 
@@ -423,7 +424,7 @@ def test_a_model_that_sees_one_class_everywhere_is_a_problem(
         scores = forward(self, image) * 1e-3
         return scores + 9 * torch.eye(2)[sees].reshape(1, 2, 1, 1)
 
-    monkeypatch.setattr(UNet, "forward", blind)
+    monkeypatch.setattr(LayeredNetwork, "forward", blind)
     problem = finished(run(SMALL.replace(steps=FEW))).problem or ""
     assert f"takes everything for {name}, after {FEW} steps: train for" in problem
     # who asks for a few steps tries something out
@@ -792,7 +793,7 @@ def test_a_network_that_sees_only_background_is_stopped(
         bias = torch.tensor([1.0, 0.0]) + 0 * self.score.bias
         return bias.view(1, 2, 1, 1).expand(len(image), 2, *size)
 
-    monkeypatch.setattr(UNet, "forward", dead)
+    monkeypatch.setattr(LayeredNetwork, "forward", dead)
     last = finished(run(SMALL.replace(steps=2000, batch=1)))
     assert 300 <= last.steps < 1000
     assert "takes everything for background" in (last.problem or "")

@@ -106,7 +106,11 @@ def test_a_relu_network_keeps_the_variance_of_its_input() -> None:
 
 
 def test_dropout_is_at_the_end_of_the_contracting_path() -> None:
-    assert [d.p for d in UNet(paper(width=2)).dropout] == [0, 0, 0, 0.5, 0.5]
+    trace = paper(width=2).trace
+    dropped = [n for n, layer in enumerate(trace.layers) if layer.op == "dropout"]
+    assert [trace.layers[n].share for n in dropped] == [0.5, 0.5]
+    # 8 and 16 pixels of the image in one: the fourth level and the bottom
+    assert [trace.extents(n)[0].scale for n in dropped] == [8, 16]
 
 
 def test_an_output_sees_exactly_its_halo() -> None:

@@ -32,7 +32,6 @@ from napari_unet.core.jobs import (
     TrainJob,
 )
 from napari_unet.core.network.architecture import paper, u_shape
-from napari_unet.core.network.flops import tile_flops
 from napari_unet.core.settings import Segmentation
 from napari_unet.core.training.training_set import Example, HeldOut
 from napari_unet.engine.inference.overlap_tile import predict
@@ -548,7 +547,7 @@ def test_a_small_tile_at_the_focus_comes_first_and_changes_nothing(
     job = predict_job(tmp_path / "out", model_path, image, 3, focus=(650.0, 500.0))
     network = cache.network(model_path, CPU)[0]
     # as slow as this, a tile of 0.6 s is 400 pixels large
-    cache.speed.note(network, tile_flops(NARROW, (404, 404)), 0.6)
+    cache.speed.note(network, NARROW.flops((404, 404)), 0.6)
     tiles = [e for e in done(job, cache) if isinstance(e, events.TileDone)]
     first, second = tiles[:2]
     area = [prod(b.stop - b.start for b in tile.box) for tile in (first, second)]
@@ -576,7 +575,7 @@ def test_tiles_shrink_with_the_speed_of_the_machine_but_not_below_sense(
     counts = []
     for seconds in (0.01, 5.0, 500.0):
         cache.speed = type(cache.speed)()
-        cache.speed.note(network, tile_flops(NARROW, (404, 404)), seconds)
+        cache.speed.note(network, NARROW.flops((404, 404)), seconds)
         job = predict_job(tmp_path / "out", model_path, image, 3, preview=True)
         counts.append(len(done(job, cache)))
     assert counts[0] == 2
@@ -603,7 +602,7 @@ def test_how_fast_the_network_is_is_learnt_from_its_tiles(
     measured = cache.speed.rate(network)
     assert measured != guess
     # each tile of 50 pixels took a quarter of a second
-    assert measured == pytest.approx(tile_flops(NARROW, (52, 52)) / 0.25)
+    assert measured == pytest.approx(NARROW.flops((52, 52)) / 0.25)
 
 
 def test_the_live_network_is_only_there_while_a_training_runs(
@@ -678,7 +677,7 @@ def test_the_work_of_a_tile_is_what_torch_counts() -> None:
             )
         with FlopCounterMode(display=False) as counter:
             module(image)
-        assert 2 * tile_flops(table, size) == counter.get_total_flops()
+        assert 2 * table.flops(size) == counter.get_total_flops()
 
 
 def test_a_folder_is_predicted_file_by_file(

@@ -91,5 +91,5 @@ class Model:
     """A card and the weights it describes."""
 
     card: ModelCard
-    # named as in `UNet.state_dict`, float32 (counters of norms int64)
+    # named as in `LayeredNetwork.state_dict`, float32 (counters of norms int64)
     weights: Mapping[str, NDArray[np.generic]]

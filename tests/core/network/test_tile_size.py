@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from math import inf
+from math import inf, prod
 
 import pytest
 
@@ -9,42 +9,13 @@ from napari_unet.core.network.architecture import Architecture, paper, u_shape
 from napari_unet.core.network.tile_size import (
     choose_output,
     halve_output,
-    kept_values,
+    output_for_flops,
     output_with_stride,
-    peak_values,
 )
 
 SMALL = u_shape(ndim=2, channels=1, classes=2, width=1, depth=1)
+NARROW = u_shape(ndim=2, channels=1, classes=2, width=16, depth=3)
 FLAT = u_shape(ndim=3, channels=1, classes=2, width=2, depth=2, flat=(1, 0, 0))
-
-
-def test_peak_of_a_small_network_is_that_by_hand() -> None:
-    # An input of 18 × 18 for an output of 2 × 2. The expanding path counts most: skip,
-    # up-convolved map and both joined (twice 2), two convolutions of 1: 6 maps.
-    assert SMALL.input_size((2, 2)) == (18, 18)
-    assert peak_values(SMALL, (2, 2)) == 18 * 18 * 6
-
-
-def test_peak_where_the_bottom_is_widest_counts_the_skips_above_it() -> None:
-    # A bottom of 2 + 2 maps on 7 × 7 pixels grows with its width, a skip stays alive.
-    bottom = SMALL.levels[1].replace(down=(100, 100))
-    wide = SMALL.replace(levels=(SMALL.levels[0], bottom))
-    assert peak_values(wide, (2, 2)) == 18 * 18 + 7 * 7 * (1 + 200)
-
-
-def test_peak_counts_the_channels_of_the_image() -> None:
-    many = SMALL.replace(channels=50)
-    assert peak_values(many, (2, 2)) == 18 * 18 * (50 + 2)
-
-
-def test_peak_counts_all_axes_of_a_volume() -> None:
-    table = u_shape(ndim=3, channels=1, classes=2, width=1, depth=1)
-    assert peak_values(table, (2, 2, 2)) == 18**3 * 6
-
-
-def test_values_kept_for_the_gradient_are_those_by_hand() -> None:
-    # The image and one map of 16 × 16, then one of 7 × 7 and two of 5 × 5.
-    assert kept_values(SMALL, (2, 2)) == 18 * 18 + 16 * 16 + 7 * 7 + 2 * 5 * 5
 
 
 @pytest.mark.parametrize(
@@ -73,7 +44,7 @@ def test_chosen_tiles_are_valid_and_fit_or_are_the_smallest(
     output = choose_output(table, (size,) * table.ndim, values)
     assert table.output_size(table.input_size(output)) == output
     assert all(o >= s for o, s in zip(output, table.step, strict=True))
-    if peak_values(table, output) > values:
+    if table.peak_values(output) > values:
         smallest = output_with_stride(table, (max(table.step),) * table.ndim)
         assert all(o <= s for o, s in zip(output, smallest, strict=True))
 
@@ -81,7 +52,7 @@ def test_chosen_tiles_are_valid_and_fit_or_are_the_smallest(
 def test_one_value_less_than_needed_halves_the_tile() -> None:
     whole = choose_output(paper(), (1024, 1024), inf)
     assert whole == (1028, 1028)
-    need = peak_values(paper(), whole)
+    need = paper().peak_values(whole)
     assert choose_output(paper(), (1024, 1024), need) == whole
     assert choose_output(paper(), (1024, 1024), need - 1) == (516, 516)
 
@@ -109,3 +80,35 @@ def test_the_output_is_the_smallest_that_advances_by_the_stride(stride: int) -> 
     valid = (16 * k - 60 for k in range(4, 20))
     expected = next(n for n in valid if n // 16 * 16 >= stride)
     assert output_with_stride(paper(), (stride, 388)) == (expected, 404)
+
+
+@pytest.mark.parametrize("work", [1e9, 1e10, 1e11])
+@pytest.mark.parametrize("shape", [(2048, 2048), (300, 900)])
+def test_a_tile_takes_no_more_work_than_asked_and_not_much_less(
+    shape: tuple[int, int], work: float
+) -> None:
+    output = output_for_flops(NARROW, shape, work, waste=20)
+    whole = output_for_flops(NARROW, shape, 1e15, waste=20)
+    assert NARROW.flops(output) <= work
+    if output != whole:
+        larger = [n + n // 2 + 16 for n in output]
+        assert NARROW.flops(NARROW.output_covering(tuple(larger))) > work
+
+
+def test_a_tile_is_never_mostly_halo() -> None:
+    output = output_for_flops(paper(), (2048, 2048), work=1.0, waste=2.2)
+    read = prod(paper().input_size(output))
+    assert 1.9 < read / prod(output) <= 2.2
+
+
+def test_a_small_field_is_one_tile() -> None:
+    output = output_for_flops(NARROW, (90, 100), work=1e12, waste=4)
+    assert all(o // 8 * 8 >= n for o, n in zip(output, (90, 100), strict=True))
+    assert max(output) < 130
+
+
+def test_volumes_have_tiles_too() -> None:
+    table = u_shape(ndim=3, channels=1, classes=2, width=8, depth=2)
+    output = output_for_flops(table, (40, 300, 300), work=3e9, waste=50)
+    assert table.flops(output) <= 3e9
+    assert min(output) >= 4

@@ -1,33 +1,37 @@
-"""The network as a table of levels, and the sizes that follow from it.
-
-An unpadded convolution of kernel k shortens an axis by k - 1, so a U-Net of such
-convolutions takes only some sizes and gives back less than it was given. Everything
-about sizes is derived here, once for any number of axes.
-"""
+"""U-Nets as a table of levels, and the builders of those that were published."""
 
 from __future__ import annotations
 
-from functools import cached_property
-from math import prod
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import Field, model_validator
 
+from napari_unet.core.network.blocks import BLOCKS, BlockKind, Stage, plain
+from napari_unet.core.network.geometry import Layered
+from napari_unet.core.network.layers import Activation, Drawing, Norm
 from napari_unet.core.settings import Settings, Unit
-from napari_unet.core.text import times
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Mapping
 
-Activation = Literal["none", "relu", "leaky_relu"]
-Norm = Literal["none", "batch", "instance"]
+
+# Kernels of transposed convolutions by their stride; an axis that is left alone has 1.
+_UP_KERNEL: Mapping[str, Callable[[int], int]] = {
+    "transposed": lambda stride: stride,
+    "transposed3": lambda stride: 1 if stride == 1 else stride + 1,
+    "transposed4": lambda stride: 1 if stride == 1 else 2 * stride,
+}
+# They have no weights.
+_INTERPOLATED = ("linear", "nearest")
 
 
 class Level(Settings):
     """One resolution of the network."""
 
-    down: tuple[int, int]  # widths of the two convolutions on the contracting path
-    up: tuple[int, ...] = ()  # of the two on the expanding path; empty at the bottom
+    # widths of the convolutions on the contracting path, one or more
+    down: tuple[int, ...] = Field(min_length=1)
+    up: tuple[int, ...] = ()  # of those on the expanding path; empty at the bottom
     # of the up-convolution that arrives at this level; 0 at the bottom
     up_conv: int = Field(0, ge=0)
     # of the convolutions along each axis, in pixels of this level, odd
@@ -38,24 +42,37 @@ class Level(Settings):
     # share dropped after the contracting convolutions, in training only
     dropout: Unit = 0.0
 
-    def convolved(self, size: tuple[int, ...]) -> tuple[int, ...]:
-        """Size after a convolution, in pixels of this level."""
-        return tuple(n - k + 1 for n, k in zip(size, self.kernel, strict=True))
 
+class Architecture(Layered):
+    """A U-Net: its levels from the finest to the bottom, and what they share."""
 
-class Architecture(Settings):
-    """The whole network: its levels from the finest to the bottom, what they share."""
-
-    channels: int = Field(1, ge=1)
-    classes: int = Field(2, ge=2, le=254)  # background included
     levels: tuple[Level, ...] = Field(min_length=1)
-    # after each convolution; the leaky one has slope 0.1
+    # what each level computes, on both paths
+    block: BlockKind = "plain"
+    # how a level's map gets the size of the next: by a maximum, by a convolution of its
+    # own, or by the stride of the next level's first convolution
+    reduce: Literal["max", "strided", "first_conv"] = "max"
+    # ... and back: by a transposed convolution whose kernel is the stride, one more
+    # than it or twice it; by interpolation alone; or with a 2 × 2 convolution after it
+    enlarge: Literal[
+        "transposed",
+        "transposed3",
+        "transposed4",
+        "linear",
+        "nearest",
+        "nearest_conv2",
+    ] = "transposed"
+    # after each convolution; the leaky ones have slope 0.1 and 0.01
     activation: Activation = "relu"
     up_activation: Activation = "none"
     norm: Norm = "none"  # between convolution and activation
+    conv_bias: bool = True
     up_bias: bool = True
-    # order of the channels where the two paths meet
+    # how the two paths meet, and the order of the channels where they do
+    skip: Literal["concat", "add"] = "concat"
     concat: Literal["up_first", "skip_first"] = "up_first"
+    # widths of convolutions between the last block and the scores
+    last: tuple[int, ...] = ()
 
     @model_validator(mode="after")
     def _levels_fit_together(self) -> Self:
@@ -76,12 +93,11 @@ class Architecture(Settings):
             if any(p < 1 for p in level.pool):
                 raise ValueError(f"level {depth}: pool must be 1 or more.")
             is_bottom = depth == bottom
-            if is_bottom != (not level.up) or is_bottom != (level.up_conv == 0):
+            no_up_conv = is_bottom or self.enlarge in _INTERPOLATED
+            if is_bottom != (not level.up) or no_up_conv != (level.up_conv == 0):
                 raise ValueError(
                     f"level {depth}: all levels but the bottom need up and up_conv."
                 )
-            if len(level.up) not in (0, 2):
-                raise ValueError(f"level {depth}: up must be two widths.")
             if min(*level.down, *level.up, 1) < 1:
                 raise ValueError(f"level {depth}: widths must be 1 or more.")
         if any(p != 1 for p in self.levels[-1].pool):
@@ -98,99 +114,80 @@ class Architecture(Settings):
         """Whether the result at a pixel is independent of the window around it."""
         return self.norm != "instance"
 
-    @cached_property
-    def step(self) -> tuple[int, ...]:
-        """Shifts of the input, in pixels, that the network commutes with."""
-        return self._scale(len(self.levels) - 1)
+    def draw(self) -> Drawing:
+        """Draw the levels down to the bottom and up again."""
+        net = Drawing(self.ndim, self.channels)
+        x, skips = 0, []
+        for depth, level in enumerate(self.levels):
+            stride: tuple[int, ...] | int = 1
+            if depth:
+                x, stride = self._reduced(net, x, depth)
+            stage = self._stage(f"down.{depth}", level.down, level, stride)
+            x = BLOCKS[self.block](net, x, stage)
+            x = net.dropout(x, level.dropout)
+            skips.append(x)
+        skips.pop()
+        for depth in reversed(range(len(skips))):
+            level, skip = self.levels[depth], skips.pop()
+            x = self._enlarged(net, x, f"up_conv.{depth}", level)
+            x = self._met(net, x, skip)
+            stage = self._stage(f"up.{depth}", level.up, level)
+            x = BLOCKS[self.block](net, x, stage)
+        if self.last:
+            x = plain(net, x, self._stage("last", self.last, self.levels[0]))
+        net.scores = net.conv(x, self.classes, 1, "score")
+        return net
 
-    @cached_property
-    def halo(self) -> tuple[int, ...]:
-        """Border lost on each side, in pixels."""
-        down = self._lost(len(self.levels))
-        return tuple((d + u) // 2 for d, u in zip(down, self._up_lost, strict=True))
-
-    @cached_property
-    def min_output(self) -> tuple[int, ...]:
-        """Smallest possible output, in pixels."""
-        return self.output_covering((1,) * self.ndim)
-
-    @cached_property
-    def min_input(self) -> tuple[int, ...]:
-        """Smallest possible input, in pixels."""
-        return self.input_size(self.min_output)
-
-    def input_size(self, output: tuple[int, ...]) -> tuple[int, ...]:
-        """Input needed for an output, in pixels."""
-        return tuple(o + 2 * h for o, h in zip(output, self.halo, strict=True))
-
-    def contracting(
-        self, output: Sequence[int]
-    ) -> Iterator[tuple[Level, tuple[int, ...], int]]:
-        """Yield each level with size and width of its input, for a tile's output."""
-        size, width = self.input_size(tuple(output)), self.channels
-        for level in self.levels:
-            yield level, size, width
-            size = level.convolved(level.convolved(size))
-            size = tuple(n // p for n, p in zip(size, level.pool, strict=True))
-            width = level.down[1]
-
-    def output_size(self, size: tuple[int, ...]) -> tuple[int, ...]:
-        """Output given by an input, in pixels.
-
-        A ValueError for a size that the network cannot take names the nearest that it
-        can.
-        """
-        if len(size) != self.ndim:
-            raise ValueError(
-                f"this network takes {self.ndim} spatial axes, found size {size}."
-            )
-        output = tuple(n - 2 * h for n, h in zip(size, self.halo, strict=True))
-        wanted = tuple(max(1, n) for n in output)
-        smaller = self.input_size(self.output_within(wanted))
-        if tuple(size) != smaller:
-            larger = self.input_size(self.output_covering(wanted))
-            raise ValueError(
-                f"this network cannot take the input size {times(size)}; the nearest "
-                f"sizes it takes are {times(smaller)} and {times(larger)}."
-            )
-        return output
-
-    def output_covering(self, size: tuple[int, ...]) -> tuple[int, ...]:
-        """Smallest possible output that is at least `size`, in pixels."""
-        return tuple(
-            max(-(-(n + c) // s), _bottom_minimum(c, s)) * s - c
-            for n, c, s in zip(size, self._up_lost, self.step, strict=True)
+    def _stage(
+        self,
+        name: str,
+        widths: tuple[int, ...],
+        level: Level,
+        stride: tuple[int, ...] | int = 1,
+    ) -> Stage:
+        return Stage(
+            name,
+            widths,
+            level.kernel,
+            self.norm,
+            self.activation,
+            self.conv_bias,
+            stride,
+            first=name == "down.0",
         )
 
-    def output_within(self, size: tuple[int, ...]) -> tuple[int, ...]:
-        """Largest possible output that is at most `size`, or the smallest there is."""
-        return tuple(
-            max((n + c) // s, _bottom_minimum(c, s)) * s - c
-            for n, c, s in zip(size, self._up_lost, self.step, strict=True)
-        )
+    def _reduced(
+        self, net: Drawing, x: int, depth: int
+    ) -> tuple[int, tuple[int, ...] | int]:
+        """Bring a map to the next level's size, or say by which stride it gets it."""
+        pool, level = self.levels[depth - 1].pool, self.levels[depth]
+        if self.reduce == "first_conv":
+            return x, pool
+        if self.reduce == "max":
+            return net.resize(x, "max_pool", pool), 1
+        stage = self._stage(f"reduce.{depth}", level.down[:1], level, pool)
+        return plain(net, x, replace(stage, kernel=pool)), 1
 
-    @cached_property
-    def _up_lost(self) -> tuple[int, ...]:
-        """Pixels lost on the expanding path: an output is n * step minus this."""
-        return self._lost(len(self.levels) - 1)
+    def _enlarged(self, net: Drawing, x: int, name: str, level: Level) -> int:
+        """Bring a map to the size of a level."""
+        pool = level.pool
+        if self.enlarge in ("linear", "nearest"):
+            return net.resize(x, self.enlarge, pool)
+        if self.enlarge == "nearest_conv2":
+            x = net.resize(x, "nearest", pool)
+            x = net.conv(x, level.up_conv, pool, f"{name}.0", bias=self.up_bias)
+        else:
+            kernel = tuple(_UP_KERNEL[self.enlarge](p) for p in pool)
+            x = net.up_conv(
+                x, level.up_conv, kernel, f"{name}.0", stride=pool, bias=self.up_bias
+            )
+        return net.activate(x, self.up_activation, f"{name}.1")
 
-    def _lost(self, levels: int) -> tuple[int, ...]:
-        """Input pixels lost by two convolutions on each of the finest levels."""
-        lost = [0] * self.ndim
-        for depth, level in enumerate(self.levels[:levels]):
-            for axis, scale in enumerate(self._scale(depth)):
-                lost[axis] += 2 * (level.kernel[axis] - 1) * scale
-        return tuple(lost)
-
-    def _scale(self, depth: int) -> tuple[int, ...]:
-        """Input pixels in one pixel of a level."""
-        pools = [level.pool for level in self.levels[:depth]]
-        return tuple(prod(pool[axis] for pool in pools) for axis in range(self.ndim))
-
-
-def _bottom_minimum(constant: int, step: int) -> int:
-    """Fewest pixels at the bottom that leave an output of one pixel or more."""
-    return constant // step + 1
+    def _met(self, net: Drawing, up: int, skip: int) -> int:
+        """Join the two paths."""
+        if self.skip == "add":
+            return net.add(up, skip)
+        return net.concat(*((up, skip) if self.concat == "up_first" else (skip, up)))
 
 
 def paper(channels: int = 1, classes: int = 2, width: int = 64) -> Architecture:

@@ -74,7 +74,7 @@ class BlockPrediction:
         self._work = work
         self._targets = targets
         self._sizes = sizes
-        self._table = network.module.architecture
+        self._table = network.geometry
         self._fields = list(image.fields(self._table.ndim))
         axes = "".join(a for a in "tczyx" if a in image.axes or a == "c")
         self._axes, self._shape = output_shape(self._table, image, axes)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from napari_unet.core.images.normalisation import GreyScale
     from napari_unet.core.jobs import Place
     from napari_unet.core.model import Model
-    from napari_unet.core.network.architecture import Architecture
+    from napari_unet.core.network.geometry import Geometry
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,19 +105,19 @@ def predict(
         if isinstance(model, Network)
         else prepare(model, settings.device, settings.precision)
     )
-    architecture = network.module.architecture
-    image = image if isinstance(image, Image) else _named(image, architecture)
-    image = image.with_channels(architecture.channels)
-    _check(architecture, image)
-    axes, shape = output_shape(architecture, image, axes)
+    geometry = network.geometry
+    image = image if isinstance(image, Image) else _named(image, geometry)
+    image = image.with_channels(geometry.channels)
+    _check(geometry, image)
+    axes, shape = output_shape(geometry, image, axes)
     if out is None:
         out = np.zeros(shape, np.float32)
     if tuple(out.shape) != shape:
         raise ValueError(
             f"the output array must have shape {shape} ({axes}), found {out.shape}."
         )
-    fields = _chosen(image, architecture.ndim, planes)
-    region = region or tuple(slice(0, n) for n in image.field_shape(architecture.ndim))
+    fields = _chosen(image, geometry.ndim, planes)
+    region = region or tuple(slice(0, n) for n in image.field_shape(geometry.ndim))
     factors = network.factors(image, settings)
     if tiles is None:
         shape = network_shape(region, factors)
@@ -166,7 +166,7 @@ def predict(
 
 
 def output_shape(
-    architecture: Architecture, image: Image, axes: str | None = None
+    geometry: Geometry, image: Image, axes: str | None = None
 ) -> tuple[str, tuple[int, ...]]:
     """Return axes and shape of the probabilities of an image.
 
@@ -177,7 +177,7 @@ def output_shape(
     axes = axes or own
     if sorted(axes) != sorted(own):
         raise ValueError(f"the output has the axes {own} in any order, found {axes}.")
-    sizes = [architecture.classes if a == "c" else image.size(a) for a in axes]
+    sizes = [geometry.classes if a == "c" else image.size(a) for a in axes]
     return axes, tuple(sizes)
 
 
@@ -204,19 +204,19 @@ def _chosen(image: Image, ndim: int, planes: Sequence[Place] | None) -> list[Fie
     return [by_place[place] for place in wanted]
 
 
-def _named(array: ArrayLike, architecture: Architecture) -> Image:
+def _named(array: ArrayLike, geometry: Geometry) -> Image:
     """Name the axes of a bare array, where the network's channels help to."""
-    channels = architecture.channels
+    channels = geometry.channels
     if channels > 1 and len(array.shape) == 3 and array.shape[0] == channels:
         return Image(array, "cyx")
     return Image.from_array(array)
 
 
-def _check(architecture: Architecture, image: Image) -> None:
-    if image.channels != architecture.channels:
+def _check(geometry: Geometry, image: Image) -> None:
+    if image.channels != geometry.channels:
         # how it was read may be the reason
         read = "; " + " ".join(image.notes) if image.notes else "."
         raise ValueError(
-            f"{image.name}: the model was trained on {architecture.channels} "
+            f"{image.name}: the model was trained on {geometry.channels} "
             f"channel(s), the image has {image.channels}{read}"
         )

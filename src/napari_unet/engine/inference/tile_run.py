@@ -75,7 +75,7 @@ class TileRun:
         factors: tuple[float, ...] | None = None,
     ) -> None:
         self._network = network
-        self._table = network.module.architecture
+        self._table = network.geometry
         self._rescaled = Rescaled(field, factors) if factors else None
         self._field = field
         self._scale = scale
@@ -200,7 +200,7 @@ def choose_tile(
     `tile` is the size asked for, 0 chooses by the memory; of that at most `memory_gb`
     GB may be taken, as far as they are free, 0 for no other bound.
     """
-    table = network.module.architecture
+    table = network.geometry
     if not table.tile_invariant:
         # one fixed tile, whatever the machine, so that results can be repeated
         tile = tile or _FIXED_TILE

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch import Tensor
 
 from napari_unet.core.images.rescaling import rescaling
 from napari_unet.engine.allocator import keep_freed_memory
@@ -20,10 +19,10 @@ from napari_unet.engine.device import (
     dtype,
     is_out_of_memory,
 )
-from napari_unet.engine.network.unet import UNet
+from napari_unet.engine.network.layered import LayeredNetwork
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from napari_unet.core.images.image import Image
     from napari_unet.core.images.normalisation import Normalisation
     from napari_unet.core.model import Model, ModelCard
+    from napari_unet.core.network.geometry import Geometry
     from napari_unet.core.settings import Prediction
 
 Averaging = Literal["none", "dihedral"]
@@ -66,7 +66,7 @@ class PendingResult:
 class Network:
     """A network in eval mode, with where and how it computes."""
 
-    module: UNet
+    module: LayeredNetwork
     device: torch.device
     precision: Precision
     # pixel size of the training images along ([z,] y, x), in micrometres
@@ -74,11 +74,16 @@ class Network:
     # rule for the grey values that it learnt from
     normalisation: Normalisation
 
+    @property
+    def geometry(self) -> Geometry:
+        """Sizes and work of what predicts."""
+        return self.module.architecture
+
     def factors(self, image: Image, settings: Prediction) -> tuple[float, ...] | None:
         """Return by how much an image is resampled; None if it is not."""
         if not settings.rescale:
             return None
-        ndim = self.module.architecture.ndim
+        ndim = self.geometry.ndim
         return rescaling(self.spacing_um, image.pixel_size(ndim), ndim, image.name)
 
     def probabilities(
@@ -178,25 +183,12 @@ def _frozen(
 ) -> Network:
     # on no device first: drawing random weights only to replace them takes time
     with torch.device("meta"):
-        module = UNet(card.architecture)
+        module = LayeredNetwork(card.architecture)
     module.load_state_dict(weights, assign=True)
     module.eval()
-    for path in (module.down, module.up):
-        for depth, block in enumerate(path):
-            path[depth] = _without_norms(block.children())
+    module.fold_norms()
     module.to(dtype(precision), memory_format=module.layout)  # type: ignore[call-overload]
     # the last layer in full precision costs nothing and keeps the probabilities smooth
-    module.score.float()
-    device = module.score.weight.device
+    score = module.get_submodule("score").float()
+    device = next(score.parameters()).device
     return Network(module, device, precision, card.spacing_um, card.normalisation)
-
-
-def _without_norms(block: Iterable[nn.Module]) -> nn.Sequential:
-    """Fold each batch norm into the convolution before it: as exact, and faster."""
-    layers: list[nn.Module] = []
-    for layer in block:
-        if isinstance(layer, (nn.BatchNorm2d, nn.BatchNorm3d)):
-            layers[-1] = fuse_conv_bn_eval(layers[-1], layer)  # type: ignore[type-var]
-        else:
-            layers.append(layer)
-    return nn.Sequential(*layers)

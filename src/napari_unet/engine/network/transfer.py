@@ -14,12 +14,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_unet.core.model import Model
-    from napari_unet.engine.network.unet import UNet
-
-_FIRST = "down.0.0.weight"
+    from napari_unet.engine.network.layered import LayeredNetwork
 
 
-def take_over(module: UNet, model: Model, classes: Sequence[str]) -> None:
+def take_over(module: LayeredNetwork, model: Model, classes: Sequence[str]) -> None:
     """Copy the weights of a model into a network of the same levels as far as they fit.
 
     Classes are matched by name, the background always; new classes start at random.
@@ -37,7 +35,9 @@ def take_over(module: UNet, model: Model, classes: Sequence[str]) -> None:
             if not inner or len(weight) != model.card.architecture.classes:
                 raise damaged(model)
             weight = _rows(weight, new[name].cpu(), model, classes)
-        elif name == _FIRST and weight.ndim == new[name].ndim and not inner:
+        elif (
+            name in module.first_weights and weight.ndim == new[name].ndim and not inner
+        ):
             weight = _channels(weight, new[name].shape[1])
         if weight.shape != new[name].shape:
             raise damaged(model)

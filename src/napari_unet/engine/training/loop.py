@@ -81,8 +81,8 @@ class TrainingLoop:
         )
         self._good = self._state.record.step, self._snapshot()
         self._single_class = divergence.SingleClassGuard()
-        levels = prepared.state.card.architecture.levels
-        self._drops = any(level.dropout for level in levels)
+        layers = prepared.state.card.architecture.trace.layers
+        self._drops = any(layer.op == "dropout" for layer in layers)
         self._table = self._class_weights()
         self._scaler = torch.amp.GradScaler(
             prepared.device.type, enabled=prepared.precision == "fp16"

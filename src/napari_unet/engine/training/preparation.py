@@ -13,7 +13,6 @@ from napari_unet.core.annotation.annotations import IGNORED
 from napari_unet.core.cells.segmentation_tuning import usual_settings
 from napari_unet.core.images.rescaling import common_size
 from napari_unet.core.model import ImageRecord, ModelCard
-from napari_unet.core.network.tile_size import kept_values
 from napari_unet.core.text import printable, reason
 from napari_unet.core.training.loss_weights import class_weights
 from napari_unet.core.training.training_set import count_classes, hold_out, typical_cell
@@ -25,8 +24,8 @@ from napari_unet.engine.device import (
     dtype,
     free_memory,
 )
+from napari_unet.engine.network.layered import LayeredNetwork
 from napari_unet.engine.network.transfer import take_over
-from napari_unet.engine.network.unet import UNet
 from napari_unet.engine.training.divergence import no_memory
 from napari_unet.engine.training.sampling import Sampler
 from napari_unet.engine.training.state import TrainingState
@@ -42,7 +41,7 @@ if TYPE_CHECKING:
     from napari_unet.core.images.image import Field
     from napari_unet.core.images.normalisation import Normalisation
     from napari_unet.core.model import Model
-    from napari_unet.core.network.architecture import Architecture
+    from napari_unet.core.network.geometry import Layered
     from napari_unet.core.training.training_set import Example, TrainingSet
     from napari_unet.core.training.training_settings import Training
     from napari_unet.engine.device import Precision
@@ -111,7 +110,9 @@ def prepare_training(
         parent=start.card.name if start else None,
     )
     output = _patch(architecture, settings.patch, examples)
-    needed = kept_values(architecture, output) * settings.batch * dtype(how).itemsize
+    needed = (
+        architecture.trace.kept_values(output) * settings.batch * dtype(how).itemsize
+    )
     if needed > free_memory(where):
         # the system would end the process, or swap for hours
         raise no_memory(where, settings)
@@ -170,7 +171,7 @@ def _part(state: TrainingState, examples: Sequence[Example]) -> TrainingSet:
 
 def _architecture(
     settings: Training, examples: Sequence[Example], classes: int, start: Model | None
-) -> Architecture:
+) -> Layered:
     channels = {e.field.image.channels: e.field.image.name for e in examples}
     if len(channels) > 1:
         found = (
@@ -192,11 +193,11 @@ def _architecture(
 
 
 def _check_weights(
-    architecture: Architecture, settings: Training, device: torch.device
+    architecture: Layered, settings: Training, device: torch.device
 ) -> None:
     """Refuse a network whose weights do not fit before any memory is used for them."""
     with torch.device("meta"):
-        weights = sum(p.numel() for p in UNet(architecture).parameters())
+        weights = sum(p.numel() for p in LayeredNetwork(architecture).parameters())
     needed, free = _COPIES * torch.float32.itemsize * weights, free_memory(device)
     if needed > free:
         raise MemoryError(
@@ -207,11 +208,13 @@ def _check_weights(
         )
 
 
-def _network(card: ModelCard, start: Model | None, device: torch.device) -> UNet:
+def _network(
+    card: ModelCard, start: Model | None, device: torch.device
+) -> LayeredNetwork:
     # a generator of its own would not reach torch's initialisers
     with torch.random.fork_rng([]):
         torch.manual_seed(card.training.seed)
-        module = UNet(card.architecture)
+        module = LayeredNetwork(card.architecture)
     if start is not None:
         take_over(module, start, [c.name for c in card.classes])
     return module.to(device)
@@ -242,7 +245,7 @@ def _resume(state: TrainingState, path: str | Path) -> None:
 
 
 def _patch(
-    architecture: Architecture, patch: int, examples: Sequence[Example]
+    architecture: Layered, patch: int, examples: Sequence[Example]
 ) -> tuple[int, ...]:
     """Return the output size of a patch, no thicker than the thinnest stack."""
     size = [patch] * architecture.ndim

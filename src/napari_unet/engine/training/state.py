@@ -19,7 +19,7 @@ from napari_unet.io.model_file import Checkpoint
 if TYPE_CHECKING:
     from napari_unet.core.model import ModelCard
     from napari_unet.core.training.training_settings import Training
-    from napari_unet.engine.network.unet import UNet
+    from napari_unet.engine.network.layered import LayeredNetwork
 
 _PACKAGES = ("napari-unet", "torch", "numpy")
 # At this share of the steps that the mean remembers, it still forgets its start faster.
@@ -48,7 +48,7 @@ class TrainingState:
     the module is on its device, with the weights to begin with.
     """
 
-    def __init__(self, card: ModelCard, module: UNet) -> None:
+    def __init__(self, card: ModelCard, module: LayeredNetwork) -> None:
         self.card = card
         self.record = Record()
         self.module = module.train()
@@ -159,7 +159,7 @@ class TrainingState:
         self.optimiser.load_state_dict({"state": state, "param_groups": groups})
 
 
-def _optimiser(module: UNet, settings: Training) -> torch.optim.Optimizer:
+def _optimiser(module: LayeredNetwork, settings: Training) -> torch.optim.Optimizer:
     if settings.optimiser == "sgd":
         return torch.optim.SGD(
             module.parameters(),

@@ -61,7 +61,7 @@ def validate(network: Network, held_out: Sequence[HeldOut]) -> Iterator[Score | 
     Yields None after each tile, so that a caller can do something else in between; at
     last the score.
     """
-    tally = Tally(network.module.architecture.classes)
+    tally = Tally(network.geometry.classes)
     for part in held_out:
         example = part.example
         run = TileRun(network, example.field, example.scale, region=part.box)
@@ -79,7 +79,7 @@ def judge_part(
     `cells` are the annotated cells, of the size of its box.
     """
     example, box = part.example, part.box
-    size = (network.module.architecture.classes, *shape_of(box))
+    size = (network.geometry.classes, *shape_of(box))
     probabilities = np.zeros(size, np.float32)
     for tile, values in TileRun(network, example.field, example.scale, region=box):
         probabilities[(slice(None), *within(tile.target, box))] = values
@@ -97,7 +97,7 @@ def predict_parts(
 
     `instances` are the annotated cells of each part.
     """
-    tally, parts = Tally(network.module.architecture.classes), []
+    tally, parts = Tally(network.geometry.classes), []
     for part, cells in zip(held_out, instances, strict=True):
         judged = yield from judge_part(network, part, cells)
         tally.add(judged.probabilities, part.example.classes[part.box])

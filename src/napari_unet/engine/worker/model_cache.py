@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from napari_unet.core.network.flops import tile_flops
 from napari_unet.engine.device import choose_device, choose_precision, release_memory
 from napari_unet.engine.network.network import prepare
 from napari_unet.io.model_file import load_model
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from napari_unet.core.images.array_reference import ImageReference
     from napari_unet.core.images.normalisation import GreyScale, Normalisation
     from napari_unet.core.model import ModelCard
-    from napari_unet.core.network.architecture import Architecture
+    from napari_unet.core.network.geometry import Geometry
     from napari_unet.core.settings import Prediction
     from napari_unet.engine.device import Precision
     from napari_unet.engine.network.network import Network
@@ -95,7 +94,7 @@ class Speed:
     """How fast networks compute here, learnt from the tiles they did."""
 
     def __init__(self) -> None:
-        self._rates: dict[tuple[str, Precision, Architecture], float] = {}
+        self._rates: dict[tuple[str, Precision, Geometry], float] = {}
 
     def rate(self, network: Network) -> float:
         """Return the multiplications in a second, as far as known."""
@@ -112,12 +111,12 @@ class Speed:
 
     def try_out(self, network: Network) -> None:
         """Run the smallest tile, which also has the device get ready."""
-        table = network.module.architecture
+        table = network.geometry
         window = np.zeros((table.channels, *table.min_input), np.float32)
         network.probabilities(window)
         began = perf_counter()
         network.probabilities(window)
-        flops = tile_flops(table, table.min_output)
+        flops = table.flops(table.min_output)
         self.note(network, flops, perf_counter() - began)
 
 
@@ -129,5 +128,5 @@ class Context:
     cache: ModelCache
 
 
-def _kind(network: Network) -> tuple[str, Precision, Architecture]:
-    return str(network.device), network.precision, network.module.architecture
+def _kind(network: Network) -> tuple[str, Precision, Geometry]:
+    return str(network.device), network.precision, network.geometry

@@ -14,7 +14,7 @@ from napari_unet.core.cells.instances import most_probable
 from napari_unet.core.events import PredictionFinished, TileDone
 from napari_unet.core.geometry.boxes import field_index
 from napari_unet.core.jobs import LIVE
-from napari_unet.core.network.flops import output_for_flops, tile_flops
+from napari_unet.core.network.tile_size import output_for_flops
 from napari_unet.engine.inference.overlap_tile import Tiles, predict
 from napari_unet.engine.inference.tile_run import choose_tile, network_shape
 
@@ -48,7 +48,7 @@ def run(job: PredictJob, context: Context) -> Iterator[Event]:
     """
     image = job.image.open()
     network = _network(job, context)
-    table, speed = network.module.architecture, context.cache.speed
+    table, speed = network.geometry, context.cache.speed
     axes = "c" + image.axes.replace("c", "")
     out = job.probabilities.open(writable=True)
     derived = [
@@ -78,7 +78,7 @@ def run(job: PredictJob, context: Context) -> Iterator[Event]:
         if isinstance(event, TileDone):
             size = network_shape(event.box, factors)
             if 0 < largest <= prod(size):
-                flops = tile_flops(table, table.output_covering(size))
+                flops = table.flops(table.output_covering(size))
                 seconds = perf_counter() - began
                 speed.note(network, views(job.settings) * flops, seconds)
             largest = max(largest, prod(size))
@@ -113,7 +113,7 @@ def tile_for_flops(
     memory_gb: float = 0.0,
 ) -> tuple[int, ...]:
     """Return the output of tiles that take some flops, or less if memory is short."""
-    chosen = output_for_flops(network.module.architecture, shape, flops, waste)
+    chosen = output_for_flops(network.geometry, shape, flops, waste)
     bound = choose_tile(network, shape, memory_gb=memory_gb)
     return min(chosen, bound, key=prod)
 
@@ -139,7 +139,7 @@ def _tiles(
     factors: tuple[float, ...] | None,
 ) -> Tiles | None:
     """Choose tiles by the time they take; None leaves it to the settings."""
-    table = network.module.architecture
+    table = network.geometry
     if job.settings.tile or not table.tile_invariant:
         return None
     whole = tuple(slice(0, n) for n in image.field_shape(table.ndim))

@@ -1,0 +1,166 @@
+"""The sizes of a network: all that tiles, memory, session and command line know of it.
+
+An unpadded convolution of kernel k shortens an axis by k - 1, so a network of such
+convolutions takes only some sizes and gives back less than it was given. Everything
+about sizes follows from the layers that a network draws (`trace`), once for any number
+of axes.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from napari_unet.core.network.trace import Trace
+from napari_unet.core.settings import Settings
+from napari_unet.core.text import times
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari_unet.core.network.layers import Drawing
+
+
+class Geometry:
+    """Base of what is run in tiles: a network, or what is made of runs of one.
+
+    All sizes are in pixels of the image, along ([z,] y, x).
+    """
+
+    # of the image
+    channels: int
+    # of the output, the background included
+    classes: int
+
+    @property
+    @abstractmethod
+    def step(self) -> tuple[int, ...]:
+        """Shifts of the input that it commutes with."""
+
+    @property
+    @abstractmethod
+    def halo(self) -> tuple[int, ...]:
+        """Border lost on each side."""
+
+    @property
+    @abstractmethod
+    def min_output(self) -> tuple[int, ...]:
+        """Smallest possible output."""
+
+    @property
+    def ndim(self) -> int:
+        """Number of spatial axes."""
+        return len(self.step)
+
+    @property
+    def tile_invariant(self) -> bool:
+        """Whether the result at a pixel is independent of the window around it."""
+        return True
+
+    @abstractmethod
+    def peak_values(self, output: Sequence[int]) -> int:
+        """Estimate how many numbers are alive at once while a tile is computed.
+
+        They are values of the feature maps; times the bytes of one value it is the
+        memory. `output` is the tile's.
+        """
+
+    @abstractmethod
+    def flops(self, output: Sequence[int]) -> float:
+        """Count the multiplications of the convolutions for a tile's output."""
+
+    @property
+    def min_input(self) -> tuple[int, ...]:
+        """Smallest possible input."""
+        return self.input_size(self.min_output)
+
+    def input_size(self, output: tuple[int, ...]) -> tuple[int, ...]:
+        """Input needed for an output."""
+        return tuple(o + 2 * h for o, h in zip(output, self.halo, strict=True))
+
+    def output_size(self, size: tuple[int, ...]) -> tuple[int, ...]:
+        """Output given by an input.
+
+        A ValueError for a size that the network cannot take names the nearest that it
+        can.
+        """
+        if len(size) != self.ndim:
+            raise ValueError(
+                f"this network takes {self.ndim} spatial axes, found size {size}."
+            )
+        output = tuple(n - 2 * h for n, h in zip(size, self.halo, strict=True))
+        wanted = tuple(max(1, n) for n in output)
+        smaller = self.input_size(self.output_within(wanted))
+        if tuple(size) != smaller:
+            larger = self.input_size(self.output_covering(wanted))
+            raise ValueError(
+                f"this network cannot take the input size {times(size)}; the nearest "
+                f"sizes it takes are {times(smaller)} and {times(larger)}."
+            )
+        return output
+
+    def output_covering(self, size: tuple[int, ...]) -> tuple[int, ...]:
+        """Smallest possible output that is at least `size`."""
+        return tuple(
+            least + max(-(-(n - least) // s), 0) * s
+            for n, least, s in zip(size, self.min_output, self.step, strict=True)
+        )
+
+    def output_within(self, size: tuple[int, ...]) -> tuple[int, ...]:
+        """Largest possible output that is at most `size`, or the smallest there is."""
+        return tuple(
+            least + max((n - least) // s, 0) * s
+            for n, least, s in zip(size, self.min_output, self.step, strict=True)
+        )
+
+
+class Layered(Geometry, Settings):
+    """Base of the descriptions of networks: their sizes follow from their layers."""
+
+    channels: int = Field(1, ge=1)
+    classes: int = Field(2, ge=2, le=254)  # background included
+    # Convolutions that add a border of zeros keep the size, and the network gives as
+    # much as it is given; it then sees one window of fixed size at a time.
+    padded: bool = False
+    # size of that window; None for windows of any size
+    window: tuple[int, ...] | None = None
+
+    @abstractmethod
+    def draw(self) -> Drawing:
+        """Draw all layers, those that only training needs behind the `scores`."""
+
+    @cached_property
+    def drawing(self) -> Drawing:
+        """The layers of the network."""
+        return self.draw()
+
+    @cached_property
+    def trace(self) -> Trace:
+        """The sizes of all maps."""
+        return Trace(self.drawing, padded=self.padded)
+
+    @property
+    def step(self) -> tuple[int, ...]:
+        """Shifts of the input that the network commutes with."""
+        return self.trace.step
+
+    @property
+    def halo(self) -> tuple[int, ...]:
+        """Border lost on each side."""
+        return self.trace.halo
+
+    @property
+    def min_output(self) -> tuple[int, ...]:
+        """Smallest possible output."""
+        return self.trace.min_output
+
+    def peak_values(self, output: Sequence[int]) -> int:
+        """Estimate how many numbers are alive at once while a tile is computed."""
+        return self.trace.peak_values(output)
+
+    def flops(self, output: Sequence[int]) -> float:
+        """Count the multiplications of the convolutions for a tile's output."""
+        return self.trace.flops(output)

@@ -1,0 +1,188 @@
+"""A network as the list of its layers, in the order in which they are computed.
+
+Each network of the family is drawn once, with the methods of `Drawing`. Its sizes, its
+memory and its work are sums over the list (`trace`), and torch runs the same list
+(`engine.network.layered`), so that they cannot disagree.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+Op = Literal[
+    "input",
+    "conv",
+    "up_conv",
+    "max_pool",
+    "mean_pool",
+    "linear",
+    "nearest",
+    "norm",
+    "activation",
+    "dropout",
+    "concat",
+    "add",
+    "multiply",
+    "repeat",
+    "crop",
+]
+Activation = Literal[
+    "none",
+    "relu",
+    "leaky_relu",
+    "leaky_relu_01",
+    "elu",
+    "prelu",
+    "prelu_per_channel",
+    "sigmoid",
+]
+Norm = Literal["none", "batch", "instance"]
+# In these the maps meet: each is cut to what all of them have.
+JOINS = ("concat", "add", "multiply")
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One operation, and the map that it computes."""
+
+    op: Op
+    # numbers of the layers whose maps it reads
+    inputs: tuple[int, ...]
+    # channels of its map
+    width: int
+    # where the network keeps its weights; empty if it has none
+    name: str = ""
+    # along each axis, in pixels of the map that it reads
+    kernel: tuple[int, ...] = ()
+    # by how much it reduces (`conv`, pools) or enlarges (all others)
+    stride: tuple[int, ...] = ()
+    bias: bool = True
+    # which activation, which norm
+    kind: str = ""
+    # of the values that a dropout drops
+    share: float = 0.0
+
+
+@dataclass(slots=True)
+class Drawing:
+    """Draws a network: each method adds a layer and returns its number."""
+
+    ndim: int
+    channels: int
+    layers: list[Layer] = field(init=False)
+    # number of the layer that is the network's output; those behind it are computed in
+    # training only
+    scores: int = field(init=False, default=0)
+    # coarser outputs, from fine to coarse, that training learns from, too
+    supervised: list[int] = field(init=False, default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.layers = [Layer("input", (), self.channels)]
+
+    def width(self, x: int) -> int:
+        """Return the channels of a map."""
+        return self.layers[x].width
+
+    def conv(
+        self,
+        x: int,
+        width: int,
+        kernel: int | tuple[int, ...],
+        name: str,
+        *,
+        stride: int | tuple[int, ...] = 1,
+        bias: bool = True,
+    ) -> int:
+        """Convolve; a stride keeps every so manieth output."""
+        return self._add(
+            "conv", (x,), width, name, self._axes(kernel), self._axes(stride), bias=bias
+        )
+
+    def up_conv(
+        self,
+        x: int,
+        width: int,
+        kernel: int | tuple[int, ...],
+        name: str,
+        *,
+        stride: int | tuple[int, ...],
+        bias: bool = True,
+    ) -> int:
+        """Enlarge by a transposed convolution, to the pixels with all their terms."""
+        return self._add(
+            "up_conv",
+            (x,),
+            width,
+            name,
+            self._axes(kernel),
+            self._axes(stride),
+            bias=bias,
+        )
+
+    def resize(
+        self,
+        x: int,
+        op: Literal["max_pool", "mean_pool", "linear", "nearest"],
+        factor: int | tuple[int, ...],
+    ) -> int:
+        """Reduce by pooling or enlarge by interpolation."""
+        return self._add(op, (x,), self.width(x), stride=self._axes(factor))
+
+    def norm(self, x: int, kind: Norm, name: str) -> int:
+        """Normalise each channel; "none" adds nothing."""
+        if kind == "none":
+            return x
+        return self._add("norm", (x,), self.width(x), name, kind=kind)
+
+    def activate(self, x: int, kind: Activation, name: str) -> int:
+        """Apply an activation; "none" adds nothing."""
+        if kind == "none":
+            return x
+        return self._add("activation", (x,), self.width(x), name, kind=kind)
+
+    def dropout(self, x: int, share: float) -> int:
+        """Drop values in training; a share of 0 adds nothing."""
+        return self._add("dropout", (x,), self.width(x), share=share) if share else x
+
+    def concat(self, *maps: int) -> int:
+        """Join the channels of maps, where all of them are."""
+        return self._add("concat", maps, sum(map(self.width, maps)))
+
+    def add(self, *maps: int) -> int:
+        """Sum maps, where all of them are."""
+        return self._add("add", maps, self.width(maps[0]))
+
+    def multiply(self, x: int, by: int) -> int:
+        """Multiply a map by another, of as many channels or of one."""
+        return self._add("multiply", (x, by), self.width(x))
+
+    def crop(self, x: int, kernel: int | tuple[int, ...]) -> int:
+        """Drop the border that a convolution of this kernel loses; none if padded."""
+        return self._add(
+            "crop", (x,), self.width(x), "", self._axes(kernel), self._axes(1)
+        )
+
+    def repeat(self, x: int, width: int) -> int:
+        """Repeat the channels of a map until there are `width`."""
+        return self._add("repeat", (x,), width)
+
+    def _axes(self, value: int | tuple[int, ...]) -> tuple[int, ...]:
+        return value if isinstance(value, tuple) else (value,) * self.ndim
+
+    def _add(
+        self,
+        op: Op,
+        inputs: Sequence[int],
+        width: int,
+        name: str = "",
+        kernel: tuple[int, ...] = (),
+        stride: tuple[int, ...] = (),
+        **details: object,
+    ) -> int:
+        layer = Layer(op, tuple(inputs), width, name, kernel, stride, **details)  # type: ignore[arg-type]
+        self.layers.append(layer)
+        return len(self.layers) - 1
