@@ -153,7 +153,15 @@ class Drawing:
         return self._add("concat", maps, sum(map(self.width, maps)))
 
     def add(self, *maps: int) -> int:
-        """Sum maps, where all of them are."""
+        """Sum maps, where all of them are.
+
+        Another number of channels is a ValueError.
+        """
+        widths = [self.width(x) for x in maps]
+        if len(set(widths)) > 1:
+            raise ValueError(
+                f"maps that are summed need as many channels each, found {widths}."
+            )
         return self._add("add", maps, self.width(maps[0]))
 
     def multiply(self, x: int, by: int) -> int:
@@ -167,7 +175,7 @@ class Drawing:
         )
 
     def repeat(self, x: int, width: int) -> int:
-        """Repeat the channels of a map until there are `width`."""
+        """Repeat the channels of a map in turn until there are `width`."""
         return self._add("repeat", (x,), width)
 
     def _axes(self, value: int | tuple[int, ...]) -> tuple[int, ...]:

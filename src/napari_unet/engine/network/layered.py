@@ -171,8 +171,8 @@ class LayeredNetwork(nn.Module):
     def _with_weights(self, number: int, x: Tensor) -> Tensor:
         layer = self._layers[number]
         weights = self._weights(layer)
-        if number == self._output:
-            # the last layer may be kept in a higher precision than the rest
+        if layer.name == "score":
+            # it may be kept in a higher precision than the rest
             x = x.to(weights.weight.dtype)  # type: ignore[arg-type]
         if layer.op == "conv" and self.architecture.padded:
             pads = list(map(padding, layer.kernel, layer.stride))
@@ -286,7 +286,8 @@ def _changed(layer: Layer, x: Tensor, *, padded: bool) -> Tensor:
     if layer.op == "mean_pool":
         return (F.avg_pool2d if flat else F.avg_pool3d)(x, layer.stride)
     if layer.op == "repeat":
-        return x.repeat(1, layer.width // x.shape[1], *(1,) * (x.ndim - 2))
+        times = -(-layer.width // x.shape[1])
+        return x.repeat(1, times, *(1,) * (x.ndim - 2))[:, : layer.width]
     if layer.op == "crop":
         return x if padded else cropped(x, [padding(k, 1) for k in layer.kernel])
     factors = list(map(float, layer.stride))
