@@ -66,6 +66,7 @@ class Architecture(Layered):
     activation: Activation = "relu"
     up_activation: Activation = "none"
     norm: Norm = "none"  # between convolution and activation
+    up_norm: bool = False  # whether it follows the up-convolutions, too
     conv_bias: bool = True
     up_bias: bool = True
     # how the two paths meet, and the order of the channels where they do
@@ -181,7 +182,10 @@ class Architecture(Layered):
             x = net.up_conv(
                 x, level.up_conv, kernel, f"{name}.0", stride=pool, bias=self.up_bias
             )
-        return net.activate(x, self.up_activation, f"{name}.1")
+        if not self.up_norm or self.norm == "none":
+            return net.activate(x, self.up_activation, f"{name}.1")
+        x = net.norm(x, self.norm, f"{name}.1")
+        return net.activate(x, self.up_activation, f"{name}.2")
 
     def _met(self, net: Drawing, up: int, skip: int) -> int:
         """Join the two paths."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from napari_unet.core.network.layers import Activation, Drawing, Norm
 
-BlockKind = Literal["plain"]
+BlockKind = Literal["plain", "vnet", "vnet_monai", "zhang"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +36,14 @@ class Stage:
     first: bool = False
 
 
-def plain(net: Drawing, x: int, stage: Stage) -> int:
-    """Draw convolutions, each with norm and activation (Ronneberger et al. 2015)."""
+def plain(net: Drawing, x: int, stage: Stage, *, bare: bool = False) -> int:
+    """Draw convolutions, each with norm and activation (Ronneberger et al. 2015).
+
+    `bare` leaves the last one's activation to the caller.
+    """
     number = count()
     stride = stage.stride
-    for width in stage.widths:
+    for left, width in zip(range(len(stage.widths))[::-1], stage.widths, strict=True):
         x = net.conv(
             x,
             width,
@@ -51,10 +54,66 @@ def plain(net: Drawing, x: int, stage: Stage) -> int:
         )
         if stage.norm != "none":
             x = net.norm(x, stage.norm, f"{stage.name}.{next(number)}")
-        if stage.activation != "none":
+        if stage.activation != "none" and (left or not bare):
             x = net.activate(x, stage.activation, f"{stage.name}.{next(number)}")
         stride = 1
     return x
 
 
-BLOCKS: Mapping[BlockKind, Callable[[Drawing, int, Stage], int]] = {"plain": plain}
+def vnet(net: Drawing, x: int, stage: Stage) -> int:
+    """Add the input to the last convolution, then activate (Milletari et al. 2016).
+
+    The image is repeated until it has the channels of the first level.
+    """
+    return _with_input(net, x, stage, bare=True)
+
+
+def vnet_monai(net: Drawing, x: int, stage: Stage) -> int:
+    """Activate the last convolution before the sum, too, as MONAI's V-Net does."""
+    return _with_input(net, x, stage, bare=stage.first)
+
+
+def _with_input(net: Drawing, x: int, stage: Stage, *, bare: bool) -> int:
+    shortcut = net.repeat(x, stage.widths[-1]) if stage.first else x
+    x = net.add(plain(net, x, stage, bare=bare), shortcut)
+    return net.activate(x, stage.activation, f"{stage.name}.sum")
+
+
+def zhang(net: Drawing, x: int, stage: Stage) -> int:
+    """Norm and activation before each convolution, and a shortcut (Zhang et al. 2018).
+
+    The image has none of both before its first convolution.
+    """
+    number, stride = count(), stage.stride
+    # a strided convolution is centred on the pixels that this begins with
+    inner = x if stage.stride == 1 else net.crop(x, stage.kernel)
+    shortcut = net.conv(
+        inner,
+        stage.widths[-1],
+        1,
+        f"{stage.name}.shortcut",
+        stride=stride,
+        bias=stage.bias,
+    )
+    for place, width in enumerate(stage.widths):
+        if place or not stage.first:
+            x = net.norm(x, stage.norm, f"{stage.name}.{next(number)}")
+            x = net.activate(x, stage.activation, f"{stage.name}.{next(number)}")
+        x = net.conv(
+            x,
+            width,
+            stage.kernel,
+            f"{stage.name}.{next(number)}",
+            stride=stride,
+            bias=stage.bias,
+        )
+        stride = 1
+    return net.add(x, shortcut)
+
+
+BLOCKS: Mapping[BlockKind, Callable[[Drawing, int, Stage], int]] = {
+    "plain": plain,
+    "vnet": vnet,
+    "vnet_monai": vnet_monai,
+    "zhang": zhang,
+}
