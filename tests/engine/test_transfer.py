@@ -9,12 +9,15 @@ import torch
 from example_models import random_model
 from napari_unet.core.model import Model
 from napari_unet.core.network.architecture import u_shape
+from napari_unet.core.network.residual_unet import residual_unet
+from napari_unet.core.network.vnet import vnet
+from napari_unet.core.network.zhang import zhang
 from napari_unet.engine.network.network import to_arrays
 from napari_unet.engine.network.transfer import take_over
 from napari_unet.engine.network.unet import UNet
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from napari_unet.core.network.architecture import Architecture
 
@@ -85,6 +88,37 @@ def test_a_single_class_is_taken_over_under_whatever_name() -> None:
     after = to_arrays(module.state_dict())
     for name in SCORE:
         np.testing.assert_array_equal(after[name], model.weights[name])
+
+
+def test_where_more_layers_know_the_classes_they_start_at_random() -> None:
+    table = residual_unet(classes=3, width=2, depth=1)
+    weights = to_arrays(UNet(table).state_dict())
+    model = Model(MODEL.card.model_copy(update={"architecture": table}), weights)
+    _, module = started(table, model, ["class 1", "class 2"])
+    for name, weight in to_arrays(module.state_dict()).items():
+        np.testing.assert_array_equal(weight, weights[name])
+    for classes in (["class 2", "class 1"], ["class 1"]):
+        other = table.replace(classes=len(classes) + 1)
+        before, module = started(other, model, classes)
+        for name, weight in to_arrays(module.state_dict()).items():
+            at_random = name.startswith(("up_conv.0.0", "up_conv.0.1", "score."))
+            expected = before if at_random and weight.ndim else weights
+            np.testing.assert_array_equal(weight, expected[name])
+
+
+@pytest.mark.parametrize("network", [vnet, zhang])
+def test_all_that_read_the_image_take_other_channels(
+    network: Callable[..., Architecture],
+) -> None:
+    table = network(ndim=2, channels=2, width=2, depth=1)
+    model = random_model(table)
+    _, module = started(table.replace(channels=3), model, ["class 1"])
+    assert module.first_weights
+    for name, weight in to_arrays(module.state_dict()).items():
+        if name in module.first_weights:
+            assert weight.shape[1] == 3
+        else:
+            np.testing.assert_array_equal(weight, model.weights[name])
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4])

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from napari_unet.engine.network.layered import LayeredNetwork
 from napari_unet.engine.network.network import damaged, to_tensors
 
 if TYPE_CHECKING:
@@ -14,24 +15,31 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_unet.core.model import Model
-    from napari_unet.engine.network.layered import LayeredNetwork
+    from napari_unet.core.network.geometry import Layered
 
 
 def take_over(module: LayeredNetwork, model: Model, classes: Sequence[str]) -> None:
     """Copy the weights of a model into a network of the same levels as far as they fit.
 
     Classes are matched by name, the background always; new classes start at random.
-    With another number of channels, each takes the mean of the old ones, scaled so that
-    the first layer answers as strongly as before. If the weights are not those that the
-    model's card describes, it is a ValueError.
+    Where layers before the scores have a channel for each class, too, all of these
+    start at random unless the classes are the same. With another number of channels,
+    each takes the mean of the old ones, scaled so that the first layer answers as
+    strongly as before. If the weights are not those that the model's card describes, it
+    is a ValueError.
     """
     old = to_tensors(model.weights)
     new = module.state_dict()
     if old.keys() != new.keys():
         raise damaged(model)
+    known = [c.name for c in model.card.classes]
+    same = list(classes) == known or len(classes) == len(known) == 1
+    tied, scores = _tied_to_classes(model.card.architecture)
     for name, weight in old.items():
+        if name in tied and not same and tied > scores:
+            continue
         inner = weight.shape[1:] == new[name].shape[1:]
-        if name.startswith("score."):
+        if name in scores:
             if not inner or len(weight) != model.card.architecture.classes:
                 raise damaged(model)
             weight = _rows(weight, new[name].cpu(), model, classes)
@@ -42,6 +50,19 @@ def take_over(module: LayeredNetwork, model: Model, classes: Sequence[str]) -> N
         if weight.shape != new[name].shape:
             raise damaged(model)
         new[name].copy_(weight)
+
+
+def _tied_to_classes(table: Layered) -> tuple[set[str], set[str]]:
+    """Return the weights with a channel for each class, and the scores' of them."""
+    with torch.device("meta"):
+        few, more = (
+            LayeredNetwork(table.replace(classes=n)).state_dict() for n in (2, 3)
+        )
+    tied = {name for name in few if few[name].shape != more[name].shape}
+    drawing = table.drawing
+    outputs = [drawing.layers[n] for n in (drawing.scores, *drawing.supervised)]
+    layers = {layer.name for layer in outputs if layer.op == "conv"}
+    return tied, {name for name in tied if name.rpartition(".")[0] in layers}
 
 
 def _rows(old: Tensor, new: Tensor, model: Model, classes: Sequence[str]) -> Tensor:
