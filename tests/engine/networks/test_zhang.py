@@ -16,10 +16,13 @@ from engine.networks.transfer_helpers import (
     parameters,
     randomised,
 )
+from napari_unet.core.network.vnet import vnet
 from napari_unet.core.network.zhang import zhang
 from napari_unet.engine.network.layered import LayeredNetwork
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import Tensor
 
     from napari_unet.core.network.architecture import Architecture
@@ -107,3 +110,13 @@ def test_thin_stacks_pass() -> None:
     table = zhang(ndim=3, channels=2, width=2, depth=2, flat=(1, 0, 0))
     assert table.step == (2, 4, 4)
     assert_traced(LayeredNetwork(table))
+
+
+@pytest.mark.parametrize("network", [partial(zhang, depth=4), partial(vnet, depth=2)])
+def test_sums_do_not_make_the_scores_grow(
+    network: Callable[..., Architecture],
+) -> None:
+    table = network(ndim=2, channels=1, classes=8, width=8)
+    torch.manual_seed(0)
+    scores = LayeredNetwork(table)(torch.randn(1, 1, *table.min_input))
+    assert 0.2 < scores.std().item() < 5

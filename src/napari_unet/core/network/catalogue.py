@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from napari_unet.core.network.architecture import u_shape
+from napari_unet.core.network.residual_unet import residual_unet
+from napari_unet.core.network.vnet import vnet
+from napari_unet.core.network.zhang import zhang
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -60,6 +63,24 @@ def _unet(choice: Choice) -> Layered:
     )
 
 
+def _sized(builder: Callable[..., Layered]) -> Callable[[Choice], Layered]:
+    """Pass on what a training says of sizes, all by name."""
+
+    def build(choice: Choice) -> Layered:
+        return builder(
+            ndim=choice.ndim,
+            channels=choice.channels,
+            classes=choice.classes,
+            width=choice.width,
+            depth=choice.depth,
+            flat=choice.flat,
+            norm=choice.norm,
+            dropout=choice.dropout,
+        )
+
+    return build
+
+
 NETWORKS: Mapping[str, Entry] = {
     "unet": Entry(
         title="U-Net",
@@ -68,5 +89,29 @@ NETWORKS: Mapping[str, Entry] = {
         verified="a drawing of the paper's figure in plain operations",
         ndims=(2, 3),
         build=_unet,
+    ),
+    "resunet": Entry(
+        title="Residual U-Net",
+        use="A shortcut past each level; a narrower border than the U-Net's.",
+        paper="Zhang et al. 2018",
+        verified="a drawing of the paper's figure in plain operations",
+        ndims=(2, 3),
+        build=_sized(zhang),
+    ),
+    "monai_resunet": Entry(
+        title="Residual U-Net (MONAI)",
+        use="The fastest, as it works at half resolution; outlines are coarser.",
+        paper="Kerfoot et al. 2018",
+        verified="monai.networks.nets.UNet",
+        ndims=(2, 3),
+        build=_sized(residual_unet),
+    ),
+    "vnet": Entry(
+        title="V-Net",
+        use="For volumes: sees far by 5 × 5 × 5 kernels, and takes many times as long.",
+        paper="Milletari et al. 2016",
+        verified="monai.networks.nets.VNet; a drawing of the paper in plain operations",
+        ndims=(2, 3),
+        build=_sized(vnet),
     ),
 }

@@ -252,11 +252,20 @@ class LayeredNetwork(nn.Module):
         return UP_CONV[ndim](width, layer.width, layer.kernel, **details)  # type: ignore[arg-type]
 
     def _initialise(self) -> None:
-        """Draw weights with sd sqrt(2 / N), N incoming values (paper, sec. 3)."""
+        """Draw weights with sd sqrt(2 / N), N incoming values (paper, sec. 3).
+
+        What is summed gets sqrt(1 / N), or values would grow with each sum.
+        """
         if next(self.parameters()).is_meta:
             # none are wanted, and torch would load its compiler for them, for seconds
             return
-        for module in self.modules():
+        summed = {
+            self._layers[source].name
+            for layer in self._layers
+            if layer.op == "add"
+            for source in layer.inputs
+        }
+        for name, module in self.named_modules():
             if isinstance(module, (nn.Conv2d, nn.Conv3d)):
                 incoming = float(module.in_channels * prod(module.kernel_size))
             elif isinstance(module, (nn.ConvTranspose2d, nn.ConvTranspose3d)):
@@ -265,7 +274,8 @@ class LayeredNetwork(nn.Module):
                 incoming = module.in_channels * taps
             else:
                 continue
-            nn.init.normal_(module.weight, std=sqrt(2 / incoming))
+            gain = 1 if name in summed else 2
+            nn.init.normal_(module.weight, std=sqrt(gain / incoming))
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
 
