@@ -74,6 +74,8 @@ class Architecture(Layered):
     concat: Literal["up_first", "skip_first"] = "up_first"
     # widths of convolutions between the last block and the scores
     last: tuple[int, ...] = ()
+    # how many levels below the finest give scores, too, which training learns from
+    supervised: int = Field(0, ge=0)
 
     @model_validator(mode="after")
     def _levels_fit_together(self) -> Self:
@@ -103,6 +105,11 @@ class Architecture(Layered):
                 raise ValueError(f"level {depth}: widths must be 1 or more.")
         if any(p != 1 for p in self.levels[-1].pool):
             raise ValueError("the bottom level is not pooled: its pool must be all 1.")
+        if self.supervised > max(bottom - 1, 0):
+            raise ValueError(
+                f"of {bottom + 1} levels at most {max(bottom - 1, 0)} coarser ones can "
+                f"give scores, found supervised {self.supervised}."
+            )
         return self
 
     @property
@@ -118,7 +125,7 @@ class Architecture(Layered):
     def draw(self) -> Drawing:
         """Draw the levels down to the bottom and up again."""
         net = Drawing(self.ndim, self.channels)
-        x, skips = 0, []
+        x, skips, decoded = 0, [], {}
         for depth, level in enumerate(self.levels):
             stride: tuple[int, ...] | int = 1
             if depth:
@@ -133,10 +140,14 @@ class Architecture(Layered):
             x = self._enlarged(net, x, f"up_conv.{depth}", level)
             x = self._met(net, x, skip)
             stage = self._stage(f"up.{depth}", level.up, level)
-            x = BLOCKS[self.block](net, x, stage)
+            x = decoded[depth] = BLOCKS[self.block](net, x, stage)
         if self.last:
             x = plain(net, x, self._stage("last", self.last, self.levels[0]))
         net.scores = net.conv(x, self.classes, 1, "score")
+        net.supervised = [
+            net.conv(decoded[depth], self.classes, 1, f"coarser.{depth}")
+            for depth in range(1, self.supervised + 1)
+        ]
         return net
 
     def _stage(
