@@ -112,9 +112,12 @@ class Trace:
 
     @cached_property
     def last_use(self) -> tuple[int, ...]:
-        """For each map the last layer that reads it, itself if there is none."""
+        """For each map the last layer that reads it, itself if there is none.
+
+        Layers behind the output are run in training only and do not count.
+        """
         last = list(range(len(self.layers)))
-        for number, layer in enumerate(self.layers):
+        for number, layer in enumerate(self.layers[: self.output + 1]):
             for source in layer.inputs:
                 last[source] = number
         return tuple(last)

@@ -21,6 +21,8 @@ from napari_unet.core.network.trace import lost_by_enlarging, padding
 from napari_unet.engine.network.convolutions import CONV, UP_CONV, cropped
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from napari_unet.core.network.geometry import Layered
     from napari_unet.core.network.layers import Layer
 
@@ -77,12 +79,10 @@ class LayeredNetwork(nn.Module):
             and len(readers[layer.inputs[0]]) == 1
             and self._layers[layer.inputs[0]].op in _OVERWRITABLE
         }
-        # for each layer the maps that nobody needs whole after it
-        self._done: dict[int, list[int]] = defaultdict(list)
-        kept = {self._output, *architecture.drawing.supervised}
-        for source in set(range(len(self._layers))) - kept:
-            whole = [n for n in readers[source] if n not in self._cuts[source]]
-            self._done[max(whole, default=source)].append(source)
+        self._done = {
+            count: self._done_with(readers, count)
+            for count in {self._output + 1, len(self._layers)}
+        }
         groups: dict[str, nn.Module] = {"": self}
         for layer in sorted(self._layers, key=_place):
             if layer.name:
@@ -133,6 +133,24 @@ class LayeredNetwork(nn.Module):
             if layer.op == "conv" and layer.inputs == (0,)
         ]
 
+    def _done_with(
+        self, readers: Mapping[int, list[int]], count: int
+    ) -> dict[int, list[int]]:
+        """List for each layer the maps that none of the first `count` needs after it.
+
+        What joins read without its border they have a copy of.
+        """
+        done = defaultdict(list)
+        kept = {self._output, *self.architecture.drawing.supervised}
+        for source in set(range(count)) - kept:
+            whole = [
+                n
+                for n in readers.get(source, ())
+                if n < count and n not in self._cuts[source]
+            ]
+            done[max(whole, default=source)].append(source)
+        return done
+
     def _run(self, image: Tensor, count: int) -> dict[int, Tensor]:
         """Compute the first `count` layers; return the maps that are outputs."""
         self._check(image)
@@ -152,7 +170,7 @@ class LayeredNetwork(nn.Module):
                 )
             for join, margins in self._cuts[number].items():
                 cut[join, number] = cropped(maps[number], margins)
-            for source in self._done[number]:
+            for source in self._done[count].get(number, ()):
                 del maps[source]
         return maps
 
