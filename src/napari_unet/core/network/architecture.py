@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import Field, model_validator
 
-from napari_unet.core.network.blocks import BLOCKS, BlockKind, Stage, plain
+from napari_unet.core.network.blocks import BLOCKS, ENCODERS, BlockKind, Stage, plain
 from napari_unet.core.network.geometry import Layered
 from napari_unet.core.network.layers import Activation, Drawing, Norm
+from napari_unet.core.network.skips import gate, residual_path
 from napari_unet.core.settings import Settings, Unit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
 
 # Kernels of transposed convolutions by their stride; an axis that is left alone has 1.
@@ -69,8 +70,9 @@ class Architecture(Layered):
     up_norm: bool = False  # whether it follows the up-convolutions, too
     conv_bias: bool = True
     up_bias: bool = True
-    # how the two paths meet, and the order of the channels where they do
-    skip: Literal["concat", "add"] = "concat"
+    # How the two paths meet: joined, or summed; joined behind a gate, all but the
+    # finest; or behind a path of convolutions. Then the order of the channels.
+    skip: Literal["concat", "add", "gate", "respath"] = "concat"
     concat: Literal["up_first", "skip_first"] = "up_first"
     # widths of convolutions between the last block and the scores
     last: tuple[int, ...] = ()
@@ -137,10 +139,12 @@ class Architecture(Layered):
         skips.pop()
         for depth in reversed(range(len(skips))):
             level, skip = self.levels[depth], skips.pop()
+            skip = self._across(net, skip, x, depth)
             x = self._enlarged(net, x, f"up_conv.{depth}", level)
             x = self._met(net, x, skip)
             stage = self._stage(f"up.{depth}", level.up, level)
-            x = decoded[depth] = BLOCKS[self.block](net, x, stage)
+            kind: BlockKind = "plain" if self.block in ENCODERS else self.block
+            x = decoded[depth] = BLOCKS[kind](net, x, stage)
         if self.last:
             x = plain(net, x, self._stage("last", self.last, self.levels[0]))
         net.scores = net.conv(x, self.classes, 1, "score")
@@ -198,6 +202,21 @@ class Architecture(Layered):
         x = net.norm(x, self.norm, f"{name}.1")
         return net.activate(x, self.up_activation, f"{name}.2")
 
+    def _across(self, net: Drawing, skip: int, below: int, depth: int) -> int:
+        """Bring a map from the contracting path to where it meets the other one."""
+        level, bottom = self.levels[depth], len(self.levels) - 1
+        if self.skip == "respath":
+            widths = (level.up_conv or net.width(skip),) * (bottom - depth)
+            stage = self._stage(f"skip.{depth}", widths, level)
+            return residual_path(net, skip, stage)
+        if self.skip != "gate" or depth == 0:
+            return skip
+        if depth + 1 == bottom:
+            signal = self._stage("signal", (net.width(below),), level)
+            below = plain(net, below, signal.pointwise())
+        stage = self._stage(f"skip.{depth}", (), level)
+        return gate(net, skip, below, stage, level.pool)
+
     def _met(self, net: Drawing, up: int, skip: int) -> int:
         """Join the two paths."""
         if self.skip == "add":
@@ -239,20 +258,38 @@ def u_shape(
     `flat`, for each axis, how many of the finest levels leave it alone (kernel and
     pooling 1), as thin stacks need.
     """
-    flats = flat or (0,) * ndim
-    levels = []
-    for d in range(depth + 1):
-        w, bottom = width * 2**d, d == depth
-        levels.append(
+    widths = [width * 2**d for d in range(depth + 1)]
+    table = levels([(w, w) for w in widths], ndim=ndim, flat=flat, dropout=dropout)
+    return Architecture(channels=channels, classes=classes, levels=table, norm=norm)
+
+
+def levels(
+    down: Sequence[tuple[int, ...]],
+    up: Sequence[tuple[int, ...]] = (),
+    up_conv: Sequence[int] = (),
+    *,
+    ndim: int,
+    flat: tuple[int, ...] = (),
+    dropout: tuple[int, float] = (0, 0.0),
+) -> tuple[Level, ...]:
+    """Return levels of 3 × 3 convolutions and halved sizes.
+
+    For each level the widths of the convolutions on both paths, and of the
+    up-convolution; without them those of the contracting path. `flat` and `dropout`
+    are as in `u_shape`.
+    """
+    bottom, flats = len(down) - 1, flat or (0,) * ndim
+    table = []
+    for d, widths in enumerate(down):
+        last = d == bottom
+        table.append(
             Level(
-                down=(w, w),
-                up=() if bottom else (w, w),
-                up_conv=0 if bottom else w,
+                down=widths,
+                up=() if last else (up or down)[d],
+                up_conv=0 if last else up_conv[d] if up_conv else widths[-1],
                 kernel=tuple(1 if d < f else 3 for f in flats),
-                pool=tuple(1 if bottom or d < f else 2 for f in flats),
-                dropout=dropout[1] if d > depth - dropout[0] else 0.0,
+                pool=tuple(1 if last or d < f else 2 for f in flats),
+                dropout=dropout[1] if d > bottom - dropout[0] else 0.0,
             )
         )
-    return Architecture(
-        channels=channels, classes=classes, levels=tuple(levels), norm=norm
-    )
+    return tuple(table)

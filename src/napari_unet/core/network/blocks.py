@@ -6,16 +6,18 @@ paper to paper.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from napari_unet.core.network.layers import Activation, Drawing, Norm
 
-BlockKind = Literal["plain", "vnet", "vnet_monai", "zhang"]
+BlockKind = Literal["plain", "vnet", "vnet_monai", "zhang", "resenc", "multires"]
+# Their kind of block is on the contracting path only; they expand with `plain`.
+ENCODERS = ("resenc",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,15 @@ class Stage:
     stride: tuple[int, ...] | int = 1
     # whether its input is the image
     first: bool = False
+
+    def part(self, name: str, widths: tuple[int, ...], **changes: Any) -> Stage:
+        """Return some convolutions of this block, without its stride."""
+        changes = {"stride": 1, **changes}
+        return replace(self, name=f"{self.name}.{name}", widths=widths, **changes)
+
+    def pointwise(self) -> Stage:
+        """Return the same convolutions, of single pixels."""
+        return replace(self, kernel=(1,) * len(self.kernel))
 
 
 def plain(net: Drawing, x: int, stage: Stage, *, bare: bool = False) -> int:
@@ -111,9 +122,51 @@ def zhang(net: Drawing, x: int, stage: Stage) -> int:
     return net.add(x, shortcut)
 
 
+def resenc(net: Drawing, x: int, stage: Stage) -> int:
+    """Draw residual units behind a convolution of the image (Isensee et al. 2024).
+
+    These are the units of He et al. 2018 (arXiv:1812.01187), Fig. 2c: where a unit
+    reduces, the mean goes past it.
+    """
+    if stage.first:
+        x = plain(net, x, stage.part("stem", stage.widths[:1]))
+    stride = stage.stride
+    for number, width in enumerate(stage.widths):
+        first = stage.part(f"{number}.0", (width,), stride=stride)
+        second = stage.part(f"{number}.1", (width,), activation="none")
+        y = plain(net, plain(net, x, first), second)
+        if stride != 1:
+            x = net.resize(x, "mean_pool", stride, kernel=stage.kernel)
+        if net.width(x) != width:
+            name = f"{number}.shortcut"
+            beside = stage.part(name, (width,), activation="none", bias=False)
+            x = plain(net, x, beside.pointwise())
+        x = net.activate(net.add(y, x), stage.activation, f"{stage.name}.{number}.2")
+        stride = 1
+    return x
+
+
+def multires(net: Drawing, x: int, stage: Stage) -> int:
+    """Join a chain of convolutions, and add the input (Ibtehaz and Rahman 2020).
+
+    The last norms follow the sum and its activation, as in the authors' Keras program.
+    """
+    beside = stage.part("shortcut", (sum(stage.widths),), activation="none")
+    shortcut = plain(net, x, beside.pointwise())
+    chain = []
+    for number, width in enumerate(stage.widths):
+        x = plain(net, x, stage.part(str(number), (width,)))
+        chain.append(x)
+    x = net.norm(net.concat(*chain), stage.norm, f"{stage.name}.joined")
+    x = net.activate(net.add(shortcut, x), stage.activation, f"{stage.name}.summed.0")
+    return net.norm(x, stage.norm, f"{stage.name}.summed.1")
+
+
 BLOCKS: Mapping[BlockKind, Callable[[Drawing, int, Stage], int]] = {
     "plain": plain,
     "vnet": vnet,
     "vnet_monai": vnet_monai,
     "zhang": zhang,
+    "resenc": resenc,
+    "multires": multires,
 }

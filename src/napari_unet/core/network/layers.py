@@ -128,9 +128,16 @@ class Drawing:
         x: int,
         op: Literal["max_pool", "mean_pool", "linear", "nearest"],
         factor: int | tuple[int, ...],
+        *,
+        kernel: tuple[int, ...] = (),
     ) -> int:
-        """Reduce by pooling or enlarge by interpolation."""
-        return self._add(op, (x,), self.width(x), stride=self._axes(factor))
+        """Reduce by pooling or enlarge by interpolation.
+
+        A mean beside a convolution of `kernel` and this stride starts where that does,
+        so that the two maps can meet.
+        """
+        stride = self._axes(factor)
+        return self._add(op, (x,), self.width(x), kernel=kernel, stride=stride)
 
     def norm(self, x: int, kind: Norm, name: str) -> int:
         """Normalise each channel; "none" adds nothing."""

@@ -230,7 +230,9 @@ def _changed(layer: Layer, axis: int, x: Extent, padded: bool) -> Extent:
     factor = layer.stride[axis]
     kernel = layer.kernel[axis] if layer.kernel else 0
     if layer.op in ("max_pool", "mean_pool"):
-        return Extent(_divided(x.size, factor), x.origin, x.scale * factor)
+        before, after = (0, 0) if padded else padding(kernel or factor, factor)
+        size = _divided(x.size - before - after, factor)
+        return Extent(size, x.origin + before * x.scale, x.scale * factor)
     if layer.op in ("conv", "crop"):
         if padded:
             return Extent(_divided(x.size, factor), x.origin, x.scale * factor)

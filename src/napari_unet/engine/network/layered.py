@@ -312,6 +312,8 @@ def _changed(layer: Layer, x: Tensor, *, padded: bool) -> Tensor:
     if layer.op == "max_pool":
         return (F.max_pool2d if flat else F.max_pool3d)(x, layer.stride)
     if layer.op == "mean_pool":
+        if layer.kernel and not padded:
+            x = cropped(x, list(map(padding, layer.kernel, layer.stride)))
         return (F.avg_pool2d if flat else F.avg_pool3d)(x, layer.stride)
     if layer.op == "repeat":
         times = -(-layer.width // x.shape[1])
