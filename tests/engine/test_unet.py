@@ -8,12 +8,20 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from example_architectures import unet3d
 from napari_unet.core.network.architecture import (
     Architecture,
     Level,
     paper,
     u_shape,
+)
+from napari_unet.core.network.published import (
+    cell_net_2019,
+    milesial,
+    plugin_default,
+    release_2015,
+    tf_unet,
+    unet3d,
+    zhixuhao,
 )
 from napari_unet.engine.network.unet import UNet
 
@@ -21,27 +29,6 @@ from napari_unet.engine.network.unet import UNet
 def parameters(table: Architecture) -> int:
     with torch.device("meta"):
         return sum(p.numel() for p in UNet(table).parameters())
-
-
-def release_2015() -> Architecture:
-    """The network in the authors' release: dropout before the skip, wider last up."""
-    table = paper().replace(up_activation="relu")
-    levels = list(table.levels)
-    levels[0] = levels[0].replace(up_conv=128)
-    levels[3] = levels[3].replace(dropout=0.5)
-    return table.replace(levels=tuple(levels))
-
-
-def cell_net_2019() -> Architecture:
-    table = release_2015().replace(activation="leaky_relu", up_activation="leaky_relu")
-    top = table.levels[0].replace(up=(128, 128))
-    return table.replace(levels=(top, *table.levels[1:]))
-
-
-def plugin_default() -> Architecture:
-    table = paper().replace(activation="leaky_relu", up_activation="leaky_relu")
-    levels = tuple(level.replace(dropout=0.0) for level in table.levels)
-    return table.replace(levels=levels)
 
 
 @pytest.mark.parametrize(
@@ -53,6 +40,11 @@ def plugin_default() -> Architecture:
         (release_2015(), 31_100_354),
         (cell_net_2019(), 31_321_794),
         (plugin_default(), 31_030_658),
+        (zhixuhao(), 31_031_688),
+        (milesial(), 31_037_698),
+        (milesial(channels=1), 31_036_546),
+        (milesial(bilinear=True), 17_263_042),
+        (milesial(channels=1, bilinear=True), 17_261_890),
     ],
 )
 def test_published_parameter_counts(table: Architecture, count: int) -> None:
@@ -77,10 +69,25 @@ def test_the_default_is_the_paper_and_gives_388_for_572() -> None:
     assert scores.shape == (1, 2, 388, 388)
 
 
-@pytest.mark.parametrize("table", [release_2015(), cell_net_2019(), plugin_default()])
-def test_the_original_networks_run(table: Architecture) -> None:
+@pytest.mark.parametrize(
+    ("table", "size", "output"),
+    [
+        (release_2015(), 188, 4),
+        (cell_net_2019(), 188, 4),
+        (plugin_default(), 188, 4),
+        (zhixuhao(), 220, 4),
+        (milesial(channels=1), 188, 4),
+        (milesial(channels=1, bilinear=True), 220, 6),
+        (tf_unet(), 572, 532),
+    ],
+)
+def test_the_networks_of_other_programs_run(
+    table: Architecture, size: int, output: int
+) -> None:
+    step = table.step[0]
     with torch.device("meta"):
-        assert UNet(table)(torch.empty(2, 1, 188, 204)).shape == (2, 2, 4, 20)
+        scores = UNet(table)(torch.empty(2, 1, size, size + step))
+    assert scores.shape == (2, 2, output, output + step)
 
 
 def test_thin_stacks_pass() -> None:
