@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from napari_unet.core.network.architecture import u_shape
+from napari_unet.core.network.attention import attention
+from napari_unet.core.network.multires import multires
+from napari_unet.core.network.nnunet import nnunet, resenc
 from napari_unet.core.network.residual_unet import residual_unet
 from napari_unet.core.network.vnet import vnet
 from napari_unet.core.network.zhang import zhang
@@ -113,5 +116,37 @@ NETWORKS: Mapping[str, Entry] = {
         verified="monai.networks.nets.VNet; a drawing of the paper in plain operations",
         ndims=(2, 3),
         build=_sized(vnet),
+    ),
+    "attention": Entry(
+        title="Attention U-Net",
+        use="For few small objects in a busy scene: gates weigh what the skips carry.",
+        paper="Oktay et al. 2018",
+        verified="a drawing of the authors' program in plain operations",
+        ndims=(2, 3),
+        build=_sized(attention),
+    ),
+    "multires": Entry(
+        title="MultiResUNet",
+        use="For objects of very different sizes: blocks see 3, 5 and 7 pixels.",
+        paper="Ibtehaz and Rahman 2020",
+        verified="a drawing of the authors' Keras program in plain operations",
+        ndims=(2, 3),
+        build=_sized(multires),
+    ),
+    "nnunet": Entry(
+        title="nnU-Net",
+        use="Strides in place of poolings: nnU-Net's plain network, in exact tiles.",
+        paper="Isensee et al. 2021",
+        verified="dynamic-network-architectures",
+        ndims=(2, 3),
+        build=_sized(nnunet),
+    ),
+    "resenc": Entry(
+        title="nnU-Net, residual encoder",
+        use="Deep and slow: for much data and long trainings.",
+        paper="Isensee et al. 2024",
+        verified="dynamic-network-architectures",
+        ndims=(2, 3),
+        build=_sized(resenc),
     ),
 }
