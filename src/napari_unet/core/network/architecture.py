@@ -269,10 +269,11 @@ def levels(
     up_conv: Sequence[int] = (),
     *,
     ndim: int,
+    kernel: int = 3,
     flat: tuple[int, ...] = (),
     dropout: tuple[int, float] = (0, 0.0),
 ) -> tuple[Level, ...]:
-    """Return levels of 3 × 3 convolutions and halved sizes.
+    """Return levels of one kernel, each of half the size of the one above.
 
     For each level the widths of the convolutions on both paths, and of the
     up-convolution; without them those of the contracting path. `flat` and `dropout`
@@ -287,7 +288,7 @@ def levels(
                 down=widths,
                 up=() if last else (up or down)[d],
                 up_conv=0 if last else up_conv[d] if up_conv else widths[-1],
-                kernel=tuple(1 if d < f else 3 for f in flats),
+                kernel=tuple(1 if d < f else kernel for f in flats),
                 pool=tuple(1 if last or d < f else 2 for f in flats),
                 dropout=dropout[1] if d > bottom - dropout[0] else 0.0,
             )

@@ -36,7 +36,7 @@ def attention(
     """
     down = [(width * 2**d,) * 2 for d in range(depth + 1)]
     table = levels(
-        down, up_conv=[0] * depth, ndim=ndim, flat=flat, dropout=(2, dropout)
+        down, up_conv=[0] * len(down), ndim=ndim, flat=flat, dropout=(2, dropout)
     )
     return Architecture(
         channels=channels,

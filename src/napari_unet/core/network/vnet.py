@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from napari_unet.core.network.architecture import Architecture, Level
+from napari_unet.core.network.architecture import Architecture, levels
 
 if TYPE_CHECKING:
     from napari_unet.core.network.layers import Norm
@@ -36,25 +36,21 @@ def vnet(
     Milletari, Navab, Ahmadi: V-Net: Fully Convolutional Neural Networks for Volumetric
     Medical Image Segmentation, 3DV 2016, arXiv:1606.04797.
     """
-    levels = []
-    for d in range(depth + 1):
-        w, bottom = width * 2**d, d == depth
-        number = _CONVOLUTIONS[min(d, len(_CONVOLUTIONS) - 1)]
-        thin = [d < f for f in flat or (0,) * ndim]
-        levels.append(
-            Level(
-                down=(w,) * number,
-                up=() if bottom else (2 * w,) * number,
-                up_conv=0 if bottom else w,
-                kernel=tuple(1 if t else 5 for t in thin),
-                pool=tuple(1 if bottom or t else 2 for t in thin),
-                dropout=dropout if d > depth - 2 else 0.0,
-            )
-        )
+    numbers = [_CONVOLUTIONS[min(d, len(_CONVOLUTIONS) - 1)] for d in range(depth + 1)]
+    widths = [width * 2**d for d in range(depth + 1)]
+    table = levels(
+        [(w,) * n for w, n in zip(widths, numbers, strict=True)],
+        [(2 * w,) * n for w, n in zip(widths, numbers, strict=True)],
+        widths,
+        ndim=ndim,
+        kernel=5,
+        flat=flat,
+        dropout=(2, dropout),
+    )
     return Architecture(
         channels=channels,
         classes=classes,
-        levels=tuple(levels),
+        levels=table,
         block="vnet",
         reduce="strided",
         activation="prelu_per_channel",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from napari_unet.core.network.architecture import Architecture, Level
+from napari_unet.core.network.architecture import Architecture, levels
 
 if TYPE_CHECKING:
     from napari_unet.core.network.layers import Norm
@@ -33,23 +33,14 @@ def zhang(
     Zhang, Liu, Wang: Road Extraction by Deep Residual U-Net, IEEE Geoscience and Remote
     Sensing Letters 2018, arXiv:1711.10684.
     """
-    levels = []
-    for d in range(depth + 1):
-        w, bottom = width * 2**d, d == depth
-        thin = [d < f for f in flat or (0,) * ndim]
-        levels.append(
-            Level(
-                down=(w, w),
-                up=() if bottom else (w, w),
-                kernel=tuple(1 if t else 3 for t in thin),
-                pool=tuple(1 if bottom or t else 2 for t in thin),
-                dropout=dropout if d > depth - 2 else 0.0,
-            )
-        )
+    down = [(width * 2**d,) * 2 for d in range(depth + 1)]
+    table = levels(
+        down, up_conv=[0] * len(down), ndim=ndim, flat=flat, dropout=(2, dropout)
+    )
     return Architecture(
         channels=channels,
         classes=classes,
-        levels=tuple(levels),
+        levels=table,
         block="zhang",
         reduce="first_conv",
         enlarge="nearest",
