@@ -269,7 +269,7 @@ def test_sliders_show_the_model_s_settings_and_act_at_once(
     before = len(fake.handles)
     value = ready.cells.main.value()
     ready.cells.main.setValue(value.replace(threshold=0.8))
-    assert fake.handles[before].what.settings.threshold == 0.8
+    assert fake.handles[before].job.settings.threshold == 0.8
     assert ready.cells.more.value().threshold == 0.8
     ready.cells.more.setValue(ready.cells.more.value().replace(neck=0.1))
     settings = workspace.prediction.segmentation

@@ -850,7 +850,7 @@ def test_a_new_check_ends_the_one_before(bench: Bench) -> None:
     first = bench.worker.last
     data_check.check()
     assert bench.worker.cancelled == [first]
-    assert bench.worker.last.what.halo == Training().architecture(1, 2).halo
+    assert bench.worker.last.job.halo == Training().architecture(1, 2).halo
 
 
 def test_nothing_is_checked_without_an_open_image(bench: Bench) -> None:

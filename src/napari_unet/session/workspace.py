@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from psygnal import Signal
 
-from napari_unet.core.jobs import FreeMemoryJob, LoadModelJob
+from napari_unet.core.jobs import FreeMemoryJob
 from napari_unet.io.pretrained import pretrained_models
 from napari_unet.session.annotating.control import Annotating
 from napari_unet.session.forward_signal import forward_signal
@@ -35,10 +35,6 @@ if TYPE_CHECKING:
     from napari_unet.session.preferences import Preferences
     from napari_unet.session.project.record import ProjectImage
     from napari_unet.session.worker.client import Handle
-
-
-# Nobody waits for these, so no control says that they failed.
-_UNATTENDED = (FreeMemoryJob, LoadModelJob)
 
 
 class Workspace:
@@ -141,7 +137,7 @@ class Workspace:
     def free_memory(self) -> None:
         """Give back the memory that no job needs."""
         if self.worker.busy:
-            self.worker.submit(FreeMemoryJob(), "Free memory")
+            self.worker.submit(FreeMemoryJob())
         else:
             self.worker.rest()
 
@@ -232,8 +228,8 @@ class Workspace:
             for preview in find(self.viewer, "preview-classes"):
                 preview.visible = True
 
-    def _on_death(self, sentence: str, jobs: tuple[Handle, ...]) -> None:
+    def _on_death(self, sentence: str, handles: tuple[Handle, ...]) -> None:
         self.prediction.cool_down()
-        # of jobs that people wait for, the control says so that submitted them
-        if all(isinstance(job.what, _UNATTENDED) for job in jobs):
+        # of the others the control says so that submitted them
+        if all(handle.job.unattended for handle in handles):
             self.message.emit("error", sentence)

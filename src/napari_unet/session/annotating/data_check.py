@@ -79,7 +79,7 @@ class DataCheck:
         except (OSError, ValueError) as error:
             self.failed.emit(f"The check cannot begin: {error}")
         else:
-            handle = self._handle = self._worker.submit(job, "Check annotation")
+            handle = self._handle = self._worker.submit(job)
             handle.event.connect(self._on_event)
             handle.ended.connect(self._on_end)
             handle.failed.connect(self._on_failed)

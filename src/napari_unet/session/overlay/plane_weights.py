@@ -99,7 +99,7 @@ class PlaneWeights:
         job = WeightsJob(
             annotation, plane.t, plane.z, plane.spacing, plane.settings, file
         )
-        handle = self._worker.submit(job, "Border weights")
+        handle = self._worker.submit(job)
         self._job = (handle, plane)
         handle.event.connect(self._on_event)
         handle.ended.connect(self._on_end)

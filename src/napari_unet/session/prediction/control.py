@@ -196,7 +196,7 @@ class PredictionControl:
         job = PredictFolderJob(
             str(model), str(source), str(target), settings, self.segmentation
         )
-        handle = self._worker.submit(job, f"Predict the images in {source.name}")
+        handle = self._worker.submit(job)
         self.folder = FolderPrediction(handle, source, target)
         self.folder.changed.connect(self._on_folder)
         self._on_files()
@@ -225,8 +225,7 @@ class PredictionControl:
         if model is None or model == self._warm or self._worker.busy:
             return
         self._warm = model
-        job = LoadModelJob(str(model), self.preferences.prediction())
-        self._worker.submit(job, f"Load {model.stem}")
+        self._worker.submit(LoadModelJob(str(model), self.preferences.prediction()))
 
     def cool_down(self) -> None:
         """The worker is gone, and the model that it had read with it."""
@@ -320,7 +319,7 @@ class PredictionControl:
         cells = results.cells
         cells.ndim, cells.scale = run.model.card.training.ndim, resampling.factors
         cells.growing = True
-        handle = run.handle = self._worker.submit(job, f"Predict {image.name}")
+        handle = run.handle = self._worker.submit(job)
         handle.event.connect(partial(self._on_event, run, results))
         handle.ended.connect(partial(self._on_ended, run, results))
         handle.failed.connect(partial(self._on_failed, run, results))

@@ -238,7 +238,7 @@ class Exporter:
     def _submit(self, part: _Part) -> None:
         if part not in self._parts:
             return  # cancelled while its pixels were copied
-        part.handle = self._worker.submit(part.job, f"Export {part.job.name}")
+        part.handle = self._worker.submit(part.job)
         # tiles that come from now on are not in the files
         part.results.unexported = False
         part.handle.event.connect(partial(self._on_event, part))

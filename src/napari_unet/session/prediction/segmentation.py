@@ -141,8 +141,9 @@ class Segmenter:
             classes=plain_classes(results.classes),
             places=tuple(places),
             link=link,
+            name=results.image.name,
         )
-        handle = self._worker.submit(job, f"Cells of {results.image.name}")
+        handle = self._worker.submit(job)
         self._jobs[kind] = handle
         asked = self._version, self._predictions
         handle.event.connect(partial(self._on_event, results, *asked))

@@ -120,7 +120,7 @@ class ActiveRun:
             device=device,
         )
         record.write(folder)
-        self.handle = worker.submit(job, f"Train {record.name}")
+        self.handle = worker.submit(job)
         self.handle.event.connect(self._on_event)
         return self.handle
 

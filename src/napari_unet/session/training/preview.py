@@ -280,7 +280,7 @@ class LivePreview:
         self._view = view
         self._period.restart()
         self._scroll_pace.restart()
-        handle = self._worker.submit(job, f"Preview of {job.image.name}")
+        handle = self._worker.submit(job)
         self._handle = handle
         handle.event.connect(lambda event: self._on_event(results, event))
         handle.ended.connect(results.flush_refresh)

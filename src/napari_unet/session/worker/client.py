@@ -55,8 +55,6 @@ class Handle:
 
     Attributes
     ----------
-    title : str
-        Shown to people.
     progress : float
         0 to 1.
     """
@@ -66,12 +64,9 @@ class Handle:
     failed = Signal(object)
     acknowledged = Signal()
 
-    def __init__(
-        self, number: int, what: Job, title: str, process: WorkerProcess | None
-    ) -> None:
+    def __init__(self, number: int, job: Job, process: WorkerProcess | None) -> None:
         self.number = number
-        self.what = what
-        self.title = title
+        self.job = job
         self.running = True
         self.progress = 0.0
         self.process = process
@@ -153,7 +148,7 @@ class Worker:
         """What failed last, in a sentence, until such a job is begun again."""
         return next(reversed(self._faults.values()), "")
 
-    def submit(self, job: Job, title: str) -> Handle:
+    def submit(self, job: Job) -> Handle:
         """Begin a job; it knows which process does it.
 
         Raises
@@ -169,7 +164,7 @@ class Worker:
             process.send(Submit(number, job))
         except OSError as error:
             why = f"The worker process could not be started: {error}."
-        handle = self._handles[number] = Handle(number, job, title, process)
+        handle = self._handles[number] = Handle(number, job, process)
         if self._faults.pop(type(job), None) is not None:
             self.faults_changed.emit()
         self.started.emit(handle)
@@ -261,9 +256,10 @@ class Worker:
 
     def _note_fault(self, handle: Handle, failed: Failed) -> None:
         # a preview comes by itself again, and goes with the network it shows
-        if not handle.what.is_preview:
-            self._faults.pop(type(handle.what), None)
-            self._faults[type(handle.what)] = f"{handle.title}: {failed.sentence}"
+        job = handle.job
+        if not job.is_preview:
+            self._faults.pop(type(job), None)
+            self._faults[type(job)] = f"{job.title}: {failed.sentence}"
             self.faults_changed.emit()
 
     def _on_end(self, process: WorkerProcess, end: End) -> None:
@@ -277,7 +273,7 @@ class Worker:
             self._set_status(None)
         jobs = tuple(h for h in self._handles.values() if h.process is process)
         for handle in jobs:
-            remedy = _remedy(handle.what)
+            remedy = _remedy(handle.job)
             self._fail(handle, f"{end.sentence} {remedy}", memory=end.out_of_memory)
         self.died.emit(f"{end.sentence} It starts again with the next job.", jobs)
 
