@@ -519,6 +519,26 @@ def test_strokes_during_a_run_reach_it(stack: Bench) -> None:
     assert one.annotation.labels.open()[2, 22, 42] == 3
 
 
+def test_strokes_during_a_pause_are_one_correction_after_it(
+    stack: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = count(step=10)
+    monkeypatch.setattr(throttle, "monotonic", lambda: next(now))
+    stack.paint(2, 10, 10, 1)
+    stack.paint(1, 30, 30, 1)
+    handle = stack.start()
+    stack.begin(handle)
+    stack.control.pause()
+    for y in (20, 40):
+        stack.paint(3, y, 40, 1)
+        stack.control.tick()
+    assert stack.worker.corrections(handle) == []
+    stack.control.resume()
+    stack.pump.until(lambda: stack.control.tick() or stack.worker.corrections(handle))
+    (one,) = stack.worker.corrections(handle)
+    assert one.box == (slice(20, 48), slice(40, 48))
+
+
 def test_a_slice_marked_finished_during_a_run_reaches_it(bench: Bench) -> None:
     bench.paint_both()
     handle = bench.start()

@@ -144,9 +144,7 @@ class ActiveRun:
 
     def _on_event(self, event: Event) -> None:
         self.progress.add(event)
-        if isinstance(event, events.StepDone):
-            self.corrections.look()
-        elif isinstance(event, events.TrainingStarted):
+        if isinstance(event, events.TrainingStarted):
             self._add_new_planes()
 
     def _add_new_planes(self) -> None:

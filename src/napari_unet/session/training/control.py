@@ -174,7 +174,8 @@ class TrainingControl:
             return
         while self._warnings:
             self.message.emit("warning", self._warnings.pop(0))
-        if self.run is not None:
+        # what is painted during a pause is one correction at its end
+        if self.run is not None and self.state != "paused":
             self.run.corrections.look()
         self.preview.look()
         if self._steps_unseen and self._pace.due:
