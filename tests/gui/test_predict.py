@@ -218,7 +218,7 @@ def test_predict_asks_for_what_is_chosen(
     number: int,
     places: tuple[tuple[int, int], ...],
 ) -> None:
-    ready.run.what.setCurrentIndex(number)
+    ready.run.extent.setCurrentIndex(number)
     ready.run.options.setExpanded(True)
     ready.run.entropy.setChecked(True)
     value = ready.run.form.value()
@@ -419,7 +419,7 @@ def test_a_folder_is_predicted_into_another(
     monkeypatch.setattr(
         QFileDialog, "getExistingDirectory", lambda *_, **__: next(answers)
     )
-    ready.run.what.setCurrentIndex(4)
+    ready.run.extent.setCurrentIndex(4)
     press(qtbot, ready.run.predict)
     (job,) = fake.jobs(PredictFolderJob)
     assert (job.source, job.target) == (str(tmp_path / "in"), str(tmp_path / "out"))
@@ -443,7 +443,7 @@ def test_a_folder_needs_no_open_image(page: PredictPage, model_file: Path) -> No
     page.models.open_file(model_file)
     settle(page)
     assert not page.run.predict.isEnabled()
-    page.run.what.setCurrentIndex(4)
+    page.run.extent.setCurrentIndex(4)
     assert page.run.predict.isEnabled()
 
 

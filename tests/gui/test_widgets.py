@@ -15,10 +15,10 @@ from napari_unet.gui.widgets import (
     ButtonRow,
     ColourButton,
     Elided,
-    Empty,
     Fold,
     Heading,
     Hint,
+    Placeholder,
     allow,
     blocked,
     column,
@@ -182,13 +182,13 @@ def test_a_row_gives_the_room_to_one_and_a_column_stays_at_the_top(
 
 
 def test_an_empty_state_says_what_to_do_and_lets_do_it(qtbot: QtBot) -> None:
-    empty = Empty("Open an image first.", "Open…")
+    empty = Placeholder("Open an image first.", "Open…")
     qtbot.addWidget(empty)
     assert empty.hint.text() == "Open an image first."
     assert empty.button is not None
     with qtbot.waitSignal(empty.pressed):
         qtbot.mouseClick(empty.button, Qt.MouseButton.LeftButton)
-    without = Empty("Nothing is annotated yet.")
+    without = Placeholder("Nothing is annotated yet.")
     qtbot.addWidget(without)
     assert without.button is None
 

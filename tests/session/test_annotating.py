@@ -504,7 +504,7 @@ def test_a_part_is_finished_until_the_whole_is(bench: Bench) -> None:
 def test_unlabelled_means_background_where_it_is_finished(bench: Bench) -> None:
     bench.paint(5, 5)
     bench.annotating.finishing.finish_slice()
-    stored = bench.images.stored_annotation(bench.id)
+    stored = bench.images.annotation_reference(bench.id)
     assert stored is not None
     targets = stored.field(0, 0).targets()
     assert (targets.classes[5, 5], targets.classes[0, 0]) == (1, 0)

@@ -55,7 +55,7 @@ def test_values_places_and_highest_id_are_there_again(tmp_path: Path) -> None:
 def test_the_worker_reads_what_was_written(tmp_path: Path) -> None:
     file = AnnotationFile(tmp_path / "a.raw", "yx", (4, 6))
     file.write(0, 0, BOX, VALUES)
-    np.testing.assert_array_equal(file.stored.open()[BOX], VALUES)
+    np.testing.assert_array_equal(file.reference.open()[BOX], VALUES)
 
 
 def test_axes_may_be_in_any_order(tmp_path: Path) -> None:

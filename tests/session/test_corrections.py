@@ -53,7 +53,7 @@ class Pixels:
             callback()
         self.held.clear()
 
-    def stored_annotation(self, _: str) -> AnnotationReference:
+    def annotation_reference(self, _: str) -> AnnotationReference:
         return ANNOTATION
 
 
@@ -90,11 +90,11 @@ def test_strokes_are_sent_as_one_box_after_a_pause(
     clock.now += 0.4
     corrections.add("b", edit(30, 12, z=2))
     clock.now += 0.4
-    corrections.look()
+    corrections.send_due()
     assert not sent
     clock.now += 0.1
-    corrections.look()
-    corrections.look()
+    corrections.send_due()
+    corrections.send_due()
     (one,) = sent
     assert (one.image, one.t, one.z) == (1, 0, 2)
     assert one.box == (slice(10, 35), slice(12, 25))
@@ -107,14 +107,14 @@ def test_a_plane_is_sent_at_most_once_a_second(
     corrections = made(pixels, sent)
     corrections.add("a", edit(0, 0))
     clock.now += 0.5
-    corrections.look()
+    corrections.send_due()
     corrections.add("a", edit(5, 5))
     corrections.add("a", edit(5, 5, z=1))
     clock.now += 0.6
-    corrections.look()
+    corrections.send_due()
     assert [(c.z, c.box and c.box[0].start) for c in sent] == [(0, 0), (1, 5)]
     clock.now += 0.4
-    corrections.look()
+    corrections.send_due()
     assert [c.z for c in sent] == [0, 1, 0]
 
 
@@ -124,7 +124,7 @@ def test_images_that_are_not_trained_on_are_of_no_interest(
     corrections = made(pixels, sent)
     corrections.add("c", edit(0, 0))
     clock.now += 5
-    corrections.look()
+    corrections.send_due()
     assert not sent
     assert not pixels.asked
 
@@ -136,7 +136,7 @@ def test_a_volume_takes_boxes_with_their_slice(
     corrections.add("a", edit(10, 20, t=1, z=2))
     corrections.add("a", edit(10, 20, t=1, z=4))
     clock.now += 0.5
-    corrections.look()
+    corrections.send_due()
     (one,) = sent
     assert (one.t, one.z) == (1, None)
     assert one.box == (slice(2, 5), slice(10, 15), slice(20, 25))
@@ -150,7 +150,7 @@ def test_a_whole_plane_stays_whole_whatever_is_painted_too(
     corrections.add_plane("a", 0, 0)
     corrections.add("a", edit(0, 0))
     clock.now += 0.5
-    corrections.look()
+    corrections.send_due()
     assert [c.box for c in sent] == [None]
 
 
@@ -161,7 +161,7 @@ def test_pixels_of_a_new_slice_are_there_before_its_correction_is_sent(
     corrections = made(pixels, sent)
     corrections.add("a", edit(0, 0, t=3))
     clock.now += 0.5
-    corrections.look()
+    corrections.send_due()
     # all of the frame: grey values are normalised over it
     assert pixels.asked == [("a", ((3, None),))]
     assert not sent
@@ -177,10 +177,10 @@ def test_nothing_is_sent_after_the_end(
     corrections = made(pixels, sent)
     corrections.add("a", edit(0, 0))
     clock.now += 0.5
-    corrections.look()
+    corrections.send_due()
     corrections.close()
     pixels.release()
-    corrections.look()
+    corrections.send_due()
     assert not sent
 
 
@@ -193,9 +193,9 @@ def test_pixels_that_cannot_be_had_are_told_once_and_nothing_is_sent(
     corrections.failed.connect(told.append)
     corrections.add("a", edit(0, 0))
     clock.now += 10
-    corrections.look()
+    corrections.send_due()
     clock.now += 10
-    corrections.look()
+    corrections.send_due()
     assert told == ["The disk is full."]
     assert sent == []
     assert len(pixels.asked) == 1

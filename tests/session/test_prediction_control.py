@@ -614,7 +614,7 @@ def test_an_export_of_all_leaves_out_what_is_gone_and_says_so(
     assert bench.control.unexported() == ["kept", "removed", "closed"]
     bench.images.remove(ids["removed"])
     bench.viewer.layers.remove(layers["closed"])
-    assert exporter.in_the_way(tmp_path, ids.values()) == []
+    assert exporter.existing_files(tmp_path, ids.values()) == []
     for name in ("removed", "closed"):
         with pytest.raises(ValueError, match=f"{name} (was removed|is closed)"):
             exporter.export(tmp_path, [ids[name]])
@@ -688,7 +688,7 @@ def test_files_in_the_way_are_those_that_begin_with_the_name(
     add_stack(bench, "cell")
     for name in ("cell_cells.tif", "cell_cells.csv", "cells_cells.tif", "cell.tif"):
         (tmp_path / name).touch()
-    found = bench.control.exporter.in_the_way(tmp_path, [bench.image.id])
+    found = bench.control.exporter.existing_files(tmp_path, [bench.image.id])
     assert [path.name for path in found] == ["cell_cells.csv", "cell_cells.tif"]
 
 
@@ -1037,5 +1037,5 @@ def test_class_masks_may_be_in_the_way(bench: Bench, tmp_path: Path) -> None:
     add_stack(bench)
     for name in ("stack_classes.tif", "stack_cells.csv", "stack_other.tif"):
         (tmp_path / name).touch()
-    found = bench.control.exporter.in_the_way(tmp_path, [bench.image.id])
+    found = bench.control.exporter.existing_files(tmp_path, [bench.image.id])
     assert [p.name for p in found] == ["stack_cells.csv", "stack_classes.tif"]

@@ -212,7 +212,7 @@ def test_each_run_shows_its_preview_in_the_same_layers(
     bench.preview.step()
     for _ in range(2):
         clock.now += 1
-        bench.preview.look()
+        bench.preview.predict_if_due()
     assert len(find(bench.viewer, "preview-classes")) == 1
     assert len(find(bench.viewer, "preview-probability")) == 2
     assert bench.worker.last.job.probabilities.shape == (3, *SHAPE)
@@ -223,7 +223,7 @@ def test_who_deletes_the_preview_does_not_want_it(bench: Bench, clock: Clock) ->
     told = []
     bench.preview.changed.connect(lambda: told.append(bench.preview.enabled))
     bench.viewer.layers.remove(find(bench.viewer, "preview-classes")[0])
-    bench.preview.look()
+    bench.preview.predict_if_due()
     assert told == [False]
     assert bench.worker.last in bench.worker.cancelled
     assert not find(bench.viewer, "preview-probability")
@@ -251,7 +251,7 @@ def test_layers_made_for_another_image_begin_no_second_preview(
 def test_who_closes_all_layers_still_wants_previews(bench: Bench) -> None:
     bench.begin()
     bench.viewer.layers.clear()
-    bench.preview.look()
+    bench.preview.predict_if_due()
     assert bench.preview.enabled
 
 
@@ -274,7 +274,7 @@ def test_the_final_model_is_shown_once_and_in_slices_looked_at_later(
     assert bench.worker.last.job.model == str(tmp_path / "m.safetensors")
     bench.worker.end(bench.worker.last)
     clock.now += 10
-    bench.preview.look()
+    bench.preview.predict_if_due()
     assert len(bench.worker.handles) == 2
     clock.now += 0.2
     bench.viewer.dims.set_current_step(0, 3)

@@ -818,7 +818,7 @@ def test_an_idle_worker_that_rests_gives_its_memory_back_and_starts_again(
         worker.warm_up("cpu")
         pump.until(lambda: "cpu" in worker.pids)
         pid = worker.pids["cpu"]
-        worker.rest()
+        worker.stop_idle()
         assert worker.pids == {}
         assert worker.status is None
         pump.until(lambda: gone(pid))
@@ -835,7 +835,7 @@ def test_a_worker_at_work_does_not_rest(pump: Any, tmp_path: Path) -> None:
     worker = Worker(pump.post, environment=ENVIRONMENT)
     try:
         log = begin(worker, weights_job(tmp_path))
-        worker.rest()
+        worker.stop_idle()
         assert "cpu" in worker.pids
         pump.until(lambda: log.over)
         assert log.of(events.WeightsComputed)

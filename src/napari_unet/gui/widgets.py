@@ -304,7 +304,7 @@ class ColourButton(QToolButton):
             self.setColour(chosen.name())
 
 
-class Empty(QWidget):
+class Placeholder(QWidget):
     """Stands where there is nothing yet, and says what to do next."""
 
     pressed = Signal()

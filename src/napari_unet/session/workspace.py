@@ -139,7 +139,7 @@ class Workspace:
         if self.worker.busy:
             self.worker.submit(FreeMemoryJob())
         else:
-            self.worker.rest()
+            self.worker.stop_idle()
 
     def tick(self) -> None:
         """Look for edits without an event, and save; called some times a second."""
@@ -192,10 +192,10 @@ class Workspace:
         ):
             forward_signal(control.message, self.message)
         # of pixels that cannot be copied the control says so that needs them
-        forward_signal(store.trouble, self.message, "error")
-        forward_signal(store.noted, self.message, "warning")
+        forward_signal(store.save_failed, self.message, "error")
+        forward_signal(store.opening_notes, self.message, "warning")
         self.training.finished.connect(self._on_trained)
-        self.prediction.made.began.connect(self._on_predicted)
+        self.prediction.model_results.began.connect(self._on_predicted)
         self.training.began.connect(self._on_training_began)
 
     def _dissolve(self) -> None:
@@ -229,7 +229,7 @@ class Workspace:
                 preview.visible = True
 
     def _on_death(self, sentence: str, handles: tuple[Handle, ...]) -> None:
-        self.prediction.cool_down()
+        self.prediction.forget_loaded_model()
         # of the others the control says so that submitted them
         if all(handle.job.unattended for handle in handles):
             self.message.emit("error", sentence)

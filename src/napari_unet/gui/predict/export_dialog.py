@@ -99,8 +99,8 @@ class ExportDialog(QDialog):
             self.problem.tell(f"There is no folder {folder}.", "error")
             return
         ids = self._chosen()
-        in_the_way = self._exporter.in_the_way(folder, ids)
-        if in_the_way and not self._may_overwrite(in_the_way):
+        existing = self._exporter.existing_files(folder, ids)
+        if existing and not self._may_overwrite(existing):
             return
         try:
             self._exporter.export(

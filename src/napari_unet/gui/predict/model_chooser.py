@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QComboBox, QFileDialog, QSizePolicy, QWidget
 
 from napari_unet.gui.widgets import (
     Elided,
-    Empty,
+    Placeholder,
     blocked,
     button,
     column,
@@ -40,7 +40,7 @@ class ModelChooser(QWidget):
         super().__init__()
         self._models = models
         # WIDGETS
-        self.empty = Empty(
+        self.empty = Placeholder(
             "Train a model first, or drop a model file (.safetensors) here.",
             "Open a model file…",
         )

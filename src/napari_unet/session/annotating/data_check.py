@@ -71,8 +71,10 @@ class DataCheck:
         ids = self._checking = tuple(image.id for image in images)
         try:
             job = CheckJob(
-                images=tuple(self._images.stored(id_) for id_ in ids),
-                annotations=tuple(self._images.stored_annotation(id_) for id_ in ids),
+                images=tuple(self._images.reference(id_) for id_ in ids),
+                annotations=tuple(
+                    self._images.annotation_reference(id_) for id_ in ids
+                ),
                 places=tuple(self._images.places(id_) for id_ in ids),
                 halo=self._halo(images[0]),
             )

@@ -243,7 +243,7 @@ class ImageList:
         found = roles.find(self._viewer, "annotation", id_)
         return found[0] if found else None
 
-    def stored(self, id_: str) -> ImageReference:
+    def reference(self, id_: str) -> ImageReference:
         """Return where the worker finds the pixels; ValueError if it is closed."""
         image = self._store.project.image(id_)
         channels = tuple(self._sharing.share(a) for a in self._arrays(image))
@@ -260,14 +260,14 @@ class ImageList:
         ]
         return parts[0] if len(parts) == 1 else all_of(parts, self._sharing.post)
 
-    def stored_annotation(self, id_: str) -> AnnotationReference | None:
+    def annotation_reference(self, id_: str) -> AnnotationReference | None:
         """Return where the worker finds the annotation; None if there is none."""
         project = self._store.project
         image = project.image(id_)
         if not image.annotated:
             return None
         return AnnotationReference(
-            self._store.annotation(id_).stored,
+            self._store.annotation(id_).reference,
             image.annotation_axes,
             plain_classes(project.classes),
             dict(image.class_of),

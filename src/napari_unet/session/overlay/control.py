@@ -256,7 +256,7 @@ class WeightOverlay:
 
     def _request(self, plane: WeightedPlane) -> None:
         """Have the whole plane computed by the worker."""
-        annotation = self._images.stored_annotation(plane.image_id)
+        annotation = self._images.annotation_reference(plane.image_id)
         shown = self._layers[plane.image_id]
         if annotation is None:
             return

@@ -98,8 +98,8 @@ class PredictionControl:
         self._worker, self._models = worker, models
         self.preferences = preferences
         self.targets = Targets(viewer, store, images, models)
-        self.made = ModelResults(viewer, images, scratch)
-        self.results = self.made.latest
+        self.model_results = ModelResults(viewer, images, scratch)
+        self.results = self.model_results.latest
         self.segmenter = Segmenter(worker, self.results, self._first_segmentation())
         self.exporter = Exporter(store, images, worker, self.results, self.segmenter)
         self.folder: FolderPrediction | None = None
@@ -152,12 +152,12 @@ class PredictionControl:
         self.segmenter.set_settings(settings)
         self.segmentation_changed.emit(settings)
 
-    def predict(self, what: Extent, entropy: bool = False, **options: Any) -> bool:
+    def predict(self, extent: Extent, entropy: bool = False, **options: Any) -> bool:
         """Begin to predict; False if it cannot be, for the reason in a `message`.
 
         Parameters
         ----------
-        what : {"slice", "view", "layer", "images"}
+        extent : {"slice", "view", "layer", "images"}
         entropy : bool
             Also show how uncertain the network is.
         **options
@@ -167,7 +167,7 @@ class PredictionControl:
             settings = self.preferences.prediction(**options)
             if self.running:
                 raise ValueError("A prediction is running: cancel it first.")
-            model, targets = self._models.entry, self.targets.find(what)
+            model, targets = self._models.entry, self.targets.find(extent)
             if model is None:
                 raise ValueError(self.targets.problem())
         except ValueError as error:
@@ -227,7 +227,7 @@ class PredictionControl:
         self._warm = model
         self._worker.submit(LoadModelJob(str(model), self.preferences.prediction()))
 
-    def cool_down(self) -> None:
+    def forget_loaded_model(self) -> None:
         """The worker is gone, and the model that it had read with it."""
         self._warm = None
 
@@ -248,10 +248,12 @@ class PredictionControl:
     def tick(self) -> None:
         """Draw what is left to draw and find more cells; some times a second."""
         if not self.exporter.running:
-            self.made.drop_deleted(self._run.current.image.id if self._run else None)
+            self.model_results.drop_deleted(
+                self._run.current.image.id if self._run else None
+            )
         for results in self.results.values():
             results.show_next()
-            results.visibility.look()
+            results.visibility.update()
             results.flush_refresh()
         self.segmenter.go_on()
         if self._unsaved.take():
@@ -266,7 +268,7 @@ class PredictionControl:
         self._models.selected_changed.disconnect(self._on_model)
         self.cancel()
         self.exporter.close()
-        self.made.close()
+        self.model_results.close()
 
     @property
     def _writing(self) -> FolderPrediction | Exporter | None:
@@ -296,8 +298,10 @@ class PredictionControl:
             return  # cancelled while its pixels were copied
         target = run.current
         try:
-            image = self._images.stored(target.image.id)
-            results = self.made.of(target.image.id, run.model, self._store.project)
+            image = self._images.reference(target.image.id)
+            results = self.model_results.of(
+                target.image.id, run.model, self._store.project
+            )
         except (ValueError, KeyError, OSError) as error:
             self._skip(run, str(error))
             return
@@ -403,7 +407,7 @@ class PredictionControl:
 
     def _on_scrolled(self) -> None:
         for results in self.results.values():
-            results.visibility.look()
+            results.visibility.update()
         self.segmenter.go_on()
         self.changed.emit()
 

@@ -100,7 +100,7 @@ class Exporter:
         handles = (part.handle for part in self._parts)
         return next((h.progress for h in handles if h is not None), 0.0)
 
-    def in_the_way(self, folder: Path, image_ids: Iterable[str]) -> list[Path]:
+    def existing_files(self, folder: Path, image_ids: Iterable[str]) -> list[Path]:
         """Return the files of a folder that may be overwritten."""
         if not folder.is_dir():
             return []
@@ -200,7 +200,7 @@ class Exporter:
         return ExportJob(
             folder=str(folder),
             name=file_stem(self._store.project.image(image.id).name, "image"),
-            image=self._images.stored(image.id),
+            image=self._images.reference(image.id),
             cells=files["cells"] if cells else None,
             probabilities=files["probability"],
             classes=plain_classes(results.classes),

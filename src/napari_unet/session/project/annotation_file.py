@@ -90,7 +90,7 @@ class AnnotationFile:
             for stale in beside(path):
                 stale.unlink()
             ArrayReference.create(path, shape, "int32")
-        self.stored = reference(path, shape)
+        self.reference = reference(path, shape)
         self.notes: tuple[str, ...] = ()
         self.retired = False
         self.touched: dict[PlaneIndex, NDArray[np.bool_]] | None = None
@@ -108,7 +108,7 @@ class AnnotationFile:
 
         To be let go of soon, for its file stays open as long as it is held.
         """
-        return _open_map(self._owner, self.stored)
+        return _open_map(self._owner, self.reference)
 
     @property
     def places(self) -> tuple[PlaneIndex, ...]:

@@ -55,8 +55,8 @@ class Step:
 
     Attributes
     ----------
-    what : str
-        In words.
+    label : str
+        In words, for people.
     image_id : str or None
         Whose annotation was replaced or removed.
     file : str or None
@@ -65,7 +65,7 @@ class Step:
         What was tracked of that file, see `AnnotationFile`.
     """
 
-    what: str
+    label: str
     before: Project
     after: Project
     image_id: str | None = None
@@ -86,9 +86,9 @@ class ProjectStore:
     undone = Signal()
     replaced = Signal(str)
     """The annotation of an image (its id) is another one now, or was removed."""
-    trouble = Signal(str)
+    save_failed = Signal(str)
     """Saving failed; a sentence. It is tried again."""
-    noted = Signal(str)
+    opening_notes = Signal(str)
     """Something was left out or lost in opening the project; a sentence."""
 
     def __init__(
@@ -183,7 +183,7 @@ class ProjectStore:
     @property
     def can_undo(self) -> str | None:
         """What `undo` would undo; None if nothing."""
-        return self._steps[-1].what if self._steps else None
+        return self._steps[-1].label if self._steps else None
 
     def undo(self) -> str | None:
         """Undo the last step, but for what was painted or changed since.
@@ -210,7 +210,7 @@ class ProjectStore:
             self.replaced.emit(image_id)
         self.changed.emit(self._project)
         self.undone.emit()
-        return step.what
+        return step.label
 
     def annotation(self, image_id: str) -> AnnotationFile:
         """Return the annotation of an image, made if missing.
@@ -290,10 +290,10 @@ class ProjectStore:
         if self._closed:
             return
         while self._annotations.notes:
-            self.noted.emit(self._annotations.notes.pop(0))
+            self.opening_notes.emit(self._annotations.notes.pop(0))
         sentence = self._saving.tick(self.autosave_seconds)
         if sentence:
-            self.trouble.emit(sentence)
+            self.save_failed.emit(sentence)
 
     def flush(self) -> None:
         """Save all, and wait until it is on the disk; OSError if it cannot be."""
@@ -302,7 +302,7 @@ class ProjectStore:
     def close(self) -> None:
         """Save and unlock; a new project in which nothing was done is removed.
 
-        `trouble` is emitted where the disk refuses.
+        `save_failed` is emitted where the disk refuses.
         """
         if self._closed:
             return
@@ -310,7 +310,7 @@ class ProjectStore:
         try:
             self.flush()
         except OSError as error:
-            self.trouble.emit(str(error))
+            self.save_failed.emit(str(error))
         self._steps.clear()
         self._tidy()
         self._saving.close()

@@ -109,7 +109,7 @@ class ActiveRun:
         """
         record = self.record
         job = TrainJob(
-            images=tuple(self._images.stored(i) for i in record.images),
+            images=tuple(self._images.reference(i) for i in record.images),
             annotations=tuple(self._annotation(i) for i in record.images),
             places=record.places,
             settings=record.settings,
@@ -192,7 +192,7 @@ class ActiveRun:
             self.handle.correct(correction)
 
     def _annotation(self, image_id: str) -> AnnotationReference:
-        annotation = self._images.stored_annotation(image_id)
+        annotation = self._images.annotation_reference(image_id)
         if annotation is None:
             raise ValueError("The annotation of an image in training was removed.")
         return annotation

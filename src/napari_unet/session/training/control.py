@@ -176,8 +176,8 @@ class TrainingControl:
             self.message.emit("warning", self._warnings.pop(0))
         # what is painted during a pause is one correction at its end
         if self.run is not None and self.state != "paused":
-            self.run.corrections.look()
-        self.preview.look()
+            self.run.corrections.send_due()
+        self.preview.predict_if_due()
         if self._steps_unseen and self._pace.due:
             self._emit_changed()
 

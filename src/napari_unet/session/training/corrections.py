@@ -86,7 +86,7 @@ class Corrections:
         """Note that all of a plane may have changed."""
         self._note(image_id, (t, None if self._ndim == 3 else z), None)
 
-    def look(self) -> None:
+    def send_due(self) -> None:
         """Send what is ready; called a few times a second."""
         for key, known in list(self._fields.items()):
             if known.sent.due and not known.sharing and known.edited.take():
@@ -130,7 +130,7 @@ class Corrections:
         # with what was edited while the pixels were copied
         known.sharing = known.edited.pending = False
         try:
-            annotation = self._images.stored_annotation(image_id)
+            annotation = self._images.annotation_reference(image_id)
         except KeyError:
             return  # removed from the project
         if annotation is None:

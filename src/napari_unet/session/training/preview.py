@@ -129,7 +129,7 @@ class LivePreview:
         self.enabled = enabled
         if enabled:
             self._look_anew()
-            self.look()
+            self.predict_if_due()
         else:
             self._cancel()
         self.changed.emit()
@@ -176,7 +176,7 @@ class LivePreview:
         self._steps += 1
         if self._failure:
             self._stop(self._failure)
-        self.look()
+        self.predict_if_due()
 
     def finish(self, model: Path | None) -> None:
         """The run ended: show its model once more, and in slices looked at later."""
@@ -184,9 +184,9 @@ class LivePreview:
         self._model, self._failure = str(model) if model else None, ""
         self._first_look = 0
         self._look_anew()
-        self.look()
+        self.predict_if_due()
 
-    def look(self) -> None:
+    def predict_if_due(self) -> None:
         """Predict what is in view if it is time to; cheap, called often."""
         # who deletes the preview does not want it, unless all of the image goes
         deleted, self._deleted = self._deleted, set()
@@ -292,7 +292,7 @@ class LivePreview:
         if not self._wanted():
             return None
         try:
-            image = self._images.stored(image_id)
+            image = self._images.reference(image_id)
             results = self._results_of(image_id)
         except (KeyError, ValueError):
             return None  # deleted while its pixels were copied

@@ -179,7 +179,7 @@ class Worker:
         with suppress(OSError):
             self._process(kind)
 
-    def rest(self) -> None:
+    def stop_idle(self) -> None:
         """End the processes that have no job; their memory comes back.
 
         The next job starts them again.
