@@ -282,10 +282,7 @@ class ColourButton(QToolButton):
     def setColour(self, colour: str) -> None:
         """Show another colour; emits `colourChanged` if it differs.
 
-        Raises
-        ------
-        ValueError
-            If Qt does not know the colour.
+        ValueError if Qt does not know the colour.
         """
         chosen = QColor(colour)
         if not chosen.isValid():

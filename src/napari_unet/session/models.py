@@ -35,10 +35,7 @@ class ModelList:
 
     Checkpoints are not listed, but can be added by hand.
 
-    Parameters
-    ----------
-    pretrained : sequence of Path
-        Models that come with the package, listed last.
+    `pretrained` are models that come with the package, listed last.
 
     Attributes
     ----------
@@ -119,10 +116,7 @@ class ModelList:
     def add(self, path: str | Path) -> ModelEntry:
         """Put a model file, or a checkpoint, at the top of the list.
 
-        Raises
-        ------
-        ValueError
-            If it is none, is damaged, or is not there.
+        ValueError if it is none, is damaged, or is not there.
         """
         path = Path(path).absolute()
         try:
@@ -136,10 +130,7 @@ class ModelList:
     def select(self, path: str | Path | None) -> None:
         """Choose a model; one that is not in the list is added.
 
-        Raises
-        ------
-        ValueError
-            As `add`.
+        ValueError as in `add`.
         """
         path = Path(path).absolute() if path is not None else None
         if path == self.selected:

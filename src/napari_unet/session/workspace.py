@@ -104,10 +104,8 @@ class Workspace:
 
         Images of it that are open in the viewer are found again by their content.
 
-        Raises
-        ------
-        ValueError, RuntimeError
-            If it cannot be read, or is open elsewhere; then this one stays.
+        ValueError or RuntimeError if it cannot be read, or is open elsewhere; then this
+        one stays.
         """
         if self.training.state != "idle":
             raise ValueError("Stop the training before opening another project.")

@@ -27,12 +27,8 @@ _MASKS = {
 class ExportDialog(QDialog):
     """Asks what to export; asks again before files are overwritten.
 
-    Parameters
-    ----------
-    image_ids : tuple of str
-        Images that have results, the one in view first.
-    folder : Path
-        That is offered.
+    `image_ids` are images that have results, the one in view first; `folder` is
+    offered.
     """
 
     def __init__(

@@ -108,10 +108,7 @@ class DataCheck:
     def fix(self, finding: Finding) -> None:
         """Apply the remedy of a finding; napari's own undo reverts it.
 
-        Raises
-        ------
-        ValueError
-            If the slice has changed since the check.
+        ValueError if the slice has changed since the check.
         """
         image_id = self._image_of(finding)
         t, z, edits = finding.t, finding.z or 0, self._annotating.label_edits

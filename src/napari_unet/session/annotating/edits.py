@@ -49,39 +49,21 @@ _WHOLE = (slice(None), slice(None))
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """A change of an annotation that is in its file by now.
+    """A change of an annotation that is in its file by now."""
 
-    Attributes
-    ----------
-    t, z : int
-        Plane; z is 0 where there is no z.
-    box : tuple of slice
-        In y and x, with start and stop: the smallest that holds all changes.
-    """
-
-    t: int
+    t: int  # plane; z is 0 where there is no z
     z: int
+    # in y and x, with start and stop: the smallest that holds all changes
     box: tuple[slice, slice]
 
 
 class EditStream:
     """Follow a Labels layer and write each change of it to a file.
 
-    Parameters
-    ----------
-    viewer : ViewerModel, optional
-        Has the plane in view; without it, all planes are compared where an event names
-        none.
+    Without `viewer`, which has the plane in view, all planes are compared where an
+    event names none. `problem` is why some of the layer is not saved, in a sentence.
 
-    Attributes
-    ----------
-    problem : str or None
-        Why some of the layer is not saved, in a sentence.
-
-    Raises
-    ------
-    ValueError
-        If the layer is multiscale.
+    ValueError if the layer is multiscale.
     """
 
     edited = Signal(Edit)

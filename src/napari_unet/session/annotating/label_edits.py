@@ -89,10 +89,7 @@ class LabelEdits:
     def use_cell_under_cursor(self) -> None:
         """Use the predicted cell under the mouse as annotation.
 
-        Raises
-        ------
-        ValueError
-            If there is none, or it is annotated already.
+        ValueError if there is none, or it is annotated already.
         """
         image = self._images.current
         found = roles.find(self._viewer, "cells", image.id) if image else []
@@ -142,10 +139,7 @@ class LabelEdits:
     def set_class(self, cell: int, number: int) -> None:
         """Give a painted cell of the current image another class.
 
-        Raises
-        ------
-        ValueError
-            There is no class of this number, or either class is of regions.
+        ValueError if there is no class of this number, or either class is of regions.
         """
         image, project = current_image(self._images), self._store.project
         check_number(project, number)

@@ -45,10 +45,8 @@ def check_images(layers: Sequence[Layer], level: int) -> None:
 def check_channels(layers: Sequence[Layer], axes: str, level: int) -> None:
     """Check that layers can be the channels of one image.
 
-    Raises
-    ------
-    ValueError
-        If they are no images, differ in shape or scale, or do not have these axes.
+    ValueError if they are no images, differ in shape or scale, or do not have these
+    axes.
     """
     check_images(layers, level)
     first = layers[0]

@@ -48,10 +48,7 @@ class ImageList:
     An image whose layers were deleted stays in the project, closed. It is attached
     again when a layer with the same pixels appears.
 
-    Attributes
-    ----------
-    files : SourceFiles
-        What the layers' files say; they are read in this thread unless given.
+    `files` is what the layers' files say; they are read in this thread unless given.
     """
 
     changed = Signal()
@@ -108,6 +105,8 @@ class ImageList:
     ) -> ProjectImage:
         """Add image layers to the project, as the channels of one image.
 
+        ValueError if they do not fit together, or are no images.
+
         Parameters
         ----------
         layers : sequence of Image layers
@@ -116,11 +115,6 @@ class ImageList:
             layer or its file names, or else guessed.
         level : int
             Of a multiscale image, 0 the finest.
-
-        Raises
-        ------
-        ValueError
-            If they do not fit together, or are no images.
         """
         # a level that is not there has no shape to be interpreted
         check_images(layers, level)

@@ -84,10 +84,7 @@ def guess_axes(layer: Layer) -> str:
 
     Axes without names are yx, zyx, tzyx or tczyx.
 
-    Raises
-    ------
-    ValueError
-        If the layer has less than 2 or more than 5 axes.
+    ValueError if the layer has less than 2 or more than 5 axes.
     """
     if layer.ndim not in _BY_NDIM:
         raise ValueError(

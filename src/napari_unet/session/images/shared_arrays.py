@@ -40,12 +40,7 @@ class SharedArrays:
 
     Arrays (of numpy, dask, zarr or the like) are distinguished by their identity.
 
-    Parameters
-    ----------
-    folder : Path
-        For scratch files.
-    post : callable
-        Runs a function soon in the main thread; called from any thread.
+    Scratch files are in `folder`; `post` is as of `Future`.
     """
 
     def __init__(self, folder: Path, post: Post) -> None:
@@ -57,10 +52,7 @@ class SharedArrays:
     def share(self, array: ArrayLike) -> ArrayReference:
         """Return where an array lies, or will lie; no pixel is copied yet.
 
-        Raises
-        ------
-        OSError
-            If the scratch file cannot be made.
+        OSError if the scratch file cannot be made.
         """
         return self._file(array).reference
 

@@ -42,10 +42,7 @@ _AT_ONCE = 512 * 512
 class WeightOverlay:
     """Border weights over the current image, where they are switched on.
 
-    Parameters
-    ----------
-    scratch : Path
-        Folder for what the worker computes.
+    What the worker computes is in the folder `scratch`.
     """
 
     enabled_changed = Signal(bool)

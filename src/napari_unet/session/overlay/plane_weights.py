@@ -27,10 +27,7 @@ _log = logging.getLogger(__name__)
 class PlaneWeights:
     """One job at work at most, and one that waits: that asked for last.
 
-    Parameters
-    ----------
-    scratch : Path
-        Folder for what the worker computes.
+    What the worker computes is in the folder `scratch`.
     """
 
     computed = Signal(object, object)

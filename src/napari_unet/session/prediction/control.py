@@ -63,17 +63,10 @@ class _Run:
 class PredictionControl:
     """Predicts images of a viewer with the chosen model.
 
-    Parameters
-    ----------
-    scratch : Path
-        Folder for the results.
+    The results are in the folder `scratch`.
 
-    Attributes
-    ----------
-    results : dict of str to ResultLayers
-        The latest results of each image, by its id.
-    folder : FolderPrediction or None
-        The last folder that was predicted, until people have read what became of it.
+    `results` are the latest of each image, by its id; `folder` is the last folder that
+    was predicted, until people have read what became of it.
     """
 
     changed = Signal()

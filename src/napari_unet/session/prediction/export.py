@@ -64,10 +64,7 @@ class _Part:
 class Exporter:
     """Writes results of images into files, when their cells are up to date.
 
-    Parameters
-    ----------
-    results : dict of str to ResultLayers
-        The latest of each image, by its id.
+    `results` are the latest of each image, by its id.
     """
 
     message = Signal(str, str)
@@ -132,10 +129,8 @@ class Exporter:
 
         Images that cannot be exported are left out; the last message names them.
 
-        Raises
-        ------
-        ValueError
-            If there is no image that can be exported, or nothing is to be written.
+        ValueError if there is no image that can be exported, or nothing is to be
+        written.
         """
         if not (masks or probabilities or table):
             raise ValueError("Choose masks, probabilities or the table to be written.")

@@ -49,6 +49,8 @@ class ResultFiles(dict[ResultKind, ArrayReference]):
     The worker writes into the files; the layers show the maps in `arrays`, so that no
     pixel goes through the connection or is copied.
 
+    OSError if the disk is full; then no file stays.
+
     Parameters
     ----------
     scratch : Path
@@ -57,11 +59,6 @@ class ResultFiles(dict[ResultKind, ArrayReference]):
         Of the image without its channels.
     classes : int
         Number of classes, with the background: "probability" has one array for each.
-
-    Raises
-    ------
-    OSError
-        The disk is full; then no file stays.
     """
 
     def __init__(self, scratch: Path, shape: tuple[int, ...], classes: int) -> None:
@@ -101,34 +98,20 @@ class _Redraw:
 
 @dataclass(slots=True)
 class CellState:
-    """How old the cells of each plane or volume are.
+    """How old the cells of each plane or volume are."""
 
-    Attributes
-    ----------
-    ndim : {2, 3}
-        Of the network.
-    scale : tuple of float or None
-        By how much the image was resampled for the network: the settings are in pixels
-        of the network.
-    growing : bool
-        Whether more planes are being predicted.
-    version : dict of (t, z) to int
-        For each plane or volume that is predicted, the version of the settings that
-        its cells were found with.
-    predicted : dict of (t, z) to int
-        When each was predicted, counted in predictions.
-    counts : dict of (t, z) to int
-        Number of its cells.
-    linked : int
-        Version of the settings of which all cells were linked through z.
-    """
-
-    ndim: Literal[2, 3] = 2
+    ndim: Literal[2, 3] = 2  # of the network
+    # by how much the image was resampled for the network: the settings are in pixels of
+    # the network
     scale: tuple[float, ...] | None = None
-    growing: bool = False
+    growing: bool = False  # whether more planes are being predicted
+    # for each plane or volume that is predicted, the version of the settings that its
+    # cells were found with
     version: dict[Place, int] = field(default_factory=dict)
+    # when each was predicted, counted in predictions
     predicted: dict[Place, int] = field(default_factory=dict)
-    counts: dict[Place, int] = field(default_factory=dict)
+    counts: dict[Place, int] = field(default_factory=dict)  # number of its cells
+    # version of the settings of which all cells were linked through z
     linked: int = _NEVER
 
     def note_prediction(self, place: Place, number: int) -> None:

@@ -35,10 +35,7 @@ _REST_S = 0.4
 class Segmenter:
     """Finds the cells of predicted planes, in the worker process without networks.
 
-    Parameters
-    ----------
-    results : dict of str to ResultLayers
-        The latest of each image; those of the last one come first.
+    `results` are the latest of each image; those of the last one come first.
     """
 
     changed = Signal()

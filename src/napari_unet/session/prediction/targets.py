@@ -29,22 +29,12 @@ Extent = Literal["slice", "view", "layer", "images"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Target:
-    """What of one image is to be predicted.
-
-    Attributes
-    ----------
-    places : tuple of (t, z)
-        Planes or volumes, in this order.
-    region : tuple of slice or None
-        Part of each; None for all.
-    focus : tuple of float
-        Point that is done first, ([z,] y, x) in pixels.
-    """
+    """What of one image is to be predicted."""
 
     image: ProjectImage
-    places: tuple[Place, ...]
-    region: Box | None
-    focus: tuple[float, ...]
+    places: tuple[Place, ...]  # planes or volumes, in this order
+    region: Box | None  # part of each; None for all
+    focus: tuple[float, ...]  # point that is done first, ([z,] y, x) in pixels
     resampling: Resampling
 
 
@@ -91,11 +81,8 @@ class Targets:
     def find(self, extent: Extent) -> list[Target]:
         """Return what to predict, the image in view first, in each what is in view.
 
-        Raises
-        ------
-        ValueError
-            If there is no model, no image that it fits, or if only what is in view is
-            asked for and nothing of the image is.
+        ValueError if there is no model, no image that it fits, or if only what is in
+        view is asked for and nothing of the image is.
         """
         card = self._models.card
         if card is None:

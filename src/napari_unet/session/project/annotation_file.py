@@ -47,6 +47,9 @@ class AnnotationFile:
     whole, in part or not at all, and a larger one whole or not at all, plane by plane.
     After a power cut the same holds for what was written before the last `flush`.
 
+    ValueError if a file is there that is of another size, or a link, or the axes do not
+    fit; OSError if it cannot be made or opened.
+
     Parameters
     ----------
     path : Path
@@ -65,13 +68,6 @@ class AnnotationFile:
         Pixels of each plane that changed since tracking began; None: no tracking.
     followers : list of callable
         Each writes what its layer holds by now, see `catch_up`.
-
-    Raises
-    ------
-    ValueError
-        A file is there that is of another size, or a link, or the axes do not fit.
-    OSError
-        The file cannot be made or opened.
     """
 
     def __init__(self, path: Path, axes: str, shape: tuple[int, ...]) -> None:

@@ -225,12 +225,8 @@ class ProjectFile(Settings):
     def read(cls, folder: Path) -> ProjectFile:
         """Read it; the file is never touched.
 
-        Raises
-        ------
-        FileNotFoundError
-            There is no project in the folder.
-        ValueError
-            The file is damaged, or of a newer napari-unet.
+        FileNotFoundError if there is no project in the folder, ValueError if the file
+        is damaged, or of a newer napari-unet.
         """
         path = folder / FILE_NAME
         try:

@@ -51,35 +51,22 @@ _STEPS = 20
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Step:
-    """What was done, and how it was before.
+    """What was done, and how it was before."""
 
-    Attributes
-    ----------
-    label : str
-        In words, for people.
-    image_id : str or None
-        Whose annotation was replaced or removed.
-    file : str or None
-        The annotation's file before; None if there was none.
-    touched : dict or None
-        What was tracked of that file, see `AnnotationFile`.
-    """
-
-    label: str
+    label: str  # in words, for people
     before: Project
     after: Project
-    image_id: str | None = None
-    file: str | None = None
+    image_id: str | None = None  # whose annotation was replaced or removed
+    file: str | None = None  # the annotation's file before; None if there was none
+    # what was tracked of that file, see `AnnotationFile`
     touched: dict[PlaneIndex, NDArray[Any]] | None = None
 
 
 class ProjectStore:
     """The open project; made by `create` or `open`.
 
-    Attributes
-    ----------
-    autosave_seconds : float
-        Longest time until strokes are on disk, against power cuts.
+    `autosave_seconds` is the longest time until strokes are on disk, against power
+    cuts.
     """
 
     changed = Signal(Project)
@@ -129,13 +116,8 @@ class ProjectStore:
     def open(cls, folder: Path, root: Path | None = None) -> ProjectStore:
         """Open a project, or a working copy (in `root`) of one saved as a folder.
 
-        Raises
-        ------
-        ProjectLockedError
-            It is open elsewhere.
-        FileNotFoundError, ValueError
-            There is no project, or it is damaged or of a newer version; nothing is
-            changed.
+        ProjectLockedError if it is open elsewhere; FileNotFoundError or ValueError if
+        there is no project, or it is damaged or of a newer version: nothing is changed.
         """
         root = root or default_root()
         folder, notes = working_copy(folder, root)
@@ -240,6 +222,9 @@ class ProjectStore:
 
         After a kill either is there, with its record. The present file is retired.
 
+        ValueError if shape or values do not fit, OSError if the disk is full; then
+        nothing is changed.
+
         Parameters
         ----------
         image_id : str
@@ -249,13 +234,6 @@ class ProjectStore:
             What was done, such as "import masks".
         project : Project, optional
             The record that goes with it, such as one with the new classes of cells.
-
-        Raises
-        ------
-        ValueError
-            Shape or values do not fit; nothing is changed.
-        OSError
-            The disk is full; nothing is changed.
         """
         after = project or self._project
         after = after.with_image(after.image(image_id).begun())

@@ -33,15 +33,8 @@ class ActiveRun:
 
     It follows the project, whose classes at the beginning are those of the network.
 
-    Parameters
-    ----------
-    resume : bool
-        Go on from the checkpoint.
-
-    Attributes
-    ----------
-    handle : Handle or None
-        None until the pixels are where the worker can read them.
+    With `resume` it goes on from the checkpoint. `handle` is None until the pixels are
+    where the worker can read them.
     """
 
     notice = Signal(str)
@@ -100,12 +93,8 @@ class ActiveRun:
     def submit(self, worker: Worker, folder: Path, device: str) -> Handle:
         """Write the run down in the folder of the runs, and hand it to the worker.
 
-        Raises
-        ------
-        ValueError, KeyError
-            If an image was closed or removed, or its annotation, in the meantime.
-        OSError
-            If the record cannot be written.
+        ValueError or KeyError if an image was closed or removed, or its annotation, in
+        the meantime; OSError if the record cannot be written.
         """
         record = self.record
         job = TrainJob(

@@ -39,10 +39,7 @@ _COUNTING = 0.1
 class TrainingControl:
     """Starts, watches and ends training runs.
 
-    Parameters
-    ----------
-    scratch : Path
-        Folder for the pixels of the live preview.
+    The pixels of the live preview are in the folder `scratch`.
 
     Attributes
     ----------

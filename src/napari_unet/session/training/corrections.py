@@ -30,17 +30,10 @@ _INTERVAL = 1.0
 
 @dataclass(slots=True)
 class _Field:
-    """A plane or volume, and the edits of it that the worker does not know yet.
+    """A plane or volume, and the edits of it that the worker does not know yet."""
 
-    Attributes
-    ----------
-    box : Box or None
-        Around all of them; None for the whole field.
-    sharing : bool
-        Whether its pixels are being copied, so that the edits can be sent.
-    """
-
-    box: Box | None = None
+    box: Box | None = None  # around all of them; None for the whole field
+    # whether its pixels are being copied, so that the edits can be sent
     sharing: bool = False
     edited: Debounce = field(default_factory=lambda: Debounce(_PAUSE))
     sent: Throttle = field(default_factory=lambda: Throttle(_INTERVAL))
@@ -49,12 +42,8 @@ class _Field:
 class Corrections:
     """Coalesces edits until a stroke is over, and sends them.
 
-    Parameters
-    ----------
-    ids : sequence of str
-        Images of the run, in the order of its job.
-    ndim : {2, 3}
-        Of the network.
+    `ids` are the images of the run, in the order of its job; `ndim` is that of the
+    network.
     """
 
     failed = Signal(str)

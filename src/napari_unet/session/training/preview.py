@@ -52,20 +52,12 @@ _MUCH_LESS = 0.25
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What of an image is in view.
-
-    Attributes
-    ----------
-    region : tuple of slice
-        Of the plane, or of a volume one slice thick.
-    focus : tuple of float
-        Its centre.
-    """
+    """What of an image is in view."""
 
     image_id: str
     place: Place
-    region: Box
-    focus: tuple[float, ...]
+    region: Box  # of the plane, or of a volume one slice thick
+    focus: tuple[float, ...]  # its centre
 
     def covers(self, other: View) -> bool:
         """Whether a preview of this view serves for the other one, too."""
@@ -79,10 +71,7 @@ class View:
 class LivePreview:
     """Keeps the prediction of what is in view up to date.
 
-    Parameters
-    ----------
-    scratch : Path
-        Folder for the pixels of the layers.
+    The pixels of the layers are in the folder `scratch`.
     """
 
     changed = Signal()
@@ -370,12 +359,7 @@ class LivePreview:
 def round_out(box: Box, shape: tuple[int, ...]) -> Box:
     """Return a box enlarged to a coarse grid; all of a small plane.
 
-    Parameters
-    ----------
-    box : tuple of slice
-        In pixels of the plane; it may reach out of it.
-    shape : tuple of int
-        Of the plane.
+    The box is in pixels of a plane of this shape, and may reach out of it.
 
     Returns
     -------

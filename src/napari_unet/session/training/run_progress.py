@@ -60,25 +60,14 @@ class LearningCurve:
 
 @dataclass(slots=True)
 class RunProgress:
-    """What the events of a run say so far.
-
-    Attributes
-    ----------
-    share : float
-        Of the budget that is used, 0 to 1.
-    seconds_left : float or None
-        Estimate; None where there is none yet.
-    judging : bool
-        Whether all steps are done, and the model is judged and saved.
-    validation : str
-        What is held out, in words; empty before the first step.
-    """
+    """What the events of a run say so far."""
 
     step: int = 0
-    share: float = 0.0
-    seconds_left: float | None = None
+    share: float = 0.0  # of the budget that is used, 0 to 1
+    seconds_left: float | None = None  # estimate; None where there is none yet
+    # whether all steps are done, and the model is judged and saved
     judging: bool = False
-    validation: str = ""
+    validation: str = ""  # what is held out, in words; empty before the first step
     curve: LearningCurve = field(default_factory=LearningCurve)
     comparison: events.ModelComparison | None = None
     saved: events.ModelSaved | None = None

@@ -53,10 +53,7 @@ class Handle:
     if the process died or could not be started. `acknowledged` comes as soon as the
     worker knows that the job is to be cancelled, paused or resumed.
 
-    Attributes
-    ----------
-    progress : float
-        0 to 1.
+    `progress` is 0 to 1.
     """
 
     event = Signal(object)
@@ -99,15 +96,8 @@ class Handle:
 class Worker:
     """Two processes that work for one viewer.
 
-    Parameters
-    ----------
-    environment : mapping of str to str, optional
-        Added to the environment of the processes.
-
-    Attributes
-    ----------
-    status : Status or None
-        The last of the network worker, or of the other where only that runs.
+    `environment` is added to the environment of the processes. `status` is the last of
+    the network worker, or of the other where only that runs.
     """
 
     started = Signal(object)
@@ -151,12 +141,8 @@ class Worker:
     def submit(self, job: Job) -> Handle:
         """Begin a job; it knows which process does it.
 
-        Raises
-        ------
-        RuntimeError
-            If the worker was closed.
-        pickle.PicklingError, AttributeError, TypeError
-            If the job holds something that cannot be sent.
+        RuntimeError if the worker was closed; what pickle raises if the job holds
+        something that cannot be sent.
         """
         number, process, why = next(self._numbers), None, ""
         try:
