@@ -28,7 +28,7 @@ class FolderPanel(QWidget):
             "Close list", "Put away what became of the images of the folder."
         )
         column(self, self.sentence, self.failures, ButtonRow(self.close_), inner=True)
-        self.close_.clicked.connect(self._on_close)
+        self.close_.clicked.connect(control.dismiss_folder)
         self.refresh()
 
     def refresh(self) -> None:
@@ -49,6 +49,3 @@ class FolderPanel(QWidget):
         line = self.failures.fontMetrics().lineSpacing()
         self.failures.setFixedHeight(line * min(_LINES, 2 * len(lines) + 1) + 8)
         self.close_.setVisible(not folder.running)
-
-    def _on_close(self) -> None:
-        self._control.dismiss_folder()

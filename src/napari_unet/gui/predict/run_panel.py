@@ -90,7 +90,7 @@ class RunPanel(QWidget):
         )
         # CONNECTIONS
         self.predict.clicked.connect(self._on_predict)
-        self.cancel.clicked.connect(self._on_cancel)
+        self.cancel.clicked.connect(self._control.cancel)
         self.extent.currentIndexChanged.connect(self.refresh)
         follow(self, self._control.progressed, self._show_progress)
 
@@ -128,9 +128,6 @@ class RunPanel(QWidget):
         )
         if target:
             self._control.predict_folder(Path(source), Path(target), **options)
-
-    def _on_cancel(self) -> None:
-        self._control.cancel()
 
     def _show_progress(self, share: float) -> None:
         self.progress.setValue(int(_TICKS * share))

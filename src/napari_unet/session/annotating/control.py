@@ -58,9 +58,7 @@ class Annotating:
     def __init__(
         self, viewer: ViewerModel, store: ProjectStore, images: ImageList
     ) -> None:
-        self._viewer = viewer
-        self._store = store
-        self._images = images
+        self._viewer, self._store, self._images = viewer, store, images
         self.brush = Brush(store, images)
         self.layers = AnnotationLayers(viewer, store, images, self.brush)
         self.classes = ClassList(store)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import threading
 import weakref
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -65,9 +63,7 @@ class SharedFile:
     def remove(self) -> None:
         """Remove a scratch file."""
         if self.scratch:
-            # Where a mapped file cannot be removed, it goes with the folder.
-            with contextlib.suppress(OSError):
-                Path(self.reference.path).unlink(missing_ok=True)
+            self.reference.remove()
 
 
 @dataclass(eq=False)

@@ -10,7 +10,6 @@ import mmap
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
 import numpy as np
 
@@ -117,12 +116,9 @@ class SharedArrays:
         reference = _on_disk(array)
         scratch = reference is None
         if reference is None:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            path = self._folder / f"pixels-{uuid4().hex}.raw"
             # Unlike its name, its text says the byte order where that matters.
-            reference = ArrayReference.create(
-                path, tuple(array.shape), str(array.dtype)
-            )
+            dtype, shape = str(array.dtype), tuple(array.shape)
+            reference = ArrayReference.create_in(self._folder, "pixels", shape, dtype)
         file = self._files[key] = SharedFile(reference, scratch)
 
         def gone() -> None:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Literal
-from uuid import uuid4
 
 from napari_unet.core.annotation.annotations import cell_classes
 from napari_unet.core.images.array_reference import ArrayReference
@@ -17,7 +14,8 @@ from napari_unet.session.project.record import PALETTE
 from napari_unet.session.throttle import Throttle
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection
+    from pathlib import Path
 
     from napari.components import ViewerModel
     from napari.layers import Layer
@@ -69,11 +67,9 @@ class ResultFiles(dict[ResultKind, ArrayReference]):
             "probability": ((classes, *shape), "float32"),
         }
         self.arrays: dict[ResultKind, Any] = {}
-        stem = uuid4().hex
         try:
             for kind, (extent, dtype) in kinds.items():
-                path = scratch / f"{stem}-{kind}.raw"
-                self[kind] = ArrayReference.create(path, extent, dtype)
+                self[kind] = ArrayReference.create_in(scratch, kind, extent, dtype)
                 self.arrays[kind] = self[kind].open(writable=True)
         except OSError:
             self.close()
@@ -83,9 +79,8 @@ class ResultFiles(dict[ResultKind, ArrayReference]):
         """Let go of the maps and delete the files; who shows a map goes on doing so."""
         self.arrays.clear()
         for file in self.values():
-            # Windows, while a layer shows it; the scratch folder goes with the process
-            with suppress(PermissionError):
-                Path(file.path).unlink(missing_ok=True)
+            # Windows keeps one that a layer shows until the scratch folder goes
+            file.remove()
 
 
 @dataclass(slots=True)
@@ -352,7 +347,7 @@ class ResultLayers:
             return
         data = self._data(kind, number)
         common = self._attributes | self._name_and_metadata(kind, number)
-        with _selection_kept(self._viewer):
+        with roles.selection_kept(self._viewer):
             if kind == "classes":
                 # a list becomes napari's colormap without importing it here; for a
                 # mapping it would compile for two seconds
@@ -474,15 +469,3 @@ class ClassesOrCells:
 def colour_of(info: ClassInfo, number: int) -> str:
     """Return the colour of a class; `number` counts from 0 at the first foreground."""
     return getattr(info, "colour", PALETTE[number % len(PALETTE)])
-
-
-@contextmanager
-def _selection_kept(viewer: ViewerModel) -> Iterator[None]:
-    """Select the layers again that were selected: who paints goes on painting."""
-    selection = viewer.layers.selection
-    selected, active = set(selection), selection.active
-    yield
-    if selected:
-        selection.intersection_update(selected)
-        selection.update(selected)
-        selection.active = active

@@ -140,8 +140,7 @@ class Segmenter:
             link=link,
             name=results.image.name,
         )
-        handle = self._worker.submit(job)
-        self._jobs[kind] = handle
+        handle = self._jobs[kind] = self._worker.submit(job)
         asked = self._version, self._predictions
         handle.event.connect(partial(self._on_event, results, *asked))
         handle.ended.connect(partial(self._on_ended, kind, handle))

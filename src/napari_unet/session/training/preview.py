@@ -104,7 +104,7 @@ class LivePreview:
         self._view: View | None = None
         self._look_pace, self._scroll_pace = Throttle(_LOOK), Throttle(_LOOK)
         self._period = Throttle(_PERIOD)
-        self._waiting = self._closing = False
+        self._waiting = False
         self._deleted: set[str] = set()
         self._failure = ""
         viewer.dims.events.current_step.connect(self._on_scroll)
@@ -334,14 +334,12 @@ class LivePreview:
 
     def _on_removed(self, event: Any) -> None:
         """Free what is no longer shown."""
-        if self._closing or role_of(event.value) != _ROLE:
+        if role_of(event.value) != _ROLE:
             return
         for image_id, results in list(self._results.items()):
             if results.layer("classes") is None:
                 del self._results[image_id]
-                self._closing = True
                 results.remove()
-                self._closing = False
                 self._deleted.add(image_id)
 
     def _cancel(self) -> None:
