@@ -11,9 +11,9 @@ from napari_unet.session.annotating.edits import Edit
 from napari_unet.session.training.corrections import Corrections
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable
 
-    from napari_unet.core.jobs import Correction, Place
+    from napari_unet.core.jobs import Correction
 
 ANNOTATION = AnnotationReference(
     ArrayReference("nowhere.raw", (3, 50, 50), "int32"), "zyx", (ClassInfo(),), {}
@@ -31,7 +31,7 @@ class Pixels:
     """Stands in for an image list whose pixels are copied when told to."""
 
     def __init__(self) -> None:
-        self.asked: list[tuple[str, tuple[Place, ...]]] = []
+        self.asked: list[tuple[str, list[int]]] = []
         self.held: list[Callable[[], None]] = []
         self.hold = False
         self.failed = ""
@@ -39,8 +39,8 @@ class Pixels:
     def layers(self, _: str) -> list[object]:
         return [object()]
 
-    def ensure(self, id_: str, places: Sequence[Place]) -> Pixels:
-        self.asked.append((id_, tuple(places)))
+    def share_frames(self, id_: str, times: Iterable[int]) -> Pixels:
+        self.asked.append((id_, list(times)))
         return self
 
     def then(self, callback: Callable[[], None], failed: Callable[[str], None]) -> None:
@@ -162,8 +162,7 @@ def test_pixels_of_a_new_slice_are_there_before_its_correction_is_sent(
     corrections.add("a", edit(0, 0, t=3))
     clock.now += 0.5
     corrections.send_due()
-    # all of the frame: grey values are normalised over it
-    assert pixels.asked == [("a", ((3, None),))]
+    assert pixels.asked == [("a", [3])]
     assert not sent
     corrections.add("a", edit(20, 0, t=3))
     pixels.release()

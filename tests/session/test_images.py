@@ -50,7 +50,7 @@ def test_several_layers_are_the_channels_of_one_image(bench: SessionBench) -> No
     green = bench.viewer.add_image(pixels(20, 30, seed=2), name="green")
     image = bench.images.add([red, green])
     stored = bench.images.reference(image.id)
-    bench.images.ensure(image.id, None)
+    bench.images.share_frames(image.id)
     opened = stored.open()
     assert opened.axes == "cyx"
     np.testing.assert_array_equal(opened.data[1, :, :], green.data)

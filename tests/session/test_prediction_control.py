@@ -756,7 +756,7 @@ def test_pixels_that_cannot_be_had_are_told_once_and_nothing_waits(
     predicted(bench)
     refused = Future(lambda call: call())
     refused.finish("The disk is full.")
-    monkeypatch.setattr(bench.images, "ensure", lambda *_: refused)
+    monkeypatch.setattr(bench.images, "share_frames", lambda *_: refused)
     bench.control.predict("slice")
     assert not bench.control.running
     assert bench.control.status == "Not done."
@@ -775,7 +775,7 @@ def test_what_ends_while_pixels_are_copied_does_not_begin_after_that(
 ) -> None:
     add_stack(bench)
     copied = Future(lambda call: call())
-    monkeypatch.setattr(bench.images, "ensure", lambda *_: copied)
+    monkeypatch.setattr(bench.images, "share_frames", lambda *_: copied)
     bench.control.predict("slice")
     assert bench.control.running
     if how == "cancelled":

@@ -318,7 +318,7 @@ def test_a_preview_without_pixels_is_told_once(
     full = Future(bench.post)
     full.finish("The disk is full.")
     with monkeypatch.context() as patched:
-        patched.setattr(bench.images, "ensure", lambda *_: full)
+        patched.setattr(bench.images, "share_frames", lambda *_: full)
         bench.begin()
         clock.now += 10
         bench.preview.step()
@@ -360,7 +360,7 @@ def test_a_region_is_rounded_out_within_the_plane(
 
 def test_a_view_serves_for_what_lies_in_it_and_is_not_much_smaller() -> None:
     def view(stop: int, z: int = 0) -> View:
-        return View("a", (0, z), (slice(0, stop), slice(0, 100)), (0.0, 0.0))
+        return View("a", (0, z), (slice(0, stop), slice(0, 100)))
 
     assert view(100).covers(view(100))
     assert view(100).covers(view(25))

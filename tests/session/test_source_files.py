@@ -152,7 +152,7 @@ def test_transparency_is_no_channel(bench: Bench, pump: Pump, name: str) -> None
     iio.imwrite(bench.folder / name, colours)
     image = bench.add_file(bench.folder / name)
     assert (image.axes, image.shape, image.channels) == ("yxc", (40, 50, 4), 3)
-    pump.until(lambda: bench.images.ensure(image.id, None).done)
+    pump.until(lambda: bench.images.share_frames(image.id).done)
     opened = bench.images.reference(image.id).open()
     assert opened.channels == 3
     np.testing.assert_array_equal(opened.data[...], colours[..., :3])
@@ -167,7 +167,7 @@ def test_transparency_of_dask_arrays_is_no_channel(bench: Bench, pump: Pump) -> 
     layer = bench.viewer.add_image(da.from_array(colours, chunks=(1, 40, 50, 4)))
     image = bench.images.add([layer])
     assert (image.axes, image.channels) == ("zyxc", 3)
-    ready = bench.images.ensure(image.id, None)
+    ready = bench.images.share_frames(image.id)
     pump.until(lambda: ready.done)
     opened = bench.images.reference(image.id).open()
     np.testing.assert_array_equal(opened.data[...], colours[..., :3])

@@ -306,21 +306,19 @@ class Placeholder(QWidget):
 
     pressed = Signal()
 
-    def __init__(self, sentence: str, button: str = "") -> None:
+    def __init__(self, sentence: str, action: str) -> None:
         super().__init__()
         # WIDGETS
         self.hint = Hint(sentence)
         self.hint.setAlignment(Qt.AlignmentFlag.AlignCenter)
-        self.button: QPushButton | None = None
+        self.button = button(action, sentence)
         # LAYOUT
         layout = QVBoxLayout(self)
         layout.setContentsMargins(MARGIN, MARGIN, MARGIN, MARGIN)
         layout.addWidget(self.hint)
-        if button:
-            self.button = QPushButton(button)
-            self.button.setToolTip(sentence)
-            self.button.clicked.connect(self.pressed)
-            layout.addWidget(self.button, 0, Qt.AlignmentFlag.AlignHCenter)
+        layout.addWidget(self.button, 0, Qt.AlignmentFlag.AlignHCenter)
+        # CONNECTIONS
+        self.button.clicked.connect(self.pressed)
 
 
 class _WheelGuard(QObject):

@@ -135,6 +135,5 @@ def record_classes(
     store: ProjectStore, image_id: str, class_of: Mapping[int, int]
 ) -> None:
     """Write down the classes of new objects."""
-    image = store.project.image(image_id)
-    changed = image.replace(class_of={**image.class_of, **class_of})
-    store.update(store.project.with_image(changed))
+    known = store.project.image(image_id).class_of
+    store.change_image(image_id, class_of={**known, **class_of})

@@ -18,12 +18,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from psygnal import Signal
 
-from napari_unet.core.geometry.boxes import axis_sizes, field_index
+from napari_unet.core.geometry.boxes import axis_sizes
 from napari_unet.session.annotating.changed_regions import (
     ChangedRegions,
     boxes_of_stroke,
     span,
 )
+from napari_unet.session.project.annotation_file import plane_of
 from napari_unet.session.project.places_log import HIGHEST_ID
 
 if TYPE_CHECKING:
@@ -216,7 +217,7 @@ class EditStream:
     def _compare(self, t: int, z: int, box: tuple[slice, slice]) -> bool:
         """Write what differs in a box of a plane, and return whether anything did."""
         saved = self._file.plane(t, z)[box]
-        found = self._read(t, z, box)
+        found = np.asarray(plane_of(self._data, self._file.axes, t, z, box))
         if not self._file.has(t, z) and not found.any():
             return False
         inner = different_box(found, saved)
@@ -252,11 +253,6 @@ class EditStream:
             self.problem, self._disk_failed = None, False
         self.edited.emit(Edit(t, z, box))
         return True
-
-    def _read(self, t: int, z: int, box: tuple[slice, slice]) -> NDArray[Any]:
-        axes = self._file.axes
-        values = np.asarray(self._data[field_index(axes, t, z, box)])
-        return values.T if axes.index("x") < axes.index("y") else values
 
     def _sweep(self, end: float) -> None:
         """Compare rows of the plane in view, then of the others, until `end`."""

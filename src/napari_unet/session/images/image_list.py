@@ -26,12 +26,11 @@ from napari_unet.session.images.layer_isolation import LayerIsolation
 from napari_unet.session.images.source_files import SourceFiles
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from napari.components import ViewerModel
     from napari.layers import Labels, Layer
 
-    from napari_unet.core.jobs import Place
     from napari_unet.session.future import Future
     from napari_unet.session.images.interpretation import Interpretation
     from napari_unet.session.images.shared_arrays import SharedArrays
@@ -186,8 +185,7 @@ class ImageList:
 
     def set_use_for_training(self, id_: str, used: bool) -> None:
         """Use an image for training, or not."""
-        image = self._store.project.image(id_).replace(use_for_training=used)
-        self._store.update(self._store.project.with_image(image))
+        self._store.change_image(id_, use_for_training=used)
 
     @property
     def current(self) -> ProjectImage | None:
@@ -245,9 +243,14 @@ class ImageList:
             channels, image.axes, image.spacing_um, image.name, image.samples
         )
 
-    def ensure(self, id_: str, places: Sequence[Place] | None) -> Future:
-        """Have the pixels of some places shared; ValueError if the image is closed."""
+    def share_frames(self, id_: str, times: Iterable[int] | None = None) -> Future:
+        """Have the pixels of time points shared, of all unless given.
+
+        Frames are shared whole: grey values are normalised over all of a frame.
+        ValueError if the image is closed.
+        """
         image = self._store.project.image(id_)
+        places = None if times is None else [(t, None) for t in dict.fromkeys(times)]
         parts = [
             self._sharing.ensure(array, image.axes, places)
             for array in self._arrays(image)

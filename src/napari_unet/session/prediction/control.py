@@ -275,12 +275,9 @@ class PredictionControl:
         run.handle, run.summary = None, "Done."
         self._status = "Reading the image …"
         self.changed.emit()
-        # Grey values are normalised over the whole frame, so all of it is needed.
-        times = dict.fromkeys(t for t, _ in run.current.places)
+        times = [t for t, _ in run.current.places]
         try:
-            pixels = self._images.ensure(
-                run.current.image.id, tuple((t, None) for t in times)
-            )
+            pixels = self._images.share_frames(run.current.image.id, times)
         except (ValueError, KeyError) as error:
             self._skip(run, str(error))
         else:

@@ -217,7 +217,7 @@ class Exporter:
             part.copying = True
             try:
                 # the table needs the grey values
-                pixels = self._images.ensure(part.results.image.id, None)
+                pixels = self._images.share_frames(part.results.image.id)
             except KeyError:
                 self._end(part, f"{part.job.name} was removed from the project.")
             except (ValueError, OSError) as error:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING, Literal
 
+from napari_unet.core.geometry.boxes import centre
 from napari_unet.core.images.rescaling import rescaling, written
 from napari_unet.core.text import counted
 
@@ -109,9 +110,7 @@ class Targets:
         slices: Iterable[int | None] = [z] if only_this else range(sizes["z"])
         places = product(frames, slices if ndim == 2 else [None])
         nearest = sorted(places, key=lambda p: (abs(p[0] - t), abs((p[1] or 0) - z)))
-        focus = tuple((s.start + s.stop) / 2 for s in box)
-        if ndim == 3:
-            focus = (z + 0.5, *focus)
+        focus = centre(box if ndim == 2 else (slice(z, z + 1), *box))
         return Target(image, tuple(nearest), region, focus, Resampling(card, image))
 
     def _in_view(self, card: ModelCard) -> ProjectImage:

@@ -309,9 +309,9 @@ def _open_map(owner: object, reference: ArrayReference) -> Any:
     return reference.open(writable=True)
 
 
-def plane_of(array: Any, axes: str, t: int, z: int) -> Any:
-    """Return a view of a plane as (y, x), whatever the order of the array's axes."""
-    plane = array[field_index(axes, t, z)]
+def plane_of(array: Any, axes: str, t: int, z: int, box: Box | None = None) -> Any:
+    """Return a plane, or a box of it, as (y, x), whatever the order of the axes."""
+    plane = array[field_index(axes, t, z, box)]
     return plane.T if axes.index("x") < axes.index("y") else plane
 
 

@@ -162,6 +162,11 @@ class ProjectStore:
         self._saving.record_changed()
         self.changed.emit(project)
 
+    def change_image(self, image_id: str, what: str = "", **fields: Any) -> None:
+        """Change fields of an image's record, as `update` does."""
+        image = self._project.image(image_id).replace(**fields)
+        self.update(self._project.with_image(image), what)
+
     @property
     def can_undo(self) -> str | None:
         """What `undo` would undo; None if nothing."""

@@ -78,17 +78,10 @@ class ActiveRun:
         self.corrections.close()
 
     def share_pixels(self) -> Future:
-        """Have the pixels copied where the worker can read them.
-
-        Frames are wanted whole: grey values are normalised over all of a frame.
-        """
-        parts = []
-        for image_id, places in zip(
-            self.record.images, self.record.places, strict=True
-        ):
-            frames = tuple({(t, None): None for t, _ in places})
-            parts.append(self._images.ensure(image_id, frames))
-        return all_of(parts)
+        """Have the pixels copied where the worker can read them."""
+        each = zip(self.record.images, self.record.places, strict=True)
+        share = self._images.share_frames
+        return all_of([share(id_, [t for t, _ in places]) for id_, places in each])
 
     def submit(self, worker: Worker, folder: Path, device: str) -> Handle:
         """Write the run down in the folder of the runs, and hand it to the worker.

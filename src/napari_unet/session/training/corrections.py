@@ -96,15 +96,12 @@ class Corrections:
         known.edited.note()
 
     def _share_pixels(self, key: _Key) -> None:
-        """Make sure that the worker can read the pixels, then send.
-
-        The frame is wanted whole: grey values are normalised over all of it.
-        """
+        """Make sure that the worker can read the pixels, then send."""
         image_id, (t, _) = key
         if not self._images.layers(image_id):
             return  # closed, or removed from the project
         self._fields[key].sharing = True
-        pixels = self._images.ensure(image_id, ((t, None),))
+        pixels = self._images.share_frames(image_id, [t])
         pixels.then(lambda: self._deliver(key), lambda why: self._drop(key, why))
 
     def _drop(self, key: _Key, why: str) -> None:

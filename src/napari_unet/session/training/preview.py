@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from psygnal import Signal
 
 from napari_unet.core.events import TileDone
-from napari_unet.core.geometry.boxes import shape_of, union
+from napari_unet.core.geometry.boxes import centre, shape_of, union
 from napari_unet.core.jobs import LIVE, PredictJob
 from napari_unet.session.images.layers import role_of
 from napari_unet.session.prediction.results import ResultLayers
@@ -57,7 +57,6 @@ class View:
     image_id: str
     place: Place
     region: Box  # of the plane, or of a volume one slice thick
-    focus: tuple[float, ...]  # its centre
 
     def covers(self, other: View) -> bool:
         """Whether a preview of this view serves for the other one, too."""
@@ -214,7 +213,9 @@ class LivePreview:
         again = self._model == LIVE and self._period.due
         if not served or again:
             self._cancel()
-            self._share_pixels(view)
+            self._waiting = True
+            pixels = self._images.share_frames(view.image_id, [view.place[0]])
+            pixels.then(lambda: self._submit(view), self._stop)
 
     def _wanted(self) -> bool:
         if not self.enabled or self._model is None:
@@ -232,19 +233,9 @@ class LivePreview:
         t, z = self._images.place_in_view(image.id)
         shape = image.sizes["y"], image.sizes["x"]
         region = round_out(self._images.box_in_view(image.id), shape)
-        focus = tuple((s.start + s.stop) / 2 for s in region)
         if self._ndim == 2:
-            return View(image.id, (t, z), region, focus)
-        return View(image.id, (t, None), (slice(z, z + 1), *region), (z + 0.5, *focus))
-
-    def _share_pixels(self, view: View) -> None:
-        """Have the pixels copied where the worker can read them, then predict.
-
-        The frame is wanted whole: grey values are normalised over all of it.
-        """
-        self._waiting = True
-        pixels = self._images.ensure(view.image_id, ((view.place[0], None),))
-        pixels.then(lambda: self._submit(view), self._stop)
+            return View(image.id, (t, z), region)
+        return View(image.id, (t, None), (slice(z, z + 1), *region))
 
     def _submit(self, view: View) -> None:
         try:
@@ -262,7 +253,7 @@ class LivePreview:
             classes=results.files["classes"],
             places=(view.place,),
             region=view.region,
-            focus=view.focus,
+            focus=centre(view.region),
             settings=self.preferences.prediction(),
             preview=True,
         )
