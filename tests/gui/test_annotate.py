@@ -542,7 +542,7 @@ def test_findings_can_be_gone_to_and_fixed(
     workspace.annotating.tick()
     check = annotated.check._check
     check.check = lambda: None  # a worker is not wanted here
-    annotated.check_fold.setExpanded(True)
+    annotated.check_fold.button.setChecked(True)
     check._checking = (workspace.store.project.images[0].id,)
     check._on_event(Checked(report()))
     buttons = annotated.check.findChildren(QPushButton)
@@ -712,5 +712,5 @@ def test_every_control_has_a_tooltip(annotated: AnnotatePage) -> None:
 
 def test_the_page_fits_a_narrow_dock(annotated: AnnotatePage, qtbot: QtBot) -> None:
     for fold in (annotated.check_fold, annotated.overlay_fold, annotated.shortcut_fold):
-        fold.setExpanded(True)
+        fold.button.setChecked(True)
     assert annotated.minimumSizeHint().width() <= 320

@@ -219,7 +219,7 @@ def test_predict_asks_for_what_is_chosen(
     places: tuple[tuple[int, int], ...],
 ) -> None:
     ready.run.extent.setCurrentIndex(number)
-    ready.run.options.setExpanded(True)
+    ready.run.options.button.setChecked(True)
     ready.run.entropy.setChecked(True)
     value = ready.run.form.value()
     ready.run.form.setValue(value.replace(averaging="dihedral", tile=96))
@@ -274,7 +274,7 @@ def test_sliders_show_the_model_s_settings_and_act_at_once(
     ready.cells.more.setValue(ready.cells.more.value().replace(neck=0.1))
     settings = workspace.prediction.segmentation
     assert (settings.threshold, settings.neck) == (0.8, 0.1)
-    ready.cells.fold.setExpanded(True)
+    ready.cells.fold.button.setChecked(True)
     ready.cells.reset.click()
     assert workspace.prediction.segmentation == Segmentation(threshold=0.3)
     assert not ready.cells.reset.isEnabled()

@@ -199,8 +199,8 @@ def test_a_fold_shows_its_content_when_its_title_is_pressed(qtbot: QtBot) -> Non
         qtbot.mouseClick(fold.button, Qt.MouseButton.LeftButton)
     assert told.args == [True]
     assert content.isVisible()
-    assert fold.isExpanded()
-    fold.setExpanded(False)
+    assert fold.button.isChecked()
+    fold.button.setChecked(False)
     assert not content.isVisible()
 
 

@@ -40,8 +40,8 @@ _LINE, _TWO_LINES = 20, 34
 class RunBar(QWidget):
     """Shows and steers the training of a workspace."""
 
-    def __init__(self, workspace: Workspace, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, workspace: Workspace) -> None:
+        super().__init__()
         self._training, self._worker = workspace.training, workspace.worker
         # WIDGETS
         self.train = button("Train", "Learn from the annotation of ticked images.")

@@ -158,14 +158,6 @@ class Fold(QWidget):
         """Add a widget under the title."""
         self._inner.addWidget(widget)
 
-    def isExpanded(self) -> bool:
-        """Whether the content is shown."""
-        return bool(self.button.isChecked())
-
-    def setExpanded(self, expanded: bool) -> None:
-        """Show or hide the content."""
-        self.button.setChecked(expanded)
-
     def _on_toggled(self, expanded: bool) -> None:
         arrow = Qt.ArrowType.DownArrow if expanded else Qt.ArrowType.RightArrow
         self.button.setArrowType(arrow)

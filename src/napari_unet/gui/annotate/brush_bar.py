@@ -51,8 +51,8 @@ _NEXT = f" Press {_CELL_KEY} before each next cell."
 class BrushBar(QWidget):
     """Buttons for cell, background and eraser, and the brush's size."""
 
-    def __init__(self, workspace: Workspace, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, workspace: Workspace) -> None:
+        super().__init__()
         self._workspace = workspace
         self._brush = brush = workspace.annotating.brush
         # WIDGETS

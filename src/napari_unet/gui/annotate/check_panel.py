@@ -58,8 +58,8 @@ _REMEDIES = {
 class CheckPanel(QWidget):
     """Checks the annotation a second after each edit, while it is on screen."""
 
-    def __init__(self, workspace: Workspace, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, workspace: Workspace) -> None:
+        super().__init__()
         self._workspace = workspace
         self._check = DataCheck(
             workspace.store, workspace.images, workspace.annotating, workspace.worker

@@ -39,8 +39,8 @@ _ID = Qt.ItemDataRole.UserRole
 class ImagePanel(QWidget):
     """Lists the images; the marked one is the current one, a tick means training."""
 
-    def __init__(self, workspace: Workspace, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, workspace: Workspace) -> None:
+        super().__init__()
         self._workspace = workspace
         self._images = workspace.images
         # WIDGETS

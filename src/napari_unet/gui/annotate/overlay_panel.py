@@ -19,8 +19,8 @@ _SLIDERS = {"w0": (0.0, 50.0), "sigma": (0.5, 20.0)}
 class OverlayPanel(QWidget):
     """Controls of the weight overlay."""
 
-    def __init__(self, workspace: Workspace, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, workspace: Workspace) -> None:
+        super().__init__()
         self._overlay = workspace.overlay
         self._store = workspace.store
         # WIDGETS

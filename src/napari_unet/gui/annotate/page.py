@@ -35,8 +35,8 @@ SEVERAL = (
 class AnnotatePage(QWidget):
     """Images, classes, brush, slices, data check, border weights and keys."""
 
-    def __init__(self, workspace: Workspace, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, workspace: Workspace) -> None:
+        super().__init__()
         self._workspace = workspace
         # WIDGETS
         self.empty = Hint(NO_IMAGE)

@@ -33,8 +33,8 @@ _PLACE = Qt.ItemDataRole.UserRole
 class SlicePanel(QWidget):
     """The slice in view, and a list of all annotated slices of a stack."""
 
-    def __init__(self, workspace: Workspace, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, workspace: Workspace) -> None:
+        super().__init__()
         self._workspace = workspace
         self._images = workspace.images
         self._annotating = annotating = workspace.annotating

@@ -191,14 +191,6 @@ class AnnotationFile:
         """Remember that ids up to this one have been in use."""
         self._log.raise_highest(value)
 
-    def counts(self, t: int, z: int) -> dict[int, int]:
-        """Return the number of pixels of each value in a plane, but for 0."""
-        if not self.has(t, z):
-            return {}
-        plane = self.plane(t, z)
-        values, numbers = np.unique(plane[plane != UNKNOWN], return_counts=True)
-        return dict(zip(values.tolist(), numbers.tolist(), strict=True))
-
     def copy(self, dtype: DTypeLike = np.int32) -> NDArray[np.integer]:
         """Return it in memory; only annotated planes are read."""
         copied: NDArray[np.integer] = np.zeros(self.shape, dtype)
