@@ -48,6 +48,7 @@ class Future:
             self._call_back()
 
     def _call_back(self) -> None:
+        # who is called may wait for more: that is called back by its own post
         callbacks, self._callbacks = self._callbacks, []
         for done, failed in callbacks:
             if not self.failed:

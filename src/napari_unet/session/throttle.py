@@ -17,6 +17,7 @@ class Throttle:
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
+        # not 0: the clock may have begun with the machine, a moment ago
         self._last = float("-inf")
 
     @property

@@ -87,6 +87,7 @@ class ImagePanel(QWidget):
     def refresh(self) -> None:
         """Show the images as they are now."""
         images, image = self._workspace.store.project.images, self._images.current
+        # filling the list is no choice of a person
         with blocked(self.list):
             for number, item in enumerate(self.list.resize_to(len(images))):
                 self._fill(item, images[number])

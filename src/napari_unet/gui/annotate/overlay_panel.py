@@ -46,6 +46,7 @@ class OverlayPanel(QWidget):
         self._show()
 
     def _show(self, _: object = None) -> None:
+        # what comes from the overlay is not to be sent back to it
         with blocked(self.switch, self.form):
             self.switch.setChecked(self._overlay.enabled)
             self.form.setValue(self._overlay.settings)

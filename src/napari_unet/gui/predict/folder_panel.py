@@ -43,6 +43,7 @@ class FolderPanel(QWidget):
         if folder.notes:
             lines += ["Chosen in reading:", *folder.notes]
         text = "\n".join(lines)
+        # the same text set again would scroll back to its top
         if text != self.failures.toPlainText():
             self.failures.setPlainText(text)
         self.failures.setVisible(bool(text))

@@ -59,6 +59,7 @@ class ModelChooser(QWidget):
         column(self._chosen, chosen, self.details, inner=True)
         column(self, self.empty, self._chosen, inner=True)
         # CONNECTIONS
+        # sent by people only: filling the list chooses nothing
         self.combo.activated.connect(self._on_activated)
         self.open.clicked.connect(self._on_open)
         self.empty.pressed.connect(self._on_open)

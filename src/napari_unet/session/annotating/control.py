@@ -73,11 +73,13 @@ class Annotating:
         forward_signal(self.layers.changed, self.changed)
         forward_signal(self.layers.unfit, self.message, "warning")
         store.changed.connect(self._on_project)
+        # last: all that is to hear of these layers is connected by now
         self.layers.show_known()
 
     def close(self) -> None:
         """Follow viewer and project no more; what is painted is saved."""
         self._store.changed.disconnect(self._on_project)
+        # the layers stay in the viewer: their keys would go on calling what is closed
         for layer in self._bound:
             shortcuts.unbind(layer)
         self.object_index.close()

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 def is_image(layer: Layer) -> bool:
     """Whether napari shows the layer as an image."""
+    # by its name: to import the class would load all of napari's layers
     return any(
         (kind.__name__, kind.__module__.split(".")[0]) == ("Image", "napari")
         for kind in type(layer).__mro__
