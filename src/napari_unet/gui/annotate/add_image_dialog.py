@@ -160,8 +160,8 @@ class AddImageDialog(QDialog):
 
     def _check(self, _: object = None) -> None:
         """Say at once where axes and pixel size are from, and what does not fit."""
-        sentence, words, doubtful = "", READING, False
         ticked, axes, level = self._ticked(), self.axes.text(), self._level()
+        sentence, words, doubtful = "", READING if ticked else "", False
         try:
             own = None if axes == self._proposed else axes
             found = self._images.interpret(ticked[0], own, level) if ticked else None
@@ -172,8 +172,6 @@ class AddImageDialog(QDialog):
                 doubtful = found.doubtful
         except ValueError as error:
             sentence, words = str(error), ""
-        if not ticked:
-            words = ""
         self.interpretation.tell(words, "warning" if doubtful else "info")
         self.problem.tell(sentence, "warning")
         ok = self.buttons.button(QDialogButtonBox.StandardButton.Ok)

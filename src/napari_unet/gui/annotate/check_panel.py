@@ -28,6 +28,7 @@ from napari_unet.gui.widgets import (
     follow,
 )
 from napari_unet.session.annotating.data_check import RING_WIDTH, DataCheck
+from napari_unet.session.forward_signal import forward_signal
 
 if TYPE_CHECKING:
     from napari_unet.core.annotation.data_check import CheckReport, Finding, Severity
@@ -93,7 +94,7 @@ class CheckPanel(QWidget):
         self._timer.timeout.connect(self._run)
         self.button.clicked.connect(self._run)
         follow(self, self._check.changed, self._show)
-        follow(self, self._check.failed, self._on_failed)
+        forward_signal(self._check.failed, workspace.message, "warning")
         follow(self, workspace.annotating.edited, self._on_edited)
         follow(self, workspace.store.replaced, self._on_edited)
         follow(self, workspace.store.changed, self._on_edited)
@@ -112,9 +113,6 @@ class CheckPanel(QWidget):
     def _run(self) -> None:
         with report_errors(self._workspace):
             self._check.check()
-
-    def _on_failed(self, sentence: str) -> None:
-        self._workspace.message.emit("warning", sentence)
 
     def _show(self) -> None:
         report, running = self._check.report, self._check.running

@@ -110,10 +110,9 @@ class RunPanel(QWidget):
         self.status.tell(control.status)
         self.status.setVisible(bool(control.status))
         self.folder.refresh()
-        if self._models.card is None:
-            # the chooser says it
-            problem = ""
-        self.hint.tell(problem or resampling, "warning" if resampling else "info")
+        # without a model the chooser says so
+        shown = problem if self._models.card is not None else ""
+        self.hint.tell(shown or resampling, "warning" if resampling else "info")
 
     def _on_predict(self) -> None:
         form = self.form.value()

@@ -139,10 +139,9 @@ class Exporter:
             try:
                 results = self._results_of(image_id)
                 job = self._job(results, folder, format, masks, table, probabilities)
+                parts.append(_Part(export, job, results))
             except (ValueError, OSError) as error:
                 export.problems.append(str(error))
-            else:
-                parts.append(_Part(export, job, results))
         if not parts:
             raise ValueError(" ".join(export.problems) or "Predict an image first.")
         self._parts += parts

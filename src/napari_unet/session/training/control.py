@@ -78,16 +78,14 @@ class TrainingControl:
         self.state: State = "idle"
         # emitted with the next tick: nobody listens yet
         self._warnings: list[str] = []
-        self.training_data = TrainingData(store, images, annotating)
-        self.plan = TrainingPlan(
-            store, images, self.training_data, self._warnings.append
-        )
+        data = self.training_data = TrainingData(store, images, annotating)
+        self.plan = TrainingPlan(store, images, data, self._warnings.append)
         self.preview = LivePreview(viewer, images, worker, scratch, preferences)
         self.run: ActiveRun | None = None
         self.progress = RunProgress()
         self._pace = Throttle(_PACE)
         self._steps_unseen = self._closed = False
-        for source in (store.changed, images.changed, self.training_data.changed):
+        for source in (store.changed, images.changed, data.changed):
             source.connect(self._on_changed)
         forward_signal(self.preview.message, self.message)
 
