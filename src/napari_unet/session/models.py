@@ -36,15 +36,6 @@ class ModelList:
     Checkpoints are not listed, but can be added by hand.
 
     `pretrained` are models that come with the package, listed last.
-
-    Attributes
-    ----------
-    entries : tuple of ModelEntry
-        Those used last first, then the latest, then those of the package.
-    entry : ModelEntry or None
-        The chosen model.
-    problems : dict of Path to str
-        Why files in the folders are not in the list, in a sentence each.
     """
 
     changed = Signal()
@@ -62,8 +53,10 @@ class ModelList:
         self._pretrained = tuple(pretrained)
         self.preferences = preferences
         self._read: dict[Path, ModelEntry] = {}
+        # those used last first, then the latest, then those of the package
         self.entries: tuple[ModelEntry, ...] = ()
-        self.entry: ModelEntry | None = None
+        self.entry: ModelEntry | None = None  # the chosen model
+        # why files in the folders are not in the list, in a sentence each
         self.problems: dict[Path, str] = {}
         self.refresh()
         if self.entries:

@@ -30,23 +30,7 @@ if TYPE_CHECKING:
 
 
 class Annotating:
-    """The annotation of the project's images: its parts, and what concerns several.
-
-    Attributes
-    ----------
-    brush : Brush
-        What the next stroke paints.
-    layers : AnnotationLayers
-        The layers that are painted in.
-    classes : ClassList
-    finishing : Finishing
-        Which parts of slices are finished.
-    label_edits : LabelEdits
-        What is written into the layers by us, and which class a cell has.
-    importer : Importer
-    object_index : ObjectIndex
-        Which objects are painted where.
-    """
+    """The annotation of the project's images: its parts, and what concerns several."""
 
     edited = Signal(str, object)
     """Id of an image, and the `Edit` that was made in its annotation."""

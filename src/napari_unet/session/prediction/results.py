@@ -147,16 +147,6 @@ class ResultLayers:
         The results are those of a network in training: no cells.
     label : str
         In the layers' names, where those of another run are there.
-
-    Attributes
-    ----------
-    axes : str
-        Of the probabilities: c first, then those of the image.
-    unexported : bool
-        Whether tiles came that are in no file of the person's.
-    has_cells, has_regions : bool
-        Whether there are classes of cells, which become objects, and of regions, which
-        are seen and kept as classes.
     """
 
     def __init__(
@@ -171,10 +161,14 @@ class ResultLayers:
         label: str = "",
     ) -> None:
         self.image, self.classes, self.run = image, classes, run
+        # of the probabilities: c first, then those of the image
         self.axes = "c" + image.annotation_axes
+        # whether there are classes of cells, which become objects, and of regions,
+        # which are seen and kept as classes
         self.has_cells = bool(cell_classes(classes))
         self.has_regions = len(cell_classes(classes)) < len(classes)
         self.cells = CellState()
+        # whether tiles came that are in no file of the person's
         self.unexported = False
         self._viewer, self._preview = viewer, preview
         self._label = f", {label}" if label else ""

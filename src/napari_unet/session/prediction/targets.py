@@ -168,23 +168,15 @@ def channel_problem(card: ModelCard, name: str, found: int) -> str:
 
 
 class Resampling:
-    """How an image is changed for a model that was trained at another pixel size.
-
-    Attributes
-    ----------
-    factors : tuple of float or None
-        See `core.images.rescaling.rescaling`; None where it is left as it is.
-    implausible : bool
-        The pixel sizes are too far apart to be right: it is not resampled.
-    sentence : str
-        Says so; empty where nothing is to be said.
-    """
+    """How an image is changed for a model that was trained at another pixel size."""
 
     def __init__(self, card: ModelCard, image: ProjectImage) -> None:
         ndim = card.architecture.ndim
+        # see `core.images.rescaling.rescaling`; None where it is left as it is
         self.factors: tuple[float, ...] | None = None
+        # the pixel sizes are too far apart to be right: it is not resampled
         self.implausible = False
-        self.sentence = ""
+        self.sentence = ""  # says so; empty where nothing is to be said
         then = "it is resampled for the network."
         try:
             self.factors = rescaling(

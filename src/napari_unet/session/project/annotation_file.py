@@ -57,17 +57,6 @@ class AnnotationFile:
     axes : str
         A letter out of t, z, y, x for each axis, as the annotation's layer has them.
     shape : tuple of int
-
-    Attributes
-    ----------
-    notes : tuple of str
-        What could not be made good in opening it, each a sentence for people.
-    retired : bool
-        Another file took its place; nothing is written to it any more.
-    touched : dict of (t, z) to ndarray of bool, or None
-        Pixels of each plane that changed since tracking began; None: no tracking.
-    followers : list of callable
-        Each writes what its layer holds by now, see `catch_up`.
     """
 
     def __init__(self, path: Path, axes: str, shape: tuple[int, ...]) -> None:
@@ -87,10 +76,14 @@ class AnnotationFile:
                 stale.unlink()
             ArrayReference.create(path, shape, "int32")
         self.reference = reference(path, shape)
+        # what could not be made good in opening it, each a sentence for people
         self.notes: tuple[str, ...] = ()
+        # another file took its place; nothing is written to it any more
         self.retired = False
+        # pixels of each plane that changed since tracking began; None: no tracking
         self.touched: dict[PlaneIndex, NDArray[np.bool_]] | None = None
         self.dirty = False
+        # each writes what its layer holds by now, see `catch_up`
         self.followers: list[Callable[[], None]] = []
         self._owner = object()
         self._doubtful: set[PlaneIndex] = set()

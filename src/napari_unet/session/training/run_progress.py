@@ -18,21 +18,13 @@ _MEMORY = 0.9
 
 
 class LearningCurve:
-    """Smoothed loss, thinned out evenly as it grows.
-
-    Attributes
-    ----------
-    points : list of (step, seconds, loss)
-        Oldest first; seconds since the run began, or went on.
-    scores : list of (step, iou, loss)
-        Of the held-out pixels.
-    loss : float or None
-        Smoothed, of the latest step; None before the first.
-    """
+    """Smoothed loss, thinned out evenly as it grows."""
 
     def __init__(self) -> None:
+        # (step, seconds, loss), oldest first; seconds since the run began, or went on
         self.points: list[tuple[int, float, float]] = []
-        self.scores: list[tuple[int, float, float]] = []
+        self.scores: list[tuple[int, float, float]] = []  # (step, iou, loss)
+        # smoothed, of the latest step; None before the first
         self.loss: float | None = None
         self._stride = 1
         self._count = 0
