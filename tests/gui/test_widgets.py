@@ -63,17 +63,17 @@ def test_a_hint_takes_room_only_while_it_says_something(qtbot: QtBot) -> None:
     page = _page(qtbot, empty, full)
     assert not empty.isVisible()
     assert full.isVisible()
-    empty.tell("No background is painted.", "warning")
+    empty.setText("No background is painted.", "warning")
     assert empty.isVisible()
     assert empty.level == "warning"
-    empty.tell("")
+    empty.setText("")
     assert not empty.isVisible()
     assert page.isVisible()
 
 
 def test_a_hint_that_is_told_before_it_has_a_page_is_shown_in_it(qtbot: QtBot) -> None:
     hint = Hint()
-    hint.tell(LONG)
+    hint.setText(LONG)
     assert not hint.isVisible()
     page = _page(qtbot, hint)
     assert page.isVisible()
@@ -116,12 +116,12 @@ def test_a_problem_is_drawn_in_a_colour_of_the_theme(
 
 def test_an_elided_line_tells_the_rest_in_its_tooltip(qtbot: QtBot) -> None:
     line = Elided()
-    line.tell(LONG, "Paint some.")
+    line.setText(LONG, "Paint some.")
     page = _page(qtbot, line)
     page.resize(100, 50)
     assert line.toolTip() == f"{LONG}\nPaint some."
     assert line.minimumSizeHint().width() == 0
-    line.tell(LONG)
+    line.setText(LONG)
     assert line.toolTip() == LONG
 
 

@@ -134,7 +134,7 @@ class SettingsForm(QWidget, Generic[S]):
         for name, row in self._rows.items():
             row.show(getattr(self._value, name))
         self._filling = False
-        self.problem.tell("")
+        self.problem.setText("")
 
     def _on_edited(self, name: str, new: object) -> None:
         if self._filling:
@@ -145,10 +145,10 @@ class SettingsForm(QWidget, Generic[S]):
             value = self._value.replace(**self._pending)
         except ValidationError as error:
             reason = explain(error)
-            self.problem.tell(reason[:1].upper() + reason[1:], "error")
+            self.problem.setText(reason[:1].upper() + reason[1:], "error")
             return
         self._pending = {}
-        self.problem.tell("")
+        self.problem.setText("")
         if value != self._value:
             self._value = value
             self.valueChanged.emit(value)

@@ -191,12 +191,12 @@ class Hint(QLabel):
         # where napari's style puts the text of other labels
         self.setIndent(0)
         self.setContentsMargins(4, 0, 0, 0)
-        self.tell(text, level)
+        self.setText(text, level)
 
-    def tell(self, text: str, level: Level = "info") -> None:
+    def setText(self, text: str, level: Level = "info") -> None:
         """Show a sentence, or nothing if it is empty."""
         self.level = level
-        self.setText(text)
+        super().setText(text)
         if not text:
             self.hide()
         elif self.parent() is not None:
@@ -243,10 +243,10 @@ class Elided(QElidingLabel):
         self.setMinimumWidth(0)
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
 
-    def tell(self, text: str, more: str = "") -> None:
+    def setText(self, text: str, more: str = "") -> None:
         """Show a line; `more` stands below it in the tooltip."""
         if text != self.text():
-            self.setText(text)
+            super().setText(text)
         self.setToolTip(f"{text}\n{more}" if more else text)
 
     def minimumSizeHint(self) -> QSize:

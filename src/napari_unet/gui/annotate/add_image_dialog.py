@@ -172,7 +172,7 @@ class AddImageDialog(QDialog):
                 doubtful = found.doubtful
         except ValueError as error:
             sentence, words = str(error), ""
-        self.interpretation.tell(words, "warning" if doubtful else "info")
-        self.problem.tell(sentence, "warning")
+        self.interpretation.setText(words, "warning" if doubtful else "info")
+        self.problem.setText(sentence, "warning")
         ok = self.buttons.button(QDialogButtonBox.StandardButton.Ok)
         ok.setEnabled(bool(ticked) and not sentence and words != READING)

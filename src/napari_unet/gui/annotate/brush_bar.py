@@ -119,7 +119,7 @@ class BrushBar(QWidget):
                 self.size.setValue(int(layer.brush_size))
                 self.slider.setValue(int(layer.brush_size))
         self._show_cell_class()
-        self.status.tell(self._sentence())
+        self.status.setText(self._sentence())
 
     def _show_cell_class(self) -> None:
         """Offer another class for the painted cell that the brush goes on with."""

@@ -118,7 +118,7 @@ class CheckPanel(QWidget):
         report, running = self._check.report, self._check.running
         allow(self.button, not running, "The check is under way.")
         if report is None:
-            self.summary.tell("Checking…" if running else "Not checked yet.")
+            self.summary.setText("Checking…" if running else "Not checked yet.")
         elif report is self._shown:
             return
         self._shown = report
@@ -130,7 +130,7 @@ class CheckPanel(QWidget):
         self.table.setVisible(report is not None and bool(report.counts))
         if report is None:
             return
-        self.summary.tell(_sentence(report))
+        self.summary.setText(_sentence(report))
         for finding in report.findings[:_MOST_FINDINGS]:
             self._findings.addWidget(self._row(finding))
         self._fill(report)

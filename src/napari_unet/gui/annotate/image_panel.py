@@ -98,7 +98,7 @@ class ImagePanel(QWidget):
         open_ = image is not None and bool(self._images.layers(image.id))
         shown = image is not None and bool(self._images.annotation_layer(image.id))
         lines = [] if image is None else [_words(image), *image.notes]
-        self.interpretation.tell("\n".join(lines))
+        self.interpretation.setText("\n".join(lines))
         self.remove.setVisible(image is not None)
         self.show_annotation.setVisible(open_ and not shown)
         begun = image is not None and image.annotated

@@ -90,4 +90,4 @@ class AnnotatePage(QWidget):
             part.setVisible(known)
         self.import_.setVisible(known)
         sentence = (NO_IMAGE, NOT_ADDED, SEVERAL)[min(len(images.candidates()), 2)]
-        self.empty.tell("" if known else sentence)
+        self.empty.setText("" if known else sentence)

@@ -124,10 +124,10 @@ class SlicePanel(QWidget):
     def _show_here(self) -> None:
         image = self._images.current
         if image is None:
-            self.here.tell("")
+            self.here.setText("")
             return
         t, z = self._images.place_in_view(image.id)
-        self.here.tell(self._describe(image, t, z))
+        self.here.setText(self._describe(image, t, z))
         self.finished.setChecked(self._annotating.finishing.is_finished(image.id, t, z))
         annotated = self._images.annotation_layer(image.id) is not None
         for one in (self.finished, self.view):

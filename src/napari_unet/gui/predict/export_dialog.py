@@ -92,7 +92,7 @@ class ExportDialog(QDialog):
         """Begin to write, unless files are in the way that are to stay."""
         folder = Path(self.folder.value).expanduser()
         if not folder.is_dir():
-            self.problem.tell(f"There is no folder {folder}.", "error")
+            self.problem.setText(f"There is no folder {folder}.", "error")
             return
         ids = self._chosen()
         existing = self._exporter.existing_files(folder, ids)
@@ -108,7 +108,7 @@ class ExportDialog(QDialog):
                 format=self.format.currentData(),
             )
         except ValueError as error:
-            self.problem.tell(str(error), "error")
+            self.problem.setText(str(error), "error")
             return
         super().accept()
 

@@ -38,7 +38,7 @@ class FolderPanel(QWidget):
         if folder is None:
             return
         fine = folder.good or (folder.running and not folder.failures)
-        self.sentence.tell(folder.sentence, "info" if fine else "warning")
+        self.sentence.setText(folder.sentence, "info" if fine else "warning")
         lines = [*folder.failures]
         if folder.notes:
             lines += ["Chosen in reading:", *folder.notes]

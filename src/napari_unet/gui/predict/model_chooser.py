@@ -101,7 +101,7 @@ class ModelChooser(QWidget):
             self.combo.setCurrentIndex(entries.index(entry) if entry in entries else -1)
         if entry is None:
             self.combo.setToolTip("The model that predicts.")
-            self.details.tell("Choose a model.")
+            self.details.setText("Choose a model.")
         else:
             self._describe(entry)
 
@@ -113,7 +113,7 @@ class ModelChooser(QWidget):
         line = [rows["Finds"], rows["Network"], rows.get("Pixel size", "")]
         if "Held-out IoU" in rows:
             line.append(f"IoU {rows['Held-out IoU']}")
-        self.details.tell(" · ".join(part for part in line if part), lines)
+        self.details.setText(" · ".join(part for part in line if part), lines)
 
 
 def model_in(data: QMimeData | None) -> Path | None:

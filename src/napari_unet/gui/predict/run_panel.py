@@ -101,18 +101,18 @@ class RunPanel(QWidget):
         # for the others it does not matter what is in view
         if self.extent.currentData() not in ("folder", "images"):
             problem, resampling = targets.problem(), targets.resampling()
-        self.image.tell(targets.name() or "No image is open.")
+        self.image.setText(targets.name() or "No image is open.")
         runs = "It runs already."
         allow(self.predict, not control.busy and not problem, problem or runs)
         allow(self.cancel, control.busy, "Nothing runs.")
         self._show_progress(control.progress)
         self.progress.setVisible(control.busy)
-        self.status.tell(control.status)
+        self.status.setText(control.status)
         self.status.setVisible(bool(control.status))
         self.folder.refresh()
         # without a model the chooser says so
         shown = problem if self._models.card is not None else ""
-        self.hint.tell(shown or resampling, "warning" if resampling else "info")
+        self.hint.setText(shown or resampling, "warning" if resampling else "info")
 
     def _on_predict(self) -> None:
         form = self.form.value()
