@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import gc
 from typing import TYPE_CHECKING, Any
+from weakref import ref
 
 import numpy as np
 import pytest
@@ -753,6 +755,24 @@ def test_keys_are_bound_to_the_annotation_layer_alone(bench: Bench) -> None:
     assert not bench.annotating.finishing.is_finished(bench.id, 0, 0)
     other = bench.viewer.add_labels(np.zeros((4, 4), int))
     assert not other.keymap
+
+
+def test_the_keys_of_a_layer_are_free_when_its_project_is_closed(bench: Bench) -> None:
+    layer = bench.layer
+    assert layer.keymap
+    bench.start_anew()
+    assert not layer.keymap
+
+
+def test_a_deleted_layer_is_held_by_nobody(bench: Bench) -> None:
+    """It may be as large as a stack."""
+    layer = ref(bench.layer)
+    bench.viewer.layers.remove(bench.layer)
+    del bench.layer
+    # napari itself holds the last one that was selected
+    bench.viewer.layers.selection.active = bench.source
+    gc.collect()
+    assert layer() is None
 
 
 def test_a_key_that_can_do_nothing_tells_why(bench: Bench) -> None:

@@ -50,7 +50,6 @@ class Annotating:
         self.label_edits = LabelEdits(viewer, store, images, self.brush, self.layers)
         self.importer = Importer(store, images, self.brush, self.layers)
         self.object_index = ObjectIndex(store, images, self.layers.edited)
-        self._bound: list[Labels] = []
         self._warnings: set[str] = set()
         forward_signal(self.layers.edited, self.edited)
         self.layers.shown.connect(self._on_shown)
@@ -64,7 +63,7 @@ class Annotating:
         """Follow viewer and project no more; what is painted is saved."""
         self._store.changed.disconnect(self._on_project)
         # the layers stay in the viewer: their keys would go on calling what is closed
-        for layer in self._bound:
+        for layer in self.layers.shown_layers():
             shortcuts.unbind(layer)
         self.object_index.close()
         self.layers.close()
@@ -119,7 +118,6 @@ class Annotating:
 
     def _on_shown(self, layer: Labels) -> None:
         shortcuts.bind(layer, self, partial(self.message.emit, "warning"))
-        self._bound.append(layer)
         image_id = self._images.id_of(layer)
         if image_id is not None:
             self.finishing.show_frames(self._store.project.image(image_id))
