@@ -108,7 +108,6 @@ class ImageList:
 
         Parameters
         ----------
-        layers : sequence of Image layers
         axes : str, optional
             A letter for each axis of a layer's data; unless given, those that the
             layer or its file names, or else guessed.

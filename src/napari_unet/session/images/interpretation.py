@@ -77,7 +77,6 @@ def interpret(
 
     Parameters
     ----------
-    layer : Image layer
     file : FileMetadata
         What its file says.
     axes : str, optional
@@ -160,7 +159,6 @@ def in_words(
     ----------
     axes, shape
         A letter and a length for each axis.
-    channels : int
     spacing : tuple of float or None
         In micrometres, as in `Interpretation`.
     """

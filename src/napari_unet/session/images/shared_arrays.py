@@ -62,7 +62,6 @@ class SharedArrays:
 
         Parameters
         ----------
-        array : array-like
         axes : str
             A letter for each of its axes.
         places : sequence of (t, z), optional

@@ -47,16 +47,9 @@ class AnnotationFile:
     whole, in part or not at all, and a larger one whole or not at all, plane by plane.
     After a power cut the same holds for what was written before the last `flush`.
 
-    ValueError if a file is there that is of another size, or a link, or the axes do not
-    fit; OSError if it cannot be made or opened.
-
-    Parameters
-    ----------
-    path : Path
-        Ends in .raw.
-    axes : str
-        A letter out of t, z, y, x for each axis, as the annotation's layer has them.
-    shape : tuple of int
+    Its name ends in .raw; `axes` has a letter out of t, z, y, x for each axis, as the
+    annotation's layer has them. ValueError if a file is there that is of another size,
+    or a link, or the axes do not fit; OSError if it cannot be made or opened.
     """
 
     def __init__(self, path: Path, axes: str, shape: tuple[int, ...]) -> None:
@@ -132,7 +125,6 @@ class AnnotationFile:
 
         Parameters
         ----------
-        t, z : int
         box : tuple of slice
             In y and x.
         values : ndarray of int, shape of the box

@@ -107,7 +107,6 @@ def find_projects(
     ----------
     root : Path
         Folder of projects.
-    fingerprint : str
     warn : callable
         Gets a sentence about each project that cannot be read; it is passed over.
     """

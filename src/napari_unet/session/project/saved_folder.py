@@ -52,7 +52,6 @@ def save_folder(
     ----------
     folder : Path
         Made if missing.
-    project : Project
     source : Path
         Folder of the working copy, with its models.
     files : mapping of str to AnnotationFile

@@ -232,7 +232,6 @@ class ProjectStore:
 
         Parameters
         ----------
-        image_id : str
         planes : ndarray of int, or mapping of (t, z) to ndarray of int, shape (y, x)
             All of it, or the planes that change.
         what : str
