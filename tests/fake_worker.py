@@ -88,10 +88,10 @@ class FakeWorker(Worker):
         return [h for h in self.handles if "Cancel" in self.asked(h)]
 
     def jobs(self, kind: type[Job]) -> list[Any]:
-        return [h.what for h in self.handles if isinstance(h.what, kind)]
+        return [h.job for h in self.handles if isinstance(h.job, kind)]
 
     def running(self, kind: type[Job]) -> list[Handle]:
-        return [h for h in self.handles if h.running and isinstance(h.what, kind)]
+        return [h for h in self.handles if h.running and isinstance(h.job, kind)]
 
     def asked(self, handle: Handle) -> list[str]:
         """What is asked of a job: Cancel, Pause, Resume, Finish, Correct."""
@@ -132,9 +132,9 @@ class FakeWorker(Worker):
 
     def compute(self, handle: Handle) -> list[Event]:
         """Do a job of the CPU worker here; what it would tell."""
-        module, name = handle.what.function.split(".")
+        module, name = handle.job.function.split(".")
         function = getattr(import_module(f"napari_unet.engine.worker.{module}"), name)
-        return [event for event in function(handle.what) if event is not None]
+        return [event for event in function(handle.job) if event is not None]
 
     def do_all(self, kind: type[Job]) -> None:
         """Do all jobs of a kind, also those that follow from them."""
@@ -151,7 +151,7 @@ class FakeWorker(Worker):
 
     def predict(self, handle: Handle, *, planes: int | None = None) -> None:
         """Do the work of a prediction: everything is cell."""
-        job: Any = handle.what
+        job: Any = handle.job
         probabilities = job.probabilities.open(writable=True)
         classes = job.classes.open(writable=True)
         for number, (t, z) in enumerate(job.places[:planes], start=1):
@@ -162,7 +162,7 @@ class FakeWorker(Worker):
             self.emit(handle, TileDone(t, z, box, share, field_done=True))
 
     def find_cells(self, handle: Handle, count: int = 5) -> None:
-        job: Any = handle.what
+        job: Any = handle.job
         for number, (t, z) in enumerate(job.places, start=1):
             self.emit(handle, CellsFound(t, z, count, number / len(job.places)))
         if job.link:

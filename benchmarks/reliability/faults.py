@@ -251,8 +251,8 @@ FAULTS = (
     Fault(
         "results that were removed stay on the disk",
         "session/prediction/results.py",
-        "        Path(file.path).unlink(missing_ok=True)\n",
-        "        pass\n",
+        "            file.remove()\n",
+        "            pass\n",
         "soak.session",
         1,
     ),

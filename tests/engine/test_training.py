@@ -703,9 +703,11 @@ def test_a_corrected_run_goes_on_as_one_with_the_right_labels() -> None:
     )
     for _ in corrected.prepare():
         pass
-    # two strokes at once are one change
+    # two strokes before the same step
     box = (slice(20, 35), slice(30, 70))
-    corrected.correct(Field(STACK, 0, 0), Annotation(wrong), box)
+    half = wrong.copy()
+    half[box] = right.labels[box]
+    corrected.correct(Field(STACK, 0, 0), Annotation(half), box)
     box = (slice(33, 50), slice(30, 70))
     corrected.correct(Field(STACK, 0, 0), right, box)
     fresh = TrainingRun([(Field(STACK, 0, 0), right)], SMALL, device="cpu")

@@ -142,9 +142,9 @@ def test_the_axes_of_a_file_are_shown_with_where_they_are_from(
     assert dialog.axes.text() == "tyx"
     words = "5 time points, 40 × 60 pixels of 0.5 µm."
     source = "Axes t, y, x and pixel size from the file."
-    assert dialog.told.text() == f"{words}\n{source}"
+    assert dialog.interpretation.text() == f"{words}\n{source}"
     dialog.axes.setText("zyx")
-    assert "Axes z, y, x as you chose" in dialog.told.text()
+    assert "Axes z, y, x as you chose" in dialog.interpretation.text()
     dialog.axes.setText("tyx")
     dialog.accept()
     assert page.images.interpretation.text() == f"{words}\n{source}"
@@ -171,7 +171,7 @@ def test_a_dialog_waits_for_a_file_that_is_being_read(
     dialog = AddImageDialog(
         workspace.images, workspace.images.candidates(), list(viewer.layers), page
     )
-    assert dialog.told.text() == READING
+    assert dialog.interpretation.text() == READING
     ok = dialog.buttons.button(dialog.buttons.StandardButton.Ok)
     assert not ok.isEnabled()
     posted.get(timeout=60)()
@@ -542,7 +542,7 @@ def test_findings_can_be_gone_to_and_fixed(
     workspace.annotating.tick()
     check = annotated.check._check
     check.check = lambda: None  # a worker is not wanted here
-    annotated.check_fold.setExpanded(True)
+    annotated.check_fold.button.setChecked(True)
     check._checking = (workspace.store.project.images[0].id,)
     check._on_event(Checked(report()))
     buttons = annotated.check.findChildren(QPushButton)
@@ -712,5 +712,5 @@ def test_every_control_has_a_tooltip(annotated: AnnotatePage) -> None:
 
 def test_the_page_fits_a_narrow_dock(annotated: AnnotatePage, qtbot: QtBot) -> None:
     for fold in (annotated.check_fold, annotated.overlay_fold, annotated.shortcut_fold):
-        fold.setExpanded(True)
+        fold.button.setChecked(True)
     assert annotated.minimumSizeHint().width() <= 320

@@ -82,7 +82,7 @@ def test_nothing_is_asked_where_nothing_would_be_lost(
 def test_the_window_stays_until_the_person_agrees(
     host: WorkspaceHost, qtbot: QtBot, person: Person
 ) -> None:
-    made: Any = host.workspace.prediction.made
+    made: Any = host.workspace.prediction.model_results
     made.latest |= {"a": Results("nuclei"), "b": Results("membranes")}
     window = shown_window(host, qtbot)
     assert not window.close()
@@ -104,7 +104,7 @@ def test_who_wants_no_more_questions_is_asked_no_more(
 ) -> None:
     stopped: list[bool] = []
     monkeypatch.setattr(workspaces, "stop_asking", lambda: stopped.append(True))
-    made: Any = host.workspace.prediction.made
+    made: Any = host.workspace.prediction.model_results
     made.latest |= {"a": Results("nuclei")}
     person.no_more = True
     assert not shown_window(host, qtbot).close()

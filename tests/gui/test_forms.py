@@ -235,7 +235,10 @@ def test_nested_settings_are_folded_and_edited_in_place(qtbot: QtBot) -> None:
     assert isinstance(sigma, FloatBox)
     sigma.setValue(7.5)
     assert told == [Training(border=BorderWeights(w0=3.0, sigma=7.5))]
-    assert [fold.isExpanded() for fold in form.findChildren(Fold)] == [False, False]
+    assert [fold.button.isChecked() for fold in form.findChildren(Fold)] == [
+        False,
+        False,
+    ]
 
 
 def test_a_slider_and_its_box_move_together(qtbot: QtBot) -> None:
@@ -300,7 +303,7 @@ def test_the_wheel_over_a_box_scrolls_the_page_instead(qtbot: QtBot) -> None:
 def test_the_largest_form_fits_a_narrow_dock(qtbot: QtBot) -> None:
     form = _form(qtbot, Training)
     for fold in form.findChildren(Fold):
-        fold.setExpanded(True)
+        fold.button.setChecked(True)
     assert form.minimumSizeHint().width() <= 280
     form.resize(280, form.heightForWidth(280))
     form.show()

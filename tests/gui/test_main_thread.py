@@ -76,30 +76,7 @@ def test_after_close_calls_are_dropped_also_those_that_wait(
 ) -> None:
     seen: list[int] = []
     main_thread.post(lambda: seen.append(1))
-    main_thread.later(0.01, lambda: seen.append(2))
     main_thread.close()
-    main_thread.post(lambda: seen.append(3))
-    pass_time(qtbot)
-    assert seen == []
-
-
-def test_later_runs_after_the_time_also_when_asked_by_a_thread(
-    qtbot: QtBot, main_thread: MainThread
-) -> None:
-    seen: list[str] = []
-    thread = Thread(target=lambda: main_thread.later(0.05, lambda: seen.append("late")))
-    thread.start()
-    thread.join()
-    main_thread.post(lambda: seen.append("now"))
-    qtbot.waitUntil(lambda: "late" in seen)
-    assert seen == ["now", "late"]
-
-
-def test_later_that_waits_is_dropped_by_close(
-    qtbot: QtBot, main_thread: MainThread
-) -> None:
-    seen: list[int] = []
-    main_thread.later(0.03, lambda: seen.append(1))
-    main_thread.close()
+    main_thread.post(lambda: seen.append(2))
     pass_time(qtbot)
     assert seen == []

@@ -218,8 +218,8 @@ def test_predict_asks_for_what_is_chosen(
     number: int,
     places: tuple[tuple[int, int], ...],
 ) -> None:
-    ready.run.what.setCurrentIndex(number)
-    ready.run.options.setExpanded(True)
+    ready.run.extent.setCurrentIndex(number)
+    ready.run.options.button.setChecked(True)
     ready.run.entropy.setChecked(True)
     value = ready.run.form.value()
     ready.run.form.setValue(value.replace(averaging="dihedral", tile=96))
@@ -269,12 +269,12 @@ def test_sliders_show_the_model_s_settings_and_act_at_once(
     before = len(fake.handles)
     value = ready.cells.main.value()
     ready.cells.main.setValue(value.replace(threshold=0.8))
-    assert fake.handles[before].what.settings.threshold == 0.8
+    assert fake.handles[before].job.settings.threshold == 0.8
     assert ready.cells.more.value().threshold == 0.8
     ready.cells.more.setValue(ready.cells.more.value().replace(neck=0.1))
     settings = workspace.prediction.segmentation
     assert (settings.threshold, settings.neck) == (0.8, 0.1)
-    ready.cells.fold.setExpanded(True)
+    ready.cells.fold.button.setChecked(True)
     ready.cells.reset.click()
     assert workspace.prediction.segmentation == Segmentation(threshold=0.3)
     assert not ready.cells.reset.isEnabled()
@@ -419,7 +419,7 @@ def test_a_folder_is_predicted_into_another(
     monkeypatch.setattr(
         QFileDialog, "getExistingDirectory", lambda *_, **__: next(answers)
     )
-    ready.run.what.setCurrentIndex(4)
+    ready.run.extent.setCurrentIndex(4)
     press(qtbot, ready.run.predict)
     (job,) = fake.jobs(PredictFolderJob)
     assert (job.source, job.target) == (str(tmp_path / "in"), str(tmp_path / "out"))
@@ -443,7 +443,7 @@ def test_a_folder_needs_no_open_image(page: PredictPage, model_file: Path) -> No
     page.models.open_file(model_file)
     settle(page)
     assert not page.run.predict.isEnabled()
-    page.run.what.setCurrentIndex(4)
+    page.run.extent.setCurrentIndex(4)
     assert page.run.predict.isEnabled()
 
 

@@ -268,15 +268,15 @@ def test_what_failed_stays_in_the_line_until_it_is_tried_again(
     workspace: WorkspaceStandIn, bar: RunBar
 ) -> None:
     training, worker = workspace.training, workspace.worker
-    worker.fail(worker.submit(FreeMemoryJob(), "Free memory"), "The disk is full.")
+    worker.fail(worker.submit(FreeMemoryJob()), "The disk is full.")
     assert bar.line.text() == "Free memory: The disk is full."
     assert bar.line.level == "error"
     training.changed.emit()
     assert bar.line.text() == "Free memory: The disk is full."
     training.enter("training")
-    worker.fail(worker.submit(FreeMemoryJob(), "Free memory"), "The disk is full.")
+    worker.fail(worker.submit(FreeMemoryJob()), "The disk is full.")
     assert bar.device.toolTip() == "Free memory: The disk is full."
     training.state = "idle"
-    worker.submit(FreeMemoryJob(), "Free memory")
+    worker.submit(FreeMemoryJob())
     assert "disk" not in bar.line.text() + bar.device.toolTip()
     assert bar.line.level == "info"

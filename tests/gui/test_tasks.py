@@ -6,7 +6,7 @@ import pytest
 from qtpy.QtCore import QTimer
 
 from fake_worker import FakeWorker
-from napari_unet.core.jobs import FreeMemoryJob
+from napari_unet.core.jobs import PredictFolderJob
 from napari_unet.gui import tasks
 from napari_unet.gui.tasks import JobTask, show_as_task
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from napari_unet.session.worker.client import Handle
 
+TITLE = "Predict the images in slices"
+
 
 @pytest.fixture
 def worker() -> FakeWorker:
@@ -26,13 +28,13 @@ def worker() -> FakeWorker:
 
 
 def _train(worker: FakeWorker) -> Handle:
-    return worker.submit(FreeMemoryJob(), "Train on 3 slices")
+    return worker.submit(PredictFolderJob("model", "slices", "results"))
 
 
 def _bars() -> list[Any]:
     from napari.utils import progress
 
-    return [bar for bar in progress._all_instances if bar.desc.startswith("Train on")]
+    return [bar for bar in progress._all_instances if bar.desc.startswith(TITLE)]
 
 
 def test_a_viewer_without_a_window_shows_nothing(
@@ -59,7 +61,7 @@ def test_a_job_is_shown_until_it_is_over(
     assert _bars() == []
     qtbot.waitUntil(lambda: len(_bars()) == 1)
     assert manager.is_busy()
-    assert "Train on 3 slices" in manager.get_status()[-1]
+    assert TITLE in manager.get_status()[-1]
     handle.progress = 0.425
     qtbot.waitUntil(lambda: _bars()[0].n == 42)
     if problem:

@@ -152,7 +152,7 @@ def test_advanced_settings_reach_the_project_and_back(
     page: TrainPage, workspace: Workspace
 ) -> None:
     form = page.recipe.form
-    assert not page.recipe.advanced.isExpanded()
+    assert not page.recipe.advanced.button.isChecked()
     form.setValue(form.value().replace(batch=9))
     assert settings(workspace).batch == 9
     workspace.training.plan.set(training=settings(workspace).replace(patch=44))
@@ -282,7 +282,7 @@ def test_the_page_fits_a_narrow_dock(
     path = tmp_path / f"{'long ' * 15}.safetensors"
     a_model(path)
     workspace.models.add(path)
-    page.recipe.advanced.setExpanded(True)
+    page.recipe.advanced.button.setChecked(True)
     area = QScrollArea()
     qtbot.addWidget(area)
     area.setWidgetResizable(True)

@@ -291,7 +291,9 @@ def test_clicks_pick_cells_and_paint_nothing(
     hand.wait(0.5)
     image, truth = workspace.images.current, _stack()[1][0]
     entry = workspace.models.entries[0]
-    results = workspace.prediction.made.of(image.id, entry, workspace.store.project)
+    results = workspace.prediction.model_results.of(
+        image.id, entry, workspace.store.project
+    )
     results.show()
     results.files.arrays["cells"][0] = truth
     results.cells.counts[(0, 0)] = int(truth.max())

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from napari_unet.io.folder_lock import Busy, Claim, locked
+from napari_unet.io.folder_lock import BusyError, Claim, locked
 
 A, B = {"threshold": 0.5}, {"threshold": 0.7}
 
@@ -13,7 +13,7 @@ A, B = {"threshold": 0.5}, {"threshold": 0.7}
 def test_a_lock_is_held_by_one_and_leaves_nothing(tmp_path):
     file = tmp_path / "unfinished" / "a.lock"
     with locked(file):
-        with pytest.raises(Busy, match="another process"), locked(file):
+        with pytest.raises(BusyError, match="another process"), locked(file):
             pass
         with locked(file.with_name("b.lock")):
             pass
@@ -34,7 +34,9 @@ def test_a_folder_of_somebody_else_stays(tmp_path):
 def test_runs_of_one_kind_work_side_by_side_and_others_wait(tmp_path):
     folder = tmp_path / "out" / "unfinished"
     with Claim(folder, A), Claim(folder, A):
-        with pytest.raises(Busy, match="another run is at work in this folder now"):
+        with pytest.raises(
+            BusyError, match="another run is at work in this folder now"
+        ):
             Claim(folder, B).__enter__()
         with Claim(folder, A):
             pass

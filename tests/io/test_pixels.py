@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_unet.io.pixels import Pixels, View
+from napari_unet.io.pixels import ArrayView, Pixels
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_complex_and_empty_pixels_are_refused() -> None:
 )
 def test_a_view_indexes_like_the_narrowed_array(key: object) -> None:
     full = np.arange(3 * 4 * 5, dtype=">u2").reshape(3, 1, 4, 1, 5)
-    view = View(full, (0, 2, 4))
+    view = ArrayView(full, (0, 2, 4))
     expected = full[:, 0, :, 0, :]
     np.testing.assert_array_equal(view[key], expected[key])  # type: ignore[index]
     np.testing.assert_array_equal(np.asarray(view), expected)

@@ -12,7 +12,7 @@ import tifffile
 from napari_unet.io import provenance
 from napari_unet.io.export import write_labels, write_probabilities
 from napari_unet.io.images import read_image
-from napari_unet.io.prediction_folder import PredictionFolder, each_once
+from napari_unet.io.prediction_folder import PredictionFolder, distinct_files
 from napari_unet.io.provenance import Provenance, content_stamp, read_provenance
 
 MADE = Provenance(
@@ -227,11 +227,11 @@ def test_an_image_named_twice_is_one_and_two_of_one_name_are_refused(
         file.relative_to(tmp_path / "day1"),
         tmp_path / "day2/../day1/img.tif",
     ]
-    assert each_once(same) == [file]
+    assert distinct_files(same) == [file]
     parts = [tmp_path / "day1" / f"img.tif#{n}" for n in (1, 2)]
-    assert each_once([*parts, *parts]) == parts
+    assert distinct_files([*parts, *parts]) == parts
     with pytest.raises(ValueError, match="have the same name, 'img'") as told:
-        each_once([file, other])
+        distinct_files([file, other])
     assert str(file) in str(told.value)
     assert str(other) in str(told.value)
 

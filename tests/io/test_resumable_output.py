@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from napari_unet.io.images import read_image
-from napari_unet.io.resumable_output import ResumableOutput, discard_leavings
+from napari_unet.io.resumable_output import ResumableOutput, discard_if_complete
 
 MADE = {"model": "a", "tile": 3, "sizes": (1, 2)}
 
@@ -127,9 +127,9 @@ def test_what_a_kill_leaves_behind_finished_work_goes(tmp_path):
     assert not list(target.rglob("*.partial"))
     with ResumableOutput(folder, MADE) as work:
         work.done("one")
-    discard_leavings(folder)
+    discard_if_complete(folder)
     assert [p.name for p in tmp_path.iterdir()] == ["image.zarr"]
     folder.mkdir(parents=True)
     (folder / "mine.txt").touch()
-    discard_leavings(folder)
+    discard_if_complete(folder)
     assert (folder / "mine.txt").exists()

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import gc
 from typing import TYPE_CHECKING, Any
+from weakref import ref
 
 import numpy as np
 import pytest
@@ -504,7 +506,7 @@ def test_a_part_is_finished_until_the_whole_is(bench: Bench) -> None:
 def test_unlabelled_means_background_where_it_is_finished(bench: Bench) -> None:
     bench.paint(5, 5)
     bench.annotating.finishing.finish_slice()
-    stored = bench.images.stored_annotation(bench.id)
+    stored = bench.images.annotation_reference(bench.id)
     assert stored is not None
     targets = stored.field(0, 0).targets()
     assert (targets.classes[5, 5], targets.classes[0, 0]) == (1, 0)
@@ -755,6 +757,24 @@ def test_keys_are_bound_to_the_annotation_layer_alone(bench: Bench) -> None:
     assert not other.keymap
 
 
+def test_the_keys_of_a_layer_are_free_when_its_project_is_closed(bench: Bench) -> None:
+    layer = bench.layer
+    assert layer.keymap
+    bench.start_anew()
+    assert not layer.keymap
+
+
+def test_a_deleted_layer_is_held_by_nobody(bench: Bench) -> None:
+    """It may be as large as a stack."""
+    layer = ref(bench.layer)
+    bench.viewer.layers.remove(bench.layer)
+    del bench.layer
+    # napari itself holds the last one that was selected
+    bench.viewer.layers.selection.active = bench.source
+    gc.collect()
+    assert layer() is None
+
+
 def test_a_key_that_can_do_nothing_tells_why(bench: Bench) -> None:
     told: list[tuple[str, str]] = []
     bench.annotating.message.connect(lambda *message: told.append(message))
@@ -850,7 +870,7 @@ def test_a_new_check_ends_the_one_before(bench: Bench) -> None:
     first = bench.worker.last
     data_check.check()
     assert bench.worker.cancelled == [first]
-    assert bench.worker.last.what.halo == Training().architecture(1, 2).halo
+    assert bench.worker.last.job.halo == Training().architecture(1, 2).halo
 
 
 def test_nothing_is_checked_without_an_open_image(bench: Bench) -> None:

@@ -48,14 +48,14 @@ def test_values_places_and_highest_id_are_there_again(tmp_path: Path) -> None:
     np.testing.assert_array_equal(file.copy(), expected)
     assert file.places == ((1, 2),)
     assert file.highest == 7
-    assert file.counts(1, 2) == {1: 1, 2: 1, 3: 1, 7: 1}
-    assert file.counts(0, 0) == {}
+    assert file.has(1, 2)
+    assert not file.has(0, 0)
 
 
 def test_the_worker_reads_what_was_written(tmp_path: Path) -> None:
     file = AnnotationFile(tmp_path / "a.raw", "yx", (4, 6))
     file.write(0, 0, BOX, VALUES)
-    np.testing.assert_array_equal(file.stored.open()[BOX], VALUES)
+    np.testing.assert_array_equal(file.reference.open()[BOX], VALUES)
 
 
 def test_axes_may_be_in_any_order(tmp_path: Path) -> None:

@@ -11,9 +11,9 @@ from napari_unet.session.annotating.edits import Edit
 from napari_unet.session.training.corrections import Corrections
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable
 
-    from napari_unet.core.jobs import Correction, Place
+    from napari_unet.core.jobs import Correction
 
 ANNOTATION = AnnotationReference(
     ArrayReference("nowhere.raw", (3, 50, 50), "int32"), "zyx", (ClassInfo(),), {}
@@ -31,7 +31,7 @@ class Pixels:
     """Stands in for an image list whose pixels are copied when told to."""
 
     def __init__(self) -> None:
-        self.asked: list[tuple[str, tuple[Place, ...]]] = []
+        self.asked: list[tuple[str, list[int]]] = []
         self.held: list[Callable[[], None]] = []
         self.hold = False
         self.failed = ""
@@ -39,8 +39,8 @@ class Pixels:
     def layers(self, _: str) -> list[object]:
         return [object()]
 
-    def ensure(self, id_: str, places: Sequence[Place]) -> Pixels:
-        self.asked.append((id_, tuple(places)))
+    def share_frames(self, id_: str, times: Iterable[int]) -> Pixels:
+        self.asked.append((id_, list(times)))
         return self
 
     def then(self, callback: Callable[[], None], failed: Callable[[str], None]) -> None:
@@ -53,7 +53,7 @@ class Pixels:
             callback()
         self.held.clear()
 
-    def stored_annotation(self, _: str) -> AnnotationReference:
+    def annotation_reference(self, _: str) -> AnnotationReference:
         return ANNOTATION
 
 
@@ -90,11 +90,11 @@ def test_strokes_are_sent_as_one_box_after_a_pause(
     clock.now += 0.4
     corrections.add("b", edit(30, 12, z=2))
     clock.now += 0.4
-    corrections.look()
+    corrections.send_due()
     assert not sent
     clock.now += 0.1
-    corrections.look()
-    corrections.look()
+    corrections.send_due()
+    corrections.send_due()
     (one,) = sent
     assert (one.image, one.t, one.z) == (1, 0, 2)
     assert one.box == (slice(10, 35), slice(12, 25))
@@ -107,14 +107,14 @@ def test_a_plane_is_sent_at_most_once_a_second(
     corrections = made(pixels, sent)
     corrections.add("a", edit(0, 0))
     clock.now += 0.5
-    corrections.look()
+    corrections.send_due()
     corrections.add("a", edit(5, 5))
     corrections.add("a", edit(5, 5, z=1))
     clock.now += 0.6
-    corrections.look()
+    corrections.send_due()
     assert [(c.z, c.box and c.box[0].start) for c in sent] == [(0, 0), (1, 5)]
     clock.now += 0.4
-    corrections.look()
+    corrections.send_due()
     assert [c.z for c in sent] == [0, 1, 0]
 
 
@@ -124,7 +124,7 @@ def test_images_that_are_not_trained_on_are_of_no_interest(
     corrections = made(pixels, sent)
     corrections.add("c", edit(0, 0))
     clock.now += 5
-    corrections.look()
+    corrections.send_due()
     assert not sent
     assert not pixels.asked
 
@@ -136,7 +136,7 @@ def test_a_volume_takes_boxes_with_their_slice(
     corrections.add("a", edit(10, 20, t=1, z=2))
     corrections.add("a", edit(10, 20, t=1, z=4))
     clock.now += 0.5
-    corrections.look()
+    corrections.send_due()
     (one,) = sent
     assert (one.t, one.z) == (1, None)
     assert one.box == (slice(2, 5), slice(10, 15), slice(20, 25))
@@ -150,7 +150,7 @@ def test_a_whole_plane_stays_whole_whatever_is_painted_too(
     corrections.add_plane("a", 0, 0)
     corrections.add("a", edit(0, 0))
     clock.now += 0.5
-    corrections.look()
+    corrections.send_due()
     assert [c.box for c in sent] == [None]
 
 
@@ -161,9 +161,8 @@ def test_pixels_of_a_new_slice_are_there_before_its_correction_is_sent(
     corrections = made(pixels, sent)
     corrections.add("a", edit(0, 0, t=3))
     clock.now += 0.5
-    corrections.look()
-    # all of the frame: grey values are normalised over it
-    assert pixels.asked == [("a", ((3, None),))]
+    corrections.send_due()
+    assert pixels.asked == [("a", [3])]
     assert not sent
     corrections.add("a", edit(20, 0, t=3))
     pixels.release()
@@ -177,10 +176,10 @@ def test_nothing_is_sent_after_the_end(
     corrections = made(pixels, sent)
     corrections.add("a", edit(0, 0))
     clock.now += 0.5
-    corrections.look()
+    corrections.send_due()
     corrections.close()
     pixels.release()
-    corrections.look()
+    corrections.send_due()
     assert not sent
 
 
@@ -193,9 +192,9 @@ def test_pixels_that_cannot_be_had_are_told_once_and_nothing_is_sent(
     corrections.failed.connect(told.append)
     corrections.add("a", edit(0, 0))
     clock.now += 10
-    corrections.look()
+    corrections.send_due()
     clock.now += 10
-    corrections.look()
+    corrections.send_due()
     assert told == ["The disk is full."]
     assert sent == []
     assert len(pixels.asked) == 1

@@ -53,7 +53,7 @@ def test_a_fake_worker_replaces_nothing_of_the_real_one() -> None:
 
 def test_what_happens_to_a_job_comes_by_the_signals_of_its_handle() -> None:
     worker = FakeWorker()
-    handle = worker.submit(LoadModelJob("a"), "Load a")
+    handle = worker.submit(LoadModelJob("a"))
     seen: list[Any] = []
     for signal in (handle.event, handle.ended):
         signal.connect(seen.append)
@@ -69,7 +69,7 @@ def test_what_happens_to_a_job_comes_by_the_signals_of_its_handle() -> None:
 @pytest.mark.parametrize("dies", [True, False])
 def test_a_job_fails_on_the_same_signal_whatever_ends_it(dies: bool) -> None:
     worker = FakeWorker()
-    handle = worker.submit(FreeMemoryJob(), "Free memory")
+    handle = worker.submit(FreeMemoryJob())
     failed: list[Failed] = []
     deaths: list[Any] = []
     handle.failed.connect(failed.append)

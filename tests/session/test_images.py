@@ -49,8 +49,8 @@ def test_several_layers_are_the_channels_of_one_image(bench: SessionBench) -> No
     red = bench.viewer.add_image(pixels(20, 30, seed=1), name="red")
     green = bench.viewer.add_image(pixels(20, 30, seed=2), name="green")
     image = bench.images.add([red, green])
-    stored = bench.images.stored(image.id)
-    bench.images.ensure(image.id, None)
+    stored = bench.images.reference(image.id)
+    bench.images.share_frames(image.id)
     opened = stored.open()
     assert opened.axes == "cyx"
     np.testing.assert_array_equal(opened.data[1, :, :], green.data)
@@ -136,7 +136,7 @@ def test_a_deleted_layer_leaves_a_closed_image(bench: SessionBench) -> None:
     assert bench.images.layers(image.id) == []
     assert bench.store.project.images == (image,)
     with pytest.raises(ValueError, match="one is closed"):
-        bench.images.stored(image.id)
+        bench.images.reference(image.id)
 
 
 def test_an_image_opened_again_is_known_by_its_pixels(bench: SessionBench) -> None:
@@ -213,5 +213,5 @@ def test_the_place_in_view_follows_the_sliders(bench: SessionBench) -> None:
 
 def test_no_annotation_is_stored_before_there_is_one(bench: SessionBench) -> None:
     image = bench.images.add([bench.viewer.add_image(pixels(20, 30))])
-    assert bench.images.stored_annotation(image.id) is None
+    assert bench.images.annotation_reference(image.id) is None
     assert bench.images.places(image.id) == ()

@@ -243,5 +243,5 @@ def test_an_image_deleted_while_its_preview_is_prepared(bench: Bench, how: str) 
         space.viewer.layers.clear()
     bench.until(lambda: not preview._waiting)
     preview.step()
-    assert [b.what for b in begun if how != "removed"] == []
+    assert [b.job for b in begun if how != "removed"] == []
     assert bench.told == []

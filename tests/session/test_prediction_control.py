@@ -175,8 +175,8 @@ def test_cells_follow_each_plane_and_are_linked_at_the_end(bench: Bench) -> None
     (handle,) = bench.worker.running(PredictJob)
     bench.worker.predict(handle, planes=1)
     (segment,) = bench.worker.running(SegmentJob)
-    assert segment.what.places == ((0, 1),)
-    assert segment.what.axes == "czyx"
+    assert segment.job.places == ((0, 1),)
+    assert segment.job.axes == "czyx"
     bench.worker.find_all_cells()
     assert bench.control.cells_in_view() == 5
     assert bench.control.running
@@ -221,12 +221,12 @@ def test_while_a_setting_moves_only_the_slice_in_view_is_done_with_the_newest(
     for threshold in (0.6, 0.7, 0.8):
         bench.control.set_segmentation(Segmentation(threshold=threshold))
     (handle,) = bench.worker.handles[before:]
-    assert handle.what.places == ((0, 1),)
-    assert handle.what.settings.threshold == 0.6
+    assert handle.job.places == ((0, 1),)
+    assert handle.job.settings.threshold == 0.6
     bench.worker.find_cells(handle, 9)
     assert bench.control.cells_in_view() == 9
     _, newest = bench.worker.handles[before:]
-    assert newest.what.settings.threshold == 0.8
+    assert newest.job.settings.threshold == 0.8
     bench.worker.find_cells(newest)
     assert bench.worker.running(SegmentJob) == []
 
@@ -244,7 +244,7 @@ def test_the_other_slices_follow_when_the_setting_rests(
     clock[0] += 1
     bench.control.tick()
     (behind,) = bench.worker.running(SegmentJob)
-    assert set(behind.what.places) == {(0, 0), (0, 2), (0, 3)}
+    assert set(behind.job.places) == {(0, 0), (0, 2), (0, 3)}
     bench.control.set_segmentation(Segmentation(threshold=0.7))
     assert bench.worker.cancelled == [behind]
     assert bench.store.project.segmentation.threshold == 0.6
@@ -260,7 +260,7 @@ def test_a_slice_that_comes_into_view_before_its_turn_is_done_at_once(
     bench.worker.find_all_cells()
     at(bench, 3)
     (handle,) = bench.worker.running(SegmentJob)
-    assert handle.what.places == ((0, 3),)
+    assert handle.job.places == ((0, 3),)
 
 
 def test_cells_of_a_plane_that_is_predicted_again_are_found_again(
@@ -274,7 +274,7 @@ def test_cells_of_a_plane_that_is_predicted_again_are_found_again(
     bench.worker.predict(handle)
     bench.worker.find_cells(early)
     (late,) = bench.worker.running(SegmentJob)
-    assert late.what.places == early.what.places
+    assert late.job.places == early.job.places
     bench.worker.find_cells(late)
     assert bench.worker.running(SegmentJob) == []
 
@@ -492,7 +492,7 @@ def test_all_open_images_are_predicted_one_after_the_other(bench: Bench) -> None
     bench.control.progressed.connect(shares.append)
     while bench.control.running:
         (handle,) = bench.worker.running(PredictJob)
-        names.append(handle.what.image.name)
+        names.append(handle.job.image.name)
         bench.worker.predict(handle)
         bench.worker.end(handle)
     assert names[0] == "two"
@@ -531,7 +531,7 @@ def test_what_was_done_before_a_cancel_is_kept_and_gets_cells(bench: Bench) -> N
     assert bench.worker.running(PredictJob) == []
     bench.worker.find_all_cells()
     done = {p for job in bench.worker.jobs(SegmentJob) for p in job.places}
-    assert done == set(handle.what.places[:2])
+    assert done == set(handle.job.places[:2])
     assert "kept" in bench.control.status
 
 
@@ -614,7 +614,7 @@ def test_an_export_of_all_leaves_out_what_is_gone_and_says_so(
     assert bench.control.unexported() == ["kept", "removed", "closed"]
     bench.images.remove(ids["removed"])
     bench.viewer.layers.remove(layers["closed"])
-    assert exporter.in_the_way(tmp_path, ids.values()) == []
+    assert exporter.existing_files(tmp_path, ids.values()) == []
     for name in ("removed", "closed"):
         with pytest.raises(ValueError, match=f"{name} (was removed|is closed)"):
             exporter.export(tmp_path, [ids[name]])
@@ -622,7 +622,7 @@ def test_an_export_of_all_leaves_out_what_is_gone_and_says_so(
     exporter.export(tmp_path, ids.values())
     until(lambda: bench.worker.running(ExportJob))
     (handle,) = bench.worker.running(ExportJob)
-    assert handle.what.name == "kept"
+    assert handle.job.name == "kept"
     handle.event.emit(FileWritten(str(tmp_path / "kept_cells.tif"), 1.0))
     bench.worker.end(handle)
     assert not exporter.running
@@ -671,7 +671,7 @@ def test_an_export_waits_for_cells_that_fit_the_settings(
     clock[0] += 1
     bench.worker.find_all_cells()
     (handle,) = bench.worker.running(ExportJob)
-    job: Any = handle.what
+    job: Any = handle.job
     assert (job.folder, job.name, job.format) == (str(tmp_path), "a_b", "zarr")
     assert job.cells is not None
     assert job.probabilities is not None
@@ -688,7 +688,7 @@ def test_files_in_the_way_are_those_that_begin_with_the_name(
     add_stack(bench, "cell")
     for name in ("cell_cells.tif", "cell_cells.csv", "cells_cells.tif", "cell.tif"):
         (tmp_path / name).touch()
-    found = bench.control.exporter.in_the_way(tmp_path, [bench.image.id])
+    found = bench.control.exporter.existing_files(tmp_path, [bench.image.id])
     assert [path.name for path in found] == ["cell_cells.csv", "cell_cells.tif"]
 
 
@@ -756,7 +756,7 @@ def test_pixels_that_cannot_be_had_are_told_once_and_nothing_waits(
     predicted(bench)
     refused = Future(lambda call: call())
     refused.finish("The disk is full.")
-    monkeypatch.setattr(bench.images, "ensure", lambda *_: refused)
+    monkeypatch.setattr(bench.images, "share_frames", lambda *_: refused)
     bench.control.predict("slice")
     assert not bench.control.running
     assert bench.control.status == "Not done."
@@ -775,7 +775,7 @@ def test_what_ends_while_pixels_are_copied_does_not_begin_after_that(
 ) -> None:
     add_stack(bench)
     copied = Future(lambda call: call())
-    monkeypatch.setattr(bench.images, "ensure", lambda *_: copied)
+    monkeypatch.setattr(bench.images, "share_frames", lambda *_: copied)
     bench.control.predict("slice")
     assert bench.control.running
     if how == "cancelled":
@@ -1037,5 +1037,5 @@ def test_class_masks_may_be_in_the_way(bench: Bench, tmp_path: Path) -> None:
     add_stack(bench)
     for name in ("stack_classes.tif", "stack_cells.csv", "stack_other.tif"):
         (tmp_path / name).touch()
-    found = bench.control.exporter.in_the_way(tmp_path, [bench.image.id])
+    found = bench.control.exporter.existing_files(tmp_path, [bench.image.id])
     assert [p.name for p in found] == ["stack_cells.csv", "stack_classes.tif"]

@@ -95,8 +95,8 @@ def test_the_first_preview_waits_until_there_is_something_to_see(bench: Bench) -
     assert not bench.worker.handles
     assert find(bench.viewer, "preview-classes")  # made while nothing moves yet
     bench.preview.step()
-    assert bench.worker.last.what.model == LIVE
-    assert bench.worker.last.what.preview
+    assert bench.worker.last.job.model == LIVE
+    assert bench.worker.last.job.preview
 
 
 def test_where_steps_are_slow_the_first_preview_comes_after_five_seconds(
@@ -116,21 +116,21 @@ def test_where_steps_are_slow_the_first_preview_comes_after_five_seconds(
 def test_the_slice_in_view_is_predicted_from_its_centre(bench: Bench) -> None:
     bench.viewer.dims.set_current_step(0, 2)
     bench.begin()
-    what = bench.worker.last.what
-    assert what.places == ((0, 2),)
-    assert what.region == (slice(0, 30), slice(0, 40))
-    assert what.focus == (15.0, 20.0)
+    job = bench.worker.last.job
+    assert job.places == ((0, 2),)
+    assert job.region == (slice(0, 30), slice(0, 40))
+    assert job.focus == (15.0, 20.0)
     # grey values are normalised over the whole stack
-    np.testing.assert_array_equal(what.image.open().data, bench.layer.data)
+    np.testing.assert_array_equal(job.image.open().data, bench.layer.data)
 
 
 def test_a_network_for_volumes_predicts_only_the_slice_in_view(bench: Bench) -> None:
     bench.viewer.dims.set_current_step(0, 2)
     bench.begin(ndim=3)
-    what = bench.worker.last.what
-    assert what.places == ((0, None),)
-    assert what.region == (slice(2, 3), slice(0, 30), slice(0, 40))
-    assert what.focus == (2.5, 15.0, 20.0)
+    job = bench.worker.last.job
+    assert job.places == ((0, None),)
+    assert job.region == (slice(2, 3), slice(0, 30), slice(0, 40))
+    assert job.focus == (2.5, 15.0, 20.0)
 
 
 def test_the_next_preview_waits_for_the_last_and_for_two_seconds(
@@ -163,7 +163,7 @@ def test_scrolling_cancels_and_predicts_the_other_slice_at_once(
     bench.viewer.dims.set_current_step(0, 3)
     first, second = bench.worker.handles
     assert bench.worker.cancelled == [first]
-    assert second.what.places == ((0, 3),)
+    assert second.job.places == ((0, 3),)
 
 
 def test_a_far_move_of_the_camera_is_followed_and_a_small_one_is_not(
@@ -172,7 +172,7 @@ def test_a_far_move_of_the_camera_is_followed_and_a_small_one_is_not(
     bench.show((4, 1000, 1000))
     bench.look_at(100, 300, 100, 300)
     bench.begin()
-    assert bench.worker.last.what.region == (slice(64, 320), slice(64, 320))
+    assert bench.worker.last.job.region == (slice(64, 320), slice(64, 320))
     for box, count in (
         ((110, 310, 90, 290), 1),
         ((140, 190, 140, 190), 2),  # zoomed in far
@@ -190,9 +190,9 @@ def test_previews_fill_two_layers_of_which_one_is_shown(bench: Bench) -> None:
     (probability,) = find(bench.viewer, "preview-probability", bench.image.id)
     assert classes.visible
     assert not probability.visible
-    what = bench.worker.last.what
-    assert what.classes is not None
-    what.classes.open(writable=True)[:, 3, 4] = 1
+    job = bench.worker.last.job
+    assert job.classes is not None
+    job.classes.open(writable=True)[:, 3, 4] = 1
     bench.worker.emit(
         bench.worker.last, TileDone(0, 0, (slice(0, 30), slice(0, 40)), 1.0, True)
     )
@@ -212,10 +212,10 @@ def test_each_run_shows_its_preview_in_the_same_layers(
     bench.preview.step()
     for _ in range(2):
         clock.now += 1
-        bench.preview.look()
+        bench.preview.predict_if_due()
     assert len(find(bench.viewer, "preview-classes")) == 1
     assert len(find(bench.viewer, "preview-probability")) == 2
-    assert bench.worker.last.what.probabilities.shape == (3, *SHAPE)
+    assert bench.worker.last.job.probabilities.shape == (3, *SHAPE)
 
 
 def test_who_deletes_the_preview_does_not_want_it(bench: Bench, clock: Clock) -> None:
@@ -223,7 +223,7 @@ def test_who_deletes_the_preview_does_not_want_it(bench: Bench, clock: Clock) ->
     told = []
     bench.preview.changed.connect(lambda: told.append(bench.preview.enabled))
     bench.viewer.layers.remove(find(bench.viewer, "preview-classes")[0])
-    bench.preview.look()
+    bench.preview.predict_if_due()
     assert told == [False]
     assert bench.worker.last in bench.worker.cancelled
     assert not find(bench.viewer, "preview-probability")
@@ -251,7 +251,7 @@ def test_layers_made_for_another_image_begin_no_second_preview(
 def test_who_closes_all_layers_still_wants_previews(bench: Bench) -> None:
     bench.begin()
     bench.viewer.layers.clear()
-    bench.preview.look()
+    bench.preview.predict_if_due()
     assert bench.preview.enabled
 
 
@@ -271,10 +271,10 @@ def test_the_final_model_is_shown_once_and_in_slices_looked_at_later(
     bench.begin()
     bench.preview.finish(tmp_path / "m.safetensors")
     assert bench.worker.handles[0] in bench.worker.cancelled
-    assert bench.worker.last.what.model == str(tmp_path / "m.safetensors")
+    assert bench.worker.last.job.model == str(tmp_path / "m.safetensors")
     bench.worker.end(bench.worker.last)
     clock.now += 10
-    bench.preview.look()
+    bench.preview.predict_if_due()
     assert len(bench.worker.handles) == 2
     clock.now += 0.2
     bench.viewer.dims.set_current_step(0, 3)
@@ -318,7 +318,7 @@ def test_a_preview_without_pixels_is_told_once(
     full = Future(bench.post)
     full.finish("The disk is full.")
     with monkeypatch.context() as patched:
-        patched.setattr(bench.images, "ensure", lambda *_: full)
+        patched.setattr(bench.images, "share_frames", lambda *_: full)
         bench.begin()
         clock.now += 10
         bench.preview.step()
@@ -360,7 +360,7 @@ def test_a_region_is_rounded_out_within_the_plane(
 
 def test_a_view_serves_for_what_lies_in_it_and_is_not_much_smaller() -> None:
     def view(stop: int, z: int = 0) -> View:
-        return View("a", (0, z), (slice(0, stop), slice(0, 100)), (0.0, 0.0))
+        return View("a", (0, z), (slice(0, stop), slice(0, 100)))
 
     assert view(100).covers(view(100))
     assert view(100).covers(view(25))

@@ -300,7 +300,7 @@ def test_cells_take_the_place_of_classes_where_they_are_found(
     assert cells is not None
     assert (classes.visible, cells.visible) == (False, True)
     viewer.dims.set_current_step(0, 2)
-    results.visibility.look()
+    results.visibility.update()
     # nothing came of this plane yet: no picture is drawn for that
     assert (classes.visible, cells.visible) == (False, True)
     results.tile_came((0, 2), last=False)
@@ -324,10 +324,10 @@ def test_classes_of_a_plane_of_one_tile_are_shown_if_its_cells_do_not_come(
     results.tile_came((0, 0), last=True)
     assert (classes.visible, cells.visible) == (False, True)
     clock[0] += 0.6
-    results.visibility.look()
+    results.visibility.update()
     assert (classes.visible, cells.visible) == (True, False)
     results.cells_found((0, 0))
-    results.visibility.look()
+    results.visibility.update()
     assert (classes.visible, cells.visible) == (False, True)
 
 
@@ -343,7 +343,7 @@ def test_cells_that_became_annotation_are_put_aside_until_found_again(
     results.visibility.put_aside((0, 1))
     assert not cells.visible
     viewer.dims.set_current_step(0, 0)
-    results.visibility.look()
+    results.visibility.update()
     assert cells.visible
     viewer.dims.set_current_step(0, 1)
     results.cells_found((0, 1))

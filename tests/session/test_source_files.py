@@ -112,7 +112,7 @@ def test_axes_and_pixel_size_of_an_imagej_hyperstack(bench: Bench) -> None:
 def test_the_pixel_size_of_a_plane_reaches_the_worker(bench: Bench) -> None:
     tifffile.imwrite(bench.folder / "a.tif", pixels(40, 50), **PER_CM)
     image = bench.add_file(bench.folder / "a.tif")
-    assert bench.images.stored(image.id).spacing_um == pytest.approx((0.5, 0.5))
+    assert bench.images.reference(image.id).spacing_um == pytest.approx((0.5, 0.5))
     assert image.notes == ("Axes y, x and pixel size from the file.",)
 
 
@@ -152,12 +152,12 @@ def test_transparency_is_no_channel(bench: Bench, pump: Pump, name: str) -> None
     iio.imwrite(bench.folder / name, colours)
     image = bench.add_file(bench.folder / name)
     assert (image.axes, image.shape, image.channels) == ("yxc", (40, 50, 4), 3)
-    pump.until(lambda: bench.images.ensure(image.id, None).done)
-    opened = bench.images.stored(image.id).open()
+    pump.until(lambda: bench.images.share_frames(image.id).done)
+    opened = bench.images.reference(image.id).open()
     assert opened.channels == 3
     np.testing.assert_array_equal(opened.data[...], colours[..., :3])
     # asked again, the pixels are those that were shared
-    assert bench.images.stored(image.id) == bench.images.stored(image.id)
+    assert bench.images.reference(image.id) == bench.images.reference(image.id)
 
 
 def test_transparency_of_dask_arrays_is_no_channel(bench: Bench, pump: Pump) -> None:
@@ -167,9 +167,9 @@ def test_transparency_of_dask_arrays_is_no_channel(bench: Bench, pump: Pump) -> 
     layer = bench.viewer.add_image(da.from_array(colours, chunks=(1, 40, 50, 4)))
     image = bench.images.add([layer])
     assert (image.axes, image.channels) == ("zyxc", 3)
-    ready = bench.images.ensure(image.id, None)
+    ready = bench.images.share_frames(image.id)
     pump.until(lambda: ready.done)
-    opened = bench.images.stored(image.id).open()
+    opened = bench.images.reference(image.id).open()
     np.testing.assert_array_equal(opened.data[...], colours[..., :3])
 
 

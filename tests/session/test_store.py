@@ -169,7 +169,7 @@ def test_a_record_that_cannot_be_saved_is_told_once_and_tried_again(
 ) -> None:
     store.flush()
     told: list[str] = []
-    store.trouble.connect(told.append)
+    store.save_failed.connect(told.append)
     tries: list[int] = []
 
     def full(*_: Any) -> None:
@@ -344,7 +344,7 @@ class TestHostile:
         told: list[str] = []
         try:
             opened = ProjectStore.open(store.folder)
-            opened.noted.connect(told.append)
+            opened.opening_notes.connect(told.append)
             with contextlib.closing(opened):
                 opened.annotation("a").write(0, 0, WHOLE, plane(3))
                 opened.tick()
@@ -379,7 +379,7 @@ class TestHostile:
             (foreign / "models" / "linked.safetensors").symlink_to(secret)
         with contextlib.closing(ProjectStore.open(foreign)) as opened:
             told: list[str] = []
-            opened.noted.connect(told.append)
+            opened.opening_notes.connect(told.append)
             opened.tick()
             assert opened.project.models == ("models/own.safetensors",)
             assert opened.project.start is None
@@ -523,7 +523,7 @@ def test_an_annotation_that_is_gone_is_told(store: ProjectStore) -> None:
         path.unlink()
     told: list[str] = []
     with contextlib.closing(ProjectStore.open(store.folder)) as opened:
-        opened.noted.connect(told.append)
+        opened.opening_notes.connect(told.append)
         assert not opened.annotation("a").array.any()
         opened.tick()
         opened.tick()

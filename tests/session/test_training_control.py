@@ -79,19 +79,19 @@ class Bench(SessionBench):
         return self.submitted()
 
     def submitted(self) -> Handle:
-        """The job of the run, once its pixels are copied."""
+        """The handle of the run, once its pixels are copied."""
         self.pump.until(lambda: self.control.run and self.control.run.handle)
         assert self.control.run is not None
         assert self.control.run.handle is not None
         return self.control.run.handle
 
-    def begin(self, job: Handle, steps: int = 1) -> Handle:
+    def begin(self, handle: Handle, steps: int = 1) -> Handle:
         """Take the first steps."""
         started = events.TrainingStarted(0, "CPU", "fp32", "nothing is held out")
-        self.worker.emit(job, started)
+        self.worker.emit(handle, started)
         for step in range(1, steps + 1):
-            self.worker.emit(job, events.StepDone(step, 0.5, step / 30, 30.0 - step))
-        return job
+            self.worker.emit(handle, events.StepDone(step, 0.5, step / 30, 30.0 - step))
+        return handle
 
     def close(self) -> None:
         self.control.close()
@@ -112,12 +112,12 @@ def stack(tmp_path: Path, pump: Pump) -> Iterator[Bench]:
     bench.close()
 
 
-def saved_as(job: Handle, problem: str | None = None) -> events.ModelSaved:
+def saved_as(handle: Handle, problem: str | None = None) -> events.ModelSaved:
     """Write a model as the worker would at the end."""
     table = u_shape(ndim=2, channels=1, classes=2, width=2, depth=1)
     card = ModelCard(architecture=table, classes=(), training=TINY)
-    save_model(Model(card, {"w": np.zeros(1, np.float32)}), job.what.output)
-    return events.ModelSaved(job.what.output, card, 30, 1.0, problem)
+    save_model(Model(card, {"w": np.zeros(1, np.float32)}), handle.job.output)
+    return events.ModelSaved(handle.job.output, card, 30, 1.0, problem)
 
 
 def test_a_project_without_annotation_says_what_to_do(bench: Bench) -> None:
@@ -280,24 +280,24 @@ def test_volumes_need_a_z_axis(bench: Bench) -> None:
 def test_the_job_has_the_annotated_planes_and_readable_names(stack: Bench) -> None:
     stack.paint(2, 10, 10, 1)
     stack.paint(1, 30, 30, 3)
-    what = stack.start().what
-    assert what.places == (((0, 1), (0, 3)),)
-    assert what.images[0].name == "nuclei"
-    assert what.settings == TINY
-    assert what.output.startswith(f"{stack.store.run_folder}/nuclei 2")
-    assert what.checkpoint.endswith(".checkpoint.safetensors")
-    assert (what.start, what.resume, what.device) == (None, False, "cpu")
-    labels = what.annotations[0].labels.open()
+    job = stack.start().job
+    assert job.places == (((0, 1), (0, 3)),)
+    assert job.images[0].name == "nuclei"
+    assert job.settings == TINY
+    assert job.output.startswith(f"{stack.store.run_folder}/nuclei 2")
+    assert job.checkpoint.endswith(".checkpoint.safetensors")
+    assert (job.start, job.resume, job.device) == (None, False, "cpu")
+    labels = job.annotations[0].labels.open()
     assert (labels[1, 12, 12], labels[3, 32, 32]) == (2, 1)
     # the pixels are there for the worker, all of the frame
-    assert np.array_equal(what.images[0].channels[0].open(), stack.layer.data)
+    assert np.array_equal(job.images[0].channels[0].open(), stack.layer.data)
 
 
 def test_volumes_are_whole_time_points(stack: Bench) -> None:
     stack.paint(2, 10, 10, 1)
     stack.paint(1, 30, 30, 3)
     stack.control.plan.set(training=Training.quick(3))
-    assert stack.start().what.places == (((0, None),),)
+    assert stack.start().job.places == (((0, None),),)
 
 
 def test_a_run_goes_from_start_to_a_model(bench: Bench) -> None:
@@ -306,25 +306,27 @@ def test_a_run_goes_from_start_to_a_model(bench: Bench) -> None:
     bench.control.changed.connect(lambda: states.append(bench.control.state))
     done: list[events.ModelSaved] = []
     bench.control.finished.connect(done.append)
-    job = bench.start()
+    handle = bench.start()
     assert bench.control.state == "starting"
-    bench.begin(job, steps=3)
+    bench.begin(handle, steps=3)
     assert bench.control.state == "training"
     assert bench.control.progress.share == pytest.approx(0.1)
     assert bench.control.progress.seconds_left == 27.0
     assert bench.control.progress.curve.loss == pytest.approx(0.5)
     assert bench.control.progress.step == 3
     bench.worker.emit(
-        job, events.ValidationDone(3, Score(loss=0.4, iou=0.7, pixels=9), True)
+        handle, events.ValidationDone(3, Score(loss=0.4, iou=0.7, pixels=9), True)
     )
     assert bench.control.progress.curve.scores == [(3, 0.7, 0.4)]
-    bench.worker.emit(job, saved_as(job, problem="The loss became infinite; try less."))
+    bench.worker.emit(
+        handle, saved_as(handle, problem="The loss became infinite; try less.")
+    )
     comparison = events.ModelComparison("better", "Better than before.")
-    bench.worker.emit(job, comparison)
-    bench.worker.end(job)
+    bench.worker.emit(handle, comparison)
+    bench.worker.end(handle)
     assert bench.control.state == "idle"
     assert bench.control.progress.comparison is comparison
-    assert done[0].path == job.what.output
+    assert done[0].path == handle.job.output
     assert bench.messages == [("warning", "The loss became infinite; try less.")]
     assert bench.control.plan.checkpoint is None
     assert next(p for p in states if p != "idle") == "starting"
@@ -332,36 +334,36 @@ def test_a_run_goes_from_start_to_a_model(bench: Bench) -> None:
 
 def test_progress_is_told_at_most_ten_times_per_second(bench: Bench) -> None:
     bench.paint_both()
-    job = bench.start()
-    bench.begin(job)
+    handle = bench.start()
+    bench.begin(handle)
     told = count()
     bench.control.changed.connect(lambda: next(told))
     for step in range(200):
-        bench.worker.emit(job, events.StepDone(step, 0.5, 0.1, 1.0))
+        bench.worker.emit(handle, events.StepDone(step, 0.5, 0.1, 1.0))
     assert next(told) < 100
     assert bench.control.progress.step == 199
 
 
 def test_a_run_can_pause_go_on_and_stop(bench: Bench) -> None:
     bench.paint_both()
-    job = bench.start()
-    bench.begin(job)
+    handle = bench.start()
+    bench.begin(handle)
     bench.control.pause()
     assert bench.control.state == "paused"
     bench.control.resume()
     assert bench.control.state == "training"
     bench.control.stop()
     assert bench.control.state == "stopping"
-    assert bench.worker.asked(job) == ["Pause", "Resume", "Finish"]
+    assert bench.worker.asked(handle) == ["Pause", "Resume", "Finish"]
     assert bench.control.can_start[0] is False
 
 
 def test_a_run_stopped_before_its_first_step_leaves_nothing(bench: Bench) -> None:
     bench.paint_both()
-    job = bench.start()
+    handle = bench.start()
     bench.control.stop()
-    assert bench.worker.asked(job) == ["Cancel"]
-    bench.worker.end(job, cancelled=True)
+    assert bench.worker.asked(handle) == ["Cancel"]
+    bench.worker.end(handle, cancelled=True)
     assert bench.control.state == "idle"
     assert bench.control.plan.checkpoint is None
 
@@ -381,10 +383,10 @@ def test_a_run_stopped_before_its_pixels_are_shared_is_never_begun(
 
 def test_after_the_death_of_the_worker_the_next_press_goes_on(bench: Bench) -> None:
     bench.paint_both()
-    job = bench.start()
-    bench.begin(job)
-    open(job.what.checkpoint, "w").close()
-    bench.worker.fail(job, "It died.", WORKER_ENDED)
+    handle = bench.start()
+    bench.begin(handle)
+    open(handle.job.checkpoint, "w").close()
+    bench.worker.fail(handle, "It died.", WORKER_ENDED)
     assert bench.messages == [
         (
             "error",
@@ -393,38 +395,38 @@ def test_after_the_death_of_the_worker_the_next_press_goes_on(bench: Bench) -> N
         )
     ]
     assert bench.control.state == "idle"
-    assert str(bench.control.plan.checkpoint) == job.what.checkpoint
+    assert str(bench.control.plan.checkpoint) == handle.job.checkpoint
     bench.control.plan.set(training=TINY.replace(patch=44))
     again = bench.start()
-    assert again.what.resume
-    assert again.what.settings == TINY
-    assert again.what.output == job.what.output
+    assert again.job.resume
+    assert again.job.settings == TINY
+    assert again.job.output == handle.job.output
 
 
 def test_after_memory_ran_out_patches_are_half_the_size(bench: Bench) -> None:
     bench.paint_both()
-    job = bench.start()
-    bench.begin(job)
-    open(job.what.checkpoint, "w").close()
-    bench.worker.fail(job, "It died.", WORKER_ENDED, out_of_memory=True)
+    handle = bench.start()
+    bench.begin(handle)
+    open(handle.job.checkpoint, "w").close()
+    bench.worker.fail(handle, "It died.", WORKER_ENDED, out_of_memory=True)
     assert bench.messages[-1][1] == (
         "Memory ran out: press Train to go on from "
         "the last checkpoint, with smaller patches."
     )
-    again = bench.start().what
+    again = bench.start().job
     assert (again.resume, again.settings.patch) == (True, 10)
 
 
 def test_memory_that_ran_out_before_a_checkpoint_is_remembered(bench: Bench) -> None:
     bench.paint_both()
-    job = bench.start()
-    bench.worker.fail(job, "No memory.", "OutOfMemoryError", out_of_memory=True)
+    handle = bench.start()
+    bench.worker.fail(handle, "No memory.", "OutOfMemoryError", out_of_memory=True)
     assert bench.control.plan.checkpoint is None
     again = bench.start()
-    assert (again.what.resume, again.what.settings.patch) == (False, 10)
+    assert (again.job.resume, again.job.settings.patch) == (False, 10)
     bench.worker.fail(again, "No memory.", "OutOfMemoryError", out_of_memory=True)
     bench.control.plan.set(training=TINY.replace(patch=12))
-    assert bench.start().what.settings.patch == 12
+    assert bench.start().job.settings.patch == 12
 
 
 def test_an_error_is_told_as_it_is(bench: Bench) -> None:
@@ -439,19 +441,19 @@ def test_an_error_of_a_running_training_leaves_its_checkpoint(
     bench: Bench, error: str
 ) -> None:
     bench.paint_both()
-    job = bench.start()
-    bench.begin(job)
-    with open(job.what.checkpoint, "w") as file:
+    handle = bench.start()
+    bench.begin(handle)
+    with open(handle.job.checkpoint, "w") as file:
         file.write("learnt")
-    bench.worker.fail(job, "The annotation cannot be read.", error)
+    bench.worker.fail(handle, "The annotation cannot be read.", error)
     assert bench.control.state == "idle"
     ((level, told),) = bench.messages
     assert level == "error"
     assert told.startswith("The annotation cannot be read. Press Train to go on")
-    assert str(bench.control.plan.checkpoint) == job.what.checkpoint
-    with open(job.what.checkpoint) as file:
+    assert str(bench.control.plan.checkpoint) == handle.job.checkpoint
+    with open(handle.job.checkpoint) as file:
         assert file.read() == "learnt"
-    assert bench.start().what.resume
+    assert bench.start().job.resume
 
 
 def test_a_damaged_record_of_a_run_is_told(bench: Bench) -> None:
@@ -467,19 +469,19 @@ def test_a_damaged_record_of_a_run_is_told(bench: Bench) -> None:
 
 def test_an_interrupted_run_is_offered_when_the_project_is_opened(bench: Bench) -> None:
     bench.paint_both()
-    job = bench.start()
-    bench.begin(job)
-    open(job.what.checkpoint, "w").close()
+    handle = bench.start()
+    bench.begin(handle)
+    open(handle.job.checkpoint, "w").close()
     bench.reopen()
-    assert str(bench.control.plan.checkpoint) == job.what.checkpoint
+    assert str(bench.control.plan.checkpoint) == handle.job.checkpoint
     assert bench.control.plan.interrupted is not None
-    assert bench.start().what.resume
+    assert bench.start().job.resume
     bench.control.stop()
     bench.worker.end(bench.submitted(), cancelled=True)
     bench.control.forget_interrupted()
     assert bench.control.plan.checkpoint is None
     assert RunRecord.read(bench.store.run_folder) is None
-    assert not bench.start().what.resume
+    assert not bench.start().job.resume
 
 
 def test_the_last_run_is_what_the_next_starts_from(bench: Bench) -> None:
@@ -490,12 +492,12 @@ def test_the_last_run_is_what_the_next_starts_from(bench: Bench) -> None:
         "There is no last run to start from: choose scratch or a model.",
     )
     bench.control.plan.set(start=None)
-    job = bench.start()
-    bench.begin(job)
-    bench.worker.emit(job, saved_as(job))
-    bench.worker.end(job)
+    handle = bench.start()
+    bench.begin(handle)
+    bench.worker.emit(handle, saved_as(handle))
+    bench.worker.end(handle)
     bench.control.plan.set(start="last")
-    assert bench.start().what.start == job.what.output
+    assert bench.start().job.start == handle.job.output
 
 
 def test_a_model_to_start_from_must_fit(bench: Bench, tmp_path: Path) -> None:
@@ -507,23 +509,43 @@ def test_a_model_to_start_from_must_fit(bench: Bench, tmp_path: Path) -> None:
 def test_strokes_during_a_run_reach_it(stack: Bench) -> None:
     stack.paint(2, 10, 10, 1)
     stack.paint(1, 30, 30, 1)
-    job = stack.start()
-    stack.begin(job)
+    handle = stack.start()
+    stack.begin(handle)
     stack.paint(3, 20, 40, 2)
-    stack.pump.until(lambda: stack.control.tick() or stack.worker.corrections(job))
-    (one,) = stack.worker.corrections(job)
+    stack.pump.until(lambda: stack.control.tick() or stack.worker.corrections(handle))
+    (one,) = stack.worker.corrections(handle)
     assert (one.image, one.t, one.z) == (0, 0, 2)
     assert one.box == (slice(20, 28), slice(40, 48))
     assert one.annotation.labels.open()[2, 22, 42] == 3
 
 
+def test_strokes_during_a_pause_are_one_correction_after_it(
+    stack: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = count(step=10)
+    monkeypatch.setattr(throttle, "monotonic", lambda: next(now))
+    stack.paint(2, 10, 10, 1)
+    stack.paint(1, 30, 30, 1)
+    handle = stack.start()
+    stack.begin(handle)
+    stack.control.pause()
+    for y in (20, 40):
+        stack.paint(3, y, 40, 1)
+        stack.control.tick()
+    assert stack.worker.corrections(handle) == []
+    stack.control.resume()
+    stack.pump.until(lambda: stack.control.tick() or stack.worker.corrections(handle))
+    (one,) = stack.worker.corrections(handle)
+    assert one.box == (slice(20, 48), slice(40, 48))
+
+
 def test_a_slice_marked_finished_during_a_run_reaches_it(bench: Bench) -> None:
     bench.paint_both()
-    job = bench.start()
-    bench.begin(job)
+    handle = bench.start()
+    bench.begin(handle)
     bench.annotating.finishing.finish_slice()
-    bench.pump.until(lambda: bench.control.tick() or bench.worker.corrections(job))
-    (one,) = bench.worker.corrections(job)
+    bench.pump.until(lambda: bench.control.tick() or bench.worker.corrections(handle))
+    (one,) = bench.worker.corrections(handle)
     assert one.box is None
     assert len(one.annotation.finished) == 1
 
@@ -531,15 +553,15 @@ def test_a_slice_marked_finished_during_a_run_reaches_it(bench: Bench) -> None:
 def test_an_imported_mask_reaches_the_run_in_all_planes(stack: Bench) -> None:
     stack.paint(2, 10, 10, 1)
     stack.paint(1, 30, 30, 1)
-    job = stack.start()
-    stack.begin(job)
+    handle = stack.start()
+    stack.begin(handle)
     plane = np.zeros((60, 70), np.int32)
     plane[5:9] = 4
     stack.store.replace_annotation(stack.image.id, {(0, 3): plane}, "import masks")
     stack.pump.until(
-        lambda: stack.control.tick() or len(stack.worker.corrections(job)) > 1
+        lambda: stack.control.tick() or len(stack.worker.corrections(handle)) > 1
     )
-    assert {(c.z, c.box) for c in stack.worker.corrections(job)} == {
+    assert {(c.z, c.box) for c in stack.worker.corrections(handle)} == {
         (1, None),
         (3, None),
     }
@@ -547,13 +569,13 @@ def test_an_imported_mask_reaches_the_run_in_all_planes(stack: Bench) -> None:
 
 def test_a_new_class_waits_for_the_next_training(bench: Bench) -> None:
     bench.paint_both()
-    job = bench.start()
-    bench.begin(job)
+    handle = bench.start()
+    bench.begin(handle)
     bench.annotating.classes.add("debris")
     assert [level for level, _ in bench.messages] == ["info"]
     assert "from the next training on" in bench.messages[0][1]
     bench.paint(2, 40, 10)
-    bench.pump.until(lambda: bench.control.tick() or bench.worker.corrections(job))
+    bench.pump.until(lambda: bench.control.tick() or bench.worker.corrections(handle))
 
 
 def test_nothing_is_corrected_after_the_kind_of_a_class_changed(
@@ -562,24 +584,24 @@ def test_nothing_is_corrected_after_the_kind_of_a_class_changed(
     now = count(step=10)
     monkeypatch.setattr(throttle, "monotonic", lambda: next(now))
     bench.paint_both()
-    job = bench.start()
-    bench.begin(job)
+    handle = bench.start()
+    bench.begin(handle)
     bench.annotating.classes.set_kind(1, "regions")
     assert "The classes changed" in bench.messages[0][1]
     bench.paint(2, 40, 10)
     for _ in range(5):
         bench.control.tick()
-    assert bench.worker.corrections(job) == []
+    assert bench.worker.corrections(handle) == []
 
 
 def interrupted(bench: Bench) -> Handle:
     """Interrupt the training of the image in view."""
     bench.paint_both()
-    job = bench.start()
-    bench.begin(job)
-    open(job.what.checkpoint, "w").close()
-    bench.worker.end(job, cancelled=True)
-    return job
+    handle = bench.start()
+    bench.begin(handle)
+    open(handle.job.checkpoint, "w").close()
+    bench.worker.end(handle, cancelled=True)
+    return handle
 
 
 def another_image(bench: Bench) -> str:
@@ -617,8 +639,8 @@ def test_an_interrupted_run_leaves_train_to_other_images(
     assert not bench.control.plan.goes_on
     assert bench.control.plan.next_settings.patch == 24
     second = bench.start()
-    assert len(second.what.images) == (2 if put_away is leave else 1)
-    assert (second.what.resume, second.what.settings.patch) == (False, 24)
+    assert len(second.job.images) == (2 if put_away is leave else 1)
+    assert (second.job.resume, second.job.settings.patch) == (False, 24)
     bench.worker.emit(second, saved_as(second))
     bench.worker.end(second)
     # nothing is lost: what was interrupted can go on
@@ -627,8 +649,8 @@ def test_an_interrupted_run_leaves_train_to_other_images(
         bench.viewer.add_image(bench.layer.data, name="again")
     bench.images.set_use_for_training(bench.image.id, False)
     assert bench.control.plan.goes_on
-    third = bench.start().what
-    assert (third.resume, third.checkpoint) == (True, first.what.checkpoint)
+    third = bench.start().job
+    assert (third.resume, third.checkpoint) == (True, first.job.checkpoint)
     assert third.settings == TINY
 
 
@@ -638,8 +660,8 @@ def test_people_may_go_on_with_an_interrupted_run_whatever_is_ticked(
     first = interrupted(bench)
     before = another_image(bench)
     bench.control.go_on()
-    second = bench.submitted().what
-    assert (second.resume, second.checkpoint) == (True, first.what.checkpoint)
+    second = bench.submitted().job
+    assert (second.resume, second.checkpoint) == (True, first.job.checkpoint)
     bench.worker.end(bench.submitted(), cancelled=True)
     close_image(bench, before)
     bench.control.go_on()
@@ -651,10 +673,10 @@ def test_of_two_interrupted_runs_the_last_is_offered_first(bench: Bench) -> None
     first = interrupted(bench)
     untick(bench, another_image(bench))
     second = interrupted(bench)
-    assert str(bench.control.plan.checkpoint) == second.what.checkpoint
+    assert str(bench.control.plan.checkpoint) == second.job.checkpoint
     bench.control.forget_interrupted()
-    assert str(bench.control.plan.checkpoint) == first.what.checkpoint
-    assert not Path(second.what.checkpoint).exists()
+    assert str(bench.control.plan.checkpoint) == first.job.checkpoint
+    assert not Path(second.job.checkpoint).exists()
     bench.control.forget_interrupted()
     assert bench.control.plan.checkpoint is None
     assert [p.name for p in bench.store.run_folder.iterdir()] == []
@@ -662,10 +684,10 @@ def test_of_two_interrupted_runs_the_last_is_offered_first(bench: Bench) -> None
 
 def test_an_interrupted_run_does_not_go_on_with_other_classes(bench: Bench) -> None:
     bench.paint_both()
-    job = bench.start()
-    bench.begin(job)
-    open(job.what.checkpoint, "w").close()
-    bench.worker.end(job, cancelled=True)
+    handle = bench.start()
+    bench.begin(handle)
+    open(handle.job.checkpoint, "w").close()
+    bench.worker.end(handle, cancelled=True)
     bench.annotating.classes.add("debris")
     possible, why = bench.control.can_start
     assert not possible
@@ -676,29 +698,29 @@ def test_previews_are_made_with_the_weights_in_training(bench: Bench) -> None:
     bench.paint_both()
     bench.begin(bench.start(), steps=25)
     bench.pump.until(
-        lambda: [j for j in bench.worker.handles if isinstance(j.what, PredictJob)]
+        lambda: [j for j in bench.worker.handles if isinstance(j.job, PredictJob)]
     )
 
 
 @pytest.mark.parametrize("stopped", [False, True])
 def test_no_time_is_told_while_the_model_is_judged(bench: Bench, stopped: bool) -> None:
     bench.paint_both()
-    job = bench.start()
-    bench.begin(job, steps=3)
+    handle = bench.start()
+    bench.begin(handle, steps=3)
     assert bench.control.progress.seconds_left == 27.0
     assert not bench.control.progress.judging
     if stopped:
         bench.control.stop()
     told: list[bool] = []
     bench.control.changed.connect(lambda: told.append(bench.control.progress.judging))
-    bench.worker.emit(job, events.Judging(3))
+    bench.worker.emit(handle, events.Judging(3))
     assert told[-1]
     assert (bench.control.progress.seconds_left, bench.control.progress.share) == (
         None,
         1.0,
     )
-    bench.worker.emit(job, saved_as(job))
-    bench.worker.end(job)
+    bench.worker.emit(handle, saved_as(handle))
+    bench.worker.end(handle)
     assert bench.control.state == "idle"
     # the next one begins anew
     bench.begin(bench.start())

@@ -102,7 +102,7 @@ class Log:
 
 
 def begin(worker: Worker, job: Job) -> Log:
-    return Log(worker.submit(job, "a job"))
+    return Log(worker.submit(job))
 
 
 def cancel(log: Log, pump: Any) -> None:
@@ -174,7 +174,7 @@ def model(
     job = train_job(tmp_path_factory.mktemp("model"))
     waiting: list[Any] = []
     shared[1].append(type("Later", (), {"post": staticmethod(waiting.append)}))
-    handle = shared[0].submit(job, "a model")
+    handle = shared[0].submit(job)
     until(lambda: not handle.running, lambda: waiting and waiting.pop(0)())
     return job.output
 
@@ -184,7 +184,7 @@ def test_a_prediction_goes_on_while_a_network_trains(
 ) -> None:
     training = begin(worker, train_job(tmp_path, LONG))
     pump.until(lambda: training.steps > 3)
-    job = predict_job(tmp_path / "out", model, training.handle.what.images[0])  # type: ignore[attr-defined]
+    job = predict_job(tmp_path / "out", model, training.handle.job.images[0])  # type: ignore[attr-defined]
     prediction = begin(worker, job)
     pump.until(lambda: prediction.over)
     before = training.steps
@@ -289,7 +289,7 @@ def test_training_with_live_previews_is_training_without(
     steps = watched.of(events.ModelSaved)[0].steps
     alone = begin(worker, train_job(tmp_path / "alone", settings.replace(steps=steps)))
     pump.until(lambda: alone.over)
-    one, other = (load_model(t.handle.what.output) for t in (alone, watched))  # type: ignore[attr-defined]
+    one, other = (load_model(t.handle.job.output) for t in (alone, watched))  # type: ignore[attr-defined]
     for name, weight in one.weights.items():
         np.testing.assert_array_equal(weight, other.weights[name])
     early, late = (p.probabilities.open() for p in (previews[0], previews[-1]))
@@ -538,7 +538,7 @@ def test_closing_writes_a_checkpoint_and_leaves_no_process(
     assert training.over
     assert not closing.busy
     with pytest.raises(RuntimeError, match="was closed"):
-        closing.submit(job, "again")
+        closing.submit(job)
     before = bystander.steps
     pump.until(lambda: bystander.steps > before + 3)
     assert deaths == []
@@ -554,7 +554,7 @@ from napari_unet.session.worker.client import Worker
 
 calls = []
 worker = Worker(calls.append, environment={{"OMP_NUM_THREADS": "1"}})
-handle = worker.submit(train_job(Path({folder!r}), SMALL.replace(steps=100000)), "")
+handle = worker.submit(train_job(Path({folder!r}), SMALL.replace(steps=100000)))
 handle.event.connect(lambda event: steps.append(event))
 steps = []
 told = False
@@ -800,7 +800,7 @@ def test_a_job_is_sent_as_it_is_when_submitted(
     worker: Worker, pump: Any, tmp_path: Path, model: str
 ) -> None:
     with pytest.raises(AttributeError, match="pickle"):
-        worker.submit(replace(LoadModelJob(model), settings=lambda: None), "bad")  # type: ignore[arg-type]
+        worker.submit(replace(LoadModelJob(model), settings=lambda: None))  # type: ignore[arg-type]
     good = begin(worker, LoadModelJob(model, CPU))
     pump.until(lambda: good.over)
     assert good.failed == []
@@ -818,7 +818,7 @@ def test_an_idle_worker_that_rests_gives_its_memory_back_and_starts_again(
         worker.warm_up("cpu")
         pump.until(lambda: "cpu" in worker.pids)
         pid = worker.pids["cpu"]
-        worker.rest()
+        worker.stop_idle()
         assert worker.pids == {}
         assert worker.status is None
         pump.until(lambda: gone(pid))
@@ -835,7 +835,7 @@ def test_a_worker_at_work_does_not_rest(pump: Any, tmp_path: Path) -> None:
     worker = Worker(pump.post, environment=ENVIRONMENT)
     try:
         log = begin(worker, weights_job(tmp_path))
-        worker.rest()
+        worker.stop_idle()
         assert "cpu" in worker.pids
         pump.until(lambda: log.over)
         assert log.of(events.WeightsComputed)

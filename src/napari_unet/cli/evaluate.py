@@ -173,7 +173,7 @@ class Evaluation:
             record = Path(self.predictions) / RECORD
             check_separate(self.output, (*pairing.files, record))
         predictions = Predictions(
-            [p for p, _ in pairing.pairs], source.what, self._ndim
+            [p for p, _ in pairing.pairs], source.saved_kind, self._ndim
         )
         if not self._masks:
             self._read_truth(pairing, predictions)
@@ -182,7 +182,7 @@ class Evaluation:
         self.pairs += pairing.record("prediction", "truth")
         classes = len(self._known[0].classes)
         meaning = predictions.kind(self.kind or "instances", wants, classes)
-        if source.what is None and wants != "probability":
+        if source.saved_kind is None and wants != "probability":
             self._note(f"predictions: {MEANINGS[meaning]} (guessed).")
         for note in notes_of(predictions.images):
             self._note(note)
@@ -203,7 +203,7 @@ class Evaluation:
         self._masks = [read_named(file, self.axes) for _, file in pairing.pairs]
         self._note(pairing.sentence)
         given = self.kind
-        if given is None and predictions.what in ("classes", "probabilities"):
+        if given is None and predictions.saved_kind in ("classes", "probabilities"):
             parted = predictions.values()
             if len(parted) > 1 and _highest(self._masks) <= max(parted):
                 given = "semantic"

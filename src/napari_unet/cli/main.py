@@ -6,7 +6,7 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from napari_unet.cli.stopping import Stopped, on_request
+from napari_unet.cli.stopping import Stopped, on_stop_request
 
 if TYPE_CHECKING:
     import argparse
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         asked.append(number)
         raise Stopped(number)
 
-    with on_request(stop):
+    with on_stop_request(stop):
         try:
             status = _run(list(sys.argv[1:] if arguments is None else arguments))
         except KeyboardInterrupt as interrupt:

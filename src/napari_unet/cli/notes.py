@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
-class Noted(Protocol):
+class HasNotes(Protocol):
     """An image, or what is known of one."""
 
     @property
@@ -19,7 +19,7 @@ class Noted(Protocol):
     def notes(self) -> tuple[str, ...]: ...  # noqa: D102
 
 
-def notes_of(images: Iterable[Noted]) -> list[str]:
+def notes_of(images: Iterable[HasNotes]) -> list[str]:
     """Return the notes of images, equal ones once with all their images' names."""
     names: dict[str, list[str]] = {}
     for image in images:

@@ -120,7 +120,7 @@ class Batch:
         self._line = line
         self._cells = cells
         self._total = 0
-        self._notes: list[_Noted] = []
+        self._notes: list[_ImageNotes] = []
 
     def follow(self, events: Iterator[Event]) -> None:
         """Run the prediction to its end."""
@@ -190,11 +190,11 @@ class Batch:
             row |= outcome | ({"cells": event.cells} if self._cells else {})
         if event.notes:
             row["notes"] = list(event.notes)
-            self._notes.append(_Noted(name, event.notes))
+            self._notes.append(_ImageNotes(name, event.notes))
         self.rows.append(row)
 
 
-class _Noted(NamedTuple):
+class _ImageNotes(NamedTuple):
     """What was chosen in reading an image."""
 
     name: str

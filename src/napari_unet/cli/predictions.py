@@ -40,7 +40,9 @@ class Source(NamedTuple):
     """Where predictions of one kind are: a file, folder or pattern."""
 
     path: str | Path
-    what: str | None  # as `predict` names its folders; None for files from elsewhere
+    saved_kind: (
+        str | None
+    )  # as `predict` names its folders; None for files from elsewhere
 
 
 def source_of(predictions: str | Path, wants: Wants) -> Source:
@@ -59,21 +61,23 @@ def source_of(predictions: str | Path, wants: Wants) -> Source:
     named = path.name
     if has_magic(str(path)) or not path.is_dir() or path.suffix == ".zarr":
         named = path.parent.name
-    what = named if named in KINDS else None
-    if there or (what is not None and what not in SOURCES[wants]):
+    saved_kind = named if named in KINDS else None
+    if there or (saved_kind is not None and saved_kind not in SOURCES[wants]):
         raise ValueError(
             f"{predictions}: holds probabilities, but cells are to be compared; name "
             f"{' or '.join(SOURCES[wants])}, or predict with --save instances."
         )
-    return Source(predictions, what)
+    return Source(predictions, saved_kind)
 
 
 class Predictions:
     """Predictions of one kind, page by page: planes, or volumes if `ndim` is 3."""
 
-    def __init__(self, files: Sequence[Path], what: str | None, ndim: int) -> None:
-        self.what = what
-        self.images = [_read(file, what) for file in files]
+    def __init__(
+        self, files: Sequence[Path], saved_kind: str | None, ndim: int
+    ) -> None:
+        self.saved_kind = saved_kind
+        self.images = [_read(file, saved_kind) for file in files]
         self._ndim = ndim
         self._labels: list[Image] | None = None
 
@@ -83,9 +87,9 @@ class Predictions:
         Where masks leave it open they are ids, or classes if those of the truth are.
         Classes are not above the number of those of the truth, if they can be ids.
         """
-        if self.what == "instances":
+        if self.saved_kind == "instances":
             return "instances"
-        if self.what is not None:
+        if self.saved_kind is not None:
             return "semantic" if len(self.values()) > 1 else "binary"
         of_classes = truth == "semantic" and wants == "classes"
         if of_classes and max(self.values(), default=0) <= classes:
@@ -128,20 +132,20 @@ class Predictions:
         return self._labels
 
 
-def _read(file: Path, what: str | None) -> Image:
-    if what in ("classes", "instances"):
+def _read(file: Path, saved_kind: str | None) -> Image:
+    if saved_kind in ("classes", "instances"):
         return read_named(file)
     image = replace(read_image(file), name=str(file))
-    if what == "probabilities" and image.data.dtype.kind != "f":
+    if saved_kind == "probabilities" and image.data.dtype.kind != "f":
         raise ValueError(
             f"{file}: probabilities are real numbers, found {image.data.dtype}."
         )
     # masks from elsewhere may be saved as colours, or as real numbers
-    return image if _is_probability(image, what) else read_named(file)
+    return image if _is_probability(image, saved_kind) else read_named(file)
 
 
-def _is_probability(image: Image, what: str | None) -> bool:
-    if what == "probabilities":
+def _is_probability(image: Image, saved_kind: str | None) -> bool:
+    if saved_kind == "probabilities":
         return True
     if image.data.dtype.kind != "f":
         return False

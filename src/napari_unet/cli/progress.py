@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from napari_unet.cli.stopping import Stopped, on_request
+from napari_unet.cli.stopping import Stopped, on_stop_request
 from napari_unet.core.text import printable
 
 if TYPE_CHECKING:
@@ -125,5 +125,5 @@ def interruptible(job: Iterator[Event]) -> Iterator[Iterator[Event]]:
         if asked:
             raise Stopped(asked[0])
 
-    with on_request(stop), closing(job):  # type: ignore[type-var]
+    with on_stop_request(stop), closing(job):  # type: ignore[type-var]
         yield events()

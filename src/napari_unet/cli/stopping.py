@@ -40,7 +40,7 @@ class Stopped(KeyboardInterrupt):
 
 
 @contextmanager
-def on_request(react: Callable[[int], None]) -> Iterator[None]:
+def on_stop_request(react: Callable[[int], None]) -> Iterator[None]:
     """Call a function with the signal's number at each request to stop.
 
     Only in the main thread. A signal that the process was started to ignore, as by

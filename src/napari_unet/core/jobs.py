@@ -7,6 +7,7 @@ are the events of `core.events`.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from napari_unet.core.settings import Prediction, Segmentation
@@ -42,6 +43,15 @@ class Job:
     worker: ClassVar[WorkerKind] = "cpu"
     # module and function of `engine.worker` that do it: a generator of events
     function: ClassVar[str] = ""
+    # over in a moment: among napari's tasks it would only flicker
+    brief: ClassVar[bool] = False
+    # nobody waits for it, so no control says that it failed
+    unattended: ClassVar[bool] = False
+
+    @property
+    def title(self) -> str:
+        """What is being done, in a few words for people."""
+        raise NotImplementedError
 
     @property
     def is_preview(self) -> bool:
@@ -65,6 +75,11 @@ class TrainJob(Job):
     start: str | None = None  # model file to start from
     resume: bool = False  # whether to go on from the checkpoint
     device: str = "auto"
+
+    @property
+    def title(self) -> str:
+        """As `Job.title`."""
+        return f"Train {Path(self.output).stem}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -101,6 +116,11 @@ class PredictJob(Job):
     entropy: ArrayReference | None = None
 
     @property
+    def title(self) -> str:
+        """As `Job.title`."""
+        return f"{'Preview of' if self.preview else 'Predict'} {self.image.name}"
+
+    @property
     def is_preview(self) -> bool:
         """As `Job.is_preview`."""
         return self.preview
@@ -112,9 +132,15 @@ class LoadModelJob(Job):
 
     worker = "network"
     function = "model_jobs.load_model"
+    brief = unattended = True
 
     model: str
     settings: Prediction = _PREDICTION
+
+    @property
+    def title(self) -> str:
+        """As `Job.title`."""
+        return f"Load {Path(self.model).stem}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -123,6 +149,12 @@ class FreeMemoryJob(Job):
 
     worker = "network"
     function = "model_jobs.free_memory"
+    brief = unattended = True
+
+    @property
+    def title(self) -> str:
+        """As `Job.title`."""
+        return "Free memory"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -130,6 +162,7 @@ class SegmentJob(Job):
     """Find the cells in probabilities."""
 
     function = "cells_job.run"
+    brief = True
 
     probabilities: ArrayReference  # float32
     axes: str  # of the probabilities: c, [t,] [z,] y, x in any order
@@ -140,6 +173,12 @@ class SegmentJob(Job):
     classes: tuple[ClassInfo, ...]  # foreground classes of the model
     places: tuple[Place, ...]  # planes or volumes to do, in this order
     link: bool = False  # at the end, link the cells through z as the settings say
+    name: str = ""  # of the image, for people
+
+    @property
+    def title(self) -> str:
+        """As `Job.title`."""
+        return f"Cells of {self.name}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -147,6 +186,7 @@ class WeightsJob(Job):
     """Compute the border weights of a whole plane for the overlay."""
 
     function = "weights_job.run"
+    brief = True
 
     annotation: AnnotationReference
     t: int
@@ -155,17 +195,28 @@ class WeightsJob(Job):
     settings: BorderWeights
     weights: ArrayReference  # float32, (y, x)
 
+    @property
+    def title(self) -> str:
+        """As `Job.title`."""
+        return "Border weights"
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CheckJob(Job):
     """Check the annotation of some images."""
 
     function = "check_job.run"
+    brief = True
 
     images: tuple[ImageReference, ...]
     annotations: tuple[AnnotationReference | None, ...]  # None: has no annotation
     places: tuple[tuple[Place, ...], ...]  # planes of each image with annotation
     halo: tuple[int, ...]  # how far the network sees, in pixels, ([z,] y, x)
+
+    @property
+    def title(self) -> str:
+        """As `Job.title`."""
+        return "Check annotation"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -189,6 +240,11 @@ class ExportJob(Job):
     class_masks: ArrayReference | None = None
     format: Literal["tif", "ome.tif", "zarr"] = "tif"
 
+    @property
+    def title(self) -> str:
+        """As `Job.title`."""
+        return f"Export {self.name}"
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PredictFolderJob(Job):
@@ -202,3 +258,8 @@ class PredictFolderJob(Job):
     target: str
     settings: Prediction = _PREDICTION
     segmentation: Segmentation = _SEGMENTATION
+
+    @property
+    def title(self) -> str:
+        """As `Job.title`."""
+        return f"Predict the images in {Path(self.source).name}"

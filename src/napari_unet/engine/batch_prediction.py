@@ -13,9 +13,9 @@ from pydantic import ValidationError
 from napari_unet.core.events import FileBegun, FilePredicted, FileWaits
 from napari_unet.core.settings import explain
 from napari_unet.core.text import printable
-from napari_unet.io.folder_lock import Busy
+from napari_unet.io.folder_lock import BusyError
 from napari_unet.io.names import image_name
-from napari_unet.io.prediction_folder import each_once
+from napari_unet.io.prediction_folder import distinct_files
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -54,7 +54,7 @@ def predict_files(
         If the folder cannot be written to, or another run is at work in it with another
         model or other settings.
     """
-    files = each_once(files)
+    files = distinct_files(files)
     predictor.folder.check_targets(files)
     with predictor.folder.claimed(predictor.makes(axes)):
         left = deque(enumerate(files, start=1))
@@ -71,7 +71,7 @@ def predict_files(
                         if isinstance(event, FilePredicted):
                             event = replace(event, progress=(done + 1) / len(files))
                         yield event
-            except Busy:
+            except BusyError:
                 left.append((number, file))
                 put_off += 1
                 if put_off >= len(left):

@@ -18,7 +18,7 @@ from napari_unet.io.export import write_labels, write_probabilities
 from napari_unet.io.images import check_finite, read_image
 from napari_unet.io.names import split_number
 from napari_unet.io.provenance import Provenance, content_stamp
-from napari_unet.io.resumable_output import ResumableOutput, discard_leavings
+from napari_unet.io.resumable_output import ResumableOutput, discard_if_complete
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -73,7 +73,7 @@ class FilePredictor:
             If the file cannot be read, or does not fit the model.
         FileExistsError
             If something is there that is not to be replaced.
-        Busy
+        BusyError
             If another process is at work on it.
         OSError
             If something cannot be read or written.
@@ -82,7 +82,7 @@ class FilePredictor:
             made = self._provenance(file, axes)
             kinds = self.folder.missing(file, made, overwrite=overwrite)
             if not kinds:
-                discard_leavings(self.folder.unfinished(file))
+                discard_if_complete(self.folder.unfinished(file))
                 yield FilePredicted(str(file), 0, 1.0, there=True)
                 return
             image = read_image(file, axes)

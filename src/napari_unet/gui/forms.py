@@ -42,6 +42,8 @@ class SettingsForm(QWidget, Generic[S]):
     invalid, the reason stands under the fields and the last valid value holds until
     further edits make it valid again.
 
+    ValueError if a field is not one of the model's.
+
     Parameters
     ----------
     model_class : type of Settings
@@ -51,11 +53,6 @@ class SettingsForm(QWidget, Generic[S]):
     sliders : mapping of str to tuple of two floats, optional
         Usual range of fields that get a slider beside the box. Shares, which go from 0
         to 1, have one anyway.
-
-    Raises
-    ------
-    ValueError
-        If a field is not one of the model's.
     """
 
     valueChanged = Signal(object)
@@ -102,10 +99,7 @@ class SettingsForm(QWidget, Generic[S]):
     def setValue(self, value: S) -> None:
         """Show other settings; emits `valueChanged` if they differ.
 
-        Raises
-        ------
-        TypeError
-            If they are of another class.
+        TypeError if they are of another class.
         """
         if not isinstance(value, self._class):
             raise TypeError(
@@ -140,7 +134,7 @@ class SettingsForm(QWidget, Generic[S]):
         for name, row in self._rows.items():
             row.show(getattr(self._value, name))
         self._filling = False
-        self.problem.tell("")
+        self.problem.setText("")
 
     def _on_edited(self, name: str, new: object) -> None:
         if self._filling:
@@ -151,10 +145,10 @@ class SettingsForm(QWidget, Generic[S]):
             value = self._value.replace(**self._pending)
         except ValidationError as error:
             reason = explain(error)
-            self.problem.tell(reason[:1].upper() + reason[1:], "error")
+            self.problem.setText(reason[:1].upper() + reason[1:], "error")
             return
         self._pending = {}
-        self.problem.tell("")
+        self.problem.setText("")
         if value != self._value:
             self._value = value
             self.valueChanged.emit(value)

@@ -8,7 +8,7 @@ from functools import partial
 from threading import Thread
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
-from qtpy.QtCore import QObject, Qt, QTimer, Signal
+from qtpy.QtCore import QObject, Qt, Signal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,17 +39,9 @@ class MainThread(QObject):
         with suppress(RuntimeError):
             self._posted.emit(call)
 
-    def later(self, seconds: float, call: Callable[[], None]) -> None:
-        """Run a function after some seconds; from any thread."""
-        # a timer needs the event loop of the thread that starts it
-        self.post(partial(self._start_timer, seconds, call))
-
     def close(self) -> None:
         """Drop all calls from now on, also those that wait."""
         self._open = False
-
-    def _start_timer(self, seconds: float, call: Callable[[], None]) -> None:
-        QTimer.singleShot(round(1000 * seconds), partial(self._run, call))
 
     def _run(self, call: Callable[[], None]) -> None:
         if not self._open:

@@ -85,10 +85,7 @@ def slider_for(box: FloatBox | IntBox, usual: tuple[float, float]) -> QSlider:
 
     The box takes any allowed number.
 
-    Raises
-    ------
-    ValueError
-        If the ends are not in order.
+    ValueError if the ends are not in order.
     """
     low, high = usual
     if not low < high:

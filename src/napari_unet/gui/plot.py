@@ -28,8 +28,8 @@ class LossPlot(QWidget):
     The plotting library is loaded with the first data: docks open faster without.
     """
 
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self._curve: NDArray[np.float64] = np.empty((0, 3))
         self._scores: NDArray[np.float64] = np.empty((0, 3))
         self._axes: _Axes | None = None

@@ -77,6 +77,7 @@ def _section() -> Any:
         from napari.settings import get_plugin_settings
 
         return get_plugin_settings("napari-unet").general
+    # napari before 0.9 has none of any plugin; a later one may not know this plugin
     except (ImportError, KeyError, AttributeError):
         return None
 

@@ -40,8 +40,8 @@ _LINE, _TWO_LINES = 20, 34
 class RunBar(QWidget):
     """Shows and steers the training of a workspace."""
 
-    def __init__(self, workspace: Workspace, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, workspace: Workspace) -> None:
+        super().__init__()
         self._training, self._worker = workspace.training, workspace.worker
         # WIDGETS
         self.train = button("Train", "Learn from the annotation of ticked images.")
@@ -129,7 +129,7 @@ class RunBar(QWidget):
             )
         else:
             ready = "Ready to train." if possible else reason
-            self.line.tell(fault or ready, "error" if fault else "info")
+            self.line.setText(fault or ready, "error" if fault else "info")
             self.line.setToolTip(self.line.text())
         self._stack.setCurrentWidget(self.progress if busy else self.line)
         one_line = busy or (possible and not fault)
@@ -139,12 +139,12 @@ class RunBar(QWidget):
         status, fault = self._worker.status, self._worker.fault
         if fault and self._training.state != "idle":
             # the line above shows the training
-            self.device.tell(fault)
+            self.device.setText(fault)
         elif status is None:
-            self.device.tell("Not started yet", "Starts with the first job.")
+            self.device.setText("Not started yet", "Starts with the first job.")
         else:
             why = f"No GPU: {status.why_not_gpu}" if status.why_not_gpu else ""
-            self.device.tell(status.device, why)
+            self.device.setText(status.device, why)
         self.memory.setText(f"{status.used / _GB:.1f} GB" if status else "")
         if status is not None:
             self.memory.setToolTip(

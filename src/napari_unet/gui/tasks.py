@@ -40,7 +40,7 @@ def _show(reference: ref[Handle]) -> None:
     handle = reference()
     if handle is None or not handle.running:
         return
-    title = _Title(handle.title)
+    title = _Title(handle.job.title)
     create_worker(
         title, handle, _worker_class=JobTask, _start_thread=True, _ignore_errors=True
     )

@@ -24,10 +24,7 @@ class WarmUp:
     compiles what brings 32-bit labels to the graphics card. The first shape takes a
     tenth of a second, or two seconds where nothing is compiled yet.
 
-    Attributes
-    ----------
-    made : Future
-        Whether they are made, also if that failed.
+    `made` is done when they are, also if that failed.
     """
 
     def __init__(self, main_thread: MainThread) -> None:

@@ -158,14 +158,6 @@ class Fold(QWidget):
         """Add a widget under the title."""
         self._inner.addWidget(widget)
 
-    def isExpanded(self) -> bool:
-        """Whether the content is shown."""
-        return bool(self.button.isChecked())
-
-    def setExpanded(self, expanded: bool) -> None:
-        """Show or hide the content."""
-        self.button.setChecked(expanded)
-
     def _on_toggled(self, expanded: bool) -> None:
         arrow = Qt.ArrowType.DownArrow if expanded else Qt.ArrowType.RightArrow
         self.button.setArrowType(arrow)
@@ -199,12 +191,12 @@ class Hint(QLabel):
         # where napari's style puts the text of other labels
         self.setIndent(0)
         self.setContentsMargins(4, 0, 0, 0)
-        self.tell(text, level)
+        self.setText(text, level)
 
-    def tell(self, text: str, level: Level = "info") -> None:
+    def setText(self, text: str, level: Level = "info") -> None:
         """Show a sentence, or nothing if it is empty."""
         self.level = level
-        self.setText(text)
+        super().setText(text)
         if not text:
             self.hide()
         elif self.parent() is not None:
@@ -251,10 +243,10 @@ class Elided(QElidingLabel):
         self.setMinimumWidth(0)
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
 
-    def tell(self, text: str, more: str = "") -> None:
+    def setText(self, text: str, more: str = "") -> None:
         """Show a line; `more` stands below it in the tooltip."""
         if text != self.text():
-            self.setText(text)
+            super().setText(text)
         self.setToolTip(f"{text}\n{more}" if more else text)
 
     def minimumSizeHint(self) -> QSize:
@@ -282,10 +274,7 @@ class ColourButton(QToolButton):
     def setColour(self, colour: str) -> None:
         """Show another colour; emits `colourChanged` if it differs.
 
-        Raises
-        ------
-        ValueError
-            If Qt does not know the colour.
+        ValueError if Qt does not know the colour.
         """
         chosen = QColor(colour)
         if not chosen.isValid():
@@ -304,26 +293,24 @@ class ColourButton(QToolButton):
             self.setColour(chosen.name())
 
 
-class Empty(QWidget):
+class Placeholder(QWidget):
     """Stands where there is nothing yet, and says what to do next."""
 
     pressed = Signal()
 
-    def __init__(self, sentence: str, button: str = "") -> None:
+    def __init__(self, sentence: str, action: str) -> None:
         super().__init__()
         # WIDGETS
         self.hint = Hint(sentence)
         self.hint.setAlignment(Qt.AlignmentFlag.AlignCenter)
-        self.button: QPushButton | None = None
+        self.button = button(action, sentence)
         # LAYOUT
         layout = QVBoxLayout(self)
         layout.setContentsMargins(MARGIN, MARGIN, MARGIN, MARGIN)
         layout.addWidget(self.hint)
-        if button:
-            self.button = QPushButton(button)
-            self.button.setToolTip(sentence)
-            self.button.clicked.connect(self.pressed)
-            layout.addWidget(self.button, 0, Qt.AlignmentFlag.AlignHCenter)
+        layout.addWidget(self.button, 0, Qt.AlignmentFlag.AlignHCenter)
+        # CONNECTIONS
+        self.button.clicked.connect(self.pressed)
 
 
 class _WheelGuard(QObject):

@@ -8,14 +8,6 @@ from weakref import WeakKeyDictionary
 from qtpy.QtCore import QEvent, QObject, QTimer
 from qtpy.QtWidgets import QApplication, QCheckBox, QMessageBox, QWidget
 
-from napari_unet.core.jobs import (
-    CheckJob,
-    FreeMemoryJob,
-    LoadModelJob,
-    PredictJob,
-    SegmentJob,
-    WeightsJob,
-)
 from napari_unet.core.text import listed
 from napari_unet.gui.main_thread import MainThread
 from napari_unet.gui.preferences import (
@@ -34,14 +26,14 @@ if TYPE_CHECKING:
 
     from napari.components import ViewerModel
 
+    from napari_unet.session.worker.client import Handle
+
 # How often edits that came without an event are looked for.
 _TICK_MS = 250
 # From a stroke or a dock shown to starting processes: nobody is to feel it.
 _SETTLED_MS = 500
 # Of images, in a question.
 _NAMES = 5
-
-_BRIEF = (SegmentJob, WeightsJob, CheckJob, LoadModelJob, FreeMemoryJob)
 
 _HOSTS: WeakKeyDictionary[Any, WorkspaceHost] = WeakKeyDictionary()
 
@@ -156,11 +148,10 @@ class WorkspaceHost(QObject):
             for kind in WORKER_KINDS:
                 self.workspace.worker.warm_up(kind)
 
-    def _show_task(self, handle: Any) -> None:
-        # what takes a moment would only flicker there, and a preview comes again every
-        # two seconds: napari stands still for a tenth of a second when it adds a bar
-        preview = isinstance(handle.what, PredictJob) and handle.what.preview
-        if not preview and not isinstance(handle.what, _BRIEF):
+    def _show_task(self, handle: Handle) -> None:
+        # a preview comes again every two seconds: napari stands still for a tenth of a
+        # second when it adds a bar
+        if not (handle.job.brief or handle.job.is_preview):
             show_as_task(handle, self.workspace.viewer)
 
 

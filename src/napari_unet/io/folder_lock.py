@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _TRIES, _SECONDS = 600, 0.05
 
 
-class Busy(OSError):
+class BusyError(OSError):
     """Another process is at work on the same."""
 
 
@@ -34,7 +34,7 @@ def locked(file: Path) -> Iterator[None]:
 
     Raises
     ------
-    Busy
+    BusyError
         Another process holds it.
     OSError
         It cannot be written; one sentence with the reason.
@@ -46,7 +46,7 @@ def locked(file: Path) -> Iterator[None]:
             lock.acquire(timeout=0)
             break
         except Timeout as error:
-            raise Busy(f"{file}: another process is at work on it.") from error
+            raise BusyError(f"{file}: another process is at work on it.") from error
         except OSError:
             # another process may have removed the folder just now, when it was empty
             if file.parent.exists():
@@ -73,7 +73,7 @@ class Claim:
 
     Raises
     ------
-    Busy
+    BusyError
         On entering, if a run that makes them in another way is at work.
     OSError
         On entering, if nothing can be written.
@@ -108,7 +108,7 @@ class Claim:
                 try:
                     held.enter_context(locked(self._folder / "napari-unet-runs.lock"))
                     break
-                except Busy:
+                except BusyError:
                     if not left:
                         raise
                     sleep(_SECONDS)
@@ -118,9 +118,9 @@ class Claim:
         try:
             with locked(note.with_suffix(".lock")):
                 remove(note)  # its process was killed
-        except Busy as error:
+        except BusyError as error:
             if json.loads(note.read_text(encoding="utf-8")) != self._makes:
-                raise Busy(
+                raise BusyError(
                     f"{self._folder.parent}: another run is at work in this folder "
                     "now, with another model or other settings; wait for its end, or "
                     "use another folder."

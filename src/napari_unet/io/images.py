@@ -73,7 +73,7 @@ def find(paths: Sequence[str | Path]) -> list[Path]:
             ) from error
     if not found:
         raise FileNotFoundError("no image is named: the list of paths is empty.")
-    return ome_sets.once(list(found))
+    return ome_sets.first_of_each_set(list(found))
 
 
 def read_image(path: str | Path, axes: str | None = None) -> Image:

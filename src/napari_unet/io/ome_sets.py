@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _SUFFIXES = (".ome.tif", ".ome.tiff", ".ome.tf2", ".ome.tf8", ".ome.btf")
 
 
-def once(paths: Sequence[Path]) -> list[Path]:
+def first_of_each_set(paths: Sequence[Path]) -> list[Path]:
     """Leave of each set of files only the one that its files name first.
 
     Of a set whose first file is not among the paths, the first that is.

@@ -212,7 +212,7 @@ class Pixels:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class View:
+class ArrayView:
     """Some axes of an array on disk, in native byte order; read only where indexed.
 
     `keep` has the axes that are seen, in order; the others have length one, and are at
@@ -298,7 +298,7 @@ def _narrow(data: ArrayLike, keep: list[int]) -> ArrayLike:
             return narrow
     if len(keep) == len(data.shape) and native == data.dtype:
         return data
-    return View(data, tuple(keep))
+    return ArrayView(data, tuple(keep))
 
 
 def _native(dtype: np.dtype[Any]) -> np.dtype[Any]:

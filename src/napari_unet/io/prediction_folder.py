@@ -86,7 +86,7 @@ class PredictionFolder:
 
         Raises
         ------
-        Busy
+        BusyError
             On entering, if another one is at work on it.
         """
         # of any name, however long, there is a short one
@@ -160,7 +160,7 @@ class PredictionFolder:
         return True
 
 
-def each_once(files: Sequence[Path]) -> list[Path]:
+def distinct_files(files: Sequence[Path]) -> list[Path]:
     """Return the images, each once, whichever way its path is written.
 
     Raises

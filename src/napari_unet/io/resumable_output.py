@@ -216,7 +216,7 @@ def discard(folder: Path) -> None:
         folder.parent.rmdir()
 
 
-def discard_leavings(folder: Path) -> None:
+def discard_if_complete(folder: Path) -> None:
     """Remove what a kill left of work whose outputs are all there, and only that."""
     if folder.exists() and _record(folder) is not None:
         discard(folder)

@@ -13,15 +13,8 @@ if TYPE_CHECKING:
 class Future:
     """Whether something that was asked for is there, or why it will not be.
 
-    Parameters
-    ----------
-    post : callable
-        Runs a function soon in the main thread; called from any thread.
-
-    Attributes
-    ----------
-    failed : str
-        Why it did not come, in a sentence; empty unless it failed.
+    `post` runs a function soon in the main thread; it is called from any thread.
+    `failed` is why it did not come, in a sentence; empty unless it failed.
     """
 
     def __init__(self, post: Post) -> None:
@@ -55,6 +48,7 @@ class Future:
             self._call_back()
 
     def _call_back(self) -> None:
+        # who is called may wait for more: that is called back by its own post
         callbacks, self._callbacks = self._callbacks, []
         for done, failed in callbacks:
             if not self.failed:

@@ -35,19 +35,7 @@ class ModelList:
 
     Checkpoints are not listed, but can be added by hand.
 
-    Parameters
-    ----------
-    pretrained : sequence of Path
-        Models that come with the package, listed last.
-
-    Attributes
-    ----------
-    entries : tuple of ModelEntry
-        Those used last first, then the latest, then those of the package.
-    entry : ModelEntry or None
-        The chosen model.
-    problems : dict of Path to str
-        Why files in the folders are not in the list, in a sentence each.
+    `pretrained` are models that come with the package, listed last.
     """
 
     changed = Signal()
@@ -65,8 +53,10 @@ class ModelList:
         self._pretrained = tuple(pretrained)
         self.preferences = preferences
         self._read: dict[Path, ModelEntry] = {}
+        # those used last first, then the latest, then those of the package
         self.entries: tuple[ModelEntry, ...] = ()
-        self.entry: ModelEntry | None = None
+        self.entry: ModelEntry | None = None  # the chosen model
+        # why files in the folders are not in the list, in a sentence each
         self.problems: dict[Path, str] = {}
         self.refresh()
         if self.entries:
@@ -119,10 +109,7 @@ class ModelList:
     def add(self, path: str | Path) -> ModelEntry:
         """Put a model file, or a checkpoint, at the top of the list.
 
-        Raises
-        ------
-        ValueError
-            If it is none, is damaged, or is not there.
+        ValueError if it is none, is damaged, or is not there.
         """
         path = Path(path).absolute()
         try:
@@ -136,10 +123,7 @@ class ModelList:
     def select(self, path: str | Path | None) -> None:
         """Choose a model; one that is not in the list is added.
 
-        Raises
-        ------
-        ValueError
-            As `add`.
+        ValueError as in `add`.
         """
         path = Path(path).absolute() if path is not None else None
         if path == self.selected:

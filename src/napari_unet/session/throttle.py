@@ -12,14 +12,12 @@ from time import monotonic
 class Throttle:
     """Lets something through once in some seconds: the first at once.
 
-    Attributes
-    ----------
-    seconds : float
-        May be changed at any time.
+    `seconds` may be changed at any time.
     """
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
+        # not 0: the clock may have begun with the machine, a moment ago
         self._last = float("-inf")
 
     @property
@@ -42,10 +40,7 @@ class Throttle:
 class Debounce:
     """Lets something through once after it has been quiet for some seconds.
 
-    Attributes
-    ----------
-    pending : bool
-        Whether something waits to be let through.
+    `pending` is whether something waits to be let through.
     """
 
     def __init__(self, seconds: float) -> None:

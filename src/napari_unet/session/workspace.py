@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from psygnal import Signal
 
-from napari_unet.core.jobs import FreeMemoryJob, LoadModelJob
+from napari_unet.core.jobs import FreeMemoryJob
 from napari_unet.io.pretrained import pretrained_models
 from napari_unet.session.annotating.control import Annotating
 from napari_unet.session.forward_signal import forward_signal
@@ -35,10 +35,6 @@ if TYPE_CHECKING:
     from napari_unet.session.preferences import Preferences
     from napari_unet.session.project.record import ProjectImage
     from napari_unet.session.worker.client import Handle
-
-
-# Nobody waits for these, so no control says that they failed.
-_UNATTENDED = (FreeMemoryJob, LoadModelJob)
 
 
 class Workspace:
@@ -108,10 +104,8 @@ class Workspace:
 
         Images of it that are open in the viewer are found again by their content.
 
-        Raises
-        ------
-        ValueError, RuntimeError
-            If it cannot be read, or is open elsewhere; then this one stays.
+        ValueError or RuntimeError if it cannot be read, or is open elsewhere; then this
+        one stays.
         """
         if self.training.state != "idle":
             raise ValueError("Stop the training before opening another project.")
@@ -141,9 +135,9 @@ class Workspace:
     def free_memory(self) -> None:
         """Give back the memory that no job needs."""
         if self.worker.busy:
-            self.worker.submit(FreeMemoryJob(), "Free memory")
+            self.worker.submit(FreeMemoryJob())
         else:
-            self.worker.rest()
+            self.worker.stop_idle()
 
     def tick(self) -> None:
         """Look for edits without an event, and save; called some times a second."""
@@ -196,10 +190,10 @@ class Workspace:
         ):
             forward_signal(control.message, self.message)
         # of pixels that cannot be copied the control says so that needs them
-        forward_signal(store.trouble, self.message, "error")
-        forward_signal(store.noted, self.message, "warning")
+        forward_signal(store.save_failed, self.message, "error")
+        forward_signal(store.opening_notes, self.message, "warning")
         self.training.finished.connect(self._on_trained)
-        self.prediction.made.began.connect(self._on_predicted)
+        self.prediction.model_results.began.connect(self._on_predicted)
         self.training.began.connect(self._on_training_began)
 
     def _dissolve(self) -> None:
@@ -232,8 +226,8 @@ class Workspace:
             for preview in find(self.viewer, "preview-classes"):
                 preview.visible = True
 
-    def _on_death(self, sentence: str, jobs: tuple[Handle, ...]) -> None:
-        self.prediction.cool_down()
-        # of jobs that people wait for, the control says so that submitted them
-        if all(isinstance(job.what, _UNATTENDED) for job in jobs):
+    def _on_death(self, sentence: str, handles: tuple[Handle, ...]) -> None:
+        self.prediction.forget_loaded_model()
+        # of the others the control says so that submitted them
+        if all(handle.job.unattended for handle in handles):
             self.message.emit("error", sentence)

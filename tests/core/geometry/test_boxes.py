@@ -14,6 +14,10 @@ def test_a_box_knows_its_shape() -> None:
     assert boxes.shape_of(BOX) == (3, 2)
 
 
+def test_the_centre_of_a_box_may_lie_between_pixels() -> None:
+    assert boxes.centre((slice(2, 3), slice(0, 30))) == (2.5, 15.0)
+
+
 def test_the_full_box_holds_all_pixels() -> None:
     assert boxes.full_box((3, 2)) == (slice(0, 3), slice(0, 2))
 

@@ -32,6 +32,16 @@ def test_a_new_array_is_zero_and_keeps_what_is_written(tmp_path: Path) -> None:
     np.testing.assert_array_equal(stored.open(), [[0, 0, 0], [0, 0, 7]])
 
 
+def test_arrays_made_in_a_folder_are_apart_and_can_be_removed(tmp_path: Path) -> None:
+    folder = tmp_path / "scratch"
+    one, other = (ArrayReference.create_in(folder, "p", (2,), "int8") for _ in "ab")
+    one.open(writable=True)[:] = 1
+    assert not other.open().any()
+    one.remove()
+    one.remove()
+    assert [str(path) for path in folder.iterdir()] == [other.path]
+
+
 def test_a_record_without_pixels_travels(tmp_path: Path) -> None:
     stored = _raw(tmp_path / "a.raw", np.arange(6, dtype=np.uint16).reshape(2, 3))
     again = pickle.loads(pickle.dumps(stored))

@@ -63,6 +63,11 @@ def around(mask: NDArray[np.bool_]) -> Box | None:
     return tuple(box)
 
 
+def centre(box: Box) -> tuple[float, ...]:
+    """Return the point in the middle of a box."""
+    return tuple((part.start + part.stop) / 2 for part in box)
+
+
 def field_index(
     axes: str, t: int, z: int | None, box: Sequence[slice] | None = None
 ) -> tuple[int | slice, ...]:

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import errno
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, Any, Literal
+from uuid import uuid4
 
 import numpy as np
 
@@ -65,6 +67,19 @@ class ArrayReference:
                 path.unlink()
             raise full(error, path) from error
         return cls(str(path), shape, dtype)
+
+    @classmethod
+    def create_in(
+        cls, folder: Path, name: str, shape: tuple[int, ...], dtype: str
+    ) -> ArrayReference:
+        """As `create`, under a name that no other has, in a folder made if missing."""
+        folder.mkdir(parents=True, exist_ok=True)
+        return cls.create(folder / f"{name}-{uuid4().hex}.raw", shape, dtype)
+
+    def remove(self) -> None:
+        """Delete a raw file; where a mapped one cannot be, it goes with its folder."""
+        with suppress(OSError):
+            os.unlink(self.path)
 
     def open(self, *, writable: bool = False) -> Any:
         """Map the array into memory, or open it, without reading it.

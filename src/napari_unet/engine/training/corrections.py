@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from napari_unet.core.geometry.boxes import union
 from napari_unet.core.training.loss_weights import class_weights
 from napari_unet.core.training.training_set import (
     count_classes,
@@ -35,34 +34,14 @@ def field_key(field: Field) -> FieldKey:
     return id(field.image), field.t, field.z
 
 
-class Corrections:
-    """Corrections that wait for the next step; many of one field become one."""
-
-    def __init__(self) -> None:
-        self._waiting: dict[FieldKey, Correction] = {}
-
-    def add(self, field: Field, annotation: Annotation, box: Box | None) -> None:
-        """Let a correction wait."""
-        key = field_key(field)
-        if key in self._waiting:
-            before = self._waiting[key][2]
-            box = None if before is None or box is None else union(before, box)
-        self._waiting[key] = field, annotation, box
-
-    def pop_all(self) -> list[Correction]:
-        """Return those that wait; none waits then."""
-        waiting = list(self._waiting.values())
-        self._waiting.clear()
-        return waiting
-
-
 def corrected(prepared: Prepared, corrections: Iterable[Correction]) -> Prepared:
     """Return what the run learns from, and is judged by, from now on.
 
-    A field that had no annotation is learnt from; what is held out stays held out. If
-    all annotation was erased, the run goes on with what it had. The sampler and the
-    state of `prepared` are changed. An image that is not finite, or that does not have
-    the size of its annotation, is a ValueError.
+    Corrections are used in their order: who sends them has joined the strokes. A field
+    that had no annotation is learnt from; what is held out stays held out. If all
+    annotation was erased, the run goes on with what it had. The sampler and the state
+    of `prepared` are changed. An image that is not finite, or that does not have the
+    size of its annotation, is a ValueError.
     """
     state, settings = prepared.state, prepared.state.card.training
     table = state.card.architecture

@@ -21,7 +21,7 @@ from napari_unet.core.model import Progress, Score
 from napari_unet.engine.device import dtype, is_out_of_memory
 from napari_unet.engine.network.network import frozen_copy
 from napari_unet.engine.training import divergence
-from napari_unet.engine.training.corrections import Corrections, corrected
+from napari_unet.engine.training.corrections import corrected
 from napari_unet.engine.training.losses import weighted_cross_entropy
 from napari_unet.engine.training.prior_correction import count_pixels, parts_to_see
 from napari_unet.engine.training.validation import validate
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from napari_unet.core.events import Event
     from napari_unet.core.model import Model
     from napari_unet.engine.network.network import Network
+    from napari_unet.engine.training.corrections import Correction
     from napari_unet.engine.training.preparation import Prepared
     from napari_unet.engine.training.sampling import Batch
     from napari_unet.engine.training.stopwatch import Stopwatch
@@ -65,7 +66,7 @@ class TrainingLoop:
         # set it to have the next step be the last
         self.finishing = False
         # used before the next step
-        self.corrections = Corrections()
+        self.corrections: list[Correction] = []
         self.prepared = prepared
         self._settings = prepared.state.card.training
         self._state = prepared.state
@@ -96,7 +97,8 @@ class TrainingLoop:
     def steps(self) -> Iterator[Event]:
         """Step until the budget is used up or something goes wrong."""
         while (progress := self._progress()) < 1 and not self.finishing:
-            if waiting := self.corrections.pop_all():
+            if self.corrections:
+                waiting, self.corrections = self.corrections, []
                 self.prepared = corrected(self.prepared, waiting)
                 self._table = self._class_weights()
                 yield CorrectionUsed(self._state.record.step)

@@ -217,7 +217,7 @@ class TrainingRun:
         annotation that of the whole field, with the classes of the run. The box holds
         what changed of it; anything may have unless given.
         """
-        self.loop.corrections.add(field, annotation, box)
+        self.loop.corrections.append((field, annotation, box))
         self._known[field_key(field)] = annotation
 
     def finish(self) -> None:

@@ -81,7 +81,7 @@ class AddImageDialog(QDialog):
         )
         self.level = QComboBox()
         self.level.setToolTip("Resolution to annotate and train in; the first is full.")
-        self.told = Hint()
+        self.interpretation = Hint()
         self.problem = Hint()
         self.buttons = QDialogButtonBox(
             QDialogButtonBox.StandardButton.Ok | QDialogButtonBox.StandardButton.Cancel
@@ -99,7 +99,7 @@ class AddImageDialog(QDialog):
             )
         )
         layout.addLayout(form)
-        layout.addWidget(self.told)
+        layout.addWidget(self.interpretation)
         layout.addWidget(self.problem)
         layout.addWidget(self.buttons)
         self._form = form
@@ -160,21 +160,19 @@ class AddImageDialog(QDialog):
 
     def _check(self, _: object = None) -> None:
         """Say at once where axes and pixel size are from, and what does not fit."""
-        sentence, told, doubtful = "", READING, False
         ticked, axes, level = self._ticked(), self.axes.text(), self._level()
+        sentence, words, doubtful = "", READING if ticked else "", False
         try:
             own = None if axes == self._proposed else axes
             found = self._images.interpret(ticked[0], own, level) if ticked else None
             if found is not None or axes:
                 check_channels(ticked, axes, level)
             if found is not None:
-                told = "\n".join((found.summary, *found.notes)).strip()
+                words = "\n".join((found.summary, *found.notes)).strip()
                 doubtful = found.doubtful
         except ValueError as error:
-            sentence, told = str(error), ""
-        if not ticked:
-            told = ""
-        self.told.tell(told, "warning" if doubtful else "info")
-        self.problem.tell(sentence, "warning")
+            sentence, words = str(error), ""
+        self.interpretation.setText(words, "warning" if doubtful else "info")
+        self.problem.setText(sentence, "warning")
         ok = self.buttons.button(QDialogButtonBox.StandardButton.Ok)
-        ok.setEnabled(bool(ticked) and not sentence and told != READING)
+        ok.setEnabled(bool(ticked) and not sentence and words != READING)

@@ -51,8 +51,8 @@ _NEXT = f" Press {_CELL_KEY} before each next cell."
 class BrushBar(QWidget):
     """Buttons for cell, background and eraser, and the brush's size."""
 
-    def __init__(self, workspace: Workspace, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, workspace: Workspace) -> None:
+        super().__init__()
         self._workspace = workspace
         self._brush = brush = workspace.annotating.brush
         # WIDGETS
@@ -119,7 +119,7 @@ class BrushBar(QWidget):
                 self.size.setValue(int(layer.brush_size))
                 self.slider.setValue(int(layer.brush_size))
         self._show_cell_class()
-        self.status.tell(self._sentence())
+        self.status.setText(self._sentence())
 
     def _show_cell_class(self) -> None:
         """Offer another class for the painted cell that the brush goes on with."""

@@ -28,6 +28,7 @@ from napari_unet.gui.widgets import (
     follow,
 )
 from napari_unet.session.annotating.data_check import RING_WIDTH, DataCheck
+from napari_unet.session.forward_signal import forward_signal
 
 if TYPE_CHECKING:
     from napari_unet.core.annotation.data_check import CheckReport, Finding, Severity
@@ -58,8 +59,8 @@ _REMEDIES = {
 class CheckPanel(QWidget):
     """Checks the annotation a second after each edit, while it is on screen."""
 
-    def __init__(self, workspace: Workspace, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, workspace: Workspace) -> None:
+        super().__init__()
         self._workspace = workspace
         self._check = DataCheck(
             workspace.store, workspace.images, workspace.annotating, workspace.worker
@@ -93,7 +94,7 @@ class CheckPanel(QWidget):
         self._timer.timeout.connect(self._run)
         self.button.clicked.connect(self._run)
         follow(self, self._check.changed, self._show)
-        follow(self, self._check.failed, self._on_failed)
+        forward_signal(self._check.failed, workspace.message, "warning")
         follow(self, workspace.annotating.edited, self._on_edited)
         follow(self, workspace.store.replaced, self._on_edited)
         follow(self, workspace.store.changed, self._on_edited)
@@ -113,14 +114,11 @@ class CheckPanel(QWidget):
         with report_errors(self._workspace):
             self._check.check()
 
-    def _on_failed(self, sentence: str) -> None:
-        self._workspace.message.emit("warning", sentence)
-
     def _show(self) -> None:
         report, running = self._check.report, self._check.running
         allow(self.button, not running, "The check is under way.")
         if report is None:
-            self.summary.tell("Checking…" if running else "Not checked yet.")
+            self.summary.setText("Checking…" if running else "Not checked yet.")
         elif report is self._shown:
             return
         self._shown = report
@@ -132,7 +130,7 @@ class CheckPanel(QWidget):
         self.table.setVisible(report is not None and bool(report.counts))
         if report is None:
             return
-        self.summary.tell(_sentence(report))
+        self.summary.setText(_sentence(report))
         for finding in report.findings[:_MOST_FINDINGS]:
             self._findings.addWidget(self._row(finding))
         self._fill(report)

@@ -46,10 +46,9 @@ _KIND_HELP = (
 class ClassPanel(QWidget):
     """A row for each class."""
 
-    def __init__(self, workspace: Workspace, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self._workspace = workspace
-        self._annotating = workspace.annotating
+    def __init__(self, workspace: Workspace) -> None:
+        super().__init__()
+        self._workspace, self._annotating = workspace, workspace.annotating
         self.rows: list[ClassRow] = []
         # WIDGETS
         self._group = QButtonGroup(self)
@@ -100,10 +99,8 @@ class ClassPanel(QWidget):
 class ClassRow(QWidget):
     """One class, by its number from 1."""
 
-    def __init__(
-        self, workspace: Workspace, number: int, parent: QWidget | None = None
-    ) -> None:
-        super().__init__(parent)
+    def __init__(self, workspace: Workspace, number: int) -> None:
+        super().__init__()
         self._workspace, self._number = workspace, number
         self._classes = workspace.annotating.classes
         # WIDGETS

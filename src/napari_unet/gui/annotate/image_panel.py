@@ -39,8 +39,8 @@ _ID = Qt.ItemDataRole.UserRole
 class ImagePanel(QWidget):
     """Lists the images; the marked one is the current one, a tick means training."""
 
-    def __init__(self, workspace: Workspace, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, workspace: Workspace) -> None:
+        super().__init__()
         self._workspace = workspace
         self._images = workspace.images
         # WIDGETS
@@ -87,6 +87,7 @@ class ImagePanel(QWidget):
     def refresh(self) -> None:
         """Show the images as they are now."""
         images, image = self._workspace.store.project.images, self._images.current
+        # filling the list is no choice of a person
         with blocked(self.list):
             for number, item in enumerate(self.list.resize_to(len(images))):
                 self._fill(item, images[number])
@@ -97,7 +98,7 @@ class ImagePanel(QWidget):
         open_ = image is not None and bool(self._images.layers(image.id))
         shown = image is not None and bool(self._images.annotation_layer(image.id))
         lines = [] if image is None else [_words(image), *image.notes]
-        self.interpretation.tell("\n".join(lines))
+        self.interpretation.setText("\n".join(lines))
         self.remove.setVisible(image is not None)
         self.show_annotation.setVisible(open_ and not shown)
         begun = image is not None and image.annotated

@@ -13,7 +13,6 @@ from qtpy.QtWidgets import (
     QMenu,
     QMessageBox,
     QPushButton,
-    QWidget,
 )
 
 from napari_unet.core.annotation.label_kind import MEANINGS
@@ -39,8 +38,8 @@ _MANY, _MARGIN = 2**19, 1000
 class ImportButton(QPushButton):
     """A menu of what can be imported into the current image's annotation."""
 
-    def __init__(self, workspace: Workspace, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, workspace: Workspace) -> None:
+        super().__init__()
         self._workspace = workspace
         self._main_thread = MainThread(self)
         self.setText("Import")

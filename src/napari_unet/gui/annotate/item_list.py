@@ -12,6 +12,7 @@ class ItemList(QListWidget):
 
     def resize_to(self, count: int) -> list[QListWidgetItem]:
         """Return the items, of which there are so many from now on."""
+        # a list that is filled anew loses what is marked in it, and where it stood
         while self.count() > count:
             self.takeItem(self.count() - 1)
         while self.count() < count:

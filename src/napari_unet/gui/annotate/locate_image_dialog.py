@@ -28,6 +28,7 @@ def ask_where(workspace: Workspace, image: ProjectImage, window: QWidget) -> Non
     """Ask where an image is now; others are looked for beside it."""
     names = [Path(source.path).name for source in image.sources if source.path]
     dialog = QFileDialog(window, f"Where is {image.name} now?")
+    # such an image is a folder: a dialog for files would open it instead
     folder = any(name.endswith(".zarr") for name in names)
     mode = QFileDialog.FileMode
     dialog.setFileMode(mode.Directory if folder else mode.ExistingFile)

@@ -60,7 +60,7 @@ class OfferBanner(QFrame):
         offer = self._offer()
         self.setVisible(offer is not None)
         if offer is not None:
-            self.sentence.tell(describe(offer))
+            self.sentence.setText(describe(offer))
             allow(self.restore, not offer.locked, LOCKED)
         if offer is not None and offer.locked:
             self._timer.start()

@@ -19,8 +19,8 @@ _SLIDERS = {"w0": (0.0, 50.0), "sigma": (0.5, 20.0)}
 class OverlayPanel(QWidget):
     """Controls of the weight overlay."""
 
-    def __init__(self, workspace: Workspace, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, workspace: Workspace) -> None:
+        super().__init__()
         self._overlay = workspace.overlay
         self._store = workspace.store
         # WIDGETS
@@ -46,6 +46,7 @@ class OverlayPanel(QWidget):
         self._show()
 
     def _show(self, _: object = None) -> None:
+        # what comes from the overlay is not to be sent back to it
         with blocked(self.switch, self.form):
             self.switch.setChecked(self._overlay.enabled)
             self.form.setValue(self._overlay.settings)

@@ -35,8 +35,8 @@ SEVERAL = (
 class AnnotatePage(QWidget):
     """Images, classes, brush, slices, data check, border weights and keys."""
 
-    def __init__(self, workspace: Workspace, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, workspace: Workspace) -> None:
+        super().__init__()
         self._workspace = workspace
         # WIDGETS
         self.empty = Hint(NO_IMAGE)
@@ -90,4 +90,4 @@ class AnnotatePage(QWidget):
             part.setVisible(known)
         self.import_.setVisible(known)
         sentence = (NO_IMAGE, NOT_ADDED, SEVERAL)[min(len(images.candidates()), 2)]
-        self.empty.tell("" if known else sentence)
+        self.empty.setText("" if known else sentence)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qtpy.QtWidgets import QFileDialog, QMenu, QPushButton, QWidget
+from qtpy.QtWidgets import QFileDialog, QMenu, QPushButton
 
 from napari_unet.gui.annotate.locate_image_dialog import open_images
 from napari_unet.gui.annotate.report_errors import report_errors, reporting
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 class ProjectButton(QPushButton):
     """A menu to save the project anywhere and to open another."""
 
-    def __init__(self, workspace: Workspace, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, workspace: Workspace) -> None:
+        super().__init__()
         self._workspace = workspace
         self.setText("Project")
         self.setToolTip("Save the project as a folder, or open one.")
@@ -83,8 +83,8 @@ class ProjectButton(QPushButton):
 class UndoButton(QPushButton):
     """Undoes the last step that is no stroke, and says which it is."""
 
-    def __init__(self, workspace: Workspace, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, workspace: Workspace) -> None:
+        super().__init__()
         self._workspace = workspace
         self.setText("Undo step")
         self.clicked.connect(reporting(workspace, workspace.annotating.undo))

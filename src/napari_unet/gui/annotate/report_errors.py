@@ -16,6 +16,7 @@ def report_errors(workspace: Workspace) -> Iterator[None]:
     """Make an expected error a message instead of raising it."""
     try:
         yield
+    # any other is a fault of the program: napari shows it with its traceback
     except (ValueError, OSError, RuntimeError) as error:
         workspace.message.emit("warning", str(error))
 

@@ -14,8 +14,8 @@ _BY_CLASS = ("brush.set_class", "label_edits.set_class_under_cursor")
 class ShortcutPanel(QWidget):
     """A table of keys and what they do, made from the list that binds them."""
 
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         grid = QGridLayout(self)
         grid.setContentsMargins(0, 0, 0, 0)
         grid.setHorizontalSpacing(2 * SPACING)

@@ -33,8 +33,8 @@ _PLACE = Qt.ItemDataRole.UserRole
 class SlicePanel(QWidget):
     """The slice in view, and a list of all annotated slices of a stack."""
 
-    def __init__(self, workspace: Workspace, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, workspace: Workspace) -> None:
+        super().__init__()
         self._workspace = workspace
         self._images = workspace.images
         self._annotating = annotating = workspace.annotating
@@ -124,10 +124,10 @@ class SlicePanel(QWidget):
     def _show_here(self) -> None:
         image = self._images.current
         if image is None:
-            self.here.tell("")
+            self.here.setText("")
             return
         t, z = self._images.place_in_view(image.id)
-        self.here.tell(self._describe(image, t, z))
+        self.here.setText(self._describe(image, t, z))
         self.finished.setChecked(self._annotating.finishing.is_finished(image.id, t, z))
         annotated = self._images.annotation_layer(image.id) is not None
         for one in (self.finished, self.view):

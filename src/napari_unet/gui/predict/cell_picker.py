@@ -74,11 +74,10 @@ class CellPicker:
         if results is None:
             return
         image_id, plane = results.image.id, results.plane("cells", t, z)
+        edits = self._workspace.annotating.label_edits
         try:
             with self._own_changes():
-                number = self._workspace.annotating.label_edits.use_as_annotation(
-                    image_id, plane, t, z, ids
-                )
+                number = edits.use_as_annotation(image_id, plane, t, z, ids)
         except ValueError as error:
             self.failed.emit(str(error))
             return

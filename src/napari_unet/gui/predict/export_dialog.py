@@ -27,12 +27,8 @@ _MASKS = {
 class ExportDialog(QDialog):
     """Asks what to export; asks again before files are overwritten.
 
-    Parameters
-    ----------
-    image_ids : tuple of str
-        Images that have results, the one in view first.
-    folder : Path
-        That is offered.
+    `image_ids` are images that have results, the one in view first; `folder` is
+    offered.
     """
 
     def __init__(
@@ -96,11 +92,11 @@ class ExportDialog(QDialog):
         """Begin to write, unless files are in the way that are to stay."""
         folder = Path(self.folder.value).expanduser()
         if not folder.is_dir():
-            self.problem.tell(f"There is no folder {folder}.", "error")
+            self.problem.setText(f"There is no folder {folder}.", "error")
             return
         ids = self._chosen()
-        in_the_way = self._exporter.in_the_way(folder, ids)
-        if in_the_way and not self._may_overwrite(in_the_way):
+        existing = self._exporter.existing_files(folder, ids)
+        if existing and not self._may_overwrite(existing):
             return
         try:
             self._exporter.export(
@@ -112,7 +108,7 @@ class ExportDialog(QDialog):
                 format=self.format.currentData(),
             )
         except ValueError as error:
-            self.problem.tell(str(error), "error")
+            self.problem.setText(str(error), "error")
             return
         super().accept()
 

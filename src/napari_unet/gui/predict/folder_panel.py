@@ -28,7 +28,7 @@ class FolderPanel(QWidget):
             "Close list", "Put away what became of the images of the folder."
         )
         column(self, self.sentence, self.failures, ButtonRow(self.close_), inner=True)
-        self.close_.clicked.connect(self._on_close)
+        self.close_.clicked.connect(control.dismiss_folder)
         self.refresh()
 
     def refresh(self) -> None:
@@ -38,17 +38,15 @@ class FolderPanel(QWidget):
         if folder is None:
             return
         fine = folder.good or (folder.running and not folder.failures)
-        self.sentence.tell(folder.sentence, "info" if fine else "warning")
+        self.sentence.setText(folder.sentence, "info" if fine else "warning")
         lines = [*folder.failures]
         if folder.notes:
             lines += ["Chosen in reading:", *folder.notes]
         text = "\n".join(lines)
+        # the same text set again would scroll back to its top
         if text != self.failures.toPlainText():
             self.failures.setPlainText(text)
         self.failures.setVisible(bool(text))
         line = self.failures.fontMetrics().lineSpacing()
         self.failures.setFixedHeight(line * min(_LINES, 2 * len(lines) + 1) + 8)
         self.close_.setVisible(not folder.running)
-
-    def _on_close(self) -> None:
-        self._control.dismiss_folder()

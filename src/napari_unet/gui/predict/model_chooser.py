@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QComboBox, QFileDialog, QSizePolicy, QWidget
 
 from napari_unet.gui.widgets import (
     Elided,
-    Empty,
+    Placeholder,
     blocked,
     button,
     column,
@@ -40,7 +40,7 @@ class ModelChooser(QWidget):
         super().__init__()
         self._models = models
         # WIDGETS
-        self.empty = Empty(
+        self.empty = Placeholder(
             "Train a model first, or drop a model file (.safetensors) here.",
             "Open a model file…",
         )
@@ -59,6 +59,7 @@ class ModelChooser(QWidget):
         column(self._chosen, chosen, self.details, inner=True)
         column(self, self.empty, self._chosen, inner=True)
         # CONNECTIONS
+        # sent by people only: filling the list chooses nothing
         self.combo.activated.connect(self._on_activated)
         self.open.clicked.connect(self._on_open)
         self.empty.pressed.connect(self._on_open)
@@ -100,7 +101,7 @@ class ModelChooser(QWidget):
             self.combo.setCurrentIndex(entries.index(entry) if entry in entries else -1)
         if entry is None:
             self.combo.setToolTip("The model that predicts.")
-            self.details.tell("Choose a model.")
+            self.details.setText("Choose a model.")
         else:
             self._describe(entry)
 
@@ -112,7 +113,7 @@ class ModelChooser(QWidget):
         line = [rows["Finds"], rows["Network"], rows.get("Pixel size", "")]
         if "Held-out IoU" in rows:
             line.append(f"IoU {rows['Held-out IoU']}")
-        self.details.tell(" · ".join(part for part in line if part), lines)
+        self.details.setText(" · ".join(part for part in line if part), lines)
 
 
 def model_in(data: QMimeData | None) -> Path | None:

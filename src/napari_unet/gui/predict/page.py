@@ -156,7 +156,7 @@ class PredictPage(QWidget):
             count = why = _REGIONS
         elif only_regions:
             count, why = "", _REGIONS
-        self.count.tell(count)
+        self.count.setText(count)
         for use in (self.use_slice, self.use_cells):
             allow(use, bool(number), why)
         allow(self.export, results is not None, "Predict an image first.")

@@ -50,13 +50,15 @@ class RunPanel(QWidget):
         self._control = workspace.prediction
         self._models = workspace.models
         # WIDGETS
-        self.what = QComboBox()
+        self.extent = QComboBox()
         for key, (name, _) in _EXTENTS.items():
-            self.what.addItem(name, key)
+            self.extent.addItem(name, key)
         tips = (f"{name}: {tip}" for name, tip in _EXTENTS.values())
-        self.what.setToolTip("\n".join(tips))
-        self.what.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-        guard_wheel(self.what)
+        self.extent.setToolTip("\n".join(tips))
+        self.extent.setSizePolicy(
+            QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed
+        )
+        guard_wheel(self.extent)
         self.predict = button("Predict", "Find the cells with the chosen model.")
         self.cancel = button("Cancel", "Stop at the next tile; what is done stays.")
         self.image = Elided()
@@ -77,7 +79,7 @@ class RunPanel(QWidget):
         column(
             self,
             self.image,
-            self.what,
+            self.extent,
             row(self.predict, self.cancel, stretch=0),
             self.progress,
             self.status,
@@ -88,8 +90,8 @@ class RunPanel(QWidget):
         )
         # CONNECTIONS
         self.predict.clicked.connect(self._on_predict)
-        self.cancel.clicked.connect(self._on_cancel)
-        self.what.currentIndexChanged.connect(self.refresh)
+        self.cancel.clicked.connect(self._control.cancel)
+        self.extent.currentIndexChanged.connect(self.refresh)
         follow(self, self._control.progressed, self._show_progress)
 
     def refresh(self, *_: object) -> None:
@@ -97,28 +99,27 @@ class RunPanel(QWidget):
         control, targets = self._control, self._control.targets
         problem = resampling = ""
         # for the others it does not matter what is in view
-        if self.what.currentData() not in ("folder", "images"):
+        if self.extent.currentData() not in ("folder", "images"):
             problem, resampling = targets.problem(), targets.resampling()
-        self.image.tell(targets.name() or "No image is open.")
+        self.image.setText(targets.name() or "No image is open.")
         runs = "It runs already."
         allow(self.predict, not control.busy and not problem, problem or runs)
         allow(self.cancel, control.busy, "Nothing runs.")
         self._show_progress(control.progress)
         self.progress.setVisible(control.busy)
-        self.status.tell(control.status)
+        self.status.setText(control.status)
         self.status.setVisible(bool(control.status))
         self.folder.refresh()
-        if self._models.card is None:
-            # the chooser says it
-            problem = ""
-        self.hint.tell(problem or resampling, "warning" if resampling else "info")
+        # without a model the chooser says so
+        shown = problem if self._models.card is not None else ""
+        self.hint.setText(shown or resampling, "warning" if resampling else "info")
 
     def _on_predict(self) -> None:
         form = self.form.value()
         options = {"averaging": form.averaging, "tile": form.tile}
-        what = self.what.currentData()
-        if what != "folder":
-            self._control.predict(what, self.entropy.isChecked(), **options)
+        extent = self.extent.currentData()
+        if extent != "folder":
+            self._control.predict(extent, self.entropy.isChecked(), **options)
             return
         source = QFileDialog.getExistingDirectory(self, "Folder with the images")
         target = source and QFileDialog.getExistingDirectory(
@@ -126,9 +127,6 @@ class RunPanel(QWidget):
         )
         if target:
             self._control.predict_folder(Path(source), Path(target), **options)
-
-    def _on_cancel(self) -> None:
-        self._control.cancel()
 
     def _show_progress(self, share: float) -> None:
         self.progress.setValue(int(_TICKS * share))

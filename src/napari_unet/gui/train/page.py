@@ -98,15 +98,15 @@ class TrainPage(QWidget):
         self._show_interrupted(plan.interrupted)
         summary = training.training_data.summary()
         learnt = f"{summary}." if summary.images else ""
-        self.summary.tell("\n".join(filter(None, (learnt, summary.omission))))
+        self.summary.setText("\n".join(filter(None, (learnt, summary.omission))))
         possible, reason = training.can_start
         nothing_yet = not summary.images and not plan.interrupted
-        self.problem.tell(
+        self.problem.setText(
             "" if possible or training.state != "idle" else reason,
             "info" if nothing_yet else "warning",
         )
         held_out = training.progress.validation
-        self.validation.tell(
+        self.validation.setText(
             f"{held_out[:1].upper()}{held_out[1:]}." if held_out else ""
         )
         self._show_comparison(training.progress.comparison)
@@ -114,7 +114,7 @@ class TrainPage(QWidget):
     def _show_interrupted(self, record: RunRecord | None) -> None:
         self._anew_row.setVisible(record is not None)
         if record is None:
-            self.interrupted.tell("")
+            self.interrupted.setText("")
             return
         plan = self._training.plan
         goes_on = plan.goes_on
@@ -125,7 +125,7 @@ class TrainPage(QWidget):
             else f"The training of “{record.name}”, on other images, was interrupted. "
             "Train begins a new one, on those that are ticked."
         )
-        self.interrupted.tell(sentence, "warning")
+        self.interrupted.setText(sentence, "warning")
         self.go_on.setVisible(not goes_on)
         problem = plan.problem(record)
         allow(self.go_on, not problem, problem)
@@ -137,10 +137,10 @@ class TrainPage(QWidget):
         worse = comparison is not None and comparison.outcome == "worse"
         wrong = (saved.problem if saved else None) or ""
         sentences = (wrong, comparison.sentence if comparison else "")
-        self.comparison.tell(
+        self.comparison.setText(
             "\n".join(filter(None, sentences)), "warning" if worse or wrong else "info"
         )
-        self.model.tell(
+        self.model.setText(
             f"Saved as “{Path(saved.path).stem}”, chosen in the Predict dock."
             if saved
             else ""

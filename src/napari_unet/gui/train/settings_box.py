@@ -113,7 +113,7 @@ class RecipeBox(QWidget):
             self.budget.setDecimals(0 if steps else 3)
             self.budget.setValue(settings.steps if steps else settings.minutes)
             self.form.setValue(settings)
-        self.explanation.tell(_PRESETS.get(settings.preset, ""))
+        self.explanation.setText(_PRESETS.get(settings.preset, ""))
         # volumes are offered only where an image has slices
         has_z = any("z" in i.axes for i in self._workspace.store.project.images)
         model: Any = self.network.model()

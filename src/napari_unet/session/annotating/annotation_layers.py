@@ -114,6 +114,10 @@ class AnnotationLayers:
         self.changed.emit()
         return layer
 
+    def shown_layers(self) -> list[Labels]:
+        """Return the layers that are in the viewer."""
+        return [shown.layer for shown in self._shown.values()]
+
     def show_known(self) -> None:
         """Show the annotation of all open images; layers left by another project go."""
         for role in ("annotation", "finished"):

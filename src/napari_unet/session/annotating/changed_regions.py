@@ -25,19 +25,12 @@ _PER_T = 2**32
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ChangedRegions:
-    """Reads from a viewer what is on its canvas of a Labels layer.
-
-    Attributes
-    ----------
-    axes : str
-        A letter out of t, z, y, x for each axis of the layer.
-    viewer : ViewerModel or None
-        Without it, what is on the canvas is unknown and all planes are meant.
-    """
+    """Reads from a viewer what is on its canvas of a Labels layer."""
 
     layer: Labels
-    axes: str
+    axes: str  # a letter out of t, z, y, x for each axis of the layer
     shape: tuple[int, ...]
+    # without it, what is on the canvas is unknown and all planes are meant
     viewer: ViewerModel | None
 
     def place(self) -> tuple[int, int] | None:

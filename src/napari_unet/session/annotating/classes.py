@@ -25,10 +25,7 @@ class ClassList:
     def add(self, name: str, kind: ClassKind = "cells") -> None:
         """Add a class, in a colour that is not used yet.
 
-        Raises
-        ------
-        ValueError
-            If the name is empty or taken, or there are too many classes.
+        ValueError if the name is empty or taken, or there are too many classes.
         """
         classes = self._store.project.classes
         if len(classes) >= MAX_CLASSES:
@@ -63,10 +60,8 @@ class ClassList:
     def remove(self, number: int, into: int | None = None) -> None:
         """Remove a class; its objects become those of the class `into`.
 
-        Raises
-        ------
-        ValueError
-            If it has objects and no class is given for them, or it is the only class.
+        ValueError if it has objects and no class is given for them, or it is the only
+        class.
         """
         project = self._store.project
         check_number(project, number)
@@ -140,6 +135,5 @@ def record_classes(
     store: ProjectStore, image_id: str, class_of: Mapping[int, int]
 ) -> None:
     """Write down the classes of new objects."""
-    image = store.project.image(image_id)
-    changed = image.replace(class_of={**image.class_of, **class_of})
-    store.update(store.project.with_image(changed))
+    known = store.project.image(image_id).class_of
+    store.change_image(image_id, class_of={**known, **class_of})

@@ -30,23 +30,7 @@ if TYPE_CHECKING:
 
 
 class Annotating:
-    """The annotation of the project's images: its parts, and what concerns several.
-
-    Attributes
-    ----------
-    brush : Brush
-        What the next stroke paints.
-    layers : AnnotationLayers
-        The layers that are painted in.
-    classes : ClassList
-    finishing : Finishing
-        Which parts of slices are finished.
-    label_edits : LabelEdits
-        What is written into the layers by us, and which class a cell has.
-    importer : Importer
-    object_index : ObjectIndex
-        Which objects are painted where.
-    """
+    """The annotation of the project's images: its parts, and what concerns several."""
 
     edited = Signal(str, object)
     """Id of an image, and the `Edit` that was made in its annotation."""
@@ -58,9 +42,7 @@ class Annotating:
     def __init__(
         self, viewer: ViewerModel, store: ProjectStore, images: ImageList
     ) -> None:
-        self._viewer = viewer
-        self._store = store
-        self._images = images
+        self._viewer, self._store, self._images = viewer, store, images
         self.brush = Brush(store, images)
         self.layers = AnnotationLayers(viewer, store, images, self.brush)
         self.classes = ClassList(store)
@@ -68,19 +50,20 @@ class Annotating:
         self.label_edits = LabelEdits(viewer, store, images, self.brush, self.layers)
         self.importer = Importer(store, images, self.brush, self.layers)
         self.object_index = ObjectIndex(store, images, self.layers.edited)
-        self._bound: list[Labels] = []
         self._warnings: set[str] = set()
         forward_signal(self.layers.edited, self.edited)
         self.layers.shown.connect(self._on_shown)
         forward_signal(self.layers.changed, self.changed)
         forward_signal(self.layers.unfit, self.message, "warning")
         store.changed.connect(self._on_project)
+        # last: all that is to hear of these layers is connected by now
         self.layers.show_known()
 
     def close(self) -> None:
         """Follow viewer and project no more; what is painted is saved."""
         self._store.changed.disconnect(self._on_project)
-        for layer in self._bound:
+        # the layers stay in the viewer: their keys would go on calling what is closed
+        for layer in self.layers.shown_layers():
             shortcuts.unbind(layer)
         self.object_index.close()
         self.layers.close()
@@ -135,7 +118,6 @@ class Annotating:
 
     def _on_shown(self, layer: Labels) -> None:
         shortcuts.bind(layer, self, partial(self.message.emit, "warning"))
-        self._bound.append(layer)
         image_id = self._images.id_of(layer)
         if image_id is not None:
             self.finishing.show_frames(self._store.project.image(image_id))

@@ -71,15 +71,17 @@ class DataCheck:
         ids = self._checking = tuple(image.id for image in images)
         try:
             job = CheckJob(
-                images=tuple(self._images.stored(id_) for id_ in ids),
-                annotations=tuple(self._images.stored_annotation(id_) for id_ in ids),
+                images=tuple(self._images.reference(id_) for id_ in ids),
+                annotations=tuple(
+                    self._images.annotation_reference(id_) for id_ in ids
+                ),
                 places=tuple(self._images.places(id_) for id_ in ids),
                 halo=self._halo(images[0]),
             )
         except (OSError, ValueError) as error:
             self.failed.emit(f"The check cannot begin: {error}")
         else:
-            handle = self._handle = self._worker.submit(job, "Check annotation")
+            handle = self._handle = self._worker.submit(job)
             handle.event.connect(self._on_event)
             handle.ended.connect(self._on_end)
             handle.failed.connect(self._on_failed)
@@ -106,10 +108,7 @@ class DataCheck:
     def fix(self, finding: Finding) -> None:
         """Apply the remedy of a finding; napari's own undo reverts it.
 
-        Raises
-        ------
-        ValueError
-            If the slice has changed since the check.
+        ValueError if the slice has changed since the check.
         """
         image_id = self._image_of(finding)
         t, z, edits = finding.t, finding.z or 0, self._annotating.label_edits

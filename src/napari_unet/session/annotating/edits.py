@@ -18,12 +18,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from psygnal import Signal
 
-from napari_unet.core.geometry.boxes import axis_sizes, field_index
+from napari_unet.core.geometry.boxes import axis_sizes
 from napari_unet.session.annotating.changed_regions import (
     ChangedRegions,
     boxes_of_stroke,
     span,
 )
+from napari_unet.session.project.annotation_file import plane_of
 from napari_unet.session.project.places_log import HIGHEST_ID
 
 if TYPE_CHECKING:
@@ -49,39 +50,21 @@ _WHOLE = (slice(None), slice(None))
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """A change of an annotation that is in its file by now.
+    """A change of an annotation that is in its file by now."""
 
-    Attributes
-    ----------
-    t, z : int
-        Plane; z is 0 where there is no z.
-    box : tuple of slice
-        In y and x, with start and stop: the smallest that holds all changes.
-    """
-
-    t: int
+    t: int  # plane; z is 0 where there is no z
     z: int
+    # in y and x, with start and stop: the smallest that holds all changes
     box: tuple[slice, slice]
 
 
 class EditStream:
     """Follow a Labels layer and write each change of it to a file.
 
-    Parameters
-    ----------
-    viewer : ViewerModel, optional
-        Has the plane in view; without it, all planes are compared where an event names
-        none.
+    Without `viewer`, which has the plane in view, all planes are compared where an
+    event names none. `problem` is why some of the layer is not saved, in a sentence.
 
-    Attributes
-    ----------
-    problem : str or None
-        Why some of the layer is not saved, in a sentence.
-
-    Raises
-    ------
-    ValueError
-        If the layer is multiscale.
+    ValueError if the layer is multiscale.
     """
 
     edited = Signal(Edit)
@@ -234,7 +217,7 @@ class EditStream:
     def _compare(self, t: int, z: int, box: tuple[slice, slice]) -> bool:
         """Write what differs in a box of a plane, and return whether anything did."""
         saved = self._file.plane(t, z)[box]
-        found = self._read(t, z, box)
+        found = np.asarray(plane_of(self._data, self._file.axes, t, z, box))
         if not self._file.has(t, z) and not found.any():
             return False
         inner = different_box(found, saved)
@@ -270,11 +253,6 @@ class EditStream:
             self.problem, self._disk_failed = None, False
         self.edited.emit(Edit(t, z, box))
         return True
-
-    def _read(self, t: int, z: int, box: tuple[slice, slice]) -> NDArray[Any]:
-        axes = self._file.axes
-        values = np.asarray(self._data[field_index(axes, t, z, box)])
-        return values.T if axes.index("x") < axes.index("y") else values
 
     def _sweep(self, end: float) -> None:
         """Compare rows of the plane in view, then of the others, until `end`."""

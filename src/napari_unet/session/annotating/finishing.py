@@ -52,7 +52,7 @@ class Finishing:
         t, z = self._images.place_in_view(image.id)
         if self.is_finished(image.id, t, z):
             others = tuple(p for p in image.finished if (p.t, p.z) != (t, z))
-            self._update(image, others, "slice is not finished")
+            self._store.change_image(image.id, "slice is not finished", finished=others)
         else:
             self.finish_slice()
 
@@ -98,13 +98,8 @@ class Finishing:
         others = tuple(
             p for p in image.finished if (p.t, p.z) != (t, z) or not _inside(p.box, box)
         )
-        self._update(image, (*others, FinishedPart(t=t, z=z, box=box)), what)
-
-    def _update(
-        self, image: ProjectImage, finished: tuple[FinishedPart, ...], what: str
-    ) -> None:
-        changed = image.replace(finished=finished)
-        self._store.update(self._store.project.with_image(changed), what)
+        parts = (*others, FinishedPart(t=t, z=z, box=box))
+        self._store.change_image(image.id, what, finished=parts)
 
 
 def _whole_plane(image: ProjectImage) -> _Rectangle:

@@ -53,29 +53,16 @@ class AmbiguousMasksError(ValueError):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Imported:
-    """Planes (y, x) for an annotation, and what is to be known of them.
-
-    Attributes
-    ----------
-    class_of : dict of int to int
-        Class number of each new object that is not of class 1.
-    classes : tuple of ProjectClass
-        Those of the project, and those that the masks brought.
-    first : int
-        Lowest id that an object may have.
-    axes, kind : str
-        Of the masks.
-    empty : int
-        Planes left out, as they have no value above 0.
-    """
+    """Planes (y, x) for an annotation, and what is to be known of them."""
 
     planes: Planes
-    class_of: dict[int, int]
+    class_of: dict[int, int]  # class number of each new object that is not of class 1
+    # those of the project, and those that the masks brought
     classes: tuple[ProjectClass, ...]
-    first: int
-    axes: str
+    first: int  # lowest id that an object may have
+    axes: str  # of the masks
     kind: Kind
-    empty: int
+    empty: int  # planes left out, as they have no value above 0
 
 
 @dataclass(eq=False)
@@ -92,6 +79,8 @@ class Importer:
     ) -> int:
         """Import masks into an annotation, and return how many slices they have.
 
+        ValueError if shape or values do not fit.
+
         Parameters
         ----------
         array : array of whole numbers or bool, or Imported
@@ -102,11 +91,6 @@ class Importer:
         replace : bool
             Replace what is annotated in the slices of the masks. Otherwise they are
             used only where nothing is annotated.
-
-        Raises
-        ------
-        ValueError
-            If shape or values do not fit.
         """
         image = self._store.project.image(image_id)
         found = array
@@ -150,10 +134,7 @@ class Importer:
         They are of the active class, and replace background, as they were drawn on
         purpose, but no cell.
 
-        Raises
-        ------
-        ValueError
-            If there are none in the image, or all of them lie on cells.
+        ValueError if there are none in the image, or all of them lie on cells.
         """
         layer = self._layers.show(current_image(self._images).id)
         image = current_image(self._images)
@@ -178,10 +159,7 @@ class Importer:
     def other_project(self, image_id: str, offer: FoundProject) -> None:
         """Copy the annotation of an image from another project, with its classes.
 
-        Raises
-        ------
-        RuntimeError, ValueError
-            If that project is open elsewhere or cannot be read.
+        RuntimeError or ValueError if that project is open elsewhere or cannot be read.
         """
         other = ProjectStore.open(offer.folder)
         try:
@@ -233,6 +211,9 @@ def from_masks(
 ) -> Imported:
     """Turn masks into planes of an annotation.
 
+    ValueError if the values are no whole numbers from 0 on, are grey levels, or there
+    are none above 0.
+
     Parameters
     ----------
     masks : array of whole numbers or bool
@@ -244,12 +225,6 @@ def from_masks(
     free : int
         The objects get ids from here on, in the order of their ids in the masks; those
         of cells are the same through time.
-
-    Raises
-    ------
-    ValueError
-        If the values are no whole numbers from 0 on, are grey levels, or there are none
-        above 0.
     """
     image = Image(masks, axes, name="masks")
     frames = {
@@ -307,6 +282,8 @@ def from_shapes(
 
     Planes are 0 outside of the shapes: what is there is not known.
 
+    ValueError if there are no such shapes, or they lie outside of the image.
+
     Parameters
     ----------
     shapes, annotation : layers
@@ -317,11 +294,6 @@ def from_shapes(
         Plane of shapes that have only y and x.
     free : int
         The cells get ids from here on.
-
-    Raises
-    ------
-    ValueError
-        If there are no such shapes, or they lie outside of the image.
     """
     sizes = axis_sizes(axes, annotation.data.shape)
     found: dict[tuple[int, int], list[NDArray[Any]]] = {}

@@ -18,11 +18,11 @@ from napari_unet.core.annotation.annotations import (
     with_background_ring,
 )
 from napari_unet.core.cells.label_ids import positions
-from napari_unet.core.geometry.boxes import field_index
 from napari_unet.session.annotating.brush import current_image
 from napari_unet.session.annotating.classes import check_number, record_classes
 from napari_unet.session.annotating.label_range import make_room, values_in
 from napari_unet.session.images import layers as roles
+from napari_unet.session.project.annotation_file import plane_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -70,7 +70,7 @@ class LabelEdits:
         """
         layer, axes = self._layers.show(image_id), self._axes(image_id)
         cells = np.asarray(cells)
-        annotated = _plane_of(layer.data, axes, t, z)
+        annotated = np.asarray(plane_of(layer.data, axes, t, z))
         if cells.shape != annotated.shape:
             raise ValueError(
                 f"the cells of a slice have its shape {annotated.shape}, "
@@ -89,10 +89,7 @@ class LabelEdits:
     def use_cell_under_cursor(self) -> None:
         """Use the predicted cell under the mouse as annotation.
 
-        Raises
-        ------
-        ValueError
-            If there is none, or it is annotated already.
+        ValueError if there is none, or it is annotated already.
         """
         image = self._images.current
         found = roles.find(self._viewer, "cells", image.id) if image else []
@@ -103,7 +100,7 @@ class LabelEdits:
         if not cell:
             raise ValueError("There is no predicted cell under the mouse.")
         t, z = self._images.place_in_view(image.id)
-        plane = _plane_of(predicted.data, image.annotation_axes, t, z)
+        plane = plane_of(predicted.data, image.annotation_axes, t, z)
         if not self.use_as_annotation(image.id, plane, t, z, {int(cell)}):
             raise ValueError("This cell is annotated already.")
 
@@ -125,7 +122,7 @@ class LabelEdits:
     ) -> None:
         """Write what a function makes of a slice: one step of napari's undo."""
         layer, axes = self._layers.show(image_id), self._axes(image_id)
-        before = _plane_of(layer.data, axes, t, z).astype(np.int32)
+        before = np.asarray(plane_of(layer.data, axes, t, z)).astype(np.int32)
         project = self._store.project
         class_of = project.image(image_id).class_of
         after = change(Annotation(before, project.classes, class_of))
@@ -142,10 +139,7 @@ class LabelEdits:
     def set_class(self, cell: int, number: int) -> None:
         """Give a painted cell of the current image another class.
 
-        Raises
-        ------
-        ValueError
-            There is no class of this number, or either class is of regions.
+        ValueError if there is no class of this number, or either class is of regions.
         """
         image, project = current_image(self._images), self._store.project
         check_number(project, number)
@@ -155,9 +149,9 @@ class LabelEdits:
         for info in (project.classes[before - 1], project.classes[number - 1]):
             if info.kind == "regions":
                 raise ValueError(f"{info.name} are regions: erase and paint instead.")
-        changed = image.replace(class_of={**image.class_of, cell: number})
         what = f"cell {cell} is {project.classes[number - 1].name}"
-        self._store.update(project.with_image(changed), what)
+        class_of = {**image.class_of, cell: number}
+        self._store.change_image(image.id, what, class_of=class_of)
         if cell == self._brush.painted_cell:
             self._brush.follow_class(number)
 
@@ -193,11 +187,6 @@ def as_new_cells(
     table = np.zeros(len(values), np.int32)
     table[used] = free + np.arange(int(used.sum()))
     return np.where(annotated == UNKNOWN, table[at], 0).astype(np.int32)
-
-
-def _plane_of(data: Any, axes: str, t: int, z: int) -> NDArray[Any]:
-    """Return a plane, (y, x), of an array with axes out of t, z, y, x."""
-    return np.asarray(data[field_index(axes, t, z)])
 
 
 def _write(

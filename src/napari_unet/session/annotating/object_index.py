@@ -46,10 +46,7 @@ class PlaneObjects:
 class ObjectIndex:
     """Looks at the planes of all images that are open, the current one's first.
 
-    Parameters
-    ----------
-    edited : SignalInstance
-        Emits the id of an image and the `Edit` made in its annotation.
+    `edited` emits the id of an image and the `Edit` made in its annotation.
     """
 
     changed = Signal()

@@ -16,21 +16,12 @@ CLASS_KEYS = 9
 
 @dataclass(frozen=True, slots=True)
 class Shortcut:
-    """A key and what it does.
+    """A key and what it does."""
 
-    Attributes
-    ----------
-    keys : str
-        As napari writes it, such as "Alt-Z".
-    text : str
-        What it does, for people.
-    action : str
-        Method of `Annotating`, or of a part of it, that is called with `argument` if
-        there is one; empty if the key is napari's own.
-    """
-
-    keys: str
-    text: str
+    keys: str  # as napari writes it, such as "Alt-Z"
+    text: str  # what it does, for people
+    # method of `Annotating`, or of a part of it, that is called with `argument` if
+    # there is one; empty if the key is napari's own
     action: str = ""
     argument: int | None = None
 
@@ -72,12 +63,8 @@ SHORTCUTS = (
 def bind(layer: Labels, owner: object, warn: Callable[[str], None]) -> None:
     """Bind our keys on one layer; napari's own and other layers stay as they are.
 
-    Parameters
-    ----------
-    owner : object
-        Has the methods that the shortcuts name.
-    warn : callable
-        Is given the sentence of a ValueError, when something cannot be done.
+    `owner` has the methods that the shortcuts name; `warn` is given the sentence of a
+    ValueError, when something cannot be done.
     """
     for shortcut in SHORTCUTS:
         if shortcut.action:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import threading
 import weakref
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,21 +24,12 @@ _log = logging.getLogger(__name__)
 
 @dataclass(eq=False)
 class SharedFile:
-    """Where one array lies, and which of its planes are there.
-
-    Attributes
-    ----------
-    scratch : bool
-        Whether it is a scratch file, to be filled and at last removed.
-    copied : set of (t, z)
-    version : int
-        Counts up whenever the pixels change.
-    """
+    """Where one array lies, and which of its planes are there."""
 
     reference: ArrayReference
-    scratch: bool
+    scratch: bool  # whether it is a scratch file, to be filled and at last removed
     copied: set[tuple[int, int]] = field(default_factory=set)
-    version: int = 0
+    version: int = 0  # counts up whenever the pixels change
     _array: Any = None
 
     def hold(self, array: ArrayLike, gone: Callable[[], None]) -> None:
@@ -74,27 +63,18 @@ class SharedFile:
     def remove(self) -> None:
         """Remove a scratch file."""
         if self.scratch:
-            # Where a mapped file cannot be removed, it goes with the folder.
-            with contextlib.suppress(OSError):
-                Path(self.reference.path).unlink(missing_ok=True)
+            self.reference.remove()
 
 
 @dataclass(eq=False)
 class CopyTask:
-    """Planes to be copied; it holds the array until that is done.
-
-    Attributes
-    ----------
-    planes : list of (t, z)
-        What is left to do.
-    ended : callable
-        Called in the copying thread, with what went wrong or None.
-    """
+    """Planes to be copied; it holds the array until that is done."""
 
     file: SharedFile
     array: ArrayLike
     axes: str
-    planes: list[tuple[int, int]]
+    planes: list[tuple[int, int]]  # what is left to do
+    # called in the copying thread, with what went wrong or None
     ended: Callable[[Exception | None], None]
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 def is_image(layer: Layer) -> bool:
     """Whether napari shows the layer as an image."""
+    # by its name: to import the class would load all of napari's layers
     return any(
         (kind.__name__, kind.__module__.split(".")[0]) == ("Image", "napari")
         for kind in type(layer).__mro__
@@ -45,10 +46,8 @@ def check_images(layers: Sequence[Layer], level: int) -> None:
 def check_channels(layers: Sequence[Layer], axes: str, level: int) -> None:
     """Check that layers can be the channels of one image.
 
-    Raises
-    ------
-    ValueError
-        If they are no images, differ in shape or scale, or do not have these axes.
+    ValueError if they are no images, differ in shape or scale, or do not have these
+    axes.
     """
     check_images(layers, level)
     first = layers[0]

@@ -26,12 +26,11 @@ from napari_unet.session.images.layer_isolation import LayerIsolation
 from napari_unet.session.images.source_files import SourceFiles
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from napari.components import ViewerModel
     from napari.layers import Labels, Layer
 
-    from napari_unet.core.jobs import Place
     from napari_unet.session.future import Future
     from napari_unet.session.images.interpretation import Interpretation
     from napari_unet.session.images.shared_arrays import SharedArrays
@@ -48,10 +47,7 @@ class ImageList:
     An image whose layers were deleted stays in the project, closed. It is attached
     again when a layer with the same pixels appears.
 
-    Attributes
-    ----------
-    files : SourceFiles
-        What the layers' files say; they are read in this thread unless given.
+    `files` is what the layers' files say; they are read in this thread unless given.
     """
 
     changed = Signal()
@@ -108,19 +104,15 @@ class ImageList:
     ) -> ProjectImage:
         """Add image layers to the project, as the channels of one image.
 
+        ValueError if they do not fit together, or are no images.
+
         Parameters
         ----------
-        layers : sequence of Image layers
         axes : str, optional
             A letter for each axis of a layer's data; unless given, those that the
             layer or its file names, or else guessed.
         level : int
             Of a multiscale image, 0 the finest.
-
-        Raises
-        ------
-        ValueError
-            If they do not fit together, or are no images.
         """
         # a level that is not there has no shape to be interpreted
         check_images(layers, level)
@@ -192,8 +184,7 @@ class ImageList:
 
     def set_use_for_training(self, id_: str, used: bool) -> None:
         """Use an image for training, or not."""
-        image = self._store.project.image(id_).replace(use_for_training=used)
-        self._store.update(self._store.project.with_image(image))
+        self._store.change_image(id_, use_for_training=used)
 
     @property
     def current(self) -> ProjectImage | None:
@@ -243,7 +234,7 @@ class ImageList:
         found = roles.find(self._viewer, "annotation", id_)
         return found[0] if found else None
 
-    def stored(self, id_: str) -> ImageReference:
+    def reference(self, id_: str) -> ImageReference:
         """Return where the worker finds the pixels; ValueError if it is closed."""
         image = self._store.project.image(id_)
         channels = tuple(self._sharing.share(a) for a in self._arrays(image))
@@ -251,23 +242,28 @@ class ImageList:
             channels, image.axes, image.spacing_um, image.name, image.samples
         )
 
-    def ensure(self, id_: str, places: Sequence[Place] | None) -> Future:
-        """Have the pixels of some places shared; ValueError if the image is closed."""
+    def share_frames(self, id_: str, times: Iterable[int] | None = None) -> Future:
+        """Have the pixels of time points shared, of all unless given.
+
+        Frames are shared whole: grey values are normalised over all of a frame.
+        ValueError if the image is closed.
+        """
         image = self._store.project.image(id_)
+        places = None if times is None else [(t, None) for t in dict.fromkeys(times)]
         parts = [
             self._sharing.ensure(array, image.axes, places)
             for array in self._arrays(image)
         ]
         return parts[0] if len(parts) == 1 else all_of(parts, self._sharing.post)
 
-    def stored_annotation(self, id_: str) -> AnnotationReference | None:
+    def annotation_reference(self, id_: str) -> AnnotationReference | None:
         """Return where the worker finds the annotation; None if there is none."""
         project = self._store.project
         image = project.image(id_)
         if not image.annotated:
             return None
         return AnnotationReference(
-            self._store.annotation(id_).stored,
+            self._store.annotation(id_).reference,
             image.annotation_axes,
             plain_classes(project.classes),
             dict(image.class_of),

@@ -40,30 +40,18 @@ _READ = {2: (1,), 3: (1,), 4: (1, 3)}
 
 @dataclass(frozen=True, slots=True)
 class Interpretation:
-    """What the axes of a layer are.
+    """What the axes of a layer are."""
 
-    Attributes
-    ----------
-    axes : str
-        A letter for each axis of the layer's data; c last for colours.
-    spacing_um : tuple of float or None
-        Along [z,] y, x; along y and x alone where that along z is unknown.
-    samples : int or None
-        How many entries along c are channels; the rest is transparency or says the
-        same once more. None for all.
-    summary : str
-        What kind of image it is, a sentence.
-    notes : tuple of str
-        Where axes and pixel size are from, then what else was chosen.
-    doubtful : bool
-        Whether a person has to see it: something was guessed, or does not agree.
-    """
-
-    axes: str
+    axes: str  # a letter for each axis of the layer's data; c last for colours
+    # along [z,] y, x; along y and x alone where that along z is unknown
     spacing_um: tuple[float, ...] | None
+    # how many entries along c are channels; the rest is transparency or says the same
+    # once more. None for all.
     samples: int | None
-    summary: str
+    summary: str  # what kind of image it is, a sentence
+    # where axes and pixel size are from, then what else was chosen
     notes: tuple[str, ...]
+    # whether a person has to see it: something was guessed, or does not agree
     doubtful: bool
 
 
@@ -84,20 +72,17 @@ def interpret(
 ) -> Interpretation:
     """Find out what the axes of an image layer are.
 
+    ValueError if the layer has less than 2 or more than 5 axes, and its file is no
+    help.
+
     Parameters
     ----------
-    layer : Image layer
     file : FileMetadata
         What its file says.
     axes : str, optional
         What the person says.
     level : int
         Of a multiscale layer.
-
-    Raises
-    ------
-    ValueError
-        The layer has less than 2 or more than 5 axes, and its file is no help.
     """
     match = _match(layer, file)
     from_file = "" if match is None else match.axes
@@ -174,7 +159,6 @@ def in_words(
     ----------
     axes, shape
         A letter and a length for each axis.
-    channels : int
     spacing : tuple of float or None
         In micrometres, as in `Interpretation`.
     """

@@ -20,11 +20,7 @@ class LayerIsolation:
     Layers that people hid themselves stay hidden. Images side by side, also in napari's
     grid, are left as they are.
 
-    Parameters
-    ----------
-    viewer : ViewerModel
-    owner : callable
-        Returns the id of the image that a layer belongs to, None for other layers.
+    `owner` returns the id of the image that a layer belongs to, None for other layers.
     """
 
     def __init__(

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 import re
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from napari_unet.core.images.image import AXES
 from napari_unet.io.units import micrometres
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from napari.components import ViewerModel
     from napari.layers import Layer
@@ -79,15 +80,24 @@ def name_for(image_name: str, what: str) -> str:
     return f"{image_name} [{what}]"
 
 
+@contextmanager
+def selection_kept(viewer: ViewerModel) -> Iterator[None]:
+    """Select the layers again that were selected: who paints goes on painting."""
+    selection = viewer.layers.selection
+    selected, active = set(selection), selection.active
+    yield
+    if selected:
+        selection.intersection_update(selected)
+        selection.update(selected)
+        selection.active = active
+
+
 def guess_axes(layer: Layer) -> str:
     """Name each axis of a layer's data: as its labels say, or by their number.
 
     Axes without names are yx, zyx, tzyx or tczyx.
 
-    Raises
-    ------
-    ValueError
-        If the layer has less than 2 or more than 5 axes.
+    ValueError if the layer has less than 2 or more than 5 axes.
     """
     if layer.ndim not in _BY_NDIM:
         raise ValueError(

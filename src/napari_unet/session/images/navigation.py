@@ -22,11 +22,8 @@ def go_to(
 ) -> None:
     """Show a plane (t, z) of a layer, with a point of it in the middle of the canvas.
 
-    Parameters
-    ----------
-    viewer, layer, axes, place
-    point : (y, x), optional
-        In pixels of the layer; the camera stays where it is unless given.
+    The point (y, x) is in pixels of the layer; the camera stays where it is unless
+    given.
     """
     y, x = point or (0.0, 0.0)
     where = {"t": place[0], "z": place[1], "y": y, "x": x}

@@ -44,10 +44,7 @@ def open_images(
 def open_image(viewer: ViewerModel, images: ImageList, image: ProjectImage) -> None:
     """Open the files of an image; it is found again by its pixels.
 
-    Raises
-    ------
-    ValueError
-        If it is not from a file, or something else is in the file now.
+    ValueError if it is not from a file, or something else is in the file now.
     """
     paths = list(dict.fromkeys(s.path for s in image.sources if s.path is not None))
     if not paths:
@@ -71,12 +68,8 @@ def locate(
 ) -> None:
     """Open an image where it is now, and others that are found beside it.
 
-    Raises
-    ------
-    FileNotFoundError
-        There is nothing at this path.
-    ValueError
-        It is another image; then what is known of the paths stays.
+    FileNotFoundError if nothing is at this path, ValueError if it is another image;
+    then what is known of the paths stays.
     """
     before = project = store.project
     found = located(project, image_id, path)

@@ -10,7 +10,6 @@ import mmap
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
 import numpy as np
 
@@ -40,12 +39,7 @@ class SharedArrays:
 
     Arrays (of numpy, dask, zarr or the like) are distinguished by their identity.
 
-    Parameters
-    ----------
-    folder : Path
-        For scratch files.
-    post : callable
-        Runs a function soon in the main thread; called from any thread.
+    Scratch files are in `folder`; `post` is as of `Future`.
     """
 
     def __init__(self, folder: Path, post: Post) -> None:
@@ -57,10 +51,7 @@ class SharedArrays:
     def share(self, array: ArrayLike) -> ArrayReference:
         """Return where an array lies, or will lie; no pixel is copied yet.
 
-        Raises
-        ------
-        OSError
-            If the scratch file cannot be made.
+        OSError if the scratch file cannot be made.
         """
         return self._file(array).reference
 
@@ -71,7 +62,6 @@ class SharedArrays:
 
         Parameters
         ----------
-        array : array-like
         axes : str
             A letter for each of its axes.
         places : sequence of (t, z), optional
@@ -125,12 +115,9 @@ class SharedArrays:
         reference = _on_disk(array)
         scratch = reference is None
         if reference is None:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            path = self._folder / f"pixels-{uuid4().hex}.raw"
             # Unlike its name, its text says the byte order where that matters.
-            reference = ArrayReference.create(
-                path, tuple(array.shape), str(array.dtype)
-            )
+            dtype, shape = str(array.dtype), tuple(array.shape)
+            reference = ArrayReference.create_in(self._folder, "pixels", shape, dtype)
         file = self._files[key] = SharedFile(reference, scratch)
 
         def gone() -> None:

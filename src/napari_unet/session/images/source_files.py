@@ -41,26 +41,15 @@ _UNCOMPRESSED = 0.9
 
 @dataclass(frozen=True, slots=True)
 class FileMetadata:
-    """What a file says of its image.
+    """What a file says of its image."""
 
-    Attributes
-    ----------
-    axes : str
-        As `core.images.image.Image` has them; empty where the file says nothing.
-    shape : tuple of int
-    sizes_um : tuple of (str, float)
-        Pixel size in micrometres of the spatial axes that have a known one.
-    notes : tuple of str
-        What was chosen in reading it, each a sentence.
-    problem : str
-        Why it says nothing, a sentence.
-    """
-
+    # as `core.images.image.Image` has them; empty where the file says nothing
     axes: str = ""
     shape: tuple[int, ...] = ()
+    # pixel size in micrometres of the spatial axes that have a known one
     sizes_um: tuple[tuple[str, float], ...] = ()
-    notes: tuple[str, ...] = ()
-    problem: str = ""
+    notes: tuple[str, ...] = ()  # what was chosen in reading it, each a sentence
+    problem: str = ""  # why it says nothing, a sentence
 
 
 _NO_FILE = FileMetadata()
@@ -69,11 +58,8 @@ _NO_FILE = FileMetadata()
 class SourceFiles:
     """Reads the files that layers are from, each once.
 
-    Parameters
-    ----------
-    post : callable, optional
-        Runs a function soon in the main thread; called from any thread. Without it,
-        all files are read at once.
+    `post` runs a function soon in the main thread, called from any thread; without it,
+    all files are read at once.
     """
 
     read = Signal()

@@ -42,10 +42,7 @@ _AT_ONCE = 512 * 512
 class WeightOverlay:
     """Border weights over the current image, where they are switched on.
 
-    Parameters
-    ----------
-    scratch : Path
-        Folder for what the worker computes.
+    What the worker computes is in the folder `scratch`.
     """
 
     enabled_changed = Signal(bool)
@@ -256,7 +253,7 @@ class WeightOverlay:
 
     def _request(self, plane: WeightedPlane) -> None:
         """Have the whole plane computed by the worker."""
-        annotation = self._images.stored_annotation(plane.image_id)
+        annotation = self._images.annotation_reference(plane.image_id)
         shown = self._layers[plane.image_id]
         if annotation is None:
             return

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import logging
-from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING
-from uuid import uuid4
 
 from psygnal import Signal
 
@@ -16,6 +13,8 @@ from napari_unet.core.jobs import WeightsJob
 from napari_unet.session.worker.client import WORKER_ENDED
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from napari_unet.core.images.array_reference import AnnotationReference
     from napari_unet.core.messages import Failed
     from napari_unet.session.overlay.weighted_plane import WeightedPlane
@@ -27,10 +26,7 @@ _log = logging.getLogger(__name__)
 class PlaneWeights:
     """One job at work at most, and one that waits: that asked for last.
 
-    Parameters
-    ----------
-    scratch : Path
-        Folder for what the worker computes.
+    What the worker computes is in the folder `scratch`.
     """
 
     computed = Signal(object, object)
@@ -99,7 +95,7 @@ class PlaneWeights:
         job = WeightsJob(
             annotation, plane.t, plane.z, plane.spacing, plane.settings, file
         )
-        handle = self._worker.submit(job, "Border weights")
+        handle = self._worker.submit(job)
         self._job = (handle, plane)
         handle.event.connect(self._on_event)
         handle.ended.connect(self._on_end)
@@ -132,14 +128,12 @@ class PlaneWeights:
         """Return a file for the result, the last one if it fits."""
         if self._file is None or self._file.shape != shape:
             self._discard_file()
-            self._scratch.mkdir(parents=True, exist_ok=True)
-            path = self._scratch / f"weights-{uuid4().hex}.raw"
-            self._file = ArrayReference.create(path, shape, "float32")
+            self._file = ArrayReference.create_in(
+                self._scratch, "weights", shape, "float32"
+            )
         return self._file
 
     def _discard_file(self) -> None:
         if self._file is not None:
-            # Where a mapped file cannot be removed, it goes with the folder.
-            with suppress(OSError):
-                Path(self._file.path).unlink(missing_ok=True)
+            self._file.remove()
             self._file = None

@@ -6,7 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_unet.session.images.layers import attributes_like, find, name_for, note
+from napari_unet.session.images.layers import (
+    attributes_like,
+    find,
+    name_for,
+    note,
+    selection_kept,
+)
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -85,26 +91,20 @@ class WeightLayer:
             layer.refresh(thumbnail=whole, highlight=False, extent=False)
 
     def _add(self, like: Layer, limits: tuple[float, float]) -> Layer:
-        """Make the layer; who paints goes on painting in the layer selected."""
-        selection = self._viewer.layers.selection
-        selected, active = set(selection), selection.active
+        """Make the layer."""
         options: dict[str, Any] = attributes_like(
             like, self._image.annotation_axes, "yx"
         )
-        layer = self._viewer.add_image(
-            self.array,
-            name=name_for(self._image.name, "border weights"),
-            metadata=note("weights", self._image.id),
-            rgb=False,
-            multiscale=False,
-            colormap=_COLOURMAP,
-            blending="additive",
-            contrast_limits=limits,
-            **options,
-        )
         self._limits = limits
-        if selected:
-            selection.intersection_update(selected)
-            selection.update(selected)
-            selection.active = active
-        return layer
+        with selection_kept(self._viewer):
+            return self._viewer.add_image(
+                self.array,
+                name=name_for(self._image.name, "border weights"),
+                metadata=note("weights", self._image.id),
+                rgb=False,
+                multiscale=False,
+                colormap=_COLOURMAP,
+                blending="additive",
+                contrast_limits=limits,
+                **options,
+            )

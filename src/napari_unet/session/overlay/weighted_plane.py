@@ -15,24 +15,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class WeightedPlane:
-    """A plane of an image and how its borders are weighted.
-
-    Attributes
-    ----------
-    spacing : tuple of float
-        Pixel size in y and x relative to the finer.
-    finished : tuple of FinishedPart
-        Of this plane.
-    """
+    """A plane of an image and how its borders are weighted."""
 
     image_id: str
     t: int
     z: int
     settings: BorderWeights
-    spacing: tuple[float, ...]
+    spacing: tuple[float, ...]  # pixel size in y and x relative to the finer
     classes: tuple[ClassInfo, ...]
     class_of: dict[int, int]
-    finished: tuple[FinishedPart, ...]
+    finished: tuple[FinishedPart, ...]  # of this plane
 
     @classmethod
     def of(

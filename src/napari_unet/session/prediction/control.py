@@ -63,17 +63,10 @@ class _Run:
 class PredictionControl:
     """Predicts images of a viewer with the chosen model.
 
-    Parameters
-    ----------
-    scratch : Path
-        Folder for the results.
+    The results are in the folder `scratch`.
 
-    Attributes
-    ----------
-    results : dict of str to ResultLayers
-        The latest results of each image, by its id.
-    folder : FolderPrediction or None
-        The last folder that was predicted, until people have read what became of it.
+    `results` are the latest of each image, by its id; `folder` is the last folder that
+    was predicted, until people have read what became of it.
     """
 
     changed = Signal()
@@ -98,8 +91,8 @@ class PredictionControl:
         self._worker, self._models = worker, models
         self.preferences = preferences
         self.targets = Targets(viewer, store, images, models)
-        self.made = ModelResults(viewer, images, scratch)
-        self.results = self.made.latest
+        self.model_results = ModelResults(viewer, images, scratch)
+        self.results = self.model_results.latest
         self.segmenter = Segmenter(worker, self.results, self._first_segmentation())
         self.exporter = Exporter(store, images, worker, self.results, self.segmenter)
         self.folder: FolderPrediction | None = None
@@ -152,12 +145,12 @@ class PredictionControl:
         self.segmenter.set_settings(settings)
         self.segmentation_changed.emit(settings)
 
-    def predict(self, what: Extent, entropy: bool = False, **options: Any) -> bool:
+    def predict(self, extent: Extent, entropy: bool = False, **options: Any) -> bool:
         """Begin to predict; False if it cannot be, for the reason in a `message`.
 
         Parameters
         ----------
-        what : {"slice", "view", "layer", "images"}
+        extent : {"slice", "view", "layer", "images"}
         entropy : bool
             Also show how uncertain the network is.
         **options
@@ -167,7 +160,7 @@ class PredictionControl:
             settings = self.preferences.prediction(**options)
             if self.running:
                 raise ValueError("A prediction is running: cancel it first.")
-            model, targets = self._models.entry, self.targets.find(what)
+            model, targets = self._models.entry, self.targets.find(extent)
             if model is None:
                 raise ValueError(self.targets.problem())
         except ValueError as error:
@@ -196,7 +189,7 @@ class PredictionControl:
         job = PredictFolderJob(
             str(model), str(source), str(target), settings, self.segmentation
         )
-        handle = self._worker.submit(job, f"Predict the images in {source.name}")
+        handle = self._worker.submit(job)
         self.folder = FolderPrediction(handle, source, target)
         self.folder.changed.connect(self._on_folder)
         self._on_files()
@@ -225,10 +218,9 @@ class PredictionControl:
         if model is None or model == self._warm or self._worker.busy:
             return
         self._warm = model
-        job = LoadModelJob(str(model), self.preferences.prediction())
-        self._worker.submit(job, f"Load {model.stem}")
+        self._worker.submit(LoadModelJob(str(model), self.preferences.prediction()))
 
-    def cool_down(self) -> None:
+    def forget_loaded_model(self) -> None:
         """The worker is gone, and the model that it had read with it."""
         self._warm = None
 
@@ -249,10 +241,12 @@ class PredictionControl:
     def tick(self) -> None:
         """Draw what is left to draw and find more cells; some times a second."""
         if not self.exporter.running:
-            self.made.drop_deleted(self._run.current.image.id if self._run else None)
+            self.model_results.drop_deleted(
+                self._run.current.image.id if self._run else None
+            )
         for results in self.results.values():
             results.show_next()
-            results.visibility.look()
+            results.visibility.update()
             results.flush_refresh()
         self.segmenter.go_on()
         if self._unsaved.take():
@@ -267,7 +261,7 @@ class PredictionControl:
         self._models.selected_changed.disconnect(self._on_model)
         self.cancel()
         self.exporter.close()
-        self.made.close()
+        self.model_results.close()
 
     @property
     def _writing(self) -> FolderPrediction | Exporter | None:
@@ -281,12 +275,9 @@ class PredictionControl:
         run.handle, run.summary = None, "Done."
         self._status = "Reading the image …"
         self.changed.emit()
-        # Grey values are normalised over the whole frame, so all of it is needed.
-        times = dict.fromkeys(t for t, _ in run.current.places)
+        times = [t for t, _ in run.current.places]
         try:
-            pixels = self._images.ensure(
-                run.current.image.id, tuple((t, None) for t in times)
-            )
+            pixels = self._images.share_frames(run.current.image.id, times)
         except (ValueError, KeyError) as error:
             self._skip(run, str(error))
         else:
@@ -297,8 +288,10 @@ class PredictionControl:
             return  # cancelled while its pixels were copied
         target = run.current
         try:
-            image = self._images.stored(target.image.id)
-            results = self.made.of(target.image.id, run.model, self._store.project)
+            image = self._images.reference(target.image.id)
+            results = self.model_results.of(
+                target.image.id, run.model, self._store.project
+            )
         except (ValueError, KeyError, OSError) as error:
             self._skip(run, str(error))
             return
@@ -320,7 +313,7 @@ class PredictionControl:
         cells = results.cells
         cells.ndim, cells.scale = run.model.card.training.ndim, resampling.factors
         cells.growing = True
-        handle = run.handle = self._worker.submit(job, f"Predict {image.name}")
+        handle = run.handle = self._worker.submit(job)
         handle.event.connect(partial(self._on_event, run, results))
         handle.ended.connect(partial(self._on_ended, run, results))
         handle.failed.connect(partial(self._on_failed, run, results))
@@ -404,7 +397,7 @@ class PredictionControl:
 
     def _on_scrolled(self) -> None:
         for results in self.results.values():
-            results.visibility.look()
+            results.visibility.update()
         self.segmenter.go_on()
         self.changed.emit()
 

@@ -64,10 +64,7 @@ class _Part:
 class Exporter:
     """Writes results of images into files, when their cells are up to date.
 
-    Parameters
-    ----------
-    results : dict of str to ResultLayers
-        The latest of each image, by its id.
+    `results` are the latest of each image, by its id.
     """
 
     message = Signal(str, str)
@@ -100,7 +97,7 @@ class Exporter:
         handles = (part.handle for part in self._parts)
         return next((h.progress for h in handles if h is not None), 0.0)
 
-    def in_the_way(self, folder: Path, image_ids: Iterable[str]) -> list[Path]:
+    def existing_files(self, folder: Path, image_ids: Iterable[str]) -> list[Path]:
         """Return the files of a folder that may be overwritten."""
         if not folder.is_dir():
             return []
@@ -132,10 +129,8 @@ class Exporter:
 
         Images that cannot be exported are left out; the last message names them.
 
-        Raises
-        ------
-        ValueError
-            If there is no image that can be exported, or nothing is to be written.
+        ValueError if there is no image that can be exported, or nothing is to be
+        written.
         """
         if not (masks or probabilities or table):
             raise ValueError("Choose masks, probabilities or the table to be written.")
@@ -144,10 +139,9 @@ class Exporter:
             try:
                 results = self._results_of(image_id)
                 job = self._job(results, folder, format, masks, table, probabilities)
+                parts.append(_Part(export, job, results))
             except (ValueError, OSError) as error:
                 export.problems.append(str(error))
-            else:
-                parts.append(_Part(export, job, results))
         if not parts:
             raise ValueError(" ".join(export.problems) or "Predict an image first.")
         self._parts += parts
@@ -200,7 +194,7 @@ class Exporter:
         return ExportJob(
             folder=str(folder),
             name=file_stem(self._store.project.image(image.id).name, "image"),
-            image=self._images.stored(image.id),
+            image=self._images.reference(image.id),
             cells=files["cells"] if cells else None,
             probabilities=files["probability"],
             classes=plain_classes(results.classes),
@@ -222,7 +216,7 @@ class Exporter:
             part.copying = True
             try:
                 # the table needs the grey values
-                pixels = self._images.ensure(part.results.image.id, None)
+                pixels = self._images.share_frames(part.results.image.id)
             except KeyError:
                 self._end(part, f"{part.job.name} was removed from the project.")
             except (ValueError, OSError) as error:
@@ -238,7 +232,7 @@ class Exporter:
     def _submit(self, part: _Part) -> None:
         if part not in self._parts:
             return  # cancelled while its pixels were copied
-        part.handle = self._worker.submit(part.job, f"Export {part.job.name}")
+        part.handle = self._worker.submit(part.job)
         # tiles that come from now on are not in the files
         part.results.unexported = False
         part.handle.event.connect(partial(self._on_event, part))

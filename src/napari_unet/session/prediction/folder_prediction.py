@@ -18,12 +18,8 @@ if TYPE_CHECKING:
 class FolderPrediction:
     """Counts images, and keeps why some of them could not be predicted.
 
-    Parameters
-    ----------
-    handle : Handle
-        Of the job.
-    source, target : Path
-        Folders of the images and of the results.
+    `handle` is that of the job; `source` and `target` are the folders of the images and
+    of the results.
 
     Attributes
     ----------

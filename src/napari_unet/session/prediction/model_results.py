@@ -28,10 +28,8 @@ class ModelResults:
     that slices can be predicted one by one. Another model gets layers of its own, and
     those of the one before are hidden.
 
-    Attributes
-    ----------
-    latest : dict of str to ResultLayers
-        Of each image, by its id; the last one that was asked for at the end.
+    `latest` are those of each image, by its id; the last one that was asked for is at
+    the end.
     """
 
     began = Signal(str)
@@ -48,12 +46,7 @@ class ModelResults:
     def of(self, image_id: str, entry: ModelEntry, project: Project) -> ResultLayers:
         """Return the results of a model on an image, to be filled and shown.
 
-        Raises
-        ------
-        ValueError
-            If the image is closed.
-        OSError
-            If the disk is full.
+        ValueError if the image is closed, OSError if the disk is full.
         """
         image = project.image(image_id)
         layers = self._images.layers(image_id)

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Literal
-from uuid import uuid4
 
 from napari_unet.core.annotation.annotations import cell_classes
 from napari_unet.core.images.array_reference import ArrayReference
@@ -17,7 +14,8 @@ from napari_unet.session.project.record import PALETTE
 from napari_unet.session.throttle import Throttle
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection
+    from pathlib import Path
 
     from napari.components import ViewerModel
     from napari.layers import Layer
@@ -26,10 +24,10 @@ if TYPE_CHECKING:
     from napari_unet.core.jobs import Place
     from napari_unet.session.project.record import ProjectImage
 
-What = Literal["classes", "cells", "entropy", "probability"]
+ResultKind = Literal["classes", "cells", "entropy", "probability"]
 """A kind of result."""
 # ... and the class of a probability, 1 for the first in the foreground; 0 of others
-_Key = tuple[What, int]
+_Key = tuple[ResultKind, int]
 
 # What people draw stays above what the network says.
 _ROLES_ABOVE = ("annotation", "weights", "finished")
@@ -43,11 +41,13 @@ _MOMENT_S = 0.5
 _NEVER = -1
 
 
-class ResultFiles(dict[What, ArrayReference]):
+class ResultFiles(dict[ResultKind, ArrayReference]):
     """Raw files of all kinds of result of one image, as jobs name them, and their maps.
 
     The worker writes into the files; the layers show the maps in `arrays`, so that no
     pixel goes through the connection or is copied.
+
+    OSError if the disk is full; then no file stays.
 
     Parameters
     ----------
@@ -57,27 +57,20 @@ class ResultFiles(dict[What, ArrayReference]):
         Of the image without its channels.
     classes : int
         Number of classes, with the background: "probability" has one array for each.
-
-    Raises
-    ------
-    OSError
-        The disk is full; then no file stays.
     """
 
     def __init__(self, scratch: Path, shape: tuple[int, ...], classes: int) -> None:
-        kinds: dict[What, tuple[tuple[int, ...], str]] = {
+        kinds: dict[ResultKind, tuple[tuple[int, ...], str]] = {
             "classes": (shape, "uint8"),
             "cells": (shape, "int32"),
             "entropy": (shape, "float32"),
             "probability": ((classes, *shape), "float32"),
         }
-        self.arrays: dict[What, Any] = {}
-        stem = uuid4().hex
+        self.arrays: dict[ResultKind, Any] = {}
         try:
-            for what, (extent, dtype) in kinds.items():
-                path = scratch / f"{stem}-{what}.raw"
-                self[what] = ArrayReference.create(path, extent, dtype)
-                self.arrays[what] = self[what].open(writable=True)
+            for kind, (extent, dtype) in kinds.items():
+                self[kind] = ArrayReference.create_in(scratch, kind, extent, dtype)
+                self.arrays[kind] = self[kind].open(writable=True)
         except OSError:
             self.close()
             raise
@@ -86,9 +79,8 @@ class ResultFiles(dict[What, ArrayReference]):
         """Let go of the maps and delete the files; who shows a map goes on doing so."""
         self.arrays.clear()
         for file in self.values():
-            # Windows, while a layer shows it; the scratch folder goes with the process
-            with suppress(PermissionError):
-                Path(file.path).unlink(missing_ok=True)
+            # Windows keeps one that a layer shows until the scratch folder goes
+            file.remove()
 
 
 @dataclass(slots=True)
@@ -101,34 +93,20 @@ class _Redraw:
 
 @dataclass(slots=True)
 class CellState:
-    """How old the cells of each plane or volume are.
+    """How old the cells of each plane or volume are."""
 
-    Attributes
-    ----------
-    ndim : {2, 3}
-        Of the network.
-    scale : tuple of float or None
-        By how much the image was resampled for the network: the settings are in pixels
-        of the network.
-    growing : bool
-        Whether more planes are being predicted.
-    version : dict of (t, z) to int
-        For each plane or volume that is predicted, the version of the settings that
-        its cells were found with.
-    predicted : dict of (t, z) to int
-        When each was predicted, counted in predictions.
-    counts : dict of (t, z) to int
-        Number of its cells.
-    linked : int
-        Version of the settings of which all cells were linked through z.
-    """
-
-    ndim: Literal[2, 3] = 2
+    ndim: Literal[2, 3] = 2  # of the network
+    # by how much the image was resampled for the network: the settings are in pixels of
+    # the network
     scale: tuple[float, ...] | None = None
-    growing: bool = False
+    growing: bool = False  # whether more planes are being predicted
+    # for each plane or volume that is predicted, the version of the settings that its
+    # cells were found with
     version: dict[Place, int] = field(default_factory=dict)
+    # when each was predicted, counted in predictions
     predicted: dict[Place, int] = field(default_factory=dict)
-    counts: dict[Place, int] = field(default_factory=dict)
+    counts: dict[Place, int] = field(default_factory=dict)  # number of its cells
+    # version of the settings of which all cells were linked through z
     linked: int = _NEVER
 
     def note_prediction(self, place: Place, number: int) -> None:
@@ -169,16 +147,6 @@ class ResultLayers:
         The results are those of a network in training: no cells.
     label : str
         In the layers' names, where those of another run are there.
-
-    Attributes
-    ----------
-    axes : str
-        Of the probabilities: c first, then those of the image.
-    unexported : bool
-        Whether tiles came that are in no file of the person's.
-    has_cells, has_regions : bool
-        Whether there are classes of cells, which become objects, and of regions, which
-        are seen and kept as classes.
     """
 
     def __init__(
@@ -193,10 +161,14 @@ class ResultLayers:
         label: str = "",
     ) -> None:
         self.image, self.classes, self.run = image, classes, run
+        # of the probabilities: c first, then those of the image
         self.axes = "c" + image.annotation_axes
+        # whether there are classes of cells, which become objects, and of regions,
+        # which are seen and kept as classes
         self.has_cells = bool(cell_classes(classes))
         self.has_regions = len(cell_classes(classes)) < len(classes)
         self.cells = CellState()
+        # whether tiles came that are in no file of the person's
         self.unexported = False
         self._viewer, self._preview = viewer, preview
         self._label = f", {label}" if label else ""
@@ -205,21 +177,21 @@ class ResultLayers:
         )
         self.files = ResultFiles(scratch, image.annotation_shape, len(classes) + 1)
         self._redraws: dict[_Key, _Redraw] = {
-            (what, number): _Redraw()
-            for what in self.files
-            for number in (range(1, len(classes) + 1) if what == "probability" else [0])
+            (kind, number): _Redraw()
+            for kind in self.files
+            for number in (range(1, len(classes) + 1) if kind == "probability" else [0])
         }
         self._cells_shown = False
         self._waiting: list[_Key] = []
         self.visibility = ClassesOrCells(self)
         self._take_over()
 
-    def layer(self, what: What, class_number: int = 0) -> Layer | None:
+    def layer(self, kind: ResultKind, class_number: int = 0) -> Layer | None:
         """Return a layer of these results, None if it was not made or was deleted.
 
         A probability has the number of its class, 1 for the first in the foreground.
         """
-        for layer in self._found(what):
+        for layer in self._found(kind):
             if layer.metadata[roles.METADATA_KEY].get("class", 0) == class_number:
                 return layer
         return None
@@ -229,12 +201,12 @@ class ResultLayers:
         found = (self.layer(*key) for key in self._redraws)
         return [layer for layer in found if layer is not None]
 
-    def plane(self, what: What, t: int, z: int) -> Any:
+    def plane(self, kind: ResultKind, t: int, z: int) -> Any:
         """Return one plane of an array without c, shape (y, x)."""
-        image = Image(self.files.arrays[what], self.image.annotation_axes)
+        image = Image(self.files.arrays[kind], self.image.annotation_axes)
         return Field(image, t, z).read()[0]
 
-    def show(self, *extra: What) -> None:
+    def show(self, *extra: ResultKind) -> None:
         """Make the layers that are not there: classes, others, and probabilities.
 
         Only the first of them at once, and the rest by `show_next`: napari takes a
@@ -249,10 +221,10 @@ class ResultLayers:
         if self._waiting:
             self._make(*self._waiting.pop(0))
 
-    def refresh(self, t: int, z: int | None, *kinds: What) -> None:
+    def refresh(self, t: int, z: int | None, *kinds: ResultKind) -> None:
         """Draw the layers of some kinds after pixels of a plane or volume changed.
 
-        Only if it is in view, and at most five times per second; what was not drawn for
+        Only if it is in view, and at most five times per second; kind was not drawn for
         that reason is drawn by `flush_refresh`.
         """
         for key, redraw in self._redraws.items():
@@ -313,13 +285,13 @@ class ResultLayers:
         self._waiting.clear()
         self.files.close()
 
-    def _role(self, what: What) -> str:
-        return f"preview-{what}" if self._preview else what
+    def _role(self, kind: ResultKind) -> str:
+        return f"preview-{kind}" if self._preview else kind
 
-    def _found(self, what: What) -> list[Layer]:
+    def _found(self, kind: ResultKind) -> list[Layer]:
         """Return the layers of a kind; an image has one preview, of whatever run."""
         run = None if self._preview else self.run
-        return roles.find(self._viewer, self._role(what), self.image.id, run)
+        return roles.find(self._viewer, self._role(kind), self.image.id, run)
 
     def _draw(self, key: _Key, redraw: _Redraw) -> None:
         """Draw a layer now if any plane of it that changed is in view."""
@@ -347,37 +319,37 @@ class ResultLayers:
             and ("z" in displayed or z is None or z == seen_z)
         ]
 
-    def _data(self, what: What, number: int) -> Any:
-        array = self.files.arrays[what]
+    def _data(self, kind: ResultKind, number: int) -> Any:
+        array = self.files.arrays[kind]
         return array[number] if number else array
 
     def _take_over(self) -> None:
         """Let the layers of an earlier prediction of the same run show these arrays."""
-        for what in self.files:
-            for layer in self._found(what):
+        for kind in self.files:
+            for layer in self._found(kind):
                 noted = layer.metadata[roles.METADATA_KEY]
                 number = noted.get("class", 0)
                 same_axes = layer.ndim == len(self.image.annotation_shape)
                 if same_axes and number <= len(self.classes):
-                    layer.data = self._data(what, number)
+                    layer.data = self._data(kind, number)
                     noted["run"] = self.run
                 else:
                     self._viewer.layers.remove(layer)
 
-    def _make(self, what: What, number: int = 0) -> None:
-        if self.layer(what, number) is not None:
+    def _make(self, kind: ResultKind, number: int = 0) -> None:
+        if self.layer(kind, number) is not None:
             return
-        data = self._data(what, number)
-        common = self._attributes | self._name_and_metadata(what, number)
-        with _selection_kept(self._viewer):
-            if what == "classes":
+        data = self._data(kind, number)
+        common = self._attributes | self._name_and_metadata(kind, number)
+        with roles.selection_kept(self._viewer):
+            if kind == "classes":
                 # a list becomes napari's colormap without importing it here; for a
                 # mapping it would compile for two seconds
                 colours = [colour_of(c, k) for k, c in enumerate(self.classes)]
                 layer = self._viewer.add_labels(
                     data, **common, colormap=["transparent", *colours], opacity=0.4
                 )
-            elif what == "cells":
+            elif kind == "cells":
                 layer = self._viewer.add_labels(data, **common, opacity=0.5)
             else:
                 layer = self._viewer.add_image(
@@ -385,15 +357,15 @@ class ResultLayers:
                     **common,
                     rgb=False,
                     multiscale=False,
-                    colormap="magma" if what == "probability" else "inferno",
+                    colormap="magma" if kind == "probability" else "inferno",
                     contrast_limits=(0, 1),
                     blending="additive",
-                    visible=what == "entropy",
+                    visible=kind == "entropy",
                 )
-            self._put_in_order(layer, what)
+            self._put_in_order(layer, kind)
 
-    def _name_and_metadata(self, what: What, number: int) -> dict[str, Any]:
-        name: str = "uncertainty" if what == "entropy" else what
+    def _name_and_metadata(self, kind: ResultKind, number: int) -> dict[str, Any]:
+        name: str = "uncertainty" if kind == "entropy" else kind
         if number:
             name = f"p({self.classes[number - 1].name})"
         if self._preview:
@@ -401,17 +373,17 @@ class ResultLayers:
         extras = {"class": number} if number else {}
         return {
             "name": roles.name_for(self.image.name, name + self._label),
-            "metadata": roles.note(self._role(what), self.image.id, self.run, **extras),
+            "metadata": roles.note(self._role(kind), self.image.id, self.run, **extras),
         }
 
-    def _put_in_order(self, layer: Layer, what: What) -> None:
+    def _put_in_order(self, layer: Layer, kind: ResultKind) -> None:
         """Move a new layer below the annotation, and probabilities below all else."""
         layers, image_id = self._viewer.layers, self.image.id
         above = [
             one for r in _ROLES_ABOVE for one in roles.find(self._viewer, r, image_id)
         ]
-        if what == "probability":
-            above += [one for w in self.files if w != what for one in self._found(w)]
+        if kind == "probability":
+            above += [one for w in self.files if w != kind for one in self._found(w)]
         lowest = min(map(layers.index, above), default=len(layers))
         if lowest < layers.index(layer):
             layers.move(layers.index(layer), lowest)
@@ -430,8 +402,8 @@ class ClassesOrCells:
         # when the classes of a plane are to be seen, unless its cells come before
         self._classes_from: dict[Place, float] = {}
         # as they were left here: who finds them otherwise knows that people chose
-        self._left: dict[What, bool] = {}
-        self.chosen_by_people: set[What] = set()
+        self._left: dict[ResultKind, bool] = {}
+        self.chosen_by_people: set[ResultKind] = set()
 
     def growing(self, places: Collection[Place]) -> None:
         """Planes or volumes are to be predicted: what they show stays until then."""
@@ -443,25 +415,25 @@ class ClassesOrCells:
         """A tile of a plane or volume came, and maybe others are to follow."""
         moment = _MOMENT_S if last else 0
         self._classes_from.setdefault(place, monotonic() + moment)
-        self.look()
+        self.update()
 
     def found(self, place: Place) -> None:
         """The cells of a plane or volume are there, or all that there will be."""
         self._classes_from.pop(place, None)
         self._found[place] = "shown"
-        self.look()
+        self.update()
 
     def put_aside(self, place: Place) -> None:
         """The cells of a plane are annotation now: show that, not both."""
         self._found[place] = "put aside"
-        self.look()
+        self.update()
 
     def make_way(self) -> None:
         """Something newer is to be seen: show neither, until there are other cells."""
         self._found = dict.fromkeys(self._found, "put aside")
-        self.look()
+        self.update()
 
-    def look(self) -> None:
+    def update(self) -> None:
         """Choose for what is in view now; nothing changes where nothing is known."""
         place = self._results.place_in_view()
         if place is None:
@@ -476,30 +448,18 @@ class ClassesOrCells:
             self._show(classes=self._results.has_regions, cells=True)
 
     def _show(self, *, classes: bool, cells: bool) -> None:
-        wanted: dict[What, bool] = {"classes": classes, "cells": cells}
-        for what, visible in wanted.items():
-            layer = self._results.layer(what)
+        wanted: dict[ResultKind, bool] = {"classes": classes, "cells": cells}
+        for kind, visible in wanted.items():
+            layer = self._results.layer(kind)
             if layer is None:
                 continue
-            if self._left.get(what, layer.visible) != layer.visible:
-                self.chosen_by_people.add(what)
-            if what not in self.chosen_by_people and layer.visible != visible:
+            if self._left.get(kind, layer.visible) != layer.visible:
+                self.chosen_by_people.add(kind)
+            if kind not in self.chosen_by_people and layer.visible != visible:
                 layer.visible = visible
-            self._left[what] = layer.visible
+            self._left[kind] = layer.visible
 
 
 def colour_of(info: ClassInfo, number: int) -> str:
     """Return the colour of a class; `number` counts from 0 at the first foreground."""
     return getattr(info, "colour", PALETTE[number % len(PALETTE)])
-
-
-@contextmanager
-def _selection_kept(viewer: ViewerModel) -> Iterator[None]:
-    """Select the layers again that were selected: who paints goes on painting."""
-    selection = viewer.layers.selection
-    selected, active = set(selection), selection.active
-    yield
-    if selected:
-        selection.intersection_update(selected)
-        selection.update(selected)
-        selection.active = active

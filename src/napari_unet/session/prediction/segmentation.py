@@ -35,10 +35,7 @@ _REST_S = 0.4
 class Segmenter:
     """Finds the cells of predicted planes, in the worker process without networks.
 
-    Parameters
-    ----------
-    results : dict of str to ResultLayers
-        The latest of each image; those of the last one come first.
+    `results` are the latest of each image; those of the last one come first.
     """
 
     changed = Signal()
@@ -141,9 +138,9 @@ class Segmenter:
             classes=plain_classes(results.classes),
             places=tuple(places),
             link=link,
+            name=results.image.name,
         )
-        handle = self._worker.submit(job, f"Cells of {results.image.name}")
-        self._jobs[kind] = handle
+        handle = self._jobs[kind] = self._worker.submit(job)
         asked = self._version, self._predictions
         handle.event.connect(partial(self._on_event, results, *asked))
         handle.ended.connect(partial(self._on_ended, kind, handle))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING, Literal
 
+from napari_unet.core.geometry.boxes import centre
 from napari_unet.core.images.rescaling import rescaling, written
 from napari_unet.core.text import counted
 
@@ -29,22 +30,12 @@ Extent = Literal["slice", "view", "layer", "images"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Target:
-    """What of one image is to be predicted.
-
-    Attributes
-    ----------
-    places : tuple of (t, z)
-        Planes or volumes, in this order.
-    region : tuple of slice or None
-        Part of each; None for all.
-    focus : tuple of float
-        Point that is done first, ([z,] y, x) in pixels.
-    """
+    """What of one image is to be predicted."""
 
     image: ProjectImage
-    places: tuple[Place, ...]
-    region: Box | None
-    focus: tuple[float, ...]
+    places: tuple[Place, ...]  # planes or volumes, in this order
+    region: Box | None  # part of each; None for all
+    focus: tuple[float, ...]  # point that is done first, ([z,] y, x) in pixels
     resampling: Resampling
 
 
@@ -91,11 +82,8 @@ class Targets:
     def find(self, extent: Extent) -> list[Target]:
         """Return what to predict, the image in view first, in each what is in view.
 
-        Raises
-        ------
-        ValueError
-            If there is no model, no image that it fits, or if only what is in view is
-            asked for and nothing of the image is.
+        ValueError if there is no model, no image that it fits, or if only what is in
+        view is asked for and nothing of the image is.
         """
         card = self._models.card
         if card is None:
@@ -122,9 +110,7 @@ class Targets:
         slices: Iterable[int | None] = [z] if only_this else range(sizes["z"])
         places = product(frames, slices if ndim == 2 else [None])
         nearest = sorted(places, key=lambda p: (abs(p[0] - t), abs((p[1] or 0) - z)))
-        focus = tuple((s.start + s.stop) / 2 for s in box)
-        if ndim == 3:
-            focus = (z + 0.5, *focus)
+        focus = centre(box if ndim == 2 else (slice(z, z + 1), *box))
         return Target(image, tuple(nearest), region, focus, Resampling(card, image))
 
     def _in_view(self, card: ModelCard) -> ProjectImage:
@@ -182,23 +168,15 @@ def channel_problem(card: ModelCard, name: str, found: int) -> str:
 
 
 class Resampling:
-    """How an image is changed for a model that was trained at another pixel size.
-
-    Attributes
-    ----------
-    factors : tuple of float or None
-        See `core.images.rescaling.rescaling`; None where it is left as it is.
-    implausible : bool
-        The pixel sizes are too far apart to be right: it is not resampled.
-    sentence : str
-        Says so; empty where nothing is to be said.
-    """
+    """How an image is changed for a model that was trained at another pixel size."""
 
     def __init__(self, card: ModelCard, image: ProjectImage) -> None:
         ndim = card.architecture.ndim
+        # see `core.images.rescaling.rescaling`; None where it is left as it is
         self.factors: tuple[float, ...] | None = None
+        # the pixel sizes are too far apart to be right: it is not resampled
         self.implausible = False
-        self.sentence = ""
+        self.sentence = ""  # says so; empty where nothing is to be said
         then = "it is resampled for the network."
         try:
             self.factors = rescaling(

@@ -47,31 +47,9 @@ class AnnotationFile:
     whole, in part or not at all, and a larger one whole or not at all, plane by plane.
     After a power cut the same holds for what was written before the last `flush`.
 
-    Parameters
-    ----------
-    path : Path
-        Ends in .raw.
-    axes : str
-        A letter out of t, z, y, x for each axis, as the annotation's layer has them.
-    shape : tuple of int
-
-    Attributes
-    ----------
-    notes : tuple of str
-        What could not be made good in opening it, each a sentence for people.
-    retired : bool
-        Another file took its place; nothing is written to it any more.
-    touched : dict of (t, z) to ndarray of bool, or None
-        Pixels of each plane that changed since tracking began; None: no tracking.
-    followers : list of callable
-        Each writes what its layer holds by now, see `catch_up`.
-
-    Raises
-    ------
-    ValueError
-        A file is there that is of another size, or a link, or the axes do not fit.
-    OSError
-        The file cannot be made or opened.
+    Its name ends in .raw; `axes` has a letter out of t, z, y, x for each axis, as the
+    annotation's layer has them. ValueError if a file is there that is of another size,
+    or a link, or the axes do not fit; OSError if it cannot be made or opened.
     """
 
     def __init__(self, path: Path, axes: str, shape: tuple[int, ...]) -> None:
@@ -90,11 +68,15 @@ class AnnotationFile:
             for stale in beside(path):
                 stale.unlink()
             ArrayReference.create(path, shape, "int32")
-        self.stored = reference(path, shape)
+        self.reference = reference(path, shape)
+        # what could not be made good in opening it, each a sentence for people
         self.notes: tuple[str, ...] = ()
+        # another file took its place; nothing is written to it any more
         self.retired = False
+        # pixels of each plane that changed since tracking began; None: no tracking
         self.touched: dict[PlaneIndex, NDArray[np.bool_]] | None = None
         self.dirty = False
+        # each writes what its layer holds by now, see `catch_up`
         self.followers: list[Callable[[], None]] = []
         self._owner = object()
         self._doubtful: set[PlaneIndex] = set()
@@ -108,7 +90,7 @@ class AnnotationFile:
 
         To be let go of soon, for its file stays open as long as it is held.
         """
-        return _open_map(self._owner, self.stored)
+        return _open_map(self._owner, self.reference)
 
     @property
     def places(self) -> tuple[PlaneIndex, ...]:
@@ -143,7 +125,6 @@ class AnnotationFile:
 
         Parameters
         ----------
-        t, z : int
         box : tuple of slice
             In y and x.
         values : ndarray of int, shape of the box
@@ -194,14 +175,6 @@ class AnnotationFile:
     def raise_highest(self, value: int) -> None:
         """Remember that ids up to this one have been in use."""
         self._log.raise_highest(value)
-
-    def counts(self, t: int, z: int) -> dict[int, int]:
-        """Return the number of pixels of each value in a plane, but for 0."""
-        if not self.has(t, z):
-            return {}
-        plane = self.plane(t, z)
-        values, numbers = np.unique(plane[plane != UNKNOWN], return_counts=True)
-        return dict(zip(values.tolist(), numbers.tolist(), strict=True))
 
     def copy(self, dtype: DTypeLike = np.int32) -> NDArray[np.integer]:
         """Return it in memory; only annotated planes are read."""
@@ -313,9 +286,9 @@ def _open_map(owner: object, reference: ArrayReference) -> Any:
     return reference.open(writable=True)
 
 
-def plane_of(array: Any, axes: str, t: int, z: int) -> Any:
-    """Return a view of a plane as (y, x), whatever the order of the array's axes."""
-    plane = array[field_index(axes, t, z)]
+def plane_of(array: Any, axes: str, t: int, z: int, box: Box | None = None) -> Any:
+    """Return a plane, or a box of it, as (y, x), whatever the order of the axes."""
+    plane = array[field_index(axes, t, z, box)]
     return plane.T if axes.index("x") < axes.index("y") else plane
 
 

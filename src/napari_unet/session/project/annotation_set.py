@@ -31,12 +31,8 @@ if TYPE_CHECKING:
 class AnnotationSet:
     """Annotation files of a folder, opened when asked for.
 
-    Attributes
-    ----------
-    names : dict of str to str
-        File of each image that has one, by the image's id.
-    notes : list of str
-        What people have to know, a sentence each.
+    `names` are the files of the images that have one, by the image's id; `notes` what
+    people have to know, a sentence each.
     """
 
     def __init__(self, folder: Path, names: Mapping[str, str]) -> None:

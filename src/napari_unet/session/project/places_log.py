@@ -31,12 +31,8 @@ _LINE = re.compile(r"([+-]) (\d{1,10}) (\d{1,10})|h (\d{1,10})")
 class PlacesLog:
     """A text file of planes and of the largest id, appended to; made anew at the start.
 
-    Attributes
-    ----------
-    places : set of (t, z)
-        Planes that have annotation.
-    highest : int
-        Largest id ever written.
+    `places` are the planes (t, z) that have annotation, `highest` the largest id ever
+    written.
     """
 
     def __init__(self, path: Path, places: set[PlaneIndex], highest: int) -> None:

@@ -193,24 +193,15 @@ class Project(Settings):
 
 
 class ProjectFile(Settings):
-    """What `project.json` holds: the project, and which file holds what.
-
-    Attributes
-    ----------
-    files : dict of str to str
-        File of each image's annotation, by the image's id.
-    origin : str
-        Stamp of the saved folder that this working copy was made from.
-    saved : str
-        Stamp of a folder made by *Save project as*; empty in a working copy.
-    absolute : dict of str to str
-        In a saved folder: where each relative path led to on the machine that wrote it.
-    """
+    """What `project.json` holds: the project, and which file holds what."""
 
     project: Project
+    # file of each image's annotation, by the image's id
     files: dict[str, FileName] = Field(default_factory=dict)
-    origin: str = ""
+    origin: str = ""  # stamp of the saved folder that this working copy was made from
+    # stamp of a folder made by *Save project as*; empty in a working copy
     saved: str = ""
+    # in a saved folder: where each relative path led to on the machine that wrote it
     absolute: dict[str, str] = Field(default_factory=dict)
 
     def write(self, folder: Path) -> None:
@@ -225,12 +216,8 @@ class ProjectFile(Settings):
     def read(cls, folder: Path) -> ProjectFile:
         """Read it; the file is never touched.
 
-        Raises
-        ------
-        FileNotFoundError
-            There is no project in the folder.
-        ValueError
-            The file is damaged, or of a newer napari-unet.
+        FileNotFoundError if there is no project in the folder, ValueError if the file
+        is damaged, or of a newer napari-unet.
         """
         path = folder / FILE_NAME
         try:

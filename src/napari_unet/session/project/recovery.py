@@ -52,27 +52,15 @@ class ProjectLockedError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class FoundProject:
-    """A project on disk that holds a certain image.
-
-    Attributes
-    ----------
-    image_id : str
-        Of the image in that project.
-    modified : datetime
-        Of the last change, in local time.
-    slices, cells : int
-        Of that image: annotated planes, and different ids of objects in them.
-    locked : bool
-        Open in a napari.
-    """
+    """A project on disk that holds a certain image."""
 
     folder: Path
     name: str
-    image_id: str
-    modified: datetime
-    slices: int
-    cells: int
-    locked: bool
+    image_id: str  # of the image in that project
+    modified: datetime  # of the last change, in local time
+    slices: int  # annotated planes of that image
+    cells: int  # different ids of objects in them
+    locked: bool  # open in a napari
 
 
 def default_root() -> Path:
@@ -119,7 +107,6 @@ def find_projects(
     ----------
     root : Path
         Folder of projects.
-    fingerprint : str
     warn : callable
         Gets a sentence about each project that cannot be read; it is passed over.
     """
@@ -139,12 +126,8 @@ def find_projects(
 def lock(folder: Path, wait: float = _LOCK_WAIT_S) -> FileLock:
     """Lock a project against a second napari; the lock ends with this process.
 
-    Raises
-    ------
-    ProjectLockedError
-        It is open elsewhere, and was so for `wait` seconds.
-    ValueError
-        Something else than a file has the lock's name, such as a link.
+    ProjectLockedError if it is open elsewhere, and was so for `wait` seconds;
+    ValueError if something else than a file has the lock's name, such as a link.
     """
     inside(folder, _LOCK_NAME)
     held = FileLock(folder / _LOCK_NAME, timeout=wait, poll_interval=0.05)

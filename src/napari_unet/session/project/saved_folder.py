@@ -45,22 +45,17 @@ def save_folder(
 
     An earlier save of the same project is replaced, file by file, `project.json` last.
 
+    ValueError if another project, or one that is being worked on, is in the folder;
+    OSError if it cannot be written.
+
     Parameters
     ----------
     folder : Path
         Made if missing.
-    project : Project
     source : Path
         Folder of the working copy, with its models.
     files : mapping of str to AnnotationFile
         Annotations by the image's id.
-
-    Raises
-    ------
-    ValueError
-        Another project, or one that is being worked on, is in the folder.
-    OSError
-        It cannot be written.
     """
     if (folder / FILE_NAME).exists():
         there = ProjectFile.read(folder)
@@ -101,10 +96,8 @@ def working_copy(folder: Path, root: Path) -> tuple[Path, tuple[str, ...]]:
     was opened before, and not saved anew since, has a copy already, with all that was
     done in it.
 
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        There is no project in the folder, or one that cannot be read.
+    FileNotFoundError or ValueError if there is no project in the folder, or one that
+    cannot be read.
     """
     kept = ProjectFile.read(folder)
     if not kept.saved:

@@ -19,12 +19,8 @@ _RECORD_S = 0.5
 class Saving:
     """Writes a project's record and annotations, one after the other, in one thread.
 
-    Parameters
-    ----------
-    writer : callable
-        Returns what writes the record as it is now.
-    dirty : callable
-        Returns the annotations that have something to flush.
+    `writer` returns what writes the record as it is now, `dirty` the annotations that
+    have something to flush.
     """
 
     def __init__(

@@ -51,44 +51,31 @@ _STEPS = 20
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Step:
-    """What was done, and how it was before.
+    """What was done, and how it was before."""
 
-    Attributes
-    ----------
-    what : str
-        In words.
-    image_id : str or None
-        Whose annotation was replaced or removed.
-    file : str or None
-        The annotation's file before; None if there was none.
-    touched : dict or None
-        What was tracked of that file, see `AnnotationFile`.
-    """
-
-    what: str
+    label: str  # in words, for people
     before: Project
     after: Project
-    image_id: str | None = None
-    file: str | None = None
+    image_id: str | None = None  # whose annotation was replaced or removed
+    file: str | None = None  # the annotation's file before; None if there was none
+    # what was tracked of that file, see `AnnotationFile`
     touched: dict[PlaneIndex, NDArray[Any]] | None = None
 
 
 class ProjectStore:
     """The open project; made by `create` or `open`.
 
-    Attributes
-    ----------
-    autosave_seconds : float
-        Longest time until strokes are on disk, against power cuts.
+    `autosave_seconds` is the longest time until strokes are on disk, against power
+    cuts.
     """
 
     changed = Signal(Project)
     undone = Signal()
     replaced = Signal(str)
     """The annotation of an image (its id) is another one now, or was removed."""
-    trouble = Signal(str)
+    save_failed = Signal(str)
     """Saving failed; a sentence. It is tried again."""
-    noted = Signal(str)
+    opening_notes = Signal(str)
     """Something was left out or lost in opening the project; a sentence."""
 
     def __init__(
@@ -129,13 +116,8 @@ class ProjectStore:
     def open(cls, folder: Path, root: Path | None = None) -> ProjectStore:
         """Open a project, or a working copy (in `root`) of one saved as a folder.
 
-        Raises
-        ------
-        ProjectLockedError
-            It is open elsewhere.
-        FileNotFoundError, ValueError
-            There is no project, or it is damaged or of a newer version; nothing is
-            changed.
+        ProjectLockedError if it is open elsewhere; FileNotFoundError or ValueError if
+        there is no project, or it is damaged or of a newer version: nothing is changed.
         """
         root = root or default_root()
         folder, notes = working_copy(folder, root)
@@ -180,10 +162,15 @@ class ProjectStore:
         self._saving.record_changed()
         self.changed.emit(project)
 
+    def change_image(self, image_id: str, what: str = "", **fields: Any) -> None:
+        """Change fields of an image's record, as `update` does."""
+        image = self._project.image(image_id).replace(**fields)
+        self.update(self._project.with_image(image), what)
+
     @property
     def can_undo(self) -> str | None:
         """What `undo` would undo; None if nothing."""
-        return self._steps[-1].what if self._steps else None
+        return self._steps[-1].label if self._steps else None
 
     def undo(self) -> str | None:
         """Undo the last step, but for what was painted or changed since.
@@ -210,7 +197,7 @@ class ProjectStore:
             self.replaced.emit(image_id)
         self.changed.emit(self._project)
         self.undone.emit()
-        return step.what
+        return step.label
 
     def annotation(self, image_id: str) -> AnnotationFile:
         """Return the annotation of an image, made if missing.
@@ -240,22 +227,17 @@ class ProjectStore:
 
         After a kill either is there, with its record. The present file is retired.
 
+        ValueError if shape or values do not fit, OSError if the disk is full; then
+        nothing is changed.
+
         Parameters
         ----------
-        image_id : str
         planes : ndarray of int, or mapping of (t, z) to ndarray of int, shape (y, x)
             All of it, or the planes that change.
         what : str
             What was done, such as "import masks".
         project : Project, optional
             The record that goes with it, such as one with the new classes of cells.
-
-        Raises
-        ------
-        ValueError
-            Shape or values do not fit; nothing is changed.
-        OSError
-            The disk is full; nothing is changed.
         """
         after = project or self._project
         after = after.with_image(after.image(image_id).begun())
@@ -290,10 +272,10 @@ class ProjectStore:
         if self._closed:
             return
         while self._annotations.notes:
-            self.noted.emit(self._annotations.notes.pop(0))
+            self.opening_notes.emit(self._annotations.notes.pop(0))
         sentence = self._saving.tick(self.autosave_seconds)
         if sentence:
-            self.trouble.emit(sentence)
+            self.save_failed.emit(sentence)
 
     def flush(self) -> None:
         """Save all, and wait until it is on the disk; OSError if it cannot be."""
@@ -302,7 +284,7 @@ class ProjectStore:
     def close(self) -> None:
         """Save and unlock; a new project in which nothing was done is removed.
 
-        `trouble` is emitted where the disk refuses.
+        `save_failed` is emitted where the disk refuses.
         """
         if self._closed:
             return
@@ -310,7 +292,7 @@ class ProjectStore:
         try:
             self.flush()
         except OSError as error:
-            self.trouble.emit(str(error))
+            self.save_failed.emit(str(error))
         self._steps.clear()
         self._tidy()
         self._saving.close()

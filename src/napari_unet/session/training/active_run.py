@@ -33,15 +33,8 @@ class ActiveRun:
 
     It follows the project, whose classes at the beginning are those of the network.
 
-    Parameters
-    ----------
-    resume : bool
-        Go on from the checkpoint.
-
-    Attributes
-    ----------
-    handle : Handle or None
-        None until the pixels are where the worker can read them.
+    With `resume` it goes on from the checkpoint. `handle` is None until the pixels are
+    where the worker can read them.
     """
 
     notice = Signal(str)
@@ -85,31 +78,20 @@ class ActiveRun:
         self.corrections.close()
 
     def share_pixels(self) -> Future:
-        """Have the pixels copied where the worker can read them.
-
-        Frames are wanted whole: grey values are normalised over all of a frame.
-        """
-        parts = []
-        for image_id, places in zip(
-            self.record.images, self.record.places, strict=True
-        ):
-            frames = tuple({(t, None): None for t, _ in places})
-            parts.append(self._images.ensure(image_id, frames))
-        return all_of(parts)
+        """Have the pixels copied where the worker can read them."""
+        each = zip(self.record.images, self.record.places, strict=True)
+        share = self._images.share_frames
+        return all_of([share(id_, [t for t, _ in places]) for id_, places in each])
 
     def submit(self, worker: Worker, folder: Path, device: str) -> Handle:
         """Write the run down in the folder of the runs, and hand it to the worker.
 
-        Raises
-        ------
-        ValueError, KeyError
-            If an image was closed or removed, or its annotation, in the meantime.
-        OSError
-            If the record cannot be written.
+        ValueError or KeyError if an image was closed or removed, or its annotation, in
+        the meantime; OSError if the record cannot be written.
         """
         record = self.record
         job = TrainJob(
-            images=tuple(self._images.stored(i) for i in record.images),
+            images=tuple(self._images.reference(i) for i in record.images),
             annotations=tuple(self._annotation(i) for i in record.images),
             places=record.places,
             settings=record.settings,
@@ -120,7 +102,7 @@ class ActiveRun:
             device=device,
         )
         record.write(folder)
-        self.handle = worker.submit(job, f"Train {record.name}")
+        self.handle = worker.submit(job)
         self.handle.event.connect(self._on_event)
         return self.handle
 
@@ -144,9 +126,7 @@ class ActiveRun:
 
     def _on_event(self, event: Event) -> None:
         self.progress.add(event)
-        if isinstance(event, events.StepDone):
-            self.corrections.look()
-        elif isinstance(event, events.TrainingStarted):
+        if isinstance(event, events.TrainingStarted):
             self._add_new_planes()
 
     def _add_new_planes(self) -> None:
@@ -194,7 +174,7 @@ class ActiveRun:
             self.handle.correct(correction)
 
     def _annotation(self, image_id: str) -> AnnotationReference:
-        annotation = self._images.stored_annotation(image_id)
+        annotation = self._images.annotation_reference(image_id)
         if annotation is None:
             raise ValueError("The annotation of an image in training was removed.")
         return annotation

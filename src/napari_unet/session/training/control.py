@@ -39,10 +39,7 @@ _COUNTING = 0.1
 class TrainingControl:
     """Starts, watches and ends training runs.
 
-    Parameters
-    ----------
-    scratch : Path
-        Folder for the pixels of the live preview.
+    The pixels of the live preview are in the folder `scratch`.
 
     Attributes
     ----------
@@ -81,16 +78,14 @@ class TrainingControl:
         self.state: State = "idle"
         # emitted with the next tick: nobody listens yet
         self._warnings: list[str] = []
-        self.training_data = TrainingData(store, images, annotating)
-        self.plan = TrainingPlan(
-            store, images, self.training_data, self._warnings.append
-        )
+        data = self.training_data = TrainingData(store, images, annotating)
+        self.plan = TrainingPlan(store, images, data, self._warnings.append)
         self.preview = LivePreview(viewer, images, worker, scratch, preferences)
         self.run: ActiveRun | None = None
         self.progress = RunProgress()
         self._pace = Throttle(_PACE)
         self._steps_unseen = self._closed = False
-        for source in (store.changed, images.changed, self.training_data.changed):
+        for source in (store.changed, images.changed, data.changed):
             source.connect(self._on_changed)
         forward_signal(self.preview.message, self.message)
 
@@ -174,9 +169,10 @@ class TrainingControl:
             return
         while self._warnings:
             self.message.emit("warning", self._warnings.pop(0))
-        if self.run is not None:
-            self.run.corrections.look()
-        self.preview.look()
+        # what is painted during a pause is one correction at its end
+        if self.run is not None and self.state != "paused":
+            self.run.corrections.send_due()
+        self.preview.predict_if_due()
         if self._steps_unseen and self._pace.due:
             self._emit_changed()
 

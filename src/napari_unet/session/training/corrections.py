@@ -30,17 +30,10 @@ _INTERVAL = 1.0
 
 @dataclass(slots=True)
 class _Field:
-    """A plane or volume, and the edits of it that the worker does not know yet.
+    """A plane or volume, and the edits of it that the worker does not know yet."""
 
-    Attributes
-    ----------
-    box : Box or None
-        Around all of them; None for the whole field.
-    sharing : bool
-        Whether its pixels are being copied, so that the edits can be sent.
-    """
-
-    box: Box | None = None
+    box: Box | None = None  # around all of them; None for the whole field
+    # whether its pixels are being copied, so that the edits can be sent
     sharing: bool = False
     edited: Debounce = field(default_factory=lambda: Debounce(_PAUSE))
     sent: Throttle = field(default_factory=lambda: Throttle(_INTERVAL))
@@ -49,12 +42,8 @@ class _Field:
 class Corrections:
     """Coalesces edits until a stroke is over, and sends them.
 
-    Parameters
-    ----------
-    ids : sequence of str
-        Images of the run, in the order of its job.
-    ndim : {2, 3}
-        Of the network.
+    `ids` are the images of the run, in the order of its job; `ndim` is that of the
+    network.
     """
 
     failed = Signal(str)
@@ -86,7 +75,7 @@ class Corrections:
         """Note that all of a plane may have changed."""
         self._note(image_id, (t, None if self._ndim == 3 else z), None)
 
-    def look(self) -> None:
+    def send_due(self) -> None:
         """Send what is ready; called a few times a second."""
         for key, known in list(self._fields.items()):
             if known.sent.due and not known.sharing and known.edited.take():
@@ -107,15 +96,12 @@ class Corrections:
         known.edited.note()
 
     def _share_pixels(self, key: _Key) -> None:
-        """Make sure that the worker can read the pixels, then send.
-
-        The frame is wanted whole: grey values are normalised over all of it.
-        """
+        """Make sure that the worker can read the pixels, then send."""
         image_id, (t, _) = key
         if not self._images.layers(image_id):
             return  # closed, or removed from the project
         self._fields[key].sharing = True
-        pixels = self._images.ensure(image_id, ((t, None),))
+        pixels = self._images.share_frames(image_id, [t])
         pixels.then(lambda: self._deliver(key), lambda why: self._drop(key, why))
 
     def _drop(self, key: _Key, why: str) -> None:
@@ -130,7 +116,7 @@ class Corrections:
         # with what was edited while the pixels were copied
         known.sharing = known.edited.pending = False
         try:
-            annotation = self._images.stored_annotation(image_id)
+            annotation = self._images.annotation_reference(image_id)
         except KeyError:
             return  # removed from the project
         if annotation is None:

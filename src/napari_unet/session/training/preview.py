@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from psygnal import Signal
 
 from napari_unet.core.events import TileDone
-from napari_unet.core.geometry.boxes import shape_of, union
+from napari_unet.core.geometry.boxes import centre, shape_of, union
 from napari_unet.core.jobs import LIVE, PredictJob
 from napari_unet.session.images.layers import role_of
 from napari_unet.session.prediction.results import ResultLayers
@@ -52,20 +52,11 @@ _MUCH_LESS = 0.25
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What of an image is in view.
-
-    Attributes
-    ----------
-    region : tuple of slice
-        Of the plane, or of a volume one slice thick.
-    focus : tuple of float
-        Its centre.
-    """
+    """What of an image is in view."""
 
     image_id: str
     place: Place
-    region: Box
-    focus: tuple[float, ...]
+    region: Box  # of the plane, or of a volume one slice thick
 
     def covers(self, other: View) -> bool:
         """Whether a preview of this view serves for the other one, too."""
@@ -79,10 +70,7 @@ class View:
 class LivePreview:
     """Keeps the prediction of what is in view up to date.
 
-    Parameters
-    ----------
-    scratch : Path
-        Folder for the pixels of the layers.
+    The pixels of the layers are in the folder `scratch`.
     """
 
     changed = Signal()
@@ -115,7 +103,7 @@ class LivePreview:
         self._view: View | None = None
         self._look_pace, self._scroll_pace = Throttle(_LOOK), Throttle(_LOOK)
         self._period = Throttle(_PERIOD)
-        self._waiting = self._closing = False
+        self._waiting = False
         self._deleted: set[str] = set()
         self._failure = ""
         viewer.dims.events.current_step.connect(self._on_scroll)
@@ -129,7 +117,7 @@ class LivePreview:
         self.enabled = enabled
         if enabled:
             self._look_anew()
-            self.look()
+            self.predict_if_due()
         else:
             self._cancel()
         self.changed.emit()
@@ -176,7 +164,7 @@ class LivePreview:
         self._steps += 1
         if self._failure:
             self._stop(self._failure)
-        self.look()
+        self.predict_if_due()
 
     def finish(self, model: Path | None) -> None:
         """The run ended: show its model once more, and in slices looked at later."""
@@ -184,9 +172,9 @@ class LivePreview:
         self._model, self._failure = str(model) if model else None, ""
         self._first_look = 0
         self._look_anew()
-        self.look()
+        self.predict_if_due()
 
-    def look(self) -> None:
+    def predict_if_due(self) -> None:
         """Predict what is in view if it is time to; cheap, called often."""
         # who deletes the preview does not want it, unless all of the image goes
         deleted, self._deleted = self._deleted, set()
@@ -225,7 +213,9 @@ class LivePreview:
         again = self._model == LIVE and self._period.due
         if not served or again:
             self._cancel()
-            self._share_pixels(view)
+            self._waiting = True
+            pixels = self._images.share_frames(view.image_id, [view.place[0]])
+            pixels.then(lambda: self._submit(view), self._stop)
 
     def _wanted(self) -> bool:
         if not self.enabled or self._model is None:
@@ -243,19 +233,9 @@ class LivePreview:
         t, z = self._images.place_in_view(image.id)
         shape = image.sizes["y"], image.sizes["x"]
         region = round_out(self._images.box_in_view(image.id), shape)
-        focus = tuple((s.start + s.stop) / 2 for s in region)
         if self._ndim == 2:
-            return View(image.id, (t, z), region, focus)
-        return View(image.id, (t, None), (slice(z, z + 1), *region), (z + 0.5, *focus))
-
-    def _share_pixels(self, view: View) -> None:
-        """Have the pixels copied where the worker can read them, then predict.
-
-        The frame is wanted whole: grey values are normalised over all of it.
-        """
-        self._waiting = True
-        pixels = self._images.ensure(view.image_id, ((view.place[0], None),))
-        pixels.then(lambda: self._submit(view), self._stop)
+            return View(image.id, (t, z), region)
+        return View(image.id, (t, None), (slice(z, z + 1), *region))
 
     def _submit(self, view: View) -> None:
         try:
@@ -273,14 +253,14 @@ class LivePreview:
             classes=results.files["classes"],
             places=(view.place,),
             region=view.region,
-            focus=view.focus,
+            focus=centre(view.region),
             settings=self.preferences.prediction(),
             preview=True,
         )
         self._view = view
         self._period.restart()
         self._scroll_pace.restart()
-        handle = self._worker.submit(job, f"Preview of {job.image.name}")
+        handle = self._worker.submit(job)
         self._handle = handle
         handle.event.connect(lambda event: self._on_event(results, event))
         handle.ended.connect(results.flush_refresh)
@@ -292,7 +272,7 @@ class LivePreview:
         if not self._wanted():
             return None
         try:
-            image = self._images.stored(image_id)
+            image = self._images.reference(image_id)
             results = self._results_of(image_id)
         except (KeyError, ValueError):
             return None  # deleted while its pixels were copied
@@ -345,14 +325,12 @@ class LivePreview:
 
     def _on_removed(self, event: Any) -> None:
         """Free what is no longer shown."""
-        if self._closing or role_of(event.value) != _ROLE:
+        if role_of(event.value) != _ROLE:
             return
         for image_id, results in list(self._results.items()):
             if results.layer("classes") is None:
                 del self._results[image_id]
-                self._closing = True
                 results.remove()
-                self._closing = False
                 self._deleted.add(image_id)
 
     def _cancel(self) -> None:
@@ -370,12 +348,7 @@ class LivePreview:
 def round_out(box: Box, shape: tuple[int, ...]) -> Box:
     """Return a box enlarged to a coarse grid; all of a small plane.
 
-    Parameters
-    ----------
-    box : tuple of slice
-        In pixels of the plane; it may reach out of it.
-    shape : tuple of int
-        Of the plane.
+    The box is in pixels of a plane of this shape, and may reach out of it.
 
     Returns
     -------

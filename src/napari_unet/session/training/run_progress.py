@@ -18,21 +18,13 @@ _MEMORY = 0.9
 
 
 class LearningCurve:
-    """Smoothed loss, thinned out evenly as it grows.
-
-    Attributes
-    ----------
-    points : list of (step, seconds, loss)
-        Oldest first; seconds since the run began, or went on.
-    scores : list of (step, iou, loss)
-        Of the held-out pixels.
-    loss : float or None
-        Smoothed, of the latest step; None before the first.
-    """
+    """Smoothed loss, thinned out evenly as it grows."""
 
     def __init__(self) -> None:
+        # (step, seconds, loss), oldest first; seconds since the run began, or went on
         self.points: list[tuple[int, float, float]] = []
-        self.scores: list[tuple[int, float, float]] = []
+        self.scores: list[tuple[int, float, float]] = []  # (step, iou, loss)
+        # smoothed, of the latest step; None before the first
         self.loss: float | None = None
         self._stride = 1
         self._count = 0
@@ -60,25 +52,14 @@ class LearningCurve:
 
 @dataclass(slots=True)
 class RunProgress:
-    """What the events of a run say so far.
-
-    Attributes
-    ----------
-    share : float
-        Of the budget that is used, 0 to 1.
-    seconds_left : float or None
-        Estimate; None where there is none yet.
-    judging : bool
-        Whether all steps are done, and the model is judged and saved.
-    validation : str
-        What is held out, in words; empty before the first step.
-    """
+    """What the events of a run say so far."""
 
     step: int = 0
-    share: float = 0.0
-    seconds_left: float | None = None
+    share: float = 0.0  # of the budget that is used, 0 to 1
+    seconds_left: float | None = None  # estimate; None where there is none yet
+    # whether all steps are done, and the model is judged and saved
     judging: bool = False
-    validation: str = ""
+    validation: str = ""  # what is held out, in words; empty before the first step
     curve: LearningCurve = field(default_factory=LearningCurve)
     comparison: events.ModelComparison | None = None
     saved: events.ModelSaved | None = None

@@ -32,28 +32,16 @@ _EMPTY = "Paint a few cells and some background in the Annotate dock, then press
 
 @dataclass(frozen=True, slots=True)
 class TrainingDataSummary:
-    """What a network would be trained on.
-
-    Attributes
-    ----------
-    slices, background : int
-        Slices with annotation; those with background.
-    objects : str
-        The cells, and the regions that there are, in words.
-    classes : frozenset of int
-        Class numbers that are annotated, 0 for background.
-    complete : bool
-        Whether all planes were counted.
-    left_out : tuple of str
-        Images that are annotated but not learnt from, each with the reason.
-    """
+    """What a network would be trained on."""
 
     images: int = 0
-    slices: int = 0
-    objects: str = "0 cells"
-    background: int = 0
+    slices: int = 0  # with annotation
+    objects: str = "0 cells"  # the cells, and the regions that there are, in words
+    background: int = 0  # slices with background
+    # class numbers that are annotated, 0 for background
     classes: frozenset[int] = frozenset()
-    complete: bool = True
+    complete: bool = True  # whether all planes were counted
+    # images that are annotated but not learnt from, each with the reason
     left_out: tuple[str, ...] = ()
 
     def __str__(self) -> str:

@@ -29,17 +29,10 @@ LAST = "last"
 class TrainingPlan:
     """Settings and start of the next run, kept in the project, and the unfinished run.
 
-    Parameters
-    ----------
-    report : callable
-        Takes a sentence about a record of a run that cannot be read.
-
-    Attributes
-    ----------
-    unfinished : RunRecord or None
-        The run that did not come to its end; None while one is in training. Without a
-        checkpoint, if memory ran out before the first: then it is begun anew, with its
-        own settings.
+    `report` takes a sentence about a record of a run that cannot be read. `unfinished`
+    is the run that did not come to its end; None while one is in training. Without a
+    checkpoint, if memory ran out before the first: then it is begun anew, with its own
+    settings.
     """
 
     def __init__(

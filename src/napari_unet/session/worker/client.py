@@ -53,12 +53,7 @@ class Handle:
     if the process died or could not be started. `acknowledged` comes as soon as the
     worker knows that the job is to be cancelled, paused or resumed.
 
-    Attributes
-    ----------
-    title : str
-        Shown to people.
-    progress : float
-        0 to 1.
+    `progress` is 0 to 1.
     """
 
     event = Signal(object)
@@ -66,12 +61,9 @@ class Handle:
     failed = Signal(object)
     acknowledged = Signal()
 
-    def __init__(
-        self, number: int, what: Job, title: str, process: WorkerProcess | None
-    ) -> None:
+    def __init__(self, number: int, job: Job, process: WorkerProcess | None) -> None:
         self.number = number
-        self.what = what
-        self.title = title
+        self.job = job
         self.running = True
         self.progress = 0.0
         self.process = process
@@ -104,15 +96,8 @@ class Handle:
 class Worker:
     """Two processes that work for one viewer.
 
-    Parameters
-    ----------
-    environment : mapping of str to str, optional
-        Added to the environment of the processes.
-
-    Attributes
-    ----------
-    status : Status or None
-        The last of the network worker, or of the other where only that runs.
+    `environment` is added to the environment of the processes. `status` is the last of
+    the network worker, or of the other where only that runs.
     """
 
     started = Signal(object)
@@ -153,15 +138,11 @@ class Worker:
         """What failed last, in a sentence, until such a job is begun again."""
         return next(reversed(self._faults.values()), "")
 
-    def submit(self, job: Job, title: str) -> Handle:
+    def submit(self, job: Job) -> Handle:
         """Begin a job; it knows which process does it.
 
-        Raises
-        ------
-        RuntimeError
-            If the worker was closed.
-        pickle.PicklingError, AttributeError, TypeError
-            If the job holds something that cannot be sent.
+        RuntimeError if the worker was closed; what pickle raises if the job holds
+        something that cannot be sent.
         """
         number, process, why = next(self._numbers), None, ""
         try:
@@ -169,7 +150,7 @@ class Worker:
             process.send(Submit(number, job))
         except OSError as error:
             why = f"The worker process could not be started: {error}."
-        handle = self._handles[number] = Handle(number, job, title, process)
+        handle = self._handles[number] = Handle(number, job, process)
         if self._faults.pop(type(job), None) is not None:
             self.faults_changed.emit()
         self.started.emit(handle)
@@ -184,7 +165,7 @@ class Worker:
         with suppress(OSError):
             self._process(kind)
 
-    def rest(self) -> None:
+    def stop_idle(self) -> None:
         """End the processes that have no job; their memory comes back.
 
         The next job starts them again.
@@ -261,9 +242,10 @@ class Worker:
 
     def _note_fault(self, handle: Handle, failed: Failed) -> None:
         # a preview comes by itself again, and goes with the network it shows
-        if not handle.what.is_preview:
-            self._faults.pop(type(handle.what), None)
-            self._faults[type(handle.what)] = f"{handle.title}: {failed.sentence}"
+        job = handle.job
+        if not job.is_preview:
+            self._faults.pop(type(job), None)
+            self._faults[type(job)] = f"{job.title}: {failed.sentence}"
             self.faults_changed.emit()
 
     def _on_end(self, process: WorkerProcess, end: End) -> None:
@@ -277,7 +259,7 @@ class Worker:
             self._set_status(None)
         jobs = tuple(h for h in self._handles.values() if h.process is process)
         for handle in jobs:
-            remedy = _remedy(handle.what)
+            remedy = _remedy(handle.job)
             self._fail(handle, f"{end.sentence} {remedy}", memory=end.out_of_memory)
         self.died.emit(f"{end.sentence} It starts again with the next job.", jobs)
 

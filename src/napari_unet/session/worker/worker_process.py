@@ -59,27 +59,15 @@ _OOM_COUNTERS = (Path("/proc/vmstat"), Path("/sys/fs/cgroup/memory.events"))
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """How a worker process ended.
+    """How a worker process ended."""
 
-    Attributes
-    ----------
-    code : int
-        Its exit status; on Linux and macOS minus the signal that killed it, and 128
-        more than one that it took as a request to end.
-    connected : bool
-        Whether it ever got ready.
-    out_of_memory : bool
-        Whether it was most probably ended because memory ran out.
-    last_line : str
-        The last that it printed.
-    late : bool
-        Whether it was ended from here because it had not got ready in time.
-    """
-
+    # its exit status; on Linux and macOS minus the signal that killed it, and 128 more
+    # than one that it took as a request to end
     code: int
-    connected: bool
-    out_of_memory: bool
-    last_line: str
+    connected: bool  # whether it ever got ready
+    out_of_memory: bool  # whether it was most probably ended because memory ran out
+    last_line: str  # the last that it printed
+    # whether it was ended from here because it had not got ready in time
     late: bool = False
 
     @property
@@ -103,6 +91,10 @@ class End:
 class WorkerProcess:
     """A worker process and the connection to it.
 
+    `dismissed` is whether it was asked to end.
+
+    OSError if the system starts no process.
+
     Parameters
     ----------
     environment : mapping of str to str
@@ -111,16 +103,6 @@ class WorkerProcess:
         Called in a thread with this and each message.
     ended : callable
         Called in a thread, once, with this and its `End`.
-
-    Attributes
-    ----------
-    dismissed : bool
-        Whether it was asked to end.
-
-    Raises
-    ------
-    OSError
-        If the system starts no process.
     """
 
     def __init__(
