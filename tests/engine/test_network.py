@@ -48,7 +48,10 @@ def test_probabilities_are_the_softmax_of_the_networks_scores(
     with torch.no_grad():
         scores = module_of(model)(torch.from_numpy(pixels)[None])[0].numpy()
     expected = np.exp(scores) / np.exp(scores).sum(axis=0)
-    found = prepare(model, "cpu", "fp32").probabilities(pixels)
+    network = prepare(model, "cpu", "fp32")
+    # with statistics over it, a single window is that of a patch
+    see = network.of_patch if norm == "instance" else network.probabilities
+    found = see(pixels)
     assert found.dtype == np.float32
     assert found.shape == (3, *(6,) * ndim)
     np.testing.assert_allclose(found, expected, atol=1e-5)

@@ -361,14 +361,6 @@ def test_bf16_agrees_with_fp32(rng: np.random.Generator) -> None:
     assert np.abs(low.probabilities - run(model, data).probabilities).mean() < 0.01
 
 
-def test_a_network_that_sees_its_window_gets_one_fixed_tile(
-    rng: np.random.Generator,
-) -> None:
-    table = u_shape(ndim=2, channels=1, classes=2, width=2, depth=1, norm="instance")
-    result = run(random_model(table), rng.random((20, 20), np.float32))
-    assert result.output == (256, 256)
-
-
 def test_tiles_keep_to_the_memory_they_may_take(rng: np.random.Generator) -> None:
     model = random_model(u_shape(ndim=2, channels=1, classes=2, width=2, depth=1))
     image = rng.normal(size=(300, 300)).astype(np.float32)

@@ -102,8 +102,6 @@ class FilePredictor:
         settings = self._used().model_dump(
             include={"averaging", "rescale", "precision"}
         )
-        if not self._network.geometry.tile_invariant:
-            settings["tile"] = self._settings.tile
         settings |= {"axes": axes} | self._segmentation.model_dump()
         return {"model_sha256": self._sha256, "settings": settings}
 

@@ -110,7 +110,8 @@ def test_an_architecture_survives_json() -> None:
         assert Architecture.model_validate_json(table.model_dump_json()) == table
 
 
-def test_only_statistics_over_the_window_depend_on_the_tile() -> None:
-    assert paper().tile_invariant
-    assert unet3d().tile_invariant
-    assert not paper().replace(norm="instance").tile_invariant
+def test_only_statistics_over_the_window_depend_on_it() -> None:
+    assert not paper().sees_window
+    assert not unet3d().sees_window
+    assert paper().replace(norm="instance").sees_window
+    assert paper().replace(padded=True, window=(64, 64)).sees_window

@@ -58,7 +58,9 @@ def test_it_is_monais(ndim: int, depth: int, units: int) -> None:
     network = with_weights_of(randomised(reference), table, names(table))
     assert_same_inside(network, reference)
     assert_traced(network)
-    padded = with_weights_of(reference, table.replace(padded=True), names(table))
+    padded = with_weights_of(
+        reference, table.replace(padded=True, window=(32,) * ndim), names(table)
+    )
     assert_same_padded(padded, reference, (32, 48, 32)[-ndim:])
     network.fold_norms()
     assert_same_inside(network, reference)

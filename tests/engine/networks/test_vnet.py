@@ -17,6 +17,7 @@ from engine.networks.transfer_helpers import (
     randomised,
     with_weights_of,
 )
+from napari_unet.core.network.blended import geometry_of
 from napari_unet.core.network.vnet import vnet
 from napari_unet.engine.network.layered import LayeredNetwork
 
@@ -98,7 +99,7 @@ def test_it_is_monais(activation: str) -> None:
 
 def test_in_3d_it_is_monais_where_both_pad() -> None:
     nets = pytest.importorskip("monai.networks.nets")
-    table = monai_vnet(3, 2, "elu").replace(padded=True)
+    table = monai_vnet(3, 2, "elu").replace(padded=True, window=(32,) * 3)
     reference = nets.VNet(spatial_dims=3, in_channels=1, out_channels=2)
     network = with_weights_of(randomised(reference), table, names())
     assert_same_padded(network, reference, (16, 32, 16))
@@ -122,7 +123,16 @@ def test_sizes_are_the_papers() -> None:
     assert vnet().halo == (260,) * 3
     assert vnet().min_input == (532,) * 3
     assert vnet(depth=2).min_input == (92,) * 3
-    assert vnet().replace(padded=True).output_size((64, 128, 128)) == (64, 128, 128)
+
+
+def test_the_paper_runs_padded_in_a_window_of_fixed_size() -> None:
+    table = vnet().replace(padded=True, window=(64, 128, 128))
+    assert table.output_size((64, 128, 128)) == (64, 128, 128)
+    geometry = geometry_of(table)
+    assert geometry.step == geometry.halo == (32, 64, 64)
+    # in less than a twentieth of the memory that the smallest unpadded volume takes
+    least = vnet().peak_values(vnet().min_output)
+    assert geometry.peak_values((128, 256, 256)) < least / 20
 
 
 def by_the_drawing(network: LayeredNetwork, image: Tensor) -> Tensor:

@@ -72,7 +72,7 @@ def test_it_is_its_drawing(ndim: int, channels: int, width: int, depth: int) -> 
     reference = partial(by_the_drawing, same(network, table))
     assert_same_inside(network, reference)
     assert_traced(network)
-    padded = same(network, table.replace(padded=True))
+    padded = same(network, table.replace(padded=True, window=(32,) * ndim))
     assert_same_padded(padded, reference, (24, 32, 16)[-ndim:])
     network.fold_norms()
     assert_same_inside(network, reference)

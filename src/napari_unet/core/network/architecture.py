@@ -119,11 +119,6 @@ class Architecture(Layered):
         """Number of spatial axes."""
         return len(self.levels[0].kernel)
 
-    @property
-    def tile_invariant(self) -> bool:
-        """Whether the result at a pixel is independent of the window around it."""
-        return self.norm != "instance"
-
     def draw(self) -> Drawing:
         """Draw the levels down to the bottom and up again."""
         net = Drawing(self.ndim, self.channels)

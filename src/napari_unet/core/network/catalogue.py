@@ -35,6 +35,9 @@ class Choice:
     dropout: float = 0.0
     # for each axis, how many of the finest levels leave it alone (thin stacks)
     flat: tuple[int, ...] = ()
+    # what a patch is to show, in pixels along ([z,] y, x), no thicker than the thinnest
+    # stack; of networks with a window of fixed size the window follows it
+    patch: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

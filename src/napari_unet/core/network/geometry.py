@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from napari_unet.core.network.trace import Trace
 from napari_unet.core.settings import Settings
@@ -54,11 +54,6 @@ class Geometry:
     def ndim(self) -> int:
         """Number of spatial axes."""
         return len(self.step)
-
-    @property
-    def tile_invariant(self) -> bool:
-        """Whether the result at a pixel is independent of the window around it."""
-        return True
 
     @abstractmethod
     def peak_values(self, output: Sequence[int]) -> int:
@@ -125,8 +120,26 @@ class Layered(Geometry, Settings):
     # Convolutions that add a border of zeros keep the size, and the network gives as
     # much as it is given; it then sees one window of fixed size at a time.
     padded: bool = False
-    # size of that window; None for windows of any size
+    # What it gives for such a window, in pixels along ([z,] y, x). None for windows of
+    # any size; of a network that depends on them, for a usual one (`blended`).
     window: tuple[int, ...] | None = None
+
+    @model_validator(mode="after")
+    def _window_fits(self) -> Self:
+        window = self.window
+        if window is None:
+            if self.padded:
+                raise ValueError("a padded network needs a window, found none.")
+            return self
+        if len(window) != self.ndim or any(n < 2 or n % 2 for n in window):
+            raise ValueError(
+                f"a window has an even size along each of the {self.ndim} axes, "
+                f"found {times(window)}."
+            )
+        if len(set(window[-2:])) > 1:
+            # views turned by a quarter are seen, too
+            raise ValueError(f"a window is as high as wide, found {times(window)}.")
+        return self
 
     @abstractmethod
     def draw(self) -> Drawing:
@@ -141,6 +154,14 @@ class Layered(Geometry, Settings):
     def trace(self) -> Trace:
         """The sizes of all maps."""
         return Trace(self.drawing, padded=self.padded)
+
+    @property
+    def sees_window(self) -> bool:
+        """Whether what it says of a pixel depends on all of the window around it."""
+        return self.padded or any(
+            layer.op in ("positions", "attention") or layer.kind == "instance"
+            for layer in self.drawing.layers
+        )
 
     @property
     def step(self) -> tuple[int, ...]:

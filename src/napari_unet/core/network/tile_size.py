@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     from napari_unet.core.network.geometry import Geometry
 
 # Beyond this many output pixels a larger tile saves little halo and costs the cache.
-LARGEST = {2: 1024, 3: 128}
+_LARGEST = {2: 1024, 3: 128}
+# Of fewer steps the halo would be most of a tile.
+_FEWEST_STEPS = 8
 
 
 def choose_output(
@@ -23,7 +25,7 @@ def choose_output(
     larger no longer pays, and cut so that the last tile of a row is not mostly outside
     the field. At least the network's step, also where that does not fit.
     """
-    limit = LARGEST[geometry.ndim]
+    limit = _largest(geometry)
     while True:
         output = even_output(geometry, shape, limit)
         if limit <= max(geometry.step) or geometry.peak_values(output) <= values:
@@ -67,8 +69,8 @@ def output_for_flops(
     its output's pixels: the output is no smaller than that, whatever the work, or the
     halo would take all the time.
     """
-    best = even_output(geometry, shape, LARGEST[geometry.ndim])
-    limit = LARGEST[geometry.ndim]
+    limit = _largest(geometry)
+    best = even_output(geometry, shape, limit)
     while geometry.flops(best) > work:
         limit -= max(limit // 8, 1)
         if limit < max(geometry.step):
@@ -78,3 +80,7 @@ def output_for_flops(
             break
         best = smaller
     return best
+
+
+def _largest(geometry: Geometry) -> int:
+    return max(_LARGEST[geometry.ndim], _FEWEST_STEPS * max(geometry.step))

@@ -183,9 +183,6 @@ class BlockPrediction:
     def _boxes(self) -> list[Box]:
         """Cut a field into the blocks that are predicted."""
         shape = self._image.field_shape(self._table.ndim)
-        if not self._table.tile_invariant:
-            # one grid of tiles through the whole field, or the result is another
-            return [tuple(slice(0, n) for n in shape)]
         return [block.core for block in self._sizes.predicted(shape)]
 
     def _decide(self, found: Image) -> Iterator[BlockDone]:

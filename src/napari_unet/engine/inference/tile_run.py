@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING
 from napari_unet.core.geometry.boxes import shape_of
 from napari_unet.core.geometry.tiles import plan, read_window
 from napari_unet.core.images.rescaling import Rescaled
+from napari_unet.core.network.blended import smallest_window
 from napari_unet.core.network.tile_size import (
     choose_output,
     halve_output,
     output_with_stride,
 )
+from napari_unet.core.text import times
 from napari_unet.engine.device import (
     dtype,
     free_memory,
@@ -37,7 +39,6 @@ if TYPE_CHECKING:
 
 # Share of the free memory that feature maps may take; the rest is for everything else.
 _MEMORY_SHARE = 0.5
-_FIXED_TILE = 256
 _GB = 1e9
 
 
@@ -198,18 +199,28 @@ def choose_tile(
     """Choose the output size of the tiles for `shape` pixels.
 
     `tile` is the size asked for, 0 chooses by the memory; of that at most `memory_gb`
-    GB may be taken, as far as they are free, 0 for no other bound.
+    GB may be taken, as far as they are free, 0 for no other bound. If not even the
+    smallest fits into all memory that is free, it is a MemoryError.
     """
-    table = network.geometry
-    if not table.tile_invariant:
-        # one fixed tile, whatever the machine, so that results can be repeated
-        tile = tile or _FIXED_TILE
+    table, free = network.geometry, free_memory(network.device)
+    each = dtype(network.precision).itemsize
+    smallest = output_with_stride(table, table.step)
+    needed = each * table.peak_values(smallest)
+    if needed > free:
+        # the system would end the process; a window is never made to fit
+        seen = smallest_window(table)
+        raise MemoryError(
+            f"the network sees at least {times(seen)} pixels at a time, which takes "
+            f"{needed / _GB:.1f} GB, and {free / _GB:.1f} GB are free on "
+            f"{network.device}: free memory, use another device, or train a network "
+            "with a smaller depth or window."
+        )
     if tile:
         return output_with_stride(table, (tile,) * table.ndim)
-    memory = _MEMORY_SHARE * free_memory(network.device)
+    memory = _MEMORY_SHARE * free
     if memory_gb:
         memory = min(memory, memory_gb * _GB)
-    return choose_output(table, shape, memory / dtype(network.precision).itemsize)
+    return choose_output(table, shape, memory / each)
 
 
 def network_shape(box: Box, factors: tuple[float, ...] | None) -> tuple[int, ...]:

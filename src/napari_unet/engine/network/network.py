@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from typing import TYPE_CHECKING, Literal
 
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor
 
 from napari_unet.core.images.rescaling import rescaling
+from napari_unet.core.network.blended import Blended, geometry_of
 from napari_unet.engine.allocator import keep_freed_memory
 from napari_unet.engine.device import (
     Precision,
@@ -19,6 +21,7 @@ from napari_unet.engine.device import (
     dtype,
     is_out_of_memory,
 )
+from napari_unet.engine.network.blending import blend
 from napari_unet.engine.network.layered import LayeredNetwork
 
 if TYPE_CHECKING:
@@ -77,7 +80,7 @@ class Network:
     @property
     def geometry(self) -> Geometry:
         """Sizes and work of what predicts."""
-        return self.module.architecture
+        return geometry_of(self.module.architecture)
 
     def factors(self, image: Image, settings: Prediction) -> tuple[float, ...] | None:
         """Return by how much an image is resampled; None if it is not."""
@@ -93,6 +96,12 @@ class Network:
         return self.start(window, averaging).result()
 
     @torch.inference_mode()
+    def of_patch(self, patch: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the probabilities of a patch, run once as in training."""
+        batch = torch.from_numpy(patch)[None].to(self.device, dtype(self.precision))
+        return PendingResult.of(self._mean(batch, "none")[0]).result()
+
+    @torch.inference_mode()
     def start(
         self, window: NDArray[np.float32], averaging: Averaging = "none"
     ) -> PendingResult:
@@ -103,19 +112,25 @@ class Network:
         The window is normalised, (channels, [z,] y, x), of a valid input size.
         "dihedral" takes the mean over the 8 mirrored and rotated views in the y-x
         plane; the window is turned, not the plan of tiles, so the result does not
-        depend on the tile size.
+        depend on the tile size. So is each window of those that are blended.
         """
         batch = torch.from_numpy(window)[None]
         if self.device.type == "cuda":
             batch = batch.pin_memory()
         batch = batch.to(self.device, dtype(self.precision), non_blocking=True)
-        if averaging == "none":
-            mean = torch.softmax(self.module(batch).float(), dim=1)
+        geometry = self.geometry
+        if isinstance(geometry, Blended):
+            mean = blend(geometry, batch, partial(self._mean, averaging=averaging))
         else:
-            views = product(range(4), (False, True))
-            found = [self._seen_turned(batch, turns, flip) for turns, flip in views]
-            mean = torch.stack(found).mean(dim=0)
+            mean = self._mean(batch, averaging)
         return PendingResult.of(mean[0])
+
+    def _mean(self, batch: Tensor, averaging: Averaging) -> Tensor:
+        if averaging == "none":
+            return torch.softmax(self.module(batch).float(), dim=1)
+        views = product(range(4), (False, True))
+        found = [self._seen_turned(batch, turns, flip) for turns, flip in views]
+        return torch.stack(found).mean(dim=0)
 
     def _seen_turned(self, batch: Tensor, turns: int, flip: bool) -> Tensor:
         """Run the network on a rotated or mirrored view; turn the result back."""

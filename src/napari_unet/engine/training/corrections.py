@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from napari_unet.core.network.blended import reach_of
 from napari_unet.core.training.loss_weights import class_weights
 from napari_unet.core.training.training_set import (
     count_classes,
@@ -54,7 +55,7 @@ def corrected(prepared: Prepared, corrections: Iterable[Correction]) -> Prepared
             example = make_example(field, annotation, settings.border, rule)
         else:
             example = update_example(before, annotation, box, settings.border)
-        parted = with_example(parted, example, table.halo)
+        parted = with_example(parted, example, reach_of(table))
         _note(records, record_of(example))
     state.card = state.card.replace(images=tuple(records))
     old, new = prepared.training_set.examples, parted.examples

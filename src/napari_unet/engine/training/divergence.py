@@ -92,7 +92,7 @@ def sees_one_class(network: Network, batches: Iterable[Batch]) -> int | None:
     patches = ((b.image[k], b.classes[k]) for b in batches for k in range(len(b.image)))
     for image, classes in islice(patches, _PATCHES):
         labels = classes.cpu().numpy()
-        found = network.probabilities(image.float().cpu().numpy()).argmax(axis=0)
+        found = network.of_patch(image.float().cpu().numpy()).argmax(axis=0)
         annotated = labels != IGNORED
         known.update(np.unique(labels[annotated]).tolist())
         seen.update(np.unique(found[annotated]).tolist())

@@ -13,7 +13,8 @@ from napari_unet.core.annotation.annotations import IGNORED
 from napari_unet.core.cells.segmentation_tuning import usual_settings
 from napari_unet.core.images.rescaling import common_size
 from napari_unet.core.model import ImageRecord, ModelCard
-from napari_unet.core.text import printable, reason
+from napari_unet.core.network.blended import reach_of, usual_window
+from napari_unet.core.text import printable, reason, times
 from napari_unet.core.training.loss_weights import class_weights
 from napari_unet.core.training.training_set import count_classes, hold_out, typical_cell
 from napari_unet.core.training.training_set_updates import held_parts, hold_out_again
@@ -91,7 +92,9 @@ def prepare_training(
     if not pairs:
         raise ValueError("nothing is annotated: paint some cells and background.")
     classes = pairs[0][1].classes
-    architecture = _architecture(settings, examples, len(classes) + 1, start)
+    architecture = _in_window(
+        _architecture(settings, examples, len(classes) + 1, start), settings, examples
+    )
     spacing, notes = _common_size(examples, settings)
     records = tuple(record_of(e) for e in examples)
     card = ModelCard(
@@ -110,12 +113,7 @@ def prepare_training(
         parent=start.card.name if start else None,
     )
     output = _patch(architecture, settings.patch, examples)
-    needed = (
-        architecture.trace.kept_values(output) * settings.batch * dtype(how).itemsize
-    )
-    if needed > free_memory(where):
-        # the system would end the process, or swap for hours
-        raise no_memory(where, settings)
+    _check_patches(architecture, output, settings, where, dtype(how).itemsize)
     _check_weights(architecture, settings, where)
     state = TrainingState(card, _network(card, start, where))
     if resume is not None:
@@ -158,9 +156,11 @@ def _part(state: TrainingState, examples: Sequence[Example]) -> TrainingSet:
     keys = [r.sha256 for r in state.card.images]
     if state.record.validation is not None:
         parts, words = state.record.held_out, state.record.validation
-        return hold_out_again(examples, keys, parts, table.halo, words)
+        return hold_out_again(examples, keys, parts, reach_of(table), words)
     rng = np.random.default_rng([settings.seed, 2])
-    parted = hold_out(examples, settings.validation, table.halo, table.classes, rng)
+    parted = hold_out(
+        examples, settings.validation, reach_of(table), table.classes, rng
+    )
     by_example = dict(zip(map(id, examples), keys, strict=True))
     held = [by_example[id(part.example)] for part in parted.held_out]
     state.record = state.record.replace(
@@ -190,6 +190,38 @@ def _architecture(
             f"the training {settings.ndim}-D."
         )
     return table.replace(channels=next(iter(channels)), classes=classes)
+
+
+def _in_window(
+    network: Layered, settings: Training, examples: Sequence[Example]
+) -> Layered:
+    """Have a network that depends on its window see what it learns from: a patch."""
+    if network.window is not None or not network.sees_window:
+        return network
+    patch = _patch(network, settings.patch, examples)
+    return network.replace(window=usual_window(network, patch))
+
+
+def _check_patches(
+    network: Layered,
+    output: tuple[int, ...],
+    settings: Training,
+    device: torch.device,
+    itemsize: int,
+) -> None:
+    """Refuse patches that do not fit: the system would end the process, or swap."""
+    kept, free = network.trace.kept_values, free_memory(device)
+    smallest = network.min_output if network.window is None else output
+    needed = itemsize * kept(smallest)
+    if needed > free:
+        raise MemoryError(
+            f"the network sees at least {times(network.input_size(smallest))} pixels "
+            f"at a time, and to learn from them takes {needed / 1e9:.1f} GB, "
+            f"{free / 1e9:.1f} GB are free on {device}: choose a smaller width or "
+            "depth, a padded network, or another."
+        )
+    if itemsize * kept(output) * settings.batch > free:
+        raise no_memory(device, settings)
 
 
 def _check_weights(
@@ -247,7 +279,12 @@ def _resume(state: TrainingState, path: str | Path) -> None:
 def _patch(
     architecture: Layered, patch: int, examples: Sequence[Example]
 ) -> tuple[int, ...]:
-    """Return the output size of a patch, no thicker than the thinnest stack."""
+    """Return the output size of a patch, no thicker than the thinnest stack.
+
+    A network with a window of fixed size learns from such windows.
+    """
+    if architecture.window is not None:
+        return architecture.output_covering(architecture.window)
     size = [patch] * architecture.ndim
     if architecture.ndim == 3:
         size[0] = min(patch, *(e.field.shape[0] for e in examples))

@@ -50,7 +50,7 @@ def run(job: PredictFolderJob, context: Context) -> Iterator[Event | None]:
 def _with_tile(settings: Prediction, network: Network, context: Context) -> Prediction:
     """Choose a tile so small that others get their turn soon."""
     table = network.geometry
-    if settings.tile or not table.tile_invariant:
+    if settings.tile:
         return settings
     flops = _SECONDS * context.cache.speed.rate(network) / views(settings)
     shape = (_SIDE,) * table.ndim

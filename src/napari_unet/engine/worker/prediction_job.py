@@ -140,7 +140,7 @@ def _tiles(
 ) -> Tiles | None:
     """Choose tiles by the time they take; None leaves it to the settings."""
     table = network.geometry
-    if job.settings.tile or not table.tile_invariant:
+    if job.settings.tile:
         return None
     whole = tuple(slice(0, n) for n in image.field_shape(table.ndim))
     shape = network_shape(job.region or whole, factors)

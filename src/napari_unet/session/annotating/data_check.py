@@ -10,6 +10,7 @@ from napari_unet.core.annotation.annotations import cell_classes
 from napari_unet.core.annotation.components import remove_specks, split_components
 from napari_unet.core.events import Checked
 from napari_unet.core.jobs import CheckJob
+from napari_unet.core.network.blended import reach_of
 from napari_unet.session.annotating.classes import record_classes
 from napari_unet.session.annotating.label_range import values_in
 
@@ -147,7 +148,7 @@ class DataCheck:
         network = project.training.architecture(
             image.channels, len(project.classes) + 1, image.sizes["z"]
         )
-        return network.halo
+        return reach_of(network)
 
     def _on_event(self, event: object) -> None:
         if isinstance(event, Checked):
