@@ -13,6 +13,7 @@ from napari_unet.core.images.image import Image
 from napari_unet.core.images.normalisation import measure
 from napari_unet.core.network.architecture import Architecture, Level, u_shape
 from napari_unet.core.network.blended import Blended, geometry_of
+from napari_unet.core.network.unetr import Unetr
 from napari_unet.core.settings import Prediction
 from napari_unet.engine.inference import tile_run
 from napari_unet.engine.inference.overlap_tile import predict
@@ -44,6 +45,9 @@ NETWORKS: dict[str, Layered] = {
         enlarge="transposed3",
         norm="instance",
         window=(12, 12),
+    ),
+    "transformer": Unetr(
+        window=(32, 32), width=2, token_width=8, hidden_width=8, heads=2, blocks=4
     ),
     "volumes": u_shape(
         ndim=3, channels=1, classes=2, width=2, depth=1, norm="instance"
@@ -142,7 +146,7 @@ def test_no_plan_of_tiles_changes_a_bit(table: Layered) -> None:
     np.testing.assert_array_equal(part[at], whole[at])
 
 
-@pytest.mark.parametrize("name", ["padded", "odd output"])
+@pytest.mark.parametrize("name", ["padded", "transformer"])
 def test_turned_views_are_averaged_in_each_window(name: str) -> None:
     table, settings = NETWORKS[name], FP32.replace(averaging="dihedral")
     pixels = image(table.ndim)[..., :30, :34]

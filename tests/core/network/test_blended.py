@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from math import prod
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +14,9 @@ from napari_unet.core.network.blended import (
     smallest_window,
     usual_window,
 )
+from napari_unet.core.network.nnunet import resenc
 from napari_unet.core.network.tile_size import choose_output, output_with_stride
+from napari_unet.core.network.unetr import Unetr
 
 if TYPE_CHECKING:
     from napari_unet.core.network.geometry import Layered
@@ -159,6 +162,14 @@ def test_a_deep_network_is_had_padded_in_windows() -> None:
     assert padded.output_size((10, 64, 64)) == (10, 64, 64)
 
 
+def test_nnunets_residual_encoder_of_six_stages_fits_into_a_window() -> None:
+    published = resenc(ndim=3, depth=5)
+    assert min(published.min_input) > 1400
+    padded = in_windows(published, (60, 60, 60))
+    assert padded.window == (64, 64, 64)
+    assert geometry_of(padded).peak_values((128,) * 3) < 1e8
+
+
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
@@ -174,3 +185,36 @@ def test_windows_that_cannot_be_are_refused(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         PLAIN.replace(**fields)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"window": (40, 40)}, "multiple of 16 pixels, found 40 × 40"),
+        ({"window": (32,)}, "2 or 3 axes|found 32"),
+        ({"padded": False}, "always padded"),
+        ({"heads": 5}, "each of the 5 heads, found 768"),
+    ],
+)
+def test_transformers_that_cannot_be_are_refused(
+    fields: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        Unetr(**fields)
+
+
+def test_an_attention_counts_for_pairs_of_places() -> None:
+    # 4 tokens of 2 channels; 36 places in a window of 96
+    small = Unetr(window=(32, 32), token_width=2, hidden_width=2, heads=2, width=1)
+    large = small.replace(window=(96, 96))
+    pairs = 2 * 36**2 - 2 * 9 * 4**2
+    without = {
+        n: t.replace(heads=1).trace.kept_values(t.window or ())
+        for n, t in (("small", small), ("large", large))
+    }
+    kept = large.trace.kept_values((96, 96)) - 9 * small.trace.kept_values((32, 32))
+    expected = without["large"] - 9 * without["small"]
+    assert kept - expected == 12 * (pairs // 2)
+    products = large.flops((96, 96)) - 9 * small.flops((32, 32))
+    assert products == 12 * 2 * 2 * (36**2 - 9 * 4**2)
+    assert prod(large.trace.step) == 16**2

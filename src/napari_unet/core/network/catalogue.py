@@ -10,6 +10,7 @@ from napari_unet.core.network.attention import attention
 from napari_unet.core.network.multires import multires
 from napari_unet.core.network.nnunet import nnunet, resenc
 from napari_unet.core.network.residual_unet import residual_unet
+from napari_unet.core.network.unetr import TOKEN, Unetr
 from napari_unet.core.network.vnet import vnet
 from napari_unet.core.network.zhang import zhang
 
@@ -87,6 +88,18 @@ def _sized(builder: Callable[..., Layered]) -> Callable[[Choice], Layered]:
     return build
 
 
+def _unetr(choice: Choice) -> Layered:
+    """Make a token as wide as 12 levels: of width 64 it is the paper's network."""
+    patch = choice.patch or (96 if choice.ndim == 2 else 48,) * choice.ndim
+    return Unetr(
+        channels=choice.channels,
+        classes=choice.classes,
+        window=tuple(-(-n // TOKEN) * TOKEN for n in patch),
+        token_width=12 * choice.width,
+        hidden_width=48 * choice.width,
+    )
+
+
 NETWORKS: Mapping[str, Entry] = {
     "unet": Entry(
         title="U-Net",
@@ -151,5 +164,13 @@ NETWORKS: Mapping[str, Entry] = {
         verified="dynamic-network-architectures",
         ndims=(2, 3),
         build=_sized(resenc),
+    ),
+    "unetr": Entry(
+        title="UNETR",
+        use="Sees a whole window at once; for many annotated images and much time.",
+        paper="Hatamizadeh et al. 2022",
+        verified="monai.networks.nets.UNETR",
+        ndims=(2, 3),
+        build=_unetr,
     ),
 }

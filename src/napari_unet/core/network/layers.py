@@ -29,6 +29,8 @@ Op = Literal[
     "multiply",
     "repeat",
     "crop",
+    "positions",
+    "attention",
 ]
 Activation = Literal[
     "none",
@@ -61,10 +63,12 @@ class Layer:
     # by how much it reduces (`conv`, pools) or enlarges (all others)
     stride: tuple[int, ...] = ()
     bias: bool = True
-    # which activation, which norm
+    # which activation, which norm; "tokens" for a convolution of a transformer
     kind: str = ""
     # of the values that a dropout drops
     share: float = 0.0
+    # that an attention has
+    heads: int = 0
 
 
 @dataclass(slots=True)
@@ -96,10 +100,18 @@ class Drawing:
         *,
         stride: int | tuple[int, ...] = 1,
         bias: bool = True,
+        kind: Literal["", "tokens"] = "",
     ) -> int:
         """Convolve; a stride keeps every so manieth output."""
         return self._add(
-            "conv", (x,), width, name, self._axes(kernel), self._axes(stride), bias=bias
+            "conv",
+            (x,),
+            width,
+            name,
+            self._axes(kernel),
+            self._axes(stride),
+            bias=bias,
+            kind=kind,
         )
 
     def up_conv(
@@ -139,13 +151,16 @@ class Drawing:
         stride = self._axes(factor)
         return self._add(op, (x,), self.width(x), kernel=kernel, stride=stride)
 
-    def norm(self, x: int, kind: Norm, name: str) -> int:
-        """Normalise each channel; "none" adds nothing."""
+    def norm(self, x: int, kind: Norm | Literal["layer"], name: str) -> int:
+        """Normalise each channel, or with "layer" each pixel; "none" adds nothing.
+
+        Without a name an instance norm has no weights.
+        """
         if kind == "none":
             return x
         return self._add("norm", (x,), self.width(x), name, kind=kind)
 
-    def activate(self, x: int, kind: Activation, name: str) -> int:
+    def activate(self, x: int, kind: Activation | Literal["gelu"], name: str) -> int:
         """Apply an activation; "none" adds nothing."""
         if kind == "none":
             return x
@@ -180,6 +195,17 @@ class Drawing:
         return self._add(
             "crop", (x,), self.width(x), "", self._axes(kernel), self._axes(1)
         )
+
+    def positions(self, x: int, name: str) -> int:
+        """Add what is learnt of each place in a window of fixed size."""
+        return self._add("positions", (x,), self.width(x), name)
+
+    def attention(self, x: int, heads: int) -> int:
+        """Let each place gather from all, by query, key and value in three channels.
+
+        Each of the heads has as many of their channels (Vaswani et al. 2017, Eq. 1).
+        """
+        return self._add("attention", (x,), self.width(x) // 3, heads=heads)
 
     def repeat(self, x: int, width: int) -> int:
         """Repeat the channels of a map in turn until there are `width`."""

@@ -126,6 +126,8 @@ class Trace:
         """Count the multiplications of the convolutions for a tile's output."""
         work = 0.0
         for number, layer in enumerate(self.layers[: self.output + 1]):
+            if layer.op == "attention":
+                work += 2.0 * layer.width * prod(self.size(number, output)) ** 2
             if layer.op not in ("conv", "up_conv"):
                 continue
             taps = float(prod(layer.kernel))
@@ -143,7 +145,7 @@ class Trace:
         for number, layer in enumerate(self.layers[: self.output + 1]):
             held[number] = prod(self.size(number, output)) * layer.width
             alive += held[number]
-            peak = max(peak, alive)
+            peak = max(peak, alive + self._matrices(number, output))
             for source in {*layer.inputs, number}:
                 if self.last_use[source] <= number and source != self.output:
                     alive -= held.pop(source, 0)
@@ -152,15 +154,22 @@ class Trace:
     def kept_values(self, output: Sequence[int]) -> int:
         """Return a number of values that a step of training keeps at the least.
 
-        The input of each convolution has to wait for the gradient.
+        The input of each convolution and attention has to wait for the gradient.
         """
         read = {
-            layer.inputs[0] for layer in self.layers if layer.op in ("conv", "up_conv")
+            layer.inputs[0]
+            for layer in self.layers
+            if layer.op in ("conv", "up_conv", "attention")
         }
         return sum(
             prod(self.size(source, output)) * self.layers[source].width
             for source in read
-        )
+        ) + sum(self._matrices(n, output) for n in range(len(self.layers)))
+
+    def _matrices(self, number: int, output: Sequence[int]) -> int:
+        """Count what an attention has for each pair of places, and others have not."""
+        heads = self.layers[number].heads
+        return heads and heads * prod(self.size(number, output)) ** 2
 
 
 def _axis(layers: Sequence[Layer], output: int, axis: int, *, padded: bool) -> Axis:

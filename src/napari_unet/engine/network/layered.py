@@ -19,6 +19,12 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from napari_unet.core.network.layers import JOINS
 from napari_unet.core.network.trace import lost_by_enlarging, padding
 from napari_unet.engine.network.convolutions import CONV, UP_CONV, cropped
+from napari_unet.engine.network.transformer import (
+    PixelNorm,
+    Positions,
+    attend,
+    begin,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,6 +44,7 @@ _SLOPES = {"leaky_relu": 0.1, "leaky_relu_01": 0.01}
 # Their gradient needs only their result, so that it may take the input's place.
 _IN_PLACE = ("relu", *_SLOPES)
 _OVERWRITABLE = ("conv", "up_conv", "norm", "add", "concat")
+_WITH_WEIGHTS = ("conv", "up_conv", "norm", "positions")
 # Weights are listed, and drawn at random, in this order, then in that of the layers.
 _ROOTS = ("down", "up_conv", "up")
 
@@ -176,8 +183,12 @@ class LayeredNetwork(nn.Module):
 
     def _compute(self, number: int, *maps: Tensor) -> Tensor:
         layer = self._layers[number]
-        if layer.op in ("conv", "up_conv", "norm"):
+        if layer.name and layer.op in _WITH_WEIGHTS:
             return self._with_weights(number, maps[0])
+        if layer.op == "norm":
+            return F.instance_norm(maps[0])
+        if layer.op == "attention":
+            return attend(maps[0], layer.heads)
         if layer.op == "activation":
             return self._activated(number, maps[0])
         if layer.op == "dropout":
@@ -204,6 +215,8 @@ class LayeredNetwork(nn.Module):
         match layer.kind:
             case "relu":
                 return F.relu(x, inplace=over)
+            case "gelu":
+                return F.gelu(x)
             case "elu":
                 return F.elu(x)
             case "sigmoid":
@@ -246,10 +259,10 @@ class LayeredNetwork(nn.Module):
     def _made(self, layer: Layer) -> nn.Module | None:
         ndim = self.architecture.ndim
         width = self._layers[layer.inputs[0]].width
+        if layer.op == "positions":
+            return Positions(width, self._grid(layer))
         if layer.op == "norm":
-            if layer.kind == "instance":
-                return _INSTANCE_NORM[ndim](width, affine=True)
-            return _BATCH_NORM[ndim](width)
+            return _norm(layer.kind, ndim, width)
         if layer.op == "activation":
             if layer.kind in ("prelu", "prelu_per_channel"):
                 return nn.PReLU(width if layer.kind == "prelu_per_channel" else 1)
@@ -268,6 +281,11 @@ class LayeredNetwork(nn.Module):
         else:
             details["padding"] = tuple(lost)
         return UP_CONV[ndim](width, layer.width, layer.kernel, **details)  # type: ignore[arg-type]
+
+    def _grid(self, layer: Layer) -> tuple[int, ...]:
+        """Return the size of a map in the window of a network that sees but one."""
+        number, window = self._layers.index(layer), self.architecture.window
+        return self.architecture.trace.size(number, window or ())
 
     def _initialise(self) -> None:
         """Draw weights with sd sqrt(2 / N), N incoming values (paper, sec. 3).
@@ -296,6 +314,17 @@ class LayeredNetwork(nn.Module):
             nn.init.normal_(module.weight, std=sqrt(gain / incoming))
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
+        for layer in self._layers:
+            if layer.kind == "tokens" or layer.op == "positions":
+                begin(self._weights(layer).weight)  # type: ignore[arg-type]
+
+
+def _norm(kind: str, ndim: int, width: int) -> nn.Module:
+    if kind == "layer":
+        return PixelNorm(width)
+    if kind == "instance":
+        return _INSTANCE_NORM[ndim](width, affine=True)
+    return _BATCH_NORM[ndim](width)
 
 
 def _join(layer: Layer, maps: tuple[Tensor, ...]) -> Tensor:
