@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ import pytest
 import tifffile
 
 from napari_unet.cli.main import main
+from napari_unet.core.network.catalogue import NETWORKS
 from napari_unet.io.images import read_image
 from napari_unet.io.model_file import load_model, read_card
 from waiting import DEADLINE
@@ -421,6 +423,60 @@ def test_info_tells_of_installation_and_model(
     assert main(["info", str(data / "model.safetensors"), "--json", "-"]) == 0
     card = json.loads(capsys.readouterr().out)
     assert card["architecture"]["channels"] == 1
+
+
+def test_the_networks_are_listed_with_sizes_and_papers(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["networks", "--json", "-"]) == 0
+    listed = json.loads(capsys.readouterr().out)["networks"]
+    kinds = [(name, n) for name, entry in NETWORKS.items() for n in entry.ndims]
+    assert [(row["network"], row["axes"]) for row in listed] == kinds
+    assert listed[0]["halo"] == [44, 44]
+    assert listed[0]["parameters"] == 483_170
+    assert main(["networks", "--preset", "paper"]) == 0
+    head, first, *rest = capsys.readouterr().out.splitlines()
+    assert head.split()[:5] == ["network", "axes", "parameters", "halo", "step"]
+    assert first.split()[:6] == ["unet", "2-D", "31,030,658", "92", "16", "188"]
+    assert len(rest) == len(kinds) - 1
+
+
+def test_a_model_keeps_the_network_it_started_with(
+    data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    other = replace(NETWORKS["unet"], title="Other net", recipe={2: {"width": 3}})
+    monkeypatch.setitem(NETWORKS, "other", other)  # type: ignore[arg-type]
+    output = str(tmp_path / "a.safetensors")
+    inputs = ("train", str(data / "images"), str(data / "labels"), "--output", output)
+    small = ("--depth", "1", "--patch", "20", "--steps", "2", "--device", "cpu")
+    assert main([*inputs, *small, "--network", "other"]) == 0
+    card = read_card(output)
+    assert (card.training.network, card.training.width) == ("other", 3)
+    assert main(["info", output]) == 0
+    assert "2-D Other net, 1 pooling, widths 3, 6" in capsys.readouterr().out
+    again = (*inputs, *small, "--init", output)
+    assert main([*again]) == 0
+    assert read_card(output).training.network == "other"
+    assert main([*again, "--network", "unet"]) == 1
+    assert "is a model of the network other" in capsys.readouterr().err
+
+
+def test_a_network_that_is_for_slices_takes_no_volumes(
+    data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    flat = replace(NETWORKS["unet"], title="Flat net", ndims=(2,))
+    monkeypatch.setitem(NETWORKS, "flat", flat)  # type: ignore[arg-type]
+    images, output = str(data / "images"), str(tmp_path / "a.safetensors")
+    call = ["train", images, images, "--output", output, "--network", "flat", "--3d"]
+    assert main(call) == 1
+    told = capsys.readouterr().err
+    assert told == "napari-unet: Flat net is for slices (2-D) alone.\n"
 
 
 def test_a_zarr_is_predicted_to_a_zarr(data: Path, tmp_path: Path) -> None:

@@ -6,8 +6,10 @@ import os
 import pickle
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, cast
+from zlib import crc32
 
 import numpy as np
 import psutil
@@ -17,7 +19,10 @@ from safetensors.numpy import load_file, save, save_file
 
 from example_models import random_model
 from napari_unet.core.model import Model, Progress, Score
-from napari_unet.core.network.architecture import u_shape
+from napari_unet.core.network.architecture import Level, u_shape
+from napari_unet.core.network.catalogue import KINDS
+from napari_unet.core.network.geometry import Layered
+from napari_unet.core.network.layers import Drawing
 from napari_unet.io.model_file import (
     FORMAT,
     VERSION,
@@ -31,10 +36,15 @@ from napari_unet.io.model_file import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 TABLE = u_shape(ndim=2, channels=2, classes=3, width=3, depth=1, norm="batch")
 MODEL = random_model(TABLE)
+X = np.zeros(3, np.float32)
+# as the program wrote them when U-Nets were all it had
+OLD_CARDS = (
+    Path(__file__).with_name("cards_of_format_1.txt").read_text("utf-8").splitlines()
+)
+BOTTOM: dict[str, Any] = {"kernel": (3, 3), "pool": (1, 1)}
 READERS = [load_model, load_checkpoint, read_card]
 
 
@@ -98,11 +108,8 @@ def test_the_file_is_safetensors_with_a_json_header_for_any_reader(
     save_model(MODEL, path)
     tensors = load_file(path)
     assert set(tensors) == {f"weights/{name}" for name in MODEL.weights}
-    raw = path.read_bytes()
-    length = int.from_bytes(raw[:8], "little")
-    told = json.loads(raw[8 : 8 + length])["__metadata__"]
-    assert told["format"] == "napari-unet model"
-    assert json.loads(told["card"])["architecture"]["channels"] == 2
+    assert told(path)["format"] == "napari-unet model"
+    assert json.loads(told(path)["card"])["architecture"]["channels"] == 2
 
 
 def test_weights_in_any_memory_order_are_written_right(tmp_path: Path) -> None:
@@ -210,7 +217,83 @@ def test_safetensors_of_others_are_told_from_models(
 def test_a_file_of_a_newer_format_says_what_to_do(version: str, tmp_path: Path) -> None:
     path = tmp_path / "a.safetensors"
     path.write_bytes(save({"x": np.zeros(3)}, metadata=header(version=version)))
-    refused(path, f"has model format {version}, .* reads format {VERSION}; install a")
+    refused(path, f"has model format {version}, .* reads formats up to {VERSION}; ins")
+
+
+class Strange(Layered):
+    """A network that is no table of levels."""
+
+    kind: Literal["strange"] = "strange"
+    width: int = 2
+
+    def draw(self) -> Drawing:
+        net = Drawing(2, self.channels)
+        net.scores = net.conv(0, self.classes, 3, "score")
+        return net
+
+
+def told(path: Path) -> dict[str, str]:
+    raw = path.read_bytes()
+    length = int.from_bytes(raw[:8], "little")
+    metadata: dict[str, str] = json.loads(raw[8 : 8 + length])["__metadata__"]
+    return metadata
+
+
+@pytest.mark.parametrize("text", OLD_CARDS)
+def test_what_old_programs_know_is_written_as_they_wrote_it(
+    text: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(save({"weights/x": X}, metadata=header(card=text, version="1")))
+    save_model(load_model(path), path)
+    assert told(path)["version"] == "1"
+    assert told(path)["card"] == text
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        TABLE.replace(activation="elu"),
+        TABLE.replace(conv_bias=False),
+        TABLE.replace(last=(3,)),
+        TABLE.replace(levels=[TABLE.levels[0], Level(down=(3,), **BOTTOM)]),
+        Strange(channels=2, classes=3),
+    ],
+    ids=["activation", "no bias", "last", "one convolution", "another kind"],
+)
+def test_what_is_new_is_of_a_format_that_old_programs_refuse(
+    table: Layered, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setitem(cast("dict[str, type[Layered]]", KINDS), "strange", Strange)
+    path = tmp_path / "a.safetensors"
+    card = MODEL.card.replace(architecture=table)
+    save_model(Model(card, MODEL.weights), path)
+    assert told(path)["version"] == "2"
+    assert read_card(path) == card.replace(name="a")
+    assert type(read_card(path).architecture) is type(table)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('"preset":', '"network":"mamba","preset":', "network should be one of unet"),
+        ('"channels":', '"kind":"strange","channels":', "kind of network strange is"),
+        ('"channels":', '"kind":[],"channels":', r"kind of network \[\] is not"),
+        ('"norm":"batch"', '"norm":"group"', "architecture.norm should be"),
+        ('"channels":', '"mirrors":2,"channels":', "mirrors Extra inputs"),
+    ],
+    ids=["network", "kind", "no kind", "value", "field"],
+)
+def test_an_intact_card_with_unknown_words_is_of_a_newer_program(
+    old: str, new: str, message: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.safetensors"
+    text = MODEL.card.model_dump_json().replace(old, new, 1)
+    assert text != MODEL.card.model_dump_json()
+    sums = json.dumps({"card": crc32(text.encode())})
+    whole = header(card=text, version="2", checksums=sums)
+    path.write_bytes(save({"x": np.zeros(3)}, metadata=whole))
+    refused(path, rf"does not know \(.*{message}.*\); install a newer napari-unet\.")
 
 
 @pytest.mark.parametrize(

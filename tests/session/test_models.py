@@ -146,7 +146,7 @@ def test_a_model_is_described_for_people(model: Model) -> None:
     )
     assert describe(card) == [
         ("Finds", "class 1"),
-        ("Network", "2-D"),
+        ("Network", "2-D U-Net"),
         ("Pixel size", "0.65 × 0.65 µm"),
         ("Trained on", "image 0, image 1, image 2 and 2 more"),
         ("Held-out IoU", "0.88"),

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 from napari_unet import __version__
 from napari_unet.cli.options import MODEL_HELP, json_option, write_json
 from napari_unet.core.images.normalisation import RULES
-from napari_unet.core.text import counted
+from napari_unet.core.network.architecture import Architecture
+from napari_unet.core.network.catalogue import NETWORKS
+from napari_unet.core.text import counted, times
 from napari_unet.io.model_file import read_card
 from napari_unet.io.pretrained import model_path
 
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     import argparse
 
     from napari_unet.core.model import ModelCard
+    from napari_unet.core.network.geometry import Layered
 
 _PACKAGES = ("torch", "numpy", "scipy", "scikit-image", "numba", "zarr", "tifffile")
 
@@ -74,8 +77,9 @@ def summary(card: ModelCard) -> dict[str, Any]:
     score = card.score
     return {
         "name": card.name,
-        "network": f"{table.ndim}-D, {len(table.levels) - 1} poolings, widths "
-        f"{', '.join(str(level.down[1]) for level in table.levels)}",
+        "network": f"{table.ndim}-D {NETWORKS[training.network].title}{_levels(table)}",
+        "windows": f"{times(table.min_input)} pixels and larger by "
+        f"{times(table.step)}, of which {times(table.halo)} on each side are context",
         "channels": table.channels,
         "classes": ", ".join(
             ("background", *(f"{c.name} ({c.kind})" for c in card.classes))
@@ -92,3 +96,11 @@ def summary(card: ModelCard) -> dict[str, Any]:
         "images": ", ".join(record.name for record in card.images),
         "versions": ", ".join(card.versions),
     }
+
+
+def _levels(table: Layered) -> str:
+    """Describe the levels of a network that is a table of them."""
+    if not isinstance(table, Architecture):
+        return ""
+    widths = ", ".join(str(level.down[-1]) for level in table.levels)
+    return f", {counted(len(table.levels) - 1, 'pooling')}, widths {widths}"

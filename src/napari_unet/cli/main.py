@@ -18,6 +18,7 @@ _COMMANDS = {
     "predict": "segment images with a trained model",
     "evaluate": "compare predictions with the truth",
     "weights": "write the border weight map of labels",
+    "networks": "list the networks that can be trained",
     "info": "tell about this installation, or about a model",
     "demo": "train and predict on images that come with the package",
 }

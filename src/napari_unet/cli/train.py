@@ -23,6 +23,7 @@ from napari_unet.cli.options import (
 from napari_unet.cli.pairing import pair_files, pairing_option
 from napari_unet.cli.progress import ProgressLine, clock, interruptible
 from napari_unet.cli.stopping import Stopped
+from napari_unet.core.network.catalogue import NETWORKS
 from napari_unet.core.settings import BorderWeights, Prediction
 from napari_unet.core.text import counted
 from napari_unet.core.training.training_settings import PRESETS, Augmentation, Training
@@ -33,6 +34,7 @@ from napari_unet.io.model_file import (
     check_replaceable,
     checkpoint_of,
     load_model,
+    read_card,
     save_model,
 )
 from napari_unet.io.pretrained import model_path
@@ -47,7 +49,16 @@ if TYPE_CHECKING:
     from napari_unet.core.images.image import Image
 
 # Asked for apart from the rest of the recipe, or not at all.
-_OWN = ("preset", "ndim", "steps", "minutes", "validation", "seed", "precision")
+_OWN = (
+    "preset",
+    "network",
+    "ndim",
+    "steps",
+    "minutes",
+    "validation",
+    "seed",
+    "precision",
+)
 # Time to write the model file and end the process, at the end of a budget in minutes.
 _RESERVE = 0.5
 
@@ -61,6 +72,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     pairing_option(parser)
     _add_start(parser)
     parser.add_argument("--preset", choices=tuple(PRESETS), default="quick")
+    parser.add_argument(
+        "--network",
+        choices=tuple(NETWORKS),
+        help="which network of the literature, see napari-unet networks (default: that "
+        f"of --init, or {Training.quick().network})",
+    )
     budget = parser.add_mutually_exclusive_group()
     add_settings(budget, Training, ("steps", "minutes"))
     parser.add_argument(
@@ -102,6 +119,7 @@ def _add_start(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Carry out the command."""
     settings = training_settings(options)
+    _check_start(options)
     check_writable(options.output)
     checkpoint = checkpoint_of(options.output)
     pairing = pair_files([options.images], [options.labels], options.pair_by)
@@ -162,9 +180,24 @@ def run(options: argparse.Namespace) -> int:
     return 0 if finished.problem is None else 1
 
 
+def _check_start(options: argparse.Namespace) -> None:
+    """Refuse a network that is not that of the model to start from."""
+    if options.init and options.network:
+        found = read_card(options.init).training.network
+        if found != options.network:
+            raise ValueError(
+                f"{options.init}: is a model of the network {found}, so training that "
+                f"starts from it cannot be of --network {options.network}."
+            )
+
+
 def training_settings(options: argparse.Namespace) -> Training:
     """Return the preset with what was given on the command line."""
     settings = PRESETS[options.preset](options.ndim)
+    if options.network is not None:
+        settings = settings.with_network(options.network)
+        if refusal := NETWORKS[options.network].refusal(options.ndim):
+            raise ValueError(refusal)
     changes = given_settings(options, Training)
     changes.pop("preset")
     if options.validation is not None:

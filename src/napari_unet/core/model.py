@@ -9,7 +9,7 @@ from pydantic import Field, field_validator
 
 from napari_unet.core.annotation.annotations import ClassInfo, cell_classes
 from napari_unet.core.images.normalisation import RULES, Normalisation
-from napari_unet.core.network.architecture import Architecture
+from napari_unet.core.network.catalogue import Described
 from napari_unet.core.settings import Segmentation, Settings
 from napari_unet.core.training.training_settings import Training
 
@@ -49,7 +49,7 @@ class ModelCard(Settings):
     """What a model is, how it came about and what it was trained on."""
 
     name: str = "model"
-    architecture: Architecture
+    architecture: Described
     classes: tuple[ClassInfo, ...] = Field(description="Without the background.")
     normalisation: Normalisation = Field(
         "structure",
@@ -73,6 +73,11 @@ class ModelCard(Settings):
     precision: str = "fp32"
     versions: tuple[str, ...] = Field((), description="Packages it was made with.")
     parent: str | None = Field(None, description="Name of the model it started from.")
+
+    @property
+    def format(self) -> int:
+        """Version of the model file's format that it takes, the oldest that does."""
+        return 2 if self.architecture.is_later or self.training.is_later else 1
 
     @property
     def cell_classes(self) -> tuple[int, ...]:

@@ -8,9 +8,16 @@ these frozen models. A field's `description` is the help text shown to people, i
 from __future__ import annotations
 
 from math import prod
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+)
 
 from napari_unet.core.text import shown
 
@@ -56,6 +63,35 @@ class Settings(BaseModel):
         """Return a copy with some fields changed, validated again."""
         fields = {name: getattr(self, name) for name in type(self).model_fields}
         return type(self).model_validate({**fields, **changes})
+
+
+class GrownSettings(Settings):
+    """Base of settings with fields that came after the first format of the files.
+
+    These are written only where they are not the default, so that older programs read
+    all that needs nothing newer.
+    """
+
+    later: ClassVar[frozenset[str]] = frozenset()
+
+    @property
+    def is_later(self) -> bool:
+        """Whether older programs cannot know what these settings say."""
+        return bool(self._said_later)
+
+    @property
+    def _said_later(self) -> set[str]:
+        fields = type(self).model_fields
+        return {n for n in self.later if getattr(self, n) != fields[n].default}
+
+    @model_serializer(mode="wrap")
+    def _for_older_programs(
+        self, write: SerializerFunctionWrapHandler
+    ) -> dict[str, Any]:
+        unsaid = self.later - self._said_later
+        return {
+            name: value for name, value in write(self).items() if name not in unsaid
+        }
 
 
 def form_hints(info: FieldInfo) -> Mapping[str, Any]:

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 FORMAT = "napari-unet model"
-VERSION = 1
+# The newest that is read; what an older one can say is written in that.
+VERSION = 2
 SUFFIX = ".safetensors"
 CHECKPOINT_SUFFIX = f".checkpoint{SUFFIX}"
 
@@ -101,13 +102,13 @@ def save_checkpoint(checkpoint: Checkpoint, path: str | Path) -> None:
     card = model.card.model_dump_json()
     header = {
         "format": FORMAT,
-        "version": str(VERSION),
+        "version": str(model.card.format),
         "card": card,
         "progress": checkpoint.progress,
         "checksums": json.dumps(
             {
-                "card": _checksum_of_text(card),
-                "progress": _checksum_of_text(checkpoint.progress),
+                "card": _checkchecksumof_text(card),
+                "progress": _checkchecksumof_text(checkpoint.progress),
                 **{part: _checksum(arrays, part) for part in parts},
             }
         ),
@@ -175,7 +176,7 @@ def _read(path: Path, *, with_state: bool) -> Checkpoint:
         _compare(sums.get(part), _checksum(arrays, part), path)
     progress = header.get("progress", "{}")
     if with_state:
-        _compare(sums.get("progress"), _checksum_of_text(progress), path)
+        _compare(sums.get("progress"), _checkchecksumof_text(progress), path)
         parse(progress, f"{path}: the state of its training")
     weights, state = (
         {n.removeprefix(p): a for n, a in arrays.items() if n.startswith(p)}
@@ -229,7 +230,7 @@ def _checksum(arrays: Mapping[str, NDArray[np.generic]], part: str) -> int:
     return found
 
 
-def _checksum_of_text(text: str) -> int:
+def _checkchecksumof_text(text: str) -> int:
     return crc32(text.encode("utf-8", "surrogatepass"))
 
 
@@ -270,10 +271,10 @@ def _card(header: Mapping[str, str], path: Path) -> ModelCard:
             f"its format is {shown(repr(header.get('format')))}, expected {FORMAT!r}."
         )
     version = header.get("version", "")
-    if version != str(VERSION):
+    if version not in map(str, range(1, VERSION + 1)):
         raise ValueError(
-            f"{path} has model format {shown(version)}, this napari-unet reads format "
-            f"{VERSION}; install a newer napari-unet."
+            f"{path} has model format {shown(version)}, this napari-unet reads formats "
+            f"up to {VERSION}; install a newer napari-unet."
         )
     text = header.get("card", "")
     if len(text) > _LARGEST_CARD:
@@ -281,11 +282,26 @@ def _card(header: Mapping[str, str], path: Path) -> ModelCard:
             f"{path} has a damaged model card: it has {len(text)} characters, "
             f"allowed are {_LARGEST_CARD}."
         )
+    checksum = _checksums(header, path).get("card")
     try:
         card = ModelCard.model_validate(parse(text, "its text"))
     except ValueError as error:
-        why = explain(error) if isinstance(error, ValidationError) else error
-        raise ValueError(f"{path} has a damaged model card: {why}") from error
-    _compare(_checksums(header, path).get("card"), _checksum_of_text(text), path)
+        raise _unreadable(
+            path, error, intact=checksum == _checkchecksumof_text(text)
+        ) from error
+    _compare(checksum, _checkchecksumof_text(text), path)
     # who renames the file renames the model
     return card.replace(name=path.name.removesuffix(SUFFIX))
+
+
+def _unreadable(path: Path, error: ValueError, *, intact: bool) -> ValueError:
+    """Return why a card cannot be read; one that is intact says what is not known."""
+    if not isinstance(error, ValidationError):
+        return ValueError(f"{path} has a damaged model card: {error}")
+    why = explain(error)
+    if not intact:
+        return ValueError(f"{path} has a damaged model card: {why}")
+    return ValueError(
+        f"{path} says what this napari-unet does not know ({why.rstrip('.')}); install "
+        "a newer napari-unet."
+    )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from psygnal import Signal
 
 from napari_unet.core.images.rescaling import written
+from napari_unet.core.network.catalogue import NETWORKS
 from napari_unet.io.model_file import CHECKPOINT_SUFFIX, SUFFIX, read_card
 
 if TYPE_CHECKING:
@@ -176,7 +177,8 @@ class ModelList:
 def describe(card: ModelCard) -> list[tuple[str, str]]:
     """Say what a model is: pairs of a word and a few more, for people."""
     names = ", ".join(c.name for c in card.classes)
-    rows = [("Finds", names), ("Network", f"{card.architecture.ndim}-D")]
+    title = NETWORKS[card.training.network].title
+    rows = [("Finds", names), ("Network", f"{card.architecture.ndim}-D {title}")]
     if card.architecture.channels != 1:
         rows.append(("Channels", str(card.architecture.channels)))
     if card.spacing_um:

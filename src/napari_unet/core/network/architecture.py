@@ -23,6 +23,12 @@ _UP_KERNEL: Mapping[str, Callable[[int], int]] = {
     "transposed3": lambda stride: 1 if stride == 1 else stride + 1,
     "transposed4": lambda stride: 1 if stride == 1 else 2 * stride,
 }
+# Of the first format of model files.
+_FIRST_FIELDS = (
+    *("channels", "classes", "levels", "activation", "up_activation", "norm"),
+    *("up_bias", "concat"),
+)
+_FIRST_ACTIVATIONS = ("none", "relu", "leaky_relu")
 # They have no weights.
 _INTERPOLATED = ("linear", "nearest")
 
@@ -113,6 +119,18 @@ class Architecture(Layered):
                 f"give scores, found supervised {self.supervised}."
             )
         return self
+
+    @property
+    def is_later(self) -> bool:
+        """Whether older programs cannot know it: theirs convolve twice a level."""
+        return (
+            bool(self._said_later)
+            or not {self.activation, self.up_activation} <= {*_FIRST_ACTIVATIONS}
+            or any(
+                len(level.down) != 2 or len(level.up) not in (0, 2)
+                for level in self.levels
+            )
+        )
 
     @property
     def ndim(self) -> int:
@@ -217,6 +235,9 @@ class Architecture(Layered):
         if self.skip == "add":
             return net.add(up, skip)
         return net.concat(*((up, skip) if self.concat == "up_first" else (skip, up)))
+
+
+Architecture.later = frozenset(Architecture.model_fields).difference(_FIRST_FIELDS)
 
 
 def paper(channels: int = 1, classes: int = 2, width: int = 64) -> Architecture:

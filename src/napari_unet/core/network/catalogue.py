@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Any
 
-from napari_unet.core.network.architecture import u_shape
+from pydantic import BeforeValidator, SerializeAsAny
+
+from napari_unet.core.network.architecture import Architecture, u_shape
 from napari_unet.core.network.attention import attention
+from napari_unet.core.network.geometry import Layered
 from napari_unet.core.network.multires import multires
 from napari_unet.core.network.nnunet import nnunet, resenc
-from napari_unet.core.network.residual_unet import residual_unet
+from napari_unet.core.network.residual_unet import ResidualUNet, residual_unet
 from napari_unet.core.network.unetr import TOKEN, Unetr
 from napari_unet.core.network.vnet import vnet
 from napari_unet.core.network.zhang import zhang
+from napari_unet.core.text import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from napari_unet.core.network.geometry import Layered
+    from napari_unet.core.network.geometry import Geometry
     from napari_unet.core.network.layers import Norm
 
 
@@ -55,6 +59,24 @@ class Entry:
     # numbers of spatial axes that it is built for
     ndims: tuple[int, ...]
     build: Callable[[Choice], Layered]
+    # for each number of axes the settings of `Training` that it needs otherwise than
+    # the presets have them
+    recipe: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
+    # numbers of channels that it takes; empty for any
+    channels: tuple[int, ...] = ()
+
+    def refusal(self, ndim: int, channels: int | None = None) -> str:
+        """Say why it cannot be had for such images; empty if it can."""
+        if ndim not in self.ndims:
+            kind = {2: "slices (2-D)", 3: "volumes (3-D)"}
+            return f"{self.title} is for {kind[self.ndims[0]]} alone."
+        if channels is not None and self.channels and channels not in self.channels:
+            allowed = " or ".join(map(str, self.channels))
+            return (
+                f"{self.title} takes images of {allowed} channels, these have "
+                f"{channels}."
+            )
+        return ""
 
 
 def _unet(choice: Choice) -> Layered:
@@ -174,3 +196,38 @@ NETWORKS: Mapping[str, Entry] = {
         build=_unetr,
     ),
 }
+
+
+# Descriptions that are no `Architecture`, by what a card calls their kind.
+KINDS: Mapping[str, type[Layered]] = {"residual_unet": ResidualUNet, "unetr": Unetr}
+
+
+def known(name: str) -> str:
+    """Return the name of a network; a ValueError has those that there are."""
+    if name not in NETWORKS:
+        raise ValueError(f"should be one of {', '.join(NETWORKS)}")
+    return name
+
+
+def too_thin(network: Geometry, slices: int) -> str:
+    """Say that stacks of so many slices are too thin; empty if they are not."""
+    least = max(network.min_output[0], network.step[0])
+    if network.ndim == 2 or slices >= least:
+        return ""
+    return f"It needs stacks of {least} slices, the thinnest has {slices}."
+
+
+def _described(found: Any) -> Any:
+    """Make the description that a card holds, by its kind."""
+    if not isinstance(found, dict):
+        return found
+    if "kind" not in found:
+        return Architecture.model_validate(found)
+    kind = found["kind"]
+    if not isinstance(kind, str) or kind not in KINDS:
+        raise ValueError(f"the kind of network {shown(kind)} is not known")
+    return KINDS[kind].model_validate(found)
+
+
+Described = Annotated[SerializeAsAny[Layered], BeforeValidator(_described)]
+"""Any description of a network, as a field of settings."""

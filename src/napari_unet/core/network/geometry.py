@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from functools import cached_property
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from pydantic import Field, model_validator
 
 from napari_unet.core.network.trace import Trace
-from napari_unet.core.settings import Settings
+from napari_unet.core.settings import GrownSettings
 from napari_unet.core.text import times
 
 if TYPE_CHECKING:
@@ -112,8 +112,10 @@ class Geometry:
         )
 
 
-class Layered(Geometry, Settings):
+class Layered(Geometry, GrownSettings):
     """Base of the descriptions of networks: their sizes follow from their layers."""
+
+    later: ClassVar[frozenset[str]] = frozenset({"padded", "window"})
 
     channels: int = Field(1, ge=1)
     classes: int = Field(2, ge=2, le=254)  # background included
@@ -140,6 +142,11 @@ class Layered(Geometry, Settings):
             # views turned by a quarter are seen, too
             raise ValueError(f"a window is as high as wide, found {times(window)}.")
         return self
+
+    @property
+    def is_later(self) -> bool:
+        """Whether older programs cannot know it: they have but U-Nets."""
+        return True
 
     @abstractmethod
     def draw(self) -> Drawing:

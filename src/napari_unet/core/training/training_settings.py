@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from napari_unet.core.network.architecture import Architecture, u_shape
+from napari_unet.core.network.catalogue import NETWORKS, Choice, known
 from napari_unet.core.settings import (
     PIXELS,
     BorderWeights,
+    GrownSettings,
     NonNegative,
     Positive,
     PrecisionChoice,
     Settings,
     Unit,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from napari_unet.core.network.geometry import Layered
 
 
 class Augmentation(Settings):
@@ -59,13 +66,18 @@ class Augmentation(Settings):
     )
 
 
-class Training(Settings):
+class Training(GrownSettings):
     """The recipe of one training run."""
 
+    later: ClassVar[frozenset[str]] = frozenset({"network"})
+
     preset: str = Field("quick", description="Name of the preset this came from.")
+    network: Annotated[str, AfterValidator(known)] = Field(
+        "unet", description="Name of the network, as the catalogue has it."
+    )
     ndim: Literal[2, 3] = Field(
         2,
-        title="Network",
+        title="Images",
         description="Network for slices or for volumes.",
         json_schema_extra={"choices": {"2": "2-D slices", "3": "3-D volumes"}},
     )
@@ -223,27 +235,49 @@ class Training(Settings):
             border=BorderWeights(),
         )
 
-    def architecture(
-        self, channels: int, classes: int, slices: int = 1
-    ) -> Architecture:
+    def with_network(self, name: str) -> Training:
+        """Return the recipe for another network, with what that needs otherwise.
+
+        What the network before needed otherwise is the preset's again.
+        """
+        chosen = self.replace(network=name)
+        preset = PRESETS.get(self.preset, Training.quick)(self.ndim)
+        usual = {field: getattr(preset, field) for field in _needed(self)}
+        return chosen.replace(**{**usual, **_needed(chosen)})
+
+    def architecture(self, channels: int, classes: int, slices: int = 1) -> Layered:
         """Return the network for a number of channels, classes and z-slices.
 
-        Thin stacks are pooled in z only as often as their thickness bears.
+        Thin stacks are pooled in z only as often as their thickness bears. A ValueError
+        says that the network cannot be had for such images.
         """
+        entry = NETWORKS[self.network]
+        if refusal := entry.refusal(self.ndim, channels):
+            raise ValueError(refusal)
         flat: tuple[int, ...] = ()
+        patch: tuple[int, ...] = (self.patch,) * self.ndim
         if self.ndim == 3:
+            patch = (min(self.patch, slices), *patch[1:])
             pooled = max(p for p in range(self.depth + 1) if 8 * 2**p <= max(slices, 8))
             flat = (self.depth - pooled, 0, 0)
-        return u_shape(
-            ndim=self.ndim,
-            channels=channels,
-            classes=classes,
-            width=self.width,
-            depth=self.depth,
-            dropout=(2, self.dropout),
-            flat=flat,
-            norm=self.norm,
+        return entry.build(
+            Choice(
+                ndim=self.ndim,
+                channels=channels,
+                classes=classes,
+                width=self.width,
+                depth=self.depth,
+                norm=self.norm,
+                dropout=self.dropout,
+                flat=flat,
+                patch=patch,
+            )
         )
+
+
+def _needed(settings: Training) -> Mapping[str, Any]:
+    """Return what its network needs otherwise than the presets have it."""
+    return NETWORKS[settings.network].recipe.get(settings.ndim, {})
 
 
 PRESETS = {

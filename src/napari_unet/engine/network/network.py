@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from napari_unet.core.images.image import Image
     from napari_unet.core.images.normalisation import Normalisation
     from napari_unet.core.model import Model, ModelCard
-    from napari_unet.core.network.geometry import Geometry
+    from napari_unet.core.network.geometry import Geometry, Layered
     from napari_unet.core.settings import Prediction
 
 Averaging = Literal["none", "dihedral"]
@@ -170,6 +170,12 @@ def damaged(model: Model, file: str | Path | None = None) -> ValueError:
         f"{file or model.card.name}: the model's weights are not those of the network "
         "that its card describes; the file is damaged."
     )
+
+
+def count_weights(architecture: Layered) -> int:
+    """Return how many numbers a network learns, without making any."""
+    with torch.device("meta"):
+        return sum(p.numel() for p in LayeredNetwork(architecture).parameters())
 
 
 def frozen_copy(

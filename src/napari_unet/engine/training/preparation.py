@@ -26,6 +26,7 @@ from napari_unet.engine.device import (
     free_memory,
 )
 from napari_unet.engine.network.layered import LayeredNetwork
+from napari_unet.engine.network.network import count_weights
 from napari_unet.engine.network.transfer import take_over
 from napari_unet.engine.training.divergence import no_memory
 from napari_unet.engine.training.sampling import Sampler
@@ -92,6 +93,7 @@ def prepare_training(
     if not pairs:
         raise ValueError("nothing is annotated: paint some cells and background.")
     classes = pairs[0][1].classes
+    settings = _with_network_of(start, settings)
     architecture = _in_window(
         _architecture(settings, examples, len(classes) + 1, start), settings, examples
     )
@@ -169,6 +171,20 @@ def _part(state: TrainingState, examples: Sequence[Example]) -> TrainingSet:
     return parted
 
 
+def _with_network_of(start: Model | None, settings: Training) -> Training:
+    """Return the settings with the network of the model to start from."""
+    if start is None:
+        return settings
+    own = start.card.training.network
+    # the default asks for none
+    if settings.network not in (own, "unet"):
+        raise ValueError(
+            f"the model to start from is of the network {own}, the training asks for "
+            f"{settings.network}."
+        )
+    return settings.replace(network=own)
+
+
 def _architecture(
     settings: Training, examples: Sequence[Example], classes: int, start: Model | None
 ) -> Layered:
@@ -228,8 +244,7 @@ def _check_weights(
     architecture: Layered, settings: Training, device: torch.device
 ) -> None:
     """Refuse a network whose weights do not fit before any memory is used for them."""
-    with torch.device("meta"):
-        weights = sum(p.numel() for p in LayeredNetwork(architecture).parameters())
+    weights = count_weights(architecture)
     needed, free = _COPIES * torch.float32.itemsize * weights, free_memory(device)
     if needed > free:
         raise MemoryError(

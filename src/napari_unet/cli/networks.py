@@ -1,0 +1,105 @@
+"""`napari-unet networks`: the family, with sizes, papers and what proved each."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from napari_unet.cli.options import json_option, write_json
+from napari_unet.core.network.catalogue import NETWORKS
+from napari_unet.core.text import times
+from napari_unet.core.training.training_settings import PRESETS
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+    from typing import Literal
+
+_KINDS: tuple[Literal[2, 3], ...] = (2, 3)
+# Of what the table shows; the JSON has all.
+_COLUMNS = {
+    "network": "network",
+    "axes": "axes",
+    "parameters": "parameters",
+    "halo": "halo",
+    "step": "step",
+    "window": "smallest window",
+    "paper": "paper",
+    "verified": "verified against",
+}
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument(
+        "--preset",
+        choices=tuple(PRESETS),
+        default="quick",
+        help="whose width and depth the networks have (default: quick)",
+    )
+    parser.add_argument(
+        "--channels",
+        type=int,
+        default=1,
+        metavar="N",
+        help="of the images (default: 1)",
+    )
+    json_option(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Carry out the command."""
+    rows = [
+        row
+        for name in NETWORKS
+        for ndim in _KINDS
+        if (row := describe(name, options.preset, ndim, options.channels))
+    ]
+    if options.json != "-":
+        print_table(rows)
+    write_json({"networks": rows}, options.json)
+    return 0
+
+
+def describe(
+    name: str, preset: str, ndim: Literal[2, 3], channels: int
+) -> dict[str, Any]:
+    """Return what there is to say of a network; nothing if it cannot be had so."""
+    # torch takes a second to load
+    from napari_unet.engine.network.network import count_weights
+
+    entry = NETWORKS[name]
+    if entry.refusal(ndim, channels):
+        return {}
+    settings = PRESETS[preset](ndim).with_network(name)
+    # slices enough for any depth
+    network = settings.architecture(channels, classes=2, slices=2**10)
+    return {
+        "network": name,
+        "title": entry.title,
+        "use": entry.use,
+        "axes": ndim,
+        "parameters": count_weights(network),
+        "halo": network.halo,
+        "step": network.step,
+        "window": network.min_input,
+        "paper": entry.paper,
+        "verified": entry.verified,
+    }
+
+
+def print_table(rows: Sequence[dict[str, Any]]) -> None:
+    """Print the networks one under the other, sizes in pixels."""
+    lines = [list(_COLUMNS.values())]
+    lines += [[_written(key, row[key]) for key in _COLUMNS] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        cells = (text.ljust(n) for text, n in zip(line, widths, strict=True))
+        print("  ".join(cells).rstrip())
+
+
+def _written(key: str, value: Any) -> str:
+    if isinstance(value, tuple):
+        return str(value[0]) if len(set(value)) == 1 else times(value)
+    if key == "axes":
+        return f"{value}-D"
+    return f"{value:,}" if isinstance(value, int) else str(value)

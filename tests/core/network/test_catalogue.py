@@ -1,0 +1,104 @@
+"""The family as a whole; what each network computes is tested in `engine`."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+import pytest
+
+from napari_unet.core.network.architecture import u_shape
+from napari_unet.core.network.catalogue import NETWORKS, Choice, Entry, too_thin
+from napari_unet.core.training.training_settings import PRESETS, Training
+
+KINDS = [(name, ndim) for name, entry in NETWORKS.items() for ndim in entry.ndims]
+SMALL = Entry(
+    title="Small net",
+    use="For tests.",
+    paper="None",
+    verified="nothing",
+    ndims=(2,),
+    build=lambda choice: u_shape(
+        ndim=choice.ndim,
+        channels=choice.channels,
+        classes=choice.classes,
+        width=choice.width,
+        depth=choice.depth,
+    ),
+    recipe={2: {"width": 4, "depth": 1}},
+    channels=(1, 3),
+)
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(NETWORKS, "small", SMALL)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("name", "ndim"), KINDS)
+@pytest.mark.parametrize("preset", PRESETS)
+def test_each_network_can_be_had_with_each_preset(
+    name: str, ndim: int, preset: str
+) -> None:
+    settings = PRESETS[preset](ndim).with_network(name)  # type: ignore[arg-type]
+    network = settings.architecture(channels=1, classes=3, slices=64)
+    assert (network.ndim, network.channels, network.classes) == (ndim, 1, 3)
+    assert network.output_size(network.min_input) == network.min_output
+
+
+@pytest.mark.parametrize("entry", NETWORKS.values(), ids=NETWORKS)
+def test_each_network_is_explained_in_a_line(entry: Entry) -> None:
+    assert entry.title
+    assert entry.paper
+    assert entry.verified
+    assert entry.use.endswith(".")
+    assert len(entry.use) <= 90
+    for ndim, recipe in entry.recipe.items():
+        assert ndim in entry.ndims
+        assert set(recipe) <= set(Training.model_fields)
+
+
+def test_the_usual_network_needs_nothing_otherwise() -> None:
+    for preset, make in PRESETS.items():
+        for ndim in get_args(Training.model_fields["ndim"].annotation):
+            assert make(ndim).with_network("unet") == make(ndim), preset
+
+
+@pytest.mark.usefixtures("small")
+def test_a_recipe_holds_as_long_as_its_network_is_chosen() -> None:
+    mine = Training.accurate().replace(batch=7, minutes=2)
+    chosen = mine.with_network("small")
+    assert chosen == mine.replace(network="small", width=4, depth=1)
+    assert chosen.replace(depth=2).with_network("unet") == mine
+
+
+@pytest.mark.usefixtures("small")
+def test_what_a_network_cannot_take_is_said_in_a_sentence() -> None:
+    assert (
+        SMALL.refusal(2, 1) == SMALL.refusal(2) == NETWORKS["unet"].refusal(3, 9) == ""
+    )
+    assert SMALL.refusal(3) == "Small net is for slices (2-D) alone."
+    assert (
+        SMALL.refusal(2, 4)
+        == "Small net takes images of 1 or 3 channels, these have 4."
+    )
+    with pytest.raises(ValueError, match="takes images of 1 or 3 channels"):
+        Training(network="small").architecture(channels=2, classes=2)
+
+
+def test_an_unknown_network_is_told_with_those_that_are_known() -> None:
+    with pytest.raises(ValueError, match="should be one of unet"):
+        Training(network="mamba")
+    with pytest.raises(ValueError, match="should be one of unet"):
+        Training().with_network("mamba")
+
+
+@pytest.mark.parametrize(("slices", "thin"), [(8, False), (4, False), (3, True)])
+def test_stacks_may_be_too_thin(slices: int, thin: bool) -> None:
+    network = NETWORKS["unet"].build(
+        Choice(ndim=3, channels=1, classes=2, width=2, depth=2)
+    )
+    assert network.min_output == (4, 4, 4)
+    words = f"It needs stacks of 4 slices, the thinnest has {slices}."
+    assert too_thin(network, slices) == (words if thin else "")
+    flat = NETWORKS["unet"].build(Choice(2, 1, 2, width=2, depth=2))
+    assert not too_thin(flat, 1)
