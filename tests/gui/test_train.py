@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QScrollArea
+from qtpy.QtWidgets import QComboBox, QScrollArea, QStyleOptionViewItem
 
-from napari_unet.core.events import ModelComparison, ModelSaved
+from fake_worker import FakeProcess
+from napari_unet.core.events import ModelComparison, ModelSaved, NetworkSurveyed
+from napari_unet.core.jobs import SurveyJob
 from napari_unet.core.model import Model, ModelCard
 from napari_unet.core.network.architecture import u_shape
+from napari_unet.core.network.catalogue import NETWORKS
 from napari_unet.core.training.training_settings import Training
 from napari_unet.gui.train.page import TrainPage
 from napari_unet.io.model_file import save_model
@@ -113,24 +117,24 @@ def test_volumes_take_their_own_recipe_and_keep_the_budget(
     page: TrainPage, workspace: Workspace
 ) -> None:
     page.recipe.budget.setValue(7)
-    choose(page.recipe.network, 3)
+    choose(page.recipe.images, 3)
     assert settings(workspace) == Training.quick(3).replace(minutes=7.0)
-    choose(page.recipe.network, 2)
+    choose(page.recipe.images, 2)
     assert settings(workspace) == Training.quick().replace(minutes=7.0)
 
 
 def test_volumes_are_offered_only_where_there_is_a_z_axis(
     page: TrainPage, workspace: Workspace
 ) -> None:
-    item = page.recipe.network.model().item(1)
+    item = page.recipe.images.model().item(1)
     tip = Qt.ItemDataRole.ToolTipRole
     add_image(workspace, 40, 50)
     assert not item.isEnabled()
-    assert "no image" in page.recipe.network.itemData(1, tip).lower()
+    assert "no image" in page.recipe.images.itemData(1, tip).lower()
     layer = workspace.viewer.add_image(np.zeros((9, 40, 50), np.uint8))
     workspace.images.add([layer], "zyx")
     assert item.isEnabled()
-    assert not page.recipe.network.itemData(1, tip)
+    assert not page.recipe.images.itemData(1, tip)
 
 
 def test_the_budget_is_in_minutes_or_in_steps(
@@ -157,7 +161,7 @@ def test_advanced_settings_reach_the_project_and_back(
     assert settings(workspace).batch == 9
     workspace.training.plan.set(training=settings(workspace).replace(patch=44))
     assert form.value().patch == 44
-    for name in ("preset", "ndim", "steps", "minutes"):
+    for name in ("preset", "network", "ndim", "steps", "minutes"):
         with pytest.raises(KeyError):
             form.widget(name)
 
@@ -300,6 +304,7 @@ def test_every_control_has_a_tooltip(page: TrainPage) -> None:
         page.plot,
         page.recipe.start,
         page.recipe.preset,
+        page.recipe.images,
         page.recipe.network,
         page.recipe.budget,
         page.recipe.unit,
@@ -319,3 +324,59 @@ def test_a_page_that_was_closed_is_told_nothing(
     workspace.training.changed.emit()
     workspace.training.curve_changed.emit()
     workspace.training.plan.set(training=Training.paper())
+
+
+def test_networks_are_listed_with_what_they_are_for_and_what_they_cost(
+    page: TrainPage, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workspace.worker, "_start", FakeProcess)
+    unet = NETWORKS["unet"]
+    other = replace(unet, title="Other net", use="For tests.", recipe={2: {"depth": 1}})
+    monkeypatch.setitem(NETWORKS, "other", other)  # type: ignore[arg-type]
+    rgb = replace(unet, title="RGB net", channels=(3,))
+    monkeypatch.setitem(NETWORKS, "rgb", rgb)  # type: ignore[arg-type]
+    add_image(workspace, 40, 50)
+    page._show_state()
+    box = page.recipe.network
+    assert box.currentText() == unet.title
+    assert page.recipe.use.text() == unet.use
+    row = box.findData("rgb")
+    assert not box.model().item(row).isEnabled()
+    assert "takes images of 3 channels" in lines(box, row)[1]
+    choose(box, "other")
+    assert settings(workspace) == Training.quick().replace(network="other", depth=1)
+    assert page.recipe.use.text() == "For tests."
+    # another preset, or volumes, are of the same network
+    choose(page.recipe.preset, "accurate")
+    assert settings(workspace) == Training.accurate().replace(network="other", depth=1)
+    choose(page.recipe.preset, "quick")
+    choose(box, "unet")
+    assert settings(workspace) == Training.quick()
+    box.showPopup()
+    box.hidePopup()
+    handle = workspace.worker._handles[max(workspace.worker._handles)]
+    assert isinstance(handle.job, SurveyJob)
+    handle.event.emit(NetworkSurveyed(handle.job.candidates[0], 0.84, 2 * 10**9))
+    cost = "0.8 s per megapixel here, 2.0 GB to train"
+    assert lines(box, 0) == [f"{unet.title} · {cost}", unet.use]
+    assert page.recipe.use.text() == f"{unet.use} {cost}."
+
+
+def lines(box: QComboBox, row: int) -> list[str]:
+    """What the list shows of a network."""
+    option = QStyleOptionViewItem()
+    box.itemDelegate().initStyleOption(option, box.model().index(row, 0))
+    return str(option.text).split("\u2028")
+
+
+def test_the_network_of_a_model_to_start_from_is_kept(
+    page: TrainPage, workspace: Workspace, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.safetensors"
+    a_model(path)
+    workspace.models.add(path)
+    choose(page.recipe.start, str(path))
+    assert not page.recipe.network.isEnabled()
+    assert "keeps the network of that model" in page.recipe.network.toolTip()
+    choose(page.recipe.start, None)
+    assert page.recipe.network.isEnabled()

@@ -20,6 +20,7 @@ from napari.components import ViewerModel
 
 from example_models import cropping_model
 from napari_unet.core.annotation.annotations import FinishedPart
+from napari_unet.core.network.catalogue import NETWORKS
 from napari_unet.io.model_file import save_model
 from napari_unet.session import throttle
 from napari_unet.session.annotating.edits import EditStream
@@ -29,6 +30,7 @@ from napari_unet.session.project.record import (
     ImageSource,
     Project,
     ProjectClass,
+    ProjectFile,
     ProjectImage,
 )
 from napari_unet.session.project.recovery import ProjectLockedError, default_root
@@ -197,18 +199,34 @@ def test_a_project_is_open_once(store: ProjectStore) -> None:
     ProjectStore.open(store.folder).close()
 
 
+def test_a_project_is_of_the_oldest_format_that_can_say_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(NETWORKS, "other", NETWORKS["unet"])  # type: ignore[arg-type]
+    project = Project(id="a")
+    for network, version in (("unet", 1), ("other", 2), ("unet", 1)):
+        settings = project.training.with_network(network)
+        project = project.replace(training=settings)
+        ProjectFile(project=project).write(tmp_path)
+        written = json.loads((tmp_path / "project.json").read_text())["project"]
+        assert written["version"] == version
+        assert ("network" in written["training"]) == (version == 2)
+        project = ProjectFile.read(tmp_path).project
+        assert project.training == settings
+
+
 def test_what_cannot_be_read_is_refused_and_left_as_it_is(store: ProjectStore) -> None:
     store.close()
     path = store.folder / "project.json"
     whole = path.read_text()
     newer = json.loads(whole)
-    newer["project"]["version"] = 2
+    newer["project"]["version"] = 3
     strange = json.loads(whole)
     strange["project"]["images"] = 3
     for text, sentence in [
         (whole[:100], "is damaged, it is no JSON"),
         ("[]", "the project file is damaged"),
-        (json.dumps(newer), r"of a newer napari-unet \(format 2\); formats up to 1"),
+        (json.dumps(newer), r"of a newer napari-unet \(format 3\); formats up to 2"),
         (json.dumps(strange), "damaged: project.images should be a valid tuple"),
     ]:
         path.write_text(text)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from napari_unet.core.annotation.data_check import CheckReport
     from napari_unet.core.geometry.boxes import Box
     from napari_unet.core.model import Model, ModelCard, Score
+    from napari_unet.core.training.training_settings import Training
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +158,16 @@ class ModelLoaded(Event):
 
     card: ModelCard
     device: str
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkSurveyed(Event):
+    """A network was tried out on this machine."""
+
+    settings: Training  # which network, and how large
+    seconds: float = 0.0  # estimate for a million pixels of a prediction
+    memory: int = 0  # that training takes at the least, in bytes
+    problem: str = ""  # why it cannot be trained on these images; empty if it can
 
 
 @dataclass(frozen=True, slots=True)

@@ -158,6 +158,27 @@ class FreeMemoryJob(Job):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class SurveyJob(Job):
+    """Find out what networks cost on this machine, and which cannot be trained."""
+
+    worker = "network"
+    function = "survey_job.run"
+    brief = unattended = True
+
+    candidates: tuple[Training, ...]  # one for each network
+    # of the images
+    channels: int
+    classes: int  # background included
+    slices: int  # of the thinnest stack
+    device: str = "auto"
+
+    @property
+    def title(self) -> str:
+        """As `Job.title`."""
+        return "Try out networks"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class SegmentJob(Job):
     """Find the cells in probabilities."""
 

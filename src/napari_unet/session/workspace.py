@@ -128,7 +128,8 @@ class Workspace:
         self.preferences = preferences
         self.store.autosave_seconds = preferences.autosave_seconds
         training, prediction, models = self.training, self.prediction, self.models
-        for control in (training, training.preview, prediction, models):
+        offers = training.offers
+        for control in (training, training.preview, offers, prediction, models):
             control.preferences = preferences
         self.models.refresh()
 

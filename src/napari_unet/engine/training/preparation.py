@@ -94,8 +94,9 @@ def prepare_training(
         raise ValueError("nothing is annotated: paint some cells and background.")
     classes = pairs[0][1].classes
     settings = _with_network_of(start, settings)
-    architecture = _in_window(
-        _architecture(settings, examples, len(classes) + 1, start), settings, examples
+    slices = min(e.field.shape[0] for e in examples)
+    architecture = in_window(
+        _architecture(settings, examples, len(classes) + 1, start), settings, slices
     )
     spacing, notes = _common_size(examples, settings)
     records = tuple(record_of(e) for e in examples)
@@ -114,7 +115,7 @@ def prepare_training(
         precision=how,
         parent=start.card.name if start else None,
     )
-    output = _patch(architecture, settings.patch, examples)
+    output = patch_size(architecture, settings.patch, slices)
     _check_patches(architecture, output, settings, where, dtype(how).itemsize)
     _check_weights(architecture, settings, where)
     state = TrainingState(card, _network(card, start, where))
@@ -208,13 +209,11 @@ def _architecture(
     return table.replace(channels=next(iter(channels)), classes=classes)
 
 
-def _in_window(
-    network: Layered, settings: Training, examples: Sequence[Example]
-) -> Layered:
+def in_window(network: Layered, settings: Training, slices: int) -> Layered:
     """Have a network that depends on its window see what it learns from: a patch."""
     if network.window is not None or not network.sees_window:
         return network
-    patch = _patch(network, settings.patch, examples)
+    patch = patch_size(network, settings.patch, slices)
     return network.replace(window=usual_window(network, patch))
 
 
@@ -291,9 +290,7 @@ def _resume(state: TrainingState, path: str | Path) -> None:
         ) from error
 
 
-def _patch(
-    architecture: Layered, patch: int, examples: Sequence[Example]
-) -> tuple[int, ...]:
+def patch_size(architecture: Layered, patch: int, slices: int) -> tuple[int, ...]:
     """Return the output size of a patch, no thicker than the thinnest stack.
 
     A network with a window of fixed size learns from such windows.
@@ -302,8 +299,23 @@ def _patch(
         return architecture.output_covering(architecture.window)
     size = [patch] * architecture.ndim
     if architecture.ndim == 3:
-        size[0] = min(patch, *(e.field.shape[0] for e in examples))
+        size[0] = min(patch, slices)
     return architecture.output_covering(tuple(size))
+
+
+def memory_of_training(
+    architecture: Layered,
+    output: tuple[int, ...],
+    settings: Training,
+    precision: Precision,
+) -> tuple[int, int]:
+    """Return the bytes that a step keeps of its patches, and the run of weights.
+
+    Both at the least; `output` is the size of a patch.
+    """
+    kept = architecture.trace.kept_values(output) * settings.batch
+    weights = _COPIES * torch.float32.itemsize * count_weights(architecture)
+    return kept * dtype(precision).itemsize, weights
 
 
 def _check_counts(counts: NDArray[np.int64], names: Sequence[str]) -> None:

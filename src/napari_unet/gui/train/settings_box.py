@@ -10,6 +10,7 @@ from qtpy.QtWidgets import QComboBox, QGridLayout, QLabel, QWidget
 from napari_unet.core.training.training_settings import PRESETS, Training
 from napari_unet.gui.forms import SettingsForm
 from napari_unet.gui.number_box import FloatBox
+from napari_unet.gui.train.network_box import NetworkBox
 from napari_unet.gui.widgets import (
     SPACING,
     Fold,
@@ -23,7 +24,7 @@ from napari_unet.gui.widgets import (
 if TYPE_CHECKING:
     from napari_unet.session.workspace import Workspace
 
-_ABOVE = ("preset", "ndim", "steps", "minutes")
+_ABOVE = ("preset", "network", "ndim", "steps", "minutes")
 _PRESETS = {
     "quick": "A small network: a good mask within minutes, also without a GPU.",
     "accurate": "A wider and deeper network: better masks after an hour or more.",
@@ -38,6 +39,7 @@ _USUAL_STEPS = 2000.0
 _UNITS = ("minutes", "steps")
 _NO_Z = "No image of the project has a z axis."
 _GOES_ON = "The interrupted training goes on as it began: start anew to change this."
+_KEPT = "Training that starts from a model keeps the network of that model."
 _BUSY = "It can be changed when the training has ended."
 
 
@@ -56,7 +58,9 @@ class RecipeBox(QWidget):
             *((name.capitalize(), name) for name in PRESETS),
         )
         self.explanation = Hint()
-        self.network = _combo(
+        self.network = NetworkBox()
+        self.use = Hint()
+        self.images = _combo(
             "Slices need less annotation and are much faster.",
             ("Slices (2-D)", 2),
             ("Volume (3-D)", 3),
@@ -79,24 +83,29 @@ class RecipeBox(QWidget):
         for number, text, box in (
             (0, "Start from", self.start),
             (1, "Preset", self.preset),
-            (3, "Network", self.network),
+            (3, "Images", self.images),
+            (4, "Network", self.network),
         ):
             grid.addWidget(_label(text, box), number, 0)
             grid.addWidget(box, number, 1, 1, 2)
         grid.addWidget(self.explanation, 2, 1, 1, 2)
-        grid.addWidget(_label("Budget", self.budget), 4, 0)
-        grid.addWidget(self.budget, 4, 1)
-        grid.addWidget(self.unit, 4, 2)
-        grid.addWidget(self.advanced, 5, 0, 1, 3)
+        grid.addWidget(self.use, 5, 1, 1, 2)
+        grid.addWidget(_label("Budget", self.budget), 6, 0)
+        grid.addWidget(self.budget, 6, 1)
+        grid.addWidget(self.unit, 6, 2)
+        grid.addWidget(self.advanced, 7, 0, 1, 3)
         # CONNECTIONS
         self.start.activated.connect(self._on_start)
         self.preset.activated.connect(self._on_preset)
+        self.images.activated.connect(self._on_images)
         self.network.activated.connect(self._on_network)
+        self.network.opened.connect(self._training.offers.survey)
         self.budget.valueChanged.connect(self._on_budget)
         self.unit.activated.connect(self._on_unit)
         self.form.valueChanged.connect(self._on_form)
         follow(self, workspace.store.changed, self.show_settings)
         follow(self, workspace.models.changed, self.show_start)
+        follow(self, self._training.offers.changed, self.show_networks)
         self.show_settings()
         self.show_start()
 
@@ -106,9 +115,9 @@ class RecipeBox(QWidget):
         steps = settings.steps > 0
         self._shown = settings
         self._usual[_UNITS[steps]] = settings.steps if steps else settings.minutes
-        with blocked(self.preset, self.network, self.budget, self.unit, self.form):
+        with blocked(self.preset, self.images, self.budget, self.unit, self.form):
             self.preset.setCurrentIndex(self.preset.findData(settings.preset))
-            self.network.setCurrentIndex(self.network.findData(settings.ndim))
+            self.images.setCurrentIndex(self.images.findData(settings.ndim))
             self.unit.setCurrentIndex(int(steps))
             self.budget.setDecimals(0 if steps else 3)
             self.budget.setValue(settings.steps if steps else settings.minutes)
@@ -116,11 +125,23 @@ class RecipeBox(QWidget):
         self.explanation.setText(_PRESETS.get(settings.preset, ""))
         # volumes are offered only where an image has slices
         has_z = any("z" in i.axes for i in self._workspace.store.project.images)
-        model: Any = self.network.model()
+        model: Any = self.images.model()
         model.item(1).setEnabled(has_z or self._plan.settings.ndim == 3)
-        self.network.setItemData(1, "" if has_z else _NO_Z, Qt.ItemDataRole.ToolTipRole)
+        self.images.setItemData(1, "" if has_z else _NO_Z, Qt.ItemDataRole.ToolTipRole)
+        self.show_networks()
         if self.start.currentData() != self._plan.start_from:
             self.show_start()
+
+    def show_networks(self) -> None:
+        """List the networks, and say what the chosen one is for."""
+        chosen = self._plan.next_settings.network
+        if not self._plan.goes_on:
+            chosen = self._plan.network_of_start or chosen
+        offers = self._training.offers.offers()
+        self.network.show_offers(offers, chosen)
+        (offer,) = (o for o in offers if o.name == chosen)
+        cost = f" {offer.cost}." if offer.cost else ""
+        self.use.setText(f"{offer.use}{cost}")
 
     def show_start(self) -> None:
         """List what training can start from."""
@@ -142,9 +163,14 @@ class RecipeBox(QWidget):
         locked = goes_on or self._training.state != "idle"
         if self._shown != self._plan.next_settings:
             self.show_settings()
-        boxes = (self.start, self.preset, self.network, self.budget, self.unit)
+        # the images that are ticked may have other channels
+        self.show_networks()
+        boxes = (self.start, self.preset, self.images, self.budget, self.unit)
         for box in (*boxes, self.form):
             allow(box, not locked, _GOES_ON if goes_on else _BUSY)
+        kept = not locked and self._plan.network_of_start is not None
+        why = _KEPT if kept else _GOES_ON if goes_on else _BUSY
+        allow(self.network, not (locked or kept), why)
 
     def _offer(self, text: str, data: str | None, tooltip: str) -> int:
         self.start.addItem(text, data)
@@ -156,18 +182,24 @@ class RecipeBox(QWidget):
         self._plan.set(start=self.start.itemData(index))
 
     def _on_preset(self, index: int) -> None:
-        preset = self.preset.itemData(index)
-        self._plan.set(training=PRESETS[preset](self._plan.settings.ndim))
+        preset, before = self.preset.itemData(index), self._plan.settings
+        self._plan.set(
+            training=PRESETS[preset](before.ndim).with_network(before.network)
+        )
 
-    def _on_network(self, index: int) -> None:
+    def _on_images(self, index: int) -> None:
         """Take the preset's settings for slices or volumes, and keep the budget."""
         before = self._plan.settings
-        preset = PRESETS.get(before.preset, Training.quick)(
-            self.network.itemData(index)
-        )
+        preset = PRESETS.get(before.preset, Training.quick)(self.images.itemData(index))
         self._plan.set(
-            training=preset.replace(steps=before.steps, minutes=before.minutes)
+            training=preset.with_network(before.network).replace(
+                steps=before.steps, minutes=before.minutes
+            )
         )
+
+    def _on_network(self, index: int) -> None:
+        name = self.network.itemData(index)
+        self._plan.set(training=self._plan.settings.with_network(name))
 
     def _on_budget(self, value: float) -> None:
         unit = self.unit.currentData()

@@ -35,6 +35,8 @@ PALETTE = ("#56b4e9", "#e69f00", "#009e73", "#cc79a7", "#f0e442", "#d55e00", "#0
 BACKGROUND_COLOUR = "#7f7f9f"
 
 FILE_NAME = "project.json"
+# Version of the format; the first is written as long as that can say all.
+_NEWEST = 2
 MODELS = "models"
 
 # No axis and no annotation is larger; numpy counts further than disks hold.
@@ -147,7 +149,7 @@ class Project(Settings):
 
     id: str
     name: str = "project"
-    version: int = Field(1, ge=1, description="Of this format.")
+    version: int = Field(1, ge=1, description="Of the format that it was read from.")
     images: tuple[ProjectImage, ...] = ()
     classes: tuple[ProjectClass, ...] = (ProjectClass(),)
     training: Training = Training()
@@ -206,7 +208,10 @@ class ProjectFile(Settings):
 
     def write(self, folder: Path) -> None:
         """Write it into a folder; the old file is replaced when all is written."""
-        text = self.model_dump_json(indent=1)
+        project = self.project
+        version = _NEWEST if project.training.is_later else 1
+        kept = project.model_copy(update={"version": version})
+        text = self.model_copy(update={"project": kept}).model_dump_json(indent=1)
         with atomic(folder / FILE_NAME) as temporary:
             temporary.write_text(text, encoding="utf-8")
             if not self.saved:
@@ -230,11 +235,10 @@ class ProjectFile(Settings):
             version = found["project"]["version"]
         except (KeyError, TypeError, IndexError) as error:
             raise ValueError(f"{path}: the project file is damaged.") from error
-        known = Project.model_fields["version"].default
-        if isinstance(version, int) and version > known:
+        if isinstance(version, int) and version > _NEWEST:
             raise ValueError(
                 f"{path}: is of a newer napari-unet (format {shown(version)}); "
-                f"formats up to {known} are read."
+                f"formats up to {_NEWEST} are read."
             )
         try:
             return cls.model_validate(found)

@@ -11,6 +11,7 @@ from napari_unet.core import events
 from napari_unet.session.forward_signal import forward_signal
 from napari_unet.session.throttle import Throttle
 from napari_unet.session.training.active_run import ActiveRun
+from napari_unet.session.training.network_offers import NetworkOffers
 from napari_unet.session.training.preview import LivePreview
 from napari_unet.session.training.run_progress import RunProgress
 from napari_unet.session.training.training_data import TrainingData
@@ -47,6 +48,8 @@ class TrainingControl:
         What is annotated in the ticked images.
     plan : TrainingPlan
         What `start` does.
+    offers : NetworkOffers
+        The networks to choose from.
     run : ActiveRun or None
         The one in training, or the last.
     progress : RunProgress
@@ -80,6 +83,7 @@ class TrainingControl:
         self._warnings: list[str] = []
         data = self.training_data = TrainingData(store, images, annotating)
         self.plan = TrainingPlan(store, images, data, self._warnings.append)
+        self.offers = NetworkOffers(store, data, worker, preferences)
         self.preview = LivePreview(viewer, images, worker, scratch, preferences)
         self.run: ActiveRun | None = None
         self.progress = RunProgress()
@@ -121,6 +125,7 @@ class TrainingControl:
         if problem:
             self.message.emit("warning", problem)
             return
+        self.offers.close()
         run = self.run = ActiveRun(
             before or self.plan.new_record(),
             self._store,
@@ -185,6 +190,7 @@ class TrainingControl:
             self.run.close()
         self._store.changed.disconnect(self._on_changed)
         self.preview.close()
+        self.offers.close()
         self.training_data.close()
 
     def _submit(self, run: ActiveRun) -> None:

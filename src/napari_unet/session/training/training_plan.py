@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from napari_unet.core.network.catalogue import NETWORKS
 from napari_unet.io.model_file import read_card
 from napari_unet.session.training.run_record import (
     RunRecord,
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Literal
 
+    from napari_unet.core.model import ModelCard
     from napari_unet.core.training.training_settings import Training
     from napari_unet.session.images.image_list import ImageList
     from napari_unet.session.project.store import ProjectStore
@@ -46,7 +48,7 @@ class TrainingPlan:
         self._images = images
         self._training_data = training_data
         self._report = report
-        self._checked: tuple[object, str] = (None, "")
+        self._read: tuple[Path | None, ModelCard | None, str] = (None, None, "")
         self.unfinished: RunRecord | None = None
         self.read_unfinished()
 
@@ -101,6 +103,12 @@ class TrainingPlan:
         record = self.repeated
         return record.settings if record is not None and self.goes_on else self.settings
 
+    @property
+    def network_of_start(self) -> str | None:
+        """Network of the model to start from, which training keeps; None without."""
+        card, _ = self._start_card()
+        return None if card is None else card.training.network
+
     def read_unfinished(self) -> None:
         """Look which run can go on; there is none without a checkpoint."""
         self.unfinished = RunRecord.read(self._store.run_folder, self._report)
@@ -109,13 +117,35 @@ class TrainingPlan:
         """Return why a run cannot go on, or a new one start; empty if it can."""
         if record is not None:
             return self._problem_to_resume(record)
-        ndim, start = self.settings.ndim, self._start_path()
-        if self.start_from == LAST and start is None:
+        ndim = self.settings.ndim
+        if self.start_from == LAST and self._start_path() is None:
             return "There is no last run to start from: choose scratch or a model."
-        # asked often, while the file is read once
-        if self._checked[0] != (start, ndim):
-            self._checked = (start, ndim), _problem_of_start(start, ndim)
-        return self._training_data.problem(ndim) or self._checked[1]
+        return (
+            self._training_data.problem(ndim)
+            or self._problem_of_start(ndim)
+            or self._problem_of_network(ndim)
+        )
+
+    def _problem_of_start(self, ndim: Literal[2, 3]) -> str:
+        """Return why training cannot start from the chosen model; empty if it can."""
+        card, problem = self._start_card()
+        if card is None or card.architecture.ndim == ndim:
+            return problem
+        kinds = {2: "Slices (2-D)", 3: "Volume (3-D)"}
+        found = card.architecture.ndim
+        return (
+            f"The model to start from is {found}-D: choose {kinds[found]}, "
+            "or another model."
+        )
+
+    def _problem_of_network(self, ndim: Literal[2, 3]) -> str:
+        """Return why the network cannot be had; that of a model to start from can."""
+        chosen = self._training_data.chosen()
+        if self.network_of_start is not None or not chosen:
+            return ""
+        entry = NETWORKS[self.settings.network]
+        refusal = entry.refusal(ndim, chosen[0].channels)
+        return f"{refusal} Choose another network." if refusal else ""
 
     def _problem_to_resume(self, record: RunRecord) -> str:
         """Return why an interrupted run cannot go on; empty if it can."""
@@ -136,14 +166,29 @@ class TrainingPlan:
         project, start = self._store.project, self._start_path()
         title = chosen[0].name if len(chosen) == 1 else project.name
         ndim = self.settings.ndim
+        network = self.network_of_start or self.settings.network
         return RunRecord(
             name=name_for_run(title, datetime.now(), self._store.run_folder),
-            settings=self.settings,
+            settings=self.settings.replace(network=network),
             start=str(start) if start else None,
             images=tuple(image.id for image in chosen),
             places=tuple(self._training_data.places(image, ndim) for image in chosen),
             classes=len(project.classes),
         )
+
+    def _start_card(self) -> tuple[ModelCard | None, str]:
+        """Return the card of the model to start from, or why it cannot be used."""
+        path = self._start_path()
+        # asked often, while the file is read once
+        if path != self._read[0]:
+            card, problem = None, ""
+            if path is not None:
+                try:
+                    card = read_card(path)
+                except (ValueError, OSError) as error:
+                    problem = f"The model to start from cannot be used: {error}"
+            self._read = path, card, problem
+        return self._read[1:]
 
     def _start_path(self) -> Path | None:
         """Return the model file to start from; None for scratch or if there is none."""
@@ -153,20 +198,3 @@ class TrainingPlan:
             return latest_model(self._store.run_folder)
         # relative in a project that was saved as a folder
         return self._store.folder / self.start_from
-
-
-def _problem_of_start(path: Path | None, ndim: Literal[2, 3]) -> str:
-    """Return why training cannot start from a model; empty if it can."""
-    if path is None:
-        return ""
-    try:
-        found = read_card(path).architecture.ndim
-    except (ValueError, OSError) as error:
-        return f"The model to start from cannot be used: {error}"
-    if found != ndim:
-        kinds = {2: "Slices (2-D)", 3: "Volume (3-D)"}
-        return (
-            f"The model to start from is {found}-D: choose {kinds[found]}, "
-            "or another model."
-        )
-    return ""

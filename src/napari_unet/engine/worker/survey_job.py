@@ -1,0 +1,120 @@
+"""What networks would cost on this machine, found by trying each out."""
+
+from __future__ import annotations
+
+from math import prod
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from napari_unet.core.events import NetworkSurveyed
+from napari_unet.core.model import ModelCard
+from napari_unet.core.network.catalogue import too_thin
+from napari_unet.engine.device import (
+    choose_device,
+    choose_precision,
+    free_memory,
+    is_out_of_memory,
+    release_memory,
+)
+from napari_unet.engine.inference.tile_run import choose_tile
+from napari_unet.engine.network.layered import LayeredNetwork
+from napari_unet.engine.network.network import frozen_copy
+from napari_unet.engine.training.preparation import (
+    in_window,
+    memory_of_training,
+    patch_size,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from napari_unet.core.events import Event
+    from napari_unet.core.jobs import SurveyJob
+    from napari_unet.core.network.geometry import Layered
+    from napari_unet.core.training.training_settings import Training
+    from napari_unet.engine.device import Precision
+    from napari_unet.engine.network.network import Network
+    from napari_unet.engine.worker.model_cache import Context
+
+# Pixels that costs are told of, and the output that is tried for them.
+_MEGAPIXEL, _TRIED = 10**6, 32
+# A first run that took longer need not be repeated: little of it was getting ready.
+_LONG = 0.5
+
+
+def run(job: SurveyJob, _: Context) -> Iterator[Event | None]:
+    """Try out each network; yield what it costs, or why it cannot be had."""
+    device = choose_device(job.device)
+    for settings in job.candidates:
+        try:
+            found = _survey(job, settings, device)
+        except (MemoryError, RuntimeError) as error:
+            if isinstance(error, RuntimeError) and not is_out_of_memory(error):
+                raise
+            found = NetworkSurveyed(settings, problem="It does not fit into memory.")
+        yield found
+    release_memory(device)
+
+
+def _survey(
+    job: SurveyJob, settings: Training, device: torch.device
+) -> NetworkSurveyed:
+    precision = choose_precision(device, settings.precision)
+    try:
+        architecture = in_window(
+            settings.architecture(job.channels, job.classes, job.slices),
+            settings,
+            job.slices,
+        )
+    except ValueError as error:
+        return NetworkSurveyed(settings, problem=str(error))
+    if problem := too_thin(architecture, job.slices):
+        return NetworkSurveyed(settings, problem=problem)
+    output = patch_size(architecture, settings.patch, job.slices)
+    needed = sum(memory_of_training(architecture, output, settings, precision))
+    free = free_memory(device)
+    if needed > free:
+        return NetworkSurveyed(
+            settings,
+            memory=needed,
+            problem=f"Training it takes {needed / 1e9:.1f} GB of memory, "
+            f"{free / 1e9:.1f} GB are free.",
+        )
+    network = _untrained(architecture, settings, device, precision)
+    shape = (1000, 1000)
+    if architecture.ndim == 3:
+        thick = min(job.slices, 100)
+        shape = (thick, *[round((_MEGAPIXEL / thick) ** 0.5)] * 2)
+    return NetworkSurveyed(settings, seconds=_time(network, shape), memory=needed)
+
+
+def _untrained(
+    architecture: Layered,
+    settings: Training,
+    device: torch.device,
+    precision: Precision,
+) -> Network:
+    # random weights are needed: what is not initialised may be slow to compute with
+    with torch.random.fork_rng([]):
+        module = LayeredNetwork(architecture).to(device)
+    card = ModelCard(architecture=architecture, classes=(), training=settings)
+    return frozen_copy(card, module.state_dict(), precision)
+
+
+def _time(network: Network, shape: tuple[int, ...]) -> float:
+    """Return the seconds that a prediction of so many pixels takes, estimated."""
+    geometry = network.geometry
+    tried = geometry.output_covering((_TRIED,) * geometry.ndim)
+    window = np.zeros((geometry.channels, *geometry.input_size(tried)), np.float32)
+    for _ in range(2):
+        began = perf_counter()
+        network.probabilities(window)
+        seconds = perf_counter() - began
+        if seconds > _LONG:
+            break
+    tile = choose_tile(network, shape)
+    tiles = prod(-(-n // t) for n, t in zip(shape, tile, strict=True))
+    return seconds * tiles * geometry.flops(tile) / geometry.flops(tried)

@@ -1,0 +1,149 @@
+"""Which networks a training can choose from, and what each costs on this machine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from psygnal import Signal
+
+from napari_unet.core.events import NetworkSurveyed
+from napari_unet.core.jobs import SurveyJob
+from napari_unet.core.network.catalogue import NETWORKS
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable
+
+    from napari_unet.core.training.training_settings import Training
+    from napari_unet.session.preferences import Preferences
+    from napari_unet.session.project.store import ProjectStore
+    from napari_unet.session.training.training_data import TrainingData
+    from napari_unet.session.worker.client import Handle, Worker
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkOffer:
+    """One network of the catalogue, for people."""
+
+    name: str
+    title: str
+    use: str
+    # empty as long as it was not tried out
+    cost: str
+    # why it cannot be trained on these images; empty if it can
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Data:
+    """What costs depend on beside the settings."""
+
+    channels: int
+    classes: int
+    slices: int
+    device: str
+
+
+class NetworkOffers:
+    """Lists the networks; the worker tries them out when somebody looks at the list."""
+
+    changed = Signal()
+    """Something became known of a network."""
+
+    def __init__(
+        self,
+        store: ProjectStore,
+        training_data: TrainingData,
+        worker: Worker,
+        preferences: Preferences,
+    ) -> None:
+        self._store = store
+        self._training_data = training_data
+        self._worker = worker
+        self._handle: Handle | None = None
+        self._known: dict[Hashable, NetworkSurveyed] = {}
+        self.preferences = preferences
+
+    def offers(self) -> tuple[NetworkOffer, ...]:
+        """Return all networks, as the settings of the project would have them."""
+        data = self._data()
+        ndim = self._store.project.training.ndim
+        offers = []
+        for name, entry in NETWORKS.items():
+            found = self._known.get(_key(self._settings(name), data))
+            problem = entry.refusal(ndim, data.channels) or (
+                found.problem if found else ""
+            )
+            cost = _words(found, ndim) if found and not problem else ""
+            offers.append(NetworkOffer(name, entry.title, entry.use, cost, problem))
+        return tuple(offers)
+
+    def survey(self) -> None:
+        """Have those tried out of which nothing is known yet, if nobody is at work."""
+        data = self._data()
+        ndim = self._store.project.training.ndim
+        candidates = tuple(
+            settings
+            for name, entry in NETWORKS.items()
+            if not entry.refusal(ndim, data.channels)
+            and _key(settings := self._settings(name), data) not in self._known
+        )
+        if not candidates or self._worker.busy:
+            return
+        job = SurveyJob(
+            candidates, data.channels, data.classes, data.slices, data.device
+        )
+        self._handle = self._worker.submit(job)
+        self._handle.event.connect(self._on_event)
+
+    def close(self) -> None:
+        """Let the worker try out no more."""
+        if self._handle is not None:
+            self._handle.event.disconnect(self._on_event, missing_ok=True)
+            self._handle.cancel()
+            self._handle = None
+
+    def _settings(self, name: str) -> Training:
+        settings = self._store.project.training
+        return settings if name == settings.network else settings.with_network(name)
+
+    def _data(self) -> _Data:
+        project = self._store.project
+        images = self._training_data.chosen() or project.images[:1]
+        return _Data(
+            channels=images[0].channels if images else 1,
+            classes=len(project.classes) + 1,
+            slices=min((image.sizes["z"] for image in images), default=1),
+            device=self.preferences.device,
+        )
+
+    def _on_event(self, event: object) -> None:
+        if isinstance(event, NetworkSurveyed) and self._handle is not None:
+            job = self._handle.job
+            if isinstance(job, SurveyJob):
+                data = _Data(job.channels, job.classes, job.slices, job.device)
+                self._known[_key(event.settings, data)] = event
+                self.changed.emit()
+
+
+def _key(settings: Training, data: _Data) -> Hashable:
+    """Return what the costs of a network depend on."""
+    return (
+        *(settings.network, settings.ndim, settings.width, settings.depth),
+        *(settings.norm, settings.patch, settings.batch, settings.precision),
+        data,
+    )
+
+
+def _words(found: NetworkSurveyed, ndim: int) -> str:
+    unit = "megapixel" if ndim == 2 else "million voxels"
+    return (
+        f"{_rounded(found.seconds)} s per {unit} here, "
+        f"{_rounded(found.memory / 1e9)} GB to train"
+    )
+
+
+def _rounded(value: float) -> str:
+    return (
+        f"{value:.0f}" if value >= 10 else f"{value:.1f}" if value >= 0.1 else "< 0.1"
+    )

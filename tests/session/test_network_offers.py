@@ -1,0 +1,172 @@
+"""What the docks say of each network; the costs are measured in `test_survey_job`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from example_models import random_model
+from napari_unet.core.events import NetworkSurveyed
+from napari_unet.core.jobs import SurveyJob
+from napari_unet.core.network.architecture import u_shape
+from napari_unet.core.network.catalogue import NETWORKS
+from napari_unet.core.training.training_settings import Training
+from napari_unet.io.model_file import save_model
+from napari_unet.session.preferences import Preferences
+from napari_unet.session.training.control import TrainingControl
+from session_bench import SessionBench
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from conftest import Pump
+    from napari_unet.session.project.store import ProjectStore
+    from napari_unet.session.training.network_offers import NetworkOffer
+
+UNET = NETWORKS["unet"]
+
+
+class Bench(SessionBench):
+    """A project, and the networks it can choose from."""
+
+    def open(self, store: ProjectStore) -> None:
+        super().open(store)
+        self.control = TrainingControl(
+            self.viewer,
+            store,
+            self.images,
+            self.annotating,
+            self.worker,
+            self.scratch,
+            Preferences(device="cpu"),
+        )
+        self.offers, self.plan = self.control.offers, self.control.plan
+
+    def close(self) -> None:
+        self.control.close()
+        super().close()
+
+    def of(self, name: str) -> NetworkOffer:
+        return {offer.name: offer for offer in self.offers.offers()}[name]
+
+    def train(self, **changes: object) -> None:
+        self.plan.set(training=self.plan.settings.replace(**changes))
+
+    def annotate(self, *shape: int, axes: str = "yx") -> str:
+        image = self.add(np.zeros(shape, np.uint8), f"image {axes}", axes).id
+        layer = self.annotating.layers.show(image)
+        painted = np.ones_like(layer.data)
+        painted[..., :5] = 2
+        layer.data = painted
+        self.annotating.object_index.update_all(60)
+        return image
+
+
+@pytest.fixture
+def bench(
+    tmp_path: Path, pump: Pump, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Bench]:
+    two = {
+        "unet": UNET,
+        "flat": replace(UNET, title="Flat", ndims=(2,), recipe={2: {"depth": 2}}),
+        "rgb": replace(UNET, title="RGB", channels=(3,)),
+    }
+    for name in set(NETWORKS) - set(two):
+        monkeypatch.delitem(NETWORKS, name)  # type: ignore[arg-type]
+    for name, entry in two.items():
+        monkeypatch.setitem(NETWORKS, name, entry)  # type: ignore[arg-type]
+    bench = Bench(tmp_path, pump.post)
+    yield bench
+    bench.close()
+
+
+def test_what_cannot_be_trained_on_the_images_says_why(bench: Bench) -> None:
+    bench.annotate(40, 50)
+    assert [(o.name, o.title, o.cost) for o in bench.offers.offers()] == [
+        ("unet", "U-Net", ""),
+        ("flat", "Flat", ""),
+        ("rgb", "RGB", ""),
+    ]
+    assert bench.of("unet").use == UNET.use
+    assert not bench.of("flat").problem
+    assert bench.of("rgb").problem == "RGB takes images of 3 channels, these have 1."
+    bench.train(ndim=3)
+    assert bench.of("flat").problem == "Flat is for slices (2-D) alone."
+
+
+def test_the_worker_tries_out_what_could_be_trained(bench: Bench) -> None:
+    bench.annotate(9, 40, 50, axes="zyx")
+    bench.offers.survey()
+    (job,) = bench.worker.jobs(SurveyJob)
+    assert [c.network for c in job.candidates] == ["unet", "flat"]
+    assert [c.depth for c in job.candidates] == [3, 2]
+    assert (job.channels, job.classes, job.slices, job.device) == (1, 2, 9, "cpu")
+    told = []
+    bench.offers.changed.connect(lambda: told.append(True))
+    found = NetworkSurveyed(job.candidates[0], seconds=1.26, memory=34 * 10**7)
+    refused = NetworkSurveyed(job.candidates[1], problem="It takes 99 GB.")
+    bench.worker.emit(bench.worker.last, found, refused)
+    assert len(told) == 2
+    assert bench.of("unet").cost == "1.3 s per megapixel here, 0.3 GB to train"
+    assert (bench.of("flat").cost, bench.of("flat").problem) == ("", "It takes 99 GB.")
+    bench.worker.end(bench.worker.last)
+    # known: budget and choice change nothing, the size does
+    bench.train(minutes=9, seed=3)
+    bench.offers.survey()
+    bench.plan.set(training=bench.plan.settings.with_network("flat"))
+    assert bench.of("unet").cost
+    bench.offers.survey()
+    assert len(bench.worker.jobs(SurveyJob)) == 1
+    bench.train(width=8)
+    assert not bench.of("flat").problem
+    bench.offers.survey()
+    assert len(bench.worker.jobs(SurveyJob)) == 2
+
+
+def test_nobody_who_waits_for_the_worker_is_disturbed(bench: Bench) -> None:
+    bench.annotate(40, 50)
+    bench.offers.survey()
+    handle = bench.worker.last
+    bench.offers.survey()
+    assert bench.worker.last is handle
+    bench.control.start()
+    assert handle in bench.worker.cancelled
+
+
+def test_volumes_are_told_of_in_voxels(bench: Bench) -> None:
+    bench.annotate(9, 40, 50, axes="zyx")
+    bench.plan.set(training=Training.quick(3))
+    bench.offers.survey()
+    (job,) = bench.worker.jobs(SurveyJob)
+    found = NetworkSurveyed(job.candidates[0], seconds=25.4, memory=10**7)
+    bench.worker.emit(bench.worker.last, found)
+    assert bench.of("unet").cost == "25 s per million voxels here, < 0.1 GB to train"
+
+
+def test_a_network_that_cannot_be_had_is_no_training(bench: Bench) -> None:
+    bench.annotate(40, 50)
+    bench.plan.set(training=bench.plan.settings.with_network("rgb"))
+    possible, why = bench.control.can_start
+    assert not possible
+    assert why == (
+        "RGB takes images of 3 channels, these have 1. Choose another network."
+    )
+
+
+def test_a_model_to_start_from_keeps_its_network(bench: Bench, tmp_path: Path) -> None:
+    bench.annotate(40, 50)
+    model = random_model(u_shape(ndim=2, channels=1, classes=2, width=2, depth=1))
+    card = model.card.replace(training=Training(network="flat"))
+    path = tmp_path / "flat.safetensors"
+    save_model(replace(model, card=card), path)
+    bench.plan.set(start=str(path))
+    assert bench.plan.network_of_start == "flat"
+    assert bench.plan.new_record().settings.network == "flat"
+    assert bench.plan.settings.network == "unet"
+    bench.plan.set(start=None)
+    assert bench.plan.network_of_start is None
+    assert bench.plan.new_record().settings.network == "unet"
