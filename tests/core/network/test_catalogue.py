@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -10,6 +11,7 @@ from napari_unet.core.network.architecture import u_shape
 from napari_unet.core.network.catalogue import NETWORKS, Choice, Entry, too_thin
 from napari_unet.core.training.training_settings import PRESETS, Training
 
+README = Path(__file__).parents[3].joinpath("README.md").read_text("utf-8")
 KINDS = [(name, ndim) for name, entry in NETWORKS.items() for ndim in entry.ndims]
 SMALL = Entry(
     title="Small net",
@@ -25,6 +27,7 @@ SMALL = Entry(
         depth=choice.depth,
     ),
     recipe={2: {"width": 4, "depth": 1}},
+    published={"width": 7, "norm": "batch"},
     channels=(1, 3),
 )
 
@@ -52,8 +55,8 @@ def test_each_network_is_explained_in_a_line(entry: Entry) -> None:
     assert entry.verified
     assert entry.use.endswith(".")
     assert len(entry.use) <= 90
-    for ndim, recipe in entry.recipe.items():
-        assert ndim in entry.ndims
+    assert set(entry.recipe) <= set(entry.ndims)
+    for recipe in (entry.published, *entry.recipe.values()):
         assert set(recipe) <= set(Training.model_fields)
 
 
@@ -69,6 +72,9 @@ def test_a_recipe_holds_as_long_as_its_network_is_chosen() -> None:
     chosen = mine.with_network("small")
     assert chosen == mine.replace(network="small", width=4, depth=1)
     assert chosen.replace(depth=2).with_network("unet") == mine
+    paper = Training.paper().with_network("small")
+    assert (paper.width, paper.depth, paper.norm) == (7, 1, "batch")
+    assert paper.with_network("unet") == Training.paper()
 
 
 @pytest.mark.usefixtures("small")
@@ -102,3 +108,11 @@ def test_stacks_may_be_too_thin(slices: int, thin: bool) -> None:
     assert too_thin(network, slices) == (words if thin else "")
     flat = NETWORKS["unet"].build(Choice(2, 1, 2, width=2, depth=2))
     assert not too_thin(flat, 1)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_readme_has_a_row_for_each_network(name: str) -> None:
+    entry = NETWORKS[name]
+    axes = " and ".join(f"{n}-D" for n in entry.ndims)
+    row = f"| `{name}` | {entry.title}, {axes} | {entry.paper} | {entry.verified} |"
+    assert row in README.splitlines()

@@ -62,6 +62,8 @@ class Entry:
     # for each number of axes the settings of `Training` that it needs otherwise than
     # the presets have them
     recipe: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
+    # the same for the preset "paper": sizes and norm of its own paper
+    published: Mapping[str, Any] = field(default_factory=dict)
     # numbers of channels that it takes; empty for any
     channels: tuple[int, ...] = ()
 
@@ -138,6 +140,7 @@ NETWORKS: Mapping[str, Entry] = {
         verified="a drawing of the paper's figure in plain operations",
         ndims=(2, 3),
         build=_sized(zhang),
+        published={"width": 64, "depth": 3, "norm": "batch", "dropout": 0.0},
     ),
     "monai_resunet": Entry(
         title="Residual U-Net (MONAI)",
@@ -146,6 +149,7 @@ NETWORKS: Mapping[str, Entry] = {
         verified="monai.networks.nets.UNet",
         ndims=(2, 3),
         build=_sized(residual_unet),
+        published={"width": 16, "depth": 4, "norm": "batch", "dropout": 0.0},
     ),
     "vnet": Entry(
         title="V-Net",
@@ -154,6 +158,7 @@ NETWORKS: Mapping[str, Entry] = {
         verified="monai.networks.nets.VNet; a drawing of the paper in plain operations",
         ndims=(2, 3),
         build=_sized(vnet),
+        published={"width": 16, "depth": 4, "norm": "none", "dropout": 0.0},
     ),
     "attention": Entry(
         title="Attention U-Net",

@@ -277,7 +277,9 @@ class Training(GrownSettings):
 
 def _needed(settings: Training) -> Mapping[str, Any]:
     """Return what its network needs otherwise than the presets have it."""
-    return NETWORKS[settings.network].recipe.get(settings.ndim, {})
+    entry = NETWORKS[settings.network]
+    published = entry.published if settings.preset == "paper" else {}
+    return {**entry.recipe.get(settings.ndim, {}), **published}
 
 
 PRESETS = {
