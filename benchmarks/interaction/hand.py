@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     import napari
-    from qtpy.QtWidgets import QWidget
+    from qtpy.QtWidgets import QComboBox, QWidget
 
 _LEFT = Qt.MouseButton.LeftButton
 _NO_KEYS = Qt.KeyboardModifier.NoModifier
@@ -63,6 +63,25 @@ class Hand:
         if not widget.isVisible() or not widget.isEnabled():
             raise ValueError(f"{widget.objectName() or widget} cannot be pressed")
         self._press(widget, widget.rect().center())
+
+    def choose(self, box: QComboBox, data: object) -> bool:
+        """Press a box and the item of its list that has some data.
+
+        Whether the list took it: grey items are none that can be chosen.
+        """
+        index = box.findData(data)
+        view = box.view()
+        chosen: list[int] = []
+        box.activated.connect(chosen.append)
+        self.click(box)
+        self._happens(view.isVisible, _MENU_S)
+        # a release that follows at once still belongs to the press that opened the list
+        self.wait(_MENU_S)
+        item = view.visualRect(box.model().index(index, 0)).center()
+        self._press(view.viewport(), item)
+        box.hidePopup()
+        box.activated.disconnect(chosen.append)
+        return chosen == [index]
 
     def drag(self, points: Sequence[Sequence[float]], layer: Any) -> None:
         """Draw on the canvas through points (y, x) of a layer; not counted."""

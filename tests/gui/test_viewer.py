@@ -17,6 +17,7 @@ from qtpy.QtWidgets import QPushButton
 from benchmarks.interaction.hand import Hand
 from napari_unet.core.events import CorrectionUsed
 from napari_unet.core.training.training_settings import Training
+from napari_unet.gui.train.network_box import NetworkBox
 from napari_unet.io import samples
 from napari_unet.io.images import read_labels
 from napari_unet.session.images.layers import find
@@ -153,6 +154,39 @@ def test_paint_train_watch_predict_export(
     hand.wait_until(lambda: not workspace.worker.busy)
     masks = next(p for p in (home / "out").glob("*.tif") if "prob" not in p.name)
     np.testing.assert_array_equal(np.asarray(read_labels(masks).data), cells.data)
+
+
+def test_another_network_is_chosen_and_trained(
+    open_napari: Callable[[], tuple[Any, Hand]],
+) -> None:
+    from napari_unet.gui import docks
+
+    viewer, hand = open_napari()
+    workspace, layer = _begin(viewer, hand)
+    _paint_cells(hand, workspace, layer, 0)
+    workspace.training.plan.set(training=_TINY.replace(steps=3))
+    docks.show_dock(viewer, docks.TrainDock)
+    hand.wait(0.3)
+    (box,) = hand.window.findChildren(NetworkBox)
+    offers = workspace.training.offers
+    hand.click(box)
+    hand.wait_until(lambda: any(o.cost for o in offers.offers()))
+    hand.wait_until(lambda: not workspace.worker.busy)
+    # each has been tried out here, or says why it cannot be trained
+    assert all(bool(o.cost) != bool(o.problem) for o in offers.offers())
+    box.hidePopup()
+    for offer in offers.offers():
+        if offer.problem:
+            assert not hand.choose(box, offer.name)
+    assert workspace.training.plan.settings.network == "unet"
+    assert hand.choose(box, "resunet")
+    assert workspace.training.plan.settings.network == "resunet"
+    hand.click(_button(hand, "Train"))
+    hand.wait_until(lambda: workspace.training.state == "idle")
+    card = workspace.models.card
+    assert card is not None
+    assert card.training.network == "resunet"
+    assert card.steps == 3
 
 
 @pytest.mark.parametrize("first", ["menu", "command"])
