@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from napari_unet.engine.worker.model_cache import Context
 
 # Pixels that costs are told of, and the output that is tried for them.
-_MEGAPIXEL, _TRIED = 10**6, 32
+_MEGAPIXEL, _TRIED = 10**6, {2: 64, 3: 16}
 # A first run that took longer need not be repeated: little of it was getting ready.
 _LONG = 0.5
 
@@ -107,7 +107,7 @@ def _untrained(
 def _time(network: Network, shape: tuple[int, ...]) -> float:
     """Return the seconds that a prediction of so many pixels takes, estimated."""
     geometry = network.geometry
-    tried = geometry.output_covering((_TRIED,) * geometry.ndim)
+    tried = geometry.output_covering((_TRIED[geometry.ndim],) * geometry.ndim)
     window = np.zeros((geometry.channels, *geometry.input_size(tried)), np.float32)
     for _ in range(2):
         began = perf_counter()
