@@ -102,7 +102,7 @@ def test_each_setting_has_a_help_text_that_is_a_sentence(form: type[Settings]) -
         (Augmentation, "gamma", [1, 4], [0.99, 4.01]),
         (Training, "ndim", [2, 3], [1, 4]),
         (Training, "width", [1, 256], [0, 257]),
-        (Training, "depth", [1, 6], [0, 7]),
+        (Training, "depth", [1, 7], [0, 8]),
         (Training, "dropout", [0, 1], [1.01]),
         (Training, "learning_rate", [1e-9], [0]),
         (Training, "momentum", [0, 0.999], [-0.1, 1]),

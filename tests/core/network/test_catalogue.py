@@ -27,7 +27,7 @@ SMALL = Entry(
         depth=choice.depth,
     ),
     recipe={2: {"width": 4, "depth": 1}},
-    published={"width": 7, "norm": "batch"},
+    published={2: {"width": 7, "norm": "batch"}},
     channels=(1, 3),
 )
 
@@ -56,7 +56,7 @@ def test_each_network_is_explained_in_a_line(entry: Entry) -> None:
     assert entry.use.endswith(".")
     assert len(entry.use) <= 90
     assert set(entry.recipe) <= set(entry.ndims)
-    for recipe in (entry.published, *entry.recipe.values()):
+    for recipe in (*entry.published.values(), *entry.recipe.values()):
         assert set(recipe) <= set(Training.model_fields)
 
 

@@ -62,8 +62,8 @@ class Entry:
     # for each number of axes the settings of `Training` that it needs otherwise than
     # the presets have them
     recipe: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
-    # the same for the preset "paper": sizes and norm of its own paper
-    published: Mapping[str, Any] = field(default_factory=dict)
+    # the same for the preset "paper": what its own paper has
+    published: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
     # numbers of channels that it takes; empty for any
     channels: tuple[int, ...] = ()
 
@@ -124,6 +124,14 @@ def _unetr(choice: Choice) -> Layered:
     )
 
 
+def _published(
+    width: int, depth: int, depth_3d: int = 0, norm: Norm = "batch"
+) -> Mapping[int, Mapping[str, Any]]:
+    """Return the sizes of a paper, for slices and for volumes."""
+    same = {"width": width, "norm": norm, "dropout": 0.0}
+    return {2: {"depth": depth, **same}, 3: {"depth": depth_3d or depth, **same}}
+
+
 NETWORKS: Mapping[str, Entry] = {
     "unet": Entry(
         title="U-Net",
@@ -140,7 +148,7 @@ NETWORKS: Mapping[str, Entry] = {
         verified="a drawing of the paper's figure in plain operations",
         ndims=(2, 3),
         build=_sized(zhang),
-        published={"width": 64, "depth": 3, "norm": "batch", "dropout": 0.0},
+        published=_published(64, 3),
     ),
     "monai_resunet": Entry(
         title="Residual U-Net (MONAI)",
@@ -149,7 +157,7 @@ NETWORKS: Mapping[str, Entry] = {
         verified="monai.networks.nets.UNet",
         ndims=(2, 3),
         build=_sized(residual_unet),
-        published={"width": 16, "depth": 4, "norm": "batch", "dropout": 0.0},
+        published=_published(16, 4),
     ),
     "vnet": Entry(
         title="V-Net",
@@ -158,7 +166,7 @@ NETWORKS: Mapping[str, Entry] = {
         verified="monai.networks.nets.VNet; a drawing of the paper in plain operations",
         ndims=(2, 3),
         build=_sized(vnet),
-        published={"width": 16, "depth": 4, "norm": "none", "dropout": 0.0},
+        published=_published(16, 4, norm="none"),
     ),
     "attention": Entry(
         title="Attention U-Net",
@@ -167,6 +175,7 @@ NETWORKS: Mapping[str, Entry] = {
         verified="a drawing of the authors' program in plain operations",
         ndims=(2, 3),
         build=_sized(attention),
+        published=_published(16, 4),
     ),
     "multires": Entry(
         title="MultiResUNet",
@@ -175,6 +184,7 @@ NETWORKS: Mapping[str, Entry] = {
         verified="a drawing of the authors' Keras program in plain operations",
         ndims=(2, 3),
         build=_sized(multires),
+        published=_published(32, 4),
     ),
     "nnunet": Entry(
         title="nnU-Net",
@@ -183,6 +193,7 @@ NETWORKS: Mapping[str, Entry] = {
         verified="dynamic-network-architectures",
         ndims=(2, 3),
         build=_sized(nnunet),
+        published=_published(32, 7, 5),
     ),
     "resenc": Entry(
         title="nnU-Net, residual encoder",
@@ -191,6 +202,7 @@ NETWORKS: Mapping[str, Entry] = {
         verified="dynamic-network-architectures",
         ndims=(2, 3),
         build=_sized(resenc),
+        published=_published(32, 7, 5),
     ),
     "unetr": Entry(
         title="UNETR",
@@ -199,6 +211,7 @@ NETWORKS: Mapping[str, Entry] = {
         verified="monai.networks.nets.UNETR",
         ndims=(2, 3),
         build=_unetr,
+        published=dict.fromkeys((2, 3), {"width": 64, "patch": 96}),
     ),
 }
 

@@ -88,7 +88,7 @@ class Training(GrownSettings):
         title="Channels",
         description="Channels at full resolution, doubled per level.",
     )
-    depth: int = Field(3, ge=1, le=6, description="Number of poolings.")
+    depth: int = Field(3, ge=1, le=7, description="Number of poolings.")
     norm: Literal["none", "batch"] = Field(
         "batch",
         title="Normalisation",
@@ -171,6 +171,11 @@ class Training(GrownSettings):
                 f"{self.steps} steps and {self.minutes} minutes."
             )
         return self
+
+    @property
+    def is_later(self) -> bool:
+        """Whether older programs cannot know it; theirs have at most six poolings."""
+        return bool(self._said_later) or self.depth > 6
 
     @classmethod
     def quick(cls, ndim: Literal[2, 3] = 2) -> Training:
@@ -278,8 +283,9 @@ class Training(GrownSettings):
 def _needed(settings: Training) -> Mapping[str, Any]:
     """Return what its network needs otherwise than the presets have it."""
     entry = NETWORKS[settings.network]
-    published = entry.published if settings.preset == "paper" else {}
-    return {**entry.recipe.get(settings.ndim, {}), **published}
+    paper = entry.published if settings.preset == "paper" else {}
+    ndim = settings.ndim
+    return {**entry.recipe.get(ndim, {}), **paper.get(ndim, {})}
 
 
 PRESETS = {
