@@ -10,6 +10,7 @@ from napari_unet import __version__
 from napari_unet.cli.options import MODEL_HELP, json_option, write_json
 from napari_unet.core.images.normalisation import RULES
 from napari_unet.core.network.architecture import Architecture
+from napari_unet.core.network.blended import geometry_of
 from napari_unet.core.network.catalogue import NETWORKS
 from napari_unet.core.text import counted, times
 from napari_unet.io.model_file import read_card
@@ -78,8 +79,7 @@ def summary(card: ModelCard) -> dict[str, Any]:
     return {
         "name": card.name,
         "network": f"{table.ndim}-D {NETWORKS[training.network].title}{_levels(table)}",
-        "windows": f"{times(table.min_input)} pixels and larger by "
-        f"{times(table.step)}, of which {times(table.halo)} on each side are context",
+        "windows": _windows(table),
         "channels": table.channels,
         "classes": ", ".join(
             ("background", *(f"{c.name} ({c.kind})" for c in card.classes))
@@ -96,6 +96,17 @@ def summary(card: ModelCard) -> dict[str, Any]:
         "images": ", ".join(record.name for record in card.images),
         "versions": ", ".join(card.versions),
     }
+
+
+def _windows(table: Layered) -> str:
+    """Say which windows a network sees."""
+    if table.window is not None:
+        distance = geometry_of(table).step
+        return f"{times(table.window)} pixels, one each {times(distance)}, blended"
+    return (
+        f"{times(table.min_input)} pixels and larger by {times(table.step)}, of which "
+        f"{times(table.halo)} on each side are context"
+    )
 
 
 def _levels(table: Layered) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from napari_unet.cli.options import json_option, write_json
+from napari_unet.core.network.blended import geometry_of
 from napari_unet.core.network.catalogue import NETWORKS
 from napari_unet.core.text import times
 from napari_unet.core.training.training_settings import PRESETS
@@ -73,15 +74,17 @@ def describe(
     settings = PRESETS[preset](ndim).with_network(name)
     # slices enough for any depth
     network = settings.architecture(channels, classes=2, slices=2**10)
+    geometry = geometry_of(network)
     return {
         "network": name,
         "title": entry.title,
         "use": entry.use,
         "axes": ndim,
         "parameters": count_weights(network),
-        "halo": network.halo,
-        "step": network.step,
-        "window": network.min_input,
+        "halo": geometry.halo,
+        "step": geometry.step,
+        "window": network.window or network.min_input,
+        "fixed": network.window is not None,
         "paper": entry.paper,
         "verified": entry.verified,
     }
@@ -90,16 +93,18 @@ def describe(
 def print_table(rows: Sequence[dict[str, Any]]) -> None:
     """Print the networks one under the other, sizes in pixels."""
     lines = [list(_COLUMNS.values())]
-    lines += [[_written(key, row[key]) for key in _COLUMNS] for row in rows]
+    lines += [[_written(row, key) for key in _COLUMNS] for row in rows]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines:
         cells = (text.ljust(n) for text, n in zip(line, widths, strict=True))
         print("  ".join(cells).rstrip())
 
 
-def _written(key: str, value: Any) -> str:
+def _written(row: dict[str, Any], key: str) -> str:
+    value = row[key]
     if isinstance(value, tuple):
-        return str(value[0]) if len(set(value)) == 1 else times(value)
+        size = str(value[0]) if len(set(value)) == 1 else times(value)
+        return f"{size} fixed" if key == "window" and row["fixed"] else size
     if key == "axes":
         return f"{value}-D"
     return f"{value:,}" if isinstance(value, int) else str(value)

@@ -211,7 +211,7 @@ NETWORKS: Mapping[str, Entry] = {
         verified="monai.networks.nets.UNETR",
         ndims=(2, 3),
         build=_unetr,
-        published=dict.fromkeys((2, 3), {"width": 64, "patch": 96}),
+        published={n: {"width": 64, "patch": 96} for n in (2, 3)},
     ),
 }
 
