@@ -9,12 +9,14 @@ import pytest
 
 from engine.test_training import IMAGE, LABELS, SMALL, discs, equal, finished, run
 from example_models import random_model
+from napari_unet.cli.info import summary
 from napari_unet.core import events
 from napari_unet.core.annotation.annotations import IGNORED
 from napari_unet.core.annotation.pairing import annotated_fields
 from napari_unet.core.images.image import Image
 from napari_unet.core.network.architecture import u_shape
 from napari_unet.core.settings import Prediction
+from napari_unet.core.training.training_settings import Training
 from napari_unet.engine.inference.overlap_tile import predict
 from napari_unet.engine.training import preparation
 from napari_unet.engine.training.run import TrainingRun, train
@@ -155,3 +157,47 @@ def test_the_smallest_input_of_a_deep_network_is_told(
     monkeypatch.setattr(preparation, "free_memory", lambda _: needed - 1)
     with pytest.raises(MemoryError, match="at least 188 × 188 pixels at a time"):
         trained(table)
+
+
+def test_any_network_can_be_padded_in_windows_of_the_patchs_size() -> None:
+    settings = SMALL.replace(network="vnet", padded=True, width=2)
+    table = settings.architecture(1, 2)
+    assert (table.padded, table.window) == (True, (36, 36))
+    # of 4 levels, in volumes thinner than a patch; unpadded it takes 532 pixels
+    deep = settings.replace(ndim=3, depth=4, patch=60).architecture(1, 2, slices=40)
+    assert deep.window == (40, 64, 64)
+    assert settings.replace(padded=False).architecture(1, 2).window is None
+    # what is padded as published keeps its window
+    unetr = SMALL.replace(network="unetr", patch=40)
+    assert unetr.architecture(1, 2) == unetr.replace(padded=True).architecture(1, 2)
+
+
+@pytest.mark.parametrize("changes", [{"network": "unetr"}, {"padded": True}])
+def test_a_padded_model_predicts_the_same_from_its_file(
+    changes: dict[str, Any], tmp_path: Path
+) -> None:
+    settings = SMALL.replace(**changes, width=2, patch=32, steps=2, validation=0.1)
+    model = finished(run(settings)).model
+    assert model.card.architecture.window == (32, 32)
+    path = tmp_path / "a.safetensors"
+    save_model(model, path)
+    read = load_model(path)
+    assert read.card.architecture == model.card.architecture
+    settings = Prediction(device="cpu", precision="fp32")
+    found = [list(predict(m, IMAGE, settings=settings))[-1] for m in (model, read)]
+    np.testing.assert_array_equal(found[0].probabilities, found[1].probabilities)  # type: ignore[attr-defined]
+    lines = summary(read.card)
+    assert lines["windows"] == "32 × 32 pixels, one each 16 × 16, blended"
+
+
+@pytest.mark.parametrize("name", ["vnet", "nnunet", "resenc"])
+def test_the_published_depth_fits_into_memory_in_volumes(name: str) -> None:
+    settings = Training.paper(3).with_network(name)
+    table = settings.architecture(1, 2, slices=64)
+    assert table.padded
+    assert table.window == (64, 128, 128)
+    unpadded = settings.replace(padded=False).architecture(1, 2, slices=2**10)
+    assert min(unpadded.min_input) > 280
+    assert table.trace.kept_values(table.window) < 2e9
+    # another network does not inherit it
+    assert not settings.with_network("unet").padded

@@ -125,11 +125,24 @@ def _unetr(choice: Choice) -> Layered:
 
 
 def _published(
-    width: int, depth: int, depth_3d: int = 0, norm: Norm = "batch"
+    width: int,
+    depth: int,
+    depth_3d: int = 0,
+    norm: Norm = "batch",
+    windows: Mapping[int, int] | None = None,
 ) -> Mapping[int, Mapping[str, Any]]:
-    """Return the sizes of a paper, for slices and for volumes."""
+    """Return the sizes of a paper, for slices and for volumes.
+
+    `windows` are the sides of padded ones, where without padding nothing would fit.
+    """
     same = {"width": width, "norm": norm, "dropout": 0.0}
-    return {2: {"depth": depth, **same}, 3: {"depth": depth_3d or depth, **same}}
+    found: dict[int, dict[str, Any]] = {
+        2: {"depth": depth, **same},
+        3: {"depth": depth_3d or depth, **same},
+    }
+    for ndim, side in (windows or {}).items():
+        found[ndim] |= {"padded": True, "patch": side}
+    return found
 
 
 NETWORKS: Mapping[str, Entry] = {
@@ -166,7 +179,7 @@ NETWORKS: Mapping[str, Entry] = {
         verified="monai.networks.nets.VNet; a drawing of the paper in plain operations",
         ndims=(2, 3),
         build=_sized(vnet),
-        published=_published(16, 4, norm="none"),
+        published=_published(16, 4, norm="none", windows={3: 128}),
     ),
     "attention": Entry(
         title="Attention U-Net",
@@ -193,7 +206,7 @@ NETWORKS: Mapping[str, Entry] = {
         verified="dynamic-network-architectures",
         ndims=(2, 3),
         build=_sized(nnunet),
-        published=_published(32, 7, 5),
+        published=_published(32, 7, 5, windows={2: 512, 3: 128}),
     ),
     "resenc": Entry(
         title="nnU-Net, residual encoder",
@@ -202,7 +215,7 @@ NETWORKS: Mapping[str, Entry] = {
         verified="dynamic-network-architectures",
         ndims=(2, 3),
         build=_sized(resenc),
-        published=_published(32, 7, 5),
+        published=_published(32, 7, 5, windows={2: 512, 3: 128}),
     ),
     "unetr": Entry(
         title="UNETR",

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
+from napari_unet.core.network.blended import in_windows
 from napari_unet.core.network.catalogue import NETWORKS, Choice, known
 from napari_unet.core.settings import (
     PIXELS,
@@ -69,7 +70,7 @@ class Augmentation(Settings):
 class Training(GrownSettings):
     """The recipe of one training run."""
 
-    later: ClassVar[frozenset[str]] = frozenset({"network"})
+    later: ClassVar[frozenset[str]] = frozenset({"network", "padded"})
 
     preset: str = Field("quick", description="Name of the preset this came from.")
     network: Annotated[str, AfterValidator(known)] = Field(
@@ -93,6 +94,11 @@ class Training(GrownSettings):
         "batch",
         title="Normalisation",
         description="Normalisation between convolution and activation.",
+    )
+    padded: bool = Field(
+        False,
+        description="Add a border of zeros in each convolution and see windows of the "
+        "patch's size: so deep networks fit, but the result depends on that size.",
     )
     dropout: Unit = Field(
         0.0, description="Share of values dropped at the deepest level."
@@ -265,7 +271,7 @@ class Training(GrownSettings):
             patch = (min(self.patch, slices), *patch[1:])
             pooled = max(p for p in range(self.depth + 1) if 8 * 2**p <= max(slices, 8))
             flat = (self.depth - pooled, 0, 0)
-        return entry.build(
+        network = entry.build(
             Choice(
                 ndim=self.ndim,
                 channels=channels,
@@ -278,6 +284,9 @@ class Training(GrownSettings):
                 patch=patch,
             )
         )
+        if self.padded and not network.padded:
+            return in_windows(network, patch)
+        return network
 
 
 def _needed(settings: Training) -> Mapping[str, Any]:
