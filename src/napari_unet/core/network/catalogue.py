@@ -112,6 +112,15 @@ def _sized(builder: Callable[..., Layered]) -> Callable[[Choice], Layered]:
     return build
 
 
+# With SGD transformers hardly learn; the rates are those of UNETR's program.
+_ADAMW = {
+    "optimiser": "adamw",
+    "learning_rate": 1e-4,
+    "momentum": 0.9,
+    "weight_decay": 1e-5,
+}
+
+
 def _unetr(choice: Choice) -> Layered:
     """Make a token as wide as 12 levels: of width 64 it is the paper's network."""
     patch = choice.patch or (96 if choice.ndim == 2 else 48,) * choice.ndim
@@ -224,7 +233,9 @@ NETWORKS: Mapping[str, Entry] = {
         verified="monai.networks.nets.UNETR",
         ndims=(2, 3),
         build=_unetr,
-        published={n: {"width": 64, "patch": 96} for n in (2, 3)},
+        # of a window of 32 pixels there are but 8 tokens
+        recipe={3: {"patch": 48}},
+        published={n: {"width": 64, "patch": 96, **_ADAMW} for n in (2, 3)},
     ),
 }
 
