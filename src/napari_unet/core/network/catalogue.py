@@ -9,11 +9,13 @@ from pydantic import BeforeValidator, SerializeAsAny
 
 from napari_unet.core.network.architecture import Architecture, u_shape
 from napari_unet.core.network.attention import attention
+from napari_unet.core.network.fcn import FCN8
 from napari_unet.core.network.geometry import Layered
 from napari_unet.core.network.multires import multires
 from napari_unet.core.network.nnunet import nnunet, resenc
 from napari_unet.core.network.residual_unet import ResidualUNet, residual_unet
 from napari_unet.core.network.unetr import TOKEN, Unetr
+from napari_unet.core.network.vgg import UNIT, ternaus
 from napari_unet.core.network.vnet import vnet
 from napari_unet.core.network.zhang import zhang
 from napari_unet.core.text import shown
@@ -43,6 +45,8 @@ class Choice:
     # what a patch is to show, in pixels along ([z,] y, x), no thicker than the thinnest
     # stack; of networks with a window of fixed size the window follows it
     patch: tuple[int, ...] = ()
+    # whether the contracting path has to take ImageNet's weights
+    imagenet: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +158,28 @@ def _published(
     return found
 
 
+def _ternaus(choice: Choice) -> Layered:
+    return ternaus(
+        channels=choice.channels,
+        classes=choice.classes,
+        width=UNIT if choice.imagenet else choice.width,
+        depth=choice.depth,
+        norm="none" if choice.imagenet else choice.norm,
+    )
+
+
+def _fcn8(choice: Choice) -> Layered:
+    width = UNIT if choice.imagenet else choice.width
+    return FCN8(
+        channels=choice.channels,
+        classes=choice.classes,
+        width=width,
+        head=64 * width,
+        norm="none" if choice.imagenet else choice.norm,
+        dropout=choice.dropout,
+    )
+
+
 NETWORKS: Mapping[str, Entry] = {
     "unet": Entry(
         title="U-Net",
@@ -236,6 +262,22 @@ NETWORKS: Mapping[str, Entry] = {
         # of a window of 32 pixels there are but 8 tokens
         recipe={3: {"patch": 48}},
         published={n: {"width": 64, "patch": 96, **_ADAMW} for n in (2, 3)},
+    ),
+    "fcn8": Entry(
+        title="FCN-8s",
+        use="The network before the U-Net: coarse outlines, and large windows.",
+        paper="Long, Shelhamer and Darrell 2015",
+        verified="a drawing with the published pads and crops in plain operations",
+        ndims=(2,),
+        build=_fcn8,
+    ),
+    "ternaus": Entry(
+        title="TernausNet",
+        use="For RGB images such as histology, with the encoder of ImageNet.",
+        paper="Iglovikov and Shvets 2018",
+        verified="ternausnet 0.0.1 (UNet11 and UNet16)",
+        ndims=(2,),
+        build=_ternaus,
     ),
 }
 

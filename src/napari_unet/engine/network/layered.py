@@ -200,8 +200,8 @@ class LayeredNetwork(nn.Module):
     def _with_weights(self, number: int, x: Tensor) -> Tensor:
         layer = self._layers[number]
         weights = self._weights(layer)
-        if layer.name == "score":
-            # it may be kept in a higher precision than the rest
+        if layer.name.startswith("score"):
+            # scores may be kept in a higher precision than the rest
             x = x.to(weights.weight.dtype)  # type: ignore[arg-type]
         if layer.op == "conv" and self.architecture.padded:
             pads = list(map(padding, layer.kernel, layer.stride))
