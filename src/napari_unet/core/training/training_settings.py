@@ -100,6 +100,13 @@ class Training(GrownSettings):
         description="Add a border of zeros in each convolution and see windows of the "
         "patch's size: so deep networks fit, but the result depends on that size.",
     )
+    encoder: Literal["none", "imagenet"] = Field(
+        "none",
+        description="What the contracting path of ternaus and fcn8 begins with: "
+        "random weights, or those of VGG, which has learnt photographs; that has a "
+        "width of 64 and no normalisation.",
+        json_schema_extra={"choices": {"none": "Random", "imagenet": "ImageNet"}},
+    )
     dropout: Unit = Field(
         0.0, description="Share of values dropped at the deepest level."
     )

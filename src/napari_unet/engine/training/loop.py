@@ -189,7 +189,7 @@ class TrainingLoop:
         step = state.record.step
         batch = prepared.sampler.draw(step, self._settings.batch)
         for group in state.optimiser.param_groups:
-            group["lr"] = self._learning_rate(step, progress)
+            group["lr"] = group["share"] * self._learning_rate(step, progress)
         state.optimiser.zero_grad(set_to_none=True)
         try:
             scores = self._scores(batch.image, step)

@@ -25,6 +25,11 @@ from napari_unet.engine.device import (
     dtype,
     free_memory,
 )
+from napari_unet.engine.network.encoder import (
+    encoder_note,
+    notes_of_encoder,
+    take_encoder,
+)
 from napari_unet.engine.network.layered import LayeredNetwork
 from napari_unet.engine.network.network import count_weights
 from napari_unet.engine.network.transfer import take_over
@@ -99,6 +104,10 @@ def prepare_training(
         _architecture(settings, examples, len(classes) + 1, start), settings, slices
     )
     spacing, notes = _common_size(examples, settings)
+    if start is not None:
+        notes += notes_of_encoder(start.card)
+    elif settings.encoder == "imagenet":
+        notes += (encoder_note(architecture),)
     records = tuple(record_of(e) for e in examples)
     card = ModelCard(
         architecture=architecture,
@@ -118,7 +127,8 @@ def prepare_training(
     output = patch_size(architecture, settings.patch, slices)
     _check_patches(architecture, output, settings, where, dtype(how).itemsize)
     _check_weights(architecture, settings, where)
-    state = TrainingState(card, _network(card, start, where))
+    module = _network(card, start, where, resumed=resume is not None)
+    state = TrainingState(card, module)
     if resume is not None:
         _resume(state, resume)
     parted = _part(state, examples)
@@ -255,7 +265,7 @@ def _check_weights(
 
 
 def _network(
-    card: ModelCard, start: Model | None, device: torch.device
+    card: ModelCard, start: Model | None, device: torch.device, *, resumed: bool
 ) -> LayeredNetwork:
     # a generator of its own would not reach torch's initialisers
     with torch.random.fork_rng([]):
@@ -263,6 +273,8 @@ def _network(
         module = LayeredNetwork(card.architecture)
     if start is not None:
         take_over(module, start, [c.name for c in card.classes])
+    elif card.training.encoder == "imagenet" and not resumed:
+        take_encoder(module)
     return module.to(device)
 
 

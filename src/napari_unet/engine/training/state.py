@@ -13,12 +13,12 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from napari_unet.core.model import Model, Progress, Score
 from napari_unet.core.settings import Settings
 from napari_unet.core.training.training_set_updates import HeldPart
+from napari_unet.engine.network.encoder import learning_groups, notes_of_encoder
 from napari_unet.engine.network.network import to_arrays, to_tensors
 from napari_unet.io.model_file import Checkpoint
 
 if TYPE_CHECKING:
     from napari_unet.core.model import ModelCard
-    from napari_unet.core.training.training_settings import Training
     from napari_unet.engine.network.layered import LayeredNetwork
 
 _PACKAGES = ("napari-unet", "torch", "numpy")
@@ -55,7 +55,7 @@ class TrainingState:
         self.module.to(memory_format=module.layout)  # type: ignore[call-overload]
         self.mean = {n: t.detach().clone() for n, t in module.state_dict().items()}
         self.best: dict[str, Tensor] | None = None
-        self.optimiser = _optimiser(module, card.training)
+        self.optimiser = _optimiser(module, card)
 
     def average(self, memory: float) -> None:
         """Move the running mean of the weights towards the current ones."""
@@ -159,16 +159,18 @@ class TrainingState:
         self.optimiser.load_state_dict({"state": state, "param_groups": groups})
 
 
-def _optimiser(module: LayeredNetwork, settings: Training) -> torch.optim.Optimizer:
+def _optimiser(module: LayeredNetwork, card: ModelCard) -> torch.optim.Optimizer:
+    settings = card.training
+    groups = learning_groups(module, pretrained=bool(notes_of_encoder(card)))
     if settings.optimiser == "sgd":
         return torch.optim.SGD(
-            module.parameters(),
+            groups,
             lr=settings.learning_rate,
             momentum=settings.momentum,
             weight_decay=settings.weight_decay,
         )
     return torch.optim.AdamW(
-        module.parameters(),
+        groups,
         lr=settings.learning_rate,
         betas=(settings.momentum, 0.999),
         weight_decay=settings.weight_decay,

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from filelock import FileLock, Timeout
-from platformdirs import user_data_path
 
 from napari_unet.core.annotation.annotations import FIRST_OBJECT, UNKNOWN
 from napari_unet.core.cells.label_ids import distinct
 from napari_unet.core.geometry.boxes import field_index
 from napari_unet.io.records import inside
+from napari_unet.io.user_data import data_folder
 from napari_unet.session.project.annotation_file import (
     known_places,
     log_of,
@@ -28,6 +26,7 @@ from napari_unet.session.project.record import FILE_NAME, ProjectFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from napari_unet.core.images.image import ArrayLike
     from napari_unet.session.project.record import ProjectImage
@@ -68,8 +67,7 @@ def default_root() -> Path:
 
     The environment variable NAPARI_UNET_HOME names another data folder.
     """
-    home = os.environ.get("NAPARI_UNET_HOME")
-    return (Path(home) if home else user_data_path("napari-unet")) / "projects"
+    return data_folder() / "projects"
 
 
 def fingerprint(array: ArrayLike, axes: str) -> str:

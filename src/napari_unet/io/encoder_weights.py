@@ -1,0 +1,210 @@
+"""VGG's weights of ImageNet: where they may lie, and how they are fetched.
+
+Nothing is fetched unless a person asks for it, and no file is used whose hash is not
+the published one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from hashlib import sha256
+from http.client import HTTPException
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.error import URLError
+from urllib.parse import urlsplit
+from urllib.request import urlopen
+
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from napari_unet.core.text import reason, shown
+from napari_unet.io.atomic import atomic, make_folder, remove_strays
+from napari_unet.io.user_data import data_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator, Mapping
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from napari_unet.core.network.vgg import Encoder
+
+_BLOCK = 2**20
+# of silence, in seconds
+_PATIENCE = 30.0
+_FORMAT = "napari-unet encoder"
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A file of weights as torchvision publishes it (BSD-3)."""
+
+    title: str
+    file: str
+    # how its hash begins
+    sha256: str
+    # of the file, in bytes; what is kept of it is its convolutions
+    size: int
+    site: str = "https://download.pytorch.org/models/"
+
+    @property
+    def megabytes(self) -> int:
+        """Size of what is fetched."""
+        return round(self.size / 1e6)
+
+
+PUBLISHED: Mapping[Encoder, Published] = {
+    "vgg11": Published("VGG11", "vgg11-8a719046.pth", "8a719046", 506_840_000),
+    "vgg16": Published("VGG16", "vgg16-397923af.pth", "397923af", 527_800_000),
+}
+
+
+def encoder_folder() -> Path:
+    """Return the folder where weights are kept, and may be put by hand."""
+    return data_folder() / "encoders"
+
+
+def kept_file(encoder: Encoder) -> Path:
+    """Return where the convolutions of an encoder are kept, once they were fetched."""
+    return encoder_folder() / f"{encoder}.safetensors"
+
+
+def find_weights(encoder: Encoder) -> Path:
+    """Return the file of an encoder's weights: ours, one put by hand, or torch's.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is none; the sentence says how to get them. Nothing is fetched.
+    """
+    source = PUBLISHED[encoder]
+    places = (
+        kept_file(encoder),
+        encoder_folder() / source.file,
+        _torch_folder() / source.file,
+    )
+    for place in places:
+        if place.is_file():
+            return place
+    raise FileNotFoundError(
+        f"the ImageNet weights of {source.title} are not on this computer: fetch them "
+        f"with 'napari-unet encoder {encoder}' ({source.megabytes} MB), put "
+        f"{source.file} into {encoder_folder()}, or train without them "
+        "(--encoder none)."
+    )
+
+
+def fetch(encoder: Encoder) -> Generator[int, None, None]:
+    """Fetch the published file into our folder: all of it, checked, or nothing.
+
+    Yields
+    ------
+    int
+        Bytes so far.
+
+    Raises
+    ------
+    ValueError
+        It could not be fetched, or is not the published file.
+    OSError
+        It could not be written.
+    """
+    source, folder = PUBLISHED[encoder], encoder_folder()
+    make_folder(folder)
+    remove_strays(folder)
+    done = 0
+    with atomic(folder / source.file) as part, part.open("wb") as file:
+        blocks = _download(source)
+        while True:
+            try:
+                block = next(blocks, b"")
+            except (OSError, HTTPException) as error:
+                raise _not_fetched(source, error) from error
+            if not block:
+                break
+            file.write(block)
+            done += len(block)
+            yield done
+        file.flush()
+        check_published(encoder, part, source.site + source.file)
+
+
+def check_published(encoder: Encoder, file: Path, name: str = "") -> str:
+    """Return the hash of a file; a ValueError says if it is not the published one.
+
+    The sentence calls it by `name`, if that is given.
+    """
+    source = PUBLISHED[encoder]
+    digest = sha256()
+    with file.open("rb") as opened:
+        while block := opened.read(_BLOCK):
+            digest.update(block)
+    found = digest.hexdigest()
+    if not found.startswith(source.sha256):
+        raise ValueError(
+            f"{name or file}: is not {source.file} as published, or not all of it: "
+            f"its hash (SHA-256) begins with {found[: len(source.sha256)]}, that "
+            f"with {source.sha256}."
+        )
+    return found
+
+
+def keep_weights(
+    encoder: Encoder, weights: Mapping[str, NDArray[np.float32]], origin: str
+) -> Path:
+    """Write the convolutions of an encoder into our folder; return the file.
+
+    `origin` is the hash of the file that they are from.
+    """
+    kept = kept_file(encoder)
+    make_folder(kept.parent)
+    about = {"format": _FORMAT, "encoder": encoder, "origin": origin}
+    with atomic(kept) as part:
+        part.write_bytes(save(dict(weights), metadata={"about": json.dumps(about)}))
+    return kept
+
+
+def read_kept(encoder: Encoder, file: Path) -> dict[str, NDArray[np.float32]]:
+    """Read what `keep_weights` wrote; a ValueError says if it is anything else."""
+    try:
+        with safe_open(file, framework="numpy") as opened:
+            about = json.loads((opened.metadata() or {}).get("about", "{}"))
+            names = list(opened.keys())
+            weights = {name: opened.get_tensor(name) for name in names}
+    except (SafetensorError, OSError, ValueError) as error:
+        raise ValueError(f"{file}: cannot be read ({reason(error)}).") from error
+    if not isinstance(about, dict) or about.get("encoder") != encoder:
+        raise ValueError(f"{file}: does not hold the weights of {encoder}.")
+    return weights
+
+
+def _not_fetched(source: Published, error: Exception) -> ValueError:
+    # it is an OSError itself, but none of the disk's
+    why = error.reason if type(error) is URLError else error
+    host = urlsplit(source.site).hostname
+    return ValueError(
+        f"the ImageNet weights of {source.title} ({source.megabytes} MB) could not be "
+        f"fetched: no connection to {host} ({shown(why)}); put {source.file} into "
+        f"{encoder_folder()}, or train without them (--encoder none)."
+    )
+
+
+def _torch_folder() -> Path:
+    """Return where torch keeps what other programs fetched (`torch.hub`)."""
+    cache = os.environ.get("XDG_CACHE_HOME", "~/.cache")
+    home = os.environ.get("TORCH_HOME", f"{cache}/torch")
+    return Path(home).expanduser() / "hub" / "checkpoints"
+
+
+def _download(source: Published) -> Iterator[bytes]:
+    with urlopen(source.site + source.file, timeout=_PATIENCE) as answer:
+        expected = int(answer.headers.get("Content-Length", 0))
+        done = 0
+        while block := answer.read(_BLOCK):
+            done += len(block)
+            yield block
+    if done < expected:
+        raise ConnectionError(f"it ended after {done} of {expected} bytes")
