@@ -20,6 +20,7 @@ _COMMANDS = {
     "weights": "write the border weight map of labels",
     "networks": "list the networks that can be trained",
     "info": "tell about this installation, or about a model",
+    "encoder": "fetch the weights of ImageNet that some networks can begin with",
     "demo": "train and predict on images that come with the package",
 }
 
