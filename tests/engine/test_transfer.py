@@ -9,6 +9,7 @@ import torch
 from example_models import random_model
 from napari_unet.core.model import Model
 from napari_unet.core.network.architecture import u_shape
+from napari_unet.core.network.fcn import FCN8
 from napari_unet.core.network.residual_unet import residual_unet
 from napari_unet.core.network.vnet import vnet
 from napari_unet.core.network.zhang import zhang
@@ -104,6 +105,18 @@ def test_where_more_layers_know_the_classes_they_start_at_random() -> None:
             at_random = name.startswith(("up_conv.0.0", "up_conv.0.1", "score."))
             expected = before if at_random and weight.ndim else weights
             np.testing.assert_array_equal(weight, expected[name])
+
+
+def test_the_scores_of_all_depths_are_matched_by_name() -> None:
+    table = FCN8(classes=3, width=1, head=2)
+    model = random_model(table)
+    before, module = started(table.replace(classes=4), model, ["class 2", "a", "b"])
+    for name, weight in to_arrays(module.state_dict()).items():
+        expected = model.weights[name]
+        if name.startswith("score."):
+            assert len(weight) == 4
+            expected = np.concatenate((expected[[0, 2]], before[name][2:]))
+        np.testing.assert_array_equal(weight, expected)
 
 
 @pytest.mark.parametrize("network", [vnet, zhang])

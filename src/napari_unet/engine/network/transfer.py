@@ -61,6 +61,8 @@ def _tied_to_classes(table: Layered) -> tuple[set[str], set[str]]:
     tied = {name for name in few if few[name].shape != more[name].shape}
     drawing = table.drawing
     outputs = [drawing.layers[n] for n in (drawing.scores, *drawing.supervised)]
+    # those of an FCN-8s are a sum
+    outputs += [layer for layer in drawing.layers if layer.name.startswith("score")]
     layers = {layer.name for layer in outputs if layer.op == "conv"}
     return tied, {name for name in tied if name.rpartition(".")[0] in layers}
 
