@@ -5,14 +5,20 @@ from __future__ import annotations
 import pickle
 from dataclasses import replace
 from hashlib import sha256
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 import torch
 
+from napari_unet.core.events import PredictionFinished, TrainingFinished
+from napari_unet.core.images.image import Image
 from napari_unet.core.network.architecture import paper
 from napari_unet.core.network.fcn import FCN8
 from napari_unet.core.network.vgg import convolutions, ternaus
+from napari_unet.core.settings import Prediction
+from napari_unet.core.training.training_settings import Training
+from napari_unet.engine.inference.overlap_tile import predict
 from napari_unet.engine.network.encoder import (
     encoder_note,
     keep_encoder,
@@ -21,8 +27,10 @@ from napari_unet.engine.network.encoder import (
     take_encoder,
 )
 from napari_unet.engine.network.layered import LayeredNetwork
+from napari_unet.engine.training.run import train
 from napari_unet.io import encoder_weights
 from napari_unet.io.encoder_weights import PUBLISHED, encoder_folder, kept_file
+from napari_unet.io.model_file import load_model, save_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,6 +38,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from napari_unet.core.model import Model
     from napari_unet.core.network.geometry import Layered
     from napari_unet.core.network.vgg import Encoder
 
@@ -237,3 +246,114 @@ def test_what_is_learnt_already_changes_more_slowly() -> None:
     assert 0 < slow["share"] < full["share"] == 1
     (only,) = learning_groups(module, pretrained=False)
     assert (only["params"], only["share"]) == (list(module.parameters()), 1)
+
+
+SETTINGS = Training(
+    network="ternaus",
+    encoder="imagenet",
+    depth=1,
+    batch=1,
+    patch=8,
+    steps=2,
+    minutes=0,
+    validation=0,
+    averaging=0,
+    precision="fp32",
+)
+
+
+def trained(settings: Training = SETTINGS, channels: int = 1, **options: Any) -> Model:
+    rng = np.random.default_rng(0)
+    labels = np.zeros((24, 24), np.uint8)
+    labels[4:12, 4:12] = 1
+    axes = "yx" if channels == 1 else "yxc"
+    pixels = rng.normal(size=(24, 24, channels)).astype(np.float32).squeeze()
+    image = Image.from_array(pixels, axes, name="a")
+    *_, last = train(
+        [image], [labels], settings, kind="instances", device="cpu", **options
+    )
+    assert isinstance(last, TrainingFinished)
+    return last.model
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_training_begins_with_the_encoder_and_its_model_says_so(
+    channels: int, put: Callable[..., Path]
+) -> None:
+    made = vgg("vgg11")
+    put(made)
+    settings = SETTINGS.replace(learning_rate=1e-7, steps=1)
+    model = trained(settings, channels)
+    table = model.card.architecture
+    assert (table.channels, table.levels[0].down) == (channels, (64,))
+    assert model.card.notes[-1] == "encoder: VGG11 ImageNet"
+    expected = made["features.0.weight"].numpy()
+    if channels == 1:
+        expected = expected.sum(axis=1, keepdims=True)
+    found = model.weights["down.0.0.weight"]
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_a_training_without_the_weights_does_not_begin() -> None:
+    with pytest.raises(FileNotFoundError, match="not on this computer"):
+        trained()
+
+
+@pytest.mark.parametrize(
+    ("changes", "channels", "message"),
+    [
+        ({"network": "unet"}, 1, "choose the network ternaus or fcn8"),
+        ({}, 4, "1 or 3 channels, these have 4"),
+    ],
+)
+def test_a_training_that_can_have_no_encoder_does_not_begin(
+    changes: dict[str, object], channels: int, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        trained(SETTINGS.replace(**changes), channels)
+
+
+def test_what_goes_on_needs_the_weights_no_more(
+    put: Callable[..., Path], tmp_path: Path
+) -> None:
+    file = put(vgg("vgg11"))
+    checkpoint = tmp_path / "a.checkpoint.safetensors"
+    first = trained(checkpoint=checkpoint)
+    file.unlink()
+    resumed = trained(SETTINGS.replace(steps=4), resume=checkpoint)
+    assert resumed.card.steps == 4
+    started = trained(start=first)
+    random = trained(SETTINGS.replace(encoder="none", width=64, norm="none"))
+    for model, note in ((resumed, True), (started, True), (random, False)):
+        assert ("encoder: VGG11 ImageNet" in model.card.notes) is note
+
+
+def test_a_resumed_training_is_that_which_never_stopped(
+    put: Callable[..., Path], tmp_path: Path
+) -> None:
+    put(vgg("vgg11"))
+    checkpoint = tmp_path / "a.checkpoint.safetensors"
+    settings = SETTINGS.replace(schedule="constant")
+    trained(settings, checkpoint=checkpoint)
+    whole = trained(settings.replace(steps=4))
+    resumed = trained(settings.replace(steps=4), resume=checkpoint)
+    for name, weight in whole.weights.items():
+        np.testing.assert_array_equal(resumed.weights[name], weight)
+
+
+@pytest.mark.parametrize("network", ["ternaus", "fcn8"])
+def test_a_model_file_predicts_as_the_model(network: str, tmp_path: Path) -> None:
+    settings = SETTINGS.replace(
+        network=network, encoder="none", width=2, dropout=0.5, steps=1
+    )
+    model = trained(settings)
+    save_model(model, tmp_path / "a.safetensors")
+    loaded = load_model(tmp_path / "a.safetensors")
+    assert loaded.card.architecture == model.card.architecture
+    image = np.random.default_rng(1).normal(size=(50, 40)).astype(np.float32)
+    found = []
+    for one in (model, loaded):
+        *_, last = predict(one, image, settings=Prediction(device="cpu"))
+        assert isinstance(last, PredictionFinished)
+        found.append(last.probabilities)
+    np.testing.assert_array_equal(*found)

@@ -116,3 +116,10 @@ def test_the_readme_has_a_row_for_each_network(name: str) -> None:
     axes = " and ".join(f"{n}-D" for n in entry.ndims)
     row = f"| `{name}` | {entry.title}, {axes} | {entry.paper} | {entry.verified} |"
     assert row in README.splitlines()
+
+
+def test_another_network_begins_without_an_encoder() -> None:
+    chosen = Training().with_network("ternaus").replace(encoder="imagenet")
+    assert chosen.architecture(channels=3, classes=2).levels[0].down == (64,)  # type: ignore[attr-defined]
+    assert chosen.with_network("unet") == Training()
+    assert chosen.with_network("fcn8").encoder == "none"

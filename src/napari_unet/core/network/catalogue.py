@@ -270,6 +270,9 @@ NETWORKS: Mapping[str, Entry] = {
         verified="a drawing with the published pads and crops in plain operations",
         ndims=(2,),
         build=_fcn8,
+        # as many pixels as in four small patches, of which most would be border
+        recipe={2: {"batch": 1, "patch": 200}},
+        published={2: {"width": UNIT, "norm": "none", "dropout": 0.5}},
     ),
     "ternaus": Entry(
         title="TernausNet",
@@ -278,12 +281,17 @@ NETWORKS: Mapping[str, Entry] = {
         verified="ternausnet 0.0.1 (UNet11 and UNet16)",
         ndims=(2,),
         build=_ternaus,
+        published={2: _published(UNIT, 5, norm="none")[2]},
     ),
 }
 
 
 # Descriptions that are no `Architecture`, by what a card calls their kind.
-KINDS: Mapping[str, type[Layered]] = {"residual_unet": ResidualUNet, "unetr": Unetr}
+KINDS: Mapping[str, type[Layered]] = {
+    "fcn8": FCN8,
+    "residual_unet": ResidualUNet,
+    "unetr": Unetr,
+}
 
 
 def known(name: str) -> str:

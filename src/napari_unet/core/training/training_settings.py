@@ -70,7 +70,7 @@ class Augmentation(Settings):
 class Training(GrownSettings):
     """The recipe of one training run."""
 
-    later: ClassVar[frozenset[str]] = frozenset({"network", "padded"})
+    later: ClassVar[frozenset[str]] = frozenset({"network", "padded", "encoder"})
 
     preset: str = Field("quick", description="Name of the preset this came from.")
     network: Annotated[str, AfterValidator(known)] = Field(
@@ -256,9 +256,10 @@ class Training(GrownSettings):
     def with_network(self, name: str) -> Training:
         """Return the recipe for another network, with what that needs otherwise.
 
-        What the network before needed otherwise is the preset's again.
+        What the network before needed otherwise is the preset's again, and no network
+        begins with an encoder unless it is asked for.
         """
-        chosen = self.replace(network=name)
+        chosen = self.replace(network=name, encoder="none")
         preset = PRESETS.get(self.preset, Training.quick)(self.ndim)
         usual = {field: getattr(preset, field) for field in _needed(self)}
         return chosen.replace(**{**usual, **_needed(chosen)})
@@ -289,6 +290,7 @@ class Training(GrownSettings):
                 dropout=self.dropout,
                 flat=flat,
                 patch=patch,
+                imagenet=self.encoder == "imagenet",
             )
         )
         if self.padded and not network.padded:
