@@ -5,8 +5,9 @@ They are found, not listed: what is added to either is tested like the rest.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib import import_module
-from inspect import getmembers, isfunction, signature
+from inspect import Parameter, getmembers, isfunction, signature
 from math import prod
 from pkgutil import iter_modules
 from typing import TYPE_CHECKING
@@ -28,51 +29,54 @@ if TYPE_CHECKING:
 
 # What a builder is asked for, if it lets itself be asked.
 _ASKED = {"channels": 1, "classes": 2, "width": 4}
-# ... and if it has no default.
-_NEEDED = {"ndim": 2, "depth": 2}
 # Widest of the maps of a network whose builder cannot be asked.
 _WIDEST = 32
-# Multiplications for the smallest output, of a network that a test computes.
-_AFFORDABLE = 4e9
+# Of networks that see one.
+_WINDOW = 32
 
 
 def catalogue(*, channels: int = 1, classes: int = 2) -> dict[str, Layered]:
     """Return each network of the catalogue, by its name and number of axes."""
-    return {
-        f"{name}-{ndim}d": entry.build(
-            Choice(ndim=ndim, channels=channels, classes=classes, width=4, depth=2)
-        )
-        for name, entry in NETWORKS.items()
-        for ndim in entry.ndims
-    }
-
-
-def built() -> dict[str, Layered]:
-    """Return what each builder makes of its defaults, but for the widths."""
-    made: dict[str, Layered] = {"unet3d": narrow(unet3d())}
-    for name, build in _builders():
-        known = signature(build).parameters
-        asked = {key: value for key, value in _ASKED.items() if key in known}
-        asked |= {
-            key: _NEEDED[key]
-            for key, parameter in known.items()
-            if parameter.default is parameter.empty and key not in asked
-        }
-        ndims = (2, 3) if "ndim" in known else (None,)
-        for ndim in ndims:
-            axes = {"ndim": ndim} if ndim else {}
-            table = narrow(build(**(asked | axes)))
-            made[f"{name}-{table.ndim}d"] = table
+    made = {}
+    for name, entry in NETWORKS.items():
+        for ndim in entry.ndims:
+            choice = Choice(
+                ndim=ndim, channels=channels, classes=classes, width=4, depth=2
+            )
+            if hasattr(choice, "patch"):
+                choice = replace(choice, patch=(_WINDOW,) * ndim)
+            made[f"{name}-{ndim}d"] = entry.build(choice)
     return made
 
 
-def affordable(tables: dict[str, Layered]) -> dict[str, Layered]:
-    """Return those whose smallest output is computed in a second or two."""
+def built(depth: int | None = None) -> dict[str, Layered]:
+    """Return what each builder makes of its defaults, but for the widths.
+
+    With another depth than the published one, only of builders that have a choice.
+    """
+    made: dict[str, Layered] = {} if depth else {"unet3d": narrow(unet3d())}
+    for name, build in _builders():
+        known = signature(build).parameters
+        if depth and "depth" not in known:
+            continue
+        asked = {key: value for key, value in _ASKED.items() if key in known}
+        if "depth" in known and (depth or known["depth"].default is Parameter.empty):
+            asked["depth"] = depth or 3
+        for ndim in (2, 3) if "ndim" in known else (None,):
+            table = build(**asked, **({"ndim": ndim} if ndim else {}))
+            made[f"{name}-{table.ndim}d"] = narrow(table)
+    return made
+
+
+def computed() -> dict[str, Layered]:
+    """Return those of the builders that a test can run, their instance norms, too."""
+    tables = {f"{name}-flat": table for name, table in built(depth=2).items()}
+    tables |= {name: t for name, t in built().items() if prod(t.min_input) < 300**2}
     return {
-        name: table
+        name: table.replace(window=(_WINDOW,) * table.ndim)
+        if isinstance(table, Architecture) and table.norm == "instance"
+        else table
         for name, table in tables.items()
-        if table.flops(table.min_output) < _AFFORDABLE
-        and prod(table.min_input) < 300**2
     }
 
 
@@ -103,8 +107,9 @@ def calm_model(table: Layered) -> Model:
     model = random_model(table)
     module = LayeredNetwork(table)
     module.load_state_dict(to_tensors(model.weights))
-    size = table.input_size(table.output_covering((12,) * table.ndim))
-    noise = torch.randn(1, table.channels, *size, generator=torch.manual_seed(0))
+    noise = torch.randn(
+        1, table.channels, *window(table), generator=torch.manual_seed(0)
+    )
     with torch.no_grad():
         scores = module.eval()(noise)
     spread = scores.flatten(2).std(dim=2).mean().item()
@@ -113,6 +118,11 @@ def calm_model(table: Layered) -> Model:
     weights["score.weight"] = weights["score.weight"] / spread
     weights["score.bias"] = (weights["score.bias"] - middle) / spread
     return Model(model.card, weights)
+
+
+def window(table: Layered) -> tuple[int, ...]:
+    """Return a size that a network takes: its own window, or a small one."""
+    return table.input_size(table.window or table.output_covering((12,) * table.ndim))
 
 
 def _builders() -> Iterator[tuple[str, Callable[..., Layered]]]:
