@@ -12,6 +12,7 @@ from math import prod
 from pkgutil import iter_modules
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 import napari_unet.core.network as package
@@ -35,13 +36,20 @@ _WIDEST = 32
 _WINDOW = 32
 
 
-def catalogue(*, channels: int = 1, classes: int = 2) -> dict[str, Layered]:
-    """Return each network of the catalogue, by its name and number of axes."""
+def catalogue(
+    *, channels: int = 1, width: int = 4, deep: bool = True
+) -> dict[str, Layered]:
+    """Return each network of the catalogue, by its name and number of axes.
+
+    Volumes of two reductions that are not `deep` have but one: they are computed in a
+    second.
+    """
     made = {}
     for name, entry in NETWORKS.items():
         for ndim in entry.ndims:
+            depth = 2 if deep or ndim == 2 else 1
             choice = Choice(
-                ndim=ndim, channels=channels, classes=classes, width=4, depth=2
+                ndim=ndim, channels=channels, classes=2, width=width, depth=depth
             )
             if hasattr(choice, "patch"):
                 choice = replace(choice, patch=(_WINDOW,) * ndim)
@@ -70,8 +78,8 @@ def built(depth: int | None = None) -> dict[str, Layered]:
 
 def computed() -> dict[str, Layered]:
     """Return those of the builders that a test can run, their instance norms, too."""
-    tables = {f"{name}-flat": table for name, table in built(depth=2).items()}
-    tables |= {name: t for name, t in built().items() if prod(t.min_input) < 300**2}
+    tables = {f"{name}-flat": table for name, table in built(depth=1).items()}
+    tables |= {name: t for name, t in built().items() if prod(t.min_input) < 250**2}
     return {
         name: table.replace(window=(_WINDOW,) * table.ndim)
         if isinstance(table, Architecture) and table.norm == "instance"
@@ -115,14 +123,37 @@ def calm_model(table: Layered) -> Model:
     spread = scores.flatten(2).std(dim=2).mean().item()
     middle = scores.mean(dim=(0, *range(2, scores.ndim))).numpy()
     weights = dict(model.weights)
-    weights["score.weight"] = weights["score.weight"] / spread
-    weights["score.bias"] = (weights["score.bias"] - middle) / spread
+    for name in of_classes(table):
+        weights[name] = weights[name] / spread
+    if "score.bias" in weights:
+        weights["score.bias"] = weights["score.bias"] - middle / spread
     return Model(model.card, weights)
+
+
+def of_classes(table: Layered) -> list[str]:
+    """Return the names of the weights whose shapes depend on the number of classes."""
+    return [name for name, axes in _class_axes(table).items() if axes]
+
+
+def mixes_classes(table: Layered) -> bool:
+    """Whether the score of a class is made of what was scores of others."""
+    return max(_class_axes(table).values()) > 1
+
+
+def _class_axes(table: Layered) -> dict[str, int]:
+    shapes = []
+    for classes in (table.classes, table.classes + 1):
+        with torch.device("meta"):
+            state = LayeredNetwork(table.replace(classes=classes)).state_dict()
+        shapes.append({name: weight.shape for name, weight in state.items()})
+    few, more = shapes
+    return {name: int(np.not_equal(few[name], more[name]).sum()) for name in few}
 
 
 def window(table: Layered) -> tuple[int, ...]:
     """Return a size that a network takes: its own window, or a small one."""
-    return table.input_size(table.window or table.output_covering((12,) * table.ndim))
+    output = table.output_covering(table.window or (12,) * table.ndim)
+    return table.input_size(output)
 
 
 def _builders() -> Iterator[tuple[str, Callable[..., Layered]]]:
@@ -131,7 +162,14 @@ def _builders() -> Iterator[tuple[str, Callable[..., Layered]]]:
         module = import_module(f"{package.__name__}.{info.name}")
         for name, function in getmembers(module, isfunction):
             own = function.__module__ == module.__name__ and not name.startswith("_")
-            if own and signature(function).return_annotation in kinds:
+            described = signature(function)
+            needed = {
+                key
+                for key, parameter in described.parameters.items()
+                if parameter.default is Parameter.empty
+            }
+            builds = needed <= {*_ASKED, "ndim", "depth"}
+            if own and builds and described.return_annotation in kinds:
                 yield name, function
 
 
