@@ -106,7 +106,11 @@ def test_cells_are_all_networks_in_the_budgets_and_seeds_asked_for() -> None:
     ]
 
 
-@pytest.mark.parametrize("cell", cells(), ids=lambda cell: cell.name)
+@pytest.mark.parametrize(
+    "cell",
+    [cell for cell in cells() if (cell.minutes, cell.seed) == (5, 0)],
+    ids=lambda cell: cell.name,
+)
 def test_the_command_line_understands_a_cell(cell: Cell) -> None:
     attempt = Attempt(cell.task, Path("out"), cell.minutes, cell.seed)
     _, *rest = attempt.train()
