@@ -5,7 +5,6 @@ They are found, not listed: what is added to either is tested like the rest.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from importlib import import_module
 from inspect import Parameter, getmembers, isfunction, signature
 from math import prod
@@ -49,10 +48,13 @@ def catalogue(
         for ndim in entry.ndims:
             depth = 2 if deep or ndim == 2 else 1
             choice = Choice(
-                ndim=ndim, channels=channels, classes=2, width=width, depth=depth
+                ndim=ndim,
+                channels=channels,
+                classes=2,
+                width=width,
+                depth=depth,
+                patch=(_WINDOW,) * ndim,
             )
-            if hasattr(choice, "patch"):
-                choice = replace(choice, patch=(_WINDOW,) * ndim)
             made[f"{name}-{ndim}d"] = entry.build(choice)
     return made
 
