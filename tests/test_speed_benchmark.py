@@ -10,12 +10,14 @@ import torch
 from benchmarks.speed.__main__ import NOTES
 from benchmarks.speed.limit import Limit
 from benchmarks.speed.networks import operations, operations_without_halo
+from benchmarks.speed.plain import PlainUNet
 from benchmarks.speed.report import report, store
 from benchmarks.speed.row import Row, interleaved, ratio
 from benchmarks.speed.weights import by_definition, cells
 from napari_unet.core.network.architecture import paper, u_shape
 from napari_unet.core.settings import BorderWeights
 from napari_unet.core.training.loss_weights import border_weights
+from napari_unet.engine.network.unet import UNet
 
 ROOT = Path(__file__).parents[1]
 
@@ -40,6 +42,19 @@ def test_operations_are_those_of_the_drawing() -> None:
     by_hand = 2 * (9 * 4 * 12**2 + 9 * 16 * 10**2 + 8 * 10**2)
     assert operations(table, (10, 10)) == by_hand
     assert operations_without_halo(paper()) / 1e6 == pytest.approx(1.473, abs=0.001)
+
+
+def test_plain_modules_compute_the_same_bits() -> None:
+    table = u_shape(ndim=2, channels=1, classes=2, width=4, depth=2)
+    ours, plain = UNet(table).eval(), PlainUNet(table, width=4, depth=2).eval()
+    plain.load_state_dict(ours.state_dict())
+    window = torch.randn(1, 1, *table.input_size((20, 28)))
+    with torch.inference_mode():
+        found, expected = (
+            module.to(memory_format=torch.channels_last)(window)  # type: ignore[call-overload]
+            for module in (ours, plain)
+        )
+    assert torch.equal(found, expected)
 
 
 def test_the_limit_is_the_most_that_was_seen() -> None:

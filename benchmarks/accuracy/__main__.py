@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.accuracy.experiment import run_experiment
+from benchmarks.accuracy.family import FAMILY, run_family
 from benchmarks.accuracy.report import score_table, write_report
 from benchmarks.accuracy.tasks import TASKS
 
@@ -29,6 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if options.task == "report":
             write_report(TASKS.values(), _RESULTS, _PAGE)
+        if options.task == "family":
+            return min(_run_family(options), 1)
         for name in TASKS if options.task == "all" else [options.task]:
             if name in TASKS:
                 _run(name, options)
@@ -46,10 +49,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "task",
         nargs="?",
-        choices=(*TASKS, "all", "report"),
+        choices=(*TASKS, "all", "family", "report"),
         default="all",
-        help="benchmark to run, all of them (default), or report: write "
-        f"{_PAGE} from {_RESULTS}",
+        help="benchmark to run, all of them (default), family: each network on the "
+        f"same images, a day and more, or report: write {_PAGE} from {_RESULTS}",
     )
     parser.add_argument(
         "--minutes",
@@ -64,6 +67,14 @@ def _parser() -> argparse.ArgumentParser:
         nargs="+",
         metavar="N",
         help="starts of the random numbers (default: the task's)",
+    )
+    parser.add_argument(
+        "--cell",
+        nargs="+",
+        default=(),
+        metavar="NAME",
+        help="of the family only these, such as em/unet/1/0 or 'em/*/1/*' (default: "
+        "all); one that is done is not run again",
     )
     parser.add_argument(
         "--add",
@@ -86,6 +97,16 @@ def _parser() -> argparse.ArgumentParser:
         help="folder to write to (default: %(default)s)",
     )
     return parser
+
+
+def _run_family(options: argparse.Namespace) -> int:
+    return run_family(
+        options.data,
+        options.output,
+        _RESULTS / FAMILY,
+        options.cell,
+        options.device,
+    )
 
 
 def _run(name: str, options: argparse.Namespace) -> None:

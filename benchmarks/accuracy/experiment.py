@@ -70,9 +70,9 @@ def run_experiment(
     if add:
         result = _earlier(file)
     else:
-        result = Result(task=task.name, command="", versions=_versions())
+        result = Result(task=task.name, command="", versions=versions())
         shutil.rmtree(place, ignore_errors=True)
-    _export(task, data / task.folder, place)
+    export_images(task, data / task.folder, place)
     if task.forest and result.forest is None:
         result = result.model_copy(update={"forest": _forest(task, place)})
     done = {(run.minutes, run.seed) for run in result.runs}
@@ -98,7 +98,8 @@ def own_command(
     return line if device == "auto" else f"{line} --device {device}"
 
 
-def _export(task: Task, source: Path, place: Path) -> None:
+def export_images(task: Task, source: Path, place: Path) -> None:
+    """Write what a task learns and tests below a folder."""
     if task.starter is None and task.trained is None:
         export(
             task.learnt,
@@ -115,7 +116,7 @@ def _earlier(file: Path) -> Result:
     if not file.is_file():
         raise FileNotFoundError(f"{file}: there is no result to add to.")
     result = Result.read(file)
-    if (now := _versions()) != result.versions:
+    if (now := versions()) != result.versions:
         raise ValueError(
             f"{file}: was measured with {result.versions}, which is not {now}: measure "
             "all of it anew."
@@ -143,7 +144,7 @@ def _attempt(attempt: Attempt) -> Run:
         prediction_seconds=round(prediction, 1),
         device=predicted["device"],
         precision=predicted["precision"],
-        scores=_scores(attempt.scores),
+        scores=scores_of(attempt.scores),
         commands=tuple(written(command) for command in commands),
     )
 
@@ -161,17 +162,18 @@ def _forest(task: Task, place: Path) -> Forest:
         settings=SETTINGS,
         seconds=round(training, 1),
         prediction_seconds=round(prediction, 1),
-        scores=_scores(folder / "scores.json"),
+        scores=scores_of(folder / "scores.json"),
         command=written(command),
     )
 
 
-def _scores(file: Path) -> dict[str, float]:
+def scores_of(file: Path) -> dict[str, float]:
     """Return the scores of what `evaluate` wrote, without pairs and notes."""
     return {k: v for k, v in read_json(file).items() if isinstance(v, (int, float))}
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Return what makes runs differ, besides the images."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "info.json"
         call(["info", "--json", str(path)])

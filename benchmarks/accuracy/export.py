@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -84,6 +85,14 @@ def read_planes(file: Path, planes: range) -> NDArray[Any]:
         )
     chosen = stack[planes.start : planes.stop : planes.step]
     return chosen[0] if len(planes) == 1 else chosen
+
+
+def pixels(file: Path) -> int:
+    """Return the number of pixels, or voxels, of an image file; colours are none."""
+    with tifffile.TiffFile(file) as tiff:
+        series = tiff.series[0]
+        sizes = zip(series.axes, series.shape, strict=True)
+        return prod(n for axis, n in sizes if axis != "S")
 
 
 def _read(file: Path, planes: range | None) -> NDArray[Any]:

@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from benchmarks.accuracy.everything import section as everything
+from benchmarks.accuracy.family import FAMILY, read_cells
+from benchmarks.accuracy.family import section as family
 from benchmarks.accuracy.result import Result, Spread
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
+    from benchmarks.accuracy.family import Measured
     from benchmarks.accuracy.task import Sample, Task
 
 _HEAD = """\
@@ -48,15 +51,19 @@ def write_report(tasks: Iterable[Task], results: Path, page: Path) -> None:
     tasks : iterable of Task
         One section each, in this order.
     results : Path
-        Folder of JSON files; several may belong to one task.
+        Folder of JSON files, of which several may belong to one task, and of the cells
+        of the family.
     page : Path
         Markdown file.
     """
     found = [Result.read(path) for path in sorted(results.glob("*.json"))]
-    page.write_text(report(tasks, found), encoding="utf-8")
+    cells = read_cells(results / FAMILY)
+    page.write_text(report(tasks, found, cells), encoding="utf-8")
 
 
-def report(tasks: Iterable[Task], results: list[Result]) -> str:
+def report(
+    tasks: Iterable[Task], results: list[Result], cells: Mapping[str, Measured]
+) -> str:
     """Return the page.
 
     Raises
@@ -75,7 +82,9 @@ def report(tasks: Iterable[Task], results: list[Result]) -> str:
         "\n".join(_section(task, of[task.name], _full(task, of)))
         for task in known.values()
     ]
-    return "\n".join([_HEAD, *_summary(known.values(), of), *everything(), *sections])
+    return "\n".join(
+        [_HEAD, *_summary(known.values(), of), *everything(), *family(cells), *sections]
+    )
 
 
 def score_table(task: Task, result: Result, full: Result | None = None) -> list[str]:
@@ -179,9 +188,9 @@ def _time_table(result: Result) -> Iterator[str]:
         runs = result.after(minutes)
         cells = (
             f"{minutes:g}",
-            _spread(Spread.of([run.seconds for run in runs]), "{:.1f}"),
-            _spread(Spread.of([float(run.steps) for run in runs]), "{:.0f}"),
-            _spread(Spread.of([run.prediction_seconds for run in runs]), "{:.1f}"),
+            Spread.of([run.seconds for run in runs]).written("{:.1f}"),
+            Spread.of([float(run.steps) for run in runs]).written("{:.0f}"),
+            Spread.of([run.prediction_seconds for run in runs]).written("{:.1f}"),
             _listed(run.device for run in runs),
             _listed(run.precision for run in runs),
             _listed(str(run.seed) for run in runs),
@@ -209,7 +218,7 @@ def _scored(
         if value is not None:
             verdict = "met" if target.met(value) else "**missed**"
     return (
-        _spread(ours, "{:.4f}"),
+        ours.written("{:.4f}"),
         "–" if reference is None else f"{reference:.4f}",
         "–" if ratio is None else f"{ratio:.3f}",
         "–" if target is None else str(target),
@@ -222,13 +231,6 @@ def _share(value: float, reference: float, *, error: bool) -> float | None:
     if error:
         value, reference = 1 - value, 1 - reference
     return value / reference if reference else None
-
-
-def _spread(spread: Spread, form: str) -> str:
-    middle, least, most = (
-        form.format(v) for v in (spread.middle, spread.least, spread.most)
-    )
-    return middle if least == most else f"{middle} [{least}–{most}]"
 
 
 def _listed(values: Iterable[str]) -> str:

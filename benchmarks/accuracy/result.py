@@ -11,14 +11,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-class _Record(BaseModel):
+class Record(BaseModel):
     """Immutable, and strict about names: an old file is noticed."""
 
     # a score that is not defined stays NaN in the file
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
 
 
-class Spread(_Record):
+class Spread(Record):
     """The middle and the ends of several values."""
 
     middle: float
@@ -30,8 +30,15 @@ class Spread(_Record):
         """Return the spread of one value or more."""
         return cls(middle=median(values), least=min(values), most=max(values))
 
+    def written(self, form: str) -> str:
+        """Write the middle, and the ends in brackets if there are any."""
+        middle, least, most = (
+            form.format(v) for v in (self.middle, self.least, self.most)
+        )
+        return middle if least == most else f"{middle} [{least}–{most}]"
 
-class Run(_Record):
+
+class Run(Record):
     """One training with what its model scores.
 
     Attributes
@@ -59,7 +66,7 @@ class Run(_Record):
     commands: tuple[str, ...]
 
 
-class Forest(_Record):
+class Forest(Record):
     """The random forest with the same images in the same run.
 
     Attributes
@@ -79,7 +86,7 @@ class Forest(_Record):
     command: str
 
 
-class Result(_Record):
+class Result(Record):
     """One run of a task's benchmark."""
 
     task: str

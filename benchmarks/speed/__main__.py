@@ -82,6 +82,7 @@ def measurements(options: argparse.Namespace) -> dict[str, Callable[[], list[Row
     from benchmarks.speed.cells import cells_of_a_large_image
     from benchmarks.speed.gigapixel import gigapixel
     from benchmarks.speed.kernels import kernels
+    from benchmarks.speed.plain import against_plain_modules
     from benchmarks.speed.precision import half_precision
     from benchmarks.speed.starting import importing
     from benchmarks.speed.weights import weights
@@ -96,6 +97,7 @@ def measurements(options: argparse.Namespace) -> dict[str, Callable[[], list[Row
         "monai": predicting.against_monai,
         "limit": lambda: predicting.against_the_limit(device, 2048, 0.85),
         "pipeline": lambda: [predicting.against_its_network(device)],
+        "plain": against_plain_modules,
         "training": lambda: [
             training.step_with_augmentation("quick", device, 100),
             training.step_with_augmentation("paper", device, 8),

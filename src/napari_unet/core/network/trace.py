@@ -110,6 +110,31 @@ class Trace:
             for axis, last in zip(self._axes, self.extents(self.output), strict=True)
         )
 
+    def targets(
+        self, layer: int, output: Sequence[int]
+    ) -> tuple[tuple[slice, slice], ...]:
+        """Return where a coarser map and an output of the network lie on each other.
+
+        For each axis a slice of the map, and one of the output that takes as many of
+        its pixels: those in the middle of what a pixel of the map sees.
+        """
+        found = []
+        for axis, n in zip(self._axes, output, strict=True):
+            here, size = axis.extents[layer], axis.size(layer, n)
+            lost_after = n + 2 * axis.halo - here.origin - size * here.scale
+            middle = (here.scale - 1 + lost_after - here.origin) // 2
+            middle = here.origin + min(max(middle, 0), here.scale - 1)
+            first = max(-((middle - axis.halo) // here.scale), 0)
+            start = middle - axis.halo + first * here.scale
+            count = max(min(size - first, -((start - n) // here.scale)), 0)
+            found.append(
+                (
+                    slice(first, first + count),
+                    slice(start, start + count * here.scale, here.scale),
+                )
+            )
+        return tuple(found)
+
     @cached_property
     def last_use(self) -> tuple[int, ...]:
         """For each map the last layer that reads it, itself if there is none.

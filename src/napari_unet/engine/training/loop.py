@@ -22,7 +22,7 @@ from napari_unet.engine.device import dtype, is_out_of_memory
 from napari_unet.engine.network.network import frozen_copy
 from napari_unet.engine.training import divergence
 from napari_unet.engine.training.corrections import corrected
-from napari_unet.engine.training.losses import weighted_cross_entropy
+from napari_unet.engine.training.losses import supervised_loss
 from napari_unet.engine.training.prior_correction import count_pixels, parts_to_see
 from napari_unet.engine.training.validation import validate
 from napari_unet.io.model_file import save_checkpoint
@@ -82,8 +82,13 @@ class TrainingLoop:
         )
         self._good = self._state.record.step, self._snapshot()
         self._single_class = divergence.SingleClassGuard()
-        layers = prepared.state.card.architecture.trace.layers
-        self._drops = any(layer.op == "dropout" for layer in layers)
+        network = prepared.state.card.architecture
+        self._drops = any(layer.op == "dropout" for layer in network.trace.layers)
+        # where its coarser outputs lie on a patch
+        self._places = [
+            network.trace.targets(number, prepared.sampler.output)
+            for number in network.drawing.supervised
+        ]
         self._table = self._class_weights()
         self._scaler = torch.amp.GradScaler(
             prepared.device.type, enabled=prepared.precision == "fp16"
@@ -193,8 +198,8 @@ class TrainingLoop:
         state.optimiser.zero_grad(set_to_none=True)
         try:
             scores = self._scores(batch.image, step)
-            loss = weighted_cross_entropy(
-                scores, batch.classes, batch.border, self._table
+            loss = supervised_loss(
+                scores, self._places, batch.classes, batch.border, self._table
             )
             self._scaler.scale(loss).backward()
         except RuntimeError as error:
@@ -211,18 +216,19 @@ class TrainingLoop:
             self._stepping = False
             self._follow(value)
             if step % divergence.CLASS_CHECK_STEPS == 0:
-                self._check_classes(scores.detach(), batch)
+                self._check_classes(scores[0].detach(), batch)
         return value
 
-    def _scores(self, image: Tensor, step: int) -> Tensor:
+    def _scores(self, image: Tensor, step: int) -> list[Tensor]:
         module, prepared = self._state.module, self.prepared
         low = dtype(prepared.precision)
         with (
             self._dropout_of(step),
             torch.autocast(prepared.device.type, low, enabled=low != torch.float32),
         ):
-            scores: Tensor = module(image)
-        return scores
+            if self._places:
+                return module.supervised(image)
+            return [module(image)]
 
     @contextmanager
     def _dropout_of(self, step: int) -> Iterator[None]:
