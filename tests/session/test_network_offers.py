@@ -121,10 +121,12 @@ def test_the_worker_tries_out_what_could_be_trained(bench: Bench) -> None:
     assert bench.of("unet").cost
     bench.offers.survey()
     assert len(bench.worker.jobs(SurveyJob)) == 1
-    bench.train(width=8)
-    assert not bench.of("flat").problem
-    bench.offers.survey()
-    assert len(bench.worker.jobs(SurveyJob)) == 2
+    for number, change in enumerate(({"width": 8}, {"padded": True}), 2):
+        bench.train(**change)
+        assert not bench.of("flat").problem
+        bench.offers.survey()
+        assert len(bench.worker.jobs(SurveyJob)) == number
+        bench.worker.end(bench.worker.last)
 
 
 def test_nobody_who_waits_for_the_worker_is_disturbed(bench: Bench) -> None:

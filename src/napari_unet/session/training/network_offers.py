@@ -130,7 +130,8 @@ def _key(settings: Training, data: _Data) -> Hashable:
     """Return what the costs of a network depend on."""
     return (
         *(settings.network, settings.ndim, settings.width, settings.depth),
-        *(settings.norm, settings.patch, settings.batch, settings.precision),
+        *(settings.norm, settings.padded, settings.precision),
+        *(settings.patch, settings.batch),
         data,
     )
 
