@@ -333,16 +333,16 @@ def test_networks_are_listed_with_what_they_are_for_and_what_they_cost(
     unet = NETWORKS["unet"]
     other = replace(unet, title="Other net", use="For tests.", recipe={2: {"depth": 1}})
     monkeypatch.setitem(NETWORKS, "other", other)  # type: ignore[arg-type]
-    rgb = replace(unet, title="RGB net", channels=(3,))
-    monkeypatch.setitem(NETWORKS, "rgb", rgb)  # type: ignore[arg-type]
+    solid = replace(unet, title="Solid net", ndims=(3,))
+    monkeypatch.setitem(NETWORKS, "solid", solid)  # type: ignore[arg-type]
     add_image(workspace, 40, 50)
     page._show_state()
     box = page.recipe.network
     assert box.currentText() == unet.title
     assert page.recipe.use.text() == unet.use
-    row = box.findData("rgb")
+    row = box.findData("solid")
     assert not box.model().item(row).isEnabled()
-    assert "takes images of 3 channels" in lines(box, row)[1]
+    assert lines(box, row)[1] == "Solid net is for volumes (3-D) alone."
     choose(box, "other")
     assert settings(workspace) == Training.quick().replace(network="other", depth=1)
     assert page.recipe.use.text() == "For tests."

@@ -73,7 +73,7 @@ def bench(
     two = {
         "unet": UNET,
         "flat": replace(UNET, title="Flat", ndims=(2,), recipe={2: {"depth": 2}}),
-        "rgb": replace(UNET, title="RGB", channels=(3,)),
+        "rgb": replace(UNET, title="RGB", imagenet=(3,)),
     }
     for name in set(NETWORKS) - set(two):
         monkeypatch.delitem(NETWORKS, name)  # type: ignore[arg-type]
@@ -93,8 +93,12 @@ def test_what_cannot_be_trained_on_the_images_says_why(bench: Bench) -> None:
     ]
     assert bench.of("unet").use == UNET.use
     assert not bench.of("flat").problem
-    assert bench.of("rgb").problem == "RGB takes images of 3 channels, these have 1."
-    bench.train(ndim=3)
+    assert not bench.of("rgb").problem
+    bench.train(network="rgb", encoder="imagenet")
+    assert bench.of("rgb").problem == (
+        "ImageNet's weights are for images of 3 channels, these have 1."
+    )
+    bench.plan.set(training=Training(ndim=3))
     assert bench.of("flat").problem == "Flat is for slices (2-D) alone."
 
 
@@ -102,15 +106,16 @@ def test_the_worker_tries_out_what_could_be_trained(bench: Bench) -> None:
     bench.annotate(9, 40, 50, axes="zyx")
     bench.offers.survey()
     (job,) = bench.worker.jobs(SurveyJob)
-    assert [c.network for c in job.candidates] == ["unet", "flat"]
-    assert [c.depth for c in job.candidates] == [3, 2]
+    assert [c.network for c in job.candidates] == ["unet", "flat", "rgb"]
+    assert [c.depth for c in job.candidates] == [3, 2, 3]
     assert (job.channels, job.classes, job.slices, job.device) == (1, 2, 9, "cpu")
     told = []
     bench.offers.changed.connect(lambda: told.append(True))
     found = NetworkSurveyed(job.candidates[0], seconds=1.26, memory=34 * 10**7)
     refused = NetworkSurveyed(job.candidates[1], problem="It takes 99 GB.")
-    bench.worker.emit(bench.worker.last, found, refused)
-    assert len(told) == 2
+    third = NetworkSurveyed(job.candidates[2], seconds=12, memory=10**10)
+    bench.worker.emit(bench.worker.last, found, refused, third)
+    assert len(told) == 3
     assert bench.of("unet").cost == "1.3 s per megapixel here, 0.3 GB to train"
     assert (bench.of("flat").cost, bench.of("flat").problem) == ("", "It takes 99 GB.")
     bench.worker.end(bench.worker.last)
@@ -151,11 +156,12 @@ def test_volumes_are_told_of_in_voxels(bench: Bench) -> None:
 
 def test_a_network_that_cannot_be_had_is_no_training(bench: Bench) -> None:
     bench.annotate(40, 50)
-    bench.plan.set(training=bench.plan.settings.with_network("rgb"))
+    bench.train(network="rgb", encoder="imagenet")
     possible, why = bench.control.can_start
     assert not possible
     assert why == (
-        "RGB takes images of 3 channels, these have 1. Choose another network."
+        "ImageNet's weights are for images of 3 channels, these have 1. Choose another "
+        "network or encoder."
     )
 
 

@@ -69,7 +69,7 @@ def describe(
     from napari_unet.engine.network.network import count_weights
 
     entry = NETWORKS[name]
-    if entry.refusal(ndim, channels):
+    if entry.refusal(ndim):
         return {}
     settings = PRESETS[preset](ndim).with_network(name)
     # slices enough for any depth

@@ -28,7 +28,7 @@ SMALL = Entry(
     ),
     recipe={2: {"width": 4, "depth": 1}},
     published={2: {"width": 7, "norm": "batch"}},
-    channels=(1, 3),
+    imagenet=(1, 3),
 )
 
 
@@ -79,16 +79,17 @@ def test_a_recipe_holds_as_long_as_its_network_is_chosen() -> None:
 
 @pytest.mark.usefixtures("small")
 def test_what_a_network_cannot_take_is_said_in_a_sentence() -> None:
-    assert (
-        SMALL.refusal(2, 1) == SMALL.refusal(2) == NETWORKS["unet"].refusal(3, 9) == ""
-    )
+    assert SMALL.refusal(2, 9) == SMALL.refusal(2) == ""
+    assert SMALL.refusal(2, 3, "imagenet") == SMALL.refusal(2, None, "imagenet") == ""
     assert SMALL.refusal(3) == "Small net is for slices (2-D) alone."
-    assert (
-        SMALL.refusal(2, 4)
-        == "Small net takes images of 1 or 3 channels, these have 4."
+    assert SMALL.refusal(2, 4, "imagenet") == (
+        "ImageNet's weights are for images of 1 or 3 channels, these have 4."
     )
-    with pytest.raises(ValueError, match="takes images of 1 or 3 channels"):
-        Training(network="small").architecture(channels=2, classes=2)
+    assert NETWORKS["unet"].refusal(2, 3, "imagenet") == (
+        "There are no ImageNet weights for U-Net."
+    )
+    with pytest.raises(ValueError, match=r"is for slices \(2-D\) alone"):
+        Training(network="small", ndim=3).architecture(channels=1, classes=2)
 
 
 def test_an_unknown_network_is_told_with_those_that_are_known() -> None:

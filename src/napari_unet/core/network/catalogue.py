@@ -68,18 +68,24 @@ class Entry:
     recipe: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
     # the same for the preset "paper": what its own paper has
     published: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
-    # numbers of channels that it takes; empty for any
-    channels: tuple[int, ...] = ()
+    # numbers of channels for which there are ImageNet's weights; empty if for none
+    imagenet: tuple[int, ...] = ()
 
-    def refusal(self, ndim: int, channels: int | None = None) -> str:
+    def refusal(
+        self, ndim: int, channels: int | None = None, encoder: str = "none"
+    ) -> str:
         """Say why it cannot be had for such images; empty if it can."""
         if ndim not in self.ndims:
             kind = {2: "slices (2-D)", 3: "volumes (3-D)"}
             return f"{self.title} is for {kind[self.ndims[0]]} alone."
-        if channels is not None and self.channels and channels not in self.channels:
-            allowed = " or ".join(map(str, self.channels))
+        if encoder == "none":
+            return ""
+        if not self.imagenet:
+            return f"There are no ImageNet weights for {self.title}."
+        if channels is not None and channels not in self.imagenet:
+            allowed = " or ".join(map(str, self.imagenet))
             return (
-                f"{self.title} takes images of {allowed} channels, these have "
+                f"ImageNet's weights are for images of {allowed} channels, these have "
                 f"{channels}."
             )
         return ""
@@ -270,6 +276,7 @@ NETWORKS: Mapping[str, Entry] = {
         verified="a drawing with the published pads and crops in plain operations",
         ndims=(2,),
         build=_fcn8,
+        imagenet=(1, 3),
         # as many pixels as in four small patches, of which most would be border
         recipe={2: {"batch": 1, "patch": 200}},
         published={2: {"width": UNIT, "norm": "none", "dropout": 0.5}},
@@ -281,6 +288,7 @@ NETWORKS: Mapping[str, Entry] = {
         verified="ternausnet 0.0.1 (UNet11 and UNet16)",
         ndims=(2,),
         build=_ternaus,
+        imagenet=(1, 3),
         published={2: _published(UNIT, 5, norm="none")[2]},
     ),
 }

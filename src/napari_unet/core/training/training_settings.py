@@ -271,7 +271,7 @@ class Training(GrownSettings):
         says that the network cannot be had for such images.
         """
         entry = NETWORKS[self.network]
-        if refusal := entry.refusal(self.ndim, channels):
+        if refusal := entry.refusal(self.ndim):
             raise ValueError(refusal)
         flat: tuple[int, ...] = ()
         patch: tuple[int, ...] = (self.patch,) * self.ndim

@@ -147,7 +147,7 @@ class DataCheck:
     def _halo(self, image: ProjectImage) -> tuple[int, ...]:
         project = self._store.project
         settings = project.training
-        if NETWORKS[settings.network].refusal(settings.ndim, image.channels):
+        if NETWORKS[settings.network].refusal(settings.ndim):
             # the Train dock says so; the annotation can be checked all the same
             settings = settings.with_network("unet")
         network = settings.architecture(

@@ -71,9 +71,7 @@ class NetworkOffers:
         offers = []
         for name, entry in NETWORKS.items():
             found = self._known.get(_key(self._settings(name), data))
-            problem = entry.refusal(ndim, data.channels) or (
-                found.problem if found else ""
-            )
+            problem = self._refusal(name, data) or (found.problem if found else "")
             cost = _words(found, ndim) if found and not problem else ""
             offers.append(NetworkOffer(name, entry.title, entry.use, cost, problem))
         return tuple(offers)
@@ -81,11 +79,10 @@ class NetworkOffers:
     def survey(self) -> None:
         """Have those tried out of which nothing is known yet, if nobody is at work."""
         data = self._data()
-        ndim = self._store.project.training.ndim
         candidates = tuple(
             settings
-            for name, entry in NETWORKS.items()
-            if not entry.refusal(ndim, data.channels)
+            for name in NETWORKS
+            if not self._refusal(name, data)
             and _key(settings := self._settings(name), data) not in self._known
         )
         if not candidates or self._worker.busy:
@@ -102,6 +99,10 @@ class NetworkOffers:
             self._handle.event.disconnect(self._on_event, missing_ok=True)
             self._handle.cancel()
             self._handle = None
+
+    def _refusal(self, name: str, data: _Data) -> str:
+        settings = self._settings(name)
+        return NETWORKS[name].refusal(settings.ndim, data.channels, settings.encoder)
 
     def _settings(self, name: str) -> Training:
         settings = self._store.project.training
@@ -130,7 +131,7 @@ def _key(settings: Training, data: _Data) -> Hashable:
     """Return what the costs of a network depend on."""
     return (
         *(settings.network, settings.ndim, settings.width, settings.depth),
-        *(settings.norm, settings.padded, settings.precision),
+        *(settings.norm, settings.encoder, settings.padded, settings.precision),
         *(settings.patch, settings.batch),
         data,
     )

@@ -143,9 +143,10 @@ class TrainingPlan:
         chosen = self._training_data.chosen()
         if self.network_of_start is not None or not chosen:
             return ""
-        entry = NETWORKS[self.settings.network]
-        refusal = entry.refusal(ndim, chosen[0].channels)
-        return f"{refusal} Choose another network." if refusal else ""
+        settings = self.settings
+        entry = NETWORKS[settings.network]
+        refusal = entry.refusal(ndim, chosen[0].channels, settings.encoder)
+        return f"{refusal} Choose another network or encoder." if refusal else ""
 
     def _problem_to_resume(self, record: RunRecord) -> str:
         """Return why an interrupted run cannot go on; empty if it can."""
