@@ -52,23 +52,27 @@ def plain(net: Drawing, x: int, stage: Stage, *, bare: bool = False) -> int:
 
     `bare` leaves the last one's activation to the caller.
     """
-    number = count()
-    stride = stage.stride
-    for left, width in zip(range(len(stage.widths))[::-1], stage.widths, strict=True):
-        x = net.conv(
-            x,
-            width,
-            stage.kernel,
-            f"{stage.name}.{next(number)}",
-            stride=stride,
-            bias=stage.bias,
-        )
+    number, last = count(), len(stage.widths) - 1
+    for place, width in enumerate(stage.widths):
+        x = _convolved(net, x, width, stage, next(number), first=place == 0)
         if stage.norm != "none":
             x = net.norm(x, stage.norm, f"{stage.name}.{next(number)}")
-        if stage.activation != "none" and (left or not bare):
+        if stage.activation != "none" and not (bare and place == last):
             x = net.activate(x, stage.activation, f"{stage.name}.{next(number)}")
-        stride = 1
     return x
+
+
+def _convolved(
+    net: Drawing, x: int, width: int, stage: Stage, number: int, *, first: bool
+) -> int:
+    return net.conv(
+        x,
+        width,
+        stage.kernel,
+        f"{stage.name}.{number}",
+        stride=stage.stride if first else 1,
+        bias=stage.bias,
+    )
 
 
 def vnet(net: Drawing, x: int, stage: Stage) -> int:
@@ -95,7 +99,7 @@ def zhang(net: Drawing, x: int, stage: Stage) -> int:
 
     The image has none of both before its first convolution.
     """
-    number, stride = count(), stage.stride
+    number = count()
     # a strided convolution is centred on the pixels that this begins with
     inner = x if stage.stride == 1 else net.crop(x, stage.kernel)
     shortcut = net.conv(
@@ -103,22 +107,14 @@ def zhang(net: Drawing, x: int, stage: Stage) -> int:
         stage.widths[-1],
         1,
         f"{stage.name}.shortcut",
-        stride=stride,
+        stride=stage.stride,
         bias=stage.bias,
     )
     for place, width in enumerate(stage.widths):
         if place or not stage.first:
             x = net.norm(x, stage.norm, f"{stage.name}.{next(number)}")
             x = net.activate(x, stage.activation, f"{stage.name}.{next(number)}")
-        x = net.conv(
-            x,
-            width,
-            stage.kernel,
-            f"{stage.name}.{next(number)}",
-            stride=stride,
-            bias=stage.bias,
-        )
-        stride = 1
+        x = _convolved(net, x, width, stage, next(number), first=place == 0)
     return net.add(x, shortcut)
 
 

@@ -8,10 +8,7 @@ memory and its work are sums over the list (`trace`), and torch runs the same li
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from typing import Literal
 
 Op = Literal[
     "input",
@@ -103,16 +100,8 @@ class Drawing:
         kind: Literal["", "tokens"] = "",
     ) -> int:
         """Convolve; a stride keeps every so manieth output."""
-        return self._add(
-            "conv",
-            (x,),
-            width,
-            name,
-            self._axes(kernel),
-            self._axes(stride),
-            bias=bias,
-            kind=kind,
-        )
+        kernel, stride = self._axes(kernel), self._axes(stride)
+        return self._add(Layer("conv", (x,), width, name, kernel, stride, bias, kind))
 
     def up_conv(
         self,
@@ -125,15 +114,8 @@ class Drawing:
         bias: bool = True,
     ) -> int:
         """Enlarge by a transposed convolution, to the pixels with all their terms."""
-        return self._add(
-            "up_conv",
-            (x,),
-            width,
-            name,
-            self._axes(kernel),
-            self._axes(stride),
-            bias=bias,
-        )
+        kernel, stride = self._axes(kernel), self._axes(stride)
+        return self._add(Layer("up_conv", (x,), width, name, kernel, stride, bias))
 
     def resize(
         self,
@@ -149,7 +131,7 @@ class Drawing:
         so that the two maps can meet.
         """
         stride = self._axes(factor)
-        return self._add(op, (x,), self.width(x), kernel=kernel, stride=stride)
+        return self._add(Layer(op, (x,), self.width(x), "", kernel, stride))
 
     def norm(self, x: int, kind: Norm | Literal["layer"], name: str) -> int:
         """Normalise each channel, or with "layer" each pixel; "none" adds nothing.
@@ -158,21 +140,23 @@ class Drawing:
         """
         if kind == "none":
             return x
-        return self._add("norm", (x,), self.width(x), name, kind=kind)
+        return self._add(Layer("norm", (x,), self.width(x), name, kind=kind))
 
     def activate(self, x: int, kind: Activation | Literal["gelu"], name: str) -> int:
         """Apply an activation; "none" adds nothing."""
         if kind == "none":
             return x
-        return self._add("activation", (x,), self.width(x), name, kind=kind)
+        return self._add(Layer("activation", (x,), self.width(x), name, kind=kind))
 
     def dropout(self, x: int, share: float) -> int:
         """Drop values in training; a share of 0 adds nothing."""
-        return self._add("dropout", (x,), self.width(x), share=share) if share else x
+        if share == 0:
+            return x
+        return self._add(Layer("dropout", (x,), self.width(x), share=share))
 
     def concat(self, *maps: int) -> int:
         """Join the channels of maps, where all of them are."""
-        return self._add("concat", maps, sum(map(self.width, maps)))
+        return self._add(Layer("concat", maps, sum(map(self.width, maps))))
 
     def add(self, *maps: int) -> int:
         """Sum maps, where all of them are.
@@ -184,46 +168,35 @@ class Drawing:
             raise ValueError(
                 f"maps that are summed need as many channels each, found {widths}."
             )
-        return self._add("add", maps, self.width(maps[0]))
+        return self._add(Layer("add", maps, widths[0]))
 
     def multiply(self, x: int, by: int) -> int:
         """Multiply a map by another, of as many channels or of one."""
-        return self._add("multiply", (x, by), self.width(x))
+        return self._add(Layer("multiply", (x, by), self.width(x)))
 
     def crop(self, x: int, kernel: int | tuple[int, ...]) -> int:
         """Drop the border that a convolution of this kernel loses; none if padded."""
-        return self._add(
-            "crop", (x,), self.width(x), "", self._axes(kernel), self._axes(1)
-        )
+        kernel, stride = self._axes(kernel), self._axes(1)
+        return self._add(Layer("crop", (x,), self.width(x), "", kernel, stride))
 
     def positions(self, x: int, name: str) -> int:
         """Add what is learnt of each place in a window of fixed size."""
-        return self._add("positions", (x,), self.width(x), name)
+        return self._add(Layer("positions", (x,), self.width(x), name))
 
     def attention(self, x: int, heads: int) -> int:
         """Let each place gather from all, by query, key and value in three channels.
 
         Each of the heads has as many of their channels (Vaswani et al. 2017, Eq. 1).
         """
-        return self._add("attention", (x,), self.width(x) // 3, heads=heads)
+        return self._add(Layer("attention", (x,), self.width(x) // 3, heads=heads))
 
     def repeat(self, x: int, width: int) -> int:
         """Repeat the channels of a map in turn until there are `width`."""
-        return self._add("repeat", (x,), width)
+        return self._add(Layer("repeat", (x,), width))
 
     def _axes(self, value: int | tuple[int, ...]) -> tuple[int, ...]:
         return value if isinstance(value, tuple) else (value,) * self.ndim
 
-    def _add(
-        self,
-        op: Op,
-        inputs: Sequence[int],
-        width: int,
-        name: str = "",
-        kernel: tuple[int, ...] = (),
-        stride: tuple[int, ...] = (),
-        **details: object,
-    ) -> int:
-        layer = Layer(op, tuple(inputs), width, name, kernel, stride, **details)  # type: ignore[arg-type]
+    def _add(self, layer: Layer) -> int:
         self.layers.append(layer)
         return len(self.layers) - 1
