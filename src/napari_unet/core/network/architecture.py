@@ -76,9 +76,9 @@ class Architecture(Layered):
     up_norm: bool = False  # whether it follows the up-convolutions, too
     conv_bias: bool = True
     up_bias: bool = True
-    # How the two paths meet: joined, or summed; joined behind a gate, all but the
-    # finest; or behind a path of convolutions. Then the order of the channels.
-    skip: Literal["concat", "add", "gate", "respath"] = "concat"
+    # How the two paths meet: joined; joined behind a gate, all but the finest; or
+    # behind a path of convolutions. Then the order of the channels.
+    skip: Literal["concat", "gate", "respath"] = "concat"
     concat: Literal["up_first", "skip_first"] = "up_first"
     # widths of convolutions between the last block and the scores
     last: tuple[int, ...] = ()
@@ -154,7 +154,8 @@ class Architecture(Layered):
             level, skip = self.levels[depth], skips.pop()
             skip = self._across(net, skip, x, depth)
             x = self._enlarged(net, x, f"up_conv.{depth}", level)
-            x = self._met(net, x, skip)
+            first, second = (x, skip) if self.concat == "up_first" else (skip, x)
+            x = net.concat(first, second)
             stage = self._stage(f"up.{depth}", level.up, level)
             kind: BlockKind = "plain" if self.block in ENCODERS else self.block
             x = decoded[depth] = BLOCKS[kind](net, x, stage)
@@ -229,12 +230,6 @@ class Architecture(Layered):
             below = plain(net, below, signal.pointwise())
         stage = self._stage(f"skip.{depth}", (), level)
         return gate(net, skip, below, stage, level.pool)
-
-    def _met(self, net: Drawing, up: int, skip: int) -> int:
-        """Join the two paths."""
-        if self.skip == "add":
-            return net.add(up, skip)
-        return net.concat(*((up, skip) if self.concat == "up_first" else (skip, up)))
 
 
 Architecture.later = frozenset(Architecture.model_fields).difference(_FIRST_FIELDS)

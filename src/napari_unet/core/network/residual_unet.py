@@ -60,11 +60,6 @@ class ResidualUNet(Layered):
         """Number of spatial axes."""
         return len(self.strides[0])
 
-    @property
-    def tile_invariant(self) -> bool:
-        """Whether the result at a pixel is independent of the window around it."""
-        return self.norm != "instance"
-
     def draw(self) -> Drawing:
         """Draw the units down to the bottom, and the joins on the way up."""
         net = Drawing(self.ndim, self.channels)
