@@ -107,8 +107,8 @@ def save_checkpoint(checkpoint: Checkpoint, path: str | Path) -> None:
         "progress": checkpoint.progress,
         "checksums": json.dumps(
             {
-                "card": _checkchecksumof_text(card),
-                "progress": _checkchecksumof_text(checkpoint.progress),
+                "card": _checksum_of_text(card),
+                "progress": _checksum_of_text(checkpoint.progress),
                 **{part: _checksum(arrays, part) for part in parts},
             }
         ),
@@ -176,7 +176,7 @@ def _read(path: Path, *, with_state: bool) -> Checkpoint:
         _compare(sums.get(part), _checksum(arrays, part), path)
     progress = header.get("progress", "{}")
     if with_state:
-        _compare(sums.get("progress"), _checkchecksumof_text(progress), path)
+        _compare(sums.get("progress"), _checksum_of_text(progress), path)
         parse(progress, f"{path}: the state of its training")
     weights, state = (
         {n.removeprefix(p): a for n, a in arrays.items() if n.startswith(p)}
@@ -230,7 +230,7 @@ def _checksum(arrays: Mapping[str, NDArray[np.generic]], part: str) -> int:
     return found
 
 
-def _checkchecksumof_text(text: str) -> int:
+def _checksum_of_text(text: str) -> int:
     return crc32(text.encode("utf-8", "surrogatepass"))
 
 
@@ -287,9 +287,9 @@ def _card(header: Mapping[str, str], path: Path) -> ModelCard:
         card = ModelCard.model_validate(parse(text, "its text"))
     except ValueError as error:
         raise _unreadable(
-            path, error, intact=checksum == _checkchecksumof_text(text)
+            path, error, intact=checksum == _checksum_of_text(text)
         ) from error
-    _compare(checksum, _checkchecksumof_text(text), path)
+    _compare(checksum, _checksum_of_text(text), path)
     # who renames the file renames the model
     return card.replace(name=path.name.removesuffix(SUFFIX))
 
