@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from napari_unet.core.network.architecture import Architecture, Level
+from napari_unet.core.network.architecture import Architecture, levels
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,24 +46,18 @@ def ternaus(
     """
     depth = min(depth, len(STAGES[encoder]))
     up_unit = max(width // 2, 1)
-    levels = []
-    for stage, up in zip(STAGES[encoder][:depth], _UP[encoder], strict=False):
-        levels.append(
-            Level(
-                down=tuple(width * w for w in stage),
-                up=(up_unit * up[1],),
-                up_conv=up_unit * up[0],
-                kernel=(3, 3),
-                pool=(2, 2),
-            )
-        )
     # the bottom has the width of the stage that would follow, or else of the last
-    bottom = STAGES[encoder][min(depth, len(STAGES[encoder]) - 1)][0]
-    levels.append(Level(down=(width * bottom,), kernel=(3, 3), pool=(1, 1)))
+    bottom = STAGES[encoder][min(depth, len(STAGES[encoder]) - 1)][:1]
+    table = levels(
+        [tuple(width * w for w in s) for s in (*STAGES[encoder][:depth], bottom)],
+        [(up_unit * w,) for _, w in _UP[encoder]],
+        [up_unit * w for w, _ in _UP[encoder]],
+        ndim=2,
+    )
     return Architecture(
         channels=channels,
         classes=classes,
-        levels=tuple(levels),
+        levels=table,
         enlarge="transposed3" if encoder == "vgg11" else "transposed4",
         up_activation="relu",
         norm=norm,
