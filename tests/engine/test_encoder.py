@@ -328,6 +328,16 @@ def test_what_goes_on_needs_the_weights_no_more(
         assert ("encoder: VGG11 ImageNet" in model.card.notes) is note
 
 
+def test_a_model_of_an_encoder_goes_on_with_other_channels(
+    put: Callable[..., Path],
+) -> None:
+    put(vgg("vgg11"))
+    first = trained()
+    more = trained(SETTINGS.replace(encoder="none"), channels=4, start=first)
+    assert more.card.architecture.channels == 4
+    assert more.card.notes[-1] == "encoder: VGG11 ImageNet"
+
+
 def test_a_resumed_training_is_that_which_never_stopped(
     put: Callable[..., Path], tmp_path: Path
 ) -> None:

@@ -78,8 +78,9 @@ def learning_groups(
     encoder has learnt before the rest has learnt to read it.
     """
     parameters = list(module.parameters())
+    found = encoder_of(module.architecture) if pretrained else None
     # weight and bias of each; the contracting path comes first
-    count = 2 * len(_encoder(module.architecture)[1]) if pretrained else 0
+    count = 2 * len(found[1]) if found else 0
     groups = ((parameters[:count], _SLOWER), (parameters[count:], 1.0))
     return [{"params": some, "share": share} for some, share in groups if some]
 
