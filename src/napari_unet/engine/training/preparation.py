@@ -125,7 +125,7 @@ def prepare_training(
         parent=start.card.name if start else None,
     )
     output = patch_size(architecture, settings.patch, slices)
-    _check_patches(architecture, output, settings, where, dtype(how).itemsize)
+    _check_patches(architecture, output, settings, where, how)
     _check_weights(architecture, settings, where)
     module = _network(card, start, where, resumed=resume is not None)
     state = TrainingState(card, module)
@@ -232,12 +232,12 @@ def _check_patches(
     output: tuple[int, ...],
     settings: Training,
     device: torch.device,
-    itemsize: int,
+    precision: Precision,
 ) -> None:
     """Refuse patches that do not fit: the system would end the process, or swap."""
-    kept, free = network.trace.kept_values, free_memory(device)
     smallest = network.min_output if network.window is None else output
-    needed = itemsize * kept(smallest)
+    needed = memory_of_patches(network, smallest, 1, precision)
+    free = free_memory(device)
     if needed > free:
         raise MemoryError(
             f"the network sees at least {times(network.input_size(smallest))} pixels "
@@ -245,7 +245,7 @@ def _check_patches(
             f"{free / 1e9:.1f} GB are free on {device}: choose a smaller width or "
             "depth, a padded network, or another."
         )
-    if itemsize * kept(output) * settings.batch > free:
+    if memory_of_patches(network, output, settings.batch, precision) > free:
         raise no_memory(device, settings)
 
 
@@ -253,11 +253,11 @@ def _check_weights(
     architecture: Layered, settings: Training, device: torch.device
 ) -> None:
     """Refuse a network whose weights do not fit before any memory is used for them."""
-    weights = count_weights(architecture)
-    needed, free = _COPIES * torch.float32.itemsize * weights, free_memory(device)
+    needed, free = memory_of_weights(architecture), free_memory(device)
     if needed > free:
+        millions = count_weights(architecture) / 1e6
         raise MemoryError(
-            f"a network of {weights / 1e6:.0f} million weights takes "
+            f"a network of {millions:.0f} million weights takes "
             f"{needed / 1e9:.1f} GB to be trained, {free / 1e9:.1f} GB are free on "
             f"{device}: choose a smaller width than {settings.width}, or a smaller "
             f"depth than {settings.depth}."
@@ -315,19 +315,17 @@ def patch_size(architecture: Layered, patch: int, slices: int) -> tuple[int, ...
     return architecture.output_covering(tuple(size))
 
 
-def memory_of_training(
-    architecture: Layered,
-    output: tuple[int, ...],
-    settings: Training,
-    precision: Precision,
-) -> tuple[int, int]:
-    """Return the bytes that a step keeps of its patches, and the run of weights.
+def memory_of_patches(
+    network: Layered, output: tuple[int, ...], patches: int, precision: Precision
+) -> int:
+    """Return the bytes that a step keeps of patches of an output, at the least."""
+    kept = network.trace.kept_values(output)
+    return patches * kept * dtype(precision).itemsize
 
-    Both at the least; `output` is the size of a patch.
-    """
-    kept = architecture.trace.kept_values(output) * settings.batch
-    weights = _COPIES * torch.float32.itemsize * count_weights(architecture)
-    return kept * dtype(precision).itemsize, weights
+
+def memory_of_weights(network: Layered) -> int:
+    """Return the bytes that a run takes for weights, at the least."""
+    return _COPIES * torch.float32.itemsize * count_weights(network)
 
 
 def _check_counts(counts: NDArray[np.int64], names: Sequence[str]) -> None:

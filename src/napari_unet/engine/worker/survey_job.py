@@ -24,7 +24,8 @@ from napari_unet.engine.network.layered import LayeredNetwork
 from napari_unet.engine.network.network import frozen_copy
 from napari_unet.engine.training.preparation import (
     in_window,
-    memory_of_training,
+    memory_of_patches,
+    memory_of_weights,
     patch_size,
 )
 
@@ -74,7 +75,9 @@ def _survey(
     if problem := too_thin(architecture, job.slices):
         return NetworkSurveyed(settings, problem=problem)
     output = patch_size(architecture, settings.patch, job.slices)
-    needed = sum(memory_of_training(architecture, output, settings, precision))
+    needed = memory_of_weights(architecture) + memory_of_patches(
+        architecture, output, settings.batch, precision
+    )
     free = free_memory(device)
     if needed > free:
         return NetworkSurveyed(
