@@ -6,7 +6,6 @@ the published one.
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass
 from hashlib import sha256
@@ -163,7 +162,7 @@ def keep_weights(
     make_folder(kept.parent)
     about = {"format": _FORMAT, "encoder": encoder, "origin": origin}
     with atomic(kept) as part:
-        part.write_bytes(save(dict(weights), metadata={"about": json.dumps(about)}))
+        part.write_bytes(save(dict(weights), metadata=about))
     return kept
 
 
@@ -171,12 +170,12 @@ def read_kept(encoder: Encoder, file: Path) -> dict[str, NDArray[np.float32]]:
     """Read what `keep_weights` wrote; a ValueError says if it is anything else."""
     try:
         with safe_open(file, framework="numpy") as opened:
-            about = json.loads((opened.metadata() or {}).get("about", "{}"))
-            names = list(opened.keys())
+            about = opened.metadata() or {}
+            names = opened.keys()
             weights = {name: opened.get_tensor(name) for name in names}
-    except (SafetensorError, OSError, ValueError) as error:
+    except (SafetensorError, OSError) as error:
         raise ValueError(f"{file}: cannot be read ({reason(error)}).") from error
-    if not isinstance(about, dict) or about.get("encoder") != encoder:
+    if about.get("encoder") != encoder:
         raise ValueError(f"{file}: does not hold the weights of {encoder}.")
     return weights
 

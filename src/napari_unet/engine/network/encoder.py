@@ -20,6 +20,7 @@ from napari_unet.io.encoder_weights import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from torch import Tensor
@@ -95,31 +96,37 @@ def read_encoder(encoder: Encoder, file: Path) -> dict[str, Tensor]:
     else:
         check_published(encoder, file)
         found = _unpickled(file)
-    shapes: dict[str, tuple[int, ...]] = {}
-    for conv in convolutions(encoder):
-        shapes[f"{conv.feature}.weight"] = (conv.width, conv.channels, 3, 3)
-        shapes[f"{conv.feature}.bias"] = (conv.width,)
-    for name, shape in shapes.items():
-        weight = found.get(name)
-        if (
-            not isinstance(weight, torch.Tensor)
-            or weight.shape != shape
-            or not weight.isfinite().all()
-        ):
-            title = PUBLISHED[encoder].title
-            raise ValueError(
-                f"{file}: does not hold the weights of {title}: {name} is missing, or "
-                f"is not {times(shape)} finite numbers."
-            )
-    return {name: found[name].float() for name in shapes}
+    return _convolutions_in(found, encoder, file)
 
 
 def keep_encoder(encoder: Encoder, file: Path) -> Path:
     """Keep the convolutions of a published file in our folder; return where."""
     origin = check_published(encoder, file)
-    weights = read_encoder(encoder, file)
+    weights = _convolutions_in(_unpickled(file), encoder, file)
     arrays = {name: weight.numpy().copy() for name, weight in weights.items()}
     return keep_weights(encoder, arrays, origin)
+
+
+def _convolutions_in(
+    found: Mapping[str, object], encoder: Encoder, file: Path
+) -> dict[str, Tensor]:
+    weights = {}
+    for conv in convolutions(encoder):
+        kernels = (conv.width, conv.channels, 3, 3)
+        for part, shape in (("weight", kernels), ("bias", kernels[:1])):
+            name = f"{conv.feature}.{part}"
+            weight = found.get(name)
+            if (
+                not isinstance(weight, torch.Tensor)
+                or weight.shape != shape
+                or not weight.isfinite().all()
+            ):
+                raise ValueError(
+                    f"{file}: does not hold the weights of {PUBLISHED[encoder].title}: "
+                    f"{name} is missing, or is not {times(shape)} finite numbers."
+                )
+            weights[name] = weight.float()
+    return weights
 
 
 def _encoder(network: Layered) -> tuple[Encoder, tuple[Convolution, ...]]:
