@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from napari_unet.cli.options import json_option, write_json
 from napari_unet.core.network.blended import geometry_of
@@ -13,9 +13,7 @@ from napari_unet.core.training.training_settings import PRESETS
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
-    from typing import Literal
 
-_KINDS: tuple[Literal[2, 3], ...] = (2, 3)
 # Of what the table shows; the JSON has all.
 _COLUMNS = {
     "network": "network",
@@ -50,28 +48,23 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Carry out the command."""
     rows = [
-        row
-        for name in NETWORKS
-        for ndim in _KINDS
-        if (row := describe(name, options.preset, ndim, options.channels))
+        _described(name, options.preset, ndim, options.channels)
+        for name, entry in NETWORKS.items()
+        for ndim in entry.ndims
     ]
     if options.json != "-":
-        print_table(rows)
+        _print_table(rows)
     write_json({"networks": rows}, options.json)
     return 0
 
 
-def describe(
+def _described(
     name: str, preset: str, ndim: Literal[2, 3], channels: int
 ) -> dict[str, Any]:
-    """Return what there is to say of a network; nothing if it cannot be had so."""
     # torch takes a second to load
     from napari_unet.engine.network.network import count_weights
 
-    entry = NETWORKS[name]
-    if entry.refusal(ndim):
-        return {}
-    settings = PRESETS[preset](ndim).with_network(name)
+    entry, settings = NETWORKS[name], PRESETS[preset](ndim).with_network(name)
     # slices enough for any depth
     network = settings.architecture(channels, classes=2, slices=2**10)
     geometry = geometry_of(network)
@@ -90,7 +83,7 @@ def describe(
     }
 
 
-def print_table(rows: Sequence[dict[str, Any]]) -> None:
+def _print_table(rows: Sequence[dict[str, Any]]) -> None:
     """Print the networks one under the other, sizes in pixels."""
     lines = [list(_COLUMNS.values())]
     lines += [[_written(row, key) for key in _COLUMNS] for row in rows]

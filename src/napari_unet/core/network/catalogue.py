@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator, SerializeAsAny
 
@@ -61,7 +61,7 @@ class Entry:
     # the independent implementation that it was compared with
     verified: str
     # numbers of spatial axes that it is built for
-    ndims: tuple[int, ...]
+    ndims: tuple[Literal[2, 3], ...]
     build: Callable[[Choice], Layered]
     # for each number of axes the settings of `Training` that it needs otherwise than
     # the presets have them
