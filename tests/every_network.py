@@ -15,7 +15,6 @@ import numpy as np
 import torch
 
 import napari_unet.core.network as package
-from example_architectures import unet3d
 from example_models import random_model
 from napari_unet.core.model import Model
 from napari_unet.core.network.architecture import Architecture
@@ -64,7 +63,7 @@ def built(depth: int | None = None) -> dict[str, Layered]:
 
     With another depth than the published one, only of builders that have a choice.
     """
-    made: dict[str, Layered] = {} if depth else {"unet3d": narrow(unet3d())}
+    made: dict[str, Layered] = {}
     for name, build in _builders():
         known = signature(build).parameters
         if depth and "depth" not in known:

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from example_architectures import unet3d
 from napari_unet.core.annotation.annotations import ClassInfo
 from napari_unet.core.model import ImageRecord, ModelCard, Progress, Score
 from napari_unet.core.network.architecture import Architecture, paper, u_shape
+from napari_unet.core.network.published import unet3d
 from napari_unet.core.settings import (
     BorderWeights,
     Prediction,

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 import torch
 
+from example_architectures import ODD
 from napari_unet.core.events import PredictionFinished
 from napari_unet.core.geometry.tiles import read_window
 from napari_unet.core.images.image import Image
 from napari_unet.core.images.normalisation import measure
-from napari_unet.core.network.architecture import Architecture, Level, u_shape
+from napari_unet.core.network.architecture import u_shape
 from napari_unet.core.network.blended import Blended, geometry_of
 from napari_unet.core.network.unetr import Unetr
 from napari_unet.core.settings import Prediction
@@ -36,16 +37,7 @@ NETWORKS: dict[str, Layered] = {
     "instance norm": u_shape(
         ndim=2, channels=1, classes=2, width=2, depth=1, norm="instance"
     ).replace(window=(20, 20)),
-    "odd output": Architecture(
-        levels=(
-            Level(down=(2,), up=(2,), up_conv=2, kernel=(3, 3), pool=(2, 2)),
-            Level(down=(2,), kernel=(3, 3), pool=(1, 1)),
-        ),
-        reduce="first_conv",
-        enlarge="transposed3",
-        norm="instance",
-        window=(12, 12),
-    ),
+    "odd output": ODD.replace(window=(12, 12)),
     "transformer": Unetr(
         window=(32, 32), width=2, token_width=8, hidden_width=8, heads=2, blocks=4
     ),

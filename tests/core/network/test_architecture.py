@@ -3,13 +3,13 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from example_architectures import unet3d
 from napari_unet.core.network.architecture import (
     Architecture,
     Level,
     paper,
     u_shape,
 )
+from napari_unet.core.network.published import unet3d
 
 
 def test_the_paper_takes_572_and_gives_388() -> None:

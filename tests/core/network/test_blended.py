@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from napari_unet.core.network.architecture import Architecture, Level, u_shape
+from example_architectures import ODD
+from napari_unet.core.network.architecture import u_shape
 from napari_unet.core.network.blended import (
     Blended,
     geometry_of,
@@ -22,16 +23,6 @@ if TYPE_CHECKING:
     from napari_unet.core.network.geometry import Layered
 
 PLAIN = u_shape(ndim=2, channels=3, classes=2, width=2, depth=1)
-# 3 × 3 with stride 2, so that outputs are odd
-ODD = Architecture(
-    levels=(
-        Level(down=(2,), up=(2,), up_conv=2, kernel=(3, 3), pool=(2, 2)),
-        Level(down=(2,), kernel=(3, 3), pool=(1, 1)),
-    ),
-    reduce="first_conv",
-    enlarge="transposed3",
-    norm="instance",
-)
 
 
 def blended(network: Layered) -> Blended:

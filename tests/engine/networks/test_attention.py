@@ -12,11 +12,11 @@ from torch.nn import functional as F
 from engine.networks.transfer_helpers import (
     assert_same_inside,
     assert_traced,
-    parameters,
     randomised,
 )
 from napari_unet.core.network.attention import attention
 from napari_unet.engine.network.layered import LayeredNetwork
+from napari_unet.engine.network.network import count_weights
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -69,7 +69,7 @@ def by_the_drawing(network: LayeredNetwork, image: Tensor) -> Tensor:
 
 def test_it_has_the_authors_number_of_parameters() -> None:
     # theirs join the scores of four levels in a convolution of 8 to 2 channels
-    assert parameters(attention()) + 8 * 2 + 2 == 6_213_613
+    assert count_weights(attention()) + 8 * 2 + 2 == 6_213_613
 
 
 @pytest.mark.parametrize(

@@ -12,12 +12,12 @@ from torch.nn import functional as F
 from engine.networks.transfer_helpers import (
     assert_same_inside,
     assert_traced,
-    parameters,
     with_weights_of,
 )
 from napari_unet.core.network.fcn import FCN8
 from napari_unet.core.network.vgg import STAGES
 from napari_unet.engine.network.layered import LayeredNetwork
+from napari_unet.engine.network.network import count_weights
 
 
 class Published(nn.Module):
@@ -74,8 +74,8 @@ def cropped(x: Tensor, offset: int, like: Tensor) -> Tensor:
 
 
 def test_published_parameter_counts() -> None:
-    assert parameters(FCN8(channels=3, classes=21)) == 134_362_751
-    assert parameters(FCN8(channels=3)) == 134_270_278
+    assert count_weights(FCN8(channels=3, classes=21)) == 134_362_751
+    assert count_weights(FCN8(channels=3)) == 134_270_278
 
 
 @pytest.mark.parametrize("kernel", [1, 7])

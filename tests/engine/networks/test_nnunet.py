@@ -11,11 +11,11 @@ from torch import nn
 from engine.networks.transfer_helpers import (
     assert_same_inside,
     assert_traced,
-    parameters,
     randomised,
     with_weights_of,
 )
 from napari_unet.core.network.nnunet import nnunet, resenc
+from napari_unet.engine.network.network import count_weights
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -128,7 +128,7 @@ def normed(ours: str, theirs: str, first: int = 0) -> dict[str, str]:
 def test_it_has_the_published_number_of_parameters(
     table: Architecture, count: int
 ) -> None:
-    assert parameters(table) == count
+    assert count_weights(table) == count
 
 
 TABLES = [

@@ -11,7 +11,6 @@ from torch.nn import functional as F
 from engine.networks.transfer_helpers import (
     assert_same_inside,
     assert_traced,
-    parameters,
     randomised,
     with_weights_of,
 )
@@ -23,6 +22,7 @@ from napari_unet.core.network.published import (
     zhixuhao,
 )
 from napari_unet.engine.network.layered import LayeredNetwork
+from napari_unet.engine.network.network import count_weights
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -118,7 +118,7 @@ def test_the_net_of_2019_is_that_which_monai_has_of_it() -> None:
         theirs = nets.BasicUNet(
             2, 1, 2, (64, 128, 256, 512, 1024, 128), norm=None, dropout=0.5
         )
-    assert sum(p.numel() for p in theirs.parameters()) == parameters(table)
+    assert sum(p.numel() for p in theirs.parameters()) == count_weights(table)
     table = narrow(table)
     torch.manual_seed(0)
     act = ("leakyrelu", {"negative_slope": 0.1})

@@ -10,12 +10,12 @@ from engine.networks.transfer_helpers import (
     assert_same_inside,
     assert_same_padded,
     assert_traced,
-    parameters,
     randomised,
     with_weights_of,
 )
 from napari_unet.core.network.residual_unet import ResidualUNet, residual_unet
 from napari_unet.engine.network.layered import LayeredNetwork
+from napari_unet.engine.network.network import count_weights
 
 
 def names(table: ResidualUNet) -> dict[str, str]:
@@ -69,7 +69,7 @@ def test_it_is_monais(ndim: int, depth: int, units: int) -> None:
 @pytest.mark.parametrize(("ndim", "count"), [(2, 1_627_597), (3, 4_808_917)])
 def test_parameters_are_as_many_as_monais(ndim: int, count: int) -> None:
     # with its instance norm, which has no weights, these are 1,625,161 and 4,806,481
-    assert parameters(residual_unet(ndim=ndim)) == count
+    assert count_weights(residual_unet(ndim=ndim)) == count
 
 
 def test_thin_stacks_pass() -> None:

@@ -13,13 +13,13 @@ from torch.nn import functional as F
 from engine.networks.transfer_helpers import (
     assert_same_inside,
     assert_traced,
-    parameters,
     with_weights_of,
 )
 from napari_unet.core.network.architecture import paper, u_shape
 from napari_unet.core.network.fcn import FCN8
 from napari_unet.core.network.vgg import convolutions, encoder_of, ternaus
 from napari_unet.engine.network.layered import LayeredNetwork
+from napari_unet.engine.network.network import count_weights
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -51,7 +51,7 @@ def models() -> ModuleType:
 )
 def test_published_parameter_counts(encoder: Encoder, count: int) -> None:
     # of one output; a second class has one weight for each of 32 channels, and a bias
-    assert parameters(ternaus(encoder)) == count + 33
+    assert count_weights(ternaus(encoder)) == count + 33
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning:torchvision")

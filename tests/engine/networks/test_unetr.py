@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
+from engine.networks.transfer_helpers import assert_traced
 from napari_unet.core.network.catalogue import NETWORKS, Choice
 from napari_unet.core.network.unetr import Unetr
 from napari_unet.engine.network.layered import LayeredNetwork
+from napari_unet.engine.network.network import count_weights
 
 if TYPE_CHECKING:
     from torch import nn
@@ -125,31 +127,14 @@ def test_scores_are_those_of_the_authors_program(window: tuple[int, ...]) -> Non
     ids=["3-D", "2-D"],
 )
 def test_the_weights_are_as_many_as_the_authors(table: Unetr, count: int) -> None:
-    with torch.device("meta"):
-        network = LayeredNetwork(table)
-    assert sum(p.numel() for p in network.parameters()) == count
+    assert count_weights(table) == count
 
 
-@torch.no_grad()
-def test_each_map_has_the_size_of_the_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_map_has_the_size_of_the_trace() -> None:
     table = Unetr(
         window=(32, 64, 64), width=2, token_width=8, hidden_width=8, heads=2, blocks=4
     )
-    network, shapes = LayeredNetwork(table), {}
-    compute = network._compute
-
-    def watched(number: int, *maps: torch.Tensor) -> torch.Tensor:
-        found = compute(number, *maps)
-        shapes[number] = tuple(found.shape[1:])
-        return found
-
-    monkeypatch.setattr(network, "_compute", watched)
-    assert network(torch.zeros(1, 1, 32, 64, 64)).shape == (1, 2, 32, 64, 64)
-    layers = table.trace.layers
-    assert shapes == {
-        n: (layers[n].width, *table.trace.size(n, (32, 64, 64)))
-        for n in range(1, len(layers))
-    }
+    assert_traced(LayeredNetwork(table))
 
 
 def test_tokens_begin_small_and_places_apart() -> None:

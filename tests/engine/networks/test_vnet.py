@@ -13,13 +13,13 @@ from engine.networks.transfer_helpers import (
     assert_same_inside,
     assert_same_padded,
     assert_traced,
-    parameters,
     randomised,
     with_weights_of,
 )
 from napari_unet.core.network.blended import geometry_of
 from napari_unet.core.network.vnet import vnet
 from napari_unet.engine.network.layered import LayeredNetwork
+from napari_unet.engine.network.network import count_weights
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -116,7 +116,7 @@ def test_in_3d_it_is_monais_where_both_pad() -> None:
     ],
 )
 def test_published_parameter_counts(table: Architecture, count: int) -> None:
-    assert parameters(table) == count
+    assert count_weights(table) == count
 
 
 def test_sizes_are_the_papers() -> None:

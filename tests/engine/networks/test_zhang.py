@@ -13,12 +13,12 @@ from engine.networks.transfer_helpers import (
     assert_same_inside,
     assert_same_padded,
     assert_traced,
-    parameters,
     randomised,
 )
 from napari_unet.core.network.vnet import vnet
 from napari_unet.core.network.zhang import zhang
 from napari_unet.engine.network.layered import LayeredNetwork
+from napari_unet.engine.network.network import count_weights
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -95,7 +95,7 @@ def test_published_parameter_count() -> None:
     norms = sum(2 * layer.width for layer in table.trace.layers if layer.op == "norm")
     second_class = 64 + 1
     assert shortcuts == 431_680
-    assert parameters(table) - shortcuts - norms - second_class == 7_782_913
+    assert count_weights(table) - shortcuts - norms - second_class == 7_782_913
 
 
 def test_sizes() -> None:

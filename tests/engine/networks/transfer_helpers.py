@@ -23,12 +23,6 @@ if TYPE_CHECKING:
 NORMS = (nn.BatchNorm2d, nn.BatchNorm3d)
 
 
-def parameters(table: Layered) -> int:
-    """Count the parameters of a network without making it."""
-    with torch.device("meta"):
-        return sum(p.numel() for p in LayeredNetwork(table).parameters())
-
-
 def randomised(reference: nn.Module, seed: int = 0) -> nn.Module:
     """Give all norms and slopes random values, so that none passes for another.
 
@@ -145,7 +139,8 @@ def assert_traced(network: LayeredNetwork) -> None:
         return found[number]
 
     network._compute = compute  # type: ignore[method-assign]
-    output = table.output_covering(tuple(s * (2 + a) for a, s in enumerate(table.step)))
+    several = tuple(s * (2 + a) for a, s in enumerate(table.step))
+    output = table.output_covering(table.window or several)
     network.supervised(torch.randn(1, table.channels, *table.input_size(output)))
     del network._compute
     layers = list(enumerate(table.trace.layers))
