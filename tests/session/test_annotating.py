@@ -873,6 +873,15 @@ def test_a_new_check_ends_the_one_before(bench: Bench) -> None:
     assert bench.worker.last.job.halo == Training().architecture(1, 2).halo
 
 
+def test_annotation_is_checked_where_the_network_cannot_be_had(bench: Bench) -> None:
+    data_check = bench.data_check()
+    volumes = Training.quick(ndim=3)
+    slices_only = volumes.with_network("fcn8")
+    bench.store.update(bench.store.project.replace(training=slices_only))
+    data_check.check()
+    assert bench.worker.last.job.halo == volumes.architecture(1, 2, 1).halo
+
+
 def test_nothing_is_checked_without_an_open_image(bench: Bench) -> None:
     data_check = bench.data_check()
     bench.viewer.layers.remove(bench.source)

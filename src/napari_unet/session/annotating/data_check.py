@@ -11,7 +11,6 @@ from napari_unet.core.annotation.components import remove_specks, split_componen
 from napari_unet.core.events import Checked
 from napari_unet.core.jobs import CheckJob
 from napari_unet.core.network.blended import reach_of
-from napari_unet.core.network.catalogue import NETWORKS
 from napari_unet.session.annotating.classes import record_classes
 from napari_unet.session.annotating.label_range import values_in
 
@@ -146,13 +145,12 @@ class DataCheck:
 
     def _halo(self, image: ProjectImage) -> tuple[int, ...]:
         project = self._store.project
-        settings = project.training
-        if NETWORKS[settings.network].refusal(settings.ndim):
+        sizes = image.channels, len(project.classes) + 1, image.sizes["z"]
+        try:
+            network = project.training.architecture(*sizes)
+        except ValueError:
             # the Train dock says so; the annotation can be checked all the same
-            settings = settings.with_network("unet")
-        network = settings.architecture(
-            image.channels, len(project.classes) + 1, image.sizes["z"]
-        )
+            network = project.training.with_network("unet").architecture(*sizes)
         return reach_of(network)
 
     def _on_event(self, event: object) -> None:
