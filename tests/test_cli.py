@@ -16,8 +16,12 @@ import psutil
 import pytest
 import tifffile
 
+from napari_unet.cli.info import summary
 from napari_unet.cli.main import main
+from napari_unet.core.model import ModelCard
+from napari_unet.core.network.architecture import u_shape
 from napari_unet.core.network.catalogue import NETWORKS
+from napari_unet.core.training.training_settings import Training
 from napari_unet.io.images import read_image
 from napari_unet.io.model_file import load_model, read_card
 from waiting import DEADLINE
@@ -423,6 +427,23 @@ def test_info_tells_of_installation_and_model(
     assert main(["info", str(data / "model.safetensors"), "--json", "-"]) == 0
     card = json.loads(capsys.readouterr().out)
     assert card["architecture"]["channels"] == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, "18 × 18 pixels and larger by 2 × 2, of which 8 × 8 on each side"),
+        ({"padded": True, "window": (32, 32)}, "32 × 32 pixels, one each 16 × 16, ble"),
+        # a model of before there were windows
+        ({"norm": "instance"}, "256 × 256 pixels, one each 128 × 128, blended"),
+    ],
+)
+def test_info_tells_which_windows_a_network_sees(
+    changes: dict[str, object], words: str
+) -> None:
+    table = u_shape(ndim=2, channels=1, classes=2, width=2, depth=1).replace(**changes)
+    card = ModelCard(architecture=table, classes=(), training=Training())
+    assert summary(card)["windows"].startswith(words)
 
 
 def test_the_networks_are_listed_with_sizes_and_papers(

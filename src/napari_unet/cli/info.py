@@ -10,7 +10,7 @@ from napari_unet import __version__
 from napari_unet.cli.options import MODEL_HELP, json_option, write_json
 from napari_unet.core.images.normalisation import RULES
 from napari_unet.core.network.architecture import Architecture
-from napari_unet.core.network.blended import geometry_of
+from napari_unet.core.network.blended import Blended, geometry_of
 from napari_unet.core.network.catalogue import NETWORKS
 from napari_unet.core.text import counted, times
 from napari_unet.io.model_file import read_card
@@ -100,12 +100,12 @@ def summary(card: ModelCard) -> dict[str, Any]:
 
 def _windows(table: Layered) -> str:
     """Say which windows a network sees."""
-    if table.window is not None:
-        distance = geometry_of(table).step
-        return f"{times(table.window)} pixels, one each {times(distance)}, blended"
+    sizes = geometry_of(table)
+    if isinstance(sizes, Blended):
+        return f"{times(sizes.window)} pixels, one each {times(sizes.step)}, blended"
     return (
-        f"{times(table.min_input)} pixels and larger by {times(table.step)}, of which "
-        f"{times(table.halo)} on each side are context"
+        f"{times(sizes.min_input)} pixels and larger by {times(sizes.step)}, of which "
+        f"{times(sizes.halo)} on each side are context"
     )
 
 
