@@ -115,3 +115,9 @@ def test_only_statistics_over_the_window_depend_on_it() -> None:
     assert not unet3d().sees_window
     assert paper().replace(norm="instance").sees_window
     assert paper().replace(padded=True, window=(64, 64)).sees_window
+
+
+def test_what_is_interpolated_has_no_up_convolution() -> None:
+    Architecture(levels=(_TOP.replace(up_conv=0), _BOTTOM), enlarge="linear")
+    with pytest.raises(ValidationError, match="need up and no up_conv"):
+        Architecture(levels=(_TOP, _BOTTOM), enlarge="linear")

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import pytest
+
 from napari_unet.core.network.architecture import Architecture, Level, u_shape
 
 # 18 -> 16 -> 14, pooled 7 -> 5 -> 3, up 6 -> 4 -> 2
@@ -63,3 +65,9 @@ def test_the_multiplications_of_a_small_network_are_counted() -> None:
         + 2**2 * 9 * 7 * 8
         + 2**2 * 8 * 4
     )
+
+
+def test_more_reductions_than_any_network_has_are_refused() -> None:
+    top = SMALL.levels[0].replace(pool=(10**6, 2))
+    with pytest.raises(ValueError, match="reduces maps 1000000 times, at most 4096"):
+        assert SMALL.replace(levels=(top, SMALL.levels[1])).halo

@@ -95,6 +95,8 @@ def test_scores_stay_in_single_precision() -> None:
         ({"strides": ((2, 2), (2, 2), (2, 2), (2,))}, "each of 2 or 3 axes"),
         ({"strides": ((2,),) * 4}, "each of 2 or 3 axes"),
         ({"strides": ((0, 2),) * 4}, "1 or more"),
+        # as a damaged card may say, which would take all day to draw
+        ({"units": 10**9}, "less than or equal to 32"),
     ],
 )
 def test_a_table_that_does_not_fit_is_refused(

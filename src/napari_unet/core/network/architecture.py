@@ -103,11 +103,12 @@ class Architecture(Layered):
                 )
             if any(p < 1 for p in level.pool):
                 raise ValueError(f"level {depth}: pool must be 1 or more.")
-            is_bottom = depth == bottom
-            no_up_conv = is_bottom or self.enlarge in _INTERPOLATED
-            if is_bottom != (not level.up) or no_up_conv != (level.up_conv == 0):
+            is_bottom, interpolated = depth == bottom, self.enlarge in _INTERPOLATED
+            convolves = not is_bottom and not interpolated
+            if is_bottom != (not level.up) or convolves != (level.up_conv > 0):
                 raise ValueError(
-                    f"level {depth}: all levels but the bottom need up and up_conv."
+                    f"level {depth}: all levels but the bottom need up and "
+                    f"{'no ' if interpolated else ''}up_conv."
                 )
             if min(*level.down, *level.up, 1) < 1:
                 raise ValueError(f"level {depth}: widths must be 1 or more.")

@@ -34,7 +34,7 @@ class ResidualUNet(Layered):
     # of each level but the bottom along each axis; 1 keeps the axis (thin stacks)
     strides: tuple[tuple[int, ...], ...] = ((2, 2),) * 4
     # convolutions of each unit on the contracting path
-    units: int = Field(2, ge=1)
+    units: int = Field(2, ge=1, le=32)
     norm: Norm = "batch"
     activation: Activation = "prelu"
     # share dropped after the units of the two deepest levels, in training only

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from napari_unet.core.network.layers import Drawing, Layer
 
-# A size that has room for any network.
-_LARGE = 2**20
+# A size that has room for any network, and what no network needs: each step costs time.
+_LARGE, _LARGEST_STEP = 2**20, 2**12
 
 
 class _LeftOver(Exception):
@@ -203,6 +203,11 @@ def _axis(layers: Sequence[Layer], output: int, axis: int, *, padded: bool) -> A
     Sizes of the maps grow with the input's: by step / scale pixels for each step.
     """
     step = lcm(*_scales(layers, axis))
+    if step > _LARGEST_STEP:
+        raise ValueError(
+            f"this network reduces maps {step} times, at most {_LARGEST_STEP} are "
+            "possible."
+        )
     for residue in range(step):
         size = _LARGE // step * step + residue
         try:
