@@ -84,6 +84,11 @@ def module_of(model: Model) -> LayeredNetwork:
     return module.eval()
 
 
+def test_builders_are_found_whatever_they_say_they_take() -> None:
+    found = {name.rpartition("-")[0] for name in BUILT}
+    assert {"paper", "resenc", "residual_unet", "ternaus", "unet3d"} <= found
+
+
 @each(BUILT | CATALOGUE | COLOUR)
 def test_all_maps_have_the_sizes_of_the_trace(
     table: Layered, monkeypatch: pytest.MonkeyPatch

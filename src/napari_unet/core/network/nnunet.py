@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 from napari_unet.core.network.architecture import Architecture, levels
@@ -52,6 +53,7 @@ def nnunet(
     )
 
 
+@wraps(nnunet, assigned=())  # which says what it takes
 def resenc(**sizes: Any) -> Architecture:
     """Return nnU-Net's network with a residual encoder (Isensee et al. 2024).
 
