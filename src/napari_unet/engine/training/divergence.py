@@ -111,9 +111,10 @@ def advice(settings: Training) -> str:
 
 def no_memory(device: torch.device, settings: Training) -> MemoryError:
     """Return the error of a training whose patches are too large or too many."""
+    fewer = f" or fewer than {settings.batch} per step" if settings.batch > 1 else ""
     return MemoryError(
         f"training does not fit into the memory of {device}: take smaller patches than "
-        f"{settings.patch} pixels or fewer than {settings.batch} per step."
+        f"{settings.patch} pixels{fewer}."
     )
 
 
