@@ -235,15 +235,19 @@ def _check_patches(
     precision: Precision,
 ) -> None:
     """Refuse patches that do not fit: the system would end the process, or swap."""
-    smallest = network.min_output if network.window is None else output
+    smallest, advice = (
+        network.min_output,
+        "width or depth, a padded network, or another",
+    )
+    if network.window is not None:
+        smallest, advice = output, "width, depth or patch, or another network"
     needed = memory_of_patches(network, smallest, 1, precision)
     free = free_memory(device)
     if needed > free:
         raise MemoryError(
             f"the network sees at least {times(network.input_size(smallest))} pixels "
             f"at a time, and to learn from them takes {needed / 1e9:.1f} GB, "
-            f"{free / 1e9:.1f} GB are free on {device}: choose a smaller width or "
-            "depth, a padded network, or another."
+            f"{free / 1e9:.1f} GB are free on {device}: choose a smaller {advice}."
         )
     if memory_of_patches(network, output, settings.batch, precision) > free:
         raise no_memory(device, settings)
