@@ -481,8 +481,57 @@ def test_a_model_keeps_the_network_it_started_with(
     again = (*inputs, *small, "--init", output)
     assert main([*again]) == 0
     assert read_card(output).training.network == "other"
-    assert main([*again, "--network", "unet"]) == 1
-    assert "is a model of the network other" in capsys.readouterr().err
+    assert read_card(output).training.width == 3
+    for option, own, other in (("network", "other", "unet"), ("width", "3", "8")):
+        told = failing(capsys, *again, f"--{option}", other)
+        assert f"its {option} is {own}, so training that begins with" in told
+        assert told.endswith(f"cannot have --{option} {other}.")
+    assert main([*inputs, "--patch", "20", "--steps", "3", "--resume"]) == 0
+    told = failing(capsys, *inputs, *small, "--resume", "--norm", "none")
+    assert "its norm is batch" in told
+
+
+def test_a_model_to_start_from_brings_the_recipe_of_its_network(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = {2: {"batch": 2, "patch": 24, "depth": 1, "width": 2}}
+    other = replace(NETWORKS["unet"], title="Other net", recipe=recipe)
+    monkeypatch.setitem(NETWORKS, "other", other)  # type: ignore[arg-type]
+    output = str(tmp_path / "a.safetensors")
+    inputs = ("train", str(data / "images"), str(data / "labels"), "--output", output)
+    usual = ("--steps", "2", "--device", "cpu")
+    assert main([*inputs, *usual, "--network", "other"]) == 0
+    first = read_card(output).training
+    assert main([*inputs, *usual, "--init", output]) == 0
+    assert read_card(output).training == first
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (("unetr", "--depth", "3"), "--depth cannot be 3: of UNETR it is 4."),
+        (("unetr", "--norm", "batch"), "--norm cannot be batch: of UNETR it is inst"),
+        (("unetr", "--no-padded"), "--padded cannot be no: of UNETR it is yes."),
+        (("fcn8", "--depth", "4"), "--depth cannot be 4: of FCN-8s it is 5."),
+        (("ternaus", "--depth", "6"), "has 5 poolings at most, found a depth of 6."),
+        (
+            ("ternaus", "--encoder", "imagenet", "--width", "16"),
+            "--width cannot be 16: of TernausNet with ImageNet's weights it is 64.",
+        ),
+        (("vnet", "--encoder", "imagenet"), "no ImageNet weights for V-Net."),
+    ],
+)
+def test_what_a_network_leaves_no_choice_of_is_refused(
+    data: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    options: tuple[str, ...],
+    sentence: str,
+) -> None:
+    command = ["train", data / "images", data / "labels", "--labels", "instances"]
+    output = ("--output", tmp_path / "m.safetensors", "--steps", "2")
+    assert sentence in failing(capsys, *command, *output, "--network", *options)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_network_that_is_for_slices_takes_no_volumes(

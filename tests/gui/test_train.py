@@ -378,5 +378,22 @@ def test_the_network_of_a_model_to_start_from_is_kept(
     choose(page.recipe.start, str(path))
     assert not page.recipe.network.isEnabled()
     assert "keeps the network of that model" in page.recipe.network.toolTip()
+    width = page.recipe.form.widget("width")
+    assert not width.isEnabled()
+    assert "keeps the network of that model" in width.toolTip()
     choose(page.recipe.start, None)
     assert page.recipe.network.isEnabled()
+    assert width.isEnabled()
+
+
+def test_what_a_network_leaves_no_choice_of_is_grey(
+    page: TrainPage, workspace: Workspace
+) -> None:
+    depth, encoder = (page.recipe.form.widget(name) for name in ("depth", "encoder"))
+    assert (depth.isEnabled(), encoder.isEnabled()) == (True, False)
+    assert "U-Net leaves no choice: none." in encoder.toolTip()
+    choose(page.recipe.network, "unetr")
+    assert (depth.isEnabled(), encoder.isEnabled()) == (False, False)
+    assert "UNETR leaves no choice: 4." in depth.toolTip()
+    choose(page.recipe.network, "ternaus")
+    assert (depth.isEnabled(), encoder.isEnabled()) == (True, True)

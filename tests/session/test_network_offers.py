@@ -174,7 +174,24 @@ def test_a_model_to_start_from_keeps_its_network(bench: Bench, tmp_path: Path) -
     bench.plan.set(start=str(path))
     assert bench.plan.network_of_start == "flat"
     assert bench.plan.new_record().settings.network == "flat"
+    assert bench.plan.new_record().settings == bench.plan.next_settings
     assert bench.plan.settings.network == "unet"
     bench.plan.set(start=None)
     assert bench.plan.network_of_start is None
     assert bench.plan.new_record().settings.network == "unet"
+
+
+def test_a_model_to_start_from_brings_the_recipe_of_its_network(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(  # type: ignore[misc]
+        NETWORKS, "flat", replace(NETWORKS["flat"], recipe={2: {"batch": 3}})
+    )
+    bench.annotate(40, 50)
+    model = random_model(u_shape(ndim=2, channels=1, classes=2, width=2, depth=1))
+    card = model.card.replace(training=Training(network="flat", width=2, depth=1))
+    path = tmp_path / "flat.safetensors"
+    save_model(replace(model, card=card), path)
+    bench.plan.set_start(str(path))
+    settings = bench.plan.new_record().settings
+    assert (settings.width, settings.depth, settings.batch) == (2, 1, 3)

@@ -26,7 +26,12 @@ from napari_unet.cli.stopping import Stopped
 from napari_unet.core.network.catalogue import NETWORKS
 from napari_unet.core.settings import BorderWeights, Prediction
 from napari_unet.core.text import counted
-from napari_unet.core.training.training_settings import PRESETS, Augmentation, Training
+from napari_unet.core.training.training_settings import (
+    OF_NETWORK,
+    PRESETS,
+    Augmentation,
+    Training,
+)
 from napari_unet.io.atomic import check_separate, check_writable, remove_strays
 from napari_unet.io.images import check_finite, read_image
 from napari_unet.io.model_file import (
@@ -41,7 +46,7 @@ from napari_unet.io.pretrained import model_path
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from napari_unet.cli.pairing import Pairing
@@ -118,10 +123,11 @@ def _add_start(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Carry out the command."""
-    settings = training_settings(options)
-    _check_start(options)
-    check_writable(options.output)
     checkpoint = checkpoint_of(options.output)
+    # a checkpoint that is missing is told of last
+    resumed = checkpoint if options.resume and checkpoint.exists() else None
+    settings = training_settings(options, options.init or resumed)
+    check_writable(options.output)
     pairing = pair_files([options.images], [options.labels], options.pair_by)
     for image, label in pairing.pairs:
         if image.resolve() == label.resolve():
@@ -180,26 +186,24 @@ def run(options: argparse.Namespace) -> int:
     return 0 if finished.problem is None else 1
 
 
-def _check_start(options: argparse.Namespace) -> None:
-    """Refuse a network that is not that of the model to start from."""
-    if options.init and options.network:
-        found = read_card(options.init).training.network
-        if found != options.network:
-            raise ValueError(
-                f"{options.init}: is a model of the network {found}, so training that "
-                f"starts from it cannot be of --network {options.network}."
-            )
+def training_settings(
+    options: argparse.Namespace, begun: Path | None = None
+) -> Training:
+    """Return the preset with what was given on the command line.
 
-
-def training_settings(options: argparse.Namespace) -> Training:
-    """Return the preset with what was given on the command line."""
+    The network is that of the model or checkpoint that it begins with, if there is one.
+    A ValueError says what cannot be had of a network.
+    """
     settings = PRESETS[options.preset](options.ndim)
-    if options.network is not None:
-        settings = settings.with_network(options.network)
-        if refusal := NETWORKS[options.network].refusal(options.ndim):
-            raise ValueError(refusal)
     changes = given_settings(options, Training)
     changes.pop("preset")
+    if begun is not None:
+        own = read_card(begun).training
+        _check_kept(begun, own, changes)
+        settings = settings.with_network(own.network).with_network_of(own)
+    elif options.network is not None:
+        settings = settings.with_network(options.network)
+    _check_network(settings, changes)
     if options.validation is not None:
         changes["validation"] = _share(options.validation)
     if options.steps is not None:
@@ -216,6 +220,39 @@ def training_settings(options: argparse.Namespace) -> Training:
         **given_settings(options, Augmentation, "augment_")
     )
     return settings.replace(**changes)
+
+
+def _check_kept(file: Path, begun: Training, given: Mapping[str, Any]) -> None:
+    """Refuse another network than that of the file which training begins with."""
+    for name in OF_NETWORK:
+        own = getattr(begun, name)
+        if given.get(name, own) != own:
+            raise ValueError(
+                f"{file}: its {name} is {_written(own)}, so training that begins with "
+                f"it cannot have --{name} {_written(given[name])}."
+            )
+
+
+def _check_network(settings: Training, given: Mapping[str, Any]) -> None:
+    """Refuse what a network leaves no choice of."""
+    entry, encoder = NETWORKS[settings.network], given.get("encoder", settings.encoder)
+    if refusal := entry.refusal(settings.ndim, encoder=encoder):
+        raise ValueError(refusal)
+    title = entry.title
+    if encoder == "imagenet":
+        title += " with ImageNet's weights"
+    for name, own in entry.settled(encoder).items():
+        if given.get(name, own) != own:
+            raise ValueError(
+                f"--{name} cannot be {_written(given[name])}: of {title} it is "
+                f"{_written(own)}."
+            )
+
+
+def _written(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return str(value)
 
 
 def read_pairs(pairing: Pairing, axes: str | None) -> tuple[list[Image], list[Image]]:

@@ -9,7 +9,11 @@ import pytest
 
 from napari_unet.core.network.architecture import u_shape
 from napari_unet.core.network.catalogue import NETWORKS, Choice, Entry, too_thin
-from napari_unet.core.training.training_settings import PRESETS, Training
+from napari_unet.core.training.training_settings import (
+    OF_NETWORK,
+    PRESETS,
+    Training,
+)
 
 README = Path(__file__).parents[3].joinpath("README.md").read_text("utf-8")
 KINDS = [(name, ndim) for name, entry in NETWORKS.items() for ndim in entry.ndims]
@@ -46,6 +50,32 @@ def test_each_network_can_be_had_with_each_preset(
     network = settings.architecture(channels=1, classes=3, slices=64)
     assert (network.ndim, network.channels, network.classes) == (ndim, 1, 3)
     assert network.output_size(network.min_input) == network.min_output
+
+
+@pytest.mark.parametrize("encoder", ["none", "imagenet"])
+@pytest.mark.parametrize(("name", "ndim"), KINDS)
+def test_what_changes_nothing_is_known_to_be_settled(
+    name: str, ndim: int, encoder: str
+) -> None:
+    entry = NETWORKS[name]
+    if entry.refusal(ndim, encoder=encoder):
+        return
+    settings = PRESETS["quick"](ndim).with_network(name)  # type: ignore[arg-type]
+    settings = settings.replace(encoder=encoder)
+    network = settings.architecture(channels=1, classes=2, slices=64)
+    others = {"width": 12, "depth": 1, "norm": "none", "dropout": 0.3, "padded": True}
+    idle = {
+        field
+        for field, value in others.items()
+        if settings.replace(**{field: value}).architecture(1, 2, 64) == network
+    }
+    settled = entry.settled(encoder)
+    assert idle - {"norm"} == settled.keys() - {"norm", "encoder"}
+    assert ("norm" in settled) == (
+        settings.replace(norm="batch").architecture(1, 2, 64)
+        == settings.replace(norm="none").architecture(1, 2, 64)
+    )
+    assert set(settled) <= set(OF_NETWORK)
 
 
 @pytest.mark.parametrize("entry", NETWORKS.values(), ids=NETWORKS)

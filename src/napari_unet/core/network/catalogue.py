@@ -14,8 +14,8 @@ from napari_unet.core.network.geometry import Layered
 from napari_unet.core.network.multires import multires
 from napari_unet.core.network.nnunet import nnunet, resenc
 from napari_unet.core.network.residual_unet import ResidualUNet, residual_unet
-from napari_unet.core.network.unetr import TOKEN, Unetr
-from napari_unet.core.network.vgg import UNIT, ternaus
+from napari_unet.core.network.unetr import DEPTH, TOKEN, Unetr
+from napari_unet.core.network.vgg import STAGES, UNIT, ternaus
 from napari_unet.core.network.vnet import vnet
 from napari_unet.core.network.zhang import zhang
 from napari_unet.core.text import shown
@@ -70,6 +70,8 @@ class Entry:
     published: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
     # numbers of channels for which there are ImageNet's weights; empty if for none
     imagenet: tuple[int, ...] = ()
+    # what it is, whatever `Training` says
+    fixed: Mapping[str, Any] = field(default_factory=dict)
 
     def refusal(
         self, ndim: int, channels: int | None = None, encoder: str = "none"
@@ -89,6 +91,13 @@ class Entry:
                 f"{channels}."
             )
         return ""
+
+    def settled(self, encoder: str = "none") -> Mapping[str, Any]:
+        """Return the settings of `Training` that it leaves no choice of."""
+        if not self.imagenet:
+            return {**self.fixed, "encoder": "none"}
+        vgg = {"width": UNIT, "norm": "none"} if encoder == "imagenet" else {}
+        return {**self.fixed, **vgg}
 
 
 def _unet(choice: Choice) -> Layered:
@@ -268,6 +277,7 @@ NETWORKS: Mapping[str, Entry] = {
         # of a window of 32 pixels there are but 8 tokens
         recipe={3: {"patch": 48}},
         published={n: {"width": 64, "patch": 96, **_ADAMW} for n in (2, 3)},
+        fixed={"depth": DEPTH, "norm": "instance", "dropout": 0.0, "padded": True},
     ),
     "fcn8": Entry(
         title="FCN-8s",
@@ -280,6 +290,7 @@ NETWORKS: Mapping[str, Entry] = {
         # as many pixels as in four small patches, of which most would be border
         recipe={2: {"batch": 1, "patch": 200}},
         published={2: {"width": UNIT, "norm": "none", "dropout": 0.5}},
+        fixed={"depth": len(STAGES["vgg16"])},
     ),
     "ternaus": Entry(
         title="TernausNet",
@@ -290,6 +301,7 @@ NETWORKS: Mapping[str, Entry] = {
         build=_ternaus,
         imagenet=(1, 3),
         published={2: _published(UNIT, 5, norm="none")[2]},
+        fixed={"dropout": 0.0},
     ),
 }
 

@@ -14,9 +14,9 @@ from napari_unet.core.network.geometry import Layered
 from napari_unet.core.network.layers import Drawing
 from napari_unet.core.text import times
 
-# Reductions that tokens stand for.
-_DEPTH = 4
-TOKEN = 2**_DEPTH
+DEPTH = 4
+"""Reductions that a token stands for."""
+TOKEN = 2**DEPTH
 """Side of a token, in pixels."""
 
 
@@ -43,7 +43,7 @@ class Unetr(Layered):
     hidden_width: int = Field(3072, ge=1)
     heads: int = Field(12, ge=1)
     # of the transformer
-    blocks: int = Field(12, ge=_DEPTH)
+    blocks: int = Field(12, ge=DEPTH)
 
     @model_validator(mode="after")
     def _tokens_fit(self) -> Self:
@@ -72,7 +72,7 @@ class Unetr(Layered):
         skips = [self._residual(net, 0, self.width, "down.0")]
         x, tokens = self._transformer(net)
         skips += [self._lifted(net, t, depth) for depth, t in enumerate(tokens, 1)]
-        for depth in reversed(range(_DEPTH)):
+        for depth in reversed(range(DEPTH)):
             width = self.width * 2**depth
             x = self._doubled(net, x, width, f"up_conv.{depth}")
             x = net.concat(x, skips[depth])
@@ -96,14 +96,14 @@ class Unetr(Layered):
             y = net.activate(y, "gelu", f"{name}.gelu")
             x = net.add(x, net.conv(y, width, 1, f"{name}.back", kind="tokens"))
             after.append(x)
-        taps = [after[self.blocks * k // _DEPTH] for k in range(1, _DEPTH)]
+        taps = [after[self.blocks * k // DEPTH] for k in range(1, DEPTH)]
         return net.norm(x, "layer", "vit.norm"), taps
 
     def _lifted(self, net: Drawing, x: int, depth: int) -> int:
         """Bring tokens to the size of a level."""
         width, name = self.width * 2**depth, f"lift.{depth}"
         x = self._doubled(net, x, width, f"{name}.0")
-        for number in range(1, _DEPTH - depth):
+        for number in range(1, DEPTH - depth):
             x = self._doubled(net, x, width, f"{name}.{number}")
             x = self._residual(net, x, width, f"{name}.{number}")
         return x

@@ -42,9 +42,13 @@ def ternaus(
     With VGG11 it has 22,927,426 parameters for three channels and two classes, with
     VGG16 (the authors' `UNet16` with transposed convolutions) 32,202,370. A smaller
     `depth` leaves out the deepest stages: of the published five poolings each output
-    pixel sees 153 and 184 pixels to each side.
+    pixel sees 153 and 184 pixels to each side. A ValueError says if it is deeper.
     """
-    depth = min(depth, len(STAGES[encoder]))
+    if depth > len(STAGES[encoder]):
+        raise ValueError(
+            f"TernausNet has {len(STAGES[encoder])} poolings at most, found a depth of "
+            f"{depth}."
+        )
     up_unit = max(width // 2, 1)
     # the bottom has the width of the stage that would follow, or else of the last
     bottom = STAGES[encoder][min(depth, len(STAGES[encoder]) - 1)][:1]

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
     from napari_unet.core.network.geometry import Layered
 
+OF_NETWORK = ("network", "width", "depth", "norm", "padded", "encoder", "dropout")
+"""Settings that say which network it is, and not how it learns."""
+
 
 class Augmentation(Settings):
     """Random changes of image and labels; amounts are drawn anew for each patch."""
@@ -263,6 +266,13 @@ class Training(GrownSettings):
         preset = PRESETS.get(self.preset, Training.quick)(self.ndim)
         usual = {field: getattr(preset, field) for field in _needed(self)}
         return chosen.replace(**{**usual, **_needed(chosen)})
+
+    def with_network_of(self, other: Training) -> Training:
+        """Return the recipe for the network that another one made.
+
+        Training that starts from a model keeps that of the model.
+        """
+        return self.replace(**{name: getattr(other, name) for name in OF_NETWORK})
 
     def architecture(self, channels: int, classes: int, slices: int = 1) -> Layered:
         """Return the network for a number of channels, classes and z-slices.

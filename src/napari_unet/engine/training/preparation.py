@@ -186,14 +186,14 @@ def _with_network_of(start: Model | None, settings: Training) -> Training:
     """Return the settings with the network of the model to start from."""
     if start is None:
         return settings
-    own = start.card.training.network
+    own = start.card.training
     # the default asks for none
-    if settings.network not in (own, "unet"):
+    if settings.network not in (own.network, "unet"):
         raise ValueError(
-            f"the model to start from is of the network {own}, the training asks for "
-            f"{settings.network}."
+            f"the model to start from is of the network {own.network}, the training "
+            f"asks for {settings.network}."
         )
-    return settings.replace(network=own)
+    return settings.with_network_of(own)
 
 
 def _architecture(

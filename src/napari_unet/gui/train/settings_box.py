@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QComboBox, QGridLayout, QLabel, QWidget
 
-from napari_unet.core.training.training_settings import PRESETS, Training
+from napari_unet.core.network.catalogue import NETWORKS
+from napari_unet.core.training.training_settings import OF_NETWORK, PRESETS, Training
 from napari_unet.gui.forms import SettingsForm
 from napari_unet.gui.number_box import FloatBox
 from napari_unet.gui.train.network_box import NetworkBox
@@ -135,8 +136,6 @@ class RecipeBox(QWidget):
     def show_networks(self) -> None:
         """List the networks, and say what the chosen one is for."""
         chosen = self._plan.next_settings.network
-        if not self._plan.goes_on:
-            chosen = self._plan.network_of_start or chosen
         offers = self._training.offers.offers()
         self.network.show_offers(offers, chosen)
         (offer,) = (o for o in offers if o.name == chosen)
@@ -171,6 +170,18 @@ class RecipeBox(QWidget):
         kept = not locked and self._plan.network_of_start is not None
         why = _KEPT if kept else _GOES_ON if goes_on else _BUSY
         allow(self.network, not (locked or kept), why)
+        self._show_settled(_KEPT if kept else "")
+
+    def _show_settled(self, kept: str) -> None:
+        """Let nothing be changed that the network leaves no choice of."""
+        settings = self._plan.next_settings
+        entry = NETWORKS[settings.network]
+        settled = entry.settled(settings.encoder)
+        for name in OF_NETWORK:
+            if name not in _ABOVE:
+                why = kept or f"{entry.title} leaves no choice: {settled.get(name)}."
+                box = self.form.widget(name)
+                allow(box, not kept and name not in settled, why)
 
     def _offer(self, text: str, data: str | None, tooltip: str) -> int:
         self.start.addItem(text, data)
@@ -179,7 +190,7 @@ class RecipeBox(QWidget):
         return int(index)
 
     def _on_start(self, index: int) -> None:
-        self._plan.set(start=self.start.itemData(index))
+        self._plan.set_start(self.start.itemData(index))
 
     def _on_preset(self, index: int) -> None:
         preset, before = self.preset.itemData(index), self._plan.settings

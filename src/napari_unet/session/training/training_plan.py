@@ -62,6 +62,13 @@ class TrainingPlan:
         """None for scratch, `LAST`, or the path of a model file."""
         return self._store.project.start
 
+    def set_start(self, start: str | None) -> None:
+        """Start from scratch, `LAST` or a model; a network of it has its own recipe."""
+        self.set(start=start)
+        network = self.network_of_start
+        if network not in (None, self.settings.network):
+            self.set(training=self.settings.with_network(network))
+
     def set(self, **changes: Training | str | None) -> None:
         """Change the fields `training` and `start` of the project."""
         project = self._store.project.replace(**changes)
@@ -99,9 +106,9 @@ class TrainingPlan:
 
     @property
     def next_settings(self) -> Training:
-        """Of the run that Train begins or goes on with."""
+        """Of the run that Train begins or goes on with; its network is the model's."""
         record = self.repeated
-        return record.settings if record is not None and self.goes_on else self.settings
+        return record.settings if record is not None and self.goes_on else self._begun()
 
     @property
     def network_of_start(self) -> str | None:
@@ -167,15 +174,21 @@ class TrainingPlan:
         project, start = self._store.project, self._start_path()
         title = chosen[0].name if len(chosen) == 1 else project.name
         ndim = self.settings.ndim
-        network = self.network_of_start or self.settings.network
         return RunRecord(
             name=name_for_run(title, datetime.now(), self._store.run_folder),
-            settings=self.settings.replace(network=network),
+            settings=self._begun(),
             start=str(start) if start else None,
             images=tuple(image.id for image in chosen),
             places=tuple(self._training_data.places(image, ndim) for image in chosen),
             classes=len(project.classes),
         )
+
+    def _begun(self) -> Training:
+        """Return the settings of a new run, with the network of what it starts from."""
+        card, _ = self._start_card()
+        if card is None:
+            return self.settings
+        return self.settings.with_network_of(card.training)
 
     def _start_card(self) -> tuple[ModelCard | None, str]:
         """Return the card of the model to start from, or why it cannot be used."""
