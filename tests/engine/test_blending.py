@@ -19,6 +19,7 @@ from napari_unet.core.settings import Prediction
 from napari_unet.engine.inference import tile_run
 from napari_unet.engine.inference.overlap_tile import predict
 from napari_unet.engine.inference.tile_run import choose_tile
+from napari_unet.engine.network.blending import blend
 from napari_unet.engine.network.layered import LayeredNetwork
 from napari_unet.engine.network.network import Network
 
@@ -224,3 +225,18 @@ def test_a_patch_is_seen_once_as_in_training() -> None:
     with torch.no_grad():
         scores = seeing.module(torch.from_numpy(patch)[None]).softmax(dim=1)[0]
     np.testing.assert_allclose(seeing.of_patch(patch), scores.numpy(), atol=1e-6)
+
+
+@pytest.mark.parametrize("side", [24, 48, 112])
+def test_what_every_window_is_sure_of_stays_a_probability(side: int) -> None:
+    table = PADDED.replace(window=(side, side))
+    geometry = geometry_of(table)
+    assert isinstance(geometry, Blended)
+    size = geometry.input_size(geometry.output_covering((2 * side, 2 * side)))
+
+    def sure(window: torch.Tensor) -> torch.Tensor:
+        return torch.ones((1, geometry.classes, *window.shape[2:]))
+
+    blended = blend(geometry, torch.zeros((1, 1, *size)), sure)
+    assert blended.max() <= 1
+    assert blended.min() > 1 - 1e-6

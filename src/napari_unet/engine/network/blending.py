@@ -40,4 +40,5 @@ def blend(geometry: Blended, batch: Tensor, run: Callable[[Tensor], Tensor]) -> 
     for read, target, part in geometry.runs(output):
         seen = run(batch[*whole, *read])[*whole, *part]
         blended[*whole, *target] += seen * weights[part]
-    return blended
+    # weights that add up to one do so but for rounding
+    return blended.clamp_(max=1)
