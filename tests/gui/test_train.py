@@ -397,3 +397,6 @@ def test_what_a_network_leaves_no_choice_of_is_grey(
     assert "UNETR leaves no choice: 4." in depth.toolTip()
     choose(page.recipe.network, "ternaus")
     assert (depth.isEnabled(), encoder.isEnabled()) == (True, True)
+    page.recipe.form.valueChanged.emit(settings(workspace).replace(encoder="imagenet"))
+    width = page.recipe.form.widget("width")
+    assert (width.value(), width.isEnabled()) == (64, False)

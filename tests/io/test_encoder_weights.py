@@ -136,7 +136,7 @@ def test_without_a_connection_the_sentence_says_what_can_be_done(
     sentence = str(caught.value)
     assert "VGG11 (3 MB) could not be fetched" in sentence
     assert f"put {FILE} into {encoder_folder()}" in sentence
-    assert sentence.endswith("train without them (--encoder none).")
+    assert sentence.endswith("begin with random weights (encoder none).")
     assert left() == []
 
 

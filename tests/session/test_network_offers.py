@@ -165,6 +165,24 @@ def test_a_network_that_cannot_be_had_is_no_training(bench: Bench) -> None:
     )
 
 
+def test_weights_that_are_not_there_are_told_before_training(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("NAPARI_UNET_HOME", str(tmp_path))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    led = replace(NETWORKS["rgb"], imagenet=(1,), encoder="vgg11")
+    monkeypatch.setitem(NETWORKS, "rgb", led)  # type: ignore[misc]
+    bench.annotate(40, 50)
+    bench.train(network="rgb", encoder="imagenet")
+    possible, why = bench.control.can_start
+    assert not possible
+    assert why.startswith("The ImageNet weights of VGG11 are not on this computer: ")
+    folder = tmp_path / "encoders"
+    folder.mkdir()
+    (folder / "vgg11-8a719046.pth").write_bytes(b"")
+    assert bench.control.can_start == (True, "")
+
+
 def test_a_model_to_start_from_keeps_its_network(bench: Bench, tmp_path: Path) -> None:
     bench.annotate(40, 50)
     model = random_model(u_shape(ndim=2, channels=1, classes=2, width=2, depth=1))

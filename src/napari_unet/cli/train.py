@@ -204,6 +204,8 @@ def training_settings(
     elif options.network is not None:
         settings = settings.with_network(options.network)
     _check_network(settings, changes)
+    if "encoder" in changes and begun is None:
+        settings = settings.with_network(settings.network, changes["encoder"])
     if options.validation is not None:
         changes["validation"] = _share(options.validation)
     if options.steps is not None:

@@ -13,7 +13,7 @@ from qtpy.QtWidgets import QGridLayout, QLabel, QSizePolicy, QWidget
 
 from napari_unet.core.settings import Settings, explain, form_hints
 from napari_unet.gui.number_box import DECIMALS, FloatBox, IntBox, slider_for
-from napari_unet.gui.widgets import SPACING, Fold, Hint, guard_wheel
+from napari_unet.gui.widgets import SPACING, Fold, Hint, allow, guard_wheel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -115,6 +115,11 @@ class SettingsForm(QWidget, Generic[S]):
     def widget(self, name: str) -> QWidget:
         """Return the box of a field, to connect or disable it; KeyError if none."""
         return self._rows[name].box
+
+    def allow(self, name: str, allowed: bool, reason: str = "") -> None:
+        """Let a field be edited, or not and say why; KeyError if there is none."""
+        for widget in self._rows[name].widgets:
+            allow(widget, allowed, reason)
 
     def _add(self, name: str, row: FormRow) -> None:
         self._rows[name] = row

@@ -91,8 +91,8 @@ def find_weights(encoder: Encoder) -> Path:
     raise FileNotFoundError(
         f"the ImageNet weights of {source.title} are not on this computer: fetch them "
         f"with 'napari-unet encoder {encoder}' ({source.megabytes} MB), put "
-        f"{source.file} into {encoder_folder()}, or train without them "
-        "(--encoder none)."
+        f"{source.file} into {encoder_folder()}, or begin with random weights "
+        "(encoder none)."
     )
 
 
@@ -187,7 +187,7 @@ def _not_fetched(source: Published, error: Exception) -> ValueError:
     return ValueError(
         f"the ImageNet weights of {source.title} ({source.megabytes} MB) could not be "
         f"fetched: no connection to {host} ({shown(why)}); put {source.file} into "
-        f"{encoder_folder()}, or train without them (--encoder none)."
+        f"{encoder_folder()}, or begin with random weights (encoder none)."
     )
 
 

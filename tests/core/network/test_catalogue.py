@@ -154,3 +154,15 @@ def test_another_network_begins_without_an_encoder() -> None:
     assert chosen.architecture(channels=3, classes=2).levels[0].down == (64,)  # type: ignore[attr-defined]
     assert chosen.with_network("unet") == Training()
     assert chosen.with_network("fcn8").encoder == "none"
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_settings_say_what_the_network_leaves_no_choice_of(preset: str) -> None:
+    usual = PRESETS[preset]()
+    unetr = usual.with_network("unetr")
+    assert (unetr.depth, unetr.padded, unetr.dropout) == (4, True, 0.0)
+    assert unetr.with_network("unet") == usual
+    vgg = usual.with_network("ternaus", "imagenet")
+    assert (vgg.encoder, vgg.width, vgg.norm) == ("imagenet", 64, "none")
+    assert vgg.with_network("ternaus") == usual.with_network("ternaus")
+    assert vgg.with_network("unet") == usual

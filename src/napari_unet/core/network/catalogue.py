@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from napari_unet.core.network.geometry import Geometry
     from napari_unet.core.network.layers import Norm
+    from napari_unet.core.network.vgg import Encoder
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,9 @@ class Entry:
     recipe: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
     # the same for the preset "paper": what its own paper has
     published: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
-    # numbers of channels for which there are ImageNet's weights; empty if for none
+    # which VGG leads it, and the numbers of channels for which there are ImageNet's
+    # weights; empty if for none
+    encoder: Encoder | None = None
     imagenet: tuple[int, ...] = ()
     # what it is, whatever `Training` says
     fixed: Mapping[str, Any] = field(default_factory=dict)
@@ -286,6 +289,7 @@ NETWORKS: Mapping[str, Entry] = {
         verified="a drawing with the published pads and crops in plain operations",
         ndims=(2,),
         build=_fcn8,
+        encoder="vgg16",
         imagenet=(1, 3),
         # as many pixels as in four small patches, of which most would be border
         recipe={2: {"batch": 1, "patch": 200}},
@@ -299,6 +303,7 @@ NETWORKS: Mapping[str, Entry] = {
         verified="ternausnet 0.0.1 (UNet11 and UNet16)",
         ndims=(2,),
         build=_ternaus,
+        encoder="vgg11",
         imagenet=(1, 3),
         published={2: _published(UNIT, 5, norm="none")[2]},
         fixed={"dropout": 0.0},

@@ -256,16 +256,18 @@ class Training(GrownSettings):
             border=BorderWeights(),
         )
 
-    def with_network(self, name: str) -> Training:
+    def with_network(
+        self, name: str, encoder: Literal["none", "imagenet"] = "none"
+    ) -> Training:
         """Return the recipe for another network, with what that needs otherwise.
 
         What the network before needed otherwise is the preset's again, and no network
         begins with an encoder unless it is asked for.
         """
-        chosen = self.replace(network=name, encoder="none")
         preset = PRESETS.get(self.preset, Training.quick)(self.ndim)
         usual = {field: getattr(preset, field) for field in _needed(self)}
-        return chosen.replace(**{**usual, **_needed(chosen)})
+        chosen = self.replace(**{**usual, "network": name, "encoder": encoder})
+        return chosen.replace(**_needed(chosen))
 
     def with_network_of(self, other: Training) -> Training:
         """Return the recipe for the network that another one made.
@@ -313,7 +315,10 @@ def _needed(settings: Training) -> Mapping[str, Any]:
     entry = NETWORKS[settings.network]
     paper = entry.published if settings.preset == "paper" else {}
     ndim = settings.ndim
-    return {**entry.recipe.get(ndim, {}), **paper.get(ndim, {})}
+    # there is no word here for an instance norm
+    settled = entry.settled(settings.encoder).items()
+    said = {name: value for name, value in settled if value != "instance"}
+    return {**entry.recipe.get(ndim, {}), **paper.get(ndim, {}), **said}
 
 
 PRESETS = {

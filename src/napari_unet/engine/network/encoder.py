@@ -134,12 +134,12 @@ def _encoder(network: Layered) -> tuple[Encoder, tuple[Convolution, ...]]:
     if found is None:
         raise ValueError(
             "there are no ImageNet weights for this network: choose the network "
-            "ternaus or fcn8, or train without them (--encoder none)."
+            "ternaus or fcn8, or begin with random weights (encoder none)."
         )
     if network.channels not in (1, 3):
         raise ValueError(
             "ImageNet's weights are for grey or RGB images, of 1 or 3 channels, these "
-            f"have {network.channels}: train without them (--encoder none)."
+            f"have {network.channels}: begin with random weights (encoder none)."
         )
     return found
 

@@ -180,8 +180,7 @@ class RecipeBox(QWidget):
         for name in OF_NETWORK:
             if name not in _ABOVE:
                 why = kept or f"{entry.title} leaves no choice: {settled.get(name)}."
-                box = self.form.widget(name)
-                allow(box, not kept and name not in settled, why)
+                self.form.allow(name, not kept and name not in settled, why)
 
     def _offer(self, text: str, data: str | None, tooltip: str) -> int:
         self.start.addItem(text, data)
@@ -230,6 +229,8 @@ class RecipeBox(QWidget):
         self._plan.set(training=settings)
 
     def _on_form(self, value: Training) -> None:
+        if value.encoder != self._plan.settings.encoder:
+            value = value.with_network(value.network, value.encoder)
         self._plan.set(training=value)
 
 

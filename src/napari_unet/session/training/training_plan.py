@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from napari_unet.core.network.catalogue import NETWORKS
+from napari_unet.io.encoder_weights import find_weights
 from napari_unet.io.model_file import read_card
 from napari_unet.session.training.run_record import (
     RunRecord,
@@ -153,7 +154,15 @@ class TrainingPlan:
         settings = self.settings
         entry = NETWORKS[settings.network]
         refusal = entry.refusal(ndim, chosen[0].channels, settings.encoder)
-        return f"{refusal} Choose another network or encoder." if refusal else ""
+        if refusal:
+            return f"{refusal} Choose another network or encoder."
+        if settings.encoder == "imagenet" and entry.encoder is not None:
+            try:
+                find_weights(entry.encoder)
+            except FileNotFoundError as error:
+                sentence = str(error)
+                return sentence[:1].upper() + sentence[1:]
+        return ""
 
     def _problem_to_resume(self, record: RunRecord) -> str:
         """Return why an interrupted run cannot go on; empty if it can."""
