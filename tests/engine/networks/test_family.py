@@ -137,6 +137,14 @@ def test_results_depend_neither_on_tiles_nor_on_blocks(table: Layered) -> None:
 
 
 @each(COMPUTED)
+def test_every_network_computes_in_16_bits(table: Layered) -> None:
+    model, image = calm_model(table), picture(table)
+    exact = probabilities(model, image)
+    rough = probabilities(model, image, settings=FP32.replace(precision="bf16"))
+    assert np.abs(rough - exact).mean() < 0.05
+
+
+@each(COMPUTED)
 def test_folded_norms_change_nothing(table: Layered) -> None:
     model = calm_model(table)
     module = module_of(model)

@@ -343,7 +343,11 @@ def _changed(layer: Layer, x: Tensor, *, padded: bool) -> Tensor:
     if layer.op == "mean_pool":
         if layer.kernel and not padded:
             x = cropped(x, list(map(padding, layer.kernel, layer.stride)))
-        return (F.avg_pool2d if flat else F.avg_pool3d)(x, layer.stride)
+        if flat:
+            return F.avg_pool2d(x, layer.stride)
+        # torch has it for no 16 bits on the CPU
+        wide = x.float() if x.device.type == "cpu" else x
+        return F.avg_pool3d(wide, layer.stride).to(x.dtype)
     if layer.op == "repeat":
         times = -(-layer.width // x.shape[1])
         return x.repeat(1, times, *(1,) * (x.ndim - 2))[:, : layer.width]
