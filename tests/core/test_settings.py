@@ -15,6 +15,7 @@ from napari_unet.core.settings import (
     Prediction,
     Segmentation,
     Settings,
+    explain,
 )
 from napari_unet.core.training.training_settings import PRESETS, Augmentation, Training
 
@@ -213,3 +214,13 @@ def test_the_recipe_sets_size_and_dropout_of_the_network() -> None:
     assert (table.channels, table.classes, table.ndim) == (3, 4, 2)
     assert [level.down[1] for level in table.levels] == [5, 10, 20]
     assert [level.dropout for level in table.levels] == [0, 0.25, 0.25]
+
+
+def test_what_does_not_go_together_inside_a_part_is_said_once() -> None:
+    values = CARD.model_dump() | {"architecture": {"kind": "unetr", "window": (40, 40)}}
+    with pytest.raises(ValidationError) as refused:
+        ModelCard.model_validate(values)
+    assert explain(refused.value) == (
+        "architecture: the window has 2 or 3 axes of a multiple of 16 pixels, found "
+        "40 × 40."
+    )

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from napari_unet.core.network.architecture import Architecture
+    from napari_unet.core.network.layers import Norm
     from napari_unet.engine.training.sampling import Batch
 
 WIDE = u_shape(ndim=2, channels=1, classes=2, width=8, depth=2, norm="batch")
@@ -147,6 +148,15 @@ def test_a_window_that_does_not_fit_is_told_before_the_first_step(
     with pytest.raises(MemoryError, match="at least 32 × 32 pixels at a time") as told:
         trained(PADDED)
     assert "choose a smaller width, depth or patch" in str(told.value)
+
+
+@pytest.mark.parametrize("norm", ["batch", "instance"])
+def test_a_patch_of_which_a_norm_sees_one_pixel_is_refused(norm: Norm) -> None:
+    table = PLAIN.replace(padded=True, window=(4, 4), norm=norm)
+    with pytest.raises(ValueError, match="of patches of 4 × 4 pixels one pixel is"):
+        trained(table, SMALL.replace(batch=1))
+    if norm == "batch":
+        trained(table, SMALL.replace(batch=2, steps=1))
 
 
 def test_the_smallest_input_of_a_deep_network_is_told(

@@ -110,6 +110,10 @@ def explain(error: ValidationError) -> str:
     for row in error.errors():
         name = ".".join(map(str, row["loc"]))
         text = row["msg"].removeprefix("Value error, ").removeprefix("Input ")
+        if name and row["type"] == "value_error" and isinstance(row["input"], dict):
+            # a sentence about several fields of a part says itself what was found
+            parts.append(f"{name}: {text.rstrip('.')}")
+            continue
         found = f"{name} {text}, found {shown(row['input'])}"
         parts.append(found if name else text.rstrip("."))
     more = len(parts) - _REASONS

@@ -43,7 +43,7 @@ class Unetr(Layered):
     hidden_width: int = Field(3072, ge=1)
     heads: int = Field(12, ge=1)
     # of the transformer
-    blocks: int = Field(12, ge=DEPTH)
+    blocks: int = Field(12, ge=DEPTH, le=256)
 
     @model_validator(mode="after")
     def _tokens_fit(self) -> Self:

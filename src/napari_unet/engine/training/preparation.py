@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from hashlib import sha256
+from math import prod
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -125,6 +126,7 @@ def prepare_training(
         parent=start.card.name if start else None,
     )
     output = patch_size(architecture, settings.patch, slices)
+    _check_statistics(architecture, output, settings)
     _check_patches(architecture, output, settings, where, how)
     _check_weights(architecture, settings, where)
     module = _network(card, start, where, resumed=resume is not None)
@@ -225,6 +227,25 @@ def in_window(network: Layered, settings: Training, slices: int) -> Layered:
         return network
     patch = patch_size(network, settings.patch, slices)
     return network.replace(window=usual_window(network, patch))
+
+
+def _check_statistics(
+    network: Layered, output: tuple[int, ...], settings: Training
+) -> None:
+    """Refuse patches of which a norm would see but one pixel."""
+    trace = network.trace
+    for number, layer in enumerate(trace.layers):
+        pixels = prod(trace.size(number, output))
+        if layer.kind == "batch":
+            pixels *= settings.batch
+        elif layer.kind != "instance":
+            continue
+        if pixels < 2:
+            raise ValueError(
+                f"of patches of {times(output)} pixels one pixel is left at the "
+                "coarsest level, too few for a normalisation: choose a larger patch, "
+                "more patches per step, or a smaller depth."
+            )
 
 
 def _check_patches(
