@@ -360,6 +360,9 @@ def test_networks_are_listed_with_what_they_are_for_and_what_they_cost(
     cost = "0.8 s per megapixel here, 2.0 GB to train"
     assert lines(box, 0) == [f"{unet.title} · {cost}", unet.use]
     assert page.recipe.use.text() == f"{unet.use} {cost}."
+    refused = NetworkSurveyed(handle.job.candidates[0], problem="It is too large.")
+    handle.event.emit(refused)
+    assert page.recipe.use.text() == "It is too large."
 
 
 def lines(box: QComboBox, row: int) -> list[str]:

@@ -134,13 +134,13 @@ class RecipeBox(QWidget):
             self.show_start()
 
     def show_networks(self) -> None:
-        """List the networks, and say what the chosen one is for."""
+        """List the networks; say what the chosen one is for, or why it cannot be."""
         chosen = self._plan.next_settings.network
         offers = self._training.offers.offers()
         self.network.show_offers(offers, chosen)
         (offer,) = (o for o in offers if o.name == chosen)
         cost = f" {offer.cost}." if offer.cost else ""
-        self.use.setText(f"{offer.use}{cost}")
+        self.use.setText(f"{offer.problem or offer.use}{cost}")
 
     def show_start(self) -> None:
         """List what training can start from."""
