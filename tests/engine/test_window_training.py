@@ -159,6 +159,14 @@ def test_a_patch_of_which_a_norm_sees_one_pixel_is_refused(norm: Norm) -> None:
         trained(table, SMALL.replace(batch=2, steps=1))
 
 
+def test_stacks_thinner_than_the_window_are_refused() -> None:
+    stack = np.random.default_rng(0).random((4, 40, 40), np.float32)
+    labels = (stack > 0.5).astype(np.uint16)
+    settings = Training.quick(3).with_network("unetr").replace(width=2, patch=32)
+    with pytest.raises(ValueError, match=r"UNETR cannot learn .* stacks of 16"):
+        list(train([stack], [labels], settings, kind="binary", device="cpu"))
+
+
 def test_the_smallest_input_of_a_deep_network_is_told(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

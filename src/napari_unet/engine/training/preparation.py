@@ -15,6 +15,7 @@ from napari_unet.core.cells.segmentation_tuning import usual_settings
 from napari_unet.core.images.rescaling import common_size
 from napari_unet.core.model import ImageRecord, ModelCard
 from napari_unet.core.network.blended import reach_of, usual_window
+from napari_unet.core.network.catalogue import NETWORKS, too_thin
 from napari_unet.core.text import printable, reason, times
 from napari_unet.core.training.loss_weights import class_weights
 from napari_unet.core.training.training_set import count_classes, hold_out, typical_cell
@@ -211,7 +212,11 @@ def _architecture(
         )
     if start is None:
         slices = min(e.field.image.size("z") for e in examples)
-        return settings.architecture(next(iter(channels)), classes, slices)
+        made = settings.architecture(next(iter(channels)), classes, slices)
+        if problem := too_thin(made, slices):
+            title = NETWORKS[settings.network].title
+            raise ValueError(f"{title} cannot learn from these images. {problem}")
+        return made
     table = start.card.architecture
     if table.ndim != settings.ndim:
         raise ValueError(

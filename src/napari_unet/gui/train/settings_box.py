@@ -179,7 +179,10 @@ class RecipeBox(QWidget):
         settled = entry.settled(settings.encoder)
         for name in OF_NETWORK:
             if name not in _ABOVE:
-                why = kept or f"{entry.title} leaves no choice: {settled.get(name)}."
+                value = settled.get(name)
+                # 0, not 0.0
+                text = f"{value:g}" if isinstance(value, float) else value
+                why = kept or f"{entry.title} leaves no choice: {text}."
                 self.form.allow(name, not kept and name not in settled, why)
 
     def _offer(self, text: str, data: str | None, tooltip: str) -> int:
