@@ -23,6 +23,7 @@ from napari_unet.core.network.architecture import Level, u_shape
 from napari_unet.core.network.catalogue import KINDS
 from napari_unet.core.network.geometry import Layered
 from napari_unet.core.network.layers import Drawing
+from napari_unet.core.network.residual_unet import ResidualUNet
 from napari_unet.io.model_file import (
     FORMAT,
     VERSION,
@@ -553,3 +554,13 @@ def test_a_damaged_state_of_training_is_told(progress: str, tmp_path: Path) -> N
 def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.safetensors")
     refused(tmp_path / "a.safetensors", "is no file that could be a model")
+
+
+def test_a_card_of_a_network_too_deep_for_any_image_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    deep = ResidualUNet(channels=1, widths=(2,) * 200, strides=((2, 2),) * 199)
+    text = MODEL.card.replace(architecture=deep).model_dump_json()
+    sums = json.dumps({"card": crc32(text.encode())})
+    whole = header(card=text, version="2", checksums=sums)
+    path.write_bytes(save({"x": np.zeros(3)}, metadata=whole))
+    refused(path, "damaged model card: this network reduces maps .* at most 4096")
