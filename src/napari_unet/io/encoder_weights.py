@@ -1,7 +1,7 @@
 """VGG's weights of ImageNet: where they may lie, and how they are fetched.
 
-Nothing is fetched unless a person asks for it, and no file is used whose hash is not
-the published one.
+Nothing is fetched unless a person asks for it, and no file of torchvision's is used
+whose hash is not the published one. What is kept of it says which file it is from.
 """
 
 from __future__ import annotations

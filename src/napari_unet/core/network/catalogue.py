@@ -15,7 +15,7 @@ from napari_unet.core.network.multires import multires
 from napari_unet.core.network.nnunet import nnunet, resenc
 from napari_unet.core.network.residual_unet import ResidualUNet, residual_unet
 from napari_unet.core.network.unetr import DEPTH, TOKEN, Unetr
-from napari_unet.core.network.vgg import STAGES, UNIT, ternaus
+from napari_unet.core.network.vgg import CHANNELS, STAGES, UNIT, ternaus
 from napari_unet.core.network.vnet import vnet
 from napari_unet.core.network.zhang import zhang
 from napari_unet.core.text import shown
@@ -103,17 +103,8 @@ class Entry:
         return {**self.fixed, **vgg}
 
 
-def _unet(choice: Choice) -> Layered:
-    return u_shape(
-        ndim=choice.ndim,
-        channels=choice.channels,
-        classes=choice.classes,
-        width=choice.width,
-        depth=choice.depth,
-        dropout=(2, choice.dropout),
-        flat=choice.flat,
-        norm=choice.norm,
-    )
+def _unet(*, dropout: float, **sizes: Any) -> Layered:
+    return u_shape(dropout=(2, dropout), **sizes)
 
 
 def _sized(builder: Callable[..., Layered]) -> Callable[[Choice], Layered]:
@@ -134,7 +125,7 @@ def _sized(builder: Callable[..., Layered]) -> Callable[[Choice], Layered]:
     return build
 
 
-# With SGD transformers hardly learn; the rates are those of UNETR's program.
+# With SGD transformers hardly learn; the paper's own schedule was not to be had.
 _ADAMW = {
     "optimiser": "adamw",
     "learning_rate": 1e-4,
@@ -205,7 +196,7 @@ NETWORKS: Mapping[str, Entry] = {
         paper="Ronneberger et al. 2015; Çiçek et al. 2016",
         verified="a drawing of the paper's figure in plain operations",
         ndims=(2, 3),
-        build=_unet,
+        build=_sized(_unet),
     ),
     "resunet": Entry(
         title="Residual U-Net",
@@ -290,7 +281,7 @@ NETWORKS: Mapping[str, Entry] = {
         ndims=(2,),
         build=_fcn8,
         encoder="vgg16",
-        imagenet=(1, 3),
+        imagenet=CHANNELS,
         # as many pixels as in four small patches, of which most would be border
         recipe={2: {"batch": 1, "patch": 200}},
         published={2: {"width": UNIT, "norm": "none", "dropout": 0.5}},
@@ -304,7 +295,7 @@ NETWORKS: Mapping[str, Entry] = {
         ndims=(2,),
         build=_ternaus,
         encoder="vgg11",
-        imagenet=(1, 3),
+        imagenet=CHANNELS,
         published={2: _published(UNIT, 5, norm="none")[2]},
         fixed={"dropout": 0.0},
     ),

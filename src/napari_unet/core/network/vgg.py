@@ -21,6 +21,8 @@ STAGES: Mapping[Encoder, tuple[tuple[int, ...], ...]] = {
     "vgg16": ((1, 1), (2, 2), (4, 4, 4), (8, 8, 8), (8, 8, 8)),
 }
 UNIT = 64
+# Numbers of channels that ImageNet's weights can be brought to: grey and RGB.
+CHANNELS = (1, 3)
 # Widths of up-convolution and convolution on TernausNet's way up, in units of 32.
 _UP: Mapping[Encoder, tuple[tuple[int, int], ...]] = {
     "vgg11": ((1, 1), (2, 4), (4, 8), (8, 16), (8, 16)),
