@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import asyncio
+import errno
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -7,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 import tifffile
+from zarr.storage import LocalStore
 
 from napari_unet.io import export
 from napari_unet.io.export import fits_imagej, write_labels, write_probabilities
@@ -14,6 +17,8 @@ from napari_unet.io.images import read_image, read_labels
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from zarr.core.buffer import Buffer
 
 SIZES = {"z": 2.0, "y": 0.325, "x": 0.65}
 LENGTHS = {"t": 2, "z": 3, "c": 4, "y": 5, "x": 6}
@@ -173,8 +178,31 @@ def test_a_disk_that_takes_no_more_leaves_nothing_half_written(
         check=False,
     )
     reason = f"{path}: cannot be written, the file is larger than the disk allows."
-    # on a loaded machine zarr's writers may be cut off at exit, and asyncio says so
-    assert done.stderr.splitlines()[0] == reason
+    assert done.stderr.splitlines() == [reason]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_zarr_writes_after_a_failure_does_not_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The first chunk fails at once, the others are slow.
+    put, keys, written = LocalStore.set, [], []
+
+    async def slow(store: LocalStore, key: str, value: Buffer) -> None:
+        if "/c/" in key:
+            keys.append(key)
+            if len(keys) == 1:
+                raise OSError(errno.ENOSPC, "no space left")
+            await asyncio.sleep(0.2)
+        await put(store, key, value)
+        written.append(key)
+
+    monkeypatch.setattr(LocalStore, "set", slow)
+    with pytest.raises(OSError, match="the disk is full"):
+        write_probabilities(
+            tmp_path / "a.zarr", np.ones((2, 1300, 1300), np.float32), "cyx"
+        )
+    assert set(keys[1:]) <= set(written), "some would still be written"
     assert list(tmp_path.iterdir()) == []
 
 

@@ -7,20 +7,21 @@ still there and nothing half-written is.
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import re
 import shutil
+import sys
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from time import sleep, time
+from time import time
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-_TRIES = 50
 _STRAY = re.compile(r"\.napari-unet-[0-9a-f]{32}\.(part|old|try)")
 # A writer that has written nothing for a day does not live any more.
 _STRAY_S = 86_400.0
@@ -149,15 +150,28 @@ def flush_file(file: Path) -> None:
 def remove(path: Path) -> None:
     """Remove a file or folder, if it is there."""
     if path.is_dir() and not path.is_symlink():
-        for _ in range(_TRIES):
-            shutil.rmtree(path, ignore_errors=True)
-            if not path.exists():
-                return
-            # zarr's threads may still be writing chunks of an array that failed
-            sleep(0.02)
+        _await_zarr()
+        shutil.rmtree(path, ignore_errors=True)
     else:
         with suppress(OSError):
             path.unlink(missing_ok=True)
+
+
+def _await_zarr() -> None:
+    """Wait for the chunks that zarr still writes.
+
+    Where one cannot be written zarr raises at once, while its threads go on with the
+    others and make the folder anew that was just removed.
+    """
+    zarr = sys.modules.get("zarr.core.sync")
+    if zarr is None:
+        return  # nothing of it was written
+
+    async def others() -> None:
+        while tasks := asyncio.all_tasks() - {asyncio.current_task()}:
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    zarr.sync(others())
 
 
 def _move(source: Path, path: Path) -> None:
