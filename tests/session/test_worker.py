@@ -550,18 +550,19 @@ import sys, time
 from pathlib import Path
 sys.path.insert(0, {tests!r})
 from example_jobs import SMALL, train_job
+from napari_unet.core.events import StepDone
 from napari_unet.session.worker.client import Worker
 
 calls = []
 worker = Worker(calls.append, environment={{"OMP_NUM_THREADS": "1"}})
 handle = worker.submit(train_job(Path({folder!r}), SMALL.replace(steps=100000)))
-handle.event.connect(lambda event: steps.append(event))
+handle.event.connect(lambda e: isinstance(e, StepDone) and steps.append(e.step))
 steps = []
 told = False
 while True:
     while calls:
         calls.pop(0)()
-    if len(steps) > 3 and not told:
+    if steps and steps[-1] > 3 and not told:
         told = True
         print(worker.pids["network"], "torch" in sys.modules, flush=True)
     time.sleep(0.01)
