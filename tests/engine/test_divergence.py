@@ -1,14 +1,8 @@
 from __future__ import annotations
 
 import pytest
-import torch
 
-from napari_unet.core.training.training_settings import Training
-from napari_unet.engine.training.divergence import (
-    SingleClassGuard,
-    loss_trouble,
-    no_memory,
-)
+from napari_unet.engine.training.divergence import SingleClassGuard, loss_trouble
 
 
 def test_thirty_looks_with_one_class_and_a_standing_loss_are_too_many() -> None:
@@ -66,17 +60,3 @@ def test_a_loss_that_is_no_number_or_has_grown_is_told(
 ) -> None:
     told = loss_trouble(loss, step, smoothed, lowest)
     assert (told is None) if said is None else (said in (told or ""))
-
-
-@pytest.mark.parametrize(
-    ("batch", "advice"),
-    [
-        (4, "take smaller patches than 100 pixels or fewer than 4 per step."),
-        (1, "take smaller patches than 100 pixels."),
-    ],
-)
-def test_patches_that_do_not_fit_are_told_with_what_can_be_less(
-    batch: int, advice: str
-) -> None:
-    error = no_memory(torch.device("cpu"), Training(batch=batch, patch=100))
-    assert str(error).endswith(advice)

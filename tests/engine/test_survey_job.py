@@ -62,8 +62,9 @@ def test_what_does_not_fit_into_memory_says_so(monkeypatch: pytest.MonkeyPatch) 
     assert found.memory > 10_000
 
 
-def test_a_stack_that_is_too_thin_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_learn_from_the_images_says_why() -> None:
     volumes = SMALL.replace(ndim=3, depth=2, patch=4)
     assert not surveyed(volumes, slices=8)[0].problem
-    monkeypatch.setattr(survey_job, "too_thin", lambda *_: "Too thin.")
-    assert surveyed(volumes, slices=8)[0].problem == "Too thin."
+    unetr = volumes.with_network("unetr").replace(width=1, patch=16)
+    thin = "UNETR needs stacks of 16 slices, the thinnest has 8."
+    assert surveyed(unetr, slices=8)[0].problem == thin

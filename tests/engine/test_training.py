@@ -19,7 +19,7 @@ from napari_unet.engine.inference.overlap_tile import predict
 from napari_unet.engine.network.layered import LayeredNetwork
 from napari_unet.engine.network.network import prepare
 from napari_unet.engine.network.unet import UNet
-from napari_unet.engine.training import preparation
+from napari_unet.engine.training import memory
 from napari_unet.engine.training.divergence import FEW
 from napari_unet.engine.training.run import TrainingRun, train
 from napari_unet.engine.training.sampling import Sampler
@@ -823,7 +823,7 @@ def test_weights_that_cannot_fit_into_memory_are_refused_at_once(
 ) -> None:
     # of 31 million weights each of four bytes is kept five times
     settings = SMALL.replace(width=64, depth=4, patch=4)
-    monkeypatch.setattr(preparation, "free_memory", lambda _: 600e6)
+    monkeypatch.setattr(memory, "free_memory", lambda _: 600e6)
     with pytest.raises(MemoryError, match=r"31 million weights takes 0\.6 GB to be"):
         run(settings)
 

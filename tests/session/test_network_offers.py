@@ -165,6 +165,25 @@ def test_a_network_that_cannot_be_had_is_no_training(bench: Bench) -> None:
     )
 
 
+def test_patches_too_small_for_a_norm_are_told_before_training(
+    bench: Bench, tmp_path: Path
+) -> None:
+    bench.annotate(40, 50)
+    bench.train(padded=True, depth=2, patch=4, batch=1)
+    possible, why = bench.control.can_start
+    assert not possible
+    assert why.startswith("Of patches of 4 × 4 pixels one pixel is left")
+    bench.train(batch=2)
+    assert bench.control.can_start == (True, "")
+    # of a model to start from it is its own network that counts
+    bench.train(padded=False, batch=1)
+    table = u_shape(ndim=2, channels=1, classes=2, width=2, depth=1, norm="batch")
+    path = tmp_path / "padded.safetensors"
+    save_model(random_model(table.replace(padded=True, window=(2, 2))), path)
+    bench.plan.set(start=str(path))
+    assert "2 × 2 pixels" in bench.control.can_start[1]
+
+
 def test_weights_that_are_not_there_are_told_before_training(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

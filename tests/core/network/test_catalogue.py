@@ -8,7 +8,7 @@ from typing import get_args
 import pytest
 
 from napari_unet.core.network.architecture import u_shape
-from napari_unet.core.network.catalogue import NETWORKS, Choice, Entry, too_thin
+from napari_unet.core.network.catalogue import NETWORKS, Entry
 from napari_unet.core.training.training_settings import (
     OF_NETWORK,
     PRESETS,
@@ -127,18 +127,6 @@ def test_an_unknown_network_is_told_with_those_that_are_known() -> None:
         Training(network="mamba")
     with pytest.raises(ValueError, match="should be one of unet"):
         Training().with_network("mamba")
-
-
-@pytest.mark.parametrize(("slices", "thin"), [(8, False), (4, False), (3, True)])
-def test_stacks_may_be_too_thin(slices: int, thin: bool) -> None:
-    network = NETWORKS["unet"].build(
-        Choice(ndim=3, channels=1, classes=2, width=2, depth=2)
-    )
-    assert network.min_output == (4, 4, 4)
-    words = f"It needs stacks of 4 slices, the thinnest has {slices}."
-    assert too_thin(network, slices) == (words if thin else "")
-    flat = NETWORKS["unet"].build(Choice(2, 1, 2, width=2, depth=2))
-    assert not too_thin(flat, 1)
 
 
 @pytest.mark.parametrize("name", NETWORKS)

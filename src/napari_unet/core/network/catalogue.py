@@ -23,7 +23,6 @@ from napari_unet.core.text import shown
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from napari_unet.core.network.geometry import Geometry
     from napari_unet.core.network.layers import Norm
     from napari_unet.core.network.vgg import Encoder
 
@@ -315,14 +314,6 @@ def known(name: str) -> str:
     if name not in NETWORKS:
         raise ValueError(f"should be one of {', '.join(NETWORKS)}")
     return name
-
-
-def too_thin(network: Geometry, slices: int) -> str:
-    """Say that stacks of so many slices are too thin; empty if they are not."""
-    least = max(network.min_output[0], network.step[0])
-    if network.ndim == 2 or slices >= least:
-        return ""
-    return f"It needs stacks of {least} slices, the thinnest has {slices}."
 
 
 def _described(found: Any) -> Any:

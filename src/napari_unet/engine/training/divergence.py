@@ -14,8 +14,6 @@ from napari_unet.core.training.training_settings import PRESETS
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    import torch
-
     from napari_unet.core.training.training_settings import Training
     from napari_unet.engine.network.network import Network
     from napari_unet.engine.training.sampling import Batch
@@ -107,15 +105,6 @@ def advice(settings: Training) -> str:
     preset = PRESETS.get(settings.preset, settings.quick)(settings.ndim)
     usual = min(rate / 5, preset.learning_rate)
     return f"Try a learning rate below {rate:g}, such as {usual:g}"
-
-
-def no_memory(device: torch.device, settings: Training) -> MemoryError:
-    """Return the error of a training whose patches are too large or too many."""
-    fewer = f" or fewer than {settings.batch} per step" if settings.batch > 1 else ""
-    return MemoryError(
-        f"training does not fit into the memory of {device}: take smaller patches than "
-        f"{settings.patch} pixels{fewer}."
-    )
 
 
 def loss_trouble(

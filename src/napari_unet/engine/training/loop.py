@@ -23,6 +23,7 @@ from napari_unet.engine.network.network import frozen_copy
 from napari_unet.engine.training import divergence
 from napari_unet.engine.training.corrections import corrected
 from napari_unet.engine.training.losses import supervised_loss
+from napari_unet.engine.training.memory import no_memory
 from napari_unet.engine.training.prior_correction import count_pixels, parts_to_see
 from napari_unet.engine.training.validation import validate
 from napari_unet.io.model_file import save_checkpoint
@@ -205,7 +206,7 @@ class TrainingLoop:
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
-            raise divergence.no_memory(prepared.device, self._settings) from error
+            raise no_memory(prepared.device, self._settings) from error
         value = float(loss.detach())
         if isfinite(value):
             self._stepping = True

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from hashlib import sha256
-from math import prod
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,28 +13,22 @@ from napari_unet.core.annotation.annotations import IGNORED
 from napari_unet.core.cells.segmentation_tuning import usual_settings
 from napari_unet.core.images.rescaling import common_size
 from napari_unet.core.model import ImageRecord, ModelCard
-from napari_unet.core.network.blended import reach_of, usual_window
-from napari_unet.core.network.catalogue import NETWORKS, too_thin
-from napari_unet.core.text import printable, reason, times
+from napari_unet.core.network.blended import reach_of
+from napari_unet.core.text import printable, reason
 from napari_unet.core.training.loss_weights import class_weights
+from napari_unet.core.training.patches import in_window, patch_size, why_not
 from napari_unet.core.training.training_set import count_classes, hold_out, typical_cell
 from napari_unet.core.training.training_set_updates import held_parts, hold_out_again
 from napari_unet.engine.allocator import keep_freed_memory
-from napari_unet.engine.device import (
-    choose_device,
-    choose_precision,
-    dtype,
-    free_memory,
-)
+from napari_unet.engine.device import choose_device, choose_precision
 from napari_unet.engine.network.encoder import (
     encoder_note,
     notes_of_encoder,
     take_encoder,
 )
 from napari_unet.engine.network.layered import LayeredNetwork
-from napari_unet.engine.network.network import count_weights
 from napari_unet.engine.network.transfer import take_over
-from napari_unet.engine.training.divergence import no_memory
+from napari_unet.engine.training.memory import check_patches, check_weights
 from napari_unet.engine.training.sampling import Sampler
 from napari_unet.engine.training.state import TrainingState
 from napari_unet.io.model_file import load_checkpoint
@@ -58,9 +51,6 @@ if TYPE_CHECKING:
 
 # Side of the part of an image that its fingerprint is made of, in pixels.
 _HASHED = 4096
-# Of the weights, at the least: themselves, their gradients, their mean, the mean that
-# was good last, and what the optimiser remembers.
-_COPIES = 5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -102,9 +92,7 @@ def prepare_training(
     classes = pairs[0][1].classes
     settings = _with_network_of(start, settings)
     slices = min(e.field.shape[0] for e in examples)
-    architecture = in_window(
-        _architecture(settings, examples, len(classes) + 1, start), settings, slices
-    )
+    architecture = _architecture(settings, examples, len(classes) + 1, start, slices)
     spacing, notes = _common_size(examples, settings)
     if start is not None:
         notes += notes_of_encoder(start.card)
@@ -127,9 +115,8 @@ def prepare_training(
         parent=start.card.name if start else None,
     )
     output = patch_size(architecture, settings.patch, slices)
-    _check_statistics(architecture, output, settings)
-    _check_patches(architecture, output, settings, where, how)
-    _check_weights(architecture, settings, where)
+    check_patches(architecture, output, settings, where, how)
+    check_weights(architecture, settings, where)
     module = _network(card, start, where, resumed=resume is not None)
     state = TrainingState(card, module)
     if resume is not None:
@@ -200,7 +187,11 @@ def _with_network_of(start: Model | None, settings: Training) -> Training:
 
 
 def _architecture(
-    settings: Training, examples: Sequence[Example], classes: int, start: Model | None
+    settings: Training,
+    examples: Sequence[Example],
+    classes: int,
+    start: Model | None,
+    slices: int,
 ) -> Layered:
     channels = {e.field.image.channels: e.field.image.name for e in examples}
     if len(channels) > 1:
@@ -210,88 +201,20 @@ def _architecture(
         raise ValueError(
             f"the images must have one number of channels, found {' and '.join(found)}."
         )
-    if start is None:
-        slices = min(e.field.image.size("z") for e in examples)
-        made = settings.architecture(next(iter(channels)), classes, slices)
-        if problem := too_thin(made, slices):
-            title = NETWORKS[settings.network].title
-            raise ValueError(f"{title} cannot learn from these images. {problem}")
-        return made
-    table = start.card.architecture
-    if table.ndim != settings.ndim:
+    table = None if start is None else start.card.architecture
+    if table is not None and table.ndim != settings.ndim:
         raise ValueError(
             f"the model to start from is {table.ndim}-D, "
             f"the training {settings.ndim}-D."
         )
-    return table.replace(channels=next(iter(channels)), classes=classes)
-
-
-def in_window(network: Layered, settings: Training, slices: int) -> Layered:
-    """Have a network that depends on its window see what it learns from: a patch."""
-    if network.window is not None or not network.sees_window:
-        return network
-    patch = patch_size(network, settings.patch, slices)
-    return network.replace(window=usual_window(network, patch))
-
-
-def _check_statistics(
-    network: Layered, output: tuple[int, ...], settings: Training
-) -> None:
-    """Refuse patches of which a norm would see but one pixel."""
-    trace = network.trace
-    for number, layer in enumerate(trace.layers):
-        pixels = prod(trace.size(number, output))
-        if layer.kind == "batch":
-            pixels *= settings.batch
-        elif layer.kind != "instance":
-            continue
-        if pixels < 2:
-            raise ValueError(
-                f"of patches of {times(output)} pixels one pixel is left at the "
-                "coarsest level, too few for a normalisation: choose a larger patch, "
-                "more patches per step, or a smaller depth."
-            )
-
-
-def _check_patches(
-    network: Layered,
-    output: tuple[int, ...],
-    settings: Training,
-    device: torch.device,
-    precision: Precision,
-) -> None:
-    """Refuse patches that do not fit: the system would end the process, or swap."""
-    smallest, advice = (
-        network.min_output,
-        "width or depth, a padded network, or another",
-    )
-    if network.window is not None:
-        smallest, advice = output, "width, depth or patch, or another network"
-    needed = memory_of_patches(network, smallest, 1, precision)
-    free = free_memory(device)
-    if needed > free:
-        raise MemoryError(
-            f"the network sees at least {times(network.input_size(smallest))} pixels "
-            f"at a time, and to learn from them takes {needed / 1e9:.1f} GB, "
-            f"{free / 1e9:.1f} GB are free on {device}: choose a smaller {advice}."
-        )
-    if memory_of_patches(network, output, settings.batch, precision) > free:
-        raise no_memory(device, settings)
-
-
-def _check_weights(
-    architecture: Layered, settings: Training, device: torch.device
-) -> None:
-    """Refuse a network whose weights do not fit before any memory is used for them."""
-    needed, free = memory_of_weights(architecture), free_memory(device)
-    if needed > free:
-        millions = count_weights(architecture) / 1e6
-        raise MemoryError(
-            f"a network of {millions:.0f} million weights takes "
-            f"{needed / 1e9:.1f} GB to be trained, {free / 1e9:.1f} GB are free on "
-            f"{device}: choose a smaller width than {settings.width}, or a smaller "
-            f"depth than {settings.depth}."
-        )
+    count = next(iter(channels))
+    if problem := why_not(settings, count, classes, slices, table):
+        raise ValueError(problem)
+    if table is None:
+        made = settings.architecture(count, classes, slices)
+    else:
+        made = table.replace(channels=count, classes=classes)
+    return in_window(made, settings, slices)
 
 
 def _network(
@@ -330,32 +253,6 @@ def _resume(state: TrainingState, path: str | Path) -> None:
             f"{path}: the state of its training is damaged ({reason(error)}); start "
             "from it with --init."
         ) from error
-
-
-def patch_size(architecture: Layered, patch: int, slices: int) -> tuple[int, ...]:
-    """Return the output size of a patch, no thicker than the thinnest stack.
-
-    A network with a window of fixed size learns from such windows.
-    """
-    if architecture.window is not None:
-        return architecture.output_covering(architecture.window)
-    size = [patch] * architecture.ndim
-    if architecture.ndim == 3:
-        size[0] = min(patch, slices)
-    return architecture.output_covering(tuple(size))
-
-
-def memory_of_patches(
-    network: Layered, output: tuple[int, ...], patches: int, precision: Precision
-) -> int:
-    """Return the bytes that a step keeps of patches of an output, at the least."""
-    kept = network.trace.kept_values(output)
-    return patches * kept * dtype(precision).itemsize
-
-
-def memory_of_weights(network: Layered) -> int:
-    """Return the bytes that a run takes for weights, at the least."""
-    return _COPIES * torch.float32.itemsize * count_weights(network)
 
 
 def _check_counts(counts: NDArray[np.int64], names: Sequence[str]) -> None:

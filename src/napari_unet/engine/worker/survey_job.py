@@ -11,7 +11,7 @@ import torch
 
 from napari_unet.core.events import NetworkSurveyed
 from napari_unet.core.model import ModelCard
-from napari_unet.core.network.catalogue import too_thin
+from napari_unet.core.training.patches import in_window, patch_size, why_not
 from napari_unet.engine.device import (
     choose_device,
     choose_precision,
@@ -22,12 +22,7 @@ from napari_unet.engine.device import (
 from napari_unet.engine.inference.tile_run import choose_tile
 from napari_unet.engine.network.layered import LayeredNetwork
 from napari_unet.engine.network.network import frozen_copy
-from napari_unet.engine.training.preparation import (
-    in_window,
-    memory_of_patches,
-    memory_of_weights,
-    patch_size,
-)
+from napari_unet.engine.training.memory import memory_of_patches, memory_of_weights
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,16 +59,10 @@ def _survey(
     job: SurveyJob, settings: Training, device: torch.device
 ) -> NetworkSurveyed:
     precision = choose_precision(device, settings.precision)
-    try:
-        architecture = in_window(
-            settings.architecture(job.channels, job.classes, job.slices),
-            settings,
-            job.slices,
-        )
-    except ValueError as error:
-        return NetworkSurveyed(settings, problem=str(error))
-    if problem := too_thin(architecture, job.slices):
+    data = job.channels, job.classes, job.slices
+    if problem := why_not(settings, *data):
         return NetworkSurveyed(settings, problem=problem)
+    architecture = in_window(settings.architecture(*data), settings, job.slices)
     output = patch_size(architecture, settings.patch, job.slices)
     needed = memory_of_weights(architecture) + memory_of_patches(
         architecture, output, settings.batch, precision

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from napari_unet.core.network.catalogue import NETWORKS
+from napari_unet.core.training.patches import why_not
 from napari_unet.io.encoder_weights import find_weights
 from napari_unet.io.model_file import read_card
 from napari_unet.session.training.run_record import (
@@ -131,7 +132,7 @@ class TrainingPlan:
         return (
             self._training_data.problem(ndim)
             or self._problem_of_start(ndim)
-            or self._problem_of_network(ndim)
+            or self._problem_of_network()
         )
 
     def _problem_of_start(self, ndim: Literal[2, 3]) -> str:
@@ -146,14 +147,25 @@ class TrainingPlan:
             "or another model."
         )
 
-    def _problem_of_network(self, ndim: Literal[2, 3]) -> str:
-        """Return why the network cannot be had; that of a model to start from can."""
-        chosen = self._training_data.chosen()
-        if self.network_of_start is not None or not chosen:
+    def _problem_of_network(self) -> str:
+        """Return why the network, or that to start from, cannot learn; empty if not."""
+        chosen, settings = self._training_data.chosen(), self._begun()
+        if not chosen:
             return ""
-        settings = self.settings
+        channels = chosen[0].channels
+        classes = len(self._store.project.classes) + 1
+        slices = min(image.sizes["z"] for image in chosen)
+        card, _ = self._start_card()
+        if card is not None:
+            return why_not(settings, channels, classes, slices, card.architecture)
+        return self._problem_of_encoder(settings, channels) or why_not(
+            settings, channels, classes, slices
+        )
+
+    def _problem_of_encoder(self, settings: Training, channels: int) -> str:
+        """Return why the network, or its encoder, cannot be had; empty if it can."""
         entry = NETWORKS[settings.network]
-        refusal = entry.refusal(ndim, chosen[0].channels, settings.encoder)
+        refusal = entry.refusal(settings.ndim, channels, settings.encoder)
         if refusal:
             return f"{refusal} Choose another network or encoder."
         if settings.encoder == "imagenet" and entry.encoder is not None:
