@@ -194,7 +194,9 @@ def test_any_network_can_be_padded_in_windows_of_the_patchs_size() -> None:
     assert unetr.architecture(1, 2) == unetr.replace(padded=True).architecture(1, 2)
 
 
-@pytest.mark.parametrize("changes", [{"network": "unetr"}, {"padded": True}])
+@pytest.mark.parametrize(
+    "changes", [{"network": "unetr"}, {"padded": True}, {"norm": "instance"}]
+)
 def test_a_padded_model_predicts_the_same_from_its_file(
     changes: dict[str, Any], tmp_path: Path
 ) -> None:

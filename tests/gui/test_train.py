@@ -398,6 +398,8 @@ def test_what_a_network_leaves_no_choice_of_is_grey(
     choose(page.recipe.network, "unetr")
     assert (depth.isEnabled(), encoder.isEnabled()) == (False, False)
     assert "UNETR leaves no choice: 4." in depth.toolTip()
+    norm = page.recipe.form.widget("norm")
+    assert (norm.currentText(), norm.isEnabled()) == ("Instance", False)
     choose(page.recipe.network, "ternaus")
     assert (depth.isEnabled(), encoder.isEnabled()) == (True, True)
     page.recipe.form.valueChanged.emit(settings(workspace).replace(encoder="imagenet"))

@@ -274,6 +274,19 @@ def test_what_is_new_is_of_a_format_that_old_programs_refuse(
     assert type(read_card(path).architecture) is type(table)
 
 
+def test_a_training_with_instance_norm_is_of_a_format_that_old_programs_refuse(
+    tmp_path: Path,
+) -> None:
+    # they know a network that has one, but no training that asks for it
+    path, table = tmp_path / "a.safetensors", TABLE.replace(norm="instance")
+    for norm, version in (("batch", "1"), ("instance", "2")):
+        training = MODEL.card.training.replace(norm=norm)
+        card = MODEL.card.replace(architecture=table, training=training)
+        save_model(Model(card, MODEL.weights), path)
+        assert told(path)["version"] == version
+        assert read_card(path) == card.replace(name="a")
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [

@@ -8,6 +8,7 @@ from napari_unet.cli.options import json_option, write_json
 from napari_unet.core.network.blended import geometry_of
 from napari_unet.core.network.catalogue import NETWORKS
 from napari_unet.core.text import times
+from napari_unet.core.training.patches import in_window
 from napari_unet.core.training.training_settings import PRESETS
 
 if TYPE_CHECKING:
@@ -65,8 +66,9 @@ def _described(
     from napari_unet.engine.network.network import count_weights
 
     entry, settings = NETWORKS[name], PRESETS[preset](ndim).with_network(name)
-    # slices enough for any depth
-    network = settings.architecture(channels, classes=2, slices=2**10)
+    slices = 2**10  # enough for any depth
+    made = settings.architecture(channels, classes=2, slices=slices)
+    network = in_window(made, settings, slices)
     geometry = geometry_of(network)
     return {
         "network": name,

@@ -63,18 +63,20 @@ def test_what_changes_nothing_is_known_to_be_settled(
     settings = PRESETS["quick"](ndim).with_network(name)  # type: ignore[arg-type]
     settings = settings.replace(encoder=encoder)
     network = settings.architecture(channels=1, classes=2, slices=64)
-    others = {"width": 12, "depth": 1, "norm": "none", "dropout": 0.3, "padded": True}
+    others = {
+        "width": 12,
+        "depth": 1,
+        "norm": "instance",
+        "dropout": 0.3,
+        "padded": True,
+    }
     idle = {
         field
         for field, value in others.items()
         if settings.replace(**{field: value}).architecture(1, 2, 64) == network
     }
     settled = entry.settled(encoder)
-    assert idle - {"norm"} == settled.keys() - {"norm", "encoder"}
-    assert ("norm" in settled) == (
-        settings.replace(norm="batch").architecture(1, 2, 64)
-        == settings.replace(norm="none").architecture(1, 2, 64)
-    )
+    assert idle == settled.keys() - {"encoder"}
     assert set(settled) <= set(OF_NETWORK)
 
 
@@ -94,6 +96,21 @@ def test_the_usual_network_needs_nothing_otherwise() -> None:
     for preset, make in PRESETS.items():
         for ndim in get_args(Training.model_fields["ndim"].annotation):
             assert make(ndim).with_network("unet") == make(ndim), preset
+
+
+def test_the_norms_of_the_preset_paper_are_those_of_the_papers() -> None:
+    norms = {
+        name: Training.paper().with_network(name).norm
+        for name in NETWORKS
+        if 2 in NETWORKS[name].ndims
+    }
+    assert norms == {
+        **dict.fromkeys(("unet", "vnet", "fcn8", "ternaus"), "none"),
+        **dict.fromkeys(("resunet", "attention", "multires"), "batch"),
+        **dict.fromkeys(("nnunet", "resenc", "unetr", "monai_resunet"), "instance"),
+    }
+    assert Training.paper(3).with_network("nnunet").norm == "instance"
+    assert Training.paper(3).with_network("vnet").norm == "none"
 
 
 @pytest.mark.usefixtures("small")
@@ -149,6 +166,7 @@ def test_settings_say_what_the_network_leaves_no_choice_of(preset: str) -> None:
     usual = PRESETS[preset]()
     unetr = usual.with_network("unetr")
     assert (unetr.depth, unetr.padded, unetr.dropout) == (4, True, 0.0)
+    assert unetr.norm == "instance"
     assert unetr.with_network("unet") == usual
     vgg = usual.with_network("ternaus", "imagenet")
     assert (vgg.encoder, vgg.width, vgg.norm) == ("imagenet", 64, "none")

@@ -36,6 +36,7 @@ def test_statistics_over_the_window_are_of_the_patch() -> None:
         ({"padded": True, "patch": 4}, 1),
         ({"padded": True, "patch": 4, "norm": "none"}, 0),
         ({"padded": True, "patch": 4, "batch": 2}, 2),
+        ({"padded": True, "patch": 4, "norm": "instance", "batch": 2}, 1),
         ({"padded": True, "patch": 5}, 4),
         # unpadded the coarsest map is larger by what the way up loses
         ({"patch": 4}, 4),

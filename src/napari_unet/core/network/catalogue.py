@@ -213,7 +213,7 @@ NETWORKS: Mapping[str, Entry] = {
         verified="monai.networks.nets.UNet",
         ndims=(2, 3),
         build=_sized(residual_unet),
-        published=_published(16, 4),
+        published=_published(16, 4, norm="instance"),
     ),
     "vnet": Entry(
         title="V-Net",
@@ -249,7 +249,7 @@ NETWORKS: Mapping[str, Entry] = {
         verified="dynamic-network-architectures",
         ndims=(2, 3),
         build=_sized(nnunet),
-        published=_published(32, 7, 5, windows={2: 512, 3: 128}),
+        published=_published(32, 7, 5, norm="instance", windows={2: 512, 3: 128}),
     ),
     "resenc": Entry(
         title="nnU-Net, residual encoder",
@@ -258,7 +258,7 @@ NETWORKS: Mapping[str, Entry] = {
         verified="dynamic-network-architectures",
         ndims=(2, 3),
         build=_sized(resenc),
-        published=_published(32, 7, 5, windows={2: 512, 3: 128}),
+        published=_published(32, 7, 5, norm="instance", windows={2: 512, 3: 128}),
     ),
     "unetr": Entry(
         title="UNETR",

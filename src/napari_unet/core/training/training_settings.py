@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from napari_unet.core.network.blended import in_windows
 from napari_unet.core.network.catalogue import NETWORKS, Choice, known
+from napari_unet.core.network.layers import Norm
 from napari_unet.core.settings import (
     PIXELS,
     BorderWeights,
@@ -93,10 +94,11 @@ class Training(GrownSettings):
         description="Channels at full resolution, doubled per level.",
     )
     depth: int = Field(3, ge=1, le=7, description="Number of poolings.")
-    norm: Literal["none", "batch"] = Field(
+    norm: Norm = Field(
         "batch",
         title="Normalisation",
-        description="Normalisation between convolution and activation.",
+        description="Normalisation between convolution and activation. With instance "
+        "the result depends on the window that the network sees, of the patch's size.",
     )
     padded: bool = Field(
         False,
@@ -190,8 +192,11 @@ class Training(GrownSettings):
 
     @property
     def is_later(self) -> bool:
-        """Whether older programs cannot know it; theirs have at most six poolings."""
-        return bool(self._said_later) or self.depth > 6
+        """Whether older programs cannot know it.
+
+        Theirs have at most six poolings, and no word for an instance norm.
+        """
+        return bool(self._said_later) or self.depth > 6 or self.norm == "instance"
 
     @classmethod
     def quick(cls, ndim: Literal[2, 3] = 2) -> Training:
@@ -315,10 +320,8 @@ def _needed(settings: Training) -> Mapping[str, Any]:
     entry = NETWORKS[settings.network]
     paper = entry.published if settings.preset == "paper" else {}
     ndim = settings.ndim
-    # there is no word here for an instance norm
-    settled = entry.settled(settings.encoder).items()
-    said = {name: value for name, value in settled if value != "instance"}
-    return {**entry.recipe.get(ndim, {}), **paper.get(ndim, {}), **said}
+    settled = entry.settled(settings.encoder)
+    return {**entry.recipe.get(ndim, {}), **paper.get(ndim, {}), **settled}
 
 
 PRESETS = {
