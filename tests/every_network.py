@@ -18,7 +18,8 @@ import napari_unet.core.network as package
 from example_models import random_model
 from napari_unet.core.model import Model
 from napari_unet.core.network.architecture import Architecture
-from napari_unet.core.network.catalogue import NETWORKS, Choice
+from napari_unet.core.network.catalogue import NETWORKS
+from napari_unet.core.network.choice import Choice
 from napari_unet.core.network.geometry import Layered
 from napari_unet.engine.network.layered import LayeredNetwork
 from napari_unet.engine.network.network import to_tensors
@@ -66,6 +67,9 @@ def built(depth: int | None = None) -> dict[str, Layered]:
     made: dict[str, Layered] = {}
     for name, build in _builders():
         known = signature(build).parameters
+        if "choice" in known:
+            made |= _of_paper(name, build, depth)
+            continue
         if depth and "depth" not in known:
             continue
         asked = {key: value for key, value in _ASKED.items() if key in known}
@@ -77,13 +81,33 @@ def built(depth: int | None = None) -> dict[str, Layered]:
     return made
 
 
+def _of_paper(
+    name: str, build: Callable[..., Layered], depth: int | None
+) -> dict[str, Layered]:
+    """Return what a builder makes of the depth and the norm of its paper."""
+    (paper,) = (e.published for e in NETWORKS.values() if e.build is build)
+    return {
+        f"{name}-{ndim}d": narrow(
+            build(
+                Choice(
+                    ndim=ndim,
+                    width=_ASKED["width"],
+                    depth=depth or sizes["depth"],
+                    norm=sizes["norm"],
+                )
+            )
+        )
+        for ndim, sizes in paper.items()
+    }
+
+
 def computed() -> dict[str, Layered]:
     """Return those of the builders that a test can run, their instance norms, too."""
     tables = {f"{name}-flat": table for name, table in built(depth=1).items()}
     tables |= {name: t for name, t in built().items() if prod(t.min_input) < 250**2}
     return {
         name: table.replace(window=(_WINDOW,) * table.ndim)
-        if isinstance(table, Architecture) and table.norm == "instance"
+        if table.sees_window and table.window is None
         else table
         for name, table in tables.items()
     }
@@ -169,7 +193,7 @@ def _builders() -> Iterator[tuple[str, Callable[..., Layered]]]:
                 for key, parameter in described.parameters.items()
                 if parameter.default is Parameter.empty
             }
-            builds = needed <= {*_ASKED, "ndim", "depth"}
+            builds = needed <= {*_ASKED, "ndim", "depth", "choice"}
             if own and builds and described.return_annotation in kinds:
                 yield name, function
 

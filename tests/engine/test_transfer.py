@@ -9,6 +9,7 @@ import torch
 from example_models import random_model
 from napari_unet.core.model import Model
 from napari_unet.core.network.architecture import u_shape
+from napari_unet.core.network.choice import Choice
 from napari_unet.core.network.fcn import FCN8
 from napari_unet.core.network.residual_unet import residual_unet
 from napari_unet.core.network.vnet import vnet
@@ -92,7 +93,7 @@ def test_a_single_class_is_taken_over_under_whatever_name() -> None:
 
 
 def test_where_more_layers_know_the_classes_they_start_at_random() -> None:
-    table = residual_unet(classes=3, width=2, depth=1)
+    table = residual_unet(Choice(ndim=2, classes=3, width=2, depth=1))
     weights = to_arrays(UNet(table).state_dict())
     model = Model(MODEL.card.model_copy(update={"architecture": table}), weights)
     _, module = started(table, model, ["class 1", "class 2"])
@@ -119,11 +120,11 @@ def test_the_scores_of_all_depths_are_matched_by_name() -> None:
         np.testing.assert_array_equal(weight, expected)
 
 
-@pytest.mark.parametrize("network", [vnet, zhang])
+@pytest.mark.parametrize("build", [vnet, zhang])
 def test_all_that_read_the_image_take_other_channels(
-    network: Callable[..., Architecture],
+    build: Callable[[Choice], Architecture],
 ) -> None:
-    table = network(ndim=2, channels=2, width=2, depth=1)
+    table = build(Choice(ndim=2, channels=2, width=2, depth=1))
     model = random_model(table)
     _, module = started(table.replace(channels=3), model, ["class 1"])
     assert module.first_weights

@@ -15,6 +15,7 @@ from napari_unet.core.network.blended import (
     smallest_window,
     usual_window,
 )
+from napari_unet.core.network.choice import Choice
 from napari_unet.core.network.nnunet import resenc
 from napari_unet.core.network.tile_size import choose_output, output_with_stride
 from napari_unet.core.network.unetr import Unetr
@@ -154,7 +155,7 @@ def test_a_deep_network_is_had_padded_in_windows() -> None:
 
 
 def test_nnunets_residual_encoder_of_six_stages_fits_into_a_window() -> None:
-    published = resenc(ndim=3, depth=5)
+    published = resenc(Choice(ndim=3, width=32, depth=5))
     assert min(published.min_input) > 1400
     padded = in_windows(published, (60, 60, 60))
     assert padded.window == (64, 64, 64)

@@ -15,6 +15,7 @@ from engine.networks.transfer_helpers import (
     randomised,
 )
 from napari_unet.core.network.attention import attention
+from napari_unet.core.network.choice import Choice
 from napari_unet.engine.network.layered import LayeredNetwork
 from napari_unet.engine.network.network import count_weights
 
@@ -69,16 +70,19 @@ def by_the_drawing(network: LayeredNetwork, image: Tensor) -> Tensor:
 
 def test_it_has_the_authors_number_of_parameters() -> None:
     # theirs join the scores of four levels in a convolution of 8 to 2 channels
-    assert count_weights(attention()) + 8 * 2 + 2 == 6_213_613
+    assert (
+        count_weights(attention(Choice(ndim=3, width=16, depth=4))) + 8 * 2 + 2
+        == 6_213_613
+    )
 
 
 @pytest.mark.parametrize(
     "table",
     [
-        attention(ndim=2, width=4, depth=2),
-        attention(ndim=3, width=2, depth=2),
-        attention(ndim=3, width=2, depth=2, flat=(1, 0, 0)),
-        attention(ndim=3, width=2, depth=2, flat=(2, 0, 0)),
+        attention(Choice(ndim=2, width=4, depth=2)),
+        attention(Choice(ndim=3, width=2, depth=2)),
+        attention(Choice(ndim=3, width=2, depth=2, flat=(1, 0, 0))),
+        attention(Choice(ndim=3, width=2, depth=2, flat=(2, 0, 0))),
     ],
 )
 def test_scores_are_those_of_the_drawing(table: Architecture) -> None:
@@ -95,14 +99,14 @@ def test_scores_are_those_of_the_drawing(table: Architecture) -> None:
 def test_the_halo_is_that_of_the_operations(
     depth: int, halo: int, smallest: int
 ) -> None:
-    table = attention(depth=depth, width=1)
+    table = attention(Choice(ndim=3, width=1, depth=depth))
     assert table.halo == (halo,) * 3
     assert table.min_input == (smallest,) * 3
     assert table.step == (2**depth,) * 3
 
 
 def test_each_gate_but_the_finest_reads_the_level_below() -> None:
-    table = attention(ndim=2, width=1, depth=4)
+    table = attention(Choice(ndim=2, width=1, depth=4))
     network = LayeredNetwork(table)
     assert sorted(network.skip) == ["1", "2", "3"]
     assert network.signal[0].weight.shape[:2] == (16, 16)

@@ -15,6 +15,7 @@ from engine.networks.transfer_helpers import (
     assert_traced,
     randomised,
 )
+from napari_unet.core.network.choice import Choice
 from napari_unet.core.network.multires import multires
 from napari_unet.engine.network.layered import LayeredNetwork
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from napari_unet.core.network.architecture import Architecture
 
 
+PAPER = Choice(ndim=2, channels=3, width=32, depth=4)
 CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
 
 
@@ -79,7 +81,7 @@ def by_the_drawing(network: LayeredNetwork, image: Tensor) -> Tensor:
 
 def test_it_has_the_number_of_parameters_of_the_paper() -> None:
     with torch.device("meta"):
-        network = LayeredNetwork(multires())
+        network = LayeredNetwork(multires(PAPER))
     named = list(network.named_modules())
     convolutions = [m for _, m in named if isinstance(m, CONVOLUTIONS)]
     norms = {n: m.num_features for n, m in named if isinstance(m, nn.BatchNorm2d)}
@@ -95,16 +97,16 @@ def test_it_has_the_number_of_parameters_of_the_paper() -> None:
 
 
 def test_the_widths_are_those_of_the_program() -> None:
-    found = [sum(level.down) for level in multires().levels]
+    found = [sum(level.down) for level in multires(PAPER).levels]
     assert found == [51, 105, 212, 426, 853]
 
 
 @pytest.mark.parametrize(
     "table",
     [
-        multires(width=8, depth=2, channels=3),
-        multires(width=4, depth=3, channels=1),
-        multires(ndim=3, width=4, depth=2, channels=1, flat=(1, 0, 0)),
+        multires(Choice(ndim=2, width=8, depth=2, channels=3)),
+        multires(Choice(ndim=2, width=4, depth=3)),
+        multires(Choice(ndim=3, width=4, depth=2, flat=(1, 0, 0))),
     ],
 )
 def test_scores_are_those_of_the_drawing(table: Architecture) -> None:
@@ -121,7 +123,7 @@ def test_scores_are_those_of_the_drawing(table: Architecture) -> None:
 def test_the_halo_is_that_of_the_operations(
     depth: int, halo: int, smallest: int
 ) -> None:
-    table = multires(depth=depth, width=2)
+    table = multires(Choice(ndim=2, width=2, depth=depth, channels=3))
     assert table.halo == (halo, halo)
     assert table.min_input == (smallest, smallest)
     assert table.step == (2**depth, 2**depth)

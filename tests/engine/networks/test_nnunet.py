@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
@@ -14,6 +14,7 @@ from engine.networks.transfer_helpers import (
     randomised,
     with_weights_of,
 )
+from napari_unet.core.network.choice import Choice
 from napari_unet.core.network.nnunet import nnunet, resenc
 from napari_unet.engine.network.network import count_weights
 
@@ -32,18 +33,23 @@ from dynamic_network_architectures.building_blocks.simple_conv_blocks import (
 )
 
 
+def sizes(**asked: Any) -> Choice:
+    """Return sizes that are nnU-Net's where nothing else is asked for."""
+    return Choice(**{"ndim": 2, "width": 32, "depth": 3, "norm": "instance", **asked})
+
+
 def scored(table: Architecture) -> Architecture:
     """Return the network with scores at all levels, as the program builds it."""
     return table.replace(supervised=len(table.levels) - 2)
 
 
 PUBLISHED = [
-    (scored(nnunet(ndim=2, depth=7)), 46_324_558),
-    (scored(nnunet(ndim=3, depth=5)), 31_195_594),
-    (scored(resenc(ndim=2, depth=7)), 140_017_038),
-    (scored(resenc(ndim=3, depth=5)), 102_349_770),
-    (scored(nnunet(width=8, depth=3)), 121_494),
-    (scored(resenc(width=8, depth=3)), 548_582),
+    (scored(nnunet(sizes(depth=7))), 46_324_558),
+    (scored(nnunet(sizes(ndim=3, depth=5))), 31_195_594),
+    (scored(resenc(sizes(depth=7))), 140_017_038),
+    (scored(resenc(sizes(ndim=3, depth=5))), 102_349_770),
+    (scored(nnunet(sizes(width=8))), 121_494),
+    (scored(resenc(sizes(width=8))), 548_582),
 ]
 
 
@@ -132,11 +138,11 @@ def test_it_has_the_published_number_of_parameters(
 
 
 TABLES = [
-    scored(nnunet(width=4, depth=3, norm="batch")),
-    scored(resenc(width=2, depth=2, norm="batch")),
-    scored(resenc(width=2, depth=3, norm="batch")),
-    scored(nnunet(ndim=3, width=2, depth=2, norm="batch", flat=(1, 0, 0))),
-    resenc(ndim=3, width=2, depth=1, norm="batch", flat=(1, 0, 0)),
+    scored(nnunet(sizes(width=4, norm="batch"))),
+    scored(resenc(sizes(width=2, depth=2, norm="batch"))),
+    scored(resenc(sizes(width=2, norm="batch"))),
+    scored(nnunet(sizes(ndim=3, width=2, depth=2, norm="batch", flat=(1, 0, 0)))),
+    resenc(sizes(ndim=3, width=2, depth=1, norm="batch", flat=(1, 0, 0))),
 ]
 
 
@@ -152,10 +158,10 @@ def test_scores_are_those_of_the_program(table: Architecture) -> None:
 @pytest.mark.parametrize(("ndim", "flat"), [(2, ()), (3, (1, 0, 0))])
 @torch.no_grad()
 def test_padded_all_scores_are_those_of_the_program(
-    build: Callable[..., Architecture], ndim: int, flat: tuple[int, ...]
+    build: Callable[[Choice], Architecture], ndim: int, flat: tuple[int, ...]
 ) -> None:
     # as nnU-Net has it: statistics of the window
-    table = scored(build(ndim=ndim, width=2, depth=3, norm="instance", flat=flat))
+    table = scored(build(sizes(ndim=ndim, width=2, flat=flat)))
     table = table.replace(padded=True, window=(32,) * ndim)
     program = reference(table, supervised=True)
     network = with_weights_of(program, table, names(table))
@@ -168,6 +174,6 @@ def test_padded_all_scores_are_those_of_the_program(
 
 
 def test_the_published_depth_loses_more_than_a_volume_has() -> None:
-    assert nnunet(ndim=3, depth=5).halo == (157, 157, 157)
-    assert resenc(ndim=3, depth=5).halo == (719, 719, 719)
-    assert resenc(ndim=3, depth=2).halo == (47, 47, 47)
+    assert nnunet(sizes(ndim=3, depth=5)).halo == (157, 157, 157)
+    assert resenc(sizes(ndim=3, depth=5)).halo == (719, 719, 719)
+    assert resenc(sizes(ndim=3, depth=2)).halo == (47, 47, 47)

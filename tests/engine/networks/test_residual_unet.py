@@ -13,6 +13,7 @@ from engine.networks.transfer_helpers import (
     randomised,
     with_weights_of,
 )
+from napari_unet.core.network.choice import Choice
 from napari_unet.core.network.residual_unet import ResidualUNet, residual_unet
 from napari_unet.engine.network.layered import LayeredNetwork
 from napari_unet.engine.network.network import count_weights
@@ -44,7 +45,7 @@ def convolution(ours: str, theirs: str) -> dict[str, str]:
 @pytest.mark.parametrize(("ndim", "depth", "units"), [(2, 2, 2), (2, 4, 1), (3, 2, 2)])
 def test_it_is_monais(ndim: int, depth: int, units: int) -> None:
     nets = pytest.importorskip("monai.networks.nets")
-    table = residual_unet(ndim=ndim, classes=3, width=4, depth=depth)
+    table = residual_unet(Choice(ndim=ndim, classes=3, width=4, depth=depth))
     table = table.replace(units=units)
     reference = nets.UNet(
         spatial_dims=ndim,
@@ -69,18 +70,18 @@ def test_it_is_monais(ndim: int, depth: int, units: int) -> None:
 @pytest.mark.parametrize(("ndim", "count"), [(2, 1_627_597), (3, 4_808_917)])
 def test_parameters_are_as_many_as_monais(ndim: int, count: int) -> None:
     # with its instance norm, which has no weights, these are 1,625,161 and 4,806,481
-    assert count_weights(residual_unet(ndim=ndim)) == count
+    assert count_weights(residual_unet(Choice(ndim=ndim, width=16, depth=4))) == count
 
 
 def test_thin_stacks_pass() -> None:
-    table = residual_unet(ndim=3, channels=2, width=2, depth=2, flat=(2, 0, 0))
+    table = residual_unet(Choice(ndim=3, channels=2, width=2, depth=2, flat=(2, 0, 0)))
     assert table.step == (1, 4, 4)
     assert table.halo == (2, 20, 20)
     assert_traced(LayeredNetwork(table))
 
 
 def test_scores_stay_in_single_precision() -> None:
-    table = residual_unet(width=2, depth=1)
+    table = residual_unet(Choice(ndim=2, width=2, depth=1))
     network = LayeredNetwork(table).eval()
     network.to(torch.bfloat16)
     network.score.float()
@@ -103,4 +104,4 @@ def test_a_table_that_does_not_fit_is_refused(
     changes: dict[str, object], message: str
 ) -> None:
     with pytest.raises(ValidationError, match=message):
-        residual_unet().replace(**changes)
+        ResidualUNet().replace(**changes)

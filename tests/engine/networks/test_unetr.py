@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from engine.networks.transfer_helpers import assert_traced
-from napari_unet.core.network.catalogue import NETWORKS, Choice
+from napari_unet.core.network.catalogue import NETWORKS
+from napari_unet.core.network.choice import Choice
 from napari_unet.core.network.unetr import Unetr
 from napari_unet.engine.network.layered import LayeredNetwork
 from napari_unet.engine.network.network import count_weights
@@ -174,7 +175,9 @@ def test_a_description_survives_json() -> None:
 def test_the_window_follows_the_patch(
     patch: tuple[int, ...], window: tuple[int, ...]
 ) -> None:
-    choice = Choice(len(window), 2, 3, width=64, depth=3, patch=patch)
+    choice = Choice(
+        ndim=len(window), channels=2, classes=3, width=64, depth=3, patch=patch
+    )
     table = NETWORKS["unetr"].build(choice)
     # of the width that the paper's U-Net has, all are those of UNETR's paper
     assert table == Unetr(channels=2, classes=3, window=window)

@@ -17,6 +17,7 @@ from engine.networks.transfer_helpers import (
     with_weights_of,
 )
 from napari_unet.core.network.blended import geometry_of
+from napari_unet.core.network.choice import Choice
 from napari_unet.core.network.vnet import vnet
 from napari_unet.engine.network.layered import LayeredNetwork
 from napari_unet.engine.network.network import count_weights
@@ -26,12 +27,13 @@ if TYPE_CHECKING:
 
     from napari_unet.core.network.architecture import Architecture
 
+PAPER = vnet(Choice(ndim=3, width=16, depth=4, norm="none"))
 # of MONAI's, which are not the paper's: on the way down and up again, finest first
 DOWN, UP = (1, 1, 2, 3, 2), (1, 1, 2, 2)
 
 
 def monai_vnet(ndim: int, classes: int, activation: str) -> Architecture:
-    table = vnet(ndim=ndim, classes=classes, norm="batch")
+    table = vnet(Choice(ndim=ndim, classes=classes, width=16, depth=4, norm="batch"))
     levels = [
         level.replace(down=level.down[:1] * down, up=level.up[:1] * up)
         for level, down, up in zip(table.levels, DOWN, (*UP, 0), strict=True)
@@ -108,8 +110,8 @@ def test_in_3d_it_is_monais_where_both_pad() -> None:
 @pytest.mark.parametrize(
     ("table", "count"),
     [
-        (vnet(), 65_175_314),
-        (vnet(ndim=2), 13_275_346),
+        (PAPER, 65_175_314),
+        (vnet(Choice(ndim=2, width=16, depth=4, norm="none")), 13_275_346),
         (monai_vnet(2, 2, "elu"), 9_358_730),
         # of which 4,004 and 8,010 are in the last layers, for one class and for two
         (monai_vnet(3, 2, "elu"), 45_593_892 - 4_004 + 8_010),
@@ -120,18 +122,18 @@ def test_published_parameter_counts(table: Architecture, count: int) -> None:
 
 
 def test_sizes_are_the_papers() -> None:
-    assert vnet().halo == (260,) * 3
-    assert vnet().min_input == (532,) * 3
-    assert vnet(depth=2).min_input == (92,) * 3
+    assert PAPER.halo == (260,) * 3
+    assert PAPER.min_input == (532,) * 3
+    assert vnet(Choice(ndim=3, width=16, depth=2)).min_input == (92,) * 3
 
 
 def test_the_paper_runs_padded_in_a_window_of_fixed_size() -> None:
-    table = vnet().replace(padded=True, window=(64, 128, 128))
+    table = PAPER.replace(padded=True, window=(64, 128, 128))
     assert table.output_size((64, 128, 128)) == (64, 128, 128)
     geometry = geometry_of(table)
     assert geometry.step == geometry.halo == (32, 64, 64)
     # in less than a twentieth of the memory that the smallest unpadded volume takes
-    least = vnet().peak_values(vnet().min_output)
+    least = PAPER.peak_values(PAPER.min_output)
     assert geometry.peak_values((128, 256, 256)) < least / 20
 
 
@@ -173,13 +175,15 @@ def by_the_drawing(network: LayeredNetwork, image: Tensor) -> Tensor:
 
 @pytest.mark.parametrize(("ndim", "channels", "width"), [(2, 3, 4), (3, 1, 2)])
 def test_the_papers_is_its_drawing(ndim: int, channels: int, width: int) -> None:
-    table = vnet(ndim=ndim, channels=channels, width=width, depth=2)
+    table = vnet(
+        Choice(ndim=ndim, channels=channels, width=width, depth=2, norm="none")
+    )
     network: nn.Module = randomised(LayeredNetwork(table))
     assert_same_inside(network, partial(by_the_drawing, network))
     assert_traced(network)
 
 
 def test_thin_stacks_pass() -> None:
-    table = vnet(ndim=3, channels=2, width=2, depth=2, flat=(1, 0, 0), norm="batch")
+    table = vnet(Choice(ndim=3, channels=2, width=2, depth=2, flat=(1, 0, 0)))
     assert table.step == (2, 4, 4)
     assert_traced(LayeredNetwork(table))

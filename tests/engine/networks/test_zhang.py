@@ -15,6 +15,7 @@ from engine.networks.transfer_helpers import (
     assert_traced,
     randomised,
 )
+from napari_unet.core.network.choice import Choice
 from napari_unet.core.network.vnet import vnet
 from napari_unet.core.network.zhang import zhang
 from napari_unet.engine.network.layered import LayeredNetwork
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_unet.core.network.architecture import Architecture
+    from napari_unet.core.network.layers import Norm
 
 
 def by_the_drawing(network: LayeredNetwork, image: Tensor) -> Tensor:
@@ -67,7 +69,7 @@ def by_the_drawing(network: LayeredNetwork, image: Tensor) -> Tensor:
     ("ndim", "channels", "width", "depth"), [(2, 3, 4, 3), (3, 1, 2, 2)]
 )
 def test_it_is_its_drawing(ndim: int, channels: int, width: int, depth: int) -> None:
-    table = zhang(ndim=ndim, channels=channels, width=width, depth=depth)
+    table = zhang(Choice(ndim=ndim, channels=channels, width=width, depth=depth))
     network = randomised(LayeredNetwork(table))
     reference = partial(by_the_drawing, same(network, table))
     assert_same_inside(network, reference)
@@ -87,7 +89,7 @@ def same(network: LayeredNetwork, table: Architecture) -> LayeredNetwork:
 
 def test_published_parameter_count() -> None:
     # the 15 convolutions of the paper's table, with one output, and the shortcuts
-    table = zhang()
+    table = zhang(Choice(ndim=2, channels=3, width=64, depth=3))
     with torch.device("meta"):
         network = LayeredNetwork(table)
     shapes = {name: w.numel() for name, w in network.named_parameters()}
@@ -99,7 +101,7 @@ def test_published_parameter_count() -> None:
 
 
 def test_sizes() -> None:
-    table = zhang(width=1)
+    table = zhang(Choice(ndim=2, channels=3, width=1, depth=3))
     assert table.halo == (37, 37)
     assert table.trace.last_margins == ((0, 7), (0, 7))
     # of the valid sizes 8 m + 7 the first that leaves something between two halos
@@ -107,16 +109,18 @@ def test_sizes() -> None:
 
 
 def test_thin_stacks_pass() -> None:
-    table = zhang(ndim=3, channels=2, width=2, depth=2, flat=(1, 0, 0))
+    table = zhang(Choice(ndim=3, channels=2, width=2, depth=2, flat=(1, 0, 0)))
     assert table.step == (2, 4, 4)
     assert_traced(LayeredNetwork(table))
 
 
-@pytest.mark.parametrize("network", [partial(zhang, depth=4), partial(vnet, depth=2)])
+@pytest.mark.parametrize(
+    ("build", "depth", "norm"), [(zhang, 4, "batch"), (vnet, 2, "none")]
+)
 def test_sums_do_not_make_the_scores_grow(
-    network: Callable[..., Architecture],
+    build: Callable[[Choice], Architecture], depth: int, norm: Norm
 ) -> None:
-    table = network(ndim=2, channels=1, classes=8, width=8)
+    table = build(Choice(ndim=2, classes=8, width=8, depth=depth, norm=norm))
     torch.manual_seed(0)
     scores = LayeredNetwork(table)(torch.randn(1, 1, *table.min_input))
     assert 0.2 < scores.std().item() < 5

@@ -23,30 +23,9 @@ from napari_unet.core.text import shown
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from napari_unet.core.network.choice import Choice
     from napari_unet.core.network.layers import Norm
     from napari_unet.core.network.vgg import Encoder
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """What a training says of the network that it wants."""
-
-    ndim: int
-    channels: int
-    classes: int
-    # channels at full resolution, number of reductions
-    width: int
-    depth: int
-    norm: Norm = "batch"
-    # share dropped at the two deepest levels
-    dropout: float = 0.0
-    # for each axis, how many of the finest levels leave it alone (thin stacks)
-    flat: tuple[int, ...] = ()
-    # what a patch is to show, in pixels along ([z,] y, x), no thicker than the thinnest
-    # stack; of networks with a window of fixed size the window follows it
-    patch: tuple[int, ...] = ()
-    # whether the contracting path has to take ImageNet's weights
-    imagenet: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,26 +81,17 @@ class Entry:
         return {**self.fixed, **vgg}
 
 
-def _unet(*, dropout: float, **sizes: Any) -> Layered:
-    return u_shape(dropout=(2, dropout), **sizes)
-
-
-def _sized(builder: Callable[..., Layered]) -> Callable[[Choice], Layered]:
-    """Pass on what a training says of sizes, all by name."""
-
-    def build(choice: Choice) -> Layered:
-        return builder(
-            ndim=choice.ndim,
-            channels=choice.channels,
-            classes=choice.classes,
-            width=choice.width,
-            depth=choice.depth,
-            flat=choice.flat,
-            norm=choice.norm,
-            dropout=choice.dropout,
-        )
-
-    return build
+def _unet(choice: Choice) -> Layered:
+    return u_shape(
+        ndim=choice.ndim,
+        channels=choice.channels,
+        classes=choice.classes,
+        width=choice.width,
+        depth=choice.depth,
+        dropout=(2, choice.dropout),
+        flat=choice.flat,
+        norm=choice.norm,
+    )
 
 
 # With SGD transformers hardly learn; the paper's own schedule was not to be had.
@@ -195,7 +165,7 @@ NETWORKS: Mapping[str, Entry] = {
         paper="Ronneberger et al. 2015; Çiçek et al. 2016",
         verified="a drawing of the paper's figure in plain operations",
         ndims=(2, 3),
-        build=_sized(_unet),
+        build=_unet,
     ),
     "resunet": Entry(
         title="Residual U-Net",
@@ -203,7 +173,7 @@ NETWORKS: Mapping[str, Entry] = {
         paper="Zhang et al. 2018",
         verified="a drawing of the paper's figure in plain operations",
         ndims=(2, 3),
-        build=_sized(zhang),
+        build=zhang,
         published=_published(64, 3),
     ),
     "monai_resunet": Entry(
@@ -212,7 +182,7 @@ NETWORKS: Mapping[str, Entry] = {
         paper="Kerfoot et al. 2018",
         verified="monai.networks.nets.UNet",
         ndims=(2, 3),
-        build=_sized(residual_unet),
+        build=residual_unet,
         published=_published(16, 4, norm="instance"),
     ),
     "vnet": Entry(
@@ -221,7 +191,7 @@ NETWORKS: Mapping[str, Entry] = {
         paper="Milletari et al. 2016",
         verified="monai.networks.nets.VNet; a drawing of the paper in plain operations",
         ndims=(2, 3),
-        build=_sized(vnet),
+        build=vnet,
         published=_published(16, 4, norm="none", windows={3: 128}),
     ),
     "attention": Entry(
@@ -230,7 +200,7 @@ NETWORKS: Mapping[str, Entry] = {
         paper="Oktay et al. 2018",
         verified="a drawing of the authors' program in plain operations",
         ndims=(2, 3),
-        build=_sized(attention),
+        build=attention,
         published=_published(16, 4),
     ),
     "multires": Entry(
@@ -239,7 +209,7 @@ NETWORKS: Mapping[str, Entry] = {
         paper="Ibtehaz and Rahman 2020",
         verified="a drawing of the authors' Keras program in plain operations",
         ndims=(2, 3),
-        build=_sized(multires),
+        build=multires,
         published=_published(32, 4),
     ),
     "nnunet": Entry(
@@ -248,7 +218,7 @@ NETWORKS: Mapping[str, Entry] = {
         paper="Isensee et al. 2021",
         verified="dynamic-network-architectures",
         ndims=(2, 3),
-        build=_sized(nnunet),
+        build=nnunet,
         published=_published(32, 7, 5, norm="instance", windows={2: 512, 3: 128}),
     ),
     "resenc": Entry(
@@ -257,7 +227,7 @@ NETWORKS: Mapping[str, Entry] = {
         paper="Isensee et al. 2024",
         verified="dynamic-network-architectures",
         ndims=(2, 3),
-        build=_sized(resenc),
+        build=resenc,
         published=_published(32, 7, 5, norm="instance", windows={2: 512, 3: 128}),
     ),
     "unetr": Entry(

@@ -7,47 +7,43 @@ from typing import TYPE_CHECKING
 from napari_unet.core.network.architecture import Architecture, levels
 
 if TYPE_CHECKING:
-    from napari_unet.core.network.layers import Norm
+    from napari_unet.core.network.choice import Choice
 
 # of a level's width, for each convolution of the chain
 _SHARES = (0.167, 0.333, 0.5)
 _ALPHA = 1.67
 
 
-def multires(
-    *,
-    ndim: int = 2,
-    channels: int = 3,
-    classes: int = 2,
-    width: int = 32,
-    depth: int = 4,
-    flat: tuple[int, ...] = (),
-    norm: Norm = "batch",
-    dropout: float = 0.0,
-) -> Architecture:
+def multires(choice: Choice) -> Architecture:
     """Return the network of Ibtehaz and Rahman 2020, Fig. 4 and table 1.
 
-    As in the authors' Keras program, which has the paper's 7,262,750 parameters: a norm
-    follows each convolution, and another each sum. That program counts the running
-    statistics, scales only the norms behind joins and sums, and norms its one output.
-    `flat` is as in `u_shape`, `dropout` the share dropped at the two deepest levels.
+    As in the authors' Keras program, which has the paper's 7,262,750 parameters for
+    three channels, of width 32 and depth 4: a norm follows each convolution, and
+    another each sum. That program counts the running statistics, scales only the norms
+    behind joins and sums, and norms its one output.
 
     References
     ----------
     Ibtehaz, Rahman: MultiResUNet: Rethinking the U-Net architecture for multimodal
     biomedical image segmentation, Neural Networks 2020, arXiv:1902.04049.
     """
-    widths = [width * 2**d for d in range(depth + 1)]
     chains = [
-        tuple(max(int(_ALPHA * w * share), 1) for share in _SHARES) for w in widths
+        tuple(max(int(_ALPHA * w * share), 1) for share in _SHARES)
+        for w in choice.widths
     ]
-    table = levels(chains, up_conv=widths, ndim=ndim, flat=flat, dropout=(2, dropout))
+    table = levels(
+        chains,
+        up_conv=choice.widths,
+        ndim=choice.ndim,
+        flat=choice.flat,
+        dropout=(2, choice.dropout),
+    )
     return Architecture(
-        channels=channels,
-        classes=classes,
+        channels=choice.channels,
+        classes=choice.classes,
         levels=table,
         block="multires",
-        norm=norm,
-        conv_bias=norm == "none",
+        norm=choice.norm,
+        conv_bias=choice.norm == "none",
         skip="respath",
     )

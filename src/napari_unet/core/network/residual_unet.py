@@ -6,13 +6,16 @@ resolution crosses over: no table of levels describes it.
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import Field, model_validator
 
 from napari_unet.core.network.geometry import Layered
 from napari_unet.core.network.layers import Activation, Drawing, Norm
 from napari_unet.core.settings import Unit
+
+if TYPE_CHECKING:
+    from napari_unet.core.network.choice import Choice
 
 
 class ResidualUNet(Layered):
@@ -118,28 +121,19 @@ class ResidualUNet(Layered):
         return net.activate(x, self.activation, f"{name}.2")
 
 
-def residual_unet(
-    *,
-    ndim: int = 2,
-    channels: int = 1,
-    classes: int = 2,
-    width: int = 16,
-    depth: int = 4,
-    flat: tuple[int, ...] = (),
-    norm: Norm = "batch",
-    dropout: float = 0.0,
-) -> ResidualUNet:
+def residual_unet(choice: Choice) -> ResidualUNet:
     """Return Kerfoot's network with two convolutions in a unit.
 
-    `width` are the channels of the first unit, doubled with each of `depth` strides,
-    `flat` is as in `u_shape`.
+    Its width are the channels of the first unit, doubled with each stride.
     """
-    flats = flat or (0,) * ndim
+    flats = choice.flat or (0,) * choice.ndim
     return ResidualUNet(
-        channels=channels,
-        classes=classes,
-        widths=tuple(width * 2**d for d in range(depth + 1)),
-        strides=tuple(tuple(1 if d < f else 2 for f in flats) for d in range(depth)),
-        norm=norm,
-        dropout=dropout,
+        channels=choice.channels,
+        classes=choice.classes,
+        widths=tuple(choice.widths),
+        strides=tuple(
+            tuple(1 if d < f else 2 for f in flats) for d in range(choice.depth)
+        ),
+        norm=choice.norm,
+        dropout=choice.dropout,
     )

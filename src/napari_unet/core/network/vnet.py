@@ -7,55 +7,44 @@ from typing import TYPE_CHECKING
 from napari_unet.core.network.architecture import Architecture, levels
 
 if TYPE_CHECKING:
-    from napari_unet.core.network.layers import Norm
+    from napari_unet.core.network.choice import Choice
 
 # of convolutions per level, the last of them at all deeper ones
 _CONVOLUTIONS = (1, 2, 3)
 
 
-def vnet(
-    *,
-    ndim: int = 3,
-    channels: int = 1,
-    classes: int = 2,
-    width: int = 16,
-    depth: int = 4,
-    flat: tuple[int, ...] = (),
-    norm: Norm = "none",
-    dropout: float = 0.0,
-) -> Architecture:
+def vnet(choice: Choice) -> Architecture:
     """Return the network of Milletari et al. 2016, Fig. 2.
 
-    65,175,314 parameters in 3-D for one channel and two classes. Without padding its
-    smallest input has 532 pixels along each axis, with `depth` 2 instead of 4 it is 92.
-    The paper has no norm; where there is one, it replaces the biases. `flat` is as in
-    `u_shape`, `dropout` the share dropped at the two deepest levels.
+    65,175,314 parameters in 3-D for one channel and two classes, of width 16 and depth
+    4. Without padding its smallest input has 532 pixels along each axis then, at depth
+    2 it is 92. The paper has no norm; where there is one, it replaces the biases.
 
     References
     ----------
     Milletari, Navab, Ahmadi: V-Net: Fully Convolutional Neural Networks for Volumetric
     Medical Image Segmentation, 3DV 2016, arXiv:1606.04797.
     """
-    numbers = [_CONVOLUTIONS[min(d, len(_CONVOLUTIONS) - 1)] for d in range(depth + 1)]
-    widths = [width * 2**d for d in range(depth + 1)]
+    widths, last = choice.widths, len(_CONVOLUTIONS) - 1
+    numbers = [_CONVOLUTIONS[min(d, last)] for d in range(choice.depth + 1)]
     table = levels(
         [(w,) * n for w, n in zip(widths, numbers, strict=True)],
         [(2 * w,) * n for w, n in zip(widths, numbers, strict=True)],
         widths,
-        ndim=ndim,
+        ndim=choice.ndim,
         kernel=5,
-        flat=flat,
-        dropout=(2, dropout),
+        flat=choice.flat,
+        dropout=(2, choice.dropout),
     )
     return Architecture(
-        channels=channels,
-        classes=classes,
+        channels=choice.channels,
+        classes=choice.classes,
         levels=table,
         block="vnet",
         reduce="strided",
         activation="prelu_per_channel",
         up_activation="prelu_per_channel",
-        norm=norm,
+        norm=choice.norm,
         up_norm=True,
-        conv_bias=norm == "none",
+        conv_bias=choice.norm == "none",
     )

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from napari_unet.core.network.blended import in_windows
-from napari_unet.core.network.catalogue import NETWORKS, Choice, known
+from napari_unet.core.network.catalogue import NETWORKS, known
+from napari_unet.core.network.choice import Choice
 from napari_unet.core.network.layers import Norm
 from napari_unet.core.settings import (
     PIXELS,
