@@ -302,7 +302,7 @@ def test_a_training_without_the_weights_does_not_begin() -> None:
 @pytest.mark.parametrize(
     ("changes", "channels", "message"),
     [
-        ({"network": "unet"}, 1, "choose the network ternaus or fcn8"),
+        ({"network": "unet"}, 1, "no ImageNet weights for U-Net"),
         ({}, 4, "1 or 3 channels, these have 4"),
     ],
 )

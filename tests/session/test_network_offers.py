@@ -73,7 +73,7 @@ def bench(
     two = {
         "unet": UNET,
         "flat": replace(UNET, title="Flat", ndims=(2,), recipe={2: {"depth": 2}}),
-        "rgb": replace(UNET, title="RGB", imagenet=(3,)),
+        "rgb": replace(UNET, title="RGB", encoder="vgg11"),
     }
     for name in set(NETWORKS) - set(two):
         monkeypatch.delitem(NETWORKS, name)  # type: ignore[arg-type]
@@ -85,7 +85,7 @@ def bench(
 
 
 def test_what_cannot_be_trained_on_the_images_says_why(bench: Bench) -> None:
-    bench.annotate(40, 50)
+    bench.annotate(2, 40, 50, axes="cyx")
     assert [(o.name, o.title, o.cost) for o in bench.offers.offers()] == [
         ("unet", "U-Net", ""),
         ("flat", "Flat", ""),
@@ -96,7 +96,8 @@ def test_what_cannot_be_trained_on_the_images_says_why(bench: Bench) -> None:
     assert not bench.of("rgb").problem
     bench.train(network="rgb", encoder="imagenet")
     assert bench.of("rgb").problem == (
-        "ImageNet's weights are for images of 3 channels, these have 1."
+        "ImageNet's weights are for grey or RGB images, of 1 or 3 channels, these "
+        "have 2."
     )
     bench.plan.set(training=Training(ndim=3))
     assert bench.of("flat").problem == "Flat is for slices (2-D) alone."
@@ -155,13 +156,13 @@ def test_volumes_are_told_of_in_voxels(bench: Bench) -> None:
 
 
 def test_a_network_that_cannot_be_had_is_no_training(bench: Bench) -> None:
-    bench.annotate(40, 50)
+    bench.annotate(2, 40, 50, axes="cyx")
     bench.train(network="rgb", encoder="imagenet")
     possible, why = bench.control.can_start
     assert not possible
     assert why == (
-        "ImageNet's weights are for images of 3 channels, these have 1. Choose another "
-        "network or encoder."
+        "ImageNet's weights are for grey or RGB images, of 1 or 3 channels, these "
+        "have 2. Choose another network or encoder."
     )
 
 
@@ -189,8 +190,6 @@ def test_weights_that_are_not_there_are_told_before_training(
 ) -> None:
     monkeypatch.setenv("NAPARI_UNET_HOME", str(tmp_path))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    led = replace(NETWORKS["rgb"], imagenet=(1,), encoder="vgg11")
-    monkeypatch.setitem(NETWORKS, "rgb", led)  # type: ignore[misc]
     bench.annotate(40, 50)
     bench.train(network="rgb", encoder="imagenet")
     possible, why = bench.control.can_start

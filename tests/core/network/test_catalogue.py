@@ -32,7 +32,7 @@ SMALL = Entry(
     ),
     recipe={2: {"width": 4, "depth": 1}},
     published={2: {"width": 7, "norm": "batch"}},
-    imagenet=(1, 3),
+    encoder="vgg11",
 )
 
 
@@ -130,7 +130,8 @@ def test_what_a_network_cannot_take_is_said_in_a_sentence() -> None:
     assert SMALL.refusal(2, 3, "imagenet") == SMALL.refusal(2, None, "imagenet") == ""
     assert SMALL.refusal(3) == "Small net is for slices (2-D) alone."
     assert SMALL.refusal(2, 4, "imagenet") == (
-        "ImageNet's weights are for images of 1 or 3 channels, these have 4."
+        "ImageNet's weights are for grey or RGB images, of 1 or 3 channels, these "
+        "have 4."
     )
     assert NETWORKS["unet"].refusal(2, 3, "imagenet") == (
         "There are no ImageNet weights for U-Net."

@@ -15,7 +15,7 @@ from napari_unet.core.network.multires import multires
 from napari_unet.core.network.nnunet import nnunet, resenc
 from napari_unet.core.network.residual_unet import ResidualUNet, residual_unet
 from napari_unet.core.network.unetr import DEPTH, TOKEN, Unetr
-from napari_unet.core.network.vgg import CHANNELS, STAGES, UNIT, ternaus
+from napari_unet.core.network.vgg import STAGES, UNIT, refusal_of_channels, ternaus
 from napari_unet.core.network.vnet import vnet
 from napari_unet.core.network.zhang import zhang
 from napari_unet.core.text import shown
@@ -47,10 +47,8 @@ class Entry:
     recipe: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
     # the same for the preset "paper": what its own paper has
     published: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
-    # which VGG leads it, and the numbers of channels for which there are ImageNet's
-    # weights; empty if for none
+    # which VGG leads it, so that it can begin with ImageNet's weights
     encoder: Encoder | None = None
-    imagenet: tuple[int, ...] = ()
     # what it is, whatever `Training` says
     fixed: Mapping[str, Any] = field(default_factory=dict)
 
@@ -63,19 +61,13 @@ class Entry:
             return f"{self.title} is for {kind[self.ndims[0]]} alone."
         if encoder == "none":
             return ""
-        if not self.imagenet:
+        if self.encoder is None:
             return f"There are no ImageNet weights for {self.title}."
-        if channels is not None and channels not in self.imagenet:
-            allowed = " or ".join(map(str, self.imagenet))
-            return (
-                f"ImageNet's weights are for images of {allowed} channels, these have "
-                f"{channels}."
-            )
-        return ""
+        return "" if channels is None else refusal_of_channels(channels)
 
     def settled(self, encoder: str = "none") -> Mapping[str, Any]:
         """Return the settings of `Training` that it leaves no choice of."""
-        if not self.imagenet:
+        if self.encoder is None:
             return {**self.fixed, "encoder": "none"}
         vgg = {"width": UNIT, "norm": "none"} if encoder == "imagenet" else {}
         return {**self.fixed, **vgg}
@@ -250,7 +242,6 @@ NETWORKS: Mapping[str, Entry] = {
         ndims=(2,),
         build=_fcn8,
         encoder="vgg16",
-        imagenet=CHANNELS,
         # as many pixels as in four small patches, of which most would be border
         recipe={2: {"batch": 1, "patch": 200}},
         published={2: {"width": UNIT, "norm": "none", "dropout": 0.5}},
@@ -264,7 +255,6 @@ NETWORKS: Mapping[str, Entry] = {
         ndims=(2,),
         build=_ternaus,
         encoder="vgg11",
-        imagenet=CHANNELS,
         published={2: _published(UNIT, 5, norm="none")[2]},
         fixed={"dropout": 0.0},
     ),

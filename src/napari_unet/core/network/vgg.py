@@ -22,7 +22,7 @@ STAGES: Mapping[Encoder, tuple[tuple[int, ...], ...]] = {
 }
 UNIT = 64
 # Numbers of channels that ImageNet's weights can be brought to: grey and RGB.
-CHANNELS = (1, 3)
+_CHANNELS = (1, 3)
 # Widths of up-convolution and convolution on TernausNet's way up, in units of 32.
 _UP: Mapping[Encoder, tuple[tuple[int, int], ...]] = {
     "vgg11": ((1, 1), (2, 4), (4, 8), (8, 16), (8, 16)),
@@ -67,6 +67,16 @@ def ternaus(
         enlarge="transposed3" if encoder == "vgg11" else "transposed4",
         up_activation="relu",
         norm=norm,
+    )
+
+
+def refusal_of_channels(channels: int) -> str:
+    """Say that there are no ImageNet weights for such images; empty if there are."""
+    if channels in _CHANNELS:
+        return ""
+    return (
+        "ImageNet's weights are for grey or RGB images, of "
+        f"{' or '.join(map(str, _CHANNELS))} channels, these have {channels}."
     )
 
 

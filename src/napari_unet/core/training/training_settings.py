@@ -289,7 +289,7 @@ class Training(GrownSettings):
         says that the network cannot be had for such images.
         """
         entry = NETWORKS[self.network]
-        if refusal := entry.refusal(self.ndim):
+        if refusal := entry.refusal(self.ndim, channels, self.encoder):
             raise ValueError(refusal)
         flat: tuple[int, ...] = ()
         patch: tuple[int, ...] = (self.patch,) * self.ndim

@@ -8,7 +8,7 @@ from zipfile import is_zipfile
 
 import torch
 
-from napari_unet.core.network.vgg import CHANNELS, convolutions, encoder_of
+from napari_unet.core.network.vgg import convolutions, encoder_of, refusal_of_channels
 from napari_unet.core.text import reason, times
 from napari_unet.io.encoder_weights import (
     PUBLISHED,
@@ -136,11 +136,8 @@ def _encoder(network: Layered) -> tuple[Encoder, tuple[Convolution, ...]]:
             "there are no ImageNet weights for this network: choose the network "
             "ternaus or fcn8, or begin with random weights (encoder none)."
         )
-    if network.channels not in CHANNELS:
-        raise ValueError(
-            "ImageNet's weights are for grey or RGB images, of 1 or 3 channels, these "
-            f"have {network.channels}: begin with random weights (encoder none)."
-        )
+    if refusal := refusal_of_channels(network.channels):
+        raise ValueError(refusal)
     return found
 
 
