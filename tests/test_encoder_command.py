@@ -69,6 +69,10 @@ def test_the_weights_are_fetched_once(
     file.unlink()
     assert main(["encoder", "vgg11"]) == 0
     assert "is here already" in capsys.readouterr().err
+    kept = kept_file("vgg11")
+    kept.write_bytes(kept.read_bytes()[:-1] + b"x")
+    assert main(["encoder", "vgg11"]) == 1
+    assert "delete it, and fetch it again" in capsys.readouterr().err
 
 
 def test_a_file_that_is_there_is_taken_and_stays(file: Path) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from safetensors.numpy import save
 
 from napari_unet.io import encoder_weights
 from napari_unet.io.encoder_weights import (
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 CONTENT = np.random.default_rng(0).bytes(3_000_000)
 FILE = "vgg11-8a719046.pth"
+NAME = {"encoder": "vgg11"}
+ORIGIN = "8a719046" + 56 * "0"
 
 
 class Server(ThreadingHTTPServer):
@@ -198,7 +201,7 @@ def test_nothing_is_fetched_unasked(server: Server) -> None:
 
 def test_what_is_kept_is_read_again() -> None:
     weights = {"features.0.bias": np.arange(3, dtype=np.float32)}
-    file = keep_weights("vgg11", weights, "abc")
+    file = keep_weights("vgg11", weights, ORIGIN)
     assert file == kept_file("vgg11")
     found = read_kept("vgg11", file)
     np.testing.assert_array_equal(found.pop("features.0.bias"), [0, 1, 2])
@@ -206,9 +209,30 @@ def test_what_is_kept_is_read_again() -> None:
 
 
 def test_another_or_a_damaged_file_is_refused() -> None:
-    file = keep_weights("vgg11", {"a": np.zeros(9, np.float32)}, "abc")
+    file = keep_weights("vgg11", {"a": np.zeros(9, np.float32)}, ORIGIN)
     with pytest.raises(ValueError, match="does not hold the weights of vgg16"):
         read_kept("vgg16", file)
     file.write_bytes(file.read_bytes()[:-8])
     with pytest.raises(ValueError, match="cannot be read"):
         read_kept("vgg11", file)
+
+
+def test_what_changed_since_it_was_kept_is_refused() -> None:
+    file = keep_weights("vgg11", {"a": np.zeros(9, np.float32)}, ORIGIN)
+    whole = file.read_bytes()
+    # a bit of the last value
+    file.write_bytes(whole[:-1] + b"\x40")
+    with pytest.raises(ValueError, match=f"is not what was kept of {FILE}: its hash"):
+        read_kept("vgg11", file)
+    # the same values under another name
+    file.write_bytes(whole.replace(b'"a":', b'"b":'))
+    with pytest.raises(ValueError, match="fetch it again with 'napari-unet encoder"):
+        read_kept("vgg11", file)
+    # as by another program, or of another file
+    for about in ({}, {"sha256": "0" * 64, "origin": ORIGIN}):
+        file.write_bytes(save({"a": np.zeros(9, np.float32)}, NAME | about))
+        with pytest.raises(ValueError, match=r"noted is (none|00000000); delete it"):
+            read_kept("vgg11", file)
+    other = keep_weights("vgg11", {"a": np.zeros(9, np.float32)}, "abc")
+    with pytest.raises(ValueError, match="noted to be of another file, abc; delete"):
+        read_kept("vgg11", other)

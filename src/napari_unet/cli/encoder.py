@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, get_args
 
 from napari_unet.cli.progress import ProgressLine
 from napari_unet.core.network.vgg import Encoder
-from napari_unet.io.encoder_weights import PUBLISHED, encoder_folder, fetch, kept_file
+from napari_unet.io.encoder_weights import (
+    PUBLISHED,
+    encoder_folder,
+    fetch,
+    kept_file,
+    read_kept,
+)
 
 if TYPE_CHECKING:
     import argparse
@@ -35,6 +41,7 @@ def run(options: argparse.Namespace) -> int:
     source, kept = PUBLISHED[encoder], kept_file(encoder)
     file = options.file or encoder_folder() / source.file
     if options.file is None and kept.is_file():
+        read_kept(encoder, kept)
         line.say(f"{kept}: is here already.")
         return 0
     fetched = options.file is None and not file.is_file()

@@ -1,7 +1,8 @@
 """VGG's weights of ImageNet: where they may lie, and how they are fetched.
 
 Nothing is fetched unless a person asks for it, and no file of torchvision's is used
-whose hash is not the published one. What is kept of it says which file it is from.
+whose hash is not the published one. What is kept of it says which file it is from, and
+by which hash it is known again.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from urllib.error import URLError
 from urllib.parse import urlsplit
 from urllib.request import urlopen
 
+import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
@@ -26,7 +28,6 @@ from napari_unet.io.user_data import data_folder
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Mapping
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from napari_unet.core.network.vgg import Encoder
@@ -160,14 +161,22 @@ def keep_weights(
     """
     kept = kept_file(encoder)
     make_folder(kept.parent)
-    about = {"format": _FORMAT, "encoder": encoder, "origin": origin}
+    about = {
+        "format": _FORMAT,
+        "encoder": encoder,
+        "origin": origin,
+        "sha256": _digest(weights),
+    }
     with atomic(kept) as part:
         part.write_bytes(save(dict(weights), metadata=about))
     return kept
 
 
 def read_kept(encoder: Encoder, file: Path) -> dict[str, NDArray[np.float32]]:
-    """Read what `keep_weights` wrote; a ValueError says if it is anything else."""
+    """Read what `keep_weights` wrote; a ValueError says if it is anything else.
+
+    It is checked by the hash that it was kept with.
+    """
     try:
         with safe_open(file, framework="numpy") as opened:
             about = opened.metadata() or {}
@@ -177,7 +186,28 @@ def read_kept(encoder: Encoder, file: Path) -> dict[str, NDArray[np.float32]]:
         raise ValueError(f"{file}: cannot be read ({reason(error)}).") from error
     if about.get("encoder") != encoder:
         raise ValueError(f"{file}: does not hold the weights of {encoder}.")
-    return weights
+    source, found = PUBLISHED[encoder], _digest(weights)
+    kept, origin = about.get("sha256", ""), about.get("origin", "")
+    if found != kept:
+        why = f"begins with {found[:8]}, noted is {shown(kept[:8]) or 'none'}"
+    elif not origin.startswith(source.sha256):
+        why = f"is noted to be of another file, {shown(origin[:8])}"
+    else:
+        return weights
+    raise ValueError(
+        f"{file}: is not what was kept of {source.file}: its hash (SHA-256) {why}; "
+        f"delete it, and fetch it again with 'napari-unet encoder {encoder}'."
+    )
+
+
+def _digest(weights: Mapping[str, NDArray[np.float32]]) -> str:
+    """Return the hash of names, types, shapes and values of some weights."""
+    digest = sha256()
+    for name in sorted(weights):
+        array = np.ascontiguousarray(weights[name])
+        digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
+        digest.update(array.data)
+    return digest.hexdigest()
 
 
 def _not_fetched(source: Published, error: Exception) -> ValueError:
