@@ -16,6 +16,7 @@ import psutil
 import pytest
 import tifffile
 
+from example_models import random_model
 from napari_unet.cli.info import summary
 from napari_unet.cli.main import main
 from napari_unet.core.model import ModelCard
@@ -23,7 +24,7 @@ from napari_unet.core.network.architecture import u_shape
 from napari_unet.core.network.catalogue import NETWORKS
 from napari_unet.core.training.training_settings import Training
 from napari_unet.io.images import read_image
-from napari_unet.io.model_file import load_model, read_card
+from napari_unet.io.model_file import load_model, read_card, save_model
 from waiting import DEADLINE
 
 if TYPE_CHECKING:
@@ -443,7 +444,39 @@ def test_info_tells_which_windows_a_network_sees(
 ) -> None:
     table = u_shape(ndim=2, channels=1, classes=2, width=2, depth=1).replace(**changes)
     card = ModelCard(architecture=table, classes=(), training=Training())
-    assert summary(card)["windows"].startswith(words)
+    windows = summary(card)["windows"]
+    assert windows.startswith(words)
+    assert ("The model file records no window" in windows) is ("norm" in changes)
+
+
+def test_predict_says_that_a_window_is_assumed(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = u_shape(ndim=2, channels=1, classes=2, width=2, depth=1, norm="instance")
+    model, image = tmp_path / "old.safetensors", tmp_path / "a.tif"
+    tifffile.imwrite(image, np.zeros((30, 40), np.uint8))
+    sentence = "old.safetensors: The model file records no window, so that a usual one"
+    for window, said in ((None, True), ((32, 32), False)):
+        save_model(random_model(table.replace(window=window)), model)
+        output = str(tmp_path / str(said))
+        command = ["predict", str(model), str(image), "--output", output]
+        assert main([*command, "--device", "cpu"]) == 0
+        assert (sentence in capsys.readouterr().err) is said
+
+
+@pytest.mark.parametrize(
+    ("network", "words"),
+    [
+        ("unet", "2-D U-Net, 3 poolings, widths 16, 32, 64, 128"),
+        ("resunet", "2-D Residual U-Net, 3 strides, widths 16, 32, 64, 128"),
+        ("vnet", "2-D V-Net, 3 strides, widths 16, 32, 64, 128"),
+    ],
+)
+def test_info_says_how_a_network_reduces(network: str, words: str) -> None:
+    training = Training().with_network(network)
+    table = training.architecture(channels=1, classes=2)
+    card = ModelCard(architecture=table, classes=(), training=training)
+    assert summary(card)["network"] == words
 
 
 def test_the_networks_are_listed_with_sizes_and_papers(

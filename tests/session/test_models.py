@@ -153,3 +153,13 @@ def test_a_model_is_described_for_people(model: Model) -> None:
         ("Steps", "400"),
         ("Started from", "first"),
     ]
+
+
+def test_a_model_of_before_windows_were_recorded_says_what_is_taken(
+    model: Model,
+) -> None:
+    table = model.card.architecture.replace(norm="instance")
+    rows = dict(describe(model.card.replace(architecture=table)))
+    assert "older programs set such windows side by side" in rows["Window"]
+    recorded = model.card.replace(architecture=table.replace(window=(64, 64)))
+    assert "Window" not in dict(describe(recorded))

@@ -10,7 +10,7 @@ from napari_unet import __version__
 from napari_unet.cli.options import MODEL_HELP, json_option, write_json
 from napari_unet.core.images.normalisation import RULES
 from napari_unet.core.network.architecture import Architecture
-from napari_unet.core.network.blended import Blended, geometry_of
+from napari_unet.core.network.blended import Blended, geometry_of, note_of_window
 from napari_unet.core.network.catalogue import NETWORKS
 from napari_unet.core.text import counted, times
 from napari_unet.io.model_file import read_card
@@ -102,7 +102,8 @@ def _windows(table: Layered) -> str:
     """Say which windows a network sees."""
     sizes = geometry_of(table)
     if isinstance(sizes, Blended):
-        return f"{times(sizes.window)} pixels, one each {times(sizes.step)}, blended"
+        words = f"{times(sizes.window)} pixels, one each {times(sizes.step)}, blended"
+        return ". ".join(filter(None, (words, note_of_window(table))))
     return (
         f"{times(sizes.min_input)} pixels and larger by {times(sizes.step)}, of which "
         f"{times(sizes.halo)} on each side are context"
@@ -114,4 +115,5 @@ def _levels(table: Layered) -> str:
     if not isinstance(table, Architecture):
         return ""
     widths = ", ".join(str(level.down[-1]) for level in table.levels)
-    return f", {counted(len(table.levels) - 1, 'pooling')}, widths {widths}"
+    kind = "pooling" if table.reduce == "max" else "stride"
+    return f", {counted(len(table.levels) - 1, kind)}, widths {widths}"

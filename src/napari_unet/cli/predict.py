@@ -25,6 +25,7 @@ from napari_unet.core.events import (
     PredictionFinished,
     TileDone,
 )
+from napari_unet.core.network.blended import note_of_window
 from napari_unet.core.settings import Prediction, Segmentation
 from napari_unet.core.text import counted
 from napari_unet.io.images import find
@@ -91,7 +92,10 @@ def run(options: argparse.Namespace) -> int:
         PredictionFolder(options.output, kinds),
         options.model,
     )
-    batch = Batch(ProgressLine(), cells="instances" in kinds)
+    line = ProgressLine()
+    if note := note_of_window(model.card.architecture):
+        line.say(f"{options.model}: {note}")
+    batch = Batch(line, cells="instances" in kinds)
     try:
         batch.follow(
             predict_files(predictor, files, options.axes, overwrite=options.overwrite)

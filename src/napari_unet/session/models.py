@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from psygnal import Signal
 
 from napari_unet.core.images.rescaling import written
+from napari_unet.core.network.blended import note_of_window
 from napari_unet.core.network.catalogue import NETWORKS
 from napari_unet.io.model_file import CHECKPOINT_SUFFIX, SUFFIX, read_card
 
@@ -179,6 +180,8 @@ def describe(card: ModelCard) -> list[tuple[str, str]]:
     names = ", ".join(c.name for c in card.classes)
     title = NETWORKS[card.training.network].title
     rows = [("Finds", names), ("Network", f"{card.architecture.ndim}-D {title}")]
+    if note := note_of_window(card.architecture):
+        rows.append(("Window", note))
     if card.architecture.channels != 1:
         rows.append(("Channels", str(card.architecture.channels)))
     if card.spacing_um:

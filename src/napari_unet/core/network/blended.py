@@ -138,6 +138,19 @@ def geometry_of(network: Layered) -> Geometry:
     return Blended(network.channels, network.classes, network, window)
 
 
+def note_of_window(network: Layered) -> str:
+    """Say that a window that matters is not known; empty if it is.
+
+    So it is of models that were made before windows were recorded.
+    """
+    if network.window is not None or not network.sees_window:
+        return ""
+    return (
+        "The model file records no window, so that a usual one is taken; older "
+        "programs set such windows side by side, and their results differ a little."
+    )
+
+
 def smallest_window(geometry: Geometry) -> tuple[int, ...]:
     """Return the smallest input that the network itself is run with."""
     if isinstance(geometry, Blended):

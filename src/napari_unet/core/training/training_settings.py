@@ -94,7 +94,7 @@ class Training(GrownSettings):
         title="Channels",
         description="Channels at full resolution, doubled per level.",
     )
-    depth: int = Field(3, ge=1, le=7, description="Number of poolings.")
+    depth: int = Field(3, ge=1, le=7, description="Number of poolings or strides.")
     norm: Norm = Field(
         "batch",
         title="Normalisation",
