@@ -35,14 +35,14 @@ _SECONDS = 25.0
 
 
 def open_viewer(
-    images: NDArray[np.uint16],
+    images: NDArray[Any], name: str = "stack"
 ) -> tuple[napari.Viewer, Hand, Workspace, float]:
     """Open napari with a stack and the three docks; say how long the docks took."""
     import napari
 
     viewer = napari.Viewer()
     viewer.window.resize(1366, 768)
-    viewer.add_image(images, name="stack")
+    viewer.add_image(images, name=name)
     hand = Hand(viewer)
     hand.wait(1)
     # what a person who opens it for the first time since napari started waits for

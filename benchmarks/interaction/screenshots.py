@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmarks.interaction.hand import Hand
+from benchmarks.interaction.scene import open_viewer
 from napari_unet.core.training.training_settings import Training
 from napari_unet.io import samples
-from napari_unet.session.images.layers import find
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     import napari
     from numpy.typing import NDArray
 
+    from benchmarks.interaction.hand import Hand
     from napari_unet.session.workspace import Workspace
 
 _IMAGES = Path("docs/images")
@@ -35,25 +35,14 @@ _WINDOW = (slice(150, 330), slice(180, 440))
 def main() -> None:
     """Play the session and write a picture of each stage."""
     os.environ["NAPARI_UNET_HOME"] = tempfile.mkdtemp()
-    import napari
     from qtpy.QtWidgets import QApplication
-
-    from napari_unet.gui.docks import open_workspace
-    from napari_unet.gui.workspaces import host_of
 
     theme = sys.argv[1] if len(sys.argv) > 1 else "dark"
     folder = Path(sys.argv[2]) if len(sys.argv) > 2 else _IMAGES
-    viewer = napari.Viewer()
+    viewer, hand, workspace, _ = open_viewer(_stack(), "nuclei")
     viewer.theme = theme
-    viewer.window.resize(1366, 768)
     # strokes follow one another faster than any hand's: none is a double click
     QApplication.setDoubleClickInterval(1)
-    hand = Hand(viewer)
-    viewer.add_image(_stack(), name="nuclei")
-    open_workspace()
-    workspace = host_of(viewer).workspace
-    hand.wait_until(lambda: find(viewer, "annotation"))
-    hand.wait(1)
     _annotate(viewer, hand, workspace)
     _shoot(viewer, folder / "annotate.png")
     workspace.overlay.set_enabled(True)
