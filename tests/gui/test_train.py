@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from qtpy.QtCore import Qt
+from qtpy.QtGui import QColor, QPalette
 from qtpy.QtWidgets import QComboBox, QScrollArea, QStyleOptionViewItem
 
 from fake_worker import FakeProcess
@@ -370,6 +371,39 @@ def lines(box: QComboBox, row: int) -> list[str]:
     option = QStyleOptionViewItem()
     box.itemDelegate().initStyleOption(option, box.model().index(row, 0))
     return str(option.text).split("\u2028")
+
+
+@pytest.mark.parametrize(
+    ("text", "base"), [("#f0f1f2", "#424a54"), ("#1e1e21", "#c5c3c1")]
+)
+def test_why_a_network_cannot_be_had_can_be_read(
+    page: TrainPage, text: str, base: str
+) -> None:
+    # napari's grey, in the list of its dark and light theme
+    faint = QColor(text)
+    faint.setAlpha(90)
+    option = QStyleOptionViewItem()
+    group, role = QPalette.ColorGroup.Disabled, QPalette.ColorRole
+    option.palette.setColor(role.Text, QColor(text))
+    option.palette.setColor(role.Base, QColor(base))
+    option.palette.setColor(group, role.Text, faint)
+    box: Any = page.recipe.network
+    box.model().item(0).setEnabled(False)
+    box.itemDelegate().initStyleOption(option, box.model().index(0, 0))
+    ink, paper = option.palette.color(group, role.Text), QColor(base)
+    assert ink.alpha() == 255
+    dark, light = sorted(luminance(colour) for colour in (ink, paper))
+    # what WCAG 2.1 asks for text (1.4.3)
+    assert (light + 0.05) / (dark + 0.05) >= 4.5
+
+
+def luminance(colour: QColor) -> float:
+    """Relative luminance of WCAG 2.1, 0 for black to 1 for white."""
+    parts = [
+        c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4
+        for c in colour.getRgbF()[:3]
+    ]
+    return sum(w * c for w, c in zip((0.2126, 0.7152, 0.0722), parts, strict=True))
 
 
 def test_the_network_of_a_model_to_start_from_is_kept(

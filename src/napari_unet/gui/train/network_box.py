@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QSize, Qt, Signal
+from qtpy.QtGui import QColor, QPalette
 from qtpy.QtWidgets import QComboBox, QStyledItemDelegate
 
 from napari_unet.gui.widgets import SPACING, blocked, guard_wheel
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from napari_unet.session.training.network_offers import NetworkOffer
 
 _LINES = Qt.ItemDataRole.UserRole + 1
+# Share of the text's colour in what is grey.
+_GREY = 0.7
 
 
 class NetworkBox(QComboBox):
@@ -73,6 +76,16 @@ class NetworkBox(QComboBox):
         view.setMinimumWidth(view.sizeHintForColumn(0) + bar)
 
 
+def _mixed(one: QColor, other: QColor, share: float) -> QColor:
+    """Return a colour between two, with a share of the first."""
+    return QColor.fromRgbF(
+        *(
+            share * a + (1 - share) * b
+            for a, b in zip(one.getRgbF()[:3], other.getRgbF()[:3], strict=True)
+        )
+    )
+
+
 class _TwoLines(QStyledItemDelegate):
     """Writes in the list what there is to say of a network."""
 
@@ -82,8 +95,15 @@ class _TwoLines(QStyledItemDelegate):
         """Put the lines in place of the title."""
         super().initStyleOption(option, index)
         lines = index.data(_LINES)
-        if option is not None and lines:
-            option.text = str(lines).replace("\n", "\u2028")
+        if option is None or not lines:
+            return
+        option.text = str(lines).replace("\n", "\u2028")
+        if not index.flags() & Qt.ItemFlag.ItemIsEnabled:
+            # napari's grey is a third of the text's colour, and this is to be read
+            palette, role = option.palette, QPalette.ColorRole
+            ink = _mixed(palette.color(role.Text), palette.color(role.Base), _GREY)
+            palette.setColor(QPalette.ColorGroup.Disabled, role.Text, ink)
+            option.palette = palette
 
     def sizeHint(self, option: QStyleOptionViewItem, index: QModelIndex) -> QSize:
         """Return the size of the lines and of some room between networks."""
