@@ -148,7 +148,7 @@ class TrainingPlan:
         )
 
     def _problem_of_network(self) -> str:
-        """Return why the network, or that to start from, cannot learn; empty if not."""
+        """Return why the network, or that to start from, cannot learn; "" if it can."""
         chosen, settings = self._training_data.chosen(), self._begun()
         if not chosen:
             return ""
