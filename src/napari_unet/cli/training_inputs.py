@@ -61,13 +61,14 @@ def find_inputs(options: argparse.Namespace, settings: Training) -> Pairing:
         names = listed([file.name for file in files])
         sentence = f"{counted(len(files), 'image')}: {names}."
         return Pairing((), files, files, sentence)
-    pairing = pair_files([options.images], [options.labels], options.pair_by)
+    what = settings.objective.partner
+    one = what.removesuffix("s")
+    pairing = pair_files([options.images], [options.labels], options.pair_by, one)
     for image, partner in pairing.pairs:
         if image.resolve() == partner.resolve():
-            what = settings.objective.partner
             raise ValueError(
                 f"{image}: is named as image and as {what}; name the {what} alone, as "
-                "in 'folder/*_mask*'."
+                f"in 'folder/*_{'mask' if one == 'label' else one}*'."
             )
     return pairing
 
