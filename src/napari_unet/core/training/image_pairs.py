@@ -181,10 +181,6 @@ def _middle(field: Field) -> NDArray[np.float64]:
     if field.ndim == 3:
         z = field.shape[0] // 2
         box = (slice(z, z + 1), *box)
-    plane = (
-        field.read(box)
-        .astype(float)
-        .mean(axis=0)
-        .reshape([b.stop - b.start for b in box[-2:]])
-    )
-    return np.nan_to_num(plane, posinf=0.0, neginf=0.0)
+    values = np.nan_to_num(field.read(box).astype(float), posinf=0.0, neginf=0.0)
+    plane: NDArray[np.float64] = values.mean(axis=0).reshape(values.shape[-2:])
+    return plane

@@ -10,7 +10,7 @@ import torch
 
 from napari_unet.core.annotation.annotations import IGNORED
 from napari_unet.engine.training.augmentation import Deformation
-from napari_unet.engine.training.sampling import Sampler
+from napari_unet.engine.training.sampling import Patches, Sampler
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,10 +22,9 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class ImageBatch:
-    """Patches to learn from."""
+class ImageBatch(Patches):
+    """Patches to learn an image from."""
 
-    image: Tensor  # float32, (batch, channels, *input)
     target: Tensor  # float32, (batch, channels, *output)
     weight: Tensor  # float32, (batch, *output); 0 where nothing is to be learnt
 

@@ -40,10 +40,16 @@ _CANDIDATES = 2**18
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Batch:
-    """Patches to learn from."""
+class Patches:
+    """What a network is shown in a step; who draws it adds what it is to give."""
 
     image: Tensor  # float32, (batch, channels, *input)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Batch(Patches):
+    """Patches to learn classes from."""
+
     classes: Tensor  # uint8, (batch, *output)
     border: Tensor  # float32, (batch, *output)
 
@@ -62,7 +68,7 @@ class Sampler:
         people count; else all their pixels are.
     """
 
-    _batch: Callable[..., Any] = Batch
+    _batch: Callable[..., Patches] = Batch
 
     def __init__(
         self,
@@ -110,7 +116,7 @@ class Sampler:
         self._anywhere = anywhere
         self._on_objects = _Candidates([objects[id(e)] for e in examples])
 
-    def draw(self, step: int, size: int) -> Batch:
+    def draw(self, step: int, size: int) -> Patches:
         """Draw so many patches for a step; the same step draws the same batch."""
         rng = np.random.default_rng([self._seed, 1, step])
         examples, deformations, centres = zip(
