@@ -157,11 +157,15 @@ def prepare(
 ) -> Network:
     """Make a model ready to predict.
 
-    Device and precision are as `choose_device` and `choose_precision` take them. If the
-    weights are not those of the architecture, a ValueError names the `file`.
+    Device and precision are as `choose_device` and `choose_precision` take them, but an
+    image is made in 32 bits unless another precision is asked for: people measure its
+    values. If the weights are not those of the architecture, a ValueError names the
+    `file`.
     """
     keep_freed_memory()
     where = choose_device(device)
+    if model.card.outputs is not None and precision == "auto":
+        precision = "fp32"
     how = choose_precision(where, precision)
     weights = {n: t.to(where) for n, t in to_tensors(model.weights).items()}
     try:
