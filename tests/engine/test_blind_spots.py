@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from napari_unet.core.images.image import Field, Image
+from napari_unet.core.images.normalisation import measure
 from napari_unet.core.training.image_pairs import image_example
 from napari_unet.core.training.training_settings import Training
 from napari_unet.engine.training.blind_spots import BlindSpotSampler
@@ -25,7 +26,8 @@ def sampler(
 ) -> ImageSampler:
     """Of one image, whose grey values are not cut off but shifted and scaled."""
     image = Image(data, axes)
-    example = image_example(Field(image, 0, 0 if ndim == 2 else None), None, "frame")
+    field = Field(image, 0, 0 if ndim == 2 else None)
+    example = image_example(field, None, measure(image, 0, "frame"))
     if kind is BlindSpotSampler:
         options.setdefault("line", "none")
     return kind(

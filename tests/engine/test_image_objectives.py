@@ -8,9 +8,12 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from napari_unet.core import events
+from napari_unet.core.annotation.annotations import ClassInfo
 from napari_unet.core.images.image import Image
+from napari_unet.core.images.image_outputs import ImageOutputs
 from napari_unet.core.metrics.restoration import psnr
 from napari_unet.core.model import ImageScore
+from napari_unet.core.network.catalogue import NETWORKS
 from napari_unet.core.settings import Prediction
 from napari_unet.core.training.training_settings import Training
 from napari_unet.engine.inference.overlap_tile import predict
@@ -228,3 +231,44 @@ def test_the_recipe_of_segmentation_is_written_as_before() -> None:
     assert not {"task", "loss", "structured_noise"} & set(written)
     assert Training.quick().with_task("segment") == Training.quick()
     assert DENOISE.is_later
+
+
+def test_of_a_long_stack_some_planes_are_learnt_from_and_it_is_said() -> None:
+    stack = np.random.default_rng(0).normal(size=(70, 24, 24)).astype(np.float32)
+    model = learnt([stack], [], DENOISE.replace(steps=1, patch=16))
+    assert len(model.card.images) == 64
+    assert model.card.notes == ("64 of 70 planes, spread evenly, are learnt from.",)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"outputs": None}, "learnt to denoise gives an image"),
+        ({"outputs": ImageOutputs(mean=(0, 1), sd=(1, 1))}, "makes 1 channels"),
+        ({"classes": (ClassInfo(),)}, "1 classes"),
+        ({"training": Training.quick()}, "learnt to segment gives classes"),
+    ],
+)
+def test_a_card_that_contradicts_itself_is_refused(
+    denoiser: Model, changes: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(ValueError, match=said):
+        denoiser.card.replace(**changes)
+
+
+def test_volumes_have_the_sizes_of_the_preset() -> None:
+    recipe = Training.quick(3).with_task("denoise")
+    assert (recipe.depth, recipe.patch, recipe.batch) == (2, 28, 1)
+
+
+@pytest.mark.parametrize("name", [*NETWORKS, "padded"])
+def test_every_network_makes_images(name: str) -> None:
+    settings = DENOISE.replace(steps=1, batch=1, width=4)
+    if name == "padded":
+        settings = settings.replace(padded=True)
+    else:
+        settings = settings.with_network(name)
+    model = learnt([noisy()], [], settings)
+    found = made(model, noisy())
+    assert found.shape == (1, 96, 96)
+    assert np.isfinite(found).all()

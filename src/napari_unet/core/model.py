@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from napari_unet.core.annotation.annotations import ClassInfo, cell_classes
 from napari_unet.core.images.image_outputs import ImageOutputs
@@ -133,6 +133,27 @@ class ModelCard(GrownSettings):
     def cell_classes(self) -> tuple[int, ...]:
         """Numbers of the classes whose objects are told apart."""
         return cell_classes(self.classes)
+
+    @model_validator(mode="after")
+    def _outputs_fit(self) -> Self:
+        outputs, network = self.outputs, self.architecture
+        if (outputs is None) != (self.training.task == "segment"):
+            gives = "an image" if outputs is None else "classes"
+            raise ValueError(
+                f"a network that has learnt to {self.training.objective.title} gives "
+                f"{gives}, its card says otherwise."
+            )
+        if outputs is None:
+            if network.classes < 2:
+                raise ValueError("a network tells at least two classes apart, found 1.")
+            return self
+        made = len(outputs.mean) or network.channels
+        if made != network.classes or self.classes:
+            raise ValueError(
+                f"the network makes {network.classes} channels, its outputs are "
+                f"described for {made} and {len(self.classes)} classes."
+            )
+        return self
 
     @field_validator("normalisation", mode="before")
     @classmethod

@@ -7,7 +7,7 @@ from scipy.ndimage import gaussian_filter
 from napari_unet.core.annotation.annotations import IGNORED
 from napari_unet.core.images.image import Field, Image
 from napari_unet.core.images.image_outputs import ImageOutputs, unclipped
-from napari_unet.core.images.normalisation import GreyScale
+from napari_unet.core.images.normalisation import GreyScale, measure
 from napari_unet.core.training.image_pairs import (
     check_alignment,
     image_example,
@@ -27,7 +27,7 @@ def examples(*targets: Image):
         for target in targets
         for field in Image(np.ones(target.field_shape(2)), "yx").fields(2)
     ]
-    return [image_example(field, target, "structure") for field, target in pairs]
+    return [image_example(f, target, measure(f.image)) for f, target in pairs]
 
 
 def test_fields_are_paired_plane_by_plane_or_as_volumes() -> None:

@@ -11,7 +11,7 @@ from napari_unet.core.annotation.annotations import IGNORED
 from napari_unet.core.images.alignment import find_shift
 from napari_unet.core.images.image import Image
 from napari_unet.core.images.image_outputs import ImageOutputs, unclipped
-from napari_unet.core.images.normalisation import check_finite, measure
+from napari_unet.core.images.normalisation import check_finite
 from napari_unet.core.text import counted, times
 from napari_unet.core.training.training_set import Example, Target
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from napari_unet.core.geometry.boxes import Box
     from napari_unet.core.images.image import ArrayLike, Field
-    from napari_unet.core.images.normalisation import Normalisation
+    from napari_unet.core.images.normalisation import GreyScale
 
 # A larger shift between an image and its target, in pixels, is refused.
 _LARGEST_SHIFT = 2
@@ -65,16 +65,19 @@ def paired_fields(
     return pairs
 
 
-def image_example(
-    field: Field, target: Field | None, normalisation: Normalisation
-) -> Example:
+def spread(fields: Sequence[Field], most: int = 64) -> list[Field]:
+    """Return fields spread evenly over some, at most so many: noise is alike in all."""
+    chosen = np.linspace(0, len(fields) - 1, min(len(fields), most)).round()
+    return [fields[int(k)] for k in chosen]
+
+
+def image_example(field: Field, target: Field | None, scale: GreyScale) -> Example:
     """Return an example of an image and its target; None stands for the image itself.
 
-    A pixel of the target that is NaN or infinite is not learnt. The scale of the target
-    is that of the image until `with_scale` gives it that of all. A ValueError says that
-    the image is not finite.
+    `scale` is that of the image, and of the target until `with_scale` gives it that of
+    all. A pixel of the target that is NaN or infinite is not learnt. A ValueError says
+    that the image is not finite.
     """
-    scale = measure(field.image, field.t, normalisation)
     if field.image.data.dtype.kind == "f":
         check_finite(field.image, field.read())
     known = np.broadcast_to(np.uint8(0), field.shape)
@@ -132,11 +135,15 @@ def check_alignment(pairs: Iterable[tuple[Field, Field]]) -> tuple[str, ...]:
     """Compare each image with its target; return what is doubtful, in sentences.
 
     A ValueError says that one is shifted by more than 2 pixels against the other: what
-    is learnt from such pairs is blurred, or shifted too. Of a volume the middle slice
-    is compared; what cannot be compared passes.
+    is learnt from such pairs is blurred, or shifted too. Of several planes, and of a
+    volume, the middle one is compared; what cannot be compared passes.
     """
+    by_image: dict[int, list[tuple[Field, Field]]] = {}
+    for pair in pairs:
+        by_image.setdefault(id(pair[0].image), []).append(pair)
     doubtful: dict[str, str] = {}
-    for field, target in pairs:
+    for each in by_image.values():
+        field, target = each[len(each) // 2]
         name, other = field.image.name, target.image.name
         shift = find_shift(_middle(field), _middle(target))
         if shift is None or shift == (0, 0):

@@ -21,8 +21,10 @@ class Objective:
     partner: str
     # kinds of result, as `predict` names their folders
     kinds: tuple[str, ...]
-    # settings of `Training` that it needs otherwise than the presets have them
+    # settings of `Training` that it needs otherwise than the presets have them, and
+    # those for slices alone: volumes have the sizes of the presets
     recipe: Mapping[str, Any] = field(default_factory=dict)
+    of_slices: Mapping[str, Any] = field(default_factory=dict)
 
 
 # Pixels stay what they are: mirrored and turned by quarters alone, or interpolation
@@ -53,14 +55,8 @@ OBJECTIVES: Mapping[str, Objective] = {
         "denoise",
         "",
         ("image",),
-        {
-            "augmentation": _UNCHANGED,
-            "foreground": 0.0,
-            "depth": 2,
-            "patch": 64,
-            "batch": 8,
-            "validation": 0.0,
-        },
+        {"augmentation": _UNCHANGED, "foreground": 0.0, "validation": 0.0},
+        {"depth": 2, "patch": 64, "batch": 8},
     ),
 }
 

@@ -298,7 +298,10 @@ class Training(GrownSettings):
 
     def with_task(self, task: Task) -> Training:
         """Return the recipe of a preset for another task."""
-        changes = {"task": task, **OBJECTIVES[task].recipe}
+        objective = OBJECTIVES[task]
+        changes = {"task": task, **objective.recipe}
+        if self.ndim == 2:
+            changes |= objective.of_slices
         if "augmentation" in changes:
             changes["augmentation"] = self.augmentation.replace(
                 **changes["augmentation"]

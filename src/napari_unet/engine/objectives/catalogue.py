@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_unet.core.annotation.pairing import annotated_fields
 from napari_unet.core.images.image import Image
-from napari_unet.core.training.image_pairs import paired_fields
+from napari_unet.core.training.image_pairs import paired_fields, spread
 from napari_unet.engine.objectives.denoising import DenoisingObjective
 from napari_unet.engine.objectives.regression import RegressionObjective
 from napari_unet.engine.objectives.segmentation import SegmentationObjective
@@ -50,4 +50,5 @@ def pairs_of(
             f"to denoise, nothing but the images is needed, found {len(known)} more."
         )
     opened = (i if isinstance(i, Image) else Image.from_array(i) for i in images)
-    return [(field, None) for image in opened for field in image.fields(settings.ndim)]
+    fields = [field for image in opened for field in image.fields(settings.ndim)]
+    return [(field, None) for field in spread(fields)]

@@ -42,12 +42,13 @@ class DenoisingObjective(Objective):
     def __init__(self, settings: Training) -> None:
         super().__init__(settings)
         self._channels = 1
+        self._notes: tuple[str, ...] = ()
 
     def example(
         self, field: Field, known: None, normalisation: Normalisation
     ) -> Example | None:
         """As `Objective.example`; nothing but the image is known."""
-        return image_example(field, None, normalisation)
+        return image_example(field, None, self.scale(field, normalisation))
 
     def ready(
         self, pairs: Sequence[Pair], examples: Sequence[Example]
@@ -55,8 +56,20 @@ class DenoisingObjective(Objective):
         """As `Objective.ready`."""
         if not examples:
             raise ValueError("there is no image to denoise.")
-        self._channels = examples[0].field.image.channels
+        first = examples[0].field
+        self._channels = first.image.channels
+        images = {id(e.field.image): e.field.image for e in examples}.values()
+        planes = sum(len(list(image.fields(first.ndim))) for image in images)
+        if len(examples) < planes:
+            self._notes = (
+                f"{len(examples)} of {planes} planes, spread evenly, are learnt from.",
+            )
         return examples
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """As `Objective.notes`."""
+        return self._notes
 
     @property
     def outputs(self) -> int:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
+from napari_unet.core.images.normalisation import measure
+
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 
@@ -13,7 +15,7 @@ if TYPE_CHECKING:
 
     from napari_unet.core.events import Event
     from napari_unet.core.images.image import Field
-    from napari_unet.core.images.normalisation import Normalisation
+    from napari_unet.core.images.normalisation import GreyScale, Normalisation
     from napari_unet.core.model import AnyScore, Model, ModelCard
     from napari_unet.core.training.training_set import Example, HeldOut, TrainingSet
     from napari_unet.core.training.training_settings import Training
@@ -41,6 +43,14 @@ class Objective(ABC):
 
     def __init__(self, settings: Training) -> None:
         self.settings = settings
+        self._scales: dict[tuple[int, int], GreyScale] = {}
+
+    def scale(self, field: Field, normalisation: Normalisation) -> GreyScale:
+        """Return the scale of the frame that a field is of, measured once for all."""
+        key = id(field.image), field.t
+        if key not in self._scales:
+            self._scales[key] = measure(field.image, field.t, normalisation)
+        return self._scales[key]
 
     @abstractmethod
     def example(

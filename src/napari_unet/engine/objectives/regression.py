@@ -57,7 +57,7 @@ class RegressionObjective(Objective):
         self, field: Field, known: Field, normalisation: Normalisation
     ) -> Example | None:
         """As `Objective.example`, of a field of a target."""
-        return image_example(field, known, normalisation)
+        return image_example(field, known, self.scale(field, normalisation))
 
     def ready(
         self, pairs: Sequence[Pair], examples: Sequence[Example]
