@@ -7,6 +7,7 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
+from benchmarks.denoising import main as denoising_benchmark
 from napari_unet.core import events
 from napari_unet.core.annotation.annotations import ClassInfo
 from napari_unet.core.images.image import Image
@@ -272,3 +273,15 @@ def test_every_network_makes_images(name: str) -> None:
     found = made(model, noisy())
     assert found.shape == (1, 96, 96)
     assert np.isfinite(found).all()
+
+
+def test_the_benchmark_compares_with_the_best_filter(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert denoising_benchmark(["--steps", "2", "--device", "cpu"]) == 0
+    told = dict(
+        line.rsplit(maxsplit=2)[:2] for line in capsys.readouterr().out.splitlines()
+    )
+    assert float(told["noisy"]) == pytest.approx(20.6, abs=1.0)
+    assert float(told["best Gaussian"]) > float(told["noisy"]) + 8
+    assert "learnt in 2 steps" in told

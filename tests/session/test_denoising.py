@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,7 +23,6 @@ from session_bench import SessionBench
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from napari_unet.session.project.store import ProjectStore
 
@@ -154,8 +154,11 @@ def test_to_stop_is_to_go_on_with_what_is_learnt(bench: Bench) -> None:
     handle = bench.worker.last
     bench.control.finish()
     assert bench.worker.asked(handle) == ["Cancel"]
+    checkpoint = Path(handle.job.checkpoint)  # type: ignore[attr-defined]
+    checkpoint.write_bytes(b"of the first steps")
     bench.worker.end(handle, cancelled=True)
     assert not bench.control.running
+    assert not checkpoint.exists()
     bench.control.denoise(1)
     handle = bench.worker.last
     bench.worker.emit(handle, StepDone(5, 0.5, 0.2, 9.0))

@@ -65,12 +65,6 @@ def paired_fields(
     return pairs
 
 
-def spread(fields: Sequence[Field], most: int = 64) -> list[Field]:
-    """Return fields spread evenly over some, at most so many: noise is alike in all."""
-    chosen = np.linspace(0, len(fields) - 1, min(len(fields), most)).round()
-    return [fields[int(k)] for k in chosen]
-
-
 def image_example(field: Field, target: Field | None, scale: GreyScale) -> Example:
     """Return an example of an image and its target; None stands for the image itself.
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 Task = Literal["segment", "regress", "denoise"]
+Plane = TypeVar("Plane")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,12 @@ OBJECTIVES: Mapping[str, Objective] = {
         {"depth": 2, "patch": 64, "batch": 8},
     ),
 }
+
+
+def spread(planes: Sequence[Plane], most: int = 64) -> list[Plane]:
+    """Return planes spread evenly over some, at most so many: noise is alike in all."""
+    chosen = np.linspace(0, len(planes) - 1, min(len(planes), most)).round()
+    return [planes[int(k)] for k in chosen]
 
 
 def unchanged(name: str, value: float) -> bool:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from napari_unet.core.annotation.pairing import annotated_fields
 from napari_unet.core.images.image import Image
-from napari_unet.core.training.image_pairs import paired_fields, spread
+from napari_unet.core.training.image_pairs import paired_fields
+from napari_unet.core.training.objectives import spread
 from napari_unet.engine.objectives.denoising import DenoisingObjective
 from napari_unet.engine.objectives.regression import RegressionObjective
 from napari_unet.engine.objectives.segmentation import SegmentationObjective

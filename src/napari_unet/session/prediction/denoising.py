@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from itertools import product
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -17,6 +16,7 @@ from napari_unet.core.events import ModelSaved, PredictionFinished, StepDone, Ti
 from napari_unet.core.images.array_reference import ArrayReference
 from napari_unet.core.jobs import PredictJob, TrainJob
 from napari_unet.core.text import counted
+from napari_unet.core.training.objectives import spread
 from napari_unet.core.training.training_settings import Training
 from napari_unet.io.model_file import SUFFIX, checkpoint_of
 from napari_unet.session.images import layers as roles
@@ -26,9 +26,11 @@ from napari_unet.session.throttle import Throttle
 from napari_unet.session.training.run_record import name_for_run
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from napari.components import ViewerModel
 
-    from napari_unet.core.jobs import Job, Place
+    from napari_unet.core.jobs import Job
     from napari_unet.core.messages import Failed
     from napari_unet.session.images.image_list import ImageList
     from napari_unet.session.models import ModelEntry, ModelList
@@ -54,6 +56,7 @@ class _Run:
     handle: Handle | None = None
     # the model that is learnt, until it is there
     saved: ModelSaved | None = None
+    checkpoint: Path | None = None
     made: ArrayReference | None = None
     # what the layer is called
     what: str = ""
@@ -172,13 +175,16 @@ class Denoiser:
         folder.mkdir(mode=0o700, exist_ok=True)
         name = name_for_run(f"{run.image.name} denoise", datetime.now(), folder)
         output = folder / f"{name}{SUFFIX}"
+        run.checkpoint = checkpoint_of(output)
+        sizes = run.image.sizes
+        planes = list(product(range(sizes["t"]), range(sizes["z"])))
         job = TrainJob(
             images=(self._images.reference(run.image.id),),
             annotations=(),
-            places=(_spread(run.image),),
+            places=(tuple(spread(planes, _PLANES)),),
             settings=settings,
             output=str(output),
-            checkpoint=str(checkpoint_of(output)),
+            checkpoint=str(run.checkpoint),
             device=self.preferences.device,
         )
         self.status = f"Learning what is noise in {run.image.name} …"
@@ -190,8 +196,6 @@ class Denoiser:
         if saved is None:
             self._end("Stopped before anything was learnt.")
             return
-        with suppress(OSError):
-            checkpoint_of(Path(saved.path)).unlink(missing_ok=True)
         if saved.problem:
             self.message.emit("warning", saved.problem)
         self._predict(run, self._models.add(saved.path))
@@ -278,16 +282,13 @@ class Denoiser:
         self._end(f"{counted(len(pixels), 'layer')} made in {self.status}")
 
     def _end(self, status: str) -> None:
+        run = self._run
+        if run is not None and run.checkpoint is not None:
+            # nobody goes on from it
+            with suppress(OSError):
+                run.checkpoint.unlink(missing_ok=True)
         self._run, self.status = None, status
         self.changed.emit()
-
-
-def _spread(image: ProjectImage) -> tuple[Place, ...]:
-    """Return planes that are spread evenly over an image."""
-    sizes = image.sizes
-    every = list(product(range(sizes["t"]), range(sizes["z"])))
-    chosen = np.linspace(0, len(every) - 1, min(len(every), _PLANES)).round()
-    return tuple(every[int(k)] for k in chosen)
 
 
 def _limits(pixels: Any) -> tuple[float, float]:
