@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _PHOTONS, _CAMERA = 20, 0.1
-_SIGMAS = np.arange(0.5, 4, 0.1)
+_SIGMAS = np.arange(0.5, 4, 0.25)
 
 
 def scene(seed: int = 0) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -68,8 +68,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--minutes", type=float, default=1.5)
     parser.add_argument("--steps", type=int, default=0, help="in place of minutes")
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--side", type=int, help="of a part of the image, in pixels")
     options = parser.parse_args(arguments)
-    clean, noisy = scene()
+    clean, noisy = (image[: options.side, : options.side] for image in scene())
     recipe = Training.quick().with_task("denoise")
     minutes = 0 if options.steps else options.minutes
     recipe = recipe.replace(minutes=minutes, steps=options.steps)

@@ -8,10 +8,7 @@ import pytest
 
 from example_models import cropping_model
 from napari_unet.core.events import ModelSaved, StepDone
-from napari_unet.core.images.image_outputs import ImageOutputs
 from napari_unet.core.jobs import PredictJob, TrainJob
-from napari_unet.core.model import Model
-from napari_unet.core.training.training_settings import Training
 from napari_unet.engine.worker import prediction_job
 from napari_unet.engine.worker.model_cache import Context, ModelCache
 from napari_unet.io.model_file import load_model, save_model
@@ -25,14 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from napari_unet.session.project.store import ProjectStore
-
-
-def copying_model(channels: int = 1) -> Model:
-    """Makes of an image the same image."""
-    model = cropping_model(channels)
-    training = Training.quick().with_task("denoise")
-    card = model.card.replace(classes=(), outputs=ImageOutputs(), training=training)
-    return Model(card, model.weights)
 
 
 class Bench(SessionBench):
@@ -58,7 +47,7 @@ class Bench(SessionBench):
     def learnt(self, problem: str | None = None, channels: int = 1) -> None:
         """The training ends with a model."""
         handle = self.worker.last
-        save_model(copying_model(channels), handle.job.output)  # type: ignore[attr-defined]
+        save_model(cropping_model(channels, image=True), handle.job.output)  # type: ignore[attr-defined]
         card = load_model(handle.job.output).card  # type: ignore[attr-defined]
         saved = ModelSaved(handle.job.output, card, 40, 1.0, problem)  # type: ignore[attr-defined]
         self.worker.emit(handle, StepDone(40, 0.5, 1.0, 0.0), saved)
