@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from napari_unet.core.annotation.annotations import ClassInfo
+from napari_unet.core.images.image_outputs import ImageOutputs
 from napari_unet.core.model import Model, ModelCard
 from napari_unet.core.network.architecture import Architecture, u_shape
 from napari_unet.core.training.training_settings import Training
@@ -34,8 +35,13 @@ def random_model(table: Architecture, seed: int = 0) -> Model:
     return Model(card, to_arrays(module.state_dict()))
 
 
-def cropping_model(channels: int = 2, ndim: int = 2, depth: int = 2) -> Model:
-    """A network without activation that gives its input back, cropped by the halo."""
+def cropping_model(
+    channels: int = 2, ndim: int = 2, depth: int = 2, *, image: bool = False
+) -> Model:
+    """A network without activation that gives its input back, cropped by the halo.
+
+    As classes, or as the `image` that it is.
+    """
     table = u_shape(
         ndim=ndim, channels=channels, classes=channels, width=channels, depth=depth
     ).replace(activation="none")
@@ -54,10 +60,15 @@ def cropping_model(channels: int = 2, ndim: int = 2, depth: int = 2) -> Model:
         module.score.weight[(slice(None), slice(None), *(0,) * ndim)] = torch.eye(
             channels
         )
+    training = Training(ndim=ndim)  # type: ignore[arg-type]
+    outputs = ImageOutputs() if image else None
+    if image:
+        training = training.with_task("denoise")
     classes = tuple(ClassInfo(name=f"class {k}") for k in range(1, channels))
     card = ModelCard(
         architecture=table,
-        classes=classes,
-        training=Training(ndim=ndim),  # type: ignore[arg-type]
+        classes=() if image else classes,
+        outputs=outputs,
+        training=training,
     )
     return Model(card, to_arrays(module.state_dict()))

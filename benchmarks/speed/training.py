@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.nn import functional as F
@@ -65,7 +65,7 @@ class _Batch:
         self.state = prepared.state
         self.device = prepared.device
         self.low = dtype(prepared.precision)
-        drawn = prepared.sampler.draw(0, self.state.card.training.batch)
+        drawn: Any = prepared.sampler.draw(0, self.state.card.training.batch)
         self.image = drawn.image
         self.classes = drawn.classes.long()
 

@@ -12,16 +12,19 @@ from qtpy.QtWidgets import QFileDialog, QMessageBox, QWidget
 from example_models import random_model
 from fake_worker import FakeWorker
 from napari_unet.core.annotation.annotations import ClassInfo
-from napari_unet.core.events import FilePredicted
+from napari_unet.core.events import FilePredicted, StepDone
+from napari_unet.core.images.image_outputs import ImageOutputs
 from napari_unet.core.jobs import (
     ExportJob,
     LoadModelJob,
     PredictFolderJob,
     PredictJob,
     SegmentJob,
+    TrainJob,
 )
 from napari_unet.core.network.architecture import u_shape
 from napari_unet.core.settings import Segmentation
+from napari_unet.core.training.training_settings import Training
 from napari_unet.gui.predict.export_dialog import ExportDialog
 from napari_unet.gui.predict.page import PredictPage
 from napari_unet.io.model_file import save_model
@@ -575,3 +578,58 @@ def test_a_model_of_regions_asks_for_no_cells(
     (job,) = fake.jobs(ExportJob)
     assert (job.cells, job.masks, job.table) == (None, True, False)
     assert job.class_masks is not None
+
+
+def test_the_image_in_view_is_denoised_without_any_model(
+    page: PredictPage, workspace: Workspace, fake: FakeWorker, qtbot: QtBot
+) -> None:
+    panel = page.denoise
+    press(qtbot, panel.denoise)
+    assert not fake.jobs(TrainJob)  # there is no image
+    workspace.viewer.add_image(np.ones((40, 50), np.float32), name="noisy")
+    panel.minutes.setValue(0.7)
+    panel.noise.setCurrentIndex(panel.noise.findData("y"))
+    press(qtbot, panel.denoise)
+    (job,) = fake.jobs(TrainJob)
+    assert (job.settings.task, job.settings.minutes) == ("denoise", 0.7)
+    assert job.settings.structured_noise == "y"
+    assert panel.stop.isEnabled()
+    for widget in (panel.denoise, panel.source, panel.noise, panel.minutes):
+        assert not widget.isEnabled()
+    fake.emit(fake.last, StepDone(1, 0.5, 0.25, 10.0))
+    assert panel.progress.value() == 250
+    press(qtbot, panel.stop)
+    assert fake.asked(fake.last) == ["Finish"]
+    fake.fail(fake.last, "that went wrong.")
+    assert panel.denoise.isEnabled()
+    assert panel.status.text() == "Not done."
+
+
+def test_a_model_that_makes_images_is_offered_where_it_can_be_used(
+    page: PredictPage,
+    workspace: Workspace,
+    fake: FakeWorker,
+    qtbot: QtBot,
+    tmp_path: Path,
+) -> None:
+    model = random_model(u_shape(ndim=2, channels=1, classes=2, width=2, depth=1))
+    card = model.card.replace(
+        classes=(),
+        outputs=ImageOutputs(mean=(0.0, 1.0), sd=(1.0, 2.0)),
+        training=Training.quick().with_task("regress"),
+    )
+    save_model(type(model)(card, model.weights), tmp_path / "stain.safetensors")
+    problems: list[str] = []
+    page.models.problem.connect(problems.append)
+    page.models.open_file(tmp_path / "stain.safetensors")
+    assert "choose it under Denoise" in problems[0]
+    assert page.models.combo.findText("stain") == -1
+    workspace.viewer.add_image(np.ones((40, 50), np.float32), name="grey")
+    panel = page.denoise
+    panel.source.setCurrentIndex(panel.source.findText("stain"))
+    panel.refresh()
+    assert not panel.minutes.isEnabled()
+    press(qtbot, panel.denoise)
+    (job,) = fake.jobs(PredictJob)
+    assert job.probabilities.shape == (2, 40, 50)
+    assert job.classes is None

@@ -81,21 +81,26 @@ def summary(card: ModelCard) -> dict[str, Any]:
         "network": f"{table.ndim}-D {NETWORKS[training.network].title}{_levels(table)}",
         "windows": _windows(table),
         "channels": table.channels,
-        "classes": ", ".join(
-            ("background", *(f"{c.name} ({c.kind})" for c in card.classes))
-        ),
+        **_learnt(card),
         "pixel size": card.spacing_um or "unknown",
         "assumed": " ".join(card.notes) or "nothing",
         "normalisation": f"{card.normalisation}: {RULES[card.normalisation]}",
         "trained": f"{counted(card.steps, 'step')}, preset {training.preset}, "
         f"budget {budget}, seed {training.seed}, on {card.device} in {card.precision}",
         "started from": card.parent or "scratch",
-        "validation": f"IoU {score.iou:.3f} on {score.pixels} pixels"
-        if score
-        else "none",
+        "validation": f"{score.words} on {score.pixels} pixels" if score else "none",
         "images": ", ".join(record.name for record in card.images),
         "versions": ", ".join(card.versions),
     }
+
+
+def _learnt(card: ModelCard) -> dict[str, str]:
+    """Say what a network gives."""
+    if card.outputs is None:
+        names = ("background", *(f"{c.name} ({c.kind})" for c in card.classes))
+        return {"classes": ", ".join(names)}
+    made = counted(card.architecture.classes, "channel")
+    return {"makes": f"an image of {made}, learnt to {card.training.objective.title}"}
 
 
 def _windows(table: Layered) -> str:

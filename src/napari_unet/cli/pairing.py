@@ -28,7 +28,7 @@ _ROLES = {
     *("mask", "masks", "label", "labels", "lab", "labs", "seg", "segs", "cp"),
     *("segmentation", "segmentations", "gt", "ground", "truth", "groundtruth"),
     *("annotation", "annotations", "annot", "man", "manual", "binary", "semantic"),
-    *("track", "tracks"),
+    *("track", "tracks", "target", "targets"),
     *("instance", "instances", "classes", "result", "results"),
     *("pred", "prediction", "predictions", "predicted"),
 }
@@ -64,7 +64,10 @@ def pairing_option(parser: argparse.ArgumentParser) -> None:
 
 
 def pair_files(
-    first: Sequence[str | Path], second: Sequence[str | Path], by: By = "name"
+    first: Sequence[str | Path],
+    second: Sequence[str | Path],
+    by: By = "name",
+    what: str = "label",
 ) -> Pairing:
     """Pair files by name, or in their natural order where that is asked for.
 
@@ -75,6 +78,8 @@ def pair_files(
         are left out: not every image is annotated.
     second : sequence of str or Path
         Files, folders or patterns of labels. Each needs a partner.
+    what : str
+        What the second files are called in messages.
 
     Raises
     ------
@@ -104,15 +109,15 @@ def pair_files(
     both = found_files(first)
     left = [file for file in both if file.path.resolve() not in labels] or both
     if by == "order":
-        return _in_order(left, right)
+        return _in_order(left, right, what)
     chosen: dict[Path, FoundFile] = {}
     found = []
     missing = []
     for label, images in zip(right, _Names(left).partners(right), strict=True):
         if len(images) > 1:
             raise ValueError(
-                f"{label.shown}: may belong to {_listed(images, ' or ')}; a label file "
-                "needs one image of its name."
+                f"{label.shown}: may belong to {_listed(images, ' or ')}; a {what} "
+                "file needs one image of its name."
             )
         if not images:
             missing.append(label)
@@ -120,19 +125,20 @@ def pair_files(
         (image,) = images
         if image.path in chosen:
             raise ValueError(
-                f"{image.shown}: has two label files, {chosen[image.path].shown} and "
+                f"{image.shown}: has two {what} files, {chosen[image.path].shown} and "
                 f"{label.shown}; name those to be used."
             )
         chosen[image.path] = label
         found.append((image, label))
     if missing:
         raise ValueError(
-            f"{len(missing)} of {len(right)} label files are without a partner: "
+            f"{len(missing)} of {len(right)} {what} files are without a partner: "
             f"{_listed(missing)}; found {_listed(left) or 'no others'}. Files are "
             "paired by name (a.tif with a.tif, a_mask.tif, seg_a.tif, ...), or as they "
             "are sorted with --pair-by order."
         )
-    return _pairing(found, [file for file in left if file.path not in chosen])
+    alone = [file for file in left if file.path not in chosen]
+    return _pairing(found, alone, what)
 
 
 class _Names:
@@ -218,25 +224,28 @@ def _grouped(files: Iterable[tuple[Key, FoundFile]]) -> dict[Key, list[FoundFile
     return dict(groups)
 
 
-def _in_order(left: Sequence[FoundFile], right: Sequence[FoundFile]) -> Pairing:
+def _in_order(
+    left: Sequence[FoundFile], right: Sequence[FoundFile], what: str
+) -> Pairing:
     if len(left) != len(right):
         raise ValueError(
             "to be paired by order there need to be as many files of both, found "
-            f"{len(left)} and {len(right)} label files."
+            f"{len(left)} and {len(right)} {what} files."
         )
-    return _pairing(list(zip(left, right, strict=True)), [], " by their order")
+    return _pairing(list(zip(left, right, strict=True)), [], what, " by their order")
 
 
 def _pairing(
     pairs: Sequence[tuple[FoundFile, FoundFile]],
     alone: Sequence[FoundFile],
+    what: str,
     how: str = "",
 ) -> Pairing:
     """Say in a sentence which files go together."""
     each = [f"{one.shown} with {other.shown}" for one, other in pairs]
     sentence = f"{counted(len(pairs), 'pair')}{how}: {listed(each)}"
     if alone:
-        sentence += f"; {len(alone)} without labels left out: {_listed(alone)}"
+        sentence += f"; {len(alone)} without {what}s left out: {_listed(alone)}"
     return Pairing(
         tuple((one.path, other.path) for one, other in pairs),
         tuple(file.path for file in alone),

@@ -50,9 +50,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     output_option(parser, "DIR", "folder to write to, with a subfolder for each kind")
     parser.add_argument(
         "--save",
-        default=",".join(KINDS),
         metavar="KINDS",
-        help="what to write, with commas between (default: all)",
+        help=f"what to write, with commas between (default: {', '.join(KINDS)}; of a "
+        "network that makes images the image)",
     )
     parser.add_argument(
         "--overwrite", action="store_true", help="predict again what is there already"
@@ -71,11 +71,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Carry out the command."""
-    kinds = saved_kinds(options.save)
     settings = Prediction(
         **{**given_settings(options, Prediction), "tile": _tile(options.tile)}
     )
     model = load_model(options.model)
+    kinds = saved_kinds(options.save, model.card.training.objective.kinds)
     segmentation = model.card.segmentation.replace(
         **given_settings(options, Segmentation)
     )
@@ -211,15 +211,17 @@ def _shown(path: str) -> str:
     return file if file.startswith(image) else image
 
 
-def saved_kinds(text: str) -> tuple[str, ...]:
-    """Return the kinds of output named in `--save`."""
+def saved_kinds(text: str | None, kinds: tuple[str, ...] = KINDS) -> tuple[str, ...]:
+    """Return those of the kinds of output that are named in `--save`, or all."""
+    if text is None:
+        return kinds
     named = [part.strip() for part in text.split(",") if part.strip()]
-    unknown = [part for part in named if part not in KINDS]
+    unknown = [part for part in named if part not in kinds]
     if unknown or not named:
         raise ValueError(
-            f"--save takes {', '.join(KINDS)} with commas between, found {text!r}."
+            f"--save takes {', '.join(kinds)} with commas between, found {text!r}."
         )
-    return tuple(kind for kind in KINDS if kind in named)
+    return tuple(kind for kind in kinds if kind in named)
 
 
 def _tile(text: str) -> int:

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from napari_unet.cli.labels import meaning_of, read_named
-from napari_unet.cli.notes import notes_of
 from napari_unet.cli.options import (
     MODEL_HELP,
     add_settings,
@@ -20,9 +17,15 @@ from napari_unet.cli.options import (
     output_option,
     write_json,
 )
-from napari_unet.cli.pairing import pair_files, pairing_option
+from napari_unet.cli.pairing import pairing_option
 from napari_unet.cli.progress import ProgressLine, clock, interruptible
 from napari_unet.cli.stopping import Stopped
+from napari_unet.cli.training_inputs import (
+    check_given,
+    find_inputs,
+    read_inputs,
+    report_of,
+)
 from napari_unet.core.network.catalogue import NETWORKS
 from napari_unet.core.settings import BorderWeights, Prediction
 from napari_unet.core.text import counted
@@ -33,7 +36,6 @@ from napari_unet.core.training.training_settings import (
     Training,
 )
 from napari_unet.io.atomic import check_separate, check_writable, remove_strays
-from napari_unet.io.images import check_finite, read_image
 from napari_unet.io.model_file import (
     SUFFIX,
     check_replaceable,
@@ -49,13 +51,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from napari_unet.cli.pairing import Pairing
     from napari_unet.core.events import Event, TrainingFinished
-    from napari_unet.core.images.image import Image
 
 # Asked for apart from the rest of the recipe, or not at all.
 _OWN = (
     "preset",
+    "task",
     "network",
     "ndim",
     "steps",
@@ -71,11 +72,17 @@ _RESERVE = 0.5
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("images", help="image file, folder or pattern in quotes")
-    parser.add_argument("labels", help="label file, folder or pattern in quotes")
+    parser.add_argument(
+        "labels",
+        nargs="?",
+        help="label file, folder or pattern in quotes; the images to be made for "
+        "--task regress, nothing for denoise",
+    )
     output_option(parser, "MODEL", f"model file to write, by custom ending in {SUFFIX}")
     label_options(parser)
     pairing_option(parser)
     _add_start(parser)
+    add_settings(parser, Training, ("task",))
     parser.add_argument("--preset", choices=tuple(PRESETS), default="quick")
     parser.add_argument(
         "--network",
@@ -128,22 +135,15 @@ def run(options: argparse.Namespace) -> int:
     resumed = checkpoint if options.resume and checkpoint.exists() else None
     settings = training_settings(options, options.init or resumed)
     check_writable(options.output)
-    pairing = pair_files([options.images], [options.labels], options.pair_by)
-    for image, label in pairing.pairs:
-        if image.resolve() == label.resolve():
-            raise ValueError(
-                f"{image}: is named as image and as labels; name the labels alone, as "
-                "in 'folder/*_mask*'."
-            )
+    check_given(options, settings)
+    pairing = find_inputs(options, settings)
     check_separate(options.output, pairing.files)
     check_separate(checkpoint, pairing.files)
     check_replaceable(options.output)
     if options.json not in (None, "-"):
         outputs = (options.output, checkpoint)
         check_separate(options.json, (*pairing.files, *outputs))
-    images, labels = read_pairs(pairing, options.axes)
-    kind, label_notes = meaning_of(labels, options.kind)
-    notes = [pairing.sentence, *label_notes, *notes_of([*images, *labels])]
+    inputs = read_inputs(options, settings, pairing)
     if options.resume and not checkpoint.exists():
         raise FileNotFoundError(f"there is no checkpoint {checkpoint} to resume from.")
     remove_strays(options.output.parent)
@@ -154,10 +154,10 @@ def run(options: argparse.Namespace) -> int:
     from napari_unet.engine.training.run import train
 
     job = train(
-        images,
-        labels,
+        inputs.images,
+        inputs.known,
         settings,
-        kind=kind,
+        kind=inputs.kind,
         start=start,
         resume=checkpoint if options.resume else None,
         checkpoint=checkpoint,
@@ -165,7 +165,7 @@ def run(options: argparse.Namespace) -> int:
         head_start=time.time() - psutil.Process().create_time() + _RESERVE,
     )
     try:
-        finished = follow(job, line, notes)
+        finished = follow(job, line, inputs.notes)
         save_model(finished.model, options.output)
     except KeyboardInterrupt as interrupt:
         line.say(f"interrupted{_kept(checkpoint, before)}")
@@ -176,12 +176,7 @@ def run(options: argparse.Namespace) -> int:
         raise
     report = summary(options.output, finished)
     line.say(f"{options.output}: {report['verdict']}")
-    report |= {
-        "pairs": pairing.record("image", "labels"),
-        "without_labels": [str(file) for file in pairing.alone],
-        "labels": kind,
-        "notes": notes,
-    }
+    report |= report_of(pairing, inputs, settings)
     write_json(report, options.json)
     return 0 if finished.problem is None else 1
 
@@ -191,14 +186,16 @@ def training_settings(
 ) -> Training:
     """Return the preset with what was given on the command line.
 
-    The network is that of the model or checkpoint that it begins with, if there is one.
+    Network and task are those of the model or checkpoint that it begins with, if there
+    is one.
     A ValueError says what cannot be had of a network.
     """
-    settings = PRESETS[options.preset](options.ndim)
+    own = None if begun is None else read_card(begun).training
+    task = options.task or ("segment" if own is None else own.task)
+    settings = PRESETS[options.preset](options.ndim).with_task(task)
     changes = given_settings(options, Training)
     changes.pop("preset")
-    if begun is not None:
-        own = read_card(begun).training
+    if begun is not None and own is not None:
         _check_kept(begun, own, changes)
         settings = settings.with_network(own.network).with_network_of(own)
     elif options.network is not None:
@@ -257,16 +254,6 @@ def _written(value: object) -> str:
     return str(value)
 
 
-def read_pairs(pairing: Pairing, axes: str | None) -> tuple[list[Image], list[Image]]:
-    """Read the images that have labels, and these."""
-    label_axes = axes.replace("c", "") if axes else None
-    images = []
-    for file, _ in pairing.pairs:
-        images.append(read_image(file, axes))
-        check_finite(replace(images[-1], name=str(file)))
-    return images, [read_named(file, label_axes) for _, file in pairing.pairs]
-
-
 def _kept(checkpoint: Path, before: int | None) -> str:
     """Say what can be done after a run broke off; nothing that is not there."""
     now = _changed(checkpoint)
@@ -306,7 +293,7 @@ def follow(job: Any, line: ProgressLine, notes: Sequence[str] = ()) -> TrainingF
             elif isinstance(event, events.Judging):
                 line.show("judging the model", 1.0)
             elif isinstance(event, events.ValidationDone):
-                score = f"  validation IoU {event.score.iou:.3f}"
+                score = f"  validation {event.score.words}"
             last = event
     if not isinstance(last, events.TrainingFinished):
         raise RuntimeError("training ended without a result")
@@ -320,7 +307,7 @@ def summary(output: Path, finished: TrainingFinished) -> dict[str, Any]:
     outcome = f"{counted(finished.steps, 'step')} in {clock(finished.seconds)}"
     if score:
         pixels = counted(score.pixels, "held-out pixel")
-        outcome += f", IoU {score.iou:.3f} on {pixels}"
+        outcome += f", {score.words} on {pixels}"
     return {
         "model": str(output),
         "steps": finished.steps,

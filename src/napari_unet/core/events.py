@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from napari_unet.core.annotation.data_check import CheckReport
     from napari_unet.core.geometry.boxes import Box
-    from napari_unet.core.model import Model, ModelCard, Score
+    from napari_unet.core.model import AnyScore, Model, ModelCard
     from napari_unet.core.training.training_settings import Training
 
 
@@ -39,7 +39,7 @@ class StepDone(Event):
     """One step of the optimiser."""
 
     step: int  # steps done so far
-    loss: float  # weighted cross-entropy of the batch
+    loss: float  # of the batch
     progress: float  # share of the budget used, 0 to 1
     seconds_left: float  # estimate of the time to the end of the budget
 
@@ -53,7 +53,7 @@ class ValidationDone(Event):
     """The held-out pixels were predicted with the current weights."""
 
     step: int
-    score: Score
+    score: AnyScore
     best: bool
 
 
@@ -116,7 +116,9 @@ class TileHalved(Event):
 class PredictionFinished(Event):
     """All that was asked for is in the output array."""
 
-    probabilities: Any  # the caller's array, or the one made for it
+    # the caller's array, or the one made for it; of a network that makes images its
+    # grey values
+    probabilities: Any
     axes: str  # its axes
     output: tuple[int, ...]  # output size of the tiles used last, in pixels
     # where and how the network computed

@@ -61,13 +61,13 @@ class Job:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrainJob(Job):
-    """Train a network on annotated planes or volumes."""
+    """Train a network on annotated planes or volumes, or to denoise them."""
 
     worker = "network"
     function = "training_job.run"
 
     images: tuple[ImageReference, ...]
-    annotations: tuple[AnnotationReference, ...]  # one for each image
+    annotations: tuple[AnnotationReference, ...]  # one for each image; none to denoise
     places: tuple[tuple[Place, ...], ...]  # of each image, those with annotation
     settings: Training
     output: str  # model file to write at the end
@@ -96,14 +96,15 @@ class Correction:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PredictJob(Job):
-    """Predict probabilities and the most probable class of each pixel."""
+    """Predict probabilities and the most probable class of each pixel, or an image."""
 
     worker = "network"
     function = "prediction_job.run"
 
     model: str  # path of a model file, or `LIVE`
     image: ImageReference
-    probabilities: ArrayReference  # float32, axes of the image with c first
+    # float32, axes of the image with c first; or the image that the network makes
+    probabilities: ArrayReference
     # uint8, same axes without c: 0 background, 1 and up class numbers
     classes: ArrayReference | None = None
     places: tuple[Place, ...] | None = None  # in this order; all if None

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from napari_unet.core.annotation.annotations import ClassInfo, cell_classes
+from napari_unet.core.images.image_outputs import ImageOutputs
 from napari_unet.core.images.normalisation import RULES, Normalisation
 from napari_unet.core.network.catalogue import Described
-from napari_unet.core.settings import Segmentation, Settings
+from napari_unet.core.settings import GrownSettings, Segmentation, Settings
 from napari_unet.core.training.training_settings import Training
 
 if TYPE_CHECKING:
@@ -27,6 +28,47 @@ class Score(Settings):
     iou: float = Field(description="Intersection over union of the foreground classes.")
     pixels: int = Field(description="Number of held-out pixels.")
 
+    # by less a few held-out cells, or an odd image, differ by chance
+    chance: ClassVar[float] = 0.1
+
+    @property
+    def quality(self) -> float:
+        """The figure that models are compared by; more is better, 0 is nothing."""
+        return self.iou
+
+    @property
+    def words(self) -> str:
+        """For people."""
+        return f"IoU {self.iou:.3f}"
+
+
+class ImageScore(Settings):
+    """How near the image that the network makes is to the held-out part of another."""
+
+    loss: float = Field(description="Mean squared difference, in variances of targets.")
+    psnr: float = Field(description="Peak signal-to-noise ratio, in dB.")
+    ssim: float | None = Field(
+        description="Structural similarity; None of parts that are too small."
+    )
+    pearson: float = Field(description="Correlation.")
+    pixels: int = Field(description="Number of held-out pixels.")
+
+    chance: ClassVar[float] = 1.0
+
+    @property
+    def quality(self) -> float:
+        """The figure that models are compared by; more is better, 0 is nothing."""
+        return self.psnr
+
+    @property
+    def words(self) -> str:
+        """For people."""
+        similar = "" if self.ssim is None else f", SSIM {self.ssim:.3f}"
+        return f"PSNR {self.psnr:.1f} dB{similar}, correlation {self.pearson:.3f}"
+
+
+AnyScore = Score | ImageScore
+
 
 class Progress(Settings):
     """One row of a model's history."""
@@ -34,7 +76,7 @@ class Progress(Settings):
     step: int
     seconds: float
     loss: float
-    score: Score | None = None
+    score: AnyScore | None = None
 
 
 class ImageRecord(Settings):
@@ -45,12 +87,19 @@ class ImageRecord(Settings):
     annotated: int = Field(description="Annotated pixels.")
 
 
-class ModelCard(Settings):
+class ModelCard(GrownSettings):
     """What a model is, how it came about and what it was trained on."""
+
+    later: ClassVar[frozenset[str]] = frozenset({"outputs"})
 
     name: str = "model"
     architecture: Described
-    classes: tuple[ClassInfo, ...] = Field(description="Without the background.")
+    classes: tuple[ClassInfo, ...] = Field(
+        description="Without the background; none of a network that makes images."
+    )
+    outputs: ImageOutputs | None = Field(
+        None, description="What a network makes that gives an image, not classes."
+    )
     normalisation: Normalisation = Field(
         "structure",
         description="Statistics of which pixels bring grey values to their range.",
@@ -67,7 +116,7 @@ class ModelCard(Settings):
     segmentation: Segmentation = Segmentation()
     images: tuple[ImageRecord, ...] = ()
     history: tuple[Progress, ...] = ()
-    score: Score | None = None
+    score: AnyScore | None = None
     steps: int = 0
     device: str = "cpu"
     precision: str = "fp32"
@@ -77,12 +126,34 @@ class ModelCard(Settings):
     @property
     def format(self) -> int:
         """Version of the model file's format that it takes, the oldest that does."""
-        return 2 if self.architecture.is_later or self.training.is_later else 1
+        parts = self, self.architecture, self.training
+        return 2 if any(part.is_later for part in parts) else 1
 
     @property
     def cell_classes(self) -> tuple[int, ...]:
         """Numbers of the classes whose objects are told apart."""
         return cell_classes(self.classes)
+
+    @model_validator(mode="after")
+    def _outputs_fit(self) -> Self:
+        outputs, network = self.outputs, self.architecture
+        if (outputs is None) != (self.training.task == "segment"):
+            gives = "an image" if outputs is None else "classes"
+            raise ValueError(
+                f"a network that has learnt to {self.training.objective.title} gives "
+                f"{gives}, its card says otherwise."
+            )
+        if outputs is None:
+            if network.classes < 2:
+                raise ValueError("a network tells at least two classes apart, found 1.")
+            return self
+        made = len(outputs.mean) or network.channels
+        if made != network.classes or self.classes:
+            raise ValueError(
+                f"the network makes {network.classes} channels, its outputs are "
+                f"described for {made} and {len(self.classes)} classes."
+            )
+        return self
 
     @field_validator("normalisation", mode="before")
     @classmethod

@@ -14,9 +14,10 @@ from napari_unet.core.images.image import Image
 from napari_unet.engine.inference.block_prediction import BlockPrediction
 from napari_unet.engine.inference.block_segmentation import DEFAULT_SIZES
 from napari_unet.engine.inference.overlap_tile import predict
-from napari_unet.io.export import write_labels, write_probabilities
+from napari_unet.io.export import write_image, write_labels, write_probabilities
 from napari_unet.io.images import check_finite, read_image
 from napari_unet.io.names import split_number
+from napari_unet.io.prediction_folder import IMAGE
 from napari_unet.io.provenance import Provenance, content_stamp
 from napari_unet.io.resumable_output import ResumableOutput, discard_if_complete
 
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from napari_unet.engine.inference.block_segmentation import BlockSizes
     from napari_unet.engine.network.network import Network
     from napari_unet.io.prediction_folder import PredictionFolder
+
+# What networks give, and how it is written.
+_OF_NETWORK = {"probabilities": write_probabilities, IMAGE: write_image}
 
 
 class FilePredictor:
@@ -102,7 +106,9 @@ class FilePredictor:
         settings = self._used().model_dump(
             include={"averaging", "rescale", "precision"}
         )
-        settings |= {"axes": axes} | self._segmentation.model_dump()
+        settings |= {"axes": axes}
+        if self._card.outputs is None:
+            settings |= self._segmentation.model_dump()
         return {"model_sha256": self._sha256, "settings": settings}
 
     def note(self) -> None:
@@ -186,14 +192,10 @@ class FilePredictor:
     ) -> int:
         """Write the outputs; return the number of cells."""
         spacing = found.known_um
-        if "probabilities" in kinds:
-            write_probabilities(
-                self.folder.ready_target(file, "probabilities"),
-                np.asarray(found.data),
-                found.axes,
-                spacing,
-                made,
-            )
+        for kind, write in _OF_NETWORK.items():
+            if kind in kinds:
+                target = self.folder.ready_target(file, kind)
+                write(target, np.asarray(found.data), found.axes, spacing, made)
         axes = "".join(a for a in "tzyx" if a in found.axes)
         if "classes" in kinds:
             values = np.asarray(found.data[...])

@@ -73,6 +73,29 @@ def write_probabilities(
     _write(_image(path, data, axes, spacing_um), path, (0.0, 1.0), made)
 
 
+def write_image(
+    path: str | Path,
+    image: ArrayLike,
+    axes: str,
+    spacing_um: Sequence[float] | None = None,
+    made: Provenance | None = None,
+) -> None:
+    """Write an image as float32, shown from its darkest to its brightest value.
+
+    A single channel is left out of the axes. Parameters and errors are those of
+    `write_probabilities`, for real numbers of any range.
+    """
+    path = Path(path)
+    data = np.asarray(image, dtype=np.float32)
+    if "c" in axes and data.shape[axes.index("c")] == 1:
+        data = data.squeeze(axes.index("c"))
+        axes = axes.replace("c", "")
+    low, high = float(data.min()), float(data.max())
+    # a range of no width is none, and ImageJ would choose its own
+    shown = low, high if high > low else low + 1
+    _write(_image(path, data, axes, spacing_um), path, shown, made)
+
+
 def write_weights(
     path: str | Path,
     weights: ArrayLike,

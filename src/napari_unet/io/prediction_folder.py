@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from napari_unet.io.provenance import Provenance
 
 KINDS = ("probabilities", "classes", "instances")
+IMAGE = "image"
 RECORD = "prediction.json"
 UNFINISHED = "unfinished"
 
@@ -32,7 +33,7 @@ class PredictionFolder:
     Parameters
     ----------
     kinds : tuple of str
-        Out of `KINDS`: those that are asked for.
+        Out of `KINDS`: those that are asked for; `IMAGE` of a network that makes one.
     ways_out : str
         What a person can do where something else is in the way.
     """
@@ -103,7 +104,7 @@ class PredictionFolder:
         make_folder(self.folder)
         try:
             with Claim(self.folder / UNFINISHED, makes):
-                for name in ("", UNFINISHED, *KINDS):
+                for name in ("", UNFINISHED, IMAGE, *KINDS):
                     remove_strays(self.folder / name)
                 yield
         finally:

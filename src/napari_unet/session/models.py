@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from psygnal import Signal
 
 from napari_unet.core.images.rescaling import written
+from napari_unet.core.model import Score
 from napari_unet.core.network.blended import note_of_window
 from napari_unet.core.network.catalogue import NETWORKS
 from napari_unet.io.model_file import CHECKPOINT_SUFFIX, SUFFIX, read_card
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from napari_unet.session.project.store import ProjectStore
 
 _REMEMBERED = 20
+# Below the folder of the runs: training goes on from what is in that itself.
+DENOISERS = "denoise"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,7 +38,8 @@ class ModelEntry:
 class ModelList:
     """Models used in this project, of its runs, and in the folder of the preferences.
 
-    Checkpoints are not listed, but can be added by hand.
+    Checkpoints are not listed, but can be added by hand. Those that make images are
+    listed by themselves, as `makers`: there is no mask of them.
 
     `pretrained` are models that come with the package, listed last.
     """
@@ -57,6 +61,7 @@ class ModelList:
         self._read: dict[Path, ModelEntry] = {}
         # those used last first, then the latest, then those of the package
         self.entries: tuple[ModelEntry, ...] = ()
+        self.makers: tuple[ModelEntry, ...] = ()
         self.entry: ModelEntry | None = None  # the chosen model
         # why files in the folders are not in the list, in a sentence each
         self.problems: dict[Path, str] = {}
@@ -98,9 +103,12 @@ class ModelList:
         others = [p for p in found if p not in used and p not in last]
         others.sort(key=lambda p: found[p].written, reverse=True)
         listed = dict.fromkeys([*used, *others, *last])
-        before = [e.path for e in self.entries]
-        self.entries = tuple(found[p] for p in listed if p in found)
-        if before != [e.path for e in self.entries]:
+        before = self.entries, self.makers
+        every = [found[p] for p in listed if p in found]
+        self.entries = tuple(e for e in every if e.card.outputs is None)
+        self.makers = tuple(e for e in every if e.card.outputs is not None)
+        paths = [[e.path for e in one] for one in (self.entries, self.makers)]
+        if paths != [[e.path for e in one] for one in before]:
             self.changed.emit()
         # the chosen file may be written anew or be gone
         now = found.get(self.entry.path) if self.entry is not None else None
@@ -125,16 +133,21 @@ class ModelList:
     def select(self, path: str | Path | None) -> None:
         """Choose a model; one that is not in the list is added.
 
-        ValueError as in `add`.
+        ValueError as in `add`, or if it makes images.
         """
         path = Path(path).absolute() if path is not None else None
         if path == self.selected:
             return
         listed = {e.path: e for e in self.entries}
-        if path is None:
-            self.entry = None
-        else:
-            self.entry = listed[path] if path in listed else self.add(path)
+        entry = None
+        if path is not None:
+            entry = listed[path] if path in listed else self.add(path)
+            if entry.card.outputs is not None:
+                raise ValueError(
+                    f"{entry.card.name} finds no cells: it makes an image; choose it "
+                    "under Denoise."
+                )
+        self.entry = entry
         self.selected_changed.emit()
 
     def note_use(self) -> None:
@@ -148,7 +161,7 @@ class ModelList:
         return [self._store.folder / p for p in self._store.project.models]
 
     def _in_folders(self) -> list[Path]:
-        folders = [self._store.run_folder]
+        folders = [self._store.run_folder, self._store.run_folder / DENOISERS]
         if self.preferences.model_folder:
             folders.append(Path(self.preferences.model_folder).expanduser())
         return [
@@ -190,7 +203,7 @@ def describe(card: ModelCard) -> list[tuple[str, str]]:
         images = [i.name for i in card.images]
         more = f" and {len(images) - 3} more" if len(images) > 3 else ""
         rows.append(("Trained on", ", ".join(images[:3]) + more))
-    if card.score is not None:
+    if isinstance(card.score, Score):
         rows.append(("Held-out IoU", f"{card.score.iou:.2f}"))
     if card.steps:
         rows.append(("Steps", str(card.steps)))

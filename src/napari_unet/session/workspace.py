@@ -20,6 +20,7 @@ from napari_unet.session.images.source_files import SourceFiles
 from napari_unet.session.models import ModelList
 from napari_unet.session.overlay.control import WeightOverlay
 from napari_unet.session.prediction.control import PredictionControl
+from napari_unet.session.prediction.denoising import Denoiser
 from napari_unet.session.project.recovery import default_root
 from napari_unet.session.project.store import ProjectStore
 from napari_unet.session.scratch import Scratch
@@ -128,8 +129,15 @@ class Workspace:
         self.preferences = preferences
         self.store.autosave_seconds = preferences.autosave_seconds
         training, prediction, models = self.training, self.prediction, self.models
-        offers = training.offers
-        for control in (training, training.preview, offers, prediction, models):
+        offers, denoiser = training.offers, self.denoiser
+        for control in (
+            training,
+            training.preview,
+            offers,
+            prediction,
+            denoiser,
+            models,
+        ):
             control.preferences = preferences
         self.models.refresh()
 
@@ -172,6 +180,16 @@ class Workspace:
         self.prediction = PredictionControl(
             viewer, store, self.images, worker, self.models, self.scratch, preferences
         )
+        self.denoiser = Denoiser(
+            viewer,
+            store,
+            self.images,
+            worker,
+            self.models,
+            self.prediction.targets,
+            self.scratch,
+            preferences,
+        )
         self.training = TrainingControl(
             viewer,
             store,
@@ -187,6 +205,7 @@ class Workspace:
             annotating,
             self.training,
             prediction,
+            self.denoiser,
             self.overlay,
         ):
             forward_signal(control.message, self.message)
@@ -201,6 +220,7 @@ class Workspace:
         """Close what `_compose` made, each before what it uses."""
         for control in (
             self.training,
+            self.denoiser,
             self.prediction,
             self.overlay,
             self.annotating,

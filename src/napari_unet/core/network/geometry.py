@@ -32,7 +32,7 @@ class Geometry:
 
     # of the image
     channels: int
-    # of the output, the background included
+    # of the output, the background included; or channels of an image that is made
     classes: int
 
     @property
@@ -118,7 +118,7 @@ class Layered(Geometry, GrownSettings):
     later: ClassVar[frozenset[str]] = frozenset({"padded", "window"})
 
     channels: int = Field(1, ge=1)
-    classes: int = Field(2, ge=2, le=254)  # background included
+    classes: int = Field(2, ge=1, le=254)  # background included
     # Convolutions that add a border of zeros keep the size, and the network gives as
     # much as it is given; it then sees one window of fixed size at a time.
     padded: bool = False

@@ -32,14 +32,24 @@ _MANY_FIELDS = 6
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Target:
+    """A plane or volume that an image is to become."""
+
+    field: Field
+    scale: GreyScale  # from its grey values to what the network gives
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Example:
-    """An annotated plane or volume."""
+    """A plane or volume of which something is known."""
 
     field: Field
     scale: GreyScale  # normalisation of the image
-    # class of each pixel, `IGNORED` where nothing is known or to be learnt
+    # class of each pixel, `IGNORED` where nothing is known or to be learnt; with a
+    # target 0 elsewhere
     classes: NDArray[np.uint8]
     border: NDArray[np.float32]  # border weight of each pixel (Eq. 2, second term)
+    target: Target | None = None  # what it is to become, if that is no classes
 
     @property
     def spacing(self) -> tuple[float, ...]:

@@ -20,6 +20,7 @@ from napari_unet.core.settings import (
     Settings,
     Unit,
 )
+from napari_unet.core.training.objectives import OBJECTIVES, Objective, Task, unchanged
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -75,9 +76,16 @@ class Augmentation(Settings):
 class Training(GrownSettings):
     """The recipe of one training run."""
 
-    later: ClassVar[frozenset[str]] = frozenset({"network", "padded", "encoder"})
+    later: ClassVar[frozenset[str]] = frozenset(
+        {"network", "padded", "encoder", "task", "loss", "structured_noise"}
+    )
 
     preset: str = Field("quick", description="Name of the preset this came from.")
+    task: Task = Field(
+        "segment",
+        description="What is learnt: to tell classes apart by labels, to turn images "
+        "into others by examples of both, or to denoise by the noisy images alone.",
+    )
     network: Annotated[str, AfterValidator(known)] = Field(
         "unet", description="Name of the network, as the catalogue has it."
     )
@@ -158,6 +166,16 @@ class Training(GrownSettings):
         title="Patches on objects",
         description="Share of patches centred on an object, others anywhere annotated.",
     )
+    loss: Literal["l1", "mse", "charbonnier"] = Field(
+        "l1",
+        description="Of task regress: mean of absolute differences, of their squares, "
+        "or of a smooth form between both.",
+    )
+    structured_noise: Literal["none", "x", "y"] = Field(
+        "none",
+        description="Of task denoise: axis along which noise is alike in neighbouring "
+        "pixels, as the lines of a camera or of a scan.",
+    )
     steps: int = Field(
         0,
         ge=0,
@@ -190,6 +208,28 @@ class Training(GrownSettings):
                 f"{self.steps} steps and {self.minutes} minutes."
             )
         return self
+
+    @model_validator(mode="after")
+    def _fits_task(self) -> Self:
+        if self.task == "segment":
+            return self
+        for name, value in self.augmentation:
+            if not unchanged(name, value):
+                raise ValueError(
+                    "images to learn from are mirrored and turned by quarters alone "
+                    f"for the task {self.task}, found augmentation {name} {value:g}."
+                )
+        if self.task == "denoise" and self.validation:
+            raise ValueError(
+                "of noisy images nothing can be held out to judge by, for want of "
+                f"clean ones; found validation {self.validation:g}, allowed is 0."
+            )
+        return self
+
+    @property
+    def objective(self) -> Objective:
+        """What is learnt."""
+        return OBJECTIVES[self.task]
 
     @property
     def is_later(self) -> bool:
@@ -262,6 +302,18 @@ class Training(GrownSettings):
             border=BorderWeights(),
         )
 
+    def with_task(self, task: Task) -> Training:
+        """Return the recipe of a preset for another task."""
+        objective = OBJECTIVES[task]
+        changes = {"task": task, **objective.recipe}
+        if self.ndim == 2:
+            changes |= objective.of_slices
+        if "augmentation" in changes:
+            changes["augmentation"] = self.augmentation.replace(
+                **changes["augmentation"]
+            )
+        return self.replace(**changes)
+
     def with_network(
         self, name: str, encoder: Literal["none", "imagenet"] = "none"
     ) -> Training:
@@ -284,6 +336,8 @@ class Training(GrownSettings):
 
     def architecture(self, channels: int, classes: int, slices: int = 1) -> Layered:
         """Return the network for a number of channels, classes and z-slices.
+
+        In place of classes there are channels of the image that is to be made.
 
         Thin stacks are pooled in z only as often as their thickness bears. A ValueError
         says that the network cannot be had for such images.

@@ -33,6 +33,7 @@ from napari_unet.engine.inference.block_segmentation import (
 from napari_unet.engine.inference.overlap_tile import Tiles, output_shape, predict
 from napari_unet.engine.inference.tile_run import choose_tile, network_shape
 from napari_unet.io.ome_zarr import CHUNK
+from napari_unet.io.prediction_folder import IMAGE
 from napari_unet.io.write_behind import WriteBehind, WriteBehindArray
 
 if TYPE_CHECKING:
@@ -79,6 +80,8 @@ class BlockPrediction:
         axes = "".join(a for a in "tczyx" if a in image.axes or a == "c")
         self._axes, self._shape = output_shape(self._table, image, axes)
         self._factors = network.factors(image, settings)
+        # what the network gives, by the kind of output
+        self._kind = "probabilities" if network.outputs is None else IMAGE
 
     def events(
         self, segmentation: Segmentation, cell_classes: tuple[int, ...]
@@ -89,7 +92,7 @@ class BlockPrediction:
         is not done yet, the last without its array, and `BlockDone`. `segmentation` is
         for the model's pixels.
         """
-        out = self._array("probabilities", self._shape, self._axes, np.float32)
+        out = self._array(self._kind, self._shape, self._axes, np.float32)
         yield from self._predict(out)
         found = Image(out.data, self._axes, self._image.known_um, self._image.name)
         cells = 0
@@ -120,7 +123,7 @@ class BlockPrediction:
             self._settings.memory_gb,
         )
         todo = [
-            (f"probabilities-{number}-{k}", fields, box)
+            (f"{self._kind}-{number}-{k}", fields, box)
             for number, fields in enumerate(self._groups(len(boxes)))
             for k, box in enumerate(boxes)
         ]

@@ -58,7 +58,7 @@ def predict(
     tiles: Tiles | None = None,
     scales: MutableMapping[int, GreyScale] | None = None,
 ) -> Iterator[Event]:
-    """Predict class probabilities.
+    """Predict class probabilities, or the image that a network makes.
 
     Parameters
     ----------

@@ -46,7 +46,7 @@ class TileRun:
     """Predicts one field tile by tile; tiles shrink when memory runs out.
 
     Iterating yields (tile, probabilities): the probabilities of the tile's target,
-    float32, (classes, [z,] y, x).
+    float32, (classes, [z,] y, x), or the grey values of a network that makes an image.
 
     Parameters
     ----------
@@ -181,6 +181,8 @@ class TileRun:
         if self._rescaled is not None:
             origin = self._rescaled.window_start(tile.start, self._table.step)
             found = self._rescaled.on_own_grid(found, origin, tile.start, tile.size)
+        if self._network.outputs is not None:
+            found = self._network.outputs.restore(found, self._scale)
         return tile, found
 
     def _halve(self) -> None:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_unet.core.images.image import Image
+    from napari_unet.core.images.image_outputs import ImageOutputs
     from napari_unet.core.images.normalisation import Normalisation
     from napari_unet.core.model import Model, ModelCard
     from napari_unet.core.network.geometry import Geometry, Layered
@@ -41,7 +42,7 @@ Averaging = Literal["none", "dihedral"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PendingResult:
-    """Probabilities that a device is perhaps still computing."""
+    """Probabilities, or an image, that a device is perhaps still computing."""
 
     tensor: Tensor
     ready: torch.cuda.Event | None = None
@@ -58,7 +59,7 @@ class PendingResult:
         return cls(copy, ready)
 
     def result(self) -> NDArray[np.float32]:
-        """Wait for the probabilities, (classes, [z,] y, x), in [0, 1]."""
+        """Wait for the values, (classes, [z,] y, x); probabilities are in [0, 1]."""
         if self.ready is not None:
             self.ready.synchronize()
         found: NDArray[np.float32] = self.tensor.numpy()
@@ -76,6 +77,8 @@ class Network:
     spacing_um: tuple[float, ...] | None
     # rule for the grey values that it learnt from
     normalisation: Normalisation
+    # of a network that makes an image, and no probabilities
+    outputs: ImageOutputs | None = None
 
     @property
     def geometry(self) -> Geometry:
@@ -127,7 +130,7 @@ class Network:
 
     def _mean(self, batch: Tensor, averaging: Averaging) -> Tensor:
         if averaging == "none":
-            return torch.softmax(self.module(batch).float(), dim=1)
+            return self._values(batch)
         views = product(range(4), (False, True))
         found = [self._seen_turned(batch, turns, flip) for turns, flip in views]
         return torch.stack(found).mean(dim=0)
@@ -136,8 +139,13 @@ class Network:
         """Run the network on a rotated or mirrored view; turn the result back."""
         turned = torch.rot90(batch, turns, (-2, -1))
         turned = turned.flip(-1) if flip else turned
-        seen = torch.softmax(self.module(turned).float(), dim=1)
+        seen = self._values(turned)
         return torch.rot90(seen.flip(-1) if flip else seen, -turns, (-2, -1))
+
+    def _values(self, batch: Tensor) -> Tensor:
+        """Return probabilities, or the values of an image as they are learnt."""
+        scores: Tensor = self.module(batch).float()
+        return torch.softmax(scores, dim=1) if self.outputs is None else scores
 
 
 def prepare(
@@ -149,11 +157,15 @@ def prepare(
 ) -> Network:
     """Make a model ready to predict.
 
-    Device and precision are as `choose_device` and `choose_precision` take them. If the
-    weights are not those of the architecture, a ValueError names the `file`.
+    Device and precision are as `choose_device` and `choose_precision` take them, but an
+    image is made in 32 bits unless another precision is asked for: people measure its
+    values. If the weights are not those of the architecture, a ValueError names the
+    `file`.
     """
     keep_freed_memory()
     where = choose_device(device)
+    if model.card.outputs is not None and precision == "auto":
+        precision = "fp32"
     how = choose_precision(where, precision)
     weights = {n: t.to(where) for n, t in to_tensors(model.weights).items()}
     try:
@@ -212,4 +224,6 @@ def _frozen(
     # the last layer in full precision costs nothing and keeps the probabilities smooth
     score = module.get_submodule("score").float()
     device = next(score.parameters()).device
-    return Network(module, device, precision, card.spacing_um, card.normalisation)
+    return Network(
+        module, device, precision, card.spacing_um, card.normalisation, card.outputs
+    )

@@ -42,7 +42,10 @@ def take_over(module: LayeredNetwork, model: Model, classes: Sequence[str]) -> N
         if name in scores:
             if not inner or len(weight) != model.card.architecture.classes:
                 raise damaged(model)
-            weight = _rows(weight, new[name].cpu(), model, classes)
+            if model.card.outputs is not None and weight.shape != new[name].shape:
+                continue
+            if model.card.outputs is None:
+                weight = _rows(weight, new[name].cpu(), model, classes)
         elif (
             name in module.first_weights and weight.ndim == new[name].ndim and not inner
         ):

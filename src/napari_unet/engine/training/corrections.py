@@ -6,12 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from napari_unet.core.network.blended import reach_of
-from napari_unet.core.training.loss_weights import class_weights
-from napari_unet.core.training.training_set import (
-    count_classes,
-    make_example,
-    update_example,
-)
+from napari_unet.core.training.training_set import make_example, update_example
 from napari_unet.core.training.training_set_updates import example_of, with_example
 from napari_unet.engine.training.preparation import record_of
 
@@ -40,9 +35,9 @@ def corrected(prepared: Prepared, corrections: Iterable[Correction]) -> Prepared
 
     Corrections are used in their order: who sends them has joined the strokes. A field
     that had no annotation is learnt from; what is held out stays held out. If all
-    annotation was erased, the run goes on with what it had. The sampler and the state
-    of `prepared` are changed. An image that is not finite, or that does not have the
-    size of its annotation, is a ValueError.
+    annotation was erased, the run goes on with what it had. The sampler, the state
+    and the objective of `prepared` are changed. An image that is not finite, or that
+    does not have the size of its annotation, is a ValueError.
     """
     state, settings = prepared.state, prepared.state.card.training
     table = state.card.architecture
@@ -59,18 +54,9 @@ def corrected(prepared: Prepared, corrections: Iterable[Correction]) -> Prepared
         _note(records, record_of(example))
     state.card = state.card.replace(images=tuple(records))
     old, new = prepared.training_set.examples, parted.examples
-    counts = prepared.counts.copy()
-    counts += count_classes(_only_in(new, old), table.classes)
-    counts -= count_classes(_only_in(old, new), table.classes)
-    if not counts.sum():
-        return replace(prepared, training_set=parted, counts=counts)
-    prepared.sampler.use(new)
-    return replace(
-        prepared,
-        training_set=parted,
-        counts=counts,
-        table=class_weights(counts, settings.border, settings.class_balance),
-    )
+    if prepared.objective.learn_instead(_only_in(new, old), _only_in(old, new)):
+        prepared.sampler.use(new)
+    return replace(prepared, training_set=parted)
 
 
 def _only_in(some: Sequence[Example], others: Sequence[Example]) -> list[Example]:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from napari_unet.core.annotation.annotations import IGNORED
 from napari_unet.core.events import (
     CheckpointWritten,
     CorrectionUsed,
@@ -17,15 +16,13 @@ from napari_unet.core.events import (
     ValidationDone,
     ValidationTile,
 )
-from napari_unet.core.model import Progress, Score
+from napari_unet.core.model import AnyScore, Progress
+from napari_unet.core.text import counted
 from napari_unet.engine.device import dtype, is_out_of_memory
 from napari_unet.engine.network.network import frozen_copy
 from napari_unet.engine.training import divergence
 from napari_unet.engine.training.corrections import corrected
-from napari_unet.engine.training.losses import supervised_loss
 from napari_unet.engine.training.memory import no_memory
-from napari_unet.engine.training.prior_correction import count_pixels, parts_to_see
-from napari_unet.engine.training.validation import validate
 from napari_unet.io.model_file import save_checkpoint
 
 if TYPE_CHECKING:
@@ -39,13 +36,10 @@ if TYPE_CHECKING:
     from napari_unet.engine.network.network import Network
     from napari_unet.engine.training.corrections import Correction
     from napari_unet.engine.training.preparation import Prepared
-    from napari_unet.engine.training.sampling import Batch
     from napari_unet.engine.training.stopwatch import Stopwatch
 
 _WARM_UP = 20
 _VALIDATIONS = 10
-# By less IoU a few held-out cells, or an odd image, differ by chance.
-_DROP = 0.1
 _CHECKPOINT_SECONDS = 12.0
 # A prediction takes about a third of a step with as many pixels; then there are cells.
 _SEEING = 0.6
@@ -78,11 +72,8 @@ class TrainingLoop:
         self._reserve = 0.0
         # weights and record belong together but for a moment in each step
         self._stepping = False
-        self._to_see = count_pixels(
-            parts_to_see(prepared.training_set, self._settings.seed)
-        )
+        self._to_see = prepared.objective.pixels_to_see(prepared.training_set)
         self._good = self._state.record.step, self._snapshot()
-        self._single_class = divergence.SingleClassGuard()
         network = prepared.state.card.architecture
         self._drops = any(layer.op == "dropout" for layer in network.trace.layers)
         # where its coarser outputs lie on a patch
@@ -90,7 +81,6 @@ class TrainingLoop:
             network.trace.targets(number, prepared.sampler.output)
             for number in network.drawing.supervised
         ]
-        self._table = self._class_weights()
         self._scaler = torch.amp.GradScaler(
             prepared.device.type, enabled=prepared.precision == "fp16"
         )
@@ -106,7 +96,6 @@ class TrainingLoop:
             if self.corrections:
                 waiting, self.corrections = self.corrections, []
                 self.prepared = corrected(self.prepared, waiting)
-                self._table = self._class_weights()
                 yield CorrectionUsed(self._state.record.step)
             loss = self._step(progress)
             if not self._healthy(loss):
@@ -125,8 +114,8 @@ class TrainingLoop:
         if self._weights_fail() or not held_out or self.problem:
             return
         began = self._clock.seconds()
-        score: Score | None = None
-        for score in validate(self.network(), held_out):
+        score: AnyScore | None = None
+        for score in self.prepared.objective.validate(self.network(), held_out):
             if score is None:
                 yield ValidationTile()
         if score is not None:
@@ -163,8 +152,8 @@ class TrainingLoop:
         state = self._state
         best, last = state.record.best, state.last_score
         # the best of a network that went wrong from the start may be good for nothing
-        if best is not None and state.best is not None and best.iou > 0:
-            worse = last is not None and last.iou < best.iou - _DROP
+        if best is not None and state.best is not None and best.quality > 0:
+            worse = last is not None and last.quality < best.quality - best.chance
             if self.problem is not None or worse:
                 return state.model(state.best)
         return state.model(self._good[1] if self.problem else None)
@@ -178,17 +167,14 @@ class TrainingLoop:
             return None  # so few steps were asked for: nobody expects a model of them
         draw = self.prepared.sampler.draw
         batches = (draw(k, self._settings.batch) for k in count(step))
-        only = divergence.sees_one_class(network, batches)
-        if only is None:
+        short = self.prepared.objective.shortcoming(network, batches)
+        if short is None:
             return None
+        what, remedy = short
         return (
-            f"The model takes everything for {self._names()[only]}, after "
-            f"{step} step{'s' * (step != 1)}: train for longer, or paint more of what "
-            "it misses."
+            f"The model {what}, after {counted(step, 'step')}: train for longer, "
+            f"{remedy}."
         )
-
-    def _class_weights(self) -> Tensor:
-        return torch.as_tensor(self.prepared.table, device=self.prepared.device)
 
     def _step(self, progress: float) -> float:
         state, prepared = self._state, self.prepared
@@ -199,9 +185,7 @@ class TrainingLoop:
         state.optimiser.zero_grad(set_to_none=True)
         try:
             scores = self._scores(batch.image, step)
-            loss = supervised_loss(
-                scores, self._places, batch.classes, batch.border, self._table
-            )
+            loss = prepared.objective.loss(scores, self._places, batch)
             self._scaler.scale(loss).backward()
         except RuntimeError as error:
             if not is_out_of_memory(error):
@@ -217,7 +201,12 @@ class TrainingLoop:
             self._stepping = False
             self._follow(value)
             if step % divergence.CLASS_CHECK_STEPS == 0:
-                self._check_classes(scores[0].detach(), batch)
+                smoothed = state.record.smoothed or 0.0
+                trouble = prepared.objective.trouble(
+                    scores[0].detach(), batch, smoothed
+                )
+                if trouble is not None:
+                    self._stop(*trouble)
         return value
 
     def _scores(self, image: Tensor, step: int) -> list[Tensor]:
@@ -289,18 +278,6 @@ class TrainingLoop:
         lowest = smoothed if record.lowest is None else min(record.lowest, smoothed)
         self._state.record = record.replace(smoothed=smoothed, lowest=lowest)
 
-    def _check_classes(self, scores: Tensor, batch: Batch) -> None:
-        known = batch.classes != IGNORED
-        labels = batch.classes[known].bincount().nonzero()
-        seen = scores.argmax(dim=1)[known].bincount().nonzero()
-        smoothed = self._state.record.smoothed or 0.0
-        if self._single_class.look(len(labels), len(seen), smoothed):
-            self._stop(
-                "the network takes everything for "
-                f"{self._names()[int(seen[0])]} and no longer learns",
-                "or paint more of what it misses",
-            )
-
     def _healthy(self, loss: float) -> bool:
         """Keep good weights, and stop a run that has gone wrong."""
         record = self._state.record
@@ -313,8 +290,8 @@ class TrainingLoop:
             return False
         if record.step % divergence.SNAPSHOT_STEPS == 0 and not self._weights_fail():
             smoothed, lowest = record.smoothed or 0.0, record.lowest or 0.0
-            one_class = self._single_class.row * divergence.CLASS_CHECK_STEPS
-            if smoothed < 1.5 * lowest + 0.1 and one_class < divergence.SNAPSHOT_STEPS:
+            doubtful = self.prepared.objective.doubtful_steps
+            if smoothed < 1.5 * lowest + 0.1 and doubtful < divergence.SNAPSHOT_STEPS:
                 self._good = record.step, self._snapshot()
             self._log(None)
         return self.problem is None
@@ -334,13 +311,10 @@ class TrainingLoop:
             f"step {self._good[0]}, are kept. {advice}, {remedy}."
         )
 
-    def _names(self) -> tuple[str, ...]:
-        return "background", *(c.name for c in self._state.card.classes)
-
     def _snapshot(self) -> dict[str, Tensor]:
         return {name: t.clone() for name, t in self._state.mean.items()}
 
-    def _log(self, score: Score | None) -> None:
+    def _log(self, score: AnyScore | None) -> None:
         record = self._state.record
         row = Progress(
             step=record.step,

@@ -1,8 +1,8 @@
-"""The weighted softmax cross-entropy of the paper (Eq. 1), at one or more scales."""
+"""The weighted softmax cross-entropy of the paper (Eq. 1), and losses of images."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor
@@ -11,7 +11,12 @@ from torch.nn import functional as F
 from napari_unet.core.annotation.annotations import IGNORED
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+
+    Places = Sequence[Sequence[tuple[slice, slice]]]
+
+# Below about its root a difference counts as its square.
+_CHARBONNIER = 1e-6
 
 
 def weighted_cross_entropy(
@@ -50,7 +55,7 @@ def weighted_cross_entropy(
 
 def supervised_loss(
     scores: Sequence[Tensor],
-    places: Sequence[Sequence[tuple[slice, slice]]],
+    places: Places,
     classes: Tensor,
     border: Tensor,
     table: Tensor,
@@ -70,15 +75,68 @@ def supervised_loss(
     classes, border, table
         As for `weighted_cross_entropy`.
     """
-    loss = weighted_cross_entropy(scores[0], classes, border, table)
+    return _at_all_scales(
+        scores,
+        places,
+        lambda found, there: weighted_cross_entropy(
+            found, classes[:, *there], border[:, *there], table
+        ),
+    )
+
+
+def image_loss(
+    scores: Sequence[Tensor],
+    places: Places,
+    target: Tensor,
+    weight: Tensor,
+    kind: Literal["l1", "mse", "charbonnier"],
+) -> Tensor:
+    """Mean difference between images, over pixels with a weight; as `supervised_loss`.
+
+    Parameters
+    ----------
+    scores, places
+        As for `supervised_loss`, channels in place of classes.
+    target : Tensor of float32, shape (batch, channels, [z,] y, x)
+        What the network is to give.
+    weight : Tensor of float32, shape (batch, [z,] y, x)
+        Of each pixel; 0 has no influence.
+    kind : str
+        Of the difference d: its absolute value, its square, or sqrt(d² + 10⁻⁶)
+        (Charbonnier et al. 1994).
+    """
+    return _at_all_scales(
+        scores,
+        places,
+        lambda found, there: _mean_difference(
+            found.float() - target[:, :, *there], weight[:, *there], kind
+        ),
+    )
+
+
+def _mean_difference(difference: Tensor, weight: Tensor, kind: str) -> Tensor:
+    if kind == "l1":
+        each = difference.abs()
+    elif kind == "mse":
+        each = difference.square()
+    else:
+        each = (difference.square() + _CHARBONNIER).sqrt()
+    return (weight * each.mean(dim=1)).sum() / weight.sum().clamp_min(1e-12)
+
+
+def _at_all_scales(
+    scores: Sequence[Tensor],
+    places: Places,
+    loss_of: Callable[[Tensor, tuple[slice, ...]], Tensor],
+) -> Tensor:
+    """Mean of the loss of each output at the pixels of the finest that it is for."""
+    whole = (slice(None),) * (scores[0].ndim - 2)
+    loss = loss_of(scores[0], whole)
     share = total = 1.0
     for coarse, place in zip(scores[1:], places, strict=True):
         share /= 2
         total += share
-        every = slice(None)
-        here = (every, every, *(inside for inside, _ in place))
-        there = (every, *(taken for _, taken in place))
-        loss = loss + share * weighted_cross_entropy(
-            coarse[here], classes[there], border[there], table
-        )
+        inside = tuple(inside for inside, _ in place)
+        taken = tuple(taken for _, taken in place)
+        loss = loss + share * loss_of(coarse[:, :, *inside], taken)
     return loss / total if places else loss

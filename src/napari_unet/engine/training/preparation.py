@@ -10,14 +10,11 @@ import numpy as np
 import torch
 
 from napari_unet.core.annotation.annotations import IGNORED
-from napari_unet.core.cells.segmentation_tuning import usual_settings
 from napari_unet.core.images.rescaling import common_size
 from napari_unet.core.model import ImageRecord, ModelCard
 from napari_unet.core.network.blended import reach_of
 from napari_unet.core.text import printable, reason
-from napari_unet.core.training.loss_weights import class_weights
 from napari_unet.core.training.patches import in_window, patch_size, why_not
-from napari_unet.core.training.training_set import count_classes, hold_out, typical_cell
 from napari_unet.core.training.training_set_updates import held_parts, hold_out_again
 from napari_unet.engine.allocator import keep_freed_memory
 from napari_unet.engine.device import choose_device, choose_precision
@@ -29,7 +26,6 @@ from napari_unet.engine.network.encoder import (
 from napari_unet.engine.network.layered import LayeredNetwork
 from napari_unet.engine.network.transfer import take_over
 from napari_unet.engine.training.memory import check_patches, check_weights
-from napari_unet.engine.training.sampling import Sampler
 from napari_unet.engine.training.state import TrainingState
 from napari_unet.io.model_file import load_checkpoint
 
@@ -37,9 +33,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from numpy.typing import NDArray
-
-    from napari_unet.core.annotation.annotations import Annotation
     from napari_unet.core.images.image import Field
     from napari_unet.core.images.normalisation import Normalisation
     from napari_unet.core.model import Model
@@ -47,6 +40,8 @@ if TYPE_CHECKING:
     from napari_unet.core.training.training_set import Example, TrainingSet
     from napari_unet.core.training.training_settings import Training
     from napari_unet.engine.device import Precision
+    from napari_unet.engine.objectives.objective import Objective, Pair
+    from napari_unet.engine.training.sampling import Sampler
 
 
 # Side of the part of an image that its fingerprint is made of, in pixels.
@@ -60,18 +55,15 @@ class Prepared:
     state: TrainingState
     sampler: Sampler
     training_set: TrainingSet
-    # int64, (classes,); pixels of each class that are learnt from
-    counts: NDArray[np.int64]
-    # float32, (classes,); weight of each class (w_c of Eq. 2).
-    table: NDArray[np.float32]
+    objective: Objective
     device: torch.device
     precision: Precision
 
 
 def prepare_training(
-    pairs: Sequence[tuple[Field, Annotation]],
+    pairs: Sequence[Pair],
     examples: Sequence[Example],
-    settings: Training,
+    objective: Objective,
     normalisation: Normalisation,
     *,
     start: Model | None,
@@ -80,36 +72,34 @@ def prepare_training(
 ) -> Prepared:
     """Check the input and set everything up; arguments as for `train`.
 
-    The examples were made of the pairs with this rule of normalisation. A ValueError
+    The examples were made of the pairs by the objective with this rule of
+    normalisation. A ValueError
     says that there is nothing to learn, or that what is given does not go together, a
     MemoryError that the patches of a step, or the weights, do not fit into free memory.
     """
     keep_freed_memory()
+    settings = objective.settings
     where = choose_device(device)
     how = choose_precision(where, settings.precision)
-    if not pairs:
-        raise ValueError("nothing is annotated: paint some cells and background.")
-    classes = pairs[0][1].classes
-    settings = _with_network_of(start, settings)
+    examples = objective.ready(pairs, examples)
     slices = min(e.field.shape[0] for e in examples)
-    architecture = _architecture(settings, examples, len(classes) + 1, start, slices)
-    spacing, notes = _common_size(examples, settings)
+    architecture = _architecture(settings, examples, objective.outputs, start, slices)
+    spacing, notes = None, objective.notes
+    if objective.has_pixel_size:
+        spacing, assumed = _common_size(examples, settings)
+        notes += assumed
     if start is not None:
         notes += notes_of_encoder(start.card)
     elif settings.encoder == "imagenet":
         notes += (encoder_note(architecture),)
-    records = tuple(record_of(e) for e in examples)
     card = ModelCard(
         architecture=architecture,
-        classes=classes,
+        **objective.of_card(architecture.ndim),
         normalisation=normalisation,
         spacing_um=spacing,
         notes=notes,
         training=settings,
-        segmentation=usual_settings(
-            typical_cell(a for _, a in pairs), architecture.ndim
-        ),
-        images=records,
+        images=tuple(record_of(e) for e in examples),
         device=where.type,
         precision=how,
         parent=start.card.name if start else None,
@@ -121,24 +111,20 @@ def prepare_training(
     state = TrainingState(card, module)
     if resume is not None:
         _resume(state, resume)
-    parted = _part(state, examples)
-    counts = count_classes(parted.examples, architecture.classes)
-    _check_counts(counts, [c.name for c in classes])
+    parted = _part(state, examples, objective)
+    objective.learn(parted, where)
     return Prepared(
         state=state,
-        sampler=Sampler(
+        sampler=objective.sampler(
             parted.examples,
             output=output,
             halo=architecture.halo,
-            foreground=settings.foreground,
-            by_cell=all(c.kind == "cells" for c in classes),
             augmentation=settings.augmentation,
             device=where,
             seed=settings.seed,
         ),
         training_set=parted,
-        counts=counts,
-        table=class_weights(counts, settings.border, settings.class_balance),
+        objective=objective,
         device=where,
         precision=how,
     )
@@ -153,17 +139,16 @@ def record_of(example: Example) -> ImageRecord:
     )
 
 
-def _part(state: TrainingState, examples: Sequence[Example]) -> TrainingSet:
+def _part(
+    state: TrainingState, examples: Sequence[Example], objective: Objective
+) -> TrainingSet:
     """Hold a part out: that of the run that is resumed, or one drawn by the seed."""
-    settings, table = state.card.training, state.card.architecture
     keys = [r.sha256 for r in state.card.images]
     if state.record.validation is not None:
         parts, words = state.record.held_out, state.record.validation
-        return hold_out_again(examples, keys, parts, reach_of(table), words)
-    rng = np.random.default_rng([settings.seed, 2])
-    parted = hold_out(
-        examples, settings.validation, reach_of(table), table.classes, rng
-    )
+        reach = reach_of(state.card.architecture)
+        return hold_out_again(examples, keys, parts, reach, words)
+    parted = objective.hold_out(examples, state.card)
     by_example = dict(zip(map(id, examples), keys, strict=True))
     held = [by_example[id(part.example)] for part in parted.held_out]
     state.record = state.record.replace(
@@ -172,11 +157,19 @@ def _part(state: TrainingState, examples: Sequence[Example]) -> TrainingSet:
     return parted
 
 
-def _with_network_of(start: Model | None, settings: Training) -> Training:
-    """Return the settings with the network of the model to start from."""
+def with_network_of(start: Model | None, settings: Training) -> Training:
+    """Return the settings with the network of the model to start from.
+
+    A ValueError says that it is another one, or has learnt another task.
+    """
     if start is None:
         return settings
     own = start.card.training
+    if settings.task != own.task:
+        raise ValueError(
+            f"the model to start from has learnt to {own.objective.title}, the "
+            f"training is to {settings.objective.title}."
+        )
     # the default asks for none
     if settings.network not in (own.network, "unet"):
         raise ValueError(
@@ -234,7 +227,8 @@ def _network(
 def _resume(state: TrainingState, path: str | Path) -> None:
     checkpoint = load_checkpoint(path)
     card = checkpoint.model.card
-    if card.architecture != state.card.architecture:
+    other_task = card.training.task != state.card.training.task
+    if other_task or card.architecture != state.card.architecture:
         raise ValueError(
             f"{path} belongs to another network; resume with the settings, channels "
             "and classes it was trained with, or start from it with --init."
@@ -253,17 +247,6 @@ def _resume(state: TrainingState, path: str | Path) -> None:
             f"{path}: the state of its training is damaged ({reason(error)}); start "
             "from it with --init."
         ) from error
-
-
-def _check_counts(counts: NDArray[np.int64], names: Sequence[str]) -> None:
-    if not counts.sum():
-        raise ValueError("nothing is annotated: the labels mark no pixel.")
-    there = [n for n, c in zip(("background", *names), counts, strict=True) if c]
-    if len(there) == 1:
-        raise ValueError(
-            f"only {there[0]} is annotated: the network needs at least two classes to "
-            "tell apart, such as cells and background."
-        )
 
 
 def _common_size(

@@ -8,30 +8,24 @@ with the same weights as an uninterrupted one.
 from __future__ import annotations
 
 from contextlib import closing, suppress
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from napari_unet.core.annotation.pairing import annotated_fields
-from napari_unet.core.cells.segmentation_tuning import choose_settings
 from napari_unet.core.events import (
     CheckpointWritten,
     Judging,
     TrainingFinished,
     TrainingStarted,
-    ValidationTile,
 )
 from napari_unet.core.images.image import Image
-from napari_unet.core.training.training_set import make_example
 from napari_unet.core.training.training_settings import Training
 from napari_unet.engine.device import describe
 from napari_unet.engine.network.network import prepare as make_ready
+from napari_unet.engine.objectives.catalogue import objective_of, pairs_of
 from napari_unet.engine.training.corrections import field_key
 from napari_unet.engine.training.loop import TrainingLoop
-from napari_unet.engine.training.preparation import prepare_training
-from napari_unet.engine.training.prior_correction import fit, parts_to_see
+from napari_unet.engine.training.preparation import prepare_training, with_network_of
 from napari_unet.engine.training.stopwatch import Stopwatch
-from napari_unet.engine.training.validation import predict_parts, validate
 from napari_unet.io.model_file import read_card
 
 if TYPE_CHECKING:
@@ -42,15 +36,16 @@ if TYPE_CHECKING:
     from napari_unet.core.geometry.boxes import Box
     from napari_unet.core.images.image import ArrayLike, Field
     from napari_unet.core.images.normalisation import Normalisation
-    from napari_unet.core.model import Model, Score
+    from napari_unet.core.model import Model
     from napari_unet.core.training.training_set import Example
     from napari_unet.engine.network.network import Network
+    from napari_unet.engine.objectives.objective import Pair
     from napari_unet.engine.training.corrections import FieldKey
 
 
 def train(
     images: Sequence[Image | ArrayLike],
-    labels: Sequence[Annotation | Image | ArrayLike],
+    labels: Sequence[Annotation | Image | ArrayLike] = (),
     settings: Training | None = None,
     *,
     kind: Kind | None = None,
@@ -67,7 +62,8 @@ def train(
     images : sequence of Image or array-like
         Arrays without axes are yx, zyx, czyx or tczyx. Sizes may differ.
     labels : sequence of Annotation, Image or array-like
-        One for each image, of its size, without channels.
+        One for each image, of its size, without channels. For the task "regress" of the
+        settings the images to be made, with any channels; none for "denoise".
     settings : Training, optional
         `Training.quick()` by default.
     kind : {"instances", "binary", "semantic", "annotation"}, optional
@@ -103,7 +99,7 @@ def train(
         # of images in colour some may show nothing but grey
         images = [i.with_channels(3) if isinstance(i, Image) else i for i in images]
     run = TrainingRun(
-        annotated_fields(images, labels, settings.ndim, kind),
+        pairs_of(settings, images, labels, kind),
         settings,
         start=start,
         resume=resume,
@@ -122,7 +118,8 @@ class TrainingRun:
     Parameters
     ----------
     pairs : iterable of (Field, Annotation)
-        Planes or volumes, and what is known of each; read one by one.
+        Planes or volumes, and what is known of each; read one by one. For images to be
+        made the second is a Field, and None to denoise.
     start, resume, checkpoint, device
         As for `train`.
     clock : Stopwatch, optional
@@ -131,7 +128,7 @@ class TrainingRun:
 
     def __init__(
         self,
-        pairs: Iterable[tuple[Field, Annotation]],
+        pairs: Iterable[Pair],
         settings: Training,
         *,
         start: Model | None = None,
@@ -149,7 +146,7 @@ class TrainingRun:
         self.clock = clock or Stopwatch()
         self._loop: TrainingLoop | None = None
         self._finishing = False
-        self._known: dict[FieldKey, Annotation] = {}
+        self._known: dict[FieldKey, Any] = {}
 
     def prepare(self) -> Iterator[None]:
         """Get everything ready, field by field; `events` does it unless it was done.
@@ -160,19 +157,21 @@ class TrainingRun:
         if self._loop is not None:
             return
         rule = self._rule()
-        pairs: list[tuple[Field, Annotation]] = []
+        objective = objective_of(with_network_of(self._start, self._settings))
+        pairs: list[Pair] = []
         examples: list[Example] = []
-        for field, annotation in self._pairs:
-            if annotation.labels.any() or annotation.finished is not None:
-                pairs.append((field, annotation))
-                self._known[field_key(field)] = annotation
-                examples.append(make_example(*pairs[-1], self._settings.border, rule))
+        for field, known in self._pairs:
+            example = objective.example(field, known, rule)
+            if example is not None:
+                pairs.append((field, known))
+                self._known[field_key(field)] = known
+                examples.append(example)
             with self.clock.stopped():
                 yield
         prepared = prepare_training(
             pairs,
             examples,
-            self._settings,
+            objective,
             rule,
             start=self._start,
             resume=self._resume,
@@ -255,56 +254,12 @@ class TrainingRun:
         model = loop.result()
         problem = loop.problem
         if problem is None:
-            model = yield from self._adapted(model)
+            # by then it may have learnt corrections
+            prepared = loop.prepared
+            model = yield from prepared.objective.finish(model, prepared, self._known)
             problem = loop.shortcoming(self._network(model))
         yield TrainingFinished(model, step, self.clock.seconds(), problem)
 
     def _network(self, model: Model) -> Network:
         prepared = self.loop.prepared
         return make_ready(model, str(prepared.device), prepared.precision)
-
-    def _adapted(self, model: Model) -> Generator[Event, None, Model]:
-        """Fit a model to what nobody painted, and its card to what is held out."""
-        prepared = self.loop.prepared
-        parts = parts_to_see(prepared.training_set, self._settings.seed)
-        fitted, strokes = model, False
-        if parts:
-            examples = prepared.training_set.examples
-            annotations = [self._known[field_key(e.field)] for e in examples]
-            learnt = prepared.counts * prepared.table
-            fitted, strokes = yield from fit(
-                model, self._network(model), parts, annotations, learnt
-            )
-        if not prepared.training_set.held_out:
-            return fitted
-        # by mere strokes no cell can be judged
-        if not strokes and model.card.cell_classes:
-            return (yield from self._with_cell_settings(fitted))
-        if fitted is not model:
-            return (yield from self._with_score(fitted))
-        return fitted
-
-    def _with_cell_settings(self, model: Model) -> Generator[Event, None, Model]:
-        """Choose by the held-out cells how cells are found, and note it in the card."""
-        held_out, card = self.loop.prepared.training_set.held_out, model.card
-        known = (
-            self._known[field_key(part.example.field)].crop(part.box)
-            for part in held_out
-        )
-        cells = (annotation.targets().instances for annotation in known)
-        parts, score = yield from predict_parts(self._network(model), held_out, cells)
-        chosen = card.segmentation
-        for best in choose_settings(parts, chosen, card.cell_classes):
-            chosen = best
-            yield ValidationTile()
-        # of the model as it is now: it may have been fitted since it was validated
-        return replace(model, card=card.replace(segmentation=chosen, score=score))
-
-    def _with_score(self, model: Model) -> Generator[Event, None, Model]:
-        """Note in the card how good a model is that was fitted since."""
-        score: Score | None = None
-        held_out = self.loop.prepared.training_set.held_out
-        for found in validate(self._network(model), held_out):
-            score = found
-            yield ValidationTile()
-        return replace(model, card=model.card.replace(score=score))

@@ -25,10 +25,12 @@ from napari_unet.engine.training.augmentation import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
+    from napari_unet.core.images.image import Field
+    from napari_unet.core.images.normalisation import GreyScale
     from napari_unet.core.training.training_set import Example
     from napari_unet.core.training.training_settings import Augmentation
     from napari_unet.engine.training.augmentation import Deformation
@@ -38,10 +40,16 @@ _CANDIDATES = 2**18
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Batch:
-    """Patches to learn from."""
+class Patches:
+    """What a network is shown in a step; who draws it adds what it is to give."""
 
     image: Tensor  # float32, (batch, channels, *input)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Batch(Patches):
+    """Patches to learn classes from."""
+
     classes: Tensor  # uint8, (batch, *output)
     border: Tensor  # float32, (batch, *output)
 
@@ -59,6 +67,8 @@ class Sampler:
         Whether all objects are as likely, small ones too, as they count alike in what
         people count; else all their pixels are.
     """
+
+    _batch: Callable[..., Patches] = Batch
 
     def __init__(
         self,
@@ -106,7 +116,7 @@ class Sampler:
         self._anywhere = anywhere
         self._on_objects = _Candidates([objects[id(e)] for e in examples])
 
-    def draw(self, step: int, size: int) -> Batch:
+    def draw(self, step: int, size: int) -> Patches:
         """Draw so many patches for a step; the same step draws the same batch."""
         rng = np.random.default_rng([self._seed, 1, step])
         examples, deformations, centres = zip(
@@ -123,7 +133,7 @@ class Sampler:
             self._labels(example, *frame)
             for example, frame in zip(examples, _frames(inner), strict=True)
         ]
-        return Batch(
+        return self._batch(
             change_greys(torch.stack(images), self._augmentation, rng),
             *(torch.stack(parts) for parts in zip(*labels, strict=True)),
         )
@@ -137,9 +147,12 @@ class Sampler:
             wanted = self._anywhere
         number, pixel = wanted.draw(rng)
         example = self._examples[number]
-        deformation = draw_deformation(self._augmentation, example.spacing, rng)
+        deformation = self._deformation(example, rng)
         centre = self._centre(pixel, example.field.shape, deformation.matrix, rng)
         return example, deformation, centre
+
+    def _deformation(self, example: Example, rng: np.random.Generator) -> Deformation:
+        return draw_deformation(self._augmentation, example.spacing, rng)
 
     def _centre(
         self,
@@ -158,8 +171,20 @@ class Sampler:
     def _image(
         self, example: Example, start: list[int], size: list[int], at: Tensor
     ) -> Tensor:
-        window = example.scale.apply(read_window(example.field, start, size))
-        return sample(torch.from_numpy(window).to(self._device), at)
+        return self._pixels(example.field, example.scale, start, size, at)
+
+    def _pixels(
+        self,
+        field: Field,
+        scale: GreyScale,
+        start: list[int],
+        size: list[int],
+        at: Tensor,
+        *,
+        nearest: bool = False,
+    ) -> Tensor:
+        window = scale.apply(read_window(field, start, size))
+        return sample(torch.from_numpy(window).to(self._device), at, nearest=nearest)
 
     def _labels(
         self, example: Example, start: list[int], size: list[int], at: Tensor

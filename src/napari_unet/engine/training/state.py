@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from napari_unet.core.model import Model, Progress, Score
+from napari_unet.core.model import AnyScore, Model, Progress
 from napari_unet.core.settings import Settings
 from napari_unet.core.training.training_set_updates import HeldPart
 from napari_unet.engine.network.encoder import learning_groups, notes_of_encoder
@@ -35,7 +35,7 @@ class Record(Settings):
     seconds: float = 0.0
     smoothed: float | None = None
     lowest: float | None = None
-    best: Score | None = None
+    best: AnyScore | None = None
     history: tuple[Progress, ...] = ()
     held_out: tuple[HeldPart, ...] = ()
     validation: str | None = None
@@ -69,10 +69,10 @@ class TrainingState:
         for name in now.keys() - set(moving):
             self.mean[name].copy_(now[name])
 
-    def keep_best(self, score: Score) -> bool:
+    def keep_best(self, score: AnyScore) -> bool:
         """Keep the mean weights if they are better than any before."""
         best = self.record.best
-        better = best is None or (score.iou, -score.loss) > (best.iou, -best.loss)
+        better = best is None or _rank(score) > _rank(best)
         if better:
             self.record = self.record.replace(best=score)
             self.best = {n: t.clone() for n, t in self.mean.items()}
@@ -86,7 +86,7 @@ class TrainingState:
         return bool(torch.stack(sums).isfinite().all())
 
     @property
-    def last_score(self) -> Score | None:
+    def last_score(self) -> AnyScore | None:
         """What the latest validation found."""
         scores = (row.score for row in reversed(self.record.history))
         return next((score for score in scores if score is not None), None)
@@ -157,6 +157,10 @@ class TrainingState:
             raise ValueError("what the optimiser remembers is not complete")
         groups = self.optimiser.state_dict()["param_groups"]
         self.optimiser.load_state_dict({"state": state, "param_groups": groups})
+
+
+def _rank(score: AnyScore) -> tuple[float, float]:
+    return score.quality, -score.loss
 
 
 def _optimiser(module: LayeredNetwork, card: ModelCard) -> torch.optim.Optimizer:

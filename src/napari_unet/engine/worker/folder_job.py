@@ -39,7 +39,11 @@ def run(job: PredictFolderJob, context: Context) -> Iterator[Event | None]:
         card,
         _with_tile(job.settings, network, context),
         job.segmentation,
-        PredictionFolder(Path(job.target), ways_out="use another folder"),
+        PredictionFolder(
+            Path(job.target),
+            card.training.objective.kinds,
+            ways_out="use another folder",
+        ),
         Path(job.model),
     )
     with closing(predict_files(predictor, find([job.source]))) as events:

@@ -100,12 +100,15 @@ class _TrainingData:
         self.images: list[Image] = [reference.open() for reference in job.images]
         self.annotations: list[AnnotationReference] = list(job.annotations)
 
-    def pairs(self) -> Iterator[tuple[Field, Annotation]]:
-        """Yield what is to be learnt from."""
+    def pairs(self) -> Iterator[tuple[Field, Annotation | None]]:
+        """Yield what is to be learnt from; the fields alone without annotation."""
         for number, places in enumerate(self.job.places):
             for t, z in places:
                 field = Field(self.images[number], t, z)
-                yield field, self.annotations[number].field(t, z)
+                known = (
+                    self.annotations[number].field(t, z) if self.annotations else None
+                )
+                yield field, known
 
     def corrected(self, correction: Correction) -> tuple[Field, Annotation]:
         """Return the corrected field, and what is known of it now.

@@ -10,12 +10,14 @@ from qtpy.QtWidgets import QWidget
 
 from napari_unet.core.text import counted
 from napari_unet.gui.predict.cell_picker import CellPicker
+from napari_unet.gui.predict.denoise_panel import DenoisePanel
 from napari_unet.gui.predict.export_dialog import ExportDialog
 from napari_unet.gui.predict.model_chooser import ModelChooser, model_in
 from napari_unet.gui.predict.run_panel import RunPanel
 from napari_unet.gui.predict.segmentation_panel import SegmentationPanel
 from napari_unet.gui.widgets import (
     ButtonRow,
+    Fold,
     Heading,
     Hint,
     allow,
@@ -53,6 +55,7 @@ class PredictPage(QWidget):
         self.models = ModelChooser(workspace.models)
         self.run = RunPanel(workspace)
         self.cells = SegmentationPanel(workspace)
+        self.denoise = DenoisePanel(workspace)
         self.count = Hint()
         self.use_slice = button(
             "This slice",
@@ -85,7 +88,7 @@ class PredictPage(QWidget):
             inner=True,
         )
         begin = (Heading("Model"), self.models, Heading("Predict"), self.run)
-        column(self, *begin, self._results)
+        column(self, *begin, Fold("Denoise", self.denoise), self._results)
         # CONNECTIONS
         self.models.problem.connect(self._on_problem)
         self.use_slice.clicked.connect(self._on_use_slice)

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from napari_unet.session.workspace import Workspace
 
 _ABOVE = ("preset", "network", "ndim", "steps", "minutes")
+# Of networks that make images.
+_OTHER_TASKS = ("task", "loss", "structured_noise")
 _PRESETS = {
     "quick": "A small network: a good mask within minutes, also without a GPU.",
     "accurate": "A wider and deeper network: better masks after an hour or more.",
@@ -73,7 +75,8 @@ class RecipeBox(QWidget):
             "Minutes of computing, or steps of the optimiser.",
             *((unit, unit) for unit in _UNITS),
         )
-        names = [name for name in Training.model_fields if name not in _ABOVE]
+        left_out = {*_ABOVE, *_OTHER_TASKS}
+        names = [name for name in Training.model_fields if name not in left_out]
         self.form: SettingsForm[Training] = SettingsForm(Training, names)
         self.advanced = Fold("Advanced", self.form)
         # LAYOUT

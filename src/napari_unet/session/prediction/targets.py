@@ -74,6 +74,20 @@ class Targets:
             return f"{image.name} is closed: open its file in napari again."
         return channel_problem(card, image.name, image.channels)
 
+    def image_in_view(self) -> ProjectImage:
+        """Return the image in view, in the project from now on.
+
+        ValueError if there is none, or it is closed.
+        """
+        layer, image = self._new_layer(), self._images.current
+        if layer is not None:
+            return self._add(layer)
+        if image is None:
+            raise ValueError("Open an image first.")
+        if not self._images.layers(image.id):
+            raise ValueError(f"{image.name} is closed: open its file in napari again.")
+        return image
+
     def resampling(self) -> str:
         """Say how the image in view is changed for the model; empty if it is not."""
         card, image = self._models.card, self._images.current

@@ -72,7 +72,7 @@ class RunProgress:
             self.seconds_left = event.seconds_left
             self.curve.add(event.step, monotonic() - self._began, event.loss)
         elif isinstance(event, events.ValidationDone):
-            self.curve.add_score(event.step, event.score.iou, event.score.loss)
+            self.curve.add_score(event.step, event.score.quality, event.score.loss)
         elif isinstance(event, events.TrainingStarted):
             # the time that the worker took to prepare does not count
             self._began = monotonic()

@@ -1,0 +1,116 @@
+"""The files that a training learns from: images, and what goes with each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from napari_unet.cli.labels import meaning_of, read_named
+from napari_unet.cli.notes import notes_of
+from napari_unet.cli.pairing import Pairing, pair_files
+from napari_unet.core.text import counted, listed
+from napari_unet.io.images import check_finite, find, read_image
+
+if TYPE_CHECKING:
+    import argparse
+    from pathlib import Path
+
+    from napari_unet.core.annotation.annotations import Kind
+    from napari_unet.core.images.image import Image
+    from napari_unet.core.training.training_settings import Training
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingInputs:
+    """What was read."""
+
+    images: list[Image]
+    known: list[Image]  # labels or targets, one for each image; none to denoise
+    kind: Kind | None  # what labels mean
+    notes: list[str]  # what was chosen, in sentences
+
+
+def check_given(options: argparse.Namespace, settings: Training) -> None:
+    """Refuse what the task has no use for, and miss what it needs."""
+    partner = settings.objective.partner
+    if partner and options.labels is None:
+        raise ValueError(
+            f"to {settings.objective.title}, {partner} are needed beside the images: "
+            f"name them after {options.images}."
+        )
+    if not partner and options.labels is not None:
+        raise ValueError(
+            "to denoise, nothing but the images is needed, found also "
+            f"{options.labels}; put several into a pattern in quotes or a folder."
+        )
+    for option, given, task in (
+        ("--labels", options.kind, "segment"),
+        ("--loss", options.loss, "regress"),
+        ("--structured-noise", options.structured_noise, "denoise"),
+    ):
+        if given is not None and settings.task != task:
+            raise ValueError(
+                f"{option} is for --task {task} alone, the task is {settings.task}."
+            )
+
+
+def find_inputs(options: argparse.Namespace, settings: Training) -> Pairing:
+    """Find the files, and which go together; to denoise, the images alone."""
+    if not settings.objective.partner:
+        files = tuple(find([options.images]))
+        names = listed([file.name for file in files])
+        sentence = f"{counted(len(files), 'image')}: {names}."
+        return Pairing((), files, files, sentence)
+    what = settings.objective.partner
+    one = what.removesuffix("s")
+    pairing = pair_files([options.images], [options.labels], options.pair_by, one)
+    for image, partner in pairing.pairs:
+        if image.resolve() == partner.resolve():
+            raise ValueError(
+                f"{image}: is named as image and as {what}; name the {what} alone, as "
+                f"in 'folder/*_{'mask' if one == 'label' else one}*'."
+            )
+    return pairing
+
+
+def read_inputs(
+    options: argparse.Namespace, settings: Training, pairing: Pairing
+) -> TrainingInputs:
+    """Read the images, and what goes with them."""
+    if not settings.objective.partner:
+        images = [_read(file, options.axes) for file in pairing.files]
+        return TrainingInputs(images, [], None, [pairing.sentence, *notes_of(images)])
+    # neither labels nor targets need have the channels of the images
+    axes = options.axes.replace("c", "") if options.axes else None
+    images = [_read(file, options.axes) for file, _ in pairing.pairs]
+    partners = [file for _, file in pairing.pairs]
+    if settings.task == "regress":
+        targets = [replace(read_image(f, axes), name=str(f)) for f in partners]
+        notes = [pairing.sentence, *notes_of([*images, *targets])]
+        return TrainingInputs(images, targets, None, notes)
+    labels = [read_named(file, axes) for file in partners]
+    kind, found = meaning_of(labels, options.kind)
+    notes = [pairing.sentence, *found, *notes_of([*images, *labels])]
+    return TrainingInputs(images, labels, kind, notes)
+
+
+def report_of(
+    pairing: Pairing, inputs: TrainingInputs, settings: Training
+) -> dict[str, Any]:
+    """Return what was learnt from, for programs."""
+    report: dict[str, Any] = {"notes": inputs.notes}
+    if not settings.objective.partner:
+        return {"images": [str(file) for file in pairing.files]} | report
+    if settings.task == "regress":
+        return {"pairs": pairing.record("image", "target")} | report
+    return {
+        "pairs": pairing.record("image", "labels"),
+        "without_labels": [str(file) for file in pairing.alone],
+        "labels": inputs.kind,
+    } | report
+
+
+def _read(file: Path, axes: str | None) -> Image:
+    image = read_image(file, axes)
+    check_finite(replace(image, name=str(file)))
+    return image

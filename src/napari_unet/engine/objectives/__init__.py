@@ -1,0 +1,1 @@
+"""What a network can learn: targets, sampling, loss, score, and what follows."""

@@ -1,0 +1,55 @@
+"""The objective of a training by its task."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from napari_unet.core.annotation.pairing import annotated_fields
+from napari_unet.core.images.image import Image
+from napari_unet.core.training.image_pairs import paired_fields
+from napari_unet.core.training.objectives import spread
+from napari_unet.engine.objectives.denoising import DenoisingObjective
+from napari_unet.engine.objectives.regression import RegressionObjective
+from napari_unet.engine.objectives.segmentation import SegmentationObjective
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from napari_unet.core.annotation.annotations import Kind
+    from napari_unet.core.images.image import ArrayLike
+    from napari_unet.core.training.training_settings import Training
+    from napari_unet.engine.objectives.objective import Objective, Pair
+
+_OBJECTIVES: Mapping[str, type[Objective]] = {
+    "segment": SegmentationObjective,
+    "regress": RegressionObjective,
+    "denoise": DenoisingObjective,
+}
+
+
+def objective_of(settings: Training) -> Objective:
+    """Return what a training with these settings learns, for one run."""
+    return _OBJECTIVES[settings.task](settings)
+
+
+def pairs_of(
+    settings: Training,
+    images: Sequence[Image | ArrayLike],
+    known: Sequence[Any],
+    kind: Kind | None = None,
+) -> Iterable[Pair]:
+    """Pair the fields of images with what is known of them; arguments as for `train`.
+
+    A ValueError says that they do not go together.
+    """
+    if settings.task == "segment":
+        return annotated_fields(images, known, settings.ndim, kind)
+    if settings.task == "regress":
+        return paired_fields(images, known, settings.ndim)
+    if known:
+        raise ValueError(
+            f"to denoise, nothing but the images is needed, found {len(known)} more."
+        )
+    opened = (i if isinstance(i, Image) else Image.from_array(i) for i in images)
+    fields = [field for image in opened for field in image.fields(settings.ndim)]
+    return [(field, None) for field in spread(fields)]

@@ -1,0 +1,165 @@
+"""To turn images into others, by examples of both: staining, sharpening, denoising."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from napari_unet.core.annotation.annotations import IGNORED
+from napari_unet.core.geometry.boxes import shape_of, within
+from napari_unet.core.images.image_outputs import ImageOutputs
+from napari_unet.core.metrics.restoration import pearson, psnr, ssim
+from napari_unet.core.model import ImageScore
+from napari_unet.core.network.blended import reach_of
+from napari_unet.core.training.image_pairs import (
+    check_alignment,
+    image_example,
+    target_statistics,
+    with_scale,
+)
+from napari_unet.core.training.training_set import hold_out
+from napari_unet.engine.inference.tile_run import TileRun
+from napari_unet.engine.objectives.objective import Objective
+from napari_unet.engine.training.image_sampling import ImageSampler
+from napari_unet.engine.training.losses import image_loss
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    import torch
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from napari_unet.core.images.image import Field
+    from napari_unet.core.images.normalisation import Normalisation
+    from napari_unet.core.model import AnyScore, ModelCard
+    from napari_unet.core.training.training_set import Example, HeldOut, TrainingSet
+    from napari_unet.core.training.training_settings import Training
+    from napari_unet.engine.network.network import Network
+    from napari_unet.engine.objectives.objective import Pair, Places
+    from napari_unet.engine.training.image_sampling import ImageBatch
+    from napari_unet.engine.training.sampling import Sampler
+
+# dB
+_MOST = 200.0
+
+
+class RegressionObjective(Objective):
+    """Values of pixels in one or more channels, on the scale of all targets."""
+
+    def __init__(self, settings: Training) -> None:
+        super().__init__(settings)
+        self._outputs = ImageOutputs()
+        self._notes: tuple[str, ...] = ()
+
+    def example(
+        self, field: Field, known: Field, normalisation: Normalisation
+    ) -> Example | None:
+        """As `Objective.example`, of a field of a target."""
+        return image_example(field, known, self.scale(field, normalisation))
+
+    def ready(
+        self, pairs: Sequence[Pair], examples: Sequence[Example]
+    ) -> Sequence[Example]:
+        """As `Objective.ready`."""
+        self._notes = check_alignment(pairs)
+        self._outputs = target_statistics(examples)
+        return [with_scale(example, self._outputs) for example in examples]
+
+    @property
+    def outputs(self) -> int:
+        """As `Objective.outputs`: the channels of the targets."""
+        return len(self._outputs.mean)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """As `Objective.notes`."""
+        return self._notes
+
+    def of_card(self, ndim: int) -> Mapping[str, Any]:
+        """As `Objective.of_card`."""
+        return {"classes": (), "outputs": self._outputs}
+
+    def hold_out(self, examples: Sequence[Example], card: ModelCard) -> TrainingSet:
+        """As `Objective.hold_out`."""
+        settings = self.settings
+        rng = np.random.default_rng([settings.seed, 2])
+        reach = reach_of(card.architecture)
+        return hold_out(examples, settings.validation, reach, 1, rng)
+
+    def learn(self, training_set: TrainingSet, device: torch.device) -> None:
+        """As `Objective.learn`: nothing is weighed, all pixels count alike."""
+
+    def sampler(
+        self, examples: Sequence[Example], *, output: Sequence[int], **rest: Any
+    ) -> Sampler:
+        """As `Objective.sampler`."""
+        return ImageSampler(
+            examples, output=output, foreground=0.0, by_cell=False, **rest
+        )
+
+    def loss(
+        self, scores: Sequence[Tensor], places: Places, batch: ImageBatch
+    ) -> Tensor:
+        """As `Objective.loss`."""
+        return image_loss(
+            scores, places, batch.target, batch.weight, self.settings.loss
+        )
+
+    def validate(
+        self, network: Network, held_out: Sequence[HeldOut]
+    ) -> Iterator[AnyScore | None]:
+        """As `Objective.validate`; pixels of which nothing is known do not count."""
+        parts = []
+        for part in held_out:
+            example, box = part.example, part.box
+            made = np.zeros((network.geometry.classes, *shape_of(box)), np.float32)
+            run = TileRun(network, example.field, example.scale, region=box)
+            for tile, values in run:
+                made[(slice(None), *within(tile.target, box))] = values
+                yield None
+            target = example.target or example
+            known = example.classes[box] != IGNORED
+            parts.append(_Part(made, target.field.read(box), known))
+        yield _score(parts, self._outputs.sd)
+
+
+class _Part(NamedTuple):
+    """A held-out part: what is made of it, what it should be, where that is known."""
+
+    made: NDArray[Any]  # (channels, [z,] y, x)
+    truth: NDArray[Any]
+    known: NDArray[np.bool_]  # ([z,] y, x)
+
+
+def _score(parts: Sequence[_Part], sd: Sequence[float]) -> ImageScore:
+    """Return the mean over the channels of how near the parts are."""
+    rows = []
+    for channel, deviation in enumerate(sd):
+        made = [p.made[channel][p.known] for p in parts]
+        truth = [p.truth[channel][p.known] for p in parts]
+        whole = [p for p in parts if p.known.all()]
+        planes = [[p[n][channel] for p in whole] for n in (0, 1)]
+        squares = sum(
+            float(np.square(m.astype(float) - t).sum())
+            for m, t in zip(made, truth, strict=True)
+        )
+        pixels = sum(map(len, truth))
+        rows.append(
+            (
+                squares / pixels / deviation**2,
+                # of what is equal, or the same everywhere, there is no number
+                float(np.clip(psnr(made, truth), -_MOST, _MOST)),
+                ssim(*planes) if whole else None,
+                pearson(made, truth),
+            )
+        )
+    loss, decibels, similar, correlation = zip(*rows, strict=True)
+    return ImageScore(
+        loss=float(np.mean(loss)),
+        psnr=float(np.mean(decibels)),
+        ssim=None if None in similar else float(np.mean(similar)),
+        pearson=float(np.mean(correlation)),
+        pixels=int(sum(p.known.sum() for p in parts)),
+    )

@@ -1,0 +1,258 @@
+"""To tell classes apart by what people painted: the U-Net's own task."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from napari_unet.core.annotation.annotations import IGNORED, ClassInfo
+from napari_unet.core.cells.segmentation_tuning import choose_settings, usual_settings
+from napari_unet.core.events import ValidationTile
+from napari_unet.core.network.blended import reach_of
+from napari_unet.core.training.loss_weights import class_weights
+from napari_unet.core.training.training_set import (
+    count_classes,
+    hold_out,
+    make_example,
+    typical_cell,
+)
+from napari_unet.engine.network.network import prepare
+from napari_unet.engine.objectives.objective import Objective
+from napari_unet.engine.training import divergence
+from napari_unet.engine.training.corrections import field_key
+from napari_unet.engine.training.losses import supervised_loss
+from napari_unet.engine.training.prior_correction import (
+    count_pixels,
+    fit,
+    parts_to_see,
+)
+from napari_unet.engine.training.sampling import Sampler
+from napari_unet.engine.training.validation import predict_parts, validate
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from napari_unet.core.annotation.annotations import Annotation
+    from napari_unet.core.events import Event
+    from napari_unet.core.images.image import Field
+    from napari_unet.core.images.normalisation import Normalisation
+    from napari_unet.core.model import AnyScore, Model, ModelCard, Score
+    from napari_unet.core.training.training_set import Example, HeldOut, TrainingSet
+    from napari_unet.core.training.training_settings import Training
+    from napari_unet.engine.network.network import Network
+    from napari_unet.engine.objectives.objective import Pair, Places
+    from napari_unet.engine.training.preparation import Prepared
+    from napari_unet.engine.training.sampling import Batch
+
+_PAINT_MORE = "or paint more of what it misses"
+
+
+class SegmentationObjective(Objective):
+    """Classes of pixels, and cells; weights of classes and borders (Eq. 1 and 2)."""
+
+    def __init__(self, settings: Training) -> None:
+        super().__init__(settings)
+        self.classes: tuple[ClassInfo, ...] = ()
+        # int64, (classes,); pixels of each class that are learnt from
+        self.counts: NDArray[np.int64] = np.zeros(0, np.int64)
+        # float32, (classes,); weight of each class (w_c of Eq. 2)
+        self.table: NDArray[np.float32] = np.zeros(0, np.float32)
+        self._table = torch.zeros(0)
+        self._typical: float | None = None
+        self._guard = divergence.SingleClassGuard()
+
+    def example(
+        self, field: Field, known: Annotation, normalisation: Normalisation
+    ) -> Example | None:
+        """As `Objective.example`, of an annotation."""
+        if not known.labels.any() and known.finished is None:
+            return None
+        return make_example(field, known, self.settings.border, normalisation)
+
+    def ready(
+        self, pairs: Sequence[Pair], examples: Sequence[Example]
+    ) -> Sequence[Example]:
+        """As `Objective.ready`."""
+        if not pairs:
+            raise ValueError("nothing is annotated: paint some cells and background.")
+        self.classes = pairs[0][1].classes
+        self._typical = typical_cell(annotation for _, annotation in pairs)
+        return examples
+
+    @property
+    def outputs(self) -> int:
+        """As `Objective.outputs`: the classes, background included."""
+        return len(self.classes) + 1
+
+    @property
+    def doubtful_steps(self) -> int:  # type: ignore[override]
+        """As `Objective.doubtful_steps`: those in which it saw but one class."""
+        return self._guard.row * divergence.CLASS_CHECK_STEPS
+
+    def of_card(self, ndim: int) -> Mapping[str, Any]:
+        """As `Objective.of_card`."""
+        return {
+            "classes": self.classes,
+            "segmentation": usual_settings(self._typical, ndim),
+        }
+
+    def hold_out(self, examples: Sequence[Example], card: ModelCard) -> TrainingSet:
+        """As `Objective.hold_out`."""
+        table, settings = card.architecture, self.settings
+        rng = np.random.default_rng([settings.seed, 2])
+        return hold_out(
+            examples, settings.validation, reach_of(table), table.classes, rng
+        )
+
+    def learn(self, training_set: TrainingSet, device: torch.device) -> None:
+        """As `Objective.learn`."""
+        self.counts = count_classes(training_set.examples, self.outputs)
+        _check_counts(self.counts, [c.name for c in self.classes])
+        self._table = self._table.to(device)
+        self._weigh()
+
+    def learn_instead(self, new: Sequence[Example], old: Sequence[Example]) -> bool:
+        """As `Objective.learn_instead`."""
+        self.counts = self.counts + count_classes(new, self.outputs)
+        self.counts -= count_classes(old, self.outputs)
+        if not self.counts.sum():
+            return False
+        self._weigh()
+        return True
+
+    def sampler(
+        self, examples: Sequence[Example], *, output: Sequence[int], **rest: Any
+    ) -> Sampler:
+        """As `Objective.sampler`."""
+        return Sampler(
+            examples,
+            output=output,
+            foreground=self.settings.foreground,
+            by_cell=all(c.kind == "cells" for c in self.classes),
+            **rest,
+        )
+
+    def loss(self, scores: Sequence[Tensor], places: Places, batch: Batch) -> Tensor:
+        """As `Objective.loss`."""
+        return supervised_loss(scores, places, batch.classes, batch.border, self._table)
+
+    def pixels_to_see(self, training_set: TrainingSet) -> int:
+        """As `Objective.pixels_to_see`."""
+        return count_pixels(parts_to_see(training_set, self.settings.seed))
+
+    def trouble(
+        self, scores: Tensor, batch: Batch, smoothed: float
+    ) -> tuple[str, str] | None:
+        """As `Objective.trouble`: one class is seen everywhere."""
+        known = batch.classes != IGNORED
+        labels = batch.classes[known].bincount().nonzero()
+        seen = scores.argmax(dim=1)[known].bincount().nonzero()
+        if not self._guard.look(len(labels), len(seen), smoothed):
+            return None
+        return (
+            f"the network takes everything for {self._names[int(seen[0])]} and no "
+            "longer learns",
+            _PAINT_MORE,
+        )
+
+    def validate(
+        self, network: Network, held_out: Sequence[HeldOut]
+    ) -> Iterator[AnyScore | None]:
+        """As `Objective.validate`."""
+        return validate(network, held_out)
+
+    def shortcoming(
+        self, network: Network, batches: Iterable[Batch]
+    ) -> tuple[str, str] | None:
+        """As `Objective.shortcoming`: one class is seen everywhere."""
+        only = divergence.sees_one_class(network, batches)
+        if only is None:
+            return None
+        return f"takes everything for {self._names[only]}", _PAINT_MORE
+
+    def finish(
+        self, model: Model, prepared: Prepared, known: Mapping[Any, Annotation]
+    ) -> Generator[Event, None, Model]:
+        """As `Objective.finish`: shares of the classes, and how cells are found."""
+        training_set = prepared.training_set
+
+        def network(of: Model) -> Network:
+            return prepare(of, str(prepared.device), prepared.precision)
+
+        parts = parts_to_see(training_set, self.settings.seed)
+        fitted, strokes = model, False
+        if parts:
+            annotations = [known[field_key(e.field)] for e in training_set.examples]
+            learnt = self.counts * self.table
+            fitted, strokes = yield from fit(
+                model, network(model), parts, annotations, learnt
+            )
+        if not training_set.held_out:
+            return fitted
+        # by mere strokes no cell can be judged
+        if not strokes and model.card.cell_classes:
+            held_out = training_set.held_out
+            return (yield from _with_cells(fitted, network(fitted), held_out, known))
+        if fitted is not model:
+            return (
+                yield from _with_score(fitted, network(fitted), training_set.held_out)
+            )
+        return fitted
+
+    def _weigh(self) -> None:
+        settings = self.settings
+        self.table = class_weights(self.counts, settings.border, settings.class_balance)
+        self._table = torch.as_tensor(self.table, device=self._table.device)
+
+    @property
+    def _names(self) -> tuple[str, ...]:
+        return "background", *(c.name for c in self.classes)
+
+
+def _check_counts(counts: NDArray[np.int64], names: Sequence[str]) -> None:
+    if not counts.sum():
+        raise ValueError("nothing is annotated: the labels mark no pixel.")
+    there = [n for n, c in zip(("background", *names), counts, strict=True) if c]
+    if len(there) == 1:
+        raise ValueError(
+            f"only {there[0]} is annotated: the network needs at least two classes to "
+            "tell apart, such as cells and background."
+        )
+
+
+def _with_cells(
+    model: Model,
+    network: Network,
+    held_out: Sequence[HeldOut],
+    known: Mapping[Any, Annotation],
+) -> Generator[Event, None, Model]:
+    """Choose by the held-out cells how cells are found, and note it in the card."""
+    card = model.card
+    parts_known = (
+        known[field_key(part.example.field)].crop(part.box) for part in held_out
+    )
+    cells = (annotation.targets().instances for annotation in parts_known)
+    parts, score = yield from predict_parts(network, held_out, cells)
+    chosen = card.segmentation
+    for best in choose_settings(parts, chosen, card.cell_classes):
+        chosen = best
+        yield ValidationTile()
+    # of the model as it is now: it may have been fitted since it was validated
+    return replace(model, card=card.replace(segmentation=chosen, score=score))
+
+
+def _with_score(
+    model: Model, network: Network, held_out: Sequence[HeldOut]
+) -> Generator[Event, None, Model]:
+    """Note in the card how good a model is that was fitted since."""
+    score: Score | None = None
+    for found in validate(network, held_out):
+        score = found
+        yield ValidationTile()
+    return replace(model, card=model.card.replace(score=score))

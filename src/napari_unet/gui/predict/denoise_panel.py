@@ -1,0 +1,126 @@
+"""Denoising the image in view, by what is learnt from itself or by a model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qtpy.QtWidgets import QComboBox, QLabel, QSizePolicy, QWidget
+
+from napari_unet.gui.number_box import FloatBox
+from napari_unet.gui.progress_bar import ProgressBar
+from napari_unet.gui.widgets import (
+    Elided,
+    Hint,
+    allow,
+    blocked,
+    button,
+    column,
+    follow,
+    guard_wheel,
+    row,
+)
+
+if TYPE_CHECKING:
+    from napari_unet.session.workspace import Workspace
+
+_TICKS = 1000
+# What is enough for an image of 500 × 700 pixels on two cores.
+_MINUTES = 1.5
+_NOISE = {
+    "none": ("In each pixel", "Noise that differs from pixel to pixel, as of photons."),
+    "x": ("In rows", "Noise that is alike along x, as of a scan."),
+    "y": ("In columns", "Noise that is alike along y, as of a camera."),
+}
+_LEARN = "Learn from this image"
+
+
+class DenoisePanel(QWidget):
+    """Makes a layer without noise; needs neither annotation nor a clean image."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        super().__init__()
+        self._workspace, self._denoiser = workspace, workspace.denoiser
+        # WIDGETS
+        self.source = _combo(
+            "What knows the noise: the image itself, or a model that makes images."
+        )
+        self.noise = _combo("What the noise looks like.")
+        for key, (name, tip) in _NOISE.items():
+            self.noise.addItem(name, key)
+            self.noise.setToolTip(f"{self.noise.toolTip()}\n{name}: {tip}")
+        self.minutes = FloatBox(0.01, 10_000)
+        self.minutes.setValue(_MINUTES)
+        self.minutes.setSuffix(" min")
+        self.minutes.setToolTip("How long to learn; more for finer structure.")
+        self.denoise = button("Denoise", "Make a layer of the image without its noise.")
+        self.stop = button("Stop", "Go on with what is learnt by now, or stop.")
+        self.progress = ProgressBar()
+        self.progress.setRange(0, _TICKS)
+        self.status = Elided()
+        self.hint = Hint(
+            "No annotation is needed: what cannot be told from the pixels around is "
+            "noise. The result is a layer of its own."
+        )
+        # LAYOUT
+        self._learning = row(QLabel("Noise"), self.noise, self.minutes, stretch=1)
+        column(
+            self,
+            self.source,
+            self._learning,
+            row(self.denoise, self.stop, stretch=0),
+            self.progress,
+            self.status,
+            self.hint,
+            inner=True,
+        )
+        # CONNECTIONS
+        self.denoise.clicked.connect(self._on_denoise)
+        self.stop.clicked.connect(self._denoiser.finish)
+        self.source.activated.connect(self.refresh)
+        for signal in (self._denoiser.changed, workspace.models.changed):
+            follow(self, signal, self.refresh)
+        self.refresh()
+
+    def refresh(self, *_: object) -> None:
+        """Show what can be chosen, and how far it is."""
+        chosen = self.source.currentData()
+        with blocked(self.source):
+            self.source.clear()
+            self.source.addItem(_LEARN, None)
+            for entry in self._workspace.models.makers:
+                self.source.addItem(entry.card.name, str(entry.path))
+            self.source.setCurrentIndex(max(self.source.findData(chosen), 0))
+        running = self._denoiser.running
+        learns = self.source.currentData() is None
+        for box in (self.noise, self.minutes):
+            allow(box, learns and not running, "Nothing is learnt with a model.")
+        allow(self.source, not running, "It runs already.")
+        allow(self.denoise, not running, "It runs already.")
+        allow(self.stop, running, "Nothing runs.")
+        self.progress.setVisible(running)
+        self.progress.setValue(int(_TICKS * self._denoiser.progress))
+        self.status.setText(self._denoiser.status)
+        self.status.setVisible(bool(self._denoiser.status))
+
+    def _on_denoise(self) -> None:
+        path = self.source.currentData()
+        makers = self._workspace.models.makers
+        entry = next((e for e in makers if path and e.path == Path(path)), None)
+        if entry is not None:
+            self._denoiser.make(entry)
+        else:
+            noise = self.noise.currentData()
+            self._denoiser.denoise(self.minutes.value(), noise)
+
+
+def _combo(tip: str) -> QComboBox:
+    combo = QComboBox()
+    combo.setToolTip(tip)
+    combo.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+    combo.setSizeAdjustPolicy(
+        QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+    )
+    combo.setMinimumContentsLength(8)
+    guard_wheel(combo)
+    return combo

@@ -1,0 +1,298 @@
+"""Images made of open images: without their noise, or by a model that makes others."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from itertools import product
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from psygnal import Signal
+
+from napari_unet.core.events import ModelSaved, PredictionFinished, StepDone, TileDone
+from napari_unet.core.images.array_reference import ArrayReference
+from napari_unet.core.jobs import PredictJob, TrainJob
+from napari_unet.core.text import counted
+from napari_unet.core.training.objectives import spread
+from napari_unet.core.training.training_settings import Training
+from napari_unet.io.model_file import SUFFIX, checkpoint_of
+from napari_unet.session.images import layers as roles
+from napari_unet.session.models import DENOISERS
+from napari_unet.session.prediction.targets import Resampling, channel_problem
+from napari_unet.session.throttle import Throttle
+from napari_unet.session.training.run_record import name_for_run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from napari.components import ViewerModel
+
+    from napari_unet.core.jobs import Job
+    from napari_unet.core.messages import Failed
+    from napari_unet.session.images.image_list import ImageList
+    from napari_unet.session.models import ModelEntry, ModelList
+    from napari_unet.session.prediction.targets import Targets
+    from napari_unet.session.preferences import Preferences
+    from napari_unet.session.project.record import ProjectImage
+    from napari_unet.session.project.store import ProjectStore
+    from napari_unet.session.worker.client import Handle, Worker
+
+# Of a stack or movie no more planes are learnt from: noise is alike in all.
+_PLANES = 16
+# Seconds between two signals of progress.
+_PACE = 0.4
+# Of an image, to choose what its darkest and brightest shown values are.
+_SEEN = 2**20
+
+
+@dataclass(slots=True, eq=False)
+class _Run:
+    """One image on its way; the handle is that of the job that goes on."""
+
+    image: ProjectImage
+    handle: Handle | None = None
+    # the model that is learnt, until it is there
+    saved: ModelSaved | None = None
+    checkpoint: Path | None = None
+    made: ArrayReference | None = None
+    # what the layer is called
+    what: str = ""
+
+
+class Denoiser:
+    """Learns to denoise an image from itself, and makes a layer of the result.
+
+    With a model that makes images nothing is learnt. The layer is one of the viewer
+    like any other, so that it can be annotated and predicted.
+
+    Attributes
+    ----------
+    progress : float
+        Share of the run that is done, 0 to 1.
+    status : str
+        What goes on, or went on last, in a few words.
+    """
+
+    changed = Signal()
+    """It began, goes on or ended."""
+    message = Signal(str, str)
+    """A level (info, warning, error) and a sentence."""
+
+    def __init__(
+        self,
+        viewer: ViewerModel,
+        store: ProjectStore,
+        images: ImageList,
+        worker: Worker,
+        models: ModelList,
+        targets: Targets,
+        scratch: Path,
+        preferences: Preferences,
+    ) -> None:
+        self._viewer, self._store, self._images = viewer, store, images
+        self._worker, self._models, self._targets = worker, models, targets
+        self._scratch = scratch
+        self.preferences = preferences
+        self.progress, self.status = 0.0, ""
+        self._run: _Run | None = None
+        self._files: list[ArrayReference] = []
+        self._pace = Throttle(_PACE)
+
+    @property
+    def running(self) -> bool:
+        """Whether an image is being made."""
+        return self._run is not None
+
+    def denoise(
+        self,
+        minutes: float,
+        structured_noise: Literal["none", "x", "y"] = "none",
+    ) -> bool:
+        """Learn for some minutes from the image in view, then denoise all of it.
+
+        False if that cannot be, for the reason in a `message`.
+        """
+        settings = Training.quick().with_task("denoise")
+        settings = settings.replace(minutes=minutes, structured_noise=structured_noise)
+        return self._begin(lambda run: self._learn(run, settings))
+
+    def make(self, entry: ModelEntry) -> bool:
+        """Make an image of the one in view with a model; as `denoise`."""
+        return self._begin(lambda run: self._predict(run, entry), entry)
+
+    def finish(self) -> None:
+        """Learn no more, and denoise with what is learnt; else stop."""
+        run = self._run
+        if run is None:
+            return
+        if run.handle is None:
+            self._end("Cancelled.")
+        elif isinstance(run.handle.job, TrainJob) and self.progress:
+            run.handle.finish()
+        else:
+            run.handle.cancel()
+
+    def close(self) -> None:
+        """Stop, and delete the files; layers keep what they show."""
+        run, self._run = self._run, None
+        if run is not None and run.handle is not None:
+            run.handle.cancel()
+        for file in self._files:
+            file.remove()
+
+    def _begin(self, then: Any, entry: ModelEntry | None = None) -> bool:
+        try:
+            if self.running:
+                raise ValueError("An image is being made: stop that first.")
+            image = self._targets.image_in_view()
+            if entry is not None and (
+                problem := channel_problem(entry.card, image.name, image.channels)
+            ):
+                raise ValueError(problem)
+            pixels = self._images.share_frames(image.id)
+        except (ValueError, KeyError, OSError) as error:
+            self.message.emit("error", str(error))
+            return False
+        run = self._run = _Run(image)
+        self.progress, self.status = 0.0, "Reading the image …"
+        self.changed.emit()
+        pixels.then(partial(self._go_on, run, then), partial(self._give_up, run))
+        return True
+
+    def _go_on(self, run: _Run, then: Any) -> None:
+        if run is not self._run:
+            return  # stopped meanwhile
+        try:
+            then(run)
+        except (ValueError, KeyError, OSError) as error:
+            self._give_up(run, str(error))
+
+    def _learn(self, run: _Run, settings: Training) -> None:
+        folder = self._store.run_folder / DENOISERS
+        folder.mkdir(mode=0o700, exist_ok=True)
+        name = name_for_run(f"{run.image.name} denoise", datetime.now(), folder)
+        output = folder / f"{name}{SUFFIX}"
+        run.checkpoint = checkpoint_of(output)
+        sizes = run.image.sizes
+        planes = list(product(range(sizes["t"]), range(sizes["z"])))
+        job = TrainJob(
+            images=(self._images.reference(run.image.id),),
+            annotations=(),
+            places=(tuple(spread(planes, _PLANES)),),
+            settings=settings,
+            output=str(output),
+            checkpoint=str(run.checkpoint),
+            device=self.preferences.device,
+        )
+        self.status = f"Learning what is noise in {run.image.name} …"
+        self._submit(run, job, self._learnt)
+
+    def _learnt(self, run: _Run) -> None:
+        """Go on with the model that was learnt."""
+        saved = run.saved
+        if saved is None:
+            self._end("Stopped before anything was learnt.")
+            return
+        if saved.problem:
+            self.message.emit("warning", saved.problem)
+        self._predict(run, self._models.add(saved.path))
+
+    def _predict(self, run: _Run, entry: ModelEntry) -> None:
+        image, card = run.image, entry.card
+        shape = (card.architecture.classes, *image.annotation_shape)
+        run.what = "denoised" if card.training.task == "denoise" else card.name
+        run.made = ArrayReference.create_in(self._scratch, "made", shape, "float32")
+        self._files.append(run.made)
+        # noise that is left is less in the mean of eight views
+        settings = self.preferences.prediction(averaging="dihedral")
+        if Resampling(card, image).implausible:
+            settings = settings.replace(rescale=False)
+        job = PredictJob(
+            model=str(entry.path),
+            image=self._images.reference(image.id),
+            probabilities=run.made,
+            settings=settings,
+        )
+        self.progress, self.status = 0.0, f"Making the image of {image.name} …"
+        self._submit(run, job, self._show)
+
+    def _submit(self, run: _Run, job: Job, then: Any) -> None:
+        handle = run.handle = self._worker.submit(job)
+        handle.event.connect(partial(self._on_event, run))
+        handle.ended.connect(partial(self._on_ended, run, then))
+        handle.failed.connect(partial(self._on_failed, run))
+        self.changed.emit()
+
+    def _on_event(self, run: _Run, event: object) -> None:
+        if run is not self._run:
+            return
+        if isinstance(event, StepDone | TileDone):
+            self.progress = event.progress
+            if self._pace.due:
+                self._pace.restart()
+                self.changed.emit()
+        elif isinstance(event, ModelSaved):
+            run.saved = event
+        elif isinstance(event, PredictionFinished):
+            self.status = f"{event.seconds:.1f} s on {event.device}, {event.precision}."
+
+    def _on_ended(self, run: _Run, then: Any, cancelled: bool) -> None:
+        if run is not self._run:
+            return
+        if cancelled:
+            self._end("Cancelled.")
+            return
+        self._go_on(run, then)
+
+    def _on_failed(self, run: _Run, failed: Failed) -> None:
+        self._give_up(run, failed.sentence)
+
+    def _give_up(self, run: _Run, why: str) -> None:
+        if run is self._run:
+            self._end("Not done.")
+            self.message.emit("error", why)
+
+    def _show(self, run: _Run) -> None:
+        """Add what was made to the viewer, a layer for each channel."""
+        image, made = run.image, run.made
+        layers = self._images.layers(image.id)
+        if made is None or not layers:
+            raise ValueError(f"{image.name} was closed: its image is not shown.")
+        common = roles.attributes_like(
+            layers[0], image.axes, image.annotation_axes, image.level
+        )
+        pixels = made.open()
+        many = len(pixels) > 1
+        with roles.selection_kept(self._viewer):
+            for number, channel in enumerate(pixels, start=1):
+                layer = self._viewer.add_image(
+                    channel,
+                    name=roles.name_for(image.name, run.what + f" {number}" * many),
+                    **common,
+                    rgb=False,
+                    multiscale=False,
+                    contrast_limits=_limits(channel),
+                )
+                # what people draw stays above it
+                above = max(map(self._viewer.layers.index, layers)) + number
+                self._viewer.layers.move(self._viewer.layers.index(layer), above)
+        self._end(f"{counted(len(pixels), 'layer')} made in {self.status}")
+
+    def _end(self, status: str) -> None:
+        run = self._run
+        if run is not None and run.checkpoint is not None:
+            # nobody goes on from it
+            with suppress(OSError):
+                run.checkpoint.unlink(missing_ok=True)
+        self._run, self.status = None, status
+        self.changed.emit()
+
+
+def _limits(pixels: Any) -> tuple[float, float]:
+    """Return the range of grey values that is shown."""
+    values = pixels.reshape(-1)
+    low, high = np.percentile(values[:: max(values.size // _SEEN, 1)], (0.1, 99.9))
+    return float(low), float(high if high > low else low + 1)
