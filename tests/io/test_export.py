@@ -4,6 +4,7 @@ import asyncio
 import errno
 import subprocess
 import sys
+import tracemalloc
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +13,12 @@ import tifffile
 from zarr.storage import LocalStore
 
 from napari_unet.io import export
-from napari_unet.io.export import fits_imagej, write_labels, write_probabilities
+from napari_unet.io.export import (
+    fits_imagej,
+    label_blocks,
+    write_labels,
+    write_probabilities,
+)
 from napari_unet.io.images import read_image, read_labels
 
 if TYPE_CHECKING:
@@ -225,3 +231,57 @@ def test_the_size_of_y_and_x_is_written_without_that_of_z(
     image = read_image(tmp_path / name)
     assert image.spacing_um is None
     assert image.yx_um == pytest.approx((0.5, 0.25))
+
+
+class Computed:
+    """An array that exists only where it is read: the value of a pixel is its row.
+
+    `largest` is the most that was asked for at once, in bytes.
+    """
+
+    def __init__(self, shape: tuple[int, ...], dtype: str) -> None:
+        self.shape, self.dtype = shape, np.dtype(dtype)
+        self.largest = 0
+
+    def __getitem__(self, key: tuple[int | slice, ...]) -> np.ndarray:
+        rows = np.arange(self.shape[-2])[:, np.newaxis].astype(self.dtype)
+        part = np.broadcast_to(rows, self.shape)[key].copy()
+        self.largest = max(self.largest, part.nbytes)
+        return part
+
+
+@pytest.mark.parametrize(
+    ("name", "axes", "shape"),
+    [
+        # planes of a stack one by one, and the blocks of one large plane
+        ("a.tif", "zyx", (200, 500, 600)),
+        ("a.ome.tif", "yx", (7000, 8600)),
+        ("a.zarr", "yx", (7000, 8600)),
+    ],
+)
+def test_what_is_larger_than_memory_is_written_part_by_part(
+    tmp_path: Path, name: str, axes: str, shape: tuple[int, ...]
+) -> None:
+    labels = Computed(shape, "<i4")
+    whole = np.prod(shape) * 4
+    write_labels(tmp_path / "small.tif", np.ones((2, 3), np.uint8), "yx")  # imports
+    tracemalloc.start()
+    try:
+        write_labels(tmp_path / name, labels, axes)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert labels.largest <= 1024 * 2048 * 4
+    assert peak < whole / 2
+    found = read_labels(tmp_path / name).data
+    np.testing.assert_array_equal(found[..., 0], labels[..., 0])
+    np.testing.assert_array_equal(found[..., -1], labels[..., -1])
+
+
+def test_writing_block_by_block_can_be_given_up(tmp_path: Path) -> None:
+    blocks = label_blocks(tmp_path / "a.zarr", np.ones((2, 600, 700), int), "zyx")
+    assert next(blocks) is None
+    for _ in range(3):  # two planes are looked at, one is written
+        next(blocks)
+    blocks.close()
+    assert list(tmp_path.iterdir()) == []

@@ -13,7 +13,7 @@ from napari_unet.core.cells.measurements import measure, stack
 from napari_unet.core.events import FileWritten
 from napari_unet.core.images.image import Field, Image
 from napari_unet.io.atomic import check_writable, make_folder, remove_strays
-from napari_unet.io.export import write_labels, write_probabilities
+from napari_unet.io.export import label_blocks, probability_blocks
 from napari_unet.io.tables import write_table
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 def run(job: ExportJob) -> Iterator[Event | None]:
     """Write the files that are asked for; those of the same names are replaced.
 
-    `FileWritten` comes after each file, None after each plane or volume measured.
+    `FileWritten` comes after each file, None after each block written or measured.
     Nothing to write, or arrays that do not fit the image, are a ValueError; if the
     folder cannot be written to, an OSError, nothing is.
     """
@@ -46,10 +46,9 @@ def run(job: ExportJob) -> Iterator[Event | None]:
             table = yield from _measure(job, image, Image(array, axes))
             write_table(path, table)
         elif what == "probabilities":
-            values = np.asarray(array[...])
-            write_probabilities(path, values, "c" + axes, image.known_um)
+            yield from probability_blocks(path, array, "c" + axes, image.known_um)
         else:
-            write_labels(path, np.asarray(array[...]), axes, image.known_um)
+            yield from label_blocks(path, array, axes, image.known_um)
         yield FileWritten(str(path), count / len(files))
 
 
