@@ -1,0 +1,117 @@
+"""The formats of objects that are written and read, by the names people give."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_unet.core.text import printable
+
+if TYPE_CHECKING:
+    from napari_unet.core.cells.objects import Objects
+    from napari_unet.core.images.image import Image
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectFormat:
+    """A format of objects. Nothing of it is loaded before it is written or read."""
+
+    title: str  # shown to people
+    # what it is for and what it leaves out, in a sentence
+    tip: str
+    # ends of names of files or folders, the first is that of what is written
+    suffixes: tuple[str, ...]
+    module: str  # in this package
+    package: str | None = None  # of the extra `formats` that it needs
+    writes: bool = True
+    reads: bool = True
+
+    def check_installed(self) -> None:
+        """ModuleNotFoundError, in a sentence, if the package is missing."""
+        if self.package is not None and find_spec(self.package) is None:
+            raise ModuleNotFoundError(
+                f"{self.title} need the package {self.package}; install it with: "
+                "pip install 'napari-unet[formats]'"
+            )
+
+    def write(self, path: str | Path, objects: Objects) -> None:
+        """Write objects; a file that exists is replaced.
+
+        Raises
+        ------
+        ModuleNotFoundError
+            A package is missing.
+        ValueError
+            The format cannot hold them.
+        OSError
+            They cannot be written. Whichever is raised, nothing half-written stays.
+        """
+        self.check_installed()
+        self._module.write(Path(path), objects)
+
+    def read(self, path: str | Path, like: Image | None = None) -> Objects:
+        """Read objects as labels.
+
+        Parameters
+        ----------
+        path : str or Path
+            File or folder.
+        like : Image, optional
+            The image that they are of. Formats of outlines do not tell its size: the
+            smallest that holds them is taken without it.
+
+        Returns
+        -------
+        Objects
+            The notes of its labels say what was chosen or left out.
+
+        Raises
+        ------
+        ModuleNotFoundError
+            A package is missing.
+        FileNotFoundError, OSError
+            There is no such file, or it cannot be read.
+        ValueError
+            It is damaged, of another format, or does not fit the image.
+        """
+        self.check_installed()
+        found: Objects = self._module.read(Path(path), like)
+        return found
+
+    @property
+    def _module(self):  # type: ignore[no-untyped-def]
+        return import_module(f"napari_unet.io.objects.{self.module}")
+
+
+FORMATS: dict[str, ObjectFormat] = {
+    "geojson": ObjectFormat(
+        "QuPath objects (GeoJSON)",
+        "Detections with classes, colours and measurements, for QuPath.",
+        (".geojson",),
+        "geojson",
+    ),
+}
+
+
+def format_of(path: str | Path) -> ObjectFormat | None:
+    """Return the format that a file has by the end of its name, or None."""
+    name = Path(path).name.lower()
+    fits = [
+        (len(suffix), number)
+        for number, one in enumerate(FORMATS.values())
+        for suffix in one.suffixes
+        if name.endswith(suffix.lower())
+    ]
+    return list(FORMATS.values())[max(fits)[1]] if fits else None
+
+
+def named(name: str) -> ObjectFormat:
+    """Return a format by its name; ValueError with the names there are."""
+    if name not in FORMATS:
+        raise ValueError(
+            f"objects are written as {', '.join(FORMATS)}, found {printable(name)}."
+        )
+    return FORMATS[name]
