@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_unet.core.text import printable
+from napari_unet.io.names import split_number
 
 if TYPE_CHECKING:
     from napari_unet.core.cells.objects import Objects
@@ -58,7 +59,7 @@ class ObjectFormat:
         Parameters
         ----------
         path : str or Path
-            File or folder.
+            File or folder; ``FILE#2`` is the second image in a file of several.
         like : Image, optional
             The image that they are of. Formats of outlines do not tell its size: the
             smallest that holds them is taken without it.
@@ -87,18 +88,32 @@ class ObjectFormat:
 
 
 FORMATS: dict[str, ObjectFormat] = {
+    "rois": ObjectFormat(
+        "ImageJ ROIs",
+        "Outlines with classes as groups, for the ROI Manager of ImageJ and Fiji.",
+        ("_RoiSet.zip", ".roi", ".zip"),
+        "imagej_roi",
+        package="roifile",
+    ),
     "geojson": ObjectFormat(
         "QuPath objects (GeoJSON)",
         "Detections with classes, colours and measurements, for QuPath.",
         (".geojson",),
         "geojson",
     ),
+    "coco": ObjectFormat(
+        "COCO instances",
+        "Polygons, and run lengths of objects with holes, for training elsewhere; a "
+        "picture for each plane.",
+        ("_coco.json", ".json"),
+        "coco",
+    ),
 }
 
 
 def format_of(path: str | Path) -> ObjectFormat | None:
     """Return the format that a file has by the end of its name, or None."""
-    name = Path(path).name.lower()
+    name = split_number(path)[0].name.lower()
     fits = [
         (len(suffix), number)
         for number, one in enumerate(FORMATS.values())

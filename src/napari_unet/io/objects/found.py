@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 # No image is wider; arithmetic with whole numbers is safe up to there.
 _FARTHEST = 1e9
-# Pixels of an image whose size is known from outlines alone, which may claim any.
-_MOST_PIXELS = 2**30
+# Pixels of an image whose size is known from the file alone, which may claim any.
+MOST_PIXELS = 2**28
 
 
 class Found(NamedTuple):
@@ -97,10 +97,10 @@ def _sizes(
         "x": max(1, *(int(np.ceil(box[2])) for box in boxes), 1),
     }
     sizes = {axis: (size or {}).get(axis, n) for axis, n in least.items()}
-    if np.prod(list(sizes.values()), dtype=float) > _MOST_PIXELS:
+    if np.prod(list(sizes.values()), dtype=float) > MOST_PIXELS:
         raise ValueError(
             f"{what}: its objects reach over {times(list(sizes.values()))} pixels "
-            f"(t, z, y, x), more than the {_MOST_PIXELS} that are made without the "
+            f"(t, z, y, x), more than the {MOST_PIXELS} that are made without the "
             "image that they are of."
         )
     return sizes
