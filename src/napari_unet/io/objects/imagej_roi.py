@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 import struct
 import zipfile
-import zlib
 from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,7 +16,7 @@ import numpy as np
 
 from napari_unet.core.cells.objects import HIGHEST_ID, ObjectClass
 from napari_unet.core.cells.outlines import ellipse, trace
-from napari_unet.core.text import counted, printable, shown
+from napari_unet.core.text import counted, printable, reason, shown
 from napari_unet.io.atomic import atomic
 from napari_unet.io.names import file_stem
 from napari_unet.io.objects.found import Found, painted
@@ -38,6 +37,7 @@ _WIDEST = 2**24
 # All files in a zip, unpacked.
 _LARGEST = 2**29
 _NAME = re.compile(r"(.*)#(\d{1,10})(?:-\d+)?(?:\.roi)?", re.DOTALL | re.IGNORECASE)
+_END = (".roi", ".ROI")
 # Lines of a ROI's properties.
 _CLASS, _PROBABILITY = "class", "class_probability"
 # Of a path: a corner to begin at, one to go to, curves with their points, and its end.
@@ -173,37 +173,32 @@ def _parsed(name: str, content: bytes) -> tuple[str, ImagejRoi]:
     return (roi.name or name), roi
 
 
-def _files(path: Path) -> Iterator[tuple[str, bytes]]:
+def _files(path: Path) -> list[tuple[str, bytes]]:
+    """Return the files that may be ROIs: one, or those of a zip, with their names."""
     what = printable(path)
     try:
-        if not zipfile.is_zipfile(path):
-            with path.open("rb") as file:
-                yield path.name, _at_most(what, file.read(_LARGEST + 1))
-            return
-        with zipfile.ZipFile(path) as archive:
-            left = _LARGEST
-            for entry in archive.infolist():
-                if not entry.filename.lower().endswith(".roi"):
-                    continue
-                with archive.open(entry) as file:
-                    content = file.read(left + 1)
-                _at_most(what, content, left)
-                left -= len(content)
-                yield entry.filename, content
+        with path.open("rb") as file:
+            if not zipfile.is_zipfile(file):
+                file.seek(0)
+                return [(path.name, file.read(_LARGEST))]
+            with zipfile.ZipFile(file) as archive:
+                entries = [e for e in archive.infolist() if e.filename.endswith(_END)]
+                size = sum(entry.file_size for entry in entries)
+                if size <= _LARGEST:  # more than it says is not read of a file
+                    return [(entry.filename, archive.read(entry)) for entry in entries]
     except FileNotFoundError:
         raise FileNotFoundError(f"{what}: there is no such file.") from None
     except OSError as error:
         raise OSError(f"{what}: cannot be read, {error.strerror or error}.") from error
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
-        raise ValueError(f"{what}: the zip file is damaged ({error}).") from error
-
-
-def _at_most(what: str, content: bytes, most: int = _LARGEST) -> bytes:
-    if len(content) > most:
-        raise ValueError(
-            f"{what}: is larger than the {_LARGEST // 2**20} MiB of ROIs that are read."
-        )
-    return content
+    except MemoryError:
+        raise
+    # a damaged zip file raises whatever its reader stumbles over
+    except Exception as error:
+        raise ValueError(f"{what}: is a damaged zip file: {reason(error)}.") from error
+    raise ValueError(
+        f"{what}: its ROIs have {size // 2**20} MiB, more than the "
+        f"{_LARGEST // 2**20} MiB that are read."
+    )
 
 
 def _damaged(path: Path, name: str) -> str:
