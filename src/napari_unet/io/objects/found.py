@@ -62,11 +62,13 @@ def painted(
         beyond += _reach(what, one, sizes)
         hidden += fill(labels[one.t, one.z], one.rings, number)
     if beyond:
-        objects = counted(beyond, "object reaches", "objects reach")
-        said.append(f"{objects} beyond the image, and are cut off there.")
+        reach = "object reaches beyond the image and is"
+        many = "objects reach beyond the image and are"
+        said.append(f"{counted(beyond, reach, many)} cut off there.")
     if hidden:
         said.append(
-            f"Objects overlap in {counted(hidden, 'pixel')}, which have the later ones."
+            f"Objects overlap in {counted(hidden, 'pixel')}; the later ones are on top "
+            "there."
         )
     axes = [a for a in "tzyx" if a in (like.axes if like else "yx") or sizes[a] > 1]
     image = Image(

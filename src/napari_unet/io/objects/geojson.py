@@ -59,7 +59,8 @@ def write(path: Path, objects: Objects) -> None:
 def read(path: Path, like: Image | None = None) -> Objects:
     """Read cells and detections, or the annotations where there are neither.
 
-    Points and lines are no areas, and are left out; so are nuclei within cells.
+    Ids are the names, if these are numbers and each is there once on a plane. Points
+    and lines are no areas, and are left out; so are nuclei within cells.
     """
     content = load(path)
     damaged = f"{printable(path)}: is no GeoJSON of objects"
@@ -71,17 +72,23 @@ def read(path: Path, like: Image | None = None) -> Objects:
         wanted = [
             f for f, t in zip(features, types, strict=True) if t in _CELLS or not cells
         ]
-        areas = [f for f in wanted if f["geometry"]["type"] in _AREAS]
+        areas = [f for f in wanted if (f["geometry"] or {}).get("type") in _AREAS]
         found = [_found(feature) for feature in areas]
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise ValueError(f"{damaged}, or is damaged.") from error
     notes = []
+    named = [(one.label, one.t, one.z) for one in found if one.label is not None]
+    if len(set(named)) < len(named):
+        found = [one._replace(label=None) for one in found]
+        notes.append("Several objects have one name: the names are not taken for ids.")
     if others := len(features) - len(wanted):
-        notes.append(f"{counted(others, 'object')} that are no cells are left out.")
-    if others := len(wanted) - len(areas):
-        notes.append(
-            f"{counted(others, 'point or line', 'points and lines')} left out."
+        regions = counted(
+            others, "object is no cell and is", "objects are no cells and are"
         )
+        notes.append(f"{regions} left out.")
+    if others := len(wanted) - len(areas):
+        points = counted(others, "point or line is", "points and lines are")
+        notes.append(f"{points} left out.")
     return painted(path, found, like, notes=notes)
 
 

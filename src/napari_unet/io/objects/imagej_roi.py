@@ -84,7 +84,8 @@ def read(path: Path, like: Image | None = None) -> Objects:
             raise ValueError(_damaged(path, name)) from error
     notes = []
     if others:
-        notes.append(f"{counted(others, 'ROI', 'ROIs')} that are no areas left out.")
+        areas = counted(others, "ROI is no area and is", "ROIs are no areas and are")
+        notes.append(f"{areas} left out.")
     return painted(path, found, like, notes=notes)
 
 
