@@ -420,11 +420,12 @@ def test_the_class_of_a_cell_is_named_where_probabilities_tell_it(tmp_path):
     classes = (*NUCLEI, ClassInfo(name="mitosis"))
     p = np.zeros((3, 2, 8, 9), np.float32)
     p[1, :, 1:3, 1:4] = 1
-    p[2, 1, 5:7, 5:7] = 1
+    p[2, 1, 5:7, 5:7] = [[1, 1], [0.75, 0.25]]
     stored = _store(tmp_path, "p.raw", p)
     job = _export_job(tmp_path, masks=False, classes=classes, probabilities=stored)
     path = Path(_events(export_job.run(job))[-1].path)
     assert [row["class"] for row in _rows(path)] == ["nuclei", "mitosis"]
+    assert [row["class_probability"] for row in _rows(path)] == ["1.0", "0.75"]
     assert path.with_name("embryo 1_probabilities.tif").exists()
     path.with_name("embryo 1_probabilities.tif").unlink()
     job = _export_job(

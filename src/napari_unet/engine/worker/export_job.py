@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_unet.core.annotation.annotations import cell_classes
-from napari_unet.core.cells.instances import instance_classes
+from napari_unet.core.cells.instances import class_probabilities
+from napari_unet.core.cells.label_ids import distinct, positions
 from napari_unet.core.cells.measurements import measure, stack
 from napari_unet.core.events import FileWritten
 from napari_unet.core.images.image import Field, Image
@@ -92,7 +93,7 @@ def _measure(
                 ids,
                 Field(image, field.t, field.z).read(),
                 spacing,
-                classes=_class_names(job, ids, likely),
+                **_classes(job, ids, likely),
                 t=field.t,
                 z=field.z or 0,
             )
@@ -101,19 +102,22 @@ def _measure(
     return stack(tables)
 
 
-def _class_names(
+def _classes(
     job: ExportJob, cells: np.ndarray, probabilities: np.ndarray | None
-) -> dict[int, str] | None:
-    """Name the class of each cell; None if it is not known."""
+) -> dict[str, Any]:
+    """Tell `measure` the class of each cell and its mean probability, where known."""
     kinds = cell_classes(job.classes)
-    if len(kinds) == 1:
+    ids = distinct(cells)
+    if not kinds or (probabilities is None and len(kinds) > 1):
+        return {}
+    if probabilities is None:
         name = job.classes[kinds[0] - 1].name
-        return dict.fromkeys(np.unique(cells).tolist(), name)
-    if probabilities is None or not kinds:
-        return None
-    numbers = instance_classes(cells, probabilities, kinds)
+        return {"classes": dict.fromkeys(ids.tolist(), name)}
+    means = class_probabilities(positions(ids, cells), probabilities, kinds)
+    names = [job.classes[kinds[k] - 1].name for k in means.argmax(axis=0)]
     return {
-        label: job.classes[number - 1].name
-        for label, number in enumerate(numbers.tolist())
-        if number > 0
+        "classes": dict(zip(ids.tolist(), names, strict=True)),
+        "class_probabilities": dict(
+            zip(ids.tolist(), means.max(axis=0).tolist(), strict=True)
+        ),
     }
