@@ -8,10 +8,13 @@ import tracemalloc
 from typing import TYPE_CHECKING
 
 import numpy as np
+import PIL.Image
 import pytest
+import skimage.io
 import tifffile
 from zarr.storage import LocalStore
 
+from napari_unet.core.cells.label_colours import label_colours
 from napari_unet.io import export
 from napari_unet.io.export import (
     fits_imagej,
@@ -92,17 +95,48 @@ def test_label_tiffs_are_compressed_hyperstacks_that_fiji_shows_in_full_range(
         meta = file.imagej_metadata
         assert meta is not None
         assert (meta["min"], meta["max"]) == (0, 300)
+        # of minisblack pages only ImageJ takes it for colours
+        assert file.pages.first.photometric.name == "MINISBLACK"
+        table = np.reshape(file.pages.first.tags["ColorMap"].value, (3, 256)).T
+        np.testing.assert_array_equal(table, label_colours(range(256)) * 257.0)
         assert (meta["slices"], meta["unit"], meta["spacing"]) == (3, "micron", 2.0)
         assert file.pages.first.compression.name == "ADOBE_DEFLATE"
         assert len(file.pages) == 3  # ImageJ needs each compressed plane as a page
         assert file.pages.first.tags["ResolutionUnit"].value == 1
 
 
+@pytest.mark.parametrize(
+    ("most", "shown"), [(1, 255), (255, 255), (256, 256), (501, 500), (65535, 500)]
+)
+def test_no_label_is_black_in_fiji(tmp_path: Path, most: int, shown: int) -> None:
+    write_labels(tmp_path / "a.tif", np.full((4, 5), most), "yx")
+    with tifffile.TiffFile(tmp_path / "a.tif") as file:
+        assert file.imagej_metadata is not None
+        assert (file.imagej_metadata["min"], file.imagej_metadata["max"]) == (0, shown)
+    # ImageJ's 16 bits: index in the colour table, in its versions
+    assert min(int(256 / (shown + 1) + 0.5), int(255 / (shown + 1) + 0.5)) >= 1
+
+
+@pytest.mark.parametrize("most", [200, 65535])
+def test_other_readers_see_the_labels_and_not_their_colours(
+    tmp_path: Path, most: int
+) -> None:
+    labels = np.arange(20, dtype=np.uint16).reshape(4, 5)
+    labels[3, 4] = most
+    write_labels(tmp_path / "a.tif", labels, "yx")
+    with PIL.Image.open(tmp_path / "a.tif") as image:
+        np.testing.assert_array_equal(np.asarray(image), labels)
+    np.testing.assert_array_equal(skimage.io.imread(tmp_path / "a.tif"), labels)
+
+
 def test_an_empty_mask_has_a_display_range_too(tmp_path: Path) -> None:
     write_labels(tmp_path / "a.tif", np.zeros((4, 5), bool), "yx")
     with tifffile.TiffFile(tmp_path / "a.tif") as file:
         assert file.imagej_metadata is not None
-        assert (file.imagej_metadata["min"], file.imagej_metadata["max"]) == (0, 1)
+        assert (file.imagej_metadata["min"], file.imagej_metadata["max"]) == (
+            0,
+            255,
+        )
 
 
 def test_each_class_is_shown_from_zero_to_one(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_unet.core.cells.label_colours import label_colours
 from napari_unet.core.geometry.blocks import cut
 from napari_unet.core.geometry.boxes import field_index
 from napari_unet.core.images.image import AXES, Image
@@ -35,6 +36,10 @@ _TIFF_AXES = "tzcyx"
 
 # Offsets in a TIFF that is no BigTIFF have 32 bits; the rest is for the metadata.
 _IMAGEJ_BYTES = 2**32 - 2**25
+
+# ImageJ spreads 256 colours over the range that is shown: over a wider one, label 1
+# would be as black as the background.
+_MOST_SHOWN = 500
 
 _IMAGEJ_TYPES = (np.uint8, np.uint16, np.float32)
 
@@ -127,8 +132,8 @@ def write_labels(
     """Write labels in the smallest of uint8, uint16 and uint32 that holds them.
 
     With more than 65535 labels a TIFF is an OME-TIFF, as ImageJ has no 32-bit
-    integers. The display range is set to the labels present, or Fiji would show a black
-    image.
+    integers. Fiji shows labels in colours: up to 255 each in its own, up to 500 two in
+    one, and those above in the last one.
 
     Parameters are those of `write_probabilities`, without the axis c; 0 is background.
 
@@ -170,8 +175,7 @@ def label_blocks(
         raise ValueError(
             f"{path}: labels must be from 0 to {2**32 - 1}, found {least} to {most}."
         )
-    # A range from 0 to 0 is none, and ImageJ would choose its own.
-    shown = (0.0, max(most, 1))
+    shown = (0.0, min(max(most, 255), _MOST_SHOWN))
     yield from _written(image, path, np.min_scalar_type(most), shown, made)
 
 
@@ -240,6 +244,8 @@ def _write_tiff(
     if imagej:
         # all six axes, or tifffile takes a last one of length one for samples
         axes, shape = f"{_TIFF_AXES}s", (*(image.size(a) for a in _TIFF_AXES), 1)
+        if dtype.kind == "u":
+            extra["extratags"] = [_colour_map()]
     extra["metadata"]["axes"] = axes.upper()
     if made is not None:
         extra["metadata"]["Info" if imagej else "Description"] = made.text()
@@ -277,6 +283,15 @@ def _planes(
             one = (c if a == "c" else i for a, i in zip(image.axes, index, strict=True))
             part = image.read(tuple(one)).astype(dtype, copy=False)
             yield part.T if turned else part
+
+
+def _colour_map() -> tuple[int, str, int, tuple[int, ...], bool]:
+    """Return the tag with 256 colours for labels: all reds, all greens, all blues.
+
+    To ImageJ it is a lookup table, and of no meaning to others where 0 is black.
+    """
+    table = label_colours(range(256)).astype(int) * 257
+    return 320, "H", table.size, tuple(table.T.ravel().tolist()), True
 
 
 def fits_imagej(dtype: np.dtype[Any], nbytes: int) -> bool:
