@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from napari_unet.core.annotation.annotations import cell_classes
 from napari_unet.core.cells.instances import class_probabilities
 from napari_unet.core.cells.label_ids import distinct, positions
@@ -19,6 +17,8 @@ from napari_unet.io.tables import write_table
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
+
+    from numpy.typing import NDArray
 
     from napari_unet.core.cells.measurements import Columns
     from napari_unet.core.events import Event
@@ -103,7 +103,7 @@ def _measure(
 
 
 def _classes(
-    job: ExportJob, cells: np.ndarray, probabilities: np.ndarray | None
+    job: ExportJob, cells: NDArray[Any], probabilities: NDArray[Any] | None
 ) -> dict[str, Any]:
     """Tell `measure` the class of each cell and its mean probability, where known."""
     kinds = cell_classes(job.classes)
