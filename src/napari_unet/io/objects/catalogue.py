@@ -108,12 +108,38 @@ FORMATS: dict[str, ObjectFormat] = {
         ("_coco.json", ".json"),
         "coco",
     ),
+    "ome-zarr": ObjectFormat(
+        "OME-Zarr labels",
+        "A label image with smaller levels, colours and properties, for web viewers.",
+        ("_labels.ome.zarr", ".zarr"),
+        "ngff_labels",
+    ),
+    "ctc": ObjectFormat(
+        "Cell Tracking Challenge results",
+        "A mask for each time point and the tracks; without classes and measurements.",
+        ("_RES", "_GT/SEG", "_GT/TRA", "_GT", "_ST/SEG", "_ST"),
+        "ctc",
+    ),
+    "cellpose": ObjectFormat(
+        "Cellpose masks",
+        "Masks that Cellpose trains on; without classes and measurements.",
+        ("_cp_masks.tif", "_cp_masks.png", "_seg.npy"),
+        "cellpose",
+    ),
+    "ilastik": ObjectFormat(
+        "ilastik object identities (HDF5)",
+        "Ids in HDF5, for ilastik; without classes and measurements.",
+        ("_Object Identities.h5",),
+        "ilastik",
+        package="h5py",
+    ),
 }
 
 
 def format_of(path: str | Path) -> ObjectFormat | None:
     """Return the format that a file has by the end of its name, or None."""
-    name = split_number(path)[0].name.lower()
+    # some are named with the folder around them
+    name = split_number(path)[0].as_posix().lower()
     fits = [
         (len(suffix), number)
         for number, one in enumerate(FORMATS.values())

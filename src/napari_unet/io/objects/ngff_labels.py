@@ -1,0 +1,258 @@
+"""Labels in OME-Zarr: a label image with smaller levels, colours and properties.
+
+Specification: https://ngff.openmicroscopy.org/0.5, "labels". Labels stand in a folder
+of their own or, as `IMAGE.zarr/labels/NAME`, in that of their image, which lists them.
+In an image of NGFF 0.4 (zarr 2) they are of this version, too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_unet.core.cells.label_colours import label_colours
+from napari_unet.core.cells.label_ids import distinct
+from napari_unet.core.cells.objects import ObjectClass, Objects
+from napari_unet.core.geometry.boxes import field_index
+from napari_unet.core.text import listed, printable
+from napari_unet.io.atomic import atomic
+from napari_unet.io.images import read_image, read_labels
+from napari_unet.io.objects.label_images import fitted
+from napari_unet.io.ome_zarr import CHUNK, check_replaceable, describe, is_zarr
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from napari_unet.core.images.image import Image
+
+# Viewers have colours of their own; a table of more makes them slow to open.
+_COLOURED = 1000
+_VALUE = "label-value"
+_CLASS = "class"
+_PROBABILITY = "class_probability"
+# Columns of a table that are keys, or stand in other properties.
+_KEYS = {"label", _CLASS, _PROBABILITY}
+
+
+def write(path: Path, objects: Objects) -> None:
+    """Write a label image; what there is to tell of an object is in its properties.
+
+    Measurements are of objects that have one row in the table. Colours are left to the
+    viewer where there are more than 1000 objects.
+    """
+    import zarr
+
+    around = _image_around(path)
+    if around is not None:
+        labels = fitted(path, objects.labels, read_image(around))
+        objects = replace(objects, labels=labels)
+    check_replaceable(path)
+    ids = _ids(objects)
+    group = None if around is None else zarr.open_group(str(around), mode="r")
+    version = 3 if group is None else group.metadata.zarr_format
+    if group is not None and group.metadata.consolidated_metadata is not None:
+        raise ValueError(
+            f"{printable(around)}: its metadata are consolidated, so readers would not "
+            "find new labels; write them beside it."
+        )
+    # the folder of all labels appears together with the first of them
+    first = around is not None and not path.parent.exists()
+    with atomic(path.parent if first else path) as temporary:
+        if first:
+            _make_list(temporary, version)
+        place = temporary / path.name if first else temporary
+        _write_image(place, path.name, objects, ids, version, inside=bool(around))
+    if around is not None:
+        _add_to_list(path)
+
+
+def read(path: Path, like: Image | None = None) -> Objects:
+    """Read a label image, or the one that an image has."""
+    import zarr
+
+    place = _label_image(path)
+    labels = read_labels(place)
+    told = _metadata(zarr.open(str(place), mode="r")).get("image-label", {})
+    try:
+        found = {
+            int(entry[_VALUE]): (entry.get(_CLASS), entry.get(_PROBABILITY))
+            for entry in told.get("properties") or ()
+        }
+        names = list(dict.fromkeys(str(n) for n, _ in found.values() if n is not None))
+        class_of = {
+            label: names.index(str(name)) + 1
+            for label, (name, _) in found.items()
+            if name is not None
+        }
+        sure = {label: float(p) for label, (_, p) in found.items() if p is not None}
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{printable(path)}: the properties of its labels are damaged."
+        ) from error
+    classes = tuple(ObjectClass(name) for name in names)
+    return Objects(fitted(path, labels, like), classes, class_of, sure)
+
+
+def _image_around(path: Path) -> Path | None:
+    """Return the image in whose folder a path puts labels."""
+    image = path.parent.parent
+    return image if path.parent.name == "labels" and is_zarr(image) else None
+
+
+def _label_image(path: Path) -> Path:
+    """Return the folder of labels: the path itself, or the only labels of an image."""
+    import zarr
+
+    if not (path / "labels").is_dir():
+        return path
+    told = _metadata(zarr.open(str(path / "labels"), mode="r")).get("labels")
+    # a name that leads elsewhere is none of its own
+    names = [n for n in told or () if (path / "labels" / str(n)).is_dir()]
+    names = [str(n) for n in names if not {"/", "\\", ".."} & {*str(n), str(n)}]
+    if len(names) == 1:
+        return path / "labels" / names[0]
+    shown = printable(path)
+    if not names:
+        raise ValueError(f"{shown}: its folder of labels lists none that are there.")
+    each = [printable(name) for name in names]
+    raise ValueError(
+        f"{shown}: it holds the labels {listed(each)}; name one, as in "
+        f"{shown}/labels/{each[0]}."
+    )
+
+
+def _metadata(group: Any) -> dict[str, Any]:
+    attributes = dict(group.attrs)
+    found = attributes.get("ome", attributes)  # NGFF 0.5 moved it into a field
+    return found if isinstance(found, dict) else {}
+
+
+def _ids(objects: Objects) -> NDArray[np.uint64]:
+    """Return the ids of all objects, ascending."""
+    each = [distinct(plane.ids).astype(np.uint64) for plane in objects.planes()]
+    ids = np.unique(np.concatenate(each))
+    return ids[ids > 0]
+
+
+def _write_image(
+    place: Path,
+    name: str,
+    objects: Objects,
+    ids: NDArray[np.uint64],
+    version: int,
+    *,
+    inside: bool,
+) -> None:
+    import zarr
+
+    labels = objects.labels
+    axes = "".join(a for a in "tzyx" if a in labels.axes)
+    shape = [labels.size(a) for a in axes]
+    levels = 1
+    while max(shape[-2:]) > CHUNK * 2 ** (levels - 1):
+        levels += 1
+    image = describe(axes, labels.known_um, name.split(".")[0], levels)
+    told = _told(objects, ids.tolist())
+    if inside:
+        told["source"] = {"image": "../../"}
+    group = zarr.create_group(str(place), zarr_format=version)
+    if version == 3:
+        ome = {"version": "0.5", "multiscales": [image], "image-label": told}
+        group.attrs["ome"] = ome
+    else:
+        group.attrs["multiscales"] = [{"version": "0.4", **image}]
+        group.attrs["image-label"] = {"version": "0.4", **told}
+    arrays = []
+    for level in range(levels):
+        sizes = [
+            -(-n // 2**level) if a in "yx" else n
+            for n, a in zip(shape, axes, strict=True)
+        ]
+        arrays.append(
+            group.create_array(
+                str(level),
+                shape=tuple(sizes),
+                dtype=np.min_scalar_type(max(ids.tolist(), default=0)),
+                chunks=tuple(
+                    min(n, CHUNK if a in "yx" else 1)
+                    for n, a in zip(sizes, axes, strict=True)
+                ),
+                fill_value=0,
+                **_style(axes, version),
+            )
+        )
+    for plane in objects.planes():
+        index = field_index(axes, plane.t, plane.z)
+        for level, array in enumerate(arrays):
+            array[index] = plane.ids[:: 2**level, :: 2**level]
+
+
+def _style(axes: str, version: int) -> dict[str, Any]:
+    if version == 3:
+        return {"dimension_names": list(axes)}
+    return {"chunk_key_encoding": {"name": "v2", "separator": "/"}}
+
+
+def _told(objects: Objects, ids: list[int]) -> dict[str, Any]:
+    """Return colours and properties of the objects."""
+    told: dict[str, Any] = {}
+    if len(ids) <= _COLOURED:
+        colours = label_colours(ids).tolist()
+        told["colors"] = [
+            {_VALUE: label, "rgba": [*colour, 255]}
+            for label, colour in zip(ids, colours, strict=True)
+        ]
+    measured = _measurements(objects.table)
+    properties = []
+    for label in ids:
+        entry: dict[str, Any] = {}
+        if (kind := objects.class_named(label)) is not None:
+            entry[_CLASS] = kind.name
+        if label in objects.probability_of:
+            entry[_PROBABILITY] = float(objects.probability_of[label])
+        entry |= measured.get(label, {})
+        if entry:
+            properties.append({_VALUE: label, **entry})
+    if properties:
+        told["properties"] = properties
+    return told
+
+
+def _measurements(table: Mapping[str, NDArray[Any]]) -> dict[int, dict[str, Any]]:
+    """Return what was measured of each object that has one row; no NaN is in JSON."""
+    if not table:
+        return {}
+    labels, counts = np.unique(table["label"], return_counts=True)
+    once = set(labels[counts == 1].tolist())
+    columns = {n: np.asarray(c).tolist() for n, c in table.items() if n not in _KEYS}
+    return {
+        label: {n: c[row] for n, c in columns.items() if c[row] == c[row]}
+        for row, label in enumerate(np.asarray(table["label"]).tolist())
+        if label in once
+    }
+
+
+def _make_list(folder: Path, version: int) -> None:
+    import zarr
+
+    zarr.create_group(str(folder), zarr_format=version)
+
+
+def _add_to_list(path: Path) -> None:
+    """Name labels in the list of their image's; zarr replaces the list at once."""
+    import zarr
+
+    group = zarr.open_group(str(path.parent), mode="r+")
+    names = list(_metadata(group).get("labels") or ())
+    if path.name in names:
+        return
+    names.append(path.name)
+    if group.metadata.zarr_format == 3:
+        group.attrs["ome"] = {**_metadata(group), "version": "0.5", "labels": names}
+    else:
+        group.attrs["labels"] = names
