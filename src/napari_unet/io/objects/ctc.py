@@ -1,9 +1,9 @@
 """Folders of the Cell Tracking Challenge: a label image for each time, and the tracks.
 
-http://celltrackingchallenge.net/submission-of-results: `maskTTT.tif` of 16 bits for each
-time point from 000 on, and `res_track.txt` with a line `L B E P` for each track: its
-label, first and last time point, and the label of its parent or 0. A label is in all
-time points of its track. The truth has the same as `man_track`, and
+http://celltrackingchallenge.net/submission-of-results: `maskTTT.tif` of 16 bits for
+each time point from 000 on, and `res_track.txt` with a line `L B E P` for each track:
+its label, first and last time point, and the label of its parent or 0. A label is in
+all time points of its track. The truth has the same as `man_track`, and
 `SEG/man_segTTT.tif`, mostly of some times only.
 """
 
@@ -97,8 +97,9 @@ def read(path: Path, like: Image | None = None) -> Objects:
         frames.append(frame)
     data = np.stack([frame.read() for frame in frames])
     notes = ()
-    if kind in _TRACKS and (path / _TRACKS[kind]).exists():
-        data = _joined(data, _read_tracks(path / _TRACKS[kind], data))
+    tracks = files[0].with_name(_TRACKS.get(kind, "-"))
+    if tracks.exists():
+        data = _joined(data, _read_tracks(tracks, data))
     elif len(data) > 1:
         data = _apart(data)
         notes = ("there are no tracks: each object is of one time, and numbered anew.",)

@@ -8,6 +8,7 @@ ilastik does not ask for, is in `element_size_um`, as ImageJ's plugin for HDF5 h
 from __future__ import annotations
 
 import json
+from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -55,6 +56,8 @@ def write_probabilities(
 ) -> None:
     """Write class probabilities as float32, as ilastik's pixel classification does.
 
+    The compressed file has to fit into memory.
+
     Parameters and errors are those of `io.export.write_probabilities`.
     """
     spacing = None if spacing_um is None else tuple(spacing_um)
@@ -73,7 +76,9 @@ def _write(path: Path, image: Image, dtype: DTypeLike) -> None:
     shape = tuple(image.size(a) for a in axes)
     sides = {"y": _CHUNK, "x": _CHUNK}
     chunks = tuple(min(n, sides.get(a, 1)) for a, n in zip(axes, shape, strict=True))
-    with atomic(path) as temporary, h5py.File(temporary, "w") as file:
+    # HDF5 that cannot write to a disk ends the process: it writes to memory
+    content = BytesIO()
+    with h5py.File(content, "w") as file:
         stored = file.create_dataset(
             "exported_data", shape, dtype, chunks=chunks, compression="gzip"
         )
@@ -84,6 +89,8 @@ def _write(path: Path, image: Image, dtype: DTypeLike) -> None:
             for block in cut(field.shape, _PART, unit=_CHUNK):
                 part = np.moveaxis(field.read(block.core), 0, -1)
                 stored[field_index(axes, field.t, field.z, block.core)] = part
+    with atomic(path) as temporary:
+        temporary.write_bytes(content.getbuffer())
 
 
 def _tags(axes: str) -> str:

@@ -108,14 +108,14 @@ def _label_image(path: Path) -> Path:
     """Return the folder of labels: the path itself, or the only labels of an image."""
     import zarr
 
-    if not (path / "labels").is_dir():
+    folder = path / "labels"
+    if not folder.is_dir():
         return path
-    told = _metadata(zarr.open(str(path / "labels"), mode="r")).get("labels")
-    # a name that leads elsewhere is none of its own
-    names = [n for n in told or () if (path / "labels" / str(n)).is_dir()]
-    names = [str(n) for n in names if not {"/", "\\", ".."} & {*str(n), str(n)}]
+    told = _metadata(zarr.open(str(folder), mode="r")).get("labels")
+    there = sorted(child.name for child in folder.iterdir() if child.is_dir())
+    names = [name for name in there if isinstance(told, list) and name in told]
     if len(names) == 1:
-        return path / "labels" / names[0]
+        return folder / names[0]
     shown = printable(path)
     if not names:
         raise ValueError(f"{shown}: its folder of labels lists none that are there.")
