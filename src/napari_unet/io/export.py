@@ -240,8 +240,9 @@ def _write_tiff(
     nbytes = prod(shape) * dtype.itemsize
     is_ome = path.stem.lower().endswith(".ome")
     imagej = not is_ome and fits_imagej(dtype, nbytes)
-    extra = _imagej(image, shown) if imagej else {"metadata": _ome(image)}
+    extra: dict[str, Any] = {"metadata": _ome(image)}
     if imagej:
+        extra = _imagej(image, shown)
         # all six axes, or tifffile takes a last one of length one for samples
         axes, shape = f"{_TIFF_AXES}s", (*(image.size(a) for a in _TIFF_AXES), 1)
         if dtype.kind == "u":

@@ -27,4 +27,4 @@ def label_colours(ids: Iterable[int]) -> NDArray[np.uint8]:
         hue, pale, dim = (number * _STEPS) % 1
         rgb = hsv_to_rgb(hue, 1 - 0.55 * pale, 1 - 0.4 * dim)
         colours.append(np.multiply(rgb, 255 if number > 0 else 0))
-    return np.rint(np.array(colours).reshape(-1, 3)).astype(np.uint8)
+    return np.array(np.rint(colours), np.uint8).reshape(-1, 3)

@@ -86,7 +86,7 @@ def read(path: Path, like: Image | None = None) -> Objects:
     and are numbered anew.
     """
     kind, files = _files(path)
-    frames = []
+    frames: list[Image] = []
     for file in files:
         frame = read_labels(file)
         if "t" in frame.axes or (frames and frame.data.shape != frames[0].data.shape):
@@ -96,7 +96,7 @@ def read(path: Path, like: Image | None = None) -> Objects:
             )
         frames.append(frame)
     data = np.stack([frame.read() for frame in frames])
-    notes = ()
+    notes: tuple[str, ...] = ()
     tracks = files[0].with_name(_TRACKS.get(kind, "-"))
     if tracks.exists():
         data = _joined(data, _read_tracks(tracks, data))
@@ -130,7 +130,8 @@ def _tracks(objects: Objects) -> tuple[list[_Track], dict[int, dict[int, int]]]:
         for label in distinct(frame).tolist():
             if label > 0:
                 times.setdefault(label, []).append(t)
-    tracks, renamed = [], {}
+    tracks: list[_Track] = []
+    renamed: dict[int, dict[int, int]] = {}
     unused = max(times, default=0) + 1
     for label, seen in sorted(times.items()):
         gaps = np.flatnonzero(np.diff(seen) > 1) + 1
