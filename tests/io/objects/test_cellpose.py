@@ -11,6 +11,7 @@ import pytest
 import tifffile
 
 from example_labels import objects_of
+from napari_unet.core.images.image import Image
 from napari_unet.io.objects import cellpose
 
 MASKS = np.array([[0, 1, 1], [300, 0, 2]], np.uint16)
@@ -53,6 +54,14 @@ def test_the_masks_of_cellposes_window_are_read(
     assert labels.data.dtype == masks.dtype
     np.testing.assert_array_equal(labels.data, masks)
     assert labels.axes == "zyx"[-masks.ndim :]
+
+
+def test_a_stack_is_of_times_where_the_image_is(tmp_path: Path) -> None:
+    like = Image(np.zeros((2, 3, 2, 3), np.uint8), "tcyx")
+    stack = seg(tmp_path, np.stack([MASKS, MASKS * 2]))
+    labels = cellpose.read(stack, like).labels
+    assert labels.axes == "tyx"
+    assert labels.data[1].tolist() == (MASKS * 2).tolist()
 
 
 @pytest.mark.parametrize("protocol", [3, 4, 5])

@@ -12,7 +12,7 @@ from napari_unet.core.cells.label_colours import label_colours
 from napari_unet.core.cells.objects import ObjectClass
 from napari_unet.core.images.image import Image
 from napari_unet.io.export import write_labels
-from napari_unet.io.images import read_labels
+from napari_unet.io.images import read_image, read_labels
 from napari_unet.io.objects import ngff_labels
 from napari_unet.io.ome_zarr import create_zarr
 
@@ -195,6 +195,13 @@ def test_what_is_no_zarr_is_not_replaced(tmp_path: Path) -> None:
     with pytest.raises(FileExistsError, match="is no OME-Zarr image"):
         ngff_labels.write(tmp_path / "a.zarr", objects_of(cells(), "zyx"))
     assert [p.name for p in tmp_path.rglob("*")] == ["a.zarr", "thesis.txt"]
+
+
+def test_an_image_is_not_replaced_by_its_labels(tmp_path: Path) -> None:
+    path = image(tmp_path / "image.zarr")
+    with pytest.raises(FileExistsError, match="is an image without a description of"):
+        ngff_labels.write(path, objects_of(cells(), "zyx"))
+    assert read_image(path).data.shape == (2, 6, 7)
 
 
 def test_plain_label_images_are_objects_without_properties(tmp_path: Path) -> None:

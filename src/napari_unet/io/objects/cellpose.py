@@ -7,6 +7,7 @@ Cellpose do. Here it can make nothing but arrays and Python's own values.
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
@@ -40,6 +41,13 @@ def write(path: Path, objects: Objects) -> None:
 def read(path: Path, like: Image | None = None) -> Objects:
     """Read masks; of a `_seg.npy` nothing but the masks is used."""
     labels = _masks(path) if path.suffix.lower() == ".npy" else read_labels(path)
+    # of a stack Cellpose does not say whether it is of slices or of times
+    if (
+        like is not None
+        and labels.axes == "zyx"
+        and like.axes.replace("c", "") == "tyx"
+    ):
+        labels = replace(labels, axes="tyx")
     return Objects(fitted(path, labels, like))
 
 

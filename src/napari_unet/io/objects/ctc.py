@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from itertools import count
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -132,13 +133,12 @@ def _tracks(objects: Objects) -> tuple[list[_Track], dict[int, dict[int, int]]]:
                 times.setdefault(label, []).append(t)
     tracks: list[_Track] = []
     renamed: dict[int, dict[int, int]] = {}
-    unused = max(times, default=0) + 1
+    unused = (label for label in count(1) if label not in times)
     for label, seen in sorted(times.items()):
         gaps = np.flatnonzero(np.diff(seen) > 1) + 1
         parent = 0
         for run in np.split(np.array(seen), gaps):
-            name = unused if parent else label
-            unused += parent > 0
+            name = next(unused) if parent else label
             if parent:
                 for t in run.tolist():
                     renamed.setdefault(t, {})[label] = name

@@ -21,14 +21,10 @@ _AXES = "tzyx"
 def fitted(path: Path, labels: Image, like: Image | None) -> Image:
     """Return labels as those of an image, with its pixel size if they have none.
 
-    A stack whose axis the file does not name is of slices or of times as the image's
-    is. A ValueError says that the labels are of another size.
+    A ValueError says that they are of another size.
     """
     if like is None:
         return labels
-    axes = like.axes.replace("c", "")
-    if labels.data.shape == tuple(like.size(a) for a in axes) and len(axes) == 3:
-        labels = replace(labels, axes=axes)
     sizes, wanted = ([one.size(a) for a in _AXES] for one in (labels, like))
     if sizes != wanted:
         raise ValueError(

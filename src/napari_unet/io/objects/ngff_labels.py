@@ -51,7 +51,7 @@ def write(path: Path, objects: Objects) -> None:
     if around is not None:
         labels = fitted(path, objects.labels, read_image(around))
         objects = replace(objects, labels=labels)
-    check_replaceable(path)
+    _check_replaceable(path)
     ids = _ids(objects)
     group = None if around is None else zarr.open_group(str(around), mode="r")
     version = 3 if group is None else group.metadata.zarr_format
@@ -102,6 +102,18 @@ def _image_around(path: Path) -> Path | None:
     """Return the image in whose folder a path puts labels."""
     image = path.parent.parent
     return image if path.parent.name == "labels" and is_zarr(image) else None
+
+
+def _check_replaceable(path: Path) -> None:
+    """Refuse to replace anything but labels; FileExistsError says what is there."""
+    import zarr
+
+    check_replaceable(path)
+    if path.exists() and "image-label" not in _metadata(zarr.open(str(path), mode="r")):
+        raise FileExistsError(
+            f"{printable(path)}: exists and is an image without a description of "
+            "labels, so it is not replaced."
+        )
 
 
 def _label_image(path: Path) -> Path:
