@@ -41,12 +41,9 @@ def write(path: Path, objects: Objects) -> None:
 def read(path: Path, like: Image | None = None) -> Objects:
     """Read masks; of a `_seg.npy` nothing but the masks is used."""
     labels = _masks(path) if path.suffix.lower() == ".npy" else read_labels(path)
-    # of a stack Cellpose does not say whether it is of slices or of times
-    if (
-        like is not None
-        and labels.axes == "zyx"
-        and like.axes.replace("c", "") == "tyx"
-    ):
+    of_times = like is not None and set(like.axes) - {"c"} == set("tyx")
+    if of_times and labels.axes == "zyx":
+        # Cellpose does not say whether a stack is of slices or of times
         labels = replace(labels, axes="tyx")
     return Objects(fitted(path, labels, like))
 

@@ -164,11 +164,8 @@ def _write_image(
 
     labels = objects.labels
     axes = "".join(a for a in "tzyx" if a in labels.axes)
-    shape = [labels.size(a) for a in axes]
-    levels = 1
-    while max(shape[-2:]) > CHUNK * 2 ** (levels - 1):
-        levels += 1
-    image = describe(axes, labels.known_um, name.split(".")[0], levels)
+    shapes = _shapes(axes, [labels.size(a) for a in axes])
+    image = describe(axes, labels.known_um, name.split(".")[0], len(shapes))
     told = _told(objects, ids.tolist())
     if inside:
         told["source"] = {"image": "../../"}
@@ -179,29 +176,36 @@ def _write_image(
     else:
         group.attrs["multiscales"] = [{"version": "0.4", **image}]
         group.attrs["image-label"] = {"version": "0.4", **told}
-    arrays = []
-    for level in range(levels):
-        sizes = [
-            -(-n // 2**level) if a in "yx" else n
-            for n, a in zip(shape, axes, strict=True)
-        ]
-        arrays.append(
-            group.create_array(
-                str(level),
-                shape=tuple(sizes),
-                dtype=np.min_scalar_type(max(ids.tolist(), default=0)),
-                chunks=tuple(
-                    min(n, CHUNK if a in "yx" else 1)
-                    for n, a in zip(sizes, axes, strict=True)
-                ),
-                fill_value=0,
-                **_style(axes, version),
-            )
+    levels = [
+        group.create_array(
+            str(level),
+            shape=shape,
+            dtype=np.min_scalar_type(max(ids.tolist(), default=0)),
+            chunks=tuple(
+                min(n, CHUNK if a in "yx" else 1)
+                for n, a in zip(shape, axes, strict=True)
+            ),
+            fill_value=0,
+            **_style(axes, version),
         )
+        for level, shape in enumerate(shapes)
+    ]
     for plane in objects.planes():
         index = field_index(axes, plane.t, plane.z)
-        for level, array in enumerate(arrays):
+        for level, array in enumerate(levels):
             array[index] = plane.ids[:: 2**level, :: 2**level]
+
+
+def _shapes(axes: str, shape: list[int]) -> list[tuple[int, ...]]:
+    """Return the shapes of the levels, the last of which is a chunk in a plane."""
+    shapes = [tuple(shape)]
+    while max(shapes[-1][-2:]) > CHUNK:
+        halves = (
+            (n + 1) // 2 if a in "yx" else n
+            for n, a in zip(shapes[-1], axes, strict=True)
+        )
+        shapes.append(tuple(halves))
+    return shapes
 
 
 def _style(axes: str, version: int) -> dict[str, Any]:
