@@ -35,6 +35,17 @@ def test_ids_have_a_channel_behind_their_axes(tmp_path: Path) -> None:
         assert stored.attrs["element_size_um"].tolist() == [2.0, 0.5, 0.25]
 
 
+def test_another_reader_of_hdf5_sees_the_same(tmp_path: Path) -> None:
+    pyfive = pytest.importorskip("pyfive")
+    labels = np.arange(2 * 300 * 400).reshape(2, 300, 400) * 10_000
+    ilastik.write(tmp_path / "a.h5", objects_of(labels, "zyx"))
+    with pyfive.File(str(tmp_path / "a.h5")) as file:
+        stored = file["exported_data"]
+        np.testing.assert_array_equal(stored[...][..., 0], labels)
+        assert keys(stored) == [("z", 2), ("y", 2), ("x", 2), ("c", 1)]
+        assert stored.attrs["element_size_um"].tolist() == [2.0, 0.5, 0.25]
+
+
 def test_probabilities_have_their_classes_last(tmp_path: Path) -> None:
     p = np.random.default_rng(0).random((3, 5, 600), dtype=np.float32)
     ilastik.write_probabilities(tmp_path / "a.h5", p, "cyx", (0.5, 0.5))
