@@ -189,6 +189,14 @@ def test_labels_that_readers_would_not_find_are_refused(tmp_path: Path) -> None:
     assert not (around / "labels").exists()
 
 
+def test_labels_that_could_not_be_listed_are_not_written(tmp_path: Path) -> None:
+    around = image(tmp_path / "image.zarr")
+    (around / "labels").mkdir()
+    with pytest.raises(ValueError, match="labels: cannot be read as OME-Zarr"):
+        ngff_labels.write(around / "labels" / "cells", objects_of(cells(), "zyx"))
+    assert list((around / "labels").iterdir()) == []
+
+
 def test_what_is_no_zarr_is_not_replaced(tmp_path: Path) -> None:
     (tmp_path / "a.zarr").mkdir()
     (tmp_path / "a.zarr" / "thesis.txt").write_text("mine")
@@ -245,6 +253,19 @@ def test_a_list_of_labels_leads_nowhere_else(tmp_path: Path, names: object) -> N
     listed.write_text(json.dumps(told))
     with pytest.raises(ValueError, match="its folder of labels lists none"):
         ngff_labels.read(around)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"zarr_format": 9}', b"\xff"])
+@pytest.mark.parametrize("where", ["labels", "labels/cells"])
+def test_damaged_folders_are_refused_in_a_sentence(
+    tmp_path: Path, where: str, content: bytes
+) -> None:
+    around = image(tmp_path / "image.zarr")
+    ngff_labels.write(around / "labels" / "cells", objects_of(cells(), "zyx"))
+    (around / where / "zarr.json").write_bytes(content)
+    with pytest.raises(ValueError, match=r"cannot be read as .*\.$") as found:
+        ngff_labels.read(around)
+    assert str(found.value).isprintable()
 
 
 @pytest.mark.skipif(not SAMPLE.exists(), reason="the sample is not here")

@@ -16,7 +16,7 @@ from napari_unet.core.cells.label_colours import label_colours
 from napari_unet.core.cells.label_ids import distinct
 from napari_unet.core.cells.objects import ObjectClass, Objects
 from napari_unet.core.geometry.boxes import field_index
-from napari_unet.core.text import listed, printable
+from napari_unet.core.text import listed, printable, reason
 from napari_unet.io.atomic import atomic
 from napari_unet.io.images import read_image, read_labels
 from napari_unet.io.objects.label_images import fitted
@@ -45,23 +45,15 @@ def write(path: Path, objects: Objects) -> None:
     Measurements are of objects that have one row in the table. Colours are left to the
     viewer where there are more than 1000 objects.
     """
-    import zarr
-
-    around = _image_around(path)
+    around, version, first = _image_around(path), 3, False
     if around is not None:
         labels = fitted(path, objects.labels, read_image(around))
         objects = replace(objects, labels=labels)
+        version = _version_to_add_to(around)
+        # the folder of all labels appears together with the first of them
+        first = not path.parent.exists()
     _check_replaceable(path)
     ids = _ids(objects)
-    group = None if around is None else zarr.open_group(str(around), mode="r")
-    version = 3 if group is None else group.metadata.zarr_format
-    if group is not None and group.metadata.consolidated_metadata is not None:
-        raise ValueError(
-            f"{printable(around)}: its metadata are consolidated, so readers would not "
-            "find new labels; write them beside it."
-        )
-    # the folder of all labels appears together with the first of them
-    first = around is not None and not path.parent.exists()
     with atomic(path.parent if first else path) as temporary:
         if first:
             _make_list(temporary, version)
@@ -73,11 +65,9 @@ def write(path: Path, objects: Objects) -> None:
 
 def read(path: Path, like: Image | None = None) -> Objects:
     """Read a label image, or the one that an image has."""
-    import zarr
-
     place = _label_image(path)
     labels = read_labels(place)
-    told = _metadata(zarr.open(str(place), mode="r")).get("image-label", {})
+    told = _metadata_in(place).get("image-label", {})
     try:
         found = {
             int(entry[_VALUE]): (entry.get(_CLASS), entry.get(_PROBABILITY))
@@ -104,12 +94,25 @@ def _image_around(path: Path) -> Path | None:
     return image if path.parent.name == "labels" and is_zarr(image) else None
 
 
-def _check_replaceable(path: Path) -> None:
-    """Refuse to replace anything but labels; FileExistsError says what is there."""
+def _version_to_add_to(image: Path) -> int:
+    """Return zarr's version of an image; ValueError if new labels would be lost."""
     import zarr
 
+    if (image / "labels").exists():
+        _metadata_in(image / "labels")  # where they will be listed
+    found = zarr.open_group(str(image), mode="r").metadata
+    if found.consolidated_metadata is not None:
+        raise ValueError(
+            f"{printable(image)}: its metadata are consolidated, so readers would not "
+            "find new labels; write them beside it."
+        )
+    return int(found.zarr_format)
+
+
+def _check_replaceable(path: Path) -> None:
+    """Refuse to replace anything but labels; FileExistsError says what is there."""
     check_replaceable(path)
-    if path.exists() and "image-label" not in _metadata(zarr.open(str(path), mode="r")):
+    if path.exists() and "image-label" not in _metadata_in(path):
         raise FileExistsError(
             f"{printable(path)}: exists and is an image without a description of "
             "labels, so it is not replaced."
@@ -118,12 +121,10 @@ def _check_replaceable(path: Path) -> None:
 
 def _label_image(path: Path) -> Path:
     """Return the folder of labels: the path itself, or the only labels of an image."""
-    import zarr
-
     folder = path / "labels"
     if not folder.is_dir():
         return path
-    told = _metadata(zarr.open(str(folder), mode="r")).get("labels")
+    told = _metadata_in(folder).get("labels")
     there = sorted(child.name for child in folder.iterdir() if child.is_dir())
     names = [name for name in there if isinstance(told, list) and name in told]
     if len(names) == 1:
@@ -136,6 +137,19 @@ def _label_image(path: Path) -> Path:
         f"{shown}: it holds the labels {listed(each)}; name one, as in "
         f"{shown}/labels/{each[0]}."
     )
+
+
+def _metadata_in(folder: Path) -> dict[str, Any]:
+    """Return what a folder says of itself; ValueError if it is no zarr."""
+    import zarr
+
+    try:
+        return _metadata(zarr.open(str(folder), mode="r"))
+    # Damaged metadata raise whatever their parser stumbles over.
+    except Exception as error:
+        raise ValueError(
+            f"{printable(folder)}: cannot be read as OME-Zarr: {reason(error)}."
+        ) from error
 
 
 def _metadata(group: Any) -> dict[str, Any]:
