@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from napari_unet.core.text import printable
 from napari_unet.io.names import split_number
@@ -83,7 +83,7 @@ class ObjectFormat:
         return found
 
     @property
-    def _module(self):  # type: ignore[no-untyped-def]
+    def _module(self) -> Any:
         return import_module(f"napari_unet.io.objects.{self.module}")
 
 

@@ -234,7 +234,8 @@ def _place(roi: ImagejRoi, like: Image | None) -> tuple[int, int]:
             return 0, roi.position - 1
         if depth * times == 1 and roi.position <= like.channels:
             return 0, 0  # drawn on one of its channels
-        return divmod(roi.position - 1, depth)
+        t, z = divmod(roi.position - 1, depth)
+        return t, z
     if depth * times > 1:
         raise _Unplaced
     return 0, 0
