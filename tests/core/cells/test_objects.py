@@ -36,6 +36,13 @@ def test_ids_are_from_0_to_32_bits(wrong: int):
         list(objects.planes())
 
 
+@pytest.mark.parametrize("wrong", [1.5, -0.1, float("nan")])
+def test_probabilities_are_0_to_1(wrong: float):
+    labels = Image(np.zeros((2, 2), int), "yx")
+    with pytest.raises(ValueError, match=f"0 to 1, found {wrong} for object 3"):
+        Objects(labels, probability_of={3: wrong})
+
+
 def test_real_numbers_channels_and_classes_that_are_none_are_refused():
     with pytest.raises(ValueError, match="found float64 with axes 'yx'"):
         Objects(Image(np.zeros((2, 2)), "yx"))

@@ -170,12 +170,13 @@ def test_an_image_of_another_size_is_refused(path: Path) -> None:
         {"size": [2, 4], "counts": "é"},
         {"size": [2, 4]},
         [[0, 0, 1]],
+        [[]],
         [["a", "b"]],
         "text",
     ],
 )
 def test_outlines_that_are_none_are_refused(path: Path, segmentation: Any) -> None:
-    with pytest.raises(ValueError, match="has no instances as COCO has them"):
+    with pytest.raises(ValueError, match=f"^{path}: .* damaged"):
         read(path, annotation(segmentation))
 
 

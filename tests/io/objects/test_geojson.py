@@ -193,6 +193,41 @@ def test_an_ellipse_is_the_one_in_the_box_of_its_corners(path: Path) -> None:
     )
 
 
+def test_objects_without_a_pixel_of_their_own_are_said(path: Path) -> None:
+    tiny, hidden = feature(square(2.6, 0.6, 0.3)), feature(square(0, 0, 1))
+    labels = read(path, tiny, hidden, feature(square(0, 0))).labels
+    np.testing.assert_array_equal(labels.read(), ids("330", "330"))
+    assert labels.notes == (
+        "Objects overlap in 1 pixel; the later ones are on top there.",
+        "2 objects have no pixel: smaller than one, or hidden by others.",
+    )
+
+
+@pytest.mark.parametrize(
+    "rings",
+    [[], [[]], [square(1e9, 1e9)], [square(-9, -9)], [[[0, 0], [1, "x"], [1, 1]]]],
+)
+@pytest.mark.parametrize("ellipse", [True, False])
+def test_outlines_that_lead_nowhere_are_refused(
+    path: Path, rings: list[list[list[float]]], ellipse: bool
+) -> None:
+    wrong = feature(*rings, geometry={"isEllipse": ellipse})
+    with pytest.raises(ValueError, match=f"^{path}: .*(damaged|outside|more than)"):
+        read(path, wrong)
+    tall = feature(
+        [[0, 0], [1, 0], [1, 1e12], [0, 1e12]], geometry={"isEllipse": ellipse}
+    )
+    with pytest.raises(ValueError, match="damaged"):
+        read(path, tall)
+
+
+def test_a_file_without_objects_tells_no_size(path: Path) -> None:
+    with pytest.raises(ValueError, match="has no objects that tell the size"):
+        read(path)
+    like = Image(np.zeros((2, 4)), "yx")
+    assert not read(path, like=like).labels.read().any()
+
+
 def test_planes_are_counted_from_0_and_left_out_for_the_first(path: Path) -> None:
     like = Image(np.zeros((3, 2, 4)), "zyx")
     first = feature(square(0, 0))

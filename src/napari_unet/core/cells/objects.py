@@ -63,6 +63,13 @@ class Objects:
                     f"{number} for object {label}."
                 )
 
+        for label, share in self.probability_of.items():
+            if not 0 <= share <= 1:
+                raise ValueError(
+                    f"{name}: probabilities are 0 to 1, found {share} for object "
+                    f"{label}."
+                )
+
     def planes(self) -> Iterator[Plane]:
         """Yield the planes, time outermost; ValueError if an id is none."""
         for one in self.labels.fields(2):

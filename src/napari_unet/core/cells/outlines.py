@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     Corners = NDArray[np.int32]
     Polygon = list[Corners]
 
+_HIGHEST = 2**24  # pixels of an image, far beyond what is made
 # Steps along x and y, clockwise as y points down; an object is to the right of them.
 _STEP_X = np.array([1, 0, -1, 0])
 _STEP_Y = np.array([0, 1, 0, -1])
@@ -99,8 +100,11 @@ def extent(rings: Iterable[NDArray[Any]]) -> tuple[float, float, float, float]:
 def ellipse(left: float, top: float, width: float, height: float) -> Ring:
     """Return a ring around the pixels whose centres lie in an ellipse.
 
-    It runs along the rows of pixels, so that filling it is exact.
+    It runs along the rows of pixels, so that filling it is exact. ValueError if it is
+    higher than any image.
     """
+    if not height <= _HIGHEST:
+        raise ValueError(f"ellipses are up to {_HIGHEST} pixels high, found {height}.")
     rows = np.arange(np.floor(top), np.ceil(top + height))
     up = (rows + 0.5 - top - height / 2) / (height / 2)
     rows, up = rows[np.abs(up) < 1], up[np.abs(up) < 1]

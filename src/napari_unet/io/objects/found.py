@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from napari_unet.core.cells.label_ids import distinct
 from napari_unet.core.cells.objects import ObjectClass, Objects
 from napari_unet.core.cells.outlines import extent, fill
 from napari_unet.core.images.image import Image
@@ -34,7 +35,8 @@ class Found(NamedTuple):
     z: int = 0
     label: int | None = None  # from 1, None if the file has none
     kind: ObjectClass | None = None
-    probability: float | None = None  # of the class, 0 to 1
+    # of the class; what is not 0 to 1 is none
+    probability: float | None = None
 
 
 def painted(
@@ -48,7 +50,7 @@ def painted(
 
     `like` is the image that they are of, `size` what the file says of it: along t, z,
     y, x. A ValueError says that they do not fit the image, or that its size is not
-    known and too large.
+    known, or too large.
     """
     what = printable(path)
     said = list(notes)
@@ -70,6 +72,9 @@ def painted(
             f"Objects overlap in {counted(hidden, 'pixel')}; the later ones are on top "
             "there."
         )
+    if lost := len(set(numbers)) - np.count_nonzero(distinct(labels)):
+        objects = counted(lost, "object has", "objects have")
+        said.append(f"{objects} no pixel: smaller than one, or hidden by others.")
     axes = [a for a in "tzyx" if a in (like.axes if like else "yx") or sizes[a] > 1]
     image = Image(
         labels.reshape([sizes[axis] for axis in axes]),
@@ -87,16 +92,18 @@ def _sizes(
     like: Image | None,
     size: Mapping[str, int] | None,
 ) -> dict[str, int]:
-    boxes = [extent(one.rings) for one in found]
-    if any(not abs(place) <= _FARTHEST for box in boxes for place in box):
+    if not all(map(_leads_somewhere, found)):
         raise ValueError(f"{what}: is damaged, an outline in it leads nowhere.")
     if like is not None:
         return {axis: like.size(axis) for axis in "tzyx"}
+    if not found and not size:
+        raise ValueError(f"{what}: has no objects that tell the size of their image.")
+    boxes = [extent(one.rings) for one in found]
     least = {
         "t": max((one.t for one in found), default=0) + 1,
         "z": max((one.z for one in found), default=0) + 1,
-        "y": max(1, *(int(np.ceil(box[3])) for box in boxes), 1),
-        "x": max(1, *(int(np.ceil(box[2])) for box in boxes), 1),
+        "y": int(np.ceil(max([1.0, *(box[3] for box in boxes)]))),
+        "x": int(np.ceil(max([1.0, *(box[2] for box in boxes)]))),
     }
     sizes = {axis: (size or {}).get(axis, n) for axis, n in least.items()}
     if np.prod(list(sizes.values()), dtype=float) > MOST_PIXELS:
@@ -106,6 +113,13 @@ def _sizes(
             "image that they are of."
         )
     return sizes
+
+
+def _leads_somewhere(one: Found) -> bool:
+    """Whether an outline has corners, where an image can be."""
+    if not one.rings or not all(len(ring) for ring in one.rings):
+        return False
+    return all(abs(place) <= _FARTHEST for place in extent(one.rings))
 
 
 def _reach(what: str, one: Found, sizes: Mapping[str, int]) -> bool:
@@ -152,7 +166,7 @@ def _objects(image: Image, found: Sequence[Found], numbers: Sequence[int]) -> Ob
         if one.kind is not None:
             classes.setdefault(one.kind.name, one.kind)
             names[number] = one.kind.name
-        if one.probability is not None:
+        if one.probability is not None and 0 <= one.probability <= 1:
             probabilities[number] = one.probability
     order = list(classes)
     return Objects(

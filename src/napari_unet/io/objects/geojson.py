@@ -212,12 +212,12 @@ def _kind(classification: Any) -> ObjectClass | None:
         return None
     if isinstance(classification, str):
         return ObjectClass(classification)
-    names = classification.get("names") or [classification["name"]]
+    name = ": ".join(classification.get("names") or [classification["name"]])
     colour = classification.get("color")
     if isinstance(colour, list):
         red, green, blue = (int(value) & 255 for value in colour)
     elif colour is not None:
         red, green, blue = ((int(colour) >> shift) & 255 for shift in (16, 8, 0))
     else:
-        return ObjectClass(": ".join(names))
-    return ObjectClass(": ".join(names), f"#{red:02x}{green:02x}{blue:02x}")
+        return ObjectClass(name)
+    return ObjectClass(name, f"#{red:02x}{green:02x}{blue:02x}")
