@@ -112,7 +112,7 @@ def _roi(objects: Objects, plane: Plane, outline: Outline) -> ImagejRoi:
     )
     roi.roitype = ROI_TYPE.TRACED
     if len(rings) > 1:
-        roi.roitype, roi.options = ROI_TYPE.RECT, ROI_OPTIONS.NONE
+        roi.roitype, roi.options = ROI_TYPE.RECT, ROI_OPTIONS(0)
         roi.integer_coordinates = roi.subpixel_coordinates = None
         roi.n_coordinates = 0
         roi.multi_coordinates = np.concatenate([_path(ring) for ring in rings])
