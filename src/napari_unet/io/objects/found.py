@@ -72,7 +72,7 @@ def painted(
             f"Objects overlap in {counted(hidden, 'pixel')}; the later ones are on top "
             "there."
         )
-    if lost := len(set(numbers)) - np.count_nonzero(distinct(labels)):
+    if lost := len(set(numbers)) - int(np.count_nonzero(distinct(labels))):
         objects = counted(lost, "object has", "objects have")
         said.append(f"{objects} no pixel: smaller than one, or hidden by others.")
     axes = [a for a in "tzyx" if a in (like.axes if like else "yx") or sizes[a] > 1]
