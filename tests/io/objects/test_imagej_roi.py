@@ -187,9 +187,18 @@ def test_points_and_lines_are_left_out_and_said(tmp_path: Path) -> None:
         polygon(*SQUARE, roitype=kind)
         for kind in (roifile.ROI_TYPE.POINT, roifile.ROI_TYPE.FREELINE)
     ]
-    read = imagej_roi.read(zipped(tmp_path / "a.zip", polygon(*SQUARE), *others))
+    area, like = polygon(*SQUARE, z_position=1), Image(np.zeros((2, 4, 4)), "zyx")
+    read = imagej_roi.read(zipped(tmp_path / "a.zip", area, *others), like)
     assert np.unique(read.labels.read()).tolist() == [0, 1]
     assert read.labels.notes == ("2 ROIs are no areas and are left out.",)
+
+
+def test_what_the_plugin_of_fiji_ignores_is_no_object(tmp_path: Path) -> None:
+    rois = [polygon(*SQUARE), polygon((0, 0), (4, 0), (4, 4), (0, 4))]
+    rois[0].name, rois[1].name = "cells#3", "Ignore-1"
+    read = imagej_roi.read(zipped(tmp_path / "a.zip", *rois))
+    np.testing.assert_array_equal(read.labels.read(), ids("000", "033", "033"))
+    assert read.labels.notes == ("1 ROI is named ignore, and left out.",)
 
 
 def test_a_roi_file_that_is_no_zip_is_one_object(tmp_path: Path) -> None:

@@ -37,6 +37,7 @@ _WIDEST = 2**24
 # All files in a zip, unpacked.
 _LARGEST = 2**29
 _NAME = re.compile(r"(.*)#(\d{1,10})(?:-\d+)?(?:\.roi)?", re.DOTALL | re.IGNORECASE)
+_IGNORED = re.compile(r"ignore(-\d+)?(\.roi)?", re.IGNORECASE)
 _END = (".roi", ".ROI")
 # Lines of a ROI's properties.
 _CLASS, _PROBABILITY = "class", "class_probability"
@@ -64,16 +65,18 @@ def read(path: Path, like: Image | None = None) -> Objects:
     """Read ROIs that are areas.
 
     A ROI on no slice of a stack is a ValueError, as it is not clear where it is.
-    Points and lines are left out.
+    Points and lines are left out, and what the U-Net plugin of Fiji is told to ignore.
     """
-    found, others = [], 0
+    found, others, ignored = [], 0, 0
     for name, roi in _rois(path):
+        if _IGNORED.fullmatch(name):
+            ignored += 1
+            continue
         try:
-            rings = _rings(roi)
-            t, z = _place(roi, like)
-            if not rings:
+            if not (rings := _rings(roi)):
                 others += 1
                 continue
+            t, z = _place(roi, like)
             found.append(Found(rings, t, z, *_identity(name, roi)))
         except _Unplaced:
             raise ValueError(
@@ -86,6 +89,9 @@ def read(path: Path, like: Image | None = None) -> Objects:
     if others:
         areas = counted(others, "ROI is no area and is", "ROIs are no areas and are")
         notes.append(f"{areas} left out.")
+    if ignored:
+        named = counted(ignored, "ROI is", "ROIs are")
+        notes.append(f"{named} named ignore, and left out.")
     return painted(path, found, like, notes=notes)
 
 
