@@ -17,6 +17,7 @@ from napari_unet import __version__
 from napari_unet.io import ome_sets
 from napari_unet.io.names import split_number
 from napari_unet.io.ome_zarr import stamp
+from napari_unet.io.readers import catalogue
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -99,8 +100,8 @@ def check_ours(target: Path) -> None:
 def content_stamp(path: Path) -> str:
     """Return a short text that is the same for the same content only.
 
-    It is the SHA-256 of a file, or of all files of an OME-Zarr or of an OME-TIFF that
-    has several, with their names. Above 256 MB of an OME-Zarr reading it would take
+    It is the SHA-256 of a file, or of all files of an OME-Zarr or of an image that has
+    several, with their names. Above 256 MB of an OME-Zarr reading it would take
     longer than many a prediction: there it is of names, sizes and times. `FILE#2` has
     its number in it.
     """
@@ -108,7 +109,7 @@ def content_stamp(path: Path) -> str:
     mark = "" if number is None else f"#{number}"
     if file.is_dir():
         return _folder_stamp(file) + mark
-    if others := ome_sets.beside(file):
+    if others := ome_sets.beside(file) or catalogue.beside(file):
         return _files_stamp([file, *others], file.parent) + mark
     with file.open("rb") as opened:
         return f"sha256:{hashlib.file_digest(opened, 'sha256').hexdigest()}{mark}"

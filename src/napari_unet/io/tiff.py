@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tifffile
 
-from napari_unet.core.text import counted, printable, reason
+from napari_unet.core.text import counted, reason
 from napari_unet.io import ome_sets
 from napari_unet.io.pixel_size import sizes_um
-from napari_unet.io.pixels import Pixels, SeveralImagesError
+from napari_unet.io.pixels import Pixels, chosen
 from napari_unet.io.tiff_colours import PLAIN, with_meaning
 
 if TYPE_CHECKING:
@@ -33,8 +33,6 @@ MAPPED_FROM_BYTES = 64 * 2**20
 _BROKEN_CHAIN = "invalid page offset"
 _TOO_SHORT = "ImageJ series metadata invalid or corrupted"
 _LOST_TEXT = "TiffTag 270 "
-
-_NAMED = 4  # images of a file that a sentence lists
 
 _AS_THEY_COME = "pages are read as they come, without pixel size."
 _LOST = f"its description cannot be understood: {_AS_THEY_COME}"
@@ -89,7 +87,8 @@ def read(path: Path, number: int | None = None) -> Pixels:
             raise ValueError("it holds no image")
         notes += left_out
         notes += _check_complete(file, errors)
-        entry = _chosen(entries, number, path.name)
+        images = [(e.first.name or "", e.shape, e.first.dtype) for e in entries]
+        entry = entries[chosen(images, number, path.name)]
         for series in entry.series:
             _check_pages(file, series)
         sizes = {} if misread else _sizes(file, entry)
@@ -180,31 +179,6 @@ def _continues(before: Any, series: Any) -> bool:
         and len(before.levels) == len(series.levels) == 1
         and before.keyframe.photometric == page.photometric
     )
-
-
-def _chosen(entries: list[_Entry], number: int | None, name: str) -> _Entry:
-    if number is None and len(entries) == 1:
-        return entries[0]
-    if number is not None and 1 <= number <= len(entries):
-        return entries[number - 1]
-    each = [
-        f"#{k}{_title(entry.first)} ({' × '.join(map(str, entry.shape))}, "
-        f"{entry.first.dtype})"
-        for k, entry in enumerate(entries[:_NAMED], start=1)
-    ]
-    if len(entries) > _NAMED:
-        each.append("…")
-    listed = f"it holds {counted(len(entries), 'image')}: {', '.join(each)}"
-    if number is not None:
-        raise SeveralImagesError(f"there is no image #{number} in it, {listed}")
-    name = printable(name)
-    raise SeveralImagesError(
-        f"{listed}; name one, as in {name}#2, or all with {name}#*"
-    )
-
-
-def _title(series: Any) -> str:
-    return f" {printable(series.name)!r}" if series.name else ""
 
 
 def _check_complete(file: Any, errors: set[str]) -> tuple[str, ...]:
