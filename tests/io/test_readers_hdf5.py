@@ -98,6 +98,17 @@ def test_no_link_out_of_the_file_is_followed(tmp_path: Path) -> None:
         read_image(path)
 
 
+def test_no_link_out_of_a_file_of_imaris_is_followed(tmp_path: Path) -> None:
+    path = imaris(tmp_path / "a.ims", np.zeros((1, 2, 3, 5, 6), np.uint8), (4, 8, 8))
+    write(tmp_path / "other.h5", secret=np.zeros((4, 8, 8), np.uint8))
+    with h5py.File(path, "r+") as file:
+        group = file["DataSet/ResolutionLevel 0/TimePoint 0/Channel 1"]
+        del group["Data"]
+        group["Data"] = h5py.ExternalLink("other.h5", "/secret")
+    with pytest.raises(ValueError, match="the pixels of /secret are in other files"):
+        read_image(path)
+
+
 def test_only_what_is_asked_for_is_read(tmp_path: Path) -> None:
     """Blocks of a dataset that would fill a memory are read one by one."""
     path = tmp_path / "a.h5"

@@ -66,6 +66,15 @@ class TestNd2:
         with pytest.raises(ValueError, match="1 of the 4 frames that it tells of are"):
             read_image(path)
 
+    def test_a_frame_beyond_the_end_is_not_read_as_black(self, tmp_path: Path) -> None:
+        path = write_nd2(tmp_path / "a.nd2", grid(4, 5, 6, 1), "T")
+        content = path.read_bytes()
+        entry = content.rindex(b"ImageDataSeq|2!") + len("ImageDataSeq|2!")
+        beyond = np.array([len(content)], "<u8").tobytes()
+        path.write_bytes(content[:entry] + beyond + content[entry + 8 :])
+        with pytest.raises(ValueError, match="1 of the 4 frames that it tells of are"):
+            read_image(path)
+
     @pytest.mark.parametrize("length", [-300, 8000, 100, 10])
     def test_a_cut_file_is_refused(self, tmp_path: Path, length: int) -> None:
         path = write_nd2(tmp_path / "a.nd2", grid(4, 5, 6, 1), "T")
@@ -114,6 +123,18 @@ class TestLif:
             np.testing.assert_array_equal(image.read(), data[k])
         with pytest.raises(ValueError, match="#2 'whole, tile 2'"):
             read_image(path)
+
+    def test_a_description_that_leads_to_other_files_is_not_followed(
+        self, tmp_path: Path
+    ) -> None:
+        (tmp_path / "a.lif").write_text(
+            '<?xml version="1.0"?><LMSDataContainerHeader Version="2"><Element '
+            'Name="a"><Memory Size="4" MemoryBlockID="b"><Frame File="../secret.tif" '
+            'Offset="0" Size="4"/></Memory></Element></LMSDataContainerHeader>',
+            encoding="utf-8",
+        )
+        with pytest.raises(ValueError, match="pixels are in other files"):
+            read_image(tmp_path / "a.lif")
 
     def test_a_block_that_is_cut_off_is_refused(self, tmp_path: Path) -> None:
         images = {k: ("yx", grid(50, 60)) for k in ("first", "second")}

@@ -152,6 +152,17 @@ def test_nrrd_follows_no_path(tmp_path: Path, named: str) -> None:
         read_image(path)
 
 
+@pytest.mark.parametrize("line", ["kinds: domain", "dimension: 4", "sizes: 4 5"])
+def test_nrrd_of_other_axes_than_pixels_is_refused(tmp_path: Path, line: str) -> None:
+    path = with_nrrd(tmp_path / "a.nrrd", VOLUME, encoding="raw", kinds=["domain"] * 3)
+    content = path.read_bytes()
+    start = content.index(line[:6].encode())
+    end = content.index(b"\n", start)
+    path.write_bytes(content[:start] + line.encode() + content[end:])
+    with pytest.raises(ValueError, match=r"a\.nrrd: .*\.$"):
+        read_image(path)
+
+
 @pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
 def test_nifti_has_x_first_and_lengths_with_a_unit(tmp_path: Path, name: str) -> None:
     image = read_image(with_nibabel(tmp_path / name, VOLUME))

@@ -7,6 +7,7 @@ file of its kind.
 
 from __future__ import annotations
 
+import logging
 import platform
 import sys
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from napari_unet.io.pixels import Pixels
     from napari_unet.io.readers.file_image import FileImage
 
+_SILENT = logging.NullHandler()
 _INSTALL = "pip install 'napari-unet[readers]'"
 
 
@@ -100,7 +102,10 @@ def read(path: Path, number: int | None = None) -> Pixels:
     """
     images = _images(path)
     listed = [(image.title, image.shape, image.dtype) for image in images]
-    return images[chosen(listed, number, path.name)].pixels()
+    pixels = images[chosen(listed, number, path.name)].pixels()
+    if len(pixels.axes) != (ndim := len(pixels.data.shape)):
+        raise ValueError(f"it tells of the axes {pixels.axes}, its pixels have {ndim}")
+    return pixels
 
 
 def beside(path: Path) -> list[Path]:
@@ -134,6 +139,8 @@ def _images(path: Path) -> Sequence[FileImage]:
         raise ImportError(problem)
     else:
         module = reader.name
+        # what it logs of a damaged file becomes a sentence, or is none of a person's
+        logging.getLogger(reader.imported or reader.package).addHandler(_SILENT)
     found: Sequence[FileImage] = import_module(f"{__package__}.{module}").images(path)
     if not found:
         raise ValueError("it holds no image")

@@ -60,6 +60,21 @@ def opened(path: Path, name: str) -> Iterator[Read]:
         yield lambda _, part: dataset[part]
 
 
+def check_inside(file: Any, dataset: Any) -> None:
+    """Refuse a dataset whose pixels are elsewhere: no link out of a file is followed.
+
+    Raises
+    ------
+    ValueError
+        They are in another file, or would be.
+    """
+    elsewhere = dataset.file.filename != file.filename
+    if elsewhere or dataset.is_virtual or dataset.external:
+        raise ValueError(
+            f"the pixels of {dataset.name} are in other files, or would be"
+        )
+
+
 def _is_image(node: Any) -> bool:
     return node.ndim >= 2 and node.size and node.dtype.kind in "buif"
 
@@ -67,8 +82,7 @@ def _is_image(node: Any) -> bool:
 def _pixels(path: Path, name: str) -> Pixels:
     with h5py.File(path) as file:
         dataset = file[name]
-        if dataset.is_virtual or dataset.external:
-            raise ValueError(f"the pixels of /{name} are in other files, or would be")
+        check_inside(file, dataset)
         axes, notes = _axes(dataset)
         sizes = _sizes(dataset, axes)
         data = OnDisk(dataset.shape, dataset.dtype, 0, partial(opened, path, name))

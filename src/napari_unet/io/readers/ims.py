@@ -14,6 +14,7 @@ import numpy as np
 
 from napari_unet.io.pixels import Pixels
 from napari_unet.io.readers.file_image import FileImage, OnDisk
+from napari_unet.io.readers.hdf5 import check_inside
 from napari_unet.io.units import micrometres
 
 if TYPE_CHECKING:
@@ -71,6 +72,8 @@ def _volumes(file: Any) -> dict[tuple[int, int], Any]:
     if lost or not where:
         raise ValueError(f"{len(lost)} of its {len(where)} volumes are not in it")
     found = {at: file[_name(*at)] for at in where}
+    for volume in found.values():
+        check_inside(file, volume)
     if len({(v.shape, v.dtype) for v in found.values()}) > 1:
         raise ValueError("its channels and time points differ in size or type")
     return found

@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from liffile import LifFile
+from liffile import LifFile, LifFileType
 
 from napari_unet.io.pixels import Pixels
 from napari_unet.io.readers.file_image import FileImage, in_memory_if_small
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+_WHOLE = {LifFileType.LIF, LifFileType.LOF}
 _TILE = "M"
 # DimID of the spatial axes, Leica Image File Formats 3.2
 _SPATIAL = {"1": "x", "2": "y", "3": "z"}
@@ -28,8 +29,16 @@ _DIMENSIONS = "./Data/Image/ImageDescription/Dimensions/DimensionDescription"
 
 
 def images(path: Path) -> list[FileImage]:
-    """List the images of a file, and the tiles of each that is a mosaic."""
+    """List the images of a file, and the tiles of each that is a mosaic.
+
+    Raises
+    ------
+    ValueError
+        Its pixels are in other files.
+    """
     with LifFile(path) as file:
+        if file.type not in _WHOLE:  # no path from the inside of a file is followed
+            raise ValueError(f"it is {file.type.name}, whose pixels are in other files")
         return [
             one
             for number, image in enumerate(file.images)

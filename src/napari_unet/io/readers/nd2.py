@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from math import prod
+from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,6 @@ from napari_unet.io.readers.file_image import FileImage, OnDisk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from napari_unet.io.readers.file_image import Read
 
@@ -87,14 +87,25 @@ def _check(file: ND2File) -> None:
     wanted = prod(n for axis, n in sizes.items() if axis not in _IN_A_FRAME)
     if wanted != (told := prod(loop.count for loop in file.experiment)):
         raise ValueError(f"its {told} frames are not those of the axes {sizes}")
-    # nd2 has no public word for which frames are there
-    known = getattr(file._rdr, "_frame_offsets", None)  # noqa: SLF001
-    lost = 0 if known is None else len(set(range(wanted)) - set(known))
+    lost = wanted - len(_whole_frames(file, wanted))
     if lost:
         raise ValueError(f"{lost} of the {wanted} frames that it tells of are missing")
     shape = tuple(n for axis, n in sizes.items() if axis in _IN_A_FRAME)
     if (found := file.read_frame(0).shape) != shape:
         raise ValueError(f"its frames have the shape {found}, it tells of {shape}")
+
+
+def _whole_frames(file: ND2File, wanted: int) -> list[int]:
+    """Return the frames that are in a file, as far as this is known."""
+    # nd2 has no public word for which are
+    starts = getattr(file._rdr, "_frame_offsets", None)  # noqa: SLF001
+    if starts is None:
+        return list(range(wanted))
+    size = 0
+    if file.attributes.compressionType is None:
+        size = (file.attributes.widthBytes or 0) * file.attributes.heightPx
+    end = Path(file.path).stat().st_size - size
+    return [k for k in range(wanted) if k in starts and starts[k] <= end]
 
 
 def _sizes_um(file: ND2File) -> dict[str, float]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import nibabel
 import numpy as np
+from nibabel.imageglobals import LoggingOutputSuppressor
 
 from napari_unet.io.pixels import Pixels
 from napari_unet.io.readers.file_image import (
@@ -39,7 +40,8 @@ def images(path: Path) -> list[FileImage]:
     ValueError
         It is cut off, or claims more pixels than there can be.
     """
-    image = nibabel.load(path)
+    with LoggingOutputSuppressor():  # it prints what is odd about a header
+        image = nibabel.load(path)
     packed = _DEFLATED if path.suffix.lower() == ".gz" else 1
     stored = image.dataobj
     check_size(path.stat().st_size * packed, stored.shape, stored.dtype)

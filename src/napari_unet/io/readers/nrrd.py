@@ -83,6 +83,8 @@ def _data(path: Path, start: int, header: Mapping[str, Any]) -> NDArray[Any]:
     if _field(header, "line skip", 0) or (skip := _field(header, "byte skip", 0)) < 0:
         raise ValueError("parts of its data file are to be skipped, which is not read")
     shape = tuple(int(n) for n in header["sizes"][::-1])
+    if len(shape) != (told := header["dimension"]):
+        raise ValueError(f"it tells of {told} axes and of {len(shape)} sizes")
     dtype, encoding = _dtype(header), header["encoding"]
     if encoding == "raw":
         start += skip
