@@ -72,7 +72,7 @@ def test_a_library_that_is_too_old_is_named(
     monkeypatch.setattr(sys, "version_info", (3, 13, 0))
     monkeypatch.setattr(catalogue, "find_spec", lambda _: object())
     monkeypatch.setattr(catalogue, "version", lambda _: "2019.7.2")
-    with pytest.raises(ValueError, match=r"czifile 2026 or newer, found 2019\.7\.2"):
+    with pytest.raises(ValueError, match=r"czifile of 2026 or newer, found 2019\.7\.2"):
         read_image(path)
 
 

@@ -11,6 +11,7 @@ import make_czi
 from microscope_files import write_lif, write_nd2, write_oif
 from napari_unet.io.images import find, read_image
 from napari_unet.io.provenance import content_stamp
+from napari_unet.io.readers import file_image
 from napari_unet.io.readers.catalogue import READERS
 
 # Written by pylibCZIrw, a library of Zeiss; see the test.
@@ -112,7 +113,11 @@ class TestLif:
             assert image.axes == axes
             np.testing.assert_array_equal(image.read(), data)
 
-    def test_tiles_of_a_mosaic_are_images(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("mapped_from", [0, 2**26])
+    def test_tiles_of_a_mosaic_are_images(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mapped_from: int
+    ) -> None:
+        monkeypatch.setattr(file_image, "MAPPED_FROM_BYTES", mapped_from)
         data = grid(3, 2, 5, 6)
         path = write_lif(tmp_path / "a.lif", {"whole": ("mcyx", data)})
         files = find([f"{path}#*"])
@@ -123,6 +128,18 @@ class TestLif:
             np.testing.assert_array_equal(image.read(), data[k])
         with pytest.raises(ValueError, match="#2 'whole, tile 2'"):
             read_image(path)
+
+    def test_an_image_that_is_not_understood_hides_no_other(
+        self, tmp_path: Path
+    ) -> None:
+        images = {k: ("yx", grid(5, 6)) for k in ("odd", "fine")}
+        path = write_lif(tmp_path / "a.lif", images)
+        name = 'Resolution="16"'.encode("utf-16-le")
+        wrong = 'Resolution="99"'.encode("utf-16-le")
+        path.write_bytes(path.read_bytes().replace(name, wrong, 1))
+        np.testing.assert_array_equal(read_image(f"{path}#2").data, grid(5, 6))
+        with pytest.raises(ValueError, match="cannot be read as an image: invalid res"):
+            read_image(f"{path}#1")
 
     def test_a_description_that_leads_to_other_files_is_not_followed(
         self, tmp_path: Path

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from napari_unet.io.images import read_image, read_labels
+from napari_unet.io.pixels import ArrayView
+from napari_unet.io.readers import file_image
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -195,6 +197,25 @@ def test_scaled_values_of_nifti_are_real_numbers_read_where_asked_for(
     assert image.data.dtype == np.float32
     np.testing.assert_allclose(image.read(), wanted)
     np.testing.assert_allclose(image.read((1, slice(1, 3))), wanted[1, 1:3])
+
+
+def test_large_volumes_are_mapped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also of foreign byte order, and after their libraries closed the file."""
+    monkeypatch.setattr(file_image, "MAPPED_FROM_BYTES", 0)
+    swapped = VOLUME.astype(">u2")
+    for path in (
+        with_mrcfile(tmp_path / "a.mrc", VOLUME),
+        with_nrrd(tmp_path / "a.nrrd", VOLUME, encoding="raw"),
+        with_nrrd(tmp_path / "b.nrrd", swapped, encoding="raw"),
+        with_nibabel(tmp_path / "a.nii", VOLUME),
+    ):
+        image = read_image(path)
+        data = image.data.data if isinstance(image.data, ArrayView) else image.data
+        assert isinstance(data, np.memmap)
+        np.testing.assert_array_equal(image.read(), VOLUME)
+        np.testing.assert_array_equal(image.read((1, slice(2), 3)), VOLUME[1, :2, 3])
 
 
 def test_labels_are_read_from_volumes(tmp_path: Path) -> None:

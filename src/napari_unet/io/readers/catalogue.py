@@ -37,8 +37,8 @@ class Reader:
     suffixes: tuple[str, ...]
     package: str  # as pip calls it
     imported: str = ""  # as Python does, if that is another name
-    # what its interface of today needs
-    version: int = 0
+    # of its first version with the interface of today, and what that needs
+    year: int = 0
     python: tuple[int, int] = (3, 11)
 
     def problem(self) -> str:
@@ -51,18 +51,17 @@ class Reader:
             )
         if find_spec(self.imported or self.package) is None:
             return f"{self.suffixes[0]} needs the package {self.package}: {_INSTALL}"
-        found = version(self.package)
-        if int(found.split(".")[0]) < self.version:
-            return (
-                f"{self.suffixes[0]} needs {self.package} {self.version} or newer, "
-                f"found {found}: {_INSTALL}"
-            )
-        return ""
+        if not self.year or int(version(self.package).split(".")[0]) >= self.year:
+            return ""
+        return (
+            f"{self.suffixes[0]} needs {self.package} of {self.year} or newer, "
+            f"found {version(self.package)}: {_INSTALL}"
+        )
 
 
 READERS = (
     Reader("nd2", (".nd2",), "nd2"),
-    Reader("czi", (".czi",), "czifile", version=2026, python=(3, 12)),
+    Reader("czi", (".czi",), "czifile", year=2026, python=(3, 12)),
     Reader("lif", (".lif", ".lof"), "liffile"),
     Reader("oif", (".oif", ".oib"), "oiffile"),
     Reader("ims", (".ims",), "h5py"),
@@ -73,11 +72,6 @@ READERS = (
 )
 
 SUFFIXES = tuple(suffix for reader in READERS for suffix in reader.suffixes)
-
-
-def can_read(path: Path) -> bool:
-    """Whether a file is for a reader: by its name, or for bioio if that is there."""
-    return path.name.lower().endswith(SUFFIXES) or has_bioio()
 
 
 def has_bioio() -> bool:

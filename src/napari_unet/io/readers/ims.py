@@ -92,7 +92,7 @@ def _size(info: Any, volume: Any, axis: str) -> int:
 
 def _sizes_um(info: Any, size: list[int]) -> dict[str, float]:
     """Return the voxel size: the extent is that of all voxels, edge to edge."""
-    found = {}
+    found: dict[str, float] = {}
     for number, (axis, count) in enumerate(zip("xyz", size[::-1], strict=True)):
         ends = [_text(info.get(f"Ext{end}{number}")) for end in ("Min", "Max")]
         try:

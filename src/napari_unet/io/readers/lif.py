@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from liffile import LifFile, LifFileType
 
+from napari_unet.core.text import reason
 from napari_unet.io.pixels import Pixels
 from napari_unet.io.readers.file_image import FileImage, in_memory_if_small
 from napari_unet.io.units import micrometres
@@ -47,24 +48,33 @@ def images(path: Path) -> list[FileImage]:
 
 
 def _tiles(path: Path, number: int, image: Any) -> Iterator[FileImage]:
-    sizes = dict(image.sizes)
+    name = str(image.path)
+    try:
+        sizes, dtype = dict(image.sizes), np.dtype(image.dtype)
+    # one that liffile does not understand has its number, and the others can be read
+    except Exception as error:
+        yield FileImage(name, (), np.dtype("V"), partial(_refuse, reason(error)))
+        return
     tiles = sizes.pop(_TILE, 1)
-    axes, shape = "".join(sizes).lower(), tuple(sizes.values())
-    sizes_um = _sizes_um(image)
+    axes = "".join(axis.lower() if len(axis) == 1 else "?" for axis in sizes)
+    opened = partial(_pixels, path, number, axes, _sizes_um(image))
     for tile in range(tiles):
-        title = f"{image.path}, tile {tile + 1}" if tiles > 1 else str(image.path)
-        opened = partial(_pixels, path, number, tile, axes, sizes_um)
-        yield FileImage(title, shape, np.dtype(image.dtype), opened)
+        title = f"{name}, tile {tile + 1}" if tiles > 1 else name
+        yield FileImage(title, tuple(sizes.values()), dtype, partial(opened, tile))
+
+
+def _refuse(why: str) -> Pixels:
+    raise ValueError(why)
 
 
 def _pixels(
-    path: Path, number: int, tile: int, axes: str, sizes_um: dict[str, float]
+    path: Path, number: int, axes: str, sizes_um: dict[str, float], tile: int
 ) -> Pixels:
     with LifFile(path) as file:
         image = file.images[number]
         data = _data(image)
         if _TILE in image.sizes:
-            data = data.take(tile, list(image.sizes).index(_TILE))
+            data = np.moveaxis(data, list(image.sizes).index(_TILE), 0)[tile]
     return Pixels(data, axes, sizes_um)
 
 
@@ -80,7 +90,7 @@ def _data(image: Any) -> NDArray[Any]:
 
 def _sizes_um(image: Any) -> dict[str, float]:
     """Return the pixel sizes: the length is from the first pixel to the last."""
-    found = {}
+    found: dict[str, float] = {}
     for axis in image.xml_element.iterfind(_DIMENSIONS):
         letter = _SPATIAL.get(axis.get("DimID", ""))
         steps = int(axis.get("NumberOfElements", "1")) - 1

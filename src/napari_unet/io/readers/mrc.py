@@ -32,14 +32,16 @@ def images(path: Path) -> list[FileImage]:
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         with mrcfile.mmap(path, mode="r") as file:
-            data = np.asarray(file.data)
+            data = np.asanyarray(file.data)
             axes = _axes(file)
             sizes = {a: float(file.voxel_size[a]) for a in "zyx"}
             unsigned = data.dtype == np.int8 and _is_unsigned(file.header)
             if unsigned:
                 data = data.view(np.uint8)
             data = in_memory_if_small(data)
-    notes = tuple(f"{reason(w.message)}." for w in said)  # such as bytes at its end
+    notes = tuple(
+        f"{reason(Warning(w.message))}." for w in said
+    )  # such as bytes at its end
     notes += (_UNSIGNED_BYTES,) if unsigned else ()
     known, more = _known(sizes)
     opened = partial(Pixels, data, axes, known, notes + more)

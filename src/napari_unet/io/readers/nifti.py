@@ -58,7 +58,7 @@ def images(path: Path) -> list[FileImage]:
 
 def _data(proxy: Any) -> ArrayLike:
     """Map the pixels of a file, those of one that is compressed are read."""
-    stored: NDArray[Any] = np.asarray(proxy.get_unscaled()).T
+    stored: NDArray[Any] = np.asanyarray(proxy.get_unscaled()).T
     if (proxy.slope, proxy.inter) == (1, 0):
         return in_memory_if_small(stored)
     # float32 holds what 16 bits hold
@@ -67,4 +67,4 @@ def _data(proxy: Any) -> ArrayLike:
     def read(_: tuple[int, ...], part: tuple[int | slice, ...]) -> Any:
         return stored[part].astype(dtype) * proxy.slope + proxy.inter
 
-    return OnDisk(stored.shape, dtype, 0, partial(nullcontext, read))
+    return OnDisk(stored.shape, dtype, 0, lambda: nullcontext(read))

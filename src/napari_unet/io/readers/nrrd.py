@@ -111,7 +111,8 @@ def _dtype(header: Mapping[str, Any]) -> np.dtype[Any]:
     one = {**header, "dimension": 1, "sizes": np.array([1]), "encoding": "raw"}
     for name in ("data file", "datafile", "byte skip", "byteskip"):
         one.pop(name, None)
-    return nrrd.read_data(one, BytesIO(bytes(16))).dtype
+    dtype: np.dtype[Any] = nrrd.read_data(one, BytesIO(bytes(16))).dtype
+    return dtype
 
 
 def _axes(header: Mapping[str, Any]) -> tuple[str, int]:
