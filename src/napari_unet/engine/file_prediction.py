@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, replace
 from hashlib import sha256
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,12 +32,16 @@ if TYPE_CHECKING:
     from napari_unet.engine.network.network import Network
     from napari_unet.io.prediction_folder import PredictionFolder
 
+# Probabilities up to which an image is predicted in memory, in bytes: a laptop's.
+_IN_MEMORY = 2**31
+
 
 class FilePredictor:
     """Predicts files one by one with one network and one set of settings.
 
     `card` is that of the network's model, `model` its file; `folder` is where to write,
-    and `sizes` how OME-Zarr images are cut.
+    and `sizes` how OME-Zarr images are cut, and others whose probabilities have more
+    than `in_memory` bytes.
     """
 
     def __init__(
@@ -48,6 +53,7 @@ class FilePredictor:
         folder: PredictionFolder,
         model: Path,
         sizes: BlockSizes = DEFAULT_SIZES,
+        in_memory: int = _IN_MEMORY,
     ) -> None:
         self._network = network
         self._card = card
@@ -56,16 +62,18 @@ class FilePredictor:
         self.folder = folder
         self._model, self._sha256 = model.name, sha256(model.read_bytes()).hexdigest()
         self._sizes = sizes
+        self._most = in_memory
 
     def events(
         self, file: Path, axes: str | None = None, *, overwrite: bool = False
     ) -> Generator[Event, None, None]:
         """Predict one file and write what the folder is to hold of it.
 
-        An OME-Zarr becomes OME-Zarrs block by block; after a crash it goes on. The axes
-        are read from the file if not given. With `overwrite`, results that are there
-        are made again. The events are those of `predict`, the last without its array,
-        `BlockDone` for an OME-Zarr, and `FilePredicted`.
+        An OME-Zarr, and what does not fit into memory, becomes OME-Zarrs block by
+        block; after a crash it goes on. The axes are read from the file if not given.
+        With `overwrite`, results that are there are made again. The events are those of
+        `predict`, the last without its array, `BlockDone` for blocks, and
+        `FilePredicted`.
 
         Raises
         ------
@@ -87,10 +95,11 @@ class FilePredictor:
                 return
             image = read_image(file, axes)
             check_finite(image)
-            if split_number(file)[0].is_dir():
-                cells = yield from self._on_disk(file, image, kinds, made)
-            else:
-                cells = yield from self._in_memory(file, image, kinds, made)
+            large = split_number(file)[0].is_dir() or self._is_large(image)
+            predict_image = self._on_disk if large else self._in_memory
+            cells = yield from predict_image(file, image, kinds, made)
+            for kind in kinds:
+                self.folder.remove_other(file, kind, large=large)
         yield FilePredicted(str(file), cells, 1.0, notes=image.notes)
 
     def makes(self, axes: str | None = None) -> dict[str, Any]:
@@ -118,6 +127,13 @@ class FilePredictor:
             }
         )
 
+    def _is_large(self, image: Image) -> bool:
+        """Whether the probabilities of an image are not to be kept in memory."""
+        planes = image.size("t") * image.size("z")
+        pixels = planes * prod(image.field_shape(2))
+        classes = self._card.architecture.classes
+        return pixels * classes * np.dtype(np.float32).itemsize > self._most
+
     def _used(self) -> Prediction:
         return self._settings.replace(precision=self._network.precision)
 
@@ -138,7 +154,7 @@ class FilePredictor:
         kinds: tuple[str, ...],
         made: Provenance,
     ) -> Generator[Event, None, int]:
-        """Predict an OME-Zarr, however large; return the number of cells."""
+        """Predict an image into OME-Zarrs, however large; return the cells."""
         made_from = {
             "result": asdict(made),
             "tile": self._settings.tile,
@@ -152,7 +168,7 @@ class FilePredictor:
                     image,
                     self._settings,
                     work,
-                    {kind: self.folder.target(file, kind) for kind in kinds},
+                    {k: self.folder.target(file, k, large=True) for k in kinds},
                     self._sizes,
                 ).events(self._segmentation, self._card.cell_classes)
             )

@@ -7,7 +7,13 @@ from contextlib import contextmanager, suppress
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
-from napari_unet.io.atomic import atomic, check_separate, make_folder, remove_strays
+from napari_unet.io.atomic import (
+    atomic,
+    check_separate,
+    make_folder,
+    remove,
+    remove_strays,
+)
 from napari_unet.io.folder_lock import Claim, locked
 from napari_unet.io.names import image_name, split_number
 from napari_unet.io.provenance import check_ours, read_provenance
@@ -63,13 +69,26 @@ class PredictionFolder:
         return tuple(
             kind
             for kind in self.kinds
-            if not self._is_there(self.target(file, kind), made, overwrite)
+            if not any(
+                self._is_there(t, made, overwrite) for t in self._targets(file, kind)
+            )
         )
 
-    def target(self, file: Path, kind: str) -> Path:
-        """Return where an output of an image is written."""
-        suffix = ".zarr" if split_number(file)[0].is_dir() else ".tif"
+    def target(self, file: Path, kind: str, *, large: bool = False) -> Path:
+        """Return where an output of an image is written.
+
+        It is an OME-Zarr if the image is one, or if the output is large: more than is
+        kept in memory.
+        """
+        in_blocks = large or split_number(file)[0].is_dir()
+        suffix = ".zarr" if in_blocks else ".tif"
         return self.folder / kind / (image_name(file) + suffix)
+
+    def remove_other(self, file: Path, kind: str, *, large: bool) -> None:
+        """Remove what an output replaced that was written with another suffix."""
+        for other in self._targets(file, kind):
+            if other != self.target(file, kind, large=large):
+                remove(other)
 
     def ready_target(self, file: Path, kind: str) -> Path:
         """Return where an output is written, in a folder that is made now."""
@@ -142,7 +161,13 @@ class PredictionFolder:
                 if path.is_relative_to(where) or where.is_relative_to(path)
             ]
             for file, source in zip(files, sources, strict=True):
-                check_separate(self.target(file, kind), {source, *near})
+                for target in self._targets(file, kind):
+                    check_separate(target, {source, *near})
+
+    def _targets(self, file: Path, kind: str) -> list[Path]:
+        """Return where an output may be: how large it is tells only the image."""
+        both = (self.target(file, kind, large=large) for large in (False, True))
+        return list(dict.fromkeys(both))
 
     def _is_there(self, target: Path, wanted: Provenance, overwrite: bool) -> bool:
         """Whether a result is there and need not be made."""
