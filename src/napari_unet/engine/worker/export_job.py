@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from napari_unet.core.annotation.annotations import cell_classes
-from napari_unet.core.cells.instances import class_probabilities
-from napari_unet.core.cells.label_ids import distinct, positions
-from napari_unet.core.cells.measurements import measure, stack
+from napari_unet.core.cells.cell_table import cell_table
 from napari_unet.core.events import FileWritten
-from napari_unet.core.images.image import Field, Image
+from napari_unet.core.images.image import Image
 from napari_unet.io.atomic import check_writable, make_folder, remove_strays
 from napari_unet.io.export import label_blocks, probability_blocks
 from napari_unet.io.tables import write_table
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Iterator
 
-    from numpy.typing import NDArray
-
-    from napari_unet.core.cells.measurements import Columns
     from napari_unet.core.events import Event
     from napari_unet.core.images.array_reference import ArrayReference
     from napari_unet.core.jobs import ExportJob
@@ -44,7 +38,9 @@ def run(job: ExportJob) -> Iterator[Event | None]:
         yield None
         array = reference.open()
         if what == "table":
-            table = yield from _measure(job, image, Image(array, axes))
+            table = yield from cell_table(
+                Image(array, axes), image, job.classes, _probabilities(job, axes)
+            )
             write_table(path, table)
         elif what == "probabilities":
             yield from probability_blocks(path, array, "c" + axes, image.known_um)
@@ -73,51 +69,8 @@ def _files(job: ExportJob) -> dict[str, tuple[Path, ArrayReference]]:
     return files
 
 
-def _measure(
-    job: ExportJob, image: Image, cells: Image
-) -> Generator[None, None, Columns]:
-    """Measure all cells: of a stack as volumes, else plane by plane."""
-    probabilities = None
-    if job.probabilities is not None:
-        probabilities = Image(job.probabilities.open(), "c" + cells.axes)
-    ndim = 3 if image.size("z") > 1 else 2
-    spacing = image.pixel_size(ndim)
-    tables = []
-    for field in cells.fields(ndim):
-        ids = field.read()[0]
-        likely = None
-        if probabilities is not None:
-            likely = Field(probabilities, field.t, field.z).read()
-        tables.append(
-            measure(
-                ids,
-                Field(image, field.t, field.z).read(),
-                spacing,
-                **_classes(job, ids, likely),
-                t=field.t,
-                z=field.z or 0,
-            )
-        )
-        yield None
-    return stack(tables)
-
-
-def _classes(
-    job: ExportJob, cells: NDArray[Any], probabilities: NDArray[Any] | None
-) -> dict[str, Any]:
-    """Tell `measure` the class of each cell and its mean probability, where known."""
-    kinds = cell_classes(job.classes)
-    ids = distinct(cells)
-    if not kinds or (probabilities is None and len(kinds) > 1):
-        return {}
-    if probabilities is None:
-        name = job.classes[kinds[0] - 1].name
-        return {"classes": dict.fromkeys(ids.tolist(), name)}
-    means = class_probabilities(positions(ids, cells), probabilities, kinds)
-    names = [job.classes[kinds[k] - 1].name for k in means.argmax(axis=0)]
-    return {
-        "classes": dict(zip(ids.tolist(), names, strict=True)),
-        "class_probabilities": dict(
-            zip(ids.tolist(), means.max(axis=0).tolist(), strict=True)
-        ),
-    }
+def _probabilities(job: ExportJob, axes: str) -> Image | None:
+    """Open the probabilities, which tell the class of each cell."""
+    if job.probabilities is None:
+        return None
+    return Image(job.probabilities.open(), "c" + axes)
