@@ -29,6 +29,7 @@ class ObjectFormat:
     package: str | None = None  # of the extra `formats` that it needs
     writes: bool = True
     reads: bool = True
+    table: bool = False  # whether it has the measurements of the objects
 
     def check_installed(self) -> None:
         """ModuleNotFoundError, in a sentence, if the package is missing."""
@@ -100,6 +101,7 @@ FORMATS: dict[str, ObjectFormat] = {
         "Detections with classes, colours and measurements, for QuPath.",
         (".geojson",),
         "geojson",
+        table=True,
     ),
     "coco": ObjectFormat(
         "COCO instances",
