@@ -87,8 +87,7 @@ FAULTS = (
         "io/prediction_folder.py",
         "        if not (target.exists() or target.is_symlink()):\n"
         "            return False\n        note",
-        "        if target.parent.exists():\n"
-        "            return True\n        note",
+        "        if target.parent.exists():\n            return True\n        note",
         "kill.predict",
         6,
     ),

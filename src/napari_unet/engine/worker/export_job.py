@@ -1,20 +1,24 @@
-"""Results into files: masks, probabilities, and a table of measurements."""
+"""Results into files: masks, probabilities, measurements, objects."""
 
 from __future__ import annotations
 
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_unet.core.cells.cell_table import cell_table
+from napari_unet.core.cells.cell_table import cell_table, objects_of
+from napari_unet.core.cells.objects import ObjectClass
 from napari_unet.core.events import FileWritten
 from napari_unet.core.images.image import Image
 from napari_unet.io.atomic import check_writable, make_folder, remove_strays
 from napari_unet.io.export import label_blocks, probability_blocks
+from napari_unet.io.objects.catalogue import FORMATS
 from napari_unet.io.tables import write_table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
 
+    from napari_unet.core.cells.measurements import Columns
     from napari_unet.core.events import Event
     from napari_unet.core.images.array_reference import ArrayReference
     from napari_unet.core.jobs import ExportJob
@@ -25,8 +29,11 @@ def run(job: ExportJob) -> Iterator[Event | None]:
 
     `FileWritten` comes after each file, None after each block written or measured.
     Nothing to write, or arrays that do not fit the image, are a ValueError; if the
-    folder cannot be written to, an OSError, nothing is.
+    folder cannot be written to, an OSError, nothing is. A ModuleNotFoundError says
+    which package a format needs.
     """
+    for name in job.objects:
+        FORMATS[name].check_installed()
     files = _files(job)
     make_folder(Path(job.folder))
     remove_strays(Path(job.folder))
@@ -34,14 +41,18 @@ def run(job: ExportJob) -> Iterator[Event | None]:
         check_writable(path)
     image = job.image.open()
     axes = image.axes.replace("c", "")
+    table: Columns | None = None
     for count, (what, (path, reference)) in enumerate(files.items(), start=1):
         yield None
         array = reference.open()
-        if what == "table":
-            table = yield from cell_table(
-                Image(array, axes), image, job.classes, _probabilities(job, axes)
-            )
-            write_table(path, table)
+        if what == "table" or what in FORMATS:
+            cells = Image(array, axes, image.known_um, image.name)
+            if table is None:
+                table = yield from _table(job, cells, image)
+            if what == "table":
+                write_table(path, table)
+            else:
+                FORMATS[what].write(path, objects_of(cells, table, _classes(job)))
         elif what == "probabilities":
             yield from probability_blocks(path, array, "c" + axes, image.known_um)
         else:
@@ -57,6 +68,8 @@ def _files(job: ExportJob) -> dict[str, tuple[Path, ArrayReference]]:
         "probabilities": (job.maps, job.probabilities, f"probabilities.{job.format}"),
         "table": (job.table, job.cells, "cells.csv"),
     }
+    for name in job.objects:
+        rows[name] = True, job.cells, f"cells{FORMATS[name].suffixes[0]}"
     files = {
         what: (Path(job.folder) / f"{job.name}_{end}", array)
         for what, (wanted, array, end) in rows.items()
@@ -69,8 +82,24 @@ def _files(job: ExportJob) -> dict[str, tuple[Path, ArrayReference]]:
     return files
 
 
-def _probabilities(job: ExportJob, axes: str) -> Image | None:
-    """Open the probabilities, which tell the class of each cell."""
-    if job.probabilities is None:
-        return None
-    return Image(job.probabilities.open(), "c" + axes)
+def _table(
+    job: ExportJob, cells: Image, image: Image
+) -> Generator[None, None, Columns]:
+    """Find the class of each cell, and measure them where that is wanted."""
+    probabilities = None
+    if job.probabilities is not None:
+        probabilities = Image(job.probabilities.open(), "c" + cells.axes)
+    measured = job.table or any(FORMATS[name].table for name in job.objects)
+    return (
+        yield from cell_table(
+            cells, image, job.classes, probabilities, measured=measured
+        )
+    )
+
+
+def _classes(job: ExportJob) -> list[ObjectClass]:
+    return [
+        ObjectClass(one.name, colour)
+        for one, colour in zip_longest(job.classes, job.colours)
+        if one.kind == "cells"
+    ]
