@@ -115,6 +115,7 @@ FORMATS: dict[str, ObjectFormat] = {
         "A label image with smaller levels, colours and properties, for web viewers.",
         ("_labels.ome.zarr", ".zarr"),
         "ngff_labels",
+        table=True,
     ),
     "ctc": ObjectFormat(
         "Cell Tracking Challenge results",
