@@ -89,7 +89,7 @@ def _features(objects: Objects) -> dict[str, Any]:
     """Return what is known of each object, as columns."""
     from napari_unet.core.cells.label_ids import distinct
 
-    ids = [i for i in distinct(objects.labels.data).tolist() if i > 0]
+    ids = [i for i in distinct(objects.labels.read()).tolist() if i > 0]
     features: dict[str, Any] = {_ID: ids}
     if objects.class_of:
         kinds = [objects.class_named(i) for i in ids]
