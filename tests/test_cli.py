@@ -153,7 +153,7 @@ def test_cells_are_saved_for_other_programs(
     missing = replace(FORMATS["coco"], package="no_such_package")
     monkeypatch.setitem(FORMATS, "coco", missing)
     told = failing(capsys, *command, "--save", "coco")
-    assert "need the package no_such_package; install it with: pip install" in told
+    assert "need the package no_such_package, which pip install" in told
     assert not (tmp_path / "out" / "coco").exists()
 
 

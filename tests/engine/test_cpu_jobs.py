@@ -478,7 +478,7 @@ def test_a_format_whose_package_is_missing_stops_before_anything_is_written(
     missing = replace(FORMATS["coco"], package="no_such_package")
     monkeypatch.setitem(FORMATS, "coco", missing)
     job = _export_job(tmp_path, objects=("coco",))
-    with pytest.raises(ModuleNotFoundError, match="no_such_package; install it with"):
+    with pytest.raises(ModuleNotFoundError, match="no_such_package, which pip install"):
         list(export_job.run(job))
     assert not (tmp_path / "out").exists()
 

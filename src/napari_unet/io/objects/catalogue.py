@@ -35,8 +35,8 @@ class ObjectFormat:
         """ModuleNotFoundError, in a sentence, if the package is missing."""
         if self.package is not None and find_spec(self.package) is None:
             raise ModuleNotFoundError(
-                f"{self.title} need the package {self.package}; install it with: "
-                "pip install 'napari-unet[formats]'"
+                f"{self.title} need the package {self.package}, which "
+                "pip install 'napari-unet[formats]' brings."
             )
 
     def write(self, path: str | Path, objects: Objects) -> None:
