@@ -126,16 +126,19 @@ def test_what_a_person_changed_or_put_there_is_not_replaced(tmp_path):
         assert mine.read_bytes() == before
 
 
-def test_what_a_format_cannot_hold_leaves_nothing(tmp_path, monkeypatch):
+@pytest.mark.parametrize("in_memory", [2**31, 0])
+def test_what_a_format_cannot_hold_costs_that_file_only(tmp_path, in_memory):
     file = tmp_path / "a.tif"
-    write_image(file, (60, 70), "yx")
-
-    def refuse(path, objects):
-        path.write_text("half")
-        raise ValueError(f"{path}: too many")
-
-    monkeypatch.setattr("napari_unet.io.objects.geojson.write", refuse)
-    with pytest.raises(ValueError, match="too many"):
-        predicted(tmp_path, file, ("geojson",))
-    assert names(tmp_path / "out" / "geojson") == []
-    assert not (tmp_path / "out" / "made").exists()
+    write_image(file, (2, 60, 70), "tyx")
+    kinds = ("instances", "cellpose", "geojson")  # Cellpose knows no time
+    with pytest.raises(ValueError, match="of one time point, found 2") as told:
+        predicted(tmp_path, file, kinds, in_memory=in_memory)
+    out = tmp_path / "out"
+    assert str(told.value).startswith(f"{out / 'cellpose' / 'a_cp_masks.tif'}: ")
+    assert (out / "geojson" / "a.geojson").exists()
+    assert len(list((out / "instances").iterdir())) == 1
+    assert names(out / "cellpose") == []
+    assert not (out / "unfinished").exists()
+    # what is there stays, and only the rest is tried again
+    with pytest.raises(ValueError, match="of one time point"):
+        predicted(tmp_path, file, kinds, in_memory=in_memory)

@@ -198,10 +198,16 @@ class FilePredictor:
             cells = yield from prediction.events(
                 self._segmentation, self._card.cell_classes, cells=bool(others)
             )
+            problem = None
             if others:
                 found = prediction.found("instances"), prediction.found("probabilities")
-                yield from self._of_cells(file, image, *found, others, made)
+                try:
+                    yield from self._of_cells(file, image, *found, others, made)
+                except ValueError as error:
+                    problem = error  # which is none of the arrays
             prediction.publish()
+        if problem is not None:
+            raise problem
         return cells
 
     def _in_memory(
@@ -273,7 +279,10 @@ class FilePredictor:
         kinds: Sequence[str],
         made: Provenance,
     ) -> Generator[BlockDone, None, int]:
-        """Write what is made from the cells; return their number."""
+        """Write what is made from the cells; return their number.
+
+        A ValueError says what formats cannot hold; the others are written.
+        """
         classes = self._card.classes
         fields = cells.size("t")  # a stack is measured as a volume
         measured = any(kind == TABLE or FORMATS[kind].table for kind in kinds)
@@ -282,13 +291,19 @@ class FilePredictor:
         )
         of_cells = [ObjectClass(c.name) for c in classes if c.kind == "cells"]
         objects = objects_of(cells, table, of_cells)
+        problems = []
         for number, kind in enumerate(kinds, start=1):
-            with self.folder.placed(file, kind, made) as path:
-                if kind == TABLE:
-                    write_table(path, table)
-                else:
-                    FORMATS[kind].write(path, objects)
+            try:
+                with self.folder.placed(file, kind, made) as path:
+                    if kind == TABLE:
+                        write_table(path, table)
+                    else:
+                        FORMATS[kind].write(path, objects)
+            except ValueError as error:
+                problems.append(str(error))
             yield BlockDone(f"{kind} files", number / len(kinds))
+        if problems:
+            raise ValueError(" ".join(problems))
         return len(table["label"])
 
 

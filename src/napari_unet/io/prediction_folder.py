@@ -7,6 +7,7 @@ from contextlib import contextmanager, suppress
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
+from napari_unet.core.text import printable
 from napari_unet.io.atomic import (
     atomic,
     check_separate,
@@ -113,7 +114,8 @@ class PredictionFolder:
     def placed(self, file: Path, kind: str, made: Provenance) -> Iterator[Path]:
         """Give a place to write what cannot say itself what it was made from.
 
-        It gets its name when the block ends, after that was noted in the folder.
+        It gets its name when the block ends, after that was noted in the folder. A
+        ValueError of the block tells of it under this name.
         """
         target = self.ready_target(file, kind)
         temporary = self._waiting(kind) / target.name
@@ -124,6 +126,9 @@ class PredictionFolder:
             make_folder(note.parent)
             write_note(note, temporary, made)
             move(temporary, target)
+        except ValueError as error:
+            sentence = str(error).replace(printable(temporary), printable(target))
+            raise ValueError(sentence) from error
         finally:
             for folder in (temporary.parent, temporary.parent.parent):
                 with suppress(OSError):

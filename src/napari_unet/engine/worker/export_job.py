@@ -30,7 +30,8 @@ def run(job: ExportJob) -> Iterator[Event | None]:
     `FileWritten` comes after each file, None after each block written or measured.
     Nothing to write, or arrays that do not fit the image, are a ValueError; if the
     folder cannot be written to, an OSError, nothing is. A ModuleNotFoundError says
-    which package a format needs.
+    which package a format needs. What formats cannot hold is a ValueError after all
+    else is written.
     """
     for name in job.objects:
         FORMATS[name].check_installed()
@@ -42,6 +43,7 @@ def run(job: ExportJob) -> Iterator[Event | None]:
     image = job.image.open()
     axes = image.axes.replace("c", "")
     table: Columns | None = None
+    problems = []
     for count, (what, (path, reference)) in enumerate(files.items(), start=1):
         yield None
         array = reference.open()
@@ -52,12 +54,18 @@ def run(job: ExportJob) -> Iterator[Event | None]:
             if what == "table":
                 write_table(path, table)
             else:
-                FORMATS[what].write(path, objects_of(cells, table, _classes(job)))
+                try:
+                    FORMATS[what].write(path, objects_of(cells, table, _classes(job)))
+                except ValueError as error:
+                    problems.append(str(error))
+                    continue
         elif what == "probabilities":
             yield from probability_blocks(path, array, "c" + axes, image.known_um)
         else:
             yield from label_blocks(path, array, axes, image.known_um)
         yield FileWritten(str(path), count / len(files))
+    if problems:
+        raise ValueError(" ".join(problems))
 
 
 def _files(job: ExportJob) -> dict[str, tuple[Path, ArrayReference]]:
