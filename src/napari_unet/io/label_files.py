@@ -45,9 +45,14 @@ def find_labels(paths: Sequence[str | Path]) -> list[Path]:
         try:
             found.update(dict.fromkeys(find([path])))
         except FileNotFoundError as error:
-            if not objects:
-                sentence = str(error).removesuffix(").")
-                raise FileNotFoundError(f"{sentence}; {_SHOWN}).") from error
+            sentence = str(error)
+            if objects:
+                continue
+            if not sentence.endswith(")."):
+                raise
+            # it lists the formats of images
+            sentence = f"{sentence.removesuffix(').')}; {_SHOWN})."
+            raise FileNotFoundError(sentence) from error
     return list(found)
 
 
