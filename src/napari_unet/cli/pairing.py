@@ -64,7 +64,11 @@ def pairing_option(parser: argparse.ArgumentParser) -> None:
 
 
 def pair_files(
-    first: Sequence[str | Path], second: Sequence[str | Path], by: By = "name"
+    first: Sequence[str | Path],
+    second: Sequence[str | Path],
+    by: By = "name",
+    *,
+    labels: bool = False,
 ) -> Pairing:
     """Pair files by name, or in their natural order where that is asked for.
 
@@ -75,6 +79,8 @@ def pair_files(
         are left out: not every image is annotated.
     second : sequence of str or Path
         Files, folders or patterns of labels. Each needs a partner.
+    labels : bool
+        Whether the first may be labels, too.
 
     Raises
     ------
@@ -98,11 +104,11 @@ def pair_files(
        are left out (``img_1`` and ``mask_1``, ``t000`` and ``man_seg000``), or else
        also zeros in front of numbers (``img_01`` and ``mask_1``).
     """
-    right = found_files(second)
-    labels = {file.path.resolve() for file in right}
+    right = found_files(second, labels=True)
+    others = {file.path.resolve() for file in right}
     # masks may lie beside the images, in the folder that is given for these
-    both = found_files(first)
-    left = [file for file in both if file.path.resolve() not in labels] or both
+    both = found_files(first, labels=labels)
+    left = [file for file in both if file.path.resolve() not in others] or both
     if by == "order":
         return _in_order(left, right)
     chosen: dict[Path, FoundFile] = {}

@@ -30,7 +30,8 @@ from napari_unet.core.text import counted
 from napari_unet.io.images import find
 from napari_unet.io.model_file import load_model
 from napari_unet.io.names import image_name
-from napari_unet.io.prediction_folder import KINDS, PredictionFolder
+from napari_unet.io.objects.catalogue import FORMATS
+from napari_unet.io.prediction_folder import KINDS, OF_CELLS, PredictionFolder
 from napari_unet.io.pretrained import model_path
 
 if TYPE_CHECKING:
@@ -51,7 +52,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--save",
         default=",".join(KINDS),
         metavar="KINDS",
-        help="what to write, with commas between (default: all)",
+        help=f"what to write, with commas between: {', '.join(KINDS)} (default: these) "
+        f"and, of the cells, {', '.join(OF_CELLS)}",
     )
     parser.add_argument(
         "--overwrite", action="store_true", help="predict again what is there already"
@@ -71,6 +73,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Carry out the command."""
     kinds = saved_kinds(options.save)
+    for kind in set(kinds) & set(FORMATS):
+        FORMATS[kind].check_installed()
     settings = Prediction(
         **{**given_settings(options, Prediction), "tile": _tile(options.tile)}
     )
@@ -91,7 +95,7 @@ def run(options: argparse.Namespace) -> int:
         PredictionFolder(options.output, kinds),
         options.model,
     )
-    batch = Batch(ProgressLine(), cells="instances" in kinds)
+    batch = Batch(ProgressLine(), cells=not {"instances", *OF_CELLS}.isdisjoint(kinds))
     try:
         batch.follow(
             predict_files(predictor, files, options.axes, overwrite=options.overwrite)
@@ -210,12 +214,13 @@ def _shown(path: str) -> str:
 def saved_kinds(text: str) -> tuple[str, ...]:
     """Return the kinds of output named in `--save`."""
     named = [part.strip() for part in text.split(",") if part.strip()]
-    unknown = [part for part in named if part not in KINDS]
+    known = (*KINDS, *OF_CELLS)
+    unknown = [part for part in named if part not in known]
     if unknown or not named:
         raise ValueError(
-            f"--save takes {', '.join(KINDS)} with commas between, found {text!r}."
+            f"--save takes {', '.join(known)} with commas between, found {text!r}."
         )
-    return tuple(kind for kind in KINDS if kind in named)
+    return tuple(kind for kind in known if kind in named)
 
 
 def _tile(text: str) -> int:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from napari_unet.cli.labels import meaning_of, read_named
+from napari_unet.cli.labels import known_kind, meaning_of, read_named
 from napari_unet.cli.notes import notes_of
 from napari_unet.cli.options import (
     MODEL_HELP,
@@ -142,7 +142,8 @@ def run(options: argparse.Namespace) -> int:
         outputs = (options.output, checkpoint)
         check_separate(options.json, (*pairing.files, *outputs))
     images, labels = read_pairs(pairing, options.axes)
-    kind, label_notes = meaning_of(labels, options.kind)
+    given = options.kind or known_kind([file for _, file in pairing.pairs])
+    kind, label_notes = meaning_of(labels, given)
     notes = [pairing.sentence, *label_notes, *notes_of([*images, *labels])]
     if options.resume and not checkpoint.exists():
         raise FileNotFoundError(f"there is no checkpoint {checkpoint} to resume from.")
@@ -264,7 +265,11 @@ def read_pairs(pairing: Pairing, axes: str | None) -> tuple[list[Image], list[Im
     for file, _ in pairing.pairs:
         images.append(read_image(file, axes))
         check_finite(replace(images[-1], name=str(file)))
-    return images, [read_named(file, label_axes) for _, file in pairing.pairs]
+    labels = [
+        read_named(file, label_axes, image)
+        for image, (_, file) in zip(images, pairing.pairs, strict=True)
+    ]
+    return images, labels
 
 
 def _kept(checkpoint: Path, before: int | None) -> str:

@@ -174,11 +174,18 @@ def check_finite(image: Image) -> None:
             )
 
 
+def natural(path: Path) -> list[str | int]:
+    """Return what sorts paths in natural order: 2 before 10."""
+    # The split alternates text and digits, so equal positions have equal types.
+    parts = re.split(r"(\d+)", str(path).lower())
+    return [int(p) if i % 2 else p for i, p in enumerate(parts)]
+
+
 def _expand(given: str | Path) -> list[Path]:
     path = Path(given)
     # A file whose own name has brackets or a mark wins over what it would stand for.
     if _is_folder(path):
-        images = sorted(filter(_is_image, path.iterdir()), key=_natural)
+        images = sorted(filter(_is_image, path.iterdir()), key=natural)
         if not images:
             raise FileNotFoundError(
                 f"{printable(path)}: no image is in the folder ({_FORMATS})."
@@ -197,7 +204,7 @@ def _expand(given: str | Path) -> list[Path]:
         _check_readable(path)
         return [path]
     matches = [Path(match) for match in glob(glob_pattern(given), recursive=True)]
-    images = sorted(filter(_is_image, matches), key=_natural)
+    images = sorted(filter(_is_image, matches), key=natural)
     if not images:
         # glob passes over a folder that must not be listed
         folder = next(f for f in path.parents if not has_magic(str(f)) or f.exists())
@@ -248,12 +255,6 @@ def _is_image(path: Path) -> bool:
     return ome_zarr.is_zarr(path) or (
         path.is_file() and path.name.lower().endswith(SUFFIXES)
     )
-
-
-def _natural(path: Path) -> list[str | int]:
-    # The split alternates text and digits, so equal positions have equal types.
-    parts = re.split(r"(\d+)", str(path).lower())
-    return [int(p) if i % 2 else p for i, p in enumerate(parts)]
 
 
 def _check_readable(path: Path) -> None:

@@ -29,13 +29,14 @@ class ObjectFormat:
     package: str | None = None  # of the extra `formats` that it needs
     writes: bool = True
     reads: bool = True
+    table: bool = False  # whether it has the measurements of the objects
 
     def check_installed(self) -> None:
         """ModuleNotFoundError, in a sentence, if the package is missing."""
         if self.package is not None and find_spec(self.package) is None:
             raise ModuleNotFoundError(
-                f"{self.title} need the package {self.package}; install it with: "
-                "pip install 'napari-unet[formats]'"
+                f"{self.title} need the package {self.package}, which "
+                "pip install 'napari-unet[formats]' brings."
             )
 
     def write(self, path: str | Path, objects: Objects) -> None:
@@ -100,6 +101,7 @@ FORMATS: dict[str, ObjectFormat] = {
         "Detections with classes, colours and measurements, for QuPath.",
         (".geojson",),
         "geojson",
+        table=True,
     ),
     "coco": ObjectFormat(
         "COCO instances",
@@ -113,6 +115,7 @@ FORMATS: dict[str, ObjectFormat] = {
         "A label image with smaller levels, colours and properties, for web viewers.",
         ("_labels.ome.zarr", ".zarr"),
         "ngff_labels",
+        table=True,
     ),
     "ctc": ObjectFormat(
         "Cell Tracking Challenge results",
