@@ -25,6 +25,7 @@ from napari_unet.core.network.catalogue import NETWORKS
 from napari_unet.core.training.training_settings import Training
 from napari_unet.io.images import read_image
 from napari_unet.io.model_file import load_model, read_card, save_model
+from napari_unet.io.objects.catalogue import FORMATS
 from waiting import DEADLINE
 
 if TYPE_CHECKING:
@@ -125,6 +126,36 @@ def test_a_second_run_skips_what_is_complete(data: Path, tmp_path: Path) -> None
     assert [masks[0].stat().st_mtime_ns, masks[2].stat().st_mtime_ns] == before
     assert main([*command, "--overwrite"]) == 0
     assert masks[0].stat().st_mtime_ns > before[0]
+
+
+def test_cells_are_saved_for_other_programs(
+    data: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    command = ["predict", data / "model.safetensors", data / "images"]
+    command += ["--output", tmp_path / "out", "--device", "cpu", "--json", "-"]
+    given = [str(part) for part in command]
+    assert main([*given, "--save", "geojson, table,instances"]) == 0
+    rows = json.loads(capsys.readouterr().out)["images"]
+    scores = []
+    for kind in ("instances", "geojson"):
+        assert (
+            main(["evaluate", str(tmp_path / "out" / kind), str(data / "labels")]) == 0
+        )
+        scores.append(capsys.readouterr().out)
+    assert scores[0] == scores[1]
+    for row in rows:
+        table = tmp_path / "out" / "table" / f"{Path(row['image']).stem}.csv"
+        assert len(table.read_text().splitlines()) == row["cells"] + 1 > 2
+    told = failing(capsys, *command, "--save", "roi")
+    assert "instances, table, rois, geojson, coco" in told
+    missing = replace(FORMATS["coco"], package="no_such_package")
+    monkeypatch.setitem(FORMATS, "coco", missing)
+    told = failing(capsys, *command, "--save", "coco")
+    assert "need the package no_such_package, which pip install" in told
+    assert not (tmp_path / "out" / "coco").exists()
 
 
 def test_predictions_of_other_settings_or_precision_are_not_mixed(

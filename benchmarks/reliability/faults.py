@@ -86,9 +86,8 @@ FAULTS = (
         "a file counts as predicted when another is",
         "io/prediction_folder.py",
         "        if not (target.exists() or target.is_symlink()):\n"
-        "            return False\n        check_ours",
-        "        if target.parent.exists():\n"
-        "            return True\n        check_ours",
+        "            return False\n        note",
+        "        if target.parent.exists():\n            return True\n        note",
         "kill.predict",
         6,
     ),

@@ -86,6 +86,7 @@ def measurements(options: argparse.Namespace) -> dict[str, Callable[[], list[Row
     from benchmarks.speed.cells import cells_of_a_large_image
     from benchmarks.speed.gigapixel import gigapixel
     from benchmarks.speed.kernels import kernels
+    from benchmarks.speed.objects import objects_of_ten_thousand_cells
     from benchmarks.speed.plain import against_plain_modules
     from benchmarks.speed.precision import half_precision
     from benchmarks.speed.starting import importing
@@ -110,6 +111,7 @@ def measurements(options: argparse.Namespace) -> dict[str, Callable[[], list[Row
         "weights": weights,
         "kernels": kernels,
         "cells": lambda: in_a_folder(cells_of_a_large_image),
+        "objects": lambda: in_a_folder(objects_of_ten_thousand_cells),
         "gigapixel": lambda: in_a_folder(gigapixel),
     }
 

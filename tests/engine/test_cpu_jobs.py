@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import csv
+import json
 import pickle
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +31,7 @@ from napari_unet.core.settings import BorderWeights, Segmentation
 from napari_unet.core.training.loss_weights import border_weights
 from napari_unet.engine.worker import cells_job, check_job, export_job, weights_job
 from napari_unet.io.images import read_image, read_labels
+from napari_unet.io.objects.catalogue import FORMATS
 
 ALL = Segmentation(min_size=0, ridge=0)
 NUCLEI = (ClassInfo(name="nuclei"),)
@@ -420,11 +423,12 @@ def test_the_class_of_a_cell_is_named_where_probabilities_tell_it(tmp_path):
     classes = (*NUCLEI, ClassInfo(name="mitosis"))
     p = np.zeros((3, 2, 8, 9), np.float32)
     p[1, :, 1:3, 1:4] = 1
-    p[2, 1, 5:7, 5:7] = 1
+    p[2, 1, 5:7, 5:7] = [[1, 1], [0.75, 0.25]]
     stored = _store(tmp_path, "p.raw", p)
     job = _export_job(tmp_path, masks=False, classes=classes, probabilities=stored)
     path = Path(_events(export_job.run(job))[-1].path)
     assert [row["class"] for row in _rows(path)] == ["nuclei", "mitosis"]
+    assert [row["class_probability"] for row in _rows(path)] == ["1.0", "0.75"]
     assert path.with_name("embryo 1_probabilities.tif").exists()
     path.with_name("embryo 1_probabilities.tif").unlink()
     job = _export_job(
@@ -436,6 +440,47 @@ def test_the_class_of_a_cell_is_named_where_probabilities_tell_it(tmp_path):
     job = _export_job(tmp_path, masks=False, classes=classes)
     path = Path(_events(export_job.run(job))[-1].path)
     assert "class" not in _rows(path)[0]
+
+
+def test_cells_are_exported_for_other_programs(tmp_path):
+    classes = (*NUCLEI, ClassInfo(name="tissue", kind="regions"))
+    job = _export_job(
+        tmp_path,
+        masks=False,
+        table=False,
+        classes=classes,
+        objects=("geojson", "coco"),
+        colours=("#ff8000", "#0000ff"),
+    )
+    events = _events(export_job.run(job))
+    paths = [Path(event.path) for event in events]
+    assert [p.name for p in paths] == [
+        "embryo 1_cells.geojson",
+        "embryo 1_cells_coco.json",
+    ]
+    assert [event.progress for event in events] == [0.5, 1.0]
+    for name, path in zip(job.objects, paths, strict=True):
+        like = Image(job.cells.open(), "zyx", name="embryo")
+        found = FORMATS[name].read(path, like)
+        np.testing.assert_array_equal(found.labels.data, job.cells.open())
+        assert found.class_named(300).name == "nuclei"
+    feature = json.loads(paths[0].read_text(encoding="utf-8"))["features"][0]
+    assert feature["properties"]["classification"] == {
+        "name": "nuclei",
+        "color": [255, 128, 0],
+    }
+    assert feature["properties"]["measurements"]["volume_um3"] == 6.0
+
+
+def test_a_format_whose_package_is_missing_stops_before_anything_is_written(
+    tmp_path, monkeypatch
+):
+    missing = replace(FORMATS["coco"], package="no_such_package")
+    monkeypatch.setitem(FORMATS, "coco", missing)
+    job = _export_job(tmp_path, objects=("coco",))
+    with pytest.raises(ModuleNotFoundError, match="no_such_package, which pip install"):
+        list(export_job.run(job))
+    assert not (tmp_path / "out").exists()
 
 
 def test_nothing_is_written_where_the_folder_cannot_be(tmp_path):

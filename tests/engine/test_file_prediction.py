@@ -51,16 +51,25 @@ def write_image(file, shape, axes, spacing=None, seed=0):
     write_weights(file, both, axes[:at] + "c" + axes[at:], spacing)
 
 
-def predictor(model, folder, file, kinds=KINDS, settings=CPU, segmentation=ALL):
+def predictor(
+    model,
+    folder,
+    file,
+    kinds=KINDS,
+    settings=CPU,
+    segmentation=ALL,
+    overwrite=False,
+    **rest,
+):
     network = prepare(model, "cpu", "fp32")
     path = folder.with_suffix(".safetensors")
     if not path.exists():
         save_model(model, path)
     outputs = PredictionFolder(folder, kinds)
     made = FilePredictor(
-        network, model.card, settings, segmentation, outputs, path, SIZES
+        network, model.card, settings, segmentation, outputs, path, SIZES, **rest
     )
-    return made.events(file)
+    return made.events(file, overwrite=overwrite)
 
 
 def told(running, kind):
@@ -103,6 +112,35 @@ def test_a_zarr_gives_what_a_tiff_gives(tmp_path, ndim, shape, axes):
     np.testing.assert_array_equal(zarr["instances"], tiff["instances"])
     assert cells[0] == cells[1] > 3
     assert sorted(p.name for p in (tmp_path / "zarr").iterdir()) == sorted(KINDS)
+
+
+def test_a_tiff_whose_results_are_large_goes_by_blocks_into_zarr(tmp_path):
+    model = cropping_model(2)
+    file = tmp_path / "a.tif"
+    write_image(file, (3, 100, 90), "zyx")
+    whole = 3 * 100 * 90 * 2 * 4  # bytes of the probabilities of two classes
+    made = {}
+    for suffix, most in ("tif", whole), ("zarr", whole - 1):
+        *_, made[suffix] = predictor(model, tmp_path / suffix, file, in_memory=most)
+    tiff, zarr = outputs(tmp_path / "tif", "tif"), outputs(tmp_path / "zarr", "zarr")
+    np.testing.assert_allclose(zarr["probabilities"], tiff["probabilities"], atol=1e-6)
+    np.testing.assert_array_equal(zarr["instances"], tiff["instances"])
+    assert made["tif"] == made["zarr"]
+    assert made["zarr"].cells > 3
+    # either way it is known again, and there once
+    for suffix in ("tif", "zarr"):
+        for most in (whole, 0):
+            (again,) = predictor(model, tmp_path / suffix, file, in_memory=most)
+            assert again.there
+
+
+def test_what_is_made_again_in_blocks_replaces_the_tiff(tmp_path):
+    model, file = cropping_model(2), tmp_path / "a.tif"
+    write_image(file, (60, 70), "yx")
+    kinds = ("instances",)
+    list(predictor(model, tmp_path / "out", file, kinds))
+    list(predictor(model, tmp_path / "out", file, kinds, in_memory=0, overwrite=True))
+    assert [p.name for p in (tmp_path / "out" / "instances").iterdir()] == ["a.zarr"]
 
 
 def test_an_image_of_other_pixels_is_resampled_as_in_memory(tmp_path):

@@ -25,7 +25,9 @@ from qtpy.QtWidgets import (
 )
 
 from napari_unet.core.annotation.data_check import CheckReport, ClassCount, Finding
+from napari_unet.core.cells.objects import Objects
 from napari_unet.core.events import Checked
+from napari_unet.core.images.image import Image
 from napari_unet.gui.annotate.add_image_dialog import READING, AddImageDialog
 from napari_unet.gui.annotate.page import (
     NO_IMAGE,
@@ -35,6 +37,7 @@ from napari_unet.gui.annotate.page import (
 )
 from napari_unet.gui.annotate.shortcut_panel import key_table
 from napari_unet.gui.main_thread import MainThread
+from napari_unet.io.objects.catalogue import FORMATS
 from napari_unet.session.annotating.shortcuts import SHORTCUTS
 from napari_unet.session.images.source_files import FileMetadata
 from napari_unet.session.preferences import Preferences
@@ -480,6 +483,32 @@ def test_masks_of_a_layer_are_imported_from_the_menu(
     assert not viewer.layers["truth"].visible
     active = viewer.layers.selection.active
     assert active is workspace.images.annotation_layer(image.id)
+
+
+def test_cells_of_another_program_are_imported_from_a_file(
+    annotated: AnnotatePage,
+    workspace: Workspace,
+    qtbot: QtBot,
+    tmp_path: Path,
+) -> None:
+    image = workspace.store.project.images[0]
+    cells = Image(masks().astype(np.uint8), "zyx")
+    FORMATS["geojson"].write(tmp_path / "a.geojson", Objects(cells))
+    annotated.import_.open_file(str(tmp_path / "a.geojson"))
+    qtbot.waitUntil(lambda: workspace.images.places(image.id) == ((0, 2),))
+    found = workspace.store.annotation(image.id).plane(0, 2)
+    np.testing.assert_array_equal(found >= 2, masks()[2] > 0)
+
+
+def test_what_cannot_be_imported_is_told(
+    annotated: AnnotatePage, workspace: Workspace, qtbot: QtBot, tmp_path: Path
+) -> None:
+    told: list[str] = []
+    workspace.message.connect(lambda _level, sentence: told.append(sentence))
+    (tmp_path / "a.geojson").write_text("[1]")
+    annotated.import_.open_file(str(tmp_path / "a.geojson"))
+    qtbot.waitUntil(lambda: bool(told))
+    assert "a.geojson: is no GeoJSON of objects, or is damaged." in told[0]
 
 
 def test_nothing_annotated_is_replaced_without_asking(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,7 @@ from napari_unet.core.training.training_settings import Training
 from napari_unet.gui.predict.export_dialog import ExportDialog
 from napari_unet.gui.predict.page import PredictPage
 from napari_unet.io.model_file import save_model
+from napari_unet.io.objects.catalogue import FORMATS
 from napari_unet.io.pretrained import pretrained_models
 from napari_unet.session.preferences import Preferences
 from napari_unet.session.workspace import Workspace
@@ -476,11 +478,29 @@ def test_export_writes_what_is_ticked(
     dialog.table.setChecked(False)
     dialog.probabilities.setChecked(True)
     dialog.format.setCurrentIndex(1)
+    dialog.objects["geojson"].setChecked(True)
     dialog.accept()
     (job,) = fake.jobs(ExportJob)
     assert (job.masks, job.table, job.format) == (True, False, "ome.tif")
+    assert (job.objects, job.colours) == (("geojson",), ("#56b4e9",))
     assert job.probabilities is not None
     assert job.folder == str(tmp_path)
+
+
+def test_a_format_whose_package_is_missing_says_what_to_install(
+    ready: PredictPage,
+    fake: FakeWorker,
+    workspace: Workspace,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    missing = replace(FORMATS["coco"], package="no_such_package")
+    monkeypatch.setitem(FORMATS, "coco", missing)
+    predicted(ready, fake)
+    dialog = dialog_of(ready, workspace, tmp_path)
+    assert not dialog.objects["coco"].isEnabled()
+    assert "pip install 'napari-unet[formats]'" in dialog.objects["coco"].toolTip()
+    assert dialog.objects["geojson"].isEnabled()
 
 
 @pytest.mark.parametrize("yes", [True, False])
@@ -573,10 +593,13 @@ def test_a_model_of_regions_asks_for_no_cells(
     )
     assert dialog.masks.text() == "Masks of classes"
     assert dialog.table.isHidden()
+    dialog.objects["geojson"].setChecked(True)
+    assert not dialog.objects["geojson"].isVisibleTo(dialog)
     dialog.accept()
     assert dialog.isHidden()
     (job,) = fake.jobs(ExportJob)
     assert (job.cells, job.masks, job.table) == (None, True, False)
+    assert job.objects == ()
     assert job.class_masks is not None
 
 

@@ -4,15 +4,24 @@ import asyncio
 import errno
 import subprocess
 import sys
+import tracemalloc
 from typing import TYPE_CHECKING
 
 import numpy as np
+import PIL.Image
 import pytest
+import skimage.io
 import tifffile
 from zarr.storage import LocalStore
 
+from napari_unet.core.cells.label_colours import label_colours
 from napari_unet.io import export
-from napari_unet.io.export import fits_imagej, write_labels, write_probabilities
+from napari_unet.io.export import (
+    fits_imagej,
+    label_blocks,
+    write_labels,
+    write_probabilities,
+)
 from napari_unet.io.images import read_image, read_labels
 
 if TYPE_CHECKING:
@@ -86,17 +95,48 @@ def test_label_tiffs_are_compressed_hyperstacks_that_fiji_shows_in_full_range(
         meta = file.imagej_metadata
         assert meta is not None
         assert (meta["min"], meta["max"]) == (0, 300)
+        # of minisblack pages only ImageJ takes it for colours
+        assert file.pages.first.photometric.name == "MINISBLACK"
+        table = np.reshape(file.pages.first.tags["ColorMap"].value, (3, 256)).T
+        np.testing.assert_array_equal(table, label_colours(range(256)) * 257.0)
         assert (meta["slices"], meta["unit"], meta["spacing"]) == (3, "micron", 2.0)
         assert file.pages.first.compression.name == "ADOBE_DEFLATE"
         assert len(file.pages) == 3  # ImageJ needs each compressed plane as a page
         assert file.pages.first.tags["ResolutionUnit"].value == 1
 
 
+@pytest.mark.parametrize(
+    ("most", "shown"), [(1, 255), (255, 255), (256, 256), (501, 500), (65535, 500)]
+)
+def test_no_label_is_black_in_fiji(tmp_path: Path, most: int, shown: int) -> None:
+    write_labels(tmp_path / "a.tif", np.full((4, 5), most), "yx")
+    with tifffile.TiffFile(tmp_path / "a.tif") as file:
+        assert file.imagej_metadata is not None
+        assert (file.imagej_metadata["min"], file.imagej_metadata["max"]) == (0, shown)
+    # ImageJ's 16 bits: index in the colour table, in its versions
+    assert min(int(256 / (shown + 1) + 0.5), int(255 / (shown + 1) + 0.5)) >= 1
+
+
+@pytest.mark.parametrize("most", [200, 65535])
+def test_other_readers_see_the_labels_and_not_their_colours(
+    tmp_path: Path, most: int
+) -> None:
+    labels = np.arange(20, dtype=np.uint16).reshape(4, 5)
+    labels[3, 4] = most
+    write_labels(tmp_path / "a.tif", labels, "yx")
+    with PIL.Image.open(tmp_path / "a.tif") as image:
+        np.testing.assert_array_equal(np.asarray(image), labels)
+    np.testing.assert_array_equal(skimage.io.imread(tmp_path / "a.tif"), labels)
+
+
 def test_an_empty_mask_has_a_display_range_too(tmp_path: Path) -> None:
     write_labels(tmp_path / "a.tif", np.zeros((4, 5), bool), "yx")
     with tifffile.TiffFile(tmp_path / "a.tif") as file:
         assert file.imagej_metadata is not None
-        assert (file.imagej_metadata["min"], file.imagej_metadata["max"]) == (0, 1)
+        assert (file.imagej_metadata["min"], file.imagej_metadata["max"]) == (
+            0,
+            255,
+        )
 
 
 def test_each_class_is_shown_from_zero_to_one(tmp_path: Path) -> None:
@@ -225,3 +265,57 @@ def test_the_size_of_y_and_x_is_written_without_that_of_z(
     image = read_image(tmp_path / name)
     assert image.spacing_um is None
     assert image.yx_um == pytest.approx((0.5, 0.25))
+
+
+class Computed:
+    """An array that exists only where it is read: the value of a pixel is its row.
+
+    `largest` is the most that was asked for at once, in bytes.
+    """
+
+    def __init__(self, shape: tuple[int, ...], dtype: str) -> None:
+        self.shape, self.dtype = shape, np.dtype(dtype)
+        self.largest = 0
+
+    def __getitem__(self, key: tuple[int | slice, ...]) -> np.ndarray:
+        rows = np.arange(self.shape[-2])[:, np.newaxis].astype(self.dtype)
+        part = np.broadcast_to(rows, self.shape)[key].copy()
+        self.largest = max(self.largest, part.nbytes)
+        return part
+
+
+@pytest.mark.parametrize(
+    ("name", "axes", "shape"),
+    [
+        # planes of a stack one by one, and the blocks of one large plane
+        ("a.tif", "zyx", (200, 500, 600)),
+        ("a.ome.tif", "yx", (7000, 8600)),
+        ("a.zarr", "yx", (7000, 8600)),
+    ],
+)
+def test_what_is_larger_than_memory_is_written_part_by_part(
+    tmp_path: Path, name: str, axes: str, shape: tuple[int, ...]
+) -> None:
+    labels = Computed(shape, "<i4")
+    whole = np.prod(shape) * 4
+    write_labels(tmp_path / "small.tif", np.ones((2, 3), np.uint8), "yx")  # imports
+    tracemalloc.start()
+    try:
+        write_labels(tmp_path / name, labels, axes)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert labels.largest <= 1024 * 2048 * 4
+    assert peak < whole / 2
+    found = read_labels(tmp_path / name).data
+    np.testing.assert_array_equal(found[..., 0], labels[..., 0])
+    np.testing.assert_array_equal(found[..., -1], labels[..., -1])
+
+
+def test_writing_block_by_block_can_be_given_up(tmp_path: Path) -> None:
+    blocks = label_blocks(tmp_path / "a.zarr", np.ones((2, 600, 700), int), "zyx")
+    assert next(blocks) is None
+    for _ in range(3):  # two planes are looked at, one is written
+        next(blocks)
+    blocks.close()
+    assert list(tmp_path.iterdir()) == []

@@ -22,11 +22,22 @@ def test_a_table_is_csv_as_the_standard_has_it(tmp_path: Path) -> None:
     }
     write_table(path, columns)
     assert path.read_bytes() == (
-        b"label,area_um2,class,touches_border\r\n"
+        b"\xef\xbb\xbflabel,area_um2,class,touches_border\r\n"
         b'1,0.1,"nucl\xc3\xa9us, ""old""",True\r\n'
         b'20,1e-07,"two\nlines",False\r\n'
     )
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_pandas_reads_a_table_by_its_names(tmp_path: Path) -> None:
+    pandas = pytest.importorskip("pandas")
+    path = tmp_path / "a.csv"
+    for name in ("nucleus", "núcleo", "核"):
+        write_table(path, {"label": [7], "class": [name], "area_um2": [np.nan]})
+        table = pandas.read_csv(path)
+        assert list(table) == ["label", "class", "area_um2"]
+        assert table["class"].tolist() == [name]
+        assert table["area_um2"].isna().all()
 
 
 def test_numbers_come_back_equal_and_no_number_is_nothing(tmp_path: Path) -> None:

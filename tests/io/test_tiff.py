@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import tracemalloc
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -345,6 +346,51 @@ def test_large_uncompressed_images_stay_on_disk(
     assert type(small.data) is np.ndarray
     packed = read(tmp_path / "c.tif", STACK, compression="zlib")
     assert type(packed.data) is np.ndarray
+
+
+@pytest.mark.parametrize(
+    ("shape", "options"),
+    [
+        ((6, 30, 50), {"imagej": True}),
+        ((2, 3, 30, 50), {"metadata": {"axes": "ZTYX"}}),
+        ((3, 30, 50, 3), {"photometric": "rgb"}),
+        ((70, 90), {"tile": (32, 32)}),
+    ],
+)
+def test_very_large_compressed_images_are_decoded_where_they_are_read(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    shape: tuple[int, ...],
+    options: dict[str, Any],
+) -> None:
+    monkeypatch.setattr(tiff, "DECODED_TO_BYTES", 1)
+    pixels = np.random.default_rng(0).integers(0, 2**16, shape, np.uint16)
+    image = read(tmp_path / "a.tif", pixels, compression="zlib", **options)
+    assert type(image.data) is not np.ndarray
+    np.testing.assert_array_equal(np.asarray(image.data), pixels)
+    np.testing.assert_array_equal(image.data[..., 10:20, 0:2], pixels[..., 10:20, 0:2])
+    np.testing.assert_array_equal(image.data[0], pixels[0])
+    np.testing.assert_array_equal(image.data[-1, 2:4], pixels[-1, 2:4])
+
+
+def test_only_the_pages_that_are_read_are_decoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tiff, "DECODED_TO_BYTES", 1)
+    pixels = np.zeros((60, 300, 500), np.uint16)
+    image = read(tmp_path / "a.tif", pixels, compression="zlib", imagej=True)
+    image.read(0)  # imports
+    tracemalloc.start()
+    try:
+        image.read((slice(20, 23), slice(0, 10), slice(0, 10)))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < pixels.nbytes / 10
+    # the file is open only meanwhile
+    (tmp_path / "a.tif").rename(tmp_path / "b.tif")
+    with pytest.raises(OSError, match="a part of it cannot be read, No such file"):
+        image.read(0)
 
 
 @pytest.mark.parametrize("mapped", [1, 2**40])

@@ -686,10 +686,11 @@ def test_files_in_the_way_are_those_that_begin_with_the_name(
     bench: Bench, tmp_path: Path
 ) -> None:
     add_stack(bench, "cell")
-    for name in ("cell_cells.tif", "cell_cells.csv", "cells_cells.tif", "cell.tif"):
+    ours = ["cell_cells.csv", "cell_cells.tif", "cell_cells_RoiSet.zip"]
+    for name in (*ours, "cells_cells.tif", "cell.tif"):
         (tmp_path / name).touch()
     found = bench.control.exporter.existing_files(tmp_path, [bench.image.id])
-    assert [path.name for path in found] == ["cell_cells.csv", "cell_cells.tif"]
+    assert [path.name for path in found] == ours
 
 
 def test_nothing_to_export_is_told(bench: Bench, tmp_path: Path) -> None:

@@ -11,8 +11,10 @@ import pytest
 import tifffile
 import zarr
 from napari.components import ViewerModel
+from napari.layers._source import Source
 from npe2 import PluginManager
 
+from microscope_files import write_nd2
 from napari_unet.io.ome_zarr import create_zarr
 from napari_unet.session.images.interpretation import in_words
 from napari_unet.session.images.source_files import SourceFiles
@@ -49,6 +51,12 @@ class Bench(SessionBench):
     def show(self, path: Path | list[Path], **options: Any) -> Layer:
         paths = [str(p) for p in path] if isinstance(path, list) else str(path)
         layer: Layer = self.viewer.open(paths, layer_type="image", **options)[0]
+        return layer
+
+    def as_if_from(self, path: Path, data: np.ndarray) -> Layer:
+        """Add what a plugin that reads the format would."""
+        layer = self.viewer.add_image(data, name=path.stem)
+        layer._source = Source(path=str(path))
         return layer
 
     def add_file(self, path: Path | list[Path], **options: Any) -> ProjectImage:
@@ -264,6 +272,34 @@ def test_what_is_from_no_file_is_a_guess_that_is_told(bench: Bench) -> None:
     plane = bench.images.add([bench.viewer.add_image(pixels(40, 50))])
     assert plane.axes == "yx"
     assert len(bench.told) == 1
+
+
+def test_a_file_of_a_microscope_tells_axes_and_pixel_size(bench: Bench) -> None:
+    """Some plugin of napari reads the pixels; here the test does."""
+    pytest.importorskip("nd2")
+    data = pixels(5, 40, 50, 2)
+    path = write_nd2(bench.folder / "a.nd2", data, "T")
+    image = bench.images.add([bench.as_if_from(path, np.moveaxis(data, -1, 1))])
+    assert (image.axes, image.spacing_um) == ("tcyx", (0.2, 0.2))
+    channel = bench.images.add([bench.as_if_from(path, data[..., 1])])
+    assert (channel.axes, channel.spacing_um) == ("tyx", (0.2, 0.2))
+
+
+def test_of_several_images_of_a_microscope_the_common_pixel_size_is_taken(
+    bench: Bench,
+) -> None:
+    h5py = pytest.importorskip("h5py")
+    data = pixels(40, 50)
+    path = bench.folder / "a.h5"
+    for size, known in ((0.5, (0.5, 0.5)), (0.2, None)):
+        with h5py.File(path, "a") as file:
+            for name in ("one", "two"):
+                made = file.require_dataset(f"{name}", data.shape, data.dtype)
+                if "element_size_um" not in made.attrs or name == "two":
+                    made.attrs["element_size_um"] = [size, size]
+        image = bench.images.add([bench.as_if_from(path, data)])
+        assert image.spacing_um == known
+        assert "holds" in bench.told[-1]
 
 
 def test_a_damaged_file_is_no_reason_to_refuse_its_layer(bench: Bench) -> None:

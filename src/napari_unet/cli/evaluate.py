@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_unet.cli.labels import meaning_of, read_named
+from napari_unet.cli.labels import known_kind, meaning_of, read_named
 from napari_unet.cli.notes import notes_of
 from napari_unet.cli.options import axes_option, json_option, labels_option, write_json
 from napari_unet.cli.pairing import pair_files, pairing_option
@@ -20,6 +20,7 @@ from napari_unet.core.annotation.pairing import annotations_of
 from napari_unet.core.cells.labelmap import mostly_within
 from napari_unet.core.metrics import METRICS
 from napari_unet.io.atomic import check_separate
+from napari_unet.io.label_files import is_objects
 from napari_unet.io.prediction_folder import RECORD
 from napari_unet.io.provenance import read_provenance
 
@@ -168,12 +169,12 @@ class Evaluation:
     def _read(self, wants: Wants) -> tuple[Predictions, Kind]:
         """Read the predictions that a metric wants, and what their values mean."""
         source = source_of(self.predictions, wants)
-        pairing = pair_files([source.path], self.truth, self.by)
+        pairing = pair_files([source.path], self.truth, self.by, labels=True)
         if self.output is not None and self.output != "-":
             record = Path(self.predictions) / RECORD
             check_separate(self.output, (*pairing.files, record))
         predictions = Predictions(
-            [p for p, _ in pairing.pairs], source.saved_kind, self._ndim
+            pairing.pairs, source.saved_kind, self._ndim, self.axes
         )
         if not self._masks:
             self._read_truth(pairing, predictions)
@@ -200,9 +201,14 @@ class Evaluation:
             )
 
     def _read_truth(self, pairing: Pairing, predictions: Predictions) -> None:
-        self._masks = [read_named(file, self.axes) for _, file in pairing.pairs]
+        self._masks = [
+            read_named(file, self.axes, None if is_objects(other) else image)
+            for image, (other, file) in zip(
+                predictions.images, pairing.pairs, strict=True
+            )
+        ]
         self._note(pairing.sentence)
-        given = self.kind
+        given = self.kind or known_kind([file for _, file in pairing.pairs])
         if given is None and predictions.saved_kind in ("classes", "probabilities"):
             parted = predictions.values()
             if len(parted) > 1 and _highest(self._masks) <= max(parted):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from unicodedata import normalize
 
 from napari_unet.io.images import find
+from napari_unet.io.label_files import find_labels
 from napari_unet.io.names import image_name, split_number
 from napari_unet.io.ome_zarr import is_zarr
 
@@ -31,13 +32,15 @@ class FoundFile:
     shown: str  # for people
 
 
-def found_files(given: Sequence[str | Path]) -> list[FoundFile]:
-    """Expand what was given, each file once."""
+def found_files(
+    given: Sequence[str | Path], *, labels: bool = False
+) -> list[FoundFile]:
+    """Expand what was given, each file once; of labels also files of objects."""
     named = [Path(g) for g in given if not _is_pattern(g) and _is_file(Path(g))]
     above = Path(commonpath([file.absolute().parent for file in named] or [Path("/")]))
     found: dict[Path, FoundFile] = {}
     for one in given:
-        for path in find([one]):
+        for path in (find_labels if labels else find)([one]):
             found.setdefault(path, _described(one, path, above))
     return list(found.values())
 

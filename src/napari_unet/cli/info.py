@@ -15,6 +15,7 @@ from napari_unet.core.network.catalogue import NETWORKS
 from napari_unet.core.text import counted, times
 from napari_unet.io.model_file import read_card
 from napari_unet.io.pretrained import model_path
+from napari_unet.io.readers.catalogue import READERS, has_bioio
 
 if TYPE_CHECKING:
     import argparse
@@ -62,11 +63,20 @@ def installation() -> dict[str, Any]:
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         **{name: version(name) for name in _PACKAGES},
+        "readers": _readers(),
         "device": describe(device),
         "cuda": why_not_cuda(),
         "precision": choose_precision(device),
         "free memory": f"{free_memory(device) / 2**30:.1f} GiB",
     }
+
+
+def _readers() -> str:
+    """Say which files of microscopes are read, and why others are not."""
+    problems = {reader.name: reader.problem() for reader in READERS}
+    there = ", ".join(name for name, problem in problems.items() if not problem)
+    missing = "".join(f"; {problem}" for problem in problems.values() if problem)
+    return f"{there or 'none'}{', bioio' if has_bioio() else ''}{missing}"
 
 
 def summary(card: ModelCard) -> dict[str, Any]:

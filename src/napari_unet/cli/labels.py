@@ -9,7 +9,7 @@ import numpy as np
 
 from napari_unet.core.annotation.label_kind import MEANINGS
 from napari_unet.core.annotation.pairing import kind_of
-from napari_unet.io.images import read_labels
+from napari_unet.io.label_files import is_objects, read_label_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,9 +19,21 @@ if TYPE_CHECKING:
     from napari_unet.core.images.image import Image
 
 
-def read_named(path: Path, axes: str | None = None) -> Image:
-    """Read labels that messages call by their path: the image may have their name."""
-    return replace(read_labels(path, axes), name=str(path))
+def read_named(path: Path, axes: str | None = None, like: Image | None = None) -> Image:
+    """Read labels that messages call by their path: the image may have their name.
+
+    ValueError if they are outlines, and it is not known of which image: `like`.
+    """
+    if like is None and is_objects(path):
+        raise ValueError(
+            f"{path}: outlines do not tell the size of their image; name a label image."
+        )
+    return replace(read_label_file(path, axes, like), name=str(path))
+
+
+def known_kind(files: Sequence[Path]) -> Kind | None:
+    """Return what labels mean where that is no question: outlines are of cells."""
+    return "instances" if all(map(is_objects, files)) else None
 
 
 def meaning_of(

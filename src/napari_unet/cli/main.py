@@ -70,6 +70,8 @@ def _run(given: list[str]) -> int:
         return _fail(_sentence(error))
     except ValueError as error:
         return _fail(str(error))
+    except ModuleNotFoundError as error:
+        return _fail(str(error))
     except Exception as error:
         if sys.flags.dev_mode:
             raise

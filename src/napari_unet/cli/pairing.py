@@ -68,6 +68,8 @@ def pair_files(
     second: Sequence[str | Path],
     by: By = "name",
     what: str = "label",
+    *,
+    labels: bool = False,
 ) -> Pairing:
     """Pair files by name, or in their natural order where that is asked for.
 
@@ -79,7 +81,10 @@ def pair_files(
     second : sequence of str or Path
         Files, folders or patterns of labels. Each needs a partner.
     what : str
-        What the second files are called in messages.
+        What the second files are called in messages. Labels may also be objects in
+        files of other programs.
+    labels : bool
+        Whether the first may be labels, too.
 
     Raises
     ------
@@ -103,11 +108,11 @@ def pair_files(
        are left out (``img_1`` and ``mask_1``, ``t000`` and ``man_seg000``), or else
        also zeros in front of numbers (``img_01`` and ``mask_1``).
     """
-    right = found_files(second)
-    labels = {file.path.resolve() for file in right}
+    right = found_files(second, labels=what == "label")
+    others = {file.path.resolve() for file in right}
     # masks may lie beside the images, in the folder that is given for these
-    both = found_files(first)
-    left = [file for file in both if file.path.resolve() not in labels] or both
+    both = found_files(first, labels=labels)
+    left = [file for file in both if file.path.resolve() not in others] or both
     if by == "order":
         return _in_order(left, right, what)
     chosen: dict[Path, FoundFile] = {}

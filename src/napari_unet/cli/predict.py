@@ -31,7 +31,8 @@ from napari_unet.core.text import counted
 from napari_unet.io.images import find
 from napari_unet.io.model_file import load_model
 from napari_unet.io.names import image_name
-from napari_unet.io.prediction_folder import KINDS, PredictionFolder
+from napari_unet.io.objects.catalogue import FORMATS
+from napari_unet.io.prediction_folder import KINDS, OF_CELLS, PredictionFolder
 from napari_unet.io.pretrained import model_path
 
 if TYPE_CHECKING:
@@ -51,8 +52,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--save",
         metavar="KINDS",
-        help=f"what to write, with commas between (default: {', '.join(KINDS)}; of a "
-        "network that makes images the image)",
+        help=f"what to write, with commas between: {', '.join(KINDS)} (default: these) "
+        f"and, of the cells, {', '.join(OF_CELLS)}; of a network that makes images the "
+        "image",
     )
     parser.add_argument(
         "--overwrite", action="store_true", help="predict again what is there already"
@@ -76,6 +78,8 @@ def run(options: argparse.Namespace) -> int:
     )
     model = load_model(options.model)
     kinds = saved_kinds(options.save, model.card.training.objective.kinds)
+    for kind in set(kinds) & set(FORMATS):
+        FORMATS[kind].check_installed()
     segmentation = model.card.segmentation.replace(
         **given_settings(options, Segmentation)
     )
@@ -95,7 +99,7 @@ def run(options: argparse.Namespace) -> int:
     line = ProgressLine()
     if note := note_of_window(model.card.architecture):
         line.say(f"{options.model}: {note}")
-    batch = Batch(line, cells="instances" in kinds)
+    batch = Batch(line, cells=not {"instances", *OF_CELLS}.isdisjoint(kinds))
     try:
         batch.follow(
             predict_files(predictor, files, options.axes, overwrite=options.overwrite)
@@ -216,12 +220,13 @@ def saved_kinds(text: str | None, kinds: tuple[str, ...] = KINDS) -> tuple[str, 
     if text is None:
         return kinds
     named = [part.strip() for part in text.split(",") if part.strip()]
-    unknown = [part for part in named if part not in kinds]
+    known = (*kinds, *OF_CELLS) if "instances" in kinds else kinds
+    unknown = [part for part in named if part not in known]
     if unknown or not named:
         raise ValueError(
-            f"--save takes {', '.join(kinds)} with commas between, found {text!r}."
+            f"--save takes {', '.join(known)} with commas between, found {text!r}."
         )
-    return tuple(kind for kind in kinds if kind in named)
+    return tuple(kind for kind in known if kind in named)
 
 
 def _tile(text: str) -> int:

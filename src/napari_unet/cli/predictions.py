@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
-from napari_unet.cli.labels import read_named
+from napari_unet.cli.labels import known_kind, read_named
 from napari_unet.core.annotation.annotations import BACKGROUND
 from napari_unet.core.annotation.label_kind import UnclearLabelsError
 from napari_unet.core.annotation.pairing import annotations_of, kind_of
@@ -17,6 +17,7 @@ from napari_unet.core.cells.instances import most_probable
 from napari_unet.core.cells.label_ids import distinct
 from napari_unet.core.images.image import Image
 from napari_unet.io.images import read_image
+from napari_unet.io.label_files import is_objects
 from napari_unet.io.prediction_folder import KINDS
 
 if TYPE_CHECKING:
@@ -71,13 +72,27 @@ def source_of(predictions: str | Path, wants: Wants) -> Source:
 
 
 class Predictions:
-    """Predictions of one kind, page by page: planes, or volumes if `ndim` is 3."""
+    """Predictions of one kind, page by page: planes, or volumes if `ndim` is 3.
+
+    `pairs` are their files and those of the truth, whose axes are `axes`: objects in
+    other programs' files are of images of the size of these.
+    """
 
     def __init__(
-        self, files: Sequence[Path], saved_kind: str | None, ndim: int
+        self,
+        pairs: Sequence[tuple[Path, Path]],
+        saved_kind: str | None,
+        ndim: int,
+        axes: str | None = None,
     ) -> None:
         self.saved_kind = saved_kind
-        self.images = [_read(file, saved_kind) for file in files]
+        self._of_cells = known_kind([file for file, _ in pairs]) is not None
+        self.images = [
+            read_named(file, like=read_named(truth, axes))
+            if is_objects(file)
+            else _read(file, saved_kind)
+            for file, truth in pairs
+        ]
         self._ndim = ndim
         self._labels: list[Image] | None = None
 
@@ -87,7 +102,7 @@ class Predictions:
         Where masks leave it open they are ids, or classes if those of the truth are.
         Classes are not above the number of those of the truth, if they can be ids.
         """
-        if self.saved_kind == "instances":
+        if self.saved_kind == "instances" or self._of_cells:
             return "instances"
         if self.saved_kind is not None:
             return "semantic" if len(self.values()) > 1 else "binary"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from napari_unet.cli.labels import meaning_of, read_named
+from napari_unet.cli.labels import known_kind, meaning_of, read_named
 from napari_unet.cli.notes import notes_of
 from napari_unet.cli.pairing import Pairing, pair_files
 from napari_unet.core.text import counted, listed
@@ -88,8 +88,11 @@ def read_inputs(
         targets = [replace(read_image(f, axes), name=str(f)) for f in partners]
         notes = [pairing.sentence, *notes_of([*images, *targets])]
         return TrainingInputs(images, targets, None, notes)
-    labels = [read_named(file, axes) for file in partners]
-    kind, found = meaning_of(labels, options.kind)
+    labels = [
+        read_named(file, axes, image)
+        for image, file in zip(images, partners, strict=True)
+    ]
+    kind, found = meaning_of(labels, options.kind or known_kind(partners))
     notes = [pairing.sentence, *found, *notes_of([*images, *labels])]
     return TrainingInputs(images, labels, kind, notes)
 

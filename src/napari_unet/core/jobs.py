@@ -243,7 +243,7 @@ class CheckJob(Job):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ExportJob(Job):
-    """Write results to files: label images, probabilities, a table of measurements."""
+    """Write results to files: label images, probabilities, a table, objects."""
 
     function = "export_job.run"
 
@@ -261,6 +261,9 @@ class ExportJob(Job):
     # uint8, as `cells`, the class of each pixel; None for no label image of classes
     class_masks: ArrayReference | None = None
     format: Literal["tif", "ome.tif", "zarr"] = "tif"
+    # formats of other programs, by their names in `io.objects.catalogue`
+    objects: tuple[str, ...] = ()
+    colours: tuple[str, ...] = ()  # of each class, for these, as #rrggbb
 
     @property
     def title(self) -> str:

@@ -4,27 +4,33 @@ from __future__ import annotations
 
 from dataclasses import asdict, replace
 from hashlib import sha256
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_unet.core.cells.cell_table import cell_table, objects_of
 from napari_unet.core.cells.instances import most_probable, segment_image
-from napari_unet.core.events import FilePredicted, PredictionFinished
+from napari_unet.core.cells.objects import ObjectClass
+from napari_unet.core.events import BlockDone, FilePredicted, PredictionFinished
 from napari_unet.core.images.image import Image
 from napari_unet.engine.inference.block_prediction import BlockPrediction
 from napari_unet.engine.inference.block_segmentation import DEFAULT_SIZES
 from napari_unet.engine.inference.overlap_tile import predict
 from napari_unet.io.export import write_image, write_labels, write_probabilities
-from napari_unet.io.images import check_finite, read_image
+from napari_unet.io.images import check_finite, read_image, read_labels
 from napari_unet.io.names import split_number
-from napari_unet.io.prediction_folder import IMAGE
+from napari_unet.io.objects.catalogue import FORMATS
+from napari_unet.io.prediction_folder import IMAGE, OF_CELLS, TABLE
 from napari_unet.io.provenance import Provenance, content_stamp
 from napari_unet.io.resumable_output import ResumableOutput, discard_if_complete
+from napari_unet.io.tables import write_table
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Sequence
     from pathlib import Path
 
+    from napari_unet.core.cells.measurements import Columns
     from napari_unet.core.events import Event
     from napari_unet.core.model import ModelCard
     from napari_unet.core.settings import Prediction, Segmentation
@@ -34,13 +40,16 @@ if TYPE_CHECKING:
 
 # What networks give, and how it is written.
 _OF_NETWORK = {"probabilities": write_probabilities, IMAGE: write_image}
+# Probabilities up to which an image is predicted in memory, in bytes: a laptop's.
+_IN_MEMORY = 2**31
 
 
 class FilePredictor:
     """Predicts files one by one with one network and one set of settings.
 
     `card` is that of the network's model, `model` its file; `folder` is where to write,
-    and `sizes` how OME-Zarr images are cut.
+    and `sizes` how OME-Zarr images are cut, and others whose probabilities have more
+    than `in_memory` bytes.
     """
 
     def __init__(
@@ -52,6 +61,7 @@ class FilePredictor:
         folder: PredictionFolder,
         model: Path,
         sizes: BlockSizes = DEFAULT_SIZES,
+        in_memory: int = _IN_MEMORY,
     ) -> None:
         self._network = network
         self._card = card
@@ -60,16 +70,18 @@ class FilePredictor:
         self.folder = folder
         self._model, self._sha256 = model.name, sha256(model.read_bytes()).hexdigest()
         self._sizes = sizes
+        self._most = in_memory
 
     def events(
         self, file: Path, axes: str | None = None, *, overwrite: bool = False
     ) -> Generator[Event, None, None]:
         """Predict one file and write what the folder is to hold of it.
 
-        An OME-Zarr becomes OME-Zarrs block by block; after a crash it goes on. The axes
-        are read from the file if not given. With `overwrite`, results that are there
-        are made again. The events are those of `predict`, the last without its array,
-        `BlockDone` for an OME-Zarr, and `FilePredicted`.
+        An OME-Zarr, and what does not fit into memory, becomes OME-Zarrs block by
+        block; after a crash it goes on. The axes are read from the file if not given.
+        With `overwrite`, results that are there are made again. The events are those of
+        `predict`, the last without its array, `BlockDone` for blocks, and
+        `FilePredicted`.
 
         Raises
         ------
@@ -91,10 +103,14 @@ class FilePredictor:
                 return
             image = read_image(file, axes)
             check_finite(image)
-            if split_number(file)[0].is_dir():
-                cells = yield from self._on_disk(file, image, kinds, made)
+            if stored := self._stored(file, kinds, made):
+                cells = yield from self._of_cells(file, image, *stored, kinds, made)
             else:
-                cells = yield from self._in_memory(file, image, kinds, made)
+                large = split_number(file)[0].is_dir() or self._is_large(image)
+                predict_image = self._on_disk if large else self._in_memory
+                cells = yield from predict_image(file, image, kinds, made)
+                for kind in kinds:
+                    self.folder.remove_other(file, kind, large=large)
         yield FilePredicted(str(file), cells, 1.0, notes=image.notes)
 
     def makes(self, axes: str | None = None) -> dict[str, Any]:
@@ -124,6 +140,28 @@ class FilePredictor:
             }
         )
 
+    def _is_large(self, image: Image) -> bool:
+        """Whether the probabilities of an image are not to be kept in memory."""
+        planes = image.size("t") * image.size("z")
+        pixels = planes * prod(image.field_shape(2))
+        classes = self._card.architecture.classes
+        return pixels * classes * np.dtype(np.float32).itemsize > self._most
+
+    def _stored(
+        self, file: Path, kinds: Sequence[str], made: Provenance
+    ) -> tuple[Image, Image] | None:
+        """Return cells and probabilities if they are there and nothing else is to be.
+
+        Then the network need not run for what is made from them.
+        """
+        if any(kind not in OF_CELLS for kind in kinds):
+            return None
+        cells = self.folder.there(file, "instances", made)
+        probabilities = self.folder.there(file, "probabilities", made)
+        if cells is None or probabilities is None:
+            return None
+        return read_labels(cells), read_image(probabilities)
+
     def _used(self) -> Prediction:
         return self._settings.replace(precision=self._network.precision)
 
@@ -144,24 +182,37 @@ class FilePredictor:
         kinds: tuple[str, ...],
         made: Provenance,
     ) -> Generator[Event, None, int]:
-        """Predict an OME-Zarr, however large; return the number of cells."""
+        """Predict an image into OME-Zarrs, however large; return the cells."""
         made_from = {
             "result": asdict(made),
             "tile": self._settings.tile,
             "axes": image.axes,
             "sizes": asdict(self._sizes),
         }
+        targets = {
+            kind: self.folder.target(file, kind, large=True)
+            for kind in kinds
+            if kind not in OF_CELLS
+        }
+        others = [kind for kind in kinds if kind in OF_CELLS]
         with ResumableOutput(self.folder.unfinished(file), made_from, made) as work:
-            return (
-                yield from BlockPrediction(
-                    self._network,
-                    image,
-                    self._settings,
-                    work,
-                    {kind: self.folder.target(file, kind) for kind in kinds},
-                    self._sizes,
-                ).events(self._segmentation, self._card.cell_classes)
+            prediction = BlockPrediction(
+                self._network, image, self._settings, work, targets, self._sizes
             )
+            cells = yield from prediction.events(
+                self._segmentation, self._card.cell_classes, cells=bool(others)
+            )
+            problem = None
+            if others:
+                found = prediction.found("instances"), prediction.found("probabilities")
+                try:
+                    yield from self._of_cells(file, image, *found, others, made)
+                except ValueError as error:
+                    problem = error  # which is none of the arrays
+            prediction.publish()
+        if problem is not None:
+            raise problem
+        return cells
 
     def _in_memory(
         self,
@@ -179,17 +230,16 @@ class FilePredictor:
             yield event
         if found is None:
             raise RuntimeError("prediction ended without a result")
-        scale = self._network.factors(image, self._settings)
-        return self._write(file, found, kinds, made, scale)
+        return (yield from self._write(file, image, found, kinds, made))
 
     def _write(
         self,
         file: Path,
+        image: Image,
         found: Image,
         kinds: tuple[str, ...],
         made: Provenance,
-        scale: tuple[float, ...] | None,
-    ) -> int:
+    ) -> Generator[Event, None, int]:
         """Write the outputs; return the number of cells."""
         spacing = found.known_um
         for kind, write in _OF_NETWORK.items():
@@ -202,17 +252,74 @@ class FilePredictor:
             classes = most_probable(values, found.axes.index("c"))
             target = self.folder.ready_target(file, "classes")
             write_labels(target, classes, axes, spacing, made)
-        if "instances" not in kinds:
+        others = [kind for kind in kinds if kind in OF_CELLS]
+        if not others and "instances" not in kinds:
             return 0
+        scale = self._network.factors(image, self._settings)
         cells = segment_image(
             found,
             self._card.architecture.ndim,
             self._segmentation.for_pixels(scale),
             cell_classes=self._card.cell_classes,
         )
-        target = self.folder.ready_target(file, "instances")
-        write_labels(target, cells, axes, spacing, made)
+        if "instances" in kinds:
+            target = self.folder.ready_target(file, "instances")
+            write_labels(target, cells, axes, spacing, made)
+        if others:
+            named = Image(cells, axes, spacing, image.name)
+            yield from self._of_cells(file, image, named, found, others, made)
         return _count(cells, axes)
+
+    def _of_cells(
+        self,
+        file: Path,
+        image: Image,
+        cells: Image,
+        probabilities: Image,
+        kinds: Sequence[str],
+        made: Provenance,
+    ) -> Generator[BlockDone, None, int]:
+        """Write what is made from the cells; return their number.
+
+        A ValueError says what formats cannot hold; the others are written.
+        """
+        classes = self._card.classes
+        fields = cells.size("t")  # a stack is measured as a volume
+        measured = any(kind == TABLE or FORMATS[kind].table for kind in kinds)
+        table = yield from _told(
+            cell_table(cells, image, classes, probabilities, measured=measured), fields
+        )
+        of_cells = [ObjectClass(c.name) for c in classes if c.kind == "cells"]
+        objects = objects_of(cells, table, of_cells)
+        problems = []
+        for number, kind in enumerate(kinds, start=1):
+            try:
+                with self.folder.placed(file, kind, made) as path:
+                    if kind == TABLE:
+                        write_table(path, table)
+                    else:
+                        FORMATS[kind].write(path, objects)
+            except ValueError as error:
+                problems.append(str(error))
+            yield BlockDone(f"{kind} files", number / len(kinds))
+        if problems:
+            raise ValueError(" ".join(problems))
+        return len(table["label"])
+
+
+def _told(
+    job: Generator[None, None, Columns], fields: int
+) -> Generator[BlockDone, None, Columns]:
+    """Tell of each part that is measured; most often it is one of the fields."""
+    done = 0
+    try:
+        while True:
+            next(job)
+            done += 1
+            yield BlockDone("measurements", min(done / fields, 1.0))
+    except StopIteration as end:
+        table: Columns = end.value
+        return table
 
 
 def _count(cells: np.ndarray[Any, Any], axes: str) -> int:

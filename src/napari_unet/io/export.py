@@ -2,26 +2,33 @@
 
 The suffix decides: .zarr is OME-Zarr, .ome.tif is OME-TIFF, any other .tif an ImageJ
 hyperstack where ImageJ can hold it (8 or 16 bits or float32, below 4 GB), and
-OME-TIFF else. A file appears complete or not at all.
+OME-TIFF else. A file appears complete or not at all. Arrays on disk are read block by
+block, or for a TIFF plane by plane, so they may be larger than memory.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections import deque
+from itertools import product
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_unet.core.cells.label_colours import label_colours
+from napari_unet.core.geometry.blocks import cut
+from napari_unet.core.geometry.boxes import field_index
 from napari_unet.core.images.image import AXES, Image
 from napari_unet.io.atomic import atomic
-from napari_unet.io.ome_zarr import create_zarr
+from napari_unet.io.ome_zarr import CHUNK, create_zarr
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import DTypeLike, NDArray
 
+    from napari_unet.core.images.image import ArrayLike
     from napari_unet.io.provenance import Provenance
 
 # ImageJ's own order of axes.
@@ -30,7 +37,18 @@ _TIFF_AXES = "tzcyx"
 # Offsets in a TIFF that is no BigTIFF have 32 bits; the rest is for the metadata.
 _IMAGEJ_BYTES = 2**32 - 2**25
 
+# ImageJ spreads 256 colours over the range that is shown: over a wider one, label 1
+# would be as black as the background.
+_MOST_SHOWN = 500
+
 _IMAGEJ_TYPES = (np.uint8, np.uint16, np.float32)
+
+# Part of a plane that is read at a time, in pixels.
+_PART = (1024, 2048)
+# Larger planes of an OME-TIFF are in tiles, which are read one by one, in pixels.
+_WHOLE = 2**24
+# What tifffile may collect before it compresses, in bytes.
+_COLLECTED = 2**26
 
 
 def write_probabilities(
@@ -48,8 +66,8 @@ def write_probabilities(
     ----------
     path : str or Path
         Ends in .tif, .tiff or .zarr.
-    probabilities : array-like, in [0, 1]
-        One channel for each class.
+    probabilities : array, in [0, 1]
+        One channel for each class; of numpy, dask or zarr.
     axes : str
         A letter out of t, c, z, y, x for each axis, in any order; with c.
     spacing_um : sequence of float, optional
@@ -64,13 +82,27 @@ def write_probabilities(
     OSError
         The file cannot be written; nothing half-written stays.
     """
+    deque(probability_blocks(path, probabilities, axes, spacing_um, made), maxlen=0)
+
+
+def probability_blocks(
+    path: str | Path,
+    probabilities: ArrayLike,
+    axes: str,
+    spacing_um: Sequence[float] | None = None,
+    made: Provenance | None = None,
+) -> Iterator[None]:
+    """As `write_probabilities`, with None after each block of an OME-Zarr.
+
+    Closed before its end it leaves nothing.
+    """
     path = Path(path)
-    data = np.asarray(probabilities, dtype=np.float32)
+    image = _image(path, probabilities, axes, spacing_um)
     if "c" not in axes:
         raise ValueError(
             f"{path}: probabilities need the axis c (classes), found {axes!r}."
         )
-    _write(_image(path, data, axes, spacing_um), path, (0.0, 1.0), made)
+    yield from _written(image, path, np.float32, (0.0, 1.0), made)
 
 
 def write_image(
@@ -93,7 +125,8 @@ def write_image(
     low, high = float(data.min()), float(data.max())
     # a range of no width is none, and ImageJ would choose its own
     shown = low, high if high > low else low + 1
-    _write(_image(path, data, axes, spacing_um), path, shown, made)
+    made_image = _image(path, data, axes, spacing_um)
+    deque(_written(made_image, path, np.float32, shown, made), maxlen=0)
 
 
 def write_weights(
@@ -108,9 +141,9 @@ def write_weights(
     Parameters and errors are those of `write_labels`, for real numbers.
     """
     path = Path(path)
-    data = np.asarray(weights, dtype=np.float32)
-    shown = (0.0, float(data.max()) or 1.0)
-    _write(_image(path, data, axes, spacing_um), path, shown, made)
+    image = _image(path, weights, axes, spacing_um)
+    most = max(float(part.max()) for part in _parts(image))
+    deque(_written(image, path, np.float32, (0.0, most or 1.0), made), maxlen=0)
 
 
 def write_labels(
@@ -123,8 +156,8 @@ def write_labels(
     """Write labels in the smallest of uint8, uint16 and uint32 that holds them.
 
     With more than 65535 labels a TIFF is an OME-TIFF, as ImageJ has no 32-bit
-    integers. The display range is set to the labels present, or Fiji would show a black
-    image.
+    integers. Fiji shows labels in colours: up to 255 each in its own, up to 500 two in
+    one, and those above in the last one.
 
     Parameters are those of `write_probabilities`, without the axis c; 0 is background.
 
@@ -136,78 +169,154 @@ def write_labels(
     OSError
         The file cannot be written; nothing half-written stays.
     """
+    deque(label_blocks(path, labels, axes, spacing_um, made), maxlen=0)
+
+
+def label_blocks(
+    path: str | Path,
+    labels: ArrayLike,
+    axes: str,
+    spacing_um: Sequence[float] | None = None,
+    made: Provenance | None = None,
+) -> Iterator[None]:
+    """As `write_labels`, with None after each block that is looked at or written.
+
+    Closed before its end it leaves nothing.
+    """
     path = Path(path)
-    data = np.asarray(labels)
-    image = _image(path, data, axes, spacing_um)
+    image = _image(path, labels, axes, spacing_um)
     if "c" in axes:
         raise ValueError(f"{path}: labels have no channels, found axes {axes!r}.")
-    if data.dtype.kind not in "bui":
-        raise ValueError(f"{path}: labels must be integers, found {data.dtype}.")
+    if labels.dtype.kind not in "bui":
+        raise ValueError(f"{path}: labels must be integers, found {labels.dtype}.")
     # Python's integers, as no numpy type holds both -1 and 2**64 - 1.
-    least, most = int(data.min()), int(data.max())
+    ends = []
+    for part in _parts(image):
+        ends += [int(part.min()), int(part.max())]
+        yield None
+    least, most = min(ends), max(ends)
     if least < 0 or most >= 2**32:
         raise ValueError(
             f"{path}: labels must be from 0 to {2**32 - 1}, found {least} to {most}."
         )
-    image = replace(image, data=data.astype(np.min_scalar_type(most)))
-    # A range from 0 to 0 is none, and ImageJ would choose its own.
-    _write(image, path, (0.0, max(most, 1)), made)
+    shown = (0.0, min(max(most, 255), _MOST_SHOWN))
+    yield from _written(image, path, np.min_scalar_type(most), shown, made)
 
 
 def _image(
-    path: Path, data: NDArray[Any], axes: str, spacing_um: Sequence[float] | None
+    path: Path, data: ArrayLike, axes: str, spacing_um: Sequence[float] | None
 ) -> Image:
     spacing = None if spacing_um is None else tuple(float(size) for size in spacing_um)
     return Image(data, axes, spacing, str(path))
 
 
-def _write(
-    image: Image, path: Path, shown: tuple[float, float], made: Provenance | None
-) -> None:
+def _parts(image: Image) -> Iterator[NDArray[Any]]:
+    """Yield all pixels, in parts of planes."""
+    for field in image.fields(2):
+        for block in cut(field.shape, _PART, unit=CHUNK):
+            yield field.read(block.core)
+
+
+def _written(
+    image: Image,
+    path: Path,
+    dtype: DTypeLike,
+    shown: tuple[float, float],
+    made: Provenance | None,
+) -> Iterator[None]:
     suffix = path.suffix.lower()
     if suffix == ".zarr":
-        data, axes = _ordered(image, AXES)
-        notes = None if made is None else made.attributes()
-        with create_zarr(
-            path, data.shape, axes, data.dtype, image.known_um, attributes=notes
-        ) as stored:
-            stored[...] = data
+        yield from _write_zarr(path, image, np.dtype(dtype), made)
     elif suffix in {".tif", ".tiff"}:
-        _write_tiff(path, image, shown, made)
+        _write_tiff(path, image, np.dtype(dtype), shown, made)
     else:
         raise ValueError(
             f"{path}: images are written to .tif, .tiff and .zarr, found {suffix!r}."
         )
 
 
+def _write_zarr(
+    path: Path, image: Image, dtype: np.dtype[Any], made: Provenance | None
+) -> Iterator[None]:
+    axes, shape = _ordered(image, AXES)
+    notes = None if made is None else made.attributes()
+    with create_zarr(
+        path, shape, axes, dtype, image.known_um, attributes=notes
+    ) as stored:
+        for field in image.fields(2):
+            for block in cut(field.shape, _PART, unit=CHUNK):
+                part = field.read(block.core).astype(dtype, copy=False)
+                index = field_index(axes, field.t, field.z, block.core)
+                stored[index] = part if "c" in axes else part[0]
+                yield None
+
+
 def _write_tiff(
-    path: Path, image: Image, shown: tuple[float, float], made: Provenance | None
+    path: Path,
+    image: Image,
+    dtype: np.dtype[Any],
+    shown: tuple[float, float],
+    made: Provenance | None,
 ) -> None:
     import tifffile
 
-    data, axes = _ordered(image, _TIFF_AXES)
+    axes, shape = _ordered(image, _TIFF_AXES)
+    nbytes = prod(shape) * dtype.itemsize
     is_ome = path.stem.lower().endswith(".ome")
-    imagej = not is_ome and fits_imagej(data.dtype, data.nbytes)
-    extra = _imagej(image, shown) if imagej else {"metadata": _ome(image)}
+    imagej = not is_ome and fits_imagej(dtype, nbytes)
+    extra: dict[str, Any] = {"metadata": _ome(image)}
     if imagej:
+        extra = _imagej(image, shown)
         # all six axes, or tifffile takes a last one of length one for samples
-        shape = [image.size(a) for a in _TIFF_AXES]
-        data, axes = data.reshape(*shape, 1), f"{_TIFF_AXES}s"
+        axes, shape = f"{_TIFF_AXES}s", (*(image.size(a) for a in _TIFF_AXES), 1)
+        if dtype.kind == "u":
+            extra["extratags"] = [_colour_map()]
     extra["metadata"]["axes"] = axes.upper()
     if made is not None:
         extra["metadata"]["Info" if imagej else "Description"] = made.text()
+    in_tiles = not imagej and prod(image.field_shape(2)) > _WHOLE
+    tile = (CHUNK, CHUNK) if in_tiles else None
     with atomic(path) as temporary:
         # ImageJ reads zlib; it is given no predictor, which it reads for few types.
         tifffile.imwrite(
             temporary,
-            data,
+            _planes(image, dtype, tile),
+            shape=shape,
+            dtype=dtype,
+            tile=tile,
             imagej=imagej,
             ome=not imagej,
-            bigtiff=data.nbytes > _IMAGEJ_BYTES,
+            bigtiff=nbytes > _IMAGEJ_BYTES,
             photometric="minisblack",
             compression="zlib",
+            buffersize=_COLLECTED,
             **extra,
         )
+
+
+def _planes(
+    image: Image, dtype: np.dtype[Any], tile: tuple[int, int] | None
+) -> Iterator[NDArray[Any]]:
+    """Yield the planes, or their tiles, in the order of a TIFF."""
+    height, width = image.field_shape(2)
+    high, wide = tile or (height, width)
+    turned = image.axes.index("x") < image.axes.index("y")
+    for t, z, c in product(*(range(image.size(a)) for a in "tzc")):
+        for y, x in product(range(0, height, high), range(0, width, wide)):
+            box = slice(y, min(y + high, height)), slice(x, min(x + wide, width))
+            index = field_index(image.axes, t, z, box)
+            one = (c if a == "c" else i for a, i in zip(image.axes, index, strict=True))
+            part = image.read(tuple(one)).astype(dtype, copy=False)
+            yield part.T if turned else part
+
+
+def _colour_map() -> tuple[int, str, int, tuple[int, ...], bool]:
+    """Return the tag with 256 colours for labels: all reds, all greens, all blues.
+
+    To ImageJ it is a lookup table, and of no meaning to others where 0 is black.
+    """
+    table = label_colours(range(256)).astype(int) * 257
+    return 320, "H", table.size, tuple(table.T.ravel().tolist()), True
 
 
 def fits_imagej(dtype: np.dtype[Any], nbytes: int) -> bool:
@@ -246,6 +355,7 @@ def _ome(image: Image) -> dict[str, Any]:
     return metadata
 
 
-def _ordered(image: Image, order: str) -> tuple[NDArray[Any], str]:
+def _ordered(image: Image, order: str) -> tuple[str, tuple[int, ...]]:
+    """Return the axes in an order, and their lengths."""
     axes = "".join(a for a in order if a in image.axes)
-    return np.asarray(image.data).transpose([image.axes.index(a) for a in axes]), axes
+    return axes, tuple(image.size(a) for a in axes)

@@ -1,5 +1,8 @@
 """Images and label images in: TIFF, PNG, JPEG, OME-Zarr, folders and globs.
 
+What microscopes and other programs write is read where its library is installed:
+`readers.catalogue`.
+
 Pixels of large uncompressed TIFFs and of OME-Zarr stay on disk until they are asked
 for. Whatever cannot be read gives one sentence that names the file and the reason. Of a
 file with several images one is named (``FILE#2``), none is chosen in silence.
@@ -21,6 +24,7 @@ from napari_unet.core.text import printable, reason
 from napari_unet.io import ome_sets, ome_zarr, pictures
 from napari_unet.io.names import glob_pattern, image_name, split_number
 from napari_unet.io.pixels import SeveralImagesError
+from napari_unet.io.readers import catalogue
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -32,7 +36,8 @@ if TYPE_CHECKING:
 
 TIFF = (".tif", ".tiff")
 JPEG = (".jpg", ".jpeg")
-SUFFIXES = (*TIFF, ".png", *JPEG, ".zarr")
+PICTURES = (".png", *JPEG)
+SUFFIXES = (*TIFF, *PICTURES, ".zarr", *catalogue.SUFFIXES)
 _FORMATS = ", ".join(SUFFIXES)
 
 # Part of a plane that is checked at a time.
@@ -86,8 +91,8 @@ def read_image(path: str | Path, axes: str | None = None) -> Image:
     Parameters
     ----------
     path : str or Path
-        A TIFF, PNG or JPEG file, or an OME-Zarr folder; with ``#2`` behind it the
-        second image that is in it.
+        A file of one of the `SUFFIXES`, or an OME-Zarr folder; with ``#2`` behind it
+        the second image that is in it.
     axes : str, optional
         Letters out of t, c, z, y, x that overrule the file's; every value is kept then.
 
@@ -169,11 +174,18 @@ def check_finite(image: Image) -> None:
             )
 
 
+def natural(path: Path) -> list[str | int]:
+    """Return what sorts paths in natural order: 2 before 10."""
+    # The split alternates text and digits, so equal positions have equal types.
+    parts = re.split(r"(\d+)", str(path).lower())
+    return [int(p) if i % 2 else p for i, p in enumerate(parts)]
+
+
 def _expand(given: str | Path) -> list[Path]:
     path = Path(given)
     # A file whose own name has brackets or a mark wins over what it would stand for.
     if _is_folder(path):
-        images = sorted(filter(_is_image, path.iterdir()), key=_natural)
+        images = sorted(filter(_is_image, path.iterdir()), key=natural)
         if not images:
             raise FileNotFoundError(
                 f"{printable(path)}: no image is in the folder ({_FORMATS})."
@@ -192,7 +204,7 @@ def _expand(given: str | Path) -> list[Path]:
         _check_readable(path)
         return [path]
     matches = [Path(match) for match in glob(glob_pattern(given), recursive=True)]
-    images = sorted(filter(_is_image, matches), key=_natural)
+    images = sorted(filter(_is_image, matches), key=natural)
     if not images:
         # glob passes over a folder that must not be listed
         folder = next(f for f in path.parents if not has_magic(str(f)) or f.exists())
@@ -224,26 +236,25 @@ def _all_of(path: Path) -> list[Path]:
         elif path.suffix.lower() in TIFF:
             from napari_unet.io import tiff
 
-            if (count := tiff.count(path)) > 1:
-                marks = [f"#{k}" for k in range(1, count + 1)]
+            marks = _numbers(tiff.count(path))
+        elif path.suffix.lower() not in PICTURES:
+            marks = _numbers(catalogue.count(path))
     # What is wrong with it is said when it is read.
     except Exception:
         return [path]
     return [Path(f"{path}{mark}") for mark in marks] or [path]
 
 
+def _numbers(count: int) -> list[str]:
+    return [f"#{k}" for k in range(1, count + 1)] if count > 1 else []
+
+
 def _is_image(path: Path) -> bool:
     if path.name.startswith("."):
         return False
     return ome_zarr.is_zarr(path) or (
-        path.is_file() and path.suffix.lower() in SUFFIXES
+        path.is_file() and path.name.lower().endswith(SUFFIXES)
     )
-
-
-def _natural(path: Path) -> list[str | int]:
-    # The split alternates text and digits, so equal positions have equal types.
-    parts = re.split(r"(\d+)", str(path).lower())
-    return [int(p) if i % 2 else p for i, p in enumerate(parts)]
 
 
 def _check_readable(path: Path) -> None:
@@ -256,7 +267,8 @@ def _check_readable(path: Path) -> None:
         raise OSError(f"{shown}: cannot be read, {error.strerror}.") from error
     if _is_folder(path):
         raise ValueError(f"{shown}: is a folder and no OME-Zarr image.")
-    if path.is_file() and path.suffix.lower() not in SUFFIXES:
+    known = path.name.lower().endswith(SUFFIXES) or catalogue.has_bioio()
+    if path.is_file() and not known:
         raise ValueError(
             f"{shown}: images are read from {_FORMATS}, found {path.suffix!r}."
         )
@@ -277,6 +289,8 @@ def _decode(given: Path) -> Pixels:
             from napari_unet.io import tiff
 
             pixels = tiff.read(path, number)
+        elif path.suffix.lower() not in PICTURES:
+            pixels = catalogue.read(path, number)
         elif number not in {None, 1}:
             raise SeveralImagesError(f"there is no image #{number}, it holds one")
         else:

@@ -11,6 +11,8 @@ from napari_unet.io.ome_zarr import is_zarr
 # One system or another has these in no name.
 _FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f]')
 
+_TWO = ".nii.gz"  # two suffixes that are one
+
 
 def split_number(path: str | Path) -> tuple[Path, int | None]:
     """Part ``FILE#2`` into the file and the number of the image in it, from 1.
@@ -39,9 +41,9 @@ def glob_pattern(path: str | Path) -> str:
 def image_name(path: str | Path) -> str:
     """Return the name of an image, the same in messages, pairs and results.
 
-    The name of its file without suffix (``.ome.tif`` and ``.ome.zarr`` are one suffix),
-    with the number of the image if the file holds several (``scan#2``); a field of a
-    plate has the path to it in its name (``plate_A_1_0``).
+    The name of its file without suffix (``.ome.tif``, ``.ome.zarr`` and ``.nii.gz`` are
+    one), with the number of the image if the file holds several (``scan#2``); a field
+    of a plate has the path to it in its name (``plate_A_1_0``).
     """
     file, number = split_number(path)
     below: tuple[str, ...] = ()
@@ -49,7 +51,8 @@ def image_name(path: str | Path) -> str:
         below = file.relative_to(around[-1]).parts
         file = around[-1]
     # only suffixes that mean a format: a name may have dots of its own
-    name = re.sub(r"\.ome$", "", file.stem, flags=re.IGNORECASE)
+    stem = file.name[: -len(_TWO)] if file.name.lower().endswith(_TWO) else file.stem
+    name = re.sub(r"\.ome$", "", stem, flags=re.IGNORECASE)
     mark = "" if number is None else f"#{number}"
     return "_".join([name, *below]) + mark
 

@@ -144,11 +144,12 @@ def create_zarr(
         )
     check_replaceable(path)
     with atomic(path) as temporary:
-        described = {"ome": _described(axes, spacing, path.name.split(".")[0])}
+        image = describe(axes, spacing, path.name.split(".")[0])
+        described = {"version": "0.5", "multiscales": [image]}
         group = zarr.create_group(
             str(temporary),
             zarr_format=3,
-            attributes={**described, **(attributes or {})},
+            attributes={"ome": described, **(attributes or {})},
         )
         yield group.create_array(
             "0",
@@ -335,9 +336,13 @@ def _scale(level: Mapping[str, Any], ndim: int) -> NDArray[np.float64]:
     return product
 
 
-def _described(
-    axes: str, spacing_um: tuple[float, ...] | None, name: str
+def describe(
+    axes: str, spacing_um: Sequence[float] | None, name: str, levels: int = 1
 ) -> dict[str, Any]:
+    """Describe an image as NGFF 0.4 and 0.5 do, an entry of their `multiscales`.
+
+    Each level, named from 0 on, has every second pixel along y and x of the one before.
+    """
     types = {"t": "time", "c": "channel"}
     described = [{"name": a, "type": types.get(a, "space")} for a in axes]
     scale = [1.0] * len(axes)
@@ -346,9 +351,14 @@ def _described(
     for at, size in zip(spatial[::-1], (spacing_um or ())[::-1], strict=False):
         described[at]["unit"] = "micrometer"
         scale[at] = float(size)
-    level = {
-        "path": "0",
-        "coordinateTransformations": [{"type": "scale", "scale": scale}],
-    }
-    image = {"name": name, "axes": described, "datasets": [level]}
-    return {"version": "0.5", "multiscales": [image]}
+    datasets = []
+    for level in range(levels):
+        steps = [
+            size * 2.0**level if a in "yx" else size
+            for a, size in zip(axes, scale, strict=True)
+        ]
+        transformation = {"type": "scale", "scale": steps}
+        datasets.append(
+            {"path": str(level), "coordinateTransformations": [transformation]}
+        )
+    return {"name": name, "axes": described, "datasets": datasets}

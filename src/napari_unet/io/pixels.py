@@ -12,18 +12,53 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_unet.core.images.image import AXES, Image
-from napari_unet.core.text import printable
+from napari_unet.core.text import counted, printable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from napari_unet.core.images.image import ArrayLike
 
 
+_NAMED = 4  # images of a file that a sentence lists
+
+
 class SeveralImagesError(ValueError):
     """A file holds several images, and it is not said which is meant."""
+
+
+def chosen(
+    images: Sequence[tuple[str, tuple[int, ...], Any]], number: int | None, name: str
+) -> int:
+    """Return which of a file's images, from 0, is meant by a number, from 1.
+
+    `images` has the title, shape and dtype of each, `name` is the file's.
+
+    Raises
+    ------
+    SeveralImagesError
+        There is no image of the number, or several and none is named.
+    """
+    if number is None and len(images) == 1:
+        return 0
+    if number is not None and 1 <= number <= len(images):
+        return number - 1
+    each = [
+        f"#{k}{f' {printable(title)!r}' if title else ''} "
+        f"({' × '.join(map(str, shape))}, {dtype})"
+        for k, (title, shape, dtype) in enumerate(images[:_NAMED], start=1)
+    ]
+    if len(images) > _NAMED:
+        each.append("…")
+    listed = f"it holds {counted(len(images), 'image')}: {', '.join(each)}"
+    if number is not None:
+        raise SeveralImagesError(f"there is no image #{number} in it, {listed}")
+    name = printable(name)
+    raise SeveralImagesError(
+        f"{listed}; name one, as in {name}#2, or all with {name}#*"
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -238,12 +273,7 @@ class ArrayView:
         return _native(self.data.dtype)
 
     def __getitem__(self, key: Any) -> NDArray[Any]:
-        given = list(key) if isinstance(key, tuple) else [key]
-        # An ellipsis, or the end of a short key, stands for whole axes.
-        at = next((i for i, k in enumerate(given) if k is Ellipsis), len(given))
-        rest = given[at + 1 :]
-        middle = [slice(None)] * (self.ndim - at - len(rest))
-        wanted = dict(zip(self.keep, given[:at] + middle + rest, strict=True))
+        wanted = dict(zip(self.keep, whole_key(key, self.ndim), strict=True))
         index = tuple(wanted.get(i, 0) for i in range(len(self.data.shape)))
         return np.asarray(self.data[index]).astype(self.dtype, copy=False)
 
@@ -251,6 +281,14 @@ class ArrayView:
         self, dtype: np.dtype[Any] | None = None, copy: bool | None = None
     ) -> NDArray[Any]:
         return self[...].astype(dtype or self.dtype, copy=bool(copy))
+
+
+def whole_key(key: Any, ndim: int) -> tuple[Any, ...]:
+    """Name every axis in an index, as numpy does for an ellipsis or a short one."""
+    given = list(key) if isinstance(key, tuple) else [key]
+    at = next((i for i, k in enumerate(given) if k is Ellipsis), len(given))
+    rest = given[at + 1 :]
+    return (*given[:at], *[slice(None)] * (ndim - at - len(rest)), *rest)
 
 
 def _with_c(axes: str, pixels: Pixels) -> str:

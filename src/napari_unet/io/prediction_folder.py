@@ -7,10 +7,24 @@ from contextlib import contextmanager, suppress
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
-from napari_unet.io.atomic import atomic, check_separate, make_folder, remove_strays
+from napari_unet.core.text import printable
+from napari_unet.io.atomic import (
+    atomic,
+    check_separate,
+    make_folder,
+    move,
+    remove,
+    remove_strays,
+)
 from napari_unet.io.folder_lock import Claim, locked
 from napari_unet.io.names import image_name, split_number
-from napari_unet.io.provenance import check_ours, read_provenance
+from napari_unet.io.objects.catalogue import FORMATS
+from napari_unet.io.provenance import (
+    check_ours,
+    read_note,
+    read_provenance,
+    write_note,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -20,9 +34,14 @@ if TYPE_CHECKING:
     from napari_unet.io.provenance import Provenance
 
 KINDS = ("probabilities", "classes", "instances")
+# Of networks that make images, in place of these.
 IMAGE = "image"
+TABLE = "table"
+# Made from the instances: their measurements, and files of other programs.
+OF_CELLS = (TABLE, *(name for name, one in FORMATS.items() if one.writes))
 RECORD = "prediction.json"
 UNFINISHED = "unfinished"
+_NOTES = "made"
 
 _NOTE = "The last complete run; each result tells itself what it was made from."
 
@@ -33,7 +52,8 @@ class PredictionFolder:
     Parameters
     ----------
     kinds : tuple of str
-        Out of `KINDS`: those that are asked for; `IMAGE` of a network that makes one.
+        Out of `KINDS` and `OF_CELLS`: those that are asked for; `IMAGE` of a network
+        that makes one.
     ways_out : str
         What a person can do where something else is in the way.
     """
@@ -64,19 +84,66 @@ class PredictionFolder:
         return tuple(
             kind
             for kind in self.kinds
-            if not self._is_there(self.target(file, kind), made, overwrite)
+            if not any(
+                self._is_there(t, made, overwrite) for t in self._targets(file, kind)
+            )
         )
 
-    def target(self, file: Path, kind: str) -> Path:
-        """Return where an output of an image is written."""
-        suffix = ".zarr" if split_number(file)[0].is_dir() else ".tif"
+    def target(self, file: Path, kind: str, *, large: bool = False) -> Path:
+        """Return where an output of an image is written.
+
+        An array is an OME-Zarr if the image is one, or if it is large: more than is
+        kept in memory.
+        """
+        in_blocks = large or split_number(file)[0].is_dir()
+        suffix = ".zarr" if in_blocks else ".tif"
+        if kind in OF_CELLS:
+            suffix = ".csv" if kind == TABLE else FORMATS[kind].suffixes[0]
         return self.folder / kind / (image_name(file) + suffix)
+
+    def remove_other(self, file: Path, kind: str, *, large: bool) -> None:
+        """Remove what an output replaced that was written with another suffix."""
+        for other in self._targets(file, kind):
+            if other != self.target(file, kind, large=large):
+                remove(other)
 
     def ready_target(self, file: Path, kind: str) -> Path:
         """Return where an output is written, in a folder that is made now."""
         target = self.target(file, kind)
         make_folder(target.parent)
         return target
+
+    @contextmanager
+    def placed(self, file: Path, kind: str, made: Provenance) -> Iterator[Path]:
+        """Give a place to write what cannot say itself what it was made from.
+
+        It gets its name when the block ends, after that was noted in the folder. A
+        ValueError of the block tells of it under this name.
+        """
+        target = self.ready_target(file, kind)
+        temporary = self._waiting(kind) / target.name
+        make_folder(temporary.parent)
+        try:
+            yield temporary
+            note = self._note(target)
+            make_folder(note.parent)
+            write_note(note, temporary, made)
+            move(temporary, target)
+        except ValueError as error:
+            sentence = str(error).replace(printable(temporary), printable(target))
+            raise ValueError(sentence) from error
+        finally:
+            for folder in (temporary.parent, temporary.parent.parent):
+                with suppress(OSError):
+                    folder.rmdir()
+
+    def there(self, file: Path, kind: str, made: Provenance) -> Path | None:
+        """Return where an output is that is the wanted one, None if it is not there."""
+        for target in self._targets(file, kind):
+            with suppress(FileExistsError):
+                if self._is_there(target, made, overwrite=False):
+                    return target
+        return None
 
     def unfinished(self, file: Path) -> Path:
         """Return where outputs of an image are that take long, until all are done."""
@@ -104,8 +171,9 @@ class PredictionFolder:
         make_folder(self.folder)
         try:
             with Claim(self.folder / UNFINISHED, makes):
-                for name in ("", UNFINISHED, IMAGE, *KINDS):
-                    remove_strays(self.folder / name)
+                folders = [self.folder / n for n in ("", UNFINISHED, IMAGE, *KINDS)]
+                for folder in (*folders, *map(self._waiting, OF_CELLS)):
+                    remove_strays(folder)
                 yield
         finally:
             if new:
@@ -143,14 +211,30 @@ class PredictionFolder:
                 if path.is_relative_to(where) or where.is_relative_to(path)
             ]
             for file, source in zip(files, sources, strict=True):
-                check_separate(self.target(file, kind), {source, *near})
+                for target in self._targets(file, kind):
+                    check_separate(target, {source, *near})
+
+    def _targets(self, file: Path, kind: str) -> list[Path]:
+        """Return where an output may be: how large it is tells only the image."""
+        both = (self.target(file, kind, large=large) for large in (False, True))
+        return list(dict.fromkeys(both))
+
+    def _note(self, target: Path) -> Path:
+        """Return where is noted what an output was made from."""
+        name = f"{target.name}.json"
+        return self.folder / _NOTES / target.parent.name / name
+
+    def _waiting(self, kind: str) -> Path:
+        """Return where outputs are until they get their names."""
+        return self.folder / UNFINISHED / f"napari-unet-{kind}"
 
     def _is_there(self, target: Path, wanted: Provenance, overwrite: bool) -> bool:
         """Whether a result is there and need not be made."""
         if not (target.exists() or target.is_symlink()):
             return False
-        check_ours(target)
-        found = read_provenance(target)
+        note = self._note(target) if target.parent.name in OF_CELLS else None
+        check_ours(target, note)
+        found = read_note(note, target) if note else read_provenance(target)
         if overwrite or found is None:
             return False
         if difference := found.difference(wanted):

@@ -2,7 +2,8 @@
 
 So it appears with the pixels, moves with the file, and cannot be about another one. In
 an ImageJ TIFF it is the entry "Info" (*Image > Show Info* in Fiji), in an OME-TIFF the
-description of the image, in an OME-Zarr an attribute.
+description of the image, in an OME-Zarr an attribute. Other programs' formats have no
+place for it: of a file of these a note tells, which holds for its very content.
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ from xml.etree import ElementTree
 
 from napari_unet import __version__
 from napari_unet.io import ome_sets
+from napari_unet.io.atomic import atomic
 from napari_unet.io.names import split_number
 from napari_unet.io.ome_zarr import stamp
+from napari_unet.io.readers import catalogue
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
 # Before the JSON in a text, and the name of the attribute of a zarr group.
 _MARK = "napari-unet result"
 _KEY = "napari-unet"
+# In a note: what the result's content was.
+_CONTENT = "content"
 _IJ_METADATA = 50839  # the tag in which ImageJ keeps its Info
 # Folders up to this size are read to know their content.
 _READ_BYTES = 256 * 2**20
@@ -81,15 +86,38 @@ def read_provenance(path: Path) -> Provenance | None:
         return None
 
 
-def check_ours(target: Path) -> None:
+def write_note(note: Path, result: Path, made: Provenance) -> None:
+    """Note what a result is made from that cannot say so itself."""
+    text = json.dumps({_CONTENT: content_stamp(result), **asdict(made)}, indent=1)
+    with atomic(note) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def read_note(note: Path, result: Path) -> Provenance | None:
+    """Return what a result was made from; None if that is not known, or it changed."""
+    try:
+        found = json.loads(note.read_text(encoding="utf-8"))
+        if found.pop(_CONTENT) != content_stamp(result):
+            return None
+        return Provenance(**found)
+    # whatever a foreign or damaged note makes its reader stumble over
+    except Exception:
+        return None
+
+
+def check_ours(target: Path, note: Path | None = None) -> None:
     """Refuse to replace what is no result of this program.
+
+    `note` is where one that cannot say so itself is noted.
 
     Raises
     ------
     FileExistsError
         Something is there that does not say that it is one.
     """
-    if (target.exists() or target.is_symlink()) and read_provenance(target) is None:
+    if not (target.exists() or target.is_symlink()):
+        return
+    if (read_note(note, target) if note else read_provenance(target)) is None:
         raise FileExistsError(
             f"{target}: is there already and does not tell that napari-unet made it, "
             "so it is not replaced; move it away or write to another place."
@@ -99,8 +127,8 @@ def check_ours(target: Path) -> None:
 def content_stamp(path: Path) -> str:
     """Return a short text that is the same for the same content only.
 
-    It is the SHA-256 of a file, or of all files of an OME-Zarr or of an OME-TIFF that
-    has several, with their names. Above 256 MB of an OME-Zarr reading it would take
+    It is the SHA-256 of a file, or of all files of an OME-Zarr or of an image that has
+    several, with their names. Above 256 MB of an OME-Zarr reading it would take
     longer than many a prediction: there it is of names, sizes and times. `FILE#2` has
     its number in it.
     """
@@ -108,7 +136,7 @@ def content_stamp(path: Path) -> str:
     mark = "" if number is None else f"#{number}"
     if file.is_dir():
         return _folder_stamp(file) + mark
-    if others := ome_sets.beside(file):
+    if others := ome_sets.beside(file) or catalogue.beside(file):
         return _files_stamp([file, *others], file.parent) + mark
     with file.open("rb") as opened:
         return f"sha256:{hashlib.file_digest(opened, 'sha256').hexdigest()}{mark}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,8 +23,9 @@ def write_table(
     """Write a table as CSV (RFC 4180), in UTF-8, with a line of names.
 
     The columns are of one length. Numbers are written so that reading gives them back
-    equal, with a point; no number (NaN) is written as nothing. A file that exists is
-    replaced.
+    equal, with a point; no number (NaN) is written as nothing. A table with letters
+    beyond ASCII begins with a byte-order mark, without which Excel takes them for
+    others. A file that exists is replaced.
 
     Raises
     ------
@@ -41,13 +43,14 @@ def write_table(
             f"{path}: a table has columns of one length, found {lengths or 'none'}."
         )
     values = [np.asarray(column).tolist() for column in columns.values()]
-    with (
-        atomic(path) as temporary,
-        temporary.open("w", encoding="utf-8", newline="") as file,
-    ):
-        writer = csv.writer(file)
-        writer.writerow(columns)
-        writer.writerows(map(_written, zip(*values, strict=True)))
+    text = StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(columns)
+    writer.writerows(map(_written, zip(*values, strict=True)))
+    written = text.getvalue()
+    with atomic(path) as temporary:
+        encoding = "utf-8" if written.isascii() else "utf-8-sig"
+        temporary.write_text(written, encoding=encoding, newline="")
 
 
 def _written(row: tuple[Any, ...]) -> list[Any]:

@@ -9,32 +9,36 @@ from __future__ import annotations
 import logging
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from math import prod
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tifffile
 
-from napari_unet.core.text import counted, printable, reason
+from napari_unet.core.text import counted, reason
 from napari_unet.io import ome_sets
 from napari_unet.io.pixel_size import sizes_um
-from napari_unet.io.pixels import Pixels, SeveralImagesError
+from napari_unet.io.pixels import ArrayView, Pixels, chosen
 from napari_unet.io.tiff_colours import PLAIN, with_meaning
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
     from napari_unet.core.images.image import ArrayLike
 
 # Smaller images are read at once: a map keeps the file open and locked on Windows.
 MAPPED_FROM_BYTES = 64 * 2**20
+# Pages of smaller compressed images are decoded once, larger ones where they are read.
+DECODED_TO_BYTES = 2**31
 
 # What tifffile logs, and raises no error for, of a file that lost its end.
 _BROKEN_CHAIN = "invalid page offset"
 _TOO_SHORT = "ImageJ series metadata invalid or corrupted"
 _LOST_TEXT = "TiffTag 270 "
-
-_NAMED = 4  # images of a file that a sentence lists
 
 _AS_THEY_COME = "pages are read as they come, without pixel size."
 _LOST = f"its description cannot be understood: {_AS_THEY_COME}"
@@ -72,7 +76,8 @@ def count(path: Path) -> int:
 def read(path: Path, number: int | None = None) -> Pixels:
     """Read an image of a TIFF file, at full resolution.
 
-    Uncompressed images from 64 MiB on are memory-mapped. The number, from 1, is needed
+    Uncompressed images from 64 MiB on are memory-mapped, and pages of compressed ones
+    above 2 GiB are decoded when they are read. The number, from 1, is needed
     where there are several images.
 
     Raises
@@ -89,7 +94,8 @@ def read(path: Path, number: int | None = None) -> Pixels:
             raise ValueError("it holds no image")
         notes += left_out
         notes += _check_complete(file, errors)
-        entry = _chosen(entries, number, path.name)
+        images = [(e.first.name or "", e.shape, e.first.dtype) for e in entries]
+        entry = entries[chosen(images, number, path.name)]
         for series in entry.series:
             _check_pages(file, series)
         sizes = {} if misread else _sizes(file, entry)
@@ -182,31 +188,6 @@ def _continues(before: Any, series: Any) -> bool:
     )
 
 
-def _chosen(entries: list[_Entry], number: int | None, name: str) -> _Entry:
-    if number is None and len(entries) == 1:
-        return entries[0]
-    if number is not None and 1 <= number <= len(entries):
-        return entries[number - 1]
-    each = [
-        f"#{k}{_title(entry.first)} ({' × '.join(map(str, entry.shape))}, "
-        f"{entry.first.dtype})"
-        for k, entry in enumerate(entries[:_NAMED], start=1)
-    ]
-    if len(entries) > _NAMED:
-        each.append("…")
-    listed = f"it holds {counted(len(entries), 'image')}: {', '.join(each)}"
-    if number is not None:
-        raise SeveralImagesError(f"there is no image #{number} in it, {listed}")
-    name = printable(name)
-    raise SeveralImagesError(
-        f"{listed}; name one, as in {name}#2, or all with {name}#*"
-    )
-
-
-def _title(series: Any) -> str:
-    return f" {printable(series.name)!r}" if series.name else ""
-
-
 def _check_complete(file: Any, errors: set[str]) -> tuple[str, ...]:
     """Refuse a file of which tifffile would read fewer images than were written."""
     if _TOO_SHORT in errors:
@@ -279,6 +260,8 @@ def _data(file: Any, entry: _Entry) -> ArrayLike:
             pages = [page.asarray() for page in series.pages]
         return np.stack(pages).reshape(series.shape)
     mappable = series.dataoffset is not None and series.keyframe.is_memmappable
+    if not mappable and series.nbytes > DECODED_TO_BYTES and _in_pages(series):
+        return ArrayView(_Planes(series), tuple(range(series.ndim)))
     if mappable and series.nbytes >= MAPPED_FROM_BYTES:
         parent = series.keyframe.parent
         mapped: ArrayLike = np.memmap(
@@ -291,6 +274,55 @@ def _data(file: Any, entry: _Entry) -> ArrayLike:
         return mapped
     loaded: ArrayLike = series.asarray()
     return loaded
+
+
+def _in_pages(series: Any) -> bool:
+    """Whether an array is of pages, each whole, along its first axes."""
+    inner = len(series.keyframe.shape)
+    outer = series.shape[: series.ndim - inner]
+    same = series.shape[series.ndim - inner :] == series.keyframe.shape
+    return bool(same and prod(outer) == len(series.pages))
+
+
+class _Planes:
+    """Pages that have to be decoded; they are when they are read, and the last stays.
+
+    The file is open only meanwhile. An index names every axis.
+    """
+
+    def __init__(self, series: Any) -> None:
+        self._pages = series.pages
+        self._outer = series.ndim - len(series.keyframe.shape)
+        self.shape, self.dtype = tuple(series.shape), series.dtype
+        self._last: tuple[int, NDArray[Any]] | None = None
+        # windows are read ahead in another thread
+        self._lock = Lock()
+
+    def __getitem__(self, index: tuple[int | slice, ...]) -> NDArray[Any]:
+        extent = np.broadcast_to(np.uint8(0), self.shape)[index].shape
+        found = np.empty(extent, self.dtype)
+        outer, inner = index[: self._outer], index[self._outer :]
+        lengths = self.shape[: self._outer]
+        numbers = np.arange(prod(lengths)).reshape(lengths)[outer].ravel().tolist()
+        of_page = found.shape[found.ndim - sum(isinstance(i, slice) for i in inner) :]
+        parts = found.reshape((len(numbers), *of_page))
+        for place, number in enumerate(numbers):
+            parts[place] = self._page(number)[inner]
+        return found
+
+    def _page(self, number: int) -> NDArray[Any]:
+        with self._lock:
+            if self._last is not None and self._last[0] == number:
+                return self._last[1]
+            self._last = None  # two would be in memory
+            file = self._pages[0].parent.filehandle
+            file.open()
+            try:
+                pixels: NDArray[Any] = self._pages[number].asarray()
+            finally:
+                file.close()
+            self._last = number, pixels
+            return pixels
 
 
 def _sizes(file: Any, entry: _Entry) -> dict[str, float]:

@@ -8,7 +8,7 @@ import tifffile
 from scipy import ndimage as ndi
 
 from napari_unet.core.cells.instances import (
-    instance_classes,
+    class_probabilities,
     segment_image,
     segment_instances,
 )
@@ -171,7 +171,7 @@ def test_classes_are_segmented_on_their_own_with_ids_through_all():
     p = np.stack([1 - first - second, first, second]).astype(np.float32)
     cells = segment_instances(p, ALL)
     np.testing.assert_array_equal(cells, _rows(["11122", "11122", "00000"]))
-    assert instance_classes(cells, p).tolist() == [0, 1, 2]
+    assert class_probabilities(cells, p).tolist() == [[0, 1, 0], [0, 0, 1]]
 
 
 def test_a_low_threshold_gives_each_pixel_to_its_likelier_class():
@@ -186,15 +186,16 @@ def test_regions_are_neither_cells_nor_given_away():
     p = np.stack([1 - cells - region, region, cells]).astype(np.float32)
     found = segment_instances(p, ALL.replace(ridge=2), cell_classes=[2])
     np.testing.assert_array_equal(found, cells)
-    assert instance_classes(found, p, [2]).tolist() == [0, 2]
+    assert class_probabilities(found, p, [2]).tolist() == [[0, 1]]
     assert not segment_instances(p, ALL, cell_classes=[]).any()
 
 
-def test_the_class_of_a_cell_is_the_one_of_highest_mean_and_0_without_pixels():
-    # most pixels prefer class 2, but class 1 has more in sum: 1.5 against 1.35
+def test_each_class_of_a_cell_has_a_mean_probability_and_0_without_pixels():
     p = np.array([[[0.0, 0.1, 0.05]], [[1.0, 0.25, 0.25]], [[0.0, 0.65, 0.7]]])
-    assert instance_classes(np.array([[3, 3, 3]]), p).tolist() == [0, 0, 0, 1]
-    assert instance_classes(np.array([[1, 2, 2]]), p).tolist() == [0, 1, 2]
+    means = class_probabilities(np.array([[3, 3, 3]]), p)
+    np.testing.assert_allclose(means, [[0, 0, 0, 0.5], [0, 0, 0, 0.45]])
+    means = class_probabilities(np.array([[1, 2, 2]]), p)
+    np.testing.assert_allclose(means, [[0, 1, 0.25], [0, 0, 0.675]])
 
 
 def test_empty_and_full_images_have_no_cell_and_one():
@@ -228,9 +229,9 @@ def test_a_spacing_that_does_not_fit_is_refused(spacing):
         segment_instances(np.zeros((2, 5, 6), np.float32), spacing=spacing)
 
 
-def test_cells_of_another_shape_have_no_class():
+def test_cells_of_another_shape_have_no_probabilities():
     with pytest.raises(ValueError, match=r"\(5, 7\) is not that of .* \(2, 5, 6\)"):
-        instance_classes(np.zeros((5, 7), np.int32), np.zeros((2, 5, 6), np.float32))
+        class_probabilities(np.zeros((5, 7), int), np.zeros((2, 5, 6), np.float32))
 
 
 def _movie():

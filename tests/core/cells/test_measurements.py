@@ -25,6 +25,10 @@ def test_planes_are_measured_in_pixels_where_the_pixel_size_is_unknown():
         "z",
         "centroid_y_px",
         "centroid_x_px",
+        "bbox_y_px",
+        "bbox_x_px",
+        "bbox_height_px",
+        "bbox_width_px",
         "area_px",
         "equivalent_diameter_px",
         "perimeter_px",
@@ -37,6 +41,8 @@ def test_planes_are_measured_in_pixels_where_the_pixel_size_is_unknown():
     assert table["label"] == [3, 5]
     assert (table["t"], table["z"]) == ([2, 2], [7, 7])
     assert (table["centroid_y_px"], table["centroid_x_px"]) == ([1.5, 2.5], [2, 6])
+    assert (table["bbox_y_px"], table["bbox_x_px"]) == ([1, 2], [1, 6])
+    assert (table["bbox_height_px"], table["bbox_width_px"]) == ([2, 2], [3, 1])
     assert table["area_px"] == [6, 2]
     assert table["equivalent_diameter_px"][0] == pytest.approx((6 * 4 / np.pi) ** 0.5)
     assert table["perimeter_px"][0] == 6  # through the centres of the outermost pixels
@@ -81,6 +87,11 @@ def test_volumes_have_volumes_and_slices():
         "centroid_z_px",
         "centroid_y_px",
         "centroid_x_px",
+        "bbox_z_px",
+        "bbox_y_px",
+        "bbox_x_px",
+        "bbox_height_px",
+        "bbox_width_px",
         "slices",
         "volume_px",
         "volume_um3",
@@ -88,6 +99,8 @@ def test_volumes_have_volumes_and_slices():
         "touches_border",
     ]
     assert (table["z"], table["centroid_z_px"], table["slices"]) == ([2], [2], [3])
+    assert [table[f"bbox_{a}_px"] for a in "zyx"] == [[1], [1], [1]]
+    assert (table["bbox_height_px"], table["bbox_width_px"]) == ([1], [1])
     assert (table["volume_px"], table["volume_um3"]) == ([3], [1.5])
     assert table["equivalent_diameter_um"][0] == pytest.approx(
         (1.5 * 6 / np.pi) ** (1 / 3)
@@ -113,6 +126,9 @@ def test_classes_are_named_where_they_are_known():
     table = measure(CELLS, classes={5: "mitosis"})
     assert table["class"].tolist() == ["", "mitosis"]
     assert list(table)[:3] == ["label", "class", "t"]
+    table = measure(CELLS, classes={5: "mitosis"}, class_probabilities={5: 0.75})
+    assert list(table)[:4] == ["label", "class", "class_probability", "t"]
+    np.testing.assert_array_equal(table["class_probability"], [np.nan, 0.75])
 
 
 @pytest.mark.parametrize("shape", [(4, 5), (2, 4, 5)])

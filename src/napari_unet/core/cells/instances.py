@@ -57,7 +57,7 @@ def segment_instances(
     -------
     ndarray of int32, shape ([z,] y, x)
         0 is background; cells are numbered 1, 2, … in the order in which a scan
-        line by line meets them, through all classes. `instance_classes` finds theirs.
+        line by line meets them, through all classes: see `class_probabilities`.
 
     Raises
     ------
@@ -131,18 +131,18 @@ def most_probable(
     return classes
 
 
-def instance_classes(
+def class_probabilities(
     cells: NDArray[np.integer],
     probabilities: NDArray[np.floating],
     cell_classes: Sequence[int] | None = None,
-) -> NDArray[np.int32]:
-    """Class of each id: the one with the highest mean probability over its pixels.
+) -> NDArray[np.float64]:
+    """Mean probability of each class of cells over the pixels of each id.
 
-    0 for the background and for ids without pixels; ties go to the first class. Cells
-    may be edited or linked ones. A ValueError says that the shapes or the classes do
-    not fit.
+    An array (classes, ids) with a column for each id from 0 to the highest, 0 where an
+    id has no pixels. Cells may be edited or linked ones. A ValueError says that the
+    shapes or the classes do not fit.
     """
-    classes = np.array(_check(probabilities, cell_classes, None), np.int32)
+    classes = _check(probabilities, cell_classes, None)
     if cells.shape != probabilities.shape[1:]:
         raise ValueError(
             f"the cells' shape {cells.shape} is not that of the probabilities "
@@ -150,9 +150,7 @@ def instance_classes(
         )
     ids = cells.ravel()
     totals = [np.bincount(ids, probabilities[k].ravel()) for k in classes]
-    winner = np.where(sizes(cells) > 0, classes[np.argmax(totals, axis=0)], 0)
-    winner[0] = 0
-    return winner.astype(np.int32)
+    return np.array(totals) / np.maximum(sizes(cells), 1)
 
 
 def _check(

@@ -12,11 +12,14 @@ import numpy as np
 
 from napari_unet.core.cells.label_ids import distinct, numbered
 from napari_unet.core.cells.labelmap import at_edge
+from napari_unet.core.geometry.boxes import full_box
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
+
+    from napari_unet.core.geometry.boxes import Box
 
 Columns = dict[str, "NDArray[Any]"]
 """Columns of a table by their names, in order, all of one length."""
@@ -28,18 +31,24 @@ def measure(
     spacing_um: Sequence[float] | None = None,
     *,
     classes: Mapping[int, str] | None = None,
+    class_probabilities: Mapping[int, float] | None = None,
     t: int = 0,
     z: int = 0,
+    box: Box | None = None,
+    shape: Sequence[int] | None = None,
 ) -> Columns:
     """Measure each cell of one plane or volume, in the order of the ids.
 
     `cells` are ids ([z,] y, x), `field` the grey values (channels, [z,] y, x),
     `spacing_um` the pixel size along [z,] y, x in micrometres, `classes` the names of
-    the cells' classes, `t` and `z` the time point and the slice of a plane. There are
-    no columns of what is not given. A ValueError says that the shapes or the pixel size
-    do not fit.
+    the cells' classes, `class_probabilities` how sure they are, `t` and `z` the time
+    point and the slice of a plane. There are no columns of what is not given. A
+    ValueError says that the shapes or the pixel size do not fit. Where `cells` are only
+    a part of a plane or volume, `box` is where they are in it, and `shape` its own.
 
-    `z` and the centroid of a cell are in pixels from 0, as napari shows them; lengths
+    Rows of a time point join other tables of its cells by `label`. `t`, `z` and the
+    centroid of a cell are in pixels from 0, as napari shows them; the bounding box
+    begins with the pixel `bbox_y_px`, `bbox_x_px` and is so high and wide. Lengths
     and areas end in `_um`, `_um2`, `_um3`, or in `_px` where the pixel size is unknown.
     Planes have area, perimeter, axes, eccentricity and solidity; volumes have a volume
     and the number of slices. Standard deviations are of the cell's pixels (divided by
@@ -53,17 +62,22 @@ def measure(
     ids = ids[ids > 0]
     (cells,) = numbered([cells])
     shapes = _shapes(cells, spacing_um)
-    labels = ids[shapes["label"] - 1]
+    # of one type for all ids, so that tables can be put together
+    labels = ids[shapes["label"] - 1].astype(np.int64)
     columns: Columns = {"label": labels}
     if classes is not None:
         columns["class"] = np.array([classes.get(i, "") for i in labels.tolist()], str)
+    if class_probabilities is not None:
+        sure = [class_probabilities.get(i, np.nan) for i in labels.tolist()]
+        columns["class_probability"] = np.array(sure, float)
     columns["t"] = np.full(labels.size, t)
-    columns |= _sizes(shapes, cells.ndim, spacing_um, z)
+    start = [part.start for part in box or full_box(cells.shape)]
+    columns |= _sizes(shapes, start, spacing_um, z)
     if cells.ndim == 2:
         columns |= _outlines(shapes, spacing_um)
     if field is not None:
         columns |= _grey_values(cells, field)
-    columns["touches_border"] = at_edge(cells)[shapes["label"]]
+    columns["touches_border"] = at_edge(cells, box, shape)[shapes["label"]]
     return columns
 
 
@@ -104,10 +118,9 @@ def _shapes(
     from skimage.measure import regionprops_table  # slow to import
 
     spacing = tuple(spacing_um) if spacing_um is not None else (1.0,) * cells.ndim
-    wanted = ["label", "num_pixels", "centroid", "area", "equivalent_diameter_area"]
-    if cells.ndim == 3:
-        wanted.append("bbox")
-    else:
+    wanted = ["label", "num_pixels", "centroid", "bbox", "area"]
+    wanted.append("equivalent_diameter_area")
+    if cells.ndim == 2:
         wanted += ["axis_major_length", "axis_minor_length", "eccentricity", "solidity"]
         if spacing[0] == spacing[1]:
             wanted.append("perimeter")
@@ -118,17 +131,25 @@ def _shapes(
 
 def _sizes(
     shapes: dict[str, NDArray[Any]],
-    ndim: int,
+    start: Sequence[int],
     spacing_um: Sequence[float] | None,
     z: int,
 ) -> Columns:
+    ndim = len(start)
     columns: Columns = {"z": np.full(shapes["label"].size, z)}
     for axis, letter in enumerate("zyx"[3 - ndim :]):
         step = 1.0 if spacing_um is None else spacing_um[axis]
-        columns[f"centroid_{letter}_px"] = shapes[f"centroid-{axis}"] / step
+        columns[f"centroid_{letter}_px"] = (
+            start[axis] + shapes[f"centroid-{axis}"] / step
+        )
+    box = {part: shapes[f"bbox-{part}"].astype(int) for part in range(2 * ndim)}
+    for axis, letter in enumerate("zyx"[3 - ndim :]):
+        columns[f"bbox_{letter}_px"] = start[axis] + box[axis]
+    columns["bbox_height_px"] = box[2 * ndim - 2] - box[ndim - 2]
+    columns["bbox_width_px"] = box[2 * ndim - 1] - box[ndim - 1]
     if ndim == 3:
         columns["z"] = np.rint(columns["centroid_z_px"]).astype(int)
-        columns["slices"] = shapes["bbox-3"] - shapes["bbox-0"]
+        columns["slices"] = box[3] - box[0]
     what, power = ("area", "2") if ndim == 2 else ("volume", "3")
     columns[f"{what}_px"] = shapes["num_pixels"].astype(int)
     if spacing_um is not None:

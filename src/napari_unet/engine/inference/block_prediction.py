@@ -84,33 +84,50 @@ class BlockPrediction:
         self._kind = "probabilities" if network.outputs is None else IMAGE
 
     def events(
-        self, segmentation: Segmentation, cell_classes: tuple[int, ...]
+        self,
+        segmentation: Segmentation,
+        cell_classes: tuple[int, ...],
+        *,
+        cells: bool = False,
     ) -> Generator[Event, None, int]:
-        """Predict the image and write the outputs; return the number of cells.
+        """Predict the image; return the number of cells.
 
-        It is 0 if cells were not asked for. The events are those of `predict`, for what
-        is not done yet, the last without its array, and `BlockDone`. `segmentation` is
-        for the model's pixels.
+        It is 0 if they are not among the targets nor asked for by `cells`. The events
+        are those of `predict`, for what is not done yet, the last without its array,
+        and `BlockDone`. `segmentation` is for the model's pixels.
         """
         out = self._array(self._kind, self._shape, self._axes, np.float32)
         yield from self._predict(out)
         found = Image(out.data, self._axes, self._image.known_um, self._image.name)
-        cells = 0
         if "classes" in self._targets:
             yield from self._decide(found)
-        if "instances" in self._targets:
-            cells = yield from BlockSegmentation(
+        if not cells and "instances" not in self._targets:
+            return 0
+        return (
+            yield from BlockSegmentation(
                 found,
                 self._table.ndim,
                 segmentation.for_pixels(self._factors),
                 cell_classes,
                 self._work,
                 self._sizes,
-            ).events("instances", self._targets["instances"])
+            ).events("instances", self._target("instances"))
+        )
+
+    def found(self, kind: str) -> Image:
+        """Return an array that is complete, before it is published."""
+        axes, shape = self._axes, self._shape
+        if kind != "probabilities":
+            axes = axes.replace("c", "")
+            shape = tuple(n for n, a in zip(shape, self._axes, strict=True) if a != "c")
+        data = self._array(kind, shape, axes, np.float32).data
+        return Image(data, axes, self._image.known_um, self._image.name)
+
+    def publish(self) -> None:
+        """Give the outputs their names."""
         # Probabilities last: after a kill meanwhile, what is missing is made from them.
         order = sorted(self._targets, key=lambda kind: kind == "probabilities")
         self._work.publish({kind: self._targets[kind] for kind in order})
-        return cells
 
     def _predict(self, out: LargeArray) -> Iterator[Event]:
         """Run the network over the blocks that are not done."""
@@ -205,9 +222,17 @@ class BlockPrediction:
     def _array(
         self, kind: str, shape: Sequence[int], axes: str, dtype: DTypeLike
     ) -> LargeArray:
-        # what is not asked for is never given a name, and removed in the end
-        target = self._targets.get(kind, Path(f"{self._image.name}.zarr"))
         chunk = self._sizes.chunk(self._table.ndim, predicted=True)
         return self._work.array(
-            kind, target, shape, axes, dtype, self._image.known_um, chunk
+            kind,
+            self._target(kind),
+            shape,
+            axes,
+            dtype,
+            self._image.known_um,
+            chunk,
         )
+
+    def _target(self, kind: str) -> Path:
+        # what is not asked for is never given a name, and removed in the end
+        return self._targets.get(kind, Path(f"{self._image.name}.zarr"))

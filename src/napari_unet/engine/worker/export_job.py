@@ -1,19 +1,18 @@
-"""Results into files: masks, probabilities, and a table of measurements."""
+"""Results into files: masks, probabilities, measurements, objects."""
 
 from __future__ import annotations
 
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from napari_unet.core.annotation.annotations import cell_classes
-from napari_unet.core.cells.instances import instance_classes
-from napari_unet.core.cells.measurements import measure, stack
+from napari_unet.core.cells.cell_table import cell_table, objects_of
+from napari_unet.core.cells.objects import ObjectClass
 from napari_unet.core.events import FileWritten
-from napari_unet.core.images.image import Field, Image
+from napari_unet.core.images.image import Image
 from napari_unet.io.atomic import check_writable, make_folder, remove_strays
-from napari_unet.io.export import write_labels, write_probabilities
+from napari_unet.io.export import label_blocks, probability_blocks
+from napari_unet.io.objects.catalogue import FORMATS
 from napari_unet.io.tables import write_table
 
 if TYPE_CHECKING:
@@ -28,10 +27,14 @@ if TYPE_CHECKING:
 def run(job: ExportJob) -> Iterator[Event | None]:
     """Write the files that are asked for; those of the same names are replaced.
 
-    `FileWritten` comes after each file, None after each plane or volume measured.
+    `FileWritten` comes after each file, None after each block written or measured.
     Nothing to write, or arrays that do not fit the image, are a ValueError; if the
-    folder cannot be written to, an OSError, nothing is.
+    folder cannot be written to, an OSError, nothing is. A ModuleNotFoundError says
+    which package a format needs. What formats cannot hold is a ValueError after all
+    else is written.
     """
+    for name in job.objects:
+        FORMATS[name].check_installed()
     files = _files(job)
     make_folder(Path(job.folder))
     remove_strays(Path(job.folder))
@@ -39,18 +42,30 @@ def run(job: ExportJob) -> Iterator[Event | None]:
         check_writable(path)
     image = job.image.open()
     axes = image.axes.replace("c", "")
+    table: Columns | None = None
+    problems = []
     for count, (what, (path, reference)) in enumerate(files.items(), start=1):
         yield None
         array = reference.open()
-        if what == "table":
-            table = yield from _measure(job, image, Image(array, axes))
-            write_table(path, table)
+        if what == "table" or what in FORMATS:
+            cells = Image(array, axes, image.known_um, image.name)
+            if table is None:
+                table = yield from _table(job, cells, image)
+            if what == "table":
+                write_table(path, table)
+            else:
+                try:
+                    FORMATS[what].write(path, objects_of(cells, table, _classes(job)))
+                except ValueError as error:
+                    problems.append(str(error))
+                    continue
         elif what == "probabilities":
-            values = np.asarray(array[...])
-            write_probabilities(path, values, "c" + axes, image.known_um)
+            yield from probability_blocks(path, array, "c" + axes, image.known_um)
         else:
-            write_labels(path, np.asarray(array[...]), axes, image.known_um)
+            yield from label_blocks(path, array, axes, image.known_um)
         yield FileWritten(str(path), count / len(files))
+    if problems:
+        raise ValueError(" ".join(problems))
 
 
 def _files(job: ExportJob) -> dict[str, tuple[Path, ArrayReference]]:
@@ -61,6 +76,8 @@ def _files(job: ExportJob) -> dict[str, tuple[Path, ArrayReference]]:
         "probabilities": (job.maps, job.probabilities, f"probabilities.{job.format}"),
         "table": (job.table, job.cells, "cells.csv"),
     }
+    for name in job.objects:
+        rows[name] = True, job.cells, f"cells{FORMATS[name].suffixes[0]}"
     files = {
         what: (Path(job.folder) / f"{job.name}_{end}", array)
         for what, (wanted, array, end) in rows.items()
@@ -73,48 +90,24 @@ def _files(job: ExportJob) -> dict[str, tuple[Path, ArrayReference]]:
     return files
 
 
-def _measure(
-    job: ExportJob, image: Image, cells: Image
+def _table(
+    job: ExportJob, cells: Image, image: Image
 ) -> Generator[None, None, Columns]:
-    """Measure all cells: of a stack as volumes, else plane by plane."""
+    """Find the class of each cell, and measure them where that is wanted."""
     probabilities = None
     if job.probabilities is not None:
         probabilities = Image(job.probabilities.open(), "c" + cells.axes)
-    ndim = 3 if image.size("z") > 1 else 2
-    spacing = image.pixel_size(ndim)
-    tables = []
-    for field in cells.fields(ndim):
-        ids = field.read()[0]
-        likely = None
-        if probabilities is not None:
-            likely = Field(probabilities, field.t, field.z).read()
-        tables.append(
-            measure(
-                ids,
-                Field(image, field.t, field.z).read(),
-                spacing,
-                classes=_class_names(job, ids, likely),
-                t=field.t,
-                z=field.z or 0,
-            )
+    measured = job.table or any(FORMATS[name].table for name in job.objects)
+    return (
+        yield from cell_table(
+            cells, image, job.classes, probabilities, measured=measured
         )
-        yield None
-    return stack(tables)
+    )
 
 
-def _class_names(
-    job: ExportJob, cells: np.ndarray, probabilities: np.ndarray | None
-) -> dict[int, str] | None:
-    """Name the class of each cell; None if it is not known."""
-    kinds = cell_classes(job.classes)
-    if len(kinds) == 1:
-        name = job.classes[kinds[0] - 1].name
-        return dict.fromkeys(np.unique(cells).tolist(), name)
-    if probabilities is None or not kinds:
-        return None
-    numbers = instance_classes(cells, probabilities, kinds)
-    return {
-        label: job.classes[number - 1].name
-        for label, number in enumerate(numbers.tolist())
-        if number > 0
-    }
+def _classes(job: ExportJob) -> list[ObjectClass]:
+    return [
+        ObjectClass(one.name, colour)
+        for one, colour in zip_longest(job.classes, job.colours)
+        if one.kind == "cells"
+    ]

@@ -16,6 +16,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_unet.core.annotation.label_kind import MEANINGS
+from napari_unet.core.images.image import Image
 from napari_unet.core.text import counted
 from napari_unet.gui.annotate.report_errors import report_errors
 from napari_unet.gui.main_thread import MainThread, in_background
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from napari_unet.core.annotation.annotations import Kind
     from napari_unet.session.annotating.importing import Imported
+    from napari_unet.session.project.record import ProjectImage
     from napari_unet.session.workspace import Workspace
 
 # Masks of more pixels are read in the background; so many cells may come meanwhile.
@@ -63,21 +65,32 @@ class ImportButton(QPushButton):
         if self.menu_.actions():
             self.menu_.addSeparator()
         action = self.menu_.addAction("Masks from a file…")
-        action.setToolTip("A label image with the shape of the image.")
+        action.setToolTip(
+            "A label image with the shape of the image, or cells of ImageJ (.zip), "
+            "QuPath (.geojson) or COCO (.json)."
+        )
         action.triggered.connect(self._from_file)
         for one in self.menu_.actions():
             one.setEnabled(self._workspace.images.current is not None)
 
-    def import_masks(self, array: Any, layer: Layer | None = None) -> None:
-        """Import masks into the current image, after asking what to replace.
+    def import_masks(
+        self,
+        array: Any,
+        layer: Layer | None = None,
+        kind: Kind | None = None,
+        image: ProjectImage | None = None,
+    ) -> None:
+        """Import masks into an image, after asking what to replace.
 
-        The layer that they are from is hidden then: it would cover the annotation.
+        It is the current one unless given; `kind` says what the values mean, if that is
+        known. The layer that they are from is hidden then: it would cover the
+        annotation.
         """
-        image = self._workspace.images.current
+        image = image or self._workspace.images.current
         if image is None:
             return
         if not self._workspace.images.places(image.id):
-            self._read(image.id, array, layer, None, False)
+            self._read(image.id, array, layer, kind, False)
             return
         box = QMessageBox(self)
         box.setWindowTitle("Import masks")
@@ -93,10 +106,38 @@ class ImportButton(QPushButton):
 
         def chosen(button: object) -> None:
             if button in (add, replace):
-                self._read(image.id, array, layer, None, button is replace)
+                self._read(image.id, array, layer, kind, button is replace)
 
         box.buttonClicked.connect(chosen)
         box.open()
+
+    def open_file(self, path: str) -> None:
+        """Import a label image, or objects of another program, of the current image."""
+        from napari_unet.io import label_files  # slow to import
+
+        image = self._workspace.images.current
+        if image is None:
+            return
+        kind: Kind | None = "instances" if label_files.is_objects(path) else None
+        blank = np.broadcast_to(np.uint8(0), image.annotation_shape)
+        like = Image(blank, image.annotation_axes, name=image.name)
+
+        def finish(read: Callable[[], Image]) -> None:
+            with report_errors(self._workspace):
+                masks = read()
+                project = self._workspace.store.project
+                if all(one.id != image.id for one in project.images):
+                    raise ValueError(f"{image.name} was removed from the project.")
+                data = masks.data
+                order = [masks.axes.index(a) for a in "tzyx" if a in masks.axes]
+                if order != sorted(order):
+                    data = np.asarray(data[...]).transpose(order)
+                for note in masks.notes:
+                    self._workspace.message.emit("info", f"{masks.name}: {note}")
+                self.import_masks(data, None, kind, image)
+
+        read = partial(label_files.read_label_file, path, like=like)
+        in_background(self._main_thread, read, finish)
 
     def _read(
         self,
@@ -180,18 +221,5 @@ class ImportButton(QPushButton):
     def _from_file(self) -> None:
         dialog = QFileDialog(self, "Import masks")
         dialog.setFileMode(QFileDialog.FileMode.ExistingFile)
-        dialog.fileSelected.connect(self._open)
+        dialog.fileSelected.connect(self.open_file)
         dialog.open()
-
-    def _open(self, path: str) -> None:
-        from napari_unet.io.images import read_labels  # slow to import
-
-        with report_errors(self._workspace):
-            masks = read_labels(path)
-            data = masks.data
-            order = [masks.axes.index(axis) for axis in "tzyx" if axis in masks.axes]
-            if order != sorted(order):
-                data = np.asarray(data[...]).transpose(order)
-            for note in masks.notes:
-                self._workspace.message.emit("info", f"{masks.name}: {note}")
-            self.import_masks(data)

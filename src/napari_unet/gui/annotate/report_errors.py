@@ -17,7 +17,7 @@ def report_errors(workspace: Workspace) -> Iterator[None]:
     try:
         yield
     # any other is a fault of the program: napari shows it with its traceback
-    except (ValueError, OSError, RuntimeError) as error:
+    except (ValueError, OSError, RuntimeError, ModuleNotFoundError) as error:
         workspace.message.emit("warning", str(error))
 
 

@@ -17,6 +17,7 @@ import psutil
 from psygnal import Signal
 
 from napari_unet.io.images import SUFFIXES, find, read_image
+from napari_unet.io.readers.catalogue import SUFFIXES as LAZY
 from napari_unet.session.images import layers as roles
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ _AT_ONCE = 2**20
 _MEMORY_SHARE = 0.5
 # Compressed files have fewer bytes than pixels, others are mapped and not read.
 _UNCOMPRESSED = 0.9
+# So many images of a file of a microscope are compared: those of a slide are hundreds.
+_COMPARED = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +156,7 @@ def _key(layer: Layer) -> _Key | None:
 
 def _read(path: Path, data: object) -> FileMetadata:
     """Read what a file says; of a folder of files that are one stack, the first."""
-    if path.is_file() and path.suffix.lower() not in SUFFIXES:
+    if path.is_file() and not path.name.lower().endswith(SUFFIXES):
         return FileMetadata(
             problem=f"{path.suffix or 'such'} files are read by napari alone."
         )
@@ -191,8 +194,15 @@ def _first_image(path: Path) -> Image:
             image = read_image(f"{path}#1")
         if image is None:
             raise
+    if not path.name.lower().endswith(LAZY):
         note = "The file holds several images: this is taken for the first."
         return replace(image, notes=(note, *image.notes))
+    others = [read_image(one) for one in find([f"{path}#*"])[1:_COMPARED]]
+    if all(other.known_um == image.known_um for other in others):
+        note = "The file holds several images, of one pixel size."
+        return replace(image, notes=(note, *image.notes))
+    note = "The file holds images of several pixel sizes: which this has is not known."
+    return replace(image, spacing_um=None, yx_um=None, notes=(note, *image.notes))
 
 
 def _fits_into_memory(path: Path, data: object) -> bool:

@@ -1,4 +1,4 @@
-"""Results of images into files: label images, tables, probabilities."""
+"""Results of images into files: label images, tables, probabilities, objects."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from napari_unet.core.events import FileWritten
 from napari_unet.core.jobs import ExportJob
 from napari_unet.core.text import counted
 from napari_unet.io.names import file_stem
+from napari_unet.session.prediction.results import colour_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from napari_unet.core.annotation.annotations import ClassKind
@@ -103,10 +104,11 @@ class Exporter:
             return []
         wanted = set(image_ids)
         starts = tuple(
-            f"{file_stem(image.name, 'image')}_{what}."
+            f"{file_stem(image.name, 'image')}_{what}{sign}"
             for image in self._store.project.images
             if image.id in wanted
             for what in _WRITTEN
+            for sign in "._"
         )
         return sorted(path for path in folder.iterdir() if path.name.startswith(starts))
 
@@ -124,21 +126,28 @@ class Exporter:
         probabilities: bool = False,
         table: bool = True,
         format: Format = "tif",  # noqa: A002 - as in `ExportJob`
+        objects: Sequence[str] = (),
     ) -> None:
         """Write the results of images; what is in the way is overwritten.
 
-        Images that cannot be exported are left out; the last message names them.
+        `objects` are names of formats of other programs. Images that cannot be exported
+        are left out; the last message names them.
 
         ValueError if there is no image that can be exported, or nothing is to be
         written.
         """
-        if not (masks or probabilities or table):
-            raise ValueError("Choose masks, probabilities or the table to be written.")
+        if not (masks or probabilities or table or objects):
+            raise ValueError(
+                "Choose masks, probabilities or the table to be written, or a format "
+                "of another program."
+            )
         export, parts = _Export(folder), []
         for image_id in dict.fromkeys(image_ids):
             try:
                 results = self._results_of(image_id)
-                job = self._job(results, folder, format, masks, table, probabilities)
+                job = self._job(
+                    results, folder, format, masks, table, probabilities, objects
+                )
                 parts.append(_Part(export, job, results))
             except (ValueError, OSError) as error:
                 export.problems.append(str(error))
@@ -182,6 +191,7 @@ class Exporter:
         masks: bool,
         table: bool,
         maps: bool,
+        objects: Sequence[str],
     ) -> ExportJob:
         image, files = results.image, results.files
         if not (masks or maps or results.has_cells):
@@ -189,7 +199,7 @@ class Exporter:
                 f"{image.name} has regions but no cells, of which the table "
                 "would be: choose masks or probabilities."
             )
-        cells = results.has_cells and (masks or table)
+        cells = results.has_cells and bool(masks or table or objects)
         regions = results.has_regions and masks
         return ExportJob(
             folder=str(folder),
@@ -203,6 +213,8 @@ class Exporter:
             maps=maps,
             class_masks=files["classes"] if regions else None,
             format=format,
+            objects=tuple(objects),
+            colours=tuple(colour_of(c, k) for k, c in enumerate(results.classes)),
         )
 
     def _waiting(self) -> list[_Part]:

@@ -1,0 +1,177 @@
+"""All cells of an image in a table, and as objects for other programs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_unet.core.annotation.annotations import cell_classes
+from napari_unet.core.cells.instances import class_probabilities
+from napari_unet.core.cells.label_ids import distinct, positions
+from napari_unet.core.cells.measurements import measure, stack
+from napari_unet.core.cells.objects import ObjectClass, Objects
+from napari_unet.core.cells.whole_cells import whole_cells
+from napari_unet.core.images.image import Field, Image
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Sequence
+
+    from numpy.typing import NDArray
+
+    from napari_unet.core.annotation.annotations import ClassInfo
+    from napari_unet.core.cells.measurements import Columns
+    from napari_unet.core.images.image import ArrayLike
+
+
+def cell_table(
+    cells: Image,
+    image: Image,
+    classes: Sequence[ClassInfo],
+    probabilities: Image | None = None,
+    *,
+    measured: bool = True,
+) -> Generator[None, None, Columns]:
+    """Measure all cells, of a stack as volumes, else plane by plane; part by part.
+
+    Parameters
+    ----------
+    cells : Image
+        Ids without channels; each time point has ids of its own.
+    image : Image
+        What they were found in, for grey values and pixel size.
+    classes : sequence of ClassInfo
+        Foreground classes of the model.
+    probabilities : Image, optional
+        Of all classes, background first. Of several classes of cells, which of them a
+        cell is, is not known without.
+    measured : bool
+        Whether shapes and grey values are wanted besides id, class and time point.
+
+    Yields
+    ------
+    None
+        After each part; the table is returned, see `measurements.measure`.
+    """
+    ndim = 3 if image.size("z") > 1 else 2
+    tables = []
+    for field in cells.fields(ndim):
+        rows = []
+        for box, ids in whole_cells(field):
+            likely = None
+            if probabilities is not None:
+                likely = Field(probabilities, field.t, field.z).read(box)
+            known = _classes(classes, ids, likely)
+            if measured:
+                rows.append(
+                    measure(
+                        ids,
+                        Field(image, field.t, field.z).read(box),
+                        image.pixel_size(ndim),
+                        **known,
+                        t=field.t,
+                        z=field.z or 0,
+                        box=box,
+                        shape=field.shape,
+                    )
+                )
+            else:
+                rows.append(_named(ids, field.t, known))
+            yield None
+        table = stack(rows)
+        order = np.argsort(table["label"], kind="stable")
+        tables.append({name: column[order] for name, column in table.items()})
+    return stack(tables)
+
+
+def objects_of(
+    cells: Image,
+    table: Columns,
+    classes: Sequence[ObjectClass],
+) -> Objects:
+    """Return cells as objects, with what a table of `cell_table` says of them.
+
+    Their ids are unique through time, so that no cell is taken for one of another time
+    point: those of each follow on the highest one of the time point before.
+    """
+    shift = _shifts(table, cells.size("t"))
+    labels = table["label"] + shift[table["t"]]
+    numbers = {kind.name: number for number, kind in enumerate(classes, start=1)}
+    of = [numbers.get(name, 0) for name in table.get("class", np.zeros(0)).tolist()]
+    sure = table.get("class_probability", np.zeros(0)).tolist()
+    names = labels.tolist()
+    if shift.any():
+        top = int(labels.max(initial=0))
+        data = _Shifted(cells.data, shift, cells.axes, np.min_scalar_type(top))
+        cells = Image(data, cells.axes, cells.known_um, cells.name)
+    return Objects(
+        cells,
+        tuple(classes),
+        {name: k for name, k in zip(names, of, strict=False) if k},
+        {name: p for name, p in zip(names, sure, strict=False) if np.isfinite(p)},
+        {**table, "label": labels},
+    )
+
+
+class _Shifted:
+    """Ids that go on from one time point to the next, read where they are needed."""
+
+    def __init__(
+        self,
+        data: ArrayLike,
+        shift: NDArray[np.int64],
+        axes: str,
+        dtype: np.dtype[Any],
+    ) -> None:
+        self.shape, self.dtype = tuple(data.shape), dtype
+        self._data = data
+        along = [-1 if axis == "t" else 1 for axis in axes]
+        self._shift = np.broadcast_to(shift.reshape(along), self.shape)
+
+    def __getitem__(self, key: Any) -> NDArray[Any]:
+        ids = np.asarray(self._data[key])
+        return np.where(ids > 0, ids + self._shift[key], 0).astype(self.dtype)
+
+
+def _shifts(table: Columns, frames: int) -> NDArray[np.int64]:
+    """Return what is added to the ids of each time point."""
+    highest = np.zeros(frames + 1, np.int64)
+    np.maximum.at(highest, table["t"] + 1, table["label"])
+    return np.cumsum(highest)[:-1]
+
+
+def _named(ids: NDArray[np.integer], t: int, known: dict[str, Any]) -> Columns:
+    """Return the columns of a table without measurements."""
+    labels = distinct(ids)
+    labels = labels[labels > 0].astype(np.int64)
+    columns: Columns = {"label": labels, "t": np.full(labels.size, t)}
+    for name, of in (
+        ("class", known.get("classes")),
+        ("class_probability", known.get("class_probabilities")),
+    ):
+        if of is not None:
+            columns[name] = np.array([of[label] for label in labels.tolist()])
+    return columns
+
+
+def _classes(
+    classes: Sequence[ClassInfo],
+    cells: NDArray[np.integer],
+    probabilities: NDArray[Any] | None,
+) -> dict[str, Any]:
+    """Tell `measure` the class of each cell and its mean probability, where known."""
+    kinds = cell_classes(classes)
+    ids = distinct(cells)
+    if not kinds or (probabilities is None and len(kinds) > 1):
+        return {}
+    if probabilities is None:
+        name = classes[kinds[0] - 1].name
+        return {"classes": dict.fromkeys(ids.tolist(), name)}
+    means = class_probabilities(positions(ids, cells), probabilities, kinds)
+    names = [classes[kinds[k] - 1].name for k in means.argmax(axis=0)]
+    return {
+        "classes": dict(zip(ids.tolist(), names, strict=True)),
+        "class_probabilities": dict(
+            zip(ids.tolist(), means.max(axis=0).tolist(), strict=True)
+        ),
+    }

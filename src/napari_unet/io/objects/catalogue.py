@@ -1,0 +1,161 @@
+"""The formats of objects that are written and read, by the names people give."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_unet.core.text import printable
+from napari_unet.io.names import split_number
+
+if TYPE_CHECKING:
+    from napari_unet.core.cells.objects import Objects
+    from napari_unet.core.images.image import Image
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectFormat:
+    """A format of objects. Nothing of it is loaded before it is written or read."""
+
+    title: str  # shown to people
+    # what it is for and what it leaves out, in a sentence
+    tip: str
+    # ends of names of files or folders, the first is that of what is written
+    suffixes: tuple[str, ...]
+    module: str  # in this package
+    package: str | None = None  # of the extra `formats` that it needs
+    writes: bool = True
+    reads: bool = True
+    table: bool = False  # whether it has the measurements of the objects
+
+    def check_installed(self) -> None:
+        """ModuleNotFoundError, in a sentence, if the package is missing."""
+        if self.package is not None and find_spec(self.package) is None:
+            raise ModuleNotFoundError(
+                f"{self.title} need the package {self.package}, which "
+                "pip install 'napari-unet[formats]' brings."
+            )
+
+    def write(self, path: str | Path, objects: Objects) -> None:
+        """Write objects; a file that exists is replaced.
+
+        Raises
+        ------
+        ModuleNotFoundError
+            A package is missing.
+        ValueError
+            The format cannot hold them.
+        OSError
+            They cannot be written. Whichever is raised, nothing half-written stays.
+        """
+        self.check_installed()
+        self._module.write(Path(path), objects)
+
+    def read(self, path: str | Path, like: Image | None = None) -> Objects:
+        """Read objects as labels.
+
+        Parameters
+        ----------
+        path : str or Path
+            File or folder; ``FILE#2`` is the second image in a file of several.
+        like : Image, optional
+            The image that they are of. Formats of outlines do not tell its size: the
+            smallest that holds them is taken without it.
+
+        Returns
+        -------
+        Objects
+            The notes of its labels say what was chosen or left out.
+
+        Raises
+        ------
+        ModuleNotFoundError
+            A package is missing.
+        FileNotFoundError, OSError
+            There is no such file, or it cannot be read.
+        ValueError
+            It is damaged, of another format, or does not fit the image.
+        """
+        self.check_installed()
+        found: Objects = self._module.read(Path(path), like)
+        return found
+
+    @property
+    def _module(self) -> Any:
+        return import_module(f"napari_unet.io.objects.{self.module}")
+
+
+FORMATS: dict[str, ObjectFormat] = {
+    "rois": ObjectFormat(
+        "ImageJ ROIs",
+        "Outlines with classes as groups, for the ROI Manager of ImageJ and Fiji.",
+        ("_RoiSet.zip", ".roi", ".zip"),
+        "imagej_roi",
+        package="roifile",
+    ),
+    "geojson": ObjectFormat(
+        "QuPath objects (GeoJSON)",
+        "Detections with classes, colours and measurements, for QuPath.",
+        (".geojson",),
+        "geojson",
+        table=True,
+    ),
+    "coco": ObjectFormat(
+        "COCO instances",
+        "Polygons, and run lengths of objects with holes, for training elsewhere; a "
+        "picture for each plane.",
+        ("_coco.json", ".json"),
+        "coco",
+    ),
+    "ome-zarr": ObjectFormat(
+        "OME-Zarr labels",
+        "A label image with smaller levels, colours and properties, for web viewers.",
+        ("_labels.ome.zarr", ".zarr"),
+        "ngff_labels",
+        table=True,
+    ),
+    "ctc": ObjectFormat(
+        "Cell Tracking Challenge results",
+        "A mask for each time point and the tracks; without classes and measurements.",
+        ("_RES", "_GT/SEG", "_GT/TRA", "_GT", "_ST/SEG", "_ST"),
+        "ctc",
+    ),
+    "cellpose": ObjectFormat(
+        "Cellpose masks",
+        "Masks that Cellpose trains on; without classes and measurements.",
+        ("_cp_masks.tif", "_cp_masks.png", "_seg.npy"),
+        "cellpose",
+    ),
+    "ilastik": ObjectFormat(
+        "ilastik object identities (HDF5)",
+        "Ids in HDF5, for ilastik; without classes and measurements.",
+        ("_Object Identities.h5",),
+        "ilastik",
+        package="h5py",
+    ),
+}
+
+
+def format_of(path: str | Path) -> ObjectFormat | None:
+    """Return the format that a file has by the end of its name, or None."""
+    # some are named with the folder around them
+    name = split_number(path)[0].as_posix().lower()
+    fits = [
+        (len(suffix), number)
+        for number, one in enumerate(FORMATS.values())
+        for suffix in one.suffixes
+        if name.endswith(suffix.lower())
+    ]
+    return list(FORMATS.values())[max(fits)[1]] if fits else None
+
+
+def named(name: str) -> ObjectFormat:
+    """Return a format by its name; ValueError with the names there are."""
+    if name not in FORMATS:
+        raise ValueError(
+            f"objects are written as {', '.join(FORMATS)}, found {printable(name)}."
+        )
+    return FORMATS[name]

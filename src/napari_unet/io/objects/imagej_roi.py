@@ -1,0 +1,332 @@
+"""ImageJ's ROI files: one outline, or a zip of the outlines of the ROI Manager.
+
+A ROI is named after class and id, ``nuclei#17``, as the U-Net plugin of Fiji reads it,
+with the number of the plane behind it where there are several, ``nuclei#17-3``.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+import zipfile
+from math import prod
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from napari_unet.core.cells.objects import HIGHEST_ID, ObjectClass
+from napari_unet.core.cells.outlines import ellipse, trace
+from napari_unet.core.text import counted, printable, reason, shown
+from napari_unet.io.atomic import atomic
+from napari_unet.io.names import file_stem
+from napari_unet.io.objects.found import Found, painted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+    from roifile import ImagejRoi
+
+    from napari_unet.core.cells.objects import Objects, Plane
+    from napari_unet.core.cells.outlines import Outline
+    from napari_unet.core.images.image import Image
+
+# Its outlines have single precision, which has all whole numbers up to this one.
+_WIDEST = 2**24
+# All files in a zip, unpacked.
+_LARGEST = 2**29
+_NAME = re.compile(r"(.*)#(\d{1,10})(?:-\d+)?(?:\.roi)?", re.DOTALL | re.IGNORECASE)
+_IGNORED = re.compile(r"ignore(-\d+)?(\.roi)?", re.IGNORECASE)
+_END = (".roi", ".ROI")
+# Lines of a ROI's properties.
+_CLASS, _PROBABILITY = "class", "class_probability"
+# Of a path: a corner to begin at, one to go to, curves with their points, and its end.
+_MOVE, _LINE, _CURVES, _CLOSE = 0, 1, {2: 2, 3: 3}, 4
+_CURVE_STEPS = 64
+
+
+def write(path: Path, objects: Objects) -> None:
+    """Write a zip for the ROI Manager; classes are groups, in their colours."""
+    sizes = {axis: objects.labels.size(axis) for axis in "tzyx"}
+    if max(sizes["y"], sizes["x"]) > _WIDEST:
+        raise ValueError(
+            f"{printable(path)}: ImageJ's ROIs are in images of up to {_WIDEST} pixels "
+            f"along y and x, found {sizes['y']} × {sizes['x']}; write another format."
+        )
+    with atomic(path) as temporary, zipfile.ZipFile(temporary, "w") as file:
+        for plane in objects.planes():
+            for outline in trace(plane.ids):
+                roi = _roi(objects, plane, outline)
+                file.writestr(zipfile.ZipInfo(f"{roi.name}.roi"), roi.tobytes())
+
+
+def read(path: Path, like: Image | None = None) -> Objects:
+    """Read ROIs that are areas.
+
+    A ROI on no slice of a stack is a ValueError, as it is not clear where it is.
+    Points and lines are left out, and what the U-Net plugin of Fiji is told to ignore.
+    """
+    found, others, ignored = [], 0, 0
+    for name, roi in _rois(path):
+        if _IGNORED.fullmatch(name):
+            ignored += 1
+            continue
+        try:
+            if not (rings := _rings(roi)):
+                others += 1
+                continue
+            t, z = _place(roi, like)
+            found.append(Found(rings, t, z, *_identity(name, roi)))
+        except _Unplaced:
+            raise ValueError(
+                f"{printable(path)}: the ROI {shown(name)} is on no slice of the "
+                "stack; set its position in ImageJ (Properties)."
+            ) from None
+        except (ValueError, LookupError, OverflowError, struct.error) as error:
+            raise ValueError(_damaged(path, name)) from error
+    notes = []
+    if others:
+        areas = counted(others, "ROI is no area and is", "ROIs are no areas and are")
+        notes.append(f"{areas} left out.")
+    if ignored:
+        named = counted(ignored, "ROI is", "ROIs are")
+        notes.append(f"{named} named ignore, and left out.")
+    return painted(path, found, like, notes=notes)
+
+
+class _Unplaced(Exception):
+    """A ROI belongs to no slice of a stack."""
+
+
+class _Identity(NamedTuple):
+    label: int | None
+    kind: ObjectClass | None
+    probability: float | None
+
+
+def _roi(objects: Objects, plane: Plane, outline: Outline) -> ImagejRoi:
+    from roifile import ROI_OPTIONS, ROI_TYPE, ImagejRoi
+
+    rings = [ring for polygon in outline.polygons for ring in polygon]
+    corners = np.concatenate(rings)
+    roi = ImagejRoi.frompoints(corners, name=_name(objects, plane, outline.label))
+    roi.options &= ROI_OPTIONS.SUB_PIXEL_RESOLUTION
+    (roi.left, roi.top), (roi.right, roi.bottom) = (
+        corners.min(axis=0).tolist(),
+        corners.max(axis=0).tolist(),
+    )
+    roi.roitype = ROI_TYPE.TRACED
+    if len(rings) > 1:
+        roi.roitype, roi.options = ROI_TYPE.RECT, ROI_OPTIONS(0)
+        roi.integer_coordinates = roi.subpixel_coordinates = None
+        roi.n_coordinates = 0
+        roi.multi_coordinates = np.concatenate([_path(ring) for ring in rings])
+        roi.shape_roi_size = len(roi.multi_coordinates)
+    depth, times = objects.labels.size("z"), objects.labels.size("t")
+    if depth == objects.channels == 1 < times:
+        # no hyperstack to ImageJ, which looks for a slice there, not for a time point
+        roi.position = plane.t + 1
+    elif depth * times > 1:
+        roi.z_position, roi.t_position = plane.z + 1, plane.t + 1
+    number = objects.class_of.get(outline.label)
+    if number is not None:
+        name, colour = objects.classes[number - 1]
+        roi.group = number
+        roi.props = f"{_CLASS}: {_plain(name)}\n"
+        if colour is not None:
+            roi.stroke_color = b"\xff" + bytes.fromhex(colour[1:])
+    if outline.label in objects.probability_of:
+        roi.props += f"{_PROBABILITY}: {objects.probability_of[outline.label]!r}\n"
+    return roi
+
+
+def _name(objects: Objects, plane: Plane, label: int) -> str:
+    kind = objects.class_named(label)
+    name = "" if kind is None else file_stem(_plain(kind.name), "class", longest=40)
+    depth = objects.labels.size("z")
+    several = depth * objects.labels.size("t") > 1
+    behind = f"-{plane.t * depth + plane.z + 1}" if several else ""
+    return f"{name}#{label}{behind}"
+
+
+def _plain(text: str) -> str:
+    """Return a text in one line of characters that two bytes can hold each."""
+    return "".join(c if c <= "\uffff" else "_" for c in " ".join(text.split()))
+
+
+def _path(ring: NDArray[np.int32]) -> NDArray[np.float32]:
+    """Return a ring as steps of a path: what to do, x and y."""
+    steps = np.ones((len(ring), 3), np.float32)
+    steps[0, 0] = _MOVE
+    steps[:, 1:] = ring
+    return np.append(steps, np.float32(_CLOSE))
+
+
+def _rois(path: Path) -> Iterator[tuple[str, ImagejRoi]]:
+    """Yield the ROIs of a file, with their names."""
+    for name, content in _files(path):
+        try:
+            yield _parsed(name, content)
+        # whatever the parser stumbles over
+        except Exception as error:
+            raise ValueError(_damaged(path, name)) from error
+
+
+def _parsed(name: str, content: bytes) -> tuple[str, ImagejRoi]:
+    from roifile import ImagejRoi
+
+    roi = ImagejRoi.frombytes(content)
+    return (roi.name or name), roi
+
+
+def _files(path: Path) -> list[tuple[str, bytes]]:
+    """Return the files that may be ROIs: one, or those of a zip, with their names."""
+    what = printable(path)
+    try:
+        with path.open("rb") as file:
+            if not zipfile.is_zipfile(file):
+                file.seek(0)
+                return [(path.name, file.read(_LARGEST))]
+            with zipfile.ZipFile(file) as archive:
+                entries = [e for e in archive.infolist() if e.filename.endswith(_END)]
+                size = sum(entry.file_size for entry in entries)
+                if size <= _LARGEST:  # more than it says is not read of a file
+                    return [(entry.filename, archive.read(entry)) for entry in entries]
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{what}: there is no such file.") from None
+    except OSError as error:
+        raise OSError(f"{what}: cannot be read, {error.strerror or error}.") from error
+    except MemoryError:
+        raise
+    # a damaged zip file raises whatever its reader stumbles over
+    except Exception as error:
+        raise ValueError(f"{what}: is a damaged zip file: {reason(error)}.") from error
+    raise ValueError(
+        f"{what}: its ROIs have {size // 2**20} MiB, more than the "
+        f"{_LARGEST // 2**20} MiB that are read."
+    )
+
+
+def _damaged(path: Path, name: str) -> str:
+    return f"{printable(path)}: {shown(name)} in it is no ROI of ImageJ, or is damaged."
+
+
+def _identity(name: str, roi: ImagejRoi) -> _Identity:
+    """Return what name, properties and colour of a ROI say of its object."""
+    lines = (line.split(":", 1) for line in roi.props.splitlines() if ":" in line)
+    said = {key.strip(): text.strip() for key, text in lines}
+    parts = _NAME.fullmatch(name)
+    title = said.get(_CLASS) or (parts[1] if parts else "")
+    number = int(parts[2]) if parts else 0
+    colour = roi.hexcolor(roi.stroke_color)
+    likely = float(said[_PROBABILITY]) if _PROBABILITY in said else None
+    return _Identity(
+        number if 0 < number <= HIGHEST_ID else None,
+        ObjectClass(title, colour) if title else None,
+        likely,
+    )
+
+
+def _place(roi: ImagejRoi, like: Image | None) -> tuple[int, int]:
+    """Return time point and slice of a ROI, from 0."""
+    depth, times = (like.size("z"), like.size("t")) if like else (1, 1)
+    if roi.z_position > 0 or roi.t_position > 0:
+        if (depth > 1 and roi.z_position <= 0) or (times > 1 and roi.t_position <= 0):
+            raise _Unplaced
+        return max(roi.t_position - 1, 0), max(roi.z_position - 1, 0)
+    if roi.position > 0:
+        if like is None:
+            return 0, roi.position - 1
+        if depth * times == 1 and roi.position <= like.channels:
+            return 0, 0  # drawn on one of its channels
+        t, z = divmod(roi.position - 1, depth)
+        return t, z
+    if depth * times > 1:
+        raise _Unplaced
+    return 0, 0
+
+
+def _rings(roi: ImagejRoi) -> Sequence[NDArray[Any]]:
+    """Return the outline of a ROI, nothing if it is no area."""
+    from roifile import ROI_SUBTYPE, ROI_TYPE
+
+    if roi.multi_coordinates is not None:
+        return _followed(roi.multi_coordinates.tolist())
+    if roi.roitype in (ROI_TYPE.RECT, ROI_TYPE.OVAL):
+        box = (roi.left, roi.top, roi.right - roi.left, roi.bottom - roi.top)
+        if roi.subpixelrect:
+            box = (roi.xd, roi.yd, roi.widthd, roi.heightd)
+        if prod(box[2:]) <= 0:
+            return []
+        return [ellipse(*box) if roi.roitype == ROI_TYPE.OVAL else _rectangle(*box)]
+    if roi.roitype == ROI_TYPE.FREEHAND and roi.subtype in (
+        ROI_SUBTYPE.ELLIPSE,
+        ROI_SUBTYPE.ROTATED_RECT,
+    ):
+        return [_turned(roi, is_ellipse=roi.subtype == ROI_SUBTYPE.ELLIPSE)]
+    areas = (ROI_TYPE.POLYGON, ROI_TYPE.FREEHAND, ROI_TYPE.TRACED)
+    return [roi.coordinates()] if roi.roitype in areas and roi.n_coordinates else []
+
+
+def _rectangle(
+    left: float, top: float, width: float, height: float
+) -> NDArray[np.float64]:
+    right, bottom = left + width, top + height
+    return np.array([[left, top], [right, top], [right, bottom], [left, bottom]], float)
+
+
+def _turned(roi: ImagejRoi, *, is_ellipse: bool) -> NDArray[np.float64]:
+    """Return a turned ellipse or rectangle, which has its long axis and a number.
+
+    The number, in the bytes of three others, is how wide it is: an ellipse as a share
+    of the long axis, a rectangle in pixels.
+    """
+    packed = struct.pack(
+        ">BBh",
+        roi.arrow_style_or_aspect_ratio,
+        roi.arrow_head_size,
+        roi.rounded_rect_arc_size,
+    )
+    (wide,) = struct.unpack(">f", packed)
+    start, stop = np.array([roi.x1, roi.y1]), np.array([roi.x2, roi.y2])
+    along = (stop - start) / 2
+    across = np.array([-along[1], along[0]])
+    middle = start + along
+    if is_ellipse:
+        angle = np.linspace(0, 2 * np.pi, _CURVE_STEPS, endpoint=False)[:, np.newaxis]
+        return np.asarray(
+            middle + np.cos(angle) * along + np.sin(angle) * across * wide
+        )
+    across *= wide / 2 / np.hypot(*across)
+    return np.stack([start - across, stop - across, stop + across, start + across])
+
+
+def _followed(steps: Sequence[float]) -> list[NDArray[np.float64]]:
+    """Return the rings of a path, with curves as many short lines."""
+    rings: list[list[NDArray[np.float64]]] = []
+    at = 0
+    while at < len(steps):
+        kind = int(steps[at])
+        count = {_MOVE: 1, _LINE: 1, **_CURVES, _CLOSE: 0}[kind]
+        points = np.array(steps[at + 1 : at + 1 + 2 * count], float).reshape(count, 2)
+        at += 1 + 2 * count
+        if kind == _MOVE:
+            rings.append([])
+        if kind in _CURVES:
+            points = _curve(np.concatenate([rings[-1][-1][-1:], points]))
+        if kind != _CLOSE:
+            rings[-1].append(points)
+    return [np.concatenate(ring) for ring in rings]
+
+
+def _curve(points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return corners along a Bézier curve, from behind its first point to its last."""
+    share = np.linspace(0, 1, _CURVE_STEPS + 1)[1:, np.newaxis]
+    while len(points) > 1:
+        if points.ndim == 2:
+            points = np.broadcast_to(
+                points[:, np.newaxis], (len(points), len(share), 2)
+            )
+        points = points[:-1] * (1 - share) + points[1:] * share
+    return np.asarray(points[0])

@@ -1,0 +1,39 @@
+"""JSON files of other programs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from napari_unet.core.text import printable
+from napari_unet.io.records import parse
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# Half a million outlines; as Python's objects they take some 20 times as much memory.
+_LARGEST = 2**29
+
+
+def load(path: Path) -> Any:
+    """Return what a JSON file holds.
+
+    Raises
+    ------
+    FileNotFoundError, OSError
+        There is none, or it cannot be read.
+    ValueError
+        It is too large, or no JSON.
+    """
+    what = printable(path)
+    try:
+        with path.open("rb") as file:
+            text = file.read(_LARGEST + 1)
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{what}: there is no such file.") from None
+    except OSError as error:
+        raise OSError(f"{what}: cannot be read, {error.strerror or error}.") from error
+    if len(text) > _LARGEST:
+        raise ValueError(
+            f"{what}: is larger than the {_LARGEST // 2**20} MiB of JSON that are read."
+        )
+    return parse(text.removeprefix(b"\xef\xbb\xbf"), what)

@@ -1,0 +1,70 @@
+"""NIfTI, through nibabel: the pixels as they lie in the file, x fastest."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import nibabel
+import numpy as np
+from nibabel.imageglobals import LoggingOutputSuppressor
+
+from napari_unet.io.pixels import Pixels
+from napari_unet.io.readers.file_image import (
+    FileImage,
+    OnDisk,
+    check_size,
+    in_memory_if_small,
+)
+from napari_unet.io.units import micrometres
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from napari_unet.core.images.image import ArrayLike
+
+# The fifth axis has the values of one voxel, the fourth is time: NIfTI-1, dim.
+_AXES = "xyztc"
+# As many bytes, and no more, does deflate make one: zlib.net/zlib_tech.html.
+_DEFLATED = 1032
+
+
+def images(path: Path) -> list[FileImage]:
+    """Return the one image of a file.
+
+    Raises
+    ------
+    ValueError
+        It is cut off, or claims more pixels than there can be.
+    """
+    with LoggingOutputSuppressor():  # it prints what is odd about a header
+        image = nibabel.load(path)
+    packed = _DEFLATED if path.suffix.lower() == ".gz" else 1
+    stored = image.dataobj
+    check_size(path.stat().st_size * packed, stored.shape, stored.dtype)
+    data = _data(image.dataobj)
+    axes = (_AXES + "??")[: len(data.shape)][::-1]
+    unit, _ = image.header.get_xyzt_units()
+    lengths = zip("xyz", image.header.get_zooms(), strict=False)
+    found = {axis: micrometres(float(n), unit) for axis, n in lengths}
+    sizes = {axis: size for axis, size in found.items() if size is not None}
+    notes = ("its pixel size has no unit, so it is not known.",)
+    opened = partial(Pixels, data, axes, sizes, () if sizes else notes)
+    return [FileImage("", data.shape, data.dtype, opened)]
+
+
+def _data(proxy: Any) -> ArrayLike:
+    """Map the pixels of a file, those of one that is compressed are read."""
+    stored: NDArray[Any] = np.asanyarray(proxy.get_unscaled()).T
+    if (proxy.slope, proxy.inter) == (1, 0):
+        return in_memory_if_small(stored)
+    # float32 holds what 16 bits hold
+    dtype = np.result_type(stored.dtype, np.float32)
+
+    def read(_: tuple[int, ...], part: tuple[int | slice, ...]) -> Any:
+        return stored[part].astype(dtype) * proxy.slope + proxy.inter
+
+    return OnDisk(stored.shape, dtype, 0, lambda: nullcontext(read))

@@ -1,0 +1,161 @@
+"""Labels layers of napari from files of other programs, and into these.
+
+What napari's *Open* and *Save Selected Layers* call, as the manifest says.
+"""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from napari_unet.core.cells.objects import Objects
+
+    LayerData = tuple[Any, dict[str, Any], str]
+
+# What files of each end of name begin with, or have in their first part.
+_BEGIN = {".roi": b"Iout", ".zip": b"PK", "_seg.npy": b"\x93NUMPY"}
+_WITHIN = {".zip": b".roi", ".geojson": b'"objectType"', "_coco.json": b'"annotations"'}
+_PART = 2**16
+# Columns of a Labels layer's features.
+_ID, _CLASS, _PROBABILITY = "index", "class", "class_probability"
+
+
+def get_reader(
+    path: str | list[str],
+) -> Callable[[str | list[str]], list[LayerData]] | None:
+    """Return a reader if the files look as if they had objects in them, else None."""
+    paths = path if isinstance(path, list) else [path]
+    return read if paths and all(map(_looks_right, paths)) else None
+
+
+def read(path: str | list[str]) -> list[LayerData]:
+    """Read a Labels layer from each file; what was chosen in reading is a warning.
+
+    Errors are those of `ObjectFormat.read`.
+    """
+    from napari_unet.io.objects.catalogue import format_of
+
+    layers = []
+    for one in path if isinstance(path, list) else [path]:
+        found = format_of(one)
+        if found is None:
+            raise ValueError(f"{one}: is no file of objects.")
+        objects = found.read(one)
+        labels = objects.labels
+        for note in labels.notes:
+            warnings.warn(f"{Path(one).name}: {note}", stacklevel=2)
+        attributes = {"name": labels.name, "features": _features(objects)}
+        layers.append((labels.data, attributes, "labels"))
+    return layers
+
+
+def write(path: str, data: Any, meta: Mapping[str, Any]) -> list[str]:
+    """Write a Labels layer as the end of the file's name says; return the file.
+
+    Classes are those in the column class of its features. Errors are those of
+    `ObjectFormat.write`.
+    """
+    from napari_unet.io.objects.catalogue import format_of
+
+    found = format_of(path)
+    if found is None:
+        raise ValueError(f"{path}: is no file of objects.")
+    found.write(path, _objects(data, meta))
+    return [path]
+
+
+def _looks_right(path: str) -> bool:
+    name = str(path).lower()
+    try:
+        with open(path, "rb") as file:
+            part = file.read(_PART)
+    except OSError:
+        return False
+    begins = [sign for end, sign in _BEGIN.items() if name.endswith(end)]
+    within = [sign for end, sign in _WITHIN.items() if name.endswith(end)]
+    known = bool(begins or within)
+    return (
+        known and all(map(part.startswith, begins)) and all(s in part for s in within)
+    )
+
+
+def _features(objects: Objects) -> dict[str, Any]:
+    """Return what is known of each object, as columns."""
+    from napari_unet.core.cells.label_ids import distinct
+
+    ids = [i for i in distinct(objects.labels.read()).tolist() if i > 0]
+    features: dict[str, Any] = {_ID: ids}
+    if objects.class_of:
+        kinds = [objects.class_named(i) for i in ids]
+        features[_CLASS] = ["" if kind is None else kind.name for kind in kinds]
+    if objects.probability_of:
+        features[_PROBABILITY] = [objects.probability_of.get(i, np.nan) for i in ids]
+    return features
+
+
+def _objects(data: Any, meta: Mapping[str, Any]) -> Objects:
+    from napari_unet.core.cells.objects import ObjectClass, Objects
+    from napari_unet.core.images.image import Image
+    from napari_unet.session.images.layers import METADATA_KEY
+
+    if isinstance(data, (list, tuple)):  # levels of a pyramid
+        data = data[0]
+    note = (meta.get("metadata") or {}).get(METADATA_KEY, {})
+    if note.get("role") == "annotation":
+        data = np.where(np.asarray(data) > 1, data, 0)  # 1 is painted background
+    axes = _axes(data.ndim, meta)
+    labels = Image(data, axes, _spacing_um(axes, meta), str(meta.get("name", "labels")))
+    features = meta.get("features")
+    names = _column(features, _CLASS)
+    ids = [int(i) for i in _column(features, _ID)]
+    classes = [name for name in dict.fromkeys(map(str, names)) if name]
+    return Objects(
+        labels,
+        tuple(map(ObjectClass, classes)),
+        {
+            i: classes.index(str(name)) + 1
+            for i, name in zip(ids, names, strict=False)
+            if i > 0 and str(name)
+        },
+        {
+            i: float(p)
+            for i, p in zip(ids, _column(features, _PROBABILITY), strict=False)
+            if i > 0 and np.isfinite(p)
+        },
+    )
+
+
+def _axes(ndim: int, meta: Mapping[str, Any]) -> str:
+    """Return the axes as the layer names them; a stack without names is of slices."""
+    named = "".join(str(a).strip().lower() for a in meta.get("axis_labels") or ())
+    if len(named) == ndim and set(named) <= set("tzyx") and len(set(named)) == ndim:
+        return named
+    return "tzyx"[-ndim:]
+
+
+def _spacing_um(axes: str, meta: Mapping[str, Any]) -> tuple[float, ...] | None:
+    from napari_unet.io.units import micrometres
+
+    scale, units = meta.get("scale"), meta.get("units")
+    if scale is None or units is None:
+        return None
+    sizes = [
+        micrometres(abs(float(scale[axes.index(a)])), str(units[axes.index(a)]))
+        for a in "zyx"
+        if a in axes
+    ]
+    known = [size for size in sizes if size is not None]
+    return tuple(known) if len(known) == len(sizes) else None
+
+
+def _column(features: Any, name: str) -> list[Any]:
+    """Return a column of a table of pandas or of a mapping, empty if there is none."""
+    if features is None or name not in features:
+        return []
+    return list(features[name])

@@ -1,0 +1,294 @@
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from skimage.measure import points_in_poly
+
+from napari_unet.core.cells.objects import ObjectClass, Objects
+from napari_unet.core.images.image import Image
+from napari_unet.io.images import read_labels
+from napari_unet.io.objects import imagej_roi
+from object_cases import ids, objects, random_labels
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+roifile = pytest.importorskip("roifile")
+
+SAMPLES = Path(__file__).parents[4] / "shared" / "samples" / "formats" / "rois"
+
+
+def inside(rings: Sequence[np.ndarray], shape: tuple[int, int]) -> np.ndarray:
+    """Pixels whose centres an odd number of rings has around it."""
+    y, x = np.indices(shape).reshape(2, -1) + 0.5
+    found = [points_in_poly(np.stack([x, y], 1), ring) for ring in rings]
+    return (np.sum(found, axis=0) % 2 == 1).reshape(shape)
+
+
+def polygon(*corners: tuple[float, float], **fields: object) -> roifile.ImagejRoi:
+    kind = float if fields.pop("exact", False) else int
+    roi = roifile.ImagejRoi.frompoints(np.array(corners, kind), name="0001-0002")
+    roi.roitype = roifile.ROI_TYPE.POLYGON
+    for name, value in fields.items():
+        setattr(roi, name, value)
+    return roi
+
+
+SQUARE = ((1, 1), (3, 1), (3, 3), (1, 3))
+
+
+def zipped(path: Path, *rois: roifile.ImagejRoi) -> Path:
+    with zipfile.ZipFile(path, "w") as file:
+        for number, roi in enumerate(rois):
+            file.writestr(f"{number}.roi", roi.tobytes())
+    return path
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_roifile_finds_the_pixels_names_and_places(tmp_path: Path, seed: int) -> None:
+    path = tmp_path / "a.zip"
+    axes, labels = random_labels(seed)
+    written = objects(axes, labels)
+    imagej_roi.write(path, written)
+    rois = roifile.roiread(path) if labels.any() else []
+    planes = {(p.t, p.z): p.ids for p in written.planes()}
+    several = len(planes) > 1
+    found = []
+    for roi in rois:
+        label = int(roi.name.partition("#")[2].partition("-")[0])
+        place = (
+            max(roi.t_position, roi.position, 1) - 1,
+            max(roi.z_position, 1) - 1,
+        )
+        found.append((*place, label))
+        plane = planes[place]
+        rings = roi.coordinates(multi=True)
+        np.testing.assert_array_equal(inside(rings, plane.shape), plane == label)
+        number = place[0] * labels.shape[axes.find("z")] if "z" in axes else place[0]
+        behind = f"-{number + place[1] + 1}" if several else ""
+        kind = written.class_named(label)
+        assert kind is not None
+        assert roi.name == f"{kind.name}#{label}{behind}"
+        assert roi.group == 1 + label % 2
+    assert found == [
+        (t, z, label)
+        for (t, z), plane in planes.items()
+        for label in np.unique(plane[plane > 0]).tolist()
+    ]
+
+
+def test_a_plain_outline_is_what_the_wand_of_imagej_makes(tmp_path: Path) -> None:
+    imagej_roi.write(tmp_path / "a.zip", objects("yx", ids("000", "011", "010")))
+    (roi,) = roifile.roiread(tmp_path / "a.zip")
+    assert roi.roitype == roifile.ROI_TYPE.TRACED
+    assert (roi.left, roi.top, roi.right, roi.bottom) == (1, 1, 3, 3)
+    assert sorted(roi.coordinates().tolist()) == [
+        [1, 1],
+        [1, 3],
+        [2, 2],
+        [2, 3],
+        [3, 1],
+        [3, 2],
+    ]
+    assert roi.stroke_color == roifile.ROI_COLOR_NONE
+    assert roi.properties == {"class": "Zellen, große", "class_probability": 0.25}
+
+
+def test_time_points_of_a_hyperstack_are_frames_and_of_a_plain_stack_positions(
+    tmp_path: Path,
+) -> None:
+    labels = Image(np.ones((2, 1, 1), int), "tyx")
+    for channels, wanted in ((1, [(1, 0), (2, 0)]), (2, [(0, 1), (0, 2)])):
+        imagej_roi.write(tmp_path / "a.zip", Objects(labels, channels=channels))
+        rois = roifile.roiread(tmp_path / "a.zip")
+        assert [(roi.position, roi.t_position) for roi in rois] == wanted
+
+
+def test_names_of_classes_lead_to_no_other_place(tmp_path: Path) -> None:
+    path = tmp_path / "in" / "a.zip"
+    path.parent.mkdir()
+    names = ("../../up", "C:\\x", "two\nlines", "😀", "a#3")
+    labels = Image(np.arange(1, 6)[np.newaxis], "yx")
+    classes = tuple(ObjectClass(name) for name in names)
+    imagej_roi.write(path, Objects(labels, classes, {k: k for k in range(1, 6)}))
+    with zipfile.ZipFile(path) as file:
+        assert file.namelist() == [
+            "_.._up#1.roi",
+            "C__x#2.roi",
+            "two lines#3.roi",
+            "_#4.roi",
+            "a#3#5.roi",
+        ]
+        file.extractall(path.parent)
+    read = imagej_roi.read(path)
+    np.testing.assert_array_equal(read.labels.read(), labels.read())
+    found = [kind.name for kind in read.classes]
+    assert found == ["../../up", "C:\\x", "two lines", "_", "a#3"]
+
+
+def test_objects_of_the_plugin_of_fiji_are_read_by_class_and_number(
+    tmp_path: Path,
+) -> None:
+    rois = [
+        polygon(*SQUARE),
+        polygon((4, 0), (5, 0), (5, 1), (4, 1)),
+        polygon((0, 4), (1, 4), (1, 5), (0, 5)),
+    ]
+    for roi, name in zip(rois, ("cells#2", "cells#2-7", "debris#1"), strict=True):
+        roi.name = name
+    read = imagej_roi.read(zipped(tmp_path / "a.zip", *rois))
+    np.testing.assert_array_equal(
+        read.labels.read(), ids("00002", "02200", "02200", "00000", "10000")
+    )
+    assert [read.class_named(n).name for n in (1, 2)] == ["debris", "cells"]  # type: ignore[union-attr]
+
+
+def test_the_same_number_in_two_classes_is_two_objects(tmp_path: Path) -> None:
+    rois = [polygon(*SQUARE), polygon((4, 0), (5, 0), (5, 1), (4, 1))]
+    rois[0].name, rois[1].name = "cells#2", "debris#2"
+    read = imagej_roi.read(zipped(tmp_path / "a.zip", *rois))
+    np.testing.assert_array_equal(read.labels.read(), ids("00002", "01100", "01100"))
+    assert read.labels.notes == (
+        "Objects of different classes had the same id: all have new ids.",
+    )
+
+
+def test_imagejs_own_names_are_no_ids_and_later_objects_are_on_top(
+    tmp_path: Path,
+) -> None:
+    rois = [polygon(*SQUARE), polygon((2, 2), (4, 2), (4, 4), (2, 4))]
+    read = imagej_roi.read(zipped(tmp_path / "a.zip", *rois))
+    np.testing.assert_array_equal(
+        read.labels.read(), ids("0000", "0110", "0122", "0022")
+    )
+    assert read.labels.notes == (
+        "Objects overlap in 1 pixel; the later ones are on top there.",
+    )
+
+
+def test_fractions_are_filled_by_centres_and_cut_off_at_the_border(
+    tmp_path: Path,
+) -> None:
+    roi = polygon((-2.0, 0.4), (1.6, 0.4), (1.6, 2.4), (-2.0, 2.4), exact=True)
+    like = Image(np.zeros((3, 4)), "yx")
+    read = imagej_roi.read(zipped(tmp_path / "a.zip", roi), like)
+    np.testing.assert_array_equal(read.labels.read(), ids("1100", "1100", "0000"))
+    assert read.labels.notes == (
+        "1 object reaches beyond the image and is cut off there.",
+    )
+
+
+def test_points_and_lines_are_left_out_and_said(tmp_path: Path) -> None:
+    others = [
+        polygon(*SQUARE, roitype=kind)
+        for kind in (roifile.ROI_TYPE.POINT, roifile.ROI_TYPE.FREELINE)
+    ]
+    area, like = polygon(*SQUARE, z_position=1), Image(np.zeros((2, 4, 4)), "zyx")
+    read = imagej_roi.read(zipped(tmp_path / "a.zip", area, *others), like)
+    assert np.unique(read.labels.read()).tolist() == [0, 1]
+    assert read.labels.notes == ("2 ROIs are no areas and are left out.",)
+
+
+def test_what_the_plugin_of_fiji_ignores_is_no_object(tmp_path: Path) -> None:
+    rois = [polygon(*SQUARE), polygon((0, 0), (4, 0), (4, 4), (0, 4))]
+    rois[0].name, rois[1].name = "cells#3", "Ignore-1"
+    read = imagej_roi.read(zipped(tmp_path / "a.zip", *rois))
+    np.testing.assert_array_equal(read.labels.read(), ids("000", "033", "033"))
+    assert read.labels.notes == ("1 ROI is named ignore, and left out.",)
+
+
+def test_a_roi_file_that_is_no_zip_is_one_object(tmp_path: Path) -> None:
+    roi = roifile.ImagejRoi()
+    roi.roitype, roi.name = roifile.ROI_TYPE.RECT, "a#7"
+    roi.left, roi.top, roi.right, roi.bottom = 1, 0, 3, 2
+    (tmp_path / "a.roi").write_bytes(roi.tobytes())
+    read = imagej_roi.read(tmp_path / "a.roi")
+    np.testing.assert_array_equal(read.labels.read(), ids("077", "077"))
+
+
+@pytest.mark.parametrize(
+    ("fields", "axes", "shape", "wanted"),
+    [
+        ({"position": 2}, "zyx", (3, 5, 5), (1,)),
+        ({"position": 2}, "tyx", (3, 5, 5), (1,)),
+        ({"position": 5}, "tzyx", (2, 3, 5, 5), (1, 1)),
+        ({"position": 2}, "cyx", (2, 5, 5), ()),
+        ({"z_position": 3}, "zyx", (3, 5, 5), (2,)),
+        (
+            {"c_position": 2, "z_position": 1, "t_position": 2},
+            "tzyx",
+            (2, 3, 5, 5),
+            (1, 0),
+        ),
+        ({"c_position": 2}, "cyx", (2, 5, 5), ()),
+    ],
+)
+def test_a_roi_is_on_its_slice(
+    tmp_path: Path,
+    fields: dict[str, int],
+    axes: str,
+    shape: tuple[int, ...],
+    wanted: tuple[int, ...],
+) -> None:
+    path = zipped(tmp_path / "a.zip", polygon(*SQUARE, **fields))
+    read = imagej_roi.read(path, Image(np.zeros(shape), axes)).labels
+    assert read.axes == axes.replace("c", "")
+    assert read.read()[wanted].sum() == read.read().sum() == 4
+
+
+@pytest.mark.parametrize(
+    ("fields", "axes", "shape"),
+    [
+        ({}, "zyx", (3, 5, 5)),
+        ({"t_position": 1}, "tzyx", (2, 3, 5, 5)),
+        ({"z_position": 1}, "tzyx", (2, 3, 5, 5)),
+    ],
+)
+def test_a_roi_on_no_slice_of_a_stack_is_refused(
+    tmp_path: Path, fields: dict[str, int], axes: str, shape: tuple[int, ...]
+) -> None:
+    path = zipped(tmp_path / "a.zip", polygon(*SQUARE, **fields))
+    with pytest.raises(ValueError, match="the ROI 0001-0002 is on no slice of"):
+        imagej_roi.read(path, Image(np.zeros(shape), axes))
+
+
+def test_an_image_wider_than_single_precision_counts_is_refused_before_writing(
+    tmp_path: Path,
+) -> None:
+    labels = np.broadcast_to(np.uint8(0), (1, 2**24 + 1))
+    with pytest.raises(
+        ValueError, match=r"up to 16777216 pixels .* found 1 × 16777217"
+    ):
+        imagej_roi.write(tmp_path / "a.zip", Objects(Image(labels, "yx")))
+    assert not list(tmp_path.iterdir())
+
+
+def test_outlines_that_lead_nowhere_and_huge_files_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nowhere = polygon(*SQUARE, exact=True)
+    nowhere.subpixel_coordinates[3, 0] = np.nan
+    with pytest.raises(ValueError, match="an outline in it leads nowhere"):
+        imagej_roi.read(zipped(tmp_path / "a.zip", nowhere))
+    far = (*SQUARE[:3], (1e8, 1e8))
+    with pytest.raises(ValueError, match="1 × 1 × 100000000 × 100000000 pixels"):
+        imagej_roi.read(zipped(tmp_path / "b.zip", polygon(*far, exact=True)))
+    monkeypatch.setattr(imagej_roi, "_LARGEST", 2**20)
+    with zipfile.ZipFile(tmp_path / "c.zip", "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("a.roi", bytes(3 * 2**20))
+    with pytest.raises(ValueError, match="have 3 MiB, more than the 1 MiB"):
+        imagej_roi.read(tmp_path / "c.zip")
+
+
+@pytest.mark.skipif(not SAMPLES.exists(), reason="needs the shared samples")
+def test_a_sample_of_another_program_has_the_objects_of_its_label_image() -> None:
+    labels = read_labels(SAMPLES / "labels_imagej.tif")
+    read = imagej_roi.read(SAMPLES / "labels_RoiSet.zip", labels).labels
+    pairs = np.unique(np.stack([labels.read().ravel(), read.read().ravel()]), axis=1)
+    # the same parts of the image, under other ids in each slice
+    assert pairs.shape[1] == len(np.unique(read.read())) == 8
+    assert (pairs[:, 0] == 0).all()

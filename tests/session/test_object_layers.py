@@ -1,0 +1,132 @@
+"""napari's own Open and Save Selected Layers for objects of other programs."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import zipfile
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import pytest
+from napari.components import ViewerModel
+from napari.layers import Labels
+from npe2 import PluginManager
+
+from napari_unet.core.cells.objects import ObjectClass, Objects
+from napari_unet.core.images.image import Image
+from napari_unet.io.objects.catalogue import FORMATS
+from napari_unet.session.images.layers import note
+from napari_unet.session.object_layers import get_reader, read, write
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CELLS = np.zeros((2, 20, 30), np.int32)
+CELLS[0, 2:6, 3:9], CELLS[1, 2:6, 3:9], CELLS[1, 19, 29] = 5, 5, 70_000
+CELLS[0, 3, 4] = 0  # a hole
+
+FEATURES = pd.DataFrame({"index": [0, 5, 70_000], "class": ["", "nuclei", "mitosis"]})
+
+
+@pytest.mark.parametrize("name", ["a.geojson", "a_coco.json", "a.zarr", "a_RoiSet.zip"])
+def test_labels_are_saved_and_opened_by_napari(tmp_path: Path, name: str) -> None:
+    if name.endswith(".zip"):
+        pytest.importorskip("roifile")
+    manager = PluginManager.instance()
+    manager.discover()
+    path = str(tmp_path / name)
+    saved, _ = manager.get_writer(path, ["labels"])
+    assert saved is not None
+    assert saved.command == "napari-unet.write_objects"
+    layer = Labels(CELLS, name="cells", features=FEATURES)
+    assert layer.save(path) == [path]
+    if name.endswith(".zarr"):
+        return  # read by those who read OME-Zarr
+    viewer = ViewerModel()
+    (opened,) = viewer.open(path, plugin="napari-unet")
+    np.testing.assert_array_equal(opened.data, CELLS)
+    assert opened.features["index"].tolist() == [5, 70_000]
+    assert opened.features["class"].tolist() == ["nuclei", "mitosis"]
+    # saved again it is the same
+    again = str(tmp_path / f"again_{name}")
+    opened.save(again)
+    assert read(again)[0][1]["features"] == read(path)[0][1]["features"]
+
+
+def test_what_was_chosen_in_reading_is_a_warning(tmp_path: Path) -> None:
+    square = {"type": "Polygon", "coordinates": [[[0, 0], [4, 0], [4, 4], [0, 4]]]}
+    feature = {"geometry": square, "properties": {"objectType": "detection"}}
+    (tmp_path / "a.geojson").write_text(json.dumps([feature, feature]))
+    with pytest.warns(UserWarning, match=r"a\.geojson: Objects overlap in 16 pixels"):
+        ((data, _, kind),) = read(str(tmp_path / "a.geojson"))
+    assert kind == "labels"
+    np.testing.assert_array_equal(data, np.full((4, 4), 2))
+
+
+def test_foreign_files_are_left_to_others(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "pack.zip", "w") as pack:
+        pack.writestr("rdf.yaml", "type: model")
+    (tmp_path / "map.geojson").write_text('{"type": "FeatureCollection"}')
+    (tmp_path / "x_coco.json").write_text("{}")
+    (tmp_path / "x_seg.npy").write_text("no")
+    (tmp_path / "x.roi").write_text("no")
+    (tmp_path / "cells.geojson").mkdir()
+    for path in (*tmp_path.iterdir(), tmp_path / "gone.zip"):
+        assert get_reader(str(path)) is None
+    FORMATS["geojson"].write(tmp_path / "a.geojson", Objects(Image(CELLS, "zyx")))
+    ours, map_ = str(tmp_path / "a.geojson"), str(tmp_path / "map.geojson")
+    assert get_reader(ours) is read
+    assert get_reader([ours, ours]) is read
+    assert get_reader([ours, map_]) is None
+
+
+def test_asking_whether_a_file_is_ours_loads_nothing(tmp_path: Path) -> None:
+    (tmp_path / "a.geojson").write_text('"objectType"')
+    code = (
+        "import sys\n"
+        "from napari_unet.session.object_layers import get_reader\n"
+        f"assert get_reader({str(tmp_path / 'a.geojson')!r})\n"
+        "assert not {'torch', 'skimage', 'roifile', 'zarr'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def saved(tmp_path: Path, data: object, **meta: object) -> Objects:
+    (path,) = write(str(tmp_path / "a.geojson"), data, meta)
+    return FORMATS["geojson"].read(path)
+
+
+def test_axes_are_those_that_the_layer_names(tmp_path: Path) -> None:
+    assert saved(tmp_path, CELLS).labels.axes == "zyx"
+    movie = saved(tmp_path, CELLS, axis_labels=("t", "Y", "x"))
+    assert movie.labels.axes == "tyx"
+    np.testing.assert_array_equal(movie.labels.data, CELLS)
+    assert saved(tmp_path, CELLS[1], axis_labels=("0", "1")).labels.axes == "yx"
+
+
+def test_painted_background_is_no_object(tmp_path: Path) -> None:
+    painted = np.where(CELLS[1] > 0, CELLS[1], 1)
+    metadata = note("annotation", "image", None)
+    found = saved(tmp_path, painted, metadata=metadata)
+    np.testing.assert_array_equal(found.labels.data, CELLS[1])
+
+
+def test_the_finest_level_of_a_pyramid_is_saved(tmp_path: Path) -> None:
+    found = saved(tmp_path, [CELLS[1], CELLS[1, ::2, ::2]])
+    np.testing.assert_array_equal(found.labels.data, CELLS[1])
+
+
+def test_the_pixel_size_is_kept_where_it_is_a_length(tmp_path: Path) -> None:
+    path = str(tmp_path / "a.zarr")
+    for units, known in (("micrometer", (0.5, 0.25)), ("pixel", None)):
+        write(path, CELLS[1], {"scale": (0.5, 0.25), "units": (units, units)})
+        assert FORMATS["ome-zarr"].read(path).labels.spacing_um == known
+
+
+def test_classes_of_features_are_those_of_the_objects(tmp_path: Path) -> None:
+    objects = saved(tmp_path, CELLS[1], features=FEATURES)
+    assert [kind.name for kind in objects.classes] == ["nuclei", "mitosis"]
+    assert objects.class_named(70_000) == ObjectClass("mitosis")
