@@ -7,6 +7,7 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
+from benchmarks.denoising import fitted_psnr
 from benchmarks.denoising import main as denoising_benchmark
 from napari_unet.core import events
 from napari_unet.core.annotation.annotations import ClassInfo
@@ -282,6 +283,12 @@ def test_the_benchmark_compares_with_the_best_filter(
     told = dict(
         line.rsplit(maxsplit=2)[:2] for line in capsys.readouterr().out.splitlines()
     )
-    assert float(told["noisy"]) == pytest.approx(20.6, abs=1.0)
-    assert float(told["best Gaussian"]) > float(told["noisy"]) + 8
+    assert float(told["best Gaussian"]) > float(told["noisy"]) + 5
     assert "learnt in 2 steps" in told
+    # brightness and contrast of the result do not count
+    clean = scene(3)
+    wrong = clean.copy()
+    wrong[0, 0] += 1
+    assert fitted_psnr(2 * wrong - 3, clean) == pytest.approx(
+        fitted_psnr(wrong, clean), abs=1e-3
+    )

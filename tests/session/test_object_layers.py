@@ -57,13 +57,21 @@ def test_labels_are_saved_and_opened_by_napari(tmp_path: Path, name: str) -> Non
 
 
 def test_what_was_chosen_in_reading_is_a_warning(tmp_path: Path) -> None:
-    square = {"type": "Polygon", "coordinates": [[[0, 0], [4, 0], [4, 4], [0, 4]]]}
-    feature = {"geometry": square, "properties": {"objectType": "detection"}}
-    (tmp_path / "a.geojson").write_text(json.dumps([feature, feature]))
-    with pytest.warns(UserWarning, match=r"a\.geojson: Objects overlap in 16 pixels"):
+    features = [
+        {
+            "geometry": {"type": "Polygon", "coordinates": [square]},
+            "properties": {"objectType": "detection"},
+        }
+        for square in (
+            [[0, 0], [4, 0], [4, 2], [0, 2]],
+            [[3, 0], [6, 0], [6, 2], [3, 2]],
+        )
+    ]
+    (tmp_path / "a.geojson").write_text(json.dumps(features))
+    with pytest.warns(UserWarning, match=r"a\.geojson: Objects overlap in 2 pixels"):
         ((data, _, kind),) = read(str(tmp_path / "a.geojson"))
     assert kind == "labels"
-    np.testing.assert_array_equal(data, np.full((4, 4), 2))
+    np.testing.assert_array_equal(data, [[1, 1, 1, 2, 2, 2]] * 2)
 
 
 def test_foreign_files_are_left_to_others(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from napari_unet.engine.device import choose_device, choose_precision, release_memory
+from napari_unet.engine.device import choose_device, release_memory
 from napari_unet.engine.network.network import prepare
 from napari_unet.io.model_file import load_model
 
@@ -50,10 +50,10 @@ class ModelCache:
         model, or that the device or precision cannot be had.
         """
         device = choose_device(settings.device)
-        precision = choose_precision(device, settings.precision)
         file = Path(path)
         time = file.stat().st_mtime_ns if file.exists() else 0
-        key = (path, time, str(device), precision)
+        # which precision is chosen for it depends on what it gives
+        key = (path, time, str(device), settings.precision)
         if key in self._ready:
             # what was used last stands last
             self._ready[key] = self._ready.pop(key)
@@ -63,7 +63,7 @@ class ModelCache:
             del self._ready[old]
         while len(self._ready) >= _MODELS:
             del self._ready[next(iter(self._ready))]
-        network = prepare(model, str(device), precision, file=path)
+        network = prepare(model, str(device), settings.precision, file=path)
         self._ready[key] = network, model.card
         return self._ready[key]
 
