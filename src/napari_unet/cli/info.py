@@ -89,6 +89,7 @@ def summary(card: ModelCard) -> dict[str, Any]:
         "normalisation": f"{card.normalisation}: {RULES[card.normalisation]}",
         "trained": f"{counted(card.steps, 'step')}, preset {training.preset}, "
         f"budget {budget}, seed {training.seed}, on {card.device} in {card.precision}",
+        "chosen": " ".join(map(str, training.decisions)) or "by the preset",
         "started from": card.parent or "scratch",
         "validation": f"IoU {score.iou:.3f} on {score.pixels} pixels"
         if score

@@ -27,6 +27,7 @@ from napari_unet.core.network.catalogue import NETWORKS
 from napari_unet.core.settings import BorderWeights, Prediction
 from napari_unet.core.text import counted
 from napari_unet.core.training.training_settings import (
+    AUTO,
     OF_NETWORK,
     PRESETS,
     Augmentation,
@@ -76,7 +77,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     label_options(parser)
     pairing_option(parser)
     _add_start(parser)
-    parser.add_argument("--preset", choices=tuple(PRESETS), default="quick")
+    parser.add_argument(
+        "--preset",
+        choices=(*PRESETS, AUTO),
+        default="quick",
+        help="how large the network is and how it learns; auto chooses by what is "
+        "annotated, the device and the minutes, says why, and leaves alone what is "
+        "given (default: quick)",
+    )
     parser.add_argument(
         "--network",
         choices=tuple(NETWORKS),
@@ -194,9 +202,13 @@ def training_settings(
     The network is that of the model or checkpoint that it begins with, if there is one.
     A ValueError says what cannot be had of a network.
     """
-    settings = PRESETS[options.preset](options.ndim)
     changes = given_settings(options, Training)
     changes.pop("preset")
+    if options.preset == AUTO:
+        settings = Training.automatic(ndim=options.ndim)
+        changes["by_hand"] = _by_hand(changes)
+    else:
+        settings = PRESETS[options.preset](options.ndim)
     if begun is not None:
         own = read_card(begun).training
         _check_kept(begun, own, changes)
@@ -222,6 +234,14 @@ def training_settings(
         **given_settings(options, Augmentation, "augment_")
     )
     return settings.replace(**changes)
+
+
+def _by_hand(given: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return what no planner changes; without --3d it is open what images are."""
+    names = {name for name in given if name != "ndim" or given["ndim"] == 3}
+    if names & {"steps", "minutes"}:
+        names |= {"steps", "minutes"}
+    return tuple(sorted(names))
 
 
 def _check_kept(file: Path, begun: Training, given: Mapping[str, Any]) -> None:
@@ -298,7 +318,7 @@ def follow(job: Any, line: ProgressLine, notes: Sequence[str] = ()) -> TrainingF
                     f"training on {event.device} in {event.precision}; "
                     f"{event.validation}."
                 )
-                for note in event.notes:
+                for note in (*event.notes, *map(str, event.decisions)):
                     line.say(note)
             elif isinstance(event, events.StepDone):
                 text = f"step {event.step}  loss {event.loss:.3f}{score}"
@@ -328,6 +348,7 @@ def summary(output: Path, finished: TrainingFinished) -> dict[str, Any]:
         "device": card.device,
         "precision": card.precision,
         "validation": score.model_dump() if score else None,
+        "decisions": [d.model_dump() for d in card.training.decisions],
         "problem": finished.problem,
         "verdict": finished.problem or outcome,
     }

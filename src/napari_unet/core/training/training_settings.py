@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from napari_unet.core.network.blended import in_windows
 from napari_unet.core.network.catalogue import NETWORKS, Choice, known
@@ -18,6 +18,8 @@ from napari_unet.core.settings import (
     Settings,
     Unit,
 )
+from napari_unet.core.text import shown
+from napari_unet.core.training.decision import Decision
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,8 +27,14 @@ if TYPE_CHECKING:
 
     from napari_unet.core.network.geometry import Layered
 
-OF_NETWORK = ("network", "width", "depth", "norm", "padded", "encoder", "dropout")
+OF_NETWORK = (
+    *("network", "width", "depth", "norm", "padded", "encoder", "dropout"),
+    "flat",
+)
 """Settings that say which network it is, and not how it learns."""
+
+AUTO = "auto"
+"""In place of a preset's name: settings that a planner has chosen, or is to choose."""
 
 
 class Augmentation(Settings):
@@ -73,7 +81,9 @@ class Augmentation(Settings):
 class Training(GrownSettings):
     """The recipe of one training run."""
 
-    later: ClassVar[frozenset[str]] = frozenset({"network", "padded", "encoder"})
+    later: ClassVar[frozenset[str]] = frozenset(
+        {"network", "padded", "encoder", "flat", "by_hand", "decisions"}
+    )
 
     preset: str = Field("quick", description="Name of the preset this came from.")
     network: Annotated[str, AfterValidator(known)] = Field(
@@ -112,6 +122,14 @@ class Training(GrownSettings):
     )
     dropout: Unit = Field(
         0.0, description="Share of values dropped at the deepest level."
+    )
+    flat: int = Field(
+        0,
+        ge=0,
+        le=7,
+        title="Flat levels",
+        description="Finest levels that mix nothing across slices, for volumes whose "
+        "slices are far apart; thin stacks have more of them.",
     )
     optimiser: Literal["sgd", "adamw"] = Field(
         "adamw",
@@ -178,6 +196,12 @@ class Training(GrownSettings):
     precision: PrecisionChoice = "auto"
     border: BorderWeights = Field(BorderWeights(w0=3.0), title="Border weights")
     augmentation: Augmentation = Augmentation()
+    by_hand: tuple[str, ...] = Field(
+        (), description="Settings that a person chose, which no planner changes."
+    )
+    decisions: tuple[Decision, ...] = Field(
+        (), description="What a planner chose of the settings, and why."
+    )
 
     @model_validator(mode="after")
     def _one_budget(self) -> Self:
@@ -187,6 +211,14 @@ class Training(GrownSettings):
                 f"{self.steps} steps and {self.minutes} minutes."
             )
         return self
+
+    @field_validator("by_hand")
+    @classmethod
+    def _names_of_settings(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            if name not in cls.model_fields:
+                raise ValueError(f"should be names of settings, found {shown(name)}")
+        return names
 
     @property
     def is_later(self) -> bool:
@@ -256,6 +288,20 @@ class Training(GrownSettings):
             border=BorderWeights(),
         )
 
+    @classmethod
+    def automatic(cls, **by_hand: Any) -> Training:
+        """Return settings that are planned when the data is known, but for these."""
+        ndim = by_hand.get("ndim", 2)
+        if "steps" in by_hand:
+            by_hand = {"minutes": 0.0, **by_hand}
+        usual = cls.quick(ndim).replace(preset=AUTO, by_hand=tuple(sorted(by_hand)))
+        return usual.replace(**by_hand)
+
+    @property
+    def is_unplanned(self) -> bool:
+        """Whether a planner is still to choose of them."""
+        return self.preset == AUTO and not self.decisions
+
     def with_network(
         self, name: str, encoder: Literal["none", "imagenet"] = "none"
     ) -> Training:
@@ -290,7 +336,7 @@ class Training(GrownSettings):
         if self.ndim == 3:
             patch = (min(self.patch, slices), *patch[1:])
             pooled = max(p for p in range(self.depth + 1) if 8 * 2**p <= max(slices, 8))
-            flat = (self.depth - pooled, 0, 0)
+            flat = (max(self.depth - pooled, min(self.flat, self.depth)), 0, 0)
         network = entry.build(
             Choice(
                 ndim=self.ndim,

@@ -22,12 +22,14 @@ from napari_unet.core.events import (
     ValidationTile,
 )
 from napari_unet.core.images.image import Image
+from napari_unet.core.training.fingerprint import fingerprint
 from napari_unet.core.training.training_set import make_example
 from napari_unet.core.training.training_settings import Training
 from napari_unet.engine.device import describe
 from napari_unet.engine.network.network import prepare as make_ready
 from napari_unet.engine.training.corrections import field_key
 from napari_unet.engine.training.loop import TrainingLoop
+from napari_unet.engine.training.planning import planned, planned_before
 from napari_unet.engine.training.preparation import prepare_training
 from napari_unet.engine.training.prior_correction import fit, parts_to_see
 from napari_unet.engine.training.stopwatch import Stopwatch
@@ -69,7 +71,7 @@ def train(
     labels : sequence of Annotation, Image or array-like
         One for each image, of its size, without channels.
     settings : Training, optional
-        `Training.quick()` by default.
+        `Training.quick()` by default. Those of `Training.automatic` are planned first.
     kind : {"instances", "binary", "semantic", "annotation"}, optional
         What the values in the labels mean; guessed if not given.
     start : Model, optional
@@ -99,11 +101,20 @@ def train(
     """
     clock = Stopwatch(head_start)
     settings = settings or Training.quick()
+    if settings.is_unplanned and resume is not None:
+        settings = planned_before(read_card(resume), settings)
     if any(isinstance(i, Image) and i.channels == 3 for i in images):
         # of images in colour some may show nothing but grey
         images = [i.with_channels(3) if isinstance(i, Image) else i for i in images]
+    pairs = annotated_fields(images, labels, settings.ndim, kind)
+    if settings.is_unplanned:
+        asked = settings
+        card = start.card if start is not None else None
+        settings = planned(fingerprint(pairs), asked, card, device)
+        if settings.ndim != asked.ndim:
+            pairs = annotated_fields(images, labels, settings.ndim, kind)
     run = TrainingRun(
-        annotated_fields(images, labels, settings.ndim, kind),
+        pairs,
         settings,
         start=start,
         resume=resume,
@@ -236,6 +247,7 @@ class TrainingRun:
             prepared.precision,
             prepared.training_set.validation,
             prepared.state.card.notes,
+            prepared.state.card.training.decisions,
         )
         try:
             yield from loop.steps()
