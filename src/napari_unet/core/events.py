@@ -173,6 +173,13 @@ class NetworkSurveyed(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class TrainingPlanned(Event):
+    """Settings were chosen by what is annotated."""
+
+    settings: Training  # with the decisions
+
+
+@dataclass(frozen=True, slots=True)
 class CorrectionUsed(Event):
     """Changed annotation is part of the training from this step on."""
 

@@ -97,3 +97,8 @@ def test_the_same_ids_in_other_images_are_other_cells() -> None:
     assert found.diameter == pytest.approx(2 * (np.median(8 * widths) / pi) ** 0.5)
     assert found.span == 1
     assert found.sizes == ((1, 10, 40),) * 3
+
+
+def test_nothing_seen_is_nothing_to_plan_by() -> None:
+    with pytest.raises(ValueError, match=r"^nothing is annotated: "):
+        fingerprint([])

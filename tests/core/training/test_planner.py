@@ -12,6 +12,7 @@ import pytest
 from napari_unet.core.annotation.annotations import ClassInfo
 from napari_unet.core.network.catalogue import NETWORKS
 from napari_unet.core.settings import BorderWeights
+from napari_unet.core.training.decision import Decision
 from napari_unet.core.training.fingerprint import Fingerprint
 from napari_unet.core.training.planner import Machine, plan
 from napari_unet.core.training.training_settings import AUTO, OF_NETWORK, Training
@@ -251,9 +252,20 @@ def test_what_a_person_chose_is_left_alone(seed: int) -> None:
     settings.architecture(found.channels, 2, found.slices)
 
 
-def test_only_names_of_settings_can_be_chosen_by_hand() -> None:
-    with pytest.raises(ValueError, match="names of settings, found colour"):
+def test_only_settings_can_be_chosen() -> None:
+    with pytest.raises(ValueError, match="name settings, found colour"):
         Training(by_hand=("colour",))
+    with pytest.raises(ValueError, match="name settings, found shape"):
+        Training(decisions=(Decision(field="shape", value=1, reason="Of 1."),))
+
+
+def test_what_is_changed_by_hand_afterwards_is_no_decision_any_more() -> None:
+    planned = plan(NUCLEI, CPU, Training.automatic())
+    changed = planned.chosen(patch=64)
+    assert (changed.patch, changed.by_hand) == (64, ("patch",))
+    assert [d.field for d in changed.decisions] == ["width", "depth", "batch"]
+    assert plan(NUCLEI, CPU, changed).patch == 64
+    assert Training.quick().chosen(patch=64) == Training(patch=64)
 
 
 def test_flat_levels_mix_nothing_across_slices() -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from itertools import groupby
+from dataclasses import dataclass, field, replace
 from math import pi, sqrt
 from typing import TYPE_CHECKING
 
@@ -53,69 +52,80 @@ class Fingerprint:
 
 
 def fingerprint(pairs: Iterable[tuple[Field, Annotation]]) -> Fingerprint:
-    """Look at annotated planes or volumes, those of one frame of an image in a row.
+    """Look at annotated planes or volumes, one at least; as `Observer`."""
+    observer = Observer()
+    for place, annotation in pairs:
+        observer.add(place, annotation)
+    return observer.fingerprint()
 
-    No pixel of an image is read. An id is one cell in all slices of a frame. There has
-    to be one pair at least.
+
+class Observer:
+    """Takes a fingerprint, plane by plane.
+
+    No pixel of an image is read. An id is one cell in all slices of a frame.
     """
-    frames = [
-        _look_at(image, frame)
-        for (image, _), frame in groupby(pairs, key=lambda p: (p[0].image, p[0].t))
-    ]
-    areas = [area for frame in frames for area, _ in frame.cells]
-    spans = [slices for frame in frames for _, slices in frame.cells]
-    classes = frames[0].classes
-    counts = np.sum([frame.counts for frame in frames], axis=0)
-    images = [frame.image for frame in frames]
-    steps = [_step(image) for image in images]
-    return Fingerprint(
-        channels=images[0].channels,
-        classes=classes,
-        sizes=tuple((i.size("z"), i.size("y"), i.size("x")) for i in images),
-        pixels=tuple(counts[: len(classes) + 1].tolist()),
-        diameter=2 * sqrt(np.median(areas) / pi) if areas else None,
-        span=float(np.median(spans)) if spans else None,
-        neighbours=max(frame.neighbours for frame in frames),
-        step=None if None in steps else max(s for s in steps if s is not None),
-    )
+
+    def __init__(self) -> None:
+        self._frames: dict[tuple[Image, int], _Frame] = {}
+        self._classes: tuple[ClassInfo, ...] = ()
+
+    def add(self, place: Field, annotation: Annotation) -> None:
+        """Look at what is annotated of a plane, or of a volume."""
+        frame = self._frames.setdefault((place.image, place.t), _Frame())
+        self._classes = annotation.classes
+        for z, plane in _planes(place, annotation):
+            known = plane.class_image()
+            frame.slices.add(z)
+            frame.pixels += np.bincount(known.ravel(), minlength=256)
+            for cell, area in _cells(plane, known):
+                widest, slices = frame.cells.get(cell, (0, 0))
+                frame.cells[cell] = max(widest, area), slices + 1
+
+    def fingerprint(self) -> Fingerprint:
+        """Return what was seen; a ValueError says that it was nothing."""
+        if not self._frames:
+            raise ValueError("nothing is annotated: there is nothing to plan by.")
+        frames = self._frames.values()
+        images = [image for image, _ in self._frames]
+        cells = [cell for frame in frames for cell in frame.cells.values()]
+        areas, spans = zip(*cells, strict=True) if cells else ((), ())
+        pixels = np.sum([frame.pixels for frame in frames], axis=0)
+        steps = [_step(image) for image in images]
+        return Fingerprint(
+            channels=images[0].channels,
+            classes=self._classes,
+            sizes=tuple((i.size("z"), i.size("y"), i.size("x")) for i in images),
+            pixels=tuple(pixels[: len(self._classes) + 1].tolist()),
+            diameter=2 * sqrt(np.median(areas) / pi) if cells else None,
+            span=float(np.median(spans)) if cells else None,
+            neighbours=max(_longest_row(frame.slices) for frame in frames),
+            step=None if None in steps else max(s for s in steps if s is not None),
+        )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class _Frame:
-    """What is annotated of an image at one time."""
+    """What was seen of an image at one time."""
 
-    image: Image
-    classes: tuple[ClassInfo, ...]
-    # int64, (256,): pixels of each class
-    counts: NDArray[np.int64]
+    # int64, (256,): annotated ones of each class
+    pixels: NDArray[np.int64] = field(default_factory=lambda: np.zeros(256, np.int64))
     # of each cell: pixels in the slice where it is widest, number of slices
-    cells: list[tuple[int, int]]
-    neighbours: int
+    cells: dict[int, tuple[int, int]] = field(default_factory=dict)
+    slices: set[int] = field(default_factory=set)
 
 
-def _look_at(image: Image, pairs: Iterable[tuple[Field, Annotation]]) -> _Frame:
-    counts = np.zeros(256, np.int64)
-    widest: dict[int, int] = {}
-    slices: dict[int, int] = {}
-    row, neighbours, last = 0, 1, -1
-    classes: tuple[ClassInfo, ...] = ()
-    for z, annotation in (plane for pair in pairs for plane in _planes(*pair)):
-        row = row + 1 if z == last + 1 else 1
-        neighbours, last = max(neighbours, row), z
-        classes = annotation.classes
-        known = annotation.class_image()
-        counts += np.bincount(known.ravel(), minlength=256)
-        for cell, area in _cells(annotation, known):
-            widest[cell] = max(widest.get(cell, 0), area)
-            slices[cell] = slices.get(cell, 0) + 1
-    cells = [(widest[cell], slices[cell]) for cell in widest]
-    return _Frame(image, classes, counts, cells, neighbours)
+def _longest_row(slices: set[int]) -> int:
+    longest = row = 0
+    for z in sorted(slices):
+        row = row + 1 if z - 1 in slices else 1
+        longest = max(longest, row)
+    return longest
 
 
-def _planes(field: Field, annotation: Annotation) -> Iterator[tuple[int, Annotation]]:
+def _planes(place: Field, annotation: Annotation) -> Iterator[tuple[int, Annotation]]:
     """Yield the slices that are annotated, in their order."""
-    if field.z is not None:
-        yield field.z, annotation
+    if place.z is not None:
+        yield place.z, annotation
         return
     for z, labels in enumerate(annotation.labels):
         finished = None if annotation.finished is None else annotation.finished[z]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from napari_unet.core.network.blended import in_windows
 from napari_unet.core.network.catalogue import NETWORKS, Choice, known
@@ -212,13 +212,14 @@ class Training(GrownSettings):
             )
         return self
 
-    @field_validator("by_hand")
-    @classmethod
-    def _names_of_settings(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        for name in names:
-            if name not in cls.model_fields:
-                raise ValueError(f"should be names of settings, found {shown(name)}")
-        return names
+    @model_validator(mode="after")
+    def _planned_are_settings(self) -> Self:
+        for name in (*self.by_hand, *(d.field for d in self.decisions)):
+            if name not in type(self).model_fields:
+                raise ValueError(
+                    f"by_hand and decisions name settings, found {shown(name)}."
+                )
+        return self
 
     @property
     def is_later(self) -> bool:
@@ -301,6 +302,16 @@ class Training(GrownSettings):
     def is_unplanned(self) -> bool:
         """Whether a planner is still to choose of them."""
         return self.preset == AUTO and not self.decisions
+
+    def chosen(self, **changes: Any) -> Training:
+        """Return them with some set by a person, which no planner changes any more."""
+        if self.preset != AUTO:
+            return self.replace(**changes)
+        return self.replace(
+            **changes,
+            by_hand=tuple(sorted({*self.by_hand, *changes})),
+            decisions=tuple(d for d in self.decisions if d.field not in changes),
+        )
 
     def with_network(
         self, name: str, encoder: Literal["none", "imagenet"] = "none"
