@@ -79,6 +79,9 @@ def summary(card: ModelCard) -> dict[str, Any]:
     return {
         "name": card.name,
         "network": f"{table.ndim}-D {NETWORKS[training.network].title}{_levels(table)}",
+        "members": f"the mean of {card.members} such networks"
+        if card.members > 1
+        else "one network",
         "windows": _windows(table),
         "channels": table.channels,
         "classes": ", ".join(

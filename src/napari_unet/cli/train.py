@@ -23,9 +23,10 @@ from napari_unet.cli.options import (
 from napari_unet.cli.pairing import pair_files, pairing_option
 from napari_unet.cli.progress import ProgressLine, clock, interruptible
 from napari_unet.cli.stopping import Stopped
+from napari_unet.core.model import MOST_MEMBERS
 from napari_unet.core.network.catalogue import NETWORKS
 from napari_unet.core.settings import BorderWeights, Prediction
-from napari_unet.core.text import counted
+from napari_unet.core.text import counted, shown
 from napari_unet.core.training.training_settings import (
     AUTO,
     OF_NETWORK,
@@ -99,6 +100,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="share of the annotation that is held out, or none (default: "
         f"{Training.quick().validation})",
     )
+    parser.add_argument(
+        "--folds",
+        type=int,
+        default=1,
+        metavar="K",
+        help="train so many networks in the same budget, each without another part of "
+        "what is annotated, and take the mean of what they say (default: 1)",
+    )
     add_settings(parser, Training, ("seed", "precision"))
     add_settings(parser, Prediction, ("device",))
     axes_option(parser)
@@ -131,6 +140,10 @@ def _add_start(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Carry out the command."""
+    if not 1 <= options.folds <= MOST_MEMBERS:
+        raise ValueError(
+            f"--folds is from 1 to {MOST_MEMBERS}, found {shown(options.folds)}."
+        )
     checkpoint = checkpoint_of(options.output)
     # a checkpoint that is missing is told of last
     resumed = checkpoint if options.resume and checkpoint.exists() else None
@@ -159,6 +172,7 @@ def run(options: argparse.Namespace) -> int:
     start = load_model(options.init) if options.init else None
     line = ProgressLine()
     # torch takes a second to load: only now that the input is known to be good
+    from napari_unet.engine.training.ensemble import remove_members
     from napari_unet.engine.training.run import train
 
     job = train(
@@ -170,11 +184,13 @@ def run(options: argparse.Namespace) -> int:
         resume=checkpoint if options.resume else None,
         checkpoint=checkpoint,
         device=options.device or "auto",
+        folds=options.folds,
         head_start=time.time() - psutil.Process().create_time() + _RESERVE,
     )
     try:
         finished = follow(job, line, notes)
         save_model(finished.model, options.output)
+        remove_members(checkpoint)
     except KeyboardInterrupt as interrupt:
         line.say(f"interrupted{_kept(checkpoint, before)}")
         raise Stopped.after(interrupt) from None
@@ -348,6 +364,7 @@ def summary(output: Path, finished: TrainingFinished) -> dict[str, Any]:
         "device": card.device,
         "precision": card.precision,
         "validation": score.model_dump() if score else None,
+        "networks": card.members,
         "decisions": [d.model_dump() for d in card.training.decisions],
         "problem": finished.problem,
         "verdict": finished.problem or outcome,

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, field_validator
 
 from napari_unet.core.annotation.annotations import ClassInfo, cell_classes
 from napari_unet.core.images.normalisation import RULES, Normalisation
 from napari_unet.core.network.catalogue import Described
-from napari_unet.core.settings import Segmentation, Settings
+from napari_unet.core.settings import GrownSettings, Segmentation, Settings
 from napari_unet.core.training.training_settings import Training
 
 if TYPE_CHECKING:
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
     import numpy as np
     from numpy.typing import NDArray
+
+
+MOST_MEMBERS = 10
+"""Networks that one model is the mean of, at the most."""
 
 
 class Score(Settings):
@@ -45,8 +49,10 @@ class ImageRecord(Settings):
     annotated: int = Field(description="Annotated pixels.")
 
 
-class ModelCard(Settings):
+class ModelCard(GrownSettings):
     """What a model is, how it came about and what it was trained on."""
+
+    later: ClassVar[frozenset[str]] = frozenset({"members"})
 
     name: str = "model"
     architecture: Described
@@ -73,11 +79,18 @@ class ModelCard(Settings):
     precision: str = "fp32"
     versions: tuple[str, ...] = Field((), description="Packages it was made with.")
     parent: str | None = Field(None, description="Name of the model it started from.")
+    members: int = Field(
+        1,
+        ge=1,
+        le=MOST_MEMBERS,
+        description="Networks whose mean it says, all of this architecture.",
+    )
 
     @property
     def format(self) -> int:
         """Version of the model file's format that it takes, the oldest that does."""
-        return 2 if self.architecture.is_later or self.training.is_later else 1
+        parts = (self, self.architecture, self.training)
+        return 2 if any(part.is_later for part in parts) else 1
 
     @property
     def cell_classes(self) -> tuple[int, ...]:
@@ -96,5 +109,6 @@ class Model:
     """A card and the weights it describes."""
 
     card: ModelCard
-    # named as in `LayeredNetwork.state_dict`, float32 (counters of norms int64)
+    # named as in `LayeredNetwork.state_dict`, float32 (counters of norms int64); of
+    # several networks with the number of each in front, as in "0/score.bias"
     weights: Mapping[str, NDArray[np.generic]]

@@ -17,6 +17,7 @@ from napari_unet.core.model import ImageRecord, ModelCard
 from napari_unet.core.network.blended import reach_of, usual_window
 from napari_unet.core.network.catalogue import NETWORKS, too_thin
 from napari_unet.core.text import printable, reason, times
+from napari_unet.core.training.folds import hold_out_fold
 from napari_unet.core.training.loss_weights import class_weights
 from napari_unet.core.training.training_set import count_classes, hold_out, typical_cell
 from napari_unet.core.training.training_set_updates import held_parts, hold_out_again
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from napari_unet.core.images.normalisation import Normalisation
     from napari_unet.core.model import Model
     from napari_unet.core.network.geometry import Layered
+    from napari_unet.core.training.folds import Fold
     from napari_unet.core.training.training_set import Example, TrainingSet
     from napari_unet.core.training.training_settings import Training
     from napari_unet.engine.device import Precision
@@ -87,8 +89,9 @@ def prepare_training(
     start: Model | None,
     resume: str | Path | None,
     device: str,
+    fold: Fold | None = None,
 ) -> Prepared:
-    """Check the input and set everything up; arguments as for `train`.
+    """Check the input and set everything up; arguments as for `TrainingRun`.
 
     The examples were made of the pairs with this rule of normalisation. A ValueError
     says that there is nothing to learn, or that what is given does not go together, a
@@ -134,7 +137,7 @@ def prepare_training(
     state = TrainingState(card, module)
     if resume is not None:
         _resume(state, resume)
-    parted = _part(state, examples)
+    parted = _part(state, examples, fold)
     counts = count_classes(parted.examples, architecture.classes)
     _check_counts(counts, [c.name for c in classes])
     return Prepared(
@@ -166,17 +169,23 @@ def record_of(example: Example) -> ImageRecord:
     )
 
 
-def _part(state: TrainingState, examples: Sequence[Example]) -> TrainingSet:
-    """Hold a part out: that of the run that is resumed, or one drawn by the seed."""
+def _part(
+    state: TrainingState, examples: Sequence[Example], fold: Fold | None
+) -> TrainingSet:
+    """Hold a part out: of the run resumed, of the fold, or one drawn by the seed."""
     settings, table = state.card.training, state.card.architecture
     keys = [r.sha256 for r in state.card.images]
     if state.record.validation is not None:
         parts, words = state.record.held_out, state.record.validation
         return hold_out_again(examples, keys, parts, reach_of(table), words)
-    rng = np.random.default_rng([settings.seed, 2])
-    parted = hold_out(
-        examples, settings.validation, reach_of(table), table.classes, rng
-    )
+    if fold is not None:
+        names = ("background", *(c.name for c in state.card.classes))
+        parted = hold_out_fold(examples, fold, names)
+    else:
+        rng = np.random.default_rng([settings.seed, 2])
+        parted = hold_out(
+            examples, settings.validation, reach_of(table), table.classes, rng
+        )
     by_example = dict(zip(map(id, examples), keys, strict=True))
     held = [by_example[id(part.example)] for part in parted.held_out]
     state.record = state.record.replace(
@@ -190,6 +199,11 @@ def _with_network_of(start: Model | None, settings: Training) -> Training:
     if start is None:
         return settings
     own = start.card.training
+    if start.card.members > 1:
+        raise ValueError(
+            f"the model to start from is the mean of {start.card.members} networks, "
+            "and training goes on from one: start from another model, or from scratch."
+        )
     # the default asks for none
     if settings.network not in (own.network, "unet"):
         raise ValueError(

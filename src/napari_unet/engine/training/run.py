@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from contextlib import closing, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,7 @@ from napari_unet.core.training.training_settings import Training
 from napari_unet.engine.device import describe
 from napari_unet.engine.network.network import prepare as make_ready
 from napari_unet.engine.training.corrections import field_key
+from napari_unet.engine.training.ensemble import train_ensemble
 from napari_unet.engine.training.loop import TrainingLoop
 from napari_unet.engine.training.planning import planned, planned_before
 from napari_unet.engine.training.preparation import prepare_training
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
     from napari_unet.core.images.image import ArrayLike, Field
     from napari_unet.core.images.normalisation import Normalisation
     from napari_unet.core.model import Model, Score
+    from napari_unet.core.training.folds import Fold
     from napari_unet.core.training.training_set import Example
     from napari_unet.engine.network.network import Network
     from napari_unet.engine.training.corrections import FieldKey
@@ -61,6 +64,7 @@ def train(
     checkpoint: str | Path | None = None,
     device: str = "auto",
     head_start: float = 0.0,
+    folds: int = 1,
 ) -> Iterator[Event]:
     """Train a network.
 
@@ -86,6 +90,9 @@ def train(
         auto, cpu, cuda, cuda:N or mps.
     head_start : float
         Seconds of a budget in minutes that are already used up.
+    folds : int
+        So many networks are trained one after the other, each without another part of
+        what is annotated, by which it is judged; the model says the mean of them.
 
     Yields
     ------
@@ -101,7 +108,8 @@ def train(
     """
     clock = Stopwatch(head_start)
     settings = settings or Training.quick()
-    if settings.is_unplanned and resume is not None:
+    # of several networks each has its own budget and seed
+    if settings.is_unplanned and resume is not None and folds == 1:
         settings = planned_before(read_card(resume), settings)
     if any(isinstance(i, Image) and i.channels == 3 for i in images):
         # of images in colour some may show nothing but grey
@@ -113,16 +121,15 @@ def train(
         settings = planned(fingerprint(pairs), asked, card, device)
         if settings.ndim != asked.ndim:
             pairs = annotated_fields(images, labels, settings.ndim, kind)
-    run = TrainingRun(
-        pairs,
-        settings,
-        start=start,
-        resume=resume,
-        checkpoint=checkpoint,
-        device=device,
-        clock=clock,
+    begin = partial(
+        TrainingRun, pairs, start=start, checkpoint=checkpoint, device=device
     )
-    yield from run.events()
+    if folds == 1:
+        yield from begin(settings, resume=resume, clock=clock).events()
+    else:
+        last = Path(resume) if resume is not None else None
+        kept = Path(checkpoint) if checkpoint is not None else None
+        yield from train_ensemble(begin, settings, folds, last, kept, clock)
 
 
 class TrainingRun:
@@ -138,6 +145,8 @@ class TrainingRun:
         As for `train`.
     clock : Stopwatch, optional
         Shows the time already used up; then that of all runs.
+    fold : Fold, optional
+        Which network of several it trains; decides what is held out.
     """
 
     def __init__(
@@ -150,6 +159,7 @@ class TrainingRun:
         checkpoint: str | Path | None = None,
         device: str = "auto",
         clock: Stopwatch | None = None,
+        fold: Fold | None = None,
     ) -> None:
         self._pairs = pairs
         self._settings = settings
@@ -157,6 +167,7 @@ class TrainingRun:
         self._resume = resume
         self._checkpoint = Path(checkpoint) if checkpoint else None
         self._device = device
+        self._fold = fold
         self.clock = clock or Stopwatch()
         self._loop: TrainingLoop | None = None
         self._finishing = False
@@ -188,6 +199,7 @@ class TrainingRun:
             start=self._start,
             resume=self._resume,
             device=self._device,
+            fold=self._fold,
         )
         self.clock.add(prepared.state.record.seconds)
         self._loop = TrainingLoop(prepared, self._checkpoint, self.clock)

@@ -151,6 +151,11 @@ class TrainingPlan:
     def _problem_of_start(self, ndim: Literal[2, 3]) -> str:
         """Return why training cannot start from the chosen model; empty if it can."""
         card, problem = self._start_card()
+        if card is not None and card.members > 1:
+            return (
+                f"The model to start from is the mean of {card.members} networks, and "
+                "training goes on from one: choose another model."
+            )
         if card is None or card.architecture.ndim == ndim:
             return problem
         kinds = {2: "Slices (2-D)", 3: "Volume (3-D)"}
