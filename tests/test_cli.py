@@ -267,6 +267,28 @@ def test_a_training_that_plans_itself_says_why_and_keeps_it(
     assert read_card(model).training == training.replace(steps=3)
 
 
+def test_several_networks_are_one_model(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = tmp_path / "three.safetensors"
+    command = ["train", str(data / "images"), str(data / "labels"), "--steps", "6"]
+    command += ["--labels", "instances", *SMALL, "--output", str(model)]
+    assert main([*command, "--folds", "3", "--json", str(tmp_path / "r.json")]) == 0
+    told = capsys.readouterr().err
+    assert "network 3 of 3, 1 of 3 slices held out." in told
+    assert json.loads((tmp_path / "r.json").read_text())["networks"] == 3
+    files = {file.name for file in tmp_path.iterdir()}
+    assert files == {"three.safetensors", "three.checkpoint.safetensors", "r.json"}
+    assert main(["info", str(model)]) == 0
+    assert "the mean of 3 such networks" in capsys.readouterr().out
+    image, output = data / "images" / "field0.tif", tmp_path / "out"
+    assert main(["predict", str(model), str(image), "--output", str(output)]) == 0
+    told = failing(capsys, *command, "--folds", "11")
+    assert told == "napari-unet: --folds is from 1 to 10, found 11."
+    told = failing(capsys, *command, "--init", model)
+    assert "is the mean of 3 networks" in told
+
+
 def test_training_resumes_to_the_same_model(data: Path, tmp_path: Path) -> None:
     arguments = ["train", str(data / "images"), str(data / "labels")]
     arguments += ["--labels", "instances", *SMALL, "--precision", "fp32"]

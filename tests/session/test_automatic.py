@@ -214,3 +214,17 @@ def test_smaller_patches_after_memory_ran_out_are_no_decision(bench: Bench) -> N
     assert (smaller.patch, record.settings.patch) == (32, 64)
     assert "patch" not in {d.field for d in smaller.decisions}
     assert smaller.by_hand == ("patch",)
+
+
+def test_a_mean_of_networks_is_no_model_to_start_from(
+    bench: Bench, tmp_path: Path
+) -> None:
+    table = u_shape(ndim=2, channels=1, classes=2, width=5, depth=1)
+    card = ModelCard(architecture=table, classes=(), training=Training(), members=3)
+    file = tmp_path / "three.safetensors"
+    save_model(Model(card, {"0/w": np.zeros(1, np.float32)}), file)
+    bench.plan.set_start(str(file))
+    assert bench.plan.problem(None) == (
+        "The model to start from is the mean of 3 networks, and training goes on from "
+        "one: choose another model."
+    )

@@ -80,8 +80,8 @@ class MeanOfNetworks(nn.Module):
 
     def forward(self, window: Tensor) -> Tensor:
         """Return the logarithm of the mean: the softmax gives the mean back."""
-        total = sum(torch.softmax(one(window).float(), dim=1) for one in self.members)
-        return torch.log(total / len(self.members))
+        each = [torch.softmax(one(window).float(), dim=1) for one in self.members]
+        return torch.log(torch.stack(each).mean(dim=0))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
