@@ -17,7 +17,7 @@ from napari_unet.core.training.folds import Fold
 from napari_unet.core.training.training_settings import Training
 from napari_unet.engine.inference.overlap_tile import predict
 from napari_unet.engine.network.network import prepare
-from napari_unet.engine.training.ensemble import joined, member_file
+from napari_unet.engine.training.ensemble import joined, member_file, remove_members
 from napari_unet.engine.training.run import TrainingRun, train
 from napari_unet.io.model_file import load_model, save_model
 
@@ -167,6 +167,20 @@ def test_networks_of_other_settings_are_not_gone_on_with(
     # begun anew, nothing is left of them
     again = run(TINY.replace(**changes), checkpoint=checkpoint)
     assert finished(again).model.card.members == 2
+
+
+def test_a_training_that_came_to_its_end_is_not_begun_anew_as_if_it_went_on(
+    tmp_path: Path,
+) -> None:
+    checkpoint = tmp_path / "m.checkpoint.safetensors"
+    run(checkpoint=checkpoint)
+    # all are finished, and only what they say together was lost
+    assert (
+        finished(run(checkpoint=checkpoint, resume=checkpoint)).model.card.members == 2
+    )
+    remove_members(checkpoint)
+    with pytest.raises(ValueError, match="belongs to none of the networks"):
+        run(checkpoint=checkpoint, resume=checkpoint)
 
 
 def test_networks_of_other_images_are_not_gone_on_with(tmp_path: Path) -> None:

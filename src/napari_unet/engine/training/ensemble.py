@@ -51,6 +51,7 @@ def train_ensemble(
     members: list[Model] = []
     if resume is not None:
         members = _finished(settings, folds, resume)
+        _check_checkpoint(resume, settings, folds, len(members))
     elif checkpoint is not None:
         remove_members(checkpoint)
     done: list[TrainingFinished] = []
@@ -91,7 +92,7 @@ def joined(members: Sequence[Model], settings: Training) -> Model:
     cards = [member.card for member in members]
     card = cards[0].replace(
         members=len(members),
-        training=settings,
+        training=settings.with_network_of(cards[0].training),
         segmentation=_middle([c.segmentation for c in cards]),
         history=(),
         score=_mean([c.score for c in cards if c.score is not None]),
@@ -141,6 +142,19 @@ def _finished(settings: Training, folds: int, checkpoint: Path) -> list[Model]:
             )
         found.append(model)
     return found
+
+
+def _check_checkpoint(
+    checkpoint: Path, settings: Training, folds: int, finished: int
+) -> None:
+    """Refuse a checkpoint that is neither of the next network nor of the one before."""
+    possible = range(max(finished - 1, 0), min(finished + 1, folds))
+    if not any(_belongs(checkpoint, _share_of(settings, n, folds)) for n in possible):
+        raise ValueError(
+            f"{checkpoint} belongs to none of the networks to go on with, of which "
+            f"number {finished + 1} of {folds} is next: go on with what it was trained "
+            "with, or begin anew without --resume."
+        )
 
 
 def _belongs(checkpoint: Path, recipe: Training) -> bool:
