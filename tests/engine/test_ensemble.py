@@ -183,6 +183,19 @@ def test_a_training_that_came_to_its_end_is_not_begun_anew_as_if_it_went_on(
         run(checkpoint=checkpoint, resume=checkpoint)
 
 
+def test_one_of_several_is_not_gone_on_with_alone_nor_one_alone_as_one_of_several(
+    tmp_path: Path,
+) -> None:
+    checkpoint = tmp_path / "m.checkpoint.safetensors"
+    run(checkpoint=checkpoint)
+    with pytest.raises(ValueError, match=r"that of network 2 of 2: go on with --folds"):
+        run(folds=1, checkpoint=checkpoint, resume=checkpoint)
+    run(folds=1, checkpoint=checkpoint)
+    remove_members(checkpoint)
+    with pytest.raises(ValueError, match="trained alone: go on without --folds"):
+        run(checkpoint=checkpoint, resume=checkpoint)
+
+
 def test_networks_of_other_images_are_not_gone_on_with(tmp_path: Path) -> None:
     checkpoint = tmp_path / "m.checkpoint.safetensors"
     run(checkpoint=checkpoint)

@@ -17,7 +17,7 @@ from napari_unet.core.model import ImageRecord, ModelCard
 from napari_unet.core.network.blended import reach_of, usual_window
 from napari_unet.core.network.catalogue import NETWORKS, too_thin
 from napari_unet.core.text import printable, reason, times
-from napari_unet.core.training.folds import hold_out_fold
+from napari_unet.core.training.folds import Fold, hold_out_fold
 from napari_unet.core.training.loss_weights import class_weights
 from napari_unet.core.training.training_set import count_classes, hold_out, typical_cell
 from napari_unet.core.training.training_set_updates import held_parts, hold_out_again
@@ -52,7 +52,6 @@ if TYPE_CHECKING:
     from napari_unet.core.images.normalisation import Normalisation
     from napari_unet.core.model import Model
     from napari_unet.core.network.geometry import Layered
-    from napari_unet.core.training.folds import Fold
     from napari_unet.core.training.training_set import Example, TrainingSet
     from napari_unet.core.training.training_settings import Training
     from napari_unet.engine.device import Precision
@@ -175,7 +174,10 @@ def _part(
     """Hold a part out: of the run resumed, of the fold, or one drawn by the seed."""
     settings, table = state.card.training, state.card.architecture
     keys = [r.sha256 for r in state.card.images]
+    own = None if fold is None else (fold.number, fold.total)
     if state.record.validation is not None:
+        if state.record.fold != own:
+            raise ValueError(_other_fold(state.record.fold))
         parts, words = state.record.held_out, state.record.validation
         return hold_out_again(examples, keys, parts, reach_of(table), words)
     if fold is not None:
@@ -189,9 +191,18 @@ def _part(
     by_example = dict(zip(map(id, examples), keys, strict=True))
     held = [by_example[id(part.example)] for part in parted.held_out]
     state.record = state.record.replace(
-        held_out=held_parts(parted, held), validation=parted.validation
+        held_out=held_parts(parted, held), validation=parted.validation, fold=own
     )
     return parted
+
+
+def _other_fold(found: tuple[int, int] | None) -> str:
+    if found is None:
+        return (
+            "the checkpoint is that of a network that is trained alone: go on without "
+            "--folds."
+        )
+    return f"the checkpoint is that of {Fold(*found).name}: go on with --folds."
 
 
 def _with_network_of(start: Model | None, settings: Training) -> Training:
