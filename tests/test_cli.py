@@ -273,6 +273,54 @@ def test_ctrl_c_before_the_first_step_promises_no_checkpoint(
     assert "--resume" not in told
 
 
+def test_a_training_that_plans_itself_says_why_and_keeps_it(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, report = tmp_path / "auto.safetensors", tmp_path / "report.json"
+    command = ["train", str(data / "images"), str(data / "labels"), "--preset", "auto"]
+    command += ["--labels", "instances", "--steps", "2", "--device", "cpu"]
+    command += ["--width", "4", "--patch", "36", "--json", str(report)]
+    assert main([*command, "--output", str(model)]) == 0
+    told = capsys.readouterr().err
+    reason = "5 % of the 21600 annotated pixels are 0.8 patches; a step takes 2 to 31"
+    assert f"batch 2: {reason} on a CPU." in told
+    training = read_card(model).training
+    assert [d.field for d in training.decisions] == ["depth", "batch"]
+    assert training.by_hand == ("minutes", "patch", "steps", "width")
+    assert (training.width, training.patch, training.batch) == (4, 36, 2)
+    decisions = json.loads(report.read_text())["decisions"]
+    assert [d["field"] for d in decisions] == ["depth", "batch"]
+    assert main(["info", str(model)]) == 0
+    assert f"batch 2: {reason}" in capsys.readouterr().out
+    # the budget alone is another: the rest is as it was planned
+    command[command.index("2")] = "3"
+    del command[command.index("--width") : command.index("--json")]
+    assert main([*command, "--output", str(model), "--resume"]) == 0
+    assert read_card(model).training == training.replace(steps=3)
+
+
+def test_several_networks_are_one_model(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = tmp_path / "three.safetensors"
+    command = ["train", str(data / "images"), str(data / "labels"), "--steps", "6"]
+    command += ["--labels", "instances", *SMALL, "--output", str(model)]
+    assert main([*command, "--folds", "3", "--json", str(tmp_path / "r.json")]) == 0
+    told = capsys.readouterr().err
+    assert "network 3 of 3, 1 of 3 slices held out." in told
+    assert json.loads((tmp_path / "r.json").read_text())["networks"] == 3
+    files = {file.name for file in tmp_path.iterdir()}
+    assert files == {"three.safetensors", "three.checkpoint.safetensors", "r.json"}
+    assert main(["info", str(model)]) == 0
+    assert "the mean of 3 such networks" in capsys.readouterr().out
+    image, output = data / "images" / "field0.tif", tmp_path / "out"
+    assert main(["predict", str(model), str(image), "--output", str(output)]) == 0
+    told = failing(capsys, *command, "--folds", "11")
+    assert told == "napari-unet: folds are from 1 to 10, found 11."
+    told = failing(capsys, *command, "--init", model)
+    assert "is the mean of 3 networks" in told
+
+
 def test_training_resumes_to_the_same_model(data: Path, tmp_path: Path) -> None:
     arguments = ["train", str(data / "images"), str(data / "labels")]
     arguments += ["--labels", "instances", *SMALL, "--precision", "fp32"]

@@ -118,6 +118,24 @@ def test_info_tells_what_is_made(
     assert "PSNR" in told
 
 
+def test_several_networks_make_one_image(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, noisy = tmp_path / "three.safetensors", str(data / "noisy")
+    command = ["train", noisy, str(data / "clean"), "--task", "regress", *SMALL]
+    command += [*STEPS, "--folds", "3", "--output", str(model)]
+    assert main(command) == 0
+    assert "network 3 of 3, 1 of 3 slices held out." in capsys.readouterr().err
+    assert main(["info", str(model)]) == 0
+    told = capsys.readouterr().out
+    assert "the mean of 3 such networks" in told
+    assert "an image of 2 channels" in told
+    assert "PSNR" in told
+    command = ["predict", str(model), noisy, "--output", str(tmp_path / "out")]
+    assert main([*command, "--device", "cpu"]) == 0
+    assert read_image(tmp_path / "out" / "image" / "1.tif").data.shape == (2, 70, 60)
+
+
 def test_training_goes_on_with_the_task_of_what_it_begins_with(
     data: Path, tmp_path: Path
 ) -> None:
@@ -161,6 +179,28 @@ def test_training_goes_on_with_the_task_of_what_it_begins_with(
                 *("--init", "denoise.safetensors"),
             ],
             "has learnt to denoise, the training is to turn into another image",
+        ),
+        # images that are not there are not missed: nothing was read
+        (
+            ["nowhere", "--task", "denoise", "--folds", "2"],
+            "to denoise, one network is trained, as nothing can be held out",
+        ),
+        (
+            ["nowhere", "--init", "denoise.safetensors", "--folds", "2"],
+            "to denoise, one network is trained",
+        ),
+        (
+            ["nowhere", "--task", "denoise", "--preset", "auto"],
+            "auto goes by the classes that are annotated, for the task segment alone; "
+            "found task denoise",
+        ),
+        (
+            ["nowhere", "nothing", "--task", "regress", "--preset", "auto"],
+            "for the task segment alone; found task regress",
+        ),
+        (
+            ["nowhere", "--init", "denoise.safetensors", "--preset", "auto"],
+            "for the task segment alone; found task denoise",
         ),
     ],
 )

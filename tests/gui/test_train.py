@@ -12,11 +12,17 @@ from qtpy.QtGui import QColor, QPalette
 from qtpy.QtWidgets import QComboBox, QScrollArea, QStyleOptionViewItem
 
 from fake_worker import FakeProcess
-from napari_unet.core.events import ModelComparison, ModelSaved, NetworkSurveyed
-from napari_unet.core.jobs import SurveyJob
+from napari_unet.core.events import (
+    ModelComparison,
+    ModelSaved,
+    NetworkSurveyed,
+    TrainingPlanned,
+)
+from napari_unet.core.jobs import PlanJob, SurveyJob
 from napari_unet.core.model import Model, ModelCard
 from napari_unet.core.network.architecture import u_shape
 from napari_unet.core.network.catalogue import NETWORKS
+from napari_unet.core.training.decision import Decision
 from napari_unet.core.training.training_settings import Training
 from napari_unet.gui.train.page import TrainPage
 from napari_unet.io.model_file import save_model
@@ -439,3 +445,97 @@ def test_what_a_network_leaves_no_choice_of_is_grey(
     page.recipe.form.valueChanged.emit(settings(workspace).replace(encoder="imagenet"))
     width = page.recipe.form.widget("width")
     assert (width.value(), width.isEnabled()) == (64, False)
+
+
+def paint(workspace: Workspace) -> None:
+    labels = workspace.annotating.layers.show(add_image(workspace, 64, 80))
+    painted = np.ones((64, 80), labels.data.dtype)
+    painted[10:20, 10:20], painted[40:50, 40:50] = 2, 3
+    labels.data = painted
+    workspace.annotating.object_index.update_all(DEADLINE)
+
+
+def planned(workspace: Workspace, *decisions: Decision) -> None:
+    """Let the worker say what it chose."""
+    handle = workspace.worker._handles[max(workspace.worker._handles)]
+    assert isinstance(handle.job, PlanJob)
+    values = {d.field: d.value for d in decisions}
+    chosen = handle.job.settings.replace(**values, decisions=decisions)
+    handle.event.emit(TrainingPlanned(chosen))
+
+
+def told(page: TrainPage) -> list[tuple[str, str]]:
+    rows = page.recipe.decisions.rows
+    return [(label.text(), reason.text()) for label, reason in rows]
+
+
+PATCH = Decision(
+    field="patch",
+    value=64,
+    reason="The smallest image has 64 pixels.",
+    alternatives=("100",),
+)
+IMAGES = Decision(field="ndim", value=2, reason="There are 5 minutes.")
+RATE = Decision(field="learning_rate", value=0.002, reason="Of 32 channels.")
+
+
+def test_automatic_says_what_it_chose_and_why(
+    page: TrainPage, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workspace.worker, "_start", FakeProcess)
+    paint(workspace)
+    recipe = page.recipe
+    assert not recipe.why.isVisibleTo(page)
+    choose(recipe.preset, "accurate")
+    recipe.budget.setValue(7)
+    choose(recipe.preset, "auto")
+    assert settings(workspace) == Training.automatic().replace(minutes=7)
+    assert recipe.why.isVisibleTo(page)
+    assert recipe.decisions.note.text() == "Being chosen …"
+    planned(workspace, IMAGES, RATE, PATCH)
+    assert told(page) == [
+        ("Images: 2-D slices", "There are 5 minutes."),
+        ("Learning rate: 0.002", "Of 32 channels."),
+        ("Patch size: 64 px", "The smallest image has 64 pixels."),
+    ]
+    assert recipe.decisions.rows[2][0].toolTip() == "In place of 100"
+    assert recipe.decisions.note.text() == ""
+    # what was chosen is in the form, too
+    assert recipe.form.value().patch == 64
+    workspace.annotating.edited.emit(workspace.images.current.id, None)  # type: ignore[union-attr]
+    assert recipe.decisions.note.text() == "Chosen anew when Train is pressed."
+    choose(recipe.preset, "quick")
+    assert not recipe.why.isVisibleTo(page)
+    assert not recipe.form.value().decisions
+
+
+def test_what_is_changed_under_automatic_stays_as_it_is(
+    page: TrainPage, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workspace.worker, "_start", FakeProcess)
+    paint(workspace)
+    recipe = page.recipe
+    choose(recipe.preset, "auto")
+    planned(workspace, IMAGES, PATCH)
+    recipe.form.widget("batch").setValue(3)  # type: ignore[attr-defined]
+    # nothing but this is by hand, and the rest is planned anew
+    assert settings(workspace) == Training.automatic(batch=3)
+    assert recipe.decisions.note.text().startswith("Being chosen … As you chose it: ")
+    planned(workspace, IMAGES, PATCH)
+    assert recipe.decisions.note.text() == (
+        "As you chose it: Patches per step. Choose Automatic to undo."
+    )
+    assert (recipe.form.value().batch, recipe.form.value().patch) == (3, 64)
+    choose(recipe.images, 2)
+    assert settings(workspace) == Training.automatic(ndim=2)
+    choose(recipe.preset, "auto")
+    assert settings(workspace) == Training.automatic()
+
+
+def test_automatic_without_annotation_is_chosen_when_train_is_pressed(
+    page: TrainPage, workspace: Workspace
+) -> None:
+    add_image(workspace, 40, 50)
+    choose(page.recipe.preset, "auto")
+    assert page.recipe.decisions.note.text() == "Chosen when Train is pressed."
+    assert not told(page)

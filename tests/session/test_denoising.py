@@ -9,6 +9,7 @@ import pytest
 from example_models import cropping_model
 from napari_unet.core.events import ModelSaved, StepDone
 from napari_unet.core.jobs import PredictJob, TrainJob
+from napari_unet.core.training.training_settings import Training
 from napari_unet.engine.worker import prediction_job
 from napari_unet.engine.worker.model_cache import Context, ModelCache
 from napari_unet.io.model_file import load_model, save_model
@@ -100,6 +101,15 @@ def test_a_layer_is_made_of_the_image_in_view(bench: Bench) -> None:
     assert (made.scale == source.scale).all()
     # it may be annotated, trained on and predicted like any image
     assert bench.images.candidates() == [made]
+
+
+def test_settings_of_the_project_are_not_those_of_denoising(bench: Bench) -> None:
+    asked = Training.automatic(width=2)
+    bench.store.update(bench.store.project.replace(training=asked))
+    bench.viewer.add_image(pixels(40, 50))
+    assert bench.control.denoise(0.5)
+    (job,) = bench.worker.jobs(TrainJob)
+    assert job.settings == Training.quick().with_task("denoise").replace(minutes=0.5)
 
 
 def test_all_planes_of_a_long_stack_are_not_learnt_from(bench: Bench) -> None:

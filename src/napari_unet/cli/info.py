@@ -89,6 +89,9 @@ def summary(card: ModelCard) -> dict[str, Any]:
     return {
         "name": card.name,
         "network": f"{table.ndim}-D {NETWORKS[training.network].title}{_levels(table)}",
+        "members": f"the mean of {card.members} such networks"
+        if card.members > 1
+        else "one network",
         "windows": _windows(table),
         "channels": table.channels,
         **_learnt(card),
@@ -97,6 +100,7 @@ def summary(card: ModelCard) -> dict[str, Any]:
         "normalisation": f"{card.normalisation}: {RULES[card.normalisation]}",
         "trained": f"{counted(card.steps, 'step')}, preset {training.preset}, "
         f"budget {budget}, seed {training.seed}, on {card.device} in {card.precision}",
+        "chosen": " ".join(map(str, training.decisions)) or "by the preset",
         "started from": card.parent or "scratch",
         "validation": f"{score.words} on {score.pixels} pixels" if score else "none",
         "images": ", ".join(record.name for record in card.images),

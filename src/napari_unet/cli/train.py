@@ -26,10 +26,12 @@ from napari_unet.cli.training_inputs import (
     read_inputs,
     report_of,
 )
+from napari_unet.core.model import check_members
 from napari_unet.core.network.catalogue import NETWORKS
 from napari_unet.core.settings import BorderWeights, Prediction
 from napari_unet.core.text import counted
 from napari_unet.core.training.training_settings import (
+    AUTO,
     OF_NETWORK,
     PRESETS,
     Augmentation,
@@ -52,6 +54,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from napari_unet.core.events import Event, TrainingFinished
+    from napari_unet.core.training.objectives import Task
 
 # Asked for apart from the rest of the recipe, or not at all.
 _OWN = (
@@ -83,7 +86,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     pairing_option(parser)
     _add_start(parser)
     add_settings(parser, Training, ("task",))
-    parser.add_argument("--preset", choices=tuple(PRESETS), default="quick")
+    parser.add_argument(
+        "--preset",
+        choices=(*PRESETS, AUTO),
+        default="quick",
+        help="how large the network is and how it learns; auto chooses by what is "
+        "annotated, the device and the minutes, says why, and leaves alone what is "
+        "given (default: quick)",
+    )
     parser.add_argument(
         "--network",
         choices=tuple(NETWORKS),
@@ -97,6 +107,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="F",
         help="share of the annotation that is held out, or none (default: "
         f"{Training.quick().validation})",
+    )
+    parser.add_argument(
+        "--folds",
+        type=int,
+        default=1,
+        metavar="K",
+        help="train so many networks in the same budget, each without another part of "
+        "what is annotated, and take the mean of what they say (default: 1)",
     )
     add_settings(parser, Training, ("seed", "precision"))
     add_settings(parser, Prediction, ("device",))
@@ -134,6 +152,7 @@ def run(options: argparse.Namespace) -> int:
     # a checkpoint that is missing is told of last
     resumed = checkpoint if options.resume and checkpoint.exists() else None
     settings = training_settings(options, options.init or resumed)
+    check_members(options.folds, settings)
     check_writable(options.output)
     check_given(options, settings)
     pairing = find_inputs(options, settings)
@@ -151,6 +170,7 @@ def run(options: argparse.Namespace) -> int:
     start = load_model(options.init) if options.init else None
     line = ProgressLine()
     # torch takes a second to load: only now that the input is known to be good
+    from napari_unet.engine.training.ensemble import remove_members
     from napari_unet.engine.training.run import train
 
     job = train(
@@ -162,11 +182,13 @@ def run(options: argparse.Namespace) -> int:
         resume=checkpoint if options.resume else None,
         checkpoint=checkpoint,
         device=options.device or "auto",
+        folds=options.folds,
         head_start=time.time() - psutil.Process().create_time() + _RESERVE,
     )
     try:
         finished = follow(job, line, inputs.notes)
         save_model(finished.model, options.output)
+        remove_members(checkpoint)
     except KeyboardInterrupt as interrupt:
         line.say(f"interrupted{_kept(checkpoint, before)}")
         raise Stopped.after(interrupt) from None
@@ -187,15 +209,18 @@ def training_settings(
     """Return the preset with what was given on the command line.
 
     Network and task are those of the model or checkpoint that it begins with, if there
-    is one.
-    A ValueError says what cannot be had of a network.
+    is one. A ValueError says what cannot be had of a network.
     """
-    own = None if begun is None else read_card(begun).training
-    task = options.task or ("segment" if own is None else own.task)
-    settings = PRESETS[options.preset](options.ndim).with_task(task)
+    card = None if begun is None else read_card(begun)
+    settings = _of_preset(options, "segment" if card is None else card.training.task)
     changes = given_settings(options, Training)
     changes.pop("preset")
-    if begun is not None and own is not None:
+    if options.preset == AUTO:
+        changes["by_hand"] = _by_hand(changes)
+    if begun is not None and card is not None:
+        if options.init and (problem := card.refusal_as_start(settings)):
+            raise ValueError(problem)
+        own = card.training
         _check_kept(begun, own, changes)
         settings = settings.with_network(own.network).with_network_of(own)
     elif options.network is not None:
@@ -219,6 +244,20 @@ def training_settings(
         **given_settings(options, Augmentation, "augment_")
     )
     return settings.replace(**changes)
+
+
+def _of_preset(options: argparse.Namespace, usual: Task) -> Training:
+    """Return the preset for the task that is given, or else the usual one."""
+    preset = Training.automatic if options.preset == AUTO else PRESETS[options.preset]
+    return preset(ndim=options.ndim).with_task(options.task or usual)
+
+
+def _by_hand(given: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return what no planner changes; without --3d it is open what images are."""
+    names = {name for name in given if name != "ndim" or given["ndim"] == 3}
+    if names & {"steps", "minutes"}:
+        names |= {"steps", "minutes"}
+    return tuple(sorted(names))
 
 
 def _check_kept(file: Path, begun: Training, given: Mapping[str, Any]) -> None:
@@ -285,7 +324,7 @@ def follow(job: Any, line: ProgressLine, notes: Sequence[str] = ()) -> TrainingF
                     f"training on {event.device} in {event.precision}; "
                     f"{event.validation}."
                 )
-                for note in event.notes:
+                for note in (*event.notes, *map(str, event.decisions)):
                     line.say(note)
             elif isinstance(event, events.StepDone):
                 text = f"step {event.step}  loss {event.loss:.3f}{score}"
@@ -315,6 +354,8 @@ def summary(output: Path, finished: TrainingFinished) -> dict[str, Any]:
         "device": card.device,
         "precision": card.precision,
         "validation": score.model_dump() if score else None,
+        "networks": card.members,
+        "decisions": [d.model_dump() for d in card.training.decisions],
         "problem": finished.problem,
         "verdict": finished.problem or outcome,
     }

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from napari_unet.core.annotation.data_check import CheckReport
     from napari_unet.core.geometry.boxes import Box
     from napari_unet.core.model import AnyScore, Model, ModelCard
+    from napari_unet.core.training.decision import Decision
     from napari_unet.core.training.training_settings import Training
 
 
@@ -32,6 +33,7 @@ class TrainingStarted(Event):
     precision: str
     validation: str  # what is held out for validation, or why nothing is, in words
     notes: tuple[str, ...] = ()  # what was assumed of the images, each a sentence
+    decisions: tuple[Decision, ...] = ()  # what was planned of the settings, and why
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +172,13 @@ class NetworkSurveyed(Event):
     seconds: float = 0.0  # estimate for a million pixels of a prediction
     memory: int = 0  # that training takes at the least, in bytes
     problem: str = ""  # why it cannot be trained on these images; empty if it can
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingPlanned(Event):
+    """Settings were chosen by what is annotated."""
+
+    settings: Training  # with the decisions
 
 
 @dataclass(frozen=True, slots=True)

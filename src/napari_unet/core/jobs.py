@@ -180,6 +180,28 @@ class SurveyJob(Job):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class PlanJob(Job):
+    """Choose the settings of a training by what is annotated."""
+
+    worker = "network"
+    function = "plan_job.run"
+    brief = unattended = True
+
+    # as in a `TrainJob`; of the images no pixel is read
+    images: tuple[ImageReference, ...]
+    annotations: tuple[AnnotationReference, ...]
+    places: tuple[tuple[Place, ...], ...]
+    settings: Training
+    start: str | None = None
+    device: str = "auto"
+
+    @property
+    def title(self) -> str:
+        """As `Job.title`."""
+        return "Choose settings"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class SegmentJob(Job):
     """Find the cells in probabilities."""
 

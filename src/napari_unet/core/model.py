@@ -12,6 +12,7 @@ from napari_unet.core.images.image_outputs import ImageOutputs
 from napari_unet.core.images.normalisation import RULES, Normalisation
 from napari_unet.core.network.catalogue import Described
 from napari_unet.core.settings import GrownSettings, Segmentation, Settings
+from napari_unet.core.text import shown
 from napari_unet.core.training.training_settings import Training
 
 if TYPE_CHECKING:
@@ -19,6 +20,21 @@ if TYPE_CHECKING:
 
     import numpy as np
     from numpy.typing import NDArray
+
+
+MOST_MEMBERS = 10
+"""Networks that one model is the mean of, at the most."""
+
+
+def check_members(members: int, settings: Training) -> None:
+    """Refuse a number of networks that a training cannot make into one model."""
+    if not 1 <= members <= MOST_MEMBERS:
+        raise ValueError(f"folds are from 1 to {MOST_MEMBERS}, found {shown(members)}.")
+    if members > 1 and not settings.objective.is_judged:
+        raise ValueError(
+            f"to {settings.objective.title}, one network is trained, as nothing can "
+            f"be held out to judge several by; found folds {members}."
+        )
 
 
 class Score(Settings):
@@ -90,7 +106,7 @@ class ImageRecord(Settings):
 class ModelCard(GrownSettings):
     """What a model is, how it came about and what it was trained on."""
 
-    later: ClassVar[frozenset[str]] = frozenset({"outputs"})
+    later: ClassVar[frozenset[str]] = frozenset({"outputs", "members"})
 
     name: str = "model"
     architecture: Described
@@ -122,6 +138,12 @@ class ModelCard(GrownSettings):
     precision: str = "fp32"
     versions: tuple[str, ...] = Field((), description="Packages it was made with.")
     parent: str | None = Field(None, description="Name of the model it started from.")
+    members: int = Field(
+        1,
+        ge=1,
+        le=MOST_MEMBERS,
+        description="Networks whose mean it says, all of this architecture.",
+    )
 
     @property
     def format(self) -> int:
@@ -129,10 +151,29 @@ class ModelCard(GrownSettings):
         parts = self, self.architecture, self.training
         return 2 if any(part.is_later for part in parts) else 1
 
+    def refusal_as_start(self, settings: Training) -> str:
+        """Say why a training cannot begin with the model; empty if it can."""
+        if self.members > 1:
+            return (
+                f"the model to start from is the mean of {self.members} networks, and "
+                "training goes on from one: start from another model, or from scratch."
+            )
+        if self.training.task != settings.task:
+            return (
+                f"the model to start from has learnt to {self.training.objective.title}"
+                f", the training is to {settings.objective.title}."
+            )
+        return ""
+
     @property
     def cell_classes(self) -> tuple[int, ...]:
         """Numbers of the classes whose objects are told apart."""
         return cell_classes(self.classes)
+
+    @model_validator(mode="after")
+    def _members_fit(self) -> Self:
+        check_members(self.members, self.training)
+        return self
 
     @model_validator(mode="after")
     def _outputs_fit(self) -> Self:
@@ -167,5 +208,6 @@ class Model:
     """A card and the weights it describes."""
 
     card: ModelCard
-    # named as in `LayeredNetwork.state_dict`, float32 (counters of norms int64)
+    # named as in `LayeredNetwork.state_dict`, float32 (counters of norms int64); of
+    # several networks with the number of each in front, as in "0/score.bias"
     weights: Mapping[str, NDArray[np.generic]]

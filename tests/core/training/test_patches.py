@@ -66,6 +66,10 @@ def test_stacks_may_be_too_thin() -> None:
     thin = "UNETR needs stacks of 16 slices, the thinnest has 15."
     assert why_not(unetr, 1, 2, 15) == thin
     assert not why_not(SMALL.replace(ndim=3), 1, 2, 1)
+    instance = SMALL.replace(ndim=3, norm="instance")
+    thin = "U-Net needs stacks of 2 slices, the thinnest has 1."
+    assert why_not(instance, 1, 2, 1) == thin
+    assert not why_not(instance.replace(patch=20), 1, 2, 2)
 
 
 def test_what_a_network_cannot_be_is_said() -> None:

@@ -28,6 +28,8 @@ class Objective:
     # those for slices alone: volumes have the sizes of the presets
     recipe: Mapping[str, Any] = field(default_factory=dict)
     of_slices: Mapping[str, Any] = field(default_factory=dict)
+    # whether a part can be held out to judge by
+    is_judged: bool = True
 
 
 # Pixels stay what they are: mirrored and turned by quarters alone, or interpolation
@@ -60,6 +62,7 @@ OBJECTIVES: Mapping[str, Objective] = {
         ("image",),
         {"augmentation": _UNCHANGED, "foreground": 0.0, "validation": 0.0},
         {"depth": 2, "patch": 64, "batch": 8},
+        is_judged=False,
     ),
 }
 

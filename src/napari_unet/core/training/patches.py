@@ -54,7 +54,8 @@ def why_not(
         network = start or settings.architecture(channels, classes, slices)
     except ValueError as error:
         return str(error)
-    least = max(network.min_output[0], network.step[0])
+    # a window has an even size
+    least = max(network.min_output[0], network.step[0], 1 + network.sees_window)
     if start is None and network.ndim == 3 and slices < least:
         title = NETWORKS[settings.network].title
         return f"{title} needs stacks of {least} slices, the thinnest has {slices}."

@@ -20,6 +20,8 @@ from napari_unet.core.settings import (
     Settings,
     Unit,
 )
+from napari_unet.core.text import shown
+from napari_unet.core.training.decision import Decision
 from napari_unet.core.training.objectives import OBJECTIVES, Objective, Task, unchanged
 
 if TYPE_CHECKING:
@@ -28,8 +30,14 @@ if TYPE_CHECKING:
 
     from napari_unet.core.network.geometry import Layered
 
-OF_NETWORK = ("network", "width", "depth", "norm", "padded", "encoder", "dropout")
+OF_NETWORK = (
+    *("network", "width", "depth", "norm", "padded", "encoder", "dropout"),
+    "flat",
+)
 """Settings that say which network it is, and not how it learns."""
+
+AUTO = "auto"
+"""In place of a preset's name: settings that a planner has chosen, or is to choose."""
 
 
 class Augmentation(Settings):
@@ -77,7 +85,10 @@ class Training(GrownSettings):
     """The recipe of one training run."""
 
     later: ClassVar[frozenset[str]] = frozenset(
-        {"network", "padded", "encoder", "task", "loss", "structured_noise"}
+        {
+            *("network", "padded", "encoder", "task", "loss", "structured_noise"),
+            *("flat", "by_hand", "decisions"),
+        }
     )
 
     preset: str = Field("quick", description="Name of the preset this came from.")
@@ -123,6 +134,14 @@ class Training(GrownSettings):
     )
     dropout: Unit = Field(
         0.0, description="Share of values dropped at the deepest level."
+    )
+    flat: int = Field(
+        0,
+        ge=0,
+        le=7,
+        title="Flat levels",
+        description="Finest levels that mix nothing across slices, for volumes whose "
+        "slices are far apart; thin stacks have more of them.",
     )
     optimiser: Literal["sgd", "adamw"] = Field(
         "adamw",
@@ -199,6 +218,12 @@ class Training(GrownSettings):
     precision: PrecisionChoice = "auto"
     border: BorderWeights = Field(BorderWeights(w0=3.0), title="Border weights")
     augmentation: Augmentation = Augmentation()
+    by_hand: tuple[str, ...] = Field(
+        (), description="Settings that a person chose, which no planner changes."
+    )
+    decisions: tuple[Decision, ...] = Field(
+        (), description="What a planner chose of the settings, and why."
+    )
 
     @model_validator(mode="after")
     def _one_budget(self) -> Self:
@@ -213,17 +238,31 @@ class Training(GrownSettings):
     def _fits_task(self) -> Self:
         if self.task == "segment":
             return self
+        if self.preset == AUTO:
+            raise ValueError(
+                "the preset auto goes by the classes that are annotated, for the task "
+                f"segment alone; found task {self.task}."
+            )
         for name, value in self.augmentation:
             if not unchanged(name, value):
                 raise ValueError(
                     "images to learn from are mirrored and turned by quarters alone "
                     f"for the task {self.task}, found augmentation {name} {value:g}."
                 )
-        if self.task == "denoise" and self.validation:
+        if self.validation and not self.objective.is_judged:
             raise ValueError(
                 "of noisy images nothing can be held out to judge by, for want of "
                 f"clean ones; found validation {self.validation:g}, allowed is 0."
             )
+        return self
+
+    @model_validator(mode="after")
+    def _planned_are_settings(self) -> Self:
+        for name in (*self.by_hand, *(d.field for d in self.decisions)):
+            if name not in type(self).model_fields:
+                raise ValueError(
+                    f"by_hand and decisions name settings, found {shown(name)}."
+                )
         return self
 
     @property
@@ -314,6 +353,30 @@ class Training(GrownSettings):
             )
         return self.replace(**changes)
 
+    @classmethod
+    def automatic(cls, **by_hand: Any) -> Training:
+        """Return settings that are planned when the data is known, but for these."""
+        ndim = by_hand.get("ndim", 2)
+        if "steps" in by_hand:
+            by_hand = {"minutes": 0.0, **by_hand}
+        usual = cls.quick(ndim).replace(preset=AUTO, by_hand=tuple(sorted(by_hand)))
+        return usual.replace(**by_hand)
+
+    @property
+    def is_unplanned(self) -> bool:
+        """Whether a planner is still to choose of them."""
+        return self.preset == AUTO and not self.decisions
+
+    def chosen(self, **changes: Any) -> Training:
+        """Return them with some set by a person, which no planner changes any more."""
+        if self.preset != AUTO:
+            return self.replace(**changes)
+        return self.replace(
+            **changes,
+            by_hand=tuple(sorted({*self.by_hand, *changes})),
+            decisions=tuple(d for d in self.decisions if d.field not in changes),
+        )
+
     def with_network(
         self, name: str, encoder: Literal["none", "imagenet"] = "none"
     ) -> Training:
@@ -350,7 +413,7 @@ class Training(GrownSettings):
         if self.ndim == 3:
             patch = (min(self.patch, slices), *patch[1:])
             pooled = max(p for p in range(self.depth + 1) if 8 * 2**p <= max(slices, 8))
-            flat = (self.depth - pooled, 0, 0)
+            flat = (max(self.depth - pooled, min(self.flat, self.depth)), 0, 0)
         network = entry.build(
             Choice(
                 ndim=self.ndim,

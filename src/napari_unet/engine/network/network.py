@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from napari_unet.core.images.rescaling import rescaling
 from napari_unet.core.network.blended import Blended, geometry_of
@@ -25,7 +25,7 @@ from napari_unet.engine.network.blending import blend
 from napari_unet.engine.network.layered import LayeredNetwork
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -66,11 +66,36 @@ class PendingResult:
         return found
 
 
+class MeanOfNetworks(nn.Module):
+    """Networks of one architecture, whose scores give the mean of their answers.
+
+    The answers are probabilities, or images.
+    """
+
+    def __init__(self, members: Iterable[LayeredNetwork], *, images: bool) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(members)
+        self._images = images
+
+    @property
+    def architecture(self) -> Layered:
+        """Of each of them."""
+        first: LayeredNetwork = self.members[0]  # type: ignore[assignment]
+        return first.architecture
+
+    def forward(self, window: Tensor) -> Tensor:
+        """Return the mean image, or of probabilities what the softmax gives back."""
+        each = torch.stack([one(window).float() for one in self.members])
+        if self._images:
+            return each.mean(dim=0)
+        return torch.log(torch.softmax(each, dim=2).mean(dim=0))
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Network:
     """A network in eval mode, with where and how it computes."""
 
-    module: LayeredNetwork
+    module: LayeredNetwork | MeanOfNetworks
     device: torch.device
     precision: Precision
     # pixel size of the training images along ([z,] y, x), in micrometres
@@ -214,6 +239,28 @@ def to_arrays(state: Mapping[str, Tensor]) -> dict[str, NDArray[np.generic]]:
 def _frozen(
     card: ModelCard, weights: Mapping[str, Tensor], precision: Precision
 ) -> Network:
+    if card.members == 1:
+        module: LayeredNetwork | MeanOfNetworks = _module(card, weights, precision)
+    else:
+        each: dict[str, dict[str, Tensor]] = {str(k): {} for k in range(card.members)}
+        for name, weight in weights.items():
+            number, _, own = name.partition("/")
+            if number not in each:
+                raise RuntimeError(f"the weights {name} are those of no member")
+            each[number][own] = weight
+        module = MeanOfNetworks(
+            (_module(card, own, precision) for own in each.values()),
+            images=card.outputs is not None,
+        )
+    device = next(module.parameters()).device
+    return Network(
+        module, device, precision, card.spacing_um, card.normalisation, card.outputs
+    )
+
+
+def _module(
+    card: ModelCard, weights: Mapping[str, Tensor], precision: Precision
+) -> LayeredNetwork:
     # on no device first: drawing random weights only to replace them takes time
     with torch.device("meta"):
         module = LayeredNetwork(card.architecture)
@@ -222,8 +269,5 @@ def _frozen(
     module.fold_norms()
     module.to(dtype(precision), memory_format=module.layout)  # type: ignore[call-overload]
     # the last layer in full precision costs nothing and keeps the probabilities smooth
-    score = module.get_submodule("score").float()
-    device = next(score.parameters()).device
-    return Network(
-        module, device, precision, card.spacing_um, card.normalisation, card.outputs
-    )
+    module.get_submodule("score").float()
+    return module

@@ -72,6 +72,11 @@ class DenoisingObjective(Objective):
         return self._notes
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """As `Objective.names`."""
+        return ("the image",)
+
+    @property
     def outputs(self) -> int:
         """As `Objective.outputs`: the channels of the images."""
         return self._channels

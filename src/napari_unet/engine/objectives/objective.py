@@ -73,6 +73,11 @@ class Objective(ABC):
         """Channels that the network gives."""
 
     @property
+    @abstractmethod
+    def names(self) -> tuple[str, ...]:
+        """What is to be learnt, by the values of `Example.classes`."""
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """What was assumed or left out, in sentences."""
         return ()

@@ -57,7 +57,8 @@ class RegressionObjective(Objective):
         self, field: Field, known: Field, normalisation: Normalisation
     ) -> Example | None:
         """As `Objective.example`, of a field of a target."""
-        return image_example(field, known, self.scale(field, normalisation))
+        example = image_example(field, known, self.scale(field, normalisation))
+        return example if (example.classes != IGNORED).any() else None
 
     def ready(
         self, pairs: Sequence[Pair], examples: Sequence[Example]
@@ -71,6 +72,11 @@ class RegressionObjective(Objective):
     def outputs(self) -> int:
         """As `Objective.outputs`: the channels of the targets."""
         return len(self._outputs.mean)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """As `Objective.names`."""
+        return ("the target",)
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -91,6 +91,11 @@ class SegmentationObjective(Objective):
         return len(self.classes) + 1
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """As `Objective.names`."""
+        return "background", *(c.name for c in self.classes)
+
+    @property
     def doubtful_steps(self) -> int:  # type: ignore[override]
         """As `Objective.doubtful_steps`: those in which it saw but one class."""
         return self._guard.row * divergence.CLASS_CHECK_STEPS
@@ -156,7 +161,7 @@ class SegmentationObjective(Objective):
         if not self._guard.look(len(labels), len(seen), smoothed):
             return None
         return (
-            f"the network takes everything for {self._names[int(seen[0])]} and no "
+            f"the network takes everything for {self.names[int(seen[0])]} and no "
             "longer learns",
             _PAINT_MORE,
         )
@@ -174,7 +179,7 @@ class SegmentationObjective(Objective):
         only = divergence.sees_one_class(network, batches)
         if only is None:
             return None
-        return f"takes everything for {self._names[only]}", _PAINT_MORE
+        return f"takes everything for {self.names[only]}", _PAINT_MORE
 
     def finish(
         self, model: Model, prepared: Prepared, known: Mapping[Any, Annotation]
@@ -209,10 +214,6 @@ class SegmentationObjective(Objective):
         settings = self.settings
         self.table = class_weights(self.counts, settings.border, settings.class_balance)
         self._table = torch.as_tensor(self.table, device=self._table.device)
-
-    @property
-    def _names(self) -> tuple[str, ...]:
-        return "background", *(c.name for c in self.classes)
 
 
 def _check_counts(counts: NDArray[np.int64], names: Sequence[str]) -> None:

@@ -14,6 +14,7 @@ from napari_unet.core.images.rescaling import common_size
 from napari_unet.core.model import ImageRecord, ModelCard
 from napari_unet.core.network.blended import reach_of
 from napari_unet.core.text import printable, reason
+from napari_unet.core.training.folds import Fold, hold_out_fold
 from napari_unet.core.training.patches import in_window, patch_size, why_not
 from napari_unet.core.training.training_set_updates import held_parts, hold_out_again
 from napari_unet.engine.allocator import keep_freed_memory
@@ -69,13 +70,14 @@ def prepare_training(
     start: Model | None,
     resume: str | Path | None,
     device: str,
+    fold: Fold | None = None,
 ) -> Prepared:
-    """Check the input and set everything up; arguments as for `train`.
+    """Check the input and set everything up; arguments as for `TrainingRun`.
 
     The examples were made of the pairs by the objective with this rule of
-    normalisation. A ValueError
-    says that there is nothing to learn, or that what is given does not go together, a
-    MemoryError that the patches of a step, or the weights, do not fit into free memory.
+    normalisation. A ValueError says that there is nothing to learn, or that what is
+    given does not go together, a MemoryError that the patches of a step, or the
+    weights, do not fit into free memory.
     """
     keep_freed_memory()
     settings = objective.settings
@@ -111,7 +113,7 @@ def prepare_training(
     state = TrainingState(card, module)
     if resume is not None:
         _resume(state, resume)
-    parted = _part(state, examples, objective)
+    parted = _part(state, examples, objective, fold)
     objective.learn(parted, where)
     return Prepared(
         state=state,
@@ -140,36 +142,52 @@ def record_of(example: Example) -> ImageRecord:
 
 
 def _part(
-    state: TrainingState, examples: Sequence[Example], objective: Objective
+    state: TrainingState,
+    examples: Sequence[Example],
+    objective: Objective,
+    fold: Fold | None,
 ) -> TrainingSet:
-    """Hold a part out: that of the run that is resumed, or one drawn by the seed."""
+    """Hold a part out: of the run resumed, of the fold, or one drawn by the seed."""
     keys = [r.sha256 for r in state.card.images]
+    own = None if fold is None else (fold.number, fold.total)
     if state.record.validation is not None:
+        if state.record.fold != own:
+            raise ValueError(_other_fold(state.record.fold))
         parts, words = state.record.held_out, state.record.validation
         reach = reach_of(state.card.architecture)
         return hold_out_again(examples, keys, parts, reach, words)
-    parted = objective.hold_out(examples, state.card)
+    if fold is not None:
+        parted = hold_out_fold(examples, fold, objective.names)
+    else:
+        parted = objective.hold_out(examples, state.card)
     by_example = dict(zip(map(id, examples), keys, strict=True))
     held = [by_example[id(part.example)] for part in parted.held_out]
     state.record = state.record.replace(
-        held_out=held_parts(parted, held), validation=parted.validation
+        held_out=held_parts(parted, held), validation=parted.validation, fold=own
     )
     return parted
+
+
+def _other_fold(found: tuple[int, int] | None) -> str:
+    if found is None:
+        return (
+            "the checkpoint is that of a network that is trained alone: go on without "
+            "--folds."
+        )
+    return f"the checkpoint is that of {Fold(*found).name}: go on with --folds."
 
 
 def with_network_of(start: Model | None, settings: Training) -> Training:
     """Return the settings with the network of the model to start from.
 
-    A ValueError says that it is another one, or has learnt another task.
+    A ValueError says that it is another one, that there are several, or that it has
+    learnt another task.
     """
     if start is None:
         return settings
     own = start.card.training
-    if settings.task != own.task:
-        raise ValueError(
-            f"the model to start from has learnt to {own.objective.title}, the "
-            f"training is to {settings.objective.title}."
-        )
+    if problem := start.card.refusal_as_start(settings):
+        raise ValueError(problem)
     # the default asks for none
     if settings.network not in (own.network, "unet"):
         raise ValueError(

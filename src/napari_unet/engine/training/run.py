@@ -8,6 +8,7 @@ with the same weights as an uninterrupted one.
 from __future__ import annotations
 
 from contextlib import closing, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,12 +19,16 @@ from napari_unet.core.events import (
     TrainingStarted,
 )
 from napari_unet.core.images.image import Image
+from napari_unet.core.model import check_members
+from napari_unet.core.training.fingerprint import fingerprint
 from napari_unet.core.training.training_settings import Training
 from napari_unet.engine.device import describe
 from napari_unet.engine.network.network import prepare as make_ready
 from napari_unet.engine.objectives.catalogue import objective_of, pairs_of
 from napari_unet.engine.training.corrections import field_key
+from napari_unet.engine.training.ensemble import train_ensemble
 from napari_unet.engine.training.loop import TrainingLoop
+from napari_unet.engine.training.planning import planned, planned_before
 from napari_unet.engine.training.preparation import prepare_training, with_network_of
 from napari_unet.engine.training.stopwatch import Stopwatch
 from napari_unet.io.model_file import read_card
@@ -37,6 +42,7 @@ if TYPE_CHECKING:
     from napari_unet.core.images.image import ArrayLike, Field
     from napari_unet.core.images.normalisation import Normalisation
     from napari_unet.core.model import Model
+    from napari_unet.core.training.folds import Fold
     from napari_unet.core.training.training_set import Example
     from napari_unet.engine.network.network import Network
     from napari_unet.engine.objectives.objective import Pair
@@ -54,6 +60,7 @@ def train(
     checkpoint: str | Path | None = None,
     device: str = "auto",
     head_start: float = 0.0,
+    folds: int = 1,
 ) -> Iterator[Event]:
     """Train a network.
 
@@ -65,7 +72,7 @@ def train(
         One for each image, of its size, without channels. For the task "regress" of the
         settings the images to be made, with any channels; none for "denoise".
     settings : Training, optional
-        `Training.quick()` by default.
+        `Training.quick()` by default. Those of `Training.automatic` are planned first.
     kind : {"instances", "binary", "semantic", "annotation"}, optional
         What the values in the labels mean; guessed if not given.
     start : Model, optional
@@ -80,6 +87,10 @@ def train(
         auto, cpu, cuda, cuda:N or mps.
     head_start : float
         Seconds of a budget in minutes that are already used up.
+    folds : int
+        So many networks are trained one after the other, each without another part of
+        what is annotated, by which it is judged; the model says the mean of them. Not
+        for the task "denoise", as nothing can be held out.
 
     Yields
     ------
@@ -95,19 +106,29 @@ def train(
     """
     clock = Stopwatch(head_start)
     settings = settings or Training.quick()
+    check_members(folds, settings)
+    # of several networks each has its own budget and seed
+    if settings.is_unplanned and resume is not None and folds == 1:
+        settings = planned_before(read_card(resume), settings)
     if any(isinstance(i, Image) and i.channels == 3 for i in images):
         # of images in colour some may show nothing but grey
         images = [i.with_channels(3) if isinstance(i, Image) else i for i in images]
-    run = TrainingRun(
-        pairs_of(settings, images, labels, kind),
-        settings,
-        start=start,
-        resume=resume,
-        checkpoint=checkpoint,
-        device=device,
-        clock=clock,
+    pairs = pairs_of(settings, images, labels, kind)
+    if settings.is_unplanned:
+        asked = settings
+        card = start.card if start is not None else None
+        settings = planned(fingerprint(pairs), asked, card, device)
+        if settings.ndim != asked.ndim:
+            pairs = pairs_of(settings, images, labels, kind)
+    begin = partial(
+        TrainingRun, pairs, start=start, checkpoint=checkpoint, device=device
     )
-    yield from run.events()
+    if folds == 1:
+        yield from begin(settings, resume=resume, clock=clock).events()
+    else:
+        last = Path(resume) if resume is not None else None
+        kept = Path(checkpoint) if checkpoint is not None else None
+        yield from train_ensemble(begin, settings, folds, last, kept, clock)
 
 
 class TrainingRun:
@@ -124,6 +145,8 @@ class TrainingRun:
         As for `train`.
     clock : Stopwatch, optional
         Shows the time already used up; then that of all runs.
+    fold : Fold, optional
+        Which network of several it trains; decides what is held out.
     """
 
     def __init__(
@@ -136,6 +159,7 @@ class TrainingRun:
         checkpoint: str | Path | None = None,
         device: str = "auto",
         clock: Stopwatch | None = None,
+        fold: Fold | None = None,
     ) -> None:
         self._pairs = pairs
         self._settings = settings
@@ -143,6 +167,7 @@ class TrainingRun:
         self._resume = resume
         self._checkpoint = Path(checkpoint) if checkpoint else None
         self._device = device
+        self._fold = fold
         self.clock = clock or Stopwatch()
         self._loop: TrainingLoop | None = None
         self._finishing = False
@@ -176,6 +201,7 @@ class TrainingRun:
             start=self._start,
             resume=self._resume,
             device=self._device,
+            fold=self._fold,
         )
         self.clock.add(prepared.state.record.seconds)
         self._loop = TrainingLoop(prepared, self._checkpoint, self.clock)
@@ -235,6 +261,7 @@ class TrainingRun:
             prepared.precision,
             prepared.training_set.validation,
             prepared.state.card.notes,
+            prepared.state.card.training.decisions,
         )
         try:
             yield from loop.steps()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from importlib.metadata import version
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from pydantic import TypeAdapter
@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from napari_unet.core.model import AnyScore, Model, Progress
-from napari_unet.core.settings import Settings
+from napari_unet.core.settings import GrownSettings
 from napari_unet.core.training.training_set_updates import HeldPart
 from napari_unet.engine.network.encoder import learning_groups, notes_of_encoder
 from napari_unet.engine.network.network import to_arrays, to_tensors
@@ -28,8 +28,10 @@ _MEAN_WARM_UP = 10
 _REMEMBERED = {"adamw": {"step", "exp_avg", "exp_avg_sq"}, "sgd": {"momentum_buffer"}}
 
 
-class Record(Settings):
+class Record(GrownSettings):
     """The part of the state that is not tensors."""
+
+    later: ClassVar[frozenset[str]] = frozenset({"fold"})
 
     step: int = 0
     seconds: float = 0.0
@@ -39,6 +41,8 @@ class Record(Settings):
     history: tuple[Progress, ...] = ()
     held_out: tuple[HeldPart, ...] = ()
     validation: str | None = None
+    # number and total of a network of several; None if it is trained alone
+    fold: tuple[int, int] | None = None
 
 
 class TrainingState:

@@ -8,9 +8,15 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QComboBox, QGridLayout, QLabel, QWidget
 
 from napari_unet.core.network.catalogue import NETWORKS
-from napari_unet.core.training.training_settings import OF_NETWORK, PRESETS, Training
+from napari_unet.core.training.training_settings import (
+    AUTO,
+    OF_NETWORK,
+    PRESETS,
+    Training,
+)
 from napari_unet.gui.forms import SettingsForm
 from napari_unet.gui.number_box import FloatBox
+from napari_unet.gui.train.decision_list import DecisionList, title
 from napari_unet.gui.train.network_box import NetworkBox
 from napari_unet.gui.widgets import (
     SPACING,
@@ -23,15 +29,19 @@ from napari_unet.gui.widgets import (
 )
 
 if TYPE_CHECKING:
+    from qtpy.QtGui import QShowEvent
+
     from napari_unet.session.workspace import Workspace
 
-_ABOVE = ("preset", "network", "ndim", "steps", "minutes")
+_ABOVE = ("preset", "network", "ndim", "steps", "minutes", "by_hand", "decisions")
 # Of networks that make images.
 _OTHER_TASKS = ("task", "loss", "structured_noise")
 _PRESETS = {
     "quick": "A small network: a good mask within minutes, also without a GPU.",
     "accurate": "A wider and deeper network: better masks after an hour or more.",
     "paper": "The full network of the paper (2015), trained as there: a GPU and hours.",
+    AUTO: "Chosen by what is annotated, by this computer and the budget. What you "
+    "change yourself stays so.",
 }
 _START = {
     None: ("Scratch", "Begin with a network that has learnt nothing."),
@@ -59,8 +69,12 @@ class RecipeBox(QWidget):
         self.preset = _combo(
             "Size of the network and how it is trained.",
             *((name.capitalize(), name) for name in PRESETS),
+            ("Automatic", AUTO),
         )
         self.explanation = Hint()
+        self.decisions = DecisionList()
+        self.why = Fold("What was chosen, and why", self.decisions)
+        self.why.button.setChecked(True)
         self.network = NetworkBox()
         self.use = Hint()
         self.images = _combo(
@@ -97,7 +111,8 @@ class RecipeBox(QWidget):
         grid.addWidget(_label("Budget", self.budget), 6, 0)
         grid.addWidget(self.budget, 6, 1)
         grid.addWidget(self.unit, 6, 2)
-        grid.addWidget(self.advanced, 7, 0, 1, 3)
+        grid.addWidget(self.why, 7, 0, 1, 3)
+        grid.addWidget(self.advanced, 8, 0, 1, 3)
         # CONNECTIONS
         self.start.activated.connect(self._on_start)
         self.preset.activated.connect(self._on_preset)
@@ -165,6 +180,7 @@ class RecipeBox(QWidget):
         locked = goes_on or self._training.state != "idle"
         if self._shown != self._plan.next_settings:
             self.show_settings()
+        self._show_decisions()
         # the images that are ticked may have other channels
         self.show_networks()
         boxes = (self.start, self.preset, self.images, self.budget, self.unit)
@@ -174,6 +190,26 @@ class RecipeBox(QWidget):
         why = _KEPT if kept else _GOES_ON if goes_on else _BUSY
         allow(self.network, not (locked or kept), why)
         self._show_settled(_KEPT if kept else "")
+
+    def showEvent(self, event: QShowEvent | None) -> None:
+        """Have settings planned that are to be, now that somebody looks."""
+        super().showEvent(event)
+        self._plan.ask_for_plan()
+
+    def _show_decisions(self) -> None:
+        """Say why settings are as they are, if they were planned."""
+        settings = self._plan.next_settings
+        self.why.setVisible(settings.preset == AUTO)
+        sentences = []
+        if self._training.automatic.planning:
+            sentences.append("Being chosen …")
+        elif self._plan.needs_planning and not self._plan.goes_on:
+            again = " anew" if settings.decisions else ""
+            sentences.append(f"Chosen{again} when Train is pressed.")
+        if settings.by_hand:
+            names = ", ".join(title(name) for name in settings.by_hand)
+            sentences.append(f"As you chose it: {names}. Choose Automatic to undo.")
+        self.decisions.show_decisions(settings.decisions, " ".join(sentences))
 
     def _show_settled(self, kept: str) -> None:
         """Let nothing be changed that the network leaves no choice of."""
@@ -196,26 +232,33 @@ class RecipeBox(QWidget):
 
     def _on_start(self, index: int) -> None:
         self._plan.set_start(self.start.itemData(index))
+        self._plan.ask_for_plan()
 
     def _on_preset(self, index: int) -> None:
         preset, before = self.preset.itemData(index), self._plan.settings
-        self._plan.set(
-            training=PRESETS[preset](before.ndim).with_network(before.network)
-        )
+        if preset == AUTO:
+            budget = {"steps": before.steps, "minutes": before.minutes}
+            chosen = Training.automatic().replace(**budget)
+        else:
+            chosen = PRESETS[preset](before.ndim)
+        self._set(chosen.with_network(before.network))
 
     def _on_images(self, index: int) -> None:
         """Take the preset's settings for slices or volumes, and keep the budget."""
-        before = self._plan.settings
-        preset = PRESETS.get(before.preset, Training.quick)(self.images.itemData(index))
-        self._plan.set(
-            training=preset.with_network(before.network).replace(
+        before, ndim = self._plan.settings, self.images.itemData(index)
+        if before.preset == AUTO:
+            preset = Training.automatic(ndim=ndim)
+        else:
+            preset = PRESETS.get(before.preset, Training.quick)(ndim)
+        self._set(
+            preset.with_network(before.network).replace(
                 steps=before.steps, minutes=before.minutes
             )
         )
 
     def _on_network(self, index: int) -> None:
         name = self.network.itemData(index)
-        self._plan.set(training=self._plan.settings.with_network(name))
+        self._set(self._plan.settings.with_network(name))
 
     def _on_budget(self, value: float) -> None:
         unit = self.unit.currentData()
@@ -232,12 +275,23 @@ class RecipeBox(QWidget):
             steps=max(round(value), 1) if in_steps else 0,
             minutes=0.0 if in_steps else value,
         )
-        self._plan.set(training=settings)
+        self._set(settings)
 
     def _on_form(self, value: Training) -> None:
+        if value.preset == AUTO:
+            changed = {
+                name: getattr(value, name)
+                for name in Training.model_fields
+                if getattr(value, name) != getattr(self._shown, name)
+            }
+            value = self._plan.settings.chosen(**changed)
         if value.encoder != self._plan.settings.encoder:
             value = value.with_network(value.network, value.encoder)
-        self._plan.set(training=value)
+        self._set(value)
+
+    def _set(self, settings: Training) -> None:
+        self._plan.set(training=settings)
+        self._plan.ask_for_plan()
 
 
 def _combo(tooltip: str, *items: tuple[str, object]) -> QComboBox:

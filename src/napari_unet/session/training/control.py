@@ -11,6 +11,7 @@ from napari_unet.core import events
 from napari_unet.session.forward_signal import forward_signal
 from napari_unet.session.throttle import Throttle
 from napari_unet.session.training.active_run import ActiveRun
+from napari_unet.session.training.automatic import Automatic
 from napari_unet.session.training.network_offers import NetworkOffers
 from napari_unet.session.training.preview import LivePreview
 from napari_unet.session.training.run_progress import RunProgress
@@ -50,6 +51,8 @@ class TrainingControl:
         What `start` does.
     offers : NetworkOffers
         The networks to choose from.
+    automatic : Automatic
+        Plans the next run where its settings are to be planned.
     run : ActiveRun or None
         The one in training, or the last.
     progress : RunProgress
@@ -82,15 +85,22 @@ class TrainingControl:
         # emitted with the next tick: nobody listens yet
         self._warnings: list[str] = []
         data = self.training_data = TrainingData(store, images, annotating)
-        self.plan = TrainingPlan(store, images, data, self._warnings.append)
+        self.automatic = Automatic(store, images, annotating, data, worker, preferences)
+        self.plan = TrainingPlan(
+            store, images, data, self.automatic, self._warnings.append
+        )
         self.offers = NetworkOffers(store, data, worker, preferences)
         self.preview = LivePreview(viewer, images, worker, scratch, preferences)
         self.run: ActiveRun | None = None
         self.progress = RunProgress()
         self._pace = Throttle(_PACE)
+        # whether Train was pressed and waits for a plan
+        self._waits_for_plan = False
         self._steps_unseen = self._closed = False
         for source in (store.changed, images.changed, data.changed):
             source.connect(self._on_changed)
+        self.automatic.changed.connect(self._on_planned)
+        self.automatic.failed.connect(self._on_not_planned)
         forward_signal(self.preview.message, self.message)
 
     @property
@@ -125,6 +135,15 @@ class TrainingControl:
         if problem:
             self.message.emit("warning", problem)
             return
+        if before is None and self.plan.needs_planning:
+            self.run, self.progress = None, RunProgress()
+            self._waits_for_plan = True
+            self._enter("starting")
+            self.plan.ask_for_plan()
+        else:
+            self._begin(before)
+
+    def _begin(self, before: RunRecord | None) -> None:
         self.offers.close()
         run = self.run = ActiveRun(
             before or self.plan.new_record(),
@@ -156,6 +175,10 @@ class TrainingControl:
     def stop(self) -> None:
         """End the run now; what it learnt so far is kept as a model."""
         run = self.run
+        if self._waits_for_plan:
+            self._waits_for_plan = False
+            self.automatic.cancel()
+            self._end()
         if run is None or self.state in ("idle", "stopping"):
             return
         if run.handle is None:
@@ -191,7 +214,19 @@ class TrainingControl:
         self._store.changed.disconnect(self._on_changed)
         self.preview.close()
         self.offers.close()
+        self.automatic.close()
         self.training_data.close()
+
+    def _on_planned(self) -> None:
+        if self._waits_for_plan and not self.automatic.planning:
+            self._waits_for_plan = False
+            self._begin(None)
+        self._on_changed()
+
+    def _on_not_planned(self, why: str) -> None:
+        if self._waits_for_plan:
+            self._waits_for_plan = False
+            self._give_up(why)
 
     def _submit(self, run: ActiveRun) -> None:
         """Hand the run to the worker, once all pixels are where it can read them."""

@@ -132,7 +132,7 @@ def _key(settings: Training, data: _Data) -> Hashable:
     return (
         *(settings.network, settings.ndim, settings.width, settings.depth),
         *(settings.norm, settings.encoder, settings.padded, settings.precision),
-        *(settings.patch, settings.batch),
+        *(settings.patch, settings.batch, settings.flat),
         data,
     )
 

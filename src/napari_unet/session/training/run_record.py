@@ -116,7 +116,7 @@ class RunRecord(Settings):
     def smaller(self) -> RunRecord:
         """Return it with patches of half the size, for which memory may suffice."""
         patch = max(self.settings.patch // 2, _SMALLEST_PATCH)
-        return self.replace(settings=self.settings.replace(patch=patch))
+        return self.replace(settings=self.settings.chosen(patch=patch))
 
 
 def latest_model(folder: Path) -> Path | None:

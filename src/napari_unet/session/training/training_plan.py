@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from napari_unet.core.training.training_settings import Training
     from napari_unet.session.images.image_list import ImageList
     from napari_unet.session.project.store import ProjectStore
+    from napari_unet.session.training.automatic import Automatic
     from napari_unet.session.training.training_data import TrainingData
 
 LAST = "last"
@@ -44,11 +45,13 @@ class TrainingPlan:
         store: ProjectStore,
         images: ImageList,
         training_data: TrainingData,
+        automatic: Automatic,
         report: Callable[[str], None],
     ) -> None:
         self._store = store
         self._images = images
         self._training_data = training_data
+        self._automatic = automatic
         self._report = report
         self._read: tuple[Path | None, ModelCard | None, str] = (None, None, "")
         self.unfinished: RunRecord | None = None
@@ -113,6 +116,17 @@ class TrainingPlan:
         return record.settings if record is not None and self.goes_on else self._begun()
 
     @property
+    def needs_planning(self) -> bool:
+        """Whether settings are to be planned, and not yet by what is annotated now."""
+        known = self._automatic.is_fresh(self.settings, self._start_file())
+        return self.settings.is_unplanned and not known
+
+    def ask_for_plan(self) -> None:
+        """Have settings planned that are to be, unless they are or nothing is there."""
+        if self.needs_planning and not self.problem(None):
+            self._automatic.ask(self.settings, self._start_file())
+
+    @property
     def network_of_start(self) -> str | None:
         """Network of the model to start from, which training keeps; None without."""
         card, _ = self._start_card()
@@ -126,7 +140,7 @@ class TrainingPlan:
         """Return why a run cannot go on, or a new one start; empty if it can."""
         if record is not None:
             return self._problem_to_resume(record)
-        ndim = self.settings.ndim
+        ndim = self._ndim
         if self.start_from == LAST and self._start_path() is None:
             return "There is no last run to start from: choose scratch or a model."
         return (
@@ -138,6 +152,8 @@ class TrainingPlan:
     def _problem_of_start(self, ndim: Literal[2, 3]) -> str:
         """Return why training cannot start from the chosen model; empty if it can."""
         card, problem = self._start_card()
+        if card is not None and (refusal := card.refusal_as_start(self.settings)):
+            return refusal[:1].upper() + refusal[1:]
         if card is None or card.architecture.ndim == ndim:
             return problem
         kinds = {2: "Slices (2-D)", 3: "Volume (3-D)"}
@@ -192,13 +208,14 @@ class TrainingPlan:
     def new_record(self) -> RunRecord:
         """Return what is to be written down of a new run."""
         chosen = self._training_data.chosen()
-        project, start = self._store.project, self._start_path()
+        project = self._store.project
         title = chosen[0].name if len(chosen) == 1 else project.name
-        ndim = self.settings.ndim
+        settings = self._begun()
+        ndim = settings.ndim
         return RunRecord(
             name=name_for_run(title, datetime.now(), self._store.run_folder),
-            settings=self._begun(),
-            start=str(start) if start else None,
+            settings=settings,
+            start=self._start_file(),
             images=tuple(image.id for image in chosen),
             places=tuple(self._training_data.places(image, ndim) for image in chosen),
             classes=len(project.classes),
@@ -206,10 +223,26 @@ class TrainingPlan:
 
     def _begun(self) -> Training:
         """Return the settings of a new run, with the network of what it starts from."""
+        if self.settings.is_unplanned:
+            plan = self._automatic.plan_for(self.settings, self._start_file())
+            if plan is not None:
+                return plan
         card, _ = self._start_card()
         if card is None:
             return self.settings
         return self.settings.with_network_of(card.training)
+
+    @property
+    def _ndim(self) -> Literal[2, 3]:
+        """Of the next run; a plan takes that of what it starts from."""
+        card, _ = self._start_card()
+        if card is not None and self.settings.is_unplanned:
+            return 3 if card.architecture.ndim == 3 else 2
+        return self._begun().ndim
+
+    def _start_file(self) -> str | None:
+        path = self._start_path()
+        return str(path) if path is not None else None
 
     def _start_card(self) -> tuple[ModelCard | None, str]:
         """Return the card of the model to start from, or why it cannot be used."""

@@ -1,0 +1,155 @@
+"""What of annotated images decides how a network is trained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from math import pi, sqrt
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_unet.core.annotation.annotations import cell_classes
+from napari_unet.core.cells.label_ids import distinct, positions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from numpy.typing import NDArray
+
+    from napari_unet.core.annotation.annotations import Annotation, ClassInfo
+    from napari_unet.core.images.image import Field, Image
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprint:
+    """Sizes and counts of what is annotated; lengths in pixels along y and x."""
+
+    channels: int
+    # without the background
+    classes: tuple[ClassInfo, ...]
+    # of each annotated frame, (z, y, x)
+    sizes: tuple[tuple[int, int, int], ...]
+    # annotated ones of each class, the background first
+    pixels: tuple[int, ...]
+    # of a typical cell where it is widest, as of a circle; None without cells
+    diameter: float | None = None
+    # annotated slices that a typical cell shows in; None without cells
+    span: float | None = None
+    # most annotated slices in a row
+    neighbours: int = 1
+    # largest distance of two slices; None where one is not known
+    step: float | None = None
+
+    @property
+    def slices(self) -> int:
+        """Of the thinnest image."""
+        return min(z for z, _, _ in self.sizes)
+
+    @property
+    def annotated(self) -> int:
+        """Annotated pixels of all classes."""
+        return sum(self.pixels)
+
+
+def fingerprint(pairs: Iterable[tuple[Field, Annotation]]) -> Fingerprint:
+    """Look at annotated planes or volumes, one at least; as `Observer`."""
+    observer = Observer()
+    for place, annotation in pairs:
+        observer.add(place, annotation)
+    return observer.fingerprint()
+
+
+class Observer:
+    """Takes a fingerprint, plane by plane.
+
+    No pixel of an image is read. An id is one cell in all slices of a frame.
+    """
+
+    def __init__(self) -> None:
+        self._frames: dict[tuple[Image, int], _Frame] = {}
+        self._classes: tuple[ClassInfo, ...] = ()
+
+    def add(self, place: Field, annotation: Annotation) -> None:
+        """Look at what is annotated of a plane, or of a volume."""
+        frame = self._frames.setdefault((place.image, place.t), _Frame())
+        self._classes = annotation.classes
+        for z, plane in _planes(place, annotation):
+            known = plane.class_image()
+            frame.slices.add(z)
+            frame.pixels += np.bincount(known.ravel(), minlength=256)
+            for cell, area in _cells(plane, known):
+                widest, slices = frame.cells.get(cell, (0, 0))
+                frame.cells[cell] = max(widest, area), slices + 1
+
+    def fingerprint(self) -> Fingerprint:
+        """Return what was seen; a ValueError says that it was nothing."""
+        if not self._frames:
+            raise ValueError("nothing is annotated: there is nothing to plan by.")
+        frames = self._frames.values()
+        images = [image for image, _ in self._frames]
+        cells = [cell for frame in frames for cell in frame.cells.values()]
+        areas, spans = zip(*cells, strict=True) if cells else ((), ())
+        pixels = np.sum([frame.pixels for frame in frames], axis=0)
+        steps = [_step(image) for image in images]
+        return Fingerprint(
+            channels=images[0].channels,
+            classes=self._classes,
+            sizes=tuple((i.size("z"), i.size("y"), i.size("x")) for i in images),
+            pixels=tuple(pixels[: len(self._classes) + 1].tolist()),
+            diameter=2 * sqrt(np.median(areas) / pi) if cells else None,
+            span=float(np.median(spans)) if cells else None,
+            neighbours=max(_longest_row(frame.slices) for frame in frames),
+            step=None if None in steps else max(s for s in steps if s is not None),
+        )
+
+
+@dataclass(slots=True, eq=False)
+class _Frame:
+    """What was seen of an image at one time."""
+
+    # int64, (256,): annotated ones of each class
+    pixels: NDArray[np.int64] = field(default_factory=lambda: np.zeros(256, np.int64))
+    # of each cell: pixels in the slice where it is widest, number of slices
+    cells: dict[int, tuple[int, int]] = field(default_factory=dict)
+    slices: set[int] = field(default_factory=set)
+
+
+def _longest_row(slices: set[int]) -> int:
+    longest = row = 0
+    for z in sorted(slices):
+        row = row + 1 if z - 1 in slices else 1
+        longest = max(longest, row)
+    return longest
+
+
+def _planes(place: Field, annotation: Annotation) -> Iterator[tuple[int, Annotation]]:
+    """Yield the slices that are annotated, in their order."""
+    if place.z is not None:
+        yield place.z, annotation
+        return
+    for z, labels in enumerate(annotation.labels):
+        finished = None if annotation.finished is None else annotation.finished[z]
+        if labels.any() or (finished is not None and finished.any()):
+            yield z, replace(annotation, labels=labels, finished=finished)
+
+
+def _cells(
+    annotation: Annotation, classes: NDArray[np.uint8]
+) -> Iterator[tuple[int, int]]:
+    """Yield the id of each cell of a plane, and its pixels."""
+    is_cell = np.zeros(256, bool)
+    is_cell[list(cell_classes(annotation.classes))] = True
+    labels = np.where(is_cell[classes], annotation.labels, 0)
+    ids = distinct(labels)
+    areas = np.bincount(positions(ids, labels).ravel(), minlength=ids.size)
+    for cell, area in zip(ids.tolist(), areas.tolist(), strict=True):
+        if cell:
+            yield cell, area
+
+
+def _step(image: Image) -> float | None:
+    """Return the distance of two slices in pixels; None where it is not known."""
+    if image.size("z") == 1 or image.spacing_um is None:
+        return None
+    z, y, x = image.spacing_um
+    return z / sqrt(y * x)

@@ -1,0 +1,336 @@
+"""Chooses a recipe by what is annotated and where it is trained: *Automatic*.
+
+The logic, and the bounds that do not depend on the kind of image, are those of nnU-Net
+(Isensee et al., Nature Methods 2021): volumes only where slices are near enough, at
+full resolution nothing mixed between distant ones, no more patches per step than 5 % of
+what there is to learn. Its depths, widths and lengths are made for medical volumes and
+days of a GPU; here depth follows the cells, and width the minutes.
+
+Each rule decides one setting and says why, with the number that decided. A setting that
+a person chose, or of which the network leaves no choice, is left alone; rules after it
+go by it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+from typing import TYPE_CHECKING
+
+from napari_unet.core.network.catalogue import NETWORKS
+from napari_unet.core.text import counted
+from napari_unet.core.training.decision import Decision
+from napari_unet.core.training.patches import in_window, patch_size, why_not
+from napari_unet.core.training.training_settings import Training
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from napari_unet.core.network.geometry import Layered
+    from napari_unet.core.training.fingerprint import Fingerprint
+
+# What volumes take: slices in the thinnest stack, annotated ones in a row, those that a
+# cell shows in; their distance in pixels at the most; minutes of a CPU.
+_THICK, _IN_A_ROW, _SPAN, _FURTHEST, _MINUTES_3D = 8, 3, 3, 3.0, 30.0
+# From this distance of slices on, in pixels, nothing is mixed between them at first.
+_FAR = 2.0
+# From so many minutes of a CPU on there is time for a wide network.
+_MINUTES_WIDE = 15.0
+# Share of a cell's diameter that is to be seen around each pixel; most poolings.
+_SEEN, _DEEPEST = 0.75, {2: 4, 3: 3}
+# Patches of deeper networks lose more of their border: so large they are worth it.
+_DEEP, _PATCH_OF_DEEP = 4, 180
+# Of a smaller one nearly all that is computed would be border, in pixels.
+_SMALLEST_PATCH = 16
+# Share of the annotated pixels that a step may learn from; a GPU takes so many times
+# the patches that a CPU does; share of the free memory that they may take.
+_OF_ALL, _MORE_ON_GPU, _OF_MEMORY = 0.05, 4, 0.5
+# However small they are.
+_MOST_PATCHES = 32
+# A class with a smaller share of the annotated pixels is rare, and weighs more.
+_RARE, _BALANCE = 0.02, 0.5
+
+_LINKED = "each slice is segmented by itself, and cells are linked through slices"
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What computes."""
+
+    # kind of device: cpu, cuda or mps
+    device: str
+    # free, in bytes
+    memory: int
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return "a CPU" if self.device == "cpu" else "a GPU"
+
+
+def plan(found: Fingerprint, machine: Machine, asked: Training) -> Training:
+    """Choose what is not chosen by hand of a recipe; it holds the decisions, too.
+
+    The budget is never changed. A ValueError says that the network that was asked for
+    cannot be had for such images.
+    """
+    entry = NETWORKS[asked.network]
+    kept = {*asked.by_hand, *entry.settled(asked.encoder)}
+    settings, decisions = asked.replace(decisions=()), []
+    for field, rule in _RULES.items():
+        if field in kept or field in entry.recipe.get(settings.ndim, {}):
+            continue
+        decision = rule(found, machine, settings)
+        if decision is None:
+            continue
+        settings = settings.replace(**{field: decision.value})
+        if field == "ndim":
+            settings = _sized(settings)
+        decisions.append(decision)
+    return settings.replace(decisions=tuple(decisions))
+
+
+def _sized(asked: Training) -> Training:
+    """Take the sizes of the small network for slices or volumes, but those by hand."""
+    usual = Training.quick(asked.ndim)
+    sizes = {name: getattr(usual, name) for name in ("depth", "batch", "patch")}
+    settings = asked.replace(**sizes).with_network(asked.network, asked.encoder)
+    return settings.replace(**{name: getattr(asked, name) for name in asked.by_hand})
+
+
+def _ndim(found: Fingerprint, machine: Machine, settings: Training) -> Decision | None:
+    thickest = max(z for z, _, _ in found.sizes)
+    if thickest == 1 or NETWORKS[settings.network].refusal(3):
+        return None
+    against = _against_volumes(found, machine, settings)
+    if against:
+        return Decision(
+            field="ndim",
+            value=2,
+            reason=f"{against}: {_LINKED}.",
+            alternatives=("3 (volumes)",),
+        )
+    return Decision(
+        field="ndim",
+        value=3,
+        reason=f"{_distance(found)}, and {found.neighbours} in a row are annotated: "
+        "the network sees volumes.",
+        alternatives=("2 (slices)",),
+    )
+
+
+def _against_volumes(found: Fingerprint, machine: Machine, settings: Training) -> str:
+    """Say what stands against volumes, in the beginning of a sentence; or nothing."""
+    if found.slices < _THICK:
+        slices = counted(found.slices, "slice")
+        return f"The thinnest image has {slices}, volumes take {_THICK}"
+    if found.neighbours < _IN_A_ROW:
+        slices = counted(found.neighbours, "slice is", "slices are")
+        return f"At most {slices} annotated in a row, volumes take {_IN_A_ROW}"
+    if found.span is not None and found.span < _SPAN:
+        slices = counted(round(found.span), "slice")
+        return f"A cell shows in {slices} with the same id, volumes take {_SPAN}"
+    apart = _apart(found)
+    if apart is None:
+        return f"How far apart the {found.slices} slices are is not known"
+    if apart > _FURTHEST:
+        return f"{_distance(found)}, volumes take {_FURTHEST:g} times at the most"
+    if machine.device == "cpu" and 0 < settings.minutes < _MINUTES_3D:
+        return (
+            f"There are {settings.minutes:g} minutes of a CPU, volumes take "
+            f"{_MINUTES_3D:g}"
+        )
+    return ""
+
+
+def _apart(found: Fingerprint) -> float | None:
+    """Return how far apart slices are, in pixels: as is known, or as cells show."""
+    if found.step is not None or found.diameter is None or not found.span:
+        return found.step
+    return found.diameter / found.span
+
+
+def _distance(found: Fingerprint) -> str:
+    """Say how far apart slices are."""
+    times = f"{_apart(found):.2g} times "
+    apart = f"{'' if times == '1 times ' else times}as far apart as pixels"
+    if found.step is not None:
+        return f"Slices are {apart}"
+    return (
+        f"Cells are {found.diameter:.0f} pixels wide and show in {found.span:g} "
+        f"slices, so these are about {apart}"
+    )
+
+
+def _base(settings: Training) -> Training:
+    """Return the preset of the width that was chosen."""
+    quick = Training.quick(settings.ndim)
+    return Training.accurate(settings.ndim) if settings.width > quick.width else quick
+
+
+def _width(_: Fingerprint, machine: Machine, settings: Training) -> Decision:
+    small, wide = (p(settings.ndim).width for p in (Training.quick, Training.accurate))
+    time = f"{settings.minutes:g} minutes of {machine.name}"
+    if settings.steps:
+        time = f"{counted(settings.steps, 'step')} on {machine.name}"
+    if machine.device != "cpu" or settings.minutes >= _MINUTES_WIDE:
+        width, other = wide, small
+        reason = f"{time} are enough for a wide network."
+    else:
+        width, other = small, wide
+        reason = (
+            f"{time} are for a small network, which takes more steps; from "
+            f"{_MINUTES_WIDE:g} minutes on it is wider."
+        )
+    return Decision(
+        field="width", value=width, reason=reason, alternatives=(str(other),)
+    )
+
+
+def _learning_rate(_: Fingerprint, __: Machine, settings: Training) -> Decision | None:
+    rate = _base(settings).learning_rate
+    usual = Training.quick(settings.ndim)
+    if rate == usual.learning_rate:
+        return None
+    return Decision(
+        field="learning_rate",
+        value=rate,
+        reason=f"A network of {settings.width} channels learns in smaller steps than "
+        f"one of {usual.width}.",
+        alternatives=(f"{usual.learning_rate:g}",),
+    )
+
+
+def _flat(found: Fingerprint, _: Machine, settings: Training) -> Decision | None:
+    if settings.ndim == 2 or found.step is None or found.step < _FAR:
+        return None
+    return Decision(
+        field="flat",
+        value=1,
+        reason=f"Slices are {found.step:.2g} times as far apart as pixels: at full "
+        "resolution nothing is mixed between them.",
+        alternatives=("0 (mixed at once)",),
+    )
+
+
+def _depth(found: Fingerprint, machine: Machine, settings: Training) -> Decision | None:
+    """Choose the fewest poolings that show enough; no fewer than the preset has."""
+    fewest, most = _base(settings).depth, _DEEPEST[settings.ndim]
+    if found.diameter is None:
+        return Decision(
+            field="depth",
+            value=fewest,
+            reason=f"There are no cells whose size could tell: {fewest} are usual for "
+            f"a network of {settings.width} channels.",
+        )
+    if settings.ndim == 3 and machine.device == "cpu":
+        most = fewest
+    seen = {}
+    for depth in range(fewest, most + 1):
+        network = _network(found, settings.replace(depth=depth))
+        if network.sees_window:
+            return None
+        seen[depth] = network.halo[-1]
+    wanted = _SEEN * found.diameter
+    depth = next((d for d, halo in seen.items() if halo >= wanted), most)
+    least = f", the fewest at {settings.width} channels," if depth == fewest else ""
+    reason = (
+        f"Cells are {found.diameter:.0f} pixels wide: with {counted(depth, 'pooling')}"
+        f"{least} the network sees {seen[depth]} pixels around each"
+    )
+    if seen[depth] < wanted:
+        reason += f", less than three quarters of a cell ({wanted:.0f}); images that "
+        reason += "are shrunk beforehand would show more"
+    return Decision(
+        field="depth",
+        value=depth,
+        reason=f"{reason}.",
+        alternatives=tuple(f"{d} ({n} pixels)" for d, n in seen.items() if d != depth),
+    )
+
+
+def _patch(found: Fingerprint, _: Machine, settings: Training) -> Decision:
+    usual = _base(settings).patch
+    if settings.ndim == 2 and settings.depth >= _DEEP:
+        usual = max(usual, _PATCH_OF_DEEP)
+    side = min(min(y, x) for _, y, x in found.sizes)
+    patch = min(usual, max(side, _SMALLEST_PATCH))
+    usual_for = f"the usual {usual} for {counted(settings.depth, 'pooling')}"
+    if patch < usual:
+        reason = f"The smallest image has {side} pixels, less than {usual_for}"
+    else:
+        reason = f"It is {usual_for}, and the smallest image has {side} pixels"
+    return Decision(
+        field="patch",
+        value=patch,
+        reason=f"{reason}.",
+        alternatives=(str(usual),) if patch < usual else (),
+    )
+
+
+def _batch(found: Fingerprint, machine: Machine, settings: Training) -> Decision | None:
+    """Choose as many patches as the annotation is worth and the memory holds."""
+    if why_not(settings, found.channels, len(found.pixels), found.slices):
+        return None  # the training will say it
+    base, ndim = _base(settings), settings.ndim
+    more = 1 if machine.device == "cpu" else _MORE_ON_GPU
+    least = min(2, base.batch)
+    # as many pixels as the preset's
+    usual = more * base.batch * (base.patch / settings.patch) ** ndim
+    most = min(max(round(usual), least), _MOST_PATCHES)
+    network = in_window(_network(found, settings), settings, found.slices)
+    output = patch_size(network, settings.patch, found.slices)
+    worth = _OF_ALL * found.annotated / prod(output)
+    held = int(_OF_MEMORY * machine.memory / _bytes_of_patch(network, output))
+    batch = max(min(round(worth), held, most), least)
+    count = f"{least} to {most}" if most > least else f"{most}"
+    reason = (
+        f"{100 * _OF_ALL:g} % of the {found.annotated} annotated pixels are "
+        f"{worth:.1f} patches; a step takes {count} on {machine.name}"
+    )
+    if held < min(round(worth), most):
+        reason += f", and {machine.memory / 1e9:.1f} GB of memory hold {held}"
+    return Decision(field="batch", value=batch, reason=f"{reason}.")
+
+
+def _class_balance(
+    found: Fingerprint, _: Machine, settings: Training
+) -> Decision | None:
+    """Weigh rare classes more; one class alone has its share of the patches."""
+    there = [
+        (count / found.annotated, info.name)
+        for count, info in zip(found.pixels[1:], found.classes, strict=True)
+        if count
+    ]
+    share, name = min(there, default=(1.0, ""))
+    if len(there) < 2 or share >= _RARE or settings.border.scheme == "fiji":
+        return None
+    return Decision(
+        field="class_balance",
+        value=_BALANCE,
+        reason=f"Class {name} has {100 * share:.2g} % of the annotated pixels, less "
+        f"than {100 * _RARE:g} %: a rare class weighs more.",
+        alternatives=("0 (all pixels alike)",),
+    )
+
+
+def _network(found: Fingerprint, settings: Training) -> Layered:
+    return settings.architecture(found.channels, len(found.pixels), found.slices)
+
+
+def _bytes_of_patch(network: Layered, output: tuple[int, ...]) -> int:
+    """Return what a step keeps of a patch, at the least, in 32 bits."""
+    return 4 * network.trace.kept_values(output)
+
+
+# The setting that each decides; each goes by what those before it decided.
+_RULES: Mapping[str, Callable[[Fingerprint, Machine, Training], Decision | None]] = {
+    "ndim": _ndim,
+    "width": _width,
+    "learning_rate": _learning_rate,
+    "flat": _flat,
+    "depth": _depth,
+    "patch": _patch,
+    "batch": _batch,
+    "class_balance": _class_balance,
+}

@@ -1,0 +1,142 @@
+"""Settings that the worker chooses by what is annotated, before a training begins."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from psygnal import Signal
+
+from napari_unet.core.events import TrainingPlanned
+from napari_unet.core.jobs import PlanJob
+
+if TYPE_CHECKING:
+    from napari_unet.core.annotation.annotations import ClassInfo
+    from napari_unet.core.messages import Failed
+    from napari_unet.core.training.training_settings import Training
+    from napari_unet.session.annotating.control import Annotating
+    from napari_unet.session.images.image_list import ImageList
+    from napari_unet.session.preferences import Preferences
+    from napari_unet.session.project.record import ProjectImage
+    from napari_unet.session.project.store import ProjectStore
+    from napari_unet.session.training.training_data import TrainingData
+    from napari_unet.session.worker.client import Handle, Worker
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What a plan depends on beside what is painted."""
+
+    settings: Training
+    start: str | None
+    device: str
+    images: tuple[ProjectImage, ...]
+    classes: tuple[ClassInfo, ...]
+
+
+class Automatic:
+    """Has the next training planned, and keeps the plan until something changes."""
+
+    changed = Signal()
+    """It is being planned, there is a plan, or the one there was is out of date."""
+    failed = Signal(str)
+    """Why nothing could be planned, in a sentence."""
+
+    def __init__(
+        self,
+        store: ProjectStore,
+        images: ImageList,
+        annotating: Annotating,
+        training_data: TrainingData,
+        worker: Worker,
+        preferences: Preferences,
+    ) -> None:
+        self._store, self._images = store, images
+        self._training_data = training_data
+        self._worker, self.preferences = worker, preferences
+        self._handle: Handle | None = None
+        self._asked: _Asked | None = None
+        self._plan: Training | None = None
+        # whether nothing was painted since
+        self._fresh = False
+        self._sources = (annotating.edited, store.replaced)
+        for source in self._sources:
+            source.connect(self._on_edited)
+
+    @property
+    def planning(self) -> bool:
+        """Whether the worker is at it."""
+        return self._handle is not None
+
+    def plan_for(self, settings: Training, start: str | None) -> Training | None:
+        """Return the last plan for such settings, possibly before the last strokes."""
+        asked = self._asked
+        if asked is None or (asked.settings, asked.start) != (settings, start):
+            return None
+        return self._plan
+
+    def is_fresh(self, settings: Training, start: str | None) -> bool:
+        """Whether there is a plan for what is annotated now."""
+        there = self._plan is not None and self._fresh
+        return there and self._asked == self._question(settings, start)
+
+    def ask(self, settings: Training, start: str | None) -> None:
+        """Have it planned anew, unless just this was asked for; `start` is a file."""
+        question = self._question(settings, start)
+        if self._fresh and question == self._asked:
+            return
+        self.cancel()
+        if not question.images:
+            return
+        ids = [image.id for image in question.images]
+        try:
+            annotations = tuple(self._images.annotation_reference(i) for i in ids)
+            job = PlanJob(
+                images=tuple(self._images.reference(i) for i in ids),
+                annotations=tuple(a for a in annotations if a is not None),
+                places=tuple(self._training_data.places(i, 2) for i in question.images),
+                settings=settings,
+                start=start,
+                device=question.device,
+            )
+        except (OSError, ValueError) as error:
+            self.failed.emit(str(error))
+            return
+        self._asked, self._plan, self._fresh = question, None, True
+        handle = self._handle = self._worker.submit(job)
+        handle.event.connect(self._on_event)
+        handle.failed.connect(self._on_failed)
+        self.changed.emit()
+
+    def cancel(self) -> None:
+        """Give up what is being planned."""
+        if self._handle is not None:
+            handle, self._handle = self._handle, None
+            handle.event.disconnect(self._on_event)
+            handle.failed.disconnect(self._on_failed)
+            handle.cancel()
+            self._asked = None
+
+    def close(self) -> None:
+        """Let go of the annotation."""
+        self.cancel()
+        for source in self._sources:
+            source.disconnect(self._on_edited)
+
+    def _question(self, settings: Training, start: str | None) -> _Asked:
+        chosen, classes = self._training_data.chosen(), self._store.project.classes
+        return _Asked(settings, start, self.preferences.device, chosen, tuple(classes))
+
+    def _on_edited(self, *_: object) -> None:
+        if self._fresh:
+            self._fresh = False
+            self.changed.emit()
+
+    def _on_event(self, event: object) -> None:
+        if isinstance(event, TrainingPlanned):
+            self._handle, self._plan = None, event.settings
+            self.changed.emit()
+
+    def _on_failed(self, failed: Failed) -> None:
+        self._handle = self._asked = None
+        self.failed.emit(failed.sentence)

@@ -1,0 +1,311 @@
+"""What the planner makes of data: a table of fingerprints and the plan of each."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from napari_unet.core.annotation.annotations import ClassInfo
+from napari_unet.core.network.catalogue import NETWORKS
+from napari_unet.core.settings import BorderWeights
+from napari_unet.core.training.decision import Decision
+from napari_unet.core.training.fingerprint import Fingerprint
+from napari_unet.core.training.patches import why_not
+from napari_unet.core.training.planner import Machine, plan
+from napari_unet.core.training.training_settings import AUTO, OF_NETWORK, Training
+
+CPU, GPU = Machine("cpu", 8 * 10**9), Machine("cuda", 80 * 10**9)
+CELLS = (ClassInfo(),)
+# ten fields of nuclei; one of large cells; a few strokes; many small crops
+NUCLEI = Fingerprint(1, CELLS, ((1, 520, 696),) * 10, (2_900_000, 700_000), 28, 1)
+LARGE = Fingerprint(1, CELLS, ((1, 1024, 1024),), (900_000, 140_000), 85, 1)
+HUGE = replace(LARGE, diameter=185)
+STROKES = Fingerprint(1, CELLS, ((1, 520, 696),), (9_000, 3_000), 8, 1)
+CROPS = Fingerprint(3, CELLS, ((1, 64, 80),) * 60, (240_000, 60_000), 12, 1)
+# isotropic stacks with all slices annotated
+STACKS = Fingerprint(
+    1, CELLS, ((30, 256, 256),) * 2, (3_500_000, 400_000), 24, 18, 30, 1.0
+)
+REGIONS = Fingerprint(
+    1,
+    (ClassInfo(name="tissue", kind="regions"), ClassInfo(name="lumen", kind="regions")),
+    ((1, 800, 600),) * 3,
+    (700_000, 600_000, 10_000),
+)
+
+TABLE: list[tuple[str, Fingerprint, Machine, dict[str, Any], dict[str, Any]]] = [
+    (
+        "nuclei, minutes",
+        NUCLEI,
+        CPU,
+        {},
+        {"width": 16, "depth": 3, "patch": 100, "batch": 4},
+    ),
+    (
+        "nuclei, an hour",
+        NUCLEI,
+        CPU,
+        {"minutes": 60.0},
+        {"width": 32, "depth": 4, "patch": 180, "batch": 2, "learning_rate": 2e-3},
+    ),
+    (
+        "nuclei, a GPU",
+        NUCLEI,
+        GPU,
+        {},
+        # 5 % of 3.6 million pixels are 5.6 patches
+        {"width": 32, "depth": 4, "patch": 180, "batch": 6, "learning_rate": 2e-3},
+    ),
+    ("large cells", LARGE, CPU, {}, {"depth": 4, "patch": 180, "batch": 2}),
+    ("huge cells", HUGE, CPU, {}, {"depth": 4, "patch": 180, "batch": 2}),
+    ("strokes", STROKES, CPU, {}, {"depth": 3, "patch": 100, "batch": 2}),
+    # 40,000 pixels a step are ten patches, 5 % of the annotated 3.2 of 68 pixels
+    ("small crops", CROPS, CPU, {}, {"depth": 3, "patch": 64, "batch": 3}),
+    ("stacks, minutes", STACKS, CPU, {}, {"ndim": 2, "depth": 3, "patch": 100}),
+    (
+        "stacks, an hour",
+        STACKS,
+        CPU,
+        {"minutes": 60.0},
+        {"ndim": 3, "width": 24, "depth": 2, "patch": 44, "batch": 1},
+    ),
+    (
+        "stacks, a GPU",
+        STACKS,
+        GPU,
+        {},
+        {"ndim": 3, "width": 24, "depth": 2, "flat": 0, "patch": 44, "batch": 3},
+    ),
+    (
+        "stacks of large cells, a GPU",
+        replace(STACKS, diameter=50),
+        GPU,
+        {},
+        {"ndim": 3, "depth": 3},
+    ),
+    (
+        "slices twice as far apart as pixels",
+        replace(STACKS, step=2.0),
+        GPU,
+        {},
+        {"ndim": 3, "flat": 1},
+    ),
+    ("distant slices", replace(STACKS, step=5.0), GPU, {}, {"ndim": 2, "depth": 4}),
+    ("few slices", replace(STACKS, sizes=((7, 256, 256),)), GPU, {}, {"ndim": 2}),
+    ("every second slice", replace(STACKS, neighbours=1), GPU, {}, {"ndim": 2}),
+    ("ids of each slice", replace(STACKS, span=1), GPU, {}, {"ndim": 2}),
+    ("distance told by cells", replace(STACKS, step=None), GPU, {}, {"ndim": 3}),
+    ("... that are flat", replace(STACKS, step=None, span=4), GPU, {}, {"ndim": 2}),
+    (
+        "distance unknown",
+        replace(STACKS, step=None, span=None, diameter=None),
+        GPU,
+        {},
+        {"ndim": 2},
+    ),
+    (
+        "regions, one of them rare",
+        REGIONS,
+        CPU,
+        {},
+        {"depth": 3, "patch": 100, "class_balance": 0.5},
+    ),
+    ("little memory", NUCLEI, Machine("cuda", 4 * 10**8), {}, {"batch": 2}),
+]
+
+
+@pytest.mark.parametrize(
+    ("found", "machine", "by_hand", "wanted"),
+    [row[1:] for row in TABLE],
+    ids=[row[0] for row in TABLE],
+)
+def test_data_leads_to_its_plan(
+    found: Fingerprint,
+    machine: Machine,
+    by_hand: dict[str, Any],
+    wanted: dict[str, Any],
+) -> None:
+    asked = Training.automatic(**by_hand)
+    settings = plan(found, machine, asked)
+    assert {name: getattr(settings, name) for name in wanted} == wanted
+    decided = {d.field: d.value for d in settings.decisions}
+    assert len(decided) == len(settings.decisions)
+    assert {name: getattr(settings, name) for name in decided} == decided
+    # nothing else is another than the presets have it
+    usual = Training.quick(settings.ndim)
+    for name in Training.model_fields:
+        if name not in {*decided, *by_hand, "preset", "by_hand", "decisions", "ndim"}:
+            assert getattr(settings, name) == getattr(usual, name), name
+    assert settings.preset == AUTO
+    assert not settings.is_unplanned
+    for decision in settings.decisions:
+        assert re.search(r"\d", decision.reason), decision
+        assert decision.reason.endswith(".")
+        assert str(decision.value) not in decision.alternatives
+    assert Training.model_validate_json(settings.model_dump_json()) == settings
+    # a network that can be had, and the same plan when it is asked for again
+    settings.architecture(found.channels, len(found.pixels), found.slices)
+    assert plan(found, machine, asked) == settings
+
+
+REASONS = [
+    (NUCLEI, CPU, "width", "5 minutes of a CPU"),
+    (NUCLEI, GPU, "width", "5 minutes of a GPU"),
+    (NUCLEI, CPU, "depth", "28 pixels wide"),
+    (HUGE, CPU, "depth", r"three quarters of a cell \(139\)"),
+    (REGIONS, CPU, "depth", "16 channels"),
+    (CROPS, CPU, "patch", "64 pixels"),
+    (STROKES, CPU, "batch", "12000 annotated pixels"),
+    (NUCLEI, Machine("cuda", 4 * 10**8), "batch", "0.4 GB of memory hold 2"),
+    (REGIONS, CPU, "class_balance", r"lumen has 0\.76 %"),
+    (STACKS, CPU, "ndim", "5 minutes of a CPU, volumes take 30"),
+    (STACKS, GPU, "ndim", "30 in a row"),
+    (replace(STACKS, step=5.0), GPU, "ndim", "5 times as far apart"),
+    (replace(STACKS, step=None, span=4), GPU, "ndim", "about 6 times"),
+    (replace(STACKS, sizes=((7, 99, 99),)), GPU, "ndim", "7 slices, volumes take 8"),
+    (replace(STACKS, neighbours=2), GPU, "ndim", "2 slices are annotated in a row"),
+    (replace(STACKS, span=2), GPU, "ndim", "shows in 2 slices"),
+    (
+        replace(STACKS, step=None, span=None, diameter=None),
+        GPU,
+        "ndim",
+        "How far apart the 30 slices are is not known",
+    ),
+    (replace(STACKS, step=2.5), GPU, "flat", "2.5 times as far apart"),
+]
+
+
+@pytest.mark.parametrize(("found", "machine", "field", "words"), REASONS)
+def test_the_reason_has_the_number_that_decided(
+    found: Fingerprint, machine: Machine, field: str, words: str
+) -> None:
+    decisions = plan(found, machine, Training.automatic()).decisions
+    (decision,) = (d for d in decisions if d.field == field)
+    assert re.search(words, decision.reason), decision.reason
+
+
+def _random_fingerprint(rng: np.random.Generator) -> Fingerprint:
+    z = int(rng.choice([1, 3, 8, 40]))
+    sizes = tuple(
+        (z, *rng.integers(20, 1500, 2).tolist()) for _ in range(rng.integers(1, 4))
+    )
+    cells = rng.random() < 0.8
+    return Fingerprint(
+        channels=int(rng.integers(1, 4)),
+        classes=CELLS,
+        sizes=sizes,
+        pixels=(int(rng.integers(1, 10**7)), int(rng.integers(0, 10**6))),
+        diameter=float(rng.uniform(2, 300)) if cells else None,
+        span=float(rng.integers(1, z + 1)) if cells else None,
+        neighbours=int(rng.integers(1, z + 1)),
+        step=float(rng.uniform(0.3, 8)) if z > 1 and rng.random() < 0.8 else None,
+    )
+
+
+BY_HAND: dict[str, list[Any]] = {
+    "ndim": [2, 3],
+    "width": [4, 24, 64],
+    "depth": [1, 2, 3],
+    "batch": [1, 3, 9],
+    "patch": [40, 120],
+    "learning_rate": [1e-4],
+    "class_balance": [0.1],
+    "flat": [0, 1],
+    "minutes": [1.0, 40.0],
+    "steps": [70],
+    "border": [BorderWeights.fiji()],
+    "network": ["unet", "nnunet", "attention", "unetr", "fcn8"],
+}
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_what_a_person_chose_is_left_alone(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    names = rng.choice(list(BY_HAND), rng.integers(0, 5), replace=False).tolist()
+    by_hand = {name: BY_HAND[name][rng.integers(len(BY_HAND[name]))] for name in names}
+    if "steps" in by_hand:
+        by_hand.pop("minutes", None)
+    asked = Training.automatic(**by_hand)
+    asked = asked.with_network(asked.network).replace(**by_hand)
+    entry = NETWORKS[asked.network]
+    if entry.refusal(asked.ndim):
+        with pytest.raises(ValueError, match="is for slices"):
+            plan(_random_fingerprint(rng), CPU, asked)
+        return
+    found, machine = _random_fingerprint(rng), (CPU, GPU)[rng.integers(2)]
+    settings = plan(found, machine, asked)
+    assert {name: getattr(settings, name) for name in by_hand} == by_hand
+    assert settings.by_hand == asked.by_hand
+    for name in entry.settled():
+        assert getattr(settings, name) == getattr(asked, name)
+    for name, value in entry.recipe.get(settings.ndim, {}).items():
+        assert getattr(settings, name) == by_hand.get(name, value)
+    decided = {d.field for d in settings.decisions}
+    assert not decided & {
+        *by_hand,
+        *entry.settled(),
+        *entry.recipe.get(settings.ndim, {}),
+    }
+    settings.architecture(found.channels, 2, found.slices)
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+@pytest.mark.parametrize("by_hand", [{"norm": "instance"}, {"padded": True}])
+def test_networks_that_see_windows_are_planned_too(
+    by_hand: dict[str, Any], ndim: int
+) -> None:
+    found = STACKS if ndim == 3 else NUCLEI
+    settings = plan(found, GPU, Training.automatic(ndim=ndim, **by_hand))
+    decided = {d.field: d.value for d in settings.decisions}
+    # by no halo can depths be told apart
+    assert "depth" not in decided
+    assert {"width", "patch", "batch"} <= decided.keys()
+    assert not why_not(settings, found.channels, 2, found.slices)
+
+
+def test_a_network_that_cannot_learn_is_no_matter_of_the_planner() -> None:
+    asked = Training.automatic(ndim=3, norm="instance")
+    settings = plan(NUCLEI, CPU, asked)
+    assert "batch" not in {d.field for d in settings.decisions}
+    assert "stacks of 2 slices" in why_not(settings, 1, 2, NUCLEI.slices)
+
+
+def test_what_has_no_classes_is_not_planned() -> None:
+    with pytest.raises(ValueError, match="segment alone; found task denoise"):
+        Training.automatic().with_task("denoise")
+    with pytest.raises(ValueError, match="segment alone; found task regress"):
+        Training.automatic(task="regress")
+
+
+def test_only_settings_can_be_chosen() -> None:
+    with pytest.raises(ValueError, match="name settings, found colour"):
+        Training(by_hand=("colour",))
+    with pytest.raises(ValueError, match="name settings, found shape"):
+        Training(decisions=(Decision(field="shape", value=1, reason="Of 1."),))
+
+
+def test_what_is_changed_by_hand_afterwards_is_no_decision_any_more() -> None:
+    planned = plan(NUCLEI, CPU, Training.automatic())
+    changed = planned.chosen(patch=64)
+    assert (changed.patch, changed.by_hand) == (64, ("patch",))
+    assert [d.field for d in changed.decisions] == ["width", "depth", "batch"]
+    assert plan(NUCLEI, CPU, changed).patch == 64
+    assert Training.quick().chosen(patch=64) == Training(patch=64)
+
+
+def test_flat_levels_mix_nothing_across_slices() -> None:
+    stacks = Training.quick(3).replace(flat=1)
+    table = stacks.architecture(1, 2, 64)
+    assert [level.kernel for level in table.levels] == [(1, 3, 3), (3, 3, 3), (3, 3, 3)]
+    assert [level.pool for level in table.levels] == [(1, 2, 2), (2, 2, 2), (1, 1, 1)]
+    # thin stacks have more of them, and none is more than there are
+    assert stacks.architecture(1, 2, 8).levels[1].pool == (1, 2, 2)
+    every = stacks.replace(flat=7).architecture(1, 2, 64)
+    assert [level.pool[0] for level in every.levels] == [1, 1, 1]
+    assert "flat" in OF_NETWORK
+    assert stacks.is_later
+    assert not Training.quick(3).is_later
