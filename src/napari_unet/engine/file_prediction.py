@@ -290,7 +290,7 @@ class FilePredictor:
             cell_table(cells, image, classes, probabilities, measured=measured), fields
         )
         of_cells = [ObjectClass(c.name) for c in classes if c.kind == "cells"]
-        objects = objects_of(cells, table, of_cells)
+        objects = objects_of(cells, table, of_cells, image)
         problems = []
         for number, kind in enumerate(kinds, start=1):
             try:

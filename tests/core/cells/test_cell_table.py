@@ -111,7 +111,7 @@ def test_cells_of_different_time_points_are_different_objects(measured: bool) ->
     assert table["class"].tolist() == ["nuclei", "mitosis", "mitosis"]
     assert ("area_px" in table) == measured
     kinds = (ObjectClass("nuclei", "#ff0000"), ObjectClass("mitosis"))
-    objects = objects_of(cells, table, kinds)
+    objects = objects_of(cells, table, kinds, image)
     assert dict(objects.class_of) == {1: 1, 2: 2, 3: 2}
     assert dict(objects.probability_of) == {1: 0.75, 2: 0.5, 3: 1.0}
     assert objects.table["label"].tolist() == [1, 2, 3]
@@ -125,7 +125,7 @@ def test_ids_of_one_time_point_stay() -> None:
     cells, _ = movie()
     one = Image(cells.data[0], "yx")
     table = result(cell_table(one, one, NUCLEI, measured=False))
-    objects = objects_of(one, table, (ObjectClass("nuclei"),))
+    objects = objects_of(one, table, (ObjectClass("nuclei"),), one)
     assert objects.labels is one
     assert dict(objects.class_of) == {1: 1, 2: 1}
     assert not objects.probability_of
@@ -137,4 +137,14 @@ def test_what_class_cells_are_is_not_guessed() -> None:
     table = result(cell_table(cells, cells, classes, measured=False))
     assert list(table) == ["label", "t"]
     kinds = (ObjectClass("nuclei"), ObjectClass("mitosis"))
-    assert not objects_of(cells, table, kinds).class_of
+    assert not objects_of(cells, table, kinds, cells).class_of
+
+
+@pytest.mark.parametrize(("axes", "channels"), [("tyx", 1), ("tcyx", 2), ("tyxc", 1)])
+def test_objects_know_how_many_channels_other_programs_see(
+    axes: str, channels: int
+) -> None:
+    cells, _ = movie()
+    image = Image(np.zeros([{"t": 2, "c": 2, "y": 6, "x": 8}[a] for a in axes]), axes)
+    table = result(cell_table(cells, image, NUCLEI, measured=False))
+    assert objects_of(cells, table, (), image).channels == channels

@@ -217,6 +217,9 @@ def test_a_roi_file_that_is_no_zip_is_one_object(tmp_path: Path) -> None:
         ({"position": 2}, "tyx", (3, 5, 5), (1,)),
         ({"position": 5}, "tzyx", (2, 3, 5, 5), (1, 1)),
         ({"position": 2}, "cyx", (2, 5, 5), ()),
+        ({"position": 8}, "tczyx", (2, 2, 3, 5, 5), (1, 0)),
+        ({"position": 4}, "tcyx", (3, 2, 5, 5), (1,)),
+        ({"position": 2}, "tyxc", (2, 5, 5, 3), (1,)),
         ({"z_position": 3}, "zyx", (3, 5, 5), (2,)),
         (
             {"c_position": 2, "z_position": 1, "t_position": 2},

@@ -88,6 +88,7 @@ def objects_of(
     cells: Image,
     table: Columns,
     classes: Sequence[ObjectClass],
+    image: Image,
 ) -> Objects:
     """Return cells as objects, with what a table of `cell_table` says of them.
 
@@ -110,6 +111,7 @@ def objects_of(
         {name: k for name, k in zip(names, of, strict=False) if k},
         {name: p for name, p in zip(names, sure, strict=False) if np.isfinite(p)},
         {**table, "label": labels},
+        image.channel_planes,
     )
 
 

@@ -47,7 +47,7 @@ class Objects:
     probability_of: Mapping[int, float] = field(default_factory=dict)
     # rows of `core.cells.measurements.measure`, joined by label, time point and slice
     table: Columns = field(default_factory=dict)
-    channels: int = 1  # of the image that they are of
+    channels: int = 1  # of the image that they are of, 1 for colours
 
     def __post_init__(self) -> None:
         name, dtype = printable(self.labels.name), self.labels.data.dtype

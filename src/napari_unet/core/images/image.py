@@ -134,6 +134,11 @@ class Image:
         """Number of channels."""
         return self.size("c")
 
+    @property
+    def channel_planes(self) -> int:
+        """Number of planes of a slice: channels, or one of pixels with colours."""
+        return 1 if self.axes.endswith("c") else self.channels
+
     def with_channels(self, channels: int) -> Image:
         """Return grey as the three colours it is stored as, if these are wanted."""
         if not self.grey or (self.channels, channels) != (1, 3):

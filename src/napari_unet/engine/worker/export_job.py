@@ -54,8 +54,9 @@ def run(job: ExportJob) -> Iterator[Event | None]:
             if what == "table":
                 write_table(path, table)
             else:
+                objects = objects_of(cells, table, _classes(job), image)
                 try:
-                    FORMATS[what].write(path, objects_of(cells, table, _classes(job)))
+                    FORMATS[what].write(path, objects)
                 except ValueError as error:
                     problems.append(str(error))
                     continue

@@ -240,7 +240,8 @@ def _place(roi: ImagejRoi, like: Image | None) -> tuple[int, int]:
             return 0, roi.position - 1
         if depth * times == 1 and roi.position <= like.channels:
             return 0, 0  # drawn on one of its channels
-        t, z = divmod(roi.position - 1, depth)
+        # the number of a plane, and channels are planes
+        t, z = divmod((roi.position - 1) // like.channel_planes, depth)
         return t, z
     if depth * times > 1:
         raise _Unplaced
