@@ -122,6 +122,36 @@ def test_nothing_that_a_file_names_is_run(
     assert not capsys.readouterr().out
 
 
+class Claims:
+    """A dtype of objects that says of itself that it holds none."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return np.dtype, ("O8", False, True), (3, "|", None, None, None, -1, -1, 0)
+
+
+class Restored:
+    """An array of objects whose values are bytes."""
+
+    def __init__(self, content: bytes) -> None:
+        self.content = content
+
+    def __reduce__(self) -> tuple[object, ...]:
+        make, given, _ = np.empty(0).__reduce__()
+        return make, given, (1, (1,), Claims(), False, self.content)
+
+
+@pytest.mark.parametrize("single", [True, False])
+def test_bytes_of_a_file_are_no_addresses_in_memory(
+    single: bool, tmp_path: Path
+) -> None:
+    masks: object = Runs(np.uint8(0).__reduce__()[0], Claims(), b"A" * 8)
+    if not single:
+        masks = Restored(b"A" * 8)
+    whole = pickle.dumps(np.array({"masks": masks}, object), protocol=4)
+    with pytest.raises(ValueError, match="OBJECT array from memory"):
+        cellpose.read(saved(tmp_path, whole))
+
+
 def test_sizes_that_are_claimed_take_no_memory(tmp_path: Path) -> None:
     make = np.empty(0).__reduce__()[0]  # numpy's own, which reserves what it is told
     huge = {"masks": Runs(make, np.ndarray, (10**13,), b"b")}

@@ -51,7 +51,8 @@ def read(path: Path, like: Image | None = None) -> Objects:
 def _masks(path: Path) -> Image:
     try:
         with path.open("rb") as file:
-            masks = np.asarray(_content(file)["masks"])
+            masks = _content(file)["masks"]
+        masks = np.asarray(masks.content if isinstance(masks, _Array) else masks)
         if masks.dtype.kind not in "ui" or masks.ndim not in (2, 3) or masks.min() < 0:
             raise ValueError(f"masks of {masks.dtype} and shape {masks.shape}")
     except OSError as error:
@@ -78,7 +79,7 @@ def _content(file: BinaryIO) -> dict[str, Any]:
     shape, _, dtype = readers[version](file)
     if shape != () or not dtype.hasobject:
         raise ValueError(f"it is an array of {dtype}, not Cellpose's dictionary")
-    content = _Arrays(file).load().item()
+    (content,) = _Arrays(file).load().content
     if not isinstance(content, dict) or "masks" not in content:
         raise ValueError("there are no masks in it")
     return content
@@ -96,25 +97,53 @@ class _Arrays(pickle.Unpickler):
         return known
 
 
-def _empty(*_: Any) -> NDArray[Any]:
-    """Return an array for the state that follows, whatever size the pickle asks for."""
-    return np.empty(0, np.int8)
+class _Type:
+    """Stands for a dtype, which believes of itself whatever a pickle says.
+
+    One of objects that says it has none takes any bytes for addresses in memory.
+    """
+
+    def __init__(self, code: str, *_: Any) -> None:
+        self._dtype = np.dtype(str(code))
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        if state[1] in ("<", ">"):
+            self._dtype = self._dtype.newbyteorder(state[1])
+
+    def values(self, content: bytes) -> NDArray[Any]:
+        """Return the values in bytes; numpy raises a ValueError for objects."""
+        return np.frombuffer(content, self._dtype)
 
 
-def _scalar(dtype: np.dtype[Any], value: bytes) -> Any:
-    return np.frombuffer(value, dtype)[0]
+class _Array:
+    """Stands for an array until its state follows, whatever size is asked for."""
+
+    content: Any = None  # an array, or the list of values of one of objects
+
+    def __init__(self, *_: Any) -> None:
+        pass
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        _, shape, kind, fortran, content = state
+        if not isinstance(content, list):
+            content = _array(content, kind, shape, "F" if fortran else "C")
+        self.content = content
+
+
+def _scalar(kind: _Type, content: bytes) -> Any:
+    return kind.values(content)[0]
 
 
 def _array(
-    values: bytes, dtype: np.dtype[Any], shape: tuple[int, ...], order: Any
+    content: bytes, kind: _Type, shape: tuple[int, ...], order: Any
 ) -> NDArray[Any]:
-    return np.frombuffer(values, dtype).reshape(shape, order=order)
+    return kind.values(content).reshape(shape, order=order)
 
 
 _MAKERS: dict[tuple[str, str], Callable[..., Any] | str] = {
-    ("numpy", "dtype"): np.dtype,
+    ("numpy", "dtype"): _Type,
     ("numpy", "ndarray"): "ndarray",  # an argument of the next, called by nobody
-    ("numpy.core.multiarray", "_reconstruct"): _empty,
+    ("numpy.core.multiarray", "_reconstruct"): _Array,
     ("numpy.core.multiarray", "scalar"): _scalar,
     ("numpy.core.numeric", "_frombuffer"): _array,
 }
