@@ -90,9 +90,16 @@ def test_bytes_of_mrc_have_a_sign_unless_imod_says_that_they_have_none(
 
 def test_a_stack_of_pictures_in_mrc_is_one_of_slices(tmp_path: Path) -> None:
     mrcfile = pytest.importorskip("mrcfile")
-    with mrcfile.new(tmp_path / "a.mrcs", VOLUME) as file:
-        file.set_image_stack()
-    assert read_image(tmp_path / "a.mrcs").axes == "zyx"
+    for tells, z_um in ((False, 0.003), (True, None)):
+        with mrcfile.new(tmp_path / "a.mrcs", VOLUME, overwrite=True) as file:
+            file.voxel_size = (10, 20, 30)
+            file.header.ispg = 0  # as of IMOD's volumes
+            if tells:
+                file.set_image_stack()
+        image = read_image(tmp_path / "a.mrcs")
+        assert image.axes == "zyx"
+        assert image.yx_um == pytest.approx((0.002, 0.001))
+        assert (image.spacing_um or (None,))[0] == (z_um and pytest.approx(z_um))
 
 
 @pytest.mark.parametrize("encoding", ["raw", "gzip", "bzip2"])

@@ -35,6 +35,8 @@ def images(path: Path) -> list[FileImage]:
             data = np.asanyarray(file.data)
             axes = _axes(file)
             sizes = {a: float(file.voxel_size[a]) for a in "zyx"}
+            if axes[0] == "?" and file.header.mz < len(data):
+                sizes.pop("z")  # of pictures, which are not beside each other
             unsigned = data.dtype == np.int8 and _is_unsigned(file.header)
             if unsigned:
                 data = data.view(np.uint8)
