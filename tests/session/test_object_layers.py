@@ -138,3 +138,20 @@ def test_classes_of_features_are_those_of_the_objects(tmp_path: Path) -> None:
     objects = saved(tmp_path, CELLS[1], features=FEATURES)
     assert [kind.name for kind in objects.classes] == ["nuclei", "mitosis"]
     assert objects.class_named(70_000) == ObjectClass("mitosis")
+
+
+@pytest.mark.parametrize("missing", [None, np.nan, "NA"])
+def test_objects_without_a_class_have_none(tmp_path: Path, missing: object) -> None:
+    pandas = pytest.importorskip("pandas")
+    missing = pandas.NA if missing == "NA" else missing
+    features = pandas.DataFrame(
+        {
+            "index": [70_000, 5],
+            "class": [missing, "nuclei"],
+            "class_probability": pandas.Series([missing, 0.5], dtype=object),
+        }
+    )
+    objects = saved(tmp_path, CELLS[1], features=features)
+    assert objects.classes == (ObjectClass("nuclei"),)
+    assert dict(objects.class_of) == {5: 1}
+    assert dict(objects.probability_of) == {5: 0.5}

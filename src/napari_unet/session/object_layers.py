@@ -112,21 +112,21 @@ def _objects(data: Any, meta: Mapping[str, Any]) -> Objects:
     axes = _axes(data.ndim, meta)
     labels = Image(data, axes, _spacing_um(axes, meta), str(meta.get("name", "labels")))
     features = meta.get("features")
-    names = _column(features, _CLASS)
-    ids = [int(i) for i in _column(features, _ID)]
-    classes = [name for name in dict.fromkeys(map(str, names)) if name]
+    names = ["" if name is None else str(name) for name in _column(features, _CLASS)]
+    ids = [0 if i is None else int(i) for i in _column(features, _ID)]
+    classes = [name for name in dict.fromkeys(names) if name]
     return Objects(
         labels,
         tuple(map(ObjectClass, classes)),
         {
-            i: classes.index(str(name)) + 1
+            i: classes.index(name) + 1
             for i, name in zip(ids, names, strict=False)
-            if i > 0 and str(name)
+            if i > 0 and name
         },
         {
             i: float(p)
             for i, p in zip(ids, _column(features, _PROBABILITY), strict=False)
-            if i > 0 and np.isfinite(p)
+            if i > 0 and p is not None
         },
     )
 
@@ -155,7 +155,12 @@ def _spacing_um(axes: str, meta: Mapping[str, Any]) -> tuple[float, ...] | None:
 
 
 def _column(features: Any, name: str) -> list[Any]:
-    """Return a column of a table of pandas or of a mapping, empty if there is none."""
+    """Return a column of a table of pandas or of a mapping, empty if there is none.
+
+    None is for what is missing there, which has as many ways to be written.
+    """
+    from pandas import isna
+
     if features is None or name not in features:
         return []
-    return list(features[name])
+    return [None if isna(value) else value for value in features[name]]
