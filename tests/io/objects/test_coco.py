@@ -188,3 +188,13 @@ def test_sizes_that_no_image_has_are_refused(path: Path) -> None:
     store(path, [picture(1, "a#t0z0"), picture(2, "a#t0z1")])
     with pytest.raises(ValueError, match="has no instances"):
         coco.read(path)  # two pictures of one plane
+
+
+@pytest.mark.parametrize("numbers", [[], [1, 1], [2, 3]])
+def test_objects_of_no_picture_or_of_two_are_refused(
+    path: Path, numbers: list[int]
+) -> None:
+    pictures = [picture(n, f"{at}.png") for at, n in enumerate(numbers)]
+    store(path, pictures, annotation(image=1))
+    with pytest.raises(ValueError, match="#1: .* damaged"):
+        coco.read(path.with_name(f"{path.name}#1"))

@@ -82,7 +82,8 @@ def read(path: Path, like: Image | None = None) -> Objects:
         names = [_PLANE.sub("", str(p["file_name"])) for p in content["images"]]
         annotations = content["annotations"]
         categories = {c["id"]: str(c["name"]) for c in content.get("categories") or []}
-    except (KeyError, TypeError, AttributeError) as error:
+        _check_ids(content["images"], annotations)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ValueError(damaged) from error
     chosen = _chosen(what, list(dict.fromkeys(names)), like, number)
     try:
@@ -170,6 +171,15 @@ def _chosen(
         f"{what}: has the objects of {counted(len(names), 'image')}"
         f"{': ' * bool(names)}{found}; name one of them with its # behind the file."
     )
+
+
+def _check_ids(pictures: Sequence[Json], annotations: Sequence[Json]) -> None:
+    """Raise a ValueError unless each annotation is of one picture that there is."""
+    ids = {picture["id"] for picture in pictures}
+    if len(ids) < max(len(pictures), 1) or not ids.issuperset(
+        annotation["image_id"] for annotation in annotations
+    ):
+        raise ValueError("pictures that are not told apart, or not there")
 
 
 def _sizes(pictures: Sequence[Json]) -> dict[str, int]:
