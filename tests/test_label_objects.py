@@ -76,7 +76,10 @@ def test_in_folders_only_names_that_say_so_are_of_objects(tmp_path: Path) -> Non
     assert names("*.geojson") == ["b2.geojson", "b10.geojson"]
     assert names("*.zip") == ["d_RoiSet.zip", "pack.zip"]
     assert names("pack.zip", "e_seg.npy") == ["pack.zip", "e_seg.npy"]
-    with pytest.raises(FileNotFoundError, match=r"no image matches .*\.geojson.*\)\.$"):
+    with pytest.raises(
+        FileNotFoundError,
+        match=r"no image matches .*; _RoiSet\.zip, \.geojson, _coco\.json\)\.$",
+    ):
         names("*.gif")
     with pytest.raises(FileNotFoundError, match=r"there is no such file\.$"):
         names("gone.geojson")

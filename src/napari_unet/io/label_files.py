@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     from napari_unet.core.images.image import Image
 
 # In a folder with other files only what is written under is a sign of objects.
-_OWN = tuple(one.suffixes[0].lower() for one in FORMATS.values() if one.reads)
-_SHOWN = ", ".join(s for s in _OWN if not s.endswith(SUFFIXES))
+_WRITTEN = [one.suffixes[0] for one in FORMATS.values() if one.reads]
+_OWN = tuple(suffix.lower() for suffix in _WRITTEN)
+# files: the masks in a folder of the Cell Tracking Challenge are images
+_SHOWN = ", ".join(s for s in _WRITTEN if "." in s and not s.endswith(SUFFIXES))
 
 
 def is_objects(path: str | Path) -> bool:
