@@ -201,6 +201,14 @@ def test_what_the_plugin_of_fiji_ignores_is_no_object(tmp_path: Path) -> None:
     assert read.labels.notes == ("1 ROI is named ignore, and left out.",)
 
 
+def test_what_macos_adds_to_a_zip_is_no_roi(tmp_path: Path) -> None:
+    path = zipped(tmp_path / "a.zip", polygon(*SQUARE))
+    wanted = imagej_roi.read(path).labels.read()
+    with zipfile.ZipFile(path, "a") as file:
+        file.writestr("__MACOSX/._0001.roi", b"\0\5\26\7")
+    np.testing.assert_array_equal(imagej_roi.read(path).labels.read(), wanted)
+
+
 def test_a_roi_file_that_is_no_zip_is_one_object(tmp_path: Path) -> None:
     roi = roifile.ImagejRoi()
     roi.roitype, roi.name = roifile.ROI_TYPE.RECT, "a#7"

@@ -189,7 +189,7 @@ def _files(path: Path) -> list[tuple[str, bytes]]:
                 file.seek(0)
                 return [(path.name, file.read(_LARGEST))]
             with zipfile.ZipFile(file) as archive:
-                entries = [e for e in archive.infolist() if e.filename.endswith(_END)]
+                entries = [e for e in archive.infolist() if _may_be_roi(e.filename)]
                 size = sum(entry.file_size for entry in entries)
                 if size <= _LARGEST:  # more than it says is not read of a file
                     return [(entry.filename, archive.read(entry)) for entry in entries]
@@ -206,6 +206,11 @@ def _files(path: Path) -> list[tuple[str, bytes]]:
         f"{what}: its ROIs have {size // 2**20} MiB, more than the "
         f"{_LARGEST // 2**20} MiB that are read."
     )
+
+
+def _may_be_roi(name: str) -> bool:
+    # macOS adds to each file in a zip one of what it knows of it
+    return name.endswith(_END) and not name.startswith("__MACOSX/")
 
 
 def _damaged(path: Path, name: str) -> str:
