@@ -144,8 +144,9 @@ def test_of_several_images_one_is_named_and_none_taken_in_silence(path: Path) ->
     ):
         coco.read(path)
     first, second = ids("1100", "0000"), ids("0000", "1000")
-    like = Image(np.zeros((2, 4)), "yx", name="a")
-    np.testing.assert_array_equal(coco.read(path, like).labels.read(), first)
+    for name in ("a", "results/instances/a.tif"):
+        like = Image(np.zeros((2, 4)), "yx", name=name)
+        np.testing.assert_array_equal(coco.read(path, like).labels.read(), first)
     named = path.with_name("a_coco.json#2")
     np.testing.assert_array_equal(coco.read(named).labels.read(), second)
     with pytest.raises(ValueError, match="of 2 images"):

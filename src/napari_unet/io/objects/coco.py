@@ -161,7 +161,9 @@ def _chosen(
     """Return which of the images in a file is meant."""
     if number is not None and 1 <= number <= len(names):
         return names[number - 1]
-    alike = [n for n in names if like is not None and image_name(n) == like.name]
+    # labels that stand for their image are called by their path
+    meant = set() if like is None else {like.name, image_name(like.name)}
+    alike = [n for n in names if image_name(n) in meant]
     if number is None and len(names) == 1:
         return names[0]
     if number is None and len(alike) == 1:
