@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import sys
+from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,6 +25,8 @@ from napari_unet.io.images import read_labels
 from napari_unet.io.model_file import save_model
 from napari_unet.io.objects.catalogue import FORMATS
 from napari_unet.io.prediction_folder import KINDS, PredictionFolder
+from napari_unet.io.provenance import Provenance
+from napari_unet.io.tables import write_table
 
 SIZES = BlockSizes(predicted_plane=(64, 64), whole=0, plane=(48, 48), plane_margin=40)
 
@@ -142,3 +147,30 @@ def test_what_a_format_cannot_hold_costs_that_file_only(tmp_path, in_memory):
     # what is there stays, and only the rest is tried again
     with pytest.raises(ValueError, match="of one time point"):
         predicted(tmp_path, file, kinds, in_memory=in_memory)
+
+
+@contextmanager
+def limited_files(size):
+    """Have files fail that grow larger, as on a full disk."""
+    import resource
+
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no limit on file sizes")
+def test_a_full_disk_is_told_of_with_the_name_that_was_asked_for(tmp_path):
+    folder = PredictionFolder(tmp_path, ("table",))
+    made = Provenance("a.tif", "0" * 64, "m.safetensors", "0" * 64, {})
+    with (
+        pytest.raises(OSError, match=r"/table/a\.csv: cannot be written") as raised,
+        folder.placed(Path("a.tif"), "table", made) as path,
+        limited_files(100),
+    ):
+        write_table(path, {"label": np.arange(10_000)})
+    assert "made" not in str(raised.value)
+    assert [p.name for p in tmp_path.rglob("*") if p.is_file()] == []

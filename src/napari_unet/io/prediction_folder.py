@@ -118,7 +118,7 @@ class PredictionFolder:
         """Give a place to write what cannot say itself what it was made from.
 
         It gets its name when the block ends, after that was noted in the folder. A
-        ValueError of the block tells of it under this name.
+        ValueError or OSError of the block tells of it under this name.
         """
         target = self.ready_target(file, kind)
         temporary = self._waiting(kind) / target.name
@@ -129,9 +129,10 @@ class PredictionFolder:
             make_folder(note.parent)
             write_note(note, temporary, made)
             move(temporary, target)
-        except ValueError as error:
+        except (ValueError, OSError) as error:
             sentence = str(error).replace(printable(temporary), printable(target))
-            raise ValueError(sentence) from error
+            kind_of = OSError if isinstance(error, OSError) else ValueError
+            raise kind_of(sentence) from error
         finally:
             for folder in (temporary.parent, temporary.parent.parent):
                 with suppress(OSError):
