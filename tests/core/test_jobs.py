@@ -64,4 +64,4 @@ def test_napari_lists_what_takes_a_while() -> None:
     listed = {kind.__name__ for kind in KINDS if not kind.brief} - {"Job"}
     assert listed == {"TrainJob", "PredictJob", "PredictFolderJob", "ExportJob"}
     unattended = {kind.__name__ for kind in KINDS if kind.unattended}
-    assert unattended == {"LoadModelJob", "FreeMemoryJob", "SurveyJob"}
+    assert unattended == {"LoadModelJob", "FreeMemoryJob", "SurveyJob", "PlanJob"}
