@@ -164,8 +164,8 @@ def _await_zarr() -> None:
     others and make the folder anew that was just removed.
     """
     zarr = sys.modules.get("zarr.core.sync")
-    if zarr is None:
-        return  # nothing of it was written
+    if zarr is None or zarr.loop[0] is None:
+        return  # nothing of it was written, or Python ends and its threads have ended
 
     async def others() -> None:
         while tasks := asyncio.all_tasks() - {asyncio.current_task()}:
