@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from qtpy.QtWidgets import QMessageBox, QWidget
@@ -53,15 +53,6 @@ def host(
     host.close()
 
 
-class Results:
-    """Stands in for the results of an image."""
-
-    unexported = True
-
-    def __init__(self, name: str) -> None:
-        self.image = type("Image", (), {"name": name})
-
-
 def shown_window(host: WorkspaceHost, qtbot: QtBot) -> QWidget:
     window = QWidget()
     qtbot.addWidget(window)
@@ -80,10 +71,10 @@ def test_nothing_is_asked_where_nothing_would_be_lost(
 
 
 def test_the_window_stays_until_the_person_agrees(
-    host: WorkspaceHost, qtbot: QtBot, person: Person
+    host: WorkspaceHost, qtbot: QtBot, person: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made: Any = host.workspace.prediction.model_results
-    made.latest |= {"a": Results("nuclei"), "b": Results("membranes")}
+    unexported = ["nuclei", "membranes"]
+    monkeypatch.setattr(host.workspace.prediction, "unexported", lambda: unexported)
     window = shown_window(host, qtbot)
     assert not window.close()
     assert window.isVisible()
@@ -91,11 +82,10 @@ def test_the_window_stays_until_the_person_agrees(
     assert "“nuclei”, “membranes” are in no file" in asked
     qtbot.wait(20)
     assert not host.workspace.closed
-    made.latest.pop("a")
+    unexported.remove("nuclei")
     person.answer = QMessageBox.StandardButton.Close
     assert window.close()
     assert "nuclei" not in person.asked[1]
-    made.latest.clear()
     qtbot.waitUntil(lambda: host.workspace.closed)
 
 
@@ -104,8 +94,7 @@ def test_who_wants_no_more_questions_is_asked_no_more(
 ) -> None:
     stopped: list[bool] = []
     monkeypatch.setattr(workspaces, "stop_asking", lambda: stopped.append(True))
-    made: Any = host.workspace.prediction.model_results
-    made.latest |= {"a": Results("nuclei")}
+    monkeypatch.setattr(host.workspace.prediction, "unexported", lambda: ["nuclei"])
     person.no_more = True
     assert not shown_window(host, qtbot).close()
     assert stopped == []
@@ -114,7 +103,6 @@ def test_who_wants_no_more_questions_is_asked_no_more(
     host._windows[:] = [window]
     assert window.close()
     assert stopped == [True]
-    made.latest.clear()
 
 
 def test_it_is_remembered_in_the_file_where_napari_keeps_no_preferences(
