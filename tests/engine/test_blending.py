@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from example_architectures import ODD
 from napari_unet.core.events import PredictionFinished
 from napari_unet.core.geometry.tiles import read_window
 from napari_unet.core.images.image import Image
+from napari_unet.core.images.image_outputs import ImageOutputs
 from napari_unet.core.images.normalisation import measure
 from napari_unet.core.network.architecture import u_shape
 from napari_unet.core.network.blended import Blended, geometry_of
@@ -240,3 +242,15 @@ def test_what_every_window_is_sure_of_stays_a_probability(side: int) -> None:
     blended = blend(geometry, torch.zeros((1, 1, *size)), sure)
     assert blended.max() <= 1
     assert blended.min() > 1 - 1e-6
+
+
+def test_an_image_that_is_made_is_as_bright_as_each_window_says() -> None:
+    seeing = network(PADDED)
+    score = seeing.module.get_submodule("score")
+    with torch.no_grad():
+        score.weight.zero_()
+        score.bias.fill_(3.0)
+    making = replace(seeing, outputs=ImageOutputs(mean=(0.0,) * 3, sd=(1.0,) * 3))
+    size = making.geometry.input_size(making.geometry.output_covering((40, 40)))
+    found = making.probabilities(np.zeros((1, *size), np.float32))
+    np.testing.assert_allclose(found, 3.0, atol=1e-6)

@@ -17,6 +17,7 @@ from napari_unet.core.training.folds import Fold
 from napari_unet.core.training.training_settings import Training
 from napari_unet.engine.inference.overlap_tile import predict
 from napari_unet.engine.network.network import prepare
+from napari_unet.engine.training import planning
 from napari_unet.engine.training.ensemble import joined, member_file, remove_members
 from napari_unet.engine.training.run import TrainingRun, train
 from napari_unet.io.model_file import load_model, save_model
@@ -154,6 +155,21 @@ def test_a_run_killed_between_two_networks_goes_on_with_the_next(
     save_model(load_model(member_file(checkpoint, 0)), checkpoint)
     member_file(checkpoint, 1).unlink()
     assert same(finished(run(checkpoint=checkpoint, resume=checkpoint)).model, whole)
+
+
+def test_planned_networks_go_on_as_planned_with_less_memory_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    by_hand = {"width": 2, "depth": 1, "patch": 20, "steps": 8, "precision": "fp32"}
+    asked = Training.automatic(**by_hand)
+    checkpoint = tmp_path / "m.checkpoint.safetensors"
+    whole = finished(run(asked, checkpoint=checkpoint)).model
+    save_model(load_model(member_file(checkpoint, 0)), checkpoint)
+    member_file(checkpoint, 1).unlink()
+    monkeypatch.setattr(planning, "free_memory", lambda _: 30_000)
+    again = finished(run(asked, checkpoint=checkpoint, resume=checkpoint)).model
+    assert same(again, whole)
+    assert again.card.training == whole.card.training
 
 
 @pytest.mark.parametrize("changes", [{"steps": 20}, {"seed": 3}, {"patch": 24}])

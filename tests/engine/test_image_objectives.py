@@ -223,6 +223,12 @@ def test_images_are_not_deformed(task: Any) -> None:
         recipe.replace(augmentation=recipe.augmentation.replace(elastic=3.0))
 
 
+@pytest.mark.parametrize("task", ["regress", "denoise"])
+def test_no_patches_are_centred_on_objects_where_there_are_none(task: Any) -> None:
+    with pytest.raises(ValueError, match=r"found foreground 0.9, allowed is 0"):
+        Training.quick().with_task(task).replace(foreground=0.9)
+
+
 def test_of_noisy_images_nothing_can_be_held_out() -> None:
     with pytest.raises(ValueError, match="allowed is 0"):
         DENOISE.replace(validation=0.1)

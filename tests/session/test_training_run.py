@@ -137,3 +137,17 @@ def test_a_killed_worker_is_told_once_and_training_goes_on(
     training.stop()
     pump.until(lambda: training.state == "idle")
     assert training.plan.checkpoint is None
+
+
+def test_other_preferences_reach_every_part_that_has_some(workspace: Workspace) -> None:
+    before = workspace.preferences
+    workspace.set_preferences(before.replace(device="cuda"))
+    parts = [
+        part
+        for whole in (workspace, workspace.training, workspace.prediction)
+        for part in vars(whole).values()
+        if hasattr(part, "preferences")
+    ]
+    assert workspace.training.automatic in parts
+    for part in parts:
+        assert part.preferences.device == "cuda", type(part).__name__

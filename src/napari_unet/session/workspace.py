@@ -133,6 +133,7 @@ class Workspace:
         for control in (
             training,
             training.preview,
+            training.automatic,
             offers,
             prediction,
             denoiser,

@@ -119,10 +119,8 @@ def target_statistics(examples: Iterable[Example]) -> ImageOutputs:
 
 def with_scale(example: Example, outputs: ImageOutputs) -> Example:
     """Return the example with targets on the scale of all."""
-    if example.target is None:
-        return example
     scale = unclipped(outputs.mean, outputs.sd)
-    return replace(example, target=replace(example.target, scale=scale))
+    return replace(example, target=replace(example.wanted, scale=scale))
 
 
 def check_alignment(pairs: Iterable[tuple[Field, Field]]) -> tuple[str, ...]:
@@ -163,9 +161,7 @@ def _words(shift: tuple[int, int]) -> str:
 
 def _known_values(example: Example) -> NDArray[np.float64]:
     """Return the known values of a target, (channels, pixels)."""
-    if example.target is None:
-        return np.zeros((1, 0))
-    values = example.target.field.read()
+    values = example.wanted.field.read()
     found: NDArray[np.float64] = values[:, example.classes != IGNORED].astype(float)
     return found
 

@@ -56,6 +56,13 @@ class Example:
         """Pixel size along each axis relative to the finest."""
         return self.field.image.field_spacing(self.field.ndim)
 
+    @property
+    def wanted(self) -> Target:
+        """What it is to become; a ValueError says that it has no target."""
+        if self.target is None:
+            raise ValueError("an image without target cannot be learnt.")
+        return self.target
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HeldOut:

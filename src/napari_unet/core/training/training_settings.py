@@ -249,6 +249,11 @@ class Training(GrownSettings):
                     "images to learn from are mirrored and turned by quarters alone "
                     f"for the task {self.task}, found augmentation {name} {value:g}."
                 )
+        if self.foreground:
+            raise ValueError(
+                f"for the task {self.task} there are no objects to centre patches on, "
+                f"found foreground {self.foreground:g}, allowed is 0."
+            )
         if self.validation and not self.objective.is_judged:
             raise ValueError(
                 "of noisy images nothing can be held out to judge by, for want of "

@@ -14,7 +14,12 @@ if TYPE_CHECKING:
     from napari_unet.core.network.blended import Blended
 
 
-def blend(geometry: Blended, batch: Tensor, run: Callable[[Tensor], Tensor]) -> Tensor:
+def blend(
+    geometry: Blended,
+    batch: Tensor,
+    run: Callable[[Tensor], Tensor],
+    most: float = 1.0,
+) -> Tensor:
     """Run the network on each window of a tile and add up what is said of each pixel.
 
     Window by window, in one order for any tile: so its bits depend on no plan of tiles.
@@ -25,6 +30,8 @@ def blend(geometry: Blended, batch: Tensor, run: Callable[[Tensor], Tensor]) -> 
         Of a size that `geometry` takes.
     run : callable
         Makes float32 probabilities, (1, classes, [z,] y, x), of one window.
+    most : float
+        Largest value there can be: 1 of probabilities.
 
     Returns
     -------
@@ -41,4 +48,4 @@ def blend(geometry: Blended, batch: Tensor, run: Callable[[Tensor], Tensor]) -> 
         seen = run(batch[*whole, *read])[*whole, *part]
         blended[*whole, *target] += seen * weights[part]
     # weights that add up to one do so but for rounding
-    return blended.clamp_(max=1)
+    return blended.clamp_(max=most)

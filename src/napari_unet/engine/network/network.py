@@ -148,7 +148,9 @@ class Network:
         batch = batch.to(self.device, dtype(self.precision), non_blocking=True)
         geometry = self.geometry
         if isinstance(geometry, Blended):
-            mean = blend(geometry, batch, partial(self._mean, averaging=averaging))
+            run = partial(self._mean, averaging=averaging)
+            most = 1.0 if self.outputs is None else float("inf")
+            mean = blend(geometry, batch, run, most)
         else:
             mean = self._mean(batch, averaging)
         return PendingResult.of(mean[0])

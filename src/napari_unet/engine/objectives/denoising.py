@@ -28,8 +28,9 @@ if TYPE_CHECKING:
     from napari_unet.core.training.training_set import Example, HeldOut
     from napari_unet.core.training.training_settings import Training
     from napari_unet.engine.network.network import Network
-    from napari_unet.engine.objectives.objective import Pair, Places
+    from napari_unet.engine.objectives.objective import Pair
     from napari_unet.engine.training.image_sampling import ImageBatch
+    from napari_unet.engine.training.losses import Places
     from napari_unet.engine.training.sampling import Sampler
 
 
@@ -42,7 +43,6 @@ class DenoisingObjective(Objective):
     def __init__(self, settings: Training) -> None:
         super().__init__(settings)
         self._channels = 1
-        self._notes: tuple[str, ...] = ()
 
     def example(
         self, field: Field, known: None, normalisation: Normalisation
@@ -61,15 +61,10 @@ class DenoisingObjective(Objective):
         images = {id(e.field.image): e.field.image for e in examples}.values()
         planes = sum(len(list(image.fields(first.ndim))) for image in images)
         if len(examples) < planes:
-            self._notes = (
+            self.notes = (
                 f"{len(examples)} of {planes} planes, spread evenly, are learnt from.",
             )
         return examples
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """As `Objective.notes`."""
-        return self._notes
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -100,7 +95,7 @@ class DenoisingObjective(Objective):
         return BlindSpotSampler(
             examples,
             output=output,
-            foreground=0.0,
+            foreground=self.settings.foreground,
             by_cell=False,
             line=self.settings.structured_noise,
             **rest,

@@ -5,7 +5,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from napari_unet.core.images.normalisation import measure
+from napari_unet.core.network.blended import reach_of
+from napari_unet.core.training.training_set import hold_out
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
@@ -20,12 +24,12 @@ if TYPE_CHECKING:
     from napari_unet.core.training.training_set import Example, HeldOut, TrainingSet
     from napari_unet.core.training.training_settings import Training
     from napari_unet.engine.network.network import Network
+    from napari_unet.engine.training.losses import Places
     from napari_unet.engine.training.preparation import Prepared
     from napari_unet.engine.training.sampling import Sampler
 
     # A field, and what is known of it: an annotation, a target, or nothing more.
     Pair = tuple[Field, Any]
-    Places = Sequence[Sequence[tuple[slice, slice]]]
 
 
 class Objective(ABC):
@@ -43,6 +47,8 @@ class Objective(ABC):
 
     def __init__(self, settings: Training) -> None:
         self.settings = settings
+        # what was assumed or left out, in sentences
+        self.notes: tuple[str, ...] = ()
         self._scales: dict[tuple[int, int], GreyScale] = {}
 
     def scale(self, field: Field, normalisation: Normalisation) -> GreyScale:
@@ -77,18 +83,16 @@ class Objective(ABC):
     def names(self) -> tuple[str, ...]:
         """What is to be learnt, by the values of `Example.classes`."""
 
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What was assumed or left out, in sentences."""
-        return ()
-
     @abstractmethod
     def of_card(self, ndim: int) -> Mapping[str, Any]:
         """Return what the model's card says of it, by the card's fields."""
 
-    @abstractmethod
     def hold_out(self, examples: Sequence[Example], card: ModelCard) -> TrainingSet:
         """Part the examples into those to learn from and those to judge by."""
+        rng = np.random.default_rng([self.settings.seed, 2])
+        reach = reach_of(card.architecture)
+        share = self.settings.validation
+        return hold_out(examples, share, reach, len(self.names), rng)
 
     @abstractmethod
     def learn(self, training_set: TrainingSet, device: torch.device) -> None:

@@ -11,14 +11,12 @@ from napari_unet.core.geometry.boxes import shape_of, within
 from napari_unet.core.images.image_outputs import ImageOutputs
 from napari_unet.core.metrics.restoration import pearson, psnr, ssim
 from napari_unet.core.model import ImageScore
-from napari_unet.core.network.blended import reach_of
 from napari_unet.core.training.image_pairs import (
     check_alignment,
     image_example,
     target_statistics,
     with_scale,
 )
-from napari_unet.core.training.training_set import hold_out
 from napari_unet.engine.inference.tile_run import TileRun
 from napari_unet.engine.objectives.objective import Objective
 from napari_unet.engine.training.image_sampling import ImageSampler
@@ -33,12 +31,13 @@ if TYPE_CHECKING:
 
     from napari_unet.core.images.image import Field
     from napari_unet.core.images.normalisation import Normalisation
-    from napari_unet.core.model import AnyScore, ModelCard
+    from napari_unet.core.model import AnyScore
     from napari_unet.core.training.training_set import Example, HeldOut, TrainingSet
     from napari_unet.core.training.training_settings import Training
     from napari_unet.engine.network.network import Network
-    from napari_unet.engine.objectives.objective import Pair, Places
+    from napari_unet.engine.objectives.objective import Pair
     from napari_unet.engine.training.image_sampling import ImageBatch
+    from napari_unet.engine.training.losses import Places
     from napari_unet.engine.training.sampling import Sampler
 
 # dB
@@ -51,7 +50,6 @@ class RegressionObjective(Objective):
     def __init__(self, settings: Training) -> None:
         super().__init__(settings)
         self._outputs = ImageOutputs()
-        self._notes: tuple[str, ...] = ()
 
     def example(
         self, field: Field, known: Field, normalisation: Normalisation
@@ -64,7 +62,7 @@ class RegressionObjective(Objective):
         self, pairs: Sequence[Pair], examples: Sequence[Example]
     ) -> Sequence[Example]:
         """As `Objective.ready`."""
-        self._notes = check_alignment(pairs)
+        self.notes = check_alignment(pairs)
         self._outputs = target_statistics(examples)
         return [with_scale(example, self._outputs) for example in examples]
 
@@ -78,21 +76,9 @@ class RegressionObjective(Objective):
         """As `Objective.names`."""
         return ("the target",)
 
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """As `Objective.notes`."""
-        return self._notes
-
     def of_card(self, ndim: int) -> Mapping[str, Any]:
         """As `Objective.of_card`."""
         return {"classes": (), "outputs": self._outputs}
-
-    def hold_out(self, examples: Sequence[Example], card: ModelCard) -> TrainingSet:
-        """As `Objective.hold_out`."""
-        settings = self.settings
-        rng = np.random.default_rng([settings.seed, 2])
-        reach = reach_of(card.architecture)
-        return hold_out(examples, settings.validation, reach, 1, rng)
 
     def learn(self, training_set: TrainingSet, device: torch.device) -> None:
         """As `Objective.learn`: nothing is weighed, all pixels count alike."""
@@ -102,7 +88,11 @@ class RegressionObjective(Objective):
     ) -> Sampler:
         """As `Objective.sampler`."""
         return ImageSampler(
-            examples, output=output, foreground=0.0, by_cell=False, **rest
+            examples,
+            output=output,
+            foreground=self.settings.foreground,
+            by_cell=False,
+            **rest,
         )
 
     def loss(
@@ -125,9 +115,8 @@ class RegressionObjective(Objective):
             for tile, values in run:
                 made[(slice(None), *within(tile.target, box))] = values
                 yield None
-            target = example.target or example
             known = example.classes[box] != IGNORED
-            parts.append(_Part(made, target.field.read(box), known))
+            parts.append(_Part(made, example.wanted.field.read(box), known))
         yield _score(parts, self._outputs.sd)
 
 

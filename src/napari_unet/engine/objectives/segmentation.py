@@ -11,11 +11,9 @@ import torch
 from napari_unet.core.annotation.annotations import IGNORED, ClassInfo
 from napari_unet.core.cells.segmentation_tuning import choose_settings, usual_settings
 from napari_unet.core.events import ValidationTile
-from napari_unet.core.network.blended import reach_of
 from napari_unet.core.training.loss_weights import class_weights
 from napari_unet.core.training.training_set import (
     count_classes,
-    hold_out,
     make_example,
     typical_cell,
 )
@@ -42,11 +40,12 @@ if TYPE_CHECKING:
     from napari_unet.core.events import Event
     from napari_unet.core.images.image import Field
     from napari_unet.core.images.normalisation import Normalisation
-    from napari_unet.core.model import AnyScore, Model, ModelCard, Score
+    from napari_unet.core.model import AnyScore, Model, Score
     from napari_unet.core.training.training_set import Example, HeldOut, TrainingSet
     from napari_unet.core.training.training_settings import Training
     from napari_unet.engine.network.network import Network
-    from napari_unet.engine.objectives.objective import Pair, Places
+    from napari_unet.engine.objectives.objective import Pair
+    from napari_unet.engine.training.losses import Places
     from napari_unet.engine.training.preparation import Prepared
     from napari_unet.engine.training.sampling import Batch
 
@@ -106,14 +105,6 @@ class SegmentationObjective(Objective):
             "classes": self.classes,
             "segmentation": usual_settings(self._typical, ndim),
         }
-
-    def hold_out(self, examples: Sequence[Example], card: ModelCard) -> TrainingSet:
-        """As `Objective.hold_out`."""
-        table, settings = card.architecture, self.settings
-        rng = np.random.default_rng([settings.seed, 2])
-        return hold_out(
-            examples, settings.validation, reach_of(table), table.classes, rng
-        )
 
     def learn(self, training_set: TrainingSet, device: torch.device) -> None:
         """As `Objective.learn`."""

@@ -80,7 +80,7 @@ def train_ensemble(
         joined(members, settings),
         sum(model.card.steps for model in members),
         sum(f.seconds for f in done),
-        problems[0] if problems else None,
+        " ".join(problems) or None,
     )
 
 

@@ -67,9 +67,7 @@ class ImageSampler(Sampler):
         self, example: Example, start: list[int], size: list[int], at: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Return target and weight; what is no number is not learnt."""
-        target = example.target
-        if target is None:
-            raise ValueError("an image without target cannot be learnt.")
+        target = example.wanted
         classes, _ = super()._labels(example, start, size, at)
         values = self._pixels(target.field, target.scale, start, size, at, nearest=True)
         return torch.nan_to_num(values, posinf=0, neginf=0), (

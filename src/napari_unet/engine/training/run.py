@@ -107,9 +107,13 @@ def train(
     clock = Stopwatch(head_start)
     settings = settings or Training.quick()
     check_members(folds, settings)
-    # of several networks each has its own budget and seed
-    if settings.is_unplanned and resume is not None and folds == 1:
-        settings = planned_before(read_card(resume), settings)
+    if settings.is_unplanned and resume is not None:
+        before = planned_before(read_card(resume), settings)
+        if folds > 1:
+            # each of several networks has its own budget and seed
+            own = {n: getattr(settings, n) for n in ("seed", "steps", "minutes")}
+            before = before.replace(**own)
+        settings = before
     if any(isinstance(i, Image) and i.channels == 3 for i in images):
         # of images in colour some may show nothing but grey
         images = [i.with_channels(3) if isinstance(i, Image) else i for i in images]

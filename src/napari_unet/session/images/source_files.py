@@ -197,9 +197,11 @@ def _first_image(path: Path) -> Image:
     if not path.name.lower().endswith(LAZY):
         note = "The file holds several images: this is taken for the first."
         return replace(image, notes=(note, *image.notes))
-    others = [read_image(one) for one in find([f"{path}#*"])[1:_COMPARED]]
+    every = find([f"{path}#*"])
+    others = [read_image(one) for one in every[1:_COMPARED]]
     if all(other.known_um == image.known_um for other in others):
-        note = "The file holds several images, of one pixel size."
+        looked = f" as far as the first {_COMPARED} tell" * (len(every) > _COMPARED)
+        note = f"The file holds several images, of one pixel size{looked}."
         return replace(image, notes=(note, *image.notes))
     note = "The file holds images of several pixel sizes: which this has is not known."
     return replace(image, spacing_um=None, yx_um=None, notes=(note, *image.notes))

@@ -44,8 +44,9 @@ if TYPE_CHECKING:
 _PLANES = 16
 # Seconds between two signals of progress.
 _PACE = 0.4
-# Of an image, to choose what its darkest and brightest shown values are.
-_SEEN = 2**20
+# Values of an image that its darkest and brightest shown ones are chosen by, and how
+# many of them stand side by side.
+_SEEN, _RUN = 2**20, 2**14
 
 
 @dataclass(slots=True, eq=False)
@@ -294,5 +295,8 @@ class Denoiser:
 def _limits(pixels: Any) -> tuple[float, float]:
     """Return the range of grey values that is shown."""
     values = pixels.reshape(-1)
-    low, high = np.percentile(values[:: max(values.size // _SEEN, 1)], (0.1, 99.9))
+    # in few runs: single values of a large file would take all its pages from the disk
+    starts = range(0, values.size, max(values.size * _RUN // _SEEN, _RUN))
+    seen = np.concatenate([values[start : start + _RUN] for start in starts])
+    low, high = np.percentile(seen, (0.1, 99.9))
     return float(low), float(high if high > low else low + 1)

@@ -68,10 +68,8 @@ class Targets:
         if layer is not None:
             channels = self._images.channels_of(layer)
             return channel_problem(card, layer.name, channels) if channels else ""
-        if image is None:
-            return "Open an image first."
-        if not self._images.layers(image.id):
-            return f"{image.name} is closed: open its file in napari again."
+        if image is None or self._closed(image):
+            return self._closed(image)
         return channel_problem(card, image.name, image.channels)
 
     def image_in_view(self) -> ProjectImage:
@@ -82,11 +80,17 @@ class Targets:
         layer, image = self._new_layer(), self._images.current
         if layer is not None:
             return self._add(layer)
-        if image is None:
-            raise ValueError("Open an image first.")
-        if not self._images.layers(image.id):
-            raise ValueError(f"{image.name} is closed: open its file in napari again.")
+        if image is None or self._closed(image):
+            raise ValueError(self._closed(image))
         return image
+
+    def _closed(self, image: ProjectImage | None) -> str:
+        """Say that there are no pixels to predict; empty if there are."""
+        if image is None:
+            return "Open an image first."
+        if not self._images.layers(image.id):
+            return f"{image.name} is closed: open its file in napari again."
+        return ""
 
     def resampling(self) -> str:
         """Say how the image in view is changed for the model; empty if it is not."""

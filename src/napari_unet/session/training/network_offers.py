@@ -10,6 +10,7 @@ from psygnal import Signal
 from napari_unet.core.events import NetworkSurveyed
 from napari_unet.core.jobs import SurveyJob
 from napari_unet.core.network.catalogue import NETWORKS
+from napari_unet.core.training.training_settings import OF_NETWORK
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -130,9 +131,8 @@ class NetworkOffers:
 def _key(settings: Training, data: _Data) -> Hashable:
     """Return what the costs of a network depend on."""
     return (
-        *(settings.network, settings.ndim, settings.width, settings.depth),
-        *(settings.norm, settings.encoder, settings.padded, settings.precision),
-        *(settings.patch, settings.batch, settings.flat),
+        *(getattr(settings, name) for name in OF_NETWORK),
+        *(settings.ndim, settings.precision, settings.patch, settings.batch),
         data,
     )
 
