@@ -98,14 +98,22 @@ def test_no_link_out_of_the_file_is_followed(tmp_path: Path) -> None:
         read_image(path)
 
 
-def test_no_link_out_of_a_file_of_imaris_is_followed(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "name",
+    [
+        "DataSet/ResolutionLevel 0",
+        "DataSet/ResolutionLevel 0/TimePoint 0",
+        "DataSet/ResolutionLevel 0/TimePoint 0/Channel 1",
+        "DataSet/ResolutionLevel 0/TimePoint 0/Channel 1/Data",
+    ],
+)
+def test_no_link_out_of_a_file_of_imaris_is_followed(tmp_path: Path, name: str) -> None:
     path = imaris(tmp_path / "a.ims", np.zeros((1, 2, 3, 5, 6), np.uint8), (4, 8, 8))
     write(tmp_path / "other.h5", secret=np.zeros((4, 8, 8), np.uint8))
     with h5py.File(path, "r+") as file:
-        group = file["DataSet/ResolutionLevel 0/TimePoint 0/Channel 1"]
-        del group["Data"]
-        group["Data"] = h5py.ExternalLink("other.h5", "/secret")
-    with pytest.raises(ValueError, match="the pixels of /secret are in other files"):
+        del file[name]
+        file[name] = h5py.ExternalLink("other.h5", "/secret")
+    with pytest.raises(ValueError, match=f"{name} in it is a link, which is not fol"):
         read_image(path)
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_unet.core.cells.label_colours import label_colours
+from napari_unet.core.cells.objects import HIGHEST_ID
 from napari_unet.core.geometry.blocks import cut
 from napari_unet.core.geometry.boxes import field_index
 from napari_unet.core.images.image import AXES, Image
@@ -195,9 +196,9 @@ def label_blocks(
         ends += [int(part.min()), int(part.max())]
         yield None
     least, most = min(ends), max(ends)
-    if least < 0 or most >= 2**32:
+    if least < 0 or most > HIGHEST_ID:
         raise ValueError(
-            f"{path}: labels must be from 0 to {2**32 - 1}, found {least} to {most}."
+            f"{path}: labels must be from 0 to {HIGHEST_ID}, found {least} to {most}."
         )
     shown = (0.0, min(max(most, 255), _MOST_SHOWN))
     yield from _written(image, path, np.min_scalar_type(most), shown, made)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from napari_unet.core.images.image import Image
 
 # In a folder with other files only what is written under is a sign of objects.
-_WRITTEN = [one.suffixes[0] for one in FORMATS.values() if one.reads]
+_WRITTEN = [one.suffixes[0] for one in FORMATS.values()]
 _OWN = tuple(suffix.lower() for suffix in _WRITTEN)
 # files: the masks in a folder of the Cell Tracking Challenge are images
 _SHOWN = ", ".join(s for s in _WRITTEN if "." in s and not s.endswith(SUFFIXES))
@@ -29,7 +29,7 @@ def is_objects(path: str | Path) -> bool:
     file = split_number(path)[0]
     found = format_of(file)
     is_image = file.name.lower().endswith(SUFFIXES)
-    return found is not None and found.reads and not is_image and not file.is_dir()
+    return found is not None and not is_image and not file.is_dir()
 
 
 def find_labels(paths: Sequence[str | Path]) -> list[Path]:

@@ -38,7 +38,7 @@ KINDS = ("probabilities", "classes", "instances")
 IMAGE = "image"
 TABLE = "table"
 # Made from the instances: their measurements, and files of other programs.
-OF_CELLS = (TABLE, *(name for name, one in FORMATS.items() if one.writes))
+OF_CELLS = (TABLE, *FORMATS)
 RECORD = "prediction.json"
 UNFINISHED = "unfinished"
 _NOTES = "made"

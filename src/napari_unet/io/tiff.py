@@ -20,6 +20,7 @@ from napari_unet.core.text import counted, reason
 from napari_unet.io import ome_sets
 from napari_unet.io.pixel_size import sizes_um
 from napari_unet.io.pixels import ArrayView, Pixels, chosen
+from napari_unet.io.readers.file_image import MAPPED_FROM_BYTES
 from napari_unet.io.tiff_colours import PLAIN, with_meaning
 
 if TYPE_CHECKING:
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
 
     from napari_unet.core.images.image import ArrayLike
 
-# Smaller images are read at once: a map keeps the file open and locked on Windows.
-MAPPED_FROM_BYTES = 64 * 2**20
 # Pages of smaller compressed images are decoded once, larger ones where they are read.
 DECODED_TO_BYTES = 2**31
 

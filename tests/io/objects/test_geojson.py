@@ -12,6 +12,7 @@ from napari_unet.core.cells.objects import ObjectClass, Objects
 from napari_unet.core.images.image import Image
 from napari_unet.io.images import read_labels
 from napari_unet.io.objects import geojson
+from napari_unet.io.objects.found import SMALLEST
 from object_cases import CASES, ids, objects, random_labels
 
 if TYPE_CHECKING:
@@ -134,7 +135,7 @@ def test_cells_are_read_and_the_regions_around_them_left_out(path: Path) -> None
     region = feature(square(0, 0, 4), objectType="annotation", childObjects=[cell])
     labels = read(path, region).labels
     np.testing.assert_array_equal(labels.read(), ids("000", "033", "033"))
-    assert labels.notes == ("1 object is no cell and is left out.",)
+    assert labels.notes == ("1 object is no cell and is left out.", SMALLEST)
 
 
 def test_annotations_are_read_where_there_are_no_cells(path: Path) -> None:
@@ -145,7 +146,7 @@ def test_annotations_are_read_where_there_are_no_cells(path: Path) -> None:
     }
     labels = read(path, feature(square(0, 0)), point, feature(square(2, 0))).labels
     np.testing.assert_array_equal(labels.read(), ids("1122", "1122"))
-    assert labels.notes == ("1 point or line is left out.",)
+    assert labels.notes == ("1 point or line is left out.", SMALLEST)
 
 
 def test_names_that_are_there_twice_are_no_ids(path: Path) -> None:
@@ -154,6 +155,7 @@ def test_names_that_are_there_twice_are_no_ids(path: Path) -> None:
     np.testing.assert_array_equal(labels.read(), ids("1122", "1122"))
     assert labels.notes == (
         "Several objects have one name: the names are not taken for ids.",
+        SMALLEST,
     )
 
 
@@ -200,6 +202,7 @@ def test_objects_without_a_pixel_of_their_own_are_said(path: Path) -> None:
     assert labels.notes == (
         "Objects overlap in 1 pixel; the later ones are on top there.",
         "2 objects have no pixel: smaller than one, or hidden by others.",
+        SMALLEST,
     )
 
 

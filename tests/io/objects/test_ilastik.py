@@ -46,28 +46,18 @@ def test_another_reader_of_hdf5_sees_the_same(tmp_path: Path) -> None:
         assert stored.attrs["element_size_um"].tolist() == [2.0, 0.5, 0.25]
 
 
-def test_probabilities_have_their_classes_last(tmp_path: Path) -> None:
-    p = np.random.default_rng(0).random((3, 5, 600), dtype=np.float32)
-    ilastik.write_probabilities(tmp_path / "a.h5", p, "cyx", (0.5, 0.5))
-    with h5py.File(tmp_path / "a.h5") as file:
-        stored = file["exported_data"]
-        assert stored.dtype == np.float32
-        np.testing.assert_array_equal(stored[:], np.moveaxis(p, 0, -1))
-        assert keys(stored) == [("y", 2), ("x", 2), ("c", 1)]
-    with pytest.raises(ValueError, match="need the axis c"):
-        ilastik.write_probabilities(tmp_path / "b.h5", p, "zyx")
-    assert [path.name for path in tmp_path.iterdir()] == ["a.h5"]
-
-
 # A limit on the size of a file makes the real write fail as a full disk does.
 FULL = """
 import resource, sys
+from pathlib import Path
 import numpy as np
+from napari_unet.core.cells.objects import Objects
+from napari_unet.core.images.image import Image
 from napari_unet.io.objects import ilastik
-noise = np.random.default_rng(0).random((2, 600, 600), dtype=np.float32)
+noise = np.random.default_rng(0).integers(0, 2**31, (600, 600))
 resource.setrlimit(resource.RLIMIT_FSIZE, (40000, 40000))
 try:
-    ilastik.write_probabilities(sys.argv[1], noise, "cyx")
+    ilastik.write(Path(sys.argv[1]), Objects(Image(noise, "yx")))
 except OSError as error:
     sys.exit(str(error))
 """

@@ -12,6 +12,7 @@ from napari_unet.core.cells.objects import ObjectClass, Objects
 from napari_unet.core.images.image import Image
 from napari_unet.io.images import read_labels
 from napari_unet.io.objects import imagej_roi
+from napari_unet.io.objects.found import SMALLEST
 from object_cases import ids, objects, random_labels
 
 if TYPE_CHECKING:
@@ -154,6 +155,7 @@ def test_the_same_number_in_two_classes_is_two_objects(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read.labels.read(), ids("00002", "01100", "01100"))
     assert read.labels.notes == (
         "Objects of different classes had the same id: all have new ids.",
+        SMALLEST,
     )
 
 
@@ -167,6 +169,7 @@ def test_imagejs_own_names_are_no_ids_and_later_objects_are_on_top(
     )
     assert read.labels.notes == (
         "Objects overlap in 1 pixel; the later ones are on top there.",
+        SMALLEST,
     )
 
 
@@ -198,7 +201,7 @@ def test_what_the_plugin_of_fiji_ignores_is_no_object(tmp_path: Path) -> None:
     rois[0].name, rois[1].name = "cells#3", "Ignore-1"
     read = imagej_roi.read(zipped(tmp_path / "a.zip", *rois))
     np.testing.assert_array_equal(read.labels.read(), ids("000", "033", "033"))
-    assert read.labels.notes == ("1 ROI is named ignore, and left out.",)
+    assert read.labels.notes == ("1 ROI is named ignore, and left out.", SMALLEST)
 
 
 def test_what_macos_adds_to_a_zip_is_no_roi(tmp_path: Path) -> None:
@@ -303,3 +306,15 @@ def test_a_sample_of_another_program_has_the_objects_of_its_label_image() -> Non
     # the same parts of the image, under other ids in each slice
     assert pairs.shape[1] == len(np.unique(read.read())) == 8
     assert (pairs[:, 0] == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("place", "guessed"), [("position", True), ("z_position", False)]
+)
+def test_a_position_that_is_taken_for_a_slice_is_said(
+    tmp_path: Path, place: str, guessed: bool
+) -> None:
+    read = imagej_roi.read(zipped(tmp_path / "a.zip", polygon(*SQUARE, **{place: 3})))
+    assert read.labels.data.shape[0] == 3
+    note = "Positions that name no time point are taken for slices."
+    assert (note in read.labels.notes) == guessed

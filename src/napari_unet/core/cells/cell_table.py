@@ -9,7 +9,7 @@ import numpy as np
 from napari_unet.core.annotation.annotations import cell_classes
 from napari_unet.core.cells.instances import class_probabilities
 from napari_unet.core.cells.label_ids import distinct, positions
-from napari_unet.core.cells.measurements import measure, stack
+from napari_unet.core.cells.measurements import CLASS_PROBABILITY, measure, stack
 from napari_unet.core.cells.objects import ObjectClass, Objects
 from napari_unet.core.cells.whole_cells import whole_cells
 from napari_unet.core.images.image import Field, Image
@@ -99,7 +99,7 @@ def objects_of(
     labels = table["label"] + shift[table["t"]]
     numbers = {kind.name: number for number, kind in enumerate(classes, start=1)}
     of = [numbers.get(name, 0) for name in table.get("class", np.zeros(0)).tolist()]
-    sure = table.get("class_probability", np.zeros(0)).tolist()
+    sure = table.get(CLASS_PROBABILITY, np.zeros(0)).tolist()
     names = labels.tolist()
     if shift.any():
         top = int(labels.max(initial=0))
@@ -149,7 +149,7 @@ def _named(ids: NDArray[np.integer], t: int, known: dict[str, Any]) -> Columns:
     columns: Columns = {"label": labels, "t": np.full(labels.size, t)}
     for name, of in (
         ("class", known.get("classes")),
-        ("class_probability", known.get("class_probabilities")),
+        (CLASS_PROBABILITY, known.get("class_probabilities")),
     ):
         if of is not None:
             columns[name] = np.array([of[label] for label in labels.tolist()])

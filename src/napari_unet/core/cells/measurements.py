@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 Columns = dict[str, "NDArray[Any]"]
 """Columns of a table by their names, in order, all of one length."""
 
+CLASS_PROBABILITY = "class_probability"
+"""How sure the class of a cell is: the column, also in files of objects."""
+
 
 def measure(
     cells: NDArray[np.integer],
@@ -69,7 +72,7 @@ def measure(
         columns["class"] = np.array([classes.get(i, "") for i in labels.tolist()], str)
     if class_probabilities is not None:
         sure = [class_probabilities.get(i, np.nan) for i in labels.tolist()]
-        columns["class_probability"] = np.array(sure, float)
+        columns[CLASS_PROBABILITY] = np.array(sure, float)
     columns["t"] = np.full(labels.size, t)
     start = [part.start for part in box or full_box(cells.shape)]
     columns |= _sizes(shapes, start, spacing_um, z)

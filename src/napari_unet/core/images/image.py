@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 AXES = "tczyx"
+BY_NDIM = {2: "yx", 3: "zyx", 4: "czyx", 5: "tczyx"}
+"""Axes of arrays that have no names for them, by their number."""
 
 
 class ArrayLike(Protocol):
@@ -74,12 +76,11 @@ class Image:
     def from_array(cls, data: ArrayLike, axes: str | None = None, **rest: Any) -> Image:
         """Name the axes of a bare array: yx, zyx, czyx or tczyx unless given."""
         if axes is None:
-            guesses = {2: "yx", 3: "zyx", 4: "czyx", 5: "tczyx"}
-            if len(data.shape) not in guesses:
+            if len(data.shape) not in BY_NDIM:
                 raise ValueError(
                     f"an image has 2 to 5 axes, found an array of shape {data.shape}."
                 )
-            axes = guesses[len(data.shape)]
+            axes = BY_NDIM[len(data.shape)]
         return cls(data, axes, **rest)
 
     @property

@@ -56,9 +56,7 @@ class ExportDialog(QDialog):
             "Probabilities", "What the network says of each pixel, large files."
         )
         self.objects = {
-            name: check_box(one.title, one.tip)
-            for name, one in FORMATS.items()
-            if one.writes
+            name: check_box(one.title, one.tip) for name, one in FORMATS.items()
         }
         self._of_cells = QWidget()
         self.all_images = check_box(

@@ -8,7 +8,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_unet.core.text import printable
 from napari_unet.io.names import split_number
 
 if TYPE_CHECKING:
@@ -27,8 +26,6 @@ class ObjectFormat:
     suffixes: tuple[str, ...]
     module: str  # in this package
     package: str | None = None  # of the extra `formats` that it needs
-    writes: bool = True
-    reads: bool = True
     table: bool = False  # whether it has the measurements of the objects
 
     def check_installed(self) -> None:
@@ -150,12 +147,3 @@ def format_of(path: str | Path) -> ObjectFormat | None:
         if name.endswith(suffix.lower())
     ]
     return list(FORMATS.values())[max(fits)[1]] if fits else None
-
-
-def named(name: str) -> ObjectFormat:
-    """Return a format by its name; ValueError with the names there are."""
-    if name not in FORMATS:
-        raise ValueError(
-            f"objects are written as {', '.join(FORMATS)}, found {printable(name)}."
-        )
-    return FORMATS[name]

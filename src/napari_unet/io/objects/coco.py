@@ -8,7 +8,6 @@ convention of crowds, which evaluations leave out; here they are of single objec
 
 from __future__ import annotations
 
-import json
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +19,7 @@ from napari_unet.core.text import counted, listed, printable, shown
 from napari_unet.io.atomic import atomic
 from napari_unet.io.names import image_name, split_number
 from napari_unet.io.objects.found import MOST_PIXELS, Found, painted
-from napari_unet.io.objects.json_file import load
+from napari_unet.io.objects.json_file import load, text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -62,10 +61,10 @@ def write(path: Path, objects: Objects) -> None:
                 }
                 if outline.label in objects.probability_of:
                     annotation["score"] = objects.probability_of[outline.label]
-                file.write(("\n" if count == 1 else ",\n") + _text(annotation))
+                file.write(("\n" if count == 1 else ",\n") + text(annotation))
         categories = [{"id": k, "name": name} for k, name in enumerate(names, start=1)]
-        file.write(f'\n],\n"images":{_text(pictures)},\n')
-        file.write(f'"categories":{_text(categories)}}}\n')
+        file.write(f'\n],\n"images":{text(pictures)},\n')
+        file.write(f'"categories":{text(categories)}}}\n')
 
 
 def read(path: Path, like: Image | None = None) -> Objects:
@@ -149,10 +148,6 @@ def _runs(
     edges = np.stack([starts, stops], 1).ravel()
     counts = np.diff(edges, prepend=0, append=shape[0] * shape[1])
     return {"size": list(shape), "counts": counts.tolist()}
-
-
-def _text(value: Any) -> str:
-    return json.dumps(value, separators=(",", ":"), allow_nan=False)
 
 
 def _chosen(

@@ -247,6 +247,6 @@ def _apart(data: NDArray[np.integer]) -> NDArray[np.uint32]:
     for t, frame in enumerate(data):
         ids = distinct(frame)
         ids = ids[ids > 0].tolist()
-        apart[t] = _renamed(frame, dict(zip(ids, range(last + 1, 2**32), strict=False)))
+        apart[t] = _renamed(frame, dict(zip(ids, count(last + 1), strict=False)))
         last += len(ids)
     return apart

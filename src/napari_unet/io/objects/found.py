@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _FARTHEST = 1e9
 # Pixels of an image whose size is known from the file alone, which may claim any.
 MOST_PIXELS = 2**28
+SMALLEST = "The size of its image is not told: the smallest that holds them is taken."
 
 
 class Found(NamedTuple):
@@ -75,6 +76,8 @@ def painted(
     if lost := len(set(numbers)) - int(np.count_nonzero(distinct(labels))):
         objects = counted(lost, "object has", "objects have")
         said.append(f"{objects} no pixel: smaller than one, or hidden by others.")
+    if like is None and not size:
+        said.append(SMALLEST)
     axes = [a for a in "tzyx" if a in (like.axes if like else "yx") or sizes[a] > 1]
     image = Image(
         labels.reshape([sizes[axis] for axis in axes]),

@@ -7,18 +7,18 @@ type, class, colour and measurements in the properties.
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 from uuid import NAMESPACE_OID, uuid5
 
 import numpy as np
 
+from napari_unet.core.cells.measurements import CLASS_PROBABILITY
 from napari_unet.core.cells.objects import HIGHEST_ID, ObjectClass
 from napari_unet.core.cells.outlines import ellipse, trace
 from napari_unet.core.text import counted, printable
 from napari_unet.io.atomic import atomic
 from napari_unet.io.objects.found import Found, painted
-from napari_unet.io.objects.json_file import load
+from napari_unet.io.objects.json_file import load, text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     Measured = dict[tuple[int, ...], dict[str, float]]
 
 # Name of a measurement: how sure the network is of the class.
-_PROBABILITY = "class_probability"
 # Columns of a table that are not measurements.
 _NAMES = {"label", "class", "t", "z"}
 # What QuPath takes for cells, beside which regions are drawn.
@@ -51,7 +50,7 @@ def write(path: Path, objects: Objects) -> None:
         for plane in objects.planes():
             for outline in trace(plane.ids):
                 feature = _feature(objects, plane, outline, measured)
-                file.write(between + _text(feature))
+                file.write(between + text(feature))
                 between = ",\n"
         file.write("\n]}\n")
 
@@ -107,7 +106,7 @@ def _feature(
         "plane": {"c": -1, "z": plane.z, "t": plane.t},
     }
     # the same object has the same id when it is written again
-    id_ = uuid5(NAMESPACE_OID, f"{objects.labels.name} {label} {_text(geometry)}")
+    id_ = uuid5(NAMESPACE_OID, f"{objects.labels.name} {label} {text(geometry)}")
     properties: dict[str, Any] = {"objectType": "detection", "name": str(label)}
     if (kind := objects.class_named(label)) is not None:
         properties["classification"] = _classification(kind)
@@ -115,7 +114,7 @@ def _feature(
         (label, plane.t), {}
     )
     if label in objects.probability_of:
-        found = {**found, _PROBABILITY: objects.probability_of[label]}
+        found = {**found, CLASS_PROBABILITY: objects.probability_of[label]}
     if found:
         properties["measurements"] = found
     return {
@@ -151,10 +150,6 @@ def _measurements(table: Columns) -> Measured:
     }
 
 
-def _text(value: Any) -> str:
-    return json.dumps(value, separators=(",", ":"), allow_nan=False)
-
-
 def _flat(features: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """Yield features and those in them, which QuPath shows above them."""
     left = list(reversed(features))
@@ -176,7 +171,9 @@ def _found(feature: dict[str, Any]) -> Found:
     geometry, properties = feature["geometry"], _properties(feature)
     plane = geometry.get("plane") or {}
     measured = properties.get("measurements") or {}
-    probability = measured.get(_PROBABILITY) if isinstance(measured, dict) else None
+    probability = (
+        measured.get(CLASS_PROBABILITY) if isinstance(measured, dict) else None
+    )
     return Found(
         _rings(geometry),
         int(plane.get("t", 0)),

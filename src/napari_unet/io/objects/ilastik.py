@@ -8,6 +8,7 @@ ilastik does not ask for, is in `element_size_um`, as ImageJ's plugin for HDF5 h
 from __future__ import annotations
 
 import json
+from collections import deque
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
@@ -16,18 +17,14 @@ import numpy as np
 from napari_unet.core.cells.objects import Objects
 from napari_unet.core.geometry.blocks import cut
 from napari_unet.core.geometry.boxes import field_index
-from napari_unet.core.images.image import Image
 from napari_unet.io.atomic import atomic
 from napari_unet.io.images import read_labels
-from napari_unet.io.objects.label_images import fitted, highest_id
+from napari_unet.io.objects.label_images import fitted
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
-    from numpy.typing import DTypeLike
-
-    from napari_unet.core.images.image import ArrayLike
+    from napari_unet.core.images.image import Image
 
 # ilastik's own order of axes.
 _AXES = "tzyxc"
@@ -39,8 +36,8 @@ _CHUNK = 256
 
 def write(path: Path, objects: Objects) -> None:
     """Write the ids, as ilastik's object identities are."""
-    highest_id(objects)  # refuses what are no ids
-    _write(path, objects.labels, np.uint32)
+    deque(objects.planes(), maxlen=0)  # refuses what are no ids
+    _write(path, objects.labels)
 
 
 def read(path: Path, like: Image | None = None) -> Objects:
@@ -48,29 +45,10 @@ def read(path: Path, like: Image | None = None) -> Objects:
     return Objects(fitted(path, read_labels(path), like))
 
 
-def write_probabilities(
-    path: Path,
-    probabilities: ArrayLike,
-    axes: str,
-    spacing_um: Sequence[float] | None = None,
-) -> None:
-    """Write class probabilities as float32, as ilastik's pixel classification does.
-
-    The compressed file has to fit into memory.
-
-    Parameters and errors are those of `io.export.write_probabilities`.
-    """
-    spacing = None if spacing_um is None else tuple(spacing_um)
-    image = Image(probabilities, axes, spacing, str(path))
-    if "c" not in axes:
-        raise ValueError(
-            f"{path}: probabilities need the axis c (classes), found {axes!r}."
-        )
-    _write(path, image, np.float32)
-
-
-def _write(path: Path, image: Image, dtype: DTypeLike) -> None:
+def _write(path: Path, image: Image) -> None:
     import h5py
+
+    from napari_unet.io.readers.hdf5 import SIZES, TAGS
 
     axes = "".join(a for a in _AXES if a in image.axes or a == "c")
     shape = tuple(image.size(a) for a in axes)
@@ -80,11 +58,11 @@ def _write(path: Path, image: Image, dtype: DTypeLike) -> None:
     content = BytesIO()
     with h5py.File(content, "w") as file:
         stored = file.create_dataset(
-            "exported_data", shape, dtype, chunks=chunks, compression="gzip"
+            "exported_data", shape, np.uint32, chunks=chunks, compression="gzip"
         )
-        stored.attrs["axistags"] = _tags(axes)
+        stored.attrs[TAGS] = _tags(axes)
         if image.known_um is not None:
-            stored.attrs["element_size_um"] = np.array(image.known_um)
+            stored.attrs[SIZES] = np.array(image.known_um)
         for field in image.fields(2):
             for block in cut(field.shape, _PART, unit=_CHUNK):
                 part = np.moveaxis(field.read(block.core), 0, -1)

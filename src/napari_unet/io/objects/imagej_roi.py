@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from napari_unet.core.cells.measurements import CLASS_PROBABILITY
 from napari_unet.core.cells.objects import HIGHEST_ID, ObjectClass
 from napari_unet.core.cells.outlines import ellipse, trace
 from napari_unet.core.text import counted, printable, reason, shown
@@ -40,7 +41,7 @@ _NAME = re.compile(r"(.*)#(\d{1,10})(?:-\d+)?(?:\.roi)?", re.DOTALL | re.IGNOREC
 _IGNORED = re.compile(r"ignore(-\d+)?(\.roi)?", re.IGNORECASE)
 _END = (".roi", ".ROI")
 # Lines of a ROI's properties.
-_CLASS, _PROBABILITY = "class", "class_probability"
+_CLASS = "class"
 # Of a path: a corner to begin at, one to go to, curves with their points, and its end.
 _MOVE, _LINE, _CURVES, _CLOSE = 0, 1, {2: 2, 3: 3}, 4
 _CURVE_STEPS = 64
@@ -67,7 +68,7 @@ def read(path: Path, like: Image | None = None) -> Objects:
     A ROI on no slice of a stack is a ValueError, as it is not clear where it is.
     Points and lines are left out, and what the U-Net plugin of Fiji is told to ignore.
     """
-    found, others, ignored = [], 0, 0
+    found, others, ignored, guessed = [], 0, 0, False
     for name, roi in _rois(path):
         if _IGNORED.fullmatch(name):
             ignored += 1
@@ -77,6 +78,7 @@ def read(path: Path, like: Image | None = None) -> Objects:
                 others += 1
                 continue
             t, z = _place(roi, like)
+            guessed |= z > 0 and roi.z_position <= 0
             found.append(Found(rings, t, z, *_identity(name, roi)))
         except _Unplaced:
             raise ValueError(
@@ -86,6 +88,8 @@ def read(path: Path, like: Image | None = None) -> Objects:
         except (ValueError, LookupError, OverflowError, struct.error) as error:
             raise ValueError(_damaged(path, name)) from error
     notes = []
+    if like is None and guessed:
+        notes.append("Positions that name no time point are taken for slices.")
     if others:
         areas = counted(others, "ROI is no area and is", "ROIs are no areas and are")
         notes.append(f"{areas} left out.")
@@ -137,7 +141,7 @@ def _roi(objects: Objects, plane: Plane, outline: Outline) -> ImagejRoi:
         if colour is not None:
             roi.stroke_color = b"\xff" + bytes.fromhex(colour[1:])
     if outline.label in objects.probability_of:
-        roi.props += f"{_PROBABILITY}: {objects.probability_of[outline.label]!r}\n"
+        roi.props += f"{CLASS_PROBABILITY}: {objects.probability_of[outline.label]!r}\n"
     return roi
 
 
@@ -225,7 +229,7 @@ def _identity(name: str, roi: ImagejRoi) -> _Identity:
     title = said.get(_CLASS) or (parts[1] if parts else "")
     number = int(parts[2]) if parts else 0
     colour = roi.hexcolor(roi.stroke_color)
-    likely = float(said[_PROBABILITY]) if _PROBABILITY in said else None
+    likely = float(said[CLASS_PROBABILITY]) if CLASS_PROBABILITY in said else None
     return _Identity(
         number if 0 < number <= HIGHEST_ID else None,
         ObjectClass(title, colour) if title else None,

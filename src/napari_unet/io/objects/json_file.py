@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 from napari_unet.core.text import printable
@@ -37,3 +38,8 @@ def load(path: Path) -> Any:
             f"{what}: is larger than the {_LARGEST // 2**20} MiB of JSON that are read."
         )
     return parse(text.removeprefix(b"\xef\xbb\xbf"), what)
+
+
+def text(value: Any) -> str:
+    """Return a value as short JSON; no NaN, which JSON has no word for."""
+    return json.dumps(value, separators=(",", ":"), allow_nan=False)

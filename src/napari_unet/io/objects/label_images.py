@@ -5,14 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from napari_unet.core.text import printable, times
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from napari_unet.core.cells.objects import Objects
     from napari_unet.core.images.image import Image
 
 _AXES = "tzyx"
@@ -32,8 +29,3 @@ def fitted(path: Path, labels: Image, like: Image | None) -> Image:
             f"the image {printable(like.name)} has {times(wanted)}."
         )
     return labels if labels.known_um else replace(labels, spacing_um=like.known_um)
-
-
-def highest_id(objects: Objects) -> int:
-    """Return the highest id there is, 0 without objects; it reads all pixels."""
-    return max(int(np.max(plane.ids)) for plane in objects.planes())

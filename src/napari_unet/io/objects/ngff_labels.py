@@ -14,6 +14,7 @@ import numpy as np
 
 from napari_unet.core.cells.label_colours import label_colours
 from napari_unet.core.cells.label_ids import distinct
+from napari_unet.core.cells.measurements import CLASS_PROBABILITY
 from napari_unet.core.cells.objects import ObjectClass, Objects
 from napari_unet.core.geometry.boxes import field_index
 from napari_unet.core.text import listed, printable, reason
@@ -34,9 +35,8 @@ if TYPE_CHECKING:
 _COLOURED = 1000
 _VALUE = "label-value"
 _CLASS = "class"
-_PROBABILITY = "class_probability"
 # Columns of a table that are keys, or stand in other properties.
-_KEYS = {"label", _CLASS, _PROBABILITY}
+_KEYS = {"label", _CLASS, CLASS_PROBABILITY}
 
 
 def write(path: Path, objects: Objects) -> None:
@@ -70,7 +70,7 @@ def read(path: Path, like: Image | None = None) -> Objects:
     told = _metadata_in(place).get("image-label", {})
     try:
         found = {
-            int(entry[_VALUE]): (entry.get(_CLASS), entry.get(_PROBABILITY))
+            int(entry[_VALUE]): (entry.get(_CLASS), entry.get(CLASS_PROBABILITY))
             for entry in told.get("properties") or ()
         }
         names = list(dict.fromkeys(str(n) for n, _ in found.values() if n is not None))
@@ -244,7 +244,7 @@ def _told(objects: Objects, ids: list[int]) -> dict[str, Any]:
         if (kind := objects.class_named(label)) is not None:
             entry[_CLASS] = kind.name
         if label in objects.probability_of:
-            entry[_PROBABILITY] = float(objects.probability_of[label])
+            entry[CLASS_PROBABILITY] = float(objects.probability_of[label])
         entry |= measured.get(label, {})
         if entry:
             properties.append({_VALUE: label, **entry})

@@ -10,13 +10,11 @@ from bioio import BioImage
 from bioio_base.exceptions import UnsupportedFileFormatError
 
 from napari_unet.io.pixels import Pixels
-from napari_unet.io.readers.file_image import FileImage
+from napari_unet.io.readers.file_image import NO_UNIT, FileImage
 from napari_unet.io.units import micrometres
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-_NO_UNIT = "its pixel size has no unit, so it is not known."
 
 
 def images(path: Path) -> list[FileImage]:
@@ -61,4 +59,4 @@ def _sizes_um(image: Any) -> tuple[dict[str, float], tuple[str, ...]]:
         told += size is not None
         if size and unit and (length := micrometres(float(size), f"{unit}")):
             known[axis.lower()] = length
-    return known, (_NO_UNIT,) if told and not known else ()
+    return known, (NO_UNIT,) if told and not known else ()

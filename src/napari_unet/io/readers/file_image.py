@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 # Smaller images are read at once: a map keeps the file open and locked on Windows.
 MAPPED_FROM_BYTES = 64 * 2**20
 
+NO_UNIT = "its pixel size has no unit, so it is not known."
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FileImage:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import h5py
 import numpy as np
 
-from napari_unet.core.images.image import AXES
+from napari_unet.core.images.image import AXES, BY_NDIM
 from napari_unet.io.pixels import Pixels
 from napari_unet.io.readers.file_image import FileImage, OnDisk
 
@@ -24,10 +24,8 @@ if TYPE_CHECKING:
 
     from napari_unet.io.readers.file_image import Read
 
-_TAGS = "axistags"
-_SIZES = "element_size_um"
-# What has no name is taken as bare arrays are everywhere else.
-_BY_NDIM = {2: "yx", 3: "zyx", 4: "czyx", 5: "tczyx"}
+TAGS = "axistags"
+SIZES = "element_size_um"
 
 
 def images(path: Path) -> list[FileImage]:
@@ -75,6 +73,22 @@ def check_inside(file: Any, dataset: Any) -> None:
         )
 
 
+def check_links(file: Any, name: str) -> None:
+    """Refuse a name of a group or dataset that leads through a link.
+
+    Raises
+    ------
+    ValueError
+        Some part of it is one.
+    """
+    parts = name.split("/")
+    for k in range(1, len(parts) + 1):
+        part = "/".join(parts[:k])
+        link = file.get(part, getlink=True)
+        if isinstance(link, h5py.ExternalLink | h5py.SoftLink):
+            raise ValueError(f"{part} in it is a link, which is not followed")
+
+
 def _is_image(node: Any) -> bool:
     return node.ndim >= 2 and node.size and node.dtype.kind in "buif"
 
@@ -91,12 +105,12 @@ def _pixels(path: Path, name: str) -> Pixels:
 
 def _axes(dataset: Any) -> tuple[str, tuple[str, ...]]:
     """Name the axes of a dataset, and say if they were guessed."""
-    named = _tagged(dataset.attrs.get(_TAGS)) or [d.label for d in dataset.dims]
+    named = _tagged(dataset.attrs.get(TAGS)) or [d.label for d in dataset.dims]
     if len(named) == dataset.ndim and all(named):
         return "".join(
             a.lower() if a.lower() in tuple(AXES) else "?" for a in named
         ), ()
-    guess = _BY_NDIM.get(dataset.ndim, "?" * dataset.ndim)
+    guess = BY_NDIM.get(dataset.ndim, "?" * dataset.ndim)
     note = f"the file names no axes: they are taken as {', '.join(guess)}."
     return guess, (note,) if dataset.ndim > 2 else ()
 
@@ -111,7 +125,7 @@ def _tagged(tags: Any) -> list[str]:
 def _sizes(dataset: Any, axes: str) -> dict[str, float]:
     """Return the pixel sizes; one for each axis of the dataset, or [z,] y, x."""
     try:
-        sizes = [float(size) for size in dataset.attrs[_SIZES]]
+        sizes = [float(size) for size in dataset.attrs[SIZES]]
     except (KeyError, TypeError, ValueError):
         return {}
     letters = axes if len(sizes) == len(axes) else "zyx"[-len(sizes) :]

@@ -14,7 +14,7 @@ import numpy as np
 
 from napari_unet.io.pixels import Pixels
 from napari_unet.io.readers.file_image import FileImage, OnDisk
-from napari_unet.io.readers.hdf5 import check_inside
+from napari_unet.io.readers.hdf5 import check_inside, check_links
 from napari_unet.io.units import micrometres
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ def images(path: Path) -> list[FileImage]:
         It is not laid out like one of Imaris, or volumes are missing or differ.
     """
     with h5py.File(path) as file:
+        check_links(file, _FULL)
         if _FULL not in file:
             raise ValueError(f"it has no {_FULL}, as files of Imaris have")
         volumes = _volumes(file)
@@ -64,10 +65,13 @@ def _volumes(file: Any) -> dict[tuple[int, int], Any]:
     """Return the dataset of each time point and channel."""
     times = sum(name.startswith("TimePoint ") for name in file[_FULL])
     first = f"{_FULL}/TimePoint 0"
+    check_links(file, first)
     if first not in file:
         raise ValueError("it holds no time point 0")
     channels = sum(name.startswith("Channel ") for name in file[first])
     where = [(t, c) for t in range(times) for c in range(channels)]
+    for at in where:
+        check_links(file, _name(*at))
     lost = [at for at in where if _name(*at) not in file]
     if lost or not where:
         raise ValueError(f"{len(lost)} of its {len(where)} volumes are not in it")

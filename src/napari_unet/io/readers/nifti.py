@@ -12,6 +12,7 @@ from nibabel.imageglobals import LoggingOutputSuppressor
 
 from napari_unet.io.pixels import Pixels
 from napari_unet.io.readers.file_image import (
+    NO_UNIT,
     FileImage,
     OnDisk,
     check_size,
@@ -51,7 +52,7 @@ def images(path: Path) -> list[FileImage]:
     lengths = zip("xyz", image.header.get_zooms(), strict=False)
     found = {axis: micrometres(float(n), unit) for axis, n in lengths}
     sizes = {axis: size for axis, size in found.items() if size is not None}
-    notes = ("its pixel size has no unit, so it is not known.",)
+    notes = (NO_UNIT,)
     opened = partial(Pixels, data, axes, sizes, () if sizes else notes)
     return [FileImage("", data.shape, data.dtype, opened)]
 

@@ -17,6 +17,7 @@ import numpy as np
 from napari_unet.core.text import printable
 from napari_unet.io.pixels import Pixels
 from napari_unet.io.readers.file_image import (
+    NO_UNIT,
     FileImage,
     check_size,
     in_memory_if_small,
@@ -148,7 +149,7 @@ def _sizes(
     sizes = {a: size for a, size in found.items() if size is not None}
     without = [n for n, unit in spatial.values() if not unit and np.isfinite(n)]
     if without and not sizes:
-        return {}, ("its pixel size has no unit, so it is not known.",)
+        return {}, (NO_UNIT,)
     return sizes, ()
 
 

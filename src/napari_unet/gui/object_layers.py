@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 # What files of each end of name begin with, or have in their first part.
 _BEGIN = {".roi": b"Iout", ".zip": b"PK", "_seg.npy": b"\x93NUMPY"}
 _WITHIN = {".zip": b".roi", ".geojson": b'"objectType"', "_coco.json": b'"annotations"'}
-_PART = 2**16
+# QuPath writes what an object is behind its outline, which may be long.
+_PART = 2**22
 # Columns of a Labels layer's features.
-_ID, _CLASS, _PROBABILITY = "index", "class", "class_probability"
+_ID, _CLASS = "index", "class"
 
 
 def get_reader(
@@ -50,7 +51,11 @@ def read(path: str | list[str]) -> list[LayerData]:
         labels = objects.labels
         for note in labels.notes:
             warnings.warn(f"{Path(one).name}: {note}", stacklevel=2)
-        attributes = {"name": labels.name, "features": _features(objects)}
+        attributes = {
+            "name": labels.name,
+            "axis_labels": tuple(labels.axes),
+            "features": _features(objects),
+        }
         layers.append((labels.data, attributes, "labels"))
     return layers
 
@@ -88,6 +93,7 @@ def _looks_right(path: str) -> bool:
 def _features(objects: Objects) -> dict[str, Any]:
     """Return what is known of each object, as columns."""
     from napari_unet.core.cells.label_ids import distinct
+    from napari_unet.core.cells.measurements import CLASS_PROBABILITY
 
     ids = [i for i in distinct(objects.labels.read()).tolist() if i > 0]
     features: dict[str, Any] = {_ID: ids}
@@ -95,25 +101,37 @@ def _features(objects: Objects) -> dict[str, Any]:
         kinds = [objects.class_named(i) for i in ids]
         features[_CLASS] = ["" if kind is None else kind.name for kind in kinds]
     if objects.probability_of:
-        features[_PROBABILITY] = [objects.probability_of.get(i, np.nan) for i in ids]
+        sure = objects.probability_of
+        features[CLASS_PROBABILITY] = [sure.get(i, np.nan) for i in ids]
     return features
 
 
 def _objects(data: Any, meta: Mapping[str, Any]) -> Objects:
+    from napari.layers import Layer
+
+    from napari_unet.core.cells.measurements import CLASS_PROBABILITY
     from napari_unet.core.cells.objects import ObjectClass, Objects
     from napari_unet.core.images.image import Image
-    from napari_unet.session.images.layers import METADATA_KEY
+    from napari_unet.session.images.layers import (
+        METADATA_KEY,
+        guess_axes,
+        spacing_um_of,
+    )
 
+    layer = Layer.create(data, dict(meta), "labels")
     if isinstance(data, (list, tuple)):  # levels of a pyramid
         data = data[0]
     note = (meta.get("metadata") or {}).get(METADATA_KEY, {})
     if note.get("role") == "annotation":
         data = np.where(np.asarray(data) > 1, data, 0)  # 1 is painted background
-    axes = _axes(data.ndim, meta)
-    labels = Image(data, axes, _spacing_um(axes, meta), str(meta.get("name", "labels")))
+    axes = guess_axes(layer)
+    labels = Image(data, axes, spacing_um_of(layer, axes), layer.name)
     features = meta.get("features")
     names = ["" if name is None else str(name) for name in _column(features, _CLASS)]
+    sure = _column(features, CLASS_PROBABILITY)
+    # without an index napari takes the number of a row for the id
     ids = [0 if i is None else int(i) for i in _column(features, _ID)]
+    ids = ids or list(range(max(len(names), len(sure))))
     classes = [name for name in dict.fromkeys(names) if name]
     return Objects(
         labels,
@@ -125,33 +143,10 @@ def _objects(data: Any, meta: Mapping[str, Any]) -> Objects:
         },
         {
             i: float(p)
-            for i, p in zip(ids, _column(features, _PROBABILITY), strict=False)
+            for i, p in zip(ids, sure, strict=False)
             if i > 0 and p is not None
         },
     )
-
-
-def _axes(ndim: int, meta: Mapping[str, Any]) -> str:
-    """Return the axes as the layer names them; a stack without names is of slices."""
-    named = "".join(str(a).strip().lower() for a in meta.get("axis_labels") or ())
-    if len(named) == ndim and set(named) <= set("tzyx") and len(set(named)) == ndim:
-        return named
-    return "tzyx"[-ndim:]
-
-
-def _spacing_um(axes: str, meta: Mapping[str, Any]) -> tuple[float, ...] | None:
-    from napari_unet.io.units import micrometres
-
-    scale, units = meta.get("scale"), meta.get("units")
-    if scale is None or units is None:
-        return None
-    sizes = [
-        micrometres(abs(float(scale[axes.index(a)])), str(units[axes.index(a)]))
-        for a in "zyx"
-        if a in axes
-    ]
-    known = [size for size in sizes if size is not None]
-    return tuple(known) if len(known) == len(sizes) else None
 
 
 def _column(features: Any, name: str) -> list[Any]:

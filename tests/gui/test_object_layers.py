@@ -17,9 +17,9 @@ from npe2 import PluginManager
 
 from napari_unet.core.cells.objects import ObjectClass, Objects
 from napari_unet.core.images.image import Image
+from napari_unet.gui.object_layers import get_reader, read, write
 from napari_unet.io.objects.catalogue import FORMATS
 from napari_unet.session.images.layers import note
-from napari_unet.session.object_layers import get_reader, read, write
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,6 +31,11 @@ CELLS[0, 3, 4] = 0  # a hole
 FEATURES = pd.DataFrame({"index": [0, 5, 70_000], "class": ["", "nuclei", "mitosis"]})
 
 
+# outlines do not tell it
+SMALLEST = "ignore:.*The size of its image is not told:UserWarning"
+
+
+@pytest.mark.filterwarnings(SMALLEST)
 @pytest.mark.parametrize("name", ["a.geojson", "a_coco.json", "a.zarr", "a_RoiSet.zip"])
 def test_labels_are_saved_and_opened_by_napari(tmp_path: Path, name: str) -> None:
     if name.endswith(".zip"):
@@ -68,7 +73,10 @@ def test_what_was_chosen_in_reading_is_a_warning(tmp_path: Path) -> None:
         )
     ]
     (tmp_path / "a.geojson").write_text(json.dumps(features))
-    with pytest.warns(UserWarning, match=r"a\.geojson: Objects overlap in 2 pixels"):
+    with (
+        pytest.warns(UserWarning, match=r"a\.geojson: The size of its image is not"),
+        pytest.warns(UserWarning, match=r"a\.geojson: Objects overlap in 2 pixels"),
+    ):
         ((data, _, kind),) = read(str(tmp_path / "a.geojson"))
     assert kind == "labels"
     np.testing.assert_array_equal(data, [[1, 1, 1, 2, 2, 2]] * 2)
@@ -82,6 +90,9 @@ def test_foreign_files_are_left_to_others(tmp_path: Path) -> None:
     (tmp_path / "x_seg.npy").write_text("no")
     (tmp_path / "x.roi").write_text("no")
     (tmp_path / "cells.geojson").mkdir()
+    long = " " * 2**18 + '"objectType"'
+    (tmp_path.parent / "long.geojson").write_text(long)
+    assert get_reader(str(tmp_path.parent / "long.geojson"))
     for path in (*tmp_path.iterdir(), tmp_path / "gone.zip"):
         assert get_reader(str(path)) is None
     FORMATS["geojson"].write(tmp_path / "a.geojson", Objects(Image(CELLS, "zyx")))
@@ -95,7 +106,7 @@ def test_asking_whether_a_file_is_ours_loads_nothing(tmp_path: Path) -> None:
     (tmp_path / "a.geojson").write_text('"objectType"')
     code = (
         "import sys\n"
-        "from napari_unet.session.object_layers import get_reader\n"
+        "from napari_unet.gui.object_layers import get_reader\n"
         f"assert get_reader({str(tmp_path / 'a.geojson')!r})\n"
         "assert not {'torch', 'skimage', 'roifile', 'zarr'} & set(sys.modules)"
     )
@@ -112,7 +123,17 @@ def test_axes_are_those_that_the_layer_names(tmp_path: Path) -> None:
     movie = saved(tmp_path, CELLS, axis_labels=("t", "Y", "x"))
     assert movie.labels.axes == "tyx"
     np.testing.assert_array_equal(movie.labels.data, CELLS)
+    assert saved(tmp_path, CELLS, axis_labels=("time", "y", "x")).labels.axes == "tyx"
     assert saved(tmp_path, CELLS[1], axis_labels=("0", "1")).labels.axes == "yx"
+
+
+@pytest.mark.filterwarnings(SMALLEST)
+def test_a_movie_that_was_opened_is_saved_as_one(tmp_path: Path) -> None:
+    path, again = (str(tmp_path / name) for name in ("a.geojson", "b.geojson"))
+    write(path, CELLS, {"axis_labels": ("t", "y", "x")})
+    (opened,) = ViewerModel().open(path, plugin="napari-unet")
+    opened.save(again)
+    assert FORMATS["geojson"].read(again).labels.axes == "tyx"
 
 
 def test_painted_background_is_no_object(tmp_path: Path) -> None:
@@ -129,6 +150,9 @@ def test_the_finest_level_of_a_pyramid_is_saved(tmp_path: Path) -> None:
 
 def test_the_pixel_size_is_kept_where_it_is_a_length(tmp_path: Path) -> None:
     path = str(tmp_path / "a.zarr")
+    affine = np.diag([0.5, 0.25, 1.0])
+    write(path, CELLS[1], {"affine": affine, "units": ("micrometer",) * 2})
+    assert FORMATS["ome-zarr"].read(path).labels.spacing_um == (0.5, 0.25)
     for units, known in (("micrometer", (0.5, 0.25)), ("pixel", None)):
         write(path, CELLS[1], {"scale": (0.5, 0.25), "units": (units, units)})
         assert FORMATS["ome-zarr"].read(path).labels.spacing_um == known
@@ -138,6 +162,19 @@ def test_classes_of_features_are_those_of_the_objects(tmp_path: Path) -> None:
     objects = saved(tmp_path, CELLS[1], features=FEATURES)
     assert [kind.name for kind in objects.classes] == ["nuclei", "mitosis"]
     assert objects.class_named(70_000) == ObjectClass("mitosis")
+
+
+def test_without_an_index_rows_of_features_are_numbered_as_napari_does(
+    tmp_path: Path,
+) -> None:
+    few = np.where(CELLS[1] > 5, 2, CELLS[1] // 5)
+    rows = pd.DataFrame(
+        {"class": ["", "nuclei", "mitosis"], "class_probability": [0.0, 0.5, 0.25]}
+    )
+    objects = saved(tmp_path, few, features=rows)
+    assert objects.class_named(1) == ObjectClass("nuclei")
+    assert objects.class_named(2) == ObjectClass("mitosis")
+    assert objects.probability_of == {1: 0.5, 2: 0.25}
 
 
 @pytest.mark.parametrize("missing", [None, np.nan, "NA"])
