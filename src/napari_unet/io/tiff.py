@@ -19,8 +19,8 @@ import tifffile
 from napari_unet.core.text import counted, reason
 from napari_unet.io import ome_sets
 from napari_unet.io.pixel_size import sizes_um
-from napari_unet.io.pixels import ArrayView, Pixels, chosen
-from napari_unet.io.readers.file_image import MAPPED_FROM_BYTES
+from napari_unet.io.pixels import Pixels, chosen
+from napari_unet.io.readers.file_image import MAPPED_FROM_BYTES, OnDisk
 from napari_unet.io.tiff_colours import PLAIN, with_meaning
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_unet.core.images.image import ArrayLike
+    from napari_unet.io.readers.file_image import Read
 
 # Pages of smaller compressed images are decoded once, larger ones where they are read.
 DECODED_TO_BYTES = 2**31
@@ -260,7 +261,9 @@ def _data(file: Any, entry: _Entry) -> ArrayLike:
         return np.stack(pages).reshape(series.shape)
     mappable = series.dataoffset is not None and series.keyframe.is_memmappable
     if not mappable and series.nbytes > DECODED_TO_BYTES and _in_pages(series):
-        return ArrayView(_Planes(series), tuple(range(series.ndim)))
+        outer = series.shape[: series.ndim - len(series.keyframe.shape)]
+        decoded = _Pages(series.pages, outer)
+        return OnDisk(tuple(series.shape), series.dtype, len(outer), decoded.opened)
     if mappable and series.nbytes >= MAPPED_FROM_BYTES:
         parent = series.keyframe.parent
         mapped: ArrayLike = np.memmap(
@@ -283,31 +286,25 @@ def _in_pages(series: Any) -> bool:
     return bool(same and prod(outer) == len(series.pages))
 
 
-class _Planes:
+class _Pages:
     """Pages that have to be decoded; they are when they are read, and the last stays.
 
-    The file is open only meanwhile. An index names every axis.
+    The file is open only meanwhile.
     """
 
-    def __init__(self, series: Any) -> None:
-        self._pages = series.pages
-        self._outer = series.ndim - len(series.keyframe.shape)
-        self.shape, self.dtype = tuple(series.shape), series.dtype
+    def __init__(self, pages: Any, outer: tuple[int, ...]) -> None:
+        self._pages, self._outer = pages, outer
         self._last: tuple[int, NDArray[Any]] | None = None
         # windows are read ahead in another thread
         self._lock = Lock()
 
-    def __getitem__(self, index: tuple[int | slice, ...]) -> NDArray[Any]:
-        extent = np.broadcast_to(np.uint8(0), self.shape)[index].shape
-        found = np.empty(extent, self.dtype)
-        outer, inner = index[: self._outer], index[self._outer :]
-        lengths = self.shape[: self._outer]
-        numbers = np.arange(prod(lengths)).reshape(lengths)[outer].ravel().tolist()
-        of_page = found.shape[found.ndim - sum(isinstance(i, slice) for i in inner) :]
-        parts = found.reshape((len(numbers), *of_page))
-        for place, number in enumerate(numbers):
-            parts[place] = self._page(number)[inner]
-        return found
+    @contextmanager
+    def opened(self) -> Iterator[Read]:
+        """As `OnDisk` asks for it."""
+        yield lambda at, part: self._page(self._number(at))[part]
+
+    def _number(self, at: tuple[int, ...]) -> int:
+        return int(np.ravel_multi_index(at, self._outer)) if at else 0
 
     def _page(self, number: int) -> NDArray[Any]:
         with self._lock:
