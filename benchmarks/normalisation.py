@@ -17,7 +17,7 @@ from benchmarks.accuracy.tasks import TASKS
 from benchmarks.accuracy.trial import trial
 from napari_unet.core.cells.instances import segment_image
 from napari_unet.core.images.image import Image
-from napari_unet.core.images.normalisation import Normalisation
+from napari_unet.core.images.normalisation import Rule
 from napari_unet.core.metrics.objects import average_precision
 from napari_unet.engine.inference.overlap_tile import predict
 from napari_unet.io.images import read_image
@@ -50,7 +50,7 @@ def main() -> None:
             ]
             found = {
                 rule: [_cells(model, rule, image) for image in images]
-                for rule in get_args(Normalisation)
+                for rule in get_args(Rule)
             }
             for rule, cells in found.items():
                 scores = average_precision(cells, truths, _OVERLAPS)
@@ -62,7 +62,7 @@ def main() -> None:
                 )
 
 
-def _cells(model: Model, rule: Normalisation, image: Image) -> NDArray[np.int32]:
+def _cells(model: Model, rule: Rule, image: Image) -> NDArray[np.int32]:
     card = model.card.replace(normalisation=rule)
     found = np.zeros((2, *image.field_shape(2)), np.float32)
     for _ in predict(replace(model, card=card), image, out=found):

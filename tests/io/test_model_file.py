@@ -18,6 +18,7 @@ import torch
 from safetensors.numpy import load_file, save, save_file
 
 from example_models import random_model
+from napari_unet.core.images.grey_steps import ClipPercentiles, GreySteps, ZScore
 from napari_unet.core.model import Model, Progress, Score
 from napari_unet.core.network.architecture import Level, u_shape
 from napari_unet.core.network.catalogue import KINDS
@@ -100,6 +101,24 @@ def test_a_model_of_before_there_were_two_rules_keeps_its_own(tmp_path: Path) ->
     assert model.card.normalisation == read_card(path).normalisation == "frame"
     save_model(model, path)
     assert read_card(path).normalisation == "frame"
+
+
+def test_a_rule_of_steps_comes_back_and_is_none_for_older_programs(
+    tmp_path: Path,
+) -> None:
+    steps = (ClipPercentiles(low=1, high=99.8), ZScore(channels=(1,), eps=1e-6))
+    rule = GreySteps(steps=steps, each_slice=True)
+    model = Model(MODEL.card.replace(normalisation=rule), MODEL.weights)
+    path = tmp_path / "a.safetensors"
+    save_model(model, path)
+    same(load_model(path), model)
+    assert told(path)["version"] == "2"
+    card = json.loads(told(path)["card"])
+    card["normalisation"]["steps"][0]["step"] = "later"
+    weights = {f"weights/{name}": np.asarray(w) for name, w in MODEL.weights.items()}
+    path.write_bytes(save(weights, metadata=header(card=json.dumps(card))))
+    with pytest.raises(ValueError, match="normalisation"):
+        read_card(path)
 
 
 def test_the_file_is_safetensors_with_a_json_header_for_any_reader(

@@ -118,7 +118,8 @@ class ModelCard(GrownSettings):
     )
     normalisation: Normalisation = Field(
         "structure",
-        description="Statistics of which pixels bring grey values to their range.",
+        description="What brings grey values to the range that the network learnt: "
+        "statistics by a rule of this program, or the steps of another.",
     )
     spacing_um: tuple[float, ...] | None = Field(
         None,
@@ -144,6 +145,11 @@ class ModelCard(GrownSettings):
         le=MOST_MEMBERS,
         description="Networks whose mean it says, all of this architecture.",
     )
+
+    @property
+    def is_later(self) -> bool:
+        """Whether older programs cannot know it: they have but rules with names."""
+        return bool(self._said_later) or not isinstance(self.normalisation, str)
 
     @property
     def format(self) -> int:

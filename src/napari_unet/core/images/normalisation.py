@@ -4,17 +4,20 @@ Each channel of a frame is shifted and scaled by its own statistics. Which, is t
 that a model was trained with, and that its card names. By the rule "structure" they are
 the same for a crop, the frame, and the frame in an empty rim. By "frame", the rule of
 models made before there was another, cells that cover little of a frame are clipped.
+Networks of other programs have theirs in steps (`grey_steps`).
 
 The result is the same for 8-, 12- and 16-bit copies of an image, up to their rounding.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from napari_unet.core.images.grey_steps import GreySteps, ZScore
 from napari_unet.core.images.structure import (
     SQUARE,
     Overview,
@@ -23,7 +26,7 @@ from napari_unet.core.images.structure import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from numpy.typing import NDArray
 
@@ -32,8 +35,12 @@ if TYPE_CHECKING:
     # low, high, mean and sd of a channel, and an empty rim: see `GreyScale`
     Channel = tuple[float, float, float, float, tuple[float, float] | None]
 
-Normalisation = Literal["structure", "frame"]
-RULES: dict[Normalisation, str] = {
+Frame = tuple[int, int | None]
+"""Time point and slice; None for all slices."""
+
+Rule = Literal["structure", "frame"]
+Normalisation = Rule | GreySteps
+RULES: dict[Rule, str] = {
     "structure": "ground and structure, each with a fixed share, where structure is",
     "frame": "clip 0.1 and 99.9 percentiles, mean 0, sd 1, per frame",
 }
@@ -67,6 +74,8 @@ class GreyScale:
     # Value of an empty rim and what it is replaced by; None, or nothing at all, without
     # a rim.
     empty: tuple[tuple[float, float] | None, ...] = ()
+    # sd of what `apply` gives, where it is not 1 and was asked for
+    spread: tuple[float, ...] = ()
 
     def apply(self, block: NDArray[Any]) -> NDArray[np.float32]:
         """Bring a block, shape (channels, ...), to mean 0 and sd 1 of its frame."""
@@ -84,13 +93,29 @@ class GreyScale:
         return grey
 
 
-def measure(image: Image, t: int = 0, rule: Normalisation = "structure") -> GreyScale:
-    """Measure the grey values of a frame: all slices of one time point.
+def frame_of(field: Field, rule: Normalisation) -> Frame:
+    """Return of which frame a plane or volume is: what is measured as one."""
+    alone = isinstance(rule, GreySteps) and rule.each_slice
+    return field.t, field.z if alone else None
 
-    `rule` is that of the model. A ValueError says that a value that was read is NaN or
-    infinite; with the rule "structure" that is any of the frame.
+
+def measure(
+    image: Image,
+    t: int = 0,
+    rule: Normalisation = "structure",
+    z: int | None = None,
+    *,
+    spread: bool = False,
+) -> GreyScale:
+    """Measure the grey values of a frame: one slice, or all of a time point.
+
+    `rule` is that of the model; `spread` asks for the sd that it leads to, if not 1. A
+    ValueError says that a value that was read is NaN or infinite, with any rule but
+    "frame" any of the frame, or that the image has too few channels for the rule.
     """
-    planes = [f for f in image.fields(2) if f.t == t]
+    planes = [f for f in image.fields(2) if f.t == t and z in (None, f.z)]
+    if isinstance(rule, GreySteps):
+        return _by_steps(image, planes, rule, spread=spread)
     if rule == "frame":
         channels = [_of_all(v) for v in _sample(image, planes)]
     else:
@@ -104,6 +129,11 @@ def measure(image: Image, t: int = 0, rule: Normalisation = "structure") -> Grey
     return GreyScale(low, high, mean, sd, empty)
 
 
+def in_words(rule: Normalisation) -> str:
+    """Return what a rule does, for people."""
+    return rule.words if isinstance(rule, GreySteps) else f"{rule}: {RULES[rule]}"
+
+
 def check_finite(image: Image, values: NDArray[Any]) -> None:
     """Refuse, with a ValueError, values of an image that are NaN or infinite."""
     if not np.isfinite(values).all():
@@ -111,6 +141,38 @@ def check_finite(image: Image, values: NDArray[Any]) -> None:
             f"{image.name}: the image has NaN or infinite values; "
             "replace them by numbers first."
         )
+
+
+def _by_steps(
+    image: Image, planes: list[Field], rule: GreySteps, *, spread: bool
+) -> GreyScale:
+    """Measure all of a frame; of a large one anew for each step."""
+    height, width = planes[0].shape
+    small = height * width * len(planes) <= _ENOUGH
+
+    def read() -> Iterator[NDArray[np.float64]]:
+        for plane in planes:
+            for y in range(0, height, _READ):
+                for x in range(0, width, _READ):
+                    box = (
+                        slice(y, min(y + _READ, height)),
+                        slice(x, min(x + _READ, width)),
+                    )
+                    block = plane.read(box).reshape(image.channels, -1)
+                    check_finite(image, block)
+                    yield block.astype(np.float64)
+
+    held = [np.concatenate([*read()], axis=1)] if small else []
+    if not small and image.data.dtype.kind == "f":
+        deque(read(), maxlen=0)  # no step may read, yet all values must be numbers
+
+    def blocks() -> Iterable[NDArray[np.float64]]:
+        return held or read()
+
+    scale = rule.scale(image.channels, blocks)
+    low, high, mean, sd = (tuple(map(float, part)) for part in scale.parts)
+    found = np.abs(ZScore().after(scale, blocks).sd / scale.sd) if spread else ()
+    return GreyScale(low, high, mean, sd, spread=tuple(map(float, found)))
 
 
 def _of_all(values: NDArray[np.float64]) -> Channel:

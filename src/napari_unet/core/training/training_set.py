@@ -11,7 +11,7 @@ import numpy as np
 from napari_unet.core.annotation.annotations import IGNORED
 from napari_unet.core.cells.label_ids import pixel_counts
 from napari_unet.core.geometry.boxes import Box, around, full_box, grown, within
-from napari_unet.core.images.normalisation import check_finite, measure
+from napari_unet.core.images.normalisation import check_finite, frame_of, measure
 from napari_unet.core.training.loss_weights import border_weights, reach
 from napari_unet.core.training.validation_split import cheapest_part
 
@@ -96,7 +96,8 @@ def make_example(
             f"{field.image.name}: the image has size {field.shape}, its labels "
             f"{annotation.labels.shape}; they must be equal."
         )
-    scale = measure(field.image, field.t, normalisation)
+    t, z = frame_of(field, normalisation)
+    scale = measure(field.image, t, normalisation, z, spread=True)
     if field.image.data.dtype.kind == "f":
         # of a large frame the statistics may see only a part
         check_finite(field.image, field.read())

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from napari_unet.core.events import Event
     from napari_unet.core.geometry.boxes import Box
     from napari_unet.core.images.image import Field
-    from napari_unet.core.images.normalisation import GreyScale
+    from napari_unet.core.images.normalisation import Frame, GreyScale
     from napari_unet.core.settings import Prediction, Segmentation
     from napari_unet.engine.inference.block_segmentation import BlockSizes
     from napari_unet.engine.network.network import Network
@@ -147,7 +147,7 @@ class BlockPrediction:
         todo = [row for row in todo if not self._work.is_done(row[0])]
         whole = prod(self._image.field_shape(self._table.ndim)) * len(self._fields)
         done = whole - sum(prod(shape_of(box)) * len(group) for _, group, box in todo)
-        scales: dict[int, GreyScale] = {}
+        scales: dict[Frame, GreyScale] = {}
         with WriteBehind() as writer:
             written = WriteBehindArray(writer, out.write_part, out.data.shape)
             for step, group, box in todo:

@@ -15,7 +15,7 @@ import numpy as np
 from napari_unet.core.events import PredictionFinished, TileDone, TileHalved
 from napari_unet.core.geometry.boxes import field_index, shape_of
 from napari_unet.core.images.image import Image
-from napari_unet.core.images.normalisation import measure
+from napari_unet.core.images.normalisation import frame_of, measure
 from napari_unet.core.settings import Prediction
 from napari_unet.engine.device import describe
 from napari_unet.engine.inference.tile_run import TileRun, choose_tile, network_shape
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from napari_unet.core.events import Event
     from napari_unet.core.geometry.boxes import Box
     from napari_unet.core.images.image import ArrayLike, Field
-    from napari_unet.core.images.normalisation import GreyScale
+    from napari_unet.core.images.normalisation import Frame, GreyScale
     from napari_unet.core.jobs import Place
     from napari_unet.core.model import Model
     from napari_unet.core.network.geometry import Geometry
@@ -56,7 +56,7 @@ def predict(
     region: Box | None = None,
     focus: Sequence[float] | None = None,
     tiles: Tiles | None = None,
-    scales: MutableMapping[int, GreyScale] | None = None,
+    scales: MutableMapping[Frame, GreyScale] | None = None,
 ) -> Iterator[Event]:
     """Predict class probabilities, or the image that a network makes.
 
@@ -83,9 +83,9 @@ def predict(
         Point ([z,] y, x) in pixels from which tiles are done outwards.
     tiles : Tiles, optional
         In place of those of the settings.
-    scales : mapping of int to GreyScale, optional
-        Normalisation of time points by the rule of the model, where known; what is
-        measured is put in.
+    scales : mapping of (t, z) to GreyScale, optional
+        Normalisation of frames by the rule of the model, where known; what is measured
+        is put in.
 
     Yields
     ------
@@ -126,12 +126,14 @@ def predict(
     output = tiles.output
     done, total = 0, prod(shape_of(region)) * len(fields)
     for number, field in enumerate(fields, start=1):
-        if field.t not in scales:
-            scales[field.t] = measure(image, field.t, network.normalisation)
+        frame = frame_of(field, network.normalisation)
+        if frame not in scales:
+            t, z = frame
+            scales[frame] = measure(image, t, network.normalisation, z)
         run = TileRun(
             network,
             field,
-            scales[field.t],
+            scales[frame],
             output=output,
             averaging=settings.averaging,
             region=region,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_unet.core.images.normalisation import measure
+from napari_unet.core.images.normalisation import frame_of, measure
 from napari_unet.core.network.blended import reach_of
 from napari_unet.core.training.training_set import hold_out
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from napari_unet.core.events import Event
     from napari_unet.core.images.image import Field
-    from napari_unet.core.images.normalisation import GreyScale, Normalisation
+    from napari_unet.core.images.normalisation import Frame, GreyScale, Normalisation
     from napari_unet.core.model import AnyScore, Model, ModelCard
     from napari_unet.core.training.training_set import Example, HeldOut, TrainingSet
     from napari_unet.core.training.training_settings import Training
@@ -49,13 +49,14 @@ class Objective(ABC):
         self.settings = settings
         # what was assumed or left out, in sentences
         self.notes: tuple[str, ...] = ()
-        self._scales: dict[tuple[int, int], GreyScale] = {}
+        self._scales: dict[tuple[int, Frame], GreyScale] = {}
 
     def scale(self, field: Field, normalisation: Normalisation) -> GreyScale:
         """Return the scale of the frame that a field is of, measured once for all."""
-        key = id(field.image), field.t
+        t, z = frame_of(field, normalisation)
+        key = id(field.image), (t, z)
         if key not in self._scales:
-            self._scales[key] = measure(field.image, field.t, normalisation)
+            self._scales[key] = measure(field.image, t, normalisation, z, spread=True)
         return self._scales[key]
 
     @abstractmethod

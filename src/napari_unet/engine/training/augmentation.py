@@ -113,11 +113,15 @@ def sample(pixels: Tensor, coordinates: Tensor, *, nearest: bool = False) -> Ten
 
 
 def change_greys(
-    images: Tensor, settings: Augmentation, rng: np.random.Generator
+    images: Tensor,
+    settings: Augmentation,
+    rng: np.random.Generator,
+    sd: Tensor | None = None,
 ) -> Tensor:
     """Change brightness, contrast and gamma, blur, and add noise.
 
-    The images are float32, (patches, channels, [z,] y, x), normalised to sd 1.
+    The images are float32, (patches, channels, [z,] y, x), normalised to sd 1, or to
+    `sd`, (patches, channels, [1,] 1, 1).
     """
 
     def draw(low: float, high: float, channels: int = images.shape[1]) -> Tensor:
@@ -132,14 +136,16 @@ def change_greys(
         exponent = torch.exp(draw(-log(settings.gamma), log(settings.gamma)))
         images = ((images - low) / span).clamp_min(1e-6) ** exponent * span + low
     contrast = torch.exp(draw(-log(settings.contrast), log(settings.contrast)))
-    images = images * contrast + draw(-settings.brightness, settings.brightness)
+    brightness = draw(-settings.brightness, settings.brightness)
+    images = images * contrast + (brightness if sd is None else brightness * sd)
     if settings.blur:
         images = _blur(images, draw(0, settings.blur, channels=1))
     if settings.noise:
         generator = torch.Generator(images.device)
         generator.manual_seed(int(rng.integers(2**63)))
         noise = torch.empty_like(images).normal_(generator=generator)
-        images = images + draw(0, settings.noise, channels=1) * noise
+        amount = draw(0, settings.noise, channels=1)
+        images = images + (amount if sd is None else amount * sd) * noise
     return images
 
 

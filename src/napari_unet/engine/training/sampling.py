@@ -134,9 +134,19 @@ class Sampler:
             for example, frame in zip(examples, _frames(inner), strict=True)
         ]
         return self._batch(
-            change_greys(torch.stack(images), self._augmentation, rng),
+            change_greys(
+                torch.stack(images), self._augmentation, rng, self._spread(examples)
+            ),
             *(torch.stack(parts) for parts in zip(*labels, strict=True)),
         )
+
+    def _spread(self, examples: Sequence[Example]) -> Tensor | None:
+        """Return the sd of the images that patches are of; None if it is 1."""
+        if not any(e.scale.spread for e in examples):
+            return None
+        # one rule holds for all examples
+        found = torch.tensor([e.scale.spread for e in examples], device=self._device)
+        return found.view(*found.shape, *(1,) * len(self.output))
 
     def _draw_patch(
         self, rng: np.random.Generator

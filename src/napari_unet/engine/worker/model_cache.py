@@ -18,7 +18,11 @@ if TYPE_CHECKING:
     from collections.abc import MutableMapping
 
     from napari_unet.core.images.array_reference import ImageReference
-    from napari_unet.core.images.normalisation import GreyScale, Normalisation
+    from napari_unet.core.images.normalisation import (
+        Frame,
+        GreyScale,
+        Normalisation,
+    )
     from napari_unet.core.model import ModelCard
     from napari_unet.core.network.geometry import Geometry
     from napari_unet.core.settings import Prediction
@@ -41,7 +45,7 @@ class ModelCache:
         # the training that goes on, if it is ready to show its network
         self.live: TrainingRun | None = None
         self._ready: dict[tuple[str, int, str, str], tuple[Network, ModelCard]] = {}
-        self._scales: dict[object, dict[int, GreyScale]] = {}
+        self._scales: dict[object, dict[Frame, GreyScale]] = {}
 
     def network(self, path: str, settings: Prediction) -> tuple[Network, ModelCard]:
         """Return the network of a model file and its card, read anew if it changed.
@@ -69,8 +73,8 @@ class ModelCache:
 
     def scales(
         self, image: ImageReference, rule: Normalisation
-    ) -> MutableMapping[int, GreyScale]:
-        """Return the normalisation of an image's time points, to be added to.
+    ) -> MutableMapping[Frame, GreyScale]:
+        """Return the normalisation of an image's frames, to be added to.
 
         It is remembered as long as the image's files stay the same.
         """
