@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from napari_unet import __version__
 from napari_unet.cli.options import MODEL_HELP, json_option, write_json
-from napari_unet.core.images.normalisation import RULES
+from napari_unet.core.images.normalisation import in_words
 from napari_unet.core.network.architecture import Architecture
 from napari_unet.core.network.blended import Blended, geometry_of, note_of_window
 from napari_unet.core.network.catalogue import NETWORKS
 from napari_unet.core.text import counted, times
-from napari_unet.io.model_file import read_card
 from napari_unet.io.pretrained import model_path
 from napari_unet.io.readers.catalogue import READERS, has_bioio
 
@@ -37,7 +36,9 @@ def run(options: argparse.Namespace) -> int:
     if options.model is None:
         report = installation()
     else:
-        card = read_card(options.model)
+        from napari_unet.engine.model_formats.catalogue import card_of
+
+        card = card_of(options.model)
         report = card.model_dump(mode="json") if options.json else summary(card)
     if options.json != "-":
         width = max(len(name) for name in report)
@@ -97,9 +98,11 @@ def summary(card: ModelCard) -> dict[str, Any]:
         **_learnt(card),
         "pixel size": card.spacing_um or "unknown",
         "assumed": " ".join(card.notes) or "nothing",
-        "normalisation": f"{card.normalisation}: {RULES[card.normalisation]}",
+        "normalisation": in_words(card.normalisation),
         "trained": f"{counted(card.steps, 'step')}, preset {training.preset}, "
-        f"budget {budget}, seed {training.seed}, on {card.device} in {card.precision}",
+        f"budget {budget}, seed {training.seed}, on {card.device} in {card.precision}"
+        if card.steps
+        else "by another program",
         "chosen": " ".join(map(str, training.decisions)) or "by the preset",
         "started from": card.parent or "scratch",
         "validation": f"{score.words} on {score.pixels} pixels" if score else "none",

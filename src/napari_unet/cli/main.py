@@ -20,6 +20,8 @@ _COMMANDS = {
     "weights": "write the border weight map of labels",
     "networks": "list the networks that can be trained",
     "info": "tell about this installation, or about a model",
+    "convert": "make a model of another program one of this program",
+    "export-model": "write a model for another program",
     "encoder": "fetch the weights of ImageNet that some networks can begin with",
     "demo": "train and predict on images that come with the package",
 }
@@ -102,7 +104,7 @@ def _parsed(given: list[str]) -> argparse.Namespace:
             name, help=purpose, description=purpose.capitalize()
         )
         if name == wanted:
-            command = import_module(f"napari_unet.cli.{name}")
+            command = import_module(f"napari_unet.cli.{name.replace('-', '_')}")
             command.add_options(sub)
             sub.set_defaults(run=command.run)
     return parser.parse_args(given)

@@ -29,7 +29,6 @@ from napari_unet.core.network.blended import note_of_window
 from napari_unet.core.settings import Prediction, Segmentation
 from napari_unet.core.text import counted
 from napari_unet.io.images import find
-from napari_unet.io.model_file import load_model
 from napari_unet.io.names import image_name
 from napari_unet.io.objects.catalogue import FORMATS
 from napari_unet.io.prediction_folder import KINDS, OF_CELLS, PredictionFolder
@@ -76,7 +75,13 @@ def run(options: argparse.Namespace) -> int:
     settings = Prediction(
         **{**given_settings(options, Prediction), "tile": _tile(options.tile)}
     )
-    model = load_model(options.model)
+    from napari_unet.engine.model_formats.catalogue import (
+        format_of,
+        read_model,
+        stamp_of,
+    )
+
+    model = read_model(options.model)
     kinds = saved_kinds(options.save, model.card.training.objective.kinds)
     for kind in set(kinds) & set(FORMATS):
         FORMATS[kind].check_installed()
@@ -95,6 +100,7 @@ def run(options: argparse.Namespace) -> int:
         segmentation,
         PredictionFolder(options.output, kinds),
         options.model,
+        stamp=stamp_of(model) if format_of(options.model) else None,
     )
     line = ProgressLine()
     if note := note_of_window(model.card.architecture):

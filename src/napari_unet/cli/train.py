@@ -42,8 +42,6 @@ from napari_unet.io.model_file import (
     SUFFIX,
     check_replaceable,
     checkpoint_of,
-    load_model,
-    read_card,
     save_model,
 )
 from napari_unet.io.pretrained import model_path
@@ -89,10 +87,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--preset",
         choices=(*PRESETS, AUTO),
-        default="quick",
         help="how large the network is and how it learns; auto chooses by what is "
         "annotated, the device and the minutes, says why, and leaves alone what is "
-        "given (default: quick)",
+        "given (default: quick; what a model of the Fiji plugin has for --init)",
     )
     parser.add_argument(
         "--network",
@@ -167,7 +164,9 @@ def run(options: argparse.Namespace) -> int:
         raise FileNotFoundError(f"there is no checkpoint {checkpoint} to resume from.")
     remove_strays(options.output.parent)
     before = _changed(checkpoint)
-    start = load_model(options.init) if options.init else None
+    from napari_unet.engine.model_formats.catalogue import read_model
+
+    start = read_model(options.init) if options.init else None
     line = ProgressLine()
     # torch takes a second to load: only now that the input is known to be good
     from napari_unet.engine.training.ensemble import remove_members
@@ -211,10 +210,12 @@ def training_settings(
     Network and task are those of the model or checkpoint that it begins with, if there
     is one. A ValueError says what cannot be had of a network.
     """
-    card = None if begun is None else read_card(begun)
+    from napari_unet.engine.model_formats.catalogue import card_of
+
+    card = None if begun is None else card_of(begun)
     settings = _of_preset(options, "segment" if card is None else card.training.task)
     changes = given_settings(options, Training)
-    changes.pop("preset")
+    changes.pop("preset", None)
     if options.preset == AUTO:
         changes["by_hand"] = _by_hand(changes)
     if begun is not None and card is not None:
@@ -223,6 +224,7 @@ def training_settings(
         own = card.training
         _check_kept(begun, own, changes)
         settings = settings.with_network(own.network).with_network_of(own)
+        settings = settings if options.preset else settings.with_recipe_of(own)
     elif options.network is not None:
         settings = settings.with_network(options.network)
     _check_network(settings, changes)
@@ -248,7 +250,8 @@ def training_settings(
 
 def _of_preset(options: argparse.Namespace, usual: Task) -> Training:
     """Return the preset for the task that is given, or else the usual one."""
-    preset = Training.automatic if options.preset == AUTO else PRESETS[options.preset]
+    presets = {**PRESETS, AUTO: Training.automatic, None: Training.quick}
+    preset = presets[options.preset]
     return preset(ndim=options.ndim).with_task(options.task or usual)
 
 

@@ -47,9 +47,10 @@ _IN_MEMORY = 2**31
 class FilePredictor:
     """Predicts files one by one with one network and one set of settings.
 
-    `card` is that of the network's model, `model` its file; `folder` is where to write,
-    and `sizes` how OME-Zarr images are cut, and others whose probabilities have more
-    than `in_memory` bytes.
+    `card` is that of the network's model, `model` its file, and `stamp` a hash of what
+    the model is, by default of the file; `folder` is where to write, and `sizes` how
+    OME-Zarr images are cut, and others whose probabilities have more than `in_memory`
+    bytes.
     """
 
     def __init__(
@@ -62,13 +63,15 @@ class FilePredictor:
         model: Path,
         sizes: BlockSizes = DEFAULT_SIZES,
         in_memory: int = _IN_MEMORY,
+        stamp: str | None = None,
     ) -> None:
         self._network = network
         self._card = card
         self._settings = settings
         self._segmentation = segmentation
         self.folder = folder
-        self._model, self._sha256 = model.name, sha256(model.read_bytes()).hexdigest()
+        self._model = model.name
+        self._sha256 = stamp or sha256(model.read_bytes()).hexdigest()
         self._sizes = sizes
         self._most = in_memory
 

@@ -26,7 +26,7 @@ from napari_unet.io.atomic import atomic
 from napari_unet.io.records import parse
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
@@ -92,7 +92,7 @@ def load_model(path: str | Path) -> Model:
 def save_checkpoint(checkpoint: Checkpoint, path: str | Path) -> None:
     """Write a checkpoint; as `save_model`."""
     path, model = Path(path), checkpoint.model
-    _check_finite(model.weights, path)
+    check_finite(model.weights, path)
     parts = {_WEIGHTS: model.weights, _STATE: checkpoint.tensors}
     arrays = {
         part + name: np.asarray(tensor, order="C")
@@ -163,6 +163,40 @@ def check_replaceable(path: Path) -> None:
         ) from error
 
 
+def check_memory(path: Path, values: int) -> None:
+    """Refuse so many numbers before any memory is allocated for them.
+
+    Raises
+    ------
+    MemoryError
+        They do not fit.
+    """
+    # at most eight bytes a value, and numpy, torch and the checks hold them once each
+    needed, free = 2 * 4 * values, psutil.virtual_memory().available
+    if needed > free:
+        raise MemoryError(
+            f"{path}: its weights need {needed / 1e9:.1f} GB of memory, "
+            f"{free / 1e9:.1f} GB are free."
+        )
+
+
+def check_finite(weights: Mapping[str, NDArray[np.generic]], path: Path) -> None:
+    """Refuse weights that no network can compute with.
+
+    Raises
+    ------
+    ValueError
+        One is not finite.
+    """
+    for name, weight in weights.items():
+        values = np.asarray(weight)
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            raise ValueError(
+                f"{path}: is no usable model, the weights {shown(name)} hold values "
+                "that are not finite numbers."
+            )
+
+
 def _read(path: Path, *, with_state: bool) -> Checkpoint:
     with _opened(path) as file:
         header = file.metadata() or {}
@@ -170,7 +204,8 @@ def _read(path: Path, *, with_state: bool) -> Checkpoint:
         sums = _checksums(header, path)
         parts = (_WEIGHTS, _STATE) if with_state else (_WEIGHTS,)
         names = [n for n in file.keys() if n.startswith(parts)]  # noqa: SIM118
-        _check_memory(file, names, path)
+        values = sum(prod(file.get_slice(name).get_shape()) for name in names)
+        check_memory(path, values)
         arrays = {name: _tensor(file, name, path) for name in names}
     for part in parts:
         _compare(sums.get(part), _checksum(arrays, part), path)
@@ -182,7 +217,7 @@ def _read(path: Path, *, with_state: bool) -> Checkpoint:
         {n.removeprefix(p): a for n, a in arrays.items() if n.startswith(p)}
         for p in (_WEIGHTS, _STATE)
     )
-    _check_finite(weights, path)
+    check_finite(weights, path)
     return Checkpoint(Model(card, weights), state, progress)
 
 
@@ -196,28 +231,6 @@ def _tensor(file: Any, name: str, path: Path) -> NDArray[np.generic]:
         )
     tensor: NDArray[np.generic] = file.get_tensor(name)
     return tensor
-
-
-def _check_memory(file: Any, names: Iterable[str], path: Path) -> None:
-    """Refuse tensors that do not fit before any memory is allocated for them."""
-    # at most eight bytes a value, and numpy, torch and the checks hold them once each
-    values = sum(prod(file.get_slice(name).get_shape()) for name in names)
-    needed, free = 2 * 4 * values, psutil.virtual_memory().available
-    if needed > free:
-        raise MemoryError(
-            f"{path}: its weights need {needed / 1e9:.1f} GB of memory, "
-            f"{free / 1e9:.1f} GB are free."
-        )
-
-
-def _check_finite(weights: Mapping[str, NDArray[np.generic]], path: Path) -> None:
-    for name, weight in weights.items():
-        values = np.asarray(weight)
-        if values.dtype.kind == "f" and not np.isfinite(values).all():
-            raise ValueError(
-                f"{path}: is no usable model, the weights {shown(name)} hold values "
-                "that are not finite numbers."
-            )
 
 
 def _checksum(arrays: Mapping[str, NDArray[np.generic]], part: str) -> int:

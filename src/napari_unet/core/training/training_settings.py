@@ -36,6 +36,9 @@ OF_NETWORK = (
 )
 """Settings that say which network it is, and not how it learns."""
 
+FIJI = "fiji"
+"""In place of a preset's name: the recipe of a model that the Fiji plugin made."""
+
 AUTO = "auto"
 """In place of a preset's name: settings that a planner has chosen, or is to choose."""
 
@@ -401,6 +404,16 @@ class Training(GrownSettings):
         Training that starts from a model keeps that of the model.
         """
         return self.replace(**{name: getattr(other, name) for name in OF_NETWORK})
+
+    def with_recipe_of(self, start: Training) -> Training:
+        """Return how training goes on from a model that brings its own recipe.
+
+        Budget, held-out part, seed and precision stay; all does for other models.
+        """
+        if start.preset != FIJI:
+            return self
+        kept = ("steps", "minutes", "validation", "seed", "precision")
+        return start.replace(**{name: getattr(self, name) for name in kept})
 
     def architecture(self, channels: int, classes: int, slices: int = 1) -> Layered:
         """Return the network for a number of channels, classes and z-slices.

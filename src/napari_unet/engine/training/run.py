@@ -72,7 +72,8 @@ def train(
         One for each image, of its size, without channels. For the task "regress" of the
         settings the images to be made, with any channels; none for "denoise".
     settings : Training, optional
-        `Training.quick()` by default. Those of `Training.automatic` are planned first.
+        `Training.quick()` by default, or the recipe that the model to start from
+        brings. Those of `Training.automatic` are planned first.
     kind : {"instances", "binary", "semantic", "annotation"}, optional
         What the values in the labels mean; guessed if not given.
     start : Model, optional
@@ -105,7 +106,10 @@ def train(
         If images and labels do not go together or nothing is annotated.
     """
     clock = Stopwatch(head_start)
-    settings = settings or Training.quick()
+    if settings is None:
+        settings = Training.quick()
+        if start is not None:
+            settings = settings.with_recipe_of(start.card.training)
     check_members(folds, settings)
     if settings.is_unplanned and resume is not None:
         before = planned_before(read_card(resume), settings)

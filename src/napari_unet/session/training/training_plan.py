@@ -68,11 +68,18 @@ class TrainingPlan:
         return self._store.project.start
 
     def set_start(self, start: str | None) -> None:
-        """Start from scratch, `LAST` or a model; a network of it has its own recipe."""
+        """Start from scratch, `LAST` or a model; a network of it has its own recipe.
+
+        So has a model that another program has trained.
+        """
         self.set(start=start)
-        network = self.network_of_start
-        if network not in (None, self.settings.network):
-            self.set(training=self.settings.with_network(network))
+        card, _ = self._start_card()
+        if card is None:
+            return
+        settings = self.settings
+        if card.training.network != settings.network:
+            settings = settings.with_network(card.training.network)
+        self.set(training=settings.with_recipe_of(card.training))
 
     def set(self, **changes: Training | str | None) -> None:
         """Change the fields `training` and `start` of the project."""

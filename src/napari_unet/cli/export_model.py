@@ -1,0 +1,43 @@
+"""`napari-unet export-model`: from a model to the files of another program."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_unet.cli.options import MODEL_HELP
+from napari_unet.io.atomic import check_separate, check_writable
+from napari_unet.io.pretrained import model_path
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    from napari_unet.engine.model_formats.catalogue import MODEL_FORMATS
+
+    written = {name: one for name, one in MODEL_FORMATS.items() if one.is_written}
+    parser.add_argument("model", type=model_path, help=MODEL_HELP)
+    parser.add_argument("output", type=Path, help="file to write")
+    parser.add_argument(
+        "--format",
+        required=True,
+        choices=tuple(written),
+        help="; ".join(f"{name}: {one.tip}" for name, one in written.items()),
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Carry out the command."""
+    from napari_unet.engine.model_formats.catalogue import MODEL_FORMATS, read_model
+
+    wanted = MODEL_FORMATS[options.format]
+    wanted.check_installed()
+    model = read_model(options.model)
+    check_writable(options.output)
+    check_separate(options.output, [options.model])
+    for note in wanted.write(model, options.output):
+        print(note)
+    print(f"{options.output}: {wanted.title}.")
+    return 0

@@ -1,0 +1,1 @@
+"""Models of other programs, read as ours and written from them."""

@@ -1,0 +1,180 @@
+"""The formats of models of other programs, by the names people give.
+
+A format is a module beside this one with ``recognises``, and ``read``, ``write`` or
+both; a module of its own is imported when a file may be of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from hashlib import sha256
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_unet.io.model_file import SUFFIX, check_finite, load_model, read_card
+
+if TYPE_CHECKING:
+    from napari_unet.core.model import Model, ModelCard
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFormat:
+    """A format of models. Nothing of it is loaded before a file may be of it."""
+
+    title: str  # shown to people
+    # what it is for and what it leaves out, in a sentence
+    tip: str
+    # ends of names, "" if a folder may have any; the first is that of what is written
+    suffixes: tuple[str, ...]
+    module: str  # in this package
+    package: str | None = None  # that it needs, as Python imports it ...
+    extra: str = ""  # ... and the extra of ours that brings it
+    is_read: bool = True
+    is_written: bool = False
+
+    def check_installed(self) -> None:
+        """ModuleNotFoundError, in a sentence, if the package is missing."""
+        if self.package is not None and find_spec(self.package) is None:
+            raise ModuleNotFoundError(
+                f"{self.title} needs the package {self.package}, which "
+                f"pip install 'napari-unet[{self.extra}]' brings."
+            )
+
+    def may_be(self, path: Path) -> bool:
+        """Whether the name fits; then `recognises` looks inside."""
+        return path.name.lower().endswith(tuple(s.lower() for s in self.suffixes))
+
+    def recognises(self, path: Path) -> bool:
+        """Whether a file or folder that exists is of this format, by what is in it.
+
+        Of a damaged one this is said when it is read. A ModuleNotFoundError says that a
+        package is missing.
+        """
+        self.check_installed()
+        found: bool = self._module.recognises(path)
+        return found
+
+    def read(self, path: Path) -> Model:
+        """Read a model; its card's notes say what was assumed or left out.
+
+        Raises
+        ------
+        ModuleNotFoundError
+            A package is missing.
+        ValueError
+            It is damaged, or holds a network that cannot be had here, or weights that
+            are not finite.
+        OSError
+            It cannot be read.
+        """
+        self.check_installed()
+        model: Model = self._module.read(path)
+        check_finite(model.weights, path)
+        return model
+
+    def write(self, model: Model, path: Path) -> tuple[str, ...]:
+        """Write a model; files that exist are replaced.
+
+        Returns
+        -------
+        tuple of str
+            What the format cannot say, or the other program does otherwise, in
+            sentences.
+
+        Raises
+        ------
+        ModuleNotFoundError
+            A package is missing.
+        ValueError
+            The format cannot hold it.
+        OSError
+            It cannot be written. Whichever is raised, nothing half-written stays.
+        """
+        self.check_installed()
+        notes: tuple[str, ...] = self._module.write(model, path)
+        return notes
+
+    @property
+    def _module(self) -> Any:
+        return import_module(f"{__package__}.{self.module}")
+
+
+MODEL_FORMATS: dict[str, ModelFormat] = {
+    "fiji": ModelFormat(
+        "Fiji U-Net plugin",
+        "A pair of files for the U-Net plugin of Fiji, which predicts with it.",
+        (".modeldef.h5", ".caffemodel.h5", ".h5"),
+        "fiji",
+        package="h5py",
+        extra="formats",
+        is_written=True,
+    ),
+}
+
+
+def format_of(path: str | Path) -> ModelFormat | None:
+    """Return the format of a file or folder by what is in it; None if it is of none.
+
+    A ModuleNotFoundError says that a package is missing to tell.
+    """
+    path = Path(path)
+    if not path.exists():
+        return None
+    read = [one for one in MODEL_FORMATS.values() if one.is_read]
+    return next(
+        (one for one in read if one.may_be(path) and one.recognises(path)), None
+    )
+
+
+def read_model(path: str | Path) -> Model:
+    """Read a model file of ours or of another program.
+
+    Raises
+    ------
+    FileNotFoundError, OSError
+        There is no such file, or it cannot be read.
+    ModuleNotFoundError
+        A package is missing.
+    ValueError
+        It is damaged, no model, or of a network that cannot be had here.
+    MemoryError
+        It takes more memory than there is.
+    """
+    path = Path(path)
+    foreign = format_of(path)
+    if foreign is not None:
+        return foreign.read(path)
+    if path.exists() and not path.name.endswith(SUFFIX):
+        known = [f"napari-unet ({SUFFIX})"]
+        known += [
+            f"{one.title} ({', '.join(filter(None, one.suffixes)) or 'a folder'})"
+            for one in MODEL_FORMATS.values()
+            if one.is_read
+        ]
+        raise ValueError(
+            f"{path} is no model that is read here; those are of {', '.join(known)}."
+        )
+    return load_model(path)
+
+
+def stamp_of(model: Model) -> str:
+    """Return a hash of all that a model is, whichever files it was read from."""
+    digest = sha256(model.card.model_dump_json().encode())
+    for name in sorted(model.weights):
+        weight = np.ascontiguousarray(model.weights[name])
+        digest.update(f"{name} {weight.dtype.str} {weight.shape}".encode())
+        digest.update(weight.reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()
+
+
+def card_of(path: str | Path) -> ModelCard:
+    """Return the card of a model, without its weights where that is possible.
+
+    Raises what `read_model` does.
+    """
+    foreign = format_of(path)
+    return read_model(path).card if foreign is not None else read_card(path)
