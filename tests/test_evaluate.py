@@ -116,7 +116,7 @@ def test_pixels_that_are_not_annotated_do_not_count(
     truth = CELLS + 1
     truth[:, 18:] = 0
     t = save(tmp_path / "t", a=truth)
-    with pytest.raises(ValueError, match="--labels instances, semantic or annotation"):
+    with pytest.raises(ValueError, match="--labels instances, semantic, annotation or"):
         evaluate(predicted, [t], ["iou"])
     scores = evaluate(
         predicted, [t], ["iou", "ap", "pixel_error@0.5"], kind="annotation"

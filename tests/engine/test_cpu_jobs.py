@@ -26,10 +26,16 @@ from napari_unet.core.images.array_reference import (
     ImageReference,
 )
 from napari_unet.core.images.image import Image
-from napari_unet.core.jobs import CheckJob, ExportJob, SegmentJob, WeightsJob
+from napari_unet.core.jobs import CheckJob, ExportJob, PointsJob, SegmentJob, WeightsJob
 from napari_unet.core.settings import BorderWeights, Segmentation
 from napari_unet.core.training.loss_weights import border_weights
-from napari_unet.engine.worker import cells_job, check_job, export_job, weights_job
+from napari_unet.engine.worker import (
+    cells_job,
+    check_job,
+    export_job,
+    points_job,
+    weights_job,
+)
 from napari_unet.io.images import read_image, read_labels
 from napari_unet.io.objects.catalogue import FORMATS
 
@@ -440,6 +446,27 @@ def test_the_class_of_a_cell_is_named_where_probabilities_tell_it(tmp_path):
     job = _export_job(tmp_path, masks=False, classes=classes)
     path = Path(_events(export_job.run(job))[-1].path)
     assert "class" not in _rows(path)[0]
+
+
+def test_cells_are_exported_and_told_as_points(tmp_path):
+    p = np.zeros((2, 2, 8, 9), np.float32)
+    p[1, :, 1:3, 1:4] = 1
+    p[1, 1, 5:7, 5:7] = [[1, 1], [0.5, 0.5]]
+    stored = _store(tmp_path, "p.raw", p)
+    wanted = {"masks": False, "table": False, "maps": False, "points": True}
+    job = _export_job(tmp_path, probabilities=stored, **wanted)
+    (event,) = _events(export_job.run(job))
+    assert Path(event.path).name == "embryo 1_points.csv"
+    rows = _rows(Path(event.path))
+    assert [row["confidence"] for row in rows] == ["1.0", "0.75"]
+    assert [row["axis-0"] for row in rows] == ["0.5", "1.0"]
+    assert [row["z_um"] for row in rows] == ["1.0", "2.0"]
+    points = PointsJob(job.cells, "zyx", stored, NUCLEI, job.image.spacing_um, "embryo")
+    (found,) = _events(points_job.run(points))
+    assert list(found.points) == [n for n in rows[0] if n[:5] not in ("index", "axis-")]
+    assert found.points["y_um"].tolist() == [float(row["y_um"]) for row in rows]
+    with pytest.raises(ValueError, match="embryo 1: points of cells need their prob"):
+        _events(export_job.run(_export_job(tmp_path, **wanted)))
 
 
 def test_cells_are_exported_for_other_programs(tmp_path):

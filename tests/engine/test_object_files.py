@@ -96,6 +96,39 @@ def test_cells_are_written_for_other_programs(tmp_path, in_memory):
     assert objects.classes[0].name == "nuclei"
 
 
+@pytest.mark.parametrize("in_memory", [2**31, 0])
+def test_cells_are_written_as_points(tmp_path, in_memory):
+    file = tmp_path / "a.tif"
+    write_image(file, (100, 90), "yx", (0.5, 0.5))
+    *_, last = predicted(tmp_path, file, ("table", "points"), in_memory=in_memory)
+    rows = {}
+    for kind in ("table", "points"):
+        with (tmp_path / "out" / kind / "a.csv").open(newline="") as table:
+            rows[kind] = list(csv.DictReader(table))
+    assert len(rows["points"]) == last.cells > 3
+    for number, (point, row) in enumerate(
+        zip(rows["points"], rows["table"], strict=True)
+    ):
+        assert point["index"] == str(number)
+        assert (point["label"], point["t"]) == (row["label"], row["t"])
+        assert point["class"] == row["class"] == "nuclei"
+        assert float(point["confidence"]) == pytest.approx(
+            float(row["class_probability"])
+        )
+        for number, axis in enumerate("yx"):
+            place = float(point[axis])
+            assert point[f"axis-{number}"] == point[axis]
+            assert float(point[f"{axis}_um"]) == place / 2
+            assert abs(place - float(row[f"centroid_{axis}_px"])) < 3
+    # made from what is there, without the network, they are the same
+    before = (tmp_path / "out" / "points" / "a.csv").read_bytes()
+    predicted(tmp_path, file, KINDS, in_memory=in_memory)
+    (tmp_path / "out" / "points" / "a.csv").unlink()
+    again = predicted(tmp_path, file, ("points",), in_memory=in_memory)
+    assert not any(isinstance(e, events.TileDone) for e in again)
+    assert (tmp_path / "out" / "points" / "a.csv").read_bytes() == before
+
+
 def test_the_network_does_not_run_for_what_is_made_from_results(tmp_path):
     file = tmp_path / "a.tif"
     write_image(file, (100, 90), "yx")

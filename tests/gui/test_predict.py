@@ -18,6 +18,7 @@ from napari_unet.core.images.image_outputs import ImageOutputs
 from napari_unet.core.jobs import (
     ExportJob,
     LoadModelJob,
+    PointsJob,
     PredictFolderJob,
     PredictJob,
     SegmentJob,
@@ -266,6 +267,16 @@ def test_the_number_of_cells_of_the_slice_is_told(
     assert ready.count.text() == f"{words} in this slice."
 
 
+def test_cells_are_shown_as_points(
+    ready: PredictPage, fake: FakeWorker, workspace: Workspace, qtbot: QtBot
+) -> None:
+    assert not ready.points.isEnabled()
+    predicted(ready, fake)
+    press(qtbot, ready.points)
+    (job,) = fake.jobs(PointsJob)
+    assert (job.name, job.axes) == ("blobs", "yx")
+
+
 def test_sliders_show_the_model_s_settings_and_act_at_once(
     ready: PredictPage, fake: FakeWorker, workspace: Workspace
 ) -> None:
@@ -479,8 +490,10 @@ def test_export_writes_what_is_ticked(
     dialog.probabilities.setChecked(True)
     dialog.format.setCurrentIndex(1)
     dialog.objects["geojson"].setChecked(True)
+    dialog.points.setChecked(True)
     dialog.accept()
     (job,) = fake.jobs(ExportJob)
+    assert job.points
     assert (job.masks, job.table, job.format) == (True, False, "ome.tif")
     assert (job.objects, job.colours) == (("geojson",), ("#56b4e9",))
     assert job.probabilities is not None

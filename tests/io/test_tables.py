@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from napari_unet.io.tables import write_table
+from napari_unet.io.tables import write_points, write_table
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -81,3 +81,25 @@ def test_other_suffixes_are_refused(tmp_path: Path) -> None:
 def test_a_missing_folder_is_told(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="cannot be written, its folder does not exist"):
         write_table(tmp_path / "no" / "a.csv", {"a": [1]})
+
+
+@pytest.mark.parametrize("name", ["nucleus", "núcleo"])
+def test_napari_opens_points_with_their_features(tmp_path: Path, name: str) -> None:
+    builtins = pytest.importorskip("napari_builtins.io")
+    points = {
+        "label": np.array([4, 9]),
+        "class": np.array([name, name]),
+        "confidence": np.array([0.5, 0.25]),
+        "z": np.array([0.0, 2.0]),
+        "y": np.array([1.5, 3.0]),
+        "x": np.array([7.0, 8.25]),
+    }
+    path = tmp_path / "a.csv"
+    write_points(path, points, "zyx")
+    places, attributes, kind = builtins.csv_to_layer_data(str(path))
+    assert kind == "points"
+    assert places.tolist() == [[0, 1.5, 7], [2, 3, 8.25]]
+    features = attributes["properties"]
+    assert features["class"].tolist() == [name, name]
+    assert features["confidence"].tolist() == [0.5, 0.25]
+    assert features["label"].tolist() == [4, 9]

@@ -65,13 +65,23 @@ def test_an_annotation_keeps_what_is_not_annotated() -> None:
     np.testing.assert_array_equal(found.planes[0, 0], [[0, 1], [10, 11]])
 
 
+def test_sparse_classes_bring_classes_and_keep_what_is_not_annotated() -> None:
+    mask = np.array([[[2, 1], [0, 3]], [[2, 0], [0, 2]]], np.uint8)
+    found = from_masks(mask, "tyx", "sparse", ONE, free=10)
+    np.testing.assert_array_equal(found.planes[0, 0], [[10, 1], [0, 11]])
+    # areas of the next frame are others
+    np.testing.assert_array_equal(found.planes[1, 0], [[12, 0], [0, 13]])
+    assert found.class_of == {11: 2}
+    assert [c.name for c in found.classes] == ["cells", "class 2"]
+
+
 def test_a_mask_of_two_meanings_is_asked_about() -> None:
     mask = np.zeros((9, 9), np.uint8)
     mask[::4, ::4] = 1
     mask[2::4, 2::4] = 2
     with pytest.raises(AmbiguousMasksError, match="cells or classes") as raised:
         from_masks(mask, "yx", None, ONE, free=2)
-    assert raised.value.choices == ("instances", "semantic", "annotation")
+    assert raised.value.choices == ("instances", "semantic", "annotation", "sparse")
 
 
 def test_empty_masks_are_refused() -> None:

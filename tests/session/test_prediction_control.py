@@ -13,10 +13,12 @@ from napari_unet.core.events import (
     FilePredicted,
     FileWritten,
     PredictionFinished,
+    TileDone,
 )
 from napari_unet.core.jobs import (
     ExportJob,
     LoadModelJob,
+    PointsJob,
     PredictFolderJob,
     PredictJob,
     SegmentJob,
@@ -698,7 +700,7 @@ def test_nothing_to_export_is_told(bench: Bench, tmp_path: Path) -> None:
     export = bench.control.exporter.export
     with pytest.raises(ValueError, match="stack has not been predicted yet"):
         export(tmp_path, [bench.image.id])
-    with pytest.raises(ValueError, match="Choose masks, probabilities or the table"):
+    with pytest.raises(ValueError, match="Choose masks, probabilities, points or the"):
         export(tmp_path, [bench.image.id], masks=False, table=False)
 
 
@@ -1040,3 +1042,75 @@ def test_class_masks_may_be_in_the_way(bench: Bench, tmp_path: Path) -> None:
         (tmp_path / name).touch()
     found = bench.control.exporter.existing_files(tmp_path, [bench.image.id])
     assert [p.name for p in found] == ["stack_cells.csv", "stack_classes.tif"]
+
+
+def with_cells(bench: Bench) -> None:
+    """Predict all slices: two cells in the second, of which one is half sure."""
+    bench.control.predict("layer")
+    (handle,) = bench.worker.running(PredictJob)
+    probabilities = handle.job.probabilities.open(writable=True)
+    probabilities[1, 1, 1:5, 1:5] = 1
+    probabilities[1, 1, 5:8, 6:10] = 0.75
+    for t, z in handle.job.places:
+        box = (slice(0, 8), slice(0, 10))
+        bench.worker.emit(handle, TileDone(t, z, box, 1.0, field_done=True))
+    bench.worker.end(handle)
+    bench.control.set_segmentation(Segmentation(min_size=0, ridge=0, fill_holes=False))
+
+
+def test_cells_are_shown_as_points_that_follow_the_threshold(
+    bench: Bench, clock: list[float]
+) -> None:
+    add_stack(bench)
+    with_cells(bench)
+    bench.control.points.show(bench.image.id)
+    # the cells of all slices are found first
+    assert bench.worker.jobs(PointsJob) == []
+    clock[0] += 1
+    bench.worker.do_all(SegmentJob)
+    bench.worker.do_all(PointsJob)
+    (layer,) = find(bench.viewer, "points", bench.image.id)
+    assert layer.name == "stack [points]"
+    np.testing.assert_allclose(layer.data, [[1, 2.5, 2.5], [1, 6, 7.5]])
+    assert layer.features["class"].tolist() == ["class 1"] * 2
+    np.testing.assert_allclose(layer.features["confidence"], [1, 0.75])
+    bench.control.set_segmentation(bench.control.segmentation.replace(threshold=0.9))
+    clock[0] += 1
+    bench.worker.do_all(SegmentJob)
+    bench.worker.do_all(PointsJob)
+    assert find(bench.viewer, "points") == [layer]
+    np.testing.assert_allclose(layer.data, [[1, 2.5, 2.5]])
+    assert len(layer.features) == len(layer.face_color) == 1
+    # who deletes the layer is not asked again
+    bench.viewer.layers.remove(layer)
+    asked = len(bench.worker.jobs(PointsJob))
+    bench.control.set_segmentation(bench.control.segmentation.replace(threshold=0.5))
+    clock[0] += 1
+    bench.worker.do_all(SegmentJob)
+    assert len(bench.worker.jobs(PointsJob)) == asked
+
+
+def test_points_are_where_the_image_is(bench: Bench, clock: list[float]) -> None:
+    layer = add_stack(bench)
+    layer.scale, layer.translate = (2, 0.5, 0.5), (10, 20, 30)
+    with_cells(bench)
+    clock[0] += 1
+    bench.worker.do_all(SegmentJob)
+    bench.control.points.show(bench.image.id)
+    bench.worker.do_all(PointsJob)
+    (points,) = find(bench.viewer, "points")
+    np.testing.assert_allclose(points.data_to_world(points.data[0]), [12, 21.25, 31.25])
+
+
+def test_points_that_cannot_be_found_are_told(bench: Bench, clock: list[float]) -> None:
+    add_stack(bench)
+    with_cells(bench)
+    clock[0] += 1
+    bench.worker.do_all(SegmentJob)
+    bench.control.points.show(bench.image.id)
+    bench.worker.fail(bench.worker.last, "The disk is gone.")
+    assert bench.told == [("error", "The disk is gone.")]
+    assert find(bench.viewer, "points") == []
+    bench.control.points.show(bench.image.id)
+    bench.worker.do_all(PointsJob)
+    assert len(find(bench.viewer, "points")) == 1

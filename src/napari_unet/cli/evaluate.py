@@ -119,7 +119,7 @@ class Evaluation:
         Whether the slices of a z-stack belong together.
     axes : str or None
         Axes of label files that do not say.
-    kind : {"instances", "binary", "semantic", "annotation"} or None
+    kind : {"instances", "binary", "semantic", "annotation", "sparse"} or None
         What the values of the truth mean; guessed from all of them if not given.
     by : {"name", "order"}
         How files are paired.
@@ -147,6 +147,12 @@ class Evaluation:
     @property
     def _ndim(self) -> int:
         return 3 if self.volumes else 2
+
+    @property
+    def _of_predictions(self) -> Kind:
+        """What values of predictions mean if they mean that of the truth."""
+        # of which every pixel is known
+        return "semantic" if self.kind == "sparse" else self.kind or "instances"
 
     def scores(self, metrics: Sequence[str]) -> dict[str, float]:
         """Return what each metric measures, pooled over all images.
@@ -182,7 +188,7 @@ class Evaluation:
             _check_sizes(prediction, mask, self._ndim)
         self.pairs += pairing.record("prediction", "truth")
         classes = len(self._known[0].classes)
-        meaning = predictions.kind(self.kind or "instances", wants, classes)
+        meaning = predictions.kind(self._of_predictions, wants, classes)
         if source.saved_kind is None and wants != "probability":
             self._note(f"predictions: {MEANINGS[meaning]} (guessed).")
         for note in notes_of(predictions.images):
@@ -228,7 +234,7 @@ class Evaluation:
             truth = [_objects(page) for page in self._known]
             both = zip(predictions.objects(kind), known, strict=True)
             return metric.measure([mostly_within(p, k) for p, k in both], truth)
-        several = self.kind == kind == "semantic"
+        several = self._of_predictions == kind == "semantic"
         found: Pages
         if metric.wants == "classes":
             found = predictions.classes(kind)

@@ -55,7 +55,7 @@ def meaning_of(
         notes.append(f"{what}: {MEANINGS[meaning]} (guessed; --labels says otherwise).")
     planes = [field for mask in labels for field in mask.fields(2)]
     empty = sum(not np.any(plane.read()) for plane in planes)
-    if empty and len(planes) > 1 and meaning != "annotation":
+    if empty and len(planes) > 1 and meaning not in ("annotation", "sparse"):
         notes.append(
             f"{what}: {empty} of {len(planes)} planes have no value above 0, and are "
             "background throughout."

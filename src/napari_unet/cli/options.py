@@ -89,9 +89,10 @@ def labels_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--labels",
         dest="kind",
-        choices=("instances", "binary", "semantic", "annotation"),
+        choices=("instances", "binary", "semantic", "annotation", "sparse"),
         help="what label values mean: an id per object; 0 and another; a class; or 0 "
-        "not annotated, 1 background, from 2 on objects (default: guessed from all)",
+        "not annotated, 1 background, from 2 on objects, or classes (default: guessed "
+        "from all)",
     )
 
 

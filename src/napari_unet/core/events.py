@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from napari_unet.core.annotation.data_check import CheckReport
+    from napari_unet.core.cells.measurements import Columns
     from napari_unet.core.geometry.boxes import Box
     from napari_unet.core.model import AnyScore, Model, ModelCard
     from napari_unet.core.training.decision import Decision
@@ -203,6 +204,13 @@ class CellsLinked(Event):
     """Cells have one id through all slices now; all of the output array changed."""
 
     count: int
+
+
+@dataclass(frozen=True, slots=True)
+class PointsFound(Event):
+    """Each cell of an image as a point."""
+
+    points: Columns  # as of `core.cells.points.cell_points`
 
 
 @dataclass(frozen=True, slots=True)

@@ -280,6 +280,7 @@ class ExportJob(Job):
     masks: bool = True
     table: bool = True
     maps: bool = True  # whether to write the probabilities
+    points: bool = False  # a point for each cell; needs the probabilities
     # uint8, as `cells`, the class of each pixel; None for no label image of classes
     class_masks: ArrayReference | None = None
     format: Literal["tif", "ome.tif", "zarr"] = "tif"
@@ -291,6 +292,26 @@ class ExportJob(Job):
     def title(self) -> str:
         """As `Job.title`."""
         return f"Export {self.name}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PointsJob(Job):
+    """Make a point of each cell of an image."""
+
+    function = "points_job.run"
+    brief = True
+
+    cells: ArrayReference  # int32
+    axes: str  # of the cells
+    probabilities: ArrayReference  # float32, c first
+    classes: tuple[ClassInfo, ...]  # foreground classes of the model
+    spacing_um: tuple[float, ...] | None
+    name: str  # of the image, for people
+
+    @property
+    def title(self) -> str:
+        """As `Job.title`."""
+        return f"Points of {self.name}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

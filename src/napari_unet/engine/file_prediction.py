@@ -12,6 +12,7 @@ import numpy as np
 from napari_unet.core.cells.cell_table import cell_table, objects_of
 from napari_unet.core.cells.instances import most_probable, segment_image
 from napari_unet.core.cells.objects import ObjectClass
+from napari_unet.core.cells.points import cell_points
 from napari_unet.core.events import BlockDone, FilePredicted, PredictionFinished
 from napari_unet.core.images.image import Image
 from napari_unet.engine.inference.block_prediction import BlockPrediction
@@ -21,10 +22,10 @@ from napari_unet.io.export import write_image, write_labels, write_probabilities
 from napari_unet.io.images import check_finite, read_image, read_labels
 from napari_unet.io.names import split_number
 from napari_unet.io.objects.catalogue import FORMATS
-from napari_unet.io.prediction_folder import IMAGE, OF_CELLS, TABLE
+from napari_unet.io.prediction_folder import IMAGE, OF_CELLS, POINTS, TABLE
 from napari_unet.io.provenance import Provenance, content_stamp
 from napari_unet.io.resumable_output import ResumableOutput, discard_if_complete
-from napari_unet.io.tables import write_table
+from napari_unet.io.tables import write_points, write_table
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -288,7 +289,9 @@ class FilePredictor:
         """
         classes = self._card.classes
         fields = cells.size("t")  # a stack is measured as a volume
-        measured = any(kind == TABLE or FORMATS[kind].table for kind in kinds)
+        measured = TABLE in kinds or any(
+            FORMATS[kind].table for kind in kinds if kind in FORMATS
+        )
         table = yield from _told(
             cell_table(cells, image, classes, probabilities, measured=measured), fields
         )
@@ -300,6 +303,10 @@ class FilePredictor:
                 with self.folder.placed(file, kind, made) as path:
                     if kind == TABLE:
                         write_table(path, table)
+                    elif kind == POINTS:
+                        running = cell_points(cells, image, classes, probabilities)
+                        points = yield from _told(running, fields)
+                        write_points(path, points, cells.axes)
                     else:
                         FORMATS[kind].write(path, objects)
             except ValueError as error:

@@ -71,6 +71,10 @@ def read_label_file(
     if found is None:
         return read_labels(path, axes)
     objects = found.read(path, like)
+    if objects.unknown is not None:
+        note = "where nothing is known is taken for background here."
+        labels = replace(objects.labels, notes=(*objects.labels.notes, note))
+        objects = replace(objects, labels=labels)
     if len(objects.classes) < 2:
         return objects.labels
     names = listed([kind.name for kind in objects.classes])

@@ -36,9 +36,9 @@ if TYPE_CHECKING:
 KINDS = ("probabilities", "classes", "instances")
 # Of networks that make images, in place of these.
 IMAGE = "image"
-TABLE = "table"
-# Made from the instances: their measurements, and files of other programs.
-OF_CELLS = (TABLE, *FORMATS)
+TABLE, POINTS = "table", "points"
+# Made from the instances: their measurements, places, and files of other programs.
+OF_CELLS = (TABLE, POINTS, *FORMATS)
 RECORD = "prediction.json"
 UNFINISHED = "unfinished"
 _NOTES = "made"
@@ -98,7 +98,7 @@ class PredictionFolder:
         in_blocks = large or split_number(file)[0].is_dir()
         suffix = ".zarr" if in_blocks else ".tif"
         if kind in OF_CELLS:
-            suffix = ".csv" if kind == TABLE else FORMATS[kind].suffixes[0]
+            suffix = FORMATS[kind].suffixes[0] if kind in FORMATS else ".csv"
         return self.folder / kind / (image_name(file) + suffix)
 
     def remove_other(self, file: Path, kind: str, *, large: bool) -> None:

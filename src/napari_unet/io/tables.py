@@ -53,6 +53,20 @@ def write_table(
         temporary.write_text(written, encoding=encoding, newline="")
 
 
+def write_points(
+    path: str | Path, points: Mapping[str, NDArray[Any]], axes: str
+) -> None:
+    """Write points as CSV that napari opens as a Points layer with their features.
+
+    `points` has a column for each of the `axes` of their image, in pixels; they are
+    repeated in front, in order, under the names that napari looks for. Errors are those
+    of `write_table`.
+    """
+    places = {f"axis-{number}": points[axis] for number, axis in enumerate(axes)}
+    count = len(points[axes[0]])
+    write_table(path, {"index": np.arange(count), **places, **points})
+
+
 def _written(row: tuple[Any, ...]) -> list[Any]:
     """Values of a row as they are written; only NaN differs from itself."""
     return ["" if value != value else value for value in row]

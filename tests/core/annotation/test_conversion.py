@@ -47,6 +47,23 @@ def test_classes_are_split_into_areas() -> None:
     assert annotation.targets().instances.tolist() == [[2, 0, 3, 4, 0, 5]]
 
 
+def test_of_sparse_classes_what_is_not_annotated_stays_so() -> None:
+    mask = np.array([[0, 2, 2, 1], [0, 1, 1, 3], [2, 0, 0, 3]], np.uint8)
+    found = convert(mask, "sparse")
+    assert found.class_image().tolist() == [
+        [255, 1, 1, 0],
+        [255, 0, 0, 2],
+        [1, 255, 255, 2],
+    ]
+    # each area of a class is an object
+    assert found.labels[0, 1] != found.labels[2, 0]
+    assert [c.name for c in found.classes] == ["class 1", "class 2"]
+    # all of it may be unknown or background
+    assert convert(mask // 2 * 0 + 1, "sparse").labels.tolist() == [[1] * 4] * 3
+    with pytest.raises(ValueError, match="has class 2, but only 1 names"):
+        convert(mask, "sparse", ["cells"])
+
+
 def test_classes_without_names_are_numbered_also_those_without_pixels() -> None:
     annotation = from_semantic(np.array([[0, 2]]))
     assert kinds_of(annotation) == [("class 1", "cells"), ("class 2", "cells")]
@@ -158,6 +175,7 @@ def test_classes_that_do_not_match_are_refused(
         ("binary", [[1, 2, 1, 3]]),
         ("semantic", [[1, 2, 1, 3]]),
         ("annotation", [[0, 2, 0, 2]]),
+        ("sparse", [[0, 2, 0, 3]]),
     ],
 )
 def test_each_kind_gives_the_same_mask_its_own_meaning(
@@ -169,7 +187,7 @@ def test_each_kind_gives_the_same_mask_its_own_meaning(
 
 def test_names_of_classes_are_passed_on() -> None:
     mask = np.array([[0, 1]])
-    for kind in ("instances", "binary", "annotation", "semantic"):
+    for kind in ("instances", "binary", "annotation", "semantic", "sparse"):
         assert convert(mask, kind, ["glia"]).classes[0].name == "glia"
 
 

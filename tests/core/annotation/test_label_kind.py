@@ -82,7 +82,7 @@ def test_one_frame_in_which_cells_are_in_pieces_does_not_decide() -> None:
     ],
 )
 def test_values_that_may_be_classes_or_background_are_asked_about(values: list) -> None:
-    with pytest.raises(ValueError, match="--labels instances, semantic or annotation"):
+    with pytest.raises(ValueError, match="--labels instances, semantic, annotation or"):
         guess(rows(values))
 
 

@@ -103,6 +103,16 @@ def test_all_have_the_same_classes_also_where_the_last_is_missing() -> None:
     ] * 2
 
 
+def test_sparse_classes_are_counted_from_the_background_on() -> None:
+    mask = np.ones_like(CELLS)
+    mask[0, 0], mask[-1, -1], mask[0, -1] = 2, 3, 0
+    pairs = annotated_fields([GREY, GREY], [np.minimum(mask, 2), mask], 2, "sparse")
+    assert [[c.name for c in a.classes] for _, a in pairs] == [
+        ["class 1", "class 2"]
+    ] * 2
+    assert pairs[1][1].class_image()[0, -1] == 255
+
+
 def test_the_annotations_of_a_stack_come_slice_by_slice() -> None:
     stack = Image(np.stack([CELLS, CELLS * 0]), "zyx")
     found = annotations_of([stack], 2, "instances")

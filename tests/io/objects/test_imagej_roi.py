@@ -185,23 +185,101 @@ def test_fractions_are_filled_by_centres_and_cut_off_at_the_border(
     )
 
 
-def test_points_and_lines_are_left_out_and_said(tmp_path: Path) -> None:
+def test_lines_are_left_out_and_said(tmp_path: Path) -> None:
     others = [
         polygon(*SQUARE, roitype=kind)
-        for kind in (roifile.ROI_TYPE.POINT, roifile.ROI_TYPE.FREELINE)
+        for kind in (roifile.ROI_TYPE.ANGLE, roifile.ROI_TYPE.FREELINE)
     ]
     area, like = polygon(*SQUARE, z_position=1), Image(np.zeros((2, 4, 4)), "zyx")
     read = imagej_roi.read(zipped(tmp_path / "a.zip", area, *others), like)
     assert np.unique(read.labels.read()).tolist() == [0, 1]
-    assert read.labels.notes == ("2 ROIs are no areas and are left out.",)
+    assert read.labels.notes == ("2 ROIs are no areas and left out.",)
+    assert read.unknown is None
 
 
-def test_what_the_plugin_of_fiji_ignores_is_no_object(tmp_path: Path) -> None:
-    rois = [polygon(*SQUARE), polygon((0, 0), (4, 0), (4, 4), (0, 4))]
-    rois[0].name, rois[1].name = "cells#3", "Ignore-1"
+def point(*places: tuple[float, float], **fields: object) -> roifile.ImagejRoi:
+    return polygon(*places, roitype=roifile.ROI_TYPE.POINT, **fields)
+
+
+@pytest.mark.parametrize("exact", [False, True])
+def test_points_are_discs_in_rings_of_which_nothing_is_known(
+    tmp_path: Path, exact: bool
+) -> None:
+    at = 4.5 if exact else 4  # the middle of that pixel
+    rois = [point((at, at), exact=exact), polygon((7, 3), (8, 3), (8, 5), (7, 5))]
+    rois[0].name, rois[1].name = "mitosis#7", "cells#3"
+    like = Image(np.zeros((9, 10)), "yx")
+    read = imagej_roi.read(zipped(tmp_path / "a.zip", *rois), like)
+    y, x = np.indices((9, 10)) - 4
+    disc = y**2 + x**2 <= 4
+    assert disc.sum() == 13
+    other = np.zeros((9, 10), bool)
+    other[3:5, 7] = True
+    np.testing.assert_array_equal(read.labels.read(), disc * 7 + other * 3)
+    ring = (y**2 + x**2 <= 16) & ~disc & ~other
+    np.testing.assert_array_equal(read.unknown, ring)
+    assert [read.class_named(n).name for n in (7, 3)] == ["mitosis", "cells"]  # type: ignore[union-attr]
+    assert read.labels.notes == (
+        "1 point is a disc with a radius of 2 pixels; within 4 nothing else is known.",
+    )
+
+
+def test_each_of_several_points_is_an_object_in_its_plane(tmp_path: Path) -> None:
+    several = point((4, 4), (14, 4), (24, 4), name="cells", z_position=2)
+    like = Image(np.zeros((3, 9, 30)), "zyx")
+    labels = imagej_roi.read(zipped(tmp_path / "a.zip", several), like).labels.read()
+    assert [np.unique(plane).tolist() for plane in labels] == [[0], [0, 1, 2, 3], [0]]
+    several.counters = np.zeros(3, np.uint8)
+    several.counter_positions = np.array([1, 3, 3], np.uint32)
+    labels = imagej_roi.read(zipped(tmp_path / "b.zip", several), like).labels.read()
+    assert [np.unique(plane).tolist() for plane in labels] == [[0, 1], [0], [0, 2, 3]]
+
+
+@pytest.mark.parametrize("name", ["Ignore-1", "ignore", "IGNORE#4.roi"])
+def test_of_what_the_plugin_of_fiji_ignores_nothing_is_known(
+    tmp_path: Path, name: str
+) -> None:
+    rois = [polygon(*SQUARE), polygon((0, 0), (4, 0), (4, 3), (0, 3))]
+    rois[0].name, rois[1].name = "cells#3", name
     read = imagej_roi.read(zipped(tmp_path / "a.zip", *rois))
-    np.testing.assert_array_equal(read.labels.read(), ids("000", "033", "033"))
-    assert read.labels.notes == ("1 ROI is named ignore, and left out.", SMALLEST)
+    np.testing.assert_array_equal(read.labels.read(), ids("0000", "0330", "0330"))
+    np.testing.assert_array_equal(read.unknown, ids("1111", "1001", "1001"))
+    assert read.labels.notes == (
+        "1 ROI is named ignore: nothing is known there.",
+        SMALLEST,
+    )
+    beyond = polygon((90, 90), (94, 90), (94, 94), name="ignore")
+    with pytest.raises(ValueError, match="lies outside the image"):
+        imagej_roi.read(
+            zipped(tmp_path / "b.zip", rois[0], beyond), Image(np.zeros((4, 4)), "yx")
+        )
+
+
+@pytest.mark.parametrize(
+    ("names", "found"),
+    [
+        # as the ROI Manager makes names that are there already different
+        (["cells", "cells-1", "mitosis", "cells-2"], ["cells", "mitosis"]),
+        # those of single objects
+        (["left one", "right one", "small"], []),
+        (["0001-0017-0023", "0001-0042-0007", "17", "17-1"], []),
+        (["cells", "ignore", "cells"], ["cells"]),
+    ],
+)
+def test_names_that_come_again_are_of_classes(
+    tmp_path: Path, names: list[str], found: list[str]
+) -> None:
+    rois = []
+    for number, name in enumerate(names):
+        left = 3 * number
+        corners = ((left, 0), (left + 1, 0), (left + 1, 1), (left, 1))
+        rois.append(polygon(*corners, name=name))
+    read = imagej_roi.read(zipped(tmp_path / "a.zip", *rois))
+    assert [kind.name for kind in read.classes] == found
+    told = f"Names of ROIs are taken for classes: {', '.join(found)}."
+    assert (told in read.labels.notes) == bool(found)
+    ignored = sum(name == "ignore" for name in names)
+    assert len(np.unique(read.labels.read())) == 1 + len(names) - ignored
 
 
 def test_what_macos_adds_to_a_zip_is_no_roi(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ IGNORED = 255
 UNKNOWN, BACKGROUND, FIRST_OBJECT = 0, 1, 2
 MAX_CLASSES = 254
 
-Kind = Literal["instances", "binary", "semantic", "annotation"]
+Kind = Literal["instances", "binary", "semantic", "annotation", "sparse"]
 """What the values of a mask mean."""
 
 ClassKind = Literal["cells", "regions"]

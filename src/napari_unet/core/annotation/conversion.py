@@ -6,6 +6,7 @@ other values mean has to be said, or is guessed (`core.annotation.label_kind`).
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
@@ -14,6 +15,7 @@ from napari_unet.core.annotation.annotations import (
     BACKGROUND,
     FIRST_OBJECT,
     MAX_CLASSES,
+    UNKNOWN,
     Annotation,
     ClassInfo,
     Kind,
@@ -34,7 +36,8 @@ def convert(
     """Turn a mask into an annotation.
 
     `mask` holds whole numbers or bool, shape ([z,] y, x). There is a single class name
-    except for "semantic". A ValueError says that the mask or the names do not suit.
+    except for "semantic" and "sparse". A ValueError says that the mask or the names do
+    not suit.
     """
     if kind not in get_args(Kind):
         raise ValueError(
@@ -42,6 +45,8 @@ def convert(
         )
     if kind == "semantic":
         return from_semantic(mask, class_names)
+    if kind == "sparse":
+        return from_sparse(mask, class_names)
     names = list(class_names) if class_names is not None else ["cells"]
     if len(names) != 1:
         raise ValueError(f"masks of the kind {kind} have one class, found {names}.")
@@ -114,6 +119,19 @@ def from_semantic(
         class_of |= dict.fromkeys(range(free, free + count), number)
         free += count
     return Annotation(labels, classes, class_of)
+
+
+def from_sparse(
+    mask: NDArray[Any], class_names: Sequence[str] | None = None
+) -> Annotation:
+    """Read values from 2 up as classes, 1 as background and 0 as not annotated.
+
+    The masks of the U-Net plugin of Fiji. Otherwise as `from_semantic`, with classes
+    numbered from 1.
+    """
+    values = _whole(mask)
+    found = from_semantic(np.maximum(values - BACKGROUND, 0), class_names)
+    return replace(found, labels=np.where(values == UNKNOWN, UNKNOWN, found.labels))
 
 
 def from_polygons(

@@ -25,6 +25,7 @@ MEANINGS: dict[Kind, str] = {
     "binary": "each connected area is a cell, 0 is background",
     "semantic": "each value is a class, 0 is background",
     "annotation": "0 is not annotated, 1 background, 2 and up cells",
+    "sparse": "0 is not annotated, 1 background, 2 and up classes",
 }
 
 # Cells are sometimes in pieces, but objects with as many as this are rather classes.
@@ -67,7 +68,8 @@ def guess(masks: Iterable[NDArray[np.integer]]) -> Literal["binary", "instances"
     if painted or ones_most or ones_around or many:
         raise UnclearLabelsError(
             f"{len(seen.values)} values in {seen.areas} connected areas may be cells "
-            "or classes: say which with --labels instances, semantic or annotation."
+            "or classes: say which with --labels instances, semantic, annotation or "
+            "sparse."
         )
     return "instances"
 
@@ -98,10 +100,11 @@ def check_no_grey_levels(mask: NDArray[np.integer], kind: Kind | None = None) ->
 
     At the edges of labels a value changes at once; where the edges are slopes of values
     between those on both sides, values are grey levels and mean nothing. Classes may
-    well lie between two others: of the kind "semantic" up to seven are never refused.
+    well lie between two others: of "semantic" and "sparse" up to seven are never
+    refused.
     """
     levels = int(np.count_nonzero(distinct(mask)))
-    if levels < (_CLASS_LEVELS if kind == "semantic" else _LEVELS):
+    if levels < (_CLASS_LEVELS if kind in ("semantic", "sparse") else _LEVELS):
         return
     # background around the cells of an annotation is a step, not a slope
     values = np.where(mask == BACKGROUND, mask.dtype.type(0), mask)

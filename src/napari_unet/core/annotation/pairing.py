@@ -7,6 +7,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from napari_unet.core.annotation.annotations import (
+    BACKGROUND,
     FIRST_OBJECT,
     MAX_CLASSES,
     Annotation,
@@ -121,7 +122,8 @@ def _convert(masks: Sequence[Field], kind: Kind | None) -> list[Annotation]:
     if meaning in ("instances", "annotation"):
         first = FIRST_OBJECT if meaning == "annotation" else 1
         arrays = [*numbered(arrays, first)]
-    classes = _class_names(arrays) if meaning == "semantic" else None
+    below = {"semantic": 0, "sparse": BACKGROUND}.get(meaning)
+    classes = None if below is None else _class_names(arrays, below)
     annotations = []
     for name, array in zip(names, arrays, strict=True):
         with _named(name):
@@ -158,11 +160,14 @@ def _kind_of(
     return found
 
 
-def _class_names(arrays: Sequence[NDArray[Any]]) -> list[str]:
-    """Name the same classes for all, also where a field lacks the last of them."""
+def _class_names(arrays: Sequence[NDArray[Any]], below: int) -> list[str]:
+    """Name the same classes for all, also where a field lacks the last of them.
+
+    The first has the value after `below`.
+    """
+    most = max((int(array.max()) for array in arrays), default=0) - below
     # ids of cells are many, and refused field by field
-    count = min(max((int(array.max()) for array in arrays), default=0), MAX_CLASSES)
-    return [f"class {k}" for k in range(1, count + 1)]
+    return [f"class {k}" for k in range(1, min(most, MAX_CLASSES) + 1)]
 
 
 @contextmanager

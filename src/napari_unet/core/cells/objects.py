@@ -48,6 +48,8 @@ class Objects:
     # rows of `core.cells.measurements.measure`, joined by label, time point and slice
     table: Columns = field(default_factory=dict)
     channels: int = 1  # of the image that they are of, 1 for colours
+    # of the shape of the labels: where nobody says whether there are any; None of none
+    unknown: NDArray[np.bool_] | None = None
 
     def __post_init__(self) -> None:
         name, dtype = printable(self.labels.name), self.labels.data.dtype

@@ -74,7 +74,7 @@ def train(
     settings : Training, optional
         `Training.quick()` by default, or the recipe that the model to start from
         brings. Those of `Training.automatic` are planned first.
-    kind : {"instances", "binary", "semantic", "annotation"}, optional
+    kind : {"instances", "binary", "semantic", "annotation", "sparse"}, optional
         What the values in the labels mean; guessed if not given.
     start : Model, optional
         Weights to start from; its levels replace those of the settings. It may have

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 
 from napari_unet.core.cells.cell_table import cell_table, objects_of
 from napari_unet.core.cells.objects import ObjectClass
+from napari_unet.core.cells.points import cell_points
 from napari_unet.core.events import FileWritten
 from napari_unet.core.images.image import Image
 from napari_unet.io.atomic import check_writable, make_folder, remove_strays
 from napari_unet.io.export import label_blocks, probability_blocks
 from napari_unet.io.objects.catalogue import FORMATS
-from napari_unet.io.tables import write_table
+from napari_unet.io.tables import write_points, write_table
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from napari_unet.core.cells.measurements import Columns
     from napari_unet.core.events import Event
     from napari_unet.core.images.array_reference import ArrayReference
+    from napari_unet.core.images.image import ArrayLike
     from napari_unet.core.jobs import ExportJob
 
 
@@ -60,10 +62,8 @@ def run(job: ExportJob) -> Iterator[Event | None]:
                 except ValueError as error:
                     problems.append(str(error))
                     continue
-        elif what == "probabilities":
-            yield from probability_blocks(path, array, "c" + axes, image.known_um)
         else:
-            yield from label_blocks(path, array, axes, image.known_um)
+            yield from _write_array(job, what, path, array, image)
         yield FileWritten(str(path), count / len(files))
     if problems:
         raise ValueError(" ".join(problems))
@@ -76,6 +76,7 @@ def _files(job: ExportJob) -> dict[str, tuple[Path, ArrayReference]]:
         "classes": (job.masks, job.class_masks, f"classes.{job.format}"),
         "probabilities": (job.maps, job.probabilities, f"probabilities.{job.format}"),
         "table": (job.table, job.cells, "cells.csv"),
+        "points": (job.points, job.cells, "points.csv"),
     }
     for name in job.objects:
         rows[name] = True, job.cells, f"cells{FORMATS[name].suffixes[0]}"
@@ -104,6 +105,23 @@ def _table(
             cells, image, job.classes, probabilities, measured=measured
         )
     )
+
+
+def _write_array(
+    job: ExportJob, what: str, path: Path, array: ArrayLike, image: Image
+) -> Generator[None, None, None]:
+    """Write what needs no table of the cells."""
+    axes = image.axes.replace("c", "")
+    if what == "points":
+        if job.probabilities is None:
+            raise ValueError(f"{job.name}: points of cells need their probabilities.")
+        cells, likely = Image(array, axes), Image(job.probabilities.open(), "c" + axes)
+        points = yield from cell_points(cells, image, job.classes, likely)
+        write_points(path, points, axes)
+    elif what == "probabilities":
+        yield from probability_blocks(path, array, "c" + axes, image.known_um)
+    else:
+        yield from label_blocks(path, array, axes, image.known_um)
 
 
 def _classes(job: ExportJob) -> list[ObjectClass]:

@@ -52,6 +52,11 @@ class ExportDialog(QDialog):
             "Size, position, shape and grey values of each cell, as .csv.",
             checked=True,
         )
+        self.points = check_box(
+            "Points",
+            "A point for each cell with class and confidence, as .csv, which napari "
+            "opens as a layer.",
+        )
         self.probabilities = check_box(
             "Probabilities", "What the network says of each pixel, large files."
         )
@@ -83,6 +88,7 @@ class ExportDialog(QDialog):
             Heading("Write"),
             self.masks,
             self.table,
+            self.points,
             self.probabilities,
             self.all_images,
             Heading("As"),
@@ -121,6 +127,7 @@ class ExportDialog(QDialog):
                 ids,
                 masks=self.masks.isChecked(),
                 table=self.table.isChecked() and not self.table.isHidden(),
+                points=self.points.isChecked() and not self.points.isHidden(),
                 probabilities=self.probabilities.isChecked(),
                 format=self.format.currentData(),
                 objects=[] if self._of_cells.isHidden() else self._ticked(),
@@ -143,6 +150,7 @@ class ExportDialog(QDialog):
         self.masks.setText("Masks of classes" if kinds == {"regions"} else "Masks")
         # regions are no cells to be measured
         self.table.setVisible(kinds != {"regions"})
+        self.points.setVisible(kinds != {"regions"})
         self._of_cells.setVisible(kinds != {"regions"})
 
     def _may_overwrite(self, paths: list[Path]) -> bool:

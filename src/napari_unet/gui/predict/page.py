@@ -57,6 +57,11 @@ class PredictPage(QWidget):
         self.cells = SegmentationPanel(workspace)
         self.denoise = DenoisePanel(workspace)
         self.count = Hint()
+        self.points = button(
+            "Show points",
+            "A layer with a point in each cell, with its class and confidence; it "
+            "follows the threshold.",
+        )
         self.use_slice = button(
             "This slice",
             "Turn the cells of the slice in view into annotation, to be corrected.",
@@ -76,11 +81,14 @@ class PredictPage(QWidget):
         self._timer.setInterval(_PAUSE_MS)
         # LAYOUT
         self._results = QWidget()
-        self._of_cells = (Heading("Cells"), self.cells)
+        self._of_cells = (Heading("Cells"), self.cells, ButtonRow(self.points))
+        heading, settings, points = self._of_cells
         column(
             self._results,
-            *self._of_cells,
+            heading,
+            settings,
             self.count,
+            points,
             Heading("Use as annotation"),
             ButtonRow(self.use_slice, self.use_cells),
             Heading("Files"),
@@ -91,6 +99,7 @@ class PredictPage(QWidget):
         column(self, *begin, Fold("Denoise", self.denoise), self._results)
         # CONNECTIONS
         self.models.problem.connect(self._on_problem)
+        self.points.clicked.connect(self._on_points)
         self.use_slice.clicked.connect(self._on_use_slice)
         self.use_cells.toggled.connect(self._picker.set_enabled)
         self.export.clicked.connect(self._on_export)
@@ -162,6 +171,8 @@ class PredictPage(QWidget):
         self.count.setText(count)
         for use in (self.use_slice, self.use_cells):
             allow(use, bool(number), why)
+        has_cells = results is not None and bool(results.cells.version)
+        allow(self.points, has_cells, why)
         allow(self.export, results is not None, "Predict an image first.")
 
     def _on_problem(self, sentence: str) -> None:
@@ -172,6 +183,10 @@ class PredictPage(QWidget):
         if image is not None:
             t, z = self._workspace.images.place_in_view(image.id)
             self._picker.pick(t, z, None)
+
+    def _on_points(self) -> None:
+        if (image := self._workspace.images.current) is not None:
+            self._control.points.show(image.id)
 
     def _on_other_tool(self) -> None:
         self.use_cells.setChecked(False)

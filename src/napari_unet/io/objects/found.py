@@ -46,16 +46,17 @@ def painted(
     like: Image | None = None,
     size: Mapping[str, int] | None = None,
     notes: Sequence[str] = (),
+    unknown: Sequence[Found] = (),
 ) -> Objects:
     """Paint outlines into labels; where they overlap, the later ones are on top.
 
     `like` is the image that they are of, `size` what the file says of it: along t, z,
-    y, x. A ValueError says that they do not fit the image, or that its size is not
-    known, or too large.
+    y, x. In `unknown` areas there may be other objects. A ValueError says that they do
+    not fit the image, or that its size is not known, or too large.
     """
     what = printable(path)
     said = list(notes)
-    sizes = _sizes(what, found, like, size)
+    sizes = _sizes(what, [*found, *unknown], like, size)
     numbers = _numbers(found, said)
     labels = np.zeros(
         [sizes[axis] for axis in "tzyx"], np.min_scalar_type(max(numbers, default=0))
@@ -78,6 +79,7 @@ def painted(
         said.append(f"{objects} no pixel: smaller than one, or hidden by others.")
     if like is None and not size:
         said.append(SMALLEST)
+    left = _painted_unknown(what, unknown, sizes, labels)
     axes = [a for a in "tzyx" if a in (like.axes if like else "yx") or sizes[a] > 1]
     image = Image(
         labels.reshape([sizes[axis] for axis in axes]),
@@ -86,7 +88,25 @@ def painted(
         image_name(path),
         tuple(said),
     )
-    return _objects(image, found, numbers)
+    if left is not None:
+        left = left.reshape(image.data.shape)
+    return _objects(image, found, numbers, left)
+
+
+def _painted_unknown(
+    what: str,
+    areas: Sequence[Found],
+    sizes: Mapping[str, int],
+    labels: NDArray[np.integer],
+) -> NDArray[np.bool_] | None:
+    """Return where areas are, but for the objects in them."""
+    if not areas:
+        return None
+    unknown = np.zeros(labels.shape, np.uint8)
+    for one in areas:
+        _reach(what, one, sizes)
+        fill(unknown[one.t, one.z], one.rings, 1)
+    return (unknown > 0) & (labels == 0)
 
 
 def _sizes(
@@ -161,7 +181,12 @@ def _class_name(one: Found) -> str | None:
     return None if one.kind is None else one.kind.name
 
 
-def _objects(image: Image, found: Sequence[Found], numbers: Sequence[int]) -> Objects:
+def _objects(
+    image: Image,
+    found: Sequence[Found],
+    numbers: Sequence[int],
+    unknown: NDArray[np.bool_] | None,
+) -> Objects:
     classes: dict[str, ObjectClass] = {}
     names: dict[int, str] = {}
     probabilities: dict[int, float] = {}
@@ -177,4 +202,5 @@ def _objects(image: Image, found: Sequence[Found], numbers: Sequence[int]) -> Ob
         tuple(classes.values()),
         {number: order.index(name) + 1 for number, name in names.items()},
         probabilities,
+        unknown=unknown,
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import struct
 import zipfile
+from contextlib import contextmanager
 from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,13 +18,13 @@ import numpy as np
 from napari_unet.core.cells.measurements import CLASS_PROBABILITY
 from napari_unet.core.cells.objects import HIGHEST_ID, ObjectClass
 from napari_unet.core.cells.outlines import ellipse, trace
-from napari_unet.core.text import counted, printable, reason, shown
+from napari_unet.core.text import counted, listed, printable, reason, shown
 from napari_unet.io.atomic import atomic
 from napari_unet.io.names import file_stem
 from napari_unet.io.objects.found import Found, painted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -38,7 +39,12 @@ _WIDEST = 2**24
 # All files in a zip, unpacked.
 _LARGEST = 2**29
 _NAME = re.compile(r"(.*)#(\d{1,10})(?:-\d+)?(?:\.roi)?", re.DOTALL | re.IGNORECASE)
-_IGNORED = re.compile(r"ignore(-\d+)?(\.roi)?", re.IGNORECASE)
+_IGNORED = re.compile(r"ignore(#\d+)?(-\d+)?(\.roi)?", re.IGNORECASE)
+# What ImageJ adds to a name that is there already, and names of its own.
+_ADDED = re.compile(r"(-\d+)?(\.roi)?$", re.IGNORECASE)
+_OWN_NAME = re.compile(r"[\d-]*")
+# The disc of a point, in pixels, as the U-Net plugin of Fiji has it by default.
+_RADIUS = 2
 _END = (".roi", ".ROI")
 # Lines of a ROI's properties.
 _CLASS = "class"
@@ -63,40 +69,63 @@ def write(path: Path, objects: Objects) -> None:
 
 
 def read(path: Path, like: Image | None = None) -> Objects:
-    """Read ROIs that are areas.
+    """Read ROIs that are areas, and points as discs.
 
-    A ROI on no slice of a stack is a ValueError, as it is not clear where it is.
-    Points and lines are left out, and what the U-Net plugin of Fiji is told to ignore.
+    A ROI on no slice of a stack is a ValueError, as it is not clear where it is. Lines
+    are left out. As with the U-Net plugin of Fiji, nothing is known in what is named
+    ignore, nor in a ring around the disc of a point.
     """
-    found, others, ignored, guessed = [], 0, 0, False
-    for name, roi in _rois(path):
+    rois = list(_rois(path))
+    classes = _class_names(name for name, _ in rois)
+    found: list[Found] = []
+    unknown: list[Found] = []
+    others = points = ignored = 0
+    guessed = False
+    for name, roi in rois:
+        with _told(path, name):
+            inside, around = _areas(name, roi, like, classes)
+        others += not inside
+        guessed |= roi.z_position <= 0 and any(one.z > 0 for one in inside)
         if _IGNORED.fullmatch(name):
-            ignored += 1
-            continue
-        try:
-            if not (rings := _rings(roi)):
-                others += 1
-                continue
-            t, z = _place(roi, like)
-            guessed |= z > 0 and roi.z_position <= 0
-            found.append(Found(rings, t, z, *_identity(name, roi)))
-        except _Unplaced:
-            raise ValueError(
-                f"{printable(path)}: the ROI {shown(name)} is on no slice of the "
-                "stack; set its position in ImageJ (Properties)."
-            ) from None
-        except (ValueError, LookupError, OverflowError, struct.error) as error:
-            raise ValueError(_damaged(path, name)) from error
+            ignored += bool(inside)
+            unknown += inside
+        else:
+            points += len(around)
+            found += inside
+            unknown += around
     notes = []
     if like is None and guessed:
         notes.append("Positions that name no time point are taken for slices.")
     if others:
-        areas = counted(others, "ROI is no area and is", "ROIs are no areas and are")
-        notes.append(f"{areas} left out.")
+        areas = counted(others, "ROI is no area", "ROIs are no areas")
+        notes.append(f"{areas} and left out.")
+    if classes:
+        names = listed([shown(title) for title in classes])
+        notes.append(f"Names of ROIs are taken for classes: {names}.")
+    if points:
+        discs = counted(points, "point is a disc", "points are discs")
+        notes.append(
+            f"{discs} with a radius of {_RADIUS} pixels; within {2 * _RADIUS} nothing "
+            "else is known."
+        )
     if ignored:
         named = counted(ignored, "ROI is", "ROIs are")
-        notes.append(f"{named} named ignore, and left out.")
-    return painted(path, found, like, notes=notes)
+        notes.append(f"{named} named ignore: nothing is known there.")
+    return painted(path, found, like, notes=notes, unknown=unknown)
+
+
+@contextmanager
+def _told(path: Path, name: str) -> Iterator[None]:
+    """Say in an error of which ROI it is."""
+    try:
+        yield
+    except _Unplaced:
+        raise ValueError(
+            f"{printable(path)}: the ROI {shown(name)} is on no slice of the "
+            "stack; set its position in ImageJ (Properties)."
+        ) from None
+    except (ValueError, LookupError, OverflowError, struct.error) as error:
+        raise ValueError(_damaged(path, name)) from error
 
 
 class _Unplaced(Exception):
@@ -221,12 +250,51 @@ def _damaged(path: Path, name: str) -> str:
     return f"{printable(path)}: {shown(name)} in it is no ROI of ImageJ, or is damaged."
 
 
-def _identity(name: str, roi: ImagejRoi) -> _Identity:
+def _class_names(names: Iterable[str]) -> dict[str, None]:
+    """Return which names without a number are those of classes: few for many ROIs."""
+    plain = [_ADDED.sub("", n) for n in names if not _NAME.fullmatch(n)]
+    plain = [n for n in plain if not _OWN_NAME.fullmatch(n) and n.lower() != "ignore"]
+    found = dict.fromkeys(plain)
+    return found if 2 * len(found) <= len(plain) else {}
+
+
+def _areas(
+    name: str, roi: ImagejRoi, like: Image | None, classes: Collection[str]
+) -> tuple[list[Found], list[Found]]:
+    """Return the objects of a ROI, and areas around them where nothing is known."""
+    rings, points = _rings(roi), _points(roi)
+    if not rings and not len(points):
+        return [], []
+    identity = _identity(name, roi, classes)
+    if rings:
+        return [Found(rings, *_place(roi, like), *identity)], []
+    places = [_place(roi, like)] * len(points)
+    if roi.counter_positions is not None and roi.counter_positions.all():
+        positions = roi.counter_positions.tolist()
+        places = [_place_of(position, like) for position in positions]
+    if len(points) > 1:
+        identity = identity._replace(label=None)
+    inside, around = [], []
+    for (x, y), place in zip(points.tolist(), places, strict=True):
+        inside.append(Found([_disc(x, y, _RADIUS)], *place, *identity))
+        around.append(Found([_disc(x, y, 2 * _RADIUS)], *place))
+    return inside, around
+
+
+def _disc(x: float, y: float, radius: int) -> NDArray[np.float64]:
+    # pixels whose centres are as far away belong to it
+    reach = radius + 0.1
+    return ellipse(x - reach, y - reach, 2 * reach, 2 * reach)
+
+
+def _identity(name: str, roi: ImagejRoi, classes: Collection[str]) -> _Identity:
     """Return what name, properties and colour of a ROI say of its object."""
     lines = (line.split(":", 1) for line in roi.props.splitlines() if ":" in line)
     said = {key.strip(): text.strip() for key, text in lines}
     parts = _NAME.fullmatch(name)
-    title = said.get(_CLASS) or (parts[1] if parts else "")
+    plain = _ADDED.sub("", name)
+    of_name = parts[1] if parts else plain if plain in classes else ""
+    title = said.get(_CLASS) or of_name
     number = int(parts[2]) if parts else 0
     colour = roi.hexcolor(roi.stroke_color)
     likely = float(said[CLASS_PROBABILITY]) if CLASS_PROBABILITY in said else None
@@ -245,16 +313,35 @@ def _place(roi: ImagejRoi, like: Image | None) -> tuple[int, int]:
             raise _Unplaced
         return max(roi.t_position - 1, 0), max(roi.z_position - 1, 0)
     if roi.position > 0:
-        if like is None:
-            return 0, roi.position - 1
-        if depth * times == 1 and roi.position <= like.channels:
-            return 0, 0  # drawn on one of its channels
-        # the number of a plane, and channels are planes
-        t, z = divmod((roi.position - 1) // like.channel_planes, depth)
-        return t, z
+        return _place_of(roi.position, like)
     if depth * times > 1:
         raise _Unplaced
     return 0, 0
+
+
+def _place_of(position: int, like: Image | None) -> tuple[int, int]:
+    """Return time point and slice, from 0, of the number of a plane, from 1."""
+    if like is None:
+        return 0, position - 1
+    depth = like.size("z")
+    if depth * like.size("t") == 1 and position <= like.channels:
+        return 0, 0  # drawn on one of its channels
+    # channels are planes
+    t, z = divmod((position - 1) // like.channel_planes, depth)
+    return t, z
+
+
+def _points(roi: ImagejRoi) -> NDArray[np.float64]:
+    """Return x and y of the points of a ROI, none if it has areas or lines."""
+    from roifile import ROI_TYPE
+
+    if roi.roitype != ROI_TYPE.POINT or not roi.n_coordinates:
+        return np.zeros((0, 2))
+    points = np.asarray(roi.coordinates(), np.float64)
+    if not np.isfinite(points).all():
+        raise ValueError(f"found the points {points.tolist()}")
+    # whole numbers are those of pixels
+    return points + 0.5 if (points == np.rint(points)).all() else points
 
 
 def _rings(roi: ImagejRoi) -> Sequence[NDArray[Any]]:

@@ -43,7 +43,7 @@ _CORNERS = 64
 class AmbiguousMasksError(ValueError):
     """What the values of masks mean has to be asked: one of `choices`."""
 
-    choices: tuple[Kind, ...] = ("instances", "semantic", "annotation")
+    choices: tuple[Kind, ...] = ("instances", "semantic", "annotation", "sparse")
 
     def __init__(self) -> None:
         super().__init__(
@@ -86,7 +86,7 @@ class Importer:
         array : array of whole numbers or bool, or Imported
             Of the shape of the annotation; or a plane, for the slice in view. Or what
             was read by `mask_reader`.
-        kind : {"instances", "binary", "semantic", "annotation"} or None
+        kind : {"instances", "binary", "semantic", "annotation", "sparse"} or None
             What the values mean; guessed if None, or AmbiguousMasksError.
         replace : bool
             Replace what is annotated in the slices of the masks. Otherwise they are
@@ -219,7 +219,7 @@ def from_masks(
     masks : array of whole numbers or bool
     axes : str
         A letter for each of its axes, out of t, z, y, x.
-    kind : {"instances", "binary", "semantic", "annotation"} or None
+    kind : {"instances", "binary", "semantic", "annotation", "sparse"} or None
         What the values mean; guessed from all frames together if None, or
         AmbiguousMasksError.
     free : int
@@ -256,7 +256,7 @@ def from_masks(
         highest = max(highest, int(labels.max()))
         class_of |= {i + shift: k for i, k in converted.class_of.items() if k > 1}
         count = max(count, len(converted.classes))
-        if meaning in ("binary", "semantic"):
+        if meaning in ("binary", "semantic", "sparse"):
             # Areas are numbered anew in each time frame.
             shift = highest + 1 - FIRST_OBJECT
         stack = [(0, labels, values)]

@@ -14,6 +14,7 @@ from napari_unet.session.forward_signal import forward_signal
 from napari_unet.session.prediction.export import Exporter
 from napari_unet.session.prediction.folder_prediction import FolderPrediction
 from napari_unet.session.prediction.model_results import ModelResults
+from napari_unet.session.prediction.points import PointLayers
 from napari_unet.session.prediction.segmentation import Segmenter
 from napari_unet.session.prediction.targets import Targets
 from napari_unet.session.throttle import Debounce
@@ -95,6 +96,7 @@ class PredictionControl:
         self.results = self.model_results.latest
         self.segmenter = Segmenter(worker, self.results, self._first_segmentation())
         self.exporter = Exporter(store, images, worker, self.results, self.segmenter)
+        self.points = PointLayers(viewer, worker, self.results, self.segmenter)
         self.folder: FolderPrediction | None = None
         self._run: _Run | None = None
         self._share = 0.0
@@ -107,6 +109,7 @@ class PredictionControl:
         forward_signal(self.segmenter.changed, self.changed)
         forward_signal(self.segmenter.failed, self.message, "error")
         forward_signal(self.segmenter.worker_died, self.message, "error")
+        forward_signal(self.points.failed, self.message, "error")
         forward_signal(self.exporter.message, self.message)
         self.exporter.changed.connect(self._on_files)
 
@@ -261,6 +264,7 @@ class PredictionControl:
         self._models.selected_changed.disconnect(self._on_model)
         self.cancel()
         self.exporter.close()
+        self.points.close()
         self.model_results.close()
 
     @property
@@ -355,6 +359,7 @@ class PredictionControl:
         results.flush_refresh()
         results.cells.growing = False
         self.segmenter.go_on()
+        self.points.go_on()
 
     def _skip(self, run: _Run, sentence: str) -> None:
         """Say why an image cannot be predicted, and go on with the next one."""

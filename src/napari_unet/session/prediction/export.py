@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 Format = Literal["tif", "ome.tif", "zarr"]
 
 # What names of files say of what is in them.
-_WRITTEN = ("cells", "classes", "probabilities")
+_WRITTEN = ("cells", "classes", "points", "probabilities")
 
 
 @dataclass(slots=True, eq=False)
@@ -125,6 +125,7 @@ class Exporter:
         masks: bool = True,
         probabilities: bool = False,
         table: bool = True,
+        points: bool = False,
         format: Format = "tif",  # noqa: A002 - as in `ExportJob`
         objects: Sequence[str] = (),
     ) -> None:
@@ -136,17 +137,24 @@ class Exporter:
         ValueError if there is no image that can be exported, or nothing is to be
         written.
         """
-        if not (masks or probabilities or table or objects):
+        if not (masks or probabilities or table or points or objects):
             raise ValueError(
-                "Choose masks, probabilities or the table to be written, or a format "
-                "of another program."
+                "Choose masks, probabilities, points or the table to be written, or a "
+                "format of another program."
             )
         export, parts = _Export(folder), []
         for image_id in dict.fromkeys(image_ids):
             try:
                 results = self._results_of(image_id)
                 job = self._job(
-                    results, folder, format, masks, table, probabilities, objects
+                    results,
+                    folder,
+                    format,
+                    masks,
+                    table,
+                    points,
+                    probabilities,
+                    objects,
                 )
                 parts.append(_Part(export, job, results))
             except (ValueError, OSError) as error:
@@ -190,6 +198,7 @@ class Exporter:
         format: Format,  # noqa: A002 - as in `ExportJob`
         masks: bool,
         table: bool,
+        points: bool,
         maps: bool,
         objects: Sequence[str],
     ) -> ExportJob:
@@ -199,7 +208,7 @@ class Exporter:
                 f"{image.name} has regions but no cells, of which the table "
                 "would be: choose masks or probabilities."
             )
-        cells = results.has_cells and bool(masks or table or objects)
+        cells = results.has_cells and bool(masks or table or points or objects)
         regions = results.has_regions and masks
         return ExportJob(
             folder=str(folder),
@@ -211,6 +220,7 @@ class Exporter:
             masks=masks,
             table=table,
             maps=maps,
+            points=points,
             class_masks=files["classes"] if regions else None,
             format=format,
             objects=tuple(objects),

@@ -172,7 +172,8 @@ class ResultLayers:
         self.unexported = False
         self._viewer, self._preview = viewer, preview
         self._label = f", {label}" if label else ""
-        self._attributes = roles.attributes_like(
+        # what puts a layer of the same axes onto the image
+        self.attributes = roles.attributes_like(
             image_layer, image.axes, image.annotation_axes, image.level
         )
         self.files = ResultFiles(scratch, image.annotation_shape, len(classes) + 1)
@@ -340,7 +341,7 @@ class ResultLayers:
         if self.layer(kind, number) is not None:
             return
         data = self._data(kind, number)
-        common = self._attributes | self._name_and_metadata(kind, number)
+        common = self.attributes | self._name_and_metadata(kind, number)
         with roles.selection_kept(self._viewer):
             if kind == "classes":
                 # a list becomes napari's colormap without importing it here; for a
