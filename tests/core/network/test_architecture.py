@@ -9,6 +9,8 @@ from napari_unet.core.network.architecture import (
     paper,
     u_shape,
 )
+from napari_unet.core.network.choice import Choice
+from napari_unet.core.network.nnunet import nnunet, resenc
 from napari_unet.core.network.published import unet3d
 
 
@@ -121,3 +123,45 @@ def test_what_is_interpolated_has_no_up_convolution() -> None:
     Architecture(levels=(_TOP.replace(up_conv=0), _BOTTOM), enlarge="linear")
     with pytest.raises(ValidationError, match="need up and no up_conv"):
         Architecture(levels=(_TOP, _BOTTOM), enlarge="linear")
+
+
+def test_an_aligned_network_reduces_maps_from_the_images_first_pixel_on() -> None:
+    # an unaligned window of four poolings begins at -92, its coarsest map at -62
+    table = paper().replace(aligned=True)
+    coarsest = max(
+        (table.trace.extents(n)[0] for n in range(len(table.drawing.layers))),
+        key=lambda extent: extent.scale,
+    )
+    assert table.halo == (94, 94)
+    assert (coarsest.origin - 94) % 16 == 0
+    assert table.min_output == (16, 16)
+    assert table.is_later
+    # a padded one is so in any case
+    padded = table.replace(padded=True, window=(32, 32))
+    assert padded.halo == (0, 0)
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        unet3d(),
+        u_shape(ndim=3, channels=1, classes=2, width=2, depth=3, flat=(2, 0, 0)),
+        nnunet(Choice(ndim=2, width=2, depth=3)),
+        resenc(Choice(ndim=2, width=2, depth=2)),
+    ],
+)
+def test_other_networks_are_aligned_too(network: Architecture) -> None:
+    table = network.replace(aligned=True)
+    for axis, step in enumerate(table.step):
+        maps = [table.trace.extents(n)[axis] for n in range(len(table.drawing.layers))]
+        coarsest = max(maps, key=lambda extent: extent.scale)
+        assert (coarsest.origin - table.halo[axis]) % step == 0
+        assert table.halo[axis] - network.halo[axis] < step
+
+
+def test_an_interpolation_from_corner_to_corner_has_to_be_padded() -> None:
+    levels = _TOP.replace(up_conv=0), _BOTTOM
+    with pytest.raises(ValidationError, match="the network has to be padded"):
+        Architecture(levels=levels, enlarge="linear_corners")
+    padded = Architecture(levels=levels, enlarge="linear", padded=True, window=(16, 16))
+    assert padded.replace(enlarge="linear_corners").output_size((16, 16)) == (16, 16)

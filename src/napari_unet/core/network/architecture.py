@@ -11,6 +11,7 @@ from napari_unet.core.network.blocks import BLOCKS, ENCODERS, BlockKind, Stage, 
 from napari_unet.core.network.geometry import Layered
 from napari_unet.core.network.layers import Activation, Drawing, Norm
 from napari_unet.core.network.skips import gate, residual_path
+from napari_unet.core.network.trace import Trace
 from napari_unet.core.settings import Settings, Unit
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ _FIRST_FIELDS = (
 )
 _FIRST_ACTIVATIONS = ("none", "relu", "leaky_relu")
 # They have no weights.
-_INTERPOLATED = ("linear", "nearest")
+_INTERPOLATED = ("linear", "linear_corners", "nearest")
 
 
 class Level(Settings):
@@ -60,12 +61,14 @@ class Architecture(Layered):
     # own, or by the stride of the next level's first convolution
     reduce: Literal["max", "strided", "first_conv"] = "max"
     # ... and back: by a transposed convolution whose kernel is the stride, one more
-    # than it or twice it; by interpolation alone; or with a 2 × 2 convolution after it
+    # than it or twice it; by interpolation alone, from corner to corner only if padded;
+    # or with a 2 × 2 convolution after it
     enlarge: Literal[
         "transposed",
         "transposed3",
         "transposed4",
         "linear",
+        "linear_corners",
         "nearest",
         "nearest_conv2",
     ] = "transposed"
@@ -84,6 +87,9 @@ class Architecture(Layered):
     last: tuple[int, ...] = ()
     # how many levels below the finest give scores, too, which training learns from
     supervised: int = Field(0, ge=0)
+    # Whether maps are reduced from the image's first pixel on, as in a padded network
+    # that sees all of it; else from the first that a window has left for them.
+    aligned: bool = False
 
     @model_validator(mode="after")
     def _levels_fit_together(self) -> Self:
@@ -118,6 +124,15 @@ class Architecture(Layered):
             raise ValueError(
                 f"of {bottom + 1} levels at most {max(bottom - 1, 0)} coarser ones can "
                 f"give scores, found supervised {self.supervised}."
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _corners_are_those_of_a_window(self) -> Self:
+        if self.enlarge == "linear_corners" and not self.padded:
+            raise ValueError(
+                "an interpolation from corner to corner depends on the size of the "
+                "window, so that the network has to be padded."
             )
         return self
 
@@ -163,6 +178,8 @@ class Architecture(Layered):
         if self.last:
             x = plain(net, x, self._stage("last", self.last, self.levels[0]))
         net.scores = net.conv(x, self.classes, 1, "score")
+        if self.aligned and not self.padded:
+            net.scores = net.crop(net.scores, _to_grid(net))
         net.supervised = [
             net.conv(decoded[depth], self.classes, 1, f"coarser.{depth}")
             for depth in range(1, self.supervised + 1)
@@ -204,6 +221,8 @@ class Architecture(Layered):
         pool = level.pool
         if self.enlarge in ("linear", "nearest"):
             return net.resize(x, self.enlarge, pool)
+        if self.enlarge == "linear_corners":
+            return net.resize(x, "linear", pool, kind="corners")
         if self.enlarge == "nearest_conv2":
             x = net.resize(x, "nearest", pool)
             x = net.conv(x, level.up_conv, pool, f"{name}.0", bias=self.up_bias)
@@ -231,6 +250,21 @@ class Architecture(Layered):
             below = plain(net, below, signal.pointwise())
         stage = self._stage(f"skip.{depth}", (), level)
         return gate(net, skip, below, stage, level.pool)
+
+
+def _to_grid(net: Drawing) -> tuple[int, ...]:
+    """Return the kernel whose border, if it is lost, too, aligns a network.
+
+    Tiles lie at multiples of the step, their windows begin a halo before: so the halo
+    is made what brings the first pixel of the coarsest map to a multiple, too.
+    """
+    trace = Trace(net, padded=False)
+    maps = [trace.extents(number) for number in range(len(net.layers))]
+    kernel = []
+    for axis, (step, halo) in enumerate(zip(trace.step, trace.halo, strict=True)):
+        coarsest = max((m[axis] for m in maps), key=lambda extent: extent.scale)
+        kernel.append(2 * ((coarsest.origin - halo) % step) + 1)
+    return tuple(kernel)
 
 
 Architecture.later = frozenset(Architecture.model_fields).difference(_FIRST_FIELDS)

@@ -8,7 +8,8 @@ T / 8. That is a network again, of step T / 2 and halo T / 2, and its result dep
 no plan of tiles or blocks. It does on T, which belongs to the model.
 
 The standard deviation is that of nnU-Net (Isensee et al. 2021); its windows stand
-elsewhere, spread evenly over each image.
+elsewhere, spread evenly over each image, and none begins outside. Of networks that it
+trained scores are averaged, as there, with the middle of the Gaussian on pixel T / 2.
 """
 
 from __future__ import annotations
@@ -113,8 +114,10 @@ class Blended(Geometry):
         Those of the windows that see a pixel add up to one.
         """
         found = []
+        shift = 0.5 if self.network.mean_of == "scores" else 0.0
         for n in self.window:
-            bell = np.exp(-0.5 * ((np.arange(n) - (n - 1) / 2) / (n / 8)) ** 2)
+            middle = (n - 1) / 2 + shift
+            bell = np.exp(-0.5 * ((np.arange(n) - middle) / (n / 8)) ** 2)
             found.append(bell / (bell + np.roll(bell, n // 2)))
         return found
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from functools import cached_property
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -115,7 +115,7 @@ class Geometry:
 class Layered(Geometry, GrownSettings):
     """Base of the descriptions of networks: their sizes follow from their layers."""
 
-    later: ClassVar[frozenset[str]] = frozenset({"padded", "window"})
+    later: ClassVar[frozenset[str]] = frozenset({"padded", "window", "mean_of"})
 
     channels: int = Field(1, ge=1)
     classes: int = Field(2, ge=1, le=254)  # background included
@@ -125,6 +125,9 @@ class Layered(Geometry, GrownSettings):
     # What it gives for such a window, in pixels along ([z,] y, x). None for windows of
     # any size; of a network that depends on them, for a usual one (`blended`).
     window: tuple[int, ...] | None = None
+    # What is averaged where windows overlap, and over members and turned views: what
+    # the softmax gives, or what it is given, as nnU-Net does (`blended`).
+    mean_of: Literal["probabilities", "scores"] = "probabilities"
 
     @model_validator(mode="after")
     def _window_fits(self) -> Self:
@@ -138,9 +141,6 @@ class Layered(Geometry, GrownSettings):
                 f"a window has an even size along each of the {self.ndim} axes, "
                 f"found {times(window)}."
             )
-        if len(set(window[-2:])) > 1:
-            # views turned by a quarter are seen, too
-            raise ValueError(f"a window is as high as wide, found {times(window)}.")
         return self
 
     @property

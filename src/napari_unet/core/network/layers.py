@@ -60,7 +60,7 @@ class Layer:
     # by how much it reduces (`conv`, pools) or enlarges (all others)
     stride: tuple[int, ...] = ()
     bias: bool = True
-    # which activation, which norm; "tokens" for a convolution of a transformer
+    # which activation, norm or interpolation; "tokens" for a transformer's convolution
     kind: str = ""
     # of the values that a dropout drops
     share: float = 0.0
@@ -124,14 +124,17 @@ class Drawing:
         factor: int | tuple[int, ...],
         *,
         kernel: tuple[int, ...] = (),
+        kind: Literal["", "corners"] = "",
     ) -> int:
         """Reduce by pooling or enlarge by interpolation.
 
         A mean beside a convolution of `kernel` and this stride starts where that does,
-        so that the two maps can meet.
+        so that the two maps can meet. Linear by "corners", the first and last pixels of
+        both maps lie on each other, so that the values depend on the map's size.
         """
         stride = self._axes(factor)
-        return self._add(Layer(op, (x,), self.width(x), "", kernel, stride))
+        width = self.width(x)
+        return self._add(Layer(op, (x,), width, "", kernel, stride, kind=kind))
 
     def norm(self, x: int, kind: Norm | Literal["layer"], name: str) -> int:
         """Normalise each channel, or with "layer" each pixel; "none" adds nothing.

@@ -356,8 +356,8 @@ def _changed(layer: Layer, x: Tensor, *, padded: bool) -> Tensor:
     factors = list(map(float, layer.stride))
     if layer.op == "nearest":
         return F.interpolate(x, scale_factor=factors, mode="nearest")
-    mode = _LINEAR[len(factors)]
-    x = F.interpolate(x, scale_factor=factors, mode=mode, align_corners=False)
+    mode, corners = _LINEAR[len(factors)], layer.kind == "corners"
+    x = F.interpolate(x, scale_factor=factors, mode=mode, align_corners=corners)
     if padded:
         return x
     return cropped(x, [lost_by_enlarging("linear", 0, f) for f in layer.stride])

@@ -69,13 +69,13 @@ class PendingResult:
 class MeanOfNetworks(nn.Module):
     """Networks of one architecture, whose scores give the mean of their answers.
 
-    The answers are probabilities, or images.
+    The answers are probabilities, scores or images.
     """
 
     def __init__(self, members: Iterable[LayeredNetwork], *, images: bool) -> None:
         super().__init__()
         self.members = nn.ModuleList(members)
-        self._images = images
+        self._plain = images or self.architecture.mean_of == "scores"
 
     @property
     def architecture(self) -> Layered:
@@ -84,9 +84,9 @@ class MeanOfNetworks(nn.Module):
         return first.architecture
 
     def forward(self, window: Tensor) -> Tensor:
-        """Return the mean image, or of probabilities what the softmax gives back."""
+        """Return the mean, of probabilities as what the softmax gives back."""
         each = torch.stack([one(window).float() for one in self.members])
-        if self._images:
+        if self._plain:
             return each.mean(dim=0)
         return torch.log(torch.softmax(each, dim=2).mean(dim=0))
 
@@ -127,7 +127,7 @@ class Network:
     def of_patch(self, patch: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the probabilities of a patch, run once as in training."""
         batch = torch.from_numpy(patch)[None].to(self.device, dtype(self.precision))
-        return PendingResult.of(self._mean(batch, "none")[0]).result()
+        return PendingResult.of(self._said(self._mean(batch, "none"))[0]).result()
 
     @torch.inference_mode()
     def start(
@@ -140,7 +140,8 @@ class Network:
         The window is normalised, (channels, [z,] y, x), of a valid input size.
         "dihedral" takes the mean over the 8 mirrored and rotated views in the y-x
         plane; the window is turned, not the plan of tiles, so the result does not
-        depend on the tile size. So is each window of those that are blended.
+        depend on the tile size. So is each window of those that are blended, one that
+        is not square by halves, which are 4 views.
         """
         batch = torch.from_numpy(window)[None]
         if self.device.type == "cuda":
@@ -149,16 +150,19 @@ class Network:
         geometry = self.geometry
         if isinstance(geometry, Blended):
             run = partial(self._mean, averaging=averaging)
-            most = 1.0 if self.outputs is None else float("inf")
+            most = float("inf") if self.outputs or self._means_scores else 1.0
             mean = blend(geometry, batch, run, most)
         else:
             mean = self._mean(batch, averaging)
-        return PendingResult.of(mean[0])
+        return PendingResult.of(self._said(mean)[0])
 
     def _mean(self, batch: Tensor, averaging: Averaging) -> Tensor:
         if averaging == "none":
             return self._values(batch)
-        views = product(range(4), (False, True))
+        window = self.module.architecture.window
+        oblong = window is not None and window[-2] != window[-1]
+        # turned by a quarter it would be another window than the network is made for
+        views = product((0, 2) if oblong else range(4), (False, True))
         found = [self._seen_turned(batch, turns, flip) for turns, flip in views]
         return torch.stack(found).mean(dim=0)
 
@@ -170,9 +174,20 @@ class Network:
         return torch.rot90(seen.flip(-1) if flip else seen, -turns, (-2, -1))
 
     def _values(self, batch: Tensor) -> Tensor:
-        """Return probabilities, or the values of an image as they are learnt."""
+        """Return what is averaged: probabilities, scores, or an image as learnt."""
         scores: Tensor = self.module(batch).float()
-        return torch.softmax(scores, dim=1) if self.outputs is None else scores
+        if self.outputs is None and not self._means_scores:
+            return torch.softmax(scores, dim=1)
+        return scores
+
+    def _said(self, mean: Tensor) -> Tensor:
+        """Return the network's answer from the mean of `_values`."""
+        return torch.softmax(mean, dim=1) if self._means_scores else mean
+
+    @property
+    def _means_scores(self) -> bool:
+        of_scores = self.module.architecture.mean_of == "scores"
+        return of_scores and self.outputs is None
 
 
 def prepare(
