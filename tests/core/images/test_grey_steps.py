@@ -34,6 +34,9 @@ def grey(data: np.ndarray, *steps: Any, axes: str = "cyx", t: int = 0) -> np.nda
     [
         (Clip(low=0, high=4), [[[0, 2], [4, 4]], [[0, 1], [1, 4]]]),
         (Fixed(mean=2, sd=-4), [[[0.5, 0], [-0.5, -2]], [[1.25, 0.25], [0.25, -0.75]]]),
+        # the second channel is divided, too, or not at all
+        (Fixed(sd=2, above=9), [[[0, 1], [2, 5]], [[-1.5, 0.5], [0.5, 2.5]]]),
+        (Fixed(sd=2, above=10), TWO),
         (MinMax(), [[[0, 0.2], [0.4, 1]], [[0, 0.5], [0.5, 1]]]),
         (
             MinMax(eps=6),
@@ -190,6 +193,8 @@ def test_rules_are_said_in_words() -> None:
     rule = GreySteps(steps=(ClipPercentiles(low=0.1, high=99.9), ZScore(channels=(1,))))
     words = "clip 0.1 and 99.9 percentiles, then mean 0, sd 1 (channel 1)"
     assert in_words(rule) == words
+    eight_bits = GreySteps(steps=(Fixed(sd=255, above=1),))
+    assert in_words(eight_bits) == "subtract 0, divide by 255 if any is above 1"
     assert in_words(GreySteps()) == "as they are in the file"
     assert in_words("frame").startswith("frame: clip 0.1")
     again = GreySteps.model_validate_json(rule.model_dump_json())

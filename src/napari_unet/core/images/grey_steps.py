@@ -138,6 +138,8 @@ class Fixed(Step):
     step: Literal["fixed"] = "fixed"
     mean: Value = 0.0
     sd: Value = 1.0  # a negative one inverts
+    # only in frames with a value that is greater than this, in any of the channels
+    above: Value | None = None
 
     @model_validator(mode="after")
     def _divides(self) -> Self:
@@ -148,10 +150,15 @@ class Fixed(Step):
     @property
     def words(self) -> str:
         """What it does, for people."""
-        return f"subtract {self.mean:g}, divide by {self.sd:g}"
+        done = f"subtract {self.mean:g}, divide by {self.sd:g}"
+        return done + ("" if self.above is None else f" if any is above {self.above:g}")
 
     def after(self, scale: Scale, blocks: Blocks) -> Scale:
         """Return what it makes of the steps before it."""
+        if self.above is not None:
+            highest = max(scale.apply(block).max() for block in blocks())
+            if highest <= self.above:
+                return scale
         return scale.shifted(self.mean, self.sd)
 
 

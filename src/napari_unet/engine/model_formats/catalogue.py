@@ -113,6 +113,19 @@ MODEL_FORMATS: dict[str, ModelFormat] = {
         extra="formats",
         is_written=True,
     ),
+    "milesial": ModelFormat(
+        "milesial/Pytorch-UNet",
+        "Checkpoints of Pytorch-UNet, versions 1 to 4.",
+        (".pth", ".pt"),
+        "milesial",
+    ),
+    "nnunet": ModelFormat(
+        "nnU-Net v2",
+        "Folders of trained models, with all of their folds; cascades and regions that "
+        "overlap are left out.",
+        ("", ".pth"),
+        "nnunet",
+    ),
 }
 
 

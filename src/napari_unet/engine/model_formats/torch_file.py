@@ -1,0 +1,183 @@
+"""Files of ``torch.save``: tensors and plain values, read without running anything."""
+
+from __future__ import annotations
+
+import zipfile
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from napari_unet.core.settings import explain
+from napari_unet.core.text import shown, times
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from napari_unet.core.network.geometry import Layered
+
+# Of the part of a file that has the names of its tensors, in bytes.
+_LARGEST_HEAD = 2**24
+
+
+class _Unread:
+    """In place of what a file holds beside tensors and plain values: numpy's numbers.
+
+    They stand in records of a training, which are not needed here.
+    """
+
+    def __init__(self, *_: object) -> None:
+        pass
+
+    def __setstate__(self, _: object) -> None:
+        pass
+
+
+_UNREAD = [
+    (_Unread, name)
+    for name in (
+        "numpy.dtype",
+        "numpy.core.multiarray.scalar",
+        "numpy._core.multiarray.scalar",
+    )
+]
+
+
+def holds(path: Path, names: Iterable[str]) -> bool:
+    """Whether a file is one of ``torch.save`` that has tensors of all these names.
+
+    Only texts are searched for, and nothing is unpickled.
+    """
+    try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                found = [n for n in archive.namelist() if n.endswith("/data.pkl")]
+                with archive.open(found[0]) as head:
+                    text = head.read(_LARGEST_HEAD)
+        else:
+            # before torch 1.6 the same pickle lay in front of the tensors
+            with path.open("rb") as file:
+                text = file.read(_LARGEST_HEAD)
+    except (
+        OSError,
+        EOFError,
+        IndexError,
+        RuntimeError,
+        ValueError,
+        zipfile.BadZipFile,
+    ):
+        return False
+    return all(name.encode() in text for name in names)
+
+
+def load(path: Path) -> dict[str, Any]:
+    """Return the names and values of a file.
+
+    Raises
+    ------
+    ValueError
+        It is damaged or packed, or holds more than tensors and plain values.
+    OSError
+        It cannot be read.
+    """
+    import torch
+
+    _check_unpacked(path)
+    # whatever torch says of a file that can be opened, it is damaged
+    path.open("rb").close()
+    try:
+        with torch.serialization.safe_globals(_UNREAD):  # type: ignore[arg-type]
+            found = torch.load(path, map_location="cpu", weights_only=True)
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise ValueError(
+            f"{path}: is damaged, or holds more than tensors and plain values, and "
+            "nothing of it is run here."
+        ) from error
+    if not isinstance(found, dict):
+        raise ValueError(
+            f"{path}: holds {type(found).__name__}, not the weights of a network."
+        )
+    return {str(name): value for name, value in found.items()}
+
+
+@contextmanager
+def about(path: Path) -> Iterator[None]:
+    """Have a ValueError about what a file describes say which file that is."""
+    try:
+        yield
+    except ValidationError as error:
+        raise ValueError(f"{path}: {explain(error)}") from error
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def shape_of(state: Mapping[str, Any], name: str) -> tuple[int, ...]:
+    """Return the shape of a tensor; a ValueError says that there is none."""
+    shape = getattr(state.get(name), "shape", None)
+    if shape is None:
+        raise ValueError(f"there is no tensor {name}, so that it is not complete.")
+    return tuple(shape)
+
+
+def weights_of(
+    table: Layered,
+    names: Mapping[str, str],
+    state: Mapping[str, Any],
+    spare: tuple[str, ...] = (),
+) -> dict[str, NDArray[np.generic]]:
+    """Return the weights of a network by our names.
+
+    `names` has the file's name of each of our layers, `spare` the beginnings of names
+    of tensors that are not needed. A ValueError names a tensor that is missing, of
+    another shape or left over: the network would be another one.
+    """
+    import torch
+
+    from napari_unet.engine.network.layered import LayeredNetwork
+    from napari_unet.engine.network.network import to_arrays
+
+    with torch.device("meta"):
+        wanted = LayeredNetwork(table).state_dict()
+    found: dict[str, Tensor] = {}
+    left = {name for name in state if not name.startswith(spare)}
+    for name, like in wanted.items():
+        layer, _, leaf = name.rpartition(".")
+        source = f"{names[layer]}.{leaf}"
+        shape = shape_of(state, source)
+        if shape != tuple(like.shape) or state[source].layout != torch.strided:
+            raise ValueError(
+                f"its tensor {source} is of {times(shape)}, that of the network which "
+                f"the rest describes of {times(tuple(like.shape))}."
+            )
+        found[name] = state[source].to(like.dtype)
+        left.discard(source)
+    if left:
+        raise ValueError(
+            f"it has {shown(min(left))}, which the network that it is read as has not."
+        )
+    return to_arrays(found)
+
+
+def _check_unpacked(path: Path) -> None:
+    """Refuse a packed file: torch writes none, and one may hold any size."""
+    if not zipfile.is_zipfile(path):
+        return
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+    except (zipfile.BadZipFile, ValueError) as error:
+        raise ValueError(f"{path}: is damaged ({error}).") from error
+    size = sum(entry.file_size for entry in entries)
+    packed = any(entry.compress_type != zipfile.ZIP_STORED for entry in entries)
+    if packed or size > path.stat().st_size:
+        raise ValueError(
+            f"{path}: says that it holds {size} bytes and has "
+            f"{path.stat().st_size}, and packed files are not read."
+        )
