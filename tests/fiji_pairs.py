@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from napari_unet.engine.model_formats.prototxt import parse
+from napari_unet.engine.model_formats.fiji.prototxt import parse
 
 if TYPE_CHECKING:
     from pathlib import Path

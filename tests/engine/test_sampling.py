@@ -350,6 +350,24 @@ def test_greys_are_normalised_before_they_are_changed() -> None:
     assert (sampler(scaled).draw(0, 1).image == 2).all()
 
 
+def test_greys_change_by_as_many_sds_whatever_the_rule_brings_them_to() -> None:
+    data = np.random.default_rng(0).integers(0, 9, (30, 30)).astype(np.uint16)
+    unit = example(data, np.zeros((30, 30)))
+    changes = Augmentation(gamma=1, blur=0)
+
+    def drawn(sd: float, **spread: object) -> np.ndarray:
+        scale = GreyScale((0,), (600,), (4,), (sd,), **spread)
+        shown = Example(unit.field, scale, unit.classes, unit.border)
+        image = sampler(shown, augmentation=changes).draw(0, 2).image
+        found: np.ndarray = image.numpy()
+        return found
+
+    # a tenth of the values, with a tenth of the noise and of the shift
+    small = drawn(10.0, spread=(0.1,))
+    np.testing.assert_allclose(10 * small, drawn(1.0), rtol=1e-4, atol=1e-5)
+    assert np.abs(10 * drawn(10.0) - drawn(1.0)).max() > 0.1
+
+
 def test_a_thick_stack_is_displaced_less_through_its_slices() -> None:
     shape = (60, 60, 60)
     at = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij")).astype("f4")

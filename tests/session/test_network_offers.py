@@ -13,7 +13,7 @@ from napari_unet.core.events import NetworkSurveyed
 from napari_unet.core.jobs import SurveyJob
 from napari_unet.core.network.architecture import u_shape
 from napari_unet.core.network.catalogue import NETWORKS
-from napari_unet.core.training.training_settings import Training
+from napari_unet.core.training.training_settings import FIJI, Training
 from napari_unet.io.model_file import save_model
 from napari_unet.session.preferences import Preferences
 from napari_unet.session.training.control import TrainingControl
@@ -231,3 +231,21 @@ def test_a_model_to_start_from_brings_the_recipe_of_its_network(
     bench.plan.set_start(str(path))
     settings = bench.plan.new_record().settings
     assert (settings.width, settings.depth, settings.batch) == (2, 1, 3)
+
+
+def test_a_model_of_the_fiji_plugin_brings_its_recipe_in_the_same_budget(
+    bench: Bench, tmp_path: Path
+) -> None:
+    bench.annotate(40, 50)
+    model = random_model(u_shape(ndim=2, channels=1, classes=2, width=2, depth=1))
+    recipe = Training(preset=FIJI, width=2, depth=1, batch=1, patch=164)
+    card = model.card.replace(training=recipe.replace(steps=1000, minutes=0))
+    path = tmp_path / "fiji.safetensors"
+    save_model(replace(model, card=card), path)
+    bench.plan.set(training=Training.accurate().replace(minutes=7, validation=0.2))
+    bench.plan.set_start(str(path))
+    settings = bench.plan.new_record().settings
+    assert settings == recipe.replace(minutes=7, validation=0.2)
+    bench.plan.set_start(None)
+    quick = Training.quick().replace(minutes=7, validation=0.2)
+    assert bench.plan.new_record().settings == quick

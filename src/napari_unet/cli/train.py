@@ -250,8 +250,8 @@ def training_settings(
 
 def _of_preset(options: argparse.Namespace, usual: Task) -> Training:
     """Return the preset for the task that is given, or else the usual one."""
-    presets = {**PRESETS, AUTO: Training.automatic, None: Training.quick}
-    preset = presets[options.preset]
+    name = options.preset or "quick"
+    preset = Training.automatic if name == AUTO else PRESETS[name]
     return preset(ndim=options.ndim).with_task(options.task or usual)
 
 

@@ -16,7 +16,7 @@ from napari_unet.core.images.grey_steps import (
     ZScore,
 )
 from napari_unet.core.images.image import Image
-from napari_unet.core.images.normalisation import in_words, measure
+from napari_unet.core.images.normalisation import frame_of, in_words, measure
 
 # two channels of four pixels
 TWO = np.array([[[0, 2], [4, 10]], [[-3, 1], [1, 5]]], np.int16)
@@ -127,6 +127,30 @@ def test_all_slices_of_a_time_point_are_one_frame() -> None:
     for t, most in enumerate((200, 100)):
         scale = measure(Image(data, "tzyx"), t, GreySteps(steps=(MinMax(),)))
         assert (scale.mean, scale.sd) == ((0.0,), (most,))
+
+
+def test_each_slice_may_be_a_frame_of_its_own() -> None:
+    data = np.zeros((3, 4, 4), np.uint8)
+    data[1, 2, 2], data[2, 0, 0] = 200, 100
+    image = Image(data, "zyx")
+    rule = GreySteps(steps=(MinMax(),), each_slice=True)
+    frames = [frame_of(field, rule) for field in image.fields(2)]
+    assert frames == [(0, 0), (0, 1), (0, 2)]
+    assert [measure(image, t, rule, z).sd for t, z in frames] == [(1,), (200,), (100,)]
+    (volume,) = image.fields(3)
+    assert frame_of(volume, rule) == (0, None)
+    together = rule.replace(each_slice=False)
+    assert {frame_of(f, together) for f in image.fields(2)} == {(0, None)}
+    assert {frame_of(f, "structure") for f in image.fields(2)} == {(0, None)}
+
+
+def test_the_sd_that_a_rule_leads_to_is_told_if_asked_for() -> None:
+    rule = GreySteps(steps=(Fixed(mean=3, sd=-2), Clip(low=-3, high=9)))
+    assert measure(Image(TWO, "cyx"), 0, rule).spread == ()
+    found = measure(Image(TWO, "cyx"), 0, rule, spread=True)
+    # (x - 3) / -2, not below -3: 1.5, 0.5, -0.5, -3 and 3, 1, 1, -1
+    expected = np.std([1.5, 0.5, -0.5, -3]), np.std([3, 1, 1, -1])
+    assert found.spread == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("dtype", [np.uint16, np.float32])

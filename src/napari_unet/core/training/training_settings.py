@@ -405,13 +405,16 @@ class Training(GrownSettings):
         """
         return self.replace(**{name: getattr(other, name) for name in OF_NETWORK})
 
-    def with_recipe_of(self, start: Training) -> Training:
+    def with_recipe_of(self, start: Training | None) -> Training:
         """Return how training goes on from a model that brings its own recipe.
 
-        Budget, held-out part, seed and precision stay; all does for other models.
+        Budget, held-out part, seed and precision stay. From other models, or from
+        scratch, all does, but the recipe that a model has brought before.
         """
-        if start.preset != FIJI:
-            return self
+        if start is None or start.preset != FIJI:
+            if self.preset != FIJI:
+                return self
+            start = Training.quick(self.ndim)
         kept = ("steps", "minutes", "validation", "seed", "precision")
         return start.replace(**{name: getattr(self, name) for name in kept})
 

@@ -108,9 +108,7 @@ MODEL_FORMATS: dict[str, ModelFormat] = {
         "Fiji U-Net plugin",
         "A pair of files for the U-Net plugin of Fiji, which predicts with it.",
         (".modeldef.h5", ".caffemodel.h5", ".h5"),
-        "fiji",
-        package="h5py",
-        extra="formats",
+        "fiji.pair",
         is_written=True,
     ),
     "milesial": ModelFormat(

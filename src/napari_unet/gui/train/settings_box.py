@@ -10,6 +10,7 @@ from qtpy.QtWidgets import QComboBox, QGridLayout, QLabel, QWidget
 from napari_unet.core.network.catalogue import NETWORKS
 from napari_unet.core.training.training_settings import (
     AUTO,
+    FIJI,
     OF_NETWORK,
     PRESETS,
     Training,
@@ -42,6 +43,7 @@ _PRESETS = {
     "paper": "The full network of the paper (2015), trained as there: a GPU and hours.",
     AUTO: "Chosen by what is annotated, by this computer and the budget. What you "
     "change yourself stays so.",
+    FIJI: "As the Fiji plugin goes on with its models: Adam, and its border weights.",
 }
 _START = {
     None: ("Scratch", "Begin with a network that has learnt nothing."),
@@ -71,6 +73,7 @@ class RecipeBox(QWidget):
             *((name.capitalize(), name) for name in PRESETS),
             ("Automatic", AUTO),
         )
+        self.preset.setPlaceholderText("Fiji plugin")
         self.explanation = Hint()
         self.decisions = DecisionList()
         self.why = Fold("What was chosen, and why", self.decisions)

@@ -74,12 +74,11 @@ class TrainingPlan:
         """
         self.set(start=start)
         card, _ = self._start_card()
-        if card is None:
-            return
-        settings = self.settings
-        if card.training.network != settings.network:
-            settings = settings.with_network(card.training.network)
-        self.set(training=settings.with_recipe_of(card.training))
+        own = None if card is None else card.training
+        settings = self.settings.with_recipe_of(own)
+        if own is not None and own.network != settings.network:
+            settings = settings.with_network(own.network)
+        self.set(training=settings)
 
     def set(self, **changes: Training | str | None) -> None:
         """Change the fields `training` and `start` of the project."""
