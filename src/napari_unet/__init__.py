@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from napari_unet.core.cells.instances import segment_instances
     from napari_unet.core.training.loss_weights import border_weights
     from napari_unet.engine.inference.overlap_tile import predict
+    from napari_unet.engine.model_formats.catalogue import read_model
     from napari_unet.engine.network.unet import UNet
     from napari_unet.engine.training.run import train
     from napari_unet.io.model_file import load_model, save_model
@@ -27,6 +28,7 @@ __all__ = [
     "load_model",
     "metrics",
     "predict",
+    "read_model",
     "save_model",
     "segment_instances",
     "train",
@@ -37,6 +39,7 @@ _HOME = {
     "border_weights": "core.training.loss_weights",
     "load_model": "io.model_file",
     "predict": "engine.inference.overlap_tile",
+    "read_model": "engine.model_formats.catalogue",
     "save_model": "io.model_file",
     "segment_instances": "core.cells.instances",
     "train": "engine.training.run",

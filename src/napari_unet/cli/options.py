@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from napari_unet.core.settings import Settings
 
 
-MODEL_HELP = f"model file, or the name of a pretrained model: {' or '.join(PRETRAINED)}"
+MODEL_HELP = (
+    "model file, also of another program, or the name of a pretrained model: "
+    f"{' or '.join(PRETRAINED)}"
+)
 
 
 def add_settings(
