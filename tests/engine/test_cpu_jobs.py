@@ -541,7 +541,7 @@ def test_no_job_of_the_cpu_worker_loads_torch():
     code = (
         "import sys\n"
         "from napari_unet.engine.worker import "
-        "cells_job, check_job, export_job, weights_job\n"
+        "cells_job, check_job, export_job, model_files_job, points_job, weights_job\n"
         "assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

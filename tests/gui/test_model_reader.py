@@ -1,19 +1,19 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 import pytest
+from npe2 import PluginManifest
 from safetensors.numpy import save_file
 
+import napari_unet
 from example_models import random_model
 from napari_unet.core.network.architecture import u_shape
 from napari_unet.gui import docks, workspaces
 from napari_unet.gui.model_reader import get_reader
 from napari_unet.io.model_file import read_card, save_model
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from napari_unet.session.foreign_models import PATTERNS
 
 
 @pytest.fixture
@@ -68,6 +68,24 @@ def test_a_file_that_is_no_model_is_told_in_a_sentence(
     assert path.name in sentence
 
 
+def test_models_of_other_programs_are_offered_and_found_by_the_manifest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offered: list[str] = []
+    monkeypatch.setattr(docks, "offer_model", offered.append)
+    for name in ("a.modeldef.h5", "a.pth", "a.onnx", "rdf.yaml", "plans.json"):
+        path = str(tmp_path / name)
+        read = get_reader(path)
+        assert read is not None
+        read(path)
+    assert len(offered) == 5
+    manifest = Path(napari_unet.__file__).with_name("napari.yaml")
+    readers = PluginManifest.from_file(manifest).contributions.readers
+    (ours,) = (r for r in readers or () if r.command == "napari-unet.read_model")
+    assert ours.filename_patterns == ["*.safetensors", *PATTERNS]
+
+
 def test_other_files_are_left_to_others(tmp_path: Path) -> None:
     assert get_reader(str(tmp_path / "image.tif")) is None
+    assert get_reader(str(tmp_path / "RoiSet.zip")) is None
     assert get_reader([]) is None

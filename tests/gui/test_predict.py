@@ -8,15 +8,22 @@ import numpy as np
 import pytest
 from qtpy.QtCore import QMimeData, QPoint, Qt, QUrl
 from qtpy.QtGui import QDragEnterEvent, QDropEvent
-from qtpy.QtWidgets import QFileDialog, QMessageBox, QWidget
+from qtpy.QtWidgets import QDialogButtonBox, QFileDialog, QMessageBox, QWidget
 
 from example_models import random_model
 from fake_worker import FakeWorker
 from napari_unet.core.annotation.annotations import ClassInfo
-from napari_unet.core.events import FilePredicted, StepDone
+from napari_unet.core.events import (
+    FilePredicted,
+    ModelFormatsFound,
+    StepDone,
+    WrittenFormat,
+)
 from napari_unet.core.images.image_outputs import ImageOutputs
 from napari_unet.core.jobs import (
+    ConvertModelJob,
     ExportJob,
+    ExportModelJob,
     LoadModelJob,
     PointsJob,
     PredictFolderJob,
@@ -28,6 +35,7 @@ from napari_unet.core.network.architecture import u_shape
 from napari_unet.core.settings import Segmentation
 from napari_unet.core.training.training_settings import Training
 from napari_unet.gui.predict.export_dialog import ExportDialog
+from napari_unet.gui.predict.model_export_dialog import ModelExportDialog
 from napari_unet.gui.predict.page import PredictPage
 from napari_unet.io.model_file import save_model
 from napari_unet.io.objects.catalogue import FORMATS
@@ -138,7 +146,8 @@ def predicted(page: PredictPage, fake: FakeWorker, count: int = 5) -> None:
 def test_without_a_model_the_page_says_what_to_do(page: PredictPage) -> None:
     assert page.models.empty.isVisible()
     assert page.models.empty.hint.text() == (
-        "Train a model first, or drop a model file (.safetensors) here."
+        "Train a model first, or drop a model file here, also of Fiji's U-Net and "
+        "other programs."
     )
     assert not page.run.predict.isEnabled()
     assert not page.cells.isVisible()
@@ -182,6 +191,73 @@ def test_a_model_file_can_be_dropped_on_the_page(
     drop = QDropEvent(where.toPointF(), Qt.DropAction.CopyAction, data, buttons, keys)
     page.dropEvent(drop)
     assert workspace.models.selected == model_file
+
+
+def test_a_model_of_another_program_can_be_dropped_on_the_page(
+    page: PredictPage, workspace: Workspace, fake: FakeWorker, tmp_path: Path
+) -> None:
+    foreign = tmp_path / "net.modeldef.h5"
+    foreign.write_bytes(b"\x89HDF\r\n\x1a\n")
+    data = QMimeData()
+    data.setUrls([QUrl.fromLocalFile(str(foreign))])
+    buttons, keys = Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
+    where, copy = QPoint(5, 5), Qt.DropAction.CopyAction
+    enter = QDragEnterEvent(where, copy, data, buttons, keys)
+    enter.ignore()
+    page.dragEnterEvent(enter)
+    assert enter.isAccepted()
+    page.dropEvent(QDropEvent(where.toPointF(), copy, data, buttons, keys))
+    (job,) = fake.jobs(ConvertModelJob)
+    assert job.source == str(foreign)
+    assert page.models.status.text() == "Reading net.modeldef.h5 …"
+    fake.fail(fake.last, "net.modeldef.h5 is damaged.")
+    assert page.models.status.text() == ""
+
+
+def test_a_model_is_exported_for_another_program(
+    ready: PredictPage,
+    workspace: Workspace,
+    fake: FakeWorker,
+    model_file: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert ready.export_model.isEnabled()
+    entry = workspace.models.entry
+    assert entry is not None
+    dialog = ModelExportDialog(workspace.foreign_models, entry, ready)
+    save = dialog.buttons.button(QDialogButtonBox.StandardButton.Save)
+    assert not save.isEnabled()
+    formats = [
+        WrittenFormat("fiji", "Fiji", "For Fiji.", ".modeldef.h5"),
+        WrittenFormat("other", "Other", "For it.", ".other", "It needs a package."),
+    ]
+    fake.emit(fake.last, ModelFormatsFound(tuple(formats)))
+    fake.end(fake.last)
+    assert save.isEnabled()
+    assert dialog.tip.text() == "For Fiji."
+    assert dialog.file.value.name == "blobs.modeldef.h5"
+    dialog.format.setCurrentIndex(1)
+    assert (dialog.tip.text(), save.isEnabled()) == ("It needs a package.", False)
+    assert dialog.file.value.name == "blobs.other"
+    dialog.format.setCurrentIndex(0)
+    suffix = ".modeldef.h5"
+    dialog.file.value = tmp_path / "gone" / f"a{suffix}"
+    dialog.accept()
+    assert dialog.problem.text() == f"There is no folder {tmp_path / 'gone'}."
+    path = tmp_path / f"a{suffix}"
+    path.write_text("mine")
+    answers = [QMessageBox.StandardButton.No, QMessageBox.StandardButton.Yes]
+    monkeypatch.setattr(QMessageBox, "question", lambda *_: answers.pop(0))
+    dialog.file.value = path
+    dialog.accept()
+    assert fake.jobs(ExportModelJob) == []
+    dialog.accept()
+    (job,) = fake.jobs(ExportModelJob)
+    assert (job.model, job.target) == (str(model_file), str(path))
+    assert job.format == "fiji"
+    settle(ready)
+    assert not ready.export_model.isEnabled()
 
 
 def test_other_files_that_are_dragged_over_the_page_are_napari_s(

@@ -166,6 +166,32 @@ class ModelLoaded(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class ModelWritten(Event):
+    """A model is in a file, or in several, of ours or of another program."""
+
+    path: str
+    notes: tuple[str, ...]  # what was assumed, or cannot be said there, in sentences
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenFormat:
+    """A format that models are written in for another program."""
+
+    name: str  # in an `ExportModelJob`
+    title: str
+    tip: str  # what it is for and what it leaves out, in a sentence
+    suffix: str
+    problem: str = ""  # why it cannot be written here, in a sentence
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFormatsFound(Event):
+    """All formats that models are written in."""
+
+    formats: tuple[WrittenFormat, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class NetworkSurveyed(Event):
     """A network was tried out on this machine."""
 

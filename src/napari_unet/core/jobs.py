@@ -145,6 +145,52 @@ class LoadModelJob(Job):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class ConvertModelJob(Job):
+    """Make a model file of ours of a model of another program."""
+
+    worker = "network"
+    function = "model_files_job.convert"
+
+    source: str
+    target: str  # in a folder that is made if it is not there
+
+    @property
+    def title(self) -> str:
+        """As `Job.title`."""
+        return f"Read {Path(self.source).name}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ExportModelJob(Job):
+    """Write a model for another program."""
+
+    worker = "network"
+    function = "model_files_job.export"
+
+    model: str
+    target: str
+    format: str  # one of those that a `ModelFormatsJob` finds
+
+    @property
+    def title(self) -> str:
+        """As `Job.title`."""
+        return f"Export {Path(self.model).stem}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ModelFormatsJob(Job):
+    """Find out for which other programs models can be written."""
+
+    function = "model_files_job.formats"
+    brief = unattended = True
+
+    @property
+    def title(self) -> str:
+        """As `Job.title`."""
+        return "Formats of models"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class FreeMemoryJob(Job):
     """Forget the models that no job uses, and give cached memory back."""
 

@@ -18,6 +18,7 @@ from qtpy.QtWidgets import (
 
 from napari_unet.gui.run_bar import RunBar
 from napari_unet.gui.workspaces import host_of
+from napari_unet.io.model_file import SUFFIX
 
 if TYPE_CHECKING:
     from napari import Viewer
@@ -57,14 +58,20 @@ def open_workspace() -> None:
 
 
 def offer_model(path: str | Path) -> None:
-    """Choose a model in the Predict dock of the current viewer, and show the dock."""
+    """Choose a model in the Predict dock of the current viewer, and show the dock.
+
+    One of another program is read by the worker first.
+    """
     from napari import current_viewer
 
     if (viewer := current_viewer()) is None:
         return
-    models = host_of(viewer).workspace.models
-    models.add(Path(path))
-    models.select(Path(path))
+    workspace = host_of(viewer).workspace
+    if str(path).endswith(SUFFIX):
+        workspace.models.add(Path(path))
+        workspace.models.select(Path(path))
+    else:
+        workspace.foreign_models.take(Path(path))
     show_dock(viewer, PredictDock)
 
 

@@ -1,7 +1,8 @@
-"""A model file dropped on napari is offered in the Predict dock."""
+"""A model dropped on napari, also of another program, is offered in the dock."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_unet.io.model_file import SUFFIX
@@ -13,11 +14,17 @@ if TYPE_CHECKING:
 def get_reader(
     path: str | list[str],
 ) -> Callable[[str | list[str]], list[tuple[Any]]] | None:
-    """Return a reader that makes no layers, if the file has the name of a model."""
+    """Return a reader that makes no layers, if the file looks like a model."""
     first = path[0] if isinstance(path, list) and path else path
     # also of a broken one: only then people read in a sentence what is wrong
-    ours = isinstance(first, str) and first.endswith(SUFFIX)
-    return read_model if ours else None
+    if not isinstance(first, str):
+        return None
+    if not first.endswith(SUFFIX):
+        from napari_unet.session.foreign_models import is_foreign
+
+        if not is_foreign(Path(first)):
+            return None
+    return read_model
 
 
 def read_model(path: str | list[str]) -> list[tuple[Any]]:

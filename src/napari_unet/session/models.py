@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 _REMEMBERED = 20
 # Below the folder of the runs: training goes on from what is in that itself.
 DENOISERS = "denoise"
+# ... made of models of other programs
+CONVERTED = "converted"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -161,7 +163,8 @@ class ModelList:
         return [self._store.folder / p for p in self._store.project.models]
 
     def _in_folders(self) -> list[Path]:
-        folders = [self._store.run_folder, self._store.run_folder / DENOISERS]
+        runs = self._store.run_folder
+        folders = [runs, runs / DENOISERS, runs / CONVERTED]
         if self.preferences.model_folder:
             folders.append(Path(self.preferences.model_folder).expanduser())
         return [

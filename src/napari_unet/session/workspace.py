@@ -11,6 +11,7 @@ from psygnal import Signal
 from napari_unet.core.jobs import FreeMemoryJob
 from napari_unet.io.pretrained import pretrained_models
 from napari_unet.session.annotating.control import Annotating
+from napari_unet.session.foreign_models import ForeignModels
 from napari_unet.session.forward_signal import forward_signal
 from napari_unet.session.images.image_list import ImageList
 from napari_unet.session.images.layers import find
@@ -178,6 +179,7 @@ class Workspace:
             viewer, store, self.images, self.annotating, worker, self.scratch
         )
         self.models = ModelList(store, preferences, pretrained_models())
+        self.foreign_models = ForeignModels(store, worker, self.models)
         self.prediction = PredictionControl(
             viewer, store, self.images, worker, self.models, self.scratch, preferences
         )
@@ -206,6 +208,7 @@ class Workspace:
             annotating,
             self.training,
             prediction,
+            self.foreign_models,
             self.denoiser,
             self.overlay,
         ):
@@ -223,6 +226,7 @@ class Workspace:
             self.training,
             self.denoiser,
             self.prediction,
+            self.foreign_models,
             self.overlay,
             self.annotating,
             self.images,

@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QComboBox, QFileDialog, QSizePolicy, QWidget
 
 from napari_unet.gui.widgets import (
     Elided,
+    Hint,
     Placeholder,
     blocked,
     button,
@@ -20,14 +21,16 @@ from napari_unet.gui.widgets import (
     row,
 )
 from napari_unet.io.model_file import SUFFIX
+from napari_unet.session.foreign_models import PATTERNS, is_foreign
 from napari_unet.session.models import describe
 
 if TYPE_CHECKING:
     from qtpy.QtCore import QMimeData
 
+    from napari_unet.session.foreign_models import ForeignModels
     from napari_unet.session.models import ModelEntry, ModelList
 
-_FILES = f"Models (*{SUFFIX})"
+_FILES = f"Models (*{SUFFIX} {' '.join(PATTERNS)});;All files (*)"
 
 
 class ModelChooser(QWidget):
@@ -36,12 +39,13 @@ class ModelChooser(QWidget):
     problem = Signal(str)
     """Why a file cannot be used, in a sentence."""
 
-    def __init__(self, models: ModelList) -> None:
+    def __init__(self, models: ModelList, foreign: ForeignModels) -> None:
         super().__init__()
-        self._models = models
+        self._models, self._foreign = models, foreign
         # WIDGETS
         self.empty = Placeholder(
-            "Train a model first, or drop a model file (.safetensors) here.",
+            "Train a model first, or drop a model file here, also of Fiji's U-Net and "
+            "other programs.",
             "Open a model file…",
         )
         self.combo = QComboBox()
@@ -51,24 +55,34 @@ class ModelChooser(QWidget):
         )
         self.combo.setMinimumContentsLength(8)
         guard_wheel(self.combo)
-        self.open = button("Open…", "Choose a model file (.safetensors) from anywhere.")
+        self.open = button(
+            "Open…", "Choose a model file from anywhere, also of another program."
+        )
+        self.status = Hint()
         self.details = Elided()
         # LAYOUT
         self._chosen = QWidget()
         chosen = row(self.combo, self.open, stretch=0)
         column(self._chosen, chosen, self.details, inner=True)
-        column(self, self.empty, self._chosen, inner=True)
+        column(self, self.empty, self._chosen, self.status, inner=True)
         # CONNECTIONS
         # sent by people only: filling the list chooses nothing
         self.combo.activated.connect(self._on_activated)
         self.open.clicked.connect(self._on_open)
         self.empty.pressed.connect(self._on_open)
+        follow(self, foreign.changed, self._show)
         follow(self, models.changed, self._show)
         follow(self, models.selected_changed, self._show)
         self._show()
 
     def open_file(self, path: Path) -> None:
-        """Add a model file and choose it; what is wrong with it comes by `problem`."""
+        """Add a model file and choose it; what is wrong with it comes by `problem`.
+
+        One of another program is read by the worker first, which tells what is wrong.
+        """
+        if not path.name.endswith(SUFFIX):
+            self._foreign.take(path)
+            return
         try:
             self._models.add(path)
             self._models.select(path)
@@ -89,6 +103,7 @@ class ModelChooser(QWidget):
             self.open_file(Path(path))
 
     def _show(self) -> None:
+        self.status.setText(self._foreign.status if self._foreign.running else "")
         entries, entry = self._models.entries, self._models.entry
         self.empty.setVisible(not entries)
         self._chosen.setVisible(bool(entries))
@@ -117,8 +132,9 @@ class ModelChooser(QWidget):
 
 
 def model_in(data: QMimeData | None) -> Path | None:
-    """Return the model file that is being dropped, if one is."""
+    """Return the model that is being dropped, if one is; also of another program."""
     if data is None:
         return None
     files = [Path(url.toLocalFile()) for url in data.urls() if url.isLocalFile()]
-    return next((f for f in files if f.name.endswith(SUFFIX)), None)
+    ours = (f for f in files if f.name.endswith(SUFFIX) or is_foreign(f))
+    return next(ours, None)

@@ -13,6 +13,7 @@ from napari_unet.gui.predict.cell_picker import CellPicker
 from napari_unet.gui.predict.denoise_panel import DenoisePanel
 from napari_unet.gui.predict.export_dialog import ExportDialog
 from napari_unet.gui.predict.model_chooser import ModelChooser, model_in
+from napari_unet.gui.predict.model_export_dialog import ModelExportDialog
 from napari_unet.gui.predict.run_panel import RunPanel
 from napari_unet.gui.predict.segmentation_panel import SegmentationPanel
 from napari_unet.gui.widgets import (
@@ -52,7 +53,7 @@ class PredictPage(QWidget):
         self._control = workspace.prediction
         self.setAcceptDrops(True)
         # WIDGETS
-        self.models = ModelChooser(workspace.models)
+        self.models = ModelChooser(workspace.models, workspace.foreign_models)
         self.run = RunPanel(workspace)
         self.cells = SegmentationPanel(workspace)
         self.denoise = DenoisePanel(workspace)
@@ -69,6 +70,9 @@ class PredictPage(QWidget):
         self.export = button(
             "Export…",
             "Write masks, a table of measurements or probabilities into files.",
+        )
+        self.export_model = button(
+            "Export model…", "Write the chosen model for another program."
         )
         self.use_cells = button(
             "Pick cells",
@@ -92,7 +96,7 @@ class PredictPage(QWidget):
             Heading("Use as annotation"),
             ButtonRow(self.use_slice, self.use_cells),
             Heading("Files"),
-            ButtonRow(self.export),
+            ButtonRow(self.export, self.export_model),
             inner=True,
         )
         begin = (Heading("Model"), self.models, Heading("Predict"), self.run)
@@ -103,6 +107,7 @@ class PredictPage(QWidget):
         self.use_slice.clicked.connect(self._on_use_slice)
         self.use_cells.toggled.connect(self._picker.set_enabled)
         self.export.clicked.connect(self._on_export)
+        self.export_model.clicked.connect(self._on_export_model)
         self._timer.timeout.connect(self._show)
         follow(self, self._picker.failed, self._on_problem)
         follow(self, self._picker.stopped, self._on_other_tool)
@@ -112,6 +117,7 @@ class PredictPage(QWidget):
             workspace.images.current_changed,
             workspace.models.changed,
             workspace.models.selected_changed,
+            workspace.foreign_models.changed,
         ):
             follow(self, signal, self._soon)
         follow(self, self._picker.picked, self._on_picked)
@@ -174,6 +180,9 @@ class PredictPage(QWidget):
         has_cells = results is not None and bool(results.cells.version)
         allow(self.points, has_cells, why)
         allow(self.export, results is not None, "Predict an image first.")
+        foreign = self._workspace.foreign_models
+        why = foreign.status if foreign.running else "Choose a model."
+        allow(self.export_model, card is not None and not foreign.running, why)
 
     def _on_problem(self, sentence: str) -> None:
         self._workspace.message.emit("error", sentence)
@@ -200,6 +209,11 @@ class PredictPage(QWidget):
             cells = counted(number, "cell is", "cells are")
             sentence = f"{cells} annotation now: correct them and train again."
         self._workspace.message.emit("info", sentence)
+
+    def _on_export_model(self) -> None:
+        entry = self._workspace.models.entry
+        if entry is not None:
+            ModelExportDialog(self._workspace.foreign_models, entry, self).open()
 
     def _on_export(self) -> None:
         image = self._workspace.images.current
