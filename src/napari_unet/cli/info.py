@@ -11,7 +11,6 @@ from napari_unet.cli.options import MODEL_HELP, json_option, write_json
 from napari_unet.core.images.normalisation import in_words
 from napari_unet.core.network.architecture import Architecture
 from napari_unet.core.network.blended import Blended, geometry_of, note_of_window
-from napari_unet.core.network.catalogue import NETWORKS
 from napari_unet.core.text import counted, times
 from napari_unet.io.pretrained import model_path
 from napari_unet.io.readers.catalogue import READERS, has_bioio
@@ -89,7 +88,7 @@ def summary(card: ModelCard) -> dict[str, Any]:
     score = card.score
     return {
         "name": card.name,
-        "network": f"{table.ndim}-D {NETWORKS[training.network].title}{_levels(table)}",
+        "network": f"{table.ndim}-D {card.network_title}{_levels(table)}",
         "members": f"the mean of {card.members} such networks"
         if card.members > 1
         else "one network",

@@ -10,7 +10,8 @@ from pydantic import Field, field_validator, model_validator
 from napari_unet.core.annotation.annotations import ClassInfo, cell_classes
 from napari_unet.core.images.image_outputs import ImageOutputs
 from napari_unet.core.images.normalisation import RULES, Normalisation
-from napari_unet.core.network.catalogue import Described
+from napari_unet.core.network.catalogue import NETWORKS, Described
+from napari_unet.core.network.opaque import TITLES, Opaque
 from napari_unet.core.settings import GrownSettings, Segmentation, Settings
 from napari_unet.core.text import shown
 from napari_unet.core.training.training_settings import Training
@@ -157,8 +158,21 @@ class ModelCard(GrownSettings):
         parts = self, self.architecture, self.training
         return 2 if any(part.is_later for part in parts) else 1
 
+    @property
+    def network_title(self) -> str:
+        """What its network is called, for people."""
+        network = self.architecture
+        if isinstance(network, Opaque):
+            return f"{TITLES[network.runtime]} network, which runs as it is"
+        return NETWORKS[self.training.network].title
+
     def refusal_as_start(self, settings: Training) -> str:
         """Say why a training cannot begin with the model; empty if it can."""
+        if isinstance(self.architecture, Opaque):
+            return (
+                f"the model to start from is a {self.network_title}, and cannot be "
+                "trained on: start from another model, or from scratch."
+            )
         if self.members > 1:
             return (
                 f"the model to start from is the mean of {self.members} networks, and "
@@ -215,5 +229,6 @@ class Model:
 
     card: ModelCard
     # named as in `LayeredNetwork.state_dict`, float32 (counters of norms int64); of
-    # several networks with the number of each in front, as in "0/score.bias"
+    # several networks with the number of each in front, as in "0/score.bias"; of one
+    # that runs as it is the bytes of its `FILE`, uint8
     weights: Mapping[str, NDArray[np.generic]]

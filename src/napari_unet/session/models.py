@@ -11,7 +11,6 @@ from psygnal import Signal
 from napari_unet.core.images.rescaling import written
 from napari_unet.core.model import Score
 from napari_unet.core.network.blended import note_of_window
-from napari_unet.core.network.catalogue import NETWORKS
 from napari_unet.io.model_file import CHECKPOINT_SUFFIX, SUFFIX, read_card
 
 if TYPE_CHECKING:
@@ -194,8 +193,8 @@ class ModelList:
 def describe(card: ModelCard) -> list[tuple[str, str]]:
     """Say what a model is: pairs of a word and a few more, for people."""
     names = ", ".join(c.name for c in card.classes)
-    title = NETWORKS[card.training.network].title
-    rows = [("Finds", names), ("Network", f"{card.architecture.ndim}-D {title}")]
+    network = f"{card.architecture.ndim}-D {card.network_title}"
+    rows = [("Finds", names), ("Network", network)]
     if note := note_of_window(card.architecture):
         rows.append(("Window", note))
     if card.architecture.channels != 1:

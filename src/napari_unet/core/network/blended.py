@@ -7,6 +7,9 @@ it, two along each axis, with weights that fall off as a Gaussian of standard de
 T / 8. That is a network again, of step T / 2 and halo T / 2, and its result depends on
 no plan of tiles or blocks. It does on T, which belongs to the model.
 
+A network of another program whose border is known (`opaque`), but which takes one size
+alone, has its windows side by side without that border, and nothing to be blended.
+
 The standard deviation is that of nnU-Net (Isensee et al. 2021); its windows stand
 elsewhere, spread evenly over each image, and none begins outside. Of networks that it
 trained scores are averaged, as there, with the middle of the Gaussian on pixel T / 2.
@@ -51,15 +54,16 @@ class Blended(Geometry):
     @property
     def step(self) -> tuple[int, ...]:
         """Distance of the windows."""
-        return tuple(n // 2 for n in self.window)
+        sizes = zip(self.window, self.network.overlap, strict=True)
+        return tuple(n // seen for n, seen in sizes)
 
     @property
     def halo(self) -> tuple[int, ...]:
-        """Half a window, and what the network itself loses."""
+        """The half of a window that is shared, and what the network itself loses."""
         return tuple(
-            s + h + spare
-            for s, h, spare in zip(
-                self.step, self.network.halo, self._spare, strict=True
+            shared + h + spare
+            for shared, h, spare in zip(
+                self._shared, self.network.halo, self._spare, strict=True
             )
         )
 
@@ -84,7 +88,8 @@ class Blended(Geometry):
 
     def flops(self, output: Sequence[int]) -> float:
         """Count the multiplications of the convolutions for a tile's output."""
-        runs = prod(n // s + 1 for n, s in zip(output, self.step, strict=True))
+        sizes = zip(output, self._shared, self.step, strict=True)
+        runs = prod((n + shared) // s for n, shared, s in sizes)
         return runs * self.network.flops(self._run_output)
 
     def runs(self, output: Sequence[int]) -> Iterator[tuple[Box, Box, Box]]:
@@ -93,16 +98,15 @@ class Blended(Geometry):
         Boxes of the input, of the output, and of the window. All runs that see a pixel
         come in the same order, whatever the output is.
         """
-        size = self.run_input
-        for place in product(
-            *(range(0, n + s, s) for n, s in zip(output, self.step, strict=True))
-        ):
+        size, shared = self.run_input, self._shared
+        sizes = zip(output, shared, self.step, strict=True)
+        for place in product(*(range(0, n + more, s) for n, more, s in sizes)):
             read, target, part = [], [], []
             for axis, start in enumerate(place):
                 a = start + self._spare[axis]
                 read.append(slice(a, a + size[axis]))
-                # the first window begins one step before the output
-                low = start - self.step[axis]
+                # the first window begins before the output with what it shares
+                low = start - shared[axis]
                 stop = min(low + self.window[axis], output[axis])
                 target.append(slice(max(low, 0), stop))
                 part.append(slice(max(low, 0) - low, stop - low))
@@ -115,7 +119,10 @@ class Blended(Geometry):
         """
         found = []
         shift = 0.5 if self.network.mean_of == "scores" else 0.0
-        for n in self.window:
+        for n, overlap in zip(self.window, self.network.overlap, strict=True):
+            if overlap == 1:
+                found.append(np.ones(n))
+                continue
             middle = (n - 1) / 2 + shift
             bell = np.exp(-0.5 * ((np.arange(n) - middle) / (n / 8)) ** 2)
             found.append(bell / (bell + np.roll(bell, n // 2)))
@@ -124,6 +131,11 @@ class Blended(Geometry):
     @property
     def _run_output(self) -> tuple[int, ...]:
         return self.network.output_covering(self.window)
+
+    @property
+    def _shared(self) -> tuple[int, ...]:
+        """Pixels of a window that the next one sees, too."""
+        return tuple(n - s for n, s in zip(self.window, self.step, strict=True))
 
     @property
     def _spare(self) -> tuple[int, ...]:

@@ -13,6 +13,7 @@ from napari_unet.core.network.fcn import FCN8
 from napari_unet.core.network.geometry import Layered
 from napari_unet.core.network.multires import multires
 from napari_unet.core.network.nnunet import nnunet, resenc
+from napari_unet.core.network.opaque import Opaque
 from napari_unet.core.network.residual_unet import ResidualUNet, residual_unet
 from napari_unet.core.network.unetr import DEPTH, TOKEN, Unetr
 from napari_unet.core.network.vgg import STAGES, UNIT, refusal_of_channels, ternaus
@@ -264,6 +265,7 @@ NETWORKS: Mapping[str, Entry] = {
 # Descriptions that are no `Architecture`, by what a card calls their kind.
 KINDS: Mapping[str, type[Layered]] = {
     "fcn8": FCN8,
+    "opaque": Opaque,
     "residual_unet": ResidualUNet,
     "unetr": Unetr,
 }

@@ -171,6 +171,11 @@ class Layered(Geometry, GrownSettings):
         )
 
     @property
+    def overlap(self) -> tuple[int, ...]:
+        """Windows of fixed size that see a pixel, along each axis."""
+        return (2,) * self.ndim
+
+    @property
     def step(self) -> tuple[int, ...]:
         """Shifts of the input that the network commutes with."""
         return self.trace.step

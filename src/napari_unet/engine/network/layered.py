@@ -40,9 +40,9 @@ _INSTANCE_NORM: dict[int, type[nn.Module]] = {
 # In which convolutions are fastest.
 _LAYOUT = {2: torch.channels_last, 3: torch.channels_last_3d}
 _LINEAR = {2: "bilinear", 3: "trilinear"}
-_SLOPES = {"leaky_relu": 0.1, "leaky_relu_01": 0.01}
+SLOPES = {"leaky_relu": 0.1, "leaky_relu_01": 0.01}
 # Their gradient needs only their result, so that it may take the input's place.
-_IN_PLACE = ("relu", *_SLOPES)
+_IN_PLACE = ("relu", *SLOPES)
 _OVERWRITABLE = ("conv", "up_conv", "norm", "add", "concat")
 _WITH_WEIGHTS = ("conv", "up_conv", "norm", "positions")
 # Weights are listed, and drawn at random, in this order, then in that of the layers.
@@ -224,7 +224,7 @@ class LayeredNetwork(nn.Module):
             case "prelu" | "prelu_per_channel":
                 found: Tensor = self._weights(layer)(x)
                 return found
-        return F.leaky_relu(x, _SLOPES[layer.kind], inplace=over)
+        return F.leaky_relu(x, SLOPES[layer.kind], inplace=over)
 
     def _without_border(self, scores: Tensor) -> Tensor:
         margins = self.architecture.trace.last_margins

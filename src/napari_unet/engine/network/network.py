@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from napari_unet.core.images.rescaling import rescaling
 from napari_unet.core.network.blended import Blended, geometry_of
+from napari_unet.core.network.opaque import Opaque
 from napari_unet.engine.allocator import keep_freed_memory
 from napari_unet.engine.device import (
     Precision,
@@ -23,6 +24,7 @@ from napari_unet.engine.device import (
 )
 from napari_unet.engine.network.blending import blend
 from napari_unet.engine.network.layered import LayeredNetwork
+from napari_unet.engine.network.opaque import OpaqueNetwork, opaque_network
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -95,7 +97,7 @@ class MeanOfNetworks(nn.Module):
 class Network:
     """A network in eval mode, with where and how it computes."""
 
-    module: LayeredNetwork | MeanOfNetworks
+    module: LayeredNetwork | MeanOfNetworks | OpaqueNetwork
     device: torch.device
     precision: Precision
     # pixel size of the training images along ([z,] y, x), in micrometres
@@ -205,6 +207,8 @@ def prepare(
     `file`.
     """
     keep_freed_memory()
+    if isinstance(model.card.architecture, Opaque):
+        return _as_it_is(model, device, precision, file)
     where = choose_device(device)
     if model.card.outputs is not None and precision == "auto":
         precision = "fp32"
@@ -216,6 +220,27 @@ def prepare(
         if isinstance(error, RuntimeError) and is_out_of_memory(error):
             raise
         raise damaged(model, file) from error
+
+
+def _as_it_is(
+    model: Model, device: str, precision: str, file: str | Path | None
+) -> Network:
+    """Make a network ready that runs as it is: in 32 bits, an ONNX on the CPU."""
+    card, table = model.card, model.card.architecture
+    if precision not in ("auto", "fp32"):
+        raise ValueError(
+            f"{file or card.name}: a {card.network_title}: in fp32; found precision "
+            f"{precision!r}."
+        )
+    on_cpu = device == "auto" and table.runtime == "onnx"
+    where = choose_device("cpu" if on_cpu else device)
+    try:
+        module = opaque_network(model, where)
+    except ValueError as error:
+        raise ValueError(f"{file or card.name}: {error}") from error
+    return Network(
+        module, where, "fp32", card.spacing_um, card.normalisation, card.outputs
+    )
 
 
 def damaged(model: Model, file: str | Path | None = None) -> ValueError:

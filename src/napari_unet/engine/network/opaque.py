@@ -1,0 +1,211 @@
+"""Networks of other programs, run as they are: TorchScript and ONNX.
+
+Neither runs Python. A TorchScript could still write files by an operation of torch, and
+one that would is refused before it is loaded. An ONNX is read from memory alone, so
+that it can name no other file.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile, ZipFile
+
+import numpy as np
+import psutil
+import torch
+from torch import Tensor, nn
+
+from napari_unet.core.network.opaque import FILE, TITLES, Opaque
+from napari_unet.core.text import reason, times
+from napari_unet.engine.device import is_out_of_memory
+from napari_unet.engine.network.convolutions import cropped
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from napari_unet.core.model import Model
+    from napari_unet.core.network.opaque import Runtime
+
+    Run = Callable[[Tensor], Tensor]
+
+# How torch writes its operations that read or write files into the code of a script.
+_FILES = re.compile(rb"\b(?:torch|ops\.aten)\.(?:save|load|from_file)\b")
+
+
+class OpaqueNetwork(nn.Module):
+    """A network that runs as it is, with scores as all others have them.
+
+    Parameters
+    ----------
+    run : callable
+        From a window, float32 (1, channels, [z,] y, x), to what the network gives.
+    images : bool
+        It makes images, not classes.
+    """
+
+    def __init__(self, architecture: Opaque, run: Run, *, images: bool) -> None:
+        super().__init__()
+        self.architecture = architecture
+        self._run = run
+        self._images = images
+
+    def forward(self, window: Tensor) -> Tensor:
+        """Return the image that it makes, or what the softmax makes probabilities of.
+
+        Without its border. A ValueError says that it cannot be run, or gives something
+        else than its description says.
+        """
+        table = self.architecture
+        made = self._activated(self._made(window))
+        rest = zip(table.border, table.lost, strict=True)
+        made = cropped(made, [(border - lost,) * 2 for border, lost in rest])
+        if self._images:
+            return made
+        if table.only_foreground:
+            made = torch.cat((1 - made, made), dim=1)
+        return torch.log(made.clamp(0, 1))
+
+    def _made(self, window: Tensor) -> Tensor:
+        """Run it, and check what it gives."""
+        table, title = self.architecture, TITLES[self.architecture.runtime]
+        size = tuple(window.shape[2:])
+        try:
+            made = self._run(window)
+        except Exception as error:
+            if isinstance(error, RuntimeError) and is_out_of_memory(error):
+                raise
+            raise ValueError(
+                f"the {title} network cannot be run with {window.shape[1]} channel(s) "
+                f"of {times(size)} pixels: {_last_line(error)}."
+            ) from error
+        expected = (
+            *(1, table.made),
+            *(n - 2 * lost for n, lost in zip(size, table.lost, strict=True)),
+        )
+        if tuple(made.shape) != expected:
+            raise ValueError(
+                f"the {title} network gives an array of {times(made.shape)}, its "
+                f"description says {times(expected)}."
+            )
+        return made.float()
+
+    def _activated(self, made: Tensor) -> Tensor:
+        match self.architecture.activation:
+            case "sigmoid":
+                return torch.sigmoid(made)
+            case "softmax":
+                return torch.softmax(made, dim=1)
+        return made
+
+
+def opaque_network(model: Model, device: torch.device) -> OpaqueNetwork:
+    """Make the network of a model ready to run; a ValueError says why it cannot be."""
+    table = model.card.architecture
+    found = model.weights.get(FILE)
+    if not isinstance(table, Opaque) or found is None or found.dtype != np.uint8:
+        raise ValueError(f"the model holds no {FILE} that can be run.")
+    run = running(np.ascontiguousarray(found).tobytes(), table.runtime, device)
+    return OpaqueNetwork(table, run, images=model.card.outputs is not None).eval()
+
+
+def running(content: bytes, runtime: Runtime, device: torch.device) -> Run:
+    """Return what runs a network, from the content of its file.
+
+    Raises
+    ------
+    ValueError
+        It is none, does what a network need not do, or is for another device.
+    ModuleNotFoundError
+        A package is missing.
+    """
+    if runtime == "onnx":
+        return _onnx(content, device)
+    check_script(content)
+    try:
+        with warnings.catch_warnings():
+            # torch would rather have another form, which nobody has written so far
+            warnings.simplefilter("ignore", DeprecationWarning)
+            script = torch.jit.load(BytesIO(content), map_location=device)
+    except (RuntimeError, OSError, ValueError) as error:
+        raise ValueError(
+            f"is no TorchScript that this torch reads ({_last_line(error)})."
+        ) from error
+    return _Script(script.eval())
+
+
+def check_script(content: bytes) -> None:
+    """Refuse, with a ValueError, a TorchScript that is none or touches files."""
+    try:
+        with ZipFile(BytesIO(content)) as file:
+            parts = file.infolist()
+            size = sum(part.file_size for part in parts)
+            if size > psutil.virtual_memory().available:
+                raise ValueError(f"says that it holds {size / 1e9:.1f} GB.")
+            code = [p for p in parts if p.filename.endswith(".py")]
+            touches = any(_FILES.search(file.read(part)) for part in code)
+    except (BadZipFile, NotImplementedError, RuntimeError, OSError, EOFError) as error:
+        raise ValueError(f"is no TorchScript ({_last_line(error)}).") from error
+    if not code:
+        raise ValueError("is no TorchScript: there is no code in it.")
+    if touches:
+        raise ValueError("is a TorchScript that reads or writes files, and is not run.")
+
+
+class _Script(nn.Module):
+    """A TorchScript; of several outputs the first counts."""
+
+    def __init__(self, script: torch.jit.ScriptModule) -> None:
+        super().__init__()
+        self.script = script
+
+    def forward(self, window: Tensor) -> Tensor:
+        made = self.script(window)
+        first: Tensor = made if isinstance(made, Tensor) else made[0]
+        return first
+
+
+def _onnx(content: bytes, device: torch.device) -> Run:
+    """Return what runs an ONNX on the CPU."""
+    if device.type != "cpu":
+        raise ValueError(f"is an ONNX, which runs on the CPU here, not on {device}.")
+    session = onnx_session(content)
+    names = [one.name for one in session.get_inputs()]
+    if len(names) != 1:
+        raise ValueError(f"is an ONNX of {len(names)} inputs; one with one can be run.")
+
+    def run(window: Tensor) -> Tensor:
+        made = session.run(None, {names[0]: window.numpy()})
+        return torch.from_numpy(np.array(made[0]))
+
+    return run
+
+
+def onnx_session(content: bytes) -> Any:
+    """Return the session of onnxruntime that runs an ONNX; errors as `running`."""
+    try:
+        import onnxruntime
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            "ONNX needs the package onnxruntime, which pip install "
+            "'napari-unet[models]' brings."
+        ) from error
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    try:
+        return onnxruntime.InferenceSession(
+            content, options, providers=["CPUExecutionProvider"]
+        )
+    # its errors have no base of their own
+    except Exception as error:
+        raise ValueError(
+            f"is no ONNX that this onnxruntime reads ({_last_line(error)})."
+        ) from error
+
+
+def _last_line(error: Exception) -> str:
+    """Return where the errors of torch say what is wrong: behind their traceback."""
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return reason(ValueError(lines[-1].strip())) if lines else reason(error)
