@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_unet.cli.options import MODEL_HELP
+from napari_unet.core.publication import Publication
 from napari_unet.io.atomic import check_separate, check_writable
 from napari_unet.io.pretrained import model_path
 
@@ -26,6 +27,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         choices=tuple(written),
         help="; ".join(f"{name}: {one.tip}" for name, one in written.items()),
     )
+    published = ", ".join(name for name, one in written.items() if one.is_published)
+    group = parser.add_argument_group(f"of a model that is given away ({published})")
+    group.add_argument(
+        "--author", action="append", metavar="NAME", help="who made it, once for each"
+    )
+    for name in ("licence", "description"):
+        group.add_argument(f"--{name}", help=Publication.model_fields[name].description)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -34,10 +42,24 @@ def run(options: argparse.Namespace) -> int:
 
     wanted = MODEL_FORMATS[options.format]
     wanted.check_installed()
+    publication = _publication(options) if wanted.is_published else None
     model = read_model(options.model)
     check_writable(options.output)
     check_separate(options.output, [options.model])
-    for note in wanted.write(model, options.output):
+    for note in wanted.write(model, options.output, publication):
         print(note)
     print(f"{options.output}: {wanted.title}.")
     return 0
+
+
+def _publication(options: argparse.Namespace) -> Publication:
+    if not options.author or not options.licence:
+        raise ValueError(
+            f"--format {options.format} needs --author and --licence: who made the "
+            "model, and what others may do with it."
+        )
+    return Publication(
+        authors=tuple(options.author),
+        licence=options.licence,
+        description=options.description or "",
+    )

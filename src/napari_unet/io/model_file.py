@@ -207,7 +207,9 @@ def _read(path: Path, *, with_state: bool) -> Checkpoint:
         slices = [file.get_slice(name) for name in names]
         # bytes of a file that runs as it is are a quarter of a number
         sizes = [4 if s.get_dtype() == "U8" else 1 for s in slices]
-        values = sum(prod(s.get_shape()) // n for s, n in zip(slices, sizes, strict=True))
+        values = sum(
+            prod(s.get_shape()) // n for s, n in zip(slices, sizes, strict=True)
+        )
         check_memory(path, values)
         arrays = {name: _tensor(file, name, path) for name in names}
     for part in parts:

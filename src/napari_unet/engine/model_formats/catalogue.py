@@ -19,6 +19,7 @@ from napari_unet.io.model_file import SUFFIX, check_finite, load_model, read_car
 
 if TYPE_CHECKING:
     from napari_unet.core.model import Model, ModelCard
+    from napari_unet.core.publication import Publication
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,7 @@ class ModelFormat:
     extra: str = ""  # ... and the extra of ours that brings it
     is_read: bool = True
     is_written: bool = False
+    is_published: bool = False  # it names authors and licence
 
     def check_installed(self) -> None:
         """ModuleNotFoundError, in a sentence, if the package is missing."""
@@ -76,8 +78,12 @@ class ModelFormat:
         check_finite(model.weights, path)
         return model
 
-    def write(self, model: Model, path: Path) -> tuple[str, ...]:
+    def write(
+        self, model: Model, path: Path, publication: Publication | None = None
+    ) -> tuple[str, ...]:
         """Write a model; files that exist are replaced.
+
+        Only a format that `is_published` takes, and needs, a publication.
 
         Returns
         -------
@@ -95,7 +101,12 @@ class ModelFormat:
             It cannot be written. Whichever is raised, nothing half-written stays.
         """
         self.check_installed()
-        notes: tuple[str, ...] = self._module.write(model, path)
+        more = ()
+        if self.is_published:
+            if publication is None:
+                raise ValueError(f"{self.title}: needs its authors and its licence.")
+            more = (publication,)
+        notes: tuple[str, ...] = self._module.write(model, path, *more)
         return notes
 
     @property
@@ -110,6 +121,30 @@ MODEL_FORMATS: dict[str, ModelFormat] = {
         (".modeldef.h5", ".caffemodel.h5", ".h5"),
         "fiji.pair",
         is_written=True,
+    ),
+    "torchscript": ModelFormat(
+        "TorchScript",
+        "One file that torch runs, in Python, C++ or Java, without this program.",
+        (".pt", ".pth", ".torchscript"),
+        "torchscript",
+        is_written=True,
+    ),
+    "onnx": ModelFormat(
+        "ONNX",
+        "One file that onnxruntime and others run, without torch.",
+        (".onnx",),
+        "onnx",
+        package="onnxruntime",
+        extra="models",
+        is_written=True,
+    ),
+    "bioimageio": ModelFormat(
+        "bioimage.io package",
+        "A zip for ilastik, deepImageJ, QuPath and other programs of the Zoo.",
+        (".zip", ".yaml", ".yml", ""),
+        "bioimageio",
+        is_written=True,
+        is_published=True,
     ),
     "milesial": ModelFormat(
         "milesial/Pytorch-UNet",

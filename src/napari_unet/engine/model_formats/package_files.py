@@ -1,0 +1,153 @@
+"""The files of a bioimage.io package: in a folder, in a zip, or beside their yaml.
+
+Nothing that a package says is trusted: a name leads to a file of the package or
+nowhere, and no size is believed that the memory would not bear.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile, ZipFile, is_zipfile
+
+from napari_unet.core.text import reason, shown
+from napari_unet.engine.model_formats.single_files import content_of
+from napari_unet.io.model_file import check_memory
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+YAML_NAMES = ("bioimageio.yaml", "rdf.yaml", "model.yaml")
+YAML_SUFFIXES = (".yaml", ".yml")
+# Bytes of a yaml, and values in it with those that it repeats by reference.
+_LARGEST_YAML, _MOST_VALUES = 2**23, 100_000
+
+
+class PackageFiles:
+    """The files of a package, read by the names that its yaml has for them."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._zip = path.is_file() and is_zipfile(path)
+        self._folder = path if path.is_dir() else path.parent
+        if path.is_file() and not self._zip:
+            if path.suffix.lower() not in YAML_SUFFIXES:
+                raise ValueError(f"{path}: is no zip, or is damaged.")
+            self.yaml_name = path.name
+            return
+        there = [name for name in YAML_NAMES if self.has(name)]
+        if not there:
+            raise ValueError(f"{path}: has no {' or '.join(YAML_NAMES)}.")
+        self.yaml_name = there[0]
+
+    @property
+    def name(self) -> str:
+        """What its model is called: as the folder or the zip."""
+        by_yaml = self.path.is_file() and not self._zip
+        return self.path.resolve().parent.name if by_yaml else self.path.stem
+
+    def has(self, name: str) -> bool:
+        """Whether the package has a file of this name."""
+        if self._zip:
+            with self._opened() as file:
+                return name in file.namelist()
+        return (self._folder / name).is_file()
+
+    def read(self, name: str, sha256: str | None = None) -> bytes:
+        """Return what is in a file.
+
+        Raises
+        ------
+        ValueError
+            The name leads elsewhere, there is no such file, or it has not the checksum.
+        MemoryError
+            It is larger than the memory.
+        OSError
+            It cannot be read.
+        """
+        self._check_name(name)
+        if not self.has(name):
+            raise ValueError(f"{self.path}: has no file {shown(name)}.")
+        content = self._content(name)
+        found = hashlib.sha256(content).hexdigest()
+        if sha256 is not None and found != sha256.lower():
+            raise ValueError(
+                f"{self.path}: {shown(name)} is not what the package was made with: "
+                f"its SHA-256 is {found}, the yaml says {shown(sha256)}."
+            )
+        return content
+
+    def yaml(self) -> dict[str, Any]:
+        """Read the yaml; a ValueError says what is wrong with it."""
+        # here, as few commands need it
+        import yaml
+
+        what = f"{self.path}: its yaml"
+        size = self._size(self.yaml_name)
+        if size > _LARGEST_YAML:
+            raise ValueError(f"{what} has {size} bytes, allowed are {_LARGEST_YAML}.")
+        try:
+            found = yaml.safe_load(self._content(self.yaml_name).decode("utf-8"))
+            _count(found)
+        except (yaml.YAMLError, ValueError) as error:
+            raise ValueError(f"{what} is damaged ({reason(error)}).") from error
+        except RecursionError as error:
+            raise ValueError(f"{what} is nested too deep.") from error
+        if not isinstance(found, dict):
+            raise ValueError(f"{what} is no description of a model.")
+        return found
+
+    def _check_name(self, name: str) -> None:
+        if "://" in name:
+            raise ValueError(
+                f"{self.path}: {shown(name)} is not in the package, and nothing is "
+                "fetched: get the whole package."
+            )
+        parts = PurePosixPath(name).parts
+        leads_elsewhere = not parts or parts[0] == "/" or ".." in parts
+        if not leads_elsewhere and not self._zip:
+            inside = (self._folder / name).resolve()
+            leads_elsewhere = not inside.is_relative_to(self._folder.resolve())
+        if leads_elsewhere or any(c in "\\:" or c < " " for c in name):
+            raise ValueError(f"{self.path}: {shown(name)} is no name in a package.")
+
+    def _size(self, name: str) -> int:
+        if self._zip:
+            with self._opened() as file:
+                return file.getinfo(name).file_size
+        return (self._folder / name).stat().st_size
+
+    def _content(self, name: str) -> bytes:
+        if not self._zip:
+            return content_of(self._folder / name)
+        size = self._size(name)
+        check_memory(self.path, size // 4)
+        with self._opened() as file, file.open(name) as member:
+            # no more than it says, whatever is in it
+            return member.read(size)
+
+    @contextmanager
+    def _opened(self) -> Iterator[ZipFile]:
+        try:
+            with ZipFile(self.path) as file:
+                yield file
+        except (BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
+            raise ValueError(f"{self.path}: is damaged ({reason(error)}).") from error
+
+
+def _count(value: Any, left: int = _MOST_VALUES) -> int:
+    """Return how many more values there may be; a ValueError says that it is too many.
+
+    What is repeated by reference counts each time: it would each time be read.
+    """
+    if left < 0:
+        raise ValueError(f"more than {_MOST_VALUES} values")
+    if isinstance(value, dict):
+        for key, one in value.items():
+            left = _count(one, _count(key, left))
+    elif isinstance(value, list | tuple | set):
+        for one in value:
+            left = _count(one, left)
+    return left - 1
