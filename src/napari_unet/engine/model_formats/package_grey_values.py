@@ -55,22 +55,29 @@ def grey_steps(tensor: Tensor, where: object) -> GreySteps:
 def in_package_words(rule: Normalisation, space: Sequence[str]) -> list[dict[str, Any]]:
     """Return the steps of a package that do what a rule does.
 
-    The rules with names measure a part of the pixels, which no step can: by them it is
-    all pixels. `space` are the names of the spatial axes. A ValueError says which step
-    has no words.
+    `space` are the names of the spatial axes. The rules with names measure a part of
+    the pixels, which no step does: in their place it is all pixels. A ValueError says
+    which step has no words.
+
+    The field's own library (bioimageio.core 0.11) measures for all steps at once, on
+    the image as it is, others measure what the steps before have left: only what is
+    measured first is the same everywhere.
     """
+    steps = measured_on_all(rule).steps
+    for step in steps[1:]:
+        if not isinstance(step, Clip | Fixed):
+            raise ValueError(
+                f"{step.words!r} after other steps is done by programs in different "
+                "ways, so that no package is written of it."
+            )
     return [{"id": "ensure_dtype", "kwargs": {"dtype": "float32"}}] + [
-        _in_words(step, list(space)) for step in measured_on_all(rule).steps
+        _in_words(step, list(space)) for step in steps
     ]
 
 
 def measured_on_all(rule: Normalisation) -> GreySteps:
     """Return a rule as steps that measure all pixels, as in `in_package_words`."""
-    if isinstance(rule, GreySteps):
-        return rule
-    # mean 0, sd 1 comes last, so that any range will do to clip in
-    range_to_clip = MinMax(low=0.1, high=99.9, eps=_EPS)
-    return GreySteps(steps=(range_to_clip, Clip(low=0, high=1), ZScore(eps=_EPS)))
+    return rule if isinstance(rule, GreySteps) else GreySteps(steps=(ZScore(eps=_EPS),))
 
 
 def _done(step: Step, tensor: Tensor) -> Iterator[AnyStep]:
