@@ -256,6 +256,20 @@ def test_what_cannot_be_run_is_one_sentence(tmp_path: Path, case: str) -> None:
     assert sorted(tmp_path.rglob("*")) == before
 
 
+@pytest.mark.parametrize(
+    "names",
+    [["scale_linear", "sigmoid"], ["sigmoid", "softmax"], ["sigmoid", "sigmoid"]],
+)
+def test_an_order_that_is_not_kept_is_refused(tmp_path: Path, names: list[str]) -> None:
+    description = described()
+    kwargs = {"scale_linear": {"gain": 2.0}}
+    description["outputs"][0]["postprocessing"] = [
+        {"id": name, "kwargs": kwargs.get(name, {})} for name in names
+    ]
+    with pytest.raises(ValueError, match=f"what comes out needs {names[1]}"):
+        read(write_package(tmp_path / "a", description))
+
+
 def test_two_images_at_once_are_refused(tmp_path: Path) -> None:
     description = described()
     description["inputs"] *= 2

@@ -6,9 +6,10 @@ runs as it is, by the sizes, borders and steps that the yaml says.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from io import BytesIO
 from pickle import UnpicklingError
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import ValidationError
 
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from napari_unet.core.publication import Publication
     from napari_unet.engine.model_formats.package_description import (
         Package,
+        Step,
         Tensor,
         WeightsFile,
     )
@@ -116,7 +118,7 @@ def _foreign(files: PackageFiles, package: Package) -> Model:
     path = files.path
     runtime, file = _chosen(files, package)
     given = package.outputs[0]
-    sizes, made = sizes_of(package, path), _Made(given, path)
+    sizes, made = sizes_of(package, path), _made(given, path)
     try:
         network = Opaque.in_windows(
             runtime=runtime,
@@ -129,7 +131,7 @@ def _foreign(files: PackageFiles, package: Package) -> Model:
             activation=made.activation,
             only_foreground=made.only_foreground,
         )
-        training = Training(ndim=network.ndim)  # type: ignore[arg-type]
+        training = Training(ndim=network.ndim)
         card = ModelCard(
             name=files.name,
             architecture=network,
@@ -169,68 +171,68 @@ def _content(files: PackageFiles, file: WeightsFile) -> bytes:
     return files.read(file.source, file.sha256)
 
 
+@dataclass(frozen=True, slots=True)
 class _Made:
-    """What the channels of an output are.
+    """What the channels of an output are."""
 
-    Attributes
-    ----------
-    activation : str
-        What is left to be done with them.
-    only_foreground : bool
-        There is one channel, of the foreground.
-    classes : tuple of str
-        Names of the foreground classes; none if the output is an image.
-    outputs : ImageOutputs or None
-        Scale of the image that it is.
-    """
-
-    def __init__(self, given: Tensor, where: object) -> None:
-        self.activation, gain, offset = "none", 1.0, 0.0
-        for step in given.postprocessing:
-            of = step.kwargs
-            over_channels = of.axis in (None, "channel")
-            is_first = self.activation == "none" and over_channels
-            if step.id in ("sigmoid", "softmax") and is_first:
-                self.activation = step.id
-            elif step.id == "scale_linear" and _is_plain(of.gain, of.offset):
-                gain, offset = gain * of.gain, offset * of.gain + of.offset  # type: ignore[assignment, operator]
-            elif step.id != "ensure_dtype" and not _keeps_shares(step.id, of):
-                raise ValueError(
-                    f"{where}: what comes out needs {shown(step.id)}, which is not "
-                    "done here; done are sigmoid, softmax and scale_linear."
-                )
-        names = given.channels
-        share = self.activation != "none" or given.is_share
-        share = share and (gain, offset) == (1, 0)
-        self.only_foreground = share and len(names) == 1
-        self.without_background = (
-            len(names) > 1
-            and self.activation == "softmax"
-            and names[0].lower() not in _BACKGROUND
-        )
-        exclusive = self.activation == "softmax" or (
-            self.activation == "none" and names[0].lower() in _BACKGROUND
-        )
-        self.classes: tuple[str, ...] = ()
-        if self.only_foreground:
-            self.classes = names
-        elif share and exclusive and len(names) > 1:
-            self.classes = names[1:]
-        self.channels = 2 if self.only_foreground else len(names)
-        self.outputs = None
-        if not self.classes:
-            self.only_foreground, self.channels = False, len(names)
-            mean, sd = (offset,) * len(names), (gain,) * len(names)
-            self.outputs = ImageOutputs(mean=mean, sd=sd)
+    channels: int  # with the background, where only the foreground comes out
+    activation: Literal["none", "sigmoid", "softmax"]  # that is left to be done
+    only_foreground: bool = False
+    # names of the foreground classes; none if the output is an image
+    classes: tuple[str, ...] = ()
+    outputs: ImageOutputs | None = None  # the scale of the image
+    is_guessed: bool = False  # that the first channel is the background
 
 
-def _is_plain(*values: object) -> bool:
-    return all(isinstance(value, float) for value in values)
+def _made(given: Tensor, where: object) -> _Made:
+    """Find out what an output is: classes only if they exclude each other."""
+    activation, gain, offset = _finish(given, where)
+    names = given.channels
+    is_scaled = (gain, offset) != (1, 0)
+    if not is_scaled and (activation != "none" or given.is_share):
+        if len(names) == 1 and activation != "softmax":
+            return _Made(2, activation, only_foreground=True, classes=names)
+        is_named = names[0].lower() in _BACKGROUND
+        exclusive = activation == "softmax" or (is_named and activation == "none")
+        if exclusive and len(names) > 1:
+            return _Made(
+                len(names), activation, classes=names[1:], is_guessed=not is_named
+            )
+    mean, sd = (offset,) * len(names), (gain,) * len(names)
+    return _Made(len(names), activation, outputs=ImageOutputs(mean=mean, sd=sd))
 
 
-def _keeps_shares(name: str, of: Any) -> bool:
+def _finish(
+    given: Tensor, where: object
+) -> tuple[Literal["none", "sigmoid", "softmax"], float, float]:
+    """Return what is done with an output: an activation, then a gain and an offset."""
+    activation: Literal["none", "sigmoid", "softmax"] = "none"
+    gain, offset = 1.0, 0.0
+    for step in given.postprocessing:
+        of = step.details
+        is_first = (activation, gain, offset) == ("none", 1, 0)
+        over_channels = of.axis in (None, "channel")
+        if step.id == "sigmoid" and is_first:
+            activation = "sigmoid"
+        elif step.id == "softmax" and is_first and over_channels:
+            activation = "softmax"
+        elif (
+            step.id == "scale_linear"
+            and isinstance(of.gain, float)
+            and isinstance(of.offset, float)
+        ):
+            gain, offset = gain * of.gain, offset * of.gain + of.offset
+        elif step.id != "ensure_dtype" and not _keeps_shares(step):
+            raise ValueError(
+                f"{where}: what comes out needs {shown(step.id)}, which is not done "
+                "here so; done are sigmoid or softmax, then scale_linear."
+            )
+    return activation, gain, offset
+
+
+def _keeps_shares(step: Step) -> bool:
     """Whether a step leaves values from 0 to 1 as they are."""
-    return name == "clip" and (of.min, of.max) == (0, 1)
+    return step.id == "clip" and (step.details.min, step.details.max) == (0, 1)
 
 
 def _notes(
@@ -257,7 +259,7 @@ def _notes(
             "It gives an image, as its channels are not said to be classes that "
             f"exclude each other: {names}."
         )
-    elif made.without_background:
+    elif made.is_guessed:
         notes.append(f"Its first channel is taken for the background: {names}.")
     if more := package.outputs[1:]:
         left_out = listed([shown(tensor.id) for tensor in more])

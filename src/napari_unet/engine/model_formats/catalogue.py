@@ -101,12 +101,13 @@ class ModelFormat:
             It cannot be written. Whichever is raised, nothing half-written stays.
         """
         self.check_installed()
-        more = ()
-        if self.is_published:
-            if publication is None:
-                raise ValueError(f"{self.title}: needs its authors and its licence.")
-            more = (publication,)
-        notes: tuple[str, ...] = self._module.write(model, path, *more)
+        notes: tuple[str, ...]
+        if not self.is_published:
+            notes = self._module.write(model, path)
+        elif publication is None:
+            raise ValueError(f"{self.title}: needs its authors and its licence.")
+        else:
+            notes = self._module.write(model, path, publication)
         return notes
 
     @property

@@ -78,7 +78,7 @@ def onnx(network: Network, example: Tensor, card: ModelCard) -> bytes:
         torch.onnx.export(
             network,
             (example,),
-            buffer,
+            buffer,  # type: ignore[arg-type]
             dynamo=False,
             opset_version=OPSET,
             input_names=_NAMES[:1],

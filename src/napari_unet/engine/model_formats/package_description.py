@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
 from napari_unet.core.settings import explain
 from napari_unet.core.text import shown
@@ -85,7 +85,7 @@ class Step(_Part):
     """One step of what is done with the values before or after the network."""
 
     id: str
-    kwargs: Details = Details()
+    details: Details = Field(Details(), validation_alias=AliasChoices("kwargs"))
 
 
 class Tensor(_Part):

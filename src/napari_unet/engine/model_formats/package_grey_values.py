@@ -82,7 +82,7 @@ def measured_on_all(rule: Normalisation) -> GreySteps:
 
 def _done(step: Step, tensor: Tensor) -> Iterator[AnyStep]:
     """Yield the steps that do the same here."""
-    of = step.kwargs
+    of = step.details
     if of.reference_tensor not in (None, tensor.id):
         raise ValueError("it is measured on another image")
     match step.id:
@@ -103,7 +103,8 @@ def _done(step: Step, tensor: Tensor) -> Iterator[AnyStep]:
                 raise ValueError("it makes all values alike")
             yield from _fixed(-offset / gain, 1 / gain, of, tensor)
         case "fixed_zero_mean_unit_variance":
-            yield from _fixed(*np.broadcast_arrays(of.mean, of.std), of, tensor)
+            mean, sd = np.broadcast_arrays(of.mean, of.std)
+            yield from _fixed(mean, sd, of, tensor)
         case _:
             raise ValueError("it is not known")
 

@@ -21,6 +21,7 @@ from scipy.ndimage import gaussian_filter
 
 from napari_unet import __version__
 from napari_unet.core.images.grey_steps import GreySteps
+from napari_unet.core.images.rescaling import written
 from napari_unet.core.network.catalogue import NETWORKS
 from napari_unet.core.text import counted, times
 from napari_unet.engine.model_formats import plain_network
@@ -130,12 +131,12 @@ class _Example:
         smooth = gaussian_filter(rng.normal(size=shape), 4, axes=axes)
         blobs = gaussian_filter((smooth > smooth.std()).astype(float), 1, axes=axes)
         image = 40 + 160 * blobs + rng.normal(scale=4, size=shape)
-        image = image.round().clip(0, 255).astype(np.float32)
+        image = image.round().clip(0, 255)
         scale = measured_on_all(card.normalisation).scale(
-            table.channels, lambda: [image.reshape(table.channels, -1).astype(float)]
+            table.channels, lambda: [image.reshape(table.channels, -1)]
         )
         seen = scale.apply(image.reshape(table.channels, -1)).reshape(shape)
-        return cls(image[None], seen.astype(np.float32)[None])
+        return cls(image[None].astype(np.float32), seen[None].astype(np.float32))
 
 
 def _description(
@@ -235,7 +236,7 @@ def _weights(card: ModelCard, files: Mapping[str, bytes]) -> dict[str, Any]:
 def _readme(card: ModelCard, publication: Publication) -> str:
     """Return what people should know who use the model elsewhere."""
     sizes, training = SameSize.of(card.architecture), card.training
-    pixel = times(card.spacing_um) + " µm" if card.spacing_um else "not known"
+    pixel = written(card.spacing_um) if card.spacing_um else "not known"
     grey = " → ".join(
         step["id"] for step in in_package_words(card.normalisation, _letters(card))
     )
@@ -349,7 +350,7 @@ def _dumper() -> Any:
     """Return what writes a yaml without references, which not all programs read."""
     import yaml
 
-    class Plain(yaml.SafeDumper):
+    class Plain(yaml.SafeDumper):  # type: ignore[misc]
         def ignore_aliases(self, data: Any) -> bool:
             return True
 

@@ -207,8 +207,9 @@ def prepare(
     `file`.
     """
     keep_freed_memory()
-    if isinstance(model.card.architecture, Opaque):
-        return _as_it_is(model, device, precision, file)
+    table = model.card.architecture
+    if isinstance(table, Opaque):
+        return _as_it_is(model, table, device, precision, file)
     where = choose_device(device)
     if model.card.outputs is not None and precision == "auto":
         precision = "fp32"
@@ -223,17 +224,22 @@ def prepare(
 
 
 def _as_it_is(
-    model: Model, device: str, precision: str, file: str | Path | None
+    model: Model,
+    table: Opaque,
+    device: str,
+    precision: str,
+    file: str | Path | None,
 ) -> Network:
     """Make a network ready that runs as it is: in 32 bits, an ONNX on the CPU."""
-    card, table = model.card, model.card.architecture
+    card = model.card
     if precision not in ("auto", "fp32"):
         raise ValueError(
             f"{file or card.name}: a {card.network_title}: in fp32; found precision "
             f"{precision!r}."
         )
-    on_cpu = device == "auto" and table.runtime == "onnx"
-    where = choose_device("cpu" if on_cpu else device)
+    where = choose_device(
+        "cpu" if device == "auto" and table.runtime == "onnx" else device
+    )
     try:
         module = opaque_network(model, where)
     except ValueError as error:
