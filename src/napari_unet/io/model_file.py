@@ -20,6 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from napari_unet.core.model import Model, ModelCard
+from napari_unet.core.network.opaque import FILE
 from napari_unet.core.settings import explain
 from napari_unet.core.text import shown
 from napari_unet.io.atomic import atomic
@@ -39,7 +40,9 @@ CHECKPOINT_SUFFIX = f".checkpoint{SUFFIX}"
 _WEIGHTS, _STATE = "weights/", "state/"
 # As safetensors names them; a state has counters and flags of any kind.
 _KINDS = {
-    _WEIGHTS: ("F32", "I64", "U8"),
+    _WEIGHTS: ("F32", "I64"),
+    # the content of a file that runs as it is
+    _WEIGHTS + FILE: ("U8",),
     _STATE: ("F64", "F32", "F16", "I64", "I32", "I16", "I8", "U8", "BOOL"),
 }
 # A hundred thousand rows of history take half of it.
@@ -228,7 +231,8 @@ def _read(path: Path, *, with_state: bool) -> Checkpoint:
 
 def _tensor(file: Any, name: str, path: Path) -> NDArray[np.generic]:
     kind = str(file.get_slice(name).get_dtype())
-    allowed = _KINDS[_WEIGHTS if name.startswith(_WEIGHTS) else _STATE]
+    part = _WEIGHTS if name.startswith(_WEIGHTS) else _STATE
+    allowed = _KINDS.get(name, _KINDS[part])
     if kind not in allowed:
         raise ValueError(
             f"{path} is damaged: the tensor {shown(name)} holds {kind}, "

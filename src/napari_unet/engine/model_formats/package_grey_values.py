@@ -176,7 +176,7 @@ def _in_words(step: AnyStep, space: list[str]) -> dict[str, Any]:
                 "id": "zero_mean_unit_variance",
                 "kwargs": {"axes": axes, "eps": step.eps or _EPS},
             }
-        case Fixed():
+        case Fixed() if step.above is None:
             gain = 1 / step.sd
             values = {"gain": gain, "offset": -step.mean * gain}
             return {"id": "scale_linear", "kwargs": values}

@@ -89,6 +89,11 @@ def check_exportable(card: ModelCard) -> None:
             f"{card.name}: sees windows of one size, which are blended; other programs "
             "would set them side by side, with seams, so it is not written for them."
         )
+    if card.members > 1 and network.mean_of == "scores":
+        raise ValueError(
+            f"{card.name}: gives the mean of its networks' scores, not of what they "
+            "say, so it is not written for other programs."
+        )
     if card.outputs is not None and not card.outputs.mean:
         raise ValueError(
             f"{card.name}: makes images on the scale of each image, for which other "
