@@ -35,7 +35,8 @@ DEFINITION, WEIGHTS = ".modeldef.h5", ".caffemodel.h5"
 _BEGIN = b"\x89HDF\r\n\x1a\n"
 _NO_FINETUNING = (
     "Fiji predicts with the model, but cannot finetune it: layers that only its "
-    "training needs are not written."
+    "training needs are not written. A definition of the same network that the plugin "
+    "has made takes its weights."
 )
 
 
