@@ -300,6 +300,7 @@ def test_other_networks_and_damaged_texts_are_refused(
     [
         ({"element_size_um": np.array([0.5])}, "2 or 3 positive numbers"),
         ({"element_size_um": np.array([0.5, np.nan])}, "2 or 3 positive numbers"),
+        ({"element_size_um": np.array([0.5, np.inf])}, "2 or 3 positive numbers"),
         ({"element_size_um": "large"}, "element_size_um holds no numbers"),
         ({"element_size_um": None}, "2 or 3 positive numbers"),
         ({"normalization_type": np.int32(4)}, "one of 0, 1, 2, 3, found"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING
 from zlib import crc32
 
@@ -80,7 +81,7 @@ class Definition:
     def of(cls, file: h5py.File) -> Definition:
         """Read it."""
         spacing = numbers(file, "unet_param/element_size_um")
-        if len(spacing) not in (2, 3) or not all(s > 0 for s in spacing):
+        if len(spacing) not in (2, 3) or not all(0 < s < inf for s in spacing):
             raise ValueError(
                 "element_size_um has 2 or 3 positive numbers, found "
                 f"{shown(list(spacing))}"

@@ -35,9 +35,9 @@ def opened(path: Path) -> Iterator[h5py.File]:
 
 def dataset(file: h5py.File, name: str) -> h5py.Dataset | None:
     """Return a dataset of the file itself; None if there is none."""
+    check_links(file, name.strip("/"))
     if name not in file:
         return None
-    check_links(file, name.strip("/"))
     found = file[name]
     if not isinstance(found, h5py.Dataset):
         return None

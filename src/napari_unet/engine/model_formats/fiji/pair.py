@@ -72,7 +72,7 @@ def read(path: Path) -> Model:
         first, _ = said.net.names[0]
         architecture = said.net.architecture(blobs.channels(first))
         found = blobs.weights(architecture, said.net.names, weights)
-    card = said.card(_stem(definition), architecture)
+        card = said.card(_stem(definition), architecture)
     return Model(card.replace(notes=(*card.notes, *notes)), found)
 
 
