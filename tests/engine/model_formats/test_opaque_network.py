@@ -233,3 +233,27 @@ def _zip(**parts: bytes) -> bytes:
 def test_broken_files_are_one_sentence(content: bytes) -> None:
     with pytest.raises(ValueError, match=r"^bad\.pt: is no TorchScript[^\n]*\.$"):
         prepare(opaque_model(content, **PIXEL), "cpu", file="bad.pt")
+
+
+class Flattened(nn.Module):
+    """Convolves, and depends on how its map lies in memory."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(2, 3, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(x).view(-1).view(1, 3, x.shape[2], x.shape[3])
+
+
+def test_a_script_that_bears_no_other_layout_runs_as_it_is() -> None:
+    network = Flattened().eval()
+    model = opaque_model(
+        script_of(network), image=True, channels=2, classes=3, **{**PIXEL}
+    )
+    window = pixels((2, 6, 5))
+    ready = prepare(model, "cpu")
+    with torch.inference_mode():
+        expected = network(torch.from_numpy(window)[None])[0].numpy()
+    for _ in range(2):
+        np.testing.assert_allclose(ready.of_patch(window), expected, atol=1e-5)

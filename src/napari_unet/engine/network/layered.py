@@ -38,7 +38,7 @@ _INSTANCE_NORM: dict[int, type[nn.Module]] = {
     3: nn.InstanceNorm3d,
 }
 # In which convolutions are fastest.
-_LAYOUT = {2: torch.channels_last, 3: torch.channels_last_3d}
+LAYOUT = {2: torch.channels_last, 3: torch.channels_last_3d}
 _LINEAR = {2: "bilinear", 3: "trilinear"}
 SLOPES = {"leaky_relu": 0.1, "leaky_relu_01": 0.01}
 # Their gradient needs only their result, so that it may take the input's place.
@@ -62,7 +62,7 @@ class LayeredNetwork(nn.Module):
     def __init__(self, architecture: Layered) -> None:
         super().__init__()
         self.architecture = architecture
-        self.layout = _LAYOUT[architecture.ndim]
+        self.layout = LAYOUT[architecture.ndim]
         trace = architecture.trace
         self._layers, self._output = trace.layers, trace.output
         readers = defaultdict(list)

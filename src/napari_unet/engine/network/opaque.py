@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import warnings
+from contextlib import contextmanager
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile, ZipFile
@@ -22,9 +23,10 @@ from napari_unet.core.network.opaque import FILE, TITLES, Opaque
 from napari_unet.core.text import reason, times
 from napari_unet.engine.device import is_out_of_memory
 from napari_unet.engine.network.convolutions import cropped
+from napari_unet.engine.network.layered import LAYOUT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from napari_unet.core.model import Model
     from napari_unet.core.network.opaque import Runtime
@@ -124,16 +126,7 @@ def running(content: bytes, runtime: Runtime, device: torch.device) -> Run:
     if runtime == "onnx":
         return _onnx(content, device)
     check_script(content)
-    try:
-        with warnings.catch_warnings():
-            # torch would rather have another form, which nobody has written so far
-            warnings.simplefilter("ignore", DeprecationWarning)
-            script = torch.jit.load(BytesIO(content), map_location=device)
-    except (RuntimeError, OSError, ValueError) as error:
-        raise ValueError(
-            f"is no TorchScript that this torch reads ({_last_line(error)})."
-        ) from error
-    return _Script(script.eval())
+    return _Script(content, device)
 
 
 def check_script(content: bytes) -> None:
@@ -155,16 +148,61 @@ def check_script(content: bytes) -> None:
 
 
 class _Script(nn.Module):
-    """A TorchScript; of several outputs the first counts."""
+    """A TorchScript, made fast if it bears that; of several outputs the first counts.
 
-    def __init__(self, script: torch.jit.ScriptModule) -> None:
+    It is fast channels last, with its norms folded. Some depend on how their maps lie
+    in memory, or cannot be frozen: these run as they were written.
+    """
+
+    def __init__(self, content: bytes, device: torch.device) -> None:
         super().__init__()
-        self.script = script
+        self._content, self._device = content, device
+        self._layout = torch.contiguous_format
+        self.script = self._loaded()
+        parameters = [p.ndim for p in self.script.parameters()]
+        layout = LAYOUT[3 if 5 in parameters else 2]
+        try:
+            with _without_advice():
+                script = self.script.to(memory_format=layout)  # type: ignore[call-overload]
+                self.script = torch.jit.freeze(script)
+            self._layout = layout
+        except RuntimeError:
+            self.script = self._loaded()
 
     def forward(self, window: Tensor) -> Tensor:
-        made = self.script(window)
+        try:
+            return self._made(window)
+        except RuntimeError as error:
+            if self._layout == torch.contiguous_format or is_out_of_memory(error):
+                raise
+        self.script, self._layout = self._loaded(), torch.contiguous_format
+        return self._made(window)
+
+    def _made(self, window: Tensor) -> Tensor:
+        # a window of one channel is laid out both ways: only a copy settles it
+        seen = torch.empty_like(window, memory_format=self._layout).copy_(window)
+        made = self.script(seen)
         first: Tensor = made if isinstance(made, Tensor) else made[0]
         return first
+
+    def _loaded(self) -> torch.jit.ScriptModule:
+        try:
+            with _without_advice():
+                script = torch.jit.load(BytesIO(self._content), self._device)
+        except (RuntimeError, OSError, ValueError) as error:
+            raise ValueError(
+                f"is no TorchScript that this torch reads ({_last_line(error)})."
+            ) from error
+        ready: torch.jit.ScriptModule = script.eval()
+        return ready
+
+
+@contextmanager
+def _without_advice() -> Iterator[None]:
+    """Torch would rather have another form, which nobody has written so far."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        yield
 
 
 def _onnx(content: bytes, device: torch.device) -> Run:
