@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _ENDS = (".modeldef.h5", ".caffemodel.h5", ".pth", ".pt", ".torchscript", ".onnx")
 # ... or by a file in its folder or zip file, which may be named itself.
 _PLANS = "plans.json"
-_WITHIN = ("rdf.yaml", "bioimageio.yaml", _PLANS)
+_WITHIN = ("rdf.yaml", "bioimageio.yaml", "model.yaml", _PLANS)
 PATTERNS = (*(f"*{end}" for end in (*_ENDS, *_WITHIN)), "*.zip")
 """Names of files that may be models of other programs; also in napari's manifest."""
 
