@@ -32,6 +32,7 @@ from napari_unet.core.jobs import (
     TrainJob,
 )
 from napari_unet.core.network.architecture import u_shape
+from napari_unet.core.publication import Publication
 from napari_unet.core.settings import Segmentation
 from napari_unet.core.training.training_settings import Training
 from napari_unet.gui.predict.export_dialog import ExportDialog
@@ -230,14 +231,18 @@ def test_a_model_is_exported_for_another_program(
     assert not save.isEnabled()
     formats = [
         WrittenFormat("fiji", "Fiji", "For Fiji.", ".modeldef.h5"),
-        WrittenFormat("other", "Other", "For it.", ".other", "It needs a package."),
+        WrittenFormat("zoo", "Zoo", "For all.", ".zip", is_published=True),
+        WrittenFormat(
+            "other", "Other", "For it.", ".other", problem="It needs a package."
+        ),
     ]
     fake.emit(fake.last, ModelFormatsFound(tuple(formats)))
     fake.end(fake.last)
     assert save.isEnabled()
     assert dialog.tip.text() == "For Fiji."
     assert dialog.file.value.name == "blobs.modeldef.h5"
-    dialog.format.setCurrentIndex(1)
+    assert not dialog.authors.isVisibleTo(dialog)
+    dialog.format.setCurrentIndex(2)
     assert (dialog.tip.text(), save.isEnabled()) == ("It needs a package.", False)
     assert dialog.file.value.name == "blobs.other"
     dialog.format.setCurrentIndex(0)
@@ -255,9 +260,33 @@ def test_a_model_is_exported_for_another_program(
     dialog.accept()
     (job,) = fake.jobs(ExportModelJob)
     assert (job.model, job.target) == (str(model_file), str(path))
-    assert job.format == "fiji"
+    assert (job.format, job.publication) == ("fiji", None)
     settle(ready)
     assert not ready.export_model.isEnabled()
+
+
+def test_who_made_a_model_that_is_given_away_is_asked(
+    ready: PredictPage, workspace: Workspace, fake: FakeWorker, tmp_path: Path
+) -> None:
+    entry = workspace.models.entry
+    assert entry is not None
+    dialog = ModelExportDialog(workspace.foreign_models, entry, ready)
+    zoo = WrittenFormat("zoo", "Zoo", "For all.", ".zip", is_published=True)
+    fake.emit(fake.last, ModelFormatsFound((zoo,)))
+    assert dialog.authors.isVisibleTo(dialog)
+    dialog.file.value = tmp_path / "a.zip"
+    for authors, licence in (("", "MIT"), ("Ada", ""), ("Ada", "no such licence")):
+        dialog.authors.setText(authors)
+        dialog.licence.setText(licence)
+        dialog.accept()
+        assert dialog.problem.text()
+    assert fake.jobs(ExportModelJob) == []
+    dialog.authors.setText("Ada Lovelace, Alan Turing")
+    dialog.licence.setText("MIT")
+    dialog.accept()
+    (job,) = fake.jobs(ExportModelJob)
+    authors = ("Ada Lovelace", "Alan Turing")
+    assert job.publication == Publication(authors=authors, licence="MIT")
 
 
 def test_other_files_that_are_dragged_over_the_page_are_napari_s(

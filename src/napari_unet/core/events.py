@@ -181,6 +181,7 @@ class WrittenFormat:
     title: str
     tip: str  # what it is for and what it leaves out, in a sentence
     suffix: str
+    is_published: bool = False  # whether it names authors and licence
     problem: str = ""  # why it cannot be written here, in a sentence
 
 

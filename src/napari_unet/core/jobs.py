@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         ArrayReference,
         ImageReference,
     )
+    from napari_unet.core.publication import Publication
     from napari_unet.core.settings import BorderWeights
     from napari_unet.core.training.training_settings import Training
 
@@ -170,6 +171,7 @@ class ExportModelJob(Job):
     model: str
     target: str
     format: str  # one of those that a `ModelFormatsJob` finds
+    publication: Publication | None = None  # for a format that is published
 
     @property
     def title(self) -> str:

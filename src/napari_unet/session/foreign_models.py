@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from napari_unet.core.events import WrittenFormat
     from napari_unet.core.jobs import Job
     from napari_unet.core.messages import Failed
+    from napari_unet.core.publication import Publication
     from napari_unet.session.models import ModelList
     from napari_unet.session.project.store import ProjectStore
     from napari_unet.session.worker.client import Handle, Worker
@@ -87,9 +88,10 @@ class ForeignModels:
         model: Path,
         path: Path,
         format: str,  # noqa: A002 - as in the job
+        publication: Publication | None = None,
     ) -> None:
         """Write a model in a format, over what is there."""
-        job = ExportModelJob(str(model), str(path), format)
+        job = ExportModelJob(str(model), str(path), format, publication)
         self._begin(job, f"Writing {printable(path.name)} …")
 
     def ask_formats(self) -> None:

@@ -102,7 +102,7 @@ def _points(
     labels = ids[ids > 0].astype(np.int64)
     (numbers,) = numbered([cells])
     inside = np.nonzero(cells)
-    of, likely = numbers[inside] - 1, probabilities[(slice(None), *inside)]
+    of, likely = numbers[inside] - 1, np.array([p[inside] for p in probabilities])
     best = np.array([_added(of, row, labels.size) for row in likely]).argmax(axis=0)
     weights = likely[best[of], np.arange(of.size)]
     total = _added(of, weights, labels.size)
@@ -122,5 +122,4 @@ def _added(
     of: NDArray[np.integer], values: NDArray[np.floating], count: int
 ) -> NDArray[np.float64]:
     """Return the sum of the values of each of `count` cells."""
-    sums: NDArray[np.float64] = np.bincount(of, values, count)
-    return sums
+    return np.asarray(np.bincount(of, values, count), np.float64)

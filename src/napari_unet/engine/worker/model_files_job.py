@@ -38,7 +38,7 @@ def export(job: ExportModelJob, _: Context) -> Iterator[Event | None]:
     """
     yield None
     wanted = MODEL_FORMATS[job.format]
-    notes = wanted.write(read_model(job.model), Path(job.target))
+    notes = wanted.write(read_model(job.model), Path(job.target), job.publication)
     yield ModelWritten(job.target, notes)
 
 
@@ -46,7 +46,14 @@ def formats(_: ModelFormatsJob) -> Iterator[Event | None]:
     """List the formats that are written; nothing of them is loaded for that."""
     yield ModelFormatsFound(
         tuple(
-            WrittenFormat(name, one.title, one.tip, one.suffixes[0], _problem(one))
+            WrittenFormat(
+                name,
+                one.title,
+                one.tip,
+                one.suffixes[0],
+                one.is_published,
+                _problem(one),
+            )
             for name, one in MODEL_FORMATS.items()
             if one.is_written
         )

@@ -6,18 +6,32 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from magicgui.widgets import FileEdit
+from pydantic import ValidationError
 from qtpy.QtWidgets import (
     QComboBox,
     QDialog,
     QDialogButtonBox,
+    QFormLayout,
+    QLineEdit,
     QMessageBox,
     QWidget,
 )
 
-from napari_unet.gui.widgets import Heading, Hint, allow, blocked, column, follow
+from napari_unet.core.publication import Publication
+from napari_unet.core.settings import explain
+from napari_unet.gui.widgets import (
+    SPACING,
+    Heading,
+    Hint,
+    allow,
+    blocked,
+    column,
+    follow,
+)
 from napari_unet.io.names import file_stem
 
 if TYPE_CHECKING:
+    from napari_unet.core.events import WrittenFormat
     from napari_unet.session.foreign_models import ForeignModels
     from napari_unet.session.models import ModelEntry
 
@@ -35,16 +49,27 @@ class ModelExportDialog(QDialog):
         self.format = QComboBox()
         self.format.setToolTip("The program that the model is for.")
         self.tip = Hint()
+        self.authors = _line("authors", "Ada Lovelace, Alan Turing")
+        self.licence = _line("licence", "CC-BY-4.0")
+        self.description = _line("description", "")
+        self._publication = QWidget()
         self.file = FileEdit(mode="w", tooltip="File that the model is written to.")
         self.problem = Hint(level="error")
         kinds = QDialogButtonBox.StandardButton
         self.buttons = QDialogButtonBox(kinds.Save | kinds.Cancel)
         # LAYOUT
+        form = QFormLayout(self._publication)
+        form.setContentsMargins(0, 0, 0, 0)
+        form.setSpacing(SPACING)
+        form.addRow("Authors", self.authors)
+        form.addRow("Licence", self.licence)
+        form.addRow("Description", self.description)
         column(
             self,
             Heading("For"),
             self.format,
             self.tip,
+            self._publication,
             Heading("File"),
             self.file.native,
             self.problem,
@@ -65,10 +90,30 @@ class ModelExportDialog(QDialog):
         if not path.parent.is_dir():
             self.problem.setText(f"There is no folder {path.parent}.", "error")
             return
+        try:
+            publication = self._said() if self._chosen.is_published else None
+        except ValidationError as error:
+            self.problem.setText(explain(error), "error")
+            return
         if path.exists() and not self._may_replace(path):
             return
         super().accept()
-        self._foreign.export(self._model.path, path, self.format.currentData())
+        name = self._chosen.name
+        self._foreign.export(self._model.path, path, name, publication)
+
+    @property
+    def _chosen(self) -> WrittenFormat:
+        number: int = self.format.currentIndex()
+        return self._foreign.formats[number]
+
+    def _said(self) -> Publication:
+        """Return what people say of the model; a ValidationError if that is not it."""
+        names = [name.strip() for name in self.authors.text().split(",")]
+        return Publication(
+            authors=tuple(filter(None, names)),
+            licence=self.licence.text().strip(),
+            description=self.description.text().strip(),
+        )
 
     def _show_formats(self) -> None:
         """List the formats as soon as they are known."""
@@ -80,15 +125,17 @@ class ModelExportDialog(QDialog):
 
     def _show_format(self, *_: object) -> None:
         """Say what the format is for; offer a file of its name."""
-        number = self.format.currentIndex()
         save = self.buttons.button(QDialogButtonBox.StandardButton.Save)
-        if number < 0:
+        known = self.format.currentIndex() >= 0
+        self._publication.setVisible(known and self._chosen.is_published)
+        if not known:
             self.tip.setText("Finding out which formats there are …")
             allow(save, False, self.tip.text())
             return
-        chosen = self._foreign.formats[number]
+        chosen = self._chosen
         problem = chosen.problem
         self.tip.setText(problem or chosen.tip, "warning" if problem else "info")
+        self.problem.setText("")
         allow(save, not problem, problem)
         stem = file_stem(self._model.card.name, "model")
         self.file.value = self._folder() / f"{stem}{chosen.suffix}"
@@ -103,3 +150,11 @@ class ModelExportDialog(QDialog):
             self, "Replace it?", f"{path.name} is there already, and is replaced."
         )
         return bool(pressed == QMessageBox.StandardButton.Yes)
+
+
+def _line(field: str, example: str) -> QLineEdit:
+    """Return a line for a field of a publication."""
+    line = QLineEdit()
+    line.setToolTip(Publication.model_fields[field].description or "")
+    line.setPlaceholderText(example)
+    return line

@@ -106,7 +106,8 @@ def _painted_unknown(
     for one in areas:
         _reach(what, one, sizes)
         fill(unknown[one.t, one.z], one.rings, 1)
-    return (unknown > 0) & (labels == 0)
+    left: NDArray[np.bool_] = (unknown > 0) & (labels == 0)
+    return left
 
 
 def _sizes(

@@ -267,7 +267,8 @@ def _areas(
         return [], []
     identity = _identity(name, roi, classes)
     if rings:
-        return [Found(rings, *_place(roi, like), *identity)], []
+        t, z = _place(roi, like)
+        return [Found(rings, t, z, *identity)], []
     places = [_place(roi, like)] * len(points)
     if roi.counter_positions is not None and roi.counter_positions.all():
         positions = roi.counter_positions.tolist()
@@ -275,9 +276,9 @@ def _areas(
     if len(points) > 1:
         identity = identity._replace(label=None)
     inside, around = [], []
-    for (x, y), place in zip(points.tolist(), places, strict=True):
-        inside.append(Found([_disc(x, y, _RADIUS)], *place, *identity))
-        around.append(Found([_disc(x, y, 2 * _RADIUS)], *place))
+    for (x, y), (t, z) in zip(points.tolist(), places, strict=True):
+        inside.append(Found([_disc(x, y, _RADIUS)], t, z, *identity))
+        around.append(Found([_disc(x, y, 2 * _RADIUS)], t, z))
     return inside, around
 
 
