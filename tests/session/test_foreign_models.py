@@ -104,6 +104,17 @@ def test_one_model_is_read_at_a_time(bench: Bench, tmp_path: Path) -> None:
     assert len(bench.worker.jobs(ConvertModelJob)) == 1
 
 
+def test_both_files_of_one_model_may_be_dropped(bench: Bench, tmp_path: Path) -> None:
+    first, second = (tmp_path / f"a.{part}.h5" for part in ("modeldef", "caffemodel"))
+    bench.foreign.take(first)
+    bench.foreign.take(second)
+    assert not bench.told
+    assert [job.source for job in bench.worker.jobs(ConvertModelJob)] == [str(first)]
+    bench.foreign.take(tmp_path / "b.caffemodel.h5")
+    ((level, _),) = bench.told
+    assert level == "error"
+
+
 def test_what_comes_after_the_project_is_closed_chooses_nothing(
     bench: Bench, tmp_path: Path
 ) -> None:

@@ -67,6 +67,7 @@ class ForeignModels:
     def __init__(self, store: ProjectStore, worker: Worker, models: ModelList) -> None:
         self._store, self._worker, self._models = store, worker, models
         self._handle: Handle | None = None
+        self._source = Path()  # that was taken last
         self.status = ""
         self.formats: tuple[WrittenFormat, ...] = ()
 
@@ -76,10 +77,17 @@ class ForeignModels:
         return self._handle is not None
 
     def take(self, path: Path) -> None:
-        """Make a model of the project of a foreign one, and choose it."""
+        """Make a model of the project of a foreign one, and choose it.
+
+        Of two files that are one model, the second does nothing while the first is
+        read: people drop both.
+        """
+        if self.running and path in map(self._source.with_name, _pair(self._source)):
+            return
         target = self._free(file_stem(_name_of(path), "model"))
         # these describe what is in the whole folder
         source = path.parent if path.name == _PLANS else path
+        self._source = path
         job = ConvertModelJob(str(source), str(target))
         self._begin(job, f"Reading {printable(source.name)} …")
 
@@ -155,6 +163,14 @@ class ForeignModels:
         self._handle = None
         self.message.emit("error", failed.sentence)
         self.changed.emit()
+
+
+def _pair(path: Path) -> list[str]:
+    """Return the names of both files of a model that consists of two."""
+    ends = _ENDS[:2]
+    if not path.name.lower().endswith(ends):
+        return []
+    return [_name_of(path) + end for end in ends]
 
 
 def _name_of(path: Path) -> str:
