@@ -188,6 +188,61 @@ def test_what_is_left_out_is_said(tmp_path: Path) -> None:
     assert "no checksum" in notes
 
 
+def with_test(folder: Path, *, wrong: float = 0.0) -> dict[str, Any]:
+    """Put a test beside a package of `Filter`; return its description."""
+    folder.mkdir()
+    given = pixels()[:40, :32]
+    scaled = (given - given.min()) / (np.ptp(given) + 1e-6)
+    expected = filtered(scaled) + wrong
+    np.save(folder / "in.npy", given[None, None])
+    np.save(folder / "out.npy", expected[None, None])
+    description = described()
+    description["inputs"][0]["test_tensor"] = {"source": "in.npy"}
+    description["outputs"][0]["test_tensor"] = {"source": "out.npy"}
+    return description
+
+
+@pytest.mark.parametrize("wrong", [0.0, 0.1])
+def test_the_test_of_a_package_is_tried(tmp_path: Path, wrong: float) -> None:
+    folder = tmp_path / "a"
+    description = with_test(folder, wrong=wrong)
+    note = read(write_package(folder, description)).card.notes[-1]
+    if wrong:
+        assert note.startswith("Take care: the test in the package does not come out")
+        assert "differ by up to 0.1," in note
+    else:
+        assert note.startswith("The test in the package comes out to within ")
+        assert float(note.split()[-1].rstrip(".")) < 1e-5
+
+
+def test_a_package_without_its_test_says_so(tmp_path: Path) -> None:
+    folder = tmp_path / "a"
+    description = with_test(folder)
+    (folder / "in.npy").unlink()
+    note = read(write_package(folder, description)).card.notes[-1]
+    assert note == "It was not tried: the package has no test of it."
+
+
+@pytest.mark.parametrize(
+    ("array", "said"),
+    [
+        (np.array([object()]), "in.npy is damaged"),
+        (np.array(["a"]), "in.npy holds no numbers"),
+        (np.zeros((3, 3)), "has the shape 3 × 3"),
+        (np.zeros((1, 2, 40, 32)), "cannot be run with 2"),
+        (np.zeros((1, 1, 48, 32)), "gives 1 × 44 × 28 values .* says 1 × 36 × 28"),
+    ],
+)
+def test_a_damaged_test_is_one_sentence(
+    tmp_path: Path, array: NDArray[Any], said: str
+) -> None:
+    folder = tmp_path / "a"
+    description = with_test(folder)
+    np.save(folder / "in.npy", array, allow_pickle=True)
+    with pytest.raises(ValueError, match=said):
+        read(write_package(folder, description))
+
+
 BROKEN: dict[str, tuple[list[Any], str]] = {
     "another checksum": (["weights", "torchscript", "sha256", "0" * 64], "SHA-256 is"),
     "a name that leads out": (
@@ -345,7 +400,7 @@ def write_package(
     old: bool = False,
 ) -> Path:
     """Write a package of `Filter`, or of another script."""
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     content = script_of(Filter(padded=True)) if content is None else content
     (folder / "weights.pt").write_bytes(content)
     if description is None:

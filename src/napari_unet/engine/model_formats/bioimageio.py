@@ -31,6 +31,7 @@ from napari_unet.engine.model_formats.package_files import (
     PackageFiles,
 )
 from napari_unet.engine.model_formats.package_grey_values import grey_steps
+from napari_unet.engine.model_formats.package_trial import note_of_trial
 from napari_unet.engine.model_formats.single_files import checked, opaque_model
 from napari_unet.io.records import parse
 
@@ -144,7 +145,9 @@ def _foreign(files: PackageFiles, package: Package) -> Model:
         )
     except ValidationError as error:
         raise ValueError(f"{path}: {explain(error)}") from error
-    return checked(path, opaque_model(card, _content(files, file)))
+    model = checked(path, opaque_model(card, _content(files, file)))
+    notes = *card.notes, note_of_trial(files, package, model)
+    return Model(card.replace(notes=notes), model.weights)
 
 
 def _chosen(files: PackageFiles, package: Package) -> tuple[Runtime, WeightsFile]:

@@ -88,10 +88,18 @@ class Step(_Part):
     details: Details = Field(Details(), validation_alias=AliasChoices("kwargs"))
 
 
+class TestTensor(_Part):
+    """A file of what goes in or comes out in a test."""
+
+    source: str
+    sha256: str | None = None
+
+
 class Tensor(_Part):
     """What goes in or comes out."""
 
     id: str
+    test_tensor: TestTensor | None = None
     axes: tuple[Axis, ...] = Field(max_length=_FEW)
     data: Any = None
     preprocessing: tuple[Step, ...] = Field((), max_length=_FEW)
@@ -257,6 +265,9 @@ def _in_new_words(found: dict[str, Any]) -> dict[str, Any]:
     inputs = [_new_tensor(one, {}) for one in found["inputs"][:_FEW]]
     by_name = {one["id"]: one for one in inputs}
     outputs = [_new_tensor(one, by_name) for one in found["outputs"][:_FEW]]
+    for tensors, tests in ((inputs, "test_inputs"), (outputs, "test_outputs")):
+        for tensor, source in zip(tensors, found.get(tests) or (), strict=False):
+            tensor["test_tensor"] = {"source": source}
     return {**found, "inputs": inputs, "outputs": outputs}
 
 
