@@ -123,7 +123,8 @@ def _windows(table: Layered) -> str:
     """Say which windows a network sees."""
     sizes = geometry_of(table)
     if isinstance(sizes, Blended):
-        words = f"{times(sizes.window)} pixels, one each {times(sizes.step)}, blended"
+        way = "blended" if max(table.overlap) > 1 else "side by side"
+        words = f"{times(sizes.window)} pixels, one each {times(sizes.step)}, {way}"
         return ". ".join(filter(None, (words, note_of_window(table))))
     return (
         f"{times(sizes.min_input)} pixels and larger by {times(sizes.step)}, of which "

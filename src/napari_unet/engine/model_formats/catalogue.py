@@ -140,7 +140,7 @@ MODEL_FORMATS: dict[str, ModelFormat] = {
         is_written=True,
     ),
     "bioimageio": ModelFormat(
-        "bioimage.io package",
+        "bioimage.io",
         "A zip for ilastik, deepImageJ, QuPath and other programs of the Zoo.",
         (".zip", ".yaml", ".yml", ""),
         "bioimageio",
