@@ -150,7 +150,7 @@ def test_cells_are_saved_for_other_programs(
         table = tmp_path / "out" / "table" / f"{Path(row['image']).stem}.csv"
         assert len(table.read_text().splitlines()) == row["cells"] + 1 > 2
     told = failing(capsys, *command, "--save", "roi")
-    assert "instances, table, rois, geojson, coco" in told
+    assert "instances, table, points, rois, geojson, coco" in told
     missing = replace(FORMATS["coco"], package="no_such_package")
     monkeypatch.setitem(FORMATS, "coco", missing)
     told = failing(capsys, *command, "--save", "coco")

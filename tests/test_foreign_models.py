@@ -105,6 +105,7 @@ def test_training_goes_on_by_the_recipe_of_the_plugin(
     options = ["--init", str(model), "--output", str(out), "--steps", "2"]
     small = ["--patch", "20", "--validation", "none", "--labels", "instances"]
     assert main([*command, *options, *small, "--device", "cpu"]) in (0, 1)
+    assert "as the Fiji plugin does it" in capsys.readouterr().err
     card, before = read_card(out), card_of(model)
     training = card.training
     assert card.parent == "small"
@@ -114,5 +115,6 @@ def test_training_goes_on_by_the_recipe_of_the_plugin(
     assert training.learning_rate == 1e-4
     assert training.border == before.training.border
     assert main([*command, *options, *small, "--preset", "quick"]) in (0, 1)
+    assert "the Fiji plugin" not in capsys.readouterr().err
     assert read_card(out).training.border.scheme == "paper"
     assert load_model(out).card.architecture.levels == before.architecture.levels

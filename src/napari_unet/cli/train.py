@@ -32,6 +32,7 @@ from napari_unet.core.settings import BorderWeights, Prediction
 from napari_unet.core.text import counted
 from napari_unet.core.training.training_settings import (
     AUTO,
+    FIJI,
     OF_NETWORK,
     PRESETS,
     Augmentation,
@@ -68,6 +69,10 @@ _OWN = (
 )
 # Time to write the model file and end the process, at the end of a budget in minutes.
 _RESERVE = 0.5
+_FIJI_RECIPE = (
+    "training goes on as the Fiji plugin does it, with Adam and its border weights; "
+    "--preset asks for another recipe."
+)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -185,7 +190,8 @@ def run(options: argparse.Namespace) -> int:
         head_start=time.time() - psutil.Process().create_time() + _RESERVE,
     )
     try:
-        finished = follow(job, line, inputs.notes)
+        brought = (_FIJI_RECIPE,) if settings.preset == FIJI else ()
+        finished = follow(job, line, (*brought, *inputs.notes))
         save_model(finished.model, options.output)
         remove_members(checkpoint)
     except KeyboardInterrupt as interrupt:
