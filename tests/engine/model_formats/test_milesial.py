@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from napari_unet.core.model import Model
 
+DEEPEST = "down2.maxpool_conv.1.double_conv"
 FP32 = Prediction(device="cpu", precision="fp32")
 
 
@@ -309,6 +310,10 @@ class Evil:
         (
             lambda w: w | {"outc.conv.bias": torch.tensor([1.0, np.nan])},
             "that are not finite",
+        ),
+        (
+            lambda w: w | {f"{DEEPEST}.3.weight": torch.zeros(1).expand(6, 6, 3, 3)},
+            "claim more values than it holds",
         ),
         (
             lambda w: w | {"inc.double_conv.0.weight": [1]},

@@ -19,7 +19,7 @@ from napari_unet.core.annotation.annotations import ClassInfo
 from napari_unet.core.images.grey_steps import Clip, Fixed, GreySteps, MinMax, ZScore
 from napari_unet.core.model import Model, ModelCard
 from napari_unet.core.network.architecture import Architecture, Level
-from napari_unet.core.text import shown, times
+from napari_unet.core.text import counted, shown, times
 from napari_unet.core.training.training_settings import Training
 from napari_unet.engine.model_formats import torch_file
 from napari_unet.engine.model_formats.nnunet_plans import Dataset, Plans
@@ -360,11 +360,11 @@ def _training(table: Architecture) -> Training:
 
 
 def _origin(checkpoint: Mapping[str, Any]) -> str:
-    trainer = shown(checkpoint.get("trainer_name"))
-    epochs = shown(checkpoint.get("current_epoch"))
+    trainer, epochs = checkpoint["trainer_name"], checkpoint["current_epoch"]
+    spent = f" for {counted(epochs, 'epoch')}" if isinstance(epochs, int) else ""
     return (
         f"Of nnU-Net v2, configuration {shown(_configuration(checkpoint))}, trained by "
-        f"{trainer} for {epochs} epochs."
+        f"{shown(trainer)}{spent}."
     )
 
 

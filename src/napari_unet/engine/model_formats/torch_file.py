@@ -12,7 +12,7 @@ from napari_unet.core.settings import explain
 from napari_unet.core.text import shown, times
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
     from pathlib import Path
 
     import numpy as np
@@ -162,7 +162,16 @@ def weights_of(
         raise ValueError(
             f"it has {shown(min(left))}, which the network that it is read as has not."
         )
+    _check_stored(found.values())
     return to_arrays(found)
+
+
+def _check_stored(tensors: Collection[Tensor]) -> None:
+    """Refuse tensors that claim more values than a file has, by sharing them."""
+    storages = [tensor.untyped_storage() for tensor in tensors]
+    stored = sum({s.data_ptr(): s.nbytes() for s in storages}.values())
+    if sum(t.numel() * t.element_size() for t in tensors) > stored:
+        raise ValueError("its tensors claim more values than it holds.")
 
 
 def _check_unpacked(path: Path) -> None:
