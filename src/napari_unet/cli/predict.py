@@ -82,6 +82,7 @@ def run(options: argparse.Namespace) -> int:
     )
 
     model = read_model(options.model)
+    foreign = format_of(options.model) is not None
     kinds = saved_kinds(options.save, model.card.training.objective.kinds)
     for kind in set(kinds) & set(FORMATS):
         FORMATS[kind].check_installed()
@@ -100,10 +101,12 @@ def run(options: argparse.Namespace) -> int:
         segmentation,
         PredictionFolder(options.output, kinds),
         options.model,
-        stamp=stamp_of(model) if format_of(options.model) else None,
+        stamp=stamp_of(model) if foreign else None,
     )
     line = ProgressLine()
-    if note := note_of_window(model.card.architecture):
+    # of a model of another program, what it does otherwise here
+    own = model.card.notes if foreign else ()
+    for note in filter(None, (note_of_window(model.card.architecture), *own)):
         line.say(f"{options.model}: {note}")
     batch = Batch(line, cells=not {"instances", *OF_CELLS}.isdisjoint(kinds))
     try:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 from torch.nn import functional as F
 
@@ -289,6 +290,10 @@ def test_it_is_told_about_and_converted(
     told = capsys.readouterr().out
     assert "divide by 255 if any is above 1" in told
     assert "--scale" in told
+    tifffile.imwrite(tmp_path / "image.tif", GREY)
+    command = ["predict", str(path), str(tmp_path / "image.tif"), "--device", "cpu"]
+    assert main([*command, "--output", str(tmp_path / "out")]) == 0
+    assert "--scale" in capsys.readouterr().err
     assert main(["convert", str(path), str(tmp_path / "ours.safetensors")]) == 0
     assert "a model of milesial/Pytorch-UNet" in capsys.readouterr().out
     assert load_model(tmp_path / "ours.safetensors").card.classes[0].name == "class 1"
