@@ -18,7 +18,7 @@ from napari_unet.core.images.normalisation import measure
 from napari_unet.core.network.opaque import Opaque
 from napari_unet.core.settings import Prediction
 from napari_unet.engine.inference.overlap_tile import predict
-from napari_unet.engine.model_formats.bioimageio import read, recognises
+from napari_unet.engine.model_formats.bioimageio.package import read, recognises
 from napari_unet.engine.network.network import prepare
 
 if TYPE_CHECKING:
@@ -179,12 +179,14 @@ def test_what_is_left_out_is_said(tmp_path: Path) -> None:
     description = described()
     description["outputs"].append({**described()["outputs"][0], "id": "flow"})
     del description["weights"]["torchscript"]["sha256"]
+    description["inputs"][0]["preprocessing"][0]["kwargs"]["axes"].append("batch")
     for axis in description["outputs"][0]["axes"][2:]:
         del axis["halo"]
     notes = " ".join(read(write_package(tmp_path / "a", description)).card.notes)
     assert "of the bioimage.io package A filter runs as it is" in notes
     assert "windows of 256 × 256 pixels, blended, as the package says" in notes
     assert "1 more output left out: flow." in notes
+    assert "measured on each frame, where the package has them" in notes
     assert "no checksum" in notes
 
 

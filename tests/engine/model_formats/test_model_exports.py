@@ -24,12 +24,12 @@ from napari_unet.core.network.opaque import Opaque
 from napari_unet.core.publication import Publication
 from napari_unet.core.settings import Prediction
 from napari_unet.engine.inference.overlap_tile import predict
+from napari_unet.engine.model_formats.bioimageio.files import PackageFiles
 from napari_unet.engine.model_formats.catalogue import (
     MODEL_FORMATS,
     format_of,
     read_model,
 )
-from napari_unet.engine.model_formats.package_files import PackageFiles
 from napari_unet.engine.model_formats.plain_form import plain_network
 from napari_unet.io.model_file import save_model
 

@@ -143,7 +143,7 @@ MODEL_FORMATS: dict[str, ModelFormat] = {
         "bioimage.io",
         "A zip for ilastik, deepImageJ, QuPath and other programs of the Zoo.",
         (".zip", ".yaml", ".yml", ""),
-        "bioimageio",
+        "bioimageio.package",
         is_written=True,
         is_published=True,
     ),

@@ -20,18 +20,18 @@ from napari_unet.core.network.opaque import TITLES, Opaque
 from napari_unet.core.settings import explain
 from napari_unet.core.text import counted, listed, reason, shown, times
 from napari_unet.core.training.training_settings import Training
-from napari_unet.engine.model_formats.package_description import (
+from napari_unet.engine.model_formats.bioimageio.description import (
     package_of,
     sizes_of,
     spacing_of,
 )
-from napari_unet.engine.model_formats.package_files import (
+from napari_unet.engine.model_formats.bioimageio.files import (
     YAML_NAMES,
     YAML_SUFFIXES,
     PackageFiles,
 )
-from napari_unet.engine.model_formats.package_grey_values import grey_steps
-from napari_unet.engine.model_formats.package_trial import note_of_trial
+from napari_unet.engine.model_formats.bioimageio.grey_values import grey_steps
+from napari_unet.engine.model_formats.bioimageio.trial import note_of_trial
 from napari_unet.engine.model_formats.single_files import checked, opaque_model
 from napari_unet.io.records import parse
 
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from napari_unet.core.network.opaque import Runtime
     from napari_unet.core.publication import Publication
-    from napari_unet.engine.model_formats.package_description import (
+    from napari_unet.engine.model_formats.bioimageio.description import (
         Package,
         Step,
         Tensor,
@@ -74,7 +74,7 @@ def read(path: Path) -> Model:
 
 def write(model: Model, path: Path, publication: Publication) -> tuple[str, ...]:
     """Write a zip with the network as state dict, TorchScript and ONNX."""
-    from napari_unet.engine.model_formats.package_writing import write_package
+    from napari_unet.engine.model_formats.bioimageio.writing import write_package
 
     return write_package(model, path, publication)
 
@@ -255,6 +255,11 @@ def _notes(
                 else "blended, as the package says of no border how far the network "
                 "sees."
             )
+        )
+    if any("batch" in (s.details.axes or ()) for s in package.inputs[0].preprocessing):
+        notes.append(
+            "Grey values are measured on each frame, where the package has them "
+            "measured on a whole data set."
         )
     names = listed([shown(name) for name in package.outputs[0].channels])
     if made.outputs is not None:

@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_unet.core.model import Model
-    from napari_unet.engine.model_formats.package_description import (
+    from napari_unet.engine.model_formats.bioimageio.description import (
         Package,
         TestTensor,
     )
-    from napari_unet.engine.model_formats.package_files import PackageFiles
+    from napari_unet.engine.model_formats.bioimageio.files import PackageFiles
 
 # Pixels that a network of usual size sees in a second or two.
 _MOST = 2**20

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from napari_unet.core.images.normalisation import Normalisation
-    from napari_unet.engine.model_formats.package_description import (
+    from napari_unet.engine.model_formats.bioimageio.description import (
         Details,
         Step,
         Tensor,

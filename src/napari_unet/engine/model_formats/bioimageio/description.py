@@ -85,6 +85,7 @@ class Step(_Part):
     """One step of what is done with the values before or after the network."""
 
     id: str
+    # mypy would take an `alias` of this name for all arguments
     details: Details = Field(Details(), validation_alias=AliasChoices("kwargs"))
 
 
@@ -118,8 +119,11 @@ class Tensor(_Part):
     @property
     def is_share(self) -> bool:
         """Whether its values are said to be from 0 to 1."""
-        found = self.data.get("range") if isinstance(self.data, dict) else None
-        return isinstance(found, list) and found == [0, 1]
+        # one for all channels, or one for each
+        parts = self.data if isinstance(self.data, list) else [self.data]
+        return bool(parts) and all(
+            isinstance(part, dict) and part.get("range") == [0, 1] for part in parts
+        )
 
 
 class WeightsFile(_Part):
@@ -331,8 +335,10 @@ def _new_step(old: dict[str, Any]) -> dict[str, Any]:
     letters = {"b": "batch", "c": "channel"}
     if isinstance(kwargs.get("axes"), str):
         kwargs["axes"] = [letters.get(a, a) for a in kwargs["axes"]]
-    name = old["name"]
-    if kwargs.pop("mode", "per_sample") == "fixed":
+    name, mode = old["name"], kwargs.pop("mode", "per_sample")
+    if mode == "per_dataset":
+        kwargs["axes"] = ["batch", *kwargs.get("axes", ())]
+    if mode == "fixed":
         name = "fixed_zero_mean_unit_variance"
         kwargs["axis"] = "channel"
     return {"id": name, "kwargs": kwargs}

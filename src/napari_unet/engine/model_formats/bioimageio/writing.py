@@ -25,14 +25,14 @@ from napari_unet.core.images.rescaling import written
 from napari_unet.core.network.catalogue import NETWORKS
 from napari_unet.core.text import counted, times
 from napari_unet.engine.model_formats import plain_network
+from napari_unet.engine.model_formats.bioimageio.grey_values import (
+    in_package_words,
+    measured_on_all,
+)
 from napari_unet.engine.model_formats.exported_networks import (
     OPSET,
     onnx,
     torchscript,
-)
-from napari_unet.engine.model_formats.package_grey_values import (
-    in_package_words,
-    measured_on_all,
 )
 from napari_unet.engine.model_formats.plain_form import (
     SameSize,
