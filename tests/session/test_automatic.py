@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from example_models import cropping_model
+from napari_unet.core.annotation.annotations import ClassInfo
 from napari_unet.core.jobs import PlanJob, TrainJob
 from napari_unet.core.model import Model, ModelCard
 from napari_unet.core.network.architecture import u_shape
+from napari_unet.core.network.opaque import FILE, Opaque
 from napari_unet.core.training.training_settings import Training
 from napari_unet.engine.worker import plan_job
 from napari_unet.io.model_file import save_model
@@ -229,6 +231,25 @@ def test_a_mean_of_networks_is_no_model_to_start_from(
         "The model to start from is the mean of 3 networks, and training goes on from "
         "one: start from another model, or from scratch."
     )
+
+
+def test_a_network_that_runs_as_it_is_is_none_to_start_from(
+    bench: Bench, tmp_path: Path
+) -> None:
+    sizes = {"smallest": (8, 8), "growth": (4, 4), "lost": (0, 0), "border": (2, 2)}
+    table = Opaque.in_windows(runtime="onnx", **sizes)
+    file = tmp_path / "foreign.safetensors"
+    card = ModelCard(
+        architecture=table, classes=(ClassInfo(name="a"),), training=Training()
+    )
+    save_model(Model(card, {FILE: np.zeros(1, np.uint8)}), file)
+    bench.plan.set_start(str(file))
+    for settings in (Training(), Training.automatic()):
+        bench.plan.set(training=settings)
+        assert bench.plan.problem(None) == (
+            "The model to start from is a network in ONNX, which runs as it is, and "
+            "cannot be trained on: start from another model, or from scratch."
+        )
 
 
 def test_a_model_that_makes_images_is_none_to_start_from(

@@ -163,7 +163,7 @@ class ModelCard(GrownSettings):
         """What its network is called, for people."""
         network = self.architecture
         if isinstance(network, Opaque):
-            return f"{TITLES[network.runtime]} network, which runs as it is"
+            return f"network in {TITLES[network.runtime]}, which runs as it is"
         return NETWORKS[self.training.network].title
 
     def refusal_as_start(self, settings: Training) -> str:

@@ -122,12 +122,12 @@ def test_a_network_of_one_size_needs_its_window() -> None:
 
 
 def test_its_layers_are_not_to_be_had() -> None:
-    with pytest.raises(ValueError, match="ONNX file that runs as it is"):
+    with pytest.raises(ValueError, match="file of ONNX that runs as it is"):
         _ = opaque().replace(runtime="onnx").trace
 
 
 def test_no_training_begins_with_it() -> None:
     card = cropping_model(2).card.replace(architecture=opaque())
     said = card.refusal_as_start(Training())
-    assert said.startswith("the model to start from is a TorchScript network, which")
+    assert said.startswith("the model to start from is a network in TorchScript, which")
     assert "cannot be trained on" in said

@@ -326,7 +326,7 @@ def test_the_command_line_writes_and_reads(
     assert "multiples of 8 × 8 pixels, at least 104 × 104" in capsys.readouterr().out
     assert main(["info", script]) == 0
     said = capsys.readouterr().out
-    assert "2-D TorchScript network, which runs as it is" in said
+    assert "2-D network in TorchScript, which runs as it is" in said
     again = str(tmp_path / "again.safetensors")
     assert main(["convert", script, again]) == 0
     seen = image(DEEP)

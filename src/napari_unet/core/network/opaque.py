@@ -152,8 +152,8 @@ class Opaque(Layered):
     def draw(self) -> NoReturn:
         """Refuse, with a ValueError: what is in the file is not known."""
         raise ValueError(
-            f"the layers of this network are not known: it is a {TITLES[self.runtime]} "
-            "file that runs as it is."
+            "the layers of this network are not known: it is a file of "
+            f"{TITLES[self.runtime]} that runs as it is."
         )
 
     def _possible(self, output: tuple[int, ...]) -> tuple[int, ...]:
