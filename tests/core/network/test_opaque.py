@@ -102,6 +102,10 @@ def test_tiles_are_of_sizes_that_the_network_takes() -> None:
         ({"border": (52, 52)}, "nothing is left"),
         ({"lost": (50, 0)}, "part of its border"),
         ({"growth": (8, 8, 8)}, "for the same axes"),
+        (
+            {"smallest": (60, 60), "growth": (0, 0), "border": (6, 6)},
+            "than what one run",
+        ),
         ({"smallest": (0, 0)}, "greater than or equal to 1"),
         ({"only_foreground": True, "classes": 3}, "two classes apart, found 3"),
         ({"runtime": "python"}, "torchscript"),

@@ -73,6 +73,13 @@ class Opaque(Layered):
             raise ValueError(
                 "a network of one input size, or without a border, needs a window."
             )
+        window = self.window or (1,) * self.ndim
+        if any(
+            w > n for w, n in zip(window, self.output_covering(window), strict=True)
+        ):
+            raise ValueError(
+                f"a window is no larger than what one run gives, found {window}."
+            )
         if self.only_foreground and self.classes != 2:
             raise ValueError(
                 "a network that gives the foreground alone tells two classes apart, "
