@@ -49,6 +49,17 @@ def test_a_model_is_written_for_another_program(tmp_path):
     assert MODEL_FORMATS["fiji"].read(target).card.classes == model.card.classes
 
 
+def test_a_model_is_not_written_over_itself(tmp_path):
+    path = tmp_path / "a.safetensors"
+    model = random_model(u_shape(ndim=2, channels=1, classes=2, width=4, depth=1))
+    save_model(model, path)
+    before = path.read_bytes()
+    job = ExportModelJob(str(path), str(path), "torchscript")
+    with pytest.raises(ValueError, match=r"a\.safetensors"):
+        events(model_files_job.export(job, None))
+    assert path.read_bytes() == before
+
+
 def test_formats_are_those_of_the_catalogue(monkeypatch):
     (event,) = events(model_files_job.formats(ModelFormatsJob()))
     assert isinstance(event, ModelFormatsFound)
