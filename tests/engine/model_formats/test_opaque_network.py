@@ -108,6 +108,7 @@ PIXEL = {"smallest": (1, 1), "growth": (1, 1), "border": (0, 0)}
         ({"classes": 3}, [0.2, 0.3, 0.5], [0.2, 0.3, 0.5]),
         ({"classes": 2}, [0.0, 1.0], [0.0, 1.0]),
         ({"classes": 2}, [0.2, 0.6], [0.25, 0.75]),
+        ({"classes": 2}, [0.0, 0.0], [0.5, 0.5]),
         # beyond 0 and 1 by rounding
         ({"classes": 2}, [-1e-7, 1.0000001], [0.0, 1.0]),
         ({"classes": 2, "activation": "softmax"}, [1, 1 + np.log(3)], [0.25, 0.75]),

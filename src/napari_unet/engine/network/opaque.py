@@ -68,7 +68,8 @@ class OpaqueNetwork(nn.Module):
             return made
         if table.only_foreground:
             made = torch.cat((1 - made, made), dim=1)
-        return torch.log(made.clamp(0, 1))
+        # no class at all would be no number
+        return torch.log(made.clamp(torch.finfo(made.dtype).tiny, 1))
 
     def _made(self, window: Tensor) -> Tensor:
         """Run it, and check what it gives."""
