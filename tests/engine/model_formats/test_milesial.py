@@ -338,7 +338,7 @@ def test_broken_and_hostile_files_are_refused(
     assert os.listdir(tmp_path) == ["net.pth"]
 
 
-def test_files_that_are_cut_off_or_packed_are_refused(tmp_path: Path) -> None:
+def test_files_that_are_cut_off_packed_or_changed_are_refused(tmp_path: Path) -> None:
     path = saved(tmp_path / "net.pth", state())
     whole = path.read_bytes()
     packed = tmp_path / "packed.pth"
@@ -348,12 +348,17 @@ def test_files_that_are_cut_off_or_packed_are_refused(tmp_path: Path) -> None:
     ):
         for name in old.namelist():
             new.writestr(name, old.read(name))
-    with pytest.raises(ValueError, match="packed files are not read"):
+    with pytest.raises(ValueError, match="is packed, and such files are not read"):
         read_model(packed)
     for size in (0, 100, len(whole) // 2, len(whole) - 30):
         path.write_bytes(whole[:size])
         with pytest.raises(ValueError, match=r"net\.pth"):
             read_model(path)
+    changed = bytearray(whole)
+    changed[whole.index(state()["outc.conv.bias"].numpy().tobytes())] ^= 1
+    path.write_bytes(changed)
+    with pytest.raises(ValueError, match="is damaged, the checksum of"):
+        read_model(path)
 
 
 def test_other_files_of_torch_are_not_taken_for_it(tmp_path: Path) -> None:

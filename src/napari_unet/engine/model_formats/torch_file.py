@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from napari_unet.core.settings import explain
-from napari_unet.core.text import shown, times
+from napari_unet.core.text import reason, shown, times
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -87,7 +87,7 @@ def load(path: Path) -> dict[str, Any]:
     """
     import torch
 
-    _check_unpacked(path)
+    _check_archive(path)
     # whatever torch says of a file that can be opened, it is damaged
     path.open("rb").close()
     try:
@@ -174,19 +174,25 @@ def _check_stored(tensors: Collection[Tensor]) -> None:
         raise ValueError("its tensors claim more values than it holds.")
 
 
-def _check_unpacked(path: Path) -> None:
-    """Refuse a packed file: torch writes none, and one may hold any size."""
-    if not zipfile.is_zipfile(path):
-        return
+def _check_archive(path: Path) -> None:
+    """Refuse a damaged file, and a packed one: torch writes none, of any size inside.
+
+    Files of before torch 1.6 are no archives and have no checksums.
+    """
     try:
+        if not zipfile.is_zipfile(path):
+            return
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
-    except (zipfile.BadZipFile, ValueError) as error:
-        raise ValueError(f"{path}: is damaged ({error}).") from error
-    size = sum(entry.file_size for entry in entries)
-    packed = any(entry.compress_type != zipfile.ZIP_STORED for entry in entries)
-    if packed or size > path.stat().st_size:
+            size = sum(entry.file_size for entry in entries)
+            packed = any(e.compress_type != zipfile.ZIP_STORED for e in entries)
+            if packed or size > path.stat().st_size:
+                raise ValueError(f"{path}: is packed, and such files are not read.")
+            wrong = archive.testzip()
+    except (zipfile.BadZipFile, EOFError, RuntimeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: is damaged ({reason(error)}).") from error
+    if wrong is not None:
         raise ValueError(
-            f"{path}: says that it holds {size} bytes and has "
-            f"{path.stat().st_size}, and packed files are not read."
+            f"{path}: is damaged, the checksum of {shown(wrong)} is not that of what "
+            "it holds."
         )
