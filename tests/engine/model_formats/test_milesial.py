@@ -366,3 +366,21 @@ def test_other_files_of_torch_are_not_taken_for_it(tmp_path: Path) -> None:
     assert format_of(path) is None
     with pytest.raises(ValueError, match="is no model that is read here"):
         read_model(path)
+
+
+def test_whatever_is_changed_in_a_file_is_one_sentence(tmp_path: Path) -> None:
+    path = saved(tmp_path / "net.pth", state())
+    whole = np.frombuffer(path.read_bytes(), np.uint8)
+    directory = bytes(whole).index(b"PK\x01\x02")
+    rng, said = np.random.default_rng(0), []
+    for trial in range(60):
+        changed = whole.copy()
+        places = rng.integers(directory * (trial % 2), len(whole), 3)
+        changed[places] = rng.integers(0, 256, 3)
+        path.write_bytes(changed.tobytes())
+        try:
+            read_model(path)
+        except ValueError as error:
+            said.append(str(error))
+    assert len(said) > 50
+    assert all(str(path) in text and "\n" not in text for text in said)

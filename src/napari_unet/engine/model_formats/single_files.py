@@ -75,7 +75,7 @@ def is_torchscript(path: Path) -> bool:
     try:
         with ZipFile(path) as file:
             names = file.namelist()
-    except (BadZipFile, OSError):
+    except (BadZipFile, OSError, RuntimeError, UnicodeDecodeError):
         return False
     ends = {name.partition("/")[2] for name in names}
     return "constants.pkl" in ends and any(end.startswith("code/") for end in ends)

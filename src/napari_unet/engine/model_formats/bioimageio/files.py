@@ -30,7 +30,10 @@ class PackageFiles:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._zip = path.is_file() and is_zipfile(path)
+        try:
+            self._zip = path.is_file() and is_zipfile(path)
+        except BadZipFile as error:
+            raise ValueError(f"{path}: is damaged ({error}).") from error
         self._folder = path if path.is_dir() else path.parent
         if path.is_file() and not self._zip:
             if path.suffix.lower() not in YAML_SUFFIXES:
@@ -133,7 +136,7 @@ class PackageFiles:
         try:
             with ZipFile(self.path) as file:
                 yield file
-        except (BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
+        except (BadZipFile, EOFError, RuntimeError, UnicodeDecodeError) as error:
             raise ValueError(f"{self.path}: is damaged ({reason(error)}).") from error
 
 
