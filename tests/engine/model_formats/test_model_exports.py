@@ -239,13 +239,38 @@ def test_channels_have_names_that_the_format_allows(tmp_path: Path) -> None:
     assert [c.name for c in read_model(path).card.classes] == list(names)
 
 
+@pytest.mark.parametrize("mean_of", ["probabilities", "scores"])
+@pytest.mark.parametrize("name", ["torchscript", "onnx"])
+def test_windows_are_blended_again(name: str, mean_of: str, tmp_path: Path) -> None:
+    table = DEEP.replace(padded=True, window=(24, 32), norm="instance", mean_of=mean_of)
+    members = [random_model(table, seed) for seed in (1, 2)]
+    weights = {
+        f"{k}/{key}": weight
+        for k, member in enumerate(members)
+        for key, weight in member.weights.items()
+    }
+    model = Model(members[0].card.replace(members=2), weights)
+    again = read_model(written(name, model, tmp_path))
+    network = again.card.architecture
+    assert (network.window, network.min_input) == ((24, 32), (24, 32))
+    seen = image(table)
+    np.testing.assert_allclose(made(again, seen), made(model, seen), atol=1e-5)
+
+
 @pytest.mark.parametrize("name", ["torchscript", "onnx", "bioimageio"])
 def test_what_cannot_be_written_leaves_nothing(name: str, tmp_path: Path) -> None:
-    padded = u_shape(ndim=2, channels=1, classes=2, width=2, depth=1).replace(
-        padded=True, window=(16, 16)
+    table = u_shape(ndim=2, channels=1, classes=2, width=2, depth=1).replace(
+        window=(16, 16)
     )
-    with pytest.raises(ValueError, match="is not written for them"):
-        written(name, random_model(padded), tmp_path)
+    with pytest.raises(ValueError, match="not written for other programs"):
+        written(name, random_model(table), tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_package_is_written_of_windows(tmp_path: Path) -> None:
+    padded = DEEP.replace(padded=True, window=(16, 16))
+    with pytest.raises(ValueError, match="side by side, with seams"):
+        written("bioimageio", random_model(padded), tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -10,8 +10,10 @@ from engine.model_formats.opaque_models import Filter, opaque_model, script_of
 from example_models import cropping_model, random_model
 from napari_unet.core.model import Model
 from napari_unet.core.network.architecture import u_shape
+from napari_unet.core.network.blended import in_windows
 from napari_unet.core.network.catalogue import NETWORKS
 from napari_unet.core.network.choice import Choice
+from napari_unet.core.network.unetr import Unetr
 from napari_unet.engine.model_formats.plain_form import (
     SameSize,
     check_exportable,
@@ -75,6 +77,28 @@ def test_each_network_has_a_plain_form_of_the_same_size(name: str, ndim: int) ->
     np.testing.assert_allclose(right(sizes, made), own[(..., *inner)], atol=1e-5)
 
 
+@pytest.mark.parametrize("norm", ["batch", "instance"])
+@pytest.mark.parametrize("ndim", [2, 3])
+@pytest.mark.parametrize("name", UNPADDED)
+def test_each_padded_network_has_a_plain_form_of_its_window(
+    name: str, ndim: int, norm: str
+) -> None:
+    if ndim not in NETWORKS[name].ndims:
+        pytest.skip("there is none for volumes")
+    table = table_of(name, ndim, depth=2 if ndim == 2 else 1)
+    if hasattr(table, "norm"):
+        table = table.replace(norm=norm)
+    # a norm of one pixel is none
+    table = in_windows(table, (64 if name == "fcn8" else 16,) * ndim)
+    model = random_model(table)  # type: ignore[arg-type]
+    size = SameSize.of(table).smallest
+    image = np.random.default_rng(0).normal(size=(2, *size)).astype(np.float32)
+    with torch.inference_mode():
+        made = plain_network(model)(torch.from_numpy(image[None]))[0].numpy()
+    own = prepare(model, "cpu", "fp32").of_patch(image)
+    np.testing.assert_allclose(made, own, atol=2e-5)
+
+
 def test_the_border_is_no_larger_than_it_must_be() -> None:
     table = u_shape(ndim=2, channels=1, classes=2, width=2, depth=3)
     sizes = SameSize.of(table)
@@ -121,11 +145,17 @@ def test_an_image_comes_out_on_its_scale() -> None:
 
 
 def test_what_other_programs_could_not_do_is_refused() -> None:
-    padded = u_shape(ndim=2, channels=1, classes=2, width=2, depth=1).replace(
-        padded=True, window=(16, 16)
+    seen = u_shape(ndim=2, channels=1, classes=2, width=2, depth=1).replace(
+        norm="instance", window=(16, 16)
     )
-    with pytest.raises(ValueError, match="would set them side by side, with seams"):
-        check_exportable(random_model(padded).card)
+    with pytest.raises(ValueError, match="sees windows of one size and gives less"):
+        check_exportable(random_model(seen).card)
+    transformer = Unetr(
+        window=(32, 32), width=2, token_width=8, hidden_width=8, heads=2, blocks=4
+    )
+    card = random_model(seen).card.replace(architecture=transformer)
+    with pytest.raises(ValueError, match="has layers of transformers"):
+        check_exportable(card)
     with pytest.raises(ValueError, match="on the scale of each image"):
         check_exportable(cropping_model(2, image=True).card)
     foreign = opaque_model(

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from napari_unet.core.images.image_outputs import ImageOutputs
+from napari_unet.core.network.blended import geometry_of
 from napari_unet.core.network.opaque import Opaque
 from napari_unet.engine.model_formats.plain_form import SameSize
 from napari_unet.engine.model_formats.single_files import CARD
@@ -47,6 +48,8 @@ def opaque_card(card: ModelCard, runtime: Runtime) -> ModelCard:
         growth=sizes.step,
         lost=(0,) * table.ndim,
         border=sizes.border,
+        window=getattr(geometry_of(table), "window", None),
+        mean_of=table.mean_of,
     )
     return card.replace(architecture=network, outputs=outputs, members=1)
 

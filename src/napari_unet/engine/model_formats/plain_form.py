@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from napari_unet.core.images.normalisation import in_words
+from napari_unet.core.network.blended import geometry_of, smallest_window
 from napari_unet.core.network.layers import JOINS
 from napari_unet.core.network.opaque import Opaque
 from napari_unet.core.network.trace import lost_by_enlarging, padding
@@ -47,7 +48,7 @@ class SameSize:
 
     @classmethod
     def of(cls, network: Layered) -> SameSize:
-        """Return those of a network without padding.
+        """Return those of a network without padding; of one with it, of its window.
 
         So much is filled in before the image that the network's grid lies on it as in
         tiles of ours, which begin a border of `halo` before a multiple of the step.
@@ -55,6 +56,12 @@ class SameSize:
         The outermost pixels see what was filled in. All that are a step further in see
         so much less of it, thus nothing: they are h + s - fill from the image's edge.
         """
+        if network.padded:
+            none = (0,) * network.ndim
+            geometry = geometry_of(network)
+            return cls(
+                none, ((0, 0),) * network.ndim, none, none, smallest_window(geometry)
+            )
         rows = zip(network.step, network.halo, network.min_input, strict=True)
         fill, border, smallest = [], [], []
         for s, h, least in rows:
@@ -84,15 +91,15 @@ def check_exportable(card: ModelCard) -> None:
             f"{card.name}: a {card.network_title}; it is of another program, and is "
             "not written in a third one's form."
         )
-    if network.sees_window or network.window is not None:
+    if any(layer.op in ("positions", "attention") for layer in network.drawing.layers):
         raise ValueError(
-            f"{card.name}: sees windows of one size, which are blended; other programs "
-            "would set them side by side, with seams, so it is not written for them."
+            f"{card.name}: has layers of transformers, which are not written for other "
+            "programs."
         )
-    if card.members > 1 and network.mean_of == "scores":
+    if not network.padded and (network.sees_window or network.window is not None):
         raise ValueError(
-            f"{card.name}: gives the mean of its networks' scores, not of what they "
-            "say, so it is not written for other programs."
+            f"{card.name}: sees windows of one size and gives less than these; it is "
+            "not written for other programs."
         )
     if card.outputs is not None and not card.outputs.mean:
         raise ValueError(
@@ -115,6 +122,8 @@ def plain_arguments(card: ModelCard) -> dict[str, Any]:
         "halo": list(sizes.lost),
         "members": card.members,
     }
+    if network.mean_of == "scores":
+        found["mean_of"] = network.mean_of
     if outputs is not None:
         found |= {"mean": list(outputs.mean), "sd": list(outputs.sd)}
     return found
@@ -136,11 +145,15 @@ def what_it_takes(card: ModelCard) -> str:
     sizes = SameSize.of(card.architecture)
     axes = ", ".join("zyx"[3 - len(sizes.step) :])
     made = "probabilities" if card.outputs is None else "an image"
+    taken = f"multiples of {times(sizes.step)} pixels, at least {times(sizes.smallest)}"
+    right = f"right but for {times(sizes.border)} pixels on each side"
+    if card.architecture.padded:
+        taken = f"{times(sizes.smallest)} pixels alone"
+        right = "which napari-unet blends with those of windows that overlap by half"
     return (
-        f"It takes float32 (batch, channel, {axes}) of sizes that are multiples of "
-        f"{times(sizes.step)} pixels, at least {times(sizes.smallest)}, in grey values "
-        f"by the rule: {in_words(card.normalisation)}. It gives {made} of the same "
-        f"size, right but for {times(sizes.border)} pixels on each side."
+        f"It takes float32 (batch, channel, {axes}) of {taken}, in grey values by the "
+        f"rule: {in_words(card.normalisation)}. It gives {made} of the same size, "
+        f"{right}."
     )
 
 
@@ -196,24 +209,37 @@ def _layer(network: Layered, number: int) -> dict[str, Any]:
         made["stride"] = list(layer.stride)
     match layer.op:
         case "conv" | "up_conv":
-            made["channels"] = trace.layers[layer.inputs[0]].width
-            made |= {"name": layer.name, "kernel": list(layer.kernel)}
-            made["bias"] = layer.bias
-            if layer.op == "up_conv":
-                sizes = zip(layer.kernel, layer.stride, strict=True)
-                made["lost"] = [k - s for k, s in sizes]
+            made |= _convolution(network, layer)
         case "norm":
-            made["name"] = layer.name
+            made |= {"kind": layer.kind, **({"name": layer.name} if layer.name else {})}
         case "dropout" | "crop":
             made["op"] = "as_it_is"
+        case "linear" if network.padded:
+            made["kind"] = layer.kind
         case "linear":
-            lost = [lost_by_enlarging("linear", 0, f) for f in layer.stride]
-            made["rest"] = [list(margins) for margins in lost]
+            ends = [lost_by_enlarging("linear", 0, f) for f in layer.stride]
+            made["rest"] = [list(margins) for margins in ends]
         case "activation":
             made |= _activation(layer)
     cuts = [_margins(network, number, source) for source in layer.inputs]
     if any(any(map(any, each)) for each in cuts):
         made["cuts"] = cuts
+    return made
+
+
+def _convolution(network: Layered, layer: Layer) -> dict[str, Any]:
+    made: dict[str, Any] = {
+        "channels": network.trace.layers[layer.inputs[0]].width,
+        "name": layer.name,
+        "kernel": list(layer.kernel),
+        "bias": layer.bias,
+    }
+    if layer.op == "up_conv":
+        lost = [k - s for k, s in zip(layer.kernel, layer.stride, strict=True)]
+        made["lost"] = lost
+        if network.padded:
+            made["lost"] = [(n + 1) // 2 for n in lost]
+            made["more"] = [n % 2 for n in lost]
     return made
 
 
@@ -227,11 +253,15 @@ def _activation(layer: Layer) -> dict[str, Any]:
 
 
 def _margins(network: Layered, number: int, source: int) -> list[list[int]]:
-    """Return what a layer leaves out of a map that it reads."""
+    """Return what a layer leaves out of a map that it reads; negative if it adds."""
     trace = network.trace
     layer = trace.layers[number]
     if layer.op in JOINS:
         return [list(margins) for margins in trace.margins(number, source)]
+    if network.padded:
+        sizes = zip(layer.kernel, layer.stride, strict=True)
+        pads = [padding(k, s) for k, s in sizes] if layer.op == "conv" else []
+        return [[-before, -after] for before, after in pads]
     if layer.op == "crop":
         return [list(padding(k, 1)) for k in layer.kernel]
     if layer.op == "mean_pool" and layer.kernel:

@@ -13,7 +13,10 @@ from torch.nn import functional as F
 
 _CONV = {2: nn.Conv2d, 3: nn.Conv3d}
 _UP_CONV = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
-_NORM = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
+_NORM: dict[str, dict[int, type[nn.Module]]] = {
+    "batch": {2: nn.BatchNorm2d, 3: nn.BatchNorm3d},
+    "instance": {2: nn.InstanceNorm2d, 3: nn.InstanceNorm3d},
+}
 _MAX_POOL = {2: F.max_pool2d, 3: F.max_pool3d}
 _MEAN_POOL = {2: F.avg_pool2d, 3: F.avg_pool3d}
 _LINEAR = {2: "bilinear", 3: "trilinear"}
@@ -22,7 +25,8 @@ _LINEAR = {2: "bilinear", 3: "trilinear"}
 class Network(nn.Module):
     """Gives as many pixels as it is given, and right ones but for a border.
 
-    The network itself adds no border, and its output is smaller than its input. Here
+    Without `fill` and `halo` it is a network that adds borders itself. Any other adds
+    none, and its output is smaller than its input. Here
     the image is continued by the `fill` that brings it to a size which the network
     takes, and the output is set into zeros. Whoever uses it has to leave out a border
     of the halo that the package's yaml says.
@@ -42,6 +46,8 @@ class Network(nn.Module):
     mean, sd : list of float
         Of a network that makes an image: what its channels are multiplied by, and what
         is added. Empty for one that gives probabilities.
+    mean_of : str
+        Whether members are averaged as "probabilities" or as "scores".
     """
 
     def __init__(
@@ -53,8 +59,10 @@ class Network(nn.Module):
         members: int = 1,
         mean: list[float] | tuple[float, ...] = (),
         sd: list[float] | tuple[float, ...] = (),
+        mean_of: str = "probabilities",
     ) -> None:
         super().__init__()
+        self.of_scores = mean_of == "scores"
         self.members = nn.ModuleList(Layers(ndim, layers) for _ in range(members))
         self.fill = _both_ends(fill)
         rest = zip(fill, halo, strict=True)
@@ -67,7 +75,10 @@ class Network(nn.Module):
         """Return probabilities, or an image, for (batch, channels, [z,] y, x)."""
         if any(self.fill):
             image = F.pad(image, self.fill, mode="replicate")
-        made = [self._answer(member(image)) for member in self.members]
+        scores = [member(image) for member in self.members]
+        if self.of_scores:
+            scores = [sum(scores[1:], start=scores[0]) / len(scores)]
+        made = [self._answer(each) for each in scores]
         return F.pad(sum(made[1:], start=made[0]) / len(made), self.rest)
 
     def _answer(self, scores: Tensor) -> Tensor:
@@ -118,16 +129,26 @@ class Layers(nn.Module):
         kernel: list[int] | None = None,
         stride: list[int] | None = None,
         lost: list[int] | None = None,
+        more: list[int] | None = None,
         bias: bool = True,
+        kind: str = "",
         **_: object,
     ) -> nn.Module:
         if op == "norm":
-            return _NORM[self.ndim](width)
+            return _NORM[kind][self.ndim](width, affine=True)
         if op == "prelu":
             return nn.PReLU(width)
         if op == "conv":
             return _CONV[self.ndim](channels, width, kernel, stride, bias=bias)  # type: ignore[arg-type]
-        return _UP_CONV[self.ndim](channels, width, kernel, stride, lost, bias=bias)  # type: ignore[arg-type]
+        return _UP_CONV[self.ndim](
+            channels,
+            width,
+            kernel,  # type: ignore[arg-type]
+            stride,  # type: ignore[arg-type]
+            lost,  # type: ignore[arg-type]
+            more or 0,  # type: ignore[arg-type]
+            bias=bias,
+        )
 
     def _computed(self, layer: dict[str, Any], read: list[Tensor]) -> Tensor:
         op, x = layer["op"], read[0]
@@ -141,9 +162,12 @@ class Layers(nn.Module):
         if op == "repeat":
             times = [1, -(-layer["width"] // x.shape[1]), *[1] * self.ndim]
             return x.repeat(times)[:, : layer["width"]]
-        return self._resized(op, x, layer.get("stride"))
+        if op == "norm":
+            return F.instance_norm(x)
+        corners = layer.get("kind") == "corners"
+        return self._resized(op, x, layer.get("stride"), corners)
 
-    def _resized(self, op: str, x: Tensor, by: Any) -> Tensor:
+    def _resized(self, op: str, x: Tensor, by: Any, corners: bool) -> Tensor:
         if op == "max_pool":
             return _MAX_POOL[self.ndim](x, by)
         if op == "mean_pool":
@@ -153,7 +177,7 @@ class Layers(nn.Module):
         if op == "linear":
             factors, mode = [float(n) for n in by], _LINEAR[self.ndim]
             return F.interpolate(
-                x, scale_factor=factors, mode=mode, align_corners=False
+                x, scale_factor=factors, mode=mode, align_corners=corners
             )
         if op == "as_it_is":
             return x
@@ -177,7 +201,12 @@ def _activated(op: str, x: Tensor, slope: float) -> Tensor:
 
 
 def _cut(x: Tensor, margins: list[list[int]] | None) -> Tensor:
-    """Leave out the margins of a map, before and after each spatial axis."""
+    """Leave out the margins of a map, before and after each spatial axis.
+
+    Those of less than nothing are zeros that are added.
+    """
+    if margins and any(n < 0 for margin in margins for n in margin):
+        return F.pad(x, [-n for n in _both_ends(margins)])
     for axis, (before, after) in enumerate(margins or (), start=2):
         x = x.narrow(axis, before, x.shape[axis] - before - after)
     return x

@@ -78,6 +78,12 @@ def write_package(
     be written. Whichever it is, nothing half-written stays.
     """
     check_exportable(model.card)
+    if model.card.architecture.padded:
+        raise ValueError(
+            f"{model.card.name}: sees windows of one size, which are blended; programs "
+            "that run packages would set them side by side, with seams, so that none "
+            "is written of it."
+        )
     in_package_words(model.card.normalisation, _letters(model.card))
     files = package_files(model, publication)
     with atomic(path) as temporary, zipfile.ZipFile(temporary, "w") as package:
