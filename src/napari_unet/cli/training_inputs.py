@@ -5,17 +5,26 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from napari_unet.cli.labels import known_kind, meaning_of, read_named
+from napari_unet.cli.labels import (
+    known_kind,
+    meaning_of,
+    note_of_classes,
+    read_objects,
+)
 from napari_unet.cli.notes import notes_of
 from napari_unet.cli.pairing import Pairing, pair_files
+from napari_unet.core.annotation.object_classes import classes_of
 from napari_unet.core.text import counted, listed
 from napari_unet.io.images import check_finite, find, read_image
+from napari_unet.io.label_files import without_classes
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Sequence
     from pathlib import Path
 
     from napari_unet.core.annotation.annotations import Kind
+    from napari_unet.core.cells.objects import Objects
     from napari_unet.core.images.image import Image
     from napari_unet.core.training.training_settings import Training
 
@@ -25,7 +34,8 @@ class TrainingInputs:
     """What was read."""
 
     images: list[Image]
-    known: list[Image]  # labels or targets, one for each image; none to denoise
+    # labels, objects with classes or targets, one for each image; none to denoise
+    known: Sequence[Image | Objects]
     kind: Kind | None  # what labels mean
     notes: list[str]  # what was chosen, in sentences
 
@@ -88,13 +98,18 @@ def read_inputs(
         targets = [replace(read_image(f, axes), name=str(f)) for f in partners]
         notes = [pairing.sentence, *notes_of([*images, *targets])]
         return TrainingInputs(images, targets, None, notes)
-    labels = [
-        read_named(file, axes, image)
+    objects = [
+        read_objects(file, axes, image)
         for image, file in zip(images, partners, strict=True)
     ]
-    kind, found = meaning_of(labels, options.kind or known_kind(partners))
+    own = known_kind(partners)
+    classed = own and options.kind is None and len(classes_of(objects)) > 1
+    labels = [o.labels if classed else without_classes(o) for o in objects]
+    kind, found = meaning_of(labels, options.kind or own)
     notes = [pairing.sentence, *found, *notes_of([*images, *labels])]
-    return TrainingInputs(images, labels, kind, notes)
+    if classed:
+        notes.append(note_of_classes(objects))
+    return TrainingInputs(images, objects if classed else labels, kind, notes)
 
 
 def report_of(
