@@ -218,7 +218,7 @@ FAULTS = (
     Fault(
         "images with numbers that are not finite are predicted",
         "engine/file_prediction.py",
-        "            check_finite(image)\n",
+        "            check_finite(self._seen(image))\n",
         "",
         "mutate.wild",
         4,

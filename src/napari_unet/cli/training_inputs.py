@@ -88,11 +88,11 @@ def read_inputs(
 ) -> TrainingInputs:
     """Read the images, and what goes with them."""
     if not settings.objective.partner:
-        images = [_read(file, options.axes) for file in pairing.files]
+        images = [_read(file, options) for file in pairing.files]
         return TrainingInputs(images, [], None, [pairing.sentence, *notes_of(images)])
     # neither labels nor targets need have the channels of the images
     axes = options.axes.replace("c", "") if options.axes else None
-    images = [_read(file, options.axes) for file, _ in pairing.pairs]
+    images = [_read(file, options) for file, _ in pairing.pairs]
     partners = [file for _, file in pairing.pairs]
     if settings.task == "regress":
         targets = [replace(read_image(f, axes), name=str(f)) for f in partners]
@@ -128,7 +128,9 @@ def report_of(
     } | report
 
 
-def _read(file: Path, axes: str | None) -> Image:
-    image = read_image(file, axes)
+def _read(file: Path, options: argparse.Namespace) -> Image:
+    image = read_image(file, options.axes)
+    if options.channel is not None:
+        image = image.channel(options.channel)
     check_finite(replace(image, name=str(file)))
     return image
