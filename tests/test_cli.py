@@ -124,7 +124,9 @@ def test_one_channel_of_several_is_predicted_and_all_are_measured(
     model, out = data / "model.safetensors", tmp_path / "out"
     command = ("predict", model, tmp_path / "both.tif", "--output", out, "--device")
     saved = ("cpu", "--save", "probabilities,table")
-    assert "the image has 2" in failing(capsys, *command, *saved)
+    assert "the image has 2; name the one to be seen (--channel)." in failing(
+        capsys, *command, *saved
+    )
     assert "no channel 3" in failing(capsys, *command, *saved, "--channel", "3")
     one = [str(tmp_path / "one.tif") if "both" in str(a) else str(a) for a in command]
     assert main([*one, *saved]) == 0

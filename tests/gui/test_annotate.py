@@ -486,6 +486,17 @@ def test_masks_of_a_layer_are_imported_from_the_menu(
     assert active is workspace.images.annotation_layer(image.id)
 
 
+def test_classes_in_the_features_of_a_layer_become_those_of_the_annotation(
+    annotated: AnnotatePage, viewer: ViewerModel, workspace: Workspace
+) -> None:
+    features = {"index": [1, 4], "class": ["long", "round"]}
+    layer = viewer.add_labels(masks(), name="truth", features=features)
+    annotated.import_._from_layer(layer)
+    project = workspace.store.project
+    assert [c.name for c in project.classes] == ["long", "round"]
+    assert list(project.images[0].class_of.values()) == [2]
+
+
 def test_cells_of_another_program_are_imported_from_a_file(
     annotated: AnnotatePage,
     workspace: Workspace,

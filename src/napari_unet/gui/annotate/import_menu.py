@@ -21,6 +21,7 @@ from napari_unet.core.images.image import Image
 from napari_unet.core.text import counted, printable
 from napari_unet.gui.annotate.report_errors import report_errors
 from napari_unet.gui.main_thread import MainThread, in_background
+from napari_unet.gui.object_layers import kinds_in
 from napari_unet.session.annotating.importing import AmbiguousMasksError
 from napari_unet.session.images.layers import role_of
 
@@ -248,7 +249,9 @@ class ImportButton(QPushButton):
         dialog.open()
 
     def _from_layer(self, layer: Layer, *_: object) -> None:
-        self.import_masks(layer.data[0] if layer.multiscale else layer.data, layer)
+        data = layer.data[0] if layer.multiscale else layer.data
+        kinds = kinds_in(layer.features)
+        self.import_masks(data, layer, "instances" if kinds else None, kinds=kinds)
 
     def _from_shapes(self, layer: Shapes, *_: object) -> None:
         with report_errors(self._workspace):

@@ -144,7 +144,7 @@ FORMATS: dict[str, ObjectFormat] = {
     "ilastik": ObjectFormat(
         "ilastik object identities (HDF5)",
         "Ids in HDF5, for ilastik; without classes and measurements.",
-        ("_Object Identities.h5",),
+        ("_Object Identities.h5", ".h5"),
         "ilastik",
         package="h5py",
     ),
