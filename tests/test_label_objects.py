@@ -274,6 +274,20 @@ def written_movie(path: Path, cells: np.ndarray) -> None:
     FORMATS["ctc"].write(path, Objects(Image(cells, "tyx")))
 
 
+def test_movies_and_label_images_lie_in_one_folder(tmp_path: Path) -> None:
+    cells = movie_of(tmp_path / "movies" / "a.tif")
+    movie_of(tmp_path / "movies" / "b.tif")
+    written_movie(tmp_path / "labels" / "a_res", cells)
+    movie_of(tmp_path / "labels" / "b.tif")
+    (tmp_path / "labels" / "other_RES").mkdir()  # without masks it is no movie
+    found = pair_files([tmp_path / "movies"], [tmp_path / "labels"])
+    names = {(image.name, label.name) for image, label in found.pairs}
+    assert names == {("a.tif", "a_res"), ("b.tif", "b.tif")}
+    for movies in (True, False):
+        given = find_labels([tmp_path / "labels"], movies=movies)
+        assert {path.name for path in given} == {"a_res", "b.tif"}
+
+
 def test_masks_of_time_points_are_those_of_images_of_time_points(
     tmp_path: Path,
 ) -> None:

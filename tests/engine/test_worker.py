@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -724,12 +725,20 @@ def test_the_cells_of_a_folder_are_written_for_other_programs(
     source, target = tmp_path / "in", tmp_path / "out"
     source.mkdir()
     write_labels(source / "a.tif", rng.integers(0, 200, (40, 44)).astype("u1"), "yx")
+    with tifffile.TiffWriter(source / "b.tif") as file:  # two images of two channels
+        for side in (40, 44):
+            file.write(
+                rng.integers(0, 200, (2, side, side)).astype("u1"),
+                photometric="minisblack",
+                metadata={"axes": "CYX"},
+            )
     cells = Segmentation(threshold=0.2, min_size=0)
     kinds = ("table", "geojson", "coco")
-    job = PredictFolderJob(model_path, str(source), str(target), CPU, cells, kinds)
-    (told,) = [e for e in folder_job.run(job, context(cache, job)) if e is not None]
-    assert isinstance(told, events.FilePredicted)
-    assert told.problem is None
+    job = PredictFolderJob(model_path, str(source), str(target), CPU, cells, kinds, 1)
+    every = list(folder_job.run(job, context(cache, job)))
+    (told, *others) = [e for e in every if isinstance(e, events.FilePredicted)]
+    assert [os.path.basename(e.path) for e in others] == ["b.tif#1", "b.tif#2"]
+    assert [e.problem for e in (told, *others)] == [None] * 3
     image = read_image(source / "a.tif")
     for kind in ("geojson", "coco"):
         file = target / kind / f"a{FORMATS[kind].suffixes[0]}"

@@ -559,6 +559,7 @@ def test_a_folder_is_begun_only_with_all_that_it_needs(
         if source == tmp_path / "gone":
             assert dialog.problem.text() == f"There is no folder {source}."
     assert not fake.jobs(PredictFolderJob)[1:]
+    assert fake.jobs(PredictFolderJob)[0].channel is None
     assert fake.jobs(PredictFolderJob)[0].target == str(tmp_path / "elsewhere")
     dialog = folder_dialog(ready, qtbot)
     dialog.source.value = tmp_path
@@ -586,8 +587,11 @@ def test_a_folder_is_predicted_into_another(
     dialog.kinds["classes"].setChecked(False)
     dialog.kinds["table"].setChecked(True)
     dialog.objects.boxes["geojson"].setChecked(True)
+    assert dialog.channel.text() == "the only one"
+    dialog.channel.setValue(2)
     dialog.accept()
     (job,) = fake.jobs(PredictFolderJob)
+    assert job.channel == 2
     assert (job.source, job.target) == (str(tmp_path / "in"), str(tmp_path / "out"))
     assert job.kinds == ("probabilities", "instances", "table", "geojson")
     assert job.segmentation == Segmentation(threshold=0.3)

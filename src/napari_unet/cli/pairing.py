@@ -148,12 +148,7 @@ def pair_files(
     used = {label.file for label in chosen.values() if is_objects(label.path)}
     unused = [label for label in missing if label.rest is None and label.file in used]
     if missing := [label for label in missing if label not in unused]:
-        raise ValueError(
-            f"{len(missing)} of {len(right)} {what} files are without a partner: "
-            f"{_listed(missing)}; found {_listed(left) or 'no others'}. Files are "
-            "paired by name (a.tif with a.tif, a_mask.tif, seg_a.tif, ...), or as they "
-            "are sorted with --pair-by order."
-        )
+        raise _without_partner(missing, left, right, what)
     alone = [file for file in left if file.path not in chosen]
     return _pairing(found, alone, what, unused=unused)
 
@@ -172,6 +167,20 @@ def _found(
     # masks may lie beside the images, in the folder that is given for these
     both = found_files(first, labels=labels, movies=movies)
     return [f for f in both if f.path.resolve() not in others] or both, right
+
+
+def _without_partner(
+    missing: Sequence[FoundFile],
+    left: Sequence[FoundFile],
+    right: Sequence[FoundFile],
+    what: str,
+) -> ValueError:
+    return ValueError(
+        f"{len(missing)} of {len(right)} {what} files are without a partner: "
+        f"{_listed(missing)}; found {_listed(left) or 'no others'}. Files are "
+        "paired by name (a.tif with a.tif, a_mask.tif, seg_a.tif, ...), or as they "
+        "are sorted with --pair-by order."
+    )
 
 
 class _Names:

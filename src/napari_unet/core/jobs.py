@@ -394,6 +394,7 @@ class PredictFolderJob(Job):
     # what is written of each, as in `io.prediction_folder`; empty for what the model
     # gives, without files of other programs
     kinds: tuple[str, ...] = ()
+    channel: int | None = None  # that the network sees, from 1; None for all
 
     @property
     def title(self) -> str:

@@ -57,8 +57,9 @@ def name_within(path: str | Path) -> str | None:
         ends = [s for s in _PICTURES if last.lower().endswith(s)]
         return last[: len(last) - max(map(len, ends), default=0)]
     if file.is_dir():
-        ends = [s for s in found.suffixes if file.as_posix().endswith(s)]
-        return Path(file.as_posix()[: -max(map(len, ends))]).name
+        whole = file.as_posix()  # some ends have the folder above in them
+        ends = [s for s in found.suffixes if whole.lower().endswith(s.lower())]
+        return Path(whole[: -max(map(len, ends))]).name
     return None
 
 
@@ -75,7 +76,7 @@ def find_labels(paths: Sequence[str | Path], *, movies: bool = False) -> list[Pa
     for path in paths:
         objects = _objects(path, movies=movies)
         found.update(dict.fromkeys(objects))
-        if objects and (movies or split_number(path)[0].is_file()):
+        if objects == [Path(path)] or (objects and split_number(path)[0].is_file()):
             continue
         try:
             found.update(dict.fromkeys(find([path])))

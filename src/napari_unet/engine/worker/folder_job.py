@@ -49,8 +49,11 @@ def run(job: PredictFolderJob, context: Context) -> Iterator[Event | None]:
             ways_out="use another folder",
         ),
         Path(job.model),
+        channel=job.channel,
     )
-    with closing(predict_files(predictor, find([job.source]))) as events:
+    # of files with several images all
+    files = find([f"{job.source}#*"])
+    with closing(predict_files(predictor, files)) as events:
         for event in events:
             yield event if isinstance(event, FilePredicted) else None
 

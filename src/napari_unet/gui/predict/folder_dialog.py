@@ -6,13 +6,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from magicgui.widgets import FileEdit
-from qtpy.QtWidgets import QDialog, QDialogButtonBox, QWidget
+from qtpy.QtWidgets import QDialog, QDialogButtonBox, QLabel, QWidget
 
+from napari_unet.gui.number_box import IntBox
 from napari_unet.gui.predict.format_boxes import FormatBoxes
-from napari_unet.gui.widgets import Heading, Hint, check_box, column
+from napari_unet.gui.widgets import Heading, Hint, check_box, column, row
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from napari_unet.core.model import ModelCard
 
 # What is written of each image, as `napari-unet predict --save` names it.
 _KINDS = {
@@ -31,16 +34,15 @@ _RESULTS = "results"
 class FolderDialog(QDialog):
     """Asks for two folders, and for what is written into one of them.
 
-    `begin` is called with both and the kinds of result; `source` is offered, and a
-    folder in it for the results. Without `cells` the model finds none.
+    `begin` is called with both, the kinds of result, and the channel that the network
+    sees, from 1, or None; `source` is offered, and a folder in it for the results.
     """
 
     def __init__(
         self,
-        begin: Callable[[Path, Path, tuple[str, ...]], None],
+        begin: Callable[[Path, Path, tuple[str, ...], int | None], None],
         source: Path,
-        *,
-        cells: bool,
+        card: ModelCard | None,
         parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
@@ -55,6 +57,12 @@ class FolderDialog(QDialog):
             value=self._offered,
             tooltip="Folder for the results, with a folder in it for each kind.",
         )
+        self.channel = IntBox(0, 99)
+        self.channel.setSpecialValueText("the only one")
+        self.channel.setToolTip(
+            "Of images with several channels the one that the model sees; all are "
+            "measured."
+        )
         self.kinds = {
             kind: check_box(title, tip, checked=kind != "table")
             for kind, (title, tip) in _KINDS.items()
@@ -65,10 +73,13 @@ class FolderDialog(QDialog):
         self.buttons = QDialogButtonBox(buttons.Ok | buttons.Cancel)
         self.buttons.button(buttons.Ok).setText("Predict")
         # LAYOUT
+        self._channels = QWidget()
+        self._channels.setLayout(row(QLabel("Channel"), self.channel, stretch=1))
         column(
             self,
             Heading("Images in"),
             self.source.native,
+            self._channels,
             Heading("Results into"),
             self.target.native,
             Heading("Write"),
@@ -78,9 +89,10 @@ class FolderDialog(QDialog):
             self.buttons,
         )
         self.setMinimumWidth(360)
-        for kind in _OF_CELLS:
-            self.kinds[kind].setVisible(cells)
-        self.objects.setVisible(cells)
+        if card is not None:
+            for part in (*(self.kinds[kind] for kind in _OF_CELLS), self.objects):
+                part.setVisible(bool(card.cell_classes))
+            self._channels.setVisible(card.architecture.channels == 1)
         # CONNECTIONS
         self.source.changed.connect(self._offer)
         self.buttons.accepted.connect(self.accept)
@@ -110,5 +122,5 @@ class FolderDialog(QDialog):
         elif not wanted:
             self.problem.setText("Choose what is to be written.", "error")
         else:
-            self._begin(source, target, wanted)
+            self._begin(source, target, wanted, self.channel.value() or None)
             super().accept()

@@ -121,13 +121,9 @@ class RunPanel(QWidget):
         if extent != "folder":
             self._control.predict(extent, self.entropy.isChecked(), **options)
             return
-        card = self._models.card
-        FolderDialog(
-            partial(self._control.predict_folder, **options),
-            self._control.targets.folder(),
-            cells=card is None or bool(card.cell_classes),
-            parent=self,
-        ).open()
+        begin = partial(self._control.predict_folder, **options)
+        source, card = self._control.targets.folder(), self._models.card
+        FolderDialog(begin, source, card, self).open()
 
     def _show_progress(self, share: float) -> None:
         self.progress.setValue(int(_TICKS * share))

@@ -181,11 +181,16 @@ class PredictionControl:
         return True
 
     def predict_folder(
-        self, source: Path, target: Path, kinds: Sequence[str] = (), **options: Any
+        self,
+        source: Path,
+        target: Path,
+        kinds: Sequence[str] = (),
+        channel: int | None = None,
+        **options: Any,
     ) -> None:
         """Predict all images of a folder into files of another one.
 
-        `kinds` are as of `PredictFolderJob`.
+        `kinds` and `channel` are as of `PredictFolderJob`.
         """
         model = self._models.selected
         if model is None:
@@ -202,6 +207,7 @@ class PredictionControl:
             settings,
             self.segmentation,
             tuple(kinds),
+            channel,
         )
         handle = self._worker.submit(job)
         self.folder = FolderPrediction(handle, source, target)
