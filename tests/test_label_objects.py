@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from typing import TYPE_CHECKING
 
@@ -12,8 +13,11 @@ import tifffile
 from napari_unet.cli.evaluate import evaluate
 from napari_unet.cli.main import main
 from napari_unet.cli.pairing import pair_files
+from napari_unet.cli.training_inputs import find_inputs, read_inputs
+from napari_unet.core.annotation.pairing import annotated_fields
 from napari_unet.core.cells.objects import ObjectClass, Objects
 from napari_unet.core.images.image import Image
+from napari_unet.core.training.training_settings import Training
 from napari_unet.io.label_files import find_labels, is_objects, read_label_file
 from napari_unet.io.model_file import read_card
 from napari_unet.io.objects.catalogue import FORMATS
@@ -142,6 +146,33 @@ def test_a_network_learns_the_classes_of_objects(
     assert [c.name for c in read_card(output).classes] == ["cells"]
 
 
+def test_what_a_file_leaves_open_is_not_annotated(tmp_path: Path) -> None:
+    roifile = pytest.importorskip("roifile")
+    for folder in ("images", "labels"):
+        (tmp_path / folder).mkdir()
+    tifffile.imwrite(tmp_path / "images" / "a.tif", CELLS * 99)
+    areas = {"1": (5, 5, 15, 15), "ignore": (30, 0, 50, 48)}
+    rois = [
+        roifile.ImagejRoi.frompoints([(x, y), (u, y), (u, v), (x, v)], name=name)
+        for name, (x, y, u, v) in areas.items()
+    ]
+    roifile.roiwrite(tmp_path / "labels" / "a_RoiSet.zip", rois)
+    options = argparse.Namespace(
+        images=str(tmp_path / "images"),
+        labels=str(tmp_path / "labels"),
+        pair_by="name",
+        axes=None,
+        kind=None,
+        channel=None,
+    )
+    settings = Training.quick()
+    inputs = read_inputs(options, settings, find_inputs(options, settings))
+    ((_, known),) = annotated_fields(inputs.images, inputs.known, 2, inputs.kind)
+    wanted = np.zeros((48, 50), int)
+    wanted[5:15, 5:15], wanted[:, 30:] = 1, 255
+    np.testing.assert_array_equal(known.class_image(), wanted)
+
+
 def test_objects_beside_the_images_are_no_images(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "a.tif", CELLS * 99)
     written(tmp_path / "a.geojson")
@@ -201,8 +232,8 @@ def test_a_coco_file_of_many_images_goes_with_a_folder_of_them(
     ]
     assert found.sentence == (
         "3 pairs: c.tif with all.json#1 (c), b.tif with all.json#2 (b), v1.2.tif with "
-        "all.json#4 (v1.2); 1 without labels left out: d.tif; 1 of no file left out: "
-        "all.json#3 (gone)."
+        "all.json#4 (v1.2); 1 without labels left out: d.tif; 1 of an image that is "
+        "not there left out: all.json#3 (gone)."
     )
     assert set(found.files) == {*(tmp_path / "images").iterdir(), truth}
     (tmp_path / "images" / "d.tif").unlink()

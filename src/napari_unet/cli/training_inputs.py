@@ -103,13 +103,15 @@ def read_inputs(
         for image, file in zip(images, partners, strict=True)
     ]
     own = known_kind(partners)
-    classed = own and options.kind is None and len(classes_of(objects)) > 1
-    labels = [o.labels if classed else without_classes(o) for o in objects]
+    several = len(classes_of(objects)) > 1
+    more = several or any(o.unknown is not None for o in objects)
+    whole = bool(own and options.kind is None and more)
+    labels = [o.labels if whole else without_classes(o) for o in objects]
     kind, found = meaning_of(labels, options.kind or own)
     notes = [pairing.sentence, *found, *notes_of([*images, *labels])]
-    if classed:
+    if whole and several:
         notes.append(note_of_classes(objects))
-    return TrainingInputs(images, objects if classed else labels, kind, notes)
+    return TrainingInputs(images, objects if whole else labels, kind, notes)
 
 
 def report_of(

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -39,6 +41,15 @@ def test_an_object_without_a_class_among_several_is_not_annotated() -> None:
         (volume,) = annotations_from(one, classes_of([one]), 3)
         assert volume.labels.tolist() == [[[1, 3, 3, 2]], [[1, 4, 2, 2]]]
         assert volume.class_image().max() == 1
+
+
+def test_where_nothing_is_known_nothing_is_annotated() -> None:
+    unknown = np.zeros(STACK.shape, bool)
+    unknown[0, 0, :2] = unknown[1, 0, 0] = True  # an object in it is known
+    known = replace(objects({}, ()), unknown=unknown)
+    first, second = annotations_from(known, classes_of([known]), 2)
+    assert first.labels.tolist() == [[0, 3, 3, 2]]
+    assert second.labels.tolist() == [[0, 4, 2, 2]]
 
 
 def test_the_classes_of_several_files_are_those_of_all() -> None:

@@ -14,6 +14,7 @@ from napari_unet.core.annotation.annotations import (
     ClassInfo,
 )
 from napari_unet.core.cells.label_ids import distinct, numbered
+from napari_unet.core.images.image import Image
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,7 +34,8 @@ def annotations_from(
     """Return what objects say of each plane or volume: what is none is background.
 
     `classes` have the names of those of the objects. An object without a class is not
-    annotated where there are several. Ids are numbered anew, in their order.
+    annotated where there are several, nor is what is not known. Ids are numbered anew,
+    in their order.
     """
     fields = [field.read()[0] for field in objects.labels.fields(ndim)]
     each = [distinct(field).astype(np.uint64) for field in fields]
@@ -47,4 +49,9 @@ def annotations_from(
             class_of[label] = names.index(kind.name) + 1
         elif len(classes) > 1:
             new[label - BACKGROUND] = UNKNOWN
-    return [Annotation(new[field], classes, class_of) for field in numbered(fields)]
+    planes = [new[field] for field in numbered(fields)]
+    if objects.unknown is not None:
+        unknown = Image(objects.unknown, objects.labels.axes)
+        for plane, field in zip(planes, unknown.fields(ndim), strict=True):
+            plane[field.read()[0] & (plane == BACKGROUND)] = UNKNOWN
+    return [Annotation(plane, classes, class_of) for plane in planes]

@@ -23,6 +23,7 @@ from napari_unet.gui.annotate.report_errors import report_errors
 from napari_unet.gui.main_thread import MainThread, in_background
 from napari_unet.gui.object_layers import kinds_in
 from napari_unet.session.annotating.importing import AmbiguousMasksError
+from napari_unet.session.annotating.object_classes import Told
 from napari_unet.session.images.layers import role_of
 
 if TYPE_CHECKING:
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from napari_unet.core.cells.objects import Objects
     from napari_unet.io.pixels import SeveralImagesError
     from napari_unet.session.annotating.importing import Imported
-    from napari_unet.session.annotating.object_classes import Kinds
     from napari_unet.session.project.record import ProjectImage
     from napari_unet.session.workspace import Workspace
 
@@ -90,19 +90,19 @@ class ImportButton(QPushButton):
         layer: Layer | None = None,
         kind: Kind | None = None,
         image: ProjectImage | None = None,
-        kinds: Kinds | None = None,
+        told: Told | None = None,
     ) -> None:
         """Import masks into an image, after asking what to replace.
 
         It is the current one unless given; `kind` says what the values mean, if that is
-        known, and `kinds` the classes of cells. The layer that they are from is hidden
+        known, and `told` what else is of cells. The layer that they are from is hidden
         then: it would cover the annotation.
         """
         image = image or self._workspace.images.current
         if image is None:
             return
         if not self._workspace.images.places(image.id):
-            self._read(image.id, array, layer, kind, False, kinds)
+            self._read(image.id, array, layer, kind, False, told)
             return
         box = QMessageBox(self)
         box.setWindowTitle("Import masks")
@@ -118,7 +118,7 @@ class ImportButton(QPushButton):
 
         def chosen(button: object) -> None:
             if button in (add, replace):
-                self._read(image.id, array, layer, kind, button is replace, kinds)
+                self._read(image.id, array, layer, kind, button is replace, told)
 
         box.buttonClicked.connect(chosen)
         box.open()
@@ -157,7 +157,8 @@ class ImportButton(QPushButton):
                 for note in masks.notes:
                     self._workspace.message.emit("info", f"{masks.name}: {note}")
                 kinds = {i: objects.classes[k - 1] for i, k in objects.class_of.items()}
-                self.import_masks(data, None, kind, image, kinds)
+                told = Told(kinds, objects.unknown)
+                self.import_masks(data, None, kind, image, told)
 
         read = partial(label_files.read_label_objects, path, like=like)
         in_background(self._main_thread, read, finish)
@@ -169,7 +170,7 @@ class ImportButton(QPushButton):
         layer: Layer | None,
         kind: Kind | None,
         replace: bool,
-        kinds: Kinds | None = None,
+        told: Told | None = None,
     ) -> None:
         """Read masks, in the background where that lasts a while, and import them."""
 
@@ -186,7 +187,7 @@ class ImportButton(QPushButton):
         with report_errors(self._workspace):
             large = math.prod(array.shape) >= _MANY
             read = self._workspace.annotating.importer.mask_reader(
-                image_id, array, kind, _MARGIN if large else 0, kinds
+                image_id, array, kind, _MARGIN if large else 0, told
             )
             if large:
                 in_background(self._main_thread, read, finish)
@@ -251,7 +252,8 @@ class ImportButton(QPushButton):
     def _from_layer(self, layer: Layer, *_: object) -> None:
         data = layer.data[0] if layer.multiscale else layer.data
         kinds = kinds_in(layer.features)
-        self.import_masks(data, layer, "instances" if kinds else None, kinds=kinds)
+        kind: Kind | None = "instances" if kinds else None
+        self.import_masks(data, layer, kind, told=Told(kinds))
 
     def _from_shapes(self, layer: Shapes, *_: object) -> None:
         with report_errors(self._workspace):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from magicgui.widgets import FileEdit
 from qtpy.QtWidgets import QComboBox, QDialog, QDialogButtonBox, QMessageBox, QWidget
 
-from napari_unet.gui.predict.format_boxes import FormatBoxes
+from napari_unet.gui.predict.format_boxes import POINTS_TIP, TABLE_TIP, FormatBoxes
 from napari_unet.gui.widgets import Heading, Hint, check_box, column
 
 if TYPE_CHECKING:
@@ -47,16 +47,8 @@ class ExportDialog(QDialog):
             mode="d", value=folder, tooltip="Folder that the files are written to."
         )
         self.masks = check_box("Masks", checked=True)
-        self.table = check_box(
-            "Table of measurements",
-            "Size, position, shape and grey values of each cell, as .csv.",
-            checked=True,
-        )
-        self.points = check_box(
-            "Points",
-            "A point for each cell with class and confidence, as .csv, which napari "
-            "opens as a layer.",
-        )
+        self.table = check_box("Table of measurements", TABLE_TIP, checked=True)
+        self.points = check_box("Points", POINTS_TIP)
         self.probabilities = check_box(
             "Probabilities", "What the network says of each pixel, large files."
         )

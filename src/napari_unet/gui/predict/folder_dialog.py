@@ -9,7 +9,7 @@ from magicgui.widgets import FileEdit
 from qtpy.QtWidgets import QDialog, QDialogButtonBox, QLabel, QWidget
 
 from napari_unet.gui.number_box import IntBox
-from napari_unet.gui.predict.format_boxes import FormatBoxes
+from napari_unet.gui.predict.format_boxes import POINTS_TIP, TABLE_TIP, FormatBoxes
 from napari_unet.gui.widgets import Heading, Hint, check_box, column, row
 
 if TYPE_CHECKING:
@@ -22,12 +22,11 @@ _KINDS = {
     "probabilities": ("Probabilities", "What the network says of each pixel."),
     "classes": ("Classes", "A label image with one number for each class."),
     "instances": ("Cells", "A label image with one number for each cell."),
-    "table": (
-        "Table of measurements",
-        "Size, position, shape and grey values of each cell, as .csv.",
-    ),
+    "table": ("Table of measurements", TABLE_TIP),
+    "points": ("Points", POINTS_TIP),
 }
-_OF_CELLS = ("instances", "table")
+_OF_CELLS = ("instances", "table", "points")
+_UNUSUAL = ("table", "points")
 _RESULTS = "results"
 
 
@@ -64,7 +63,7 @@ class FolderDialog(QDialog):
             "measured."
         )
         self.kinds = {
-            kind: check_box(title, tip, checked=kind != "table")
+            kind: check_box(title, tip, checked=kind not in _UNUSUAL)
             for kind, (title, tip) in _KINDS.items()
         }
         self.objects = FormatBoxes()

@@ -7,6 +7,12 @@ from qtpy.QtWidgets import QWidget
 from napari_unet.gui.widgets import Heading, allow, check_box, column
 from napari_unet.io.objects.catalogue import FORMATS
 
+TABLE_TIP = "Size, position, shape and grey values of each cell, as .csv."
+POINTS_TIP = (
+    "A point for each cell with class and confidence, as .csv, which napari opens as a "
+    "layer."
+)
+
 
 class FormatBoxes(QWidget):
     """A box for each format that cells can be written in.

@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_unet.core.annotation.annotations import FIRST_OBJECT, UNKNOWN, Kind
+from napari_unet.core.annotation.annotations import (
+    BACKGROUND,
+    FIRST_OBJECT,
+    UNKNOWN,
+    Kind,
+)
 from napari_unet.core.annotation.conversion import convert, from_polygons, whole_numbers
 from napari_unet.core.annotation.label_kind import (
     UnclearLabelsError,
@@ -19,7 +24,11 @@ from napari_unet.core.cells.label_ids import distinct, numbered
 from napari_unet.core.geometry.boxes import axis_sizes
 from napari_unet.core.images.image import Image
 from napari_unet.session.annotating.brush import current_image
-from napari_unet.session.annotating.object_classes import class_numbers, classes_with
+from napari_unet.session.annotating.object_classes import (
+    Told,
+    class_numbers,
+    classes_with,
+)
 from napari_unet.session.project.record import PALETTE, ProjectClass
 from napari_unet.session.project.store import ProjectStore
 
@@ -31,7 +40,6 @@ if TYPE_CHECKING:
 
     from napari_unet.session.annotating.annotation_layers import AnnotationLayers
     from napari_unet.session.annotating.brush import Brush
-    from napari_unet.session.annotating.object_classes import Kinds
     from napari_unet.session.images.image_list import ImageList
     from napari_unet.session.project.record import Project, ProjectImage
     from napari_unet.session.project.recovery import FoundProject
@@ -117,12 +125,11 @@ class Importer:
         array: Any,
         kind: Kind | None,
         margin: int,
-        kinds: Kinds | None = None,
+        told: Told | None = None,
     ) -> Callable[[], Imported]:
         """Return what reads masks for `masks`, and may run in another thread.
 
-        As many cells as `margin` may be added meanwhile; `kinds` are the classes of
-        cells that a file tells; see `masks` for the rest.
+        As many cells as `margin` may be added meanwhile; see `masks` for the rest.
         """
         project = self._store.project
         image = project.image(image_id)
@@ -136,9 +143,10 @@ class Importer:
         free = self._brush.fresh_id(image_id) + margin
         axes = "yx" if is_plane else axes
         annotated = any(self._images.places(one.id) for one in project.images)
-        classes = classes_with(project.classes, kinds or {}, annotated=annotated)
-        numbers = class_numbers(kinds or {}, classes)
-        return partial(from_masks, array, axes, kind, classes, free, numbers)
+        kinds, unknown = told or Told({})
+        classes = classes_with(project.classes, kinds, annotated=annotated)
+        numbers = class_numbers(kinds, classes)
+        return partial(from_masks, array, axes, kind, classes, free, numbers, unknown)
 
     def polygons(self, shapes: Shapes) -> int:
         """Import the shapes of a layer as cells; return how many slices have them.
@@ -221,6 +229,7 @@ def from_masks(
     classes: tuple[ProjectClass, ...],
     free: int,
     numbers: Mapping[int, int] | None = None,
+    unknown: NDArray[Any] | None = None,
 ) -> Imported:
     """Turn masks into planes of an annotation.
 
@@ -241,6 +250,8 @@ def from_masks(
     numbers : mapping, optional
         Class numbers of cells by their ids in the masks. Where some have one, cells
         without are not annotated.
+    unknown : array of bool, optional
+        Of the shape of the masks: where no background is annotated.
     """
     image = Image(masks, axes, name="masks")
     frames = {
@@ -271,6 +282,9 @@ def from_masks(
         labels = np.where(labels >= FIRST_OBJECT, labels + np.int32(shift), labels)
         if unclear:
             labels[np.isin(labels, unclear)] = UNKNOWN
+        if unknown is not None:
+            here = unknown[t] if "t" in axes else unknown
+            labels[here & (labels == BACKGROUND)] = UNKNOWN
         highest = max(highest, int(labels.max()))
         class_of |= {i + shift: k for i, k in converted.class_of.items() if k > 1}
         count = max(count, len(converted.classes))

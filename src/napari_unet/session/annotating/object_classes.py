@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from napari_unet.core.annotation.annotations import MAX_CLASSES
 from napari_unet.session.project.record import PALETTE, ProjectClass
@@ -10,10 +10,20 @@ from napari_unet.session.project.record import PALETTE, ProjectClass
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from numpy.typing import NDArray
+
     from napari_unet.core.cells.objects import ObjectClass
 
     Kinds = Mapping[int, ObjectClass]
     """The classes of objects by their ids."""
+
+
+class Told(NamedTuple):
+    """What a file or layer tells of masks of cells besides their ids."""
+
+    kinds: Kinds
+    # of the shape of the masks: where nobody says whether there are cells
+    unknown: NDArray[Any] | None = None
 
 
 def classes_with(
