@@ -94,8 +94,8 @@ FAULTS = (
     Fault(
         "a prediction leaves a file where it was started",
         "cli/predict.py",
-        "    model = load_model(options.model)\n",
-        "    Path('predict.log').touch()\n    model = load_model(options.model)\n",
+        "    model = read_model(options.model)\n",
+        "    Path('predict.log').touch()\n    model = read_model(options.model)\n",
         "kill.predict",
         2,
     ),

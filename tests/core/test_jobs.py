@@ -68,6 +68,14 @@ def test_napari_lists_what_takes_a_while() -> None:
         "PredictFolderJob",
         "ExportJob",
         "SaveImageJob",
+        "ConvertModelJob",
+        "ExportModelJob",
     }
     unattended = {kind.__name__ for kind in KINDS if kind.unattended}
-    assert unattended == {"LoadModelJob", "FreeMemoryJob", "SurveyJob", "PlanJob"}
+    assert unattended == {
+        "LoadModelJob",
+        "ModelFormatsJob",
+        "FreeMemoryJob",
+        "SurveyJob",
+        "PlanJob",
+    }
