@@ -114,6 +114,46 @@ def test_train_predict_evaluate(
     assert "iou" in capsys.readouterr().out
 
 
+def test_one_channel_of_several_is_predicted_and_all_are_measured(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    grey = tifffile.imread(data / "images" / "field0.tif")
+    both = np.stack([grey.T[:80, :80], grey[:80]])
+    tifffile.imwrite(tmp_path / "both.tif", both, metadata={"axes": "CYX"}, ome=True)
+    tifffile.imwrite(tmp_path / "one.tif", grey[:80])
+    model, out = data / "model.safetensors", tmp_path / "out"
+    command = ("predict", model, tmp_path / "both.tif", "--output", out, "--device")
+    saved = ("cpu", "--save", "probabilities,table")
+    assert "the image has 2; name the one to be seen (--channel)." in failing(
+        capsys, *command, *saved
+    )
+    assert "no channel 3" in failing(capsys, *command, *saved, "--channel", "3")
+    one = [str(tmp_path / "one.tif") if "both" in str(a) else str(a) for a in command]
+    assert main([*one, *saved]) == 0
+    assert main([*map(str, command), *saved, "--channel", "2"]) == 0
+    made = out / "probabilities"
+    np.testing.assert_array_equal(
+        tifffile.imread(made / "both.tif"), tifffile.imread(made / "one.tif")
+    )
+    (header, *_) = (out / "table" / "both.csv").read_text().splitlines()
+    assert {"channel0_mean", "channel1_mean"} <= set(header.split(","))
+    told = failing(capsys, *command, *saved, "--channel", "1")
+    assert "of other settings: channel 2 instead of 1" in told
+
+
+def test_one_channel_of_several_is_learnt(data: Path, tmp_path: Path) -> None:
+    grey, labels = discs(0)
+    (tmp_path / "i").mkdir()
+    both = np.stack([grey, grey])
+    tifffile.imwrite(tmp_path / "i" / "a.tif", both, metadata={"axes": "CYX"}, ome=True)
+    tifffile.imwrite(tmp_path / "a.tif", labels)
+    command = ["train", str(tmp_path / "i"), str(tmp_path / "a.tif"), *SMALL]
+    output = tmp_path / "m.safetensors"
+    command += ["--output", str(output), "--steps", "1", "--channel", "2"]
+    assert main(command) == 0
+    assert read_card(output).architecture.channels == 1
+
+
 def test_a_second_run_skips_what_is_complete(data: Path, tmp_path: Path) -> None:
     command = ["predict", str(data / "model.safetensors"), str(data / "images")]
     command += ["--output", str(tmp_path), "--save", "instances", "--device", "cpu"]

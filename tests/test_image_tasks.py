@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tifffile
 
+from napari_unet.cli.image_scores import image_scores
 from napari_unet.cli.main import main
 from napari_unet.io.images import read_image
 from napari_unet.io.model_file import read_card
@@ -237,3 +238,64 @@ def test_a_kind_of_result_that_a_model_does_not_give_is_refused(
     command = ["predict", data / "denoise.safetensors", data / "noisy"]
     told = failing(capsys, *command, "--output", tmp_path, "--save", "instances")
     assert "--save takes image with commas between, found 'instances'" in told
+
+
+def test_made_images_are_compared_with_those_they_should_be(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By hand: off by 1 of a range of 100, that is 40 dB; one is as it should be."""
+    ramp = np.linspace(0, 100, 12 * 20).reshape(12, 20).astype(np.float32)
+    folder = tmp_path / "made" / "image"
+    for path, values in (
+        (folder / "a.tif", ramp + 1),
+        (tmp_path / "truth" / "a_clean.tif", ramp),
+    ):
+        path.parent.mkdir(parents=True)
+        tifffile.imwrite(path, values)
+    command = ["evaluate", str(tmp_path / "made"), str(tmp_path / "truth")]
+    assert main([*command, "--json", str(tmp_path / "r.json")]) == 0
+    out, err = capsys.readouterr()
+    assert out.splitlines()[0] == "psnr     40.0000"
+    assert err == "1 pair: a.tif with a_clean.tif.\n"
+    report = json.loads((tmp_path / "r.json").read_text())
+    assert report["psnr"] == pytest.approx(40)
+    assert report["pearson"] == pytest.approx(1)
+    assert 0.9 < report["ssim"] < 1
+    assert set(report["pairs"][0]) == {"prediction", "truth"}
+    tifffile.imwrite(folder / "a.tif", ramp)
+    assert main([*command, "--json", "-", "--metric", "psnr", "ssim"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["psnr"], report["ssim"]) == (None, 1)  # no error is no number
+
+
+def test_each_channel_is_compared_by_itself_and_unknown_pixels_do_not_count(
+    tmp_path: Path,
+) -> None:
+    ramp = np.linspace(0, 100, 8 * 9).reshape(8, 9).astype(np.float32)
+    truth, made = np.stack([ramp, 10 * ramp]), np.stack([ramp + 1, 10 * ramp - 100])
+    made[0, 0, 0], truth[0, 0, 0] = 1e6, np.nan
+    for name, values in (("made", made), ("truth", truth)):
+        axes = {"axes": "CYX"}
+        tifffile.imwrite(tmp_path / f"{name}.tif", values, metadata=axes, ome=True)
+    found = image_scores(
+        tmp_path / "made.tif", [tmp_path / "truth.tif"], ["psnr", "ssim"]
+    ).results
+    span = 100 - 100 / 71  # without the first pixel of the ramp
+    assert found["psnr_channel_1"] == pytest.approx(20 * np.log10(span), abs=1e-4)
+    assert found["psnr_channel_2"] == pytest.approx(20, abs=1e-4)
+    assert found["psnr"] == pytest.approx(10 * np.log10(span) + 10, abs=1e-4)
+    assert found["ssim"] is None  # smaller than its window
+
+
+def test_what_is_of_labels_is_not_asked_of_images(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, side in (("made", 12), ("truth", 13)):
+        (tmp_path / name / "image").mkdir(parents=True)
+        tifffile.imwrite(tmp_path / name / "image" / "a.tif", np.ones((side, 12), "f4"))
+    command = ("evaluate", str(tmp_path / "made"), str(tmp_path / "truth" / "image"))
+    assert "evaluate them one after the other" in failing(
+        capsys, *command, "--metric", "psnr", "iou"
+    )
+    assert "are for labels" in failing(capsys, *command, "--labels", "binary")
+    assert "found 1 × 1 × 12 × 12 and 1 × 1 × 13 × 12" in failing(capsys, *command)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from typing import TYPE_CHECKING
 
@@ -11,8 +12,12 @@ import tifffile
 
 from napari_unet.cli.evaluate import evaluate
 from napari_unet.cli.main import main
+from napari_unet.cli.pairing import pair_files
+from napari_unet.cli.training_inputs import find_inputs, read_inputs
+from napari_unet.core.annotation.pairing import annotated_fields
 from napari_unet.core.cells.objects import ObjectClass, Objects
 from napari_unet.core.images.image import Image
+from napari_unet.core.training.training_settings import Training
 from napari_unet.io.label_files import find_labels, is_objects, read_label_file
 from napari_unet.io.model_file import read_card
 from napari_unet.io.objects.catalogue import FORMATS
@@ -107,6 +112,67 @@ def test_a_network_learns_objects(
     assert read_card(tmp_path / "m.safetensors").steps == 2
 
 
+def test_a_network_learns_the_classes_of_objects(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kinds = (ObjectClass("nuclei"), ObjectClass("mitosis"))
+    (tmp_path / "images").mkdir()
+    for name in ("a", "b"):
+        tifffile.imwrite(tmp_path / "images" / f"{name}.tif", CELLS * 99)
+    labels = tmp_path / "labels"
+    written(labels / "a.geojson", classes=kinds, class_of={1: 1, 2: 2, 3: 1})
+    written(labels / "b_coco.json", classes=kinds[1:], class_of={1: 1})
+    output = tmp_path / "m.safetensors"
+    command = ["train", str(tmp_path / "images"), str(labels), "--output", str(output)]
+    assert main([*command, *SMALL]) == 0
+    assert (
+        "labels: each object is a cell of its class: nuclei, mitosis, object."
+        in capsys.readouterr().err
+    )
+    assert [c.name for c in read_card(output).classes] == [
+        "nuclei",
+        "mitosis",
+        "object",
+    ]
+    (labels / "b_coco.json").unlink()
+    written(labels / "b.geojson", classes=kinds, class_of={1: 2})
+    assert main([*command, *SMALL]) == 0
+    told = capsys.readouterr().err
+    assert "mitosis. 2 objects have none: not annotated." in told
+    assert [c.name for c in read_card(output).classes] == ["nuclei", "mitosis"]
+    # said to be cells alone, they are of one class
+    assert main([*command, *SMALL, "--labels", "instances"]) == 0
+    assert "its classes (nuclei, mitosis) are not used" in capsys.readouterr().err
+    assert [c.name for c in read_card(output).classes] == ["cells"]
+
+
+def test_what_a_file_leaves_open_is_not_annotated(tmp_path: Path) -> None:
+    roifile = pytest.importorskip("roifile")
+    for folder in ("images", "labels"):
+        (tmp_path / folder).mkdir()
+    tifffile.imwrite(tmp_path / "images" / "a.tif", CELLS * 99)
+    areas = {"1": (5, 5, 15, 15), "ignore": (30, 0, 50, 48)}
+    rois = [
+        roifile.ImagejRoi.frompoints([(x, y), (u, y), (u, v), (x, v)], name=name)
+        for name, (x, y, u, v) in areas.items()
+    ]
+    roifile.roiwrite(tmp_path / "labels" / "a_RoiSet.zip", rois)
+    options = argparse.Namespace(
+        images=str(tmp_path / "images"),
+        labels=str(tmp_path / "labels"),
+        pair_by="name",
+        axes=None,
+        kind=None,
+        channel=None,
+    )
+    settings = Training.quick()
+    inputs = read_inputs(options, settings, find_inputs(options, settings))
+    ((_, known),) = annotated_fields(inputs.images, inputs.known, 2, inputs.kind)
+    wanted = np.zeros((48, 50), int)
+    wanted[5:15, 5:15], wanted[:, 30:] = 1, 255
+    np.testing.assert_array_equal(known.class_image(), wanted)
+
+
 def test_objects_beside_the_images_are_no_images(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "a.tif", CELLS * 99)
     written(tmp_path / "a.geojson")
@@ -133,6 +199,138 @@ def test_objects_are_evaluated_as_label_images(
     assert score("po", "t") == wanted
     with pytest.raises(ValueError, match=r"a\.geojson: outlines do not tell the size"):
         score("po", "to")
+
+
+def several(path: Path, names: list[str]) -> Path:
+    """Write a COCO file of several images, the k-th with its first k cells."""
+    content: dict[str, list] = {"images": [], "annotations": [], "categories": []}
+    for number, name in enumerate(names, start=1):
+        one = path.with_name("one_coco.json")
+        written(one, np.where(number >= CELLS, CELLS, 0))
+        found = json.loads(one.read_text())
+        one.unlink()
+        (picture,), places = found["images"], found["annotations"]
+        content["images"].append(picture | {"id": number, "file_name": name})
+        content["annotations"] += [a | {"image_id": number} for a in places]
+    path.write_text(json.dumps(content | {"categories": found["categories"]}))
+    return path
+
+
+def test_a_coco_file_of_many_images_goes_with_a_folder_of_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = ["c.jpg", "day 1/b.png", "gone.tif", "v1.2"]
+    truth = several(tmp_path / "all.json", names)
+    (tmp_path / "images").mkdir()
+    for name in ("b", "c", "d", "v1.2"):
+        tifffile.imwrite(tmp_path / "images" / f"{name}.tif", CELLS * 99)
+    found = pair_files([tmp_path / "images"], [truth])
+    assert [(a.name, b.name) for a, b in found.pairs] == [
+        ("c.tif", "all.json#1"),
+        ("b.tif", "all.json#2"),
+        ("v1.2.tif", "all.json#4"),
+    ]
+    assert found.sentence == (
+        "3 pairs: c.tif with all.json#1 (c), b.tif with all.json#2 (b), v1.2.tif with "
+        "all.json#4 (v1.2); 1 without labels left out: d.tif; 1 of an image that is "
+        "not there left out: all.json#3 (gone)."
+    )
+    assert set(found.files) == {*(tmp_path / "images").iterdir(), truth}
+    (tmp_path / "images" / "d.tif").unlink()
+    output = tmp_path / "m.safetensors"
+    command = ["train", str(tmp_path / "images"), str(truth), "--output", str(output)]
+    assert main([*command, *SMALL]) == 0
+    assert "3 pairs: c.tif" in capsys.readouterr().err
+    alone = [tmp_path / "images" / "c.tif"]
+    assert pair_files(alone, [f"{truth}#2"]).pairs[0][1].name == "all.json#2"
+    with pytest.raises(ValueError, match="1 of 1 label files are without a partner"):
+        pair_files([tmp_path / "images"], [f"{truth}#3"])
+    (tmp_path / "images" / "c.png").touch()
+    with pytest.raises(ValueError, match=r"all\.json#1 \(c\): may belong to c"):
+        pair_files([tmp_path / "images"], [truth])
+
+
+def test_predictions_of_many_images_in_one_file_are_evaluated(tmp_path: Path) -> None:
+    truth = several(tmp_path / "truth.json", ["a.tif", "b.tif", "c.tif"])
+    found = several(tmp_path / "found.json", ["b.tif", "c.tif"])
+    for number, name in enumerate("abc", start=1):
+        file = tmp_path / "p" / f"{name}.tif"
+        file.parent.mkdir(exist_ok=True)
+        tifffile.imwrite(file, np.where(number >= CELLS, CELLS, 0))
+    assert evaluate(tmp_path / "p", [truth], ["iou"]) == {"iou": 1}
+    assert evaluate(truth, [tmp_path / "p"], ["iou"]) == {"iou": 1}
+    # b has one cell of two, c two of three
+    score = evaluate(found, [truth], ["ap"])
+    assert score["recall@0.5"] == pytest.approx(3 / 5)
+    assert score["precision@0.5"] == 1
+
+
+def movie_of(path: Path) -> np.ndarray:
+    """Write a movie of three times into one file, and return its cells."""
+    cells = np.stack([np.where(n >= CELLS, CELLS, 0) for n in (3, 2, 1)])
+    path.parent.mkdir(exist_ok=True)
+    grey = (cells * 99).astype(np.uint16)
+    tifffile.imwrite(path, grey, metadata={"axes": "TYX"}, imagej=True)
+    return cells
+
+
+def test_a_folder_of_the_challenge_is_the_labels_of_a_movie_in_one_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cells = movie_of(tmp_path / "movies" / "01.tif")
+    movie_of(tmp_path / "movies" / "02.tif")
+    written_movie(tmp_path / "results" / "01_RES", cells)
+    written_movie(tmp_path / "truth" / "01_GT" / "TRA", cells)
+    for labels, shown in (
+        (tmp_path / "results" / "01_RES", "01_RES"),
+        (tmp_path / "results", "01_RES"),
+        (tmp_path / "truth" / "*_GT" / "TRA", "01_GT/TRA"),
+        (tmp_path / "truth" / "01_GT" / "TRA", "TRA"),
+    ):
+        found = pair_files([tmp_path / "movies"], [labels])
+        assert [a.name for a, _ in found.pairs] == ["01.tif"], labels
+        assert f"01.tif with {shown}; 1 without labels" in found.sentence
+    any_name = tmp_path / "movies" / "any name.tif"
+    (tmp_path / "movies" / "02.tif").rename(any_name)
+    pair = [str(any_name), str(tmp_path / "results" / "01_RES")]
+    output = str(tmp_path / "m.safetensors")
+    assert main(["train", *pair, "--output", output, *SMALL]) == 0
+    assert "1 pair: any name.tif with 01_RES." in capsys.readouterr().err
+    for one in (tmp_path / "results", tmp_path / "results" / "01_RES"):
+        assert evaluate(one, [tmp_path / "truth" / "*_GT" / "TRA"], ["iou"])["iou"] == 1
+
+
+def written_movie(path: Path, cells: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    FORMATS["ctc"].write(path, Objects(Image(cells, "tyx")))
+
+
+def test_movies_and_label_images_lie_in_one_folder(tmp_path: Path) -> None:
+    cells = movie_of(tmp_path / "movies" / "a.tif")
+    movie_of(tmp_path / "movies" / "b.tif")
+    written_movie(tmp_path / "labels" / "a_res", cells)
+    movie_of(tmp_path / "labels" / "b.tif")
+    (tmp_path / "labels" / "other_RES").mkdir()  # without masks it is no movie
+    found = pair_files([tmp_path / "movies"], [tmp_path / "labels"])
+    names = {(image.name, label.name) for image, label in found.pairs}
+    assert names == {("a.tif", "a_res"), ("b.tif", "b.tif")}
+    for movies in (True, False):
+        given = find_labels([tmp_path / "labels"], movies=movies)
+        assert {path.name for path in given} == {"a_res", "b.tif"}
+
+
+def test_masks_of_time_points_are_those_of_images_of_time_points(
+    tmp_path: Path,
+) -> None:
+    cells = movie_of(tmp_path / "01.tif")
+    written_movie(tmp_path / "01_RES", cells)
+    (tmp_path / "01").mkdir()
+    for time in range(3):
+        tifffile.imwrite(tmp_path / "01" / f"t{time:03}.tif", cells[time])
+    found = pair_files([tmp_path / "01"], [tmp_path / "01_RES"])
+    assert [(a.name, b.name) for a, b in found.pairs] == [
+        (f"t{time:03}.tif", f"mask{time:03}.tif") for time in range(3)
+    ]
 
 
 def test_border_weights_need_a_label_image(

@@ -14,11 +14,15 @@ ROOT = Path(__file__).parents[1]
 
 
 def modules_after(statement: str) -> set[str]:
+    return {name.split(".")[0] for name in all_modules_after(statement)}
+
+
+def all_modules_after(statement: str) -> set[str]:
     code = f"{statement}\nimport sys; print(*sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
-    return {name.split(".")[0] for name in done.stdout.split()}
+    return set(done.stdout.split())
 
 
 @pytest.mark.parametrize(
@@ -45,6 +49,23 @@ def test_the_docks_never_load_torch_or_the_engine() -> None:
     )
     assert "qtpy" in loaded
     assert not loaded & {"torch", "napari"}
+
+
+def test_no_format_is_loaded_before_it_is_used() -> None:
+    loaded = all_modules_after(
+        "import napari_unet.gui.docks, napari_unet.gui.workspaces;"
+        "import napari_unet.gui.annotate.page, napari_unet.gui.train.page;"
+        "import napari_unet.gui.predict.page, napari_unet.session.workspace;"
+        "import napari_unet.gui.object_layers, napari_unet.cli.main"
+    )
+    of_formats = {
+        name.removeprefix("napari_unet.io.")
+        for name in loaded
+        if name.startswith(("napari_unet.io.objects.", "napari_unet.io.readers."))
+    }
+    assert of_formats == {"objects.catalogue", "readers.catalogue"}
+    packages = {"tifffile", "zarr", "h5py", "roifile", "skimage", "numba", "nd2"}
+    assert not loaded & {*packages, "asyncio", "urllib.request", "http.client"}
 
 
 def test_the_session_loads_no_gui() -> None:

@@ -94,8 +94,8 @@ FAULTS = (
     Fault(
         "a prediction leaves a file where it was started",
         "cli/predict.py",
-        "    model = load_model(options.model)\n",
-        "    Path('predict.log').touch()\n    model = load_model(options.model)\n",
+        "    model = read_model(options.model)\n",
+        "    Path('predict.log').touch()\n    model = read_model(options.model)\n",
         "kill.predict",
         2,
     ),
@@ -218,7 +218,7 @@ FAULTS = (
     Fault(
         "images with numbers that are not finite are predicted",
         "engine/file_prediction.py",
-        "            check_finite(image)\n",
+        "            check_finite(self._seen(image))\n",
         "",
         "mutate.wild",
         4,

@@ -62,6 +62,20 @@ def test_titles_name_images_and_models_without_their_folders(tmp_path: Path) -> 
 
 def test_napari_lists_what_takes_a_while() -> None:
     listed = {kind.__name__ for kind in KINDS if not kind.brief} - {"Job"}
-    assert listed == {"TrainJob", "PredictJob", "PredictFolderJob", "ExportJob"}
+    assert listed == {
+        "TrainJob",
+        "PredictJob",
+        "PredictFolderJob",
+        "ExportJob",
+        "SaveImageJob",
+        "ConvertModelJob",
+        "ExportModelJob",
+    }
     unattended = {kind.__name__ for kind in KINDS if kind.unattended}
-    assert unattended == {"LoadModelJob", "FreeMemoryJob", "SurveyJob", "PlanJob"}
+    assert unattended == {
+        "LoadModelJob",
+        "ModelFormatsJob",
+        "FreeMemoryJob",
+        "SurveyJob",
+        "PlanJob",
+    }

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -55,8 +56,9 @@ from napari_unet.engine.worker.model_comparison import (
 )
 from napari_unet.engine.worker.scheduler import Scheduler
 from napari_unet.io.export import write_labels, write_probabilities
-from napari_unet.io.images import read_labels
+from napari_unet.io.images import read_image, read_labels
 from napari_unet.io.model_file import save_model
+from napari_unet.io.objects.catalogue import FORMATS
 from waiting import DEADLINE, until
 
 if TYPE_CHECKING:
@@ -715,6 +717,36 @@ def test_a_folder_is_predicted_file_by_file(
         model_path, str(source), str(target), CPU, Segmentation(threshold=0.9)
     )
     assert all("use another folder." in (e.problem or "") for e in run()[:2])
+
+
+def test_the_cells_of_a_folder_are_written_for_other_programs(
+    cache: ModelCache, model_path: str, rng: np.random.Generator, tmp_path: Path
+) -> None:
+    source, target = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    write_labels(source / "a.tif", rng.integers(0, 200, (40, 44)).astype("u1"), "yx")
+    with tifffile.TiffWriter(source / "b.tif") as file:  # two images of two channels
+        for side in (40, 44):
+            file.write(
+                rng.integers(0, 200, (2, side, side)).astype("u1"),
+                photometric="minisblack",
+                metadata={"axes": "CYX"},
+            )
+    cells = Segmentation(threshold=0.2, min_size=0)
+    kinds = ("table", "geojson", "coco")
+    job = PredictFolderJob(model_path, str(source), str(target), CPU, cells, kinds, 1)
+    every = list(folder_job.run(job, context(cache, job)))
+    (told, *others) = [e for e in every if isinstance(e, events.FilePredicted)]
+    assert [os.path.basename(e.path) for e in others] == ["b.tif#1", "b.tif#2"]
+    assert [e.problem for e in (told, *others)] == [None] * 3
+    image = read_image(source / "a.tif")
+    for kind in ("geojson", "coco"):
+        file = target / kind / f"a{FORMATS[kind].suffixes[0]}"
+        objects = FORMATS[kind].read(file, image)
+        assert len(np.unique(objects.labels.read())) - 1 == told.cells > 0
+    rows = (target / "table" / "a.csv").read_text().splitlines()
+    assert len(rows) - 1 == told.cells
+    assert not (target / "instances").exists()
 
 
 def held_out(truth: np.ndarray) -> tuple[HeldOut, np.ndarray]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import queue
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_unet.core.annotation.data_check import CheckReport, ClassCount, Finding
-from napari_unet.core.cells.objects import Objects
+from napari_unet.core.cells.objects import ObjectClass, Objects
 from napari_unet.core.events import Checked
 from napari_unet.core.images.image import Image
 from napari_unet.gui.annotate.add_image_dialog import READING, AddImageDialog
@@ -485,6 +486,17 @@ def test_masks_of_a_layer_are_imported_from_the_menu(
     assert active is workspace.images.annotation_layer(image.id)
 
 
+def test_classes_in_the_features_of_a_layer_become_those_of_the_annotation(
+    annotated: AnnotatePage, viewer: ViewerModel, workspace: Workspace
+) -> None:
+    features = {"index": [1, 4], "class": ["long", "round"]}
+    layer = viewer.add_labels(masks(), name="truth", features=features)
+    annotated.import_._from_layer(layer)
+    project = workspace.store.project
+    assert [c.name for c in project.classes] == ["long", "round"]
+    assert list(project.images[0].class_of.values()) == [2]
+
+
 def test_cells_of_another_program_are_imported_from_a_file(
     annotated: AnnotatePage,
     workspace: Workspace,
@@ -498,6 +510,51 @@ def test_cells_of_another_program_are_imported_from_a_file(
     qtbot.waitUntil(lambda: workspace.images.places(image.id) == ((0, 2),))
     found = workspace.store.annotation(image.id).plane(0, 2)
     np.testing.assert_array_equal(found >= 2, masks()[2] > 0)
+
+
+def test_classes_of_a_file_become_those_of_the_annotation(
+    annotated: AnnotatePage,
+    workspace: Workspace,
+    qtbot: QtBot,
+    tmp_path: Path,
+) -> None:
+    image = workspace.store.project.images[0]
+    cells = masks().astype(np.uint8)
+    labels = np.unique(cells)[1:].tolist()
+    kinds = (ObjectClass("round", "#AA00FF"), ObjectClass("long"))
+    objects = Objects(Image(cells, "zyx"), kinds, {labels[0]: 2, labels[1]: 1})
+    FORMATS["geojson"].write(tmp_path / "a.geojson", objects)
+    annotated.import_.open_file(str(tmp_path / "a.geojson"))
+    qtbot.waitUntil(lambda: workspace.images.places(image.id) == ((0, 2),))
+    project = workspace.store.project
+    # nothing was annotated, so they are in place of the class there was
+    names = [c.name for c in project.classes]
+    assert sorted(names) == ["long", "round"]
+    assert project.classes[names.index("round")].colour == "#aa00ff"
+    plane = workspace.store.annotation(image.id).plane(0, 2)
+    class_of = project.images[0].class_of
+    for label, name in ((labels[0], "long"), (labels[1], "round")):
+        (found,) = np.unique(plane[cells[2] == label]).tolist()
+        assert names[class_of.get(found, 1) - 1] == name
+
+
+def test_which_of_several_images_of_a_file_is_meant_is_asked(
+    annotated: AnnotatePage, workspace: Workspace, qtbot: QtBot, tmp_path: Path
+) -> None:
+    image = workspace.store.project.images[0]
+    file = tmp_path / "all_coco.json"
+    FORMATS["coco"].write(file, Objects(Image(masks().astype(np.uint8), "zyx")))
+    content = json.loads(file.read_text())
+    other = content["images"][0] | {"id": 99, "file_name": "other.tif"}
+    content["images"].insert(0, other)
+    file.write_text(json.dumps(content))
+    annotated.import_.open_file(str(file))
+    qtbot.waitUntil(lambda: bool(annotated.import_.findChildren(QInputDialog)))
+    (dialog,) = annotated.import_.findChildren(QInputDialog)
+    assert dialog.comboBoxItems() == ["#1 other.tif", "#2 image"]
+    dialog.setTextValue("#2 image")
+    dialog.accept()
+    qtbot.waitUntil(lambda: workspace.images.places(image.id) == ((0, 2),))
 
 
 def test_what_cannot_be_imported_is_told(

@@ -61,6 +61,20 @@ def test_labels_are_saved_and_opened_by_napari(tmp_path: Path, name: str) -> Non
     assert read(again)[0][1]["features"] == read(path)[0][1]["features"]
 
 
+def test_object_identities_are_saved_and_opened_by_napari(tmp_path: Path) -> None:
+    pytest.importorskip("h5py")
+    PluginManager.instance().discover()
+    path = str(tmp_path / "a_Object Identities.h5")
+    assert Labels(CELLS, name="cells").save(path) == [path]
+    (opened,) = ViewerModel().open(path, plugin="napari-unet")
+    np.testing.assert_array_equal(opened.data, CELLS)
+    any_name = str(tmp_path / "a.h5")
+    assert Labels(CELLS, name="cells").save(any_name) == [any_name]
+    np.testing.assert_array_equal(FORMATS["ilastik"].read(any_name).labels.data, CELLS)
+    (tmp_path / "b_Object Identities.h5").write_bytes(b"none")
+    assert get_reader(str(tmp_path / "b_Object Identities.h5")) is None
+
+
 def test_what_was_chosen_in_reading_is_a_warning(tmp_path: Path) -> None:
     features = [
         {

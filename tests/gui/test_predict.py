@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 from qtpy.QtCore import QMimeData, QPoint, Qt, QUrl
 from qtpy.QtGui import QDragEnterEvent, QDropEvent
-from qtpy.QtWidgets import QDialogButtonBox, QFileDialog, QMessageBox, QWidget
+from qtpy.QtWidgets import QDialogButtonBox, QMessageBox, QWidget
 
 from example_models import random_model
 from fake_worker import FakeWorker
@@ -36,17 +37,18 @@ from napari_unet.core.publication import Publication
 from napari_unet.core.settings import Segmentation
 from napari_unet.core.training.training_settings import Training
 from napari_unet.gui.predict.export_dialog import ExportDialog
+from napari_unet.gui.predict.folder_dialog import FolderDialog
 from napari_unet.gui.predict.model_export_dialog import ModelExportDialog
 from napari_unet.gui.predict.page import PredictPage
 from napari_unet.io.model_file import save_model
 from napari_unet.io.objects.catalogue import FORMATS
+from napari_unet.io.prediction_folder import KINDS, OF_CELLS
 from napari_unet.io.pretrained import pretrained_models
 from napari_unet.session.preferences import Preferences
 from napari_unet.session.workspace import Workspace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from napari.components import ViewerModel
     from pytestqt.qtbot import QtBot
@@ -529,21 +531,69 @@ def test_another_tool_ends_picking(
     assert layer.mode == "paint"
 
 
+def folder_dialog(page: PredictPage, qtbot: QtBot) -> FolderDialog:
+    page.run.extent.setCurrentIndex(4)
+    press(qtbot, page.run.predict)
+    return page.run.findChildren(FolderDialog)[-1]
+
+
+def test_the_dialog_of_folders_offers_all_kinds_of_results(
+    ready: PredictPage, qtbot: QtBot
+) -> None:
+    dialog = folder_dialog(ready, qtbot)
+    assert {*dialog.kinds, *dialog.objects.boxes} == {*KINDS, *OF_CELLS}
+    ticked = [kind for kind, box in dialog.kinds.items() if box.isChecked()]
+    assert ticked == list(KINDS)
+
+
+def test_a_folder_is_begun_only_with_all_that_it_needs(
+    ready: PredictPage, fake: FakeWorker, qtbot: QtBot, tmp_path: Path
+) -> None:
+    dialog = folder_dialog(ready, qtbot)
+    for source in (tmp_path / "gone", tmp_path):
+        dialog.source.value = source
+        assert Path(dialog.target.value) == source / "results"
+        if source == tmp_path:
+            dialog.target.value = tmp_path / "elsewhere"
+        dialog.accept()
+        if source == tmp_path / "gone":
+            assert dialog.problem.text() == f"There is no folder {source}."
+    assert not fake.jobs(PredictFolderJob)[1:]
+    assert fake.jobs(PredictFolderJob)[0].channel is None
+    assert fake.jobs(PredictFolderJob)[0].target == str(tmp_path / "elsewhere")
+    dialog = folder_dialog(ready, qtbot)
+    dialog.source.value = tmp_path
+    dialog.target.line_edit.value = ""
+    dialog.accept()
+    assert dialog.problem.text() == "Choose a folder for the results."
+    dialog.target.value = tmp_path / "elsewhere"
+    dialog.source.value = tmp_path  # what was chosen stays
+    assert Path(dialog.target.value) == tmp_path / "elsewhere"
+    for box in dialog.kinds.values():
+        box.setChecked(False)
+    dialog.accept()
+    assert dialog.problem.text() == "Choose what is to be written."
+
+
 def test_a_folder_is_predicted_into_another(
     ready: PredictPage,
     fake: FakeWorker,
     qtbot: QtBot,
-    monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
-    answers = iter([str(tmp_path / "in"), str(tmp_path / "out")])
-    monkeypatch.setattr(
-        QFileDialog, "getExistingDirectory", lambda *_, **__: next(answers)
-    )
-    ready.run.extent.setCurrentIndex(4)
-    press(qtbot, ready.run.predict)
+    (tmp_path / "in").mkdir()
+    dialog = folder_dialog(ready, qtbot)
+    dialog.source.value, dialog.target.value = tmp_path / "in", tmp_path / "out"
+    dialog.kinds["classes"].setChecked(False)
+    dialog.kinds["table"].setChecked(True)
+    dialog.objects.boxes["geojson"].setChecked(True)
+    assert dialog.channel.text() == "the only one"
+    dialog.channel.setValue(2)
+    dialog.accept()
     (job,) = fake.jobs(PredictFolderJob)
+    assert job.channel == 2
     assert (job.source, job.target) == (str(tmp_path / "in"), str(tmp_path / "out"))
+    assert job.kinds == ("probabilities", "instances", "table", "geojson")
     assert job.segmentation == Segmentation(threshold=0.3)
     panel, (handle,) = ready.run.folder, fake.running(PredictFolderJob)
     handle.event.emit(FilePredicted("a.tif", 4, 0.5))
@@ -594,7 +644,7 @@ def test_export_writes_what_is_ticked(
     dialog.table.setChecked(False)
     dialog.probabilities.setChecked(True)
     dialog.format.setCurrentIndex(1)
-    dialog.objects["geojson"].setChecked(True)
+    dialog.objects.boxes["geojson"].setChecked(True)
     dialog.points.setChecked(True)
     dialog.accept()
     (job,) = fake.jobs(ExportJob)
@@ -616,9 +666,11 @@ def test_a_format_whose_package_is_missing_says_what_to_install(
     monkeypatch.setitem(FORMATS, "coco", missing)
     predicted(ready, fake)
     dialog = dialog_of(ready, workspace, tmp_path)
-    assert not dialog.objects["coco"].isEnabled()
-    assert "pip install 'napari-unet[formats]'" in dialog.objects["coco"].toolTip()
-    assert dialog.objects["geojson"].isEnabled()
+    assert not dialog.objects.boxes["coco"].isEnabled()
+    assert (
+        "pip install 'napari-unet[formats]'" in dialog.objects.boxes["coco"].toolTip()
+    )
+    assert dialog.objects.boxes["geojson"].isEnabled()
 
 
 @pytest.mark.parametrize("yes", [True, False])
@@ -711,8 +763,8 @@ def test_a_model_of_regions_asks_for_no_cells(
     )
     assert dialog.masks.text() == "Masks of classes"
     assert dialog.table.isHidden()
-    dialog.objects["geojson"].setChecked(True)
-    assert not dialog.objects["geojson"].isVisibleTo(dialog)
+    dialog.objects.boxes["geojson"].setChecked(True)
+    assert not dialog.objects.boxes["geojson"].isVisibleTo(dialog)
     dialog.accept()
     assert dialog.isHidden()
     (job,) = fake.jobs(ExportJob)

@@ -8,10 +8,11 @@ import pytest
 
 from example_models import cropping_model
 from napari_unet.core.events import ModelSaved, StepDone
-from napari_unet.core.jobs import PredictJob, TrainJob
+from napari_unet.core.jobs import PredictJob, SaveImageJob, TrainJob
 from napari_unet.core.training.training_settings import Training
-from napari_unet.engine.worker import prediction_job
+from napari_unet.engine.worker import export_job, prediction_job
 from napari_unet.engine.worker.model_cache import Context, ModelCache
+from napari_unet.io.images import read_image
 from napari_unet.io.model_file import load_model, save_model
 from napari_unet.session.models import ModelList, describe
 from napari_unet.session.prediction.denoising import Denoiser
@@ -101,6 +102,30 @@ def test_a_layer_is_made_of_the_image_in_view(bench: Bench) -> None:
     assert (made.scale == source.scale).all()
     # it may be annotated, trained on and predicted like any image
     assert bench.images.candidates() == [made]
+
+
+@pytest.mark.parametrize("name", ["a.tif", "a.ome.tif", "a.zarr"])
+def test_what_was_made_of_the_image_in_view_is_saved(bench: Bench, name: str) -> None:
+    scale = (2, 0.5, 0.5)
+    noisy = bench.viewer.add_image(pixels(3, 40, 50), scale=scale, units="um")
+    file = bench.scratch / name
+    bench.control.save(file)
+    assert "Nothing is made of this image" in bench.told.pop()[1]
+    bench.control.denoise(0.5)
+    bench.learnt()
+    bench.predicted()
+    assert bench.control.name_made() == f"{noisy.name} denoised"
+    made = bench.viewer.layers[-1].data
+    bench.viewer.layers.clear()  # it need not be shown
+    bench.control.save(file)
+    handle = bench.worker.last
+    assert isinstance(handle.job, SaveImageJob)
+    bench.worker.emit(handle, *export_job.save_image(handle.job))
+    bench.worker.end(handle)
+    assert bench.told.pop() == ("info", f"The image is in {file} now.")
+    saved = read_image(file)
+    np.testing.assert_array_equal(saved.read(), made)
+    assert (saved.axes, saved.spacing_um) == ("zyx", scale)
 
 
 def test_settings_of_the_project_are_not_those_of_denoising(bench: Bench) -> None:

@@ -44,6 +44,14 @@ def test_tracked_cells_keep_one_id_through_time() -> None:
     np.testing.assert_array_equal(found.planes[0, 0], found.planes[1, 0])
 
 
+def test_where_nothing_is_known_no_background_is_annotated() -> None:
+    stack, unknown = np.stack([CELLS, CELLS]), np.zeros((2, 3, 3), bool)
+    unknown[1, :2] = True  # with a cell, which is known
+    found = from_masks(stack, "tyx", "instances", ONE, 2, {5: 1, 9: 1}, unknown).planes
+    np.testing.assert_array_equal(found[0, 0], [[1, 2, 2], [1, 1, 1], [3, 3, 1]])
+    np.testing.assert_array_equal(found[1, 0], [[0, 2, 2], [0, 0, 0], [3, 3, 1]])
+
+
 def test_slices_in_which_nobody_drew_are_left_alone() -> None:
     stack = np.stack([np.zeros_like(CELLS), CELLS])
     assert list(from_masks(stack, "zyx", "instances", ONE, free=2).planes) == [(0, 1)]

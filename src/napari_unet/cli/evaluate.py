@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass, field
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_unet.cli.image_scores import are_images, image_scores
 from napari_unet.cli.labels import known_kind, meaning_of, read_named
 from napari_unet.cli.notes import notes_of
 from napari_unet.cli.options import axes_option, json_option, labels_option, write_json
@@ -18,15 +20,15 @@ from napari_unet.core.annotation.annotations import FIRST_OBJECT, IGNORED
 from napari_unet.core.annotation.label_kind import MEANINGS
 from napari_unet.core.annotation.pairing import annotations_of
 from napari_unet.core.cells.labelmap import mostly_within
-from napari_unet.core.metrics import METRICS
+from napari_unet.core.metrics import IMAGE_METRICS, METRICS
 from napari_unet.io.atomic import check_separate
-from napari_unet.io.label_files import is_objects
+from napari_unet.io.label_files import needs_image
 from napari_unet.io.prediction_folder import RECORD
 from napari_unet.io.provenance import read_provenance
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -47,14 +49,19 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="what predict wrote: its folder, or one of the folders or files in it; or "
         "masks of another tool",
     )
-    parser.add_argument("truth", nargs="+", help="label files, folders or patterns")
+    parser.add_argument(
+        "truth",
+        nargs="+",
+        help="label files, or images for images that a network made; folders or "
+        "patterns",
+    )
     parser.add_argument(
         "--metric",
         nargs="+",
-        choices=tuple(METRICS),
-        default=["iou", "ap"],
+        choices=(*METRICS, *IMAGE_METRICS),
         metavar="NAME",
-        help=f"out of {', '.join(METRICS)} (default: iou ap)",
+        help=f"out of {', '.join(METRICS)} (default: iou ap); of images out of "
+        f"{', '.join(IMAGE_METRICS)} (default: all)",
     )
     labels_option(parser)
     parser.add_argument(
@@ -69,30 +76,65 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Carry out the command."""
-    evaluation = Evaluation(
-        options.predictions,
-        options.truth,
-        volumes=options.volumes,
-        axes=options.axes,
-        kind=options.kind,
-        by=options.pair_by,
-        output=options.json,
-    )
-    results = evaluation.scores(options.metric)
-    for note in evaluation.notes:
+    results: Mapping[str, float | None]
+    metrics = _metrics(options)
+    if set(metrics) <= set(IMAGE_METRICS):
+        scores = image_scores(
+            options.predictions,
+            options.truth,
+            metrics,
+            axes=options.axes,
+            by=options.pair_by,
+            output=options.json,
+        )
+        results, notes = scores.results, scores.notes
+        report: dict[str, Any] = {"pairs": scores.pairs}
+    else:
+        evaluation = Evaluation(
+            options.predictions,
+            options.truth,
+            volumes=options.volumes,
+            axes=options.axes,
+            kind=options.kind,
+            by=options.pair_by,
+            output=options.json,
+        )
+        results, notes = evaluation.scores(metrics), evaluation.notes
+        report = {"pairs": evaluation.pairs, "labels": evaluation.kind}
+    for note in notes:
         print(note, file=sys.stderr)
     width = max(len(name) for name in results)
     if options.json != "-":
         for name, value in results.items():
-            print(f"{name:{width}}  {value:.4f}")
-    report = {
-        **results,
-        "pairs": evaluation.pairs,
-        "labels": evaluation.kind,
-        "notes": evaluation.notes,
+            print(f"{name:{width}}  {'-' if value is None else f'{value:.4f}'}")
+    # JSON has no word for the PSNR of what is equal
+    known = {
+        n: v if v is not None and isfinite(v) else None for n, v in results.items()
     }
-    write_json(report, options.json)
+    write_json({**known, **report, "notes": notes}, options.json)
     return 0
+
+
+def _metrics(options: argparse.Namespace) -> list[str]:
+    """Return the metrics that are asked for, or the usual ones.
+
+    ValueError if they are of images and of labels, or options are of labels alone.
+    """
+    usual = [*IMAGE_METRICS] if are_images(options.predictions) else ["iou", "ap"]
+    metrics: list[str] = options.metric or usual
+    of_images = [name for name in metrics if name in IMAGE_METRICS]
+    if of_images and len(of_images) < len(metrics):
+        others = [name for name in metrics if name not in IMAGE_METRICS]
+        raise ValueError(
+            f"--metric {' '.join(of_images)} is of images and {' '.join(others)} of "
+            "labels: evaluate them one after the other."
+        )
+    if of_images and (options.kind or options.volumes):
+        raise ValueError(
+            "--labels and --volumes are for labels, the metrics "
+            f"{' '.join(of_images)} are of images."
+        )
+    return metrics
 
 
 def evaluate(
@@ -208,7 +250,7 @@ class Evaluation:
 
     def _read_truth(self, pairing: Pairing, predictions: Predictions) -> None:
         self._masks = [
-            read_named(file, self.axes, None if is_objects(other) else image)
+            read_named(file, self.axes, None if needs_image(other) else image)
             for image, (other, file) in zip(
                 predictions.images, pairing.pairs, strict=True
             )

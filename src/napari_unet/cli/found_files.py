@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from glob import has_magic
 from os.path import commonpath
 from pathlib import Path
 from typing import TYPE_CHECKING
 from unicodedata import normalize
 
+from napari_unet.core.text import printable
 from napari_unet.io.images import find
-from napari_unet.io.label_files import find_labels
+from napari_unet.io.label_files import find_labels, name_within
 from napari_unet.io.names import image_name, split_number
 from napari_unet.io.ome_zarr import is_zarr
 
@@ -33,16 +34,37 @@ class FoundFile:
 
 
 def found_files(
-    given: Sequence[str | Path], *, labels: bool = False
+    given: Sequence[str | Path], *, labels: bool = False, movies: bool = False
 ) -> list[FoundFile]:
-    """Expand what was given, each file once; of labels also files of objects."""
+    """Expand what was given, each file once; of labels also files of objects.
+
+    `movies` is as of `label_files.find_labels`.
+    """
     named = [Path(g) for g in given if not _is_pattern(g) and _is_file(Path(g))]
     above = Path(commonpath([file.absolute().parent for file in named] or [Path("/")]))
     found: dict[Path, FoundFile] = {}
     for one in given:
-        for path in (find_labels if labels else find)([one]):
-            found.setdefault(path, _described(one, path, above))
+        for path in find_labels([one], movies=movies) if labels else find([one]):
+            file = _described(one, path, above)
+            found.setdefault(path, _of_image(file, one) if labels else file)
     return list(found.values())
+
+
+def _of_image(file: FoundFile, given: str | Path) -> FoundFile:
+    """Call objects as their image, where that is not the name of the file."""
+    name = name_within(file.path)
+    if name is None:
+        return file
+    named = replace(file, name=normalize("NFC", name))
+    if file.path == Path(given):
+        return named if file.path != file.file else replace(named, rest="")
+    if file.path != file.file:
+        shown = f"{file.shown} ({printable(name)})"
+        return replace(named, folders=(), rest=None, shown=shown)
+    # of 01_GT/TRA the name is in the folder above
+    above = () if file.path.name.startswith(name) else (file.path.parent.name,)
+    folders = tuple(f for f in file.folders if f not in above)
+    return replace(named, folders=folders, rest=None)
 
 
 def _described(given: str | Path, path: Path, above: Path) -> FoundFile:

@@ -8,32 +8,64 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_unet.core.annotation.label_kind import MEANINGS
+from napari_unet.core.annotation.object_classes import classes_of
 from napari_unet.core.annotation.pairing import kind_of
-from napari_unet.io.label_files import is_objects, read_label_file
+from napari_unet.core.cells.label_ids import distinct
+from napari_unet.core.text import counted, listed
+from napari_unet.io.label_files import (
+    is_objects,
+    needs_image,
+    read_label_objects,
+    without_classes,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
     from napari_unet.core.annotation.annotations import Kind
+    from napari_unet.core.cells.objects import Objects
     from napari_unet.core.images.image import Image
 
 
 def read_named(path: Path, axes: str | None = None, like: Image | None = None) -> Image:
+    """As `read_objects`, without classes."""
+    return without_classes(read_objects(path, axes, like))
+
+
+def read_objects(
+    path: Path, axes: str | None = None, like: Image | None = None
+) -> Objects:
     """Read labels that messages call by their path: the image may have their name.
 
     ValueError if they are outlines, and it is not known of which image: `like`.
     """
-    if like is None and is_objects(path):
+    if like is None and needs_image(path):
         raise ValueError(
             f"{path}: outlines do not tell the size of their image; name a label image."
         )
-    return replace(read_label_file(path, axes, like), name=str(path))
+    objects = read_label_objects(path, axes, like)
+    return replace(objects, labels=replace(objects.labels, name=str(path)))
 
 
 def known_kind(files: Sequence[Path]) -> Kind | None:
     """Return what labels mean where that is no question: outlines are of cells."""
     return "instances" if all(map(is_objects, files)) else None
+
+
+def note_of_classes(objects: Sequence[Objects]) -> str:
+    """Say which classes of objects are used, and how many objects have none."""
+    names = [c.name for c in classes_of(objects)]
+    said = f"labels: each object is a cell of its class: {listed(names, 8)}."
+    lost = sum(
+        one.class_named(label) is None
+        for one in objects
+        for label in distinct(one.labels.read()).tolist()
+        if label > 0
+    )
+    if lost:
+        said += f" {counted(lost, 'object has', 'objects have')} none: not annotated."
+    return said
 
 
 def meaning_of(

@@ -74,6 +74,16 @@ def axes_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def channel_option(parser: argparse.ArgumentParser) -> None:
+    """Add the option that names the channel of images with several."""
+    parser.add_argument(
+        "--channel",
+        type=int,
+        metavar="N",
+        help="the network sees the N-th channel alone, from 1 (default: all)",
+    )
+
+
 def _axes(text: str) -> str:
     """Refuse what names the axes of no image, before any file is opened."""
     if (

@@ -10,15 +10,16 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from napari_unet.cli.found_files import found_files
 from napari_unet.core.text import counted, listed
+from napari_unet.io.label_files import is_objects
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterable, Sequence
-    from pathlib import Path
 
     from napari_unet.cli.found_files import FoundFile
 
@@ -79,7 +80,8 @@ def pair_files(
         Files, folders or patterns of images, or predictions. Those without a partner
         are left out: not every image is annotated.
     second : sequence of str or Path
-        Files, folders or patterns of labels. Each needs a partner.
+        Files, folders or patterns of labels. Each needs a partner; of the images that
+        a file of objects has, one.
     what : str
         What the second files are called in messages. Labels may also be objects in
         files of other programs.
@@ -107,18 +109,25 @@ def pair_files(
     4. Equal letters and numbers of path and name once words that say what a file is
        are left out (``img_1`` and ``mask_1``, ``t000`` and ``man_seg000``), or else
        also zeros in front of numbers (``img_01`` and ``mask_1``).
+
+    Of objects of several images in a file each has the name that the file tells, and a
+    movie of the Cell Tracking Challenge that of its folder (``01_RES``), which stands
+    for its masks if these have partners.
     """
-    right = found_files(second, labels=what == "label")
-    others = {file.path.resolve() for file in right}
-    # masks may lie beside the images, in the folder that is given for these
-    both = found_files(first, labels=labels)
-    left = [file for file in both if file.path.resolve() not in others] or both
+    left, right = _found(first, second, what, labels=labels)
     if by == "order":
         return _in_order(left, right, what)
+    partners = _Names(left).partners(right)
+    movies = any(Path(one).is_dir() and is_objects(one) for one in (*first, *second))
+    if movies and not all(partners):
+        # masks of time points may be labels of a movie in one file
+        both = _found(first, second, what, labels=labels, movies=True)
+        if all(whole := _Names(both[0]).partners(both[1])):
+            (left, right), partners = both, whole
     chosen: dict[Path, FoundFile] = {}
     found = []
     missing = []
-    for label, images in zip(right, _Names(left).partners(right), strict=True):
+    for label, images in zip(right, partners, strict=True):
         if len(images) > 1:
             raise ValueError(
                 f"{label.shown}: may belong to {_listed(images, ' or ')}; a {what} "
@@ -135,15 +144,43 @@ def pair_files(
             )
         chosen[image.path] = label
         found.append((image, label))
-    if missing:
-        raise ValueError(
-            f"{len(missing)} of {len(right)} {what} files are without a partner: "
-            f"{_listed(missing)}; found {_listed(left) or 'no others'}. Files are "
-            "paired by name (a.tif with a.tif, a_mask.tif, seg_a.tif, ...), or as they "
-            "are sorted with --pair-by order."
-        )
+    # of the images in a file some may be elsewhere
+    used = {label.file for label in chosen.values() if is_objects(label.path)}
+    unused = [label for label in missing if label.rest is None and label.file in used]
+    if missing := [label for label in missing if label not in unused]:
+        raise _without_partner(missing, left, right, what)
     alone = [file for file in left if file.path not in chosen]
-    return _pairing(found, alone, what)
+    return _pairing(found, alone, what, unused=unused)
+
+
+def _found(
+    first: Sequence[str | Path],
+    second: Sequence[str | Path],
+    what: str,
+    *,
+    labels: bool,
+    movies: bool = False,
+) -> tuple[list[FoundFile], list[FoundFile]]:
+    """Find the files of both kinds, none of them as both."""
+    right = found_files(second, labels=what == "label", movies=movies)
+    others = {file.path.resolve() for file in right}
+    # masks may lie beside the images, in the folder that is given for these
+    both = found_files(first, labels=labels, movies=movies)
+    return [f for f in both if f.path.resolve() not in others] or both, right
+
+
+def _without_partner(
+    missing: Sequence[FoundFile],
+    left: Sequence[FoundFile],
+    right: Sequence[FoundFile],
+    what: str,
+) -> ValueError:
+    return ValueError(
+        f"{len(missing)} of {len(right)} {what} files are without a partner: "
+        f"{_listed(missing)}; found {_listed(left) or 'no others'}. Files are "
+        "paired by name (a.tif with a.tif, a_mask.tif, seg_a.tif, ...), or as they "
+        "are sorted with --pair-by order."
+    )
 
 
 class _Names:
@@ -154,7 +191,7 @@ class _Names:
         self._exact = _grouped((_exact(f), f) for f in files)
         self._affixed = _grouped((_folded(f, f.name), f) for f in files)
         self._words = _grouped((_words(f), f) for f in files)
-        self._numbers = _grouped((_plain(_words(f)), f) for f in files)
+        self._numbers = _grouped((_plain(f), f) for f in files)
         for names in (self._words, self._numbers):
             names.pop((), None)  # nothing told them apart
 
@@ -165,7 +202,7 @@ class _Names:
             self._exact.get(_exact(label))
             or self._with_affix(label)
             or self._words.get(_words(label))
-            or self._numbers.get(_plain(_words(label)), [])
+            or self._numbers.get(_plain(label), [])
             for label in labels
         ]
 
@@ -216,8 +253,14 @@ def _words(file: FoundFile) -> tuple[str, ...]:
     return tuple(word for word in (*above, *words) if word not in _ROLES)
 
 
-def _plain(words: tuple[str, ...]) -> tuple[str, ...]:
-    """Leave out zeros that only fill numbers up."""
+def _plain(file: FoundFile) -> tuple[str, ...]:
+    """Leave out zeros that only fill numbers up.
+
+    Not those of movies and their time points: mask001 is none of the movie 01.
+    """
+    words, path = _words(file), file.path
+    if is_objects(path.parent) or (path.is_dir() and is_objects(path)):
+        return words
     return tuple(re.sub(r"^0+(?=\d)", "", word) for word in words)
 
 
@@ -245,12 +288,16 @@ def _pairing(
     alone: Sequence[FoundFile],
     what: str,
     how: str = "",
+    unused: Sequence[FoundFile] = (),
 ) -> Pairing:
     """Say in a sentence which files go together."""
     each = [f"{one.shown} with {other.shown}" for one, other in pairs]
     sentence = f"{counted(len(pairs), 'pair')}{how}: {listed(each)}"
     if alone:
         sentence += f"; {len(alone)} without {what}s left out: {_listed(alone)}"
+    if unused:
+        each_of = "of an image that is not there", "of images that are not there"
+        sentence += f"; {counted(len(unused), *each_of)} left out: {_listed(unused)}"
     return Pairing(
         tuple((one.path, other.path) for one, other in pairs),
         tuple(file.path for file in alone),

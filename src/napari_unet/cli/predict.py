@@ -10,6 +10,7 @@ from napari_unet.cli.options import (
     MODEL_HELP,
     add_settings,
     axes_option,
+    channel_option,
     given_settings,
     json_option,
     output_option,
@@ -66,6 +67,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="output of one tile in pixels, or auto (by free memory)",
     )
     axes_option(parser)
+    channel_option(parser)
     json_option(parser)
     add_settings(parser.add_argument_group("cells"), Segmentation)
 
@@ -102,6 +104,7 @@ def run(options: argparse.Namespace) -> int:
         PredictionFolder(options.output, kinds),
         options.model,
         stamp=stamp_of(model) if foreign else None,
+        channel=options.channel,
     )
     line = ProgressLine()
     # of a model of another program, what it does otherwise here

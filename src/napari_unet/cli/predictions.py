@@ -17,7 +17,7 @@ from napari_unet.core.cells.instances import most_probable
 from napari_unet.core.cells.label_ids import distinct
 from napari_unet.core.images.image import Image
 from napari_unet.io.images import read_image
-from napari_unet.io.label_files import is_objects
+from napari_unet.io.label_files import is_objects, needs_image
 from napari_unet.io.prediction_folder import KINDS
 
 if TYPE_CHECKING:
@@ -88,7 +88,9 @@ class Predictions:
         self.saved_kind = saved_kind
         self._of_cells = known_kind([file for file, _ in pairs]) is not None
         self.images = [
-            read_named(file, like=read_named(truth, axes))
+            read_named(
+                file, like=read_named(truth, axes) if needs_image(file) else None
+            )
             if is_objects(file)
             else _read(file, saved_kind)
             for file, truth in pairs

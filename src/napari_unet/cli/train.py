@@ -11,6 +11,7 @@ from napari_unet.cli.options import (
     MODEL_HELP,
     add_settings,
     axes_option,
+    channel_option,
     given_settings,
     json_option,
     label_options,
@@ -121,6 +122,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_settings(parser, Training, ("seed", "precision"))
     add_settings(parser, Prediction, ("device",))
     axes_option(parser)
+    channel_option(parser)
     json_option(parser)
     recipe = parser.add_argument_group("recipe", "Replace what the preset says.")
     add_settings(recipe, Training, set(Training.model_fields) - set(_OWN))

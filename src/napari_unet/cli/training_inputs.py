@@ -5,17 +5,26 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from napari_unet.cli.labels import known_kind, meaning_of, read_named
+from napari_unet.cli.labels import (
+    known_kind,
+    meaning_of,
+    note_of_classes,
+    read_objects,
+)
 from napari_unet.cli.notes import notes_of
 from napari_unet.cli.pairing import Pairing, pair_files
+from napari_unet.core.annotation.object_classes import classes_of
 from napari_unet.core.text import counted, listed
 from napari_unet.io.images import check_finite, find, read_image
+from napari_unet.io.label_files import without_classes
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Sequence
     from pathlib import Path
 
     from napari_unet.core.annotation.annotations import Kind
+    from napari_unet.core.cells.objects import Objects
     from napari_unet.core.images.image import Image
     from napari_unet.core.training.training_settings import Training
 
@@ -25,7 +34,8 @@ class TrainingInputs:
     """What was read."""
 
     images: list[Image]
-    known: list[Image]  # labels or targets, one for each image; none to denoise
+    # labels, objects with classes or targets, one for each image; none to denoise
+    known: Sequence[Image | Objects]
     kind: Kind | None  # what labels mean
     notes: list[str]  # what was chosen, in sentences
 
@@ -78,23 +88,30 @@ def read_inputs(
 ) -> TrainingInputs:
     """Read the images, and what goes with them."""
     if not settings.objective.partner:
-        images = [_read(file, options.axes) for file in pairing.files]
+        images = [_read(file, options) for file in pairing.files]
         return TrainingInputs(images, [], None, [pairing.sentence, *notes_of(images)])
     # neither labels nor targets need have the channels of the images
     axes = options.axes.replace("c", "") if options.axes else None
-    images = [_read(file, options.axes) for file, _ in pairing.pairs]
+    images = [_read(file, options) for file, _ in pairing.pairs]
     partners = [file for _, file in pairing.pairs]
     if settings.task == "regress":
         targets = [replace(read_image(f, axes), name=str(f)) for f in partners]
         notes = [pairing.sentence, *notes_of([*images, *targets])]
         return TrainingInputs(images, targets, None, notes)
-    labels = [
-        read_named(file, axes, image)
+    objects = [
+        read_objects(file, axes, image)
         for image, file in zip(images, partners, strict=True)
     ]
-    kind, found = meaning_of(labels, options.kind or known_kind(partners))
+    own = known_kind(partners)
+    several = len(classes_of(objects)) > 1
+    more = several or any(o.unknown is not None for o in objects)
+    whole = bool(own and options.kind is None and more)
+    labels = [o.labels if whole else without_classes(o) for o in objects]
+    kind, found = meaning_of(labels, options.kind or own)
     notes = [pairing.sentence, *found, *notes_of([*images, *labels])]
-    return TrainingInputs(images, labels, kind, notes)
+    if whole and several:
+        notes.append(note_of_classes(objects))
+    return TrainingInputs(images, objects if whole else labels, kind, notes)
 
 
 def report_of(
@@ -113,7 +130,9 @@ def report_of(
     } | report
 
 
-def _read(file: Path, axes: str | None) -> Image:
-    image = read_image(file, axes)
+def _read(file: Path, options: argparse.Namespace) -> Image:
+    image = read_image(file, options.axes)
+    if options.channel is not None:
+        image = image.channel(options.channel)
     check_finite(replace(image, name=str(file)))
     return image

@@ -363,6 +363,23 @@ class PointsJob(Job):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class SaveImageJob(Job):
+    """Write an image that a network made to a file."""
+
+    function = "export_job.save_image"
+
+    path: str
+    pixels: ArrayReference  # float32
+    axes: str
+    spacing_um: tuple[float, ...] | None
+
+    @property
+    def title(self) -> str:
+        """As `Job.title`."""
+        return f"Save {Path(self.path).name}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class PredictFolderJob(Job):
     """Predict all images of a folder into files."""
 
@@ -374,6 +391,10 @@ class PredictFolderJob(Job):
     target: str
     settings: Prediction = _PREDICTION
     segmentation: Segmentation = _SEGMENTATION
+    # what is written of each, as in `io.prediction_folder`; empty for what the model
+    # gives, without files of other programs
+    kinds: tuple[str, ...] = ()
+    channel: int | None = None  # that the network sees, from 1; None for all
 
     @property
     def title(self) -> str:

@@ -51,7 +51,8 @@ class FilePredictor:
     `card` is that of the network's model, `model` its file, and `stamp` a hash of what
     the model is, by default of the file; `folder` is where to write, and `sizes` how
     OME-Zarr images are cut, and others whose probabilities have more than `in_memory`
-    bytes.
+    bytes. With `channel`, from 1, the network sees this one alone, and all are
+    measured.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class FilePredictor:
         sizes: BlockSizes = DEFAULT_SIZES,
         in_memory: int = _IN_MEMORY,
         stamp: str | None = None,
+        channel: int | None = None,
     ) -> None:
         self._network = network
         self._card = card
@@ -75,6 +77,7 @@ class FilePredictor:
         self._sha256 = stamp or sha256(model.read_bytes()).hexdigest()
         self._sizes = sizes
         self._most = in_memory
+        self._channel = channel
 
     def events(
         self, file: Path, axes: str | None = None, *, overwrite: bool = False
@@ -106,7 +109,7 @@ class FilePredictor:
                 yield FilePredicted(str(file), 0, 1.0, there=True)
                 return
             image = read_image(file, axes)
-            check_finite(image)
+            check_finite(self._seen(image))
             if stored := self._stored(file, kinds, made):
                 cells = yield from self._of_cells(file, image, *stored, kinds, made)
             else:
@@ -127,6 +130,8 @@ class FilePredictor:
             include={"averaging", "rescale", "precision"}
         )
         settings |= {"axes": axes}
+        if self._channel is not None:
+            settings |= {"channel": self._channel}
         if self._card.outputs is None:
             settings |= self._segmentation.model_dump()
         return {"model_sha256": self._sha256, "settings": settings}
@@ -143,6 +148,10 @@ class FilePredictor:
                 "segmentation": self._segmentation.model_dump(),
             }
         )
+
+    def _seen(self, image: Image) -> Image:
+        """Return what the network sees of an image."""
+        return image if self._channel is None else image.channel(self._channel)
 
     def _is_large(self, image: Image) -> bool:
         """Whether the probabilities of an image are not to be kept in memory."""
@@ -201,7 +210,12 @@ class FilePredictor:
         others = [kind for kind in kinds if kind in OF_CELLS]
         with ResumableOutput(self.folder.unfinished(file), made_from, made) as work:
             prediction = BlockPrediction(
-                self._network, image, self._settings, work, targets, self._sizes
+                self._network,
+                self._seen(image),
+                self._settings,
+                work,
+                targets,
+                self._sizes,
             )
             cells = yield from prediction.events(
                 self._segmentation, self._card.cell_classes, cells=bool(others)
@@ -227,7 +241,8 @@ class FilePredictor:
     ) -> Generator[Event, None, int]:
         """Predict an image whose outputs fit into memory; return the cells."""
         found: Image | None = None
-        for event in predict(self._network, image, settings=self._settings):
+        seen = self._seen(image)
+        for event in predict(self._network, seen, settings=self._settings):
             if isinstance(event, PredictionFinished):
                 found = Image(event.probabilities, event.axes, image.known_um)
                 event = replace(event, probabilities=None)

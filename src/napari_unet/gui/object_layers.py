@@ -14,12 +14,17 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from napari_unet.core.cells.objects import Objects
+    from napari_unet.core.cells.objects import ObjectClass, Objects
 
     LayerData = tuple[Any, dict[str, Any], str]
 
 # What files of each end of name begin with, or have in their first part.
-_BEGIN = {".roi": b"Iout", ".zip": b"PK", "_seg.npy": b"\x93NUMPY"}
+_BEGIN = {
+    ".roi": b"Iout",
+    ".zip": b"PK",
+    "_seg.npy": b"\x93NUMPY",
+    "_object identities.h5": b"\x89HDF",
+}
 _WITHIN = {".zip": b".roi", ".geojson": b'"objectType"', "_coco.json": b'"annotations"'}
 # QuPath writes what an object is behind its outline, which may be long.
 _PART = 2**22
@@ -75,6 +80,21 @@ def write(path: str, data: Any, meta: Mapping[str, Any]) -> list[str]:
     return [path]
 
 
+def kinds_in(features: Any) -> dict[int, ObjectClass]:
+    """Return the classes of objects that a Labels layer's features tell, by their ids.
+
+    They are in the column class, as `read` has them.
+    """
+    from napari_unet.core.cells.objects import ObjectClass
+
+    names = _column(features, _CLASS)
+    return {
+        i: ObjectClass(str(name))
+        for i, name in zip(_ids(features, len(names)), names, strict=False)
+        if i > 0 and name is not None and str(name)
+    }
+
+
 def _looks_right(path: str) -> bool:
     name = str(path).lower()
     try:
@@ -110,7 +130,7 @@ def _objects(data: Any, meta: Mapping[str, Any]) -> Objects:
     from napari.layers import Layer
 
     from napari_unet.core.cells.measurements import CLASS_PROBABILITY
-    from napari_unet.core.cells.objects import ObjectClass, Objects
+    from napari_unet.core.cells.objects import Objects
     from napari_unet.core.images.image import Image
     from napari_unet.session.images.layers import (
         METADATA_KEY,
@@ -127,26 +147,25 @@ def _objects(data: Any, meta: Mapping[str, Any]) -> Objects:
     axes = guess_axes(layer)
     labels = Image(data, axes, spacing_um_of(layer, axes), layer.name)
     features = meta.get("features")
-    names = ["" if name is None else str(name) for name in _column(features, _CLASS)]
+    kinds = kinds_in(features)
+    classes = tuple(dict.fromkeys(kinds.values()))
     sure = _column(features, CLASS_PROBABILITY)
-    # without an index napari takes the number of a row for the id
-    ids = [0 if i is None else int(i) for i in _column(features, _ID)]
-    ids = ids or list(range(max(len(names), len(sure))))
-    classes = [name for name in dict.fromkeys(names) if name]
     return Objects(
         labels,
-        tuple(map(ObjectClass, classes)),
-        {
-            i: classes.index(name) + 1
-            for i, name in zip(ids, names, strict=False)
-            if i > 0 and name
-        },
+        classes,
+        {i: classes.index(kind) + 1 for i, kind in kinds.items()},
         {
             i: float(p)
-            for i, p in zip(ids, sure, strict=False)
+            for i, p in zip(_ids(features, len(sure)), sure, strict=False)
             if i > 0 and p is not None
         },
     )
+
+
+def _ids(features: Any, rows: int) -> list[int]:
+    """Return the ids of rows; without an index napari takes their numbers for them."""
+    ids = [0 if i is None else int(i) for i in _column(features, _ID)]
+    return ids or list(range(rows))
 
 
 def _column(features: Any, name: str) -> list[Any]:

@@ -7,7 +7,6 @@ still there and nothing half-written is.
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import os
 import re
@@ -166,6 +165,7 @@ def _await_zarr() -> None:
     zarr = sys.modules.get("zarr.core.sync")
     if zarr is None or zarr.loop[0] is None:
         return  # nothing of it was written, or Python ends and its threads have ended
+    import asyncio  # slow to import; zarr has
 
     async def others() -> None:
         while tasks := asyncio.all_tasks() - {asyncio.current_task()}:

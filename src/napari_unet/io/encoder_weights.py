@@ -10,12 +10,9 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from hashlib import sha256
-from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.error import URLError
 from urllib.parse import urlsplit
-from urllib.request import urlopen
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -112,6 +109,8 @@ def fetch(encoder: Encoder) -> Generator[int, None, None]:
     OSError
         It could not be written.
     """
+    from http.client import HTTPException  # slow to import
+
     source, folder = PUBLISHED[encoder], encoder_folder()
     make_folder(folder)
     remove_strays(folder)
@@ -211,6 +210,8 @@ def _digest(weights: Mapping[str, NDArray[np.float32]]) -> str:
 
 
 def _not_fetched(source: Published, error: Exception) -> ValueError:
+    from urllib.error import URLError  # slow to import
+
     # it is an OSError itself, but none of the disk's
     why = error.reason if type(error) is URLError else error
     host = urlsplit(source.site).hostname
@@ -229,6 +230,8 @@ def _torch_folder() -> Path:
 
 
 def _download(source: Published) -> Iterator[bytes]:
+    from urllib.request import urlopen  # slow to import
+
     with urlopen(source.site + source.file, timeout=_PATIENCE) as answer:
         expected = int(answer.headers.get("Content-Length", 0))
         done = 0

@@ -300,7 +300,7 @@ def _decode(given: Path) -> Pixels:
             raise ValueError("it changed while it was read")
         return pixels
     except SeveralImagesError as error:
-        raise SeveralImagesError(f"{shown}: {error}.") from error
+        raise SeveralImagesError(f"{shown}: {error}.", error.titles) from error
     except OSError as error:
         raise OSError(
             f"{shown}: cannot be read, {error.strerror or reason(error)}."

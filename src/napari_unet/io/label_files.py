@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 from glob import glob, has_magic
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import TYPE_CHECKING
 
+from napari_unet.core.cells.objects import Objects
 from napari_unet.core.text import listed
 from napari_unet.io.images import SUFFIXES, find, natural, read_labels
 from napari_unet.io.names import glob_pattern, split_number
@@ -22,33 +23,69 @@ _WRITTEN = [one.suffixes[0] for one in FORMATS.values()]
 _OWN = tuple(suffix.lower() for suffix in _WRITTEN)
 # files: the masks in a folder of the Cell Tracking Challenge are images
 _SHOWN = ", ".join(s for s in _WRITTEN if "." in s and not s.endswith(SUFFIXES))
+# Ends of names of pictures in other programs' files, also of those that are not read.
+_PICTURES = (".ome.tif", ".ome.tiff", ".ome.zarr", *SUFFIXES, ".bmp", ".gif", ".webp")
 
 
 def is_objects(path: str | Path) -> bool:
-    """Whether a file is one of objects, by its name, and no image."""
+    """Whether a file, or a folder of masks, is one of objects by its name."""
     file = split_number(path)[0]
     found = format_of(file)
-    is_image = file.name.lower().endswith(SUFFIXES)
-    return found is not None and not is_image and not file.is_dir()
+    if found is None or file.name.lower().endswith(SUFFIXES):
+        return False
+    return _is_movie(file) if file.is_dir() else True
 
 
-def find_labels(paths: Sequence[str | Path]) -> list[Path]:
+def needs_image(path: str | Path) -> bool:
+    """Whether it has outlines, which do not tell the size of the image they are of."""
+    found = format_of(path) if is_objects(path) else None
+    return found is not None and not found.sized
+
+
+def name_within(path: str | Path) -> str | None:
+    """Return the name of the image that objects are of, where another than the file's.
+
+    In a file of several images it is told; the folder of a movie has more in its name.
+    """
+    file, number = split_number(path)
+    found = format_of(file) if is_objects(path) else None
+    if found is None:
+        return None
+    if number is not None and len(names := found.images(file)) >= number > 0:
+        # on whichever system the file was written
+        last = PureWindowsPath(names[number - 1]).name
+        ends = [s for s in _PICTURES if last.lower().endswith(s)]
+        return last[: len(last) - max(map(len, ends), default=0)]
+    if file.is_dir():
+        whole = file.as_posix()  # some ends have the folder above in them
+        ends = [s for s in found.suffixes if whole.lower().endswith(s.lower())]
+        return Path(whole[: -max(map(len, ends))]).name
+    return None
+
+
+def find_labels(paths: Sequence[str | Path], *, movies: bool = False) -> list[Path]:
     """Expand files, folders and patterns as `images.find`, with files of objects.
 
     In folders these have the end of name that they are written with, such as .geojson
-    and _RoiSet.zip. Errors are those of `images.find`.
+    and _RoiSet.zip; of a file of several images each is named (``FILE#2``). A folder of
+    the Cell Tracking Challenge in a folder is one of labels; one that is given itself
+    is, too, with `movies`, else it stands for its masks. Errors are those of
+    `images.find`.
     """
     found: dict[Path, None] = {}
     for path in paths:
-        objects = _objects(path)
+        objects = _objects(path, movies=movies)
         found.update(dict.fromkeys(objects))
-        if objects == [Path(path)]:
+        if objects == [Path(path)] or (objects and split_number(path)[0].is_file()):
             continue
         try:
             found.update(dict.fromkeys(find([path])))
         except FileNotFoundError as error:
             sentence = str(error)
             if objects:
+                continue
+            if Path(path).is_dir() and is_objects(path):
+                found[Path(path)] = None
                 continue
             if not sentence.endswith(")."):
                 raise
@@ -63,14 +100,13 @@ def read_label_file(
 ) -> Image:
     """Read labels: a label image, or the objects of a file as one.
 
-    `like` is the image that they are of: outlines do not tell its size. `axes` are of
-    label images; other arguments, and errors, are as of `images.read_labels` and of
-    `objects.catalogue.ObjectFormat.read`.
+    As `read_label_objects`, but for the classes; the notes say that they are not used.
     """
-    found = format_of(path) if is_objects(path) else None
-    if found is None:
-        return read_labels(path, axes)
-    objects = found.read(path, like)
+    return without_classes(read_label_objects(path, axes, like))
+
+
+def without_classes(objects: Objects) -> Image:
+    """Return labels of objects; their notes say what is not used of the objects."""
     if objects.unknown is not None:
         note = "where nothing is known is taken for background here."
         labels = replace(objects.labels, notes=(*objects.labels.notes, note))
@@ -82,17 +118,55 @@ def read_label_file(
     return replace(objects.labels, notes=(*objects.labels.notes, note))
 
 
-def _objects(given: str | Path) -> list[Path]:
-    """Return the files of objects that a path, folder or pattern stands for."""
+def read_label_objects(
+    path: str | Path, axes: str | None = None, like: Image | None = None
+) -> Objects:
+    """Read labels: a label image without classes, or the objects of a file with theirs.
+
+    `like` is the image that they are of: outlines do not tell its size. `axes` are of
+    label images; other arguments, and errors, are as of `images.read_labels` and of
+    `objects.catalogue.ObjectFormat.read`.
+    """
+    found = format_of(path) if is_objects(path) else None
+    return Objects(read_labels(path, axes)) if found is None else found.read(path, like)
+
+
+def _is_movie(folder: Path) -> bool:
+    """Whether a folder, or one in it, has the masks of time points."""
+    from napari_unet.io.objects.ctc import has_masks
+
+    return has_masks(folder)
+
+
+def _objects(given: str | Path, *, movies: bool) -> list[Path]:
+    """Return what of objects a path, folder or pattern stands for."""
     path = Path(given)
     if split_number(path)[0].is_file():
-        return [path] if is_objects(path) else []
+        return _each_image(path) if is_objects(path) else []
     if path.is_dir():
+        if movies and is_objects(path):
+            return [path]
         named = (p for p in path.iterdir() if p.name.lower().endswith(_OWN))
     elif has_magic(str(given)):
         named = (Path(p) for p in glob(glob_pattern(given), recursive=True))
     else:
         return []
-    return sorted(
+    found = sorted(
         (p for p in named if is_objects(p) and not p.name.startswith(".")), key=natural
     )
+    return [image for file in found for image in _each_image(file)]
+
+
+def _each_image(path: Path) -> list[Path]:
+    """Name the images in a file of objects, if it is of several and none is named."""
+    file, number = split_number(path)
+    found = format_of(file)
+    if found is None or number is not None:
+        return [path]
+    try:
+        names = found.images(file)
+    except (ValueError, OSError):
+        return [path]  # what is wrong with it is said when it is read
+    if len(names) < 2:
+        return [path]
+    return [path.with_name(f"{path.name}#{k}") for k in range(1, len(names) + 1)]

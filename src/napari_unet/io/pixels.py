@@ -26,7 +26,14 @@ _NAMED = 4  # images of a file that a sentence lists
 
 
 class SeveralImagesError(ValueError):
-    """A file holds several images, and it is not said which is meant."""
+    """A file holds several images, and it is not said which is meant.
+
+    `titles` are those of the images, where they can be named by ``#1`` and so on.
+    """
+
+    def __init__(self, sentence: str, titles: Sequence[str] = ()) -> None:
+        super().__init__(sentence)
+        self.titles = tuple(titles)
 
 
 def chosen(
@@ -57,7 +64,8 @@ def chosen(
         raise SeveralImagesError(f"there is no image #{number} in it, {listed}")
     name = printable(name)
     raise SeveralImagesError(
-        f"{listed}; name one, as in {name}#2, or all with {name}#*"
+        f"{listed}; name one, as in {name}#2, or all with {name}#*",
+        [title for title, _, _ in images],
     )
 
 

@@ -195,6 +195,25 @@ def test_grey_is_three_colours_where_these_are_wanted() -> None:
     assert plain.with_channels(3) is plain  # one channel is not three
 
 
+@pytest.mark.parametrize("axes", ["cyx", "yxc", "tczyx"])
+def test_one_channel_is_an_image_of_its_own(axes: str) -> None:
+    data = np.arange(4 ** len(axes)).reshape((4,) * len(axes))
+    image = Image(data, axes, name="a")
+    one = image.channel(3)
+    wanted = np.take(data, 2, axes.index("c"))
+    assert (one.axes, one.channels, one.name) == (axes.replace("c", ""), 1, "a")
+    np.testing.assert_array_equal(one.read(), wanted)
+    np.testing.assert_array_equal(one.read((..., slice(1, 3))), wanted[..., 1:3])
+    np.testing.assert_array_equal(one.read(2), wanted[2])
+    box = (slice(1, 3), slice(0, 2))
+    for field, whole in zip(one.fields(2), image.fields(2), strict=True):
+        np.testing.assert_array_equal(field.read(box)[0], whole.read(box)[2])
+    for number in (0, 5):
+        with pytest.raises(ValueError, match=f"no channel {number}, .* 1 to 4"):
+            image.channel(number)
+    assert one.channel(1) is one
+
+
 class Damaged:
     """An array on disk of which a part cannot be decoded."""
 

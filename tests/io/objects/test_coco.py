@@ -197,5 +197,5 @@ def test_objects_of_no_picture_or_of_two_are_refused(
 ) -> None:
     pictures = [picture(n, f"{at}.png") for at, n in enumerate(numbers)]
     store(path, pictures, annotation(image=1))
-    with pytest.raises(ValueError, match=r"#1: .* damaged"):
+    with pytest.raises(ValueError, match=r"damaged"):
         coco.read(path.with_name(f"{path.name}#1"))

@@ -18,7 +18,9 @@ from napari_unet.core.annotation.label_kind import (
     check_no_grey_levels,
     guess,
 )
+from napari_unet.core.annotation.object_classes import annotations_from, classes_of
 from napari_unet.core.cells.label_ids import numbered
+from napari_unet.core.cells.objects import Objects
 from napari_unet.core.images.image import Image
 from napari_unet.core.text import listed, printable
 
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
 
 def annotated_fields(
     images: Sequence[Image | ArrayLike],
-    labels: Sequence[Annotation | Image | ArrayLike],
+    labels: Sequence[Annotation | Objects | Image | ArrayLike],
     ndim: int,
     kind: Kind | None = None,
 ) -> list[tuple[Field, Annotation]]:
@@ -43,8 +45,8 @@ def annotated_fields(
     `labels` has one for each image, `kind` says what their values mean; it is guessed
     from all of them if not given. Ids of cells are numbered anew, in their order, the
     same in all. Fields of which nothing is known are left out. All have the same
-    classes. A ValueError says that images and labels do not go together, or nothing is
-    annotated.
+    classes; those of objects are those of all of them. A ValueError says that images
+    and labels do not go together, or nothing is annotated.
     """
     if not images or len(images) != len(labels):
         raise ValueError(
@@ -54,10 +56,16 @@ def annotated_fields(
     pairs: list[tuple[Field, Annotation]] = []
     fields: list[Field] = []
     masks: list[Field] = []
+    classes = classes_of([known for known in labels if isinstance(known, Objects)])
     for raw, known in zip(images, labels, strict=True):
         image = raw if isinstance(raw, Image) else Image.from_array(raw)
         if isinstance(known, Annotation):
             pairs.append((_only_field(image, ndim), known))
+            continue
+        if isinstance(known, Objects):
+            _check_sizes(image, known.labels)
+            found = annotations_from(known, classes, ndim)
+            pairs += zip(image.fields(ndim), found, strict=True)
             continue
         mask = known if isinstance(known, Image) else Image.from_array(known)
         _check_sizes(image, mask)
@@ -67,13 +75,13 @@ def annotated_fields(
     known_pairs = [(f, a) for f, a in pairs if a.labels.any() or a.finished is not None]
     if not known_pairs:
         raise ValueError("nothing is annotated: the labels mark no pixel.")
-    classes = {a.classes for _, a in known_pairs}
-    if len(classes) > 1:
-        found = sorted(
-            ", ".join(f"{c.name} ({c.kind})" for c in each) for each in classes
+    several = {a.classes for _, a in known_pairs}
+    if len(several) > 1:
+        words = sorted(
+            ", ".join(f"{c.name} ({c.kind})" for c in each) for each in several
         )
         raise ValueError(
-            f"all images must have the same classes, found {' and '.join(found)}."
+            f"all images must have the same classes, found {' and '.join(words)}."
         )
     return known_pairs
 

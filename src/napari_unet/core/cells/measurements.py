@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_unet.core.cells.hulls import hull_sizes
 from napari_unet.core.cells.label_ids import distinct, numbered
 from napari_unet.core.cells.labelmap import at_edge
 from napari_unet.core.geometry.boxes import full_box
@@ -124,11 +125,14 @@ def _shapes(
     wanted = ["label", "num_pixels", "centroid", "bbox", "area"]
     wanted.append("equivalent_diameter_area")
     if cells.ndim == 2:
-        wanted += ["axis_major_length", "axis_minor_length", "eccentricity", "solidity"]
+        wanted += ["axis_major_length", "axis_minor_length", "eccentricity"]
         if spacing[0] == spacing[1]:
             wanted.append("perimeter")
     table: dict[str, NDArray[Any]]
     table = regionprops_table(cells, properties=wanted, spacing=spacing)
+    if cells.ndim == 2:
+        # scikit-image's own, cell after cell, would take two fifths of the time
+        table["solidity"] = table["num_pixels"] / hull_sizes(cells)
     return table
 
 

@@ -148,6 +148,22 @@ class Image:
         colours = np.broadcast_to(data[..., np.newaxis], (*data.shape, 3))
         return replace(self, data=colours, axes=self.axes + "c", grey=False)
 
+    def channel(self, number: int) -> Image:
+        """Return one of the channels, from 1, as an image without the axis c.
+
+        ValueError if there is none of this number.
+        """
+        if not 1 <= number <= self.channels:
+            raise ValueError(
+                f"{printable(self.name)}: there is no channel {number}, the image has "
+                f"1 to {self.channels}."
+            )
+        if "c" not in self.axes:
+            return self
+        axis = self.axes.index("c")
+        data = _OneChannel(self.data, axis, number - 1)
+        return replace(self, data=data, axes=self.axes.replace("c", ""))
+
     def field_shape(self, ndim: int) -> tuple[int, ...]:
         """Shape in pixels of one field for a network of `ndim` spatial axes."""
         return tuple(self.size(a) for a in "zyx"[3 - ndim :])
@@ -207,6 +223,24 @@ class Field:
     def index(self, box: Box | None = None) -> tuple[int | slice, ...]:
         """Return where a box of the field, with all channels, is in the array."""
         return field_index(self.image.axes, self.t, self.z, box)
+
+
+class _OneChannel:
+    """An array at one place of an axis, read block by block."""
+
+    def __init__(self, array: ArrayLike, axis: int, place: int) -> None:
+        self._array, self._axis, self._place = array, axis, place
+        self.shape = (*array.shape[:axis], *array.shape[axis + 1 :])
+        self.dtype = np.dtype(array.dtype)
+
+    def __getitem__(self, key: Any) -> NDArray[Any]:
+        keys = list(key) if isinstance(key, tuple) else [key]
+        at = keys.index(...) if ... in keys else len(keys)
+        keys[at : at + 1] = [slice(None)] * (
+            len(self.shape) - len(keys) + (... in keys)
+        )
+        keys.insert(self._axis, self._place)
+        return np.asarray(self._array[tuple(keys)])
 
 
 def _check_axes(axes: str, shape: tuple[int, ...], name: str) -> None:

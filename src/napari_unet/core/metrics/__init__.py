@@ -11,7 +11,7 @@ are a ValueError.
 from __future__ import annotations
 
 from napari_unet.core.metrics.adapted_rand import adapted_rand_error
-from napari_unet.core.metrics.catalogue import METRICS, Metric
+from napari_unet.core.metrics.catalogue import IMAGE_METRICS, METRICS, Metric
 from napari_unet.core.metrics.ctc import det, seg
 from napari_unet.core.metrics.isbi2012 import (
     FScore,
@@ -36,6 +36,7 @@ from napari_unet.core.metrics.thresholds import ThresholdedError
 from napari_unet.core.metrics.warping import warping_error
 
 __all__ = [
+    "IMAGE_METRICS",
     "METRICS",
     "FScore",
     "IsbiScores",

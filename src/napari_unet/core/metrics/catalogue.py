@@ -14,6 +14,7 @@ from napari_unet.core.metrics.ctc import det, seg
 from napari_unet.core.metrics.isbi2012 import FScore, isbi_scores
 from napari_unet.core.metrics.objects import mean_average_precision, object_scores
 from napari_unet.core.metrics.pixels import dice, iou, pixel_error_at
+from napari_unet.core.metrics.restoration import pearson, psnr, ssim
 
 Arrays: TypeAlias = Sequence[NDArray[Any]]
 Results: TypeAlias = dict[str, float]
@@ -109,4 +110,12 @@ METRICS: dict[str, Metric] = {
     "seg": Metric("instances", lambda p, t: {"seg": seg(p, t)}),
     "det": Metric("instances", lambda p, t: {"det": det(p, t)}),
     "ap": Metric("instances", _ap),
+}
+
+# Of images in place of labels: predictions and truths of one channel; None if these
+# are too small for it.
+IMAGE_METRICS: dict[str, Callable[[Arrays, Arrays], float | None]] = {
+    "psnr": psnr,
+    "ssim": ssim,
+    "pearson": pearson,
 }

@@ -216,9 +216,10 @@ def _named(array: ArrayLike, geometry: Geometry) -> Image:
 
 def _check(geometry: Geometry, image: Image) -> None:
     if image.channels != geometry.channels:
+        one = "; name the one to be seen (--channel)" * (geometry.channels == 1)
         # how it was read may be the reason
         read = "; " + " ".join(image.notes) if image.notes else "."
         raise ValueError(
             f"{image.name}: the model was trained on {geometry.channels} "
-            f"channel(s), the image has {image.channels}{read}"
+            f"channel(s), the image has {image.channels}{one}{read}"
         )

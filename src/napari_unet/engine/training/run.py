@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator, Sequence
 
     from napari_unet.core.annotation.annotations import Annotation, Kind
+    from napari_unet.core.cells.objects import Objects
     from napari_unet.core.events import Event
     from napari_unet.core.geometry.boxes import Box
     from napari_unet.core.images.image import ArrayLike, Field
@@ -51,7 +52,7 @@ if TYPE_CHECKING:
 
 def train(
     images: Sequence[Image | ArrayLike],
-    labels: Sequence[Annotation | Image | ArrayLike] = (),
+    labels: Sequence[Annotation | Objects | Image | ArrayLike] = (),
     settings: Training | None = None,
     *,
     kind: Kind | None = None,
@@ -68,7 +69,7 @@ def train(
     ----------
     images : sequence of Image or array-like
         Arrays without axes are yx, zyx, czyx or tczyx. Sizes may differ.
-    labels : sequence of Annotation, Image or array-like
+    labels : sequence of Annotation, Objects, Image or array-like
         One for each image, of its size, without channels. For the task "regress" of the
         settings the images to be made, with any channels; none for "denoise".
     settings : Training, optional

@@ -12,7 +12,7 @@ from napari_unet.core.cells.points import cell_points
 from napari_unet.core.events import FileWritten
 from napari_unet.core.images.image import Image
 from napari_unet.io.atomic import check_writable, make_folder, remove_strays
-from napari_unet.io.export import label_blocks, probability_blocks
+from napari_unet.io.export import label_blocks, probability_blocks, write_image
 from napari_unet.io.objects.catalogue import FORMATS
 from napari_unet.io.tables import write_points, write_table
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from napari_unet.core.events import Event
     from napari_unet.core.images.array_reference import ArrayReference
     from napari_unet.core.images.image import ArrayLike
-    from napari_unet.core.jobs import ExportJob
+    from napari_unet.core.jobs import ExportJob, SaveImageJob
 
 
 def run(job: ExportJob) -> Iterator[Event | None]:
@@ -67,6 +67,15 @@ def run(job: ExportJob) -> Iterator[Event | None]:
         yield FileWritten(str(path), count / len(files))
     if problems:
         raise ValueError(" ".join(problems))
+
+
+def save_image(job: SaveImageJob) -> Iterator[Event]:
+    """Write an image; a file of the same name is replaced.
+
+    A ValueError says that the end of the name is of no format.
+    """
+    write_image(job.path, job.pixels.open(), job.axes, job.spacing_um)
+    yield FileWritten(job.path, 1.0)
 
 
 def _files(job: ExportJob) -> dict[str, tuple[Path, ArrayReference]]:

@@ -11,6 +11,7 @@ from napari_unet.engine.batch_prediction import predict_files
 from napari_unet.engine.file_prediction import FilePredictor
 from napari_unet.engine.worker.prediction_job import tile_for_flops, views
 from napari_unet.io.images import find
+from napari_unet.io.objects.catalogue import FORMATS
 from napari_unet.io.prediction_folder import PredictionFolder
 
 if TYPE_CHECKING:
@@ -31,8 +32,11 @@ def run(job: PredictFolderJob, context: Context) -> Iterator[Event | None]:
 
     `FilePredicted` comes for each image, also one that was there or could not be
     predicted; None after each tile. If there is no such folder or no image in it, it is
-    a FileNotFoundError; other errors are those of `batch_prediction.predict_files`.
+    a FileNotFoundError, a ModuleNotFoundError if a format needs a package that is not
+    there; other errors are those of `batch_prediction.predict_files`.
     """
+    for kind in set(job.kinds) & set(FORMATS):
+        FORMATS[kind].check_installed()
     network, card = context.cache.network(job.model, job.settings)
     predictor = FilePredictor(
         network,
@@ -41,12 +45,15 @@ def run(job: PredictFolderJob, context: Context) -> Iterator[Event | None]:
         job.segmentation,
         PredictionFolder(
             Path(job.target),
-            card.training.objective.kinds,
+            job.kinds or card.training.objective.kinds,
             ways_out="use another folder",
         ),
         Path(job.model),
+        channel=job.channel,
     )
-    with closing(predict_files(predictor, find([job.source]))) as events:
+    # of files with several images all
+    files = find([f"{job.source}#*"])
+    with closing(predict_files(predictor, files)) as events:
         for event in events:
             yield event if isinstance(event, FilePredicted) else None
 

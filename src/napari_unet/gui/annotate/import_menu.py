@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,10 +18,12 @@ from qtpy.QtWidgets import (
 
 from napari_unet.core.annotation.label_kind import MEANINGS
 from napari_unet.core.images.image import Image
-from napari_unet.core.text import counted
+from napari_unet.core.text import counted, printable
 from napari_unet.gui.annotate.report_errors import report_errors
 from napari_unet.gui.main_thread import MainThread, in_background
+from napari_unet.gui.object_layers import kinds_in
 from napari_unet.session.annotating.importing import AmbiguousMasksError
+from napari_unet.session.annotating.object_classes import Told
 from napari_unet.session.images.layers import role_of
 
 if TYPE_CHECKING:
@@ -29,6 +32,8 @@ if TYPE_CHECKING:
     from napari.layers import Layer, Shapes
 
     from napari_unet.core.annotation.annotations import Kind
+    from napari_unet.core.cells.objects import Objects
+    from napari_unet.io.pixels import SeveralImagesError
     from napari_unet.session.annotating.importing import Imported
     from napari_unet.session.project.record import ProjectImage
     from napari_unet.session.workspace import Workspace
@@ -69,7 +74,13 @@ class ImportButton(QPushButton):
             "A label image with the shape of the image, or cells of ImageJ (.zip), "
             "QuPath (.geojson) or COCO (.json)."
         )
-        action.triggered.connect(self._from_file)
+        modes = QFileDialog.FileMode
+        action.triggered.connect(partial(self._choose, modes.ExistingFile))
+        action = self.menu_.addAction("Masks from a folder…")
+        action.setToolTip(
+            "An OME-Zarr, or masks and tracks of the Cell Tracking Challenge (_RES)."
+        )
+        action.triggered.connect(partial(self._choose, modes.Directory))
         for one in self.menu_.actions():
             one.setEnabled(self._workspace.images.current is not None)
 
@@ -79,18 +90,19 @@ class ImportButton(QPushButton):
         layer: Layer | None = None,
         kind: Kind | None = None,
         image: ProjectImage | None = None,
+        told: Told | None = None,
     ) -> None:
         """Import masks into an image, after asking what to replace.
 
         It is the current one unless given; `kind` says what the values mean, if that is
-        known. The layer that they are from is hidden then: it would cover the
-        annotation.
+        known, and `told` what else is of cells. The layer that they are from is hidden
+        then: it would cover the annotation.
         """
         image = image or self._workspace.images.current
         if image is None:
             return
         if not self._workspace.images.places(image.id):
-            self._read(image.id, array, layer, kind, False)
+            self._read(image.id, array, layer, kind, False, told)
             return
         box = QMessageBox(self)
         box.setWindowTitle("Import masks")
@@ -106,14 +118,17 @@ class ImportButton(QPushButton):
 
         def chosen(button: object) -> None:
             if button in (add, replace):
-                self._read(image.id, array, layer, kind, button is replace)
+                self._read(image.id, array, layer, kind, button is replace, told)
 
         box.buttonClicked.connect(chosen)
         box.open()
 
     def open_file(self, path: str) -> None:
-        """Import a label image, or objects of another program, of the current image."""
-        from napari_unet.io import label_files  # slow to import
+        """Import labels, or objects of another program, of the current image.
+
+        `path` is a file, or a folder that is one image or movie.
+        """
+        from napari_unet.io import label_files, pixels  # slow to import
 
         image = self._workspace.images.current
         if image is None:
@@ -122,9 +137,16 @@ class ImportButton(QPushButton):
         blank = np.broadcast_to(np.uint8(0), image.annotation_shape)
         like = Image(blank, image.annotation_axes, name=image.name)
 
-        def finish(read: Callable[[], Image]) -> None:
+        def finish(read: Callable[[], Objects]) -> None:
             with report_errors(self._workspace):
-                masks = read()
+                try:
+                    objects = read()
+                except pixels.SeveralImagesError as error:
+                    if not error.titles:
+                        raise
+                    self._ask_which(path, error)
+                    return
+                masks = objects.labels
                 project = self._workspace.store.project
                 if all(one.id != image.id for one in project.images):
                     raise ValueError(f"{image.name} was removed from the project.")
@@ -134,9 +156,11 @@ class ImportButton(QPushButton):
                     data = np.asarray(data[...]).transpose(order)
                 for note in masks.notes:
                     self._workspace.message.emit("info", f"{masks.name}: {note}")
-                self.import_masks(data, None, kind, image)
+                kinds = {i: objects.classes[k - 1] for i, k in objects.class_of.items()}
+                told = Told(kinds, objects.unknown)
+                self.import_masks(data, None, kind, image, told)
 
-        read = partial(label_files.read_label_file, path, like=like)
+        read = partial(label_files.read_label_objects, path, like=like)
         in_background(self._main_thread, read, finish)
 
     def _read(
@@ -146,6 +170,7 @@ class ImportButton(QPushButton):
         layer: Layer | None,
         kind: Kind | None,
         replace: bool,
+        told: Told | None = None,
     ) -> None:
         """Read masks, in the background where that lasts a while, and import them."""
 
@@ -162,7 +187,7 @@ class ImportButton(QPushButton):
         with report_errors(self._workspace):
             large = math.prod(array.shape) >= _MANY
             read = self._workspace.annotating.importer.mask_reader(
-                image_id, array, kind, _MARGIN if large else 0
+                image_id, array, kind, _MARGIN if large else 0, told
             )
             if large:
                 in_background(self._main_thread, read, finish)
@@ -182,6 +207,9 @@ class ImportButton(QPushButton):
                 found.empty, "without any value was", "without any value were"
             )
             sentence += f" {without} left out; nothing is annotated there."
+        if found.unclear:
+            cells = counted(found.unclear, "cell has", "cells have")
+            sentence += f" {cells} no class, unlike others, and are left out."
         self._workspace.message.emit("info", sentence)
 
     def _uncover(self, image_id: str, layer: Layer | None) -> None:
@@ -206,8 +234,26 @@ class ImportButton(QPushButton):
         dialog.textValueSelected.connect(lambda text: read(kinds[text], replace))
         dialog.open()
 
+    def _ask_which(self, path: str, error: SeveralImagesError) -> None:
+        """Ask which image of a file is meant, and import the masks of that."""
+        names = {
+            f"#{k} {printable(title)}".strip(): k
+            for k, title in enumerate(error.titles, start=1)
+        }
+        dialog = QInputDialog(self)
+        dialog.setWindowTitle("Import masks")
+        dialog.setLabelText(f"{Path(path).name} has the masks of several images:")
+        dialog.setComboBoxItems(list(names))
+        dialog.textValueSelected.connect(
+            lambda text: self.open_file(f"{path}#{names[text]}")
+        )
+        dialog.open()
+
     def _from_layer(self, layer: Layer, *_: object) -> None:
-        self.import_masks(layer.data[0] if layer.multiscale else layer.data, layer)
+        data = layer.data[0] if layer.multiscale else layer.data
+        kinds = kinds_in(layer.features)
+        kind: Kind | None = "instances" if kinds else None
+        self.import_masks(data, layer, kind, told=Told(kinds))
 
     def _from_shapes(self, layer: Shapes, *_: object) -> None:
         with report_errors(self._workspace):
@@ -218,8 +264,8 @@ class ImportButton(QPushButton):
             slices = counted(count, "slice")
             self._workspace.message.emit("info", f"Took the polygons in {slices}.")
 
-    def _from_file(self) -> None:
+    def _choose(self, mode: QFileDialog.FileMode, *_: object) -> None:
         dialog = QFileDialog(self, "Import masks")
-        dialog.setFileMode(QFileDialog.FileMode.ExistingFile)
+        dialog.setFileMode(mode)
         dialog.fileSelected.connect(self.open_file)
         dialog.open()

@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qtpy.QtWidgets import QComboBox, QLabel, QSizePolicy, QWidget
+from qtpy.QtWidgets import QComboBox, QFileDialog, QLabel, QSizePolicy, QWidget
 
 from napari_unet.gui.number_box import FloatBox
 from napari_unet.gui.progress_bar import ProgressBar
 from napari_unet.gui.widgets import (
+    ButtonRow,
     Elided,
     Hint,
     allow,
@@ -20,6 +21,7 @@ from napari_unet.gui.widgets import (
     guard_wheel,
     row,
 )
+from napari_unet.io.names import file_stem
 
 if TYPE_CHECKING:
     from napari_unet.session.workspace import Workspace
@@ -32,6 +34,8 @@ _NOISE = {
     "x": ("In rows", "Noise that is alike along x, as of a scan."),
     "y": ("In columns", "Noise that is alike along y, as of a camera."),
 }
+# What is written is told by the end of the name.
+_SAVED = ["TIFF, OME-TIFF, OME-Zarr (*.tif *.ome.tif *.zarr)"]
 _LEARN = "Learn from this image"
 
 
@@ -55,6 +59,9 @@ class DenoisePanel(QWidget):
         self.minutes.setToolTip("How long to learn; more for finer structure.")
         self.denoise = button("Denoise", "Make a layer of the image without its noise.")
         self.stop = button("Stop", "Go on with what is learnt by now, or stop.")
+        self.save = button(
+            "Save image…", "Write what was made of the image in view into a file."
+        )
         self.progress = ProgressBar()
         self.progress.setRange(0, _TICKS)
         self.status = Elided()
@@ -71,14 +78,20 @@ class DenoisePanel(QWidget):
             row(self.denoise, self.stop, stretch=0),
             self.progress,
             self.status,
+            ButtonRow(self.save),
             self.hint,
             inner=True,
         )
         # CONNECTIONS
         self.denoise.clicked.connect(self._on_denoise)
         self.stop.clicked.connect(self._denoiser.finish)
+        self.save.clicked.connect(self._on_save)
         self.source.activated.connect(self.refresh)
-        for signal in (self._denoiser.changed, workspace.models.changed):
+        for signal in (
+            self._denoiser.changed,
+            workspace.models.changed,
+            workspace.images.current_changed,
+        ):
             follow(self, signal, self.refresh)
         self.refresh()
 
@@ -98,6 +111,7 @@ class DenoisePanel(QWidget):
         allow(self.source, not running, "It runs already.")
         allow(self.denoise, not running, "It runs already.")
         allow(self.stop, running, "Nothing runs.")
+        allow(self.save, bool(self._denoiser.name_made()), "Denoise this image first.")
         self.progress.setVisible(running)
         self.progress.setValue(int(_TICKS * self._denoiser.progress))
         self.status.setText(self._denoiser.status)
@@ -112,6 +126,16 @@ class DenoisePanel(QWidget):
         else:
             noise = self.noise.currentData()
             self._denoiser.denoise(self.minutes.value(), noise)
+
+    def _on_save(self) -> None:
+        dialog = QFileDialog(self, "Save image")
+        dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
+        dialog.setDirectory(str(self._workspace.prediction.targets.folder()))
+        dialog.setNameFilters(_SAVED)
+        dialog.setDefaultSuffix("tif")
+        dialog.selectFile(file_stem(self._denoiser.name_made(), "image"))
+        dialog.fileSelected.connect(self._denoiser.save)
+        dialog.open()
 
 
 def _combo(tip: str) -> QComboBox:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from magicgui.widgets import FileEdit
 from qtpy.QtWidgets import QComboBox, QDialog, QDialogButtonBox, QMessageBox, QWidget
 
-from napari_unet.gui.widgets import Heading, Hint, allow, check_box, column
-from napari_unet.io.objects.catalogue import FORMATS
+from napari_unet.gui.predict.format_boxes import POINTS_TIP, TABLE_TIP, FormatBoxes
+from napari_unet.gui.widgets import Heading, Hint, check_box, column
 
 if TYPE_CHECKING:
     from napari_unet.session.prediction.export import Exporter
@@ -47,23 +47,12 @@ class ExportDialog(QDialog):
             mode="d", value=folder, tooltip="Folder that the files are written to."
         )
         self.masks = check_box("Masks", checked=True)
-        self.table = check_box(
-            "Table of measurements",
-            "Size, position, shape and grey values of each cell, as .csv.",
-            checked=True,
-        )
-        self.points = check_box(
-            "Points",
-            "A point for each cell with class and confidence, as .csv, which napari "
-            "opens as a layer.",
-        )
+        self.table = check_box("Table of measurements", TABLE_TIP, checked=True)
+        self.points = check_box("Points", POINTS_TIP)
         self.probabilities = check_box(
             "Probabilities", "What the network says of each pixel, large files."
         )
-        self.objects = {
-            name: check_box(one.title, one.tip) for name, one in FORMATS.items()
-        }
-        self._of_cells = QWidget()
+        self.objects = FormatBoxes()
         self.all_images = check_box(
             f"All {len(image_ids)} predicted images", "Else only the image in view."
         )
@@ -78,12 +67,6 @@ class ExportDialog(QDialog):
         self.buttons = QDialogButtonBox(kinds.Save | kinds.Cancel)
         # LAYOUT
         column(
-            self._of_cells,
-            Heading("Cells for other programs"),
-            *self.objects.values(),
-            inner=True,
-        )
-        column(
             self,
             Heading("Write"),
             self.masks,
@@ -93,7 +76,7 @@ class ExportDialog(QDialog):
             self.all_images,
             Heading("As"),
             self.format,
-            self._of_cells,
+            self.objects,
             Heading("Into"),
             self.folder.native,
             self.problem,
@@ -105,11 +88,6 @@ class ExportDialog(QDialog):
         self.buttons.accepted.connect(self.accept)
         self.buttons.rejected.connect(self.reject)
         self._show_kinds()
-        for name, box in self.objects.items():
-            try:
-                FORMATS[name].check_installed()
-            except ModuleNotFoundError as error:
-                allow(box, False, str(error))
 
     def accept(self) -> None:
         """Begin to write, unless files are in the way that are to stay."""
@@ -130,7 +108,7 @@ class ExportDialog(QDialog):
                 points=self.points.isChecked() and not self.points.isHidden(),
                 probabilities=self.probabilities.isChecked(),
                 format=self.format.currentData(),
-                objects=[] if self._of_cells.isHidden() else self._ticked(),
+                objects=self.objects.ticked(),
             )
         except ValueError as error:
             self.problem.setText(str(error), "error")
@@ -140,9 +118,6 @@ class ExportDialog(QDialog):
     def _chosen(self) -> tuple[str, ...]:
         return self._image_ids if self.all_images.isChecked() else self._image_ids[:1]
 
-    def _ticked(self) -> list[str]:
-        return [name for name, box in self.objects.items() if box.isChecked()]
-
     def _show_kinds(self) -> None:
         """Say what the masks are of; without cells there is no table."""
         kinds = self._exporter.kinds(self._chosen())
@@ -151,7 +126,7 @@ class ExportDialog(QDialog):
         # regions are no cells to be measured
         self.table.setVisible(kinds != {"regions"})
         self.points.setVisible(kinds != {"regions"})
-        self._of_cells.setVisible(kinds != {"regions"})
+        self.objects.setVisible(kinds != {"regions"})
 
     def _may_overwrite(self, paths: list[Path]) -> bool:
         names = ", ".join(path.name for path in paths[:4])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QTimer
@@ -220,7 +219,5 @@ class PredictPage(QWidget):
         if image is None:
             return
         others = tuple(i for i in self._control.results if i != image.id)
-        source = image.sources[0].path
-        folder = Path(source).parent if source else Path.home()
-        exporter = self._control.exporter
+        exporter, folder = self._control.exporter, self._control.targets.folder()
         ExportDialog(exporter, (image.id, *others), folder, self).open()

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from qtpy.QtWidgets import (
     QComboBox,
-    QFileDialog,
     QSizePolicy,
     QWidget,
 )
 
 from napari_unet.core.settings import Prediction
 from napari_unet.gui.forms import SettingsForm
+from napari_unet.gui.predict.folder_dialog import FolderDialog
 from napari_unet.gui.predict.folder_panel import FolderPanel
 from napari_unet.gui.progress_bar import ProgressBar
 from napari_unet.gui.widgets import (
@@ -116,17 +116,14 @@ class RunPanel(QWidget):
 
     def _on_predict(self) -> None:
         form = self.form.value()
-        options = {"averaging": form.averaging, "tile": form.tile}
+        options: dict[str, Any] = {"averaging": form.averaging, "tile": form.tile}
         extent = self.extent.currentData()
         if extent != "folder":
             self._control.predict(extent, self.entropy.isChecked(), **options)
             return
-        source = QFileDialog.getExistingDirectory(self, "Folder with the images")
-        target = source and QFileDialog.getExistingDirectory(
-            self, "Folder for the results"
-        )
-        if target:
-            self._control.predict_folder(Path(source), Path(target), **options)
+        begin = partial(self._control.predict_folder, **options)
+        source, card = self._control.targets.folder(), self._models.card
+        FolderDialog(begin, source, card, self).open()
 
     def _show_progress(self, share: float) -> None:
         self.progress.setValue(int(_TICKS * share))

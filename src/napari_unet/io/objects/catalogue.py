@@ -27,6 +27,8 @@ class ObjectFormat:
     module: str  # in this package
     package: str | None = None  # of the extra `formats` that it needs
     table: bool = False  # whether it has the measurements of the objects
+    sized: bool = True  # whether it tells the size of the image
+    several: bool = False  # whether it may be of several images, which it names
 
     def check_installed(self) -> None:
         """ModuleNotFoundError, in a sentence, if the package is missing."""
@@ -80,6 +82,16 @@ class ObjectFormat:
         found: Objects = self._module.read(Path(path), like)
         return found
 
+    def images(self, path: str | Path) -> tuple[str, ...]:
+        """Return the names of the images in a file that may be of several.
+
+        Errors are as of `read`.
+        """
+        if not self.several:
+            return ()
+        names: tuple[str, ...] = self._module.images(Path(path))
+        return names
+
     @property
     def _module(self) -> Any:
         return import_module(f"napari_unet.io.objects.{self.module}")
@@ -92,6 +104,7 @@ FORMATS: dict[str, ObjectFormat] = {
         ("_RoiSet.zip", ".roi", ".zip"),
         "imagej_roi",
         package="roifile",
+        sized=False,
     ),
     "geojson": ObjectFormat(
         "QuPath objects (GeoJSON)",
@@ -99,6 +112,7 @@ FORMATS: dict[str, ObjectFormat] = {
         (".geojson",),
         "geojson",
         table=True,
+        sized=False,
     ),
     "coco": ObjectFormat(
         "COCO instances",
@@ -106,6 +120,7 @@ FORMATS: dict[str, ObjectFormat] = {
         "picture for each plane.",
         ("_coco.json", ".json"),
         "coco",
+        several=True,
     ),
     "ome-zarr": ObjectFormat(
         "OME-Zarr labels",
@@ -129,7 +144,7 @@ FORMATS: dict[str, ObjectFormat] = {
     "ilastik": ObjectFormat(
         "ilastik object identities (HDF5)",
         "Ids in HDF5, for ilastik; without classes and measurements.",
-        ("_Object Identities.h5",),
+        ("_Object Identities.h5", ".h5"),
         "ilastik",
         package="h5py",
     ),

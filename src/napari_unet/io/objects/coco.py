@@ -9,9 +9,13 @@ convention of crowds, which evaluations leave out; here they are of single objec
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from collections import defaultdict
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from pydantic_core import from_json, to_json
 
 from napari_unet.core.cells.objects import HIGHEST_ID, ObjectClass
 from napari_unet.core.cells.outlines import trace
@@ -20,6 +24,7 @@ from napari_unet.io.atomic import atomic
 from napari_unet.io.names import image_name, split_number
 from napari_unet.io.objects.found import MOST_PIXELS, Found, painted
 from napari_unet.io.objects.json_file import load, text
+from napari_unet.io.pixels import SeveralImagesError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -37,6 +42,15 @@ if TYPE_CHECKING:
 _UNKNOWN = "object"
 _PLANE = re.compile(r"#t\d+z\d+$")
 _RUN_BITS, _RUN_SIGN, _RUN_MORE, _RUN_SHIFT = 0x1F, 0x10, 0x20, 40
+
+
+class _Content(NamedTuple):
+    """What a file has; not to be changed, it is kept."""
+
+    pictures: dict[str, list[Json]]  # those of each image, by its name
+    # by the number of their picture; JSON, which takes less memory than what it means
+    annotations: dict[Any, bytes]
+    categories: dict[Any, str]
 
 
 def write(path: Path, objects: Objects) -> None:
@@ -67,6 +81,11 @@ def write(path: Path, objects: Objects) -> None:
         file.write(f'"categories":{text(categories)}}}\n')
 
 
+def images(path: Path) -> tuple[str, ...]:
+    """Return the names of the images in a file, as it has them; errors as of `read`."""
+    return tuple(_content(path).pictures)
+
+
 def read(path: Path, like: Image | None = None) -> Objects:
     """Read the objects of one image, or of all planes of one stack.
 
@@ -74,38 +93,60 @@ def read(path: Path, like: Image | None = None) -> Objects:
     in ``label``, else objects are numbered. Crowds are left out.
     """
     file, number = split_number(path)
-    content = load(file)
+    content = _content(file)
     what = printable(path)
-    damaged = f"{what}: has no instances as COCO has them, or is damaged."
-    try:
-        names = [_PLANE.sub("", str(p["file_name"])) for p in content["images"]]
-        annotations = content["annotations"]
-        categories = {c["id"]: str(c["name"]) for c in content.get("categories") or []}
-        _check_ids(content["images"], annotations)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ValueError(damaged) from error
-    chosen = _chosen(what, list(dict.fromkeys(names)), like, number)
-    try:
-        pictures = {
-            picture["id"]: picture
-            for picture, name in zip(content["images"], names, strict=True)
-            if name == chosen
-        }
+    chosen = _chosen(what, list(content.pictures), like, number)
+    pictures = {picture["id"]: picture for picture in content.pictures[chosen]}
+    texts = [content.annotations.get(each, b"[]") for each in pictures]
+    mine = [annotation for text in texts for annotation in from_json(text)]
+    with _undamaged(path):
         sizes = _sizes(list(pictures.values()))
-        mine = [a for a in annotations if a["image_id"] in pictures]
         areas = [a for a in mine if a.get("segmentation") and not a.get("iscrowd")]
-    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise ValueError(damaged) from error
     _check_size(what, sizes, like)
-    try:
-        found = list(_found(areas, pictures, categories))
-    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise ValueError(damaged) from error
+    with _undamaged(path):
+        found = list(_found(areas, pictures, content.categories))
     notes = []
     if others := len(mine) - len(areas):
         outlines = counted(others, "crowd or box is", "crowds and boxes are")
         notes.append(f"{outlines} left out.")
     return painted(file, found, like, sizes, notes)
+
+
+def _content(file: Path) -> _Content:
+    try:
+        stat = file.stat()
+    except OSError:
+        stat = None  # `load` says why
+    changes = stat and (stat.st_mtime_ns, stat.st_size)
+    return _read_content(file.absolute(), file, changes)
+
+
+# of many images in a file one is asked for after the other
+@lru_cache(maxsize=1)
+def _read_content(_where: Path, file: Path, _changes: object) -> _Content:
+    content = load(file)
+    pictures: defaultdict[str, list[Json]] = defaultdict(list)
+    annotations: defaultdict[Any, list[Json]] = defaultdict(list)
+    with _undamaged(file):
+        for picture in content["images"]:
+            pictures[_PLANE.sub("", str(picture["file_name"]))].append(picture)
+        for annotation in content["annotations"]:
+            annotations[annotation["image_id"]].append(annotation)
+        _check_ids(content["images"], annotations)
+        categories = {c["id"]: str(c["name"]) for c in content.get("categories") or []}
+    texts = {number: to_json(each) for number, each in annotations.items()}
+    return _Content(dict(pictures), texts, categories)
+
+
+@contextmanager
+def _undamaged(file: Path) -> Iterator[None]:
+    """Tell of the file in whatever error comes of what it holds."""
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise ValueError(
+            f"{printable(file)}: has no instances as COCO has them, or is damaged."
+        ) from error
 
 
 def _picture(objects: Objects, plane: Plane, number: int, *, several: bool) -> Json:
@@ -164,18 +205,17 @@ def _chosen(
     if number is None and len(alike) == 1:
         return alike[0]
     found = listed([f"#{k} {printable(n)}" for k, n in enumerate(names, start=1)])
-    raise ValueError(
+    raise SeveralImagesError(
         f"{what}: has the objects of {counted(len(names), 'image')}"
-        f"{': ' * bool(names)}{found}; name one of them with its # behind the file."
+        f"{': ' * bool(names)}{found}; name one of them with its # behind the file.",
+        names,
     )
 
 
-def _check_ids(pictures: Sequence[Json], annotations: Sequence[Json]) -> None:
+def _check_ids(pictures: Sequence[Json], annotations: Mapping[Any, Any]) -> None:
     """Raise a ValueError unless each annotation is of one picture that there is."""
     ids = {picture["id"] for picture in pictures}
-    if len(ids) < max(len(pictures), 1) or not ids.issuperset(
-        annotation["image_id"] for annotation in annotations
-    ):
+    if len(ids) < max(len(pictures), 1) or not ids.issuperset(annotations):
         raise ValueError("pictures that are not told apart, or not there")
 
 

@@ -109,6 +109,13 @@ def read(path: Path, like: Image | None = None) -> Objects:
     return Objects(fitted(path, image, like))
 
 
+def has_masks(folder: Path) -> bool:
+    """Whether a folder, or its SEG or TRA, has the masks of time points."""
+    folders = (folder, folder / "SEG", folder / "TRA")
+    files = (file for one in folders if one.is_dir() for file in one.iterdir())
+    return any(_FRAME.fullmatch(file.name) for file in files)
+
+
 def _is_ours(file: Path) -> bool:
     return bool(_RESULT.fullmatch(file.name)) or file.name == _TRACKS["mask"]
 

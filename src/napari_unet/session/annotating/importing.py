@@ -8,22 +8,32 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_unet.core.annotation.annotations import FIRST_OBJECT, UNKNOWN, Kind
+from napari_unet.core.annotation.annotations import (
+    BACKGROUND,
+    FIRST_OBJECT,
+    UNKNOWN,
+    Kind,
+)
 from napari_unet.core.annotation.conversion import convert, from_polygons, whole_numbers
 from napari_unet.core.annotation.label_kind import (
     UnclearLabelsError,
     check_no_grey_levels,
     guess,
 )
-from napari_unet.core.cells.label_ids import numbered
+from napari_unet.core.cells.label_ids import distinct, numbered
 from napari_unet.core.geometry.boxes import axis_sizes
 from napari_unet.core.images.image import Image
 from napari_unet.session.annotating.brush import current_image
+from napari_unet.session.annotating.object_classes import (
+    Told,
+    class_numbers,
+    classes_with,
+)
 from napari_unet.session.project.record import PALETTE, ProjectClass
 from napari_unet.session.project.store import ProjectStore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from napari.layers import Labels, Shapes
     from numpy.typing import NDArray
@@ -63,6 +73,7 @@ class Imported:
     axes: str  # of the masks
     kind: Kind
     empty: int  # planes left out, as they have no value above 0
+    unclear: int = 0  # cells left out, as others have a class and they have none
 
 
 @dataclass(eq=False)
@@ -109,7 +120,12 @@ class Importer:
         return len(planes)
 
     def mask_reader(
-        self, image_id: str, array: Any, kind: Kind | None, margin: int
+        self,
+        image_id: str,
+        array: Any,
+        kind: Kind | None,
+        margin: int,
+        told: Told | None = None,
     ) -> Callable[[], Imported]:
         """Return what reads masks for `masks`, and may run in another thread.
 
@@ -126,7 +142,11 @@ class Importer:
             )
         free = self._brush.fresh_id(image_id) + margin
         axes = "yx" if is_plane else axes
-        return partial(from_masks, array, axes, kind, project.classes, free)
+        annotated = any(self._images.places(one.id) for one in project.images)
+        kinds, unknown = told or Told({})
+        classes = classes_with(project.classes, kinds, annotated=annotated)
+        numbers = class_numbers(kinds, classes)
+        return partial(from_masks, array, axes, kind, classes, free, numbers, unknown)
 
     def polygons(self, shapes: Shapes) -> int:
         """Import the shapes of a layer as cells; return how many slices have them.
@@ -208,6 +228,8 @@ def from_masks(
     kind: Kind | None,
     classes: tuple[ProjectClass, ...],
     free: int,
+    numbers: Mapping[int, int] | None = None,
+    unknown: NDArray[Any] | None = None,
 ) -> Imported:
     """Turn masks into planes of an annotation.
 
@@ -225,6 +247,11 @@ def from_masks(
     free : int
         The objects get ids from here on, in the order of their ids in the masks; those
         of cells are the same through time.
+    numbers : mapping, optional
+        Class numbers of cells by their ids in the masks. Where some have one, cells
+        without are not annotated.
+    unknown : array of bool, optional
+        Of the shape of the masks: where no background is annotated.
     """
     image = Image(masks, axes, name="masks")
     frames = {
@@ -240,19 +267,24 @@ def from_masks(
         meaning = kind or guess(frames.values())
     except UnclearLabelsError as error:
         raise AmbiguousMasksError from error
+    class_of, unclear = _classes_of(frames.values(), numbers or {}, free)
     if meaning in ("instances", "annotation"):
         first = FIRST_OBJECT if meaning == "annotation" else 1
         frames = dict(zip(frames, numbered([*frames.values()], first), strict=True))
     # Planes without any value above 0 are left out, of a stack as of a time series:
     # nobody drew there, and an annotation may have gaps.
     planes: Planes = {}
-    class_of: dict[int, int] = {}
     count, shift = len(classes), free - FIRST_OBJECT
     highest = free - 1
     for t, values in frames.items():
         converted = convert(values, meaning)
         labels = converted.labels.astype(np.int32, copy=False)
         labels = np.where(labels >= FIRST_OBJECT, labels + np.int32(shift), labels)
+        if unclear:
+            labels[np.isin(labels, unclear)] = UNKNOWN
+        if unknown is not None:
+            here = unknown[t] if "t" in axes else unknown
+            labels[here & (labels == BACKGROUND)] = UNKNOWN
         highest = max(highest, int(labels.max()))
         class_of |= {i + shift: k for i, k in converted.class_of.items() if k > 1}
         count = max(count, len(converted.classes))
@@ -268,7 +300,24 @@ def from_masks(
         ProjectClass(name=f"class {k + 1}", colour=PALETTE[k % len(PALETTE)])
         for k in range(len(classes), count)
     )
-    return Imported(planes, class_of, (*classes, *new), free, axes, meaning, empty)
+    every = (*classes, *new)
+    lost = len(unclear)
+    return Imported(planes, class_of, every, free, axes, meaning, empty, lost)
+
+
+def _classes_of(
+    frames: Iterable[NDArray[np.integer]], numbers: Mapping[int, int], free: int
+) -> tuple[dict[int, int], list[int]]:
+    """Return the class numbers above 1 by new ids, and the new ids of those without.
+
+    `numbers` are by old ids; without any of them nothing is asked for.
+    """
+    if not numbers:
+        return {}, []
+    ids = np.unique(np.concatenate([distinct(f).astype(np.uint64) for f in frames]))
+    new = {old: free + k for k, old in enumerate(ids[ids > 0].tolist())}
+    found = {new[i]: number for i, number in numbers.items() if i in new and number > 1}
+    return found, [label for old, label in new.items() if old not in numbers]
 
 
 def from_shapes(

@@ -21,6 +21,7 @@ from napari_unet.session.throttle import Debounce
 from napari_unet.session.worker.client import WORKER_ENDED
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from napari.components import ViewerModel
@@ -179,8 +180,18 @@ class PredictionControl:
         self._prepare(self._run)
         return True
 
-    def predict_folder(self, source: Path, target: Path, **options: Any) -> None:
-        """Predict all images of a folder into files of another one."""
+    def predict_folder(
+        self,
+        source: Path,
+        target: Path,
+        kinds: Sequence[str] = (),
+        channel: int | None = None,
+        **options: Any,
+    ) -> None:
+        """Predict all images of a folder into files of another one.
+
+        `kinds` and `channel` are as of `PredictFolderJob`.
+        """
         model = self._models.selected
         if model is None:
             self.message.emit("error", self.targets.problem())
@@ -190,7 +201,13 @@ class PredictionControl:
             return
         settings = self.preferences.prediction(**options)
         job = PredictFolderJob(
-            str(model), str(source), str(target), settings, self.segmentation
+            str(model),
+            str(source),
+            str(target),
+            settings,
+            self.segmentation,
+            tuple(kinds),
+            channel,
         )
         handle = self._worker.submit(job)
         self.folder = FolderPrediction(handle, source, target)

@@ -14,7 +14,7 @@ from psygnal import Signal
 
 from napari_unet.core.events import ModelSaved, PredictionFinished, StepDone, TileDone
 from napari_unet.core.images.array_reference import ArrayReference
-from napari_unet.core.jobs import PredictJob, TrainJob
+from napari_unet.core.jobs import PredictJob, SaveImageJob, TrainJob
 from napari_unet.core.text import counted
 from napari_unet.core.training.objectives import spread
 from napari_unet.core.training.training_settings import Training
@@ -100,6 +100,8 @@ class Denoiser:
         self.progress, self.status = 0.0, ""
         self._run: _Run | None = None
         self._files: list[ArrayReference] = []
+        # the last of each image, by its id
+        self._made: dict[str, _Run] = {}
         self._pace = Throttle(_PACE)
 
     @property
@@ -123,6 +125,25 @@ class Denoiser:
     def make(self, entry: ModelEntry) -> bool:
         """Make an image of the one in view with a model; as `denoise`."""
         return self._begin(lambda run: self._predict(run, entry), entry)
+
+    def name_made(self) -> str:
+        """Return a name of what was made of the image in view, empty if nothing was."""
+        image = self._images.current
+        run = None if image is None else self._made.get(image.id)
+        return "" if run is None else f"{run.image.name} {run.what}"
+
+    def save(self, path: str | Path) -> None:
+        """Write what was made last of the image in view: .tif, .ome.tif or .zarr."""
+        image = self._images.current
+        run = None if image is None else self._made.get(image.id)
+        if run is None or run.made is None:
+            self.message.emit("error", "Nothing is made of this image: denoise it.")
+            return
+        axes = f"c{run.image.annotation_axes}"
+        job = SaveImageJob(str(path), run.made, axes, run.image.spacing_um)
+        handle = self._worker.submit(job)
+        handle.ended.connect(partial(self._on_saved, job))
+        handle.failed.connect(self._on_not_saved)
 
     def finish(self) -> None:
         """Learn no more, and denoise with what is learnt; else stop."""
@@ -251,6 +272,13 @@ class Denoiser:
     def _on_failed(self, run: _Run, failed: Failed) -> None:
         self._give_up(run, failed.sentence)
 
+    def _on_saved(self, job: SaveImageJob, cancelled: bool) -> None:
+        if not cancelled:
+            self.message.emit("info", f"The image is in {job.path} now.")
+
+    def _on_not_saved(self, failed: Failed) -> None:
+        self.message.emit("error", failed.sentence)
+
     def _give_up(self, run: _Run, why: str) -> None:
         if run is self._run:
             self._end("Not done.")
@@ -280,6 +308,7 @@ class Denoiser:
                 # what people draw stays above it
                 above = max(map(self._viewer.layers.index, layers)) + number
                 self._viewer.layers.move(self._viewer.layers.index(layer), above)
+        self._made[image.id] = run
         self._end(f"{counted(len(pixels), 'layer')} made in {self.status}")
 
     def _end(self, status: str) -> None:

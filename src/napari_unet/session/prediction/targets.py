@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import product
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from napari_unet.core.geometry.boxes import centre
@@ -58,6 +59,12 @@ class Targets:
         if layer is not None:
             return str(layer.name)
         return image.name if image is not None else ""
+
+    def folder(self) -> Path:
+        """Return the folder that the image in view is in, or else the home."""
+        image = self._images.current
+        source = None if image is None else image.sources[0].path
+        return Path(source).parent if source else Path.home()
 
     def problem(self) -> str:
         """Say why the image in view cannot be predicted; empty if it can be."""

@@ -1,0 +1,125 @@
+"""Which folder of images is predicted, into which, and what is written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from magicgui.widgets import FileEdit
+from qtpy.QtWidgets import QDialog, QDialogButtonBox, QLabel, QWidget
+
+from napari_unet.gui.number_box import IntBox
+from napari_unet.gui.predict.format_boxes import POINTS_TIP, TABLE_TIP, FormatBoxes
+from napari_unet.gui.widgets import Heading, Hint, check_box, column, row
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from napari_unet.core.model import ModelCard
+
+# What is written of each image, as `napari-unet predict --save` names it.
+_KINDS = {
+    "probabilities": ("Probabilities", "What the network says of each pixel."),
+    "classes": ("Classes", "A label image with one number for each class."),
+    "instances": ("Cells", "A label image with one number for each cell."),
+    "table": ("Table of measurements", TABLE_TIP),
+    "points": ("Points", POINTS_TIP),
+}
+_OF_CELLS = ("instances", "table", "points")
+_UNUSUAL = ("table", "points")
+_RESULTS = "results"
+
+
+class FolderDialog(QDialog):
+    """Asks for two folders, and for what is written into one of them.
+
+    `begin` is called with both, the kinds of result, and the channel that the network
+    sees, from 1, or None; `source` is offered, and a folder in it for the results.
+    """
+
+    def __init__(
+        self,
+        begin: Callable[[Path, Path, tuple[str, ...], int | None], None],
+        source: Path,
+        card: ModelCard | None,
+        parent: QWidget | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self.setWindowTitle("Predict a folder of images")
+        self._begin, self._offered = begin, source / _RESULTS
+        # WIDGETS
+        self.source = FileEdit(
+            mode="d", value=source, tooltip="Folder whose images are predicted."
+        )
+        self.target = FileEdit(
+            mode="d",
+            value=self._offered,
+            tooltip="Folder for the results, with a folder in it for each kind.",
+        )
+        self.channel = IntBox(0, 99)
+        self.channel.setSpecialValueText("the only one")
+        self.channel.setToolTip(
+            "Of images with several channels the one that the model sees; all are "
+            "measured."
+        )
+        self.kinds = {
+            kind: check_box(title, tip, checked=kind not in _UNUSUAL)
+            for kind, (title, tip) in _KINDS.items()
+        }
+        self.objects = FormatBoxes()
+        self.problem = Hint(level="error")
+        buttons = QDialogButtonBox.StandardButton
+        self.buttons = QDialogButtonBox(buttons.Ok | buttons.Cancel)
+        self.buttons.button(buttons.Ok).setText("Predict")
+        # LAYOUT
+        self._channels = QWidget()
+        self._channels.setLayout(row(QLabel("Channel"), self.channel, stretch=1))
+        column(
+            self,
+            Heading("Images in"),
+            self.source.native,
+            self._channels,
+            Heading("Results into"),
+            self.target.native,
+            Heading("Write"),
+            *self.kinds.values(),
+            self.objects,
+            self.problem,
+            self.buttons,
+        )
+        self.setMinimumWidth(360)
+        if card is not None:
+            for part in (*(self.kinds[kind] for kind in _OF_CELLS), self.objects):
+                part.setVisible(bool(card.cell_classes))
+            self._channels.setVisible(card.architecture.channels == 1)
+        # CONNECTIONS
+        self.source.changed.connect(self._offer)
+        self.buttons.accepted.connect(self.accept)
+        self.buttons.rejected.connect(self.reject)
+
+    def _offer(self, source: Path) -> None:
+        """Follow another folder of images, unless that of the results was chosen."""
+        if Path(self.target.value) == self._offered:
+            self._offered = Path(source) / _RESULTS
+            self.target.value = self._offered
+
+    def accept(self) -> None:
+        """Begin, unless a folder is missing or nothing is to be written."""
+        source, target = (
+            Path(edit.value).expanduser() for edit in (self.source, self.target)
+        )
+        kinds = [
+            kind
+            for kind, box in self.kinds.items()
+            if box.isChecked() and not box.isHidden()
+        ]
+        wanted = (*kinds, *self.objects.ticked())
+        if not source.is_dir():
+            self.problem.setText(f"There is no folder {source}.", "error")
+        elif not self.target.line_edit.value.strip():
+            self.problem.setText("Choose a folder for the results.", "error")
+        elif not wanted:
+            self.problem.setText("Choose what is to be written.", "error")
+        else:
+            self._begin(source, target, wanted, self.channel.value() or None)
+            super().accept()

@@ -1,0 +1,60 @@
+"""Classes that objects of a file have, as classes of a project."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from napari_unet.core.annotation.annotations import MAX_CLASSES
+from napari_unet.session.project.record import PALETTE, ProjectClass
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from napari_unet.core.cells.objects import ObjectClass
+
+    Kinds = Mapping[int, ObjectClass]
+    """The classes of objects by their ids."""
+
+
+class Told(NamedTuple):
+    """What a file or layer tells of masks of cells besides their ids."""
+
+    kinds: Kinds
+    # of the shape of the masks: where nobody says whether there are cells
+    unknown: NDArray[Any] | None = None
+
+
+def classes_with(
+    classes: tuple[ProjectClass, ...], kinds: Kinds, *, annotated: bool
+) -> tuple[ProjectClass, ...]:
+    """Return classes, and those of objects behind them that are none of these yet.
+
+    One class alone says no more than that they are objects, so it is not added. Where
+    nothing is `annotated`, the class that a project begins with makes way for them.
+    """
+    names = {kind.name: kind for kind in kinds.values()}
+    if len(names) < 2:
+        return classes
+    found = [] if len(classes) == 1 and not annotated else [*classes]
+    for kind in names.values():
+        if all(kind.name != one.name for one in found):
+            colour = (kind.colour or PALETTE[len(found) % len(PALETTE)]).lower()
+            found.append(ProjectClass(name=kind.name, colour=colour))
+    if len(found) > MAX_CLASSES:
+        raise ValueError(
+            f"There are at most {MAX_CLASSES} classes; with those of the objects there "
+            f"would be {len(found)}."
+        )
+    return tuple(found)
+
+
+def class_numbers(kinds: Kinds, classes: tuple[ProjectClass, ...]) -> dict[int, int]:
+    """Return the number of the class of each object whose class is one of some."""
+    number_of = {one.name: number for number, one in enumerate(classes, start=1)}
+    return {
+        label: number_of[kind.name]
+        for label, kind in kinds.items()
+        if kind.name in number_of
+    }
