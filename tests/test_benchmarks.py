@@ -461,7 +461,7 @@ def test_the_committed_page_on_interaction_is_the_one_its_results_give() -> None
 def test_a_result_of_no_task_is_refused() -> None:
     stray = RESULT.model_copy(update={"task": "stray"})
     with pytest.raises(ValueError, match="tasks plates, found 'stray'"):
-        report([TASK], [stray], {})
+        report([TASK], [stray], [])
 
 
 def test_a_result_survives_its_file(tmp_path: Path) -> None:

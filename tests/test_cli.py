@@ -356,7 +356,7 @@ def test_several_networks_are_one_model(
     image, output = data / "images" / "field0.tif", tmp_path / "out"
     assert main(["predict", str(model), str(image), "--output", str(output)]) == 0
     told = failing(capsys, *command, "--folds", "11")
-    assert told == "napari-unet: folds are from 1 to 10, found 11."
+    assert told == "napari-unet: folds should be less than or equal to 10, found 11."
     told = failing(capsys, *command, "--init", model)
     assert "is the mean of 3 networks" in told
 

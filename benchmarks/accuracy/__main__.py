@@ -7,13 +7,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmarks.accuracy.auto import AUTO, run_auto
 from benchmarks.accuracy.experiment import run_experiment
 from benchmarks.accuracy.family import FAMILY, run_family
 from benchmarks.accuracy.report import score_table, write_report
 from benchmarks.accuracy.tasks import TASKS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 _RESULTS, _PAGE = Path("docs/accuracy"), Path("docs/accuracy.md")
 
@@ -31,7 +32,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.task == "report":
             write_report(TASKS.values(), _RESULTS, _PAGE)
         if options.task == "family":
-            return min(_run_family(options), 1)
+            return min(_run_cells(run_family, FAMILY, options), 1)
+        if options.task == "auto":
+            return min(_run_cells(run_auto, AUTO, options), 1)
         for name in TASKS if options.task == "all" else [options.task]:
             if name in TASKS:
                 _run(name, options)
@@ -49,10 +52,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "task",
         nargs="?",
-        choices=(*TASKS, "all", "family", "report"),
+        choices=(*TASKS, "all", "family", "auto", "report"),
         default="all",
         help="benchmark to run, all of them (default), family: each network on the "
-        f"same images, a day and more, or report: write {_PAGE} from {_RESULTS}",
+        "same images, a day and more, auto: the preset auto against quick, half a "
+        f"day and more, or report: write {_PAGE} from {_RESULTS}",
     )
     parser.add_argument(
         "--minutes",
@@ -73,8 +77,8 @@ def _parser() -> argparse.ArgumentParser:
         nargs="+",
         default=(),
         metavar="NAME",
-        help="of the family only these, such as em/unet/1/0 or 'em/*/1/*' (default: "
-        "all); one that is done is not run again",
+        help="of the family, or of auto, only these, such as em/unet/1/0 or 'em/*/1/*' "
+        "(default: all); one that is done is not run again",
     )
     parser.add_argument(
         "--add",
@@ -99,14 +103,9 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _run_family(options: argparse.Namespace) -> int:
-    return run_family(
-        options.data,
-        options.output,
-        _RESULTS / FAMILY,
-        options.cell,
-        options.device,
-    )
+def _run_cells(run: Callable[..., int], name: str, options: argparse.Namespace) -> int:
+    results = _RESULTS / name
+    return run(options.data, options.output, results, options.cell, options.device)
 
 
 def _run(name: str, options: argparse.Namespace) -> None:

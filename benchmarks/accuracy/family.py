@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from math import prod
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from safetensors import safe_open
 
@@ -76,6 +76,26 @@ class Cell:
         )
 
 
+class AnyCell(Protocol):
+    """One training of a table."""
+
+    @property
+    def name(self) -> str:
+        """As `--cell` takes it."""
+
+    @property
+    def task(self) -> Task:
+        """What is learnt and tested, and how."""
+
+    @property
+    def minutes(self) -> float:
+        """Budget of the training."""
+
+    @property
+    def seed(self) -> int:
+        """Start of the random numbers."""
+
+
 class Measured(Record):
     """What came out of a cell.
 
@@ -93,6 +113,8 @@ class Measured(Record):
         All that `evaluate` reports.
     commands : tuple of str
         Training, prediction, evaluation.
+    decisions : tuple of str
+        What a planner chose, as in "depth 4".
     """
 
     cell: str
@@ -106,6 +128,7 @@ class Measured(Record):
     scores: dict[str, float]
     versions: dict[str, str]
     commands: tuple[str, ...]
+    decisions: tuple[str, ...] = ()
 
 
 def cells() -> list[Cell]:
@@ -127,10 +150,27 @@ def cells() -> list[Cell]:
 def run_family(
     data: Path, output: Path, results: Path, wanted: Sequence[str], device: str
 ) -> int:
-    """Run the cells that are not done; return how many could not be.
+    """Run the cells that are not done; as `run_cells`."""
+    return run_cells("family", cells(), data, output, results, wanted, device)
+
+
+def run_cells(
+    name: str,
+    every: Sequence[AnyCell],
+    data: Path,
+    output: Path,
+    results: Path,
+    wanted: Sequence[str],
+    device: str,
+) -> int:
+    """Run the cells of a table that are not done; return how many could not be.
 
     Parameters
     ----------
+    name : str
+        Of the table, and of its folder in that of the output.
+    every : sequence of AnyCell
+        All that there are.
     data : Path
         Folder of all datasets.
     output : Path
@@ -147,12 +187,13 @@ def run_family(
     ValueError
         A name that no cell has, or a file that holds something else.
     """
-    chosen = [c for c in cells() if not wanted or _is_one_of(c, wanted)]
-    for name in wanted:
-        if not any(_is_one_of(c, [name]) for c in chosen):
+    chosen = [c for c in every if not wanted or _is_one_of(c, wanted)]
+    for one in wanted:
+        if not any(_is_one_of(c, [one]) for c in chosen):
+            what = "NETWORK" if name == "family" else "PRESET"
             raise ValueError(
-                f"cells are named SET/NETWORK/MINUTES/SEED, such as {cells()[0].name}; "
-                f"found {name!r}, which is none of them."
+                f"cells are named SET/{what}/MINUTES/SEED, such as {every[0].name}; "
+                f"found {one!r}, which is none of them."
             )
     told, failed = versions(), 0
     for number, cell in enumerate(chosen, start=1):
@@ -161,7 +202,7 @@ def run_family(
             continue
         print(f"{number}/{len(chosen)} {cell.name}", flush=True)
         try:
-            found = _measure(cell, data, output, device, told)
+            found = _measure(cell, data, output / name, device, told)
         except (OSError, RuntimeError) as error:
             print(f"benchmarks.accuracy: {cell.name}: {error}", file=sys.stderr)
             failed += 1
@@ -258,16 +299,16 @@ def _seeds(
     return [done[name] for name in names if name in done]
 
 
-def _is_one_of(cell: Cell, wanted: Iterable[str]) -> bool:
+def _is_one_of(cell: AnyCell, wanted: Iterable[str]) -> bool:
     return any(fnmatchcase(cell.name, pattern) for pattern in wanted)
 
 
 def _measure(
-    cell: Cell, data: Path, output: Path, device: str, told: dict[str, str]
+    cell: AnyCell, data: Path, output: Path, device: str, told: dict[str, str]
 ) -> Measured:
     task = cell.task
     task.check(data)
-    place = output / "family" / task.name
+    place = output / task.name
     attempt = Attempt(task, place, cell.minutes, cell.seed, device)
     # what a run that was killed left there is of no use
     shutil.rmtree(attempt.folder, ignore_errors=True)
@@ -297,6 +338,9 @@ def _measure(
         scores=scores_of(attempt.scores),
         versions=told,
         commands=tuple(written(command) for command in commands),
+        decisions=tuple(
+            f"{one['field']} {one['value']}" for one in trained.get("decisions", ())
+        ),
     )
     # models and predictions of all cells would fill the disk
     shutil.rmtree(attempt.folder)

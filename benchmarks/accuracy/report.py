@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from benchmarks.accuracy.auto import AUTO
+from benchmarks.accuracy.auto import section as auto
 from benchmarks.accuracy.everything import section as everything
 from benchmarks.accuracy.family import FAMILY, read_cells
 from benchmarks.accuracy.family import section as family
 from benchmarks.accuracy.result import Result, Spread
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from benchmarks.accuracy.family import Measured
     from benchmarks.accuracy.task import Sample, Task
 
 _HEAD = """\
@@ -52,19 +53,17 @@ def write_report(tasks: Iterable[Task], results: Path, page: Path) -> None:
         One section each, in this order.
     results : Path
         Folder of JSON files, of which several may belong to one task, and of the cells
-        of the family.
+        of the family and of auto.
     page : Path
         Markdown file.
     """
     found = [Result.read(path) for path in sorted(results.glob("*.json"))]
-    cells = read_cells(results / FAMILY)
-    page.write_text(report(tasks, found, cells), encoding="utf-8")
+    tables = [*family(read_cells(results / FAMILY)), *auto(read_cells(results / AUTO))]
+    page.write_text(report(tasks, found, tables), encoding="utf-8")
 
 
-def report(
-    tasks: Iterable[Task], results: list[Result], cells: Mapping[str, Measured]
-) -> str:
-    """Return the page.
+def report(tasks: Iterable[Task], results: list[Result], tables: Sequence[str]) -> str:
+    """Return the page; the tables are the lines of further sections.
 
     Raises
     ------
@@ -83,7 +82,7 @@ def report(
         for task in known.values()
     ]
     return "\n".join(
-        [_HEAD, *_summary(known.values(), of), *everything(), *family(cells), *sections]
+        [_HEAD, *_summary(known.values(), of), *everything(), *tables, *sections]
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,13 +15,20 @@ from napari_unet.core.images.image import Image
 from napari_unet.core.model import ImageScore, Model, Score
 from napari_unet.core.settings import Prediction, Segmentation
 from napari_unet.core.training.folds import Fold
+from napari_unet.core.training.training_set_updates import example_of
 from napari_unet.core.training.training_settings import Training
 from napari_unet.engine.inference.overlap_tile import predict
 from napari_unet.engine.network.network import prepare
 from napari_unet.engine.training import planning
-from napari_unet.engine.training.ensemble import joined, member_file, remove_members
+from napari_unet.engine.training.course import Course
+from napari_unet.engine.training.ensemble import joined
 from napari_unet.engine.training.run import TrainingRun, train
-from napari_unet.io.model_file import load_model, save_model
+from napari_unet.io.model_file import (
+    load_model,
+    member_file,
+    remove_members,
+    save_model,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,9 +55,8 @@ def run(
     settings: Training = TINY, folds: int = 2, **options: Any
 ) -> list[events.Event]:
     options.setdefault("device", "cpu")
-    return list(
-        train(IMAGES, LABELS, settings, kind="instances", folds=folds, **options)
-    )
+    settings = settings.replace(folds=folds)
+    return list(train(IMAGES, LABELS, settings, kind="instances", **options))
 
 
 def finished(job: list[events.Event]) -> events.TrainingFinished:
@@ -83,7 +90,7 @@ def test_each_network_learns_what_others_are_judged_by() -> None:
     job = run()
     model = finished(job).model
     assert (model.card.members, model.card.steps, finished(job).steps) == (2, 8, 8)
-    assert model.card.training == TINY
+    assert model.card.training == TINY.replace(folds=2)
     assert model.card.format == 2
     started = [e for e in job if isinstance(e, events.TrainingStarted)]
     assert [e.validation for e in started] == [
@@ -131,8 +138,9 @@ def test_an_interrupted_training_ends_with_the_same_model(
 ) -> None:
     whole = finished(run()).model
     checkpoint = tmp_path / "m.checkpoint.safetensors"
-    options: dict[str, Any] = {"checkpoint": checkpoint, "device": "cpu", "folds": 2}
-    job = train(IMAGES, LABELS, TINY, kind="instances", **options)
+    options: dict[str, Any] = {"checkpoint": checkpoint, "device": "cpu"}
+    two = TINY.replace(folds=2)
+    job = train(IMAGES, LABELS, two, kind="instances", **options)
     steps = 0
     for event in job:
         steps += isinstance(event, events.StepDone)
@@ -161,7 +169,7 @@ def test_planned_networks_go_on_as_planned_with_less_memory_free(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     by_hand = {"width": 2, "depth": 1, "patch": 20, "steps": 8, "precision": "fp32"}
-    asked = Training.automatic(**by_hand)
+    asked = Training.automatic(folds=2, **by_hand)
     checkpoint = tmp_path / "m.checkpoint.safetensors"
     whole = finished(run(asked, checkpoint=checkpoint)).model
     save_model(load_model(member_file(checkpoint, 0)), checkpoint)
@@ -220,9 +228,8 @@ def test_networks_of_other_images_are_not_gone_on_with(tmp_path: Path) -> None:
     job = train(
         other,
         LABELS,
-        TINY,
+        TINY.replace(folds=2),
         kind="instances",
-        folds=2,
         checkpoint=checkpoint,
         resume=checkpoint,
         device="cpu",
@@ -272,7 +279,8 @@ MADE = TINY.with_task("regress")
 def regress(
     settings: Training = MADE, targets: list[Image] = TARGETS, **options: Any
 ) -> Model:
-    job = train(IMAGES, targets, settings, folds=2, device="cpu", **options)
+    settings = settings.replace(folds=2)
+    job = train(IMAGES, targets, settings, device="cpu", **options)
     return finished(list(job)).model
 
 
@@ -321,16 +329,14 @@ def test_a_figure_that_one_of_the_networks_lacks_is_missing() -> None:
 
 def test_what_nothing_can_be_held_out_of_is_one_network() -> None:
     denoise = TINY.with_task("denoise")
-    # nothing is looked at
-    job = train([None], (), denoise, folds=2)  # type: ignore[list-item]
-    with pytest.raises(ValueError, match=r"^to denoise, one network is trained"):
-        next(iter(job))
+    with pytest.raises(ValueError, match=r"to denoise, one network is trained"):
+        denoise.replace(folds=2)
     card = finished(list(train(IMAGES, (), denoise, device="cpu"))).model.card
-    with pytest.raises(ValueError, match="one network is trained"):
+    with pytest.raises(ValueError, match="is one network, found 2 members"):
         card.replace(members=2)
     for folds in (0, 11):
-        with pytest.raises(ValueError, match=f"from 1 to 10, found {folds}"):
-            run(folds=folds)
+        with pytest.raises(ValueError, match="folds"):
+            TINY.replace(folds=folds)
 
 
 def test_training_does_not_begin_with_several_networks() -> None:
@@ -342,3 +348,53 @@ def test_training_does_not_begin_with_several_networks() -> None:
 def test_too_few_slices_are_told_before_any_step() -> None:
     with pytest.raises(ValueError, match=r"^5 networks, .* found 4\.$"):
         run(folds=5)
+
+
+def test_a_training_that_is_finished_early_is_the_mean_of_what_is_finished() -> None:
+    pairs = annotated_fields(IMAGES, LABELS, 2, "instances")
+    for stop, members in ((1, 1), (5, 1), (8, 2)):
+        settings = TINY.replace(steps=12, folds=3)
+        whole = finished(run(settings, folds=3)).model
+        course = Course(
+            partial(TrainingRun, device="cpu"), lambda _: pairs, settings, device="cpu"
+        )
+        steps, last = 0, None
+        for event in course.events():
+            steps += isinstance(event, events.StepDone)
+            if steps == stop and isinstance(event, events.StepDone):
+                course.finish()
+            last = event
+        assert isinstance(last, events.TrainingFinished)
+        card = last.model.card
+        assert (card.members, card.training) == (members, settings)
+        assert steps == stop
+        if stop > 4:
+            each = [member(last.model, k) for k in range(members)]
+            if members == 1:
+                each = [last.model]
+            for k, one in enumerate(each):
+                assert same(one, member(whole, k))
+
+
+def test_what_is_painted_meanwhile_is_learnt_by_those_that_follow() -> None:
+    pairs = annotated_fields(IMAGES, LABELS, 2, "instances")
+    settings = TINY.replace(folds=2)
+    course = Course(
+        partial(TrainingRun, device="cpu"), lambda _: pairs, settings, device="cpu"
+    )
+    field, known = pairs[0]
+    erased = replace(known, labels=np.where(known.labels == 2, 1, known.labels))
+    painted = []
+    for event in course.events():
+        if not isinstance(event, events.StepDone):
+            continue
+        if event.step == 2 and not painted:
+            pairs[0] = field, erased
+            course.correct(field, erased)
+        elif event.step == 3:
+            example = example_of(course.run.loop.prepared.training_set, field)
+            assert example is not None
+            painted.append(np.count_nonzero(example.classes == 1))
+    wanted = np.count_nonzero(erased.targets().classes == 1)
+    assert painted == [wanted, wanted]
+    assert wanted < np.count_nonzero(known.targets().classes == 1)

@@ -96,6 +96,9 @@ def summary(card: ModelCard) -> dict[str, Any]:
         "channels": table.channels,
         **_learnt(card),
         "pixel size": card.spacing_um or "unknown",
+        "image size": "as it is"
+        if training.scale == 1
+        else f"{training.scale:g} of its own, results are as large as the image",
         "assumed": " ".join(card.notes) or "nothing",
         "normalisation": in_words(card.normalisation),
         "trained": f"{counted(card.steps, 'step')}, preset {training.preset}, "

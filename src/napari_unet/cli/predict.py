@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from napari_unet.core.events import Event
+    from napari_unet.core.model import ModelCard
 
 _SHOWN = ("averaging", "rescale", "device", "precision", "memory_gb")
 
@@ -69,7 +70,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     axes_option(parser)
     channel_option(parser)
     json_option(parser)
-    add_settings(parser.add_argument_group("cells"), Segmentation)
+    cells = parser.add_argument_group("cells and regions")
+    add_settings(cells, Segmentation)
+    cells.add_argument(
+        "--largest-only",
+        metavar="CLASS",
+        help="classes of regions, with commas between, of which only the largest piece "
+        "is kept, or none (default: as the model has it)",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -88,9 +96,7 @@ def run(options: argparse.Namespace) -> int:
     kinds = saved_kinds(options.save, model.card.training.objective.kinds)
     for kind in set(kinds) & set(FORMATS):
         FORMATS[kind].check_installed()
-    segmentation = model.card.segmentation.replace(
-        **given_settings(options, Segmentation)
-    )
+    segmentation = _segmentation(options, model.card)
     files = find(options.images)
     from napari_unet.engine.batch_prediction import predict_files
     from napari_unet.engine.file_prediction import FilePredictor
@@ -239,6 +245,15 @@ def saved_kinds(text: str | None, kinds: tuple[str, ...] = KINDS) -> tuple[str, 
             f"--save takes {', '.join(known)} with commas between, found {text!r}."
         )
     return tuple(kind for kind in known if kind in named)
+
+
+def _segmentation(options: argparse.Namespace, card: ModelCard) -> Segmentation:
+    """Return the model's settings with what was given."""
+    given = given_settings(options, Segmentation)
+    if (names := given.pop("largest_only", None)) is not None:
+        each = [] if names == "none" else names.split(",")
+        given["largest_only"] = tuple(sorted({card.region(n.strip()) for n in each}))
+    return card.segmentation.replace(**given)
 
 
 def _tile(text: str) -> int:

@@ -27,7 +27,6 @@ from napari_unet.cli.training_inputs import (
     read_inputs,
     report_of,
 )
-from napari_unet.core.model import check_members
 from napari_unet.core.network.catalogue import NETWORKS
 from napari_unet.core.settings import BorderWeights, Prediction
 from napari_unet.core.text import counted
@@ -44,6 +43,8 @@ from napari_unet.io.model_file import (
     SUFFIX,
     check_replaceable,
     checkpoint_of,
+    read_card,
+    remove_members,
     save_model,
 )
 from napari_unet.io.pretrained import model_path
@@ -65,6 +66,8 @@ _OWN = (
     "steps",
     "minutes",
     "validation",
+    "folds",
+    "try_both",
     "seed",
     "precision",
 )
@@ -111,15 +114,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="share of the annotation that is held out, or none (default: "
         f"{Training.quick().validation})",
     )
-    parser.add_argument(
-        "--folds",
-        type=int,
-        default=1,
-        metavar="K",
-        help="train so many networks in the same budget, each without another part of "
-        "what is annotated, and take the mean of what they say (default: 1)",
-    )
-    add_settings(parser, Training, ("seed", "precision"))
+    add_settings(parser, Training, ("folds", "try_both", "seed", "precision"))
     add_settings(parser, Prediction, ("device",))
     axes_option(parser)
     channel_option(parser)
@@ -156,7 +151,6 @@ def run(options: argparse.Namespace) -> int:
     # a checkpoint that is missing is told of last
     resumed = checkpoint if options.resume and checkpoint.exists() else None
     settings = training_settings(options, options.init or resumed)
-    check_members(options.folds, settings)
     check_writable(options.output)
     check_given(options, settings)
     pairing = find_inputs(options, settings)
@@ -176,7 +170,6 @@ def run(options: argparse.Namespace) -> int:
     start = read_model(options.init) if options.init else None
     line = ProgressLine()
     # torch takes a second to load: only now that the input is known to be good
-    from napari_unet.engine.training.ensemble import remove_members
     from napari_unet.engine.training.run import train
 
     job = train(
@@ -188,7 +181,6 @@ def run(options: argparse.Namespace) -> int:
         resume=checkpoint if options.resume else None,
         checkpoint=checkpoint,
         device=options.device or "auto",
-        folds=options.folds,
         head_start=time.time() - psutil.Process().create_time() + _RESERVE,
     )
     try:
@@ -324,7 +316,7 @@ def follow(job: Any, line: ProgressLine, notes: Sequence[str] = ()) -> TrainingF
     from napari_unet.core import events
 
     last: Event | None = None
-    score = ""
+    score, told = "", set[str]()
     with interruptible(job) as running:
         for event in running:
             if last is None:
@@ -335,8 +327,7 @@ def follow(job: Any, line: ProgressLine, notes: Sequence[str] = ()) -> TrainingF
                     f"training on {event.device} in {event.precision}; "
                     f"{event.validation}."
                 )
-                for note in (*event.notes, *map(str, event.decisions)):
-                    line.say(note)
+                _tell(line, (*event.notes, *map(str, event.decisions)), told)
             elif isinstance(event, events.StepDone):
                 text = f"step {event.step}  loss {event.loss:.3f}{score}"
                 line.show(text, event.progress, event.seconds_left)
@@ -347,7 +338,17 @@ def follow(job: Any, line: ProgressLine, notes: Sequence[str] = ()) -> TrainingF
             last = event
     if not isinstance(last, events.TrainingFinished):
         raise RuntimeError("training ended without a result")
+    card = last.model.card
+    _tell(line, (*card.notes, *map(str, card.training.decisions)), told)
     return last
+
+
+def _tell(line: ProgressLine, notes: Sequence[str], told: set[str]) -> None:
+    """Say what was not said before."""
+    for note in notes:
+        if note not in told:
+            line.say(note)
+            told.add(note)
 
 
 def summary(output: Path, finished: TrainingFinished) -> dict[str, Any]:

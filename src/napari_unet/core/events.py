@@ -6,7 +6,7 @@ Each record is also a tick of progress and a point where the job can be cancelle
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,6 +35,7 @@ class TrainingStarted(Event):
     validation: str  # what is held out for validation, or why nothing is, in words
     notes: tuple[str, ...] = ()  # what was assumed of the images, each a sentence
     decisions: tuple[Decision, ...] = ()  # what was planned of the settings, and why
+    ndim: Literal[2, 3] = 2  # of the network
 
 
 @dataclass(frozen=True, slots=True)

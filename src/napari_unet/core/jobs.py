@@ -251,7 +251,7 @@ class PlanJob(Job):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SegmentJob(Job):
-    """Find the cells in probabilities."""
+    """Find the cells in probabilities, and the pieces of regions that are kept."""
 
     function = "cells_job.run"
     brief = True
@@ -265,6 +265,9 @@ class SegmentJob(Job):
     classes: tuple[ClassInfo, ...]  # foreground classes of the model
     places: tuple[Place, ...]  # planes or volumes to do, in this order
     link: bool = False  # at the end, link the cells through z as the settings say
+    class_map: ArrayReference | None = (
+        None  # uint8, axes of the cells; None to leave it
+    )
     name: str = ""  # of the image, for people
 
     @property

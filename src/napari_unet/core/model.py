@@ -14,28 +14,13 @@ from napari_unet.core.network.catalogue import NETWORKS, Described
 from napari_unet.core.network.opaque import TITLES, Opaque
 from napari_unet.core.settings import GrownSettings, Segmentation, Settings
 from napari_unet.core.text import shown
-from napari_unet.core.training.training_settings import Training
+from napari_unet.core.training.training_settings import MOST_MEMBERS, Training
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import numpy as np
     from numpy.typing import NDArray
-
-
-MOST_MEMBERS = 10
-"""Networks that one model is the mean of, at the most."""
-
-
-def check_members(members: int, settings: Training) -> None:
-    """Refuse a number of networks that a training cannot make into one model."""
-    if not 1 <= members <= MOST_MEMBERS:
-        raise ValueError(f"folds are from 1 to {MOST_MEMBERS}, found {shown(members)}.")
-    if members > 1 and not settings.objective.is_judged:
-        raise ValueError(
-            f"to {settings.objective.title}, one network is trained, as nothing can "
-            f"be held out to judge several by; found folds {members}."
-        )
 
 
 class Score(Settings):
@@ -124,8 +109,9 @@ class ModelCard(GrownSettings):
     )
     spacing_um: tuple[float, ...] | None = Field(
         None,
-        description="Pixel size of the training images in micrometres, along [z,] y, x "
-        "as far as the network has these axes.",
+        description="Pixel size of what the network sees in micrometres, along [z,] y, "
+        "x as far as it has these axes: of the training images, at the scale of the "
+        "training.",
     )
     notes: tuple[str, ...] = Field(
         (), description="What was assumed of the training images, in sentences."
@@ -155,7 +141,7 @@ class ModelCard(GrownSettings):
     @property
     def format(self) -> int:
         """Version of the model file's format that it takes, the oldest that does."""
-        parts = self, self.architecture, self.training
+        parts = self, self.architecture, self.training, self.segmentation
         return 2 if any(part.is_later for part in parts) else 1
 
     @property
@@ -185,6 +171,16 @@ class ModelCard(GrownSettings):
             )
         return ""
 
+    def region(self, name: str) -> int:
+        """Return the number of a class of regions; a ValueError says there is none."""
+        names = [c.name for c in self.classes if c.kind == "regions"]
+        if name not in names:
+            there = ", ".join(names) if names else "none"
+            raise ValueError(
+                f"{self.name} has no class of regions {shown(name)}; it has {there}."
+            )
+        return 1 + [c.name for c in self.classes].index(name)
+
     @property
     def cell_classes(self) -> tuple[int, ...]:
         """Numbers of the classes whose objects are told apart."""
@@ -192,7 +188,11 @@ class ModelCard(GrownSettings):
 
     @model_validator(mode="after")
     def _members_fit(self) -> Self:
-        check_members(self.members, self.training)
+        if self.members > 1 and not self.training.objective.is_judged:
+            raise ValueError(
+                f"a model that has learnt to {self.training.objective.title} is one "
+                f"network, found {self.members} members."
+            )
         return self
 
     @model_validator(mode="after")

@@ -155,8 +155,10 @@ class BorderWeights(Settings):
         return cls(scheme="fiji", w0=50.0, sigma=6.0)
 
 
-class Segmentation(Settings):
-    """From probabilities to cells."""
+class Segmentation(GrownSettings):
+    """From probabilities to cells, and to pieces of regions."""
+
+    later: ClassVar[frozenset[str]] = frozenset({"smallest_piece", "largest_only"})
 
     threshold: Unit = Field(0.5, description="Probability above which a pixel is cell.")
     min_distance: NonNegative = Field(
@@ -200,6 +202,25 @@ class Segmentation(Settings):
         title="Overlap to link",
         description="Overlap (IoU) from which two slices show the same cell.",
     )
+    smallest_piece: int = Field(
+        0,
+        ge=0,
+        le=2**31 - 1,
+        title="Smallest piece",
+        description="Of classes of regions: smaller pieces become what surrounds them, "
+        "in pixels.",
+        json_schema_extra=PIXELS,
+    )
+    largest_only: tuple[int, ...] = Field(
+        (),
+        description="Numbers of the classes of regions of which only the largest piece "
+        "is kept, in each slice or volume that the network sees as a whole.",
+    )
+
+    @property
+    def keeps_all_pieces(self) -> bool:
+        """Whether regions stay as they are most probable."""
+        return not (self.smallest_piece or self.largest_only)
 
     def for_pixels(self, factors: Sequence[float] | None) -> Segmentation:
         """Return what these settings, made for a model's pixels, are on an image.
@@ -214,6 +235,7 @@ class Segmentation(Settings):
             min_distance=self.min_distance / length,
             min_size=round(self.min_size / prod(factors)),
             ridge=self.ridge / length,
+            smallest_piece=round(self.smallest_piece / prod(factors)),
         )
 
 

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_unet.core.cells.cell_table import cell_table, objects_of
-from napari_unet.core.cells.instances import most_probable, segment_image
+from napari_unet.core.cells.instances import segment_image
 from napari_unet.core.cells.objects import ObjectClass
+from napari_unet.core.cells.pieces import class_map
 from napari_unet.core.cells.points import cell_points
 from napari_unet.core.events import BlockDone, FilePredicted, PredictionFinished
 from napari_unet.core.images.image import Image
@@ -217,6 +218,7 @@ class FilePredictor:
                 targets,
                 self._sizes,
             )
+            prediction.check_pieces(self._segmentation, self._card.cell_classes)
             cells = yield from prediction.events(
                 self._segmentation, self._card.cell_classes, cells=bool(others)
             )
@@ -266,19 +268,25 @@ class FilePredictor:
                 target = self.folder.ready_target(file, kind)
                 write(target, np.asarray(found.data), found.axes, spacing, made)
         axes = "".join(a for a in "tzyx" if a in found.axes)
+        scale = self._network.factors(image, self._settings)
+        ndim, segmentation = self._card.architecture.ndim, self._segmentation
         if "classes" in kinds:
-            values = np.asarray(found.data[...])
-            classes = most_probable(values, found.axes.index("c"))
+            classes = class_map(
+                np.asarray(found.data[...]),
+                found.axes,
+                ndim,
+                segmentation.for_pixels(scale),
+                self._card.cell_classes,
+            )
             target = self.folder.ready_target(file, "classes")
             write_labels(target, classes, axes, spacing, made)
         others = [kind for kind in kinds if kind in OF_CELLS]
         if not others and "instances" not in kinds:
             return 0
-        scale = self._network.factors(image, self._settings)
         cells = segment_image(
             found,
-            self._card.architecture.ndim,
-            self._segmentation.for_pixels(scale),
+            ndim,
+            segmentation.for_pixels(scale),
             cell_classes=self._card.cell_classes,
         )
         if "instances" in kinds:

@@ -23,6 +23,7 @@ from napari_unet.core.model import Model, ModelCard
 from napari_unet.core.network.opaque import FILE
 from napari_unet.core.settings import explain
 from napari_unet.core.text import shown
+from napari_unet.core.training.training_settings import MOST_MEMBERS
 from napari_unet.io.atomic import atomic
 from napari_unet.io.records import parse
 
@@ -61,6 +62,18 @@ class Checkpoint:
 def checkpoint_of(model: Path) -> Path:
     """Return where the checkpoints of a run that ends with this model file are."""
     return model.with_name(model.name.removesuffix(SUFFIX) + CHECKPOINT_SUFFIX)
+
+
+def member_file(checkpoint: Path, number: int) -> Path:
+    """Return where a finished network lies until all are."""
+    stem = checkpoint.name.removesuffix(CHECKPOINT_SUFFIX)
+    return checkpoint.with_name(f"{stem}.network{number + 1}{CHECKPOINT_SUFFIX}")
+
+
+def remove_members(checkpoint: Path) -> None:
+    """Remove the finished networks of a model that is saved, or begun anew."""
+    for number in range(MOST_MEMBERS):
+        member_file(checkpoint, number).unlink(missing_ok=True)
 
 
 def save_model(model: Model, path: str | Path) -> None:

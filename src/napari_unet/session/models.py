@@ -201,6 +201,8 @@ def describe(card: ModelCard) -> list[tuple[str, str]]:
         rows.append(("Channels", str(card.architecture.channels)))
     if card.spacing_um:
         rows.append(("Pixel size", written(card.spacing_um)))
+    if card.training.scale != 1:
+        rows.append(("Image size", f"{card.training.scale:g} of its own"))
     if card.images:
         images = [i.name for i in card.images]
         more = f" and {len(images) - 3} more" if len(images) > 3 else ""

@@ -15,15 +15,19 @@ from napari_unet.core.settings import BorderWeights
 from napari_unet.core.training.decision import Decision
 from napari_unet.core.training.fingerprint import Fingerprint
 from napari_unet.core.training.patches import why_not
-from napari_unet.core.training.planner import Machine, plan
+from napari_unet.core.training.planner import Machine, candidates, plan
 from napari_unet.core.training.training_settings import AUTO, OF_NETWORK, Training
 
 CPU, GPU = Machine("cpu", 8 * 10**9), Machine("cuda", 80 * 10**9)
 CELLS = (ClassInfo(),)
 # ten fields of nuclei; one of large cells; a few strokes; many small crops
 NUCLEI = Fingerprint(1, CELLS, ((1, 520, 696),) * 10, (2_900_000, 700_000), 28, 1)
+FIVE = replace(NUCLEI, sizes=NUCLEI.sizes[:5])
 LARGE = Fingerprint(1, CELLS, ((1, 1024, 1024),), (900_000, 140_000), 85, 1)
 HUGE = replace(LARGE, diameter=185)
+SMALL = Fingerprint(
+    1, CELLS, ((1, 520, 696),) * 3, (800_000, 200_000), 6, 1, area=1_085_760
+)
 STROKES = Fingerprint(1, CELLS, ((1, 520, 696),), (9_000, 3_000), 8, 1)
 CROPS = Fingerprint(3, CELLS, ((1, 64, 80),) * 60, (240_000, 60_000), 12, 1)
 # isotropic stacks with all slices annotated
@@ -50,7 +54,23 @@ TABLE: list[tuple[str, Fingerprint, Machine, dict[str, Any], dict[str, Any]]] = 
         NUCLEI,
         CPU,
         {"minutes": 60.0},
+        # of 20 minutes each
+        {"folds": 3, "width": 32, "depth": 4, "patch": 180, "learning_rate": 2e-3},
+    ),
+    (
+        "nuclei, an hour for one network",
+        NUCLEI,
+        CPU,
+        {"minutes": 60.0, "folds": 1},
         {"width": 32, "depth": 4, "patch": 180, "batch": 2, "learning_rate": 2e-3},
+    ),
+    ("five images, an hour", FIVE, CPU, {"minutes": 60.0}, {"folds": 1}),
+    (
+        "thirty images, half an hour",
+        replace(NUCLEI, sizes=((1, 520, 696),) * 30),
+        CPU,
+        {"minutes": 30.0},
+        {"folds": 1, "width": 32},
     ),
     (
         "nuclei, a GPU",
@@ -60,8 +80,13 @@ TABLE: list[tuple[str, Fingerprint, Machine, dict[str, Any], dict[str, Any]]] = 
         # 5 % of 3.6 million pixels are 5.6 patches
         {"width": 32, "depth": 4, "patch": 180, "batch": 6, "learning_rate": 2e-3},
     ),
-    ("large cells", LARGE, CPU, {}, {"depth": 4, "patch": 180, "batch": 2}),
-    ("huge cells", HUGE, CPU, {}, {"depth": 4, "patch": 180, "batch": 2}),
+    # 40 of 85 pixels; of 5 % of what is left of the million
+    ("large cells", LARGE, CPU, {}, {"scale": 0.47, "depth": 3, "batch": 2}),
+    ("huge cells", HUGE, CPU, {}, {"scale": 0.22, "depth": 3, "batch": 2}),
+    ("... as they are", HUGE, CPU, {"scale": 1.0}, {"depth": 4, "patch": 180}),
+    ("cells of 6 pixels", SMALL, CPU, {}, {"scale": 2.0, "depth": 3}),
+    ("strokes of 6 pixels", replace(SMALL, area=10**8), CPU, {}, {"scale": 1.0}),
+    ("specks", replace(SMALL, diameter=2), CPU, {}, {"scale": 4.0}),
     ("strokes", STROKES, CPU, {}, {"depth": 3, "patch": 100, "batch": 2}),
     # 40,000 pixels a step are ten patches, 5 % of the annotated 3.2 of 68 pixels
     ("small crops", CROPS, CPU, {}, {"depth": 3, "patch": 64, "batch": 3}),
@@ -86,6 +111,28 @@ TABLE: list[tuple[str, Fingerprint, Machine, dict[str, Any], dict[str, Any]]] = 
         GPU,
         {},
         {"ndim": 3, "depth": 3},
+    ),
+    (
+        "stacks of huge cells, a GPU",
+        replace(STACKS, sizes=((80, 900, 900),) * 2, diameter=100, span=70),
+        GPU,
+        {},
+        {"ndim": 3, "scale": 0.4, "depth": 3},
+    ),
+    (
+        "... that are flat, shrunk no more than they bear",
+        replace(STACKS, sizes=((20, 900, 900),) * 2, diameter=100, span=9),
+        GPU,
+        {},
+        # 40 % of 9 slices are three, of 20 eight
+        {"ndim": 3, "scale": 0.4},
+    ),
+    (
+        "... and fewer slices",
+        replace(STACKS, sizes=((19, 900, 900),) * 2, diameter=100, span=9),
+        GPU,
+        {},
+        {"ndim": 3, "scale": 1.0},
     ),
     (
         "slices twice as far apart as pixels",
@@ -156,7 +203,9 @@ REASONS = [
     (NUCLEI, CPU, "width", "5 minutes of a CPU"),
     (NUCLEI, GPU, "width", "5 minutes of a GPU"),
     (NUCLEI, CPU, "depth", "28 pixels wide"),
-    (HUGE, CPU, "depth", r"three quarters of a cell \(139\)"),
+    (HUGE, CPU, "scale", r"185 pixels wide: .* shrunk to 0\.22"),
+    (SMALL, CPU, "scale", r"6 pixels wide: .* enlarged 2 times"),
+    (HUGE, CPU, "depth", r"41 pixels wide there: with 3 poolings"),
     (REGIONS, CPU, "depth", "16 channels"),
     (CROPS, CPU, "patch", "64 pixels"),
     (STROKES, CPU, "batch", "12000 annotated pixels"),
@@ -206,6 +255,58 @@ def _random_fingerprint(rng: np.random.Generator) -> Fingerprint:
     )
 
 
+def test_a_network_for_images_as_they_are_sees_less_than_huge_cells() -> None:
+    settings = plan(HUGE, CPU, Training.automatic(scale=1.0))
+    (depth,) = (d for d in settings.decisions if d.field == "depth")
+    assert "three quarters of a cell (139)" in depth.reason
+
+
+def test_networks_of_folds_say_why() -> None:
+    settings = plan(NUCLEI, CPU, Training.automatic(minutes=90.0))
+    (folds,) = (d for d in settings.decisions if d.field == "folds")
+    assert folds.reason.startswith("10 images and 90 minutes are enough for 3 networks")
+    (width,) = (d for d in settings.decisions if d.field == "width")
+    assert "30 minutes of a CPU" in width.reason
+    assert settings.minutes == 90
+
+
+TRIED: list[tuple[str, Fingerprint, dict[str, Any], list[tuple[int, float]]]] = [
+    ("nothing", NUCLEI, {}, [(2, 1.0)]),
+    ("huge cells", HUGE, {}, [(2, 0.22), (2, 1.0)]),
+    # a size that is not needed, yet perhaps better
+    ("wide cells", replace(NUCLEI, diameter=55), {}, [(2, 1.0), (2, 0.73)]),
+    ("stacks", STACKS, {}, [(2, 1.0), (3, 1.0)]),
+    ("few slices", replace(STACKS, sizes=((7, 256, 256),)), {}, [(2, 1.0)]),
+    ("stacks, 3-D by hand", STACKS, {"ndim": 3}, [(3, 1.0)]),
+    ("huge cells, as they are by hand", HUGE, {"scale": 1.0}, [(2, 1.0)]),
+    (
+        "stacks of large cells",
+        replace(STACKS, sizes=((80, 900, 900),), diameter=100, span=70),
+        {},
+        [(2, 0.4), (3, 0.4), (2, 1.0)],
+    ),
+    ("networks for planes", STACKS, {"network": "fcn8"}, [(2, 1.0)]),
+]
+
+
+@pytest.mark.parametrize(
+    ("found", "by_hand", "wanted"),
+    [row[1:] for row in TRIED],
+    ids=[r[0] for r in TRIED],
+)
+def test_what_is_worth_a_try(
+    found: Fingerprint, by_hand: dict[str, Any], wanted: list[tuple[int, float]]
+) -> None:
+    asked = Training.automatic(try_both=True, **by_hand)
+    asked = asked.with_network(asked.network)
+    plans = candidates(found, CPU, asked)
+    assert [(one.ndim, one.scale) for one in plans] == wanted
+    assert plans[0] == plan(found, CPU, asked)
+    for one in plans:
+        one.architecture(found.channels, len(found.pixels), found.slices)
+        assert one.folds == 1
+
+
 BY_HAND: dict[str, list[Any]] = {
     "ndim": [2, 3],
     "width": [4, 24, 64],
@@ -215,6 +316,8 @@ BY_HAND: dict[str, list[Any]] = {
     "learning_rate": [1e-4],
     "class_balance": [0.1],
     "flat": [0, 1],
+    "scale": [0.5, 1.0, 2.0],
+    "folds": [1, 4],
     "minutes": [1.0, 40.0],
     "steps": [70],
     "border": [BorderWeights.fiji()],

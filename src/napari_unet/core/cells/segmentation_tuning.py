@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+OVERLAPS = (0.5, 0.6, 0.7, 0.8, 0.9)
+"""Overlaps (IoU) that a cell must reach to be right."""
+
 # Of the typical size: below this share an object found is no cell.
 _SMALLEST = 0.1
 # Where a cell's half width drops by this share of the typical radius, and by that share
@@ -31,8 +34,6 @@ _THRESHOLDS = (0.4, 0.5, 0.6)
 _SPLITS = ((0.5, 0.15), (2.0, 0.3), (4.0, 0.5))
 # Smallest cells: so many times `min_size`.
 _SIZES = (0.3, 0.5, 1.5)
-# Overlaps (IoU) that a cell must reach to be right.
-_OVERLAPS = (0.5, 0.6, 0.7, 0.8, 0.9)
 # Fewer cells than this say nothing.
 _FEWEST = 20
 # A smaller gain is chance: of the precision, and in cells; and what loses more in one
@@ -114,7 +115,7 @@ def choose_settings(
         """Return the average precision in each part."""
         found = [part.found(tried, cell_classes) for part in parts]
         rows = zip(found, true, strict=True)
-        return np.array([average_precision(*row, _OVERLAPS).mean() for row in rows])
+        return np.array([average_precision(*row, OVERLAPS).mean() for row in rows])
 
     usual = scores(settings)
     best = float(np.average(usual, weights=cells))

@@ -7,13 +7,15 @@ two grids share their outer edges: pixel i of one is at (i + 1/2) f - 1/2 of the
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from math import ceil, floor, prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
 from napari_unet.core.geometry.boxes import Box, full_box
+from napari_unet.core.images.image import Field
 from napari_unet.core.text import listed
 
 if TYPE_CHECKING:
@@ -21,14 +23,14 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_unet.core.images.image import Field
-
 # Rounding in files: ImageJ's fractions, numbers with few digits.
 _EQUAL = 0.01
 # Networks are trained on images enlarged and shrunk by more than this.
 _ALIKE = 0.05
 # Pixel sizes further apart are mistakes, most often made by the program that saved one.
 _FURTHEST = 16.0
+# Fields that have fewer pixels at another size are kept at it.
+_KEPT = 2**22
 
 
 def rescaling(
@@ -36,23 +38,26 @@ def rescaling(
     spacing_um: Sequence[float] | None,
     ndim: int,
     name: str = "the image",
+    scale: float = 1.0,
 ) -> tuple[float, ...] | None:
     """Find by how much an image is resampled for a network with `ndim` spatial axes.
 
-    `trained_um` and `spacing_um` are the pixel sizes of the training images and of this
-    one along ([z,] y, x) in micrometres; the size along z is nothing to a network for
-    planes. The result are pixels of the network for each pixel of the image, along [z,]
-    y, x; None if either size is unknown, or they are alike within 5 %. A ValueError
-    says that they are more than 16 times apart.
+    `trained_um` and `spacing_um` are the pixel sizes of what the network sees and of
+    this image along ([z,] y, x) in micrometres; the size along z is nothing to a
+    network for planes. `scale` is the size at which it saw the training images, as a
+    share of their own: so is an image taken where either pixel size is unknown. The
+    result are pixels of the network for each pixel of the image, along [z,] y, x; None
+    if they are alike within 5 %. A ValueError says that the image's pixels are more
+    than 16 times larger or smaller than those of the training images.
     """
     trained, own = (tuple(sizes or ())[-ndim:] for sizes in (trained_um, spacing_um))
     if not len(trained) == len(own) == ndim:
-        return None
+        return None if scale == 1 else (scale,) * ndim
     if _within(_ALIKE, own, trained):
         return None
     factors = tuple(a / b for a, b in zip(own, trained, strict=True))
-    if not all(1 / _FURTHEST <= f <= _FURTHEST for f in factors):
-        found, known = written(own), written(trained)
+    if not all(1 / _FURTHEST <= f / scale <= _FURTHEST for f in factors):
+        found, known = written(own), written([scale * size for size in trained])
         raise ValueError(
             f"{name}: pixels of {found} are more than {_FURTHEST:g} times larger or "
             f"smaller than those of {known} that the model was trained on; correct "
@@ -195,6 +200,52 @@ class Rescaled:
                 values, axis, (np.arange(a, a + n) + 0.5) * f - 0.5 - o
             )
         return values
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ScaledField(Field):
+    """A field at another size than its own, as a network is to learn from it.
+
+    All axes of the field are scaled alike; what belongs to its image, such as grey
+    values and pixel size, is that of the image as it is.
+    """
+
+    scale: float = 1.0  # pixels for each of its own
+    _whole: list[NDArray[np.float32]] = field(default_factory=list, repr=False)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """As `Field.shape`, scaled."""
+        return self._rescaled.shape
+
+    def read(self, box: Box | None = None) -> NDArray[np.float32]:
+        """As `Field.read`; of what is small all is read once."""
+        if prod(self.shape) > _KEPT:
+            return self._rescaled.read(box)
+        if not self._whole:
+            self._whole.append(self._rescaled.read())
+        return self._whole[0][(slice(None), *(box or full_box(self.shape)))]
+
+    def scaled_box(self, box: Box) -> Box:
+        """Return what covers a box of the field's own pixels."""
+        scaled = []
+        for part, n in zip(box, self.shape, strict=True):
+            start = min(floor(part.start * self.scale), n - 1)
+            stop = min(ceil(part.stop * self.scale), n)
+            scaled.append(slice(start, max(stop, start + 1)))
+        return tuple(scaled)
+
+    def labels(self, own: NDArray[Any]) -> NDArray[Any]:
+        """Scale labels of the field, ([z,] y, x): each pixel is the nearest of them."""
+        for axis, n in enumerate(self.shape):
+            nearest = ((np.arange(n) + 0.5) / self.scale).astype(int)
+            own = own.take(np.minimum(nearest, own.shape[axis] - 1), axis=axis)
+        return own
+
+    @property
+    def _rescaled(self) -> Rescaled:
+        own = Field(self.image, self.t, self.z)
+        return Rescaled(own, (self.scale,) * own.ndim)
 
 
 def interpolate(

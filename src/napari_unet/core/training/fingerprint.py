@@ -39,6 +39,8 @@ class Fingerprint:
     neighbours: int = 1
     # largest distance of two slices; None where one is not known
     step: float | None = None
+    # pixels of the planes in which something is annotated; None if not counted
+    area: int | None = None
 
     @property
     def slices(self) -> int:
@@ -49,6 +51,32 @@ class Fingerprint:
     def annotated(self) -> int:
         """Annotated pixels of all classes."""
         return sum(self.pixels)
+
+    def resized(self, scale: float, ndim: int) -> Fingerprint:
+        """Return it as of images of another size, a share of their own, in each axis.
+
+        Planes keep their number of slices.
+        """
+        if scale == 1:
+            return self
+        deep = scale if ndim == 3 else 1.0
+
+        def scaled(n: int, factor: float) -> int:
+            return max(round(n * factor), 1)
+
+        return replace(
+            self,
+            sizes=tuple(
+                (scaled(z, deep), scaled(y, scale), scaled(x, scale))
+                for z, y, x in self.sizes
+            ),
+            pixels=tuple(round(count * scale**ndim) for count in self.pixels),
+            area=None if self.area is None else round(self.area * scale**ndim),
+            diameter=None if self.diameter is None else self.diameter * scale,
+            span=None if self.span is None else self.span * deep,
+            neighbours=scaled(self.neighbours, deep),
+            step=None if self.step is None else self.step * deep / scale,
+        )
 
 
 def fingerprint(pairs: Iterable[tuple[Field, Annotation]]) -> Fingerprint:
@@ -100,6 +128,10 @@ class Observer:
             span=float(np.median(spans)) if cells else None,
             neighbours=max(_longest_row(frame.slices) for frame in frames),
             step=None if None in steps else max(s for s in steps if s is not None),
+            area=sum(
+                len(frame.slices) * image.size("y") * image.size("x")
+                for (image, _), frame in self._frames.items()
+            ),
         )
 
 

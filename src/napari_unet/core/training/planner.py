@@ -36,6 +36,15 @@ _THICK, _IN_A_ROW, _SPAN, _FURTHEST, _MINUTES_3D = 8, 3, 3, 3.0, 30.0
 _FAR = 2.0
 # From so many minutes of a CPU on there is time for a wide network.
 _MINUTES_WIDE = 15.0
+# What several networks take: images, minutes of all together; how many they are.
+_IMAGES_OF_FOLDS, _MINUTES_OF_FOLDS, _FOLDS = 6, 60.0, 3
+# Cells that are wider or narrower than these are scaled to the other width, in pixels.
+_WIDE, _NOT_WIDE = 60.0, 40.0
+_NARROW, _NOT_NARROW = 8.0, 12.0
+# It is tried whether to change sizes by at least this factor.
+_WORTH_A_TRY = 1.25
+# Share of planes that must be annotated: of less, what is narrow may be a stroke.
+_DENSE = 0.5
 # Share of a cell's diameter that is to be seen around each pixel; most poolings.
 _SEEN, _DEEPEST = 0.75, {2: 4, 3: 3}
 # Patches of deeper networks lose more of their border: so large they are worth it.
@@ -68,11 +77,16 @@ class Machine:
         return "a CPU" if self.device == "cpu" else "a GPU"
 
 
-def plan(found: Fingerprint, machine: Machine, asked: Training) -> Training:
+def plan(
+    found: Fingerprint,
+    machine: Machine,
+    asked: Training,
+    tried: Decision | None = None,
+) -> Training:
     """Choose what is not chosen by hand of a recipe; it holds the decisions, too.
 
-    The budget is never changed. A ValueError says that the network that was asked for
-    cannot be had for such images.
+    The budget is never changed. `tried` is decided already, if it can be. A ValueError
+    says that the network that was asked for cannot be had for such images.
     """
     entry = NETWORKS[asked.network]
     kept = {*asked.by_hand, *entry.settled(asked.encoder)}
@@ -80,7 +94,10 @@ def plan(found: Fingerprint, machine: Machine, asked: Training) -> Training:
     for field, rule in _RULES.items():
         if field in kept or field in entry.recipe.get(settings.ndim, {}):
             continue
-        decision = rule(found, machine, settings)
+        seen = found.resized(settings.scale, settings.ndim)
+        decision = rule(seen, machine, settings)
+        if tried is not None and field == tried.field:
+            decision = tried
         if decision is None:
             continue
         settings = settings.replace(**{field: decision.value})
@@ -90,12 +107,72 @@ def plan(found: Fingerprint, machine: Machine, asked: Training) -> Training:
     return settings.replace(decisions=tuple(decisions))
 
 
+def candidates(
+    found: Fingerprint, machine: Machine, asked: Training
+) -> tuple[Training, ...]:
+    """Return the plans that are worth a try: the usual one, then others.
+
+    Volumes in place of slices or the other way, and another size of the images, each
+    where it can be had and is not chosen by hand.
+    """
+    usual = plan(found, machine, asked)
+    others = [_other_ndim(found, usual), _other_size(found, usual)]
+    plans = [usual]
+    for other in others:
+        if other is not None:
+            one = plan(found, machine, asked, other)
+            if getattr(one, other.field) == other.value:
+                plans.append(one)
+    return tuple(plans)
+
+
+def _other_ndim(found: Fingerprint, usual: Training) -> Decision | None:
+    deep = found.slices >= _THICK and found.neighbours >= _IN_A_ROW
+    if not deep or NETWORKS[usual.network].refusal(3):
+        return None
+    value, words = (2, "slices") if usual.ndim == 3 else (3, "volumes")
+    reason = f"With {found.slices} slices it is tried whether {words} are better."
+    return Decision(field="ndim", value=value, reason=reason)
+
+
+def _other_size(found: Fingerprint, usual: Training) -> Decision | None:
+    """Try images as they are where they would be scaled, or else the other way."""
+    if usual.scale != 1:
+        value: float | None = 1.0
+    else:
+        value = _other_scale(found, usual.ndim)
+        if value is None or 1 / _WORTH_A_TRY < value < _WORTH_A_TRY:
+            return None
+    reason = f"Cells are {found.diameter or 0:.3g} pixels wide: it is tried whether "
+    reason += f"images of {value:g} times the size are better."
+    return Decision(field="scale", value=value, reason=reason)
+
+
 def _sized(asked: Training) -> Training:
     """Take the sizes of the small network for slices or volumes, but those by hand."""
     usual = Training.quick(asked.ndim)
     sizes = {name: getattr(usual, name) for name in ("depth", "batch", "patch")}
     settings = asked.replace(**sizes).with_network(asked.network, asked.encoder)
     return settings.replace(**{name: getattr(asked, name) for name in asked.by_hand})
+
+
+def _folds(found: Fingerprint, _: Machine, settings: Training) -> Decision | None:
+    images, minutes = len(found.sizes), settings.minutes
+    if settings.try_both or minutes < _MINUTES_OF_FOLDS or images < _IMAGES_OF_FOLDS:
+        return None
+    return Decision(
+        field="folds",
+        value=_FOLDS,
+        reason=f"{images} images and {minutes:g} minutes are enough for {_FOLDS} "
+        f"networks of {minutes / _FOLDS:g} minutes, each trained without another third "
+        "of the images: the model says their mean.",
+        alternatives=("1",),
+    )
+
+
+def _minutes(settings: Training) -> float:
+    """Return the budget of each network."""
+    return settings.minutes / settings.folds
 
 
 def _ndim(found: Fingerprint, machine: Machine, settings: Training) -> Decision | None:
@@ -135,11 +212,8 @@ def _against_volumes(found: Fingerprint, machine: Machine, settings: Training) -
         return f"How far apart the {found.slices} slices are is not known"
     if apart > _FURTHEST:
         return f"{_distance(found)}, volumes take {_FURTHEST:g} times at the most"
-    if machine.device == "cpu" and 0 < settings.minutes < _MINUTES_3D:
-        return (
-            f"There are {settings.minutes:g} minutes of a CPU, volumes take "
-            f"{_MINUTES_3D:g}"
-        )
+    if machine.device == "cpu" and 0 < (minutes := _minutes(settings)) < _MINUTES_3D:
+        return f"There are {minutes:g} minutes of a CPU, volumes take {_MINUTES_3D:g}"
     return ""
 
 
@@ -162,6 +236,41 @@ def _distance(found: Fingerprint) -> str:
     )
 
 
+def _scale(found: Fingerprint, _: Machine, settings: Training) -> Decision | None:
+    """Bring cells to a width that a network of few poolings sees."""
+    width = found.diameter
+    if width is None or _NARROW <= width <= _WIDE:
+        return None
+    value = _other_scale(found, settings.ndim)
+    if value is None:
+        return None
+    how = f"shrunk to {value:g} of their size, and sees more around each"
+    if value > 1:
+        how = f"enlarged {value:g} times, as it sees little in so few pixels"
+    return Decision(
+        field="scale",
+        value=value,
+        reason=f"Cells are {width:.3g} pixels wide: the network works on images {how}.",
+        alternatives=("1 (as they are)",),
+    )
+
+
+def _other_scale(found: Fingerprint, ndim: int) -> float | None:
+    """Return the scale that brings cells to a usual width; None if there is none."""
+    width = found.diameter
+    if width is None or _NOT_NARROW <= width <= _NOT_WIDE:
+        return None
+    if width < _NOT_NARROW and found.annotated < _DENSE * (found.area or float("inf")):
+        return None
+    usual = _NOT_NARROW if width < _NOT_NARROW else _NOT_WIDE
+    value = min(max(float(f"{usual / width:.2g}"), 0.1), 4.0)
+    if ndim == 2:
+        return value
+    # enlarged volumes are too much to compute, and shrunk ones must not be too thin
+    thick = found.slices * value >= _THICK and (found.span or 0) * value >= _SPAN
+    return value if value < 1 and thick else None
+
+
 def _base(settings: Training) -> Training:
     """Return the preset of the width that was chosen."""
     quick = Training.quick(settings.ndim)
@@ -170,10 +279,11 @@ def _base(settings: Training) -> Training:
 
 def _width(_: Fingerprint, machine: Machine, settings: Training) -> Decision:
     small, wide = (p(settings.ndim).width for p in (Training.quick, Training.accurate))
-    time = f"{settings.minutes:g} minutes of {machine.name}"
+    minutes = _minutes(settings)
+    time = f"{minutes:g} minutes of {machine.name}"
     if settings.steps:
         time = f"{counted(settings.steps, 'step')} on {machine.name}"
-    if machine.device != "cpu" or settings.minutes >= _MINUTES_WIDE:
+    if machine.device != "cpu" or minutes >= _MINUTES_WIDE:
         width, other = wide, small
         reason = f"{time} are enough for a wide network."
     else:
@@ -234,9 +344,11 @@ def _depth(found: Fingerprint, machine: Machine, settings: Training) -> Decision
     wanted = _SEEN * found.diameter
     depth = next((d for d, halo in seen.items() if halo >= wanted), most)
     least = f", the fewest at {settings.width} channels," if depth == fewest else ""
+    here = "" if settings.scale == 1 else " there"
     reason = (
-        f"Cells are {found.diameter:.0f} pixels wide: with {counted(depth, 'pooling')}"
-        f"{least} the network sees {seen[depth]} pixels around each"
+        f"Cells are {found.diameter:.0f} pixels wide{here}: "
+        f"with {counted(depth, 'pooling')}{least} the network sees "
+        f"{seen[depth]} pixels around each"
     )
     if seen[depth] < wanted:
         reason += f", less than three quarters of a cell ({wanted:.0f}); images that "
@@ -325,7 +437,9 @@ def _bytes_of_patch(network: Layered, output: tuple[int, ...]) -> int:
 
 # The setting that each decides; each goes by what those before it decided.
 _RULES: Mapping[str, Callable[[Fingerprint, Machine, Training], Decision | None]] = {
+    "folds": _folds,
     "ndim": _ndim,
+    "scale": _scale,
     "width": _width,
     "learning_rate": _learning_rate,
     "flat": _flat,

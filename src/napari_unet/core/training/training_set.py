@@ -12,6 +12,7 @@ from napari_unet.core.annotation.annotations import IGNORED
 from napari_unet.core.cells.label_ids import pixel_counts
 from napari_unet.core.geometry.boxes import Box, around, full_box, grown, within
 from napari_unet.core.images.normalisation import check_finite, frame_of, measure
+from napari_unet.core.images.rescaling import ScaledField
 from napari_unet.core.training.loss_weights import border_weights, reach
 from napari_unet.core.training.validation_split import cheapest_part
 
@@ -91,11 +92,7 @@ def make_example(
 
     A ValueError says that the shapes differ or the image is not finite.
     """
-    if annotation.labels.shape != field.shape:
-        raise ValueError(
-            f"{field.image.name}: the image has size {field.shape}, its labels "
-            f"{annotation.labels.shape}; they must be equal."
-        )
+    _check_shape(field, annotation)
     t, z = frame_of(field, normalisation)
     scale = measure(field.image, t, normalisation, z, spread=True)
     if field.image.data.dtype.kind == "f":
@@ -110,6 +107,25 @@ def make_example(
         spacing=field.image.field_spacing(field.ndim),
     )
     return Example(field, scale, targets.classes, border)
+
+
+def at_scale(
+    field: Field, annotation: Annotation, scale: float
+) -> tuple[Field, Annotation]:
+    """Return a field and what is known of it at another size.
+
+    A ValueError says that their shapes differ.
+    """
+    if scale == 1:
+        return field, annotation
+    _check_shape(field, annotation)
+    scaled = ScaledField(field.image, field.t, field.z, scale)
+    finished = annotation.finished
+    return scaled, replace(
+        annotation,
+        labels=scaled.labels(annotation.labels),
+        finished=None if finished is None else scaled.labels(finished),
+    )
 
 
 def update_example(
@@ -199,6 +215,14 @@ def hold_out(
     return TrainingSet(
         whole, (), "too few labels to validate: all of them are learnt from"
     )
+
+
+def _check_shape(field: Field, annotation: Annotation) -> None:
+    if annotation.labels.shape != field.shape:
+        raise ValueError(
+            f"{field.image.name}: the image has size {field.shape}, its labels "
+            f"{annotation.labels.shape}; they must be equal."
+        )
 
 
 def _hold_out_fields(

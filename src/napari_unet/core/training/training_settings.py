@@ -32,9 +32,12 @@ if TYPE_CHECKING:
 
 OF_NETWORK = (
     *("network", "width", "depth", "norm", "padded", "encoder", "dropout"),
-    "flat",
+    *("flat", "scale"),
 )
-"""Settings that say which network it is, and not how it learns."""
+"""Settings that say which network it is and what it sees, and not how it learns."""
+
+MOST_MEMBERS = 10
+"""Networks that one model is the mean of, at the most."""
 
 FIJI = "fiji"
 """In place of a preset's name: the recipe of a model that the Fiji plugin made."""
@@ -90,7 +93,7 @@ class Training(GrownSettings):
     later: ClassVar[frozenset[str]] = frozenset(
         {
             *("network", "padded", "encoder", "task", "loss", "structured_noise"),
-            *("flat", "by_hand", "decisions"),
+            *("flat", "scale", "folds", "try_both", "by_hand", "decisions"),
         }
     )
 
@@ -145,6 +148,15 @@ class Training(GrownSettings):
         title="Flat levels",
         description="Finest levels that mix nothing across slices, for volumes whose "
         "slices are far apart; thin stacks have more of them.",
+    )
+    scale: float = Field(
+        1.0,
+        ge=0.1,
+        le=4,
+        title="Image size",
+        description="Size at which the network sees images, as a share of their own: "
+        "below 1 they are shrunk, for cells that are wider than it sees; results "
+        "have the size of the image.",
     )
     optimiser: Literal["sgd", "adamw"] = Field(
         "adamw",
@@ -217,6 +229,20 @@ class Training(GrownSettings):
         title="Held out",
         description="Share of the annotation held out; 0 for none.",
     )
+    folds: int = Field(
+        1,
+        ge=1,
+        le=MOST_MEMBERS,
+        title="Networks",
+        description="Networks to train one after the other in the same budget, each "
+        "without another part of what is annotated; the model says their mean.",
+    )
+    try_both: bool = Field(
+        False,
+        description="Of the preset auto: train for slices and for volumes, and with "
+        "images as they are and of another size, in the same budget, and keep what "
+        "finds more of the held-out cells.",
+    )
     seed: int = Field(0, ge=0, le=2**31 - 1, description="Start of all random numbers.")
     precision: PrecisionChoice = "auto"
     border: BorderWeights = Field(BorderWeights(w0=3.0), title="Border weights")
@@ -238,6 +264,24 @@ class Training(GrownSettings):
         return self
 
     @model_validator(mode="after")
+    def _several_networks(self) -> Self:
+        if self.try_both and self.preset != AUTO:
+            raise ValueError(
+                f"what is tried is chosen by the preset {AUTO}, found try_both with "
+                f"{shown(self.preset)}."
+            )
+        if self.try_both and self.folds > 1:
+            raise ValueError(
+                f"either several networks are tried, or {self.folds} folds are joined."
+            )
+        if self.folds > 1 and not self.objective.is_judged:
+            raise ValueError(
+                f"to {self.objective.title}, one network is trained, as nothing can "
+                f"be held out to judge several by; found folds {self.folds}."
+            )
+        return self
+
+    @model_validator(mode="after")
     def _fits_task(self) -> Self:
         if self.task == "segment":
             return self
@@ -252,6 +296,11 @@ class Training(GrownSettings):
                     "images to learn from are mirrored and turned by quarters alone "
                     f"for the task {self.task}, found augmentation {name} {value:g}."
                 )
+        if self.scale != 1:
+            raise ValueError(
+                f"for the task {self.task} images are learnt at their own size, found "
+                f"scale {self.scale:g}, allowed is 1."
+            )
         if self.foreground:
             raise ValueError(
                 f"for the task {self.task} there are no objects to centre patches on, "

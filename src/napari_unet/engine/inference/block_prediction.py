@@ -15,15 +15,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_unet.core.cells.instances import most_probable
+from napari_unet.core.cells.pieces import region_classes, tidy
 from napari_unet.core.events import (
     BlockDone,
     PredictionFinished,
     TileDone,
     TileHalved,
 )
-from napari_unet.core.geometry.blocks import cut
-from napari_unet.core.geometry.boxes import field_index, shape_of
+from napari_unet.core.geometry.blocks import Block, cut
+from napari_unet.core.geometry.boxes import field_index, full_box, shape_of
 from napari_unet.core.images.image import Image
+from napari_unet.core.text import times
 from napari_unet.engine.device import describe
 from napari_unet.engine.inference.block_segmentation import (
     DEFAULT_SIZES,
@@ -52,6 +54,9 @@ if TYPE_CHECKING:
 
 # Box whose classes are decided at a time.
 _DECIDED = (1024, 2048)
+# Pixels of a slice or volume in which pieces of regions are looked for, at the most:
+# each takes about six bytes.
+_TIDIED = 2**28
 
 
 class BlockPrediction:
@@ -100,7 +105,8 @@ class BlockPrediction:
         yield from self._predict(out)
         found = Image(out.data, self._axes, self._image.known_um, self._image.name)
         if "classes" in self._targets:
-            yield from self._decide(found)
+            settings = segmentation.for_pixels(self._factors)
+            yield from self._decide(found, settings, cell_classes)
         if not cells and "instances" not in self._targets:
             return 0
         return (
@@ -205,17 +211,63 @@ class BlockPrediction:
         shape = self._image.field_shape(self._table.ndim)
         return [block.core for block in self._sizes.predicted(shape)]
 
-    def _decide(self, found: Image) -> Iterator[BlockDone]:
-        """Write the most probable class of each pixel."""
+    def check_pieces(
+        self, segmentation: Segmentation, cell_classes: tuple[int, ...]
+    ) -> None:
+        """Refuse to tidy regions that are too large to be seen as a whole.
+
+        As a ValueError; `segmentation` and the classes are as for `events`.
+        """
+        shape = self._image.field_shape(self._table.ndim)
+        regions = region_classes(self._table.classes, cell_classes)
+        tidied = regions and not segmentation.keeps_all_pieces
+        if tidied and "classes" in self._targets and prod(shape) > _TIDIED:
+            raise ValueError(
+                f"{self._image.name}: {times(shape)} pixels are too many to look for "
+                f"the pieces of regions in, allowed are {_TIDIED}; keep all pieces: "
+                "--smallest-piece 0 --largest-only none."
+            )
+
+    def _decide(
+        self, found: Image, settings: Segmentation, cell_classes: tuple[int, ...]
+    ) -> Iterator[BlockDone]:
+        """Write the class of each pixel, the most probable but for pieces that go."""
         axes = self._axes.replace("c", "")
         shape = [found.size(a) for a in axes]
         out = self._array("classes", shape, axes, np.uint8)
+        regions = region_classes(self._table.classes, cell_classes)
+        if regions and not settings.keeps_all_pieces:
+            yield from self._decide_whole(found, out, settings, regions)
+            return
         fields = list(found.fields(2))
         boxes = cut(found.field_shape(2), _DECIDED, unit=CHUNK)
         for left in remaining(self._work, "classes", fields, boxes):
             field, box = left.field, left.box
             classes = most_probable(field.read(box))
             out.write(field_index(axes, field.t, field.z, box), classes)
+            self._work.done(left.step)
+            yield BlockDone("classes", left.progress)
+
+    def _decide_whole(
+        self,
+        found: Image,
+        out: LargeArray,
+        settings: Segmentation,
+        regions: tuple[int, ...],
+    ) -> Iterator[BlockDone]:
+        """Write the class of each pixel of one slice or volume after the other."""
+        fields = list(found.fields(self._table.ndim))
+        whole = [Block(box := full_box(fields[0].shape), box)]
+        for left in remaining(self._work, "classes", fields, whole):
+            field = left.field
+            classes = np.empty(field.shape, np.uint8)
+            for plane in cut(field.shape[-2:], _DECIDED, unit=CHUNK):
+                box = (*full_box(field.shape[:-2]), *plane.core)
+                classes[box] = most_probable(field.read(box))
+            at = field_index(out.axes, field.t, field.z, left.box)
+            kept = [a for a in "zyx"[-classes.ndim :] if a in out.axes]
+            tidied = tidy(classes, settings, regions)
+            out.write(at, tidied.reshape(tidied.shape[-len(kept) :]))
             self._work.done(left.step)
             yield BlockDone("classes", left.progress)
 

@@ -100,12 +100,14 @@ class Network:
     module: LayeredNetwork | MeanOfNetworks | OpaqueNetwork
     device: torch.device
     precision: Precision
-    # pixel size of the training images along ([z,] y, x), in micrometres
+    # pixel size of what it sees along ([z,] y, x), in micrometres
     spacing_um: tuple[float, ...] | None
     # rule for the grey values that it learnt from
     normalisation: Normalisation
     # of a network that makes an image, and no probabilities
     outputs: ImageOutputs | None = None
+    # size at which it saw the training images, as a share of their own
+    scale: float = 1.0
 
     @property
     def geometry(self) -> Geometry:
@@ -113,11 +115,13 @@ class Network:
         return geometry_of(self.module.architecture)
 
     def factors(self, image: Image, settings: Prediction) -> tuple[float, ...] | None:
-        """Return by how much an image is resampled; None if it is not."""
-        if not settings.rescale:
-            return None
+        """Return by how much an image is resampled; None if it is not.
+
+        An image whose pixel size is not to count is taken as the training images were.
+        """
         ndim = self.geometry.ndim
-        return rescaling(self.spacing_um, image.pixel_size(ndim), ndim, image.name)
+        own = image.pixel_size(ndim) if settings.rescale else None
+        return rescaling(self.spacing_um, own, ndim, image.name, self.scale)
 
     def probabilities(
         self, window: NDArray[np.float32], averaging: Averaging = "none"
@@ -302,7 +306,13 @@ def _frozen(
         )
     device = next(module.parameters()).device
     return Network(
-        module, device, precision, card.spacing_um, card.normalisation, card.outputs
+        module,
+        device,
+        precision,
+        card.spacing_um,
+        card.normalisation,
+        card.outputs,
+        card.training.scale,
     )
 
 

@@ -9,8 +9,10 @@ import numpy as np
 import torch
 
 from napari_unet.core.annotation.annotations import IGNORED, ClassInfo
+from napari_unet.core.cells.pieces import choose_largest, region_classes
 from napari_unet.core.cells.segmentation_tuning import choose_settings, usual_settings
 from napari_unet.core.events import ValidationTile
+from napari_unet.core.geometry.boxes import full_box
 from napari_unet.core.training.loss_weights import class_weights
 from napari_unet.core.training.training_set import (
     count_classes,
@@ -191,10 +193,10 @@ class SegmentationObjective(Objective):
             )
         if not training_set.held_out:
             return fitted
-        # by mere strokes no cell can be judged
-        if not strokes and model.card.cell_classes:
-            held_out = training_set.held_out
-            return (yield from _with_cells(fitted, network(fitted), held_out, known))
+        # by mere strokes neither cells nor regions can be judged
+        held_out = training_set.held_out
+        if not strokes and (model.card.cell_classes or len(_whole(held_out)) > 1):
+            return (yield from _tuned(fitted, network(fitted), held_out, known))
         if fitted is not model:
             return (
                 yield from _with_score(fitted, network(fitted), training_set.held_out)
@@ -218,13 +220,13 @@ def _check_counts(counts: NDArray[np.int64], names: Sequence[str]) -> None:
         )
 
 
-def _with_cells(
+def _tuned(
     model: Model,
     network: Network,
     held_out: Sequence[HeldOut],
     known: Mapping[Any, Annotation],
 ) -> Generator[Event, None, Model]:
-    """Choose by the held-out cells how cells are found, and note it in the card."""
+    """Choose by what is held out how cells and regions are found, and note it."""
     card = model.card
     parts_known = (
         known[field_key(part.example.field)].crop(part.box) for part in held_out
@@ -235,8 +237,29 @@ def _with_cells(
     for best in choose_settings(parts, chosen, card.cell_classes):
         chosen = best
         yield ValidationTile()
+    whole = [
+        (parts[k].probabilities, held_out[k].example.classes) for k in _whole(held_out)
+    ]
+    regions = region_classes(card.architecture.classes, card.cell_classes)
+    chosen, gains = choose_largest(whole, chosen, regions)
+    kind = "slice" if card.training.ndim == 2 else "volume"
+    notes = tuple(
+        f"of {card.classes[k - 1].name} only the largest piece of a {kind} is kept: "
+        f"Dice {before:.3f} becomes {after:.3f} on {len(whole)} held-out {kind}s."
+        for k, (before, after) in gains.items()
+    )
     # of the model as it is now: it may have been fitted since it was validated
-    return replace(model, card=card.replace(segmentation=chosen, score=score))
+    changes = {"segmentation": chosen, "score": score, "notes": (*card.notes, *notes)}
+    return replace(model, card=card.replace(**changes))
+
+
+def _whole(held_out: Sequence[HeldOut]) -> list[int]:
+    """Return which parts are slices or volumes as a whole."""
+    return [
+        number
+        for number, part in enumerate(held_out)
+        if part.box == full_box(part.example.field.shape)
+    ]
 
 
 def _with_score(

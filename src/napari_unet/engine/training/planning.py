@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from napari_unet.core.training.planner import Machine, plan
-from napari_unet.core.training.training_settings import OF_NETWORK
+from napari_unet.core.training.planner import Machine, candidates, plan
+from napari_unet.core.training.training_settings import OF_NETWORK, Training
 from napari_unet.engine.device import choose_device, free_memory
 
 if TYPE_CHECKING:
     from napari_unet.core.model import ModelCard
     from napari_unet.core.training.fingerprint import Fingerprint
-    from napari_unet.core.training.training_settings import Training
 
 
 def planned(
@@ -21,6 +20,30 @@ def planned(
 
     A ValueError says that training cannot begin with that model.
     """
+    return plan(found, _machine(device), _asked(settings, start))
+
+
+def candidates_of(
+    found: Fingerprint, settings: Training, start: ModelCard | None, device: str
+) -> tuple[Training, ...]:
+    """Return the plans that are worth a try, each for an equal share of the budget.
+
+    That of all is said in each. The settings may be planned, as `planned` does it.
+    """
+    usual = Training.automatic()
+    before = {d.field: getattr(usual, d.field) for d in settings.decisions}
+    asked = _asked(settings.replace(**{**before, "decisions": ()}), start)
+    machine, budget = _machine(device), (asked.minutes, asked.steps)
+    number = len(candidates(found, machine, asked))
+    share = asked.replace(minutes=budget[0] / number, steps=-(-budget[1] // number))
+    return tuple(
+        one.replace(minutes=budget[0], steps=budget[1])
+        for one in candidates(found, machine, share)
+    )
+
+
+def _asked(settings: Training, start: ModelCard | None) -> Training:
+    """Return settings with what the model to start from leaves no choice of."""
     if start is not None:
         if problem := start.refusal_as_start(settings):
             raise ValueError(problem)
@@ -28,8 +51,12 @@ def planned(
         settings = settings.with_network_of(start.training).replace(
             ndim=start.architecture.ndim, by_hand=tuple(sorted(kept))
         )
+    return settings
+
+
+def _machine(device: str) -> Machine:
     where = choose_device(device)
-    return plan(found, Machine(where.type, free_memory(where)), settings)
+    return Machine(where.type, free_memory(where))
 
 
 def planned_before(card: ModelCard, settings: Training) -> Training:

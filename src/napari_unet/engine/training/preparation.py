@@ -14,6 +14,7 @@ from napari_unet.core.images.rescaling import common_size
 from napari_unet.core.model import ImageRecord, ModelCard
 from napari_unet.core.network.blended import reach_of
 from napari_unet.core.text import printable, reason
+from napari_unet.core.training.common_parts import Part, hold_out_parts
 from napari_unet.core.training.folds import Fold, hold_out_fold
 from napari_unet.core.training.patches import in_window, patch_size, why_not
 from napari_unet.core.training.training_set_updates import held_parts, hold_out_again
@@ -71,6 +72,7 @@ def prepare_training(
     resume: str | Path | None,
     device: str,
     fold: Fold | None = None,
+    parts: Sequence[Part] = (),
 ) -> Prepared:
     """Check the input and set everything up; arguments as for `TrainingRun`.
 
@@ -113,7 +115,7 @@ def prepare_training(
     state = TrainingState(card, module)
     if resume is not None:
         _resume(state, resume)
-    parted = _part(state, examples, objective, fold)
+    parted = _part(state, examples, objective, fold, parts)
     objective.learn(parted, where)
     return Prepared(
         state=state,
@@ -146,18 +148,22 @@ def _part(
     examples: Sequence[Example],
     objective: Objective,
     fold: Fold | None,
+    parts: Sequence[Part],
 ) -> TrainingSet:
-    """Hold a part out: of the run resumed, of the fold, or one drawn by the seed."""
+    """Hold out as the run resumed, the fold or the parts say, or else by the seed."""
     keys = [r.sha256 for r in state.card.images]
     own = None if fold is None else (fold.number, fold.total)
     if state.record.validation is not None:
         if state.record.fold != own:
             raise ValueError(_other_fold(state.record.fold))
-        parts, words = state.record.held_out, state.record.validation
+        before, words = state.record.held_out, state.record.validation
         reach = reach_of(state.card.architecture)
-        return hold_out_again(examples, keys, parts, reach, words)
+        return hold_out_again(examples, keys, before, reach, words)
     if fold is not None:
         parted = hold_out_fold(examples, fold, objective.names)
+    elif parts:
+        reach = reach_of(state.card.architecture)
+        parted = hold_out_parts(examples, parts, reach)
     else:
         parted = objective.hold_out(examples, state.card)
     by_example = dict(zip(map(id, examples), keys, strict=True))
@@ -270,10 +276,13 @@ def _resume(state: TrainingState, path: str | Path) -> None:
 def _common_size(
     examples: Sequence[Example], settings: Training
 ) -> tuple[tuple[float, ...] | None, tuple[str, ...]]:
-    """Return the pixel size of the model, and what was assumed for it."""
+    """Return the pixel size that the model sees, and what was assumed for it."""
     images = {id(e.field.image): e.field.image for e in examples}
     sizes = [(i.name, i.pixel_size(settings.ndim)) for i in images.values()]
-    return common_size(sizes, mix=settings.mix_pixel_sizes)
+    own, notes = common_size(sizes, mix=settings.mix_pixel_sizes)
+    if own is None:
+        return None, notes
+    return tuple(float(f"{size / settings.scale:.6g}") for size in own), notes
 
 
 def _fingerprint(field: Field) -> str:

@@ -8,9 +8,9 @@ with the same weights as an uninterrupted one.
 from __future__ import annotations
 
 from contextlib import closing, suppress
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from napari_unet.core.events import (
     CheckpointWritten,
@@ -19,14 +19,15 @@ from napari_unet.core.events import (
     TrainingStarted,
 )
 from napari_unet.core.images.image import Image
-from napari_unet.core.model import check_members
+from napari_unet.core.images.rescaling import ScaledField
 from napari_unet.core.training.fingerprint import fingerprint
+from napari_unet.core.training.training_set import at_scale
 from napari_unet.core.training.training_settings import Training
 from napari_unet.engine.device import describe
 from napari_unet.engine.network.network import prepare as make_ready
 from napari_unet.engine.objectives.catalogue import objective_of, pairs_of
 from napari_unet.engine.training.corrections import field_key
-from napari_unet.engine.training.ensemble import train_ensemble
+from napari_unet.engine.training.course import Course
 from napari_unet.engine.training.loop import TrainingLoop
 from napari_unet.engine.training.planning import planned, planned_before
 from napari_unet.engine.training.preparation import prepare_training, with_network_of
@@ -36,6 +37,9 @@ from napari_unet.io.model_file import read_card
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator, Sequence
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from napari_unet.core.annotation.annotations import Annotation, Kind
     from napari_unet.core.cells.objects import Objects
     from napari_unet.core.events import Event
@@ -43,8 +47,9 @@ if TYPE_CHECKING:
     from napari_unet.core.images.image import ArrayLike, Field
     from napari_unet.core.images.normalisation import Normalisation
     from napari_unet.core.model import Model
+    from napari_unet.core.training.common_parts import Part
     from napari_unet.core.training.folds import Fold
-    from napari_unet.core.training.training_set import Example
+    from napari_unet.core.training.training_set import Example, HeldOut
     from napari_unet.engine.network.network import Network
     from napari_unet.engine.objectives.objective import Pair
     from napari_unet.engine.training.corrections import FieldKey
@@ -61,7 +66,6 @@ def train(
     checkpoint: str | Path | None = None,
     device: str = "auto",
     head_start: float = 0.0,
-    folds: int = 1,
 ) -> Iterator[Event]:
     """Train a network.
 
@@ -89,10 +93,6 @@ def train(
         auto, cpu, cuda, cuda:N or mps.
     head_start : float
         Seconds of a budget in minutes that are already used up.
-    folds : int
-        So many networks are trained one after the other, each without another part of
-        what is annotated, by which it is judged; the model says the mean of them. Not
-        for the task "denoise", as nothing can be held out.
 
     Yields
     ------
@@ -111,33 +111,41 @@ def train(
         settings = Training.quick()
         if start is not None:
             settings = settings.with_recipe_of(start.card.training)
-    check_members(folds, settings)
-    if settings.is_unplanned and resume is not None:
+    if settings.is_unplanned and resume is not None and not settings.try_both:
         before = planned_before(read_card(resume), settings)
-        if folds > 1:
+        if before.folds > 1:
             # each of several networks has its own budget and seed
             own = {n: getattr(settings, n) for n in ("seed", "steps", "minutes")}
             before = before.replace(**own)
         settings = before
-    if any(isinstance(i, Image) and i.channels == 3 for i in images):
+    # one of each for slices and volumes
+    opened = [i if isinstance(i, Image) else Image.from_array(i) for i in images]
+    if any(i.channels == 3 for i in opened):
         # of images in colour some may show nothing but grey
-        images = [i.with_channels(3) if isinstance(i, Image) else i for i in images]
-    pairs = pairs_of(settings, images, labels, kind)
+        opened = [i.with_channels(3) for i in opened]
+    asked, card = settings, start.card if start is not None else None
+
+    @cache
+    def pairs(ndim: Literal[2, 3]) -> Iterable[Pair]:
+        return pairs_of(asked.replace(ndim=ndim), opened, labels, kind)
+
     if settings.is_unplanned:
-        asked = settings
-        card = start.card if start is not None else None
-        settings = planned(fingerprint(pairs), asked, card, device)
-        if settings.ndim != asked.ndim:
-            pairs = pairs_of(settings, images, labels, kind)
-    begin = partial(
-        TrainingRun, pairs, start=start, checkpoint=checkpoint, device=device
+        found = fingerprint(pairs(settings.ndim))
+        settings = planned(found, settings, card, device)
+    course = Course(
+        partial(TrainingRun, start=start, checkpoint=checkpoint, device=device),
+        pairs,
+        settings,
+        start=card,
+        resume=resume,
+        checkpoint=checkpoint,
+        device=device,
+        clock=clock,
     )
-    if folds == 1:
-        yield from begin(settings, resume=resume, clock=clock).events()
-    else:
-        last = Path(resume) if resume is not None else None
-        kept = Path(checkpoint) if checkpoint is not None else None
-        yield from train_ensemble(begin, settings, folds, last, kept, clock)
+    with closing(course.events()) as events:
+        for event in events:
+            if event is not None:
+                yield event
 
 
 class TrainingRun:
@@ -156,6 +164,8 @@ class TrainingRun:
         Shows the time already used up; then that of all runs.
     fold : Fold, optional
         Which network of several it trains; decides what is held out.
+    parts : sequence of Part, optional
+        What is held out, for it as for other networks.
     """
 
     def __init__(
@@ -169,6 +179,7 @@ class TrainingRun:
         device: str = "auto",
         clock: Stopwatch | None = None,
         fold: Fold | None = None,
+        parts: Sequence[Part] = (),
     ) -> None:
         self._pairs = pairs
         self._settings = settings
@@ -176,10 +187,12 @@ class TrainingRun:
         self._resume = resume
         self._checkpoint = Path(checkpoint) if checkpoint else None
         self._device = device
-        self._fold = fold
+        self._fold, self._parts = fold, parts
         self.clock = clock or Stopwatch()
         self._loop: TrainingLoop | None = None
         self._finishing = False
+        # of what is learnt from: size as a share of its own, and what is known of it
+        self._scale = 1.0
         self._known: dict[FieldKey, Any] = {}
 
     def prepare(self) -> Iterator[None]:
@@ -191,10 +204,12 @@ class TrainingRun:
         if self._loop is not None:
             return
         rule = self._rule()
-        objective = objective_of(with_network_of(self._start, self._settings))
+        settings = with_network_of(self._start, self._settings)
+        self._scale, objective = settings.scale, objective_of(settings)
         pairs: list[Pair] = []
         examples: list[Example] = []
-        for field, known in self._pairs:
+        for own, known in self._pairs:
+            field, known = at_scale(own, known, self._scale)
             example = objective.example(field, known, rule)
             if example is not None:
                 pairs.append((field, known))
@@ -211,6 +226,7 @@ class TrainingRun:
             resume=self._resume,
             device=self._device,
             fold=self._fold,
+            parts=self._parts,
         )
         self.clock.add(prepared.state.record.seconds)
         self._loop = TrainingLoop(prepared, self._checkpoint, self.clock)
@@ -222,6 +238,11 @@ class TrainingRun:
         if self._start is not None:
             return self._start.card.normalisation
         return "structure"
+
+    @property
+    def is_prepared(self) -> bool:
+        """Whether it can be corrected."""
+        return self._loop is not None
 
     @property
     def loop(self) -> TrainingLoop:
@@ -251,8 +272,16 @@ class TrainingRun:
         annotation that of the whole field, with the classes of the run. The box holds
         what changed of it; anything may have unless given.
         """
-        self.loop.corrections.append((field, annotation, box))
-        self._known[field_key(field)] = annotation
+        seen, known = at_scale(field, annotation, self._scale)
+        if box is not None and isinstance(seen, ScaledField):
+            box = seen.scaled_box(box)
+        self.loop.corrections.append((seen, known, box))
+        self._known[field_key(seen)] = known
+
+    def cells(self, part: HeldOut) -> NDArray[np.int32]:
+        """Return the annotated cells of a part that is held out."""
+        known: Annotation = self._known[field_key(part.example.field)]
+        return known.crop(part.box).targets().instances
 
     def finish(self) -> None:
         """Let the next step be the last; validation and result follow as always."""
@@ -271,6 +300,7 @@ class TrainingRun:
             prepared.training_set.validation,
             prepared.state.card.notes,
             prepared.state.card.training.decisions,
+            self._settings.ndim,
         )
         try:
             yield from loop.steps()

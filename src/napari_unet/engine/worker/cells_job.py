@@ -10,6 +10,7 @@ import numpy as np
 from napari_unet.core.annotation.annotations import cell_classes
 from napari_unet.core.cells.instances import segment_instances
 from napari_unet.core.cells.linking import SliceLinker
+from napari_unet.core.cells.pieces import class_map
 from napari_unet.core.events import CellsFound, CellsLinked
 from napari_unet.core.images.image import Field, Image
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def run(job: SegmentJob) -> Iterator[Event | None]:
-    """Find the cells of the places asked for, then link them if asked to.
+    """Find the cells and regions of the places asked for, then link if asked to.
 
     `CellsFound` comes after each place, None after each slice that is linked, and
     `CellsLinked` at the end of linking. An array for the cells that does not have the
@@ -39,6 +40,7 @@ def run(job: SegmentJob) -> Iterator[Event | None]:
     for count, (t, z) in enumerate(job.places, start=1):
         cells = arrays.find(t, z, job.settings)
         arrays.write(t, z, cells)
+        arrays.decide(t, z, job.settings)
         number = int(cells.max(initial=0))
         yield CellsFound(t, z, number, count / len(job.places))
     if job.link and job.ndim == 2 and arrays.image.size("z") > 1:
@@ -73,6 +75,9 @@ class _Arrays:
                 f"the cells need an array of shape {wanted}, found {job.cells.shape}."
             )
         self._cells = Image(job.cells.open(writable=True), axes)
+        self._class_map: Image | None = None
+        if job.class_map is not None:
+            self._class_map = Image(job.class_map.open(writable=True), axes)
         self._classes = cell_classes(job.classes)
 
     def find(self, t: int, z: int | None, settings: Segmentation) -> NDArray[np.int32]:
@@ -98,10 +103,23 @@ class _Arrays:
         return np.array(Field(self._cells, t, z).read()[0])
 
     def write(self, t: int, z: int | None, cells: NDArray[np.int32]) -> None:
-        """Write the cells of a plane or volume, whatever the order of the axes."""
-        left = [a for a in self._cells.axes if a in "zyx" and (a != "z" or z is None)]
-        # a volume of an image without the axis z has one slice
-        cells = cells.reshape(cells.shape[-len(left) :])
-        target: Any = self._cells.data
-        order = ["zyx"[-len(left) :].index(a) for a in left]
-        target[Field(self._cells, t, z).index()] = cells.transpose(order)
+        """Write the cells of a plane or volume."""
+        _write(self._cells, t, z, cells)
+
+    def decide(self, t: int, z: int | None, settings: Segmentation) -> None:
+        """Write the classes of a plane or volume, without the pieces that are to go."""
+        if self._class_map is not None:
+            field = Field(self.image, t, z)
+            values, axes = field.read(), "cyx" if field.ndim == 2 else "czyx"
+            decided = class_map(values, axes, field.ndim, settings, self._classes)
+            _write(self._class_map, t, z, decided)
+
+
+def _write(image: Image, t: int, z: int | None, values: NDArray[np.integer]) -> None:
+    """Write a plane or volume, whatever the order of the axes."""
+    left = [a for a in image.axes if a in "zyx" and (a != "z" or z is None)]
+    # a volume of an image without the axis z has one slice
+    values = values.reshape(values.shape[-len(left) :])
+    target: Any = image.data
+    order = ["zyx"[-len(left) :].index(a) for a in left]
+    target[Field(image, t, z).index()] = values.transpose(order)

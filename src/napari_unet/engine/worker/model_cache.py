@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from napari_unet.core.settings import Prediction
     from napari_unet.engine.device import Precision
     from napari_unet.engine.network.network import Network
-    from napari_unet.engine.training.run import TrainingRun
+    from napari_unet.engine.training.course import Course
     from napari_unet.engine.worker.inbox import Task
 
 # Multiplications in a second, until it has been measured.
@@ -43,7 +43,7 @@ class ModelCache:
     def __init__(self) -> None:
         self.speed = Speed()
         # the training that goes on, if it is ready to show its network
-        self.live: TrainingRun | None = None
+        self.live: Course | None = None
         self._ready: dict[tuple[str, int, str, str], tuple[Network, ModelCard]] = {}
         self._scales: dict[object, dict[Frame, GreyScale]] = {}
 

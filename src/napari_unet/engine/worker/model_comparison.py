@@ -89,6 +89,21 @@ def compare(new: Figures, old: Figures | None, where: str) -> ModelComparison:
     return ModelComparison(outcome, sentence, new.iou, new.cells, old.iou, old.cells)
 
 
+def of_several(card: ModelCard) -> ModelComparison:
+    """Say how good several networks are together, or that of them which is kept."""
+    for decision in card.training.decisions:
+        if decision.field == "try_both":
+            return ModelComparison("first", decision.reason)
+    sentence = "The model is the mean of networks that are judged one by one."
+    if card.score is None:
+        return ModelComparison("unknown", sentence)
+    sentence = (
+        f"The model is the mean of {card.members} networks, with {card.score.words} on "
+        "what each of them did not learn from."
+    )
+    return ModelComparison("first", sentence)
+
+
 def unknown(*, as_asked: bool) -> ModelComparison:
     """Say that nothing is held out to judge by: as asked for, or for want of labels."""
     sentence = "Too few labels to judge: all of them were needed to learn from."

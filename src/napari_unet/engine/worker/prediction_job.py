@@ -128,7 +128,7 @@ def _network(job: PredictJob, context: Context) -> Network:
         return context.cache.network(job.model, job.settings)[0]
     if context.cache.live is None:
         raise ValueError("no training goes on whose network could be shown.")
-    return context.cache.live.loop.network()
+    return context.cache.live.network()
 
 
 def _tiles(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -21,20 +22,19 @@ from napari_unet.core.settings import BorderWeights
 from napari_unet.core.text import reason
 from napari_unet.core.training.training_set import make_example
 from napari_unet.engine.network.network import prepare
+from napari_unet.engine.training.course import Course
 from napari_unet.engine.training.run import TrainingRun
 from napari_unet.engine.worker import model_comparison
 from napari_unet.io.model_file import load_model, save_model
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
-
-    from numpy.typing import NDArray
+    from collections.abc import Generator, Iterable, Iterator
 
     from napari_unet.core.events import Event
+    from napari_unet.core.geometry.boxes import Box
     from napari_unet.core.images.array_reference import AnnotationReference
-    from napari_unet.core.jobs import Correction, TrainJob
+    from napari_unet.core.jobs import Correction, Place, TrainJob
     from napari_unet.core.model import Model
-    from napari_unet.core.training.training_set import HeldOut, TrainingSet
     from napari_unet.engine.worker.inbox import Task
     from napari_unet.engine.worker.model_cache import Context
 
@@ -48,32 +48,36 @@ def run(job: TrainJob, context: Context) -> Iterator[Event | None]:
     """
     data = _TrainingData(job)
     start = load_model(job.start) if job.start else None
-    training = TrainingRun(
-        data.pairs(),
+    course = Course(
+        partial(TrainingRun, start=start, checkpoint=job.checkpoint, device=job.device),
+        data.pairs,
         job.settings,
-        start=start,
+        start=None if start is None else start.card,
         resume=job.checkpoint if job.resume else None,
         checkpoint=job.checkpoint,
         device=job.device,
     )
-    for _ in training.prepare():
+    for _ in course.prepare():
         yield None
-    context.cache.live = training
+    context.cache.live = course
     try:
-        with closing(training.events()) as events:
-            _take_in(context.task, training, data)
+        with closing(course.events()) as events:
+            _take_in(context.task, course, data)
             for event in events:
                 if isinstance(event, TrainingFinished):
                     save_model(event.model, job.output)
-                    parts = training.loop.prepared.training_set
-                    yield (yield from _judged(event.model, start, parts, data))
+                    if course.several:
+                        yield model_comparison.of_several(event.model.card)
+                    else:
+                        run = course.run
+                        yield (yield from _judged(event.model, start, run, job))
                     card = event.model.card
                     yield ModelSaved(
                         job.output, card, event.steps, event.seconds, event.problem
                     )
                 else:
                     yield event
-                _take_in(context.task, training, data)
+                _take_in(context.task, course, data)
     finally:
         context.cache.live = None
 
@@ -99,33 +103,49 @@ class _TrainingData:
         self.job = job
         self.images: list[Image] = [reference.open() for reference in job.images]
         self.annotations: list[AnnotationReference] = list(job.annotations)
+        # of each image, in their order
+        self.places = [dict.fromkeys(places) for places in job.places]
 
-    def pairs(self) -> Iterator[tuple[Field, Annotation | None]]:
+    def pairs(self, ndim: int) -> Iterator[tuple[Field, Annotation | None]]:
         """Yield what is to be learnt from; the fields alone without annotation."""
-        for number, places in enumerate(self.job.places):
-            for t, z in places:
-                field = Field(self.images[number], t, z)
-                known = (
-                    self.annotations[number].field(t, z) if self.annotations else None
-                )
-                yield field, known
+        for number in range(len(self.images)):
+            for t, z in self._as_fields(number, self.places[number], ndim):
+                known: Annotation | None = None
+                if self.annotations:
+                    known = self._with_classes(self.annotations[number].field(t, z))
+                yield Field(self.images[number], t, z), known
 
-    def corrected(self, correction: Correction) -> tuple[Field, Annotation]:
-        """Return the corrected field, and what is known of it now.
+    def corrected(
+        self, correction: Correction, ndim: int
+    ) -> Iterator[tuple[Field, Annotation, Box | None]]:
+        """Yield the corrected fields, what is known of them now, and what changed.
 
         The network keeps its classes: objects of others are as if not annotated.
         """
-        annotation = correction.annotation
-        self.annotations[correction.image] = annotation
-        field = Field(self.images[correction.image], correction.t, correction.z)
-        return field, self._with_classes(annotation.field(correction.t, correction.z))
+        annotation, number = correction.annotation, correction.image
+        self.annotations[number] = annotation
+        place = correction.t, correction.z
+        self.places[number].setdefault(place)
+        fields = self._as_fields(number, [place], ndim)
+        for t, z in fields:
+            box = correction.box if [place] == fields else None
+            known = self._with_classes(annotation.field(t, z))
+            yield Field(self.images[number], t, z), known, box
 
-    def cells(self, part: HeldOut) -> NDArray[np.int32]:
-        """Return the annotated cells of a part that is held out."""
-        field = part.example.field
-        number = next(k for k, i in enumerate(self.images) if i is field.image)
-        known = self.annotations[number].field(field.t, field.z, part.box)
-        return self._with_classes(known).targets().instances
+    def _as_fields(
+        self, number: int, places: Iterable[Place], ndim: int
+    ) -> list[Place]:
+        """Return the planes that volumes are of, or the other way."""
+        found: dict[Place, None] = {}
+        for t, z in places:
+            if ndim == 3:
+                found.setdefault((t, None))
+            elif z is not None:
+                found.setdefault((t, z))
+            else:
+                slices = range(self.images[number].size("z"))
+                found.update(dict.fromkeys((t, k) for k in slices))
+        return list(found)
 
     def _with_classes(self, annotation: Annotation) -> Annotation:
         classes = self.job.annotations[0].classes
@@ -137,33 +157,33 @@ class _TrainingData:
         return replace(annotation, labels=labels, classes=classes, class_of=class_of)
 
 
-def _take_in(task: Task, training: TrainingRun, data: _TrainingData) -> None:
+def _take_in(task: Task, course: Course, data: _TrainingData) -> None:
     """Pass on what napari has sent meanwhile: corrections, and to finish."""
     while task.corrections:
-        correction = task.corrections.popleft()
-        training.correct(*data.corrected(correction), correction.box)
+        for changed in data.corrected(task.corrections.popleft(), course.ndim):
+            course.correct(*changed)
     if task.finishing:
-        training.finish()
+        course.finish()
 
 
 def _judged(
-    model: Model, start: Model | None, parts: TrainingSet, data: _TrainingData
+    model: Model, start: Model | None, training: TrainingRun, job: TrainJob
 ) -> Generator[Event | None, None, ModelComparison]:
     """Compare with the model that the training started from."""
+    parts, settings = training.loop.prepared.training_set, job.settings
     if not parts.held_out:
-        return model_comparison.unknown(as_asked=not data.job.settings.validation)
-    settings = data.job.settings
+        return model_comparison.unknown(as_asked=not settings.validation)
 
     def figures(
         which: Model,
     ) -> Generator[Event | None, None, model_comparison.Figures]:
-        network = prepare(which, data.job.device, settings.precision)
+        network = prepare(which, job.device, settings.precision)
         # both find cells in the same way, that of the new model
         card = model.card.replace(architecture=which.card.architecture)
         return (yield from model_comparison.judge(network, card, parts.held_out, cells))
 
     try:
-        cells = [data.cells(part) for part in parts.held_out]
+        cells = [training.cells(part) for part in parts.held_out]
         before = None
         if start is not None and model_comparison.comparable(model.card, start.card):
             before = yield from figures(start)

@@ -13,6 +13,7 @@ from napari_unet.gui.predict.denoise_panel import DenoisePanel
 from napari_unet.gui.predict.export_dialog import ExportDialog
 from napari_unet.gui.predict.model_chooser import ModelChooser, model_in
 from napari_unet.gui.predict.model_export_dialog import ModelExportDialog
+from napari_unet.gui.predict.region_panel import RegionPanel
 from napari_unet.gui.predict.run_panel import RunPanel
 from napari_unet.gui.predict.segmentation_panel import SegmentationPanel
 from napari_unet.gui.widgets import (
@@ -55,6 +56,7 @@ class PredictPage(QWidget):
         self.models = ModelChooser(workspace.models, workspace.foreign_models)
         self.run = RunPanel(workspace)
         self.cells = SegmentationPanel(workspace)
+        self.regions = RegionPanel(workspace)
         self.denoise = DenoisePanel(workspace)
         self.count = Hint()
         self.points = button(
@@ -85,11 +87,13 @@ class PredictPage(QWidget):
         # LAYOUT
         self._results = QWidget()
         self._of_cells = (Heading("Cells"), self.cells, ButtonRow(self.points))
+        self._of_regions = (Heading("Regions"), self.regions)
         heading, settings, points = self._of_cells
         column(
             self._results,
             heading,
             settings,
+            *self._of_regions,
             self.count,
             points,
             Heading("Use as annotation"),
@@ -167,6 +171,8 @@ class PredictPage(QWidget):
         for part in self._of_cells:
             part.setVisible(not only_regions)
         count, why = "Cells appear here when a slice is predicted.", _FIRST
+        for part in self._of_regions:
+            part.setVisible("regions" in kinds)
         if number is not None:
             count = f"{counted(number, 'cell')} in this slice."
         elif results is not None and not results.has_cells:

@@ -25,6 +25,7 @@ from napari_unet.gui.widgets import (
     Hint,
     allow,
     blocked,
+    check_box,
     follow,
     guard_wheel,
 )
@@ -34,7 +35,10 @@ if TYPE_CHECKING:
 
     from napari_unet.session.workspace import Workspace
 
-_ABOVE = ("preset", "network", "ndim", "steps", "minutes", "by_hand", "decisions")
+_ABOVE = (
+    *("preset", "network", "ndim", "steps", "minutes", "try_both", "by_hand"),
+    "decisions",
+)
 # Of networks that make images.
 _OTHER_TASKS = ("task", "loss", "structured_noise")
 _PRESETS = {
@@ -78,6 +82,11 @@ class RecipeBox(QWidget):
         self.decisions = DecisionList()
         self.why = Fold("What was chosen, and why", self.decisions)
         self.why.button.setChecked(True)
+        self.both = check_box(
+            "Try both, keep the better",
+            "Train for slices and for volumes, and for images as they are and of "
+            "another size, in the same budget; held-out cells decide.",
+        )
         self.network = NetworkBox()
         self.use = Hint()
         self.images = _combo(
@@ -114,8 +123,9 @@ class RecipeBox(QWidget):
         grid.addWidget(_label("Budget", self.budget), 6, 0)
         grid.addWidget(self.budget, 6, 1)
         grid.addWidget(self.unit, 6, 2)
-        grid.addWidget(self.why, 7, 0, 1, 3)
-        grid.addWidget(self.advanced, 8, 0, 1, 3)
+        grid.addWidget(self.both, 7, 0, 1, 3)
+        grid.addWidget(self.why, 8, 0, 1, 3)
+        grid.addWidget(self.advanced, 9, 0, 1, 3)
         # CONNECTIONS
         self.start.activated.connect(self._on_start)
         self.preset.activated.connect(self._on_preset)
@@ -124,6 +134,7 @@ class RecipeBox(QWidget):
         self.network.opened.connect(self._training.offers.survey)
         self.budget.valueChanged.connect(self._on_budget)
         self.unit.activated.connect(self._on_unit)
+        self.both.toggled.connect(self._on_both)
         self.form.valueChanged.connect(self._on_form)
         follow(self, workspace.store.changed, self.show_settings)
         follow(self, workspace.models.changed, self.show_start)
@@ -137,13 +148,16 @@ class RecipeBox(QWidget):
         steps = settings.steps > 0
         self._shown = settings
         self._usual[_UNITS[steps]] = settings.steps if steps else settings.minutes
-        with blocked(self.preset, self.images, self.budget, self.unit, self.form):
+        boxes = (self.preset, self.images, self.budget, self.unit, self.both)
+        with blocked(*boxes, self.form):
             self.preset.setCurrentIndex(self.preset.findData(settings.preset))
             self.images.setCurrentIndex(self.images.findData(settings.ndim))
             self.unit.setCurrentIndex(int(steps))
             self.budget.setDecimals(0 if steps else 3)
             self.budget.setValue(settings.steps if steps else settings.minutes)
+            self.both.setChecked(settings.try_both)
             self.form.setValue(settings)
+        self.both.setVisible(settings.preset == AUTO)
         self.explanation.setText(_PRESETS.get(settings.preset, ""))
         # volumes are offered only where an image has slices
         has_z = any("z" in i.axes for i in self._workspace.store.project.images)
@@ -187,7 +201,7 @@ class RecipeBox(QWidget):
         # the images that are ticked may have other channels
         self.show_networks()
         boxes = (self.start, self.preset, self.images, self.budget, self.unit)
-        for box in (*boxes, self.form):
+        for box in (*boxes, self.both, self.form):
             allow(box, not locked, _GOES_ON if goes_on else _BUSY)
         kept = not locked and self._plan.network_of_start is not None
         why = _KEPT if kept else _GOES_ON if goes_on else _BUSY
@@ -279,6 +293,9 @@ class RecipeBox(QWidget):
             minutes=0.0 if in_steps else value,
         )
         self._set(settings)
+
+    def _on_both(self, checked: bool) -> None:
+        self._set(self._plan.settings.chosen(try_both=checked))
 
     def _on_form(self, value: Training) -> None:
         if value.preset == AUTO:

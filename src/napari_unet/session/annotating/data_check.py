@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import ceil
 from typing import TYPE_CHECKING
 
 from psygnal import Signal
@@ -151,7 +152,8 @@ class DataCheck:
         except ValueError:
             # the Train dock says so; the annotation can be checked all the same
             network = project.training.with_network("unet").architecture(*sizes)
-        return reach_of(network)
+        # in pixels of the image
+        return tuple(ceil(n / project.training.scale) for n in reach_of(network))
 
     def _on_event(self, event: object) -> None:
         if isinstance(event, Checked):

@@ -348,7 +348,7 @@ class PredictionControl:
         if isinstance(event, TileDone):
             place = event.t, event.z
             results.tile_came(place, last=event.field_done)
-            if event.field_done and results.has_cells:
+            if event.field_done:
                 self.segmenter.predicted(results, place)
             self._share = (run.done + event.progress) / run.total
             self.progressed.emit(self._share)

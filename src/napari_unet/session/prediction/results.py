@@ -249,7 +249,11 @@ class ResultLayers:
         self.refresh(*place, "classes", "probability", "entropy")
 
     def cells_found(self, place: Place) -> None:
-        """The cells of a plane or volume are in the array: they are shown."""
+        """Cells and classes of a plane or volume are in the arrays: they are shown."""
+        if self.has_regions:
+            self.refresh(*place, "classes")
+        if not self.has_cells:
+            return
         if not self._cells_shown:
             self._cells_shown = True
             self._make("cells")

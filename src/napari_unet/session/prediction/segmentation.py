@@ -116,7 +116,8 @@ class Segmenter:
             if places := [place for place in stale if place not in seen]:
                 self._submit("background", results, places)
                 return
-            if results.cells.to_be_linked(self._version) and "z" in results.axes:
+            linked = results.has_cells and "z" in results.axes
+            if linked and results.cells.to_be_linked(self._version):
                 self._submit("background", results, (), link=True)
                 return
 
@@ -138,6 +139,7 @@ class Segmenter:
             classes=plain_classes(results.classes),
             places=tuple(places),
             link=link,
+            class_map=results.files["classes"] if results.has_regions else None,
             name=results.image.name,
         )
         handle = self._jobs[kind] = self._worker.submit(job)
@@ -159,7 +161,8 @@ class Segmenter:
             # else predicted once more in the meantime: these may be cells of before
             if cells.predicted[place] <= predictions:
                 cells.version[place] = version
-            cells.counts[place] = event.count
+            if results.has_cells:
+                cells.counts[place] = event.count
             results.cells_found(place)
         elif isinstance(event, CellsLinked):
             cells.linked = version

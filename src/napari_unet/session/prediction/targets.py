@@ -196,7 +196,10 @@ class Resampling:
     """How an image is changed for a model that was trained at another pixel size."""
 
     def __init__(self, card: ModelCard, image: ProjectImage) -> None:
-        ndim = card.architecture.ndim
+        ndim, scale = card.architecture.ndim, card.training.scale
+        known, own = card.spacing_um, image.spacing_um
+        # of the training images; the network may have seen them at another
+        trained = None if known is None else tuple(scale * size for size in known)
         # see `core.images.rescaling.rescaling`; None where it is left as it is
         self.factors: tuple[float, ...] | None = None
         # the pixel sizes are too far apart to be right: it is not resampled
@@ -204,17 +207,14 @@ class Resampling:
         self.sentence = ""  # says so; empty where nothing is to be said
         then = "it is resampled for the network."
         try:
-            self.factors = rescaling(
-                card.spacing_um, image.spacing_um, ndim, image.name
-            )
+            self.factors = rescaling(known, own, ndim, image.name, scale)
+            differs = rescaling(trained, own, ndim) is not None
         except ValueError:
-            self.implausible = True
+            self.factors = rescaling(None, None, ndim, scale=scale)
+            self.implausible = differs = True
             then = "one of the two must be wrong, so it is not resampled."
-        if self.factors or self.implausible:
-            ours, theirs = (
-                written((sizes or ())[-ndim:])
-                for sizes in (image.spacing_um, card.spacing_um)
-            )
+        if differs:
+            ours, theirs = (written((sizes or ())[-ndim:]) for sizes in (own, trained))
             self.sentence = (
                 f"{image.name} has pixels of {ours}, {card.name} was trained on pixels "
                 f"of {theirs}: {then}"

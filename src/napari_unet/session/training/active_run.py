@@ -52,11 +52,11 @@ class ActiveRun:
     ) -> None:
         self.record = record
         self.resumed = resume
+        # of the network in training, of which there may be several
+        self.ndim = record.settings.ndim
         self.handle: Handle | None = None
         self.progress = RunProgress()
-        self.corrections = Corrections(
-            images, record.images, record.settings.ndim, self._correct
-        )
+        self.corrections = Corrections(images, record.images, self.ndim, self._correct)
         self._images = images
         self._training_data = training_data
         self._object_index = annotating.object_index
@@ -127,13 +127,16 @@ class ActiveRun:
     def _on_event(self, event: Event) -> None:
         self.progress.add(event)
         if isinstance(event, events.TrainingStarted):
+            self.ndim = self.corrections.ndim = event.ndim
             self._add_new_planes()
 
     def _add_new_planes(self) -> None:
         """Hand over what was painted since the planes of the job were listed."""
+        if self.ndim != self.record.settings.ndim:
+            return  # done with the first of several networks
         for image_id, known in zip(self.record.images, self.record.places, strict=True):
             image = self._known[image_id]
-            places = self._training_data.places(image, self.record.settings.ndim)
+            places = self._training_data.places(image, self.ndim)
             for t, z in sorted(set(places) - set(known)):
                 self.corrections.add_plane(image_id, t, z)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -183,7 +184,7 @@ class TrainingControl:
             return
         if run.handle is None:
             self._end()
-        elif self.progress.curve.loss is None and not run.resumed:
+        elif not self.progress.learnt and not run.resumed:
             # nothing was learnt: there is no model to save
             run.handle.cancel()
             self._enter("stopping")
@@ -245,14 +246,19 @@ class TrainingControl:
         handle.event.connect(self._on_event)
         handle.ended.connect(self._on_ended)
         handle.failed.connect(self._on_failed)
-        project, record = self._store.project, run.record
-        self.preview.begin(
-            project.classes[: record.classes],
-            ndim=record.settings.ndim,
-            channels=project.image(record.images[0]).channels,
-            trained=run.resumed or record.start is not None,
-        )
+        self._show_preview(run, resumed=run.resumed)
         self.began.emit()
+
+    def _show_preview(self, run: ActiveRun, *, resumed: bool = False) -> None:
+        """Have the preview follow a network from its beginning."""
+        project, record = self._store.project, run.record
+        with suppress(KeyError):  # its image was removed meanwhile
+            self.preview.begin(
+                project.classes[: record.classes],
+                ndim=run.ndim,
+                channels=project.image(record.images[0]).channels,
+                trained=resumed or record.start is not None,
+            )
 
     def _on_event(self, event: object) -> None:
         """Show an event; the run knows of it already, it listens first."""
@@ -265,8 +271,13 @@ class TrainingControl:
                 self._emit_changed()
         elif isinstance(event, events.ValidationDone):
             self.curve_changed.emit()
-        elif isinstance(event, events.TrainingStarted) and self.state == "starting":
-            self._enter("training")
+        elif isinstance(event, events.TrainingStarted):
+            if self.state == "starting":
+                self._enter("training")
+            elif self.run is not None:
+                # the next of several networks
+                self._show_preview(self.run)
+                self.curve_changed.emit()
         elif isinstance(event, events.Judging):
             self._emit_changed()
 

@@ -43,7 +43,7 @@ class Corrections:
     """Coalesces edits until a stroke is over, and sends them.
 
     `ids` are the images of the run, in the order of its job; `ndim` is that of the
-    network.
+    network, which may change with the next of several.
     """
 
     failed = Signal(str)
@@ -58,14 +58,14 @@ class Corrections:
     ) -> None:
         self._images = images
         self._ids = list(ids)
-        self._ndim = ndim
+        self.ndim = ndim
         self._send = send
         self._fields: dict[_Key, _Field] = {}
         self._closed = False
 
     def add(self, image_id: str, edit: Edit) -> None:
         """Note an edit, in whatever image."""
-        if self._ndim == 3:
+        if self.ndim == 3:
             box: Box = (slice(edit.z, edit.z + 1), *edit.box)
             self._note(image_id, (edit.t, None), box)
         else:
@@ -73,7 +73,7 @@ class Corrections:
 
     def add_plane(self, image_id: str, t: int, z: int | None) -> None:
         """Note that all of a plane may have changed."""
-        self._note(image_id, (t, None if self._ndim == 3 else z), None)
+        self._note(image_id, (t, None if self.ndim == 3 else z), None)
 
     def send_due(self) -> None:
         """Send what is ready; called a few times a second."""

@@ -55,6 +55,8 @@ class RunProgress:
     """What the events of a run say so far."""
 
     step: int = 0
+    # whether any step was done, of one network or another
+    learnt: bool = False
     share: float = 0.0  # of the budget that is used, 0 to 1
     seconds_left: float | None = None  # estimate; None where there is none yet
     # whether all steps are done, and the model is judged and saved
@@ -68,7 +70,7 @@ class RunProgress:
     def add(self, event: Event) -> None:
         """Take an event of the job into account."""
         if isinstance(event, events.StepDone):
-            self.step, self.share = event.step, event.progress
+            self.step, self.share, self.learnt = event.step, event.progress, True
             self.seconds_left = event.seconds_left
             self.curve.add(event.step, monotonic() - self._began, event.loss)
         elif isinstance(event, events.ValidationDone):
@@ -77,6 +79,9 @@ class RunProgress:
             # the time that the worker took to prepare does not count
             self._began = monotonic()
             self.step, self.validation = event.step, event.validation
+            if self.learnt:
+                # another network begins
+                self.curve = LearningCurve()
         elif isinstance(event, events.Judging):
             self.judging, self.share, self.seconds_left = True, 1.0, None
         elif isinstance(event, events.ModelComparison):

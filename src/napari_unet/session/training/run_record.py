@@ -10,7 +10,12 @@ from pydantic import Field, ValidationError, model_validator
 from napari_unet.core.settings import Settings, explain
 from napari_unet.core.training.training_settings import Training
 from napari_unet.io.atomic import atomic
-from napari_unet.io.model_file import CHECKPOINT_SUFFIX, SUFFIX, checkpoint_of
+from napari_unet.io.model_file import (
+    CHECKPOINT_SUFFIX,
+    SUFFIX,
+    checkpoint_of,
+    remove_members,
+)
 from napari_unet.io.names import file_stem
 from napari_unet.io.records import FileName, inside, private_folder, read_json
 
@@ -104,6 +109,7 @@ class RunRecord(Settings):
             (folder / _FILE).unlink(missing_ok=True)
         (folder / f"{self.name}{_ASIDE}").unlink(missing_ok=True)
         self.checkpoint(folder).unlink(missing_ok=True)
+        remove_members(self.checkpoint(folder))
 
     def output(self, folder: Path) -> Path:
         """Model file that the run writes at its end."""

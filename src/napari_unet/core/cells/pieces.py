@@ -1,0 +1,151 @@
+"""Pieces of regions: those that are too small, or not the largest, go.
+
+A piece is what touches across faces. One that goes becomes what it borders on most.
+nnU-Net (Isensee et al., Nature Methods 2021), whose rule chooses where only the largest
+is kept, makes it background, which not all images of regions have.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.ndimage import label
+
+from napari_unet.core.annotation.annotations import IGNORED
+from napari_unet.core.cells.instances import most_probable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from napari_unet.core.settings import Segmentation
+
+# By fewer slices or volumes it is not judged which pieces to keep.
+_FEWEST_PARTS = 2
+
+
+def class_map(
+    probabilities: NDArray[np.floating],
+    axes: str,
+    ndim: int,
+    settings: Segmentation,
+    cell_classes: Sequence[int],
+) -> NDArray[np.uint8]:
+    """Return the class of each pixel of an image, without the pieces that are to go.
+
+    `axes` are those of the probabilities, with c, the classes with background first;
+    `ndim` is that of the network, 2 or 3: pieces are those of a slice or of a volume.
+    The settings are for the pixels of the image. The axes of the result are the same
+    without c.
+    """
+    at = axes.index("c")
+    classes = most_probable(probabilities, at)
+    regions = region_classes(probabilities.shape[at], cell_classes)
+    if settings.keeps_all_pieces or not regions:
+        return classes
+    outer = [
+        n for n, a in enumerate(axes.replace("c", "")) if a not in "zyx"[3 - ndim :]
+    ]
+    for place in np.ndindex(*(classes.shape[n] for n in outer)):
+        index: list[int | slice] = [slice(None)] * classes.ndim
+        for n, k in zip(outer, place, strict=True):
+            index[n] = k
+        classes[tuple(index)] = tidy(classes[tuple(index)], settings, regions)
+    return classes
+
+
+def region_classes(classes: int, cell_classes: Sequence[int]) -> tuple[int, ...]:
+    """Return the numbers of the classes of regions; `classes` counts the background."""
+    return tuple(k for k in range(1, classes) if k not in cell_classes)
+
+
+def tidy(
+    classes: NDArray[np.uint8], settings: Segmentation, regions: Sequence[int]
+) -> NDArray[np.uint8]:
+    """Return the classes of a plane or volume without the pieces that are to go.
+
+    Each becomes the class that it has the longest border with, background or another
+    region; background where it borders on cells alone. One that fills all stays.
+    Classes are tidied in their order: what becomes of a piece counts for those after
+    it. `regions` are the classes whose pieces may go.
+    """
+    allowed = np.zeros(256, bool)
+    allowed[[0, *regions]] = True
+    for k in regions:
+        pieces, count = label(classes == k)
+        sizes = np.bincount(pieces.ravel(), minlength=count + 1)
+        goes = sizes < settings.smallest_piece
+        if k in settings.largest_only and count:
+            goes |= np.arange(count + 1) != 1 + sizes[1:].argmax()
+        goes[0] = False
+        goes &= sizes < classes.size
+        if goes.any():
+            around = _borders(pieces, goes, classes)
+            around[:, ~allowed] = 0
+            becomes = around.argmax(axis=1).astype(np.uint8)
+            classes = np.where(goes[pieces], becomes[pieces], classes)
+    return classes
+
+
+def _borders(
+    pieces: NDArray[np.integer], goes: NDArray[np.bool_], classes: NDArray[np.uint8]
+) -> NDArray[np.int64]:
+    """Count the faces between each piece that goes and each class: (pieces, 256)."""
+    counts = np.zeros(len(goes) * 256, np.int64)
+    for axis in range(pieces.ndim):
+        low = tuple(slice(0, -1 if a == axis else None) for a in range(pieces.ndim))
+        high = tuple(slice(1 if a == axis else 0, None) for a in range(pieces.ndim))
+        for own, other in ((low, high), (high, low)):
+            piece = pieces[own]
+            there = goes[piece] & (pieces[other] != piece)
+            pairs = piece[there].astype(np.int64) * 256 + classes[other][there]
+            counts += np.bincount(pairs, minlength=counts.size)
+    return counts.reshape(-1, 256)
+
+
+def choose_largest(
+    parts: Sequence[tuple[NDArray[np.floating], NDArray[np.uint8]]],
+    settings: Segmentation,
+    regions: Sequence[int],
+) -> tuple[Segmentation, dict[int, tuple[float, float]]]:
+    """Keep only the largest piece of those classes that gain by it: nnU-Net's rule.
+
+    `parts` are probabilities (classes, [z,] y, x) and the annotated classes of slices
+    or volumes as a whole, at least two, that were not learnt from. A class gains where
+    its mean Dice coefficient rises, and that of no other class falls. Returned are the
+    settings, and of each class that gains its coefficient before and after.
+    """
+    gains: dict[int, tuple[float, float]] = {}
+    if len(parts) < _FEWEST_PARTS:
+        return settings, gains
+    found = [most_probable(probabilities) for probabilities, _ in parts]
+    true = [classes for _, classes in parts]
+    scores = _dice(found, true, regions)
+    for n, k in enumerate(regions):
+        only = settings.replace(largest_only=(k,), smallest_piece=0)
+        tried = [tidy(classes, only, regions) for classes in found]
+        after = _dice(tried, true, regions)
+        if after[n] > scores[n] and (after >= scores).all():
+            gains[k] = float(scores[n]), float(after[n])
+            found, scores = tried, after
+    return settings.replace(largest_only=tuple(gains)), gains
+
+
+def _dice(
+    found: Sequence[NDArray[np.uint8]],
+    true: Sequence[NDArray[np.uint8]],
+    regions: Sequence[int],
+) -> NDArray[np.float64]:
+    """Return the Dice coefficient of each class, the mean of the parts it is in."""
+    each = np.full((len(found), len(regions)), np.nan)
+    for row, seen, real in zip(each, found, true, strict=True):
+        known = real != IGNORED
+        for n, k in enumerate(regions):
+            a, b = (seen == k) & known, (real == k) & known
+            if total := int(a.sum() + b.sum()):
+                row[n] = 2 * int((a & b).sum()) / total
+    there = ~np.isnan(each)
+    mean: NDArray[np.float64] = np.where(there, each, 0).sum(axis=0)
+    return mean / np.maximum(there.sum(axis=0), 1)
