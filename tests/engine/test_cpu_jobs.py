@@ -224,6 +224,39 @@ def test_classes_of_regions_have_no_cells(tmp_path):
     np.testing.assert_array_equal(job.cells.open(), p[2])
 
 
+@pytest.mark.parametrize("axes", ["cyx", "cxy", "cyxz"])
+def test_pieces_of_regions_that_go_are_not_in_the_classes(tmp_path, axes):
+    p = np.zeros((2, 20, 24), np.float32)
+    p[1, 2:8, 2:8] = p[1, 12:14, 12:14] = 1
+    p[0] = 1 - p[1]
+    whole = p[1].astype(np.uint8)
+    order = ["cyxz".index(a) for a in axes]
+    stored = p[..., None].transpose(order) if "z" in axes else p.transpose(order)
+    tissue = (ClassInfo(name="tissue", kind="regions"),)
+    found = []
+    for kept in (ALL, ALL.replace(smallest_piece=5)):
+        class_map = ArrayReference.create(
+            tmp_path / "k.raw", stored.shape[1:], np.dtype(np.uint8).str
+        )
+        job = _segment_job(
+            tmp_path,
+            stored,
+            axes,
+            classes=tissue,
+            settings=kept,
+            places=((0, 0),),
+            class_map=class_map,
+        )
+        assert [e.count for e in _events(cells_job.run(job))] == [0]
+        found.append(np.array(class_map.open()))
+        (tmp_path / "cells.raw").unlink()
+    back = [axes[1:].index(a) for a in "yxz" if a in axes]
+    first, second = (f.transpose(back).reshape(20, 24) for f in found)
+    np.testing.assert_array_equal(first, whole)
+    whole[12:14, 12:14] = 0
+    np.testing.assert_array_equal(second, whole)
+
+
 def test_cells_need_an_array_of_their_shape(tmp_path):
     wrong = ArrayReference.create(tmp_path / "wrong.raw", (40, 51), "<i4")
     job = _segment_job(tmp_path, _noise(1, 40, 50)[:, 0], "cyx", cells=wrong)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import gaussian_filter, label
 
 from example_models import cropping_model, random_model
 from napari_unet.core import events
@@ -410,3 +410,45 @@ def test_classes_of_a_model_without_cells_are_written_too(tmp_path):
     np.testing.assert_array_equal(found["classes"], found["probabilities"].argmax(0))
     assert found["classes"].any()
     assert not found["instances"].any()
+
+
+@pytest.mark.parametrize("file", ["a.zarr", "a.tif"])
+@pytest.mark.parametrize(
+    ("ndim", "shape", "axes"), [(2, (2, 90, 100), "zyx"), (3, (12, 30, 40), "zyx")]
+)
+def test_pieces_of_regions_go_in_memory_and_in_blocks(
+    tmp_path, file, ndim, shape, axes
+):
+    model = cropping_model(2, ndim)
+    regions = (ClassInfo(name="gland", kind="regions"),)
+    model = Model(model.card.replace(classes=regions), model.weights)
+    write_image(tmp_path / file, shape, axes)
+    kept = ALL.replace(smallest_piece=60, largest_only=(1,))
+    list(predictor(model, tmp_path / "out", tmp_path / file, segmentation=kept))
+    suffix = "zarr" if file.endswith("zarr") else "tif"
+    found = outputs(tmp_path / "out", suffix)
+    most = found["probabilities"].argmax(0)
+    fields = [found["classes"]] if ndim == 3 else found["classes"]
+    for one, whole in zip(fields, [most] if ndim == 3 else most, strict=True):
+        pieces, count = label(whole == 1)
+        assert count > 1
+        largest = 1 + np.bincount(pieces.ravel())[1:].argmax()
+        np.testing.assert_array_equal(one == 1, pieces == largest)
+
+
+def test_regions_that_are_too_large_to_be_tidied_are_refused(tmp_path, monkeypatch):
+    from napari_unet.engine.inference import block_prediction
+
+    monkeypatch.setattr(block_prediction, "_TIDIED", 5000)
+    model = cropping_model(2)
+    regions = (ClassInfo(name="gland", kind="regions"),)
+    model = Model(model.card.replace(classes=regions), model.weights)
+    write_image(tmp_path / "a.zarr", (70, 80), "yx")
+    for settings in (ALL.replace(smallest_piece=9), ALL.replace(largest_only=(1,))):
+        running = predictor(
+            model, tmp_path / "out", tmp_path / "a.zarr", segmentation=settings
+        )
+        with pytest.raises(ValueError, match=r"70 × 80 pixels are too many"):
+            list(running)
+    # nothing else is refused for it
+    list(predictor(model, tmp_path / "out", tmp_path / "a.zarr"))

@@ -749,8 +749,18 @@ def test_a_model_of_regions_asks_for_no_cells(
     path = tmp_path / "tissue.safetensors"
     save_model(type(model)(model.card.replace(classes=tissue), model.weights), path)
     ready.models.open_file(path)
+    assert not ready.regions.isVisible()
     settle(ready)
     assert not ready.cells.isVisible()
+    assert ready.regions.isVisible()
+    box = ready.regions.largest[1]
+    assert box.text() == "Only the largest piece of tissue"
+    box.click()
+    ready.regions.form.widget("smallest_piece").setValue(30)  # type: ignore[attr-defined]
+    wanted = Segmentation(largest_only=(1,), smallest_piece=30)
+    assert workspace.prediction.segmentation == wanted
+    workspace.prediction.set_segmentation(Segmentation())
+    assert not box.isChecked()
     predicted(ready, fake)
     assert ready.count.text() == (
         "The model finds regions: they are shown as classes, there are no cells."

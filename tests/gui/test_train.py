@@ -532,6 +532,34 @@ def test_what_is_changed_under_automatic_stays_as_it_is(
     assert settings(workspace) == Training.automatic()
 
 
+def test_both_ways_can_be_tried_under_automatic_alone(
+    page: TrainPage, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workspace.worker, "_start", FakeProcess)
+    paint(workspace)
+    recipe = page.recipe
+    assert not recipe.both.isVisibleTo(page)
+    choose(recipe.preset, "auto")
+    assert recipe.both.isVisibleTo(page)
+    recipe.both.setChecked(True)
+    assert settings(workspace) == Training.automatic(try_both=True)
+    recipe.budget.setValue(9)
+    assert settings(workspace).try_both
+    recipe.both.setChecked(False)
+    assert not settings(workspace).try_both
+    recipe.both.setChecked(True)
+    choose(recipe.preset, "accurate")
+    assert not recipe.both.isVisibleTo(page)
+    assert not recipe.both.isChecked()
+
+
+def test_several_networks_are_asked_for_in_the_form(
+    page: TrainPage, workspace: Workspace
+) -> None:
+    page.recipe.form.widget("folds").setValue(3)  # type: ignore[attr-defined]
+    assert settings(workspace).folds == 3
+
+
 def test_automatic_without_annotation_is_chosen_when_train_is_pressed(
     page: TrainPage, workspace: Workspace
 ) -> None:

@@ -998,7 +998,9 @@ def test_cells_are_shown_and_exported_as_objects_and_regions_as_classes(
     predicted(bench)
     bench.control.tick()
     assert shown(bench) == seen
-    assert bool(bench.worker.jobs(SegmentJob)) == ("cells" in kinds)
+    jobs = bench.worker.jobs(SegmentJob)
+    assert jobs
+    assert {job.class_map is not None for job in jobs} == {"regions" in kinds}
     assert (bench.control.cells_in_view() is None) == ("cells" not in kinds)
     at(bench, 3)
     bench.control.tick()

@@ -147,5 +147,6 @@ def _dice(
             if total := int(a.sum() + b.sum()):
                 row[n] = 2 * int((a & b).sum()) / total
     there = ~np.isnan(each)
-    mean: NDArray[np.float64] = np.where(there, each, 0).sum(axis=0)
-    return mean / np.maximum(there.sum(axis=0), 1)
+    total = np.where(there, each, 0).sum(axis=0)
+    mean: NDArray[np.float64] = total / np.maximum(there.sum(axis=0), 1)
+    return mean
