@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.ndimage import label
 
 from napari_unet.core.annotation.annotations import IGNORED
 from napari_unet.core.cells.pieces import choose_largest, class_map, tidy
@@ -108,8 +109,6 @@ def test_what_is_tidied_has_no_small_pieces_of_what_it_began_with(seed: int) -> 
     rng = np.random.default_rng(seed)
     found = rng.integers(0, 3, (12, 14)).astype(np.uint8)
     once = tidy(found, ALL.replace(largest_only=(1, 2)), (1, 2))
-    from scipy.ndimage import label
-
     # class 2 comes last: what became 1 before may be a piece of its own
     assert label(once == 2)[1] <= 1
     kept = found == once

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 # By fewer slices or volumes it is not judged which pieces to keep.
 _FEWEST_PARTS = 2
+# A smaller gain of the Dice coefficient is chance.
+_GAIN = 0.01
 
 
 def class_map(
@@ -71,8 +73,7 @@ def tidy(
     Classes are tidied in their order: what becomes of a piece counts for those after
     it. `regions` are the classes whose pieces may go.
     """
-    allowed = np.zeros(256, bool)
-    allowed[[0, *regions]] = True
+    others = np.array([0, *regions], np.uint8)
     for k in regions:
         pieces, count = label(classes == k)
         sizes = np.bincount(pieces.ravel(), minlength=count + 1)
@@ -82,27 +83,31 @@ def tidy(
         goes[0] = False
         goes &= sizes < classes.size
         if goes.any():
-            around = _borders(pieces, goes, classes)
-            around[:, ~allowed] = 0
-            becomes = around.argmax(axis=1).astype(np.uint8)
+            becomes = others[_borders(pieces, goes, classes, others).argmax(axis=1)]
             classes = np.where(goes[pieces], becomes[pieces], classes)
     return classes
 
 
 def _borders(
-    pieces: NDArray[np.integer], goes: NDArray[np.bool_], classes: NDArray[np.uint8]
+    pieces: NDArray[np.integer],
+    goes: NDArray[np.bool_],
+    classes: NDArray[np.uint8],
+    others: NDArray[np.uint8],
 ) -> NDArray[np.int64]:
-    """Count the faces between each piece that goes and each class: (pieces, 256)."""
-    counts = np.zeros(len(goes) * 256, np.int64)
+    """Count the faces between each piece that goes and some classes."""
+    place = np.full(256, -1)
+    place[others] = np.arange(len(others))
+    around = place[classes]
+    counts = np.zeros(len(goes) * len(others), np.int64)
     for axis in range(pieces.ndim):
         low = tuple(slice(0, -1 if a == axis else None) for a in range(pieces.ndim))
         high = tuple(slice(1 if a == axis else 0, None) for a in range(pieces.ndim))
         for own, other in ((low, high), (high, low)):
-            piece = pieces[own]
-            there = goes[piece] & (pieces[other] != piece)
-            pairs = piece[there].astype(np.int64) * 256 + classes[other][there]
+            piece, beside = pieces[own], around[other]
+            there = goes[piece] & (pieces[other] != piece) & (beside >= 0)
+            pairs = piece[there].astype(np.int64) * len(others) + beside[there]
             counts += np.bincount(pairs, minlength=counts.size)
-    return counts.reshape(-1, 256)
+    return counts.reshape(-1, len(others))
 
 
 def choose_largest(
@@ -114,8 +119,8 @@ def choose_largest(
 
     `parts` are probabilities (classes, [z,] y, x) and the annotated classes of slices
     or volumes as a whole, at least two, that were not learnt from. A class gains where
-    its mean Dice coefficient rises, and that of no other class falls. Returned are the
-    settings, and of each class that gains its coefficient before and after.
+    its mean Dice coefficient rises by 0.01, and that of no other class falls. Returned
+    are the settings, and of each class that gains its coefficient before and after.
     """
     gains: dict[int, tuple[float, float]] = {}
     if len(parts) < _FEWEST_PARTS:
@@ -127,7 +132,7 @@ def choose_largest(
         only = settings.replace(largest_only=(k,), smallest_piece=0)
         tried = [tidy(classes, only, regions) for classes in found]
         after = _dice(tried, true, regions)
-        if after[n] > scores[n] and (after >= scores).all():
+        if after[n] >= scores[n] + _GAIN and (after >= scores).all():
             gains[k] = float(scores[n]), float(after[n])
             found, scores = tried, after
     return settings.replace(largest_only=tuple(gains)), gains

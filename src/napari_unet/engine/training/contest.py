@@ -139,10 +139,10 @@ class Contest:
             for model, (score, _) in zip(models, figures, strict=True)
         ]
         cells = figures[0][1]
-        judged = f"Of {counted(cells, 'held-out cell')} found (average precision)"
-        if not cells:
-            judged = "Held-out pixels right (mean IoU)"
-        reason = f"{judged}: {', '.join(words)}"
+        by = "held-out pixels (mean IoU)"
+        if cells:
+            by = f"{counted(cells, 'held-out cell')} (average precision)"
+        reason = f"Judged by {by}: {', '.join(words)}"
         if left := [name_of(one) for one in self.candidates[len(models) :]]:
             reason += f"; not tried before the end: {', '.join(left)}"
         chosen, others = models[best], [w for k, w in enumerate(words) if k != best]
