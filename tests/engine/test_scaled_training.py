@@ -14,11 +14,12 @@ from napari_unet.core.annotation.pairing import annotated_fields
 from napari_unet.core.images.image import Field, Image
 from napari_unet.core.images.normalisation import measure
 from napari_unet.core.images.rescaling import Rescaled
-from napari_unet.core.settings import Prediction
+from napari_unet.core.settings import Prediction, Segmentation
 from napari_unet.core.training.training_set import at_scale
 from napari_unet.core.training.training_set_updates import example_of
 from napari_unet.core.training.training_settings import Training
 from napari_unet.engine.inference.overlap_tile import predict
+from napari_unet.engine.network.network import prepare
 from napari_unet.engine.training.run import TrainingRun, train
 from napari_unet.io.model_file import load_model, save_model
 
@@ -116,6 +117,24 @@ def test_the_pixel_size_is_that_which_the_network_sees() -> None:
     np.testing.assert_array_equal(probabilities(model, large), plain)
     # unless pixel sizes are not to count
     np.testing.assert_array_equal(probabilities(model, large, rescale=False), found)
+
+
+def test_cells_are_found_by_settings_for_the_image_as_it_is() -> None:
+    model = trained(0.5)
+    # a tenth of the 937 pixels of a cell, of 234 when shrunk
+    assert model.card.segmentation.min_size == pytest.approx(94, abs=3)
+    network = prepare(model, "cpu", "fp32")
+    asked = Segmentation(min_size=80, min_distance=4.0)
+    for spacing, size in ((None, 80), ((0.2, 0.2), 80)):
+        image = discs(spacing_um=spacing)[0]
+        factors = network.factors(image, Prediction())
+        assert network.for_image(asked, factors).min_size == size
+    sized = prepare(trained(0.5, (0.2, 0.2)), "cpu", "fp32")
+    coarse = discs(spacing_um=(0.4, 0.4))[0]
+    factors = sized.factors(coarse, Prediction())
+    assert factors is None
+    found = sized.for_image(asked, factors)
+    assert (found.min_size, found.min_distance) == (20, 2.0)
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -232,3 +232,13 @@ class Model:
     # several networks with the number of each in front, as in "0/score.bias"; of one
     # that runs as it is the bytes of its `FILE`, uint8
     weights: Mapping[str, NDArray[np.generic]]
+
+    def in_own_pixels(self) -> Model:
+        """Return it with settings of cells for the training images as they are.
+
+        While it learnt, they were for the pixels that the network sees.
+        """
+        card = self.card
+        scale = [card.training.scale] * card.architecture.ndim
+        chosen = card.segmentation.for_pixels(scale)
+        return Model(card.replace(segmentation=chosen), self.weights)

@@ -223,10 +223,10 @@ class Segmentation(GrownSettings):
         return not (self.smallest_piece or self.largest_only)
 
     def for_pixels(self, factors: Sequence[float] | None) -> Segmentation:
-        """Return what these settings, made for a model's pixels, are on an image.
+        """Return what these settings, made for some pixels, are on those of an image.
 
-        The factors are pixels of the model for each pixel of the image, along ([z,] y,
-        x); None if they are alike.
+        The factors are pixels that they are made for, those of the training images,
+        for each pixel of the image, along ([z,] y, x); None if they are alike.
         """
         if factors is None:
             return self

@@ -268,14 +268,15 @@ class FilePredictor:
                 target = self.folder.ready_target(file, kind)
                 write(target, np.asarray(found.data), found.axes, spacing, made)
         axes = "".join(a for a in "tzyx" if a in found.axes)
-        scale = self._network.factors(image, self._settings)
-        ndim, segmentation = self._card.architecture.ndim, self._segmentation
+        factors = self._network.factors(image, self._settings)
+        segmentation = self._network.for_image(self._segmentation, factors)
+        ndim = self._card.architecture.ndim
         if "classes" in kinds:
             classes = class_map(
                 np.asarray(found.data[...]),
                 found.axes,
                 ndim,
-                segmentation.for_pixels(scale),
+                segmentation,
                 self._card.cell_classes,
             )
             target = self.folder.ready_target(file, "classes")
@@ -286,7 +287,7 @@ class FilePredictor:
         cells = segment_image(
             found,
             ndim,
-            segmentation.for_pixels(scale),
+            segmentation,
             cell_classes=self._card.cell_classes,
         )
         if "instances" in kinds:

@@ -99,13 +99,13 @@ class BlockPrediction:
 
         It is 0 if they are not among the targets nor asked for by `cells`. The events
         are those of `predict`, for what is not done yet, the last without its array,
-        and `BlockDone`. `segmentation` is for the model's pixels.
+        and `BlockDone`. `segmentation` is for the pixels of the training images.
         """
         out = self._array(self._kind, self._shape, self._axes, np.float32)
         yield from self._predict(out)
         found = Image(out.data, self._axes, self._image.known_um, self._image.name)
+        settings = self._network.for_image(segmentation, self._factors)
         if "classes" in self._targets:
-            settings = segmentation.for_pixels(self._factors)
             yield from self._decide(found, settings, cell_classes)
         if not cells and "instances" not in self._targets:
             return 0
@@ -113,7 +113,7 @@ class BlockPrediction:
             yield from BlockSegmentation(
                 found,
                 self._table.ndim,
-                segmentation.for_pixels(self._factors),
+                settings,
                 cell_classes,
                 self._work,
                 self._sizes,

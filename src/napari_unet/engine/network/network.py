@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from napari_unet.core.images.normalisation import Normalisation
     from napari_unet.core.model import Model, ModelCard
     from napari_unet.core.network.geometry import Geometry, Layered
-    from napari_unet.core.settings import Prediction
+    from napari_unet.core.settings import Prediction, Segmentation
 
 Averaging = Literal["none", "dihedral"]
 
@@ -122,6 +122,16 @@ class Network:
         ndim = self.geometry.ndim
         own = image.pixel_size(ndim) if settings.rescale else None
         return rescaling(self.spacing_um, own, ndim, image.name, self.scale)
+
+    def for_image(
+        self, segmentation: Segmentation, factors: tuple[float, ...] | None
+    ) -> Segmentation:
+        """Return what settings, made for the pixels of the training images, are on one.
+
+        The factors are those of the image.
+        """
+        seen = factors or (1.0,) * self.geometry.ndim
+        return segmentation.for_pixels([factor / self.scale for factor in seen])
 
     def probabilities(
         self, window: NDArray[np.float32], averaging: Averaging = "none"

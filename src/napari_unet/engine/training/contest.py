@@ -155,11 +155,11 @@ class Contest:
         tally, right, count = Tally(card.architecture.classes), 0.0, 0
         for part, known in zip(self.parts, self._known, strict=True):
             targets = known.targets()
-            probabilities, factors = yield from _predicted(network, part)
+            probabilities = yield from _predicted(network, part)
             tally.add(probabilities, targets.classes)
             if not card.cell_classes:
                 continue
-            settings = card.segmentation.for_pixels(factors)
+            settings = card.segmentation
             axes = "cyx" if part.field.ndim == 2 else "czyx"
             spacing = part.field.image.pixel_size(part.field.ndim)
             cells = segment_image(
@@ -186,8 +186,8 @@ def name_of(recipe: Training) -> str:
 
 def _predicted(
     network: Network, part: Part
-) -> Generator[Event, None, tuple[NDArray[np.float32], tuple[float, ...] | None]]:
-    """Return the probabilities of a part, and by how much its image was resampled."""
+) -> Generator[Event, None, NDArray[np.float32]]:
+    """Return the probabilities of a part."""
     own, box = part.field, part.box
     image, classes = own.image, network.geometry.classes
     probabilities = np.zeros((classes, *shape_of(box)), np.float32)
@@ -205,7 +205,7 @@ def _predicted(
         for tile, values in run:
             out[(slice(None), *within(tile.target, region))] = values
             yield ValidationTile()
-    return probabilities, factors
+    return probabilities
 
 
 def _nothing_to_try(diameter: float | None, slices: int) -> Decision:

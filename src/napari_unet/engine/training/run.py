@@ -324,6 +324,7 @@ class TrainingRun:
             prepared = loop.prepared
             model = yield from prepared.objective.finish(model, prepared, self._known)
             problem = loop.shortcoming(self._network(model))
+        model = model.in_own_pixels()
         yield TrainingFinished(model, step, self.clock.seconds(), problem)
 
     def _network(self, model: Model) -> Network:

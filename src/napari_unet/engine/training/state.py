@@ -115,7 +115,9 @@ class TrainingState:
             for name, value in values.items():
                 tensors[f"optimiser/{number}/{name}"] = torch.as_tensor(value)
         return Checkpoint(
-            self.model(), to_arrays(tensors), self.record.model_dump_json()
+            self.model().in_own_pixels(),
+            to_arrays(tensors),
+            self.record.model_dump_json(),
         )
 
     def restore(self, checkpoint: Checkpoint) -> None:

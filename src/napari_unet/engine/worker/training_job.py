@@ -178,10 +178,14 @@ def _judged(
         which: Model,
     ) -> Generator[Event | None, None, model_comparison.Figures]:
         network = prepare(which, job.device, settings.precision)
-        # both find cells in the same way, that of the new model
-        card = model.card.replace(architecture=which.card.architecture)
+        # both find cells in the same way, that of the new model, at the size they see
+        card = model.card.replace(
+            architecture=which.card.architecture, segmentation=seen
+        )
         return (yield from model_comparison.judge(network, card, parts.held_out, cells))
 
+    ndim = model.card.architecture.ndim
+    seen = model.card.segmentation.for_pixels([1 / model.card.training.scale] * ndim)
     try:
         cells = [training.cells(part) for part in parts.held_out]
         before = None

@@ -200,20 +200,19 @@ class Resampling:
         known, own = card.spacing_um, image.spacing_um
         # of the training images; the network may have seen them at another
         trained = None if known is None else tuple(scale * size for size in known)
-        # see `core.images.rescaling.rescaling`; None where it is left as it is
+        # as `core.images.rescaling.rescaling` gives them for those of the training
+        # images; None where they are alike
         self.factors: tuple[float, ...] | None = None
         # the pixel sizes are too far apart to be right: it is not resampled
         self.implausible = False
         self.sentence = ""  # says so; empty where nothing is to be said
         then = "it is resampled for the network."
         try:
-            self.factors = rescaling(known, own, ndim, image.name, scale)
-            differs = rescaling(trained, own, ndim) is not None
+            self.factors = rescaling(trained, own, ndim, image.name)
         except ValueError:
-            self.factors = rescaling(None, None, ndim, scale=scale)
-            self.implausible = differs = True
+            self.implausible = True
             then = "one of the two must be wrong, so it is not resampled."
-        if differs:
+        if self.factors or self.implausible:
             ours, theirs = (written((sizes or ())[-ndim:]) for sizes in (own, trained))
             self.sentence = (
                 f"{image.name} has pixels of {ours}, {card.name} was trained on pixels "
