@@ -160,7 +160,8 @@ def test_what_finds_more_of_the_cells_is_kept(monkeypatch: pytest.MonkeyPatch) -
     # alike: as the planner would have it
     assert best(models[0], models[0]).weights is models[0].weights
     # what was not tried any more is said
-    assert "not tried before the end: slices" in reason(best(models[0]))
+    told = reason(best(models[0]))
+    assert told.endswith("; slices not tried, it was finished before.")
 
 
 def test_an_interrupted_training_goes_on_with_less_memory_free(
@@ -187,3 +188,21 @@ def test_what_is_tried_is_chosen_by_auto_and_needs_something_to_judge_by() -> No
     asked = Training.automatic(try_both=True, validation=0.0, **SMALL)
     with pytest.raises(ValueError, match="nothing is held out, as asked for"):
         list(train([images], [labels], asked, kind="instances", device="cpu"))
+
+
+def test_what_cannot_be_tried_is_passed_over_and_said(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from napari_unet.engine.training import preparation
+
+    def check(architecture: Any, *_: Any) -> None:
+        if architecture.ndim == other:
+            raise MemoryError("the patches of a step do not fit into memory.")
+
+    first = next(e.ndim for e in run(stack, 2) if isinstance(e, events.TrainingStarted))
+    other = 5 - first
+    monkeypatch.setattr(preparation, "check_patches", check)
+    job = run(stack, 2)
+    assert len([e for e in job if isinstance(e, events.TrainingStarted)]) == 1
+    name = "slices" if other == 2 else "volumes"
+    assert f"; {name} not tried, the patches of a step" in reason(finished(job))

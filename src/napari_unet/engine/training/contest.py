@@ -22,7 +22,7 @@ from napari_unet.core.settings import Prediction
 from napari_unet.core.text import counted
 from napari_unet.core.training.common_parts import Part
 from napari_unet.core.training.decision import Decision
-from napari_unet.core.training.fingerprint import fingerprint
+from napari_unet.core.training.fingerprint import Observer
 from napari_unet.core.training.training_set import hold_out
 from napari_unet.engine.inference.tile_run import TileRun
 from napari_unet.engine.network.network import prepare
@@ -57,6 +57,8 @@ class Contest:
         The planner's own choice first; known when it is prepared.
     parts : tuple of Part
         What all of them hold out.
+    refused : dict of str to str
+        Why some could not be tried, by their names.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class Contest:
     ) -> None:
         self.candidates: tuple[Training, ...] = ()
         self.parts: tuple[Part, ...] = ()
+        self.refused: dict[str, str] = {}
         self._pairs, self._settings = pairs, settings
         self._start, self._device = start, device
         self._known: list[Annotation] = []
@@ -78,8 +81,11 @@ class Contest:
         A ValueError says that nothing can be held out.
         """
         settings = self._settings
-        found = fingerprint(self._pairs(settings.ndim))
-        yield
+        observer = Observer()
+        for field, known in self._pairs(settings.ndim):
+            observer.add(field, known)
+            yield
+        found = observer.fingerprint()
         self.candidates = candidates_of(found, settings, self._start, self._device)
         if len(self.candidates) == 1:
             nothing = _nothing_to_try(found.diameter, found.slices)
@@ -134,17 +140,20 @@ class Contest:
             gain = 0.0 if best else _GAIN  # of chance, over the planner's own choice
             if score > figures[best][0] + gain:
                 best = number
+        names = [name_of(model.card.training) for model in models]
         words = [
-            f"{name_of(model.card.training)} {score:.2f}"
-            for model, (score, _) in zip(models, figures, strict=True)
+            f"{name} {score:.2f}"
+            for name, (score, _) in zip(names, figures, strict=True)
         ]
         cells = figures[0][1]
         by = "held-out pixels (mean IoU)"
         if cells:
             by = f"{counted(cells, 'held-out cell')} (average precision)"
         reason = f"Judged by {by}: {', '.join(words)}"
-        if left := [name_of(one) for one in self.candidates[len(models) :]]:
-            reason += f"; not tried before the end: {', '.join(left)}"
+        for name in map(name_of, self.candidates):
+            if name not in names:
+                why = self.refused.get(name, "it was finished before")
+                reason += f"; {name} not tried, {why}"
         chosen, others = models[best], [w for k, w in enumerate(words) if k != best]
         return _with_reason(chosen, f"{reason}.", others, self._settings)
 

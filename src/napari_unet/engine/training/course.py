@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_unet.core.events import Judging, StepDone, TrainingFinished, TrainingStarted
+from napari_unet.core.text import reason
 from napari_unet.core.training.folds import Fold
 from napari_unet.core.training.training_settings import AUTO
 from napari_unet.engine.training.contest import Contest, name_of
@@ -146,6 +147,8 @@ class Course:
         while len(self._members) < len(self._legs) and not self._finishing:
             if done:
                 yield from self._next_run()
+                if len(self._members) == len(self._legs):
+                    break  # what was left cannot be tried
             number = len(self._members)
             with closing(self.run.events()) as events:
                 ended = yield from self._of_all(events, number)
@@ -227,13 +230,27 @@ class Course:
             )
 
     def _next_run(self) -> Iterator[None]:
-        """Prepare the next network, unless all are finished."""
-        number = len(self._members)
-        if number == len(self._legs):
-            return
-        leg, first = self._legs[number], self._run is None
+        """Prepare the next network, unless all are finished.
+
+        What is tried beside the planner's own choice may be more than memory holds, or
+        leave a class without anything to learn: it is passed over.
+        """
+        while (number := len(self._members)) < len(self._legs):
+            leg = self._legs[number]
+            try:
+                yield from self._begin_leg(leg)
+            except (MemoryError, ValueError) as error:
+                if self._contest is None or not number:
+                    raise
+                self._contest.refused[leg.name] = reason(error)
+                del self._legs[number]
+            else:
+                return
+
+    def _begin_leg(self, leg: Leg) -> Iterator[None]:
+        first = self._run is None
         resume = self._resume if first else None
-        if resume is not None and self.several and not _belongs(resume, leg.recipe):
+        if resume and self.several and not _belongs(resume, leg.recipe):
             resume = None
         run = self._run = self._begin(
             self._pairs(leg.recipe.ndim),
