@@ -43,7 +43,6 @@ from napari_unet.io.model_file import (
     SUFFIX,
     check_replaceable,
     checkpoint_of,
-    read_card,
     remove_members,
     save_model,
 )

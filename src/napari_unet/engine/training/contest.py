@@ -14,7 +14,7 @@ from napari_unet.core.cells.segmentation_tuning import OVERLAPS, Judged
 from napari_unet.core.events import ValidationTile
 from napari_unet.core.geometry.boxes import shape_of, within
 from napari_unet.core.images.image import Field, Image
-from napari_unet.core.images.normalisation import measure
+from napari_unet.core.images.normalisation import frame_of, measure
 from napari_unet.core.metrics.objects import average_precision
 from napari_unet.core.model import Model
 from napari_unet.core.network.blended import reach_of
@@ -201,7 +201,7 @@ def _predicted(
     image, classes = own.image, network.geometry.classes
     probabilities = np.zeros((classes, *shape_of(box)), np.float32)
     factors = network.factors(image, Prediction())
-    scale = measure(image, own.t, network.normalisation)
+    rule = network.normalisation
     if network.geometry.ndim == own.ndim:
         fields = [(own, box, probabilities)]
     else:
@@ -210,6 +210,8 @@ def _predicted(
             for z in range(box[0].start, box[0].stop)
         ]
     for field, region, out in fields:
+        t, z = frame_of(field, rule)
+        scale = measure(image, t, rule, z)
         run = TileRun(network, field, scale, region=region, factors=factors)
         for tile, values in run:
             out[(slice(None), *within(tile.target, region))] = values

@@ -123,9 +123,8 @@ class RecipeBox(QWidget):
         grid.addWidget(_label("Budget", self.budget), 6, 0)
         grid.addWidget(self.budget, 6, 1)
         grid.addWidget(self.unit, 6, 2)
-        grid.addWidget(self.both, 7, 0, 1, 3)
-        grid.addWidget(self.why, 8, 0, 1, 3)
-        grid.addWidget(self.advanced, 9, 0, 1, 3)
+        for number, part in enumerate((self.both, self.why, self.advanced), start=7):
+            grid.addWidget(part, number, 0, 1, 3)
         # CONNECTIONS
         self.start.activated.connect(self._on_start)
         self.preset.activated.connect(self._on_preset)
