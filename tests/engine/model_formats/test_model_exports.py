@@ -365,3 +365,18 @@ def test_the_command_line_writes_and_reads(
     command = ["export-model", again, str(tmp_path / "x.pt"), "--format", "torchscript"]
     assert main(command) == 1
     assert "it is of another program" in capsys.readouterr().err
+
+
+def test_at_which_size_images_are_seen_is_said_and_comes_back(tmp_path: Path) -> None:
+    model = random_model(u_shape(ndim=2, channels=1, classes=2, width=2, depth=1))
+    kept = model.card.segmentation.replace(smallest_piece=9)
+    training = model.card.training.replace(scale=0.5)
+    card = model.card.replace(training=training, segmentation=kept)
+    model, path = Model(card, model.weights), tmp_path / "half.pt"
+    notes = MODEL_FORMATS["torchscript"].write(model, path)
+    assert any("images at 0.5 times their size" in note for note in notes)
+    assert "Other programs keep all pieces of regions." in notes
+    seen = image(model.card.architecture)
+    again = made(read_model(path), seen)
+    assert again.shape == (2, 70, 90)
+    np.testing.assert_allclose(again, made(model, seen), atol=1e-5)

@@ -108,7 +108,7 @@ class ModelFormat:
             raise ValueError(f"{self.title}: needs its authors and its licence.")
         else:
             notes = self._module.write(model, path, publication)
-        return notes
+        return (*notes, *_unsaid(model.card))
 
     @property
     def _module(self) -> Any:
@@ -161,6 +161,19 @@ MODEL_FORMATS: dict[str, ModelFormat] = {
         "nnunet",
     ),
 }
+
+
+def _unsaid(card: ModelCard) -> tuple[str, ...]:
+    """Say what no other program is told."""
+    said = []
+    if (scale := card.training.scale) != 1:
+        said.append(
+            f"The network has learnt images at {scale:g} times their size, which other "
+            "programs do not know: give them images of that size."
+        )
+    if not card.segmentation.keeps_all_pieces:
+        said.append("Other programs keep all pieces of regions.")
+    return tuple(said)
 
 
 def format_of(path: str | Path) -> ModelFormat | None:

@@ -258,9 +258,7 @@ def _as_it_is(
         module = opaque_network(model, where)
     except ValueError as error:
         raise ValueError(f"{file or card.name}: {error}") from error
-    return Network(
-        module, where, "fp32", card.spacing_um, card.normalisation, card.outputs
-    )
+    return _of_card(card, module, where, "fp32")
 
 
 def damaged(model: Model, file: str | Path | None = None) -> ValueError:
@@ -314,7 +312,15 @@ def _frozen(
             (_module(card, own, precision) for own in each.values()),
             images=card.outputs is not None,
         )
-    device = next(module.parameters()).device
+    return _of_card(card, module, next(module.parameters()).device, precision)
+
+
+def _of_card(
+    card: ModelCard,
+    module: LayeredNetwork | MeanOfNetworks | OpaqueNetwork,
+    device: torch.device,
+    precision: Precision,
+) -> Network:
     return Network(
         module,
         device,
