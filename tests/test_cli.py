@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -211,6 +212,21 @@ def test_predictions_of_other_settings_or_precision_are_not_mixed(
         told = failing(capsys, *command, f"--{name}", value)
         assert "is a result of other settings: " in told
         assert f"instead of {value}; use another folder or --overwrite." in told
+
+
+def test_settings_that_would_change_nothing_are_refused(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["predict", data / "model.safetensors", data / "images"]
+    command += ["--output", tmp_path / "out", "--device", "cpu"]
+    told = failing(capsys, *command, "--membrane", "0.3")
+    assert "--membrane 0.3 is for --cells-by multicut" in told
+    told = failing(capsys, *command, "--edge-smoothing", "3")
+    assert "for models of regions alone" in told
+    if find_spec("bioimage_cpp") is None:
+        told = failing(capsys, *command, "--cells-by", "multicut")
+        assert "needs the package bioimage-cpp, which pip install" in told
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_batch_goes_on_behind_bad_files_and_lists_them_at_the_end(

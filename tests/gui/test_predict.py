@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -403,6 +404,26 @@ def test_sliders_show_the_model_s_settings_and_act_at_once(
     assert not ready.cells.reset.isEnabled()
 
 
+def test_what_parts_cells_says_which_settings_it_needs(
+    ready: PredictPage, workspace: Workspace
+) -> None:
+    main, more = ready.cells.main, ready.cells.more
+    there = find_spec("bioimage_cpp") is not None
+    assert more.widget("cells_by").isEnabled() == there
+    if not there:
+        assert "pip install 'napari-unet[tissue]'" in more.widget("cells_by").toolTip()
+    assert main.widget("min_distance").isEnabled()
+    assert not more.widget("membrane").isEnabled()
+    settings = workspace.prediction.segmentation
+    # as a project may have it that comes from elsewhere
+    workspace.prediction.set_segmentation(settings.replace(cells_by="multicut"))
+    assert more.value().cells_by == "multicut"
+    assert more.widget("cells_by").isEnabled()
+    assert more.widget("membrane").isEnabled()
+    assert not main.widget("min_distance").isEnabled()
+    assert not more.widget("neck").isEnabled()
+
+
 def test_the_cells_of_a_slice_become_annotation(
     ready: PredictPage,
     fake: FakeWorker,
@@ -744,6 +765,7 @@ def test_a_model_of_regions_asks_for_no_cells(
     tmp_path: Path,
 ) -> None:
     assert ready.cells.isVisible()
+    assert not ready.regions.isVisible()
     model = random_model(u_shape(ndim=2, channels=1, classes=2, width=2, depth=1))
     tissue = (ClassInfo(name="tissue", kind="regions"),)
     path = tmp_path / "tissue.safetensors"
@@ -761,6 +783,8 @@ def test_a_model_of_regions_asks_for_no_cells(
     assert workspace.prediction.segmentation == wanted
     workspace.prediction.set_segmentation(Segmentation())
     assert not box.isChecked()
+    ready.regions.form.setValue(Segmentation(edge_smoothing=2.5))
+    assert workspace.prediction.segmentation.edge_smoothing == 2.5
     predicted(ready, fake)
     assert ready.count.text() == (
         "The model finds regions: they are shown as classes, there are no cells."

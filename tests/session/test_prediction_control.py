@@ -1038,6 +1038,37 @@ def test_regions_make_way_for_what_is_newer(bench: Bench) -> None:
     assert shown(bench) == {"classes"}
 
 
+def test_borders_of_regions_follow_edges_while_the_setting_moves(
+    bench: Bench, clock: list[float]
+) -> None:
+    add_stack(bench)
+    finding(bench, "regions")
+    predicted(bench)
+    # so far no pixel of the image is looked at
+    assert {job.image for job in bench.worker.jobs(SegmentJob)} == {None}
+    at(bench, 2)
+    bench.control.set_segmentation(Segmentation(edge_smoothing=3))
+    assert not bench.control.segmenter.idle
+    (seen,) = bench.worker.running(SegmentJob)
+    job: Any = seen.job
+    (results,) = bench.control.results.values()
+    assert job.places == ((0, 2),)
+    assert job.class_map is results.files["classes"]
+    assert job.image.channels[0].shape == (4, 8, 10)
+    assert job.settings.edge_smoothing == 3
+    # all is foreground: there is nothing to follow, and classes are written anew
+    results.files.arrays["classes"][:] = 7
+    bench.worker.do_all(SegmentJob)
+    assert (results.plane("classes", 0, 2) == 1).all()
+    assert (results.plane("classes", 0, 1) == 7).all()
+    clock[0] += 1
+    bench.control.tick()
+    bench.worker.do_all(SegmentJob)
+    assert (results.files.arrays["classes"] == 1).all()
+    assert bench.control.segmenter.idle
+    assert shown(bench) == {"classes"}
+
+
 def test_class_masks_may_be_in_the_way(bench: Bench, tmp_path: Path) -> None:
     add_stack(bench)
     for name in ("stack_classes.tif", "stack_cells.csv", "stack_other.tif"):

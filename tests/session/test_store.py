@@ -21,6 +21,7 @@ from napari.components import ViewerModel
 from example_models import cropping_model
 from napari_unet.core.annotation.annotations import FinishedPart
 from napari_unet.core.network.catalogue import NETWORKS
+from napari_unet.core.settings import Segmentation
 from napari_unet.io.model_file import save_model
 from napari_unet.session import throttle
 from napari_unet.session.annotating.edits import EditStream
@@ -213,6 +214,17 @@ def test_a_project_is_of_the_oldest_format_that_can_say_all(
         assert ("network" in written["training"]) == (version == 2)
         project = ProjectFile.read(tmp_path).project
         assert project.training == settings
+
+
+def test_so_it_is_with_what_came_later_for_cells_and_regions(tmp_path: Path) -> None:
+    for changes, version in (({}, 1), ({"edge_smoothing": 2.0}, 2)):
+        project = Project(id="a", segmentation=Segmentation(threshold=0.4, **changes))
+        ProjectFile(project=project).write(tmp_path)
+        written = json.loads((tmp_path / "project.json").read_text())["project"]
+        assert written["version"] == version
+        assert written["segmentation"].keys() >= {"threshold", *changes}
+        assert "cells_by" not in written["segmentation"]
+        assert ProjectFile.read(tmp_path).project == project.replace(version=version)
 
 
 def test_what_cannot_be_read_is_refused_and_left_as_it_is(store: ProjectStore) -> None:

@@ -97,6 +97,11 @@ def run(options: argparse.Namespace) -> int:
     for kind in set(kinds) & set(FORMATS):
         FORMATS[kind].check_installed()
     segmentation = _segmentation(options, model.card)
+    if options.membrane is not None and segmentation.cells_by != "multicut":
+        raise ValueError(
+            f"--membrane {options.membrane:g} is for --cells-by multicut, found "
+            f"--cells-by {segmentation.cells_by}."
+        )
     files = find(options.images)
     from napari_unet.engine.batch_prediction import predict_files
     from napari_unet.engine.file_prediction import FilePredictor

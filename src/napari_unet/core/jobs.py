@@ -265,9 +265,9 @@ class SegmentJob(Job):
     classes: tuple[ClassInfo, ...]  # foreground classes of the model
     places: tuple[Place, ...]  # planes or volumes to do, in this order
     link: bool = False  # at the end, link the cells through z as the settings say
-    class_map: ArrayReference | None = (
-        None  # uint8, axes of the cells; None to leave it
-    )
+    # uint8, axes of the cells; None to leave it
+    class_map: ArrayReference | None = None
+    image: ImageReference | None = None  # whose edges its borders may follow
     name: str = ""  # of the image, for people
 
     @property

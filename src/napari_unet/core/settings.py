@@ -7,6 +7,7 @@ these frozen models. A field's `description` is the help text shown to people, i
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from math import prod
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
@@ -33,6 +34,8 @@ _MOST = 1e6
 Positive = Annotated[float, Field(gt=0, le=_MOST)]
 NonNegative = Annotated[float, Field(ge=0, le=_MOST)]
 PIXELS: JsonDict = {"unit": " px"}
+# Pixels; what is to be held of a block grows with three times as many on each side.
+MOST_EDGE_SMOOTHING = 50.0
 PrecisionChoice = Annotated[
     Literal["auto", "fp32", "bf16", "fp16"],
     Field(
@@ -156,9 +159,11 @@ class BorderWeights(Settings):
 
 
 class Segmentation(GrownSettings):
-    """From probabilities to cells, and to pieces of regions."""
+    """From probabilities to cells, and to regions."""
 
-    later: ClassVar[frozenset[str]] = frozenset({"smallest_piece", "largest_only"})
+    later: ClassVar[frozenset[str]] = frozenset(
+        {"cells_by", "membrane", "smallest_piece", "largest_only", "edge_smoothing"}
+    )
 
     threshold: Unit = Field(0.5, description="Probability above which a pixel is cell.")
     min_distance: NonNegative = Field(
@@ -170,6 +175,17 @@ class Segmentation(GrownSettings):
     )
     neck: Unit = Field(
         0.4, description="... and by this share of the half width of the smaller part."
+    )
+    cells_by: Literal["watershed", "multicut"] = Field(
+        "watershed",
+        title="Part cells by",
+        description="The watershed parts cells at their waists; the multicut, for "
+        "dense tissue, by what the network says along the whole of their border.",
+    )
+    membrane: Unit = Field(
+        0.5,
+        description="Multicut only: probability of background, in the mean along their "
+        "border, above which cells are parted; more parts less.",
     )
     min_size: int = Field(
         20,
@@ -217,10 +233,28 @@ class Segmentation(GrownSettings):
         "is kept, in each slice or volume that the network sees as a whole.",
     )
 
+    edge_smoothing: float = Field(
+        0.0,
+        ge=0,
+        le=MOST_EDGE_SMOOTHING,
+        title="Follow edges",
+        description="Models of regions alone: their borders follow edges of the image, "
+        "looked for so many pixels around, and move by up to a third of that.",
+        json_schema_extra={**PIXELS, "zero": "off"},
+    )
+
     @property
     def keeps_all_pieces(self) -> bool:
         """Whether regions stay as they are most probable."""
         return not (self.smallest_piece or self.largest_only)
+
+    def check_installed(self) -> None:
+        """ModuleNotFoundError, in a sentence, if a package for it is missing."""
+        if self.cells_by == "multicut" and find_spec("bioimage_cpp") is None:
+            raise ModuleNotFoundError(
+                "the multicut needs the package bioimage-cpp, which "
+                "pip install 'napari-unet[tissue]' brings; the watershed needs none."
+            )
 
     def for_pixels(self, factors: Sequence[float] | None) -> Segmentation:
         """Return what these settings, made for some pixels, are on those of an image.
@@ -236,6 +270,7 @@ class Segmentation(GrownSettings):
             min_size=round(self.min_size / prod(factors)),
             ridge=self.ridge / length,
             smallest_piece=round(self.smallest_piece / prod(factors)),
+            edge_smoothing=min(self.edge_smoothing / length, MOST_EDGE_SMOOTHING),
         )
 
 

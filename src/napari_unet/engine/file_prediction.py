@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_unet.core.cells.cell_table import cell_table, objects_of
+from napari_unet.core.cells.class_map import check_segmentation, class_map
 from napari_unet.core.cells.instances import segment_image
 from napari_unet.core.cells.objects import ObjectClass
-from napari_unet.core.cells.pieces import class_map
 from napari_unet.core.cells.points import cell_points
 from napari_unet.core.events import BlockDone, FilePredicted, PredictionFinished
 from napari_unet.core.images.image import Image
@@ -53,7 +53,8 @@ class FilePredictor:
     the model is, by default of the file; `folder` is where to write, and `sizes` how
     OME-Zarr images are cut, and others whose probabilities have more than `in_memory`
     bytes. With `channel`, from 1, the network sees this one alone, and all are
-    measured.
+    measured. Settings that do not go with the model's classes are a ValueError, and a
+    package that is missing for them a ModuleNotFoundError.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class FilePredictor:
         stamp: str | None = None,
         channel: int | None = None,
     ) -> None:
+        check_segmentation(segmentation, card.classes)
         self._network = network
         self._card = card
         self._settings = settings
@@ -273,11 +275,7 @@ class FilePredictor:
         ndim = self._card.architecture.ndim
         if "classes" in kinds:
             classes = class_map(
-                np.asarray(found.data[...]),
-                found.axes,
-                ndim,
-                segmentation,
-                self._card.cell_classes,
+                found, image, ndim, segmentation, self._card.cell_classes
             )
             target = self.folder.ready_target(file, "classes")
             write_labels(target, classes, axes, spacing, made)
@@ -285,10 +283,7 @@ class FilePredictor:
         if not others and "instances" not in kinds:
             return 0
         cells = segment_image(
-            found,
-            ndim,
-            segmentation,
-            cell_classes=self._card.cell_classes,
+            found, ndim, segmentation, cell_classes=self._card.cell_classes
         )
         if "instances" in kinds:
             target = self.folder.ready_target(file, "instances")

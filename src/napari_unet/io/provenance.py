@@ -34,6 +34,7 @@ _IJ_METADATA = 50839  # the tag in which ImageJ keeps its Info
 # Folders up to this size are read to know their content.
 _READ_BYTES = 256 * 2**20
 _LISTED = 3  # settings that differ
+_USUAL = "as usual"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,9 @@ class Provenance:
             same_name = self.model == wanted.model
             return f"of {'another model of the same name, ' * same_name}{self.model}"
         changed = [
-            f"{name} {self.settings.get(name)} instead of {wanted.settings.get(name)}"
+            # a setting that came later is not written while it is as usual
+            f"{name} {self.settings.get(name, _USUAL)} "
+            f"instead of {wanted.settings.get(name, _USUAL)}"
             for name in {**self.settings, **wanted.settings}
             if self.settings.get(name) != wanted.settings.get(name)
         ]

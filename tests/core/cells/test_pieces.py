@@ -7,7 +7,9 @@ import pytest
 from scipy.ndimage import label
 
 from napari_unet.core.annotation.annotations import IGNORED
-from napari_unet.core.cells.pieces import choose_largest, class_map, tidy
+from napari_unet.core.cells.class_map import class_map
+from napari_unet.core.cells.pieces import choose_largest, tidy
+from napari_unet.core.images.image import Image
 from napari_unet.core.settings import Segmentation
 
 ALL = Segmentation()
@@ -81,13 +83,9 @@ def test_pieces_are_those_of_a_slice_or_of_a_volume(ndim: int) -> None:
     stack[0, 0, 0, :2] = stack[0, 1, 0, 0] = 1
     stack[0, 1, 2, 2:] = 1
     stack[1, 0] = 1
-    found = class_map(
-        np.moveaxis(probabilities(stack, 2), 0, 1),
-        "tczyx",
-        ndim,
-        ALL.replace(largest_only=(1,)),
-        (),
-    )
+    said = Image(np.moveaxis(probabilities(stack, 2), 0, 1), "tczyx")
+    only = ALL.replace(largest_only=(1,))
+    found = class_map(said, Image(stack, "tzyx"), ndim, only, ())
     wanted = stack.copy()
     if ndim == 2:
         wanted[0, 1, 0, 0] = 0  # one pixel in its slice, and there are two
@@ -97,11 +95,11 @@ def test_pieces_are_those_of_a_slice_or_of_a_volume(ndim: int) -> None:
 
 
 def test_without_a_wish_classes_are_the_most_probable() -> None:
-    values = probabilities(MAP)
-    assert np.array_equal(class_map(values, "cyx", 2, ALL, ()), MAP)
+    images = Image(probabilities(MAP), "cyx"), Image(MAP, "yx")
+    assert np.array_equal(class_map(*images, 2, ALL, ()), MAP)
     # cells have no pieces
     asked = ALL.replace(smallest_piece=9, largest_only=(1, 2))
-    assert np.array_equal(class_map(values, "cyx", 2, asked, (1, 2)), MAP)
+    assert np.array_equal(class_map(*images, 2, asked, (1, 2)), MAP)
 
 
 @pytest.mark.parametrize("seed", range(10))

@@ -3,8 +3,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_unet.core.cells.segmentation_tuning import Judged, choose_settings, count
+from napari_unet.core.annotation.annotations import IGNORED
+from napari_unet.core.cells.segmentation_tuning import (
+    Judged,
+    choose_edges,
+    choose_settings,
+    count,
+)
+from napari_unet.core.images.image import Field, Image
+from napari_unet.core.images.normalisation import measure
 from napari_unet.core.settings import Segmentation
+from napari_unet.core.training.training_set import Example, HeldOut
 
 
 def grid(rows: int, columns: int) -> np.ndarray:
@@ -129,3 +138,36 @@ def test_nothing_annotated_changes_nothing(classes: tuple[int, ...]) -> None:
     empty = np.zeros((20, 20), np.int32)
     part = Judged(np.zeros((2, 20, 20), np.float32), empty, empty == 0, (1.0, 1.0))
     assert list(choose_settings([part], Segmentation(), classes)) == []
+
+
+def half(seen_at: int, said_at: int, sure: float) -> tuple[Judged, HeldOut]:
+    """An image of two halves, and a network that has the border elsewhere."""
+    true = np.zeros((48, 64), np.uint8)
+    true[:, seen_at:] = 1
+    noise = np.random.default_rng(seen_at).normal(0, 10, true.shape)
+    image = Image((100 * true + noise).astype(np.float32), "yx")
+    one = np.clip((np.arange(64) - said_at + 0.1) / sure + 0.5, 0, 1).astype(np.float32)
+    values = np.stack([1 - one, one])[:, np.newaxis].repeat(48, axis=1)
+    true[40:] = IGNORED
+    cells = np.zeros(true.shape, np.int32)
+    example = Example(Field(image), measure(image), true, np.zeros(true.shape))
+    judged = Judged(values, cells, true != IGNORED, (1.0, 1.0))
+    return judged, HeldOut(example, (slice(0, 48), slice(0, 64)))
+
+
+def edges(*rows: tuple[Judged, HeldOut]) -> float:
+    parts, held_out = zip(*rows, strict=True)
+    *_, (chosen, before, after) = choose_edges(parts, held_out, Segmentation())
+    assert (after > before) == (chosen.edge_smoothing > 0)
+    return chosen.edge_smoothing
+
+
+def test_borders_follow_edges_where_that_makes_them_better() -> None:
+    beside = half(30, 33, 12)
+    assert edges(beside) > 0
+    # where the network says it as it is, nothing can be won
+    assert edges(half(30, 30, 12)) == 0
+    # a border that is not seen, beside an edge that is none
+    away = half(30, 33, 12)
+    away[1].example.classes[:40] = np.arange(64) >= 33
+    assert edges(beside, away) == 0

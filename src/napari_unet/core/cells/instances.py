@@ -2,7 +2,8 @@
 
 The network learns one-pixel ridges of background between touching cells (Ronneberger
 et al. 2015, section 3). Where a ridge came out clearly, the threshold separates and
-the ridge is given back; where it is only a dip in the probability, the watershed cuts.
+the ridge is given back; where it is only a dip in the probability, the watershed cuts,
+or, if that is chosen, the multicut.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import numpy as np
 from napari_unet.core.cells.holes import fill_holes, fill_pinholes
 from napari_unet.core.cells.labelmap import at_edge, close_ridges, renumber, sizes
 from napari_unet.core.cells.linking import link_slices
+from napari_unet.core.cells.multicut import multicut
 from napari_unet.core.cells.watershed import watershed
 from napari_unet.core.geometry.distance import distance_inside
 from napari_unet.core.images.smoothing import smooth
@@ -63,6 +65,8 @@ def segment_instances(
     ------
     ValueError
         If the array's, the classes' or the spacing's shape does not fit.
+    ModuleNotFoundError
+        If the cells are to be parted by the multicut, and its package is missing.
 
     Notes
     -----
@@ -70,6 +74,7 @@ def segment_instances(
     overwritten by holes and ridges. The image's edge, for `clear_border`, is the four
     sides of a plane, or the six of a volume (a volume of one slice has four).
     """
+    settings.check_installed()
     classes = _check(probabilities, cell_classes, spacing)
     steps = tuple(spacing) if spacing else (1.0,) * (probabilities.ndim - 1)
     cells = _cut(probabilities, classes, settings, steps)
@@ -194,7 +199,11 @@ def _cut(
         if best is not None:  # below a threshold of 0.5 two classes could claim a pixel
             own = np.where(best == nth, own, np.float32(0))
         height = _elevation(own, settings.threshold, spacing)
-        basins = watershed(height, settings.min_distance, settings.neck)
+        if settings.cells_by == "multicut":
+            around = 1 - smooth(own, [1 / step for step in spacing])
+            basins = multicut(height, around, settings.membrane, spacing)
+        else:
+            basins = watershed(height, settings.min_distance, settings.neck)
         if len(classes) == 1:
             return basins
         cells += np.where(basins > 0, basins + cells.max(initial=0), 0)

@@ -28,36 +28,6 @@ _FEWEST_PARTS = 2
 _GAIN = 0.01
 
 
-def class_map(
-    probabilities: NDArray[np.floating],
-    axes: str,
-    ndim: int,
-    settings: Segmentation,
-    cell_classes: Sequence[int],
-) -> NDArray[np.uint8]:
-    """Return the class of each pixel of an image, without the pieces that are to go.
-
-    `axes` are those of the probabilities, with c, the classes with background first;
-    `ndim` is that of the network, 2 or 3: pieces are those of a slice or of a volume.
-    The settings are for the pixels of the image. The axes of the result are the same
-    without c.
-    """
-    at = axes.index("c")
-    classes = most_probable(probabilities, at)
-    regions = region_classes(probabilities.shape[at], cell_classes)
-    if settings.keeps_all_pieces or not regions:
-        return classes
-    outer = [
-        n for n, a in enumerate(axes.replace("c", "")) if a not in "zyx"[3 - ndim :]
-    ]
-    for place in np.ndindex(*(classes.shape[n] for n in outer)):
-        index: list[int | slice] = [slice(None)] * classes.ndim
-        for n, k in zip(outer, place, strict=True):
-            index[n] = k
-        classes[tuple(index)] = tidy(classes[tuple(index)], settings, regions)
-    return classes
-
-
 def region_classes(classes: int, cell_classes: Sequence[int]) -> tuple[int, ...]:
     """Return the numbers of the classes of regions; `classes` counts the background."""
     return tuple(k for k in range(1, classes) if k not in cell_classes)

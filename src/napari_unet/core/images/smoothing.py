@@ -1,12 +1,13 @@
-"""Gaussian smoothing in one pass along each axis, several times faster than scipy's.
+"""Smoothing in one pass along each axis, several times faster than scipy's.
 
 The values are those of `scipy.ndimage.gaussian_filter` to the last bit: the same order
-of float64 sums, cut off at four standard deviations, edges mirrored.
+of float64 sums, cut off at four standard deviations, edges mirrored. Each value is a
+sum of its own, so a part of an image gets the same bits as the whole.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numba
 import numpy as np
@@ -26,9 +27,23 @@ def smooth(values: NDArray[np.float32], sigma: Sequence[float]) -> NDArray[np.fl
     left alone. Beyond the image's edge come its own pixels mirrored, the outermost one
     twice.
     """
+    return _along_axes(values, [_weights(float(deviation)) for deviation in sigma])
+
+
+def box_mean(values: NDArray[np.float64], reach: Sequence[int]) -> NDArray[np.float64]:
+    """Return the mean of the box around each pixel, so far to both sides of each axis.
+
+    Beyond the image's edge come its own pixels mirrored, as for `smooth`.
+    """
+    return _along_axes(values, [np.full(r + 1, 1 / (2 * r + 1)) for r in reach])
+
+
+def _along_axes(
+    values: NDArray[Any], halves: Sequence[NDArray[np.float64]]
+) -> NDArray[Any]:
+    """Sum with weights along each axis, given from the middle outwards."""
     smoothed = np.ascontiguousarray(values)
-    for axis, deviation in enumerate(sigma):
-        weights = _weights(float(deviation))
+    for axis, weights in enumerate(halves):
         if weights.size == 1:
             continue
         result = np.empty_like(smoothed)
@@ -61,9 +76,9 @@ def _mirrored(at: int, size: int) -> int:
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _along_last(
-    lines: NDArray[np.float32],
+    lines: NDArray[Any],
     weights: NDArray[np.float64],
-    result: NDArray[np.float32],
+    result: NDArray[Any],
 ) -> None:
     size = lines.shape[1]
     reach = weights.size - 1
@@ -92,9 +107,9 @@ def _along_last(
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _along_middle(
-    lines: NDArray[np.float32],
+    lines: NDArray[Any],
     weights: NDArray[np.float64],
-    result: NDArray[np.float32],
+    result: NDArray[Any],
 ) -> None:
     """Smooth along the middle axis; what lies on the last one is summed at once."""
     before, size, after = lines.shape

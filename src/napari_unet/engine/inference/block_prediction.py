@@ -14,17 +14,22 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_unet.core.cells.instances import most_probable
-from napari_unet.core.cells.pieces import region_classes, tidy
+from napari_unet.core.cells.class_map import (
+    blocks,
+    decide,
+    edge_reach,
+    field_classes,
+)
+from napari_unet.core.cells.pieces import region_classes
 from napari_unet.core.events import (
     BlockDone,
     PredictionFinished,
     TileDone,
     TileHalved,
 )
-from napari_unet.core.geometry.blocks import Block, cut
+from napari_unet.core.geometry.blocks import Block
 from napari_unet.core.geometry.boxes import field_index, full_box, shape_of
-from napari_unet.core.images.image import Image
+from napari_unet.core.images.image import Field, Image
 from napari_unet.core.text import times
 from napari_unet.engine.device import describe
 from napari_unet.engine.inference.block_segmentation import (
@@ -45,15 +50,12 @@ if TYPE_CHECKING:
 
     from napari_unet.core.events import Event
     from napari_unet.core.geometry.boxes import Box
-    from napari_unet.core.images.image import Field
     from napari_unet.core.images.normalisation import Frame, GreyScale
     from napari_unet.core.settings import Prediction, Segmentation
     from napari_unet.engine.inference.block_segmentation import BlockSizes
     from napari_unet.engine.network.network import Network
     from napari_unet.io.resumable_output import LargeArray, ResumableOutput
 
-# Box whose classes are decided at a time.
-_DECIDED = (1024, 2048)
 # Pixels of a slice or volume in which pieces of regions are looked for, at the most:
 # each takes about six bytes.
 _TIDIED = 2**28
@@ -237,13 +239,17 @@ class BlockPrediction:
         out = self._array("classes", shape, axes, np.uint8)
         regions = region_classes(self._table.classes, cell_classes)
         if regions and not settings.keeps_all_pieces:
-            yield from self._decide_whole(found, out, settings, regions)
+            yield from self._decide_whole(found, out, settings, cell_classes)
             return
-        fields = list(found.fields(2))
-        boxes = cut(found.field_shape(2), _DECIDED, unit=CHUNK)
+        # without edges, each plane is decided alone
+        ndim = self._table.ndim if settings.edge_smoothing else 2
+        reach = edge_reach(settings, found.field_spacing(ndim))
+        fields = list(found.fields(ndim))
+        boxes = blocks(found.field_shape(ndim), reach, unit=CHUNK)
         for left in remaining(self._work, "classes", fields, boxes):
             field, box = left.field, left.box
-            classes = most_probable(field.read(box))
+            shown = Field(self._image, field.t, field.z)
+            classes = decide(field, shown, left.block, reach)
             out.write(field_index(axes, field.t, field.z, box), classes)
             self._work.done(left.step)
             yield BlockDone("classes", left.progress)
@@ -253,21 +259,18 @@ class BlockPrediction:
         found: Image,
         out: LargeArray,
         settings: Segmentation,
-        regions: tuple[int, ...],
+        cell_classes: tuple[int, ...],
     ) -> Iterator[BlockDone]:
         """Write the class of each pixel of one slice or volume after the other."""
         fields = list(found.fields(self._table.ndim))
         whole = [Block(box := full_box(fields[0].shape), box)]
         for left in remaining(self._work, "classes", fields, whole):
             field = left.field
-            classes = np.empty(field.shape, np.uint8)
-            for plane in cut(field.shape[-2:], _DECIDED, unit=CHUNK):
-                box = (*full_box(field.shape[:-2]), *plane.core)
-                classes[box] = most_probable(field.read(box))
+            shown = Field(self._image, field.t, field.z)
+            classes = field_classes(field, shown, settings, cell_classes)
             at = field_index(out.axes, field.t, field.z, left.box)
             kept = [a for a in "zyx"[-classes.ndim :] if a in out.axes]
-            tidied = tidy(classes, settings, regions)
-            out.write(at, tidied.reshape(tidied.shape[-len(kept) :]))
+            out.write(at, classes.reshape(classes.shape[-len(kept) :]))
             self._work.done(left.step)
             yield BlockDone("classes", left.progress)
 

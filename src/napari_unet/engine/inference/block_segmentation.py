@@ -283,8 +283,13 @@ class RemainingBox(NamedTuple):
     step: str  # its name among the steps of the work
     number: int  # of the field
     field: Field
-    box: Box
+    block: Block
     progress: float  # share of all that is done with it, 0 to 1
+
+    @property
+    def box(self) -> Box:
+        """Its own pixels."""
+        return self.block.core
 
 
 def remaining(
@@ -296,4 +301,4 @@ def remaining(
             step = f"{kind}-{number}-{k}"
             if not work.is_done(step):
                 progress = (number + (k + 1) / len(boxes)) / len(fields)
-                yield RemainingBox(step, number, field, box.core, progress)
+                yield RemainingBox(step, number, field, box, progress)

@@ -10,7 +10,12 @@ import torch
 
 from napari_unet.core.annotation.annotations import IGNORED, ClassInfo
 from napari_unet.core.cells.pieces import choose_largest, region_classes
-from napari_unet.core.cells.segmentation_tuning import choose_settings, usual_settings
+from napari_unet.core.cells.segmentation_tuning import (
+    along_edges,
+    choose_edges,
+    choose_settings,
+    usual_settings,
+)
 from napari_unet.core.events import ValidationTile
 from napari_unet.core.geometry.boxes import full_box
 from napari_unet.core.training.loss_weights import class_weights
@@ -39,10 +44,12 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_unet.core.annotation.annotations import Annotation
+    from napari_unet.core.cells.segmentation_tuning import Judged
     from napari_unet.core.events import Event
     from napari_unet.core.images.image import Field
     from napari_unet.core.images.normalisation import Normalisation
     from napari_unet.core.model import AnyScore, Model, Score
+    from napari_unet.core.settings import Segmentation
     from napari_unet.core.training.training_set import Example, HeldOut, TrainingSet
     from napari_unet.core.training.training_settings import Training
     from napari_unet.engine.network.network import Network
@@ -195,7 +202,7 @@ class SegmentationObjective(Objective):
             return fitted
         # by mere strokes neither cells nor regions can be judged
         held_out = training_set.held_out
-        if not strokes and (model.card.cell_classes or len(_whole(held_out)) > 1):
+        if not strokes:
             return (yield from _tuned(fitted, network(fitted), held_out, known))
         if fitted is not model:
             return (
@@ -237,13 +244,16 @@ def _tuned(
     for best in choose_settings(parts, chosen, card.cell_classes):
         chosen = best
         yield ValidationTile()
+    notes: tuple[str, ...] = ()
+    if not card.cell_classes:
+        parts, chosen, notes = yield from _along_edges(parts, held_out, chosen)
     whole = [
         (parts[k].probabilities, held_out[k].example.classes) for k in _whole(held_out)
     ]
     regions = region_classes(card.architecture.classes, card.cell_classes)
     chosen, gains = choose_largest(whole, chosen, regions)
     kind = "slice" if card.training.ndim == 2 else "volume"
-    notes = tuple(
+    notes += tuple(
         f"of {card.classes[k - 1].name} only the largest piece of a {kind} is kept: "
         f"Dice {before:.3f} becomes {after:.3f} on {len(whole)} held-out {kind}s."
         for k, (before, after) in gains.items()
@@ -251,6 +261,32 @@ def _tuned(
     # of the model as it is now: it may have been fitted since it was validated
     changes = {"segmentation": chosen, "score": score, "notes": (*card.notes, *notes)}
     return replace(model, card=card.replace(**changes))
+
+
+def _along_edges(
+    parts: Sequence[Judged], held_out: Sequence[HeldOut], settings: Segmentation
+) -> Generator[Event, None, tuple[Sequence[Judged], Segmentation, tuple[str, ...]]]:
+    """Choose whether borders of regions follow edges.
+
+    Returned are the parts as they are then, the settings, and a note if they do.
+    """
+    best = settings, 0.0, 0.0
+    for tried in choose_edges(parts, held_out, settings):
+        best = tried
+        yield ValidationTile()
+    chosen, before, after = best
+    if not chosen.edge_smoothing:
+        return parts, settings, ()
+    smoothed = [
+        replace(judged, probabilities=along_edges(judged, part, chosen))
+        for judged, part in zip(parts, held_out, strict=True)
+    ]
+    note = (
+        "borders of regions follow edges in the image, looked for "
+        f"{chosen.edge_smoothing:g} pixels around: IoU {before:.3f} becomes "
+        f"{after:.3f} on what is held out."
+    )
+    return smoothed, chosen, (note,)
 
 
 def _whole(held_out: Sequence[HeldOut]) -> list[int]:

@@ -52,6 +52,7 @@ def _middle(chosen: Sequence[Segmentation]) -> Segmentation:
             for k in sorted({k for c in chosen for k in c.largest_only})
             if 2 * sum(k in c.largest_only for c in chosen) > len(chosen)
         ),
+        edge_smoothing=median(c.edge_smoothing for c in chosen),
     )
 
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_unet.core.annotation.annotations import cell_classes
+from napari_unet.core.cells.class_map import field_classes
 from napari_unet.core.cells.instances import segment_instances
 from napari_unet.core.cells.linking import SliceLinker
-from napari_unet.core.cells.pieces import class_map
 from napari_unet.core.events import CellsFound, CellsLinked
 from napari_unet.core.images.image import Field, Image
 
@@ -78,6 +78,8 @@ class _Arrays:
         self._class_map: Image | None = None
         if job.class_map is not None:
             self._class_map = Image(job.class_map.open(writable=True), axes)
+        # without edges to follow it is not looked at
+        self._pixels = self.image if job.image is None else job.image.open()
         self._classes = cell_classes(job.classes)
 
     def find(self, t: int, z: int | None, settings: Segmentation) -> NDArray[np.int32]:
@@ -109,9 +111,8 @@ class _Arrays:
     def decide(self, t: int, z: int | None, settings: Segmentation) -> None:
         """Write the classes of a plane or volume, without the pieces that are to go."""
         if self._class_map is not None:
-            field = Field(self.image, t, z)
-            values, axes = field.read(), "cyx" if field.ndim == 2 else "czyx"
-            decided = class_map(values, axes, field.ndim, settings, self._classes)
+            field, shown = Field(self.image, t, z), Field(self._pixels, t, z)
+            decided = field_classes(field, shown, settings, self._classes)
             _write(self._class_map, t, z, decided)
 
 

@@ -1,4 +1,4 @@
-"""Which pieces of regions are kept: acts at once on what is predicted."""
+"""Borders and pieces of regions: acts at once on what is predicted."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ if TYPE_CHECKING:
     from napari_unet.session.workspace import Workspace
 
 
+_SLIDERS = {"edge_smoothing": (0.0, 20.0), "smallest_piece": (0.0, 5000.0)}
+_NO_EDGES = "Gaps between cells would close: for models of regions alone."
 _LARGEST = "In each slice or volume; all other pieces become what surrounds them."
 
 
 class RegionPanel(QWidget):
-    """Edits what becomes of pieces of regions."""
+    """Edits where regions end, and what becomes of their pieces."""
 
     def __init__(self, workspace: Workspace) -> None:
         super().__init__()
         self._control, self._models = workspace.prediction, workspace.models
         self._names: list[tuple[int, str]] = []
         # WIDGETS
-        self.form = SettingsForm(
-            Segmentation, ("smallest_piece",), sliders={"smallest_piece": (0, 5000)}
-        )
+        self.form = SettingsForm(Segmentation, tuple(_SLIDERS), sliders=_SLIDERS)
         # by the number of the class
         self.largest: dict[int, QCheckBox] = {}
         # LAYOUT
@@ -49,6 +49,7 @@ class RegionPanel(QWidget):
         if names != self._names:
             self._names = names
             self._make_boxes()
+        self.form.allow("edge_smoothing", len(names) == len(classes), _NO_EDGES)
         settings = self._control.segmentation
         with blocked(self.form, *self.largest.values()):
             self.form.setValue(settings)

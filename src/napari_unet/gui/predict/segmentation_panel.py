@@ -14,9 +14,20 @@ if TYPE_CHECKING:
     from napari_unet.session.workspace import Workspace
 
 _MAIN = ("threshold", "min_size", "min_distance")
-_MORE = ("neck", "ridge", "fill_holes", "clear_border", "link_z", "link_iou")
+_MORE = (
+    "cells_by",
+    "membrane",
+    "neck",
+    "ridge",
+    "fill_holes",
+    "clear_border",
+    "link_z",
+    "link_iou",
+)
 # What sliders cover; the boxes beside them take any allowed value.
 _SLIDERS = {"min_size": (0, 500), "min_distance": (0, 10), "ridge": (0, 10)}
+_OF_WATERSHED = "The multicut goes by the borders, not by waists."
+_OF_MULTICUT = "Choose the multicut to part cells by."
 
 
 class SegmentationPanel(QWidget):
@@ -25,6 +36,7 @@ class SegmentationPanel(QWidget):
     def __init__(self, workspace: Workspace) -> None:
         super().__init__()
         self._control, self._models = workspace.prediction, workspace.models
+        self._missing = _missing()
         # WIDGETS
         self.main = SettingsForm(Segmentation, _MAIN, sliders=_SLIDERS)
         self.more = SettingsForm(Segmentation, _MORE, sliders=_SLIDERS)
@@ -59,3 +71,19 @@ class SegmentationPanel(QWidget):
         card = self._models.card
         differ = card is not None and card.segmentation != settings
         allow(self.reset, differ, "They are in use.")
+        multicut = settings.cells_by == "multicut"
+        self.main.allow("min_distance", not multicut, _OF_WATERSHED)
+        self.more.allow("neck", not multicut, _OF_WATERSHED)
+        self.more.allow("membrane", multicut, _OF_MULTICUT)
+        # who has chosen it elsewhere can leave it
+        self.more.allow("cells_by", multicut or not self._missing, self._missing)
+
+
+def _missing() -> str:
+    """Say what the multicut needs that is not there; empty if nothing is."""
+    try:
+        Segmentation(cells_by="multicut").check_installed()
+    except ModuleNotFoundError as error:
+        sentence = str(error)
+        return sentence[0].upper() + sentence[1:]
+    return ""

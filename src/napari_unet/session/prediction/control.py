@@ -334,6 +334,7 @@ class PredictionControl:
         cells = results.cells
         cells.ndim, cells.scale = run.model.card.training.ndim, resampling.factors
         cells.growing = True
+        results.pixels = image
         handle = run.handle = self._worker.submit(job)
         handle.event.connect(partial(self._on_event, run, results))
         handle.ended.connect(partial(self._on_ended, run, results))

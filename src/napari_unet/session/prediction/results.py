@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from napari.layers import Layer
 
     from napari_unet.core.annotation.annotations import ClassInfo
+    from napari_unet.core.images.array_reference import ImageReference
     from napari_unet.core.jobs import Place
     from napari_unet.session.project.record import ProjectImage
 
@@ -168,6 +169,8 @@ class ResultLayers:
         self.has_cells = bool(cell_classes(classes))
         self.has_regions = len(cell_classes(classes)) < len(classes)
         self.cells = CellState()
+        # where a worker finds the pixels, once they were predicted
+        self.pixels: ImageReference | None = None
         # whether tiles came that are in no file of the person's
         self.unexported = False
         self._viewer, self._preview = viewer, preview

@@ -140,6 +140,7 @@ class Segmenter:
             places=tuple(places),
             link=link,
             class_map=results.files["classes"] if results.has_regions else None,
+            image=results.pixels if self.settings.edge_smoothing else None,
             name=results.image.name,
         )
         handle = self._jobs[kind] = self._worker.submit(job)

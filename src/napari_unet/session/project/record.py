@@ -209,7 +209,8 @@ class ProjectFile(Settings):
     def write(self, folder: Path) -> None:
         """Write it into a folder; the old file is replaced when all is written."""
         project = self.project
-        version = _NEWEST if project.training.is_later else 1
+        later = project.training.is_later or project.segmentation.is_later
+        version = _NEWEST if later else 1
         kept = project.model_copy(update={"version": version})
         text = self.model_copy(update={"project": kept}).model_dump_json(indent=1)
         with atomic(folder / FILE_NAME) as temporary:

@@ -1,0 +1,119 @@
+"""Borders of regions that follow edges: files, napari's worker, and what chooses it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from example_jobs import stored, stored_image
+from example_models import cropping_model
+from napari_unet.core.annotation.annotations import ClassInfo
+from napari_unet.core.cells.class_map import class_map
+from napari_unet.core.events import CellsFound, FilePredicted
+from napari_unet.core.images.image import Image
+from napari_unet.core.jobs import SegmentJob
+from napari_unet.core.settings import Prediction, Segmentation
+from napari_unet.engine.file_prediction import FilePredictor
+from napari_unet.engine.inference.block_segmentation import BlockSizes
+from napari_unet.engine.network.network import prepare
+from napari_unet.engine.worker import cells_job
+from napari_unet.io.export import write_weights
+from napari_unet.io.images import read_image, read_labels
+from napari_unet.io.model_file import save_model
+from napari_unet.io.prediction_folder import PredictionFolder
+
+if TYPE_CHECKING:
+    from napari_unet.core.model import Model
+
+EDGES = Segmentation(edge_smoothing=3)
+KINDS = ("probabilities", "classes")
+REGIONS = ClassInfo(name="tissue", kind="regions")
+
+
+def regions(model: Model) -> Model:
+    classes = tuple(ClassInfo(name=c.name, kind="regions") for c in model.card.classes)
+    return replace(model, card=model.card.replace(classes=classes))
+
+
+def predicted(folder, model, file, segmentation, most=2**31):
+    """Probabilities and classes of a file."""
+    path = folder / "model.safetensors"
+    save_model(model, path)
+    out = folder / f"out {most}"
+    settings = Prediction(device="cpu", precision="fp32", tile=32)
+    predictor = FilePredictor(
+        prepare(model, "cpu", "fp32"),
+        model.card,
+        settings,
+        segmentation,
+        PredictionFolder(out, KINDS),
+        path,
+        BlockSizes(predicted_plane=(64, 64), predicted_volume=(8, 32, 32)),
+        most,
+    )
+    *_, last = predictor.events(file)
+    assert isinstance(last, FilePredicted)
+    (found,), (classes,) = ((out / kind).glob("a*") for kind in KINDS)
+    return read_image(found), read_labels(classes)
+
+
+@pytest.mark.parametrize(
+    ("ndim", "axes", "shape"),
+    [(2, "yx", (110, 130)), (2, "zyx", (3, 60, 70)), (3, "zyx", (10, 40, 50))],
+)
+def test_files_in_memory_and_in_blocks_have_the_same_classes(
+    tmp_path, monkeypatch, ndim, axes, shape
+):
+    monkeypatch.setattr("napari_unet.core.cells.class_map._PLANE", (32, 32))
+    monkeypatch.setattr("napari_unet.core.cells.class_map._VOLUME", (4, 32, 32))
+    monkeypatch.setattr("napari_unet.engine.inference.block_prediction.CHUNK", 32)
+    rng = np.random.default_rng(0)
+    at = axes.index("y")
+    pixels = rng.normal(size=(*shape[:at], 2, *shape[at:])).astype(np.float32)
+    file = tmp_path / "a.tif"
+    write_weights(file, pixels, axes[:at] + "c" + axes[at:])
+    model = regions(cropping_model(2, ndim))
+    image = read_image(file)
+    for most in (2**31, 0):
+        found, classes = predicted(tmp_path, model, file, EDGES, most)
+        expected = class_map(found, image, ndim, EDGES, ())
+        np.testing.assert_array_equal(np.asarray(classes.data[...]), expected)
+    plain = class_map(found, image, ndim, Segmentation(), ())
+    assert (plain != expected).mean() > 0.01
+
+
+def test_a_model_of_cells_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="follow edges"):
+        predicted(tmp_path, cropping_model(2), tmp_path / "a.tif", EDGES)
+
+
+@pytest.mark.parametrize(("axes", "z"), [("zyx", 1), ("zyx", None), ("yx", None)])
+def test_the_worker_decides_the_planes_asked_for(tmp_path, axes, z):
+    rng = np.random.default_rng(1)
+    shape = (3, 20, 24)[-len(axes) :]
+    pixels = rng.normal(size=shape).astype(np.float32)
+    values = rng.random((2, *shape)).astype(np.float32)
+    job = SegmentJob(
+        probabilities=stored(tmp_path, "p", values),
+        axes="c" + axes,
+        spacing_um=None,
+        cells=stored(tmp_path, "cells", np.zeros(shape, np.int32)),
+        ndim=3 if z is None else 2,
+        settings=EDGES,
+        classes=(REGIONS,),
+        places=((0, z),),
+        class_map=stored(tmp_path, "k", np.full(shape, 9, np.uint8)),
+        image=stored_image(tmp_path, pixels, axes),
+    )
+    events = [event for event in cells_job.run(job) if event is not None]
+    assert events == [CellsFound(0, z, 0, 1.0)]
+    ndim = 3 if z is None else 2
+    images = Image(values, "c" + axes), Image(pixels, axes)
+    expected = class_map(*images, ndim, EDGES, ())
+    if z is not None:
+        expected = np.stack([np.full(shape[1:], 9), expected[z], expected[z]])
+        expected[2] = 9
+    np.testing.assert_array_equal(job.class_map.open(), expected)
