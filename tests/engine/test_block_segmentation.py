@@ -7,6 +7,7 @@ from scipy.ndimage import gaussian_filter
 from napari_unet.core.cells.instances import segment_image
 from napari_unet.core.events import BlockDone
 from napari_unet.core.images.image import Image
+from napari_unet.core.metrics.objects import average_precision
 from napari_unet.core.settings import Segmentation
 from napari_unet.engine.inference.block_segmentation import (
     BlockSegmentation,
@@ -84,6 +85,26 @@ def test_so_it_is_with_classes_that_are_no_cells(tmp_path):
     expected = segment_image(image, 2, lower, cell_classes=(1, 3))
     np.testing.assert_array_equal(cells, expected)
     assert expected.max() > 20
+
+
+def test_dense_tissue_in_blocks_has_almost_the_cells_of_the_whole(tmp_path):
+    pytest.importorskip("bioimage_cpp")
+    rng = np.random.default_rng(0)
+    centres = rng.uniform(0, (300, 360), (190, 2))
+    at = np.stack(np.mgrid[:300, :360], axis=-1)
+    first, second = np.sort(
+        [np.linalg.norm(at - centre, axis=-1) for centre in centres], axis=0
+    )[:2]
+    # walls of some pixels, with holes
+    walls = np.exp(-(((second - first) / 4) ** 2)) * noise((300, 360), 5, level=-1)
+    image = Image(two((1 - walls).astype(np.float32)), "cyx")
+    settings = ALL.replace(cells_by="multicut", membrane=0.4)
+    sizes = BlockSizes(whole=0, plane=(128, 128), plane_margin=64)
+    cells, count = in_blocks(image, 2, sizes, tmp_path, settings)
+    expected = segment_image(image, 2, settings)
+    assert count == cells.max() > 100
+    # all is one connected area: what is far away may matter, but hardly does
+    assert average_precision(cells, expected, [0.95])[0] > 0.95
 
 
 @pytest.mark.parametrize("link", ["overlap", "none"])

@@ -94,12 +94,12 @@ def test_classes_of_cells_are_parted_each_on_its_own() -> None:
     np.testing.assert_array_equal(cells[10, [10, 28, 29, 50]], [1, 1, 2, 2])
 
 
-def test_the_mean_along_each_border_is_of_both_sides() -> None:
+def test_the_mean_along_each_border_is_of_the_side_that_is_more_membrane() -> None:
     pieces = np.array([[1, 1, 2], [3, 0, 2]], np.int32)
     values = np.array([[0.1, 0.2, 0.4], [0.9, 0.0, 0.6]], np.float32)
     pairs, mean = module._borders(pieces, values)
     np.testing.assert_array_equal(pairs, [[1, 2], [1, 3]])
-    np.testing.assert_allclose(mean, [0.3, 0.5], atol=1e-7)
+    np.testing.assert_allclose(mean, [0.4, 0.9], atol=1e-7)
 
 
 def gain(parts: np.ndarray, pairs: np.ndarray, gains: np.ndarray) -> float:

@@ -200,8 +200,7 @@ def _cut(
             own = np.where(best == nth, own, np.float32(0))
         height = _elevation(own, settings.threshold, spacing)
         if settings.cells_by == "multicut":
-            around = 1 - smooth(own, [1 / step for step in spacing])
-            basins = multicut(height, around, settings.membrane, spacing)
+            basins = multicut(height, 1 - own, settings.membrane, spacing)
         else:
             basins = watershed(height, settings.min_distance, settings.neck)
         if len(classes) == 1:

@@ -10,7 +10,7 @@ bioimage-cpp: greedy additive edge contraction, improved by Kernighan and Lin's 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -44,7 +44,7 @@ def multicut(
         Its probability.
     membrane : float
         Probability of background, 0 to 1, in the mean along the border of two pieces,
-        above which that speaks for two cells.
+        above which they are rather two cells.
     spacing : sequence of float
         Pixel size along each axis relative to the finest.
 
@@ -68,24 +68,29 @@ def multicut(
 def _borders(
     pieces: NDArray[np.int32], values: NDArray[np.float32]
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Return the pairs of pieces that touch, and the mean value along their border."""
+    """Return the pairs of pieces that touch, and the mean value along their border.
+
+    Of two pixels that touch the higher value counts: a wall may be one pixel wide.
+    """
     keys, along = [], []
     count = int(pieces.max(initial=0)) + 1
     for axis in range(pieces.ndim):
-        one, other = (
-            np.moveaxis(pieces, axis, 0)[k] for k in (slice(1, None), slice(-1))
-        )
-        low, high = (
-            np.moveaxis(values, axis, 0)[k] for k in (slice(1, None), slice(-1))
-        )
+        one, other = _neighbours(pieces, axis)
         touch = (one != other) & (one > 0) & (other > 0)
         first, second = one[touch].astype(np.int64), other[touch].astype(np.int64)
         keys.append(np.minimum(first, second) * count + np.maximum(first, second))
-        along.append((low[touch].astype(np.float64) + high[touch]) / 2)
+        low, high = _neighbours(values, axis)
+        along.append(np.maximum(low[touch], high[touch]))
     pairs, which = np.unique(np.concatenate(keys), return_inverse=True)
     sums = np.bincount(which, np.concatenate(along), minlength=len(pairs))
     mean = sums / np.bincount(which, minlength=len(pairs))
     return np.stack(np.divmod(pairs, count), axis=1), mean
+
+
+def _neighbours(image: NDArray[Any], axis: int) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return the pixels along an axis and those after them."""
+    lines = np.moveaxis(image, axis, 0)
+    return lines[:-1], lines[1:]
 
 
 def _log_odds(probability: float | NDArray[np.float64]) -> NDArray[np.float64]:
