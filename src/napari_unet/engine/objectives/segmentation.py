@@ -264,8 +264,8 @@ def _tuned(
 
 
 def _along_edges(
-    parts: Sequence[Judged], held_out: Sequence[HeldOut], settings: Segmentation
-) -> Generator[Event, None, tuple[Sequence[Judged], Segmentation, tuple[str, ...]]]:
+    parts: list[Judged], held_out: Sequence[HeldOut], settings: Segmentation
+) -> Generator[Event, None, tuple[list[Judged], Segmentation, tuple[str, ...]]]:
     """Choose whether borders of regions follow edges.
 
     Returned are the parts as they are then, the settings, and a note if they do.
