@@ -12,13 +12,18 @@ from example_jobs import stored, stored_image
 from example_models import cropping_model
 from napari_unet.core.annotation.annotations import ClassInfo
 from napari_unet.core.cells.class_map import class_map
-from napari_unet.core.events import CellsFound, FilePredicted
-from napari_unet.core.images.image import Image
+from napari_unet.core.cells.instances import most_probable
+from napari_unet.core.cells.segmentation_tuning import Judged
+from napari_unet.core.events import CellsFound, FilePredicted, ValidationTile
+from napari_unet.core.images.image import Field, Image
+from napari_unet.core.images.normalisation import measure
 from napari_unet.core.jobs import SegmentJob
 from napari_unet.core.settings import Prediction, Segmentation
+from napari_unet.core.training.training_set import Example, HeldOut
 from napari_unet.engine.file_prediction import FilePredictor
 from napari_unet.engine.inference.block_segmentation import BlockSizes
 from napari_unet.engine.network.network import prepare
+from napari_unet.engine.objectives.segmentation import _along_edges
 from napari_unet.engine.worker import cells_job
 from napari_unet.io.export import write_weights
 from napari_unet.io.images import read_image, read_labels
@@ -117,3 +122,31 @@ def test_the_worker_decides_the_planes_asked_for(tmp_path, axes, z):
         expected = np.stack([np.full(shape[1:], 9), expected[z], expected[z]])
         expected[2] = 9
     np.testing.assert_array_equal(job.class_map.open(), expected)
+
+
+def test_what_is_held_out_is_judged_further_with_the_borders_it_got():
+    true = np.zeros((48, 64), np.uint8)
+    true[:, 30:] = 1
+    noise = np.random.default_rng(0).normal(0, 10, true.shape)
+    image = Image((100 * true + noise).astype(np.float32), "yx")
+    one = np.clip((np.arange(64) - 32.9) / 12 + 0.5, 0, 1).astype(np.float32)
+    values = np.stack([1 - one, one])[:, np.newaxis].repeat(48, axis=1)
+    nothing = np.zeros(true.shape, np.int32)
+    judged = Judged(values, nothing, np.ones(true.shape, bool), (1.0, 1.0))
+    example = Example(Field(image), measure(image), true, np.zeros(true.shape))
+    held_out = [HeldOut(example, (slice(0, 48), slice(0, 64)))]
+    found = []
+
+    def listen():
+        settings = Segmentation(threshold=0.4)
+        found.append((yield from _along_edges([judged], held_out, settings)))
+
+    told = list(listen())
+    assert {type(event) for event in told} == {ValidationTile}
+    (((after,), chosen, (note,)),) = found
+    assert chosen.edge_smoothing > 0
+    assert chosen.threshold == 0.4
+    before = (most_probable(values) != true).sum()
+    assert (most_probable(after.probabilities) != true).sum() < before / 2
+    # 31 of 34 columns overlap
+    assert f"around: IoU {31 / 34:.3f} becomes " in note

@@ -1,4 +1,7 @@
-"""Which pieces of regions are kept is learnt from whole slices that are held out."""
+"""Which pieces of regions are kept, and whether borders follow edges, is learnt, too.
+
+From what is held out; of pieces, from whole slices.
+"""
 
 from __future__ import annotations
 
@@ -69,6 +72,16 @@ def test_only_the_largest_piece_is_kept_where_held_out_slices_show_it_better() -
 def test_all_pieces_are_kept_otherwise(changes: dict[str, Any]) -> None:
     card = trained(**changes).card
     assert card.segmentation.keeps_all_pieces
+    assert not any("piece" in note for note in card.notes)
+
+
+def test_that_borders_follow_edges_is_said() -> None:
+    card = trained(specks=False).card
+    told = [note for note in card.notes if "follow edges" in note]
+    assert bool(told) == (card.segmentation.edge_smoothing > 0)
+    # nothing is held out to choose by
+    card = trained(specks=False, validation=0.0).card
+    assert card.segmentation.edge_smoothing == 0
     assert not card.notes
 
 

@@ -29,6 +29,8 @@ def joined(members: Sequence[Model], settings: Training) -> Model:
         members=len(members),
         training=settings.with_network_of(cards[0].training),
         segmentation=_middle([c.segmentation for c in cards]),
+        # what one of them chose need not hold for all
+        notes=tuple(n for n in cards[0].notes if all(n in c.notes for c in cards)),
         history=(),
         score=_mean([c.score for c in cards if c.score is not None]),
         steps=sum(c.steps for c in cards),
