@@ -127,6 +127,6 @@ def test_a_volume_without_the_axis_z_has_one_slice() -> None:
 def test_borders_of_cells_do_not_follow_edges() -> None:
     settings = Segmentation(edge_smoothing=2)
     check_segmentation(settings, [REGIONS])
-    with pytest.raises(ValueError, match="nuclei are cells") as caught:
+    with pytest.raises(ValueError, match="the class nuclei of cells") as caught:
         check_segmentation(settings, [REGIONS, ClassInfo(name="nuclei")])
     assert str(caught.value).count(".") == 1

@@ -49,7 +49,8 @@ def check_segmentation(settings: Segmentation, classes: Sequence[ClassInfo]) -> 
     if cells and settings.edge_smoothing:
         raise ValueError(
             "borders follow edges in the image (edge_smoothing) for models of regions "
-            f"alone, as gaps between cells would close; {cells[0]} are cells."
+            "alone, as gaps between cells would close; this one has the class "
+            f"{cells[0]} of cells."
         )
     if cells:
         settings.check_installed()
