@@ -168,7 +168,7 @@ class Segmentation(GrownSettings):
     threshold: Unit = Field(0.5, description="Probability above which a pixel is cell.")
     min_distance: NonNegative = Field(
         1.5,
-        title="Waist to split at",
+        title="Split touching cells",
         description="Cells are split where their half width drops by this, in pixels; "
         "more splits less.",
         json_schema_extra=PIXELS,

@@ -214,12 +214,12 @@ class Training(GrownSettings):
         0,
         ge=0,
         le=10**9,
-        title="Budget in steps",
+        title="Train for steps",
         description="Budget in steps; 0 if in minutes.",
     )
     minutes: NonNegative = Field(
         5.0,
-        title="Budget in minutes",
+        title="Train for minutes",
         description="Budget in minutes, from start to model file; 0 if in steps.",
     )
     validation: float = Field(

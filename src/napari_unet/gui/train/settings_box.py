@@ -120,7 +120,7 @@ class RecipeBox(QWidget):
             grid.addWidget(box, number, 1, 1, 2)
         grid.addWidget(self.explanation, 2, 1, 1, 2)
         grid.addWidget(self.use, 5, 1, 1, 2)
-        grid.addWidget(_label("Budget", self.budget), 6, 0)
+        grid.addWidget(_label("Train for", self.budget), 6, 0)
         grid.addWidget(self.budget, 6, 1)
         grid.addWidget(self.unit, 6, 2)
         for number, part in enumerate((self.both, self.why, self.advanced), start=7):
