@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
@@ -119,6 +121,20 @@ def test_planes_of_a_stack_are_linked_as_in_the_whole(tmp_path, link, clear):
     assert count == sum(frame.max() for frame in expected)
     if link == "overlap":
         assert len(np.unique(cells)) < sum(len(np.unique(z)) for z in cells[0])
+
+
+@pytest.mark.parametrize(("ndim", "axes"), [(2, "tcyx"), (2, "tczyx"), (3, "tczyx")])
+def test_cells_are_followed_through_time_as_in_the_whole(tmp_path, ndim, axes):
+    shape = (4, 3, 90, 120) if "z" in axes else (4, 90, 120)
+    sigma = (1, 1, 4, 4) if "z" in axes else (1, 4, 4)
+    image = Image(two(noise(shape, sigma), 1), axes)
+    settings = ALL.replace(track=True)
+    sizes = replace(SMALL, volume=(2, 48, 48), volume_margin=40)
+    cells, count = in_blocks(image, ndim, sizes, tmp_path, settings)
+    expected = segment_image(image, ndim, settings)
+    np.testing.assert_array_equal(cells, expected)
+    alone = segment_image(image, ndim, ALL)
+    assert count == expected.max() < sum(frame.max() for frame in alone)
 
 
 def test_a_volume_in_blocks_has_the_cells_of_the_whole(tmp_path):
