@@ -123,8 +123,8 @@ class _Pairs(NamedTuple):
     second: NDArray[np.intp]
     cost: NDArray[np.float64]
 
-    def at(self, mask: NDArray[np.bool_]) -> _Pairs:
-        return _Pairs(*(column[mask] for column in self))
+    def at(self, where: NDArray[np.bool_] | NDArray[np.intp]) -> _Pairs:
+        return _Pairs(self.first[where], self.second[where], self.cost[where])
 
 
 class _Tracker:
@@ -242,10 +242,12 @@ class _Tracker:
         """Return how far each cell may go, in pixels of the finest axis."""
         if self._distance > 0:
             return np.full(frame.sizes.size, self._distance)
-        extent = frame.sizes * self._spacing.prod()
-        if len(self._spacing) == 2:
-            return 2 * np.sqrt(extent / pi)
-        return np.cbrt(6 * extent / pi)
+        extent = frame.sizes * float(self._spacing.prod())
+        flat = len(self._spacing) == 2
+        reach: NDArray[np.float64] = (
+            2 * np.sqrt(extent / pi) if flat else np.cbrt(6 * extent / pi)
+        )
+        return reach
 
     def _overlaps(self, t: int, later: int) -> Sequence[NDArray[np.int64]]:
         """Return the numbers of cells that lie on each other, and the pixels shared."""
@@ -328,5 +330,6 @@ def _assigned(pairs: _Pairs) -> NDArray[np.bool_]:
 def _mutual_best(pairs: _Pairs) -> NDArray[np.intp]:
     """Return the pairs whose cells have no cheaper one, of equal ones the first."""
     best = np.lexsort((pairs.second, pairs.first, pairs.cost))
-    ends = (np.unique(c[best], return_index=True)[1] for c in pairs[:2])
-    return best[np.intersect1d(*ends)]
+    of_first = np.unique(pairs.first[best], return_index=True)[1]
+    of_second = np.unique(pairs.second[best], return_index=True)[1]
+    return best[np.intersect1d(of_first, of_second)]
