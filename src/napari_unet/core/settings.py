@@ -260,7 +260,7 @@ class Segmentation(GrownSettings):
         title="Farthest step",
         description="How far a cell may go from frame to frame where it does not "
         "overlap with itself, in pixels; 0 is as far as its own diameter.",
-        json_schema_extra={**PIXELS, "zero": "one diameter"},
+        json_schema_extra={**PIXELS, "zero": "diameter"},
     )
 
     @property
