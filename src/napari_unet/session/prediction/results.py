@@ -296,7 +296,7 @@ class ResultLayers:
             layer.graph = graph
         if found or shown:
             return
-        common = self._attributes | self._name_and_metadata("tracks", 0)
+        common = self.attributes | self._name_and_metadata("tracks", 0)
         with roles.selection_kept(self._viewer):
             layer = self._viewer.add_tracks(tracks.points, graph=graph, **common)
             self._put_in_order(layer, "tracks")
