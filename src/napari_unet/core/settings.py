@@ -253,7 +253,8 @@ class Segmentation(GrownSettings):
     track: bool = Field(
         False,
         title="Follow cells through time",
-        description="Time series: one id through all frames, and which cells divide.",
+        description="Time series: one id through all frames that are predicted, and "
+        "which cells divide.",
     )
     track_distance: NonNegative = Field(
         0.0,

@@ -112,12 +112,13 @@ class CellState:
     counts: dict[Place, int] = field(default_factory=dict)  # number of its cells
     # version of the settings of which all cells were linked through z and time
     linked: int = _NEVER
-    parents: Mapping[int, int] | None = None  # of tracks, if cells are followed
+    parents: Mapping[int, int] | None = None  # of tracks; None if ids are none
 
     def note_prediction(self, place: Place, number: int) -> None:
         """Forget the cells of what was predicted before."""
         self.version[place] = self.linked = _NEVER
         self.predicted[place] = number
+        self.parents = None
 
     def forget(self) -> None:
         """Find all cells anew: some may be half linked."""
@@ -280,7 +281,7 @@ class ResultLayers:
     def show_tracks(self, tracks: Tracks | None) -> None:
         """Show where cells went; None removes what was shown.
 
-        A layer that people deleted is not made again.
+        A layer that people deleted is not made again, unless they predict again.
         """
         shown = self.cells.parents is not None
         self.cells.parents = None if tracks is None else tracks.parents
