@@ -164,7 +164,7 @@ def test_cells_are_followed_through_time_in_all_files(tmp_path, in_memory):
     assert not any(isinstance(e, events.TileDone) for e in again)
     assert again[-1].cells == last.cells
     assert (out / "table" / "a.csv").read_text(encoding="utf-8") == table
-    with pytest.raises(FileExistsError, match="track True instead of None"):
+    with pytest.raises(FileExistsError, match="track True instead of as usual"):
         predicted(tmp_path, file, ("table",), in_memory=in_memory)
 
 
