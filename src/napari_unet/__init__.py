@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from napari_unet.core import metrics
     from napari_unet.core.cells.instances import segment_instances
+    from napari_unet.core.cells.tracking import track_cells
     from napari_unet.core.training.loss_weights import border_weights
     from napari_unet.engine.inference.overlap_tile import predict
     from napari_unet.engine.model_formats.catalogue import read_model
@@ -31,6 +32,7 @@ __all__ = [
     "read_model",
     "save_model",
     "segment_instances",
+    "track_cells",
     "train",
 ]
 
@@ -42,6 +44,7 @@ _HOME = {
     "read_model": "engine.model_formats.catalogue",
     "save_model": "io.model_file",
     "segment_instances": "core.cells.instances",
+    "track_cells": "core.cells.tracking",
     "train": "engine.training.run",
 }
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
@@ -31,8 +33,8 @@ def two(p, axis=0):
     return np.stack([1 - p, p], axis)
 
 
-def in_blocks(image, ndim, sizes, folder, settings=ALL, classes=None):
-    """Segment block by block; return the cells and their number."""
+def in_blocks(image, ndim, sizes, folder, settings=ALL, classes=None, *, whole=True):
+    """Segment block by block, the whole or what is left; return cells and number."""
     target = folder / "cells.zarr"
     with ResumableOutput(folder / "work", {}) as work:
         job = BlockSegmentation(image, ndim, settings, classes, work, sizes)
@@ -45,7 +47,8 @@ def in_blocks(image, ndim, sizes, folder, settings=ALL, classes=None):
                 break
         work.publish({"instances": target})
     assert all(isinstance(event, BlockDone) for event in told)
-    assert [e.progress for e in told if e.stage == "cells"][-1] == 1
+    if whole:
+        assert [e.progress for e in told if e.stage == "cells"][-1] == 1
     assert [e.progress for e in told if e.stage == "numbers"][-1] == 1
     return np.asarray(read_image(target).data[...]), count
 
@@ -119,6 +122,36 @@ def test_planes_of_a_stack_are_linked_as_in_the_whole(tmp_path, link, clear):
     assert count == sum(frame.max() for frame in expected)
     if link == "overlap":
         assert len(np.unique(cells)) < sum(len(np.unique(z)) for z in cells[0])
+
+
+@pytest.mark.parametrize(("ndim", "axes"), [(2, "tcyx"), (2, "tczyx"), (3, "tczyx")])
+def test_cells_are_followed_through_time_as_in_the_whole(tmp_path, ndim, axes):
+    shape = (4, 3, 90, 120) if "z" in axes else (4, 90, 120)
+    sigma = (1, 1, 4, 4) if "z" in axes else (1, 4, 4)
+    image = Image(two(noise(shape, sigma), 1), axes)
+    settings = ALL.replace(track=True)
+    sizes = replace(SMALL, volume=(2, 48, 48), volume_margin=40)
+    cells, count = in_blocks(image, ndim, sizes, tmp_path, settings)
+    expected = segment_image(image, ndim, settings)
+    np.testing.assert_array_equal(cells, expected)
+    alone = segment_image(image, ndim, ALL)
+    assert count == expected.max() < sum(frame.max() for frame in alone)
+
+
+@pytest.mark.parametrize("stage", ["cells", "numbers", "tracks"])
+def test_cells_that_are_followed_go_on_after_a_stop(tmp_path, stage):
+    image = Image(two(noise((3, 90, 120), (1, 4, 4)), 1), "tcyx")
+    settings = ALL.replace(track=True)
+    with ResumableOutput(tmp_path / "work", {}) as work:
+        job = BlockSegmentation(image, 2, settings, None, work, SMALL)
+        running = job.events("instances", tmp_path / "cells.zarr")
+        while next(running).stage != stage:
+            pass
+        next(running)
+        running.close()
+    cells, count = in_blocks(image, 2, SMALL, tmp_path, settings, whole=False)
+    np.testing.assert_array_equal(cells, segment_image(image, 2, settings))
+    assert count == cells.max()
 
 
 def test_a_volume_in_blocks_has_the_cells_of_the_whole(tmp_path):

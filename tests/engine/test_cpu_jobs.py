@@ -13,6 +13,7 @@ import pytest
 
 from napari_unet.core.annotation.annotations import ClassInfo
 from napari_unet.core.cells.instances import segment_image, segment_instances
+from napari_unet.core.cells.tracking import track_cells
 from napari_unet.core.events import (
     CellsFound,
     CellsLinked,
@@ -121,6 +122,34 @@ def test_linked_cells_are_those_of_the_whole_image(tmp_path, link_z, clear_borde
     assert events[-1] == CellsLinked(int(expected[0].max() + expected[1].max()))
     assert sum(isinstance(e, CellsFound) for e in events) == 12
     assert expected.max() > 3
+
+
+@pytest.mark.parametrize("axes", ["ctyx", "ctzyx"])
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_cells_that_are_followed_are_those_of_the_whole_image(tmp_path, axes, ndim):
+    p = _noise(*((3, 4, 40, 50) if "z" in axes else (3, 40, 50)))
+    settings = Segmentation(track=True, min_size=0)
+    depth = p.shape[2] if "z" in axes else 1
+    slices = range(depth) if ndim == 2 else [None]
+    places = tuple((t, z) for t in range(3) for z in slices)
+    job = _segment_job(
+        tmp_path, p, axes, ndim=ndim, settings=settings, places=places, link=True
+    )
+    *_, last = _events(cells_job.run(job))
+    expected = segment_image(Image(p, axes), ndim, settings)
+    np.testing.assert_array_equal(job.cells.open(), expected)
+    tracks = track_cells(Image(expected, axes[1:]), settings)
+    assert last.count == expected.max() == last.tracks.count > 5
+    np.testing.assert_array_equal(last.tracks.points, tracks.points)
+    assert last.tracks.parents == tracks.parents
+    # once more, after a cancelled one, it is the same
+    again = replace(job, places=())
+    half = cells_job.run(again)
+    for _ in range(4):
+        next(half)
+    half.close()
+    list(cells_job.run(again))
+    np.testing.assert_array_equal(job.cells.open(), expected)
 
 
 def test_cells_can_be_linked_later_again_and_after_a_cancelled_linking(tmp_path):
@@ -578,3 +607,14 @@ def test_no_job_of_the_cpu_worker_loads_torch():
         "assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_table_of_followed_cells_has_their_tracks_and_parents(tmp_path):
+    job = _export_job(tmp_path, "tyx", masks=False, parents={300: 1})
+    list(export_job.run(job))
+    rows = _rows(tmp_path / "out" / "embryo 1_cells.csv")
+    assert [(r["track"], r["parent"], r["t"]) for r in rows] == [
+        ("1", "0", "0"),
+        ("1", "0", "1"),
+        ("300", "1", "1"),
+    ]

@@ -41,7 +41,7 @@ def write_image(file, shape, axes, spacing=None, seed=0):
     write_weights(file, both, axes[:at] + "c" + axes[at:], spacing)
 
 
-def predicted(tmp_path, file, kinds, **rest):
+def predicted(tmp_path, file, kinds, track=False, **rest):
     """Predict a file into the folder out, and return the events."""
     model = cropping_model(2)
     model = Model(
@@ -54,7 +54,7 @@ def predicted(tmp_path, file, kinds, **rest):
         prepare(model, "cpu", "fp32"),
         model.card,
         Prediction(device="cpu", precision="fp32", tile=32),
-        Segmentation(min_size=0),
+        Segmentation(min_size=0, track=track),
         PredictionFolder(tmp_path / "out", kinds),
         path,
         SIZES,
@@ -127,6 +127,55 @@ def test_cells_are_written_as_points(tmp_path, in_memory):
     again = predicted(tmp_path, file, ("points",), in_memory=in_memory)
     assert not any(isinstance(e, events.TileDone) for e in again)
     assert (tmp_path / "out" / "points" / "a.csv").read_bytes() == before
+
+
+@pytest.mark.parametrize("in_memory", [2**31, 0])
+def test_cells_are_followed_through_time_in_all_files(tmp_path, in_memory):
+    file = tmp_path / "a.tif"
+    still = gaussian_filter(np.random.default_rng(0).normal(size=(80, 90)), 3)
+    drifting = np.stack([np.roll(still, 2 * t, 1) for t in range(3)])
+    blobs = np.maximum(drifting / still.std(), 0).astype(np.float32)
+    write_weights(file, np.stack([0 * blobs, blobs], 1), "tcyx", (0.5, 0.5))
+    kinds = ("instances", "probabilities", "table", "geojson", "ctc")
+    *_, last = predicted(tmp_path, file, kinds, track=True, in_memory=in_memory)
+    out = tmp_path / "out"
+    (labels,) = (out / "instances").iterdir()
+    tracks = read_labels(labels).read()
+    frames = [set(np.unique(frame)) - {0} for frame in tracks]
+    assert last.cells == tracks.max() < sum(map(len, frames))
+    assert len(frames[0] & frames[1] & frames[2]) > 5
+    table = (out / "table" / "a.csv").read_text(encoding="utf-8")
+    rows = list(csv.DictReader(table.splitlines()))
+    assert [{int(r["track"]) for r in rows if r["t"] == str(t)} for t in range(3)] == (
+        frames
+    )
+    assert all(r["track"] == r["label"] and int(r["parent"]) >= 0 for r in rows)
+    read = {
+        kind: FORMATS[kind].read(out / kind / f"a{end}", read_labels(labels))
+        for kind, end in (("geojson", ".geojson"), ("ctc", "_RES"))
+    }
+    for objects in read.values():
+        np.testing.assert_array_equal(objects.labels.read(), tracks)
+    parents = {int(r["track"]): int(r["parent"]) for r in rows if r["parent"] != "0"}
+    assert read["ctc"].parent_of == parents
+    # made from what is there, without the network, it is the same
+    (out / "table" / "a.csv").unlink()
+    again = predicted(tmp_path, file, ("table",), track=True, in_memory=in_memory)
+    assert not any(isinstance(e, events.TileDone) for e in again)
+    assert again[-1].cells == last.cells
+    assert (out / "table" / "a.csv").read_text(encoding="utf-8") == table
+    with pytest.raises(FileExistsError, match="track True instead of as usual"):
+        predicted(tmp_path, file, ("table",), in_memory=in_memory)
+
+
+def test_what_has_no_time_points_is_said_not_to_be_followed(tmp_path):
+    file = tmp_path / "a.tif"
+    write_image(file, (2, 60, 70), "zyx")
+    *_, last = predicted(tmp_path, file, ("table",), track=True)
+    assert (
+        last.notes[-1] == "it has one time point (axes zcyx), so no cell is followed."
+    )
+    assert "track" not in (tmp_path / "out" / "table" / "a.csv").read_text()
 
 
 def test_the_network_does_not_run_for_what_is_made_from_results(tmp_path):

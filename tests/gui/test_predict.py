@@ -424,6 +424,27 @@ def test_what_parts_cells_says_which_settings_it_needs(
     assert not more.widget("neck").isEnabled()
 
 
+def test_only_the_cells_of_time_series_can_be_followed(
+    ready: PredictPage, workspace: Workspace
+) -> None:
+    form = ready.cells.time
+    assert form.isHidden()
+    movie = workspace.viewer.add_image(np.ones((3, 8, 10), np.uint8), name="movie")
+    workspace.images.add([movie], "tyx")
+    settle(ready)
+    assert not form.isHidden()
+    assert not form.widget("track_distance").isEnabled()
+    form.widget("track").setChecked(True)
+    assert workspace.prediction.segmentation.track
+    assert form.widget("track_distance").isEnabled()
+    # it goes on being seen where it is on: it holds for folders of images, too
+    workspace.viewer.layers.selection = {workspace.viewer.layers["blobs"]}
+    settle(ready)
+    assert not form.isHidden()
+    form.widget("track").setChecked(False)
+    assert form.isHidden()
+
+
 def test_the_cells_of_a_slice_become_annotation(
     ready: PredictPage,
     fake: FakeWorker,

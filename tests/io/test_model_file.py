@@ -306,6 +306,18 @@ def test_a_training_with_instance_norm_is_of_a_format_that_old_programs_refuse(
         assert read_card(path) == card.replace(name="a")
 
 
+def test_a_model_whose_cells_are_followed_is_refused_by_old_programs(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "a.safetensors"
+    for track, version in ((True, "2"), (False, "1")):
+        segmentation = MODEL.card.segmentation.replace(track=track)
+        card = MODEL.card.replace(segmentation=segmentation)
+        save_model(Model(card, MODEL.weights), path)
+        assert told(path)["version"] == version
+        assert read_card(path) == card.replace(name="a")
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [

@@ -204,6 +204,97 @@ def test_one_slice_or_volumes_are_not_linked(bench: Bench) -> None:
     assert not any(job.link for job in bench.worker.jobs(SegmentJob))
 
 
+def movie(bench: Bench) -> PredictJob:
+    """Predict a cell that moves by a pixel and divides, beside one that stays."""
+    bench.add(np.ones((4, 8, 20), np.uint8), "movie", "tyx", scale=(1, 0.5, 0.5))
+    bench.control.predict("layer")
+    (handle,) = bench.worker.running(PredictJob)
+    bench.worker.predict(handle)
+    job: Any = handle.job
+    p = job.probabilities.open(writable=True)
+    p[1] = 0
+    p[1, :, 5:8, 15:18] = 1
+    p[1, 0, 1:4, 3:9], p[1, 1, 1:4, 4:10] = 1, 1
+    p[1, 2:, 1:4, 3:6], p[1, 2:, 1:4, 9:12] = 1, 1
+    bench.worker.end(handle)
+    return job
+
+
+def test_cells_of_a_movie_are_followed_shown_and_exported(
+    bench: Bench, clock: list[float], tmp_path: Path
+) -> None:
+    settings = Segmentation(min_size=0, ridge=0, track=True)
+    bench.control.set_segmentation(settings)
+    clock[0] += 1
+    movie(bench)
+    # what is exported waits until cells are followed
+    bench.control.exporter.export(tmp_path, [bench.image.id], masks=False)
+    bench.worker.do_all(SegmentJob)
+    (tracks,) = find(bench.viewer, "tracks")
+    assert tracks.name == "movie [tracks]"
+    assert [row[:2] for row in tracks.data.tolist()] == [
+        [1, 0], [1, 1], [2, 0], [2, 1], [2, 2], [2, 3], [3, 2], [3, 3], [4, 2], [4, 3]
+    ]  # fmt: skip
+    assert tracks.data[1].tolist() == [1, 1, 2, 6.5]
+    assert tracks.graph == {3: [1], 4: [1]}
+    np.testing.assert_allclose(tracks.scale, (1, 0.5, 0.5))
+    (cells,) = find(bench.viewer, "cells")
+    assert cells.data[:, 2, 5].tolist() == [1, 1, 3, 3]
+    (job,) = bench.worker.jobs(ExportJob)
+    assert job.parents == {3: 1, 4: 1}
+    # a threshold that moves follows the cells anew, in the same layer
+    bench.control.set_segmentation(settings.replace(threshold=0.6))
+    clock[0] += 1
+    bench.control.tick()
+    bench.worker.do_all(SegmentJob)
+    assert find(bench.viewer, "tracks") == [tracks]
+    # one that people deleted stays away
+    bench.viewer.layers.remove(tracks)
+    bench.control.set_segmentation(settings)
+    clock[0] += 1
+    bench.control.tick()
+    bench.worker.do_all(SegmentJob)
+    assert not find(bench.viewer, "tracks")
+
+
+def test_cells_are_not_followed_once_that_is_switched_off(
+    bench: Bench, clock: list[float], tmp_path: Path
+) -> None:
+    settings = Segmentation(min_size=0, ridge=0, track=True)
+    bench.control.set_segmentation(settings)
+    clock[0] += 1
+    movie(bench)
+    bench.worker.do_all(SegmentJob)
+    assert find(bench.viewer, "tracks")
+    bench.control.set_segmentation(settings.replace(track=False))
+    assert not find(bench.viewer, "tracks")
+    clock[0] += 1
+    bench.control.tick()
+    bench.worker.do_all(SegmentJob)
+    (cells,) = find(bench.viewer, "cells")
+    assert cells.data.max(axis=(1, 2)).tolist() == [2, 2, 3, 3]
+    bench.control.exporter.export(tmp_path, [bench.image.id], masks=False)
+    (job,) = bench.worker.jobs(ExportJob)
+    assert job.parents is None
+
+
+def test_a_worker_that_dies_while_it_links_leaves_no_half_linked_cells(
+    bench: Bench, clock: list[float]
+) -> None:
+    bench.control.set_segmentation(Segmentation(min_size=0, ridge=0, track=True))
+    clock[0] += 1
+    job = movie(bench)
+    while not (running := bench.worker.running(SegmentJob))[0].job.link:
+        bench.worker.emit(running[0], *bench.worker.compute(running[0]))
+        bench.worker.end(running[0])
+    running[0].job.cells.open(writable=True)[0] = 77
+    bench.worker.fail(running[0], "It was ended.", WORKER_ENDED)
+    bench.worker.do_all(SegmentJob)
+    (cells,) = find(bench.viewer, "cells")
+    assert sorted(set(cells.data[0].ravel().tolist())) == [0, 1, 2]
+    assert job.places is not None
+
+
 def predicted(bench: Bench, what: Any = "layer") -> None:
     """Predict an image and find its cells."""
     bench.control.predict(what)

@@ -214,6 +214,13 @@ def test_a_project_is_of_the_oldest_format_that_can_say_all(
         assert ("network" in written["training"]) == (version == 2)
         project = ProjectFile.read(tmp_path).project
         assert project.training == settings
+    for track, version in ((True, 2), (False, 1)):
+        project = project.replace(segmentation=Segmentation(track=track))
+        ProjectFile(project=project).write(tmp_path)
+        written = json.loads((tmp_path / "project.json").read_text())["project"]
+        assert written["version"] == version
+        assert ("track" in written["segmentation"]) == track
+        assert ProjectFile.read(tmp_path).project.segmentation.track == track
 
 
 def test_so_it_is_with_what_came_later_for_cells_and_regions(tmp_path: Path) -> None:

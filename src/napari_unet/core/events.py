@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from napari_unet.core.annotation.data_check import CheckReport
     from napari_unet.core.cells.measurements import Columns
+    from napari_unet.core.cells.tracking import Tracks
     from napari_unet.core.geometry.boxes import Box
     from napari_unet.core.model import AnyScore, Model, ModelCard
     from napari_unet.core.training.decision import Decision
@@ -229,9 +230,13 @@ class CellsFound(Event):
 
 @dataclass(frozen=True, slots=True)
 class CellsLinked(Event):
-    """Cells have one id through all slices now; all of the output array changed."""
+    """Cells have one id through all slices now, and through time if they are followed.
+
+    All of the output array changed.
+    """
 
     count: int
+    tracks: Tracks | None = None  # of cells that are followed
 
 
 @dataclass(frozen=True, slots=True)

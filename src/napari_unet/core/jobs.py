@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from napari_unet.core.settings import Prediction, Segmentation
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from napari_unet.core.annotation.annotations import ClassInfo
     from napari_unet.core.geometry.boxes import Box
     from napari_unet.core.images.array_reference import (
@@ -264,7 +266,9 @@ class SegmentJob(Job):
     settings: Segmentation
     classes: tuple[ClassInfo, ...]  # foreground classes of the model
     places: tuple[Place, ...]  # planes or volumes to do, in this order
-    link: bool = False  # at the end, link the cells through z as the settings say
+    # at the end, link the cells through z and follow them through time, if and as the
+    # settings say
+    link: bool = False
     # uint8, axes of the cells; None to leave it
     class_map: ArrayReference | None = None
     image: ImageReference | None = None  # whose edges its borders may follow
@@ -338,6 +342,8 @@ class ExportJob(Job):
     # formats of other programs, by their names in `io.objects.catalogue`
     objects: tuple[str, ...] = ()
     colours: tuple[str, ...] = ()  # of each class, for these, as #rrggbb
+    # of cells that are followed through time, the track each came from by division
+    parents: Mapping[int, int] | None = None
 
     @property
     def title(self) -> str:

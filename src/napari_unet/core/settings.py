@@ -162,7 +162,15 @@ class Segmentation(GrownSettings):
     """From probabilities to cells, and to regions."""
 
     later: ClassVar[frozenset[str]] = frozenset(
-        {"cells_by", "membrane", "smallest_piece", "largest_only", "edge_smoothing"}
+        {
+            "cells_by",
+            "membrane",
+            "smallest_piece",
+            "largest_only",
+            "edge_smoothing",
+            "track",
+            "track_distance",
+        }
     )
 
     threshold: Unit = Field(0.5, description="Probability above which a pixel is cell.")
@@ -242,6 +250,19 @@ class Segmentation(GrownSettings):
         "looked for so many pixels around, and move by up to a third of that.",
         json_schema_extra={**PIXELS, "zero": "off"},
     )
+    track: bool = Field(
+        False,
+        title="Follow cells through time",
+        description="Time series: one id through all frames that are predicted, and "
+        "which cells divide.",
+    )
+    track_distance: NonNegative = Field(
+        0.0,
+        title="Farthest step",
+        description="How far a cell may go from frame to frame where it does not "
+        "overlap with itself, in pixels; 0 is as far as its own diameter.",
+        json_schema_extra={**PIXELS, "zero": "diameter"},
+    )
 
     @property
     def keeps_all_pieces(self) -> bool:
@@ -271,6 +292,7 @@ class Segmentation(GrownSettings):
             ridge=self.ridge / length,
             smallest_piece=round(self.smallest_piece / prod(factors)),
             edge_smoothing=min(self.edge_smoothing / length, MOST_EDGE_SMOOTHING),
+            track_distance=self.track_distance / length,
         )
 
 

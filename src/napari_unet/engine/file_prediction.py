@@ -14,10 +14,11 @@ from napari_unet.core.cells.class_map import check_segmentation, class_map
 from napari_unet.core.cells.instances import segment_image
 from napari_unet.core.cells.objects import ObjectClass
 from napari_unet.core.cells.points import cell_points
+from napari_unet.core.cells.tracking import track_frames
 from napari_unet.core.events import BlockDone, FilePredicted, PredictionFinished
 from napari_unet.core.images.image import Image
 from napari_unet.engine.inference.block_prediction import BlockPrediction
-from napari_unet.engine.inference.block_segmentation import DEFAULT_SIZES
+from napari_unet.engine.inference.block_segmentation import DEFAULT_SIZES, told
 from napari_unet.engine.inference.overlap_tile import predict
 from napari_unet.io.export import write_image, write_labels, write_probabilities
 from napari_unet.io.images import check_finite, read_image, read_labels
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
     from pathlib import Path
 
-    from napari_unet.core.cells.measurements import Columns
     from napari_unet.core.events import Event
     from napari_unet.core.model import ModelCard
     from napari_unet.core.settings import Prediction, Segmentation
@@ -121,7 +121,12 @@ class FilePredictor:
                 cells = yield from predict_image(file, image, kinds, made)
                 for kind in kinds:
                     self.folder.remove_other(file, kind, large=large)
-        yield FilePredicted(str(file), cells, 1.0, notes=image.notes)
+        notes = image.notes
+        if self._segmentation.track and not self._tracks(image):
+            notes += (
+                f"it has one time point (axes {image.axes}), so no cell is followed.",
+            )
+        yield FilePredicted(str(file), cells, 1.0, notes=notes)
 
     def makes(self, axes: str | None = None) -> dict[str, Any]:
         """Return what all results depend on besides the image, as JSON can hold it.
@@ -162,6 +167,10 @@ class FilePredictor:
         pixels = planes * prod(image.field_shape(2))
         classes = self._card.architecture.classes
         return pixels * classes * np.dtype(np.float32).itemsize > self._most
+
+    def _tracks(self, image: Image) -> bool:
+        """Whether cells of an image are followed through time."""
+        return self._segmentation.track and image.size("t") > 1
 
     def _stored(
         self, file: Path, kinds: Sequence[str], made: Provenance
@@ -291,7 +300,7 @@ class FilePredictor:
         if others:
             named = Image(cells, axes, spacing, image.name)
             yield from self._of_cells(file, image, named, found, others, made)
-        return _count(cells, axes)
+        return _count(cells, axes, tracked=self._tracks(image))
 
     def _of_cells(
         self,
@@ -311,9 +320,17 @@ class FilePredictor:
         measured = TABLE in kinds or any(
             FORMATS[kind].table for kind in kinds if kind in FORMATS
         )
-        table = yield from _told(
-            cell_table(cells, image, classes, probabilities, measured=measured), fields
+        parents = None
+        if self._tracks(image):
+            factors = self._network.factors(image, self._settings)
+            segmentation = self._network.for_image(self._segmentation, factors)
+            # they have the ids of their tracks, which are found again with the parents
+            following = track_frames(cells, segmentation)
+            parents = (yield from told(following, "tracks", fields)).parents
+        measuring = cell_table(
+            cells, image, classes, probabilities, measured=measured, parents=parents
         )
+        table = yield from told(measuring, "measurements", fields)
         of_cells = [ObjectClass(c.name) for c in classes if c.kind == "cells"]
         objects = objects_of(cells, table, of_cells, image)
         problems = []
@@ -324,7 +341,7 @@ class FilePredictor:
                         write_table(path, table)
                     elif kind == POINTS:
                         running = cell_points(cells, image, classes, probabilities)
-                        points = yield from _told(running, fields)
+                        points = yield from told(running, "points", fields)
                         write_points(path, points, cells.axes)
                     else:
                         FORMATS[kind].write(path, objects)
@@ -333,25 +350,12 @@ class FilePredictor:
             yield BlockDone(f"{kind} files", number / len(kinds))
         if problems:
             raise ValueError(" ".join(problems))
-        return len(table["label"])
+        return len(
+            set(table["label"].tolist()) if parents is not None else table["label"]
+        )
 
 
-def _told(
-    job: Generator[None, None, Columns], fields: int
-) -> Generator[BlockDone, None, Columns]:
-    """Tell of each part that is measured; most often it is one of the fields."""
-    done = 0
-    try:
-        while True:
-            next(job)
-            done += 1
-            yield BlockDone("measurements", min(done / fields, 1.0))
-    except StopIteration as end:
-        table: Columns = end.value
-        return table
-
-
-def _count(cells: np.ndarray[Any, Any], axes: str) -> int:
-    """Count the cells; each frame has ids of its own."""
-    frames = cells if axes.startswith("t") else cells[np.newaxis]
+def _count(cells: np.ndarray[Any, Any], axes: str, *, tracked: bool) -> int:
+    """Count the cells; each frame has ids of its own unless they are tracks."""
+    frames = cells if axes.startswith("t") and not tracked else cells[np.newaxis]
     return int(sum(frame.max(initial=0) for frame in frames))

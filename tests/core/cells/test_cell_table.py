@@ -148,3 +148,26 @@ def test_objects_know_how_many_channels_other_programs_see(
     image = Image(np.zeros([{"t": 2, "c": 2, "y": 6, "x": 8}[a] for a in axes]), axes)
     table = result(cell_table(cells, image, NUCLEI, measured=False))
     assert objects_of(cells, table, (), image).channels == channels
+
+
+def test_tracks_are_one_object_of_the_class_that_is_most_frequent() -> None:
+    labels = np.zeros((3, 4, 8), np.int32)
+    labels[:, :2, :2], labels[1:, :2, 4:6] = 1, 2
+    p = np.zeros((3, 3, 4, 8), np.float32)
+    p[1, :2], p[2, 2] = 0.5, 0.75  # nuclei, in the last frame mitosis
+    cells, probabilities = Image(labels, "tyx"), Image(p, "ctyx")
+    classes = (*NUCLEI, ClassInfo(name="mitosis"))
+    image = Image(np.zeros(labels.shape), "tyx")
+    table = result(
+        cell_table(cells, image, classes, probabilities, parents={2: 1}, measured=False)
+    )
+    assert list(table)[:3] == ["label", "track", "parent"]
+    assert table["track"].tolist() == table["label"].tolist() == [1, 1, 2, 1, 2]
+    assert table["parent"].tolist() == [0, 0, 1, 0, 1]
+    kinds = (ObjectClass("nuclei"), ObjectClass("mitosis"))
+    objects = objects_of(cells, table, kinds, image)
+    assert objects.labels is cells
+    # of one frame each of both classes the first
+    assert dict(objects.class_of) == {1: 1, 2: 1}
+    assert dict(objects.probability_of) == {1: 0.5, 2: 0.5}
+    assert dict(objects.parent_of) == {2: 1}

@@ -7,6 +7,8 @@ import pytest
 import tifffile
 
 from example_labels import objects_of, random_labels
+from napari_unet.core.cells.tracking import track_cells
+from napari_unet.core.images.image import Image
 from napari_unet.io.objects import ctc
 
 if TYPE_CHECKING:
@@ -161,3 +163,58 @@ def test_damaged_folders_are_refused_in_a_sentence(tmp_path: Path) -> None:
     (path / "man_seg000.tif").write_bytes(b"")
     with pytest.raises(ValueError, match="it holds man_seg and mask, not one"):
         ctc.read(path)
+
+
+def test_the_parent_of_a_daughter_is_the_label_of_the_time_before(
+    tmp_path: Path,
+) -> None:
+    """7 is away at 1, divides into 8 and 9; 5 is still there when 4 comes."""
+    frames = [row(7, 7, 5), row(0, 0, 5), row(7, 7, 5), row(8, 9, 5), row(8, 4, 5)]
+    parents = {8: 7, 9: 7, 4: 5, 2: 7, 3: 7}
+    path = tmp_path / "01_RES"
+    written = objects_of(np.stack(frames), "tyx", parent_of=parents)
+    ctc.write(path, written)
+    text = (path / "res_track.txt").read_text(encoding="ascii")
+    lines = ["4 4 4 0", "5 0 4 0", "7 0 0 0", "1 2 2 7", "8 3 4 1", "9 3 3 1"]
+    assert text.splitlines() == lines
+    read = ctc.read(path)
+    np.testing.assert_array_equal(read.labels.data, written.labels.data)
+    assert read.parent_of == {8: 7, 9: 7}
+
+
+@pytest.mark.parametrize("axes", ["tyx", "tzyx"])
+def test_py_ctcmetrics_finds_no_fault_with_cells_that_were_followed(
+    axes: str, tmp_path: Path
+) -> None:
+    """Of three cells one divides, and one is away for a moment."""
+    ctc_metrics = pytest.importorskip("ctc_metrics")
+    movie = np.zeros((5, 30, 40), np.uint16)
+    movie[:2, 5:11, 5:15] = 1
+    movie[2:, 5:11, 2:8], movie[2:, 5:11, 12:18] = 2, 3
+    movie[[0, 1, 3, 4], 18:26, 20:28] = 4
+    for t in range(5):
+        movie[t, 2 + t : 8 + t, 30:36] = 5
+    mothers = {2: 1, 3: 1}
+    if axes == "tzyx":
+        movie = np.repeat(movie[:, None], 3, axis=1)
+    truth = objects_of(movie, axes, parent_of=mothers)
+    for part, name in (("SEG", "man_seg"), ("TRA", "man_track")):
+        folder = tmp_path / "01_GT" / part
+        folder.parent.mkdir(exist_ok=True)
+        ctc.write(folder, truth)
+        for file in folder.glob("mask*.tif"):
+            file.rename(folder / file.name.replace("mask", name))
+        (folder / "res_track.txt").rename(folder / "man_track.txt")
+    shuffled = movie.copy()
+    for t in range(5):
+        names = np.random.default_rng(t).permutation(5) + 1
+        shuffled[t] = np.concatenate([[0], names])[movie[t]]
+    tracks = track_cells(Image(shuffled, axes))
+    found = np.stack([tracks.rename(t, frame) for t, frame in enumerate(shuffled)])
+    ctc.write(tmp_path / "01_RES", objects_of(found, axes, parent_of=tracks.parents))
+    scores = ctc_metrics.evaluate_sequence(
+        str(tmp_path / "01_RES"), str(tmp_path / "01_GT"), threads=1
+    )
+    assert scores["Valid"] == 1
+    wanted = ("SEG", "DET", "TRA", "LNK", "CT", "TF", "BC(0)", "IDF1", "HOTA")
+    assert {name: scores[name] for name in wanted} == dict.fromkeys(wanted, 1.0)

@@ -15,7 +15,7 @@ from napari_unet.core.cells.whole_cells import whole_cells
 from napari_unet.core.images.image import Field, Image
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Generator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -31,13 +31,14 @@ def cell_table(
     probabilities: Image | None = None,
     *,
     measured: bool = True,
+    parents: Mapping[int, int] | None = None,
 ) -> Generator[None, None, Columns]:
     """Measure all cells, of a stack as volumes, else plane by plane; part by part.
 
     Parameters
     ----------
     cells : Image
-        Ids without channels; each time point has ids of its own.
+        Ids without channels; each time point has ids of its own unless they are tracks.
     image : Image
         What they were found in, for grey values and pixel size.
     classes : sequence of ClassInfo
@@ -47,6 +48,9 @@ def cell_table(
         cell is, is not known without.
     measured : bool
         Whether shapes and grey values are wanted besides id, class and time point.
+    parents : mapping of int to int, optional
+        Of ids that are tracks (see `tracking.Tracks`): then there are the columns
+        `track`, the same as `label`, and `parent`, 0 for none.
 
     Yields
     ------
@@ -81,7 +85,12 @@ def cell_table(
         table = stack(rows)
         order = np.argsort(table["label"], kind="stable")
         tables.append({name: column[order] for name, column in table.items()})
-    return stack(tables)
+    table = stack(tables)
+    if parents is None:
+        return table
+    labels = table.pop("label")
+    mothers = np.array([parents.get(i, 0) for i in labels.tolist()], np.int64)
+    return {"label": labels, "track": labels, "parent": mothers, **table}
 
 
 def objects_of(
@@ -93,26 +102,53 @@ def objects_of(
     """Return cells as objects, with what a table of `cell_table` says of them.
 
     Their ids are unique through time, so that no cell is taken for one of another time
-    point: those of each follow on the highest one of the time point before.
+    point: those of each follow on the highest one of the time point before, unless they
+    are tracks. Of the classes that a track has in different frames the most frequent
+    one counts, of these the first.
     """
     shift = _shifts(table, cells.size("t"))
+    if "track" in table:
+        shift[:] = 0
     labels = table["label"] + shift[table["t"]]
-    numbers = {kind.name: number for number, kind in enumerate(classes, start=1)}
-    of = [numbers.get(name, 0) for name in table.get("class", np.zeros(0)).tolist()]
-    sure = table.get(CLASS_PROBABILITY, np.zeros(0)).tolist()
-    names = labels.tolist()
     if shift.any():
         top = int(labels.max(initial=0))
         data = _Shifted(cells.data, shift, cells.axes, np.min_scalar_type(top))
         cells = Image(data, cells.axes, cells.known_um, cells.name)
+    class_of, probability_of = _kinds({**table, "label": labels}, classes)
+    mothers = table.get("parent", np.zeros(labels.size, int)).tolist()
     return Objects(
         cells,
         tuple(classes),
-        {name: k for name, k in zip(names, of, strict=False) if k},
-        {name: p for name, p in zip(names, sure, strict=False) if np.isfinite(p)},
+        class_of,
+        probability_of,
         {**table, "label": labels},
         image.channel_planes,
+        parent_of={k: m for k, m in zip(labels.tolist(), mothers, strict=True) if m},
     )
+
+
+def _kinds(
+    table: Columns, classes: Sequence[ObjectClass]
+) -> tuple[dict[int, int], dict[int, float]]:
+    """Return the number of the class of each cell, and its probability, where known."""
+    if "class" not in table:
+        return {}, {}
+    numbers = {kind.name: number for number, kind in enumerate(classes, start=1)}
+    sure = table.get(CLASS_PROBABILITY, np.full(table["label"].size, np.nan))
+    found: dict[int, dict[int, list[float]]] = {}
+    for label, name, p in zip(
+        table["label"].tolist(), table["class"].tolist(), sure.tolist(), strict=True
+    ):
+        by_class = found.setdefault(label, {})
+        by_class.setdefault(numbers.get(name, 0), []).append(p)
+    class_of, probability_of = {}, {}
+    for label, by_class in found.items():
+        number, each = max(by_class.items(), key=lambda one: (len(one[1]), -one[0]))
+        if number:
+            class_of[label] = number
+        if np.isfinite(mean := sum(each) / len(each)):
+            probability_of[label] = mean
+    return class_of, probability_of
 
 
 class _Shifted:

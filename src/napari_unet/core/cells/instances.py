@@ -17,8 +17,10 @@ from napari_unet.core.cells.holes import fill_holes, fill_pinholes
 from napari_unet.core.cells.labelmap import at_edge, close_ridges, renumber, sizes
 from napari_unet.core.cells.linking import link_slices
 from napari_unet.core.cells.multicut import multicut
+from napari_unet.core.cells.tracking import track_cells
 from napari_unet.core.cells.watershed import watershed
 from napari_unet.core.geometry.distance import distance_inside
+from napari_unet.core.images.image import Image
 from napari_unet.core.images.smoothing import smooth
 from napari_unet.core.settings import Segmentation
 
@@ -26,8 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
-
-    from napari_unet.core.images.image import Image
 
 DEFAULTS = Segmentation()
 # Holes of fewer pixels are noise: they must not make a cell look like a ring.
@@ -48,7 +48,7 @@ def segment_instances(
     probabilities : ndarray of float, shape (classes, [z,] y, x), in [0, 1]
         Background first.
     settings : Segmentation
-        `link_z` and `link_iou` have no meaning here.
+        What links slices and frames has no meaning here.
     cell_classes : sequence of int, optional
         Classes whose objects are told apart; all but the background unless given.
     spacing : sequence of float, optional
@@ -101,7 +101,8 @@ def segment_image(
     the spatial axes of the network. Slices of a 2-D network are segmented each on its
     own, then linked through z as `settings.link_z` says. The axes of the result are
     those of `probabilities` without c, in the order t, z, y, x. Ids start at 1 in every
-    time frame, as trackers expect, and are unique within a frame. Errors are as in
+    time frame, as trackers expect, and are unique within a frame; with `track` they are
+    those of `tracking.track_cells`, one for a cell in all frames. Errors are as in
     `segment_instances`.
 
     Linked cells are one object: with `clear_border`, a cell whose outline touches a
@@ -125,7 +126,13 @@ def segment_image(
             min_iou = settings.link_iou if settings.link_z == "overlap" else None
             clear_border = settings.clear_border
             frame[...] = link_slices(frame, min_iou, clear_border=clear_border)
-    return cells.reshape([image.size(a) for a in "tzyx" if a in image.axes])
+    axes = "".join(a for a in "tzyx" if a in image.axes)
+    cells = cells.reshape([image.size(a) for a in axes])
+    if settings.track and image.size("t") > 1:
+        tracks = track_cells(Image(cells, axes, image.known_um), settings)
+        for t, frame in enumerate(cells):
+            frame[...] = tracks.rename(t, frame)
+    return cells
 
 
 def most_probable(

@@ -50,6 +50,8 @@ class Objects:
     channels: int = 1  # of the image that they are of, 1 for colours
     # of the shape of the labels: where nobody says whether there are any; None of none
     unknown: NDArray[np.bool_] | None = None
+    # of objects followed through time, the one that each came from by division
+    parent_of: Mapping[int, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         name, dtype = printable(self.labels.name), self.labels.data.dtype

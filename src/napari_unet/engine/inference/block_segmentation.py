@@ -2,8 +2,9 @@
 
 Three passes: each block is segmented with a margin around it, and its parts of cells
 are written with ids of their own; the ids of all blocks are brought together, for a
-stack of planes through z too; then the numbers are written. What is kept in memory of
-the whole are some dozen bytes for each cell.
+stack of planes through z too; then the numbers are written, and where cells are
+followed through time, once more as those of their tracks. What is kept in memory of the
+whole are some dozen bytes for each cell.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from math import ceil, prod
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -23,13 +24,14 @@ from napari_unet.core.cells.linking import (
     count_overlaps,
 )
 from napari_unet.core.cells.stitching import Parts, numbers, split_off
+from napari_unet.core.cells.tracking import track_frames
 from napari_unet.core.events import BlockDone
 from napari_unet.core.geometry.blocks import Block, cut
 from napari_unet.core.images.image import Field, Image
 from napari_unet.io.ome_zarr import CHUNK
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterator, Sequence
 
     from numpy.typing import DTypeLike, NDArray
 
@@ -38,6 +40,8 @@ if TYPE_CHECKING:
     from napari_unet.io.resumable_output import LargeArray, ResumableOutput
 
     Numbers = NDArray[np.uint32]
+
+Result = TypeVar("Result")
 
 # Pixels beyond the widest ridge in which blocks are compared around their cores.
 _BESIDE = 4
@@ -123,6 +127,7 @@ class BlockSegmentation:
         self._work = work
         self._sizes = sizes
         self._linked = ndim == 2 and probabilities.size("z") > 1
+        self._tracked = settings.track and probabilities.size("t") > 1
         self._fields = list(probabilities.fields(ndim))
         self._spacing = probabilities.field_spacing(ndim)
         self._blocks = sizes.segmented(probabilities.field_shape(ndim), self._spacing)
@@ -133,17 +138,39 @@ class BlockSegmentation:
         """Find the cells, write them to an OME-Zarr, and return their number.
 
         `BlockDone` comes for each block that is segmented, and each that has its
-        numbers. Each time point has ids of its own.
+        numbers. Each time point has ids of its own, unless cells are followed.
         """
         if not self._work.is_done(kind):
             parts = self._array("parts", Path(f"{target.stem}.zarr"), np.uint32)
             yield from self._find_parts(parts)
             tables = self._tables(parts)
-            most = max(int(table.max()) for table in tables)
-            cells = self._array(kind, target, np.min_scalar_type(most))
-            yield from self._write(kind, parts, cells, tables)
-            self._work.done(kind, cells=np.array(self._count(tables)))
+            count, most = self._count(tables), max(int(table.max()) for table in tables)
+            first = "untracked" if self._tracked else kind
+            cells = self._array(first, target, np.min_scalar_type(most))
+            yield from self._write(
+                first,
+                parts,
+                cells,
+                lambda number, ids: tables[number].astype(cells.data.dtype)[ids],
+            )
+            if self._tracked:
+                count = yield from self._track(kind, target, cells)
+            self._work.done(kind, cells=np.array(count))
         return int(self._work.results(kind)["cells"])
+
+    def _track(
+        self, kind: str, target: Path, cells: LargeArray
+    ) -> Generator[BlockDone, None, int]:
+        """Write tracks in place of the ids of each time point; return how many."""
+        found = Image(cells.data, self._axes, self._image.known_um)
+        frames = self._image.size("t")
+        tracks = yield from told(track_frames(found, self._settings), "tracks", frames)
+        depth = len(self._fields) // frames
+        out = self._array(kind, target, np.min_scalar_type(tracks.count))
+        yield from self._write(
+            kind, cells, out, lambda number, ids: tracks.rename(number // depth, ids)
+        )
+        return tracks.count
 
     def _array(self, kind: str, target: Path, dtype: DTypeLike) -> LargeArray:
         chunk = self._sizes.chunk(self._ndim) if kind == "parts" else CHUNK
@@ -242,13 +269,17 @@ class BlockSegmentation:
         )
 
     def _write(
-        self, kind: str, parts: LargeArray, out: LargeArray, tables: list[Numbers]
+        self,
+        kind: str,
+        source: LargeArray,
+        out: LargeArray,
+        rename: Callable[[int, NDArray[Any]], NDArray[Any]],
     ) -> Iterator[BlockDone]:
-        """Write the numbers of the cells in place of the ids of their parts."""
+        """Write other ids in place of those of each field, by the field's number."""
         for left in remaining(self._work, kind, self._fields, self._boxes()):
-            ids = self._labels(parts, left.field).read(left.box)
-            small = tables[left.number].astype(out.data.dtype)
-            out.write(self._labels(out, left.field).index(left.box), small[ids])
+            ids = self._labels(source, left.field).read(left.box)
+            new = rename(left.number, ids).astype(out.data.dtype, copy=False)
+            out.write(self._labels(out, left.field).index(left.box), new)
             self._work.done(left.step)
             yield BlockDone("numbers", left.progress)
 
@@ -275,6 +306,21 @@ class BlockSegmentation:
             max(int(table.max()) for table in tables[t * each : (t + 1) * each])
             for t in range(frames)
         )
+
+
+def told(
+    job: Generator[None, None, Result], stage: str, steps: int
+) -> Generator[BlockDone, None, Result]:
+    """Tell of each step of a job, of which there may be more; return its result."""
+    done = 0
+    try:
+        while True:
+            next(job)
+            done += 1
+            yield BlockDone(stage, min(done / steps, 1.0))
+    except StopIteration as end:
+        result: Result = end.value
+        return result
 
 
 class RemainingBox(NamedTuple):

@@ -1,4 +1,4 @@
-"""Cells from probabilities, plane by plane, and their ids through the slices."""
+"""Cells from probabilities, plane by plane, and their ids through slices and time."""
 
 from __future__ import annotations
 
@@ -11,14 +11,16 @@ from napari_unet.core.annotation.annotations import cell_classes
 from napari_unet.core.cells.class_map import field_classes
 from napari_unet.core.cells.instances import segment_instances
 from napari_unet.core.cells.linking import SliceLinker
+from napari_unet.core.cells.tracking import track_frames
 from napari_unet.core.events import CellsFound, CellsLinked
 from napari_unet.core.images.image import Field, Image
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
 
     from numpy.typing import NDArray
 
+    from napari_unet.core.cells.tracking import Tracks
     from napari_unet.core.events import Event
     from napari_unet.core.jobs import SegmentJob
     from napari_unet.core.settings import Segmentation
@@ -27,9 +29,10 @@ if TYPE_CHECKING:
 def run(job: SegmentJob) -> Iterator[Event | None]:
     """Find the cells and regions of the places asked for, then link if asked to.
 
-    `CellsFound` comes after each place, None after each slice that is linked, and
-    `CellsLinked` at the end of linking. An array for the cells that does not have the
-    shape of the probabilities without their classes is a ValueError.
+    `CellsFound` comes after each place, None after each slice that is linked and each
+    frame that is followed, and `CellsLinked` at the end of both. An array for the cells
+    that does not have the shape of the probabilities without their classes is a
+    ValueError.
 
     In the end the cells are those of `segment_image`, yet no more than two planes, or
     one volume, are in memory. Linking can be cancelled and done again at any time.
@@ -43,13 +46,20 @@ def run(job: SegmentJob) -> Iterator[Event | None]:
         arrays.decide(t, z, job.settings)
         number = int(cells.max(initial=0))
         yield CellsFound(t, z, number, count / len(job.places))
-    if job.link and job.ndim == 2 and arrays.image.size("z") > 1:
-        total = 0
+    if not job.link:
+        return
+    in_slices = job.ndim == 2 and arrays.image.size("z") > 1
+    total = 0
+    if in_slices:
         for t in range(arrays.image.size("t")):
             linker = SliceLinker.of(job.settings)
             slices = arrays.slices(t, job.settings)
             read, write = partial(arrays.read, t), partial(arrays.write, t)
             total += yield from linker.link(slices, read, write)
+    if job.settings.track and arrays.image.size("t") > 1:
+        tracks = yield from arrays.follow(job.settings)
+        yield CellsLinked(tracks.count, tracks)
+    elif in_slices:
         yield CellsLinked(total)
 
 
@@ -74,7 +84,7 @@ class _Arrays:
             raise ValueError(
                 f"the cells need an array of shape {wanted}, found {job.cells.shape}."
             )
-        self._cells = Image(job.cells.open(writable=True), axes)
+        self._cells = Image(job.cells.open(writable=True), axes, job.spacing_um)
         self._class_map: Image | None = None
         if job.class_map is not None:
             self._class_map = Image(job.class_map.open(writable=True), axes)
@@ -99,6 +109,15 @@ class _Arrays:
                 yield self.find(t, z, settings.replace(clear_border=False))
             else:
                 yield self.read(t, z)
+
+    def follow(self, settings: Segmentation) -> Generator[None, None, Tracks]:
+        """Give cells the ids of their tracks; a frame is changed as a whole."""
+        tracks = yield from track_frames(self._cells, settings)
+        for t in range(self.image.size("t")):
+            for z in range(self.image.size("z")):
+                self.write(t, z, tracks.rename(t, self.read(t, z)))
+            yield
+        return tracks
 
     def read(self, t: int, z: int) -> NDArray[np.int32]:
         """Copy the cells of a plane."""

@@ -111,7 +111,12 @@ def _table(
     measured = job.table or any(FORMATS[name].table for name in job.objects)
     return (
         yield from cell_table(
-            cells, image, job.classes, probabilities, measured=measured
+            cells,
+            image,
+            job.classes,
+            probabilities,
+            measured=measured,
+            parents=job.parents,
         )
     )
 

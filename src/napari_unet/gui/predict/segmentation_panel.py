@@ -24,8 +24,14 @@ _MORE = (
     "link_z",
     "link_iou",
 )
+_TIME = ("track", "track_distance")
 # What sliders cover; the boxes beside them take any allowed value.
-_SLIDERS = {"min_size": (0, 500), "min_distance": (0, 10), "ridge": (0, 10)}
+_SLIDERS = {
+    "min_size": (0, 500),
+    "min_distance": (0, 10),
+    "ridge": (0, 10),
+    "track_distance": (0, 100),
+}
 _OF_WATERSHED = "The multicut goes by the borders, not by waists."
 _OF_MULTICUT = "Choose the multicut to part cells by."
 
@@ -37,9 +43,11 @@ class SegmentationPanel(QWidget):
         super().__init__()
         self._control, self._models = workspace.prediction, workspace.models
         self._missing = _missing()
+        self._images = workspace.images
         # WIDGETS
         self.main = SettingsForm(Segmentation, _MAIN, sliders=_SLIDERS)
         self.more = SettingsForm(Segmentation, _MORE, sliders=_SLIDERS)
+        self.time = SettingsForm(Segmentation, _TIME, sliders=_SLIDERS)
         self.reset = button(
             "The model's own settings",
             "Find cells with the settings the model came with.",
@@ -47,13 +55,16 @@ class SegmentationPanel(QWidget):
         # LAYOUT
         self.fold = Fold("More", self.more)
         self.fold.addWidget(self.reset)
-        column(self, self.main, self.fold, inner=True)
+        column(self, self.main, self.time, self.fold, inner=True)
         # CONNECTIONS
         self.main.valueChanged.connect(self._control.set_segmentation)
         self.more.valueChanged.connect(self._control.set_segmentation)
+        self.time.valueChanged.connect(self._control.set_segmentation)
         self.reset.clicked.connect(self._on_reset)
         follow(self, self._control.segmentation_changed, self._show)
         follow(self, self._models.selected_changed, self._show)
+        follow(self, self._images.changed, self._show)
+        follow(self, self._images.current_changed, self._show)
         self._show()
 
     def _on_reset(self) -> None:
@@ -62,12 +73,18 @@ class SegmentationPanel(QWidget):
             self._control.set_segmentation(card.segmentation)
 
     def _show(self, *_: object) -> None:
-        """Both forms hold all settings, so that each edit is complete."""
+        """Each form holds all settings, so that each edit is complete."""
         settings = self._control.segmentation
-        with blocked(self.main, self.more):
-            for form in (self.main, self.more):
+        forms = self.main, self.more, self.time
+        with blocked(*forms):
+            for form in forms:
                 if form.value() != settings:
                     form.setValue(settings)
+        image = self._images.current
+        movie = image is not None and image.sizes["t"] > 1
+        # also where it is on: it holds for a folder of images too
+        self.time.setVisible(movie or settings.track)
+        self.time.allow("track_distance", settings.track, "Cells are not followed.")
         card = self._models.card
         differ = card is not None and card.segmentation != settings
         allow(self.reset, differ, "They are in use.")

@@ -52,7 +52,8 @@ def write(path: Path, objects: Objects) -> None:
     """Write the labels of each time point and the tracks.
 
     An object that is away for a while goes on with a new label, whose parent is the old
-    one. Cells that divide are not known.
+    one. The parent of one that came from a division is its label of the time before; an
+    object that is still there afterwards is none.
     """
     shown = printable(path)
     if path.exists() and not (path.is_dir() and all(map(_is_ours, path.iterdir()))):
@@ -98,15 +99,16 @@ def read(path: Path, like: Image | None = None) -> Objects:
         frames.append(frame)
     data = np.stack([frame.read() for frame in frames])
     notes: tuple[str, ...] = ()
+    parent_of: dict[int, int] = {}
     tracks = files[0].with_name(_TRACKS.get(kind, "-"))
     if tracks.exists():
-        data = _joined(data, _read_tracks(tracks, data))
+        data, parent_of = _joined(data, _read_tracks(tracks, data))
     elif len(data) > 1:
         data = _apart(data)
         notes = ("there are no tracks: each object is of one time, and numbered anew.",)
     axes = "t" + frames[0].axes
     image = Image(data, axes, frames[0].known_um, image_name(path), notes)
-    return Objects(fitted(path, image, like))
+    return Objects(fitted(path, image, like), parent_of=parent_of)
 
 
 def has_masks(folder: Path) -> bool:
@@ -138,20 +140,28 @@ def _tracks(objects: Objects) -> tuple[list[_Track], dict[int, dict[int, int]]]:
         for label in distinct(frame).tolist():
             if label > 0:
                 times.setdefault(label, []).append(t)
-    tracks: list[_Track] = []
+    tracks: dict[
+        int, list[_Track]
+    ] = {}  # of each object, one without gaps after another
     renamed: dict[int, dict[int, int]] = {}
     unused = (label for label in count(1) if label not in times)
     for label, seen in sorted(times.items()):
         gaps = np.flatnonzero(np.diff(seen) > 1) + 1
-        parent = 0
+        own: list[_Track] = []
         for run in np.split(np.array(seen), gaps):
-            name = next(unused) if parent else label
-            if parent:
+            name = next(unused) if own else label
+            if own:
                 for t in run.tolist():
                     renamed.setdefault(t, {})[label] = name
-            tracks.append(_Track(name, int(run[0]), int(run[-1]), parent))
-            parent = name
-    return tracks, renamed
+            parent = own[-1].label if own else 0
+            own.append(_Track(name, int(run[0]), int(run[-1]), parent))
+        tracks[label] = own
+    for label, mother in objects.parent_of.items():
+        first = tracks[label][0] if label in tracks else None
+        last = tracks[mother][-1] if mother in tracks else None
+        if first is not None and last is not None and last.last < first.first:
+            tracks[label][0] = first._replace(parent=last.label)
+    return [track for own in tracks.values() for track in own], renamed
 
 
 def _write_frame(
@@ -236,8 +246,13 @@ def _read_tracks(file: Path, data: NDArray[np.integer]) -> list[_Track]:
     return tracks
 
 
-def _joined(data: NDArray[np.integer], tracks: list[_Track]) -> NDArray[np.integer]:
-    """Give the parent's label to an only child that follows it after a gap."""
+def _joined(
+    data: NDArray[np.integer], tracks: list[_Track]
+) -> tuple[NDArray[np.integer], dict[int, int]]:
+    """Give the parent's label to an only child that follows it after a gap.
+
+    Returned are the labels, and the parents that are left.
+    """
     lasts = {track.label: track.last for track in tracks}
     children = Counter(track.parent for track in tracks)
     names: dict[int, int] = {}
@@ -245,7 +260,12 @@ def _joined(data: NDArray[np.integer], tracks: list[_Track]) -> NDArray[np.integ
         gap = track.first > lasts.get(track.parent, track.first) + 1
         if gap and children[track.parent] == 1:
             names[track.label] = names.get(track.parent, track.parent)
-    return _renamed(data, names)
+    parent_of = {
+        track.label: names.get(track.parent, track.parent)
+        for track in tracks
+        if track.parent and track.label not in names
+    }
+    return _renamed(data, names), parent_of
 
 
 def _apart(data: NDArray[np.integer]) -> NDArray[np.uint32]:

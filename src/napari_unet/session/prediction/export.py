@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
@@ -254,6 +254,8 @@ class Exporter:
     def _submit(self, part: _Part) -> None:
         if part not in self._parts:
             return  # cancelled while its pixels were copied
+        # known only now that all cells are found
+        part.job = replace(part.job, parents=part.results.cells.parents)
         part.handle = self._worker.submit(part.job)
         # tiles that come from now on are not in the files
         part.results.unexported = False

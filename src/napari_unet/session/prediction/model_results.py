@@ -119,8 +119,7 @@ class ModelResults:
     def _hide_others(self, shown: ResultLayers) -> None:
         for results, _ in self._all.values():
             if results.image.id == shown.image.id and results is not shown:
-                for layer in results.layers():
-                    layer.visible = False
+                results.hide()
 
 
 def _coloured(card: ModelCard, project: Project) -> tuple[ProjectClass, ...]:

@@ -14,19 +14,22 @@ from napari_unet.session.project.record import PALETTE
 from napari_unet.session.throttle import Throttle
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
     from pathlib import Path
 
     from napari.components import ViewerModel
     from napari.layers import Layer
 
     from napari_unet.core.annotation.annotations import ClassInfo
+    from napari_unet.core.cells.tracking import Tracks
     from napari_unet.core.images.array_reference import ImageReference
     from napari_unet.core.jobs import Place
     from napari_unet.session.project.record import ProjectImage
 
 ResultKind = Literal["classes", "cells", "entropy", "probability"]
-"""A kind of result."""
+"""A kind of result that has an array of pixels."""
+Tracked = Literal["tracks"]
+"""Where cells went."""
 # ... and the class of a probability, 1 for the first in the foreground; 0 of others
 _Key = tuple[ResultKind, int]
 
@@ -107,24 +110,36 @@ class CellState:
     # when each was predicted, counted in predictions
     predicted: dict[Place, int] = field(default_factory=dict)
     counts: dict[Place, int] = field(default_factory=dict)  # number of its cells
-    # version of the settings of which all cells were linked through z
+    # version of the settings of which all cells were linked through z and time
     linked: int = _NEVER
+    parents: Mapping[int, int] | None = None  # of tracks; None if ids are none
 
     def note_prediction(self, place: Place, number: int) -> None:
         """Forget the cells of what was predicted before."""
         self.version[place] = self.linked = _NEVER
         self.predicted[place] = number
+        self.parents = None
+
+    def forget(self) -> None:
+        """Find all cells anew: some may be half linked."""
+        self.version = dict.fromkeys(self.version, _NEVER)
 
     def stale(self, version: int) -> list[Place]:
         """Return the planes whose cells are to be found anew."""
         return [place for place, v in self.version.items() if v != version]
 
-    def to_be_linked(self, version: int) -> bool:
-        """Whether a frame has several slices that were done one by one, and all are."""
-        if self.growing or self.linked == version or self.ndim == 3:
+    def to_be_linked(self, version: int, *, track: bool) -> bool:
+        """Whether all cells are found, and parts of one may have several ids.
+
+        So it is if a frame has several slices that were done one by one, or if cells
+        are followed, through several frames.
+        """
+        if self.growing or self.linked == version or self.stale(version):
             return False
-        frames = [t for t, z in self.version if z is not None]
-        return len(frames) > len(set(frames)) and not self.stale(version)
+        frames = [t for t, _ in self.version]
+        slices = [t for t, z in self.version if z is not None] if self.ndim == 2 else []
+        in_time = track and len(set(frames)) > 1
+        return in_time or len(slices) > len(set(slices))
 
 
 class ResultLayers:
@@ -263,6 +278,30 @@ class ResultLayers:
         self.visibility.found(place)
         self.refresh(*place, "cells")
 
+    def show_tracks(self, tracks: Tracks | None) -> None:
+        """Show where cells went; None removes what was shown.
+
+        A layer that people deleted is not made again, unless they predict again.
+        """
+        shown = self.cells.parents is not None
+        self.cells.parents = None if tracks is None else tracks.parents
+        found = self._found("tracks")
+        if tracks is None or not len(tracks.points):
+            for layer in found:
+                self._viewer.layers.remove(layer)
+            return
+        graph = {child: [mother] for child, mother in tracks.parents.items()}
+        for layer in found:
+            layer.graph = {}  # napari checks it against the data, either alone
+            layer.data = tracks.points
+            layer.graph = graph
+        if found or shown:
+            return
+        common = self.attributes | self._name_and_metadata("tracks", 0)
+        with roles.selection_kept(self._viewer):
+            layer = self._viewer.add_tracks(tracks.points, graph=graph, **common)
+            self._put_in_order(layer, "tracks")
+
     def place_in_view(self) -> tuple[int, int] | None:
         """Return time point and slice that the viewer shows; None without any layer."""
         axes = self.image.annotation_axes
@@ -282,9 +321,14 @@ class ResultLayers:
         layers = self.layers() if places else []
         return self._in_view(layers[0], places) if layers else []
 
+    def hide(self) -> None:
+        """Hide the layers."""
+        for layer in [*self.layers(), *self._found("tracks")]:
+            layer.visible = False
+
     def remove(self) -> None:
         """Remove the layers, and close."""
-        for layer in self.layers():
+        for layer in [*self.layers(), *self._found("tracks")]:
             self._viewer.layers.remove(layer)
         self.close()
 
@@ -293,10 +337,10 @@ class ResultLayers:
         self._waiting.clear()
         self.files.close()
 
-    def _role(self, kind: ResultKind) -> str:
+    def _role(self, kind: ResultKind | Tracked) -> str:
         return f"preview-{kind}" if self._preview else kind
 
-    def _found(self, kind: ResultKind) -> list[Layer]:
+    def _found(self, kind: ResultKind | Tracked) -> list[Layer]:
         """Return the layers of a kind; an image has one preview, of whatever run."""
         run = None if self._preview else self.run
         return roles.find(self._viewer, self._role(kind), self.image.id, run)
@@ -372,7 +416,9 @@ class ResultLayers:
                 )
             self._put_in_order(layer, kind)
 
-    def _name_and_metadata(self, kind: ResultKind, number: int) -> dict[str, Any]:
+    def _name_and_metadata(
+        self, kind: ResultKind | Tracked, number: int
+    ) -> dict[str, Any]:
         name: str = "uncertainty" if kind == "entropy" else kind
         if number:
             name = f"p({self.classes[number - 1].name})"
@@ -384,7 +430,7 @@ class ResultLayers:
             "metadata": roles.note(self._role(kind), self.image.id, self.run, **extras),
         }
 
-    def _put_in_order(self, layer: Layer, kind: ResultKind) -> None:
+    def _put_in_order(self, layer: Layer, kind: ResultKind | Tracked) -> None:
         """Move a new layer below the annotation, and probabilities below all else."""
         layers, image_id = self._viewer.layers, self.image.id
         above = [

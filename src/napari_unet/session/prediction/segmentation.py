@@ -65,8 +65,10 @@ class Segmenter:
     @property
     def idle(self) -> bool:
         """Whether all cells are those of the settings."""
-        stale = (r.cells.stale(self._version) for r in self._results.values())
-        return not self._jobs and not any(stale)
+        return not self._jobs and not any(
+            r.cells.stale(self._version) or self._to_be_linked(r)
+            for r in self._results.values()
+        )
 
     def predicted(self, results: ResultLayers, place: Place) -> None:
         """Find the cells of a plane or volume that was predicted."""
@@ -79,6 +81,9 @@ class Segmenter:
         if settings != self.settings:
             self.settings = settings
             self._version += 1
+            if not settings.track:
+                for results in self._results.values():
+                    results.show_tracks(None)
             self._rest.restart()
             if "background" in self._jobs:
                 self._jobs["background"].cancel()
@@ -116,10 +121,13 @@ class Segmenter:
             if places := [place for place in stale if place not in seen]:
                 self._submit("background", results, places)
                 return
-            linked = results.has_cells and "z" in results.axes
-            if linked and results.cells.to_be_linked(self._version):
+            if self._to_be_linked(results):
                 self._submit("background", results, (), link=True)
                 return
+
+    def _to_be_linked(self, results: ResultLayers) -> bool:
+        cells, track = results.cells, self.settings.track
+        return results.has_cells and cells.to_be_linked(self._version, track=track)
 
     def _submit(
         self,
@@ -167,6 +175,7 @@ class Segmenter:
             results.cells_found(place)
         elif isinstance(event, CellsLinked):
             cells.linked = version
+            results.show_tracks(event.tracks)
             for t in {t for t, _ in cells.version}:
                 results.refresh(t, None, "cells")
         self.changed.emit()
@@ -188,6 +197,8 @@ class Segmenter:
         if failure.error == WORKER_ENDED and not self._worker_died:
             # perhaps ended from outside, whatever the settings: once more
             self._worker_died = True
+            if isinstance(handle.job, SegmentJob) and handle.job.link:
+                results.cells.forget()
             self._jobs.clear()  # the other died with it
             self.worker_died.emit(failure.sentence)
             self.go_on()
