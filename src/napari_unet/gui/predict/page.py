@@ -52,7 +52,6 @@ class PredictPage(QWidget):
         self._workspace = workspace
         self._control = workspace.prediction
         self.setAcceptDrops(True)
-        # WIDGETS
         self.models = ModelChooser(workspace.models, workspace.foreign_models)
         self.run = RunPanel(workspace)
         self.cells = SegmentationPanel(workspace)
@@ -84,7 +83,11 @@ class PredictPage(QWidget):
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.setInterval(_PAUSE_MS)
-        # LAYOUT
+        self._lay_out()
+        self._connect()
+        self._show()
+
+    def _lay_out(self) -> None:
         self._results = QWidget()
         self._of_cells = (Heading("Cells"), self.cells, ButtonRow(self.points))
         self._of_regions = (Heading("Regions"), self.regions)
@@ -104,7 +107,9 @@ class PredictPage(QWidget):
         )
         begin = (Heading("Model"), self.models, Heading("Predict"), self.run)
         column(self, *begin, Fold("Denoise", self.denoise), self._results)
-        # CONNECTIONS
+
+    def _connect(self) -> None:
+        workspace = self._workspace
         self.models.problem.connect(self._on_problem)
         self.points.clicked.connect(self._on_points)
         self.use_slice.clicked.connect(self._on_use_slice)
@@ -124,7 +129,6 @@ class PredictPage(QWidget):
         ):
             follow(self, signal, self._soon)
         follow(self, self._picker.picked, self._on_picked)
-        self._show()
 
     def showEvent(self, event: QShowEvent | None) -> None:
         """Look for new models, and at what changed while the page was hidden."""

@@ -70,7 +70,6 @@ class RecipeBox(QWidget):
         self._workspace = workspace
         self._training, self._plan = workspace.training, workspace.training.plan
         self._usual = {"minutes": Training().minutes, "steps": _USUAL_STEPS}
-        # WIDGETS
         self.start = _combo("What the network knows before it learns from you.")
         self.preset = _combo(
             "Size of the network and how it is trained.",
@@ -105,7 +104,12 @@ class RecipeBox(QWidget):
         names = [name for name in Training.model_fields if name not in left_out]
         self.form: SettingsForm[Training] = SettingsForm(Training, names)
         self.advanced = Fold("Advanced", self.form)
-        # LAYOUT
+        self._lay_out()
+        self._connect()
+        self.show_settings()
+        self.show_start()
+
+    def _lay_out(self) -> None:
         grid = QGridLayout(self)
         grid.setContentsMargins(0, 0, 0, 0)
         grid.setSpacing(SPACING)
@@ -125,7 +129,9 @@ class RecipeBox(QWidget):
         grid.addWidget(self.unit, 6, 2)
         for number, part in enumerate((self.both, self.why, self.advanced), start=7):
             grid.addWidget(part, number, 0, 1, 3)
-        # CONNECTIONS
+
+    def _connect(self) -> None:
+        workspace = self._workspace
         self.start.activated.connect(self._on_start)
         self.preset.activated.connect(self._on_preset)
         self.images.activated.connect(self._on_images)
@@ -138,8 +144,6 @@ class RecipeBox(QWidget):
         follow(self, workspace.store.changed, self.show_settings)
         follow(self, workspace.models.changed, self.show_start)
         follow(self, self._training.offers.changed, self.show_networks)
-        self.show_settings()
-        self.show_start()
 
     def show_settings(self, _: object = None) -> None:
         """Show what the project says."""
