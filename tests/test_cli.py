@@ -366,7 +366,10 @@ def test_several_networks_are_one_model(
     assert "network 3 of 3, 1 of 3 slices held out." in told
     assert json.loads((tmp_path / "r.json").read_text())["networks"] == 3
     files = {file.name for file in tmp_path.iterdir()}
-    assert files == {"three.safetensors", "three.checkpoint.safetensors", "r.json"}
+    assert files == {
+        *("three.safetensors", "three.checkpoint.safetensors", "three.run"),
+        "r.json",
+    }
     assert main(["info", str(model)]) == 0
     assert "the mean of 3 such networks" in capsys.readouterr().out
     image, output = data / "images" / "field0.tif", tmp_path / "out"

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 _COMMANDS = {
     "train": "learn from annotated images",
     "predict": "segment images with a trained model",
+    "replay": "train and predict again as a run did, and compare",
+    "methods": "write the paragraph on a model for the methods of a paper",
     "evaluate": "compare predictions with the truth",
     "weights": "write the border weight map of labels",
     "networks": "list the networks that can be trained",

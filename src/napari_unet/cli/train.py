@@ -47,6 +47,7 @@ from napari_unet.io.model_file import (
     save_model,
 )
 from napari_unet.io.pretrained import model_path
+from napari_unet.io.run_folder import save_run
 
 if TYPE_CHECKING:
     import argparse
@@ -186,6 +187,7 @@ def run(options: argparse.Namespace) -> int:
         brought = (_FIJI_RECIPE,) if settings.preset == FIJI else ()
         finished = follow(job, line, (*brought, *inputs.notes))
         save_model(finished.model, options.output)
+        _keep_run(finished, options.output, line)
         remove_members(checkpoint)
     except KeyboardInterrupt as interrupt:
         line.say(f"interrupted{_kept(checkpoint, before)}")
@@ -199,6 +201,14 @@ def run(options: argparse.Namespace) -> int:
     report |= report_of(pairing, inputs, settings)
     write_json(report, options.json)
     return 0 if finished.problem is None else 1
+
+
+def _keep_run(finished: TrainingFinished, model: Path, line: ProgressLine) -> None:
+    """Keep what a replay takes; without it the model is no worse."""
+    try:
+        save_run(finished, model)
+    except (OSError, ValueError) as error:
+        line.say(f"how it was trained is not kept: {error}")
 
 
 def training_settings(

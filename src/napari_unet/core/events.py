@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from napari_unet.core.geometry.boxes import Box
     from napari_unet.core.model import AnyScore, Model, ModelCard
     from napari_unet.core.training.decision import Decision
+    from napari_unet.core.training.run_log import RunLog
     from napari_unet.core.training.training_settings import Training
 
 
@@ -88,6 +89,7 @@ class TrainingFinished(Event):
     # why training stopped early, or learnt nothing, and what to try; None when the
     # budget was used up and the model tells classes apart
     problem: str | None = None
+    log: RunLog | None = None  # what a replay takes beside the model
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,6 +89,7 @@ def predict_files(
                 yield FilePredicted(str(file), 0, done / len(files), problem)
         if not failed:
             predictor.note()
+            predictor.note_in_run(files, axes)
 
 
 def _named(problem: str, file: Path) -> str:

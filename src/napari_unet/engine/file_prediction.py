@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import asdict, replace
 from hashlib import sha256
 from math import prod
@@ -27,6 +28,12 @@ from napari_unet.io.objects.catalogue import FORMATS
 from napari_unet.io.prediction_folder import IMAGE, OF_CELLS, POINTS, TABLE
 from napari_unet.io.provenance import Provenance, content_stamp
 from napari_unet.io.resumable_output import ResumableOutput, discard_if_complete
+from napari_unet.io.run_folder import (
+    PredictedFile,
+    PredictedRun,
+    has_run,
+    note_prediction,
+)
 from napari_unet.io.tables import write_points, write_table
 
 if TYPE_CHECKING:
@@ -76,7 +83,7 @@ class FilePredictor:
         self._settings = settings
         self._segmentation = segmentation
         self.folder = folder
-        self._model = model.name
+        self._file, self._model = model, model.name
         self._sha256 = stamp or sha256(model.read_bytes()).hexdigest()
         self._sizes = sizes
         self._most = in_memory
@@ -160,6 +167,32 @@ class FilePredictor:
     def _seen(self, image: Image) -> Image:
         """Return what the network sees of an image."""
         return image if self._channel is None else image.channel(self._channel)
+
+    def note_in_run(self, files: Sequence[Path], axes: str | None = None) -> None:
+        """Note where it is kept how the model was trained, if it is, what was made."""
+        if not has_run(self._file, self._sha256):
+            return
+        rows = [
+            PredictedFile(
+                file=str(file.absolute()),
+                axes=axes,
+                results={
+                    f"{path.parent.name}/{path.name}": content_stamp(path)
+                    for path in self.folder.results(file)
+                },
+            )
+            for file in files
+        ]
+        predicted = PredictedRun(
+            output=str(self.folder.folder.absolute()),
+            kinds=self.folder.kinds,
+            settings=self._used(),
+            segmentation=self._segmentation,
+            files=tuple(rows),
+        )
+        # the results are there: where the run is cannot be written to by everyone
+        with suppress(OSError):
+            note_prediction(self._file, predicted)
 
     def _is_large(self, image: Image) -> bool:
         """Whether the probabilities of an image are not to be kept in memory."""

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_unet.core.geometry.blocks import cut
+from napari_unet.core.images.image import ImageFile
 from napari_unet.core.text import printable, reason
 from napari_unet.io import ome_sets, ome_zarr, pictures
 from napari_unet.io.names import glob_pattern, image_name, split_number
@@ -114,7 +115,8 @@ def read_image(path: str | Path, axes: str | None = None) -> Image:
     """
     pixels = _decode(Path(path))
     with _naming(path):
-        return pixels.image(image_name(path), axes)
+        image = pixels.image(image_name(path), axes)
+    return replace(image, file=ImageFile(str(Path(path).absolute()), axes))
 
 
 def read_labels(path: str | Path, axes: str | None = None) -> Image:

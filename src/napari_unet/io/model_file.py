@@ -129,9 +129,10 @@ def save_checkpoint(checkpoint: Checkpoint, path: str | Path) -> None:
             }
         ),
     }
-    with atomic(path) as temporary:
-        # through bytes: the library's own file writing hides the system's reason
-        temporary.write_bytes(save(arrays, metadata=header))
+    # through bytes: the library's own file writing hides the system's reason
+    content = _in_order(save(arrays, metadata=header))
+    with atomic(path) as temporary, temporary.open("wb") as file:
+        file.writelines(content)
 
 
 def load_checkpoint(path: str | Path) -> Checkpoint:
@@ -211,6 +212,19 @@ def check_finite(weights: Mapping[str, NDArray[np.generic]], path: Path) -> None
                 f"{path}: is no usable model, the weights {shown(name)} hold values "
                 "that are not finite numbers."
             )
+
+
+def _in_order(content: bytes) -> tuple[bytes, bytes, memoryview]:
+    """Return what is to be written: the same model is the same in all bytes.
+
+    The library writes the entries of the header in another order each time.
+    """
+    begin = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:begin])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # tensors begin at a multiple of eight
+    return len(text).to_bytes(8, "little"), text, memoryview(content)[begin:]
 
 
 def _read(path: Path, *, with_state: bool) -> Checkpoint:

@@ -107,6 +107,11 @@ class PredictionFolder:
             if other != self.target(file, kind, large=large):
                 remove(other)
 
+    def results(self, file: Path) -> list[Path]:
+        """Return the outputs of an image that are there."""
+        every = (t for kind in self.kinds for t in self._targets(file, kind))
+        return [target for target in every if target.exists()]
+
     def ready_target(self, file: Path, kind: str) -> Path:
         """Return where an output is written, in a folder that is made now."""
         target = self.target(file, kind)

@@ -39,6 +39,14 @@ class ArrayLike(Protocol):
     def __getitem__(self, key: Any, /) -> Any: ...
 
 
+@dataclass(frozen=True, slots=True)
+class ImageFile:
+    """Where an image was read from."""
+
+    path: str  # absolute; with "#2" behind it the second image in a file
+    axes: str | None = None  # those given for it, if its own were overruled
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Image:
     """Pixels with named axes."""
@@ -54,6 +62,7 @@ class Image:
     # pixel size along y and x in micrometres, also where that along z is unknown
     yx_um: tuple[float, ...] | None = None
     grey: bool = False  # the file has the one channel three times, as colours
+    file: ImageFile | None = None
 
     def __post_init__(self) -> None:
         _check_axes(self.axes, self.data.shape, printable(self.name))

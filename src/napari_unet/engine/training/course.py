@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from napari_unet.core.events import Judging, StepDone, TrainingFinished, TrainingStarted
 from napari_unet.core.text import reason
 from napari_unet.core.training.folds import Fold
+from napari_unet.core.training.run_log import RunLog
 from napari_unet.core.training.training_settings import AUTO
 from napari_unet.engine.training.contest import Contest, name_of
 from napari_unet.engine.training.ensemble import joined
@@ -305,11 +306,16 @@ class Course:
         else:
             model = yield from self._contest.best(self._members)
         problems = [ended.problem for ended in done if ended.problem]
+        log = RunLog.joined([e.log for e in done if e.log is not None], len(self._legs))
+        if self._contest is not None and log is not None:
+            why = "it is the best of several networks that were tried"
+            log = replace(log, problem=why)
         yield TrainingFinished(
             model,
             sum(member.card.steps for member in self._members),
             sum(ended.seconds for ended in done),
             " ".join(problems) or None,
+            log,
         )
 
 

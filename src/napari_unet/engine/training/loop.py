@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from napari_unet.core.events import Event
     from napari_unet.core.model import Model
+    from napari_unet.core.training.run_log import Timetable
     from napari_unet.engine.network.network import Network
     from napari_unet.engine.training.corrections import Correction
     from napari_unet.engine.training.preparation import Prepared
@@ -50,11 +51,16 @@ _CHOOSING_SECONDS = 1e-6
 class TrainingLoop:
     """Steps of one training run, and what is watched meanwhile.
 
-    `clock` shows the time used in all runs.
+    `clock` shows the time used in all runs; where there is a `timetable`, what it says
+    counts instead.
     """
 
     def __init__(
-        self, prepared: Prepared, checkpoint: Path | None, clock: Stopwatch
+        self,
+        prepared: Prepared,
+        checkpoint: Path | None,
+        clock: Stopwatch,
+        timetable: Timetable | None = None,
     ) -> None:
         # why it stopped early and what to try
         self.problem: str | None = None
@@ -67,6 +73,7 @@ class TrainingLoop:
         self._state = prepared.state
         self._checkpoint = checkpoint
         self._clock = clock
+        self._timetable = timetable
         self._written = self._validated = self._first = clock.seconds()
         self._first_step = self._state.record.step
         self._reserve = 0.0
@@ -97,12 +104,16 @@ class TrainingLoop:
                 waiting, self.corrections = self.corrections, []
                 self.prepared = corrected(self.prepared, waiting)
                 yield CorrectionUsed(self._state.record.step)
+            # a step that was not finite did not count
+            del self._state.progress[self._state.record.step :]
+            self._state.progress.append(progress)
             loss = self._step(progress)
             if not self._healthy(loss):
                 return
             step = self._state.record.step
             yield StepDone(step, loss, self._progress(), self._seconds_left())
             if self._validation_is_due():
+                self._state.validated.append(step)
                 yield from self.validation()
             late = self._clock.seconds() - self._written > _CHECKPOINT_SECONDS
             if late and (path := self.write_checkpoint()):
@@ -241,6 +252,9 @@ class TrainingLoop:
         return rate
 
     def _progress(self) -> float:
+        if self._timetable is not None:
+            table, step = self._timetable.progress, self._state.record.step
+            return table[step] if step < len(table) else 1.0
         if self._settings.steps:
             return self._state.record.step / self._settings.steps
         budget = 60 * self._settings.minutes - self._reserve - self._seeing_seconds()
@@ -263,6 +277,8 @@ class TrainingLoop:
         return max(60 * self._settings.minutes - self._clock.seconds(), 0.0)
 
     def _validation_is_due(self) -> bool:
+        if self._timetable is not None:
+            return self._state.record.step in self._timetable.validated
         if self._settings.steps:
             interval = max(self._settings.steps // _VALIDATIONS, 1)
             step = self._state.record.step
@@ -316,9 +332,12 @@ class TrainingLoop:
 
     def _log(self, score: AnyScore | None) -> None:
         record = self._state.record
+        seconds, row_number = self._clock.seconds(), len(record.history)
+        if self._timetable is not None and row_number < len(self._timetable.seconds):
+            seconds = self._timetable.seconds[row_number]
         row = Progress(
             step=record.step,
-            seconds=self._clock.seconds(),
+            seconds=seconds,
             loss=record.smoothed or 0.0,
             score=score,
         )

@@ -12,6 +12,8 @@ from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import torch
+
 from napari_unet.core.events import (
     CheckpointWritten,
     Judging,
@@ -21,6 +23,7 @@ from napari_unet.core.events import (
 from napari_unet.core.images.image import Image
 from napari_unet.core.images.rescaling import ScaledField
 from napari_unet.core.training.fingerprint import fingerprint
+from napari_unet.core.training.run_log import Recorder, RunLog
 from napari_unet.core.training.training_set import at_scale
 from napari_unet.core.training.training_settings import Training
 from napari_unet.engine.device import describe
@@ -49,10 +52,12 @@ if TYPE_CHECKING:
     from napari_unet.core.model import Model
     from napari_unet.core.training.common_parts import Part
     from napari_unet.core.training.folds import Fold
+    from napari_unet.core.training.run_log import Timetable
     from napari_unet.core.training.training_set import Example, HeldOut
     from napari_unet.engine.network.network import Network
     from napari_unet.engine.objectives.objective import Pair
     from napari_unet.engine.training.corrections import FieldKey
+    from napari_unet.engine.training.preparation import Prepared
 
 
 def train(
@@ -166,6 +171,8 @@ class TrainingRun:
         Which network of several it trains; decides what is held out.
     parts : sequence of Part, optional
         What is held out, for it as for other networks.
+    timetable : Timetable, optional
+        That of a run which is repeated: it counts in place of the clock.
     """
 
     def __init__(
@@ -180,6 +187,7 @@ class TrainingRun:
         clock: Stopwatch | None = None,
         fold: Fold | None = None,
         parts: Sequence[Part] = (),
+        timetable: Timetable | None = None,
     ) -> None:
         self._pairs = pairs
         self._settings = settings
@@ -188,6 +196,10 @@ class TrainingRun:
         self._checkpoint = Path(checkpoint) if checkpoint else None
         self._device = device
         self._fold, self._parts = fold, parts
+        self._timetable = timetable
+        self._recorder = Recorder()
+        self._log_problem: str | None = None
+        self._fingerprints: tuple[str, ...] = ()
         self.clock = clock or Stopwatch()
         self._loop: TrainingLoop | None = None
         self._finishing = False
@@ -208,12 +220,13 @@ class TrainingRun:
         self._scale, objective = settings.scale, objective_of(settings)
         pairs: list[Pair] = []
         examples: list[Example] = []
-        for own, known in self._pairs:
-            field, known = at_scale(own, known, self._scale)
+        for own, told in self._pairs:
+            field, known = at_scale(own, told, self._scale)
             example = objective.example(field, known, rule)
             if example is not None:
                 pairs.append((field, known))
                 self._known[field_key(field)] = known
+                self._recorder.add(own, told)
                 examples.append(example)
             with self.clock.stopped():
                 yield
@@ -229,7 +242,46 @@ class TrainingRun:
             parts=self._parts,
         )
         self.clock.add(prepared.state.record.seconds)
-        self._loop = TrainingLoop(prepared, self._checkpoint, self.clock)
+        self._begin_log(prepared)
+        self._loop = TrainingLoop(
+            prepared, self._checkpoint, self.clock, self._timetable
+        )
+
+    def _begin_log(self, prepared: Prepared) -> None:
+        """Note what the run learns from; of one that goes on, whether it is the same.
+
+        Then it can be repeated as if it had not been interrupted.
+        """
+        state, now = prepared.state, self._recorder.fingerprint()
+        self._fingerprints = tuple(record.sha256 for record in state.card.images)
+        begun = state.learnt
+        state.learnt = now
+        if self._resume is None:
+            return
+        went_on = f"it was interrupted and went on after step {state.record.step}"
+        parent = read_card(self._resume).parent
+        if begun != now or len(state.progress) != state.record.step:
+            self._log_problem = (
+                f"{went_on} with other annotation, or from a checkpoint that does not "
+                "tell how it had come about"
+            )
+            state.learnt = b""  # nor if it is interrupted again
+        elif parent is not None and self._start is None:
+            self._log_problem = f"{went_on}, when {parent}, its start, was not named"
+
+    @property
+    def log(self) -> RunLog:
+        """What the run went through so far; a RuntimeError before it is prepared."""
+        return RunLog(
+            known=tuple(self._recorder.known),
+            corrections=tuple(self._recorder.corrections),
+            timetables=(self.loop.prepared.state.timetable,),
+            threads=torch.get_num_threads(),
+            fingerprints=self._fingerprints,
+            digest=self._recorder.fingerprint(),
+            start=self._start,
+            problem=self._log_problem,
+        )
 
     def _rule(self) -> Normalisation:
         """Return the rule for grey values: that of weights to go on from, if any."""
@@ -272,6 +324,10 @@ class TrainingRun:
         annotation that of the whole field, with the classes of the run. The box holds
         what changed of it; anything may have unless given.
         """
+        state = self.loop.prepared.state
+        # it cannot be told from the annotation any more if it is interrupted
+        state.learnt = b""
+        self._recorder.correct(state.record.step, field, annotation, box)
         seen, known = at_scale(field, annotation, self._scale)
         if box is not None and isinstance(seen, ScaledField):
             box = seen.scaled_box(box)
@@ -324,8 +380,11 @@ class TrainingRun:
             prepared = loop.prepared
             model = yield from prepared.objective.finish(model, prepared, self._known)
             problem = loop.shortcoming(self._network(model))
-        model = model.in_own_pixels()
-        yield TrainingFinished(model, step, self.clock.seconds(), problem)
+        model, seconds = model.in_own_pixels(), self.clock.seconds()
+        if self._timetable is not None:
+            seconds = self._timetable.ended
+        log = self.log.ended(seconds)
+        yield TrainingFinished(model, step, seconds, problem, log)
 
     def _network(self, model: Model) -> Network:
         prepared = self.loop.prepared

@@ -12,6 +12,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from napari_unet.core.model import AnyScore, Model, Progress
 from napari_unet.core.settings import GrownSettings
+from napari_unet.core.training.run_log import Timetable
 from napari_unet.core.training.training_set_updates import HeldPart
 from napari_unet.engine.network.encoder import learning_groups, notes_of_encoder
 from napari_unet.engine.network.network import to_arrays, to_tensors
@@ -60,6 +61,11 @@ class TrainingState:
         self.mean = {n: t.detach().clone() for n, t in module.state_dict().items()}
         self.best: dict[str, Tensor] | None = None
         self.optimiser = _optimiser(module, card)
+        # as in a `Timetable`; of all steps, also those before a resume
+        self.progress: list[float] = []
+        self.validated: list[int] = []
+        # fingerprint of what it began to learn from
+        self.learnt = b""
 
     def average(self, memory: float) -> None:
         """Move the running mean of the weights towards the current ones."""
@@ -81,6 +87,16 @@ class TrainingState:
             self.record = self.record.replace(best=score)
             self.best = {n: t.clone() for n, t in self.mean.items()}
         return better
+
+    @property
+    def timetable(self) -> Timetable:
+        """What the clock decided so far."""
+        seconds = tuple(row.seconds for row in self.record.history)
+        return Timetable(
+            progress=tuple(self.progress),
+            validated=tuple(self.validated),
+            seconds=seconds,
+        )
 
     @property
     def is_finite(self) -> bool:
@@ -114,6 +130,9 @@ class TrainingState:
         for number, values in self.optimiser.state_dict()["state"].items():
             for name, value in values.items():
                 tensors[f"optimiser/{number}/{name}"] = torch.as_tensor(value)
+        tensors["log/progress"] = torch.tensor(self.progress, dtype=torch.float64)
+        tensors["log/validated"] = torch.tensor(self.validated, dtype=torch.int64)
+        tensors["log/learnt"] = torch.tensor(list(self.learnt), dtype=torch.uint8)
         return Checkpoint(
             self.model().in_own_pixels(),
             to_arrays(tensors),
@@ -147,6 +166,11 @@ class TrainingState:
         for name, weight in mean.items():
             self.mean[name].copy_(weight)
         self.best = {n: t.to(device) for n, t in best.items()} or None
+        log = part("log/")
+        if log:  # checkpoints had none at first
+            self.progress = log["progress"].tolist()
+            self.validated = log["validated"].tolist()
+            self.learnt = bytes(log["learnt"].tolist())
         parameters = list(self.module.parameters())
         state: dict[int, dict[str, Tensor]] = {}
         for key, value in part("optimiser/").items():

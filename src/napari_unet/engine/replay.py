@@ -1,0 +1,148 @@
+"""A training run, and what was predicted with its model, done again from its folder."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from napari_unet.core.events import StepDone
+from napari_unet.core.text import listed, printable
+from napari_unet.engine.batch_prediction import predict_files
+from napari_unet.engine.file_prediction import FilePredictor
+from napari_unet.engine.network.network import prepare
+from napari_unet.engine.training.ensemble import train_ensemble
+from napari_unet.engine.training.run import TrainingRun
+from napari_unet.engine.training.stopwatch import Stopwatch
+from napari_unet.io.model_file import load_model
+from napari_unet.io.prediction_folder import PredictionFolder
+from napari_unet.io.run_folder import find_file, learnt_pairs, read_run, start_of
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+    from pathlib import Path
+
+    from napari_unet.core.events import Event
+    from napari_unet.core.training.folds import Fold
+    from napari_unet.io.run_folder import PredictedRun, TrainedRun
+
+
+def replay(
+    folder: Path, *, images: Path | None = None, device: str | None = None
+) -> Generator[Event, None, None]:
+    """Train again as a run did; the events are those of `train`.
+
+    On the same machine and with the same packages, the model is the same to the last
+    bit, but for GPUs, which sum in no fixed order.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the run.
+    images : Path, optional
+        Folder with images that are no longer where they were.
+    device : str, optional
+        That of the run by default.
+
+    Raises
+    ------
+    FileNotFoundError, OSError, ValueError
+        Something is missing, damaged or was changed since, or the run is one that
+        cannot be repeated; in a sentence.
+    """
+    record = read_run(folder)
+    if record.problem:
+        raise ValueError(f"{folder}: the run cannot be repeated: {record.problem}.")
+    card = record.card
+    if len(record.timetables) != card.members:
+        raise ValueError(
+            f"{folder}: is damaged, it has {len(record.timetables)} timetables for "
+            f"{card.members} networks."
+        )
+    pairs, corrections = learnt_pairs(folder, record, images)
+    torch.set_num_threads(record.threads)
+    again = partial(
+        TrainingRun,
+        pairs,
+        start=start_of(folder, record),
+        device=device or card.device,
+    )
+
+    def begin(settings: Any, *, fold: Fold | None = None, **rest: Any) -> TrainingRun:
+        table = record.timetables[fold.number if fold is not None else 0]
+        run = again(settings, fold=fold, timetable=table, **rest)
+        for _ in run.prepare():
+            pass
+        _check_unchanged(run, record)
+        return run
+
+    if card.members > 1:
+        clock = Stopwatch()
+        yield from train_ensemble(begin, card.training, card.members, None, None, clock)
+        return
+    run = begin(card.training)
+    waiting = list(corrections)
+
+    def correct(step: int) -> None:
+        while waiting and waiting[0][0] <= step:
+            run.correct(*waiting.pop(0)[1:])
+
+    correct(0)
+    with closing(run.events()) as events:
+        for event in events:
+            if isinstance(event, StepDone):
+                correct(event.step)
+            yield event
+
+
+def predict_again(
+    predicted: PredictedRun,
+    model: Path,
+    output: Path,
+    images: Path | None = None,
+    device: str | None = None,
+) -> Generator[Event, None, None]:
+    """Predict what was predicted with the model of a run, with one that is its like.
+
+    The events are those of `predict_files`. Arguments are as for `replay`.
+    """
+    files: dict[str | None, list[Path]] = {}
+    for row in predicted.files:
+        files.setdefault(row.axes, []).append(find_file(row.file, images))
+    settings = predicted.settings
+    if device is not None:
+        settings = settings.replace(device=device)
+    loaded = load_model(model)
+    predictor = FilePredictor(
+        prepare(loaded, settings.device, settings.precision, file=model),
+        loaded.card,
+        settings,
+        predicted.segmentation,
+        PredictionFolder(output, predicted.kinds),
+        model,
+    )
+    for axes, some in files.items():
+        yield from predict_files(predictor, some, axes)
+
+
+def _check_unchanged(run: TrainingRun, record: TrainedRun) -> None:
+    """Refuse images that are not those the run learnt from."""
+    then = [field.sha256 for field in record.fields]
+    now = list(run.log.fingerprints)
+    if now == then:
+        return
+    if len(now) != len(then):
+        raise ValueError(
+            f"the run learnt from {len(then)} planes or volumes, of which {len(now)} "
+            "have annotation in its folder: files in it were changed."
+        )
+    changed = [
+        printable(record.images[field.image].name)
+        for field, new in zip(record.fields, now, strict=True)
+        if field.sha256 != new
+    ]
+    raise ValueError(
+        f"{listed(list(dict.fromkeys(changed)))}: changed since the run learnt from it."
+    )
