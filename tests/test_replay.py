@@ -1,27 +1,32 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 import tifffile
 
+from example_jobs import train_job
 from napari_unet.cli.main import main
 from napari_unet.core.annotation.annotations import Annotation, ClassInfo
-from napari_unet.core.events import StepDone, TrainingFinished
-from napari_unet.core.images.image import Field, Image
+from napari_unet.core.events import ModelSaved, StepDone, TrainingFinished
+from napari_unet.core.images.image import Field, Image, ImageFile
 from napari_unet.core.training.methods import methods
 from napari_unet.core.training.training_settings import Training
 from napari_unet.engine.replay import replay
 from napari_unet.engine.training.run import TrainingRun, train
+from napari_unet.engine.worker import training_job
+from napari_unet.engine.worker.inbox import Task
+from napari_unet.engine.worker.model_cache import Context, ModelCache
 from napari_unet.io.model_file import load_model, save_model
 from napari_unet.io.run_folder import read_run, run_folder_of, save_run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from conftest import Machine
     from napari_unet.core.events import Event
@@ -294,3 +299,31 @@ def test_the_methods_of_image_tasks_speak_of_no_cells(data: Path, task: str) -> 
     assert "cell" not in text
     assert "annotated" not in text
     assert "began with random weights and took 2 steps on cpu" in text
+
+
+@pytest.mark.parametrize("holds", ["the pixels", "others", "nothing"])
+def test_what_napari_trains_is_repeated_from_its_file_or_from_kept_pixels(
+    tmp_path: Path, holds: str
+) -> None:
+    job = train_job(tmp_path / "job")
+    pixels, file = job.images[0].open().read(), tmp_path / "stack.tif"
+    if holds != "nothing":
+        shown = pixels if holds == "the pixels" else pixels + 1
+        tifffile.imwrite(file, shown, metadata={"axes": "ZYX"}, imagej=True)
+    image = dataclasses.replace(job.images[0], file=ImageFile(str(file)))
+    job = dataclasses.replace(job, images=(image,))
+    *_, saved = training_job.run(job, Context(Task(1, job), ModelCache()))
+    assert isinstance(saved, ModelSaved)
+    assert saved.problem is None or "too few" in saved.problem
+    model = Path(saved.path)
+    record = read_run(run_folder_of(model))
+    if holds == "the pixels":
+        assert (record.images[0].file, record.images[0].kept) == (str(file), None)
+    else:
+        assert (record.images[0].file, record.images[0].kept) == (None, "image-1.npy")
+    # pixels that napari and the worker share are gone when napari is closed
+    for reference in (image.channels[0], job.annotations[0].labels):
+        reference.remove()
+    again = tmp_path / "again.safetensors"
+    save_model(last(replay(run_folder_of(model))).model, again)
+    assert again.read_bytes() == model.read_bytes()

@@ -14,11 +14,14 @@ if TYPE_CHECKING:
     from napari_unet.core.cells.instances import segment_instances
     from napari_unet.core.cells.tracking import track_cells
     from napari_unet.core.training.loss_weights import border_weights
+    from napari_unet.core.training.methods import methods
     from napari_unet.engine.inference.overlap_tile import predict
     from napari_unet.engine.model_formats.catalogue import read_model
     from napari_unet.engine.network.unet import UNet
+    from napari_unet.engine.replay import replay
     from napari_unet.engine.training.run import train
     from napari_unet.io.model_file import load_model, save_model
+    from napari_unet.io.run_folder import save_run
 
 __version__ = "0.1.0"
 
@@ -27,10 +30,13 @@ __all__ = [
     "__version__",
     "border_weights",
     "load_model",
+    "methods",
     "metrics",
     "predict",
     "read_model",
+    "replay",
     "save_model",
+    "save_run",
     "segment_instances",
     "track_cells",
     "train",
@@ -40,9 +46,12 @@ _HOME = {
     "UNet": "engine.network.unet",
     "border_weights": "core.training.loss_weights",
     "load_model": "io.model_file",
+    "methods": "core.training.methods",
     "predict": "engine.inference.overlap_tile",
     "read_model": "engine.model_formats.catalogue",
+    "replay": "engine.replay",
     "save_model": "io.model_file",
+    "save_run": "io.run_folder",
     "segment_instances": "core.cells.instances",
     "track_cells": "core.cells.tracking",
     "train": "engine.training.run",

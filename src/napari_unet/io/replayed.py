@@ -61,7 +61,8 @@ def compare_model(folder: Path, record: TrainedRun, made: Path) -> str | None:
     new = load_model(made).weights
     if old.keys() != new.keys() or any(old[n].shape != new[n].shape for n in old):
         return "the model differs in its bytes"
-    most = max(float(np.abs(old[n] - new[n]).max(initial=0)) for n in old)
+    pairs = [(np.asarray(old[n], float), np.asarray(new[n], float)) for n in old]
+    most = max(float(np.abs(a - b).max(initial=0)) for a, b in pairs)
     if most == 0:
         return "all weights are the same, what the file tells of them differs"
     return f"the weights differ, by {most:.2g} at the most"

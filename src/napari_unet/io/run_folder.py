@@ -10,6 +10,7 @@ Images that are in no file are kept too. What was predicted with the model is no
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
@@ -22,7 +23,7 @@ from napari_unet import __version__
 from napari_unet.core.annotation.annotations import FIRST_OBJECT, Annotation, Index
 from napari_unet.core.cells.label_ids import distinct
 from napari_unet.core.images.image import Field as ImageField
-from napari_unet.core.images.image import Image
+from napari_unet.core.images.image import Image, ImageFile
 from napari_unet.core.model import ModelCard
 from napari_unet.core.settings import Prediction, Segmentation, Settings, explain
 from napari_unet.core.text import printable
@@ -44,7 +45,6 @@ if TYPE_CHECKING:
 
 RUN_SUFFIX = ".run"
 RECORD = "run.json"
-_FORMAT = "napari-unet run"
 _PREDICTIONS = "predictions"
 # Pixels of images without a file that are kept, in bytes.
 _MOST_KEPT = 2**31
@@ -88,7 +88,7 @@ class LearntCorrection(LearntField):
 class TrainedRun(Settings):
     """What is known of a run that came to its end."""
 
-    format: Literal["napari-unet run"] = _FORMAT
+    format: Literal["napari-unet run"] = "napari-unet run"
     version: Literal[1] = 1
     program: str = f"napari-unet {__version__}"
     finished: str = Field(description="When, in ISO 8601.")
@@ -339,13 +339,14 @@ class _Writer:
         rows: list[LearntField] = []
         planes: dict[int, list[NDArray[np.integer]]] = {}
         for number, (field, known) in enumerate(log.known):
-            image = self._number(field.image, self.images)
-            target, class_of = None, {}
+            image = self._number(field, self.images)
+            target = None
+            class_of: Mapping[int, int] = {}
             if isinstance(known, PackedAnnotation):
                 planes.setdefault(image, []).append(known.labels)
                 class_of = _told(known)
             elif known is not None:
-                where = self._number(known.image, self.targets)
+                where = self._number(known, self.targets)
                 target = (where, known.t, known.z)
             rows.append(
                 LearntField(
@@ -354,7 +355,7 @@ class _Writer:
                     z=field.z,
                     target=target,
                     sha256=log.fingerprints[number],
-                    class_of=class_of,
+                    class_of=dict(class_of),
                 )
             )
         for image, labels in planes.items():
@@ -370,10 +371,10 @@ class _Writer:
             _write_labels(path, [change.annotation.labels])
             rows.append(
                 LearntCorrection(
-                    image=self._number(field.image, self.images),
+                    image=self._number(field, self.images),
                     t=field.t,
                     z=field.z,
-                    class_of=_told(change.annotation),
+                    class_of=dict(_told(change.annotation)),
                     step=change.step,
                     box=None if box is None else tuple((s.start, s.stop) for s in box),
                 )
@@ -389,17 +390,19 @@ class _Writer:
         save_model(model, self._folder / name)
         return name
 
-    def _number(self, image: Image, among: list[LearntImage]) -> int:
-        key = id(image)
+    def _number(self, field: ImageField, among: list[LearntImage]) -> int:
+        key = id(field.image)
         if key not in self._numbers:
             self._numbers[key] = len(among)
             kind = "target" if among is self.targets else "image"
-            among.append(self._described(image, f"{kind}-{len(among) + 1}.npy"))
+            among.append(self._described(field, f"{kind}-{len(among) + 1}.npy"))
         return self._numbers[key]
 
-    def _described(self, image: Image, name: str) -> LearntImage:
-        kept = None
-        if image.file is None:
+    def _described(self, field: ImageField, name: str) -> LearntImage:
+        """Describe an image, of which this is a field; keep what is in no file."""
+        image, kept = field.image, None
+        file = _file_of(field)
+        if file is None:
             size = int(np.prod(image.data.shape)) * np.dtype(image.data.dtype).itemsize
             self._kept += size
             if self._kept <= _MOST_KEPT:
@@ -412,9 +415,9 @@ class _Writer:
                 )
         return LearntImage(
             name=image.name,
-            file=image.file and image.file.path,
+            file=file and file.path,
             axes=image.axes,
-            given_axes=image.file and image.file.axes,
+            given_axes=file and file.axes,
             spacing_um=image.known_um,
             channels=image.channels,
             kept=kept,
@@ -467,6 +470,27 @@ def _open(folder: Path, image: LearntImage, look_in: Path | None) -> Image:
         file=found.file,
         grey=found.grey,
     )
+
+
+def _file_of(field: ImageField) -> ImageFile | None:
+    """Return the file that an image can be read from again; None if there is none.
+
+    What a viewer shows of a file, and what it holds now, may be something else.
+    """
+    image = field.image
+    if image.file is None:
+        return None
+    for axes in dict.fromkeys((image.file.axes, image.axes)):
+        file = ImageFile(image.file.path, axes)
+        try:
+            found = read_image(file.path, axes).with_channels(image.channels)
+            same = found.axes == image.axes and found.data.shape == image.data.shape
+            other = replace(field, image=found)
+            if same and np.array_equal(other.read(), field.read(), equal_nan=True):
+                return file
+        except (OSError, ValueError):
+            continue
+    return None
 
 
 def _field(images: Sequence[Image], number: int, t: int, z: int | None) -> ImageField:

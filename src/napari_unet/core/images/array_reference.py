@@ -17,7 +17,7 @@ import numpy as np
 
 from napari_unet.core.annotation.annotations import Annotation, ClassInfo, FinishedPart
 from napari_unet.core.images.allocation import AllocatedMap, full
-from napari_unet.core.images.image import ArrayLike, Field, Image
+from napari_unet.core.images.image import ArrayLike, Field, Image, ImageFile
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -108,6 +108,7 @@ class ImageReference:
     name: str
     # of the entries along c; the others are transparency or copies; all if None
     samples: int | None = None
+    file: ImageFile | None = None  # where the pixels are from, if that is known
 
     def open(self) -> Image:
         """Open it for reading, block by block."""
@@ -116,8 +117,11 @@ class ImageReference:
             data = arrays[0]
             if self.samples is not None:
                 data = FirstChannels(data, self.axes.index("c"), self.samples)
-            return Image(data, self.axes, self.spacing_um, self.name)
-        return Image(Stacked(arrays), "c" + self.axes, self.spacing_um, self.name)
+            return self._image(data, self.axes)
+        return self._image(Stacked(arrays), "c" + self.axes)
+
+    def _image(self, data: ArrayLike, axes: str) -> Image:
+        return Image(data, axes, self.spacing_um, self.name, file=self.file)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -6,6 +6,7 @@ from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,6 +27,7 @@ from napari_unet.engine.training.course import Course
 from napari_unet.engine.training.run import TrainingRun
 from napari_unet.engine.worker import model_comparison
 from napari_unet.io.model_file import load_model, save_model
+from napari_unet.io.run_folder import save_run
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator
@@ -66,20 +68,31 @@ def run(job: TrainJob, context: Context) -> Iterator[Event | None]:
             for event in events:
                 if isinstance(event, TrainingFinished):
                     save_model(event.model, job.output)
+                    lost = _keep(event, Path(job.output))
                     if course.several:
                         yield model_comparison.of_several(event.model.card)
                     else:
                         run = course.run
                         yield (yield from _judged(event.model, start, run, job))
                     card = event.model.card
+                    problem = event.problem or lost
                     yield ModelSaved(
-                        job.output, card, event.steps, event.seconds, event.problem
+                        job.output, card, event.steps, event.seconds, problem
                     )
                 else:
                     yield event
                 _take_in(context.task, course, data)
     finally:
         context.cache.live = None
+
+
+def _keep(finished: TrainingFinished, model: Path) -> str | None:
+    """Keep what a replay takes; say why if it cannot be, as the model is no worse."""
+    try:
+        save_run(finished, model)
+    except (OSError, ValueError) as error:
+        return f"The model is saved, but how it was trained is not kept: {error}"
+    return None
 
 
 def warm_up() -> None:

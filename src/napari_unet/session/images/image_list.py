@@ -10,6 +10,7 @@ from psygnal import Signal
 from napari_unet.core.annotation.annotations import plain_classes
 from napari_unet.core.geometry.boxes import axis_sizes
 from napari_unet.core.images.array_reference import AnnotationReference, ImageReference
+from napari_unet.core.images.image import ImageFile
 from napari_unet.session.future import all_of
 from napari_unet.session.images import interpretation
 from napari_unet.session.images import layers as roles
@@ -238,8 +239,15 @@ class ImageList:
         """Return where the worker finds the pixels; ValueError if it is closed."""
         image = self._store.project.image(id_)
         channels = tuple(self._sharing.share(a) for a in self._arrays(image))
+        # a coarser level, or one of several layers, is no image that a file holds
+        path = image.sources[0].path if len(channels) == 1 and not image.level else None
         return ImageReference(
-            channels, image.axes, image.spacing_um, image.name, image.samples
+            channels,
+            image.axes,
+            image.spacing_um,
+            image.name,
+            image.samples,
+            ImageFile(path) if path else None,
         )
 
     def share_frames(self, id_: str, times: Iterable[int] | None = None) -> Future:
