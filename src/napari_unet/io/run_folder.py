@@ -10,6 +10,7 @@ Images that are in no file are kept too. What was predicted with the model is no
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -180,6 +181,23 @@ def write_record(folder: Path, record: TrainedRun) -> None:
     """Write what is known of a run into its folder."""
     with atomic(folder / RECORD) as temporary:
         temporary.write_text(record.model_dump_json(indent=1), encoding="utf-8")
+
+
+def copy_run(folder: Path, target: Path) -> None:
+    """Copy the folder of a run; links in it are left out, they lead elsewhere.
+
+    Raises
+    ------
+    OSError
+        It cannot be written; nothing of it is left.
+    """
+    with atomic(target) as temporary:
+        for part in (temporary, temporary / _PREDICTIONS):
+            part.mkdir()
+        for below in ("", _PREDICTIONS):
+            for file in (folder / below).glob("*"):
+                if file.is_file() and not file.is_symlink():
+                    shutil.copyfile(file, temporary / below / file.name)
 
 
 def read_run(folder: Path) -> TrainedRun:

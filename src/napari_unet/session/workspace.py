@@ -26,6 +26,7 @@ from napari_unet.session.project.recovery import default_root
 from napari_unet.session.project.store import ProjectStore
 from napari_unet.session.scratch import Scratch
 from napari_unet.session.training.control import TrainingControl
+from napari_unet.session.training.runs import RunList
 from napari_unet.session.worker.client import Worker
 
 if TYPE_CHECKING:
@@ -180,6 +181,7 @@ class Workspace:
         )
         self.models = ModelList(store, preferences, pretrained_models())
         self.foreign_models = ForeignModels(store, worker, self.models)
+        self.runs = RunList(store)
         self.prediction = PredictionControl(
             viewer, store, self.images, worker, self.models, self.scratch, preferences
         )
@@ -236,6 +238,7 @@ class Workspace:
             control.close()
 
     def _on_trained(self, saved: ModelSaved) -> None:
+        self.runs.refresh()
         self.models.add(Path(saved.path))
         self.models.select(Path(saved.path))
 

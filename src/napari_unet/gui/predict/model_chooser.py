@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QComboBox, QFileDialog, QSizePolicy, QWidget
 
+from napari_unet.gui.model_card_dialog import ModelCardDialog
 from napari_unet.gui.widgets import (
     Elided,
     Hint,
@@ -23,6 +24,7 @@ from napari_unet.gui.widgets import (
 from napari_unet.io.model_file import SUFFIX
 from napari_unet.session.foreign_models import PATTERNS, is_foreign
 from napari_unet.session.models import describe
+from napari_unet.session.training.runs import methods_of
 
 if TYPE_CHECKING:
     from qtpy.QtCore import QMimeData
@@ -59,16 +61,18 @@ class ModelChooser(QWidget):
             "Open…", "Choose a model file from anywhere, also of another program."
         )
         self.status = Hint()
+        self.card = button("Card…", "What the model is, how it was made and judged.")
         self.details = Elided()
         # LAYOUT
         self._chosen = QWidget()
-        chosen = row(self.combo, self.open, stretch=0)
+        chosen = row(self.combo, self.open, self.card, stretch=0)
         column(self._chosen, chosen, self.details, inner=True)
         column(self, self.empty, self._chosen, self.status, inner=True)
         # CONNECTIONS
         # sent by people only: filling the list chooses nothing
         self.combo.activated.connect(self._on_activated)
         self.open.clicked.connect(self._on_open)
+        self.card.clicked.connect(self._on_card)
         self.empty.pressed.connect(self._on_open)
         follow(self, foreign.changed, self._show)
         follow(self, models.changed, self._show)
@@ -102,6 +106,11 @@ class ModelChooser(QWidget):
         if path:
             self.open_file(Path(path))
 
+    def _on_card(self) -> None:
+        entry = self._models.entry
+        if entry is not None:
+            ModelCardDialog(entry.card, methods_of(entry.path, entry.card), self).open()
+
     def _show(self) -> None:
         self.status.setText(self._foreign.status if self._foreign.running else "")
         entries, entry = self._models.entries, self._models.entry
@@ -116,8 +125,10 @@ class ModelChooser(QWidget):
             self.combo.setCurrentIndex(entries.index(entry) if entry in entries else -1)
         if entry is None:
             self.combo.setToolTip("The model that predicts.")
+            self.card.setEnabled(False)
             self.details.setText("Choose a model.")
         else:
+            self.card.setEnabled(True)
             self._describe(entry)
 
     def _describe(self, entry: ModelEntry) -> None:

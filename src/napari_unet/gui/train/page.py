@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 from qtpy.QtWidgets import QWidget
 
 from napari_unet.gui.plot import LossPlot
+from napari_unet.gui.train.runs_panel import RunsPanel
 from napari_unet.gui.train.settings_box import RecipeBox
 from napari_unet.gui.widgets import (
     ButtonRow,
+    Fold,
     Heading,
     Hint,
     allow,
@@ -62,6 +64,7 @@ class TrainPage(QWidget):
         self.result = Heading("Result")
         self.comparison = Hint()
         self.model = Hint()
+        self.runs = RunsPanel(workspace)
         # LAYOUT
         column(
             self,
@@ -79,6 +82,7 @@ class TrainPage(QWidget):
             self.plot,
             self.validation,
             self.preview,
+            Fold("Runs", self.runs),
         )
         # CONNECTIONS
         self.go_on.clicked.connect(self._training.go_on)

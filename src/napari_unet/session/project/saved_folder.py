@@ -22,6 +22,7 @@ from napari_unet.io.images import read_labels
 from napari_unet.io.model_file import read_card
 from napari_unet.io.names import file_stem
 from napari_unet.io.records import is_real_folder, private_folder
+from napari_unet.io.run_folder import copy_run, run_folder_of
 from napari_unet.session.project.annotation_file import AnnotationFile
 from napari_unet.session.project.image_paths import relative, resolved
 from napari_unet.session.project.record import FILE_NAME, MODELS, ProjectFile
@@ -175,6 +176,9 @@ def _copy_models(project: Project, source: Path, folder: Path) -> dict[str, Any]
             copied[str(path)] = f"{MODELS}/{name}"
             with atomic(folder / MODELS / name) as temporary:
                 shutil.copyfile(path, temporary)
+            run = run_folder_of(path)
+            if path in own and run.is_dir() and not run.is_symlink():
+                copy_run(run, folder / MODELS / run.name)
     fields: dict[str, Any] = {
         "models": tuple(copied.get(str(source / m), m) for m in project.models)
     }

@@ -1,0 +1,236 @@
+"""The runs of the project: a list, what can be done with one, and two compared."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QDialog,
+    QDialogButtonBox,
+    QFileDialog,
+    QHBoxLayout,
+    QHeaderView,
+    QInputDialog,
+    QLineEdit,
+    QMessageBox,
+    QTableWidget,
+    QTableWidgetItem,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_unet.gui.annotate.item_list import ItemList
+from napari_unet.gui.annotate.report_errors import report_errors
+from napari_unet.gui.model_card_dialog import ModelCardDialog, curve_of
+from napari_unet.gui.widgets import (
+    ButtonRow,
+    Heading,
+    Hint,
+    allow,
+    blocked,
+    button,
+    column,
+    follow,
+)
+from napari_unet.session.training.runs import differences, methods_of, same_parts
+
+if TYPE_CHECKING:
+    from qtpy.QtGui import QShowEvent
+
+    from napari_unet.session.training.runs import Run
+    from napari_unet.session.workspace import Workspace
+
+_ONE, _TWO = "Choose one run.", "Choose two runs, with Ctrl held down."
+_NOT_KEPT = "It was trained before runs were kept: there is no place for notes."
+
+
+class RunsPanel(QWidget):
+    """Lists the runs of a workspace's project, the latest first."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        super().__init__()
+        self._workspace = workspace
+        self._runs = workspace.runs
+        # WIDGETS
+        self.empty = Hint("Nothing was trained in this project yet.")
+        self.list = ItemList()
+        self.list.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
+        self.notes = QLineEdit()
+        self.notes.setPlaceholderText("Notes on this run")
+        self.notes.setToolTip("Kept with the run.")
+        self.card = button("Card…", "What the model is, and its paragraph for a paper.")
+        self.compare = button("Compare…", "Curves and settings of two runs.")
+        self.rename = button("Rename…", "Give run and model another name.")
+        self.export = button(
+            "Export…", "Copy model and run, which napari-unet replay repeats."
+        )
+        self.delete = button("Delete…", "Remove run and model.")
+        # LAYOUT
+        self._buttons = ButtonRow(
+            self.card, self.compare, self.rename, self.export, self.delete
+        )
+        column(self, self.empty, self.list, self.notes, self._buttons, inner=True)
+        # CONNECTIONS
+        self.list.itemSelectionChanged.connect(self._on_selected)
+        self.list.itemDoubleClicked.connect(self._on_card)
+        self.notes.editingFinished.connect(self._on_notes)
+        self.card.clicked.connect(self._on_card)
+        self.compare.clicked.connect(self._on_compare)
+        self.rename.clicked.connect(self._on_rename)
+        self.export.clicked.connect(self._on_export)
+        self.delete.clicked.connect(self._on_delete)
+        follow(self, self._runs.changed, self._show)
+        self._show()
+
+    def showEvent(self, event: QShowEvent | None) -> None:
+        """Look for runs that ended while this was hidden."""
+        super().showEvent(event)
+        self._runs.refresh()
+
+    @property
+    def chosen(self) -> list[Run]:
+        """The runs that are marked, in the order of the list."""
+        marked = (self.list.row(item) for item in self.list.selectedItems())
+        return [self._runs.entries[number] for number in sorted(marked)]
+
+    def _show(self) -> None:
+        entries = self._runs.entries
+        self.empty.setVisible(not entries)
+        for part in (self.list, self.notes, self._buttons):
+            part.setVisible(bool(entries))
+        with blocked(self.list):
+            for item, run in zip(
+                self.list.resize_to(len(entries)), entries, strict=True
+            ):
+                item.setText(f"{run.name}\n{run.line}")
+                tip = f"{run.path}\nEnded {run.when}"
+                item.setToolTip(f"{tip}\n{run.notes}" if run.notes else tip)
+        self.list.fit_height()
+        self._on_selected()
+
+    def _on_selected(self) -> None:
+        chosen = self.chosen
+        one = len(chosen) == 1
+        for part in (self.card, self.rename, self.export, self.delete):
+            allow(part, one, _ONE)
+        allow(self.compare, len(chosen) == 2, _TWO)
+        kept = one and chosen[0].record is not None
+        allow(self.notes, kept, _NOT_KEPT if one else _ONE)
+        with blocked(self.notes):
+            self.notes.setText(chosen[0].notes if one else "")
+
+    def _on_notes(self) -> None:
+        chosen = self.chosen
+        if len(chosen) == 1 and self.notes.text() != chosen[0].notes:
+            with report_errors(self._workspace):
+                self._runs.set_notes(chosen[0], self.notes.text())
+
+    def _on_card(self) -> None:
+        for run in self.chosen[:1]:
+            methods = methods_of(run.path, run.card)
+            ModelCardDialog(run.card, methods, self).open()
+
+    def _on_compare(self) -> None:
+        later, earlier = self.chosen
+        CompareDialog(earlier, later, self).open()
+
+    def _on_rename(self) -> None:
+        dialog = QInputDialog(self)
+        dialog.setWindowTitle("Rename run")
+        dialog.setLabelText("Name of run and model:")
+        dialog.setTextValue(self.chosen[0].name)
+        dialog.textValueSelected.connect(self.rename_to)
+        dialog.finished.connect(dialog.deleteLater)
+        dialog.open()
+
+    def rename_to(self, name: str) -> None:
+        """Give the chosen run another name."""
+        for run in self.chosen[:1]:
+            with report_errors(self._workspace):
+                if name != run.name:
+                    self._runs.rename(run, name)
+                self._workspace.models.refresh()
+
+    def _on_export(self) -> None:
+        dialog = QFileDialog(self, "Export run into a folder")
+        dialog.setFileMode(QFileDialog.FileMode.Directory)
+        dialog.fileSelected.connect(self.export_to)
+        dialog.finished.connect(dialog.deleteLater)
+        dialog.open()
+
+    def export_to(self, folder: str) -> None:
+        """Copy the chosen run into a folder."""
+        for run in self.chosen[:1]:
+            with report_errors(self._workspace):
+                there = self._runs.export(run, Path(folder))
+                self._workspace.message.emit("info", f"Copied to {there}.")
+
+    def _on_delete(self) -> None:
+        run = self.chosen[0]
+        box = QMessageBox(
+            QMessageBox.Icon.Warning,
+            "Delete run",
+            f"Delete “{run.name}”, its model and its record? This cannot be undone.",
+            QMessageBox.StandardButton.Yes | QMessageBox.StandardButton.Cancel,
+            self,
+        )
+        box.setDefaultButton(QMessageBox.StandardButton.Cancel)
+        box.accepted.connect(self.delete_chosen)
+        box.finished.connect(box.deleteLater)
+        box.open()
+
+    def delete_chosen(self) -> None:
+        """Remove the chosen run and its model."""
+        for run in self.chosen[:1]:
+            with report_errors(self._workspace):
+                self._runs.delete(run)
+                self._workspace.models.refresh()
+
+
+class CompareDialog(QDialog):
+    """Two runs side by side: their curves, and in what they differ."""
+
+    def __init__(self, one: Run, other: Run, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setWindowTitle("Compare runs")
+        rows = differences(one, other)
+        # WIDGETS
+        self.table = QTableWidget(len(rows), 3)
+        self.table.setHorizontalHeaderLabels(["", one.name, other.name])
+        self.table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        for number, texts in enumerate(rows):
+            for place, text in enumerate(texts):
+                self.table.setItem(number, place, QTableWidgetItem(text))
+        header = self.table.horizontalHeader()
+        if header is not None:
+            header.setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
+        names = self.table.verticalHeader()
+        if names is not None:
+            names.setVisible(False)
+        same = same_parts(one.card, other.card)
+        self.judged = Hint(
+            "Both were judged by the same held-out parts."
+            if same
+            else "They were not judged by the same held-out parts: their scores do "
+            "not say which is better.",
+            "info" if same else "warning",
+        )
+        buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Close)
+        # LAYOUT
+        curves, layout = QHBoxLayout(), QVBoxLayout(self)
+        for run in (one, other):
+            part = QWidget()
+            column(part, Heading(run.name), Hint(run.line), curve_of(run.card))
+            curves.addWidget(part)
+        layout.addLayout(curves)
+        layout.addWidget(self.judged)
+        layout.addWidget(self.table, 1)
+        layout.addWidget(buttons)
+        self.resize(680, 520)
+        self.setWindowFlag(Qt.WindowType.WindowContextHelpButtonHint, False)
+        # CONNECTIONS
+        buttons.rejected.connect(self.reject)
+        self.finished.connect(self.deleteLater)
