@@ -327,3 +327,34 @@ def test_what_napari_trains_is_repeated_from_its_file_or_from_kept_pixels(
     again = tmp_path / "again.safetensors"
     save_model(last(replay(run_folder_of(model))).model, again)
     assert again.read_bytes() == model.read_bytes()
+
+
+def test_folds_of_a_budget_in_minutes_are_repeated_at_another_speed(
+    data: Path, machine: Machine
+) -> None:
+    images = [discs(n)[0] for n in range(2)]
+    labels = [discs(n)[1] for n in range(2)]
+    machine.step = 0.9
+    settings = small(steps=0, minutes=1.0, folds=2, scale=0.8)
+    finished = last(train(images, labels, settings, kind="instances", device="cpu"))
+    model = data / "cells.safetensors"
+    save_model(finished.model, model)
+    save_run(finished, model)
+    machine.step = 0.2
+    again = last(replay(run_folder_of(model)))
+    save_model(again.model, data / "again.safetensors")
+    assert (data / "again.safetensors").read_bytes() == model.read_bytes()
+
+
+def test_the_best_of_several_that_were_tried_is_not_repeated(data: Path) -> None:
+    images = [np.stack([discs(n)[0]] * 3) for n in range(2)]
+    labels = [np.stack([discs(n)[1]] * 3) for n in range(2)]
+    settings = Training.automatic(
+        steps=20, try_both=True, width=4, depth=2, patch=20, batch=1
+    )
+    finished = last(train(images, labels, settings, kind="instances", device="cpu"))
+    model = data / "cells.safetensors"
+    save_model(finished.model, model)
+    save_run(finished, model)
+    with pytest.raises(ValueError, match="the best of several networks that were"):
+        last(replay(run_folder_of(model)))

@@ -188,6 +188,7 @@ class FilePredictor:
             kinds=self.folder.kinds,
             settings=self._used(),
             segmentation=self._segmentation,
+            channel=self._channel,
             files=tuple(rows),
         )
         # the results are there: where the run is cannot be written to by everyone

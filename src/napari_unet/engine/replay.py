@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import closing
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -13,9 +12,8 @@ from napari_unet.core.text import listed, printable
 from napari_unet.engine.batch_prediction import predict_files
 from napari_unet.engine.file_prediction import FilePredictor
 from napari_unet.engine.network.network import prepare
-from napari_unet.engine.training.ensemble import train_ensemble
+from napari_unet.engine.training.course import Course
 from napari_unet.engine.training.run import TrainingRun
-from napari_unet.engine.training.stopwatch import Stopwatch
 from napari_unet.io.model_file import load_model
 from napari_unet.io.prediction_folder import PredictionFolder
 from napari_unet.io.run_folder import find_file, learnt_pairs, read_run, start_of
@@ -52,49 +50,46 @@ def replay(
         Something is missing, damaged or was changed since, or the run is one that
         cannot be repeated; in a sentence.
     """
-    record = read_run(folder)
-    if record.problem:
-        raise ValueError(f"{folder}: the run cannot be repeated: {record.problem}.")
+    record = _repeatable(folder)
     card = record.card
-    if len(record.timetables) != card.members:
-        raise ValueError(
-            f"{folder}: is damaged, it has {len(record.timetables)} timetables for "
-            f"{card.members} networks."
-        )
     pairs, corrections = learnt_pairs(folder, record, images)
     torch.set_num_threads(record.threads)
-    again = partial(
-        TrainingRun,
-        pairs,
-        start=start_of(folder, record),
-        device=device or card.device,
-    )
+    start = start_of(folder, record)
+    where = device or card.device
 
-    def begin(settings: Any, *, fold: Fold | None = None, **rest: Any) -> TrainingRun:
-        table = record.timetables[fold.number if fold is not None else 0]
-        run = again(settings, fold=fold, timetable=table, **rest)
+    def begin(pairs: Any, settings: Any, **rest: Any) -> TrainingRun:
+        fold: Fold | None = rest.get("fold")
+        table = record.timetables[0 if fold is None else fold.number]
+        run = TrainingRun(
+            pairs, settings, start=start, device=where, timetable=table, **rest
+        )
         for _ in run.prepare():
             pass
         _check_unchanged(run, record)
         return run
 
-    if card.members > 1:
-        clock = Stopwatch()
-        yield from train_ensemble(begin, card.training, card.members, None, None, clock)
-        return
-    run = begin(card.training)
+    course = Course(
+        begin,
+        lambda _: pairs,
+        card.training,
+        start=None if start is None else start.card,
+        device=where,
+    )
+    for _ in course.prepare():
+        pass
     waiting = list(corrections)
 
     def correct(step: int) -> None:
         while waiting and waiting[0][0] <= step:
-            run.correct(*waiting.pop(0)[1:])
+            course.correct(*waiting.pop(0)[1:])
 
     correct(0)
-    with closing(run.events()) as events:
+    with closing(course.events()) as events:
         for event in events:
             if isinstance(event, StepDone):
                 correct(event.step)
-            yield event
+            if event is not None:
+                yield event
 
 
 def predict_again(
@@ -122,9 +117,23 @@ def predict_again(
         predicted.segmentation,
         PredictionFolder(output, predicted.kinds),
         model,
+        channel=predicted.channel,
     )
     for axes, some in files.items():
         yield from predict_files(predictor, some, axes)
+
+
+def _repeatable(folder: Path) -> TrainedRun:
+    """Read a run; a ValueError says why it cannot be repeated."""
+    record = read_run(folder)
+    if record.problem:
+        raise ValueError(f"{folder}: the run cannot be repeated: {record.problem}.")
+    if len(record.timetables) != record.card.members:
+        raise ValueError(
+            f"{folder}: is damaged, it has {len(record.timetables)} timetables for "
+            f"{record.card.members} networks."
+        )
+    return record
 
 
 def _check_unchanged(run: TrainingRun, record: TrainedRun) -> None:

@@ -125,6 +125,7 @@ class PredictedRun(Settings):
     kinds: tuple[str, ...]
     settings: Prediction
     segmentation: Segmentation
+    channel: int | None = Field(None, description="From 1; all unless given.")
     files: tuple[PredictedFile, ...]
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from napari_unet.core.images.normalisation import RULES
+from napari_unet.core.images.normalisation import in_words
 from napari_unet.core.images.rescaling import written
 from napari_unet.core.model import Score
 from napari_unet.core.network.blended import Blended, geometry_of
@@ -41,11 +41,11 @@ def methods(
     `seconds` is the time that the training took and `objects` the number of annotated
     objects, where they are known.
     """
+    trained = [_network(card), *_data(card, objects), _grey(card)]
+    trained += [*_recipe(card, seconds), _judged(card)]
     sentences = [
-        _network(card),
-        *_data(card, objects),
-        *_recipe(card, seconds),
-        _judged(card),
+        # of what another program trained, the settings say nothing
+        *(trained if card.steps else [_foreign(card), _grey(card)]),
         _use(card),
         *(note.rstrip(".") + "." for note in card.notes),
     ]
@@ -54,21 +54,24 @@ def methods(
 
 def _network(card: ModelCard) -> str:
     table, entry = card.architecture, NETWORKS[card.training.network]
-    made = [v for v in card.versions if not v.startswith("napari-unet ")]
-    ours = [v for v in card.versions if v.startswith("napari-unet ")]
-    program = (ours or ["napari-unet"])[0]
-    packages = f" ({', '.join(made)})" if made else ""
     several = (
         f"the mean of {card.members} networks, each a" if card.members > 1 else "a"
     )
     depth, width = card.training.depth, card.training.width
     return (
-        f"{_DOES[card.training.task]} with {program}{packages} by {several} "
+        f"{_DOES[card.training.task]} with {_program(card)} by {several} "
         f"{table.ndim}-D {entry.title} ({entry.paper}) with "
         f"{counted(table.channels, 'input channel')}, "
         f"{counted(depth, 'downsampling step')}, {width} channels at full resolution "
         f"and {_norm(card.training)}."
     )
+
+
+def _program(card: ModelCard) -> str:
+    """Return program and packages, of the versions that the model was made with."""
+    ours = [v for v in card.versions if v.startswith("napari-unet ")]
+    packages = ", ".join(v for v in card.versions if v not in ours)
+    return (ours or ["napari-unet"])[0] + (f" ({packages})" if packages else "")
 
 
 def _norm(settings: Training) -> str:
@@ -96,8 +99,22 @@ def _data(card: ModelCard, objects: int | None) -> list[str]:
     size = ""
     if card.spacing_um:
         size = f" Their pixel size was {written(card.spacing_um)}."
-    grey = RULES[card.normalisation]
-    return [f"{told}.{size}", f"Grey values were normalised ({grey})."]
+    if card.training.scale != 1:
+        size += f" They were seen at {card.training.scale:g} of their size."
+    return [f"{told}.{size}"]
+
+
+def _grey(card: ModelCard) -> str:
+    return f"Grey values were normalised ({in_words(card.normalisation)})."
+
+
+def _foreign(card: ModelCard) -> str:
+    table = card.architecture
+    return (
+        f"{_DOES[card.training.task]} with {_program(card)} by the {table.ndim}-D "
+        f"network {printable(card.name)} with "
+        f"{counted(table.channels, 'input channel')}, trained by another program."
+    )
 
 
 def _recipe(card: ModelCard, seconds: float | None) -> list[str]:

@@ -180,6 +180,8 @@ class RunList:
             card = read_card(path)
         except (ValueError, OSError):
             return None  # the list of models says what is wrong with it
+        if not card.steps:
+            return None  # another program's
         run = kept_run(path, card)
         self._read[path] = (*times, run)
         return run
