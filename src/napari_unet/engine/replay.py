@@ -68,23 +68,22 @@ def replay(
         _check_unchanged(run, record)
         return run
 
-    course = Course(
-        begin,
-        lambda _: pairs,
-        card.training,
-        start=None if start is None else start.card,
-        device=where,
-    )
-    for _ in course.prepare():
-        pass
+    job: TrainingRun | Course
+    if card.members == 1:
+        job = begin(pairs, card.training)
+    else:
+        kept = None if start is None else start.card
+        job = Course(begin, lambda _: pairs, card.training, start=kept, device=where)
+        for _ in job.prepare():
+            pass
     waiting = list(corrections)
 
     def correct(step: int) -> None:
         while waiting and waiting[0][0] <= step:
-            course.correct(*waiting.pop(0)[1:])
+            job.correct(*waiting.pop(0)[1:])
 
     correct(0)
-    with closing(course.events()) as events:
+    with closing(job.events()) as events:
         for event in events:
             if isinstance(event, StepDone):
                 correct(event.step)
