@@ -374,3 +374,14 @@ def test_the_best_of_several_that_were_tried_is_not_repeated(
     else:  # there was nothing else to try
         save_model(last(replay(run_folder_of(model))).model, data / "a.safetensors")
         assert (data / "a.safetensors").read_bytes() == model.read_bytes()
+
+
+def test_labels_in_the_folder_of_a_run_are_not_replaced(
+    data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = trained(data, "--steps", "3")
+    labels = data / "cells.run" / "annotation-1.tif"
+    image = data / "images" / "field0.tif"
+    told = failing(capsys, "train", image, labels, "--output", model, *SMALL)
+    assert "cells.run: is, or holds, what is read" in told
+    assert labels.exists()

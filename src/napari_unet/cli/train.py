@@ -47,7 +47,7 @@ from napari_unet.io.model_file import (
     save_model,
 )
 from napari_unet.io.pretrained import model_path
-from napari_unet.io.run_folder import save_run
+from napari_unet.io.run_folder import run_folder_of, save_run
 
 if TYPE_CHECKING:
     import argparse
@@ -156,6 +156,7 @@ def run(options: argparse.Namespace) -> int:
     pairing = find_inputs(options, settings)
     check_separate(options.output, pairing.files)
     check_separate(checkpoint, pairing.files)
+    check_separate(run_folder_of(options.output), pairing.files)
     check_replaceable(options.output)
     if options.json not in (None, "-"):
         outputs = (options.output, checkpoint)
