@@ -65,8 +65,9 @@ class ModelChooser(QWidget):
         self.details = Elided()
         # LAYOUT
         self._chosen = QWidget()
-        chosen = row(self.combo, self.open, self.card, stretch=0)
-        column(self._chosen, chosen, self.details, inner=True)
+        chosen = row(self.combo, self.open, stretch=0)
+        what = row(self.details, self.card, stretch=0)
+        column(self._chosen, chosen, what, inner=True)
         column(self, self.empty, self._chosen, self.status, inner=True)
         # CONNECTIONS
         # sent by people only: filling the list chooses nothing
