@@ -212,6 +212,49 @@ def test_a_script_that_writes_files_is_not_even_loaded(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("end", "line"),
+    [
+        (".py", 'torch.save(x, "written")'),
+        (".py", 'torch .save(x, "written")'),
+        (".py", 'ops.aten. save(x, "written")'),
+        (".py", 'torch. from_file("written", True, 16)'),
+        # torch finds it by its name in small letters
+        (".PY", 'torch.save(x, "written")'),
+    ],
+)
+def test_no_spelling_lets_a_script_write_files(
+    end: str, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with (
+        BytesIO() as buffer,
+        ZipFile(BytesIO(script_of(Given()))) as given,
+        ZipFile(buffer, "w") as made,
+    ):
+        for part in given.namelist():
+            inside = given.read(part)
+            if part.endswith(".py"):
+                made.writestr("archive/code/other.py", inside)
+                inside = inside.replace(b"return", f"_0 = {line}\n    return".encode())
+                part = part.replace(".py", end)
+            if not part.endswith(".debug_pkl"):
+                made.writestr(part, inside)
+        made.close()
+        content = buffer.getvalue()
+    with pytest.raises(ValueError, match="reads or writes files, and is not run"):
+        prepare(opaque_model(content, **PIXEL), "cpu", file="foreign.pt")
+    assert list(tmp_path.iterdir()) == []
+
+
+def _damaged_inside() -> bytes:
+    """A zip whose list of parts is whole, but not what they are packed into."""
+    content = bytearray(_zip(code__x=b"x = 1\n" * 100))
+    start = content.index(b"code/x.py") + len("code/x.py")
+    content[start : start + 4] = b"\xff" * 4
+    return bytes(content)
+
+
 def _zip(**parts: bytes) -> bytes:
     with BytesIO() as buffer:
         with ZipFile(buffer, "w", ZIP_DEFLATED) as file:
@@ -227,6 +270,7 @@ def _zip(**parts: bytes) -> bytes:
         b"no zip at all",
         _zip(),
         _zip(code__x=b"x = 1"),
+        _damaged_inside(),
         script_of(Filter(padded=True))[:-300],
         script_of(Filter(padded=True))[:2000],
     ],

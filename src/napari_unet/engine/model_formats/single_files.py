@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from io import BytesIO
 from typing import TYPE_CHECKING
-from zipfile import BadZipFile, ZipFile
+from zipfile import ZipFile
 
 import numpy as np
 from pydantic import ValidationError
@@ -14,6 +14,7 @@ from napari_unet.core.network.opaque import FILE, TITLES, Opaque
 from napari_unet.core.settings import explain
 from napari_unet.io.model_file import check_memory
 from napari_unet.io.records import parse
+from napari_unet.io.zips import DAMAGED
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -75,7 +76,7 @@ def is_torchscript(path: Path) -> bool:
     try:
         with ZipFile(path) as file:
             names = file.namelist()
-    except (BadZipFile, OSError, RuntimeError, UnicodeDecodeError):
+    except (OSError, *DAMAGED):
         return False
     ends = {name.partition("/")[2] for name in names}
     return "constants.pkl" in ends and any(end.startswith("code/") for end in ends)
@@ -90,6 +91,6 @@ def card_in_script(path: Path, content: bytes) -> str:
                     if part.file_size > _LARGEST_CARD:
                         raise ValueError(f"{path}: the card in it is too long.")
                     return file.read(part)[:_LARGEST_CARD].decode()
-    except (BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
+    except DAMAGED as error:
         raise ValueError(f"{path}: is damaged.") from error
     return ""

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from napari_unet.core.settings import explain
 from napari_unet.core.text import reason, shown, times
+from napari_unet.io.zips import DAMAGED
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -63,14 +64,7 @@ def holds(path: Path, names: Iterable[str]) -> bool:
             # before torch 1.6 the same pickle lay in front of the tensors
             with path.open("rb") as file:
                 text = file.read(_LARGEST_HEAD)
-    except (
-        OSError,
-        EOFError,
-        IndexError,
-        RuntimeError,
-        ValueError,
-        zipfile.BadZipFile,
-    ):
+    except (OSError, IndexError, ValueError, *DAMAGED):
         return False
     return all(name.encode() in text for name in names)
 
@@ -189,7 +183,7 @@ def _check_archive(path: Path) -> None:
             if packed or size > path.stat().st_size:
                 raise ValueError(f"{path}: is packed, and such files are not read.")
             wrong = archive.testzip()
-    except (zipfile.BadZipFile, EOFError, RuntimeError, UnicodeDecodeError) as error:
+    except DAMAGED as error:
         raise ValueError(f"{path}: is damaged ({reason(error)}).") from error
     if wrong is not None:
         raise ValueError(

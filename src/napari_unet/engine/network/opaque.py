@@ -12,7 +12,7 @@ import warnings
 from contextlib import contextmanager
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
-from zipfile import BadZipFile, ZipFile
+from zipfile import ZipFile
 
 import numpy as np
 import psutil
@@ -24,6 +24,7 @@ from napari_unet.core.text import reason, times
 from napari_unet.engine.device import is_out_of_memory
 from napari_unet.engine.network.convolutions import cropped
 from napari_unet.engine.network.layered import LAYOUT
+from napari_unet.io.zips import DAMAGED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -33,8 +34,9 @@ if TYPE_CHECKING:
 
     Run = Callable[[Tensor], Tensor]
 
-# How torch writes its operations that read or write files into the code of a script.
-_FILES = re.compile(rb"\b(?:torch|ops\.aten)\.(?:save|load|from_file)\b")
+# What the operations of torch that read or write files are called, however a script
+# spells what they are called by.
+_FILES = re.compile(rb"\b(?:save|load|load_tensor|from_file)\b")
 
 
 class OpaqueNetwork(nn.Module):
@@ -126,26 +128,41 @@ def running(content: bytes, runtime: Runtime, device: torch.device) -> Run:
     """
     if runtime == "onnx":
         return _onnx(content, device)
-    check_script(content)
-    return _Script(content, device)
+    return _Script(_harmless(content), device)
 
 
-def check_script(content: bytes) -> None:
-    """Refuse, with a ValueError, a TorchScript that is none or touches files."""
+def _harmless(content: bytes) -> bytes:
+    """Return a TorchScript that touches no files; a ValueError says that it is none.
+
+    It is packed anew, as torch reads some zips otherwise than Python: it finds names in
+    capitals, too, and the list of what is inside elsewhere.
+    """
+    has_code = False
     try:
-        with ZipFile(BytesIO(content)) as file:
-            parts = file.infolist()
-            size = sum(part.file_size for part in parts)
+        with (
+            BytesIO() as buffer,
+            ZipFile(BytesIO(content)) as given,
+            ZipFile(buffer, "w") as made,
+        ):
+            size = sum(part.file_size for part in given.infolist())
             if size > psutil.virtual_memory().available:
                 raise ValueError(f"says that it holds {size / 1e9:.1f} GB.")
-            code = [p for p in parts if p.filename.endswith(".py")]
-            touches = any(_FILES.search(file.read(part)) for part in code)
-    except (BadZipFile, NotImplementedError, RuntimeError, OSError, EOFError) as error:
+            for part in given.infolist():
+                inside = given.read(part)
+                is_code = part.filename.lower().endswith(".py")
+                has_code = has_code or is_code
+                if is_code and _FILES.search(inside):
+                    raise ValueError(
+                        "is a TorchScript that reads or writes files, and is not run."
+                    )
+                made.writestr(part.filename, inside)
+            made.close()
+            checked = buffer.getvalue()
+    except (OSError, *DAMAGED) as error:
         raise ValueError(f"is no TorchScript ({_last_line(error)}).") from error
-    if not code:
+    if not has_code:
         raise ValueError("is no TorchScript: there is no code in it.")
-    if touches:
-        raise ValueError("is a TorchScript that reads or writes files, and is not run.")
+    return checked
 
 
 class _Script(nn.Module):
@@ -233,6 +250,7 @@ def onnx_session(content: bytes) -> Any:
         ) from error
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
+    options.log_severity_level = 4  # errors are told by us
     try:
         return onnxruntime.InferenceSession(
             content, options, providers=["CPUExecutionProvider"]

@@ -10,11 +10,12 @@ import hashlib
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
-from zipfile import BadZipFile, ZipFile, is_zipfile
+from zipfile import ZipFile, is_zipfile
 
 from napari_unet.core.text import reason, shown
 from napari_unet.engine.model_formats.single_files import content_of
 from napari_unet.io.model_file import check_memory
+from napari_unet.io.zips import DAMAGED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,7 +33,7 @@ class PackageFiles:
         self.path = path
         try:
             self._zip = path.is_file() and is_zipfile(path)
-        except BadZipFile as error:
+        except DAMAGED as error:
             raise ValueError(f"{path}: is damaged ({error}).") from error
         self._folder = path if path.is_dir() else path.parent
         if path.is_file() and not self._zip:
@@ -136,7 +137,7 @@ class PackageFiles:
         try:
             with ZipFile(self.path) as file:
                 yield file
-        except (BadZipFile, EOFError, RuntimeError, UnicodeDecodeError) as error:
+        except DAMAGED as error:
             raise ValueError(f"{self.path}: is damaged ({reason(error)}).") from error
 
 
