@@ -92,6 +92,32 @@ def test_a_model_is_exported_and_comes_back(
     assert "fiji" in capsys.readouterr().err
 
 
+def test_what_is_no_model_of_the_kind_is_not_written_over(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = make_pair(tmp_path)
+    weights = model.with_name(model.name.replace("modeldef", "caffemodel"))
+    before = model.read_bytes(), weights.read_bytes()
+    image = image_file(tmp_path)
+    pixels = image.read_bytes()
+    for given in (model, weights):
+        for out in (model, weights):
+            command = ["export-model", str(given), str(out), "--format", "fiji"]
+            assert main(command) == 1
+            assert "what is read" in capsys.readouterr().err
+    assert (model.read_bytes(), weights.read_bytes()) == before
+    assert main(["export-model", str(model), str(image), "--format", "torchscript"])
+    assert "ends in .pt." in capsys.readouterr().err
+    assert image.read_bytes() == pixels
+
+
+def test_a_model_of_any_name_is_read(tmp_path: Path) -> None:
+    model = make_pair(tmp_path)
+    for name in ("mine", "mine.h5", "mine.pt", "mine.onnx", "mine.zip", "mine.pth"):
+        assert main(["convert", str(model), str(tmp_path / name)]) == 0
+        assert main(["info", str(tmp_path / name)]) == 0
+
+
 def test_training_goes_on_by_the_recipe_of_the_plugin(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -26,13 +26,13 @@ def run(options: argparse.Namespace) -> int:
     """Carry out the command."""
     from napari_unet.engine.model_formats.catalogue import format_of, read_model
 
+    check_writable(options.output)
+    check_separate(options.output, [options.model])
+    check_replaceable(options.output)
     model = read_model(options.model)
     found = format_of(options.model)
     if found is None:
         raise ValueError(f"{options.model} is a model of this program already.")
-    check_writable(options.output)
-    check_separate(options.output, [options.model])
-    check_replaceable(options.output)
     save_model(model, options.output)
     for note in model.card.notes:
         print(note)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from napari_unet.cli.options import MODEL_HELP
 from napari_unet.core.publication import Publication
-from napari_unet.io.atomic import check_separate, check_writable
+from napari_unet.io.atomic import check_writable
 from napari_unet.io.pretrained import model_path
 
 if TYPE_CHECKING:
@@ -42,10 +42,10 @@ def run(options: argparse.Namespace) -> int:
 
     wanted = MODEL_FORMATS[options.format]
     wanted.check_installed()
+    wanted.check_target(options.output, options.model)
     publication = _publication(options) if wanted.is_published else None
     model = read_model(options.model)
     check_writable(options.output)
-    check_separate(options.output, [options.model])
     for note in wanted.write(model, options.output, publication):
         print(note)
     print(f"{options.output}: {wanted.title}.")

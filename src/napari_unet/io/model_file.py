@@ -159,6 +159,15 @@ def read_card(path: str | Path) -> ModelCard:
         return _card(file.metadata() or {}, path)
 
 
+def may_be_model(path: Path) -> bool:
+    """Whether a file begins as those of models do, whatever it is called."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        # behind the length of the header, a number of 64 bits
+        return file.read(9)[8:] == b"{"
+
+
 def check_replaceable(path: Path) -> None:
     """Refuse to write a model over what is none: it is not ours to delete.
 

@@ -15,7 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_unet.io.model_file import SUFFIX, check_finite, load_model, read_card
+from napari_unet.io.atomic import check_separate
+from napari_unet.io.model_file import (
+    SUFFIX,
+    check_finite,
+    load_model,
+    may_be_model,
+    read_card,
+)
 
 if TYPE_CHECKING:
     from napari_unet.core.model import Model, ModelCard
@@ -29,14 +36,20 @@ class ModelFormat:
     title: str  # shown to people
     # what it is for and what it leaves out, in a sentence
     tip: str
-    # ends of names, "" if a folder may have any; the first is that of what is written
+    # ends of names, "" if a folder may have any
     suffixes: tuple[str, ...]
     module: str  # in this package
     package: str | None = None  # that it needs, as Python imports it ...
     extra: str = ""  # ... and the extra of ours that brings it
     is_read: bool = True
-    is_written: bool = False
+    # ends of the names of all files that are written; none if it is not written
+    written: tuple[str, ...] = ()
     is_published: bool = False  # it names authors and licence
+
+    @property
+    def is_written(self) -> bool:
+        """Whether there is a `write`."""
+        return bool(self.written)
 
     def check_installed(self) -> None:
         """ModuleNotFoundError, in a sentence, if the package is missing."""
@@ -77,6 +90,23 @@ class ModelFormat:
         model: Model = self._module.read(path)
         check_finite(model.weights, path)
         return model
+
+    def check_target(self, path: Path, model: Path) -> None:
+        """Refuse to write to a file of another end, or over the model that is read.
+
+        Raises
+        ------
+        ValueError
+            It is one of these; says which.
+        """
+        ends = [end for end in self.written if path.name.lower().endswith(end)]
+        if not ends:
+            raise ValueError(
+                f"{path}: the name of a model of {self.title} ends in "
+                f"{' or '.join(self.written)}."
+            )
+        for end in self.written:
+            check_separate(path.with_name(path.name[: -len(ends[0])] + end), [model])
 
     def write(
         self, model: Model, path: Path, publication: Publication | None = None
@@ -121,14 +151,14 @@ MODEL_FORMATS: dict[str, ModelFormat] = {
         "A pair of files for the U-Net plugin of Fiji, which predicts with it.",
         (".modeldef.h5", ".caffemodel.h5", ".h5"),
         "fiji.pair",
-        is_written=True,
+        written=(".modeldef.h5", ".caffemodel.h5"),
     ),
     "torchscript": ModelFormat(
         "TorchScript",
         "One file that torch runs, in Python, C++ or Java, without this program.",
         (".pt", ".pth", ".torchscript"),
         "torchscript",
-        is_written=True,
+        written=(".pt",),
     ),
     "onnx": ModelFormat(
         "ONNX",
@@ -137,14 +167,14 @@ MODEL_FORMATS: dict[str, ModelFormat] = {
         "onnx",
         package="onnxruntime",
         extra="models",
-        is_written=True,
+        written=(".onnx",),
     ),
     "bioimageio": ModelFormat(
         "bioimage.io",
         "A zip for ilastik, deepImageJ, QuPath and other programs of the Zoo.",
         (".zip", ".yaml", ".yml", ""),
         "bioimageio.package",
-        is_written=True,
+        written=(".zip",),
         is_published=True,
     ),
     "milesial": ModelFormat(
@@ -208,10 +238,10 @@ def read_model(path: str | Path) -> Model:
     foreign = format_of(path)
     if foreign is not None:
         return foreign.read(path)
-    if path.exists() and not path.name.endswith(SUFFIX):
+    if path.exists() and not path.name.endswith(SUFFIX) and not may_be_model(path):
         known = [f"napari-unet ({SUFFIX})"]
         known += [
-            f"{one.title} ({', '.join(filter(None, one.suffixes)) or 'a folder'})"
+            f"{one.title} ({', '.join(end or 'a folder' for end in one.suffixes)})"
             for one in MODEL_FORMATS.values()
             if one.is_read
         ]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from napari_unet.core.events import ModelFormatsFound, ModelWritten, WrittenFormat
 from napari_unet.engine.model_formats.catalogue import MODEL_FORMATS, read_model
-from napari_unet.io.atomic import check_separate, make_folder
+from napari_unet.io.atomic import make_folder
 from napari_unet.io.model_file import save_model
 
 if TYPE_CHECKING:
@@ -34,12 +34,11 @@ def convert(job: ConvertModelJob, _: Context) -> Iterator[Event | None]:
 def export(job: ExportModelJob, _: Context) -> Iterator[Event | None]:
     """Write a model for another program; `ModelWritten` at the end.
 
-    Errors are those of `read_model` and `ModelFormat.write`; a target that is the model
-    itself is a ValueError.
+    Errors are those of `read_model`, `ModelFormat.check_target` and its `write`.
     """
     yield None
-    check_separate(job.target, [job.model])
     wanted = MODEL_FORMATS[job.format]
+    wanted.check_target(Path(job.target), Path(job.model))
     notes = wanted.write(read_model(job.model), Path(job.target), job.publication)
     yield ModelWritten(job.target, notes)
 
@@ -52,7 +51,7 @@ def formats(_: ModelFormatsJob) -> Iterator[Event | None]:
                 name,
                 one.title,
                 one.tip,
-                one.suffixes[0],
+                one.written[0],
                 one.is_published,
                 _problem(one),
             )
