@@ -58,7 +58,8 @@ def test_a_network_of_the_zoo_gives_its_own_test_output() -> None:
     assert (network.smallest, network.growth) == ((512, 512), (0, 0))
     assert (network.lost, network.border) == ((0, 0), (32, 32))
     assert network.window == (448, 448)
-    assert model.card.normalisation == GreySteps(steps=(ZScore(eps=1e-6),))
+    rule = GreySteps(steps=(ZScore(eps=1e-6),), each_slice=True)
+    assert model.card.normalisation == rule
     assert [c.name for c in model.card.classes] == ["probability"]
     assert model.card.name == "nuclei_broad"
     test = np.load(SAMPLES / "nuclei_broad" / "test.npz")
@@ -112,6 +113,15 @@ def test_a_package_is_read_in_each_form(tmp_path: Path, form: str) -> None:
     expected = filtered(scaled.astype(np.float32))
     found = made(model, Image(image, "yx"))
     np.testing.assert_allclose(found[1], expected, atol=1e-5)
+
+
+def test_a_network_of_planes_sees_each_slice_by_its_own_values(tmp_path: Path) -> None:
+    model = read(write_package(tmp_path / "filter"))
+    stack = np.stack([pixels(), 20 * pixels()[::-1] + 3])
+    found = made(model, Image(stack, "zyx"))
+    for z, plane in enumerate(stack):
+        alone = made(model, Image(plane, "yx"))
+        np.testing.assert_allclose(found[z], alone, atol=1e-6)
 
 
 def test_both_formats_say_the_same(tmp_path: Path) -> None:
@@ -489,4 +499,5 @@ def described_in_04() -> dict[str, Any]:
 def test_the_rule_is_the_same_in_both_formats(tmp_path: Path) -> None:
     for old in (False, True):
         model = read(write_package(tmp_path / str(old), old=old))
-        assert model.card.normalisation == GreySteps(steps=(MinMax(eps=1e-6),))
+        rule = GreySteps(steps=(MinMax(eps=1e-6),), each_slice=True)
+        assert model.card.normalisation == rule

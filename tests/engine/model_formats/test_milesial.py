@@ -321,6 +321,19 @@ class Evil:
             "claim more values than it holds",
         ),
         (
+            lambda w: (
+                w
+                | {
+                    f"down{d}.maxpool_conv.1.double_conv.{n}.weight": torch.zeros(
+                        1, 1, 3, 3
+                    )
+                    for d in range(3, 20)
+                    for n in (0, 3)
+                }
+            ),
+            "up16",
+        ),
+        (
             lambda w: w | {"inc.double_conv.0.weight": [1]},
             "no tensor inc.double_conv.0",
         ),

@@ -329,14 +329,25 @@ def test_weights_that_are_no_tensors_are_refused(tmp_path: Path) -> None:
         def __reduce__(self) -> Any:
             return Path.touch, (tmp_path / "touched",)
 
-    for state in (Evil(), [1, 2], {"a": 1}):
+    whole = torch.load(folder / "weights.pt", weights_only=True)
+    name = next(iter(whole))
+    claimed, sparse = torch.zeros(1).expand(2**40), whole[name].to_sparse()
+    for state, said in (
+        (Evil(), "nothing of it is run here"),
+        ([1, 2], "holds list, not the weights"),
+        ({"a": 1}, f"there is no tensor {name}"),
+        (whole | {name: claimed}, "is of 1099511627776"),
+        (whole | {name: sparse}, "does not hold plain numbers"),
+        (whole | {name: whole[name].to("meta")}, "does not hold plain numbers"),
+        (whole | {"members.1.a": whole[name]}, "which the network has not"),
+    ):
         with io.BytesIO() as buffer:
             torch.save(state, buffer)
             content = buffer.getvalue()
         (folder / "weights.pt").write_bytes(content)
         weights["sha256"] = hashlib.sha256(content).hexdigest()
         (folder / "bioimageio.yaml").write_text(yaml.safe_dump(text))
-        with pytest.raises(ValueError, match="its weights are damaged"):
+        with pytest.raises(ValueError, match=said):
             read_model(folder)
     assert not (tmp_path / "touched").exists()
 

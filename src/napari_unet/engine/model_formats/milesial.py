@@ -9,6 +9,7 @@ that it runs as it is in windows of one size, which are blended.
 
 from __future__ import annotations
 
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from napari_unet.core.annotation.annotations import ClassInfo
@@ -77,7 +78,8 @@ def _architecture(state: Mapping[str, Any]) -> Architecture:
     def widths(block: str) -> tuple[int, ...]:
         return tuple(shape(f"{block}.{number}")[0] for number in (0, 3))
 
-    bottom = next(d for d in range(_DEEPEST) if f"{_down(d + 1)}.0.weight" not in state)
+    there = (f"{_down(d + 1)}.0.weight" in state for d in range(_DEEPEST))
+    bottom = sum(takewhile(bool, there))
     transposed = "up1.up.weight" in state
     levels = []
     for d in range(bottom + 1):

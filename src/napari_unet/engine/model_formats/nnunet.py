@@ -49,6 +49,8 @@ _SPARE = ("decoder.encoder.", "decoder.seg_layers.")
 
 def recognises(path: Path) -> bool:
     """Whether a folder has plans, or that of a fold or a checkpoint that is given."""
+    if path.is_file() and path.suffix.lower() != ".pth":
+        return False
     folder, _ = _place(path)
     return all((folder / name).is_file() for name in (_PLANS, _DATASET))
 

@@ -17,7 +17,8 @@ from napari_unet.core.network.blended import geometry_of, smallest_window
 from napari_unet.core.network.layers import JOINS
 from napari_unet.core.network.opaque import Opaque
 from napari_unet.core.network.trace import lost_by_enlarging, padding
-from napari_unet.core.text import times
+from napari_unet.core.text import shown, times
+from napari_unet.engine.model_formats import torch_file
 from napari_unet.engine.model_formats.plain_network import Network
 from napari_unet.engine.network.layered import SLOPES
 from napari_unet.engine.network.network import damaged, to_tensors
@@ -176,14 +177,24 @@ def plain_weights(model: Model) -> dict[str, Tensor]:
     }
 
 
-def own_weights(found: Mapping[str, Tensor], members: int) -> dict[str, Tensor]:
-    """Return weights of a plain network by the names that a model has for them."""
-    names = {name: name.removeprefix(_MEMBER) for name in found}
-    if members == 1:
-        return {
-            names[name].removeprefix("0."): weight for name, weight in found.items()
-        }
-    return {names[name].replace(".", "/", 1): weight for name, weight in found.items()}
+def own_weights(state: Mapping[str, Any], card: ModelCard) -> dict[str, Any]:
+    """Return the weights of a model, by those of its plain network.
+
+    A ValueError says that they are not those of the network in the card.
+    """
+    table, found = card.architecture, {}
+    layers = [layer.name for layer in table.drawing.layers]
+    left = dict(state)
+    for number in range(card.members):
+        start = f"{_MEMBER}{number}."
+        own = {name: left.pop(name) for name in state if name.startswith(start)}
+        names = {layer: start + layer for layer in layers}
+        weights = torch_file.weights_of(table, names, own)
+        before = f"{number}/" if card.members > 1 else ""
+        found |= {before + name: weight for name, weight in weights.items()}
+    if left:
+        raise ValueError(f"it has {shown(min(left))}, which the network has not.")
+    return found
 
 
 def _layers(network: Layered) -> list[dict[str, Any]]:

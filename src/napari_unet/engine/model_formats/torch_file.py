@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
 import zipfile
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from io import SEEK_END, BytesIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from pydantic import ValidationError
 
@@ -69,8 +71,8 @@ def holds(path: Path, names: Iterable[str]) -> bool:
     return all(name.encode() in text for name in names)
 
 
-def load(path: Path) -> dict[str, Any]:
-    """Return the names and values of a file.
+def load(path: Path, content: bytes | None = None) -> dict[str, Any]:
+    """Return the names and values of a file, or of one that it holds.
 
     Raises
     ------
@@ -81,12 +83,18 @@ def load(path: Path) -> dict[str, Any]:
     """
     import torch
 
-    _check_archive(path)
     # whatever torch says of a file that can be opened, it is damaged
-    path.open("rb").close()
+    with path.open("rb") if content is None else BytesIO(content) as file:
+        _check_archive(path, file)
+    given = path if content is None else BytesIO(content)
     try:
-        with torch.serialization.safe_globals(_UNREAD):  # type: ignore[arg-type]
-            found = torch.load(path, map_location="cpu", weights_only=True)
+        with (
+            torch.serialization.safe_globals(_UNREAD),  # type: ignore[arg-type]
+            warnings.catch_warnings(),
+        ):
+            # of ways to pickle that torch does not use itself
+            warnings.simplefilter("ignore")
+            found = torch.load(given, map_location="cpu", weights_only=True)
     except MemoryError:
         raise
     except Exception as error:
@@ -114,10 +122,15 @@ def about(path: Path) -> Iterator[None]:
 
 def shape_of(state: Mapping[str, Any], name: str) -> tuple[int, ...]:
     """Return the shape of a tensor; a ValueError says that there is none."""
-    shape = getattr(state.get(name), "shape", None)
-    if shape is None:
+    import torch
+
+    found = state.get(name)
+    if not isinstance(found, torch.Tensor):
         raise ValueError(f"there is no tensor {name}, so that it is not complete.")
-    return tuple(shape)
+    special = found.is_nested, found.is_meta, found.is_quantized, found.is_complex()
+    if any(special) or found.layout != torch.strided:
+        raise ValueError(f"its tensor {name} does not hold plain numbers.")
+    return tuple(found.shape)
 
 
 def weights_of(
@@ -145,7 +158,7 @@ def weights_of(
         layer, _, leaf = name.rpartition(".")
         source = f"{names[layer]}.{leaf}"
         shape = shape_of(state, source)
-        if shape != tuple(like.shape) or state[source].layout != torch.strided:
+        if shape != tuple(like.shape):
             raise ValueError(
                 f"its tensor {source} is of {times(shape)}, that of the network which "
                 f"the rest describes of {times(tuple(like.shape))}."
@@ -168,19 +181,19 @@ def _check_stored(tensors: Collection[Tensor]) -> None:
         raise ValueError("its tensors claim more values than it holds.")
 
 
-def _check_archive(path: Path) -> None:
+def _check_archive(path: Path, file: BinaryIO) -> None:
     """Refuse a damaged file, and a packed one: torch writes none, of any size inside.
 
     Files of before torch 1.6 are no archives and have no checksums.
     """
     try:
-        if not zipfile.is_zipfile(path):
+        if not zipfile.is_zipfile(file):
             return
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(file) as archive:
             entries = archive.infolist()
             size = sum(entry.file_size for entry in entries)
             packed = any(e.compress_type != zipfile.ZIP_STORED for e in entries)
-            if packed or size > path.stat().st_size:
+            if packed or size > file.seek(0, SEEK_END):
                 raise ValueError(f"{path}: is packed, and such files are not read.")
             wrong = archive.testzip()
     except DAMAGED as error:

@@ -49,7 +49,14 @@ def grey_steps(tensor: Tensor, where: object) -> GreySteps:
                 f"{where}: the grey values need {shown(step.id)}, which is not done "
                 f"here so ({why.rstrip('.')})."
             ) from error
-    return GreySteps(steps=tuple(made))
+    # a network of planes is shown one at a time
+    each_slice = len(tensor.space) == 2 and not measures_all(tensor)
+    return GreySteps(steps=tuple(made), each_slice=each_slice)
+
+
+def measures_all(tensor: Tensor) -> bool:
+    """Whether a step measures more than one image: a data set, or all in a batch."""
+    return any("batch" in (step.details.axes or ()) for step in tensor.preprocessing)
 
 
 def in_package_words(rule: Normalisation, space: Sequence[str]) -> list[dict[str, Any]]:

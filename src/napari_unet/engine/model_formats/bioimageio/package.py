@@ -7,9 +7,7 @@ runs as it is, by the sizes, borders and steps that the yaml says.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from io import BytesIO
-from pickle import UnpicklingError
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import ValidationError
 
@@ -18,8 +16,9 @@ from napari_unet.core.images.image_outputs import ImageOutputs
 from napari_unet.core.model import Model, ModelCard
 from napari_unet.core.network.opaque import TITLES, Opaque
 from napari_unet.core.settings import explain
-from napari_unet.core.text import counted, listed, reason, shown, times
+from napari_unet.core.text import counted, listed, shown, times
 from napari_unet.core.training.training_settings import Training
+from napari_unet.engine.model_formats import torch_file
 from napari_unet.engine.model_formats.bioimageio.description import (
     package_of,
     sizes_of,
@@ -30,7 +29,10 @@ from napari_unet.engine.model_formats.bioimageio.files import (
     YAML_SUFFIXES,
     PackageFiles,
 )
-from napari_unet.engine.model_formats.bioimageio.grey_values import grey_steps
+from napari_unet.engine.model_formats.bioimageio.grey_values import (
+    grey_steps,
+    measures_all,
+)
 from napari_unet.engine.model_formats.bioimageio.trial import note_of_trial
 from napari_unet.engine.model_formats.single_files import checked, opaque_model
 from napari_unet.io.records import parse
@@ -81,6 +83,8 @@ def write(model: Model, path: Path, publication: Publication) -> tuple[str, ...]
 
 def _own(files: PackageFiles, package: Package) -> Model:
     """Return the model that a package of ours was made of."""
+    from napari_unet.engine.model_formats.plain_form import own_weights
+
     what, found = f"{files.path}: the card in it", package.ours["card"]
     if not isinstance(found, str) or package.weights.pytorch_state_dict is None:
         raise ValueError(f"{what} is damaged.")
@@ -89,29 +93,10 @@ def _own(files: PackageFiles, package: Package) -> Model:
     except ValidationError as error:
         raise ValueError(f"{what} is damaged: {explain(error)}") from error
     content = _content(files, package.weights.pytorch_state_dict)
-    weights = _weights(content, card, files.path)
+    state = torch_file.load(files.path, content)
+    with torch_file.about(files.path):
+        weights = own_weights(state, card)
     return Model(card.replace(name=files.name), weights)
-
-
-def _weights(content: bytes, card: ModelCard, path: Path) -> dict[str, Any]:
-    """Return the weights in a state dict of PyTorch, which is loaded without code."""
-    import torch
-
-    from napari_unet.engine.model_formats.plain_form import own_weights
-    from napari_unet.engine.network.network import to_arrays
-
-    try:
-        found = torch.load(BytesIO(content), map_location="cpu", weights_only=True)
-    except (RuntimeError, UnpicklingError, EOFError, ValueError, KeyError) as error:
-        raise ValueError(
-            f"{path}: its weights are damaged ({reason(error)})."
-        ) from error
-    if not isinstance(found, dict) or not all(
-        isinstance(name, str) and isinstance(tensor, torch.Tensor)
-        for name, tensor in found.items()
-    ):
-        raise ValueError(f"{path}: its weights are damaged, they are no tensors.")
-    return to_arrays(own_weights(found, card.members))
 
 
 def _foreign(files: PackageFiles, package: Package) -> Model:
@@ -256,7 +241,7 @@ def _notes(
                 "sees."
             )
         )
-    if any("batch" in (s.details.axes or ()) for s in package.inputs[0].preprocessing):
+    if measures_all(package.inputs[0]):
         notes.append(
             "Grey values are measured on each frame, where the package has them "
             "measured on a whole data set."
