@@ -111,6 +111,22 @@ def test_what_is_no_model_of_the_kind_is_not_written_over(
     assert image.read_bytes() == pixels
 
 
+def test_what_is_of_no_format_is_told_the_same_by_all_commands(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image, out = str(image_file(tmp_path)), str(tmp_path / "out")
+    (tmp_path / "empty").mkdir()
+    for given in (image, str(tmp_path / "empty")):
+        for command in (
+            ["info", given],
+            ["convert", given, f"{out}.safetensors"],
+            ["predict", given, image, "--output", out],
+            ["export-model", given, f"{out}.pt", "--format", "torchscript"],
+        ):
+            assert main(command) == 1
+            assert "is no model that is read here" in capsys.readouterr().err
+
+
 def test_a_model_of_any_name_is_read(tmp_path: Path) -> None:
     model = make_pair(tmp_path)
     for name in ("mine", "mine.h5", "mine.pt", "mine.onnx", "mine.zip", "mine.pth"):

@@ -562,6 +562,7 @@ CARD = json.loads(MODEL.card.model_dump_json())
         json.dumps({**CARD, "history": [{"step": 1, "seconds": 1e300, "loss": 0.1}]}),
         json.dumps({**CARD, "spacing_um": [1e999]}),
         json.dumps({**CARD, "spacing_um": ["NaN"] * 2}),
+        json.dumps({**CARD, "spacing_um": [0.5, 0]}),
         json.dumps({**CARD, "history": [{"step": "x"}] * 10_000}),
         json.dumps({**CARD, "history": [7] * 10}),
         json.dumps({**CARD, "name": ["x" * 100_000]}),

@@ -12,7 +12,7 @@ from napari_unet.core.images.image_outputs import ImageOutputs
 from napari_unet.core.images.normalisation import RULES, Normalisation
 from napari_unet.core.network.catalogue import NETWORKS, Described
 from napari_unet.core.network.opaque import TITLES, Opaque
-from napari_unet.core.settings import GrownSettings, Segmentation, Settings
+from napari_unet.core.settings import GrownSettings, Positive, Segmentation, Settings
 from napari_unet.core.text import shown
 from napari_unet.core.training.training_settings import MOST_MEMBERS, Training
 
@@ -107,7 +107,7 @@ class ModelCard(GrownSettings):
         description="What brings grey values to the range that the network learnt: "
         "statistics by a rule of this program, or the steps of another.",
     )
-    spacing_um: tuple[float, ...] | None = Field(
+    spacing_um: tuple[Positive, ...] | None = Field(
         None,
         description="Pixel size of what the network sees in micrometres, along [z,] y, "
         "x as far as it has these axes: of the training images, at the scale of the "

@@ -320,6 +320,10 @@ def test_folder_fold_and_checkpoint_are_recognised(tmp_path: Path) -> None:
     (path / "fold_0").rename(path / "fold_all")
     (path / "fold_1" / "checkpoint_final.pth").rename(path / "fold_1" / "other.pth")
     assert read_model(path).card.members == 1
+    assert "Left out: fold_1." in read_model(path).card.notes
+    # a model of ours that lies there is none of these
+    save_model(read_model(path), path / "fold_1" / "mine.safetensors")
+    assert format_of(path / "fold_1" / "mine.safetensors") is None
     (path / "fold_all").rename(path / "elsewhere")
     with pytest.raises(FileNotFoundError, match="the training is not at its end"):
         read_model(path)
@@ -379,6 +383,7 @@ def changed(**sizes: Any) -> dict[str, Any]:
         (planned() | {"normalization_schemes": ["CTNormalization"]}, {}, "low"),
         (planned() | {"patch_size": [16]}, {}, "patch_size"),
         (planned() | {"spacing": [1.0]}, {}, "the patch has 2 axes"),
+        (planned() | {"spacing": [1.0, 0.0]}, {}, "spacing.1"),
         (changed(nonlin="torch.nn.ELU"), {}, "activation is torch.nn.ELU"),
         (changed(norm_op_kwargs={"eps": 1e-3}), {}, "'eps': 0.001"),
         (changed(features_per_stage=[4, 6]), {}, "has 2 widths, its other sizes"),

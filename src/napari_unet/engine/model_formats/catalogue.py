@@ -238,17 +238,21 @@ def read_model(path: str | Path) -> Model:
     foreign = format_of(path)
     if foreign is not None:
         return foreign.read(path)
-    if path.exists() and not path.name.endswith(SUFFIX) and not may_be_model(path):
-        known = [f"napari-unet ({SUFFIX})"]
-        known += [
-            f"{one.title} ({', '.join(end or 'a folder' for end in one.suffixes)})"
-            for one in MODEL_FORMATS.values()
-            if one.is_read
-        ]
-        raise ValueError(
-            f"{path} is no model that is read here; those are of {', '.join(known)}."
-        )
+    _check_known(path)
     return load_model(path)
+
+
+def card_of(path: str | Path) -> ModelCard:
+    """Return the card of a model, without its weights where that is possible.
+
+    Raises what `read_model` does.
+    """
+    path = Path(path)
+    foreign = format_of(path)
+    if foreign is not None:
+        return foreign.read(path).card
+    _check_known(path)
+    return read_card(path)
 
 
 def stamp_of(model: Model) -> str:
@@ -261,10 +265,15 @@ def stamp_of(model: Model) -> str:
     return digest.hexdigest()
 
 
-def card_of(path: str | Path) -> ModelCard:
-    """Return the card of a model, without its weights where that is possible.
-
-    Raises what `read_model` does.
-    """
-    foreign = format_of(path)
-    return read_model(path).card if foreign is not None else read_card(path)
+def _check_known(path: Path) -> None:
+    """Refuse, with a ValueError, what is of no format at all."""
+    if path.exists() and not path.name.endswith(SUFFIX) and not may_be_model(path):
+        known = [f"napari-unet ({SUFFIX})"]
+        known += [
+            f"{one.title} ({', '.join(end or 'a folder' for end in one.suffixes)})"
+            for one in MODEL_FORMATS.values()
+            if one.is_read
+        ]
+        raise ValueError(
+            f"{path} is no model that is read here; those are of {', '.join(known)}."
+        )

@@ -19,7 +19,7 @@ from napari_unet.core.annotation.annotations import ClassInfo
 from napari_unet.core.images.grey_steps import Clip, Fixed, GreySteps, MinMax, ZScore
 from napari_unet.core.model import Model, ModelCard
 from napari_unet.core.network.architecture import Architecture, Level
-from napari_unet.core.text import counted, shown, times
+from napari_unet.core.text import counted, listed, shown, times
 from napari_unet.core.training.training_settings import Training
 from napari_unet.engine.model_formats import torch_file
 from napari_unet.engine.model_formats.nnunet_plans import Dataset, Plans
@@ -74,7 +74,12 @@ def read(path: Path) -> Model:
         checkpoint = first if number == 0 else _checkpoint(file)
         for name, weight in _weights(table, checkpoint, order, file).items():
             weights[f"{number}/{name}" if len(files) > 1 else name] = weight
-    notes = _origin(first), *_notes(table, len(files)), *card.notes
+    notes = (
+        _origin(first),
+        *_left_out(path, files),
+        *_notes(table, len(files)),
+        *card.notes,
+    )
     return Model(card.replace(notes=notes), weights)
 
 
@@ -87,6 +92,17 @@ def _place(path: Path) -> tuple[Path, list[Path]]:
         return path.parent, [path / _CHECKPOINT]
     folds = sorted(path.glob(f"fold_[0-9]*/{_CHECKPOINT}"))
     return path, folds or [path / "fold_all" / _CHECKPOINT]
+
+
+def _left_out(path: Path, files: list[Path]) -> tuple[str, ...]:
+    """Say which folds of a folder are not among its members."""
+    taken = {file.parent for file in files}
+    others = sorted(
+        fold.name for fold in path.absolute().glob("fold_*") if fold not in taken
+    )
+    if not others:
+        return ()
+    return (f"Left out: {listed(others)}.",)
 
 
 def _checkpoint(path: Path) -> dict[str, Any]:

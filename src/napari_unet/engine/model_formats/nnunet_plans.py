@@ -129,7 +129,7 @@ class Configuration(_Record):
     """How the network is run: its patches, pixel size and grey values."""
 
     patch: Axes = Field(alias="patch_size", min_length=2, max_length=3)
-    spacing: tuple[float, ...]
+    spacing: tuple[Annotated[float, Field(gt=0)], ...]
     # of each channel
     normalisation: tuple[str, ...] = Field(alias="normalization_schemes")
     masked: tuple[bool, ...] = Field((), alias="use_mask_for_norm")
