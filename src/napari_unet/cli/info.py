@@ -11,7 +11,7 @@ from napari_unet.cli.options import MODEL_HELP, json_option, write_json
 from napari_unet.core.images.normalisation import in_words
 from napari_unet.core.network.architecture import Architecture
 from napari_unet.core.network.blended import Blended, geometry_of, note_of_window
-from napari_unet.core.text import counted, times
+from napari_unet.core.text import counted, printable, times
 from napari_unet.io.pretrained import model_path
 from napari_unet.io.readers.catalogue import READERS, has_bioio
 
@@ -42,7 +42,7 @@ def run(options: argparse.Namespace) -> int:
     if options.json != "-":
         width = max(len(name) for name in report)
         for name, value in report.items():
-            print(f"{name:{width}}  {value}")
+            print(f"{name:{width}}  {printable(value)}")
     write_json(report, options.json)
     return 0
 

@@ -162,11 +162,12 @@ def test_texts_may_be_stored_in_any_way(tmp_path: Path) -> None:
         text=np.bytes_(NET),
         name=np.array(["of one"], h5py.string_dtype()),
         element_size_um=np.array([0.5, 0.25], ">f4"),
-        classNames=np.array(["Background", "Zelle é", "b"], h5py.string_dtype()),
+        classNames=np.array(["Background", "Zelle é", "\x1b[31m"], h5py.string_dtype()),
         normalization_type=np.array([2]),
     )
     card = card_of(path)
-    assert card.classes[0].name == "Zelle é"
+    # what would move the cursor is escaped
+    assert [c.name for c in card.classes] == ["Zelle é", r"\x1b[31m"]
     assert "where it is of one" in card.notes[0]
 
 

@@ -138,7 +138,7 @@ def _card(
     spacing, of_spacing = _spacing(plans, configuration, order)
     return ModelCard(
         architecture=table,
-        classes=tuple(ClassInfo(name=name, kind=kind) for name in names),
+        classes=tuple(ClassInfo(name=shown(name), kind=kind) for name in names),
         normalisation=GreySteps(steps=_grey_steps(plans, configuration, dataset)),
         spacing_um=spacing,
         notes=(of_spacing, f"Its classes are taken for {kind}."),

@@ -121,7 +121,7 @@ def _foreign(files: PackageFiles, package: Package) -> Model:
         card = ModelCard(
             name=files.name,
             architecture=network,
-            classes=tuple(ClassInfo(name=name) for name in made.classes),
+            classes=tuple(ClassInfo(name=shown(name)) for name in made.classes),
             outputs=made.outputs,
             normalisation=grey_steps(package.inputs[0], path),
             spacing_um=spacing_of(package),

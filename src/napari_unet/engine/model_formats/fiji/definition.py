@@ -125,7 +125,7 @@ class Definition:
         return ModelCard(
             name=name,
             architecture=architecture,
-            classes=tuple(ClassInfo(name=name) for name in names),
+            classes=tuple(ClassInfo(name=shown(name)) for name in names),
             normalisation=self.normalisation,
             spacing_um=self.spacing_um,
             notes=(title, *notes),
