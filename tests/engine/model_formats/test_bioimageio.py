@@ -12,7 +12,7 @@ import yaml
 
 from engine.model_formats.opaque_models import Filter, filtered, script_of
 from napari_unet.core.events import PredictionFinished
-from napari_unet.core.images.grey_steps import GreySteps, MinMax, ZScore
+from napari_unet.core.images.grey_steps import Fixed, GreySteps, MinMax, ZScore
 from napari_unet.core.images.image import Image
 from napari_unet.core.images.normalisation import measure
 from napari_unet.core.network.opaque import Opaque
@@ -113,6 +113,16 @@ def test_a_package_is_read_in_each_form(tmp_path: Path, form: str) -> None:
     expected = filtered(scaled.astype(np.float32))
     found = made(model, Image(image, "yx"))
     np.testing.assert_allclose(found[1], expected, atol=1e-5)
+
+
+def test_old_lists_of_numbers_are_those_of_the_channels(tmp_path: Path) -> None:
+    description = described_in_04()
+    numbers = {"axes": "yx", "gain": [0.5], "offset": [3.0]}
+    step = {"name": "scale_linear", "kwargs": numbers}
+    description["inputs"][0]["preprocessing"] = [step]
+    rule = read(write_package(tmp_path / "a", description)).card.normalisation
+    assert isinstance(rule, GreySteps)
+    assert rule.steps == (Fixed(mean=-6, sd=2, channels=(0,)),)
 
 
 def test_a_network_of_planes_sees_each_slice_by_its_own_values(tmp_path: Path) -> None:

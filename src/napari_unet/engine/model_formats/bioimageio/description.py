@@ -340,5 +340,7 @@ def _new_step(old: dict[str, Any]) -> dict[str, Any]:
         kwargs["axes"] = ["batch", *kwargs.get("axes", ())]
     if mode == "fixed":
         name = "fixed_zero_mean_unit_variance"
+    if mode == "fixed" or (name == "scale_linear" and "axes" in kwargs):
+        # numbers for the axis that is left: a list, or one for all
         kwargs["axis"] = "channel"
     return {"id": name, "kwargs": kwargs}

@@ -92,8 +92,9 @@ class PackageFiles:
         size = self._size(self.yaml_name)
         if size > _LARGEST_YAML:
             raise ValueError(f"{what} has {size} bytes, allowed are {_LARGEST_YAML}.")
+        content = self._content(self.yaml_name)
         try:
-            found = yaml.safe_load(self._content(self.yaml_name).decode("utf-8"))
+            found = yaml.safe_load(content.decode("utf-8"))
             _count(found)
         except (yaml.YAMLError, ValueError) as error:
             raise ValueError(f"{what} is damaged ({reason(error)}).") from error
