@@ -233,10 +233,10 @@ def test_a_model_is_exported_for_another_program(
     save = dialog.buttons.button(QDialogButtonBox.StandardButton.Save)
     assert not save.isEnabled()
     formats = [
-        WrittenFormat("fiji", "Fiji", "For Fiji.", ".modeldef.h5"),
-        WrittenFormat("zoo", "Zoo", "For all.", ".zip", is_published=True),
+        WrittenFormat("fiji", "Fiji", "For Fiji.", (".modeldef.h5", ".caffemodel.h5")),
+        WrittenFormat("zoo", "Zoo", "For all.", (".zip",), is_published=True),
         WrittenFormat(
-            "other", "Other", "For it.", ".other", problem="It needs a package."
+            "other", "Other", "For it.", (".other",), problem="It needs a package."
         ),
     ]
     fake.emit(fake.last, ModelFormatsFound(tuple(formats)))
@@ -255,11 +255,21 @@ def test_a_model_is_exported_for_another_program(
     assert dialog.problem.text() == f"There is no folder {tmp_path / 'gone'}."
     path = tmp_path / f"a{suffix}"
     path.write_text("mine")
-    answers = [QMessageBox.StandardButton.No, QMessageBox.StandardButton.Yes]
+    no, yes = QMessageBox.StandardButton.No, QMessageBox.StandardButton.Yes
+    answers = [no, no, yes]
     monkeypatch.setattr(QMessageBox, "question", lambda *_: answers.pop(0))
-    dialog.file.value = path
+    dialog.file.value = tmp_path
     dialog.accept()
+    assert dialog.problem.text() == f"{tmp_path} is a folder."
+    # the second file of a pair is replaced, too
+    for end in (".modeldef.h5", ".caffemodel.h5"):
+        (tmp_path / f"b{end}").write_text("mine")
+        dialog.file.value = tmp_path / "b"
+        dialog.accept()
+        (tmp_path / f"b{end}").unlink()
+    assert answers == [yes]
     assert fake.jobs(ExportModelJob) == []
+    dialog.file.value = path
     dialog.accept()
     (job,) = fake.jobs(ExportModelJob)
     assert (job.model, job.target) == (str(model_file), str(path))
@@ -274,7 +284,7 @@ def test_who_made_a_model_that_is_given_away_is_asked(
     entry = workspace.models.entry
     assert entry is not None
     dialog = ModelExportDialog(workspace.foreign_models, entry, ready)
-    zoo = WrittenFormat("zoo", "Zoo", "For all.", ".zip", is_published=True)
+    zoo = WrittenFormat("zoo", "Zoo", "For all.", (".zip",), is_published=True)
     fake.emit(fake.last, ModelFormatsFound((zoo,)))
     assert dialog.authors.isVisibleTo(dialog)
     dialog.file.value = tmp_path / "a.zip"

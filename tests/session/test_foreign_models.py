@@ -148,7 +148,7 @@ def test_the_formats_are_those_of_the_worker(bench: Bench) -> None:
     bench.worker.emit(handle, event)
     bench.worker.end(handle)
     found = {one.name: one for one in bench.foreign.formats}
-    assert found["fiji"].suffix == ".modeldef.h5"
+    assert found["fiji"].suffixes[0] == ".modeldef.h5"
     bench.foreign.ask_formats()
     assert len(bench.worker.jobs(ModelFormatsJob)) == 1
 

@@ -184,7 +184,7 @@ class WrittenFormat:
     name: str  # in an `ExportModelJob`
     title: str
     tip: str  # what it is for and what it leaves out, in a sentence
-    suffix: str
+    suffixes: tuple[str, ...]  # of all files that are written
     is_published: bool = False  # whether it names authors and licence
     problem: str = ""  # why it cannot be written here, in a sentence
 

@@ -51,7 +51,7 @@ def formats(_: ModelFormatsJob) -> Iterator[Event | None]:
                 name,
                 one.title,
                 one.tip,
-                one.written[0],
+                one.written,
                 one.is_published,
                 _problem(one),
             )

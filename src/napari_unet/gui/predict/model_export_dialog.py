@@ -86,7 +86,11 @@ class ModelExportDialog(QDialog):
 
     def accept(self) -> None:
         """Begin to write, unless what is there is to stay."""
-        path = Path(self.file.value).expanduser()
+        given = Path(self.file.value).expanduser()
+        if given.is_dir():
+            self.problem.setText(f"{given} is a folder.", "error")
+            return
+        path = self._named(given)
         if not path.parent.is_dir():
             self.problem.setText(f"There is no folder {path.parent}.", "error")
             return
@@ -95,7 +99,8 @@ class ModelExportDialog(QDialog):
         except ValidationError as error:
             self.problem.setText(explain(error), "error")
             return
-        if path.exists() and not self._may_replace(path):
+        there = [file for file in self._written(path) if file.exists()]
+        if there and not self._may_replace(there[0]):
             return
         super().accept()
         name = self._chosen.name
@@ -105,6 +110,20 @@ class ModelExportDialog(QDialog):
     def _chosen(self) -> WrittenFormat:
         number: int = self.format.currentIndex()
         return self._foreign.formats[number]
+
+    def _named(self, path: Path) -> Path:
+        """Return a file with the end that its format has."""
+        ends = self._chosen.suffixes
+        if path.name.lower().endswith(ends):
+            return path
+        return path.with_name(path.name + ends[0])
+
+    def _written(self, path: Path) -> list[Path]:
+        """Return all files that are written, some formats have two."""
+        ends = self._chosen.suffixes
+        own = next(end for end in ends if path.name.lower().endswith(end))
+        stem = path.name[: -len(own)]
+        return [path.with_name(stem + end) for end in ends]
 
     def _said(self) -> Publication:
         """Return what people say of the model; a ValidationError if that is not it."""
@@ -138,7 +157,7 @@ class ModelExportDialog(QDialog):
         self.problem.setText("")
         allow(save, not problem, problem)
         stem = file_stem(self._model.card.name, "model")
-        self.file.value = self._folder() / f"{stem}{chosen.suffix}"
+        self.file.value = self._folder() / f"{stem}{chosen.suffixes[0]}"
 
     def _folder(self) -> Path:
         """Return the folder that is chosen; that of people's own files at first."""
