@@ -11,6 +11,7 @@ from napari_unet.core.images.rescaling import (
     Rescaled,
     common_size,
     interpolate,
+    note_of_start,
     rescaling,
 )
 from napari_unet.core.settings import Segmentation
@@ -162,3 +163,29 @@ def test_different_pixel_sizes_are_mixed_only_on_purpose(
     size, notes = common_size(sizes, mix=True)
     assert size is None
     assert "mixed" in notes[0]
+
+
+@pytest.mark.parametrize(
+    ("learnt", "own", "scale", "said"),
+    [
+        (None, (1.0, 1.0), 1.0, None),
+        ((0.5, 0.5), None, 1.0, None),
+        ((0.5, 0.5), (0.52, 0.49), 1.0, None),
+        ((0.5, 0.5), (3.0, 0.5, 0.5), 1.0, None),
+        ((0.5, 0.5), (1.0, 1.0), 1.0, "of 0.5 × 0.5 µm, now it sees 1 × 1 µm, .* 2 "),
+        # images of 0.8 µm at half their size
+        ((0.4, 0.4), (1.6, 1.6), 0.5, r"1\.6 × 1\.6 µm, .* image size of 2 "),
+        # no size is right along both axes
+        ((0.5, 0.5), (0.5, 1.0), 1.0, r"objects of another size\.$"),
+    ],
+)
+def test_going_on_with_pixels_of_another_size_is_said(
+    learnt: tuple[float, ...] | None,
+    own: tuple[float, ...] | None,
+    scale: float,
+    said: str | None,
+) -> None:
+    notes = note_of_start(learnt, own, scale)
+    assert len(notes) == (said is not None)
+    if said is not None:
+        assert re.search(said, notes[0])

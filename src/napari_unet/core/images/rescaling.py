@@ -109,6 +109,26 @@ def common_size(
     )
 
 
+def note_of_start(
+    learnt_um: Sequence[float] | None, own_um: Sequence[float] | None, scale: float
+) -> tuple[str, ...]:
+    """Say that training goes on with pixels of another size, where both are known.
+
+    `learnt_um` are those that the model to start from has learnt, `own_um` those that
+    it will see, of images at `scale` times their size.
+    """
+    before, own = learnt_um or (), own_um or ()
+    if len(before) != len(own) or _within(_ALIKE, own, before):
+        return ()
+    factors = [scale * a / b for a, b in zip(own, before, strict=True)]
+    alike = _within(_ALIKE, factors, [factors[-1]] * len(factors))
+    said = f"; an image size of {factors[-1]:.3g} (--scale) makes them alike"
+    return (
+        f"The model to start from has learnt pixels of {written(before)}, now it sees "
+        f"{written(own)}, and objects of another size{said if alike else ''}.",
+    )
+
+
 def written(size_um: Sequence[float]) -> str:
     """Write a pixel size for people."""
     return " × ".join(f"{s:.3g}" for s in size_um) + " µm"

@@ -182,7 +182,8 @@ def own_weights(state: Mapping[str, Any], card: ModelCard) -> dict[str, Any]:
 
     A ValueError says that they are not those of the network in the card.
     """
-    table, found = card.architecture, {}
+    table = card.architecture
+    found: dict[str, Any] = {}
     layers = [layer.name for layer in table.drawing.layers]
     left = dict(state)
     for number in range(card.members):

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from napari_unet.core.annotation.annotations import IGNORED
-from napari_unet.core.images.rescaling import common_size
+from napari_unet.core.images.rescaling import common_size, note_of_start
 from napari_unet.core.model import ImageRecord, ModelCard
 from napari_unet.core.network.blended import reach_of
 from napari_unet.core.text import printable, reason
@@ -94,6 +94,7 @@ def prepare_training(
         notes += assumed
     if start is not None:
         notes += notes_of_encoder(start.card)
+        notes += note_of_start(start.card.spacing_um, spacing, settings.scale)
     elif settings.encoder == "imagenet":
         notes += (encoder_note(architecture),)
     card = ModelCard(
