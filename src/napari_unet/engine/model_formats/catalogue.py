@@ -212,7 +212,7 @@ def format_of(path: str | Path) -> ModelFormat | None:
     A ModuleNotFoundError says that a package is missing to tell.
     """
     path = Path(path)
-    if not path.exists():
+    if not (path.is_file() or path.is_dir()):  # a pipe would be waited for
         return None
     read = [one for one in MODEL_FORMATS.values() if one.is_read]
     return next(
