@@ -188,19 +188,19 @@ def test_folders_and_zip_files_are_known_by_what_is_in_them(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("given", "source", "name"),
+    ("given", "name"),
     [
-        ("v1.2 net.caffemodel.h5", "v1.2 net.caffemodel.h5", "v1.2 net"),
-        ("Dataset1/plans.json", "Dataset1", "Dataset1"),
-        ("broad/rdf.yaml", "broad/rdf.yaml", "broad"),
-        ("my.model.zip", "my.model.zip", "my.model"),
-        ("weights", "weights", "weights"),
+        ("v1.2 net.caffemodel.h5", "v1.2 net"),
+        ("Dataset1/plans.json", "Dataset1"),
+        ("broad/rdf.yaml", "broad"),
+        ("my.model.zip", "my.model"),
+        ("weights", "weights"),
     ],
 )
 def test_a_model_is_called_as_its_file_or_folder(
-    bench: Bench, tmp_path: Path, given: str, source: str, name: str
+    bench: Bench, tmp_path: Path, given: str, name: str
 ) -> None:
     bench.foreign.take(tmp_path / given)
     (job,) = bench.worker.jobs(ConvertModelJob)
-    assert job.source == str(tmp_path / source)
+    assert job.source == str(tmp_path / given)
     assert job.target.endswith(f"/{name}.safetensors")

@@ -29,8 +29,7 @@ if TYPE_CHECKING:
 # Only the worker knows the formats. What looks like one of them by its name ...
 _ENDS = (".modeldef.h5", ".caffemodel.h5", ".pth", ".pt", ".torchscript", ".onnx")
 # ... or by a file in its folder or zip file, which may be named itself.
-_PLANS = "plans.json"
-_WITHIN = ("rdf.yaml", "bioimageio.yaml", "model.yaml", _PLANS)
+_WITHIN = ("rdf.yaml", "bioimageio.yaml", "model.yaml", "plans.json")
 PATTERNS = (*(f"*{end}" for end in (*_ENDS, *_WITHIN)), "*.zip")
 """Names of files that may be models of other programs; also in napari's manifest."""
 
@@ -85,11 +84,9 @@ class ForeignModels:
         if self.running and path in map(self._source.with_name, _pair(self._source)):
             return
         target = self._free(file_stem(_name_of(path), "model"))
-        # these describe what is in the whole folder
-        source = path.parent if path.name == _PLANS else path
         self._source = path
-        job = ConvertModelJob(str(source), str(target))
-        self._begin(job, f"Reading {printable(source.name)} …")
+        job = ConvertModelJob(str(path), str(target))
+        self._begin(job, f"Reading {printable(path.name)} …")
 
     def export(
         self,

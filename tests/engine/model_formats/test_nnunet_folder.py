@@ -315,6 +315,10 @@ def test_folder_fold_and_checkpoint_are_recognised(tmp_path: Path) -> None:
     networks = [built(configuration, seed=seed) for seed in range(2)]
     path = folder(tmp_path / "model", configuration, networks)
     assert read_model(path).card.members == 2
+    assert read_model(path / "plans.json").card == read_model(path).card
+    assert not any(
+        "Left out" in note for note in read_model(path / "fold_1").card.notes
+    )
     for part in (path / "fold_0", path / "fold_0" / "checkpoint_final.pth"):
         assert read_model(part).card.members == 1
     (path / "fold_0").rename(path / "fold_all")

@@ -48,8 +48,8 @@ _SPARE = ("decoder.encoder.", "decoder.seg_layers.")
 
 
 def recognises(path: Path) -> bool:
-    """Whether a folder has plans, or that of a fold or a checkpoint that is given."""
-    if path.is_file() and path.suffix.lower() != ".pth":
+    """Whether a folder has plans, or that of a fold or a file that is given."""
+    if path.is_file() and path.name != _PLANS and path.suffix.lower() != ".pth":
         return False
     folder, _ = _place(path)
     return all((folder / name).is_file() for name in (_PLANS, _DATASET))
@@ -76,7 +76,7 @@ def read(path: Path) -> Model:
             weights[f"{number}/{name}" if len(files) > 1 else name] = weight
     notes = (
         _origin(first),
-        *_left_out(path, files),
+        *_left_out(folder, files),
         *_notes(table, len(files)),
         *card.notes,
     )
@@ -86,6 +86,8 @@ def read(path: Path) -> Model:
 def _place(path: Path) -> tuple[Path, list[Path]]:
     """Return the folder of a trained model, and the checkpoints that are meant."""
     path = path.absolute()
+    if path.name == _PLANS:
+        path = path.parent
     if path.is_file():
         return path.parent.parent, [path]
     if path.name.startswith("fold_"):
@@ -94,13 +96,11 @@ def _place(path: Path) -> tuple[Path, list[Path]]:
     return path, folds or [path / "fold_all" / _CHECKPOINT]
 
 
-def _left_out(path: Path, files: list[Path]) -> tuple[str, ...]:
-    """Say which folds of a folder are not among its members."""
+def _left_out(folder: Path, files: list[Path]) -> tuple[str, ...]:
+    """Say which folds are not among the members, where not one alone is asked for."""
     taken = {file.parent for file in files}
-    others = sorted(
-        fold.name for fold in path.absolute().glob("fold_*") if fold not in taken
-    )
-    if not others:
+    others = sorted(fold.name for fold in folder.glob("fold_*") if fold not in taken)
+    if not others or files != _place(folder)[1]:
         return ()
     return (f"Left out: {listed(others)}.",)
 
