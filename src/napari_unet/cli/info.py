@@ -105,8 +105,9 @@ def summary(card: ModelCard) -> dict[str, Any]:
         f"budget {budget}, seed {training.seed}, on {card.device} in {card.precision}"
         if card.steps
         else "by another program",
-        "chosen": " ".join(map(str, training.decisions)) or "by the preset",
-        "started from": card.parent or "scratch",
+        "chosen": " ".join(map(str, training.decisions))
+        or ("by the preset" if card.steps else "unknown"),
+        "started from": card.parent or ("scratch" if card.steps else "unknown"),
         "validation": f"{score.words} on {score.pixels} pixels" if score else "none",
         "images": ", ".join(record.name for record in card.images),
         "versions": ", ".join(card.versions),
