@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from napari_unet.core.cells.objects import Objects
+from napari_unet.core.cells.objects import ObjectClass, Objects
 from napari_unet.core.images.image import Image
 from napari_unet.io.objects import coco
 from object_cases import CASES, ids, objects, random_labels
@@ -53,7 +53,7 @@ def test_objects_have_polygons_or_where_there_are_holes_run_lengths(path: Path) 
     assert content["images"] == [
         {"id": 1, "file_name": "picture", "width": 4, "height": 3}
     ]
-    assert content["categories"] == [{"id": 1, "name": "object"}]
+    assert content["categories"] == [{"id": 1, "name": "object", "no_class": True}]
     one, two = content["annotations"]
     assert one == {
         "id": 1,
@@ -68,6 +68,15 @@ def test_objects_have_polygons_or_where_there_are_holes_run_lengths(path: Path) 
     }
     assert two["segmentation"] == {"size": [3, 4], "counts": [0, 4, 1, 4, 3]}
     assert (two["area"], two["iscrowd"]) == (8, 0)
+
+
+def test_objects_without_a_class_have_none_again(path: Path) -> None:
+    labels = Image(ids("1023"), "yx", name="picture")
+    classes = (ObjectClass("object"), ObjectClass("nuclei"))
+    coco.write(path, Objects(labels, classes, {1: 1, 2: 2}))
+    found = coco.read(path)
+    assert found.classes == classes
+    assert found.class_of == {1: 1, 2: 2}
 
 
 def test_each_plane_of_a_stack_is_a_picture_and_ids_are_unique(path: Path) -> None:

@@ -3,7 +3,8 @@
 Polygons of one object are joined, so a hole cannot be one of them. Run lengths are by
 convention of crowds, which evaluations leave out; here they are of single objects, with
 ``iscrowd`` 0. COCO knows planes only: each plane of a stack is a picture of its own,
-``name#t0z3``. Beside COCO's own keys are ``label``, the id, and ``t`` and ``z``.
+``name#t0z3``. Beside COCO's own keys are ``label``, the id, ``t`` and ``z``, and
+``no_class`` of the category of objects that have none.
 """
 
 from __future__ import annotations
@@ -38,8 +39,9 @@ if TYPE_CHECKING:
 
     Json = dict[str, Any]
 
-# The category of objects of which nothing is known: COCO has none without.
-_UNKNOWN = "object"
+# The category of objects without a class: COCO has none without. A key of ours tells it
+# from a class of that name.
+_UNKNOWN, _NO_CLASS = "object", "no_class"
 _PLANE = re.compile(r"#t\d+z\d+$")
 _RUN_BITS, _RUN_SIGN, _RUN_MORE, _RUN_SHIFT = 0x1F, 0x10, 0x20, 40
 
@@ -76,7 +78,11 @@ def write(path: Path, objects: Objects) -> None:
                 if outline.label in objects.probability_of:
                     annotation["score"] = objects.probability_of[outline.label]
                 file.write(("\n" if count == 1 else ",\n") + text(annotation))
-        categories = [{"id": k, "name": name} for k, name in enumerate(names, start=1)]
+        categories: list[Json] = [
+            {"id": k, "name": name} for k, name in enumerate(names, start=1)
+        ]
+        if len(names) > len(objects.classes):
+            categories[-1][_NO_CLASS] = True
         file.write(f'\n],\n"images":{text(pictures)},\n')
         file.write(f'"categories":{text(categories)}}}\n')
 
@@ -133,7 +139,11 @@ def _read_content(_where: Path, file: Path, _changes: object) -> _Content:
         for annotation in content["annotations"]:
             annotations[annotation["image_id"]].append(annotation)
         _check_ids(content["images"], annotations)
-        categories = {c["id"]: str(c["name"]) for c in content.get("categories") or []}
+        categories = {
+            c["id"]: str(c["name"])
+            for c in content.get("categories") or []
+            if c.get(_NO_CLASS) is not True
+        }
     texts = {number: to_json(each) for number, each in annotations.items()}
     return _Content(dict(pictures), texts, categories)
 
