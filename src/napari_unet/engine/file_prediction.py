@@ -10,7 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_unet.core.cells.cell_table import cell_table, objects_of
+from napari_unet.core.cells.cell_table import (
+    cell_table,
+    objects_of,
+    with_object_ids,
+)
 from napari_unet.core.cells.class_map import check_segmentation, class_map
 from napari_unet.core.cells.instances import segment_image
 from napari_unet.core.cells.objects import ObjectClass
@@ -372,7 +376,7 @@ class FilePredictor:
             try:
                 with self.folder.placed(file, kind, made) as path:
                     if kind == TABLE:
-                        write_table(path, table)
+                        write_table(path, with_object_ids(table, objects))
                     elif kind == POINTS:
                         running = cell_points(cells, image, classes, probabilities)
                         points = yield from told(running, "points", fields)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from napari_unet.core.annotation.annotations import ClassInfo
-from napari_unet.core.cells.cell_table import cell_table, objects_of
+from napari_unet.core.cells.cell_table import cell_table, objects_of, with_object_ids
 from napari_unet.core.cells.measurements import measure
 from napari_unet.core.cells.objects import ObjectClass
 from napari_unet.core.cells.whole_cells import whole_cells
@@ -115,6 +115,11 @@ def test_cells_of_different_time_points_are_different_objects(measured: bool) ->
     assert dict(objects.class_of) == {1: 1, 2: 2, 3: 2}
     assert dict(objects.probability_of) == {1: 0.75, 2: 0.5, 3: 1.0}
     assert objects.table["label"].tolist() == [1, 2, 3]
+    # and has the ids in files of other programs beside them
+    joined = with_object_ids(table, objects)
+    assert list(joined)[:2] == ["label", "object"]
+    assert joined["label"].tolist() == [1, 2, 1]
+    assert joined["object"].tolist() == [1, 2, 3]
     planes = [plane.ids for plane in objects.planes()]
     np.testing.assert_array_equal(planes[0], cells.data[0])
     np.testing.assert_array_equal(planes[1], cells.data[1] * 3)
@@ -127,6 +132,7 @@ def test_ids_of_one_time_point_stay() -> None:
     table = result(cell_table(one, one, NUCLEI, measured=False))
     objects = objects_of(one, table, (ObjectClass("nuclei"),), one)
     assert objects.labels is one
+    assert with_object_ids(table, objects) is table
     assert dict(objects.class_of) == {1: 1, 2: 1}
     assert not objects.probability_of
 

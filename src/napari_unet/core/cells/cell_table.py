@@ -151,6 +151,17 @@ def _kinds(
     return class_of, probability_of
 
 
+def with_object_ids(table: Columns, objects: Objects) -> Columns:
+    """Return a table of `cell_table` with the ids that objects made of it have.
+
+    They are in the column `object`, which is there only where they are others.
+    """
+    labels, ids = table["label"], objects.table["label"]
+    if np.array_equal(labels, ids):
+        return table
+    return {"label": labels, "object": ids, **table}
+
+
 class _Shifted:
     """Ids that go on from one time point to the next, read where they are needed."""
 

@@ -6,7 +6,11 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_unet.core.cells.cell_table import cell_table, objects_of
+from napari_unet.core.cells.cell_table import (
+    cell_table,
+    objects_of,
+    with_object_ids,
+)
 from napari_unet.core.cells.objects import ObjectClass
 from napari_unet.core.cells.points import cell_points
 from napari_unet.core.events import FileWritten
@@ -53,10 +57,10 @@ def run(job: ExportJob) -> Iterator[Event | None]:
             cells = Image(array, axes, image.known_um, image.name)
             if table is None:
                 table = yield from _table(job, cells, image)
+            objects = objects_of(cells, table, _classes(job), image)
             if what == "table":
-                write_table(path, table)
+                write_table(path, with_object_ids(table, objects))
             else:
-                objects = objects_of(cells, table, _classes(job), image)
                 try:
                     FORMATS[what].write(path, objects)
                 except ValueError as error:
