@@ -65,9 +65,12 @@ def test_object_identities_are_saved_and_opened_by_napari(tmp_path: Path) -> Non
     pytest.importorskip("h5py")
     PluginManager.instance().discover()
     path = str(tmp_path / "a_Object Identities.h5")
-    assert Labels(CELLS, name="cells").save(path) == [path]
+    scale = {"scale": (0.5, 0.25, 0.25), "units": ("micrometer",) * 3}
+    assert Labels(CELLS, name="cells", **scale).save(path) == [path]
     (opened,) = ViewerModel().open(path, plugin="napari-unet")
     np.testing.assert_array_equal(opened.data, CELLS)
+    assert opened.scale.tolist() == [0.5, 0.25, 0.25]
+    assert [str(unit) for unit in opened.units] == ["micrometer"] * 3
     any_name = str(tmp_path / "a.h5")
     assert Labels(CELLS, name="cells").save(any_name) == [any_name]
     np.testing.assert_array_equal(FORMATS["ilastik"].read(any_name).labels.data, CELLS)
@@ -153,8 +156,13 @@ def test_a_movie_that_was_opened_is_saved_as_one(tmp_path: Path) -> None:
 def test_painted_background_is_no_object(tmp_path: Path) -> None:
     painted = np.where(CELLS[1] > 0, CELLS[1], 1)
     metadata = note("annotation", "image", None)
-    found = saved(tmp_path, painted, metadata=metadata)
+    kinds = {"index": [1, 5, 70_000], "class": ["background", "nuclei", "nuclei"]}
+    path = tmp_path / "a_coco.json"
+    write(str(path), painted, {"metadata": metadata, "features": kinds})
+    found = FORMATS["coco"].read(path)
     np.testing.assert_array_equal(found.labels.data, CELLS[1])
+    categories = json.loads(path.read_text())["categories"]
+    assert categories == [{"id": 1, "name": "nuclei"}]
 
 
 def test_the_finest_level_of_a_pyramid_is_saved(tmp_path: Path) -> None:

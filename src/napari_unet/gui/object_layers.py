@@ -46,6 +46,7 @@ def read(path: str | list[str]) -> list[LayerData]:
     Errors are those of `ObjectFormat.read`.
     """
     from napari_unet.io.objects.catalogue import format_of
+    from napari_unet.session.images.layers import scale_of
 
     layers = []
     for one in path if isinstance(path, list) else [path]:
@@ -60,6 +61,7 @@ def read(path: str | list[str]) -> list[LayerData]:
             "name": labels.name,
             "axis_labels": tuple(labels.axes),
             "features": _features(objects),
+            **scale_of(labels, labels.axes),
         }
         layers.append((labels.data, attributes, "labels"))
     return layers
@@ -141,13 +143,14 @@ def _objects(data: Any, meta: Mapping[str, Any]) -> Objects:
     layer = Layer.create(data, dict(meta), "labels")
     if isinstance(data, (list, tuple)):  # levels of a pyramid
         data = data[0]
+    features = meta.get("features")
+    kinds = kinds_in(features)
     note = (meta.get("metadata") or {}).get(METADATA_KEY, {})
     if note.get("role") == "annotation":
         data = np.where(np.asarray(data) > 1, data, 0)  # 1 is painted background
+        kinds.pop(1, None)
     axes = guess_axes(layer)
     labels = Image(data, axes, spacing_um_of(layer, axes), layer.name)
-    features = meta.get("features")
-    kinds = kinds_in(features)
     classes = tuple(dict.fromkeys(kinds.values()))
     sure = _column(features, CLASS_PROBABILITY)
     return Objects(

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from napari.layers import Layer
     from numpy.typing import NDArray
 
+    from napari_unet.core.images.image import Image
+
 METADATA_KEY = "napari-unet"
 
 _BY_NDIM = {2: "yx", 3: "zyx", 4: "tzyx", 5: "tczyx"}
@@ -164,6 +166,22 @@ def spacing_um_of(layer: Layer, axes: str, level: int = 0) -> tuple[float, ...] 
             lengths.append(micrometres(length, str(units[at])))
     known = [length for length in lengths if length is not None]
     return tuple(known) if len(known) == len(lengths) else None
+
+
+def scale_of(image: Image, axes: str) -> dict[str, Any]:
+    """Return scale and units of a layer with some axes of an image, in micrometres.
+
+    Nothing where no pixel size is known.
+    """
+    known = image.known_um or ()
+    letters = image.spatial_axes[-len(known) :] if known else ""
+    sizes = dict(zip(letters, map(float, known), strict=True))
+    if not sizes:
+        return {}
+    return {
+        "scale": tuple(sizes.get(axis, 1.0) for axis in axes),
+        "units": tuple("micrometer" if a in sizes else "pixel" for a in axes),
+    }
 
 
 def attributes_like(
