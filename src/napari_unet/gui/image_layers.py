@@ -1,0 +1,92 @@
+"""Image layers of napari from files of microscopes and of other programs.
+
+What napari's *Open* calls, as the manifest says: napari itself reads none of them.
+"""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from napari_unet.core.images.image import Image
+
+    LayerData = tuple[Any, dict[str, Any], str]
+
+# A chunk of what is read when it is looked at is a plane, or a part of so many pixels.
+_CHUNK = 4096
+
+
+def get_reader(
+    path: str | list[str],
+) -> Callable[[str | list[str]], list[LayerData]] | None:
+    """Return a reader of files of these formats; of others None."""
+    from napari_unet.io.readers.catalogue import SUFFIXES
+
+    paths = path if isinstance(path, list) else [path]
+    known = all(str(one).lower().endswith(SUFFIXES) for one in paths)
+    return read if paths and known else None
+
+
+def read(path: str | list[str]) -> list[LayerData]:
+    """Make a layer of each image, with a layer for each of its channels.
+
+    Of several images in a file a dialog asks which; nothing comes of it if it is
+    cancelled. What was chosen in reading is a warning. Errors are those of
+    `io.images.read_image`; that a file has several images is one without a window.
+    """
+    layers: list[Any] = []
+    for one in path if isinstance(path, list) else [path]:
+        for image in _images(one):
+            for note in image.notes:
+                warnings.warn(f"{image.name}: {note}", stacklevel=2)
+            layers.append(_layer(image))
+    return layers or [(None,)]  # to napari: there is nothing to add
+
+
+def _images(path: str) -> list[Image]:
+    from napari_unet.io.images import read_image
+    from napari_unet.io.pixels import SeveralImagesError
+
+    try:
+        return [read_image(path)]
+    except SeveralImagesError as error:
+        from napari import current_viewer
+
+        if current_viewer() is None:
+            raise
+        from napari_unet.gui.which_images import which_images
+
+        numbers = which_images(Path(path).name, error.titles)
+        return [read_image(f"{path}#{number}") for number in numbers]
+
+
+def _layer(image: Image) -> LayerData:
+    """Return an image as napari takes one; it is read where it is looked at."""
+    import numpy as np
+
+    from napari_unet.session.images.layers import scale_of
+
+    data, axes = image.data, image.axes.replace("c", "")
+    if not isinstance(data, np.ndarray):
+        from dask.array import from_array
+
+        sides = {"y": _CHUNK, "x": _CHUNK}
+        chunks = [
+            min(n, sides.get(a, 1)) for a, n in zip(image.axes, data.shape, strict=True)
+        ]
+        meta = np.empty((0,) * len(chunks), data.dtype)
+        data = from_array(data, chunks, name=False, meta=meta)
+    attributes = {
+        "name": image.name,
+        "axis_labels": tuple(axes),
+        **scale_of(image, axes),
+    }
+    if "c" in image.axes:
+        attributes["channel_axis"] = image.axes.index("c")
+        channels = range(1, image.size("c") + 1)
+        attributes["name"] = [f"{image.name} channel {k}" for k in channels]
+    return data, attributes, "image"

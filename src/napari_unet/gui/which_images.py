@@ -1,0 +1,57 @@
+"""Which of the images in a file are opened."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QApplication,
+    QDialog,
+    QDialogButtonBox,
+    QListWidget,
+    QMainWindow,
+    QWidget,
+)
+
+from napari_unet.core.text import counted, printable
+from napari_unet.gui.widgets import Hint, column
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class WhichImages(QDialog):
+    """Asks which images of a file are meant, by their titles; at first the first."""
+
+    def __init__(self, file: str, titles: Sequence[str]) -> None:
+        # no window is active while a file is dropped; napari's gives its style
+        windows = filter(QWidget.isVisible, QApplication.topLevelWidgets())
+        super().__init__(next((w for w in windows if isinstance(w, QMainWindow)), None))
+        self.setWindowTitle("Open images")
+        self.images = QListWidget()
+        self.images.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
+        self.images.setTextElideMode(Qt.TextElideMode.ElideMiddle)
+        for number, title in enumerate(titles, start=1):
+            self.images.addItem(f"#{number} {printable(title)}".strip())
+        self.images.setCurrentRow(0)
+        kinds = QDialogButtonBox.StandardButton
+        self.buttons = QDialogButtonBox(kinds.Open | kinds.Cancel)
+        said = f"{printable(file)} holds {counted(len(titles), 'image')}."
+        hint = f"{said} Select one or several (Ctrl or Shift)."
+        column(self, Hint(hint), self.images, self.buttons)
+        self.setMinimumWidth(360)
+        self.images.itemDoubleClicked.connect(self.accept)
+        self.buttons.accepted.connect(self.accept)
+        self.buttons.rejected.connect(self.reject)
+
+    def numbers(self) -> list[int]:
+        """Return the numbers of the images that are selected, from 1."""
+        return sorted(at.row() + 1 for at in self.images.selectedIndexes())
+
+
+def which_images(file: str, titles: Sequence[str]) -> list[int]:
+    """Return the numbers, from 1, of the images that a person selects; none if none."""
+    dialog = WhichImages(file, titles)
+    return dialog.numbers() if dialog.exec() else []
