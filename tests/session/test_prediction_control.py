@@ -751,6 +751,20 @@ def test_exports_that_fail_are_told_once_with_those_that_did_not(
     assert bench.control.unexported() == ["a", "c"]
 
 
+def test_an_export_of_a_part_says_that_the_rest_is_empty(
+    bench: Bench, tmp_path: Path
+) -> None:
+    add_stack(bench, "a")
+    predicted(bench, "slice")
+    bench.control.exporter.export(tmp_path, [bench.image.id])
+    until(lambda: bench.worker.running(ExportJob))
+    (handle,) = bench.worker.running(ExportJob)
+    handle.event.emit(FileWritten(str(tmp_path / "a_cells.tif"), 1.0))
+    bench.worker.end(handle)
+    said = "Predicted of a: 1 of 4 slices; the others are empty."
+    assert bench.told == [("warning", f"1 file is in {tmp_path} now. {said}")]
+
+
 def test_an_export_waits_for_cells_that_fit_the_settings(
     bench: Bench, clock: list[float], tmp_path: Path
 ) -> None:

@@ -10,6 +10,7 @@ from psygnal import Signal
 
 from napari_unet.core.annotation.annotations import plain_classes
 from napari_unet.core.events import FileWritten
+from napari_unet.core.geometry.boxes import axis_sizes
 from napari_unet.core.jobs import ExportJob
 from napari_unet.core.text import counted
 from napari_unet.io.names import file_stem
@@ -37,12 +38,13 @@ _WRITTEN = ("cells", "classes", "points", "probabilities")
 class _Export:
     """All that was asked for at once, and what has become of it.
 
-    `files` counts those that were written, and `problems` has a sentence for each image
-    that was not exported.
+    `files` counts those that were written, `notes` has a sentence for each image of
+    which a part was, and `problems` one for each that was not exported.
     """
 
     folder: Path
     files: int = 0
+    notes: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     cancelled: bool = False
 
@@ -256,6 +258,7 @@ class Exporter:
             return  # cancelled while its pixels were copied
         # known only now that all cells are found
         part.job = replace(part.job, parents=part.results.cells.parents)
+        part.export.notes += _missing(part.results)
         part.handle = self._worker.submit(part.job)
         # tiles that come from now on are not in the files
         part.results.unexported = False
@@ -294,10 +297,24 @@ class Exporter:
         """Say what was written where, and what was not."""
         what = counted(export.files, "file is", "files are")
         end = " (cancelled)." if export.cancelled else "."
-        sentence = f"{what} in {export.folder} now{end}"
+        sentence = " ".join([f"{what} in {export.folder} now{end}", *export.notes])
         if export.problems:
             left_out = " ".join(export.problems)
             written = f"{sentence} Not exported: " if export.files else ""
             self.message.emit("error", written + left_out)
         elif export.files or not export.cancelled:
-            self.message.emit("info", sentence)
+            self.message.emit("warning" if export.notes else "info", sentence)
+
+
+def _missing(results: ResultLayers) -> list[str]:
+    """Say how much of an image was not predicted, and is empty in its files."""
+    image, done = results.image, len(results.cells.predicted)
+    sizes = axis_sizes(image.annotation_axes, image.annotation_shape)
+    volumes = results.cells.ndim == 3
+    every = sizes["t"] * (1 if volumes else sizes["z"])
+    if done >= every:
+        return []
+    what = "time points" if volumes or sizes["z"] == 1 else "slices"
+    return [
+        f"Predicted of {image.name}: {done} of {every} {what}; the others are empty."
+    ]
