@@ -199,6 +199,23 @@ def test_cells_are_saved_for_other_programs(
     assert not (tmp_path / "out" / "coco").exists()
 
 
+def test_cells_are_saved_of_results_that_are_there(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image = str(data / "images" / "field0.tif")
+    command = ["predict", str(data / "model.safetensors"), image, "--device", "cpu"]
+    command += ["--output", str(tmp_path)]
+    assert main(command) == 0
+    capsys.readouterr()
+    report = tmp_path / "report.json"
+    assert main([*command, "--save", "geojson", "--json", str(report)]) == 0
+    assert "field0.tif: done\n" in capsys.readouterr().err
+    (row,) = json.loads(report.read_text())["images"]
+    features = json.loads((tmp_path / "geojson" / "field0.geojson").read_text())
+    assert row["cells"] == len(features["features"])
+    assert "seconds" not in row
+
+
 def test_predictions_of_other_settings_or_precision_are_not_mixed(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -217,7 +217,10 @@ class Batch:
                 self._line.say(f"{name}: not done")
             row["problem"] = event.problem
         else:
-            self._line.say(f"{name}: done in {clock(outcome['seconds'])}")
+            # what is made of results that are there takes no prediction
+            seconds = outcome.get("seconds")
+            how = "" if seconds is None else f" in {clock(seconds)}"
+            self._line.say(f"{name}: done{how}")
             row |= outcome | ({"cells": event.cells} if self._cells else {})
         if event.notes:
             row["notes"] = list(event.notes)
