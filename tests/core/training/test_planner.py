@@ -205,7 +205,9 @@ REASONS = [
     (NUCLEI, CPU, "depth", "28 pixels wide"),
     (HUGE, CPU, "scale", r"185 pixels wide: .* shrunk to 0\.22"),
     (SMALL, CPU, "scale", r"6 pixels wide: .* enlarged 2 times"),
-    (HUGE, CPU, "depth", r"41 pixels wide there: with 3 poolings"),
+    (HUGE, CPU, "depth", r"41 pixels wide at 0\.22 times the size: with 3 poolings"),
+    (HUGE, CPU, "patch", r"has 225 pixels at 0\.22 times the size"),
+    (HUGE, CPU, "batch", r"50336 annotated pixels at 0\.22 times the size"),
     (REGIONS, CPU, "depth", "16 channels"),
     (CROPS, CPU, "patch", "64 pixels"),
     (STROKES, CPU, "batch", "12000 annotated pixels"),
@@ -235,6 +237,19 @@ def test_the_reason_has_the_number_that_decided(
     decisions = plan(found, machine, Training.automatic()).decisions
     (decision,) = (d for d in decisions if d.field == field)
     assert re.search(words, decision.reason), decision.reason
+
+
+def test_volumes_of_a_size_that_a_person_chose_are_scaled_along_all_axes() -> None:
+    stacks = replace(STACKS, sizes=((30, 400, 400),), step=2.0)
+    asked = Training.automatic(scale=0.5)
+    settings = plan(stacks, GPU, asked)
+    assert (settings.ndim, settings.scale) == (3, 0.5)
+    reasons = {d.field: d.reason for d in settings.decisions}
+    assert reasons["ndim"].startswith("Slices are 2 times as far apart as pixels")
+    # 30 slices are 15 for the network, and of 14 there are 7
+    thin = plan(replace(stacks, sizes=((14, 400, 400),)), GPU, asked)
+    assert thin.ndim == 2
+    assert "7 slices at 0.5 times the size" in thin.decisions[0].reason
 
 
 def _random_fingerprint(rng: np.random.Generator) -> Fingerprint:

@@ -75,7 +75,7 @@ class Fingerprint:
             diameter=None if self.diameter is None else self.diameter * scale,
             span=None if self.span is None else self.span * deep,
             neighbours=scaled(self.neighbours, deep),
-            step=None if self.step is None else self.step * deep / scale,
+            step=None if self.step is None else self.step * scale / deep,
         )
 
 

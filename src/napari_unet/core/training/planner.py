@@ -94,7 +94,9 @@ def plan(
     for field, rule in _RULES.items():
         if field in kept or field in entry.recipe.get(settings.ndim, {}):
             continue
-        seen = found.resized(settings.scale, settings.ndim)
+        # whether volumes do is asked of volumes at that size
+        ndim = 3 if field == "ndim" else settings.ndim
+        seen = found.resized(settings.scale, ndim)
         decision = rule(seen, machine, settings)
         if tried is not None and field == tried.field:
             decision = tried
@@ -179,8 +181,7 @@ def _ndim(found: Fingerprint, machine: Machine, settings: Training) -> Decision 
     thickest = max(z for z, _, _ in found.sizes)
     if thickest == 1 or NETWORKS[settings.network].refusal(3):
         return None
-    against = _against_volumes(found, machine, settings)
-    if against:
+    if against := _against_volumes(found, machine, settings):
         return Decision(
             field="ndim",
             value=2,
@@ -198,15 +199,16 @@ def _ndim(found: Fingerprint, machine: Machine, settings: Training) -> Decision 
 
 def _against_volumes(found: Fingerprint, machine: Machine, settings: Training) -> str:
     """Say what stands against volumes, in the beginning of a sentence; or nothing."""
+    seen = _at_size(settings)
     if found.slices < _THICK:
         slices = counted(found.slices, "slice")
-        return f"The thinnest image has {slices}, volumes take {_THICK}"
+        return f"The thinnest image has {slices}{seen}, volumes take {_THICK}"
     if found.neighbours < _IN_A_ROW:
         slices = counted(found.neighbours, "slice is", "slices are")
-        return f"At most {slices} annotated in a row, volumes take {_IN_A_ROW}"
+        return f"At most {slices} annotated in a row{seen}, volumes take {_IN_A_ROW}"
     if found.span is not None and found.span < _SPAN:
         slices = counted(round(found.span), "slice")
-        return f"A cell shows in {slices} with the same id, volumes take {_SPAN}"
+        return f"A cell shows in {slices} with the same id{seen}, volumes take {_SPAN}"
     apart = _apart(found)
     if apart is None:
         return f"How far apart the {found.slices} slices are is not known"
@@ -215,6 +217,11 @@ def _against_volumes(found: Fingerprint, machine: Machine, settings: Training) -
     if machine.device == "cpu" and 0 < (minutes := _minutes(settings)) < _MINUTES_3D:
         return f"There are {minutes:g} minutes of a CPU, volumes take {_MINUTES_3D:g}"
     return ""
+
+
+def _at_size(settings: Training) -> str:
+    """Say at which size of the images pixels are counted, if not at their own."""
+    return "" if settings.scale == 1 else f" at {settings.scale:g} times the size"
 
 
 def _apart(found: Fingerprint) -> float | None:
@@ -344,9 +351,8 @@ def _depth(found: Fingerprint, machine: Machine, settings: Training) -> Decision
     wanted = _SEEN * found.diameter
     depth = next((d for d, halo in seen.items() if halo >= wanted), most)
     least = f", the fewest at {settings.width} channels," if depth == fewest else ""
-    here = "" if settings.scale == 1 else " there"
     reason = (
-        f"Cells are {found.diameter:.0f} pixels wide{here}: "
+        f"Cells are {found.diameter:.0f} pixels wide{_at_size(settings)}: "
         f"with {counted(depth, 'pooling')}{least} the network sees "
         f"{seen[depth]} pixels around each"
     )
@@ -368,10 +374,11 @@ def _patch(found: Fingerprint, _: Machine, settings: Training) -> Decision:
     side = min(min(y, x) for _, y, x in found.sizes)
     patch = min(usual, max(side, _SMALLEST_PATCH))
     usual_for = f"the usual {usual} for {counted(settings.depth, 'pooling')}"
+    seen = f"{side} pixels{_at_size(settings)}"
     if patch < usual:
-        reason = f"The smallest image has {side} pixels, less than {usual_for}"
+        reason = f"The smallest image has {seen}, less than {usual_for}"
     else:
-        reason = f"It is {usual_for}, and the smallest image has {side} pixels"
+        reason = f"It is {usual_for}, and the smallest image has {seen}"
     return Decision(
         field="patch",
         value=patch,
@@ -397,8 +404,9 @@ def _batch(found: Fingerprint, machine: Machine, settings: Training) -> Decision
     batch = max(min(round(worth), held, most), least)
     count = f"{least} to {most}" if most > least else f"{most}"
     reason = (
-        f"{100 * _OF_ALL:g} % of the {found.annotated} annotated pixels are "
-        f"{worth:.1f} patches; a step takes {count} on {machine.name}"
+        f"{100 * _OF_ALL:g} % of the {found.annotated} annotated pixels"
+        f"{_at_size(settings)} are {worth:.1f} patches; a step takes {count} on "
+        f"{machine.name}"
     )
     if held < min(round(worth), most):
         reason += f", and {machine.memory / 1e9:.1f} GB of memory hold {held}"
