@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from example_jobs import stored, stored_image
-from example_models import cropping_model
+from example_models import cropping_model, random_model
 from napari_unet.core.annotation.annotations import ClassInfo
 from napari_unet.core.cells.class_map import class_map
 from napari_unet.core.cells.instances import most_probable
@@ -18,6 +18,7 @@ from napari_unet.core.events import CellsFound, FilePredicted, ValidationTile
 from napari_unet.core.images.image import Field, Image
 from napari_unet.core.images.normalisation import measure
 from napari_unet.core.jobs import SegmentJob
+from napari_unet.core.network.architecture import u_shape
 from napari_unet.core.settings import Prediction, Segmentation
 from napari_unet.core.training.training_set import Example, HeldOut
 from napari_unet.engine.file_prediction import FilePredictor
@@ -43,7 +44,7 @@ def regions(model: Model) -> Model:
     return replace(model, card=model.card.replace(classes=classes))
 
 
-def predicted(folder, model, file, segmentation, most=2**31):
+def predicted(folder, model, file, segmentation, most=2**31, channel=None):
     """Probabilities and classes of a file."""
     path = folder / "model.safetensors"
     save_model(model, path)
@@ -58,6 +59,7 @@ def predicted(folder, model, file, segmentation, most=2**31):
         path,
         BlockSizes(predicted_plane=(64, 64), predicted_volume=(8, 32, 32)),
         most,
+        channel=channel,
     )
     *_, last = predictor.events(file)
     assert isinstance(last, FilePredicted)
@@ -88,6 +90,22 @@ def test_files_in_memory_and_in_blocks_have_the_same_classes(
         np.testing.assert_array_equal(np.asarray(classes.data[...]), expected)
     plain = class_map(found, image, ndim, Segmentation(), ())
     assert (plain != expected).mean() > 0.01
+
+
+@pytest.mark.parametrize("most", [2**31, 0])
+def test_edges_are_those_of_the_channel_that_the_network_sees(tmp_path, most):
+    rng = np.random.default_rng(2)
+    pixels = rng.normal(size=(2, 60, 70)).astype(np.float32)
+    write_weights(tmp_path / "a.tif", pixels, "cyx")
+    table = u_shape(ndim=2, channels=1, classes=3, width=4, depth=1)
+    model = regions(random_model(table, 1))
+    found, classes = predicted(
+        tmp_path, model, tmp_path / "a.tif", EDGES, most, channel=2
+    )
+    expected = class_map(found, Image(pixels[1], "yx"), 2, EDGES, ())
+    np.testing.assert_array_equal(np.asarray(classes.data[...]), expected)
+    of_both = class_map(found, Image(pixels, "cyx"), 2, EDGES, ())
+    assert (of_both != expected).any()
 
 
 def test_a_model_of_cells_is_refused(tmp_path):
@@ -139,7 +157,7 @@ def test_what_is_held_out_is_judged_further_with_the_borders_it_got():
 
     def listen():
         settings = Segmentation(threshold=0.4)
-        found.append((yield from _along_edges([judged], held_out, settings)))
+        found.append((yield from _along_edges([judged], held_out, settings, 0.5)))
 
     told = list(listen())
     assert {type(event) for event in told} == {ValidationTile}
@@ -148,5 +166,7 @@ def test_what_is_held_out_is_judged_further_with_the_borders_it_got():
     assert chosen.threshold == 0.4
     before = (most_probable(values) != true).sum()
     assert (most_probable(after.probabilities) != true).sum() < before / 2
+    # the network sees the image at half its size
+    assert f"looked for {2 * chosen.edge_smoothing:g} pixels around: IoU" in note
     # 31 of 34 columns overlap
     assert f"around: IoU {31 / 34:.3f} becomes " in note

@@ -88,3 +88,5 @@ def test_that_borders_follow_edges_is_said() -> None:
 def test_of_folds_most_decide() -> None:
     card = trained(folds=2, steps=400).card
     assert card.segmentation.largest_only == (1,)
+    (note,) = (n for n in card.notes if "largest piece" in n)
+    assert note.startswith("of tissue only the largest piece of a slice is kept, as ")

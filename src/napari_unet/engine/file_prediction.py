@@ -322,7 +322,7 @@ class FilePredictor:
         ndim = self._card.architecture.ndim
         if "classes" in kinds:
             classes = class_map(
-                found, image, ndim, segmentation, self._card.cell_classes
+                found, self._seen(image), ndim, segmentation, self._card.cell_classes
             )
             target = self.folder.ready_target(file, "classes")
             write_labels(target, classes, axes, spacing, made)

@@ -246,7 +246,9 @@ def _tuned(
         yield ValidationTile()
     notes: tuple[str, ...] = ()
     if not card.cell_classes:
-        parts, chosen, notes = yield from _along_edges(parts, held_out, chosen)
+        parts, chosen, notes = yield from _along_edges(
+            parts, held_out, chosen, card.training.scale
+        )
     whole = [
         (parts[k].probabilities, held_out[k].example.classes) for k in _whole(held_out)
     ]
@@ -264,11 +266,15 @@ def _tuned(
 
 
 def _along_edges(
-    parts: list[Judged], held_out: Sequence[HeldOut], settings: Segmentation
+    parts: list[Judged],
+    held_out: Sequence[HeldOut],
+    settings: Segmentation,
+    scale: float,
 ) -> Generator[Event, None, tuple[list[Judged], Segmentation, tuple[str, ...]]]:
     """Choose whether borders of regions follow edges.
 
-    Returned are the parts as they are then, the settings, and a note if they do.
+    Returned are the parts as they are then, the settings, and a note if they do, in
+    pixels of the images, which are seen at a `scale`.
     """
     best = settings, 0.0, 0.0
     for tried in choose_edges(parts, held_out, settings):
@@ -283,7 +289,7 @@ def _along_edges(
     ]
     note = (
         "borders of regions follow edges in the image, looked for "
-        f"{chosen.edge_smoothing:g} pixels around: IoU {before:.3f} becomes "
+        f"{chosen.edge_smoothing / scale:.3g} pixels around: IoU {before:.3f} becomes "
         f"{after:.3f} on what is held out."
     )
     return smoothed, chosen, (note,)

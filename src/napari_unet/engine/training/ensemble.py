@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from napari_unet.core.model import Model
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
-    from napari_unet.core.model import AnyScore
+    from napari_unet.core.model import AnyScore, ModelCard
     from napari_unet.core.settings import Segmentation
     from napari_unet.core.training.training_settings import Training
 
@@ -25,12 +25,14 @@ def joined(members: Sequence[Model], settings: Training) -> Model:
     cards = [member.card for member in members]
     if len(members) == 1:
         return Model(cards[0].replace(training=settings), members[0].weights)
+    chosen = _middle([c.segmentation for c in cards])
+    # what one of them chose need not hold for all
+    notes = tuple(n for n in cards[0].notes if all(n in c.notes for c in cards))
     card = cards[0].replace(
         members=len(members),
         training=settings.with_network_of(cards[0].training),
-        segmentation=_middle([c.segmentation for c in cards]),
-        # what one of them chose need not hold for all
-        notes=tuple(n for n in cards[0].notes if all(n in c.notes for c in cards)),
+        segmentation=chosen,
+        notes=(*notes, *_of_regions(cards[0], chosen)),
         history=(),
         score=_mean([c.score for c in cards if c.score is not None]),
         steps=sum(c.steps for c in cards),
@@ -56,6 +58,22 @@ def _middle(chosen: Sequence[Segmentation]) -> Segmentation:
         ),
         edge_smoothing=median(c.edge_smoothing for c in chosen),
     )
+
+
+def _of_regions(card: ModelCard, chosen: Segmentation) -> Iterator[str]:
+    """Yield in sentences what is made of regions."""
+    kind = "slice" if card.training.ndim == 2 else "volume"
+    for k in chosen.largest_only:
+        yield (
+            f"of {card.classes[k - 1].name} only the largest piece of a {kind} is "
+            "kept, as most of the networks had it by what each held out."
+        )
+    if chosen.edge_smoothing:
+        yield (
+            "borders of regions follow edges in the image, looked for "
+            f"{chosen.edge_smoothing:.3g} pixels around, the middle of what each "
+            "network had by what it held out."
+        )
 
 
 def _mean(scores: Sequence[AnyScore]) -> AnyScore | None:
