@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pytest
@@ -102,6 +102,31 @@ def test_pieces_of_regions_that_are_not_to_be_kept_are_named(
     assert "has no class of regions lumen; it has tissue." in told
 
 
+@pytest.mark.parametrize(
+    ("kind", "option", "told"),
+    [
+        ("cells", ("--smallest-piece", "500"), "500 is for classes of regions"),
+        ("regions", ("--cells-by", "multicut"), "multicut is for classes of cells"),
+    ],
+)
+def test_what_a_model_has_no_classes_for_is_refused(
+    data: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    kind: Literal["cells", "regions"],
+    option: tuple[str, ...],
+    told: str,
+) -> None:
+    model = load_model(data / "shrunk.safetensors")
+    card = model.card.replace(classes=(ClassInfo(name="tissue", kind=kind),))
+    save_model(type(model)(card, model.weights), tmp_path / "a.safetensors")
+    command = ["predict", str(tmp_path / "a.safetensors")]
+    command += [str(data / "images" / "0.tif"), "--output", str(tmp_path / "out")]
+    assert main([*command, *CPU, *option]) == 1
+    assert told in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_why_one_was_kept_of_what_was_tried_is_said(
     data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -111,6 +136,6 @@ def test_why_one_was_kept_of_what_was_tried_is_said(
     assert "scale 0.42 in place of 1 (as they are): Cells are 9" in told
     assert "slices of 0.42 times the size " in told
     assert main(["info", str(data / "tried.safetensors")]) == 0
-    assert "Judged by " in capsys.readouterr().out
+    assert " are kept by " in capsys.readouterr().out
     assert train(data, "no", "--try-both", "--steps", "8") == 1
     assert "what is tried is chosen by the preset auto" in capsys.readouterr().err

@@ -567,3 +567,23 @@ def test_automatic_without_annotation_is_chosen_when_train_is_pressed(
     choose(page.recipe.preset, "auto")
     assert page.recipe.decisions.note.text() == "Chosen when Train is pressed."
     assert not told(page)
+
+
+def test_either_both_ways_are_tried_or_several_networks_are_joined(
+    page: TrainPage, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workspace.worker, "_start", FakeProcess)
+    paint(workspace)
+    recipe = page.recipe
+    choose(recipe.preset, "auto")
+    folds: Any = recipe.form.widget("folds")
+    folds.setValue(3)
+    assert settings(workspace).folds == 3
+    assert not recipe.both.isEnabled()
+    assert "set Networks to 1" in recipe.both.toolTip()
+    folds.setValue(1)
+    recipe.both.click()
+    assert settings(workspace).try_both
+    assert not folds.isEnabled()
+    recipe.both.click()
+    assert folds.isEnabled()

@@ -97,11 +97,6 @@ def run(options: argparse.Namespace) -> int:
     for kind in set(kinds) & set(FORMATS):
         FORMATS[kind].check_installed()
     segmentation = _segmentation(options, model.card)
-    if options.membrane is not None and segmentation.cells_by != "multicut":
-        raise ValueError(
-            f"--membrane {options.membrane:g} is for --cells-by multicut, found "
-            f"--cells-by {segmentation.cells_by}."
-        )
     files = find(options.images)
     from napari_unet.engine.batch_prediction import predict_files
     from napari_unet.engine.file_prediction import FilePredictor
@@ -261,7 +256,22 @@ def _segmentation(options: argparse.Namespace, card: ModelCard) -> Segmentation:
     if (names := given.pop("largest_only", None)) is not None:
         each = [] if names == "none" else names.split(",")
         given["largest_only"] = tuple(sorted({card.region(n.strip()) for n in each}))
-    return card.segmentation.replace(**given)
+    segmentation = card.segmentation.replace(**given)
+    if "membrane" in given and segmentation.cells_by != "multicut":
+        raise ValueError(
+            f"--membrane {options.membrane:g} is for --cells-by multicut, found "
+            f"--cells-by {segmentation.cells_by}."
+        )
+    kinds = {c.kind for c in card.classes}
+    for name, value, kind in (
+        ("--cells-by", given.get("cells_by"), "cells"),
+        ("--smallest-piece", given.get("smallest_piece"), "regions"),
+    ):
+        if value and kind not in kinds:
+            raise ValueError(
+                f"{name} {value} is for classes of {kind}, and {card.name} has none."
+            )
+    return segmentation
 
 
 def _tile(text: str) -> int:

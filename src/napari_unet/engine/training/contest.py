@@ -149,13 +149,12 @@ class Contest:
         by = "held-out pixels (mean IoU)"
         if cells:
             by = f"{counted(cells, 'held-out cell')} (average precision)"
-        reason = f"Judged by {by}: {', '.join(words)}"
+        reason = f"{names[best]} are kept by {by}: {', '.join(words)}"
         for name in map(name_of, self.candidates):
             if name not in names:
                 why = self.refused.get(name, "it was finished before")
                 reason += f"; {name} not tried, {why}"
-        chosen, others = models[best], [w for k, w in enumerate(words) if k != best]
-        return _with_reason(chosen, f"{reason}.", others, self._settings)
+        return _with_reason(models[best], f"{reason}.", self._settings)
 
     def _figure(self, model: Model) -> Generator[Event, None, tuple[float, int]]:
         """Return how good a model is, and by how many cells; of none, by pixels."""
@@ -228,14 +227,11 @@ def _nothing_to_try(diameter: float | None, slices: int) -> Decision:
     )
 
 
-def _with_reason(
-    model: Model, reason: str, others: Sequence[str], asked: Training
-) -> Model:
+def _with_reason(model: Model, reason: str, asked: Training) -> Model:
     """Note in a model why it is the one, and the budget of all together."""
     recipe = model.card.training
-    tried = Decision(
-        field="try_both", value=True, reason=reason, alternatives=tuple(others)
-    )
+    reason = reason[0].upper() + reason[1:]
+    tried = Decision(field="try_both", value=True, reason=reason)
     budget = {name: getattr(asked, name) for name in ("seed", "steps", "minutes")}
     training = recipe.replace(**budget, decisions=(*recipe.decisions, tried))
     return Model(model.card.replace(training=training), model.weights)

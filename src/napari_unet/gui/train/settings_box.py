@@ -60,6 +60,8 @@ _NO_Z = "No image of the project has a z axis."
 _GOES_ON = "The interrupted training goes on as it began: start anew to change this."
 _KEPT = "Training that starts from a model keeps the network of that model."
 _BUSY = "It can be changed when the training has ended."
+_JOINED = "Several networks are joined: set Networks to 1 to try both."
+_TRIED = "Both ways are tried, and one network is kept."
 
 
 class RecipeBox(QWidget):
@@ -206,6 +208,10 @@ class RecipeBox(QWidget):
         boxes = (self.start, self.preset, self.images, self.budget, self.unit)
         for box in (*boxes, self.both, self.form):
             allow(box, not locked, _GOES_ON if goes_on else _BUSY)
+        asked = self._plan.settings
+        if asked.folds > 1 and not locked:
+            allow(self.both, False, _JOINED)
+        self.form.allow("folds", not asked.try_both, _TRIED)
         kept = not locked and self._plan.network_of_start is not None
         why = _KEPT if kept else _GOES_ON if goes_on else _BUSY
         allow(self.network, not (locked or kept), why)
