@@ -139,3 +139,30 @@ def test_why_one_was_kept_of_what_was_tried_is_said(
     assert " are kept by " in capsys.readouterr().out
     assert train(data, "no", "--try-both", "--steps", "8") == 1
     assert "what is tried is chosen by the preset auto" in capsys.readouterr().err
+
+
+def test_classes_of_regions_are_learnt_from_masks(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    y, x = np.mgrid[:60, :60]
+    labels = ((y - 30) ** 2 + (x - 30) ** 2 < 400).astype(np.uint8)
+    labels[(y - 30) ** 2 + (x - 30) ** 2 < 40] = 2
+    for kind, values in (("images", labels.astype(np.float32)), ("labels", labels)):
+        (tmp_path / kind).mkdir()
+        tifffile.imwrite(tmp_path / kind / "0.tif", values)
+    images, masks = str(tmp_path / "images"), str(tmp_path / "labels")
+    command = ["train", images, masks, "--labels", "semantic", "--steps", "2"]
+    command += [*SMALL, *CPU]
+
+    def kinds(name: str, regions: str) -> list[str]:
+        path = tmp_path / f"{name}.safetensors"
+        assert main([*command, "--regions", regions, "--output", str(path)]) == 0
+        return [c.kind for c in read_card(path).classes]
+
+    assert kinds("one", "1") == ["regions", "cells"]
+    assert kinds("all", "all") == ["regions", "regions"]
+    for wrong, told in (("3", "classes 1 to 2, found 3"), ("a", "takes all, or num")):
+        path = tmp_path / "no.safetensors"
+        assert main([*command, "--regions", wrong, "--output", str(path)]) == 1
+        assert told in capsys.readouterr().err
+        assert not path.exists()

@@ -90,6 +90,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     output_option(parser, "MODEL", f"model file to write, by custom ending in {SUFFIX}")
     label_options(parser)
+    parser.add_argument(
+        "--regions",
+        metavar="CLASSES",
+        help="classes that are areas without objects, such as tissue: all, or their "
+        "numbers in semantic or sparse labels with commas between (default: none)",
+    )
     pairing_option(parser)
     _add_start(parser)
     add_settings(parser, Training, ("task",))
@@ -127,6 +133,18 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     augmentation = parser.add_argument_group("augmentation")
     add_settings(augmentation, Augmentation, prefix="augment_")
+
+
+def _regions(text: str | None) -> tuple[int, ...] | None:
+    """Return the numbers of the classes of regions, None for all."""
+    if text == "all":
+        return None
+    try:
+        return tuple(int(number) for number in (text or "").split(",") if text)
+    except ValueError:
+        raise ValueError(
+            f"--regions takes all, or numbers of classes as 1,3, found {text}."
+        ) from None
 
 
 def _add_start(parser: argparse.ArgumentParser) -> None:
@@ -178,6 +196,7 @@ def run(options: argparse.Namespace) -> int:
         inputs.known,
         settings,
         kind=inputs.kind,
+        regions=_regions(options.regions),
         start=start,
         resume=checkpoint if options.resume else None,
         checkpoint=checkpoint,

@@ -55,6 +55,7 @@ def check_given(options: argparse.Namespace, settings: Training) -> None:
         )
     for option, given, task in (
         ("--labels", options.kind, "segment"),
+        ("--regions", options.regions, "segment"),
         ("--loss", options.loss, "regress"),
         ("--structured-noise", options.structured_noise, "denoise"),
     ):

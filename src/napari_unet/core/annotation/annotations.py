@@ -19,7 +19,7 @@ from napari_unet.core.cells.label_ids import distinct, positions
 from napari_unet.core.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -110,6 +110,25 @@ class Annotation:
         """
         finished = None if self.finished is None else self.finished[box]
         return replace(self, labels=self.labels[box], finished=finished)
+
+    def with_regions(self, numbers: Collection[int] | None) -> Annotation:
+        """Return it with some classes as regions, all of them for None.
+
+        A ValueError says that there is no class of a number.
+        """
+        there = range(1, len(self.classes) + 1)
+        for number in numbers or ():
+            if number not in there:
+                raise ValueError(
+                    f"there are the classes 1 to {len(self.classes)}, found {number} "
+                    "among those of regions."
+                )
+        chosen = there if numbers is None else numbers
+        classes = tuple(
+            c.replace(kind="regions") if n in chosen else c
+            for n, c in zip(there, self.classes, strict=True)
+        )
+        return replace(self, classes=classes)
 
     def class_image(self) -> NDArray[np.uint8]:
         """Return the class number of each pixel, `IGNORED` where nothing is known.

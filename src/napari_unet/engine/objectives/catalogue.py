@@ -13,7 +13,7 @@ from napari_unet.engine.objectives.regression import RegressionObjective
 from napari_unet.engine.objectives.segmentation import SegmentationObjective
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from napari_unet.core.annotation.annotations import Kind
     from napari_unet.core.images.image import ArrayLike
@@ -37,13 +37,17 @@ def pairs_of(
     images: Sequence[Image | ArrayLike],
     known: Sequence[Any],
     kind: Kind | None = None,
+    regions: Collection[int] | None = (),
 ) -> Iterable[Pair]:
     """Pair the fields of images with what is known of them; arguments as for `train`.
 
     A ValueError says that they do not go together.
     """
     if settings.task == "segment":
-        return annotated_fields(images, known, settings.ndim, kind)
+        found = annotated_fields(images, known, settings.ndim, kind)
+        if regions == ():
+            return found
+        return [(field, those.with_regions(regions)) for field, those in found]
     if settings.task == "regress":
         return paired_fields(images, known, settings.ndim)
     if known:

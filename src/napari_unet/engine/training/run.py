@@ -38,7 +38,7 @@ from napari_unet.engine.training.stopwatch import Stopwatch
 from napari_unet.io.model_file import read_card
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Iterator, Sequence
+    from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -66,6 +66,7 @@ def train(
     settings: Training | None = None,
     *,
     kind: Kind | None = None,
+    regions: Collection[int] | None = (),
     start: Model | None = None,
     resume: str | Path | None = None,
     checkpoint: str | Path | None = None,
@@ -86,6 +87,8 @@ def train(
         brings. Those of `Training.automatic` are planned first.
     kind : {"instances", "binary", "semantic", "annotation", "sparse"}, optional
         What the values in the labels mean; guessed if not given.
+    regions : collection of int, optional
+        Numbers of the classes that are areas without objects, None for all.
     start : Model, optional
         Weights to start from; its levels replace those of the settings. It may have
         other classes and another number of channels.
@@ -132,7 +135,7 @@ def train(
 
     @cache
     def pairs(ndim: Literal[2, 3]) -> Iterable[Pair]:
-        return pairs_of(asked.replace(ndim=ndim), opened, labels, kind)
+        return pairs_of(asked.replace(ndim=ndim), opened, labels, kind, regions)
 
     if settings.is_unplanned:
         found = fingerprint(pairs(settings.ndim))
