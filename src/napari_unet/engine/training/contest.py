@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from napari_unet.core.annotation.annotations import Annotation
     from napari_unet.core.events import Event
     from napari_unet.core.model import ModelCard
+    from napari_unet.core.training.fingerprint import Fingerprint
     from napari_unet.core.training.training_settings import Training
     from napari_unet.engine.network.network import Network
     from napari_unet.engine.objectives.objective import Pair
@@ -104,20 +105,11 @@ class Contest:
             yield
         objective.ready(pairs, examples)
         by_example = {id(e): k for e, (_, k) in zip(examples, pairs, strict=True)}
-        classes, slices = objective.outputs, found.slices
-        reach = [
-            [
-                ceil(n / one.scale)
-                for n in reach_of(one.architecture(found.channels, classes, slices))
-            ]
-            for one in self.candidates
-            if one.ndim == ndim
-        ]
         parted = hold_out(
             examples,
             settings.validation,
-            np.max(reach, axis=0).tolist(),
-            classes,
+            self._reach(found, objective.outputs, ndim),
+            objective.outputs,
             np.random.default_rng([settings.seed, 5]),
         )
         if not parted.held_out:
@@ -128,6 +120,20 @@ class Contest:
         for part in parted.held_out:
             self.parts += (Part(part.example.field, part.box),)
             self._known.append(by_example[id(part.example)].crop(part.box))
+
+    def _reach(self, found: Fingerprint, classes: int, ndim: int) -> list[int]:
+        """Return how far any of the networks sees, in pixels of the images."""
+        reach = [
+            [
+                ceil(n / one.scale)
+                for n in reach_of(
+                    one.architecture(found.channels, classes, found.slices)
+                )
+            ]
+            for one in self.candidates
+            if one.ndim == ndim
+        ]
+        return [max(each) for each in zip(*reach, strict=True)]
 
     def best(self, models: Sequence[Model]) -> Generator[Event, None, Model]:
         """Return the best of the models, those of the first candidates, and say why."""
