@@ -70,7 +70,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     axes_option(parser)
     channel_option(parser)
     json_option(parser)
-    cells = parser.add_argument_group("cells and regions")
+    cells = parser.add_argument_group(
+        "cells and regions",
+        "What is not given is as the model has it; defaults are of one that has none.",
+    )
     add_settings(cells, Segmentation)
     cells.add_argument(
         "--largest-only",
