@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 
 from napari_unet.core import events
+from napari_unet.core.annotation.annotations import ClassInfo
 from napari_unet.core.images.image import Image
+from napari_unet.core.training.fingerprint import Fingerprint
 from napari_unet.core.training.training_settings import AUTO, Training
+from napari_unet.engine.training.planning import planned
 from napari_unet.engine.training.run import train
 from napari_unet.io.model_file import load_model, read_card, save_model
 
@@ -98,3 +101,13 @@ def test_a_run_that_begins_with_a_model_keeps_its_network() -> None:
 def test_a_network_that_cannot_be_had_is_one_sentence() -> None:
     with pytest.raises(ValueError, match=r"^FCN-8s is for slices \(2-D\) alone\.$"):
         run(Training.automatic(steps=1, ndim=3, network="fcn8"), slices=12)
+
+
+def test_what_is_tried_is_planned_for_its_share_of_the_budget() -> None:
+    wide = Fingerprint(1, (ClassInfo(),), ((1, 900, 900),), (600_000, 60_000), 185, 1)
+    asked = Training.automatic(try_both=True, minutes=20.0)
+    settings = planned(wide, asked, None, "cpu")
+    # two sizes of ten minutes each, for which a small network does
+    assert (settings.width, settings.scale, settings.minutes) == (16, 0.22, 20)
+    alone = planned(wide, asked.replace(try_both=False), None, "cpu")
+    assert (alone.width, alone.scale, alone.minutes) == (32, 0.22, 20)

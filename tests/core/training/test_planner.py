@@ -239,6 +239,19 @@ def test_the_reason_has_the_number_that_decided(
     assert re.search(words, decision.reason), decision.reason
 
 
+def test_the_time_is_that_of_each_network() -> None:
+    def why(**by_hand: Any) -> str:
+        settings = plan(NUCLEI, CPU, Training.automatic(**by_hand))
+        return next(d.reason for d in settings.decisions if d.field == "width")
+
+    each = "minutes of a CPU for each network are"
+    assert why(minutes=100.0, folds=3).startswith(f"33.3 {each} enough")
+    assert why(minutes=20.0, folds=2).startswith(f"10 {each} for a small network")
+    steps = why(steps=100, minutes=0.0, folds=3)
+    assert steps.startswith("34 steps on a CPU for each network are")
+    assert why().startswith("5 minutes of a CPU are for")
+
+
 def test_volumes_of_a_size_that_a_person_chose_are_scaled_along_all_axes() -> None:
     stacks = replace(STACKS, sizes=((30, 400, 400),), step=2.0)
     asked = Training.automatic(scale=0.5)

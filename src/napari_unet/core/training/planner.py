@@ -166,8 +166,8 @@ def _folds(found: Fingerprint, _: Machine, settings: Training) -> Decision | Non
         field="folds",
         value=_FOLDS,
         reason=f"{images} images and {minutes:g} minutes are enough for {_FOLDS} "
-        f"networks of {minutes / _FOLDS:g} minutes, each trained without another third "
-        "of the images: the model says their mean.",
+        f"networks of {minutes / _FOLDS:.3g} minutes, each trained without another "
+        "third of the images: the model says their mean.",
         alternatives=("1",),
     )
 
@@ -175,6 +175,15 @@ def _folds(found: Fingerprint, _: Machine, settings: Training) -> Decision | Non
 def _minutes(settings: Training) -> float:
     """Return the budget of each network."""
     return settings.minutes / settings.folds
+
+
+def _time(machine: Machine, settings: Training) -> str:
+    """Say what each network has to learn in."""
+    each = " for each network" if settings.folds > 1 or settings.try_both else ""
+    if settings.steps:
+        steps = -(-settings.steps // settings.folds)
+        return f"{counted(steps, 'step')} on {machine.name}{each}"
+    return f"{_minutes(settings):.3g} minutes of {machine.name}{each}"
 
 
 def _ndim(found: Fingerprint, machine: Machine, settings: Training) -> Decision | None:
@@ -214,8 +223,8 @@ def _against_volumes(found: Fingerprint, machine: Machine, settings: Training) -
         return f"How far apart the {found.slices} slices are is not known"
     if apart > _FURTHEST:
         return f"{_distance(found)}, volumes take {_FURTHEST:g} times at the most"
-    if machine.device == "cpu" and 0 < (minutes := _minutes(settings)) < _MINUTES_3D:
-        return f"There are {minutes:g} minutes of a CPU, volumes take {_MINUTES_3D:g}"
+    if machine.device == "cpu" and 0 < _minutes(settings) < _MINUTES_3D:
+        return f"There are {_time(machine, settings)}, volumes take {_MINUTES_3D:g}"
     return ""
 
 
@@ -286,11 +295,8 @@ def _base(settings: Training) -> Training:
 
 def _width(_: Fingerprint, machine: Machine, settings: Training) -> Decision:
     small, wide = (p(settings.ndim).width for p in (Training.quick, Training.accurate))
-    minutes = _minutes(settings)
-    time = f"{minutes:g} minutes of {machine.name}"
-    if settings.steps:
-        time = f"{counted(settings.steps, 'step')} on {machine.name}"
-    if machine.device != "cpu" or minutes >= _MINUTES_WIDE:
+    time = _time(machine, settings)
+    if machine.device != "cpu" or _minutes(settings) >= _MINUTES_WIDE:
         width, other = wide, small
         reason = f"{time} are enough for a wide network."
     else:

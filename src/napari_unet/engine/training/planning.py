@@ -18,8 +18,11 @@ def planned(
 ) -> Training:
     """Plan what is not chosen by hand, nor by the model to start from, on a device.
 
-    A ValueError says that training cannot begin with that model.
+    Of what is tried it is the first. A ValueError says that training cannot begin with
+    that model.
     """
+    if settings.try_both:
+        return candidates_of(found, settings, start, device)[0]
     return plan(found, _machine(device), _asked(settings, start))
 
 
