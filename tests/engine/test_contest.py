@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -119,9 +120,14 @@ def test_candidates_hold_out_the_same_and_are_judged_by_it(made: Any) -> None:
     assert 0.05 * whole < share < 0.2 * whole
 
 
-def test_what_finds_more_of_the_cells_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    images, labels = zip(*(wide(seed) for seed in range(2)), strict=True)
-    settings = Training.automatic(try_both=True, patch=40, **SMALL)
+@pytest.mark.parametrize(
+    ("number", "share", "cells", "is_kept"), [(2, 0.1, 2, False), (8, 0.4, 8, True)]
+)
+def test_what_finds_three_more_cells_is_kept(
+    number: int, share: float, cells: int, is_kept: bool
+) -> None:
+    images, labels = zip(*(wide(seed) for seed in range(number)), strict=True)
+    settings = Training.automatic(try_both=True, patch=40, validation=share, **SMALL)
     pairs = annotated_fields(images, labels, 2, "instances")
     contest = Contest(lambda _: pairs, settings, None, "cpu")
     for _ in contest.prepare():
@@ -150,13 +156,13 @@ def test_what_finds_more_of_the_cells_is_kept(monkeypatch: pytest.MonkeyPatch) -
             found: Model = end.value
             return found
 
-    figures = [
-        float(w.split()[-1]) for w in reason(best(*models)).rstrip(".").split(",")
-    ]
-    assert figures[1] > figures[0]
     chosen = best(*models)
-    assert chosen.card.training.scale == models[1].card.training.scale
-    assert chosen.weights is models[1].weights
+    told = reason(chosen)
+    assert f"by {cells} held-out cells" in told
+    first, second = map(float, re.findall(r"(\d\.\d\d)(?=,|;|\.$)", told)[:2])
+    assert second > first + 0.5
+    assert (chosen.weights is models[1].weights) == is_kept
+    assert ("would be chance" in told) != is_kept
     # alike: as the planner would have it
     assert best(models[0], models[0]).weights is models[0].weights
     # what was not tried any more is said

@@ -42,10 +42,11 @@ _SIZES = (0.3, 0.5, 1.5)
 _FEWEST = 20
 # Reaches of edges in the image, in pixels.
 _EDGES = (2.0, 4.0, 8.0)
-# A smaller gain is chance: of the precision or the overlap, and in cells; and what
-# loses more in one part of the held-out annotation fits the others by chance, such as
-# an image unlike all that were learnt.
-_GAIN, _CELLS_WON, _LOSS = 0.01, 3, 0.005
+# A smaller gain is chance: of the precision or the overlap, and in cells.
+GAIN, CELLS_WON = 0.01, 3
+# What loses more in one part of the held-out annotation fits the others by chance, such
+# as an image unlike all that were learnt.
+_LOSS = 0.005
 
 
 def usual_settings(
@@ -125,7 +126,7 @@ def choose_settings(
 
     usual = scores(settings)
     best = float(np.average(usual, weights=cells))
-    gain = max(_GAIN, _CELLS_WON / cells.sum())
+    gain = max(GAIN, CELLS_WON / cells.sum())
     chosen = settings
     kinds: list[list[dict[str, float]]] = [
         [{"threshold": t} for t in _THRESHOLDS],
@@ -178,7 +179,7 @@ def choose_edges(
         return np.array([_mean_iou(t) for t in (*tables, np.sum(tables, axis=0))])
 
     usual = overlaps(settings)
-    bar, best, chosen = usual[-1] + _GAIN, usual[-1], settings
+    bar, best, chosen = usual[-1] + GAIN, usual[-1], settings
     for pixels in _EDGES:
         tried = settings.replace(edge_smoothing=pixels)
         each = overlaps(tried)

@@ -10,7 +10,12 @@ import numpy as np
 from napari_unet.core.annotation.annotations import IGNORED
 from napari_unet.core.cells.instances import segment_image
 from napari_unet.core.cells.labelmap import mostly_within
-from napari_unet.core.cells.segmentation_tuning import OVERLAPS, Judged
+from napari_unet.core.cells.segmentation_tuning import (
+    CELLS_WON,
+    GAIN,
+    OVERLAPS,
+    Judged,
+)
 from napari_unet.core.events import ValidationTile
 from napari_unet.core.geometry.boxes import shape_of, within
 from napari_unet.core.images.image import Field, Image
@@ -43,8 +48,6 @@ if TYPE_CHECKING:
     from napari_unet.engine.network.network import Network
     from napari_unet.engine.objectives.objective import Pair
 
-# A smaller gain is chance: then it is as the planner would have it.
-_GAIN = 0.01
 # What recipes differ in.
 _FIELDS = ("ndim", "scale")
 
@@ -141,21 +144,23 @@ class Contest:
         for model in models:
             figure = yield from self._figure(model)
             figures.append(figure)
-        best = 0
-        for number, (score, _) in enumerate(figures):
-            gain = 0.0 if best else _GAIN  # of chance, over the planner's own choice
-            if score > figures[best][0] + gain:
-                best = number
+        cells = figures[0][1]
+        # a smaller one is chance: then it is as the planner would have it
+        gain = max(GAIN, CELLS_WON / cells) if cells else GAIN
+        best = max(range(len(figures)), key=lambda number: figures[number][0])
+        if figures[best][0] <= figures[0][0] + gain:
+            best = 0
         names = [name_of(model.card.training) for model in models]
         words = [
             f"{name} {score:.2f}"
             for name, (score, _) in zip(names, figures, strict=True)
         ]
-        cells = figures[0][1]
         by = "held-out pixels (mean IoU)"
         if cells:
             by = f"{counted(cells, 'held-out cell')} (average precision)"
         reason = f"{names[best]} are kept by {by}: {', '.join(words)}"
+        if best == 0 and len(figures) > 1:
+            reason += f"; more by less than {gain:.2g} would be chance"
         for name in map(name_of, self.candidates):
             if name not in names:
                 why = self.refused.get(name, "it was finished before")
