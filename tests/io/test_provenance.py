@@ -156,7 +156,7 @@ def test_the_stamp_of_a_folder_changes_with_each_file(tmp_path, most, monkeypatc
         ),
         (
             {"settings": {"threshold": 0.5, "axes": None}},
-            "of other settings: rescale None instead of True",
+            "of other settings: rescale as usual instead of True",
         ),
     ],
 )
