@@ -249,15 +249,19 @@ def test_what_is_missing_or_changed_is_told(
     assert "is damaged, or of a newer napari-unet: version" in told
 
 
+@pytest.mark.parametrize(
+    ("name", "text"), [("mine.txt", "mine"), ("run.json", '{"format": "marathon"}')]
+)
 def test_a_folder_of_something_else_is_left_alone(
-    data: Path, capsys: pytest.CaptureFixture[str]
+    data: Path, capsys: pytest.CaptureFixture[str], name: str, text: str
 ) -> None:
     (data / "cells.run").mkdir()
-    (data / "cells.run" / "mine.txt").write_text("mine")
+    (data / "cells.run" / name).write_text(text)
     trained(data, "--steps", "3")
     told = capsys.readouterr().err
     assert "how it was trained is not kept" in told
-    assert [file.name for file in (data / "cells.run").iterdir()] == ["mine.txt"]
+    (left,) = (data / "cells.run").iterdir()
+    assert (left.name, left.read_text()) == (name, text)
 
 
 def test_the_methods_have_the_figures_of_the_run(

@@ -149,7 +149,7 @@ def save_run(finished: TrainingFinished, model: Path) -> Path:
     folder, log = run_folder_of(model), finished.log
     if log is None:
         raise ValueError(f"{model}: it is not known how it was trained.")
-    if folder.exists() and not (folder / RECORD).is_file():
+    if folder.exists() and not _is_ours(folder):
         raise FileExistsError(
             f"{folder}: is there already and is no run of napari-unet, so it is not "
             "replaced and the run is not kept."
@@ -176,6 +176,15 @@ def save_run(finished: TrainingFinished, model: Path) -> Path:
         )
         write_record(temporary, record)
     return folder
+
+
+def _is_ours(folder: Path) -> bool:
+    try:
+        record = read_json(inside(folder, RECORD))
+    except (OSError, ValueError):
+        return False
+    usual = TrainedRun.model_fields["format"].default
+    return isinstance(record, dict) and record.get("format") == usual
 
 
 def write_record(folder: Path, record: TrainedRun) -> None:
