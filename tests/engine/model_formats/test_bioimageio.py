@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from napari_unet.core.model import Model
 
-SAMPLES = Path("/work/shared/samples/formats")
+SAMPLES = Path(__file__).parents[4] / "shared" / "samples" / "formats"
 CPU = Prediction(device="cpu", precision="fp32")
 needs_samples = pytest.mark.skipif(
     not SAMPLES.is_dir(), reason="the sample packages are not here"
