@@ -281,3 +281,22 @@ def test_predictions_of_several_models_are_told(
         (truth / "b.tif").unlink()
     assert main(["evaluate", str(tmp_path / "p"), str(truth)]) == 0
     assert "they are of 2 models, model0 and model1." in capsys.readouterr().err
+
+
+def test_specks_can_be_left_out_of_a_second_score(
+    tmp_path: Path, predicted: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    speck = CELLS.copy()
+    speck[18, 26] = 9
+    truth, report = save(tmp_path / "t", a=speck), tmp_path / "scores.json"
+    command = ["evaluate", str(predicted), str(truth), "--metric", "ap", "--json"]
+    assert main([*command, str(report), "--ignore-below", "2"]) == 0
+    scores = json.loads(report.read_text())
+    assert scores["ap@0.5"] == 5 / 7
+    assert scores["ap@0.5_ignore_below_2"] == 5 / 6
+    assert "ap@0.5_ignore_below_2" in capsys.readouterr().out
+
+    assert main([*command, str(report), "--ignore-below", "0"]) == 1
+    assert "at least 1 pixel, found 0" in capsys.readouterr().err
+    assert main([*command, str(report), "--ignore-below", "2", "--metric", "iou"]) == 1
+    assert "--ignore-below is for ap, the metrics are iou" in capsys.readouterr().err

@@ -357,20 +357,33 @@ _STARTERS = tuple(
     replace(
         task,
         name=f"{task.name}_starter",
-        title=f"{title}, the starter model {starter} without any training",
+        title=f"{title}, the starter {starter}, which learnt {learnt} of this set",
         minutes=(0.0,),
         targets=targets,
         starter=starter,
     )
-    for task, title, starter, targets in (
+    for task, title, starter, learnt, targets in (
         (
             _task("bbbc039"),
-            "BBBC039, wells that no model learnt",
+            "BBBC039, other wells",
             "nuclei",
+            "16 images",
             (Target("ap@0.5", 0.0, at_least=0.93),),
         ),
-        (_task("dsb2018"), "Data Science Bowl 2018, other images", "nuclei", ()),
-        (_task("usiigaci"), "Usiigaci, other images", "phase_contrast", ()),
+        (
+            _task("dsb2018"),
+            "Data Science Bowl 2018, other images",
+            "nuclei",
+            "50 images",
+            (),
+        ),
+        (
+            _task("usiigaci"),
+            "Usiigaci, other images",
+            "phase_contrast",
+            "six images",
+            (),
+        ),
     )
 )
 

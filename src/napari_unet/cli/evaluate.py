@@ -20,7 +20,7 @@ from napari_unet.core.annotation.annotations import FIRST_OBJECT, IGNORED
 from napari_unet.core.annotation.label_kind import MEANINGS
 from napari_unet.core.annotation.pairing import annotations_of
 from napari_unet.core.cells.labelmap import mostly_within
-from napari_unet.core.metrics import IMAGE_METRICS, METRICS
+from napari_unet.core.metrics import IMAGE_METRICS, METRICS, ap
 from napari_unet.io.atomic import check_separate
 from napari_unet.io.label_files import needs_image
 from napari_unet.io.prediction_folder import RECORD
@@ -65,6 +65,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     labels_option(parser)
     parser.add_argument(
+        "--ignore-below",
+        type=int,
+        metavar="PX",
+        help="give ap once more without objects of fewer pixels (voxels of volumes), "
+        "which then count neither as found nor as missed nor as wrong",
+    )
+    parser.add_argument(
         "--volumes",
         action="store_true",
         help="compare the objects of z-stacks as volumes instead of page by page",
@@ -98,6 +105,7 @@ def run(options: argparse.Namespace) -> int:
             kind=options.kind,
             by=options.pair_by,
             output=options.json,
+            ignore_below=options.ignore_below,
         )
         results, notes = evaluation.scores(metrics), evaluation.notes
         report = {"pairs": evaluation.pairs, "labels": evaluation.kind}
@@ -134,6 +142,16 @@ def _metrics(options: argparse.Namespace) -> list[str]:
             "--labels and --volumes are for labels, the metrics "
             f"{' '.join(of_images)} are of images."
         )
+    if options.ignore_below is not None:
+        if options.ignore_below < 1:
+            raise ValueError(
+                "--ignore-below must be at least 1 pixel, found "
+                f"{options.ignore_below}."
+            )
+        if "ap" not in metrics:
+            raise ValueError(
+                f"--ignore-below is for ap, the metrics are {' '.join(metrics)}."
+            )
     return metrics
 
 
@@ -167,6 +185,9 @@ class Evaluation:
         How files are paired.
     output : str or None
         File that will be written; none of those that are read.
+    ignore_below : int or None
+        Size in pixels, or voxels, below which objects do not count in a second set of
+        the scores of `ap`, named `..._ignore_below_N`.
     notes : list of str
         What was chosen, in sentences.
     pairs : list of dict
@@ -180,6 +201,7 @@ class Evaluation:
     kind: Kind | None = None
     by: By = "name"
     output: str | None = None
+    ignore_below: int | None = None
     notes: list[str] = field(default_factory=list, init=False)
     pairs: list[dict[str, str]] = field(default_factory=list, init=False)
     _masks: list[Image] = field(default_factory=list, init=False)
@@ -275,7 +297,11 @@ class Evaluation:
         if metric.wants == "instances":
             truth = [_objects(page) for page in self._known]
             both = zip(predictions.objects(kind), known, strict=True)
-            return metric.measure([mostly_within(p, k) for p, k in both], truth)
+            objects = [mostly_within(p, k) for p, k in both]
+            scores = metric.measure(objects, truth)
+            size = self.ignore_below if name == "ap" else None
+            larger = {} if size is None else ap(objects, truth, size)
+            return scores | {f"{s}_ignore_below_{size}": larger[s] for s in larger}
         several = self._of_predictions == kind == "semantic"
         found: Pages
         if metric.wants == "classes":

@@ -135,3 +135,28 @@ def test_scores_agree_with_stardist(threshold):
     matched = pytest.approx(expected.mean_matched_score)
     assert scores.mean_matched_score == matched
     assert scores.panoptic_quality == pytest.approx(expected.panoptic_quality)
+
+
+def test_small_objects_count_neither_for_nor_against():
+    # sizes: true 4, 2, 1, predicted 4, 2, 1
+    counts = {
+        size: object_scores(PREDICTION, TRUTH, ignore_below=size)[0]
+        for size in (1, 2, 3, 5)
+    }
+    found = {
+        size: (one.true_positives, one.false_positives, one.false_negatives)
+        for size, one in counts.items()
+    }
+    assert found == {1: (2, 1, 1), 2: (2, 0, 0), 3: (1, 0, 0), 5: (0, 0, 0)}
+    assert counts[3].total_iou == 3 / 5
+
+
+def test_a_small_prediction_of_a_large_object_counts_and_a_large_one_of_a_small_not():
+    image, mask = np.array([[7, 7, 7, 0]]), np.array([[1, 1, 1, 1]])
+    for prediction, truth, count in ((image, mask, (1, 0, 0)), (mask, image, (0,) * 3)):
+        (one,) = object_scores(prediction, truth, ignore_below=4)
+        assert (one.true_positives, one.false_positives, one.false_negatives) == count
+    # at 0.8 they do not match: the large one is missed, or wrong
+    assert average_precision(image, mask, (0.8,), 4) == 0
+    (one,) = object_scores(mask, image, (0.8,), 4)
+    assert (one.false_positives, one.false_negatives) == (1, 0)

@@ -11,7 +11,7 @@ are a ValueError.
 from __future__ import annotations
 
 from napari_unet.core.metrics.adapted_rand import adapted_rand_error
-from napari_unet.core.metrics.catalogue import IMAGE_METRICS, METRICS, Metric
+from napari_unet.core.metrics.catalogue import IMAGE_METRICS, METRICS, Metric, ap
 from napari_unet.core.metrics.ctc import det, seg
 from napari_unet.core.metrics.isbi2012 import (
     FScore,
@@ -45,6 +45,7 @@ __all__ = [
     "ObjectScores",
     "ThresholdedError",
     "adapted_rand_error",
+    "ap",
     "average_precision",
     "det",
     "dice",

@@ -83,12 +83,15 @@ def _f_score(name: str, score: FScore) -> Results:
     }
 
 
-def _ap(predictions: Arrays, truths: Arrays) -> Results:
+def ap(predictions: Arrays, truths: Arrays, ignore_below: int = 0) -> Results:
+    """Measure matched objects; `ignore_below` as of `object_scores`."""
     # first: the threshold that most papers report all scores at
-    half, *_ = scores = object_scores(predictions, truths, (0.5, 0.75, 0.9))
+    half, *_ = scores = object_scores(
+        predictions, truths, (0.5, 0.75, 0.9), ignore_below
+    )
     return {
         **{f"ap@{score.threshold}": score.average_precision for score in scores},
-        "ap@0.5:0.95": mean_average_precision(predictions, truths),
+        "ap@0.5:0.95": mean_average_precision(predictions, truths, ignore_below),
         "precision@0.5": half.precision,
         "recall@0.5": half.recall,
         "f1@0.5": half.f1,
@@ -109,7 +112,7 @@ METRICS: dict[str, Metric] = {
     "isbi2012": Metric("probability", _isbi2012),
     "seg": Metric("instances", lambda p, t: {"seg": seg(p, t)}),
     "det": Metric("instances", lambda p, t: {"det": det(p, t)}),
-    "ap": Metric("instances", _ap),
+    "ap": Metric("instances", ap),
 }
 
 # Of images in place of labels: predictions and truths of one channel; None if these

@@ -108,40 +108,62 @@ def match(
 
 
 def object_scores(
-    prediction: Images, truth: Images, thresholds: Sequence[float] = (0.5,)
+    prediction: Images,
+    truth: Images,
+    thresholds: Sequence[float] = (0.5,),
+    ignore_below: int = 0,
 ) -> list[ObjectScores]:
-    """Count matches at each IoU threshold, pooled over all images."""
+    """Count matches at each IoU threshold, pooled over all images.
+
+    Objects of fewer than `ignore_below` pixels count neither for nor against, as small
+    objects in COCO's scores by area: a true one with its match, an unmatched one of
+    either side. A predicted one that matches a larger true object counts.
+    """
     for threshold in thresholds:
         _check_threshold(threshold)
     # tabulated once, matched again at each threshold
     images = [object_overlaps(*pair) for pair in label_pairs(prediction, truth)]
-    predicted = sum(overlaps.prediction_ids.size for overlaps in images)
-    true = sum(overlaps.truth_ids.size for overlaps in images)
-    scores = []
-    for threshold in thresholds:
-        ious = [overlaps.iou[_assign(overlaps, threshold)] for overlaps in images]
-        matched = sum(iou.size for iou in ious)
-        total = float(sum(iou.sum() for iou in ious))
-        scores.append(
-            ObjectScores(threshold, matched, predicted - matched, true - matched, total)
-        )
-    return scores
+    counts = ((_count(one, t, ignore_below) for one in images) for t in thresholds)
+    return [
+        ObjectScores(threshold, *(sum(column) for column in zip(*found, strict=True)))
+        for threshold, found in zip(thresholds, counts, strict=True)
+    ]
 
 
 def average_precision(
-    prediction: Images, truth: Images, thresholds: Sequence[float] = (0.5, 0.75, 0.9)
+    prediction: Images,
+    truth: Images,
+    thresholds: Sequence[float] = (0.5, 0.75, 0.9),
+    ignore_below: int = 0,
 ) -> NDArray[np.float64]:
     """Compute tp / (tp + fp + fn) at each IoU threshold, pooled over all images.
 
-    It is 0 where no image has any object at all.
+    It is 0 where no image has any object at all. `ignore_below` as of `object_scores`.
     """
-    scores = object_scores(prediction, truth, thresholds)
+    scores = object_scores(prediction, truth, thresholds, ignore_below)
     return np.array([score.average_precision for score in scores])
 
 
-def mean_average_precision(prediction: Images, truth: Images) -> float:
+def mean_average_precision(
+    prediction: Images, truth: Images, ignore_below: int = 0
+) -> float:
     """Mean of `average_precision` over IoU 0.5 to 0.95 in steps of 0.05."""
-    return float(average_precision(prediction, truth, COCO_THRESHOLDS).mean())
+    precisions = average_precision(prediction, truth, COCO_THRESHOLDS, ignore_below)
+    return float(precisions.mean())
+
+
+def _count(
+    overlaps: Overlaps, threshold: float, ignore_below: int
+) -> tuple[int, int, int, float]:
+    """Count one image: true positives, false positives, false negatives, their IoU."""
+    pairs = _assign(overlaps, threshold)
+    large = overlaps.truth_sizes >= ignore_below
+    missed, wrong = large.copy(), overlaps.prediction_sizes >= ignore_below
+    missed[overlaps.truth[pairs]] = False
+    wrong[overlaps.prediction[pairs]] = False
+    found = pairs[large[overlaps.truth[pairs]]]
+    total = float(overlaps.iou[found].sum())
+    return found.size, int(wrong.sum()), int(missed.sum()), total
 
 
 def _assign(overlaps: Overlaps, threshold: float) -> NDArray[np.intp]:
