@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from napari_unet.core.events import Event
     from napari_unet.core.model import ModelCard
 
+# settings of `Segmentation` for classes of regions; most others are for cells
+_OF_REGIONS = frozenset({"smallest_piece", "largest_only"})
 _SHOWN = ("averaging", "rescale", "device", "precision", "memory_gb")
 
 
@@ -266,15 +268,25 @@ def _segmentation(options: argparse.Namespace, card: ModelCard) -> Segmentation:
             f"--cells-by {segmentation.cells_by}."
         )
     kinds = {c.kind for c in card.classes}
-    for name, value, kind in (
-        ("--cells-by", given.get("cells_by"), "cells"),
-        ("--smallest-piece", given.get("smallest_piece"), "regions"),
-    ):
-        if value and kind not in kinds:
+    for name, value in given.items():
+        if name == "edge_smoothing":
+            continue  # `check_segmentation` says why it is for regions alone
+        kind = "regions" if name in _OF_REGIONS else "cells"
+        # what takes nothing away from regions does no harm where there are none
+        if kind not in kinds and (value or kind == "cells"):
             raise ValueError(
-                f"{name} {value} is for classes of {kind}, and {card.name} has none."
+                f"{_as_typed(name, value)} is for classes of {kind}, and {card.name} "
+                "has none."
             )
     return segmentation
+
+
+def _as_typed(name: str, value: object) -> str:
+    """Return an option as it stands on the command line."""
+    option = name.replace("_", "-")
+    if isinstance(value, bool):
+        return f"--{option}" if value else f"--no-{option}"
+    return f"--{option} {value}"
 
 
 def _tile(text: str) -> int:
