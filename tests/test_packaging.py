@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +11,7 @@ import pytest
 from npe2 import PluginManifest
 
 import napari_unet
+from napari_unet import DISTRIBUTION
 
 ROOT = Path(__file__).parents[1]
 
@@ -97,7 +100,29 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
 def test_the_manifest_is_valid_and_its_commands_exist() -> None:
     manifest = PluginManifest.from_file(ROOT / "src" / "napari_unet" / "napari.yaml")
     manifest.validate_imports()
-    assert manifest.name == "napari-unet"
+    assert manifest.name == DISTRIBUTION
+
+
+def test_name_and_version_stand_in_one_way_everywhere() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    assert project["name"] == DISTRIBUTION
+    assert project["dynamic"] == ["readme", "version"]
+    assert list(project["entry-points"]["napari.manifest"]) == [DISTRIBUTION]
+    version = napari_unet.__version__
+    citation = (ROOT / "CITATION.cff").read_text("utf-8")
+    assert f"\nversion: {version}\n" in citation
+    changes = (ROOT / "CHANGELOG.md").read_text("utf-8")
+    assert re.search(rf"^## \[?({re.escape(version)}|Unreleased)", changes, re.MULTILINE)
+    recipe = (ROOT / "conda" / "recipe.yaml").read_text("utf-8")
+    assert f"  name: {DISTRIBUTION}\n  version: {version}\n" in recipe
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
+def test_no_page_sends_people_to_the_other_package(page: Path) -> None:
+    """Whoever installs `napari-unet` from PyPI gets a program of others."""
+    text = page.read_text(encoding="utf-8")
+    for command in re.findall(r"(?:pip3?|uv|conda|mamba|pixi) (?:install|add) .*", text):
+        assert not re.search(r"(?<![\w-])napari-unet(?![\w-])", command), command
 
 
 def test_the_manifest_at_the_top_is_the_one_in_the_package() -> None:

@@ -23,9 +23,13 @@ if TYPE_CHECKING:
     from napari_unet.io.model_file import load_model, save_model
     from napari_unet.io.run_folder import save_run
 
+# The name on PyPI, where `napari-unet` is a package by others. It stands in
+# pyproject.toml, the manifest and the documentation, too: `make rename` changes all.
+DISTRIBUTION = "napari-interactive-unet"
 __version__ = "0.1.0"
 
 __all__ = [
+    "DISTRIBUTION",
     "UNet",
     "__version__",
     "border_weights",

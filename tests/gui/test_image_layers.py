@@ -11,6 +11,7 @@ from npe2 import PluginManager
 from qtpy.QtWidgets import QDialogButtonBox
 
 from microscope_files import write_nd2
+from napari_unet import DISTRIBUTION
 from napari_unet.gui.image_layers import get_reader, read
 from napari_unet.gui.which_images import WhichImages
 from napari_unet.io.readers.catalogue import SUFFIXES
@@ -27,11 +28,11 @@ LEFT_OUT = {".h5", ".hdf5", ".map"}
 def test_the_manifest_has_all_formats_but_those_of_many_programs() -> None:
     manager = PluginManager.instance()
     manager.discover()
-    manifest = manager.get_manifest("napari-unet.read_images")
+    manifest = manager.get_manifest(f"{DISTRIBUTION}.read_images")
     (reader,) = [
         one
         for one in manifest.contributions.readers or []
-        if one.command == "napari-unet.read_images"
+        if one.command == f"{DISTRIBUTION}.read_images"
     ]
     patterns = {f"*{suffix}" for suffix in set(SUFFIXES) - LEFT_OUT}
     assert set(reader.filename_patterns) == patterns
@@ -42,7 +43,7 @@ def test_a_stack_is_opened_with_its_channels_axes_and_size(tmp_path: Path) -> No
     PluginManager.instance().discover()
     data = np.arange(2 * 3 * 4 * 5 * 2, dtype=np.uint16).reshape(2, 3, 4, 5, 2)
     path = str(write_nd2(tmp_path / "my stack.ND2", data, "TZ"))
-    layers = ViewerModel().open(path, plugin="napari-unet")
+    layers = ViewerModel().open(path, plugin=DISTRIBUTION)
     assert [layer.name for layer in layers] == [
         "my stack channel 1",
         "my stack channel 2",

@@ -9,6 +9,7 @@ from safetensors.numpy import save_file
 
 import napari_unet
 from example_models import random_model
+from napari_unet import DISTRIBUTION
 from napari_unet.core.network.architecture import u_shape
 from napari_unet.gui import docks, workspaces
 from napari_unet.gui.model_reader import get_reader
@@ -81,7 +82,7 @@ def test_models_of_other_programs_are_offered_and_found_by_the_manifest(
     assert len(offered) == 5
     manifest = Path(napari_unet.__file__).with_name("napari.yaml")
     readers = PluginManifest.from_file(manifest).contributions.readers
-    (ours,) = (r for r in readers or () if r.command == "napari-unet.read_model")
+    (ours,) = (r for r in readers or () if r.command == f"{DISTRIBUTION}.read_model")
     assert ours.filename_patterns == ["*.safetensors", *PATTERNS]
 
 

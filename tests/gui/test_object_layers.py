@@ -15,6 +15,7 @@ from napari.components import ViewerModel
 from napari.layers import Labels
 from npe2 import PluginManager
 
+from napari_unet import DISTRIBUTION
 from napari_unet.core.cells.objects import ObjectClass, Objects
 from napari_unet.core.images.image import Image
 from napari_unet.gui.object_layers import get_reader, read, write
@@ -45,13 +46,13 @@ def test_labels_are_saved_and_opened_by_napari(tmp_path: Path, name: str) -> Non
     path = str(tmp_path / name)
     saved, _ = manager.get_writer(path, ["labels"])
     assert saved is not None
-    assert saved.command == "napari-unet.write_objects"
+    assert saved.command == f"{DISTRIBUTION}.write_objects"
     layer = Labels(CELLS, name="cells", features=FEATURES)
     assert layer.save(path) == [path]
     if name.endswith(".zarr"):
         return  # read by those who read OME-Zarr
     viewer = ViewerModel()
-    (opened,) = viewer.open(path, plugin="napari-unet")
+    (opened,) = viewer.open(path, plugin=DISTRIBUTION)
     np.testing.assert_array_equal(opened.data, CELLS)
     assert opened.features["index"].tolist() == [5, 70_000]
     assert opened.features["class"].tolist() == ["nuclei", "mitosis"]
@@ -67,7 +68,7 @@ def test_object_identities_are_saved_and_opened_by_napari(tmp_path: Path) -> Non
     path = str(tmp_path / "a_Object Identities.h5")
     scale = {"scale": (0.5, 0.25, 0.25), "units": ("micrometer",) * 3}
     assert Labels(CELLS, name="cells", **scale).save(path) == [path]
-    (opened,) = ViewerModel().open(path, plugin="napari-unet")
+    (opened,) = ViewerModel().open(path, plugin=DISTRIBUTION)
     np.testing.assert_array_equal(opened.data, CELLS)
     assert opened.scale.tolist() == [0.5, 0.25, 0.25]
     assert [str(unit) for unit in opened.units] == ["micrometer"] * 3
@@ -148,7 +149,7 @@ def test_axes_are_those_that_the_layer_names(tmp_path: Path) -> None:
 def test_a_movie_that_was_opened_is_saved_as_one(tmp_path: Path) -> None:
     path, again = (str(tmp_path / name) for name in ("a.geojson", "b.geojson"))
     write(path, CELLS, {"axis_labels": ("t", "y", "x")})
-    (opened,) = ViewerModel().open(path, plugin="napari-unet")
+    (opened,) = ViewerModel().open(path, plugin=DISTRIBUTION)
     opened.save(again)
     assert FORMATS["geojson"].read(again).labels.axes == "tyx"
 

@@ -36,6 +36,7 @@ from napari_unet.core.jobs import (
 from napari_unet.core.network.architecture import u_shape
 from napari_unet.core.publication import Publication
 from napari_unet.core.settings import Segmentation
+from napari_unet.core.text import pip_install
 from napari_unet.core.training.training_settings import Training
 from napari_unet.gui.predict.export_dialog import ExportDialog
 from napari_unet.gui.predict.folder_dialog import FolderDialog
@@ -421,7 +422,7 @@ def test_what_parts_cells_says_which_settings_it_needs(
     there = find_spec("bioimage_cpp") is not None
     assert more.widget("cells_by").isEnabled() == there
     if not there:
-        assert "pip install 'napari-unet[tissue]'" in more.widget("cells_by").toolTip()
+        assert pip_install("tissue") in more.widget("cells_by").toolTip()
     assert main.widget("min_distance").isEnabled()
     assert not more.widget("membrane").isEnabled()
     settings = workspace.prediction.segmentation
@@ -719,9 +720,7 @@ def test_a_format_whose_package_is_missing_says_what_to_install(
     predicted(ready, fake)
     dialog = dialog_of(ready, workspace, tmp_path)
     assert not dialog.objects.boxes["coco"].isEnabled()
-    assert (
-        "pip install 'napari-unet[formats]'" in dialog.objects.boxes["coco"].toolTip()
-    )
+    assert pip_install("formats") in dialog.objects.boxes["coco"].toolTip()
     assert dialog.objects.boxes["geojson"].isEnabled()
 
 

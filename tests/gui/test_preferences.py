@@ -8,6 +8,7 @@ import yaml
 from npe2 import PluginManifest
 
 import napari_unet
+from napari_unet import DISTRIBUTION
 from napari_unet.gui import preferences
 from napari_unet.gui.preferences import follow_preferences, load_preferences
 from napari_unet.gui.workspaces import WorkspaceHost
@@ -51,7 +52,7 @@ def test_what_is_set_in_napari_is_used(
 
     npe2pm.register(PluginManifest.from_file(MANIFEST))
     assert load_preferences() == Preferences()
-    section = get_plugin_settings("napari-unet").general
+    section = get_plugin_settings(DISTRIBUTION).general
     section.device = "cpu"
     section.autosave_seconds = 1.5
     section.memory_gb = 4
@@ -68,7 +69,7 @@ def test_what_is_changed_in_napari_is_told_until_nobody_wants_to_know(
     npe2pm.register(PluginManifest.from_file(MANIFEST))
     told: list[Preferences] = []
     forget = follow_preferences(told.append)
-    section = get_plugin_settings("napari-unet").general
+    section = get_plugin_settings(DISTRIBUTION).general
     section.device = "cuda:1"
     assert told[-1] == Preferences(device="cuda:1")
     forget()
@@ -86,7 +87,7 @@ def test_an_open_workspace_follows_what_is_set(
     from napari.settings import get_plugin_settings
 
     npe2pm.register(PluginManifest.from_file(MANIFEST))
-    section = get_plugin_settings("napari-unet").general
+    section = get_plugin_settings(DISTRIBUTION).general
     section.device = "cpu"
     host = WorkspaceHost(viewer)
     workspace = host.workspace

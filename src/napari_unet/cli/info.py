@@ -6,12 +6,13 @@ import platform
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from napari_unet import __version__
+from napari_unet import DISTRIBUTION, __version__
 from napari_unet.cli.options import MODEL_HELP, json_option, write_json
 from napari_unet.core.images.normalisation import in_words
 from napari_unet.core.network.architecture import Architecture
 from napari_unet.core.network.blended import Blended, geometry_of, note_of_window
 from napari_unet.core.text import counted, printable, times
+from napari_unet.io.installation import namesake_problem
 from napari_unet.io.pretrained import model_path
 from napari_unet.io.readers.catalogue import READERS, has_bioio
 
@@ -58,8 +59,11 @@ def installation() -> dict[str, Any]:
     )
 
     device = choose_device()
+    namesake = namesake_problem()
     return {
         "napari-unet": __version__,
+        "package": DISTRIBUTION,
+        **({"problem": namesake} if namesake else {}),
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         **{name: version(name) for name in _PACKAGES},

@@ -56,6 +56,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(given: list[str]) -> int:
+    from napari_unet.io.installation import is_overwritten, namesake_problem
+
+    problem = namesake_problem()
+    if problem and is_overwritten():
+        return _fail(problem)
+    if problem:
+        _say(problem)
     # imported here: what is loaded from now on can be interrupted like all else
     from pydantic import ValidationError
 
@@ -120,12 +127,16 @@ def _sentence(error: OSError) -> str:
 
 
 def _fail(sentence: str) -> int:
+    _say(sentence)
+    return 1
+
+
+def _say(sentence: str) -> None:
     from napari_unet.core.text import printable
 
     # the terminal may be closed
     with suppress(OSError):
         print(f"napari-unet: {printable(sentence)}", file=sys.stderr)
-    return 1
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from pydantic import (
     model_serializer,
 )
 
-from napari_unet.core.text import shown
+from napari_unet.core.text import pip_install, shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -274,7 +274,7 @@ class Segmentation(GrownSettings):
         if self.cells_by == "multicut" and find_spec("bioimage_cpp") is None:
             raise ModuleNotFoundError(
                 "the multicut needs the package bioimage-cpp, which "
-                "pip install 'napari-unet[tissue]' brings; the watershed needs none."
+                f"{pip_install('tissue')} brings; the watershed needs none."
             )
 
     def for_pixels(self, factors: Sequence[float] | None) -> Segmentation:

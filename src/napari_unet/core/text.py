@@ -40,6 +40,14 @@ def times(size: Sequence[int]) -> str:
     return " × ".join(map(str, size))
 
 
+def pip_install(extra: str) -> str:
+    """Return the command that installs this program with one of its extras."""
+    # not above: words are needed where the package of that name has replaced ours, too
+    from napari_unet import DISTRIBUTION
+
+    return f"pip install '{DISTRIBUTION}[{extra}]'"
+
+
 def reason(error: Exception) -> str:
     """Return the first line of what an error says, or its kind, without full stop."""
     lines = str(error).splitlines() or [type(error).__name__]

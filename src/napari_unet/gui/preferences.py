@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from platformdirs import user_config_path
 from pydantic import ValidationError
 
+from napari_unet import DISTRIBUTION
 from napari_unet.core.settings import explain
 from napari_unet.io.atomic import atomic
 from napari_unet.io.records import parse
@@ -76,7 +77,7 @@ def _section() -> Any:
     try:
         from napari.settings import get_plugin_settings
 
-        return get_plugin_settings("napari-unet").general
+        return get_plugin_settings(DISTRIBUTION).general
     # napari before 0.9 has none of any plugin; a later one may not know this plugin
     except (ImportError, KeyError, AttributeError):
         return None

@@ -17,6 +17,7 @@ from napari_unet.gui.preferences import (
 )
 from napari_unet.gui.tasks import show_as_task
 from napari_unet.gui.warm_up import WarmUp
+from napari_unet.io.installation import namesake_problem
 from napari_unet.session.preferences import Preferences
 from napari_unet.session.worker.client import WORKER_KINDS
 from napari_unet.session.workspace import Workspace
@@ -71,6 +72,7 @@ class WorkspaceHost(QObject):
         # when the docks are there: napari reads all manifests for the preferences
         QTimer.singleShot(0, self._use_preferences)
         QTimer.singleShot(0, self._first_labels.begin)
+        QTimer.singleShot(0, warn_of_namesake)
 
     def begin(self) -> None:
         """Begin to annotate what is open, as soon as napari does so without a pause."""
@@ -178,6 +180,12 @@ def _hide_brush_box(viewer: ViewerModel) -> None:
     for overlay in getattr(canvas, "overlays", {}).values():
         if type(overlay).__name__ == "BrushCircleOverlay":
             overlay.box = False
+
+
+def warn_of_namesake() -> None:
+    """Say that another package has overwritten this one, or was by it."""
+    if problem := namesake_problem():
+        notify("warning", problem)
 
 
 def notify(level: str, sentence: str) -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_unet.core.text import pip_install
 from napari_unet.io.atomic import check_separate
 from napari_unet.io.model_file import (
     SUFFIX,
@@ -56,7 +57,7 @@ class ModelFormat:
         if self.package is not None and find_spec(self.package) is None:
             raise ModuleNotFoundError(
                 f"{self.title} needs the package {self.package}, which "
-                f"pip install 'napari-unet[{self.extra}]' brings."
+                f"{pip_install(self.extra)} brings."
             )
 
     def may_be(self, path: Path) -> bool:

@@ -16,6 +16,7 @@ import torch
 from napari_unet.core.images.image_outputs import ImageOutputs
 from napari_unet.core.network.blended import geometry_of
 from napari_unet.core.network.opaque import Opaque
+from napari_unet.core.text import pip_install
 from napari_unet.engine.model_formats.plain_form import SameSize
 from napari_unet.engine.model_formats.single_files import CARD
 
@@ -72,8 +73,8 @@ def onnx(network: Network, example: Tensor, card: ModelCard) -> bytes:
     """
     if find_spec("onnx") is None:
         raise ModuleNotFoundError(
-            "to write an ONNX needs the package onnx, which pip install "
-            "'napari-unet[models]' brings."
+            "to write an ONNX needs the package onnx, which "
+            f"{pip_install('models')} brings."
         )
     varying = {0: "batch", **{axis: f"n{axis}" for axis in range(2, example.ndim)}}
     with warnings.catch_warnings(), io.BytesIO() as buffer:

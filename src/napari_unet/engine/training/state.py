@@ -10,6 +10,7 @@ from pydantic import TypeAdapter
 from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from napari_unet import __version__
 from napari_unet.core.model import AnyScore, Model, Progress
 from napari_unet.core.settings import GrownSettings
 from napari_unet.core.training.run_log import Timetable
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from napari_unet.core.model import ModelCard
     from napari_unet.engine.network.layered import LayeredNetwork
 
-_PACKAGES = ("napari-unet", "torch", "numpy")
+_PACKAGES = ("torch", "numpy")
 # At this share of the steps that the mean remembers, it still forgets its start faster.
 _MEAN_WARM_UP = 10
 # What an optimiser keeps of each weight.
@@ -119,7 +120,10 @@ class TrainingState:
             steps=record.step,
             history=record.history,
             score=record.best if is_best else self.last_score,
-            versions=tuple(f"{p} {version(p)}" for p in _PACKAGES),
+            versions=(
+                f"napari-unet {__version__}",
+                *(f"{p} {version(p)}" for p in _PACKAGES),
+            ),
         )
         return Model(card, to_arrays(self.mean if weights is None else weights))
 

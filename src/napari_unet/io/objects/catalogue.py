@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_unet.core.text import pip_install
 from napari_unet.io.names import split_number
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ class ObjectFormat:
         if self.package is not None and find_spec(self.package) is None:
             raise ModuleNotFoundError(
                 f"{self.title} need the package {self.package}, which "
-                "pip install 'napari-unet[formats]' brings."
+                f"{pip_install('formats')} brings."
             )
 
     def write(self, path: str | Path, objects: Objects) -> None:

@@ -16,6 +16,7 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
+from napari_unet.core.text import pip_install
 from napari_unet.io.pixels import chosen
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from napari_unet.io.readers.file_image import FileImage
 
 _SILENT = logging.NullHandler()
-_INSTALL = "pip install 'napari-unet[readers]'"
+_INSTALL = pip_install("readers")
 
 
 @dataclass(frozen=True, slots=True)
