@@ -422,10 +422,10 @@ def test_the_image_chosen_is_seen_and_what_covers_it_is_not(
     annotated.images.add_layers([other], None, 0)
     annotated.images.list.setCurrentRow(0)
     visible = [layer.name for layer in viewer.layers if layer.visible]
-    assert visible == ["embryo", "embryo [annotation]"]
+    assert visible == ["embryo", "Annotation · embryo"]
     annotated.images.list.setCurrentRow(1)
     visible = [layer.name for layer in viewer.layers if layer.visible]
-    assert visible == ["other", "other [annotation]"]
+    assert visible == ["other", "Annotation · other"]
 
 
 def test_several_images_are_asked_which_belong_together(

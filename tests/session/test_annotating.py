@@ -102,7 +102,7 @@ def own_layers(bench: Bench, role: str) -> list[Any]:
 
 def test_a_new_annotation_is_ready_to_paint_the_first_cell(stack: Bench) -> None:
     layer = stack.layer
-    assert layer.name == "cells [annotation]"
+    assert layer.name == "Annotation · cells"
     assert (layer.data.shape, layer.data.dtype) == ((5, 40, 60), np.uint16)
     np.testing.assert_array_equal(layer.scale, [2, 1, 1])
     assert (layer.mode, layer.selected_label, layer.n_edit_dimensions) == (

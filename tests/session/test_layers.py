@@ -56,7 +56,7 @@ def test_a_layer_of_someone_else_has_neither_role_nor_source(
 
 
 def test_a_layer_is_named_after_its_image() -> None:
-    assert name_for("nuclei", "annotation") == "nuclei [annotation]"
+    assert name_for("nuclei", "annotation") == "annotation · nuclei"
 
 
 @pytest.mark.parametrize(

@@ -144,7 +144,7 @@ def test_the_weights_of_the_plane_are_shown_over_it(
     assert (layer.dtype, layer.blending) == (np.float32, "additive")
     assert (tuple(layer.contrast_limits), layer.name) == (
         (0, 10),
-        "nuclei [border weights]",
+        "Border weights · nuclei",
     )
     assert layer.scale.tolist() == [0.5, 0.5]
     assert layer.translate.tolist() == [3, 4]

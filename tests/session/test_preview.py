@@ -12,6 +12,7 @@ from napari_unet.core.messages import Failed
 from napari_unet.session import throttle
 from napari_unet.session.future import Future
 from napari_unet.session.images.layers import find
+from napari_unet.session.prediction.results import ResultLayers
 from napari_unet.session.preferences import Preferences
 from napari_unet.session.training.preview import (
     FIRST_LOOK,
@@ -93,7 +94,7 @@ def test_the_first_preview_waits_until_there_is_something_to_see(bench: Bench) -
     for _ in range(FIRST_LOOK - 1):
         bench.preview.step()
     assert not bench.worker.handles
-    assert find(bench.viewer, "preview-classes")  # made while nothing moves yet
+    assert find(bench.viewer, "cells")  # made while nothing moves yet
     bench.preview.step()
     assert bench.worker.last.job.model == LIVE
     assert bench.worker.last.job.preview
@@ -184,19 +185,53 @@ def test_a_far_move_of_the_camera_is_followed_and_a_small_one_is_not(
         assert len(bench.worker.handles) == count
 
 
-def test_previews_fill_two_layers_of_which_one_is_shown(bench: Bench) -> None:
+def test_previews_fill_the_layer_of_cells(bench: Bench) -> None:
     bench.begin()
-    (classes,) = find(bench.viewer, "preview-classes", bench.image.id)
-    (probability,) = find(bench.viewer, "preview-probability", bench.image.id)
-    assert classes.visible
-    assert not probability.visible
+    (layer,) = find(bench.viewer, "cells", bench.image.id)
+    assert layer.visible
+    assert layer.contour > 0
     job = bench.worker.last.job
     assert job.classes is not None
+    assert job.entropy is None
     job.classes.open(writable=True)[:, 3, 4] = 1
     bench.worker.emit(
         bench.worker.last, TileDone(0, 0, (slice(0, 30), slice(0, 40)), 1.0, True)
     )
-    assert classes.data[0, 3, 4] == 1
+    assert layer.data[0, 3, 4] == 1
+
+
+def test_uncertainty_of_the_preview_is_computed_where_it_is_shown(
+    bench: Bench, clock: Clock
+) -> None:
+    bench.begin()
+    results = bench.preview.results_of(bench.image.id)
+    assert results is not None
+    results.show("entropy")
+    bench.worker.end(bench.worker.last)
+    clock.now += 3
+    bench.preview.step()
+    assert bench.worker.last.job.entropy is not None
+
+
+def test_a_preview_leaves_the_layer_to_who_predicts_meanwhile(
+    bench: Bench, clock: Clock
+) -> None:
+    bench.begin()
+    (layer,) = find(bench.viewer, "cells")
+    predicted = ResultLayers(
+        bench.viewer, bench.layer, bench.image, CLASSES, bench.scratch, "model"
+    )
+    predicted.claim()
+    bench.worker.end(bench.worker.last)
+    clock.now += 3
+    bench.preview.step()
+    assert predicted.in_cells_layer
+    bench.preview.finish(None)
+    assert predicted.in_cells_layer
+    # the next training is worth a look
+    bench.begin()
+    assert not predicted.in_cells_layer
+    assert find(bench.viewer, "cells") == [layer]
 
 
 def test_each_run_shows_its_preview_in_the_same_layers(
@@ -213,8 +248,7 @@ def test_each_run_shows_its_preview_in_the_same_layers(
     for _ in range(2):
         clock.now += 1
         bench.preview.predict_if_due()
-    assert len(find(bench.viewer, "preview-classes")) == 1
-    assert len(find(bench.viewer, "preview-probability")) == 2
+    assert len(find(bench.viewer, "cells")) == 1
     assert bench.worker.last.job.probabilities.shape == (3, *SHAPE)
 
 
@@ -222,17 +256,17 @@ def test_who_deletes_the_preview_does_not_want_it(bench: Bench, clock: Clock) ->
     bench.begin()
     told = []
     bench.preview.changed.connect(lambda: told.append(bench.preview.enabled))
-    bench.viewer.layers.remove(find(bench.viewer, "preview-classes")[0])
+    bench.viewer.layers.remove(find(bench.viewer, "cells")[0])
     bench.preview.predict_if_due()
     assert told == [False]
     assert bench.worker.last in bench.worker.cancelled
-    assert not find(bench.viewer, "preview-probability")
+    assert not find(bench.viewer, "probability")
     clock.now += 5
     bench.preview.step()
     assert len(bench.worker.handles) == 1
     bench.preview.set_enabled(True)
     assert len(bench.worker.handles) == 2
-    assert find(bench.viewer, "preview-classes")
+    assert find(bench.viewer, "cells")
 
 
 def test_layers_made_for_another_image_begin_no_second_preview(
@@ -245,7 +279,7 @@ def test_layers_made_for_another_image_begin_no_second_preview(
     bench.preview.step()
     assert bench.worker.cancelled == [first]
     assert len(bench.worker.handles) == 2
-    assert len(find(bench.viewer, "preview-classes")) == 2
+    assert len(find(bench.viewer, "cells")) == 2
 
 
 def test_who_closes_all_layers_still_wants_previews(bench: Bench) -> None:
@@ -257,7 +291,10 @@ def test_who_closes_all_layers_still_wants_previews(bench: Bench) -> None:
 
 def test_a_deleted_probability_layer_changes_nothing(bench: Bench) -> None:
     bench.begin()
-    bench.viewer.layers.remove(find(bench.viewer, "preview-probability")[0])
+    results = bench.preview.results_of(bench.image.id)
+    assert results is not None
+    results.show("probability")
+    bench.viewer.layers.remove(find(bench.viewer, "probability")[0])
     bench.worker.emit(
         bench.worker.last, TileDone(0, 0, (slice(0, 30), slice(0, 40)), 1.0, True)
     )

@@ -9,9 +9,14 @@ import pytest
 from napari.components import ViewerModel
 
 from napari_unet.core.annotation.annotations import ClassInfo
+from napari_unet.core.cells.neighbour_colours import neighbours
 from napari_unet.core.images.array_reference import ArrayReference
 from napari_unet.session.images.layers import METADATA_KEY, find, role_of
-from napari_unet.session.prediction.results import ResultFiles, ResultLayers
+from napari_unet.session.prediction.results import (
+    LIVE_RUN,
+    ResultFiles,
+    ResultLayers,
+)
 from napari_unet.session.project.record import ImageSource, ProjectClass, ProjectImage
 
 CLASSES = (ProjectClass(name="nuclei", colour="#102030"), ClassInfo(name="debris"))
@@ -45,15 +50,21 @@ def viewer() -> ViewerModel:
 def results_of(viewer: ViewerModel, folder: Path, **options: Any) -> ResultLayers:
     given = {"run": "model"} | options
     results = ResultLayers(viewer, viewer.layers[0], stack(), CLASSES, folder, **given)
-    show(results)
+    results.claim()
     return results
 
 
-def show(results: ResultLayers, *extra: Any) -> None:
-    """Make all layers, which the session does one by one."""
-    results.show(*extra)
+def show(results: ResultLayers, *kinds: Any) -> None:
+    """Make layers that are asked for, which the session does one by one."""
+    results.show(*kinds)
     for _ in range(5):
         results.show_next()
+
+
+def seen(results: ResultLayers) -> tuple[str | None, bool]:
+    """Return what of the results the shared layer shows, and whether it is visible."""
+    layer = results.cells_layer.layer
+    return results.cells_layer.seen(results.run), layer is not None and layer.visible
 
 
 def count_refreshes(layer: Any) -> list[int]:
@@ -91,7 +102,7 @@ def test_colours_of_an_image_are_no_axis_of_its_classes(tmp_path: Path) -> None:
 
 def test_layers_stand_where_the_image_does(viewer: ViewerModel, tmp_path: Path) -> None:
     results = results_of(viewer, tmp_path)
-    show(results, "cells", "entropy")
+    show(results, "probability", "classes", "entropy")
     assert len(viewer.layers) == 6
     for layer in viewer.layers[1:]:
         np.testing.assert_allclose(layer.scale, (2, 0.5, 0.5))
@@ -100,17 +111,41 @@ def test_layers_stand_where_the_image_does(viewer: ViewerModel, tmp_path: Path) 
         assert layer.axis_labels == ("z", "y", "x")
 
 
-def test_layers_are_named_and_noted(viewer: ViewerModel, tmp_path: Path) -> None:
-    results_of(viewer, tmp_path)
-    names = [layer.name for layer in viewer.layers[1:]]
-    assert names == ["stack [p(nuclei)]", "stack [p(debris)]", "stack [classes]"]
-    assert viewer.layers["stack [p(debris)]"].metadata[METADATA_KEY] == {
+def test_one_layer_comes_by_itself_and_the_others_on_request(
+    viewer: ViewerModel, tmp_path: Path
+) -> None:
+    results = results_of(viewer, tmp_path)
+    assert [layer.name for layer in viewer.layers] == ["stack", "Cells · stack"]
+    show(results, "entropy", "probability", "classes")
+    assert [layer.name for layer in viewer.layers[1:]] == [
+        "P(nuclei) · stack",
+        "P(debris) · stack",
+        "Classes · stack",
+        "Uncertainty · stack",
+        "Cells · stack",
+    ]
+    assert viewer.layers["P(debris) · stack"].metadata[METADATA_KEY] == {
         "role": "probability",
         "source": "i1",
         "run": "model",
         "class": 2,
     }
-    assert [layer.visible for layer in viewer.layers[1:]] == [False, False, True]
+    assert all(layer.visible for layer in viewer.layers)
+    for kind in ("probability", "entropy"):
+        results.drop(kind)
+    assert [role_of(layer) for layer in viewer.layers] == [None, "classes", "cells"]
+    assert results.shows("classes")
+    assert not results.shows("probability")
+
+
+def test_what_is_asked_for_and_dropped_before_it_is_made_does_not_come(
+    viewer: ViewerModel, tmp_path: Path
+) -> None:
+    results = results_of(viewer, tmp_path)
+    results.show("probability")
+    results.drop("probability")
+    results.show_next()
+    assert not find(viewer, "probability")
 
 
 def test_classes_have_their_colours_and_background_none(
@@ -118,6 +153,7 @@ def test_classes_have_their_colours_and_background_none(
 ) -> None:
     layer = results_of(viewer, tmp_path).layer("classes")
     assert layer is not None
+    assert list(layer.features["class"]) == ["", "nuclei", "debris"]
     colours = layer.colormap.map(np.array([0, 1, 2]))
     assert colours[0, 3] == 0
     np.testing.assert_allclose(colours[1, :3] * 255, (0x10, 0x20, 0x30), atol=0.6)
@@ -129,6 +165,7 @@ def test_what_a_worker_writes_is_in_the_layers(
     viewer: ViewerModel, tmp_path: Path
 ) -> None:
     results = results_of(viewer, tmp_path)
+    show(results, "probability")
     results.files["probability"].open(writable=True)[2, 1, 4, 5] = 0.75
     results.files["classes"].open(writable=True)[1, 4, 5] = 2
     probability = results.layer("probability", 2)
@@ -242,6 +279,7 @@ def test_the_same_run_again_keeps_what_people_set(
     viewer: ViewerModel, tmp_path: Path
 ) -> None:
     first = results_of(viewer, tmp_path)
+    show(first, "probability")
     layer = first.layer("probability", 2)
     assert layer is not None
     layer.opacity, layer.visible, layer.name = 0.2, True, "mine"
@@ -252,24 +290,49 @@ def test_the_same_run_again_keeps_what_people_set(
     again.files.arrays["probability"][2, 0, 0, 0] = 0.5
     assert layer.data[0, 0, 0] == 0.5
     assert len(viewer.layers) == 4
+    shared = again.cells_layer.layer
+    assert shared is not None
+    assert shared.data is again.files.arrays["classes"]
 
 
-def test_another_run_has_layers_of_its_own(viewer: ViewerModel, tmp_path: Path) -> None:
-    results_of(viewer, tmp_path)
-    results_of(viewer, tmp_path, run="other", label="other")
-    assert len(find(viewer, "classes", "i1")) == 2
-    assert viewer.layers[-1].name == "stack [classes, other]"
-
-
-def test_an_image_has_one_preview_of_whatever_run(
+def test_another_run_takes_the_layer_and_what_was_asked_for(
     viewer: ViewerModel, tmp_path: Path
 ) -> None:
-    results_of(viewer, tmp_path, run="a", preview=True)
-    results_of(viewer, tmp_path, run="b", preview=True)
-    (layer,) = find(viewer, "preview-classes", "i1")
-    assert layer.metadata[METADATA_KEY]["run"] == "b"
-    assert layer.name == "stack [preview]"
-    assert len(find(viewer, "preview-probability")) == 2
+    first = results_of(viewer, tmp_path)
+    show(first, "entropy")
+    first.cells_found((0, 1))
+    (layer,) = find(viewer, "cells")
+    other = results_of(viewer, tmp_path, run="other", label="other")
+    assert find(viewer, "cells") == [layer]
+    assert (first.in_cells_layer, other.in_cells_layer) == (False, True)
+    assert layer.name == "Cells (other) · stack"
+    assert other.layer("entropy") is find(viewer, "entropy")[0]
+    # what comes late of the first is not seen; it can be seen again as it is
+    first.tile_came((0, 1), last=False)
+    first.visibility.update()
+    assert layer.data is other.files.arrays["classes"]
+    first.claim()
+    assert layer.data is first.files.arrays["classes"]
+    first.cells_found((0, 1))
+    assert layer.data is first.files.arrays["cells"]
+
+
+def test_the_live_preview_shares_the_layer(viewer: ViewerModel, tmp_path: Path) -> None:
+    results_of(viewer, tmp_path)
+    preview = results_of(viewer, tmp_path, run=LIVE_RUN)
+    (layer,) = find(viewer, "cells")
+    assert layer.name == "Preview · stack"
+    assert layer.contour == 1
+    preview.tile_came((0, 1), last=True)
+    assert seen(preview) == ("classes", True)
+
+
+def test_a_name_that_people_gave_stays(viewer: ViewerModel, tmp_path: Path) -> None:
+    results = results_of(viewer, tmp_path)
+    viewer.layers[-1].name = "mine"
+    results.cells_found((0, 1))
+    results_of(viewer, tmp_path, run=LIVE_RUN)
+    assert viewer.layers[-1].name == "mine"
 
 
 def test_who_paints_goes_on_painting_below_nothing(
@@ -280,9 +343,12 @@ def test_who_paints_goes_on_painting_below_nothing(
         metadata={METADATA_KEY: {"role": "annotation", "source": "i1", "run": ""}},
     )
     viewer.layers.selection.active = annotation
-    results = results_of(viewer, tmp_path, preview=True)
+    results = results_of(viewer, tmp_path, run=LIVE_RUN)
+    show(results, "probability")
     assert viewer.layers.selection.active is annotation
-    assert viewer.layers[-1] is annotation
+    # outlines lie on what is painted, all else below it
+    assert viewer.layers[-2] is annotation
+    assert role_of(viewer.layers[-1]) == "cells"
     results.remove()
     assert [role_of(layer) for layer in viewer.layers] == [None, "annotation"]
 
@@ -291,20 +357,23 @@ def test_cells_take_the_place_of_classes_where_they_are_found(
     viewer: ViewerModel, tmp_path: Path
 ) -> None:
     results = results_of(viewer, tmp_path)
+    layer = results.cells_layer.layer
     viewer.dims.set_current_step(0, 1)
     results.visibility.growing([(0, z) for z in range(3)])
     results.tile_came((0, 1), last=False)
+    assert seen(results) == ("classes", True)
     results.cells_found((0, 1))
-    classes, cells = results.layer("classes"), results.layer("cells")
-    assert classes is not None
-    assert cells is not None
-    assert (classes.visible, cells.visible) == (False, True)
+    assert seen(results) == ("cells", True)
+    assert layer is results.cells_layer.layer
+    assert layer is not None
+    assert layer.data is results.files.arrays["cells"]
     viewer.dims.set_current_step(0, 2)
     results.visibility.update()
     # nothing came of this plane yet: no picture is drawn for that
-    assert (classes.visible, cells.visible) == (False, True)
+    assert seen(results) == ("cells", True)
     results.tile_came((0, 2), last=False)
-    assert (classes.visible, cells.visible) == (True, False)
+    assert seen(results) == ("classes", True)
+    assert layer.data is results.files.arrays["classes"]
 
 
 def test_classes_of_a_plane_of_one_tile_are_shown_if_its_cells_do_not_come(
@@ -312,23 +381,20 @@ def test_classes_of_a_plane_of_one_tile_are_shown_if_its_cells_do_not_come(
 ) -> None:
     clock = [100.0]
     monkeypatch.setattr(
-        "napari_unet.session.prediction.results.monotonic", lambda: clock[0]
+        "napari_unet.session.prediction.cells_layer.monotonic", lambda: clock[0]
     )
     results = results_of(viewer, tmp_path)
     viewer.dims.set_current_step(0, 0)
     results.cells_found((0, 0))
-    classes, cells = results.layer("classes"), results.layer("cells")
-    assert classes is not None
-    assert cells is not None
     results.visibility.growing([(0, 0)])
     results.tile_came((0, 0), last=True)
-    assert (classes.visible, cells.visible) == (False, True)
+    assert seen(results) == ("cells", True)
     clock[0] += 0.6
     results.visibility.update()
-    assert (classes.visible, cells.visible) == (True, False)
+    assert seen(results) == ("classes", True)
     results.cells_found((0, 0))
     results.visibility.update()
-    assert (classes.visible, cells.visible) == (False, True)
+    assert seen(results) == ("cells", True)
 
 
 def test_cells_that_became_annotation_are_put_aside_until_found_again(
@@ -350,18 +416,40 @@ def test_cells_that_became_annotation_are_put_aside_until_found_again(
     assert cells.visible
 
 
-def test_cells_make_way_for_something_newer_until_found_again(
+def test_where_cells_and_regions_are_found_both_are_seen(
+    viewer: ViewerModel, tmp_path: Path
+) -> None:
+    classes = (ProjectClass(name="nuclei"), ProjectClass(name="tissue", kind="regions"))
+    results = ResultLayers(viewer, viewer.layers[0], stack(), classes, tmp_path, "m")
+    results.claim()
+    results.cells_found((0, 1))
+    assert [role_of(layer) for layer in viewer.layers] == [None, "classes", "cells"]
+    results.drop("classes")
+    results.cells_found((0, 1))
+    assert [role_of(layer) for layer in viewer.layers] == [None, "cells"]
+
+
+def test_cells_that_touch_have_different_colours(
     viewer: ViewerModel, tmp_path: Path
 ) -> None:
     results = results_of(viewer, tmp_path)
-    viewer.dims.set_current_step(0, 1)
-    results.cells_found((0, 1))
-    cells = results.layer("cells")
-    assert cells is not None
-    results.visibility.make_way()
-    assert not cells.visible
-    results.cells_found((0, 1))
-    assert cells.visible
+    cells = results.files.arrays["cells"]
+    cells[1, :4], cells[1, 4:] = 1, 7  # the same colour, would they not touch
+    results.cells.counts[0, 1] = 7
+    results.cells_found((0, 1), neighbours(cells[1]))
+    layer = results.layer("cells")
+    assert layer is not None
+    colours = layer.colormap.map(np.array([0, 1, 7, 2]))
+    assert colours[0, 3] == 0
+    assert np.abs(colours[1] - colours[2]).max() > 0.3
+    # cells of another slice are told apart when one looks at them
+    cells[2, :4], cells[2, 4:] = 2, 8
+    results.cells.counts[0, 2] = 8
+    results.cells_found((0, 2), neighbours(cells[2]))
+    viewer.dims.set_current_step(0, 2)
+    results.visibility.update()
+    two, eight = layer.colormap.map(np.array([2, 8]))
+    assert np.abs(two - eight).max() > 0.3
 
 
 def test_what_people_chose_to_see_stays(viewer: ViewerModel, tmp_path: Path) -> None:
@@ -373,6 +461,12 @@ def test_what_people_chose_to_see_stays(viewer: ViewerModel, tmp_path: Path) -> 
     assert cells is not None
     cells.visible = False
     results.cells_found((0, 1))
+    results.visibility.put_aside((0, 1))
+    results.cells_found((0, 1))
+    assert not cells.visible
+    cells.visible = True
+    results.visibility.update()
+    results.visibility.put_aside((0, 1))
     assert not cells.visible
 
 

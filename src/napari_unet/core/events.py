@@ -5,11 +5,15 @@ Each record is also a tick of progress and a point where the job can be cancelle
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
 
     from napari_unet.core.annotation.data_check import CheckReport
     from napari_unet.core.cells.measurements import Columns
@@ -228,6 +232,8 @@ class CellsFound(Event):
     z: int | None
     count: int
     progress: float
+    # of cells that touch, see `core.cells.neighbour_colours.neighbours`
+    neighbours: NDArray[np.int64] | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,6 +245,10 @@ class CellsLinked(Event):
 
     count: int
     tracks: Tracks | None = None  # of cells that are followed
+    # of each plane (t, z), as of `CellsFound`
+    neighbours: Mapping[tuple[int, int], NDArray[np.int64]] = field(
+        default_factory=dict, compare=False
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_unet.gui.run_bar import RunBar
+from napari_unet.gui.show_row import ShowRow
 from napari_unet.gui.workspaces import host_of
 from napari_unet.io.model_file import SUFFIX
 
@@ -76,7 +77,7 @@ def offer_model(path: str | Path) -> None:
 
 
 class Dock(QWidget):
-    """A page that scrolls, above the run bar that every dock has."""
+    """A page that scrolls; below, in every dock, what is shown and the run bar."""
 
     title: ClassVar[str]
     """Of its tab, and its name in the manifest."""
@@ -94,7 +95,7 @@ class Dock(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(0)
         layout.addWidget(self._scroll, 1)
-        self._bar: RunBar | None = None
+        self._foot: list[QWidget] = []
         self._placed = False
         # those under other tabs are filled when they are looked at, or a while later
         QTimer.singleShot(_FILLED_MS, self._fill_once)
@@ -147,18 +148,19 @@ class Dock(QWidget):
             self._fill_once()
 
     def _fill_once(self) -> None:
-        if self._bar is None:
+        if not self._foot:
             self._fill()
 
     def _fill(self) -> None:
         """Make page and run bar for the project that is open."""
         self._scroll.setWidget(self._page())
-        if self._bar is not None:
-            self._bar.deleteLater()
-        self._bar = RunBar(self._workspace)
+        for old in self._foot:
+            old.deleteLater()
+        self._foot = [ShowRow(self._workspace), RunBar(self._workspace)]
         layout = self.layout()
         if layout is not None:
-            layout.addWidget(self._bar)
+            for part in self._foot:
+                layout.addWidget(part)
 
     def _page(self) -> QWidget:
         raise NotImplementedError

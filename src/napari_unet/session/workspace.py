@@ -14,7 +14,6 @@ from napari_unet.session.annotating.control import Annotating
 from napari_unet.session.foreign_models import ForeignModels
 from napari_unet.session.forward_signal import forward_signal
 from napari_unet.session.images.image_list import ImageList
-from napari_unet.session.images.layers import find
 from napari_unet.session.images.reopening import locate, open_images
 from napari_unet.session.images.shared_arrays import SharedArrays
 from napari_unet.session.images.source_files import SourceFiles
@@ -25,6 +24,7 @@ from napari_unet.session.prediction.denoising import Denoiser
 from napari_unet.session.project.recovery import default_root
 from napari_unet.session.project.store import ProjectStore
 from napari_unet.session.scratch import Scratch
+from napari_unet.session.showing import Showing
 from napari_unet.session.training.control import TrainingControl
 from napari_unet.session.training.runs import RunList
 from napari_unet.session.worker.client import Worker
@@ -205,6 +205,9 @@ class Workspace:
             preferences,
         )
         annotating, prediction = self.annotating, self.prediction
+        self.showing = Showing(
+            viewer, self.images, prediction, self.training.preview, self.overlay
+        )
         for control in (
             self.images,
             annotating,
@@ -219,12 +222,12 @@ class Workspace:
         forward_signal(store.save_failed, self.message, "error")
         forward_signal(store.opening_notes, self.message, "warning")
         self.training.finished.connect(self._on_trained)
-        self.prediction.model_results.began.connect(self._on_predicted)
-        self.training.began.connect(self._on_training_began)
+        self.training.preview.changed.connect(self._on_preview)
 
     def _dissolve(self) -> None:
         """Close what `_compose` made, each before what it uses."""
         for control in (
+            self.showing,
             self.training,
             self.denoiser,
             self.prediction,
@@ -242,18 +245,12 @@ class Workspace:
         self.models.add(Path(saved.path))
         self.models.select(Path(saved.path))
 
-    def _on_predicted(self, image_id: str) -> None:
-        # two colours on one another are none
-        if self.training.state == "idle":
-            for preview in find(self.viewer, "preview-classes", image_id):
-                preview.visible = False
-
-    def _on_training_began(self) -> None:
-        if self.training.preview.enabled:
+    def _on_preview(self) -> None:
+        # without previews there is room for what was predicted before
+        if not self.training.preview.enabled:
             for results in self.prediction.results.values():
-                results.visibility.make_way()
-            for preview in find(self.viewer, "preview-classes"):
-                preview.visible = True
+                if results.cells_layer.layer is not None:
+                    results.claim()
 
     def _on_death(self, sentence: str, handles: tuple[Handle, ...]) -> None:
         self.prediction.forget_loaded_model()

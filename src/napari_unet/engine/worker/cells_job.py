@@ -11,6 +11,7 @@ from napari_unet.core.annotation.annotations import cell_classes
 from napari_unet.core.cells.class_map import field_classes
 from napari_unet.core.cells.instances import segment_instances
 from napari_unet.core.cells.linking import SliceLinker
+from napari_unet.core.cells.neighbour_colours import neighbours
 from napari_unet.core.cells.tracking import track_frames
 from napari_unet.core.events import CellsFound, CellsLinked
 from napari_unet.core.images.image import Field, Image
@@ -45,7 +46,8 @@ def run(job: SegmentJob) -> Iterator[Event | None]:
         arrays.write(t, z, cells)
         arrays.decide(t, z, job.settings)
         number = int(cells.max(initial=0))
-        yield CellsFound(t, z, number, count / len(job.places))
+        share = count / len(job.places)
+        yield CellsFound(t, z, number, share, neighbours(cells))
     if not job.link:
         return
     in_slices = job.ndim == 2 and arrays.image.size("z") > 1
@@ -58,9 +60,11 @@ def run(job: SegmentJob) -> Iterator[Event | None]:
             total += yield from linker.link(slices, read, write)
     if job.settings.track and arrays.image.size("t") > 1:
         tracks = yield from arrays.follow(job.settings)
-        yield CellsLinked(tracks.count, tracks)
+        pairs = yield from arrays.neighbours()
+        yield CellsLinked(tracks.count, tracks, pairs)
     elif in_slices:
-        yield CellsLinked(total)
+        pairs = yield from arrays.neighbours()
+        yield CellsLinked(total, None, pairs)
 
 
 def warm_up() -> None:
@@ -118,6 +122,17 @@ class _Arrays:
                 self.write(t, z, tracks.rename(t, self.read(t, z)))
             yield
         return tracks
+
+    def neighbours(
+        self,
+    ) -> Generator[None, None, dict[tuple[int, int], NDArray[np.int64]]]:
+        """Find the cells of each plane that touch."""
+        found = {}
+        for t in range(self.image.size("t")):
+            for z in range(self.image.size("z")):
+                found[t, z] = neighbours(self.read(t, z))
+                yield
+        return found
 
     def read(self, t: int, z: int) -> NDArray[np.int32]:
         """Copy the cells of a plane."""

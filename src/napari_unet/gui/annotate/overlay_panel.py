@@ -1,4 +1,4 @@
-"""Border weights over the slice in view: a switch, and two sliders that act at once."""
+"""Border weights over the slice in view: two sliders that act at once."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from qtpy.QtWidgets import QWidget
 
 from napari_unet.core.settings import BorderWeights
 from napari_unet.gui.forms import SettingsForm
-from napari_unet.gui.widgets import Hint, blocked, check_box, column, follow
+from napari_unet.gui.widgets import Hint, blocked, column, follow
 
 if TYPE_CHECKING:
     from napari_unet.session.workspace import Workspace
@@ -24,29 +24,22 @@ class OverlayPanel(QWidget):
         self._overlay = workspace.overlay
         self._store = workspace.store
         # WIDGETS
-        self.switch = check_box(
-            "Show border weights",
-            "Light up the gaps between cells by how much they weigh in training; "
-            "it follows the brush.",
-        )
         self.form = SettingsForm(BorderWeights, ("w0", "sigma"), sliders=_SLIDERS)
         self.hint = Hint(
-            "Narrow gaps between cells weigh more, so that touching cells come apart; "
+            "Show > Border weights, at the foot, lights up how much gaps between "
+            "cells weigh: narrow ones more, so that touching cells come apart; "
             "they are lit once they are painted as background. "
             "These sliders change what is shown; training has its own settings in "
             "Train > Advanced."
         )
         # LAYOUT
-        column(self, self.switch, self.form, self.hint, inner=True)
+        column(self, self.form, self.hint, inner=True)
         # CONNECTIONS
-        self.switch.toggled.connect(self._overlay.set_enabled)
         self.form.valueChanged.connect(self._overlay.set_settings)
-        follow(self, self._overlay.enabled_changed, self._show)
         follow(self, self._store.undone, self._show)
         self._show()
 
     def _show(self, _: object = None) -> None:
         # what comes from the overlay is not to be sent back to it
-        with blocked(self.switch, self.form):
-            self.switch.setChecked(self._overlay.enabled)
+        with blocked(self.form):
             self.form.setValue(self._overlay.settings)

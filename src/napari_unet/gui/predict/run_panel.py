@@ -22,7 +22,6 @@ from napari_unet.gui.widgets import (
     Hint,
     allow,
     button,
-    check_box,
     column,
     follow,
     guard_wheel,
@@ -69,13 +68,8 @@ class RunPanel(QWidget):
         self.hint = Hint()
         self.folder = FolderPanel(self._control)
         self.form = SettingsForm(Prediction, ("averaging", "tile"))
-        self.entropy = check_box(
-            "Uncertainty layer",
-            "Also show where the network is unsure (entropy): worth annotating there.",
-        )
         # LAYOUT
-        self.options = Fold("Options", self.entropy)
-        self.options.addWidget(self.form)
+        self.options = Fold("Options", self.form)
         column(
             self,
             self.image,
@@ -119,7 +113,7 @@ class RunPanel(QWidget):
         options: dict[str, Any] = {"averaging": form.averaging, "tile": form.tile}
         extent = self.extent.currentData()
         if extent != "folder":
-            self._control.predict(extent, self.entropy.isChecked(), **options)
+            self._control.predict(extent, **options)
             return
         begin = partial(self._control.predict_folder, **options)
         source, card = self._control.targets.folder(), self._models.card

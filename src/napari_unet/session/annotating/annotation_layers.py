@@ -97,7 +97,7 @@ class AnnotationLayers:
             )
         layer = self._viewer.add_labels(
             file.copy(label_dtype(file.highest)),
-            name=roles.name_for(image.name, "annotation"),
+            name=roles.name_for(image.name, "Annotation"),
             metadata=roles.note("annotation", image_id),
             opacity=OPACITY,
             **like,

@@ -82,7 +82,7 @@ class Finishing:
         layer = self._viewer.add_shapes(
             frames,
             shape_type="polygon",
-            name=roles.name_for(image.name, "finished"),
+            name=roles.name_for(image.name, "Finished"),
             metadata=roles.note("finished", image.id),
             edge_color=FRAME_COLOUR,
             face_color="transparent",

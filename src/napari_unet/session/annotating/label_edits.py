@@ -95,6 +95,8 @@ class LabelEdits:
         found = roles.find(self._viewer, "cells", image.id) if image else []
         if image is None or not found:
             raise ValueError("There are no predicted cells of this image yet.")
+        if roles.noted(found[-1]).get("shows") != "cells":
+            raise ValueError("No cells of this slice are shown: predict it first.")
         predicted = found[-1]
         cell = predicted.get_value(tuple(self._viewer.cursor.position), world=True)
         if not cell:

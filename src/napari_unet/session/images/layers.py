@@ -31,6 +31,20 @@ if TYPE_CHECKING:
 
 METADATA_KEY = "napari-unet"
 
+# Roles of the layers that lie on an image, which go with it. Outlines of cells lie on
+# what people paint, which is filled.
+_FROM_BELOW = (
+    "probability",
+    "classes",
+    "entropy",
+    "annotation",
+    "cells",
+    "tracks",
+    "points",
+    "weights",
+    "finished",
+)
+
 _BY_NDIM = {2: "yx", 3: "zyx", 4: "tzyx", 5: "tczyx"}
 _WORDS = {"time": "t", "channel": "c"}
 # napari numbers axes without a name: "-1", or "axis -1" in older versions.
@@ -78,8 +92,21 @@ def find(
 
 
 def name_for(image_name: str, what: str) -> str:
-    """Name a layer after its image and what it shows."""
-    return f"{image_name} [{what}]"
+    """Name a layer: what it shows stands first, and is left where names are cut."""
+    return f"{what} · {image_name}"
+
+
+def put_in_order(viewer: ViewerModel, layer: Layer) -> None:
+    """Move a new layer below those of its image that are to lie above it."""
+    layers, own = viewer.layers, noted(layer)
+    rank = _FROM_BELOW.index(own["role"])
+    above = [
+        layers.index(other)
+        for role in _FROM_BELOW[rank + 1 :]
+        for other in find(viewer, role, own["source"])
+    ]
+    if above and min(above) < layers.index(layer):
+        layers.move(layers.index(layer), min(above))
 
 
 @contextmanager

@@ -99,7 +99,7 @@ class WeightLayer:
         with selection_kept(self._viewer):
             return self._viewer.add_image(
                 self.array,
-                name=name_for(self._image.name, "border weights"),
+                name=name_for(self._image.name, "Border weights"),
                 metadata=note("weights", self._image.id),
                 rgb=False,
                 multiscale=False,

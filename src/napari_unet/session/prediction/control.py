@@ -50,7 +50,6 @@ class _Run:
 
     model: ModelEntry
     settings: Prediction
-    entropy: bool
     current: Target
     to_follow: list[Target]
     done: int = 0
@@ -149,14 +148,12 @@ class PredictionControl:
         self.segmenter.set_settings(settings)
         self.segmentation_changed.emit(settings)
 
-    def predict(self, extent: Extent, entropy: bool = False, **options: Any) -> bool:
+    def predict(self, extent: Extent, **options: Any) -> bool:
         """Begin to predict; False if it cannot be, for the reason in a `message`.
 
         Parameters
         ----------
         extent : {"slice", "view", "layer", "images"}
-        entropy : bool
-            Also show how uncertain the network is.
         **options
             Averaging and size of tiles, see `core.settings.Prediction`.
         """
@@ -175,7 +172,7 @@ class PredictionControl:
             self._warned.add(sentence)
             self.message.emit("warning", sentence)
         self._models.note_use()
-        self._run = _Run(model, settings, entropy, targets[0], targets[1:])
+        self._run = _Run(model, settings, targets[0], targets[1:])
         self._share = 0.0
         self._prepare(self._run)
         return True
@@ -329,7 +326,7 @@ class PredictionControl:
             region=target.region,
             focus=target.focus,
             settings=settings,
-            entropy=files["entropy"] if run.entropy else None,
+            entropy=files["entropy"],
         )
         cells = results.cells
         cells.ndim, cells.scale = run.model.card.training.ndim, resampling.factors
@@ -339,8 +336,8 @@ class PredictionControl:
         handle.event.connect(partial(self._on_event, run, results))
         handle.ended.connect(partial(self._on_ended, run, results))
         handle.failed.connect(partial(self._on_failed, run, results))
-        # the worker computes while napari makes the layers
-        results.show(*(("entropy",) if run.entropy else ()))
+        # the worker computes while napari makes the layer
+        results.claim()
         results.visibility.growing(target.places)
         self._status = f"Predicting {image.name} …"
         self.changed.emit()

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from psygnal import Signal
-
+from napari_unet.session.images import layers as roles
 from napari_unet.session.prediction.results import ResultLayers, colour_of
 from napari_unet.session.project.record import ProjectClass
 
@@ -24,23 +23,21 @@ if TYPE_CHECKING:
 class ModelResults:
     """Keeps the results of images, by image and model.
 
-    A second prediction of an image with the same model goes into the same layers, so
-    that slices can be predicted one by one. Another model gets layers of its own, and
-    those of the one before are hidden.
+    A second prediction of an image with the same model is added to the first, so that
+    slices can be predicted one by one. Those of another model are kept beside it, and
+    can be seen again.
 
     `latest` are those of each image, by its id; the last one that was asked for is at
     the end.
     """
-
-    began = Signal(str)
-    """Results of an image, by its id, take the place of what was shown of it."""
 
     def __init__(self, viewer: ViewerModel, images: ImageList, scratch: Path) -> None:
         self.latest: dict[str, ResultLayers] = {}
         self._viewer, self._images, self._scratch = viewer, images, scratch
         # by image and model file; with the time at which that was written
         self._all: dict[tuple[str, str], tuple[ResultLayers, float]] = {}
-        self._layer_removed = False
+        # image and run of layers that were deleted
+        self._removed: set[tuple[str, str]] = set()
         viewer.layers.events.removed.connect(self._on_removed)
 
     def of(self, image_id: str, entry: ModelEntry, project: Project) -> ResultLayers:
@@ -62,28 +59,31 @@ class ModelResults:
             older, results = results, self._new(layers[0], image, entry, project)
             self._all[key] = results, entry.written
             if older is not None:
-                chosen = older.visibility.chosen_by_people
-                results.visibility.chosen_by_people.update(chosen)
                 older.close()
-        if self.latest.pop(image_id, None) is not results:
-            self._hide_others(results)
-            self.began.emit(image_id)
-        self.latest[image_id] = results
+        self._choose(results)
         return results
+
+    def of_image(self, image_id: str) -> list[ResultLayers]:
+        """Return the results of an image, by all models, oldest first."""
+        return [r for (id_, _), (r, _) in self._all.items() if id_ == image_id]
+
+    def show_again(self, results: ResultLayers) -> None:
+        """Make results of an earlier model the latest of their image."""
+        self._choose(results)
+        results.claim()
 
     def drop_deleted(self, busy: str | None = None) -> None:
         """Delete the files of results all of whose layers people deleted.
 
         Those of the image that is being predicted, `busy`, stay for now.
         """
-        if not self._layer_removed:
-            return
-        self._layer_removed = False
-        for (image_id, run), (results, _) in list(self._all.items()):
-            if results.layers():
+        removed, self._removed = self._removed, set()
+        for image_id, run in removed & self._all.keys():
+            results, _ = self._all[image_id, run]
+            if results.layers() or not self._images.layers(image_id):
                 continue
             if image_id == busy:
-                self._layer_removed = True
+                self._removed.add((image_id, run))
                 continue
             results.close()
             del self._all[image_id, run]
@@ -110,16 +110,16 @@ class ModelResults:
             _coloured(entry.card, project),
             self._scratch,
             run,
-            label=entry.path.stem if of_others else "",
+            entry.path.stem if of_others else "",
         )
 
-    def _on_removed(self) -> None:
-        self._layer_removed = True
+    def _choose(self, results: ResultLayers) -> None:
+        self.latest.pop(results.image.id, None)
+        self.latest[results.image.id] = results
 
-    def _hide_others(self, shown: ResultLayers) -> None:
-        for results, _ in self._all.values():
-            if results.image.id == shown.image.id and results is not shown:
-                results.hide()
+    def _on_removed(self, event: Any) -> None:
+        noted = roles.noted(event.value)
+        self._removed.add((str(noted.get("source")), str(noted.get("run"))))
 
 
 def _coloured(card: ModelCard, project: Project) -> tuple[ProjectClass, ...]:

@@ -130,7 +130,7 @@ class PointLayers:
                     places,
                     **results.attributes,
                     **looks,
-                    name=roles.name_for(image.name, _ROLE),
+                    name=roles.name_for(image.name, "Points"),
                     metadata=roles.note(_ROLE, image.id),
                     size=_SIZE,
                     canvas_size_limits=_ON_SCREEN,

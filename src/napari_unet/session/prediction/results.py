@@ -10,6 +10,11 @@ from napari_unet.core.annotation.annotations import cell_classes
 from napari_unet.core.images.array_reference import ArrayReference
 from napari_unet.core.images.image import Field, Image
 from napari_unet.session.images import layers as roles
+from napari_unet.session.prediction.cells_layer import (
+    CellColours,
+    CellsLayer,
+    ClassesOrCells,
+)
 from napari_unet.session.project.record import PALETTE
 from napari_unet.session.throttle import Throttle
 
@@ -17,31 +22,36 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
     from pathlib import Path
 
+    import numpy as np
     from napari.components import ViewerModel
     from napari.layers import Layer
+    from numpy.typing import NDArray
 
     from napari_unet.core.annotation.annotations import ClassInfo
     from napari_unet.core.cells.tracking import Tracks
     from napari_unet.core.images.array_reference import ImageReference
     from napari_unet.core.jobs import Place
+    from napari_unet.session.prediction.cells_layer import Seen
     from napari_unet.session.project.record import ProjectImage
 
 ResultKind = Literal["classes", "cells", "entropy", "probability"]
 """A kind of result that has an array of pixels."""
 Tracked = Literal["tracks"]
 """Where cells went."""
+OnRequest = Literal["probability", "classes", "entropy"]
+"""A kind of result that has layers of its own, as long as somebody wants to see it."""
 # ... and the class of a probability, 1 for the first in the foreground; 0 of others
 _Key = tuple[ResultKind, int]
 
-# What people draw stays above what the network says.
-_ROLES_ABOVE = ("annotation", "weights", "finished")
+LIVE_RUN = "preview"
+"""What made the live previews of a training, whichever training that is."""
+
+ON_REQUEST: tuple[OnRequest, ...] = ("probability", "classes", "entropy")
+_NAMES = {"classes": "Classes", "entropy": "Uncertainty", "tracks": "Tracks"}
 # Five times per second look continuous for tiles; and where one drawing is slow, at
 # least this many times its duration is left to everything else.
 _INTERVAL_S = 0.2
 _REST = 5.0
-# Cells come a moment after the last tile: where that is the only one, its classes would
-# only flash up, and each change of layers is a picture of the whole window.
-_MOMENT_S = 0.5
 _NEVER = -1
 
 
@@ -143,11 +153,11 @@ class CellState:
 
 
 class ResultLayers:
-    """Files and layers of the prediction of one image.
+    """Files of the prediction of one image, and the layers in which they are seen.
 
-    Layers of the same image and run that are in the viewer already show the new arrays,
-    with all that people set on them. A layer that is deleted is not missed until `show`
-    is called.
+    All results of an image share one layer, see `CellsLayer`; those who `claim` it last
+    have it. Other layers are made when they are asked for, and go again. A layer that
+    is deleted is not missed until it is claimed or asked for.
 
     Parameters
     ----------
@@ -158,11 +168,9 @@ class ResultLayers:
     scratch : Path
         As of `ResultFiles`.
     run : str
-        What made the results: a model, or a training run.
-    preview : bool
-        The results are those of a network in training: no cells.
+        What made the results: a model, or `LIVE_RUN`, which finds no cells.
     label : str
-        In the layers' names, where those of another run are there.
+        In the layers' names, where results of another run are there.
     """
 
     def __init__(
@@ -173,23 +181,21 @@ class ResultLayers:
         classes: tuple[ClassInfo, ...],
         scratch: Path,
         run: str,
-        preview: bool = False,
         label: str = "",
     ) -> None:
-        self.image, self.classes, self.run = image, classes, run
+        self.image, self.classes, self.run, self.label = image, classes, run, label
         # of the probabilities: c first, then those of the image
         self.axes = "c" + image.annotation_axes
         # whether there are classes of cells, which become objects, and of regions,
         # which are seen and kept as classes
-        self.has_cells = bool(cell_classes(classes))
+        self.has_cells = run != LIVE_RUN and bool(cell_classes(classes))
         self.has_regions = len(cell_classes(classes)) < len(classes)
         self.cells = CellState()
         # where a worker finds the pixels, once they were predicted
         self.pixels: ImageReference | None = None
         # whether tiles came that are in no file of the person's
         self.unexported = False
-        self._viewer, self._preview = viewer, preview
-        self._label = f", {label}" if label else ""
+        self._viewer = viewer
         # what puts a layer of the same axes onto the image
         self.attributes = roles.attributes_like(
             image_layer, image.axes, image.annotation_axes, image.level
@@ -200,24 +206,90 @@ class ResultLayers:
             for kind in self.files
             for number in (range(1, len(classes) + 1) if kind == "probability" else [0])
         }
-        self._cells_shown = False
+        self.cells_layer = CellsLayer(viewer, image, self.attributes)
+        self.colours = CellColours()
+        self._regions_shown = False
         self._waiting: list[_Key] = []
         self.visibility = ClassesOrCells(self)
         self._take_over()
 
+    @property
+    def in_cells_layer(self) -> bool:
+        """Whether the layer that all results of the image share shows these."""
+        return self.cells_layer.belongs_to(self.run)
+
+    def claim(self) -> None:
+        """Take the layer that all results of the image share, or make it.
+
+        What is asked for of other results is shown of these instead.
+        """
+        wanted = []
+        for kind in ON_REQUEST:
+            others = [
+                one
+                for one in roles.find(self._viewer, kind, self.image.id)
+                if roles.noted(one)["run"] != self.run
+            ]
+            self._take_away(others)
+            wanted += [kind] * bool(others)
+        if not self.in_cells_layer:
+            in_view = self.in_view(self.cells.counts)
+            self.see("cells" if in_view else "classes", visible=True)
+            self.visibility.update()
+        if wanted:
+            self.show(*wanted)
+
+    def see(self, kind: Seen | None, *, visible: bool) -> None:
+        """Show classes or cells in the layer; whichever it shows, where it is None."""
+        if kind is not None and self.cells_layer.seen(self.run) != kind:
+            if kind == "classes":
+                of_classes = [colour_of(c, k) for k, c in enumerate(self.classes)]
+                # a list becomes napari's colormap without importing it here; for a
+                # mapping it would compile for two seconds
+                colours: Any = ["transparent", *of_classes]
+                names = [c.name for c in self.classes]
+            else:
+                self._colour_view()
+                colours, names = self.colours.table(), []
+            what = "Preview" if self.run == LIVE_RUN else "Cells"
+            self.cells_layer.show(
+                self.run,
+                kind,
+                self.files.arrays[kind],
+                colours,
+                what + self._suffix,
+                names,
+            )
+        self.cells_layer.set_visible(visible)
+
+    def colour_cells(self) -> None:
+        """See to it that cells in view that touch have different colours."""
+        layer = self.layer("cells")
+        if layer is not None and self._colour_view():
+            layer.colormap = self.colours.table()
+
+    @property
+    def _suffix(self) -> str:
+        return f" ({self.label})" if self.label else ""
+
+    def _colour_view(self) -> bool:
+        seen = self.in_view(self.cells.counts)
+        return self.colours.renew(seen, max(self.cells.counts.values(), default=0))
+
     def layer(self, kind: ResultKind, class_number: int = 0) -> Layer | None:
-        """Return a layer of these results, None if it was not made or was deleted.
+        """Return a layer in which a kind is seen, None if there is none.
 
         A probability has the number of its class, 1 for the first in the foreground.
         """
-        for layer in self._found(kind):
-            if layer.metadata[roles.METADATA_KEY].get("class", 0) == class_number:
-                return layer
-        return None
+        if self.cells_layer.seen(self.run) == kind:
+            return self.cells_layer.layer
+        return self._requested(kind, class_number)
 
     def layers(self) -> list[Layer]:
         """Return all layers that are there; they have the same axes."""
-        found = (self.layer(*key) for key in self._redraws)
+        found = [self._requested(*key) for key in self._redraws]
+        if self.in_cells_layer:
+            found.append(self.cells_layer.layer)
         return [layer for layer in found if layer is not None]
 
     def plane(self, kind: ResultKind, t: int, z: int) -> Any:
@@ -225,20 +297,28 @@ class ResultLayers:
         image = Image(self.files.arrays[kind], self.image.annotation_axes)
         return Field(image, t, z).read()[0]
 
-    def show(self, *extra: ResultKind) -> None:
-        """Make the layers that are not there: classes, others, and probabilities.
+    def shows(self, kind: OnRequest) -> bool:
+        """Whether a kind has layers of its own, or is about to have them."""
+        return bool(self._found(kind)) or any(k == kind for k, _ in self._waiting)
+
+    def show(self, *kinds: OnRequest) -> None:
+        """Make the layers of some kinds that are not there.
 
         Only the first of them at once, and the rest by `show_next`: napari takes a
         moment for each layer.
         """
-        wanted = ("classes", "probability", *extra)
-        self._waiting = [key for key in self._redraws if key[0] in wanted]
+        self._waiting += [key for key in self._redraws if key[0] in kinds]
         self.show_next()
 
     def show_next(self) -> None:
         """Make one of the layers that wait, if any."""
         if self._waiting:
             self._make(*self._waiting.pop(0))
+
+    def drop(self, kind: OnRequest) -> None:
+        """Remove the layers of a kind; what they showed is kept."""
+        self._waiting = [key for key in self._waiting if key[0] != kind]
+        self._take_away(self._found(kind))
 
     def refresh(self, t: int, z: int | None, *kinds: ResultKind) -> None:
         """Draw the layers of some kinds after pixels of a plane or volume changed.
@@ -266,15 +346,20 @@ class ResultLayers:
             self.visibility.tile(place, last=last)
         self.refresh(*place, "classes", "probability", "entropy")
 
-    def cells_found(self, place: Place) -> None:
+    def cells_found(
+        self, place: Place, neighbours: NDArray[np.int64] | None = None
+    ) -> None:
         """Cells and classes of a plane or volume are in the arrays: they are shown."""
         if self.has_regions:
             self.refresh(*place, "classes")
         if not self.has_cells:
             return
-        if not self._cells_shown:
-            self._cells_shown = True
-            self._make("cells")
+        if neighbours is not None:
+            self.colours.note(place, neighbours)
+        if self.has_regions and not self._regions_shown:
+            # where both are found, neither is to be missed
+            self._regions_shown = True
+            self.show("classes")
         self.visibility.found(place)
         self.refresh(*place, "cells")
 
@@ -300,7 +385,7 @@ class ResultLayers:
         common = self.attributes | self._name_and_metadata("tracks", 0)
         with roles.selection_kept(self._viewer):
             layer = self._viewer.add_tracks(tracks.points, graph=graph, **common)
-            self._put_in_order(layer, "tracks")
+            roles.put_in_order(self._viewer, layer)
 
     def place_in_view(self) -> tuple[int, int] | None:
         """Return time point and slice that the viewer shows; None without any layer."""
@@ -321,15 +406,14 @@ class ResultLayers:
         layers = self.layers() if places else []
         return self._in_view(layers[0], places) if layers else []
 
-    def hide(self) -> None:
-        """Hide the layers."""
-        for layer in [*self.layers(), *self._found("tracks")]:
-            layer.visible = False
+    def remove_layers(self) -> None:
+        """Remove all layers; what they showed is kept."""
+        self._waiting.clear()
+        self._take_away([*self.layers(), *self._found("tracks")])
 
     def remove(self) -> None:
         """Remove the layers, and close."""
-        for layer in [*self.layers(), *self._found("tracks")]:
-            self._viewer.layers.remove(layer)
+        self.remove_layers()
         self.close()
 
     def close(self) -> None:
@@ -337,25 +421,38 @@ class ResultLayers:
         self._waiting.clear()
         self.files.close()
 
-    def _role(self, kind: ResultKind | Tracked) -> str:
-        return f"preview-{kind}" if self._preview else kind
-
     def _found(self, kind: ResultKind | Tracked) -> list[Layer]:
-        """Return the layers of a kind; an image has one preview, of whatever run."""
-        run = None if self._preview else self.run
-        return roles.find(self._viewer, self._role(kind), self.image.id, run)
+        """Return the layers of a kind that show nothing else."""
+        return roles.find(self._viewer, kind, self.image.id, self.run)
+
+    def _take_away(self, layers: list[Layer]) -> None:
+        """Remove layers, other than people do: what they showed is kept."""
+        for layer in layers:
+            roles.noted(layer)["run"] = ""
+            self._viewer.layers.remove(layer)
+
+    def _requested(self, kind: ResultKind, number: int) -> Layer | None:
+        found = self._found(kind) if kind != "cells" else []
+        same = (one for one in found if roles.noted(one).get("class", 0) == number)
+        return next(same, None)
+
+    def _draws(self, key: _Key) -> list[Layer]:
+        """Return the layers that are drawn when pixels of a kind changed."""
+        found = {self.layer(*key), self._requested(*key)}
+        return [layer for layer in found if layer is not None and layer.visible]
 
     def _draw(self, key: _Key, redraw: _Redraw) -> None:
-        """Draw a layer now if any plane of it that changed is in view."""
+        """Draw a kind now if any plane of it that changed is in view."""
         changed, redraw.changed = redraw.changed, set()
-        layer = self.layer(*key) if changed else None
-        # napari reads a layer anew when it is made visible, and when a slider moves
-        if layer is None or not layer.visible or not self._in_view(layer, changed):
+        if not changed:
             return
-        started = monotonic()
-        layer.refresh(thumbnail=False, highlight=False, extent=False)
-        redraw.pause.seconds = max(_INTERVAL_S, _REST * (monotonic() - started))
-        redraw.pause.restart()
+        # napari reads a layer anew when it is made visible, and when a slider moves
+        for layer in self._draws(key):
+            if self._in_view(layer, changed):
+                started = monotonic()
+                layer.refresh(thumbnail=False, highlight=False, extent=False)
+                redraw.pause.seconds = max(_INTERVAL_S, _REST * (monotonic() - started))
+                redraw.pause.restart()
 
     def _in_view(self, layer: Layer, places: Collection[Place]) -> list[Place]:
         axes, dims = self.image.annotation_axes, self._viewer.dims
@@ -377,32 +474,32 @@ class ResultLayers:
 
     def _take_over(self) -> None:
         """Let the layers of an earlier prediction of the same run show these arrays."""
-        for kind in self.files:
+        for kind in ON_REQUEST:
             for layer in self._found(kind):
-                noted = layer.metadata[roles.METADATA_KEY]
-                number = noted.get("class", 0)
+                number = roles.noted(layer).get("class", 0)
                 same_axes = layer.ndim == len(self.image.annotation_shape)
                 if same_axes and number <= len(self.classes):
                     layer.data = self._data(kind, number)
-                    noted["run"] = self.run
                 else:
                     self._viewer.layers.remove(layer)
+        if self.in_cells_layer and (shared := self.cells_layer.layer) is not None:
+            if shared.ndim != len(self.image.annotation_shape):
+                self._viewer.layers.remove(shared)
+            else:
+                roles.noted(shared)["shows"] = None
+                self.see("classes", visible=bool(shared.visible))
 
     def _make(self, kind: ResultKind, number: int = 0) -> None:
-        if self.layer(kind, number) is not None:
+        if self._requested(kind, number) is not None:
             return
         data = self._data(kind, number)
         common = self.attributes | self._name_and_metadata(kind, number)
         with roles.selection_kept(self._viewer):
             if kind == "classes":
-                # a list becomes napari's colormap without importing it here; for a
-                # mapping it would compile for two seconds
                 colours = [colour_of(c, k) for k, c in enumerate(self.classes)]
                 layer = self._viewer.add_labels(
                     data, **common, colormap=["transparent", *colours], opacity=0.4
                 )
-            elif kind == "cells":
-                layer = self._viewer.add_labels(data, **common, opacity=0.5)
             else:
                 layer = self._viewer.add_image(
                     data,
@@ -412,106 +509,18 @@ class ResultLayers:
                     colormap="magma" if kind == "probability" else "inferno",
                     contrast_limits=(0, 1),
                     blending="additive",
-                    visible=kind == "entropy",
                 )
-            self._put_in_order(layer, kind)
+            roles.put_in_order(self._viewer, layer)
 
     def _name_and_metadata(
         self, kind: ResultKind | Tracked, number: int
     ) -> dict[str, Any]:
-        name: str = "uncertainty" if kind == "entropy" else kind
-        if number:
-            name = f"p({self.classes[number - 1].name})"
-        if self._preview:
-            name = f"preview {name}" if number else "preview"
+        what = f"P({self.classes[number - 1].name})" if number else _NAMES[kind]
         extras = {"class": number} if number else {}
         return {
-            "name": roles.name_for(self.image.name, name + self._label),
-            "metadata": roles.note(self._role(kind), self.image.id, self.run, **extras),
+            "name": roles.name_for(self.image.name, what + self._suffix),
+            "metadata": roles.note(kind, self.image.id, self.run, **extras),
         }
-
-    def _put_in_order(self, layer: Layer, kind: ResultKind | Tracked) -> None:
-        """Move a new layer below the annotation, and probabilities below all else."""
-        layers, image_id = self._viewer.layers, self.image.id
-        above = [
-            one for r in _ROLES_ABOVE for one in roles.find(self._viewer, r, image_id)
-        ]
-        if kind == "probability":
-            above += [one for w in self.files if w != kind for one in self._found(w)]
-        lowest = min(map(layers.index, above), default=len(layers))
-        if lowest < layers.index(layer):
-            layers.move(layers.index(layer), lowest)
-
-
-class ClassesOrCells:
-    """Shows classes while tiles stream in, cells once they are found.
-
-    Regions are no cells: where a model finds any, its classes go on being shown. Who
-    shows or hides one of the two layers has chosen it: it is left as it is.
-    """
-
-    def __init__(self, results: ResultLayers) -> None:
-        self._results = results
-        self._found: dict[Place, Literal["shown", "put aside"]] = {}
-        # when the classes of a plane are to be seen, unless its cells come before
-        self._classes_from: dict[Place, float] = {}
-        # as they were left here: who finds them otherwise knows that people chose
-        self._left: dict[ResultKind, bool] = {}
-        self.chosen_by_people: set[ResultKind] = set()
-
-    def growing(self, places: Collection[Place]) -> None:
-        """Planes or volumes are to be predicted: what they show stays until then."""
-        for place in places:
-            self._found.pop(place, None)
-            self._classes_from.pop(place, None)
-
-    def tile(self, place: Place, *, last: bool) -> None:
-        """A tile of a plane or volume came, and maybe others are to follow."""
-        moment = _MOMENT_S if last else 0
-        self._classes_from.setdefault(place, monotonic() + moment)
-        self.update()
-
-    def found(self, place: Place) -> None:
-        """The cells of a plane or volume are there, or all that there will be."""
-        self._classes_from.pop(place, None)
-        self._found[place] = "shown"
-        self.update()
-
-    def put_aside(self, place: Place) -> None:
-        """The cells of a plane are annotation now: show that, not both."""
-        self._found[place] = "put aside"
-        self.update()
-
-    def make_way(self) -> None:
-        """Something newer is to be seen: show neither, until there are other cells."""
-        self._found = dict.fromkeys(self._found, "put aside")
-        self.update()
-
-    def update(self) -> None:
-        """Choose for what is in view now; nothing changes where nothing is known."""
-        place = self._results.place_in_view()
-        if place is None:
-            return
-        either = (place, (place[0], None))
-        found = {self._found[p] for p in either if p in self._found}
-        if any(self._classes_from.get(p, float("inf")) <= monotonic() for p in either):
-            self._show(classes=True, cells=False)
-        elif "put aside" in found:
-            self._show(classes=False, cells=False)
-        elif found:
-            self._show(classes=self._results.has_regions, cells=True)
-
-    def _show(self, *, classes: bool, cells: bool) -> None:
-        wanted: dict[ResultKind, bool] = {"classes": classes, "cells": cells}
-        for kind, visible in wanted.items():
-            layer = self._results.layer(kind)
-            if layer is None:
-                continue
-            if self._left.get(kind, layer.visible) != layer.visible:
-                self.chosen_by_people.add(kind)
-            if kind not in self.chosen_by_people and layer.visible != visible:
-                layer.visible = visible
-            self._left[kind] = layer.visible
 
 
 def colour_of(info: ClassInfo, number: int) -> str:

@@ -172,10 +172,12 @@ class Segmenter:
                 cells.version[place] = version
             if results.has_cells:
                 cells.counts[place] = event.count
-            results.cells_found(place)
+            results.cells_found(place, event.neighbours)
         elif isinstance(event, CellsLinked):
             cells.linked = version
             results.show_tracks(event.tracks)
+            for plane, neighbours in event.neighbours.items():
+                results.colours.note(plane, neighbours)
             for t in {t for t, _ in cells.version}:
                 results.refresh(t, None, "cells")
         self.changed.emit()

@@ -12,8 +12,8 @@ from psygnal import Signal
 from napari_unet.core.events import TileDone
 from napari_unet.core.geometry.boxes import centre, shape_of, union
 from napari_unet.core.jobs import LIVE, PredictJob
-from napari_unet.session.images.layers import role_of
-from napari_unet.session.prediction.results import ResultLayers
+from napari_unet.session.images.layers import noted
+from napari_unet.session.prediction.results import LIVE_RUN, ResultLayers
 from napari_unet.session.throttle import Throttle
 
 if TYPE_CHECKING:
@@ -31,9 +31,6 @@ if TYPE_CHECKING:
     from napari_unet.session.preferences import Preferences
     from napari_unet.session.worker.client import Handle, Worker
 
-# Each run shows its previews in the same layers, with all that people set on them.
-_RUN = "preview"
-_ROLE = "preview-classes"
 # Steps after which the weights of a run from scratch are worth a look; where steps are
 # slow, as many seconds after the first step as people like to wait.
 FIRST_LOOK = 20
@@ -93,6 +90,9 @@ class LivePreview:
         self._worker = worker
         self._scratch = scratch
         self._results: dict[str, ResultLayers] = {}
+        # images in which this run has been seen; another prediction may be seen since
+        self._claimed: set[str] = set()
+        self._training = False
         self._classes: tuple[ClassInfo, ...] = ()
         self._ndim: Literal[2, 3] = 2
         self._channels = 1
@@ -110,12 +110,17 @@ class LivePreview:
         viewer.layers.events.removed.connect(self._on_removed)
         images.current_changed.connect(self._on_scroll)
 
+    def results_of(self, image_id: str) -> ResultLayers | None:
+        """Return the preview of an image; None if there is none."""
+        return self._results.get(image_id)
+
     def set_enabled(self, enabled: bool) -> None:
         """Switch it on or off; the layers stay."""
         if enabled == self.enabled:
             return
         self.enabled = enabled
         if enabled:
+            self._claimed.clear()
             self._look_anew()
             self.predict_if_due()
         else:
@@ -132,7 +137,7 @@ class LivePreview:
     ) -> None:
         """Follow a run that is about to begin.
 
-        The layers are made now, while nothing moves yet: that takes napari a moment.
+        The layer is made now, while nothing moves yet: that takes napari a moment.
 
         Parameters
         ----------
@@ -149,13 +154,15 @@ class LivePreview:
         self._classes = classes
         self._ndim, self._channels = ndim, channels
         self._model, self._failure = LIVE, ""
+        self._training = True
+        self._claimed.clear()
         self._steps, self._first_look = 0, 1 if trained else FIRST_LOOK
         self._look_anew()
         view = self._in_view() if self.enabled else None
         if view is not None:
             # of a full disk the first preview says so
             with suppress(OSError):
-                self._results_of(view.image_id)
+                self._claim(self._results_of(view.image_id))
 
     def step(self) -> None:
         """A training step was done."""
@@ -169,6 +176,7 @@ class LivePreview:
     def finish(self, model: Path | None) -> None:
         """The run ended: show its model once more, and in slices looked at later."""
         self._cancel()
+        self._training = False
         self._model, self._failure = str(model) if model else None, ""
         self._first_look = 0
         self._look_anew()
@@ -251,6 +259,7 @@ class LivePreview:
             image=image,
             probabilities=results.files["probability"],
             classes=results.files["classes"],
+            entropy=results.files["entropy"] if results.shows("entropy") else None,
             places=(view.place,),
             region=view.region,
             focus=centre(view.region),
@@ -279,6 +288,7 @@ class LivePreview:
         except OSError as error:
             self._stop(str(error))
             return None
+        self._claim(results)
         return None if results is None else (image, results)
 
     def _stop(self, why: str) -> None:
@@ -298,15 +308,24 @@ class LivePreview:
                 image,
                 self._classes,
                 self._scratch,
-                _RUN,
-                preview=True,
+                LIVE_RUN,
             )
-            results.show()
         return results
+
+    def _claim(self, results: ResultLayers | None) -> None:
+        """Let the preview be seen, once: whoever predicts meanwhile wants to see that.
+
+        After the training, only where nothing else is to be seen.
+        """
+        if results is None or results.image.id in self._claimed:
+            return
+        if self._training or results.cells_layer.layer is None:
+            self._claimed.add(results.image.id)
+            results.claim()
 
     def _on_event(self, results: ResultLayers, event: object) -> None:
         if isinstance(event, TileDone) and results in self._results.values():
-            results.refresh(event.t, event.z, "classes", "probability")
+            results.refresh(event.t, event.z, "classes", "probability", "entropy")
 
     def _on_failed(self, handle: Handle, failed: Failed) -> None:
         if handle is not self._handle:
@@ -325,13 +344,12 @@ class LivePreview:
 
     def _on_removed(self, event: Any) -> None:
         """Free what is no longer shown."""
-        if role_of(event.value) != _ROLE:
-            return
-        for image_id, results in list(self._results.items()):
-            if results.layer("classes") is None:
-                del self._results[image_id]
+        gone = noted(event.value)
+        if (gone.get("role"), gone.get("run")) == ("cells", LIVE_RUN):
+            results = self._results.pop(gone["source"], None)
+            if results is not None:
                 results.remove()
-                self._deleted.add(image_id)
+                self._deleted.add(results.image.id)
 
     def _cancel(self) -> None:
         if self._handle is not None and self._handle.running:

@@ -1,0 +1,68 @@
+"""Labels drawn as outlines, quickly enough for large planes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from weakref import ref
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from napari.layers import Labels
+    from numpy.typing import NDArray
+
+# What napari calls for the outlines of a part of a plane. For 2048 x 2048 pixels of
+# 32 bits its own takes the GUI thread half a second, ours some hundredths.
+_NAPARIS = "_calculate_contour"
+# Of the shorter side of an image one pixel of an outline: seen when all of it is.
+_SHARE = 700
+
+
+def draw_outlines(layer: Labels) -> None:
+    """Let a Labels layer show outlines; people may turn them off or make them wider."""
+    if hasattr(layer, _NAPARIS):
+        weak = ref(layer)
+
+        def quick(labels: NDArray[Any], part: tuple[slice, ...]) -> Any:
+            known = weak()
+            width = known.contour if known is not None else 0
+            # in 3-D there are none
+            return part_outlined(labels, part, width) if labels.ndim == 2 else None
+
+        layer.__dict__[_NAPARIS] = quick
+    layer.contour = -(-min(layer.data.shape[-2:]) // _SHARE)
+
+
+def part_outlined(
+    labels: NDArray[Any], part: tuple[slice, ...], width: int
+) -> NDArray[Any] | None:
+    """Return the outlines of a part of a plane, as they are in all of it.
+
+    Pixels of a label that have another one within `width` pixels keep it, others are 0.
+    None for a width of 0.
+    """
+    if width < 1:
+        return None
+    wide = tuple(
+        slice(max(s.start - width, 0), min(s.stop + width, n))
+        for s, n in zip(part, labels.shape, strict=True)
+    )
+    seen = labels[wide]
+    edge = np.zeros(seen.shape, bool)
+    for axis in (0, 1):
+        lines, edges = np.moveaxis(seen, axis, 0), np.moveaxis(edge, axis, 0)
+        differs = lines[1:] != lines[:-1]
+        edges[1:] |= differs
+        edges[:-1] |= differs
+    for _ in range(width - 1):
+        narrow = edge.copy()
+        for axis in (0, 1):
+            grown, lines = np.moveaxis(edge, axis, 0), np.moveaxis(narrow, axis, 0)
+            grown[1:] |= lines[:-1]
+            grown[:-1] |= lines[1:]
+    inner = tuple(
+        slice(s.start - w.start, s.stop - w.start)
+        for s, w in zip(part, wide, strict=True)
+    )
+    outlines: NDArray[Any] = seen[inner] * edge[inner]
+    return outlines

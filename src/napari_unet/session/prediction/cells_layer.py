@@ -1,0 +1,215 @@
+"""The layer of an image in which one sees what a network finds, whichever is newest."""
+
+from __future__ import annotations
+
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from napari_unet.core.cells.neighbour_colours import NeighbourColours
+from napari_unet.session.images import layers as roles
+from napari_unet.session.images.outlines import draw_outlines
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from napari.components import ViewerModel
+    from napari.layers import Labels
+    from numpy.typing import NDArray
+
+    from napari_unet.core.jobs import Place
+    from napari_unet.session.prediction.results import ResultLayers
+    from napari_unet.session.project.record import ProjectImage
+
+Seen = Literal["classes", "cells"]
+"""Pixels of a class, or cells each with an id."""
+
+# Of cells' outlines: bright on dark and on grey, distinct for the colour-blind (Okabe
+# and Ito 2008, and white).
+OUTLINES = ("#f0e442", "#d55e00", "#56b4e9", "#cc79a7", "#ffffff", "#009e73")
+# Ids up to which each has its own place in a cycle of colours, which napari shows from
+# a table of 16 bits; and the shortest table, so that few are made.
+_LAST_IN_CYCLE, _SHORTEST = 2**16 - 2, 512
+# Cells come a moment after the last tile: where that is the only one, its classes would
+# only flash up, and each change of layers is a picture of the whole window.
+_MOMENT_S = 0.5
+
+
+class CellsLayer:
+    """One Labels layer of outlines, shared by all results of an image.
+
+    It shows the classes of a prediction as tiles stream in, the cells once they are
+    found, or the live preview of a training. Whose results it shows is in its note.
+    """
+
+    def __init__(
+        self, viewer: ViewerModel, image: ProjectImage, attributes: dict[str, Any]
+    ) -> None:
+        self._viewer, self._image, self._attributes = viewer, image, attributes
+
+    @property
+    def layer(self) -> Labels | None:
+        """The layer; None if it was not made, or was deleted."""
+        found = roles.find(self._viewer, "cells", self._image.id)
+        return found[-1] if found else None
+
+    def belongs_to(self, run: str) -> bool:
+        """Whether it shows the results of a run; nobody's if there is no layer."""
+        layer = self.layer
+        return layer is not None and roles.noted(layer).get("run") == run
+
+    def seen(self, run: str) -> Seen | None:
+        """Return what of a run's results it shows; None if of another run's."""
+        layer = self.layer
+        if layer is None or not self.belongs_to(run):
+            return None
+        seen: Seen | None = roles.noted(layer).get("shows")
+        return seen
+
+    def show(
+        self, run: str, seen: Seen, pixels: Any, colours: Any, what: str, names: Any
+    ) -> None:
+        """Show an array in some colours; the layer is made if it is not there.
+
+        `what` stands in its name and `names` are those of the labels, from 1.
+        """
+        layer = self.layer
+        name = roles.name_for(self._image.name, what)
+        visible = layer is None or layer.visible
+        if layer is None:
+            layer = self._add(pixels, name)
+        # napari draws nothing of a hidden layer: all changes are one picture
+        layer.visible = False
+        if layer.data is not pixels:
+            layer.data = pixels
+        layer.colormap = colours
+        layer.features = {
+            "index": np.arange(len(names) + 1),
+            "class": np.array(["", *names]),
+        }
+        layer.visible = visible
+        noted = roles.noted(layer)
+        if layer.name == noted.get("name", name):
+            layer.name = name  # else people gave it another
+            noted["name"] = layer.name
+        noted.update(run=run, shows=seen)
+
+    def set_visible(self, wanted: bool) -> None:
+        """Show or hide it, unless people decided otherwise since."""
+        layer = self.layer
+        if layer is None:
+            return
+        noted = roles.noted(layer)
+        if layer.visible != noted.get("left", layer.visible):
+            noted["chosen"] = layer.visible != wanted
+        if not noted.get("chosen") and layer.visible != wanted:
+            layer.visible = wanted
+        noted["left"] = layer.visible
+
+    def _add(self, pixels: Any, name: str) -> Labels:
+        with roles.selection_kept(self._viewer):
+            layer = self._viewer.add_labels(
+                pixels,
+                **self._attributes,
+                name=name,
+                metadata=roles.note("cells", self._image.id),
+                opacity=1.0,
+                visible=False,
+            )
+            draw_outlines(layer)
+            roles.put_in_order(self._viewer, layer)
+        return layer
+
+
+class CellColours:
+    """Colours of cells, in which those that touch differ wherever one looks."""
+
+    def __init__(self) -> None:
+        # pairs of neighbours, of each plane or volume
+        self.neighbours: dict[Place, NDArray[np.int64]] = {}
+        self._numbers = NeighbourColours(len(OUTLINES))
+        self._highest = 0
+        self._told_apart: list[NDArray[np.int64]] = []
+
+    def note(self, place: Place, neighbours: NDArray[np.int64]) -> None:
+        """Take in which cells of a plane or volume are neighbours now."""
+        self.neighbours[place] = neighbours
+
+    def renew(self, places: Collection[Place], highest: int) -> bool:
+        """Tell cells in view apart, with ids up to `highest`; whether any changed."""
+        changed = highest > self._highest
+        if changed:
+            doubled = 1 << int(highest).bit_length()
+            self._highest = min(max(doubled, _SHORTEST), _LAST_IN_CYCLE)
+        found = [self.neighbours[p] for p in places if p in self.neighbours]
+        if [id(f) for f in found] != [id(f) for f in self._told_apart]:
+            self._told_apart = found
+            changed |= bool(found) and self._numbers.separate(np.concatenate(found))
+        return changed
+
+    def table(self) -> NDArray[np.float32]:
+        """Return the colours by id, shape (ids, 4); the first is no cell's."""
+        ids = np.arange(max(self._highest, _SHORTEST) + 1)
+        table = colours_of(OUTLINES)[self._numbers.of(ids)]
+        table[0] = 0
+        return table
+
+
+def colours_of(hexadecimal: Sequence[str]) -> NDArray[np.float32]:
+    """Return #rrggbb as red, green, blue and full opacity, shape (colours, 4)."""
+    values = [[int(c[k : k + 2], 16) / 255 for k in (1, 3, 5)] for c in hexadecimal]
+    return np.array([[*rgb, 1] for rgb in values], np.float32)
+
+
+class ClassesOrCells:
+    """Shows classes while tiles stream in, cells once they are found.
+
+    Only as long as the layer belongs to these results. Regions are no cells: a model
+    that finds nothing else goes on showing its classes.
+    """
+
+    def __init__(self, results: ResultLayers) -> None:
+        self._results = results
+        self._found: dict[Place, Literal["shown", "put aside"]] = {}
+        # when the classes of a plane are to be seen, unless its cells come before
+        self._classes_from: dict[Place, float] = {}
+
+    def growing(self, places: Collection[Place]) -> None:
+        """Planes or volumes are to be predicted: what they show stays until then."""
+        for place in places:
+            self._found.pop(place, None)
+            self._classes_from.pop(place, None)
+
+    def tile(self, place: Place, *, last: bool) -> None:
+        """A tile of a plane or volume came, and maybe others are to follow."""
+        moment = _MOMENT_S if last else 0
+        self._classes_from.setdefault(place, monotonic() + moment)
+        self.update()
+
+    def found(self, place: Place) -> None:
+        """The cells of a plane or volume are there, or all that there will be."""
+        self._classes_from.pop(place, None)
+        self._found[place] = "shown"
+        self.update()
+
+    def put_aside(self, place: Place) -> None:
+        """The cells of a plane are annotation now: show that, not both."""
+        self._found[place] = "put aside"
+        self.update()
+
+    def update(self) -> None:
+        """Choose for what is in view now; nothing changes where nothing is known."""
+        results = self._results
+        place = results.place_in_view() if results.in_cells_layer else None
+        if place is None:
+            return
+        either = (place, (place[0], None))
+        found = {self._found[p] for p in either if p in self._found}
+        if any(self._classes_from.get(p, float("inf")) <= monotonic() for p in either):
+            results.see("classes", visible=True)
+        elif "put aside" in found:
+            results.see(None, visible=False)
+        elif found:
+            results.see("cells" if results.has_cells else "classes", visible=True)
+            results.colour_cells()
