@@ -731,7 +731,9 @@ def test_a_predicted_cell_that_is_annotated_already_is_left_out(bench: Bench) ->
 def test_the_predicted_cell_under_the_mouse_is_taken(bench: Bench) -> None:
     with pytest.raises(ValueError, match="no predicted cells of this image"):
         bench.annotating.label_edits.use_cell_under_cursor()
-    bench.viewer.add_labels(masks().astype(int), metadata=note("cells", bench.id))
+    bench.viewer.add_labels(
+        masks().astype(int), metadata=note("cells", bench.id, shows="cells")
+    )
     bench.viewer.cursor.position = (25.0, 25.0)
     bench.annotating.label_edits.use_cell_under_cursor()
     assert bench.layer.data[25, 25] > 1

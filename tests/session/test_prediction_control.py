@@ -124,7 +124,7 @@ def test_a_slice_is_predicted_around_the_middle_of_the_view(bench: Bench) -> Non
     assert job.model == str(bench.models.selected)
     assert (job.settings.averaging, job.settings.tile) == ("dihedral", 64)
     assert job.settings.device == "cpu"
-    assert job.entropy is None
+    assert job.entropy is not None
     assert job.image.channels[0].shape == (4, 8, 10)
     assert bench.control.running
 
@@ -231,7 +231,7 @@ def test_cells_of_a_movie_are_followed_shown_and_exported(
     bench.control.exporter.export(tmp_path, [bench.image.id], masks=False)
     bench.worker.do_all(SegmentJob)
     (tracks,) = find(bench.viewer, "tracks")
-    assert tracks.name == "movie [tracks]"
+    assert tracks.name == "Tracks · movie"
     assert [row[:2] for row in tracks.data.tolist()] == [
         [1, 0], [1, 1], [2, 0], [2, 1], [2, 2], [2, 3], [3, 2], [3, 3], [4, 2], [4, 3]
     ]  # fmt: skip
@@ -453,20 +453,25 @@ def test_a_second_prediction_fills_the_same_layers(bench: Bench) -> None:
     at(bench, 2)
     predicted(bench, "slice")
     bench.control.tick()
-    assert bench.roles == [None, "probability", "classes", "cells"]
+    assert bench.roles == [None, "cells"]
     one, two = bench.worker.jobs(PredictJob)
     assert one.probabilities == two.probabilities
     assert bench.control.cells_in_view() == 5
 
 
-def test_another_model_hides_the_layers_of_the_first(bench: Bench) -> None:
+def test_another_model_is_seen_in_the_same_layer(bench: Bench) -> None:
     add_stack(bench)
     predicted(bench)
     bench.models.select(bench.model_file(3))
     predicted(bench)
-    first, second = find(bench.viewer, "cells")
-    assert (first.visible, second.visible) == (False, True)
-    assert second.name == "stack [cells, model 3d]"
+    (layer,) = find(bench.viewer, "cells")
+    assert layer.name == "Cells (model 3d) · stack"
+    first, second = bench.control.model_results.of_image(bench.image.id)
+    assert layer.data is second.files.arrays["cells"]
+    # who looks at the first again exports and edits that
+    bench.control.model_results.show_again(first)
+    assert layer.data is first.files.arrays["cells"]
+    assert bench.control.results_in_view() is first
 
 
 def test_a_model_written_anew_takes_over_its_layers(bench: Bench) -> None:
@@ -637,7 +642,7 @@ def test_it_does_not_begin_twice(bench: Bench) -> None:
 
 def test_every_layer_may_be_deleted_in_mid_prediction(bench: Bench) -> None:
     add_stack(bench)
-    bench.control.predict("layer", entropy=True)
+    bench.control.predict("layer")
     (handle,) = bench.worker.running(PredictJob)
     bench.worker.predict(handle, planes=1)
     bench.viewer.layers.clear()
@@ -651,13 +656,13 @@ def test_every_layer_may_be_deleted_in_mid_prediction(bench: Bench) -> None:
 
 def test_uncertainty_is_shown_on_request(bench: Bench) -> None:
     add_stack(bench)
-    bench.control.predict("slice", entropy=True)
-    (job,) = bench.worker.jobs(PredictJob)
-    assert job.entropy is not None
-    assert bench.roles == [None, "classes"]
-    bench.control.tick()
+    predicted(bench, "slice")
+    assert bench.roles == [None, "cells"]
+    results = bench.control.results_in_view()
+    assert results is not None
+    results.show("entropy")
     (layer,) = find(bench.viewer, "entropy")
-    assert layer.visible
+    assert layer.data is results.files.arrays["entropy"]
 
 
 def test_a_worker_that_died_runs_nothing(bench: Bench) -> None:
@@ -839,7 +844,7 @@ def test_a_worker_fills_the_layers_and_writes_the_files(
         control = workspace.prediction
         told: list[str] = []
         control.message.connect(lambda _level, text: told.append(text))
-        assert control.predict("layer", entropy=True)
+        assert control.predict("layer")
         pump.until(lambda: not control.running and control.segmenter.idle)
         (image,) = workspace.store.project.images
         files = control.results[image.id].files
@@ -1076,7 +1081,8 @@ def shown(bench: Bench) -> set[str]:
     found = [
         layer for what in ("classes", "cells") for layer in find(bench.viewer, what)
     ]
-    return {r.metadata["napari-unet"]["role"] for r in found if r.visible}
+    notes = [r.metadata["napari-unet"] for r in found if r.visible]
+    return {note.get("shows", note["role"]) for note in notes}
 
 
 @pytest.mark.parametrize(
@@ -1130,17 +1136,6 @@ def test_regions_alone_make_no_table(bench: Bench, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="stack has regions but no cells"):
         bench.control.exporter.export(tmp_path, [bench.image.id], masks=False)
     assert not bench.control.exporter.running
-
-
-def test_regions_make_way_for_what_is_newer(bench: Bench) -> None:
-    add_stack(bench)
-    finding(bench, "regions")
-    predicted(bench)
-    (results,) = bench.control.results.values()
-    results.visibility.make_way()
-    assert shown(bench) == set()
-    predicted(bench)
-    assert shown(bench) == {"classes"}
 
 
 def test_borders_of_regions_follow_edges_while_the_setting_moves(
@@ -1208,7 +1203,7 @@ def test_cells_are_shown_as_points_that_follow_the_threshold(
     bench.worker.do_all(SegmentJob)
     bench.worker.do_all(PointsJob)
     (layer,) = find(bench.viewer, "points", bench.image.id)
-    assert layer.name == "stack [points]"
+    assert layer.name == "Points · stack"
     np.testing.assert_allclose(layer.data, [[1, 2.5, 2.5], [1, 6, 7.5]])
     assert layer.features["class"].tolist() == ["class 1"] * 2
     np.testing.assert_allclose(layer.features["confidence"], [1, 0.75])

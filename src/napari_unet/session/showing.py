@@ -121,7 +121,10 @@ class Showing:
         """Show or hide something, by its key."""
         results = self._results()
         if key == "weights":
-            self._overlay.set_enabled(shown)
+            if shown:
+                self._overlay.set_enabled(True)
+            else:
+                self._overlay.drop()
         elif key == "cells":
             if (layer := self._cells_layer()) is not None:
                 layer.visible = shown

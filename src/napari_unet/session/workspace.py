@@ -14,6 +14,7 @@ from napari_unet.session.annotating.control import Annotating
 from napari_unet.session.foreign_models import ForeignModels
 from napari_unet.session.forward_signal import forward_signal
 from napari_unet.session.images.image_list import ImageList
+from napari_unet.session.images.orphans import Orphans
 from napari_unet.session.images.reopening import locate, open_images
 from napari_unet.session.images.shared_arrays import SharedArrays
 from napari_unet.session.images.source_files import SourceFiles
@@ -155,7 +156,13 @@ class Workspace:
         """Look for edits without an event, and save; called some times a second."""
         if self.closed:
             return
-        for control in (self.annotating, self.training, self.prediction, self.store):
+        for control in (
+            self.annotating,
+            self.training,
+            self.prediction,
+            self.orphans,
+            self.store,
+        ):
             control.tick()
 
     def close(self) -> None:
@@ -176,6 +183,7 @@ class Workspace:
         self.sharing = SharedArrays(self.scratch, self._post)
         self.images = ImageList(viewer, store, self.sharing, self.files)
         self.annotating = Annotating(viewer, store, self.images)
+        self.orphans = Orphans(viewer, store, self.images)
         self.overlay = WeightOverlay(
             viewer, store, self.images, self.annotating, worker, self.scratch
         )
@@ -223,6 +231,7 @@ class Workspace:
         forward_signal(store.opening_notes, self.message, "warning")
         self.training.finished.connect(self._on_trained)
         self.training.preview.changed.connect(self._on_preview)
+        self.orphans.back.connect(self.prediction.show_again)
 
     def _dissolve(self) -> None:
         """Close what `_compose` made, each before what it uses."""
@@ -233,6 +242,7 @@ class Workspace:
             self.prediction,
             self.foreign_models,
             self.overlay,
+            self.orphans,
             self.annotating,
             self.images,
             self.sharing,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from math import prod
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 # Cells with a gap of up to two pixels between them look as if they touched.
-_STEPS = (1, 3)
+_GAP = 3
 
 
 def neighbours(labels: NDArray[np.integer], first: int = 1) -> NDArray[np.int64]:
@@ -30,24 +31,36 @@ def neighbours(labels: NDArray[np.integer], first: int = 1) -> NDArray[np.int64]
     ndarray of int64, shape (number of pairs, 2)
         The lower id first; each pair once.
     """
-    found = []
-    flat = labels.reshape(-1)
-    inner = labels.size
-    for size in labels.shape:
-        inner //= max(size, 1)
-        for step in _STEPS:
-            # most pixels lie inside of something: only the others are looked at
-            at = np.flatnonzero(flat[step * inner :] != flat[: -step * inner])
-            here, there = flat[at], flat[at + step * inner]
-            kept = (here >= first) & (there >= first)
-            # the end of a line and the beginning of the next are no neighbours
-            kept &= at // inner % size < size - step
-            here, there = here[kept].astype(np.int64), there[kept].astype(np.int64)
-            # as one number: a set of pairs takes many times as long
-            joined = np.minimum(here, there) << 32 | np.maximum(here, there)
-            found.append(np.unique(joined))
+    found = [
+        _along(labels, axis, step, first)
+        for axis in range(labels.ndim)
+        for step in (1, _GAP)
+    ]
     pairs = np.unique(np.concatenate(found)) if found else np.zeros(0, np.int64)
     return np.stack([pairs >> 32, pairs & 0xFFFFFFFF], axis=1)
+
+
+def _along(
+    labels: NDArray[np.integer], axis: int, step: int, first: int
+) -> NDArray[np.int64]:
+    """Return the pairs that are `step` pixels apart along an axis, each as one number.
+
+    A set of pairs would take many times as long.
+    """
+    # cells are more than a pixel wide: of lines that are looked at from afar some do
+    every = [slice(None, None, step)] * labels.ndim
+    every[axis] = slice(None)
+    lines = np.ascontiguousarray(labels[tuple(every)])
+    flat, size = lines.reshape(-1), labels.shape[axis]
+    inner = prod(lines.shape[axis + 1 :])
+    # most pixels lie inside of something: only the others are looked at
+    at = np.flatnonzero(flat[step * inner :] != flat[: -step * inner])
+    here, there = flat[at], flat[at + step * inner]
+    kept = (here >= first) & (there >= first)
+    # the end of a line and the beginning of the next are no neighbours
+    kept &= at // inner % size < size - step
+    here, there = here[kept].astype(np.int64), there[kept].astype(np.int64)
+    return np.unique(np.minimum(here, there) << 32 | np.maximum(here, there))
 
 
 class NeighbourColours:

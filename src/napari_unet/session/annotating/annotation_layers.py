@@ -102,6 +102,7 @@ class AnnotationLayers:
             opacity=OPACITY,
             **like,
         )
+        roles.put_in_order(self._viewer, layer)
         if not image.annotated:
             self._store.update(self._store.project.with_image(image.begun()))
         colours = LayerColours(layer, image_id, self._store, self._brush)
@@ -134,6 +135,7 @@ class AnnotationLayers:
             shown.stream.tick()
             # chosen with napari's own means; others find room when they are chosen
             make_room(shown.layer, int(shown.layer.selected_label))
+        self._tell_apart()
         if self._describing.take():
             for image_id, shown in self._in_project():
                 self._describe(shown, image_id)
@@ -156,6 +158,13 @@ class AnnotationLayers:
         self._turn += 1
         due = [others[self._turn % len(others)]] if others else []
         return [own, *due] if own is not None else due
+
+    def _tell_apart(self) -> None:
+        """Give neighbours in view different colours."""
+        current = self._images.current
+        shown = self._shown.get(current.id) if current is not None else None
+        if current is not None and shown is not None:
+            shown.colours.tell_apart(*self._images.place_in_view(current.id))
 
     def _in_project(self) -> list[tuple[str, _Shown]]:
         ids = [image.id for image in self._store.project.images]

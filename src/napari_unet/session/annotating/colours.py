@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_unet.core.annotation.annotations import BACKGROUND, FIRST_OBJECT, UNKNOWN
+from napari_unet.core.cells.neighbour_colours import NeighbourColours, neighbours
 from napari_unet.session.annotating.label_range import values_in, values_in_file
 from napari_unet.session.project.places_log import HIGHEST_ID
 from napari_unet.session.project.record import BACKGROUND_COLOUR
@@ -23,8 +24,11 @@ if TYPE_CHECKING:
     from napari_unet.session.project.record import ProjectClass, ProjectImage
     from napari_unet.session.project.store import ProjectStore
 
-# Towards black (below 0) or white, in an order in which ids that follow differ much.
-SHADES = (0.0, -0.4, 0.35, -0.2, 0.6, 0.18)
+# Towards black (below 0) or white, in an order in which ids that follow differ much;
+# neighbours never have the same.
+SHADES = (0.0, -0.5, 0.5, -0.25, 0.75, 0.25)
+# Edits of more pixels are not looked at at once for neighbours.
+_AT_ONCE = 256 * 256
 
 # Largest id in a cycle of colours that napari still shows with 16 bits.
 _LAST_IN_CYCLE = 2**16 - 2
@@ -50,6 +54,9 @@ class LayerColours:
         # are so high that a cycle of colours would come round.
         self._prepared = 0
         self._listed: set[int] | None = None
+        self._shades = NeighbourColours(len(SHADES))
+        # planes in which neighbours are known to differ
+        self._told_apart: set[tuple[int, int]] = set()
         self.renew()
 
     def renew(self) -> None:
@@ -73,6 +80,15 @@ class LayerColours:
         self._class_of, self._listed = image.class_of, listed
         self._layer.colormap = self._colormap()
 
+    def tell_apart(self, t: int, z: int) -> None:
+        """See to it that neighbours in a plane have different shades."""
+        if (t, z) in self._told_apart or not self._file.has(t, z):
+            return
+        self._told_apart.add((t, z))
+        pairs = neighbours(self._file.plane(t, z), FIRST_OBJECT)
+        if self._shades.separate(pairs):
+            self.renew()
+
     def follow_project(self) -> None:
         """Make them anew if classes, or those of painted objects, have changed."""
         of, used = self._image.class_of, self._used()
@@ -91,8 +107,10 @@ class LayerColours:
         """Make them anew if an edit brought ids without a colour, or with a wrong one.
 
         The next ids are coloured as the active class, for which most of them are; but
-        cells that were split, imported or written by a script may be of another.
+        cells that were split, imported or written by a script may be of another. Ids
+        that came next to each other are told apart with the next tick.
         """
+        self._look_for_neighbours(edit)
         if self._listed is None:
             if self._file.highest + _MARGIN > self._prepared:
                 self.renew()
@@ -102,6 +120,17 @@ class LayerColours:
         plane = self._file.plane(edit.t, edit.z)
         if self._are_wrong(values_in(plane[edit.box]).tolist()):
             self.renew()
+
+    def _look_for_neighbours(self, edit: Edit) -> None:
+        y, x = edit.box
+        area = (y.stop - y.start) * (x.stop - x.start)
+        if area <= _AT_ONCE:
+            around = tuple(slice(max(s.start - 4, 0), s.stop + 4) for s in edit.box)
+            plane = self._file.plane(edit.t, edit.z)
+            pairs = neighbours(plane[around], FIRST_OBJECT)
+            if not (self._shades.of(pairs[:, 0]) == self._shades.of(pairs[:, 1])).any():
+                return
+        self._told_apart.discard((edit.t, edit.z))
 
     def _are_wrong(self, ids: Iterable[int]) -> bool:
         """Whether any object lacks a colour, or has that of another class."""
@@ -123,9 +152,10 @@ class LayerColours:
         """
         classes, class_of = self._classes, self._coloured
         if self._listed is None:
-            return colour_table(classes, class_of, range(_LAST_IN_CYCLE + 1))
+            every = range(_LAST_IN_CYCLE + 1)
+            return colour_table(classes, class_of, every, self._shades)
         ids = sorted({UNKNOWN, BACKGROUND, FIRST_OBJECT, *self._listed})
-        colours = colour_table(classes, class_of, ids)
+        colours = colour_table(classes, class_of, ids, self._shades)
         table: dict[int | None, NDArray[np.float32]] = {None: colours[FIRST_OBJECT]}
         return {**table, **dict(zip(ids, colours, strict=True))}
 
@@ -145,6 +175,7 @@ def colour_table(
     classes: Sequence[ProjectClass],
     class_of: Mapping[int, int],
     ids: Iterable[int],
+    shades: NeighbourColours | None = None,
 ) -> NDArray[np.float32]:
     """Return the colour of some values of an annotation.
 
@@ -154,10 +185,11 @@ def colour_table(
         Red, green, blue and opacity, 0 to 1. Objects that are not in `class_of` are of
         class 1.
     """
-    shades = np.array([[_shade(c.colour, s) for s in SHADES] for c in classes])
+    shades = shades or NeighbourColours(len(SHADES))
+    hues = np.array([[_shade(c.colour, s) for s in SHADES] for c in classes])
     wanted = np.fromiter(ids, np.int64)
     numbers = np.fromiter((class_of.get(i, 1) for i in wanted.tolist()), np.intp)
-    table: NDArray[np.float32] = shades[numbers - 1, wanted % len(SHADES)]
+    table: NDArray[np.float32] = hues[numbers - 1, shades.of(wanted)]
     table[wanted == UNKNOWN] = 0
     table[wanted == BACKGROUND] = _rgba(BACKGROUND_COLOUR)
     return table

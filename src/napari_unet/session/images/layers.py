@@ -31,9 +31,7 @@ if TYPE_CHECKING:
 
 METADATA_KEY = "napari-unet"
 
-# Roles of the layers that lie on an image, which go with it. Outlines of cells lie on
-# what people paint, which is filled.
-_FROM_BELOW = (
+FROM_BELOW = (
     "probability",
     "classes",
     "entropy",
@@ -44,6 +42,10 @@ _FROM_BELOW = (
     "weights",
     "finished",
 )
+"""Roles of the layers that lie on an image, and go with it.
+
+Outlines of cells lie on what people paint, which is filled.
+"""
 
 _BY_NDIM = {2: "yx", 3: "zyx", 4: "tzyx", 5: "tczyx"}
 _WORDS = {"time": "t", "channel": "c"}
@@ -99,10 +101,10 @@ def name_for(image_name: str, what: str) -> str:
 def put_in_order(viewer: ViewerModel, layer: Layer) -> None:
     """Move a new layer below those of its image that are to lie above it."""
     layers, own = viewer.layers, noted(layer)
-    rank = _FROM_BELOW.index(own["role"])
+    rank = FROM_BELOW.index(own["role"])
     above = [
         layers.index(other)
-        for role in _FROM_BELOW[rank + 1 :]
+        for role in FROM_BELOW[rank + 1 :]
         for other in find(viewer, role, own["source"])
     ]
     if above and min(above) < layers.index(layer):

@@ -90,6 +90,13 @@ class WeightOverlay:
         self._follow()
         self.enabled_changed.emit(enabled)
 
+    def drop(self) -> None:
+        """Switch off, and remove the layers."""
+        self.set_enabled(False)
+        for shown in self._layers.values():
+            if (layer := shown.layer) is not None:
+                self._viewer.layers.remove(layer)
+
     @property
     def settings(self) -> BorderWeights:
         """How borders are weighted here; training has its own settings."""

@@ -245,6 +245,11 @@ class PredictionControl:
         """Return the names of the images whose results would be gone at the end."""
         return [r.image.name for r in self.results.values() if r.unexported]
 
+    def show_again(self, image_id: str) -> None:
+        """Show what was predicted of an image that is open again."""
+        if (results := self.results.get(image_id)) is not None:
+            results.claim()
+
     def results_in_view(self) -> ResultLayers | None:
         """Return the latest results of the image in view, None if it has none."""
         image = self._images.current

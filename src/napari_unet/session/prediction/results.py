@@ -251,7 +251,8 @@ class ResultLayers:
             else:
                 self._colour_view()
                 colours, names = self.colours.table(), []
-            what = "Preview" if self.run == LIVE_RUN else "Cells"
+            what = "Cells" if self.has_cells else "Regions"
+            what = "Preview" if self.run == LIVE_RUN else what
             self.cells_layer.show(
                 self.run,
                 kind,
