@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 from statistics import median
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Literal
@@ -12,11 +13,9 @@ import numpy as np
 from benchmarks.interaction.material import save_trained, save_untrained
 from napari_unet.core.annotation.annotations import Annotation
 from napari_unet.core.training.loss_weights import border_weights
-from napari_unet.session.images.layers import find
+from napari_unet.session.images.layers import METADATA_KEY, find
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import napari
 
     from benchmarks.interaction.hand import Hand
@@ -150,11 +149,11 @@ def _with_cells(viewer: napari.Viewer) -> list[Any]:
 
 
 def _shown(viewer: napari.Viewer, model: str) -> bool:
-    """Whether a tile is in the displayed pixels of the model's classes."""
+    """Whether a tile of the model is in the pixels that the layer of cells displays."""
     return any(
         layer._slice.image.raw.any()
-        for layer in find(viewer, "classes")
-        if layer.visible
+        for layer in find(viewer, "cells")
+        if layer.visible and Path(layer.metadata[METADATA_KEY]["run"]).stem == model
     )
 
 

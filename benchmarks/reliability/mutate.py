@@ -236,7 +236,9 @@ def _open(bad: Path, healthy: Path, saved: Path) -> None:
     workspace.viewer.add_image(squares(), name="plate")
     workspace.begin()
     (image,) = workspace.store.project.images
-    offers = {offer.folder: offer for offer in workspace.annotating.offers(image.id)}
+    earlier = workspace.annotating.earlier_work
+    session.until(lambda: earlier.of(image.id) is not None)
+    offers = {offer.folder: offer for offer in earlier.of(image.id) or ()}
     if healthy not in offers:
         report("lost", "the healthy project is no longer offered")
     else:

@@ -54,7 +54,9 @@ def restore(file: Path) -> None:
     session = Session()
     layer = session.workspace.viewer.add_image(squares(*SHAPE[:2]))
     image = session.workspace.images.add([layer], "zyx")
-    for offer in session.workspace.annotating.offers(image.id)[:1]:
+    earlier = session.workspace.annotating.earlier_work
+    session.until(lambda: earlier.of(image.id) is not None)
+    for offer in (earlier.of(image.id) or [])[:1]:
         session.workspace.annotating.importer.other_project(image.id, offer)
         labels = session.workspace.images.annotation_layer(image.id)
         if labels is not None:

@@ -669,6 +669,7 @@ def test_earlier_work_on_an_image_is_offered_and_restored(
     page = AnnotatePage(again)
     qtbot.addWidget(page)
     page.show()
+    qtbot.waitUntil(page.offer.isVisible)
     assert page.offer.sentence.text().endswith("found: 2 cells in 1 slice.")
     click(page.offer.restore, qtbot)
     assert again.store.folder == folder
@@ -693,7 +694,7 @@ def test_work_can_be_restored_once_the_other_window_is_closed(
     page = AnnotatePage(again)
     qtbot.addWidget(page)
     page.show()
-    assert page.offer.isVisible()
+    qtbot.waitUntil(page.offer.isVisible)
     assert not page.offer.restore.isEnabled()
     assert "open in another napari window" in page.offer.restore.toolTip()
     page.offer._look_again()
@@ -719,6 +720,7 @@ def test_an_offer_can_be_declined(
     qtbot.addWidget(page)
     page.show()
     assert page.brush.status.text() == "To paint, press New annotation."
+    qtbot.waitUntil(page.offer.isVisible)
     click(page.offer.new, qtbot)
     assert not page.offer.isVisible()
     image = again.store.project.images[0]

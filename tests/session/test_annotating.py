@@ -10,7 +10,7 @@ import pytest
 from napari_unet.core.jobs import CheckJob
 from napari_unet.core.training.training_settings import Training
 from napari_unet.session.annotating.classes import record_classes
-from napari_unet.session.annotating.colours import SHADES, colour_table
+from napari_unet.session.annotating.colours import colour_table
 from napari_unet.session.annotating.data_check import DataCheck
 from napari_unet.session.annotating.label_range import make_room
 from napari_unet.session.annotating.shortcuts import SHORTCUTS
@@ -219,7 +219,8 @@ def test_cells_have_colours_and_successors_however_high_their_ids_are(
     # a table by the cells there are, and some that may follow
     assert len(bench.layer.colormap.color_dict) < 2000
     classes = bench.store.project.classes
-    expected = colour_table(classes, {top: 2}, ids)
+    shades = bench.annotating.layers._shown[bench.id].colours._shades
+    expected = colour_table(classes, {top: 2}, ids, shades)
     for id_, colour in zip(ids, expected, strict=True):
         np.testing.assert_allclose(bench.layer.get_color(id_), colour, atol=1e-6)
     bench.annotating.brush.next_cell()
@@ -477,17 +478,34 @@ def test_a_finished_slice_has_a_frame_and_counts_as_annotated(stack: Bench) -> N
     assert stack.annotating.finishing.is_finished(stack.id, 0, 4)
     assert not stack.annotating.finishing.is_finished(stack.id, 0, 3)
     assert stack.images.places(stack.id) == ((0, 4),)
+    # the layer's own frame: no further layer
+    assert own_layers(stack, "finished") == []
+    frame = stack.layer.bounding_box
+    assert frame.visible
+    stack.viewer.dims.set_current_step(0, 3)
+    assert not frame.visible
+    stack.viewer.dims.set_current_step(0, 4)
+    assert frame.visible
+    assert stack.annotating.undo() == "mark slice as finished"
+    assert not frame.visible
+
+
+def test_finished_parts_have_frames_in_a_layer(stack: Bench) -> None:
+    stack.viewer.dims.set_current_step(0, 4)
+    stack.layer.corner_pixels = np.array([[4, 10, 20], [4, 29, 49]])
+    stack.annotating.finishing.finish_view()
     (frame,) = own_layers(stack, "finished")
     assert not frame.editable
     np.testing.assert_array_equal(
         frame.data[0],
-        [[4, -0.5, -0.5], [4, -0.5, 59.5], [4, 39.5, 59.5], [4, 39.5, -0.5]],
+        [[4, 9.5, 19.5], [4, 9.5, 49.5], [4, 29.5, 49.5], [4, 29.5, 19.5]],
     )
     assert stack.viewer.layers.selection.active is stack.layer
-    assert stack.annotating.undo() == "mark slice as finished"
+    assert not stack.layer.bounding_box.visible
+    assert stack.annotating.undo() == "mark view as finished"
     assert own_layers(stack, "finished") == [frame]
     assert frame.nshapes == 0
-    stack.annotating.finishing.finish_slice()
+    stack.annotating.finishing.finish_view()
     assert frame.nshapes == 1
 
 
@@ -580,7 +598,7 @@ def test_an_opened_project_shows_its_annotation(bench: Bench) -> None:
     layers = own_layers(bench, "annotation")
     assert len(layers) == 1
     assert layers[0].data[5, 5] == 2
-    assert len(own_layers(bench, "finished")) == 1
+    assert layers[0].bounding_box.visible
 
 
 def test_another_projects_layers_go_when_a_project_opens(bench: Bench) -> None:
@@ -597,7 +615,7 @@ def test_work_on_the_same_image_is_offered_and_restored(bench: Bench) -> None:
     bench.paint(5, 5)
     before = bench.store.folder
     bench.start_anew()
-    (offer,) = bench.annotating.offers(bench.id)
+    (offer,) = bench.annotating.earlier_work.of(bench.id) or ()
     assert (offer.folder, offer.slices, offer.cells) == (before, 1, 1)
     bench.annotating.importer.other_project(bench.id, offer)
     assert bench.layer.data[5, 5] == 2
@@ -609,7 +627,7 @@ def test_work_on_the_same_image_is_offered_and_restored(bench: Bench) -> None:
 
 def test_an_empty_annotation_is_not_offered(bench: Bench) -> None:
     bench.start_anew()
-    assert bench.annotating.offers(bench.id) == []
+    assert bench.annotating.earlier_work.of(bench.id) == []
 
 
 def masks() -> Any:
@@ -814,8 +832,8 @@ def test_no_key_is_taken_from_napari() -> None:
 def test_neighbouring_ids_have_different_shades_and_all_values_a_colour() -> None:
     table = colour_table((ProjectClass(),), {}, range(31))
     np.testing.assert_array_equal(table[0], [0, 0, 0, 0])
-    shades = np.stack([table[i] for i in range(2, 2 + len(SHADES))])
-    assert len(np.unique(shades, axis=0)) == len(SHADES)
+    assert len(np.unique(table[2:5], axis=0)) == 3
+    np.testing.assert_array_equal(table[2], table[5])
     assert table[1][3] == table[30][3] == 1
     assert table.shape == (31, 4)
 
@@ -899,3 +917,32 @@ def test_a_check_that_failed_is_told_in_a_sentence(bench: Bench) -> None:
     bench.worker.fail(bench.worker.last, "The disk is gone.", "OSError")
     assert told == ["The check stopped: The disk is gone."]
     assert not data_check.running
+
+
+def test_cells_that_touch_are_told_apart_at_the_next_tick(stack: Bench) -> None:
+    def fill(z: int, columns: slice, id_: int) -> None:
+        stack.layer.data[z, 5:9, columns] = id_
+        stack.layer.refresh()
+
+    def differ(one: int, other: int) -> bool:
+        colours = (stack.layer.get_color(one), stack.layer.get_color(other))
+        return bool(np.abs(colours[0] - colours[1]).max() > 0.2)
+
+    stack.viewer.dims.set_current_step(0, 2)
+    fill(2, slice(5, 9), 2)
+    fill(2, slice(20, 24), 5)
+    stack.annotating.tick()
+    # far from each other they may have one colour
+    assert not differ(2, 5)
+    fill(2, slice(9, 20), 5)
+    stack.annotating.tick()
+    assert differ(2, 5)
+    before = stack.layer.colormap
+    stack.annotating.tick()
+    assert stack.layer.colormap is before
+    # those of another slice, once that is looked at
+    stack.layer.data[3, :, 5:9], stack.layer.data[3, :, 9:12] = 3, 6
+    stack.annotating.tick()
+    stack.viewer.dims.set_current_step(0, 3)
+    stack.annotating.tick()
+    assert differ(3, 6)

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from napari_unet.core.annotation.annotations import ClassInfo
+from napari_unet.session.annotating.shortcuts import BLINK_KEY
 from napari_unet.session.images.layers import find, role_of
 from napari_unet.session.prediction.results import LIVE_RUN, ResultLayers
 from napari_unet.session.preferences import Preferences
-from napari_unet.session.showing import BLINK_KEY
 from napari_unet.session.workspace import Workspace
 
 if TYPE_CHECKING:

@@ -83,7 +83,7 @@ class ShowRow(QWidget):
         parts.append(("■", BACKGROUND_COLOUR, "background"))
         shown = [item.key for item in self._showing.items() if item.shown]
         if "cells" in shown:
-            parts.append(("□", OUTLINES[0], "found"))
+            parts.append(("□", OUTLINES[0], "predicted"))
         self.legend.setText(
             " ".join(
                 f"<span style='color:{colour}'>{sign}</span>&nbsp;{escape(name)}"

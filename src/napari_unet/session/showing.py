@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from psygnal import Signal
 
+from napari_unet.session.annotating.shortcuts import BLINK_KEY
 from napari_unet.session.prediction.results import LIVE_RUN, ON_REQUEST, OnRequest
 
 if TYPE_CHECKING:
@@ -17,9 +18,6 @@ if TYPE_CHECKING:
     from napari_unet.session.prediction.control import PredictionControl
     from napari_unet.session.prediction.results import ResultLayers
     from napari_unet.session.training.preview import LivePreview
-
-BLINK_KEY = "W"
-"""Hides the prediction, and shows it again, whichever layer is active."""
 
 _FIRST = "Predict this image first."
 

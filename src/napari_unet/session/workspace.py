@@ -78,6 +78,8 @@ class Workspace:
         self.worker.died.connect(self._on_death)
         self.files = SourceFiles(post)
         self.closed = False
+        # image whose annotation begins as soon as no earlier one was found
+        self._beginning = ""
         self._compose(ProjectStore.create(self._root))
 
     def begin(self) -> None:
@@ -100,8 +102,20 @@ class Workspace:
         if images.is_ambiguous(candidates[0]):
             return
         image = images.add(candidates)
-        if all(offer.locked for offer in self.annotating.offers(image.id)):
-            self.annotating.layers.show(image.id)
+        self._beginning = image.id
+        self._begin_annotation(image.id)
+
+    def _begin_annotation(self, image_id: str) -> None:
+        """Make a layer to paint in, unless there is earlier work to go on with."""
+        if image_id != self._beginning:
+            return
+        offers = self.annotating.earlier_work.of(image_id)
+        if offers is None:
+            return  # called again when it was looked for
+        self._beginning = ""
+        known = any(image.id == image_id for image in self.store.project.images)
+        if known and all(offer.locked for offer in offers):
+            self.annotating.layers.show(image_id)
 
     def open_project(self, folder: Path) -> None:
         """Open another project in place of this one.
@@ -182,7 +196,7 @@ class Workspace:
         store.autosave_seconds = preferences.autosave_seconds
         self.sharing = SharedArrays(self.scratch, self._post)
         self.images = ImageList(viewer, store, self.sharing, self.files)
-        self.annotating = Annotating(viewer, store, self.images)
+        self.annotating = Annotating(viewer, store, self.images, self._post)
         self.orphans = Orphans(viewer, store, self.images)
         self.overlay = WeightOverlay(
             viewer, store, self.images, self.annotating, worker, self.scratch
@@ -231,6 +245,7 @@ class Workspace:
         forward_signal(store.opening_notes, self.message, "warning")
         self.training.finished.connect(self._on_trained)
         self.training.preview.changed.connect(self._on_preview)
+        self.annotating.earlier_work.found.connect(self._begin_annotation)
         self.orphans.back.connect(self.prediction.show_again)
 
     def _dissolve(self) -> None:

@@ -28,13 +28,13 @@ def test_neighbours_of_a_volume_lie_above_each_other_too() -> None:
 
 
 def test_ids_keep_their_colour_where_no_neighbour_has_it() -> None:
-    colours = NeighbourColours(6)
+    colours = NeighbourColours(6, 6)
     assert not colours.separate(np.array([[1, 2], [2, 3]]))
     assert colours.of(np.array([1, 2, 3, 8])).tolist() == [1, 2, 3, 2]
 
 
 def test_the_later_of_two_neighbours_gets_another_colour() -> None:
-    colours = NeighbourColours(6)
+    colours = NeighbourColours(6, 6)
     pairs = np.array([[1, 7], [0, 7], [7, 8]])
     assert colours.separate(pairs)
     assert colours.of(np.array([1, 7])).tolist() == [1, 3]
@@ -48,7 +48,7 @@ def test_six_colours_are_enough_for_cells_in_a_plane(seed: int) -> None:
     right = np.stack([labels[:, :-1].ravel(), labels[:, 1:].ravel()], axis=1)
     pairs = np.unique(np.sort(np.concatenate([down, right]), axis=1), axis=0)
     pairs = pairs[pairs[:, 0] != pairs[:, 1]].astype(np.int64)
-    colours = NeighbourColours(6)
+    colours = NeighbourColours(6, 3)
     assert colours.separate(pairs)
     assert (colours.of(pairs[:, 0]) != colours.of(pairs[:, 1])).all()
     assert set(colours.of(np.unique(labels)).tolist()) <= set(range(6))
@@ -56,7 +56,7 @@ def test_six_colours_are_enough_for_cells_in_a_plane(seed: int) -> None:
 
 def test_colours_that_are_too_few_are_shared_by_few() -> None:
     pairs = np.array([[a, b] for b in range(1, 9) for a in range(1, b)], np.int64)
-    colours = NeighbourColours(6)
+    colours = NeighbourColours(6, 6)
     colours.separate(pairs)
     same = colours.of(pairs[:, 0]) == colours.of(pairs[:, 1])
     assert same.sum() == 2  # eight that all touch each other: two pairs are too many

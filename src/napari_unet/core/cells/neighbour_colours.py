@@ -66,21 +66,22 @@ def _along(
 class NeighbourColours:
     """Numbers of colours for ids, changed as little as it takes for neighbours.
 
-    An id has colour `id % count` until that is the colour of a neighbour. Six colours
+    An id has colour `id % first` until that is the colour of a neighbour: the first
+    colours are those that differ most. Six colours
     are enough wherever cells lie in a plane in one piece each: there is always one with
     five neighbours or less, and those that are coloured last are such (smallest-last
     ordering, Matula and Beck 1983). Where they are not enough, as few as possible share
     theirs.
     """
 
-    def __init__(self, count: int) -> None:
-        self._count = count
+    def __init__(self, count: int, first: int) -> None:
+        self._count, self._first = count, first
         self.other: dict[int, int] = {}
-        """Colours of the ids that have another than `id % count`."""
+        """Colours of the ids that have another than `id % first`."""
 
     def of(self, ids: NDArray[np.integer]) -> NDArray[np.intp]:
         """Return the colours of ids."""
-        colours = (ids % self._count).astype(np.intp)
+        colours = (ids % self._first).astype(np.intp)
         if self.other:
             known = np.isin(ids, np.fromiter(self.other, np.int64, len(self.other)))
             colours[known] = [self.other[i] for i in ids[known].tolist()]
@@ -111,7 +112,7 @@ class NeighbourColours:
         return True
 
     def _one(self, id_: int) -> int:
-        return self.other.get(id_, id_ % self._count)
+        return self.other.get(id_, id_ % self._first)
 
     def _change(self, id_: int, near: Iterable[int]) -> bool:
         """Give an id a colour that no neighbour has; False if there is none."""

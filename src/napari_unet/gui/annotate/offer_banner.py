@@ -28,7 +28,7 @@ class OfferBanner(QFrame):
         super().__init__(parent)
         self._workspace = workspace
         self._images, self._annotating = workspace.images, workspace.annotating
-        self._found: dict[str, list[FoundProject]] = {}
+        self._earlier = workspace.annotating.earlier_work
         self._image_id: str | None = None
         self.setFrameShape(QFrame.Shape.StyledPanel)
         # WIDGETS
@@ -51,9 +51,10 @@ class OfferBanner(QFrame):
         follow(self, self._images.changed, self.refresh)
         follow(self, self._images.current_changed, self.refresh)
         follow(self, self._annotating.edited, self._on_edited)
+        follow(self, self._earlier.found, self.refresh)
         self.refresh()
 
-    def refresh(self) -> None:
+    def refresh(self, _: object = None) -> None:
         """Look for an offer for the current image; on disk only once."""
         image = self._images.current
         self._image_id = image.id if image is not None else None
@@ -72,15 +73,13 @@ class OfferBanner(QFrame):
         id_ = self._image_id
         if id_ is None or not self._images.layers(id_) or self._images.places(id_):
             return None
-        if id_ not in self._found:
-            self._found[id_] = self._annotating.offers(id_)
-        return next(iter(self._found[id_]), None)
+        return next(iter(self._earlier.of(id_) or ()), None)
 
     def _look_again(self) -> None:
         """Offer what is found now, once the other window is closed."""
         offer = self._offer()
         if offer is None or not is_locked(offer.folder):
-            self._found.clear()
+            self._earlier.forget()
             self.refresh()
 
     def _on_restore(self) -> None:
@@ -98,7 +97,7 @@ class OfferBanner(QFrame):
 
     def _on_new(self) -> None:
         if self._image_id is not None:
-            self._found[self._image_id] = []
+            self._earlier.decline(self._image_id)
             with report_errors(self._workspace):
                 self._annotating.layers.show(self._image_id)
         self.refresh()

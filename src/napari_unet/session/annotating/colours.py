@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 
 # Towards black (below 0) or white, in an order in which ids that follow differ much;
 # neighbours never have the same.
-SHADES = (0.0, -0.5, 0.5, -0.25, 0.75, 0.25)
+SHADES = (0.0, -0.55, 0.6, -0.3, 0.3, 0.8)
+# So many of them differ at a glance; the others are for cells with many neighbours.
+_USUAL = 3
 # Edits of more pixels are not looked at at once for neighbours.
 _AT_ONCE = 256 * 256
 
@@ -54,7 +56,7 @@ class LayerColours:
         # are so high that a cycle of colours would come round.
         self._prepared = 0
         self._listed: set[int] | None = None
-        self._shades = NeighbourColours(len(SHADES))
+        self._shades = NeighbourColours(len(SHADES), _USUAL)
         # planes in which neighbours are known to differ
         self._told_apart: set[tuple[int, int]] = set()
         self.renew()
@@ -185,7 +187,7 @@ def colour_table(
         Red, green, blue and opacity, 0 to 1. Objects that are not in `class_of` are of
         class 1.
     """
-    shades = shades or NeighbourColours(len(SHADES))
+    shades = shades or NeighbourColours(len(SHADES), _USUAL)
     hues = np.array([[_shade(c.colour, s) for s in SHADES] for c in classes])
     wanted = np.fromiter(ids, np.int64)
     numbers = np.fromiter((class_of.get(i, 1) for i in wanted.tolist()), np.intp)

@@ -11,26 +11,30 @@ from napari_unet.session.annotating import shortcuts
 from napari_unet.session.annotating.annotation_layers import AnnotationLayers
 from napari_unet.session.annotating.brush import Brush, current_image
 from napari_unet.session.annotating.classes import ClassList
+from napari_unet.session.annotating.earlier_work import EarlierWork
 from napari_unet.session.annotating.finishing import Finishing
 from napari_unet.session.annotating.importing import Importer
 from napari_unet.session.annotating.label_edits import LabelEdits
 from napari_unet.session.annotating.object_index import ObjectIndex
 from napari_unet.session.forward_signal import forward_signal
 from napari_unet.session.images.navigation import go_to, neighbour
-from napari_unet.session.project.recovery import find_projects
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Labels
 
+    from napari_unet.session.future import Post
     from napari_unet.session.images.image_list import ImageList
     from napari_unet.session.project.record import Project
-    from napari_unet.session.project.recovery import FoundProject
     from napari_unet.session.project.store import ProjectStore
 
 
 class Annotating:
-    """The annotation of the project's images: its parts, and what concerns several."""
+    """The annotation of the project's images: its parts, and what concerns several.
+
+    `post` runs a function soon in the main thread, called from any thread; without it
+    nothing is done in other threads.
+    """
 
     edited = Signal(str, object)
     """Id of an image, and the `Edit` that was made in its annotation."""
@@ -40,7 +44,11 @@ class Annotating:
     """A level (info, warning, error) and a sentence."""
 
     def __init__(
-        self, viewer: ViewerModel, store: ProjectStore, images: ImageList
+        self,
+        viewer: ViewerModel,
+        store: ProjectStore,
+        images: ImageList,
+        post: Post | None = None,
     ) -> None:
         self._viewer, self._store, self._images = viewer, store, images
         self.brush = Brush(store, images)
@@ -50,21 +58,25 @@ class Annotating:
         self.label_edits = LabelEdits(viewer, store, images, self.brush, self.layers)
         self.importer = Importer(store, images, self.brush, self.layers)
         self.object_index = ObjectIndex(store, images, self.layers.edited)
-        self._warnings: set[str] = set()
+        self.earlier_work = EarlierWork(store, post)
+        forward_signal(self.earlier_work.passed_over, self.message, "warning")
         forward_signal(self.layers.edited, self.edited)
         self.layers.shown.connect(self._on_shown)
         forward_signal(self.layers.changed, self.changed)
         forward_signal(self.layers.unfit, self.message, "warning")
         store.changed.connect(self._on_project)
+        images.place_changed.connect(self._on_place)
         # last: all that is to hear of these layers is connected by now
         self.layers.show_known()
 
     def close(self) -> None:
         """Follow viewer and project no more; what is painted is saved."""
         self._store.changed.disconnect(self._on_project)
+        self._images.place_changed.disconnect(self._on_place)
         # the layers stay in the viewer: their keys would go on calling what is closed
         for layer in self.layers.shown_layers():
             shortcuts.unbind(layer)
+        self.earlier_work.close()
         self.object_index.close()
         self.layers.close()
 
@@ -72,15 +84,6 @@ class Annotating:
         """Find edits that had no event, and what they painted; some times a second."""
         self.layers.tick()
         self.object_index.tick()
-
-    def offers(self, image_id: str) -> list[FoundProject]:
-        """Other projects in which this image is annotated, latest first."""
-        found = find_projects(
-            self._store.folder.parent,
-            self._store.project.image(image_id).fingerprint,
-            self._warn_once,
-        )
-        return [f for f in found if f.folder != self._store.folder and f.slices > 0]
 
     def remove_all(self) -> None:
         """Remove the annotation of the current image; `undo` brings it back."""
@@ -111,16 +114,15 @@ class Annotating:
         if place is not None:
             self.go_to(id_, *place)
 
-    def _warn_once(self, sentence: str) -> None:
-        if sentence not in self._warnings:
-            self._warnings.add(sentence)
-            self.message.emit("warning", sentence)
-
     def _on_shown(self, layer: Labels) -> None:
         shortcuts.bind(layer, self, partial(self.message.emit, "warning"))
         image_id = self._images.id_of(layer)
         if image_id is not None:
             self.finishing.show_frames(self._store.project.image(image_id))
+
+    def _on_place(self) -> None:
+        for image in self._store.project.images:
+            self.finishing.frame_slice(image)
 
     def _on_project(self, project: Project) -> None:
         for image in project.images:

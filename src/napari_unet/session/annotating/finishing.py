@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from napari_unet.session.project.store import ProjectStore
 
 FRAME_COLOUR = "#2ca02c"
+# In pixels of the screen.
+_FRAME_WIDTH = 3
 
 # Start and stop in y and x.
 _Rectangle = tuple[tuple[int, int], tuple[int, int]]
@@ -64,20 +66,23 @@ class Finishing:
         return any(_inside(whole, part.box) for part in parts)
 
     def show_frames(self, image: ProjectImage) -> None:
-        """Draw a thin frame around each finished part, in a layer of its own.
+        """Draw a thin frame around each finished part.
 
-        The layer is made when there is something to show, and stays: napari stands
-        still for a while when one goes. The active layer stays active.
+        That of a whole slice is the annotation layer's own. Others have a layer, which
+        is made when there is something to show, and stays: napari stands still for a
+        while when one goes. The active layer stays active.
         """
+        self.frame_slice(image)
         found = roles.find(self._viewer, "finished", image.id)
-        frames = [_corners(part, image.annotation_axes) for part in image.finished]
+        whole, axes = _whole_plane(image), image.annotation_axes
+        parts = [part for part in image.finished if not _inside(whole, part.box)]
+        frames = [_corners(part, axes) for part in parts]
         if found:
             _redraw(found[0], frames)
             return
         source = self._images.annotation_layer(image.id)
         if source is None or not frames:
             return
-        axes = image.annotation_axes
         active = self._viewer.layers.selection.active
         layer = self._viewer.add_shapes(
             frames,
@@ -91,6 +96,20 @@ class Finishing:
         )
         layer.editable = False
         self._viewer.layers.selection.active = active
+
+    def frame_slice(self, image: ProjectImage) -> None:
+        """Draw a frame around the slice in view if all of it is finished, else none."""
+        layer = self._images.annotation_layer(image.id)
+        if layer is None:
+            return
+        frame = layer.bounding_box
+        place = self._images.place_in_view(image.id)
+        finished = self.is_finished(image.id, *place)
+        if finished and not frame.visible:
+            frame.points, frame.line_thickness = False, _FRAME_WIDTH
+            frame.line_color = FRAME_COLOUR
+        if frame.visible != finished:
+            frame.visible = finished
 
     def _add(self, image: ProjectImage, box: _Rectangle, what: str) -> None:
         """Mark a part of the slice in view; parts inside of it go."""

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from napari.layers import Labels
 
 CLASS_KEYS = 9
+BLINK_KEY = "W"
+"""Of the viewer, whichever layer is active; see `session.showing`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,7 @@ SHORTCUTS = (
         "Use the predicted cell under the mouse",
         "label_edits.use_cell_under_cursor",
     ),
+    Shortcut(BLINK_KEY, "Hide the prediction, and show it again"),
 )
 
 

@@ -128,7 +128,7 @@ class CellColours:
     def __init__(self) -> None:
         # pairs of neighbours, of each plane or volume
         self.neighbours: dict[Place, NDArray[np.int64]] = {}
-        self._numbers = NeighbourColours(len(OUTLINES))
+        self._numbers = NeighbourColours(len(OUTLINES), len(OUTLINES))
         self._highest = 0
         self._told_apart: list[NDArray[np.int64]] = []
 

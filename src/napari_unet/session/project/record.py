@@ -32,7 +32,7 @@ _Settings = TypeVar("_Settings", bound=Settings)
 
 # Distinct for the colour-blind, bright on dark and grey images (Okabe and Ito 2008).
 PALETTE = ("#56b4e9", "#e69f00", "#009e73", "#cc79a7", "#f0e442", "#d55e00", "#0072b2")
-BACKGROUND_COLOUR = "#7f7f9f"
+BACKGROUND_COLOUR = "#96551f"
 
 FILE_NAME = "project.json"
 # Version of the format; the first is written as long as that can say all.
