@@ -11,6 +11,7 @@ import torch
 
 from napari_unet.core.text import counted
 from napari_unet.engine import device as module
+from napari_unet.engine import memory_share
 from napari_unet.engine.device import (
     choose_device,
     choose_precision,
@@ -246,3 +247,59 @@ def test_a_cuda_device_is_chosen_described_and_measured() -> None:
     del held
     release_memory(device)
     assert free_memory(device) > before - 2**27
+
+
+@pytest.mark.parametrize(
+    ("own", "files", "left"),
+    [
+        (
+            "0::/jobs/7",
+            {
+                "jobs/7": ("memory.max", 1000, "memory.current", 900, "inactive_file"),
+                "jobs": ("memory.max", "max", "memory.current", 5, "inactive_file"),
+            },
+            [1000 - 900 + 30],
+        ),
+        (
+            "4:cpu,memory:/job",
+            {
+                "memory/job": (
+                    "memory.limit_in_bytes",
+                    600,
+                    "memory.usage_in_bytes",
+                    100,
+                    "total_inactive_file",
+                )
+            },
+            [600 - 100 + 30],
+        ),
+        ("0::/no/limit", {}, []),
+    ],
+)
+def test_memory_is_what_is_left_of_the_own_share(
+    own: str,
+    files: dict[str, tuple[object, ...]],
+    left: list[int],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for group, (maximum, limit, used, taken, cached) in files.items():
+        folder = tmp_path / group
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / str(maximum)).write_text(f"{limit}\n")
+        (folder / str(used)).write_text(f"{taken}\n")
+        (folder / "memory.stat").write_text(f"anon 3\n{cached} 30\n")
+    (tmp_path / "own").write_text(f"{own}\n")
+    monkeypatch.setattr(memory_share, "_GROUPS", tmp_path)
+    monkeypatch.setattr(memory_share, "_OWN", tmp_path / "own")
+    whole = psutil.virtual_memory().available
+    assert memory_share.available() <= min([*left, whole + 2**32])
+    if left:
+        assert memory_share.available() == left[0]
+
+
+def test_a_share_that_is_used_up_leaves_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(memory_share, "_share", 1)
+    assert free_memory(CPU) == 0

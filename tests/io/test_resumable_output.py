@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 
 from napari_unet.io.images import read_image
-from napari_unet.io.resumable_output import ResumableOutput, discard_if_complete
+from napari_unet.io.resumable_output import (
+    HoleError,
+    ResumableOutput,
+    RunEndedError,
+    discard_if_complete,
+)
 
 MADE = {"model": "a", "tile": 3, "sizes": (1, 2)}
 
@@ -133,3 +138,112 @@ def test_what_a_kill_leaves_behind_finished_work_goes(tmp_path):
     (folder / "mine.txt").touch()
     discard_if_complete(folder)
     assert (folder / "mine.txt").exists()
+
+
+def test_what_is_missing_of_an_array_is_no_zeros(tmp_path):
+    target = tmp_path / "p.zarr"
+    with ResumableOutput(tmp_path / "a", MADE) as work:
+        parts = work.array("parts", target, (4, 6), "yx", np.uint32, chunk=2)
+        box = (slice(0, 2), slice(0, 4))
+        parts.write(box, np.zeros((2, 4)))
+        assert parts.whole[box].tolist() == [[0] * 4] * 2
+        (hole,) = (tmp_path / "a" / "parts" / "p.zarr" / "0").glob("c/0/1")
+        hole.unlink()
+        with pytest.raises(HoleError, match=r"c/0/1: is not there, although"):
+            parts.whole[box]
+        assert parts.whole[0:2, 0:2].tolist() == [[0] * 2] * 2
+
+
+def test_a_hole_is_waited_for_where_others_write(tmp_path, monkeypatch):
+    with ResumableOutput(tmp_path / "a", MADE) as work:
+        parts = work.array("parts", tmp_path / "p.zarr", (2, 2), "yx", np.uint32)
+        mine = ResumableOutput.joined(tmp_path / "a", work.run)
+        seen = mine.array("parts", tmp_path / "p.zarr", (2, 2), "yx", np.uint32)
+        slept = []
+
+        def sleep(seconds):
+            slept.append(seconds)
+            if len(slept) == 2:
+                parts.write((slice(0, 2), slice(0, 2)), np.full((2, 2), 7))
+
+        monkeypatch.setattr("napari_unet.io.resumable_output.sleep", sleep)
+        assert seen.whole[...].tolist() == [[7, 7], [7, 7]]
+        assert len(slept) == 2
+
+
+def test_who_joined_a_run_that_ended_writes_nothing(tmp_path):
+    whole = (slice(0, 2), slice(0, 2))
+    target = tmp_path / "c.zarr"
+    with ResumableOutput(tmp_path / "a", MADE) as work:
+        work.array("cells", target, (2, 2), "yx", np.uint8)
+        orphan = ResumableOutput.joined(tmp_path / "a", work.run)
+        cells = orphan.array("cells", target, (2, 2), "yx", np.uint8)
+        cells.write(whole, np.ones((2, 2)))
+        orphan.done("one")
+    # the next run, of the same
+    with ResumableOutput(tmp_path / "a", MADE) as work:
+        with pytest.raises(RunEndedError):
+            cells.write(whole, np.full((2, 2), 9))
+        with pytest.raises(RunEndedError):
+            orphan.done("two")
+        assert work.finished() == {"one"}
+        assert work.array("cells", target, (2, 2), "yx", "u1").data[0, 0] == 1
+
+
+def test_a_run_that_fails_ends_for_those_who_joined(tmp_path):
+    with (
+        pytest.raises(OSError, match="cannot"),
+        ResumableOutput(tmp_path / "a", MADE) as work,
+    ):
+        fail_after_a_step(work)
+    with pytest.raises(RunEndedError):
+        ResumableOutput.joined(tmp_path / "a", work.run).check_run()
+
+
+def test_thousands_of_notes_are_found_at_once(tmp_path):
+    steps = {f"parts-0-{k}" for k in (0, 999, 1000, 2500)} | {"instances"}
+    with ResumableOutput(tmp_path / "a", MADE) as work:
+        for step in steps:
+            work.done(step, at=np.arange(3), beside=np.ones(2))
+        assert work.finished() == steps
+        assert work.is_done("parts-0-2500")
+        assert not work.is_done("parts-0-2501")
+        assert work.results("parts-0-1000", "at").keys() == {"at"}
+    folders = [p.name for p in (tmp_path / "a" / "done").iterdir() if p.is_dir()]
+    assert sorted(folders) == ["1", "2"]
+
+
+def test_numbers_of_a_table_are_read_by_their_place(tmp_path):
+    with ResumableOutput(tmp_path / "a", MADE) as work:
+        work.write_table("cells", iter(np.arange(10, dtype=np.uint32).reshape(2, 5)))
+        assert work.table("cells", 3, 7).tolist() == [3, 4, 5, 6]
+        assert work.table("cells", 3, 3).tolist() == []
+
+
+def test_files_that_are_on_the_disk_are_not_brought_there_again(tmp_path, monkeypatch):
+    target = tmp_path / "out" / "image.zarr"
+    flushed = []
+    with ResumableOutput(tmp_path / "a", MADE) as work:
+        cells = work.array("cells", target, (64, 64), "yx", np.uint8, chunk=2)
+        cells.write((slice(0, 64), slice(0, 64)), np.ones((64, 64)))
+        monkeypatch.setattr("os.fsync", flushed.append)
+        work.publish({"cells": target})
+    assert len(list(target.rglob("*"))) > 1024
+    assert len(flushed) < 5  # of the folders around
+
+
+def test_a_box_in_a_shard_is_one_file(tmp_path):
+    target = tmp_path / "image.zarr"
+    with ResumableOutput(tmp_path / "a", MADE) as work:
+        out = work.array(
+            "probabilities", target, (2, 7, 8), "cyx", "f4", chunk=2, shard=(2, 4, 3)
+        )
+        assert out.in_shards
+        assert out.data.shards == (2, 4, 4)
+        values = np.arange(32.0).reshape(2, 4, 4)
+        out.write((slice(0, 2), slice(0, 4), slice(4, 8)), values)
+        files = [p for p in (tmp_path / "a").rglob("c/*/*/*") if p.is_file()]
+        assert len(files) == 1
+        assert out.whole[:, 0:4, 4:8].tolist() == values.tolist()
+        work.publish({"probabilities": target})
+    assert read_image(target).data[1, 0, 7] == 19

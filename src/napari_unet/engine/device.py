@@ -6,11 +6,11 @@ import gc
 import re
 from typing import Literal
 
-import psutil
 import torch
 
 from napari_unet.core.text import counted
 from napari_unet.engine.allocator import give_back
+from napari_unet.engine.memory_share import available
 
 Precision = Literal["fp32", "bf16", "fp16"]
 
@@ -78,7 +78,7 @@ def free_memory(device: torch.device) -> int:
             device
         )
         return free + cached
-    return int(psutil.virtual_memory().available)
+    return available()
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:

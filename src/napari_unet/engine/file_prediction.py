@@ -123,11 +123,12 @@ class FilePredictor:
                 yield FilePredicted(str(file), 0, 1.0, there=True)
                 return
             image = read_image(file, axes)
-            check_finite(self._seen(image))
             if stored := self._stored(file, kinds, made):
                 cells = yield from self._of_cells(file, image, *stored, kinds, made)
             else:
                 large = split_number(file)[0].is_dir() or self._is_large(image)
+                if not large:  # else it is looked at window by window
+                    check_finite(self._seen(image))
                 predict_image = self._on_disk if large else self._in_memory
                 cells = yield from predict_image(file, image, kinds, made)
                 for kind in kinds:
@@ -251,6 +252,7 @@ class FilePredictor:
             "tile": self._settings.tile,
             "axes": image.axes,
             "sizes": asdict(self._sizes),
+            "steps": 2,  # what is noted, and how, when that changes
         }
         targets = {
             kind: self.folder.target(file, kind, large=True)
@@ -263,14 +265,15 @@ class FilePredictor:
                 self._network,
                 self._seen(image),
                 self._settings,
+                self._segmentation,
+                self._card.cell_classes,
                 work,
                 targets,
                 self._sizes,
+                cells=bool(others),
             )
-            prediction.check_pieces(self._segmentation, self._card.cell_classes)
-            cells = yield from prediction.events(
-                self._segmentation, self._card.cell_classes, cells=bool(others)
-            )
+            prediction.check_pieces()
+            cells = yield from prediction.events()
             problem = None
             if others:
                 found = prediction.found("instances"), prediction.found("probabilities")

@@ -64,6 +64,7 @@ def atomic(path: str | Path) -> Iterator[Path]:
     try:
         with explained(path, temporary):
             yield temporary
+            flush(temporary)
             _move(temporary, path)
     finally:
         remove(temporary)
@@ -72,7 +73,8 @@ def atomic(path: str | Path) -> Iterator[Path]:
 def move(source: Path, path: Path) -> None:
     """Give a finished file or folder its name; one that exists is replaced.
 
-    Both are on one disk. Errors are as of `atomic`; then both are as before.
+    Both are on one disk, and what is in it was brought there before (`flush`). Errors
+    are as of `atomic`; then both are as before.
     """
     with explained(path, source):
         _move(source, path)
@@ -146,6 +148,13 @@ def flush_file(file: Path) -> None:
         os.fsync(handle.fileno())
 
 
+def flush(path: Path) -> None:
+    """Bring a file, or all files in a folder, to the disk."""
+    for file in path.rglob("*") if path.is_dir() else [path]:
+        if not file.is_dir():
+            flush_file(file)
+
+
 def remove(path: Path) -> None:
     """Remove a file or folder, if it is there."""
     if path.is_dir() and not path.is_symlink():
@@ -175,10 +184,7 @@ def _await_zarr() -> None:
 
 
 def _move(source: Path, path: Path) -> None:
-    # all of it, or a power cut leaves a renamed empty file
-    for file in source.rglob("*") if source.is_dir() else [source]:
-        if not file.is_dir():
-            flush_file(file)
+    # what was not flushed before a power cut may leave as a renamed empty file
     _rename(source, path)
     # Windows cannot open a folder, and some network drives cannot flush one: the
     # file itself is safe by now.

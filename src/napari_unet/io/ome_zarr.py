@@ -6,6 +6,7 @@ and block by block; what is written has one resolution level.
 
 from __future__ import annotations
 
+import os
 from contextlib import contextmanager
 from hashlib import sha256
 from itertools import islice, product
@@ -29,6 +30,9 @@ _MARKERS = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
 
 # About a megabyte of float32: a plane opens quickly, and a volume is not a file a tile.
 CHUNK = 512
+
+# Files of an image whose size and time are looked at, about.
+_SAMPLED = 1000
 
 _NAMED = 4  # images of a folder that a sentence lists
 
@@ -97,6 +101,7 @@ def create_zarr(
     spacing_um: Sequence[float] | None = None,
     chunk: int = CHUNK,
     attributes: Mapping[str, Any] | None = None,
+    shard: Sequence[int] | None = None,
 ) -> Iterator[Any]:
     """Give an empty OME-Zarr image to be filled block by block.
 
@@ -117,6 +122,9 @@ def create_zarr(
         Side of a stored block, a part of a plane, in pixels.
     attributes : mapping of str to JSON values, optional
         Written beside those of OME-Zarr.
+    shard : sequence of int, optional
+        Pixels along each axis that share a file; made as large as whole blocks. It is
+        to be written at once: what writes a part of it writes all of it anew.
 
     Yields
     ------
@@ -151,14 +159,18 @@ def create_zarr(
             zarr_format=3,
             attributes={"ome": described, **(attributes or {})},
         )
+        chunks = tuple(
+            min(n, chunk if a in "yx" else 1) for n, a in zip(shape, axes, strict=True)
+        )
+        shards = shard and tuple(
+            -(-n // c) * c for n, c in zip(shard, chunks, strict=True)
+        )
         yield group.create_array(
             "0",
             shape=tuple(shape),
             dtype=np.dtype(dtype),
-            chunks=tuple(
-                min(n, chunk if a in "yx" else 1)
-                for n, a in zip(shape, axes, strict=True)
-            ),
+            chunks=chunks,
+            shards=shards,
             dimension_names=list(axes),  # NGFF 0.5: the same names as its axes
             fill_value=0,
         )
@@ -178,11 +190,16 @@ def check_replaceable(path: Path) -> None:
         )
 
 
-def open_written(path: Path) -> Any:
-    """Open the array of an image that `create_zarr` made, to go on writing to it."""
+def open_written(path: Path, *, zeros: bool = False) -> Any:
+    """Open the array of an image that `create_zarr` made, to go on writing to it.
+
+    With `zeros` blocks of zeros are stored too: then one that is missing was not
+    written.
+    """
     import zarr
 
-    return zarr.open_array(str(path / "0"), mode="r+")
+    array = zarr.open_array(str(path / "0"), mode="r+")
+    return array.with_config({"write_empty_chunks": True}) if zeros else array
 
 
 def flush_box(path: Path, array: Any, index: Sequence[int | slice]) -> None:
@@ -190,27 +207,57 @@ def flush_box(path: Path, array: Any, index: Sequence[int | slice]) -> None:
 
     Of the box a slice has both ends or neither.
     """
+    for file in files_of_box(path, array, index):
+        if file.exists():  # chunks of zeros may not be stored
+            flush_file(file)
+
+
+def files_of_box(
+    path: Path, array: Any, index: Sequence[int | slice]
+) -> Iterator[Path]:
+    """Yield the files in which a box of such an array is stored, or would be."""
     ranges = []
-    for i, n, chunk in zip(index, array.shape, array.chunks, strict=True):
+    stored = array.shards or array.chunks
+    for i, n, chunk in zip(index, array.shape, stored, strict=True):
         start, stop, _ = (slice(i, i + 1) if isinstance(i, int) else i).indices(n)
         ranges.append(range(start // chunk, -(-stop // chunk)))
     for number in product(*ranges):
-        file = path / "0" / array.metadata.encode_chunk_key(number)
-        if file.exists():  # chunks of zeros are not stored
-            flush_file(file)
+        yield path / "0" / array.metadata.encode_chunk_key(number)
 
 
 def stamp(path: Path) -> str:
     """Return a short text that changes whenever one of the files of an image does.
 
-    Of names, sizes and times only: reading the pixels of a large image takes minutes.
+    Reading the pixels of a large image takes minutes, and on a network disk even to ask
+    for the size of each file does. It is of the content of what describes the image,
+    of each folder's number of files and time, which changes with each file that
+    appears, goes or is replaced, and of name, size and time of some files. A file that
+    is written over in its place, as no library does, is only seen if it is one of them.
     """
-    digest = sha256()
-    for file in sorted(p for p in path.rglob("*") if p.is_file()):
+    digest, files = sha256(), []
+    for folder, names in _listed(path):
+        inside = folder.relative_to(path).as_posix()
+        digest.update(f"{inside} {len(names)} {folder.stat().st_mtime_ns}\n".encode())
+        for name in names:
+            if name in _MARKERS:
+                digest.update((folder / name).read_bytes())
+        step = max(len(names) // _SAMPLED, 1)
+        files += [folder / name for name in (*names[::step], *names[-1:])]
+    for file in files[:: max(len(files) // _SAMPLED, 1)]:
         stat = file.stat()
         name = file.relative_to(path).as_posix()
         digest.update(f"{name} {stat.st_size} {stat.st_mtime_ns}\n".encode())
     return digest.hexdigest()
+
+
+def _listed(folder: Path) -> Iterator[tuple[Path, list[str]]]:
+    """Yield a folder and those in it, each with the names of its files in order."""
+    with os.scandir(folder) as entries:
+        both = sorted((entry.name, entry.is_dir()) for entry in entries)
+    yield folder, [name for name, is_folder in both if not is_folder]
+    for name, is_folder in both:
+        if is_folder:
+            yield from _listed(folder / name)
 
 
 def _metadata_of(group: Any) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from napari_unet.core.text import printable
 from napari_unet.io.atomic import (
     atomic,
     check_separate,
+    flush,
     make_folder,
     move,
     remove,
@@ -133,6 +134,7 @@ class PredictionFolder:
             note = self._note(target)
             make_folder(note.parent)
             write_note(note, temporary, made)
+            flush(temporary)
             move(temporary, target)
         except (ValueError, OSError) as error:
             sentence = str(error).replace(printable(temporary), printable(target))

@@ -132,7 +132,7 @@ def content_stamp(path: Path) -> str:
 
     It is the SHA-256 of a file, or of all files of an OME-Zarr or of an image that has
     several, with their names. Above 256 MB of an OME-Zarr reading it would take
-    longer than many a prediction: there it is of names, sizes and times. `FILE#2` has
+    longer than many a prediction: there it is as `io.ome_zarr.stamp` says. `FILE#2` has
     its number in it.
     """
     file, number = split_number(path)
@@ -146,10 +146,13 @@ def content_stamp(path: Path) -> str:
 
 
 def _folder_stamp(folder: Path) -> str:
-    files = sorted(p for p in folder.rglob("*") if p.is_file())
-    if sum(p.stat().st_size for p in files) > _READ_BYTES:
-        return f"names, sizes and times:{stamp(folder)}"
-    return _files_stamp(files, folder)
+    files, total = [], 0
+    for file in (p for p in folder.rglob("*") if p.is_file()):
+        files.append(file)
+        total += file.stat().st_size
+        if total > _READ_BYTES:  # of a large one only so many are asked for their size
+            return f"folders and sample:{stamp(folder)}"
+    return _files_stamp(sorted(files), folder)
 
 
 def _files_stamp(files: Sequence[Path], folder: Path) -> str:

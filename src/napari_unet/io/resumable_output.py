@@ -3,13 +3,19 @@
 All of it is in a folder beside the output. A step is noted once what it wrote is on the
 disk, so after a crash the work goes on after the last one. The arrays get their names
 when all are complete; until then nothing can take them for results.
+
+Other processes, perhaps of other machines, may join in: each run has an id, and who
+joined one writes nothing any more once that run has ended.
 """
 
 from __future__ import annotations
 
 import json
+import os
 from contextlib import suppress
+from time import sleep
 from typing import TYPE_CHECKING, Any, Self
+from uuid import uuid4
 
 import numpy as np
 
@@ -25,12 +31,14 @@ from napari_unet.io.ome_zarr import (
     CHUNK,
     check_replaceable,
     create_zarr,
+    files_of_box,
     flush_box,
     open_written,
 )
+from napari_unet.io.pixels import whole_key
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -40,6 +48,23 @@ if TYPE_CHECKING:
 
 _RECORD = "record.json"
 _MADE_FROM = "made from"
+_RUN = "run"  # the file with the id of the run that goes on
+_TABLES = "tables"
+# So many notes are in a folder.
+_TOGETHER = 1000
+# Arrays that later steps read, and another machine may not see yet.
+_READ_BACK = ("probabilities", "parts", "untracked")
+# For so long a network disk may say that a file is not there which another machine
+# wrote, in seconds.
+_HOLE_WAITS_S = (0.1, 1.0, 5.0, 15.0, 40.0)
+
+
+class RunEndedError(Exception):
+    """The run that a process had joined has ended; what it still does is not wanted."""
+
+
+class HoleError(OSError):
+    """A part of an array that was written cannot be found."""
 
 
 class ResumableOutput:
@@ -75,6 +100,19 @@ class ResumableOutput:
         self.folder = folder
         self._record = json.loads(json.dumps({_MADE_FROM: made_from}))
         self._attributes = None if made is None else made.attributes()
+        self.run = uuid4().hex
+        self._joined = False
+        self.patience: Sequence[float] = ()  # waits for what another machine wrote
+
+    @classmethod
+    def joined(cls, folder: Path, run: str) -> Self:
+        """Take part in the work of a run that goes on, without its lock.
+
+        What would write or note raises `RunEndedError` once it does not any more.
+        """
+        work = cls(folder, {})
+        work.run, work._joined, work.patience = run, True, _HOLE_WAITS_S
+        return work
 
     def __enter__(self) -> Self:
         found = self._found()
@@ -84,28 +122,81 @@ class ResumableOutput:
                 (temporary / "done").mkdir(parents=True)
                 text = json.dumps(self._record, indent=2)
                 (temporary / _RECORD).write_text(text, encoding="utf-8")
+        self._write_run(self.run)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is not None and not any((self.folder / "done").iterdir()):
             discard(self.folder)  # there is nothing to go on with
+        elif kind is not None:
+            self.end_run()
+
+    def end_run(self) -> None:
+        """Have those who joined the run write nothing any more."""
+        with suppress(OSError):
+            self._write_run("")
+
+    def check_run(self) -> None:
+        """Raise `RunEndedError` if the run that was joined has ended."""
+        if not self._joined:
+            return
+        try:
+            now = (self.folder / _RUN).read_text(encoding="ascii")
+        except OSError:
+            now = ""
+        if now != self.run:
+            raise RunEndedError(f"{self.folder}: the run has ended.")
+
+    def _write_run(self, run: str) -> None:
+        with atomic(self.folder / _RUN) as temporary:
+            temporary.write_text(run, encoding="ascii")
 
     def is_done(self, step: str) -> bool:
         """Whether a step was noted."""
         return self._note(step).exists()
 
+    def finished(self) -> set[str]:
+        """Return the steps that were noted, all at once."""
+        return {
+            name
+            for _, _, files in os.walk(self.folder / "done")
+            for name in files
+            if not name.startswith(".")
+        }
+
     def done(self, step: str, **results: Any) -> None:
         """Note a step, with small arrays that later steps need."""
+        self.check_run()
+        note = self._note(step)
+        if note.parent.name != "done":
+            note.parent.mkdir(exist_ok=True)
         if not results:
-            self._note(step).touch()
+            note.touch()
             return
-        with atomic(self._note(step)) as temporary, temporary.open("wb") as file:
+        with atomic(note) as temporary, temporary.open("wb") as file:
             np.savez(file, **results)
 
-    def results(self, step: str) -> dict[str, NDArray[Any]]:
-        """Return the arrays noted with a step."""
+    def results(self, step: str, *names: str) -> dict[str, NDArray[Any]]:
+        """Return the arrays noted with a step, those that are named or all."""
         with np.load(self._note(step)) as stored:
-            return dict(stored)
+            return {name: stored[name] for name in names or stored.files}
+
+    def write_table(self, name: str, parts: Iterator[NDArray[np.uint32]]) -> None:
+        """Write numbers one after the other, to be read by `table`."""
+        (self.folder / _TABLES).mkdir(exist_ok=True)
+        path = self.folder / _TABLES / name
+        with atomic(path) as temporary, temporary.open("wb") as file:
+            for part in parts:
+                part.astype("<u4", copy=False).tofile(file)
+
+    def table(self, name: str, begin: int, end: int) -> NDArray[np.uint32]:
+        """Return numbers of a table from one place to another."""
+        return np.fromfile(
+            self.folder / _TABLES / name,
+            "<u4",
+            count=end - begin,
+            offset=4 * begin,
+        ).astype(np.uint32, copy=False)
 
     def array(
         self,
@@ -116,12 +207,13 @@ class ResumableOutput:
         dtype: DTypeLike,
         spacing_um: Sequence[float] | None = None,
         chunk: int = CHUNK,
+        shard: Sequence[int] | None = None,
     ) -> LargeArray:
         """Return the array of an output, empty at first.
 
         It is one of this work's by the name `kind`, and will be at `target` when all is
         complete; a stored block is `chunk` pixels wide. The other parameters are as for
-        `io.ome_zarr.create_zarr`.
+        `io.ome_zarr.create_zarr`. Who joined the work opens what is there.
 
         Raises
         ------
@@ -132,12 +224,17 @@ class ResumableOutput:
         path = self._path(kind, target)
         if not path.exists() and self.is_done(f"complete-{kind}"):
             path = target  # it had got its name before the crash
-        elif not path.exists():
+        elif not path.exists() and not self._joined:
             path.parent.mkdir(exist_ok=True)
             attributes = self._attributes
-            with create_zarr(path, shape, axes, dtype, spacing_um, chunk, attributes):
+            with create_zarr(
+                path, shape, axes, dtype, spacing_um, chunk, attributes, shard
+            ):
                 pass
-        return LargeArray(path, axes)
+        array = LargeArray(path, axes, zeros=kind in _READ_BACK)
+        array.patience = self.patience
+        array.before_write = self.check_run
+        return array
 
     def publish(self, targets: Mapping[str, Path]) -> None:
         """Give the complete arrays their names, by kind, and remove everything else."""
@@ -167,19 +264,52 @@ class ResumableOutput:
         return found
 
     def _note(self, step: str) -> Path:
-        return self.folder / "done" / step
+        number = step.rpartition("-")[2]
+        folder = self.folder / "done"
+        if number.isdecimal() and int(number) >= _TOGETHER:
+            folder /= str(int(number) // _TOGETHER)
+        return folder / step
 
     def _path(self, kind: str, target: Path) -> Path:
         return self.folder / kind / target.name
 
 
 class LargeArray:
-    """An array on disk that is written box by box."""
+    """An array on disk that is written box by box.
 
-    def __init__(self, path: Path, axes: str) -> None:
-        self.data = open_written(path)
+    With `zeros` all that was written is in a file, so that holes are found by `whole`.
+    """
+
+    def __init__(self, path: Path, axes: str, *, zeros: bool = False) -> None:
+        self.data = open_written(path, zeros=zeros)
         self.axes = axes
+        self.patience: Sequence[float] = ()
+        self.before_write: Callable[[], None] = lambda: None
         self._path = path
+
+    @property
+    def in_shards(self) -> bool:
+        """Whether several chunks share a file: then a box is to be written at once."""
+        return self.data.shards is not None
+
+    @property
+    def whole(self) -> WholeArray:
+        """Itself to be read, where a missing part is a `HoleError` and no zeros."""
+        return WholeArray(self)
+
+    def check_written(self, index: Sequence[int | slice]) -> None:
+        """Wait until all files of a box are there; a HoleError says that one is not."""
+        files = list(files_of_box(self._path, self.data, index))
+        for wait in (*self.patience, None):
+            files = [file for file in files if not file.exists()]
+            if not files:
+                return
+            if wait is not None:
+                sleep(wait)
+        raise HoleError(
+            f"{files[0]}: is not there, although this part was written; see that all "
+            "machines see the same disk."
+        )
 
     def write(self, index: tuple[int | slice, ...], values: NDArray[Any]) -> None:
         """Write a box; it is on the disk when this returns.
@@ -196,6 +326,7 @@ class LargeArray:
 
     def write_part(self, index: tuple[int | slice, ...], values: NDArray[Any]) -> None:
         """Write a box that is brought to the disk later, by `flush`."""
+        self.before_write()
         with self._explained():
             self.data[index] = values
 
@@ -207,6 +338,20 @@ class LargeArray:
     def _explained(self) -> AbstractContextManager[None]:
         """Say in one sentence why writing to the array fails."""
         return explained(self._path, self._path)
+
+
+class WholeArray:
+    """An array on disk to be read, all of which was written."""
+
+    def __init__(self, array: LargeArray) -> None:
+        self._array = array
+        self.shape: tuple[int, ...] = array.data.shape
+        self.dtype: np.dtype[Any] = array.data.dtype
+
+    def __getitem__(self, key: Any) -> NDArray[Any]:
+        index = whole_key(key, len(self.shape))
+        self._array.check_written(index)
+        return np.asarray(self._array.data[index])
 
 
 def discard(folder: Path) -> None:

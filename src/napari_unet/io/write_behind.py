@@ -36,6 +36,15 @@ class WriteBehind:
         finally:
             self._thread.shutdown(cancel_futures=kind is not None)
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether a work waits or goes on."""
+        return any(not waiting.done() for waiting in self._waiting)
+
+    def wait(self) -> None:
+        """Wait until all is done."""
+        self._wait(0)
+
     def do(self, work: Callable[..., object], *given: Any) -> None:
         """Have a work done after those before it."""
         self._wait(self._most)

@@ -3,24 +3,45 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_unet.core.cells.stitching import numbers, split_off
-from napari_unet.core.geometry.blocks import cut
+from napari_unet.core.cells.merging import Slab, merged
+from napari_unet.core.cells.stitching import on_each_other, split_off
+from napari_unet.core.geometry.blocks import Grid, cut
 
 REACH = 2
 
 
-def stitch(windows, shape, blocks, *, clear_border=False):
-    """Stitch what was found in the windows of blocks."""
-    ids = np.zeros(shape, np.uint32)
-    found, last = [], 0
-    for cells, block in zip(windows, blocks, strict=True):
-        before = ids[block.around(REACH)]
-        cells = np.asarray(cells, np.int32)
-        part, parts = split_off(cells, block, shape, last, before, REACH)
-        ids[block.core] = part
-        found.append(parts)
-        last += parts.first.size
-    return numbers(found, clear_border=clear_border)[ids].tolist(), found
+def stitch(windows, shape, blocks, *, clear_border=False, order=None):
+    """Stitch what was found in the windows of blocks, which are done in some order."""
+    ids, found = np.zeros(shape, np.int64), {}
+    for k in range(len(blocks)) if order is None else order:
+        cells = np.asarray(windows[k], np.int32)
+        part, parts, beside = split_off(cells, blocks[k], shape, REACH)
+        ids[blocks[k].core], found[k] = part, (parts, beside)
+    parts = [found[k][0] for k in range(len(blocks))]
+    offsets = np.cumsum([0, *(each.first.size for each in parts)])
+    for block, offset in zip(blocks, offsets, strict=False):
+        ids[block.core] += np.where(ids[block.core] > 0, offset, 0)
+    same = [np.zeros((0, 2), np.int64)]
+    for k, block in enumerate(blocks):
+        before = np.zeros(shape, np.int64)
+        for other in blocks[:k]:
+            before[other.core] = ids[other.core]
+        pairs = on_each_other(found[k][1], before[block.around(REACH)])
+        same.append(pairs + [offsets[k], 0])
+    rows = Grid(blocks).slabs
+
+    def slabs():
+        for row in rows:
+            yield Slab(
+                np.concatenate([parts[k].first for k in row]),
+                np.concatenate([parts[k].at_edge for k in row]),
+            )
+
+    counts = [sum(parts[k].first.size for k in row) for row in rows]
+    pairs = np.concatenate(same)
+    tables = merged(slabs, counts, pairs, clear_border=clear_border)
+    table = np.concatenate([np.zeros(1, np.uint32), *tables])
+    return table[ids].tolist(), parts
 
 
 def whole(cells, blocks, **options):
@@ -111,13 +132,14 @@ def test_parts_know_their_first_pixel_and_size_in_the_field():
     _, (first, second) = whole(cells, blocks)
     assert (first.first.tolist(), first.sizes.tolist()) == ([11], [1])
     assert (second.first.tolist(), second.sizes.tolist()) == ([12, 7], [2, 1])
-    assert second.same.tolist() == [[2, 1]]
     assert second.at_edge.tolist() == [True, True]
 
 
 def test_no_cells_are_no_numbers():
     assert whole(np.zeros((1, 12)), ROW)[0] == np.zeros((1, 12), int).tolist()
-    assert numbers([], clear_border=True).tolist() == [0]
+    nothing = Slab(np.zeros(0, np.int64), np.zeros(0, bool))
+    none = merged(lambda: [nothing], [0], np.zeros((0, 2), np.int64), clear_border=True)
+    assert [table.tolist() for table in none] == [[]]
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -130,3 +152,14 @@ def test_random_cells_come_back_as_they_are(seed, shape):
     cells, _ = label(rng.random(shape) < 0.55)
     blocks = cut(shape, (4,) * len(shape), (3,) * len(shape))
     assert whole(cells, blocks)[0] == cells.tolist()
+
+
+def test_blocks_may_be_done_in_any_order():
+    rng = np.random.default_rng(5)
+    from scipy.ndimage import label
+
+    cells, _ = label(rng.random((13, 17)) < 0.55)
+    blocks = cut(cells.shape, (4, 4), (3, 3))
+    for _ in range(5):
+        order = rng.permutation(len(blocks)).tolist()
+        assert whole(cells, blocks, order=order)[0] == cells.tolist()

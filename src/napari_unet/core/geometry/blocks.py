@@ -6,6 +6,7 @@ pixels beyond are missing. The cores cover the field once.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING
@@ -31,6 +32,37 @@ class Block:
     def around(self, reach: int) -> Box:
         """Return the core and so many pixels on each side that the window has."""
         return grown(self.core, reach, self.window)
+
+
+class Grid:
+    """Blocks of one size, as `cut` gives them: which of them are where."""
+
+    def __init__(self, blocks: Sequence[Block]) -> None:
+        self.blocks = blocks
+        ndim = len(blocks[0].core)
+        self._starts = [
+            sorted({block.core[axis].start for block in blocks}) for axis in range(ndim)
+        ]
+
+    def touching(self, box: Box) -> list[int]:
+        """Return the numbers of the blocks whose cores have pixels of a box."""
+        rows = [
+            range(bisect_right(starts, side.start) - 1, bisect_left(starts, side.stop))
+            for starts, side in zip(self._starts, box, strict=True)
+        ]
+        numbers = []
+        for place in product(*rows):
+            number = 0
+            for starts, index in zip(self._starts, place, strict=True):
+                number = number * len(starts) + index
+            numbers.append(number)
+        return numbers
+
+    @property
+    def slabs(self) -> list[range]:
+        """The numbers of the blocks that lie side by side, but for the first axis."""
+        each = len(self.blocks) // len(self._starts[0])
+        return [range(n, n + each) for n in range(0, len(self.blocks), each)]
 
 
 def cut(

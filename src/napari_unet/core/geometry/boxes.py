@@ -43,6 +43,14 @@ def union(*boxes: Box) -> Box:
     )
 
 
+def common(first: Box, second: Box) -> Box:
+    """Return the pixels that are in two boxes that have some in common."""
+    return tuple(
+        slice(max(a.start, b.start), min(a.stop, b.stop))
+        for a, b in zip(first, second, strict=True)
+    )
+
+
 def within(box: Box, window: Box) -> Box:
     """Return a box counted from the first pixel of a window, cut off before that."""
     return tuple(

@@ -24,9 +24,10 @@ from napari_unet.core.images.structure import (
     Structure,
     find_structure,
 )
+from napari_unet.core.text import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from numpy.typing import NDArray
 
@@ -134,13 +135,33 @@ def in_words(rule: Normalisation) -> str:
     return rule.words if isinstance(rule, GreySteps) else f"{rule}: {RULES[rule]}"
 
 
-def check_finite(image: Image, values: NDArray[Any]) -> None:
-    """Refuse, with a ValueError, values of an image that are NaN or infinite."""
-    if not np.isfinite(values).all():
-        raise ValueError(
-            f"{image.name}: the image has NaN or infinite values; "
-            "replace them by numbers first."
-        )
+def check_finite(
+    image: Image, values: NDArray[Any], at: Mapping[str, int] | None = None
+) -> None:
+    """Refuse values of an image that are NaN, infinite or beyond float32.
+
+    With `at`, the first pixel along t, z, y and x of what is a part (channels, [z,] y,
+    x), the ValueError says where one is.
+    """
+    if values.dtype.kind != "f":
+        return
+    good = np.abs(values) <= np.finfo(np.float32).max  # False compared with NaN
+    if good.all():
+        return
+    found = ""
+    if at is not None:
+        index = np.argwhere(~good)[0]
+        axes = "c" + "zyx"[4 - values.ndim :]
+        places = {
+            **at,
+            **{a: at.get(a, 0) + i for a, i in zip(axes, index, strict=True)},
+        }
+        named = [f"{a}={places[a]}" for a in "tzcyx" if a in image.axes and a in places]
+        found = f", found {values[tuple(index)]} at {', '.join(named)}"
+    raise ValueError(
+        f"{printable(image.name)}: the image has NaN or infinite values{found}; "
+        "replace them by numbers first."
+    )
 
 
 def _by_steps(
@@ -158,9 +179,10 @@ def _by_steps(
                         slice(y, min(y + _READ, height)),
                         slice(x, min(x + _READ, width)),
                     )
-                    block = plane.read(box).reshape(image.channels, -1)
-                    check_finite(image, block)
-                    yield block.astype(np.float64)
+                    block = plane.read(box)
+                    at = {"t": plane.t, "z": plane.z or 0, "y": y, "x": x}
+                    check_finite(image, block, at)
+                    yield block.reshape(image.channels, -1).astype(np.float64)
 
     held = [np.concatenate([*read()], axis=1)] if small else []
     if not small and image.data.dtype.kind == "f":
@@ -235,7 +257,8 @@ def _structure(
         for y in range(0, height, _READ):
             for x in range(0, width, _READ):
                 block = read(z, y, x, _READ)
-                check_finite(image, block)
+                at = {"t": planes[z].t, "z": z, "y": y, "x": x}
+                check_finite(image, block, at)
                 for view, channel in zip(views, block, strict=True):
                     view.put(z, y // SQUARE, x // SQUARE, channel)
     for number in range(image.channels):

@@ -1,4 +1,4 @@
-"""Prediction from OME-Zarr to OME-Zarr, block by block; it goes on after a crash.
+"""Prediction from OME-Zarr to OME-Zarr, as steps; it goes on after a crash.
 
 Probabilities are always written, if only beside the outputs until these are complete:
 predicting blocks with a margin instead would run the network half as much again.
@@ -6,11 +6,13 @@ predicting blocks with a margin instead would run the network half as much again
 
 from __future__ import annotations
 
-from dataclasses import replace
+import json
+from dataclasses import asdict
+from itertools import chain
 from math import prod
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,50 +23,55 @@ from napari_unet.core.cells.class_map import (
     field_classes,
 )
 from napari_unet.core.cells.pieces import region_classes
-from napari_unet.core.events import (
-    BlockDone,
-    PredictionFinished,
-    TileDone,
-    TileHalved,
-)
-from napari_unet.core.geometry.blocks import Block
+from napari_unet.core.events import PredictionFinished, TileHalved
+from napari_unet.core.geometry.blocks import Block, Grid
 from napari_unet.core.geometry.boxes import field_index, full_box, shape_of
 from napari_unet.core.images.image import Field, Image
+from napari_unet.core.images.normalisation import GreyScale, frame_of, measure
 from napari_unet.core.text import times
 from napari_unet.engine.device import describe
 from napari_unet.engine.inference.block_segmentation import (
     DEFAULT_SIZES,
     BlockSegmentation,
-    remaining,
 )
 from napari_unet.engine.inference.overlap_tile import Tiles, output_shape, predict
+from napari_unet.engine.inference.steps import (
+    PROBABILITIES,
+    Serial,
+    Step,
+    carry_out,
+)
 from napari_unet.engine.inference.tile_run import choose_tile, network_shape
 from napari_unet.io.ome_zarr import CHUNK
 from napari_unet.io.prediction_folder import IMAGE
-from napari_unet.io.write_behind import WriteBehind, WriteBehindArray
+from napari_unet.io.write_behind import WriteBehindArray
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Mapping, Sequence
 
-    from numpy.typing import DTypeLike
-
     from napari_unet.core.events import Event
     from napari_unet.core.geometry.boxes import Box
-    from napari_unet.core.images.normalisation import Frame, GreyScale
+    from napari_unet.core.images.normalisation import Frame
     from napari_unet.core.settings import Prediction, Segmentation
     from napari_unet.engine.inference.block_segmentation import BlockSizes
+    from napari_unet.engine.inference.steps import Executor
     from napari_unet.engine.network.network import Network
     from napari_unet.io.resumable_output import LargeArray, ResumableOutput
+    from napari_unet.io.write_behind import WriteBehind
 
 # Pixels of a slice or volume in which pieces of regions are looked for, at the most:
 # each takes about six bytes.
 _TIDIED = 2**28
+# Boxes of classes in a step: each alone takes no longer than its note.
+_DECIDED = 8
 
 
 class BlockPrediction:
-    """Predicts one image on disk, of finite pixels.
+    """Predicts one image on disk.
 
     `work` keeps what is done; `targets` says where the outputs will be, by their kind.
+    `segmentation` is for the pixels of the training images. With `cells` they are found
+    even if they are not among the targets.
     """
 
     def __init__(
@@ -72,222 +79,330 @@ class BlockPrediction:
         network: Network,
         image: Image,
         settings: Prediction,
+        segmentation: Segmentation,
+        cell_classes: tuple[int, ...],
         work: ResumableOutput,
         targets: Mapping[str, Path],
         sizes: BlockSizes = DEFAULT_SIZES,
+        *,
+        cells: bool = False,
+        executor: Executor | None = None,
     ) -> None:
         self._network = network
         self._image = image
         self._settings = settings
+        self._cell_classes = cell_classes
         self._work = work
         self._targets = targets
         self._sizes = sizes
+        self._executor = executor or Serial()
         self._table = network.geometry
         self._fields = list(image.fields(self._table.ndim))
         axes = "".join(a for a in "tczyx" if a in image.axes or a == "c")
         self._axes, self._shape = output_shape(self._table, image, axes)
         self._factors = network.factors(image, settings)
+        self._wanted = network.for_image(segmentation, self._factors)
         # what the network gives, by the kind of output
-        self._kind = "probabilities" if network.outputs is None else IMAGE
+        self._kind = PROBABILITIES if network.outputs is None else IMAGE
+        self._blocks = sizes.predicted(self._fields[0].shape)
+        self._groups = self._grouped()
+        self._scales: dict[Frame, GreyScale] = {}
+        self._out = self._array(self._kind)
+        self._found = Image(self._out.whole, self._axes, image.known_um, image.name)
+        self._cells = self._segmentation() if self._finds_cells(cells) else None
+        self.tile: tuple[int, ...] | None = None  # output of a tile; chosen at first
 
-    def events(
-        self,
-        segmentation: Segmentation,
-        cell_classes: tuple[int, ...],
-        *,
-        cells: bool = False,
-    ) -> Generator[Event, None, int]:
+    def events(self) -> Generator[Event, None, int]:
         """Predict the image; return the number of cells.
 
-        It is 0 if they are not among the targets nor asked for by `cells`. The events
-        are those of `predict`, for what is not done yet, the last without its array,
-        and `BlockDone`. `segmentation` is for the pixels of the training images.
+        It is 0 if none are asked for. The events are those of `predict`, for what is
+        not done yet, the last without its array, and `BlockDone`.
         """
-        out = self._array(self._kind, self._shape, self._axes, np.float32)
-        yield from self._predict(out)
-        found = Image(out.data, self._axes, self._image.known_um, self._image.name)
-        settings = self._network.for_image(segmentation, self._factors)
-        if "classes" in self._targets:
-            yield from self._decide(found, settings, cell_classes)
-        if not cells and "instances" not in self._targets:
-            return 0
-        return (
-            yield from BlockSegmentation(
-                found,
-                self._table.ndim,
-                settings,
-                cell_classes,
-                self._work,
-                self._sizes,
-            ).events("instances", self._target("instances"))
+        started = perf_counter()
+        self.tile = self.tile or choose_tile(
+            self._network,
+            self.block_shape,
+            self._settings.tile,
+            self._settings.memory_gb,
         )
+
+        def finished() -> Event:
+            return PredictionFinished(
+                None,
+                self._axes,
+                self.tile or (),
+                describe(self._network.device),
+                self._network.precision,
+                perf_counter() - started,
+            )
+
+        yield from carry_out(
+            self._steps(), self._work, self._executor, self.do, {self._kind: finished}
+        )
+        return 0 if self._cells is None else (yield from self._cells.finish())
+
+    @property
+    def block_shape(self) -> tuple[int, ...]:
+        """Shape of the largest block as the network sees it."""
+        return network_shape(self._blocks[0].core, self._factors)
 
     def found(self, kind: str) -> Image:
         """Return an array that is complete, before it is published."""
-        axes, shape = self._axes, self._shape
-        if kind != "probabilities":
-            axes = axes.replace("c", "")
-            shape = tuple(n for n, a in zip(shape, self._axes, strict=True) if a != "c")
-        data = self._array(kind, shape, axes, np.float32).data
-        return Image(data, axes, self._image.known_um, self._image.name)
+        out = self._array(kind)
+        return Image(out.data, out.axes, self._image.known_um, self._image.name)
 
     def publish(self) -> None:
         """Give the outputs their names."""
         # Probabilities last: after a kill meanwhile, what is missing is made from them.
-        order = sorted(self._targets, key=lambda kind: kind == "probabilities")
+        order = sorted(self._targets, key=lambda kind: kind == PROBABILITIES)
         self._work.publish({kind: self._targets[kind] for kind in order})
 
-    def _predict(self, out: LargeArray) -> Iterator[Event]:
-        """Run the network over the blocks that are not done."""
-        started = perf_counter()
-        boxes = self._boxes()
-        output = choose_tile(
-            self._network,
-            network_shape(boxes[0], self._factors),
-            self._settings.tile,
-            self._settings.memory_gb,
-        )
-        todo = [
-            (f"{self._kind}-{number}-{k}", fields, box)
-            for number, fields in enumerate(self._groups(len(boxes)))
-            for k, box in enumerate(boxes)
-        ]
-        todo = [row for row in todo if not self._work.is_done(row[0])]
-        whole = prod(self._image.field_shape(self._table.ndim)) * len(self._fields)
-        done = whole - sum(prod(shape_of(box)) * len(group) for _, group, box in todo)
-        scales: dict[Frame, GreyScale] = {}
-        with WriteBehind() as writer:
-            written = WriteBehindArray(writer, out.write_part, out.data.shape)
-            for step, group, box in todo:
-                pixels = prod(shape_of(box)) * len(group)
-                for event in predict(
-                    self._network,
-                    self._image,
-                    out=written,
-                    axes=self._axes,
-                    settings=self._settings,
-                    planes=[(field.t, field.z) for field in group],
-                    region=box,
-                    tiles=Tiles(output),
-                    scales=scales,
-                ):
-                    if isinstance(event, PredictionFinished):
-                        continue
-                    if isinstance(event, TileHalved):
-                        output = event.output
-                    elif isinstance(event, TileDone):
-                        event = replace(
-                            event,
-                            progress=(done + pixels * event.progress) / whole,
-                            field_done=event.field_done and box is boxes[-1],
-                        )
-                    yield event
-                writer.do(self._note, step, out, group, box)
-                done += pixels
-        yield PredictionFinished(
-            None,
-            self._axes,
-            output,
-            describe(self._network.device),
-            self._network.precision,
-            perf_counter() - started,
-        )
+    def do(self, step: Step, writer: WriteBehind) -> Iterator[Event]:
+        """Carry out a step; what the network gives is written behind."""
+        if step.stage == self._kind:
+            yield from self._predict(step, writer)
+        elif step.stage == "scale":
+            self._measure(step)
+        elif step.stage == "classes":
+            self._decide(step)
+        elif self._cells is not None:
+            yield from self._cells.do(step, writer)
 
-    def _note(
-        self, step: str, out: LargeArray, group: Sequence[Field], box: Box
-    ) -> None:
-        """Note a block, once all of it is on the disk."""
-        for field in group:
-            out.flush(field_index(out.axes, field.t, field.z, box))
-        self._work.done(step)
+    def _steps(self) -> list[Step]:
+        """Return what is to be done, but for what follows from all cells together."""
+        steps, measured = [], self._measured
+        for number, group in enumerate(self._groups):
+            if number in measured.values():
+                steps.append(Step("scale", number))
+            of_frames = dict.fromkeys(measured[self._frame(field)] for field in group)
+            needs = tuple(f"scale-{n}-0" for n in of_frames)
+            for k, block in enumerate(self._blocks):
+                pixels = prod(shape_of(block.core)) * len(group)
+                steps.append(Step(self._kind, number, k, needs, pixels))
+        if "classes" in self._targets:
+            steps += self._classes_steps()
+        if self._cells is not None:
+            steps += self._cells.steps(self._under)
+        return steps
 
-    def _groups(self, blocks: int) -> list[list[Field]]:
+    def _grouped(self) -> list[list[Field]]:
         """Put small fields together: noting each would take as long as it."""
         fields = self._fields
-        pixels = prod(self._image.field_shape(self._table.ndim))
-        each = 1 if blocks > 1 else max(self._sizes.most(self._table.ndim) // pixels, 1)
+        pixels = prod(fields[0].shape)
+        most = self._sizes.most(self._table.ndim) // pixels
+        each = 1 if len(self._blocks) > 1 else max(most, 1)
         return [fields[n : n + each] for n in range(0, len(fields), each)]
 
-    def _boxes(self) -> list[Box]:
-        """Cut a field into the blocks that are predicted."""
-        shape = self._image.field_shape(self._table.ndim)
-        return [block.core for block in self._sizes.predicted(shape)]
+    def _under(self, number: int, box: Box) -> tuple[str, ...]:
+        """Return the steps that predict a box of a field, given by its number."""
+        group = number // len(self._groups[0])
+        touching = Grid(self._blocks).touching(box)
+        return tuple(f"{self._kind}-{group}-{k}" for k in touching)
 
-    def check_pieces(
-        self, segmentation: Segmentation, cell_classes: tuple[int, ...]
-    ) -> None:
-        """Refuse to tidy regions that are too large to be seen as a whole.
+    def _frame(self, field: Field) -> Frame:
+        return frame_of(field, self._network.normalisation)
 
-        As a ValueError; `segmentation` and the classes are as for `events`.
-        """
-        shape = self._image.field_shape(self._table.ndim)
-        regions = region_classes(self._table.classes, cell_classes)
-        tidied = regions and not segmentation.keeps_all_pieces
-        if tidied and "classes" in self._targets and prod(shape) > _TIDIED:
+    @property
+    def _measured(self) -> dict[Frame, int]:
+        """The group before which each frame is measured."""
+        measured: dict[Frame, int] = {}
+        for number, group in enumerate(self._groups):
+            for field in group:
+                measured.setdefault(self._frame(field), number)
+        return measured
+
+    def _measure(self, step: Step) -> None:
+        """Measure the grey values of the frames that begin with a group."""
+        frames = [frame for frame, n in self._measured.items() if n == step.field]
+        rule = self._network.normalisation
+        image = self._image.with_channels(self._table.channels)
+        found = [measure(image, t, rule, z) for t, z in frames]
+        self._scales |= zip(frames, found, strict=True)
+        text = json.dumps([asdict(scale) for scale in found])
+        self._work.done(step.name, scales=np.array(text))
+
+    def _recall(self, step: Step) -> None:
+        """Read the grey values that a step needs and that were measured elsewhere."""
+        measured = self._measured
+        for field in self._groups[step.field]:
+            if self._frame(field) not in self._scales:
+                number = measured[self._frame(field)]
+                noted = self._work.results(f"scale-{number}-0")["scales"]
+                frames = [frame for frame, n in measured.items() if n == number]
+                scales = [GreyScale(**_tuples(row)) for row in json.loads(str(noted))]
+                self._scales |= zip(frames, scales, strict=True)
+
+    def _predict(self, step: Step, writer: WriteBehind) -> Iterator[Event]:
+        """Run the network over a block of some fields."""
+        self._recall(step)
+        group, box = self._groups[step.field], self._blocks[step.box].core
+        index = [field_index(self._axes, field.t, field.z, box) for field in group]
+        out: Any = WriteBehindArray(writer, self._out.write_part, self._shape)
+        if self._out.in_shards:
+            out = _Held(self._shape, index[0])
+        for event in predict(
+            self._network,
+            self._image,
+            out=out,
+            axes=self._axes,
+            settings=self._settings,
+            planes=[(field.t, field.z) for field in group],
+            region=box,
+            tiles=Tiles(self.tile) if self.tile else None,
+            scales=self._scales,
+        ):
+            if isinstance(event, TileHalved):
+                self.tile = event.output
+            if not isinstance(event, PredictionFinished):
+                yield event
+        if isinstance(out, _Held):
+            writer.do(self._out.write_part, index[0], out.values)
+        writer.do(self._note, step, index)
+
+    def _note(self, step: Step, boxes: Sequence[tuple[int | slice, ...]]) -> None:
+        """Note a block, once all of it is on the disk."""
+        for index in boxes:
+            self._out.flush(index)
+        self._work.done(step.name)
+
+    def check_pieces(self) -> None:
+        """Refuse, with a ValueError, to tidy regions that are too large to be seen."""
+        shape = self._fields[0].shape
+        if self._tidies and "classes" in self._targets and prod(shape) > _TIDIED:
             raise ValueError(
                 f"{self._image.name}: {times(shape)} pixels are too many to look for "
                 f"the pieces of regions in, allowed are {_TIDIED}; keep all pieces: "
                 "--smallest-piece 0 --largest-only none."
             )
 
-    def _decide(
-        self, found: Image, settings: Segmentation, cell_classes: tuple[int, ...]
-    ) -> Iterator[BlockDone]:
-        """Write the class of each pixel, the most probable but for pieces that go."""
-        axes = self._axes.replace("c", "")
-        shape = [found.size(a) for a in axes]
-        out = self._array("classes", shape, axes, np.uint8)
-        regions = region_classes(self._table.classes, cell_classes)
-        if regions and not settings.keeps_all_pieces:
-            yield from self._decide_whole(found, out, settings, cell_classes)
-            return
+    @property
+    def _tidies(self) -> bool:
+        """Whether pieces of regions go, for which each field is seen as a whole."""
+        regions = region_classes(self._table.classes, self._cell_classes)
+        return bool(regions) and not self._wanted.keeps_all_pieces
+
+    @property
+    def _decided(self) -> tuple[list[Field], list[list[Block]], tuple[int, ...]]:
+        """Where classes are decided: the fields, boxes by step, and the reach."""
         # without edges, each plane is decided alone
-        ndim = self._table.ndim if settings.edge_smoothing else 2
-        reach = edge_reach(settings, found.field_spacing(ndim))
-        fields = list(found.fields(ndim))
-        boxes = blocks(found.field_shape(ndim), reach, unit=CHUNK)
-        for left in remaining(self._work, "classes", fields, boxes):
-            field, box = left.field, left.box
-            shown = Field(self._image, field.t, field.z)
-            classes = decide(field, shown, left.block, reach)
-            out.write(field_index(axes, field.t, field.z, box), classes)
-            self._work.done(left.step)
-            yield BlockDone("classes", left.progress)
+        ndim = self._table.ndim if self._wanted.edge_smoothing or self._tidies else 2
+        reach = edge_reach(self._wanted, self._found.field_spacing(ndim))
+        fields = list(self._found.fields(ndim))
+        if self._tidies:
+            whole = full_box(fields[0].shape)
+            return fields, [[Block(whole, whole)]], reach
+        boxes = blocks(self._found.field_shape(ndim), reach, unit=CHUNK)
+        cut = [boxes[n : n + _DECIDED] for n in range(0, len(boxes), _DECIDED)]
+        return fields, cut, reach
 
-    def _decide_whole(
-        self,
-        found: Image,
-        out: LargeArray,
-        settings: Segmentation,
-        cell_classes: tuple[int, ...],
-    ) -> Iterator[BlockDone]:
-        """Write the class of each pixel of one slice or volume after the other."""
-        fields = list(found.fields(self._table.ndim))
-        whole = [Block(box := full_box(fields[0].shape), box)]
-        for left in remaining(self._work, "classes", fields, whole):
-            field = left.field
-            shown = Field(self._image, field.t, field.z)
-            classes = field_classes(field, shown, settings, cell_classes)
-            at = field_index(out.axes, field.t, field.z, left.box)
-            kept = [a for a in "zyx"[-classes.ndim :] if a in out.axes]
-            out.write(at, classes.reshape(classes.shape[-len(kept) :]))
-            self._work.done(left.step)
-            yield BlockDone("classes", left.progress)
+    def _classes_steps(self) -> list[Step]:
+        self._array("classes")
+        fields, boxes, _ = self._decided
+        found = []
+        for number, field in enumerate(fields):
+            for k, each in enumerate(boxes):
+                seen = [self._behind(field, block.window) for block in each]
+                needs = tuple(dict.fromkeys(chain.from_iterable(seen)))
+                pixels = sum(prod(shape_of(block.core)) for block in each)
+                found.append(Step("classes", number, k, needs, pixels, "classes"))
+        return found
 
-    def _array(
-        self, kind: str, shape: Sequence[int], axes: str, dtype: DTypeLike
-    ) -> LargeArray:
-        chunk = self._sizes.chunk(self._table.ndim, predicted=True)
+    def _behind(self, field: Field, box: Box) -> tuple[str, ...]:
+        """Return the steps that predict a box of a plane or volume of the output."""
+        depth = self._image.size("z")
+        if self._table.ndim == 2:
+            return self._under(field.t * depth + (field.z or 0), box)
+        if field.z is not None:
+            box = (slice(field.z, field.z + 1), *box)
+        return self._under(field.t, box)
+
+    def _decide(self, step: Step) -> None:
+        """Write the class of each pixel, the most probable but for pieces that go."""
+        out = self._array("classes")
+        fields, boxes, reach = self._decided
+        field = fields[step.field]
+        shown = Field(self._image, field.t, field.z)
+        for block in boxes[step.box]:
+            if self._tidies:
+                classes = field_classes(field, shown, self._wanted, self._cell_classes)
+            else:
+                classes = decide(field, shown, block, reach)
+            out.write(field_index(out.axes, field.t, field.z, block.core), classes)
+        self._work.done(step.name)
+
+    def _finds_cells(self, cells: bool) -> bool:
+        return cells or "instances" in self._targets
+
+    def _segmentation(self) -> BlockSegmentation:
+        found = BlockSegmentation(
+            self._found,
+            self._table.ndim,
+            self._wanted,
+            self._cell_classes,
+            self._work,
+            self._sizes,
+            self._executor,
+        )
+        found.begin("instances", self._target("instances"))
+        return found
+
+    def _array(self, kind: str) -> LargeArray:
+        """Open one of the outputs; those of labels without channels."""
+        axes, shape = self._axes, self._shape
+        labels = kind not in {PROBABILITIES, IMAGE}
+        if labels:
+            axes = axes.replace("c", "")
+            shape = tuple(n for n, a in zip(shape, self._axes, strict=True) if a != "c")
+        cut = self._blocks
+        if kind == "classes" and not self._tidies:
+            cut = self._decided[1][0]
         return self._work.array(
             kind,
             self._target(kind),
             shape,
             axes,
-            dtype,
+            np.uint8 if labels else np.float32,
             self._image.known_um,
-            chunk,
+            self._sizes.chunk(self._table.ndim, predicted=True),
+            self._sizes.shard(axes, shape, cut),
         )
 
     def _target(self, kind: str) -> Path:
         # what is not asked for is never given a name, and removed in the end
         return self._targets.get(kind, Path(f"{self._image.name}.zarr"))
+
+
+class _Held:
+    """A box of an output that is written at once, by its place in the whole."""
+
+    def __init__(self, shape: tuple[int, ...], index: tuple[int | slice, ...]) -> None:
+        self.shape = shape
+        self._begin = [_start(part) for part in index]
+        sides = [
+            len(range(*part.indices(n)))
+            for part, n in zip(index, shape, strict=True)
+            if isinstance(part, slice)
+        ]
+        self.values = np.zeros(sides, np.float32)
+
+    def __setitem__(self, index: tuple[int | slice, ...], values: Any) -> None:
+        at = [
+            slice(part.start - begin, part.stop - begin)
+            if part.start is not None
+            else part
+            for part, begin in zip(index, self._begin, strict=True)
+            if isinstance(part, slice)
+        ]
+        self.values[tuple(at)] = values
+
+
+def _start(part: int | slice) -> int:
+    return part if isinstance(part, int) else part.start or 0
+
+
+def _tuples(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Make the tuples of a record from the lists of JSON."""
+    return {
+        name: tuple(tuple(v) if isinstance(v, list) else v for v in values)
+        for name, values in row.items()
+    }

@@ -1,18 +1,21 @@
 """Cells of probabilities on disk, block by block; memory does not grow with the image.
 
-Three passes: each block is segmented with a margin around it, and its parts of cells
-are written with ids of their own; the ids of all blocks are brought together, for a
-stack of planes through z too; then the numbers are written, and where cells are
-followed through time, once more as those of their tracks. What is kept in memory of the
-whole are some dozen bytes for each cell.
+Each block is segmented with a margin around it, and its parts of cells are written with
+ids of the block's own; blocks are compared where they saw the same pixels; the ids of
+all are brought together, for a stack of planes through z too; then the numbers are
+written, and where cells are followed through time, once more as those of their tracks.
+All but the bringing together are `steps`. What is kept in memory of the whole are some
+bytes for each cell of a row of blocks, and for each that lies in several blocks.
 """
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from functools import cached_property
+from itertools import chain, pairwise
 from math import ceil, prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -23,11 +26,14 @@ from napari_unet.core.cells.linking import (
     add_overlaps,
     count_overlaps,
 )
-from napari_unet.core.cells.stitching import Parts, numbers, split_off
+from napari_unet.core.cells.merging import Slab, merged
+from napari_unet.core.cells.stitching import on_each_other, split_off
 from napari_unet.core.cells.tracking import track_frames
 from napari_unet.core.events import BlockDone
-from napari_unet.core.geometry.blocks import Block, cut
+from napari_unet.core.geometry.blocks import Block, Grid, cut
+from napari_unet.core.geometry.boxes import common, full_box, shape_of, within
 from napari_unet.core.images.image import Field, Image
+from napari_unet.engine.inference.steps import Serial, Step, carry_out
 from napari_unet.io.ome_zarr import CHUNK
 
 if TYPE_CHECKING:
@@ -35,9 +41,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import DTypeLike, NDArray
 
+    from napari_unet.core.events import Event
     from napari_unet.core.geometry.boxes import Box
     from napari_unet.core.settings import Segmentation
+    from napari_unet.engine.inference.steps import Executor
     from napari_unet.io.resumable_output import LargeArray, ResumableOutput
+    from napari_unet.io.write_behind import WriteBehind
 
     Numbers = NDArray[np.uint32]
 
@@ -47,6 +56,8 @@ Result = TypeVar("Result")
 _BESIDE = 4
 # Largest box that is copied at a time.
 _COPIED = (4, 2048, 2048)
+# Tables of numbers: of parts in their slice, in all slices, and of cells in all times.
+_SLICES, _CELLS, _TRACKS = "slices", "cells", "tracks"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +83,9 @@ class BlockSizes:
     # around the core on each side, in pixels of the finest axis
     plane_margin: int = 256
     volume_margin: int = 48
+    # pixels of a field from which all that a block writes is in one file: disks for
+    # many machines hold few files
+    shards_from: int = 10**10
 
     def most(self, ndim: int) -> int:
         """Return the pixels of the largest block for the network."""
@@ -101,6 +115,21 @@ class BlockSizes:
             side = self.plane if ndim == 2 else self.volume
         return min(side[-1], CHUNK)
 
+    def shard(
+        self, axes: str, shape: Sequence[int], blocks: Sequence[Block]
+    ) -> tuple[int, ...] | None:
+        """Return the shape of what shares a file in an array that blocks write to.
+
+        None if each chunk has its own.
+        """
+        length = dict(zip(axes, shape, strict=True))
+        core = shape_of(blocks[0].core)  # none is larger
+        spatial = "zyx"[-len(core) :]
+        if prod(length.get(a, 1) for a in spatial) < self.shards_from:
+            return None
+        sides = dict(zip(spatial, core, strict=True)) | {"c": length.get("c", 1)}
+        return tuple(sides.get(a, 1) for a in axes)
+
 
 DEFAULT_SIZES = BlockSizes()
 
@@ -108,7 +137,8 @@ DEFAULT_SIZES = BlockSizes()
 class BlockSegmentation:
     """Segments one prediction on disk; `work` keeps what is done.
 
-    The other arguments are those of `core.cells.instances.segment_image`.
+    The next arguments are those of `core.cells.instances.segment_image`. The cells are
+    to be the output `kind` of the work, at `target` in the end.
     """
 
     def __init__(
@@ -119,6 +149,7 @@ class BlockSegmentation:
         cell_classes: Sequence[int] | None,
         work: ResumableOutput,
         sizes: BlockSizes = DEFAULT_SIZES,
+        executor: Executor | None = None,
     ) -> None:
         self._image = probabilities
         self._ndim = ndim
@@ -126,186 +157,347 @@ class BlockSegmentation:
         self._classes = cell_classes
         self._work = work
         self._sizes = sizes
+        self._executor = executor or Serial()
         self._linked = ndim == 2 and probabilities.size("z") > 1
         self._tracked = settings.track and probabilities.size("t") > 1
         self._fields = list(probabilities.fields(ndim))
         self._spacing = probabilities.field_spacing(ndim)
         self._blocks = sizes.segmented(probabilities.field_shape(ndim), self._spacing)
+        self._grid = Grid(self._blocks)
         self._axes = "".join(a for a in "tzyx" if a in probabilities.axes)
         self._shape = [probabilities.size(a) for a in self._axes]
+        self._boxes = cut(self._fields[0].shape, _COPIED[-ndim:], unit=CHUNK)
+        # with pixels of one cell between them there are fewer others than this
+        self._reach = ceil(settings.ridge / min(self._spacing)) + _BESIDE
+        self._kind, self._target = "instances", Path(f"{probabilities.name}.zarr")
+        self._opened: dict[str, LargeArray] = {}
+        self._places: dict[str, NDArray[np.int64]] = {}
 
-    def events(self, kind: str, target: Path) -> Generator[BlockDone, None, int]:
+    def events(self, kind: str, target: Path) -> Generator[Event, None, int]:
         """Find the cells, write them to an OME-Zarr, and return their number.
 
         `BlockDone` comes for each block that is segmented, and each that has its
         numbers. Each time point has ids of its own, unless cells are followed.
         """
+        self.begin(kind, target)
         if not self._work.is_done(kind):
-            parts = self._array("parts", Path(f"{target.stem}.zarr"), np.uint32)
-            yield from self._find_parts(parts)
-            tables = self._tables(parts)
-            count, most = self._count(tables), max(int(table.max()) for table in tables)
+            yield from self._carry_out(self.steps())
+        return (yield from self.finish())
+
+    def begin(self, kind: str, target: Path) -> None:
+        """Say which output the cells will be."""
+        self._kind, self._target = kind, target
+
+    def steps(
+        self, needs: Callable[[int, Box], tuple[str, ...]] | None = None
+    ) -> list[Step]:
+        """Return the steps that find the parts of cells, and which are the same.
+
+        `needs` tells the steps that a box of a field, given by its number, is read
+        after. None are left once all cells are found.
+        """
+        if self._work.is_done(self._kind):
+            return []
+        self._array("parts")
+        found = []
+        for number in range(len(self._fields)):
+            for k, block in enumerate(self._blocks):
+                before = () if needs is None else needs(number, block.window)
+                pixels = prod(shape_of(block.core))
+                parts = Step("parts", number, k, before, pixels, shown="cells")
+                found.append(parts)
+                if earlier := self._earlier(k):
+                    compared = [f"parts-{number}-{n}" for n in (*earlier, k)]
+                    found.append(Step("same", number, k, tuple(compared)))
+        return found
+
+    def do(self, step: Step, _: WriteBehind) -> Iterator[Event]:
+        """Carry out one of the steps; there are no events in it."""
+        does = {
+            "parts": self._find_parts,
+            "same": self._compare,
+            "overlaps": self._overlap,
+        }
+        does.get(step.stage, self._rename)(step)
+        return iter(())
+
+    def finish(self) -> Generator[Event, None, int]:
+        """Give the parts their numbers and write them; return the number of cells."""
+        kind = self._kind
+        if not self._work.is_done(kind):
+            yield from self._make_table()
+            count, most = self._counted()
             first = "untracked" if self._tracked else kind
-            cells = self._array(first, target, np.min_scalar_type(most))
-            yield from self._write(
-                first,
-                parts,
-                cells,
-                lambda number, ids: tables[number].astype(cells.data.dtype)[ids],
-            )
+            self._array(first, np.min_scalar_type(most))
+            yield from self._write(first)
             if self._tracked:
-                count = yield from self._track(kind, target, cells)
+                count = yield from self._track()
             self._work.done(kind, cells=np.array(count))
         return int(self._work.results(kind)["cells"])
 
-    def _track(
-        self, kind: str, target: Path, cells: LargeArray
-    ) -> Generator[BlockDone, None, int]:
-        """Write tracks in place of the ids of each time point; return how many."""
-        found = Image(cells.data, self._axes, self._image.known_um)
-        frames = self._image.size("t")
-        tracks = yield from told(track_frames(found, self._settings), "tracks", frames)
-        depth = len(self._fields) // frames
-        out = self._array(kind, target, np.min_scalar_type(tracks.count))
-        yield from self._write(
-            kind, cells, out, lambda number, ids: tracks.rename(number // depth, ids)
+    def _carry_out(self, steps: Sequence[Step]) -> Iterator[Event]:
+        return carry_out(steps, self._work, self._executor, self.do)
+
+    def _array(self, kind: str, dtype: DTypeLike = np.uint32) -> LargeArray:
+        """Open an array of labels, which is made with this type at first."""
+        if kind not in self._opened:
+            is_parts = kind == "parts"
+            blocks = self._blocks if is_parts else self._boxes
+            self._opened[kind] = self._work.array(
+                kind,
+                Path(f"{self._target.stem}.zarr") if is_parts else self._target,
+                self._shape,
+                self._axes,
+                dtype,
+                self._image.known_um,
+                self._sizes.chunk(self._ndim) if is_parts else CHUNK,
+                self._sizes.shard(self._axes, self._shape, blocks),
+            )
+        return self._opened[kind]
+
+    def _earlier(self, k: int) -> list[int]:
+        """Return the blocks before one whose cores it is compared with."""
+        around = self._blocks[k].around(self._reach)
+        return [n for n in self._grid.touching(around) if n < k]
+
+    def _find_parts(self, step: Step) -> None:
+        """Segment a block and write the parts of cells in its core."""
+        field, block = self._fields[step.field], self._blocks[step.box]
+        cells = segment_instances(
+            field.read(block.window),
+            self._settings.replace(clear_border=False),
+            cell_classes=self._classes,
+            spacing=self._spacing,
         )
-        return tracks.count
-
-    def _array(self, kind: str, target: Path, dtype: DTypeLike) -> LargeArray:
-        chunk = self._sizes.chunk(self._ndim) if kind == "parts" else CHUNK
-        return self._work.array(
-            kind, target, self._shape, self._axes, dtype, self._image.known_um, chunk
+        ids, parts, beside = split_off(cells, block, field.shape, self._reach)
+        out = self._array("parts")
+        out.write(self._labels(out, field).index(block.core), ids)
+        at = np.flatnonzero(beside)
+        self._work.done(
+            step.name,
+            **asdict(parts),
+            at=at.astype(np.uint32),
+            beside=beside.reshape(-1)[at],
         )
 
-    def _find_parts(self, out: LargeArray) -> Iterator[BlockDone]:
-        """Segment each block and write the parts of cells in its core."""
-        each = self._settings.replace(clear_border=False)
-        count = len(self._fields) * len(self._blocks)
-        for number, field in enumerate(self._fields):
-            last = 0
-            for k, block in enumerate(self._blocks):
-                step = f"parts-{number}-{k}"
-                if not self._work.is_done(step):
-                    cells = segment_instances(
-                        field.read(block.window),
-                        each,
-                        cell_classes=self._classes,
-                        spacing=self._spacing,
-                    )
-                    parts = self._keep_core(out, field, block, cells, last)
-                    self._work.done(step, **asdict(parts))
-                    done = number * len(self._blocks) + k + 1
-                    yield BlockDone("cells", done / count)
-                last += len(self._work.results(step)["first"])
+    def _compare(self, step: Step) -> None:
+        """Find which parts of a block are parts of cells of the blocks before it."""
+        around = self._blocks[step.box].around(self._reach)
+        noted = self._work.results(f"parts-{step.field}-{step.box}", "at", "beside")
+        mine = np.zeros(shape_of(around), np.uint32)
+        mine.reshape(-1)[noted["at"]] = noted["beside"]
+        before = np.zeros(mine.shape, np.int64)
+        labels = self._labels(self._array("parts"), self._fields[step.field])
+        earlier, bounds = self._earlier(step.box), [0]
+        for n in earlier:
+            box = common(around, self._blocks[n].core)
+            ids = labels.read(box)[0].astype(np.int64)
+            before[within(box, around)] = np.where(ids > 0, ids + bounds[-1], 0)
+            bounds.append(bounds[-1] + int(ids.max(initial=0)))
+        pairs = on_each_other(mine, before)
+        which = np.searchsorted(bounds, pairs[:, 1]) - 1
+        others = np.array(earlier)[which], pairs[:, 1] - np.array(bounds)[which]
+        self._work.done(step.name, same=np.stack([pairs[:, 0], *others], 1))
 
-    def _keep_core(
-        self,
-        out: LargeArray,
-        field: Field,
-        block: Block,
-        cells: NDArray[np.int32],
-        last: int,
-    ) -> Parts:
-        """Write the ids of a core; blocks after it have written nothing yet."""
-        finest = min(self._spacing)
-        reach = ceil(self._settings.ridge / finest) + _BESIDE
-        labels = self._labels(out, field)
-        before = labels.read(block.around(reach))[0]
-        ids, parts = split_off(cells, block, field.shape, last, before, reach)
-        out.write(labels.index(block.core), ids)
-        return parts
-
-    def _tables(self, parts: LargeArray) -> list[Numbers]:
-        """Return for each field the number of the cell that each part belongs to."""
+    def _make_table(self) -> Iterator[Event]:
+        """Write the number of the cell that each part belongs to."""
+        if self._work.is_done(f"table-{_CELLS}"):
+            return
+        clear, fields = self._settings.clear_border, range(len(self._fields))
         if not self._linked:
-            return [
-                numbers(
-                    self._parts_of(number), clear_border=self._settings.clear_border
-                )
+            self._write_table(
+                _CELLS, (self._merge(n, clear_border=clear) for n in fields)
+            )
+            return
+        each = (self._merge(n, clear_border=False) for n in fields)
+        self._write_table(_SLICES, each)
+        depth = self._image.size("z")
+        if SliceLinker.of(self._settings).min_iou is not None:
+            yield from self._carry_out(
+                [
+                    Step("overlaps", number, k)
+                    for number in fields
+                    if number % depth
+                    for k in range(len(self._boxes))
+                ]
+            )
+        frames = [range(n, n + depth) for n in range(0, len(self._fields), depth)]
+        linked = chain.from_iterable(self._link(frame) for frame in frames)
+        self._write_table(_CELLS, ([table] for table in linked))
+
+    def _write_table(
+        self, name: str, fields: Iterator[Iterator[Numbers] | list[Numbers]]
+    ) -> None:
+        """Write the numbers of all parts, block by block of each field."""
+        counts = self._counts
+        most = np.zeros(len(self._fields), np.int64)
+
+        def parts() -> Iterator[Numbers]:
+            for number, tables in enumerate(fields):
+                for table in tables:
+                    most[number] = max(most[number], table.max(initial=0))
+                    yield table
+
+        self._work.write_table(name, parts())
+        ends = np.cumsum(counts).reshape(counts.shape)
+        places = np.concatenate([ends[:, :1] - counts[:, :1], ends], axis=1)
+        self._work.done(f"table-{name}", places=places, most=most)
+
+    @cached_property
+    def _counts(self) -> NDArray[np.int64]:
+        """The parts of each block of each field."""
+        return np.array(
+            [
+                [
+                    len(self._work.results(f"parts-{number}-{k}", "first")["first"])
+                    for k in range(len(self._blocks))
+                ]
                 for number in range(len(self._fields))
             ]
-        depth = self._image.size("z")
-        frames = [
-            range(first, first + depth) for first in range(0, len(self._fields), depth)
-        ]
-        return [table for frame in frames for table in self._link(parts, frame)]
+        )
 
-    def _link(self, parts: LargeArray, frame: range) -> list[Numbers]:
+    def _merge(self, number: int, *, clear_border: bool) -> Iterator[Numbers]:
+        """Yield the numbers of the parts of a field, by rows of blocks."""
+        counts = self._counts[number]
+        offsets = np.cumsum([0, *counts])
+        same = [np.zeros((0, 2), np.int64)]
+        for k in range(len(self._blocks)):
+            if self._earlier(k):
+                own, other, part = self._work.results(f"same-{number}-{k}")["same"].T
+                same.append(np.stack([own + offsets[k], part + offsets[other]], 1))
+
+        def slabs() -> Iterator[Slab]:
+            for blocks in self._grid.slabs:
+                yield Slab(
+                    self._noted(number, blocks, "first"),
+                    self._noted(number, blocks, "at_edge"),
+                )
+
+        ends = [slab.stop for slab in self._grid.slabs]
+        rows = [int(counts[a:b].sum()) for a, b in pairwise([0, *ends])]
+        return merged(slabs, rows, np.concatenate(same), clear_border=clear_border)
+
+    def _noted(self, number: int, blocks: range, name: str) -> NDArray[Any]:
+        """Return what was noted of the parts in some blocks of a field."""
+        return np.concatenate(
+            [self._work.results(f"parts-{number}-{k}", name)[name] for k in blocks]
+        )
+
+    def _link(self, frame: range) -> Iterator[Numbers]:
         """As `core.cells.instances.segment_image` links the slices of a frame."""
         linker = SliceLinker.of(self._settings)
         tables: list[Numbers] = []
-        in_slice: list[Numbers] = []
         for number in frame:
-            found = self._parts_of(number)
-            in_slice = [*in_slice[-1:], numbers(found, clear_border=False)]
             overlaps = None
-            if linker.min_iou is not None and len(in_slice) == 2:
-                overlaps = self._overlaps(parts, number, in_slice)
-            cell = in_slice[-1]
-            pixels = np.concatenate([[0], *(p.sizes for p in found)])
-            sizes = np.bincount(cell, pixels).astype(np.int64)
-            edge = np.zeros(sizes.size, bool)
-            edge[cell[np.concatenate([[False], *(p.at_edge for p in found)])]] = True
+            if linker.min_iou is not None and number > frame.start:
+                noted = (
+                    self._work.results(f"overlaps-{number}-{k}")
+                    for k in range(len(self._boxes))
+                )
+                overlaps = add_overlaps([Overlaps(**found) for found in noted])
+            begin, end = self._placed(_SLICES)[number][[0, -1]]
+            cell = self._work.table(_SLICES, begin, end)
+            blocks, count = range(len(self._blocks)), int(cell.max(initial=0)) + 1
+            pixels = self._noted(number, blocks, "sizes")
+            sizes = np.bincount(cell, pixels, count).astype(np.int64)
+            edge = np.zeros(count, bool)
+            edge[cell[self._noted(number, blocks, "at_edge")]] = True
             ids = linker.add(sizes, overlaps, edge if linker.clear_border else None)
             tables.append(ids[cell].astype(np.uint32))
         left = linker.without_border()
-        if left is None:
-            return tables
-        return [left[table].astype(np.uint32) for table in tables]
+        for table in tables:
+            yield table if left is None else left[table].astype(np.uint32)
 
-    def _overlaps(
-        self, parts: LargeArray, number: int, in_slice: list[Numbers]
-    ) -> Overlaps:
-        """Count how the cells of a slice lie on those of the slice before."""
-        fields = self._fields[number - 1 : number + 1]
-        first, second = (self._labels(parts, field) for field in fields)
-        above, below = in_slice
-        return add_overlaps(
+    def _overlap(self, step: Step) -> None:
+        """Count how cells of a slice lie on those of the slice before, in a box."""
+        parts, box = self._array("parts"), self._boxes[step.box].core
+        above, below = (
+            self._renamed(parts, number, box, self._grid, _SLICES)
+            for number in (step.field - 1, step.field)
+        )
+        self._work.done(step.name, **count_overlaps(above, below)._asdict())
+
+    def _write(self, kind: str) -> Iterator[Event]:
+        """Write the numbers of the cells, or of their tracks, box by box."""
+        return self._carry_out(
             [
-                count_overlaps(above[first.read(b.core)], below[second.read(b.core)])
-                for b in self._boxes()
+                Step(kind, number, k, pixels=prod(shape_of(box.core)), shown="numbers")
+                for number in range(len(self._fields))
+                for k, box in enumerate(self._boxes)
             ]
         )
 
-    def _write(
-        self,
-        kind: str,
-        source: LargeArray,
-        out: LargeArray,
-        rename: Callable[[int, NDArray[Any]], NDArray[Any]],
-    ) -> Iterator[BlockDone]:
-        """Write other ids in place of those of each field, by the field's number."""
-        for left in remaining(self._work, kind, self._fields, self._boxes()):
-            ids = self._labels(source, left.field).read(left.box)
-            new = rename(left.number, ids).astype(out.data.dtype, copy=False)
-            out.write(self._labels(out, left.field).index(left.box), new)
-            self._work.done(left.step)
-            yield BlockDone("numbers", left.progress)
+    def _rename(self, step: Step) -> None:
+        """Write other ids in place of those of a box."""
+        kind, box = step.stage, self._boxes[step.box].core
+        if self._tracked and kind == self._kind:
+            whole = full_box(self._fields[0].shape)
+            source, grid, table = "untracked", Grid([Block(whole, whole)]), _TRACKS
+        else:
+            source, grid, table = "parts", self._grid, _CELLS
+        new = self._renamed(self._array(source), step.field, box, grid, table)
+        out = self._array(kind)
+        index = self._labels(out, self._fields[step.field]).index(box)
+        out.write(index, new.astype(out.data.dtype, copy=False))
+        self._work.done(step.name)
 
-    def _parts_of(self, number: int) -> list[Parts]:
-        """Return what was found in the blocks of a field."""
-        return [
-            Parts(**self._work.results(f"parts-{number}-{k}"))
-            for k in range(len(self._blocks))
-        ]
+    def _renamed(
+        self, source: LargeArray, number: int, box: Box, grid: Grid, table: str
+    ) -> Numbers:
+        """Return the numbers in a box of a field whose blocks have ids of their own."""
+        ids = self._labels(source, self._fields[number]).read(box)[0]
+        new = np.zeros(ids.shape, np.uint32)
+        for n in grid.touching(box):
+            at = within(common(box, grid.blocks[n].core), box)
+            begin, end = self._placed(table)[number][n : n + 2]
+            names = np.concatenate(
+                [np.zeros(1, np.uint32), self._work.table(table, begin, end)]
+            )
+            new[at] = names[ids[at]]
+        return new
 
-    def _boxes(self) -> list[Block]:
-        """Cut a field into boxes to be copied, along the chunks of the output."""
-        return cut(self._fields[0].shape, _COPIED[-self._ndim :], unit=CHUNK)
+    def _placed(self, table: str) -> NDArray[np.int64]:
+        """Return where in a table the numbers of each block of each field begin."""
+        if table not in self._places:
+            self._places[table] = self._work.results(f"table-{table}")["places"]
+        return self._places[table]
+
+    def _track(self) -> Generator[Event, None, int]:
+        """Write tracks in place of the ids of each time point; return how many."""
+        cells, frames = self._array("untracked"), self._image.size("t")
+        found = Image(cells.whole, self._axes, self._image.known_um)
+        tracks = yield from told(track_frames(found, self._settings), "tracks", frames)
+        depth = len(self._fields) // frames
+        highest = self._most_in_frames()
+        self._work.write_table(
+            _TRACKS,
+            (
+                tracks.rename(t, np.arange(1, n + 1)).astype(np.uint32)
+                for t, n in enumerate(highest)
+            ),
+        )
+        ends = np.cumsum(highest).repeat(depth)
+        places = np.stack([ends - highest.repeat(depth), ends], axis=1)
+        self._work.done(f"table-{_TRACKS}", places=places)
+        self._places.pop(_TRACKS, None)
+        self._array(self._kind, np.min_scalar_type(tracks.count))
+        yield from self._write(self._kind)
+        return tracks.count
 
     def _labels(self, array: LargeArray, field: Field) -> Field:
         """Return the field of an array of labels that belongs to one of the image."""
-        return Field(Image(array.data, array.axes), field.t, field.z)
+        return Field(Image(array.whole, array.axes), field.t, field.z)
 
-    def _count(self, tables: list[Numbers]) -> int:
-        """Count the cells; each time point has ids of its own."""
-        frames = self._image.size("t")
-        each = len(tables) // frames
-        return sum(
-            max(int(table.max()) for table in tables[t * each : (t + 1) * each])
-            for t in range(frames)
-        )
+    def _most_in_frames(self) -> NDArray[np.int64]:
+        """Return the highest number in each time point."""
+        most = self._work.results(f"table-{_CELLS}")["most"]
+        highest: NDArray[np.int64] = most.reshape(self._image.size("t"), -1).max(axis=1)
+        return highest
+
+    def _counted(self) -> tuple[int, int]:
+        """Count the cells, and return the highest number; each time has its own."""
+        highest = self._most_in_frames()
+        return int(highest.sum()), int(highest.max())
 
 
 def told(
@@ -321,30 +513,3 @@ def told(
     except StopIteration as end:
         result: Result = end.value
         return result
-
-
-class RemainingBox(NamedTuple):
-    """A box of one of several fields that is still to be done."""
-
-    step: str  # its name among the steps of the work
-    number: int  # of the field
-    field: Field
-    block: Block
-    progress: float  # share of all that is done with it, 0 to 1
-
-    @property
-    def box(self) -> Box:
-        """Its own pixels."""
-        return self.block.core
-
-
-def remaining(
-    work: ResumableOutput, kind: str, fields: Sequence[Field], boxes: Sequence[Block]
-) -> Iterator[RemainingBox]:
-    """Yield what is not done yet, box by box of each field."""
-    for number, field in enumerate(fields):
-        for k, box in enumerate(boxes):
-            step = f"{kind}-{number}-{k}"
-            if not work.is_done(step):
-                progress = (number + (k + 1) / len(boxes)) / len(fields)
-                yield RemainingBox(step, number, field, box, progress)

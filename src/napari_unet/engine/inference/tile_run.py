@@ -6,10 +6,11 @@ from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from math import ceil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from napari_unet.core.geometry.boxes import shape_of
 from napari_unet.core.geometry.tiles import plan, read_window
+from napari_unet.core.images.normalisation import check_finite
 from napari_unet.core.images.rescaling import Rescaled
 from napari_unet.core.network.blended import smallest_window
 from napari_unet.core.network.tile_size import (
@@ -163,13 +164,28 @@ class TileRun:
         """Return what the network has to see for a tile."""
         if self._rescaled is None:
             window = read_window(self._field, tile.start, tile.size)
+            start: Sequence[int] = tile.start
         else:
             table = self._table
             size = table.output_covering(self._rescaled.covering(tile.size, table.step))
             origin = self._rescaled.window_start(tile.start, table.step)
             start = [o - h for o, h in zip(origin, table.halo, strict=True)]
             window = read_window(self._rescaled, start, table.input_size(size))
+        self._check_finite(window, start)
         return self._scale.apply(window)
+
+    def _check_finite(self, window: NDArray[Any], start: Sequence[int]) -> None:
+        """Refuse what no network takes; of a large frame only parts were measured."""
+        field = self._field
+        if self._rescaled is not None:
+            check_finite(field.image, window)
+            return
+        inside = tuple(
+            slice(max(-a, 0), n - a) for a, n in zip(start, field.shape, strict=True)
+        )
+        at = {"t": field.t, "z": field.z or 0}
+        at |= {a: max(i, 0) for a, i in zip("zyx"[-len(start) :], start, strict=True)}
+        check_finite(field.image, window[(slice(None), *inside)], at)
 
     def _finished(
         self, tile: Tile, pending: PendingResult | None
