@@ -112,7 +112,9 @@ def test_name_and_version_stand_in_one_way_everywhere() -> None:
     citation = (ROOT / "CITATION.cff").read_text("utf-8")
     assert f"\nversion: {version}\n" in citation
     changes = (ROOT / "CHANGELOG.md").read_text("utf-8")
-    assert re.search(rf"^## \[?({re.escape(version)}|Unreleased)", changes, re.MULTILINE)
+    assert re.search(
+        rf"^## \[?({re.escape(version)}|Unreleased)", changes, re.MULTILINE
+    )
     recipe = (ROOT / "conda" / "recipe.yaml").read_text("utf-8")
     assert f"  name: {DISTRIBUTION}\n  version: {version}\n" in recipe
 
@@ -121,7 +123,9 @@ def test_name_and_version_stand_in_one_way_everywhere() -> None:
 def test_no_page_sends_people_to_the_other_package(page: Path) -> None:
     """Whoever installs `napari-unet` from PyPI gets a program of others."""
     text = page.read_text(encoding="utf-8")
-    for command in re.findall(r"(?:pip3?|uv|conda|mamba|pixi) (?:install|add) .*", text):
+    for command in re.findall(
+        r"(?:pip3?|uv|conda|mamba|pixi) (?:install|add) .*", text
+    ):
         assert not re.search(r"(?<![\w-])napari-unet(?![\w-])", command), command
 
 

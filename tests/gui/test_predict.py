@@ -505,17 +505,42 @@ def test_a_click_on_a_cell_takes_it_while_the_button_is_pressed(
     viewer = workspace.viewer
     click(viewer, (2.2, 2.8))
     assert taken == []
-    press(qtbot, ready.use_cells)
+    accept = ready.tools.buttons["accept"]
+    press(qtbot, accept)
     for position in ((0.0, 0.0), (-3.0, 4.0), (50.0, 4.0)):
         click(viewer, position)
     click(viewer, (2.2, 2.8), by=20)
     assert taken == []
     click(viewer, (2.2, 2.8))
-    assert [given[4] for given in taken] == [(4,)]
+    assert [given[4] for given in taken] == [{4}]
     ready.hide()
-    assert not ready.use_cells.isChecked()
+    assert not accept.isChecked()
     click(viewer, (2.2, 2.8))
     assert len(taken) == 1
+
+
+def test_a_layer_that_is_shown_does_not_take_up_its_brush(
+    ready: PredictPage, fake: FakeWorker, workspace: Workspace, qtbot: QtBot
+) -> None:
+    """A hidden layer gets the tool back that it had, and the next click painted."""
+    image = workspace.images.current
+    assert image is not None
+    layer = workspace.annotating.layers.show(image.id)
+    assert layer.mode == "paint"
+    layer.visible = False
+    predicted(ready, fake)
+    cells = workspace.prediction.results[image.id].files.arrays["cells"]
+    cells[1:3, 1:3], cells[5:7, 1:3] = 1, 2
+    accept = ready.tools.buttons["accept"]
+    press(qtbot, accept)
+    workspace.viewer.layers.selection.active = layer
+    for position in ((1, 1), (6, 2)):
+        click(workspace.viewer, position)
+        assert layer.visible
+        assert (layer.mode, accept.isChecked()) == ("pan_zoom", True)
+    layer.visible = False
+    layer.visible = True
+    assert (layer.mode, accept.isChecked()) == ("pan_zoom", True)
 
 
 def modes(viewer: ViewerModel) -> set[str]:
@@ -540,7 +565,7 @@ def test_no_tool_paints_while_cells_are_picked(
     predicted(ready, fake)
     cells = workspace.prediction.results[image.id].files.arrays["cells"]
     cells[1:3, 1:3], cells[5:7, 1:3], cells[5:7, 6:8] = 1, 2, 3
-    press(qtbot, ready.use_cells)
+    press(qtbot, ready.tools.buttons["accept"])
     others = [viewer.add_points(), viewer.add_shapes(), viewer.add_labels(cells * 0)]
     for layer, tool in zip(others, ("add", "add_path", "fill"), strict=True):
         assert modes(viewer) == {"pan_zoom"}
@@ -557,7 +582,7 @@ def test_no_tool_paints_while_cells_are_picked(
         for layer in (annotation, *others):
             viewer.layers.selection.active = layer
             assert modes(viewer) == {"pan_zoom"}
-            assert ready.use_cells.isChecked()
+            assert ready.tools.buttons["accept"].isChecked()
     np.testing.assert_array_equal(annotation.data > 0, cells > 0)
 
 
@@ -569,14 +594,15 @@ def test_another_tool_ends_picking(
     assert image is not None
     layer = workspace.annotating.layers.show(image.id)
     predicted(ready, fake)
-    press(qtbot, ready.use_cells)
+    press(qtbot, ready.tools.buttons["accept"])
+    workspace.viewer.layers.selection.active = layer
     assert workspace.annotating.brush.tool == "other"
     if tool == "by napari":
         layer.mode = "polygon"
     else:
         getattr(workspace.annotating.brush, tool)()
-    assert not ready.use_cells.isChecked()
-    assert ready._picker._on_press not in workspace.viewer.mouse_drag_callbacks
+    assert not ready.tools.buttons["accept"].isChecked()
+    assert workspace.viewer.mouse_drag_callbacks == []
     assert layer.mode != "pan_zoom"
     # and no layer is watched any more
     layer.mode = "pan_zoom"
@@ -820,7 +846,7 @@ def test_a_model_of_regions_asks_for_no_cells(
         "The model finds regions: they are shown as classes, there are no cells."
     )
     assert not ready.use_slice.isEnabled()
-    assert not ready.use_cells.isEnabled()
+    assert not ready.tools.isEnabled()
     dialog = dialog_of(ready, workspace, tmp_path)
     assert dialog.masks.toolTip() == (
         "Regions: a label image with one number for each class."

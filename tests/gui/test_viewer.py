@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.viewer
 
+_SHIFT = Qt.KeyboardModifier.ShiftModifier
+_CONTROL = Qt.KeyboardModifier.ControlModifier
 # A short side: the tests' machine has two cores.
 _SIDE = 256
 _TINY = Training.quick().replace(width=8, depth=2, patch=64, minutes=0, steps=100_000)
@@ -314,14 +316,9 @@ def test_closing_a_dock_leaves_the_training_alone(
     hand.wait_until(lambda: workspace.training.state == "idle")
 
 
-def test_clicks_pick_cells_and_paint_nothing(
-    open_napari: Callable[[], tuple[Any, Hand]],
-) -> None:
-    from napari_unet.gui import docks
-
-    viewer, hand = open_napari()
-    workspace, layer = _begin(viewer, hand)
-    viewer.dims.set_current_step(0, 0)
+def _predicted(workspace: Workspace, hand: Hand) -> np.ndarray:
+    """Let a model have found the cells of the first slice; return them."""
+    workspace.viewer.dims.set_current_step(0, 0)
     hand.wait(0.5)
     image, truth = workspace.images.current, _stack()[1][0]
     entry = workspace.models.entries[0]
@@ -330,14 +327,26 @@ def test_clicks_pick_cells_and_paint_nothing(
     )
     results.show()
     results.files.arrays["cells"][0] = truth
-    results.cells.counts[(0, 0)] = int(truth.max())
+    results.cells.counts[(0, 0)] = results.cells.highest = int(truth.max())
+    results.cells.version[(0, 0)] = workspace.prediction.segmenter._version
     results.cells_found((0, 0))
+    return truth
+
+
+def test_clicks_pick_cells_and_paint_nothing(
+    open_napari: Callable[[], tuple[Any, Hand]],
+) -> None:
+    from napari_unet.gui import docks
+
+    viewer, hand = open_napari()
+    workspace, layer = _begin(viewer, hand)
+    truth = _predicted(workspace, hand)
     # the first pick makes it anew, ready to be painted
     viewer.layers.remove(layer)
     layer = viewer.layers["stack"]
     docks.show_dock(viewer, docks.PredictDock)
-    hand.wait_until(lambda: _button(hand, "Pick cells"))
-    hand.click(_button(hand, "Pick cells"))
+    hand.wait_until(lambda: _button(hand, "Accept"))
+    hand.click(_button(hand, "Accept"))
     picked = np.zeros_like(truth, bool)
     for label in np.unique(truth[truth > 0])[:3]:
         ys, xs = np.nonzero(truth == label)
@@ -556,3 +565,64 @@ def test_what_was_painted_is_there_after_napari_was_killed(
     layer = find(viewer, "annotation")[0]
     # the docks tick between two strokes: only the last ones may be lost
     assert all(layer.data[:, y, x].any() for y, x in strokes[:-3])
+
+
+def test_cells_are_edited_by_mouse_and_by_keys_alone(
+    open_napari: Callable[[], tuple[Any, Hand]],
+) -> None:
+    from napari_unet.gui import docks
+
+    viewer, hand = open_napari()
+    workspace, painted = _begin(viewer, hand)
+    truth = _predicted(workspace, hand)
+    (cells,) = find(viewer, "cells")
+    docks.show_dock(viewer, docks.PredictDock)
+    hand.wait_until(lambda: _button(hand, "Split"))
+    # a line across a cell, by mouse: it parts the cell, and the canvas stays
+    hand.click(_button(hand, "Split"))
+    sizes = np.bincount(truth.ravel())
+    sizes[0] = 0
+    ys, xs = np.nonzero(truth == sizes.argmax())
+    centre, x = viewer.scene.camera.center, float(np.median(xs))
+    rows = np.linspace(max(ys.min() - 2, 0), min(ys.max() + 2, len(truth) - 1), 8)
+    hand.drag([(float(row), x) for row in rows], cells)
+    hand.wait_until(lambda: workspace.prediction.cells_in_view() > truth.max())
+    assert viewer.scene.camera.center == centre
+    assert cells.mode == "pan_zoom"
+    hand.key(Qt.Key.Key_Z, _CONTROL)
+    np.testing.assert_array_equal(cells.data[0], truth)
+    # from here on by keys: the least sure cell is accepted, the next one deleted
+    assert hand.window.focusWidget() is not None
+    hand.key(Qt.Key.Key_Q)
+    for key, now in ((Qt.Key.Key_U, 0), (Qt.Key.Key_Delete, 1)):
+        hand.key(Qt.Key.Key_T)
+        hand.wait(0.1)
+        hand.key(key)
+        hand.wait(0.1)
+        assert workspace.prediction.cells_in_view() == truth.max() - now
+    accepted = np.asarray(painted.data[0]) > 0
+    assert len(np.unique(truth[accepted])) == 1
+    # a cell is drawn with the arrows where the deleted one was
+    hand.key(Qt.Key.Key_I)
+    hand.key(Qt.Key.Key_C, _SHIFT)
+    for key in (Qt.Key.Key_Right, Qt.Key.Key_Down, Qt.Key.Key_Left):
+        for _ in range(4):
+            hand.key(key, _SHIFT)
+    hand.key(Qt.Key.Key_C, _SHIFT)
+    hand.wait_until(lambda: workspace.prediction.cells_in_view() == truth.max())
+    assert workspace.editor.tool is not None
+    # and the brush paints a stroke with them, which is one step of undo
+    viewer.layers.selection.active = painted
+    hand.key(Qt.Key.Key_N)
+    assert workspace.editor.tool is None
+    before = np.array(painted.data)
+    hand.key(Qt.Key.Key_C, _SHIFT)
+    for _ in range(8):
+        hand.key(Qt.Key.Key_Down, _SHIFT)
+    hand.key(Qt.Key.Key_C)
+    label = painted.selected_label
+    hand.wait_until(lambda: (np.asarray(painted.data) == label).any())
+    stroke = np.argwhere(np.asarray(painted.data[0]) == label)
+    assert np.ptp(stroke[:, 0]) > np.ptp(stroke[:, 1])
+    painted.undo()
+    np.testing.assert_array_equal(painted.data, before)

@@ -14,7 +14,9 @@ from napari_unet.session.annotating.colours import colour_table
 from napari_unet.session.annotating.data_check import DataCheck
 from napari_unet.session.annotating.label_range import make_room
 from napari_unet.session.annotating.shortcuts import SHORTCUTS
-from napari_unet.session.images.layers import find, note, role_of
+from napari_unet.session.editing.tools import OF_CELLS
+from napari_unet.session.editing.tools import SHORTCUTS as EDIT_SHORTCUTS
+from napari_unet.session.images.layers import find, role_of
 from napari_unet.session.project.record import ProjectClass
 from napari_unet.session.project.store import ProjectStore
 from session_bench import SessionBench
@@ -746,23 +748,6 @@ def test_a_predicted_cell_that_is_annotated_already_is_left_out(bench: Bench) ->
     np.testing.assert_array_equal(bench.layer.data, before)
 
 
-def test_the_predicted_cell_under_the_mouse_is_taken(bench: Bench) -> None:
-    with pytest.raises(ValueError, match="no predicted cells of this image"):
-        bench.annotating.label_edits.use_cell_under_cursor()
-    bench.viewer.add_labels(
-        masks().astype(int), metadata=note("cells", bench.id, shows="cells")
-    )
-    bench.viewer.cursor.position = (25.0, 25.0)
-    bench.annotating.label_edits.use_cell_under_cursor()
-    assert bench.layer.data[25, 25] > 1
-    assert bench.layer.data[10, 10] == 0
-    with pytest.raises(ValueError, match="annotated already"):
-        bench.annotating.label_edits.use_cell_under_cursor()
-    bench.viewer.cursor.position = (0.0, 0.0)
-    with pytest.raises(ValueError, match="no predicted cell under"):
-        bench.annotating.label_edits.use_cell_under_cursor()
-
-
 def test_keys_are_bound_to_the_annotation_layer_alone(bench: Bench) -> None:
     bench.paint(5, 5)
     bench.press("G")
@@ -810,6 +795,7 @@ OTHER_KINDS = (
     "add_",
     "direct",
     "select_all",
+    "vertex",
 )
 
 
@@ -823,8 +809,8 @@ def test_no_key_is_taken_from_napari() -> None:
         if "labels" in action or not any(kind in action for kind in OTHER_KINDS)
         for key in keys
     }
-    ours = [s for s in SHORTCUTS if s.action]
-    assert ours
+    ours = [s for s in (*SHORTCUTS, *EDIT_SHORTCUTS, *OF_CELLS) if s.action]
+    assert len({s.keys for s in ours}) == len(ours)
     for shortcut in ours:
         assert str(coerce_keybinding(shortcut.keys)) not in napari_keys, shortcut
 

@@ -273,6 +273,8 @@ class SegmentJob(Job):
     class_map: ArrayReference | None = None
     image: ImageReference | None = None  # whose edges its borders may follow
     name: str = ""  # of the image, for people
+    # int32, axes of the cells: what people edited, see `core.cells.edited`
+    edits: ArrayReference | None = None
 
     @property
     def title(self) -> str:

@@ -9,6 +9,7 @@ from qtpy.QtCore import QEvent, QObject, QTimer
 from qtpy.QtWidgets import QApplication, QCheckBox, QMessageBox, QWidget
 
 from napari_unet.core.text import listed
+from napari_unet.gui.canvas_pointer import CanvasPointer, canvas_of
 from napari_unet.gui.main_thread import MainThread
 from napari_unet.gui.preferences import (
     follow_preferences,
@@ -83,6 +84,9 @@ class WorkspaceHost(QObject):
         if window not in self._windows:
             self._windows.append(window)
             window.installEventFilter(self)
+            canvas = canvas_of(window)
+            if canvas is not None:
+                CanvasPointer(canvas, self.workspace)
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """Notice that the window is asked to close; it may still refuse."""

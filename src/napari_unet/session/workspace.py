@@ -11,6 +11,7 @@ from psygnal import Signal
 from napari_unet.core.jobs import FreeMemoryJob
 from napari_unet.io.pretrained import pretrained_models
 from napari_unet.session.annotating.control import Annotating
+from napari_unet.session.editing.editor import CellEditor
 from napari_unet.session.foreign_models import ForeignModels
 from napari_unet.session.forward_signal import forward_signal
 from napari_unet.session.images.image_list import ImageList
@@ -207,6 +208,9 @@ class Workspace:
         self.prediction = PredictionControl(
             viewer, store, self.images, worker, self.models, self.scratch, preferences
         )
+        self.editor = CellEditor(
+            viewer, store, self.images, self.annotating, self.prediction
+        )
         self.denoiser = Denoiser(
             viewer,
             store,
@@ -238,6 +242,7 @@ class Workspace:
             self.foreign_models,
             self.denoiser,
             self.overlay,
+            self.editor,
         ):
             forward_signal(control.message, self.message)
         # of pixels that cannot be copied the control says so that needs them
@@ -254,6 +259,7 @@ class Workspace:
             self.showing,
             self.training,
             self.denoiser,
+            self.editor,
             self.prediction,
             self.foreign_models,
             self.overlay,

@@ -9,6 +9,7 @@ import numpy as np
 
 from napari_unet.core.annotation.annotations import cell_classes
 from napari_unet.core.cells.class_map import field_classes
+from napari_unet.core.cells.edited import with_edits
 from napari_unet.core.cells.instances import segment_instances
 from napari_unet.core.cells.linking import SliceLinker
 from napari_unet.core.cells.neighbour_colours import neighbours
@@ -89,6 +90,7 @@ class _Arrays:
                 f"the cells need an array of shape {wanted}, found {job.cells.shape}."
             )
         self._cells = Image(job.cells.open(writable=True), axes, job.spacing_um)
+        self._edits = None if job.edits is None else Image(job.edits.open(), axes)
         self._class_map: Image | None = None
         if job.class_map is not None:
             self._class_map = Image(job.class_map.open(writable=True), axes)
@@ -97,14 +99,18 @@ class _Arrays:
         self._classes = cell_classes(job.classes)
 
     def find(self, t: int, z: int | None, settings: Segmentation) -> NDArray[np.int32]:
-        """Find the cells of a plane or volume."""
+        """Find the cells of a plane or volume, those that were edited as they are."""
         field = Field(self.image, t, z)
-        return segment_instances(
+        cells = segment_instances(
             field.read(),
             settings,
             cell_classes=self._classes,
             spacing=self.image.field_spacing(field.ndim),
         )
+        if self._edits is None:
+            return cells
+        edits = Field(self._edits, t, z).read()[0]
+        return with_edits(cells, edits.reshape(cells.shape))
 
     def slices(self, t: int, settings: Segmentation) -> Iterator[NDArray[np.int32]]:
         """Yield the cells of each slice, those at the edge too."""

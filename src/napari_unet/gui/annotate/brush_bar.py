@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QComboBox, QLabel, QSlider, QWidget
 from napari_unet.core.annotation.annotations import cell_classes
 from napari_unet.gui.annotate.image_panel import NEW, OPEN, SHOW
 from napari_unet.gui.annotate.report_errors import report_errors, reporting
+from napari_unet.gui.cell_tools import CellTools
 from napari_unet.gui.number_box import IntBox
 from napari_unet.gui.widgets import (
     Hint,
@@ -70,6 +71,7 @@ class BrushBar(QWidget):
         )
         guard_wheel(self.cell_class)
         self.status = Hint()
+        self.tools = CellTools(workspace, "annotation")
         self.keep = check_box(
             "Keep what is painted (B)",
             "Painting a cell or background leaves painted pixels as they are, so that "
@@ -85,6 +87,7 @@ class BrushBar(QWidget):
             self.keep,
             row(self.class_label, self.cell_class, stretch=1),
             self.status,
+            self.tools,
             inner=True,
         )
         # CONNECTIONS

@@ -7,6 +7,7 @@ from qtpy.QtWidgets import QGridLayout, QLabel, QWidget
 
 from napari_unet.gui.widgets import SPACING, Hint
 from napari_unet.session.annotating.shortcuts import CLASS_KEYS, SHORTCUTS, readable
+from napari_unet.session.editing import tools
 
 _BY_CLASS = ("brush.set_class", "label_edits.set_class_under_cursor")
 
@@ -29,7 +30,10 @@ class ShortcutPanel(QWidget):
             for column, label in enumerate((key, what)):
                 label.setToolTip(f"{keys}: {text}")
                 grid.addWidget(label, line, column, Qt.AlignmentFlag.AlignTop)
-        where = Hint("They work in the canvas while an annotation layer is selected.")
+        where = Hint(
+            "They work in the canvas while an annotation layer is selected, those that "
+            "edit also while predicted cells are."
+        )
         grid.addWidget(where, grid.rowCount(), 0, 1, 2)
 
 
@@ -42,4 +46,9 @@ def key_table() -> list[tuple[str, str]]:
             rows.append((keys, text))
         elif shortcut.argument == 1:
             rows.append((f"{keys} … {CLASS_KEYS}", f"{text} … {CLASS_KEYS}"))
-    return rows
+    return [
+        *rows,
+        *((readable(one.keys), one.text) for one in tools.SHORTCUTS),
+        *((readable(one.keys), one.text) for one in tools.OF_CELLS),
+        *tools.POINTER_KEYS,
+    ]

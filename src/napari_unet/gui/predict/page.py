@@ -8,7 +8,8 @@ from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QWidget
 
 from napari_unet.core.text import counted
-from napari_unet.gui.predict.cell_picker import CellPicker
+from napari_unet.gui.annotate.report_errors import report_errors, reporting
+from napari_unet.gui.cell_tools import CellTools
 from napari_unet.gui.predict.denoise_panel import DenoisePanel
 from napari_unet.gui.predict.export_dialog import ExportDialog
 from napari_unet.gui.predict.model_chooser import ModelChooser, model_in
@@ -74,12 +75,16 @@ class PredictPage(QWidget):
         self.export_model = button(
             "Export model…", "Write the chosen model for another program."
         )
-        self.use_cells = button(
-            "Pick cells",
-            "While this is pressed, a click on a cell turns it into annotation.",
-            checkable=True,
+        self.use_looked_at = button(
+            "Looked at",
+            "Turn the cells of the slice in view that were accepted or edited into "
+            "annotation, and into background where there is none in truth.",
         )
-        self._picker = CellPicker(workspace)
+        self.tools = CellTools(workspace, "cells")
+        self.forget = button(
+            "Forget edits",
+            "Let the cells of the slice in view be as found; Ctrl+Z brings edits back.",
+        )
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.setInterval(_PAUSE_MS)
@@ -89,18 +94,24 @@ class PredictPage(QWidget):
 
     def _lay_out(self) -> None:
         self._results = QWidget()
-        self._of_cells = (Heading("Cells"), self.cells, ButtonRow(self.points))
+        self._of_cells = (
+            Heading("Cells"),
+            self.cells,
+            ButtonRow(self.points, self.forget),
+            self.tools,
+        )
         self._of_regions = (Heading("Regions"), self.regions)
-        heading, settings, points = self._of_cells
+        heading, settings, points, tools = self._of_cells
         column(
             self._results,
             heading,
             settings,
             *self._of_regions,
             self.count,
+            tools,
             points,
             Heading("Use as annotation"),
-            ButtonRow(self.use_slice, self.use_cells),
+            ButtonRow(self.use_slice, self.use_looked_at),
             Heading("Files"),
             ButtonRow(self.export, self.export_model),
             inner=True,
@@ -113,12 +124,12 @@ class PredictPage(QWidget):
         self.models.problem.connect(self._on_problem)
         self.points.clicked.connect(self._on_points)
         self.use_slice.clicked.connect(self._on_use_slice)
-        self.use_cells.toggled.connect(self._picker.set_enabled)
+        self.use_looked_at.clicked.connect(self._on_use_looked_at)
+        forget = reporting(workspace, workspace.editor.forget)
+        self.forget.clicked.connect(forget)
         self.export.clicked.connect(self._on_export)
         self.export_model.clicked.connect(self._on_export_model)
         self._timer.timeout.connect(self._show)
-        follow(self, self._picker.failed, self._on_problem)
-        follow(self, self._picker.stopped, self._on_other_tool)
         for signal in (
             self._control.changed,
             workspace.images.changed,
@@ -128,7 +139,7 @@ class PredictPage(QWidget):
             workspace.foreign_models.changed,
         ):
             follow(self, signal, self._soon)
-        follow(self, self._picker.picked, self._on_picked)
+        follow(self, workspace.editor.changed, self._soon)
 
     def showEvent(self, event: QShowEvent | None) -> None:
         """Look for new models, and at what changed while the page was hidden."""
@@ -139,7 +150,8 @@ class PredictPage(QWidget):
     def hideEvent(self, event: QHideEvent | None) -> None:
         """Leave the mouse to napari."""
         super().hideEvent(event)
-        self.use_cells.setChecked(False)
+        if self._workspace.editor.target == "cells":
+            self._workspace.editor.put_away()
 
     def enterEvent(self, event: QEnterEvent | None) -> None:
         """Who comes here will predict: the worker may read the model already."""
@@ -184,9 +196,10 @@ class PredictPage(QWidget):
         elif only_regions:
             count, why = "", _REGIONS
         self.count.setText(count)
-        for use in (self.use_slice, self.use_cells):
-            allow(use, bool(number), why)
+        allow(self.use_slice, bool(number), why)
         has_cells = results is not None and bool(results.cells.version)
+        for part in (self.use_looked_at, self.tools, self.forget):
+            allow(part, has_cells, why)
         allow(self.points, has_cells, why)
         allow(self.export, results is not None, "Predict an image first.")
         foreign = self._workspace.foreign_models
@@ -197,22 +210,18 @@ class PredictPage(QWidget):
         self._workspace.message.emit("error", sentence)
 
     def _on_use_slice(self) -> None:
-        image = self._workspace.images.current
-        if image is not None:
-            t, z = self._workspace.images.place_in_view(image.id)
-            self._picker.pick(t, z, None)
+        with report_errors(self._workspace):
+            self._tell_used(self._workspace.editor.use_slice())
+
+    def _on_use_looked_at(self) -> None:
+        with report_errors(self._workspace):
+            self._tell_used(self._workspace.editor.use_looked_at())
 
     def _on_points(self) -> None:
         if (image := self._workspace.images.current) is not None:
             self._control.points.show(image.id)
 
-    def _on_other_tool(self) -> None:
-        self.use_cells.setChecked(False)
-
-    def _on_picked(self, number: int) -> None:
-        """Picking one by one is seen in the canvas and needs no message."""
-        if self.use_cells.isChecked():
-            return
+    def _tell_used(self, number: int) -> None:
         sentence = "The cells of this slice are annotated already."
         if number:
             cells = counted(number, "cell is", "cells are")

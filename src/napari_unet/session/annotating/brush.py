@@ -98,9 +98,8 @@ class Brush:
 
     def attach(self, layer: Labels) -> None:
         """Prepare a new annotation layer so that painting a cell can begin."""
-        size = min(layer.data.shape[-2:]) // _SHARE
         layer.n_edit_dimensions = 2
-        layer.brush_size = min(max(size, _SMALLEST), _LARGEST)
+        layer.brush_size = usual_size(layer.data.shape)
         layer.events.selected_label.connect(self._on_label)
         layer.events.preserve_labels.connect(self._on_preserve)
         layer.events.mode.connect(self._on_mode)
@@ -248,6 +247,11 @@ class Brush:
 
     def _on_size(self, event: Any) -> None:
         self.changed.emit()
+
+
+def usual_size(shape: tuple[int, ...]) -> int:
+    """Return how wide the brush is to begin with, for a layer of a shape."""
+    return min(max(min(shape[-2:]) // _SHARE, _SMALLEST), _LARGEST)
 
 
 def current_image(images: ImageList) -> ProjectImage:

@@ -21,7 +21,6 @@ from napari_unet.core.cells.label_ids import positions
 from napari_unet.session.annotating.brush import current_image
 from napari_unet.session.annotating.classes import check_number, record_classes
 from napari_unet.session.annotating.label_range import make_room, values_in
-from napari_unet.session.images import layers as roles
 from napari_unet.session.project.annotation_file import plane_of
 
 if TYPE_CHECKING:
@@ -78,33 +77,13 @@ class LabelEdits:
             )
         new = as_new_cells(annotated, cells, ids, self._brush.fresh_id(image_id))
         copied = np.unique(new[new > 0])
-        number = self._cell_class()
+        number = self.cell_class()
         if number > 1:
             class_of = dict.fromkeys(copied.tolist(), number)
             record_classes(self._store, image_id, class_of)
         _write(layer, axes, (t, z), new, new > 0)
         self._brush.renew(image_id)
         return len(copied)
-
-    def use_cell_under_cursor(self) -> None:
-        """Use the predicted cell under the mouse as annotation.
-
-        ValueError if there is none, or it is annotated already.
-        """
-        image = self._images.current
-        found = roles.find(self._viewer, "cells", image.id) if image else []
-        if image is None or not found:
-            raise ValueError("There are no predicted cells of this image yet.")
-        if roles.noted(found[-1]).get("shows") != "cells":
-            raise ValueError("No cells of this slice are shown: predict it first.")
-        predicted = found[-1]
-        cell = predicted.get_value(tuple(self._viewer.cursor.position), world=True)
-        if not cell:
-            raise ValueError("There is no predicted cell under the mouse.")
-        t, z = self._images.place_in_view(image.id)
-        plane = plane_of(predicted.data, image.annotation_axes, t, z)
-        if not self.use_as_annotation(image.id, plane, t, z, {int(cell)}):
-            raise ValueError("This cell is annotated already.")
 
     def add_background_ring(self, image_id: str, t: int, z: int, width: float) -> None:
         """Paint background around the cells of a slice, `width` pixels wide.
@@ -157,14 +136,14 @@ class LabelEdits:
         if cell == self._brush.painted_cell:
             self._brush.follow_class(number)
 
-    def _axes(self, image_id: str) -> str:
-        return self._store.project.image(image_id).annotation_axes
-
-    def _cell_class(self) -> int:
+    def cell_class(self) -> int:
         """Return the active class, or the first of cells if that is of regions."""
         cells = cell_classes(self._store.project.classes)
         active = self._brush.active_class
         return active if active in cells or not cells else cells[0]
+
+    def _axes(self, image_id: str) -> str:
+        return self._store.project.image(image_id).annotation_axes
 
 
 def as_new_cells(

@@ -7,7 +7,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from napari.layers import Labels
 
@@ -54,29 +54,29 @@ SHORTCUTS = (
     Shortcut("S", "Slice finished, or not", "finishing.toggle_slice"),
     Shortcut("A", "Previous annotated slice", "next_annotated", -1),
     Shortcut("D", "Next annotated slice", "next_annotated", 1),
-    Shortcut(
-        "U",
-        "Use the predicted cell under the mouse",
-        "label_edits.use_cell_under_cursor",
-    ),
     Shortcut(BLINK_KEY, "Hide the prediction, and show it again"),
 )
 
 
-def bind(layer: Labels, owner: object, warn: Callable[[str], None]) -> None:
+def bind(
+    layer: Labels,
+    owner: object,
+    warn: Callable[[str], None],
+    shortcuts: Sequence[Shortcut] = SHORTCUTS,
+) -> None:
     """Bind our keys on one layer; napari's own and other layers stay as they are.
 
     `owner` has the methods that the shortcuts name; `warn` is given the sentence of a
     ValueError, when something cannot be done.
     """
-    for shortcut in SHORTCUTS:
+    for shortcut in shortcuts:
         if shortcut.action:
             layer.bind_key(shortcut.keys, _call(owner, shortcut, warn), overwrite=True)
 
 
-def unbind(layer: Labels) -> None:
+def unbind(layer: Labels, shortcuts: Sequence[Shortcut] = SHORTCUTS) -> None:
     """Free our keys on a layer."""
-    for shortcut in SHORTCUTS:
+    for shortcut in shortcuts:
         if shortcut.action:
             layer.bind_key(shortcut.keys, None)
 

@@ -118,6 +118,9 @@ class CellsLayer:
                 visible=False,
             )
             draw_outlines(layer)
+            # napari's brush would paint what the next threshold takes away: what
+            # `session.editing` does to cells is kept
+            layer.editable = False
             roles.put_in_order(self._viewer, layer)
         return layer
 
@@ -135,6 +138,12 @@ class CellColours:
     def note(self, place: Place, neighbours: NDArray[np.int64]) -> None:
         """Take in which cells of a plane or volume are neighbours now."""
         self.neighbours[place] = neighbours
+
+    def add(self, place: Place, neighbours: NDArray[np.int64]) -> None:
+        """Take in more neighbours, of cells that people edited."""
+        known = self.neighbours.get(place)
+        pairs = [neighbours] if known is None else [known, neighbours]
+        self.neighbours[place] = np.concatenate(pairs)
 
     def renew(self, places: Collection[Place], highest: int) -> bool:
         """Tell cells in view apart, with ids up to `highest`; whether any changed."""

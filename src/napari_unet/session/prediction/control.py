@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from napari.components import ViewerModel
 
+    from napari_unet.core.images.array_reference import ArrayReference
     from napari_unet.core.messages import Failed
     from napari_unet.core.settings import Prediction, Segmentation
     from napari_unet.session.images.image_list import ImageList
@@ -94,7 +95,9 @@ class PredictionControl:
         self.targets = Targets(viewer, store, images, models)
         self.model_results = ModelResults(viewer, images, scratch)
         self.results = self.model_results.latest
-        self.segmenter = Segmenter(worker, self.results, self._first_segmentation())
+        self.segmenter = Segmenter(
+            worker, self.results, self._first_segmentation(), self._edits_of
+        )
         self.exporter = Exporter(store, images, worker, self.results, self.segmenter)
         self.points = PointLayers(viewer, worker, self.results, self.segmenter)
         self.folder: FolderPrediction | None = None
@@ -425,6 +428,18 @@ class PredictionControl:
             results.visibility.update()
         self.segmenter.go_on()
         self.changed.emit()
+
+    def _edits_of(self, image_id: str) -> ArrayReference | None:
+        try:
+            file = self._store.cell_edits(image_id)
+        except KeyError:
+            return None  # of an image that left the project
+        except (ValueError, OSError) as error:
+            if str(error) not in self._warned:
+                self._warned.add(str(error))
+                self.message.emit("error", f"Edits of cells are left out. {error}")
+            return None
+        return file.reference if file is not None else None
 
     def _first_segmentation(self) -> Segmentation:
         """Return the settings of the model that is chosen to begin with.

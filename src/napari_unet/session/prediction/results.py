@@ -122,6 +122,8 @@ class CellState:
     counts: dict[Place, int] = field(default_factory=dict)  # number of its cells
     # version of the settings of which all cells were linked through z and time
     linked: int = _NEVER
+    # no id of a cell in any slice is higher
+    highest: int = 0
     parents: Mapping[int, int] | None = None  # of tracks; None if ids are none
 
     def note_prediction(self, place: Place, number: int) -> None:
@@ -133,6 +135,18 @@ class CellState:
     def forget(self) -> None:
         """Find all cells anew: some may be half linked."""
         self.version = dict.fromkeys(self.version, _NEVER)
+
+    def place_of(self, t: int, z: int) -> Place:
+        """Return the volume that a slice is a part of, or the slice itself."""
+        return (t, None) if (t, None) in self.version else (t, z)
+
+    def edited(self, place: Place, number: int, *, again: bool) -> None:
+        """Note that people changed cells; `again` where they are to be found anew."""
+        self.linked = _NEVER
+        if place in self.version:
+            self.predicted[place] = number
+            if again:
+                self.version[place] = _NEVER
 
     def stale(self, version: int) -> list[Place]:
         """Return the planes whose cells are to be found anew."""
@@ -275,7 +289,8 @@ class ResultLayers:
 
     def _colour_view(self) -> bool:
         seen = self.in_view(self.cells.counts)
-        return self.colours.renew(seen, max(self.cells.counts.values(), default=0))
+        highest = max(self.cells.highest, *self.cells.counts.values(), 0)
+        return self.colours.renew(seen, highest)
 
     def layer(self, kind: ResultKind, class_number: int = 0) -> Layer | None:
         """Return a layer in which a kind is seen, None if there is none.

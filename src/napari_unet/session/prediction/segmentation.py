@@ -18,8 +18,9 @@ from napari_unet.session.throttle import Throttle
 from napari_unet.session.worker.client import WORKER_ENDED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
+    from napari_unet.core.images.array_reference import ArrayReference
     from napari_unet.core.jobs import Place
     from napari_unet.core.messages import Failed
     from napari_unet.core.settings import Segmentation
@@ -35,7 +36,8 @@ _REST_S = 0.4
 class Segmenter:
     """Finds the cells of predicted planes, in the worker process without networks.
 
-    `results` are the latest of each image; those of the last one come first.
+    `results` are the latest of each image; those of the last one come first. `edits`
+    returns what people edited in an image, by its id.
     """
 
     changed = Signal()
@@ -50,8 +52,10 @@ class Segmenter:
         worker: Worker,
         results: dict[str, ResultLayers],
         settings: Segmentation,
+        edits: Callable[[str], ArrayReference | None],
     ) -> None:
         self.settings = settings
+        self._edits_of = edits
         self._worker, self._results = worker, results
         self._version = 0
         self._predictions = 0
@@ -74,6 +78,20 @@ class Segmenter:
         """Find the cells of a plane or volume that was predicted."""
         self._predictions += 1
         results.cells.note_prediction(place, self._predictions)
+        self.wake()
+
+    def edited(
+        self, results: ResultLayers, place: Place, *, again: bool = False
+    ) -> None:
+        """Go on from cells that people changed, or find them `again`, with the edits.
+
+        A job that is under way may not know of the change, and write over it.
+        """
+        self._predictions += 1
+        again = again or bool(self._jobs)
+        results.cells.edited(place, self._predictions, again=again)
+        self._rest.restart()
+        self.changed.emit()
         self.wake()
 
     def set_settings(self, settings: Segmentation) -> None:
@@ -150,6 +168,7 @@ class Segmenter:
             class_map=results.files["classes"] if results.has_regions else None,
             image=results.pixels if self.settings.edge_smoothing else None,
             name=results.image.name,
+            edits=self._edits_of(results.image.id),
         )
         handle = self._jobs[kind] = self._worker.submit(job)
         asked = self._version, self._predictions
@@ -172,9 +191,12 @@ class Segmenter:
                 cells.version[place] = version
             if results.has_cells:
                 cells.counts[place] = event.count
+                cells.highest = max(cells.highest, event.count)
             results.cells_found(place, event.neighbours)
         elif isinstance(event, CellsLinked):
-            cells.linked = version
+            cells.highest = max(cells.highest, event.count)
+            if max(cells.predicted.values(), default=0) <= predictions:
+                cells.linked = version
             results.show_tracks(event.tracks)
             for plane, neighbours in event.neighbours.items():
                 results.colours.note(plane, neighbours)

@@ -21,9 +21,10 @@ from napari_unet.io.export import write_labels
 from napari_unet.io.images import read_labels
 from napari_unet.io.model_file import read_card
 from napari_unet.io.names import file_stem
-from napari_unet.io.records import is_real_folder, private_folder
+from napari_unet.io.records import inside, is_real_folder, private_folder
 from napari_unet.io.run_folder import copy_run, run_folder_of
 from napari_unet.session.project.annotation_file import AnnotationFile
+from napari_unet.session.project.edit_files import file_name
 from napari_unet.session.project.image_paths import relative, resolved
 from napari_unet.session.project.record import FILE_NAME, MODELS, ProjectFile
 
@@ -40,7 +41,11 @@ _LONGEST_NAME = 40
 
 
 def save_folder(
-    folder: Path, project: Project, source: Path, files: Mapping[str, AnnotationFile]
+    folder: Path,
+    project: Project,
+    source: Path,
+    files: Mapping[str, AnnotationFile],
+    edits: Mapping[str, AnnotationFile],
 ) -> None:
     """Write a project so that it opens anywhere.
 
@@ -55,8 +60,8 @@ def save_folder(
         Made if missing.
     source : Path
         Folder of the working copy, with its models.
-    files : mapping of str to AnnotationFile
-        Annotations by the image's id.
+    files, edits : mapping of str to AnnotationFile
+        Annotations, and edits of predicted cells, by the image's id.
     """
     if (folder / FILE_NAME).exists():
         there = ProjectFile.read(folder)
@@ -74,11 +79,9 @@ def save_folder(
             stem = file_stem(image.name, "image", longest=_LONGEST_NAME)
             name = f"{stem} annotation.tif"
             names[image.id] = _unused(name, names.values())
-            spacing = image.spacing_um
-            if spacing is not None and "z" in image.axes and len(spacing) == 2:
-                spacing = None  # that along z is unknown
-            path = folder / names[image.id]
-            write_labels(path, files[image.id].array, image.annotation_axes, spacing)
+            _write(folder / names[image.id], image, files[image.id])
+        if image.id in edits:
+            _write(folder / file_name(image.id, ".tif"), image, edits[image.id])
     absolute: dict[str, str] = {}
     images = tuple(relative(i, folder, absolute) for i in project.images)
     models = _copy_models(project, source, folder)
@@ -130,10 +133,21 @@ def _import(
             if path is not None:
                 files[image.id] = f"annotation-{image.id}.raw"
                 _read(path, image, temporary / files[image.id])
+            edits = inside(folder, file_name(image.id, ".tif"))
+            if edits.exists():
+                _read(edits, image, temporary / file_name(image.id))
         models = _copy_models(kept.project, folder, temporary)
         project = kept.project.replace(images=images, **models)
         ProjectFile(project=project, files=files, origin=kept.saved).write(temporary)
     return target, notes
+
+
+def _write(path: Path, image: ProjectImage, file: AnnotationFile) -> None:
+    """Write an annotation, or edits of cells, as a TIFF."""
+    spacing = image.spacing_um
+    if spacing is not None and "z" in image.axes and len(spacing) == 2:
+        spacing = None  # that along z is unknown
+    write_labels(path, file.array, image.annotation_axes, spacing)
 
 
 def _read(path: Path, image: ProjectImage, target: Path) -> None:

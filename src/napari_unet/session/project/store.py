@@ -19,6 +19,7 @@ from napari_unet.io.atomic import remove_strays
 from napari_unet.io.records import is_real_folder, private_folder
 from napari_unet.session.preferences import Preferences
 from napari_unet.session.project.annotation_set import AnnotationSet
+from napari_unet.session.project.edit_files import EditFiles
 from napari_unet.session.project.image_paths import is_missing
 from napari_unet.session.project.record import (
     MODELS,
@@ -92,11 +93,12 @@ class ProjectStore:
         self._origin = kept.origin
         self._annotations = AnnotationSet(folder, kept.files)
         self._annotations.notes += notes
+        self._edits = EditFiles(folder)
         self._lock = held
         self._steps: deque[Step] = deque(maxlen=_STEPS)
         self._saving = Saving(
             lambda: self._writer(self._project, self._annotations.names),
-            self._annotations.dirty,
+            lambda: self._annotations.dirty() + self._edits.dirty(),
         )
         self._is_new, self._closed = is_new, False
         self._tidy()
@@ -220,6 +222,14 @@ class ProjectStore:
             self.changed.emit(self._project)
         return file
 
+    def cell_edits(self, image_id: str, *, make: bool = False) -> AnnotationFile | None:
+        """Return what was edited in predicted cells of an image; None if nothing was.
+
+        KeyError if there is no such image, ValueError if its file does not fit it;
+        OSError if one is to be made and cannot be.
+        """
+        return self._edits.get(self._project.image(image_id), make=make)
+
     def replace_annotation(
         self, image_id: str, planes: Planes, what: str, project: Project | None = None
     ) -> None:
@@ -265,14 +275,17 @@ class ProjectStore:
         """
         images = [image for image in self._project.images if image.annotated]
         files = {image.id: self.annotation(image.id) for image in images}
-        save_folder(folder, self._project, self.folder, files)
+        found = {i.id: self._edits.get(i) for i in self._project.images}
+        edits = {id_: file for id_, file in found.items() if file is not None}
+        save_folder(folder, self._project, self.folder, files, edits)
 
     def tick(self) -> None:
         """Save in the background what is due; to be called a few times a second."""
         if self._closed:
             return
-        while self._annotations.notes:
-            self.opening_notes.emit(self._annotations.notes.pop(0))
+        for notes in (self._annotations.notes, self._edits.notes):
+            while notes:
+                self.opening_notes.emit(notes.pop(0))
         sentence = self._saving.tick(self.autosave_seconds)
         if sentence:
             self.save_failed.emit(sentence)
@@ -297,6 +310,7 @@ class ProjectStore:
         self._tidy()
         self._saving.close()
         self._annotations.close()
+        self._edits.close({image.id for image in self._project.images})
         unused = not (self._project.images or any(self.run_folder.iterdir()))
         self._lock.release()
         if unused and self._is_new:

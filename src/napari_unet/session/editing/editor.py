@@ -1,0 +1,366 @@
+"""Editing cells: which tool, on predictions or on annotation, by click or by key."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from psygnal import Signal
+
+from napari_unet.core.annotation.annotations import BACKGROUND, FIRST_OBJECT
+from napari_unet.session.annotating import shortcuts
+from napari_unet.session.annotating.brush import usual_size
+from napari_unet.session.editing.annotation_edits import AnnotationEdits
+from napari_unet.session.editing.canvas_tool import CanvasTool
+from napari_unet.session.editing.prediction_edits import PredictionEdits
+from napari_unet.session.editing.reshape import reshape
+from napari_unet.session.editing.stepping import Stepper
+from napari_unet.session.editing.tools import BY_NAME, OF_CELLS, SHORTCUTS
+from napari_unet.session.images import layers as roles
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from napari.components import ViewerModel
+    from napari.layers import Labels, Layer
+    from numpy.typing import NDArray
+
+    from napari_unet.session.annotating.control import Annotating
+    from napari_unet.session.editing.reshape import ToolName
+    from napari_unet.session.editing.tools import Target, Tool
+    from napari_unet.session.images.image_list import ImageList
+    from napari_unet.session.prediction.control import PredictionControl
+    from napari_unet.session.prediction.results import ResultLayers
+    from napari_unet.session.project.record import ProjectImage
+    from napari_unet.session.project.store import ProjectStore
+
+_NO_RESULTS = "There are no predicted cells of this image yet: predict it first."
+_OTHER_RESULTS = (
+    "The layer of cells does not show those of the last prediction: choose them under "
+    "Show, or predict again."
+)
+_NOT_IN_3D = "Cells are edited in slices: show them in 2-D first."
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Aim:
+    """What the next edit is done to: a slice of an image, predicted or painted."""
+
+    target: Target
+    image: ProjectImage
+    layer: Labels
+    t: int
+    z: int
+    results: ResultLayers | None = None  # of predicted cells
+
+
+class CellEditor:
+    """Edits the cells of the active layer: predicted or painted ones.
+
+    Where another layer is active, what the tool was taken up for counts.
+    """
+
+    changed = Signal()
+    """Another tool, or cells were edited."""
+    message = Signal(str, str)
+    """A level and a sentence."""
+    pointed = Signal(object)
+    """A point of the world, to which the pointer is to go."""
+
+    def __init__(
+        self,
+        viewer: ViewerModel,
+        store: ProjectStore,
+        images: ImageList,
+        annotating: Annotating,
+        prediction: PredictionControl,
+    ) -> None:
+        self._viewer, self._store, self._images = viewer, store, images
+        self._annotating, self._prediction = annotating, prediction
+        self.predicted = PredictionEdits(
+            store, prediction.results, prediction.segmenter
+        )
+        self._painted = AnnotationEdits(store, annotating)
+        self.canvas = CanvasTool(viewer)
+        self._stepper = Stepper(viewer, self.predicted)
+        self._target: Target = "cells"
+        # at which of how many cells the last step ended, in words
+        self.stepped = ""
+        self.canvas.drawn.connect(self._on_drawn)
+        self.canvas.stopped.connect(self.put_away)
+        viewer.layers.events.inserted.connect(self._on_inserted)
+        viewer.layers.selection.events.active.connect(self._on_active)
+        for layer in viewer.layers:
+            self._bind(layer)
+
+    @property
+    def tool(self) -> Tool | None:
+        """What a click or stroke in the canvas does; None if that is napari's."""
+        return self.canvas.tool
+
+    @property
+    def target(self) -> Target:
+        """What the tools act on."""
+        if self.tool is not None and not self.tool.of_annotation:
+            return "cells"
+        return self._active_role() or self._target
+
+    def take(self, name: ToolName, target: Target | None = None) -> None:
+        """Use a tool in the canvas from now on, on what is active unless given.
+
+        ValueError if there is nothing to use it on.
+        """
+        self._target = target or self.target
+        tool = BY_NAME[name]
+        if not tool.of_annotation:
+            self._target = "cells"
+        aim = self._aim(self._target)
+        with self.canvas.own_changes():
+            aim.layer.visible = True
+            self._viewer.layers.selection.active = aim.layer
+        self.canvas.take(tool)
+        self.changed.emit()
+
+    def put_away(self) -> None:
+        """Leave clicks to napari."""
+        self.canvas.take(None)
+        self.changed.emit()
+
+    def toggle(self, name: ToolName, target: Target | None = None) -> None:
+        """Take up a tool, or put it away if it is in use."""
+        if self.tool is BY_NAME[name] and target in (None, self._target):
+            self.put_away()
+        else:
+            self.take(name, target)
+
+    def use(self, name: ToolName, points: Sequence[Sequence[float]]) -> None:
+        """Edit cells along points of the world; one is a click.
+
+        ValueError says why nothing is done, OSError that the disk is full.
+        """
+        if self._viewer.dims.ndisplay != 2:
+            raise ValueError(_NOT_IN_3D)
+        target = self.target if BY_NAME[name].of_annotation else "cells"
+        aim = self._aim(target)
+        path = self._in_plane(aim, points)
+        radius = self._radius(aim)
+        with self.canvas.own_changes():
+            if aim.results is None:
+                place = aim.image.id, aim.t, aim.z
+                self._painted.make(name, *place, path, radius)
+            else:
+                self._edit_predicted(aim.results, name, aim, path, radius)
+        self.changed.emit()
+
+    def use_looked_at(self) -> int:
+        """Use what was edited in the slice in view as annotation.
+
+        Held cells become cells, whose number is returned, and where people said that
+        there is none, background. ValueError if nothing was.
+        """
+        aim = self._aim("cells")
+        results = aim.results
+        if results is None:
+            raise ValueError(_NO_RESULTS)
+        record = self.predicted.record(results, aim.t, aim.z)
+        cells = results.plane("cells", aim.t, aim.z)
+        ids = np.unique(cells[record >= FIRST_OBJECT])
+        background = (record == BACKGROUND) & (cells == 0)
+        if not ids.any() and not background.any():
+            raise ValueError("Nothing was accepted or edited in this slice yet.")
+        wanted = set(ids[ids > 0].tolist())
+        with self.canvas.own_changes(), roles.selection_kept(self._viewer):
+            number, _ = self._painted.use(
+                aim.image.id, cells, aim.t, aim.z, wanted, background
+            )
+        return number
+
+    def use_slice(self) -> int:
+        """Use all predicted cells of the slice in view as annotation; return how many.
+
+        ValueError if there are none.
+        """
+        aim = self._aim("cells")
+        if aim.results is None:
+            raise ValueError(_NO_RESULTS)
+        plane = aim.results.plane("cells", aim.t, aim.z)
+        edits = self._annotating.label_edits
+        with self.canvas.own_changes():
+            number = edits.use_as_annotation(aim.image.id, plane, aim.t, aim.z)
+            self._annotating.layers.show(aim.image.id).visible = True
+        aim.results.visibility.put_aside((aim.t, aim.z))
+        return number
+
+    def forget(self) -> None:
+        """Let the cells of the slice in view be as they were found."""
+        aim = self._aim("cells")
+        if aim.results is not None and not self.predicted.forget(
+            aim.results, aim.t, aim.z
+        ):
+            raise ValueError("Nothing was edited in this slice.")
+        self.changed.emit()
+
+    def undo(self) -> None:
+        """Take the last edit of the predicted cells in view back."""
+        self._turn("Undone", self.predicted.undo)
+
+    def redo(self) -> None:
+        """Do again what was undone last."""
+        self._turn("Done again", self.predicted.redo)
+
+    def step(self, by: int) -> None:
+        """Point to the next (1) or previous (-1) cell of the slice in view."""
+        aim = self._aim(self.target)
+        step = self._stepper.next(aim, by)
+        if step is None:
+            raise ValueError("All cells of this slice were looked at.")
+        where = {"t": aim.t, "z": aim.z, "y": step.point[0], "x": step.point[1]}
+        axes = aim.image.annotation_axes
+        world = aim.layer.data_to_world([where[axis] for axis in axes])
+        # the viewer may have axes that the layer has not
+        there = (*self._viewer.dims.point[: -len(world)], *map(float, world))
+        self._viewer.cursor.position = there
+        self.pointed.emit(there)
+        self.stepped = step.text
+        self.changed.emit()
+
+    def accept_here(self) -> None:
+        """Accept the predicted cell under the pointer."""
+        self._use_here("accept")
+
+    def reject_here(self) -> None:
+        """Reject the predicted cell under the pointer."""
+        self._use_here("reject")
+
+    def delete_here(self) -> None:
+        """Delete the cell under the pointer."""
+        self._use_here("delete")
+
+    def merge_here(self) -> None:
+        """Merge the cell under the pointer with the neighbour it touches most."""
+        self._use_here("merge")
+
+    def split(self) -> None:
+        """Take up the tool that splits cells, or put it away."""
+        self.toggle("split", self.target)
+
+    def add(self) -> None:
+        """Take up the tool that adds cells, or put it away."""
+        self.toggle("add", self.target)
+
+    def redraw(self) -> None:
+        """Take up the tool that draws cells anew, or put it away."""
+        self.toggle("redraw", self.target)
+
+    def close(self) -> None:
+        """Follow the viewer no more."""
+        self.canvas.take(None)
+        self._viewer.layers.events.inserted.disconnect(self._on_inserted)
+        self._viewer.layers.selection.events.active.disconnect(self._on_active)
+        for layer in self._viewer.layers:
+            self._bind(layer, free=True)
+
+    def _use_here(self, name: ToolName) -> None:
+        self.use(name, [self._viewer.cursor.position])
+
+    def _edit_predicted(
+        self,
+        results: ResultLayers,
+        name: ToolName,
+        aim: Aim,
+        path: NDArray[np.float64],
+        radius: float,
+    ) -> None:
+        cells = results.plane("cells", aim.t, aim.z)
+        fresh = results.cells.highest + 1
+        done = reshape(name, cells, path, fresh, radius)
+        edit = self.predicted.make(name, results, aim.t, aim.z, done)
+        if name not in ("accept", "reject"):
+            return
+        ids = set(done.ids)
+        background = np.zeros(cells.shape, bool)
+        background[done.box] = done.changed
+        with roles.selection_kept(self._viewer):
+            _, edit.annotate = self._painted.use(
+                aim.image.id, cells, aim.t, aim.z, ids, background
+            )
+            self._annotating.layers.show(aim.image.id).visible = True
+
+    def _aim(self, target: Target) -> Aim:
+        """Find what an edit is done to; ValueError if there is nothing."""
+        image = self._images.current
+        if image is None:
+            raise ValueError("There is no image in the project yet.")
+        if target == "annotation":
+            layer = self._images.annotation_layer(image.id)
+            if layer is None:
+                raise ValueError("There is no annotation of this image yet.")
+            return Aim(target, image, layer, *self._images.place_in_view(image.id))
+        results = self._prediction.results.get(image.id)
+        if results is None or not (results.has_cells and results.cells.version):
+            raise ValueError(_NO_RESULTS)
+        if not results.in_cells_layer:
+            raise ValueError(_OTHER_RESULTS)
+        if results.layer("cells") is None:
+            # it shows classes where no cells are found yet
+            results.see("cells", visible=True)
+        layer = results.cells_layer.layer
+        place = roles.place_in_view(self._viewer, layer, image.annotation_axes)
+        return Aim(target, image, layer, *place, results)
+
+    def _active_role(self) -> Target | None:
+        active = self._viewer.layers.selection.active
+        role = roles.role_of(active) if active is not None else None
+        if role == "cells":
+            return "cells"
+        return "annotation" if role == "annotation" else None
+
+    def _in_plane(self, aim: Aim, points: Sequence[Sequence[float]]) -> NDArray[Any]:
+        """Return points of the world in pixels of the slice, y and x."""
+        axes = aim.image.annotation_axes
+        data = np.array([aim.layer.world_to_data(point) for point in points], float)
+        return data[:, [axes.index("y"), axes.index("x")]]
+
+    def _radius(self, aim: Aim) -> float:
+        """Return half the width of the brush, the usual one if there is none yet."""
+        layer = self._images.annotation_layer(aim.image.id)
+        if layer is not None:
+            return float(layer.brush_size) / 2
+        return usual_size(aim.image.annotation_shape) / 2
+
+    def _turn(self, how: str, turn: Callable[[str], str | None]) -> None:
+        image_id = self._aim("cells").image.id
+        # an annotation layer that was deleted comes back, and would be selected
+        with self.canvas.own_changes(), roles.selection_kept(self._viewer):
+            what = turn(image_id)
+        if what is None:
+            raise ValueError("There is no edit of predicted cells to go back to.")
+        self.message.emit("info", f"{how}: {what}.")
+        self.changed.emit()
+
+    def _on_drawn(self, points: list[tuple[float, ...]]) -> None:
+        if self.tool is None:
+            return
+        try:
+            self.use(self.tool.name, points)
+        except (ValueError, OSError) as error:
+            self.message.emit("warning", str(error))
+
+    def _on_active(self, _: Any = None) -> None:
+        if self.tool is not None:
+            self.changed.emit()
+
+    def _on_inserted(self, event: Any) -> None:
+        self._bind(event.value)
+
+    def _bind(self, layer: Layer, *, free: bool = False) -> None:
+        role = roles.role_of(layer)
+        if role not in ("cells", "annotation"):
+            return
+        keys = SHORTCUTS + (OF_CELLS if role == "cells" else ())
+        if free:
+            shortcuts.unbind(layer, keys)
+        else:
+            shortcuts.bind(layer, self, partial(self.message.emit, "warning"), keys)

@@ -1,0 +1,69 @@
+"""What people changed in predicted cells, kept beside the annotation as strokes are.
+
+An edit holds for the image, whichever model predicts it: see `core.cells.edited` for
+what the values mean. They are those of an annotation, so the files are of its kind,
+with its guarantees. One is there as soon as anything was edited in an image.
+"""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from napari_unet.session.project.annotation_file import AnnotationFile, beside
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from pathlib import Path
+
+    from napari_unet.session.project.record import ProjectImage
+
+_NAME = re.compile(r"edits-(.+)\.raw")
+
+
+class EditFiles:
+    """Files of edited cells in a folder, opened when asked for.
+
+    `notes` is what people have to know, a sentence each.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._opened: dict[str, AnnotationFile] = {}
+        self.notes: list[str] = []
+
+    def get(self, image: ProjectImage, *, make: bool = False) -> AnnotationFile | None:
+        """Return the edits of an image; None if there are none, unless to be made.
+
+        ValueError if its file does not fit the image, OSError if it cannot be made.
+        """
+        if image.id not in self._opened:
+            path = self._folder / file_name(image.id)
+            if not (make or path.exists()):
+                return None
+            file = AnnotationFile(path, image.annotation_axes, image.annotation_shape)
+            self.notes += file.notes
+            self._opened[image.id] = file
+        return self._opened[image.id]
+
+    def dirty(self) -> list[AnnotationFile]:
+        """Return the files with something to flush."""
+        return [file for file in self._opened.values() if file.dirty]
+
+    def close(self, image_ids: Collection[str]) -> None:
+        """Close all, and delete those of other images than these."""
+        for file in self._opened.values():
+            file.close()
+        for path in self._folder.glob("edits-*.raw"):
+            found = _NAME.fullmatch(path.name)
+            if found is not None and found[1] not in image_ids:
+                # a system that still has it open deletes it another time
+                with suppress(OSError):
+                    for file_of in beside(path):
+                        file_of.unlink()
+
+
+def file_name(image_id: str, end: str = ".raw") -> str:
+    """Return the name of the file with the edits of an image."""
+    return f"edits-{image_id}{end}"
