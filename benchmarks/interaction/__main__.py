@@ -67,7 +67,11 @@ _FOOT = (
     "model loaded and the layers still to be made. Overlay: from a mouse move to the",
     "drawing of the weights it changed, 2048 × 2048 with some 1500 cells; the error is",
     "their largest difference from the weights of the whole plane. Threshold: from its",
-    "move to the drawing of the cells of a predicted slice, 2048 × 2048.",
+    "move to the drawing of the cells of a predicted slice, 2048 × 2048. Longest step:",
+    "of the turns of the event loop while something is done with eight slices of",
+    "2048 × 2048, the one with most time in code of the plugin, or of napari called",
+    "by it. Presses: of the mouse outside the canvas, from an image that is open to a",
+    "mask that is seen.",
     "",
     "What limits what is missed: without a graphics card a picture of the window takes",
     "both cores for 20 to 50 ms (OpenGL and the screen's server compute it), and each",
@@ -114,6 +118,26 @@ def _measures(
         ("threshold moved, median", of("threshold", "median"), 0, " ms", "≤", 300.0),
         ("threshold moved, longest", of("threshold", "longest"), 0, " ms", "≤", 300.0),
         ("opening the three docks", of("latency", "docks"), 2, " s", "≤", 0.5),
+        *(
+            (f"longest step, {step}", of("steps", step, "wall"), 0, " ms", "≤", 50.0)
+            for step in runs["steps"][0]
+        ),
+        (
+            "presses to a first mask, starter",
+            of("contact", "starter", "presses"),
+            0,
+            "",
+            "≤",
+            3.0,
+        ),
+        (
+            "presses to a first mask, own training",
+            of("contact", "own", "presses"),
+            0,
+            "",
+            "≤",
+            8.0,
+        ),
     ]
 
 

@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from benchmarks.interaction.first_contact import with_own_training, with_starter
 from benchmarks.interaction.hand import Hand
 from benchmarks.interaction.headless import Headless
 from benchmarks.interaction.latency import first_tile, overlay_moves, threshold_moves
 from benchmarks.interaction.material import annotation, settings, stack
+from benchmarks.interaction.steps import watch_steps
 from benchmarks.interaction.user import Heartbeat, User
 from napari_unet.session.images.layers import find
 
@@ -182,6 +184,16 @@ def threshold() -> dict[str, Any]:
     return measured
 
 
+def steps() -> dict[str, Any]:
+    """Do what people do with large images; say what held the GUI thread longest."""
+    return watch_steps(open_viewer)
+
+
+def contact() -> dict[str, Any]:
+    """Come to a first mask with real presses of mouse and keys, and count them."""
+    return {"starter": with_starter(), "own": with_own_training()}
+
+
 SCENES: dict[str, Callable[[], dict[str, Any]]] = {
     "script": script,
     "headless": headless,
@@ -189,6 +201,8 @@ SCENES: dict[str, Callable[[], dict[str, Any]]] = {
     "predicting": predicting,
     "latency": latency,
     "threshold": threshold,
+    "steps": steps,
+    "contact": contact,
 }
 
 

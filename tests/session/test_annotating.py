@@ -932,3 +932,69 @@ def test_cells_that_touch_are_told_apart_at_the_next_tick(stack: Bench) -> None:
     stack.viewer.dims.set_current_step(0, 3)
     stack.annotating.tick()
     assert differ(3, 6)
+
+
+class Later:
+    """A thread whose work is done when the test says so."""
+
+    def __init__(self) -> None:
+        self.calls: list[Any] = []
+        self.counts: list[int] = []
+
+    def __call__(self, work: Any, then: Any) -> None:
+        self.calls.append((work, then))
+
+    def run(self) -> None:
+        for work, then in self.calls:
+            made = work()
+            then(lambda made=made: made)
+
+    def done(self, count: Any) -> None:
+        self.counts.append(count())
+
+
+def test_masks_are_written_by_a_thread_while_nobody_paints(bench: Bench) -> None:
+    bench.paint(1, 1)
+    importer, later = bench.annotating.importer, Later()
+    found = importer.mask_reader(bench.id, masks(), "instances", 9)()
+    importer.begin_masks(bench.id, found, False, later, later.done)
+    assert not bench.layer.editable
+    # another step of the project meanwhile deletes no file that is being made
+    bench.annotating.classes.rename(1, "nuclei")
+    later.run()
+    assert bench.layer.editable
+    assert bench.layer.mode == "paint"
+    assert later.counts == [1]
+    assert bench.layer.data[1, 1] > 1
+    assert bench.layer.data[25, 25] > 1
+    assert [c.name for c in bench.store.project.classes] == ["nuclei"]
+    np.testing.assert_array_equal(
+        bench.layer.data, bench.store.annotation(bench.id).plane(0, 0)
+    )
+    assert bench.annotating.undo() == "import masks into cells"
+    assert bench.layer.data[25, 25] == 0
+    assert bench.layer.data[1, 1] > 1
+
+
+def test_what_a_script_paints_while_masks_are_written_is_kept(bench: Bench) -> None:
+    importer, later = bench.annotating.importer, Later()
+    bench.paint(1, 1)
+    found = importer.mask_reader(bench.id, masks(), "instances", 9)()
+    importer.begin_masks(bench.id, found, False, later, later.done)
+    bench.layer.data[2, 30] = 2
+    bench.layer.refresh()
+    later.run()
+    assert later.counts == [1]
+    assert bench.layer.data[2, 30] == 2
+    assert bench.layer.data[25, 25] > 1
+    files = {file.name for file in bench.store.folder.glob("annotation-*.raw")}
+    assert len(files) == 2  # the present one, and the one before for undo
+
+
+def test_masks_of_an_image_that_was_removed_meanwhile_are_dropped(bench: Bench) -> None:
+    importer, later = bench.annotating.importer, Later()
+    found = importer.mask_reader(bench.id, masks(), "instances", 9)()
+    importer.begin_masks(bench.id, found, True, later, later.done)
+    bench.images.remove(bench.id)
+    with pytest.raises(ValueError, match="was removed from the project"):
+        later.run()

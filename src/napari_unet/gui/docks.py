@@ -58,6 +58,17 @@ def open_workspace() -> None:
     host_of(viewer).begin()
 
 
+def segment_now() -> None:
+    """Find the cells of the slice in view with the chosen model, and show the docks."""
+    from napari import current_viewer
+
+    if (viewer := current_viewer()) is None:
+        return
+    for kind in (AnnotateDock, TrainDock, PredictDock):
+        show_dock(viewer, kind)
+    host_of(viewer).workspace.prediction.predict("slice")
+
+
 def offer_model(path: str | Path) -> None:
     """Choose a model in the Predict dock of the current viewer, and show the dock.
 

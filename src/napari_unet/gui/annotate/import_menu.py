@@ -198,7 +198,22 @@ class ImportButton(QPushButton):
         self, image_id: str, found: Imported, layer: Layer | None, replace: bool
     ) -> None:
         importer = self._workspace.annotating.importer
-        count = importer.masks(image_id, found, replace=replace)
+
+        def done(count: Callable[[], int]) -> None:
+            with report_errors(self._workspace):
+                self._tell(image_id, found, layer, count())
+
+        if sum(plane.size for plane in found.planes.values()) < _MANY:
+            count = importer.masks(image_id, found, replace=replace)
+            self._tell(image_id, found, layer, count)
+        else:
+            in_thread = partial(in_background, self._main_thread)
+            importer.begin_masks(image_id, found, replace, in_thread, done)
+
+    def _tell(
+        self, image_id: str, found: Imported, layer: Layer | None, count: int
+    ) -> None:
+        """Show what was imported, and say what it was."""
         self._uncover(image_id, layer)
         slices = counted(count, "slice")
         sentence = f"Imported the masks of {slices}: {MEANINGS[found.kind]}."

@@ -17,6 +17,8 @@ from napari_unet.session.images import layers as roles
 from napari_unet.session.throttle import Throttle
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from napari.components import ViewerModel
     from napari.layers import Labels
 
@@ -114,6 +116,20 @@ class AnnotationLayers:
         self._brush.next_cell()
         self.changed.emit()
         return layer
+
+    def rest(self, image_id: str) -> Callable[[], None]:
+        """Let nobody paint in an image until what is returned is called."""
+        shown = self._shown.get(image_id)
+        if shown is None:
+            return lambda: None
+        layer, mode = shown.layer, shown.layer.mode
+        layer.editable = False
+
+        def resume() -> None:
+            layer.editable = True
+            layer.mode = mode
+
+        return resume
 
     def shown_layers(self) -> list[Labels]:
         """Return the layers that are in the viewer."""

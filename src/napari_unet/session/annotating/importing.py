@@ -24,6 +24,7 @@ from napari_unet.core.cells.label_ids import distinct, numbered
 from napari_unet.core.geometry.boxes import axis_sizes
 from napari_unet.core.images.image import Image
 from napari_unet.session.annotating.brush import current_image
+from napari_unet.session.annotating.label_range import label_dtype
 from napari_unet.session.annotating.object_classes import (
     Told,
     class_numbers,
@@ -41,10 +42,13 @@ if TYPE_CHECKING:
     from napari_unet.session.annotating.annotation_layers import AnnotationLayers
     from napari_unet.session.annotating.brush import Brush
     from napari_unet.session.images.image_list import ImageList
+    from napari_unet.session.project.annotation_file import AnnotationFile
     from napari_unet.session.project.record import Project, ProjectImage
     from napari_unet.session.project.recovery import FoundProject
 
     Planes = dict[tuple[int, int], NDArray[np.int32]]
+    Made = Callable[[], AnnotationFile]
+    InThread = Callable[[Made, Callable[[Made], None]], None]
 
 # Vertices that an ellipse is drawn with.
 _CORNERS = 64
@@ -107,17 +111,84 @@ class Importer:
         found = array
         if not isinstance(found, Imported):
             found = self.mask_reader(image_id, array, kind, 0)()
-        elif found.first < self._brush.fresh_id(image_id):
+        planes = self._planes(image, found)
+        project = self._store.project.replace(classes=found.classes)
+        what = _import_into(image)
+        self._write(project, image, planes, found.class_of, what, replace)
+        return len(planes)
+
+    def begin_masks(
+        self,
+        image_id: str,
+        found: Imported,
+        replace: bool,
+        in_thread: InThread,
+        done: Callable[[Callable[[], int]], None],
+    ) -> None:
+        """Import what was read without holding this thread; see `masks`.
+
+        `in_thread` runs a function in another thread, and hands what returns its
+        result, or raises, to a second one in this; `done` is called with what returns
+        the number of slices, or raises. Nothing can be painted in between; where that
+        happened all the same, the masks are imported once more, into what is there.
+        """
+        image = self._store.project.image(image_id)
+        planes = self._planes(image, found)
+        file = self._store.annotation(image_id) if image.annotated else None
+        prepare = self._store.preparing_annotation(
+            image_id, lambda: _joined(file, planes, replace)
+        )
+        writes = -1 if file is None else file.writes
+        rest = self._layers.rest(image_id)
+
+        def work() -> AnnotationFile:
+            made = prepare()
+            made.copy_ahead(label_dtype(made.highest))
+            return made
+
+        def finish(made: Made) -> None:
+            rest()
+            done(partial(self._use, image, found, replace, planes, file, writes, made))
+
+        in_thread(work, finish)
+
+    def _use(
+        self,
+        before: ProjectImage,
+        found: Imported,
+        replace: bool,
+        planes: Planes,
+        file: AnnotationFile | None,
+        writes: int,
+        made: Made,
+    ) -> int:
+        """Take a file that was made of masks into use, if it is still of any."""
+        new = made()
+        known = {image.id: image for image in self._store.project.images}
+        image = known.get(before.id)
+        same = image is not None and image.annotated == before.annotated
+        if same and file is not None:
+            same = self._store.annotation(before.id) is file and file.writes == writes
+        if image is None or not same:
+            self._store.drop_prepared(new)
+            if image is None:
+                raise ValueError(f"{before.name} was removed from the project.")
+            return self.masks(before.id, found, replace=replace)
+        class_of = {**image.class_of, **found.class_of}
+        project = self._store.project.replace(classes=found.classes)
+        project = project.with_image(image.begun().replace(class_of=class_of))
+        self._store.use_annotation(before.id, new, _import_into(image), project)
+        return len(planes)
+
+    def _planes(self, image: ProjectImage, found: Imported) -> Planes:
+        """Return the planes of an annotation in which masks were found."""
+        if found.first < self._brush.fresh_id(image.id):
             raise ValueError(
                 "Too many cells came while the masks were read: import them again."
             )
-        planes = found.planes
-        if found.axes != image.annotation_axes:
-            planes = {self._images.place_in_view(image_id): planes[0, 0]}
-        what = f"import masks into {image.name}"
-        project = self._store.project.replace(classes=found.classes)
-        self._write(project, image, planes, found.class_of, what, replace)
-        return len(planes)
+        if found.axes == image.annotation_axes:
+            return found.planes
+        return {self._images.place_in_view(image.id): found.planes[0, 0]}
 
     def mask_reader(
         self,
@@ -212,14 +283,24 @@ class Importer:
         All other annotated planes stay as they are.
         """
         changed = image.begun().replace(class_of={**image.class_of, **class_of})
-        if image.annotated and not replace:
-            file = self._store.annotation(image.id)
-            planes = {
-                (t, z): merged(file.plane(t, z), plane) if file.has(t, z) else plane
-                for (t, z), plane in planes.items()
-            }
+        file = self._store.annotation(image.id) if image.annotated else None
+        planes = _joined(file, planes, replace)
         record = project.with_image(changed)
         self._store.replace_annotation(image.id, planes, what, record)
+
+
+def _import_into(image: ProjectImage) -> str:
+    return f"import masks into {image.name}"
+
+
+def _joined(file: AnnotationFile | None, planes: Planes, replace: bool) -> Planes:
+    """Return what becomes of planes: all of new ones, or where nothing was before."""
+    if file is None or replace:
+        return planes
+    return {
+        (t, z): merged(file.plane(t, z), plane) if file.has(t, z) else plane
+        for (t, z), plane in planes.items()
+    }
 
 
 def from_masks(

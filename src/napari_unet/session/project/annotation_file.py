@@ -76,6 +76,9 @@ class AnnotationFile:
         # pixels of each plane that changed since tracking began; None: no tracking
         self.touched: dict[PlaneIndex, NDArray[np.bool_]] | None = None
         self.dirty = False
+        # of whole boxes, since it was opened
+        self.writes = 0
+        self._copied: NDArray[np.integer] | None = None
         # each writes what its layer holds by now, see `catch_up`
         self.followers: list[Callable[[], None]] = []
         self._owner = object()
@@ -151,6 +154,8 @@ class AnnotationFile:
             changed = self.touched.setdefault((t, z), np.zeros(plane.shape, bool))
             changed[box] |= target != values
         self.dirty = True
+        self.writes += 1
+        self._copied = None
         if values.size < _LARGE:
             target[...] = values
         else:
@@ -178,11 +183,18 @@ class AnnotationFile:
 
     def copy(self, dtype: DTypeLike = np.int32) -> NDArray[np.integer]:
         """Return it in memory; only annotated planes are read."""
+        ahead, self._copied = self._copied, None
+        if ahead is not None and ahead.dtype == dtype:
+            return ahead
         copied: NDArray[np.integer] = np.zeros(self.shape, dtype)
         for t, z in self._log.places:
             index = field_index(self.axes, t, z)
             copied[index] = self.array[index]
         return copied
+
+    def copy_ahead(self, dtype: DTypeLike) -> None:
+        """Have the next `copy` ready; in the thread that made the file."""
+        self._copied = self.copy(dtype)
 
     def flush(self) -> None:
         """Carry what was written to the disk; may run in another thread.

@@ -40,6 +40,8 @@ class AnnotationSet:
         self.names = dict(names)
         self.opened: dict[str, AnnotationFile] = {}
         self.notes: list[str] = []
+        # files that are being made, and not in use yet
+        self._prepared: set[str] = set()
 
     def get(self, image: ProjectImage) -> AnnotationFile | None:
         """Return the annotation of an image, or None; ValueError if it does not fit."""
@@ -71,22 +73,43 @@ class AnnotationSet:
         `planes` are as in `ProjectStore.replace_annotation`. ValueError or OSError if
         they do not fit, or the disk is full; then nothing stays of it.
         """
-        old = self.get(image)
+        return self.preparing(image, lambda: planes)()
+
+    def preparing(
+        self, image: ProjectImage, planes: Callable[[], Planes]
+    ) -> Callable[[], AnnotationFile]:
+        """Return what `prepare` does, which may run in another thread.
+
+        Nothing may be painted until it is done.
+        """
+        old, name = self.get(image), _new_name(image.id)
         if old is not None:
             old.catch_up()
-        new = self._open(image, _new_name(image.id))
-        try:
-            for (t, z), plane in _all_planes(new, planes, old):
-                new.load(t, z, plane)
-            if old is not None:
-                new.raise_highest(old.highest)
-            new.flush()
-        except BaseException:
-            new.close()
-            _delete(new.path)
-            raise
-        new.touched = {}
-        return new
+        self._prepared.add(name)
+
+        def prepare() -> AnnotationFile:
+            wanted = planes()
+            new = self._open(image, name)
+            try:
+                for (t, z), plane in _all_planes(new, wanted, old):
+                    new.load(t, z, plane)
+                if old is not None:
+                    new.raise_highest(old.highest)
+                new.flush()
+            except BaseException:
+                new.close()
+                _delete(new.path)
+                raise
+            new.touched = {}
+            return new
+
+        return prepare
+
+    def drop(self, prepared: AnnotationFile) -> None:
+        """Delete a file that was prepared."""
+        self._prepared.discard(prepared.path.name)
+        prepared.close()
+        _delete(prepared.path)
 
     def bring_back(
         self,
@@ -128,6 +151,7 @@ class AnnotationSet:
         if file is not None:
             self.opened[image_id] = file
             self.names[image_id] = file.path.name
+            self._prepared.discard(file.path.name)
 
     def dirty(self) -> list[AnnotationFile]:
         """Return the files with something to flush."""
@@ -135,7 +159,7 @@ class AnnotationSet:
 
     def tidy(self, needed: Iterable[str]) -> Callable[[], None]:
         """Return what deletes the files neither in use nor needed; it may take long."""
-        keep = {*self.names.values(), *needed}
+        keep = {*self.names.values(), *needed, *self._prepared}
         paths = self._folder.glob("annotation-*.raw")
         superfluous = [path for path in paths if path.name not in keep]
 

@@ -249,10 +249,33 @@ class ProjectStore:
         project : Project, optional
             The record that goes with it, such as one with the new classes of cells.
         """
+        new = self._annotations.prepare(self._project.image(image_id), planes)
+        self.use_annotation(image_id, new, what, project)
+
+    def preparing_annotation(
+        self, image_id: str, planes: Callable[[], Planes]
+    ) -> Callable[[], AnnotationFile]:
+        """Return what makes the file for `use_annotation`, and may run in a thread.
+
+        What it raises is as of `replace_annotation`; nothing may be painted meanwhile.
+        """
+        return self._annotations.preparing(self._project.image(image_id), planes)
+
+    def use_annotation(
+        self,
+        image_id: str,
+        new: AnnotationFile,
+        what: str,
+        project: Project | None = None,
+    ) -> None:
+        """Put a file that was prepared in place of an image's annotation."""
         after = project or self._project
         after = after.with_image(after.image(image_id).begun())
-        new = self._annotations.prepare(self._project.image(image_id), planes)
         self._replace(image_id, new, what, after)
+
+    def drop_prepared(self, new: AnnotationFile) -> None:
+        """Delete a file that was prepared and is of no use."""
+        self._annotations.drop(new)
 
     def remove_annotation(self, image_id: str, what: str) -> None:
         """Remove the annotation of an image; this can be undone."""
