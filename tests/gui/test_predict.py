@@ -345,7 +345,6 @@ def test_predict_asks_for_what_is_chosen(
 ) -> None:
     ready.run.extent.setCurrentIndex(number)
     ready.run.options.button.setChecked(True)
-    ready.run.entropy.setChecked(True)
     value = ready.run.form.value()
     ready.run.form.setValue(value.replace(averaging="dihedral", tile=96))
     press(qtbot, ready.run.predict)

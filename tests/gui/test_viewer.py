@@ -126,8 +126,8 @@ def test_paint_train_watch_predict_export(
     viewer.dims.set_current_step(0, 2)
     workspace.training.plan.set(training=Training.quick().replace(minutes=0, steps=80))
     hand.click(_button(hand, "Train"))
-    hand.wait_until(lambda: find(viewer, "preview-classes"))
-    first = find(viewer, "preview-classes")[0]
+    hand.wait_until(lambda: find(viewer, "cells"))
+    first = find(viewer, "cells")[0]
     hand.wait_until(lambda: np.asarray(first.data[2]).any())
     early = np.array(first.data[2])
     hand.wait_until(lambda: (np.asarray(first.data[2]) != early).any())
@@ -243,7 +243,7 @@ def test_first_mask_on_a_sample_in_eight_presses(
     hand.wait_until(lambda: _workspace(viewer).training.can_start[0])
     hand.click(_button(hand, "Train"))
     hand.wait_until(
-        lambda: any(np.asarray(p.data).any() for p in find(viewer, "preview-classes"))
+        lambda: any(np.asarray(p.data).any() for p in find(viewer, "cells"))
     )
     assert hand.presses <= 8
     _workspace(viewer).training.stop()
@@ -374,7 +374,7 @@ def test_deleting_every_layer_in_mid_prediction_breaks_nothing(
     workspace.training.stop()
     hand.wait_until(lambda: workspace.training.state == "idle")
     workspace.prediction.predict("layer")
-    hand.wait_until(lambda: find(viewer, "classes"))
+    hand.wait_until(lambda: find(viewer, "cells"))
     viewer.layers.clear()
     hand.wait_until(lambda: not workspace.prediction.running)
     hand.wait(0.5)
@@ -428,9 +428,10 @@ def test_closing_docks_renaming_and_moving_layers_leave_a_prediction_alone(
         layer.name = f"anything {number}"
     viewer.layers.reverse()
     hand.wait_until(lambda: not workspace.prediction.running)
+    workspace.showing.set_shown("probability", True)
     probability = find(viewer, "probability")[0]
     assert all(np.asarray(plane).any() for plane in probability.data)
-    hand.wait_until(lambda: find(viewer, "cells"))
+    assert find(viewer, "cells")
 
 
 def test_what_torch_objects_to_is_one_notification(

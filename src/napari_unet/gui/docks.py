@@ -66,7 +66,7 @@ def segment_now() -> None:
         return
     for kind in (AnnotateDock, TrainDock, PredictDock):
         show_dock(viewer, kind)
-    host_of(viewer).workspace.prediction.predict("slice")
+    host_of(viewer).segment()
 
 
 def offer_model(path: str | Path) -> None:

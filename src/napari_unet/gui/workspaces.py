@@ -79,6 +79,10 @@ class WorkspaceHost(QObject):
         """Begin to annotate what is open, as soon as napari does so without a pause."""
         self._first_labels.made.then(self.workspace.begin)
 
+    def segment(self) -> None:
+        """Find the cells of what is open, as soon as napari shows them at once."""
+        self._first_labels.made.then(self._segment)
+
     def watch(self, window: QWidget) -> None:
         """Close the workspace when this window has been closed."""
         if window not in self._windows:
@@ -133,6 +137,10 @@ class WorkspaceHost(QObject):
         if agreed and no_more.isChecked():
             stop_asking()
         return agreed
+
+    def _segment(self) -> None:
+        if not self.workspace.closed:
+            self.workspace.prediction.predict("slice")
 
     def _close_if_gone(self) -> None:
         try:
