@@ -8,7 +8,7 @@ import pytest
 from qtpy.QtWidgets import QMessageBox, QWidget
 
 from napari_unet.gui import preferences, workspaces
-from napari_unet.gui.preferences import load_preferences, stop_asking
+from napari_unet.gui.preferences import keep, load_preferences
 from napari_unet.gui.workspaces import WorkspaceHost, question
 
 if TYPE_CHECKING:
@@ -92,8 +92,8 @@ def test_the_window_stays_until_the_person_agrees(
 def test_who_wants_no_more_questions_is_asked_no_more(
     host: WorkspaceHost, qtbot: QtBot, person: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stopped: list[bool] = []
-    monkeypatch.setattr(workspaces, "stop_asking", lambda: stopped.append(True))
+    stopped: list[tuple[str, bool]] = []
+    monkeypatch.setattr(workspaces, "keep", lambda *kept: stopped.append(kept))
     monkeypatch.setattr(host.workspace.prediction, "unexported", lambda: ["nuclei"])
     person.no_more = True
     assert not shown_window(host, qtbot).close()
@@ -102,7 +102,7 @@ def test_who_wants_no_more_questions_is_asked_no_more(
     window = shown_window(host, qtbot)
     host._windows[:] = [window]
     assert window.close()
-    assert stopped == [True]
+    assert stopped == [("ask_before_closing", False)]
 
 
 def test_it_is_remembered_in_the_file_where_napari_keeps_no_preferences(
@@ -111,7 +111,7 @@ def test_it_is_remembered_in_the_file_where_napari_keeps_no_preferences(
     monkeypatch.setattr(preferences, "_section", lambda: None)
     file = tmp_path / "folder" / "preferences.json"
     assert load_preferences(file).ask_before_closing
-    stop_asking(file)
+    keep("ask_before_closing", False, file)
     assert not load_preferences(file).ask_before_closing
 
 

@@ -136,3 +136,21 @@ def test_a_file_that_is_wrong_is_told_and_the_defaults_hold(
     path.write_text(text, "utf-8")
     with pytest.warns(UserWarning, match=f"preferences.json.*{told}.*defaults"):
         assert load_preferences(path) == Preferences()
+
+
+@pytest.mark.parametrize("word", ["segment", "cell", "train", "annotate", "U-Net"])
+def test_the_command_palette_finds_the_docks_by_what_people_look_for(
+    word: str,
+) -> None:
+    manifest = PluginManifest.from_file(MANIFEST)
+    commands = {c.id: c.title for c in manifest.contributions.commands or ()}
+    # as napari names it
+    title = f"{commands["napari-interactive-unet.open_workspace"]} ({manifest.display_name})"
+    assert word.lower() in title.lower()
+
+
+def test_samples_say_that_they_are_samples() -> None:
+    manifest = PluginManifest.from_file(MANIFEST)
+    samples = manifest.contributions.sample_data or ()
+    assert samples
+    assert all("sample" in sample.display_name.lower() for sample in samples)

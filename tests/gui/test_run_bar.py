@@ -50,8 +50,16 @@ class TrainingStandIn:
         self.changed.emit()
 
 
+class GuideStandIn:
+    shown = False
+
+    def set_shown(self, shown: bool) -> None:
+        self.shown = shown
+
+
 class WorkspaceStandIn:
     def __init__(self) -> None:
+        self.guide = GuideStandIn()
         self.training = TrainingStandIn()
         self.worker = FakeWorker()
         self.freed = 0
@@ -148,7 +156,7 @@ def test_while_the_model_is_judged_no_time_is_left_to_stop(
     training.progress = RunProgress(share=1.0, judging=True)
     training.progress.curve.loss = 0.1
     training.enter(state)
-    assert bar.progress.text() == "judging the model"
+    assert bar.progress.text() == "judging the model …"
     assert _enabled(bar) == (False, False, False)
     assert "judged" in bar.stop.toolTip()
     # who paused just before can go on
@@ -187,7 +195,7 @@ def test_durations_are_written_as_on_a_clock() -> None:
 def test_device_and_memory_are_shown_as_soon_as_they_are_known(
     qtbot: QtBot, bar: RunBar, workspace: WorkspaceStandIn
 ) -> None:
-    assert bar.device.text() == "Not started yet"
+    assert bar.where.text() == "Not started yet"
     assert not bar.free.isEnabled()
     workspace.worker.report(
         Status(
@@ -198,10 +206,13 @@ def test_device_and_memory_are_shown_as_soon_as_they_are_known(
             8_000_000_000,
         )
     )
-    assert bar.device.text() == "CPU, 2 threads"
-    assert "No GPU: torch is built for the CPU only" in bar.device.toolTip()
-    assert bar.memory.text() == "0.8 GB"
-    qtbot.mouseClick(bar.free, LEFT)
+    assert bar.where.text() == "CPU, 2 threads · 0.8 GB"
+    assert "No GPU: torch is built for the CPU only" in bar.where.toolTip()
+    assert not bar.device.isVisible()
+    workspace.training.enter("training")
+    assert bar.device.isVisible()
+    assert bar.device.text() == bar.where.text()
+    bar.free.trigger()
     assert workspace.freed == 1
 
 
@@ -209,23 +220,41 @@ def test_with_a_gpu_there_is_nothing_to_explain(
     bar: RunBar, workspace: WorkspaceStandIn
 ) -> None:
     workspace.worker.report(Status(0, "NVIDIA H200", "", 10**9, 10**11))
-    assert bar.device.toolTip() == "NVIDIA H200"
+    assert "No GPU" not in bar.where.toolTip()
 
 
 def test_everything_has_a_tooltip(bar: RunBar) -> None:
-    parts = (bar.train, bar.pause, bar.stop, bar.free, bar.progress, bar.line)
+    parts = (bar.train, bar.pause, bar.stop, bar.more, bar.progress, bar.line)
     assert all(part.toolTip() for part in (*parts, bar.device))
 
 
+def test_help_and_guide_are_called_from_any_dock(
+    qtbot: QtBot, bar: RunBar, workspace: WorkspaceStandIn
+) -> None:
+    with qtbot.waitSignal(bar.help_asked):
+        bar.help.trigger()
+    bar.guide.trigger()
+    assert workspace.guide.shown
+    # the menu opens above the button: it stands at the lower end of the window
+    qtbot.mouseClick(bar.more, LEFT)
+    menu = bar.help.parent()
+    qtbot.waitUntil(menu.isVisible)
+    menu.close()
+
+
 def test_it_is_low_and_fits_a_narrow_dock(
-    bar: RunBar, workspace: WorkspaceStandIn
+    qtbot: QtBot, bar: RunBar, workspace: WorkspaceStandIn
 ) -> None:
     workspace.training.can_start = (False, "A very long reason. " * 20)
     workspace.training.changed.emit()
     workspace.worker.report(Status(0, "A very long name of a GPU " * 5, "", 1, 10**11))
     assert bar.minimumSizeHint().width() <= 300
-    assert bar.minimumSizeHint().height() <= 105
-    assert bar.height() <= 105
+    assert bar.minimumSizeHint().height() <= 45
+    assert bar.height() <= 45
+    # a row more, for the progress, while a network trains
+    workspace.training.enter("training")
+    qtbot.waitUntil(lambda: bar.minimumSizeHint().width() <= 300)
+    assert bar.minimumSizeHint().height() <= 75
 
 
 def test_a_number_that_is_being_typed_counts_when_train_is_pressed(

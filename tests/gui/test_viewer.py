@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QPushButton
+from qtpy.QtWidgets import QPushButton, QTabBar
 
 from benchmarks.interaction.hand import Hand
 from napari_unet.core.events import CorrectionUsed
@@ -80,7 +80,7 @@ def _workspace(viewer: Any) -> Workspace:
 def _begin(viewer: Any, hand: Hand) -> tuple[Workspace, Any]:
     """Open a stack and the docks; return the annotation layer that was made."""
     viewer.add_image(_stack()[0], name="stack")
-    hand.menu("Layers", "Segment", "Open U-Net workspace (U-Net)")
+    hand.menu("Layers", "Segment", "Segment cells: annotate, train, predict (U-Net)")
     workspace = _workspace(viewer)
     hand.wait_until(lambda: find(viewer, "annotation"))
     return workspace, find(viewer, "annotation")[0]
@@ -191,6 +191,25 @@ def test_another_network_is_chosen_and_trained(
     assert card.steps == 3
 
 
+def _tabs(hand: Hand) -> list[str]:
+    """Return the titles of the tabs of docks, from left to right."""
+    bars = [bar for bar in hand.window.findChildren(QTabBar) if bar.isVisible()]
+    (bar,) = [bar for bar in bars if bar.count() == 3]
+    return [bar.tabText(n) for n in range(bar.count())]
+
+
+@pytest.mark.parametrize("title", ["Train", "Predict"])
+def test_any_dock_opens_all_of_them(
+    open_napari: Callable[[], tuple[Any, Hand]], title: str
+) -> None:
+    viewer, hand = open_napari()
+    hand.menu("Plugins", "U-Net", f"{title} (U-Net)")
+    hand.wait_until(lambda: len(viewer.window.dock_widgets) == 3)
+    assert _tabs(hand) == ["Annotate", "Train", "Predict"]
+    dock = viewer.window.dock_widgets[f"{title} (U-Net)"]
+    hand.wait_until(lambda: not dock.visibleRegion().isEmpty())
+
+
 @pytest.mark.parametrize("first", ["menu", "command"])
 def test_a_dock_is_there_once_whichever_way_it_is_opened(
     open_napari: Callable[[], tuple[Any, Hand]], first: str
@@ -200,19 +219,20 @@ def test_a_dock_is_there_once_whichever_way_it_is_opened(
     if first == "menu":
         hand.menu("Layers", "Annotate", "Annotate (U-Net)")
         hand.wait_until(lambda: find(viewer, "annotation"))
-    hand.menu("Layers", "Segment", "Open U-Net workspace (U-Net)")
+    hand.menu("Layers", "Segment", "Segment cells: annotate, train, predict (U-Net)")
     hand.wait_until(lambda: find(viewer, "annotation"))
     docks = dict(viewer.window.dock_widgets)
     assert sorted(docks) == ["Annotate (U-Net)", "Predict (U-Net)", "Train (U-Net)"]
     frames = [dock.parentWidget() for dock in docks.values()]
     assert sorted(f.windowTitle() for f in frames) == ["Annotate", "Predict", "Train"]
     assert len(hand.window.tabifiedDockWidgets(frames[0])) == 2
+    assert _tabs(hand) == ["Annotate", "Train", "Predict"]
     # napari's own entry hides the dock, and shows the same one again
     annotate = docks["Annotate (U-Net)"]
     hand.menu("Layers", "Annotate", "Annotate (U-Net)")
     assert not annotate.parentWidget().isVisible()
     hand.menu("Layers", "Annotate", "Annotate (U-Net)")
-    hand.menu("Layers", "Segment", "Open U-Net workspace (U-Net)")
+    hand.menu("Layers", "Segment", "Segment cells: annotate, train, predict (U-Net)")
     hand.wait_until(annotate.isVisible)
     assert list(viewer.window.dock_widgets.values()) == list(docks.values())
 
@@ -221,9 +241,9 @@ def test_first_mask_on_a_sample_in_eight_presses(
     open_napari: Callable[[], tuple[Any, Hand]],
 ) -> None:
     viewer, hand = open_napari()
-    hand.menu("File", "Open Sample", "U-Net", "Fluorescence nuclei (BBBC039)")
+    hand.menu("File", "Open Sample", "U-Net", "Sample: fluorescence nuclei (BBBC039)")
     hand.wait_until(lambda: len(viewer.layers) > 0)
-    hand.menu("Layers", "Segment", "Open U-Net workspace (U-Net)")
+    hand.menu("Layers", "Segment", "Segment cells: annotate, train, predict (U-Net)")
     hand.wait_until(lambda: find(viewer, "annotation"))
     layer = find(viewer, "annotation")[0]
     hand.wait(0.5)
@@ -525,7 +545,7 @@ viewer.window.resize(1366, 768)
 hand = Hand(viewer)
 hand.wait(0.3)
 viewer.add_image(np.load(sys.argv[1]), name="stack")
-hand.menu("Layers", "Segment", "Open U-Net workspace (U-Net)")
+hand.menu("Layers", "Segment", "Segment cells: annotate, train, predict (U-Net)")
 hand.wait_until(lambda: find(viewer, "annotation"))
 layer = find(viewer, "annotation")[0]
 for number in range(1000):
@@ -559,7 +579,7 @@ def test_what_was_painted_is_there_after_napari_was_killed(
     painter.stdout.close()
     viewer, hand = open_napari()
     viewer.add_image(_stack()[0], name="the same")
-    hand.menu("Layers", "Segment", "Open U-Net workspace (U-Net)")
+    hand.menu("Layers", "Segment", "Segment cells: annotate, train, predict (U-Net)")
     hand.wait_until(lambda: _button(hand, "Restore"))
     hand.click(_button(hand, "Restore"))
     hand.wait_until(lambda: find(viewer, "annotation"))

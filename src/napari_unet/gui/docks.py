@@ -16,6 +16,8 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_unet.gui.guide_bar import GuideBar
+from napari_unet.gui.help_dialog import HelpDialog
 from napari_unet.gui.run_bar import RunBar
 from napari_unet.gui.show_row import ShowRow
 from napari_unet.gui.workspaces import host_of
@@ -34,17 +36,40 @@ _FILLED_MS = 2000
 
 
 def show_dock(viewer: Viewer, kind: type[Dock]) -> None:
-    """Bring a dock to the front, whichever way it was opened; open it if it is not."""
+    """Bring a dock to the front, whichever way it was opened.
+
+    Docks that are not there are made, in tabs in the order of the work; those that
+    people put elsewhere stay there.
+    """
     opened = viewer.window.dock_widgets.values()
-    dock = next((widget for widget in opened if isinstance(widget, kind)), None)
-    if dock is None:
-        dock = kind(viewer)
+    docks = {k: next((d for d in opened if isinstance(d, k)), None) for k in KINDS}
+    missing = [k for k, dock in docks.items() if dock is None]
+    for k in missing:
+        dock = docks[k] = k(viewer)
+        dock.brought = True
         # napari's menus know a dock by this name: they show or hide this one then
-        viewer.window.add_dock_widget(dock, name=f"{kind.title} (U-Net)", tabify=True)
-    frame = dock.parentWidget()
-    if frame is not None:
-        frame.show()
-        frame.raise_()
+        viewer.window.add_dock_widget(dock, name=f"{k.title} (U-Net)", tabify=True)
+    made = [dock.parentWidget() for dock in docks.values() if dock is not None]
+    frames = [frame for frame in made if isinstance(frame, QDockWidget)]
+    front = docks[kind].parentWidget() if docks[kind] is not None else None
+    window = front.parentWidget() if isinstance(front, QDockWidget) else None
+    if isinstance(window, QMainWindow):
+        _in_order(window, frames, front)
+        front.show()
+        front.raise_()
+
+
+def _in_order(
+    window: QMainWindow, frames: list[QDockWidget], front: QDockWidget
+) -> None:
+    area = window.dockWidgetArea(front)
+    first, *others = [
+        frame
+        for frame in frames
+        if not frame.isFloating() and window.dockWidgetArea(frame) == area
+    ] or [front]
+    for frame in others:
+        window.tabifyDockWidget(first, frame)
 
 
 def open_workspace() -> None:
@@ -53,7 +78,7 @@ def open_workspace() -> None:
 
     if (viewer := current_viewer()) is None:
         return
-    for kind in (AnnotateDock, TrainDock, PredictDock, AnnotateDock):
+    for kind in (*KINDS, AnnotateDock):
         show_dock(viewer, kind)
     host_of(viewer).begin()
 
@@ -88,7 +113,7 @@ def offer_model(path: str | Path) -> None:
 
 
 class Dock(QWidget):
-    """A page that scrolls; below, in every dock, what is shown and the run bar."""
+    """A page that scrolls, below a guide, above what is shown and the run bar."""
 
     title: ClassVar[str]
     """Of its tab, and its name in the manifest."""
@@ -106,8 +131,11 @@ class Dock(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(0)
         layout.addWidget(self._scroll, 1)
-        self._foot: list[QWidget] = []
+        # guide, row and bar; none before the page is made
+        self._around: tuple[QWidget, ...] = ()
         self._placed = False
+        # whether it was made along with others, which look after its place
+        self.brought = False
         # those under other tabs are filled when they are looked at, or a while later
         QTimer.singleShot(_FILLED_MS, self._fill_once)
         # CONNECTIONS
@@ -135,20 +163,14 @@ class Dock(QWidget):
         self._look()
 
     def _place(self) -> None:
-        """Join the other docks in tabs, with a title that fits in one."""
-        frame, window = self.parentWidget(), self.window()
-        if not isinstance(frame, QDockWidget) or not isinstance(window, QMainWindow):
+        """Give the tab a title that fits, and bring the other docks along."""
+        frame = self.parentWidget()
+        if not isinstance(frame, QDockWidget):
             return
         frame.setWindowTitle(self.title)
         frame.visibilityChanged.connect(self._look)
-        area = window.dockWidgetArea(frame)
-        beside = window.tabifiedDockWidgets(frame)
-        for other in window.findChildren(QDockWidget):
-            ours = other is not frame and isinstance(other.widget(), Dock)
-            if ours and not beside and window.dockWidgetArea(other) == area:
-                window.tabifyDockWidget(other, frame)
-                frame.raise_()
-                return
+        if not self.brought and hasattr(self._workspace.viewer, "window"):
+            show_dock(self._workspace.viewer, type(self))
 
     def _look(self, *_: object) -> None:
         # once it is laid out: Qt moves what is under another tab out of the window
@@ -159,19 +181,32 @@ class Dock(QWidget):
             self._fill_once()
 
     def _fill_once(self) -> None:
-        if not self._foot:
+        if not self._around:
             self._fill()
 
     def _fill(self) -> None:
-        """Make page and run bar for the project that is open."""
+        """Make guide, page and run bar for the project that is open."""
         self._scroll.setWidget(self._page())
-        for old in self._foot:
+        for old in self._around:
             old.deleteLater()
-        self._foot = [ShowRow(self._workspace), RunBar(self._workspace)]
+        guide = GuideBar(self._workspace.guide, self.title)
+        guide.asked.connect(self._show_other)
+        bar = RunBar(self._workspace)
+        bar.help_asked.connect(self._help)
+        shown = ShowRow(self._workspace)
+        self._around = (guide, shown, bar)
         layout = self.layout()
-        if layout is not None:
-            for part in self._foot:
-                layout.addWidget(part)
+        if isinstance(layout, QVBoxLayout):
+            layout.insertWidget(0, guide)
+            layout.addWidget(shown)
+            layout.addWidget(bar)
+
+    def _show_other(self, title: str) -> None:
+        kind = next(kind for kind in KINDS if kind.title == title)
+        show_dock(self._workspace.viewer, kind)
+
+    def _help(self) -> None:
+        HelpDialog(self.title, self).show()
 
     def _page(self) -> QWidget:
         raise NotImplementedError
@@ -212,3 +247,7 @@ class PredictDock(Dock):
         from napari_unet.gui.predict.page import PredictPage
 
         return PredictPage(self._workspace)
+
+
+KINDS: tuple[type[Dock], ...] = (AnnotateDock, TrainDock, PredictDock)
+"""All docks, in the order of the work."""

@@ -41,13 +41,13 @@ def load_preferences(path: Path = _FILE) -> Preferences:
         return Preferences()
 
 
-def stop_asking(path: Path = _FILE) -> None:
-    """Close without asking from now on; `path` is as for `load_preferences`."""
+def keep(name: str, value: bool, path: Path = _FILE) -> None:
+    """Set a preference from now on; `path` is as for `load_preferences`."""
     section = _section()
     if section is not None:
-        section.ask_before_closing = False
+        setattr(section, name, value)
         return
-    kept = load_preferences(path).replace(ask_before_closing=False)
+    kept = load_preferences(path).replace(**{name: value})
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic(path) as temporary:

@@ -1,16 +1,14 @@
-"""The foot of every dock: train, pause, stop, how it goes, and what it takes."""
+"""The foot of every dock: train, pause, stop, how it goes, what it takes, and help."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QSize, Qt
+from qtpy.QtCore import QPoint, QSize, Qt, Signal
 from qtpy.QtWidgets import (
     QApplication,
-    QHBoxLayout,
-    QLabel,
+    QMenu,
     QSizePolicy,
-    QStackedLayout,
     QVBoxLayout,
     QWidget,
 )
@@ -18,12 +16,12 @@ from qtpy.QtWidgets import (
 from napari_unet.gui.progress_bar import ProgressBar
 from napari_unet.gui.widgets import (
     MARGIN,
-    SPACING,
     Elided,
     Hint,
     allow,
     button,
     follow,
+    row,
     set_tooltip,
 )
 
@@ -33,54 +31,55 @@ if TYPE_CHECKING:
 
 _GB = 1e9
 _TICKS = 1000
-# Pixels of one line, and of two for a reason that does not fit in one.
-_LINE, _TWO_LINES = 20, 34
+# Pixels of two lines: a longer reason is cut, its tooltip has all of it.
+_TWO_LINES = 34
+_SMALL = 26
 
 
 class RunBar(QWidget):
-    """Shows and steers the training of a workspace."""
+    """Shows and steers the training of a workspace; one row while nothing runs."""
+
+    help_asked = Signal()
 
     def __init__(self, workspace: Workspace) -> None:
         super().__init__()
         self._training, self._worker = workspace.training, workspace.worker
+        self._workspace = workspace
         # WIDGETS
         self.train = button("Train", "Learn from the annotation of ticked images.")
         self.pause = button("Pause", "Let it wait.")
         self.stop = button("Stop", "End the training now and keep what it learnt.")
         self.progress = ProgressBar()
         self.progress.setRange(0, _TICKS)
-        self.progress.setToolTip("Loss of the training (lower is better), time left.")
+        self.progress.setToolTip(
+            "Error of the network on what it learns from (loss, lower is better), "
+            "time left."
+        )
         self.line = Hint()
-        self.line.setAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignTop)
+        self.line.setMaximumHeight(_TWO_LINES)
+        self.line.setAlignment(
+            Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter
+        )
         self.device = Elided()
-        self.memory = QLabel()
-        self.free = button("Free", "Give back the memory that no job needs.")
+        self.more = button("?", "Help, the guide, and where networks compute.")
+        self.more.setAccessibleName("Help and device")
+        self.more.setFixedWidth(_SMALL)
+        self._make_menu()
         # LAYOUT
-        buttons, foot = QHBoxLayout(), QHBoxLayout()
-        for wide in (self.train, self.pause, self.stop):
-            wide.setMinimumWidth(0)
-            buttons.addWidget(wide, 1)
-        self._middle = QWidget()
-        self._stack = QStackedLayout(self._middle)
-        self._stack.addWidget(self.line)
-        self._stack.addWidget(self.progress)
-        foot.addWidget(self.device, 1)
-        foot.addWidget(self.memory)
-        foot.addWidget(self.free)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(MARGIN, 4, MARGIN, 4)
         layout.setSpacing(3)
+        layout.addWidget(self.progress)
+        buttons = row(self.train, self.pause, self.stop)
+        buttons.addWidget(self.line, 1)
+        buttons.addWidget(self.device, 1)
+        buttons.addWidget(self.more)
         layout.addLayout(buttons)
-        layout.addWidget(self._middle)
-        layout.addLayout(foot)
-        for line in (buttons, foot):
-            line.setSpacing(SPACING)
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
         # CONNECTIONS
         self.train.clicked.connect(self._on_train)
         self.pause.clicked.connect(self._on_pause)
         self.stop.clicked.connect(self._training.stop)
-        self.free.clicked.connect(workspace.free_memory)
         follow(self, self._training.changed, self._show_training)
         follow(self, self._worker.status_changed, self._show_status)
         follow(self, self._worker.faults_changed, self._show_training)
@@ -91,6 +90,35 @@ class RunBar(QWidget):
     def sizeHint(self) -> QSize:
         """Return a size that leaves the room to the page above."""
         return QSize(300, super().sizeHint().height())
+
+    def _make_menu(self) -> None:
+        menu = QMenu(self)
+        menu.setToolTipsVisible(True)
+        self.help = menu.addAction("Help on this dock")
+        self.help.triggered.connect(self._on_help)
+        self.guide = menu.addAction("Guide in five steps")
+        self.guide.triggered.connect(self._on_guide)
+        menu.addSeparator()
+        # what networks compute on: to be read only
+        self.where = menu.addAction("")
+        self.where.setEnabled(False)
+        self.free = menu.addAction("Free memory")
+        self.free.setToolTip("Give back the memory that no job needs.")
+        self.free.triggered.connect(self._workspace.free_memory)
+        self._menu = menu
+        self.more.clicked.connect(self._on_more)
+
+    def _on_more(self) -> None:
+        # above the button, which is at the lower end of the window
+        corner = self.more.mapToGlobal(self.more.rect().topRight())
+        size = self._menu.sizeHint()
+        self._menu.popup(corner - QPoint(size.width(), size.height()))
+
+    def _on_help(self) -> None:
+        self.help_asked.emit()
+
+    def _on_guide(self) -> None:
+        self._workspace.guide.set_shown(True)
 
     def _on_train(self) -> None:
         # a number that is still being typed counts, also where buttons take no focus
@@ -125,32 +153,31 @@ class RunBar(QWidget):
         if busy:
             self.progress.setValue(round(_TICKS * progress.share))
             self.progress.setFormat(
-                "judging the model" if judging else progress_text(state, progress)
+                "judging the model …" if judging else progress_text(state, progress)
             )
         else:
             ready = "Ready to train." if possible else reason
             self.line.setText(fault or ready, "error" if fault else "info")
             self.line.setToolTip(self.line.text())
-        self._stack.setCurrentWidget(self.progress if busy else self.line)
-        one_line = busy or (possible and not fault)
-        self._middle.setFixedHeight(_LINE if one_line else _TWO_LINES)
+        for part in (self.progress, self.pause, self.stop, self.device):
+            part.setVisible(busy)
+        for part in (self.train, self.line):
+            part.setVisible(not busy)
 
     def _show_status(self, _status: object = None) -> None:
         status, fault = self._worker.status, self._worker.fault
-        if fault and self._training.state != "idle":
-            # the line above shows the training
-            self.device.setText(fault)
-        elif status is None:
-            self.device.setText("Not started yet", "Starts with the first job.")
+        if status is None:
+            where, why = "Not started yet", "Starts with the first job."
         else:
-            why = f"No GPU: {status.why_not_gpu}" if status.why_not_gpu else ""
-            self.device.setText(status.device, why)
-        self.memory.setText(f"{status.used / _GB:.1f} GB" if status else "")
-        if status is not None:
-            self.memory.setToolTip(
-                f"Memory of the worker, of {status.total / _GB:.0f} GB in all."
-            )
-        allow(self.free, status is not None, "No memory is in use.")
+            where = f"{status.device} · {status.used / _GB:.1f} GB"
+            why = f"Memory of the worker, of {status.total / _GB:.0f} GB in all."
+            if status.why_not_gpu:
+                why = f"No GPU: {status.why_not_gpu}\n{why}"
+        self.where.setText(where)
+        self.where.setToolTip(why)
+        # the line that tells of faults is not there while a network trains
+        self.device.setText(fault or where, "" if fault else why)
+        self.free.setEnabled(status is not None)
 
 
 def progress_text(state: str, progress: RunProgress) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -13,8 +14,8 @@ from napari_unet.gui.canvas_pointer import CanvasPointer, canvas_of
 from napari_unet.gui.main_thread import MainThread
 from napari_unet.gui.preferences import (
     follow_preferences,
+    keep,
     load_preferences,
-    stop_asking,
 )
 from napari_unet.gui.tasks import show_as_task
 from napari_unet.gui.warm_up import WarmUp
@@ -61,6 +62,7 @@ class WorkspaceHost(QObject):
         self.workspace = Workspace(viewer, self._main_thread.post, Preferences())
         self._forget_preferences: Callable[[], None] = lambda: None
         self.workspace.message.connect(notify)
+        self.workspace.guide_skipped.connect(partial(keep, "show_guide", False))
         self.workspace.worker.started.connect(self._show_task)
         self.workspace.annotating.edited.connect(self._on_first_edit)
         self._windows: list[QWidget] = []
@@ -135,7 +137,7 @@ class WorkspaceHost(QObject):
         box.setCheckBox(no_more)
         agreed = bool(box.exec() == QMessageBox.StandardButton.Close)
         if agreed and no_more.isChecked():
-            stop_asking()
+            keep("ask_before_closing", False)
         return agreed
 
     def _segment(self) -> None:

@@ -47,6 +47,10 @@ class Preferences(Settings):
         True,
         description="Ask before napari closes with predictions that are in no file.",
     )
+    show_guide: bool = Field(
+        True,
+        description="Show the next of five steps at the top of the docks.",
+    )
 
     def prediction(self, **settings: Any) -> Prediction:
         """Return settings of a prediction with the device and memory of this person.

@@ -14,6 +14,7 @@ from napari_unet.session.annotating.control import Annotating
 from napari_unet.session.editing.editor import CellEditor
 from napari_unet.session.foreign_models import ForeignModels
 from napari_unet.session.forward_signal import forward_signal
+from napari_unet.session.guide import Guide
 from napari_unet.session.images.image_list import ImageList
 from napari_unet.session.images.orphans import Orphans
 from napari_unet.session.images.reopening import locate, open_images
@@ -61,6 +62,8 @@ class Workspace:
     """A level (info, warning, error) and a sentence."""
     project_opened = Signal()
     """Another project took the place of this one; all controls below are new."""
+    guide_skipped = Signal()
+    """The guide is not wanted any more, in no project."""
 
     def __init__(
         self,
@@ -144,6 +147,8 @@ class Workspace:
 
     def set_preferences(self, preferences: Preferences) -> None:
         """Use other preferences from the next job on."""
+        if preferences.show_guide != self.preferences.show_guide:
+            self.guide.set_shown(preferences.show_guide)
         self.preferences = preferences
         self.store.autosave_seconds = preferences.autosave_seconds
         training, prediction, models = self.training, self.prediction, self.models
@@ -234,6 +239,10 @@ class Workspace:
         self.showing = Showing(
             viewer, self.images, prediction, self.training.preview, self.overlay
         )
+        self.guide = Guide(
+            self.images, self.training, self.models, prediction, preferences.show_guide
+        )
+        forward_signal(self.guide.skipped, self.guide_skipped)
         for control in (
             self.images,
             annotating,
@@ -257,6 +266,7 @@ class Workspace:
         """Close what `_compose` made, each before what it uses."""
         for control in (
             self.showing,
+            self.guide,
             self.training,
             self.denoiser,
             self.editor,
