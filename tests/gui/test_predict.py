@@ -18,11 +18,13 @@ from napari_unet.core.annotation.annotations import ClassInfo
 from napari_unet.core.events import (
     FilePredicted,
     ModelFormatsFound,
+    StarterChosen,
     StepDone,
     WrittenFormat,
 )
 from napari_unet.core.images.image_outputs import ImageOutputs
 from napari_unet.core.jobs import (
+    ChooseStarterJob,
     ConvertModelJob,
     ExportJob,
     ExportModelJob,
@@ -36,6 +38,7 @@ from napari_unet.core.jobs import (
 from napari_unet.core.network.architecture import u_shape
 from napari_unet.core.publication import Publication
 from napari_unet.core.settings import Segmentation
+from napari_unet.core.starters import Trial, choose
 from napari_unet.core.text import pip_install
 from napari_unet.core.training.training_settings import Training
 from napari_unet.gui.predict.export_dialog import ExportDialog
@@ -45,7 +48,7 @@ from napari_unet.gui.predict.page import PredictPage
 from napari_unet.io.model_file import save_model
 from napari_unet.io.objects.catalogue import FORMATS
 from napari_unet.io.prediction_folder import KINDS, OF_CELLS
-from napari_unet.io.pretrained import pretrained_models
+from napari_unet.io.pretrained import STARTERS, pretrained_models
 from napari_unet.session.preferences import Preferences
 from napari_unet.session.workspace import Workspace
 
@@ -162,16 +165,51 @@ def test_without_a_model_the_page_says_what_to_do(page: PredictPage) -> None:
 def test_models_of_the_package_are_offered_at_once(page: PredictPage) -> None:
     combo = page.models.combo
     names = [combo.itemText(i) for i in range(combo.count())]
-    assert names == ["nuclei", "phase_contrast"]
+    assert names == ["Automatic", "nuclei", "phase_contrast"]
+    # none of them is chosen before it is known whether it suits the image
+    assert combo.currentText() == "Automatic"
+    assert "tries which model suits" in page.models.purpose.text()
+    assert not page.models.card.isEnabled()
+    combo.setCurrentIndex(1)
+    combo.activated.emit(1)
     assert combo.currentText() == "nuclei"
     assert page.models.details.text().startswith("cells · 2-D")
+    assert page.models.purpose.text().startswith("For nuclei in fluorescence")
+    combo.activated.emit(0)
+    assert combo.currentText() == "Automatic"
+
+
+@pytest.mark.parametrize("package_models", [pretrained_models()])
+def test_automatic_says_which_model_it_takes_and_why(
+    page: PredictPage, workspace: Workspace, fake: FakeWorker
+) -> None:
+    layer = workspace.viewer.add_image(np.ones((8, 10), np.uint8), name="blobs")
+    workspace.images.add([layer])
+    settle(page)
+    page.run.predict.click()
+    settle(page)
+    assert "which model suits" in page.models.purpose.text()
+    assert page.run.cancel.isEnabled()
+    (handle,) = fake.running(ChooseStarterJob)
+    trials = (
+        Trial(STARTERS[0], 40, 0.3, 0.7, 28, 2.0),
+        Trial(STARTERS[1], 1, 0.95, 1.0, 300, 0.0),
+    )
+    fake.emit(handle, StarterChosen(choose(trials)))
+    fake.end(handle)
+    assert page.models.combo.currentText() == "Automatic: nuclei"
+    assert "70% sure of its cells" in page.models.purpose.text()
+    assert "takes 95% of the image for cells" in page.models.purpose.toolTip()
+    assert "only 70% sure" in page.models.doubt.text()
+    assert page.models.doubt.level == "warning"
+    assert len(fake.jobs(PredictJob)) == 1
 
 
 @pytest.mark.parametrize("package_models", [pretrained_models()])
 def test_own_models_go_before_those_of_the_package(ready: PredictPage) -> None:
     combo = ready.models.combo
     names = [combo.itemText(i) for i in range(combo.count())]
-    assert names == ["blobs", "nuclei", "phase_contrast"]
+    assert names == ["Automatic", "blobs", "nuclei", "phase_contrast"]
 
 
 def test_with_a_model_it_says_what_the_model_is(ready: PredictPage) -> None:

@@ -24,20 +24,22 @@ from napari_unet.core.events import (
     FilePredicted,
     FileWaits,
     PredictionFinished,
+    StarterChosen,
     TileDone,
 )
 from napari_unet.core.network.blended import note_of_window
 from napari_unet.core.settings import Prediction, Segmentation
+from napari_unet.core.starters import AUTO
 from napari_unet.core.text import counted
 from napari_unet.io.images import find
 from napari_unet.io.names import image_name
 from napari_unet.io.objects.catalogue import FORMATS
 from napari_unet.io.prediction_folder import KINDS, OF_CELLS, PredictionFolder
-from napari_unet.io.pretrained import model_path
+from napari_unet.io.pretrained import is_automatic, model_path, pretrained_model
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from napari_unet.core.events import Event
     from napari_unet.core.model import ModelCard
@@ -49,7 +51,11 @@ _SHOWN = ("averaging", "rescale", "device", "precision", "memory_gb")
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("model", type=model_path, help=MODEL_HELP)
+    parser.add_argument(
+        "model",
+        type=model_path,
+        help=f"{MODEL_HELP}; {AUTO} takes that of these which suits the first image",
+    )
     parser.add_argument("images", nargs="+", help="image files, folders or patterns")
     output_option(parser, "DIR", "folder to write to, with a subfolder for each kind")
     parser.add_argument(
@@ -96,13 +102,16 @@ def run(options: argparse.Namespace) -> int:
         stamp_of,
     )
 
+    line = ProgressLine()
+    files = find(options.images)
+    if is_automatic(options.model):
+        options.model = _chosen(options, files, settings, line)
     model = read_model(options.model)
     foreign = format_of(options.model) is not None
     kinds = saved_kinds(options.save, model.card.training.objective.kinds)
     for kind in set(kinds) & set(FORMATS):
         FORMATS[kind].check_installed()
     segmentation = _segmentation(options, model.card)
-    files = find(options.images)
     from napari_unet.engine.batch_prediction import predict_files
     from napari_unet.engine.file_prediction import FilePredictor
     from napari_unet.engine.network.network import prepare
@@ -117,7 +126,6 @@ def run(options: argparse.Namespace) -> int:
         stamp=stamp_of(model) if foreign else None,
         channel=options.channel,
     )
-    line = ProgressLine()
     # of a model of another program, what it does otherwise here
     own = model.card.notes if foreign else ()
     for note in filter(None, (note_of_window(model.card.architecture), *own)):
@@ -135,6 +143,31 @@ def run(options: argparse.Namespace) -> int:
             report = {"output": str(options.output), "images": batch.rows}
             write_json(report, options.json)
     return batch.report_end()
+
+
+def _chosen(
+    options: argparse.Namespace,
+    files: Sequence[Path],
+    settings: Prediction,
+    line: ProgressLine,
+) -> Path:
+    """Choose a model of the package by the first image, and say which, and why."""
+    from napari_unet.engine.network.network import Network, prepare
+    from napari_unet.engine.starter_choice import choose_by_first
+    from napari_unet.io.model_file import load_model
+
+    def load(path: Path) -> tuple[Network, ModelCard]:
+        model = load_model(path)
+        network = prepare(model, settings.device, settings.precision, file=path)
+        return network, model.card
+
+    for event in choose_by_first(files, load, options.axes, options.channel):
+        if isinstance(event, StarterChosen):
+            choice = event.choice
+            line.say(f"auto: takes {choice.name}: {choice.reason}")
+            if doubt := choice.doubt_of(choice.name):
+                line.say(f"auto: {doubt}")
+    return pretrained_model(choice.name)
 
 
 class Batch:

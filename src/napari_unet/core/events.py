@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from napari_unet.core.cells.tracking import Tracks
     from napari_unet.core.geometry.boxes import Box
     from napari_unet.core.model import AnyScore, Model, ModelCard
+    from napari_unet.core.starters import Choice
     from napari_unet.core.training.decision import Decision
     from napari_unet.core.training.run_log import RunLog
     from napari_unet.core.training.training_settings import Training
@@ -171,6 +172,13 @@ class ModelLoaded(Event):
 
     card: ModelCard
     device: str
+
+
+@dataclass(frozen=True, slots=True)
+class StarterChosen(Event):
+    """The models of the package were tried on an image."""
+
+    choice: Choice
 
 
 @dataclass(frozen=True, slots=True)

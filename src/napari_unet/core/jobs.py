@@ -148,6 +148,25 @@ class LoadModelJob(Job):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class ChooseStarterJob(Job):
+    """Find out which model of the package suits an image."""
+
+    worker = "network"
+    function = "starter_job.run"
+    brief = True
+
+    image: ImageReference
+    place: Place  # plane that is looked at
+    focus: tuple[float, ...] | None  # pixel around which, ([z,] y, x)
+    settings: Prediction = _PREDICTION
+
+    @property
+    def title(self) -> str:
+        """As `Job.title`."""
+        return f"Choose a model for {self.image.name}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class ConvertModelJob(Job):
     """Make a model file of ours of a model of another program."""
 
@@ -397,11 +416,12 @@ class PredictFolderJob(Job):
     worker = "network"
     function = "folder_job.run"
 
-    model: str
+    model: str  # or `core.starters.AUTO`, which goes by the first image
     source: str
     target: str
     settings: Prediction = _PREDICTION
-    segmentation: Segmentation = _SEGMENTATION
+    # None: as the model has it
+    segmentation: Segmentation | None = _SEGMENTATION
     # what is written of each, as in `io.prediction_folder`; empty for what the model
     # gives, without files of other programs
     kinds: tuple[str, ...] = ()

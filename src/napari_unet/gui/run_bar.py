@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 _GB = 1e9
 _TICKS = 1000
-# Pixels of two lines: a longer reason is cut, its tooltip has all of it.
-_TWO_LINES = 34
+# Pixels of three lines: a longer reason is cut, its tooltip has all of it.
+_THREE_LINES = 50
 _SMALL = 26
 
 
@@ -56,7 +56,7 @@ class RunBar(QWidget):
             "time left."
         )
         self.line = Hint()
-        self.line.setMaximumHeight(_TWO_LINES)
+        self.line.setMaximumHeight(_THREE_LINES)
         self.line.setAlignment(
             Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter
         )

@@ -3,11 +3,29 @@
 from __future__ import annotations
 
 from importlib.resources import files
+from math import inf
 from pathlib import Path
 
+from napari_unet.core.starters import AUTO, Starter
 from napari_unet.io.model_file import SUFFIX
 
-PRETRAINED = ("nuclei", "phase_contrast")
+STARTERS = (
+    Starter(
+        "nuclei",
+        "nuclei in fluorescence, bright on dark",
+        widths=(10, 60),
+        contrast=(0.8, inf),
+        most=0.6,
+    ),
+    Starter(
+        "phase_contrast",
+        "unstained cells in phase contrast",
+        widths=(30, 150),
+        contrast=(-0.6, 0.6),
+        most=0.85,
+    ),
+)
+PRETRAINED = tuple(starter.name for starter in STARTERS)
 
 
 def pretrained_model(name: str) -> Path:
@@ -30,6 +48,11 @@ def pretrained_models() -> tuple[Path, ...]:
     return tuple(pretrained_model(name) for name in PRETRAINED)
 
 
+def starter_of(path: Path) -> Starter | None:
+    """Return what is known of a model that comes with the package; None of another."""
+    return next((s for s in STARTERS if pretrained_model(s.name) == path), None)
+
+
 def model_path(text: str) -> Path:
     """Return the file that a name on the command line stands for.
 
@@ -38,3 +61,8 @@ def model_path(text: str) -> Path:
     """
     path = Path(text)
     return pretrained_model(text) if text in PRETRAINED and not path.is_file() else path
+
+
+def is_automatic(path: Path) -> bool:
+    """Whether a model is to be chosen by the image: no file has this name."""
+    return str(path) == AUTO and not path.is_file()

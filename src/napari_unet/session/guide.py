@@ -33,9 +33,10 @@ STEPS = (
     ),
     Step(
         "Paint a few cells",
-        f"Each with its own colour ({key_of('brush.next_cell')} is the next cell), and some "
-        f"background around them ({key_of('brush.background')}). Or press Predict in the "
-        "Predict dock: a ready-made model may do.",
+        f"Each with its own colour ({key_of('brush.next_cell')} is the next cell), and "
+        f"some background around them ({key_of('brush.background')}). Or press Predict "
+        "in the Predict dock: "
+        "a ready-made model may do.",
         "Annotate",
     ),
     Step(

@@ -11,7 +11,9 @@ from psygnal import Signal
 from napari_unet.core.images.rescaling import written
 from napari_unet.core.model import Score
 from napari_unet.core.network.blended import note_of_window
+from napari_unet.core.text import listed
 from napari_unet.io.model_file import CHECKPOINT_SUFFIX, SUFFIX, read_card
+from napari_unet.io.pretrained import starter_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,8 +69,23 @@ class ModelList:
         # why files in the folders are not in the list, in a sentence each
         self.problems: dict[Path, str] = {}
         self.refresh()
-        if self.entries:
+        # whether a model of the package is chosen by the image
+        self.automatic = False
+        known = {*self._used(), *(e.path for e in self.own)}
+        if self.entries and self.entries[0].path in known:
             self.entry = self.entries[0]
+        else:
+            self.automatic = bool(self.starters)
+
+    @property
+    def starters(self) -> tuple[ModelEntry, ...]:
+        """Those that come with the package."""
+        return tuple(e for e in self.entries if e.path in self._pretrained)
+
+    @property
+    def starter_paths(self) -> tuple[Path, ...]:
+        """Their files."""
+        return tuple(e.path for e in self.starters)
 
     @property
     def own(self) -> tuple[ModelEntry, ...]:
@@ -137,7 +154,7 @@ class ModelList:
         ValueError as in `add`, or if it makes images.
         """
         path = Path(path).absolute() if path is not None else None
-        if path == self.selected:
+        if path == self.selected and not self.automatic:
             return
         listed = {e.path: e for e in self.entries}
         entry = None
@@ -148,12 +165,33 @@ class ModelList:
                     f"{entry.card.name} finds no cells: it makes an image; choose it "
                     "under Denoise."
                 )
+        self.automatic = False
+        self._choose(entry)
+
+    def select_automatic(self) -> None:
+        """Leave the choice to the image: until it is made, no model is chosen."""
+        if not self.automatic:
+            self.automatic = True
+            self._choose(None)
+
+    def propose(self, name: str | None) -> None:
+        """Take a model of the package, or none, where the image chooses."""
+        if self.automatic:
+            starters = {e.path.stem: e for e in self.starters}
+            entry = starters[name] if name is not None else None
+            if entry is not self.entry:
+                self._choose(entry)
+
+    def _choose(self, entry: ModelEntry | None) -> None:
         self.entry = entry
         self.selected_changed.emit()
 
     def note_use(self) -> None:
-        """Put the chosen model at the top: it is offered first next time."""
-        if self.entry is not None:
+        """Put the chosen model at the top: it is offered first next time.
+
+        Not one that an image chose: another image may choose another.
+        """
+        if self.entry is not None and not self.automatic:
             self._remember(self.entry.path)
             self.refresh()
 
@@ -188,6 +226,17 @@ class ModelList:
         models = tuple(str(p) for p in [path, *others][:_REMEMBERED])
         if models != project.models:
             self._store.update(project.replace(models=models))
+
+
+def purpose_of(entry: ModelEntry) -> str:
+    """Say what a model is for, in a few words."""
+    starter = starter_of(entry.path)
+    if starter is not None:
+        return starter.words
+    card = entry.card
+    names = ", ".join(c.name for c in card.classes)
+    images = listed([i.name for i in card.images], 1)
+    return f"{names} in images like {images}" if images else names
 
 
 def describe(card: ModelCard) -> list[tuple[str, str]]:

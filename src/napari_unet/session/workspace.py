@@ -159,6 +159,7 @@ class Workspace:
             training.automatic,
             offers,
             prediction,
+            prediction.starter_choice,
             denoiser,
             models,
         ):

@@ -6,20 +6,31 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_unet.core.events import BlockDone, FileBegun, FilePredicted, TileDone
+from napari_unet.core.events import (
+    BlockDone,
+    FileBegun,
+    FilePredicted,
+    StarterChosen,
+    TileDone,
+)
+from napari_unet.core.starters import AUTO
 from napari_unet.engine.batch_prediction import predict_files
 from napari_unet.engine.file_prediction import FilePredictor
+from napari_unet.engine.starter_choice import choose_by_first
 from napari_unet.engine.worker.prediction_job import tile_for_flops, views
 from napari_unet.io.images import find
 from napari_unet.io.objects.catalogue import FORMATS
 from napari_unet.io.prediction_folder import PredictionFolder
+from napari_unet.io.pretrained import pretrained_model
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Generator, Iterable, Iterator, Sequence
 
     from napari_unet.core.events import Event
     from napari_unet.core.jobs import PredictFolderJob
+    from napari_unet.core.model import ModelCard
     from napari_unet.core.settings import Prediction
+    from napari_unet.core.starters import Choice
     from napari_unet.engine.network.network import Network
     from napari_unet.engine.worker.model_cache import Context
 
@@ -42,22 +53,26 @@ def run(job: PredictFolderJob, context: Context) -> Iterator[Event | None]:
     """
     for kind in set(job.kinds) & set(FORMATS):
         FORMATS[kind].check_installed()
-    network, card = context.cache.network(job.model, job.settings)
+    # of files with several images all
+    files = find([f"{job.source}#*"])
+    model = job.model
+    if model == AUTO:
+        chosen = yield from _choose(files, job, context)
+        model = str(pretrained_model(chosen.name))
+    network, card = context.cache.network(model, job.settings)
     predictor = FilePredictor(
         network,
         card,
         _with_tile(job.settings, network, context),
-        job.segmentation,
+        job.segmentation or card.segmentation,
         PredictionFolder(
             Path(job.target),
             job.kinds or card.training.objective.kinds,
             ways_out="use another folder",
         ),
-        Path(job.model),
+        Path(model),
         channel=job.channel,
     )
-    # of files with several images all
-    files = find([f"{job.source}#*"])
     with closing(predict_files(predictor, files)) as events:
         yield from overall(events)
 
@@ -92,6 +107,21 @@ def _share(event: Event) -> float | None:
         begin, end = _AFTER[event.stage]
         return begin + (end - begin) * event.progress
     return None
+
+
+def _choose(
+    files: Sequence[Path], job: PredictFolderJob, context: Context
+) -> Generator[Event | None, None, Choice]:
+    """Choose a model by the first image that can be read, and say which."""
+
+    def load(path: Path) -> tuple[Network, ModelCard]:
+        return context.cache.network(str(path), job.settings)
+
+    for event in choose_by_first(files, load, channel=job.channel):
+        yield event
+        if isinstance(event, StarterChosen):
+            return event.choice
+    raise ValueError("no image could be read to choose a model by.")
 
 
 def _with_tile(settings: Prediction, network: Network, context: Context) -> Prediction:

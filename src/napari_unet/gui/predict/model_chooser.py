@@ -23,7 +23,7 @@ from napari_unet.gui.widgets import (
 )
 from napari_unet.io.model_file import SUFFIX
 from napari_unet.session.foreign_models import PATTERNS, is_foreign
-from napari_unet.session.models import describe
+from napari_unet.session.models import describe, purpose_of
 from napari_unet.session.training.runs import methods_of
 
 if TYPE_CHECKING:
@@ -31,7 +31,12 @@ if TYPE_CHECKING:
 
     from napari_unet.session.foreign_models import ForeignModels
     from napari_unet.session.models import ModelEntry, ModelList
+    from napari_unet.session.prediction.starter_choice import StarterChoice
 
+_AUTOMATIC = (
+    "The models of the package are tried on a part of the image; that which is "
+    "surest of its cells is taken."
+)
 _FILES = f"Models (*{SUFFIX} {' '.join(PATTERNS)});;All files (*)"
 
 
@@ -41,9 +46,11 @@ class ModelChooser(QWidget):
     problem = Signal(str)
     """Why a file cannot be used, in a sentence."""
 
-    def __init__(self, models: ModelList, foreign: ForeignModels) -> None:
+    def __init__(
+        self, models: ModelList, foreign: ForeignModels, starters: StarterChoice
+    ) -> None:
         super().__init__()
-        self._models, self._foreign = models, foreign
+        self._models, self._foreign, self._starters = models, foreign, starters
         # WIDGETS
         self.empty = Placeholder(
             "Train a model first, or drop a model file here, also of Fiji's U-Net and "
@@ -63,11 +70,13 @@ class ModelChooser(QWidget):
         self.status = Hint()
         self.card = button("Card…", "What the model is, how it was made and judged.")
         self.details = Elided()
+        self.purpose = Hint()
+        self.doubt = Hint(level="warning")
         # LAYOUT
         self._chosen = QWidget()
         chosen = row(self.combo, self.open, stretch=0)
         what = row(self.details, self.card, stretch=0)
-        column(self._chosen, chosen, what, inner=True)
+        column(self._chosen, chosen, self.purpose, self.doubt, what, inner=True)
         column(self, self.empty, self._chosen, self.status, inner=True)
         # CONNECTIONS
         # sent by people only: filling the list chooses nothing
@@ -78,6 +87,7 @@ class ModelChooser(QWidget):
         follow(self, foreign.changed, self._show)
         follow(self, models.changed, self._show)
         follow(self, models.selected_changed, self._show)
+        follow(self, starters.changed, self._show)
         self._show()
 
     def open_file(self, path: Path) -> None:
@@ -95,8 +105,12 @@ class ModelChooser(QWidget):
             self.problem.emit(str(error))
 
     def _on_activated(self, index: int) -> None:
+        path = self.combo.itemData(index)
+        if path is None:
+            self._models.select_automatic()
+            return
         try:
-            self._models.select(self.combo.itemData(index))
+            self._models.select(path)
         except ValueError as error:
             self.problem.emit(str(error))
 
@@ -117,20 +131,45 @@ class ModelChooser(QWidget):
         entries, entry = self._models.entries, self._models.entry
         self.empty.setVisible(not entries)
         self._chosen.setVisible(bool(entries))
+        self._fill()
+        self.card.setEnabled(entry is not None)
+        self.doubt.setText(self._starters.doubt(), "warning")
+        if entry is None:
+            automatic = self._models.automatic
+            self.combo.setToolTip("The model that predicts.")
+            self.purpose.setText(self._wait() if automatic else "")
+            self.details.setText("" if automatic else "Choose a model.")
+        else:
+            choice, purpose = self._starters.chosen(), f"For {purpose_of(entry)}."
+            if choice is not None:
+                purpose = f"Suits this image best: {choice.short_reason}."
+            self.purpose.setText(purpose)
+            self.purpose.setToolTip("" if choice is None else choice.reason)
+            self._describe(entry)
+
+    def _wait(self) -> str:
+        if self._starters.running:
+            return "Trying which model suits the image …"
+        return "Predict tries which model suits the image, and says why."
+
+    def _fill(self) -> None:
+        """List the models, with the one on top that is chosen by the image."""
+        entries, entry = self._models.entries, self._models.entry
+        automatic, tip = self._models.automatic, Qt.ItemDataRole.ToolTipRole
         with blocked(self.combo):
             self.combo.clear()
-            for number, one in enumerate(entries):
+            if self._models.starters:
+                name = f": {entry.card.name}" if automatic and entry else ""
+                self.combo.addItem(f"Automatic{name}", None)
+                self.combo.setItemData(0, _AUTOMATIC, tip)
+            for one in entries:
                 self.combo.addItem(one.card.name, str(one.path))
-                tip = Qt.ItemDataRole.ToolTipRole
-                self.combo.setItemData(number, str(one.path), tip)
-            self.combo.setCurrentIndex(entries.index(entry) if entry in entries else -1)
-        if entry is None:
-            self.combo.setToolTip("The model that predicts.")
-            self.card.setEnabled(False)
-            self.details.setText("Choose a model.")
-        else:
-            self.card.setEnabled(True)
-            self._describe(entry)
+                self.combo.setItemData(
+                    self.combo.count() - 1, f"For {purpose_of(one)}.\n{one.path}", tip
+                )
+            first = self.combo.count() - len(entries)
+            number = first + entries.index(entry) if entry in entries else -1
+            self.combo.setCurrentIndex(0 if automatic else number)
 
     def _describe(self, entry: ModelEntry) -> None:
         rows = dict(describe(entry.card))

@@ -53,7 +53,11 @@ class PredictPage(QWidget):
         self._workspace = workspace
         self._control = workspace.prediction
         self.setAcceptDrops(True)
-        self.models = ModelChooser(workspace.models, workspace.foreign_models)
+        self.models = ModelChooser(
+            workspace.models,
+            workspace.foreign_models,
+            workspace.prediction.starter_choice,
+        )
         self.run = RunPanel(workspace)
         self.cells = SegmentationPanel(workspace)
         self.regions = RegionPanel(workspace)

@@ -105,7 +105,8 @@ class RunPanel(QWidget):
         self.status.setVisible(bool(control.status))
         self.folder.refresh()
         # without a model the chooser says so
-        shown = problem if self._models.card is not None else ""
+        known = self._models.card is not None or self._models.automatic
+        shown = problem if known else ""
         self.hint.setText(shown or resampling, "warning" if resampling else "info")
 
     def _on_predict(self) -> None:

@@ -10,12 +10,14 @@ from psygnal import Signal
 
 from napari_unet.core.events import PredictionFinished, TileDone, TileHalved
 from napari_unet.core.jobs import LoadModelJob, PredictFolderJob, PredictJob
+from napari_unet.core.starters import AUTO
 from napari_unet.session.forward_signal import forward_signal
 from napari_unet.session.prediction.export import Exporter
 from napari_unet.session.prediction.folder_prediction import FolderPrediction
 from napari_unet.session.prediction.model_results import ModelResults
 from napari_unet.session.prediction.points import PointLayers
 from napari_unet.session.prediction.segmentation import Segmenter
+from napari_unet.session.prediction.starter_choice import StarterChoice
 from napari_unet.session.prediction.targets import Targets
 from napari_unet.session.throttle import Debounce
 from napari_unet.session.worker.client import WORKER_ENDED
@@ -100,6 +102,7 @@ class PredictionControl:
         )
         self.exporter = Exporter(store, images, worker, self.results, self.segmenter)
         self.points = PointLayers(viewer, worker, self.results, self.segmenter)
+        self.starter_choice = StarterChoice(images, models, worker, preferences)
         self.folder: FolderPrediction | None = None
         self._run: _Run | None = None
         self._share = 0.0
@@ -113,13 +116,15 @@ class PredictionControl:
         forward_signal(self.segmenter.failed, self.message, "error")
         forward_signal(self.segmenter.worker_died, self.message, "error")
         forward_signal(self.points.failed, self.message, "error")
+        forward_signal(self.starter_choice.failed, self.message, "error")
+        forward_signal(self.starter_choice.changed, self.changed)
         forward_signal(self.exporter.message, self.message)
         self.exporter.changed.connect(self._on_files)
 
     @property
     def running(self) -> bool:
         """Whether open images are being predicted."""
-        return self._run is not None
+        return self._run is not None or self.starter_choice.waiting
 
     @property
     def busy(self) -> bool:
@@ -135,6 +140,8 @@ class PredictionControl:
     @property
     def status(self) -> str:
         """What goes on, or went on last, in a few words."""
+        if self.starter_choice.waiting:
+            return "Trying which model suits the image …"
         writing = None if self.running else self._writing
         return self._status if writing is None else writing.status
 
@@ -164,6 +171,11 @@ class PredictionControl:
             settings = self.preferences.prediction(**options)
             if self.running:
                 raise ValueError("A prediction is running: cancel it first.")
+            if self._models.automatic and self._models.entry is None:
+                image, again = self.targets.image_in_view(), self.predict
+                then = partial(again, extent, entropy, **options)
+                self.starter_choice.find(image.id, then)
+                return True
             model, targets = self._models.entry, self.targets.find(extent)
             if model is None:
                 raise ValueError(self.targets.problem())
@@ -192,7 +204,9 @@ class PredictionControl:
 
         `kinds` and `channel` are as of `PredictFolderJob`.
         """
-        model = self._models.selected
+        # which model suits the image in view is no matter
+        automatic = self._models.automatic
+        model = AUTO if automatic else self._models.selected
         if model is None:
             self.message.emit("error", self.targets.problem())
             return
@@ -205,7 +219,7 @@ class PredictionControl:
             str(source),
             str(target),
             settings,
-            self.segmentation,
+            None if automatic else self.segmentation,
             tuple(kinds),
             channel,
         )
@@ -222,6 +236,7 @@ class PredictionControl:
 
     def cancel(self) -> None:
         """Stop at the next tile; what is done stays."""
+        self.starter_choice.cancel()
         self.exporter.cancel()
         if self.folder is not None:
             self.folder.handle.cancel()
@@ -234,8 +249,16 @@ class PredictionControl:
 
     def warm_up(self) -> None:
         """Let the worker read the chosen model, so that predicting begins at once."""
-        model = self._models.selected
-        if model is None or model == self._warm or self._worker.busy:
+        model, image = self._models.selected, self._images.current
+        if self._worker.busy or self.running:
+            return
+        starter = self._models.automatic or model in self._models.starter_paths
+        opened = image is not None and self._images.layers(image.id)
+        if starter and opened and not self.starter_choice.knows(image.id):
+            # also one that was chosen by hand: it is said if it does not suit
+            self.starter_choice.find(image.id)
+            return
+        if model is None or model == self._warm:
             return
         self._warm = model
         self._worker.submit(LoadModelJob(str(model), self.preferences.prediction()))
@@ -285,6 +308,7 @@ class PredictionControl:
         self._viewer.dims.events.current_step.disconnect(self._on_scrolled)
         self._models.selected_changed.disconnect(self._on_model)
         self.cancel()
+        self.starter_choice.close()
         self.exporter.close()
         self.points.close()
         self.model_results.close()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from psygnal import Signal
 
-from napari_unet.core.events import FilePredicted
+from napari_unet.core.events import FilePredicted, StarterChosen
 from napari_unet.core.text import counted
 
 if TYPE_CHECKING:
@@ -91,6 +91,13 @@ class FolderPrediction:
                 self.there += 1
             else:
                 self.predicted += 1
+        elif isinstance(event, StarterChosen):
+            choice = event.choice
+            doubt = choice.doubt_of(choice.name)
+            self.notes += [
+                f"Took {choice.name}: {choice.reason}",
+                *filter(None, [doubt]),
+            ]
         self.changed.emit()
 
     def _on_ended(self, cancelled: bool) -> None:

@@ -68,16 +68,26 @@ class Targets:
 
     def problem(self) -> str:
         """Say why the image in view cannot be predicted; empty if it can be."""
-        card = self._models.card
-        if card is None:
+        cards = self._cards()
+        if not cards:
             return "Choose a model first: train one, or drop a model file here."
         layer, image = self._new_layer(), self._images.current
         if layer is not None:
-            channels = self._images.channels_of(layer)
-            return channel_problem(card, layer.name, channels) if channels else ""
-        if image is None or self._closed(image):
+            channels, name = self._images.channels_of(layer), layer.name
+        elif image is None or self._closed(image):
             return self._closed(image)
-        return channel_problem(card, image.name, image.channels)
+        else:
+            channels, name = image.channels, image.name
+        # which of several it is to be is found out when it is asked for
+        problems = [channel_problem(c, name, channels) for c in cards if channels]
+        return problems[0] if all(problems) and problems else ""
+
+    def _cards(self) -> list[ModelCard]:
+        """Return those of the models that may be meant: the chosen one, or starters."""
+        models = self._models
+        if models.card is not None:
+            return [models.card]
+        return [e.card for e in models.starters] if models.automatic else []
 
     def image_in_view(self) -> ProjectImage:
         """Return the image in view, in the project from now on.

@@ -1,0 +1,157 @@
+"""Which model of the package suits each image, as the worker finds out."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from psygnal import Signal
+
+from napari_unet.core.events import StarterChosen
+from napari_unet.core.jobs import ChooseStarterJob
+from napari_unet.io.pretrained import starter_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from napari_unet.core.messages import Failed
+    from napari_unet.core.starters import Choice
+    from napari_unet.session.images.image_list import ImageList
+    from napari_unet.session.models import ModelList
+    from napari_unet.session.preferences import Preferences
+    from napari_unet.session.worker.client import Handle, Worker
+
+
+class StarterChoice:
+    """Has the models of the package tried, each image once."""
+
+    changed = Signal()
+    """It is known of one more image, or the search for it began or ended."""
+    failed = Signal(str)
+    """Why no model could be chosen."""
+
+    def __init__(
+        self,
+        images: ImageList,
+        models: ModelList,
+        worker: Worker,
+        preferences: Preferences,
+    ) -> None:
+        self._images, self._models, self._worker = images, models, worker
+        self.preferences = preferences
+        self._choices: dict[str, Choice] = {}
+        self._image = ""  # the one that is looked at now
+        self._handle: Handle | None = None
+        # what waits for the choice, if anything does
+        self._then: Callable[[], None] | None = None
+        images.current_changed.connect(self._propose)
+        models.selected_changed.connect(self._propose)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether a prediction waits for the choice."""
+        return self._then is not None
+
+    @property
+    def running(self) -> bool:
+        """Whether models are being tried."""
+        return bool(self._image)
+
+    def knows(self, image_id: str) -> bool:
+        """Whether an image was tried, or is being tried."""
+        return image_id in self._choices or image_id == self._image
+
+    def find(self, image_id: str, then: Callable[[], None] | None = None) -> None:
+        """Find out about an image; `then` is called when its model is chosen."""
+        if image_id in self._choices:
+            self._propose()
+            if then is not None:
+                then()
+            return
+        self._then = then or self._then
+        if self._image:
+            return
+        self._image = image_id
+        try:
+            t, z = self._images.place_in_view(image_id)
+            pixels = self._images.share_frames(image_id, [t])
+        except (ValueError, KeyError) as error:
+            self._fail(str(error))
+            return
+        self.changed.emit()
+        pixels.then(partial(self._submit, image_id, (t, z)), self._fail)
+
+    def cancel(self) -> None:
+        """Stop; what waits for it is not done."""
+        self._then = None
+        if self._handle is not None:
+            self._handle.cancel()
+        elif self._image:
+            self._end()
+
+    def chosen(self) -> Choice | None:
+        """Return why the model was chosen for the image in view; None if it was not."""
+        return self._of_current() if self._models.automatic else None
+
+    def doubt(self) -> str:
+        """Say why the chosen model may not suit the image in view; empty if it may."""
+        choice, path = self._of_current(), self._models.selected
+        starter = starter_of(path) if path is not None else None
+        return (
+            "" if choice is None or starter is None else choice.doubt_of(starter.name)
+        )
+
+    def close(self) -> None:
+        """Let go of images and models."""
+        self.cancel()
+        self._images.current_changed.disconnect(self._propose)
+        self._models.selected_changed.disconnect(self._propose)
+
+    def _of_current(self) -> Choice | None:
+        image = self._images.current
+        return None if image is None else self._choices.get(image.id)
+
+    def _propose(self, *_: object) -> None:
+        """Take the model of the image in view."""
+        choice = self._of_current()
+        self._models.propose(None if choice is None else choice.name)
+
+    def _submit(self, image_id: str, place: tuple[int, int]) -> None:
+        if image_id != self._image:
+            return  # cancelled while its pixels were copied
+        try:
+            image = self._images.reference(image_id)
+            y, x = self._images.box_in_view(image_id)[-2:]
+        except (ValueError, KeyError) as error:
+            self._fail(str(error))
+            return
+        focus = ((y.start + y.stop) / 2, (x.start + x.stop) / 2)
+        settings = self.preferences.prediction()
+        handle = self._worker.submit(ChooseStarterJob(image, place, focus, settings))
+        self._handle = handle
+        handle.event.connect(partial(self._on_event, image_id))
+        handle.ended.connect(partial(self._on_ended, image_id))
+        handle.failed.connect(self._on_failed)
+
+    def _on_event(self, image_id: str, event: object) -> None:
+        if isinstance(event, StarterChosen):
+            self._choices[image_id] = event.choice
+
+    def _on_ended(self, image_id: str, _cancelled: bool) -> None:
+        then = self._end()
+        self._propose()
+        if then is not None and image_id in self._choices:
+            then()
+
+    def _on_failed(self, failed: Failed) -> None:
+        self._fail(failed.sentence)
+
+    def _fail(self, sentence: str) -> None:
+        if self._end() is not None:
+            self.failed.emit(sentence)
+
+    def _end(self) -> Callable[[], None] | None:
+        then, self._then = self._then, None
+        self._image, self._handle = "", None
+        self.changed.emit()
+        return then
