@@ -267,6 +267,13 @@ class PointsFound(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class CellsMeasured(Event):
+    """All cells of an image were measured."""
+
+    table: Columns  # as of `core.cells.cell_table`
+
+
+@dataclass(frozen=True, slots=True)
 class WeightsComputed(Event):
     """The border weights of a plane are in the output array."""
 

@@ -393,6 +393,24 @@ class PointsJob(Job):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class MeasureJob(Job):
+    """Measure all cells of an image, for a table in the window."""
+
+    function = "measure_job.run"
+    brief = True
+
+    image: ImageReference  # for grey values and pixel size
+    cells: ArrayReference  # int32, axes of the image without c
+    probabilities: ArrayReference  # float32, c first; they tell the class of each cell
+    classes: tuple[ClassInfo, ...]  # foreground classes of the model
+
+    @property
+    def title(self) -> str:
+        """As `Job.title`."""
+        return f"Measure cells of {self.image.name}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class SaveImageJob(Job):
     """Write an image that a network made to a file."""
 

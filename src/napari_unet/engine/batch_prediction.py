@@ -15,7 +15,8 @@ from napari_unet.core.settings import explain
 from napari_unet.core.text import printable
 from napari_unet.io.folder_lock import BusyError
 from napari_unet.io.names import image_name
-from napari_unet.io.prediction_folder import distinct_files
+from napari_unet.io.prediction_folder import TABLE, distinct_files
+from napari_unet.io.summary import write_summary
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -37,7 +38,7 @@ def predict_files(
     """Predict files into the predictor's folder; arguments as for its `events`.
 
     What another run with the same settings is at work on comes last, if it is not done
-    by then.
+    by then. With tables of cells comes a summary, with a row for each image.
 
     Yields
     ------
@@ -87,9 +88,18 @@ def predict_files(
                 failed += 1
                 problem = _named(problem, file)
                 yield FilePredicted(str(file), 0, done / len(files), problem)
-        if not failed:
-            predictor.note()
-            predictor.note_in_run(files, axes)
+        _conclude(predictor, files, axes, complete=not failed)
+
+
+def _conclude(
+    predictor: FilePredictor, files: Sequence[Path], axes: str | None, *, complete: bool
+) -> None:
+    """Sum up the tables, and note what was used if all went well."""
+    if TABLE in predictor.folder.kinds:
+        write_summary(predictor.folder, files)
+    if complete:
+        predictor.note()
+        predictor.note_in_run(files, axes)
 
 
 def _named(problem: str, file: Path) -> str:

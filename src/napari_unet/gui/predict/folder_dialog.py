@@ -22,7 +22,7 @@ _KINDS = {
     "probabilities": ("Probabilities", "What the network says of each pixel."),
     "classes": ("Classes", "A label image with one number for each class."),
     "instances": ("Cells", "A label image with one number for each cell."),
-    "table": ("Table of measurements", TABLE_TIP),
+    "table": ("Tables of measurements", f"{TABLE_TIP} And summary.csv of all images."),
     "points": ("Points", POINTS_TIP),
 }
 _OF_CELLS = ("instances", "table", "points")

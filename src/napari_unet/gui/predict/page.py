@@ -10,6 +10,7 @@ from qtpy.QtWidgets import QWidget
 from napari_unet.core.text import counted
 from napari_unet.gui.annotate.report_errors import report_errors, reporting
 from napari_unet.gui.cell_tools import CellTools
+from napari_unet.gui.predict.cell_table_window import CellTableWindow
 from napari_unet.gui.predict.denoise_panel import DenoisePanel
 from napari_unet.gui.predict.export_dialog import ExportDialog
 from napari_unet.gui.predict.model_chooser import ModelChooser, model_in
@@ -68,6 +69,11 @@ class PredictPage(QWidget):
             "A layer with a point in each cell, with its class and confidence; it "
             "follows the threshold.",
         )
+        self.table = button(
+            "Table…",
+            "All cells with their measurements, counted, and how their sizes are "
+            "spread; a row shows its cell.",
+        )
         self.use_slice = button(
             "This slice",
             "Turn the cells of the slice in view into annotation, to be corrected.",
@@ -101,7 +107,7 @@ class PredictPage(QWidget):
         self._of_cells = (
             Heading("Cells"),
             self.cells,
-            ButtonRow(self.points, self.forget),
+            ButtonRow(self.table, self.points, self.forget),
             self.tools,
         )
         self._of_regions = (Heading("Regions"), self.regions)
@@ -127,6 +133,7 @@ class PredictPage(QWidget):
         workspace = self._workspace
         self.models.problem.connect(self._on_problem)
         self.points.clicked.connect(self._on_points)
+        self.table.clicked.connect(self._on_table)
         self.use_slice.clicked.connect(self._on_use_slice)
         self.use_looked_at.clicked.connect(self._on_use_looked_at)
         forget = reporting(workspace, workspace.editor.forget)
@@ -205,6 +212,7 @@ class PredictPage(QWidget):
         for part in (self.use_looked_at, self.tools, self.forget):
             allow(part, has_cells, why)
         allow(self.points, has_cells, why)
+        allow(self.table, has_cells, why)
         allow(self.export, results is not None, "Predict an image first.")
         foreign = self._workspace.foreign_models
         why = foreign.status if foreign.running else "Choose a model."
@@ -224,6 +232,9 @@ class PredictPage(QWidget):
     def _on_points(self) -> None:
         if (image := self._workspace.images.current) is not None:
             self._control.points.show(image.id)
+
+    def _on_table(self) -> None:
+        CellTableWindow(self._workspace, self.window()).show()
 
     def _tell_used(self, number: int) -> None:
         sentence = "The cells of this slice are annotated already."

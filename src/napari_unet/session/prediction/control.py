@@ -12,6 +12,7 @@ from napari_unet.core.events import PredictionFinished, TileDone, TileHalved
 from napari_unet.core.jobs import LoadModelJob, PredictFolderJob, PredictJob
 from napari_unet.core.starters import AUTO
 from napari_unet.session.forward_signal import forward_signal
+from napari_unet.session.prediction.cell_tables import CellTables
 from napari_unet.session.prediction.export import Exporter
 from napari_unet.session.prediction.folder_prediction import FolderPrediction
 from napari_unet.session.prediction.model_results import ModelResults
@@ -102,6 +103,7 @@ class PredictionControl:
         )
         self.exporter = Exporter(store, images, worker, self.results, self.segmenter)
         self.points = PointLayers(viewer, worker, self.results, self.segmenter)
+        self.tables = CellTables(viewer, images, worker, self.results, self.segmenter)
         self.starter_choice = StarterChoice(images, models, worker, preferences)
         self.folder: FolderPrediction | None = None
         self._run: _Run | None = None
@@ -116,6 +118,7 @@ class PredictionControl:
         forward_signal(self.segmenter.failed, self.message, "error")
         forward_signal(self.segmenter.worker_died, self.message, "error")
         forward_signal(self.points.failed, self.message, "error")
+        forward_signal(self.tables.failed, self.message, "error")
         forward_signal(self.starter_choice.failed, self.message, "error")
         forward_signal(self.starter_choice.changed, self.changed)
         forward_signal(self.exporter.message, self.message)
@@ -311,6 +314,7 @@ class PredictionControl:
         self.starter_choice.close()
         self.exporter.close()
         self.points.close()
+        self.tables.close()
         self.model_results.close()
 
     @property
@@ -407,6 +411,7 @@ class PredictionControl:
         results.cells.growing = False
         self.segmenter.go_on()
         self.points.go_on()
+        self.tables.go_on()
 
     def _skip(self, run: _Run, sentence: str) -> None:
         """Say why an image cannot be predicted, and go on with the next one."""

@@ -1,0 +1,278 @@
+"""The predicted cells in a table, counted, and how their sizes are spread."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from qtpy.QtCore import QAbstractTableModel, QModelIndex, QSize, Qt
+from qtpy.QtGui import QColor, QPainter
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QComboBox,
+    QDialog,
+    QLabel,
+    QTableView,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_unet.core.cells.table_parts import histogram, size_column
+from napari_unet.core.text import counted
+from napari_unet.gui.theme import colours, is_dark
+from napari_unet.gui.widgets import follow, row
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from napari.components import ViewerModel
+    from numpy.typing import NDArray
+    from qtpy.QtGui import QCloseEvent, QPaintEvent
+
+    from napari_unet.core.cells.measurements import Columns
+    from napari_unet.session.workspace import Workspace
+
+_SCOPES = {
+    "slice": "This slice",
+    "image": "This image",
+    "images": "All predicted images",
+}
+# Pixels of the screen that a hand moves the mouse in a click.
+_STILL = 4
+_DIGITS = 4
+
+
+class CellTableModel(QAbstractTableModel):
+    """Columns of a table, of any number of rows: Qt asks for what is in sight alone."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.table: Columns = {}
+        self._names: list[str] = []
+        self._order: NDArray[np.intp] = np.arange(0)
+
+    def set_table(self, table: Columns) -> None:
+        """Show another table, in its own order."""
+        self.beginResetModel()
+        self.table, self._names = table, list(table)
+        self._order = np.arange(len(next(iter(table.values()), ())))
+        self.endResetModel()
+
+    def rowCount(self, parent: QModelIndex | None = None) -> int:
+        """Return the number of cells."""
+        return 0 if parent is not None and parent.isValid() else len(self._order)
+
+    def columnCount(self, parent: QModelIndex | None = None) -> int:
+        """Return the number of columns."""
+        return 0 if parent is not None and parent.isValid() else len(self._names)
+
+    def data(self, index: QModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
+        """Return what stands in a field: numbers with some digits."""
+        if not index.isValid():
+            return None
+        value = self.table[self._names[index.column()]][self._order[index.row()]]
+        number = isinstance(value, np.number)
+        if role == Qt.ItemDataRole.DisplayRole:
+            rounded = isinstance(value, np.floating)
+            if rounded and np.isnan(value):
+                return ""
+            return f"{value:.{_DIGITS}g}" if rounded else str(value)
+        if role == Qt.ItemDataRole.TextAlignmentRole and number:
+            return int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+        return None
+
+    def headerData(
+        self,
+        section: int,
+        orientation: Qt.Orientation,
+        role: int = Qt.ItemDataRole.DisplayRole,
+    ) -> Any:
+        """Return the name of a column, or the number of a row, from 1."""
+        if role != Qt.ItemDataRole.DisplayRole:
+            return None
+        if orientation == Qt.Orientation.Horizontal:
+            return self._names[section].replace("_", " ")
+        return str(section + 1)
+
+    def sort(
+        self, column: int, order: Qt.SortOrder = Qt.SortOrder.AscendingOrder
+    ) -> None:
+        """Sort the rows by a column; equal ones stay in their order."""
+        if not 0 <= column < len(self._names):
+            return
+        self.layoutAboutToBeChanged.emit()
+        self._order = np.argsort(self.table[self._names[column]], kind="stable")
+        if order == Qt.SortOrder.DescendingOrder:
+            self._order = self._order[::-1]
+        self.layoutChanged.emit()
+
+    def row_of(self, index: QModelIndex) -> int:
+        """Return the row of the table that is shown at a place."""
+        return int(self._order[index.row()])
+
+    def place_of(self, row: int) -> QModelIndex:
+        """Return where a row of the table is shown."""
+        places = np.flatnonzero(self._order == row)
+        return self.index(int(places[0]), 0) if len(places) else QModelIndex()
+
+
+class Histogram(QWidget):
+    """Bars of how many cells have which size, with the smallest and the largest."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.values: NDArray[np.float64] = np.zeros(0)
+        self.unit = ""
+        self.setMinimumHeight(72)
+        self.setToolTip("How many cells (height) have which size (from left to right).")
+        self.setAccessibleName("Histogram of sizes")
+
+    def set_values(self, values: NDArray[np.float64], unit: str) -> None:
+        """Show other values."""
+        self.values, self.unit = values, unit
+        self.update()
+
+    def sizeHint(self) -> QSize:
+        """Return a size of some lines of text."""
+        return QSize(300, 84)
+
+    def paintEvent(self, event: QPaintEvent | None) -> None:
+        """Draw the bars, and a line below with the limits."""
+        if not len(self.values):
+            return
+        painter = QPainter(self)
+        counts, edges = histogram(self.values)
+        line = painter.fontMetrics().height()
+        height, width = self.height() - line - 2, self.width() / len(counts)
+        bar = QColor(colours(is_dark(self)).first)
+        for number, count in enumerate(counts.tolist()):
+            high = round(height * count / counts.max())
+            left = round(number * width)
+            right = round((number + 1) * width) - 1
+            painter.fillRect(left, height - high, max(right - left, 1), high, bar)
+        below = self.rect().adjusted(0, height + 2, 0, 0)
+        flags = Qt.AlignmentFlag
+        painter.drawText(below, int(flags.AlignLeft), f"{edges[0]:.3g}")
+        middle = f"median {np.median(self.values):.3g} {self.unit}"
+        painter.drawText(below, int(flags.AlignHCenter), middle)
+        painter.drawText(below, int(flags.AlignRight), f"{edges[-1]:.3g}")
+
+
+class CellTableWindow(QDialog):
+    """Shows the cells of a slice, an image or all of them beside napari.
+
+    A row that is chosen shows its cell, a cell that is clicked on chooses its row.
+    """
+
+    def __init__(self, workspace: Workspace, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setWindowTitle("Cells")
+        self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        self._tables, self._viewer = workspace.prediction.tables, workspace.viewer
+        # WIDGETS
+        self.scope = QComboBox()
+        for key, name in _SCOPES.items():
+            self.scope.addItem(name, key)
+        self.scope.setToolTip("Which cells are counted and listed.")
+        self.count = QLabel()
+        self.sizes = Histogram()
+        self.model = CellTableModel(self)
+        self.view = QTableView()
+        self.view.setModel(self.model)
+        self.view.setSortingEnabled(True)
+        self.view.horizontalHeader().setSortIndicator(-1, Qt.SortOrder.AscendingOrder)
+        self.view.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.view.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+        self.view.setAccessibleName("Cells")
+        self.view.setToolTip(
+            "A row that is chosen shows its cell; a click on a cell chooses its row."
+        )
+        # LAYOUT
+        layout = QVBoxLayout(self)
+        layout.addLayout(row(self.scope, self.count, stretch=1))
+        layout.addWidget(self.sizes)
+        layout.addWidget(self.view, 1)
+        self.resize(640, 480)
+        # CONNECTIONS
+        self.scope.currentIndexChanged.connect(self.refresh)
+        self.view.selectionModel().currentRowChanged.connect(self._on_row)
+        follow(self, self._tables.changed, self.refresh)
+        follow(self, workspace.prediction.changed, self._on_changed)
+        self._viewer.mouse_drag_callbacks.append(self._on_press)
+        self._tables.watch()
+        self.refresh()
+
+    def closeEvent(self, event: QCloseEvent | None) -> None:
+        """Measure no more."""
+        self._leave()
+        super().closeEvent(event)
+
+    def reject(self) -> None:
+        """Close, as by Escape."""
+        self._leave()
+        super().reject()
+
+    def refresh(self, *_: object) -> None:
+        """Show what is measured of the scope."""
+        table = self._tables.table(self.scope.currentData())
+        chosen = self._chosen_label()
+        self.model.set_table(table)
+        header = self.view.horizontalHeader()
+        if header.sortIndicatorSection() >= 0:
+            self.model.sort(header.sortIndicatorSection(), header.sortIndicatorOrder())
+        number = len(table["label"]) if table else 0
+        what = "Measuring …" if self._tables.measuring else "No cells."
+        size = size_column(table)
+        self.count.setText(counted(number, "cell") if number else what)
+        unit = size.rpartition("_")[2].replace("um", "µm")
+        for power, sign in (("2", "²"), ("3", "³")):
+            unit = unit.replace(power, sign)
+        values = table[size].astype(float) if size else np.zeros(0)
+        self.sizes.set_values(values, unit)
+        if chosen is not None and number:
+            rows = np.flatnonzero(table["label"] == chosen)
+            if len(rows):
+                self._choose(int(rows[0]))
+
+    def _on_changed(self) -> None:
+        # another slice is in view, or cells are found
+        if self.scope.currentData() != "images" or not self.model.rowCount():
+            self.refresh()
+
+    def _chosen_label(self) -> int | None:
+        index = self.view.selectionModel().currentIndex()
+        if not index.isValid():
+            return None
+        return int(self.model.table["label"][self.model.row_of(index)])
+
+    def _on_row(self, index: QModelIndex, _before: QModelIndex) -> None:
+        if index.isValid():
+            self._tables.show(self.model.table, self.model.row_of(index))
+
+    def _choose(self, table_row: int) -> None:
+        """Mark a row without going to its cell, which is where people are."""
+        selection = self.view.selectionModel()
+        selection.blockSignals(True)
+        index = self.model.place_of(table_row)
+        self.view.setCurrentIndex(index)
+        self.view.scrollTo(index)
+        selection.blockSignals(False)
+        self.view.viewport().update()
+
+    def _on_press(self, _viewer: ViewerModel, event: Any) -> Iterator[None]:
+        position, start = event.position, np.array(event.pos)
+        yield
+        moved = False
+        while event.type == "mouse_move":
+            moved = moved or bool(np.abs(event.pos - start).max() > _STILL)
+            yield
+        if not moved:
+            found = self._tables.row_at(self.model.table, position)
+            if found is not None:
+                self._choose(found)
+
+    def _leave(self) -> None:
+        callbacks = self._viewer.mouse_drag_callbacks
+        if self._on_press in callbacks:
+            callbacks.remove(self._on_press)
+            self._tables.rest()

@@ -1,0 +1,81 @@
+"""What is made of the cells of each image, anew when these are others."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from psygnal import Signal
+
+if TYPE_CHECKING:
+    from napari_unet.core.jobs import Job
+    from napari_unet.core.messages import Failed
+    from napari_unet.session.prediction.results import ResultLayers
+    from napari_unet.session.prediction.segmentation import Segmenter
+    from napari_unet.session.worker.client import Handle, Worker
+
+
+class CellFollower:
+    """Has a job done for the cells of images, one at a time, whenever they changed.
+
+    `results` are the latest of each image, by its id. Subclasses say of which images,
+    which job it is, and what becomes of its events.
+    """
+
+    failed = Signal(str)
+    """Why it could not be done, in a sentence."""
+
+    def __init__(
+        self, worker: Worker, results: dict[str, ResultLayers], segmenter: Segmenter
+    ) -> None:
+        self._worker = worker
+        self._results, self._segmenter = results, segmenter
+        # of each image, the cells for which it was asked last
+        self._asked: dict[str, tuple[Any, ...]] = {}
+        self._handle: Handle | None = None
+        segmenter.changed.connect(self.go_on)
+
+    def go_on(self) -> None:
+        """Do it for the next image whose cells are others now, if any is."""
+        if self._handle is not None or not self._segmenter.idle:
+            return
+        for image_id, results in self._results.items():
+            cells = results.cells
+            if cells.growing or not cells.version or not self._is_wanted(image_id):
+                continue
+            state = results, dict(cells.version), dict(cells.predicted), cells.linked
+            if self._asked.get(image_id) != state:
+                self._asked[image_id] = state
+                self._submit(image_id, results)
+                return
+
+    def close(self) -> None:
+        """Follow the cells no more."""
+        self._segmenter.changed.disconnect(self.go_on)
+
+    def _is_wanted(self, image_id: str) -> bool:
+        raise NotImplementedError
+
+    def _job(self, results: ResultLayers) -> Job:
+        raise NotImplementedError
+
+    def _take(self, results: ResultLayers, event: object) -> None:
+        raise NotImplementedError
+
+    def _submit(self, image_id: str, results: ResultLayers) -> None:
+        self._handle = self._worker.submit(self._job(results))
+        self._handle.event.connect(partial(self._on_event, image_id, results))
+        self._handle.ended.connect(self._on_ended)
+        self._handle.failed.connect(partial(self._on_failed, image_id))
+
+    def _on_event(self, image_id: str, results: ResultLayers, event: object) -> None:
+        if self._results.get(image_id) is results:
+            self._take(results, event)
+
+    def _on_ended(self, _cancelled: bool) -> None:
+        self._handle = None
+        self.go_on()
+
+    def _on_failed(self, _image_id: str, failed: Failed) -> None:
+        self._handle = None
+        self.failed.emit(failed.sentence)

@@ -1,0 +1,176 @@
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from qtpy.QtCore import Qt
+
+from example_models import random_model
+from fake_worker import FakeWorker
+from napari_unet.core.events import CellsMeasured
+from napari_unet.core.jobs import MeasureJob, PredictJob, SegmentJob
+from napari_unet.core.network.architecture import u_shape
+from napari_unet.gui.predict.cell_table_window import CellTableModel, CellTableWindow
+from napari_unet.io.model_file import save_model
+from napari_unet.session.preferences import Preferences
+from napari_unet.session.workspace import Workspace
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from napari.components import ViewerModel
+    from pytestqt.qtbot import QtBot
+
+    from napari_unet.core.cells.measurements import Columns
+
+# of one slice: two cells, side by side
+TABLE: Columns = {
+    "label": np.array([1, 2]),
+    "class": np.array(["cells", "cells"]),
+    "t": np.array([0, 0]),
+    "z": np.array([0, 0]),
+    "centroid_y_px": np.array([2.0, 2.0]),
+    "centroid_x_px": np.array([2.0, 7.0]),
+    "area_px": np.array([30, 20]),
+    "class_probability": np.array([0.98765, np.nan]),
+}
+
+
+@pytest.fixture
+def fake() -> FakeWorker:
+    return FakeWorker()
+
+
+@pytest.fixture
+def workspace(
+    viewer: ViewerModel,
+    tmp_path: Path,
+    fake: FakeWorker,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Workspace]:
+    workspace = Workspace(
+        viewer, lambda call: call(), Preferences(), tmp_path / "projects"
+    )
+    monkeypatch.setattr(workspace.worker, "submit", fake.submit)
+    path = tmp_path / "blobs.safetensors"
+    table = u_shape(ndim=2, channels=1, classes=2, width=2, depth=1)
+    save_model(random_model(table), path)
+    workspace.models.select(path)
+    yield workspace
+    workspace.close()
+
+
+@pytest.fixture
+def window(
+    workspace: Workspace, fake: FakeWorker, qtbot: QtBot
+) -> Iterator[CellTableWindow]:
+    """A table of an image with two cells."""
+    layer = workspace.viewer.add_image(np.ones((5, 10), np.uint8), name="blobs")
+    workspace.images.add([layer])
+    workspace.prediction.predict("slice")
+    (handle,) = fake.running(PredictJob)
+    fake.predict(handle)
+    fake.end(handle)
+    while fake.running(SegmentJob):
+        fake.find_cells(fake.running(SegmentJob)[0], 2)
+    (results,) = workspace.prediction.results.values()
+    results.files.arrays["cells"][:] = np.repeat([[1, 2]], 5, axis=1)
+    window = CellTableWindow(workspace)
+    qtbot.addWidget(window)
+    window.show()
+    while fake.running(MeasureJob):
+        handle = fake.running(MeasureJob)[0]
+        fake.emit(handle, CellsMeasured(TABLE))
+        fake.end(handle)
+    yield window
+    window.close()
+
+
+def texts(model: CellTableModel, column: int) -> list[str]:
+    return [model.data(model.index(n, column)) for n in range(model.rowCount())]
+
+
+def test_numbers_are_short_and_sorted_as_numbers(qtbot: QtBot) -> None:
+    model = CellTableModel()
+    model.set_table(TABLE)
+    assert (model.rowCount(), model.columnCount()) == (2, len(TABLE))
+    assert texts(model, 7) == ["0.9877", ""]
+    header = Qt.Orientation.Horizontal
+    assert model.headerData(6, header) == "area px"
+    model.sort(6)
+    assert texts(model, 6) == ["20", "30"]
+    assert model.row_of(model.index(0, 0)) == 1
+    assert model.place_of(1).row() == 0
+    model.sort(6, Qt.SortOrder.DescendingOrder)
+    assert texts(model, 6) == ["30", "20"]
+    many = {"label": np.arange(100_000), "area_px": np.arange(100_000)[::-1]}
+    model.set_table(many)
+    model.sort(1)
+    assert model.data(model.index(0, 0)) == "99999"
+
+
+def test_cells_are_counted_and_their_sizes_shown(window: CellTableWindow) -> None:
+    assert window.count.text() == "2 cells"
+    assert window.sizes.values.tolist() == [30, 20]
+    assert window.sizes.unit == "px"
+    for number, columns in ((1, 0), (2, 1)):
+        window.scope.setCurrentIndex(number)
+        assert window.count.text() == "2 cells"
+        assert window.model.columnCount() == len(TABLE) + columns
+    assert window.model.table["image"].tolist() == ["blobs", "blobs"]
+
+
+def test_a_row_shows_its_cell(window: CellTableWindow, workspace: Workspace) -> None:
+    (results,) = workspace.prediction.results.values()
+    window.view.selectRow(1)
+    layer = results.layer("cells")
+    assert layer is not None
+    assert layer.selected_label == 2
+    viewer = workspace.viewer
+    camera = getattr(viewer, "scene", viewer).camera
+    assert tuple(camera.center)[-2:] == (2, 7)
+
+
+def test_a_click_on_a_cell_chooses_its_row(
+    window: CellTableWindow, workspace: Workspace
+) -> None:
+    def click(x: float, moved: float = 0.0) -> None:
+        event = SimpleNamespace(
+            position=(2.0, x), pos=np.zeros(2), type="mouse_press", button=1
+        )
+        running = window._on_press(workspace.viewer, event)
+        next(running)
+        if moved:
+            event.type, event.pos = "mouse_move", np.array([moved, 0])
+            next(running)
+        event.type = "mouse_release"
+        next(running, None)
+
+    click(7)
+    assert window.view.currentIndex().row() == 1
+    click(2, moved=30)
+    assert window.view.currentIndex().row() == 1
+    click(2)
+    assert window.view.currentIndex().row() == 0
+    # it stays with its cell when rows are sorted or measured again
+    window.model.sort(6)
+    window.refresh()
+    row = window.model.row_of(window.view.currentIndex())
+    assert window.model.table["label"][row] == 1
+
+
+def test_nothing_is_measured_for_a_window_that_is_closed(
+    window: CellTableWindow, workspace: Workspace, fake: FakeWorker
+) -> None:
+    window.close()
+    assert window._on_press not in workspace.viewer.mouse_drag_callbacks
+    count = len(fake.jobs(MeasureJob))
+    workspace.prediction.set_segmentation(
+        workspace.prediction.segmentation.replace(threshold=0.9)
+    )
+    while fake.running(SegmentJob):
+        fake.find_cells(fake.running(SegmentJob)[0], 2)
+    assert len(fake.jobs(MeasureJob)) == count

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import csv
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from napari_unet.io.prediction_folder import PredictionFolder
+from napari_unet.io.summary import SUMMARY, write_summary
+from napari_unet.io.tables import write_table
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> PredictionFolder:
+    return PredictionFolder(tmp_path, ("table",))
+
+
+def put(folder: PredictionFolder, file: Path, **columns: list[float]) -> None:
+    target = folder.target(file, "table")
+    target.parent.mkdir(exist_ok=True)
+    write_table(target, {k: np.array(v) for k, v in columns.items()})
+
+
+def test_each_image_has_a_row(folder: PredictionFolder, tmp_path: Path) -> None:
+    files = [tmp_path / f"{name}.tif" for name in ("flat", "movie", "missing")]
+    put(folder, files[0], label=[1, 2], t=[0, 0], area_px=[4, 8])
+    put(folder, files[1], label=[1, 1, 2], t=[0, 1, 1], area_px=[1, 2, 6])
+    path = write_summary(folder, files)
+    assert path == tmp_path / SUMMARY
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["image"] for row in rows] == ["flat", "movie"]
+    flat, movie = rows
+    assert (flat["time_points"], flat["cells"]) == ("1", "2")
+    assert (movie["time_points"], movie["cells"]) == ("2", "3")
+    assert (float(flat["area_px_mean"]), float(flat["area_px_sum"])) == (6, 12)
+    assert (float(movie["area_px_mean"]), float(movie["area_px_median"])) == (3, 2)
+    # again, over its own
+    assert write_summary(folder, files) == path
+
+
+def test_an_image_without_cells_counts_none(
+    folder: PredictionFolder, tmp_path: Path
+) -> None:
+    files = [tmp_path / "some.tif", tmp_path / "none.tif"]
+    put(folder, files[0], label=[1], t=[0], area_px=[5])
+    put(folder, files[1], label=[], t=[], area_px=[])
+    path = write_summary(folder, files)
+    assert path is not None
+    lines = path.read_text("utf-8").splitlines()
+    assert lines[1:] == ["some,1,1,5.0,5.0,5.0", "none,0,0,,,"]
+
+
+def test_what_is_no_summary_stays(folder: PredictionFolder, tmp_path: Path) -> None:
+    file = tmp_path / "a.tif"
+    assert write_summary(folder, [file]) is None
+    put(folder, file, label=[1], t=[0], area_px=[5])
+    mine = tmp_path / SUMMARY
+    mine.write_text("my own numbers\n")
+    with pytest.raises(FileExistsError, match="no summary of this program"):
+        write_summary(folder, [file])
+    assert mine.read_text() == "my own numbers\n"
