@@ -40,7 +40,7 @@ def _iou(plot: LossPlot) -> list[list[float]]:
 
 def test_without_data_it_says_what_will_be_here(plot: LossPlot) -> None:
     assert plot.empty.isVisible()
-    assert plot.empty.text() == "Loss and IoU appear here while training"
+    assert plot.empty.text() == "Error and overlap (IoU) appear here while training"
     plot.set_data(CURVE)
     assert not plot.empty.isVisible()
     plot.set_data([])

@@ -145,7 +145,7 @@ def test_progress_loss_and_time_left_are_shown(
     assert bar.progress.isVisible()
     assert not bar.line.isVisible()
     assert bar.progress.value() == 0.25 * bar.progress.maximum()
-    assert bar.progress.text() == "loss 0.12 · 0:42 left"
+    assert bar.progress.text() == "error 0.12 · 0:42 left"
 
 
 @pytest.mark.parametrize("state", ["training", "stopping"])
@@ -171,11 +171,11 @@ def test_while_the_model_is_judged_no_time_is_left_to_stop(
     ("state", "loss", "left", "text"),
     [
         ("training", None, None, "training"),
-        ("training", 1.5, None, "loss 1.5"),
-        ("training", 0.00123, 3700.0, "loss 0.0012 · 1:01:40 left"),
-        ("paused", 0.5, 30.0, "paused · loss 0.5"),
+        ("training", 1.5, None, "error 1.5"),
+        ("training", 0.00123, 3700.0, "error 0.0012 · 1:01:40 left"),
+        ("paused", 0.5, 30.0, "paused · error 0.5"),
         ("starting", None, None, "starting"),
-        ("stopping", 0.5, 10.0, "stopping · loss 0.5"),
+        ("stopping", 0.5, 10.0, "stopping · error 0.5"),
     ],
 )
 def test_progress_in_words(

@@ -237,7 +237,7 @@ def test_an_interrupted_training_is_offered_or_forgotten(
     boxes = (page.recipe.preset, page.recipe.start, page.recipe.budget)
     for box in boxes:
         assert not box.isEnabled()
-        assert "start anew" in box.toolTip()
+        assert "start over" in box.toolTip()
     workspace.images.set_use_for_training(image, False)
     assert "on other images" in page.interrupted.text()
     assert page.go_on.isVisibleTo(page)

@@ -4,7 +4,13 @@ from itertools import pairwise
 
 import pytest
 
-from napari_unet.session.training.run_progress import MOST_POINTS, LearningCurve
+from napari_unet.core.events import Judging, StepDone, TrainingStarted
+from napari_unet.session.training import run_progress
+from napari_unet.session.training.run_progress import (
+    MOST_POINTS,
+    LearningCurve,
+    RunProgress,
+)
 
 
 def test_the_loss_is_smoothed_without_a_pull_to_zero() -> None:
@@ -34,3 +40,40 @@ def test_scores_are_kept_in_order() -> None:
     curve.add_score(10, 0.5, 0.4)
     curve.add_score(20, 0.6, 0.3)
     assert curve.scores == [(10, 0.5, 0.4), (20, 0.6, 0.3)]
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    now = [1000.0]
+    monkeypatch.setattr(run_progress, "monotonic", lambda: now[0])
+    return now
+
+
+def test_the_time_that_is_left_goes_on_between_steps(clock: list[float]) -> None:
+    progress = RunProgress()
+    assert progress.left() is None
+    progress.add(TrainingStarted(0, "cpu", "fp32", ""))
+    progress.add(StepDone(1, 0.5, 0.1, 30.0))
+    assert progress.left() == 30
+    clock[0] += 8
+    assert progress.left() == 22
+    assert progress.slowness() == ""
+    # a number that stands still would be wrong
+    clock[0] += 8
+    assert progress.left() is None
+    assert progress.slowness() == "no step for 16 s"
+    progress.add(Judging(1))
+    assert progress.left() is None
+
+
+def test_few_steps_in_a_minute_are_told(clock: list[float]) -> None:
+    progress = RunProgress()
+    progress.add(TrainingStarted(0, "cpu", "fp32", ""))
+    for step in range(12):
+        clock[0] += 5
+        progress.add(StepDone(step, 0.5, 0.1, 30.0))
+    assert progress.slowness() == "only 12 steps in a minute"
+    for step in range(100):
+        clock[0] += 0.5
+        progress.add(StepDone(step, 0.5, 0.1, 30.0))
+    assert progress.slowness() == ""

@@ -187,7 +187,7 @@ class Segmentation(GrownSettings):
     cells_by: Literal["watershed", "multicut"] = Field(
         "watershed",
         title="Part cells by",
-        description="The watershed parts cells at their waists; the multicut, for "
+        description="The watershed splits cells where they narrow; the multicut, for "
         "dense tissue, by what the network says along the whole of their border.",
     )
     membrane: Unit = Field(

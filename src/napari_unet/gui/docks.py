@@ -20,6 +20,7 @@ from napari_unet.gui.guide_bar import GuideBar
 from napari_unet.gui.help_dialog import HelpDialog
 from napari_unet.gui.run_bar import RunBar
 from napari_unet.gui.show_row import ShowRow
+from napari_unet.gui.widgets import MARGIN
 from napari_unet.gui.workspaces import host_of
 from napari_unet.io.model_file import SUFFIX
 
@@ -186,7 +187,8 @@ class Dock(QWidget):
 
     def _fill(self) -> None:
         """Make guide, page and run bar for the project that is open."""
-        self._scroll.setWidget(self._page())
+        page = self._page()
+        self._scroll.setWidget(page)
         for old in self._around:
             old.deleteLater()
         guide = GuideBar(self._workspace.guide, self.title)
@@ -196,10 +198,17 @@ class Dock(QWidget):
         shown = ShowRow(self._workspace)
         self._around = (guide, shown, bar)
         layout = self.layout()
-        if isinstance(layout, QVBoxLayout):
-            layout.insertWidget(0, guide)
-            layout.addWidget(shown)
-            layout.addWidget(bar)
+        if not isinstance(layout, QVBoxLayout):
+            return
+        layout.insertWidget(0, guide)
+        # what is in the hand all the time stays in sight, however long the page is
+        pinned = getattr(page, "pinned", None)
+        if isinstance(pinned, QWidget):
+            pinned.setContentsMargins(MARGIN, 4, MARGIN, 0)
+            layout.addWidget(pinned)
+            self._around += (pinned,)
+        layout.addWidget(shown)
+        layout.addWidget(bar)
 
     def _show_other(self, title: str) -> None:
         kind = next(kind for kind in KINDS if kind.title == title)

@@ -35,7 +35,7 @@ class LossPlot(QWidget):
         self._axes: _Axes | None = None
         self._stale = False
         # WIDGETS
-        self.empty = Hint("Loss and IoU appear here while training")
+        self.empty = Hint("Error and overlap (IoU) appear here while training")
         self.empty.setAlignment(Qt.AlignmentFlag.AlignCenter)
         # LAYOUT
         # a margin that nothing covers shows whether it is in sight, see `_draw`
@@ -45,8 +45,8 @@ class LossPlot(QWidget):
         self.setMinimumSize(200, 140)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.setToolTip(
-            "Training loss (lower is better), and IoU on annotation that is held out "
-            "from training (1 is perfect)."
+            "Error on what is learnt from (loss, lower is better), and overlap with "
+            "annotation kept aside (IoU, intersection over union; 1 is perfect)."
         )
 
     def sizeHint(self) -> QSize:
@@ -193,8 +193,8 @@ class _Axes:
             axis = self._plot.getAxis(side)
             axis.setPen(pg.mkPen(shades.muted))
             axis.setTextPen(pg.mkPen(shade))
-        self._plot.setLabel("left", "loss")
-        self._plot.setLabel("right", "IoU")
+        self._plot.setLabel("left", "error")
+        self._plot.setLabel("right", "overlap (IoU)")
         self._loss.setPen(pg.mkPen(shades.first, width=1.6))
         self._iou.setPen(pg.mkPen(shades.second, width=1.6))
         self._iou.setSymbolBrush(shades.second)
@@ -202,8 +202,8 @@ class _Axes:
         self._legend.setLabelTextColor(shades.text)
         # only new entries take the colour
         self._legend.clear()
-        self._legend.addItem(self._loss, "Loss")
-        self._legend.addItem(self._iou, "IoU")
+        self._legend.addItem(self._loss, "Error")
+        self._legend.addItem(self._iou, "Overlap")
 
     def _on_resized(self) -> None:
         self._right.setGeometry(self._plot.vb.sceneBoundingRect())

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QPoint, QSize, Qt, Signal
+import psutil
+from qtpy.QtCore import QPoint, QSize, Qt, QTimer, Signal
 from qtpy.QtWidgets import (
     QApplication,
     QMenu,
@@ -34,6 +35,9 @@ _TICKS = 1000
 # Pixels of three lines: a longer reason is cut, its tooltip has all of it.
 _THREE_LINES = 50
 _SMALL = 26
+_SECOND_MS = 1000
+# Processes that want a core, for each that there is: from so many on they wait.
+_CROWDED = 1.5
 
 
 class RunBar(QWidget):
@@ -65,6 +69,8 @@ class RunBar(QWidget):
         self.more.setAccessibleName("Help and device")
         self.more.setFixedWidth(_SMALL)
         self._make_menu()
+        self._clock = QTimer(self)
+        self._clock.setInterval(_SECOND_MS)
         # LAYOUT
         layout = QVBoxLayout(self)
         layout.setContentsMargins(MARGIN, 4, MARGIN, 4)
@@ -77,6 +83,7 @@ class RunBar(QWidget):
         layout.addLayout(buttons)
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
         # CONNECTIONS
+        self._clock.timeout.connect(self._show_training)
         self.train.clicked.connect(self._on_train)
         self.pause.clicked.connect(self._on_pause)
         self.stop.clicked.connect(self._training.stop)
@@ -137,6 +144,11 @@ class RunBar(QWidget):
         state, progress = self._training.state, self._training.progress
         possible, reason = self._training.can_start
         busy, paused = state != "idle", state == "paused"
+        # between two steps the time goes on
+        if busy:
+            self._clock.start()
+        else:
+            self._clock.stop()
         judging = progress.judging and state in ("training", "stopping")
         running = state in ("training", "paused") and not judging
         why = "The model is being judged and saved." if judging else ""
@@ -184,10 +196,19 @@ def progress_text(state: str, progress: RunProgress) -> str:
     """Say in a few words how the training goes."""
     parts = [state] if state in ("starting", "paused", "stopping") else []
     if progress.curve.loss is not None:
-        parts.append(f"loss {progress.curve.loss:.2g}")
-    if progress.seconds_left is not None and state == "training":
-        parts.append(f"{clock(progress.seconds_left)} left")
+        parts.append(f"error {progress.curve.loss:.2g}")
+    if state != "training":
+        return " · ".join(parts)
+    if (left := progress.left()) is not None:
+        parts.append(f"{clock(left)} left")
+    if slow := progress.slowness():
+        parts.append(f"{slow}: the computer is busy" if is_busy() else slow)
     return " · ".join(parts) or "training"
+
+
+def is_busy() -> bool:
+    """Whether more is to be computed than this computer has cores for."""
+    return psutil.getloadavg()[0] > _CROWDED * (psutil.cpu_count() or 1)
 
 
 def clock(seconds: float) -> str:

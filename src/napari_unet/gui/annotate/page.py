@@ -53,12 +53,14 @@ class AnnotatePage(QWidget):
         self.check_fold = Fold("Data check", self.check)
         self.overlay_fold = Fold("Border weights", self.overlay)
         self.shortcut_fold = Fold("Shortcuts", ShortcutPanel())
+        # the dock keeps it in sight, however long the page becomes
+        self.pinned = QWidget()
+        column(self.pinned, Heading("Brush"), self.brush, inner=True)
         # LAYOUT
         self._work = (
             Heading("Classes"),
             self.classes,
-            Heading("Brush"),
-            self.brush,
+            self.pinned,
             Heading("Slices"),
             self.slices,
             self.check_fold,

@@ -178,7 +178,7 @@ class ModelChooser(QWidget):
         self.combo.setToolTip(f"The model that predicts.\n{entry.path}\n{lines}")
         line = [rows["Finds"], rows["Network"], rows.get("Pixel size", "")]
         if "Held-out IoU" in rows:
-            line.append(f"IoU {rows['Held-out IoU']}")
+            line.append(f"overlap {rows['Held-out IoU']}")
         self.details.setText(" · ".join(part for part in line if part), lines)
 
 

@@ -32,7 +32,7 @@ _SLIDERS = {
     "ridge": (0, 10),
     "track_distance": (0, 100),
 }
-_OF_WATERSHED = "The multicut goes by the borders, not by waists."
+_OF_WATERSHED = "With the multicut, touching cells are split by their borders."
 _OF_MULTICUT = "Choose the multicut to part cells by."
 
 

@@ -33,7 +33,7 @@ _PREVIEW = (
     "more at the end. Deleting the preview layer switches it off, too."
 )
 
-_ANEW = "Start anew instead"
+_ANEW = "Start over"
 
 
 class TrainPage(QWidget):
@@ -49,7 +49,11 @@ class TrainPage(QWidget):
         self.go_on = button(
             "Go on with it", "Go on with the interrupted training, on its images."
         )
-        self.anew = button(_ANEW, "Forget the interrupted training and its checkpoint.")
+        self.anew = button(
+            _ANEW,
+            "Begin from the start: the interrupted training is forgotten, with its "
+            "checkpoint.",
+        )
         self._anew_row = ButtonRow(self.go_on, self.anew)
         self.summary = Hint()
         self.summary.setToolTip("Ticked images of the Annotate dock with annotation.")
@@ -133,7 +137,6 @@ class TrainPage(QWidget):
         self.go_on.setVisible(not goes_on)
         problem = plan.problem(record)
         allow(self.go_on, not problem, problem)
-        self.anew.setText(_ANEW if goes_on else "Forget it")
 
     def _show_comparison(self, comparison: ModelComparison | None) -> None:
         saved = self._saved if self._training.state == "idle" else None

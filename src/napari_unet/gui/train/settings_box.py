@@ -45,7 +45,7 @@ _PRESETS = {
     "quick": "A small network: a good mask within minutes, also without a GPU.",
     "accurate": "A wider and deeper network: better masks after an hour or more.",
     "paper": "The full network of the paper (2015), trained as there: a GPU and hours.",
-    AUTO: "Chosen by what is annotated, by this computer and the budget. What you "
+    AUTO: "Chosen by what is annotated, by this computer and the time. What you "
     "change yourself stays so.",
     FIJI: "As the Fiji plugin goes on with its models: Adam, and its border weights.",
 }
@@ -57,7 +57,7 @@ _START = {
 _USUAL_STEPS = 2000.0
 _UNITS = ("minutes", "steps")
 _NO_Z = "No image of the project has a z axis."
-_GOES_ON = "The interrupted training goes on as it began: start anew to change this."
+_GOES_ON = "The interrupted training goes on as it began: start over to change this."
 _KEPT = "Training that starts from a model keeps the network of that model."
 _BUSY = "It can be changed when the training has ended."
 _JOINED = "Several networks are joined: set Networks to 1 to try both."
@@ -86,7 +86,7 @@ class RecipeBox(QWidget):
         self.both = check_box(
             "Try both, keep the better",
             "Train for slices and for volumes, and for images as they are and of "
-            "another size, in the same budget; held-out cells decide.",
+            "another size, in the same time; held-out cells decide.",
         )
         self.network = NetworkBox()
         self.use = Hint()

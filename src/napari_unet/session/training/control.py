@@ -306,7 +306,7 @@ class TrainingControl:
         self._end()
         if self.plan.checkpoint is not None:
             why += (
-                " Press Train to go on from the last checkpoint, or start anew in the "
+                " Press Train to go on from the last checkpoint, or start over in the "
                 "Train dock."
             )
         self.message.emit("error", why)
@@ -316,7 +316,7 @@ class TrainingControl:
         self._end()
         what = "The training process was ended"
         kept = self.plan.checkpoint is not None
-        remedy = "go on from the last checkpoint" if kept else "begin again"
+        remedy = "go on from the last checkpoint" if kept else "start over"
         if out_of_memory and self.run is not None:
             what, remedy = "Memory ran out", f"{remedy}, with smaller patches"
             # kept also without a checkpoint: the same patches would fail again

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import TYPE_CHECKING
 
 from napari_unet.core import events
+from napari_unet.core.text import counted
 
 if TYPE_CHECKING:
     from napari_unet.core.events import Event
@@ -15,6 +17,9 @@ if TYPE_CHECKING:
 MOST_POINTS = 2000
 # Share of the smoothed loss that stays with each step.
 _MEMORY = 0.9
+# The pace is that of so many seconds. So few steps a minute are told, and from so many
+# seconds without any step on, that it waits.
+_MINUTE, _FEW, _STILL_S = 60.0, 20, 10.0
 
 
 class LearningCurve:
@@ -66,18 +71,22 @@ class RunProgress:
     comparison: events.ModelComparison | None = None
     saved: events.ModelSaved | None = None
     _began: float = field(default_factory=monotonic)
+    # when the latest steps were done, those of the last minute
+    _times: deque[float] = field(default_factory=deque)
 
     def add(self, event: Event) -> None:
         """Take an event of the job into account."""
         if isinstance(event, events.StepDone):
             self.step, self.share, self.learnt = event.step, event.progress, True
             self.seconds_left = event.seconds_left
+            self._note_time(monotonic())
             self.curve.add(event.step, monotonic() - self._began, event.loss)
         elif isinstance(event, events.ValidationDone):
             self.curve.add_score(event.step, event.score.quality, event.score.loss)
         elif isinstance(event, events.TrainingStarted):
             # the time that the worker took to prepare does not count
             self._began = monotonic()
+            self._times.clear()
             self.step, self.validation = event.step, event.validation
             if self.learnt:
                 # another network begins
@@ -88,3 +97,30 @@ class RunProgress:
             self.comparison = event
         elif isinstance(event, events.ModelSaved):
             self.saved = event
+
+    def left(self) -> float | None:
+        """Return the seconds to the end, as of now; None where they are not known.
+
+        Nor are they while no step comes: a number that stands still would be wrong.
+        """
+        if self.seconds_left is None or not self._times:
+            return self.seconds_left
+        passed = monotonic() - self._times[-1]
+        return None if passed > _STILL_S else max(self.seconds_left - passed, 0.0)
+
+    def slowness(self) -> str:
+        """Say that steps are few, or that none comes; empty if all is as usual."""
+        now = monotonic()
+        if not self._times:
+            return ""
+        if now - self._times[-1] > _STILL_S:
+            return f"no step for {now - self._times[-1]:.0f} s"
+        steps = sum(now - time <= _MINUTE for time in self._times)
+        if now - self._began < _MINUTE or steps >= _FEW:
+            return ""
+        return f"only {counted(steps, 'step')} in a minute"
+
+    def _note_time(self, now: float) -> None:
+        self._times.append(now)
+        while now - self._times[0] > _MINUTE:
+            self._times.popleft()

@@ -202,11 +202,11 @@ class TrainingPlan:
         """Return why an interrupted run cannot go on; empty if it can."""
         project = self._store.project
         if len(project.classes) != record.classes:
-            return "The classes changed since the training was interrupted: start anew."
+            return "The classes changed since the training was interrupted: start over."
         names = {image.id: image.name for image in project.images}
         for image_id in record.images:
             if image_id not in names:
-                return "An image of the interrupted training is gone: start anew."
+                return "An image of the interrupted training is gone: start over."
             if not self._images.layers(image_id):
                 return f"Open {names[image_id]} again to go on with its training."
         return ""

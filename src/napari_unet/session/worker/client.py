@@ -278,4 +278,4 @@ def _remedy(job: Job) -> str:
         return "It starts again with the next job."
     if Path(job.checkpoint).is_file():
         return "Training goes on from its last checkpoint when started again."
-    return "There is no checkpoint: training begins anew when started again."
+    return "There is no checkpoint: training starts over when started again."
