@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from contextlib import suppress
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
@@ -79,14 +80,15 @@ def window(
     (results,) = workspace.prediction.results.values()
     results.files.arrays["cells"][:] = np.repeat([[1, 2]], 5, axis=1)
     window = CellTableWindow(workspace)
-    qtbot.addWidget(window)
     window.show()
+    qtbot.waitExposed(window)
     while fake.running(MeasureJob):
         handle = fake.running(MeasureJob)[0]
         fake.emit(handle, CellsMeasured(TABLE))
         fake.end(handle)
     yield window
-    window.close()
+    with suppress(RuntimeError):  # some tests close it
+        window.close()
 
 
 def texts(model: CellTableModel, column: int) -> list[str]:

@@ -9,7 +9,8 @@ from qtpy.QtWidgets import QMessageBox, QWidget
 
 from napari_unet.gui import preferences, workspaces
 from napari_unet.gui.preferences import keep, load_preferences
-from napari_unet.gui.workspaces import WorkspaceHost, question
+from napari_unet.gui.unexported import question
+from napari_unet.gui.workspaces import WorkspaceHost
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

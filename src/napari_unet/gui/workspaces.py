@@ -9,7 +9,6 @@ from weakref import WeakKeyDictionary
 from qtpy.QtCore import QEvent, QObject, QTimer
 from qtpy.QtWidgets import QApplication, QCheckBox, QMessageBox, QWidget
 
-from napari_unet.core.text import listed
 from napari_unet.gui.canvas_pointer import CanvasPointer, canvas_of
 from napari_unet.gui.main_thread import MainThread
 from napari_unet.gui.preferences import (
@@ -18,6 +17,7 @@ from napari_unet.gui.preferences import (
     load_preferences,
 )
 from napari_unet.gui.tasks import show_as_task
+from napari_unet.gui.unexported import question
 from napari_unet.gui.warm_up import WarmUp
 from napari_unet.io.installation import namesake_problem
 from napari_unet.session.preferences import Preferences
@@ -25,7 +25,7 @@ from napari_unet.session.worker.client import WORKER_KINDS
 from napari_unet.session.workspace import Workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from napari.components import ViewerModel
 
@@ -35,9 +35,6 @@ if TYPE_CHECKING:
 _TICK_MS = 250
 # From a stroke or a dock shown to starting processes: nobody is to feel it.
 _SETTLED_MS = 500
-# Of images, in a question.
-_NAMES = 5
-
 _HOSTS: WeakKeyDictionary[Any, WorkspaceHost] = WeakKeyDictionary()
 
 
@@ -169,19 +166,6 @@ class WorkspaceHost(QObject):
         # second when it adds a bar
         if not (handle.job.brief or handle.job.is_preview):
             show_as_task(handle, self.workspace.viewer)
-
-
-def question(window: QWidget, names: Sequence[str]) -> QMessageBox:
-    """Return the question whether to close without exporting predictions."""
-    shown = listed([f"“{name}”" for name in names], _NAMES)
-    return QMessageBox(
-        QMessageBox.Icon.Question,
-        "Close without exporting?",
-        f"The predictions of {shown} are in no file: they are gone when napari "
-        "closes. Export… in the Predict dock keeps them.",
-        QMessageBox.StandardButton.Close | QMessageBox.StandardButton.Cancel,
-        window,
-    )
 
 
 def _hide_brush_box(viewer: ViewerModel) -> None:

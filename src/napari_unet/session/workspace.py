@@ -15,6 +15,7 @@ from napari_unet.session.editing.editor import CellEditor
 from napari_unet.session.foreign_models import ForeignModels
 from napari_unet.session.forward_signal import forward_signal
 from napari_unet.session.guide import Guide
+from napari_unet.session.images.folder_of_images import add_folder
 from napari_unet.session.images.image_list import ImageList
 from napari_unet.session.images.orphans import Orphans
 from napari_unet.session.images.reopening import locate, open_images
@@ -24,7 +25,7 @@ from napari_unet.session.models import ModelList
 from napari_unet.session.overlay.control import WeightOverlay
 from napari_unet.session.prediction.control import PredictionControl
 from napari_unet.session.prediction.denoising import Denoiser
-from napari_unet.session.project.recovery import default_root
+from napari_unet.session.project.recovery import default_root, recent_projects
 from napari_unet.session.project.store import ProjectStore
 from napari_unet.session.scratch import Scratch
 from napari_unet.session.showing import Showing
@@ -33,6 +34,8 @@ from napari_unet.session.training.runs import RunList
 from napari_unet.session.worker.client import Worker
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from napari.components import ViewerModel
     from napari.layers import Layer
 
@@ -40,6 +43,7 @@ if TYPE_CHECKING:
     from napari_unet.session.future import Post
     from napari_unet.session.preferences import Preferences
     from napari_unet.session.project.record import ProjectImage
+    from napari_unet.session.project.recovery import RecentProject
     from napari_unet.session.worker.client import Handle
 
 
@@ -129,9 +133,29 @@ class Workspace:
         ValueError or RuntimeError if it cannot be read, or is open elsewhere; then this
         one stays.
         """
+        self._check_idle()
+        self._replace(ProjectStore.open(folder, self._root))
+
+    def new_project(self) -> None:
+        """Begin an empty project in place of this one, which is kept.
+
+        Images that are open in the viewer stay there, to be added.
+
+        ValueError as in `open_project`, OSError if there is no room for it.
+        """
+        self._check_idle()
+        self._replace(ProjectStore.create(self._root))
+
+    def recent_projects(self) -> list[RecentProject]:
+        """Return the projects that were worked on last, but for this one."""
+        found = recent_projects(self._root)
+        return [project for project in found if project.folder != self.store.folder]
+
+    def _check_idle(self) -> None:
         if self.training.state != "idle":
             raise ValueError("Stop the training before opening another project.")
-        store = ProjectStore.open(folder, self._root)
+
+    def _replace(self, store: ProjectStore) -> None:
         self._dissolve()
         self._compose(store)
         self.project_opened.emit()
@@ -140,6 +164,10 @@ class Workspace:
         """Open the files of images that are closed; return those that are missing."""
         warn = partial(self.message.emit, "warning")
         return open_images(self.viewer, self.store, self.images, warn)
+
+    def add_folder(self, folder: Path) -> Iterator[None]:
+        """Add all images of a folder, step by step; see `folder_of_images`."""
+        return add_folder(self.viewer, self.images, folder, self.message.emit)
 
     def locate(self, image_id: str, path: Path) -> None:
         """Open an image of the project where it is now; see `reopening.locate`."""

@@ -10,13 +10,13 @@ from qtpy.QtWidgets import (
     QDialog,
     QDialogButtonBox,
     QFormLayout,
-    QLineEdit,
     QListWidget,
     QListWidgetItem,
     QVBoxLayout,
     QWidget,
 )
 
+from napari_unet.gui.annotate.axes_boxes import AxesBoxes
 from napari_unet.gui.widgets import Hint, follow
 from napari_unet.session.images.image_layers import check_channels
 from napari_unet.session.images.layers import level_data
@@ -75,10 +75,7 @@ class AddImageDialog(QDialog):
             on = any(layer is one for one in selected)
             item.setCheckState(Qt.CheckState.Checked if on else Qt.CheckState.Unchecked)
             self.layers.addItem(item)
-        self.axes = QLineEdit()
-        self.axes.setToolTip(
-            "A letter for each axis: t time, c channels, z slices, y and x."
-        )
+        self.axes = AxesBoxes()
         self.level = QComboBox()
         self.level.setToolTip("Resolution to annotate and train in; the first is full.")
         self.interpretation = Hint()
@@ -94,8 +91,8 @@ class AddImageDialog(QDialog):
         layout = QVBoxLayout(self)
         layout.addWidget(
             Hint(
-                "Several ticked layers become the channels of one image. "
-                "Axes: t time, c channels, z slices, then y and x."
+                "Several ticked layers become the channels of one image. What its file "
+                "says of the axes is chosen already."
             )
         )
         layout.addLayout(form)
@@ -136,6 +133,7 @@ class AddImageDialog(QDialog):
             for number in range(levels):
                 shape = level_data(first, number).shape
                 self.level.addItem(f"{number}: " + " × ".join(map(str, shape)))
+        self.axes.set_shape(() if first is None else level_data(first, 0).shape)
         self._propose(first)
         self._form.setRowVisible(self.level, self.level.count() > 1)
         self._check()

@@ -23,6 +23,7 @@ from napari_unet.gui.widgets import (
     guard_wheel,
     row,
 )
+from napari_unet.session.annotating.control import IN_3D
 from napari_unet.session.annotating.shortcuts import CLASS_KEYS, key_of
 
 if TYPE_CHECKING:
@@ -145,6 +146,8 @@ class BrushBar(QWidget):
         layer, tool = self._brush.layer, self._brush.tool
         if layer is None:
             return self._what_to_do_first()
+        if self._workspace.annotating.in_3d:
+            return IN_3D
         if not layer.visible:
             return f"{layer.name} is hidden: press a button above to see and paint it."
         if not self._workspace.images.is_active(layer):

@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QAbstractItemView, QListWidgetItem, QWidget
 from napari_unet.gui.annotate.add_image_dialog import AddImageDialog, needs_dialog
 from napari_unet.gui.annotate.item_list import ItemList
 from napari_unet.gui.annotate.locate_image_dialog import ask_where
+from napari_unet.gui.annotate.pixel_size_dialog import PixelSizeDialog
 from napari_unet.gui.annotate.report_errors import report_errors
 from napari_unet.gui.widgets import (
     ButtonRow,
@@ -22,6 +23,7 @@ from napari_unet.gui.widgets import (
     follow,
 )
 from napari_unet.session.images.interpretation import in_words
+from napari_unet.session.images.navigation import zoom_to
 from napari_unet.session.images.reopening import open_image
 
 if TYPE_CHECKING:
@@ -46,7 +48,8 @@ class ImagePanel(QWidget):
         # WIDGETS
         self.list = ItemList()
         self.list.setToolTip(
-            "Images of this project. Ticked ones are used for training."
+            "Images of this project. Ticked ones are used for training. The marked one "
+            "is shown; a double click brings all of it into view."
         )
         self.list.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         self.list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
@@ -64,13 +67,19 @@ class ImagePanel(QWidget):
         self.reopen = button(
             OPEN, "Open the file of this image, or say where it is now."
         )
+        self.pixel_size = button(
+            "Pixel size…",
+            "Say how large the pixels are, where the file does not; show a scale bar.",
+        )
         self.remove = button(
             "Remove",
             "Take the image out of the project; its annotation is kept and "
             "Undo step brings it back.",
         )
         # LAYOUT
-        buttons = ButtonRow(self.add, self.show_annotation, self.reopen, self.remove)
+        buttons = ButtonRow(
+            self.add, self.show_annotation, self.reopen, self.pixel_size, self.remove
+        )
         column(self, self.list, self.interpretation, buttons, inner=True)
         # CONNECTIONS
         self.list.itemChanged.connect(self._on_ticked)
@@ -78,6 +87,8 @@ class ImagePanel(QWidget):
         self.add.clicked.connect(self._on_add)
         self.show_annotation.clicked.connect(self._on_show)
         self.reopen.clicked.connect(self._on_reopen)
+        self.pixel_size.clicked.connect(self._on_pixel_size)
+        self.list.itemDoubleClicked.connect(self._on_zoom)
         self.remove.clicked.connect(self._on_remove)
         follow(self, self._images.changed, self.refresh)
         follow(self, self._images.current_changed, self.refresh)
@@ -100,6 +111,7 @@ class ImagePanel(QWidget):
         lines = [] if image is None else [_words(image), *image.notes]
         self.interpretation.setText("\n".join(lines))
         self.remove.setVisible(image is not None)
+        self.pixel_size.setVisible(open_)
         self.show_annotation.setVisible(open_ and not shown)
         begun = image is not None and image.annotated
         self.show_annotation.setText(SHOW if begun else NEW)
@@ -135,6 +147,14 @@ class ImagePanel(QWidget):
     def _on_current(self, item: QListWidgetItem | None, _: object = None) -> None:
         if item is not None:
             self._images.set_current(item.data(_ID))
+
+    def _on_zoom(self, item: QListWidgetItem) -> None:
+        zoom_to(self._workspace.viewer, self._images.layers(item.data(_ID)))
+
+    def _on_pixel_size(self) -> None:
+        image = self._images.current
+        if image is not None:
+            PixelSizeDialog(self._workspace, image, self).open()
 
     def _on_add(self) -> None:
         candidates = self._images.candidates()

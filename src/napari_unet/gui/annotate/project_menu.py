@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
+from weakref import ref
 
-from qtpy.QtWidgets import QFileDialog, QMenu, QPushButton
+from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QFileDialog, QMenu, QMessageBox, QPushButton
 
+from napari_unet.core.text import listed
 from napari_unet.gui.annotate.locate_image_dialog import open_images
 from napari_unet.gui.annotate.report_errors import report_errors, reporting
+from napari_unet.gui.unexported import question
 from napari_unet.gui.widgets import follow
 from napari_unet.session.annotating.shortcuts import key_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from qtpy.QtWidgets import QWidget
+
     from napari_unet.session.workspace import Workspace
 
 
 class ProjectButton(QPushButton):
-    """A menu to save the project anywhere and to open another."""
+    """A menu to begin a project, to open one, and to save it anywhere."""
 
     def __init__(self, workspace: Workspace) -> None:
         super().__init__()
@@ -27,6 +36,10 @@ class ProjectButton(QPushButton):
         self.menu_ = QMenu(self)
         self.menu_.setToolTipsVisible(True)
         self.setMenu(self.menu_)
+        new = self.menu_.addAction("New project")
+        new.setToolTip("Begin with nothing; this project is kept among the recent.")
+        new.triggered.connect(self._on_new)
+        self.recent = self.menu_.addMenu("Recent projects")
         save = self.menu_.addAction("Save project as…")
         save.setToolTip(
             "A folder with annotation as TIFF files and models, to be opened on any "
@@ -36,6 +49,9 @@ class ProjectButton(QPushButton):
         open_ = self.menu_.addAction("Open project…")
         open_.setToolTip("A folder that was saved, or another project's.")
         open_.triggered.connect(self._on_open)
+        folder = self.menu_.addAction("Add a folder of images…")
+        folder.setToolTip("Open all image files of a folder, each as an image.")
+        folder.triggered.connect(self._on_folder)
         self.menu_.addSeparator()
         self.clear = self.menu_.addAction("Remove annotation")
         self.clear.setToolTip("Undo step brings it back.")
@@ -50,6 +66,7 @@ class ProjectButton(QPushButton):
         self.clear.setEnabled(image is not None and bool(images.places(image.id)))
         of = "" if image is None else f" of {image.name}"
         self.clear.setText(f"Remove annotation{of}")
+        self._list_recent()
 
     def save_as(self, folder: str) -> None:
         """Save the project as a folder."""
@@ -61,10 +78,43 @@ class ProjectButton(QPushButton):
         """Open a project in place of this one, with its images."""
         # this button goes with the page of the project that is left
         workspace, window = self._workspace, self.window()
+        if not may_leave(workspace, self):
+            return
         with report_errors(workspace):
             workspace.open_project(Path(folder))
             if window is not None:
                 open_images(workspace, window)
+
+    def _list_recent(self) -> None:
+        self.recent.clear()
+        for project in self._workspace.recent_projects():
+            names, when = (
+                listed(project.images, 2),
+                f"{project.modified:%Y-%m-%d %H:%M}",
+            )
+            action = self.recent.addAction(f"{names}  ·  {when}")
+            action.setToolTip(str(project.folder))
+            action.triggered.connect(partial(_open, ref(self), str(project.folder)))
+        self.recent.setEnabled(not self.recent.isEmpty())
+
+    def _on_new(self) -> None:
+        workspace = self._workspace
+        if may_leave(workspace, self):
+            with report_errors(workspace):
+                workspace.new_project()
+                workspace.begin()
+
+    def _on_folder(self) -> None:
+        dialog = QFileDialog(self, "Add a folder of images")
+        dialog.setFileMode(QFileDialog.FileMode.Directory)
+        dialog.fileSelected.connect(self.add_folder)
+        dialog.open()
+
+    def add_folder(self, folder: str) -> None:
+        """Open all images of a folder; one after the other, so that napari lives."""
+        with report_errors(self._workspace):
+            steps = self._workspace.add_folder(Path(folder))
+            next_step(self._workspace, steps)
 
     def _on_save(self) -> None:
         dialog = QFileDialog(self, "Save project as")
@@ -78,6 +128,29 @@ class ProjectButton(QPushButton):
         dialog.setFileMode(QFileDialog.FileMode.Directory)
         dialog.fileSelected.connect(self.open_folder)
         dialog.open()
+
+
+def next_step(workspace: Workspace, steps: Iterator[None]) -> None:
+    """Do one step, and the others when napari has done what waits."""
+    with report_errors(workspace):
+        if not workspace.closed and next(steps, False) is None:
+            QTimer.singleShot(0, partial(next_step, workspace, steps))
+
+
+def may_leave(workspace: Workspace, parent: QWidget) -> bool:
+    """Ask whether predictions that are in no file may go with their project."""
+    names = workspace.prediction.unexported()
+    if not (names and workspace.preferences.ask_before_closing):
+        return True
+    box = question(parent, names, "the project is left", "Leave without exporting?")
+    return bool(box.exec() == QMessageBox.StandardButton.Close)
+
+
+def _open(button: ref[ProjectButton], folder: str, _checked: bool = False) -> None:
+    # the action is kept by the menu: it may not keep the button
+    alive = button()
+    if alive is not None:
+        alive.open_folder(folder)
 
 
 class UndoButton(QPushButton):

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from napari.components import ViewerModel
     from numpy.typing import NDArray
-    from qtpy.QtGui import QCloseEvent, QPaintEvent
+    from qtpy.QtGui import QPaintEvent
 
     from napari_unet.core.cells.measurements import Columns
     from napari_unet.session.workspace import Workspace
@@ -167,7 +167,6 @@ class CellTableWindow(QDialog):
     def __init__(self, workspace: Workspace, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setWindowTitle("Cells")
-        self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         self._tables, self._viewer = workspace.prediction.tables, workspace.viewer
         # WIDGETS
         self.scope = QComboBox()
@@ -194,6 +193,7 @@ class CellTableWindow(QDialog):
         layout.addWidget(self.view, 1)
         self.resize(640, 480)
         # CONNECTIONS
+        self.finished.connect(self.deleteLater)
         self.scope.currentIndexChanged.connect(self.refresh)
         self.view.selectionModel().currentRowChanged.connect(self._on_row)
         follow(self, self._tables.changed, self.refresh)
@@ -202,15 +202,13 @@ class CellTableWindow(QDialog):
         self._tables.watch()
         self.refresh()
 
-    def closeEvent(self, event: QCloseEvent | None) -> None:
-        """Measure no more."""
-        self._leave()
-        super().closeEvent(event)
-
-    def reject(self) -> None:
-        """Close, as by Escape."""
-        self._leave()
-        super().reject()
+    def done(self, result: int) -> None:
+        """Measure no more, however it is closed."""
+        callbacks = self._viewer.mouse_drag_callbacks
+        if self._on_press in callbacks:
+            callbacks.remove(self._on_press)
+            self._tables.rest()
+        super().done(result)
 
     def refresh(self, *_: object) -> None:
         """Show what is measured of the scope."""
@@ -270,9 +268,3 @@ class CellTableWindow(QDialog):
             found = self._tables.row_at(self.model.table, position)
             if found is not None:
                 self._choose(found)
-
-    def _leave(self) -> None:
-        callbacks = self._viewer.mouse_drag_callbacks
-        if self._on_press in callbacks:
-            callbacks.remove(self._on_press)
-            self._tables.rest()

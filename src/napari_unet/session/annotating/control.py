@@ -28,6 +28,11 @@ if TYPE_CHECKING:
     from napari_unet.session.project.record import Project
     from napari_unet.session.project.store import ProjectStore
 
+IN_3D = (
+    "Slices can be painted, volumes cannot: go back to the 2-D view (Ctrl+Y, or the "
+    "square at the lower left) to paint."
+)
+
 
 class Annotating:
     """The annotation of the project's images: its parts, and what concerns several.
@@ -66,6 +71,7 @@ class Annotating:
         forward_signal(self.layers.unfit, self.message, "warning")
         store.changed.connect(self._on_project)
         images.place_changed.connect(self._on_place)
+        viewer.dims.events.ndisplay.connect(self._on_ndisplay)
         # last: all that is to hear of these layers is connected by now
         self.layers.show_known()
 
@@ -73,12 +79,18 @@ class Annotating:
         """Follow viewer and project no more; what is painted is saved."""
         self._store.changed.disconnect(self._on_project)
         self._images.place_changed.disconnect(self._on_place)
+        self._viewer.dims.events.ndisplay.disconnect(self._on_ndisplay)
         # the layers stay in the viewer: their keys would go on calling what is closed
         for layer in self.layers.shown_layers():
             shortcuts.unbind(layer)
         self.earlier_work.close()
         self.object_index.close()
         self.layers.close()
+
+    @property
+    def in_3d(self) -> bool:
+        """Whether napari shows volumes, in which no stroke is possible."""
+        return bool(self._viewer.dims.ndisplay == 3)
 
     def tick(self) -> None:
         """Find edits that had no event, and what they painted; some times a second."""
@@ -123,6 +135,11 @@ class Annotating:
     def _on_place(self) -> None:
         for image in self._store.project.images:
             self.finishing.frame_slice(image)
+
+    def _on_ndisplay(self, _: object = None) -> None:
+        if self.in_3d and self.brush.tool != "other":
+            self.message.emit("warning", IN_3D)
+        self.changed.emit()
 
     def _on_project(self, project: Project) -> None:
         for image in project.images:

@@ -187,6 +187,10 @@ class ImageList:
         """Use an image for training, or not."""
         self._store.change_image(id_, use_for_training=used)
 
+    def every(self) -> tuple[ProjectImage, ...]:
+        """Return all images of the project."""
+        return self._store.project.images
+
     @property
     def current(self) -> ProjectImage | None:
         """The image of the active layer, else the last one used."""

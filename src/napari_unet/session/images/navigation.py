@@ -40,6 +40,16 @@ def go_to(
         )
 
 
+def zoom_to(viewer: ViewerModel, layers: Sequence[Layer]) -> None:
+    """Bring all of some layers into view."""
+    if not layers:
+        return
+    if hasattr(viewer, "fit_to_view"):
+        viewer.fit_to_view(layers=layers)
+    else:  # napari before 0.9
+        viewer.reset_view()
+
+
 def neighbour(
     places: Sequence[tuple[int, int]], here: tuple[int, int], step: int
 ) -> tuple[int, int] | None:

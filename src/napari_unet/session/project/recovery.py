@@ -62,6 +62,15 @@ class FoundProject:
     locked: bool  # open in a napari
 
 
+@dataclass(frozen=True, slots=True)
+class RecentProject:
+    """A project that was worked on."""
+
+    folder: Path
+    images: tuple[str, ...]  # their names
+    modified: datetime
+
+
 def default_root() -> Path:
     """Return the folder of all projects, in the user's data folder.
 
@@ -119,6 +128,27 @@ def find_projects(
         else:
             found += [project] if project is not None else []
     return sorted(found, key=lambda project: project.modified, reverse=True)
+
+
+def recent_projects(root: Path, most: int = 8) -> list[RecentProject]:
+    """Return the projects that were worked on last, the latest first.
+
+    Those without images, and those that cannot be read, are passed over.
+    """
+    files = sorted(
+        root.glob(f"*/{FILE_NAME}"), key=lambda f: f.stat().st_mtime, reverse=True
+    )
+    found: list[RecentProject] = []
+    for file in files:
+        if len(found) == most:
+            break
+        with suppress(Exception):  # opening it says what is wrong with it
+            project = ProjectFile.read(file.parent).project
+            if project.images:
+                names = tuple(image.name for image in project.images)
+                modified = datetime.fromtimestamp(file.stat().st_mtime)
+                found.append(RecentProject(file.parent, names, modified))
+    return found
 
 
 def lock(folder: Path, wait: float = _LOCK_WAIT_S) -> FileLock:
