@@ -13,12 +13,14 @@ import pytest
 
 from napari_unet.core.annotation.annotations import ClassInfo
 from napari_unet.core.cells.instances import segment_image, segment_instances
+from napari_unet.core.cells.neighbour_colours import neighbours
 from napari_unet.core.cells.tracking import track_cells
 from napari_unet.core.events import (
     CellsFound,
     CellsLinked,
     Checked,
     FileWritten,
+    NeighboursFound,
     WeightsComputed,
 )
 from napari_unet.core.images.array_reference import (
@@ -41,6 +43,7 @@ from napari_unet.io.images import read_image, read_labels
 from napari_unet.io.objects.catalogue import FORMATS
 
 ALL = Segmentation(min_size=0, ridge=0)
+NONE = np.zeros((0, 2), np.int64)
 NUCLEI = (ClassInfo(name="nuclei"),)
 
 
@@ -103,8 +106,11 @@ def test_only_the_planes_asked_for_are_segmented_in_their_order(tmp_path):
     assert not cells[1].any()
     assert events == [
         CellsFound(0, 2, int(cells[2].max()), 0.5),
+        NeighboursFound(0, 2, NONE),
         CellsFound(0, 0, int(cells[0].max()), 1.0),
+        NeighboursFound(0, 0, NONE),
     ]
+    np.testing.assert_array_equal(events[1].pairs, neighbours(cells[2]))
 
 
 @pytest.mark.parametrize("link_z", ["overlap", "none"])
@@ -120,6 +126,9 @@ def test_linked_cells_are_those_of_the_whole_image(tmp_path, link_z, clear_borde
     expected = segment_image(Image(p, "ctzyx"), 2, settings)
     np.testing.assert_array_equal(job.cells.open(), expected)
     assert events[-1] == CellsLinked(int(expected[0].max() + expected[1].max()))
+    assert list(events[-1].neighbours) == list(places)
+    for (t, z), pairs in events[-1].neighbours.items():
+        np.testing.assert_array_equal(pairs, neighbours(expected[t, z]))
     assert sum(isinstance(e, CellsFound) for e in events) == 12
     assert expected.max() > 3
 

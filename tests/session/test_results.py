@@ -435,8 +435,9 @@ def test_cells_that_touch_have_different_colours(
     results = results_of(viewer, tmp_path)
     cells = results.files.arrays["cells"]
     cells[1, :4], cells[1, 4:] = 1, 7  # the same colour, would they not touch
-    results.cells.counts[0, 1] = 7
-    results.cells_found((0, 1), neighbours(cells[1]))
+    results.cells.highest = 7
+    results.cells_found((0, 1))
+    results.neighbours_found((0, 1), neighbours(cells[1]))
     layer = results.layer("cells")
     assert layer is not None
     colours = layer.colormap.map(np.array([0, 1, 7, 2]))
@@ -444,8 +445,9 @@ def test_cells_that_touch_have_different_colours(
     assert np.abs(colours[1] - colours[2]).max() > 0.3
     # cells of another slice are told apart when one looks at them
     cells[2, :4], cells[2, 4:] = 2, 8
-    results.cells.counts[0, 2] = 8
-    results.cells_found((0, 2), neighbours(cells[2]))
+    results.cells.highest = 8
+    results.cells_found((0, 2))
+    results.neighbours_found((0, 2), neighbours(cells[2]))
     viewer.dims.set_current_step(0, 2)
     results.visibility.update()
     two, eight = layer.colormap.map(np.array([2, 8]))

@@ -240,8 +240,16 @@ class CellsFound(Event):
     z: int | None
     count: int
     progress: float
-    # of cells that touch, see `core.cells.neighbour_colours.neighbours`
-    neighbours: NDArray[np.int64] | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class NeighboursFound(Event):
+    """Which cells of one plane or volume touch, after they were found."""
+
+    t: int
+    z: int | None
+    # see `core.cells.neighbour_colours.neighbours`
+    pairs: NDArray[np.int64] = field(compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,7 +261,7 @@ class CellsLinked(Event):
 
     count: int
     tracks: Tracks | None = None  # of cells that are followed
-    # of each plane (t, z), as of `CellsFound`
+    # of each plane (t, z), as of `NeighboursFound`
     neighbours: Mapping[tuple[int, int], NDArray[np.int64]] = field(
         default_factory=dict, compare=False
     )

@@ -14,7 +14,7 @@ from napari_unet.core.cells.instances import segment_instances
 from napari_unet.core.cells.linking import SliceLinker
 from napari_unet.core.cells.neighbour_colours import neighbours
 from napari_unet.core.cells.tracking import track_frames
-from napari_unet.core.events import CellsFound, CellsLinked
+from napari_unet.core.events import CellsFound, CellsLinked, NeighboursFound
 from napari_unet.core.images.image import Field, Image
 
 if TYPE_CHECKING:
@@ -31,10 +31,10 @@ if TYPE_CHECKING:
 def run(job: SegmentJob) -> Iterator[Event | None]:
     """Find the cells and regions of the places asked for, then link if asked to.
 
-    `CellsFound` comes after each place, None after each slice that is linked and each
-    frame that is followed, and `CellsLinked` at the end of both. An array for the cells
-    that does not have the shape of the probabilities without their classes is a
-    ValueError.
+    `CellsFound` and `NeighboursFound` come after each place, None after each slice that
+    is linked and each frame that is followed, and `CellsLinked` at the end of both. An
+    array for the cells that does not have the shape of the probabilities without their
+    classes is a ValueError.
 
     In the end the cells are those of `segment_image`, yet no more than two planes, or
     one volume, are in memory. Linking can be cancelled and done again at any time.
@@ -47,8 +47,9 @@ def run(job: SegmentJob) -> Iterator[Event | None]:
         arrays.write(t, z, cells)
         arrays.decide(t, z, job.settings)
         number = int(cells.max(initial=0))
-        share = count / len(job.places)
-        yield CellsFound(t, z, number, share, neighbours(cells))
+        yield CellsFound(t, z, number, count / len(job.places))
+        # after them: nobody is to wait for their colours
+        yield NeighboursFound(t, z, neighbours(cells))
     if not job.link:
         return
     in_slices = job.ndim == 2 and arrays.image.size("z") > 1

@@ -84,10 +84,15 @@ class CellsLayer:
         if layer.data is not pixels:
             layer.data = pixels
         layer.colormap = colours
-        layer.features = {
-            "index": np.arange(len(names) + 1),
-            "class": np.array(["", *names]),
-        }
+        # what napari says of a pixel under the mouse
+        layer.features = (
+            {
+                "index": np.arange(len(names) + 1),
+                "class": np.array(["", *names]),
+            }
+            if names
+            else {}
+        )
         layer.visible = visible
         noted = roles.noted(layer)
         if layer.name == noted.get("name", name):
@@ -126,7 +131,10 @@ class CellsLayer:
 
 
 class CellColours:
-    """Colours of cells, in which those that touch differ wherever one looks."""
+    """Colours of cells, in which those that touch differ wherever one looks.
+
+    Beyond 65,534 colours come round, and those that touch may have the same.
+    """
 
     def __init__(self) -> None:
         # pairs of neighbours, of each plane or volume
@@ -147,10 +155,11 @@ class CellColours:
 
     def renew(self, places: Collection[Place], highest: int) -> bool:
         """Tell cells in view apart, with ids up to `highest`; whether any changed."""
+        highest = min(highest, _LAST_IN_CYCLE)
         changed = highest > self._highest
         if changed:
-            doubled = 1 << int(highest).bit_length()
-            self._highest = min(max(doubled, _SHORTEST), _LAST_IN_CYCLE)
+            doubled = max(1 << highest.bit_length(), _SHORTEST)
+            self._highest = min(doubled, _LAST_IN_CYCLE)
         found = [self.neighbours[p] for p in places if p in self.neighbours]
         if [id(f) for f in found] != [id(f) for f in self._told_apart]:
             self._told_apart = found

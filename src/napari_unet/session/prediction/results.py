@@ -247,8 +247,7 @@ class ResultLayers:
             self._take_away(others)
             wanted += [kind] * bool(others)
         if not self.in_cells_layer:
-            in_view = self.in_view(self.cells.counts)
-            self.see("cells" if in_view else "classes", visible=True)
+            self.see("cells" if self.cells.counts else "classes", visible=True)
             self.visibility.update()
         if wanted:
             self.show(*wanted)
@@ -288,9 +287,22 @@ class ResultLayers:
         return f" ({self.label})" if self.label else ""
 
     def _colour_view(self) -> bool:
-        seen = self.in_view(self.cells.counts)
+        seen = self.in_view(self.colours.neighbours)
         highest = max(self.cells.highest, *self.cells.counts.values(), 0)
         return self.colours.renew(seen, highest)
+
+    def neighbours_found(self, place: Place, pairs: NDArray[np.int64]) -> None:
+        """Which cells of a plane or volume touch, now that they are found."""
+        self.colours.note(place, pairs)
+        self.colour_cells()
+
+    def cells_linked(self, neighbours_of: Mapping[Place, NDArray[np.int64]]) -> None:
+        """Cells of all planes have other ids."""
+        for place, pairs in neighbours_of.items():
+            self.colours.note(place, pairs)
+        self.colour_cells()
+        for t in {t for t, _ in self.cells.version}:
+            self.refresh(t, None, "cells")
 
     def layer(self, kind: ResultKind, class_number: int = 0) -> Layer | None:
         """Return a layer in which a kind is seen, None if there is none.
@@ -362,16 +374,12 @@ class ResultLayers:
             self.visibility.tile(place, last=last)
         self.refresh(*place, "classes", "probability", "entropy")
 
-    def cells_found(
-        self, place: Place, neighbours: NDArray[np.int64] | None = None
-    ) -> None:
+    def cells_found(self, place: Place) -> None:
         """Cells and classes of a plane or volume are in the arrays: they are shown."""
         if self.has_regions:
             self.refresh(*place, "classes")
         if not self.has_cells:
             return
-        if neighbours is not None:
-            self.colours.note(place, neighbours)
         if self.has_regions and not self._regions_shown:
             # where both are found, neither is to be missed
             self._regions_shown = True

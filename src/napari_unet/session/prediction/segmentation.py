@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from psygnal import Signal
 
 from napari_unet.core.annotation.annotations import plain_classes
-from napari_unet.core.events import CellsFound, CellsLinked
+from napari_unet.core.events import CellsFound, CellsLinked, NeighboursFound
 from napari_unet.core.jobs import SegmentJob
 from napari_unet.session.throttle import Throttle
 from napari_unet.session.worker.client import WORKER_ENDED
@@ -192,16 +192,16 @@ class Segmenter:
             if results.has_cells:
                 cells.counts[place] = event.count
                 cells.highest = max(cells.highest, event.count)
-            results.cells_found(place, event.neighbours)
+            results.cells_found(place)
+        elif isinstance(event, NeighboursFound):
+            results.neighbours_found((event.t, event.z), event.pairs)
+            return
         elif isinstance(event, CellsLinked):
             cells.highest = max(cells.highest, event.count)
             if max(cells.predicted.values(), default=0) <= predictions:
                 cells.linked = version
             results.show_tracks(event.tracks)
-            for plane, neighbours in event.neighbours.items():
-                results.colours.note(plane, neighbours)
-            for t in {t for t, _ in cells.version}:
-                results.refresh(t, None, "cells")
+            results.cells_linked(event.neighbours)
         self.changed.emit()
 
     def _on_ended(self, kind: _Kind, handle: Handle, _cancelled: bool) -> None:
