@@ -4,6 +4,7 @@
 VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
+DISTRIBUTION := $(shell sed -n 's/^DISTRIBUTION = "\(.*\)"/\1/p' src/napari_unet/__init__.py)
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 SCREEN := xvfb-run --auto-servernum --server-args="-screen 0 1366x768x24"
 # What Qt and OpenGL need where there is no screen and no graphics card.
@@ -12,7 +13,7 @@ SCREEN_PACKAGES := xvfb xauth libgl1 libegl1 libglx-mesa0 libgl1-mesa-dri \
   libxcb-keysyms1 libxcb-randr0 libxcb-render-util0 libxcb-shape0 libxcb-xinerama0
 
 .PHONY: demo test test-busy lint benchmark speed interaction reliability screenshots \
-  size clean
+  size weight wheel docs docs-whole docs-links rename clean
 
 demo: $(VENV)/.demo
 	$(BIN)/napari-unet demo --output demo-output
@@ -56,8 +57,33 @@ screenshots: $(VENV)/.test $(VENV)/.screen
 size: | $(BIN)/python
 	$(BIN)/python -m benchmarks.size
 
+# Size and time of an installation in an environment of its own, and imports in it.
+weight: | $(BIN)/python
+	$(BIN)/python -m benchmarks.weight
+
+# Wheel and sdist into dist/; the wheel, installed where nothing else is, passes the tests.
+wheel: $(VENV)/.screen
+	$(SCREEN) $(PYTHON) .ci/wheel.py --constraint constraints.txt
+
+# The pages into build/docs; any warning fails.
+docs: $(VENV)/.docs
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs
+
+# Pictures of the docks anew, and all tutorials with their own images and budgets.
+docs-whole: $(VENV)/.docs $(VENV)/.screen screenshots docs
+	NAPARI_UNET_WHOLE_TUTORIALS=1 $(BIN)/python -m pytest tests/test_docs.py
+
+# Addresses of the outside world, for who is online.
+docs-links: $(VENV)/.docs
+	$(BIN)/python -m sphinx -q -b linkcheck docs build/links
+
+# make rename NAME=another-name: what the package is called on PyPI, everywhere.
+rename:
+	@[ -n "$(NAME)" ] || { echo "make rename NAME=another-name"; exit 1; }
+	git grep -lz "$(DISTRIBUTION)" | xargs -0 sed -i 's/$(DISTRIBUTION)/$(NAME)/g; s/$(subst -,_,$(DISTRIBUTION))/$(subst -,_,$(NAME))/g'
+
 clean:
-	rm -rf $(VENV) demo-output benchmark-output
+	rm -rf $(VENV) demo-output benchmark-output build dist
 
 $(BIN)/python:
 	@command -v $(PYTHON) >/dev/null || { \
@@ -78,6 +104,12 @@ $(VENV)/.demo: pyproject.toml constraints.txt | $(BIN)/python
 	$(BIN)/pip install --constraint constraints.txt --editable .
 	touch $@
 
+$(VENV)/.docs: $(VENV)/.test
+	$(BIN)/pip install --constraint constraints.txt --editable '.[test,lint,docs]'
+	touch $@
+
+# The package was called napari-unet once: both names would claim the same files.
 $(VENV)/.test: pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/pip uninstall --quiet --yes napari-unet
 	$(BIN)/pip install --constraint constraints.txt --editable '.[test,lint]'
 	touch $@ $(VENV)/.demo

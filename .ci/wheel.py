@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Build wheel and sdist, install the wheel where nothing else is, run the sdist's tests.
+"""Build wheel and sdist, install the wheel where nothing else is, and test it.
 
     python .ci/wheel.py [--python PYTHON] [--constraint FILE] [--lowest]
                         [--with REQUIREMENT ...] [-- what pytest is given]

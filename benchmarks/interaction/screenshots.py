@@ -1,6 +1,7 @@
 """Make the pictures of the docks in docs/images: `make screenshots`.
 
-A person's session in a real window: paint, train, watch, predict, export.
+A person's session in a real window: paint, train, watch, predict, export. Of some of
+its moments the animation `loop.gif` is made.
 """
 
 from __future__ import annotations
@@ -8,10 +9,12 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import PIL.Image
 
 from benchmarks.interaction.scene import open_viewer
 from napari_unet.core.training.training_settings import Training
@@ -40,29 +43,71 @@ def main() -> None:
     theme = sys.argv[1] if len(sys.argv) > 1 else "dark"
     folder = Path(sys.argv[2]) if len(sys.argv) > 2 else _IMAGES
     viewer, hand, workspace, _ = open_viewer(_stack(), "nuclei")
+    film = Film(viewer)
     viewer.theme = theme
     # strokes follow one another faster than any hand's: none is a double click
     QApplication.setDoubleClickInterval(1)
-    _annotate(viewer, hand, workspace)
+    film.take()
+    _annotate(viewer, hand, workspace, film)
     _shoot(viewer, folder / "annotate.png")
     workspace.overlay.set_enabled(True)
     hand.wait(2)
     _shoot(viewer, folder / "weights.png")
     workspace.overlay.set_enabled(False)
-    _train(viewer, hand, workspace)
+    _train(viewer, hand, workspace, film)
     _shoot(viewer, folder / "train.png")
     hand.wait_until(lambda: workspace.training.state == "idle", 300)
     hand.wait(3)
+    film.take(2)
     _predict(viewer, hand, workspace)
     _shoot(viewer, folder / "predict.png")
+    film.take(3)
+    film.save(folder / "loop.gif")
     viewer.close()
+
+
+class Film:
+    """Pictures of the window, one after the other, small enough for a page."""
+
+    _WIDTH, _FRAME_MS = 900, 600
+
+    def __init__(self, viewer: napari.Viewer) -> None:
+        self._viewer = viewer
+        self._frames: list[PIL.Image.Image] = []
+
+    def take(self, times: int = 1) -> None:
+        """Add the window as it is now, shown for as many frames."""
+        pixels = self._viewer.screenshot(canvas_only=False, flash=False)[..., :3]
+        picture = PIL.Image.fromarray(pixels)
+        height = round(picture.height * self._WIDTH / picture.width)
+        small = picture.resize((self._WIDTH, height), PIL.Image.Resampling.LANCZOS)
+        self._frames += [small] * times
+
+    def save(self, path: Path) -> None:
+        """Write a GIF that repeats; all frames have the colours of the last."""
+        colours = self._frames[-1].quantize(128)
+        first, *others = (
+            frame.quantize(palette=colours, dither=PIL.Image.Dither.NONE)
+            for frame in self._frames
+        )
+        first.save(
+            path,
+            save_all=True,
+            append_images=others,
+            duration=self._FRAME_MS,
+            loop=0,
+            optimize=True,
+        )
+        print(path)
 
 
 def _stack() -> np.ndarray:
     return np.stack([np.asarray(image.data) for image, _ in samples.nuclei()[:6]])
 
 
-def _annotate(viewer: napari.Viewer, hand: Hand, workspace: Workspace) -> None:
+def _annotate(
+    viewer: napari.Viewer, hand: Hand, workspace: Workspace, film: Film
+) -> None:
     """Paint nuclei as their truth has them, and background, in two slices."""
     image = workspace.images.current
     if image is None:
@@ -71,12 +116,12 @@ def _annotate(viewer: napari.Viewer, hand: Hand, workspace: Workspace) -> None:
     for z in (0, 1):
         viewer.dims.set_current_step(0, z)
         hand.wait(0.2)
-        _paint(hand, workspace, layer, z)
+        _paint(hand, workspace, layer, z, film)
     viewer.dims.set_current_step(0, 0)
     hand.wait(2)
 
 
-def _paint(hand: Hand, workspace: Workspace, layer: Any, z: int) -> None:
+def _paint(hand: Hand, workspace: Workspace, layer: Any, z: int, film: Film) -> None:
     """Paint all nuclei that lie in the window, then the background between them."""
     truth = np.asarray(samples.nuclei()[z][1].data)
     rows, columns = _WINDOW
@@ -85,7 +130,9 @@ def _paint(hand: Hand, workspace: Workspace, layer: Any, z: int) -> None:
         n for n in inside if (truth[rows, columns] == n).sum() == (truth == n).sum()
     ]
     layer.brush_size = 5
-    for number in sorted(whole):
+    for count, number in enumerate(sorted(whole)):
+        if z == 0 and count % 3 == 0:
+            film.take()
         workspace.annotating.brush.next_cell()
         for stroke in _strokes(truth == number, _WINDOW, step=3, margin=1):
             hand.drag(stroke, layer)
@@ -93,6 +140,8 @@ def _paint(hand: Hand, workspace: Workspace, layer: Any, z: int) -> None:
     for stroke in _strokes(truth == 0, _WINDOW, step=3, margin=2):
         hand.drag(stroke, layer)
     workspace.annotating.brush.next_cell()
+    if z == 0:
+        film.take(2)
 
 
 def _strokes(
@@ -108,12 +157,18 @@ def _strokes(
                 yield [(y, columns.start + int(left)), (y, columns.start + int(right))]
 
 
-def _train(viewer: napari.Viewer, hand: Hand, workspace: Workspace) -> None:
+def _train(viewer: napari.Viewer, hand: Hand, workspace: Workspace, film: Film) -> None:
     _raise(viewer, "Train")
     workspace.training.plan.set(training=Training.quick().replace(minutes=_MINUTES))
     viewer.dims.set_current_step(0, 3)
     workspace.training.start()
-    hand.wait_until(lambda: workspace.training.progress.share > 0.7, 120)
+    for share in np.linspace(0.1, 0.7, 7):
+        hand.wait_until(partial(_is_trained, workspace, float(share)), 240)
+        film.take()
+
+
+def _is_trained(workspace: Workspace, share: float) -> bool:
+    return workspace.training.progress.share > share
 
 
 def _predict(viewer: napari.Viewer, hand: Hand, workspace: Workspace) -> None:

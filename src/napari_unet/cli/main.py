@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 # What each subcommand is for; its module is loaded only when it is called.
-_COMMANDS = {
+COMMANDS = {
     "train": "learn from annotated images",
     "predict": "segment images with a trained model",
     "replay": "train and predict again as a run did, and compare",
@@ -107,8 +107,8 @@ def _parsed(given: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("--version", action="version", version=__version__)
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
-    wanted = next((a for a in given if a in _COMMANDS), None)
-    for name, purpose in _COMMANDS.items():
+    wanted = next((a for a in given if a in COMMANDS), None)
+    for name, purpose in COMMANDS.items():
         sub = subparsers.add_parser(
             name, help=purpose, description=purpose.capitalize()
         )
