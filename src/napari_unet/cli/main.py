@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -38,6 +39,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Exit status: 0 done, 1 bad input in one sentence, 2 wrong options, 128 and the
         number of the signal if it was asked to stop: 130 after Ctrl-C.
     """
+    for stream in (sys.stdout, sys.stderr):
+        # a file or a pipe of Windows may know no × or σ: then a ? stands for it
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     asked: list[int] = []
 
     def stop(number: int) -> None:

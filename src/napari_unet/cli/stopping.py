@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import FrameType
 
-# Windows has no SIGHUP.
-_NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
+# Windows has no SIGHUP, but SIGBREAK where a terminal closes or Ctrl-Break is pressed.
+_NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
 # What shells add to the number of a signal that ended a program.
 _SIGNALLED = 128
 

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import gc
 import re
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
+import numpy as np
 import torch
 
 from napari_unet.core.text import counted
 from napari_unet.engine.allocator import give_back
 from napari_unet.engine.memory_share import available
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 Precision = Literal["fp32", "bf16", "fp16"]
 
@@ -68,6 +72,11 @@ def choose_precision(device: torch.device, wanted: str = "auto") -> Precision:
 def dtype(precision: Precision) -> torch.dtype:
     """Return the torch type of a precision."""
     return _DTYPES[precision]
+
+
+def single(values: ArrayLike, device: torch.device) -> torch.Tensor:
+    """Return numbers as a tensor of single precision: Apple's GPUs have no double."""
+    return torch.as_tensor(np.asarray(values, np.float32), device=device)
 
 
 def free_memory(device: torch.device) -> int:

@@ -14,7 +14,7 @@ import shutil
 import sys
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from time import time
+from time import sleep, time
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -24,6 +24,11 @@ if TYPE_CHECKING:
 _STRAY = re.compile(r"\.napari-unet-[0-9a-f]{32}\.(part|old|try)")
 # A writer that has written nothing for a day does not live any more.
 _STRAY_S = 86_400.0
+# Windows lets no file be replaced that a virus scanner or an indexer reads just then:
+# so often it is tried again, after so many seconds each.
+_TRIES, _PAUSE_S = 20, 0.05
+# Characters of a path that Windows takes, unless it is told to take more.
+_LONGEST_WINDOWS = 259
 # Less is left on no disk that a write failed on for another reason, in bytes.
 _FULL = 2**20
 _REASONS = {
@@ -215,22 +220,41 @@ def _reason(error: OSError, path: Path) -> str:
             if shutil.disk_usage(path.parent).free < _FULL:
                 return _REASONS[errno.ENOSPC]
         return f"the system tells no reason ({error})"
+    # Windows says of a path that is too long that it is not there
+    length = len(str(path.absolute()))
+    if sys.platform == "win32" and length > _LONGEST_WINDOWS:
+        return (
+            f"its path has {length} characters and Windows takes {_LONGEST_WINDOWS}, "
+            "unless long paths are switched on"
+        )
     return _REASONS.get(error.errno, error.strerror or str(error))
 
 
 def _rename(temporary: Path, path: Path) -> None:
     if not (temporary.is_dir() and path.exists()):
-        os.replace(temporary, path)
+        _replace(temporary, path)
         return
     # No system replaces a folder that has content in one step.
     aside = temporary.with_suffix(".old")
-    os.replace(path, aside)
+    _replace(path, aside)
     try:
-        os.replace(temporary, path)
+        _replace(temporary, path)
     except OSError:
-        os.replace(aside, path)
+        _replace(aside, path)
         raise
     remove(aside)
+
+
+def _replace(source: Path, target: Path) -> None:
+    """Rename; on Windows, wait a second for programs that have one of them open."""
+    for left in reversed(range(_TRIES if sys.platform == "win32" else 1)):
+        try:
+            os.replace(source, target)
+            return
+        except PermissionError:
+            if not left:
+                raise
+            sleep(_PAUSE_S)
 
 
 def remove_at_once(path: Path) -> None:

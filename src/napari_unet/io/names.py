@@ -11,6 +11,9 @@ from napari_unet.io.ome_zarr import is_zarr
 # One system or another has these in no name.
 _FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f]')
 
+# Windows takes these for devices, also before a suffix.
+_DEVICES = re.compile(r"(?:con|prn|aux|nul|com\d|lpt\d)(?:\..*)?", re.IGNORECASE)
+
 _TWO = ".nii.gz"  # two suffixes that are one
 
 
@@ -65,4 +68,5 @@ def file_stem(
     `fill` stands for each character that a file's name cannot have; `otherwise` is the
     name if nothing is left. It has up to `longest` characters, up to four bytes each.
     """
-    return _FORBIDDEN.sub(fill, title).strip(" .")[:longest] or otherwise
+    stem = _FORBIDDEN.sub(fill, title).strip(" .")[:longest] or otherwise
+    return f"_{stem}"[:longest] if _DEVICES.fullmatch(stem) else stem

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from contextlib import contextmanager, suppress
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
@@ -263,7 +264,10 @@ def distinct_files(files: Sequence[Path]) -> list[Path]:
     """
     by_name: dict[str, Path] = {}
     for file in files:
-        other = by_name.setdefault(image_name(file), file)
+        name = image_name(file)
+        # their disks take names for one that differ in capitals only
+        folded = name.casefold() if sys.platform in ("win32", "darwin") else name
+        other = by_name.setdefault(folded, file)
         if _same(other, file):
             continue
         raise ValueError(

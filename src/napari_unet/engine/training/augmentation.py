@@ -16,6 +16,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from napari_unet.engine.device import single
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -56,14 +58,14 @@ def coordinates(
     )
     displacements = np.stack([d.displacements for d in deformations])
     if displacements.any():
-        field = torch.as_tensor(displacements, device=device).float()
+        field = single(displacements, device)
         for axis, n in enumerate(size, start=2):
             # one axis of grid points becomes one of pixels
             field = (field.movedim(axis, -1) @ _bicubic(n, device).T).movedim(-1, axis)
         pixels = pixels + field
-    matrix = torch.as_tensor(np.stack([d.matrix for d in deformations]), device=device)
-    origin = torch.as_tensor(np.array(centres), device=device).float()
-    moved: Tensor = matrix.float() @ pixels.flatten(2) + origin[:, :, None]
+    matrix = single([d.matrix for d in deformations], device)
+    origin = single(centres, device)
+    moved: Tensor = matrix @ pixels.flatten(2) + origin[:, :, None]
     return moved.view(len(deformations), ndim, *size)
 
 
@@ -127,7 +129,7 @@ def change_greys(
     def draw(low: float, high: float, channels: int = images.shape[1]) -> Tensor:
         shape = (len(images), channels, *(1,) * (images.ndim - 2))
         amounts = rng.uniform(low, high, size=shape)
-        return torch.as_tensor(amounts, device=images.device).float()
+        return single(amounts, images.device)
 
     if settings.gamma > 1:
         dims = tuple(range(2, images.ndim))

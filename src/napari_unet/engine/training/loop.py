@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from itertools import count
 from math import cos, isfinite, pi, prod
 from typing import TYPE_CHECKING
@@ -223,10 +223,10 @@ class TrainingLoop:
     def _scores(self, image: Tensor, step: int) -> list[Tensor]:
         module, prepared = self._state.module, self.prepared
         low = dtype(prepared.precision)
-        with (
-            self._dropout_of(step),
-            torch.autocast(prepared.device.type, low, enabled=low != torch.float32),
-        ):
+        # not switched off by an argument: of fp32, older torch on Apple's GPUs warns
+        full = low == torch.float32
+        cast = nullcontext() if full else torch.autocast(prepared.device.type, low)
+        with self._dropout_of(step), cast:
             if self._places:
                 return module.supervised(image)
             return [module(image)]

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from napari_unet.core.annotation.annotations import IGNORED
 from napari_unet.core.geometry.tiles import read_window
+from napari_unet.engine.device import single
 from napari_unet.engine.training.augmentation import (
     change_greys,
     coordinates,
@@ -145,7 +146,7 @@ class Sampler:
         if not any(e.scale.spread for e in examples):
             return None
         # one rule holds for all examples
-        found = torch.tensor([e.scale.spread for e in examples], device=self._device)
+        found = single([e.scale.spread for e in examples], self._device)
         return found.view(*found.shape, *(1,) * len(self.output))
 
     def _draw_patch(

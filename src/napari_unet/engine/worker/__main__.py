@@ -70,7 +70,7 @@ def _close_on_signals(inbox: JobInbox) -> list[int]:
         received.append(number)
         inbox.close()
 
-    for name in ("SIGTERM", "SIGHUP"):
+    for name in ("SIGTERM", "SIGHUP", "SIGBREAK"):
         number = getattr(signal, name, None)
         # who started napari with nohup wants it to go on
         if number is not None and signal.getsignal(number) != signal.SIG_IGN:
