@@ -10,6 +10,7 @@ from qtpy.QtWidgets import QColorDialog, QPushButton, QSpinBox, QVBoxLayout, QWi
 
 from napari_unet.gui.theme import DARK, LIGHT, Colours, is_dark
 from napari_unet.gui.widgets import (
+    HINT_OPACITY,
     MARGIN,
     SPACING,
     ButtonRow,
@@ -260,6 +261,17 @@ def test_text_can_be_read_on_both_themes(shades: Colours) -> None:
     for name in ("text", "first", "second", "warning", "error"):
         assert _contrast(getattr(shades, name), shades.background) > 4.5, name
     assert _contrast(shades.muted, shades.background) > 3
+    assert _contrast(_hint(shades), shades.background) > 4.5
+
+
+def _hint(shades: Colours) -> str:
+    """Return the colour that a hint has: of the text, with what is behind it."""
+    behind, text = QColor(shades.background), QColor(shades.text)
+    mixed = [
+        round(HINT_OPACITY * t + (1 - HINT_OPACITY) * b)
+        for t, b in zip(text.getRgb()[:3], behind.getRgb()[:3], strict=True)
+    ]
+    return QColor(*mixed).name()
 
 
 def test_the_background_is_that_of_naparis_own_themes() -> None:

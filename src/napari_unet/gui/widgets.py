@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from psygnal import SignalInstance
     from qtpy.QtGui import QPaintEvent
 
+HINT_OPACITY = 0.72
+"""Of sentences that help, in the colour of the text."""
+
 Level = Literal["info", "warning", "error"]
 
 SPACING = 6
@@ -217,7 +220,7 @@ class Hint(QLabel):
         palette = self.palette()
         painter = QPainter(self)
         if self.level == "info":
-            painter.setOpacity(0.72)
+            painter.setOpacity(HINT_OPACITY)
         else:
             shades = colours(is_dark(self))
             shade = shades.warning if self.level == "warning" else shades.error

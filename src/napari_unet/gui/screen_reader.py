@@ -1,0 +1,67 @@
+"""Names that a screen reader says of controls that show none themselves.
+
+Buttons and boxes to tick are called by their text, what has a label by that. A list,
+a slider or a button with a picture alone is called by the first words of its tooltip,
+which says what it is for.
+"""
+
+from __future__ import annotations
+
+import re
+
+from qtpy.QtCore import QEvent, QObject, Qt, QTimer
+from qtpy.QtGui import QAccessible
+from qtpy.QtWidgets import QWidget
+
+# Pages change in bursts.
+_PAUSE_MS = 300
+_ENDS = re.compile(r"[.:;\n]")
+
+
+def controls(widget: QWidget) -> list[QWidget]:
+    """Return what the Tab key reaches in a widget, shown or not."""
+    return [
+        child
+        for child in widget.findChildren(QWidget)
+        if child.focusPolicy() & Qt.FocusPolicy.TabFocus
+        # parts of a spin box, which is named as a whole
+        and child.objectName() != "qt_spinbox_lineedit"
+    ]
+
+
+def spoken_name(widget: QWidget) -> str:
+    """Return what a screen reader calls a widget; empty if nothing."""
+    interface = QAccessible.queryAccessibleInterface(widget)
+    if interface is None:
+        return ""
+    return str(interface.text(QAccessible.Text.Name)).strip()
+
+
+def name_controls(widget: QWidget) -> None:
+    """Name the controls in a widget that have no name yet."""
+    for control in controls(widget):
+        if not spoken_name(control) and (tooltip := control.toolTip()):
+            control.setAccessibleName(_ENDS.split(tooltip, maxsplit=1)[0].strip())
+
+
+class Namer(QObject):
+    """Names the controls of a page, also those that come later."""
+
+    def __init__(self, page: QWidget) -> None:
+        super().__init__(page)
+        self._page = page
+        self._clock = QTimer(self)
+        self._clock.setSingleShot(True)
+        self._clock.setInterval(_PAUSE_MS)
+        self._clock.timeout.connect(self._name)
+        page.installEventFilter(self)
+        self._name()
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Notice that something in the page was laid out anew."""
+        if event.type() == QEvent.Type.LayoutRequest:
+            self._clock.start()
+        return False
+
+    def _name(self) -> None:
+        name_controls(self._page)

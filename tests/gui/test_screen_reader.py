@@ -1,0 +1,74 @@
+"""Every control can be reached by the Tab key and has a name that can be said."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from qtpy.QtCore import QEvent
+from qtpy.QtWidgets import QApplication, QComboBox, QLabel, QPushButton, QWidget
+
+from napari_unet.gui.annotate.page import AnnotatePage
+from napari_unet.gui.main_thread import MainThread
+from napari_unet.gui.predict.page import PredictPage
+from napari_unet.gui.run_bar import RunBar
+from napari_unet.gui.screen_reader import Namer, controls, spoken_name
+from napari_unet.gui.train.page import TrainPage
+from napari_unet.gui.widgets import column
+from napari_unet.session.preferences import Preferences
+from napari_unet.session.workspace import Workspace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from napari.components import ViewerModel
+    from pytestqt.qtbot import QtBot
+
+
+@pytest.fixture
+def workspace(viewer: ViewerModel, qtbot: QtBot) -> Iterator[Workspace]:
+    main_thread = MainThread()
+    workspace = Workspace(viewer, main_thread.post, Preferences())
+    workspace.images.add([viewer.add_image(np.zeros((3, 64, 64)), name="stack")])
+    yield workspace
+    workspace.close()
+    main_thread.close()
+
+
+@pytest.mark.parametrize("part", [AnnotatePage, TrainPage, PredictPage, RunBar])
+def test_each_control_of_the_docks_has_a_name(
+    part: Callable[[Workspace], QWidget], workspace: Workspace, qtbot: QtBot
+) -> None:
+    page = part(workspace)
+    qtbot.addWidget(page)
+    Namer(page)
+    found = controls(page)
+    assert found
+    nameless = [repr(control) for control in found if not spoken_name(control)]
+    assert not nameless
+
+
+def test_names_are_the_text_the_label_or_the_tooltip(qtbot: QtBot) -> None:
+    page = QWidget()
+    qtbot.addWidget(page)
+    button, labelled, bare = QPushButton("Train"), QComboBox(), QComboBox()
+    label = QLabel("Class")
+    label.setBuddy(labelled)
+    bare.setToolTip("Noise that is alike along rows: cameras have it.")
+    column(page, button, label, labelled, bare)
+    Namer(page)
+    names = [spoken_name(one) for one in (button, labelled, bare)]
+    assert names == ["Train", "Class", "Noise that is alike along rows"]
+
+
+def test_what_comes_later_is_named_too(qtbot: QtBot) -> None:
+    page = QWidget()
+    qtbot.addWidget(page)
+    layout = column(page)
+    Namer(page)
+    later = QComboBox()
+    later.setToolTip("Axis of the noise.")
+    layout.addWidget(later)
+    QApplication.sendEvent(page, QEvent(QEvent.Type.LayoutRequest))
+    qtbot.waitUntil(lambda: spoken_name(later) == "Axis of the noise")
