@@ -36,8 +36,6 @@ def main() -> None:
             with tarfile.open(sdist) as archive:
                 archive.extractall(work / "sdist", filter="data")
             (source,) = (work / "sdist").iterdir()
-            # what is tested is the wheel
-            shutil.rmtree(source / "src" / "napari_unet" / "engine")
             run(python, "-m", "pytest", *options.pytest, cwd=source)
 
 
