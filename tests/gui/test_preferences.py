@@ -145,7 +145,7 @@ def test_the_command_palette_finds_the_docks_by_what_people_look_for(
     manifest = PluginManifest.from_file(MANIFEST)
     commands = {c.id: c.title for c in manifest.contributions.commands or ()}
     # as napari names it
-    title = f"{commands['napari-interactive-unet.open_workspace']} ({manifest.display_name})"
+    title = f"{commands[f'{DISTRIBUTION}.open_workspace']} ({manifest.display_name})"
     assert word.lower() in title.lower()
 
 

@@ -176,7 +176,7 @@ class PredictionControl:
                 raise ValueError("A prediction is running: cancel it first.")
             if self._models.automatic and self._models.entry is None:
                 image, again = self.targets.image_in_view(), self.predict
-                then = partial(again, extent, entropy, **options)
+                then = partial(again, extent, **options)
                 self.starter_choice.find(image.id, then)
                 return True
             model, targets = self._models.entry, self.targets.find(extent)
