@@ -88,7 +88,7 @@ class Bench(SessionBench):
         results = self.control.model_results.of(
             self.image.id, entry, self.store.project
         )
-        results.show()
+        results.claim()
         results.cells.ndim = self.ndim  # type: ignore[assignment]
         results.files.arrays["probability"][1] = probable
         results.files.arrays["probability"][0] = 1 - probable

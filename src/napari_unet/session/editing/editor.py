@@ -84,7 +84,7 @@ class CellEditor:
         )
         self._painted = AnnotationEdits(store, annotating)
         self.canvas = CanvasTool(viewer)
-        self._stepper = Stepper(viewer, self.predicted)
+        self._stepper = Stepper(self.predicted)
         self._target: Target = "cells"
         # at which of how many cells the last step ended, in words
         self.stepped = ""
@@ -152,6 +152,7 @@ class CellEditor:
                 self._painted.make(name, *place, path, radius)
             else:
                 self._edit_predicted(aim.results, name, aim, path, radius)
+        self.stepped = ""
         self.changed.emit()
 
     def use_looked_at(self) -> int:

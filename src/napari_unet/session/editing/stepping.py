@@ -13,15 +13,14 @@ from napari_unet.core.images.image import Field, Image
 from napari_unet.session.project.annotation_file import plane_of
 
 if TYPE_CHECKING:
-    from napari.components import ViewerModel
     from numpy.typing import NDArray
 
     from napari_unet.session.editing.editor import Aim
     from napari_unet.session.editing.prediction_edits import PredictionEdits
     from napari_unet.session.prediction.results import ResultLayers
 
-# How sure a cell is, and its point in the slice; in the order of steps.
-_Stop = tuple[float, float, float]
+# What cells are in the order of, and their id.
+_Stop = tuple[float, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +38,8 @@ class Stepper:
     order of their mean probability. Painted ones come from top to bottom.
     """
 
-    def __init__(self, viewer: ViewerModel, edits: PredictionEdits) -> None:
-        self._viewer, self._edits = viewer, edits
+    def __init__(self, edits: PredictionEdits) -> None:
+        self._edits = edits
         self._last: _Stop | None = None
         self._where: tuple[object, ...] = ()
 
@@ -49,7 +48,10 @@ class Stepper:
 
         After the last comes the first again.
         """
-        stops = sorted(self._stops(aim))
+        axes = aim.image.annotation_axes
+        cells = np.asarray(plane_of(aim.layer.data, axes, aim.t, aim.z))
+        keys, ids = self._keys(aim, cells)
+        stops: list[_Stop] = sorted(zip(keys.tolist(), ids.tolist(), strict=True))
         if not stops:
             return None
         where = aim.target, aim.image.id, aim.t, aim.z
@@ -58,52 +60,48 @@ class Stepper:
         if last is not None:
             beyond = [s for s in stops if (s > last if by > 0 else s < last)] or stops
         self._where = where
-        self._last = beyond[0] if by > 0 else beyond[-1]
-        sure, y, x = self._last
+        self._last = key, id_ = beyond[0] if by > 0 else beyond[-1]
         text = f"Cell {stops.index(self._last) + 1} of {len(stops)}"
         if aim.results is not None:
-            text += f" to be looked at, probability {sure:.2f}"
-        return Step((y, x), f"{text}.")
+            text += f" to be looked at, probability {key:.2f}"
+        return Step(_inner_point(cells == id_), f"{text}.")
 
-    def _stops(self, aim: Aim) -> list[_Stop]:
-        axes = aim.image.annotation_axes
-        cells = np.asarray(plane_of(aim.layer.data, axes, aim.t, aim.z))
+    def _keys(
+        self, aim: Aim, cells: NDArray[np.integer]
+    ) -> tuple[NDArray[np.float64], NDArray[np.integer]]:
+        """Return what the cells to be looked at are in the order of, and their ids."""
+        every = distinct(cells)
         if aim.results is None:
-            cells = np.where(cells >= FIRST_OBJECT, cells, 0)
-            return [(0.0, y, x) for y, x in _points(cells, distinct(cells))[1]]
+            rows = np.broadcast_to(np.arange(len(cells))[:, np.newaxis], cells.shape)
+            means = _means(cells, every, rows)
+            painted = every >= FIRST_OBJECT
+            return means[painted], every[painted]
         record = self._edits.record(aim.results, aim.t, aim.z)
-        ids = np.setdiff1d(distinct(cells), np.unique(cells[record >= FIRST_OBJECT]))
-        ids, points = _points(cells, ids)
-        sure = _confidence(aim.results, cells, ids, aim.t, aim.z)
-        return [(p, *at) for p, at in zip(sure.tolist(), points, strict=True)]
+        looked_at = np.unique(cells[record >= FIRST_OBJECT])
+        left = (every > 0) & ~np.isin(every, looked_at)
+        likely = _likely(aim.results, aim.t, aim.z)
+        return _means(cells, every, likely)[left], every[left]
 
 
-def _points(
-    cells: NDArray[np.integer], ids: NDArray[np.integer]
-) -> tuple[NDArray[np.integer], list[tuple[float, float]]]:
-    """Return those ids that are above 0, and the pixel nearest to each one's centre."""
-    y, x = np.nonzero(np.isin(cells, ids) & (cells > 0))
-    found, of = np.unique(cells[y, x], return_inverse=True)
-    count = np.bincount(of, minlength=found.size)
-    centres = [np.bincount(of, a, found.size) / np.maximum(count, 1) for a in (y, x)]
-    far = (y - centres[0][of]) ** 2 + (x - centres[1][of]) ** 2
-    order = np.lexsort((far, of))
-    nearest = order[np.searchsorted(of[order], np.arange(found.size))]
-    at = zip(y[nearest].tolist(), x[nearest].tolist(), strict=True)
-    return found, [(float(row), float(column)) for row, column in at]
-
-
-def _confidence(
-    results: ResultLayers,
-    cells: NDArray[np.integer],
-    ids: NDArray[np.integer],
-    t: int,
-    z: int,
+def _means(
+    cells: NDArray[np.integer], ids: NDArray[np.integer], values: NDArray[np.number]
 ) -> NDArray[np.float64]:
-    """Return how probable some cells are in the mean: the sum of classes of cells."""
-    likely = Field(Image(results.files.arrays["probability"], results.axes), t, z)
-    inside = np.nonzero(np.isin(cells, ids))
-    planes = np.asarray(likely.read())[list(cell_classes(results.classes))]
-    of = positions(ids, cells[inside])
-    total = np.bincount(of, planes[(slice(None), *inside)].sum(axis=0), ids.size)
-    return np.asarray(total / np.maximum(np.bincount(of, minlength=ids.size), 1))
+    """Return the mean of the values of each id; `ids` are all there are."""
+    at = positions(ids, cells).reshape(-1)
+    total = np.bincount(at, values.reshape(-1), ids.size)
+    return np.asarray(total / np.bincount(at, minlength=ids.size), np.float64)
+
+
+def _likely(results: ResultLayers, t: int, z: int) -> NDArray[np.float32]:
+    """Return how probable it is that there is a cell, whichever its class, (y, x)."""
+    field = Field(Image(results.files.arrays["probability"], results.axes), t, z)
+    planes = np.asarray(field.read())[list(cell_classes(results.classes))]
+    return np.asarray(planes.sum(axis=0), np.float32)
+
+
+def _inner_point(cell: NDArray[np.bool_]) -> tuple[float, float]:
+    """Return the pixel of a cell that is nearest to its centre."""
+    places = np.argwhere(cell)
+    far = ((places - places.mean(axis=0)) ** 2).sum(axis=1)
+    y, x = places[far.argmin()].tolist()
+    return float(y), float(x)
