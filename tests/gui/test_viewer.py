@@ -345,7 +345,7 @@ def _predicted(workspace: Workspace, hand: Hand) -> np.ndarray:
     results = workspace.prediction.model_results.of(
         image.id, entry, workspace.store.project
     )
-    results.show()
+    results.claim()
     results.files.arrays["cells"][0] = truth
     results.cells.counts[(0, 0)] = results.cells.highest = int(truth.max())
     results.cells.version[(0, 0)] = workspace.prediction.segmenter._version
