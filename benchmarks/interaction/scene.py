@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     import napari
     from numpy.typing import NDArray
 
+    from benchmarks.interaction.corrections import Material, Tally
     from napari_unet.session.workspace import Workspace
 
 # Long enough for a 99.9th percentile of gaps of some milliseconds.
@@ -194,6 +195,38 @@ def contact() -> dict[str, Any]:
     return {"starter": with_starter(), "own": with_own_training()}
 
 
+def learn() -> dict[str, Any]:
+    """Correct predictions one by one; the model in use learns each at once."""
+    from benchmarks.interaction import corrections
+
+    tally, left = corrections.Tally(), corrections.MOST
+    with tempfile.TemporaryDirectory() as folder:
+        for material in corrections.materials(Path(folder)):
+            before = corrections.average_precision(material.model, material.untouched)
+            left -= _correct(material, tally, min(left, corrections.OF_A_SET), before)
+    return tally.measured()
+
+
+def _correct(material: Material, tally: Tally, most: int, before: float) -> int:
+    """Correct the images of a set in a window of its own; return how often."""
+    from benchmarks.interaction import corrections
+
+    stacked = np.stack([image for image, _ in material.corrected])
+    viewer, hand, workspace, _ = open_viewer(stacked, material.name)
+    workspace.models.select(material.model)
+    annotator = corrections.Annotator(viewer, hand, workspace, tally)
+    done = 0
+    for number, (_, truth) in enumerate(material.corrected):
+        of_image = min(most - done, corrections.OF_AN_IMAGE)
+        done += annotator.correct(number, truth, of_image)
+    path = workspace.models.selected
+    if path is not None:
+        after = corrections.average_precision(path, material.untouched)
+        tally.ap[material.name] = before, after
+    viewer.close()
+    return done
+
+
 SCENES: dict[str, Callable[[], dict[str, Any]]] = {
     "script": script,
     "headless": headless,
@@ -203,6 +236,7 @@ SCENES: dict[str, Callable[[], dict[str, Any]]] = {
     "threshold": threshold,
     "steps": steps,
     "contact": contact,
+    "learn": learn,
 }
 
 

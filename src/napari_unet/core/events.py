@@ -233,6 +233,18 @@ class CorrectionUsed(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class CorrectionsLearnt(Event):
+    """A model took up corrections, or they were undone; it is on disk.
+
+    Of a model without corrections no file is written.
+    """
+
+    path: str
+    count: int  # corrections that are in the model now
+    steps: int  # taken for it; 0 where it went back to what it was
+
+
+@dataclass(frozen=True, slots=True)
 class CellsFound(Event):
     """The cells of one plane or volume are in the output array."""
 

@@ -87,14 +87,42 @@ class TrainJob(Job):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Correction:
-    """Annotation that changed while a network trains."""
+    """Annotation that changed, for a network that learns from it."""
 
-    image: int  # number of the image in the `TrainJob`
+    image: int  # number of the image in the job
     # plane or volume; it may be one that had no annotation before
     t: int
     z: int | None
     box: Box | None  # changed pixels of the field; None for all
     annotation: AnnotationReference  # as it is now
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LearnJob(Job):
+    """Have a model take up corrections at once, and keep it as a model of its own.
+
+    Without corrections the worker only gets ready for them.
+    """
+
+    worker = "network"
+    function = "learning_job.run"
+    brief = True
+
+    model: str  # file of the model in use; not changed
+    output: str  # file of the model that has learnt; it may be that in use
+    images: tuple[ImageReference, ...]
+    annotations: tuple[AnnotationReference | None, ...]  # None: has no annotation
+    # planes or volumes of each image: what is annotated, and what is not to change
+    places: tuple[tuple[Place, ...], ...]
+    corrections: tuple[Correction, ...]
+    segmentation: Segmentation  # how cells are found; kept in the model's card
+    learnt: int = 0  # corrections that are in the model in use already
+    device: str = "auto"
+
+    @property
+    def title(self) -> str:
+        """As `Job.title`."""
+        return f"Correct {Path(self.model).stem}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

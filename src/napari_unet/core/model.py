@@ -171,6 +171,20 @@ class ModelCard(GrownSettings):
             )
         return ""
 
+    @property
+    def refusal_of_corrections(self) -> str:
+        """Say why it cannot learn corrections one by one; empty if it can."""
+        if isinstance(self.architecture, Opaque):
+            return f"{self.name} is a {self.network_title}: it cannot learn."
+        if self.members > 1:
+            return (
+                f"{self.name} is the mean of {self.members} networks: corrections are "
+                "learnt with the next training."
+            )
+        if self.outputs is not None:
+            return f"{self.name} makes an image: it has no cells to correct."
+        return ""
+
     def region(self, name: str) -> int:
         """Return the number of a class of regions; a ValueError says there is none."""
         names = [c.name for c in self.classes if c.kind == "regions"]

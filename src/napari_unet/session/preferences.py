@@ -52,6 +52,13 @@ class Preferences(Settings):
         description="Show the next of five steps at the top of the docks.",
     )
 
+    learn_corrections: bool = Field(
+        True,
+        description=(
+            "Have the model in use learn what is corrected of its predictions at once."
+        ),
+    )
+
     def prediction(self, **settings: Any) -> Prediction:
         """Return settings of a prediction with the device and memory of this person.
 

@@ -21,6 +21,7 @@ from napari_unet.session.images.orphans import Orphans
 from napari_unet.session.images.reopening import locate, open_images
 from napari_unet.session.images.shared_arrays import SharedArrays
 from napari_unet.session.images.source_files import SourceFiles
+from napari_unet.session.learning.control import CorrectionLearning
 from napari_unet.session.models import ModelList
 from napari_unet.session.overlay.control import WeightOverlay
 from napari_unet.session.prediction.control import PredictionControl
@@ -192,6 +193,7 @@ class Workspace:
             models,
         ):
             control.preferences = preferences
+        self.learning.set_preferences(preferences)
         self.models.refresh()
 
     def free_memory(self) -> None:
@@ -210,6 +212,7 @@ class Workspace:
             self.training,
             self.prediction,
             self.orphans,
+            self.learning,
             self.store,
         ):
             control.tick()
@@ -272,11 +275,23 @@ class Workspace:
             self.images, self.training, self.models, prediction, preferences.show_guide
         )
         forward_signal(self.guide.skipped, self.guide_skipped)
+        self.learning = CorrectionLearning(
+            viewer,
+            store,
+            self.images,
+            annotating,
+            worker,
+            self.models,
+            prediction,
+            self.training,
+            preferences,
+        )
         for control in (
             self.images,
             annotating,
             self.training,
             prediction,
+            self.learning,
             self.foreign_models,
             self.denoiser,
             self.overlay,
@@ -296,6 +311,7 @@ class Workspace:
         for control in (
             self.showing,
             self.guide,
+            self.learning,
             self.training,
             self.denoiser,
             self.editor,

@@ -200,8 +200,8 @@ class Sampler:
     def _labels(
         self, example: Example, start: list[int], size: list[int], at: Tensor
     ) -> tuple[Tensor, Tensor]:
-        classes = _padded(example.classes, start, size, IGNORED).astype(np.float32)
-        border = _padded(example.border, start, size, 0)
+        classes = padded(example.classes, start, size, IGNORED).astype(np.float32)
+        border = padded(example.border, start, size, 0)
         moved = sample(
             torch.from_numpy(classes[None]).to(self._device), at, nearest=True
         )
@@ -265,7 +265,7 @@ def _frames(at: Tensor) -> Iterator[tuple[list[int], list[int], Tensor]]:
         yield start, [b - a + 1 for a, b in zip(start, stop, strict=True)], inside
 
 
-def _padded(
+def padded(
     array: NDArray[Any], start: Sequence[int], size: Sequence[int], fill: int
 ) -> NDArray[Any]:
     """Cut a box out of an array, with a constant beyond its edges."""

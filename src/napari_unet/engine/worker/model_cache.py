@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from napari_unet.engine.network.network import Network
     from napari_unet.engine.training.course import Course
     from napari_unet.engine.worker.inbox import Task
+    from napari_unet.engine.worker.learning_job import CorrectedModel
 
 # Multiplications in a second, until it has been measured.
 _CPU_RATE, _GPU_RATE = 2e10, 2e12
@@ -44,6 +45,8 @@ class ModelCache:
         self.speed = Speed()
         # the training that goes on, if it is ready to show its network
         self.live: Course | None = None
+        # the model that learns corrections
+        self.corrected: CorrectedModel | None = None
         self._ready: dict[tuple[str, int, str, str], tuple[Network, ModelCard]] = {}
         self._scales: dict[object, dict[Frame, GreyScale]] = {}
 
@@ -89,6 +92,7 @@ class ModelCache:
 
     def free(self) -> None:
         """Give memory back."""
+        self.corrected = None
         self._ready.clear()
         self._scales.clear()
         release_memory(choose_device())

@@ -13,6 +13,7 @@ from napari_unet.gui.cell_tools import CellTools
 from napari_unet.gui.predict.cell_table_window import CellTableWindow
 from napari_unet.gui.predict.denoise_panel import DenoisePanel
 from napari_unet.gui.predict.export_dialog import ExportDialog
+from napari_unet.gui.predict.learning_panel import LearningPanel
 from napari_unet.gui.predict.model_chooser import ModelChooser, model_in
 from napari_unet.gui.predict.model_export_dialog import ModelExportDialog
 from napari_unet.gui.predict.region_panel import RegionPanel
@@ -63,6 +64,7 @@ class PredictPage(QWidget):
         self.cells = SegmentationPanel(workspace)
         self.regions = RegionPanel(workspace)
         self.denoise = DenoisePanel(workspace)
+        self.learning = LearningPanel(workspace)
         self.count = Hint()
         self.points = button(
             "Show points",
@@ -122,6 +124,8 @@ class PredictPage(QWidget):
             points,
             Heading("Use as annotation"),
             ButtonRow(self.use_slice, self.use_looked_at),
+            Heading("Corrections"),
+            self.learning,
             Heading("Files"),
             ButtonRow(self.export, self.export_model),
             inner=True,

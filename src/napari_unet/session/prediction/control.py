@@ -59,6 +59,8 @@ class _Run:
     done: int = 0
     summary: str = ""
     handle: Handle | None = None
+    # when the model was written that predicts the current image
+    written: float = 0.0
 
     @property
     def total(self) -> int:
@@ -194,6 +196,32 @@ class PredictionControl:
         self._share = 0.0
         self._prepare(self._run)
         return True
+
+    def renew(self, results: ResultLayers, target: Target) -> Handle | None:
+        """Predict a part of what was predicted before, with the model as it is now.
+
+        What is seen of it stays until there is something newer. None if it cannot be,
+        for the reason in a `message`.
+        """
+        model, settings = self._models.entry, results.settings
+        if model is None or settings is None:
+            return None
+        try:
+            job = self._job(model, settings, target, results)
+        except (ValueError, KeyError) as error:
+            self.message.emit("error", str(error))
+            return None
+        written = 0.0 if target.region is not None else model.written
+        handle = self._worker.submit(job)
+        handle.event.connect(partial(self._on_renewed, results, written))
+        handle.ended.connect(results.flush_refresh)
+        return handle
+
+    def pass_on(self, before: ModelEntry, now: ModelEntry) -> None:
+        """Go on with the results of a model as those of what became of it."""
+        self.model_results.pass_on(before, now)
+        if self._run is not None and self._run.model.path == before.path:
+            self._run.model = now
 
     def predict_folder(
         self,
@@ -342,20 +370,45 @@ class PredictionControl:
             return  # cancelled while its pixels were copied
         target = run.current
         try:
-            image = self._images.reference(target.image.id)
             results = self.model_results.of(
                 target.image.id, run.model, self._store.project
             )
         except (ValueError, KeyError, OSError) as error:
             self._skip(run, str(error))
             return
-        settings, resampling = run.settings, target.resampling
-        if resampling.implausible:
-            settings = settings.replace(rescale=False)
+        try:
+            job = self._job(run.model, run.settings, target, results)
+        except (ValueError, KeyError) as error:
+            self._skip(run, str(error))
+            return
+        results.settings, run.written = run.settings, run.model.written
+        cells, resampling = results.cells, target.resampling
+        cells.ndim, cells.scale = run.model.card.training.ndim, resampling.factors
+        cells.growing = True
+        results.pixels = job.image
+        handle = run.handle = self._worker.submit(job)
+        handle.event.connect(partial(self._on_event, run, results))
+        handle.ended.connect(partial(self._on_ended, run, results))
+        handle.failed.connect(partial(self._on_failed, run, results))
+        # the worker computes while napari makes the layer
+        results.claim()
+        results.visibility.growing(target.places)
+        self._status = f"Predicting {job.image.name} …"
+        self.changed.emit()
+
+    def _job(
+        self,
+        model: ModelEntry,
+        settings: Prediction,
+        target: Target,
+        results: ResultLayers,
+    ) -> PredictJob:
         files = results.files
-        job = PredictJob(
-            model=str(run.model.path),
-            image=image,
+        if target.resampling.implausible:
+            settings = settings.replace(rescale=False)
+        return PredictJob(
+            model=str(model.path),
+            image=self._images.reference(target.image.id),
             probabilities=files["probability"],
             classes=files["classes"],
             places=target.places,
@@ -364,25 +417,23 @@ class PredictionControl:
             settings=settings,
             entropy=files["entropy"],
         )
-        cells = results.cells
-        cells.ndim, cells.scale = run.model.card.training.ndim, resampling.factors
-        cells.growing = True
-        results.pixels = image
-        handle = run.handle = self._worker.submit(job)
-        handle.event.connect(partial(self._on_event, run, results))
-        handle.ended.connect(partial(self._on_ended, run, results))
-        handle.failed.connect(partial(self._on_failed, run, results))
-        # the worker computes while napari makes the layer
-        results.claim()
-        results.visibility.growing(target.places)
-        self._status = f"Predicting {image.name} …"
-        self.changed.emit()
+
+    def _on_renewed(self, results: ResultLayers, written: float, event: object) -> None:
+        if isinstance(event, TileDone):
+            place = event.t, event.z
+            results.unexported = True
+            results.refresh(*place, "classes", "probability", "entropy")
+            if event.field_done:
+                results.note_made(place, written)
+                self.segmenter.predicted(results, place)
 
     def _on_event(self, run: _Run, results: ResultLayers, event: object) -> None:
         if isinstance(event, TileDone):
             place = event.t, event.z
             results.tile_came(place, last=event.field_done)
             if event.field_done:
+                part = run.current.region is not None and place in results.made
+                results.note_made(place, 0.0 if part else run.written)
                 self.segmenter.predicted(results, place)
             self._share = (run.done + event.progress) / run.total
             self.progressed.emit(self._share)

@@ -307,14 +307,21 @@ class Exporter:
 
 
 def _missing(results: ResultLayers) -> list[str]:
-    """Say how much of an image was not predicted, and is empty in its files."""
+    """Say how much was not predicted and is empty, or was by the model as it was."""
     image, done = results.image, len(results.cells.predicted)
     sizes = axis_sizes(image.annotation_axes, image.annotation_shape)
     volumes = results.cells.ndim == 3
     every = sizes["t"] * (1 if volumes else sizes["z"])
-    if done >= every:
-        return []
     what = "time points" if volumes or sizes["z"] == 1 else "slices"
-    return [
-        f"Predicted of {image.name}: {done} of {every} {what}; the others are empty."
-    ]
+    notes = []
+    if done < every:
+        notes.append(
+            f"Predicted of {image.name}: {done} of {every} {what}; the others are "
+            "empty."
+        )
+    if older := len(results.older()):
+        notes.append(
+            f"Predicted of {image.name} before the model learnt the last corrections: "
+            f"{older} of {every} {what}; predict the whole image to renew them."
+        )
+    return notes

@@ -57,6 +57,7 @@ class ModelResults:
             or results.image.shape != image.shape
         ):
             older, results = results, self._new(layers[0], image, entry, project)
+            results.written = entry.written
             self._all[key] = results, entry.written
             if older is not None:
                 older.close()
@@ -71,6 +72,18 @@ class ModelResults:
         """Make results of an earlier model the latest of their image."""
         self._choose(results)
         results.claim()
+
+    def pass_on(self, before: ModelEntry, now: ModelEntry) -> None:
+        """Go on with the results of a model as those of what became of it."""
+        for (image_id, run), (results, _) in list(self._all.items()):
+            if run != str(before.path):
+                continue
+            del self._all[image_id, run]
+            other, _ = self._all.pop((image_id, str(now.path)), (None, 0.0))
+            if other is not None and other is not results:
+                other.remove()
+            results.pass_to(str(now.path), now.written)
+            self._all[image_id, str(now.path)] = results, now.written
 
     def drop_deleted(self, busy: str | None = None) -> None:
         """Delete the files of results all of whose layers people deleted.

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from napari_unet.core.cells.tracking import Tracks
     from napari_unet.core.images.array_reference import ImageReference
     from napari_unet.core.jobs import Place
+    from napari_unet.core.settings import Prediction
     from napari_unet.session.prediction.cells_layer import Seen
     from napari_unet.session.project.record import ProjectImage
 
@@ -207,6 +208,12 @@ class ResultLayers:
         self.cells = CellState()
         # where a worker finds the pixels, once they were predicted
         self.pixels: ImageReference | None = None
+        # how it was predicted last
+        self.settings: Prediction | None = None
+        # when the model was written, as it is now and as it was when it predicted all
+        # of a plane or volume: it may have learnt since
+        self.written = 0.0
+        self.made: dict[Place, float] = {}
         # whether tiles came that are in no file of the person's
         self.unexported = False
         self._viewer = viewer
@@ -364,6 +371,28 @@ class ResultLayers:
         """Draw what changed and has not been drawn."""
         for key, redraw in self._redraws.items():
             self._draw(key, redraw)
+
+    def note_made(self, place: Place, written: float) -> None:
+        """A plane or volume was predicted by a model that was written then.
+
+        0 of a part of it: the rest is as old as it was.
+        """
+        self.made[place] = written or self.made.get(place, written)
+
+    def older(self) -> list[Place]:
+        """Return what was predicted before the model learnt what it knows now."""
+        return [place for place, made in self.made.items() if made != self.written]
+
+    def pass_to(self, run: str, written: float) -> None:
+        """Be the results of what a model has become, in a file written then."""
+        for layer in [*self.layers(), *self._found("tracks")]:
+            layer.metadata[roles.METADATA_KEY]["run"] = run
+        self.run, self.written = run, written
+
+    @property
+    def waits_for_drawing(self) -> bool:
+        """Whether pixels of what is in view changed that were not drawn yet."""
+        return any(self.in_view(redraw.changed) for redraw in self._redraws.values())
 
     def tile_came(self, place: Place, *, last: bool) -> None:
         """A tile of a plane or volume is in the arrays: it is drawn before long."""

@@ -42,8 +42,8 @@ class _Field:
 class Corrections:
     """Coalesces edits until a stroke is over, and sends them.
 
-    `ids` are the images of the run, in the order of its job; `ndim` is that of the
-    network, which may change with the next of several.
+    `ids` are the images that are learnt from, in the order of their numbers; `ndim` is
+    that of the network, which may change with the next of several.
     """
 
     failed = Signal(str)
@@ -57,7 +57,7 @@ class Corrections:
         send: Callable[[Correction], None],
     ) -> None:
         self._images = images
-        self._ids = list(ids)
+        self._ids = ids
         self.ndim = ndim
         self._send = send
         self._fields: dict[_Key, _Field] = {}

@@ -1,0 +1,53 @@
+"""Whether corrections are learnt at once, and what has been learnt."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtWidgets import QWidget
+
+from napari_unet.gui.preferences import keep
+from napari_unet.gui.widgets import Hint, blocked, check_box, column, follow
+
+if TYPE_CHECKING:
+    from napari_unet.session.workspace import Workspace
+
+_TIP = (
+    "Painting over a prediction corrects it: a copy of the model learns each stroke "
+    "and each cell taken over, and predicts what is in view again. Undo takes that "
+    "back, too. While a network trains, the training learns them instead."
+)
+
+
+class LearningPanel(QWidget):
+    """A switch, and a line below it."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        super().__init__()
+        self._workspace = workspace
+        # WIDGETS
+        self.box = check_box("Learn corrections at once", _TIP)
+        self.status = Hint()
+        # LAYOUT
+        column(self, self.box, self.status, inner=True)
+        # CONNECTIONS
+        self.box.toggled.connect(self._on_toggled)
+        follow(self, workspace.learning.changed, self.refresh)
+        follow(self, workspace.models.selected_changed, self.refresh)
+        follow(self, workspace.training.changed, self.refresh)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Show whether it is on, and what goes on or went on last."""
+        learning = self._workspace.learning
+        with blocked(self.box):
+            self.box.setChecked(learning.enabled)
+        problem = learning.problem if learning.enabled else ""
+        self.status.setText(
+            problem or learning.status, "warning" if problem else "info"
+        )
+
+    def _on_toggled(self, on: bool) -> None:
+        workspace = self._workspace
+        workspace.set_preferences(workspace.preferences.replace(learn_corrections=on))
+        keep("learn_corrections", on)
