@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     import napari
 
-_WORKSPACE = ("Layers", "Segment", "Open U-Net workspace (U-Net)")
+_WORKSPACE = ("Layers", "Segment", "Segment cells: annotate, train, predict (U-Net)")
 _SEGMENT = ("Layers", "Segment", "Segment the image now (U-Net)")
 _CELLS, _PLACES = 4, 6
 

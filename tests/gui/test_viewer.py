@@ -194,8 +194,8 @@ def test_another_network_is_chosen_and_trained(
 def _tabs(hand: Hand) -> list[str]:
     """Return the titles of the tabs of docks, from left to right."""
     bars = [bar for bar in hand.window.findChildren(QTabBar) if bar.isVisible()]
-    (bar,) = [bar for bar in bars if bar.count() == 3]
-    return [bar.tabText(n) for n in range(bar.count())]
+    found = [bar for bar in bars if bar.count() == 3]
+    return [bar.tabText(n) for bar in found for n in range(bar.count())]
 
 
 @pytest.mark.parametrize("title", ["Train", "Predict"])
@@ -205,7 +205,8 @@ def test_any_dock_opens_all_of_them(
     viewer, hand = open_napari()
     hand.menu("Plugins", "U-Net", f"{title} (U-Net)")
     hand.wait_until(lambda: len(viewer.window.dock_widgets) == 3)
-    assert _tabs(hand) == ["Annotate", "Train", "Predict"]
+    # each takes its title a moment after it is shown
+    hand.wait_until(lambda: _tabs(hand) == ["Annotate", "Train", "Predict"])
     dock = viewer.window.dock_widgets[f"{title} (U-Net)"]
     hand.wait_until(lambda: not dock.visibleRegion().isEmpty())
 
@@ -226,7 +227,7 @@ def test_a_dock_is_there_once_whichever_way_it_is_opened(
     frames = [dock.parentWidget() for dock in docks.values()]
     assert sorted(f.windowTitle() for f in frames) == ["Annotate", "Predict", "Train"]
     assert len(hand.window.tabifiedDockWidgets(frames[0])) == 2
-    assert _tabs(hand) == ["Annotate", "Train", "Predict"]
+    hand.wait_until(lambda: _tabs(hand) == ["Annotate", "Train", "Predict"])
     # napari's own entry hides the dock, and shows the same one again
     annotate = docks["Annotate (U-Net)"]
     hand.menu("Layers", "Annotate", "Annotate (U-Net)")

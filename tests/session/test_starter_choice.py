@@ -78,7 +78,7 @@ def test_nothing_is_chosen_silently(bench: Bench) -> None:
 
 def test_one_press_chooses_a_model_and_predicts(bench: Bench) -> None:
     bench.viewer.add_image(np.ones((8, 10), np.uint8), name="nuclei")
-    assert bench.control.predict("slice", entropy=True, tile=64)
+    assert bench.control.predict("slice", tile=64)
     assert bench.control.running
     assert "which model" in bench.control.status
     (job,) = bench.worker.jobs(ChooseStarterJob)
@@ -86,7 +86,6 @@ def test_one_press_chooses_a_model_and_predicts(bench: Bench) -> None:
     bench.answer(NUCLEI, PHASE)
     (predict,) = bench.worker.jobs(PredictJob)
     assert predict.model == str(pretrained_model("nuclei"))
-    assert predict.entropy is not None
     assert predict.settings.tile == 64
     choice = bench.control.starter_choice.chosen()
     assert choice is not None
