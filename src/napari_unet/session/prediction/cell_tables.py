@@ -82,21 +82,22 @@ class CellTables(CellFollower):
     def show(self, table: Columns, row: int) -> None:
         """Go to the cell of a row, in the middle of the canvas, and choose it."""
         results = self._of_row(table, row)
-        layer = results.layer("cells") if results is not None else None
+        layer = results.cells_layer.layer if results is not None else None
         if results is None or layer is None:
             return
         self._images.set_current(results.image.id)
         place = int(table["t"][row]), int(table["z"][row])
         point = tuple(float(table[f"centroid_{a}_px"][row]) for a in "yx")
         go_to(self._viewer, layer, results.image.annotation_axes, place, point)
-        layer.visible = True
-        layer.selected_label = int(table["label"][row])
+        # in the slice that is in view now there are cells
+        if (shown := results.layer("cells")) is not None:
+            shown.selected_label = int(table["label"][row])
 
     def row_at(self, table: Columns, position: tuple[float, ...]) -> int | None:
         """Return the row of the cell at a point of the world; None if there is none."""
         image = self._images.current
         results = None if image is None else self._results.get(image.id)
-        layer = results.layer("cells") if results is not None else None
+        layer = results.cells_layer.layer if results is not None else None
         if results is None or layer is None or not table:
             return None
         point = np.round(layer.world_to_data(position)).astype(int)
