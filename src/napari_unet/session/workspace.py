@@ -20,6 +20,7 @@ from napari_unet.session.images.image_list import ImageList
 from napari_unet.session.images.orphans import Orphans
 from napari_unet.session.images.reopening import locate, open_images
 from napari_unet.session.images.shared_arrays import SharedArrays
+from napari_unet.session.images.side_by_side import SideBySide
 from napari_unet.session.images.source_files import SourceFiles
 from napari_unet.session.learning.control import CorrectionLearning
 from napari_unet.session.models import ModelList
@@ -271,6 +272,7 @@ class Workspace:
         self.showing = Showing(
             viewer, self.images, prediction, self.training.preview, self.overlay
         )
+        self.side_by_side = SideBySide(viewer, self.images)
         self.guide = Guide(
             self.images, self.training, self.models, prediction, preferences.show_guide
         )
@@ -312,6 +314,7 @@ class Workspace:
             self.showing,
             self.guide,
             self.learning,
+            self.side_by_side,
             self.training,
             self.denoiser,
             self.editor,

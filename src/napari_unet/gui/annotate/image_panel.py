@@ -71,6 +71,11 @@ class ImagePanel(QWidget):
             "Pixel size…",
             "Say how large the pixels are, where the file does not; show a scale bar.",
         )
+        self.side_by_side = button(
+            "Side by side",
+            "Show all open images beside each other; else the marked one alone.",
+            checkable=True,
+        )
         self.remove = button(
             "Remove",
             "Take the image out of the project; its annotation is kept and "
@@ -78,7 +83,12 @@ class ImagePanel(QWidget):
         )
         # LAYOUT
         buttons = ButtonRow(
-            self.add, self.show_annotation, self.reopen, self.pixel_size, self.remove
+            self.add,
+            self.show_annotation,
+            self.reopen,
+            self.pixel_size,
+            self.side_by_side,
+            self.remove,
         )
         column(self, self.list, self.interpretation, buttons, inner=True)
         # CONNECTIONS
@@ -88,6 +98,7 @@ class ImagePanel(QWidget):
         self.show_annotation.clicked.connect(self._on_show)
         self.reopen.clicked.connect(self._on_reopen)
         self.pixel_size.clicked.connect(self._on_pixel_size)
+        self.side_by_side.clicked.connect(workspace.side_by_side.set_shown)
         self.list.itemDoubleClicked.connect(self._on_zoom)
         self.remove.clicked.connect(self._on_remove)
         follow(self, self._images.changed, self.refresh)
@@ -112,6 +123,8 @@ class ImagePanel(QWidget):
         self.interpretation.setText("\n".join(lines))
         self.remove.setVisible(image is not None)
         self.pixel_size.setVisible(open_)
+        self.side_by_side.setVisible(len(images) > 1)
+        self.side_by_side.setChecked(self._workspace.side_by_side.shown)
         self.show_annotation.setVisible(open_ and not shown)
         begun = image is not None and image.annotated
         self.show_annotation.setText(SHOW if begun else NEW)

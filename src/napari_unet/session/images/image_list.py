@@ -216,6 +216,10 @@ class ImageList:
             self._viewer.layers.selection.active = layer
         self.current_changed.emit()
 
+    def show_all(self) -> None:
+        """Show the images again that were hidden because others lay on them."""
+        self._isolation.show_all()
+
     def id_of(self, layer: Layer) -> str | None:
         """Id of the image that a layer shows, or was made for; None if of none."""
         for id_ in self._layers:

@@ -48,6 +48,13 @@ class LayerIsolation:
                 self._hidden.add(layer)
                 layer.visible = False
 
+    def show_all(self) -> None:
+        """Show again what was hidden."""
+        for layer in self._viewer.layers:
+            if layer in self._hidden:
+                self._hidden.discard(layer)
+                layer.visible = True
+
 
 def _overlap(one: Layer, other: Layer) -> bool:
     """Whether two layers lie on each other in y and x."""

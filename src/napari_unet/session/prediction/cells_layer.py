@@ -12,7 +12,7 @@ from napari_unet.session.images import layers as roles
 from napari_unet.session.images.outlines import draw_outlines
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from napari.components import ViewerModel
     from napari.layers import Labels
@@ -44,7 +44,10 @@ class CellsLayer:
     """
 
     def __init__(
-        self, viewer: ViewerModel, image: ProjectImage, attributes: dict[str, Any]
+        self,
+        viewer: ViewerModel,
+        image: ProjectImage,
+        attributes: Callable[[], dict[str, Any]],
     ) -> None:
         self._viewer, self._image, self._attributes = viewer, image, attributes
 
@@ -116,7 +119,7 @@ class CellsLayer:
         with roles.selection_kept(self._viewer):
             layer = self._viewer.add_labels(
                 pixels,
-                **self._attributes,
+                **self._attributes(),
                 name=name,
                 metadata=roles.note("cells", self._image.id),
                 opacity=1.0,

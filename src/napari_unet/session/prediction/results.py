@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Literal
+from weakref import ref
 
 from napari_unet.core.annotation.annotations import cell_classes
 from napari_unet.core.images.array_reference import ArrayReference
@@ -217,22 +218,30 @@ class ResultLayers:
         # whether tiles came that are in no file of the person's
         self.unexported = False
         self._viewer = viewer
-        # what puts a layer of the same axes onto the image
-        self.attributes = roles.attributes_like(
-            image_layer, image.axes, image.annotation_axes, image.level
-        )
+        self._image_layer = ref(image_layer)
+        self._attributes: dict[str, Any] = {}
         self.files = ResultFiles(scratch, image.annotation_shape, len(classes) + 1)
         self._redraws: dict[_Key, _Redraw] = {
             (kind, number): _Redraw()
             for kind in self.files
             for number in (range(1, len(classes) + 1) if kind == "probability" else [0])
         }
-        self.cells_layer = CellsLayer(viewer, image, self.attributes)
+        self.cells_layer = CellsLayer(viewer, image, lambda: self.attributes)
         self.colours = CellColours()
         self._regions_shown = False
         self._waiting: list[_Key] = []
         self.visibility = ClassesOrCells(self)
         self._take_over()
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """What puts a layer of the same axes onto the image, wherever that is now."""
+        layer, image = self._image_layer(), self.image
+        if layer is not None:
+            self._attributes = roles.attributes_like(
+                layer, image.axes, image.annotation_axes, image.level
+            )
+        return self._attributes
 
     @property
     def in_cells_layer(self) -> bool:

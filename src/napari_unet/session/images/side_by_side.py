@@ -1,0 +1,86 @@
+"""The open images beside each other, or on one another again."""
+
+from __future__ import annotations
+
+from math import ceil, sqrt
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_unet.session.images.navigation import zoom_to
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from napari.layers import Layer
+    from numpy.typing import NDArray
+
+    from napari_unet.session.images.image_list import ImageList
+
+# Between two images, as a share of the largest.
+_GAP = 0.05
+
+
+class SideBySide:
+    """Moves each image with all that lies on it to a place of its own.
+
+    napari's own grid gives each layer a place, or each so many of them: an image and
+    its annotation would be torn apart, as soon as one has cells and another has none.
+    """
+
+    def __init__(self, viewer: ViewerModel, images: ImageList) -> None:
+        self._viewer, self._images = viewer, images
+        self.shown = False
+        # how far each image was moved, (y, x) in the world
+        self._moved: dict[str, NDArray[np.float64]] = {}
+        images.attached.connect(self._on_attached)
+
+    def set_shown(self, shown: bool) -> None:
+        """Put the open images side by side, or back to where they were."""
+        self._put_back()
+        self.shown = shown
+        every = [i.id for i in self._images.every() if self._images.layers(i.id)]
+        if shown:
+            self._arrange(every)
+            self._images.show_all()
+            zoom_to(self._viewer, [la for i in every for la in self._images.layers(i)])
+        elif (current := self._images.current) is not None:
+            self._images.set_current(current.id)
+            zoom_to(self._viewer, self._images.layers(current.id))
+
+    def close(self) -> None:
+        """Put everything back and follow the images no more."""
+        self._put_back()
+        self._images.attached.disconnect(self._on_attached)
+
+    def _arrange(self, ids: list[str]) -> None:
+        """Give each a place in a grid that is about square, line by line."""
+        if not ids:
+            return
+        sizes = [_extent(self._images.layers(i)[0]) for i in ids]
+        step = np.max([high - low for low, high in sizes], axis=0) * (1 + _GAP)
+        columns = ceil(sqrt(len(ids)))
+        for number, (id_, (low, _)) in enumerate(zip(ids, sizes, strict=True)):
+            place = np.array(divmod(number, columns)) * step
+            self._move(id_, place - low)
+
+    def _move(self, id_: str, by: NDArray[np.float64]) -> None:
+        for layer in self._viewer.layers:
+            if self._images.id_of(layer) == id_:
+                # rows and columns are the last axes of all layers
+                layer.translate = [*layer.translate[:-2], *(layer.translate[-2:] + by)]
+        self._moved[id_] = self._moved.get(id_, np.zeros(2)) + by
+
+    def _put_back(self) -> None:
+        for id_, by in list(self._moved.items()):
+            self._move(id_, -by)
+        self._moved.clear()
+
+    def _on_attached(self, _id: str) -> None:
+        if self.shown:
+            self.set_shown(True)
+
+
+def _extent(layer: Layer) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the lower and the upper corner (y, x) in the world."""
+    low, high = np.asarray(layer.extent.world)[:, -2:]
+    return low, high

@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import tifffile
+from napari.components import ViewerModel
+
+from napari_unet.session.images.folder_of_images import add_folder
+from napari_unet.session.preferences import Preferences
+from napari_unet.session.project.recovery import recent_projects
+from napari_unet.session.project.store import ProjectStore
+from napari_unet.session.workspace import Workspace
+from session_bench import SessionBench
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Iterator[Workspace]:
+    workspace = Workspace(
+        ViewerModel(), lambda call: call(), Preferences(), tmp_path / "projects"
+    )
+    yield workspace
+    workspace.close()
+
+
+def test_a_new_project_is_empty_and_the_old_one_is_among_the_recent(
+    workspace: Workspace,
+) -> None:
+    layer = workspace.viewer.add_image(np.ones((8, 10), np.uint8), name="blobs")
+    workspace.images.add([layer])
+    old = workspace.store.folder
+    opened: list[bool] = []
+    workspace.project_opened.connect(lambda: opened.append(True))
+    workspace.new_project()
+    assert opened == [True]
+    assert workspace.store.project.images == ()
+    assert workspace.images.candidates() == [layer]
+    (recent,) = workspace.recent_projects()
+    assert (recent.folder, recent.images) == (old, ("blobs",))
+    workspace.open_project(recent.folder)
+    assert workspace.images.layers(workspace.store.project.images[0].id) == [layer]
+    # the one that is open is not offered
+    assert workspace.recent_projects() == []
+
+
+def test_a_training_keeps_its_project(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workspace.training, "state", "training")
+    before = workspace.store
+    with pytest.raises(ValueError, match="Stop the training"):
+        workspace.new_project()
+    assert workspace.store is before
+    monkeypatch.undo()
+
+
+def test_the_latest_projects_come_first_and_damaged_ones_not_at_all(
+    tmp_path: Path,
+) -> None:
+    bench = SessionBench(tmp_path, lambda call: call())
+    root = bench.store.folder.parent
+    folders = []
+    for number in range(3):
+        if number:
+            bench.annotating.close()
+            bench.images.close()
+            bench.sharing.close()
+            bench.store.close()
+            bench.open(ProjectStore.create(root))
+        bench.add(np.full((8, 10), number, np.uint8), f"image {number}")
+        folders.append(bench.store.folder)
+        bench.store.flush()
+        os.utime(bench.store.folder / "project.json", (1000 + number,) * 2)
+    bench.close()
+    for number, folder in enumerate(folders):
+        os.utime(folder / "project.json", (1000 + number,) * 2)
+    names = [p.images[0] for p in recent_projects(root)]
+    assert names == ["image 2", "image 1", "image 0"]
+    assert len(recent_projects(root, 1)) == 1
+    (folders[1] / "project.json").write_text("{")
+    assert [p.folder for p in recent_projects(root)] == [folders[2], folders[0]]
+
+
+def test_all_images_of_a_folder_are_added(tmp_path: Path) -> None:
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for number in (1, 2, 10):
+        pixels = np.full((6, 5), number, np.uint8)
+        tifffile.imwrite(folder / f"{number}.tif", pixels)
+    (folder / "9.tif").write_bytes(b"none")
+    bench = SessionBench(tmp_path, lambda call: call())
+    told: list[tuple[str, str]] = []
+    steps = add_folder(
+        bench.viewer, bench.images, folder, lambda *words: told.append(words)
+    )
+    assert sum(1 for _ in steps) == 4
+    assert [i.name for i in bench.store.project.images] == ["1", "2", "10"]
+    (level, problem), (_, count) = told
+    assert level == "warning"
+    assert problem.startswith("9.tif was not added")
+    assert count == "Added 3 images of images."
+    bench.close()
+
+
+def test_a_folder_without_images_is_told(tmp_path: Path) -> None:
+    bench = SessionBench(tmp_path, lambda call: call())
+    with pytest.raises(FileNotFoundError):
+        list(add_folder(bench.viewer, bench.images, tmp_path / "none", print))
+    bench.close()
+
+
+def test_images_side_by_side_keep_what_lies_on_them(workspace: Workspace) -> None:
+    images, viewer = workspace.images, workspace.viewer
+    ids = []
+    for number, shape in enumerate([(8, 10), (4, 20), (8, 10)]):
+        pixels = np.full(shape, number, np.uint8)
+        ids.append(images.add([viewer.add_image(pixels, name=f"{number}")]).id)
+    annotation = workspace.annotating.layers.show(ids[1])
+    images.set_current(ids[0])
+    assert [images.layers(i)[0].visible for i in ids] == [True, False, False]
+    workspace.side_by_side.set_shown(True)
+    assert all(images.layers(i)[0].visible for i in ids)
+    corners = [images.layers(i)[0].extent.world[0] for i in ids]
+    # two in the first line: as far apart as the widest is wide, and a bit
+    assert corners[1][-1] - corners[0][-1] == pytest.approx(20 * 1.05, abs=1.1)
+    assert corners[2][-2] - corners[0][-2] == pytest.approx(8 * 1.05, abs=1.1)
+    np.testing.assert_allclose(annotation.extent.world[0], corners[1])
+    # what is made meanwhile lies there too, and another image gets its place
+    later = workspace.annotating.layers.show(ids[2])
+    np.testing.assert_allclose(later.extent.world[0], corners[2])
+    images.add([viewer.add_image(np.zeros((8, 10), np.uint8), name="3")])
+    workspace.side_by_side.set_shown(False)
+    for layer in viewer.layers:
+        np.testing.assert_allclose(layer.translate, 0, atol=1e-9)
+    assert images.layers(ids[0])[0].visible != images.layers(ids[1])[0].visible
