@@ -56,7 +56,8 @@ def show_dock(viewer: Viewer, kind: type[Dock]) -> None:
     front = docks[kind].parentWidget() if docks[kind] is not None else None
     window = front.parentWidget() if isinstance(front, QDockWidget) else None
     if isinstance(window, QMainWindow):
-        _in_order(window, frames, front)
+        if missing:
+            _in_order(window, frames, front)
         front.show()
         front.raise_()
 
@@ -91,7 +92,7 @@ def segment_now() -> None:
 
     if (viewer := current_viewer()) is None:
         return
-    for kind in (AnnotateDock, TrainDock, PredictDock):
+    for kind in KINDS:
         show_dock(viewer, kind)
     host_of(viewer).segment()
 

@@ -32,7 +32,7 @@ class ProjectButton(QPushButton):
         super().__init__()
         self._workspace = workspace
         self.setText("Project")
-        self.setToolTip("Save the project as a folder, or open one.")
+        self.setToolTip("Begin, open or save a project; add a folder of images.")
         self.menu_ = QMenu(self)
         self.menu_.setToolTipsVisible(True)
         self.setMenu(self.menu_)
@@ -88,11 +88,8 @@ class ProjectButton(QPushButton):
     def _list_recent(self) -> None:
         self.recent.clear()
         for project in self._workspace.recent_projects():
-            names, when = (
-                listed(project.images, 2),
-                f"{project.modified:%Y-%m-%d %H:%M}",
-            )
-            action = self.recent.addAction(f"{names}  ·  {when}")
+            when = f"{project.modified:%Y-%m-%d %H:%M}"
+            action = self.recent.addAction(f"{listed(project.images, 2)}  ·  {when}")
             action.setToolTip(str(project.folder))
             action.triggered.connect(partial(_open, ref(self), str(project.folder)))
         self.recent.setEnabled(not self.recent.isEmpty())
@@ -100,9 +97,8 @@ class ProjectButton(QPushButton):
     def _on_new(self) -> None:
         workspace = self._workspace
         if may_leave(workspace, self):
-            with report_errors(workspace):
-                workspace.new_project()
-                workspace.begin()
+            # the menu goes with the page, but not before it is closed
+            QTimer.singleShot(0, reporting(workspace, partial(_begin, workspace)))
 
     def _on_folder(self) -> None:
         dialog = QFileDialog(self, "Add a folder of images")
@@ -150,7 +146,12 @@ def _open(button: ref[ProjectButton], folder: str, _checked: bool = False) -> No
     # the action is kept by the menu: it may not keep the button
     alive = button()
     if alive is not None:
-        alive.open_folder(folder)
+        QTimer.singleShot(0, partial(alive.open_folder, folder))
+
+
+def _begin(workspace: Workspace) -> None:
+    workspace.new_project()
+    workspace.begin()
 
 
 class UndoButton(QPushButton):
