@@ -53,13 +53,15 @@ def show_dock(viewer: Viewer, kind: type[Dock]) -> None:
         viewer.window.add_dock_widget(dock, name=f"{k.title} (U-Net)", tabify=True)
     made = [dock.parentWidget() for dock in docks.values() if dock is not None]
     frames = [frame for frame in made if isinstance(frame, QDockWidget)]
-    front = docks[kind].parentWidget() if docks[kind] is not None else None
-    window = front.parentWidget() if isinstance(front, QDockWidget) else None
-    if isinstance(window, QMainWindow):
-        if missing:
-            _in_order(window, frames, front)
-        front.show()
-        front.raise_()
+    chosen = docks[kind]
+    front = None if chosen is None else chosen.parentWidget()
+    if not isinstance(front, QDockWidget):
+        return
+    window = front.parentWidget()
+    if missing and isinstance(window, QMainWindow):
+        _in_order(window, frames, front)
+    front.show()
+    front.raise_()
 
 
 def _in_order(
