@@ -69,7 +69,7 @@ def window(
     workspace: Workspace, fake: FakeWorker, qtbot: QtBot
 ) -> Iterator[CellTableWindow]:
     """A table of an image with two cells."""
-    layer = workspace.viewer.add_image(np.ones((5, 10), np.uint8), name="blobs")
+    layer = workspace.viewer.add_image(np.ones((8, 10), np.uint8), name="blobs")
     workspace.images.add([layer])
     workspace.prediction.predict("slice")
     (handle,) = fake.running(PredictJob)

@@ -101,9 +101,18 @@ class CellTableModel(QAbstractTableModel):
         if not 0 <= column < len(self._names):
             return
         self.layoutAboutToBeChanged.emit()
+        # what is chosen stays chosen, wherever it goes
+        kept = self.persistentIndexList()
+        rows = [self.row_of(index) for index in kept]
         self._order = np.argsort(self.table[self._names[column]], kind="stable")
         if order == Qt.SortOrder.DescendingOrder:
             self._order = self._order[::-1]
+        places = np.argsort(self._order)
+        moved = [
+            self.index(int(places[number]), index.column())
+            for number, index in zip(rows, kept, strict=True)
+        ]
+        self.changePersistentIndexList(kept, moved)
         self.layoutChanged.emit()
 
     def row_of(self, index: QModelIndex) -> int:

@@ -137,7 +137,8 @@ class Annotating:
             self.finishing.frame_slice(image)
 
     def _on_ndisplay(self, _: object = None) -> None:
-        if self.in_3d and self.brush.tool != "other":
+        layer = self.brush.layer
+        if self.in_3d and layer is not None and self._images.is_active(layer):
             self.message.emit("warning", IN_3D)
         self.changed.emit()
 
