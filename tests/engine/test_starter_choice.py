@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tifffile
 
+from napari_unet.cli.main import main
 from napari_unet.core.events import StarterChosen
 from napari_unet.core.images.image import Image
 from napari_unet.engine.network.network import Network, prepare
@@ -76,3 +77,21 @@ def test_files_that_cannot_be_read_decide_nothing(tmp_path: Path, load: Load) ->
     assert last.choice.name == "nuclei"
     with pytest.raises(ValueError, match=r"a\.tif"):
         list(choose_by_first([bad], load))
+
+
+def test_the_command_line_says_which_is_taken_and_why(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "cells.tif"
+    tifffile.imwrite(file, np.asarray(samples.nuclei()[0][0].data)[:200, :200])
+    command = ["predict", "auto", str(file), "--output", str(tmp_path / "out")]
+    assert main([*command, "--save", "instances,table", "--device", "cpu"]) == 0
+    told = capsys.readouterr()
+    assert "auto: takes nuclei: nuclei is 9" in told.out + told.err
+    # one row for each image
+    summary = (tmp_path / "out" / "summary.csv").read_text("utf-8").splitlines()
+    assert summary[0].startswith("image,time_points,cells,area_px_mean")
+    assert summary[1].startswith("cells,1,")
+    # the same again: what is there stays, and is found
+    assert main([*command, "--save", "instances,table", "--device", "cpu"]) == 0
+    assert "is there already" in "".join(capsys.readouterr())
