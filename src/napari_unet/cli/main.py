@@ -73,9 +73,15 @@ def _run(given: list[str]) -> int:
 
     from napari_unet.cli.options import check_json
     from napari_unet.core.settings import explain
+    from napari_unet.core.torchrun import this_member
 
     options = _parsed(given)
     try:
+        if (member := this_member()) and options.command != "train":
+            raise ValueError(
+                f"{options.command} is done by one process, {member.size} were "
+                "started: torchrun is for train."
+            )
         check_json(getattr(options, "json", None))
         status: int = options.run(options)
     except ValidationError as error:
@@ -120,7 +126,7 @@ def _parsed(given: list[str]) -> argparse.Namespace:
         if name == wanted:
             command = import_module(f"napari_unet.cli.{name.replace('-', '_')}")
             command.add_options(sub)
-            sub.set_defaults(run=command.run)
+            sub.set_defaults(run=command.run, command=name)
     return parser.parse_args(given)
 
 
@@ -138,7 +144,11 @@ def _fail(sentence: str) -> int:
 
 def _say(sentence: str) -> None:
     from napari_unet.core.text import printable
+    from napari_unet.core.torchrun import this_member
 
+    member = this_member()
+    if member is not None and member.rank:
+        sentence = f"process {member.rank} of {member.size}: {sentence}"
     # the terminal may be closed
     with suppress(OSError):
         print(f"napari-unet: {printable(sentence)}", file=sys.stderr)

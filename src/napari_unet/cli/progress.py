@@ -33,9 +33,13 @@ _Bar.set_lock(RLock())
 
 
 class ProgressLine:
-    """Shows how far a job is, on standard error, as long as somebody reads it."""
+    """Shows how far a job is, on standard error, as long as somebody reads it.
 
-    def __init__(self) -> None:
+    Of several processes that do a job together only one is to be `heard`.
+    """
+
+    def __init__(self, *, heard: bool = True) -> None:
+        self._heard = heard
         self._logged = float("-inf")
         self._bar = _Bar(
             total=1.0,
@@ -45,7 +49,7 @@ class ProgressLine:
             miniters=0,
             nrows=20,  # some terminals say that they have none
             delay=_SHOWN_AFTER,
-            disable=None,  # where there is no terminal
+            disable=None if heard else True,  # None: where there is no terminal
         )
 
     def show(
@@ -67,6 +71,8 @@ class ProgressLine:
 
     def say(self, text: str) -> None:
         """Write a line that stays."""
+        if not self._heard:
+            return
         # a terminal that was closed is no reason to lose what a job has done
         with suppress(OSError):
             self._bar.clear()

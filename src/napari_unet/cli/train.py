@@ -30,6 +30,7 @@ from napari_unet.cli.training_inputs import (
 from napari_unet.core.network.catalogue import NETWORKS
 from napari_unet.core.settings import BorderWeights, Prediction
 from napari_unet.core.text import counted
+from napari_unet.core.torchrun import this_member
 from napari_unet.core.training.training_settings import (
     AUTO,
     FIJI,
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from napari_unet.core.events import Event, TrainingFinished
+    from napari_unet.core.torchrun import Member
     from napari_unet.core.training.objectives import Task
 
 # Asked for apart from the rest of the recipe, or not at all.
@@ -167,7 +169,9 @@ def run(options: argparse.Namespace) -> int:
     """Carry out the command."""
     checkpoint = checkpoint_of(options.output)
     # a checkpoint that is missing is told of last
-    resumed = checkpoint if options.resume and checkpoint.exists() else None
+    member = this_member()
+    goes_on = options.resume or _is_restarted(member, checkpoint)
+    resumed = checkpoint if goes_on and checkpoint.exists() else None
     settings = training_settings(options, options.init or resumed)
     check_writable(options.output)
     check_given(options, settings)
@@ -182,30 +186,37 @@ def run(options: argparse.Namespace) -> int:
     inputs = read_inputs(options, settings, pairing)
     if options.resume and not checkpoint.exists():
         raise FileNotFoundError(f"there is no checkpoint {checkpoint} to resume from.")
-    remove_strays(options.output.parent)
+    leads = member is None or member.rank == 0
+    if leads:
+        remove_strays(options.output.parent)
     before = _changed(checkpoint)
     from napari_unet.engine.model_formats.catalogue import read_model
 
     start = read_model(options.init) if options.init else None
-    line = ProgressLine()
+    line = ProgressLine(heard=leads)
     # torch takes a second to load: only now that the input is known to be good
     from napari_unet.engine.training.run import train
+    from napari_unet.engine.training.team import joined
 
-    job = train(
-        inputs.images,
-        inputs.known,
-        settings,
-        kind=inputs.kind,
-        regions=_regions(options.regions),
-        start=start,
-        resume=checkpoint if options.resume else None,
-        checkpoint=checkpoint,
-        device=options.device or "auto",
-        head_start=time.time() - psutil.Process().create_time() + _RESERVE,
-    )
     try:
-        brought = (_FIJI_RECIPE,) if settings.preset == FIJI else ()
-        finished = follow(job, line, (*brought, *inputs.notes))
+        with joined(member, options.device or "auto") as (team, device):
+            job = train(
+                inputs.images,
+                inputs.known,
+                settings,
+                kind=inputs.kind,
+                regions=_regions(options.regions),
+                start=start,
+                resume=checkpoint if goes_on else None,
+                checkpoint=checkpoint,
+                device=device,
+                head_start=time.time() - psutil.Process().create_time() + _RESERVE,
+                team=team,
+            )
+            if not leads:
+                return _take_part(job)
+            brought = (_FIJI_RECIPE,) if settings.preset == FIJI else ()
+            finished = follow(job, line, (*brought, *inputs.notes))
         save_model(finished.model, options.output)
         _keep_run(finished, options.output, line)
         remove_members(checkpoint)
@@ -221,6 +232,18 @@ def run(options: argparse.Namespace) -> int:
     report |= report_of(pairing, inputs, settings)
     write_json(report, options.json)
     return 0 if finished.problem is None else 1
+
+
+def _is_restarted(member: Member | None, checkpoint: Path) -> bool:
+    """Whether torchrun has started all processes again after a checkpoint of theirs.
+
+    One that was there before belongs to another training.
+    """
+    if member is None or not member.restarts or not checkpoint.exists():
+        return False
+    torchrun = psutil.Process().parent()
+    began = torchrun.create_time() if torchrun else time.time()
+    return checkpoint.stat().st_mtime >= began
 
 
 def _keep_run(finished: TrainingFinished, model: Path, line: ProgressLine) -> None:
@@ -335,6 +358,14 @@ def _kept(checkpoint: Path, before: int | None) -> str:
 
 def _changed(file: Path) -> int | None:
     return file.stat().st_mtime_ns if file.exists() else None
+
+
+def _take_part(job: Any) -> int:
+    """Do a process's share of a training, of which the first shows and writes all."""
+    with interruptible(job) as running:
+        for _ in running:
+            pass
+    return 0
 
 
 def follow(job: Any, line: ProgressLine, notes: Sequence[str] = ()) -> TrainingFinished:

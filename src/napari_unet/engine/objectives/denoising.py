@@ -105,7 +105,8 @@ class DenoisingObjective(Objective):
         self, scores: Sequence[Tensor], places: Places, batch: ImageBatch
     ) -> Tensor:
         """As `Objective.loss`: the square, whose mean is right for noise of mean 0."""
-        return image_loss(scores, places, batch.target, batch.weight, "mse")
+        target, weight = batch.target, batch.weight
+        return image_loss(scores, places, target, weight, "mse", self.team)
 
     def validate(
         self, network: Network, held_out: Sequence[HeldOut]

@@ -10,6 +10,7 @@ import numpy as np
 from napari_unet.core.images.normalisation import frame_of, measure
 from napari_unet.core.network.blended import reach_of
 from napari_unet.core.training.training_set import hold_out
+from napari_unet.engine.training.team import ALONE
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from napari_unet.engine.training.losses import Places
     from napari_unet.engine.training.preparation import Prepared
     from napari_unet.engine.training.sampling import Sampler
+    from napari_unet.engine.training.team import Alone
 
     # A field, and what is known of it: an annotation, a target, or nothing more.
     Pair = tuple[Field, Any]
@@ -49,6 +51,8 @@ class Objective(ABC):
         self.settings = settings
         # what was assumed or left out, in sentences
         self.notes: tuple[str, ...] = ()
+        # whose batches it is shown a part of
+        self.team: Alone = ALONE
         self._scales: dict[tuple[int, Frame], GreyScale] = {}
 
     def scale(self, field: Field, normalisation: Normalisation) -> GreyScale:

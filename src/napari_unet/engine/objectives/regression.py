@@ -100,7 +100,12 @@ class RegressionObjective(Objective):
     ) -> Tensor:
         """As `Objective.loss`."""
         return image_loss(
-            scores, places, batch.target, batch.weight, self.settings.loss
+            scores,
+            places,
+            batch.target,
+            batch.weight,
+            self.settings.loss,
+            self.team,
         )
 
     def validate(

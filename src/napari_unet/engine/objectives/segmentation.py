@@ -145,7 +145,9 @@ class SegmentationObjective(Objective):
 
     def loss(self, scores: Sequence[Tensor], places: Places, batch: Batch) -> Tensor:
         """As `Objective.loss`."""
-        return supervised_loss(scores, places, batch.classes, batch.border, self._table)
+        return supervised_loss(
+            scores, places, batch.classes, batch.border, self._table, self.team
+        )
 
     def pixels_to_see(self, training_set: TrainingSet) -> int:
         """As `Objective.pixels_to_see`."""
@@ -156,8 +158,10 @@ class SegmentationObjective(Objective):
     ) -> tuple[str, str] | None:
         """As `Objective.trouble`: one class is seen everywhere."""
         known = batch.classes != IGNORED
-        labels = batch.classes[known].bincount().nonzero()
-        seen = scores.argmax(dim=1)[known].bincount().nonzero()
+        labels, seen = (
+            self.team.total(of[known].bincount(minlength=self.outputs)).nonzero()
+            for of in (batch.classes, scores.argmax(dim=1))
+        )
         if not self._guard.look(len(labels), len(seen), smoothed):
             return None
         return (

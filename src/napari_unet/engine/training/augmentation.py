@@ -119,16 +119,19 @@ def change_greys(
     settings: Augmentation,
     rng: np.random.Generator,
     sd: Tensor | None = None,
+    share: tuple[int, slice] | None = None,
 ) -> Tensor:
     """Change brightness, contrast and gamma, blur, and add noise.
 
     The images are float32, (patches, channels, [z,] y, x), normalised to sd 1, or to
-    `sd`, (patches, channels, [1,] 1, 1).
+    `sd`, (patches, channels, [1,] 1, 1). `share` says that they are a part of a batch
+    of so many, and which: they change as they would among the others.
     """
+    whole, own = share or (len(images), slice(None))
 
     def draw(low: float, high: float, channels: int = images.shape[1]) -> Tensor:
-        shape = (len(images), channels, *(1,) * (images.ndim - 2))
-        amounts = rng.uniform(low, high, size=shape)
+        shape = (whole, channels, *(1,) * (images.ndim - 2))
+        amounts = rng.uniform(low, high, size=shape)[own]
         return single(amounts, images.device)
 
     if settings.gamma > 1:
@@ -145,7 +148,8 @@ def change_greys(
     if settings.noise:
         generator = torch.Generator(images.device)
         generator.manual_seed(int(rng.integers(2**63)))
-        noise = torch.empty_like(images).normal_(generator=generator)
+        noise = images.new_empty((whole, *images.shape[1:]))
+        noise = noise.normal_(generator=generator)[own]
         amount = draw(0, settings.noise, channels=1)
         images = images + (amount if sd is None else amount * sd) * noise
     return images

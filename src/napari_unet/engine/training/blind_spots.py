@@ -48,10 +48,12 @@ class BlindSpotSampler(ImageSampler):
         """As `Sampler.draw`; the weight is 1 at the spots alone."""
         batch: ImageBatch = super().draw(step, size)  # type: ignore[assignment]
         rng = np.random.default_rng([self._seed, 4, step])
-        spots = self._spots(batch.weight.shape, rng)
+        spots = self._spots((size, *batch.weight.shape[1:]), rng)
+        own = self.team.part(size)
+        image = self._hidden(batch.image, spots, rng, own)
+        spots = _of_patches(own, spots)
         weight = torch.zeros_like(batch.weight)
         weight[spots] = batch.weight[spots]
-        image = self._hidden(batch.image, spots, rng)
         return ImageBatch(image, batch.target, weight)
 
     def _spots(
@@ -67,11 +69,16 @@ class BlindSpotSampler(ImageSampler):
         return *(n[inside] for n in lead), y[inside], x[inside]
 
     def _hidden(
-        self, image: torch.Tensor, spots: tuple[Indices, ...], rng: np.random.Generator
+        self,
+        image: torch.Tensor,
+        spots: tuple[Indices, ...],
+        rng: np.random.Generator,
+        own: slice,
     ) -> torch.Tensor:
         """Replace the pixels of an image at spots, and along lines through them.
 
-        All channels at once: noise may be alike in them.
+        All channels at once: noise may be alike in them. The images are `own` of the
+        batch that the spots are of.
         """
         patch, *place = spots
         place = [n + h for n, h in zip(place, self._halo, strict=True)]
@@ -95,7 +102,8 @@ class BlindSpotSampler(ImageSampler):
                 (near >= 0) & (near < n), near, place[number] - shift
             )
         shown = image.clone()
-        shown.movedim(1, -1)[patch, *place] = image.movedim(1, -1)[patch, *source]
+        to, of = _of_patches(own, (patch, *place)), _of_patches(own, (patch, *source))
+        shown.movedim(1, -1)[to] = image.movedim(1, -1)[of]
         return shown
 
     def _shifts(
@@ -111,3 +119,10 @@ class BlindSpotSampler(ImageSampler):
         along = rng.integers(-reach, reach + 1, size=count)
         across = rng.integers(1, reach + 1, size=count) * rng.choice([-1, 1], count)
         return [across, along] if self._line == "x" else [along, across]
+
+
+def _of_patches(own: slice, at: tuple[Indices, ...]) -> tuple[Indices, ...]:
+    """Return places (patch, [z,] y, x) in some patches of a batch, counted in these."""
+    patch, *rest = at
+    there = (patch >= own.start) & (patch < own.stop)
+    return patch[there] - own.start, *(n[there] for n in rest)

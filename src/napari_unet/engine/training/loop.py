@@ -23,6 +23,7 @@ from napari_unet.engine.network.network import frozen_copy
 from napari_unet.engine.training import divergence
 from napari_unet.engine.training.corrections import corrected
 from napari_unet.engine.training.memory import no_memory
+from napari_unet.engine.training.team import ALONE
 from napari_unet.io.model_file import save_checkpoint
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ class TrainingLoop:
         self._settings = prepared.state.card.training
         self._state = prepared.state
         self._checkpoint = checkpoint
+        self._team = prepared.team
         self._clock = clock
         self._timetable = timetable
         self._written = self._validated = self._first = clock.seconds()
@@ -99,7 +101,7 @@ class TrainingLoop:
 
     def steps(self) -> Iterator[Event]:
         """Step until the budget is used up or something goes wrong."""
-        while (progress := self._progress()) < 1 and not self.finishing:
+        while (progress := self._agreed()) < 1:
             if self.corrections:
                 waiting, self.corrections = self.corrections, []
                 self.prepared = corrected(self.prepared, waiting)
@@ -109,10 +111,10 @@ class TrainingLoop:
             self._state.progress.append(progress)
             loss = self._step(progress)
             if not self._healthy(loss):
-                return
+                continue
             step = self._state.record.step
             yield StepDone(step, loss, self._progress(), self._seconds_left())
-            if self._validation_is_due():
+            if self._team.leads and self._validation_is_due():
                 self._state.validated.append(step)
                 yield from self.validation()
             late = self._clock.seconds() - self._written > _CHECKPOINT_SECONDS
@@ -147,7 +149,9 @@ class TrainingLoop:
         the checkpoint that is there.
         """
         state = self._state
-        if self._checkpoint is None or self._stepping or not state.is_finite:
+        if self._checkpoint is None or self._stepping or not self._team.leads:
+            return None
+        if not state.is_finite:
             return None
         state.record = state.record.replace(seconds=self._clock.seconds())
         save_checkpoint(state.checkpoint(), self._checkpoint)
@@ -176,6 +180,8 @@ class TrainingLoop:
             return few
         if step < divergence.FEW:
             return None  # so few steps were asked for: nobody expects a model of them
+        # the others have gone
+        self.prepared.sampler.team = ALONE
         draw = self.prepared.sampler.draw
         batches = (draw(k, self._settings.batch) for k in count(step))
         short = self.prepared.objective.shortcoming(network, batches)
@@ -195,15 +201,17 @@ class TrainingLoop:
             group["lr"] = group["share"] * self._learning_rate(step, progress)
         state.optimiser.zero_grad(set_to_none=True)
         try:
-            scores = self._scores(batch.image, step)
-            loss = prepared.objective.loss(scores, self._places, batch)
-            self._scaler.scale(loss).backward()
+            with self._team.watched():
+                scores = self._scores(batch.image, step)
+                loss = prepared.objective.loss(scores, self._places, batch)
+                self._scaler.scale(loss).backward()
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
             raise no_memory(prepared.device, self._settings) from error
-        value = float(loss.detach())
+        value = float(self._team.total(loss.detach()))
         if isfinite(value):
+            self._team.add_gradients(state.module)
             self._stepping = True
             self._scaler.step(state.optimiser)
             self._scaler.update()
@@ -242,7 +250,9 @@ class TrainingLoop:
             return
         device = self.prepared.device
         with torch.random.fork_rng([device] if device.type == "cuda" else []):
-            torch.manual_seed(self._settings.seed * 1_000_003 + step)
+            # the patches of each process lose other values
+            own = 1_000_000_007 * self._team.rank
+            torch.manual_seed(self._settings.seed * 1_000_003 + step + own)
             yield
 
     def _learning_rate(self, step: int, progress: float) -> float:
@@ -250,6 +260,11 @@ class TrainingLoop:
         if self._settings.schedule == "cosine":
             rate *= 0.5 * (1 + cos(pi * min(progress, 1.0)))
         return rate
+
+    def _agreed(self) -> float:
+        """Return the share of the budget used before the next step; 1 for none."""
+        over = self.finishing or self.problem is not None
+        return self._team.agreed(1.0 if over else self._progress())
 
     def _progress(self) -> float:
         if self._timetable is not None:

@@ -9,9 +9,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from napari_unet.core.annotation.annotations import IGNORED
+from napari_unet.engine.training.team import ALONE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from napari_unet.engine.training.team import Alone
 
     Places = Sequence[Sequence[tuple[slice, slice]]]
 
@@ -20,7 +23,11 @@ _CHARBONNIER = 1e-6
 
 
 def weighted_cross_entropy(
-    scores: Tensor, classes: Tensor, border: Tensor, table: Tensor
+    scores: Tensor,
+    classes: Tensor,
+    border: Tensor,
+    table: Tensor,
+    team: Alone = ALONE,
 ) -> Tensor:
     """Mean cross-entropy with the weights of Eq. 2, over annotated pixels.
 
@@ -37,20 +44,23 @@ def weighted_cross_entropy(
         Second term of Eq. 2, added to the class weight.
     table : Tensor of float32, shape (classes,)
         First term w_c of Eq. 2: weight of each class.
+    team : Alone
+        Whose batch it is a part of.
 
     Returns
     -------
     Tensor
-        Scalar; 0 where nothing is annotated.
+        Scalar; 0 where nothing is annotated. Of a team, the part of each process; they
+        add up to the mean over the batch.
     """
     target = classes.long()
     annotated = target != IGNORED
     loss = F.cross_entropy(
-        scores.float(), target, ignore_index=IGNORED, reduction="none"
+        _precise(scores), target, ignore_index=IGNORED, reduction="none"
     )
     weight = table[torch.where(annotated, target, 0)] + border
-    weight = torch.where(annotated, weight, 0.0)
-    return (weight * loss).sum() / weight.sum().clamp_min(1e-12)
+    weight = torch.where(annotated, weight, 0.0).to(loss.dtype)
+    return _mean(loss, weight, team)
 
 
 def supervised_loss(
@@ -59,6 +69,7 @@ def supervised_loss(
     classes: Tensor,
     border: Tensor,
     table: Tensor,
+    team: Alone = ALONE,
 ) -> Tensor:
     """Mean of the losses of a network and of its coarser outputs (deep supervision).
 
@@ -72,14 +83,14 @@ def supervised_loss(
         From fine to coarse; the first is on the grid of the classes.
     places : sequence
         Of each coarser output where it lies, see `Trace.targets`.
-    classes, border, table
+    classes, border, table, team
         As for `weighted_cross_entropy`.
     """
     return _at_all_scales(
         scores,
         places,
         lambda found, there: weighted_cross_entropy(
-            found, classes[:, *there], border[:, *there], table
+            found, classes[:, *there], border[:, *there], table, team
         ),
     )
 
@@ -90,12 +101,13 @@ def image_loss(
     target: Tensor,
     weight: Tensor,
     kind: Literal["l1", "mse", "charbonnier"],
+    team: Alone = ALONE,
 ) -> Tensor:
     """Mean difference between images, over pixels with a weight; as `supervised_loss`.
 
     Parameters
     ----------
-    scores, places
+    scores, places, team
         As for `supervised_loss`, channels in place of classes.
     target : Tensor of float32, shape (batch, channels, [z,] y, x)
         What the network is to give.
@@ -109,19 +121,31 @@ def image_loss(
         scores,
         places,
         lambda found, there: _mean_difference(
-            found.float() - target[:, :, *there], weight[:, *there], kind
+            _precise(found) - target[:, :, *there], weight[:, *there], kind, team
         ),
     )
 
 
-def _mean_difference(difference: Tensor, weight: Tensor, kind: str) -> Tensor:
+def _mean_difference(
+    difference: Tensor, weight: Tensor, kind: str, team: Alone
+) -> Tensor:
     if kind == "l1":
         each = difference.abs()
     elif kind == "mse":
         each = difference.square()
     else:
         each = (difference.square() + _CHARBONNIER).sqrt()
-    return (weight * each.mean(dim=1)).sum() / weight.sum().clamp_min(1e-12)
+    return _mean(each.mean(dim=1), weight, team)
+
+
+def _precise(scores: Tensor) -> Tensor:
+    """Return scores in single precision, unless they are in double."""
+    return scores.to(torch.promote_types(scores.dtype, torch.float32))
+
+
+def _mean(loss: Tensor, weight: Tensor, team: Alone) -> Tensor:
+    """Return the part that pixels have in the weighted mean of a whole batch."""
+    return (weight * loss).sum() / team.total(weight.sum()).clamp_min(1e-12)
 
 
 def _at_all_scales(

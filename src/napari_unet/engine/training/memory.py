@@ -26,8 +26,12 @@ def check_patches(
     settings: Training,
     device: torch.device,
     precision: Precision,
+    patches: int,
 ) -> None:
-    """Refuse patches that do not fit: the system would end the process, or swap."""
+    """Refuse patches that do not fit: the system would end the process, or swap.
+
+    `patches` are those of a step that this device has in memory.
+    """
     smallest, advice = (
         network.min_output,
         "width or depth, a padded network, or another",
@@ -42,7 +46,7 @@ def check_patches(
             f"at a time, and to learn from them takes {needed / 1e9:.1f} GB, "
             f"{free / 1e9:.1f} GB are free on {device}: choose a smaller {advice}."
         )
-    if memory_of_patches(network, output, settings.batch, precision) > free:
+    if memory_of_patches(network, output, patches, precision) > free:
         raise no_memory(device, settings)
 
 

@@ -29,6 +29,7 @@ from napari_unet.engine.network.layered import LayeredNetwork
 from napari_unet.engine.network.transfer import take_over
 from napari_unet.engine.training.memory import check_patches, check_weights
 from napari_unet.engine.training.state import TrainingState
+from napari_unet.engine.training.team import ALONE
 from napari_unet.io.model_file import load_checkpoint
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from napari_unet.engine.device import Precision
     from napari_unet.engine.objectives.objective import Objective, Pair
     from napari_unet.engine.training.sampling import Sampler
+    from napari_unet.engine.training.team import Alone
 
 
 # Side of the part of an image that its fingerprint is made of, in pixels.
@@ -60,6 +62,7 @@ class Prepared:
     objective: Objective
     device: torch.device
     precision: Precision
+    team: Alone = ALONE
 
 
 def prepare_training(
@@ -73,6 +76,7 @@ def prepare_training(
     device: str,
     fold: Fold | None = None,
     parts: Sequence[Part] = (),
+    team: Alone = ALONE,
 ) -> Prepared:
     """Check the input and set everything up; arguments as for `TrainingRun`.
 
@@ -82,9 +86,9 @@ def prepare_training(
     weights, do not fit into free memory.
     """
     keep_freed_memory()
-    settings = objective.settings
+    settings, objective.team = objective.settings, team
     where = choose_device(device)
-    how = choose_precision(where, settings.precision)
+    how: Precision = team.told(choose_precision(where, settings.precision))  # type: ignore[assignment]
     examples = objective.ready(pairs, examples)
     slices = min(e.field.shape[0] for e in examples)
     architecture = _architecture(settings, examples, objective.outputs, start, slices)
@@ -110,9 +114,11 @@ def prepare_training(
         parent=start.card.name if start else None,
     )
     output = patch_size(architecture, settings.patch, slices)
-    check_patches(architecture, output, settings, where, how)
+    patches = team.memory_shares(settings.batch, where)
+    check_patches(architecture, output, settings, where, how, patches)
     check_weights(architecture, settings, where)
     module = _network(card, start, where, resumed=resume is not None)
+    team.share(module)
     state = TrainingState(card, module)
     if resume is not None:
         _resume(state, resume)
@@ -127,11 +133,13 @@ def prepare_training(
             augmentation=settings.augmentation,
             device=where,
             seed=settings.seed,
+            team=team,
         ),
         training_set=parted,
         objective=objective,
         device=where,
         precision=how,
+        team=team,
     )
 
 

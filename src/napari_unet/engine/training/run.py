@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
+from pydantic import TypeAdapter
 
 from napari_unet.core.events import (
     CheckpointWritten,
@@ -26,7 +27,6 @@ from napari_unet.core.training.fingerprint import fingerprint
 from napari_unet.core.training.run_log import Recorder, RunLog
 from napari_unet.core.training.training_set import at_scale
 from napari_unet.core.training.training_settings import Training
-from napari_unet.engine.device import describe
 from napari_unet.engine.network.network import prepare as make_ready
 from napari_unet.engine.objectives.catalogue import objective_of, pairs_of
 from napari_unet.engine.training.corrections import field_key
@@ -35,6 +35,7 @@ from napari_unet.engine.training.loop import TrainingLoop
 from napari_unet.engine.training.planning import planned, planned_before
 from napari_unet.engine.training.preparation import prepare_training, with_network_of
 from napari_unet.engine.training.stopwatch import Stopwatch
+from napari_unet.engine.training.team import ALONE
 from napari_unet.io.model_file import read_card
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
     from napari_unet.engine.objectives.objective import Pair
     from napari_unet.engine.training.corrections import FieldKey
     from napari_unet.engine.training.preparation import Prepared
+    from napari_unet.engine.training.team import Alone
 
 
 def train(
@@ -72,6 +74,7 @@ def train(
     checkpoint: str | Path | None = None,
     device: str = "auto",
     head_start: float = 0.0,
+    team: Alone = ALONE,
 ) -> Iterator[Event]:
     """Train a network.
 
@@ -101,13 +104,15 @@ def train(
         auto, cpu, cuda, cuda:N or mps.
     head_start : float
         Seconds of a budget in minutes that are already used up.
+    team : Alone
+        Processes that train together, each of which calls this alike.
 
     Yields
     ------
     Event
         `TrainingStarted`, `StepDone` for each step, `ValidationDone`,
         `CheckpointWritten`, `Judging` after the last step, and at last
-        `TrainingFinished` with the model.
+        `TrainingFinished` with the model; that only of the first of a team.
 
     Raises
     ------
@@ -140,8 +145,20 @@ def train(
     if settings.is_unplanned:
         found = fingerprint(pairs(settings.ndim))
         settings = planned(found, settings, card, device)
+        # memory may differ, and with it the plan
+        plan = TypeAdapter(Training).validate_json
+        settings = (
+            settings if team is ALONE else plan(team.told(settings.model_dump_json()))
+        )
+    team.check(settings)
     course = Course(
-        partial(TrainingRun, start=start, checkpoint=checkpoint, device=device),
+        partial(
+            TrainingRun,
+            start=start,
+            checkpoint=checkpoint,
+            device=device,
+            team=team,
+        ),
         pairs,
         settings,
         start=card,
@@ -176,6 +193,8 @@ class TrainingRun:
         What is held out, for it as for other networks.
     timetable : Timetable, optional
         That of a run which is repeated: it counts in place of the clock.
+    team : Alone
+        Processes that train it together.
     """
 
     def __init__(
@@ -191,8 +210,9 @@ class TrainingRun:
         fold: Fold | None = None,
         parts: Sequence[Part] = (),
         timetable: Timetable | None = None,
+        team: Alone = ALONE,
     ) -> None:
-        self._pairs = pairs
+        self._pairs, self._team = pairs, team
         self._settings = settings
         self._start = start
         self._resume = resume
@@ -243,9 +263,11 @@ class TrainingRun:
             device=self._device,
             fold=self._fold,
             parts=self._parts,
+            team=self._team,
         )
         self.clock.add(prepared.state.record.seconds)
         self._begin_log(prepared)
+        self._team.check_alike(prepared.state.begun)
         self._loop = TrainingLoop(
             prepared, self._checkpoint, self.clock, self._timetable
         )
@@ -354,7 +376,7 @@ class TrainingRun:
         loop.finishing = self._finishing
         yield TrainingStarted(
             prepared.state.record.step,
-            describe(prepared.device),
+            self._team.describe(prepared.device),
             prepared.precision,
             prepared.training_set.validation,
             prepared.state.card.notes,
@@ -363,6 +385,8 @@ class TrainingRun:
         )
         try:
             yield from loop.steps()
+            if not self._team.leads:
+                return
             yield Judging(prepared.state.record.step)
             yield from loop.validation()
         except GeneratorExit:

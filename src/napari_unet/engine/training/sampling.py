@@ -24,6 +24,7 @@ from napari_unet.engine.training.augmentation import (
     draw_deformation,
     sample,
 )
+from napari_unet.engine.training.team import ALONE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from napari_unet.core.training.training_set import Example
     from napari_unet.core.training.training_settings import Augmentation
     from napari_unet.engine.training.augmentation import Deformation
+    from napari_unet.engine.training.team import Alone
 
 # Enough pixels to choose from in one example; more would only cost memory.
 _CANDIDATES = 2**18
@@ -67,6 +69,11 @@ class Sampler:
     by_cell : bool
         Whether all objects are as likely, small ones too, as they count alike in what
         people count; else all their pixels are.
+
+    Attributes
+    ----------
+    team : Alone
+        Who shares the batches out: of each only the own part is drawn.
     """
 
     _batch: Callable[..., Patches] = Batch
@@ -82,7 +89,9 @@ class Sampler:
         augmentation: Augmentation,
         device: torch.device,
         seed: int,
+        team: Alone = ALONE,
     ) -> None:
+        self.team = team
         self.output = tuple(output)
         self._halo = tuple(halo)
         self._inside = tuple(slice(h, h + o) for h, o in zip(halo, output, strict=True))
@@ -120,8 +129,9 @@ class Sampler:
     def draw(self, step: int, size: int) -> Patches:
         """Draw so many patches for a step; the same step draws the same batch."""
         rng = np.random.default_rng([self._seed, 1, step])
+        own = self.team.part(size)
         examples, deformations, centres = zip(
-            *(self._draw_patch(rng) for _ in range(size)), strict=True
+            *[self._draw_patch(rng) for _ in range(size)][own], strict=True
         )
         window = [o + 2 * h for o, h in zip(self.output, self._halo, strict=True)]
         at = coordinates(deformations, window, centres, self._device)
@@ -136,7 +146,11 @@ class Sampler:
         ]
         return self._batch(
             change_greys(
-                torch.stack(images), self._augmentation, rng, self._spread(examples)
+                torch.stack(images),
+                self._augmentation,
+                rng,
+                self._spread(examples),
+                (size, own),
             ),
             *(torch.stack(parts) for parts in zip(*labels, strict=True)),
         )

@@ -100,6 +100,12 @@ class TrainingState:
         )
 
     @property
+    def begun(self) -> bytes:
+        """What it begins with, alike in all that train it together."""
+        seen = (self.card.model_dump_json(), self.record.step, self.learnt.hex())
+        return f"{seen} {_versions()}".encode()
+
+    @property
     def is_finite(self) -> bool:
         """Whether all weights, and their means, are finite numbers."""
         tensors = [*self.module.state_dict().values(), *self.mean.values()]
@@ -120,10 +126,7 @@ class TrainingState:
             steps=record.step,
             history=record.history,
             score=record.best if is_best else self.last_score,
-            versions=(
-                f"napari-unet {__version__}",
-                *(f"{p} {version(p)}" for p in _PACKAGES),
-            ),
+            versions=_versions(),
         )
         return Model(card, to_arrays(self.mean if weights is None else weights))
 
@@ -191,6 +194,13 @@ class TrainingState:
             raise ValueError("what the optimiser remembers is not complete")
         groups = self.optimiser.state_dict()["param_groups"]
         self.optimiser.load_state_dict({"state": state, "param_groups": groups})
+
+
+def _versions() -> tuple[str, ...]:
+    return (
+        f"napari-unet {__version__}",
+        *(f"{p} {version(p)}" for p in _PACKAGES),
+    )
 
 
 def _rank(score: AnyScore) -> tuple[float, float]:

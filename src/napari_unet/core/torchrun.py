@@ -1,0 +1,39 @@
+"""Which of several processes this is, as `torchrun` tells each that it starts."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One of several processes that do a task together."""
+
+    rank: int  # 0 for the first, which decides and writes
+    size: int
+    # among those of this machine
+    local_rank: int
+    local_size: int
+    restarts: int = 0  # how often all of them were started again
+
+
+def this_member() -> Member | None:
+    """Return which process this is; None if it is alone.
+
+    Whatever else starts processes for `torch.distributed`, such as srun, sets the same
+    variables: RANK, WORLD_SIZE and MASTER_ADDR.
+    """
+    there = os.environ
+    if "MASTER_ADDR" not in there or "RANK" not in there:
+        return None
+    size = int(there.get("WORLD_SIZE", 1))
+    if size < 2:
+        return None
+    return Member(
+        rank=int(there["RANK"]),
+        size=size,
+        local_rank=int(there.get("LOCAL_RANK", 0)),
+        local_size=int(there.get("LOCAL_WORLD_SIZE", 1)),
+        restarts=int(there.get("TORCHELASTIC_RESTART_COUNT", 0)),
+    )

@@ -1,0 +1,255 @@
+"""The processes that train one network together, each a part of every batch.
+
+All draw the same random numbers and work out their own part of a batch. Gradients, the
+weight that a loss is divided by, and the statistics of batch norms are those of the
+whole batch, so that the network is the one that a single process would have trained, up
+to the order of sums. What the clock decides, the first process decides for all.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from datetime import timedelta
+from hashlib import sha256
+from socket import gethostname
+from typing import TYPE_CHECKING
+
+import torch
+import torch.distributed as dist
+from torch.distributed.rendezvous import rendezvous
+
+from napari_unet.engine.device import describe
+from napari_unet.engine.training.synchronised_norm import synchronise
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from torch import Tensor, nn
+
+    from napari_unet.core.torchrun import Member
+    from napari_unet.core.training.training_settings import Training
+
+# The others wait while the first predicts what is held out.
+_PATIENCE = timedelta(hours=2)
+
+
+class Alone:
+    """One process that does everything itself."""
+
+    rank, size = 0, 1
+
+    @property
+    def leads(self) -> bool:
+        """Whether it decides, judges and writes."""
+        return self.rank == 0
+
+    def part(self, count: int) -> slice:
+        """Return which of so many patches are its own."""
+        return slice(
+            self.rank * count // self.size, (self.rank + 1) * count // self.size
+        )
+
+    def total(self, value: Tensor) -> Tensor:
+        """Return the sum of a value over all processes, without gradient."""
+        return value
+
+    def agreed(self, number: float) -> float:
+        """Return the first one's number."""
+        return number
+
+    def told(self, text: str) -> str:
+        """Return the first one's text."""
+        return text
+
+    def share(self, module: nn.Module) -> None:
+        """Let a module see the statistics of whole batches."""
+
+    def add_gradients(self, module: nn.Module) -> None:
+        """Add to the gradients of a module those that the others have."""
+
+    def check(self, settings: Training) -> None:
+        """Refuse, with a ValueError, what several processes cannot train."""
+
+    def check_alike(self, seen: bytes) -> None:
+        """Refuse, with a ValueError, processes that begin with something else."""
+
+    def memory_shares(self, count: int, device: torch.device) -> int:
+        """Return how many of a batch's patches lie in the memory of a device."""
+        return count
+
+    def describe(self, device: torch.device) -> str:
+        """Name what computes, for people."""
+        return describe(device)
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Say in a ConnectionError, where they talk, that another one has gone."""
+        yield
+
+
+ALONE = Alone()
+
+
+class Team(Alone):
+    """One of several processes; made by `joined`."""
+
+    def __init__(self, member: Member) -> None:
+        self.rank, self.size, self._here = member.rank, member.size, member.local_size
+
+    def total(self, value: Tensor) -> Tensor:
+        """As `Alone.total`."""
+        value = value.detach().clone()
+        with self.watched():
+            dist.all_reduce(value)
+        return value
+
+    def agreed(self, number: float) -> float:
+        """As `Alone.agreed`."""
+        record = torch.tensor([number], dtype=torch.float64)
+        with self.watched():
+            dist.broadcast(record, 0)
+        return float(record)
+
+    def told(self, text: str) -> str:
+        """As `Alone.told`."""
+        data = text.encode()
+        length = int(self.agreed(len(data)))
+        record = torch.zeros(length, dtype=torch.uint8)
+        if self.leads:
+            record = torch.tensor(list(data), dtype=torch.uint8)
+        with self.watched():
+            dist.broadcast(record, 0)
+        return bytes(record.tolist()).decode()
+
+    def share(self, module: nn.Module) -> None:
+        """As `Alone.share`."""
+        synchronise(module)
+
+    def add_gradients(self, module: nn.Module) -> None:
+        """As `Alone.add_gradients`: at once, as networks are small."""
+        grads = [p.grad for p in module.parameters() if p.grad is not None]
+        whole = self.total(torch.cat([grad.reshape(-1) for grad in grads]))
+        parts = whole.split([grad.numel() for grad in grads])
+        for grad, part in zip(grads, parts, strict=True):
+            grad.copy_(part.view(grad.shape))
+
+    def check(self, settings: Training) -> None:
+        """As `Alone.check`."""
+        if settings.folds > 1 or settings.try_both:
+            asked = "--try-both" if settings.try_both else f"--folds {settings.folds}"
+            raise ValueError(
+                f"{asked} trains several networks one after the other, which "
+                f"{self.size} processes cannot share: train each in one process, or "
+                "one network in several."
+            )
+        if settings.batch < self.size:
+            raise ValueError(
+                f"a batch of {settings.batch} cannot be shared out among {self.size} "
+                f"processes: take --batch {self.size} or more, or start fewer."
+            )
+
+    def check_alike(self, seen: bytes) -> None:
+        """As `Alone.check_alike`."""
+        own = torch.tensor(list(sha256(seen).digest()), dtype=torch.uint8)
+        rows = [torch.zeros_like(own) for _ in range(self.size)]
+        with self.watched():
+            dist.all_gather(rows, own)
+        other = [k for k, row in enumerate(rows) if not torch.equal(row, rows[0])]
+        if other:
+            raise ValueError(
+                f"process {other[0]} of {self.size} has other images, labels, settings "
+                "or versions than the first, or another checkpoint: all must see the "
+                "same files."
+            )
+
+    def memory_shares(self, count: int, device: torch.device) -> int:
+        """As `Alone.memory_shares`; processes of one machine share its memory."""
+        most = -(-count // self.size)
+        return most * self._here if device.type == "cpu" else most
+
+    def describe(self, device: torch.device) -> str:
+        """As `Alone.describe`."""
+        return f"{self.size} processes, each with {describe(device)},"
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """As `Alone.watched`."""
+        try:
+            yield
+        except RuntimeError as error:
+            if not isinstance(error, dist.DistError) and "gloo" not in str(error):
+                raise
+            raise ConnectionError(
+                f"another of the {self.size} processes has ended, so process "
+                f"{self.rank} on {gethostname()} ends, too."
+            ) from error
+
+
+@contextmanager
+def joined(member: Member | None, device: str) -> Iterator[tuple[Alone, str]]:
+    """Join the processes that torchrun started; yield the team and the own device.
+
+    Parameters
+    ----------
+    member : Member or None
+        Which of them this is; None if it is alone.
+    device : str
+        As for `train`.
+
+    Raises
+    ------
+    ValueError
+        The devices do not suffice for so many processes.
+    """
+    if member is None:
+        yield ALONE, device
+        return
+    own = _own_device(member, device)
+    backend = "gloo"
+    if own.startswith("cuda"):
+        torch.cuda.set_device(torch.device(own))
+        if dist.is_nccl_available():
+            backend = "cpu:gloo,cuda:nccl"
+    dist.init_process_group(
+        backend,
+        store=_store(member),
+        rank=member.rank,
+        world_size=member.size,
+        timeout=_PATIENCE,
+    )
+    try:
+        yield Team(member), own
+    finally:
+        dist.destroy_process_group()
+
+
+def _store(member: Member) -> dist.Store:
+    """Return where the processes find each other.
+
+    torchrun keeps it when it starts them again, with the addresses of those before in
+    it. Only on one machine all know how often that was.
+    """
+    found: dist.Store = next(rendezvous("env://", timeout=_PATIENCE))[0]
+    if member.size > member.local_size:
+        return found
+    return dist.PrefixStore(f"start {member.restarts}", found)
+
+
+def _own_device(member: Member, wanted: str) -> str:
+    """Return the device of one of several processes: a GPU each, or the CPU."""
+    if wanted == "auto":
+        wanted = "cuda" if torch.cuda.is_available() else "cpu"
+    if wanted == "mps":
+        raise ValueError(
+            f"{member.size} processes cannot share the GPU of a Mac: train in one."
+        )
+    if wanted != "cuda" and not (wanted.startswith("cuda:") and member.local_size > 1):
+        return wanted
+    there = torch.cuda.device_count()
+    if wanted != "cuda" or member.local_size > there:
+        raise ValueError(
+            f"each of the {member.local_size} processes here needs a GPU of its own, "
+            f"found {there} and --device {wanted}: start one for each with "
+            "--nproc-per-node, or train on the CPU with --device cpu."
+        )
+    return f"cuda:{member.local_rank}"
