@@ -29,8 +29,13 @@ from waiting import DEADLINE
 class Both:
     """What came of the same runs in two processes, and in this one alone."""
 
-    def __init__(self, folder: Path, patch: pytest.MonkeyPatch) -> None:
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
+        with pytest.MonkeyPatch.context() as patch:
+            self._run(folder, patch)
+        self.second = json.loads((folder / "second.json").read_text())
+
+    def _run(self, folder: Path, patch: pytest.MonkeyPatch) -> None:
         now = [0.0]
         draw = Sampler.draw
 
@@ -59,15 +64,13 @@ class Both:
         finally:
             second.kill()
             second.wait()
-        self.second = json.loads((folder / "second.json").read_text())
 
 
 @pytest.fixture(scope="module")
 def both(tmp_path_factory: pytest.TempPathFactory) -> Any:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    with pytest.MonkeyPatch.context() as patch:
-        yield Both(tmp_path_factory.mktemp("team"), patch)
+    yield Both(tmp_path_factory.mktemp("team"))
     torch.set_num_threads(threads)
 
 

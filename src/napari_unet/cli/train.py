@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 import psutil
 
@@ -40,6 +42,7 @@ from napari_unet.core.training.training_settings import (
     Training,
 )
 from napari_unet.io.atomic import check_separate, check_writable, remove_strays
+from napari_unet.io.bundle import Bundle, is_bundle
 from napari_unet.io.model_file import (
     SUFFIX,
     check_replaceable,
@@ -52,10 +55,10 @@ from napari_unet.io.run_folder import run_folder_of, save_run
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Mapping, Sequence
 
     from napari_unet.core.events import Event, TrainingFinished
+    from napari_unet.core.model import Model
     from napari_unet.core.torchrun import Member
     from napari_unet.core.training.objectives import Task
 
@@ -72,6 +75,19 @@ _OWN = (
     "try_both",
     "seed",
     "precision",
+)
+# Options that a bundle leaves open, and some that it does not.
+_OPEN = ("steps", "minutes", "seed", "precision")
+_CLOSED = (
+    "labels",
+    "kind",
+    "regions",
+    "init",
+    "preset",
+    "network",
+    "validation",
+    "axes",
+    "channel",
 )
 # Time to write the model file and end the process, at the end of a budget in minutes.
 _RESERVE = 0.5
@@ -165,58 +181,50 @@ def _add_start(parser: argparse.ArgumentParser) -> None:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What a training learns from, however it is given."""
+
+    settings: Training
+    pairs: Callable[[Literal[2, 3]], Any]  # as of `train_pairs`
+    start: Model | None
+    notes: Sequence[str]
+    report: Mapping[str, Any]  # for programs
+
+
 def run(options: argparse.Namespace) -> int:
     """Carry out the command."""
     checkpoint = checkpoint_of(options.output)
-    # a checkpoint that is missing is told of last
     member = this_member()
     goes_on = options.resume or _is_restarted(member, checkpoint)
-    resumed = checkpoint if goes_on and checkpoint.exists() else None
-    settings = training_settings(options, options.init or resumed)
-    check_writable(options.output)
-    check_given(options, settings)
-    pairing = find_inputs(options, settings)
-    check_separate(options.output, pairing.files)
-    check_separate(checkpoint, pairing.files)
-    check_separate(run_folder_of(options.output), pairing.files)
-    check_replaceable(options.output)
-    if options.json not in (None, "-"):
-        outputs = (options.output, checkpoint)
-        check_separate(options.json, (*pairing.files, *outputs))
-    inputs = read_inputs(options, settings, pairing)
-    if options.resume and not checkpoint.exists():
+    source = source_of(options, checkpoint, goes_on=goes_on)
+    if goes_on and not checkpoint.exists():
         raise FileNotFoundError(f"there is no checkpoint {checkpoint} to resume from.")
     leads = member is None or member.rank == 0
     if leads:
         remove_strays(options.output.parent)
     before = _changed(checkpoint)
-    from napari_unet.engine.model_formats.catalogue import read_model
-
-    start = read_model(options.init) if options.init else None
     line = ProgressLine(heard=leads)
     # torch takes a second to load: only now that the input is known to be good
-    from napari_unet.engine.training.run import train
+    from napari_unet.engine.training.run import train_pairs
+    from napari_unet.engine.training.stopwatch import Stopwatch
     from napari_unet.engine.training.team import joined
 
     try:
         with joined(member, options.device or "auto") as (team, device):
-            job = train(
-                inputs.images,
-                inputs.known,
-                settings,
-                kind=inputs.kind,
-                regions=_regions(options.regions),
-                start=start,
+            job = train_pairs(
+                source.pairs,
+                source.settings,
+                start=source.start,
                 resume=checkpoint if goes_on else None,
                 checkpoint=checkpoint,
                 device=device,
-                head_start=time.time() - psutil.Process().create_time() + _RESERVE,
+                clock=Stopwatch(_since_start() + _RESERVE),
                 team=team,
             )
             if not leads:
                 return _take_part(job)
-            brought = (_FIJI_RECIPE,) if settings.preset == FIJI else ()
-            finished = follow(job, line, (*brought, *inputs.notes))
+            finished = follow(job, line, source.notes)
         save_model(finished.model, options.output)
         _keep_run(finished, options.output, line)
         remove_members(checkpoint)
@@ -229,9 +237,84 @@ def run(options: argparse.Namespace) -> int:
         raise
     report = summary(options.output, finished)
     line.say(f"{options.output}: {report['verdict']}")
-    report |= report_of(pairing, inputs, settings)
-    write_json(report, options.json)
+    write_json(report | dict(source.report), options.json)
     return 0 if finished.problem is None else 1
+
+
+def _since_start() -> float:
+    """Return how long this process runs, in seconds."""
+    return time.time() - psutil.Process().create_time()
+
+
+def source_of(
+    options: argparse.Namespace,
+    checkpoint: Path | None = None,
+    *,
+    goes_on: bool = False,
+) -> Source:
+    """Find and read what is to be learnt from, and check it and where to write."""
+    if is_bundle(options.images):
+        return _of_bundle(options)
+    # a checkpoint that is missing is told of last
+    there = checkpoint if goes_on and checkpoint and checkpoint.exists() else None
+    settings = training_settings(options, options.init or there)
+    check_writable(options.output)
+    check_given(options, settings)
+    pairing = find_inputs(options, settings)
+    outputs = [options.output]
+    if checkpoint is not None:
+        outputs += [checkpoint, run_folder_of(options.output)]
+    for output in outputs:
+        check_separate(output, pairing.files)
+    if checkpoint is not None:
+        check_replaceable(options.output)
+    if options.json not in (None, "-"):
+        check_separate(options.json, (*pairing.files, *outputs))
+    inputs = read_inputs(options, settings, pairing)
+    from napari_unet.engine.model_formats.catalogue import read_model
+    from napari_unet.engine.objectives.catalogue import all_pairs
+
+    start = read_model(options.init) if options.init else None
+    kind, regions = inputs.kind, _regions(options.regions)
+    brought = (_FIJI_RECIPE,) if settings.preset == FIJI else ()
+    return Source(
+        settings,
+        all_pairs(settings, inputs.images, inputs.known, kind, regions),
+        start,
+        (*brought, *inputs.notes),
+        report_of(pairing, inputs, settings),
+    )
+
+
+def _of_bundle(options: argparse.Namespace) -> Source:
+    """Return what a bundle holds; of its settings only the budget is ours to choose."""
+    path = Path(options.images)
+    given = given_settings(options, Training)
+    changes = {name: given.pop(name) for name in _OPEN if name in given}
+    others = [n for n in _CLOSED if getattr(options, n, None) is not None]
+    for prefix, parts in (("border_", BorderWeights), ("augment_", Augmentation)):
+        others += [f"{prefix}{name}" for name in given_settings(options, parts, prefix)]
+    # 2-D is what argparse has where nothing is said
+    others += [name for name in given if (name, given[name]) != ("ndim", 2)]
+    if others:
+        option = f"--{others[0].replace('_', '-')}"
+        raise ValueError(
+            f"{path}: a bundle has its own images, labels and settings, so {option} "
+            "cannot be given; --steps, --minutes, --seed and --precision can."
+        )
+    check_writable(options.output)
+    check_separate(options.output, [path])
+    check_replaceable(options.output)
+    bundle = Bundle(path)
+    if "steps" in changes:
+        changes["minutes"] = 0.0
+    elif "minutes" in changes:
+        changes["steps"] = 0
+    record = bundle.record
+    settings = record.settings.replace(**changes)
+    return Source(
+        settings, bundle.pairs, bundle.start(), record.notes, {"bundle": str(path)}
+    )
 
 
 def _is_restarted(member: Member | None, checkpoint: Path) -> bool:

@@ -429,7 +429,12 @@ class _Writer:
     def _described(self, field: ImageField, name: str) -> LearntImage:
         """Describe an image, of which this is a field; keep what is in no file."""
         image, kept = field.image, None
-        file = _file_of(field)
+        file = _file_of(field) if not image.scales else image.file
+        if image.scales:
+            self.problem = (
+                "it learnt from a bundle, which need not hold all of an image: train "
+                "the bundle once more"
+            )
         if file is None:
             size = int(np.prod(image.data.shape)) * np.dtype(image.data.dtype).itemsize
             self._kept += size

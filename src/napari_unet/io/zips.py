@@ -1,10 +1,30 @@
-"""Zip files of other programs, which may be damaged anywhere."""
+"""Zip files that somebody else wrote, which may be damaged anywhere."""
 
 from __future__ import annotations
 
 import zlib
+from contextlib import contextmanager
+from io import BytesIO
 from lzma import LZMAError
-from zipfile import BadZipFile
+from math import prod
+from struct import Struct
+from typing import TYPE_CHECKING, Any, BinaryIO
+from zipfile import ZIP_STORED, BadZipFile, ZipFile
+
+import numpy as np
+import psutil
+
+from napari_unet.core.text import reason, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+    from zipfile import ZipInfo
+
+    from numpy.typing import NDArray
+
+# What stands before an entry; the last two are lengths of what follows.
+_HEAD = Struct("<4s22xHH")
 
 DAMAGED = (
     BadZipFile,
@@ -15,3 +35,121 @@ DAMAGED = (
     zlib.error,
 )
 """What Python raises when it reads a damaged one."""
+
+
+class OwnZip:
+    """A zip that another napari-unet is said to have written; nothing is unpacked.
+
+    Entries are read by the names that we give them, and no more of each than fits what
+    it has to be: other entries, folders and links in it are never looked at.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        with self._opened() as file:
+            self._entries: dict[str, ZipInfo] = {}
+            for info in file.infolist():
+                if info.filename in self._entries:
+                    raise ValueError(f"{path}: has two files {shown(info.filename)}.")
+                self._entries[info.filename] = info
+
+    def read(self, name: str, most: int | None = None) -> bytes:
+        """Return what is in an entry.
+
+        Raises
+        ------
+        ValueError
+            There is none, it is damaged, or has more bytes than expected.
+        MemoryError
+            It is larger than the memory.
+        """
+        info = self._entry(name)
+        if most is not None and info.file_size > most:
+            raise ValueError(
+                f"{self._path}: its {name} has {info.file_size} bytes, expected are at "
+                f"most {most}."
+            )
+        if info.file_size > psutil.virtual_memory().available:
+            raise MemoryError(f"{self._path}: its {name} is larger than the memory.")
+        with self._opened() as file, file.open(info) as entry:
+            content = entry.read(info.file_size)
+            if entry.read(1):
+                raise ValueError(f"{self._path}: its {name} is longer than it says.")
+        return content
+
+    def array(self, name: str, shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
+        """Map an array of this shape and type into memory, where it lies in the zip.
+
+        A ValueError says that it is not there, is another, or is damaged.
+        """
+        info, wanted = self._entry(name), np.dtype(dtype)
+        what = f"{self._path}: its {name} is damaged"
+        if wanted.kind not in "buif":
+            raise ValueError(f"{what}, pixels are numbers, found {dtype}.")
+        if info.compress_type != ZIP_STORED or info.file_size != info.compress_size:
+            raise ValueError(f"{what}, pixels are not compressed in a bundle.")
+        with self._path.open("rb") as file:
+            file.seek(info.header_offset)
+            head = file.read(_HEAD.size)
+            if len(head) < _HEAD.size or not head.startswith(b"PK\3\4"):
+                raise ValueError(f"{what}.")
+            begin = info.header_offset + _HEAD.size + sum(_HEAD.unpack(head)[-2:])
+            file.seek(begin)
+            start = begin + _check_header(file, shape, wanted, what)
+            stop = start + prod(shape) * wanted.itemsize
+            if stop != begin + info.file_size or file.seek(0, 2) < stop:
+                raise ValueError(f"{what}, it has not the size of its pixels.")
+        return np.memmap(self._path, wanted, "r", start, shape)
+
+    def labels(self, name: str, shape: tuple[int, ...]) -> NDArray[np.integer]:
+        """Read whole numbers of this shape; errors as of `array`."""
+        content = BytesIO(self.read(name, prod(shape) * 8 + 2**12))
+        what = f"{self._path}: its {name} is damaged"
+        try:
+            labels = np.load(content, allow_pickle=False)
+        except ValueError as error:
+            raise ValueError(f"{what}: {reason(error)}.") from error
+        if labels.shape != shape or labels.dtype.kind not in "bui":
+            raise ValueError(
+                f"{what}, it holds {labels.dtype} of shape {labels.shape}."
+            )
+        found: NDArray[np.integer] = labels
+        return found
+
+    def check(self) -> None:
+        """Read all of it once; a ValueError says that something was changed."""
+        with self._opened() as file:
+            if (name := file.testzip()) is not None:
+                raise ValueError(f"{self._path}: its {shown(name)} is damaged.")
+
+    def _entry(self, name: str) -> ZipInfo:
+        if name not in self._entries:
+            raise ValueError(f"{self._path}: is damaged, it has no {name}.")
+        return self._entries[name]
+
+    @contextmanager
+    def _opened(self) -> Iterator[ZipFile]:
+        try:
+            with ZipFile(self._path) as file:
+                yield file
+        except (*DAMAGED, NotImplementedError) as error:
+            raise ValueError(f"{self._path}: is damaged ({reason(error)}).") from error
+
+
+def _check_header(
+    file: BinaryIO, shape: tuple[int, ...], dtype: np.dtype[Any], what: str
+) -> int:
+    """Read the header of an array; return its length, or raise a ValueError."""
+    begin = file.tell()
+    try:
+        if np.lib.format.read_magic(file) != (1, 0):
+            raise ValueError("of another version")
+        found = np.lib.format.read_array_header_1_0(file)
+    except ValueError as error:
+        raise ValueError(f"{what} ({reason(error)}).") from error
+    if found != (shape, False, dtype):
+        raise ValueError(
+            f"{what}, it holds {found[2]} of shape {found[0]}, expected are {dtype} of "
+            f"{shape}."
+        )
+    return file.tell() - begin

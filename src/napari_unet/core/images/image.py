@@ -7,7 +7,7 @@ always as (channel, [z,] y, x).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -16,9 +16,11 @@ from napari_unet.core.geometry.boxes import Box, field_index
 from napari_unet.core.text import printable, reason
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from numpy.typing import NDArray
+
+    from napari_unet.core.images.normalisation import Frame, GreyScale
 
 AXES = "tczyx"
 BY_NDIM = {2: "yx", 3: "zyx", 4: "czyx", 5: "tczyx"}
@@ -63,6 +65,8 @@ class Image:
     yx_um: tuple[float, ...] | None = None
     grey: bool = False  # the file has the one channel three times, as colours
     file: ImageFile | None = None
+    # grey values of frames that are not all here, by time point and slice (or None)
+    scales: Mapping[Frame, GreyScale] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _check_axes(self.axes, self.data.shape, printable(self.name))

@@ -114,6 +114,8 @@ def measure(
     ValueError says that a value that was read is NaN or infinite, with any rule but
     "frame" any of the frame, or that the image has too few channels for the rule.
     """
+    if (known := image.scales.get((t, z))) is not None:
+        return known
     planes = [f for f in image.fields(2) if f.t == t and z in (None, f.z)]
     if isinstance(rule, GreySteps):
         return _by_steps(image, planes, rule, spread=spread)

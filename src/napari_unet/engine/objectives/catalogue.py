@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from functools import cache
+from typing import TYPE_CHECKING, Any, Literal
 
 from napari_unet.core.annotation.pairing import annotated_fields
 from napari_unet.core.images.image import Image
@@ -13,7 +14,7 @@ from napari_unet.engine.objectives.regression import RegressionObjective
 from napari_unet.engine.objectives.segmentation import SegmentationObjective
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from napari_unet.core.annotation.annotations import Kind
     from napari_unet.core.images.image import ArrayLike
@@ -30,6 +31,27 @@ _OBJECTIVES: Mapping[str, type[Objective]] = {
 def objective_of(settings: Training) -> Objective:
     """Return what a training with these settings learns, for one run."""
     return _OBJECTIVES[settings.task](settings)
+
+
+def all_pairs(
+    settings: Training,
+    images: Sequence[Image | ArrayLike],
+    known: Sequence[Any],
+    kind: Kind | None = None,
+    regions: Collection[int] | None = (),
+) -> Callable[[Literal[2, 3]], Iterable[Pair]]:
+    """Return what gives the pairs for networks of 2 or 3 axes, each made once."""
+    # one of each for slices and volumes
+    opened = [i if isinstance(i, Image) else Image.from_array(i) for i in images]
+    if any(i.channels == 3 for i in opened):
+        # of images in colour some may show nothing but grey
+        opened = [i.with_channels(3) for i in opened]
+
+    @cache
+    def pairs(ndim: Literal[2, 3]) -> Iterable[Pair]:
+        return pairs_of(settings.replace(ndim=ndim), opened, known, kind, regions)
+
+    return pairs
 
 
 def pairs_of(

@@ -8,7 +8,7 @@ with the same weights as an uninterrupted one.
 from __future__ import annotations
 
 from contextlib import closing, suppress
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -21,14 +21,13 @@ from napari_unet.core.events import (
     TrainingFinished,
     TrainingStarted,
 )
-from napari_unet.core.images.image import Image
 from napari_unet.core.images.rescaling import ScaledField
 from napari_unet.core.training.fingerprint import fingerprint
 from napari_unet.core.training.run_log import Recorder, RunLog
 from napari_unet.core.training.training_set import at_scale
 from napari_unet.core.training.training_settings import Training
 from napari_unet.engine.network.network import prepare as make_ready
-from napari_unet.engine.objectives.catalogue import objective_of, pairs_of
+from napari_unet.engine.objectives.catalogue import all_pairs, objective_of
 from napari_unet.engine.training.corrections import field_key
 from napari_unet.engine.training.course import Course
 from napari_unet.engine.training.loop import TrainingLoop
@@ -39,7 +38,14 @@ from napari_unet.engine.training.team import ALONE
 from napari_unet.io.model_file import read_card
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
+    from collections.abc import (
+        Callable,
+        Collection,
+        Generator,
+        Iterable,
+        Iterator,
+        Sequence,
+    )
 
     import numpy as np
     from numpy.typing import NDArray
@@ -48,7 +54,7 @@ if TYPE_CHECKING:
     from napari_unet.core.cells.objects import Objects
     from napari_unet.core.events import Event
     from napari_unet.core.geometry.boxes import Box
-    from napari_unet.core.images.image import ArrayLike, Field
+    from napari_unet.core.images.image import ArrayLike, Field, Image
     from napari_unet.core.images.normalisation import Normalisation
     from napari_unet.core.model import Model
     from napari_unet.core.training.common_parts import Part
@@ -124,6 +130,33 @@ def train(
         settings = Training.quick()
         if start is not None:
             settings = settings.with_recipe_of(start.card.training)
+    yield from train_pairs(
+        all_pairs(settings, images, labels, kind, regions),
+        settings,
+        start=start,
+        resume=resume,
+        checkpoint=checkpoint,
+        device=device,
+        clock=clock,
+        team=team,
+    )
+
+
+def train_pairs(
+    pairs: Callable[[Literal[2, 3]], Iterable[Pair]],
+    settings: Training,
+    *,
+    start: Model | None = None,
+    resume: str | Path | None = None,
+    checkpoint: str | Path | None = None,
+    device: str = "auto",
+    clock: Stopwatch | None = None,
+    team: Alone = ALONE,
+) -> Iterator[Event]:
+    """Train on planes or volumes, with what is known of each; else as `train`.
+
+    `pairs` takes 2 or 3 and returns them; `clock` shows the time already used up.
+    """
     if settings.is_unplanned and resume is not None and not settings.try_both:
         before = planned_before(read_card(resume), settings)
         if before.folds > 1:
@@ -131,17 +164,7 @@ def train(
             own = {n: getattr(settings, n) for n in ("seed", "steps", "minutes")}
             before = before.replace(**own)
         settings = before
-    # one of each for slices and volumes
-    opened = [i if isinstance(i, Image) else Image.from_array(i) for i in images]
-    if any(i.channels == 3 for i in opened):
-        # of images in colour some may show nothing but grey
-        opened = [i.with_channels(3) for i in opened]
-    asked, card = settings, start.card if start is not None else None
-
-    @cache
-    def pairs(ndim: Literal[2, 3]) -> Iterable[Pair]:
-        return pairs_of(asked.replace(ndim=ndim), opened, labels, kind, regions)
-
+    card = start.card if start is not None else None
     if settings.is_unplanned:
         found = fingerprint(pairs(settings.ndim))
         settings = planned(found, settings, card, device)

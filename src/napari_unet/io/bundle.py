@@ -1,0 +1,408 @@
+"""A bundle: all that a training takes, in one zip that goes anywhere.
+
+In it are the planes or volumes that are learnt from, whole, with their annotation, the
+grey values of the frames that they are of, the settings, and the model to start from.
+`bundle.json` says what is what. Pixels are not compressed and are read where they lie:
+nothing is unpacked, and no name in a bundle leads anywhere.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, Literal
+from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
+
+import numpy as np
+from pydantic import Field, ValidationError
+
+from napari_unet import __version__
+from napari_unet.core.annotation.annotations import Annotation, ClassInfo, Index
+from napari_unet.core.images.image import AXES, Image, ImageFile
+from napari_unet.core.images.image import Field as ImageField
+from napari_unet.core.images.kept_planes import KeptPlanes
+from napari_unet.core.images.normalisation import GreyScale, frame_of, measure
+from napari_unet.core.settings import Settings, explain
+from napari_unet.core.text import printable
+from napari_unet.core.training.run_log import PackedAnnotation
+from napari_unet.core.training.training_settings import Training
+from napari_unet.io.atomic import atomic
+from napari_unet.io.model_file import SUFFIX as MODEL
+from napari_unet.io.model_file import load_model, save_model
+from napari_unet.io.records import FileName, inside, is_file_name, parse
+from napari_unet.io.zips import OwnZip
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from numpy.typing import NDArray
+
+    from napari_unet.core.images.normalisation import Normalisation
+    from napari_unet.core.model import Model
+
+    Place = tuple[int, int]
+    Pair = tuple[ImageField, Any]
+
+_RECORD, _START = "bundle.json", "start.safetensors"
+# Bytes of the record: a million cells with a class each take a quarter.
+_LARGEST = 2**26
+
+_Sizes = tuple[Index, ...]
+
+
+class KeptScale(Settings):
+    """Grey values of a frame, of which not all need be in the bundle."""
+
+    t: Index
+    z: Index | None = None
+    # as of `GreyScale`, written out as numbers may be infinite
+    low: tuple[str, ...]
+    high: tuple[str, ...]
+    mean: tuple[str, ...]
+    sd: tuple[str, ...]
+    empty: tuple[tuple[str, str] | None, ...] = ()
+    spread: tuple[str, ...] = ()
+
+
+class KeptImage(Settings):
+    """An image, or what one is to become."""
+
+    name: str
+    axes: str = Field(description="In the order tczyx.")
+    shape: _Sizes
+    dtype: str
+    spacing_um: tuple[float, ...] | None = None
+    planes: tuple[tuple[Index, Index], ...] = Field(description="t and z of those kept")
+    scales: tuple[KeptScale, ...] = ()
+
+
+class KeptField(Settings):
+    """A plane or volume that is learnt from."""
+
+    image: Index
+    t: Index = 0
+    z: Index | None = None
+    class_of: dict[Index, Index] = Field(default_factory=dict)
+    target: tuple[Index, Index, Index | None] | None = None
+
+
+class BundleRecord(Settings):
+    """What is in a bundle."""
+
+    format: Literal["napari-unet bundle"] = "napari-unet bundle"
+    version: Literal[1] = 1
+    program: str = f"napari-unet {__version__}"
+    settings: Training
+    classes: tuple[ClassInfo, ...] = ()
+    images: tuple[KeptImage, ...]
+    targets: tuple[KeptImage, ...] = ()
+    # by the number of axes of a network: of settings that are open, of both
+    fields: dict[Literal["2", "3"], tuple[KeptField, ...]]
+    start: FileName | None = Field(None, description="Name of its file before.")
+    notes: tuple[str, ...] = ()
+
+
+def dimensions(settings: Training) -> tuple[Literal[2, 3], ...]:
+    """Return for networks of how many axes a training may want fields."""
+    both = settings.try_both or settings.is_unplanned
+    return (2, 3) if both else (settings.ndim,)
+
+
+def write_bundle(
+    path: Path,
+    pairs: Callable[[Literal[2, 3]], Iterable[Pair]],
+    settings: Training,
+    start: Model | None = None,
+    notes: Iterable[str] = (),
+) -> Iterator[None]:
+    """Write a bundle, plane by plane; with None after each.
+
+    Parameters
+    ----------
+    pairs : callable
+        Takes 2 or 3, and returns planes or volumes with what is known of each, as of
+        `Course`.
+    start : Model, optional
+        To start from.
+
+    Raises
+    ------
+    OSError, ValueError
+        It cannot be written, or an image not be read; nothing of it is left.
+    """
+    rule = "structure" if start is None else start.card.normalisation
+    with atomic(path) as temporary, ZipFile(temporary, "w", ZIP_STORED) as file:
+        writer = _Writer(file, rule)
+        fields: dict[Any, tuple[KeptField, ...]] = {}
+        for ndim in dimensions(settings):
+            rows = []
+            for field, known in pairs(ndim):
+                if not _says_something(known):
+                    continue
+                rows.append(writer.field(field, known))
+                yield
+            fields[str(ndim)] = tuple(rows)
+        if not any(fields.values()):
+            raise ValueError("nothing is annotated: paint some cells and background.")
+        if start is not None:
+            writer.start(start)
+        record = BundleRecord(
+            settings=settings,
+            classes=writer.classes,
+            images=tuple(writer.images.rows),
+            targets=tuple(writer.targets.rows),
+            fields=fields,
+            start=None if start is None else _file_name(start),
+            notes=tuple(notes),
+        )
+        _write_text(file, record.model_dump_json(indent=1))
+
+
+def is_bundle(path: str | Path) -> bool:
+    """Whether a file is a bundle, whatever its name."""
+    path = Path(path)
+    if not path.is_file():
+        return False
+    try:
+        with ZipFile(path) as file:
+            return _RECORD in file.namelist()
+    except Exception:  # whatever a damaged file leads to
+        return False
+
+
+class Bundle:
+    """A bundle that was written, open for reading.
+
+    Raises
+    ------
+    ValueError
+        It is none, damaged, or of a newer napari-unet; one sentence.
+    OSError
+        It cannot be read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._zip = OwnZip(path)
+        text = self._zip.read(_RECORD, _LARGEST)
+        try:
+            self.record = BundleRecord.model_validate(parse(text, f"{path}"))
+        except ValidationError as error:
+            raise ValueError(
+                f"{path}: is damaged, or of a newer napari-unet: {explain(error)}"
+            ) from error
+        kept = self.record
+        self.images = [self._image(r, "image", k) for k, r in enumerate(kept.images)]
+        self._targets = [
+            self._image(r, "target", k) for k, r in enumerate(kept.targets)
+        ]
+
+    def check(self) -> None:
+        """Read all of it once; a ValueError says that it was changed on its way."""
+        self._zip.check()
+
+    def pairs(self, ndim: int) -> Iterator[Pair]:
+        """Yield what is learnt from, as `write_bundle` was given it."""
+        rows = self.record.fields.get("2" if ndim == 2 else "3")
+        if rows is None:
+            raise ValueError(f"{self.path}: was made for other networks than {ndim}-D.")
+        for row in rows:
+            field = self._field(self.images, row.image, row.t, row.z)
+            known: Any = None
+            if row.target is not None:
+                known = self._field(self._targets, *row.target)
+            elif self.record.settings.task == "segment":
+                labels = self._labels(row, field)
+                known = Annotation(labels, self.record.classes, row.class_of)
+            yield field, known
+
+    def start(self) -> Model | None:
+        """Return the model to start from, if there is one."""
+        if self.record.start is None:
+            return None
+        content = self._zip.read(_START)
+        with TemporaryDirectory() as folder:
+            # a model is called as its file
+            file = inside(Path(folder), self.record.start)
+            file.write_bytes(content)
+            return load_model(file)
+
+    def _image(self, row: KeptImage, kind: str, number: int) -> Image:
+        name = f"{self.path}: its {kind} {number + 1}"
+        sizes = dict(zip(row.axes, row.shape, strict=False))
+        if len(sizes) != len(row.shape) or "".join(sizes) != _ordered(row.axes):
+            raise ValueError(f"{name} is damaged, {row.axes} are not its axes.")
+        shape = tuple(sizes.get(axis, 1) for axis in "cyx")
+        planes = {
+            place: self._zip.array(f"{kind}-{number}-{k}.npy", shape, row.dtype)
+            for k, place in enumerate(row.planes)
+        }
+        data = KeptPlanes(row.axes, row.shape, np.dtype(row.dtype), planes)
+        scales = {(scale.t, scale.z): _scale(scale) for scale in row.scales}
+        file = ImageFile(str(self.path.absolute()))
+        return Image(data, row.axes, row.spacing_um, row.name, file=file, scales=scales)
+
+    def _field(
+        self, images: list[Image], number: int, t: int, z: int | None
+    ) -> ImageField:
+        if number >= len(images):
+            raise ValueError(f"{self.path}: is damaged, it has no image {number + 1}.")
+        field = ImageField(images[number], t, z)
+        kept = images[number].data
+        missing = [p for p in _places(field) if p not in kept.planes]  # type: ignore[attr-defined]
+        if missing:
+            raise ValueError(
+                f"{self.path}: is damaged, of {printable(images[number].name)} it has "
+                f"no plane at t={missing[0][0]}, z={missing[0][1]}."
+            )
+        return field
+
+    def _labels(self, row: KeptField, field: ImageField) -> NDArray[np.integer]:
+        planes = [
+            self._zip.labels(f"labels-{row.image}-{t}-{z}.npy", field.shape[-2:])
+            for t, z in _places(field)
+        ]
+        return planes[0] if field.z is not None else np.stack(planes)
+
+
+class _Images:
+    """Images of which planes are written, each once."""
+
+    def __init__(self, file: ZipFile, kind: str, rule: Normalisation | None) -> None:
+        self.rows: list[KeptImage] = []
+        self._file, self._kind, self._rule = file, kind, rule
+        self._numbers: dict[int, int] = {}
+        # keeps them, and with them their numbers
+        self._images: list[Image] = []
+
+    def add(self, field: ImageField) -> int:
+        """Write the planes of a field; return the number of its image."""
+        image = field.image
+        number = self._numbers.setdefault(id(image), len(self.rows))
+        if number == len(self.rows):
+            self._images.append(image)
+            self.rows.append(_described(image))
+        row = self.rows[number]
+        planes, there = list(row.planes), set(row.planes)
+        for t, z in _places(field):
+            if (t, z) not in there:
+                name = f"{self._kind}-{number}-{len(planes)}.npy"
+                pixels = ImageField(image, t, z).read()
+                _write_array(self._file, name, pixels, ZIP_STORED)
+                planes.append((t, z))
+        scales = list(row.scales)
+        if self._rule is not None:
+            t, at = frame_of(field, self._rule)
+            if all((s.t, s.z) != (t, at) for s in scales):
+                scales.append(
+                    _kept(t, at, measure(image, t, self._rule, at, spread=True))
+                )
+        self.rows[number] = row.replace(planes=tuple(planes), scales=tuple(scales))
+        return number
+
+
+class _Writer:
+    def __init__(self, file: ZipFile, rule: Normalisation) -> None:
+        self.images = _Images(file, "image", rule)
+        self.targets = _Images(file, "target", None)
+        self.classes: tuple[ClassInfo, ...] = ()
+        self._file = file
+        self._labelled: set[str] = set()
+
+    def field(self, field: ImageField, known: Any) -> KeptField:
+        """Write a field, and what is known of it."""
+        row = KeptField(image=self.images.add(field), t=field.t, z=field.z)
+        if isinstance(known, ImageField):
+            target = self.targets.add(known), known.t, known.z
+            return row.replace(target=target)
+        if known is None:
+            return row
+        self.classes = known.classes
+        if known.labels.shape != field.shape:
+            raise ValueError(
+                f"{printable(field.image.name)}: the annotation has the shape "
+                f"{known.labels.shape}, the image {field.shape}."
+            )
+        labels = PackedAnnotation.of(known).labels
+        planes = labels if field.z is None else labels[np.newaxis]
+        for (t, z), plane in zip(_places(field), planes, strict=True):
+            name = f"labels-{row.image}-{t}-{z}.npy"
+            if name not in self._labelled:
+                self._labelled.add(name)
+                narrow = plane.astype(np.min_scalar_type(int(plane.max(initial=0))))
+                _write_array(self._file, name, narrow, ZIP_DEFLATED)
+        return row.replace(class_of={i: k for i, k in known.class_of.items() if k != 1})
+
+    def start(self, model: Model) -> None:
+        """Write the model to start from."""
+        with TemporaryDirectory() as folder:
+            path = Path(folder) / _START
+            save_model(model, path)
+            self._file.write(path, _START)
+
+
+def _file_name(model: Model) -> str:
+    name = f"{model.card.name}{MODEL}"
+    return name if is_file_name(name) else _START
+
+
+def _says_something(known: Any) -> bool:
+    if not isinstance(known, Annotation):
+        return True
+    return bool(known.labels.any()) or known.finished is not None
+
+
+def _places(field: ImageField) -> list[Place]:
+    """Return time point and slice of the planes of a field."""
+    if field.z is not None:
+        return [(field.t, field.z)]
+    return [(field.t, z) for z in range(field.image.size("z"))]
+
+
+def _ordered(axes: str) -> str:
+    return "".join(a for a in AXES if a in axes)
+
+
+def _described(image: Image) -> KeptImage:
+    axes = _ordered(image.axes)
+    return KeptImage(
+        name=image.name,
+        axes=axes,
+        shape=tuple(image.size(a) for a in axes),
+        dtype=np.dtype(image.data.dtype).newbyteorder("<").str,
+        spacing_um=image.known_um,
+        planes=(),
+    )
+
+
+def _kept(t: int, z: int | None, scale: GreyScale) -> KeptScale:
+    def text(value: Any) -> Any:
+        if isinstance(value, tuple):
+            return tuple(map(text, value))
+        return None if value is None else repr(float(value))
+
+    return KeptScale(t=t, z=z, **{n: text(v) for n, v in asdict(scale).items()})
+
+
+def _scale(kept: KeptScale) -> GreyScale:
+    def number(value: Any) -> Any:
+        if isinstance(value, tuple):
+            return tuple(map(number, value))
+        return None if value is None else float(value)
+
+    names = ("low", "high", "mean", "sd", "empty", "spread")
+    return GreyScale(**{name: number(getattr(kept, name)) for name in names})
+
+
+def _write_array(file: ZipFile, name: str, array: NDArray[Any], packed: int) -> None:
+    array = np.ascontiguousarray(array)
+    info = ZipInfo(name)
+    info.compress_type, info.file_size = packed, array.nbytes
+    with file.open(info, "w") as entry:
+        little = array.astype(array.dtype.newbyteorder("<"), copy=False)
+        np.lib.format.write_array(entry, little, allow_pickle=False)
+
+
+def _write_text(file: ZipFile, text: str) -> None:
+    file.writestr(ZipInfo(_RECORD), text, ZIP_DEFLATED)

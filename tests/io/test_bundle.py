@@ -1,0 +1,260 @@
+from __future__ import annotations
+
+import json
+import zipfile
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import pytest
+
+from example_architectures import ODD
+from example_models import random_model
+from napari_unet.core.annotation.annotations import Annotation, ClassInfo
+from napari_unet.core.images.image import Field, Image
+from napari_unet.core.images.kept_planes import KeptPlanes
+from napari_unet.core.images.normalisation import measure
+from napari_unet.core.training.training_settings import Training
+from napari_unet.io.bundle import Bundle, is_bundle, write_bundle
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+RNG = np.random.default_rng(0)
+STACK = Image(
+    RNG.integers(0, 4000, (6, 20, 2, 24), np.uint16),
+    "zycx",
+    (0.5, 0.1, 0.1),
+    "stäck",
+)
+CLASSES = (ClassInfo(name="nuclei"), ClassInfo(name="tissue", kind="regions"))
+
+
+def known(z: int) -> Annotation:
+    labels = np.zeros((20, 24), np.int32)
+    labels[3:6, 2 : 4 + z], labels[10:12] = 70_000, 1
+    return Annotation(labels, CLASSES, {70_000: 2})
+
+
+def pairs(ndim: Literal[2, 3]) -> Iterator[tuple[Field, Annotation]]:
+    planes = {z: known(z) for z in (1, 4)}
+    if ndim == 2:
+        yield from ((Field(STACK, 0, z), plane) for z, plane in planes.items())
+    else:
+        empty = np.zeros((20, 24), np.int32)
+        labels = [planes[z].labels if z in planes else empty for z in range(6)]
+        yield Field(STACK, 0, None), Annotation(np.stack(labels), CLASSES, {70_000: 2})
+
+
+def written(path: Path, settings: Training | None = None, **rest: Any) -> Bundle:
+    for _ in write_bundle(path, pairs, settings or Training.quick(), **rest):
+        pass
+    return Bundle(path)
+
+
+def test_a_bundle_holds_the_planes_that_are_learnt_from_and_no_others(
+    tmp_path: Path,
+) -> None:
+    bundle = written(tmp_path / "b.zip", notes=["so"])
+    found, before = list(bundle.pairs(2)), list(pairs(2))
+    assert len(found) == len(before) == 2
+    for (field, annotation), (own, told) in zip(found, before, strict=True):
+        assert (field.t, field.z, field.shape) == (own.t, own.z, own.shape)
+        np.testing.assert_array_equal(field.read(), own.read())
+        np.testing.assert_array_equal(annotation.labels, told.labels)
+        assert annotation.classes == CLASSES
+        assert annotation.class_of == told.class_of
+    image = found[0][0].image
+    assert (image.name, image.axes, image.known_um) == (
+        "stäck",
+        "czyx",
+        (0.5, 0.1, 0.1),
+    )
+    assert image.channels == 2
+    assert not Field(image, 0, 0).read().any()
+    # the grey values are those of the whole stack
+    assert measure(image) == measure(STACK)
+    assert bundle.record.notes == ("so",)
+    assert bundle.start() is None
+    with pytest.raises(ValueError, match="other networks than 3-D"):
+        next(bundle.pairs(3))
+
+
+def test_of_settings_that_are_open_there_are_slices_and_volumes(tmp_path: Path) -> None:
+    bundle = written(tmp_path / "b.zip", Training.automatic())
+    assert len(list(bundle.pairs(2))) == 2
+    ((field, annotation),) = bundle.pairs(3)
+    ((own, told),) = pairs(3)
+    np.testing.assert_array_equal(field.read(), own.read())
+    np.testing.assert_array_equal(annotation.labels, told.labels)
+
+
+def test_the_model_to_start_from_is_in_it(tmp_path: Path) -> None:
+    model = random_model(ODD)
+    start = written(tmp_path / "b.zip", start=model).start()
+    assert start is not None
+    assert start.card == model.card
+    for name, weight in model.weights.items():
+        np.testing.assert_array_equal(start.weights[name], weight)
+
+
+def test_targets_come_with_their_images(tmp_path: Path) -> None:
+    target = Image(
+        RNG.normal(size=(6, 20, 24)).astype(np.float32), "zyx", name="target"
+    )
+    settings = Training.quick().with_task("regress")
+    for _ in write_bundle(
+        tmp_path / "b.zip",
+        lambda _: [(Field(STACK, 0, 2), Field(target, 0, 3))],
+        settings,
+    ):
+        pass
+    ((field, wanted),) = Bundle(tmp_path / "b.zip").pairs(2)
+    np.testing.assert_array_equal(field.read(), Field(STACK, 0, 2).read())
+    np.testing.assert_array_equal(wanted.read(), Field(target, 0, 3).read())
+
+
+def test_nothing_annotated_leaves_no_file(tmp_path: Path) -> None:
+    empty = Annotation(np.zeros((20, 24), np.int32), CLASSES)
+    with pytest.raises(ValueError, match="nothing is annotated"):
+        for _ in write_bundle(
+            tmp_path / "b.zip",
+            lambda _: [(Field(STACK, 0, 2), empty)],
+            Training.quick(),
+        ):
+            pass
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("axes", ["tczyx", "zyx", "cyx", "yx"])
+def test_kept_planes_read_as_an_array(axes: str) -> None:
+    sizes = dict(zip("tczyx", (2, 3, 4, 5, 6), strict=True))
+    whole = RNG.integers(1, 99, [sizes[a] for a in axes])
+    image = Image(whole, axes)
+    places = [(t, z) for t in range(image.size("t")) for z in range(image.size("z"))]
+    planes = {(t, z): Field(image, t, z).read() for t, z in places}
+    kept = KeptPlanes(axes, whole.shape, whole.dtype, planes)
+    keys: list[Any] = [..., 0, -1, slice(1, 3), (..., slice(1, 4, 2)), (..., 2, 3)]
+    keys += [(0, slice(None)), (slice(None), -1)]
+    for key in keys:
+        np.testing.assert_array_equal(kept[key], whole[key])
+
+
+def rewritten(path: Path, change: Callable[[dict[str, bytes]], None]) -> Path:
+    """Write a bundle anew with other entries."""
+    written(path)
+    with zipfile.ZipFile(path) as file:
+        entries = {name: file.read(name) for name in file.namelist()}
+    change(entries)
+    with zipfile.ZipFile(path, "w") as file:
+        for name, content in entries.items():
+            file.writestr(name, content)
+    return path
+
+
+def record(changes: Callable[[Any], None]) -> Callable[[dict[str, bytes]], None]:
+    def change(entries: dict[str, bytes]) -> None:
+        found = json.loads(entries["bundle.json"])
+        changes(found)
+        entries["bundle.json"] = json.dumps(found).encode()
+
+    return change
+
+
+def npy(array: np.ndarray) -> bytes:
+    import io
+
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
+HOSTILE: dict[str, tuple[Callable[[dict[str, bytes]], None], str]] = {
+    "no plane": (lambda e: e.pop("image-0-0.npy") and None, "has no image-0-0.npy"),
+    "no labels": (lambda e: e.pop("labels-0-0-1.npy") and None, "has no labels-0"),
+    "short": (
+        lambda e: e.update({"image-0-0.npy": e["image-0-0.npy"][:-2]}),
+        "has not the size of its pixels",
+    ),
+    "long": (
+        lambda e: e.update({"image-0-0.npy": e["image-0-0.npy"] + b"more"}),
+        "has not the size of its pixels",
+    ),
+    "another shape": (
+        lambda e: e.update({"image-0-0.npy": npy(np.zeros((2, 20, 25), "<u2"))}),
+        "expected are uint16",
+    ),
+    "objects": (
+        record(lambda r: r["images"][0].update(dtype="|O")),
+        "pixels are numbers",
+    ),
+    "labels of reals": (
+        lambda e: e.update({"labels-0-0-1.npy": npy(np.zeros((20, 24)))}),
+        "it holds float64",
+    ),
+    "a giant": (
+        record(lambda r: r["images"][0].update(shape=[2, 6, 2**30, 2**30])),
+        "expected are uint16",
+    ),
+    "axes": (record(lambda r: r["images"][0].update(axes="cc")), "not its axes"),
+    "no image": (record(lambda r: r["fields"]["2"][0].update(image=7)), "no image 8"),
+    "a plane outside": (
+        record(lambda r: r["fields"]["2"][0].update(z=5)),
+        "no plane at t=0, z=5",
+    ),
+    "later": (record(lambda r: r.update(version=2)), "of a newer napari-unet"),
+    "unknown": (record(lambda r: r.update(command="rm")), "of a newer napari-unet"),
+    "no record": (lambda e: e.update({"bundle.json": b"["}), "is no JSON"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_bundle_is_refused_in_a_sentence(tmp_path: Path, name: str) -> None:
+    change, told = HOSTILE[name]
+    path = rewritten(tmp_path / "b.zip", change)
+    with pytest.raises(ValueError, match=told) as refused:
+        list(Bundle(path).pairs(2))
+    assert "\n" not in str(refused.value)
+    assert str(path) in str(refused.value)
+
+
+def test_names_that_lead_elsewhere_are_never_looked_at(tmp_path: Path) -> None:
+    inner = tmp_path / "inner"
+    inner.mkdir()
+
+    def add(entries: dict[str, bytes]) -> None:
+        entries |= {"../outside.txt": b"x", "/tmp/root": b"x", "a/b": b"x"}
+
+    bundle = Bundle(rewritten(inner / "b.zip", add))
+    assert len(list(bundle.pairs(2))) == 2
+    assert [p.name for p in tmp_path.iterdir()] == ["inner"]
+
+
+def test_an_entry_that_unpacks_to_more_than_it_says_is_cut_off(tmp_path: Path) -> None:
+    path = tmp_path / "b.zip"
+    written(path)
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("start.safetensors", bytes(10**7))
+    content = path.read_bytes().replace((10**7).to_bytes(4, "little"), b"\x10\0\0\0")
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"damaged|longer than it says"):
+        Bundle(path)._zip.read("start.safetensors")
+
+
+def test_what_is_no_bundle(tmp_path: Path) -> None:
+    (tmp_path / "b.zip").write_bytes(b"no zip")
+    assert not is_bundle(tmp_path / "b.zip")
+    assert not is_bundle(tmp_path)
+    with pytest.raises(ValueError, match="damaged"):
+        Bundle(tmp_path / "b.zip")
+    assert is_bundle(written(tmp_path / "c.zip").path)
+
+
+def test_a_changed_byte_is_found(tmp_path: Path) -> None:
+    bundle = written(tmp_path / "b.zip")
+    bundle.check()
+    content = bytearray(bundle.path.read_bytes())
+    content[400] ^= 1
+    bundle.path.write_bytes(content)
+    with pytest.raises(ValueError, match="is damaged"):
+        Bundle(bundle.path).check()
