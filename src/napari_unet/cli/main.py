@@ -27,6 +27,7 @@ COMMANDS = {
     "convert": "make a model of another program one of this program",
     "export-model": "write a model for another program",
     "encoder": "fetch the weights of ImageNet that some networks can begin with",
+    "serve": "do what a napari-unet on another computer asks for, over ssh",
     "demo": "train and predict on images that come with the package",
 }
 

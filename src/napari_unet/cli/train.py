@@ -22,6 +22,7 @@ from napari_unet.cli.options import (
 )
 from napari_unet.cli.pairing import pairing_option
 from napari_unet.cli.progress import ProgressLine, clock, interruptible
+from napari_unet.cli.reporting import Reporter
 from napari_unet.cli.stopping import Stopped
 from napari_unet.cli.training_inputs import (
     check_given,
@@ -29,6 +30,7 @@ from napari_unet.cli.training_inputs import (
     read_inputs,
     report_of,
 )
+from napari_unet.core.events import ModelSaved
 from napari_unet.core.network.catalogue import NETWORKS
 from napari_unet.core.settings import BorderWeights, Prediction
 from napari_unet.core.text import counted
@@ -55,7 +57,7 @@ from napari_unet.io.run_folder import run_folder_of, save_run
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from napari_unet.core.events import Event, TrainingFinished
     from napari_unet.core.model import Model
@@ -143,6 +145,32 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     axes_option(parser)
     channel_option(parser)
     json_option(parser)
+    parser.add_argument(
+        "--on",
+        metavar="HOST",
+        help="train on another computer that ssh reaches, such as me@host, with "
+        ":/path/to/napari-unet behind it if it is not found there; with --resume, look "
+        "again at what goes on there",
+    )
+    parser.add_argument(
+        "--queue",
+        metavar="QUEUE",
+        help="queue of that computer to go through: slurm, and options of sbatch in "
+        "quotes, such as 'slurm --gres=gpu:1 --time=60'",
+    )
+    parser.add_argument(
+        "--events",
+        metavar="FILE",
+        type=Path,
+        help="write each event into this file, a line of JSON for each",
+    )
+    parser.add_argument(
+        "--orders",
+        metavar="FILE",
+        type=Path,
+        help="do what is written in this file meanwhile: pause, resume, finish, which "
+        "ends with a model, or cancel",
+    )
     recipe = parser.add_argument_group("recipe", "Replace what the preset says.")
     add_settings(recipe, Training, set(Training.model_fields) - set(_OWN))
     border = parser.add_argument_group("border weights")
@@ -194,8 +222,22 @@ class Source:
 
 def run(options: argparse.Namespace) -> int:
     """Carry out the command."""
-    checkpoint = checkpoint_of(options.output)
+    if options.on is not None:
+        from napari_unet.cli.far import run as run_far
+
+        return run_far(options)
+    if options.queue is not None:
+        raise ValueError("--queue is the queue of the computer that --on names.")
     member = this_member()
+    leads = member is None or member.rank == 0
+    heard = (options.events, options.orders) if leads else (None, None)
+    reporter = Reporter(*heard)
+    with reporter.reported():
+        return _run(options, member, reporter)
+
+
+def _run(options: argparse.Namespace, member: Member | None, reporter: Reporter) -> int:
+    checkpoint = checkpoint_of(options.output)
     goes_on = options.resume or _is_restarted(member, checkpoint)
     source = source_of(options, checkpoint, goes_on=goes_on)
     if goes_on and not checkpoint.exists():
@@ -221,12 +263,22 @@ def run(options: argparse.Namespace) -> int:
                 device=device,
                 clock=Stopwatch(_since_start() + _RESERVE),
                 team=team,
+                steer=reporter.steer,
             )
             if not leads:
                 return _take_part(job)
-            finished = follow(job, line, source.notes)
+            finished = follow(reporter.watched(job), line, source.notes)
         save_model(finished.model, options.output)
         _keep_run(finished, options.output, line)
+        reporter.say(
+            ModelSaved(
+                str(options.output),
+                finished.model.card,
+                finished.steps,
+                finished.seconds,
+                finished.problem,
+            )
+        )
         remove_members(checkpoint)
     except KeyboardInterrupt as interrupt:
         line.say(f"interrupted{_kept(checkpoint, before)}")
@@ -459,10 +511,29 @@ def follow(job: Any, line: ProgressLine, notes: Sequence[str] = ()) -> TrainingF
     from napari_unet.core import events
 
     last: Event | None = None
-    score, told = "", set[str]()
+    told = set[str]()
+    for event in follow_events(job, line, notes, told):
+        last = event
+    if not isinstance(last, events.TrainingFinished):
+        raise RuntimeError("training ended without a result")
+    card = last.model.card
+    _tell(line, (*card.notes, *map(str, card.training.decisions)), told)
+    return last
+
+
+def follow_events(
+    job: Any,
+    line: ProgressLine,
+    notes: Sequence[str] = (),
+    told: set[str] | None = None,
+) -> Iterator[Event]:
+    """Pass the events of a training on, and show how it goes; `told` was said."""
+    from napari_unet.core import events
+
+    score, told = "", set() if told is None else told
     with interruptible(job) as running:
-        for event in running:
-            if last is None:
+        for number, event in enumerate(running):
+            if not number:
                 for note in notes:
                     line.say(note)
             if isinstance(event, events.TrainingStarted):
@@ -478,12 +549,7 @@ def follow(job: Any, line: ProgressLine, notes: Sequence[str] = ()) -> TrainingF
                 line.show("judging the model", 1.0)
             elif isinstance(event, events.ValidationDone):
                 score = f"  validation {event.score.words}"
-            last = event
-    if not isinstance(last, events.TrainingFinished):
-        raise RuntimeError("training ended without a result")
-    card = last.model.card
-    _tell(line, (*card.notes, *map(str, card.training.decisions)), told)
-    return last
+            yield event
 
 
 def _tell(line: ProgressLine, notes: Sequence[str], told: set[str]) -> None:

@@ -152,10 +152,12 @@ def train_pairs(
     device: str = "auto",
     clock: Stopwatch | None = None,
     team: Alone = ALONE,
+    steer: Callable[[Course], None] = lambda _: None,
 ) -> Iterator[Event]:
     """Train on planes or volumes, with what is known of each; else as `train`.
 
-    `pairs` takes 2 or 3 and returns them; `clock` shows the time already used up.
+    `pairs` takes 2 or 3 and returns them; `clock` shows the time already used up;
+    `steer` is called with the training after each event.
     """
     if settings.is_unplanned and resume is not None and not settings.try_both:
         before = planned_before(read_card(resume), settings)
@@ -194,6 +196,7 @@ def train_pairs(
         for event in events:
             if event is not None:
                 yield event
+            steer(course)
 
 
 class TrainingRun:

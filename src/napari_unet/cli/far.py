@@ -1,0 +1,122 @@
+"""`napari-unet train --on HOST`: the same training, on another computer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from napari_unet.cli.progress import ProgressLine
+from napari_unet.cli.stopping import Stopped
+from napari_unet.core.events import ModelSaved
+from napari_unet.core.far_messages import JobId
+from napari_unet.core.settings import Settings
+from napari_unet.io.atomic import atomic
+from napari_unet.io.bundle import is_bundle, write_bundle
+from napari_unet.io.records import read_json
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from napari_unet.cli.train import Source
+    from napari_unet.core.events import Event
+    from napari_unet.core.far_messages import Order
+
+
+class Note(Settings):
+    """Which job it is that trains a model elsewhere; in a file beside the model."""
+
+    where: str
+    job: JobId
+    queue: str = ""
+
+
+def run(options: argparse.Namespace) -> int:
+    """Train on another computer, or look again at what goes on there."""
+    from napari_unet.cli.train import follow_events, source_of
+    from napari_unet.engine.far_job import Far, FarError, far_training
+
+    line, path = ProgressLine(), _note_of(options.output)
+    note = _read(path, options) if options.resume else None
+    bundle: Path | None = None
+    if note is None:
+        note = Note(where=options.on, job=uuid4().hex, queue=options.queue or "")
+        bundle = _bundle(options, source_of(options), line)
+    preview = options.output.with_suffix(".preview.safetensors")
+    far = Far(
+        note.where,
+        note.job,
+        options.output,
+        preview,
+        note.queue,
+        options.device or "auto",
+    )
+    wanted: Order = "resume"
+    saved: ModelSaved | None = None
+    try:
+        events = far_training(far, bundle, lambda: wanted, line.say)
+        for event in follow_events(_noted(events, path, note), line):
+            saved = event if isinstance(event, ModelSaved) else saved
+    except KeyboardInterrupt as interrupt:
+        line.say(
+            f"no longer watched; the training on {note.where} goes on: see it again with "
+            "--resume."
+        )
+        raise Stopped.after(interrupt) from None
+    except FarError as error:
+        raise ValueError(str(error)) from error
+    finally:
+        if bundle is not None and not is_bundle(options.images):
+            bundle.unlink(missing_ok=True)
+    path.unlink(missing_ok=True)
+    preview.unlink(missing_ok=True)
+    if saved is None:
+        line.say("the training was cancelled there.")
+        return 1
+    line.say(f"{options.output}: {saved.steps} steps, trained on {note.where}.")
+    if saved.problem:
+        line.say(saved.problem)
+    return 1 if saved.problem else 0
+
+
+def _noted(events: Iterator[Event | None], path: Path, note: Note) -> Iterator[Event]:
+    """Pass events on, once it is written down which job they are of."""
+    try:
+        for event in events:
+            if not path.exists():
+                with atomic(path) as temporary:
+                    temporary.write_text(note.model_dump_json(), encoding="utf-8")
+            if event is not None:
+                yield event
+    finally:
+        events.close()  # type: ignore[attr-defined]
+
+
+def _bundle(options: argparse.Namespace, source: Source, line: ProgressLine) -> Path:
+    """Return the bundle that is sent."""
+    from pathlib import Path
+
+    if is_bundle(options.images):
+        return Path(options.images)
+    for note in source.notes:
+        line.say(note)
+    path: Path = options.output.with_suffix(".bundle.zip")
+    settings, start = source.settings, source.start
+    for _ in write_bundle(path, source.pairs, settings, start, source.notes):
+        pass
+    return path
+
+
+def _note_of(output: Path) -> Path:
+    return output.with_suffix(".far.json")
+
+
+def _read(path: Path, options: argparse.Namespace) -> Note:
+    try:
+        note = Note.model_validate(read_json(path))
+    except FileNotFoundError:
+        raise FileNotFoundError(
+            f"{options.output}: no training of it goes on elsewhere: no {path} is there."
+        ) from None
+    return note.replace(where=options.on)

@@ -1,0 +1,84 @@
+"""A training that is watched and steered through files, by whoever started it."""
+
+from __future__ import annotations
+
+import signal
+from contextlib import contextmanager
+from time import sleep
+from typing import TYPE_CHECKING, Any
+
+from napari_unet.cli.stopping import Stopped
+from napari_unet.core.event_codec import STAY, encode, to_line
+from napari_unet.core.far_messages import End
+from napari_unet.core.text import reason
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+    from pathlib import Path
+
+    from napari_unet.core.events import Event
+
+# Seconds between two looks whether a pause is over.
+_LOOK = 0.1
+
+
+class Reporter:
+    """Writes each event as a line of JSON, and obeys the orders that are in a file.
+
+    Orders are those of `core.far_messages`. Without files it does nothing.
+    """
+
+    def __init__(self, events: Path | None, orders: Path | None) -> None:
+        self._events, self._orders = events, orders
+
+    @contextmanager
+    def reported(self) -> Iterator[None]:
+        """Report at last how what is done meanwhile has ended."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            self._write(End(ended="cancelled").model_dump())
+            raise
+        except Exception as error:
+            sentence = str(error) or reason(error)
+            end = End(ended="failed", error=type(error).__name__, sentence=sentence)
+            self._write(end.model_dump())
+            raise
+        self._write(End(ended="done").model_dump())
+
+    def watched(self, job: Iterator[Event]) -> Generator[Event, None, None]:
+        """Pass events on; `Stopped` is raised if the order is to cancel."""
+        try:
+            for event in job:
+                self.say(event)
+                while (order := self.order()) == "pause":
+                    sleep(_LOOK)
+                if order == "cancel":
+                    raise Stopped(signal.SIGINT)
+                yield event
+        finally:
+            job.close()  # type: ignore[attr-defined]
+
+    def say(self, event: Event) -> None:
+        """Report an event, if it can leave this machine."""
+        if not isinstance(event, STAY):
+            self._write(encode(event))
+
+    def order(self) -> str:
+        """Return what is to be done."""
+        if self._orders is None:
+            return ""
+        try:
+            return self._orders.read_text(encoding="ascii")
+        except (OSError, ValueError):
+            return ""
+
+    def steer(self, course: Any) -> None:
+        """Let a training end where that is the order."""
+        if self.order() == "finish":
+            course.finish()
+
+    def _write(self, record: Any) -> None:
+        if self._events is not None:
+            with self._events.open("ab") as file:
+                file.write(to_line(record))

@@ -1,0 +1,67 @@
+"""`napari-unet serve`: the far side of `train --on HOST`, started by it over ssh."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import suppress
+from threading import Event, Thread
+from typing import TYPE_CHECKING, Any
+
+from napari_unet.core.event_codec import from_line, to_line
+from napari_unet.core.far_messages import Ask, Command, End
+from napari_unet.core.text import reason
+
+if TYPE_CHECKING:
+    import argparse
+    from typing import BinaryIO
+
+    from napari_unet.engine.far_side import FarJob
+
+# Bytes of a line; more is no question of ours.
+_LONGEST = 2**16
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """There are none: what is to be done comes through standard input."""
+
+
+def run(options: argparse.Namespace) -> int:
+    """Carry out the command."""
+    from napari_unet.engine.far_side import hello, receive
+
+    source, target = sys.stdin.buffer, sys.stdout.buffer
+    # whoever has gone is told nothing more; the job goes on
+    with suppress(BrokenPipeError):
+        _send(target, hello().model_dump())
+        line = source.readline(_LONGEST)
+        if not line:
+            return 0
+        try:
+            job = receive(Ask.model_validate(from_line(line)), source)
+        except EOFError:
+            return 1
+        except (OSError, ValueError) as error:
+            end = End(ended="failed", error=type(error).__name__, sentence=str(error))
+            _send(target, end.model_dump())
+            return 1
+        seen = Ask.model_validate(from_line(line)).seen
+        gone = Event()
+        Thread(target=_obey, args=(source, job, gone), daemon=True).start()
+        for record, content in job.follow(seen, gone.is_set):
+            _send(target, record, content)
+    return 0
+
+
+def _obey(source: BinaryIO, job: FarJob, gone: Event) -> None:
+    """Pass orders on until the other side ends."""
+    while line := source.readline(_LONGEST):
+        try:
+            job.order(Command.model_validate(from_line(line)).order)
+        except (OSError, ValueError) as error:
+            print(reason(error), file=sys.stderr)
+    gone.set()
+
+
+def _send(target: BinaryIO, record: Any, content: bytes = b"") -> None:
+    target.write(to_line(record) + content)
+    target.flush()

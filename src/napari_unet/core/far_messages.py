@@ -1,0 +1,62 @@
+"""What two napari-unet say to each other over ssh: lines of JSON, and files.
+
+A line may be followed by the bytes of a file, whose number it tells. The far side
+begins with its `Hello`, and is told of nothing before that has been understood.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from napari_unet.core.settings import Settings
+
+Order = Literal["pause", "resume", "finish", "cancel"]
+"""What a job is told meanwhile: wait, go on, end now but with a model, or end."""
+
+JobId = Annotated[str, Field(pattern="^[0-9a-f]{32}$")]
+"""Of a job at the far side; no name that leads anywhere."""
+
+
+class Hello(Settings):
+    """The far side presents itself."""
+
+    hello: Literal["napari-unet"] = "napari-unet"
+    version: str
+    device: str = Field(description="In words.")
+    free: int = Field(ge=0, description="Bytes left on the disk of its jobs.")
+    host: str
+
+
+class Ask(Settings):
+    """Begin a job, with its bundle behind the line, or go on with one."""
+
+    job: JobId
+    size: int | None = Field(
+        None, ge=0, description="Bytes of the bundle; none for a job that is there."
+    )
+    queue: str = Field("", description="Such as slurm, with options for sbatch.")
+    device: str = "auto"
+    seen: int = Field(0, ge=0, description="Events that are known already.")
+
+
+class Command(Settings):
+    """Tell a job something."""
+
+    order: Order
+
+
+class File(Settings):
+    """A file follows: the weights so far, or the model."""
+
+    file: Literal["preview", "model"]
+    size: int = Field(ge=0)
+
+
+class End(Settings):
+    """The job is over."""
+
+    ended: Literal["done", "cancelled", "failed"]
+    error: str = Field("", description="Name of the class of the error.")
+    sentence: str = ""

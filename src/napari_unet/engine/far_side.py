@@ -1,0 +1,278 @@
+"""The far side: jobs that a napari-unet on another computer asks for over ssh.
+
+A job is a process of its own with a folder: it goes on when the connection ends, and
+who connects again reads on. It is the usual command line, which trains on the bundle,
+writes its events into the folder and looks there for orders.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import shutil
+import socket
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import sleep
+from typing import TYPE_CHECKING, Any
+
+import psutil
+from platformdirs import user_data_path
+
+from napari_unet import __version__
+from napari_unet.core.event_codec import from_line
+from napari_unet.core.far_messages import End, File, Hello
+from napari_unet.io.atomic import atomic
+from napari_unet.io.bundle import Bundle
+from napari_unet.io.model_file import checkpoint_of, load_checkpoint, save_model
+from napari_unet.io.records import private_folder, read_json
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import BinaryIO
+
+    from napari_unet.core.far_messages import Ask, Order
+
+# Seconds between two looks for events, and between two questions to a queue.
+_LOOK, _ASK_QUEUE = 0.1, 10.0
+# Copied at once, in bytes.
+_PORTION = 2**20
+# Of what a job printed, if it says nothing else of its end.
+_LINES = 3
+
+
+def hello() -> Hello:
+    """Present this computer; loads torch, as the device is part of it."""
+    from napari_unet.engine.device import choose_device, describe
+
+    return Hello(
+        version=__version__,
+        device=describe(choose_device()),
+        free=shutil.disk_usage(private_folder(_root())).free,
+        host=socket.gethostname(),
+    )
+
+
+def receive(ask: Ask, source: BinaryIO) -> FarJob:
+    """Take in the bundle of a new job, and begin it; or find one that is there.
+
+    One that was ended before its time goes on from its checkpoint.
+
+    Raises
+    ------
+    EOFError, OSError, ValueError
+        The bundle did not come whole, or the job cannot be begun.
+    """
+    job = FarJob(private_folder(_root()) / ask.job)
+    if ask.size is None:
+        if not job.bundle.is_file():
+            raise ValueError(f"{socket.gethostname()} has no job {ask.job} any more.")
+        if not job.alive() and not job.model.exists():
+            job.begin(ask)
+        return job
+    private_folder(job.folder)
+    with atomic(job.bundle) as temporary:
+        with temporary.open("wb") as file:
+            left = ask.size
+            while left:
+                portion = source.read(min(left, _PORTION))
+                if not portion:
+                    raise EOFError("the connection ended before the bundle was here")
+                file.write(portion)
+                left -= len(portion)
+        Bundle(temporary).check()
+    job.begin(ask)
+    return job
+
+
+@dataclass(slots=True)
+class FarJob:
+    """A job in its folder."""
+
+    folder: Path
+    _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
+
+    @property
+    def bundle(self) -> Path:
+        """What it learns from."""
+        return self.folder / "bundle.zip"
+
+    @property
+    def model(self) -> Path:
+        """What comes out of it."""
+        return self.folder / "model.safetensors"
+
+    @property
+    def _events(self) -> Path:
+        return self.folder / "events.jsonl"
+
+    @property
+    def _log(self) -> Path:
+        return self.folder / "log.txt"
+
+    def begin(self, ask: Ask) -> None:
+        """Start its process, or put it into the queue."""
+        self._events.unlink(missing_ok=True)
+        self.order("resume")
+        command = [sys.executable, "-m", "napari_unet", "train", str(self.bundle)]
+        command += ["--output", str(self.model), "--device", ask.device]
+        command += ["--events", str(self._events)]
+        command += ["--orders", str(self.folder / "orders")]
+        if checkpoint_of(self.model).exists():
+            command += ["--resume"]
+        note = self._queue(ask.queue, command) if ask.queue else self._start(command)
+        with atomic(self.folder / "process.json") as temporary:
+            temporary.write_text(json.dumps(note), encoding="utf-8")
+
+    def order(self, order: Order) -> None:
+        """Tell it what to do; to be cancelled, one is taken out of its queue."""
+        with atomic(self.folder / "orders") as temporary:
+            temporary.write_text(order, encoding="ascii")
+        slurm = self._note().get("slurm")
+        if order == "cancel" and slurm and not self._events.exists():
+            subprocess.run(["scancel", str(slurm)], check=False)
+
+    def alive(self) -> bool:
+        """Whether its process runs, or waits in a queue."""
+        note = self._note()
+        if slurm := note.get("slurm"):
+            asked = ["squeue", "--noheader", "--jobs", str(slurm)]
+            found = subprocess.run(asked, capture_output=True, check=False)
+            return found.returncode == 0 and bool(found.stdout.strip())
+        if self._process is not None:
+            return self._process.poll() is None
+        try:
+            process = psutil.Process(int(note["pid"]))
+            begun = abs(process.create_time() - float(note["began"])) < 1
+            return begun and process.status() != psutil.STATUS_ZOMBIE
+        except (KeyError, TypeError, ValueError, psutil.Error):
+            return False
+
+    def follow(
+        self, seen: int, gone: Callable[[], bool]
+    ) -> Iterator[tuple[dict[str, Any], bytes]]:
+        """Yield what there is to send: a record, and bytes that follow it.
+
+        Events come after the first `seen`; it ends with the job, or when who listens
+        has gone.
+        """
+        at, waited = 0, 0.0
+        while not gone():
+            lines, at = self._new_lines(at)
+            shown = _last_checkpoint(lines)
+            for number, line in enumerate(lines):
+                if "event" not in line:
+                    yield line, b""
+                    return
+                if seen:
+                    seen -= 1
+                    continue
+                if line["event"] == "ModelSaved":
+                    yield _with_file("model", self.model.read_bytes())
+                yield line, b""
+                if number == shown and (weights := self._weights()):
+                    yield _with_file("preview", weights)
+            if lines:
+                continue
+            sleep(_LOOK)
+            waited += _LOOK
+            every = _ASK_QUEUE if self._note().get("slurm") else 1.0
+            if waited >= every:
+                waited = 0.0
+                if not self.alive() and not self._new_lines(at)[0]:
+                    yield self._lost().model_dump(), b""
+                    return
+
+    def _start(self, command: list[str]) -> dict[str, Any]:
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=self.folder,
+                # it outlives the connection
+                start_new_session=True,
+            )
+        began = psutil.Process(self._process.pid).create_time()
+        return {"pid": self._process.pid, "began": began}
+
+    def _queue(self, queue: str, command: list[str]) -> dict[str, Any]:
+        """Hand a command to Slurm."""
+        name, *options = shlex.split(queue)
+        if name != "slurm":
+            raise ValueError(
+                f"the queue is slurm, with sbatch's options, found {name}."
+            )
+        asked = ["sbatch", "--parsable", "--job-name=napari-unet"]
+        asked += [f"--output={self._log}", *options, "--wrap", shlex.join(command)]
+        try:
+            done = subprocess.run(asked, capture_output=True, text=True, check=False)
+        except FileNotFoundError:
+            raise ValueError(
+                f"{socket.gethostname()} has no Slurm: sbatch is not found there."
+            ) from None
+        number = done.stdout.strip().split(";")[0]
+        if done.returncode or not number.isdigit():
+            told = (done.stderr.strip().splitlines() or ["no reason is given"])[-1]
+            raise ValueError(f"Slurm does not take the job: {told}.")
+        return {"slurm": int(number)}
+
+    def _note(self) -> dict[str, Any]:
+        try:
+            note = read_json(self.folder / "process.json")
+        except (OSError, ValueError):
+            return {}
+        return note if isinstance(note, dict) else {}
+
+    def _new_lines(self, at: int) -> tuple[list[dict[str, Any]], int]:
+        """Return the whole lines from a place on, and where they end."""
+        try:
+            with self._events.open("rb") as file:
+                file.seek(at)
+                text = file.read()
+        except FileNotFoundError:
+            return [], at
+        whole = text[: text.rfind(b"\n") + 1]
+        return [from_line(line) for line in whole.splitlines()], at + len(whole)
+
+    def _weights(self) -> bytes:
+        """Return the weights so far, as a model; nothing if there are none."""
+        try:
+            model = load_checkpoint(checkpoint_of(self.model)).model
+        except (OSError, ValueError):
+            return b""
+        with TemporaryDirectory() as folder:
+            file = Path(folder) / self.model.name
+            save_model(model, file)
+            return file.read_bytes()
+
+    def _lost(self) -> End:
+        """Say how a job ended that did not say so itself."""
+        try:
+            lines = self._log.read_text(errors="replace").strip().splitlines()
+        except OSError:
+            lines = []
+        said = f" It said: {' / '.join(lines[-_LINES:])}" if lines else ""
+        sentence = f"The training on {socket.gethostname()} ended unexpectedly.{said}"
+        return End(ended="failed", error="FarJobEnded", sentence=sentence)
+
+
+def _root() -> Path:
+    own = os.environ.get("NAPARI_UNET_JOBS")
+    return Path(own) if own else user_data_path("napari-unet") / "jobs"
+
+
+def _last_checkpoint(lines: list[dict[str, Any]]) -> int | None:
+    """Return which line tells of the last checkpoint: only that is still there."""
+    kind = "CheckpointWritten"
+    told = [k for k, line in enumerate(lines) if line.get("event") == kind]
+    return told[-1] if told else None
+
+
+def _with_file(kind: Any, content: bytes) -> tuple[dict[str, Any], bytes]:
+    return File(file=kind, size=len(content)).model_dump(), content

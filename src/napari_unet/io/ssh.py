@@ -1,0 +1,235 @@
+"""napari-unet on another computer, reached by the person's own ssh.
+
+Their configuration, agent and jump hosts count as always. No password goes through this
+program: where ssh would ask for one, it fails instead.
+"""
+
+from __future__ import annotations
+
+import queue
+import re
+import shlex
+import subprocess
+from collections import deque
+from contextlib import suppress
+from threading import Lock, Thread
+from typing import TYPE_CHECKING, Any
+
+from napari_unet import __version__
+from napari_unet.core.event_codec import from_line, to_line
+from napari_unet.core.far_messages import Command, File, Hello
+from napari_unet.io.atomic import atomic
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+    from typing import BinaryIO
+
+    from napari_unet.core.far_messages import Order
+    from napari_unet.core.settings import Settings
+
+_OPTIONS = ("-T", "-o", "BatchMode=yes", "-o", "ServerAliveInterval=15")
+# What shells at the far end may say before it is our turn, in lines.
+_GREETING = 200
+# Bytes of a line and of a file, and copied at once.
+_LONGEST, _LARGEST, _PORTION = 2**26, 2**36, 2**20
+# What ssh and shells return.
+_NO_CONNECTION, _NO_PROGRAM = 255, 127
+_WHERE = re.compile(r"(?P<host>[^-\s:][^\s:]*)(?::(?P<program>\S.*))?")
+
+
+class FarSide:
+    """A connection.
+
+    Parameters
+    ----------
+    where : str
+        As for ssh, such as me@host; with `:/path/to/napari-unet` behind it where the
+        far end does not find the program by itself.
+    place : callable
+        Takes preview or model, and returns where such a file is to be put.
+
+    Raises
+    ------
+    ValueError
+        It is no host, or another version of the program is there.
+    ConnectionError
+        It cannot be reached; in a sentence.
+    """
+
+    def __init__(self, where: str, place: Callable[[str], Path]) -> None:
+        self.where, self._place = where, place
+        host, program = parted(where)
+        command = ["ssh", *_OPTIONS, host, f"{shlex.quote(program)} serve"]
+        try:
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+            )
+        except OSError as error:
+            why = error.strerror or error
+            raise ConnectionError(f"ssh cannot be started: {why}.") from error
+        self._host, self._writing = host, Lock()
+        self._said: deque[str] = deque(maxlen=20)
+        self._arrived: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._reader: Thread | None = None
+        self._listener = Thread(target=self._keep_lines, daemon=True)
+        self._listener.start()
+        try:
+            self.hello = self._greeted()
+        except BaseException:
+            self.close()
+            raise
+        self._reader = Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def send(self, record: Settings) -> None:
+        """Say something; a ConnectionError says that nobody is there any more."""
+        self._write(to_line(record.model_dump()))
+
+    def send_file(self, path: Path) -> Iterator[None]:
+        """Send what is in a file, with None after each portion."""
+        with path.open("rb") as file:
+            while portion := file.read(_PORTION):
+                self._write(portion)
+                yield
+
+    def order(self, order: Order) -> None:
+        """Tell the job something; if nobody is there, that is seen elsewhere."""
+        with suppress(ConnectionError):
+            self.send(Command(order=order))
+
+    def next(self, seconds: float) -> dict[str, Any] | None:
+        """Return the next record, None if there is none in time.
+
+        Files are where they belong by then. A ConnectionError says that the connection
+        has ended, a ValueError that what came is not what napari-unet says.
+        """
+        try:
+            found = self._arrived.get(timeout=seconds)
+        except queue.Empty:
+            return None
+        if isinstance(found, Exception):
+            self._arrived.put(found)
+            raise found
+        record: dict[str, Any] = found
+        return record
+
+    def close(self) -> None:
+        """Hang up; what runs at the far end goes on."""
+        with suppress(OSError, ValueError):
+            if self._process.stdin is not None:
+                self._process.stdin.close()
+        try:
+            self._process.wait(5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        if self._reader is not None:
+            self._reader.join(5)
+        self._listener.join(5)
+        for stream in (self._process.stdout, self._process.stderr):
+            if stream is not None:
+                stream.close()
+
+    @property
+    def _out(self) -> BinaryIO:
+        return self._process.stdout  # type: ignore[return-value]
+
+    def _write(self, content: bytes) -> None:
+        stream = self._process.stdin
+        try:
+            with self._writing:
+                if stream is None or stream.closed:
+                    raise BrokenPipeError
+                stream.write(content)
+                stream.flush()
+        except (OSError, ValueError) as error:
+            raise self._ended() from error
+
+    def _greeted(self) -> Hello:
+        for _ in range(_GREETING):
+            line = self._out.readline(_LONGEST)
+            if not line:
+                raise self._ended()
+            try:
+                found = Hello.model_validate(from_line(line))
+            except ValueError:
+                continue  # the far end's shell greets, too
+            if found.version != __version__:
+                raise ValueError(
+                    f"{self._host} has napari-unet {found.version}, here it is "
+                    f"{__version__}: install the same version on both."
+                )
+            return found
+        raise ConnectionError(f"{self._host}: napari-unet does not answer there.")
+
+    def _read(self) -> None:
+        try:
+            while line := self._out.readline(_LONGEST):
+                record = from_line(line)
+                if not isinstance(record, dict):
+                    raise ValueError("it is no record")
+                if "file" in record:
+                    self._take(File.model_validate(record))
+                else:
+                    self._arrived.put(record)
+        except ValueError as error:
+            told = ValueError(f"{self._host}: what came is damaged ({error}).")
+            self._arrived.put(told)
+            return
+        except OSError:
+            pass
+        self._arrived.put(self._ended())
+
+    def _take(self, file: File) -> None:
+        if file.size > _LARGEST:
+            raise ValueError(f"a file of {file.size} bytes")
+        path = self._place(file.file)
+        with atomic(path) as temporary, temporary.open("wb") as target:
+            left = file.size
+            while left:
+                portion = self._out.read(min(left, _PORTION))
+                if not portion:
+                    raise OSError("the connection ended")
+                target.write(portion)
+                left -= len(portion)
+
+    def _keep_lines(self) -> None:
+        if self._process.stderr is not None:
+            for line in self._process.stderr:
+                if text := line.decode(errors="replace").strip():
+                    self._said.append(text)
+
+    def _ended(self) -> ConnectionError:
+        """Say why the connection has ended."""
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(5)
+        self._listener.join(1)
+        said = self._said[-1].rstrip(".") if self._said else ""
+        told = f" ({said})" if said else ""
+        if self._process.returncode == _NO_PROGRAM:
+            return ConnectionError(
+                f"{self._host} does not find napari-unet{told}: install it there, or "
+                f"say where it is, as in {self._host}:/path/to/napari-unet."
+            )
+        if self._process.returncode == _NO_CONNECTION:
+            return ConnectionError(
+                f"{self._host} cannot be reached by ssh{told}: see whether ssh "
+                f"{self._host} works in a terminal without asking for a password."
+            )
+        return ConnectionError(f"the connection to {self._host} has ended{told}.")
+
+
+def parted(where: str) -> tuple[str, str]:
+    """Return host and program of what people write; a ValueError says it is none."""
+    found = _WHERE.fullmatch(where.strip())
+    if found is None:
+        raise ValueError(
+            f"a host is written as for ssh, such as me@host, found {where!r}; with "
+            ":/path/to/napari-unet behind it where that is not found there."
+        )
+    return found["host"], found["program"] or "napari-unet"
