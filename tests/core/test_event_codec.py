@@ -6,20 +6,21 @@ from typing import Any
 import numpy as np
 import pytest
 
+from example_architectures import ODD
 from napari_unet.core import events
 from napari_unet.core.annotation.annotations import ClassInfo
 from napari_unet.core.event_codec import STAY, decode, encode, from_line, to_line
 from napari_unet.core.model import ImageScore, ModelCard, Score
-from napari_unet.core.network.architecture import Architecture, Level
 from napari_unet.core.training.decision import Decision
 from napari_unet.core.training.training_settings import Training
 
 CARD = ModelCard(
-    architecture=Architecture(levels=(Level(down=(2,)),)),
+    architecture=ODD,
     classes=(ClassInfo(name="nuclei"),),
     training=Training.quick(),
 )
 BOX = (slice(0, 5), slice(7, 9))
+STEP = events.StepDone(7, 0.1 + 0.2, 0.5, float("inf"))
 EXAMPLES: list[events.Event] = [
     events.TrainingStarted(
         3,
@@ -30,7 +31,8 @@ EXAMPLES: list[events.Event] = [
         (Decision(field="patch", value=200, reason="so"),),
         3,
     ),
-    events.StepDone(7, 0.1 + 0.2, 0.5, float("inf")),
+    events.Notice("A sentence."),
+    STEP,
     events.ValidationTile(),
     events.ValidationDone(5, Score(loss=0.1, iou=0.9, pixels=7), best=True),
     events.ValidationDone(
@@ -92,11 +94,11 @@ def test_arrays_and_weights_stay() -> None:
         ({"event": ["StepDone"]}, "no event is called"),
         ({"event": "TrainingFinished"}, "no event is called"),
         ({"event": "StepDone", "step": 1}, "does not fit"),
-        ({**encode(EXAMPLES[1]), "more": 1}, "does not fit"),
-        ({**encode(EXAMPLES[1]), "loss": "x"}, "is damaged"),
-        ({**encode(EXAMPLES[7]), "box": [[3, 1]]}, "a start and a stop"),
-        ({**encode(EXAMPLES[7]), "box": [["a", "b"]]}, "a start and a stop"),
-        ({**encode(EXAMPLES[10]), "probabilities": [1]}, "is damaged"),
+        ({**encode(STEP), "more": 1}, "does not fit"),
+        ({**encode(STEP), "loss": "x"}, "is damaged"),
+        ({**encode(EXAMPLES[8]), "box": [[3, 1]]}, "a start and a stop"),
+        ({**encode(EXAMPLES[8]), "box": [["a", "b"]]}, "a start and a stop"),
+        ({**encode(EXAMPLES[11]), "probabilities": [1]}, "is damaged"),
     ],
 )
 def test_what_is_no_event_is_refused(record: Any, told: str) -> None:

@@ -8,8 +8,7 @@ from uuid import uuid4
 from napari_unet.cli.progress import ProgressLine
 from napari_unet.cli.stopping import Stopped
 from napari_unet.core.events import ModelSaved
-from napari_unet.core.far_messages import JobId
-from napari_unet.core.settings import Settings
+from napari_unet.core.far_messages import FarRun
 from napari_unet.io.atomic import atomic
 from napari_unet.io.bundle import is_bundle, write_bundle
 from napari_unet.io.records import read_json
@@ -24,14 +23,6 @@ if TYPE_CHECKING:
     from napari_unet.core.far_messages import Order
 
 
-class Note(Settings):
-    """Which job it is that trains a model elsewhere; in a file beside the model."""
-
-    where: str
-    job: JobId
-    queue: str = ""
-
-
 def run(options: argparse.Namespace) -> int:
     """Train on another computer, or look again at what goes on there."""
     from napari_unet.cli.train import follow_events, source_of
@@ -41,7 +32,7 @@ def run(options: argparse.Namespace) -> int:
     note = _read(path, options) if options.resume else None
     bundle: Path | None = None
     if note is None:
-        note = Note(where=options.on, job=uuid4().hex, queue=options.queue or "")
+        note = FarRun(where=options.on, job=uuid4().hex, queue=options.queue or "")
         bundle = _bundle(options, source_of(options), line)
     preview = options.output.with_suffix(".preview.safetensors")
     far = Far(
@@ -60,8 +51,8 @@ def run(options: argparse.Namespace) -> int:
             saved = event if isinstance(event, ModelSaved) else saved
     except KeyboardInterrupt as interrupt:
         line.say(
-            f"no longer watched; the training on {note.where} goes on: see it again with "
-            "--resume."
+            f"no longer watched; the training on {note.where} goes on: --resume shows "
+            "it again."
         )
         raise Stopped.after(interrupt) from None
     except FarError as error:
@@ -80,7 +71,7 @@ def run(options: argparse.Namespace) -> int:
     return 1 if saved.problem else 0
 
 
-def _noted(events: Iterator[Event | None], path: Path, note: Note) -> Iterator[Event]:
+def _noted(events: Iterator[Event | None], path: Path, note: FarRun) -> Iterator[Event]:
     """Pass events on, once it is written down which job they are of."""
     try:
         for event in events:
@@ -112,11 +103,12 @@ def _note_of(output: Path) -> Path:
     return output.with_suffix(".far.json")
 
 
-def _read(path: Path, options: argparse.Namespace) -> Note:
+def _read(path: Path, options: argparse.Namespace) -> FarRun:
     try:
-        note = Note.model_validate(read_json(path))
+        note = FarRun.model_validate(read_json(path))
     except FileNotFoundError:
         raise FileNotFoundError(
-            f"{options.output}: no training of it goes on elsewhere: no {path} is there."
+            f"{options.output}: no training of it goes on elsewhere, {path} is not "
+            "there."
         ) from None
     return note.replace(where=options.on)

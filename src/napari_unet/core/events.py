@@ -32,6 +32,13 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
+class Notice(Event):
+    """Something that people should know of a job that goes on."""
+
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
 class TrainingStarted(Event):
     """Training is about to take its first step."""
 

@@ -19,6 +19,14 @@ JobId = Annotated[str, Field(pattern="^[0-9a-f]{32}$")]
 """Of a job at the far side; no name that leads anywhere."""
 
 
+class FarRun(Settings):
+    """A training on another computer."""
+
+    where: str = Field(min_length=1, description="As for ssh, such as me@host.")
+    job: JobId
+    queue: str = Field("", description="Of that computer, such as slurm.")
+
+
 class Hello(Settings):
     """The far side presents itself."""
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from napari_unet.core.annotation.annotations import ClassInfo
+    from napari_unet.core.far_messages import FarRun
     from napari_unet.core.geometry.boxes import Box
     from napari_unet.core.images.array_reference import (
         AnnotationReference,
@@ -50,6 +51,8 @@ class Job:
     brief: ClassVar[bool] = False
     # nobody waits for it, so no control says that it failed
     unattended: ClassVar[bool] = False
+    # of the CPU worker: whether it looks at what is sent about it meanwhile
+    steered: ClassVar[bool] = False
 
     @property
     def title(self) -> str:
@@ -83,6 +86,23 @@ class TrainJob(Job):
     def title(self) -> str:
         """As `Job.title`."""
         return f"Train {Path(self.output).stem}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FarTrainJob(TrainJob):
+    """Train on another computer; with `resume`, look again at what goes on there."""
+
+    worker = "cpu"
+    function = "far_training_job.run"
+    steered = True
+
+    far: FarRun | None = None
+
+    @property
+    def title(self) -> str:
+        """As `Job.title`."""
+        where = "" if self.far is None else f" on {self.far.where}"
+        return f"Train {Path(self.output).stem}{where}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -70,7 +70,7 @@ def receive(ask: Ask, source: BinaryIO) -> FarJob:
     job = FarJob(private_folder(_root()) / ask.job)
     if ask.size is None:
         if not job.bundle.is_file():
-            raise ValueError(f"{socket.gethostname()} has no job {ask.job} any more.")
+            raise NoJobError(f"{socket.gethostname()} has no such training any more.")
         if not job.alive() and not job.model.exists():
             job.begin(ask)
         return job
@@ -87,6 +87,10 @@ def receive(ask: Ask, source: BinaryIO) -> FarJob:
         Bundle(temporary).check()
     job.begin(ask)
     return job
+
+
+class NoJobError(ValueError):
+    """A job is not there, or no longer."""
 
 
 @dataclass(slots=True)

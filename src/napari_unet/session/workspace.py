@@ -11,6 +11,7 @@ from psygnal import Signal
 from napari_unet.core.jobs import FreeMemoryJob
 from napari_unet.io.pretrained import pretrained_models
 from napari_unet.session.annotating.control import Annotating
+from napari_unet.session.compute_place import ComputePlace
 from napari_unet.session.editing.editor import CellEditor
 from napari_unet.session.foreign_models import ForeignModels
 from napari_unet.session.forward_signal import forward_signal
@@ -79,6 +80,7 @@ class Workspace:
         root: Path | None = None,
     ) -> None:
         self.viewer = viewer
+        self.place = ComputePlace()
         self.preferences = preferences
         self._post = post
         self._root = root or default_root()
@@ -267,6 +269,7 @@ class Workspace:
             worker,
             self.scratch,
             preferences,
+            self.place,
         )
         annotating, prediction = self.annotating, self.prediction
         self.showing = Showing(

@@ -102,6 +102,8 @@ class JobStarter:
             model_cache = _module("model_cache")
             self._cache = self._cache or model_cache.ModelCache()
             arguments.append(model_cache.Context(task, self._cache))
+        elif job.steered:
+            arguments.append(task)
         ticks: Ticks = function(*arguments)
         return ticks
 

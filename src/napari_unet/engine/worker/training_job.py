@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import closing
-from dataclasses import replace
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -14,7 +13,6 @@ import numpy as np
 from napari_unet.core.annotation.annotations import (
     BACKGROUND,
     FIRST_OBJECT,
-    UNKNOWN,
     Annotation,
 )
 from napari_unet.core.events import ModelComparison, ModelSaved, TrainingFinished
@@ -26,16 +24,15 @@ from napari_unet.engine.network.network import prepare
 from napari_unet.engine.training.course import Course
 from napari_unet.engine.training.run import TrainingRun
 from napari_unet.engine.worker import model_comparison
+from napari_unet.engine.worker.training_data import TrainingData
 from napari_unet.io.model_file import load_model, save_model
 from napari_unet.io.run_folder import save_run
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Iterator
+    from collections.abc import Generator, Iterator
 
     from napari_unet.core.events import Event
-    from napari_unet.core.geometry.boxes import Box
-    from napari_unet.core.images.array_reference import AnnotationReference
-    from napari_unet.core.jobs import Correction, Place, TrainJob
+    from napari_unet.core.jobs import TrainJob
     from napari_unet.core.model import Model
     from napari_unet.engine.worker.inbox import Task
     from napari_unet.engine.worker.model_cache import Context
@@ -48,7 +45,7 @@ def run(job: TrainJob, context: Context) -> Iterator[Event | None]:
     `ModelComparison` and `ModelSaved`. If nothing is annotated, or images and
     annotation do not go together, it is a ValueError.
     """
-    data = _TrainingData(job)
+    data = TrainingData(job)
     start = load_model(job.start) if job.start else None
     course = Course(
         partial(TrainingRun, start=start, checkpoint=job.checkpoint, device=job.device),
@@ -109,68 +106,7 @@ def warm_up() -> None:
     make_example(Field(image, 0, 0), Annotation(labels), BorderWeights())
 
 
-class _TrainingData:
-    """Fields and annotation of a job, each image opened once."""
-
-    def __init__(self, job: TrainJob) -> None:
-        self.job = job
-        self.images: list[Image] = [reference.open() for reference in job.images]
-        self.annotations: list[AnnotationReference] = list(job.annotations)
-        # of each image, in their order
-        self.places = [dict.fromkeys(places) for places in job.places]
-
-    def pairs(self, ndim: int) -> Iterator[tuple[Field, Annotation | None]]:
-        """Yield what is to be learnt from; the fields alone without annotation."""
-        for number in range(len(self.images)):
-            for t, z in self._as_fields(number, self.places[number], ndim):
-                known: Annotation | None = None
-                if self.annotations:
-                    known = self._with_classes(self.annotations[number].field(t, z))
-                yield Field(self.images[number], t, z), known
-
-    def corrected(
-        self, correction: Correction, ndim: int
-    ) -> Iterator[tuple[Field, Annotation, Box | None]]:
-        """Yield the corrected fields, what is known of them now, and what changed.
-
-        The network keeps its classes: objects of others are as if not annotated.
-        """
-        annotation, number = correction.annotation, correction.image
-        self.annotations[number] = annotation
-        place = correction.t, correction.z
-        self.places[number].setdefault(place)
-        fields = self._as_fields(number, [place], ndim)
-        for t, z in fields:
-            box = correction.box if [place] == fields else None
-            known = self._with_classes(annotation.field(t, z))
-            yield Field(self.images[number], t, z), known, box
-
-    def _as_fields(
-        self, number: int, places: Iterable[Place], ndim: int
-    ) -> list[Place]:
-        """Return the planes that volumes are of, or the other way."""
-        found: dict[Place, None] = {}
-        for t, z in places:
-            if ndim == 3:
-                found.setdefault((t, None))
-            elif z is not None:
-                found.setdefault((t, z))
-            else:
-                slices = range(self.images[number].size("z"))
-                found.update(dict.fromkeys((t, k) for k in slices))
-        return list(found)
-
-    def _with_classes(self, annotation: Annotation) -> Annotation:
-        classes = self.job.annotations[0].classes
-        other = [i for i, k in annotation.class_of.items() if k > len(classes)]
-        labels = annotation.labels
-        if other:
-            labels = np.where(np.isin(labels, other), UNKNOWN, labels)
-        class_of = {i: k for i, k in annotation.class_of.items() if k <= len(classes)}
-        return replace(annotation, labels=labels, classes=classes, class_of=class_of)
-
-
-def _take_in(task: Task, course: Course, data: _TrainingData) -> None:
+def _take_in(task: Task, course: Course, data: TrainingData) -> None:
     """Pass on what napari has sent meanwhile: corrections, and to finish."""
     while task.corrections:
         for changed in data.corrected(task.corrections.popleft(), course.ndim):

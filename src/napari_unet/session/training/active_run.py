@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from psygnal import Signal
 
 from napari_unet.core import events
-from napari_unet.core.jobs import TrainJob
+from napari_unet.core.jobs import FarTrainJob, TrainJob
 from napari_unet.session.future import all_of
 from napari_unet.session.training.corrections import Corrections
 from napari_unet.session.training.run_progress import RunProgress
@@ -56,6 +56,7 @@ class ActiveRun:
         self.ndim = record.settings.ndim
         self.handle: Handle | None = None
         self.progress = RunProgress()
+        self._told_of_far = False
         self.corrections = Corrections(images, record.images, self.ndim, self._correct)
         self._images = images
         self._training_data = training_data
@@ -90,7 +91,10 @@ class ActiveRun:
         the meantime; OSError if the record cannot be written.
         """
         record = self.record
-        job = TrainJob(
+        kind, more = TrainJob, {}
+        if record.far is not None:
+            kind, more = FarTrainJob, {"far": record.far}
+        job = kind(
             images=tuple(self._images.reference(i) for i in record.images),
             annotations=tuple(self._annotation(i) for i in record.images),
             places=record.places,
@@ -100,6 +104,7 @@ class ActiveRun:
             start=record.start,
             resume=self.resumed,
             device=device,
+            **more,
         )
         record.write(folder)
         self.handle = worker.submit(job)
@@ -126,6 +131,8 @@ class ActiveRun:
 
     def _on_event(self, event: Event) -> None:
         self.progress.add(event)
+        if isinstance(event, events.Notice):
+            self.notice.emit(event.sentence)
         if isinstance(event, events.TrainingStarted):
             self.ndim = self.corrections.ndim = event.ndim
             self._add_new_planes()
@@ -173,7 +180,14 @@ class ActiveRun:
 
     def _correct(self, correction: Correction) -> None:
         """Send a correction; the worker ignores objects of a class that is new."""
-        if self.handle is not None and self._fits:
+        if self.record.far is not None:
+            if not self._told_of_far:
+                self._told_of_far = True
+                self.notice.emit(
+                    "The training on another computer does not see what is painted "
+                    "now: it is used from the next training on."
+                )
+        elif self.handle is not None and self._fits:
             self.handle.correct(correction)
 
     def _annotation(self, image_id: str) -> AnnotationReference:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from psygnal import Signal
 
 from napari_unet.core import events
+from napari_unet.session.compute_place import ComputePlace
 from napari_unet.session.forward_signal import forward_signal
 from napari_unet.session.throttle import Throttle
 from napari_unet.session.training.active_run import ActiveRun
@@ -58,6 +59,8 @@ class TrainingControl:
         The one in training, or the last.
     progress : RunProgress
         Of `run`; empty before the first.
+    place : ComputePlace
+        Where the next run trains.
     """
 
     changed = Signal()
@@ -78,7 +81,9 @@ class TrainingControl:
         worker: Worker,
         scratch: Path,
         preferences: Preferences,
+        place: ComputePlace | None = None,
     ) -> None:
+        self.place = place or ComputePlace()
         self._store, self._images = store, images
         self._annotating, self._worker = annotating, worker
         self.preferences = preferences
@@ -88,7 +93,7 @@ class TrainingControl:
         data = self.training_data = TrainingData(store, images, annotating)
         self.automatic = Automatic(store, images, annotating, data, worker, preferences)
         self.plan = TrainingPlan(
-            store, images, data, self.automatic, self._warnings.append
+            store, images, data, self.automatic, self._warnings.append, self.place
         )
         self.offers = NetworkOffers(store, data, worker, preferences)
         self.preview = LivePreview(viewer, images, worker, scratch, preferences)
@@ -259,16 +264,16 @@ class TrainingControl:
                 channels=project.image(record.images[0]).channels,
                 trained=resumed or record.start is not None,
             )
+            if record.far is not None:
+                # its weights come now and then
+                self.preview.finish(None)
 
     def _on_event(self, event: object) -> None:
         """Show an event; the run knows of it already, it listens first."""
         if self._closed:
             return
         if isinstance(event, events.StepDone):
-            self.preview.step()
-            self._steps_unseen = True
-            if self._pace.due:
-                self._emit_changed()
+            self._on_step()
         elif isinstance(event, events.ValidationDone):
             self.curve_changed.emit()
         elif isinstance(event, events.TrainingStarted):
@@ -280,6 +285,21 @@ class TrainingControl:
                 self.curve_changed.emit()
         elif isinstance(event, events.Judging):
             self._emit_changed()
+
+        elif isinstance(event, events.CheckpointWritten) and self._is_far:
+            # the weights so far came with it
+            self.preview.finish(event.path)
+
+    def _on_step(self) -> None:
+        self.preview.step()
+        self._steps_unseen = True
+        if self._pace.due:
+            self._emit_changed()
+
+    @property
+    def _is_far(self) -> bool:
+        """Whether the run is on another computer."""
+        return self.run is not None and self.run.record.far is not None
 
     def _on_ended(self, cancelled: bool) -> None:
         """The job is over: with a model, or cancelled with a checkpoint."""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from napari_unet.core.model import ModelCard
     from napari_unet.core.training.training_settings import Training
+    from napari_unet.session.compute_place import ComputePlace
     from napari_unet.session.images.image_list import ImageList
     from napari_unet.session.project.store import ProjectStore
     from napari_unet.session.training.automatic import Automatic
@@ -47,8 +48,9 @@ class TrainingPlan:
         training_data: TrainingData,
         automatic: Automatic,
         report: Callable[[str], None],
+        place: ComputePlace,
     ) -> None:
-        self._store = store
+        self._store, self._place = store, place
         self._images = images
         self._training_data = training_data
         self._automatic = automatic
@@ -92,11 +94,14 @@ class TrainingPlan:
 
     @property
     def checkpoint(self) -> Path | None:
-        """Of the interrupted run; None if there is none to go on with."""
+        """Of the interrupted run; None if there is none to go on with.
+
+        Of a run on another computer it need not be here.
+        """
         if self.unfinished is None:
             return None
         path = self.unfinished.checkpoint(self._store.run_folder)
-        return path if path.exists() else None
+        return path if path.exists() or self.unfinished.far is not None else None
 
     @property
     def interrupted(self) -> RunRecord | None:
@@ -225,6 +230,7 @@ class TrainingPlan:
             images=tuple(image.id for image in chosen),
             places=tuple(self._training_data.places(image, ndim) for image in chosen),
             classes=len(project.classes),
+            far=self._place.new_run(),
         )
 
     def _begun(self) -> Training:

@@ -1,0 +1,75 @@
+"""Training on another computer, as the worker here sees it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_unet.core.events import Notice
+from napari_unet.engine.far_job import Far, FarError, far_training
+from napari_unet.engine.worker.training_data import TrainingData
+from napari_unet.io.bundle import write_bundle
+from napari_unet.io.model_file import load_model
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from napari_unet.core.events import Event
+    from napari_unet.core.far_messages import Order
+    from napari_unet.core.jobs import FarTrainJob
+    from napari_unet.engine.worker.inbox import Task
+
+
+def run(job: FarTrainJob, task: Task) -> Generator[Event | None, None, None]:
+    """Train there; the weights so far come into the file of the checkpoint.
+
+    The events are those of `training_job.run`, but for `ModelComparison`, and `Notice`.
+    If the worker ends without that the job was cancelled, the training goes on there.
+    """
+    if job.far is None:
+        raise ValueError("it is not said on which computer to train.")
+    far = Far(
+        job.far.where,
+        job.far.job,
+        Path(job.output),
+        Path(job.checkpoint),
+        job.far.queue,
+        job.device,
+    )
+    if job.resume:
+        try:
+            yield from _with_notices(far, None, task)
+        except FarError as error:
+            if error.error != "NoJobError":
+                raise
+        else:
+            return
+    bundle = Path(job.output).with_suffix(".bundle.zip")
+    try:
+        start = load_model(job.start) if job.start else None
+        yield from write_bundle(bundle, TrainingData(job).pairs, job.settings, start)
+        yield from _with_notices(far, bundle, task)
+    finally:
+        bundle.unlink(missing_ok=True)
+
+
+def _with_notices(
+    far: Far, bundle: Path | None, task: Task
+) -> Generator[Event | None, None, None]:
+    said: list[str] = []
+    events = far_training(far, bundle, lambda: _order(task), said.append)
+    try:
+        for event in events:
+            while said:
+                yield Notice(said.pop(0))
+            yield event
+    finally:
+        events.close()
+
+
+def _order(task: Task) -> Order:
+    if task.cancelled:
+        return "cancel"
+    if task.finishing:
+        return "finish"
+    return "pause" if task.paused else "resume"

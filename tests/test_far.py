@@ -1,0 +1,361 @@
+"""Training on another computer, which a script in place of ssh leads to."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import tifffile
+
+import team_runs
+from far_ends import FOLDER, answers, fake_ssh, heard
+from napari_unet.cli.main import main
+from napari_unet.cli.reporting import Reporter
+from napari_unet.cli.stopping import Stopped
+from napari_unet.core import events
+from napari_unet.core.event_codec import encode, to_line
+from napari_unet.core.far_messages import Ask
+from napari_unet.engine import far_job, far_side
+from napari_unet.engine.far_job import Far, FarError, far_training
+from napari_unet.engine.far_side import FarJob, receive
+from napari_unet.io.model_file import load_model
+from napari_unet.io.ssh import parted
+from waiting import until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+JOB = "0123456789abcdef" * 2
+STEPS = [events.StepDone(k, 1 / k, k / 4, 4.0 - k) for k in (1, 2, 3, 4)]
+DONE = {"ended": "done", "error": "", "sentence": ""}
+
+
+@pytest.fixture
+def far(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with an ssh of its own, and the far end in it."""
+    program = fake_ssh(tmp_path)
+    monkeypatch.setenv("PATH", f"{program}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setattr(far_job, "_TRIES", (0.0, 0.0))
+    monkeypatch.setattr(far_job, "_LOOK", 0.01)
+    return tmp_path
+
+
+def of(folder: Path, where: str = "light") -> Far:
+    return Far(where, JOB, folder / "model.safetensors", folder / "preview.safetensors")
+
+
+def trained(
+    folder: Path,
+    bundle: bytes | None = b"a bundle",
+    where: str = "light",
+    said: list[str] | None = None,
+) -> list[Any]:
+    path = folder / "near.zip"
+    path.write_bytes(bundle or b"")
+    job = far_training(
+        of(folder, where),
+        path if bundle else None,
+        lambda: "resume",
+        (said if said is not None else []).append,
+    )
+    return [event for event in job if event is not None]
+
+
+def lines(*of_events: Any) -> list[Any]:
+    return [encode(event) for event in of_events]
+
+
+def test_the_model_comes_back_though_the_connection_was_cut(
+    far: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    near = far / "near"
+    near.mkdir()
+    images, labels = team_runs.data((56, 56))
+    for number, (image, known) in enumerate(zip(images, labels, strict=True)):
+        tifffile.imwrite(near / f"image-{number}.tif", image)
+        tifffile.imwrite(near / f"label-{number}.tif", known)
+    monkeypatch.chdir(near)
+    command = ["train", "image-*.tif", "label-*.tif", "--labels", "sparse"]
+    command += ["--steps", "6", "--width", "4", "--depth", "1", "--patch", "36"]
+    command += ["--batch", "2", "--device", "cpu", "--precision", "fp32"]
+    command += ["--validation", "none", "--output"]
+    assert main([*command, "far.safetensors", "--on", "cut"]) == 0
+    told = capsys.readouterr().err
+    assert "napari-unet" in told
+    assert "GB of disk free" in told
+    assert "it is looked for again" in told
+    assert (far / FOLDER / "was-cut").exists()
+    assert sorted(p.suffix for p in near.iterdir()) == [".safetensors"] + 6 * [".tif"]
+    assert main([*command, "near.safetensors"]) == 0
+    there, here = (
+        load_model(Path("far.safetensors")),
+        load_model(Path("near.safetensors")),
+    )
+    for name, weight in here.weights.items():
+        np.testing.assert_allclose(there.weights[name], weight, rtol=1e-3, atol=1e-5)
+    (job,) = (far / FOLDER / "home").rglob("bundle.zip")
+    # nothing of where things are here went there
+    assert str(near).encode() not in job.read_bytes()
+
+
+def test_ssh_is_asked_for_no_password_and_runs_our_program_alone(far: Path) -> None:
+    answers(far, DONE)
+    trained(far, where="light")
+    given = json.loads((far / FOLDER / "arguments").read_text())
+    assert given[-2:] == ["light", "napari-unet serve"]
+    assert "BatchMode=yes" in given
+
+
+def test_events_and_files_come_back(far: Path) -> None:
+    model = {"file": "model", "size": 4}
+    saved = events.CheckpointWritten(2, Path("/home/far/checkpoint"))
+    answers(
+        far,
+        *lines(*STEPS[:2], saved),
+        {"file": "preview", "size": 3},
+        b"abc",
+        model,
+        b"wxyz",
+        DONE,
+    )
+    said: list[str] = []
+    found = trained(far, said=said)
+    assert found[:2] == STEPS[:2]
+    assert found[2].path == far / "preview.safetensors"
+    assert (far / "preview.safetensors").read_bytes() == b"abc"
+    assert (far / "model.safetensors").read_bytes() == b"wxyz"
+    assert (far / FOLDER / "bundle.zip").read_bytes() == b"a bundle"
+    assert heard(far) == [
+        {"job": JOB, "size": 8, "queue": "", "device": "auto", "seen": 0}
+    ]
+    assert said[0].startswith("light: napari-unet ")
+
+
+def test_after_a_cut_it_reads_on_and_sends_nothing_twice(far: Path) -> None:
+    answers(far, *lines(*STEPS[:2]), {"cut": 1, "then": [*lines(*STEPS[2:]), DONE]})
+    said: list[str] = []
+    assert trained(far, said=said) == STEPS
+    first, second = heard(far)
+    assert (first["size"], second["size"]) == (8, None)
+    assert second["seen"] == 2
+    assert any("goes on there" in sentence for sentence in said)
+
+
+def test_a_connection_that_does_not_come_back_is_given_up(far: Path) -> None:
+    cut: dict[str, Any] = {"cut": 1, "then": []}
+    cut["then"] = [{"cut": 1, "then": [{"cut": 1, "then": [{"cut": 1, "then": []}]}]}]
+    answers(far, *lines(STEPS[0]), cut)
+    with pytest.raises(ConnectionError, match="light"):
+        trained(far)
+
+
+@pytest.mark.parametrize(
+    ("where", "told"),
+    [
+        ("gone", r"gone cannot be reached by ssh \(ssh: connect .*refused\): see"),
+        ("missing", r"missing does not find napari-unet .*missing:/path/to/napari"),
+    ],
+)
+def test_why_a_host_cannot_be_had(far: Path, where: str, told: str) -> None:
+    with pytest.raises(ConnectionError, match=told):
+        trained(far, where=where)
+
+
+def test_another_version_is_told_before_anything_is_sent(far: Path) -> None:
+    answers(far, version="0.0.1")
+    with pytest.raises(ValueError, match=r"light has napari-unet 0\.0\.1, here it is"):
+        trained(far)
+    assert not heard(far)
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        (b"no json\n", "what came is damaged"),
+        (b"[1]\n", "what came is damaged"),
+        (b'{"event": "Popen"}\n', "no event is called"),
+        (b'{"file": "../x", "size": 1}\n', "what came is damaged"),
+        (b'{"file": "model", "size": 1000000000000}\n', "what came is damaged"),
+        (b'{"something": 1}\n', "something"),
+    ],
+)
+def test_what_no_far_side_says_is_refused(far: Path, answer: bytes, told: str) -> None:
+    answers(far, answer)
+    with pytest.raises(ValueError, match=told):
+        trained(far)
+    assert not (far / "model.safetensors").exists()
+
+
+def test_a_failure_there_is_told_here(far: Path) -> None:
+    answers(far, {"ended": "failed", "error": "MemoryError", "sentence": "Too large."})
+    with pytest.raises(FarError, match=r"^Too large\.$") as failed:
+        trained(far)
+    assert failed.value.error == "MemoryError"
+
+
+@pytest.mark.parametrize("order", ["pause", "finish", "cancel"])
+def test_orders_reach_the_job(far: Path, order: str) -> None:
+    answers(far, *lines(STEPS[0]), {"order": order}, *lines(STEPS[1]), DONE)
+    wanted: list[Any] = ["resume"]
+    (far / "near.zip").write_bytes(b"x")
+    job = far_training(of(far), far / "near.zip", lambda: wanted[-1])
+    found = []
+    for event in job:
+        if event is not None:
+            found.append(event)
+            wanted.append(order)
+    assert found == STEPS[:2]
+    assert {"order": order} in heard(far)
+
+
+@pytest.mark.parametrize("cancelled", [True, False])
+def test_who_closes_it_leaves_the_job_alone_unless_it_is_cancelled(
+    far: Path, cancelled: bool
+) -> None:
+    answers(far, *lines(STEPS[0]), {"order": "cancel"}, DONE)
+    (far / "near.zip").write_bytes(b"x")
+    wanted = "cancel" if cancelled else "resume"
+    job = far_training(of(far), far / "near.zip", lambda: "resume")  # type: ignore[arg-type]
+    job = far_training(of(far), far / "near.zip", lambda: wanted)  # type: ignore[arg-type]
+    until(lambda: next(job) is not None)
+    job.close()
+    assert ({"order": "cancel"} in heard(far)) == cancelled
+
+
+@pytest.mark.parametrize("where", ["", "-oProxyCommand=x", "a b", "me@host\n-x"])
+def test_what_is_no_host_is_refused(where: str) -> None:
+    with pytest.raises(ValueError, match="a host is written as for ssh"):
+        parted(where)
+
+
+def test_a_host_may_name_the_program() -> None:
+    assert parted("me@host") == ("me@host", "napari-unet")
+    assert parted("host:/opt/my env/napari-unet") == ("host", "/opt/my env/napari-unet")
+
+
+# the far side
+
+
+@pytest.fixture
+def jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("NAPARI_UNET_JOBS", str(tmp_path / "jobs"))
+    monkeypatch.setattr(FarJob, "begin", lambda self, ask: self.order("resume"))
+    return tmp_path / "jobs"
+
+
+def test_a_bundle_that_does_not_come_whole_begins_nothing(jobs: Path) -> None:
+    with pytest.raises(EOFError):
+        receive(Ask(job=JOB, size=100), io.BytesIO(b"short"))
+    assert not list((jobs / JOB).iterdir())
+
+
+def test_a_hostile_bundle_begins_nothing(jobs: Path) -> None:
+    with pytest.raises(ValueError, match="damaged"):
+        receive(Ask(job=JOB, size=6), io.BytesIO(b"no zip"))
+    assert not list((jobs / JOB).iterdir())
+
+
+@pytest.mark.parametrize("job", ["../../x", "", JOB + "0", "/etc/passwd"])
+def test_the_name_of_a_job_leads_nowhere(job: str) -> None:
+    with pytest.raises(ValueError, match="job"):
+        Ask(job=job)
+
+
+def test_a_job_that_is_not_there(jobs: Path) -> None:
+    with pytest.raises(far_side.NoJobError, match="no such training"):
+        receive(Ask(job=JOB), io.BytesIO())
+
+
+def written(folder: Path, *records: Any) -> FarJob:
+    folder.mkdir(parents=True)
+    content = b"".join(map(to_line, records)) + b'{"not": "whole"'
+    (folder / "events.jsonl").write_bytes(content)
+    return FarJob(folder)
+
+
+def test_following_reads_on_and_sends_the_latest_weights_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    early, late = (events.CheckpointWritten(k, Path("c")) for k in (1, 2))
+    job = written(tmp_path / "job", *lines(STEPS[0], early, STEPS[1], late), DONE)
+    monkeypatch.setattr(FarJob, "_weights", lambda self: b"weights")
+    found = list(job.follow(1, lambda: False))
+    records = [record for record, _ in found]
+    weights = ({"file": "preview", "size": 7}, b"weights")
+    assert records == [*lines(early, STEPS[1], late), weights[0], DONE]
+    assert found[3] == weights
+
+
+def test_following_ends_when_nobody_listens(tmp_path: Path) -> None:
+    job = written(tmp_path / "job", *lines(*STEPS))
+    gone = iter([False, True])
+    assert len(list(job.follow(0, lambda: next(gone)))) == 4
+
+
+def test_a_process_that_was_killed_is_told(tmp_path: Path) -> None:
+    job = written(tmp_path / "job", *lines(STEPS[0]))
+    (job.folder / "log.txt").write_text("first\nKilled")
+    *_, (end, _) = job.follow(0, lambda: False)
+    assert end["ended"] == "failed"
+    assert "ended unexpectedly. It said: first / Killed" in end["sentence"]
+
+
+def test_a_queue_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "bin"
+    program.mkdir()
+    for name, does in (
+        ("sbatch", "echo '77;cluster'"),
+        ("squeue", "test -e left && exit; echo 77 R"),
+        ("scancel", "touch left"),
+    ):
+        script = f"#!/bin/sh\ncd {tmp_path}\necho {name} $@ >> asked\n{does}\n"
+        (program / name).write_text(script)
+        (program / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program}{os.pathsep}{os.environ['PATH']}")
+    job = FarJob(tmp_path / "job")
+    job.folder.mkdir()
+    job.begin(Ask(job=JOB, size=1, queue="slurm --gres=gpu:1 --time=60"))
+    assert job.alive()
+    job.order("cancel")
+    assert not job.alive()
+    first, *others = (tmp_path / "asked").read_text().splitlines()
+    assert first.startswith("sbatch --parsable --job-name=napari-unet --output=")
+    assert "--gres=gpu:1 --time=60 --wrap" in first
+    assert f"{sys.executable} -m napari_unet train" in first
+    assert "scancel 77" in others
+    with pytest.raises(ValueError, match="the queue is slurm"):
+        job.begin(Ask(job=JOB, queue="pbs"))
+
+
+def test_a_training_is_watched_and_steered_through_files(tmp_path: Path) -> None:
+    report, orders = tmp_path / "events", tmp_path / "orders"
+    closed = []
+
+    def job() -> Iterator[events.Event]:
+        try:
+            yield from STEPS
+        finally:
+            closed.append(True)
+
+    reporter, found = Reporter(report, orders), []
+    with pytest.raises(Stopped), reporter.reported():
+        for event in reporter.watched(job()):
+            found.append(event)
+            orders.write_text("cancel" if len(found) == 2 else "resume")
+    assert found == STEPS[:2]
+    assert closed
+    told = [json.loads(line) for line in report.read_text().splitlines()]
+    assert told == [
+        *lines(*STEPS[:3]),
+        {"ended": "cancelled", "error": "", "sentence": ""},
+    ]
+    with pytest.raises(ValueError, match="no"), reporter.reported():
+        raise ValueError("no images")
+    last = json.loads(report.read_text().splitlines()[-1])
+    assert last == {"ended": "failed", "error": "ValueError", "sentence": "no images"}
