@@ -58,10 +58,10 @@ def ssh(given: str, arguments: list[str]) -> None:
     (folder / FOLDER / "arguments").write_text(json.dumps(arguments))
     host, _ = arguments[-2:]
     if host == "gone":
-        print("ssh: connect to host gone port 22: Connection refused", file=sys.stderr)
+        sys.stderr.write("ssh: connect to host gone port 22: Connection refused\n")
         sys.exit(255)
     if host == "missing":
-        print("sh: 1: napari-unet: not found", file=sys.stderr)
+        sys.stderr.write("sh: 1: napari-unet: not found\n")
         sys.exit(127)
     if host == "light":
         _light(folder / FOLDER)
@@ -92,7 +92,7 @@ def _real(far: Path, *, cut: bool) -> None:
         if cut and steps == 2 and not marker.exists():
             marker.touch()
             process.kill()
-            print("client_loop: send disconnect: Broken pipe", file=sys.stderr)
+            sys.stderr.write("client_loop: send disconnect: Broken pipe\n")
             sys.exit(255)
     sys.exit(process.wait())
 
@@ -100,7 +100,7 @@ def _real(far: Path, *, cut: bool) -> None:
 def _light(far: Path) -> None:
     script = json.loads((far / "answers.json").read_text())
     hello = {"version": script["version"], "device": "cpu", "free": 10**9}
-    print(json.dumps(hello | {"hello": "napari-unet", "host": "light"}), flush=True)
+    _say(hello | {"hello": "napari-unet", "host": "light"})
     asked = sys.stdin.buffer.readline()
     with (far / "heard").open("ab") as file:
         file.write(asked)
@@ -126,4 +126,9 @@ def _light(far: Path) -> None:
                     if json.loads(told) == line:
                         break
             else:
-                print(json.dumps(line), flush=True)
+                _say(line)
+
+
+def _say(record: Any) -> None:
+    sys.stdout.buffer.write(json.dumps(record).encode() + b"\n")
+    sys.stdout.buffer.flush()

@@ -221,7 +221,6 @@ def test_who_closes_it_leaves_the_job_alone_unless_it_is_cancelled(
     answers(far, *lines(STEPS[0]), {"order": "cancel"}, DONE)
     (far / "near.zip").write_bytes(b"x")
     wanted = "cancel" if cancelled else "resume"
-    job = far_training(of(far), far / "near.zip", lambda: "resume")  # type: ignore[arg-type]
     job = far_training(of(far), far / "near.zip", lambda: wanted)  # type: ignore[arg-type]
     until(lambda: next(job) is not None)
     job.close()
@@ -344,10 +343,15 @@ def test_a_training_is_watched_and_steered_through_files(tmp_path: Path) -> None
             closed.append(True)
 
     reporter, found = Reporter(report, orders), []
-    with pytest.raises(Stopped), reporter.reported():
-        for event in reporter.watched(job()):
-            found.append(event)
-            orders.write_text("cancel" if len(found) == 2 else "resume")
+
+    def watch() -> None:
+        with reporter.reported():
+            for event in reporter.watched(job()):
+                found.append(event)
+                orders.write_text("cancel" if len(found) == 2 else "resume")
+
+    with pytest.raises(Stopped):
+        watch()
     assert found == STEPS[:2]
     assert closed
     told = [json.loads(line) for line in report.read_text().splitlines()]
