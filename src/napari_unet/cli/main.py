@@ -75,15 +75,10 @@ def _run(given: list[str]) -> int:
 
     from napari_unet.cli.options import check_json
     from napari_unet.core.settings import explain
-    from napari_unet.core.torchrun import this_member
 
     options = _parsed(given)
     try:
-        if (member := this_member()) and options.command != "train":
-            raise ValueError(
-                f"{options.command} is done by one process, {member.size} were "
-                "started: torchrun is for train."
-            )
+        _check_alone(options.command)
         check_json(getattr(options, "json", None))
         status: int = options.run(options)
     except ValidationError as error:
@@ -106,6 +101,17 @@ def _run(given: list[str]) -> int:
             "python -X dev -m napari_unet.cli.main tells where it did."
         )
     return status
+
+
+def _check_alone(command: str) -> None:
+    """Refuse, with a ValueError, several processes for what one does."""
+    from napari_unet.core.torchrun import this_member
+
+    if (member := this_member()) and command != "train":
+        raise ValueError(
+            f"{command} is done by one process, {member.size} were started: torchrun "
+            "is for train."
+        )
 
 
 def _parsed(given: list[str]) -> argparse.Namespace:

@@ -1,0 +1,95 @@
+"""Where networks compute: on this computer, or on one that ssh reaches."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtWidgets import QComboBox, QLabel, QLineEdit, QSizePolicy, QWidget
+
+from napari_unet.gui.widgets import Hint, blocked, column, follow, guard_wheel, row
+from napari_unet.session.compute_place import known_hosts
+
+if TYPE_CHECKING:
+    from napari_unet.session.compute_place import ComputePlace
+
+_HERE = "This computer"
+_TIP = (
+    "Where the network is trained: here, or on a computer that ssh reaches without "
+    "asking for a password, as me@host. napari-unet of the same version has to be "
+    "installed there; me@host:/path/to/napari-unet says where, if it is not found."
+)
+_QUEUE_TIP = (
+    "Batch queue of that computer: empty to begin at once, or slurm with options of "
+    "sbatch, such as slurm --gres=gpu:1 --time=60."
+)
+
+
+class ComputeBox(QWidget):
+    """Chooses the computer; what is typed counts with Enter, or on leaving."""
+
+    def __init__(self, place: ComputePlace, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._place = place
+        # WIDGETS
+        self.where = QComboBox()
+        self.where.setEditable(True)
+        self.where.setInsertPolicy(QComboBox.InsertPolicy.NoInsert)
+        self.where.addItems([_HERE, *known_hosts()])
+        # long names are cut, or they would widen the dock
+        policy = QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+        self.where.setSizeAdjustPolicy(policy)
+        self.where.setMinimumContentsLength(6)
+        self.where.setToolTip(_TIP)
+        self.where.setAccessibleName("Compute on")
+        self.where.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        guard_wheel(self.where)
+        self.queue = QLineEdit()
+        self.queue.setPlaceholderText("none, or slurm …")
+        self.queue.setToolTip(_QUEUE_TIP)
+        self.queue.setAccessibleName("Queue")
+        self.problem = Hint(level="warning")
+        # LAYOUT
+        self._queue_row = QWidget()
+        self._queue_row.setLayout(
+            row(_label("Queue", self.queue), self.queue, stretch=1)
+        )
+        column(
+            self,
+            row(_label("Compute on", self.where), self.where, stretch=1),
+            self._queue_row,
+            self.problem,
+            inner=True,
+        )
+        # CONNECTIONS
+        self.where.textActivated.connect(self._on_chosen)
+        edit = self.where.lineEdit()
+        if edit is not None:
+            edit.editingFinished.connect(self._on_chosen)
+        self.queue.editingFinished.connect(self._on_chosen)
+        follow(self, place.changed, self._show)
+        self._show()
+
+    def _on_chosen(self, *_: object) -> None:
+        text = self.where.currentText().strip()
+        where = "" if text == _HERE else text
+        try:
+            self._place.choose(where, self.queue.text() if where else "")
+        except ValueError as error:
+            sentence = str(error)
+            self.problem.setText(f"{sentence[:1].upper()}{sentence[1:]}", "warning")
+            return
+        self._show()
+
+    def _show(self) -> None:
+        with blocked(self.where, self.queue):
+            self.where.setCurrentText(self._place.where or _HERE)
+            self.queue.setText(self._place.queue)
+        self._queue_row.setVisible(bool(self._place.where))
+        self.problem.setText("")
+
+
+def _label(text: str, buddy: QWidget) -> QLabel:
+    label = QLabel(text)
+    label.setBuddy(buddy)
+    label.setToolTip(buddy.toolTip())
+    return label
