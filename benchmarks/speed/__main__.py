@@ -84,12 +84,14 @@ def measurements(options: argparse.Namespace) -> dict[str, Callable[[], list[Row
             ],
         }
     from benchmarks.speed.cells import cells_of_a_large_image
+    from benchmarks.speed.far import bundle_there_and_back
     from benchmarks.speed.gigapixel import gigapixel
     from benchmarks.speed.kernels import kernels
     from benchmarks.speed.objects import objects_of_ten_thousand_cells
     from benchmarks.speed.plain import against_plain_modules
     from benchmarks.speed.precision import half_precision
     from benchmarks.speed.starting import importing
+    from benchmarks.speed.teams import teams
     from benchmarks.speed.weights import weights
 
     def in_a_folder(work: Callable[[Path], list[Row]]) -> list[Row]:
@@ -107,6 +109,8 @@ def measurements(options: argparse.Namespace) -> dict[str, Callable[[], list[Row
             training.step_with_augmentation("quick", device, 100),
             training.step_with_augmentation("paper", device, 8),
         ],
+        "teams": lambda: in_a_folder(teams),
+        "bundle": lambda: in_a_folder(bundle_there_and_back),
         "precision": lambda: half_precision(options.data, options.output),
         "weights": weights,
         "kernels": kernels,

@@ -36,7 +36,7 @@ EXAMPLES: list[events.Event] = [
     events.ValidationTile(),
     events.ValidationDone(5, Score(loss=0.1, iou=0.9, pixels=7), best=True),
     events.ValidationDone(
-        5, ImageScore(loss=0.1, psnr=20.0, pearson=0.5, pixels=7), best=False
+        5, ImageScore(loss=0.1, psnr=20.0, ssim=None, pearson=0.5, pixels=7), best=False
     ),
     events.Judging(5),
     events.CheckpointWritten(5, Path("a") / "b.safetensors"),
