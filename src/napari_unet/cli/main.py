@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 COMMANDS = {
     "train": "learn from annotated images",
     "predict": "segment images with a trained model",
-    "bundle": "pack what a training takes into one file, to be trained anywhere",
+    "bundle": "pack what a training or prediction takes into one file",
     "replay": "train and predict again as a run did, and compare",
     "methods": "write the paragraph on a model for the methods of a paper",
     "evaluate": "compare predictions with the truth",

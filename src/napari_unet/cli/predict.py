@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from napari_unet.cli.notes import notes_of
@@ -31,6 +32,7 @@ from napari_unet.core.network.blended import note_of_window
 from napari_unet.core.settings import Prediction, Segmentation
 from napari_unet.core.starters import AUTO
 from napari_unet.core.text import counted
+from napari_unet.io.bundle import Bundle, is_bundle
 from napari_unet.io.images import find
 from napari_unet.io.names import image_name
 from napari_unet.io.objects.catalogue import FORMATS
@@ -54,9 +56,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "model",
         type=model_path,
-        help=f"{MODEL_HELP}; {AUTO} takes that of these which suits the first image",
+        help=f"{MODEL_HELP}; {AUTO} takes that of these which suits the first image; "
+        "or a bundle, with its images",
     )
-    parser.add_argument("images", nargs="+", help="image files, folders or patterns")
+    parser.add_argument("images", nargs="*", help="image files, folders or patterns")
     output_option(parser, "DIR", "folder to write to, with a subfolder for each kind")
     parser.add_argument(
         "--save",
@@ -93,6 +96,18 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Carry out the command."""
+    if not is_bundle(options.model):
+        return _run(options)
+    if options.images:
+        raise ValueError(f"{options.model}: a bundle has its own images.")
+    with TemporaryDirectory() as folder:
+        options.model, options.images = Bundle(options.model).unpack(Path(folder))
+        return _run(options)
+
+
+def _run(options: argparse.Namespace) -> int:
+    if not options.images:
+        raise ValueError("name the images to be predicted after the model.")
     settings = Prediction(
         **{**given_settings(options, Prediction), "tile": _tile(options.tile)}
     )

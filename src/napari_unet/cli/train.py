@@ -362,11 +362,8 @@ def _of_bundle(options: argparse.Namespace) -> Source:
         changes["minutes"] = 0.0
     elif "minutes" in changes:
         changes["steps"] = 0
-    record = bundle.record
-    settings = record.settings.replace(**changes)
-    return Source(
-        settings, bundle.pairs, bundle.start(), record.notes, {"bundle": str(path)}
-    )
+    settings, notes = bundle.settings.replace(**changes), bundle.record.notes
+    return Source(settings, bundle.pairs, bundle.start(), notes, {"bundle": str(path)})
 
 
 def _is_restarted(member: Member | None, checkpoint: Path) -> bool:

@@ -1,9 +1,10 @@
-"""A bundle: all that a training takes, in one zip that goes anywhere.
+"""A bundle: all that a training or a prediction takes, in one zip that goes anywhere.
 
 In it are the planes or volumes that are learnt from, whole, with their annotation, the
 grey values of the frames that they are of, the settings, and the model to start from.
-`bundle.json` says what is what. Pixels are not compressed and are read where they lie:
-nothing is unpacked, and no name in a bundle leads anywhere.
+For a prediction it is whole images and their model. `bundle.json` says what is what.
+Pixels are not compressed and are read where they lie: nothing is unpacked by names that
+are in it, and no name in it leads anywhere.
 """
 
 from __future__ import annotations
@@ -28,8 +29,10 @@ from napari_unet.core.text import printable
 from napari_unet.core.training.run_log import PackedAnnotation
 from napari_unet.core.training.training_settings import Training
 from napari_unet.io.atomic import atomic
+from napari_unet.io.export import write_pixels
 from napari_unet.io.model_file import SUFFIX as MODEL
 from napari_unet.io.model_file import load_model, save_model
+from napari_unet.io.names import file_stem, image_name
 from napari_unet.io.records import FileName, inside, is_file_name, parse
 from napari_unet.io.zips import OwnZip
 
@@ -93,12 +96,12 @@ class BundleRecord(Settings):
     format: Literal["napari-unet bundle"] = "napari-unet bundle"
     version: Literal[1] = 1
     program: str = f"napari-unet {__version__}"
-    settings: Training
+    settings: Training | None = Field(None, description="None for a prediction.")
     classes: tuple[ClassInfo, ...] = ()
     images: tuple[KeptImage, ...]
     targets: tuple[KeptImage, ...] = ()
     # by the number of axes of a network: of settings that are open, of both
-    fields: dict[Literal["2", "3"], tuple[KeptField, ...]]
+    fields: dict[Literal["2", "3"], tuple[KeptField, ...]] = Field(default_factory=dict)
     start: FileName | None = Field(None, description="Name of its file before.")
     notes: tuple[str, ...] = ()
 
@@ -159,6 +162,20 @@ def write_bundle(
         _write_text(file, record.model_dump_json(indent=1))
 
 
+def write_images(path: Path, images: Iterable[Image], model: Model) -> Iterator[None]:
+    """Write a bundle for a prediction, plane by plane; errors as of `write_bundle`."""
+    with atomic(path) as temporary, ZipFile(temporary, "w", ZIP_STORED) as file:
+        writer = _Writer(file, None)
+        for image in images:
+            for field in image.fields(2):
+                writer.images.add(field)
+                yield
+        writer.start(model)
+        rows, start = tuple(writer.images.rows), _file_name(model)
+        record = BundleRecord(images=rows, start=start)
+        _write_text(file, record.model_dump_json(indent=1))
+
+
 def is_bundle(path: str | Path) -> bool:
     """Whether a file is a bundle, whatever its name."""
     path = Path(path)
@@ -204,7 +221,10 @@ class Bundle:
 
     def pairs(self, ndim: int) -> Iterator[Pair]:
         """Yield what is learnt from, as `write_bundle` was given it."""
-        rows = self.record.fields.get("2" if ndim == 2 else "3")
+        settings, rows = (
+            self.settings,
+            self.record.fields.get("2" if ndim == 2 else "3"),
+        )
         if rows is None:
             raise ValueError(f"{self.path}: was made for other networks than {ndim}-D.")
         for row in rows:
@@ -212,13 +232,40 @@ class Bundle:
             known: Any = None
             if row.target is not None:
                 known = self._field(self._targets, *row.target)
-            elif self.record.settings.task == "segment":
+            elif settings.task == "segment":
                 labels = self._labels(row, field)
                 known = Annotation(labels, self.record.classes, row.class_of)
             yield field, known
 
+    @property
+    def settings(self) -> Training:
+        """Of the training; a ValueError says that it is for a prediction."""
+        if self.record.settings is None:
+            raise ValueError(f"{self.path}: is for a prediction: napari-unet predict.")
+        return self.record.settings
+
+    def unpack(self, folder: Path) -> tuple[Path, list[Path]]:
+        """Write model and whole images into a folder; return their files.
+
+        A ValueError says that it is for a training.
+        """
+        model = self.start()
+        if self.record.settings is not None or model is None:
+            raise ValueError(f"{self.path}: is for a training: napari-unet train.")
+        path = inside(folder, self.record.start or _START)
+        save_model(model, path)
+        files: list[Path] = []
+        for number, image in enumerate(self.images, start=1):
+            # as the image was called, and no two alike
+            stem = file_stem(image.name, "image", longest=100)
+            if any(image_name(file) == stem for file in files):
+                stem = f"{stem}-{number}"
+            files.append(folder / f"{stem}.ome.tif")
+            write_pixels(files[-1], image)
+        return path, files
+
     def start(self) -> Model | None:
-        """Return the model to start from, if there is one."""
+        """Return the model to start from, or to predict with, if there is one."""
         if self.record.start is None:
             return None
         content = self._zip.read(_START)
@@ -303,7 +350,7 @@ class _Images:
 
 
 class _Writer:
-    def __init__(self, file: ZipFile, rule: Normalisation) -> None:
+    def __init__(self, file: ZipFile, rule: Normalisation | None) -> None:
         self.images = _Images(file, "image", rule)
         self.targets = _Images(file, "target", None)
         self.classes: tuple[ClassInfo, ...] = ()

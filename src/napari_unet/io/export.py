@@ -130,6 +130,14 @@ def write_image(
     deque(_written(made_image, path, np.float32, shown, made), maxlen=0)
 
 
+def write_pixels(path: str | Path, image: Image) -> None:
+    """Write an image with its own type of pixels; errors as of `write_image`."""
+    path = Path(path)
+    dtype = np.dtype(image.data.dtype)
+    low, high = (0.0, 1.0) if dtype.kind in "fb" else (0.0, float(np.iinfo(dtype).max))
+    deque(_written(image, path, dtype, (low, high), None), maxlen=0)
+
+
 def write_weights(
     path: str | Path,
     weights: ArrayLike,
