@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -10,7 +11,7 @@ from napari_unet.cli.stopping import Stopped
 from napari_unet.core.events import ModelSaved
 from napari_unet.core.far_messages import FarRun
 from napari_unet.io.atomic import atomic
-from napari_unet.io.bundle import is_bundle, write_bundle
+from napari_unet.io.bundle import write_bundle
 from napari_unet.io.records import read_json
 
 if TYPE_CHECKING:
@@ -47,8 +48,10 @@ def run(options: argparse.Namespace) -> int:
     saved: ModelSaved | None = None
     try:
         events = far_training(far, bundle, lambda: wanted, line.say)
-        for event in follow_events(_noted(events, path, note), line):
-            saved = event if isinstance(event, ModelSaved) else saved
+        shown = follow_events(_noted(events, path, note), line)
+        with closing(shown):
+            for event in shown:
+                saved = event if isinstance(event, ModelSaved) else saved
     except KeyboardInterrupt as interrupt:
         line.say(
             f"no longer watched; the training on {note.where} goes on: --resume shows "
@@ -58,7 +61,7 @@ def run(options: argparse.Namespace) -> int:
     except FarError as error:
         raise ValueError(str(error)) from error
     finally:
-        if bundle is not None and not is_bundle(options.images):
+        if bundle is not None:
             bundle.unlink(missing_ok=True)
     path.unlink(missing_ok=True)
     preview.unlink(missing_ok=True)
@@ -86,10 +89,6 @@ def _noted(events: Iterator[Event | None], path: Path, note: FarRun) -> Iterator
 
 def _bundle(options: argparse.Namespace, source: Source, line: ProgressLine) -> Path:
     """Return the bundle that is sent."""
-    from pathlib import Path
-
-    if is_bundle(options.images):
-        return Path(options.images)
     for note in source.notes:
         line.say(note)
     path: Path = options.output.with_suffix(".bundle.zip")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -57,7 +58,7 @@ from napari_unet.io.run_folder import run_folder_of, save_run
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Generator, Mapping, Sequence
 
     from napari_unet.core.events import Event, TrainingFinished
     from napari_unet.core.model import Model
@@ -509,8 +510,9 @@ def follow(job: Any, line: ProgressLine, notes: Sequence[str] = ()) -> TrainingF
 
     last: Event | None = None
     told = set[str]()
-    for event in follow_events(job, line, notes, told):
-        last = event
+    with closing(follow_events(job, line, notes, told)) as shown:
+        for event in shown:
+            last = event
     if not isinstance(last, events.TrainingFinished):
         raise RuntimeError("training ended without a result")
     card = last.model.card
@@ -523,7 +525,7 @@ def follow_events(
     line: ProgressLine,
     notes: Sequence[str] = (),
     told: set[str] | None = None,
-) -> Iterator[Event]:
+) -> Generator[Event, None, None]:
     """Pass the events of a training on, and show how it goes; `told` was said."""
     from napari_unet.core import events
 

@@ -34,7 +34,6 @@ def run(job: FarTrainJob, task: Task) -> Generator[Event | None, None, None]:
         Path(job.output),
         Path(job.checkpoint),
         job.far.queue,
-        job.device,
     )
     if job.resume:
         try:

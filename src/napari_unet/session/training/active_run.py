@@ -91,7 +91,8 @@ class ActiveRun:
         the meantime; OSError if the record cannot be written.
         """
         record = self.record
-        kind, more = TrainJob, {}
+        kind: type[TrainJob] = TrainJob
+        more: dict[str, Any] = {}
         if record.far is not None:
             kind, more = FarTrainJob, {"far": record.far}
         job = kind(

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from psygnal import Signal
 
-from napari_unet.core.jobs import TrainJob, WorkerKind
+from napari_unet.core.jobs import FarTrainJob, TrainJob, WorkerKind
 from napari_unet.core.messages import (
     Acknowledged,
     Cancel,
@@ -276,6 +276,8 @@ def _remedy(job: Job) -> str:
     """Say what to do about a job that was lost."""
     if not isinstance(job, TrainJob):
         return "It starts again with the next job."
+    if isinstance(job, FarTrainJob):
+        return "The training there goes on: it is shown again when started again."
     if Path(job.checkpoint).is_file():
         return "Training goes on from its last checkpoint when started again."
     return "There is no checkpoint: training starts over when started again."
