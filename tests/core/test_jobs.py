@@ -64,6 +64,7 @@ def test_napari_lists_what_takes_a_while() -> None:
     listed = {kind.__name__ for kind in KINDS if not kind.brief} - {"Job"}
     assert listed == {
         "TrainJob",
+        "FarTrainJob",
         "PredictJob",
         "PredictFolderJob",
         "ExportJob",

@@ -114,7 +114,7 @@ def test_what_is_corrected_is_known_to_networks_of_both_kinds(
     tmp_path: Path, place: Any, ndim: int, fields: Any
 ) -> None:
     job = train_job(tmp_path)
-    data = training_job._TrainingData(job)
+    data = training_job.TrainingData(job)
     box = (slice(1, 3), slice(2, 5)) if place[1] is not None else None
     correction = Correction(0, *place, box, job.annotations[0])
     found = list(data.corrected(correction, ndim))

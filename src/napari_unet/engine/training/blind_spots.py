@@ -73,13 +73,14 @@ class BlindSpotSampler(ImageSampler):
         image: torch.Tensor,
         spots: tuple[Indices, ...],
         rng: np.random.Generator,
-        own: slice,
+        own: slice | None = None,
     ) -> torch.Tensor:
         """Replace the pixels of an image at spots, and along lines through them.
 
         All channels at once: noise may be alike in them. The images are `own` of the
-        batch that the spots are of.
+        batch that the spots are of, or all.
         """
+        own = own or slice(0, len(image))
         patch, *place = spots
         place = [n + h for n, h in zip(place, self._halo, strict=True)]
         axis = {"none": 0, "y": -2, "x": -1}[self._line]
