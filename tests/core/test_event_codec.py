@@ -65,10 +65,15 @@ EXAMPLES: list[events.Event] = [
 
 def test_there_is_an_example_of_each_event() -> None:
     known = {type(event) for event in EXAMPLES} | set(STAY)
-    assert known == set(events.Event.__subclasses__())
+    every = {k for k in vars(events).values() if isinstance(k, type)}
+    assert known == {k for k in every if issubclass(k, events.Event)} - {events.Event}
 
 
-@pytest.mark.parametrize("event", EXAMPLES, ids=lambda e: type(e).__name__)
+@pytest.mark.parametrize(
+    "event",
+    EXAMPLES,
+    ids=[f"{type(e).__name__}-{k}" for k, e in enumerate(EXAMPLES)],
+)
 def test_an_event_comes_back_as_it_was(event: events.Event) -> None:
     line = to_line(encode(event))
     assert line.count(b"\n") == 1
@@ -79,6 +84,7 @@ def test_arrays_and_weights_stay() -> None:
     pixels = np.zeros(3)
     for event in (
         events.PredictionFinished(pixels, "cyx", (1, 1), "cpu", "fp32", 1.0),
+        events.CellsFound(0, 2, 5, 1.0, pixels),
         events.PointsFound({"y": pixels}),
         events.CellsLinked(3),
     ):
@@ -90,7 +96,7 @@ def test_arrays_and_weights_stay() -> None:
     ("record", "told"),
     [
         (["StepDone"], "no event is called"),
-        ({"event": "Popen", "args": "rm"}, "no event is called 'Popen'"),
+        ({"event": "Popen", "args": "rm"}, "no event is called Popen"),
         ({"event": ["StepDone"]}, "no event is called"),
         ({"event": "TrainingFinished"}, "no event is called"),
         ({"event": "StepDone", "step": 1}, "does not fit"),

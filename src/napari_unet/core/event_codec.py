@@ -13,6 +13,7 @@ from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
+import numpy as np
 from pydantic import AfterValidator, BaseModel, TypeAdapter, ValidationError
 from pydantic_core import from_json
 
@@ -29,6 +30,9 @@ STAY: tuple[type[Event], ...] = (
     events.Checked,
 )
 """Events with what does not go as JSON."""
+
+# Fields that may hold an array here, and nothing on their way: arrays go as files.
+_ARRAYS = {"probabilities", "neighbours"}
 
 
 def encode(event: Event) -> dict[str, Any]:
@@ -94,8 +98,12 @@ def _plain(value: Any) -> Any:
 
 @cache
 def _kinds() -> dict[str, type[Event]]:
-    found = {kind.__name__: kind for kind in events.Event.__subclasses__()}
-    return {name: kind for name, kind in found.items() if kind not in STAY}
+    found = {k: v for k, v in vars(events).items() if isinstance(v, type)}
+    return {
+        name: kind
+        for name, kind in found.items()
+        if issubclass(kind, events.Event) and kind not in (events.Event, *STAY)
+    }
 
 
 @cache
@@ -106,6 +114,8 @@ def _readers(kind: type[Event]) -> dict[str, TypeAdapter[Any]]:
     from napari_unet.core.training.training_settings import Training
 
     names = {
+        "NDArray": list,
+        "np": np,
         "Path": Path,
         "Box": tuple[Annotated[Any, AfterValidator(_slice)], ...],
         "AnyScore": AnyScore,
@@ -115,8 +125,8 @@ def _readers(kind: type[Event]) -> dict[str, TypeAdapter[Any]]:
         "Training": Training,
     }
     hints = get_type_hints(kind, localns=names, include_extras=True)
-    if kind is events.PredictionFinished:
-        hints["probabilities"] = type(None)  # arrays go as files
+    for name in _ARRAYS & hints.keys():
+        hints[name] = type(None)
     return {name: TypeAdapter(hint) for name, hint in hints.items()}
 
 
