@@ -33,6 +33,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Carry out the command."""
+    for name in ("resume", "on", "queue", "events", "orders"):
+        if getattr(options, name):
+            raise ValueError(f"--{name} is for train: a bundle is only written.")
     line, report = ProgressLine(), {}
     if options.model is not None:
         written = _images(options)
