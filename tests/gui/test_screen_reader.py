@@ -45,7 +45,7 @@ def test_each_control_of_the_docks_has_a_name(
     Namer(page)
     found = controls(page)
     assert found
-    nameless = [repr(control) for control in found if not spoken_name(control)]
+    nameless = [_whereabouts(c) for c in found if not spoken_name(c)]
     assert not nameless
 
 
@@ -72,3 +72,12 @@ def test_what_comes_later_is_named_too(qtbot: QtBot) -> None:
     layout.addWidget(later)
     QApplication.sendEvent(page, QEvent(QEvent.Type.LayoutRequest))
     qtbot.waitUntil(lambda: spoken_name(later) == "Axis of the noise")
+
+
+def _whereabouts(control: QWidget) -> str:
+    """Say what a control lies in, for whoever reads the failure."""
+    kinds, widget = [], control
+    while widget is not None:
+        kinds.append(type(widget).__name__)
+        widget = widget.parentWidget()
+    return " in ".join(kinds[:5])

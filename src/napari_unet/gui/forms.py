@@ -226,6 +226,7 @@ def _labelled_row(
     widgets[0].setFixedWidth(_BOX_WIDTH)
     for widget in (label, *widgets):
         widget.setToolTip(info.description or "")
+        widget.setAccessibleName(text)
     return FormRow(widgets[0], (label, *widgets), connect, show)
 
 

@@ -10,8 +10,14 @@ from __future__ import annotations
 import re
 
 from qtpy.QtCore import QEvent, QObject, Qt, QTimer
-from qtpy.QtGui import QAccessible
-from qtpy.QtWidgets import QWidget
+from qtpy.QtWidgets import (
+    QAbstractButton,
+    QAbstractSpinBox,
+    QComboBox,
+    QGroupBox,
+    QLabel,
+    QWidget,
+)
 
 # Pages change in bursts.
 _PAUSE_MS = 300
@@ -24,17 +30,27 @@ def controls(widget: QWidget) -> list[QWidget]:
         child
         for child in widget.findChildren(QWidget)
         if child.focusPolicy() & Qt.FocusPolicy.TabFocus
-        # parts of a spin box, which is named as a whole
-        and child.objectName() != "qt_spinbox_lineedit"
+        # the open list of a combo box is a window of its own
+        and child.window() is widget.window()
+        # parts of a box, which is named as a whole
+        and not isinstance(child.parentWidget(), (QAbstractSpinBox, QComboBox))
     ]
 
 
 def spoken_name(widget: QWidget) -> str:
-    """Return what a screen reader calls a widget; empty if nothing."""
-    interface = QAccessible.queryAccessibleInterface(widget)
-    if interface is None:
-        return ""
-    return str(interface.text(QAccessible.Text.Name)).strip()
+    """Return what a screen reader calls a widget; empty if nothing.
+
+    By Qt's own rules: the name it was given, its text or title, its label's text.
+    (PyQt6 has no QAccessible that could be asked.)
+    """
+    if isinstance(widget, QAbstractButton):
+        own = widget.text()
+    elif isinstance(widget, QGroupBox):
+        own = widget.title()
+    else:
+        labels = widget.window().findChildren(QLabel)
+        own = next((label.text() for label in labels if label.buddy() is widget), "")
+    return (widget.accessibleName() or own.replace("&", "")).strip()
 
 
 def name_controls(widget: QWidget) -> None:

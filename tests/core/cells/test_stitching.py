@@ -27,7 +27,7 @@ def stitch(windows, shape, blocks, *, clear_border=False, order=None):
         for other in blocks[:k]:
             before[other.core] = ids[other.core]
         pairs = on_each_other(found[k][1], before[block.around(REACH)])
-        same.append(pairs + [offsets[k], 0])
+        same.append(pairs + np.array([offsets[k], 0]))
     rows = Grid(blocks).slabs
 
     def slabs():

@@ -57,6 +57,7 @@ class RunsPanel(QWidget):
         # WIDGETS
         self.empty = Hint("Nothing was trained in this project yet.")
         self.list = ItemList()
+        self.list.setAccessibleName("Runs")
         self.list.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
         self.notes = QLineEdit()
         self.notes.setPlaceholderText("Notes on this run")
