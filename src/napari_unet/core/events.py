@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from napari_unet.core.geometry.boxes import Box
     from napari_unet.core.model import AnyScore, Model, ModelCard
     from napari_unet.core.starters import Choice
+    from napari_unet.core.suggestions.reasons import Suggestion
     from napari_unet.core.training.decision import Decision
     from napari_unet.core.training.run_log import RunLog
     from napari_unet.core.training.training_settings import Training
@@ -314,6 +315,21 @@ class Checked(Event):
     """The annotation was checked."""
 
     report: CheckReport
+
+
+@dataclass(frozen=True, slots=True)
+class TileSeen(Event):
+    """A tile was looked at, or judged by a network."""
+
+    progress: float  # share of all that is to be done, 0 to 1
+
+
+@dataclass(frozen=True, slots=True)
+class TilesSuggested(Event):
+    """Which tiles to annotate next, the best first."""
+
+    suggestions: tuple[Suggestion, ...]
+    sentence: str  # what was looked at, in words
 
 
 @dataclass(frozen=True, slots=True)

@@ -388,6 +388,26 @@ class CheckJob(Job):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class SuggestJob(Job):
+    """Look for tiles to annotate next, in all images of a project."""
+
+    worker = "network"
+    function = "suggest_job.run"
+
+    images: tuple[ImageReference, ...]
+    frames: tuple[tuple[int, ...], ...]  # of each image, time points to look at
+    annotations: tuple[AnnotationReference | None, ...]  # None: has no annotation
+    places: tuple[tuple[Place, ...], ...]  # planes of each image with annotation
+    model: str | None = None  # path of a model file that says what it is unsure of
+    settings: Prediction = _PREDICTION
+
+    @property
+    def title(self) -> str:
+        """As `Job.title`."""
+        return "Look where to annotate next"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class ExportJob(Job):
     """Write results to files: label images, probabilities, a table, objects."""
 

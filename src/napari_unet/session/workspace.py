@@ -12,6 +12,7 @@ from napari_unet.core.jobs import FreeMemoryJob
 from napari_unet.io.pretrained import pretrained_models
 from napari_unet.session.annotating.control import Annotating
 from napari_unet.session.compute_place import ComputePlace
+from napari_unet.session.annotating.suggesting import Suggesting
 from napari_unet.session.editing.editor import CellEditor
 from napari_unet.session.foreign_models import ForeignModels
 from napari_unet.session.forward_signal import forward_signal
@@ -193,6 +194,7 @@ class Workspace:
             prediction,
             prediction.starter_choice,
             denoiser,
+            self.suggesting,
             models,
         ):
             control.preferences = preferences
@@ -244,6 +246,16 @@ class Workspace:
         )
         self.models = ModelList(store, preferences, pretrained_models())
         self.foreign_models = ForeignModels(store, worker, self.models)
+        self.suggesting = Suggesting(
+            viewer,
+            store,
+            self.images,
+            self.annotating,
+            self.models,
+            worker,
+            preferences,
+            self._post,
+        )
         self.runs = RunList(store)
         self.prediction = PredictionControl(
             viewer, store, self.images, worker, self.models, self.scratch, preferences
@@ -304,6 +316,7 @@ class Workspace:
         ):
             forward_signal(control.message, self.message)
         # of pixels that cannot be copied the control says so that needs them
+        forward_signal(self.suggesting.failed, self.message, "warning")
         forward_signal(store.save_failed, self.message, "error")
         forward_signal(store.opening_notes, self.message, "warning")
         self.training.finished.connect(self._on_trained)
@@ -324,6 +337,7 @@ class Workspace:
             self.prediction,
             self.foreign_models,
             self.overlay,
+            self.suggesting,
             self.orphans,
             self.annotating,
             self.images,

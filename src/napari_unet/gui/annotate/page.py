@@ -11,6 +11,7 @@ from napari_unet.gui.annotate.check_panel import CheckPanel
 from napari_unet.gui.annotate.class_panel import ClassPanel
 from napari_unet.gui.annotate.image_panel import ImagePanel
 from napari_unet.gui.annotate.import_menu import ImportButton
+from napari_unet.gui.annotate.next_panel import NextPanel
 from napari_unet.gui.annotate.offer_banner import OfferBanner
 from napari_unet.gui.annotate.overlay_panel import OverlayPanel
 from napari_unet.gui.annotate.project_menu import ProjectButton, UndoButton
@@ -33,7 +34,7 @@ SEVERAL = (
 
 
 class AnnotatePage(QWidget):
-    """Images, classes, brush, slices, data check, border weights and keys."""
+    """Images, classes, brush, slices, where next, data check, border weights and keys."""
 
     def __init__(self, workspace: Workspace) -> None:
         super().__init__()
@@ -45,11 +46,13 @@ class AnnotatePage(QWidget):
         self.classes = ClassPanel(workspace)
         self.brush = BrushBar(workspace)
         self.slices = SlicePanel(workspace)
+        self.next = NextPanel(workspace)
         self.check = CheckPanel(workspace)
         self.overlay = OverlayPanel(workspace)
         self.import_ = ImportButton(workspace)
         self.project = ProjectButton(workspace)
         self.undo = UndoButton(workspace)
+        self.next_fold = Fold("Annotate here next", self.next)
         self.check_fold = Fold("Data check", self.check)
         self.overlay_fold = Fold("Border weights", self.overlay)
         self.shortcut_fold = Fold("Shortcuts", ShortcutPanel())
@@ -63,6 +66,7 @@ class AnnotatePage(QWidget):
             self.pinned,
             Heading("Slices"),
             self.slices,
+            self.next_fold,
             self.check_fold,
             self.overlay_fold,
             self.shortcut_fold,
@@ -80,6 +84,7 @@ class AnnotatePage(QWidget):
         )
         self.setMinimumWidth(0)
         # CONNECTIONS
+        self.next_fold.toggled.connect(self.next.start)
         self.check_fold.toggled.connect(self.check.start)
         follow(self, workspace.images.changed, self.refresh)
         self.refresh()

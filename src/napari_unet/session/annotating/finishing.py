@@ -5,16 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from napari_unet.core.annotation.annotations import FinishedPart
 from napari_unet.session.annotating.brush import current_image
-from napari_unet.session.images import layers as roles
+from napari_unet.session.images.frames import show_frames
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
-    from napari.layers import Shapes
-    from numpy.typing import NDArray
 
     from napari_unet.session.images.image_list import ImageList
     from napari_unet.session.project.record import ProjectImage
@@ -68,34 +64,20 @@ class Finishing:
     def show_frames(self, image: ProjectImage) -> None:
         """Draw a thin frame around each finished part.
 
-        That of a whole slice is the annotation layer's own. Others have a layer, which
-        is made when there is something to show, and stays: napari stands still for a
-        while when one goes. The active layer stays active.
+        That of a whole slice is the annotation layer's own.
         """
         self.frame_slice(image)
-        found = roles.find(self._viewer, "finished", image.id)
-        whole, axes = _whole_plane(image), image.annotation_axes
+        whole = _whole_plane(image)
         parts = [part for part in image.finished if not _inside(whole, part.box)]
-        frames = [_corners(part, axes) for part in parts]
-        if found:
-            _redraw(found[0], frames)
-            return
-        source = self._images.annotation_layer(image.id)
-        if source is None or not frames:
-            return
-        active = self._viewer.layers.selection.active
-        layer = self._viewer.add_shapes(
-            frames,
-            shape_type="polygon",
-            name=roles.name_for(image.name, "Finished"),
-            metadata=roles.note("finished", image.id),
-            edge_color=FRAME_COLOUR,
-            face_color="transparent",
-            edge_width=max(1, min(image.annotation_shape[-2:]) // 300),
-            **roles.attributes_like(source, axes, axes),
+        show_frames(
+            self._viewer,
+            image,
+            self._images.annotation_layer(image.id),
+            "finished",
+            "Finished",
+            [(part.t, part.z, part.box) for part in parts],
+            FRAME_COLOUR,
         )
-        layer.editable = False
-        self._viewer.layers.selection.active = active
 
     def frame_slice(self, image: ProjectImage) -> None:
         """Draw a frame around the slice in view if all of it is finished, else none."""
@@ -127,28 +109,3 @@ def _whole_plane(image: ProjectImage) -> _Rectangle:
 
 def _inside(inner: _Rectangle, outer: _Rectangle) -> bool:
     return all(a >= c and b <= d for (a, b), (c, d) in zip(inner, outer, strict=True))
-
-
-def _redraw(layer: Shapes, frames: list[NDArray[np.float64]]) -> None:
-    old = [np.asarray(vertices) for vertices in layer.data]
-    if len(old) == len(frames) and all(map(np.array_equal, old, frames)):
-        return
-    layer.data = frames
-    if frames:
-        layer.shape_type = "polygon"
-        layer.edge_color = FRAME_COLOUR
-        layer.face_color = "transparent"
-    layer.editable = False
-
-
-def _corners(part: FinishedPart, axes: str) -> NDArray[np.float64]:
-    """Return the corners of a part in pixels; pixel centres are whole numbers."""
-    (top, bottom), (left, right) = part.box
-    low_y, high_y, low_x, high_x = top - 0.5, bottom - 0.5, left - 0.5, right - 0.5
-    along = {
-        "t": [part.t] * 4,
-        "z": [part.z] * 4,
-        "y": [low_y, low_y, high_y, high_y],
-        "x": [low_x, high_x, high_x, low_x],
-    }
-    return np.array([along[axis] for axis in axes], np.float64).T

@@ -1,0 +1,89 @@
+"""Why a tile is suggested, in words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from napari_unet.core.suggestions.choice import Chosen
+    from napari_unet.core.suggestions.doubt import Where
+    from napari_unet.core.suggestions.sampling import TilePlace
+
+_WHERE: dict[Where, str] = {
+    "borders": "borders between cells are uncertain",
+    "outlines": "outlines are uncertain",
+    "insides": "the insides of cells are uncertain",
+    "elsewhere": "cells may be missed here",
+    "anywhere": "classes are uncertain",
+}
+# Of all tiles, the network is surer of this share at the least.
+_DOUBTFUL = 0.6
+# Further from what is annotated than tiles drawn at random are.
+_UNLIKE = 1.0
+# Of all tiles that look like one, for it to stand for them.
+_MANY = 0.1
+# Diameters by so much above the largest annotated, or below the smallest.
+_OTHER_SIZE = 1.25
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Suggestion:
+    """A tile to annotate."""
+
+    place: TilePlace
+    reasons: tuple[str, ...]  # the weightiest first, one at the least
+    thumbnail: NDArray[np.uint8]  # (y, x)
+
+
+def suggestions_of(
+    chosen: Sequence[Chosen], diameters: Sequence[float] = ()
+) -> tuple[Suggestion, ...]:
+    """Say what speaks for each tile that was chosen.
+
+    `diameters` are those of the annotated cells, in pixels.
+    """
+    return tuple(
+        Suggestion(
+            one.tile.place, _reasons(one, number, diameters), one.tile.looks.thumbnail
+        )
+        for number, one in enumerate(chosen)
+    )
+
+
+def _reasons(
+    chosen: Chosen, number: int, diameters: Sequence[float]
+) -> tuple[str, ...]:
+    doubt = chosen.tile.doubt
+    found = []
+    if doubt is not None:
+        found.append(_of_size(doubt.diameter, diameters))
+        if doubt.where and (chosen.doubtful or 0) >= _DOUBTFUL:
+            found.append(_WHERE[doubt.where])
+    if chosen.unlike is not None and chosen.unlike >= _UNLIKE:
+        found.append("looks unlike what is annotated")
+    if chosen.share >= _MANY:
+        others = " not yet shown" * (number > 0 or chosen.unlike is not None)
+        found.append(f"looks like {chosen.share:.0%} of all tiles{others}")
+    told = tuple(filter(None, found))
+    return told or ("differs from those annotated and above",)
+
+
+def _of_size(diameter: float | None, annotated: Sequence[float]) -> str:
+    """Compare the cells that a network sees with those that are annotated."""
+    if diameter is None or not len(annotated):
+        return ""
+    low, high = np.percentile(annotated, (2, 98))
+    if low / _OTHER_SIZE <= diameter <= high * _OTHER_SIZE:
+        return ""
+    than = "larger" if diameter > high else "smaller"
+    return (
+        f"cells {than} than those annotated, about {diameter:.0f} pixels across "
+        f"(annotated: {low:.0f} to {high:.0f})"
+    )

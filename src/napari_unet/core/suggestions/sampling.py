@@ -1,0 +1,106 @@
+"""Which frames and tiles are looked at: some of all, so that the time is bounded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari_unet.core.geometry.boxes import Box
+    from napari_unet.core.images.image import Image
+
+SIDE = 128
+"""Pixels along each side of a tile, or as many as the image has."""
+
+# Frames, whose grey values are measured, and tiles.
+_FRAMES, _TILES = 100, 400
+
+
+@dataclass(frozen=True, slots=True)
+class TilePlace:
+    """Where a tile is."""
+
+    image: int  # number of the image
+    t: int
+    z: int
+    box: Box  # in y and x
+
+
+def sample_frames(times: Sequence[int]) -> tuple[tuple[int, ...], ...]:
+    """Choose time points of each image, evenly spaced, 100 at the most of all.
+
+    `times` is how many each image has. Where there are more images than that, some have
+    none.
+    """
+    return tuple(
+        tuple(_spread(n, quota))
+        for n, quota in zip(times, _quotas(times, _FRAMES), strict=True)
+    )
+
+
+def sample_tiles(
+    images: Sequence[Image], frames: Sequence[Sequence[int]], seed: int = 0
+) -> list[TilePlace]:
+    """Choose tiles of the time points of images, 400 at the most of all.
+
+    A small image is cut into tiles that are as good as beside each other; of more than
+    there is room for, each is as likely, slices of a stack alike.
+    """
+    rng = np.random.default_rng(seed)
+    boxes = [boxes_of_plane(image) for image in images]
+    shapes = [
+        (len(times), image.size("z"), len(own))
+        for image, times, own in zip(images, frames, boxes, strict=True)
+    ]
+    counts = [prod(shape) for shape in shapes]
+    places = []
+    for number, quota in enumerate(_quotas(counts, _TILES)):
+        chosen = np.sort(rng.choice(counts[number], quota, replace=False))
+        for t, z, k in zip(*np.unravel_index(chosen, shapes[number]), strict=True):
+            time, box = frames[number][t], boxes[number][k]
+            places.append(TilePlace(number, time, int(z), box))
+    return places
+
+
+def boxes_of_plane(image: Image) -> list[Box]:
+    """Return the tiles of a plane, in y and x, line by line."""
+    rows, columns = (
+        [slice(start, min(start + SIDE, length)) for start in _starts(length, SIDE)]
+        for length in (image.size("y"), image.size("x"))
+    )
+    return [(y, x) for y in rows for x in columns]
+
+
+def _starts(length: int, side: int) -> list[int]:
+    """Begin of tiles along an axis: the last ends where the axis does."""
+    count = max(round(length / side), 1)
+    return [int(v) for v in np.linspace(0, max(length - side, 0), count)]
+
+
+def _spread(length: int, count: int) -> list[int]:
+    """Return so many whole numbers below a length, evenly spaced."""
+    return [int((k + 0.5) * length / count) for k in range(count)]
+
+
+def _quotas(counts: Sequence[int], most: int) -> list[int]:
+    """Share out what there is room for: nobody has more while another has less."""
+    quotas = [0] * len(counts)
+    left = min(most, sum(counts))
+    while left:
+        open_ = [k for k, n in enumerate(counts) if quotas[k] < n]
+        each = left // len(open_)
+        if not each:
+            # fewer than images: some of them, spread over the list
+            for k in _spread(len(open_), left):
+                quotas[open_[k]] += 1
+            break
+        for k in open_:
+            more = min(each, counts[k] - quotas[k])
+            quotas[k] += more
+            left -= more
+    return quotas

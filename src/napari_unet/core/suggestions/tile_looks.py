@@ -1,0 +1,63 @@
+"""How a tile looks, in a few numbers that need no network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_unet.core.images.smoothing import smooth
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+THUMBNAIL = 64
+"""Pixels along each side of a thumbnail, at the most."""
+
+_PERCENTILES = (1, 10, 25, 50, 75, 90, 99)
+# Octaves of the pyramid; of each, what is finer than a blur by a pixel.
+_OCTAVES = 5
+# A change by less than this share of the image's deviation is none.
+_LEAST = 1e-3
+# Pixels: finer than any cell is mostly noise.
+_NOISE = 2.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Looks:
+    """What is known of a tile without a network."""
+
+    # percentiles of the grey values and the logarithm of the contrast in each octave,
+    # channel by channel
+    features: NDArray[np.float64]
+    contrast: float  # of all that is coarser than noise; next to nothing shows in 0
+    thumbnail: NDArray[np.uint8]  # (y, x), as bright as the network sees it
+
+
+def looks_of(tile: NDArray[np.float32]) -> Looks:
+    """Measure a tile, (channels, y, x), in the grey values that networks see."""
+    features = [v for channel in tile for v in _features(channel)]
+    smoothed = np.stack([smooth(channel, (_NOISE, _NOISE)) for channel in tile])
+    contrast = float(smoothed.std(axis=(1, 2)).mean())
+    return Looks(np.array(features), contrast, _thumbnail(tile))
+
+
+def _features(channel: NDArray[np.float32]) -> list[float]:
+    found = [float(v) for v in np.percentile(channel, _PERCENTILES)]
+    level = np.ascontiguousarray(channel, np.float32)
+    for _ in range(_OCTAVES):
+        coarse = smooth(level, (1.0, 1.0))
+        found.append(float(np.log((level - coarse).std() + _LEAST)))
+        level = np.ascontiguousarray(coarse[::2, ::2])
+    found.append(float(np.log(level.std() + _LEAST)))
+    return found
+
+
+def _thumbnail(tile: NDArray[np.float32]) -> NDArray[np.uint8]:
+    grey = tile.mean(axis=0)
+    step = -(-max(grey.shape) // THUMBNAIL)
+    small = grey[::step, ::step]
+    low, high = np.percentile(small, (0.5, 99.5))
+    scaled = (small - low) / max(float(high - low), _LEAST)
+    return (255 * np.clip(scaled, 0, 1)).astype(np.uint8)

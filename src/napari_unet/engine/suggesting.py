@@ -1,0 +1,242 @@
+"""Looking for tiles to annotate next, as a generator of events."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from torch import Tensor, nn
+
+from napari_unet.core.cells.instances import segment_instances
+from napari_unet.core.events import TileSeen, TilesSuggested
+from napari_unet.core.geometry.boxes import shape_of, within
+from napari_unet.core.images.image import Field
+from napari_unet.core.images.normalisation import frame_of, measure
+from napari_unet.core.settings import Prediction
+from napari_unet.core.suggestions.choice import SeenTile, choose
+from napari_unet.core.suggestions.doubt import doubt_of
+from napari_unet.core.suggestions.known import find_annotated
+from napari_unet.core.suggestions.reasons import suggestions_of
+from napari_unet.core.suggestions.sampling import sample_tiles
+from napari_unet.core.suggestions.tile_looks import looks_of
+from napari_unet.core.text import counted, printable
+from napari_unet.engine.inference.tile_run import TileRun
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from napari_unet.core.events import Event
+    from napari_unet.core.geometry.boxes import Box
+    from napari_unet.core.images.image import Image
+    from napari_unet.core.images.normalisation import GreyScale, Normalisation
+    from napari_unet.core.model import ModelCard
+    from napari_unet.core.suggestions.known import Annotated, KnownParts
+    from napari_unet.core.suggestions.sampling import TilePlace
+    from napari_unet.engine.network.network import Network
+
+COUNT = 6
+"""Tiles in a list."""
+
+# Tiles that a network sees; each twice.
+_JUDGED = 80
+
+
+def suggest(
+    images: Sequence[Image],
+    frames: Sequence[Sequence[int]],
+    known: Sequence[KnownParts],
+    model: tuple[Network, ModelCard] | None = None,
+    count: int = COUNT,
+    settings: Prediction | None = None,
+) -> Iterator[Event]:
+    """Suggest tiles to annotate.
+
+    Parameters
+    ----------
+    images : sequence of Image
+    frames : sequence of sequence of int
+        Time points of each image that may be looked at, see `sample_frames`.
+    known : sequence of KnownParts
+        What is annotated, for each image.
+    model : tuple of Network and ModelCard, optional
+        Says what it is unsure of. Without one the looks of the images decide.
+    count : int
+        How many tiles, at the most.
+    settings : Prediction, optional
+        Whether images are resampled for the network.
+
+    Yields
+    ------
+    Event
+        `TileSeen` for each tile, at last `TilesSuggested`.
+
+    Raises
+    ------
+    ValueError
+        There is no image, images have different channels, or the model has other ones
+        or does not tell classes apart.
+    """
+    _check_channels(images)
+    if model is not None:
+        _check(images, *model)
+    found = find_annotated(images, known)
+    looking = _Looking(images, known, model)
+    places = sample_tiles(images, frames)
+    every = len(places) + len(found.tiles) + (_JUDGED if model else 0)
+    tiles: list[SeenTile] = []
+    for place, share in (*found.tiles, *((p, None) for p in places)):
+        tiles.append(looking.at(place, share))
+        yield TileSeen(len(tiles) / every)
+    if model is not None:
+        free = choose(tiles, _JUDGED)
+        judged = []
+        for number, one in enumerate(free, start=1):
+            judged.append(looking.judged(one.tile, settings or Prediction()))
+            done = len(tiles) + number * _JUDGED / len(free)
+            yield TileSeen(min(done / every, 1.0))
+        tiles = [*tiles[: len(found.tiles)], *judged]
+    chosen = suggestions_of(choose(tiles, count), found.diameters)
+    yield TilesSuggested(chosen, _sentence(len(places), len(images), found, model))
+
+
+class _Looking:
+    """Looks at tiles; the grey values of each frame are measured once."""
+
+    def __init__(
+        self,
+        images: Sequence[Image],
+        known: Sequence[KnownParts],
+        model: tuple[Network, ModelCard] | None,
+    ) -> None:
+        self._images, self._known, self._model = images, known, model
+        rule: Normalisation = "structure"
+        self._rule = model[0].normalisation if model is not None else rule
+        self._scales: dict[tuple[int, int, int | None], GreyScale] = {}
+
+    def at(self, place: TilePlace, share: float | None = None) -> SeenTile:
+        """Look at a tile; how much of it is annotated is found out unless given."""
+        t, z, box = place.t, place.z, place.box
+        field = Field(self._images[place.image], t, z)
+        tile = self._scale(place.image, field).apply(field.read(box))
+        if share is None:
+            share = self._known[place.image].share(t, z, box)
+        return SeenTile(place, looks_of(tile), share)
+
+    def judged(self, tile: SeenTile, settings: Prediction) -> SeenTile:
+        """Have the network see a tile, as it is and turned by half."""
+        assert self._model is not None
+        network, card = self._model
+        place, image = tile.place, self._images[tile.place.image]
+        field, region = Field(image, place.t, place.z), place.box
+        if network.geometry.ndim == 3:
+            field, region = (
+                Field(image, place.t),
+                (slice(place.z, place.z + 1), *region),
+            )
+        scale = self._scale(place.image, field)
+        factors = network.factors(image, settings)
+        views = [
+            _predicted(one, field, scale, region, factors)
+            for one in (network, _turned(network))
+        ]
+        cells = None
+        if card.cell_classes:
+            cells = segment_instances(
+                np.mean(views, axis=0),
+                network.for_image(card.segmentation, factors),
+                cell_classes=card.cell_classes,
+            )
+        return replace(tile, doubt=doubt_of(views, cells))
+
+    def _scale(self, number: int, field: Field) -> GreyScale:
+        t, z = frame_of(field, self._rule)
+        key = number, t, z
+        if key not in self._scales:
+            self._scales[key] = measure(field.image, t, self._rule, z)
+        return self._scales[key]
+
+
+class _Turned(nn.Module):
+    """A network that sees what it is shown turned by half, and turns back its answer.
+
+    Its poolings begin at other pixels, so what hangs by a thread comes out otherwise.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    @property
+    def architecture(self) -> object:
+        """Of the network."""
+        return self.module.architecture
+
+    def forward(self, window: Tensor) -> Tensor:
+        """Return the scores."""
+        scores: Tensor = self.module(window.flip(-1, -2)).flip(-1, -2)
+        return scores
+
+
+def _turned(network: Network) -> Network:
+    return replace(network, module=_Turned(network.module))  # type: ignore[arg-type]
+
+
+def _predicted(
+    network: Network,
+    field: Field,
+    scale: GreyScale,
+    region: Box,
+    factors: tuple[float, ...] | None,
+) -> NDArray[np.float32]:
+    """Return the probabilities of a region of one plane, (classes, y, x)."""
+    shape = shape_of(region)
+    found = np.zeros((network.geometry.classes, *shape), np.float32)
+    run = TileRun(network, field, scale, region=region, factors=factors)
+    for tile, values in run:
+        found[(slice(None), *within(tile.target, region))] = values
+    return found.reshape(len(found), *shape[-2:])
+
+
+def _check_channels(images: Sequence[Image]) -> None:
+    if not images:
+        raise ValueError("there is no image to look at.")
+    first = images[0]
+    for image in images:
+        if image.channels != first.channels:
+            raise ValueError(
+                f"the images must have one number of channels to be compared, found "
+                f"{first.channels} ({printable(first.name)}) and {image.channels} "
+                f"({printable(image.name)})."
+            )
+
+
+def _check(images: Sequence[Image], network: Network, card: ModelCard) -> None:
+    if network.outputs is not None:
+        raise ValueError(
+            f"{card.name}: makes images; only a model that tells classes apart can be "
+            "unsure of them."
+        )
+    wanted, image = network.geometry.channels, images[0]
+    if image.channels != wanted:
+        raise ValueError(
+            f"{printable(image.name)}: the model {card.name} was trained on {wanted} "
+            f"channel(s), the image has {image.channels}."
+        )
+
+
+def _sentence(
+    tiles: int,
+    images: int,
+    found: Annotated,
+    model: tuple[Network, ModelCard] | None,
+) -> str:
+    """Say what was looked at."""
+    said = f"{counted(tiles, 'tile')} of {counted(images, 'image')} compared"
+    if model is not None:
+        return f"{said}, by their looks and by what {model[1].name} is unsure of."
+    if found.tiles:
+        return f"{said}, by their looks and by what is annotated."
+    return f"{said} by their looks; nothing is annotated yet."
