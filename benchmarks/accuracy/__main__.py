@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from benchmarks.accuracy.auto import AUTO, run_auto
 from benchmarks.accuracy.experiment import run_experiment
 from benchmarks.accuracy.family import FAMILY, run_family
+from benchmarks.accuracy.next_tiles import NEXT, run_next
 from benchmarks.accuracy.report import score_table, write_report
 from benchmarks.accuracy.tasks import TASKS
 
@@ -35,6 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return min(_run_cells(run_family, FAMILY, options), 1)
         if options.task == "auto":
             return min(_run_cells(run_auto, AUTO, options), 1)
+        if options.task == "next":
+            return min(_run_cells(run_next, NEXT, options), 1)
         for name in TASKS if options.task == "all" else [options.task]:
             if name in TASKS:
                 _run(name, options)
@@ -52,11 +55,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "task",
         nargs="?",
-        choices=(*TASKS, "all", "family", "auto", "report"),
+        choices=(*TASKS, "all", "family", "auto", "next", "report"),
         default="all",
         help="benchmark to run, all of them (default), family: each network on the "
         "same images, a day and more, auto: the preset auto against quick, half a "
-        f"day and more, or report: write {_PAGE} from {_RESULTS}",
+        "day and more, next: tiles as suggested against tiles at random, an hour or "
+        f"two, or report: write {_PAGE} from {_RESULTS}",
     )
     parser.add_argument(
         "--minutes",
@@ -77,8 +81,8 @@ def _parser() -> argparse.ArgumentParser:
         nargs="+",
         default=(),
         metavar="NAME",
-        help="of the family, or of auto, only these, such as em/unet/1/0 or 'em/*/1/*' "
-        "(default: all); one that is done is not run again",
+        help="of the family, auto or next only these, such as em/unet/1/0 or "
+        "'em/*/1/*' (default: all); one that is done is not run again",
     )
     parser.add_argument(
         "--add",

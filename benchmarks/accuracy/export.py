@@ -87,6 +87,14 @@ def read_planes(file: Path, planes: range) -> NDArray[Any]:
     return chosen[0] if len(planes) == 1 else chosen
 
 
+def read_sample(sample: Sample, source: Path) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Read an image and its labels as they are in the folder of the dataset."""
+    image, labels = (
+        _read(source / file, sample.planes) for file in (sample.image, sample.labels)
+    )
+    return image, labels
+
+
 def pixels(file: Path) -> int:
     """Return the number of pixels, or voxels, of an image file; colours are none."""
     with tifffile.TiffFile(file) as tiff:

@@ -9,6 +9,9 @@ from benchmarks.accuracy.auto import section as auto
 from benchmarks.accuracy.everything import section as everything
 from benchmarks.accuracy.family import FAMILY, read_cells
 from benchmarks.accuracy.family import section as family
+from benchmarks.accuracy.next_tiles import NEXT
+from benchmarks.accuracy.next_tiles import read_cells as read_next
+from benchmarks.accuracy.next_tiles import section as next_tiles
 from benchmarks.accuracy.result import Result, Spread
 
 if TYPE_CHECKING:
@@ -53,12 +56,16 @@ def write_report(tasks: Iterable[Task], results: Path, page: Path) -> None:
         One section each, in this order.
     results : Path
         Folder of JSON files, of which several may belong to one task, and of the cells
-        of the family and of auto.
+        of the family, of auto and of next.
     page : Path
         Markdown file.
     """
     found = [Result.read(path) for path in sorted(results.glob("*.json"))]
-    tables = [*family(read_cells(results / FAMILY)), *auto(read_cells(results / AUTO))]
+    tables = [
+        *family(read_cells(results / FAMILY)),
+        *auto(read_cells(results / AUTO)),
+        *next_tiles(read_next(results / NEXT)),
+    ]
     page.write_text(report(tasks, found, tables), encoding="utf-8")
 
 

@@ -47,7 +47,7 @@ _JUDGED = 80
 def suggest(
     images: Sequence[Image],
     frames: Sequence[Sequence[int]],
-    known: Sequence[KnownParts],
+    known: Sequence[KnownParts | None],
     model: tuple[Network, ModelCard] | None = None,
     count: int = COUNT,
     settings: Prediction | None = None,
@@ -59,8 +59,8 @@ def suggest(
     images : sequence of Image
     frames : sequence of sequence of int
         Time points of each image that may be looked at, see `sample_frames`.
-    known : sequence of KnownParts
-        What is annotated, for each image.
+    known : sequence of KnownParts or None
+        What is annotated of each image; None is nothing.
     model : tuple of Network and ModelCard, optional
         Says what it is unsure of. Without one the looks of the images decide.
     count : int
@@ -83,7 +83,9 @@ def suggest(
     if model is not None:
         _check(images, *model)
     found = find_annotated(images, known)
-    looking = _Looking(images, known, model)
+    looking = _Looking(
+        images, known, "structure" if model is None else model[0].normalisation
+    )
     places = sample_tiles(images, frames)
     every = len(places) + len(found.tiles) + (_JUDGED if model else 0)
     tiles: list[SeenTile] = []
@@ -94,7 +96,7 @@ def suggest(
         free = choose(tiles, _JUDGED)
         judged = []
         for number, one in enumerate(free, start=1):
-            judged.append(looking.judged(one.tile, settings or Prediction()))
+            judged.append(looking.judged(one.tile, model, settings or Prediction()))
             done = len(tiles) + number * _JUDGED / len(free)
             yield TileSeen(min(done / every, 1.0))
         tiles = [*tiles[: len(found.tiles)], *judged]
@@ -108,35 +110,33 @@ class _Looking:
     def __init__(
         self,
         images: Sequence[Image],
-        known: Sequence[KnownParts],
-        model: tuple[Network, ModelCard] | None,
+        known: Sequence[KnownParts | None],
+        rule: Normalisation,
     ) -> None:
-        self._images, self._known, self._model = images, known, model
-        rule: Normalisation = "structure"
-        self._rule = model[0].normalisation if model is not None else rule
+        self._images, self._known, self._rule = images, known, rule
         self._scales: dict[tuple[int, int, int | None], GreyScale] = {}
 
     def at(self, place: TilePlace, share: float | None = None) -> SeenTile:
         """Look at a tile; how much of it is annotated is found out unless given."""
         t, z, box = place.t, place.z, place.box
         field = Field(self._images[place.image], t, z)
-        tile = self._scale(place.image, field).apply(field.read(box))
+        tile = self.scale(place.image, field).apply(field.read(box))
+        parts = self._known[place.image]
         if share is None:
-            share = self._known[place.image].share(t, z, box)
+            share = 0.0 if parts is None else parts.share(t, z, box)
         return SeenTile(place, looks_of(tile), share)
 
-    def judged(self, tile: SeenTile, settings: Prediction) -> SeenTile:
-        """Have the network see a tile, as it is and turned by half."""
-        assert self._model is not None
-        network, card = self._model
+    def judged(
+        self, tile: SeenTile, model: tuple[Network, ModelCard], settings: Prediction
+    ) -> SeenTile:
+        """Have a network see a tile, as it is and turned by half."""
+        network, card = model
         place, image = tile.place, self._images[tile.place.image]
         field, region = Field(image, place.t, place.z), place.box
         if network.geometry.ndim == 3:
-            field, region = (
-                Field(image, place.t),
-                (slice(place.z, place.z + 1), *region),
-            )
-        scale = self._scale(place.image, field)
+            thin = slice(place.z, place.z + 1)
+            field, region = Field(image, place.t, None), (thin, *region)
+        scale = self.scale(place.image, field)
         factors = network.factors(image, settings)
         views = [
             _predicted(one, field, scale, region, factors)
@@ -151,7 +151,8 @@ class _Looking:
             )
         return replace(tile, doubt=doubt_of(views, cells))
 
-    def _scale(self, number: int, field: Field) -> GreyScale:
+    def scale(self, number: int, field: Field) -> GreyScale:
+        """Return the scale of the frame that a field of an image is of."""
         t, z = frame_of(field, self._rule)
         key = number, t, z
         if key not in self._scales:

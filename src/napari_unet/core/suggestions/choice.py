@@ -1,10 +1,10 @@
 """Which tiles to annotate: few that stand for many that are unlike what is known.
 
 A tile stands for those that look alike. Chosen is, again and again, the tile by which
-most is gained: what all tiles have to teach, as far as they are more like it than like
-any that is annotated or chosen before (facility location, as in the "suggestive
-annotation" of Yang et al. 2017), times what it has to teach itself. Before there is a
-network the contrast says how much that is, then how uncertain the network is, too.
+most is gained: as far as all tiles are more like it than like any that is annotated or
+chosen before (facility location, as in the "suggestive annotation" of Yang et al.
+2017), times what it has to teach itself: hardly anything where it is as good as empty,
+and more the less certain a network is of it.
 """
 
 from __future__ import annotations
@@ -28,8 +28,9 @@ ANNOTATED = 0.01
 
 # Features further out than this, in the middle half's widths, count as this far.
 _FAR = 3.0
-# More contrast, or doubt, than this percentile of the tiles has counts no more.
-_MUCH = 90
+# Percentiles of the tiles: what has more contrast is not empty, whatever it shows, and
+# more doubt than the other counts no more.
+_NOT_EMPTY, _DOUBTFUL = 30, 90
 # Tiles look alike from here on: nearer than two drawn at random usually are.
 _ALIKE = 0.75
 
@@ -72,14 +73,17 @@ def choose(tiles: Sequence[SeenTile], count: int) -> list[Chosen]:
     usual = float(np.median(distances)) or 1.0
     alike = np.exp(-0.5 * (distances[: len(free)] / usual) ** 2)
     between, to_known = alike[:, : len(free)], alike[:, len(free) :]
-    contrast = _rank([tile.looks.contrast for tile in free])
-    doubt = _rank([t.doubt.entropy for t in free if t.doubt]) if seen else None
-    worth = contrast if doubt is None else contrast * doubt
+    worth = _share([tile.looks.contrast for tile in free], _NOT_EMPTY)
+    doubt = None
+    if seen:
+        entropy = [tile.doubt.entropy for tile in free if tile.doubt is not None]
+        doubt = _share(entropy, _DOUBTFUL)
+        worth = worth * doubt
     covered = to_known.max(axis=1, initial=0.0)
     chosen: list[Chosen] = []
     taken = worth <= 0
     while len(chosen) < count and not taken.all():
-        gains = np.maximum(between - covered, 0) @ contrast * worth
+        gains = np.maximum(between - covered, 0).sum(axis=1) * worth
         best = int(np.argmax(np.where(taken, -1.0, gains)))
         near = distances[best, len(free) :]
         chosen.append(
@@ -108,8 +112,8 @@ def _distances(tiles: Sequence[SeenTile]) -> NDArray[np.float64]:
     return distances
 
 
-def _rank(values: Sequence[float]) -> NDArray[np.float64]:
-    """Scale values to 0 to 1, which all have that have much."""
+def _share(values: Sequence[float], percentile: float) -> NDArray[np.float64]:
+    """Scale values to 0 to 1, which all have from a percentile of them on."""
     found = np.array(values)
-    much = float(np.percentile(found, _MUCH))
+    much = float(np.percentile(found, percentile))
     return np.clip(found / much, 0, 1) if much > 0 else np.zeros(len(found))

@@ -27,12 +27,12 @@ _PIXELS, _TILES = 2 * 10**8, 200
 class KnownParts:
     """Where an image is annotated, and how to read a part of a plane."""
 
-    places: Collection[tuple[int, int]] = ()  # (t, z) of planes with annotation
-    read: Callable[[int, int, Box], Annotation] | None = None  # of t, z and a box
+    places: Collection[tuple[int, int]]  # (t, z) of planes with annotation
+    read: Callable[[int, int, Box], Annotation]  # of t, z and a box
 
     def share(self, t: int, z: int, box: Box) -> float:
         """Return how much of a box of a plane is annotated, 0 to 1."""
-        if self.read is None or (t, z) not in self.places:
+        if (t, z) not in self.places:
             return 0.0
         return float(np.mean(self.read(t, z, box).class_image() != IGNORED))
 
@@ -46,23 +46,25 @@ class Annotated:
     diameters: tuple[float, ...] = ()  # of circles as large as the cells, in pixels
 
 
-def find_annotated(images: Sequence[Image], known: Sequence[KnownParts]) -> Annotated:
-    """Find the annotated tiles of images; of very much annotation a part stands for all.
+def find_annotated(
+    images: Sequence[Image], known: Sequence[KnownParts | None]
+) -> Annotated:
+    """Find the annotated tiles of images, and the sizes of annotated cells.
 
     Planes are left out, evenly, where there are more than 200 million pixels of them.
     """
     planes = [
-        (number, t, z)
+        (number, parts, t, z)
         for number, parts in enumerate(known)
-        if parts.read is not None
+        if parts is not None
         for t, z in sorted(parts.places)
     ]
-    pixels = [images[n].size("y") * images[n].size("x") for n, _, _ in planes]
+    pixels = [images[n].size("y") * images[n].size("x") for n, *_ in planes]
     step = max(-(-sum(pixels) // _PIXELS), 1)
     tiles: list[tuple[TilePlace, float]] = []
     diameters: list[float] = []
-    for number, t, z in planes[::step]:
-        shares, sizes = _of_plane(images[number], known[number], t, z)
+    for number, parts, t, z in planes[::step]:
+        shares, sizes = _of_plane(images[number], parts, t, z)
         diameters += [2 * (size / pi) ** 0.5 for size in sizes]
         tiles += [(TilePlace(number, t, z, box), share) for box, share in shares]
     kept = tiles[:: max(-(-len(tiles) // _TILES), 1)]
@@ -73,7 +75,6 @@ def _of_plane(
     image: Image, known: KnownParts, t: int, z: int
 ) -> tuple[list[tuple[Box, float]], list[int]]:
     """Return the tiles with annotation and how much of each, and the sizes of cells."""
-    assert known.read is not None
     boxes = boxes_of_plane(image)
     rows = sorted({box[0].start for box in boxes})
     ends = [*rows[1:], image.size("y")]

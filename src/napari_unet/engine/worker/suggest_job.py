@@ -30,9 +30,9 @@ def run(job: SuggestJob, context: Context) -> Iterator[Event]:
 
 def _known(
     annotation: AnnotationReference | None, places: tuple[Place, ...]
-) -> KnownParts:
+) -> KnownParts | None:
     if annotation is None:
-        return KnownParts()
+        return None
 
     def read(t: int, z: int, box: Box) -> Annotation:
         return annotation.field(t, z, box)

@@ -34,7 +34,7 @@ SEVERAL = (
 
 
 class AnnotatePage(QWidget):
-    """Images, classes, brush, slices, where next, data check, border weights and keys."""
+    """Images, classes, brush, slices, where next, data check, weights and keys."""
 
     def __init__(self, workspace: Workspace) -> None:
         super().__init__()
