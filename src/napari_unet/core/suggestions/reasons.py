@@ -72,7 +72,8 @@ def _reasons(
         others = " not yet shown" * (number > 0 or chosen.unlike is not None)
         found.append(f"looks like {chosen.share:.0%} of all tiles{others}")
     told = tuple(filter(None, found))
-    return told or ("differs from those annotated and above",)
+    others = "those above" if chosen.unlike is None else "what is annotated or above"
+    return told or (f"differs from {others}",)
 
 
 def _of_size(diameter: float | None, annotated: Sequence[float]) -> str:
