@@ -172,8 +172,8 @@ def section(done: Mapping[str, Measured]) -> Iterator[str]:
         "random; after each number of tiles a small `quick` (width 8, depth 2) "
         f"learns them from scratch for {STEPS} steps. Scores are AP@0.5, of ISBI 2012 "
         "the IoU of membrane, on images that are neither annotated nor looked through; "
-        "medians of the seeds. Tiles without any object, from which nothing can be learnt, "
-        "have 0."
+        "medians of the seeds. Tiles without any object, from which nothing can be "
+        "learnt, have 0."
     )
     yield ""
     if not done:

@@ -18,6 +18,7 @@ COMMANDS = {
     "train": "learn from annotated images",
     "predict": "segment images with a trained model",
     "bundle": "pack what a training or prediction takes into one file",
+    "next": "tell which parts of which images to annotate next",
     "replay": "train and predict again as a run did, and compare",
     "methods": "write the paragraph on a model for the methods of a paper",
     "evaluate": "compare predictions with the truth",
