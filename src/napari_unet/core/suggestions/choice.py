@@ -3,8 +3,8 @@
 A tile stands for those that look alike. Chosen is, again and again, the tile by which
 most is gained: as far as all tiles are more like it than like any that is annotated or
 chosen before (facility location, as in the "suggestive annotation" of Yang et al.
-2017), times what it has to teach itself: hardly anything where it is as good as empty,
-and more the less certain a network is of it.
+2017), times how uncertain a network is of it, if there is one. Empty tiles count
+nowhere.
 """
 
 from __future__ import annotations
@@ -28,9 +28,11 @@ ANNOTATED = 0.01
 
 # Features further out than this, in the middle half's widths, count as this far.
 _FAR = 3.0
-# Percentiles of the tiles: what has more contrast is not empty, whatever it shows, and
-# more doubt than the other counts no more.
-_NOT_EMPTY, _DOUBTFUL = 30, 90
+# Shares of the contrast of a tile that has much: with less than the first a tile is
+# empty, with more than the second it is not, whatever it shows.
+_EMPTY, _FULL = 0.1, 0.3
+# Percentiles of tiles that have much contrast, and much doubt; more counts no more.
+_CONTRAST, _DOUBT = 95, 90
 # Tiles look alike from here on: nearer than two drawn at random usually are.
 _ALIKE = 0.75
 
@@ -73,17 +75,17 @@ def choose(tiles: Sequence[SeenTile], count: int) -> list[Chosen]:
     usual = float(np.median(distances)) or 1.0
     alike = np.exp(-0.5 * (distances[: len(free)] / usual) ** 2)
     between, to_known = alike[:, : len(free)], alike[:, len(free) :]
-    worth = _share([tile.looks.contrast for tile in free], _NOT_EMPTY)
-    doubt = None
+    filled = _filled([tile.looks.contrast for tile in free])
+    doubt, worth = None, filled
     if seen:
         entropy = [tile.doubt.entropy for tile in free if tile.doubt is not None]
-        doubt = _share(entropy, _DOUBTFUL)
-        worth = worth * doubt
+        doubt = _share(entropy, _DOUBT)
+        worth = filled * doubt
     covered = to_known.max(axis=1, initial=0.0)
     chosen: list[Chosen] = []
     taken = worth <= 0
     while len(chosen) < count and not taken.all():
-        gains = np.maximum(between - covered, 0).sum(axis=1) * worth
+        gains = np.maximum(between - covered, 0) @ filled * worth
         best = int(np.argmax(np.where(taken, -1.0, gains)))
         near = distances[best, len(free) :]
         chosen.append(
@@ -110,6 +112,12 @@ def _distances(tiles: Sequence[SeenTile]) -> NDArray[np.float64]:
     squares = np.sum((scaled[:, None] - scaled[None]) ** 2, axis=2)
     distances: NDArray[np.float64] = np.sqrt(squares / scaled.shape[1])
     return distances
+
+
+def _filled(contrasts: Sequence[float]) -> NDArray[np.float64]:
+    """Return whether there is something in tiles: 0 no, 1 yes, or in between."""
+    found = _share(contrasts, _CONTRAST)
+    return np.clip((found - _EMPTY) / (_FULL - _EMPTY), 0, 1)
 
 
 def _share(values: Sequence[float], percentile: float) -> NDArray[np.float64]:

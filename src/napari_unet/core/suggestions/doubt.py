@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 Where = Literal["borders", "outlines", "insides", "elsewhere", "anywhere"]
 
+# A pixel with less entropy is all but decided.
+_DECIDED = 0.4
 # Pixels of background between two cells, and on both sides of an outline, at the most.
 _GAP, _RIM = 8.0, 3.0
 
@@ -63,7 +65,8 @@ def _where(entropy: NDArray[np.floating], cells: NDArray[np.int32]) -> Where | N
         "insides": inside & ~between & ~outline,
         "elsewhere": ~inside & ~between & ~outline,
     }
-    shares = {name: float(entropy[part].sum()) for name, part in parts.items()}
+    open_ = np.where(entropy > _DECIDED, entropy, 0)
+    shares = {name: float(open_[part].sum()) for name, part in parts.items()}
     if sum(shares.values()) < 1:
         return None
     # outlines are always a little uncertain: it says least

@@ -48,32 +48,43 @@ def sample_tiles(
 ) -> list[TilePlace]:
     """Choose tiles of the time points of images, 400 at the most of all.
 
-    A small image is cut into tiles that are as good as beside each other; of more than
-    there is room for, each is as likely, slices of a stack alike.
+    A small image is cut into tiles that are as good as beside each other. Of more than
+    there is room for, some are drawn that are spread over times, slices and planes.
     """
     rng = np.random.default_rng(seed)
-    boxes = [boxes_of_plane(image) for image in images]
+    cuts = [_cuts(image) for image in images]
     shapes = [
-        (len(times), image.size("z"), len(own))
-        for image, times, own in zip(images, frames, boxes, strict=True)
+        (len(times), image.size("z"), len(rows), len(columns))
+        for image, times, (rows, columns) in zip(images, frames, cuts, strict=True)
     ]
     counts = [prod(shape) for shape in shapes]
     places = []
     for number, quota in enumerate(_quotas(counts, _TILES)):
-        chosen = np.sort(rng.choice(counts[number], quota, replace=False))
-        for t, z, k in zip(*np.unravel_index(chosen, shapes[number]), strict=True):
-            time, box = frames[number][t], boxes[number][k]
-            places.append(TilePlace(number, time, int(z), box))
+        if not quota:
+            continue
+        # one of each of as many equal parts
+        within = np.arange(quota) + rng.random(quota)
+        chosen = np.unique((within * (counts[number] / quota)).astype(np.int64))
+        rows, columns = cuts[number]
+        for t, z, y, x in zip(*np.unravel_index(chosen, shapes[number]), strict=True):
+            box = rows[y], columns[x]
+            places.append(TilePlace(number, frames[number][t], int(z), box))
     return places
 
 
 def boxes_of_plane(image: Image) -> list[Box]:
     """Return the tiles of a plane, in y and x, line by line."""
+    rows, columns = _cuts(image)
+    return [(y, x) for y in rows for x in columns]
+
+
+def _cuts(image: Image) -> tuple[list[slice], list[slice]]:
+    """Return the rows and the columns of tiles of a plane."""
     rows, columns = (
         [slice(start, min(start + SIDE, length)) for start in _starts(length, SIDE)]
         for length in (image.size("y"), image.size("x"))
     )
-    return [(y, x) for y in rows for x in columns]
+    return rows, columns
 
 
 def _starts(length: int, side: int) -> list[int]:
