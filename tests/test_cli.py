@@ -990,3 +990,34 @@ def test_progress_is_a_bar_in_a_terminal_and_plain_lines_in_a_log(
     assert written.endswith("a line that stays \\x1b[2J\n")
     if not is_terminal:
         assert written.startswith("step 1   25 %, 0:30 left\n")
+
+
+def test_next_tells_which_tiles_to_annotate(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images, report = str(data / "images"), tmp_path / "next.json"
+    assert main(["next", images, "--count", "2", "--json", str(report)]) == 0
+    told = capsys.readouterr()
+    tiles = json.loads(report.read_text())["tiles"]
+    assert len(tiles) == 2
+    for number, (tile, line) in enumerate(
+        zip(tiles, told.out.splitlines(), strict=True), start=1
+    ):
+        assert (tile["y"], tile["x"]) == ([0, 90], [0, 80])
+        reasons = "; ".join(tile["reasons"])
+        assert line == f"{number}. {tile['image']}, y 0:90, x 0:80: {reasons}."
+    assert "3 images compared by their looks; nothing is annotated" in told.err
+
+    one = tmp_path / "labels"
+    one.mkdir()
+    shutil.copy(data / "labels" / "field1.tif", one)
+    model = str(data / "model.safetensors")
+    more = ["--model", model, "--device", "cpu", "--json", "-"]
+    assert main(["next", images, str(one), *more]) == 0
+    told = capsys.readouterr()
+    found = json.loads(told.out)["tiles"]
+    assert {Path(t["image"]).name for t in found} == {"field0.tif", "field2.tif"}
+    assert "1 of 3 images have labels." in told.err
+    assert "model is unsure of" in told.err
+    assert main(["next", images, "--count", "0"]) == 1
+    assert "--count is 1 or more, found 0" in capsys.readouterr().err

@@ -28,6 +28,7 @@ STAY: tuple[type[Event], ...] = (
     events.PointsFound,
     events.CellsLinked,
     events.Checked,
+    events.TilesSuggested,
 )
 """Events with what does not go as JSON."""
 

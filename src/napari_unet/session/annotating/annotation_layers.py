@@ -137,7 +137,7 @@ class AnnotationLayers:
 
     def show_known(self) -> None:
         """Show the annotation of all open images; layers left by another project go."""
-        for role in ("annotation", "finished"):
+        for role in ("annotation", "finished", "suggested"):
             for layer in roles.find(self._viewer, role):
                 self._viewer.layers.remove(layer)
         for image in self._store.project.images:

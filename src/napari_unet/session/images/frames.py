@@ -32,8 +32,9 @@ def show_frames(
 ) -> None:
     """Draw a frame around each part of an image, in place of those of before.
 
-    The layer, whose role has a title for people, is made when there is something to show, and stays: napari stands still
-    for a while when one goes. The active layer stays active.
+    The layer, whose role has a title for people, is made when there is something to
+    show, and stays: napari stands still for a while when one goes. The active layer
+    stays active.
     """
     axes = image.annotation_axes
     found = roles.find(viewer, role, image.id)

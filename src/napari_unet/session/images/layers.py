@@ -41,6 +41,7 @@ FROM_BELOW = (
     "points",
     "weights",
     "finished",
+    "suggested",
 )
 """Roles of the layers that lie on an image, and go with it.
 
