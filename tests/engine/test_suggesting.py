@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 NARROW = u_shape(ndim=2, channels=1, classes=2, width=2, depth=1)
 
 
-def last(events: list[Event]) -> TilesSuggested:
-    *seen, found = events
+def last(events: list[Event | None]) -> TilesSuggested:
+    *seen, found = (event for event in events if event is not None)
     assert all(isinstance(event, TileSeen) for event in seen)
     progress = [event.progress for event in seen]  # type: ignore[attr-defined]
     assert progress == sorted(progress)

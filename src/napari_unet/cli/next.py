@@ -184,7 +184,9 @@ def _events(
         network = prepare(read, settings.device, settings.precision, file=options.model)
         model = network, read.card
     frames = sample_frames([image.size("t") for image in images])
-    return suggest(images, frames, known, model, options.count, settings)
+    for event in suggest(images, frames, known, model, options.count, settings):
+        if event is not None:
+            yield event
 
 
 def _follow(events: Iterator[Event], line: ProgressLine) -> TilesSuggested:

@@ -51,7 +51,7 @@ def suggest(
     model: tuple[Network, ModelCard] | None = None,
     count: int = COUNT,
     settings: Prediction | None = None,
-) -> Iterator[Event]:
+) -> Iterator[Event | None]:
     """Suggest tiles to annotate.
 
     Parameters
@@ -70,8 +70,9 @@ def suggest(
 
     Yields
     ------
-    Event
-        `TileSeen` for each tile, at last `TilesSuggested`.
+    Event or None
+        None while annotation is read, `TileSeen` for each tile, at last
+        `TilesSuggested`.
 
     Raises
     ------
@@ -82,7 +83,7 @@ def suggest(
     _check_channels(images)
     if model is not None:
         _check(images, *model)
-    found = find_annotated(images, known)
+    found = yield from find_annotated(images, known)
     looking = _Looking(
         images, known, "structure" if model is None else model[0].normalisation
     )
@@ -144,9 +145,11 @@ class _Looking:
         ]
         cells = None
         if card.cell_classes:
+            # of a tile a look is enough, which needs no package
+            settled = network.for_image(card.segmentation, factors)
             cells = segment_instances(
                 np.mean(views, axis=0),
-                network.for_image(card.segmentation, factors),
+                settled.replace(cells_by="watershed"),
                 cell_classes=card.cell_classes,
             )
         return replace(tile, doubt=doubt_of(views, cells))

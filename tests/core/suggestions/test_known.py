@@ -10,7 +10,7 @@ import pytest
 
 from napari_unet.core.annotation.annotations import Annotation, ClassInfo
 from napari_unet.core.images.image import Image
-from napari_unet.core.suggestions.known import KnownParts, find_annotated
+from napari_unet.core.suggestions.known import Annotated, KnownParts, find_annotated
 
 if TYPE_CHECKING:
     from napari_unet.core.geometry.boxes import Box
@@ -30,6 +30,15 @@ def parts_of(labels: np.ndarray, *classes: str) -> KnownParts:
     return KnownParts(places, read)
 
 
+def annotated(images: list[Image], known: list[KnownParts | None]) -> Annotated:
+    search = find_annotated(images, known)
+    while True:
+        try:
+            next(search)
+        except StopIteration as end:
+            return end.value
+
+
 def test_annotated_tiles_and_cells_are_found() -> None:
     labels = np.zeros((3, 256, 384), np.int32)
     labels[1, :64, 256:] = 1
@@ -39,7 +48,7 @@ def test_annotated_tiles_and_cells_are_found() -> None:
     labels[1, 200:210, 10:20] = 9  # of a class of regions
     images = [Image(np.zeros((3, 256, 384), np.uint8), "zyx")] * 2
     known = [None, parts_of(labels, "cells", "regions")]
-    found = find_annotated(images, known)
+    found = annotated(images, known)
     shares = {(p.image, p.z, p.box[0].start, p.box[1].start): s for p, s in found.tiles}
     assert shares == {
         (1, 1, 0, 256): pytest.approx((64 * 128 + 200) / 128**2),
@@ -58,4 +67,4 @@ def test_nothing_is_known_where_there_is_no_annotation() -> None:
     assert known.share(0, 0, box) == 0
     assert known.share(0, 1, box) == 0.5
     image = Image(np.zeros((2, 40, 40), np.uint8), "zyx")
-    assert find_annotated([image], [None]).tiles == ()
+    assert annotated([image], [None]).tiles == ()

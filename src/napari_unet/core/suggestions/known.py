@@ -13,7 +13,7 @@ from napari_unet.core.annotation.annotations import IGNORED, cell_classes
 from napari_unet.core.suggestions.sampling import TilePlace, boxes_of_plane
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Generator, Sequence
 
     from napari_unet.core.annotation.annotations import Annotation
     from napari_unet.core.geometry.boxes import Box
@@ -48,9 +48,10 @@ class Annotated:
 
 def find_annotated(
     images: Sequence[Image], known: Sequence[KnownParts | None]
-) -> Annotated:
+) -> Generator[None, None, Annotated]:
     """Find the annotated tiles of images, and the sizes of annotated cells.
 
+    A generator, so that it can be given up: None comes after each line of tiles.
     Planes are left out, evenly, where there are more than 200 million pixels of them.
     """
     planes = [
@@ -64,7 +65,7 @@ def find_annotated(
     tiles: list[tuple[TilePlace, float]] = []
     diameters: list[float] = []
     for number, parts, t, z in planes[::step]:
-        shares, sizes = _of_plane(images[number], parts, t, z)
+        shares, sizes = yield from _of_plane(images[number], parts, t, z)
         diameters += [2 * (size / pi) ** 0.5 for size in sizes]
         tiles += [(TilePlace(number, t, z, box), share) for box, share in shares]
     kept = tiles[:: max(-(-len(tiles) // _TILES), 1)]
@@ -73,7 +74,7 @@ def find_annotated(
 
 def _of_plane(
     image: Image, known: KnownParts, t: int, z: int
-) -> tuple[list[tuple[Box, float]], list[int]]:
+) -> Generator[None, None, tuple[list[tuple[Box, float]], list[int]]]:
     """Return the tiles with annotation and how much of each, and the sizes of cells."""
     boxes = boxes_of_plane(image)
     rows = sorted({box[0].start for box in boxes})
@@ -81,6 +82,7 @@ def _of_plane(
     counts: Counter[int] = Counter()
     found = []
     for start, end in zip(rows, ends, strict=True):
+        yield
         strip = [box for box in boxes if box[0].start == start]
         stop = max(strip[0][0].stop, end)
         part = known.read(t, z, (slice(start, stop), slice(0, image.size("x"))))

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from napari_unet.engine.worker.model_cache import Context
 
 
-def run(job: SuggestJob, context: Context) -> Iterator[Event]:
+def run(job: SuggestJob, context: Context) -> Iterator[Event | None]:
     """Look for tiles; the events are those of `suggest`."""
     images = [reference.open() for reference in job.images]
     known = [_known(*one) for one in zip(job.annotations, job.places, strict=True)]
