@@ -20,8 +20,11 @@ _PERCENTILES = (1, 10, 25, 50, 75, 90, 99)
 _OCTAVES = 5
 # A change by less than this share of the image's deviation is none.
 _LEAST = 1e-3
-# Pixels: finer than any cell is mostly noise.
+# Pixels: finer than any cell is mostly noise ...
 _NOISE = 2.0
+# ... of which, white, such a blur leaves 0.16 of what is finer than one of a pixel; a
+# camera's is not quite white. A frame without cells is scaled by its noise.
+_LEFT = 0.25
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,16 +34,22 @@ class Looks:
     # percentiles of the grey values and the logarithm of the contrast in each octave,
     # channel by channel
     features: NDArray[np.float64]
-    contrast: float  # of all that is coarser than noise; next to nothing shows in 0
+    contrast: float  # sd of what is coarser than noise, and more than noise leaves
     thumbnail: NDArray[np.uint8]  # (y, x), as bright as the network sees it
 
 
 def looks_of(tile: NDArray[np.float32]) -> Looks:
     """Measure a tile, (channels, y, x), in the grey values that networks see."""
     features = [v for channel in tile for v in _features(channel)]
-    smoothed = np.stack([smooth(channel, (_NOISE, _NOISE)) for channel in tile])
-    contrast = float(smoothed.std(axis=(1, 2)).mean())
+    contrast = float(np.mean([_contrast(channel) for channel in tile]))
     return Looks(np.array(features), contrast, _thumbnail(tile))
+
+
+def _contrast(channel: NDArray[np.float32]) -> float:
+    channel = np.ascontiguousarray(channel, np.float32)
+    fine = float((channel - smooth(channel, (1.0, 1.0))).std())
+    coarse = float(smooth(channel, (_NOISE, _NOISE)).std())
+    return max(coarse**2 - (_LEFT * fine) ** 2, 0.0) ** 0.5
 
 
 def _features(channel: NDArray[np.float32]) -> list[float]:
