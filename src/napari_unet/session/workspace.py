@@ -11,8 +11,8 @@ from psygnal import Signal
 from napari_unet.core.jobs import FreeMemoryJob
 from napari_unet.io.pretrained import pretrained_models
 from napari_unet.session.annotating.control import Annotating
-from napari_unet.session.compute_place import ComputePlace
 from napari_unet.session.annotating.suggesting import Suggesting
+from napari_unet.session.compute_place import ComputePlace
 from napari_unet.session.editing.editor import CellEditor
 from napari_unet.session.foreign_models import ForeignModels
 from napari_unet.session.forward_signal import forward_signal
