@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tifffile
 from napari.components import ViewerModel
+from npe2 import PluginManager
 
 from napari_unet.session.images.folder_of_images import add_folder
 from napari_unet.session.preferences import Preferences
@@ -88,12 +89,15 @@ def test_the_latest_projects_come_first_and_damaged_ones_not_at_all(
 
 
 def test_all_images_of_a_folder_are_added(tmp_path: Path) -> None:
+    # napari's window does this otherwise
+    PluginManager.instance().discover()
     folder = tmp_path / "images"
     folder.mkdir()
     for number in (1, 2, 10):
         pixels = np.full((6, 5), number, np.uint8)
         tifffile.imwrite(folder / f"{number}.tif", pixels)
-    (folder / "9.tif").write_bytes(b"none")
+    # of more axes than an image has
+    tifffile.imwrite(folder / "9.tif", np.zeros((2, 2, 2, 2, 6, 5), np.uint8))
     bench = SessionBench(tmp_path, lambda call: call())
     told: list[tuple[str, str]] = []
     steps = add_folder(

@@ -320,8 +320,8 @@ def _merged(name: str, now: Any, was: Any, became: Any) -> Any:
             if key in was:
                 result[key] = was[key]
         return result
-    # The position of a class is its number, so classes are set back as a whole.
-    if isinstance(now, tuple) and name != "classes":
+    # The position of a class is its number, and a pixel size has no parts.
+    if isinstance(now, tuple) and name not in ("classes", "spacing_um"):
         kept = [item for item in now if item in was or item not in became]
         lost = [item for item in was if item not in became and item not in kept]
         return (*kept, *lost)
