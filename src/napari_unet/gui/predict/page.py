@@ -212,7 +212,9 @@ class PredictPage(QWidget):
             count, why = "", _REGIONS
         self.count.setText(count)
         allow(self.use_slice, bool(number), why)
-        has_cells = results is not None and bool(results.cells.version)
+        has_cells = (
+            results is not None and results.has_cells and bool(results.cells.version)
+        )
         for part in (self.use_looked_at, self.tools, self.forget):
             allow(part, has_cells, why)
         allow(self.points, has_cells, why)

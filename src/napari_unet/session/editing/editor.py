@@ -189,7 +189,8 @@ class CellEditor:
         plane = aim.results.plane("cells", aim.t, aim.z)
         edits = self._annotating.label_edits
         with self.canvas.own_changes():
-            number = edits.use_as_annotation(aim.image.id, plane, aim.t, aim.z)
+            place = aim.t, aim.z
+            number = edits.use_as_annotation(aim.image.id, plane, *place, None)
             self._annotating.layers.show(aim.image.id).visible = True
         aim.results.visibility.put_aside((aim.t, aim.z))
         return number
