@@ -17,6 +17,7 @@ from qtpy.QtWidgets import QPushButton, QTabBar
 from benchmarks.interaction.hand import Hand
 from napari_unet.core.events import CorrectionUsed
 from napari_unet.core.training.training_settings import Training
+from napari_unet.gui.cell_tools import CellTools
 from napari_unet.gui.train.network_box import NetworkBox
 from napari_unet.io import samples
 from napari_unet.io.images import read_labels
@@ -599,9 +600,11 @@ def test_cells_are_edited_by_mouse_and_by_keys_alone(
     truth = _predicted(workspace, hand)
     (cells,) = find(viewer, "cells")
     docks.show_dock(viewer, docks.PredictDock)
-    hand.wait_until(lambda: _button(hand, "Split"))
+    hand.wait_until(lambda: _button(hand, "Accept"))
+    (row,) = (r for r in hand.window.findChildren(CellTools) if "accept" in r.buttons)
     # a line across a cell, by mouse: it parts the cell, and the canvas stays
-    hand.click(_button(hand, "Split"))
+    hand.click(row.buttons["split"])
+    assert viewer.layers.selection.active is cells
     sizes = np.bincount(truth.ravel())
     sizes[0] = 0
     ys, xs = np.nonzero(truth == sizes.argmax())
