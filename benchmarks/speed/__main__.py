@@ -1,7 +1,8 @@
 """`python -m benchmarks.speed [NAME...]`: what is measured, and the page it is on.
 
 About 15 minutes on two CPU cores with nothing else running; `--all` adds the image of a
-gigapixel, `--device cuda` measures the rows that are for a GPU.
+gigapixel and what many workers cost, `--device cuda` measures the rows that are for a
+GPU.
 """
 
 from __future__ import annotations
@@ -42,13 +43,15 @@ def main() -> int:
     """Measure all rows or those named; write and print them."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.speed")
     parser.add_argument("names", nargs="*", help="only these (default: all)")
-    parser.add_argument("--all", action="store_true", help="also the gigapixel")
+    parser.add_argument(
+        "--all", action="store_true", help="also the gigapixel and many workers"
+    )
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--output", type=Path, default=Path("benchmark-output/speed"))
     options = parser.parse_args()
     known = measurements(options)
-    extra = set() if options.all else {"gigapixel"}
+    extra = set() if options.all else {"gigapixel", "scale", "two_workers"}
     for name in options.names or [name for name in known if name not in extra]:
         if name not in known:
             parser.error(f"{name!r} is none of {', '.join(known)}.")
@@ -90,6 +93,7 @@ def measurements(options: argparse.Namespace) -> dict[str, Callable[[], list[Row
     from benchmarks.speed.objects import objects_of_ten_thousand_cells
     from benchmarks.speed.plain import against_plain_modules
     from benchmarks.speed.precision import half_precision
+    from benchmarks.speed.scale import on_two_workers, scale
     from benchmarks.speed.starting import importing
     from benchmarks.speed.teams import teams
     from benchmarks.speed.weights import weights
@@ -117,6 +121,8 @@ def measurements(options: argparse.Namespace) -> dict[str, Callable[[], list[Row
         "cells": lambda: in_a_folder(cells_of_a_large_image),
         "objects": lambda: in_a_folder(objects_of_ten_thousand_cells),
         "gigapixel": lambda: in_a_folder(gigapixel),
+        "scale": lambda: in_a_folder(scale),
+        "two_workers": lambda: in_a_folder(on_two_workers),
     }
 
 

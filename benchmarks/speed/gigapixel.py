@@ -53,7 +53,7 @@ def _predict(folder: Path, side: int) -> tuple[float, float]:
     """Return seconds and MB of one prediction with the starter model of nuclei."""
     image = folder / f"{side}.zarr"
     if not image.exists():
-        _write(image, side)
+        write_nuclei(image, side)
     command = [sys.executable, "-m", "napari_unet.cli.main", "predict", "nuclei"]
     command += [str(image), "--output", str(folder / f"out{side}"), "--overwrite"]
     command += ["--save", "classes,instances"]
@@ -75,8 +75,8 @@ def _peak(process: int) -> float:
         return 0.0
 
 
-def _write(target: Path, side: int) -> None:
-    """Fill the image with copies of one of the package's images of nuclei."""
+def write_nuclei(target: Path, side: int) -> None:
+    """Fill a new image with copies of one of the package's images of nuclei."""
     pixels = np.asarray(samples.nuclei()[0][0].data)
     band = np.tile(pixels, (1, -(-side // pixels.shape[1])))[:, :side]
     with create_zarr(target, (side, side), "yx", pixels.dtype) as out:

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy.ndimage import gaussian_filter, label
+from scipy.ndimage import label
 
 from example_models import cropping_model, random_model
+from large_images import ALL, CPU, SIZES, outputs, told, write_image
 from napari_unet.core import events
 from napari_unet.core.annotation.annotations import ClassInfo
 from napari_unet.core.cells.instances import segment_instances  # noqa: F401 (in KILLED)
 from napari_unet.core.model import Model
 from napari_unet.core.network.architecture import u_shape
-from napari_unet.core.settings import Prediction, Segmentation
 from napari_unet.engine.file_prediction import FilePredictor
 from napari_unet.engine.inference.block_segmentation import BlockSizes
 from napari_unet.engine.network.network import prepare
@@ -26,29 +26,6 @@ from napari_unet.io.model_file import save_model
 from napari_unet.io.ome_zarr import create_zarr
 from napari_unet.io.prediction_folder import KINDS, PredictionFolder
 from napari_unet.io.resumable_output import LargeArray
-
-CPU = Prediction(device="cpu", precision="fp32", tile=32)
-ALL = Segmentation(min_size=0)
-SIZES = BlockSizes(
-    predicted_plane=(64, 64),
-    predicted_volume=(8, 32, 32),
-    whole=0,
-    plane=(48, 48),
-    volume=(8, 16, 16),
-    plane_margin=40,
-    volume_margin=16,
-)
-
-
-def write_image(file, shape, axes, spacing=None, seed=0):
-    """Write blobs in the second of two channels, that of cells; the first is even."""
-    sigma = [2, 2, 2] if axes == "zyx" else [0] * (len(shape) - 2) + [3, 3]
-    rough = gaussian_filter(np.random.default_rng(seed).normal(size=shape), sigma)
-    # so few that they do not all touch each other, in planes and in volumes
-    blobs = np.maximum(rough / rough.std() - (axes == "zyx"), 0).astype(np.float32)
-    at = axes.index("y")
-    both = np.stack([0 * blobs, blobs], at)
-    write_weights(file, both, axes[:at] + "c" + axes[at:], spacing)
 
 
 def predictor(
@@ -70,21 +47,6 @@ def predictor(
         network, model.card, settings, segmentation, outputs, path, SIZES, **rest
     )
     return made.events(file, overwrite=overwrite)
-
-
-def told(running, kind):
-    return [event for event in running if isinstance(event, kind)]
-
-
-def outputs(folder, suffix, kinds=KINDS):
-    """Read the outputs, axes in one order."""
-    found = {}
-    for kind in kinds:
-        (file,) = (folder / kind).glob(f"*{suffix}")
-        image = read_image(file)
-        axes = [image.axes.index(a) for a in "tczyx" if a in image.axes]
-        found[kind] = np.asarray(image.data[...]).transpose(axes)
-    return found
 
 
 @pytest.mark.parametrize(

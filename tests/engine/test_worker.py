@@ -719,6 +719,29 @@ def test_a_folder_is_predicted_file_by_file(
     assert all("use another folder." in (e.problem or "") for e in run()[:2])
 
 
+def test_a_large_image_of_a_folder_shows_how_far_it_is() -> None:
+    def made() -> Any:
+        box = (slice(0, 1),)
+        for number, name in enumerate(("a", "b"), start=1):
+            yield events.FileBegun(name, number, 2)
+            for k in range(1, 1001):
+                yield events.TileDone(0, 0, box, k / 1000, field_done=False)
+            yield events.BlockDone("tracks", 0.5)  # of which nothing is known
+            yield events.BlockDone("cells", 1.0)
+            yield events.FilePredicted(name, 3, number / 2)
+
+    told = [e for e in folder_job.overall(made()) if e is not None]
+    shares = [
+        e.progress
+        for e in told
+        if isinstance(e, events.BlockDone | events.FilePredicted)
+    ]
+    assert shares == sorted(shares)
+    assert shares[-1] == 1
+    assert 60 < len(told) < 110  # enough to see it move, too few to be in the way
+    assert [e.path for e in told if isinstance(e, events.FilePredicted)] == ["a", "b"]
+
+
 def test_the_cells_of_a_folder_are_written_for_other_programs(
     cache: ModelCache, model_path: str, rng: np.random.Generator, tmp_path: Path
 ) -> None:

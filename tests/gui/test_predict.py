@@ -692,6 +692,22 @@ def test_a_folder_is_begun_only_with_all_that_it_needs(
     assert dialog.problem.text() == "Choose what is to be written."
 
 
+def test_workers_of_a_cluster_may_predict_a_folder(
+    ready: PredictPage, fake: FakeWorker, qtbot: QtBot, tmp_path: Path
+) -> None:
+    dialog = folder_dialog(ready, qtbot)
+    dialog.source.value = tmp_path
+    dialog.cluster.setText("slurn:4")
+    dialog.accept()
+    assert dialog.problem.text().startswith("a cluster is one of local[:N]")
+    assert not fake.jobs(PredictFolderJob)
+    dialog.cluster.setText(" local:2 ")
+    dialog.accept()
+    (job,) = fake.jobs(PredictFolderJob)
+    assert job.cluster == "local:2"
+    assert job.title == f"Predict the images in {tmp_path.name} on local:2"
+
+
 def test_a_folder_is_predicted_into_another(
     ready: PredictPage,
     fake: FakeWorker,
@@ -709,6 +725,7 @@ def test_a_folder_is_predicted_into_another(
     dialog.accept()
     (job,) = fake.jobs(PredictFolderJob)
     assert job.channel == 2
+    assert job.cluster == ""
     assert (job.source, job.target) == (str(tmp_path / "in"), str(tmp_path / "out"))
     assert job.kinds == ("probabilities", "instances", "table", "geojson")
     assert job.segmentation == Segmentation(threshold=0.3)

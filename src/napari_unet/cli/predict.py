@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from napari_unet.cli.cluster import cluster_options, pool_of
 from napari_unet.cli.notes import notes_of
 from napari_unet.cli.options import (
     MODEL_HELP,
@@ -38,6 +41,7 @@ from napari_unet.io.names import image_name
 from napari_unet.io.objects.catalogue import FORMATS
 from napari_unet.io.prediction_folder import KINDS, OF_CELLS, PredictionFolder
 from napari_unet.io.pretrained import is_automatic, model_path, pretrained_model
+from napari_unet.io.remote import url_of
 
 if TYPE_CHECKING:
     import argparse
@@ -45,6 +49,7 @@ if TYPE_CHECKING:
 
     from napari_unet.core.events import Event
     from napari_unet.core.model import ModelCard
+    from napari_unet.engine.file_prediction import FilePredictor
 
 # settings of `Segmentation` for classes of regions; most others are for cells
 _OF_REGIONS = frozenset({"smallest_piece", "largest_only"})
@@ -80,7 +85,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     axes_option(parser)
     channel_option(parser)
+    parser.add_argument(
+        "--upload",
+        metavar="URL",
+        help="object store (s3://bucket/folder) that results are copied to, too, once "
+        "they are complete; needs napari-interactive-unet[remote]",
+    )
     json_option(parser)
+    cluster_options(parser)
     cells = parser.add_argument_group(
         "cells and regions",
         "What is not given is as the model has it; defaults are of one that has none.",
@@ -111,6 +123,7 @@ def _run(options: argparse.Namespace) -> int:
     settings = Prediction(
         **{**given_settings(options, Prediction), "tile": _tile(options.tile)}
     )
+    from napari_unet.engine.cluster.jobs import ModelSource
     from napari_unet.engine.model_formats.catalogue import (
         format_of,
         read_model,
@@ -127,29 +140,55 @@ def _run(options: argparse.Namespace) -> int:
     for kind in set(kinds) & set(FORMATS):
         FORMATS[kind].check_installed()
     segmentation = _segmentation(options, model.card)
-    from napari_unet.engine.batch_prediction import predict_files
-    from napari_unet.engine.file_prediction import FilePredictor
-    from napari_unet.engine.network.network import prepare
-
-    predictor = FilePredictor(
-        prepare(model, settings.device, settings.precision, file=options.model),
-        model.card,
-        settings,
-        segmentation,
-        PredictionFolder(options.output, kinds),
-        options.model,
-        stamp=stamp_of(model) if foreign else None,
-        channel=options.channel,
-    )
+    if options.upload is not None:
+        url_of(options.upload)  # before hours of work
     # of a model of another program, what it does otherwise here
     own = model.card.notes if foreign else ()
     for note in filter(None, (note_of_window(model.card.architecture), *own)):
         line.say(f"{options.model}: {note}")
-    batch = Batch(line, cells=not {"instances", *OF_CELLS}.isdisjoint(kinds))
-    try:
-        batch.follow(
-            predict_files(predictor, files, options.axes, overwrite=options.overwrite)
+    stamp = (
+        stamp_of(model) if foreign else sha256(options.model.read_bytes()).hexdigest()
+    )
+    source = ModelSource(options.model.absolute(), stamp, foreign)
+    with pool_of(options, model, source, settings, line.say) as pool:
+        from napari_unet.engine.file_prediction import FilePredictor
+        from napari_unet.engine.network.network import prepare
+
+        predictor = FilePredictor(
+            prepare(model, settings.device, settings.precision, file=options.model)
+            if pool is None
+            else pool.network,
+            model.card,
+            settings if pool is None else pool.settings,
+            segmentation,
+            PredictionFolder(options.output, kinds),
+            options.model,
+            stamp=stamp,
+            channel=options.channel,
+            pool=pool,
         )
+        return _predict(options, predictor, files, line)
+
+
+def _predict(
+    options: argparse.Namespace,
+    predictor: FilePredictor,
+    files: list[Path],
+    line: ProgressLine,
+) -> int:
+    """Predict the files and report; return the exit status."""
+    from napari_unet.engine.batch_prediction import predict_files
+    from napari_unet.engine.uploading import uploaded
+
+    cells = not {"instances", *OF_CELLS}.isdisjoint(predictor.folder.kinds)
+    batch = Batch(line, cells=cells)
+    events = predict_files(predictor, files, options.axes, overwrite=options.overwrite)
+    try:
+        if options.upload is None:
+            batch.follow(events)
+        else:
+            with closing(events):
+                batch.follow(uploaded(events, predictor.folder, options.upload))
     except KeyboardInterrupt as interrupt:
         batch.report_interrupted()
         raise Stopped.after(interrupt) from None

@@ -40,6 +40,11 @@ class Notice(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Waits(Event):
+    """Others compute, and nothing is to be told of it."""
+
+
+@dataclass(frozen=True, slots=True)
 class TrainingStarted(Event):
     """Training is about to take its first step."""
 

@@ -512,8 +512,10 @@ class PredictFolderJob(Job):
     # gives, without files of other programs
     kinds: tuple[str, ...] = ()
     channel: int | None = None  # that the network sees, from 1; None for all
+    cluster: str = ""  # whose workers compute, as `core.cluster` reads it; empty: here
 
     @property
     def title(self) -> str:
         """As `Job.title`."""
-        return f"Predict the images in {Path(self.source).name}"
+        where = f" on {self.cluster}" if self.cluster else ""
+        return f"Predict the images in {Path(self.source).name}{where}"

@@ -14,8 +14,9 @@ from napari_unet.core.events import FileBegun, FilePredicted, FileWaits
 from napari_unet.core.settings import explain
 from napari_unet.core.text import printable
 from napari_unet.io.folder_lock import BusyError
-from napari_unet.io.names import image_name
+from napari_unet.io.names import image_name, split_number
 from napari_unet.io.prediction_folder import TABLE, distinct_files
+from napari_unet.io.remote import is_in_folder
 from napari_unet.io.summary import write_summary
 
 if TYPE_CHECKING:
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from napari_unet.core.events import Event
+    from napari_unet.engine.cluster.files import Outcome
+    from napari_unet.engine.cluster.jobs import FilesJob
+    from napari_unet.engine.cluster.pool import Pool
     from napari_unet.engine.file_prediction import FilePredictor
 
 _SECONDS = 0.2
@@ -57,9 +61,13 @@ def predict_files(
     """
     files = distinct_files(files)
     predictor.folder.check_targets(files)
-    with predictor.folder.claimed(predictor.makes(axes)):
+    with predictor.folder.claimed(predictor.makes(axes)) as claim:
         left = deque(enumerate(files, start=1))
         put_off = done = failed = 0
+        if (pool := predictor.pool) is not None:
+            job = predictor.files_job(pool, axes, claim, overwrite=overwrite)
+            outcome = yield from _on_workers(pool, job, left)
+            done, failed, left = outcome.done, outcome.failed, deque(outcome.large)
         while left:
             number, file = left.popleft()
             yield FileBegun(str(file), number, len(files))
@@ -79,14 +87,11 @@ def predict_files(
                     yield FileWaits(str(file))
                     sleep(_SECONDS)
                 continue
-            except ValidationError as error:
-                problem = explain(error)
             except (ValueError, OSError, MemoryError) as error:
-                problem = str(error) or "the memory does not suffice."
+                problem = problem_of(file, error)
             put_off, done = 0, done + 1
             if problem is not None:
                 failed += 1
-                problem = _named(problem, file)
                 yield FilePredicted(str(file), 0, done / len(files), problem)
         _conclude(predictor, files, axes, complete=not failed)
 
@@ -102,8 +107,24 @@ def _conclude(
         predictor.note_in_run(files, axes)
 
 
-def _named(problem: str, file: Path) -> str:
-    """Return a sentence that names the file it is about."""
+def _on_workers(
+    pool: Pool, job: FilesJob, files: Sequence[tuple[int, Path]]
+) -> Generator[Event, None, Outcome]:
+    """Have each worker predict files of its own; what is left is to be cut."""
+    from napari_unet.engine.cluster.files import predict_on_workers
+
+    cut = [row for row in files if is_in_folder(split_number(row[1])[0])]
+    others = [(n, file.absolute()) for n, file in files if (n, file) not in cut]
+    outcome = yield from predict_on_workers(pool.client, job, others, len(files))
+    outcome.large = sorted([*cut, *outcome.large])
+    return outcome
+
+
+def problem_of(file: Path, error: Exception) -> str:
+    """Say why a file could not be predicted, in a sentence that names it."""
+    problem = str(error) or "the memory does not suffice."
+    if isinstance(error, ValidationError):
+        problem = explain(error)
     if str(file) in problem or printable(file) in problem:
         return problem
     return f"{file}: {problem.removeprefix(f'{printable(image_name(file))}: ')}"

@@ -22,6 +22,7 @@ from napari_unet.core.cells.points import cell_points
 from napari_unet.core.cells.tracking import track_frames
 from napari_unet.core.events import BlockDone, FilePredicted, PredictionFinished
 from napari_unet.core.images.image import Image
+from napari_unet.engine.cluster.jobs import FilesJob, ImageJob
 from napari_unet.engine.inference.block_prediction import BlockPrediction
 from napari_unet.engine.inference.block_segmentation import DEFAULT_SIZES, told
 from napari_unet.engine.inference.overlap_tile import predict
@@ -31,6 +32,7 @@ from napari_unet.io.names import split_number
 from napari_unet.io.objects.catalogue import FORMATS
 from napari_unet.io.prediction_folder import IMAGE, OF_CELLS, POINTS, TABLE
 from napari_unet.io.provenance import Provenance, content_stamp
+from napari_unet.io.remote import absolute, is_in_folder
 from napari_unet.io.resumable_output import ResumableOutput, discard_if_complete
 from napari_unet.io.run_folder import (
     PredictedFile,
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
     from napari_unet.core.events import Event
     from napari_unet.core.model import ModelCard
     from napari_unet.core.settings import Prediction, Segmentation
+    from napari_unet.engine.cluster.pool import Pool
     from napari_unet.engine.inference.block_segmentation import BlockSizes
     from napari_unet.engine.network.network import Network
     from napari_unet.io.prediction_folder import PredictionFolder
@@ -66,6 +69,9 @@ class FilePredictor:
     bytes. With `channel`, from 1, the network sees this one alone, and all are
     measured. Settings that do not go with the model's classes are a ValueError, and a
     package that is missing for them a ModuleNotFoundError.
+
+    With a `pool` its workers compute, and the network is the pool's. Without `by_steps`
+    nothing comes of an image that is cut.
     """
 
     def __init__(
@@ -80,6 +86,9 @@ class FilePredictor:
         in_memory: int = _IN_MEMORY,
         stamp: str | None = None,
         channel: int | None = None,
+        *,
+        pool: Pool | None = None,
+        by_steps: bool = True,
     ) -> None:
         check_segmentation(segmentation, card.classes)
         self._network = network
@@ -92,6 +101,8 @@ class FilePredictor:
         self._sizes = sizes
         self._most = in_memory
         self._channel = channel
+        self._by_steps = by_steps
+        self.pool = pool
 
     def events(
         self, file: Path, axes: str | None = None, *, overwrite: bool = False
@@ -123,10 +134,12 @@ class FilePredictor:
                 yield FilePredicted(str(file), 0, 1.0, there=True)
                 return
             image = read_image(file, axes)
+            large = is_in_folder(split_number(file)[0]) or self._is_large(image)
+            if large and not self._by_steps:
+                return
             if stored := self._stored(file, kinds, made):
                 cells = yield from self._of_cells(file, image, *stored, kinds, made)
             else:
-                large = split_number(file)[0].is_dir() or self._is_large(image)
                 if not large:  # else it is looked at window by window
                     check_finite(self._seen(image))
                 predict_image = self._on_disk if large else self._in_memory
@@ -139,6 +152,29 @@ class FilePredictor:
                 f"it has one time point (axes {image.axes}), so no cell is followed.",
             )
         yield FilePredicted(str(file), cells, 1.0, notes=notes)
+
+    def files_job(
+        self, pool: Pool, axes: str | None, claim: Path, *, overwrite: bool
+    ) -> FilesJob:
+        """Return what workers of a pool are told to do with files, see `events`.
+
+        `claim` is a file that is there for as long as they are to go on.
+        """
+        return FilesJob(
+            pool.source,
+            self._settings,
+            self._segmentation,
+            self.folder.folder.absolute(),
+            self.folder.kinds,
+            self.folder.ways_out,
+            self._sizes,
+            self._most,
+            axes,
+            self._channel,
+            overwrite,
+            claim.absolute(),
+            pool.threads,
+        )
 
     def makes(self, axes: str | None = None) -> dict[str, Any]:
         """Return what all results depend on besides the image, as JSON can hold it.
@@ -179,7 +215,7 @@ class FilePredictor:
             return
         rows = [
             PredictedFile(
-                file=str(file.absolute()),
+                file=str(absolute(file)),
                 axes=axes,
                 results={
                     f"{path.parent.name}/{path.name}": content_stamp(path)
@@ -261,6 +297,7 @@ class FilePredictor:
         }
         others = [kind for kind in kinds if kind in OF_CELLS]
         with ResumableOutput(self.folder.unfinished(file), made_from, made) as work:
+            executor = None if self.pool is None else self.pool.executor(work)
             prediction = BlockPrediction(
                 self._network,
                 self._seen(image),
@@ -271,8 +308,26 @@ class FilePredictor:
                 targets,
                 self._sizes,
                 cells=bool(others),
+                executor=executor,
             )
             prediction.check_pieces()
+            if self.pool is not None and executor is not None:
+                prediction.tile = self.pool.tile(prediction.block_shape)
+                executor.job = ImageJob(
+                    absolute(file),
+                    made.settings["axes"],
+                    self._channel,
+                    self.pool.source,
+                    self._settings,
+                    self._segmentation,
+                    {kind: path.absolute() for kind, path in targets.items()},
+                    bool(others),
+                    self._sizes,
+                    work.folder.absolute(),
+                    work.run,
+                    self.pool.threads,
+                    prediction.tile,
+                )
             cells = yield from prediction.events()
             problem = None
             if others:

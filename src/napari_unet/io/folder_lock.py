@@ -69,7 +69,8 @@ def locked(file: Path) -> Iterator[None]:
 class Claim:
     """A run's note in a folder of how it makes results, for as long as it runs.
 
-    A context. Runs that make results in the same way may work side by side.
+    A context. Runs that make results in the same way may work side by side. `note` is
+    there for as long as the run goes on.
 
     Raises
     ------
@@ -82,7 +83,7 @@ class Claim:
     def __init__(self, folder: Path, makes: Mapping[str, Any]) -> None:
         self._folder = folder
         self._makes = json.loads(json.dumps(makes))
-        self._note = folder / f"napari-unet-run-{uuid4().hex}.json"
+        self.note = folder / f"napari-unet-run-{uuid4().hex}.json"
         self._held = ExitStack()
 
     def __enter__(self) -> Self:
@@ -90,10 +91,10 @@ class Claim:
             notes = f"napari-unet-run-{'[0-9a-f]' * 32}.json"
             for note in sorted(self._folder.glob(notes)):
                 self._compare(note)
-            with explained(self._note, self._note):
-                self._note.write_text(json.dumps(self._makes), encoding="utf-8")
-            self._held.callback(remove, self._note)
-            self._held.enter_context(locked(self._note.with_suffix(".lock")))
+            with explained(self.note, self.note):
+                self.note.write_text(json.dumps(self._makes), encoding="utf-8")
+            self._held.callback(remove, self.note)
+            self._held.enter_context(locked(self.note.with_suffix(".lock")))
         return self
 
     def __exit__(self, *_: object) -> None:

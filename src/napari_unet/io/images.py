@@ -26,6 +26,7 @@ from napari_unet.io import ome_sets, ome_zarr, pictures
 from napari_unet.io.names import glob_pattern, image_name, split_number
 from napari_unet.io.pixels import SeveralImagesError
 from napari_unet.io.readers import catalogue
+from napari_unet.io.remote import is_in_folder, is_remote, url_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -116,7 +117,8 @@ def read_image(path: str | Path, axes: str | None = None) -> Image:
     pixels = _decode(Path(path))
     with _naming(path):
         image = pixels.image(image_name(path), axes)
-    return replace(image, file=ImageFile(str(Path(path).absolute()), axes))
+    where = url_of(path) if is_remote(path) else str(Path(path).absolute())
+    return replace(image, file=ImageFile(where, axes))
 
 
 def read_labels(path: str | Path, axes: str | None = None) -> Image:
@@ -185,6 +187,8 @@ def natural(path: Path) -> list[str | int]:
 
 def _expand(given: str | Path) -> list[Path]:
     path = Path(given)
+    if is_remote(path):
+        return [path]
     # A file whose own name has brackets or a mark wins over what it would stand for.
     if _is_folder(path):
         images = sorted(filter(_is_image, path.iterdir()), key=natural)
@@ -261,6 +265,8 @@ def _is_image(path: Path) -> bool:
 
 def _check_readable(path: Path) -> None:
     shown = printable(path)
+    if is_remote(path):
+        return
     try:
         path.stat()
     except (FileNotFoundError, NotADirectoryError):
@@ -285,7 +291,7 @@ def _decode(given: Path) -> Pixels:
     _check_readable(path)
     try:
         before = _state(path)
-        if path.is_dir():
+        if is_in_folder(path):
             pixels = ome_zarr.read(path, number)
         elif path.suffix.lower() in TIFF:
             from napari_unet.io import tiff

@@ -19,6 +19,7 @@ from napari_unet.core.images.image import AXES, Image
 from napari_unet.core.text import counted, printable
 from napari_unet.io.atomic import atomic, flush_file
 from napari_unet.io.pixels import Pixels, SeveralImagesError
+from napari_unet.io.remote import is_remote, zarr_store
 from napari_unet.io.units import micrometres
 
 if TYPE_CHECKING:
@@ -59,7 +60,8 @@ def read(path: Path, number: int | None = None) -> Pixels:
     import zarr
 
     try:
-        node = zarr.open(store=str(path), mode="r")
+        store = zarr_store(path) if is_remote(path) else str(path)
+        node = zarr.open(store=store, mode="r")
     except FileNotFoundError as error:  # zarr's own message is about stores
         raise ValueError("it holds no OME-Zarr image") from error
     if isinstance(node, zarr.Array):

@@ -27,6 +27,7 @@ from napari_unet.io.provenance import (
     read_provenance,
     write_note,
 )
+from napari_unet.io.remote import is_in_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -68,7 +69,7 @@ class PredictionFolder:
     ) -> None:
         self.folder = folder
         self.kinds = kinds
-        self._ways_out = ways_out
+        self.ways_out = ways_out
 
     def missing(
         self, file: Path, made: Provenance, *, overwrite: bool = False
@@ -97,7 +98,7 @@ class PredictionFolder:
         An array is an OME-Zarr if the image is one, or if it is large: more than is
         kept in memory.
         """
-        in_blocks = large or split_number(file)[0].is_dir()
+        in_blocks = large or is_in_folder(split_number(file)[0])
         suffix = ".zarr" if in_blocks else ".tif"
         if kind in OF_CELLS:
             suffix = FORMATS[kind].suffixes[0] if kind in FORMATS else ".csv"
@@ -171,19 +172,19 @@ class PredictionFolder:
         return locked(self.folder / UNFINISHED / f"napari-unet-{short[:16]}.lock")
 
     @contextmanager
-    def claimed(self, makes: Mapping[str, Any]) -> Iterator[None]:
-        """Claim the folder for a run; see `io.folder_lock.Claim`.
+    def claimed(self, makes: Mapping[str, Any]) -> Iterator[Path]:
+        """Claim the folder for a run; give the note of the `io.folder_lock.Claim`.
 
         If nothing came of it, a folder that was not there before is not there after.
         """
         new = not self.folder.exists()
         make_folder(self.folder)
         try:
-            with Claim(self.folder / UNFINISHED, makes):
+            with Claim(self.folder / UNFINISHED, makes) as claim:
                 folders = [self.folder / n for n in ("", UNFINISHED, IMAGE, *KINDS)]
                 for folder in (*folders, *map(self._waiting, OF_CELLS)):
                     remove_strays(folder)
-                yield
+                yield claim.note
         finally:
             if new:
                 for folder in (*(self.folder / k for k in self.kinds), self.folder):
@@ -249,7 +250,7 @@ class PredictionFolder:
         if difference := found.difference(wanted):
             raise FileExistsError(
                 f"{target}: is there already and is a result {difference}; "
-                f"{self._ways_out}."
+                f"{self.ways_out}."
             )
         return True
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
 from napari_unet import __version__
-from napari_unet.io import ome_sets
+from napari_unet.io import ome_sets, remote
 from napari_unet.io.atomic import atomic
 from napari_unet.io.names import split_number
 from napari_unet.io.ome_zarr import stamp
@@ -137,6 +137,8 @@ def content_stamp(path: Path) -> str:
     """
     file, number = split_number(path)
     mark = "" if number is None else f"#{number}"
+    if remote.is_remote(file):
+        return remote.stamp(file) + mark
     if file.is_dir():
         return _folder_stamp(file) + mark
     if others := ome_sets.beside(file) or catalogue.beside(file):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from functools import cached_property
 from itertools import chain
 from math import prod
 from pathlib import Path
@@ -103,11 +104,12 @@ class BlockPrediction:
         self._factors = network.factors(image, settings)
         self._wanted = network.for_image(segmentation, self._factors)
         # what the network gives, by the kind of output
-        self._kind = PROBABILITIES if network.outputs is None else IMAGE
+        self.kind = PROBABILITIES if network.outputs is None else IMAGE
         self._blocks = sizes.predicted(self._fields[0].shape)
+        self._grid = Grid(self._blocks)
         self._groups = self._grouped()
         self._scales: dict[Frame, GreyScale] = {}
-        self._out = self._array(self._kind)
+        self._out = self._array(self.kind)
         self._found = Image(self._out.whole, self._axes, image.known_um, image.name)
         self._cells = self._segmentation() if self._finds_cells(cells) else None
         self.tile: tuple[int, ...] | None = None  # output of a tile; chosen at first
@@ -131,13 +133,13 @@ class BlockPrediction:
                 None,
                 self._axes,
                 self.tile or (),
-                describe(self._network.device),
+                self._executor.device or describe(self._network.device),
                 self._network.precision,
                 perf_counter() - started,
             )
 
         yield from carry_out(
-            self._steps(), self._work, self._executor, self.do, {self._kind: finished}
+            self._steps(), self._work, self._executor, self.do, {self.kind: finished}
         )
         return 0 if self._cells is None else (yield from self._cells.finish())
 
@@ -159,7 +161,7 @@ class BlockPrediction:
 
     def do(self, step: Step, writer: WriteBehind) -> Iterator[Event]:
         """Carry out a step; what the network gives is written behind."""
-        if step.stage == self._kind:
+        if step.stage == self.kind:
             yield from self._predict(step, writer)
         elif step.stage == "scale":
             self._measure(step)
@@ -178,7 +180,7 @@ class BlockPrediction:
             needs = tuple(f"scale-{n}-0" for n in of_frames)
             for k, block in enumerate(self._blocks):
                 pixels = prod(shape_of(block.core)) * len(group)
-                steps.append(Step(self._kind, number, k, needs, pixels))
+                steps.append(Step(self.kind, number, k, needs, pixels, by_network=True))
         if "classes" in self._targets:
             steps += self._classes_steps()
         if self._cells is not None:
@@ -196,13 +198,12 @@ class BlockPrediction:
     def _under(self, number: int, box: Box) -> tuple[str, ...]:
         """Return the steps that predict a box of a field, given by its number."""
         group = number // len(self._groups[0])
-        touching = Grid(self._blocks).touching(box)
-        return tuple(f"{self._kind}-{group}-{k}" for k in touching)
+        return tuple(f"{self.kind}-{group}-{k}" for k in self._grid.touching(box))
 
     def _frame(self, field: Field) -> Frame:
         return frame_of(field, self._network.normalisation)
 
-    @property
+    @cached_property
     def _measured(self) -> dict[Frame, int]:
         """The group before which each frame is measured."""
         measured: dict[Frame, int] = {}
@@ -281,7 +282,7 @@ class BlockPrediction:
         regions = region_classes(self._table.classes, self._cell_classes)
         return bool(regions) and not self._wanted.keeps_all_pieces
 
-    @property
+    @cached_property
     def _decided(self) -> tuple[list[Field], list[list[Block]], tuple[int, ...]]:
         """Where classes are decided: the fields, boxes by step, and the reach."""
         # without edges, each plane is decided alone

@@ -36,6 +36,7 @@ class Step:
     needs: tuple[str, ...] = ()  # names of steps that are done before
     pixels: int = 1
     shown: str = ""  # stage that people are told of when it is done; empty for none
+    by_network: bool = False  # whether a network does it, which one step at a time uses
 
     @property
     def name(self) -> str:
@@ -46,19 +47,24 @@ class Step:
 class Executor(Protocol):
     """Carries steps out."""
 
+    device: str
+    """Where, for people; empty for here."""
+
     def run(
         self, steps: Sequence[Step], does: Does
-    ) -> Iterator[tuple[Step, Event | None]]:
+    ) -> Iterator[tuple[Step | None, Event | None]]:
         """Yield each step with the events of its tiles, and with None once it is done.
 
-        What they need besides each other is done. If the iterator is closed, nothing
-        goes on.
+        What they need besides each other is done. Without a step something else is
+        told. If the iterator is closed, nothing goes on.
         """
         ...
 
 
 class Serial:
     """Does the steps here, in their order, which is one in which they can be done."""
+
+    device = ""
 
     def run(
         self, steps: Sequence[Step], does: Does
@@ -98,13 +104,13 @@ def carry_out(
     todo = [step for step in steps if step.name not in finished]
     yield from tally.ended(ends)
     for step, event in executor.run(todo, does):
-        if event is None:
+        if step is None or not isinstance(event, TileDone | None):
+            yield from [event] if event is not None else []
+        elif event is None:
             yield from tally.done(step)
             yield from tally.ended(ends)
-        elif isinstance(event, TileDone):
-            yield tally.placed(step, event)
         else:
-            yield event
+            yield tally.placed(step, event)
 
 
 class _Tally:

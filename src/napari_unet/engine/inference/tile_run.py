@@ -212,15 +212,22 @@ class TileRun:
 
 
 def choose_tile(
-    network: Network, shape: tuple[int, ...], tile: int = 0, memory_gb: float = 0.0
+    network: Network,
+    shape: tuple[int, ...],
+    tile: int = 0,
+    memory_gb: float = 0.0,
+    *,
+    free: int | None = None,
 ) -> tuple[int, ...]:
     """Choose the output size of the tiles for `shape` pixels.
 
     `tile` is the size asked for, 0 chooses by the memory; of that at most `memory_gb`
     GB may be taken, as far as they are free, 0 for no other bound. If not even the
-    smallest fits into all memory that is free, it is a MemoryError.
+    smallest fits into all memory that is free, it is a MemoryError. `free` is that in
+    bytes where it is not the network's device that computes.
     """
-    table, free = network.geometry, free_memory(network.device)
+    table = network.geometry
+    free = free_memory(network.device) if free is None else free
     each = dtype(network.precision).itemsize
     smallest = output_with_stride(table, table.step)
     needed = each * table.peak_values(smallest)

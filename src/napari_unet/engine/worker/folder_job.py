@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from contextlib import closing
 from pathlib import Path
+from time import sleep
 from typing import TYPE_CHECKING
 
+from napari_unet.core.cluster import missing_package, parse_cluster
 from napari_unet.core.events import (
     BlockDone,
     FileBegun,
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from napari_unet.core.model import ModelCard
     from napari_unet.core.settings import Prediction
     from napari_unet.core.starters import Choice
+    from napari_unet.engine.cluster.pool import Pool
     from napari_unet.engine.network.network import Network
     from napari_unet.engine.worker.model_cache import Context
 
@@ -39,6 +42,7 @@ _SECONDS, _SIDE = 1.0, 1024
 # Share of the time of an image that the network takes, about, and what follows it.
 _NETWORK = 0.7
 _AFTER = {"classes": (0.7, 0.73), "cells": (0.73, 0.97), "numbers": (0.97, 1.0)}
+_WAIT_S = 0.2  # between looks for a worker of a cluster
 _TOLD = 0.01  # of the folder, from which it is told
 
 
@@ -59,22 +63,59 @@ def run(job: PredictFolderJob, context: Context) -> Iterator[Event | None]:
     if model == AUTO:
         chosen = yield from _choose(files, job, context)
         model = str(pretrained_model(chosen.name))
+    if job.cluster:
+        yield from _on_cluster(job, Path(model), files)
+        return
     network, card = context.cache.network(model, job.settings)
+    settings = _with_tile(job.settings, network, context)
+    yield from _predicted(job, Path(model), files, (network, card, settings))
+
+
+def _predicted(
+    job: PredictFolderJob,
+    model: Path,
+    files: Sequence[Path],
+    made_ready: tuple[Network, ModelCard, Prediction],
+    pool: Pool | None = None,
+) -> Iterator[Event | None]:
+    """Predict the images here, or by the workers of a pool."""
+    network, card, settings = made_ready
     predictor = FilePredictor(
         network,
         card,
-        _with_tile(job.settings, network, context),
+        settings,
         job.segmentation or card.segmentation,
         PredictionFolder(
             Path(job.target),
             job.kinds or card.training.objective.kinds,
             ways_out="use another folder",
         ),
-        Path(model),
+        model,
         channel=job.channel,
+        pool=pool,
     )
     with closing(predict_files(predictor, files)) as events:
         yield from overall(events)
+
+
+def _on_cluster(
+    job: PredictFolderJob, path: Path, files: Sequence[Path]
+) -> Iterator[Event | None]:
+    """Have the workers of a cluster compute, as soon as there is one."""
+    where = parse_cluster(job.cluster)
+    try:
+        from napari_unet.engine.cluster.clients import connected
+        from napari_unet.engine.cluster.pool import Pool, source_of
+    except ModuleNotFoundError as error:
+        raise missing_package(error) from error
+    model, source = source_of(path)
+    with connected(where) as client:
+        while not client.nthreads():
+            sleep(_WAIT_S)
+            yield None
+        pool = Pool(client, model, source, job.settings)
+        made_ready = pool.network, model.card, pool.settings
+        yield from _predicted(job, path, files, made_ready, pool)
 
 
 def overall(events: Iterable[Event]) -> Iterator[Event | None]:

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from magicgui.widgets import FileEdit
-from qtpy.QtWidgets import QDialog, QDialogButtonBox, QLabel, QWidget
+from qtpy.QtWidgets import QDialog, QDialogButtonBox, QLabel, QLineEdit, QWidget
 
+from napari_unet.core.cluster import WORDS, parse_cluster
 from napari_unet.gui.number_box import IntBox
 from napari_unet.gui.predict.format_boxes import POINTS_TIP, TABLE_TIP, FormatBoxes
 from napari_unet.gui.widgets import Heading, Hint, check_box, column, row
@@ -34,12 +35,13 @@ class FolderDialog(QDialog):
     """Asks for two folders, and for what is written into one of them.
 
     `begin` is called with both, the kinds of result, and the channel that the network
-    sees, from 1, or None; `source` is offered, and a folder in it for the results.
+    sees, from 1, or None, and the cluster, empty for none; `source` is offered, and a
+    folder in it for the results.
     """
 
     def __init__(
         self,
-        begin: Callable[[Path, Path, tuple[str, ...], int | None], None],
+        begin: Callable[[Path, Path, tuple[str, ...], int | None, str], None],
         source: Path,
         card: ModelCard | None,
         parent: QWidget | None = None,
@@ -67,6 +69,13 @@ class FolderDialog(QDialog):
             for kind, (title, tip) in _KINDS.items()
         }
         self.objects = FormatBoxes()
+        self.cluster = QLineEdit()
+        self.cluster.setPlaceholderText("this computer")
+        self.cluster.setAccessibleName("Compute on")
+        self.cluster.setToolTip(
+            "Workers of a Dask cluster that compute instead, with the same result and "
+            f"on the same disk: {', '.join(WORDS)}. Empty for this computer."
+        )
         self.problem = Hint(level="error")
         buttons = QDialogButtonBox.StandardButton
         self.buttons = QDialogButtonBox(buttons.Ok | buttons.Cancel)
@@ -84,6 +93,7 @@ class FolderDialog(QDialog):
             Heading("Write"),
             *self.kinds.values(),
             self.objects,
+            row(QLabel("Compute on"), self.cluster, stretch=1),
             self.problem,
             self.buttons,
         )
@@ -120,6 +130,18 @@ class FolderDialog(QDialog):
             self.problem.setText("Choose a folder for the results.", "error")
         elif not wanted:
             self.problem.setText("Choose what is to be written.", "error")
+        elif problem := self._wrong_cluster():
+            self.problem.setText(problem, "error")
         else:
-            self._begin(source, target, wanted, self.channel.value() or None)
+            channel = self.channel.value() or None
+            self._begin(source, target, wanted, channel, self.cluster.text().strip())
             super().accept()
+
+    def _wrong_cluster(self) -> str:
+        """Say why no cluster has the name that was written; empty if one has."""
+        try:
+            if text := self.cluster.text().strip():
+                parse_cluster(text)
+        except ValueError as error:
+            return str(error)
+        return ""

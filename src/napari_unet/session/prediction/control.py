@@ -229,11 +229,12 @@ class PredictionControl:
         target: Path,
         kinds: Sequence[str] = (),
         channel: int | None = None,
+        cluster: str = "",
         **options: Any,
     ) -> None:
         """Predict all images of a folder into files of another one.
 
-        `kinds` and `channel` are as of `PredictFolderJob`.
+        `kinds`, `channel` and `cluster` are as of `PredictFolderJob`.
         """
         # which model suits the image in view is no matter
         automatic = self._models.automatic
@@ -253,6 +254,7 @@ class PredictionControl:
             None if automatic else self.segmentation,
             tuple(kinds),
             channel,
+            cluster,
         )
         handle = self._worker.submit(job)
         self.folder = FolderPrediction(handle, source, target)

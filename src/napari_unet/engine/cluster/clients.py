@@ -1,0 +1,250 @@
+"""A connection to the workers that a word names, which are begun where need be."""
+
+from __future__ import annotations
+
+import logging
+import os
+from contextlib import ExitStack, contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import dask
+import psutil
+from distributed import Client
+
+from napari_unet.core.cluster import QUEUES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from napari_unet.core.cluster import Cluster
+
+_CLASSES = {
+    "slurm": "SLURMCluster",
+    "pbs": "PBSCluster",
+    "sge": "SGECluster",
+    "lsf": "LSFCluster",
+    "oar": "OARCluster",
+    "htcondor": "HTCondorCluster",
+}
+# Of jobs, if no number is given.
+_FEWEST, _MOST = 1, 8
+# Processors of a local worker, if no number is given.
+_EACH = 4
+# A worker ends so long before its job does, so that its steps go elsewhere, in seconds.
+_BEFORE_END_S, _STAGGER_S = 300, 120
+# Threads of a process have one memory: see `engine.allocator`.
+_ENVIRONMENT = {"MALLOC_ARENA_MAX": "1"}
+_HERE = {"localhost", "127.0.0.1", "::1", "inproc"}
+
+
+@contextmanager
+def connected(
+    cluster: Cluster, options: Mapping[str, Any] | None = None
+) -> Iterator[Client]:
+    """Begin workers, or reach those there are; what was begun ends with the block.
+
+    Parameters
+    ----------
+    cluster : Cluster
+    options : mapping, optional
+        Keywords of the class of Dask that begins the workers.
+
+    Raises
+    ------
+    ValueError
+        The options do not go with the kind, or the class does not take them.
+    ModuleNotFoundError
+        A package that begins such workers is not installed.
+    OSError
+        No scheduler is there.
+    """
+    given = dict(options or {})
+    if given and cluster.kind in {"scheduler", "file", "python"}:
+        raise ValueError(
+            f"--cluster-options are for workers that are begun here, and "
+            f"{cluster.place} has its own."
+        )
+    environment = {
+        **dask.config.get("distributed.nanny.pre-spawn-environ", {}),
+        **_ENVIRONMENT,
+    }
+    settings = {"distributed.nanny.pre-spawn-environ": environment}
+    with ExitStack() as stack:
+        stack.enter_context(dask.config.set(settings))
+        try:
+            client = _client(cluster, given, stack)
+        except TypeError as error:
+            if "unexpected keyword" in str(error):
+                raise ValueError(f"--cluster-options: {error}.") from error
+            raise
+        yield client
+
+
+def note_of(cluster: Cluster) -> str:
+    """Say what is to be known of a way to reach workers; empty if nothing is."""
+    where = urlsplit(cluster.place)
+    if where.scheme == "tcp" and where.hostname not in _HERE:
+        return (
+            f"{cluster.place} is not encrypted, and whoever reaches it can run any "
+            "program there; use tls:// outside of a trusted network."
+        )
+    return ""
+
+
+def _client(cluster: Cluster, given: dict[str, Any], stack: ExitStack) -> Client:
+    if cluster.kind == "scheduler":
+        return stack.enter_context(Client(cluster.place))
+    if cluster.kind == "file":
+        if not Path(cluster.place).is_file():
+            raise FileNotFoundError(
+                f"{cluster.place}: there is no such file of a scheduler; begin it with "
+                "dask scheduler --scheduler-file."
+            )
+        return stack.enter_context(Client(scheduler_file=cluster.place))
+    made = _made(cluster, given, stack)
+    if isinstance(made, Client):
+        return stack.enter_context(made)
+    if hasattr(made, "__exit__"):
+        stack.enter_context(made)
+    return stack.enter_context(Client(made))
+
+
+def _made(cluster: Cluster, given: dict[str, Any], stack: ExitStack) -> Any:
+    """Return the cluster, whose workers begin."""
+    if cluster.kind == "local":
+        return _local(cluster, given)
+    if cluster.kind == "cuda":
+        return _on_gpus(cluster, given)
+    if cluster.kind in QUEUES:
+        return _in_queue(cluster, given)
+    if cluster.kind == "srun":
+        # a scheduler on the first process and workers on the others do not return
+        return _class("dask_jobqueue.slurm", "SLURMRunner")(**given)
+    module, function = cluster.place.split(":")
+    try:
+        return getattr(import_module(module), function)()
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"--cluster python:{cluster.place}: {error}.") from error
+
+
+def _local(cluster: Cluster, given: dict[str, Any]) -> Any:
+    from distributed import LocalCluster
+
+    count = (cluster.workers or _usual())[0]
+    memory = psutil.virtual_memory().total // count
+    usual = {
+        "n_workers": count,
+        "threads_per_worker": cluster.threads,
+        "memory_limit": memory,
+        "host": "127.0.0.1",
+        "dashboard_address": None,
+        "silence_logs": logging.ERROR,
+    }
+    return LocalCluster(**{**usual, **given})
+
+
+def _usual() -> tuple[int, int]:
+    count = max((os.cpu_count() or 1) // _EACH, 1)
+    return count, count
+
+
+def _on_gpus(cluster: Cluster, given: dict[str, Any]) -> Any:
+    """Begin a process for each GPU, by dask-cuda where it is installed."""
+    import torch
+
+    there = torch.cuda.device_count()
+    count = cluster.workers[0] if cluster.workers else there
+    if not 0 < count <= there:
+        raise ValueError(f"cuda:{count} asks for {count} GPUs, and there are {there}.")
+    try:
+        from dask_cuda import LocalCUDACluster
+    except ImportError:
+        from distributed import Nanny, Scheduler, SpecCluster
+
+        options = {
+            "nthreads": 1,
+            "memory_limit": psutil.virtual_memory().total // count,
+            "silence_logs": logging.ERROR,
+            **given,
+        }
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+        names = (
+            visible if len(visible) >= count and visible[0] else map(str, range(count))
+        )
+        workers = {
+            number: {
+                "cls": Nanny,
+                "options": {**options, "env": {"CUDA_VISIBLE_DEVICES": name}},
+            }
+            for number, name in zip(range(count), names, strict=False)
+        }
+        scheduler = {
+            "cls": Scheduler,
+            "options": {"host": "127.0.0.1", "dashboard_address": None},
+        }
+        return SpecCluster(workers=workers, scheduler=scheduler)
+    return LocalCUDACluster(n_workers=count, **given)
+
+
+def _in_queue(cluster: Cluster, given: dict[str, Any]) -> Any:
+    """Have a queueing system begin workers, as many at a time as there is need for."""
+    made = _class("dask_jobqueue", _CLASSES[cluster.kind])(
+        **queue_options(cluster.kind, given)
+    )
+    fewest, most = cluster.workers or (_FEWEST, _MOST)
+    # adaptive also for a fixed number: else jobs that end do not come back
+    made.adapt(minimum=fewest, maximum=most)
+    return made
+
+
+def queue_options(kind: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of a job, with what is easily forgotten."""
+    options = dict(given)
+    lines = [f"export {name}={value}" for name, value in _ENVIRONMENT.items()]
+    options["job_script_prologue"] = [*options.get("job_script_prologue", ()), *lines]
+    walltime = options.get(
+        "walltime", dask.config.get(f"jobqueue.{kind}.walltime", None)
+    )
+    seconds = _seconds(str(walltime)) if walltime else 0
+    arguments = list(options.get("worker_extra_args", ()))
+    if seconds > 2 * _BEFORE_END_S and "--lifetime" not in arguments:
+        arguments += ["--lifetime", f"{seconds - _BEFORE_END_S}s"]
+        arguments += ["--lifetime-stagger", f"{_STAGGER_S}s"]
+    options["worker_extra_args"] = arguments
+    if "security" not in options and _has_certificates():
+        options |= {"security": True, "protocol": "tls://"}
+    return options
+
+
+def _seconds(walltime: str) -> int:
+    """Return the seconds of D-HH:MM:SS, HH:MM:SS, HH:MM (of LSF) or a number."""
+    days, _, rest = walltime.rpartition("-")
+    parts = [int(part) for part in rest.split(":") if part.isdecimal()]
+    if len(parts) == 2:
+        parts.append(0)
+    seconds = 0
+    for part in parts:
+        seconds = 60 * seconds + part
+    return seconds + 86400 * (int(days) if days.isdecimal() else 0)
+
+
+def _has_certificates() -> bool:
+    try:
+        import cryptography  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
+def _class(module: str, name: str) -> Any:
+    try:
+        return getattr(import_module(module), name)
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            "queues need the package dask-jobqueue, which pip install "
+            "'napari-interactive-unet[cluster]' brings.",
+            name=error.name,
+        ) from error

@@ -1,0 +1,164 @@
+"""The workers of a Dask cluster, as one place to predict on."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from hashlib import sha256
+from typing import TYPE_CHECKING, cast
+
+import torch
+
+from napari_unet.core.network.opaque import Opaque
+from napari_unet.core.text import counted
+from napari_unet.engine.cluster.executor import Dask
+from napari_unet.engine.cluster.jobs import ModelSource
+from napari_unet.engine.cluster.worker import Preparation, SentModel, facts
+from napari_unet.engine.inference.tile_run import choose_tile
+from napari_unet.engine.model_formats.catalogue import (
+    format_of,
+    read_model,
+    stamp_of,
+)
+from napari_unet.engine.network.network import prepare
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from distributed import Client
+
+    from napari_unet.core.model import Model
+    from napari_unet.core.settings import Prediction
+    from napari_unet.engine.cluster.worker import Facts
+    from napari_unet.engine.device import Precision
+    from napari_unet.engine.network.network import Network
+    from napari_unet.io.resumable_output import ResumableOutput
+
+
+class Pool:
+    """Workers with a model, which predict as one machine does, bit by bit.
+
+    Parameters
+    ----------
+    client : distributed.Client
+        Of any cluster that has a worker, or will have one: that is waited for. The
+        program that makes one needs the usual guard, ``if __name__ == "__main__":``.
+    model : Model
+        What `source` is the file of; sent where that file is not seen.
+    settings : Prediction
+        Device and precision are those of each worker, "auto" by what it has.
+
+    Attributes
+    ----------
+    network : Network
+        The model with the precision of the workers; it is not for computing.
+    settings : Prediction
+        With that precision.
+    device : str
+        What the workers compute on, for people.
+    notes : tuple of str
+        What may surprise, each a sentence.
+
+    Raises
+    ------
+    ValueError
+        The workers compute in different precisions and none is named, or have another
+        version of torch than is here.
+    ModuleNotFoundError
+        A worker lacks this program.
+    """
+
+    def __init__(
+        self, client: Client, model: Model, source: ModelSource, settings: Prediction
+    ) -> None:
+        self.client = client
+        self.source = source
+        client.wait_for_workers(1)
+        # in one process are the machine's limits
+        client.register_plugin(Preparation())
+        found = _facts_of(client, settings.device, source)
+        if not all(each.sees_model for each in found):
+            client.register_plugin(SentModel(source.stamp, model))
+        precision = settings.precision
+        if precision == "auto":
+            precision = _precision(model, found)
+        self.settings = settings.replace(precision=precision)
+        self.network = _stand_in(model, source, precision)
+        self.threads = _threads(found)
+        self.free = min(each.free for each in found)
+        devices = Counter(each.device for each in found)
+        self.device = ", ".join(
+            f"{counted(number, 'worker')} on {name}" for name, number in devices.items()
+        )
+        self.notes: tuple[str, ...] = ()
+        if len(devices) > 1:
+            self.notes = (
+                f"the workers compute on different devices ({self.device}); where "
+                "probabilities are close, results depend on which one does a block.",
+            )
+
+    def tile(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Choose the output of tiles for a shape, by the worker with least memory."""
+        settings = self.settings
+        return choose_tile(
+            self.network, shape, settings.tile, settings.memory_gb, free=self.free
+        )
+
+    def executor(self, work: ResumableOutput) -> Dask:
+        """Return what has the workers do steps; its job is to be set."""
+        return Dask(self.client, work, self.network.geometry, self.device)
+
+
+def source_of(path: Path) -> tuple[Model, ModelSource]:
+    """Read a model for a pool; errors are those of `catalogue.read_model`."""
+    model = read_model(path)
+    foreign = format_of(path) is not None
+    stamp = stamp_of(model) if foreign else sha256(path.read_bytes()).hexdigest()
+    return model, ModelSource(path.absolute(), stamp, foreign)
+
+
+def _facts_of(client: Client, device: str, source: ModelSource) -> list[Facts]:
+    try:
+        found = client.run(facts, device, source)
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f"a worker of the cluster lacks {error.name}: install the same napari-unet "
+            "there as here.",
+            name=error.name,
+        ) from error
+    workers = list(found.values())
+    others = {each.torch for each in workers} - {torch.__version__}
+    if others:
+        raise ValueError(
+            f"here is torch {torch.__version__}, and workers have torch "
+            f"{', '.join(sorted(others))}; install one version, or results differ."
+        )
+    return workers
+
+
+def _precision(model: Model, workers: list[Facts]) -> Precision:
+    """Return the precision that all workers have natively."""
+    if model.card.outputs is not None or isinstance(model.card.architecture, Opaque):
+        return "fp32"
+    native = {each.precision: each.device for each in workers}
+    if len(native) > 1:
+        named = ", ".join(f"{how} on {where}" for how, where in native.items())
+        raise ValueError(
+            f"the workers compute natively in different precisions ({named}); name "
+            "one, as in --precision fp32."
+        )
+    return cast("Precision", next(iter(native)))
+
+
+def _stand_in(model: Model, source: ModelSource, precision: Precision) -> Network:
+    """Return the network for its sizes and rules: here may be no device for it."""
+    network = prepare(model, "cpu", "fp32", file=source.path)
+    return replace(network, precision=precision)
+
+
+def _threads(workers: list[Facts]) -> int:
+    """Return how many processors each process has, as those of a machine share them."""
+    sharing = Counter((each.host, each.processors) for each in workers)
+    return min(
+        max(len(processors) // number, 1) for (_, processors), number in sharing.items()
+    )

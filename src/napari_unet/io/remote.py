@@ -1,0 +1,149 @@
+"""OME-Zarr on S3 and other object stores, and by HTTP.
+
+An image there is named by its URL. Credentials and the address of a store are those of
+the environment, as the stores' own programs read them (`AWS_ACCESS_KEY_ID`,
+`AWS_ENDPOINT_URL`, …). What is written is first made here, where there are locks and
+names that appear at once, and copied when it is complete.
+"""
+
+from __future__ import annotations
+
+import re
+from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SCHEMES = ("s3", "s3a", "gs", "az", "abfs", "http", "https")
+_URL = re.compile(rf"({'|'.join(SCHEMES)}):/+(.+)", re.DOTALL)
+# Chunks that are asked for their state, and files that are written at a time.
+_SAMPLED, _AT_ONCE = 32, 8
+_DESCRIBED = "zarr.json"
+
+
+def is_remote(path: str | Path) -> bool:
+    """Whether a path is a URL; one that was made a `Path` is, too."""
+    return _URL.fullmatch(Path(path).as_posix()) is not None
+
+
+def url_of(path: str | Path) -> str:
+    """Return the URL that a path was made of: a `Path` has fewer slashes."""
+    found = _URL.fullmatch(Path(path).as_posix())
+    if found is None:
+        raise ValueError(
+            f"a URL begins with one of {', '.join(SCHEMES)} and ://, found {path}."
+        )
+    return f"{found[1]}://{found[2]}"
+
+
+def absolute(path: Path) -> Path:
+    """Return a path that means the same in any folder; a URL is one."""
+    return path if is_remote(path) else path.absolute()
+
+
+def is_in_folder(path: Path) -> bool:
+    """Whether an image is an OME-Zarr, of many files: here or far away."""
+    return is_remote(path) or path.is_dir()
+
+
+def zarr_store(path: str | Path) -> Any:
+    """Return what zarr reads an image from.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        The package that reaches object stores is not installed.
+    """
+    from zarr.storage import ObjectStore
+
+    return ObjectStore(_store(path), read_only=True)
+
+
+def stamp(path: str | Path) -> str:
+    """Return a short text that changes with an image, as far as is seen at a glance.
+
+    It is of what describes the image and of the state of some of its chunks: there may
+    be millions, and each is a request.
+    """
+    import zarr
+
+    store = _store(path)
+    digest = sha256(url_of(path).encode())
+    node = zarr.open(store=zarr_store(path), mode="r")
+    arrays = [node] if isinstance(node, zarr.Array) else _arrays(node)
+    for array in arrays:
+        digest.update(repr(array.metadata.to_dict()).encode())
+        sides = array.shards or array.chunks
+        counts = [-(-n // side) for n, side in zip(array.shape, sides, strict=True)]
+        for share in range(_SAMPLED):
+            # a walk from the first chunk to the last, along all axes at once
+            at = tuple(round((n - 1) * share / (_SAMPLED - 1)) for n in counts)
+            key = f"{array.path}/{array.metadata.encode_chunk_key(at)}".lstrip("/")
+            digest.update(repr(_state(store, key)).encode())
+    return f"description and some chunks:{digest.hexdigest()}"
+
+
+def upload(source: Path, target: str) -> Iterator[float]:
+    """Copy a file or an OME-Zarr; yields the share that is done.
+
+    What was there under the name goes first, and what describes an OME-Zarr comes
+    last: until then nothing takes it for an image.
+    """
+    import obstore
+
+    if source.is_file():
+        folder, name = target.rsplit("/", 1)
+        obstore.put(_store(folder), name, source)
+        yield 1.0
+        return
+    store = _store(target)
+    for batch in obstore.list(store):
+        obstore.delete(store, [found["path"] for found in batch])
+    files = [p for p in source.rglob("*") if p.is_file()]
+    files.sort(key=lambda p: p == source / _DESCRIBED)
+
+    def put(file: Path) -> None:
+        obstore.put(store, file.relative_to(source).as_posix(), file)
+
+    with ThreadPoolExecutor(_AT_ONCE, "upload") as threads:
+        for done, _ in enumerate(threads.map(put, files[:-1]), start=1):
+            yield done / len(files)
+    put(files[-1])
+    yield 1.0
+
+
+def _arrays(group: Any) -> list[Any]:
+    """Return the arrays that a group describes as its images, without a listing."""
+    attributes = dict(group.attrs)
+    scales = attributes.get("ome", attributes).get("multiscales") or []
+    names = [level["path"] for scale in scales for level in scale.get("datasets", ())]
+    return [group[name] for name in names if name in group]
+
+
+def _state(store: Any, key: str) -> tuple[Any, ...] | None:
+    """Return what a store says of an object; None if it is not there."""
+    import obstore
+
+    try:
+        found = obstore.head(store, key)
+    except FileNotFoundError:
+        return None
+    return found["size"], found.get("e_tag"), str(found["last_modified"])
+
+
+def _store(path: str | Path) -> Any:
+    try:
+        from obstore.store import from_url
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f"{url_of(path)}: to reach it needs the package obstore, which pip install "
+            "'napari-interactive-unet[remote]' brings.",
+            name=error.name,
+        ) from error
+    url = url_of(path)
+    if url.startswith("http:"):
+        return from_url(url, client_options={"allow_http": True})
+    return from_url(url)

@@ -1,0 +1,199 @@
+"""Workers that are begun or reached: by a word, in processes, in jobs of a queue."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from example_models import cropping_model
+from large_images import ALL, CPU, SIZES, outputs, write_image
+from napari_unet.core import events
+from napari_unet.core.cluster import parse_cluster
+from napari_unet.engine.file_prediction import FilePredictor
+from napari_unet.engine.network.network import prepare
+from napari_unet.io.model_file import save_model
+from napari_unet.io.prediction_folder import KINDS, PredictionFolder
+
+distributed = pytest.importorskip("distributed")
+clients = pytest.importorskip("napari_unet.engine.cluster.clients")
+pools = pytest.importorskip("napari_unet.engine.cluster.pool")
+
+ROOT = Path(__file__).parents[2]
+
+
+def predictor(folder: Path, target: str, client: Any = None) -> FilePredictor:
+    path = folder / "model.safetensors"
+    model = cropping_model(2)
+    if not path.exists():
+        save_model(model, path)
+    network, pool = prepare(model, "cpu", "fp32"), None
+    if client is not None:
+        model, source = pools.source_of(path)
+        pool = pools.Pool(client, model, source, CPU)
+        network = pool.network
+    output = PredictionFolder(folder / target, KINDS)
+    return FilePredictor(network, model.card, CPU, ALL, output, path, SIZES, pool=pool)
+
+
+def assert_same(found: Path, right: Path) -> None:
+    for kind, expected in outputs(right, "zarr").items():
+        np.testing.assert_array_equal(outputs(found, "zarr")[kind], expected)
+
+
+def test_a_scheduler_is_reached_by_its_address_and_by_its_file(tmp_path: Path) -> None:
+    with (
+        distributed.LocalCluster(
+            n_workers=1, processes=False, protocol="tcp", dashboard_address=None
+        ) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        client.write_scheduler_file(str(tmp_path / "scheduler.json"))
+        for word in (cluster.scheduler_address, f"file:{tmp_path}/scheduler.json"):
+            with clients.connected(parse_cluster(word)) as reached:
+                assert len(reached.nthreads()) == 1
+            with (
+                pytest.raises(ValueError, match="has its own"),
+                clients.connected(parse_cluster(word), {"cores": 1}),
+            ):
+                pass
+    with (
+        pytest.raises(FileNotFoundError, match="no such file of a scheduler"),
+        clients.connected(parse_cluster(f"file:{tmp_path}/none.json")),
+    ):
+        pass
+
+
+def test_a_function_may_return_the_workers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (
+        "from distributed import LocalCluster\n"
+        "def workers():\n"
+        "    return LocalCluster(n_workers=1, processes=False, "
+        "dashboard_address=None)\n"
+    )
+    (tmp_path / "of_a_lab.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    with clients.connected(parse_cluster("python:of_a_lab:workers")) as client:
+        assert len(client.nthreads()) == 1
+    with (
+        pytest.raises(ValueError, match="python:of_a_lab:none"),
+        clients.connected(parse_cluster("python:of_a_lab:none")),
+    ):
+        pass
+
+
+def test_a_job_of_a_queue_has_what_is_easily_forgotten() -> None:
+    made = clients.queue_options("slurm", {"walltime": "04:00:00", "cores": 8})
+    assert made["job_script_prologue"] == ["export MALLOC_ARENA_MAX=1"]
+    assert made["worker_extra_args"] == [
+        "--lifetime",
+        f"{4 * 3600 - 300}s",
+        "--lifetime-stagger",
+        "120s",
+    ]
+    own = ["--lifetime", "60s"]
+    made = clients.queue_options(
+        "pbs", {"walltime": "1-00:00", "worker_extra_args": own}
+    )
+    assert made["worker_extra_args"] == own
+    short = clients.queue_options("sge", {"walltime": "00:05:00"})
+    assert short["worker_extra_args"] == []
+
+
+@pytest.mark.parametrize(
+    ("word", "tells"),
+    [
+        ("tcp://node1:8786", True),
+        ("tcp://127.0.0.1:8786", False),
+        ("tls://node1:8786", False),
+        ("local:2", False),
+    ],
+)
+def test_an_open_port_of_another_machine_is_told(word: str, tells: bool) -> None:
+    assert ("not encrypted" in clients.note_of(parse_cluster(word))) == tells
+
+
+@pytest.fixture
+def importable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have processes that are begun find what the tests do."""
+    paths = [str(Path(__file__).parents[1]), *sys.path]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, paths)))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
+@pytest.mark.usefixtures("importable")
+def test_a_worker_that_is_killed_costs_nothing_but_time(tmp_path: Path) -> None:
+    file = tmp_path / "a.zarr"
+    write_image(file, (150, 170), "yx")
+    with clients.connected(parse_cluster("local:2")) as client:
+        many = predictor(tmp_path, "many", client)
+        victim = client.run(os.getpid).popitem()[1]
+        for event in many.events(file):
+            if victim and isinstance(event, events.TileDone):
+                os.kill(victim, signal.SIGKILL)
+                victim = None
+        assert victim is None
+    list(predictor(tmp_path, "one").events(file))
+    assert_same(tmp_path / "many", tmp_path / "one")
+
+
+JOBS = """
+from dask_jobqueue.local import LocalCluster
+
+def workers():
+    cluster = LocalCluster(
+        cores=1, processes=1, memory="2GB", log_directory="{folder}",
+        scheduler_options={{"dashboard_address": None, "host": "127.0.0.1"}},
+    )
+    cluster.scale(1)
+    return cluster
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="a script of bash")
+@pytest.mark.usefixtures("importable")
+def test_the_script_for_slurm_does_it_with_jobs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("dask_jobqueue")
+    write_image(tmp_path / "a.zarr", (100, 90), "yx")
+    (tmp_path / "jobs.py").write_text(JOBS.format(folder=tmp_path / "logs"))
+    command = tmp_path / "napari-unet"
+    command.write_text(
+        f'#!/bin/sh\nexec "{sys.executable}" -m napari_unet.cli.main "$@"\n'
+    )
+    command.chmod(0o755)
+    one = predictor(tmp_path, "one")
+    list(one.events(tmp_path / "a.zarr"))
+    environment = {
+        **os.environ,
+        "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": f"{tmp_path}{os.pathsep}{os.environ['PYTHONPATH']}",
+        "CLUSTER": "python:jobs:workers",
+        "MODEL": str(tmp_path / "model.safetensors"),
+    }
+    script = ROOT / "docs" / "clusters" / "slurm.sh"
+    done = subprocess.run(
+        ["bash", str(script), str(tmp_path / "a.zarr"), str(tmp_path / "many")],
+        env=environment,
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "1 worker on cpu" in done.stderr
+    for kind in ("probabilities", "classes"):
+        np.testing.assert_array_equal(
+            outputs(tmp_path / "many", "zarr")[kind],
+            outputs(tmp_path / "one", "zarr")[kind],
+        )

@@ -1,0 +1,120 @@
+"""OME-Zarr on an S3 server that the tests start, and by HTTP."""
+
+from __future__ import annotations
+
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from napari_unet.io.export import write_labels
+from napari_unet.io.images import find, read_image
+from napari_unet.io.names import image_name
+from napari_unet.io.provenance import content_stamp
+from napari_unet.io.remote import is_remote, upload, url_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture(scope="module")
+def bucket() -> Iterator[str]:
+    """The URL of an empty bucket."""
+    server_module = pytest.importorskip("moto.server")
+    obstore = pytest.importorskip("obstore")
+    del obstore
+    import boto3
+
+    server = server_module.ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    address = f"http://{host}:{port}"
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {
+            "AWS_ACCESS_KEY_ID": "key",
+            "AWS_SECRET_ACCESS_KEY": "secret",
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_REGION": "us-east-1",
+            "AWS_ENDPOINT_URL": address,
+            "AWS_ALLOW_HTTP": "true",
+        }.items():
+            patch.setenv(name, value)
+        boto3.client("s3", endpoint_url=address).create_bucket(Bucket="lab")
+        yield "s3://lab"
+    server.stop()
+
+
+def write(path: Path, seed: int = 0) -> np.ndarray:
+    pixels = np.random.default_rng(seed).integers(0, 9, (600, 700)).astype(np.uint8)
+    write_labels(path, pixels, "yx", (0.5, 0.25))
+    return pixels
+
+
+@pytest.mark.parametrize(
+    ("text", "url"),
+    [
+        ("s3://lab/a.zarr", "s3://lab/a.zarr"),
+        (Path("https://host/plate/a.zarr"), "https://host/plate/a.zarr"),
+    ],
+)
+def test_a_url_stays_one_as_a_path(text: str | Path, url: str) -> None:
+    assert is_remote(text)
+    assert url_of(text) == url
+    assert find([str(text)]) == [Path(text)]
+    assert image_name(Path(text)) == "a"
+
+
+@pytest.mark.parametrize("text", ["a.zarr", "/s3/a.zarr", "C:/a.zarr", "s4://a"])
+def test_a_path_is_no_url(text: str) -> None:
+    assert not is_remote(text)
+    with pytest.raises(ValueError, match="a URL begins with one of s3"):
+        url_of(text)
+
+
+def test_an_image_goes_to_s3_and_comes_back(tmp_path: Path, bucket: str) -> None:
+    pixels = write(tmp_path / "a.zarr")
+    target = f"{bucket}/there/a.zarr"
+    shares = list(upload(tmp_path / "a.zarr", target))
+    assert shares == sorted(shares)
+    assert shares[-1] == 1
+    image = read_image(target)
+    assert (image.spacing_um, image.axes, image.name) == ((0.5, 0.25), "yx", "a")
+    np.testing.assert_array_equal(image.read(), pixels)
+    before = content_stamp(Path(target))
+    assert content_stamp(Path(target)) == before
+    # another one in its place leaves nothing of the first
+    other = write(tmp_path / "b.zarr", seed=1)
+    list(upload(tmp_path / "b.zarr", target))
+    np.testing.assert_array_equal(read_image(target).read(), other)
+    assert content_stamp(Path(target)) != before
+
+
+def test_what_is_not_on_s3_is_told(bucket: str) -> None:
+    with pytest.raises(ValueError, match=r"none\.zarr: .*holds no OME-Zarr image"):
+        read_image(f"{bucket}/none.zarr")
+
+
+def test_an_image_is_read_by_http(tmp_path: Path) -> None:
+    pytest.importorskip("obstore")
+    pixels = write(tmp_path / "a.zarr")
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            pass
+
+    handler = partial(Quiet, directory=str(tmp_path))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        url = f"http://127.0.0.1:{server.server_port}/a.zarr"
+        np.testing.assert_array_equal(read_image(url).read(), pixels)
+        assert content_stamp(Path(url)) == content_stamp(Path(url))
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
