@@ -97,7 +97,7 @@ def test_a_layer_is_made_of_the_image_in_view(bench: Bench) -> None:
     # whatever is faster here: the values are read by people
     assert bench.control.status.endswith("fp32.")
     source, made = bench.viewer.layers
-    assert made.name == "noisy [denoised]"
+    assert made.name == "Denoised · noisy"
     np.testing.assert_allclose(made.data, noisy, atol=1)
     assert (made.scale == source.scale).all()
     # it may be annotated, trained on and predicted like any image
@@ -169,7 +169,7 @@ def test_channels_become_layers(bench: Bench) -> None:
     bench.learnt(channels=2)
     bench.predicted()
     names = [layer.name for layer in bench.viewer.layers]
-    assert names[-2:] == [f"{image.name} [denoised {n}]" for n in (1, 2)]
+    assert names[-2:] == [f"Denoised {n} · {image.name}" for n in (1, 2)]
     made = np.stack([layer.data for layer in list(bench.viewer.layers)[-2:]])
     np.testing.assert_allclose(made, pixels(2, 40, 40), atol=0.01)
 

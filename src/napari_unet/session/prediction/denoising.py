@@ -295,11 +295,13 @@ class Denoiser:
         )
         pixels = made.open()
         many = len(pixels) > 1
+        # the kind begins a layer's name; a model's own name stays as it is
+        what = "Denoised" if run.what == "denoised" else run.what
         with roles.selection_kept(self._viewer):
             for number, channel in enumerate(pixels, start=1):
                 layer = self._viewer.add_image(
                     channel,
-                    name=roles.name_for(image.name, run.what + f" {number}" * many),
+                    name=roles.name_for(image.name, what + f" {number}" * many),
                     **common,
                     rgb=False,
                     multiscale=False,
