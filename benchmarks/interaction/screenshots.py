@@ -62,6 +62,9 @@ def main() -> None:
     _predict(viewer, hand, workspace)
     _shoot(viewer, folder / "predict.png")
     film.take(3)
+    _correct(viewer, hand, workspace)
+    _shoot(viewer, folder / "correct.png")
+    film.take(3)
     film.save(folder / "loop.gif")
     viewer.close()
 
@@ -177,6 +180,26 @@ def _predict(viewer: napari.Viewer, hand: Hand, workspace: Workspace) -> None:
     workspace.prediction.predict("layer")
     hand.wait_until(lambda: not workspace.prediction.running, 120)
     hand.wait(3)
+
+
+def _correct(viewer: napari.Viewer, hand: Hand, workspace: Workspace) -> None:
+    """Paint a nucleus over what is predicted; wait until the model has learnt it."""
+    z, image = 3, workspace.images.current
+    if image is None:
+        raise RuntimeError("the workspace has no image")
+    viewer.dims.set_current_step(0, z)
+    hand.wait(2)
+    layer = workspace.images.annotation_layer(image.id)
+    viewer.layers.selection.active = layer
+    workspace.annotating.brush.next_cell()
+    truth = np.asarray(samples.nuclei()[z][1].data)
+    numbers, counts = np.unique(truth[_WINDOW], return_counts=True)
+    largest = numbers[1:][counts[1:].argmax()]
+    for stroke in _strokes(truth == largest, _WINDOW, step=3, margin=1):
+        hand.drag(stroke, layer)
+    learning = workspace.learning
+    hand.wait_until(lambda: learning.count > 0 and not learning.busy, 120)
+    hand.wait(2)
 
 
 def _raise(viewer: napari.Viewer, name: str) -> None:
