@@ -80,28 +80,6 @@ def same(
     return all(np.array_equal(one[name], two[name]) for name in one)
 
 
-def largest(cells: NDArray[np.int32]) -> NDArray[np.bool_]:
-    """The largest cell that does not touch the edge."""
-    inner = np.unique(cells[10:-10, 10:-10])
-    edge = {*cells[0], *cells[-1], *cells[:, 0], *cells[:, -1]}
-    whole = [n for n in inner.tolist() if n and n not in edge]
-    return cells == max(whole, key=lambda n: (cells == n).sum())
-
-
-def test_what_is_no_cell_is_none_any_more_and_the_others_stay(
-    model: Model, image: Image
-) -> None:
-    corrector = Corrector(model, image)
-    before = corrector.cells()
-    wrong = largest(before)
-    corrector.paint(wrong, 1)
-    assert corrector.learner.count == 1
-    after = corrector.cells()
-    assert (after[wrong] > 0).mean() < 0.2
-    others = (before > 0) & ~wrong
-    assert (after[others] > 0).mean() > 0.8
-
-
 def test_the_model_goes_with_the_annotation_back_and_forth(
     model: Model, image: Image
 ) -> None:

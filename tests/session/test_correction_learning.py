@@ -115,7 +115,8 @@ class Bench(SessionBench):
 
     def get_ready(self) -> None:
         for handle in self.worker.running(LearnJob):
-            self.worker.end(handle)
+            if not handle.job.corrections:  # type: ignore[attr-defined]
+                self.worker.end(handle)
 
     def close(self) -> None:
         self.learning.close()
@@ -135,6 +136,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 def bench(tmp_path: Path, clock: list[float]) -> Iterator[Bench]:
     bench = Bench(tmp_path, lambda call: call())
     bench.add(np.ones((4, 8, 10), np.uint8))
+    bench.viewer.dims.set_current_step(0, 0)
     yield bench
     bench.close()
 
