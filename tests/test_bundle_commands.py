@@ -70,7 +70,7 @@ def test_a_bundle_trains_the_model_of_its_files(
     [
         ["--width", "8"],
         ["--preset", "paper"],
-        ["--border-weight", "3"],
+        ["--border-scheme", "fiji"],
         ["label-*.tif"],
     ],
 )

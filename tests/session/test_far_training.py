@@ -100,7 +100,7 @@ def test_a_place_is_a_host_and_perhaps_a_queue() -> None:
     assert seen == ["me@lab"]
     for where, queue, told in (
         ("-oProxyCommand=x", "", "as for ssh"),
-        ("me@lab", "pbs", "a queue is slurm"),
+        ("me@lab", "pbs", "queue is slurm"),
     ):
         with pytest.raises(ValueError, match=told):
             place.choose(where, queue)

@@ -8,7 +8,7 @@ from time import sleep
 from typing import TYPE_CHECKING, Any
 
 from napari_unet.cli.stopping import Stopped
-from napari_unet.core.event_codec import STAY, encode, to_line
+from napari_unet.core.event_codec import GO, encode, to_line
 from napari_unet.core.far_messages import End
 from napari_unet.core.text import reason
 
@@ -61,7 +61,7 @@ class Reporter:
 
     def say(self, event: Event) -> None:
         """Report an event, if it can leave this machine."""
-        if not isinstance(event, STAY):
+        if type(event) in GO:
             self._write(encode(event))
 
     def order(self) -> str:

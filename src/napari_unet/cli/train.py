@@ -296,7 +296,7 @@ def _run(options: argparse.Namespace, member: Member | None, reporter: Reporter)
 
 def _since_start() -> float:
     """Return how long this process runs, in seconds."""
-    return time.time() - psutil.Process().create_time()
+    return time.time() - float(psutil.Process().create_time())
 
 
 def source_of(

@@ -13,7 +13,6 @@ from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
-import numpy as np
 from pydantic import AfterValidator, BaseModel, TypeAdapter, ValidationError
 from pydantic_core import from_json
 
@@ -23,23 +22,43 @@ from napari_unet.core.text import shown
 if TYPE_CHECKING:
     from napari_unet.core.events import Event
 
-STAY: tuple[type[Event], ...] = (
-    events.TrainingFinished,
-    events.PointsFound,
-    events.CellsLinked,
-    events.Checked,
-    events.TilesSuggested,
+GO: tuple[type[Event], ...] = (
+    events.BlockDone,
+    events.CellsFound,
+    events.CheckpointWritten,
+    events.CorrectionUsed,
+    events.FileBegun,
+    events.FilePredicted,
+    events.FileWaits,
+    events.FileWritten,
+    events.Judging,
+    events.ModelComparison,
+    events.ModelFormatsFound,
+    events.ModelLoaded,
+    events.ModelSaved,
+    events.ModelWritten,
+    events.NetworkSurveyed,
+    events.Notice,
+    events.PredictionFinished,
+    events.StepDone,
+    events.TileDone,
+    events.TileHalved,
+    events.TrainingPlanned,
+    events.TrainingStarted,
+    events.ValidationDone,
+    events.ValidationTile,
+    events.WeightsComputed,
 )
-"""Events with what does not go as JSON."""
+"""Events that go as JSON; the others stay on their machine."""
 
 # Fields that may hold an array here, and nothing on their way: arrays go as files.
-_ARRAYS = {"probabilities", "neighbours"}
+_ARRAYS = {"probabilities"}
 
 
 def encode(event: Event) -> dict[str, Any]:
     """Return an event as JSON can hold it; a TypeError says that it stays."""
     kind = type(event)
-    if kind in STAY:
+    if kind not in GO:
         raise TypeError(f"{kind.__name__} stays on its machine.")
     values = {f.name: _plain(getattr(event, f.name)) for f in fields(event)}
     return {"event": kind.__name__, **values}
@@ -54,10 +73,13 @@ def decode(record: Any) -> Event:
         It is none that this version knows, or something of it is wrong.
     """
     name = record.get("event") if isinstance(record, dict) else None
-    kind = _kinds().get(name) if isinstance(name, str) else None
+    kind = next((k for k in GO if k.__name__ == name), None)
     if kind is None:
         raise ValueError(f"no event is called {shown(name)}.")
-    readers, values = _readers(kind), {k: v for k, v in record.items() if k != "event"}
+    readers, values = (
+        _readers(kind.__name__),
+        {k: v for k, v in record.items() if k != "event"},
+    )
     needed = {f.name for f in fields(kind) if f.default is MISSING}
     if not needed <= values.keys() <= readers.keys():
         wrong = sorted(needed.symmetric_difference(values.keys()))
@@ -98,25 +120,13 @@ def _plain(value: Any) -> Any:
 
 
 @cache
-def _kinds() -> dict[str, type[Event]]:
-    found = {k: v for k, v in vars(events).items() if isinstance(v, type)}
-    return {
-        name: kind
-        for name, kind in found.items()
-        if issubclass(kind, events.Event) and kind not in (events.Event, *STAY)
-    }
-
-
-@cache
-def _readers(kind: type[Event]) -> dict[str, TypeAdapter[Any]]:
+def _readers(name: str) -> dict[str, TypeAdapter[Any]]:
     """Return what checks each field of an event."""
     from napari_unet.core.model import AnyScore, Model, ModelCard
     from napari_unet.core.training.decision import Decision
     from napari_unet.core.training.training_settings import Training
 
     names = {
-        "NDArray": list,
-        "np": np,
         "Path": Path,
         "Box": tuple[Annotated[Any, AfterValidator(_slice)], ...],
         "AnyScore": AnyScore,
@@ -125,10 +135,11 @@ def _readers(kind: type[Event]) -> dict[str, TypeAdapter[Any]]:
         "Decision": Decision,
         "Training": Training,
     }
+    kind = getattr(events, name)
     hints = get_type_hints(kind, localns=names, include_extras=True)
-    for name in _ARRAYS & hints.keys():
-        hints[name] = type(None)
-    return {name: TypeAdapter(hint) for name, hint in hints.items()}
+    for field in _ARRAYS & hints.keys():
+        hints[field] = type(None)
+    return {field: TypeAdapter(hint) for field, hint in hints.items()}
 
 
 def _slice(ends: Any) -> slice:

@@ -69,7 +69,7 @@ class Job:
 class TrainJob(Job):
     """Train a network on annotated planes or volumes, or to denoise them."""
 
-    worker = "network"
+    worker: ClassVar[WorkerKind] = "network"
     function = "training_job.run"
 
     images: tuple[ImageReference, ...]

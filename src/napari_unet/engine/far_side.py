@@ -152,7 +152,7 @@ class FarJob:
         try:
             process = psutil.Process(int(note["pid"]))
             begun = abs(process.create_time() - float(note["began"])) < 1
-            return begun and process.status() != psutil.STATUS_ZOMBIE
+            return begun and bool(process.status() != psutil.STATUS_ZOMBIE)
         except (KeyError, TypeError, ValueError, psutil.Error):
             return False
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import torch
 from pydantic import TypeAdapter
@@ -143,7 +143,7 @@ def train(
 
 
 def train_pairs(
-    pairs: Callable[[Literal[2, 3]], Iterable[Pair]],
+    pairs: Callable[[Any], Iterable[Pair]],
     settings: Training,
     *,
     start: Model | None = None,

@@ -17,10 +17,11 @@ def synchronise(module: nn.Module) -> None:
     for part in module.modules():
         if isinstance(part, nn.BatchNorm2d | nn.BatchNorm3d):
             if part.weight.is_cuda:
-                part.process_group = None  # that of all
+                # that of all
+                part.process_group = None  # type: ignore[assignment]
                 part.__class__ = nn.SyncBatchNorm  # type: ignore[assignment]
             else:
-                part.__class__ = _Synchronised  # type: ignore[assignment]
+                part.__class__ = _Synchronised
 
 
 class _Synchronised(nn.BatchNorm2d):
@@ -31,7 +32,7 @@ class _Synchronised(nn.BatchNorm2d):
         count, mean, var = _statistics(input)
         if self.running_mean is not None and self.running_var is not None:
             share, unbiased = self.momentum or 0.0, count / max(count - 1, 1)
-            self.num_batches_tracked += 1  # type: ignore[operator]
+            self.num_batches_tracked.add_(1)  # type: ignore[union-attr]
             self.running_mean.lerp_(mean.to(self.running_mean), share)
             self.running_var.lerp_(var.to(self.running_var) * unbiased, share)
         found: Tensor = _Normalise.apply(

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from hashlib import sha256
 from socket import gethostname
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.distributed as dist
@@ -223,16 +223,17 @@ def joined(member: Member | None, device: str) -> Iterator[tuple[Alone, str]]:
         dist.destroy_process_group()
 
 
-def _store(member: Member) -> dist.Store:
+def _store(member: Member) -> Any:
     """Return where the processes find each other.
 
     torchrun keeps it when it starts them again, with the addresses of those before in
     it. Only on one machine all know how often that was.
     """
-    found: dist.Store = next(rendezvous("env://", timeout=_PATIENCE))[0]
+    found = next(rendezvous("env://", timeout=_PATIENCE))[0]
     if member.size > member.local_size:
         return found
-    return dist.PrefixStore(f"start {member.restarts}", found)
+    prefix = f"start {member.restarts}"
+    return dist.PrefixStore(prefix, found)  # type: ignore[attr-defined]
 
 
 def _own_device(member: Member, wanted: str) -> str:
