@@ -137,7 +137,9 @@ class TrainingState:
         for number, values in self.optimiser.state_dict()["state"].items():
             for name, value in values.items():
                 tensors[f"optimiser/{number}/{name}"] = torch.as_tensor(value)
-        tensors["log/progress"] = torch.tensor(self.progress, dtype=torch.float64)
+        # a step that broke off did not count
+        done = self.progress[: self.record.step]
+        tensors["log/progress"] = torch.tensor(done, dtype=torch.float64)
         tensors["log/validated"] = torch.tensor(self.validated, dtype=torch.int64)
         tensors["log/learnt"] = torch.tensor(list(self.learnt), dtype=torch.uint8)
         return Checkpoint(
