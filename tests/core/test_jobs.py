@@ -65,6 +65,7 @@ def test_napari_lists_what_takes_a_while() -> None:
     assert listed == {
         "TrainJob",
         "FarTrainJob",
+        "SuggestJob",
         "PredictJob",
         "PredictFolderJob",
         "ExportJob",
