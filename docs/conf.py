@@ -25,8 +25,6 @@ extensions = [
     "sphinx_design",
 ]
 exclude_patterns = ["accuracy", "figures"]
-# the index names pages by pattern that may not be there
-suppress_warnings = ["toc.empty_glob"]
 nitpicky = False  # of other projects' types no inventory is fetched
 
 myst_enable_extensions = ["colon_fence", "deflist"]
