@@ -112,7 +112,7 @@ class Importer:
         if not isinstance(found, Imported):
             found = self.mask_reader(image_id, array, kind, 0)()
         planes = self._planes(image, found)
-        project = self._store.project.replace(classes=found.classes)
+        project = self._with_classes(found)
         what = _import_into(image)
         self._write(project, image, planes, found.class_of, what, replace)
         return len(planes)
@@ -175,10 +175,19 @@ class Importer:
                 raise ValueError(f"{before.name} was removed from the project.")
             return self.masks(before.id, found, replace=replace)
         class_of = {**image.class_of, **found.class_of}
-        project = self._store.project.replace(classes=found.classes)
+        project = self._with_classes(found)
         project = project.with_image(image.begun().replace(class_of=class_of))
         self._store.use_annotation(before.id, new, _import_into(image), project)
         return len(planes)
+
+    def _with_classes(self, found: Imported) -> Project:
+        """Return the project with the classes that masks brought.
+
+        The others are as they are now: people may have changed them meanwhile.
+        """
+        known = self._store.project.classes
+        classes = (*known, *found.classes[len(known) :])
+        return self._store.project.replace(classes=classes)
 
     def _planes(self, image: ProjectImage, found: Imported) -> Planes:
         """Return the planes of an annotation in which masks were found."""
