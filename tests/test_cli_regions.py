@@ -109,7 +109,7 @@ def test_pieces_of_regions_that_are_not_to_be_kept_are_named(
         ("regions", ("--cells-by", "multicut"), "multicut is for classes of cells"),
         ("regions", ("--threshold", "0.7"), "threshold 0.7 is for classes of cells"),
         ("regions", ("--no-fill-holes",), "--no-fill-holes is for classes of cells"),
-        ("regions", ("--track",), "--track is for classes of cells, and shrunk has"),
+        ("regions", ("--track",), "--track is for classes of cells, and a has"),
     ],
 )
 def test_what_a_model_has_no_classes_for_is_refused(

@@ -53,7 +53,8 @@ FAULTS = (
     Fault(
         "files are written under their own name",
         "io/atomic.py",
-        "            yield temporary\n            _move(temporary, path)\n",
+        "            yield temporary\n            flush(temporary)\n"
+        "            _move(temporary, path)\n",
         "            yield path\n",
         "disk.predict",
         6,

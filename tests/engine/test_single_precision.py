@@ -30,23 +30,28 @@ class NoDoubles(TorchDispatchMode):
 
 
 @pytest.mark.parametrize("task", ["segment", "denoise"])
-def test_training_and_predicting_are_of_single_precision(task: str) -> None:
+def test_training_and_predicting_are_of_single_precision(task: Any) -> None:
     rng = np.random.default_rng(0)
     image = rng.normal(100, 10, (150, 150)).astype(np.float32)
     labels = np.zeros(image.shape, np.int32)
     labels[60:80, 60:80] = 1
-    settings = Training.quick().replace(
-        steps=2,
-        minutes=0,
-        width=2,
-        depth=1,
-        patch=40,
-        batch=2,
-        task=task,
-        class_balance=0.5,
-        validation=0,
-        augmentation=Augmentation(elastic=4, blur=1, noise=0.2),
+    settings = (
+        Training.quick()
+        .with_task(task)
+        .replace(
+            steps=2,
+            minutes=0,
+            width=2,
+            depth=1,
+            patch=40,
+            batch=2,
+            class_balance=0.5,
+            validation=0,
+        )
     )
+    if task == "segment":
+        augmentation = Augmentation(elastic=4, blur=1, noise=0.2)
+        settings = settings.replace(augmentation=augmentation)
     targets = [labels] if task == "segment" else None
     kind: Any = {"kind": "instances"} if task == "segment" else {}
     with NoDoubles():

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from napari_unet import DISTRIBUTION
 from napari_unet.cli.main import main
 from napari_unet.core.images.image import Image
 from napari_unet.io.images import SUFFIXES, find, read_image
@@ -54,7 +55,9 @@ def test_a_missing_library_is_named_with_the_command_that_installs_it(
     monkeypatch.setattr(sys, "version_info", (3, 13, 0))
     path = tmp_path / f"a{reader.suffixes[0]}"
     path.write_bytes(b"anything")
-    wanted = rf"needs the package {reader.package}: pip install 'napari-unet\[readers"
+    wanted = (
+        rf"needs the package {reader.package}: pip install '{DISTRIBUTION}\[readers"
+    )
     with pytest.raises(ValueError, match=wanted):
         read_image(path)
 

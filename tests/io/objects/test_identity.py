@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from napari_unet import DISTRIBUTION
 from napari_unet.core.cells.objects import Objects
 from napari_unet.core.images.image import Image
 from napari_unet.io.objects.catalogue import FORMATS, ObjectFormat, format_of
@@ -226,7 +227,10 @@ def test_a_missing_package_is_named_with_the_command_that_installs_it(
     tmp_path: Path,
 ) -> None:
     missing = replace(FORMATS["rois"], package="no_such_package")
-    wanted = r"need the package no_such_package.*pip install 'napari-unet\[formats\]'"
+    wanted = (
+        r"need the package no_such_package.*pip install "
+        rf"'{DISTRIBUTION}\[formats\]'"
+    )
     path, written = tmp_path / "a.zip", objects(*CASES["hole"])
     with pytest.raises(ModuleNotFoundError, match=wanted):
         missing.write(path, written)
