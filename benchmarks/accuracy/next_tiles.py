@@ -52,7 +52,7 @@ Way = Literal["random", "next"]
 
 # The cells that are done, in the folder of results.
 NEXT = "next.jsonl"
-STEPS = 120
+STEPS = 300
 # Annotated tiles after which it is judged.
 TILES: dict[Way, tuple[int, ...]] = {"random": (1, 8), "next": (1, 2, 4)}
 SETS = ("dsb2018", "bbbc039", "usiigaci")
