@@ -6,6 +6,7 @@ import logging
 import os
 from contextlib import ExitStack, contextmanager
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -37,6 +38,8 @@ _EACH = 4
 _BEFORE_END_S, _STAGGER_S = 300, 120
 # Threads of a process have one memory: see `engine.allocator`.
 _ENVIRONMENT = {"MALLOC_ARENA_MAX": "1"}
+# Any free port, which others of this machine may not take before.
+_DASHBOARD = "127.0.0.1:0"
 _HERE = {"localhost", "127.0.0.1", "::1", "inproc"}
 
 
@@ -140,7 +143,7 @@ def _local(cluster: Cluster, given: dict[str, Any]) -> Any:
         "threads_per_worker": cluster.threads,
         "memory_limit": memory,
         "host": "127.0.0.1",
-        "dashboard_address": None,
+        "dashboard_address": _DASHBOARD,
         "silence_logs": logging.ERROR,
     }
     return LocalCluster(**{**usual, **given})
@@ -183,7 +186,7 @@ def _on_gpus(cluster: Cluster, given: dict[str, Any]) -> Any:
         }
         scheduler = {
             "cls": Scheduler,
-            "options": {"host": "127.0.0.1", "dashboard_address": None},
+            "options": {"host": "127.0.0.1", "dashboard_address": _DASHBOARD},
         }
         return SpecCluster(workers=workers, scheduler=scheduler)
     return LocalCUDACluster(n_workers=count, **given)
@@ -232,11 +235,7 @@ def _seconds(walltime: str) -> int:
 
 
 def _has_certificates() -> bool:
-    try:
-        import cryptography  # noqa: F401
-    except ImportError:
-        return False
-    return True
+    return find_spec("cryptography") is not None
 
 
 def _class(module: str, name: str) -> Any:
