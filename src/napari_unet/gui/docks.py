@@ -94,8 +94,7 @@ def segment_now() -> None:
 
     if (viewer := current_viewer()) is None:
         return
-    for kind in KINDS:
-        show_dock(viewer, kind)
+    show_dock(viewer, PredictDock)
     host_of(viewer).segment()
 
 
