@@ -91,11 +91,8 @@ _FOOT = (
 )
 
 
-# scene, in words, digits, unit, sign, target
-_PRESSES = (
-    ("starter", "with a starter", 0, "", "≤", 3.0),
-    ("own", "with own training", 0, "", "≤", 8.0),
-)
+# key of the scene, in words, target
+_PRESSES = (("starter", "with a starter", 3.0), ("own", "with own training", 8.0))
 
 
 def _measures(
@@ -147,8 +144,15 @@ def _measures(
             for step in (runs["steps"][0] if "steps" in runs else ())
         ),
         *(
-            (f"presses to a first mask, {how}", of("contact", key, "presses"), *most)
-            for key, how, *most in _PRESSES
+            (
+                f"presses to a first mask, {how}",
+                of("contact", key, "presses"),
+                0,
+                "",
+                "≤",
+                most,
+            )
+            for key, how, most in _PRESSES
             if "contact" in runs
         ),
     ]

@@ -312,7 +312,9 @@ class ResultLayers:
         self.colours.note(place, pairs)
         self.colour_cells()
 
-    def cells_linked(self, neighbours_of: Mapping[Place, NDArray[np.int64]]) -> None:
+    def cells_linked(
+        self, neighbours_of: Mapping[tuple[int, int], NDArray[np.int64]]
+    ) -> None:
         """Cells of all planes have other ids."""
         for place, pairs in neighbours_of.items():
             self.colours.note(place, pairs)
