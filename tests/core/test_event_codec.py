@@ -89,11 +89,6 @@ def test_an_event_comes_back_as_it_was(event: events.Event) -> None:
 
 def test_an_array_stays() -> None:
     pixels = np.zeros(3)
-<<<<<<< HEAD
-    event = events.PredictionFinished(pixels, "cyx", (1, 1), "cpu", "fp32", 1.0)
-    with pytest.raises(TypeError, match="stays on its machine"):
-        encode(event)
-=======
     for event in (
         events.PredictionFinished(pixels, "cyx", (1, 1), "cpu", "fp32", 1.0),
         events.NeighboursFound(0, 2, pixels),
@@ -102,7 +97,6 @@ def test_an_array_stays() -> None:
     ):
         with pytest.raises(TypeError, match="stays on its machine"):
             encode(event)
->>>>>>> ad0eb21 (Which cells touch stays on its machine; the page on interaction as its results give it)
 
 
 @pytest.mark.parametrize(
