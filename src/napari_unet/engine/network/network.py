@@ -25,6 +25,7 @@ from napari_unet.engine.device import (
 from napari_unet.engine.network.blending import blend
 from napari_unet.engine.network.layered import LayeredNetwork
 from napari_unet.engine.network.opaque import OpaqueNetwork, opaque_network
+from napari_unet.engine.network.softmax import softmax
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -90,7 +91,7 @@ class MeanOfNetworks(nn.Module):
         each = torch.stack([one(window).float() for one in self.members])
         if self._plain:
             return each.mean(dim=0)
-        return torch.log(torch.softmax(each, dim=2).mean(dim=0))
+        return torch.log(softmax(each, dim=2).mean(dim=0))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -193,12 +194,12 @@ class Network:
         """Return what is averaged: probabilities, scores, or an image as learnt."""
         scores: Tensor = self.module(batch).float()
         if self.outputs is None and not self._means_scores:
-            return torch.softmax(scores, dim=1)
+            return softmax(scores, dim=1)
         return scores
 
     def _said(self, mean: Tensor) -> Tensor:
         """Return the network's answer from the mean of `_values`."""
-        return torch.softmax(mean, dim=1) if self._means_scores else mean
+        return softmax(mean, dim=1) if self._means_scores else mean
 
     @property
     def _means_scores(self) -> bool:

@@ -24,6 +24,7 @@ from napari_unet.core.text import pip_install, reason, times
 from napari_unet.engine.device import is_out_of_memory
 from napari_unet.engine.network.convolutions import cropped
 from napari_unet.engine.network.layered import LAYOUT
+from napari_unet.engine.network.softmax import softmax
 from napari_unet.io.zips import DAMAGED
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ class OpaqueNetwork(nn.Module):
             case "sigmoid":
                 return torch.sigmoid(made)
             case "softmax":
-                return torch.softmax(made, dim=1)
+                return softmax(made, dim=1)
         return made
 
 
