@@ -51,6 +51,9 @@ def report(runs: dict[str, list[dict[str, Any]]]) -> str:
             for what, value, digits, unit, sign, target in _measures(runs)
         ),
     ]
+    missing = " ".join(scene for scene in SCENES if not runs.get(scene))
+    if missing:
+        rows += ["", f"No result yet: `python -m benchmarks.interaction {missing}`."]
     return "\n".join([*_HEAD, "", *rows, "", *_FOOT, ""])
 
 

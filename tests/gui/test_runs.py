@@ -163,7 +163,11 @@ def test_two_runs_are_compared(
 def test_the_card_opens_from_both_docks(
     qtbot: QtBot, panel: RunsPanel, workspace: Workspace
 ) -> None:
-    chooser = ModelChooser(workspace.models, workspace.foreign_models)
+    chooser = ModelChooser(
+        workspace.models,
+        workspace.foreign_models,
+        workspace.prediction.starter_choice,
+    )
     qtbot.addWidget(chooser)
     click(qtbot, panel, 0)
     workspace.models.select(workspace.store.run_folder / "small.safetensors")

@@ -26,6 +26,7 @@ from napari_unet.core.training.decision import Decision
 from napari_unet.core.training.training_settings import Training
 from napari_unet.gui.train.page import TrainPage
 from napari_unet.io.model_file import save_model
+from napari_unet.session.annotating.edits import Edit
 from napari_unet.session.preferences import Preferences
 from napari_unet.session.training.control import TrainingControl
 from napari_unet.session.training.run_record import RunRecord
@@ -502,7 +503,8 @@ def test_automatic_says_what_it_chose_and_why(
     assert recipe.decisions.note.text() == ""
     # what was chosen is in the form, too
     assert recipe.form.value().patch == 64
-    workspace.annotating.edited.emit(workspace.images.current.id, None)  # type: ignore[union-attr]
+    stroke = Edit(0, 0, (slice(0, 4), slice(0, 4)))
+    workspace.annotating.edited.emit(workspace.images.current.id, stroke)  # type: ignore[union-attr]
     assert recipe.decisions.note.text() == "Chosen anew when Train is pressed."
     choose(recipe.preset, "quick")
     assert not recipe.why.isVisibleTo(page)

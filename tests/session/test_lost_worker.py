@@ -141,7 +141,7 @@ def test_a_training(bench: Bench) -> None:
     bench.lose("network", training.start)
     assert training.state == "idle"
     assert bench.told == [
-        ("error", "The training process was ended: press Train to begin again.")
+        ("error", "The training process was ended: press Train to start over.")
     ]
     assert stays_in_the_run_bar(bench)
 

@@ -400,5 +400,6 @@ def test_the_only_image_is_taken_with_what_its_file_tells(
     pump.until(lambda: workspace.store.project.images)
     (image,) = workspace.store.project.images
     assert (image.axes, image.spacing_um) == ("tyx", (0.5, 0.5))
-    assert workspace.images.annotation_layer(image.id) is not None
+    # once no earlier work was found, for which a thread looks
+    pump.until(lambda: workspace.images.annotation_layer(image.id) is not None)
     workspace.close()

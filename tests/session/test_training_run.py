@@ -14,6 +14,7 @@ from napari_unet.core.events import CorrectionUsed
 from napari_unet.core.training.training_settings import Training
 from napari_unet.io.model_file import read_card
 from napari_unet.session.images.layers import find
+from napari_unet.session.prediction.results import LIVE_RUN
 from napari_unet.session.preferences import Preferences
 from napari_unet.session.workspace import Workspace
 
@@ -63,7 +64,7 @@ def test_a_run_ends_with_a_model_a_verdict_and_a_last_preview(
     assert path.name.startswith("two squares 2")
     assert read_card(path).steps == 60
     assert training.plan.checkpoint is None
-    (layer,) = find(workspace.viewer, "preview-classes")
+    (layer,) = find(workspace.viewer, "cells", run=LIVE_RUN)
     pump.until(lambda: np.asarray(layer.data).any())
 
 
@@ -86,8 +87,8 @@ def test_a_stack_is_learnt_as_a_volume_and_previewed_in_the_slice_in_view(
     training.start()
     pump.until(lambda: training.state == "training")
     pump.until(lambda: training.state == "idle")
-    (probability,) = find(workspace.viewer, "preview-probability", image.id)
-    filled = np.asarray(probability.data)
+    assert find(workspace.viewer, "cells", image.id, LIVE_RUN)
+    filled = training.preview.results_of(image.id).files.arrays["probability"][1]
     pump.until(lambda: filled[4].min() > 0)
     assert not filled[[0, 1, 2, 3, 5]].any()
 
