@@ -81,7 +81,7 @@ def test_names_of_controls_are_those_of_the_program() -> None:
         f"{page.relative_to(DOCS)}: {name}"
         for page in PAGES
         for name in re.findall(r"\{guilabel\}`([^`]+)`", page.read_text("utf-8"))
-        if name not in source
+        if f'"{name}"' not in source
     }
     assert not missing
 

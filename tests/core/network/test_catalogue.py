@@ -15,7 +15,7 @@ from napari_unet.core.training.training_settings import (
     Training,
 )
 
-README = Path(__file__).parents[3].joinpath("README.md").read_text("utf-8")
+PAGE = Path(__file__).parents[3].joinpath("docs", "networks.md").read_text("utf-8")
 KINDS = [(name, ndim) for name, entry in NETWORKS.items() for ndim in entry.ndims]
 SMALL = Entry(
     title="Small net",
@@ -148,11 +148,11 @@ def test_an_unknown_network_is_told_with_those_that_are_known() -> None:
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_the_readme_has_a_row_for_each_network(name: str) -> None:
+def test_the_page_of_networks_has_a_row_for_each_network(name: str) -> None:
     entry = NETWORKS[name]
     axes = " and ".join(f"{n}-D" for n in entry.ndims)
     row = f"| `{name}` | {entry.title}, {axes} | {entry.paper} | {entry.verified} |"
-    assert row in README.splitlines()
+    assert row in PAGE.splitlines()
 
 
 def test_another_network_begins_without_an_encoder() -> None:
