@@ -22,7 +22,7 @@ from napari_unet.core import events
 from napari_unet.core.event_codec import encode, to_line
 from napari_unet.core.far_messages import Ask
 from napari_unet.engine import far_job, far_side
-from napari_unet.engine.far_job import Far, FarError, far_training
+from napari_unet.engine.far_job import Far, FarError, far_events
 from napari_unet.engine.far_side import FarJob, receive
 from napari_unet.io.model_file import load_model
 from napari_unet.io.ssh import parted
@@ -58,7 +58,7 @@ def trained(
 ) -> list[Any]:
     path = folder / "near.zip"
     path.write_bytes(bundle or b"")
-    job = far_training(
+    job = far_events(
         of(folder, where),
         path if bundle else None,
         lambda: "resume",
@@ -204,7 +204,7 @@ def test_orders_reach_the_job(far: Path, order: str) -> None:
     answers(far, *lines(STEPS[0]), {"order": order}, *lines(STEPS[1]), DONE)
     wanted: list[Any] = ["resume"]
     (far / "near.zip").write_bytes(b"x")
-    job = far_training(of(far), far / "near.zip", lambda: wanted[-1])
+    job = far_events(of(far), far / "near.zip", lambda: wanted[-1])
     found = []
     for event in job:
         if event is not None:
@@ -221,7 +221,7 @@ def test_who_closes_it_leaves_the_job_alone_unless_it_is_cancelled(
     answers(far, *lines(STEPS[0]), {"order": "cancel"}, DONE)
     (far / "near.zip").write_bytes(b"x")
     wanted = "cancel" if cancelled else "resume"
-    job = far_training(of(far), far / "near.zip", lambda: wanted)  # type: ignore[arg-type]
+    job = far_events(of(far), far / "near.zip", lambda: wanted)  # type: ignore[arg-type]
     until(lambda: next(job) is not None)
     job.close()
     assert ({"order": "cancel"} in heard(far)) == cancelled
@@ -267,7 +267,7 @@ def test_the_name_of_a_job_leads_nowhere(job: str) -> None:
 
 
 def test_a_job_that_is_not_there(jobs: Path) -> None:
-    with pytest.raises(far_side.NoJobError, match="no such training"):
+    with pytest.raises(far_side.NoJobError, match="no such job"):
         receive(Ask(job=JOB), io.BytesIO())
 
 
@@ -319,6 +319,7 @@ def test_a_queue_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("PATH", f"{program}{os.pathsep}{os.environ['PATH']}")
     job = FarJob(tmp_path / "job")
     job.folder.mkdir()
+    job.asked = None
     job.begin(Ask(job=JOB, size=1, queue="slurm --gres=gpu:1 --time=60"))
     assert job.alive()
     job.order("cancel")

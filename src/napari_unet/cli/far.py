@@ -1,4 +1,4 @@
-"""`napari-unet train --on HOST`: the same training, on another computer."""
+"""`--on HOST`: the same training or prediction, on another computer."""
 
 from __future__ import annotations
 
@@ -12,22 +12,25 @@ from napari_unet.core.events import ModelSaved
 from napari_unet.core.far_messages import FarRun
 from napari_unet.io.atomic import atomic
 from napari_unet.io.bundle import write_bundle
+from napari_unet.io.prediction_folder import PredictionFolder
 from napari_unet.io.records import read_json
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
     from pathlib import Path
 
     from napari_unet.cli.train import Source
     from napari_unet.core.events import Event
     from napari_unet.core.far_messages import Order
+    from napari_unet.core.model import Model
+    from napari_unet.io.prediction_basis import PredictionBasis
 
 
 def run(options: argparse.Namespace) -> int:
     """Train on another computer, or look again at what goes on there."""
     from napari_unet.cli.train import follow_events, source_of
-    from napari_unet.engine.far_job import Far, FarError, far_training
+    from napari_unet.engine.far_job import Far, FarError, far_events
 
     line, path = ProgressLine(), _note_of(options.output)
     note = _read(path, options) if options.resume else None
@@ -47,7 +50,7 @@ def run(options: argparse.Namespace) -> int:
     wanted: Order = "resume"
     saved: ModelSaved | None = None
     try:
-        events = far_training(far, bundle, lambda: wanted, line.say)
+        events = far_events(far, bundle, lambda: wanted, line.say)
         shown = follow_events(_noted(events, path, note), line)
         with closing(shown):
             for event in shown:
@@ -72,6 +75,46 @@ def run(options: argparse.Namespace) -> int:
     if saved.problem:
         line.say(saved.problem)
     return 1 if saved.problem else 0
+
+
+def predict(
+    options: argparse.Namespace,
+    model: Model,
+    basis: PredictionBasis,
+    kinds: tuple[str, ...],
+    files: list[Path],
+) -> int:
+    """Predict on another computer, into the same files."""
+    from napari_unet.cli.predict import follow_files
+    from napari_unet.engine.far_job import FarError
+    from napari_unet.engine.far_prediction import FarPredictor
+
+    for name in ("cluster", "cluster_options", "upload", "events", "orders"):
+        if getattr(options, name) is not None:
+            option = name.replace("_", "-")
+            raise ValueError(f"--{option} is for this computer: leave out --on.")
+    line, folder = ProgressLine(), PredictionFolder(options.output, kinds)
+    predictor = FarPredictor(model, basis, folder, options.on, options.queue or "")
+    events = predictor.predict_files(
+        files, lambda: "resume", line.say, options.axes, overwrite=options.overwrite
+    )
+    rest = (
+        f"no longer watched; the prediction on {options.on} goes on: the same command "
+        "shows it again."
+    )
+    try:
+        return follow_files(options, kinds, _without_none(events), line, rest)
+    except FarError as error:
+        raise ValueError(str(error)) from error
+
+
+def _without_none(
+    events: Generator[Event | None, None, None],
+) -> Generator[Event, None, None]:
+    with closing(events):
+        for event in events:
+            if event is not None:
+                yield event
 
 
 def _noted(events: Iterator[Event | None], path: Path, note: FarRun) -> Iterator[Event]:

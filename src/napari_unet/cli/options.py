@@ -97,6 +97,39 @@ def _axes(text: str) -> str:
     return text
 
 
+def far_options(
+    parser: argparse.ArgumentParser,
+    what: str,
+    more: str = "",
+    orders: str = "pause, resume or cancel",
+) -> None:
+    """Declare on which computer to do it, and how who started it there watches it."""
+    parser.add_argument(
+        "--on",
+        metavar="HOST",
+        help=f"{what} on another computer that ssh reaches, such as me@host, with "
+        f":/path/to/napari-unet behind it if it is not found there{more}",
+    )
+    parser.add_argument(
+        "--queue",
+        metavar="QUEUE",
+        help="queue of that computer to go through: slurm, and options of sbatch in "
+        "quotes, such as 'slurm --gres=gpu:1 --time=60'",
+    )
+    parser.add_argument(
+        "--events",
+        metavar="FILE",
+        type=Path,
+        help="write each event into this file, a line of JSON for each",
+    )
+    parser.add_argument(
+        "--orders",
+        metavar="FILE",
+        type=Path,
+        help=f"do what is written in this file meanwhile: {orders}",
+    )
+
+
 def labels_option(parser: argparse.ArgumentParser) -> None:
     """Add the option that says what labels mean."""
     parser.add_argument(

@@ -15,12 +15,14 @@ from napari_unet.cli.options import (
     add_settings,
     axes_option,
     channel_option,
+    far_options,
     given_settings,
     json_option,
     output_option,
     write_json,
 )
 from napari_unet.cli.progress import Countdown, ProgressLine, clock, interruptible
+from napari_unet.cli.reporting import Reporter
 from napari_unet.cli.stopping import Stopped
 from napari_unet.core.events import (
     BlockDone,
@@ -39,13 +41,14 @@ from napari_unet.io.bundle import Bundle, is_bundle
 from napari_unet.io.images import find
 from napari_unet.io.names import image_name
 from napari_unet.io.objects.catalogue import FORMATS
+from napari_unet.io.prediction_basis import PredictionBasis
 from napari_unet.io.prediction_folder import KINDS, OF_CELLS, PredictionFolder
 from napari_unet.io.pretrained import is_automatic, model_path, pretrained_model
 from napari_unet.io.remote import url_of
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Generator, Iterator, Sequence
 
     from napari_unet.core.events import Event
     from napari_unet.core.model import ModelCard
@@ -92,6 +95,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "they are complete; needs napari-interactive-unet[remote]",
     )
     json_option(parser)
+    far_options(parser, "predict")
     cluster_options(parser)
     cells = parser.add_argument_group(
         "cells and regions",
@@ -108,16 +112,68 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Carry out the command."""
-    if not is_bundle(options.model):
-        return _run(options)
-    if options.images:
-        raise ValueError(f"{options.model}: a bundle has its own images.")
-    with TemporaryDirectory() as folder:
-        options.model, options.images = Bundle(options.model).unpack(Path(folder))
-        return _run(options)
+    if options.on is None and options.queue is not None:
+        raise ValueError("--queue is the queue of the computer that --on names.")
+    reporter = Reporter(options.events, options.orders)
+    with reporter.reported():
+        if not is_bundle(options.model):
+            return _run(options, reporter)
+        if options.on is not None:
+            raise ValueError(
+                f"{options.model}: --on makes a bundle itself, of a model and images."
+            )
+        if options.images:
+            raise ValueError(f"{options.model}: a bundle has its own images.")
+        bundle = Bundle(options.model)
+        with TemporaryDirectory() as folder:
+            if bundle.record.asked is not None:
+                return _asked(options, bundle, Path(folder), reporter)
+            options.model, options.images = bundle.unpack(Path(folder))
+            return _run(options, reporter)
 
 
-def _run(options: argparse.Namespace) -> int:
+def _asked(
+    options: argparse.Namespace, bundle: Bundle, folder: Path, reporter: Reporter
+) -> int:
+    """Predict what a bundle asks for, as it asks."""
+    from napari_unet.engine.file_prediction import FilePredictor
+    from napari_unet.engine.network.network import prepare
+
+    given = given_settings(options, Prediction)
+    if (tile := _tile(given.pop("tile", "auto"))) != 0:
+        given["tile"] = tile
+    others = set(given) - {"device", "memory_gb", "tile"} | set(
+        given_settings(options, Segmentation)
+    )
+    for name in ("save", "axes", "channel", "upload", "cluster"):
+        if getattr(options, name) is not None:
+            others.add(name)
+    if others:
+        name = min(others).replace("_", "-")
+        raise ValueError(f"{bundle.path}: says itself how to predict, found --{name}.")
+    asked, model = bundle.record.asked, bundle.start()
+    sent = bundle.sent(folder)
+    if asked is None or model is None:
+        raise ValueError(f"{bundle.path}: is damaged, it has no model.")
+    for kind in set(asked.kinds) & set(FORMATS):
+        FORMATS[kind].check_installed()
+    settings = asked.settings.replace(**given)
+    predictor = FilePredictor(
+        prepare(model, settings.device, settings.precision, file=bundle.path),
+        model.card,
+        settings,
+        asked.segmentation,
+        PredictionFolder(options.output, asked.kinds),
+        folder / asked.model,
+        stamp=asked.sha256,
+        channel=asked.channel,
+        sent=sent,
+    )
+    options.axes = asked.axes
+    return _predict(options, predictor, list(sent), ProgressLine(), reporter)
+
+
+def _run(options: argparse.Namespace, reporter: Reporter) -> int:
     if not options.images:
         raise ValueError("name the images to be predicted after the model.")
     settings = Prediction(
@@ -149,6 +205,18 @@ def _run(options: argparse.Namespace) -> int:
     stamp = (
         stamp_of(model) if foreign else sha256(options.model.read_bytes()).hexdigest()
     )
+    if options.on is not None:
+        from napari_unet.cli.far import predict
+
+        basis = PredictionBasis(
+            options.model,
+            stamp,
+            settings,
+            segmentation,
+            options.channel,
+            finds_cells=model.card.outputs is None,
+        )
+        return predict(options, model, basis, kinds, files)
     source = ModelSource(options.model.absolute(), stamp, foreign)
     with pool_of(options, model, source, settings, line.say) as pool:
         from napari_unet.engine.file_prediction import FilePredictor
@@ -167,7 +235,7 @@ def _run(options: argparse.Namespace) -> int:
             channel=options.channel,
             pool=pool,
         )
-        return _predict(options, predictor, files, line)
+        return _predict(options, predictor, files, line, reporter)
 
 
 def _predict(
@@ -175,22 +243,41 @@ def _predict(
     predictor: FilePredictor,
     files: list[Path],
     line: ProgressLine,
+    reporter: Reporter,
 ) -> int:
     """Predict the files and report; return the exit status."""
     from napari_unet.engine.batch_prediction import predict_files
     from napari_unet.engine.uploading import uploaded
 
-    cells = not {"instances", *OF_CELLS}.isdisjoint(predictor.folder.kinds)
-    batch = Batch(line, cells=cells)
-    events = predict_files(predictor, files, options.axes, overwrite=options.overwrite)
+    events: Any = predict_files(
+        predictor, files, options.axes, overwrite=options.overwrite
+    )
+    events = reporter.watched(events)
+    if options.upload is not None:
+        events = uploaded(events, predictor.folder, options.upload)
+    return follow_files(options, predictor.folder.kinds, events, line)
+
+
+def follow_files(
+    options: argparse.Namespace,
+    kinds: tuple[str, ...],
+    events: Generator[Event, None, None],
+    line: ProgressLine,
+    interrupted: str = "",
+) -> int:
+    """Follow a prediction and report; return the exit status.
+
+    `interrupted` is said in place of what is said usually after Ctrl-C.
+    """
+    batch = Batch(line, cells=not {"instances", *OF_CELLS}.isdisjoint(kinds))
     try:
-        if options.upload is None:
+        with closing(events):
             batch.follow(events)
-        else:
-            with closing(events):
-                batch.follow(uploaded(events, predictor.folder, options.upload))
     except KeyboardInterrupt as interrupt:
-        batch.report_interrupted()
+        if interrupted:
+            line.say(interrupted)
+        else:
+            batch.report_interrupted()
         raise Stopped.after(interrupt) from None
     finally:
         if batch.rows:

@@ -1,4 +1,4 @@
-"""`napari-unet serve`: the far side of `train --on HOST`, started by it over ssh."""
+"""`napari-unet serve`: the far side of `--on HOST`, started by it over ssh."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 # Bytes of a line; more is no question of ours.
 _LONGEST = 2**16
+# Seconds to wait for the last word.
+_FAREWELL = 30.0
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -37,18 +39,21 @@ def run(options: argparse.Namespace) -> int:
         if not line:
             return 0
         try:
-            job = receive(Ask.model_validate(from_line(line)), source)
+            ask = Ask.model_validate(from_line(line))
+            job = receive(ask, source)
         except EOFError:
             return 1
         except (OSError, ValueError) as error:
             end = End(ended="failed", error=type(error).__name__, sentence=str(error))
             _send(target, end.model_dump())
             return 1
-        seen = Ask.model_validate(from_line(line)).seen
-        gone = Event()
+        seen = 0 if job.fresh else ask.seen
+        gone, predicts = Event(), job.bundle.is_file() and job.asked is not None
         Thread(target=_obey, args=(source, job, gone), daemon=True).start()
         for record, content in job.follow(seen, gone.is_set):
             _send(target, record, content)
+        if predicts:
+            gone.wait(_FAREWELL)  # it is to be told whether the results are there
     return 0
 
 
@@ -56,7 +61,11 @@ def _obey(source: BinaryIO, job: FarJob, gone: Event) -> None:
     """Pass orders on until the other side ends."""
     while line := source.readline(_LONGEST):
         try:
-            job.order(Command.model_validate(from_line(line)).order)
+            order = Command.model_validate(from_line(line)).order
+            if order == "forget":
+                job.forget()
+            else:
+                job.order(order)
         except (OSError, ValueError) as error:
             print(reason(error), file=sys.stderr)
     gone.set()

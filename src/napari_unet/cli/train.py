@@ -15,6 +15,7 @@ from napari_unet.cli.options import (
     add_settings,
     axes_option,
     channel_option,
+    far_options,
     given_settings,
     json_option,
     label_options,
@@ -146,31 +147,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     axes_option(parser)
     channel_option(parser)
     json_option(parser)
-    parser.add_argument(
-        "--on",
-        metavar="HOST",
-        help="train on another computer that ssh reaches, such as me@host, with "
-        ":/path/to/napari-unet behind it if it is not found there; with --resume, look "
-        "again at what goes on there",
-    )
-    parser.add_argument(
-        "--queue",
-        metavar="QUEUE",
-        help="queue of that computer to go through: slurm, and options of sbatch in "
-        "quotes, such as 'slurm --gres=gpu:1 --time=60'",
-    )
-    parser.add_argument(
-        "--events",
-        metavar="FILE",
-        type=Path,
-        help="write each event into this file, a line of JSON for each",
-    )
-    parser.add_argument(
-        "--orders",
-        metavar="FILE",
-        type=Path,
-        help="do what is written in this file meanwhile: pause, resume, finish, which "
-        "ends with a model, or cancel",
+    far_options(
+        parser,
+        "train",
+        "; with --resume, look again at what goes on there",
+        "pause, resume, finish, which ends with a model, or cancel",
     )
     recipe = parser.add_argument_group("recipe", "Replace what the preset says.")
     add_settings(recipe, Training, set(Training.model_fields) - set(_OWN))

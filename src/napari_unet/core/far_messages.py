@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from napari_unet.core.annotation.annotations import Index
 from napari_unet.core.settings import Settings
 
 Order = Literal["pause", "resume", "finish", "cancel"]
@@ -20,7 +21,7 @@ JobId = Annotated[str, Field(pattern="^[0-9a-f]{32}$")]
 
 
 class FarRun(Settings):
-    """A training on another computer."""
+    """A training or prediction on another computer."""
 
     where: str = Field(min_length=1, description="As for ssh, such as me@host.")
     job: JobId
@@ -50,16 +51,17 @@ class Ask(Settings):
 
 
 class Command(Settings):
-    """Tell a job something."""
+    """Tell a job something; to be forgotten, its folder is removed."""
 
-    order: Order
+    order: Order | Literal["forget"]
 
 
 class File(Settings):
-    """A file follows: the weights so far, or the model."""
+    """A file follows: the weights so far, the model, or the results of an image."""
 
-    file: Literal["preview", "model"]
+    file: Literal["preview", "model", "results"]
     size: int = Field(ge=0)
+    image: Index = Field(0, description="Of results; in the order of the bundle.")
 
 
 class End(Settings):

@@ -179,6 +179,23 @@ class PredictJob(Job):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class FarPredictJob(PredictJob):
+    """Predict on another computer; each plane or volume comes back as a whole."""
+
+    worker = "cpu"
+    function = "far_prediction_job.run"
+    steered = True
+
+    far: FarRun | None = None
+
+    @property
+    def title(self) -> str:
+        """As `Job.title`."""
+        where = "" if self.far is None else f" on {self.far.where}"
+        return f"Predict {self.image.name}{where}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class LoadModelJob(Job):
     """Read a model file and keep its network ready: predicting then starts at once."""
 
@@ -518,4 +535,21 @@ class PredictFolderJob(Job):
     def title(self) -> str:
         """As `Job.title`."""
         where = f" on {self.cluster}" if self.cluster else ""
+        return f"Predict the images in {Path(self.source).name}{where}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FarPredictFolderJob(PredictFolderJob):
+    """Predict all images of a folder on another computer, into files here."""
+
+    worker = "cpu"
+    function = "far_prediction_job.folder"
+    steered = True
+
+    far: FarRun | None = None
+
+    @property
+    def title(self) -> str:
+        """As `Job.title`."""
+        where = "" if self.far is None else f" on {self.far.where}"
         return f"Predict the images in {Path(self.source).name}{where}"

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from napari_unet.engine.cluster.jobs import FilesJob
     from napari_unet.engine.cluster.pool import Pool
     from napari_unet.engine.file_prediction import FilePredictor
+    from napari_unet.io.prediction_basis import PredictionBasis
+    from napari_unet.io.prediction_folder import PredictionFolder
 
 _SECONDS = 0.2
 
@@ -61,7 +63,7 @@ def predict_files(
     """
     files = distinct_files(files)
     predictor.folder.check_targets(files)
-    with predictor.folder.claimed(predictor.makes(axes)) as claim:
+    with predictor.folder.claimed(predictor.basis.makes(axes)) as claim:
         left = deque(enumerate(files, start=1))
         put_off = done = failed = 0
         if (pool := predictor.pool) is not None:
@@ -93,18 +95,23 @@ def predict_files(
             if problem is not None:
                 failed += 1
                 yield FilePredicted(str(file), 0, done / len(files), problem)
-        _conclude(predictor, files, axes, complete=not failed)
+        conclude(predictor.folder, predictor.basis, files, axes, complete=not failed)
 
 
-def _conclude(
-    predictor: FilePredictor, files: Sequence[Path], axes: str | None, *, complete: bool
+def conclude(
+    folder: PredictionFolder,
+    basis: PredictionBasis,
+    files: Sequence[Path],
+    axes: str | None,
+    *,
+    complete: bool,
 ) -> None:
     """Sum up the tables, and note what was used if all went well."""
-    if TABLE in predictor.folder.kinds:
-        write_summary(predictor.folder, files)
+    if TABLE in folder.kinds:
+        write_summary(folder, files)
     if complete:
-        predictor.note()
-        predictor.note_in_run(files, axes)
+        basis.note(folder)
+        basis.note_in_run(folder, files, axes)
 
 
 def _on_workers(

@@ -1,4 +1,4 @@
-"""A training on another computer, as a generator of the events of one here."""
+"""A job on another computer, as a generator of the events of one here."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from napari_unet.core.events import Event
-    from napari_unet.core.far_messages import Order
+    from napari_unet.core.far_messages import File, Order
 
 # Seconds that a look for what came may take: others wait in the same thread.
 _TICK = 0.02
@@ -40,27 +40,40 @@ class FarError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Far:
-    """Where a training goes on, and what comes back from there.
+    """Where a job goes on, and what comes back from there.
 
     `where` is as of `FarSide`; `queue` that of the far end, if it has one; `job` a name
-    that no other has.
+    that no other has; `output` is the model of a training, and a folder for zips of
+    results, `results_of`, of a prediction.
     """
 
     where: str
     job: str
     output: Path
-    preview: Path  # file for the weights so far
+    preview: Path | None = None  # file for the weights so far; None: no training
     queue: str = ""
     device: str = "auto"
 
+    def results_of(self, image: int) -> Path:
+        """Where the results of an image come."""
+        return self.output / f"results-{image}.zip"
 
-def far_training(
+    def place(self, file: File) -> Path:
+        """Return where a file is put; a ValueError says that it was not asked for."""
+        if (self.preview is None) != (file.file == "results"):
+            raise ValueError(f"a file {file.file} was not asked for")
+        if self.preview is None:
+            return self.results_of(file.image)
+        return self.output if file.file == "model" else self.preview
+
+
+def far_events(
     far: Far,
     bundle: Path | None,
     wanted: Callable[[], Order],
     say: Callable[[str], None] = lambda _: None,
 ) -> Generator[Event | None, None, None]:
-    """Train at the far side; the events are those of a training in the worker.
+    """Train or predict at the far side; the events are those of the job there.
 
     None comes where another job can take its turn. If the generator is closed, the job
     goes on there, unless it is `wanted` to be cancelled; with its name it is found
@@ -85,7 +98,7 @@ def far_training(
     seen, tries = 0, iter(_TRIES)
     while True:
         try:
-            side = FarSide(far.where, lambda kind: _place(far, kind))
+            side = FarSide(far.where, far.place)
         except ConnectionError:
             if not seen:
                 raise
@@ -112,15 +125,11 @@ def far_training(
         except ConnectionError as error:
             if not seen:
                 raise
-            say(f"{error} The training goes on there; it is looked for again.")
+            say(f"{error} The job goes on there; it is looked for again.")
             side.close()
             yield from _waited(tries, error)
         finally:
             side.close()
-
-
-def _place(far: Far, kind: str) -> Path:
-    return far.output if kind == "model" else far.preview
 
 
 def _presented(side: FarSide) -> str:
@@ -139,7 +148,7 @@ def _begun(
     if size is not None and _ROOM * size > side.hello.free:
         raise ValueError(
             f"{parted(far.where)[0]} has {side.hello.free / 1e9:.1f} GB of disk free, "
-            f"the training takes at least {_ROOM * size / 1e9:.1f} GB there."
+            f"this takes at least {_ROOM * size / 1e9:.1f} GB there."
         )
     ask = Ask(job=far.job, size=size, queue=far.queue, device=far.device, seen=seen)
     side.send(ask)
@@ -158,11 +167,13 @@ def _events(side: FarSide, far: Far) -> Generator[Event | None, None, None]:
             end = End.model_validate(record)
             if end.ended == "failed":
                 raise FarError(end)
+            if far.preview is None and end.ended == "done":
+                side.order("forget")
             return
         event = decode(record)
         if isinstance(event, ModelSaved):
             event = replace(event, path=str(far.output))
-        elif isinstance(event, CheckpointWritten):
+        elif isinstance(event, CheckpointWritten) and far.preview is not None:
             event = replace(event, path=far.preview)
         yield event
 
@@ -187,7 +198,9 @@ def _cancel(side: FarSide, far: Far) -> None:
         except (ConnectionError, ValueError):
             return
         if record is not None and "event" not in record:
-            return
+            break
+    if far.preview is None:
+        side.order("forget")
 
 
 def _waited(tries: Any, error: ConnectionError | None = None) -> Any:

@@ -1,8 +1,8 @@
 """The far side: jobs that a napari-unet on another computer asks for over ssh.
 
 A job is a process of its own with a folder: it goes on when the connection ends, and
-who connects again reads on. It is the usual command line, which trains on the bundle,
-writes its events into the folder and looks there for orders.
+who connects again reads on. It is the usual command line, which trains on the bundle
+or predicts its images, writes its events into the folder and looks there for orders.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ import socket
 import subprocess
 import sys
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from time import sleep
+from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -28,7 +29,10 @@ from napari_unet.core.event_codec import from_line
 from napari_unet.core.far_messages import End, File, Hello
 from napari_unet.io.atomic import atomic
 from napari_unet.io.bundle import Bundle
+from napari_unet.io.far_results import pack_results
 from napari_unet.io.model_file import checkpoint_of, load_checkpoint, save_model
+from napari_unet.io.names import image_name
+from napari_unet.io.prediction_folder import PredictionFolder
 from napari_unet.io.records import private_folder, read_json
 
 if TYPE_CHECKING:
@@ -36,9 +40,12 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
     from napari_unet.core.far_messages import Ask, Order
+    from napari_unet.io.asked_prediction import AskedPrediction
 
 # Seconds between two looks for events, and between two questions to a queue.
 _LOOK, _ASK_QUEUE = 0.1, 10.0
+# Seconds that a process has to end after its last word.
+_GOODBYE = 20.0
 # Copied at once, in bytes.
 _PORTION = 2**20
 # Of what a job printed, if it says nothing else of its end.
@@ -70,8 +77,8 @@ def receive(ask: Ask, source: BinaryIO) -> FarJob:
     job = FarJob(private_folder(_root()) / ask.job)
     if ask.size is None:
         if not job.bundle.is_file():
-            raise NoJobError(f"{socket.gethostname()} has no such training any more.")
-        if not job.alive() and not job.model.exists():
+            raise NoJobError(f"{socket.gethostname()} has no such job any more.")
+        if not job.alive() and not job.over():
             job.begin(ask)
         return job
     private_folder(job.folder)
@@ -93,11 +100,15 @@ class NoJobError(ValueError):
     """A job is not there, or no longer."""
 
 
-@dataclass(slots=True)
+@dataclass
 class FarJob:
-    """A job in its folder."""
+    """A job in its folder.
+
+    `fresh` is whether its events are all new, as it had to be begun again.
+    """
 
     folder: Path
+    fresh: bool = field(default=False, init=False)
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
 
     @property
@@ -107,8 +118,18 @@ class FarJob:
 
     @property
     def model(self) -> Path:
-        """What comes out of it."""
+        """What comes out of a training."""
         return self.folder / "model.safetensors"
+
+    @cached_property
+    def asked(self) -> AskedPrediction | None:
+        """What it is to predict; None for a training."""
+        return Bundle(self.bundle).record.asked
+
+    @property
+    def results(self) -> Path:
+        """What comes out of a prediction."""
+        return self.folder / "results"
 
     @property
     def _events(self) -> Path:
@@ -122,11 +143,14 @@ class FarJob:
         """Start its process, or put it into the queue."""
         self._events.unlink(missing_ok=True)
         self.order("resume")
-        command = [sys.executable, "-m", "napari_unet", "train", str(self.bundle)]
-        command += ["--output", str(self.model), "--device", ask.device]
+        self.fresh = True
+        trains = self.asked is None
+        name, output = ("train", self.model) if trains else ("predict", self.results)
+        command = [sys.executable, "-m", "napari_unet", name, str(self.bundle)]
+        command += ["--output", str(output), "--device", ask.device]
         command += ["--events", str(self._events)]
         command += ["--orders", str(self.folder / "orders")]
-        if checkpoint_of(self.model).exists():
+        if trains and checkpoint_of(self.model).exists():
             command += ["--resume"]
         note = self._queue(ask.queue, command) if ask.queue else self._start(command)
         with atomic(self.folder / "process.json") as temporary:
@@ -139,6 +163,21 @@ class FarJob:
         slurm = self._note().get("slurm")
         if order == "cancel" and slurm and not self._events.exists():
             subprocess.run(["scancel", str(slurm)], check=False)
+
+    def over(self) -> bool:
+        """Whether it came to its end, so that nothing is left to do."""
+        if self.asked is None:
+            return self.model.exists()
+        lines, _ = self._new_lines(0)
+        return bool(lines) and lines[-1].get("ended") == "done"
+
+    def forget(self) -> None:
+        """Remove all of it, as soon as it has ended."""
+        until = monotonic() + _GOODBYE
+        while (running := self.alive()) and monotonic() < until:
+            sleep(_LOOK)
+        if not running:
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     def alive(self) -> bool:
         """Whether its process runs, or waits in a queue."""
@@ -175,8 +214,7 @@ class FarJob:
                 if seen:
                     seen -= 1
                     continue
-                if line["event"] == "ModelSaved":
-                    yield _with_file("model", self.model.read_bytes())
+                yield from self._files_of(line)
                 yield line, b""
                 if number == shown and (weights := self._weights()):
                     yield _with_file("preview", weights)
@@ -255,6 +293,23 @@ class FarJob:
             save_model(model, file)
             return file.read_bytes()
 
+    def _files_of(self, line: dict[str, Any]) -> Iterator[tuple[dict[str, Any], bytes]]:
+        """Yield what is sent before an event: the model, or results of an image."""
+        if line["event"] == "ModelSaved":
+            yield _with_file("model", self.model.read_bytes())
+        if line["event"] != "FilePredicted" or self.asked is None:
+            return
+        file = Path(Path(line["path"]).name)
+        names = [asked.name for asked in self.asked.files]
+        folder = PredictionFolder(self.results, self.asked.kinds)
+        if not folder.results(file):
+            return
+        with TemporaryDirectory() as temporary:
+            packed = Path(temporary) / "results.zip"
+            pack_results(packed, folder, file)
+            content = packed.read_bytes()
+        yield _with_file("results", content, names.index(image_name(file)))
+
     def _lost(self) -> End:
         """Say how a job ended that did not say so itself."""
         try:
@@ -262,7 +317,7 @@ class FarJob:
         except OSError:
             lines = []
         said = f" It said: {' / '.join(lines[-_LINES:])}" if lines else ""
-        sentence = f"The training on {socket.gethostname()} ended unexpectedly.{said}"
+        sentence = f"The job on {socket.gethostname()} ended unexpectedly.{said}"
         return End(ended="failed", error="FarJobEnded", sentence=sentence)
 
 
@@ -278,5 +333,7 @@ def _last_checkpoint(lines: list[dict[str, Any]]) -> int | None:
     return told[-1] if told else None
 
 
-def _with_file(kind: Any, content: bytes) -> tuple[dict[str, Any], bytes]:
-    return File(file=kind, size=len(content)).model_dump(), content
+def _with_file(
+    kind: Any, content: bytes, image: int = 0
+) -> tuple[dict[str, Any], bytes]:
+    return File(file=kind, size=len(content), image=image).model_dump(), content

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import asdict, replace
 from hashlib import sha256
 from math import prod
@@ -30,20 +29,14 @@ from napari_unet.io.export import write_image, write_labels, write_probabilities
 from napari_unet.io.images import check_finite, read_image, read_labels
 from napari_unet.io.names import split_number
 from napari_unet.io.objects.catalogue import FORMATS
+from napari_unet.io.prediction_basis import PredictionBasis
 from napari_unet.io.prediction_folder import IMAGE, OF_CELLS, POINTS, TABLE
-from napari_unet.io.provenance import Provenance, content_stamp
 from napari_unet.io.remote import absolute, is_in_folder
 from napari_unet.io.resumable_output import ResumableOutput, discard_if_complete
-from napari_unet.io.run_folder import (
-    PredictedFile,
-    PredictedRun,
-    has_run,
-    note_prediction,
-)
 from napari_unet.io.tables import write_points, write_table
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Generator, Mapping, Sequence
     from pathlib import Path
 
     from napari_unet.core.events import Event
@@ -52,7 +45,9 @@ if TYPE_CHECKING:
     from napari_unet.engine.cluster.pool import Pool
     from napari_unet.engine.inference.block_segmentation import BlockSizes
     from napari_unet.engine.network.network import Network
+    from napari_unet.io.asked_prediction import SentImage
     from napari_unet.io.prediction_folder import PredictionFolder
+    from napari_unet.io.provenance import Provenance
 
 # What networks give, and how it is written.
 _OF_NETWORK = {"probabilities": write_probabilities, IMAGE: write_image}
@@ -71,7 +66,8 @@ class FilePredictor:
     package that is missing for them a ModuleNotFoundError.
 
     With a `pool` its workers compute, and the network is the pool's. Without `by_steps`
-    nothing comes of an image that is cut.
+    nothing comes of an image that is cut. Of `sent` are pixels and origin of images
+    whose files are on another computer; a file or folder stands for each.
     """
 
     def __init__(
@@ -89,6 +85,7 @@ class FilePredictor:
         *,
         pool: Pool | None = None,
         by_steps: bool = True,
+        sent: Mapping[Path, SentImage] | None = None,
     ) -> None:
         check_segmentation(segmentation, card.classes)
         self._network = network
@@ -96,12 +93,13 @@ class FilePredictor:
         self._settings = settings
         self._segmentation = segmentation
         self.folder = folder
-        self._file, self._model = model, model.name
+        self._file = model
         self._sha256 = stamp or sha256(model.read_bytes()).hexdigest()
         self._sizes = sizes
         self._most = in_memory
         self._channel = channel
         self._by_steps = by_steps
+        self._sent = sent or {}
         self.pool = pool
 
     def events(
@@ -127,13 +125,18 @@ class FilePredictor:
             If something cannot be read or written.
         """
         with self.folder.at_work(file):
-            made = self._provenance(file, axes)
+            sent = self._sent.get(file)
+            made = (
+                self.basis.provenance(file, axes)
+                if sent is None
+                else replace(sent.made, **self.basis.makes(axes))
+            )
             kinds = self.folder.missing(file, made, overwrite=overwrite)
             if not kinds:
                 discard_if_complete(self.folder.unfinished(file))
                 yield FilePredicted(str(file), 0, 1.0, there=True)
                 return
-            image = read_image(file, axes)
+            image = read_image(file, axes) if sent is None else sent.image
             large = is_in_folder(split_number(file)[0]) or self._is_large(image)
             if large and not self._by_steps:
                 return
@@ -176,65 +179,21 @@ class FilePredictor:
             pool.threads,
         )
 
-    def makes(self, axes: str | None = None) -> dict[str, Any]:
-        """Return what all results depend on besides the image, as JSON can hold it.
-
-        Also the settings for cells where no cells are asked for: what lies together in
-        a folder was made alike.
-        """
-        settings = self._used().model_dump(
-            include={"averaging", "rescale", "precision"}
-        )
-        settings |= {"axes": axes}
-        if self._channel is not None:
-            settings |= {"channel": self._channel}
-        if self._card.outputs is None:
-            settings |= self._segmentation.model_dump()
-        return {"model_sha256": self._sha256, "settings": settings}
-
-    def note(self) -> None:
-        """Note in the folder what a run used that came to its end."""
-        self.folder.note(
-            {
-                "model": self._model,
-                "sha256": self._sha256,
-                "prediction": self._used().model_dump(
-                    exclude={"device", "tile", "memory_gb"}
-                ),
-                "segmentation": self._segmentation.model_dump(),
-            }
+    @property
+    def basis(self) -> PredictionBasis:
+        """What all results are made from besides the images."""
+        return PredictionBasis(
+            self._file,
+            self._sha256,
+            self._settings.replace(precision=self._network.precision),
+            self._segmentation,
+            self._channel,
+            finds_cells=self._card.outputs is None,
         )
 
     def _seen(self, image: Image) -> Image:
         """Return what the network sees of an image."""
         return image if self._channel is None else image.channel(self._channel)
-
-    def note_in_run(self, files: Sequence[Path], axes: str | None = None) -> None:
-        """Note where it is kept how the model was trained, if it is, what was made."""
-        if not has_run(self._file, self._sha256):
-            return
-        rows = [
-            PredictedFile(
-                file=str(absolute(file)),
-                axes=axes,
-                results={
-                    f"{path.parent.name}/{path.name}": content_stamp(path)
-                    for path in self.folder.results(file)
-                },
-            )
-            for file in files
-        ]
-        predicted = PredictedRun(
-            output=str(self.folder.folder.absolute()),
-            kinds=self.folder.kinds,
-            settings=self._used(),
-            segmentation=self._segmentation,
-            channel=self._channel,
-            files=tuple(rows),
-        )
-        # the results are there: where the run is cannot be written to by everyone
-        with suppress(OSError):
-            note_prediction(self._file, predicted)
 
     def _is_large(self, image: Image) -> bool:
         """Whether the probabilities of an image are not to be kept in memory."""
@@ -261,19 +220,6 @@ class FilePredictor:
         if cells is None or probabilities is None:
             return None
         return read_labels(cells), read_image(probabilities)
-
-    def _used(self) -> Prediction:
-        return self._settings.replace(precision=self._network.precision)
-
-    def _provenance(self, file: Path, axes: str | None) -> Provenance:
-        """Return what the results of an image are made from."""
-        try:
-            stamp = content_stamp(file)
-        except OSError as error:
-            reason = error.strerror or error
-            raise OSError(f"{file}: cannot be read, {reason}.") from error
-        name = split_number(file)[0].name
-        return Provenance(name, stamp, model=self._model, **self.makes(axes))
 
     def _on_disk(
         self,

@@ -14,9 +14,15 @@ if TYPE_CHECKING:
 
 _HERE = "This computer"
 _TIP = (
-    "Where the network is trained: here, or on a computer that ssh reaches without "
-    "asking for a password, as me@host. napari-unet of the same version has to be "
-    "installed there; me@host:/path/to/napari-unet says where, if it is not found."
+    ": here, or on a computer that ssh reaches without asking for a password, as "
+    "me@host. napari-unet of the same version has to be installed there; "
+    "me@host:/path/to/napari-unet says where, if it is not found."
+)
+TRAIN_TIP = f"Where the network is trained{_TIP}"
+PREDICT_TIP = (
+    f"Where images and folders are predicted{_TIP} The pixels go there, and each slice "
+    "or volume comes back as a whole, not in tiles; a view is predicted with its whole "
+    "slice. What corrections renew is predicted here."
 )
 _QUEUE_TIP = (
     "Batch queue of that computer: empty to begin at once, or slurm with options of "
@@ -25,9 +31,14 @@ _QUEUE_TIP = (
 
 
 class ComputeBox(QWidget):
-    """Chooses the computer; what is typed counts with Enter, or on leaving."""
+    """Chooses the computer; what is typed counts with Enter, or on leaving.
 
-    def __init__(self, place: ComputePlace, parent: QWidget | None = None) -> None:
+    `tip` says for people what it is chosen for.
+    """
+
+    def __init__(
+        self, place: ComputePlace, tip: str, parent: QWidget | None = None
+    ) -> None:
         super().__init__(parent)
         self._place = place
         # WIDGETS
@@ -39,7 +50,7 @@ class ComputeBox(QWidget):
         policy = QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
         self.where.setSizeAdjustPolicy(policy)
         self.where.setMinimumContentsLength(6)
-        self.where.setToolTip(_TIP)
+        self.where.setToolTip(tip)
         self.where.setAccessibleName("Compute on")
         self.where.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         guard_wheel(self.where)

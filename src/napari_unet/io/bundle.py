@@ -28,6 +28,7 @@ from napari_unet.core.settings import Settings, explain
 from napari_unet.core.text import printable
 from napari_unet.core.training.run_log import PackedAnnotation
 from napari_unet.core.training.training_settings import Training
+from napari_unet.io.asked_prediction import AskedPrediction, SentImage
 from napari_unet.io.atomic import atomic
 from napari_unet.io.export import write_pixels
 from napari_unet.io.model_file import SUFFIX as MODEL
@@ -104,6 +105,7 @@ class BundleRecord(Settings):
     fields: dict[Literal["2", "3"], tuple[KeptField, ...]] = Field(default_factory=dict)
     start: FileName | None = Field(None, description="Name of its file before.")
     notes: tuple[str, ...] = ()
+    asked: AskedPrediction | None = Field(None, description="Of a prediction, how.")
 
 
 def dimensions(settings: Training) -> tuple[Literal[2, 3], ...]:
@@ -162,17 +164,26 @@ def write_bundle(
         _write_text(file, record.model_dump_json(indent=1))
 
 
-def write_images(path: Path, images: Iterable[Image], model: Model) -> Iterator[None]:
-    """Write a bundle for a prediction, plane by plane; errors as of `write_bundle`."""
+def write_images(
+    path: Path,
+    images: Iterable[Image],
+    model: Model,
+    asked: AskedPrediction | None = None,
+) -> Iterator[None]:
+    """Write a bundle for a prediction, plane by plane; errors as of `write_bundle`.
+
+    `asked` says how the images are predicted, and what each of them is.
+    """
     with atomic(path) as temporary, ZipFile(temporary, "w", ZIP_STORED) as file:
         writer = _Writer(file, None)
         for image in images:
             for field in image.fields(2):
-                writer.images.add(field)
+                number = writer.images.add(field)
                 yield
+            writer.images.keep_scales(number, image)
         writer.start(model)
         rows, start = tuple(writer.images.rows), _file_name(model)
-        record = BundleRecord(images=rows, start=start)
+        record = BundleRecord(images=rows, start=start, asked=asked)
         _write_text(file, record.model_dump_json(indent=1))
 
 
@@ -264,6 +275,16 @@ class Bundle:
             write_pixels(files[-1], image)
         return path, files
 
+    def sent(self, folder: Path) -> dict[Path, SentImage]:
+        """Make an empty file or folder in place of each image, and tell what it is."""
+        asked = self.record.asked
+        if asked is None or len(asked.files) != len(self.images):
+            raise ValueError(f"{self.path}: is damaged, it does not fit its images.")
+        return {
+            file.stand_in(folder): file.sent(image, asked)
+            for file, image in zip(asked.files, self.images, strict=True)
+        }
+
     def start(self) -> Model | None:
         """Return the model to start from, or to predict with, if there is one."""
         if self.record.start is None:
@@ -347,6 +368,11 @@ class _Images:
                 )
         self.rows[number] = row.replace(planes=tuple(planes), scales=tuple(scales))
         return number
+
+    def keep_scales(self, number: int, image: Image) -> None:
+        """Write the grey values that an image brought along."""
+        scales = tuple(_kept(t, z, scale) for (t, z), scale in image.scales.items())
+        self.rows[number] = self.rows[number].replace(scales=scales)
 
 
 class _Writer:

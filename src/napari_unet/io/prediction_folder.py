@@ -115,6 +115,15 @@ class PredictionFolder:
         every = (t for kind in self.kinds for t in self._targets(file, kind))
         return [target for target in every if target.exists()]
 
+    def places(self, file: Path, kinds: Sequence[str]) -> list[Path]:
+        """Return where outputs of an image may be, each before its note, if any."""
+        found = []
+        for target in (t for kind in kinds for t in self._targets(file, kind)):
+            found.append(target)
+            if target.parent.name in OF_CELLS:
+                found.append(self._note(target))
+        return found
+
     def ready_target(self, file: Path, kind: str) -> Path:
         """Return where an output is written, in a folder that is made now."""
         target = self.target(file, kind)

@@ -13,7 +13,7 @@ import subprocess
 from collections import deque
 from contextlib import suppress
 from threading import Lock, Thread
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from napari_unet import __version__
 from napari_unet.core.event_codec import from_line, to_line
@@ -47,7 +47,8 @@ class FarSide:
         As for ssh, such as me@host; with `:/path/to/napari-unet` behind it where the
         far end does not find the program by itself.
     place : callable
-        Takes preview or model, and returns where such a file is to be put.
+        Takes what is told of a file, and returns where it is to be put; a ValueError
+        says that it was not asked for.
 
     Raises
     ------
@@ -57,7 +58,7 @@ class FarSide:
         It cannot be reached; in a sentence.
     """
 
-    def __init__(self, where: str, place: Callable[[str], Path]) -> None:
+    def __init__(self, where: str, place: Callable[[File], Path]) -> None:
         self.where, self._place = where, place
         host, program = parted(where)
         command = ["ssh", *_OPTIONS, host, f"{shlex.quote(program)} serve"]
@@ -97,7 +98,7 @@ class FarSide:
                 self._write(portion)
                 yield
 
-    def order(self, order: Order) -> None:
+    def order(self, order: Order | Literal["forget"]) -> None:
         """Tell the job something; if nobody is there, that is seen elsewhere."""
         with suppress(ConnectionError):
             self.send(Command(order=order))
@@ -188,7 +189,7 @@ class FarSide:
     def _take(self, file: File) -> None:
         if file.size > _LARGEST:
             raise ValueError(f"a file of {file.size} bytes")
-        path = self._place(file.file)
+        path = self._place(file)
         with atomic(path) as temporary, temporary.open("wb") as target:
             left = file.size
             while left:

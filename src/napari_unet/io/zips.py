@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from io import BytesIO
 from lzma import LZMAError
 from math import prod
+from shutil import copyfileobj
 from struct import Struct
 from typing import TYPE_CHECKING, Any, BinaryIO
 from zipfile import ZIP_STORED, BadZipFile, ZipFile
@@ -15,9 +16,10 @@ import numpy as np
 import psutil
 
 from napari_unet.core.text import reason, shown
+from napari_unet.io.atomic import make_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
     from zipfile import ZipInfo
 
@@ -38,10 +40,11 @@ DAMAGED = (
 
 
 class OwnZip:
-    """A zip that another napari-unet is said to have written; nothing is unpacked.
+    """A zip that another napari-unet is said to have written.
 
     Entries are read by the names that we give them, and no more of each than fits what
-    it has to be: other entries, folders and links in it are never looked at.
+    it has to be: other entries, folders and links in it are never looked at. Unpacked
+    is only what is wholly expected.
     """
 
     def __init__(self, path: Path) -> None:
@@ -115,6 +118,29 @@ class OwnZip:
             )
         found: NDArray[np.integer] = labels
         return found
+
+    def unpack(self, place: Callable[[str], Path]) -> None:
+        """Write each entry to where `place` says, which refuses others by a ValueError.
+
+        Entries are not compressed, and together not larger than the zip; else it is
+        a ValueError, too.
+        """
+        stored = all(
+            info.compress_type == ZIP_STORED and info.file_size == info.compress_size
+            for info in self._entries.values()
+        )
+        total = sum(info.file_size for info in self._entries.values())
+        if not stored or total > self._path.stat().st_size:
+            raise ValueError(f"{self._path}: is damaged, its files are compressed.")
+        for name, info in self._entries.items():
+            target = place(name)
+            make_folder(target.parent)
+            with (
+                self._opened() as file,
+                file.open(info) as entry,
+                target.open("xb") as to,
+            ):
+                copyfileobj(entry, to)
 
     def check(self) -> None:
         """Read all of it once; a ValueError says that something was changed."""

@@ -81,7 +81,8 @@ class Workspace:
         root: Path | None = None,
     ) -> None:
         self.viewer = viewer
-        self.place = ComputePlace()
+        # where is trained, and where predicted
+        self.place, self.prediction_place = ComputePlace(), ComputePlace()
         self.preferences = preferences
         self._post = post
         self._root = root or default_root()
@@ -258,7 +259,14 @@ class Workspace:
         )
         self.runs = RunList(store)
         self.prediction = PredictionControl(
-            viewer, store, self.images, worker, self.models, self.scratch, preferences
+            viewer,
+            store,
+            self.images,
+            worker,
+            self.models,
+            self.scratch,
+            preferences,
+            self.prediction_place,
         )
         self.editor = CellEditor(
             viewer, store, self.images, self.annotating, self.prediction

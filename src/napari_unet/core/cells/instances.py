@@ -9,6 +9,7 @@ or, if that is chosen, the multicut.
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from math import log
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -133,6 +134,19 @@ def segment_image(
         for t, frame in enumerate(cells):
             frame[...] = tracks.rename(t, frame)
     return cells
+
+
+def uncertainty(probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return Shannon's entropy of each pixel, 0 to 1: all classes are as probable.
+
+    The classes are the first axis.
+    """
+    # 0 log 0 is 0
+    terms = probabilities * np.log(np.maximum(probabilities, 1e-12))
+    entropy: NDArray[np.float32] = -terms.sum(axis=0) / np.float32(
+        log(len(probabilities))
+    )
+    return np.clip(entropy, 0, 1)
 
 
 def most_probable(

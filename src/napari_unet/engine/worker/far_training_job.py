@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_unet.core.events import Notice
-from napari_unet.engine.far_job import Far, FarError, far_training
+from napari_unet.engine.far_job import Far, FarError, far_events
 from napari_unet.engine.worker.training_data import TrainingData
 from napari_unet.io.bundle import write_bundle
 from napari_unet.io.model_file import load_model
@@ -56,7 +56,7 @@ def _with_notices(
     far: Far, bundle: Path | None, task: Task
 ) -> Generator[Event | None, None, None]:
     said: list[str] = []
-    events = far_training(far, bundle, lambda: _order(task), said.append)
+    events = far_events(far, bundle, lambda: order_of(task), said.append)
     try:
         for event in events:
             while said:
@@ -66,7 +66,8 @@ def _with_notices(
         events.close()
 
 
-def _order(task: Task) -> Order:
+def order_of(task: Task) -> Order:
+    """Return what a job elsewhere is to do now."""
     if task.cancelled:
         return "cancel"
     if task.finishing:

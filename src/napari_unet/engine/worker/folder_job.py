@@ -8,17 +8,12 @@ from time import sleep
 from typing import TYPE_CHECKING
 
 from napari_unet.core.cluster import missing_package, parse_cluster
-from napari_unet.core.events import (
-    BlockDone,
-    FileBegun,
-    FilePredicted,
-    StarterChosen,
-    TileDone,
-)
+from napari_unet.core.events import StarterChosen
 from napari_unet.core.starters import AUTO
 from napari_unet.engine.batch_prediction import predict_files
 from napari_unet.engine.file_prediction import FilePredictor
 from napari_unet.engine.starter_choice import choose_by_first
+from napari_unet.engine.worker.folder_progress import overall
 from napari_unet.engine.worker.prediction_job import tile_for_flops, views
 from napari_unet.io.images import find
 from napari_unet.io.objects.catalogue import FORMATS
@@ -26,7 +21,7 @@ from napari_unet.io.prediction_folder import PredictionFolder
 from napari_unet.io.pretrained import pretrained_model
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Iterator, Sequence
+    from collections.abc import Generator, Iterator, Sequence
 
     from napari_unet.core.events import Event
     from napari_unet.core.jobs import PredictFolderJob
@@ -39,11 +34,7 @@ if TYPE_CHECKING:
 
 # What a tile should take, and the side of an image that is usual, in pixels.
 _SECONDS, _SIDE = 1.0, 1024
-# Share of the time of an image that the network takes, about, and what follows it.
-_NETWORK = 0.7
-_AFTER = {"classes": (0.7, 0.73), "cells": (0.73, 0.97), "numbers": (0.97, 1.0)}
 _WAIT_S = 0.2  # between looks for a worker of a cluster
-_TOLD = 0.01  # of the folder, from which it is told
 
 
 def run(job: PredictFolderJob, context: Context) -> Iterator[Event | None]:
@@ -116,38 +107,6 @@ def _on_cluster(
         pool = Pool(client, model, source, job.settings)
         made_ready = pool.network, model.card, pool.settings
         yield from _predicted(job, path, files, made_ready, pool)
-
-
-def overall(events: Iterable[Event]) -> Iterator[Event | None]:
-    """Tell of each image, and meanwhile how far the whole folder is.
-
-    A large image is one of few: its tiles and blocks count as parts of it.
-    """
-    told, done, total = 0.0, 0.0, 1
-    for event in events:
-        if isinstance(event, FileBegun):
-            total = event.total
-        elif isinstance(event, FilePredicted):
-            told = done = event.progress
-            yield event
-            continue
-        elif (share := _share(event)) is not None:
-            now = done + share / total
-            if now - told >= _TOLD:
-                told = now
-                yield BlockDone("images", now)
-                continue
-        yield None
-
-
-def _share(event: Event) -> float | None:
-    """Return how much of its image is done with an event, roughly; None: unknown."""
-    if isinstance(event, TileDone):
-        return _NETWORK * event.progress
-    if isinstance(event, BlockDone) and event.stage in _AFTER:
-        begin, end = _AFTER[event.stage]
-        return begin + (end - begin) * event.progress
-    return None
 
 
 def _choose(

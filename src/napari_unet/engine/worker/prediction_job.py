@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from math import log, prod
+from math import prod
 from time import perf_counter
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_unet.core.cells.instances import most_probable
+from napari_unet.core.cells.instances import most_probable, uncertainty
 from napari_unet.core.events import PredictionFinished, TileDone
 from napari_unet.core.geometry.boxes import field_index
 from napari_unet.core.jobs import LIVE
@@ -20,8 +20,6 @@ from napari_unet.engine.inference.tile_run import choose_tile, network_shape
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from numpy.typing import NDArray
 
     from napari_unet.core.events import Event
     from napari_unet.core.images.image import Image
@@ -89,19 +87,6 @@ def run(job: PredictJob, context: Context) -> Iterator[Event]:
             event = replace(event, probabilities=None)
         yield event
         began = perf_counter()
-
-
-def uncertainty(probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return Shannon's entropy of each pixel, 0 to 1: all classes are as probable.
-
-    The classes are the first axis.
-    """
-    # 0 log 0 is 0
-    terms = probabilities * np.log(np.maximum(probabilities, 1e-12))
-    entropy: NDArray[np.float32] = -terms.sum(axis=0) / np.float32(
-        log(len(probabilities))
-    )
-    return np.clip(entropy, 0, 1)
 
 
 def tile_for_flops(

@@ -36,7 +36,8 @@ class FolderDialog(QDialog):
 
     `begin` is called with both, the kinds of result, and the channel that the network
     sees, from 1, or None, and the cluster, empty for none; `source` is offered, and a
-    folder in it for the results.
+    folder in it for the results. `where` is the computer that ssh leads to, if one was
+    chosen: there no cluster can be.
     """
 
     def __init__(
@@ -45,6 +46,8 @@ class FolderDialog(QDialog):
         source: Path,
         card: ModelCard | None,
         parent: QWidget | None = None,
+        *,
+        where: str = "",
     ) -> None:
         super().__init__(parent)
         self.setWindowTitle("Predict a folder of images")
@@ -98,6 +101,10 @@ class FolderDialog(QDialog):
             self.buttons,
         )
         self.setMinimumWidth(360)
+        if where:
+            self.cluster.setPlaceholderText(where)
+            self.cluster.setEnabled(False)
+            self.cluster.setToolTip("As chosen in the dock, under Compute on.")
         if card is not None:
             for part in (*(self.kinds[kind] for kind in _OF_CELLS), self.objects):
                 part.setVisible(bool(card.cell_classes))

@@ -12,6 +12,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_unet.core.settings import Prediction
+from napari_unet.gui.compute_box import PREDICT_TIP, ComputeBox
 from napari_unet.gui.forms import SettingsForm
 from napari_unet.gui.predict.folder_dialog import FolderDialog
 from napari_unet.gui.predict.folder_panel import FolderPanel
@@ -58,6 +59,7 @@ class RunPanel(QWidget):
             QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed
         )
         guard_wheel(self.extent)
+        self.compute = ComputeBox(workspace.prediction_place, PREDICT_TIP)
         self.predict = button("Predict", "Find the cells with the chosen model.")
         self.cancel = button("Cancel", "Stop at the next tile; what is done stays.")
         self.image = Elided()
@@ -74,6 +76,7 @@ class RunPanel(QWidget):
             self,
             self.image,
             self.extent,
+            self.compute,
             row(self.predict, self.cancel, stretch=0),
             self.progress,
             self.status,
@@ -118,7 +121,8 @@ class RunPanel(QWidget):
             return
         begin = partial(self._control.predict_folder, **options)
         source, card = self._control.targets.folder(), self._models.card
-        FolderDialog(begin, source, card, self).open()
+        where = self._control.place.where
+        FolderDialog(begin, source, card, self, where=where).open()
 
     def _show_progress(self, share: float) -> None:
         self.progress.setValue(int(_TICKS * share))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import QWidget
 
-from napari_unet.gui.compute_box import ComputeBox
+from napari_unet.gui.compute_box import TRAIN_TIP, ComputeBox
 from napari_unet.gui.plot import LossPlot
 from napari_unet.gui.train.runs_panel import RunsPanel
 from napari_unet.gui.train.settings_box import RecipeBox
@@ -46,7 +46,7 @@ class TrainPage(QWidget):
         self._saved: ModelSaved | None = None
         # WIDGETS
         self.recipe = RecipeBox(workspace)
-        self.compute = ComputeBox(workspace.place)
+        self.compute = ComputeBox(workspace.place, TRAIN_TIP)
         self.interrupted = Hint()
         self.go_on = button(
             "Go on with it", "Go on with the interrupted training, on its images."

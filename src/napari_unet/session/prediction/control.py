@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from psygnal import Signal
 
-from napari_unet.core.events import PredictionFinished, TileDone, TileHalved
-from napari_unet.core.jobs import LoadModelJob, PredictFolderJob, PredictJob
+from napari_unet.core.events import Notice, PredictionFinished, TileDone, TileHalved
+from napari_unet.core.jobs import (
+    FarPredictFolderJob,
+    FarPredictJob,
+    LoadModelJob,
+    PredictFolderJob,
+    PredictJob,
+)
 from napari_unet.core.starters import AUTO
+from napari_unet.session.compute_place import ComputePlace
 from napari_unet.session.forward_signal import forward_signal
 from napari_unet.session.prediction.cell_tables import CellTables
 from napari_unet.session.prediction.export import Exporter
@@ -29,6 +36,7 @@ if TYPE_CHECKING:
 
     from napari.components import ViewerModel
 
+    from napari_unet.core.far_messages import FarRun
     from napari_unet.core.images.array_reference import ArrayReference
     from napari_unet.core.messages import Failed
     from napari_unet.core.settings import Prediction, Segmentation
@@ -73,7 +81,8 @@ class PredictionControl:
     The results are in the folder `scratch`.
 
     `results` are the latest of each image, by its id; `folder` is the last folder that
-    was predicted, until people have read what became of it.
+    was predicted, until people have read what became of it. `place` is the computer
+    that open images and folders are predicted on; what is renewed is predicted here.
     """
 
     changed = Signal()
@@ -93,7 +102,9 @@ class PredictionControl:
         models: ModelList,
         scratch: Path,
         preferences: Preferences,
+        place: ComputePlace | None = None,
     ) -> None:
+        self.place = place or ComputePlace()
         self._viewer, self._store, self._images = viewer, store, images
         self._worker, self._models = worker, models
         self.preferences = preferences
@@ -246,20 +257,28 @@ class PredictionControl:
             self.message.emit("error", "A folder is being predicted: cancel it first.")
             return
         settings = self.preferences.prediction(**options)
-        job = PredictFolderJob(
-            str(model),
-            str(source),
-            str(target),
-            settings,
-            None if automatic else self.segmentation,
-            tuple(kinds),
-            channel,
-            cluster,
-        )
+        segmentation = None if automatic else self.segmentation
+        given = str(source), str(target), settings, segmentation, tuple(kinds), channel
+        far = self.place.new_run()
+        if far is None:
+            job = PredictFolderJob(str(model), *given, cluster)
+        elif problem := self._far_problem(cluster):
+            self.message.emit("error", problem)
+            return
+        else:
+            job = FarPredictFolderJob(str(model), *given, far=far)
         handle = self._worker.submit(job)
         self.folder = FolderPrediction(handle, source, target)
         self.folder.changed.connect(self._on_folder)
         self._on_files()
+
+    def _far_problem(self, cluster: str) -> str:
+        """Say why a folder cannot be predicted on another computer, if so."""
+        if cluster:
+            return f"It is computed on {self.place.where} or by a cluster, not by both."
+        if self._models.automatic:
+            return f"Choose a model for {self.place.where}: Automatic is chosen here."
+        return ""
 
     def dismiss_folder(self) -> None:
         """Forget what became of a folder, if that is over."""
@@ -378,8 +397,12 @@ class PredictionControl:
         except (ValueError, KeyError, OSError) as error:
             self._skip(run, str(error))
             return
+        far = self.place.new_run()
+        if far is not None and target.region is not None:
+            # what comes back is whole
+            target = run.current = replace(target, region=None)
         try:
-            job = self._job(run.model, run.settings, target, results)
+            job = self._job(run.model, run.settings, target, results, far)
         except (ValueError, KeyError) as error:
             self._skip(run, str(error))
             return
@@ -404,11 +427,12 @@ class PredictionControl:
         settings: Prediction,
         target: Target,
         results: ResultLayers,
+        far: FarRun | None = None,
     ) -> PredictJob:
         files = results.files
         if target.resampling.implausible:
             settings = settings.replace(rescale=False)
-        return PredictJob(
+        return (PredictJob if far is None else partial(FarPredictJob, far=far))(
             model=str(model.path),
             image=self._images.reference(target.image.id),
             probabilities=files["probability"],
@@ -439,6 +463,10 @@ class PredictionControl:
                 self.segmenter.predicted(results, place)
             self._share = (run.done + event.progress) / run.total
             self.progressed.emit(self._share)
+        elif isinstance(event, Notice):
+            self._status = event.sentence
+            self.message.emit("info", event.sentence)
+            self.changed.emit()
         elif isinstance(event, TileHalved):
             self._status = "Memory is short: going on in smaller tiles …"
             self.changed.emit()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from psygnal import Signal
 
-from napari_unet.core.events import FilePredicted, StarterChosen
+from napari_unet.core.events import FilePredicted, Notice, StarterChosen
 from napari_unet.core.text import counted
 
 if TYPE_CHECKING:
@@ -91,6 +91,8 @@ class FolderPrediction:
                 self.there += 1
             else:
                 self.predicted += 1
+        elif isinstance(event, Notice):
+            self.status = event.sentence
         elif isinstance(event, StarterChosen):
             choice = event.choice
             doubt = choice.doubt_of(choice.name)

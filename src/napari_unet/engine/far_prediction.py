@@ -1,0 +1,286 @@
+"""Prediction on another computer into files here: the same that are made here."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import dataclass, replace
+from errno import ENOSPC
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from napari_unet.core.events import FileBegun, FilePredicted, PredictionFinished
+from napari_unet.core.far_messages import FarRun
+from napari_unet.engine.batch_prediction import conclude, problem_of
+from napari_unet.engine.far_job import Far, FarError, far_events
+from napari_unet.io.asked_prediction import AskedFile, AskedPrediction
+from napari_unet.io.atomic import atomic, make_folder, remove
+from napari_unet.io.bundle import write_images
+from napari_unet.io.far_results import place_results
+from napari_unet.io.images import read_image
+from napari_unet.io.names import image_name
+from napari_unet.io.prediction_folder import UNFINISHED, distinct_files
+from napari_unet.io.provenance import read_provenance
+from napari_unet.io.records import read_json
+from napari_unet.io.remote import absolute
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+
+    from napari_unet.core.events import Event
+    from napari_unet.core.far_messages import Order
+    from napari_unet.core.images.image import Image
+    from napari_unet.core.model import Model
+    from napari_unet.io.prediction_basis import PredictionBasis
+    from napari_unet.io.prediction_folder import PredictionFolder
+    from napari_unet.io.provenance import Provenance
+
+NOTE = "far.json"
+
+
+class FarNote(FarRun):
+    """A prediction that goes on elsewhere, noted in the folder of its results."""
+
+    files: tuple[str, ...]  # that were sent, in their order
+    asked: AskedPrediction
+
+
+@dataclass(slots=True)
+class FarPredictor:
+    """Predicts files on another computer, with one model and one set of settings.
+
+    Errors are as of `FilePredictor` and `far_events`.
+    """
+
+    model: Model
+    basis: PredictionBasis
+    folder: PredictionFolder
+    where: str
+    queue: str = ""
+
+    def predict_files(
+        self,
+        files: Sequence[Path],
+        wanted: Callable[[], Order],
+        say: Callable[[str], None],
+        axes: str | None = None,
+        *,
+        overwrite: bool = False,
+    ) -> Generator[Event | None, None, None]:
+        """Predict files; the events are those of `batch_prediction.predict_files`.
+
+        What is there is not sent. If the generator is closed without that it is
+        `wanted` to be cancelled, the prediction goes on there, and the same call looks
+        at it again. None comes where another job can take its turn.
+        """
+        files = distinct_files(files)
+        self.folder.check_targets(files)
+        with self.folder.claimed(self.basis.makes(axes)):
+            run = _Run(self, list(files), axes, wanted, say, overwrite=overwrite)
+            yield from run.events()
+            basis = replace(self.basis, settings=run.settings)
+            conclude(self.folder, basis, files, axes, complete=not run.failed)
+
+
+class _Run:
+    """One call of `FarPredictor.predict_files`."""
+
+    def __init__(
+        self,
+        predictor: FarPredictor,
+        files: list[Path],
+        axes: str | None,
+        wanted: Callable[[], Order],
+        say: Callable[[str], None],
+        *,
+        overwrite: bool,
+    ) -> None:
+        self._of, self._files, self._axes = predictor, files, axes
+        self._wanted, self._say, self._overwrite = wanted, say, overwrite
+        self._note = predictor.folder.folder / UNFINISHED / NOTE
+        self._kinds: dict[Path, tuple[str, ...]] = {}
+        self._over = 0
+        self.failed = 0
+        self.settings = predictor.basis.settings
+
+    def events(self) -> Generator[Event | None, None, None]:
+        """Predict what is not there yet."""
+        rows: dict[Path, AskedFile] = {}
+        for file in self._files:
+            try:
+                if row := self._asked(file):
+                    rows[file] = row
+                else:
+                    yield self._done(file, there=True)
+            except (ValueError, OSError, MemoryError) as error:
+                yield self._done(file, problem=problem_of(file, error))
+        if not rows:
+            return
+        asked = self._asked_of(rows.values())
+        if (note := self._noted(asked)) is not None:
+            try:
+                yield from self._far(note, None)
+            except FarError as error:
+                if error.error != "NoJobError":
+                    raise
+            else:
+                return
+        yield from self._sent(rows)
+
+    def _asked(self, file: Path) -> AskedFile | None:
+        """Return what is told of a file; None if all its results are there."""
+        folder = self._of.folder
+        made = self._of.basis.provenance(file, self._axes)
+        if self._of.basis.settings.precision == "auto":
+            made = _as_there(made, folder.results(file))
+        kinds = folder.missing(file, made, overwrite=self._overwrite)
+        if not kinds:
+            return None
+        self._kinds[file] = kinds
+        return AskedFile.of(file, read_image(file, self._axes), made.stamp)
+
+    def _asked_of(self, rows: Iterable[AskedFile]) -> AskedPrediction:
+        basis = self._of.basis
+        return AskedPrediction(
+            model=basis.model.name,
+            sha256=basis.sha256,
+            settings=basis.settings.replace(device="auto"),
+            segmentation=basis.segmentation,
+            kinds=self._of.folder.kinds,
+            channel=basis.channel,
+            axes=self._axes,
+            files=tuple(rows),
+        )
+
+    def _noted(self, asked: AskedPrediction) -> FarNote | None:
+        """Return the job that is at work on just this, if there is one."""
+        if self._overwrite:
+            return None
+        try:
+            note = FarNote.model_validate(read_json(self._note))
+        except (OSError, ValueError):
+            return None
+        same = note.asked.replace(files=asked.files) == asked
+        known = set(asked.files) <= set(note.asked.files)
+        return note if same and known and note.where == self._of.where else None
+
+    def _sent(self, rows: dict[Path, AskedFile]) -> Generator[Event | None, None, None]:
+        """Send images, and take in what comes of them."""
+        make_folder(self._note.parent)
+        with TemporaryDirectory(dir=self._note.parent, prefix="napari-unet-far-") as at:
+            bundle = Path(at) / "bundle.zip"
+            while rows:
+                read: list[Path] = []
+                try:
+                    yield from write_images(
+                        bundle,
+                        self._images(rows, read),
+                        self._of.model,
+                        self._asked_of(rows.values()),
+                    )
+                    break
+                except (ValueError, OSError) as error:
+                    if not read or getattr(error, "errno", None) == ENOSPC:
+                        raise
+                    # a damaged image costs only itself
+                    rows.pop(read[-1])
+                    yield self._done(read[-1], problem=problem_of(read[-1], error))
+            else:
+                return
+            note = FarNote(
+                where=self._of.where,
+                queue=self._of.queue,
+                job=uuid4().hex,
+                files=tuple(str(absolute(file)) for file in rows),
+                asked=self._asked_of(rows.values()),
+            )
+            yield from self._far(note, bundle)
+
+    def _images(self, rows: Iterable[Path], read: list[Path]) -> Iterator[Image]:
+        for file in rows:
+            read.append(file)
+            yield read_image(file, self._axes)
+
+    def _far(
+        self, note: FarNote, bundle: Path | None
+    ) -> Generator[Event | None, None, None]:
+        """Follow a job, and put results where they belong."""
+        names = {row.name: k for k, row in enumerate(note.asked.files)}
+        by_path = {str(absolute(file)): file for file in self._files}
+        left = {
+            k: by_path[path] for k, path in enumerate(note.files) if path in by_path
+        }
+        left = {k: file for k, file in left.items() if file in self._kinds}
+        with TemporaryDirectory(prefix="napari-unet-far-") as come:
+            device = self._of.basis.settings.device
+            far = Far(note.where, note.job, Path(come), None, note.queue, device)
+            with closing(far_events(far, bundle, self._wanted, self._say)) as running:
+                for event in running:
+                    if not self._note.exists():
+                        self._keep(note)
+                    number = names.get(_name_in(event), -1)
+                    if isinstance(event, FileBegun):
+                        if number in left:
+                            path, done = str(left[number]), self._over + 1
+                            yield FileBegun(path, done, len(self._files))
+                    elif isinstance(event, FilePredicted):
+                        if number in left:
+                            file = left.pop(number)
+                            yield self._placed(file, event, far.results_of(number))
+                    else:
+                        if isinstance(event, PredictionFinished):
+                            self.settings = self.settings.replace(
+                                precision=event.precision
+                            )
+                        yield event
+        remove(self._note)
+        for file in left.values():
+            yield self._done(file, problem=f"{file}: its results did not come.")
+
+    def _placed(self, file: Path, event: FilePredicted, packed: Path) -> FilePredicted:
+        """Put results of an image where they belong, and tell of it."""
+        problem = event.problem
+        if problem is not None:
+            problem = problem.replace(event.path, str(file))
+        try:
+            if packed.exists():
+                with self._of.folder.at_work(file):
+                    place_results(
+                        packed,
+                        self._of.folder,
+                        file,
+                        self._kinds[file],
+                        complete=problem is None,
+                    )
+                packed.unlink()
+            elif problem is None:
+                problem = f"{file}: its results did not come."
+        except (ValueError, OSError) as error:
+            problem = problem_of(file, error)
+        return self._done(file, event.cells, problem=problem, notes=event.notes)
+
+    def _done(self, file: Path, cells: int = 0, **what: Any) -> FilePredicted:
+        self._over += 1
+        self.failed += what.get("problem") is not None
+        return FilePredicted(str(file), cells, self._over / len(self._files), **what)
+
+    def _keep(self, note: FarNote) -> None:
+        with atomic(self._note) as temporary:
+            temporary.write_text(note.model_dump_json(), encoding="utf-8")
+
+
+def _as_there(made: Provenance, results: Sequence[Path]) -> Provenance:
+    """Take the precision from results that are there: the far side chooses it."""
+    for path in results:
+        if (found := read_provenance(path)) is not None:
+            precision = found.settings.get("precision")
+            return replace(made, settings={**made.settings, "precision": precision})
+    return made
+
+
+def _name_in(event: Event | None) -> str:
+    """Return the name of the image that an event is about, as it was sent."""
+    if not isinstance(event, FileBegun | FilePredicted):
+        return ""
+    return image_name(event.path.replace("\\", "/").rsplit("/", 1)[-1])
