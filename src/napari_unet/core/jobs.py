@@ -359,6 +359,8 @@ class SegmentJob(Job):
     name: str = ""  # of the image, for people
     # int32, axes of the cells: what people edited, see `core.cells.edited`
     edits: ArrayReference | None = None
+    # what people painted over the prediction, to be shown as they did
+    painted: AnnotationReference | None = None
 
     @property
     def title(self) -> str:

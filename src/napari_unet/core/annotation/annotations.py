@@ -130,6 +130,16 @@ class Annotation:
         )
         return replace(self, classes=classes)
 
+    def without_regions(self) -> NDArray[np.integer]:
+        """Return the labels, those of regions as not annotated."""
+        regions = {n for n, c in enumerate(self.classes, 1) if c.kind == "regions"}
+        if not regions:
+            return self.labels
+        present = distinct(self.labels)
+        objects = present[present >= FIRST_OBJECT]
+        of_regions = [i for i in objects.tolist() if self.class_of.get(i, 1) in regions]
+        return np.where(np.isin(self.labels, of_regions), UNKNOWN, self.labels)
+
     def class_image(self) -> NDArray[np.uint8]:
         """Return the class number of each pixel, `IGNORED` where nothing is known.
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_unet.core.annotation.annotations import FIRST_OBJECT, UNKNOWN
+from napari_unet.core.annotation.annotations import BACKGROUND, FIRST_OBJECT, UNKNOWN
 from napari_unet.core.cells.label_ids import distinct, positions
 
 if TYPE_CHECKING:
@@ -58,3 +58,42 @@ def with_edits(
         last = int(numbers.max(initial=0))
         result[held] = last + 1 + positions(own, edits[held])
     return result
+
+
+def with_annotation(
+    cells: NDArray[np.int32], labels: NDArray[np.integer]
+) -> NDArray[np.int32]:
+    """Return found cells as somebody corrected them by painting over them.
+
+    Parameters
+    ----------
+    cells : ndarray of int32, shape ([z,] y, x)
+        Ids from 1, 0 where there is none.
+    labels : ndarray of int, shape of `cells`
+        0 unknown, 1 background, 2 and up ids of objects, which may be scribbles.
+
+    Returns
+    -------
+    ndarray of int32, shape of `cells`
+        Ids 1, 2, … without gaps. An object in one found cell, in which no other object
+        is, belongs to that cell, as a scribble does; any other is a cell as painted.
+    """
+    objects = labels >= FIRST_OBJECT
+    if not objects.any():
+        return with_edits(cells, labels)
+    own, held = distinct(labels[objects]), distinct(cells)
+    at = positions(held, cells)
+    area = np.bincount(at.reshape(-1), minlength=held.size)
+    lost = np.bincount(at[labels == BACKGROUND], minlength=held.size)
+    stays = (held > 0) & (lost <= _EDITED_SHARE * area)
+    number = positions(own, labels[objects])
+    common = np.zeros((own.size, held.size), np.int64)
+    np.add.at(common, (number, at[objects]), 1)
+    home, size = (common * stays).argmax(axis=1), common.sum(axis=1)
+    inside = (common * stays).max(axis=1) > _EDITED_SHARE * size
+    others = np.bincount(home[inside], minlength=held.size)
+    joins = inside & (others[home] == 1)
+    result, left = cells.copy(), np.array(labels)
+    result[objects] = np.where(joins[number], held[home][number], cells[objects])
+    left[objects] = np.where(joins, UNKNOWN, own)[number]
+    return with_edits(result, left)

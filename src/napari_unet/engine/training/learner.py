@@ -41,9 +41,9 @@ if TYPE_CHECKING:
     from napari_unet.core.geometry.boxes import Box
     from napari_unet.core.training.training_set import Example
 
-LEARNING_RATE = 3e-4
+LEARNING_RATE = 1e-3
 # Steps for one correction: at least, at most.
-_LEAST, _MOST = 3, 24
+_LEAST, _MOST = 3, 40
 # What is right when a correction is learnt: the share of the pixels of regions and of
 # background, and how much of each object, as intersection over union.
 _RIGHT, _RIGHT_BACKGROUND, _IOU = 0.98, 0.9, 0.65
@@ -59,6 +59,7 @@ _KEEP, _DRIFT = 20.0, 0.005
 _SIDE, _WIDEST, _AROUND = 64, 160, 24
 # Patches of what nobody painted, and of what was painted before, to draw from.
 _POOL = 6
+_REST, _WIDE = 6, 100
 # States kept to go back to: as many as napari undoes strokes, in so much memory.
 _STATES, _STATE_BYTES = 100, 2**28
 
@@ -88,19 +89,11 @@ class _State:
 class _Patch:
     """A part of a field, and what the network said of it before."""
 
-    image: Tensor  # (channels, *input)
+    features: Tensor  # (1, features, *)
     classes: Tensor  # int64, (*output)
     border: Tensor  # float32, (*output)
     said: Tensor  # float32, (classes, *output): probabilities
-
-    def seen(self, turns: int, flip: bool) -> _Patch:
-        """Return it turned and mirrored in the y-x plane."""
-
-        def view(tensor: Tensor) -> Tensor:
-            turned = torch.rot90(tensor, turns, (-2, -1))
-            return turned.flip(-1) if flip else turned
-
-        return _Patch(*map(view, (self.image, self.classes, self.border, self.said)))
+    straight: bool  # as it is in the image, not turned
 
 
 @dataclass(slots=True, eq=False)
@@ -150,8 +143,9 @@ class Learner:
         self._precision = choose_precision(self._device)
         self._seconds, self._clock = seconds, clock
         self._module, self._before = (self._network(model) for _ in range(2))
+        self._taught = self._module.end_weights
         self._optimiser = torch.optim.AdamW(
-            self._module.parameters(), lr=LEARNING_RATE, weight_decay=0.0
+            self._taught, lr=LEARNING_RATE, weight_decay=0.0
         )
         self._known: dict[Hashable, _Known] = {}
         # of each field as it was first: before, nothing of it was looked at
@@ -219,40 +213,33 @@ class Learner:
         """Step until what is painted in some places is right, or time is up."""
         until = self._clock() + self._seconds
         rng = np.random.default_rng(len(self._corrections))
-        self._before.load_state_dict(self._module.state_dict())
         new = [self._patch_of(place, rng) for place in places[-_POOL:]]
-        old = [self._patch_of(place, rng) for place in self._drawn(rng)]
-        rest = [self._patch_anywhere(rng) for _ in range(_POOL)]
-        for step in range(_MOST):
+        yield
+        turned = [self._patch_of(place, rng, turned=True) for place in places[-_POOL:]]
+        yield
+        old = [self._patch_of(place, rng, turned=True) for place in self._drawn(rng)]
+        yield
+        rest = [self._patch_anywhere(rng) for _ in range(_REST)]
+        yield
+        for _ in range(_MOST):
             self._optimiser.zero_grad(set_to_none=True)
-            # as it is, and turned, in turns
-            straight = step % 2 == 0
-            right = [
-                self._push(patch, 1 / len(new), None if straight else rng)
-                for patch in new
-            ]
-            for pool in (old, rest):
-                if pool:
-                    self._push(pool[step % len(pool)], 1.0, rng)
-            if not self._step():
+            right = [self._push(patch, 1 / len(new)) for patch in new]
+            for pool in (turned, old, rest):
+                for patch in pool:
+                    self._push(patch, 1 / len(pool))
+            learnt = self.steps >= _LEAST and all(right)
+            if learnt or self._clock() > until or not self._step():
                 break
             yield
-            learnt = straight and all(right)
-            if self.steps >= _LEAST and (learnt or self._clock() > until):
-                break
         self._hold(rest)
 
-    def _push(
-        self, patch: _Patch, weight: float, rng: np.random.Generator | None
-    ) -> bool:
+    def _push(self, patch: _Patch, weight: float) -> bool:
         """Add the gradient of a patch; return whether what is painted in it is right.
 
         Only painted pixels of which the network is not sure count: the others, and what
-        nobody painted, are to stay as they were. With random numbers it is turned.
+        nobody painted, are to stay as they were.
         """
-        if rng is not None:
-            patch = patch.seen(int(rng.integers(4)), bool(rng.integers(2)))
-        scores = self._scores(self._module, patch.image)
+        scores = self._scores(self._module, patch.features)
         found = torch.softmax(scores.detach(), dim=0)
         known = patch.classes != IGNORED
         sure = found.gather(0, torch.where(known, patch.classes, 0)[None])[0] > _SURE
@@ -263,17 +250,17 @@ class Learner:
         )
         loss = wrong + _KEEP * _difference(scores, patch)
         (weight * loss).backward()  # type: ignore[no-untyped-call]
-        return rng is None and self._is_right(found, patch)
+        return patch.straight and self._is_right(found, patch)
 
-    def _scores(self, module: LayeredNetwork, image: Tensor) -> Tensor:
+    def _scores(self, module: LayeredNetwork, features: Tensor) -> Tensor:
         low = dtype(self._precision)
         with torch.autocast(self._device.type, low, enabled=low != torch.float32):
-            scores: Tensor = module(image[None])[0]
+            scores: Tensor = module.scores_of(features)[0]
         return scores.float()
 
     def _step(self) -> bool:
         """Step, unless a gradient is no number: then what was learnt so far stands."""
-        each = [p.grad.sum() for p in self._module.parameters() if p.grad is not None]
+        each = [p.grad.sum() for p in self._taught if p.grad is not None]
         if not bool(torch.stack(each).isfinite().all()):
             return False
         self._optimiser.step()
@@ -286,13 +273,13 @@ class Learner:
 
         So near, the difference grows with the square of the way.
         """
-        drift = [_difference(self._scores(self._module, p.image), p) for p in rest]
+        drift = [_difference(self._scores(self._module, p.features), p) for p in rest]
         mean = float(torch.stack(drift).mean())
         if mean <= _DRIFT:
             return
         share = (_DRIFT / mean) ** 0.5 if isfinite(mean) else 0.0
-        before = self._before.parameters()
-        for now, then in zip(self._module.parameters(), before, strict=True):
+        before = self._before.end_weights
+        for now, then in zip(self._taught, before, strict=True):
             now.copy_(torch.lerp(then, now.nan_to_num(), share))
 
     def _is_right(self, probabilities: Tensor, patch: _Patch) -> bool:
@@ -339,7 +326,9 @@ class Learner:
                 found.append((key, box))
         return found
 
-    def _patch_of(self, place: Place, rng: np.random.Generator) -> _Patch:
+    def _patch_of(
+        self, place: Place, rng: np.random.Generator, *, turned: bool = False
+    ) -> _Patch:
         """Cut out what is painted in a place, or a part of it where that is large."""
         key, box = place
         side = max(shape_of(box)[-2:]) + _AROUND
@@ -348,16 +337,27 @@ class Learner:
             painted = np.argwhere(self._painted(place))
             pixel = painted[rng.integers(len(painted))]
             middle = tuple(b.start + float(p) for b, p in zip(box, pixel, strict=True))
-        return self._cut(key, middle, min(max(side, _SIDE), _WIDEST))
+        side = min(max(side, _SIDE), _WIDEST)
+        return self._cut(key, middle, side, rng if turned else None)
 
     def _patch_anywhere(self, rng: np.random.Generator) -> _Patch:
         keys = list(self._known)
         key = keys[rng.integers(len(keys))]
         shape = self._known[key].example.field.shape
-        return self._cut(key, tuple(rng.uniform(0, n) for n in shape), _SIDE)
+        return self._cut(key, tuple(rng.uniform(0, n) for n in shape), _WIDE, rng)
 
-    def _cut(self, key: Hashable, middle: Sequence[float], side: int) -> _Patch:
-        """Cut a patch around a point, inside the field where that is large enough."""
+    @torch.no_grad()
+    def _cut(
+        self,
+        key: Hashable,
+        middle: Sequence[float],
+        side: int,
+        rng: np.random.Generator | None,
+    ) -> _Patch:
+        """Cut a patch around a point, inside the field where that is large enough.
+
+        With random numbers it is turned and mirrored in the y-x plane.
+        """
         example, table = self._known[key].example, self._module.architecture
         shape, halo = example.field.shape, table.halo
         if table.ndim == 3:
@@ -372,18 +372,24 @@ class Learner:
             [a - h for a, h in zip(start, halo, strict=True)],
             [n + 2 * h for n, h in zip(size, halo, strict=True)],
         )
-        image = torch.from_numpy(np.ascontiguousarray(example.scale.apply(window)))
-        image = image.to(self._device)
-        with torch.no_grad():
-            said = torch.softmax(self._scores(self._before, image), dim=0)
-        classes = padded(example.classes, start, size, IGNORED).astype(np.int64)
-        border = padded(example.border, start, size, 0)
-        return _Patch(
-            image,
-            torch.from_numpy(classes).to(self._device),
-            torch.from_numpy(border).to(self._device),
-            said,
+        parts = [
+            example.scale.apply(window),
+            padded(example.classes, start, size, IGNORED).astype(np.int64),
+            padded(example.border, start, size, 0),
+        ]
+        if rng is not None:
+            turns, flip = int(rng.integers(4)), bool(rng.integers(2))
+            parts = [np.rot90(part, turns, (-2, -1)) for part in parts]
+            parts = [part[..., ::-1] if flip else part for part in parts]
+        image, classes, border = (
+            torch.from_numpy(np.ascontiguousarray(part)).to(self._device)
+            for part in parts
         )
+        low = dtype(self._precision)
+        with torch.autocast(self._device.type, low, enabled=low != torch.float32):
+            features = self._before.features(image[None])
+        said = torch.softmax(self._scores(self._before, features), dim=0)
+        return _Patch(features, classes, border, said, rng is None)
 
     def _state_of_now(self) -> _State | None:
         """Return the state that belongs to what is known now, if there was one."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from napari_unet.core.annotation.annotations import cell_classes
 from napari_unet.core.cells.class_map import field_classes
-from napari_unet.core.cells.edited import with_edits
+from napari_unet.core.cells.edited import with_annotation, with_edits
 from napari_unet.core.cells.instances import segment_instances
 from napari_unet.core.cells.linking import SliceLinker
 from napari_unet.core.cells.neighbour_colours import neighbours
@@ -92,6 +92,7 @@ class _Arrays:
             )
         self._cells = Image(job.cells.open(writable=True), axes, job.spacing_um)
         self._edits = None if job.edits is None else Image(job.edits.open(), axes)
+        self._painted = job.painted
         self._class_map: Image | None = None
         if job.class_map is not None:
             self._class_map = Image(job.class_map.open(writable=True), axes)
@@ -108,6 +109,9 @@ class _Arrays:
             cell_classes=self._classes,
             spacing=self.image.field_spacing(field.ndim),
         )
+        if self._painted is not None:
+            painted = self._painted.field(t, z).without_regions()
+            cells = with_annotation(cells, painted.reshape(cells.shape))
         if self._edits is None:
             return cells
         edits = Field(self._edits, t, z).read()[0]

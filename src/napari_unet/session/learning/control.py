@@ -133,9 +133,12 @@ class CorrectionLearning:
 
     def set_preferences(self, preferences: Preferences) -> None:
         """Take other preferences; switched off, what was not learnt yet is left out."""
+        switched = preferences.learn_corrections != self.enabled
         self.preferences = preferences
         if not self.enabled:
             self._waiting.clear()
+        if switched:
+            self._prediction.segmenter.find_again()
         self.changed.emit()
 
     def tick(self) -> None:
@@ -189,8 +192,11 @@ class CorrectionLearning:
         self.changed.emit()
 
     def _take(self, correction: Correction) -> None:
-        """A stroke is over: learn it, with what else waits by then."""
+        """A stroke is over: show it, and learn it, with what else waits by then."""
         id_, place = self._ids[correction.image], (correction.t, correction.z)
+        results = self._prediction.results.get(id_)
+        if results is not None:
+            self._prediction.segmenter.edited(results, place, again=True)
         before = self._waiting.get((id_, place))
         if before is not None:
             both = before.box and correction.box

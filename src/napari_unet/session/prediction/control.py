@@ -37,7 +37,10 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
 
     from napari_unet.core.far_messages import FarRun
-    from napari_unet.core.images.array_reference import ArrayReference
+    from napari_unet.core.images.array_reference import (
+        AnnotationReference,
+        ArrayReference,
+    )
     from napari_unet.core.messages import Failed
     from napari_unet.core.settings import Prediction, Segmentation
     from napari_unet.session.images.image_list import ImageList
@@ -112,7 +115,7 @@ class PredictionControl:
         self.model_results = ModelResults(viewer, images, scratch)
         self.results = self.model_results.latest
         self.segmenter = Segmenter(
-            worker, self.results, self._first_segmentation(), self._edits_of
+            worker, self.results, self._first_segmentation(), self._edits_of, self._painted_on
         )
         self.exporter = Exporter(store, images, worker, self.results, self.segmenter)
         self.points = PointLayers(viewer, worker, self.results, self.segmenter)
@@ -550,6 +553,15 @@ class PredictionControl:
                 self.message.emit("error", f"Edits of cells are left out. {error}")
             return None
         return file.reference if file is not None else None
+
+    def _painted_on(self, image_id: str) -> AnnotationReference | None:
+        """Return what is annotated of an image where corrections are shown at once."""
+        if not self.preferences.learn_corrections:
+            return None
+        try:
+            return self._images.annotation_reference(image_id)
+        except (KeyError, ValueError, OSError):
+            return None  # it left the project, or what is wrong is said elsewhere
 
     def _first_segmentation(self) -> Segmentation:
         """Return the settings of the model that is chosen to begin with.

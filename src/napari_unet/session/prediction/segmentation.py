@@ -20,7 +20,10 @@ from napari_unet.session.worker.client import WORKER_ENDED
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from napari_unet.core.images.array_reference import ArrayReference
+    from napari_unet.core.images.array_reference import (
+        AnnotationReference,
+        ArrayReference,
+    )
     from napari_unet.core.jobs import Place
     from napari_unet.core.messages import Failed
     from napari_unet.core.settings import Segmentation
@@ -37,7 +40,8 @@ class Segmenter:
     """Finds the cells of predicted planes, in the worker process without networks.
 
     `results` are the latest of each image; those of the last one come first. `edits`
-    returns what people edited in an image, by its id.
+    returns what people edited in an image, by its id, and `painted` the annotation that
+    is to be put over its cells.
     """
 
     changed = Signal()
@@ -53,9 +57,10 @@ class Segmenter:
         results: dict[str, ResultLayers],
         settings: Segmentation,
         edits: Callable[[str], ArrayReference | None],
+        painted: Callable[[str], AnnotationReference | None],
     ) -> None:
         self.settings = settings
-        self._edits_of = edits
+        self._edits_of, self._painted_on = edits, painted
         self._worker, self._results = worker, results
         self._version = 0
         self._predictions = 0
@@ -94,18 +99,22 @@ class Segmenter:
         self.changed.emit()
         self.wake()
 
+    def find_again(self) -> None:
+        """Find all cells again: what is put over them is another thing now."""
+        self._version += 1
+        self._rest.restart()
+        if "background" in self._jobs:
+            self._jobs["background"].cancel()
+        self.wake()
+
     def set_settings(self, settings: Segmentation) -> None:
         """Find all cells again, those in view at once."""
         if settings != self.settings:
             self.settings = settings
-            self._version += 1
             if not settings.track:
                 for results in self._results.values():
                     results.show_tracks(None)
-            self._rest.restart()
-            if "background" in self._jobs:
-                self._jobs["background"].cancel()
-            self.wake()
+            self.find_again()
 
     def wake(self) -> None:
         """Go on also where cells could not be found before: somebody asks for them."""
@@ -169,6 +178,7 @@ class Segmenter:
             image=results.pixels if self.settings.edge_smoothing else None,
             name=results.image.name,
             edits=self._edits_of(results.image.id),
+            painted=self._painted_on(results.image.id),
         )
         handle = self._jobs[kind] = self._worker.submit(job)
         asked = self._version, self._predictions
