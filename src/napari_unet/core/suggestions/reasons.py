@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from napari_unet.core.suggestions.doubt import Where
     from napari_unet.core.suggestions.sampling import TilePlace
 
+THUMBNAIL = 64
+"""Pixels along each side of a thumbnail, at the most."""
+
 _WHERE: dict[Where, str] = {
     "borders": "borders between cells are uncertain",
     "outlines": "outlines are uncertain",

@@ -8,12 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_unet.core.images.smoothing import smooth
+from napari_unet.core.suggestions.reasons import THUMBNAIL
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-THUMBNAIL = 64
-"""Pixels along each side of a thumbnail, at the most."""
 
 _PERCENTILES = (1, 10, 25, 50, 75, 90, 99)
 # Octaves of the pyramid; of each, what is finer than a blur by a pixel.

@@ -10,7 +10,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtGui import QImage, QPixmap
 from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
-from napari_unet.core.suggestions.tile_looks import THUMBNAIL
+from napari_unet.core.suggestions.reasons import THUMBNAIL
 from napari_unet.gui.annotate.report_errors import report_errors, reporting
 from napari_unet.gui.widgets import (
     SPACING,

@@ -115,7 +115,11 @@ class PredictionControl:
         self.model_results = ModelResults(viewer, images, scratch)
         self.results = self.model_results.latest
         self.segmenter = Segmenter(
-            worker, self.results, self._first_segmentation(), self._edits_of, self._painted_on
+            worker,
+            self.results,
+            self._first_segmentation(),
+            self._edits_of,
+            self._painted_on,
         )
         self.exporter = Exporter(store, images, worker, self.results, self.segmenter)
         self.points = PointLayers(viewer, worker, self.results, self.segmenter)
