@@ -14,6 +14,7 @@ from napari_unet.cli.main import main
 from napari_unet.io.images import read_image
 from napari_unet.io.model_file import read_card
 from napari_unet.io.ome_zarr import create_zarr
+from napari_unet.io.prediction_folder import RECORD
 from test_cli import failing
 
 if TYPE_CHECKING:
@@ -262,6 +263,11 @@ def test_made_images_are_compared_with_those_they_should_be(
     assert report["pearson"] == pytest.approx(1)
     assert 0.9 < report["ssim"] < 1
     assert set(report["pairs"][0]) == {"prediction", "truth"}
+    # the same, named otherwise
+    (tmp_path / "made" / RECORD).write_text("{}")
+    for named in (folder, folder / "a.tif", folder / "*.tif"):
+        assert main(["evaluate", str(named), str(tmp_path / "truth")]) == 0
+        assert capsys.readouterr().out.splitlines()[0] == "psnr     40.0000"
     tifffile.imwrite(folder / "a.tif", ramp)
     assert main([*command, "--json", "-", "--metric", "psnr", "ssim"]) == 0
     report = json.loads(capsys.readouterr().out)

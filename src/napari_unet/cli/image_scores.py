@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from glob import has_magic
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from napari_unet.core.metrics import IMAGE_METRICS
 from napari_unet.core.text import times
 from napari_unet.io.atomic import check_separate
 from napari_unet.io.images import check_finite, read_image
-from napari_unet.io.prediction_folder import IMAGE, KINDS
+from napari_unet.io.prediction_folder import IMAGE, KINDS, RECORD
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,8 +36,16 @@ class ImageScores:
 
 
 def are_images(predictions: str | Path) -> bool:
-    """Whether a folder has images that `predict` made, and no labels."""
-    folder = Path(predictions)
+    """Whether what is named is images that `predict` made, and no labels.
+
+    They are named as all labels are: by the folder that `predict` wrote, the folder of
+    images in it, or files in that.
+    """
+    folder = named = Path(predictions)
+    if has_magic(str(named)) or not named.is_dir() or named.suffix == ".zarr":
+        named = named.parent
+    if named.name == IMAGE and (named.parent / RECORD).is_file():
+        return True
     return (folder / IMAGE).is_dir() and not any((folder / k).is_dir() for k in KINDS)
 
 
