@@ -43,21 +43,35 @@ def spoken_name(widget: QWidget) -> str:
     By Qt's own rules: the name it was given, its text or title, its label's text.
     (PyQt6 has no QAccessible that could be asked.)
     """
+    return _name_of(widget, _labels_of(widget))
+
+
+def name_controls(widget: QWidget) -> None:
+    """Name the controls in a widget that have no name yet."""
+    unnamed = [c for c in controls(widget) if c.toolTip() and not c.accessibleName()]
+    # of all the window: looked for once, not for each control
+    labels = _labels_of(widget) if unnamed else {}
+    for control in unnamed:
+        if not _name_of(control, labels):
+            name = _ENDS.split(control.toolTip(), maxsplit=1)[0].strip()
+            control.setAccessibleName(name)
+
+
+def _labels_of(widget: QWidget) -> dict[QWidget, str]:
+    """Return the texts of the labels in a window, by what they are labels of."""
+    labels = widget.window().findChildren(QLabel)
+    buddies = ((label.buddy(), label.text()) for label in labels)
+    return {buddy: text for buddy, text in buddies if buddy is not None}
+
+
+def _name_of(widget: QWidget, labels: dict[QWidget, str]) -> str:
     if isinstance(widget, QAbstractButton):
         own = widget.text()
     elif isinstance(widget, QGroupBox):
         own = widget.title()
     else:
-        labels = widget.window().findChildren(QLabel)
-        own = next((label.text() for label in labels if label.buddy() is widget), "")
+        own = labels.get(widget, "")
     return (widget.accessibleName() or own.replace("&", "")).strip()
-
-
-def name_controls(widget: QWidget) -> None:
-    """Name the controls in a widget that have no name yet."""
-    for control in controls(widget):
-        if not spoken_name(control) and (tooltip := control.toolTip()):
-            control.setAccessibleName(_ENDS.split(tooltip, maxsplit=1)[0].strip())
 
 
 class Namer(QObject):
