@@ -277,11 +277,12 @@ class _Sending:
         each = self._sent.get(future.key)
         if each is None:
             return
-        if future.status in {"cancelled", "lost"}:
-            raise OSError(
-                "the cluster's scheduler was lost; the same command goes on with what "
-                "is left."
-            )
+        check_scheduler(future)
+        if future.status == "lost":
+            # its worker died before it could be asked; what is done is noted
+            self._take(future)
+            self._again.append(each)
+            return
         error: Any = future.exception()
         self._take(future)
         if isinstance(error, KilledWorker | MemoryError):
@@ -361,6 +362,18 @@ class _Ready:
 
     def _push(self, step: Step) -> None:
         heappush(self._heap, (self._order[step.name], step))
+
+
+def check_scheduler(future: Future) -> None:
+    """Raise an OSError if a future is cancelled, which here only a lost scheduler does.
+
+    What its worker's death takes is "lost" instead, and done again.
+    """
+    if future.status == "cancelled":
+        raise OSError(
+            "the cluster's scheduler was lost; the same command goes on with what "
+            "is left."
+        )
 
 
 def _key(step: Step) -> str:

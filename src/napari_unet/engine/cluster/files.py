@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field, replace
 from queue import Empty, SimpleQueue
-from time import monotonic
+from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
 
 from distributed import KilledWorker
 
 from napari_unet.core.events import FileBegun, FilePredicted, FileWaits, Waits
 from napari_unet.engine.batch_prediction import problem_of
+from napari_unet.engine.cluster.executor import check_scheduler
 from napari_unet.engine.cluster.worker import run_file
 from napari_unet.io.atomic import remove
 
@@ -91,6 +92,7 @@ class _Files:
         self._left = deque(files)
         self._sent: dict[str, tuple[int, Path, Future]] = {}
         self._back: SimpleQueue[Future] = SimpleQueue()
+        self._put_off = 0  # in succession, as others are at work on them
 
     def ended(self) -> Iterator[tuple[int, Path, Any]]:
         """Send files; yield each with what it ended with, also an error about it.
@@ -105,19 +107,22 @@ class _Files:
                 yield number, file, None
                 continue
             number, file, _ = self._sent.pop(future.key)
-            if future.status in {"cancelled", "lost"}:
-                raise OSError(
-                    "the cluster's scheduler was lost; the same command goes on with "
-                    "what is left."
-                )
+            check_scheduler(future)
+            if future.status == "lost":
+                self._left.append((number, file))  # with its worker
+                continue
             error = future.exception() if future.status == "error" else None
             if error is not None and not isinstance(
                 error, ValueError | OSError | MemoryError | KilledWorker
             ):
                 raise error
             found = future.result() if error is None else error
+            self._put_off = self._put_off + 1 if found == "busy" else 0
             if found == "busy":
                 self._left.append((number, file))
+                if self._put_off >= len(self._left) + len(self._sent):
+                    self._put_off = 0
+                    sleep(_LOOK_S)  # only such are left
             yield number, file, found
 
     def stop(self) -> None:

@@ -7,13 +7,11 @@ from dataclasses import replace
 from hashlib import sha256
 from typing import TYPE_CHECKING, cast
 
-import torch
-
 from napari_unet.core.network.opaque import Opaque
 from napari_unet.core.text import counted
 from napari_unet.engine.cluster.executor import Dask
 from napari_unet.engine.cluster.jobs import ModelSource
-from napari_unet.engine.cluster.worker import Preparation, SentModel, facts
+from napari_unet.engine.cluster.worker import VERSIONS, Preparation, SentModel, facts
 from napari_unet.engine.inference.tile_run import choose_tile
 from napari_unet.engine.model_formats.catalogue import (
     format_of,
@@ -62,8 +60,8 @@ class Pool:
     Raises
     ------
     ValueError
-        The workers compute in different precisions and none is named, or have another
-        version of torch than is here.
+        The workers compute in different precisions and none is named, or have other
+        versions of torch or of this program than are here.
     ModuleNotFoundError
         A worker lacks this program.
     """
@@ -74,8 +72,6 @@ class Pool:
         self.client = client
         self.source = source
         client.wait_for_workers(1)
-        # in one process are the machine's limits
-        client.register_plugin(Preparation())
         found = _facts_of(client, settings.device, source)
         if not all(each.sees_model for each in found):
             client.register_plugin(SentModel(source.stamp, model))
@@ -119,6 +115,7 @@ def source_of(path: Path) -> tuple[Model, ModelSource]:
 
 def _facts_of(client: Client, device: str, source: ModelSource) -> list[Facts]:
     try:
+        client.register_plugin(Preparation(VERSIONS))
         found = client.run(facts, device, source)
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
@@ -126,14 +123,7 @@ def _facts_of(client: Client, device: str, source: ModelSource) -> list[Facts]:
             "there as here.",
             name=error.name,
         ) from error
-    workers = list(found.values())
-    others = {each.torch for each in workers} - {torch.__version__}
-    if others:
-        raise ValueError(
-            f"here is torch {torch.__version__}, and workers have torch "
-            f"{', '.join(sorted(others))}; install one version, or results differ."
-        )
-    return workers
+    return list(found.values())
 
 
 def _precision(model: Model, workers: list[Facts]) -> Precision:

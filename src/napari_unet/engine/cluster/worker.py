@@ -20,6 +20,7 @@ import psutil
 import torch
 from distributed import WorkerPlugin
 
+from napari_unet import __version__
 from napari_unet.core.events import FilePredicted, PredictionFinished, TileDone
 from napari_unet.core.geometry.boxes import union
 from napari_unet.engine.allocator import give_back
@@ -41,7 +42,7 @@ from napari_unet.io.resumable_output import ResumableOutput, RunEndedError
 from napari_unet.io.write_behind import WriteBehind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from distributed import Worker
@@ -52,6 +53,8 @@ if TYPE_CHECKING:
     from napari_unet.engine.inference.steps import Step
     from napari_unet.engine.network.network import Network
 
+# Programs whose versions decide about bits.
+VERSIONS = {"torch": torch.__version__, "napari-unet": __version__}
 # So many networks, and images, a worker keeps.
 _NETWORKS, _IMAGES = 2, 4
 
@@ -64,21 +67,31 @@ _images: OrderedDict[tuple[str, str], tuple[BlockPrediction, ResumableOutput, Lo
 )
 # Models whose files this machine does not see, by their hash, as they were sent.
 _sent: dict[str, bytes] = {}
+# Versions that the driver has, once it told them.
+_wanted: dict[str, str] = {}
 
 
 class Preparation(WorkerPlugin):  # type: ignore[misc]
-    """Tells each worker, also one that joins later, what is its share of the memory."""
+    """Tells each worker, also one that joins later, its share of the memory.
+
+    And which versions the driver has, by `VERSIONS`.
+    """
 
     name = "napari-unet"
 
+    def __init__(self, versions: Mapping[str, str]) -> None:
+        self._versions = dict(versions)
+
     def setup(self, worker: Worker) -> None:
         """Take note of the limit that the cluster has for a process of its own."""
+        _wanted.update(self._versions)
         if worker.nanny is not None:
             set_share(worker.memory_manager.memory_limit)
 
     def teardown(self, worker: Worker) -> None:
         """Forget what was kept."""
         set_share(None)
+        _wanted.clear()
         with _opening:
             _networks.clear()
             _images.clear()
@@ -107,11 +120,17 @@ class Facts:
     precision: str  # that its device computes natively
     free: int  # memory of the device, in bytes
     sees_model: bool
-    torch: str
 
 
 def facts(device: str, model: ModelSource, dask_worker: Worker) -> Facts:
-    """Tell what a worker has, its name for the device and the model's file included."""
+    """Tell what a worker has, its name for the device and the model's file included.
+
+    Raises
+    ------
+    ValueError
+        It has other versions than the driver.
+    """
+    check_versions()
     where = choose_device(device)
     own = psutil.Process()
     # not everywhere there is an affinity
@@ -124,8 +143,17 @@ def facts(device: str, model: ModelSource, dask_worker: Worker) -> Facts:
         choose_precision(where),
         free_memory(where),
         _sees(model),
-        torch.__version__,
     )
+
+
+def check_versions() -> None:
+    """Refuse, with a ValueError, to do anything with other versions than the driver."""
+    for name, wanted in _wanted.items():
+        if VERSIONS[name] != wanted:
+            raise ValueError(
+                f"here is {name} {wanted}, and the worker on {socket.gethostname()} "
+                f"has {VERSIONS[name]}; install one version, or results differ."
+            )
 
 
 def run_step(
@@ -225,6 +253,7 @@ def _opened(job: ImageJob) -> tuple[BlockPrediction, ResumableOutput, Lock]:
 
 def _network(source: ModelSource, settings: Any) -> tuple[Network, ModelCard, Lock]:
     """Read a model and make it ready once for all steps."""
+    check_versions()  # this worker may have joined late
     device = choose_device(settings.device)
     key = source.stamp, str(device), settings.precision
     with _opening:
