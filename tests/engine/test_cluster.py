@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import random
 import threading
+from contextlib import closing
 from dataclasses import replace
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
@@ -20,10 +22,14 @@ from napari_unet.engine.inference import block_prediction, block_segmentation
 from napari_unet.engine.network.network import prepare
 from napari_unet.io.model_file import load_model, save_model
 from napari_unet.io.prediction_folder import KINDS, PredictionFolder
+from napari_unet.io.write_behind import WriteBehind
 
 distributed = pytest.importorskip("distributed")
 executor_module = pytest.importorskip("napari_unet.engine.cluster.executor")
-Pool: Any = pytest.importorskip("napari_unet.engine.cluster.pool").Pool
+pool_module: Any = pytest.importorskip("napari_unet.engine.cluster.pool")
+worker_module: Any = pytest.importorskip("napari_unet.engine.cluster.worker")
+files_module: Any = pytest.importorskip("napari_unet.engine.cluster.files")
+Pool: Any = pool_module.Pool
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -384,3 +390,112 @@ def test_files_go_to_workers_one_by_one_and_large_ones_by_steps(
     # what is there is not done again
     again = list(predict_files(predictor(path, tmp_path / "many", client), files[:1]))
     assert told(again, events.FilePredicted)[0].there
+
+
+class Shuffled:
+    """Does steps here in a random order that their needs allow, each once or twice."""
+
+    device = ""
+
+    def __init__(self, seed: int) -> None:
+        self._random = random.Random(seed)
+
+    def run(self, steps: Any, does: Any) -> Iterator[tuple[Any, Any]]:
+        left = {step.name: step for step in steps}
+        while left:
+            ready = [
+                step for step in left.values() if left.keys().isdisjoint(step.needs)
+            ]
+            step = self._random.choice(ready)
+            for _ in range(self._random.choice((1, 2))):
+                with WriteBehind() as writer:
+                    list(does(step, writer))
+            del left[step.name]
+            yield step, None
+
+
+@pytest.mark.parametrize(
+    ("shape", "axes", "settings"),
+    [
+        ((2, 70, 60), "zyx", ALL.replace(clear_border=True)),
+        ((2, 70, 60), "tyx", ALL.replace(track=True)),
+    ],
+)
+def test_any_order_of_the_steps_gives_the_same(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    shape: Any,
+    axes: str,
+    settings: Any,
+) -> None:
+    write_image(tmp_path / "a.zarr", shape, axes)
+    path, rest = model_in(tmp_path), {"segmentation": settings}
+    list(predictor(path, tmp_path / "one", **rest).events(tmp_path / "a.zarr"))
+    for seed in range(5):
+        monkeypatch.setattr(
+            block_prediction, "Serial", lambda seed=seed: Shuffled(seed)
+        )
+        list(predictor(path, tmp_path / str(seed), **rest).events(tmp_path / "a.zarr"))
+        assert_same(tmp_path / str(seed), tmp_path / "one")
+
+
+def test_what_a_worker_did_not_tell_before_it_died_is_done_again(
+    tmp_path: Path, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a future has it whose worker is gone before it was asked for its result."""
+    file, path = tmp_path / "a.zarr", model_in(tmp_path)
+    write_image(file, (100, 90), "yx")
+    next_ended, lost = executor_module._Sending._next_ended, []
+
+    def losing(self: Any) -> Any:
+        ended = next_ended(self)
+        if ended and len(lost) < 2:
+            lost.append(ended[0].key)
+            ended[0]._state.lose()
+        return ended
+
+    monkeypatch.setattr(executor_module._Sending, "_next_ended", losing)
+    told_of = list(predictor(path, tmp_path / "many", client).events(file))
+    assert len(lost) == 2
+    assert told_of[-1].problem is None
+    list(predictor(path, tmp_path / "one").events(file))
+    assert_same(tmp_path / "many", tmp_path / "one")
+
+
+@pytest.mark.parametrize("name", ["torch", "napari-unet"])
+def test_workers_of_another_version_are_refused_whenever_they_join(
+    tmp_path: Path, client: Any, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    path = model_in(tmp_path)
+    others = {**worker_module.VERSIONS, name: "0.0"}
+    with monkeypatch.context() as patch:
+        patch.setattr(pool_module, "VERSIONS", others)
+        with pytest.raises(ValueError, match=f"here is {name} 0.0, and the worker"):
+            predictor(path, tmp_path / "many", client)
+    write_image(tmp_path / "a.zarr", (70, 60), "yx")
+    many = predictor(path, tmp_path / "many", client)
+    # one that joins after the others were asked
+    monkeypatch.setitem(worker_module.VERSIONS, name, "0.0")
+    with pytest.raises(ValueError, match=f"{name} .*has 0.0; install one version"):
+        list(many.events(tmp_path / "a.zarr"))
+
+
+def test_a_file_that_others_are_at_work_on_is_waited_for(
+    tmp_path: Path, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, file = model_in(tmp_path), tmp_path / "a.tif"
+    write_image(file, (70, 60), "yx")
+    pauses: list[float] = []
+    monkeypatch.setattr(files_module, "sleep", pauses.append)
+    many = predictor(path, tmp_path / "many", client)
+    waits = 0
+    with (
+        predictor(path, tmp_path / "many").folder.at_work(file) as _,
+        closing(predict_files(many, [file])) as running,
+    ):
+        for event in running:
+            waits += isinstance(event, events.FileWaits)
+            if waits == 3:
+                break
+    # none is asked for without a pause while there is nothing else
+    assert len(pauses) == 3

@@ -75,9 +75,8 @@ def merged(
         if last + keys.size > _MOST_CELLS:
             raise ValueError(f"more than {_MOST_CELLS} cells cannot be numbered.")
         number = np.empty(keys.size, np.uint32)
-        number[np.argsort(keys, kind="stable")] = np.arange(
-            last + 1, last + 1 + keys.size
-        )
+        # no two begin at one pixel
+        number[np.argsort(keys)] = np.arange(last + 1, last + 1 + keys.size)
         last += keys.size
         table = np.zeros(first.size, np.uint32)
         alone = keys.size - begin.size
@@ -105,7 +104,8 @@ class _Groups:
 
     @classmethod
     def of(cls, same: NDArray[np.int64], offsets: NDArray[np.int64]) -> _Groups:
-        ids = np.unique(same)
+        ids = np.sort(same, axis=None)  # np.unique takes thrice the time
+        ids = ids[np.flatnonzero(np.diff(ids, prepend=0))]
         if ids.size > _MOST_PAIRED:
             raise ValueError(
                 f"{ids.size} parts of cells lie in several blocks, allowed are "
