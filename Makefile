@@ -5,6 +5,8 @@ VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 DISTRIBUTION := $(shell sed -n 's/^DISTRIBUTION = "\(.*\)"/\1/p' src/napari_unet/__init__.py)
+GITHUB := $(shell sed -n 's|^Source = "https://github.com/\(.*\)"|\1|p' pyproject.toml)
+PAGES := $(subst /,.github.io/,$(GITHUB))
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 SCREEN := xvfb-run --auto-servernum --server-args="-screen 0 1366x768x24"
 # What Qt and OpenGL need where there is no screen and no graphics card.
@@ -13,7 +15,7 @@ SCREEN_PACKAGES := xvfb xauth libgl1 libegl1 libglx-mesa0 libgl1-mesa-dri \
   libxcb-keysyms1 libxcb-randr0 libxcb-render-util0 libxcb-shape0 libxcb-xinerama0
 
 .PHONY: demo test test-busy lint benchmark speed interaction reliability screenshots \
-  size weight wheel docs docs-whole docs-links rename clean
+  size weight wheel docs docs-whole docs-links rename address clean
 
 demo: $(VENV)/.demo
 	$(BIN)/napari-unet demo --output demo-output
@@ -81,6 +83,13 @@ docs-links: $(VENV)/.docs
 rename:
 	@[ -n "$(NAME)" ] || { echo "make rename NAME=another-name"; exit 1; }
 	git grep -lz "$(DISTRIBUTION)" | xargs -0 sed -i 's/$(DISTRIBUTION)/$(NAME)/g; s/$(subst -,_,$(DISTRIBUTION))/$(subst -,_,$(NAME))/g'
+
+# make address REPOSITORY=owner/name: where the repository is on GitHub, everywhere.
+address:
+	@echo "$(REPOSITORY)" | grep -qE '^[[:alnum:]-]+/[[:alnum:]._-]+$$' || { \
+	  echo "make address REPOSITORY=owner/name"; exit 1; }
+	git grep -lzE "$(GITHUB)|$(PAGES)" -- ':!*.md' | xargs -0 sed -i -E \
+	  's#(github|githubusercontent)\.com/$(GITHUB)#\1.com/$(REPOSITORY)#g; s#$(PAGES)#$(subst /,.github.io/,$(REPOSITORY))#g'
 
 clean:
 	rm -rf $(VENV) demo-output benchmark-output build dist

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import sys
+import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(Path(__file__).parent / "_ext"), str(ROOT / "src")]
 
 import napari_unet  # noqa: E402
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+URLS = PROJECT["urls"]
 
 project = "napari-unet"
 author = "napari-unet contributors"
@@ -49,13 +54,10 @@ html_title = "napari-unet"
 html_static_path = ["_static"]
 html_css_files = ["napari-unet.css"]
 html_theme_options = {
-    "source_repository": "https://github.com/napari-interactive-unet/napari-interactive-unet/",
+    "source_repository": URLS["Source"] + "/",
     "source_branch": "main",
     "source_directory": "docs/",
 }
 html_show_sphinx = False
 # for `make docs-links`: what is there once the repository is
-linkcheck_ignore = [
-    r"https://github\.com/napari-interactive-unet/.*",
-    r"https://napari-interactive-unet\.github\.io/.*",
-]
+linkcheck_ignore = [re.escape(URLS[key]) + ".*" for key in ("Source", "Homepage")]

@@ -119,6 +119,19 @@ def test_name_and_version_stand_in_one_way_everywhere() -> None:
     assert f"  name: {DISTRIBUTION}\n  version: {version}\n" in recipe
 
 
+def test_addresses_are_those_of_the_project_everywhere() -> None:
+    """`make address` changes them all; none is left that it does not know."""
+    text = (ROOT / "pyproject.toml").read_text("utf-8")
+    source = tomllib.loads(text)["project"]["urls"]["Source"]
+    owner, name = source.removeprefix("https://github.com/").split("/")
+    pages = f"https://{owner}.github.io/{name}"
+    for file in ("pyproject.toml", "CITATION.cff", "conda/recipe.yaml"):
+        text = (ROOT / file).read_text(encoding="utf-8")
+        for address in re.findall(r"https://[\w.-]*github[^\s\"']+", text):
+            raw = address.replace("raw.githubusercontent", "github")
+            assert raw.startswith((source, pages)), f"{file}: {address}"
+
+
 @pytest.mark.parametrize("page", [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 def test_no_page_sends_people_to_the_other_package(page: Path) -> None:
     """Whoever installs `napari-unet` from PyPI gets a program of others."""
