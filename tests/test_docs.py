@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import shutil
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ _BLOCK = re.compile(r"^```(bash|python)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 # Extras of who works on the program.
 _OF_DEVELOPERS = {"benchmark", "docs", "lint", "test"}
 # What takes no time where there is nothing to learn well.
-_SMALL = "--steps 2 --batch 1 --validation 0"
+_SMALL = "--steps 2 --batch 1 --validation 0 --width 4 --depth 2"
 
 
 @pytest.fixture(scope="module")
@@ -44,9 +45,19 @@ def crops(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def trained() -> dict[tuple[str, ...], Path]:
+    """Return models by the command that trained them: pages share what is the same."""
+    return {}
+
+
 @pytest.mark.parametrize("page", TUTORIALS, ids=lambda page: page.stem)
 def test_a_tutorial_runs(
-    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: Any
+    page: Path,
+    trained: dict[tuple[str, ...], Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    request: Any,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("NAPARI_UNET_HOME", str(tmp_path / "home"))
@@ -61,16 +72,26 @@ def test_a_tutorial_runs(
             exec(compile(text, page.name, "exec"), names)
             continue
         for line in text.replace("\\\n", " ").splitlines():
-            run(line)
+            run(line, trained)
 
 
-def run(line: str) -> None:
+def run(line: str, trained: dict[tuple[str, ...], Path]) -> None:
     """Run a command of the program as a person would who has little time."""
     if not WHOLE:
         line = re.sub(r"--minutes [\d.]+", _SMALL, line)
     program, *arguments = shlex.split(line)
     assert program == "napari-unet"
-    assert main(arguments) == 0, line
+    if WHOLE or arguments[0] != "train":
+        assert main(arguments) == 0, line
+        return
+    place = arguments.index("--output") + 1
+    model = Path(arguments[place])
+    command = (*arguments[:place], *arguments[place + 1 :])
+    if command not in trained:
+        assert main(arguments) == 0, line
+        trained[command] = model.absolute()
+    else:
+        shutil.copy(trained[command], model)
 
 
 def test_names_of_controls_are_those_of_the_program() -> None:
