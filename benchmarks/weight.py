@@ -30,7 +30,8 @@ def main() -> None:
         bare = sum(sizes(python).values())
         if options.pip:
             install(python, *options.pip)
-        seconds = install(python, f"{ROOT}[{options.extra}]")
+        extra = f"[{options.extra}]" if options.extra else ""
+        seconds = install(python, f"{ROOT}{extra}")
         table = sizes(python)
         begins = start_seconds(python)
     print(f"| {'package':28} |    MB |\n|{'-' * 30}|------:|")
