@@ -355,6 +355,9 @@ def test_the_keys_are_named_until_cells_and_background_are_painted(
     layer = workspace.annotating.brush.layer
     assert layer is not None
     status = annotated.brush.status
+    # once, while the guide says it
+    assert status.text() == "The brush paints cell 2."
+    workspace.guide.set_shown(False)
     assert "Press N before each next cell. Then press G" in status.text()
     click(annotated.brush.background, qtbot)
     assert status.text() == "The brush paints background. Press N for cells."
@@ -362,7 +365,7 @@ def test_the_keys_are_named_until_cells_and_background_are_painted(
     layer.paint((0, 10, 10), 2)
     workspace.annotating.object_index.update_all(DEADLINE)
     click(annotated.brush.cell, qtbot)
-    assert status.text() == "The brush paints cell 3 (cells)."
+    assert status.text() == "The brush paints cell 3."
     layer.visible = False
     assert "is hidden" in status.text()
 

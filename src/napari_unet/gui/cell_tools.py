@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -50,7 +51,9 @@ class CellTools(QWidget):
         for name, made in self.buttons.items():
             made.setChecked(ours and tool is not None and tool.name == name)
         stepped = self._editor.stepped if self._editor.target == self._target else ""
-        self.hint.setText(tool.tooltip if ours and tool is not None else stepped)
+        # one line or two; the tooltip has the rest, as of slices and of the threshold
+        first = f"{re.split('[.:;]', tool.tooltip)[0]}." if tool else ""
+        self.hint.setText(first if ours else stepped)
 
     def _on_clicked(self, name: ToolName, _checked: bool) -> None:
         with report_errors(self._workspace):

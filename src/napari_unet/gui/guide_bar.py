@@ -34,11 +34,14 @@ class GuideBar(QFrame):
         )
         # LAYOUT
         layout = QVBoxLayout(self)
-        layout.setContentsMargins(MARGIN, 4, MARGIN, 4)
+        layout.setContentsMargins(MARGIN, 4, MARGIN, 0)
         layout.setSpacing(2)
         layout.addLayout(row(self.title, self.go, self.skip, stretch=0))
         layout.addWidget(self.how)
-        self.setFrameShape(QFrame.Shape.StyledPanel)
+        # napari's style draws no frame, and pages scroll up to here
+        line = QFrame()
+        line.setFrameShape(QFrame.Shape.HLine)
+        layout.addWidget(line)
         # CONNECTIONS
         self.go.clicked.connect(self._on_go)
         self.skip.clicked.connect(guide.skip)

@@ -81,7 +81,8 @@ class RunBar(QWidget):
         buttons.addWidget(self.device, 1)
         buttons.addWidget(self.more)
         layout.addLayout(buttons)
-        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
+        # as high as its sentence needs in this width: a fixed height would cut it
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Minimum)
         # CONNECTIONS
         self._clock.timeout.connect(self._show_training)
         self.train.clicked.connect(self._on_train)

@@ -16,6 +16,8 @@ from napari_unet.session.project.record import BACKGROUND_COLOUR
 if TYPE_CHECKING:
     from napari_unet.session.workspace import Workspace
 
+# The colour of some outlines that is seen on a dark and on a light dock.
+_PREDICTED = OUTLINES[5]
 # Many layers may come or go at once; the legend is brought up to date once.
 _PAUSE_MS = 50
 
@@ -83,7 +85,7 @@ class ShowRow(QWidget):
         parts.append(("■", BACKGROUND_COLOUR, "background"))
         shown = [item.key for item in self._showing.items() if item.shown]
         if "cells" in shown:
-            parts.append(("□", OUTLINES[0], "predicted"))
+            parts.append(("□", _PREDICTED, "predicted"))
         self.legend.setText(
             " ".join(
                 f"<span style='color:{colour}'>{sign}</span>&nbsp;{escape(name)}"

@@ -72,8 +72,9 @@ def _reasons(
     if chosen.unlike is not None and chosen.unlike >= _UNLIKE:
         found.append("looks unlike what is annotated")
     if chosen.share >= _MANY:
-        others = " not yet shown" * (number > 0 or chosen.unlike is not None)
-        found.append(f"looks like {chosen.share:.0%} of all tiles{others}")
+        left = number > 0 or chosen.unlike is not None
+        which = "the tiles that are left" if left else "all tiles"
+        found.append(f"looks like {chosen.share:.0%} of {which}")
     told = tuple(filter(None, found))
     others = "those above" if chosen.unlike is None else "what is annotated or above"
     return told or (f"differs from {others}",)

@@ -79,7 +79,7 @@ class BrushBar(QWidget):
             "touching cells stay apart. Erasing always erases.",
         )
         # LAYOUT
-        label = QLabel("Brush")
+        label = QLabel("Size")
         label.setBuddy(self.size)
         column(
             self,
@@ -105,6 +105,7 @@ class BrushBar(QWidget):
         self.keep.toggled.connect(brush.set_keep)
         self.cell_class.activated.connect(self._on_cell_class)
         follow(self, brush.changed, self.refresh)
+        follow(self, workspace.guide.changed, self.refresh)
         follow(self, workspace.annotating.changed, self.refresh)
         follow(self, workspace.images.current_changed, self.refresh)
         follow(self, workspace.training.training_data.changed, self.refresh)
@@ -161,11 +162,15 @@ class BrushBar(QWidget):
         if tool != "cell":
             return "The brush rests: press a button above to paint."
         info = self._workspace.store.project.classes[self._brush.active_class - 1]
-        then = "" if known.background else _THEN
+        # the guide says it above
+        quiet = known.background or self._workspace.guide.shown
+        then = "" if quiet else _THEN
         if info.kind == "regions":
             return f"The brush paints {info.name}.{then}"
         then = f"{_NEXT}{then}" if then else ""
-        return f"The brush paints cell {layer.selected_label} ({info.name}).{then}"
+        several = len(self._workspace.store.project.classes) > 1
+        name = f" ({info.name})" if several else ""
+        return f"The brush paints cell {layer.selected_label}{name}.{then}"
 
     def _what_to_do_first(self) -> str:
         """Say how there will be a layer to paint in."""

@@ -40,6 +40,8 @@ _SCOPES = {
 # Pixels of the screen that a hand moves the mouse in a click.
 _STILL = 4
 _DIGITS = 4
+# Sizes are written without decimals from here on.
+_WHOLE = 100
 
 
 class CellTableModel(QAbstractTableModel):
@@ -54,7 +56,9 @@ class CellTableModel(QAbstractTableModel):
     def set_table(self, table: Columns) -> None:
         """Show another table, in its own order."""
         self.beginResetModel()
-        self.table, self._names = table, list(table)
+        self.table = table
+        # a plain image has neither slices nor time points
+        self._names = [n for n in table if n not in "tz" or np.any(table[n])]
         self._order = np.arange(len(next(iter(table.values()), ())))
         self.endResetModel()
 
@@ -161,10 +165,10 @@ class Histogram(QWidget):
             painter.fillRect(left, height - high, max(right - left, 1), high, bar)
         below = self.rect().adjusted(0, height + 2, 0, 0)
         flags = Qt.AlignmentFlag
-        painter.drawText(below, int(flags.AlignLeft), f"{edges[0]:.3g}")
-        middle = f"median {np.median(self.values):.3g} {self.unit}"
+        painter.drawText(below, int(flags.AlignLeft), _short(edges[0]))
+        middle = f"median {_short(np.median(self.values))} {self.unit}"
         painter.drawText(below, int(flags.AlignHCenter), middle)
-        painter.drawText(below, int(flags.AlignRight), f"{edges[-1]:.3g}")
+        painter.drawText(below, int(flags.AlignRight), _short(edges[-1]))
 
 
 class CellTableWindow(QDialog):
@@ -277,3 +281,8 @@ class CellTableWindow(QDialog):
             found = self._tables.row_at(self.model.table, position)
             if found is not None:
                 self._choose(found)
+
+
+def _short(value: float) -> str:
+    """Write a size with three digits, but no exponent where it is large."""
+    return f"{value:,.0f}" if value >= _WHOLE else f"{value:.3g}"

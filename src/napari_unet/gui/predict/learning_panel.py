@@ -20,7 +20,7 @@ _TIP = (
 
 
 class LearningPanel(QWidget):
-    """A switch, and a line below it."""
+    """A switch; the line `status` stands beside the tools, which the dock pins."""
 
     def __init__(self, workspace: Workspace) -> None:
         super().__init__()
@@ -29,7 +29,7 @@ class LearningPanel(QWidget):
         self.box = check_box("Learn corrections at once", _TIP)
         self.status = Hint()
         # LAYOUT
-        column(self, self.box, self.status, inner=True)
+        column(self, self.box, inner=True)
         # CONNECTIONS
         self.box.toggled.connect(self._on_toggled)
         follow(self, workspace.learning.changed, self.refresh)

@@ -132,24 +132,27 @@ class ModelChooser(QWidget):
         self.empty.setVisible(not entries)
         self._chosen.setVisible(bool(entries))
         self._fill()
-        self.card.setEnabled(entry is not None)
+        self.card.setVisible(entry is not None)
         self.doubt.setText(self._starters.doubt(), "warning")
         if entry is None:
             automatic = self._models.automatic
             self.combo.setToolTip("The model that predicts.")
             self.purpose.setText(self._wait() if automatic else "")
             self.details.setText("" if automatic else "Choose a model.")
+            self.details.setVisible(not automatic)
         else:
             choice, purpose = self._starters.chosen(), f"For {purpose_of(entry)}."
             if choice is not None:
                 purpose = f"Suits this image best: {choice.short_reason}."
             self.purpose.setText(purpose)
             self.purpose.setToolTip("" if choice is None else choice.reason)
+            self.details.setVisible(True)
             self._describe(entry)
 
     def _wait(self) -> str:
+        # while it is tried, the line below the progress says so
         if self._starters.running:
-            return "Trying which model suits the image …"
+            return ""
         return "Predict tries which model suits the image, and says why."
 
     def _fill(self) -> None:

@@ -110,17 +110,14 @@ class PredictPage(QWidget):
             Heading("Cells"),
             self.cells,
             ButtonRow(self.table, self.points, self.forget),
-            self.tools,
         )
         self._of_regions = (Heading("Regions"), self.regions)
-        heading, settings, points, tools = self._of_cells
+        heading, settings, points = self._of_cells
         column(
             self._results,
             heading,
             settings,
             *self._of_regions,
-            self.count,
-            tools,
             points,
             Heading("Use as annotation"),
             ButtonRow(self.use_slice, self.use_looked_at),
@@ -131,7 +128,12 @@ class PredictPage(QWidget):
             inner=True,
         )
         begin = (Heading("Model"), self.models, Heading("Predict"), self.run)
-        column(self, *begin, Fold("Denoise", self.denoise), self._results)
+        # the dock keeps in sight what is used on the cells that are seen
+        self.pinned = QWidget()
+        parts = (self.count, self.tools, self.learning.status)
+        column(self.pinned, *parts, inner=True)
+        denoise = Fold("Denoise", self.denoise)
+        column(self, *begin, denoise, self._results, self.pinned)
 
     def _connect(self) -> None:
         workspace = self._workspace
@@ -215,6 +217,7 @@ class PredictPage(QWidget):
         has_cells = (
             results is not None and results.has_cells and bool(results.cells.version)
         )
+        self.tools.setVisible(has_cells)
         for part in (self.use_looked_at, self.tools, self.forget):
             allow(part, has_cells, why)
         allow(self.points, has_cells, why)

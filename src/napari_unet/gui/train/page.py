@@ -70,24 +70,23 @@ class TrainPage(QWidget):
         self.result = Heading("Result")
         self.comparison = Hint()
         self.model = Hint()
+        self._curve = (Heading("Progress"), self.plot, self.validation)
         self.runs = RunsPanel(workspace)
         # LAYOUT
         column(
             self,
             self.interrupted,
             self._anew_row,
+            *self._curve,
+            self.result,
+            self.comparison,
+            self.model,
             Heading("Recipe"),
             self.recipe,
             self.compute,
             Heading("Trained on"),
             self.summary,
             self.problem,
-            self.result,
-            self.comparison,
-            self.model,
-            Heading("Progress"),
-            self.plot,
-            self.validation,
             self.preview,
             Fold("Runs", self.runs),
         )
@@ -120,6 +119,7 @@ class TrainPage(QWidget):
         self.validation.setText(
             f"{held_out[:1].upper()}{held_out[1:]}." if held_out else ""
         )
+        self._show_progress()
         self._show_comparison(training.progress.comparison)
 
     def _show_interrupted(self, record: RunRecord | None) -> None:
@@ -159,6 +159,14 @@ class TrainPage(QWidget):
     def _show_curve(self) -> None:
         curve = self._training.progress.curve
         self.plot.set_data(curve.points, curve.scores)
+        self._show_progress()
+
+    def _show_progress(self) -> None:
+        """Make room for the curve, on top, once there is something to see."""
+        heading, plot, _ = self._curve
+        busy = self._training.state != "idle"
+        for part in (heading, plot):
+            part.setVisible(busy or bool(self._training.progress.curve.points))
 
     def _show_preview(self) -> None:
         with blocked(self.preview):

@@ -183,7 +183,7 @@ def _origins(axes: str, origin: str, own: _Spacing, spacing: _Spacing) -> str:
     """Say where axes and pixel size are from."""
     what = f"Axes {', '.join(axes)}"
     if spacing is None:
-        return f"{what} {origin}; no pixel size is known."
+        return f"{what} {origin}."
     source = "from the file" if own is None else "from the layer"
     if origin == source:
         return f"{what} and pixel size {source}."
