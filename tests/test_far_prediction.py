@@ -3,20 +3,38 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile
 
 import numpy as np
+import pytest
 import tifffile
 
 from far_ends import FOLDER
 from napari_unet.cli.main import main
+from napari_unet.core.event_codec import decode
+from napari_unet.core.events import Event, PredictionFinished, TileDone
+from napari_unet.core.far_messages import FarRun, File
+from napari_unet.core.images.array_reference import ArrayReference, ImageReference
 from napari_unet.core.images.image import Image
+from napari_unet.core.jobs import FarPredictJob, PredictJob
+from napari_unet.core.settings import Prediction
+from napari_unet.engine.far_side import FarJob
+from napari_unet.engine.worker import far_prediction_job, prediction_job
+from napari_unet.engine.worker.inbox import Task
+from napari_unet.engine.worker.model_cache import Context, ModelCache
 from napari_unet.io.export import write_pixels
-from test_far import far
+from napari_unet.io.far_results import place_results
+from napari_unet.io.prediction_folder import PredictionFolder
+from napari_unet.io.pretrained import pretrained_model
+from test_far import JOB, far
 
 if TYPE_CHECKING:
-    import pytest
+    from collections.abc import Iterator
+
+    from napari_unet.engine.far_job import Far
 
 __all__ = ["far"]
 
@@ -71,3 +89,85 @@ def test_the_same_files_come_from_there_as_are_made_here(
     assert not (far / FOLDER / "arguments").exists()
     assert predicted("a.tif", "--output", "there", "--on", "lab", "--no-rescale") == 1
     assert "of other settings: rescale" in capsys.readouterr().err
+
+
+def arrays(folder: Path, shape: tuple[int, ...]) -> dict[str, ArrayReference]:
+    def one(dtype: str, *sizes: int) -> ArrayReference:
+        return ArrayReference.create_in(folder, "array", sizes, dtype)
+
+    classes, entropy = one("uint8", *shape), one("float32", *shape)
+    probabilities = one("float32", 2, *shape)
+    return {"probabilities": probabilities, "classes": classes, "entropy": entropy}
+
+
+def test_planes_of_an_open_image_come_back_as_they_are_predicted_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shape = (2, 3, 60, 70)
+    pixels = ArrayReference.create_in(tmp_path, "pixels", shape, "uint16")
+    grey = pixels.open(writable=True)
+    grey[:] = np.random.default_rng(5).poisson(50, shape)
+    grey[1, 2, 20:35, 20:40] += 400
+    grey[1, 0, 5:25, 40:60] += 200  # the frame's grey values are not the plane's
+    image = ImageReference((pixels,), "tzyx", (2.0, 0.4, 0.4), "cells")
+    settings = Prediction(device="cpu", tile=32)
+    model, places = str(pretrained_model("nuclei")), ((1, 2), (1, 0))
+    more: dict[str, Any] = {"places": places, "settings": settings}
+
+    def there(far: Far, bundle: Path, *_: object) -> Iterator[Event | None]:
+        folder = tmp_path / "there"
+        folder.mkdir()
+        job = FarJob(folder)
+        shutil.copy(bundle, job.bundle)
+        command = ["predict", str(bundle), "--output", str(job.results)]
+        assert main([*command, "--events", str(folder / "events.jsonl")]) == 0
+        yield None
+        for record, content in job.follow(0, lambda: False):
+            if "file" in record:
+                far.place(File.model_validate(record)).write_bytes(content)
+            elif "event" in record:
+                yield decode(record)
+
+    monkeypatch.setattr(far_prediction_job, "far_events", there)
+    of_far = arrays(tmp_path / "far", shape)
+    run = FarRun(where="lab", job=JOB)
+    far_job = FarPredictJob(model=model, image=image, far=run, **of_far, **more)
+    task = Task(1, far_job)
+    found = [event for event in far_prediction_job.run(far_job, task) if event]
+    assert [(e.t, e.z, e.field_done) for e in found if isinstance(e, TileDone)] == [
+        (1, 2, True),
+        (1, 0, True),
+    ]
+    assert isinstance(found[-1], PredictionFinished)
+    of_near = arrays(tmp_path / "near", shape)
+    job = PredictJob(model=model, image=image, **of_near, **more)
+    list(prediction_job.run(job, Context(Task(2, job), ModelCache())))
+    assert of_near["classes"].open()[1, 2].any()
+    for name, reference in of_near.items():
+        np.testing.assert_allclose(
+            of_far[name].open(), reference.open(), rtol=1e-4, atol=1e-5
+        )
+
+
+@pytest.mark.parametrize(
+    ("name", "packed"),
+    [
+        ("../probabilities/a.tif", ZIP_STORED),
+        ("/tmp/a.tif", ZIP_STORED),
+        ("probabilities/b.tif", ZIP_STORED),
+        ("probabilities/a.tif/x", ZIP_STORED),
+        ("probabilities/a.zarr/../../x", ZIP_STORED),
+        ("classes/a.tif", ZIP_STORED),
+        ("probabilities/a.tif", ZIP_DEFLATED),
+    ],
+)
+def test_results_that_were_not_asked_for_are_refused(
+    tmp_path: Path, name: str, packed: int
+) -> None:
+    path = tmp_path / "results.zip"
+    with ZipFile(path, "w", packed) as file:
+        file.writestr(name, b"x" * 1000)
+    folder = PredictionFolder(tmp_path / "near" / "out", ("probabilities",))
+    with pytest.raises(ValueError, match=r"was not asked for|compressed"):
+        place_results(path, folder, Path("a.tif"), folder.kinds)
+    assert not [p for p in (tmp_path / "near").rglob("*") if p.is_file()]

@@ -12,11 +12,14 @@ from napari_unet.core.annotation.annotations import ClassInfo
 from napari_unet.core.events import (
     FilePredicted,
     FileWritten,
+    Notice,
     PredictionFinished,
     TileDone,
 )
 from napari_unet.core.jobs import (
     ExportJob,
+    FarPredictFolderJob,
+    FarPredictJob,
     LoadModelJob,
     PointsJob,
     PredictFolderJob,
@@ -1247,3 +1250,49 @@ def test_points_that_cannot_be_found_are_told(bench: Bench, clock: list[float]) 
     bench.control.points.show(bench.image.id)
     bench.worker.do_all(PointsJob)
     assert len(find(bench.viewer, "points")) == 1
+
+
+def test_on_another_computer_whole_slices_come_to_the_same_layers(
+    bench: Bench,
+) -> None:
+    layer = add_stack(bench)
+    layer.corner_pixels = np.array([[0, 2, 1], [0, 5, 8]])
+    bench.control.place.choose("me@lab")
+    bench.control.predict("view")
+    (job,) = bench.worker.jobs(FarPredictJob)
+    assert job.worker == "cpu"
+    assert job.far is not None
+    assert job.far.where == "me@lab"
+    assert job.region is None
+    (handle,) = bench.worker.handles[-1:]
+    bench.worker.emit(handle, Notice("lab: a GPU."))
+    assert bench.control.status == "lab: a GPU."
+    ((t, z),) = job.places
+    box = (slice(0, 8), slice(0, 10))
+    bench.worker.emit(handle, TileDone(t, z, box, 1.0, field_done=True))
+    assert bench.control.progress == 1.0
+    assert (t, z) in bench.control.results[bench.image.id].made
+    bench.worker.end(handle)
+    assert not bench.control.running
+    # what is renewed is predicted here
+    results, target = (
+        bench.control.results[bench.image.id],
+        bench.control.targets.find("slice")[0],
+    )
+    renewed = bench.control.renew(results, target)
+    assert renewed is not None
+    assert type(renewed.job) is PredictJob
+
+
+def test_a_folder_goes_to_another_computer_too_but_not_to_a_cluster(
+    bench: Bench, tmp_path: Path
+) -> None:
+    bench.control.place.choose("me@lab")
+    folders = tmp_path / "in", tmp_path / "out"
+    bench.control.predict_folder(*folders, cluster="local")
+    assert "not by both" in bench.told[-1][1]
+    assert not bench.worker.jobs(PredictFolderJob)
+    bench.control.predict_folder(*folders)
+    (job,) = bench.worker.jobs(FarPredictFolderJob)
+    assert job.title.endswith(" on me@lab")
+    assert job.far is not None

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from napari_unet.core.far_messages import FarRun, Order
     from napari_unet.core.jobs import FarPredictFolderJob, FarPredictJob
     from napari_unet.core.model import Model
+    from napari_unet.core.settings import Prediction
     from napari_unet.engine.worker.inbox import Task
 
 
@@ -60,7 +61,7 @@ def folder(job: FarPredictFolderJob, task: Task) -> Generator[Event | None, None
     basis = PredictionBasis(
         Path(job.model),
         sha256(Path(job.model).read_bytes()).hexdigest(),
-        job.settings,
+        _there(job.settings),
         job.segmentation or model.card.segmentation,
         job.channel,
         finds_cells=model.card.outputs is None,
@@ -88,7 +89,7 @@ def run(job: FarPredictJob, task: Task) -> Generator[Event | None, None, None]:
     asked = AskedPrediction(
         model=Path(job.model).name,
         sha256=sha256(Path(job.model).read_bytes()).hexdigest(),
-        settings=job.settings.replace(device="auto"),
+        settings=_there(job.settings),
         segmentation=model.card.segmentation,
         kinds=("probabilities",) if model.card.outputs is None else (IMAGE,),
         files=tuple(AskedFile(name=f"field-{k}") for k in range(len(fields))),
@@ -214,6 +215,11 @@ class _Read:
 
 def _axes(job: FarPredictJob) -> str:
     return "c" + job.image.open().axes.replace("c", "")
+
+
+def _there(settings: Prediction) -> Prediction:
+    """Leave out what people set for the device and the memory of this computer."""
+    return settings.replace(device="auto", memory_gb=0.0)
 
 
 def _far(far: FarRun | None) -> FarRun:
