@@ -56,6 +56,7 @@ from napari_unet.io.model_file import (
 )
 from napari_unet.io.pretrained import model_path
 from napari_unet.io.run_folder import run_folder_of, save_run
+from napari_unet.io.saved_project import SavedProject, is_saved_project
 
 if TYPE_CHECKING:
     import argparse
@@ -103,7 +104,11 @@ _FIJI_RECIPE = (
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("images", help="image file, folder or pattern in quotes")
+    parser.add_argument(
+        "images",
+        help="image file, folder or pattern in quotes; or alone, a bundle or the "
+        "folder of a saved project",
+    )
     parser.add_argument(
         "labels",
         nargs="?",
@@ -287,8 +292,12 @@ def source_of(
     goes_on: bool = False,
 ) -> Source:
     """Find and read what is to be learnt from, and check it and where to write."""
-    if is_bundle(options.images):
-        return _of_bundle(options)
+    path = Path(options.images)
+    if is_bundle(path):
+        bundle = Bundle(path)
+        return _of_holder(options, "bundle", bundle, bundle.record.notes)
+    if options.labels is None and is_saved_project(path):
+        return _of_holder(options, "project", SavedProject(path))
     # a checkpoint that is missing is told of last
     there = checkpoint if goes_on and checkpoint and checkpoint.exists() else None
     settings = training_settings(options, options.init or there)
@@ -320,8 +329,13 @@ def source_of(
     )
 
 
-def _of_bundle(options: argparse.Namespace) -> Source:
-    """Return what a bundle holds; of its settings only the budget is ours to choose."""
+def _of_holder(
+    options: argparse.Namespace,
+    what: str,
+    holder: Bundle | SavedProject,
+    notes: Sequence[str] = (),
+) -> Source:
+    """Return what a bundle or project holds; only the budget is ours to choose."""
     path = Path(options.images)
     given = given_settings(options, Training)
     changes = {name: given.pop(name) for name in _OPEN if name in given}
@@ -333,19 +347,18 @@ def _of_bundle(options: argparse.Namespace) -> Source:
     if others:
         option = f"--{others[0].replace('_', '-')}"
         raise ValueError(
-            f"{path}: a bundle has its own images, labels and settings, so {option} "
+            f"{path}: a {what} has its own images, labels and settings, so {option} "
             "cannot be given; --steps, --minutes, --seed and --precision can."
         )
     check_writable(options.output)
     check_separate(options.output, [path])
     check_replaceable(options.output)
-    bundle = Bundle(path)
     if "steps" in changes:
         changes["minutes"] = 0.0
     elif "minutes" in changes:
         changes["steps"] = 0
-    settings, notes = bundle.settings.replace(**changes), bundle.record.notes
-    return Source(settings, bundle.pairs, bundle.start(), notes, {"bundle": str(path)})
+    settings = holder.settings.replace(**changes)
+    return Source(settings, holder.pairs, holder.start(), notes, {what: str(path)})
 
 
 def _is_restarted(member: Member | None, checkpoint: Path) -> bool:

@@ -1,0 +1,218 @@
+"""What a training takes of a project that was saved as a folder, read without napari.
+
+The whole record is that of `session.project.record`; here is what is needed of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+
+from napari_unet.core.annotation.annotations import (
+    UNKNOWN,
+    ClassInfo,
+    FinishedPart,
+    Index,
+)
+from napari_unet.core.geometry.boxes import axis_sizes
+from napari_unet.core.images.array_reference import (
+    AnnotationReference,
+    FirstChannels,
+    Stacked,
+)
+from napari_unet.core.images.image import AXES, Field, Image
+from napari_unet.core.settings import explain
+from napari_unet.core.text import printable
+from napari_unet.core.training.training_settings import Training
+from napari_unet.io.images import read_image, read_labels
+from napari_unet.io.model_file import load_model
+from napari_unet.io.names import split_number
+from napari_unet.io.records import FileName, inside, is_file_name, read_json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from napari_unet.core.annotation.annotations import Annotation
+    from napari_unet.core.model import Model
+
+FILE_NAME, MODELS = "project.json", "models"
+# Versions of the format that are read.
+_NEWEST = 2
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class _Source(_Part):
+    path: str | None = None
+
+
+class _Image(_Part):
+    id: str
+    name: str
+    sources: tuple[_Source, ...]
+    axes: str
+    shape: tuple[int, ...]
+    spacing_um: tuple[float, ...] | None = None
+    samples: int | None = None
+    use_for_training: bool = True
+    class_of: dict[Index, Index] = {}
+    finished: tuple[FinishedPart, ...] = ()
+
+
+class _Project(_Part):
+    version: int
+    images: tuple[_Image, ...]
+    classes: tuple[ClassInfo, ...]
+    training: Training
+    start: str | None = None
+
+    @field_validator("classes", mode="before")
+    @classmethod
+    def _without_colours(cls, rows: Any) -> Any:
+        return [{k: v for k, v in row.items() if k != "colour"} for row in rows]
+
+
+class _File(_Part):
+    project: _Project
+    files: dict[str, FileName] = {}
+    saved: str = ""
+    absolute: dict[str, str] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """An array in memory in place of a reference to one."""
+
+    array: NDArray[np.integer]
+
+    def open(self) -> NDArray[np.integer]:
+        return self.array
+
+
+class SavedProject:
+    """A project in the folder that *Save project as* made.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        There is none, it was not saved but is being worked on, or it is damaged.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        path = folder / FILE_NAME
+        found = read_json(path)
+        try:
+            if (version := found["project"]["version"]) not in range(1, _NEWEST + 1):
+                raise ValueError(f"{path}: is of a newer napari-unet, found {version}.")
+            self._file = _File.model_validate(found)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"{path}: the project file is damaged.") from error
+        except ValidationError as error:
+            raise ValueError(
+                f"{path}: the project file is damaged: {explain(error)}"
+            ) from error
+        if not self._file.saved:
+            raise ValueError(
+                f"{folder}: is being worked on in napari; save the project there, and "
+                "name the folder that it was saved in."
+            )
+
+    def start(self) -> Model | None:
+        """Return the model to start from, if there is one; it lies in the folder."""
+        name = self._file.project.start
+        if name is None:
+            return None
+        folder, _, file = name.partition("/")
+        if folder != MODELS or not is_file_name(file):
+            raise ValueError(f"{name}: the start model is not in {self._folder}.")
+        return load_model(inside(self._folder / MODELS, file))
+
+    @property
+    def settings(self) -> Training:
+        """Of the training, with the network of the model to start from."""
+        settings, start = self._file.project.training, self.start
+        return (
+            settings if start is None else settings.with_network_of(start.card.training)
+        )
+
+    def pairs(self, ndim: Literal[2, 3]) -> Iterator[tuple[Field, Annotation]]:
+        """Yield annotated planes or volumes of the images that are to be learnt from.
+
+        A ValueError or OSError says which image cannot be read.
+        """
+        for row in self._file.project.images:
+            if row.use_for_training and row.id in self._file.files:
+                image, known = self._image(row), self._annotation(row)
+                for field in image.fields(ndim):
+                    found = known.field(field.t, field.z)
+                    if (found.labels != UNKNOWN).any() or found.finished is not None:
+                        yield field, found
+
+    def _annotation(self, row: _Image) -> AnnotationReference:
+        path = inside(self._folder, self._file.files[row.id])
+        labels = read_labels(path)
+        order = [a for a in AXES if a in labels.axes]
+        stack = np.asarray(labels.data).transpose([labels.axes.index(a) for a in order])
+        sizes = axis_sizes(row.axes, row.shape)
+        shape = tuple(sizes[axis] for axis in "tzyx")
+        if stack.size != prod(shape) or stack.shape[-2:] != shape[-2:]:
+            raise ValueError(
+                f"{path}: the annotation of {printable(row.name)} has another size "
+                f"than the image, found {labels.data.shape}."
+            )
+        held: Any = _Held(stack.reshape(shape))
+        classes = self._file.project.classes
+        return AnnotationReference(held, "tzyx", classes, row.class_of, row.finished)
+
+    def _image(self, row: _Image) -> Image:
+        parts = [self._read(row, source) for source in row.sources]
+        image = parts[0]
+        if len(parts) > 1:
+            data = Stacked(tuple(part.data for part in parts))
+            image = replace(image, data=data, axes=f"c{image.axes}")
+        elif row.samples is not None and image.channels > row.samples:
+            data = FirstChannels(image.data, image.axes.index("c"), row.samples)
+            image = replace(image, data=data)
+        known = row.spacing_um or image.known_um
+        return replace(image, name=row.name, spacing_um=known, yx_um=None)
+
+    def _read(self, row: _Image, source: _Source) -> Image:
+        name = printable(row.name)
+        if source.path is None:
+            raise ValueError(f"{name}: has no file; save it, and open that in napari.")
+        path, wanted = self._found(source.path), axis_sizes(row.axes, row.shape)
+        for axes in (None, row.axes):
+            image = read_image(path, axes)
+            if all(image.size(a) == wanted[a] for a in "tzyx"):
+                return image
+        raise ValueError(
+            f"{path}: has the shape {image.data.shape} ({image.axes}), the image "
+            f"{name} of the project {row.shape} ({row.axes})."
+        )
+
+    def _found(self, path: str) -> str:
+        """Return where a file is: as saved, beside the project, or where it was."""
+        if "://" in path:
+            return path
+        as_saved = (self._folder / path).resolve()
+        beside = self._folder.resolve() / as_saved.name
+        before = Path(self._file.absolute.get(path, path))
+        for there in (as_saved, beside, before):
+            if split_number(there)[0].exists():
+                return str(there)
+        return str(as_saved)
+
+
+def is_saved_project(path: Path) -> bool:
+    """Whether a folder holds a project, saved or worked on."""
+    return (path / FILE_NAME).is_file()
