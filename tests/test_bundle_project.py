@@ -34,7 +34,9 @@ def saved(tmp_path: Path) -> Path:
         ImageSource(path=str(pictures / name)) for name in ("one.tif", "two.tif")
     )
     part = FinishedPart(t=0, z=3, box=((0, 4), (0, 5)))
-    first = image("a", sources=sources, class_of={7: 2}, finished=(part,))
+    shape = {"axes": "zyx", "shape": (4, 8, 10)}
+    more = {"class_of": {7: 2}, "finished": (part,)}
+    first = image("a", sources=sources, **shape, **more)
     other = image("b", name="not used", use_for_training=False)
     with contextlib.closing(ProjectStore.create(tmp_path / "projects")) as store:
         project = store.project.with_image(first).with_image(other)

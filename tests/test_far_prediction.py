@@ -12,10 +12,16 @@ import numpy as np
 import pytest
 import tifffile
 
-from far_ends import FOLDER
+from far_ends import FOLDER, answers, heard
 from napari_unet.cli.main import main
-from napari_unet.core.event_codec import decode
-from napari_unet.core.events import Event, PredictionFinished, TileDone
+from napari_unet.core.event_codec import decode, encode
+from napari_unet.core.events import (
+    Event,
+    FileBegun,
+    FilePredicted,
+    PredictionFinished,
+    TileDone,
+)
 from napari_unet.core.far_messages import FarRun, File
 from napari_unet.core.images.array_reference import ArrayReference, ImageReference
 from napari_unet.core.images.image import Image
@@ -26,7 +32,7 @@ from napari_unet.engine.worker import far_prediction_job, prediction_job
 from napari_unet.engine.worker.inbox import Task
 from napari_unet.engine.worker.model_cache import Context, ModelCache
 from napari_unet.io.export import write_pixels
-from napari_unet.io.far_results import place_results
+from napari_unet.io.far_results import pack_results, place_results
 from napari_unet.io.prediction_folder import PredictionFolder
 from napari_unet.io.pretrained import pretrained_model
 from test_far import JOB, far
@@ -89,6 +95,45 @@ def test_the_same_files_come_from_there_as_are_made_here(
     assert not (far / FOLDER / "arguments").exists()
     assert predicted("a.tif", "--output", "there", "--on", "lab", "--no-rescale") == 1
     assert "of other settings: rescale" in capsys.readouterr().err
+
+
+def test_the_same_command_looks_again_at_what_goes_on(
+    far: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(far)
+    tifffile.imwrite("a.tif", np.arange(80 * 80, dtype=np.uint16).reshape(80, 80) % 91)
+    assert predicted("a.tif", "--output", "here") == 0
+    kinds = ("probabilities", "instances", "table")
+    pack_results(far / "results.zip", PredictionFolder(Path("here"), kinds), Path("a"))
+    content = (far / "results.zip").read_bytes()
+    stand_in = "/tmp/far/a.ome.tif"
+    come = [
+        {"file": "results", "size": len(content), "image": 0},
+        content,
+        encode(FilePredicted(stand_in, 0, 1.0)),
+        {"ended": "done"},
+        {"order": "forget"},
+    ]
+    cut: Any = {"cut": 1, "then": [{"cut": 1, "then": [{"cut": 1, "then": come}]}]}
+    answers(far, encode(FileBegun(stand_in, 1, 1)), cut)
+    there = ["a.tif", "--output", "there", "--on", "light"]
+    assert predicted(*there) == 1
+    assert "light" in capsys.readouterr().err
+    script = json.loads((far / FOLDER / "answers.json").read_text())
+    script["lines"] = [
+        {"raw": one.decode("latin-1")} if isinstance(one, bytes) else one
+        for one in come
+    ]
+    (far / FOLDER / "answers.json").write_text(json.dumps(script))
+    begun = heard(far)
+    assert predicted(*there) == 0
+    again = [ask for ask in heard(far)[len(begun) :] if "job" in ask]
+    assert [(ask["job"], ask["size"]) for ask in again] == [(begun[0]["job"], None)]
+    assert {"order": "forget"} in heard(far)
+    assert files_in(Path("there")) == files_in(Path("here"))
+    for option, value in (("--cluster", "local"), ("--upload", "s3://a/b")):
+        assert predicted(*there, option, value) == 1
+        assert f"{option} is for this computer" in capsys.readouterr().err
 
 
 def arrays(folder: Path, shape: tuple[int, ...]) -> dict[str, ArrayReference]:

@@ -65,13 +65,15 @@ def _labels_of(widget: QWidget) -> dict[QWidget, str]:
 
 
 def _name_of(widget: QWidget, labels: dict[QWidget, str]) -> str:
+    own: str
     if isinstance(widget, QAbstractButton):
         own = widget.text()
     elif isinstance(widget, QGroupBox):
         own = widget.title()
     else:
         own = labels.get(widget, "")
-    return (widget.accessibleName() or own.replace("&", "")).strip()
+    given: str = widget.accessibleName()
+    return (given or own.replace("&", "")).strip()
 
 
 class Namer(QObject):

@@ -140,7 +140,7 @@ class SavedProject:
     @property
     def settings(self) -> Training:
         """Of the training, with the network of the model to start from."""
-        settings, start = self._file.project.training, self.start
+        settings, start = self._file.project.training, self.start()
         return (
             settings if start is None else settings.with_network_of(start.card.training)
         )
