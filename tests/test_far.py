@@ -286,7 +286,7 @@ def test_following_reads_on_and_sends_the_latest_weights_once(
     monkeypatch.setattr(FarJob, "_weights", lambda self: b"weights")
     found = list(job.follow(1, lambda: False))
     records = [record for record, _ in found]
-    weights = ({"file": "preview", "size": 7}, b"weights")
+    weights = ({"file": "preview", "size": 7, "image": 0}, b"weights")
     assert records == [*lines(early, STEPS[1], late), weights[0], DONE]
     assert found[3] == weights
 

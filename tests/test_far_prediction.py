@@ -114,7 +114,7 @@ def test_the_same_command_looks_again_at_what_goes_on(
         {"ended": "done"},
         {"order": "forget"},
     ]
-    cut: Any = {"cut": 1, "then": [{"cut": 1, "then": [{"cut": 1, "then": come}]}]}
+    cut: Any = {"cut": 1, "then": [{"cut": 1, "then": [{"cut": 1, "then": []}]}]}
     answers(far, encode(FileBegun(stand_in, 1, 1)), cut)
     there = ["a.tif", "--output", "there", "--on", "light"]
     assert predicted(*there) == 1

@@ -68,6 +68,8 @@ def test_napari_lists_what_takes_a_while() -> None:
         "SuggestJob",
         "PredictJob",
         "PredictFolderJob",
+        "FarPredictJob",
+        "FarPredictFolderJob",
         "ExportJob",
         "SaveImageJob",
         "ConvertModelJob",

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @pytest.fixture
 def box(qtbot: QtBot, monkeypatch: pytest.MonkeyPatch) -> ComputeBox:
     monkeypatch.setattr(compute_box, "known_hosts", lambda: ["lab", "gpu"])
-    box = ComputeBox(ComputePlace())
+    box = ComputeBox(ComputePlace(), compute_box.TRAIN_TIP)
     qtbot.addWidget(box)
     box.show()
     return box
