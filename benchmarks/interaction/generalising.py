@@ -182,7 +182,9 @@ def average_precision(model: Model, pairs: list[Pair]) -> float:
 
 def pairs_of(name: str, side: int) -> list[Pair]:
     """Return parts of the images of a set that no page on accuracy tests."""
-    tested = {s.image for task in TASKS.values() if task.folder == name for s in task.tested}
+    tested = {
+        s.image for task in TASKS.values() if task.folder == name for s in task.tested
+    }
     folder = _DATA / name
     found = []
     for path in find([folder / "images"]):
