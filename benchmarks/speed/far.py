@@ -14,7 +14,7 @@ from benchmarks.speed.row import Row, timed
 from napari_unet.core.annotation.annotations import Annotation
 from napari_unet.core.images.image import Field, Image
 from napari_unet.core.training.training_settings import Training
-from napari_unet.engine.far_job import Far, far_training
+from napari_unet.engine.far_job import Far, far_events
 from napari_unet.io.bundle import write_bundle
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def bundle_there_and_back(folder: Path) -> list[Row]:
     packing = timed(pack)
     _fake_ssh(folder)
     far = Far("far", uuid4().hex, folder / "model", folder / "preview")
-    going = timed(lambda: deque(far_training(far, path, lambda: "resume"), maxlen=0))
+    going = timed(lambda: deque(far_events(far, path, lambda: "resume"), maxlen=0))
     size, raw = path.stat().st_size, pixels.nbytes
     return [
         Row(

@@ -133,9 +133,9 @@ def _publish(folder: Path) -> dict[str, float]:
     flushes = [0]
     flush = os.fsync
 
-    def counted(handle: Any) -> None:
+    def counted(fd: Any) -> None:
         flushes[0] += 1
-        flush(handle)
+        flush(fd)
 
     with ResumableOutput(folder / "unfinished", {}) as work:
         out = work.array("cells", target, (side, side), "yx", np.uint8, chunk=1)

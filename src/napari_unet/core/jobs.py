@@ -149,7 +149,7 @@ class LearnJob(Job):
 class PredictJob(Job):
     """Predict probabilities and the most probable class of each pixel, or an image."""
 
-    worker = "network"
+    worker: ClassVar[WorkerKind] = "network"
     function = "prediction_job.run"
 
     model: str  # path of a model file, or `LIVE`
@@ -518,7 +518,7 @@ class SaveImageJob(Job):
 class PredictFolderJob(Job):
     """Predict all images of a folder into files."""
 
-    worker = "network"
+    worker: ClassVar[WorkerKind] = "network"
     function = "folder_job.run"
 
     model: str  # or `core.starters.AUTO`, which goes by the first image

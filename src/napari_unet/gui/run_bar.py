@@ -209,7 +209,7 @@ def progress_text(state: str, progress: RunProgress) -> str:
 
 def is_busy() -> bool:
     """Whether more is to be computed than this computer has cores for."""
-    return psutil.getloadavg()[0] > _CROWDED * (psutil.cpu_count() or 1)
+    return bool(psutil.getloadavg()[0] > _CROWDED * (psutil.cpu_count() or 1))
 
 
 def clock(seconds: float) -> str:

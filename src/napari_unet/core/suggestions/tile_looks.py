@@ -47,7 +47,7 @@ def _contrast(channel: NDArray[np.float32]) -> float:
     channel = np.ascontiguousarray(channel, np.float32)
     fine = float((channel - smooth(channel, (1.0, 1.0))).std())
     coarse = float(smooth(channel, (_NOISE, _NOISE)).std())
-    return max(coarse**2 - (_LEFT * fine) ** 2, 0.0) ** 0.5
+    return float(max(coarse**2 - (_LEFT * fine) ** 2, 0.0) ** 0.5)
 
 
 def _features(channel: NDArray[np.float32]) -> list[float]:
@@ -67,4 +67,5 @@ def _thumbnail(tile: NDArray[np.float32]) -> NDArray[np.uint8]:
     small = grey[::step, ::step]
     low, high = np.percentile(small, (0.5, 99.5))
     scaled = (small - low) / max(float(high - low), _LEAST)
-    return (255 * np.clip(scaled, 0, 1)).astype(np.uint8)
+    thumbnail: NDArray[np.uint8] = (255 * np.clip(scaled, 0, 1)).astype(np.uint8)
+    return thumbnail

@@ -39,7 +39,7 @@ def overall(events: Iterable[Event | None]) -> Iterator[Event | None]:
         yield None
 
 
-def _share(event: Event) -> float | None:
+def _share(event: Event | None) -> float | None:
     """Return how much of its image is done with an event, roughly; None: unknown."""
     if isinstance(event, TileDone):
         return _NETWORK * event.progress

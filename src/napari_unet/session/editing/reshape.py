@@ -35,7 +35,8 @@ class Reshaped:
     @property
     def changed(self) -> NDArray[np.bool_]:
         """Where ids are others now."""
-        return self.before != self.after
+        changed: NDArray[np.bool_] = self.before != self.after
+        return changed
 
     @property
     def gone(self) -> dict[int, int]:

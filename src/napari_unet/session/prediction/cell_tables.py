@@ -87,8 +87,8 @@ class CellTables(CellFollower):
             return
         self._images.set_current(results.image.id)
         place = int(table["t"][row]), int(table["z"][row])
-        point = tuple(float(table[f"centroid_{a}_px"][row]) for a in "yx")
-        go_to(self._viewer, layer, results.image.annotation_axes, place, point)
+        y, x = (float(table[f"centroid_{a}_px"][row]) for a in "yx")
+        go_to(self._viewer, layer, results.image.annotation_axes, place, (y, x))
         # in the slice that is in view now there are cells
         if (shown := results.layer("cells")) is not None:
             shown.selected_label = int(table["label"][row])

@@ -312,8 +312,12 @@ class PredictionControl:
         if self._worker.busy or self.running:
             return
         starter = self._models.automatic or model in self._models.starter_paths
-        opened = image is not None and self._images.layers(image.id)
-        if starter and opened and not self.starter_choice.knows(image.id):
+        if (
+            starter
+            and image is not None
+            and self._images.layers(image.id)
+            and not self.starter_choice.knows(image.id)
+        ):
             # also one that was chosen by hand: it is said if it does not suit
             self.starter_choice.find(image.id)
             return

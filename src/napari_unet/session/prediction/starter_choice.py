@@ -43,7 +43,7 @@ class StarterChoice:
         self._image = ""  # the one that is looked at now
         self._handle: Handle | None = None
         # what waits for the choice, if anything does
-        self._then: Callable[[], None] | None = None
+        self._then: Callable[[], object] | None = None
         images.current_changed.connect(self._propose)
         models.selected_changed.connect(self._propose)
 
@@ -61,7 +61,7 @@ class StarterChoice:
         """Whether an image was tried, or is being tried."""
         return image_id in self._choices or image_id == self._image
 
-    def find(self, image_id: str, then: Callable[[], None] | None = None) -> None:
+    def find(self, image_id: str, then: Callable[[], object] | None = None) -> None:
         """Find out about an image; `then` is called when its model is chosen."""
         if image_id in self._choices:
             self._propose()
@@ -150,7 +150,7 @@ class StarterChoice:
         if self._end() is not None:
             self.failed.emit(sentence)
 
-    def _end(self) -> Callable[[], None] | None:
+    def _end(self) -> Callable[[], object] | None:
         then, self._then = self._then, None
         self._image, self._handle = "", None
         self.changed.emit()
