@@ -5,12 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-<<<<<<< HEAD
 from typing import TYPE_CHECKING, Any
 from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile
-=======
-from typing import TYPE_CHECKING
->>>>>>> 8434bc6 (A test names what it takes)
 
 import numpy as np
 import pytest
