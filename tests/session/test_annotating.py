@@ -998,3 +998,18 @@ def test_masks_of_an_image_that_was_removed_meanwhile_are_dropped(bench: Bench) 
     bench.images.remove(bench.id)
     with pytest.raises(ValueError, match="was removed from the project"):
         later.run()
+
+
+def test_large_planes_are_told_apart_little_by_little(
+    stack: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("napari_unet.session.annotating.colours._AT_A_TIME", 60 * 20)
+    colours = stack.annotating.layers._shown[stack.id].colours
+    # the two meet where one part ends
+    stack.layer.data[2, 10:20, 5:9], stack.layer.data[2, 20:30, 5:9] = 2, 5
+    stack.viewer.dims.set_current_step(0, 2)
+    stack.layer.refresh()
+    colours.tell_apart(0, 2)
+    assert (stack.layer.get_color(2) == stack.layer.get_color(5)).all()
+    colours.tell_apart(0, 2)
+    assert (stack.layer.get_color(2) != stack.layer.get_color(5)).any()

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-# Cells with a gap of up to two pixels between them look as if they touched.
-_GAP = 3
+GAP = 3
+"""Pixels from a cell to a neighbour: gaps of less look as if the two touched."""
 
 
 def neighbours(labels: NDArray[np.integer], first: int = 1) -> NDArray[np.int64]:
@@ -34,7 +34,7 @@ def neighbours(labels: NDArray[np.integer], first: int = 1) -> NDArray[np.int64]
     found = [
         _along(labels, axis, step, first)
         for axis in range(labels.ndim)
-        for step in (1, _GAP)
+        for step in (1, GAP)
     ]
     pairs = np.unique(np.concatenate(found)) if found else np.zeros(0, np.int64)
     return np.stack([pairs >> 32, pairs & 0xFFFFFFFF], axis=1)

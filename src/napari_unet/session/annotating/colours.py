@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_unet.core.annotation.annotations import BACKGROUND, FIRST_OBJECT, UNKNOWN
-from napari_unet.core.cells.neighbour_colours import NeighbourColours, neighbours
+from napari_unet.core.cells.neighbour_colours import GAP, NeighbourColours, neighbours
 from napari_unet.session.annotating.label_range import values_in, values_in_file
 from napari_unet.session.project.places_log import HIGHEST_ID
 from napari_unet.session.project.record import BACKGROUND_COLOUR
@@ -31,6 +31,8 @@ SHADES = (0.0, -0.55, 0.6, -0.3, 0.3, 0.8)
 _USUAL = 3
 # Edits of more pixels are not looked at at once for neighbours.
 _AT_ONCE = 256 * 256
+# Pixels that are looked at in one go: some 10 ms.
+_AT_A_TIME = 2**19
 
 # Largest id in a cycle of colours that napari still shows with 16 bits.
 _LAST_IN_CYCLE = 2**16 - 2
@@ -59,6 +61,10 @@ class LayerColours:
         self._shades = NeighbourColours(len(SHADES), _USUAL)
         # planes in which neighbours are known to differ
         self._told_apart: set[tuple[int, int]] = set()
+        # the plane that is looked at, from which row on, and what was found
+        self._place: tuple[int, int] | None = None
+        self._row = 0
+        self._pairs: list[NDArray[np.int64]] = []
         self.renew()
 
     def renew(self) -> None:
@@ -83,11 +89,23 @@ class LayerColours:
         self._layer.colormap = self._colormap()
 
     def tell_apart(self, t: int, z: int) -> None:
-        """See to it that neighbours in a plane have different shades."""
+        """See to it that neighbours in a plane have different shades.
+
+        A part of a large plane is looked at with each call.
+        """
         if (t, z) in self._told_apart or not self._file.has(t, z):
             return
+        if self._place != (t, z):
+            self._place, self._row, self._pairs = (t, z), 0, []
+        plane = self._file.plane(t, z)
+        rows = max(_AT_A_TIME // plane.shape[1], 1)
+        part = plane[self._row : self._row + rows + GAP]
+        self._pairs.append(neighbours(part, FIRST_OBJECT))
+        self._row += rows
+        if self._row < len(plane):
+            return
+        pairs, self._place = np.concatenate(self._pairs), None
         self._told_apart.add((t, z))
-        pairs = neighbours(self._file.plane(t, z), FIRST_OBJECT)
         if self._shades.separate(pairs):
             self.renew()
 
@@ -133,6 +151,8 @@ class LayerColours:
             if not (self._shades.of(pairs[:, 0]) == self._shades.of(pairs[:, 1])).any():
                 return
         self._told_apart.discard((edit.t, edit.z))
+        if self._place == (edit.t, edit.z):
+            self._place = None
 
     def _are_wrong(self, ids: Iterable[int]) -> bool:
         """Whether any object lacks a colour, or has that of another class."""
