@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 
 from example_models import cropping_model
@@ -18,9 +19,11 @@ from napari_unet.cli.main import main
 from napari_unet.core import events
 from napari_unet.core.cluster import parse_cluster
 from napari_unet.engine.file_prediction import FilePredictor
+from napari_unet.engine.inference import block_prediction
 from napari_unet.engine.network.network import prepare
 from napari_unet.io.model_file import save_model
 from napari_unet.io.prediction_folder import KINDS, PredictionFolder
+from waiting import until
 
 distributed = pytest.importorskip("distributed")
 clients = pytest.importorskip("napari_unet.engine.cluster.clients")
@@ -112,6 +115,27 @@ def test_a_job_of_a_queue_has_what_is_easily_forgotten() -> None:
     assert short["worker_extra_args"] == []
 
 
+def test_a_queue_that_is_not_here_or_lacks_a_number_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("dask_jobqueue")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with (
+        pytest.raises(FileNotFoundError, match="the command sbatch is not here"),
+        clients.connected(parse_cluster("slurm:1-2"), {"cores": 1, "memory": "1GB"}),
+    ):
+        pass
+    (tmp_path / "sbatch").write_text("#!/bin/sh\n")
+    (tmp_path / "sbatch").chmod(0o755)
+    with (
+        pytest.raises(
+            ValueError, match="--cluster slurm: the cores of a job are named neither"
+        ),
+        clients.connected(parse_cluster("slurm:1-2")),
+    ):
+        pass
+
+
 @pytest.mark.parametrize(
     ("word", "tells"),
     [
@@ -147,6 +171,55 @@ def test_a_worker_that_is_killed_costs_nothing_but_time(tmp_path: Path) -> None:
                 victim = None
         assert victim is None
     list(predictor(tmp_path, "one").events(file))
+    assert_same(tmp_path / "many", tmp_path / "one")
+
+
+DRIVER = """
+import os, signal, sys
+from pathlib import Path
+
+folder, tests = Path(sys.argv[1]), sys.argv[2]
+sys.path.insert(0, tests)
+from test_cluster_clients import clients, events, parse_cluster, predictor
+
+with clients.connected(parse_cluster("local:1")) as client:
+    many = predictor(folder, "many", client)
+    print(*client.run(os.getpid).values(), flush=True)
+    tiles = 0
+    for event in many.events(folder / "a.zarr"):
+        tiles += isinstance(event, events.TileDone)
+        if tiles == 3:
+            os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
+@pytest.mark.usefixtures("importable")
+def test_after_a_driver_that_was_killed_it_goes_on_with_what_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_image(tmp_path / "a.zarr", (150, 170), "yx")
+    command = [sys.executable, "-c", DRIVER, str(tmp_path), str(Path(__file__).parent)]
+    killed = subprocess.run(command, capture_output=True, text=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    workers = [int(word) for word in killed.stdout.split()]
+    assert workers
+    until(lambda: not any(map(psutil.pid_exists, workers)))
+    notes = tmp_path / "many" / "unfinished" / "a" / "done"
+    before = {note.name for note in notes.iterdir()}
+    assert len(before) >= 3
+    done: list[str] = []
+    does = block_prediction.BlockPrediction.do
+
+    def do(self: Any, step: Any, writer: Any) -> Any:
+        done.append(step.name)
+        return does(self, step, writer)
+
+    monkeypatch.setattr(block_prediction.BlockPrediction, "do", do)
+    list(predictor(tmp_path, "many").events(tmp_path / "a.zarr"))
+    assert not before & set(done)
+    list(predictor(tmp_path, "one").events(tmp_path / "a.zarr"))
     assert_same(tmp_path / "many", tmp_path / "one")
 
 

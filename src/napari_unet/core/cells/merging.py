@@ -104,7 +104,7 @@ class _Groups:
 
     @classmethod
     def of(cls, same: NDArray[np.int64], offsets: NDArray[np.int64]) -> _Groups:
-        ids = np.sort(same, axis=None)  # np.unique takes thrice the time
+        ids = np.sort(same, axis=None)  # np.unique takes several times as long
         ids = ids[np.flatnonzero(np.diff(ids, prepend=0))]
         if ids.size > _MOST_PAIRED:
             raise ValueError(

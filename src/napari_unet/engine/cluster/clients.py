@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from shutil import which
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -194,9 +195,23 @@ def _on_gpus(cluster: Cluster, given: dict[str, Any]) -> Any:
 
 def _in_queue(cluster: Cluster, given: dict[str, Any]) -> Any:
     """Have a queueing system begin workers, as many at a time as there is need for."""
-    made = _class("dask_jobqueue", _CLASSES[cluster.kind])(
-        **queue_options(cluster.kind, given)
-    )
+    kind = cluster.kind
+    jobs = _class("dask_jobqueue", _CLASSES[kind])
+    submit = jobs.job_cls.submit_command.split()[0]
+    if which(submit) is None:
+        # Dask would log it and wait for workers for ever
+        raise FileNotFoundError(
+            f"--cluster {kind}: the command {submit} is not here; run this where jobs "
+            "are submitted."
+        )
+    options = queue_options(kind, given)
+    for name in ("cores", "memory"):
+        if options.get(name, dask.config.get(f"jobqueue.{kind}.{name}", None)) is None:
+            raise ValueError(
+                f"--cluster {kind}: the {name} of a job are named neither in "
+                "--cluster-options FILE nor in jobqueue.yaml."
+            )
+    made = jobs(**options)
     fewest, most = cluster.workers or (_FEWEST, _MOST)
     # adaptive also for a fixed number: else jobs that end do not come back
     made.adapt(minimum=fewest, maximum=most)
