@@ -323,7 +323,7 @@ def test_brush_buttons_and_napari_agree(
     assert layer.mode == "erase"
     click(brush.cell, qtbot)
     assert (layer.mode, layer.selected_label) == ("paint", 2)
-    assert "cell 2 (cells)" in brush.status.text()
+    assert "paints cell 2" in brush.status.text()
     layer.mode = "pan_zoom"
     assert not any(b.isChecked() for b in (brush.cell, brush.background, brush.eraser))
     layer.brush_size = 17

@@ -169,7 +169,7 @@ def test_models_of_the_package_are_offered_at_once(page: PredictPage) -> None:
     # none of them is chosen before it is known whether it suits the image
     assert combo.currentText() == "Automatic"
     assert "tries which model suits" in page.models.purpose.text()
-    assert not page.models.card.isEnabled()
+    assert not page.models.card.isVisibleTo(page)
     combo.setCurrentIndex(1)
     combo.activated.emit(1)
     assert combo.currentText() == "nuclei"
@@ -188,7 +188,7 @@ def test_automatic_says_which_model_it_takes_and_why(
     settle(page)
     page.run.predict.click()
     settle(page)
-    assert "which model suits" in page.models.purpose.text()
+    assert "which model suits" in page.run.status.text()
     assert page.run.cancel.isEnabled()
     (handle,) = fake.running(ChooseStarterJob)
     trials = (
