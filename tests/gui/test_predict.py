@@ -423,6 +423,16 @@ def test_the_number_of_cells_of_the_slice_is_told(
     assert ready.count.text() == f"{words} in this slice."
 
 
+def test_tools_come_with_the_cells_and_stay_in_sight(
+    ready: PredictPage, fake: FakeWorker
+) -> None:
+    assert not ready.tools.isVisibleTo(ready.pinned)
+    predicted(ready, fake)
+    assert ready.tools.isVisibleTo(ready.pinned)
+    # what is being learnt is told beside them
+    assert ready.pinned.isAncestorOf(ready.learning.status)
+
+
 def test_cells_are_shown_as_points(
     ready: PredictPage, fake: FakeWorker, workspace: Workspace, qtbot: QtBot
 ) -> None:

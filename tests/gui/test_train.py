@@ -305,6 +305,15 @@ def test_the_page_fits_a_narrow_dock(
     area.takeWidget()
 
 
+def test_the_curve_takes_room_once_there_is_one(
+    page: TrainPage, workspace: Workspace
+) -> None:
+    assert not page.plot.isVisibleTo(page)
+    workspace.training.progress.curve.points.append((1, 0.5, 0.7))
+    workspace.training.curve_changed.emit()
+    assert page.plot.isVisibleTo(page)
+
+
 def test_every_control_has_a_tooltip(page: TrainPage) -> None:
     controls = [
         page.anew,

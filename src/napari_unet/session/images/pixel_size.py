@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from napari_unet.session.project.record import ProjectImage
     from napari_unet.session.project.store import ProjectStore
 
-_UNKNOWN, _GIVEN = "no pixel size is known", "pixel size as you gave it"
+_GIVEN = "; pixel size as you gave it."
+# so said projects that were made by older versions
+_UNKNOWN = "; no pixel size is known."
 
 
 def set_pixel_size(
@@ -27,9 +29,8 @@ def set_pixel_size(
 
     None says that it is not known; of a stack y and x are enough.
     """
-    before, after = (_UNKNOWN, _GIVEN) if size_um else (_GIVEN, _UNKNOWN)
     image = store.project.image(image_id)
-    notes = tuple(note.replace(before, after) for note in image.notes)
+    notes = tuple(_noted(note, size_um is not None) for note in image.notes)
     store.change_image(image_id, "set pixel size", spacing_um=size_um, notes=notes)
 
 
@@ -58,6 +59,14 @@ def show_scale_bar(
         _calibrate(viewer, images, image, own)
         zoom_to(viewer, own)
     _bar(viewer).visible = shown
+
+
+def _noted(note: str, given: bool) -> str:
+    """Say in the note on an image's axes whether its pixel size was given."""
+    plain = note.replace(_GIVEN, ".").replace(_UNKNOWN, ".")
+    if not given or not plain.startswith("Axes ") or "pixel size" in plain:
+        return plain
+    return f"{plain.removesuffix('.')}{_GIVEN}"
 
 
 def _calibrate(
