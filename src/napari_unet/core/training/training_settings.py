@@ -167,7 +167,7 @@ class Training(GrownSettings):
     momentum: float = Field(0.9, ge=0, lt=1, description="Memory of the optimiser.")
     weight_decay: NonNegative = Field(1e-4, description="Pull of the weights to 0.")
     schedule: Literal["constant", "cosine"] = Field(
-        "cosine", description="Learning rate over the budget, after a short warm-up."
+        "cosine", description="Learning rate from start to end, after a short warm-up."
     )
     averaging: float = Field(
         0.98,
@@ -215,12 +215,13 @@ class Training(GrownSettings):
         ge=0,
         le=10**9,
         title="Train for steps",
-        description="Budget in steps; 0 if in minutes.",
+        description="How long to train, in steps; 0 if in minutes.",
     )
     minutes: NonNegative = Field(
         5.0,
         title="Train for minutes",
-        description="Budget in minutes, from start to model file; 0 if in steps.",
+        description="How long to train, in minutes until the model is saved; 0 if in "
+        "steps.",
     )
     validation: float = Field(
         0.1,
@@ -234,13 +235,13 @@ class Training(GrownSettings):
         ge=1,
         le=MOST_MEMBERS,
         title="Networks",
-        description="Networks to train one after the other in the same budget, each "
+        description="Networks to train one after the other in the same time, each "
         "without another part of what is annotated; the model says their mean.",
     )
     try_both: bool = Field(
         False,
         description="Of the preset auto: train for slices and for volumes, and with "
-        "images as they are and of another size, in the same budget, and keep what "
+        "images as they are and of another size, in the same time, and keep what "
         "finds more of the held-out cells.",
     )
     seed: int = Field(0, ge=0, le=2**31 - 1, description="Start of all random numbers.")
