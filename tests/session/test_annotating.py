@@ -250,6 +250,20 @@ def test_predicted_cells_are_taken_however_high_their_ids_are(bench: Bench) -> N
     assert again == 0
 
 
+def test_a_part_of_a_slice_is_changed_where_it_is(bench: Bench) -> None:
+    edits, box = bench.annotating.label_edits, (slice(8, 14), slice(3, 9))
+    cell = np.zeros((6, 6), np.int32)
+    cell[1:5, 2:6] = 7
+    assert edits.use_as_annotation(bench.id, cell, 0, 0, {7}, box) == 1
+    edits.change_plane(bench.id, 0, 0, lambda part: np.maximum(part.labels, 1), box)
+    wanted = np.zeros(bench.layer.data.shape, np.int32)
+    wanted[8:14, 3:9] = 1
+    wanted[9:13, 5:9] = taken = bench.layer.data[10, 6]
+    assert taken > 1
+    np.testing.assert_array_equal(bench.layer.data, wanted)
+    np.testing.assert_array_equal(bench.store.annotation(bench.id).plane(0, 0), wanted)
+
+
 def test_the_colours_are_not_made_anew_for_each_cell(bench: Bench) -> None:
     made: list[int] = []
     bench.layer.events.colormap.connect(lambda: made.append(1))

@@ -18,6 +18,7 @@ from napari_unet.core.annotation.annotations import (
     with_background_ring,
 )
 from napari_unet.core.cells.label_ids import positions
+from napari_unet.core.geometry.boxes import full_box
 from napari_unet.session.annotating.brush import current_image
 from napari_unet.session.annotating.classes import check_number, record_classes
 from napari_unet.session.annotating.label_range import make_room, values_in
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from napari.layers import Labels
     from numpy.typing import NDArray
 
+    from napari_unet.core.geometry.boxes import Box
     from napari_unet.session.annotating.annotation_layers import AnnotationLayers
     from napari_unet.session.annotating.brush import Brush
     from napari_unet.session.images.image_list import ImageList
@@ -56,20 +58,23 @@ class LabelEdits:
         t: int,
         z: int,
         ids: Collection[int] | None = None,
+        box: Box | None = None,
     ) -> int:
         """Copy predicted cells into a slice where nothing is; return how many.
 
         Parameters
         ----------
         cells : ndarray of int, shape (y, x)
-            0 where there is none.
+            0 where there is none; those of the box where there is one.
         ids : collection of int, optional
             Those to copy; all unless given. Cells that are annotated for more than
             half are left out.
+        box : pair of slices, optional
+            Part of the slice, y and x; all of it unless given.
         """
         layer, axes = self._layers.show(image_id), self._axes(image_id)
         cells = np.asarray(cells)
-        annotated = np.asarray(plane_of(layer.data, axes, t, z))
+        annotated = _part(layer, axes, (t, z), box)
         if cells.shape != annotated.shape:
             raise ValueError(
                 f"the cells of a slice have its shape {annotated.shape}, "
@@ -81,7 +86,7 @@ class LabelEdits:
         if number > 1:
             class_of = dict.fromkeys(copied.tolist(), number)
             record_classes(self._store, image_id, class_of)
-        _write(layer, axes, (t, z), new, new > 0)
+        _write(layer, axes, (t, z), new, new > 0, box)
         self._brush.renew(image_id)
         return len(copied)
 
@@ -100,14 +105,15 @@ class LabelEdits:
         t: int,
         z: int,
         change: Callable[[Annotation], NDArray[np.integer]],
+        box: Box | None = None,
     ) -> None:
-        """Write what a function makes of a slice: one step of napari's undo."""
+        """Write what a function makes of a slice, or a box of it: one step of undo."""
         layer, axes = self._layers.show(image_id), self._axes(image_id)
-        before = np.asarray(plane_of(layer.data, axes, t, z)).astype(np.int32)
+        before = _part(layer, axes, (t, z), box).astype(np.int32)
         project = self._store.project
         class_of = project.image(image_id).class_of
         after = change(Annotation(before, project.classes, class_of))
-        _write(layer, axes, (t, z), after, after != before)
+        _write(layer, axes, (t, z), after, after != before, box)
 
     def set_class_under_cursor(self, number: int) -> None:
         """Give the painted cell under the mouse another class; see `set_class`."""
@@ -170,18 +176,27 @@ def as_new_cells(
     return np.where(annotated == UNKNOWN, table[at], 0).astype(np.int32)
 
 
+def _part(
+    layer: Labels, axes: str, place: tuple[int, int], box: Box | None
+) -> NDArray[np.integer]:
+    """Return a plane (t, z) of a layer, or a box of it, (y, x): no copy."""
+    return np.asarray(plane_of(layer.data, axes, *place)[box or ...])
+
+
 def _write(
     layer: Labels,
     axes: str,
     place: tuple[int, int],
     values: NDArray[np.integer],
     where: NDArray[np.bool_],
+    box: Box | None,
 ) -> None:
     """Write values into a plane (t, z) of a layer: one step of its undo."""
     rows, columns = np.nonzero(where)
     if len(rows) == 0:
         return
-    index = {"y": rows, "x": columns}
+    y, x = (part.start for part in box or full_box(values.shape))
+    index = {"y": rows + y, "x": columns + x}
     for axis, number in zip("tz", place, strict=True):
         index[axis] = np.full(len(rows), number)
     written = values[rows, columns]

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from napari_unet.core.geometry.boxes import Box
     from napari_unet.session.annotating.control import Annotating
     from napari_unet.session.editing.prediction_edits import Way
     from napari_unet.session.editing.reshape import ToolName
@@ -74,6 +75,7 @@ class AnnotationEdits:
         z: int,
         ids: Collection[int],
         background: NDArray[np.bool_],
+        box: Box | None = None,
     ) -> tuple[int, Callable[[Way], None]]:
         """Copy cells of a slice, and background, where nothing is annotated.
 
@@ -86,19 +88,21 @@ class AnnotationEdits:
             Those to copy.
         background : ndarray of bool, shape (y, x)
             Where no cell is.
+        box : pair of slices, optional
+            The part of the slice that cells and background are; all unless given.
         """
-        before = self._plane(image_id, t, z)
+        before = self._plane(image_id, t, z, box)
         edits, number = self._annotating.label_edits, 0
         if ids:
-            number = edits.use_as_annotation(image_id, cells, t, z, ids)
+            number = edits.use_as_annotation(image_id, cells, t, z, ids, box)
         if background.any():
 
             def add(painted: Annotation) -> NDArray[np.int32]:
                 free = background & (painted.labels == UNKNOWN)
                 return np.where(free, BACKGROUND, painted.labels).astype(np.int32)
 
-            edits.change_plane(image_id, t, z, add)
-        after = self._plane(image_id, t, z)
+            edits.change_plane(image_id, t, z, add, box)
+        after = self._plane(image_id, t, z, box)
         at = np.nonzero(before != after)
         values = before[at], after[at]
 
@@ -111,14 +115,16 @@ class AnnotationEdits:
                 labels[at] = np.where(same, values[way], labels[at])
                 return labels
 
-            edits.change_plane(image_id, t, z, back)
+            edits.change_plane(image_id, t, z, back, box)
 
         return number, turn
 
-    def _plane(self, image_id: str, t: int, z: int) -> NDArray[np.int32]:
+    def _plane(
+        self, image_id: str, t: int, z: int, box: Box | None
+    ) -> NDArray[np.int32]:
         layer = self._annotating.layers.show(image_id)
         axes = self._store.project.image(image_id).annotation_axes
-        return np.array(plane_of(layer.data, axes, t, z), np.int32)
+        return np.array(plane_of(layer.data, axes, t, z)[box or ...], np.int32)
 
     def _regions(self, image_id: str) -> list[int]:
         """Return the ids of areas of regions."""

@@ -282,11 +282,11 @@ class CellEditor:
         if name not in ("accept", "reject"):
             return
         ids = set(done.ids)
-        background = np.zeros(cells.shape, bool)
-        background[done.box] = done.changed
+        # an accepted cell lies in the box as a whole, see `reshape`
+        part = cells[done.box]
         with roles.selection_kept(self._viewer):
             _, edit.annotate = self._painted.use(
-                aim.image.id, cells, aim.t, aim.z, ids, background
+                aim.image.id, part, aim.t, aim.z, ids, done.changed, done.box
             )
             self._annotating.layers.show(aim.image.id).visible = True
 
