@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from benchmarks.accuracy.tasks import TASKS
 from benchmarks.interaction.annotator import (
     is_annotated,
     is_right,
@@ -241,6 +242,12 @@ def average_precision(model: Path, pairs: list[Pair]) -> float:
     return mean_average_precision(found, [labels for _, labels in pairs])
 
 
+def tested_images(folder: str) -> set[str]:
+    """Return the files of a set by which `docs/accuracy.md` judges: left alone."""
+    tasks = [task for task in TASKS.values() if task.folder == folder]
+    return {Path(sample.image).name for task in tasks for sample in task.tested}
+
+
 def _parted(pairs: list[Pair]) -> tuple[list[Pair], list[Pair]]:
     return pairs[0::2], pairs[1::2]
 
@@ -251,9 +258,11 @@ def _samples() -> list[Pair]:
 
 def _of_one_size(folder: Path) -> list[Pair]:
     """Read the images of a set that have the size that most of them have."""
+    tested = tested_images(folder.name)
     pairs = [
         _pair(read_image(path).data, read_labels(folder / "labels" / path.name).data)
         for path in find([folder / "images"])
+        if path.name not in tested
     ]
     shapes = [image.shape for image, _ in pairs]
     usual = max(set(shapes), key=shapes.count)

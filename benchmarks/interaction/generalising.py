@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmarks.accuracy.tasks import TASKS
 from benchmarks.interaction.annotator import (
     is_annotated,
     is_right,
     mistakes,
     painted,
 )
+from benchmarks.interaction.corrections import tested_images
 from napari_unet.core.annotation.annotations import Annotation
 from napari_unet.core.cells.edited import with_annotation
 from napari_unet.core.cells.instances import segment_instances
@@ -55,7 +55,6 @@ SETS = {
 CORRECTED, UNTOUCHED, OF_AN_IMAGE = 4, 12, 4
 # Cells this many times as large as the smallest that are kept can be found.
 _LARGER = 1.3
-# Mistakes of the same kind before there is something to mend elsewhere.
 
 
 @dataclass(slots=True)
@@ -67,13 +66,17 @@ class Figures:
     learnt, shown : list of bool
         Whether what was corrected is right by what the network says alone, and as it
         is shown, with what was painted put over it.
-    elsewhere, mended, spoilt : int
-        Mistakes of the same kind in the same image, how many are right after a
-        correction; and mistakes that were none before, of whatever kind.
-    seconds : list of float
-        Of the processor, to learn one.
-    ap, f1 : (float, float)
+    elsewhere, mended : int
+        Mistakes of the same kind in the same image, and how many are right after a
+        correction.
+    changes : list of int
+        How many mistakes elsewhere in the image are more after a correction.
+    seconds, steps : list
+        Of the processor, and of the optimiser, to learn one.
+    ap : (float, float)
         Of the untouched images, before and after: mean AP from 0.5 to 0.95.
+    of_image : list of (float, float)
+        The same of each corrected image, by the network alone.
     """
 
     learnt: list[bool] = field(default_factory=list)
@@ -182,13 +185,10 @@ def average_precision(model: Model, pairs: list[Pair]) -> float:
 
 def pairs_of(name: str, side: int) -> list[Pair]:
     """Return parts of the images of a set that no page on accuracy tests."""
-    tested = {
-        s.image for task in TASKS.values() if task.folder == name for s in task.tested
-    }
-    folder = _DATA / name
+    tested, folder = tested_images(name), _DATA / name
     found = []
     for path in find([folder / "images"]):
-        if f"images/{path.name}" in tested:
+        if path.name in tested:
             continue
         image = np.asarray(read_image(path).data)
         truth = np.asarray(read_labels(folder / "labels" / path.name).data)

@@ -213,6 +213,7 @@ def _correct(material: Material, tally: Tally, most: int, before: float) -> int:
 
     stacked = np.stack([image for image, _ in material.corrected])
     viewer, hand, workspace, _ = open_viewer(stacked, material.name)
+    workspace.set_preferences(workspace.preferences.replace(learn_corrections=True))
     workspace.models.select(material.model)
     annotator = corrections.Annotator(viewer, hand, workspace, tally)
     done = 0

@@ -189,6 +189,8 @@ def _correct(viewer: napari.Viewer, hand: Hand, workspace: Workspace) -> None:
         raise RuntimeError("the workspace has no image")
     viewer.dims.set_current_step(0, z)
     hand.wait(2)
+    on = workspace.preferences.replace(learn_corrections=True)
+    workspace.set_preferences(on)
     layer = workspace.images.annotation_layer(image.id)
     viewer.layers.selection.active = layer
     workspace.annotating.brush.next_cell()

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from napari_unet.core.annotation.annotations import Annotation
+from napari_unet.core.cells.edited import with_annotation
 from napari_unet.core.cells.instances import segment_instances
 from napari_unet.core.geometry.boxes import around
 from napari_unet.core.images.image import Field, Image
@@ -80,9 +81,39 @@ def same(
     return all(np.array_equal(one[name], two[name]) for name in one)
 
 
-def test_the_model_goes_with_the_annotation_back_and_forth(
+def test_what_is_no_cell_is_none_any_more_and_the_others_stay(
     model: Model, image: Image
 ) -> None:
+    corrector = Corrector(model, image)
+    before = corrector.cells()
+    numbers, sizes = np.unique(before[before > 0], return_counts=True)
+    wrong = before == numbers[sizes.argmax()]
+    corrector.paint(wrong, 1)
+    assert corrector.learner.count == 1
+    after = with_annotation(corrector.cells(), corrector.labels)
+    assert not after[wrong].any()
+    others = (before > 0) & ~wrong
+    assert (after[others] > 0).mean() > 0.98
+    assert (after[~others & ~wrong] > 0).mean() < 0.02
+
+
+def test_steps_that_do_not_bring_it_right_are_taken_back(
+    model: Model, image: Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Learner, "_is_right", lambda *_: False)
+    monkeypatch.setattr("napari_unet.engine.training.learner._MOST", 2)
+    corrector = Corrector(model, image)
+    before = weights(corrector.learner)
+    corrector.paint(np.arange(180 * 180).reshape(180, 180) < 400, 2)
+    assert corrector.learner.count == 1
+    assert corrector.learner.steps == 0
+    assert same(weights(corrector.learner), before)
+
+
+def test_the_model_goes_with_the_annotation_back_and_forth(
+    model: Model, image: Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Learner, "_is_right", lambda self, *_: self.steps >= 3)
     corrector = Corrector(model, image)
     first, *_, last = sorted(np.unique(corrector.cells()[20:-20, 20:-20])[1:].tolist())
     cells = corrector.cells()

@@ -29,7 +29,7 @@ class Bench(SessionBench):
 
     def open(self, store: ProjectStore) -> None:
         super().open(store)
-        preferences = Preferences(device="cpu")
+        preferences = Preferences(device="cpu", learn_corrections=True)
         self.original = store.run_folder / "cells.safetensors"
         table = u_shape(ndim=2, channels=1, classes=2, width=2, depth=1)
         save_model(random_model(table), self.original)

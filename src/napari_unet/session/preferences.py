@@ -53,9 +53,10 @@ class Preferences(Settings):
     )
 
     learn_corrections: bool = Field(
-        True,
+        False,
         description=(
-            "Have the model in use learn what is corrected of its predictions at once."
+            "Show what is painted over predicted cells at once, and have a copy of the "
+            "model in use learn it."
         ),
     )
 

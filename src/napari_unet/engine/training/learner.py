@@ -1,9 +1,10 @@
 """A model that takes up corrections one by one, between two looks at an image.
 
-Each correction is a few steps of the optimiser, until what was painted is right. What
-nobody painted is held where it was: the loss there is the difference from what the
-network said before the correction (learning without forgetting: Li and Hoiem 2016).
-Statistics of norms stay as they are.
+Each correction is a few steps of the optimiser, until what was painted is right; only
+the last layers, at full resolution, take them. What nobody painted is held where it was:
+the loss there is the difference from what the network said before any correction
+(learning without forgetting: Li and Hoiem 2016). Steps that do not bring what was
+painted right, or only with more than a little changed elsewhere, are taken back.
 """
 
 from __future__ import annotations
@@ -42,8 +43,8 @@ if TYPE_CHECKING:
     from napari_unet.core.training.training_set import Example
 
 LEARNING_RATE = 1e-3
-# Steps for one correction: at least, at most.
-_LEAST, _MOST = 3, 40
+# Steps for one correction, at most.
+_MOST = 40
 # What is right when a correction is learnt: the share of the pixels of regions and of
 # background, and how much of each object, as intersection over union.
 _RIGHT, _RIGHT_BACKGROUND, _IOU = 0.98, 0.9, 0.65
@@ -53,13 +54,12 @@ _SMALLEST = 20
 _SURE = 0.9
 # How much it counts to stay as it was where nobody painted, and the mean change there,
 # as a Kullback-Leibler divergence, that is the most.
-_KEEP, _DRIFT = 20.0, 0.005
+_KEEP, _DRIFT = 20.0, 0.0005
 # Side of a patch in pixels: of the smallest, of the largest, and what is around the
 # painted pixels.
 _SIDE, _WIDEST, _AROUND = 64, 160, 24
-# Patches of what nobody painted, and of what was painted before, to draw from.
-_POOL = 6
-_REST, _WIDE = 6, 100
+# Patches of what was painted, and was painted before; patches of all, and their side.
+_POOL, _REST, _WIDE = 6, 6, 100
 # States kept to go back to: as many as napari undoes strokes, in so much memory.
 _STATES, _STATE_BYTES = 100, 2**28
 
@@ -93,7 +93,6 @@ class _Patch:
     classes: Tensor  # int64, (*output)
     border: Tensor  # float32, (*output)
     said: Tensor  # float32, (classes, *output): probabilities
-    straight: bool  # as it is in the image, not turned
 
 
 @dataclass(slots=True, eq=False)
@@ -120,7 +119,7 @@ class Learner:
     model : Model
         Stays as it is.
     seconds : float
-        After so long no more steps are taken for one correction, but for the fewest.
+        After so long no more steps are taken for one correction.
     clock : callable, optional
         Returns the time in seconds.
     """
@@ -138,7 +137,8 @@ class Learner:
         self.card = model.card
         # how cells are found, in pixels of the network
         self.segmentation = model.card.segmentation
-        self.steps = 0  # that the last correction took
+        # that the last correction took; 0 if it was right already, or taken back
+        self.steps = 0
         self._device = choose_device(device)
         self._precision = choose_precision(self._device)
         self._seconds, self._clock = seconds, clock
@@ -210,8 +210,12 @@ class Learner:
         return module
 
     def _take_up(self, places: Sequence[Place]) -> Iterator[None]:
-        """Step until what is painted in some places is right, or time is up."""
-        until = self._clock() + self._seconds
+        """Step until what is painted in some places is right, or time is up.
+
+        Where it is not right by then, or only with too much else changed, the steps are
+        taken back: they would harm without a gain.
+        """
+        until, before = self._clock() + self._seconds, self._state()
         rng = np.random.default_rng(len(self._corrections))
         new = [self._patch_of(place, rng) for place in places[-_POOL:]]
         yield
@@ -223,18 +227,29 @@ class Learner:
         yield
         for _ in range(_MOST):
             self._optimiser.zero_grad(set_to_none=True)
-            right = [self._push(patch, 1 / len(new)) for patch in new]
-            for pool in (turned, old, rest):
+            if self._all_right(new) or self._clock() > until:
+                break
+            for pool in (new, turned, old, rest):
                 for patch in pool:
                     self._push(patch, 1 / len(pool))
-            learnt = self.steps >= _LEAST and all(right)
-            if learnt or self._clock() > until or not self._step():
+            if not self._step():
                 break
             yield
         self._hold(rest)
+        if not self._all_right(new):
+            self._restore(before)
+            self.steps = 0
 
-    def _push(self, patch: _Patch, weight: float) -> bool:
-        """Add the gradient of a patch; return whether what is painted in it is right.
+    @torch.no_grad()
+    def _all_right(self, patches: Sequence[_Patch]) -> bool:
+        """Whether the network has right by now what is painted in patches."""
+        return all(
+            self._is_right(torch.softmax(self._scores(self._module, p.features), 0), p)
+            for p in patches
+        )
+
+    def _push(self, patch: _Patch, weight: float) -> None:
+        """Add the gradient of a patch.
 
         Only painted pixels of which the network is not sure count: the others, and what
         nobody painted, are to stay as they were.
@@ -250,7 +265,6 @@ class Learner:
         )
         loss = wrong + _KEEP * _difference(scores, patch)
         (weight * loss).backward()  # type: ignore[no-untyped-call]
-        return patch.straight and self._is_right(found, patch)
 
     def _scores(self, module: LayeredNetwork, features: Tensor) -> Tensor:
         low = dtype(self._precision)
@@ -389,7 +403,7 @@ class Learner:
         with torch.autocast(self._device.type, low, enabled=low != torch.float32):
             features = self._before.features(image[None])
         said = torch.softmax(self._scores(self._before, features), dim=0)
-        return _Patch(features, classes, border, said, rng is None)
+        return _Patch(features, classes, border, said)
 
     def _state_of_now(self) -> _State | None:
         """Return the state that belongs to what is known now, if there was one."""
