@@ -1,7 +1,7 @@
 """A model that takes up corrections one by one, between two looks at an image.
 
 Each correction is a few steps of the optimiser, until what was painted is right; only
-the last layers, at full resolution, take them. What nobody painted is held where it was:
+the last layers, at full resolution, take them. What nobody painted is held as it was:
 the loss there is the difference from what the network said before any correction
 (learning without forgetting: Li and Hoiem 2016). Steps that do not bring what was
 painted right, or only with more than a little changed elsewhere, are taken back.
