@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from napari_unet.session.workspace import Workspace
 
 _TIP = (
-    "What you paint over predicted cells is shown as painted, and a copy of the model "
-    "learns it in a few steps and predicts what is in view again. The copy is not "
-    "always better: on cells in phase contrast, images that were not corrected lost "
-    "up to 0.02 AP. Undo takes all of it back. While a network trains, the training "
+    "What you paint over predicted cells is shown as painted. A copy of the model also "
+    "takes a few steps on it, which are kept only if they bring it right and change "
+    "little else; freer steps cost images that were not corrected 0.02 AP (phase "
+    "contrast). Undo takes all of it back. While a network trains, the training "
     "learns corrections instead."
 )
 
