@@ -119,12 +119,7 @@ def test_the_same_command_looks_again_at_what_goes_on(
     there = ["a.tif", "--output", "there", "--on", "light"]
     assert predicted(*there) == 1
     assert "light" in capsys.readouterr().err
-    script = json.loads((far / FOLDER / "answers.json").read_text())
-    script["lines"] = [
-        {"raw": one.decode("latin-1")} if isinstance(one, bytes) else one
-        for one in come
-    ]
-    (far / FOLDER / "answers.json").write_text(json.dumps(script))
+    answers(far, *come)
     begun = heard(far)
     assert predicted(*there) == 0
     again = [ask for ask in heard(far)[len(begun) :] if "job" in ask]

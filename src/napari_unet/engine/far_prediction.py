@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from napari_unet.core.events import FileBegun, FilePredicted, PredictionFinished
+from napari_unet.core.events import FileBegun, FilePredicted
 from napari_unet.core.far_messages import FarRun
 from napari_unet.engine.batch_prediction import conclude, problem_of
 from napari_unet.engine.far_job import Far, FarError, far_events
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from napari_unet.core.model import Model
     from napari_unet.io.prediction_basis import PredictionBasis
     from napari_unet.io.prediction_folder import PredictionFolder
-    from napari_unet.io.provenance import Provenance
 
 NOTE = "far.json"
 
@@ -132,8 +131,9 @@ class _Run:
         """Return what is told of a file; None if all its results are there."""
         folder = self._of.folder
         made = self._of.basis.provenance(file, self._axes)
-        if self._of.basis.settings.precision == "auto":
-            made = _as_there(made, folder.results(file))
+        if precision := self._precision_of(file):
+            settings = {**made.settings, "precision": precision}
+            made = replace(made, settings=settings)
         kinds = folder.missing(file, made, overwrite=self._overwrite)
         if not kinds:
             return None
@@ -207,11 +207,8 @@ class _Run:
     ) -> Generator[Event | None, None, None]:
         """Follow a job, and put results where they belong."""
         names = {row.name: k for k, row in enumerate(note.asked.files)}
-        by_path = {str(absolute(file)): file for file in self._files}
-        left = {
-            k: by_path[path] for k, path in enumerate(note.files) if path in by_path
-        }
-        left = {k: file for k, file in left.items() if file in self._kinds}
+        wanted = {str(absolute(file)): file for file in self._kinds}
+        left = {k: wanted[p] for k, p in enumerate(note.files) if p in wanted}
         with TemporaryDirectory(prefix="napari-unet-far-") as come:
             device = self._of.basis.settings.device
             far = Far(note.where, note.job, Path(come), None, note.queue, device)
@@ -229,10 +226,6 @@ class _Run:
                             file = left.pop(number)
                             yield self._placed(file, event, far.results_of(number))
                     else:
-                        if isinstance(event, PredictionFinished):
-                            self.settings = self.settings.replace(
-                                precision=event.precision
-                            )
                         yield event
         remove(self._note)
         for file in left.values():
@@ -254,6 +247,7 @@ class _Run:
                         complete=problem is None,
                     )
                 packed.unlink()
+                self._precision_of(file)
             elif problem is None:
                 problem = f"{file}: its results did not come."
         except (ValueError, OSError) as error:
@@ -265,18 +259,20 @@ class _Run:
         self.failed += what.get("problem") is not None
         return FilePredicted(str(file), cells, self._over / len(self._files), **what)
 
+    def _precision_of(self, file: Path) -> str:
+        """Return that of results that are there; empty if it was given, or none is."""
+        if self._of.basis.settings.precision != "auto":
+            return ""
+        for path in self._of.folder.results(file):
+            if (found := read_provenance(path)) is not None:
+                precision = str(found.settings.get("precision"))
+                self.settings = self.settings.replace(precision=precision)
+                return precision
+        return ""
+
     def _keep(self, note: FarNote) -> None:
         with atomic(self._note) as temporary:
             temporary.write_text(note.model_dump_json(), encoding="utf-8")
-
-
-def _as_there(made: Provenance, results: Sequence[Path]) -> Provenance:
-    """Take the precision from results that are there: the far side chooses it."""
-    for path in results:
-        if (found := read_provenance(path)) is not None:
-            precision = found.settings.get("precision")
-            return replace(made, settings={**made.settings, "precision": precision})
-    return made
 
 
 def _name_in(event: Event | None) -> str:
