@@ -181,8 +181,8 @@ class SavedProject:
             data = Stacked(tuple(part.data for part in parts))
             image = replace(image, data=data, axes=f"c{image.axes}")
         elif row.samples is not None and image.channels > row.samples:
-            data = FirstChannels(image.data, image.axes.index("c"), row.samples)
-            image = replace(image, data=data)
+            first = FirstChannels(image.data, image.axes.index("c"), row.samples)
+            image = replace(image, data=first)
         known = row.spacing_um or image.known_um
         return replace(image, name=row.name, spacing_um=known, yx_um=None)
 
