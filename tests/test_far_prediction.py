@@ -36,6 +36,7 @@ from napari_unet.io.far_results import pack_results, place_results
 from napari_unet.io.prediction_folder import PredictionFolder
 from napari_unet.io.pretrained import pretrained_model
 from test_far import JOB, far
+from waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -88,7 +89,7 @@ def test_the_same_files_come_from_there_as_are_made_here(
         row.pop("seconds", None)
     assert sorted(rows, key=str) == sorted(same, key=str)
     # nothing is left there, and what is here is not asked for again
-    assert not list((far / FOLDER / "home").rglob("bundle.zip"))
+    until(lambda: not list((far / FOLDER / "home").rglob("bundle.zip")))
     (far / FOLDER / "arguments").unlink()
     assert predicted(*there) == 1
     assert "is there already" in capsys.readouterr().err
