@@ -135,6 +135,8 @@ class _Annotator:
                 labels[mask] = value
             self._know(number)
             box = around(np.any([mask for mask, _ in strokes], axis=0))
+            if box is None:  # nothing was painted
+                continue
             began = process_time()
             for _ in self.learner.learn([(number, box)]):
                 pass

@@ -66,7 +66,6 @@ def _labels_of(widget: QWidget) -> dict[QWidget, str]:
 
 def _name_of(widget: QWidget, labels: dict[QWidget, str]) -> str:
     own: str
-    own: str
     if isinstance(widget, QAbstractButton):
         own = widget.text()
     elif isinstance(widget, QGroupBox):

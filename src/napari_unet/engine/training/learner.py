@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from math import isfinite
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -264,7 +264,7 @@ class Learner:
             scores[None], classes[None], patch.border[None], table
         )
         loss = wrong + _KEEP * _difference(scores, patch)
-        (weight * loss).backward()  # type: ignore[no-untyped-call]
+        (weight * loss).backward()
 
     def _scores(self, module: LayeredNetwork, features: Tensor) -> Tensor:
         low = dtype(self._precision)
@@ -386,7 +386,7 @@ class Learner:
             [a - h for a, h in zip(start, halo, strict=True)],
             [n + 2 * h for n, h in zip(size, halo, strict=True)],
         )
-        parts = [
+        parts: list[NDArray[Any]] = [
             example.scale.apply(window),
             padded(example.classes, start, size, IGNORED).astype(np.int64),
             padded(example.border, start, size, 0),
