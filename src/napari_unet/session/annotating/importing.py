@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -78,6 +78,7 @@ class Imported:
     kind: Kind
     empty: int  # planes left out, as they have no value above 0
     unclear: int = 0  # cells left out, as others have a class and they have none
+    before: tuple[ProjectClass, ...] = ()  # of the project when the masks were read
 
 
 @dataclass(eq=False)
@@ -183,10 +184,18 @@ class Importer:
     def _with_classes(self, found: Imported) -> Project:
         """Return the project with the classes that masks brought.
 
-        The others are as they are now: people may have changed them meanwhile.
+        What people renamed or recoloured meanwhile stays so; a ValueError says that
+        there are more or fewer classes than when the masks were read.
         """
-        known = self._store.project.classes
-        classes = (*known, *found.classes[len(known) :])
+        before, now = found.before, self._store.project.classes
+        if len(before) != len(now):
+            raise ValueError(
+                "Classes were added or removed while the masks were read: import them "
+                "again."
+            )
+        pairs = zip(before, now, found.classes, strict=False)
+        changed = [mine if old == new else new for old, new, mine in pairs]
+        classes = (*changed, *found.classes[len(now) :])
         return self._store.project.replace(classes=classes)
 
     def _planes(self, image: ProjectImage, found: Imported) -> Planes:
@@ -226,7 +235,8 @@ class Importer:
         kinds, unknown = told or Told({})
         classes = classes_with(project.classes, kinds, annotated=annotated)
         numbers = class_numbers(kinds, classes)
-        return partial(from_masks, array, axes, kind, classes, free, numbers, unknown)
+        read = partial(from_masks, array, axes, kind, classes, free, numbers, unknown)
+        return lambda: replace(read(), before=project.classes)
 
     def polygons(self, shapes: Shapes) -> int:
         """Import the shapes of a layer as cells; return how many slices have them.
