@@ -99,6 +99,8 @@ def test_it_leads_to_the_dock_of_the_step(
     elsewhere.show()
     asked: list[str] = []
     elsewhere.asked.connect(asked.append)
+    # it only shows the dock: a button called Train would be taken for the one that does
+    assert elsewhere.go.text().startswith("Go to ")
     qtbot.mouseClick(elsewhere.go, LEFT)
     assert asked == ["Annotate"]
 

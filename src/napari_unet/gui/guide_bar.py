@@ -63,7 +63,8 @@ class GuideBar(QFrame):
         elsewhere = step is not None and step.dock != self._here
         self.go.setVisible(elsewhere)
         if step is not None and elsewhere:
-            self.go.setText(step.dock)
+            # a button called Train beside "Press Train" would be pressed for it
+            self.go.setText(f"Go to {step.dock}")
             self.go.setToolTip(f"Show the {step.dock} dock.")
 
     def _on_go(self) -> None:
