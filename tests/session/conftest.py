@@ -53,3 +53,11 @@ def own_home(
 ) -> None:
     """Keep projects of tests out of the user's data folder."""
     monkeypatch.setenv("NAPARI_UNET_HOME", str(tmp_path_factory.mktemp("home")))
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The time of all throttles, which stands until a test sets it."""
+    now = [100.0]
+    monkeypatch.setattr("napari_unet.session.throttle.monotonic", lambda: now[0])
+    return now

@@ -126,13 +126,6 @@ class Bench(SessionBench):
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    now = [100.0]
-    monkeypatch.setattr("napari_unet.session.throttle.monotonic", lambda: now[0])
-    return now
-
-
-@pytest.fixture
 def bench(tmp_path: Path, clock: list[float]) -> Iterator[Bench]:
     bench = Bench(tmp_path, lambda call: call())
     bench.add(np.ones((4, 8, 10), np.uint8))
