@@ -11,9 +11,9 @@ import numpy as np
 
 from napari_unet.cli.evaluate import evaluate
 from napari_unet.cli.overview import Panel, draw_overview
-from napari_unet.cli.predict import Batch
+from napari_unet.cli.prediction_progress import Batch
 from napari_unet.cli.progress import ProgressLine
-from napari_unet.cli.train import follow
+from napari_unet.cli.training_progress import follow
 from napari_unet.core.settings import Prediction
 from napari_unet.core.training.loss_weights import border_weights
 from napari_unet.core.training.training_settings import Training

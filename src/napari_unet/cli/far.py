@@ -6,8 +6,11 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
+from napari_unet.cli.prediction_progress import follow_files
 from napari_unet.cli.progress import ProgressLine
 from napari_unet.cli.stopping import Stopped
+from napari_unet.cli.training_progress import follow_events
+from napari_unet.cli.training_source import source_of
 from napari_unet.core.events import ModelSaved
 from napari_unet.core.far_messages import FarRun
 from napari_unet.io.atomic import atomic
@@ -20,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
     from pathlib import Path
 
-    from napari_unet.cli.train import Source
+    from napari_unet.cli.training_source import Source
     from napari_unet.core.events import Event
     from napari_unet.core.far_messages import Order
     from napari_unet.core.model import Model
@@ -29,7 +32,6 @@ if TYPE_CHECKING:
 
 def run(options: argparse.Namespace) -> int:
     """Train on another computer, or look again at what goes on there."""
-    from napari_unet.cli.train import follow_events, source_of
     from napari_unet.engine.far_job import Far, FarError, far_events
 
     line, path = ProgressLine(), _note_of(options.output)
@@ -85,7 +87,6 @@ def predict(
     files: list[Path],
 ) -> int:
     """Predict on another computer, into the same files."""
-    from napari_unet.cli.predict import follow_files
     from napari_unet.engine.far_job import FarError
     from napari_unet.engine.far_prediction import FarPredictor
 

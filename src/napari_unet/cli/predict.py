@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
+from napari_unet.cli import far
 from napari_unet.cli.cluster import cluster_options, pool_of
-from napari_unet.cli.notes import notes_of
 from napari_unet.cli.options import (
     MODEL_HELP,
     add_settings,
@@ -19,27 +18,16 @@ from napari_unet.cli.options import (
     given_settings,
     json_option,
     output_option,
-    write_json,
 )
-from napari_unet.cli.progress import Countdown, ProgressLine, clock, interruptible
+from napari_unet.cli.prediction_progress import follow_files
+from napari_unet.cli.progress import ProgressLine
 from napari_unet.cli.reporting import Reporter
-from napari_unet.cli.stopping import Stopped
-from napari_unet.core.events import (
-    BlockDone,
-    FileBegun,
-    FilePredicted,
-    FileWaits,
-    PredictionFinished,
-    StarterChosen,
-    TileDone,
-)
+from napari_unet.core.events import StarterChosen
 from napari_unet.core.network.blended import note_of_window
 from napari_unet.core.settings import Prediction, Segmentation
 from napari_unet.core.starters import AUTO
-from napari_unet.core.text import counted
 from napari_unet.io.bundle import Bundle, is_bundle
 from napari_unet.io.images import find
-from napari_unet.io.names import image_name
 from napari_unet.io.objects.catalogue import FORMATS
 from napari_unet.io.prediction_basis import PredictionBasis
 from napari_unet.io.prediction_folder import KINDS, OF_CELLS, PredictionFolder
@@ -48,9 +36,8 @@ from napari_unet.io.remote import url_of
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Generator, Iterator, Sequence
+    from collections.abc import Sequence
 
-    from napari_unet.core.events import Event
     from napari_unet.core.model import ModelCard
     from napari_unet.engine.file_prediction import FilePredictor
 
@@ -206,8 +193,6 @@ def _run(options: argparse.Namespace, reporter: Reporter) -> int:
         stamp_of(model) if foreign else sha256(options.model.read_bytes()).hexdigest()
     )
     if options.on is not None:
-        from napari_unet.cli.far import predict
-
         basis = PredictionBasis(
             options.model,
             stamp,
@@ -216,7 +201,7 @@ def _run(options: argparse.Namespace, reporter: Reporter) -> int:
             options.channel,
             finds_cells=model.card.outputs is None,
         )
-        return predict(options, model, basis, kinds, files)
+        return far.predict(options, model, basis, kinds, files)
     source = ModelSource(options.model.absolute(), stamp, foreign)
     with pool_of(options, model, source, settings, line.say) as pool:
         from napari_unet.engine.file_prediction import FilePredictor
@@ -258,34 +243,6 @@ def _predict(
     return follow_files(options, predictor.folder.kinds, events, line)
 
 
-def follow_files(
-    options: argparse.Namespace,
-    kinds: tuple[str, ...],
-    events: Generator[Event, None, None],
-    line: ProgressLine,
-    interrupted: str = "",
-) -> int:
-    """Follow a prediction and report; return the exit status.
-
-    `interrupted` is said in place of what is said usually after Ctrl-C.
-    """
-    batch = Batch(line, cells=not {"instances", *OF_CELLS}.isdisjoint(kinds))
-    try:
-        with closing(events):
-            batch.follow(events)
-    except KeyboardInterrupt as interrupt:
-        if interrupted:
-            line.say(interrupted)
-        else:
-            batch.report_interrupted()
-        raise Stopped.after(interrupt) from None
-    finally:
-        if batch.rows:
-            report = {"output": str(options.output), "images": batch.rows}
-            write_json(report, options.json)
-    return batch.report_end()
-
-
 def _chosen(
     options: argparse.Namespace,
     files: Sequence[Path],
@@ -309,110 +266,6 @@ def _chosen(
             if doubt := choice.doubt_of(choice.name):
                 line.say(f"auto: {doubt}")
     return pretrained_model(choice.name)
-
-
-class Batch:
-    """Shows how far the prediction of several files is, and keeps what came of each.
-
-    Attributes
-    ----------
-    rows : list of dict
-        What came of each file, as JSON can hold it; with cells if they are counted.
-    """
-
-    def __init__(self, line: ProgressLine, *, cells: bool) -> None:
-        self.rows: list[dict[str, Any]] = []
-        self._line = line
-        self._cells = cells
-        self._total = 0
-        self._notes: list[_ImageNotes] = []
-
-    def follow(self, events: Iterator[Event]) -> None:
-        """Run the prediction to its end."""
-        name = count = ""
-        outcome: dict[str, Any] = {}
-        waited: set[str] = set()
-        left = Countdown()
-        with interruptible(events) as running:
-            for event in running:
-                if isinstance(event, FileBegun):
-                    self._total = event.total
-                    name = _shown(event.path)
-                    count, outcome = f"{event.number}/{event.total}", {}
-                    left = Countdown()
-                elif isinstance(event, TileDone):
-                    seconds = left.seconds(event.progress)
-                    self._line.show(f"{count} {name}", event.progress, seconds)
-                elif isinstance(event, BlockDone):
-                    self._line.show(f"{count} {name}, {event.stage}", event.progress)
-                elif isinstance(event, PredictionFinished):
-                    outcome = {
-                        "device": event.device,
-                        "precision": event.precision,
-                        "tile": list(event.output),
-                        "seconds": round(event.seconds, 3),
-                    }
-                elif isinstance(event, FileWaits) and event.path not in waited:
-                    waited.add(event.path)
-                    self._line.say(
-                        f"{name}: waits for another run that is at work on it"
-                    )
-                elif isinstance(event, FilePredicted):
-                    self._add_row(event, outcome)
-
-    def report_interrupted(self) -> None:
-        """Say what was done before Ctrl-C."""
-        done = sum("problem" not in row for row in self.rows)
-        self._line.say(
-            f"interrupted; {done} of {counted(self._total, 'image is', 'images are')} "
-            "done, and the same command goes on with the others."
-        )
-
-    def report_end(self) -> int:
-        """List what could not be predicted; return the exit status."""
-        for note in notes_of(self._notes):
-            self._line.say(note)
-        problems = [row["problem"] for row in self.rows if "problem" in row]
-        if len(self.rows) > 1 and problems:
-            done = len(self.rows) - len(problems)
-            self._line.say(f"{done} of {len(self.rows)} images are done; not done:")
-        for problem in problems:
-            self._line.say(f"napari-unet: {problem}")
-        return 1 if problems else 0
-
-    def _add_row(self, event: FilePredicted, outcome: dict[str, Any]) -> None:
-        name = _shown(event.path)
-        row: dict[str, Any] = {"image": event.path}
-        if event.there:
-            self._line.say(f"{name}: is there already")
-            row["skipped"] = True
-        elif event.problem is not None:
-            if self._total > 1:
-                self._line.say(f"{name}: not done")
-            row["problem"] = event.problem
-        else:
-            # what is made of results that are there takes no prediction
-            seconds = outcome.get("seconds")
-            how = "" if seconds is None else f" in {clock(seconds)}"
-            self._line.say(f"{name}: done{how}")
-            row |= outcome | ({"cells": event.cells} if self._cells else {})
-        if event.notes:
-            row["notes"] = list(event.notes)
-            self._notes.append(_ImageNotes(name, event.notes))
-        self.rows.append(row)
-
-
-class _ImageNotes(NamedTuple):
-    """What was chosen in reading an image."""
-
-    name: str
-    notes: tuple[str, ...]
-
-
-def _shown(path: str) -> str:
-    """Return the name of a file, or of an image that is one of several in it."""
-    file, image = Path(path).name, image_name(path)
-    return file if file.startswith(image) else image
 
 
 def saved_kinds(text: str | None, kinds: tuple[str, ...] = KINDS) -> tuple[str, ...]:

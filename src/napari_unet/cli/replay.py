@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_unet.cli.options import json_option, output_option, write_json
+from napari_unet.cli.prediction_progress import Batch
 from napari_unet.cli.progress import ProgressLine
 from napari_unet.cli.stopping import Stopped
-from napari_unet.cli.train import follow
+from napari_unet.cli.training_progress import follow
 from napari_unet.io.atomic import check_writable, make_folder
 from napari_unet.io.model_file import check_replaceable, save_model
 from napari_unet.io.replayed import compare_model, compare_results
@@ -87,8 +88,6 @@ def run(options: argparse.Namespace) -> int:
 
 def _follow(job: Any, line: ProgressLine) -> None:
     """Predict, and show how it goes."""
-    from napari_unet.cli.predict import Batch
-
     batch = Batch(line, cells=False)
     batch.follow(job)
     if batch.report_end():
