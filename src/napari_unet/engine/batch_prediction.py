@@ -8,13 +8,10 @@ from dataclasses import replace
 from time import sleep
 from typing import TYPE_CHECKING
 
-from pydantic import ValidationError
-
 from napari_unet.core.events import FileBegun, FilePredicted, FileWaits
-from napari_unet.core.settings import explain
-from napari_unet.core.text import printable
+from napari_unet.engine.file_problem import problem_of
 from napari_unet.io.folder_lock import BusyError
-from napari_unet.io.names import image_name, split_number
+from napari_unet.io.names import split_number
 from napari_unet.io.prediction_folder import TABLE, distinct_files
 from napari_unet.io.remote import is_in_folder
 from napari_unet.io.summary import write_summary
@@ -125,13 +122,3 @@ def _on_workers(
     outcome = yield from predict_on_workers(pool.client, job, others, len(files))
     outcome.large = sorted([*cut, *outcome.large])
     return outcome
-
-
-def problem_of(file: Path, error: Exception) -> str:
-    """Say why a file could not be predicted, in a sentence that names it."""
-    problem = str(error) or "the memory does not suffice."
-    if isinstance(error, ValidationError):
-        problem = explain(error)
-    if str(file) in problem or printable(file) in problem:
-        return problem
-    return f"{file}: {problem.removeprefix(f'{printable(image_name(file))}: ')}"

@@ -12,8 +12,9 @@ from uuid import uuid4
 
 from napari_unet.core.events import FileBegun, FilePredicted
 from napari_unet.core.far_messages import FarRun
-from napari_unet.engine.batch_prediction import conclude, problem_of
+from napari_unet.engine.batch_prediction import conclude
 from napari_unet.engine.far_job import Far, FarError, far_events
+from napari_unet.engine.file_problem import problem_of
 from napari_unet.io.asked_prediction import AskedFile, AskedPrediction
 from napari_unet.io.atomic import atomic, make_folder, remove
 from napari_unet.io.bundle import write_images

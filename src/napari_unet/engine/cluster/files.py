@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from distributed import KilledWorker
 
 from napari_unet.core.events import FileBegun, FilePredicted, FileWaits, Waits
-from napari_unet.engine.batch_prediction import problem_of
 from napari_unet.engine.cluster.executor import check_scheduler
 from napari_unet.engine.cluster.worker import run_file
+from napari_unet.engine.file_problem import problem_of
 from napari_unet.io.atomic import remove
 
 if TYPE_CHECKING:
