@@ -6,7 +6,7 @@ are the events of `core.events`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -96,13 +96,12 @@ class FarTrainJob(TrainJob):
     function = "far_training_job.run"
     steered = True
 
-    far: FarRun | None = None
+    far: FarRun = field(kw_only=True)
 
     @property
     def title(self) -> str:
         """As `Job.title`."""
-        where = "" if self.far is None else f" on {self.far.where}"
-        return f"Train {Path(self.output).stem}{where}"
+        return f"Train {Path(self.output).stem} on {self.far.where}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -186,13 +185,12 @@ class FarPredictJob(PredictJob):
     function = "far_prediction_job.run"
     steered = True
 
-    far: FarRun | None = None
+    far: FarRun = field(kw_only=True)
 
     @property
     def title(self) -> str:
         """As `Job.title`."""
-        where = "" if self.far is None else f" on {self.far.where}"
-        return f"Predict {self.image.name}{where}"
+        return f"Predict {self.image.name} on {self.far.where}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -548,10 +546,9 @@ class FarPredictFolderJob(PredictFolderJob):
     function = "far_prediction_job.folder"
     steered = True
 
-    far: FarRun | None = None
+    far: FarRun = field(kw_only=True)
 
     @property
     def title(self) -> str:
         """As `Job.title`."""
-        where = "" if self.far is None else f" on {self.far.where}"
-        return f"Predict the images in {Path(self.source).name}{where}"
+        return f"Predict the images in {Path(self.source).name} on {self.far.where}"

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
     from napari_unet.core.events import Event
-    from napari_unet.core.far_messages import FarRun, Order
+    from napari_unet.core.far_messages import Order
     from napari_unet.core.jobs import FarPredictFolderJob, FarPredictJob
     from napari_unet.core.model import Model
     from napari_unet.core.settings import Prediction
@@ -57,7 +57,7 @@ def folder(job: FarPredictFolderJob, task: Task) -> Generator[Event | None, None
     for kind in set(job.kinds) & set(FORMATS):
         FORMATS[kind].check_installed()
     files = find([f"{job.source}#*"])
-    model, far = load_model(job.model), _far(job.far)
+    model, far = load_model(job.model), job.far
     basis = PredictionBasis(
         Path(job.model),
         sha256(Path(job.model).read_bytes()).hexdigest(),
@@ -83,7 +83,7 @@ def run(job: FarPredictJob, task: Task) -> Generator[Event | None, None, None]:
     The events are `TileDone` for each, `PredictionFinished` and `Notice`. A prediction
     that nobody waits for any more is cancelled.
     """
-    model, far = load_model(job.model), _far(job.far)
+    model, far = load_model(job.model), job.far
     image = job.image.open().with_channels(model.card.architecture.channels)
     fields = _fields(image, job, model)
     asked = AskedPrediction(
@@ -220,12 +220,6 @@ def _axes(job: FarPredictJob) -> str:
 def _there(settings: Prediction) -> Prediction:
     """Leave out what people set for the device and the memory of this computer."""
     return settings.replace(device="auto", memory_gb=0.0)
-
-
-def _far(far: FarRun | None) -> FarRun:
-    if far is None:
-        raise ValueError("it is not said on which computer to predict.")
-    return far
 
 
 def _notices(said: list[str]) -> Iterator[Notice]:

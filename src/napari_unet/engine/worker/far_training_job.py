@@ -26,8 +26,6 @@ def run(job: FarTrainJob, task: Task) -> Generator[Event | None, None, None]:
     The events are those of `training_job.run`, but for `ModelComparison`, and `Notice`.
     If the worker ends without that the job was cancelled, the training goes on there.
     """
-    if job.far is None:
-        raise ValueError("it is not said on which computer to train.")
     far = Far(
         job.far.where,
         job.far.job,
