@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
     from napari_unet.core.model import Model
 
-
 # Options that may be given with a bundle or project, and those that may not.
 _OPEN = ("steps", "minutes", "seed", "precision")
 _CLOSED = (

@@ -21,13 +21,14 @@ from napari_unet.core.images.image import AXES
 from napari_unet.io.units import micrometres
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from napari.components import ViewerModel
     from napari.layers import Layer
     from numpy.typing import NDArray
 
     from napari_unet.core.images.image import Image
+    from napari_unet.core.jobs import Place
 
 METADATA_KEY = "napari-unet"
 
@@ -275,6 +276,23 @@ def place_in_view(
         return 0 if at < 0 else int(np.clip(np.round(point[at]), 0, shape[at] - 1))
 
     return nearest("t"), nearest("z")
+
+
+def places_in_view(
+    viewer: ViewerModel, layer: Layer, axes: str, places: Iterable[Place]
+) -> list[Place]:
+    """Return those of some planes and volumes that the viewer shows."""
+    seen_t, seen_z = place_in_view(viewer, layer, axes)
+    # all of an axis is seen in 3-D, or with the axes rolled; those of a layer are the
+    # last of the viewer's
+    first = viewer.dims.ndim - layer.ndim
+    displayed = {axes[at - first] for at in viewer.dims.displayed if at >= first}
+    return [
+        (t, z)
+        for t, z in places
+        if ("t" in displayed or t == seen_t)
+        and ("z" in displayed or z is None or z == seen_z)
+    ]
 
 
 def box_in_view(

@@ -1,23 +1,23 @@
-"""What a network says of an image: files that a worker fills, layers that show them."""
+"""Results of a model on an image: the arrays and the layers that show them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from time import monotonic
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 from weakref import ref
 
 from napari_unet.core.annotation.annotations import cell_classes
-from napari_unet.core.images.array_reference import ArrayReference
 from napari_unet.core.images.image import Field, Image
 from napari_unet.session.images import layers as roles
+from napari_unet.session.prediction.cell_state import CellState
 from napari_unet.session.prediction.cells_layer import (
     CellColours,
     CellsLayer,
     ClassesOrCells,
 )
+from napari_unet.session.prediction.layer_redraw import LayerRedraw
+from napari_unet.session.prediction.result_files import ResultFiles, ResultKind
 from napari_unet.session.project.record import PALETTE
-from napari_unet.session.throttle import Throttle
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -36,8 +36,6 @@ if TYPE_CHECKING:
     from napari_unet.session.prediction.cells_layer import Seen
     from napari_unet.session.project.record import ProjectImage
 
-ResultKind = Literal["classes", "cells", "entropy", "probability"]
-"""A kind of result that has an array of pixels."""
 Tracked = Literal["tracks"]
 """Where cells went."""
 OnRequest = Literal["probability", "classes", "entropy"]
@@ -50,122 +48,6 @@ LIVE_RUN = "preview"
 
 ON_REQUEST: tuple[OnRequest, ...] = ("probability", "classes", "entropy")
 _NAMES = {"classes": "Classes", "entropy": "Uncertainty", "tracks": "Tracks"}
-# Five times per second look continuous for tiles; and where one drawing is slow, at
-# least this many times its duration is left to everything else.
-_INTERVAL_S = 0.2
-_REST = 5.0
-_NEVER = -1
-
-
-class ResultFiles(dict[ResultKind, ArrayReference]):
-    """Raw files of all kinds of result of one image, as jobs name them, and their maps.
-
-    The worker writes into the files; the layers show the maps in `arrays`, so that no
-    pixel goes through the connection or is copied.
-
-    OSError if the disk is full; then no file stays.
-
-    Parameters
-    ----------
-    scratch : Path
-        Folder for the files.
-    shape : tuple of int
-        Of the image without its channels.
-    classes : int
-        Number of classes, with the background: "probability" has one array for each.
-    """
-
-    def __init__(self, scratch: Path, shape: tuple[int, ...], classes: int) -> None:
-        kinds: dict[ResultKind, tuple[tuple[int, ...], str]] = {
-            "classes": (shape, "uint8"),
-            "cells": (shape, "int32"),
-            "entropy": (shape, "float32"),
-            "probability": ((classes, *shape), "float32"),
-        }
-        self.arrays: dict[ResultKind, Any] = {}
-        try:
-            for kind, (extent, dtype) in kinds.items():
-                self[kind] = ArrayReference.create_in(scratch, kind, extent, dtype)
-                self.arrays[kind] = self[kind].open(writable=True)
-        except OSError:
-            self.close()
-            raise
-
-    def close(self) -> None:
-        """Let go of the maps and delete the files; who shows a map goes on doing so."""
-        self.arrays.clear()
-        for file in self.values():
-            # Windows keeps one that a layer shows until the scratch folder goes
-            file.remove()
-
-
-@dataclass(slots=True)
-class _Redraw:
-    """When a layer may be drawn again, and which planes changed since it was."""
-
-    pause: Throttle = field(default_factory=lambda: Throttle(_INTERVAL_S))
-    changed: set[Place] = field(default_factory=set)
-
-
-@dataclass(slots=True)
-class CellState:
-    """How old the cells of each plane or volume are."""
-
-    ndim: Literal[2, 3] = 2  # of the network
-    # by how much the image was resampled for the network: the settings are in pixels of
-    # the network
-    scale: tuple[float, ...] | None = None
-    growing: bool = False  # whether more planes are being predicted
-    # for each plane or volume that is predicted, the version of the settings that its
-    # cells were found with
-    version: dict[Place, int] = field(default_factory=dict)
-    # when each was predicted, counted in predictions
-    predicted: dict[Place, int] = field(default_factory=dict)
-    counts: dict[Place, int] = field(default_factory=dict)  # number of its cells
-    # version of the settings of which all cells were linked through z and time
-    linked: int = _NEVER
-    # no id of a cell in any slice is higher
-    highest: int = 0
-    parents: Mapping[int, int] | None = None  # of tracks; None if ids are none
-
-    def note_prediction(self, place: Place, number: int) -> None:
-        """Forget the cells of what was predicted before."""
-        self.version[place] = self.linked = _NEVER
-        self.predicted[place] = number
-        self.parents = None
-
-    def forget(self) -> None:
-        """Find all cells anew: some may be half linked."""
-        self.version = dict.fromkeys(self.version, _NEVER)
-
-    def place_of(self, t: int, z: int) -> Place:
-        """Return the volume that a slice is a part of, or the slice itself."""
-        return (t, None) if (t, None) in self.version else (t, z)
-
-    def edited(self, place: Place, number: int, *, again: bool) -> None:
-        """Note that people changed cells; `again` where they are to be found anew."""
-        self.linked = _NEVER
-        if place in self.version:
-            self.predicted[place] = number
-            if again:
-                self.version[place] = _NEVER
-
-    def stale(self, version: int) -> list[Place]:
-        """Return the planes whose cells are to be found anew."""
-        return [place for place, v in self.version.items() if v != version]
-
-    def to_be_linked(self, version: int, *, track: bool) -> bool:
-        """Whether all cells are found, and parts of one may have several ids.
-
-        So it is if a frame has several slices that were done one by one, or if cells
-        are followed, through several frames.
-        """
-        if self.growing or self.linked == version or self.stale(version):
-            return False
-        frames = [t for t, _ in self.version]
-        slices = [t for t, z in self.version if z is not None] if self.ndim == 2 else []
-        in_time = track and len(set(frames)) > 1
-        return in_time or len(slices) > len(set(slices))
 
 
 class ResultLayers:
@@ -221,10 +103,14 @@ class ResultLayers:
         self._image_layer = ref(image_layer)
         self._attributes: dict[str, Any] = {}
         self.files = ResultFiles(scratch, image.annotation_shape, len(classes) + 1)
-        self._redraws: dict[_Key, _Redraw] = {
-            (kind, number): _Redraw()
+        self._keys: list[_Key] = [
+            (kind, number)
             for kind in self.files
             for number in (range(1, len(classes) + 1) if kind == "probability" else [0])
+        ]
+        self._redraws = {
+            key: LayerRedraw(partial(self._drawn, key), self._places_in_view)
+            for key in self._keys
         }
         self.cells_layer = CellsLayer(viewer, image, lambda: self.attributes)
         self.colours = CellColours()
@@ -333,7 +219,7 @@ class ResultLayers:
 
     def layers(self) -> list[Layer]:
         """Return all layers that are there; they have the same axes."""
-        found = [self._requested(*key) for key in self._redraws]
+        found = [self._requested(*key) for key in self._keys]
         if self.in_cells_layer:
             found.append(self.cells_layer.layer)
         return [layer for layer in found if layer is not None]
@@ -353,7 +239,7 @@ class ResultLayers:
         Only the first of them at once, and the rest by `show_next`: napari takes a
         moment for each layer.
         """
-        self._waiting += [key for key in self._redraws if key[0] in kinds]
+        self._waiting += [key for key in self._keys if key[0] in kinds]
         self.show_next()
 
     def show_next(self) -> None:
@@ -369,19 +255,17 @@ class ResultLayers:
     def refresh(self, t: int, z: int | None, *kinds: ResultKind) -> None:
         """Draw the layers of some kinds after pixels of a plane or volume changed.
 
-        Only if it is in view, and at most five times per second; kind was not drawn for
+        Only if it is in view, and at most five times per second; what is skipped for
         that reason is drawn by `flush_refresh`.
         """
-        for key, redraw in self._redraws.items():
-            if key[0] in kinds:
-                redraw.changed.add((t, z))
-                if redraw.pause.due:
-                    self._draw(key, redraw)
+        for (kind, _), redraw in self._redraws.items():
+            if kind in kinds:
+                redraw.note((t, z))
 
     def flush_refresh(self) -> None:
         """Draw what changed and has not been drawn."""
-        for key, redraw in self._redraws.items():
-            self._draw(key, redraw)
+        for redraw in self._redraws.values():
+            redraw.flush()
 
     def note_made(self, place: Place, written: float) -> None:
         """A plane or volume was predicted by a model that was written then.
@@ -468,7 +352,7 @@ class ResultLayers:
     def in_view(self, places: Collection[Place]) -> list[Place]:
         """Return the planes and volumes that the viewer shows; none without a layer."""
         layers = self.layers() if places else []
-        return self._in_view(layers[0], places) if layers else []
+        return self._places_in_view(layers[0], places) if layers else []
 
     def remove_layers(self) -> None:
         """Remove all layers; what they showed is kept."""
@@ -500,37 +384,14 @@ class ResultLayers:
         same = (one for one in found if roles.noted(one).get("class", 0) == number)
         return next(same, None)
 
-    def _draws(self, key: _Key) -> list[Layer]:
-        """Return the layers that are drawn when pixels of a kind changed."""
+    def _drawn(self, key: _Key) -> list[Layer]:
+        """Return the visible layers that show a kind."""
         found = {self.layer(*key), self._requested(*key)}
         return [layer for layer in found if layer is not None and layer.visible]
 
-    def _draw(self, key: _Key, redraw: _Redraw) -> None:
-        """Draw a kind now if any plane of it that changed is in view."""
-        changed, redraw.changed = redraw.changed, set()
-        if not changed:
-            return
-        # napari reads a layer anew when it is made visible, and when a slider moves
-        for layer in self._draws(key):
-            if self._in_view(layer, changed):
-                started = monotonic()
-                layer.refresh(thumbnail=False, highlight=False, extent=False)
-                redraw.pause.seconds = max(_INTERVAL_S, _REST * (monotonic() - started))
-                redraw.pause.restart()
-
-    def _in_view(self, layer: Layer, places: Collection[Place]) -> list[Place]:
-        axes, dims = self.image.annotation_axes, self._viewer.dims
-        seen_t, seen_z = roles.place_in_view(self._viewer, layer, axes)
-        # all of an axis is seen in 3-D, or with the axes rolled; those of a layer are
-        # the last of the viewer's
-        first = dims.ndim - layer.ndim
-        displayed = {axes[at - first] for at in dims.displayed if at >= first}
-        return [
-            (t, z)
-            for t, z in places
-            if ("t" in displayed or t == seen_t)
-            and ("z" in displayed or z is None or z == seen_z)
-        ]
+    def _places_in_view(self, layer: Layer, places: Collection[Place]) -> list[Place]:
+        axes = self.image.annotation_axes
+        return roles.places_in_view(self._viewer, layer, axes, places)
 
     def _data(self, kind: ResultKind, number: int) -> Any:
         array = self.files.arrays[kind]
