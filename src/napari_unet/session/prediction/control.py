@@ -1,34 +1,26 @@
-"""Predicting: which model, which images, and the layers in which the result appears."""
+"""Predicting in a viewer: with which model, what of which images, and the results."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from psygnal import Signal
 
-from napari_unet.core.events import Notice, PredictionFinished, TileDone, TileHalved
-from napari_unet.core.jobs import (
-    FarPredictFolderJob,
-    FarPredictJob,
-    LoadModelJob,
-    PredictFolderJob,
-    PredictJob,
-)
+from napari_unet.core.jobs import FarPredictFolderJob, LoadModelJob, PredictFolderJob
 from napari_unet.core.starters import AUTO
 from napari_unet.session.compute_place import ComputePlace
 from napari_unet.session.forward_signal import forward_signal
 from napari_unet.session.prediction.cell_tables import CellTables
 from napari_unet.session.prediction.export import Exporter
 from napari_unet.session.prediction.folder_prediction import FolderPrediction
+from napari_unet.session.prediction.image_prediction import ImagePrediction
 from napari_unet.session.prediction.model_results import ModelResults
 from napari_unet.session.prediction.points import PointLayers
 from napari_unet.session.prediction.segmentation import Segmenter
 from napari_unet.session.prediction.starter_choice import StarterChoice
 from napari_unet.session.prediction.targets import Targets
 from napari_unet.session.throttle import Debounce
-from napari_unet.session.worker.client import WORKER_ENDED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,13 +28,11 @@ if TYPE_CHECKING:
 
     from napari.components import ViewerModel
 
-    from napari_unet.core.far_messages import FarRun
     from napari_unet.core.images.array_reference import (
         AnnotationReference,
         ArrayReference,
     )
-    from napari_unet.core.messages import Failed
-    from napari_unet.core.settings import Prediction, Segmentation
+    from napari_unet.core.settings import Segmentation
     from napari_unet.session.images.image_list import ImageList
     from napari_unet.session.models import ModelEntry, ModelList
     from napari_unet.session.prediction.results import ResultLayers
@@ -53,29 +43,6 @@ if TYPE_CHECKING:
 
 # Settings are saved when they have not moved for this long.
 _SETTLED_S = 0.5
-
-
-@dataclass(slots=True, eq=False)
-class _Run:
-    """A prediction of some images; a model that is chosen later does not matter.
-
-    Without `handle` the pixels of the current image are still being copied. `summary`
-    says how it went, in a few words.
-    """
-
-    model: ModelEntry
-    settings: Prediction
-    current: Target
-    to_follow: list[Target]
-    done: int = 0
-    summary: str = ""
-    handle: Handle | None = None
-    # when the model was written that predicts the current image
-    written: float = 0.0
-
-    @property
-    def total(self) -> int:
-        return self.done + 1 + len(self.to_follow)
 
 
 class PredictionControl:
@@ -126,13 +93,19 @@ class PredictionControl:
         self.tables = CellTables(viewer, images, worker, self.results, self.segmenter)
         self.starter_choice = StarterChoice(images, models, worker, preferences)
         self.folder: FolderPrediction | None = None
-        self._run: _Run | None = None
-        self._share = 0.0
-        self._status = ""
+        self._run = ImagePrediction(
+            store, images, worker, self.model_results, self.segmenter, self.place
+        )
         self._warm: Path | None = None
         self._warned: set[str] = set()
         self._unsaved = Debounce(_SETTLED_S)
         viewer.dims.events.current_step.connect(self._on_scrolled)
+        self._run.image_ended.connect(self.segmenter.go_on)
+        self._run.image_ended.connect(self.points.go_on)
+        self._run.image_ended.connect(self.tables.go_on)
+        forward_signal(self._run.changed, self.changed)
+        forward_signal(self._run.progressed, self.progressed)
+        forward_signal(self._run.message, self.message)
         models.selected_changed.connect(self._on_model)
         forward_signal(self.segmenter.changed, self.changed)
         forward_signal(self.segmenter.failed, self.message, "error")
@@ -147,7 +120,7 @@ class PredictionControl:
     @property
     def running(self) -> bool:
         """Whether open images are being predicted."""
-        return self._run is not None or self.starter_choice.waiting
+        return self._run.running or self.starter_choice.waiting
 
     @property
     def busy(self) -> bool:
@@ -158,7 +131,7 @@ class PredictionControl:
     def progress(self) -> float:
         """Share of what goes on that is done, 0 to 1."""
         writing = None if self.running else self._writing
-        return self._share if writing is None else writing.progress
+        return self._run.share if writing is None else writing.progress
 
     @property
     def status(self) -> str:
@@ -166,7 +139,7 @@ class PredictionControl:
         if self.starter_choice.waiting:
             return "Trying which model suits the image …"
         writing = None if self.running else self._writing
-        return self._status if writing is None else writing.status
+        return self._run.status if writing is None else writing.status
 
     @property
     def segmentation(self) -> Segmentation:
@@ -210,9 +183,7 @@ class PredictionControl:
             self._warned.add(sentence)
             self.message.emit("warning", sentence)
         self._models.note_use()
-        self._run = _Run(model, settings, targets[0], targets[1:])
-        self._share = 0.0
-        self._prepare(self._run)
+        self._run.begin(model, settings, targets)
         return True
 
     def renew(self, results: ResultLayers, target: Target) -> Handle | None:
@@ -221,25 +192,13 @@ class PredictionControl:
         What is seen of it stays until there is something newer. None if it cannot be,
         for the reason in a `message`.
         """
-        model, settings = self._models.entry, results.settings
-        if model is None or settings is None:
-            return None
-        try:
-            job = self._job(model, settings, target, results)
-        except (ValueError, KeyError) as error:
-            self.message.emit("error", str(error))
-            return None
-        written = 0.0 if target.region is not None else model.written
-        handle = self._worker.submit(job)
-        handle.event.connect(partial(self._on_renewed, results, written))
-        handle.ended.connect(results.flush_refresh)
-        return handle
+        model = self._models.entry
+        return None if model is None else self._run.renew(model, results, target)
 
     def pass_on(self, before: ModelEntry, now: ModelEntry) -> None:
         """Go on with the results of a model as those of what became of it."""
         self.model_results.pass_on(before, now)
-        if self._run is not None and self._run.model.path == before.path:
-            self._run.model = now
+        self._run.pass_on(before, now)
 
     def predict_folder(
         self,
@@ -299,12 +258,7 @@ class PredictionControl:
         self.exporter.cancel()
         if self.folder is not None:
             self.folder.handle.cancel()
-        if self._run is not None:
-            self._run.to_follow.clear()
-            if self._run.handle is not None:
-                self._run.handle.cancel()
-            else:
-                self._end("Cancelled.")
+        self._run.cancel()
 
     def warm_up(self) -> None:
         """Let the worker read the chosen model, so that predicting begins at once."""
@@ -352,9 +306,7 @@ class PredictionControl:
     def tick(self) -> None:
         """Draw what is left to draw and find more cells; some times a second."""
         if not self.exporter.running:
-            self.model_results.drop_deleted(
-                self._run.current.image.id if self._run else None
-            )
+            self.model_results.drop_deleted(self._run.image_id)
         for results in self.results.values():
             results.show_next()
             results.visibility.update()
@@ -384,146 +336,6 @@ class PredictionControl:
             return self.folder
         return self.exporter if self.exporter.running else None
 
-    def _prepare(self, run: _Run) -> None:
-        """Have the pixels of the current image copied to where the worker can read."""
-        run.handle, run.summary = None, "Done."
-        self._status = "Reading the image …"
-        self.changed.emit()
-        times = [t for t, _ in run.current.places]
-        try:
-            pixels = self._images.share_frames(run.current.image.id, times)
-        except (ValueError, KeyError) as error:
-            self._skip(run, str(error))
-        else:
-            pixels.then(partial(self._submit, run), partial(self._skip, run))
-
-    def _submit(self, run: _Run) -> None:
-        if run is not self._run:
-            return  # cancelled while its pixels were copied
-        target = run.current
-        try:
-            results = self.model_results.of(
-                target.image.id, run.model, self._store.project
-            )
-        except (ValueError, KeyError, OSError) as error:
-            self._skip(run, str(error))
-            return
-        far = self.place.new_run()
-        if far is not None and target.region is not None:
-            # what comes back is whole
-            target = run.current = replace(target, region=None)
-        try:
-            job = self._job(run.model, run.settings, target, results, far)
-        except (ValueError, KeyError) as error:
-            self._skip(run, str(error))
-            return
-        results.settings, run.written = run.settings, run.model.written
-        cells, resampling = results.cells, target.resampling
-        cells.ndim, cells.scale = run.model.card.training.ndim, resampling.factors
-        cells.growing = True
-        results.pixels = job.image
-        handle = run.handle = self._worker.submit(job)
-        handle.event.connect(partial(self._on_event, run, results))
-        handle.ended.connect(partial(self._on_ended, run, results))
-        handle.failed.connect(partial(self._on_failed, run, results))
-        # the worker computes while napari makes the layer
-        results.claim()
-        results.visibility.growing(target.places)
-        self._status = f"Predicting {job.image.name} …"
-        self.changed.emit()
-
-    def _job(
-        self,
-        model: ModelEntry,
-        settings: Prediction,
-        target: Target,
-        results: ResultLayers,
-        far: FarRun | None = None,
-    ) -> PredictJob:
-        files = results.files
-        if target.resampling.implausible:
-            settings = settings.replace(rescale=False)
-        return (PredictJob if far is None else partial(FarPredictJob, far=far))(
-            model=str(model.path),
-            image=self._images.reference(target.image.id),
-            probabilities=files["probability"],
-            classes=files["classes"],
-            places=target.places,
-            region=target.region,
-            focus=target.focus,
-            settings=settings,
-            entropy=files["entropy"],
-        )
-
-    def _on_renewed(self, results: ResultLayers, written: float, event: object) -> None:
-        if isinstance(event, TileDone):
-            place = event.t, event.z
-            results.unexported = True
-            results.refresh(*place, "classes", "probability", "entropy")
-            if event.field_done:
-                results.note_made(place, written)
-                self.segmenter.predicted(results, place)
-
-    def _on_event(self, run: _Run, results: ResultLayers, event: object) -> None:
-        if isinstance(event, TileDone):
-            place = event.t, event.z
-            results.tile_came(place, last=event.field_done)
-            if event.field_done:
-                part = run.current.region is not None and place in results.made
-                results.note_made(place, 0.0 if part else run.written)
-                self.segmenter.predicted(results, place)
-            self._share = (run.done + event.progress) / run.total
-            self.progressed.emit(self._share)
-        elif isinstance(event, Notice):
-            self._status = event.sentence
-            self.message.emit("info", event.sentence)
-            self.changed.emit()
-        elif isinstance(event, TileHalved):
-            self._status = "Memory is short: going on in smaller tiles …"
-            self.changed.emit()
-        elif isinstance(event, PredictionFinished):
-            run.summary = f"{event.seconds:.1f} s on {event.device}, {event.precision}."
-
-    def _on_ended(self, run: _Run, results: ResultLayers, cancelled: bool) -> None:
-        self._stop_growing(results)
-        if cancelled:
-            self._end("Cancelled; what was done is kept.")
-        else:
-            self._next(run)
-
-    def _on_failed(self, run: _Run, results: ResultLayers, failed: Failed) -> None:
-        self._stop_growing(results)
-        if failed.error == WORKER_ENDED:
-            # the next image might end it as well
-            run.to_follow.clear()
-        self._skip(run, failed.sentence)
-
-    def _stop_growing(self, results: ResultLayers) -> None:
-        results.flush_refresh()
-        results.cells.growing = False
-        self.segmenter.go_on()
-        self.points.go_on()
-        self.tables.go_on()
-
-    def _skip(self, run: _Run, sentence: str) -> None:
-        """Say why an image cannot be predicted, and go on with the next one."""
-        if run is not self._run:
-            return  # cancelled while its pixels were copied
-        run.summary = "Not done."
-        self.message.emit("error", sentence)
-        self._next(run)
-
-    def _next(self, run: _Run) -> None:
-        if run.to_follow:
-            run.current, run.done = run.to_follow.pop(0), run.done + 1
-            self._prepare(run)
-        else:
-            self._end(run.summary)
-
-    def _end(self, status: str) -> None:
-        self._run, self._status = None, status
-        self.changed.emit()
-
     def _on_model(self) -> None:
         """Find cells as the model's card says."""
         card = self._models.card
@@ -541,7 +353,7 @@ class PredictionControl:
     def _on_files(self) -> None:
         if self.busy and not self.running:
             # what was predicted before is no longer the last thing that went on
-            self._status = ""
+            self._run.status = ""
         self.changed.emit()
 
     def _on_scrolled(self) -> None:

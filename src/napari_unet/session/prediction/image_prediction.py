@@ -1,0 +1,276 @@
+"""The prediction of open images, one after the other, each into its results."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from psygnal import Signal
+
+from napari_unet.core.events import Notice, PredictionFinished, TileDone, TileHalved
+from napari_unet.core.jobs import FarPredictJob, PredictJob
+from napari_unet.session.worker.client import WORKER_ENDED
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari_unet.core.far_messages import FarRun
+    from napari_unet.core.messages import Failed
+    from napari_unet.core.settings import Prediction
+    from napari_unet.session.compute_place import ComputePlace
+    from napari_unet.session.images.image_list import ImageList
+    from napari_unet.session.models import ModelEntry
+    from napari_unet.session.prediction.model_results import ModelResults
+    from napari_unet.session.prediction.results import ResultLayers
+    from napari_unet.session.prediction.segmentation import Segmenter
+    from napari_unet.session.prediction.targets import Target
+    from napari_unet.session.project.store import ProjectStore
+    from napari_unet.session.worker.client import Handle, Worker
+
+
+@dataclass(slots=True, eq=False)
+class _Run:
+    """A prediction of some images; a model that is chosen later does not matter.
+
+    Without `handle` the pixels of the current image are still being copied. `summary`
+    says how it went, in a few words.
+    """
+
+    model: ModelEntry
+    settings: Prediction
+    current: Target
+    to_follow: list[Target]
+    done: int = 0
+    summary: str = ""
+    handle: Handle | None = None
+    # when the model was written that predicts the current image
+    written: float = 0.0
+
+    @property
+    def total(self) -> int:
+        return self.done + 1 + len(self.to_follow)
+
+
+class ImagePrediction:
+    """Predicts open images; an image that fails costs only itself.
+
+    Attributes
+    ----------
+    status : str
+        What goes on, or went on last, in a few words.
+    share : float
+        Share of all images that is done, 0 to 1.
+    """
+
+    changed = Signal()
+    """It began or ended, or `status` changed."""
+    progressed = Signal(float)
+    """As `share`."""
+    message = Signal(str, str)
+    """A level (info, warning, error) and a sentence."""
+    image_ended = Signal()
+    """Nothing more comes of an image, whether it was predicted or not."""
+
+    def __init__(
+        self,
+        store: ProjectStore,
+        images: ImageList,
+        worker: Worker,
+        model_results: ModelResults,
+        segmenter: Segmenter,
+        place: ComputePlace,
+    ) -> None:
+        self._store, self._images, self._worker = store, images, worker
+        self._model_results, self._segmenter = model_results, segmenter
+        self._place = place
+        self._run: _Run | None = None
+        self.status, self.share = "", 0.0
+
+    @property
+    def running(self) -> bool:
+        """Whether images are being predicted."""
+        return self._run is not None
+
+    @property
+    def image_id(self) -> str | None:
+        """Id of the image that is being predicted."""
+        return None if self._run is None else self._run.current.image.id
+
+    def begin(
+        self, model: ModelEntry, settings: Prediction, targets: Sequence[Target]
+    ) -> None:
+        """Predict parts of images, in this order."""
+        self._run = _Run(model, settings, targets[0], [*targets[1:]])
+        self.share = 0.0
+        self._prepare(self._run)
+
+    def renew(
+        self, model: ModelEntry, results: ResultLayers, target: Target
+    ) -> Handle | None:
+        """Predict a part of what was predicted before, as `PredictionControl.renew`."""
+        if results.settings is None:
+            return None
+        try:
+            job = self._job(model, results.settings, target, results)
+        except (ValueError, KeyError) as error:
+            self.message.emit("error", str(error))
+            return None
+        written = 0.0 if target.region is not None else model.written
+        handle = self._worker.submit(job)
+        handle.event.connect(partial(self._on_renewed, results, written))
+        handle.ended.connect(results.flush_refresh)
+        return handle
+
+    def pass_on(self, before: ModelEntry, now: ModelEntry) -> None:
+        """Go on with what a model has become."""
+        if self._run is not None and self._run.model.path == before.path:
+            self._run.model = now
+
+    def cancel(self) -> None:
+        """Stop at the next tile; what is done stays."""
+        if self._run is None:
+            return
+        self._run.to_follow.clear()
+        if self._run.handle is not None:
+            self._run.handle.cancel()
+        else:
+            self._end("Cancelled.")
+
+    def _prepare(self, run: _Run) -> None:
+        """Have the pixels of the current image copied to where the worker can read."""
+        run.handle, run.summary = None, "Done."
+        self.status = "Reading the image …"
+        self.changed.emit()
+        times = [t for t, _ in run.current.places]
+        try:
+            pixels = self._images.share_frames(run.current.image.id, times)
+        except (ValueError, KeyError) as error:
+            self._skip(run, str(error))
+        else:
+            pixels.then(partial(self._submit, run), partial(self._skip, run))
+
+    def _submit(self, run: _Run) -> None:
+        if run is not self._run:
+            return  # cancelled while its pixels were copied
+        target = run.current
+        try:
+            results = self._model_results.of(
+                target.image.id, run.model, self._store.project
+            )
+        except (ValueError, KeyError, OSError) as error:
+            self._skip(run, str(error))
+            return
+        far = self._place.new_run()
+        if far is not None and target.region is not None:
+            # what comes back is whole
+            target = run.current = replace(target, region=None)
+        try:
+            job = self._job(run.model, run.settings, target, results, far)
+        except (ValueError, KeyError) as error:
+            self._skip(run, str(error))
+            return
+        results.settings, run.written = run.settings, run.model.written
+        cells, resampling = results.cells, target.resampling
+        cells.ndim, cells.scale = run.model.card.training.ndim, resampling.factors
+        cells.growing = True
+        results.pixels = job.image
+        handle = run.handle = self._worker.submit(job)
+        handle.event.connect(partial(self._on_event, run, results))
+        handle.ended.connect(partial(self._on_ended, run, results))
+        handle.failed.connect(partial(self._on_failed, run, results))
+        # the worker computes while napari makes the layer
+        results.claim()
+        results.visibility.growing(target.places)
+        self.status = f"Predicting {job.image.name} …"
+        self.changed.emit()
+
+    def _job(
+        self,
+        model: ModelEntry,
+        settings: Prediction,
+        target: Target,
+        results: ResultLayers,
+        far: FarRun | None = None,
+    ) -> PredictJob:
+        files = results.files
+        if target.resampling.implausible:
+            settings = settings.replace(rescale=False)
+        return (PredictJob if far is None else partial(FarPredictJob, far=far))(
+            model=str(model.path),
+            image=self._images.reference(target.image.id),
+            probabilities=files["probability"],
+            classes=files["classes"],
+            places=target.places,
+            region=target.region,
+            focus=target.focus,
+            settings=settings,
+            entropy=files["entropy"],
+        )
+
+    def _on_renewed(self, results: ResultLayers, written: float, event: object) -> None:
+        if isinstance(event, TileDone):
+            place = event.t, event.z
+            results.unexported = True
+            results.refresh(*place, "classes", "probability", "entropy")
+            if event.field_done:
+                results.note_made(place, written)
+                self._segmenter.predicted(results, place)
+
+    def _on_event(self, run: _Run, results: ResultLayers, event: object) -> None:
+        if isinstance(event, TileDone):
+            place = event.t, event.z
+            results.tile_came(place, last=event.field_done)
+            if event.field_done:
+                part = run.current.region is not None and place in results.made
+                results.note_made(place, 0.0 if part else run.written)
+                self._segmenter.predicted(results, place)
+            self.share = (run.done + event.progress) / run.total
+            self.progressed.emit(self.share)
+        elif isinstance(event, Notice):
+            self.status = event.sentence
+            self.message.emit("info", event.sentence)
+            self.changed.emit()
+        elif isinstance(event, TileHalved):
+            self.status = "Memory is short: going on in smaller tiles …"
+            self.changed.emit()
+        elif isinstance(event, PredictionFinished):
+            run.summary = f"{event.seconds:.1f} s on {event.device}, {event.precision}."
+
+    def _on_ended(self, run: _Run, results: ResultLayers, cancelled: bool) -> None:
+        self._stop_growing(results)
+        if cancelled:
+            self._end("Cancelled; what was done is kept.")
+        else:
+            self._next(run)
+
+    def _on_failed(self, run: _Run, results: ResultLayers, failed: Failed) -> None:
+        self._stop_growing(results)
+        if failed.error == WORKER_ENDED:
+            # the next image might end it as well
+            run.to_follow.clear()
+        self._skip(run, failed.sentence)
+
+    def _stop_growing(self, results: ResultLayers) -> None:
+        results.flush_refresh()
+        results.cells.growing = False
+        self.image_ended.emit()
+
+    def _skip(self, run: _Run, sentence: str) -> None:
+        """Say why an image cannot be predicted, and go on with the next one."""
+        if run is not self._run:
+            return  # cancelled while its pixels were copied
+        run.summary = "Not done."
+        self.message.emit("error", sentence)
+        self._next(run)
+
+    def _next(self, run: _Run) -> None:
+        if run.to_follow:
+            run.current, run.done = run.to_follow.pop(0), run.done + 1
+            self._prepare(run)
+        else:
+            self._end(run.summary)
+
+    def _end(self, status: str) -> None:
+        self._run, self.status = None, status
+        self.changed.emit()
