@@ -23,7 +23,8 @@ from napari_unet.engine.worker import training_job
 from napari_unet.engine.worker.inbox import Task
 from napari_unet.engine.worker.model_cache import Context, ModelCache
 from napari_unet.io.model_file import load_model, save_model
-from napari_unet.io.run_folder import read_run, run_folder_of, save_run
+from napari_unet.io.run_folder import save_run
+from napari_unet.io.trained_run import read_run, run_folder_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

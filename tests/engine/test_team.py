@@ -22,7 +22,7 @@ from napari_unet.engine.training import stopwatch
 from napari_unet.engine.training.sampling import Sampler
 from napari_unet.engine.training.team import ALONE, Team, _own_device, joined
 from napari_unet.io.model_file import load_model
-from napari_unet.io.run_folder import read_run
+from napari_unet.io.trained_run import read_run
 from waiting import DEADLINE
 
 

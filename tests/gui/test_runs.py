@@ -17,7 +17,8 @@ from napari_unet.gui.model_card_dialog import ModelCardDialog
 from napari_unet.gui.predict.model_chooser import ModelChooser
 from napari_unet.gui.train.runs_panel import CompareDialog, RunsPanel
 from napari_unet.io.model_file import load_model, save_model
-from napari_unet.io.run_folder import read_run, run_folder_of, save_run
+from napari_unet.io.run_folder import save_run
+from napari_unet.io.trained_run import read_run, run_folder_of
 from napari_unet.session.preferences import Preferences
 from napari_unet.session.training.runs import differences, same_parts
 from napari_unet.session.workspace import Workspace

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 from napari_unet.cli.options import json_option, write_json
 from napari_unet.core.training.methods import methods
+from napari_unet.io.learnt_data import annotated_objects
 from napari_unet.io.model_file import read_card
 from napari_unet.io.pretrained import model_path
-from napari_unet.io.run_folder import annotated_objects, read_run, run_of
+from napari_unet.io.run_folder import run_of
+from napari_unet.io.trained_run import read_run
 
 if TYPE_CHECKING:
     import argparse

@@ -13,7 +13,8 @@ from napari_unet.cli.training_progress import follow
 from napari_unet.io.atomic import check_writable, make_folder
 from napari_unet.io.model_file import check_replaceable, save_model
 from napari_unet.io.replayed import compare_model, compare_results
-from napari_unet.io.run_folder import read_predictions, read_run, run_folder_of
+from napari_unet.io.run_folder import read_predictions
+from napari_unet.io.trained_run import read_run, run_folder_of
 
 if TYPE_CHECKING:
     import argparse

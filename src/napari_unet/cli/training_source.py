@@ -19,8 +19,8 @@ from napari_unet.core.training.training_settings import FIJI, Augmentation, Trai
 from napari_unet.io.atomic import check_separate, check_writable
 from napari_unet.io.bundle import Bundle, is_bundle
 from napari_unet.io.model_file import check_replaceable
-from napari_unet.io.run_folder import run_folder_of
 from napari_unet.io.saved_project import SavedProject, is_saved_project
+from napari_unet.io.trained_run import run_folder_of
 
 if TYPE_CHECKING:
     import argparse

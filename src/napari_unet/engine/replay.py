@@ -14,9 +14,10 @@ from napari_unet.engine.file_prediction import FilePredictor
 from napari_unet.engine.network.network import prepare
 from napari_unet.engine.training.course import Course
 from napari_unet.engine.training.run import TrainingRun
+from napari_unet.io.learnt_data import find_file, learnt_pairs, start_of
 from napari_unet.io.model_file import load_model
 from napari_unet.io.prediction_folder import PredictionFolder
-from napari_unet.io.run_folder import find_file, learnt_pairs, read_run, start_of
+from napari_unet.io.trained_run import read_run
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from napari_unet.core.events import Event
     from napari_unet.core.training.folds import Fold
-    from napari_unet.io.run_folder import PredictedRun, TrainedRun
+    from napari_unet.io.trained_run import PredictedRun, TrainedRun
 
 
 def replay(

@@ -9,12 +9,8 @@ from typing import TYPE_CHECKING, Any
 from napari_unet.io.names import split_number
 from napari_unet.io.provenance import Provenance, content_stamp
 from napari_unet.io.remote import absolute
-from napari_unet.io.run_folder import (
-    PredictedFile,
-    PredictedRun,
-    has_run,
-    note_prediction,
-)
+from napari_unet.io.run_folder import has_run, note_prediction
+from napari_unet.io.trained_run import PredictedFile, PredictedRun
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -14,7 +14,7 @@ from napari_unet.io.model_file import load_model
 from napari_unet.io.provenance import content_stamp
 
 if TYPE_CHECKING:
-    from napari_unet.io.run_folder import PredictedRun, TrainedRun
+    from napari_unet.io.trained_run import PredictedRun, TrainedRun
 
 ENOUGH = 0.999
 """Share of equal pixels from which masks of two machines are taken for the same."""

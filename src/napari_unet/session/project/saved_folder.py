@@ -22,7 +22,8 @@ from napari_unet.io.images import read_labels
 from napari_unet.io.model_file import read_card
 from napari_unet.io.names import file_stem
 from napari_unet.io.records import inside, is_real_folder, private_folder
-from napari_unet.io.run_folder import copy_run, run_folder_of
+from napari_unet.io.run_folder import copy_run
+from napari_unet.io.trained_run import run_folder_of
 from napari_unet.session.project.annotation_file import AnnotationFile
 from napari_unet.session.project.edit_files import file_name
 from napari_unet.session.project.image_paths import relative, resolved

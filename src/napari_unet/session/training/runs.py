@@ -14,21 +14,17 @@ from napari_unet.core.settings import Settings
 from napari_unet.core.text import counted
 from napari_unet.core.training.methods import methods
 from napari_unet.io.atomic import atomic, remove_at_once
+from napari_unet.io.learnt_data import annotated_objects
 from napari_unet.io.model_file import CHECKPOINT_SUFFIX, SUFFIX, read_card
 from napari_unet.io.records import is_file_name
-from napari_unet.io.run_folder import (
-    annotated_objects,
-    copy_run,
-    read_run,
-    run_folder_of,
-    write_record,
-)
+from napari_unet.io.run_folder import copy_run
+from napari_unet.io.trained_run import read_run, run_folder_of, write_record
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from napari_unet.core.model import ModelCard
-    from napari_unet.io.run_folder import TrainedRun
+    from napari_unet.io.trained_run import TrainedRun
     from napari_unet.session.project.store import ProjectStore
 
 # Of the settings: what they are about, not a difference between results.

@@ -1,0 +1,143 @@
+"""The record of a training run, `run.json`, and the names of the files beside it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field, ValidationError
+
+from napari_unet import __version__
+from napari_unet.core.annotation.annotations import Index
+from napari_unet.core.model import ModelCard
+from napari_unet.core.settings import Prediction, Segmentation, Settings, explain
+from napari_unet.core.training.run_log import Timetable
+from napari_unet.io.atomic import atomic
+from napari_unet.io.model_file import SUFFIX
+from napari_unet.io.records import FileName, inside, read_json
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+RUN_SUFFIX = ".run"
+RECORD = "run.json"
+_ClassOf = dict[Index, Annotated[int, Field(ge=1, le=254)]]
+_Ends = tuple[Index, Index]
+
+
+class LearntImage(Settings):
+    """An image, or a target of regression."""
+
+    name: str
+    file: str | None = Field(None, description="Where it was read from.")
+    axes: str = Field(description="Of the array.")
+    given_axes: str | None = Field(None, description="In place of the file's own.")
+    spacing_um: tuple[float, ...] | None = None
+    channels: int = Field(ge=1)
+    kept: FileName | None = Field(None, description="Its pixels, in the folder.")
+
+
+class LearntField(Settings):
+    """A plane or volume with annotation or a target."""
+
+    image: Index
+    t: Index = 0
+    z: Index | None = None
+    target: tuple[Index, Index, Index | None] | None = Field(
+        None, description="Of regression: number of the target image, t and z."
+    )
+    sha256: str | None = Field(None, description="Of the pixels, as in the card.")
+    class_of: _ClassOf = Field(default_factory=dict)
+
+
+class LearntCorrection(LearntField):
+    """A plane or volume whose annotation changed during the training."""
+
+    step: Index
+    box: tuple[_Ends, ...] | None = None
+
+
+class TrainedRun(Settings):
+    """The record of a finished run."""
+
+    format: Literal["napari-unet run"] = "napari-unet run"
+    version: Literal[1] = 1
+    program: str = f"napari-unet {__version__}"
+    finished: str = Field(description="When, in ISO 8601.")
+    model: FileName = Field(description="Name of the model file.")
+    model_sha256: str
+    card: ModelCard
+    seconds: float = Field(ge=0, description="Time spent in training.")
+    threads: int = Field(ge=1)
+    images: tuple[LearntImage, ...]
+    targets: tuple[LearntImage, ...] = ()
+    fields: tuple[LearntField, ...]
+    corrections: tuple[LearntCorrection, ...] = ()
+    timetables: tuple[Timetable, ...]
+    start: FileName | None = Field(None, description="Model that it started from.")
+    problem: str | None = Field(None, description="Why it cannot be repeated.")
+    notes: str = Field("", description="By people.")
+
+
+class PredictedFile(Settings):
+    """An image that was predicted."""
+
+    file: str
+    axes: str | None = None
+    results: dict[str, str] = Field(
+        description="Stamp of each result, by kind and name as in `instances/a.tif`."
+    )
+
+
+class PredictedRun(Settings):
+    """What one call predicted with a model."""
+
+    output: str = Field(description="Folder of the results.")
+    kinds: tuple[str, ...]
+    settings: Prediction
+    segmentation: Segmentation
+    channel: int | None = Field(None, description="From 1; all unless given.")
+    files: tuple[PredictedFile, ...]
+
+
+def run_folder_of(model: Path) -> Path:
+    """Return where the run of a model file is kept."""
+    return model.with_name(model.name.removesuffix(SUFFIX) + RUN_SUFFIX)
+
+
+def write_record(folder: Path, record: TrainedRun) -> None:
+    """Write the record of a run into its folder."""
+    with atomic(folder / RECORD) as temporary:
+        temporary.write_text(record.model_dump_json(indent=1), encoding="utf-8")
+
+
+def read_run(folder: Path) -> TrainedRun:
+    """Read the record of a run.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is none.
+    ValueError
+        It is damaged, or of a newer napari-unet; one sentence.
+    """
+    try:
+        return TrainedRun.model_validate(read_json(inside(folder, RECORD)))
+    except FileNotFoundError:
+        raise FileNotFoundError(
+            f"{folder}: is not the folder of a run, which has a {RECORD} in it."
+        ) from None
+    except ValidationError as error:
+        raise ValueError(
+            f"{folder / RECORD}: is damaged, or of a newer napari-unet: "
+            f"{explain(error)}"
+        ) from error
+
+
+def annotation_file(image: int) -> str:
+    """Return the name of the file with the annotation of an image."""
+    return f"annotation-{image + 1}.tif"
+
+
+def correction_file(number: int) -> str:
+    """Return the name of the file with the annotation of a correction."""
+    return f"correction-{number + 1}.tif"
