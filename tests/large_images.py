@@ -6,7 +6,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from napari_unet.core.settings import Prediction, Segmentation
-from napari_unet.engine.inference.block_segmentation import BlockSizes
+from napari_unet.engine.inference.block_sizes import BlockSizes
 from napari_unet.io.export import write_weights
 from napari_unet.io.images import read_image
 from napari_unet.io.prediction_folder import KINDS

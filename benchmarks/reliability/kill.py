@@ -165,7 +165,7 @@ _UNDISTURBED = {"train": _train, "predict": _predict, "blocks": _blocks}
 def small_blocks() -> None:
     """Cut small images as large ones are cut."""
     from napari_unet.engine import file_prediction
-    from napari_unet.engine.inference.block_segmentation import BlockSizes
+    from napari_unet.engine.inference.block_sizes import BlockSizes
 
     sizes = BlockSizes(
         predicted_plane=(_BLOCK, _BLOCK),

@@ -19,10 +19,8 @@ from scipy.ndimage import gaussian_filter
 from benchmarks.speed.memory import peak_mb
 from benchmarks.speed.row import Row
 from napari_unet.core.settings import Segmentation
-from napari_unet.engine.inference.block_segmentation import (
-    BlockSegmentation,
-    BlockSizes,
-)
+from napari_unet.engine.inference.block_segmentation import BlockSegmentation
+from napari_unet.engine.inference.block_sizes import BlockSizes
 from napari_unet.io.images import read_image
 from napari_unet.io.ome_zarr import create_zarr
 from napari_unet.io.resumable_output import ResumableOutput

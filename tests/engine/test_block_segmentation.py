@@ -11,10 +11,8 @@ from napari_unet.core.events import BlockDone
 from napari_unet.core.images.image import Image
 from napari_unet.core.metrics.objects import average_precision
 from napari_unet.core.settings import Segmentation
-from napari_unet.engine.inference.block_segmentation import (
-    BlockSegmentation,
-    BlockSizes,
-)
+from napari_unet.engine.inference.block_segmentation import BlockSegmentation
+from napari_unet.engine.inference.block_sizes import BlockSizes
 from napari_unet.io.images import read_image
 from napari_unet.io.resumable_output import ResumableOutput
 

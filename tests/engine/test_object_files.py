@@ -18,7 +18,7 @@ from napari_unet.core.annotation.annotations import ClassInfo
 from napari_unet.core.model import Model
 from napari_unet.core.settings import Prediction, Segmentation
 from napari_unet.engine.file_prediction import FilePredictor
-from napari_unet.engine.inference.block_segmentation import BlockSizes
+from napari_unet.engine.inference.block_sizes import BlockSizes
 from napari_unet.engine.network.network import prepare
 from napari_unet.io.export import write_weights
 from napari_unet.io.images import read_labels

@@ -22,7 +22,7 @@ from napari_unet.core.network.architecture import u_shape
 from napari_unet.core.settings import Prediction, Segmentation
 from napari_unet.core.training.training_set import Example, HeldOut
 from napari_unet.engine.file_prediction import FilePredictor
-from napari_unet.engine.inference.block_segmentation import BlockSizes
+from napari_unet.engine.inference.block_sizes import BlockSizes
 from napari_unet.engine.network.network import prepare
 from napari_unet.engine.objectives.segmentation import _along_edges
 from napari_unet.engine.worker import cells_job

@@ -9,11 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_unet.core.cells.cell_table import (
-    cell_table,
-    objects_of,
-    with_object_ids,
-)
+from napari_unet.core.cells.cell_table import cell_table, objects_of, with_object_ids
 from napari_unet.core.cells.class_map import check_segmentation, class_map
 from napari_unet.core.cells.instances import segment_image
 from napari_unet.core.cells.objects import ObjectClass
@@ -23,8 +19,9 @@ from napari_unet.core.events import BlockDone, FilePredicted, PredictionFinished
 from napari_unet.core.images.image import Image
 from napari_unet.engine.cluster.jobs import FilesJob, ImageJob
 from napari_unet.engine.inference.block_prediction import BlockPrediction
-from napari_unet.engine.inference.block_segmentation import DEFAULT_SIZES, told
+from napari_unet.engine.inference.block_sizes import DEFAULT_SIZES
 from napari_unet.engine.inference.overlap_tile import predict
+from napari_unet.engine.inference.steps import with_progress
 from napari_unet.io.export import write_image, write_labels, write_probabilities
 from napari_unet.io.images import check_finite, read_image, read_labels
 from napari_unet.io.names import split_number
@@ -43,7 +40,7 @@ if TYPE_CHECKING:
     from napari_unet.core.model import ModelCard
     from napari_unet.core.settings import Prediction, Segmentation
     from napari_unet.engine.cluster.pool import Pool
-    from napari_unet.engine.inference.block_segmentation import BlockSizes
+    from napari_unet.engine.inference.block_sizes import BlockSizes
     from napari_unet.engine.network.network import Network
     from napari_unet.io.asked_prediction import SentImage
     from napari_unet.io.prediction_folder import PredictionFolder
@@ -368,11 +365,11 @@ class FilePredictor:
             segmentation = self._network.for_image(self._segmentation, factors)
             # they have the ids of their tracks, which are found again with the parents
             following = track_frames(cells, segmentation)
-            parents = (yield from told(following, "tracks", fields)).parents
+            parents = (yield from with_progress(following, "tracks", fields)).parents
         measuring = cell_table(
             cells, image, classes, probabilities, measured=measured, parents=parents
         )
-        table = yield from told(measuring, "measurements", fields)
+        table = yield from with_progress(measuring, "measurements", fields)
         of_cells = [ObjectClass(c.name) for c in classes if c.kind == "cells"]
         objects = objects_of(cells, table, of_cells, image)
         problems = []
@@ -383,7 +380,7 @@ class FilePredictor:
                         write_table(path, with_object_ids(table, objects))
                     elif kind == POINTS:
                         running = cell_points(cells, image, classes, probabilities)
-                        points = yield from told(running, "points", fields)
+                        points = yield from with_progress(running, "points", fields)
                         write_points(path, points, cells.axes)
                     else:
                         FORMATS[kind].write(path, objects)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from napari_unet.core.settings import Prediction, Segmentation
-    from napari_unet.engine.inference.block_segmentation import BlockSizes
+    from napari_unet.engine.inference.block_sizes import BlockSizes
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,12 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_unet.core.cells.class_map import (
-    blocks,
-    decide,
-    edge_reach,
-    field_classes,
-)
+from napari_unet.core.cells.class_map import blocks, decide, edge_reach, field_classes
 from napari_unet.core.cells.pieces import region_classes
 from napari_unet.core.events import PredictionFinished, TileHalved
 from napari_unet.core.geometry.blocks import Block, Grid
@@ -31,17 +26,10 @@ from napari_unet.core.images.image import Field, Image
 from napari_unet.core.images.normalisation import GreyScale, frame_of, measure
 from napari_unet.core.text import times
 from napari_unet.engine.device import describe
-from napari_unet.engine.inference.block_segmentation import (
-    DEFAULT_SIZES,
-    BlockSegmentation,
-)
+from napari_unet.engine.inference.block_segmentation import BlockSegmentation
+from napari_unet.engine.inference.block_sizes import DEFAULT_SIZES
 from napari_unet.engine.inference.overlap_tile import Tiles, output_shape, predict
-from napari_unet.engine.inference.steps import (
-    PROBABILITIES,
-    Serial,
-    Step,
-    carry_out,
-)
+from napari_unet.engine.inference.steps import PROBABILITIES, Serial, Step, carry_out
 from napari_unet.engine.inference.tile_run import choose_tile, network_shape
 from napari_unet.io.ome_zarr import CHUNK
 from napari_unet.io.prediction_folder import IMAGE
@@ -54,7 +42,7 @@ if TYPE_CHECKING:
     from napari_unet.core.geometry.boxes import Box
     from napari_unet.core.images.normalisation import Frame
     from napari_unet.core.settings import Prediction, Segmentation
-    from napari_unet.engine.inference.block_segmentation import BlockSizes
+    from napari_unet.engine.inference.block_sizes import BlockSizes
     from napari_unet.engine.inference.steps import Executor
     from napari_unet.engine.network.network import Network
     from napari_unet.io.resumable_output import LargeArray, ResumableOutput

@@ -10,12 +10,12 @@ bytes for each cell of a row of blocks, and for each that lies in several blocks
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import cached_property
 from itertools import chain, pairwise
 from math import ceil, prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -29,11 +29,11 @@ from napari_unet.core.cells.linking import (
 from napari_unet.core.cells.merging import Slab, merged
 from napari_unet.core.cells.stitching import on_each_other, split_off
 from napari_unet.core.cells.tracking import track_frames
-from napari_unet.core.events import BlockDone
 from napari_unet.core.geometry.blocks import Block, Grid, cut
 from napari_unet.core.geometry.boxes import common, full_box, shape_of, within
 from napari_unet.core.images.image import Field, Image
-from napari_unet.engine.inference.steps import Serial, Step, carry_out
+from napari_unet.engine.inference.block_sizes import DEFAULT_SIZES, BlockSizes
+from napari_unet.engine.inference.steps import Serial, Step, carry_out, with_progress
 from napari_unet.io.ome_zarr import CHUNK
 
 if TYPE_CHECKING:
@@ -50,88 +50,12 @@ if TYPE_CHECKING:
 
     Numbers = NDArray[np.uint32]
 
-Result = TypeVar("Result")
-
 # Pixels beyond the widest ridge in which blocks are compared around their cores.
 _BESIDE = 4
 # Largest box that is copied at a time.
 _COPIED = (4, 2048, 2048)
 # Tables of numbers: of parts in their slice, in all slices, and of cells in all times.
 _SLICES, _CELLS, _TRACKS = "slices", "cells", "tracks"
-
-
-@dataclass(frozen=True, slots=True)
-class BlockSizes:
-    """How fields are cut.
-
-    The cells are those of the whole field wherever the connected foreground that
-    reaches into a core, and what is within `Segmentation.ridge` of it, is inside the
-    window and 32 pixels off its inner edges: so for all foreground no larger than the
-    margin less 32 pixels and the width of two ridges. Touching cells are one connected
-    foreground; what happens more than a few cells away hardly ever matters to them.
-    Larger cells get one id too, but may be cut at other necks than in the whole.
-    """
-
-    # largest block that the network does between two notes of what is done, ([z,] y,
-    # x), in pixels
-    predicted_plane: tuple[int, int] = (4096, 4096)
-    predicted_volume: tuple[int, int, int] = (128, 512, 512)
-    whole: int = 2**24  # pixels of a field up to which it is segmented as a whole
-    # largest core of a block that is segmented
-    plane: tuple[int, int] = (2048, 2048)
-    volume: tuple[int, int, int] = (96, 192, 192)
-    # around the core on each side, in pixels of the finest axis
-    plane_margin: int = 256
-    volume_margin: int = 48
-    # pixels of a field from which all that a block writes is in one file: disks for
-    # many machines hold few files
-    shards_from: int = 10**10
-
-    def most(self, ndim: int) -> int:
-        """Return the pixels of the largest block for the network."""
-        return prod(self.predicted_plane if ndim == 2 else self.predicted_volume)
-
-    def predicted(self, shape: Sequence[int]) -> list[Block]:
-        """Cut a field into blocks for the network."""
-        side = self.predicted_plane if len(shape) == 2 else self.predicted_volume
-        return cut(shape, side, unit=self.chunk(len(shape), predicted=True))
-
-    def segmented(self, shape: Sequence[int], spacing: Sequence[float]) -> list[Block]:
-        """Cut a field into blocks for segmentation."""
-        if prod(shape) <= self.whole:
-            return cut(shape, shape)
-        side: tuple[int, ...] = self.plane
-        margin = self.plane_margin
-        if len(shape) == 3:
-            side, margin = self.volume, self.volume_margin
-        margins = [ceil(margin / step) for step in spacing]
-        return cut(shape, side, margins, unit=self.chunk(len(shape)))
-
-    def chunk(self, ndim: int, *, predicted: bool = False) -> int:
-        """Return the side of a stored chunk: no two blocks write to one."""
-        if predicted:
-            side = self.predicted_plane if ndim == 2 else self.predicted_volume
-        else:
-            side = self.plane if ndim == 2 else self.volume
-        return min(side[-1], CHUNK)
-
-    def shard(
-        self, axes: str, shape: Sequence[int], blocks: Sequence[Block]
-    ) -> tuple[int, ...] | None:
-        """Return the shape of what shares a file in an array that blocks write to.
-
-        None if each chunk has its own.
-        """
-        length = dict(zip(axes, shape, strict=True))
-        core = shape_of(blocks[0].core)  # none is larger
-        spatial = "zyx"[-len(core) :]
-        if prod(length.get(a, 1) for a in spatial) < self.shards_from:
-            return None
-        sides = dict(zip(spatial, core, strict=True)) | {"c": length.get("c", 1)}
-        return tuple(sides.get(a, 1) for a in axes)
-
-
-DEFAULT_SIZES = BlockSizes()
 
 
 class BlockSegmentation:
@@ -466,7 +390,9 @@ class BlockSegmentation:
         """Write tracks in place of the ids of each time point; return how many."""
         cells, frames = self._array("untracked"), self._image.size("t")
         found = Image(cells.whole, self._axes, self._image.known_um)
-        tracks = yield from told(track_frames(found, self._settings), "tracks", frames)
+        tracks = yield from with_progress(
+            track_frames(found, self._settings), "tracks", frames
+        )
         depth = len(self._fields) // frames
         highest = self._most_in_frames()
         self._work.write_table(
@@ -498,18 +424,3 @@ class BlockSegmentation:
         """Count the cells, and return the highest number; each time has its own."""
         highest = self._most_in_frames()
         return int(highest.sum()), int(highest.max())
-
-
-def told(
-    job: Generator[None, None, Result], stage: str, steps: int
-) -> Generator[BlockDone, None, Result]:
-    """Tell of each step of a job, of which there may be more; return its result."""
-    done = 0
-    try:
-        while True:
-            next(job)
-            done += 1
-            yield BlockDone(stage, min(done / steps, 1.0))
-    except StopIteration as end:
-        result: Result = end.value
-        return result

@@ -9,13 +9,20 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from napari_unet.core.events import BlockDone, TileDone
 from napari_unet.io.write_behind import WriteBehind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import (
+        Callable,
+        Generator,
+        Iterable,
+        Iterator,
+        Mapping,
+        Sequence,
+    )
 
     from napari_unet.core.events import Event
     from napari_unet.io.resumable_output import ResumableOutput
@@ -24,6 +31,7 @@ if TYPE_CHECKING:
     Does = Callable[["Step", WriteBehind], Iterable[Event]]
 
 PROBABILITIES = "probabilities"
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,3 +159,21 @@ class _Tally:
         self._done[step.stage] += step.pixels
         self._left[step.stage] -= 1
         self._left_of[step.stage, step.field] -= 1
+
+
+def with_progress(
+    job: Generator[None, None, Result], stage: str, steps: int
+) -> Generator[BlockDone, None, Result]:
+    """Yield `BlockDone` for each step of a job and return its result.
+
+    `steps` is their expected number; the share of more is 1.
+    """
+    done = 0
+    try:
+        while True:
+            next(job)
+            done += 1
+            yield BlockDone(stage, min(done / steps, 1.0))
+    except StopIteration as end:
+        result: Result = end.value
+        return result

@@ -22,7 +22,7 @@ from napari_unet.core.text import counted, printable
 from napari_unet.gui.annotate.report_errors import report_errors
 from napari_unet.gui.main_thread import MainThread, in_background
 from napari_unet.gui.object_layers import kinds_in
-from napari_unet.session.annotating.importing import AmbiguousMasksError
+from napari_unet.session.annotating.imported_masks import AmbiguousMasksError
 from napari_unet.session.annotating.object_classes import Told
 from napari_unet.session.images.layers import role_of
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from napari_unet.core.annotation.annotations import Kind
     from napari_unet.core.cells.objects import Objects
     from napari_unet.io.pixels import SeveralImagesError
-    from napari_unet.session.annotating.importing import Imported
+    from napari_unet.session.annotating.imported_masks import Imported
     from napari_unet.session.project.record import ProjectImage
     from napari_unet.session.workspace import Workspace
 
