@@ -250,7 +250,7 @@ FAULTS = (
     ),
     Fault(
         "results that were removed stay on the disk",
-        "session/prediction/results.py",
+        "session/prediction/result_files.py",
         "            file.remove()\n",
         "            pass\n",
         "soak.session",
