@@ -1,4 +1,4 @@
-"""Everything one viewer works with, put together."""
+"""All controls of one viewer, and the project they work with."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class Workspace:
         root: Path | None = None,
     ) -> None:
         self.viewer = viewer
-        # where is trained, and where predicted
+        # the computers for training and for prediction
         self.place, self.prediction_place = ComputePlace(), ComputePlace()
         self.preferences = preferences
         self._post = post
@@ -111,8 +111,7 @@ class Workspace:
     def _begin_with(self, candidates: list[Layer]) -> None:
         images = self.images
         if self.store.project.images or images.candidates() != candidates:
-            # something else happened while the file was read
-            return
+            return  # changed while the file was read
         if images.is_ambiguous(candidates[0]):
             return
         image = images.add(candidates)
@@ -125,7 +124,7 @@ class Workspace:
             return
         offers = self.annotating.earlier_work.of(image_id)
         if offers is None:
-            return  # called again when it was looked for
+            return  # called again once the search has ended
         self._beginning = ""
         known = any(image.id == image_id for image in self.store.project.images)
         if known and all(offer.locked for offer in offers):
@@ -234,17 +233,28 @@ class Workspace:
         self._scratch.close()
 
     def _compose(self, store: ProjectStore) -> None:
-        """Make what works with a project."""
-        viewer, worker, preferences = self.viewer, self.worker, self.preferences
+        """Make what works with a project, each after what it uses."""
         self.store = store
-        store.autosave_seconds = preferences.autosave_seconds
+        store.autosave_seconds = self.preferences.autosave_seconds
+        self._make_image_controls()
+        self._make_prediction_controls()
+        self._make_training_controls()
+        self._make_views()
+        self._connect_controls()
+
+    def _make_image_controls(self) -> None:
+        viewer, store = self.viewer, self.store
         self.sharing = SharedArrays(self.scratch, self._post)
         self.images = ImageList(viewer, store, self.sharing, self.files)
         self.annotating = Annotating(viewer, store, self.images, self._post)
         self.orphans = Orphans(viewer, store, self.images)
         self.overlay = WeightOverlay(
-            viewer, store, self.images, self.annotating, worker, self.scratch
+            viewer, store, self.images, self.annotating, self.worker, self.scratch
         )
+
+    def _make_prediction_controls(self) -> None:
+        viewer, store, worker = self.viewer, self.store, self.worker
+        preferences = self.preferences
         self.models = ModelList(store, preferences, pretrained_models())
         self.foreign_models = ForeignModels(store, worker, self.models)
         self.suggesting = Suggesting(
@@ -281,41 +291,46 @@ class Workspace:
             self.scratch,
             preferences,
         )
+
+    def _make_training_controls(self) -> None:
         self.training = TrainingControl(
-            viewer,
-            store,
+            self.viewer,
+            self.store,
             self.images,
             self.annotating,
-            worker,
+            self.worker,
             self.scratch,
-            preferences,
+            self.preferences,
             self.place,
         )
-        annotating, prediction = self.annotating, self.prediction
-        self.showing = Showing(
-            viewer, self.images, prediction, self.training.preview, self.overlay
-        )
-        self.side_by_side = SideBySide(viewer, self.images)
-        self.guide = Guide(
-            self.images, self.training, self.models, prediction, preferences.show_guide
-        )
-        forward_signal(self.guide.skipped, self.guide_skipped)
         self.learning = CorrectionLearning(
-            viewer,
-            store,
+            self.viewer,
+            self.store,
             self.images,
-            annotating,
-            worker,
+            self.annotating,
+            self.worker,
             self.models,
-            prediction,
+            self.prediction,
             self.training,
-            preferences,
+            self.preferences,
         )
+
+    def _make_views(self) -> None:
+        images, training, prediction = self.images, self.training, self.prediction
+        self.showing = Showing(
+            self.viewer, images, prediction, training.preview, self.overlay
+        )
+        self.side_by_side = SideBySide(self.viewer, images)
+        self.guide = Guide(
+            images, training, self.models, prediction, self.preferences.show_guide
+        )
+
+    def _connect_controls(self) -> None:
         for control in (
             self.images,
-            annotating,
+            self.annotating,
             self.training,
-            prediction,
+            self.prediction,
             self.learning,
             self.foreign_models,
             self.denoiser,
@@ -323,10 +338,11 @@ class Workspace:
             self.editor,
         ):
             forward_signal(control.message, self.message)
-        # of pixels that cannot be copied the control says so that needs them
+        # that pixels cannot be copied is reported by the control that needs them
         forward_signal(self.suggesting.failed, self.message, "warning")
-        forward_signal(store.save_failed, self.message, "error")
-        forward_signal(store.opening_notes, self.message, "warning")
+        forward_signal(self.store.save_failed, self.message, "error")
+        forward_signal(self.store.opening_notes, self.message, "warning")
+        forward_signal(self.guide.skipped, self.guide_skipped)
         self.training.finished.connect(self._on_trained)
         self.training.preview.changed.connect(self._on_preview)
         self.annotating.earlier_work.found.connect(self._begin_annotation)
@@ -368,6 +384,6 @@ class Workspace:
 
     def _on_death(self, sentence: str, handles: tuple[Handle, ...]) -> None:
         self.prediction.forget_loaded_model()
-        # of the others the control says so that submitted them
+        # a failure of another job is reported by the control that submitted it
         if all(handle.job.unattended for handle in handles):
             self.message.emit("error", sentence)
