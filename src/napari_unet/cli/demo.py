@@ -26,6 +26,8 @@ from napari_unet.io.prediction_folder import PredictionFolder
 if TYPE_CHECKING:
     import argparse
 
+    from napari_unet.core.model import Model
+
 _LEARNT, _SEED = 3, 2
 _MINUTES = 1.75
 _MODEL, _METRICS, _OVERVIEW = "nuclei.safetensors", "metrics.json", "overview.png"
@@ -72,9 +74,6 @@ def run(options: argparse.Namespace) -> int:
     check_writable(model_file)
     line = ProgressLine()
     line.say(f"training on {', '.join(path.stem for path in learnt)}")
-    from napari_unet.engine.batch_prediction import predict_files
-    from napari_unet.engine.file_prediction import FilePredictor
-    from napari_unet.engine.network.network import prepare
     from napari_unet.engine.training.run import train
 
     finished = follow(
@@ -88,17 +87,7 @@ def run(options: argparse.Namespace) -> int:
         line,
     )
     save_model(finished.model, model_file)
-    predictor = FilePredictor(
-        prepare(finished.model, options.device),
-        finished.model.card,
-        Prediction(device=options.device),
-        finished.model.card.segmentation,
-        PredictionFolder(options.output),
-        model_file,
-    )
-    batch = Batch(line, cells=True)
-    batch.follow(predict_files(predictor, tested, overwrite=True))
-    if batch.report_end():
+    if _predict(finished.model, model_file, tested, options.device, line):
         return 1
     scores = evaluate(options.output, [_labels(file) for file in tested], ["ap", "iou"])
     results = {
@@ -118,6 +107,27 @@ def run(options: argparse.Namespace) -> int:
     if finished.problem:
         line.say(finished.problem)
     return 0 if finished.problem is None else 1
+
+
+def _predict(
+    model: Model, file: Path, images: list[Path], device: str, line: ProgressLine
+) -> int:
+    """Predict images into the folder of the model file; return the exit status."""
+    from napari_unet.engine.batch_prediction import predict_files
+    from napari_unet.engine.file_prediction import FilePredictor
+    from napari_unet.engine.network.network import prepare
+
+    predictor = FilePredictor(
+        prepare(model, device),
+        model.card,
+        Prediction(device=device),
+        model.card.segmentation,
+        PredictionFolder(file.parent),
+        file,
+    )
+    batch = Batch(line, cells=True)
+    batch.follow(predict_files(predictor, images, overwrite=True))
+    return batch.report_end()
 
 
 def check_folder(folder: Path, learnt: list[Path]) -> None:

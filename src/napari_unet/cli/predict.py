@@ -28,7 +28,7 @@ from napari_unet.core.settings import Prediction, Segmentation
 from napari_unet.core.starters import AUTO
 from napari_unet.io.bundle import Bundle, is_bundle
 from napari_unet.io.images import find
-from napari_unet.io.objects.catalogue import FORMATS
+from napari_unet.io.objects.catalogue import check_installed
 from napari_unet.io.prediction_basis import PredictionBasis
 from napari_unet.io.prediction_folder import KINDS, OF_CELLS, PredictionFolder
 from napari_unet.io.pretrained import is_automatic, model_path, pretrained_model
@@ -142,8 +142,7 @@ def _asked(
     sent = bundle.sent(folder)
     if asked is None or model is None:
         raise ValueError(f"{bundle.path}: is damaged, it has no model.")
-    for kind in set(asked.kinds) & set(FORMATS):
-        FORMATS[kind].check_installed()
+    check_installed(asked.kinds)
     settings = asked.settings.replace(**given)
     predictor = FilePredictor(
         prepare(model, settings.device, settings.precision, file=bundle.path),
@@ -180,12 +179,11 @@ def _run(options: argparse.Namespace, reporter: Reporter) -> int:
     model = read_model(options.model)
     foreign = format_of(options.model) is not None
     kinds = saved_kinds(options.save, model.card.training.objective.kinds)
-    for kind in set(kinds) & set(FORMATS):
-        FORMATS[kind].check_installed()
+    check_installed(kinds)
     segmentation = _segmentation(options, model.card)
     if options.upload is not None:
         url_of(options.upload)  # before hours of work
-    # of a model of another program, what it does otherwise here
+    # how a model of another program differs here
     own = model.card.notes if foreign else ()
     for note in filter(None, (note_of_window(model.card.architecture), *own)):
         line.say(f"{options.model}: {note}")

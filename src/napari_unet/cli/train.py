@@ -193,17 +193,7 @@ def _run(options: argparse.Namespace, member: Member | None, reporter: Reporter)
             if not leads:
                 return _take_part(job)
             finished = follow(reporter.watched(job), line, source.notes)
-        save_model(finished.model, options.output)
-        _keep_run(finished, options.output, line)
-        reporter.say(
-            ModelSaved(
-                str(options.output),
-                finished.model.card,
-                finished.steps,
-                finished.seconds,
-                finished.problem,
-            )
-        )
+        _save(finished, options.output, line, reporter)
         remove_members(checkpoint)
     except KeyboardInterrupt as interrupt:
         line.say(f"interrupted{_kept(checkpoint, before)}")
@@ -235,12 +225,25 @@ def _is_restarted(member: Member | None, checkpoint: Path) -> bool:
     return checkpoint.stat().st_mtime >= began
 
 
-def _keep_run(finished: TrainingFinished, model: Path, line: ProgressLine) -> None:
-    """Save the run for a replay; a failure is only reported, the model is complete."""
+def _save(
+    finished: TrainingFinished, path: Path, line: ProgressLine, reporter: Reporter
+) -> None:
+    """Save the model and the folder of its run."""
+    save_model(finished.model, path)
     try:
-        save_run(finished, model)
+        save_run(finished, path)
     except (OSError, ValueError) as error:
+        # the model is complete without it
         line.say(f"how it was trained is not kept: {error}")
+    reporter.say(
+        ModelSaved(
+            str(path),
+            finished.model.card,
+            finished.steps,
+            finished.seconds,
+            finished.problem,
+        )
+    )
 
 
 def _kept(checkpoint: Path, before: int | None) -> str:

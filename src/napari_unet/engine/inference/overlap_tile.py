@@ -109,13 +109,7 @@ def predict(
     image = image if isinstance(image, Image) else _named(image, geometry)
     image = image.with_channels(geometry.channels)
     _check(geometry, image)
-    axes, shape = output_shape(geometry, image, axes)
-    if out is None:
-        out = np.zeros(shape, np.float32)
-    if tuple(out.shape) != shape:
-        raise ValueError(
-            f"the output array must have shape {shape} ({axes}), found {out.shape}."
-        )
+    axes, out = _destination(geometry, image, axes, out)
     fields = _chosen(image, geometry.ndim, planes)
     region = region or tuple(slice(0, n) for n in image.field_shape(geometry.ndim))
     factors = network.factors(image, settings)
@@ -126,14 +120,10 @@ def predict(
     output = tiles.output
     done, total = 0, prod(shape_of(region)) * len(fields)
     for number, field in enumerate(fields, start=1):
-        frame = frame_of(field, network.normalisation)
-        if frame not in scales:
-            t, z = frame
-            scales[frame] = measure(image, t, network.normalisation, z)
         run = TileRun(
             network,
             field,
-            scales[frame],
+            _scale(field, network, scales),
             output=output,
             averaging=settings.averaging,
             region=region,
@@ -181,6 +171,31 @@ def output_shape(
         raise ValueError(f"the output has the axes {own} in any order, found {axes}.")
     sizes = [geometry.classes if a == "c" else image.size(a) for a in axes]
     return axes, tuple(sizes)
+
+
+def _destination(
+    geometry: Geometry, image: Image, axes: str | None, out: Any
+) -> tuple[str, Any]:
+    """Return the axes of the output and the array for it, made if there is none."""
+    axes, shape = output_shape(geometry, image, axes)
+    if out is None:
+        out = np.zeros(shape, np.float32)
+    if tuple(out.shape) != shape:
+        raise ValueError(
+            f"the output array must have shape {shape} ({axes}), found {out.shape}."
+        )
+    return axes, out
+
+
+def _scale(
+    field: Field, network: Network, scales: MutableMapping[Frame, GreyScale]
+) -> GreyScale:
+    """Return the normalisation of a field's frame, measured once."""
+    frame = frame_of(field, network.normalisation)
+    if frame not in scales:
+        t, z = frame
+        scales[frame] = measure(field.image, t, network.normalisation, z)
+    return scales[frame]
 
 
 def _write(

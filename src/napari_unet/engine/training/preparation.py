@@ -92,26 +92,8 @@ def prepare_training(
     examples = objective.ready(pairs, examples)
     slices = min(e.field.shape[0] for e in examples)
     architecture = _architecture(settings, examples, objective.outputs, start, slices)
-    spacing, notes = None, objective.notes
-    if objective.has_pixel_size:
-        spacing, assumed = _common_size(examples, settings)
-        notes += assumed
-    if start is not None:
-        notes += notes_of_encoder(start.card)
-        notes += note_of_start(start.card.spacing_um, spacing, settings.scale)
-    elif settings.encoder == "imagenet":
-        notes += (encoder_note(architecture),)
-    card = ModelCard(
-        architecture=architecture,
-        **objective.of_card(architecture.ndim),
-        normalisation=normalisation,
-        spacing_um=spacing,
-        notes=notes,
-        training=settings,
-        images=tuple(record_of(e) for e in examples),
-        device=where.type,
-        precision=how,
-        parent=start.card.name if start else None,
+    card = _card(architecture, objective, examples, start).replace(
+        normalisation=normalisation, device=where.type, precision=how
     )
     output = patch_size(architecture, settings.patch, slices)
     patches = team.memory_shares(settings.batch, where)
@@ -140,6 +122,34 @@ def prepare_training(
         device=where,
         precision=how,
         team=team,
+    )
+
+
+def _card(
+    architecture: Layered,
+    objective: Objective,
+    examples: Sequence[Example],
+    start: Model | None,
+) -> ModelCard:
+    """Return the card of the model before its first step."""
+    settings, notes = objective.settings, objective.notes
+    spacing = None
+    if objective.has_pixel_size:
+        spacing, assumed = _common_size(examples, settings)
+        notes += assumed
+    if start is not None:
+        notes += notes_of_encoder(start.card)
+        notes += note_of_start(start.card.spacing_um, spacing, settings.scale)
+    elif settings.encoder == "imagenet":
+        notes += (encoder_note(architecture),)
+    return ModelCard(
+        architecture=architecture,
+        **objective.of_card(architecture.ndim),
+        spacing_um=spacing,
+        notes=notes,
+        training=settings,
+        images=tuple(record_of(e) for e in examples),
+        parent=start.card.name if start else None,
     )
 
 

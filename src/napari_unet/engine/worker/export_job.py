@@ -17,7 +17,7 @@ from napari_unet.core.events import FileWritten
 from napari_unet.core.images.image import Image
 from napari_unet.io.atomic import check_writable, make_folder, remove_strays
 from napari_unet.io.export import label_blocks, probability_blocks, write_image
-from napari_unet.io.objects.catalogue import FORMATS
+from napari_unet.io.objects.catalogue import FORMATS, check_installed
 from napari_unet.io.tables import write_points, write_table
 
 if TYPE_CHECKING:
@@ -39,8 +39,7 @@ def run(job: ExportJob) -> Iterator[Event | None]:
     which package a format needs. What formats cannot hold is a ValueError after all
     else is written.
     """
-    for name in job.objects:
-        FORMATS[name].check_installed()
+    check_installed(job.objects)
     files = _files(job)
     make_folder(Path(job.folder))
     remove_strays(Path(job.folder))

@@ -33,7 +33,7 @@ from napari_unet.io.far_results import place_results
 from napari_unet.io.images import find, read_image
 from napari_unet.io.model_file import load_model
 from napari_unet.io.names import image_name
-from napari_unet.io.objects.catalogue import FORMATS
+from napari_unet.io.objects.catalogue import check_installed
 from napari_unet.io.prediction_basis import PredictionBasis
 from napari_unet.io.prediction_folder import IMAGE, PredictionFolder
 
@@ -54,8 +54,7 @@ def folder(job: FarPredictFolderJob, task: Task) -> Generator[Event | None, None
     If the worker ends without that the job was cancelled, the prediction goes on there,
     and the same job looks at it again.
     """
-    for kind in set(job.kinds) & set(FORMATS):
-        FORMATS[kind].check_installed()
+    check_installed(job.kinds)
     files = find([f"{job.source}#*"])
     model, far = load_model(job.model), job.far
     basis = PredictionBasis(

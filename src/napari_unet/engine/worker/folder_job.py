@@ -16,7 +16,7 @@ from napari_unet.engine.starter_choice import choose_by_first
 from napari_unet.engine.worker.folder_progress import overall
 from napari_unet.engine.worker.prediction_job import tile_for_flops, views
 from napari_unet.io.images import find
-from napari_unet.io.objects.catalogue import FORMATS
+from napari_unet.io.objects.catalogue import check_installed
 from napari_unet.io.prediction_folder import PredictionFolder
 from napari_unet.io.pretrained import pretrained_model
 
@@ -46,8 +46,7 @@ def run(job: PredictFolderJob, context: Context) -> Iterator[Event | None]:
     a FileNotFoundError, a ModuleNotFoundError if a format needs a package that is not
     there; other errors are those of `batch_prediction.predict_files`.
     """
-    for kind in set(job.kinds) & set(FORMATS):
-        FORMATS[kind].check_installed()
+    check_installed(job.kinds)
     # of files with several images all
     files = find([f"{job.source}#*"])
     model = job.model

@@ -12,6 +12,8 @@ from napari_unet.core.text import pip_install
 from napari_unet.io.names import split_number
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from napari_unet.core.cells.objects import Objects
     from napari_unet.core.images.image import Image
 
@@ -163,3 +165,10 @@ def format_of(path: str | Path) -> ObjectFormat | None:
         if name.endswith(suffix.lower())
     ]
     return list(FORMATS.values())[max(fits)[1]] if fits else None
+
+
+def check_installed(kinds: Iterable[str]) -> None:
+    """ModuleNotFoundError if a format among kinds of output lacks its package."""
+    for kind in kinds:
+        if kind in FORMATS:
+            FORMATS[kind].check_installed()
