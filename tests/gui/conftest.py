@@ -11,13 +11,17 @@ import pytest
 from qtpy.QtCore import QEvent
 from qtpy.QtWidgets import QApplication, QWidget
 
+from fake_worker import FakeWorker
 from waiting import DEADLINE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from napari.components import ViewerModel
     from pytestqt.qtbot import QtBot
+
+    from napari_unet.session.workspace import Workspace
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -75,6 +79,30 @@ def viewer() -> ViewerModel:
     from napari.components import ViewerModel
 
     return ViewerModel()
+
+
+@pytest.fixture
+def fake() -> FakeWorker:
+    return FakeWorker()
+
+
+@pytest.fixture
+def workspace(
+    viewer: ViewerModel,
+    tmp_path: Path,
+    fake: FakeWorker,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Workspace]:
+    """Return an empty workspace whose jobs go to the fake worker."""
+    from napari_unet.session.preferences import Preferences
+    from napari_unet.session.workspace import Workspace
+
+    workspace = Workspace(
+        viewer, lambda call: call(), Preferences(), tmp_path / "projects"
+    )
+    monkeypatch.setattr(workspace.worker, "submit", fake.submit)
+    yield workspace
+    workspace.close()
 
 
 def _top_level() -> set[QWidget]:

@@ -9,23 +9,21 @@ import pytest
 from qtpy.QtCore import Qt
 
 from example_models import random_model
-from fake_worker import FakeWorker
 from napari_unet.core.events import CellsMeasured
 from napari_unet.core.jobs import MeasureJob, PredictJob, SegmentJob
 from napari_unet.core.network.architecture import u_shape
 from napari_unet.gui.predict.cell_table_window import CellTableModel, CellTableWindow
 from napari_unet.io.model_file import save_model
-from napari_unet.session.preferences import Preferences
-from napari_unet.session.workspace import Workspace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from napari.components import ViewerModel
     from pytestqt.qtbot import QtBot
 
+    from fake_worker import FakeWorker
     from napari_unet.core.cells.measurements import Columns
+    from napari_unet.session.workspace import Workspace
 
 # of one slice: two cells, side by side
 TABLE: Columns = {
@@ -41,27 +39,13 @@ TABLE: Columns = {
 
 
 @pytest.fixture
-def fake() -> FakeWorker:
-    return FakeWorker()
-
-
-@pytest.fixture
-def workspace(
-    viewer: ViewerModel,
-    tmp_path: Path,
-    fake: FakeWorker,
-    monkeypatch: pytest.MonkeyPatch,
-) -> Iterator[Workspace]:
-    workspace = Workspace(
-        viewer, lambda call: call(), Preferences(), tmp_path / "projects"
-    )
-    monkeypatch.setattr(workspace.worker, "submit", fake.submit)
+def workspace(workspace: Workspace, tmp_path: Path) -> Workspace:
+    """Return a workspace with a model."""
     path = tmp_path / "blobs.safetensors"
     table = u_shape(ndim=2, channels=1, classes=2, width=2, depth=1)
     save_model(random_model(table), path)
     workspace.models.select(path)
-    yield workspace
-    workspace.close()
+    return workspace
 
 
 @pytest.fixture

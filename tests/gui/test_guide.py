@@ -7,7 +7,6 @@ import pytest
 from qtpy.QtCore import Qt
 
 from example_models import random_model
-from fake_worker import FakeWorker
 from napari_unet.core.jobs import PredictJob
 from napari_unet.core.network.architecture import u_shape
 from napari_unet.gui.guide_bar import GuideBar
@@ -15,36 +14,16 @@ from napari_unet.gui.help_dialog import HelpDialog, help_text
 from napari_unet.io.model_file import save_model
 from napari_unet.session.guide import STEPS
 from napari_unet.session.preferences import Preferences
-from napari_unet.session.workspace import Workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
-    from napari.components import ViewerModel
     from pytestqt.qtbot import QtBot
 
+    from fake_worker import FakeWorker
+    from napari_unet.session.workspace import Workspace
+
 LEFT = Qt.MouseButton.LeftButton
-
-
-@pytest.fixture
-def fake() -> FakeWorker:
-    return FakeWorker()
-
-
-@pytest.fixture
-def workspace(
-    viewer: ViewerModel,
-    tmp_path: Path,
-    fake: FakeWorker,
-    monkeypatch: pytest.MonkeyPatch,
-) -> Iterator[Workspace]:
-    workspace = Workspace(
-        viewer, lambda call: call(), Preferences(), tmp_path / "projects"
-    )
-    monkeypatch.setattr(workspace.worker, "submit", fake.submit)
-    yield workspace
-    workspace.close()
 
 
 @pytest.fixture

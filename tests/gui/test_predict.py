@@ -13,7 +13,6 @@ from qtpy.QtGui import QDragEnterEvent, QDropEvent
 from qtpy.QtWidgets import QDialogButtonBox, QMessageBox, QWidget
 
 from example_models import random_model
-from fake_worker import FakeWorker
 from napari_unet.core.annotation.annotations import ClassInfo
 from napari_unet.core.events import (
     FilePredicted,
@@ -49,14 +48,13 @@ from napari_unet.io.model_file import save_model
 from napari_unet.io.objects.catalogue import FORMATS
 from napari_unet.io.prediction_folder import KINDS, OF_CELLS
 from napari_unet.io.pretrained import STARTERS, pretrained_models
-from napari_unet.session.preferences import Preferences
-from napari_unet.session.workspace import Workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from napari.components import ViewerModel
     from pytestqt.qtbot import QtBot
+
+    from fake_worker import FakeWorker
+    from napari_unet.session.workspace import Workspace
 
 
 @pytest.fixture(scope="module")
@@ -69,33 +67,18 @@ def model_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def fake() -> FakeWorker:
-    return FakeWorker()
-
-
-@pytest.fixture
 def package_models() -> tuple[Path, ...]:
     """Return no model that comes with the package, unless a test wants some."""
     return ()
 
 
-@pytest.fixture
-def workspace(
-    viewer: ViewerModel,
-    tmp_path: Path,
-    fake: FakeWorker,
-    monkeypatch: pytest.MonkeyPatch,
-    package_models: tuple[Path, ...],
-) -> Iterator[Workspace]:
+@pytest.fixture(autouse=True)
+def use_package_models(
+    monkeypatch: pytest.MonkeyPatch, package_models: tuple[Path, ...]
+) -> None:
     monkeypatch.setattr(
         "napari_unet.session.workspace.pretrained_models", lambda: package_models
     )
-    workspace = Workspace(
-        viewer, lambda call: call(), Preferences(), tmp_path / "projects"
-    )
-    monkeypatch.setattr(workspace.worker, "submit", fake.submit)
-    yield workspace
-    workspace.close()
 
 
 @pytest.fixture
