@@ -10,7 +10,10 @@ from fake_worker import FakeWorker
 from napari_unet.session.annotating.control import Annotating
 from napari_unet.session.images.image_list import ImageList
 from napari_unet.session.images.shared_arrays import SharedArrays
+from napari_unet.session.prediction.control import PredictionControl
+from napari_unet.session.preferences import Preferences
 from napari_unet.session.project.store import ProjectStore
+from napari_unet.session.training.control import TrainingControl
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,7 +21,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_unet.session.future import Post
+    from napari_unet.session.models import ModelList
     from napari_unet.session.project.record import ProjectImage
+
+ON_CPU = Preferences(device="cpu")
 
 
 class SessionBench:
@@ -57,6 +63,32 @@ class SessionBench:
         """Add a new layer, with options of napari, to the project."""
         layer = self.viewer.add_image(pixels, name=name, **options)
         return self.images.add([layer], axes)
+
+    def make_prediction(
+        self, models: ModelList, preferences: Preferences = ON_CPU
+    ) -> PredictionControl:
+        """Make the control that predicts the project's images."""
+        return PredictionControl(
+            self.viewer,
+            self.store,
+            self.images,
+            self.worker,
+            models,
+            self.scratch,
+            preferences,
+        )
+
+    def make_training(self, preferences: Preferences = ON_CPU) -> TrainingControl:
+        """Make the control that trains on the project's images."""
+        return TrainingControl(
+            self.viewer,
+            self.store,
+            self.images,
+            self.annotating,
+            self.worker,
+            self.scratch,
+            preferences,
+        )
 
     def close(self) -> None:
         for part in (self.annotating, self.images, self.sharing, self.store):

@@ -16,8 +16,6 @@ from napari_unet.core.network.opaque import FILE, Opaque
 from napari_unet.core.training.training_settings import Training
 from napari_unet.engine.worker import plan_job
 from napari_unet.io.model_file import save_model
-from napari_unet.session.preferences import Preferences
-from napari_unet.session.training.control import TrainingControl
 from session_bench import SessionBench
 
 if TYPE_CHECKING:
@@ -46,15 +44,7 @@ class Bench(SessionBench):
     def open(self, store: ProjectStore) -> None:
         super().open(store)
         self.messages: list[str] = []
-        self.control = TrainingControl(
-            self.viewer,
-            store,
-            self.images,
-            self.annotating,
-            self.worker,
-            self.scratch,
-            Preferences(device="cpu"),
-        )
+        self.control = self.make_training()
         self.control.message.connect(lambda _, text: self.messages.append(text))
         self.plan = self.control.plan
 

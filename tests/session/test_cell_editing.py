@@ -17,7 +17,6 @@ from napari_unet.io.model_file import save_model
 from napari_unet.session.editing.editor import CellEditor
 from napari_unet.session.images.layers import find
 from napari_unet.session.models import ModelList
-from napari_unet.session.prediction.control import PredictionControl
 from napari_unet.session.preferences import Preferences
 from napari_unet.session.project.store import ProjectStore
 from session_bench import SessionBench
@@ -52,15 +51,7 @@ class Bench(SessionBench):
         save_model(random_model(table), model)
         self.models = ModelList(store, Preferences())
         self.models.select(model)
-        self.control = PredictionControl(
-            self.viewer,
-            store,
-            self.images,
-            self.worker,
-            self.models,
-            self.scratch,
-            Preferences(device="cpu"),
-        )
+        self.control = self.make_prediction(self.models)
         self.editor = CellEditor(
             self.viewer, store, self.images, self.annotating, self.control
         )

@@ -12,9 +12,7 @@ from napari_unet.core.network.architecture import u_shape
 from napari_unet.io.model_file import save_model
 from napari_unet.session.learning.control import CorrectionLearning
 from napari_unet.session.models import ModelList
-from napari_unet.session.prediction.control import PredictionControl
 from napari_unet.session.preferences import Preferences
-from napari_unet.session.training.control import TrainingControl
 from session_bench import SessionBench
 
 if TYPE_CHECKING:
@@ -35,24 +33,8 @@ class Bench(SessionBench):
         save_model(random_model(table), self.original)
         self.models = ModelList(store, preferences)
         self.models.select(self.original)
-        self.prediction = PredictionControl(
-            self.viewer,
-            store,
-            self.images,
-            self.worker,
-            self.models,
-            self.scratch,
-            preferences,
-        )
-        self.training = TrainingControl(
-            self.viewer,
-            store,
-            self.images,
-            self.annotating,
-            self.worker,
-            self.scratch,
-            preferences,
-        )
+        self.prediction = self.make_prediction(self.models, preferences)
+        self.training = self.make_training(preferences)
         self.learning = CorrectionLearning(
             self.viewer,
             store,

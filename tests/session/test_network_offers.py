@@ -15,8 +15,6 @@ from napari_unet.core.network.architecture import u_shape
 from napari_unet.core.network.catalogue import NETWORKS
 from napari_unet.core.training.training_settings import FIJI, Training
 from napari_unet.io.model_file import save_model
-from napari_unet.session.preferences import Preferences
-from napari_unet.session.training.control import TrainingControl
 from session_bench import SessionBench
 
 if TYPE_CHECKING:
@@ -35,15 +33,7 @@ class Bench(SessionBench):
 
     def open(self, store: ProjectStore) -> None:
         super().open(store)
-        self.control = TrainingControl(
-            self.viewer,
-            store,
-            self.images,
-            self.annotating,
-            self.worker,
-            self.scratch,
-            Preferences(device="cpu"),
-        )
+        self.control = self.make_training()
         self.offers, self.plan = self.control.offers, self.control.plan
 
     def close(self) -> None:

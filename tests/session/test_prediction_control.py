@@ -58,15 +58,7 @@ class Bench(SessionBench):
             save_model(random_model(table), self.model_file(ndim))
         self.models = ModelList(store, Preferences())
         self.models.select(self.model_file(2))
-        self.control = PredictionControl(
-            self.viewer,
-            store,
-            self.images,
-            self.worker,
-            self.models,
-            self.scratch,
-            Preferences(device="cpu"),
-        )
+        self.control = self.make_prediction(self.models)
         self.told: list[tuple[str, str]] = []
         self.control.message.connect(lambda *words: self.told.append(words))
 

@@ -16,7 +16,6 @@ from napari_unet.core.jobs import (
 from napari_unet.core.starters import AUTO, Trial, choose
 from napari_unet.io.pretrained import STARTERS, pretrained_model, pretrained_models
 from napari_unet.session.models import ModelList
-from napari_unet.session.prediction.control import PredictionControl
 from napari_unet.session.preferences import Preferences
 from session_bench import SessionBench
 
@@ -34,15 +33,7 @@ class Bench(SessionBench):
     def open(self, store: ProjectStore) -> None:
         super().open(store)
         self.models = ModelList(store, Preferences(), pretrained_models())
-        self.control = PredictionControl(
-            self.viewer,
-            store,
-            self.images,
-            self.worker,
-            self.models,
-            self.scratch,
-            Preferences(),
-        )
+        self.control = self.make_prediction(self.models, Preferences())
         self.told: list[tuple[str, str]] = []
         self.control.message.connect(lambda *words: self.told.append(words))
 

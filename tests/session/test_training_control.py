@@ -17,8 +17,6 @@ from napari_unet.core.training.training_settings import Training
 from napari_unet.io.model_file import save_model
 from napari_unet.session import throttle
 from napari_unet.session.annotating.classes import record_classes
-from napari_unet.session.preferences import Preferences
-from napari_unet.session.training.control import TrainingControl
 from napari_unet.session.training.run_record import RunRecord
 from napari_unet.session.worker.client import WORKER_ENDED
 from session_bench import SessionBench
@@ -48,15 +46,7 @@ class Bench(SessionBench):
     def open(self, store: ProjectStore) -> None:
         super().open(store)
         self.messages: list[tuple[str, str]] = []
-        self.control = TrainingControl(
-            self.viewer,
-            store,
-            self.images,
-            self.annotating,
-            self.worker,
-            self.scratch,
-            Preferences(device="cpu"),
-        )
+        self.control = self.make_training()
         self.control.message.connect(lambda *words: self.messages.append(words))
 
     def paint(self, value: int, y: int, x: int, *at: int) -> None:
