@@ -156,7 +156,7 @@ class FilePredictor:
     def files_job(
         self, pool: Pool, axes: str | None, claim: Path, *, overwrite: bool
     ) -> FilesJob:
-        """Return what workers of a pool are told to do with files, see `events`.
+        """Return the job with which workers of a pool predict files, see `events`.
 
         `claim` is a file that is there for as long as they are to go on.
         """
@@ -256,20 +256,14 @@ class FilePredictor:
             prediction.check_pieces()
             if self.pool is not None and executor is not None:
                 prediction.tile = self.pool.tile(prediction.block_shape)
-                executor.job = ImageJob(
-                    absolute(file),
+                executor.job = self._image_job(
+                    self.pool,
+                    file,
                     made.settings["axes"],
-                    self._channel,
-                    self.pool.source,
-                    self._settings,
-                    self._segmentation,
-                    {kind: path.absolute() for kind, path in targets.items()},
-                    bool(others),
-                    self._sizes,
-                    work.folder.absolute(),
-                    work.run,
-                    self.pool.threads,
+                    targets,
+                    work,
                     prediction.tile,
+                    cells=bool(others),
                 )
             cells = yield from prediction.events()
             problem = None
@@ -283,6 +277,34 @@ class FilePredictor:
         if problem is not None:
             raise problem
         return cells
+
+    def _image_job(
+        self,
+        pool: Pool,
+        file: Path,
+        axes: str,
+        targets: Mapping[str, Path],
+        work: ResumableOutput,
+        tile: tuple[int, ...],
+        *,
+        cells: bool,
+    ) -> ImageJob:
+        """Return what workers of a pool need to know for the steps of one image."""
+        return ImageJob(
+            absolute(file),
+            axes,
+            self._channel,
+            pool.source,
+            self._settings,
+            self._segmentation,
+            {kind: path.absolute() for kind, path in targets.items()},
+            cells,
+            self._sizes,
+            work.folder.absolute(),
+            work.run,
+            pool.threads,
+            tile,
+        )
 
     def _in_memory(
         self,

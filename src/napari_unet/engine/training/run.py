@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from napari_unet.core.geometry.boxes import Box
     from napari_unet.core.images.image import ArrayLike, Field, Image
     from napari_unet.core.images.normalisation import Normalisation
-    from napari_unet.core.model import Model
+    from napari_unet.core.model import Model, ModelCard
     from napari_unet.core.training.common_parts import Part
     from napari_unet.core.training.folds import Fold
     from napari_unet.core.training.run_log import Timetable
@@ -159,22 +159,8 @@ def train_pairs(
     `pairs` takes 2 or 3 and returns them; `clock` shows the time already used up;
     `steer` is called with the training after each event.
     """
-    if settings.is_unplanned and resume is not None and not settings.try_both:
-        before = planned_before(read_card(resume), settings)
-        if before.folds > 1:
-            # each of several networks has its own budget and seed
-            own = {n: getattr(settings, n) for n in ("seed", "steps", "minutes")}
-            before = before.replace(**own)
-        settings = before
     card = start.card if start is not None else None
-    if settings.is_unplanned:
-        found = fingerprint(pairs(settings.ndim))
-        settings = planned(found, settings, card, device)
-        # memory may differ, and with it the plan
-        plan = TypeAdapter(Training).validate_json
-        settings = (
-            settings if team is ALONE else plan(team.told(settings.model_dump_json()))
-        )
+    settings = _planned(pairs, settings, card, resume, device, team)
     team.check(settings)
     course = Course(
         partial(
@@ -197,6 +183,31 @@ def train_pairs(
             if event is not None:
                 yield event
             steer(course)
+
+
+def _planned(
+    pairs: Callable[[Any], Iterable[Pair]],
+    settings: Training,
+    start: ModelCard | None,
+    resume: str | Path | None,
+    device: str,
+    team: Alone,
+) -> Training:
+    """Return the settings with what a planner is to choose of them, if anything."""
+    if settings.is_unplanned and resume is not None and not settings.try_both:
+        before = planned_before(read_card(resume), settings)
+        if before.folds > 1:
+            # each of several networks has its own budget and seed
+            own = {n: getattr(settings, n) for n in ("seed", "steps", "minutes")}
+            before = before.replace(**own)
+        settings = before
+    if not settings.is_unplanned:
+        return settings
+    settings = planned(fingerprint(pairs(settings.ndim)), settings, start, device)
+    if team is ALONE:
+        return settings
+    # memory may differ, and with it the plan
+    return TypeAdapter(Training).validate_json(team.told(settings.model_dump_json()))
 
 
 class TrainingRun:

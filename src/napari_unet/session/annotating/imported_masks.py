@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 class AmbiguousMasksError(ValueError):
-    """What the values of masks mean has to be asked: one of `choices`."""
+    """The meaning of the values cannot be guessed; a person chooses from `choices`."""
 
     choices: tuple[Kind, ...] = ("instances", "semantic", "annotation", "sparse")
 
@@ -45,7 +45,7 @@ class AmbiguousMasksError(ValueError):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Imported:
-    """Planes (y, x) for an annotation, and what is to be known of them."""
+    """Masks as planes (y, x) of an annotation, with the classes of their objects."""
 
     planes: Planes
     class_of: dict[int, int]  # class number of each new object that is not of class 1
@@ -91,19 +91,7 @@ def from_masks(
         Of the shape of the masks: where no background is annotated.
     """
     image = Image(masks, axes, name="masks")
-    frames = {
-        field.t: values
-        for field in image.fields(3 if "z" in axes else 2)
-        if (values := whole_numbers(field.read()[0])).any()
-    }
-    if not frames:
-        raise ValueError("The masks are empty: all their values are 0.")
-    for values in frames.values():
-        check_no_grey_levels(values, kind)
-    try:
-        meaning = kind or guess(frames.values())
-    except UnclearLabelsError as error:
-        raise AmbiguousMasksError from error
+    frames, meaning = _frames(image, kind)
     class_of, unclear = _classes_of(frames.values(), numbers or {}, free)
     if meaning in ("instances", "annotation"):
         first = FIRST_OBJECT if meaning == "annotation" else 1
@@ -142,12 +130,31 @@ def from_masks(
     return Imported(planes, class_of, every, free, axes, meaning, empty, lost)
 
 
+def _frames(
+    image: Image, kind: Kind | None
+) -> tuple[dict[int, NDArray[np.integer]], Kind]:
+    """Return the time points with any value above 0, and what the values mean."""
+    frames = {
+        field.t: values
+        for field in image.fields(3 if "z" in image.axes else 2)
+        if (values := whole_numbers(field.read()[0])).any()
+    }
+    if not frames:
+        raise ValueError("The masks are empty: all their values are 0.")
+    for values in frames.values():
+        check_no_grey_levels(values, kind)
+    try:
+        return frames, kind or guess(frames.values())
+    except UnclearLabelsError as error:
+        raise AmbiguousMasksError from error
+
+
 def _classes_of(
     frames: Iterable[NDArray[np.integer]], numbers: Mapping[int, int], free: int
 ) -> tuple[dict[int, int], list[int]]:
     """Return the class numbers above 1 by new ids, and the new ids of those without.
 
-    `numbers` are by old ids; without any of them nothing is asked for.
+    `numbers` are by old ids; if there are none, both results are empty.
     """
     if not numbers:
         return {}, []
