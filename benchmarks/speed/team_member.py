@@ -45,7 +45,7 @@ def main() -> None:
                 began = perf_counter()
             if state.record.step == steps:
                 break
-        if team.leads:
+        if team.is_first:
             weights = {n: t.numpy() for n, t in state.module.state_dict().items()}
             np.savez(file, seconds=seconds, **weights)
 

@@ -159,7 +159,7 @@ class SegmentationObjective(Objective):
         """As `Objective.trouble`: one class is seen everywhere."""
         known = batch.classes != IGNORED
         labels, seen = (
-            self.team.total(of[known].bincount(minlength=self.outputs)).nonzero()
+            self.team.all_reduce(of[known].bincount(minlength=self.outputs)).nonzero()
             for of in (batch.classes, scores.argmax(dim=1))
         )
         if not self._guard.look(len(labels), len(seen), smoothed):

@@ -114,7 +114,7 @@ class TrainingLoop:
                 continue
             step = self._state.record.step
             yield StepDone(step, loss, self._progress(), self._seconds_left())
-            if self._team.leads and self._validation_is_due():
+            if self._team.is_first and self._validation_is_due():
                 self._state.validated.append(step)
                 yield from self.validation()
             late = self._clock.seconds() - self._written > _CHECKPOINT_SECONDS
@@ -149,7 +149,7 @@ class TrainingLoop:
         the checkpoint that is there.
         """
         state = self._state
-        if self._checkpoint is None or self._stepping or not self._team.leads:
+        if self._checkpoint is None or self._stepping or not self._team.is_first:
             return None
         if not state.is_finite:
             return None
@@ -201,7 +201,7 @@ class TrainingLoop:
             group["lr"] = group["share"] * self._learning_rate(step, progress)
         state.optimiser.zero_grad(set_to_none=True)
         try:
-            with self._team.watched():
+            with self._team.connection_errors():
                 scores = self._scores(batch.image, step)
                 loss = prepared.objective.loss(scores, self._places, batch)
                 self._scaler.scale(loss).backward()
@@ -209,9 +209,9 @@ class TrainingLoop:
             if not is_out_of_memory(error):
                 raise
             raise no_memory(prepared.device, self._settings) from error
-        value = float(self._team.total(loss.detach()))
+        value = float(self._team.all_reduce(loss.detach()))
         if isfinite(value):
-            self._team.add_gradients(state.module)
+            self._team.all_reduce_gradients(state.module)
             self._stepping = True
             self._scaler.step(state.optimiser)
             self._scaler.update()
@@ -264,7 +264,7 @@ class TrainingLoop:
     def _agreed(self) -> float:
         """Return the share of the budget used before the next step; 1 for none."""
         over = self.finishing or self.problem is not None
-        return self._team.agreed(1.0 if over else self._progress())
+        return self._team.broadcast_number(1.0 if over else self._progress())
 
     def _progress(self) -> float:
         if self._timetable is not None:

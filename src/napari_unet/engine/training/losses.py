@@ -145,7 +145,7 @@ def _precise(scores: Tensor) -> Tensor:
 
 def _mean(loss: Tensor, weight: Tensor, team: Alone) -> Tensor:
     """Return the part that pixels have in the weighted mean of a whole batch."""
-    return (weight * loss).sum() / team.total(weight.sum()).clamp_min(1e-12)
+    return (weight * loss).sum() / team.all_reduce(weight.sum()).clamp_min(1e-12)
 
 
 def _at_all_scales(

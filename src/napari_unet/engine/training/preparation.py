@@ -88,7 +88,7 @@ def prepare_training(
     keep_freed_memory()
     settings, objective.team = objective.settings, team
     where = choose_device(device)
-    how: Precision = team.told(choose_precision(where, settings.precision))  # type: ignore[assignment]
+    how: Precision = team.broadcast_text(choose_precision(where, settings.precision))  # type: ignore[assignment]
     examples = objective.ready(pairs, examples)
     slices = min(e.field.shape[0] for e in examples)
     architecture = _architecture(settings, examples, objective.outputs, start, slices)
@@ -100,7 +100,7 @@ def prepare_training(
     check_patches(architecture, output, settings, where, how, patches)
     check_weights(architecture, settings, where)
     module = _network(card, start, where, resumed=resume is not None)
-    team.share(module)
+    team.synchronise_norms(module)
     state = TrainingState(card, module)
     if resume is not None:
         _resume(state, resume)

@@ -207,7 +207,9 @@ def _planned(
     if team is ALONE:
         return settings
     # memory may differ, and with it the plan
-    return TypeAdapter(Training).validate_json(team.told(settings.model_dump_json()))
+    return TypeAdapter(Training).validate_json(
+        team.broadcast_text(settings.model_dump_json())
+    )
 
 
 class TrainingRun:
@@ -422,7 +424,7 @@ class TrainingRun:
         )
         try:
             yield from loop.steps()
-            if not self._team.leads:
+            if not self._team.is_first:
                 return
             yield Judging(prepared.state.record.step)
             yield from loop.validation()

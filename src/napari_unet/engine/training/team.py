@@ -29,61 +29,61 @@ if TYPE_CHECKING:
     from napari_unet.core.torchrun import Member
     from napari_unet.core.training.training_settings import Training
 
-# The others wait while the first predicts what is held out.
+# The others wait while the first one validates.
 _PATIENCE = timedelta(hours=2)
 
 
 class Alone:
-    """One process that does everything itself."""
+    """A training in one process; the base of `Team`."""
 
     rank, size = 0, 1
 
     @property
-    def leads(self) -> bool:
-        """Whether it decides, judges and writes."""
+    def is_first(self) -> bool:
+        """Whether it is the process that validates, writes and decides by the clock."""
         return self.rank == 0
 
     def part(self, count: int) -> slice:
-        """Return which of so many patches are its own."""
+        """Return which patches of a batch of this size the process computes."""
         return slice(
             self.rank * count // self.size, (self.rank + 1) * count // self.size
         )
 
-    def total(self, value: Tensor) -> Tensor:
+    def all_reduce(self, value: Tensor) -> Tensor:
         """Return the sum of a value over all processes, without gradient."""
         return value
 
-    def agreed(self, number: float) -> float:
-        """Return the first one's number."""
+    def broadcast_number(self, number: float) -> float:
+        """Return the number that the first process has."""
         return number
 
-    def told(self, text: str) -> str:
-        """Return the first one's text."""
+    def broadcast_text(self, text: str) -> str:
+        """Return the text that the first process has."""
         return text
 
-    def share(self, module: nn.Module) -> None:
-        """Let a module see the statistics of whole batches."""
+    def synchronise_norms(self, module: nn.Module) -> None:
+        """Make the batch norms of a module use the statistics of the whole batch."""
 
-    def add_gradients(self, module: nn.Module) -> None:
-        """Add to the gradients of a module those that the others have."""
+    def all_reduce_gradients(self, module: nn.Module) -> None:
+        """Replace the gradients of a module by their sums over all processes."""
 
     def check(self, settings: Training) -> None:
-        """Refuse, with a ValueError, what several processes cannot train."""
+        """ValueError if several processes cannot train with these settings."""
 
     def check_alike(self, seen: bytes) -> None:
-        """Refuse, with a ValueError, processes that begin with something else."""
+        """ValueError unless all processes begin with the same data."""
 
     def memory_shares(self, count: int, device: torch.device) -> int:
-        """Return how many of a batch's patches lie in the memory of a device."""
+        """Return how many patches of a batch share the memory of a device."""
         return count
 
     def describe(self, device: torch.device) -> str:
-        """Name what computes, for people."""
+        """Describe the device or devices, for people."""
         return describe(device)
 
     @contextmanager
-    def watched(self) -> Iterator[None]:
-        """Say in a ConnectionError, where they talk, that another one has gone."""
+    def connection_errors(self) -> Iterator[None]:
+        """ConnectionError in place of torch's error if another process has ended."""
         yield
 
 
@@ -96,39 +96,39 @@ class Team(Alone):
     def __init__(self, member: Member) -> None:
         self.rank, self.size, self._here = member.rank, member.size, member.local_size
 
-    def total(self, value: Tensor) -> Tensor:
-        """As `Alone.total`."""
+    def all_reduce(self, value: Tensor) -> Tensor:
+        """As `Alone.all_reduce`."""
         value = value.detach().clone()
-        with self.watched():
+        with self.connection_errors():
             dist.all_reduce(value)
         return value
 
-    def agreed(self, number: float) -> float:
-        """As `Alone.agreed`."""
+    def broadcast_number(self, number: float) -> float:
+        """As `Alone.broadcast_number`."""
         record = torch.tensor([number], dtype=torch.float64)
-        with self.watched():
+        with self.connection_errors():
             dist.broadcast(record, 0)
         return float(record)
 
-    def told(self, text: str) -> str:
-        """As `Alone.told`."""
+    def broadcast_text(self, text: str) -> str:
+        """As `Alone.broadcast_text`."""
         data = text.encode()
-        length = int(self.agreed(len(data)))
+        length = int(self.broadcast_number(len(data)))
         record = torch.zeros(length, dtype=torch.uint8)
-        if self.leads:
+        if self.is_first:
             record = torch.tensor(list(data), dtype=torch.uint8)
-        with self.watched():
+        with self.connection_errors():
             dist.broadcast(record, 0)
         return bytes(record.tolist()).decode()
 
-    def share(self, module: nn.Module) -> None:
-        """As `Alone.share`."""
+    def synchronise_norms(self, module: nn.Module) -> None:
+        """As `Alone.synchronise_norms`."""
         synchronise(module)
 
-    def add_gradients(self, module: nn.Module) -> None:
-        """As `Alone.add_gradients`: at once, as networks are small."""
+    def all_reduce_gradients(self, module: nn.Module) -> None:
+        """As `Alone.all_reduce_gradients`: at once, as networks are small."""
         grads = [p.grad for p in module.parameters() if p.grad is not None]
-        whole = self.total(torch.cat([grad.reshape(-1) for grad in grads]))
+        whole = self.all_reduce(torch.cat([grad.reshape(-1) for grad in grads]))
         parts = whole.split([grad.numel() for grad in grads])
         for grad, part in zip(grads, parts, strict=True):
             grad.copy_(part.view(grad.shape))
@@ -152,7 +152,7 @@ class Team(Alone):
         """As `Alone.check_alike`."""
         own = torch.tensor(list(sha256(seen).digest()), dtype=torch.uint8)
         rows = [torch.zeros_like(own) for _ in range(self.size)]
-        with self.watched():
+        with self.connection_errors():
             dist.all_gather(rows, own)
         other = [k for k, row in enumerate(rows) if not torch.equal(row, rows[0])]
         if other:
@@ -172,8 +172,8 @@ class Team(Alone):
         return f"{self.size} processes, each with {describe(device)},"
 
     @contextmanager
-    def watched(self) -> Iterator[None]:
-        """As `Alone.watched`."""
+    def connection_errors(self) -> Iterator[None]:
+        """As `Alone.connection_errors`."""
         try:
             yield
         except RuntimeError as error:
@@ -224,10 +224,10 @@ def joined(member: Member | None, device: str) -> Iterator[tuple[Alone, str]]:
 
 
 def _store(member: Member) -> Any:
-    """Return where the processes find each other.
+    """Return the store in which the processes find each other.
 
-    torchrun keeps it when it starts them again, with the addresses of those before in
-    it. Only on one machine all know how often that was.
+    torchrun keeps it over restarts, with the addresses of the processes before. On one
+    machine all know the number of restarts, and use keys of their own.
     """
     found = next(rendezvous("env://", timeout=_PATIENCE))[0]
     if member.size > member.local_size:
