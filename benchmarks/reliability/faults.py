@@ -95,8 +95,8 @@ FAULTS = (
     Fault(
         "a prediction leaves a file where it was started",
         "cli/predict.py",
-        "    model = read_model(options.model)\n",
-        "    Path('predict.log').touch()\n    model = read_model(options.model)\n",
+        "    model, source = source_of(options.model)\n",
+        "    Path('predict.log').touch()\n    model, source = source_of(options.model)\n",
         "kill.predict",
         2,
     ),

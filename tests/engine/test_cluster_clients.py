@@ -18,6 +18,7 @@ from large_images import ALL, CPU, SIZES, outputs, write_image
 from napari_unet.cli.main import main
 from napari_unet.core import events
 from napari_unet.core.cluster import parse_cluster
+from napari_unet.engine.cluster.jobs import source_of
 from napari_unet.engine.file_prediction import FilePredictor
 from napari_unet.engine.inference import block_prediction
 from napari_unet.engine.network.network import prepare
@@ -39,7 +40,7 @@ def predictor(folder: Path, target: str, client: Any = None) -> FilePredictor:
         save_model(model, path)
     network, pool = prepare(model, "cpu", "fp32"), None
     if client is not None:
-        model, source = pools.source_of(path)
+        model, source = source_of(path)
         pool = pools.Pool(client, model, source, CPU)
         network = pool.network
     output = PredictionFolder(folder / target, KINDS)

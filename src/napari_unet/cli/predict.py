@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -165,42 +164,32 @@ def _run(options: argparse.Namespace, reporter: Reporter) -> int:
     settings = Prediction(
         **{**given_settings(options, Prediction), "tile": _tile(options.tile)}
     )
-    from napari_unet.engine.cluster.jobs import ModelSource
-    from napari_unet.engine.model_formats.catalogue import (
-        format_of,
-        read_model,
-        stamp_of,
-    )
+    from napari_unet.engine.cluster.jobs import source_of
 
     line = ProgressLine()
     files = find(options.images)
     if is_automatic(options.model):
         options.model = _chosen(options, files, settings, line)
-    model = read_model(options.model)
-    foreign = format_of(options.model) is not None
+    model, source = source_of(options.model)
     kinds = saved_kinds(options.save, model.card.training.objective.kinds)
     check_installed(kinds)
     segmentation = _segmentation(options, model.card)
     if options.upload is not None:
         url_of(options.upload)  # before hours of work
     # how a model of another program differs here
-    own = model.card.notes if foreign else ()
+    own = model.card.notes if source.foreign else ()
     for note in filter(None, (note_of_window(model.card.architecture), *own)):
         line.say(f"{options.model}: {note}")
-    stamp = (
-        stamp_of(model) if foreign else sha256(options.model.read_bytes()).hexdigest()
-    )
     if options.on is not None:
         basis = PredictionBasis(
             options.model,
-            stamp,
+            source.stamp,
             settings,
             segmentation,
             options.channel,
             finds_cells=model.card.outputs is None,
         )
         return far.predict(options, model, basis, kinds, files)
-    source = ModelSource(options.model.absolute(), stamp, foreign)
     with pool_of(options, model, source, settings, line.say) as pool:
         from napari_unet.engine.file_prediction import FilePredictor
         from napari_unet.engine.network.network import prepare
@@ -214,7 +203,7 @@ def _run(options: argparse.Namespace, reporter: Reporter) -> int:
             segmentation,
             PredictionFolder(options.output, kinds),
             options.model,
-            stamp=stamp,
+            stamp=source.stamp,
             channel=options.channel,
             pool=pool,
         )

@@ -1,17 +1,21 @@
-"""What a worker of a cluster has to know: frozen records that are sent with each step.
+"""Jobs for the workers of a cluster: frozen records that are sent with each step.
 
-They hold paths, which all machines have to see, and nothing of the pixels.
+They hold paths, which all machines have to see, and no pixels.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import TYPE_CHECKING
+
+from napari_unet.engine.model_formats.catalogue import format_of, read_model, stamp_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from napari_unet.core.model import Model
     from napari_unet.core.settings import Prediction, Segmentation
     from napari_unet.engine.inference.block_sizes import BlockSizes
 
@@ -23,6 +27,14 @@ class ModelSource:
     path: Path
     stamp: str
     foreign: bool = False  # of another program: the hash is not that of the file
+
+
+def source_of(path: Path) -> tuple[Model, ModelSource]:
+    """Read a model of any format; errors are those of `catalogue.read_model`."""
+    model = read_model(path)
+    foreign = format_of(path) is not None
+    stamp = stamp_of(model) if foreign else sha256(path.read_bytes()).hexdigest()
+    return model, ModelSource(path.absolute(), stamp, foreign)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,29 +4,21 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
-from hashlib import sha256
 from typing import TYPE_CHECKING, cast
 
 from napari_unet.core.network.opaque import Opaque
 from napari_unet.core.text import counted
 from napari_unet.engine.cluster.executor import Dask
-from napari_unet.engine.cluster.jobs import ModelSource
 from napari_unet.engine.cluster.worker import VERSIONS, Preparation, SentModel, facts
 from napari_unet.engine.inference.tile_run import choose_tile
-from napari_unet.engine.model_formats.catalogue import (
-    format_of,
-    read_model,
-    stamp_of,
-)
 from napari_unet.engine.network.network import prepare
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from distributed import Client
 
     from napari_unet.core.model import Model
     from napari_unet.core.settings import Prediction
+    from napari_unet.engine.cluster.jobs import ModelSource
     from napari_unet.engine.cluster.worker import Facts
     from napari_unet.engine.device import Precision
     from napari_unet.engine.network.network import Network
@@ -103,14 +95,6 @@ class Pool:
     def executor(self, work: ResumableOutput) -> Dask:
         """Return what has the workers do steps; its job is to be set."""
         return Dask(self.client, work, self.network.geometry, self.device)
-
-
-def source_of(path: Path) -> tuple[Model, ModelSource]:
-    """Read a model for a pool; errors are those of `catalogue.read_model`."""
-    model = read_model(path)
-    foreign = format_of(path) is not None
-    stamp = stamp_of(model) if foreign else sha256(path.read_bytes()).hexdigest()
-    return model, ModelSource(path.absolute(), stamp, foreign)
 
 
 def _facts_of(client: Client, device: str, source: ModelSource) -> list[Facts]:

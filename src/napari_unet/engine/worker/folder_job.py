@@ -95,7 +95,8 @@ def _on_cluster(
     where = parse_cluster(job.cluster)
     try:
         from napari_unet.engine.cluster.clients import connected
-        from napari_unet.engine.cluster.pool import Pool, source_of
+        from napari_unet.engine.cluster.jobs import source_of
+        from napari_unet.engine.cluster.pool import Pool
     except ModuleNotFoundError as error:
         raise missing_package(error) from error
     model, source = source_of(path)
