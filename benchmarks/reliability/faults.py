@@ -96,7 +96,7 @@ FAULTS = (
         "a prediction leaves a file where it was started",
         "cli/predict.py",
         "    model, source = source_of(options.model)\n",
-        "    Path('predict.log').touch()\n    model, source = source_of(options.model)\n",
+        "    Path('a.log').touch()\n    model, source = source_of(options.model)\n",
         "kill.predict",
         2,
     ),

@@ -1,8 +1,7 @@
 """Steps sent to the workers of a Dask cluster, a few at a time.
 
-No more are on their way than keep all workers busy. So the scheduler is as quick for
-10⁶ steps as for ten, what is cancelled ends soon, and a worker that dies takes little
-with it.
+Only as many steps are in flight as keep all workers busy: the scheduler is as quick
+for 10⁶ steps as for ten, a cancelled run ends soon, and a dead worker loses little.
 """
 
 from __future__ import annotations
@@ -34,14 +33,15 @@ if TYPE_CHECKING:
     from napari_unet.engine.inference.steps import Does, Step
     from napari_unet.io.resumable_output import ResumableOutput
 
-# Steps on their way for each thread of a worker: one is done, the next waits there.
+# Steps in flight for each thread of a worker: one runs, the next waits there.
 _AHEAD = 2
-# Other failures than bad input, a lost file say, after which a step is tried again.
+# Attempts at a step that fails for another reason than bad input, such as a lost file.
 _TRIES = 3
-# A step is begun a second time after so many times the usual, and not before.
+# A step is sent to a second worker after so many times the median duration of its
+# stage, after this many seconds at the least, once so many durations are known.
 _HUNG, _HUNG_S, _KNOWN = 5.0, 60.0, 5
-# So long is waited for what is cancelled to end, and between looks, in seconds.
-_END_S, _LOOK_S = 30.0, 0.2
+# Seconds to wait for cancelled steps, and between two polls.
+_END_S, _POLL_S = 30.0, 0.2
 _COUNTED_S = 1.0  # between counts of the workers
 
 
@@ -54,18 +54,18 @@ class Dask:
     work : ResumableOutput
         The output whose steps they are, entered.
     geometry : Geometry
-        Of the network, which says how tiles are halved.
+        Of the network; decides how tiles are halved.
     device : str
-        What the workers are, for people.
+        Description of the workers, for people.
     clock : callable
         Seconds.
 
     Attributes
     ----------
     job : ImageJob
-        What workers are told, to be set before the first step.
+        Sent with each step; to be set before the first one.
     most : int
-        Highest number of steps that were on their way at once.
+        Highest number of steps that were in flight at once.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class Dask:
         self._work = work
         self._geometry = geometry
         self._clock = clock
-        self._threads, self._looked = 1, float("-inf")
+        self._threads, self._counted = 1, float("-inf")
 
     def run(
         self, steps: Sequence[Step], does: Does
@@ -107,14 +107,14 @@ class Dask:
 
     @property
     def width(self) -> int:
-        """How many steps may be on their way; looks now and then who is there."""
-        if self._clock() - self._looked >= _COUNTED_S:
-            self._looked = self._clock()
+        """How many steps may be in flight; the workers are counted once a second."""
+        if self._clock() - self._counted >= _COUNTED_S:
+            self._counted = self._clock()
             self._threads = max(sum(self._client.nthreads().values()), 1)
         return _AHEAD * self._threads
 
-    def send(self, steps: Sequence[_OnTheWay]) -> list[Future]:
-        """Send steps to the workers; the futures are theirs."""
+    def send(self, steps: Sequence[_SentStep]) -> list[Future]:
+        """Send steps to the workers; return their futures."""
         keys = [_key(each.step) for each in steps]
         futures: list[Future] = self._client.map(
             run_step,
@@ -127,8 +127,8 @@ class Dask:
         )
         return futures
 
-    def send_elsewhere(self, late: _OnTheWay) -> Future | None:
-        """Send a step to workers that do not have it; None if there are none."""
+    def send_elsewhere(self, late: _SentStep) -> Future | None:
+        """Send a step to another worker too; None if there is no other."""
         having = {
             worker
             for worker, keys in self._client.processing().items()
@@ -148,12 +148,12 @@ class Dask:
         )
 
     def gather(self, futures: Sequence[Future]) -> list[tuple[Event, ...]]:
-        """Fetch what is told of steps that are done."""
+        """Fetch the events of finished steps."""
         found: list[tuple[Event, ...]] = self._client.gather(futures)
         return found
 
     def cancel(self, futures: Sequence[Future]) -> None:
-        """Have what has not begun not begin."""
+        """Cancel futures that have not begun."""
         if futures:
             self._client.cancel(futures)
 
@@ -163,7 +163,7 @@ class Dask:
         return None if tile is None else halve_output(self._geometry, tile)
 
     def end_run(self) -> None:
-        """Have workers write nothing any more."""
+        """Make all workers stop writing."""
         self._work.end_run()
 
     def now(self) -> float:
@@ -172,8 +172,8 @@ class Dask:
 
 
 @dataclass(eq=False, slots=True)
-class _OnTheWay:
-    """A step that was sent, perhaps to two workers."""
+class _SentStep:
+    """A step in flight, perhaps on two workers."""
 
     step: Step
     tile: tuple[int, ...] | None = None
@@ -184,26 +184,26 @@ class _OnTheWay:
 
 
 class _Sending:
-    """One run through a list of steps."""
+    """One run through a list of steps: those in flight, and those to be sent."""
 
     def __init__(self, executor: Dask, steps: Sequence[Step]) -> None:
         self._executor = executor
-        self._ready = _Ready(steps)
-        self._again: deque[_OnTheWay] = deque()
-        self._sent: dict[str, _OnTheWay] = {}
+        self._ready = _ReadySteps(steps)
+        self._again: deque[_SentStep] = deque()
+        self._sent: dict[str, _SentStep] = {}
         self._futures: dict[str, Future] = {}
         self._ended: SimpleQueue[Future] = SimpleQueue()
         self._took: dict[str, deque[float]] = defaultdict(lambda: deque(maxlen=50))
 
     def outcomes(self) -> Iterator[tuple[Step | None, Event | None]]:
-        """Send, and yield what comes back, until all is done."""
+        """Send steps and yield their events until all are done."""
         while self._ready or self._again or self._sent:
             self._top_up()
             ended = self._next_ended()
             yield None, Waits()
             good = [future for future in ended if future.status == "finished"]
-            told = self._executor.gather(good) if good else []
-            for future, events in zip(good, told, strict=True):
+            results = self._executor.gather(good) if good else []
+            for future, events in zip(good, results, strict=True):
                 if (done := self._take(future)) is not None:
                     for event in events:
                         yield done.step, event
@@ -215,10 +215,10 @@ class _Sending:
             for future in ended:
                 if future.status != "finished":
                     self._failed(future)
-            self._begin_again_what_hangs()
+            self._duplicate_slow()
 
     def stop(self) -> None:
-        """Cancel what is on its way, and wait a while for what has begun to end."""
+        """Cancel the steps in flight, and wait a while for those that have begun."""
         if not self._sent:
             return
         self._executor.end_run()
@@ -229,15 +229,15 @@ class _Sending:
         self._executor.cancel(list(self._futures.values()))
 
     def _top_up(self) -> None:
-        """Send as many as there is room for, several at once."""
+        """Send as many steps as there is room for, in batches."""
         width = self._executor.width
         room = width - len(self._sent)
         if self._sent and room < max(width // 4, 1):
             return
-        batch: list[_OnTheWay] = []
+        batch: list[_SentStep] = []
         while len(batch) < room and (self._again or self._ready):
             batch.append(
-                self._again.popleft() if self._again else _OnTheWay(self._ready.next())
+                self._again.popleft() if self._again else _SentStep(self._ready.next())
             )
         if batch:
             for each, future in zip(batch, self._executor.send(batch), strict=True):
@@ -245,23 +245,23 @@ class _Sending:
                 self._follow(each, future)
         self._executor.most = max(self._executor.most, len(self._sent))
 
-    def _follow(self, each: _OnTheWay, future: Future) -> None:
+    def _follow(self, each: _SentStep, future: Future) -> None:
         self._sent[future.key], self._futures[future.key] = each, future
         future.add_done_callback(self._ended.put)
 
     def _next_ended(self) -> list[Future]:
-        """Wait a moment for steps to end; return all that have."""
+        """Wait a moment for steps to end; return all that have ended."""
         ended = []
         try:
-            ended.append(self._ended.get(timeout=_LOOK_S))
+            ended.append(self._ended.get(timeout=_POLL_S))
             while True:
                 ended.append(self._ended.get_nowait())
         except Empty:
             pass
         return [future for future in ended if future.key in self._futures]
 
-    def _take(self, future: Future) -> _OnTheWay | None:
-        """Return the step that ended, once, and forget where else it was sent."""
+    def _take(self, future: Future) -> _SentStep | None:
+        """Return the step that ended, once, and cancel its duplicate."""
         each = self._sent.get(future.key)
         if each is None:
             return None
@@ -273,20 +273,20 @@ class _Sending:
         return each
 
     def _failed(self, future: Future) -> None:
-        """Try a step again, or raise why it cannot be done."""
+        """Retry a step, or raise its error."""
         each = self._sent.get(future.key)
         if each is None:
             return
         check_scheduler(future)
         if future.status == "lost":
-            # its worker died before it could be asked; what is done is noted
+            # its worker died; if the step was done, that is on disk
             self._take(future)
             self._again.append(each)
             return
         error: Any = future.exception()
         self._take(future)
         if isinstance(error, KilledWorker | MemoryError):
-            self._with_less(each, error)
+            self._retry_smaller(each, error)
             return
         bad = isinstance(error, ValueError | ImportError | FileExistsError)
         each.failed += 1
@@ -294,8 +294,8 @@ class _Sending:
             raise error
         self._again.append(each)
 
-    def _with_less(self, each: _OnTheWay, error: Exception) -> None:
-        """Try a step that ended workers again, with half the tile."""
+    def _retry_smaller(self, each: _SentStep, error: Exception) -> None:
+        """Retry a step that ended workers, with half the tile."""
         smaller = self._executor.halved(each.tile) if each.step.by_network else None
         if smaller is None:
             what = f"{each.step.stage} of block {each.step.box}"
@@ -306,10 +306,10 @@ class _Sending:
         each.tile = smaller
         self._again.append(each)
 
-    def _begin_again_what_hangs(self) -> None:
-        """Send what takes much longer than usual to another worker too.
+    def _duplicate_slow(self) -> None:
+        """Send steps that take much longer than usual to another worker too.
 
-        Both write the same bytes; which ends first is taken.
+        Both write the same bytes; the first result is taken.
         """
         now = self._executor.now()
         for key, each in list(self._sent.items()):
@@ -323,8 +323,8 @@ class _Sending:
                     self._follow(each, future)
 
 
-class _Ready:
-    """Steps whose needs are done: of a later stage before those of an earlier one.
+class _ReadySteps:
+    """Queue of the steps that can run now: those of a later stage come first.
 
     So the cells of a part follow its probabilities while these are still in memory.
     """
@@ -365,9 +365,9 @@ class _Ready:
 
 
 def check_scheduler(future: Future) -> None:
-    """Raise an OSError if a future is cancelled, which here only a lost scheduler does.
+    """OSError if a future is cancelled: that happens only if the scheduler is lost.
 
-    What its worker's death takes is "lost" instead, and done again.
+    Futures of a worker that died have the status "lost" instead and are sent again.
     """
     if future.status == "cancelled":
         raise OSError(
@@ -377,7 +377,7 @@ def check_scheduler(future: Future) -> None:
 
 
 def _key(step: Step) -> str:
-    """Return a name for the scheduler, whose pages show the part before the hash."""
+    """Return a key; the scheduler's dashboard shows the part before the hash."""
     return f"napari-unet-{step.stage}-{uuid4()}"
 
 

@@ -26,14 +26,16 @@ if TYPE_CHECKING:
     from napari_unet.engine.cluster.jobs import FilesJob
 
 _AHEAD = 2  # for each thread of a worker
-_END_S, _LOOK_S = 30.0, 0.2
+_END_S, _POLL_S = 30.0, 0.2  # as in `executor`
 
 
 @dataclass(slots=True)
 class Outcome:
-    """What came of the files."""
+    """Counts of files, and those that are left."""
 
-    large: list[tuple[int, Path]] = field(default_factory=list)  # to be done by steps
+    large: list[tuple[int, Path]] = field(
+        default_factory=list
+    )  # to be predicted by steps
     done: int = 0
     failed: int = 0
 
@@ -44,7 +46,7 @@ def predict_on_workers(
     """Predict files, given with their numbers, out of a total.
 
     The events of a file come together once it is done, as of
-    `batch_prediction.predict_files`. If the generator is closed, nothing goes on.
+    `batch_prediction.predict_files`. Closing the generator cancels the rest.
     """
     sending = _Files(client, job, files)
     outcome = Outcome()
@@ -72,7 +74,7 @@ def predict_on_workers(
 
 
 def _events(file: Path, found: tuple[Event, ...] | Exception) -> Sequence[Event]:
-    """Return the events of a file, or the one that says why it is not done."""
+    """Return the events of a file, or one with its error."""
     if isinstance(found, tuple):
         return found
     if isinstance(found, KilledWorker):
@@ -82,7 +84,7 @@ def _events(file: Path, found: tuple[Event, ...] | Exception) -> Sequence[Event]
 
 
 class _Files:
-    """Files on their way to workers and back."""
+    """Files that are sent to workers, and their futures."""
 
     def __init__(
         self, client: Client, job: FilesJob, files: Sequence[tuple[int, Path]]
@@ -92,12 +94,12 @@ class _Files:
         self._left = deque(files)
         self._sent: dict[str, tuple[int, Path, Future]] = {}
         self._back: SimpleQueue[Future] = SimpleQueue()
-        self._put_off = 0  # in succession, as others are at work on them
+        self._put_off = 0  # in succession, as other processes work on them
 
     def ended(self) -> Iterator[tuple[int, Path, Any]]:
-        """Send files; yield each with what it ended with, also an error about it.
+        """Send files; yield each with its result or error.
 
-        None comes now and then meanwhile.
+        Now and then one comes with None, as a point to cancel at.
         """
         while self._left or self._sent:
             self._top_up()
@@ -122,11 +124,11 @@ class _Files:
                 self._left.append((number, file))
                 if self._put_off >= len(self._left) + len(self._sent):
                     self._put_off = 0
-                    sleep(_LOOK_S)  # only such are left
+                    sleep(_POLL_S)  # only such are left
             yield number, file, found
 
     def stop(self) -> None:
-        """Have workers end with what they are at, and wait a while for it."""
+        """Make workers stop, and wait a while until they have."""
         if not self._sent:
             return
         remove(self._job.claim)
@@ -154,7 +156,7 @@ class _Files:
 
     def _next(self) -> Future | None:
         try:
-            future = self._back.get(timeout=_LOOK_S)
+            future = self._back.get(timeout=_POLL_S)
         except Empty:
             return None
         return future if future.key in self._sent else None

@@ -1,4 +1,4 @@
-"""The workers of a Dask cluster, as one place to predict on."""
+"""The workers of a Dask cluster, used like one device."""
 
 from __future__ import annotations
 
@@ -31,23 +31,23 @@ class Pool:
     Parameters
     ----------
     client : distributed.Client
-        Of any cluster that has a worker, or will have one: that is waited for. The
-        program that makes one needs the usual guard, ``if __name__ == "__main__":``.
+        Of any cluster; the first worker is waited for. The program that makes one needs
+        the usual guard, ``if __name__ == "__main__":``.
     model : Model
-        What `source` is the file of; sent where that file is not seen.
+        The model in the file of `source`; sent to workers that do not see that file.
     settings : Prediction
         Device and precision are those of each worker, "auto" by what it has.
 
     Attributes
     ----------
     network : Network
-        The model with the precision of the workers; it is not for computing.
+        The model with the precision of the workers, for its sizes and rules only.
     settings : Prediction
         With that precision.
     device : str
-        What the workers compute on, for people.
+        Devices of the workers, for people.
     notes : tuple of str
-        What may surprise, each a sentence.
+        Warnings, each a sentence.
 
     Raises
     ------
@@ -93,7 +93,7 @@ class Pool:
         )
 
     def executor(self, work: ResumableOutput) -> Dask:
-        """Return what has the workers do steps; its job is to be set."""
+        """Return an executor of steps on the workers; its `job` is still to be set."""
         return Dask(self.client, work, self.network.geometry, self.device)
 
 
@@ -125,13 +125,13 @@ def _precision(model: Model, workers: list[Facts]) -> Precision:
 
 
 def _stand_in(model: Model, source: ModelSource, precision: Precision) -> Network:
-    """Return the network for its sizes and rules: here may be no device for it."""
+    """Return the network on the CPU: this machine may lack the workers' device."""
     network = prepare(model, "cpu", "fp32", file=source.path)
     return replace(network, precision=precision)
 
 
 def _threads(workers: list[Facts]) -> int:
-    """Return how many processors each process has, as those of a machine share them."""
+    """Return the processors of each process: those on one machine share them."""
     sharing = Counter((each.host, each.processors) for each in workers)
     return min(
         max(len(processors) // number, 1) for (_, processors), number in sharing.items()

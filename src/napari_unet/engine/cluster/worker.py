@@ -1,7 +1,7 @@
-"""What runs in the workers of a cluster.
+"""The code that runs in the workers of a cluster.
 
-A worker keeps networks, and what it opened of an image, from step to step. Its threads
-share the network, which one at a time uses.
+A worker keeps networks and opened images from step to step. Its threads share a
+network, which one of them at a time uses.
 """
 
 from __future__ import annotations
@@ -53,9 +53,9 @@ if TYPE_CHECKING:
     from napari_unet.engine.inference.steps import Step
     from napari_unet.engine.network.network import Network
 
-# Programs whose versions decide about bits.
+# Packages whose versions the exact results depend on.
 VERSIONS = {"torch": torch.__version__, "napari-unet": __version__}
-# So many networks, and images, a worker keeps.
+# Networks and images that a worker keeps.
 _NETWORKS, _IMAGES = 2, 4
 
 _opening = Lock()
@@ -65,16 +65,16 @@ _networks: OrderedDict[tuple[str, str, str], tuple[Network, ModelCard, Lock]] = 
 _images: OrderedDict[tuple[str, str], tuple[BlockPrediction, ResumableOutput, Lock]] = (
     OrderedDict()
 )
-# Models whose files this machine does not see, by their hash, as they were sent.
+# Pickled models whose files this machine does not see, by their hash.
 _sent: dict[str, bytes] = {}
-# Versions that the driver has, once it told them.
+# Versions of the driver, once they are known.
 _wanted: dict[str, str] = {}
 
 
 class Preparation(WorkerPlugin):  # type: ignore[misc]
-    """Tells each worker, also one that joins later, its share of the memory.
+    """Gives each worker, also one that joins later, its share of the memory.
 
-    And which versions the driver has, by `VERSIONS`.
+    And the versions that the driver has, see `VERSIONS`.
     """
 
     name = "napari-unet"
@@ -83,13 +83,13 @@ class Preparation(WorkerPlugin):  # type: ignore[misc]
         self._versions = dict(versions)
 
     def setup(self, worker: Worker) -> None:
-        """Take note of the limit that the cluster has for a process of its own."""
+        """Adopt the cluster's memory limit for one process."""
         _wanted.update(self._versions)
         if worker.nanny is not None:
             set_share(worker.memory_manager.memory_limit)
 
     def teardown(self, worker: Worker) -> None:
-        """Forget what was kept."""
+        """Drop networks and images."""
         set_share(None)
         _wanted.clear()
         with _opening:
@@ -98,7 +98,7 @@ class Preparation(WorkerPlugin):  # type: ignore[misc]
 
 
 class SentModel(WorkerPlugin):  # type: ignore[misc]
-    """Brings a model to workers that do not see its file."""
+    """Sends a model to workers that do not see its file."""
 
     def __init__(self, stamp: str, model: Model) -> None:
         self.name = f"napari-unet-model-{stamp[:16]}"
@@ -111,7 +111,7 @@ class SentModel(WorkerPlugin):  # type: ignore[misc]
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What a worker is and has."""
+    """Resources of a worker."""
 
     host: str
     processors: tuple[int, ...]  # those it may use
@@ -123,17 +123,17 @@ class Facts:
 
 
 def facts(device: str, model: ModelSource, dask_worker: Worker) -> Facts:
-    """Tell what a worker has, its name for the device and the model's file included.
+    """Return the resources of this worker.
 
     Raises
     ------
     ValueError
-        It has other versions than the driver.
+        Its versions differ from the driver's.
     """
     check_versions()
     where = choose_device(device)
     own = psutil.Process()
-    # not everywhere there is an affinity
+    # not all systems have an affinity
     each = getattr(own, "cpu_affinity", lambda: range(os.cpu_count() or 1))()
     return Facts(
         socket.gethostname(),
@@ -147,7 +147,7 @@ def facts(device: str, model: ModelSource, dask_worker: Worker) -> Facts:
 
 
 def check_versions() -> None:
-    """Refuse, with a ValueError, to do anything with other versions than the driver."""
+    """ValueError if the versions differ from the driver's."""
     for name, wanted in _wanted.items():
         if VERSIONS[name] != wanted:
             raise ValueError(
@@ -159,10 +159,10 @@ def check_versions() -> None:
 def run_step(
     step: Step, tile: tuple[int, ...] | None, *, job: ImageJob
 ) -> tuple[Event, ...]:
-    """Do a step of a large image unless it is done; return what is to be told of it.
+    """Do a step of a large image unless it is done, and return its events.
 
     `tile` is the output of its tiles in place of the job's. A RunEndedError says that
-    it is not wanted any more.
+    the run was cancelled.
     """
     prediction, work, lock = _opened(job)
     work.check_run()
@@ -170,18 +170,18 @@ def run_step(
         return ()
     if not step.by_network:
         lock = Lock()
-    told: list[Event] = []
+    events: list[Event] = []
     with lock, WriteBehind() as writer:
         _use_threads(job.threads)
         if step.by_network:
-            # what was too large here once is not tried again
+            # a size that was too large here is not tried again
             known = [t for t in (prediction.tile, tile or job.tile) if t is not None]
             prediction.tile = min(known, key=prod, default=None)
         for event in prediction.do(step, writer):
             work.check_run()
-            told.append(event)
+            events.append(event)
     give_back()
-    return tuple(_together(told))
+    return tuple(_joined(events))
 
 
 def run_file(file: Path, *, job: FilesJob) -> tuple[Event, ...] | str:
@@ -190,8 +190,8 @@ def run_file(file: Path, *, job: FilesJob) -> tuple[Event, ...] | str:
     Returns
     -------
     tuple of Event or str
-        How it ended; "large" for an image that is to be done by steps, "busy" for one
-        that another process is at work on.
+        Its last events; "large" for an image that is predicted by steps, "busy" for one
+        that another process works on.
     """
     network, card, lock = _network(job.model, job.settings)
     predictor = FilePredictor(
@@ -207,7 +207,7 @@ def run_file(file: Path, *, job: FilesJob) -> tuple[Event, ...] | str:
         job.channel,
         by_steps=False,
     )
-    told: list[Event] = []
+    events: list[Event] = []
     try:
         with lock:
             _use_threads(job.threads)
@@ -215,12 +215,12 @@ def run_file(file: Path, *, job: FilesJob) -> tuple[Event, ...] | str:
                 if not job.claim.exists():
                     raise RunEndedError(f"{job.folder}: the run has ended.")
                 if isinstance(event, PredictionFinished | FilePredicted):
-                    told.append(event)
+                    events.append(event)
     except BusyError:
         return "busy"
     finally:
         give_back()
-    return tuple(told) or "large"
+    return tuple(events) or "large"
 
 
 def _opened(job: ImageJob) -> tuple[BlockPrediction, ResumableOutput, Lock]:
@@ -279,7 +279,7 @@ def _model(source: ModelSource) -> Model:
 
 
 def _sees(source: ModelSource) -> bool:
-    """Whether the model's file is here, and is that one."""
+    """Whether this machine sees the model's file, with the same content."""
     try:
         if source.foreign:
             return stamp_of(read_model(source.path)) == source.stamp
@@ -289,13 +289,13 @@ def _sees(source: ModelSource) -> bool:
 
 
 def _use_threads(count: int) -> None:
-    """Have the network use its share of the processors: nannies leave it one thread."""
+    """Set torch's threads: Dask's nannies leave it one."""
     if count and torch.get_num_threads() != count:
         torch.set_num_threads(count)
 
 
-def _together(events: Iterable[Event]) -> list[Event]:
-    """Put the tiles of each plane or volume together, as one that is done."""
+def _joined(events: Iterable[Event]) -> list[Event]:
+    """Join the tiles of each plane or volume into one event."""
     tiles: dict[tuple[int, int | None], TileDone] = {}
     others = []
     for event in events:

@@ -1,8 +1,8 @@
-"""What is done to a large image, as steps; who carries them out is an executor.
+"""The steps of work on a large image, and their executors.
 
-A step writes whole files and is noted then, so it may be done twice, by anybody and in
-any order in which what it needs is done before: the result has the same bits. `Serial`
-does one after the other; `engine.cluster` sends them to other processes.
+A step writes whole files and is then recorded as done. So it may run twice, in any
+process and in any order that respects its needs: the result has the same bits.
+`Serial` runs one after the other; `engine.cluster` sends them to other processes.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from napari_unet.core.events import Event
     from napari_unet.io.resumable_output import ResumableOutput
 
-    # Does a step, noting it in the end, perhaps behind; yields its tiles, if any.
+    # Runs a step and records it as done, perhaps in the background; yields its tiles.
     Does = Callable[["Step", WriteBehind], Iterable[Event]]
 
 PROBABILITIES = "probabilities"
@@ -36,48 +36,48 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A piece of work of seconds to a minute."""
+    """A unit of work that takes seconds to a minute."""
 
     stage: str  # what is done
-    field: int  # number of the field, or of the group of fields, it is done to
-    box: int = 0  # number of the box of it
-    needs: tuple[str, ...] = ()  # names of steps that are done before
+    field: int  # number of the field, or group of fields
+    box: int = 0  # number of the box in the field
+    needs: tuple[str, ...] = ()  # names of steps that come before
     pixels: int = 1
-    shown: str = ""  # stage that people are told of when it is done; empty for none
-    by_network: bool = False  # whether a network does it, which one step at a time uses
+    shown: str = ""  # name of the stage in progress messages; empty for none
+    by_network: bool = False  # whether it runs the network: one such step at a time
 
     @property
     def name(self) -> str:
-        """As it is noted among what is done."""
+        """The name under which it is recorded as done."""
         return f"{self.stage}-{self.field}-{self.box}"
 
 
 class Executor(Protocol):
-    """Carries steps out."""
+    """Runs steps."""
 
     device: str
-    """Where, for people; empty for here."""
+    """Where they run, for people; empty for this process."""
 
     def run(
         self, steps: Sequence[Step], does: Does
     ) -> Iterator[tuple[Step | None, Event | None]]:
         """Yield each step with the events of its tiles, and with None once it is done.
 
-        What they need besides each other is done. Without a step something else is
-        told. If the iterator is closed, nothing goes on.
+        All needs outside of `steps` are done. An event without a step is about none of
+        them. Closing the iterator cancels the rest.
         """
         ...
 
 
 class Serial:
-    """Does the steps here, in their order, which is one in which they can be done."""
+    """Runs the steps in this process, in the order given."""
 
     device = ""
 
     def run(
         self, steps: Sequence[Step], does: Does
     ) -> Iterator[tuple[Step, Event | None]]:
-        """As `Executor.run`; what a step writes may be written during the next."""
+        """As `Executor.run`; the files of a step may be written during the next one."""
         behind: set[str] = set()
         with WriteBehind() as writer:
             for step in steps:
@@ -98,13 +98,13 @@ def carry_out(
     does: Does,
     after: Mapping[str, Callable[[], Event]] | None = None,
 ) -> Iterator[Event]:
-    """Do the steps that are not done yet, and tell how far they are.
+    """Run the steps that are not done yet, and report the progress.
 
     Yields
     ------
     Event
         `TileDone` with the share of all tiles; `BlockDone` for steps that are shown;
-        and when all of a stage is done what `after` has for it.
+        and the event of `after` for a stage once all of it is done.
     """
     finished = work.finished()
     tally = _Tally(steps, finished)
@@ -122,7 +122,7 @@ def carry_out(
 
 
 class _Tally:
-    """How much of each stage is done."""
+    """Counts how much of each stage is done."""
 
     def __init__(self, steps: Iterable[Step], finished: set[str]) -> None:
         self._total: Counter[str] = Counter()
