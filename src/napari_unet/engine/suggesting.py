@@ -1,4 +1,4 @@
-"""Looking for tiles to annotate next, as a generator of events."""
+"""Suggestions of tiles to annotate next, as a generator of events."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from napari_unet.core.images.image import Field
 from napari_unet.core.images.normalisation import frame_of, measure
 from napari_unet.core.settings import Prediction
 from napari_unet.core.suggestions.choice import SeenTile, choose
-from napari_unet.core.suggestions.doubt import doubt_of
 from napari_unet.core.suggestions.known import find_annotated
 from napari_unet.core.suggestions.reasons import suggestions_of
 from napari_unet.core.suggestions.sampling import sample_tiles
 from napari_unet.core.suggestions.tile_looks import looks_of
+from napari_unet.core.suggestions.uncertainty import uncertainty_of
 from napari_unet.core.text import counted, printable
 from napari_unet.engine.inference.tile_run import TileRun
 
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 COUNT = 6
 """Tiles in a list."""
 
-# Tiles that a network sees; each twice.
+# Tiles that a network predicts, each of them twice.
 _JUDGED = 80
 
 
@@ -62,9 +62,9 @@ def suggest(
     known : sequence of KnownParts or None
         What is annotated of each image; None is nothing.
     model : tuple of Network and ModelCard, optional
-        Says what it is unsure of. Without one the looks of the images decide.
+        Its uncertainty counts. Without one only the appearance of tiles does.
     count : int
-        How many tiles, at the most.
+        Most tiles to suggest.
     settings : Prediction, optional
         Whether images are resampled for the network.
 
@@ -77,8 +77,8 @@ def suggest(
     Raises
     ------
     ValueError
-        There is no image, images have different channels, or the model has other ones
-        or does not tell classes apart.
+        There is no image, images have different channels, or the model has others or
+        predicts no classes.
     """
     _check_channels(images)
     if model is not None:
@@ -106,7 +106,7 @@ def suggest(
 
 
 class _Looking:
-    """Looks at tiles; the grey values of each frame are measured once."""
+    """Reads and predicts tiles; the grey values of each frame are measured once."""
 
     def __init__(
         self,
@@ -118,7 +118,7 @@ class _Looking:
         self._scales: dict[tuple[int, int, int | None], GreyScale] = {}
 
     def at(self, place: TilePlace, share: float | None = None) -> SeenTile:
-        """Look at a tile; how much of it is annotated is found out unless given."""
+        """Read a tile; the annotated `share` of it is measured unless given."""
         t, z, box = place.t, place.z, place.box
         field = Field(self._images[place.image], t, z)
         tile = self.scale(place.image, field).apply(field.read(box))
@@ -130,7 +130,7 @@ class _Looking:
     def judged(
         self, tile: SeenTile, model: tuple[Network, ModelCard], settings: Prediction
     ) -> SeenTile:
-        """Have a network see a tile, as it is and turned by half."""
+        """Predict a tile, as it is and turned by 180°."""
         network, card = model
         place, image = tile.place, self._images[tile.place.image]
         field, region = Field(image, place.t, place.z), place.box
@@ -145,17 +145,17 @@ class _Looking:
         ]
         cells = None
         if card.cell_classes:
-            # of a tile a look is enough, which needs no package
+            # enough for a tile, and it needs no other package
             settled = network.for_image(card.segmentation, factors)
             cells = segment_instances(
                 np.mean(views, axis=0),
                 settled.replace(cells_by="watershed"),
                 cell_classes=card.cell_classes,
             )
-        return replace(tile, doubt=doubt_of(views, cells))
+        return replace(tile, uncertainty=uncertainty_of(views, cells))
 
     def scale(self, number: int, field: Field) -> GreyScale:
-        """Return the scale of the frame that a field of an image is of."""
+        """Return the normalisation of the frame of a field."""
         t, z = frame_of(field, self._rule)
         key = number, t, z
         if key not in self._scales:
@@ -164,9 +164,9 @@ class _Looking:
 
 
 class _Turned(nn.Module):
-    """A network that sees what it is shown turned by half, and turns back its answer.
+    """A network whose input is turned by 180°, and its output back.
 
-    Its poolings begin at other pixels, so what hangs by a thread comes out otherwise.
+    Poolings begin at other pixels, so that uncertain pixels come out differently.
     """
 
     def __init__(self, module: nn.Module) -> None:
@@ -175,13 +175,13 @@ class _Turned(nn.Module):
 
     @property
     def architecture(self) -> object:
-        """Of the network."""
+        """As of the network."""
         return self.module.architecture
 
     def forward(self, window: Tensor) -> Tensor:
-        """Return the scores."""
-        scores: Tensor = self.module(window.flip(-1, -2)).flip(-1, -2)
-        return scores
+        """Return the logits."""
+        logits: Tensor = self.module(window.flip(-1, -2)).flip(-1, -2)
+        return logits
 
 
 def _turned(network: Network) -> Network:
@@ -237,10 +237,10 @@ def _sentence(
     found: Annotated,
     model: tuple[Network, ModelCard] | None,
 ) -> str:
-    """Say what was looked at."""
-    said = f"{counted(tiles, 'tile')} of {counted(images, 'image')} compared"
+    """Return a sentence on what was compared."""
+    compared = f"{counted(tiles, 'tile')} of {counted(images, 'image')} compared"
     if model is not None:
-        return f"{said}, by their looks and by what {model[1].name} is unsure of."
+        return f"{compared}, by their looks and by what {model[1].name} is unsure of."
     if found.tiles:
-        return f"{said}, by their looks and by what is annotated."
-    return f"{said} by their looks; nothing is annotated yet."
+        return f"{compared}, by their looks and by what is annotated."
+    return f"{compared} by their looks; nothing is annotated yet."

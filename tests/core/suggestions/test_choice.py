@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from napari_unet.core.suggestions.choice import Chosen, SeenTile, choose
-from napari_unet.core.suggestions.doubt import Doubt
 from napari_unet.core.suggestions.reasons import suggestions_of
 from napari_unet.core.suggestions.sampling import TilePlace
 from napari_unet.core.suggestions.tile_looks import Looks, looks_of
+from napari_unet.core.suggestions.uncertainty import Uncertainty
 
 
 def seen(
@@ -21,8 +21,8 @@ def seen(
 ) -> SeenTile:
     looks = Looks(np.array(features), contrast, np.zeros((2, 2), np.uint8))
     place = TilePlace(image, 0, 0, (slice(0, 8), slice(0, 8)))
-    doubt = None if entropy is None else Doubt(entropy, "borders", None)
-    return SeenTile(place, looks, annotated, doubt)
+    uncertainty = None if entropy is None else Uncertainty(entropy, "borders", None)
+    return SeenTile(place, looks, annotated, uncertainty)
 
 
 # Three kinds of tiles, of which the first is the most frequent.
@@ -68,7 +68,7 @@ def test_of_alike_tiles_that_of_which_the_network_is_less_sure() -> None:
     tiles = [seen(v, 0.0, entropy=e) for v, e in ((0, 0.01), (0.1, 0.3), (0.2, 0.01))]
     (first,) = choose(tiles, 1)
     assert first.tile is tiles[1]
-    assert first.doubtful == pytest.approx(2 / 3)
+    assert first.more_certain == pytest.approx(2 / 3)
 
 
 def test_only_tiles_that_a_network_has_seen_are_chosen() -> None:
@@ -86,24 +86,28 @@ def test_reasons_name_what_is_uncertain_how_large_and_unlike_what() -> None:
     looks = Looks(np.zeros(1), 1.0, np.zeros((2, 2), np.uint8))
     place = TilePlace(1, 0, 3, (slice(0, 8), slice(0, 8)))
 
-    def reasons(doubt: Doubt | None, **rest: float | None) -> tuple[str, ...]:
-        tile = SeenTile(place, looks, 0.0, doubt)
-        told = {"share": 0.0, "unlike": None, "doubtful": None, **rest}
+    def reasons(
+        uncertainty: Uncertainty | None, **rest: float | None
+    ) -> tuple[str, ...]:
+        tile = SeenTile(place, looks, 0.0, uncertainty)
+        told = {"share": 0.0, "unlike": None, "more_certain": None, **rest}
         chosen = Chosen(tile, **told)  # type: ignore[arg-type]
         (found,) = suggestions_of([chosen], [20.0, 24.0, 30.0])
         assert found.place is place
         return found.reasons
 
     assert reasons(None, share=0.4) == ("looks like 40% of all tiles",)
-    assert reasons(Doubt(0.3, "borders", 25.0), unlike=0.2, doubtful=0.9) == (
+    assert reasons(Uncertainty(0.3, "borders", 25.0), unlike=0.2, more_certain=0.9) == (
         "borders between cells are uncertain",
     )
-    assert reasons(Doubt(0.3, "elsewhere", 60.0), unlike=1.5, doubtful=0.1) == (
+    assert reasons(
+        Uncertainty(0.3, "elsewhere", 60.0), unlike=1.5, more_certain=0.1
+    ) == (
         "cells larger than those annotated, about 60 pixels across "
         "(annotated: 20 to 30)",
         "looks unlike what is annotated",
     )
-    smaller = reasons(Doubt(0.3, None, 8.0), unlike=0.1, doubtful=0.9)
+    smaller = reasons(Uncertainty(0.3, None, 8.0), unlike=0.1, more_certain=0.9)
     assert smaller[0].startswith("cells smaller than those annotated, about 8 pixels")
     assert reasons(None) == ("differs from those above",)
     assert reasons(None, unlike=0.2) == ("differs from what is annotated or above",)

@@ -1,10 +1,9 @@
-"""Which tiles to annotate: few that stand for many that are unlike what is known.
+"""Which tiles to annotate: a few that represent many, unlike those annotated.
 
-A tile stands for those that look alike. Chosen is, again and again, the tile by which
-most is gained: as far as all tiles are more like it than like any that is annotated or
-chosen before (facility location, as in the "suggestive annotation" of Yang et al.
-2017), times how uncertain a network is of it, if there is one. Empty tiles count
-nowhere.
+A tile represents tiles that look similar. The choice is greedy: each time the tile with
+the largest gain, which is how much more similar all tiles are to it than to any that is
+annotated or chosen (facility location, as in the "suggestive annotation" of Yang et al.
+2017), times the uncertainty of a network, if there is one. Empty tiles do not count.
 """
 
 from __future__ import annotations
@@ -19,54 +18,54 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_unet.core.suggestions.doubt import Doubt
     from napari_unet.core.suggestions.sampling import TilePlace
     from napari_unet.core.suggestions.tile_looks import Looks
+    from napari_unet.core.suggestions.uncertainty import Uncertainty
 
 ANNOTATED = 0.01
-"""Share of a tile's pixels that is annotated, from which on nobody is sent there."""
+"""Share of annotated pixels from which on a tile is not suggested."""
 
-# Features further out than this, in the middle half's widths, count as this far.
+# Features are clipped at this distance from the median, in interquartile ranges.
 _FAR = 3.0
-# Shares of the contrast of a tile that has much: with less than the first a tile is
-# empty, with more than the second it is not, whatever it shows.
+# Contrast below which a tile counts as empty and above which it counts fully, as
+# shares of the percentile below.
 _EMPTY, _FULL = 0.1, 0.3
-# Percentiles of tiles that have much contrast, and much doubt; more counts no more.
-_CONTRAST, _DOUBT = 95, 90
-# Tiles look alike from here on: nearer than two drawn at random usually are.
+# Percentiles at which contrast and uncertainty are clipped.
+_CONTRAST, _UNCERTAINTY = 95, 90
+# Similarity from which on tiles look alike: above that of most random pairs.
 _ALIKE = 0.75
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SeenTile:
-    """A tile, and what is known of it."""
+    """A tile that was looked at."""
 
     place: TilePlace
     looks: Looks
     annotated: float = 0.0  # share of its pixels
-    doubt: Doubt | None = None  # None: no network has seen it
+    uncertainty: Uncertainty | None = None  # None without a network
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Chosen:
-    """A tile to annotate, and what speaks for it."""
+    """A tile to annotate, with the figures that speak for it."""
 
     tile: SeenTile
-    # of all tiles, that are more like it than like any annotated or chosen before
+    # of all tiles that are more similar to it than to any annotated or chosen before
     share: float
-    # distance to the nearest that is annotated, in those of tiles drawn at random;
-    # None where nothing is annotated
+    # distance to the nearest annotated tile, relative to the median distance of two
+    # tiles; None where nothing is annotated
     unlike: float | None
-    doubtful: float | None  # share of the tiles that the network is surer of
+    more_certain: float | None  # share of the tiles with less uncertainty
 
 
 def choose(tiles: Sequence[SeenTile], count: int) -> list[Chosen]:
-    """Choose so many tiles to annotate, the best first.
+    """Choose up to `count` tiles to annotate, the best first.
 
-    There are fewer where no more have anything to teach. Where a network has seen some
-    of the tiles, only these are chosen, and only these count.
+    There are fewer if no others have any gain. If a network has seen some of the tiles,
+    only these count and can be chosen.
     """
-    seen = [tile for tile in tiles if tile.doubt is not None]
+    seen = [tile for tile in tiles if tile.uncertainty is not None]
     known = [tile for tile in tiles if tile.annotated >= ANNOTATED]
     free = [tile for tile in seen or tiles if tile.annotated < ANNOTATED]
     if not free:
@@ -76,11 +75,13 @@ def choose(tiles: Sequence[SeenTile], count: int) -> list[Chosen]:
     alike = np.exp(-0.5 * (distances[: len(free)] / usual) ** 2)
     between, to_known = alike[:, : len(free)], alike[:, len(free) :]
     filled = _filled([tile.looks.contrast for tile in free])
-    doubt, worth = None, filled
+    uncertainty, worth = None, filled
     if seen:
-        entropy = [tile.doubt.entropy for tile in free if tile.doubt is not None]
-        doubt = _share(entropy, _DOUBT)
-        worth = filled * doubt
+        entropy = [
+            tile.uncertainty.entropy for tile in free if tile.uncertainty is not None
+        ]
+        uncertainty = _share(entropy, _UNCERTAINTY)
+        worth = filled * uncertainty
     covered = to_known.max(axis=1, initial=0.0)
     chosen: list[Chosen] = []
     taken = worth <= 0
@@ -93,7 +94,9 @@ def choose(tiles: Sequence[SeenTile], count: int) -> list[Chosen]:
                 free[best],
                 float(np.mean(between[best] > np.maximum(covered, _ALIKE))),
                 float(near.min() / usual) if len(near) else None,
-                None if doubt is None else float(np.mean(doubt < doubt[best])),
+                None
+                if uncertainty is None
+                else float(np.mean(uncertainty < uncertainty[best])),
             )
         )
         taken[best] = True
@@ -102,10 +105,10 @@ def choose(tiles: Sequence[SeenTile], count: int) -> list[Chosen]:
 
 
 def _distances(tiles: Sequence[SeenTile]) -> NDArray[np.float64]:
-    """Return how unlike each two tiles look."""
+    """Return the distance in appearance of each two tiles."""
     features = np.stack([tile.looks.features for tile in tiles])
     low, middle, high = np.percentile(features, (25, 50, 75), axis=0)
-    # what hardly differs is no reason to tell tiles apart
+    # features that hardly vary would be scaled up to noise
     least = 0.01 * np.abs(features).max(axis=0) + 1e-9
     scaled = (features - middle) / np.maximum(high - low, least)
     scaled = np.clip(scaled, -_FAR, _FAR)
@@ -115,13 +118,13 @@ def _distances(tiles: Sequence[SeenTile]) -> NDArray[np.float64]:
 
 
 def _filled(contrasts: Sequence[float]) -> NDArray[np.float64]:
-    """Return whether there is something in tiles: 0 no, 1 yes, or in between."""
+    """Return how far tiles are not empty, 0 to 1."""
     found = _share(contrasts, _CONTRAST)
     return np.clip((found - _EMPTY) / (_FULL - _EMPTY), 0, 1)
 
 
 def _share(values: Sequence[float], percentile: float) -> NDArray[np.float64]:
-    """Scale values to 0 to 1, which all have from a percentile of them on."""
+    """Scale values to 0 to 1, clipped at a percentile of them."""
     found = np.array(values)
     much = float(np.percentile(found, percentile))
     return np.clip(found / much, 0, 1) if much > 0 else np.zeros(len(found))

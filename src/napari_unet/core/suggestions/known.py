@@ -1,4 +1,4 @@
-"""What is annotated of a project: which tiles, and how large the cells are."""
+"""The annotated tiles of a project, and the sizes of annotated cells."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from napari_unet.core.geometry.boxes import Box
     from napari_unet.core.images.image import Image
 
-# Pixels of annotation that are read, at the most, and tiles that are kept.
+# Most pixels of annotation that are read, and most tiles that are kept.
 _PIXELS, _TILES = 2 * 10**8, 200
 
 
@@ -41,9 +41,11 @@ class KnownParts:
 class Annotated:
     """What was found in the annotation."""
 
-    # with the share of their pixels that is
+    # with the share of annotated pixels
     tiles: tuple[tuple[TilePlace, float], ...] = ()
-    diameters: tuple[float, ...] = ()  # of circles as large as the cells, in pixels
+    diameters: tuple[
+        float, ...
+    ] = ()  # of circles with the areas of the cells, in pixels
 
 
 def find_annotated(
@@ -51,8 +53,8 @@ def find_annotated(
 ) -> Generator[None, None, Annotated]:
     """Find the annotated tiles of images, and the sizes of annotated cells.
 
-    A generator, so that it can be given up: None comes after each line of tiles.
-    Planes are left out, evenly, where there are more than 200 million pixels of them.
+    It yields None after each row of tiles, so that it can be cancelled. Of more than
+    200 million pixels, evenly spaced planes are read.
     """
     planes = [
         (number, parts, t, z)

@@ -1,4 +1,4 @@
-"""Why a tile is suggested, in words."""
+"""The reasons for which a tile is suggested, in words."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_unet.core.suggestions.choice import Chosen
-    from napari_unet.core.suggestions.doubt import Where
     from napari_unet.core.suggestions.sampling import TilePlace
+    from napari_unet.core.suggestions.uncertainty import Where
 
 THUMBNAIL = 64
 """Pixels along each side of a thumbnail, at the most."""
@@ -26,13 +26,13 @@ _WHERE: dict[Where, str] = {
     "elsewhere": "cells may be missed here",
     "anywhere": "classes are uncertain",
 }
-# Of all tiles, the network is surer of this share at the least.
-_DOUBTFUL = 0.6
-# Further from what is annotated than tiles drawn at random are.
+# Least share of the tiles with less uncertainty.
+_UNCERTAIN = 0.6
+# Least distance to what is annotated, relative to the median of two tiles.
 _UNLIKE = 1.0
-# Of all tiles that look like one, for it to stand for them.
+# Least share of tiles that look like it.
 _MANY = 0.1
-# Diameters by so much above the largest annotated, or below the smallest.
+# Factor by which diameters are above the largest annotated, or below the smallest.
 _OTHER_SIZE = 1.25
 
 
@@ -48,7 +48,7 @@ class Suggestion:
 def suggestions_of(
     chosen: Sequence[Chosen], diameters: Sequence[float] = ()
 ) -> tuple[Suggestion, ...]:
-    """Say what speaks for each tile that was chosen.
+    """Return the chosen tiles with their reasons.
 
     `diameters` are those of the annotated cells, in pixels.
     """
@@ -63,25 +63,25 @@ def suggestions_of(
 def _reasons(
     chosen: Chosen, number: int, diameters: Sequence[float]
 ) -> tuple[str, ...]:
-    doubt = chosen.tile.doubt
+    uncertainty = chosen.tile.uncertainty
     found = []
-    if doubt is not None:
-        found.append(_of_size(doubt.diameter, diameters))
-        if doubt.where and (chosen.doubtful or 0) >= _DOUBTFUL:
-            found.append(_WHERE[doubt.where])
+    if uncertainty is not None:
+        found.append(_of_size(uncertainty.diameter, diameters))
+        if uncertainty.where and (chosen.more_certain or 0) >= _UNCERTAIN:
+            found.append(_WHERE[uncertainty.where])
     if chosen.unlike is not None and chosen.unlike >= _UNLIKE:
         found.append("looks unlike what is annotated")
     if chosen.share >= _MANY:
         left = number > 0 or chosen.unlike is not None
         which = "the tiles that are left" if left else "all tiles"
         found.append(f"looks like {chosen.share:.0%} of {which}")
-    told = tuple(filter(None, found))
+    reasons = tuple(filter(None, found))
     others = "those above" if chosen.unlike is None else "what is annotated or above"
-    return told or (f"differs from {others}",)
+    return reasons or (f"differs from {others}",)
 
 
 def _of_size(diameter: float | None, annotated: Sequence[float]) -> str:
-    """Compare the cells that a network sees with those that are annotated."""
+    """Compare the size of cells with the annotated ones; empty if they are alike."""
     if diameter is None or not len(annotated):
         return ""
     low, high = np.percentile(annotated, (2, 98))

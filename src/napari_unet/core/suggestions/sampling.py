@@ -1,4 +1,4 @@
-"""Which frames and tiles are looked at: some of all, so that the time is bounded."""
+"""A sample of frames and tiles, so that the time for suggestions is bounded."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 SIDE = 128
 """Pixels along each side of a tile, or as many as the image has."""
 
-# Frames, whose grey values are measured, and tiles.
+# Most frames (whose grey values are measured) and tiles.
 _FRAMES, _TILES = 100, 400
 
 
@@ -32,10 +32,9 @@ class TilePlace:
 
 
 def sample_frames(times: Sequence[int]) -> tuple[tuple[int, ...], ...]:
-    """Choose time points of each image, evenly spaced, 100 at the most of all.
+    """Choose evenly spaced time points of each image, at most 100 in all.
 
-    `times` is how many each image has. Where there are more images than that, some have
-    none.
+    `times` is how many each image has. Of more than 100 images some get none.
     """
     return tuple(
         tuple(_spread(n, quota))
@@ -46,10 +45,10 @@ def sample_frames(times: Sequence[int]) -> tuple[tuple[int, ...], ...]:
 def sample_tiles(
     images: Sequence[Image], frames: Sequence[Sequence[int]], seed: int = 0
 ) -> list[TilePlace]:
-    """Choose tiles of the time points of images, 400 at the most of all.
+    """Choose tiles from the time points of images, at most 400 in all.
 
-    A small image is cut into tiles that are as good as beside each other. Of more than
-    there is room for, some are drawn that are spread over times, slices and planes.
+    Planes are cut into tiles that hardly overlap. Of too many tiles a stratified random
+    sample over times, slices and planes is drawn.
     """
     rng = np.random.default_rng(seed)
     cuts = [_cuts(image) for image in images]
@@ -62,7 +61,7 @@ def sample_tiles(
     for number, quota in enumerate(_quotas(counts, _TILES)):
         if not quota:
             continue
-        # one of each of as many equal parts
+        # one from each of `quota` equal strata
         within = np.arange(quota) + rng.random(quota)
         chosen = np.unique((within * (counts[number] / quota)).astype(np.int64))
         rows, columns = cuts[number]
@@ -88,18 +87,18 @@ def _cuts(image: Image) -> tuple[list[slice], list[slice]]:
 
 
 def _starts(length: int, side: int) -> list[int]:
-    """Begin of tiles along an axis: the last ends where the axis does."""
+    """Return where tiles begin along an axis; the last ends where the axis does."""
     count = max(round(length / side), 1)
     return [int(v) for v in np.linspace(0, max(length - side, 0), count)]
 
 
 def _spread(length: int, count: int) -> list[int]:
-    """Return so many whole numbers below a length, evenly spaced."""
+    """Return `count` evenly spaced integers below `length`."""
     return [int((k + 0.5) * length / count) for k in range(count)]
 
 
 def _quotas(counts: Sequence[int], most: int) -> list[int]:
-    """Share out what there is room for: nobody has more while another has less."""
+    """Distribute `most` over the images as evenly as their counts allow."""
     quotas = [0] * len(counts)
     left = min(most, sum(counts))
     while left:
