@@ -1,6 +1,6 @@
-"""Where a prediction is computed besides here, as it is named in one word.
+"""The option that names a cluster for predictions, such as `slurm:2-8`.
 
-What the word says is read here, without anything of a cluster installed.
+It is parsed without any package of clusters.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ HELP = f"one of {', '.join(WORDS)}"
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """Which workers are asked for."""
+    """The requested workers."""
 
     # "local", "cuda", "scheduler", "file", "srun", "python", or one of `QUEUES`
     kind: str
-    # fewest and most workers; None: as many as the kind has by itself
+    # fewest and most workers; None for the default of the kind
     workers: tuple[int, int] | None = None
     threads: int = 1  # of each local worker
     # where the scheduler is, or the file that says so; MODULE:FUNCTION for "python"
@@ -36,12 +36,12 @@ class Cluster:
 
 
 def parse_cluster(text: str) -> Cluster:
-    """Read the word that names a cluster.
+    """Parse the name of a cluster.
 
     Raises
     ------
     ValueError
-        It is none of those that are known, see `WORDS`.
+        It is not one of `WORDS`.
     """
     if re.fullmatch(r"(tcp|tls|ucx|ws|wss|inproc)://\S+", text):
         return Cluster("scheduler", place=text)

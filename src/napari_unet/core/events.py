@@ -34,14 +34,14 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Notice(Event):
-    """Something that people should know of a job that goes on."""
+    """A message for people about a running job."""
 
     sentence: str
 
 
 @dataclass(frozen=True, slots=True)
 class Waits(Event):
-    """Others compute, and nothing is to be told of it."""
+    """Nothing happened; a point where the job can be cancelled while others compute."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +53,8 @@ class TrainingStarted(Event):
     device: str
     precision: str
     validation: str  # what is held out for validation, or why nothing is, in words
-    notes: tuple[str, ...] = ()  # what was assumed of the images, each a sentence
-    decisions: tuple[Decision, ...] = ()  # what was planned of the settings, and why
+    notes: tuple[str, ...] = ()  # assumptions about the images, each a sentence
+    decisions: tuple[Decision, ...] = ()  # settings that a planner chose, and why
     ndim: Literal[2, 3] = 2  # of the network
 
 
@@ -83,14 +83,14 @@ class ValidationDone(Event):
 
 @dataclass(frozen=True, slots=True)
 class Judging(Event):
-    """The last step is done; what follows is to judge the model and to save it."""
+    """The last step is done; the model is validated and saved next."""
 
     step: int
 
 
 @dataclass(frozen=True, slots=True)
 class CheckpointWritten(Event):
-    """All that is needed to go on from here is on disk."""
+    """The state of the training is on disk, to be resumed from."""
 
     step: int
     path: Path
@@ -105,9 +105,9 @@ class TrainingFinished(Event):
     steps: int  # steps done in all
     seconds: float  # time spent in training, without what went before a resume
     # why training stopped early, or learnt nothing, and what to try; None when the
-    # budget was used up and the model tells classes apart
+    # budget was used up and the model predicts more than one class
     problem: str | None = None
-    log: RunLog | None = None  # what a replay takes beside the model
+    log: RunLog | None = None  # what a replay needs beside the model
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +118,7 @@ class TileDone(Event):
     t: int
     z: int | None
     box: Box  # pixels of the plane or volume that are now final
-    progress: float  # share of all pixels asked for that are done, 0 to 1
+    progress: float  # share of the requested pixels that are done, 0 to 1
     field_done: bool  # whether the plane or volume is complete with this tile
 
 
@@ -132,14 +132,14 @@ class BlockDone(Event):
 
 @dataclass(frozen=True, slots=True)
 class TileHalved(Event):
-    """Memory ran out; the rest is done in smaller tiles with the same result."""
+    """Memory ran out; smaller tiles follow, with the same result."""
 
     output: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class PredictionFinished(Event):
-    """All that was asked for is in the output array."""
+    """The prediction is complete in the output array."""
 
     # the caller's array, or the one made for it; of a network that makes images its
     # grey values
@@ -154,13 +154,13 @@ class PredictionFinished(Event):
 
 @dataclass(frozen=True, slots=True)
 class ModelComparison(Event):
-    """How the new model compares with the one it started from, on held-out parts."""
+    """The new model compared with the one it started from, on held-out parts."""
 
     # "first" if there was no model to start from, "unknown" with too few labels
     outcome: str
     sentence: str  # in words, with the figures
-    # pixels: IoU of the foreground. Cells: share found and not invented (F1 at IoU
-    # 0.5). Of the new model; None where nothing is held out, or no cells are.
+    # of the new model: IoU of the foreground; F1 of cells at an IoU of 0.5. None where
+    # nothing is held out, or no cells are.
     iou: float | None = None
     cells: float | None = None
     # the same of the model it started from
@@ -199,12 +199,12 @@ class ModelWritten(Event):
     """A model is in a file, or in several, of ours or of another program."""
 
     path: str
-    notes: tuple[str, ...]  # what was assumed, or cannot be said there, in sentences
+    notes: tuple[str, ...]  # assumptions, and what the format cannot hold, in sentences
 
 
 @dataclass(frozen=True, slots=True)
 class WrittenFormat:
-    """A format that models are written in for another program."""
+    """A format of another program, for writing models."""
 
     name: str  # in an `ExportModelJob`
     title: str
@@ -216,7 +216,7 @@ class WrittenFormat:
 
 @dataclass(frozen=True, slots=True)
 class ModelFormatsFound(Event):
-    """All formats that models are written in."""
+    """The formats in which models can be written."""
 
     formats: tuple[WrittenFormat, ...]
 
@@ -227,7 +227,7 @@ class NetworkSurveyed(Event):
 
     settings: Training  # which network, and how large
     seconds: float = 0.0  # estimate for a million pixels of a prediction
-    memory: int = 0  # that training takes at the least, in bytes
+    memory: int = 0  # least memory for training, in bytes
     problem: str = ""  # why it cannot be trained on these images; empty if it can
 
 
@@ -247,14 +247,14 @@ class CorrectionUsed(Event):
 
 @dataclass(frozen=True, slots=True)
 class CorrectionsLearnt(Event):
-    """A model took up corrections, or they were undone; it is on disk.
+    """A model learnt corrections, or they were undone; it is on disk.
 
     Of a model without corrections no file is written.
     """
 
     path: str
     count: int  # corrections that are in the model now
-    steps: int  # taken for it; 0 where it went back to what it was
+    steps: int  # of the optimiser; 0 where corrections were undone
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,9 +324,9 @@ class Checked(Event):
 
 @dataclass(frozen=True, slots=True)
 class TileSeen(Event):
-    """A tile was looked at, or judged by a network."""
+    """A tile was read, or predicted by a network."""
 
-    progress: float  # share of all that is to be done, 0 to 1
+    progress: float  # share of the work that is done, 0 to 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,7 +334,7 @@ class TilesSuggested(Event):
     """Which tiles to annotate next, the best first."""
 
     suggestions: tuple[Suggestion, ...]
-    sentence: str  # what was looked at, in words
+    sentence: str  # what was compared, in words
 
 
 @dataclass(frozen=True, slots=True)
@@ -356,7 +356,7 @@ class FileBegun(Event):
 
 @dataclass(frozen=True, slots=True)
 class FileWaits(Event):
-    """All that is left is what other processes are at work on, such as this file."""
+    """Only files are left that other processes work on, such as this one."""
 
     path: str
 
@@ -366,8 +366,8 @@ class FilePredicted(Event):
     """A file was predicted, its results were there, or it could not be."""
 
     path: str
-    cells: int  # 0 if they were there already
-    progress: float  # share of the files that is behind us, 0 to 1
+    cells: int  # 0 if its results existed
+    progress: float  # share of the files that are done, 0 to 1
     problem: str | None = None  # why it could not be predicted
-    there: bool = False  # whether nothing had to be done
-    notes: tuple[str, ...] = ()  # what was chosen in reading the image
+    there: bool = False  # whether its results existed
+    notes: tuple[str, ...] = ()  # assumptions in reading the image

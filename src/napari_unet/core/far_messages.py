@@ -1,7 +1,7 @@
-"""What two napari-unet say to each other over ssh: lines of JSON, and files.
+"""Messages between two computers over ssh: lines of JSON, and files.
 
-A line may be followed by the bytes of a file, whose number it tells. The far side
-begins with its `Hello`, and is told of nothing before that has been understood.
+A line may be followed by the bytes of a file, whose size it gives. The far side begins
+with its `Hello`; nothing is sent to it before that has been understood.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from napari_unet.core.annotation.annotations import Index
 from napari_unet.core.settings import Settings
 
 Order = Literal["pause", "resume", "finish", "cancel"]
-"""What a job is told meanwhile: wait, go on, end now but with a model, or end."""
+"""Orders to a running job; "finish" ends it with a model, "cancel" without."""
 
 JobId = Annotated[str, Field(pattern="^[0-9a-f]{32}$")]
-"""Of a job at the far side; no name that leads anywhere."""
+"""Id of a job at the far side: hexadecimal, so that no path can be in it."""
 
 
 class FarRun(Settings):
@@ -29,7 +29,7 @@ class FarRun(Settings):
 
 
 class Hello(Settings):
-    """The far side presents itself."""
+    """The first message of the far side."""
 
     hello: Literal["napari-unet"] = "napari-unet"
     version: str
@@ -51,13 +51,13 @@ class Ask(Settings):
 
 
 class Command(Settings):
-    """Tell a job something; to be forgotten, its folder is removed."""
+    """An order to a job; "forget" removes its folder."""
 
     order: Order | Literal["forget"]
 
 
 class File(Settings):
-    """A file follows: the weights so far, the model, or the results of an image."""
+    """Announces a file: the weights so far, the model, or the results of an image."""
 
     file: Literal["preview", "model", "results"]
     size: int = Field(ge=0)

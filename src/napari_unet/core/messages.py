@@ -1,4 +1,4 @@
-"""What goes through the connection between napari and its worker."""
+"""Messages between napari and its worker."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Resume(Message):
 
 
 class Finish(Message):
-    """Stop training now, but end properly: judge the network and save the model."""
+    """Stop training after this step; validate and save the model as usual."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class Correct(Message):
 
 
 class Shutdown(Message):
-    """End all jobs, write what is to be kept, and end the process; `job` is 0."""
+    """End all jobs, with their checkpoints, and the process; `job` is 0."""
 
 
 # from the worker to napari
@@ -80,14 +80,14 @@ class Failed(Message):
     """A job is over because of an error."""
 
     error: str  # name of the exception's class, such as "ValueError"
-    sentence: str  # what it says
+    sentence: str  # its message
     traceback: str
     out_of_memory: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Status(Message):
-    """How the worker is doing, sent about every second; `job` is 0."""
+    """Device and memory of the worker, sent about every second; `job` is 0."""
 
     device: str  # in words
     why_not_gpu: str  # empty where a GPU is used

@@ -1,4 +1,4 @@
-"""Which of several processes this is, as `torchrun` tells each that it starts."""
+"""Rank and size of a group of processes, from the environment of `torchrun`."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One of several processes that do a task together."""
+    """One process of a group."""
 
-    rank: int  # 0 for the first, which decides and writes
+    rank: int  # 0 for the first
     size: int
     # among those of this machine
     local_rank: int
     local_size: int
-    restarts: int = 0  # how often all of them were started again
+    restarts: int = 0  # how often the group was restarted
 
 
 def this_member() -> Member | None:
-    """Return which process this is; None if it is alone.
+    """Return the rank and group of this process; None without a group.
 
-    Whatever else starts processes for `torch.distributed`, such as srun, sets the same
-    variables: RANK, WORLD_SIZE and MASTER_ADDR.
+    Other launchers for `torch.distributed`, such as srun, set the same variables: RANK,
+    WORLD_SIZE and MASTER_ADDR.
     """
     there = os.environ
     if "MASTER_ADDR" not in there or "RANK" not in there:
