@@ -1,7 +1,7 @@
 """Random deformations and grey-value changes, on the device that trains.
 
 The amounts are drawn by numpy from a generator that the caller owns; the pixels are
-moved by torch. Image, labels and weights go through one and the same map.
+moved by torch. Image, labels and weights are resampled by the same map.
 """
 
 from __future__ import annotations
@@ -124,8 +124,8 @@ def change_greys(
     """Change brightness, contrast and gamma, blur, and add noise.
 
     The images are float32, (patches, channels, [z,] y, x), normalised to sd 1, or to
-    `sd`, (patches, channels, [1,] 1, 1). `share` says that they are a part of a batch
-    of so many, and which: they change as they would among the others.
+    `sd`, (patches, channels, [1,] 1, 1). With `share` they are a part of a larger batch
+    and change as they would in the whole of it.
     """
     whole, own = share or (len(images), slice(None))
 
@@ -179,7 +179,7 @@ def _cubic(d: Tensor, a: float = -0.75) -> Tensor:
 def _blur(images: Tensor, sigma: Tensor) -> Tensor:
     """Blur y and x of each patch with a Gaussian.
 
-    Beyond the edge there is nothing: what remains of the Gaussian is scaled up. `sigma`
+    At the edges the Gaussian is cut off and normalised again. `sigma`
     holds standard deviations in pixels, (patches, 1, [1,] 1, 1).
     """
     sigma = sigma.clamp_min(_SHARP).flatten(-2)

@@ -1,8 +1,8 @@
-"""Patches in which pixels are hidden from the network that it has to predict.
+"""Patches with blind spots: the network predicts pixels that are hidden from it.
 
-Spots lie where the output is, one in each cell of a grid; a hidden pixel shows the
-value of another one near it. The share is higher than in the paper (0.2 %): patches
-are small here, and of so few spots a network would learn ten times as slowly.
+There is one spot in each cell of a grid over the output; a hidden pixel has the value
+of another one near it. The share is higher than in the paper (0.2 %): patches are small
+here, and with so few spots a network would learn ten times as slowly.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 _CELL = 7
 # ... and where lines are hidden, fewer of these.
 _CELL_OF_LINES = 13
-# How far from it the value comes that a hidden pixel shows, in pixels.
+# Largest distance to the pixel whose value replaces a hidden one, in pixels.
 _REACH = 5
-# Hidden on both sides of a spot where noise is alike along lines, in pixels.
+# Pixels hidden on both sides of a spot where noise is correlated along lines.
 _LINE = 5
 
 
@@ -77,7 +77,7 @@ class BlindSpotSampler(ImageSampler):
     ) -> torch.Tensor:
         """Replace the pixels of an image at spots, and along lines through them.
 
-        All channels at once: noise may be alike in them. The images are `own` of the
+        All channels at once: their noise may be correlated. The images are `own` of the
         batch that the spots are of, or all.
         """
         own = own or slice(0, len(image))
@@ -110,7 +110,7 @@ class BlindSpotSampler(ImageSampler):
     def _shifts(
         self, count: int, reach: int, rng: np.random.Generator
     ) -> list[Indices]:
-        """Draw how far in y and x the values come from that are shown instead."""
+        """Draw the offsets in y and x of the pixels whose values replace the hidden."""
         side = 2 * reach + 1
         if self._line == "none":
             # any but the middle one

@@ -1,4 +1,4 @@
-"""Recipes that are tried on the same images, of which held-out cells decide."""
+"""Several recipes trained on the same images; held-out cells decide which is kept."""
 
 from __future__ import annotations
 
@@ -48,21 +48,21 @@ if TYPE_CHECKING:
     from napari_unet.engine.network.network import Network
     from napari_unet.engine.objectives.objective import Pair
 
-# What recipes differ in.
+# Settings in which the recipes differ.
 _FIELDS = ("ndim", "scale")
 
 
 class Contest:
-    """Recipes to try, and what judges them.
+    """Recipes to try, and the held-out parts that decide.
 
     Attributes
     ----------
     candidates : tuple of Training
         The planner's own choice first; known when it is prepared.
     parts : tuple of Part
-        What all of them hold out.
+        Held out by all of them.
     refused : dict of str to str
-        Why some could not be tried, by their names.
+        Why some could not be trained, by their names.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class Contest:
         self._known: list[Annotation] = []
 
     def prepare(self) -> Iterator[None]:
-        """Find what there is to try, and what to judge by, field by field.
+        """Find the candidates and the held-out parts, field by field.
 
         A ValueError says that nothing can be held out.
         """
@@ -125,7 +125,7 @@ class Contest:
             self._known.append(by_example[id(part.example)].crop(part.box))
 
     def _reach(self, found: Fingerprint, classes: int, ndim: int) -> list[int]:
-        """Return how far any of the networks sees, in pixels of the images."""
+        """Return how far the networks see at the most, in pixels of the images."""
         reach = [
             [
                 ceil(n / one.scale)
@@ -145,7 +145,7 @@ class Contest:
             figure = yield from self._figure(model)
             figures.append(figure)
         cells = figures[0][1]
-        # a smaller one is chance: then it is as the planner would have it
+        # a smaller difference is chance: then the planner's choice is kept
         gain = max(GAIN, CELLS_WON / cells) if cells else GAIN
         best = max(range(len(figures)), key=lambda number: figures[number][0])
         if figures[best][0] <= figures[0][0] + gain:
@@ -168,7 +168,7 @@ class Contest:
         return _with_reason(models[best], f"{reason}.", self._settings)
 
     def _figure(self, model: Model) -> Generator[Event, None, tuple[float, int]]:
-        """Return how good a model is, and by how many cells; of none, by pixels."""
+        """Return the score of a model, and the number of cells; else it is by pixels."""
         card = model.card
         network = prepare(model, self._device, card.precision)
         tally, right, count = Tally(card.architecture.classes), 0.0, 0
@@ -198,7 +198,7 @@ class Contest:
 
 
 def name_of(recipe: Training) -> str:
-    """Return what is special of a recipe that is tried, for people."""
+    """Return in what a recipe differs from the others, for people."""
     kind = "slices" if recipe.ndim == 2 else "volumes"
     return kind if recipe.scale == 1 else f"{kind} of {recipe.scale:g} times the size"
 

@@ -31,9 +31,9 @@ def field_key(field: Field) -> FieldKey:
 
 
 def corrected(prepared: Prepared, corrections: Iterable[Correction]) -> Prepared:
-    """Return what the run learns from, and is judged by, from now on.
+    """Return the data of the run with corrections, to learn from and to validate with.
 
-    Corrections are used in their order: who sends them has joined the strokes. A field
+    Corrections are used in their order; their strokes are joined already. A field
     that had no annotation is learnt from; what is held out stays held out. If all
     annotation was erased, the run goes on with what it had. The sampler, the state
     and the objective of `prepared` are changed. An image that is not finite, or that

@@ -1,8 +1,8 @@
 """A training from its start to its model: of one network, or of several.
 
-Several learn one after the other, each with an equal share of the budget: the folds of
-an ensemble, or what is tried to keep the best. What is finished lies beside the
-checkpoint, so a training that was interrupted goes on where it was.
+Several are trained one after the other, each with an equal share of the budget: the
+folds of an ensemble, or recipes of which the best is kept. Finished networks lie beside
+the checkpoint, so that an interrupted training resumes where it was.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from napari_unet.engine.training.run import TrainingRun
 
 
-# Share of the budget after which a network that is finished early has learnt enough.
+# Share of the budget from which on a network that was stopped early counts as trained.
 _NEARLY = 0.8
 
 
@@ -121,7 +121,7 @@ class Course:
         return leg.recipe.ndim
 
     def network(self) -> Network:
-        """Return the network in training; a RuntimeError if none can predict."""
+        """Return the network in training; a RuntimeError if there is none yet."""
         return self.run.loop.network()
 
     def prepare(self) -> Iterator[None]:
@@ -154,7 +154,7 @@ class Course:
             with closing(self.run.events()) as events:
                 ended = yield from self._of_all(events, number)
             if self._members and not _is_complete(ended, self._legs[number].recipe):
-                break  # half learnt: what is finished stands
+                break  # half trained: the finished ones are kept
             done.append(ended)
             self._members.append(ended.model)
             if self._checkpoint is not None:
@@ -171,7 +171,7 @@ class Course:
             self._waiting.append((field, annotation, box))
 
     def finish(self) -> None:
-        """Let the next step be the last; no network is begun any more."""
+        """Let the next step be the last, and begin no other network."""
         self._finishing = True
         if self._run is not None:
             self._run.finish()
@@ -233,8 +233,8 @@ class Course:
     def _next_run(self) -> Iterator[None]:
         """Prepare the next network, unless all are finished.
 
-        What is tried beside the planner's own choice may be more than memory holds, or
-        leave a class without anything to learn: it is passed over.
+        A candidate beside the planner's choice is skipped if it does not fit into
+        memory or leaves a class without training data.
         """
         while (number := len(self._members)) < len(self._legs):
             leg = self._legs[number]
@@ -273,7 +273,7 @@ class Course:
     def _of_all(
         self, events: Iterator[Event], number: int
     ) -> Generator[Event | None, None, TrainingFinished]:
-        """Pass on the events of one network as those of all, but for its last."""
+        """Pass on the events of one network, but its last, with the progress of all."""
         total, name = len(self._legs), self._legs[number].name
         later, each = total - number - 1, 0.0
         for event in events:
@@ -289,7 +289,7 @@ class Course:
                     seconds_left=event.seconds_left + later * each,
                 )
             elif isinstance(event, TrainingStarted):
-                again = number > 0  # said once
+                again = number > 0  # shown once
                 yield replace(
                     event,
                     notes=() if again else event.notes,
@@ -329,7 +329,7 @@ def _share_of(settings: Training, number: int, total: int) -> Training:
 
 
 def _is_complete(ended: TrainingFinished, recipe: Training) -> bool:
-    """Whether a network was not finished early, or had gone wrong by itself."""
+    """Whether a network was not stopped early, or its training went wrong."""
     if ended.problem:
         return True
     if recipe.steps:
@@ -338,7 +338,7 @@ def _is_complete(ended: TrainingFinished, recipe: Training) -> bool:
 
 
 def _as_begun(leg: Leg, *files: Path) -> Leg:
-    """Return a planned network as it was begun: memory decides of plans, too."""
+    """Return a planned network as it was begun: plans depend on free memory."""
     same = ("preset", "seed", "steps", "minutes", "ndim", "scale")
     if leg.recipe.preset != AUTO:
         return leg
@@ -355,7 +355,7 @@ def _belongs(checkpoint: Path, recipe: Training) -> bool:
 
 
 def _check_data(run: TrainingRun, members: Sequence[Model]) -> None:
-    """Refuse networks of other images: each has to learn what others are judged by.
+    """Refuse networks of other images: each learns what others are validated with.
 
     Of other targets, too: what networks make is on the scale of these. Images may have
     been annotated since.

@@ -1,4 +1,4 @@
-"""Signs that training goes wrong, seen while there is still a remedy."""
+"""Detection of trainings that diverge or collapse, early enough for a remedy."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ SNAPSHOT_STEPS = 25
 FEW = 30
 # Steps between two checks which classes are predicted.
 CLASS_CHECK_STEPS = 10
-# Such checks in a row that find a single class that are no longer a slow start.
+# Checks in a row with a single class from which on it is no slow start.
 _PATIENCE = 30
-# A loss that falls by this share in that time is still on its way.
+# A loss that falls by this share in that time is still improving.
 _FALL = 0.02
-# Patches looked at for a second class in what a model predicts.
+# Patches that are searched for a second predicted class.
 _PATCHES = 8
 
 
 class SingleClassGuard:
-    """Notices a network that sees one class everywhere and no longer learns.
+    """Detects a network that predicts one class everywhere and no longer learns.
 
     It checks each tenth step. A check counts if the labels of the patches have at
     least two classes and the network predicts a single one for all labelled pixels. It
@@ -50,7 +50,7 @@ class SingleClassGuard:
         self._loss = 0.0
 
     def look(self, labelled: int, predicted: int, smoothed: float) -> bool:
-        """Take note of a check; whether training should stop.
+        """Add a check; return whether training should stop.
 
         `labelled` and `predicted` are the numbers of classes among the labels of the
         batch, and among what was predicted for the labelled pixels; `smoothed` is the
@@ -67,7 +67,7 @@ class SingleClassGuard:
 
 
 def too_few(steps: int, settings: Training) -> str | None:
-    """Say that a budget in minutes bought too few steps, in all runs, to learn from."""
+    """Return a warning if a budget in minutes gave too few steps in all runs."""
     if settings.steps or steps >= FEW:
         return None
     done = "1 step" if steps == 1 else f"{steps or 'no'} steps"
@@ -80,10 +80,10 @@ def too_few(steps: int, settings: Training) -> str | None:
 
 
 def sees_one_class(network: Network, batches: Iterable[Batch]) -> int | None:
-    """Return the class that a model takes everything for where several are known.
+    """Return the only class that a model predicts where several are annotated.
 
-    None if it tells classes apart, or nothing else is known to tell apart. The batches
-    are read until two classes were predicted, or 8 patches were looked at.
+    None if it predicts several, or only one is annotated. Batches are read until two
+    classes were predicted, up to 8 patches.
     """
     known: set[int] = set()
     seen: set[int] = set()
@@ -100,7 +100,7 @@ def sees_one_class(network: Network, batches: Iterable[Batch]) -> int | None:
 
 
 def advice(settings: Training) -> str:
-    """Say which learning rate to try after a run that went wrong."""
+    """Recommend a learning rate after a run that diverged."""
     rate = settings.learning_rate
     preset = PRESETS.get(settings.preset, settings.quick)(settings.ndim)
     usual = min(rate / 5, preset.learning_rate)
@@ -110,7 +110,7 @@ def advice(settings: Training) -> str:
 def loss_trouble(
     loss: float, step: int, smoothed: float | None, lowest: float | None
 ) -> str | None:
-    """Say what is wrong with the loss of a step, None if nothing is.
+    """Return what is wrong with the loss of a step, None if nothing is.
 
     `step` counts those done; `smoothed` and `lowest` are the running mean of the loss,
     with this step, and its lowest value so far.

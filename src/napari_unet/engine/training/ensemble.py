@@ -1,4 +1,4 @@
-"""Several networks as one model: the mean of what they say."""
+"""Several networks as one model: the mean of their probabilities."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 def joined(members: Sequence[Model], settings: Training) -> Model:
     """Return the model of several networks; the settings are those of all together.
 
-    Its score is the mean of theirs, each judged by what it has not learnt: the mean of
-    their answers is not judged, as there is nothing that none has learnt. How cells are
-    found is the middle of what was best for each.
+    Its score is the mean of theirs, each on its own held-out part: the ensemble itself
+    has none, as every part was learnt by some network. The settings for cells are the
+    median of the best for each.
     """
     cards = [member.card for member in members]
     if len(members) == 1:

@@ -1,4 +1,4 @@
-"""Batches of images and of what they are to become, pixel by pixel as they are."""
+"""Batches of images and their targets, without interpolation."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class ImageBatch(Patches):
     """Patches to learn an image from."""
 
     target: Tensor  # float32, (batch, channels, *output)
-    weight: Tensor  # float32, (batch, *output); 0 where nothing is to be learnt
+    weight: Tensor  # float32, (batch, *output); 0 where there is no target
 
 
 class ImageSampler(Sampler):
@@ -66,7 +66,7 @@ class ImageSampler(Sampler):
     def _labels(
         self, example: Example, start: list[int], size: list[int], at: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Return target and weight; what is no number is not learnt."""
+        """Return target and weight, which is 0 where the target is not finite."""
         target = example.wanted
         classes, _ = super()._labels(example, start, size, at)
         values = self._pixels(target.field, target.scale, start, size, at, nearest=True)

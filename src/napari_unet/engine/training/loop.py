@@ -45,15 +45,14 @@ _VALIDATIONS = 10
 _CHECKPOINT_SECONDS = 12.0
 # A prediction takes about a third of a step with as many pixels; then there are cells.
 _SEEING = 0.6
-# For each pixel held out, to find cells in it in some ways and to compare them.
+# Seconds for each held-out pixel to find cells with some settings and compare them.
 _CHOOSING_SECONDS = 1e-6
 
 
 class TrainingLoop:
-    """Steps of one training run, and what is watched meanwhile.
+    """The steps of one training run, and the checks between them.
 
-    `clock` shows the time used in all runs; where there is a `timetable`, what it says
-    counts instead.
+    `clock` shows the time used in all runs; a `timetable`, if given, counts instead.
     """
 
     def __init__(
@@ -65,7 +64,7 @@ class TrainingLoop:
     ) -> None:
         # why it stopped early and what to try
         self.problem: str | None = None
-        # set it to have the next step be the last
+        # set to make the next step the last
         self.finishing = False
         # used before the next step
         self.corrections: list[Correction] = []
@@ -79,13 +78,13 @@ class TrainingLoop:
         self._written = self._validated = self._first = clock.seconds()
         self._first_step = self._state.record.step
         self._reserve = 0.0
-        # weights and record belong together but for a moment in each step
+        # whether a step is under way, in which weights and record do not match
         self._stepping = False
         self._to_see = prepared.objective.pixels_to_see(prepared.training_set)
         self._good = self._state.record.step, self._snapshot()
         network = prepared.state.card.architecture
         self._drops = any(layer.op == "dropout" for layer in network.trace.layers)
-        # where its coarser outputs lie on a patch
+        # positions of its coarser outputs in a patch
         self._places = [
             network.trace.targets(number, prepared.sampler.output)
             for number in network.drawing.supervised
@@ -100,7 +99,7 @@ class TrainingLoop:
         return frozen_copy(state.card, state.mean, self.prepared.precision)
 
     def steps(self) -> Iterator[Event]:
-        """Step until the budget is used up or something goes wrong."""
+        """Train until the budget is used up or the training diverges."""
         while (progress := self._agreed()) < 1:
             if self.corrections:
                 waiting, self.corrections = self.corrections, []
@@ -143,10 +142,10 @@ class TrainingLoop:
         self._reserve = 1.2 * (2 * took + _CHOOSING_SECONDS * pixels)
 
     def write_checkpoint(self) -> Path | None:
-        """Write all that is needed to go on, if there is a file to; return its path.
+        """Write a checkpoint, if there is a path for it; return the path.
 
-        Weights that are not finite, or those of a step that broke off, are not worth
-        the checkpoint that is there.
+        Weights that are not finite, or of a step that broke off, do not replace the
+        last checkpoint.
         """
         state = self._state
         if self._checkpoint is None or self._stepping or not self._team.is_first:
@@ -159,14 +158,14 @@ class TrainingLoop:
         return self._checkpoint
 
     def result(self) -> Model:
-        """Return the last model; where it went wrong, the best or the last good one.
+        """Return the last model; after a divergence, the best or the last good one.
 
-        What is held out is little: by its score alone a run would often end with the
-        weights of a step at which they were not half learnt.
+        The held-out part is small: by its score alone a run would often end with the
+        weights of an early step.
         """
         state = self._state
         best, last = state.record.best, state.last_score
-        # the best of a network that went wrong from the start may be good for nothing
+        # after a divergence from the start even the best may be useless
         if best is not None and state.best is not None and best.quality > 0:
             worse = last is not None and last.quality < best.quality - best.chance
             if self.problem is not None or worse:
@@ -174,13 +173,13 @@ class TrainingLoop:
         return state.model(self._good[1] if self.problem else None)
 
     def shortcoming(self, network: Network) -> str | None:
-        """Say why the model of a run without a problem is good for nothing."""
+        """Return why a model is useless though nothing diverged, None if it is not."""
         step = self._state.record.step
         if not self.finishing and (few := divergence.too_few(step, self._settings)):
             return few
         if step < divergence.FEW:
-            return None  # so few steps were asked for: nobody expects a model of them
-        # the others have gone
+            return None  # so few steps were requested on purpose
+        # the other processes have ended
         self.prepared.sampler.team = ALONE
         draw = self.prepared.sampler.draw
         batches = (draw(k, self._settings.batch) for k in count(step))
@@ -241,7 +240,7 @@ class TrainingLoop:
 
     @contextmanager
     def _dropout_of(self, step: int) -> Iterator[None]:
-        """Give dropout, which draws from torch's global generator, this step's own.
+        """Seed dropout, which draws from torch's global generator, by the step.
 
         A resumed run, or one with previews in between, then drops the same values.
         """
@@ -281,7 +280,7 @@ class TrainingLoop:
         return (self._clock.seconds() - self._first) / done if done else 0.0
 
     def _seeing_seconds(self) -> float:
-        """Estimate how long it takes to look at what nobody painted."""
+        """Estimate the time for predicting parts, see `prior_correction`."""
         pixels = self._settings.batch * prod(self.prepared.sampler.output)
         return _SEEING * self._step_seconds() * self._to_see / pixels
 
@@ -310,7 +309,7 @@ class TrainingLoop:
         self._state.record = record.replace(smoothed=smoothed, lowest=lowest)
 
     def _healthy(self, loss: float) -> bool:
-        """Keep good weights, and stop a run that has gone wrong."""
+        """Keep good weights, and stop a run that has diverged."""
         record = self._state.record
         trouble = divergence.loss_trouble(
             loss, record.step, record.smoothed, record.lowest
@@ -328,7 +327,7 @@ class TrainingLoop:
         return self.problem is None
 
     def _weights_fail(self) -> bool:
-        """Stop a run whose last step led to weights that are no longer numbers."""
+        """Stop a run whose last step led to weights that are not finite."""
         if self.problem is None and not self._state.is_finite:
             self._stop("the weights are no longer numbers", "or the precision fp32")
             return True

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     Places = Sequence[Sequence[tuple[slice, slice]]]
 
-# Below about its root a difference counts as its square.
+# Below about its square root the Charbonnier loss is quadratic.
 _CHARBONNIER = 1e-6
 
 
@@ -139,12 +139,12 @@ def _mean_difference(
 
 
 def _precise(scores: Tensor) -> Tensor:
-    """Return scores in single precision, unless they are in double."""
+    """Return logits in single precision, unless they are in double."""
     return scores.to(torch.promote_types(scores.dtype, torch.float32))
 
 
 def _mean(loss: Tensor, weight: Tensor, team: Alone) -> Tensor:
-    """Return the part that pixels have in the weighted mean of a whole batch."""
+    """Return the contribution of pixels to the weighted mean of a whole batch."""
     return (weight * loss).sum() / team.all_reduce(weight.sum()).clamp_min(1e-12)
 
 

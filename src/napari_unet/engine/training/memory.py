@@ -1,4 +1,4 @@
-"""Whether a training fits into memory, found out before any of it is taken."""
+"""Estimates of the memory of a training, to refuse before any of it is allocated."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from napari_unet.core.training.training_settings import Training
     from napari_unet.engine.device import Precision
 
-# Of the weights, at the least: themselves, their gradients, their mean, the mean that
-# was good last, and what the optimiser remembers.
+# Copies of the weights, at the least: themselves, their gradients, the running mean,
+# the last good mean, and the state of the optimiser.
 _COPIES = 5
 
 
@@ -53,7 +53,7 @@ def check_patches(
 def check_weights(
     architecture: Layered, settings: Training, device: torch.device
 ) -> None:
-    """Refuse a network whose weights do not fit before any memory is used for them."""
+    """Refuse a network whose weights do not fit, before they are allocated."""
     needed, free = memory_of_weights(architecture), free_memory(device)
     if needed > free:
         millions = count_weights(architecture) / 1e6
@@ -68,13 +68,13 @@ def check_weights(
 def memory_of_patches(
     network: Layered, output: tuple[int, ...], patches: int, precision: Precision
 ) -> int:
-    """Return the bytes that a step keeps of patches of an output, at the least."""
+    """Return the least bytes that a step needs for patches with this output."""
     kept = network.trace.kept_values(output)
     return patches * kept * dtype(precision).itemsize
 
 
 def memory_of_weights(network: Layered) -> int:
-    """Return the bytes that a run takes for weights, at the least."""
+    """Return the least bytes that a run needs for weights."""
     return _COPIES * torch.float32.itemsize * count_weights(network)
 
 

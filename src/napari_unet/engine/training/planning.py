@@ -1,4 +1,4 @@
-"""Settings that are to be planned: what the planner has to know, and what it leaves."""
+"""Planning of settings: the inputs of the planner, and settings it must not change."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 def planned(
     found: Fingerprint, settings: Training, start: ModelCard | None, device: str
 ) -> Training:
-    """Plan what is not chosen by hand, nor by the model to start from, on a device.
+    """Plan the settings that neither a person nor the model to start from determines.
 
-    Of what is tried it is the first. A ValueError says that training cannot begin with
-    that model.
+    Of several candidates it returns the first. A ValueError says that training cannot
+    begin with that model.
     """
     if settings.try_both:
         return candidates_of(found, settings, start, device)[0]
@@ -29,9 +29,9 @@ def planned(
 def candidates_of(
     found: Fingerprint, settings: Training, start: ModelCard | None, device: str
 ) -> tuple[Training, ...]:
-    """Return the plans that are worth a try, each for an equal share of the budget.
+    """Return the candidates to train, each with the whole budget in its settings.
 
-    That of all is said in each. The settings may be planned, as `planned` does it.
+    It is shared equally. The settings may be planned already, by `planned`.
     """
     usual = Training.automatic()
     before = {d.field: getattr(usual, d.field) for d in settings.decisions}
@@ -46,7 +46,7 @@ def candidates_of(
 
 
 def _asked(settings: Training, start: ModelCard | None) -> Training:
-    """Return settings with what the model to start from leaves no choice of."""
+    """Return the settings with those that the model to start from determines."""
     if start is not None:
         if problem := start.refusal_as_start(settings):
             raise ValueError(problem)
@@ -63,7 +63,7 @@ def _machine(device: str) -> Machine:
 
 
 def planned_before(card: ModelCard, settings: Training) -> Training:
-    """Return the plan of the run that goes on, but for what was chosen by hand now."""
+    """Return the plan of the run to resume, with what a person chose now."""
     by_hand = {name: getattr(settings, name) for name in settings.by_hand}
     every = {*card.training.by_hand, *by_hand}
     return card.training.replace(**by_hand, by_hand=tuple(sorted(every)))

@@ -1,4 +1,4 @@
-"""Everything a training run needs, made and checked before its first step."""
+"""The preparation of a training run: everything checked before its first step."""
 
 from __future__ import annotations
 
@@ -48,13 +48,13 @@ if TYPE_CHECKING:
     from napari_unet.engine.training.team import Alone
 
 
-# Side of the part of an image that its fingerprint is made of, in pixels.
+# Side of the central part of an image that is hashed, in pixels.
 _HASHED = 4096
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prepared:
-    """What a training run begins with."""
+    """The initial state of a training run."""
 
     state: TrainingState
     sampler: Sampler
@@ -80,10 +80,9 @@ def prepare_training(
 ) -> Prepared:
     """Check the input and set everything up; arguments as for `TrainingRun`.
 
-    The examples were made of the pairs by the objective with this rule of
-    normalisation. A ValueError says that there is nothing to learn, or that what is
-    given does not go together, a MemoryError that the patches of a step, or the
-    weights, do not fit into free memory.
+    The objective made the examples from the pairs with this normalisation. A ValueError
+    says that there is nothing to learn or that inputs do not fit together, a
+    MemoryError that the patches of a step, or the weights, do not fit into free memory.
     """
     keep_freed_memory()
     settings, objective.team = objective.settings, team
@@ -154,7 +153,7 @@ def _card(
 
 
 def record_of(example: Example) -> ImageRecord:
-    """Return what a model's card says of an example."""
+    """Return the entry of an example in the model's card."""
     return ImageRecord(
         name=_title(example),
         sha256=_fingerprint(example.field),
@@ -169,7 +168,7 @@ def _part(
     fold: Fold | None,
     parts: Sequence[Part],
 ) -> TrainingSet:
-    """Hold out as the run resumed, the fold or the parts say, or else by the seed."""
+    """Hold out as the resumed run, the fold or the parts say, else by the seed."""
     keys = [r.sha256 for r in state.card.images]
     own = None if fold is None else (fold.number, fold.total)
     if state.record.validation is not None:
@@ -213,7 +212,7 @@ def with_network_of(start: Model | None, settings: Training) -> Training:
     own = start.card.training
     if problem := start.card.refusal_as_start(settings):
         raise ValueError(problem)
-    # the default asks for none
+    # unet is the default: it may not have been chosen
     if settings.network not in (own.network, "unet"):
         raise ValueError(
             f"the model to start from is of the network {own.network}, the training "
@@ -276,7 +275,7 @@ def _resume(state: TrainingState, path: str | Path) -> None:
             f"{path} belongs to another network; resume with the settings, channels "
             "and classes it was trained with, or start from it with --init."
         )
-    # while people annotate, slices come and go: it is the same work if one is left
+    # annotated slices come and go: one in common is enough
     if not {r.sha256 for r in card.images} & {r.sha256 for r in state.card.images}:
         names = ", ".join(r.name for r in card.images)
         raise ValueError(
@@ -295,7 +294,7 @@ def _resume(state: TrainingState, path: str | Path) -> None:
 def _common_size(
     examples: Sequence[Example], settings: Training
 ) -> tuple[tuple[float, ...] | None, tuple[str, ...]]:
-    """Return the pixel size that the model sees, and what was assumed for it."""
+    """Return the pixel size of the model, and notes on what was assumed."""
     images = {id(e.field.image): e.field.image for e in examples}
     sizes = [(i.name, i.pixel_size(settings.ndim)) for i in images.values()]
     own, notes = common_size(sizes, mix=settings.mix_pixel_sizes)
@@ -305,7 +304,7 @@ def _common_size(
 
 
 def _fingerprint(field: Field) -> str:
-    """Hash a field; of a very large one the middle, or all of it would be read."""
+    """Hash a field; of a large one only the middle, so that not all of it is read."""
     middle = []
     for n in field.shape:
         side = min(n, _HASHED)

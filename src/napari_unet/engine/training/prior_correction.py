@@ -1,7 +1,7 @@
-"""What a trained network finds where nobody painted, and what follows from it.
+"""Correction of logits and settings by predictions of unannotated parts.
 
-Strokes show neither how frequent the classes are nor how large the cells; with most of
-the images not annotated, what the network itself predicts there shows both.
+Strokes show neither how frequent the classes are nor how large the cells; if most of
+the images is not annotated, the predictions of the network there show both.
 """
 
 from __future__ import annotations
@@ -34,23 +34,23 @@ if TYPE_CHECKING:
     from napari_unet.core.training.training_set import TrainingSet
     from napari_unet.engine.network.network import Network
 
-# From this annotated share of the images on, the annotation speaks for itself.
+# Annotated share of the images from which on there is no correction.
 _SPARSE = 0.5
-# What is looked at: so large parts of so many examples.
+# Size and number of the parts that are predicted.
 _SIDES = {2: (512, 512), 3: (32, 128, 128)}
 _PARTS = {2: 4, 3: 1}
-# For the shares every so many pixels are enough: neighbours say the same.
+# Stride of the pixels that are counted: neighbours hardly differ.
 _STRIDE = 7
-# Of fewer cells than this no size can be told.
+# Least number of cells for a typical size.
 _FEWEST = 10
-# An annotated cell smaller than this share of those found is a stroke inside of one.
+# Annotated cells smaller than this share of those found count as strokes inside.
 _STROKE = 0.5
 
 
 def parts_to_see(learnt: TrainingSet, seed: int) -> list[HeldOut]:
-    """Choose parts of the images learnt; none where most of the images is annotated."""
+    """Choose parts of the training images; none if most of them is annotated."""
     examples = learnt.examples
-    # what is held out, and the margin around it, is annotated though not learnt
+    # held-out parts, and their margins, are annotated though not trained on
     whole = {id(e.field): e for e in examples}
     whole |= {id(part.example.field): part.example for part in learnt.held_out}
     annotated = sum(int(np.count_nonzero(e.classes != IGNORED)) for e in whole.values())
@@ -81,7 +81,7 @@ def fit(
     annotations: Sequence[Annotation],
     learnt: NDArray[np.floating],
 ) -> Generator[Event, None, tuple[Model, bool]]:
-    """Fit the scores to the shares of the classes, and the settings to the cells found.
+    """Fit the logits to the shares of the classes, and the settings to the cells found.
 
     Parameters
     ----------
@@ -123,8 +123,8 @@ def _correction(
     parts: Sequence[HeldOut],
     learnt: NDArray[np.floating],
 ) -> NDArray[np.float32]:
-    """Return what is to be added to the score of each class."""
-    # of a class that is not annotated nothing is known
+    """Return the offsets of the logits, one for each class."""
+    # of a class without annotation nothing is known
     there = learnt > 0
     change = np.zeros(len(learnt), np.float32)
     if np.count_nonzero(there) < 2:  # erased while it trained
@@ -146,7 +146,7 @@ def _typical_found(
     cell_classes: Sequence[int],
     smallest: float,
 ) -> float | None:
-    """Return the median size of the cells found in full; None where they are few."""
+    """Return the median size of whole cells; None if there are few."""
     settings = Segmentation(min_size=round(smallest))
     sizes = []
     for part in seen:

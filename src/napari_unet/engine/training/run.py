@@ -193,7 +193,7 @@ def _planned(
     device: str,
     team: Alone,
 ) -> Training:
-    """Return the settings with what a planner is to choose of them, if anything."""
+    """Return the settings, planned if a planner is to choose some of them."""
     if settings.is_unplanned and resume is not None and not settings.try_both:
         before = planned_before(read_card(resume), settings)
         if before.folds > 1:
@@ -215,7 +215,7 @@ def _planned(
 class TrainingRun:
     """One training run, to be watched and corrected while it goes on.
 
-    Time in which others are at work, between two events, does not count.
+    Time between two events, in which other jobs may run, does not count.
 
     Parameters
     ----------
@@ -265,12 +265,12 @@ class TrainingRun:
         self.clock = clock or Stopwatch()
         self._loop: TrainingLoop | None = None
         self._finishing = False
-        # of what is learnt from: size as a share of its own, and what is known of it
+        # size at which images are learnt, as a share of their own; annotation or target
         self._scale = 1.0
         self._known: dict[FieldKey, Any] = {}
 
     def prepare(self) -> Iterator[None]:
-        """Get everything ready, field by field; `events` does it unless it was done.
+        """Prepare the run, field by field; `events` does it otherwise.
 
         If images and annotation do not go together or nothing is annotated, it is a
         ValueError.
@@ -282,13 +282,13 @@ class TrainingRun:
         self._scale, objective = settings.scale, objective_of(settings)
         pairs: list[Pair] = []
         examples: list[Example] = []
-        for own, told in self._pairs:
-            field, known = at_scale(own, told, self._scale)
+        for original, annotated in self._pairs:
+            field, known = at_scale(original, annotated, self._scale)
             example = objective.example(field, known, rule)
             if example is not None:
                 pairs.append((field, known))
                 self._known[field_key(field)] = known
-                self._recorder.add(own, told)
+                self._recorder.add(original, annotated)
                 examples.append(example)
             with self.clock.stopped():
                 yield
@@ -312,9 +312,9 @@ class TrainingRun:
         )
 
     def _begin_log(self, prepared: Prepared) -> None:
-        """Note what the run learns from; of one that goes on, whether it is the same.
+        """Record the data of the run, and whether that of a resumed run is the same.
 
-        Then it can be repeated as if it had not been interrupted.
+        Then it can be replayed as if it had not been interrupted.
         """
         state, now = prepared.state, self._recorder.fingerprint()
         self._fingerprints = tuple(record.sha256 for record in state.card.images)
@@ -335,7 +335,7 @@ class TrainingRun:
 
     @property
     def log(self) -> RunLog:
-        """What the run went through so far; a RuntimeError before it is prepared."""
+        """The log of the run so far; a RuntimeError before it is prepared."""
         return RunLog(
             known=tuple(self._recorder.known),
             corrections=tuple(self._recorder.corrections),
@@ -348,7 +348,7 @@ class TrainingRun:
         )
 
     def _rule(self) -> Normalisation:
-        """Return the rule for grey values: that of weights to go on from, if any."""
+        """Return the normalisation: that of the checkpoint or start model, if any."""
         if self._resume is not None:
             return read_card(self._resume).normalisation
         if self._start is not None:
@@ -362,7 +362,7 @@ class TrainingRun:
 
     @property
     def loop(self) -> TrainingLoop:
-        """The steps of the run and what they work with; a RuntimeError before that."""
+        """The loop of the run; a RuntimeError before it is prepared."""
         if self._loop is None:
             raise RuntimeError("the training has not begun: prepare it first.")
         return self._loop
@@ -389,7 +389,7 @@ class TrainingRun:
         what changed of it; anything may have unless given.
         """
         state = self.loop.prepared.state
-        # it cannot be told from the annotation any more if it is interrupted
+        # if it is interrupted, its data cannot be compared with the annotation any more
         state.learnt = b""
         self._recorder.correct(state.record.step, field, annotation, box)
         seen, known = at_scale(field, annotation, self._scale)
@@ -404,7 +404,7 @@ class TrainingRun:
         return known.crop(part.box).targets().instances
 
     def finish(self) -> None:
-        """Let the next step be the last; validation and result follow as always."""
+        """Let the next step be the last; validation and result follow as usual."""
         self._finishing = True
         if self._loop is not None:
             self._loop.finishing = True
@@ -432,7 +432,7 @@ class TrainingRun:
             loop.write_checkpoint()
             raise
         except BaseException:
-            # the error is shown, not that it cannot be written
+            # the first error is reported, not that of the checkpoint
             with suppress(OSError):
                 loop.write_checkpoint()
             raise
@@ -442,7 +442,7 @@ class TrainingRun:
         model = loop.result()
         problem = loop.problem
         if problem is None:
-            # by then it may have learnt corrections
+            # corrections may have replaced it
             prepared = loop.prepared
             model = yield from prepared.objective.finish(model, prepared, self._known)
             problem = loop.shortcoming(self._network(model))

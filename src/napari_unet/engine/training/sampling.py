@@ -44,7 +44,7 @@ _CANDIDATES = 2**18
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Patches:
-    """What a network is shown in a step; who draws it adds what it is to give."""
+    """The input of a step; subclasses add the targets."""
 
     image: Tensor  # float32, (batch, channels, *input)
 
@@ -106,13 +106,13 @@ class Sampler:
         self.use(examples)
 
     def use(self, examples: Sequence[Example]) -> None:
-        """Draw from these examples; those that were there are not searched again.
+        """Draw from these examples; those known before are not searched again.
 
         If no pixel is annotated it is a ValueError, and it goes on with those before.
         """
         annotated, objects = {}, {}
         for number, e in enumerate(examples):
-            # of its own for each, so that one drawn later is drawn alike
+            # a generator for each, so that it does not matter which are searched again
             rng = np.random.default_rng([self._seed, 0, number])
             key, known = id(e), e.classes != IGNORED
             annotated[key] = self._annotated.get(key) or _Mask.of(known, rng)
@@ -127,7 +127,7 @@ class Sampler:
         self._on_objects = _Candidates([objects[id(e)] for e in examples])
 
     def draw(self, step: int, size: int) -> Patches:
-        """Draw so many patches for a step; the same step draws the same batch."""
+        """Draw `size` patches for a step; the same step draws the same batch."""
         rng = np.random.default_rng([self._seed, 1, step])
         own = self.team.part(size)
         examples, deformations, centres = zip(
@@ -156,7 +156,7 @@ class Sampler:
         )
 
     def _spread(self, examples: Sequence[Example]) -> Tensor | None:
-        """Return the sd of the images that patches are of; None if it is 1."""
+        """Return the sd of the images of patches; None if all are 1."""
         if not any(e.scale.spread for e in examples):
             return None
         # one rule holds for all examples

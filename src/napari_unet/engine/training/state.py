@@ -1,4 +1,4 @@
-"""All that changes while a network learns, and how it is saved and restored."""
+"""The state of a training, and its checkpoints."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from napari_unet.engine.network.layered import LayeredNetwork
 
 _PACKAGES = ("torch", "numpy")
-# At this share of the steps that the mean remembers, it still forgets its start faster.
+# The decay of the running mean is at most (1 + step) / (this + step).
 _MEAN_WARM_UP = 10
-# What an optimiser keeps of each weight.
+# Tensors that an optimiser keeps for each weight.
 _REMEMBERED = {"adamw": {"step", "exp_avg", "exp_avg_sq"}, "sgd": {"momentum_buffer"}}
 
 
@@ -50,8 +50,8 @@ class Record(GrownSettings):
 class TrainingState:
     """The network, the running mean of its weights, the optimiser and the record.
 
-    The card describes the model that comes out, but for what is filled in at the end;
-    the module is on its device, with the weights to begin with.
+    The card is that of the model, completed at the end; the module is on its device,
+    with its initial weights.
     """
 
     def __init__(self, card: ModelCard, module: LayeredNetwork) -> None:
@@ -65,7 +65,7 @@ class TrainingState:
         # as in a `Timetable`; of all steps, also those before a resume
         self.progress: list[float] = []
         self.validated: list[int] = []
-        # fingerprint of what it began to learn from
+        # fingerprint of the data at the start
         self.learnt = b""
 
     def average(self, memory: float) -> None:
@@ -91,7 +91,7 @@ class TrainingState:
 
     @property
     def timetable(self) -> Timetable:
-        """What the clock decided so far."""
+        """The decisions by the clock so far."""
         seconds = tuple(row.seconds for row in self.record.history)
         return Timetable(
             progress=tuple(self.progress),
@@ -101,7 +101,7 @@ class TrainingState:
 
     @property
     def begun(self) -> bytes:
-        """What it begins with, alike in all that train it together."""
+        """Card, step, data and versions at the start, to compare processes."""
         seen = (self.card.model_dump_json(), self.record.step, self.learnt.hex())
         return f"{seen} {_versions()}".encode()
 
@@ -114,7 +114,7 @@ class TrainingState:
 
     @property
     def last_score(self) -> AnyScore | None:
-        """What the latest validation found."""
+        """The score of the latest validation."""
         scores = (row.score for row in reversed(self.record.history))
         return next((score for score in scores if score is not None), None)
 
@@ -131,7 +131,7 @@ class TrainingState:
         return Model(card, to_arrays(self.mean if weights is None else weights))
 
     def checkpoint(self) -> Checkpoint:
-        """Write everything down."""
+        """Return the state as a checkpoint."""
         tensors = {f"module/{n}": t for n, t in self.module.state_dict().items()}
         tensors |= {f"best/{n}": t for n, t in (self.best or {}).items()}
         for number, values in self.optimiser.state_dict()["state"].items():
@@ -149,7 +149,7 @@ class TrainingState:
         )
 
     def restore(self, checkpoint: Checkpoint) -> None:
-        """Go on from a checkpoint.
+        """Restore the state from a checkpoint.
 
         A KeyError, RuntimeError or ValueError says that something of it is missing, or
         is not of this network.

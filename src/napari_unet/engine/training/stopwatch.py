@@ -1,4 +1,4 @@
-"""The time that a run has used, without the time in which it had to wait."""
+"""The time that a run has used, without waiting."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ class Stopwatch:
         return self._before + running
 
     def add(self, seconds: float) -> None:
-        """Put it forward."""
+        """Add seconds to the time."""
         self._before += seconds
 
     @contextmanager
     def stopped(self) -> Iterator[None]:
-        """Stop it while others are at work."""
+        """Stop it in a context, while other jobs run."""
         self._before, self._since = self.seconds(), None
         try:
             yield

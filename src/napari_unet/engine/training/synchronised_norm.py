@@ -1,4 +1,4 @@
-"""Batch norms whose statistics are those of all processes that train together.
+"""Batch norms with the statistics of all processes that train together.
 
 On GPUs it is torch's own (`nn.SyncBatchNorm`), which refuses to compute elsewhere.
 """

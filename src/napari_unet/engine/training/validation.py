@@ -1,4 +1,4 @@
-"""How well the network does on the part of the annotation it does not learn from."""
+"""The score of a network on the held-out part of the annotation."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Tally:
-    """Counts that a score is made of, over tiles."""
+    """Sums over tiles, from which the score is computed."""
 
     def __init__(self, classes: int) -> None:
         self._confusion = np.zeros((classes, classes), np.int64)
@@ -58,8 +58,7 @@ class Tally:
 def validate(network: Network, held_out: Sequence[HeldOut]) -> Iterator[Score | None]:
     """Predict the held-out parts.
 
-    Yields None after each tile, so that a caller can do something else in between; at
-    last the score.
+    Yields None after each tile, as a point to run other jobs, and at last the score.
     """
     tally = Tally(network.geometry.classes)
     for part in held_out:
