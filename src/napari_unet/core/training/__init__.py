@@ -1,1 +1,1 @@
-"""What a network learns from, by which settings, and what each pixel counts."""
+"""Training data, settings, and the weight of each pixel in the loss."""

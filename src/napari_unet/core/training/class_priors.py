@@ -1,8 +1,8 @@
-"""How frequent each class is in images of which little is labelled.
+"""Class priors: how frequent each class is in images with few labels.
 
-Who paints strokes paints about as much of every class, however rare it is. A network
-that learnt from them finds the rare class too often: where it is not sure, it goes by
-what it saw. The shares of the classes in the images follow from its own outputs.
+People paint strokes of about equal length for every class, however rare it is. A
+network trained on them predicts a rare class too often where it is uncertain. The true
+shares of the classes follow from its own outputs.
 
 Reference: Saerens, Latinne and Decaestecker, Adjusting the Outputs of a Classifier to
 New a Priori Probabilities, Neural Computation 14:21-41, 2002.
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _ROUNDS, _SETTLED = 200, 1e-4
-# What is learnt from a few strokes is not to be turned upside down.
+# The correction is limited, so that it does not outweigh what was learnt.
 _MOST = 10.0
 
 
@@ -27,14 +27,12 @@ def estimate_shares(
     learnt: NDArray[np.float64],
     labelled: NDArray[np.integer],
 ) -> NDArray[np.float64]:
-    """Find how frequent the classes are in all pixels, by expectation maximisation.
+    """Estimate how frequent the classes are in all pixels, by expectation maximisation.
 
-    `probabilities`, (classes, pixels), are what a network says of pixels without a
-    label. Pixels at which it is sure of none of these classes, but of one that was
-    never annotated, tell nothing. `learnt` are the shares of the classes in what it
-    learnt, all above 0, `labelled` the pixels of each class among the labelled ones of
-    the same images. Those learnt are returned if there is nothing to tell the shares
-    from.
+    `probabilities`, (classes, pixels), are those of pixels without a label; pixels of a
+    class that was never annotated are ignored. `learnt` are the shares of the classes
+    in the training data, all above 0, `labelled` the labelled pixels of each class in
+    the same images. `learnt` is returned if there is nothing to estimate from.
     """
     given = probabilities.astype(np.float64)
     sums = given.sum(axis=0)
@@ -57,11 +55,10 @@ def estimate_shares(
 def correction(
     shares: NDArray[np.float64], learnt: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Return what is added to the scores of a network for images of other shares.
+    """Return the offsets of the logits for images with other shares of the classes.
 
-    `shares` are those of the classes in the images, `learnt` those in what the network
-    learnt, above 0. The result are logarithms of their ratios, those of any two classes
-    at most log 10 apart.
+    `shares` are those in the images, `learnt` those in the training data, above 0. The
+    offsets are logarithms of their ratios, at most log 10 apart.
     """
     ratios = np.log(np.maximum(shares, 1e-9) / learnt)
     ratios -= (ratios.max() + ratios.min()) / 2

@@ -1,7 +1,7 @@
-"""What several networks are judged by alike: parts of images, at their own size.
+"""Parts of images that several networks hold out alike, at their own size.
 
-Networks for slices and for volumes, or for images of several sizes, learn from other
-examples of the same images; each holds out what covers these parts.
+Networks for slices and for volumes, or for images of several sizes, learn from
+different examples of the same images; each holds out what covers these parts.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def hold_out_parts(
 ) -> TrainingSet:
     """Hold out what covers some parts.
 
-    Nothing is learnt within `halo` pixels of it: how far the network sees.
+    Nothing within `halo` pixels of it, the reach of the network, is trained on.
     """
     learnt: list[Example] = []
     held: list[HeldOut] = []

@@ -1,4 +1,4 @@
-"""What a planner decided of a recipe, and why."""
+"""A setting that a planner chose, and why."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from napari_unet.core.settings import Settings
 
 
 class Decision(Settings):
-    """One setting that was chosen by looking at the data."""
+    """One setting that was chosen from the data."""
 
     field: str = Field(description="Name of the setting in `Training`.")
     value: bool | int | float | str = Field(description="What it was set to.")

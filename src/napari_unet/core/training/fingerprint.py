@@ -1,4 +1,4 @@
-"""What of annotated images decides how a network is trained."""
+"""The fingerprint of annotated images: sizes and counts for planning settings."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Fingerprint:
-    """Sizes and counts of what is annotated; lengths in pixels along y and x."""
+    """Sizes and counts of the annotation; lengths in pixels along y and x."""
 
     channels: int
     # without the background
@@ -31,9 +31,9 @@ class Fingerprint:
     sizes: tuple[tuple[int, int, int], ...]
     # annotated ones of each class, the background first
     pixels: tuple[int, ...]
-    # of a typical cell where it is widest, as of a circle; None without cells
+    # of a typical cell, of a circle with its largest area; None without cells
     diameter: float | None = None
-    # annotated slices that a typical cell shows in; None without cells
+    # annotated slices through a typical cell; None without cells
     span: float | None = None
     # most annotated slices in a row
     neighbours: int = 1
@@ -80,7 +80,7 @@ class Fingerprint:
 
 
 def fingerprint(pairs: Iterable[tuple[Field, Annotation]]) -> Fingerprint:
-    """Look at annotated planes or volumes, one at least; as `Observer`."""
+    """Return the fingerprint of annotated planes or volumes; as `Observer`."""
     observer = Observer()
     for place, annotation in pairs:
         observer.add(place, annotation)
@@ -98,7 +98,7 @@ class Observer:
         self._classes: tuple[ClassInfo, ...] = ()
 
     def add(self, place: Field, annotation: Annotation) -> None:
-        """Look at what is annotated of a plane, or of a volume."""
+        """Add the annotation of a plane or volume."""
         frame = self._frames.setdefault((place.image, place.t), _Frame())
         self._classes = annotation.classes
         for z, plane in _planes(place, annotation):
@@ -110,7 +110,7 @@ class Observer:
                 frame.cells[cell] = max(widest, area), slices + 1
 
     def fingerprint(self) -> Fingerprint:
-        """Return what was seen; a ValueError says that it was nothing."""
+        """Return the fingerprint; a ValueError says that nothing is annotated."""
         if not self._frames:
             raise ValueError("nothing is annotated: there is nothing to plan by.")
         frames = self._frames.values()
@@ -137,7 +137,7 @@ class Observer:
 
 @dataclass(slots=True, eq=False)
 class _Frame:
-    """What was seen of an image at one time."""
+    """Counts of one frame of an image."""
 
     # int64, (256,): annotated ones of each class
     pixels: NDArray[np.int64] = field(default_factory=lambda: np.zeros(256, np.int64))

@@ -1,4 +1,4 @@
-"""Folds: networks of one training set, each of which learns all but another part."""
+"""Folds: networks trained on one training set, each with another part held out."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Fold:
 
     number: int  # from 0
     total: int
-    seed: int = 0  # by which all of them draw what is held out
+    seed: int = 0  # from which all of them draw the held-out parts
 
     @property
     def name(self) -> str:
@@ -38,7 +38,7 @@ class Fold:
 def hold_out_fold(
     examples: Sequence[Example], fold: Fold, classes: Sequence[str]
 ) -> TrainingSet:
-    """Hold out what a network of several does not learn: each example is one's.
+    """Hold out the examples of a fold: each example is in one fold.
 
     Whole images are held out, drawn by the seed of the fold; where these are fewer than
     folds, slices or volumes that follow each other. `classes` are names by the values
@@ -62,7 +62,7 @@ def hold_out_fold(
 
 
 def _parts(examples: Sequence[Example], total: int, seed: int) -> list[int]:
-    """Return the number of the network that is judged by each example."""
+    """Return the number of the fold of each example."""
     if len(examples) < total:
         raise ValueError(
             f"{total} networks, each of which is judged by others, take as many "

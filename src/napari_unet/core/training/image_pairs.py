@@ -1,4 +1,4 @@
-"""Images and what they are to become, or the images alone: examples to learn from."""
+"""Examples of images and target images, or of images alone."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from napari_unet.core.images.image import ArrayLike, Field
     from napari_unet.core.images.normalisation import GreyScale
 
-# A larger shift between an image and its target, in pixels, is refused.
+# Largest shift between an image and its target, in pixels.
 _LARGEST_SHIFT = 2
-# Side of the middle part that is compared for it, in pixels.
+# Side of the central part in which the shift is measured, in pixels.
 _COMPARED = 1024
 
 
@@ -66,10 +66,10 @@ def paired_fields(
 
 
 def image_example(field: Field, target: Field | None, scale: GreyScale) -> Example:
-    """Return an example of an image and its target; None stands for the image itself.
+    """Return an example of an image and its target; with None the image is the target.
 
     `scale` is that of the image, and of the target until `with_scale` gives it that of
-    all. A pixel of the target that is NaN or infinite is not learnt. A ValueError says
+    all. Pixels of the target that are NaN or infinite are ignored. A ValueError says
     that the image is not finite.
     """
     if field.image.data.dtype.kind == "f":
@@ -90,12 +90,11 @@ def image_example(field: Field, target: Field | None, scale: GreyScale) -> Examp
 def target_statistics(examples: Iterable[Example]) -> ImageOutputs:
     """Return mean and deviation of each channel of all targets together.
 
-    Those of each image by itself would take from a network what is bright and what is
-    dark. A ValueError says that nothing is known, or that a channel is the same value
-    everywhere.
+    Statistics of each image would remove the differences in brightness between images.
+    A ValueError says that no value is finite, or that a channel is constant.
     """
     counts, sums, squares = 0, np.zeros(1), np.zeros(1)
-    # about a value of the targets, or large offsets would cost digits
+    # relative to one of the values: large offsets would cost precision
     origin: NDArray[np.float64] | None = None
     for values in filter(np.size, map(_known_values, examples)):
         if origin is None:
@@ -124,10 +123,10 @@ def with_scale(example: Example, outputs: ImageOutputs) -> Example:
 
 
 def check_alignment(pairs: Iterable[tuple[Field, Field]]) -> tuple[str, ...]:
-    """Compare each image with its target; return what is doubtful, in sentences.
+    """Compare each image with its target; return warnings, each a sentence.
 
-    A ValueError says that one is shifted by more than 2 pixels against the other: what
-    is learnt from such pairs is blurred, or shifted too. Of several planes, and of a
+    A ValueError says that one is shifted by more than 2 pixels against the other: a
+    network would learn to blur or to shift. Of several planes, and of a
     volume, the middle one is compared; what cannot be compared passes.
     """
     by_image: dict[int, list[tuple[Field, Field]]] = {}
@@ -169,7 +168,7 @@ def _known_values(example: Example) -> NDArray[np.float64]:
 def _middle(field: Field) -> NDArray[np.float64]:
     """Return the middle of a plane, or of the middle slice; the mean of its channels.
 
-    What is no number becomes 0.
+    Values that are not finite become 0.
     """
     box: Box = tuple(
         slice((n - min(n, _COMPARED)) // 2, (n + min(n, _COMPARED)) // 2)

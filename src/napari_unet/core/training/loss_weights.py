@@ -1,4 +1,4 @@
-"""What each pixel counts in the loss: a table by class, and a map of the borders.
+"""The weight of each pixel in the loss: a table by class, and a map of borders.
 
 Ronneberger et al. 2015, Eq. 2: w(x) = w_c(x) + w0 exp(-(d1 + d2)^2 / (2 sigma^2)). The
 first term is a table with a number for each class, `class_weights`, looked up by the
@@ -27,7 +27,7 @@ PAPER = BorderWeights()
 # A term is 0 where it would be less than this. The scheme "fiji" adds up two terms for
 # each class, which together must not lose more.
 _SMALLEST = {"paper": 1e-5, "fiji": 1e-6}
-# Pixels handled together; more would only need more memory.
+# Pixels processed together; more would only need more memory.
 _BAND = 2**17
 
 

@@ -1,7 +1,6 @@
-"""The paragraph on a model for the methods of a paper, from what its card says.
+"""A paragraph on a model for the methods section of a paper.
 
-Each figure in it is read from the card or from the folder of the run, none is a
-default that may not hold.
+Each figure in it is read from the card of the model or from the folder of its run.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ _MOST_NAMES = 12
 def methods(
     card: ModelCard, seconds: float | None = None, objects: int | None = None
 ) -> str:
-    """Return the paragraph; its sentences stand alone, so that any can be left out.
+    """Return the paragraph; its sentences are independent, so that any can be left out.
 
     `seconds` is the time that the training took and `objects` the number of annotated
     objects, where they are known.
@@ -44,7 +43,7 @@ def methods(
     trained = [_network(card), *_data(card, objects), _grey(card)]
     trained += [*_recipe(card, seconds), _judged(card)]
     sentences = [
-        # of what another program trained, the settings say nothing
+        # the settings say nothing about a training by another program
         *(trained if card.steps else [_foreign(card), _grey(card)]),
         _use(card),
         *(note.rstrip(".") + "." for note in card.notes),
@@ -68,7 +67,7 @@ def _network(card: ModelCard) -> str:
 
 
 def _program(card: ModelCard) -> str:
-    """Return program and packages, of the versions that the model was made with."""
+    """Return program and packages with the versions that trained the model."""
     ours = [v for v in card.versions if v.startswith("napari-unet ")]
     packages = ", ".join(v for v in card.versions if v not in ours)
     return (ours or ["napari-unet"])[0] + (f" ({packages})" if packages else "")
@@ -89,19 +88,21 @@ def _data(card: ModelCard, objects: int | None) -> list[str]:
     count = len(card.images)
     names = listed([printable(i.name) for i in card.images], _MOST_NAMES)
     pixels = counted(sum(i.annotated for i in card.images), "pixel")
-    told = f"It was trained on {counted(count, *kind)} ({names})"
+    sentence = f"It was trained on {counted(count, *kind)} ({names})"
     if card.training.task == "segment":
         cells = "" if objects is None else f" and {counted(objects, 'object')}"
         classes = ", ".join(printable(c.name) for c in card.classes)
-        told += f", in which {pixels}{cells} were annotated as background, {classes}"
+        sentence += (
+            f", in which {pixels}{cells} were annotated as background, {classes}"
+        )
     elif card.training.task == "regress":
-        told += " and as many targets"
+        sentence += " and as many targets"
     size = ""
     if card.spacing_um:
         size = f" Their pixel size was {written(card.spacing_um)}."
     if card.training.scale != 1:
         size += f" They were seen at {card.training.scale:g} of their size."
-    return [f"{told}.{size}"]
+    return [f"{sentence}.{size}"]
 
 
 def _grey(card: ModelCard) -> str:
@@ -148,23 +149,25 @@ def _loss(card: ModelCard) -> str:
         return f"The loss was {_LOSSES[settings.loss]}."
     if settings.task == "denoise":
         return "The loss was that of pixels hidden from the network."
-    told = "The loss was the cross-entropy"
+    sentence = "The loss was the cross-entropy"
     if card.cell_classes and border.w0:
         kind = {
             "paper": "Ronneberger et al. 2015, Eq. 2",
             "fiji": "the constants of Falk et al. 2019",
         }
-        told += (
+        sentence += (
             f", weighted between cells ({kind[border.scheme]}; w0 {border.w0:g}, σ "
             f"{border.sigma:g} pixels)"
         )
     if settings.class_balance:
-        told += f", and by the frequency of classes to minus {settings.class_balance:g}"
-    return f"{told}."
+        sentence += (
+            f", and by the frequency of classes to minus {settings.class_balance:g}"
+        )
+    return f"{sentence}."
 
 
 def _changes(settings: Training) -> str:
-    """Say how patches were augmented, of what was done at all."""
+    """Describe the augmentation, as far as there was any."""
     a = settings.augmentation
     done = [
         text
@@ -201,12 +204,12 @@ def _judged(card: ModelCard) -> str:
 def _use(card: ModelCard) -> str:
     blended = isinstance(geometry_of(card.architecture), Blended)
     tiles = "blended windows" if blended else "overlapping tiles with mirrored borders"
-    told = f"Images are predicted in {tiles}"
+    sentence = f"Images are predicted in {tiles}"
     if not card.cell_classes:
-        return f"{told}."
+        return f"{sentence}."
     s = card.segmentation
     return (
-        f"{told}; cells are parts above a probability of {s.threshold:g}, split at "
+        f"{sentence}; cells are parts above a probability of {s.threshold:g}, split at "
         f"waists (by {s.min_distance:g} pixels and {s.neck:g} of the half width) and "
         f"kept from {s.min_size} pixels on."
     )

@@ -1,4 +1,4 @@
-"""What a network can learn: to tell classes apart, to make an image, to denoise."""
+"""The tasks that a network can learn: segmentation, image regression, denoising."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ Plane = TypeVar("Plane")
 
 @dataclass(frozen=True, slots=True)
 class Objective:
-    """One thing to learn, as far as people and files see it."""
+    """A task, as far as people and files see it."""
 
-    # what is done with an image, for sentences
+    # verb and object, for sentences
     title: str
-    # what goes with each image to learn from; empty if the images are enough
+    # what is given with each image; empty if the images are enough
     partner: str
     # kinds of result, as `predict` names their folders
     kinds: tuple[str, ...]
-    # settings of `Training` that it needs otherwise than the presets have them, and
-    # those for slices alone: volumes have the sizes of the presets
+    # settings of `Training` that differ from the presets, and those that differ for
+    # slices only
     recipe: Mapping[str, Any] = field(default_factory=dict)
     of_slices: Mapping[str, Any] = field(default_factory=dict)
-    # whether a part can be held out to judge by
+    # whether a part can be held out for validation
     is_judged: bool = True
 
 
-# Pixels stay what they are: mirrored and turned by quarters alone, or interpolation
-# would smooth what is to be learnt, and spread noise over neighbours.
+# Only mirroring and rotation by 90°: interpolation would smooth the targets and
+# correlate the noise of neighbours.
 _UNCHANGED = {
     "elastic": 0.0,
     "rotation": 0.0,
@@ -55,7 +55,7 @@ OBJECTIVES: Mapping[str, Objective] = {
         ("image",),
         {"augmentation": _UNCHANGED, "foreground": 0.0},
     ),
-    # noise is told from structure within a few pixels, by many small patches
+    # noise and structure differ within a few pixels: many small patches
     "denoise": Objective(
         "denoise",
         "",
@@ -68,11 +68,11 @@ OBJECTIVES: Mapping[str, Objective] = {
 
 
 def spread(planes: Sequence[Plane], most: int = 64) -> list[Plane]:
-    """Return planes spread evenly over some, at most so many: noise is alike in all."""
+    """Return evenly spaced planes, at most `most`: the noise is the same in all."""
     chosen = np.linspace(0, len(planes) - 1, min(len(planes), most)).round()
     return [planes[int(k)] for k in chosen]
 
 
 def unchanged(name: str, value: float) -> bool:
-    """Whether a setting of the augmentation leaves pixels what they are."""
+    """Whether a setting of the augmentation leaves the values of pixels unchanged."""
     return _UNCHANGED.get(name, value) == value

@@ -1,4 +1,4 @@
-"""Patches: what a network learns from at a time, and which are too small for it."""
+"""Sizes of training patches, and which are too small for a network."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ def patch_size(network: Layered, patch: int, slices: int) -> tuple[int, ...]:
 
 
 def in_window(network: Layered, settings: Training, slices: int) -> Layered:
-    """Have a network that depends on its window see what it learns from: a patch."""
+    """Return the network; if it depends on its window, with that of the patch size."""
     if network.window is not None or not network.sees_window:
         return network
     patch = patch_size(network, settings.patch, slices)
     return network.replace(window=usual_window(network, patch))
 
 
-# asked at each change in a dock, while the sizes of a deep network take a while to find
+# called at each change in a dock, and slow for deep networks
 @lru_cache(maxsize=64)
 def why_not(
     settings: Training,
@@ -45,7 +45,7 @@ def why_not(
     slices: int,
     start: Layered | None = None,
 ) -> str:
-    """Say why a network cannot learn from such images; empty if it can.
+    """Return why a network cannot learn from such images; empty if it can.
 
     `slices` are those of the thinnest stack; `start` is the network of the model that
     training begins with, if it does.
@@ -71,7 +71,7 @@ def why_not(
 
 
 def _pixels_of_norms(network: Layered, output: tuple[int, ...], batch: int) -> float:
-    """Return of how many pixels the norm that sees fewest takes its statistics."""
+    """Return the smallest number of pixels that a norm takes its statistics of."""
     trace, patches = network.trace, {"batch": batch, "instance": 1}
     return min(
         (

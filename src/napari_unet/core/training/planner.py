@@ -1,14 +1,13 @@
-"""Chooses a recipe by what is annotated and where it is trained: *Automatic*.
+"""The planner of *Automatic*: settings by the annotation and the machine.
 
 The logic, and the bounds that do not depend on the kind of image, are those of nnU-Net
-(Isensee et al., Nature Methods 2021): volumes only where slices are near enough, at
-full resolution nothing mixed between distant ones, no more patches per step than 5 % of
-what there is to learn. Its depths, widths and lengths are made for medical volumes and
+(Isensee et al., Nature Methods 2021): volumes only where slices are near enough, no
+convolution between distant slices at full resolution, no more patches per step than 5 %
+of the training data. Its depths, widths and budgets are made for medical volumes and
 days of a GPU; here depth follows the cells, and width the minutes.
 
-Each rule decides one setting and says why, with the number that decided. A setting that
-a person chose, or of which the network leaves no choice, is left alone; rules after it
-go by it.
+Each rule decides one setting and gives the reason with its number. A setting that a
+person chose, or that the network determines, is kept, and later rules depend on it.
 """
 
 from __future__ import annotations
@@ -29,34 +28,34 @@ if TYPE_CHECKING:
     from napari_unet.core.network.geometry import Layered
     from napari_unet.core.training.fingerprint import Fingerprint
 
-# What volumes take: slices in the thinnest stack, annotated ones in a row, those that a
-# cell shows in; their distance in pixels at the most; minutes of a CPU.
+# Conditions for volumes: least slices in the thinnest stack, annotated in a row, and
+# through a cell; largest distance of slices in pixels; least minutes on a CPU.
 _THICK, _IN_A_ROW, _SPAN, _FURTHEST, _MINUTES_3D = 8, 3, 3, 3.0, 30.0
-# From this distance of slices on, in pixels, nothing is mixed between them at first.
+# Distance of slices, in pixels, from which on the finest level is flat.
 _FAR = 2.0
-# From so many minutes of a CPU on there is time for a wide network.
+# Least minutes on a CPU for a wide network.
 _MINUTES_WIDE = 15.0
-# What several networks take: images, minutes of all together; how many they are.
+# Conditions for an ensemble: least images and minutes in all; its networks.
 _IMAGES_OF_FOLDS, _MINUTES_OF_FOLDS, _FOLDS = 6, 60.0, 3
 # Cells that are wider or narrower than these are scaled to the other width, in pixels.
 _WIDE, _NOT_WIDE = 60.0, 40.0
 _NARROW, _NOT_NARROW = 8.0, 12.0
-# It is tried whether to change sizes by at least this factor.
+# Least change of the image size that is worth a candidate.
 _WORTH_A_TRY = 1.25
-# Share of planes that must be annotated: of less, what is narrow may be a stroke.
+# Least annotated share of planes: with less, narrow cells may be strokes.
 _DENSE = 0.5
-# Share of a cell's diameter that is to be seen around each pixel; most poolings.
+# Reach of the network as a share of a cell's diameter; most poolings.
 _SEEN, _DEEPEST = 0.75, {2: 4, 3: 3}
-# Patches of deeper networks lose more of their border: so large they are worth it.
+# Least patch sizes of deeper networks, which lose more of the border.
 _DEEP, _PATCH_OF_DEEP = 4, 180
-# Of a smaller one nearly all that is computed would be border, in pixels.
+# Smallest patch in pixels: of a smaller one nearly all would be border.
 _SMALLEST_PATCH = 16
-# Share of the annotated pixels that a step may learn from; a GPU takes so many times
-# the patches that a CPU does; share of the free memory that they may take.
+# Largest share of the annotated pixels in a step; factor of patches on a GPU; largest
+# share of the free memory for them.
 _OF_ALL, _MORE_ON_GPU, _OF_MEMORY = 0.05, 4, 0.5
 # However small they are.
 _MOST_PATCHES = 32
-# A class with a smaller share of the annotated pixels is rare, and weighs more.
+# Share of the annotated pixels below which a class is rare and weighs more.
 _RARE, _BALANCE = 0.02, 0.5
 
 _LINKED = "each slice is segmented by itself, and cells are linked through slices"
@@ -64,7 +63,7 @@ _LINKED = "each slice is segmented by itself, and cells are linked through slice
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What computes."""
+    """The device and its memory."""
 
     # kind of device: cpu, cuda or mps
     device: str
@@ -83,10 +82,10 @@ def plan(
     asked: Training,
     tried: Decision | None = None,
 ) -> Training:
-    """Choose what is not chosen by hand of a recipe; it holds the decisions, too.
+    """Choose the settings that a person did not choose, and record the decisions.
 
-    The budget is never changed. `tried` is decided already, if it can be. A ValueError
-    says that the network that was asked for cannot be had for such images.
+    The budget is never changed. `tried` is decided already, if possible. A ValueError
+    says that the requested network is impossible for such images.
     """
     entry = NETWORKS[asked.network]
     kept = {*asked.by_hand, *entry.settled(asked.encoder)}
@@ -112,10 +111,10 @@ def plan(
 def candidates(
     found: Fingerprint, machine: Machine, asked: Training
 ) -> tuple[Training, ...]:
-    """Return the plans that are worth a try: the usual one, then others.
+    """Return the candidates to train: the plan, then others.
 
-    Volumes in place of slices or the other way, and another size of the images, each
-    where it can be had and is not chosen by hand.
+    Volumes in place of slices or vice versa, and another size of the images, each if it
+    is possible and not chosen by a person.
     """
     usual = plan(found, machine, asked)
     others = [_other_ndim(found, usual), _other_size(found, usual)]
@@ -138,7 +137,7 @@ def _other_ndim(found: Fingerprint, usual: Training) -> Decision | None:
 
 
 def _other_size(found: Fingerprint, usual: Training) -> Decision | None:
-    """Try images as they are where they would be scaled, or else the other way."""
+    """Return the other image size: unscaled if the plan scales, else scaled."""
     if usual.scale != 1:
         value: float | None = 1.0
     else:
@@ -151,7 +150,7 @@ def _other_size(found: Fingerprint, usual: Training) -> Decision | None:
 
 
 def _sized(asked: Training) -> Training:
-    """Take the sizes of the small network for slices or volumes, but those by hand."""
+    """Take the sizes of the preset for slices or volumes, except those by hand."""
     usual = Training.quick(asked.ndim)
     sizes = {name: getattr(usual, name) for name in ("depth", "batch", "patch")}
     settings = asked.replace(**sizes).with_network(asked.network, asked.encoder)
@@ -178,7 +177,7 @@ def _minutes(settings: Training) -> float:
 
 
 def _time(machine: Machine, settings: Training) -> str:
-    """Say what each network has to learn in."""
+    """Return the budget of each network, in words."""
     each = " for each network" if settings.folds > 1 or settings.try_both else ""
     if settings.steps:
         steps = -(-settings.steps // settings.folds)
@@ -207,7 +206,7 @@ def _ndim(found: Fingerprint, machine: Machine, settings: Training) -> Decision 
 
 
 def _against_volumes(found: Fingerprint, machine: Machine, settings: Training) -> str:
-    """Say what stands against volumes, in the beginning of a sentence; or nothing."""
+    """Return the reason against volumes, as the beginning of a sentence, or nothing."""
     seen = _at_size(settings)
     if found.slices < _THICK:
         slices = counted(found.slices, "slice")
@@ -229,19 +228,19 @@ def _against_volumes(found: Fingerprint, machine: Machine, settings: Training) -
 
 
 def _at_size(settings: Training) -> str:
-    """Say at which size of the images pixels are counted, if not at their own."""
+    """Return at which image size pixels are counted, in words; empty at their own."""
     return "" if settings.scale == 1 else f" at {settings.scale:g} times the size"
 
 
 def _apart(found: Fingerprint) -> float | None:
-    """Return how far apart slices are, in pixels: as is known, or as cells show."""
+    """Return the distance of slices in pixels, from the pixel size or from cells."""
     if found.step is not None or found.diameter is None or not found.span:
         return found.step
     return found.diameter / found.span
 
 
 def _distance(found: Fingerprint) -> str:
-    """Say how far apart slices are."""
+    """Return the distance of slices, in words."""
     times = f"{_apart(found):.2g} times "
     apart = f"{'' if times == '1 times ' else times}as far apart as pixels"
     if found.step is not None:
@@ -253,7 +252,7 @@ def _distance(found: Fingerprint) -> str:
 
 
 def _scale(found: Fingerprint, _: Machine, settings: Training) -> Decision | None:
-    """Bring cells to a width that a network of few poolings sees."""
+    """Scale images so that the network sees whole cells with few poolings."""
     width = found.diameter
     if width is None or _NARROW <= width <= _WIDE:
         return None
@@ -282,7 +281,7 @@ def _other_scale(found: Fingerprint, ndim: int) -> float | None:
     value = min(max(float(f"{usual / width:.2g}"), 0.1), 4.0)
     if ndim == 2:
         return value
-    # enlarged volumes are too much to compute, and shrunk ones must not be too thin
+    # enlarged volumes cost too much, and shrunk ones must not be too thin
     thick = found.slices * value >= _THICK and (found.span or 0) * value >= _SPAN
     return value if value < 1 and thick else None
 

@@ -168,7 +168,7 @@ class Contest:
         return _with_reason(models[best], f"{reason}.", self._settings)
 
     def _figure(self, model: Model) -> Generator[Event, None, tuple[float, int]]:
-        """Return the score of a model, and the number of cells; else it is by pixels."""
+        """Return the score of a model and the number of cells; 0 if it is by pixels."""
         card = model.card
         network = prepare(model, self._device, card.precision)
         tally, right, count = Tally(card.architecture.classes), 0.0, 0
